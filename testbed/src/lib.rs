@@ -1,0 +1,20 @@
+//! Real servers for tests: started on free loopback ports, waited for, and ended when dropped.
+//!
+//! A server that is not installed is an error naming its Debian package, never a skipped test.
+//!
+//! One file a server; [`process`] has what they share. Nothing here knows the crates under test.
+
+pub mod caddy;
+pub mod etcd;
+pub mod pebble;
+pub mod ports;
+pub mod postgres;
+pub mod process;
+pub mod redis;
+
+pub use caddy::{Caddy, Standard};
+pub use pebble::{ChallTestSrv, Pebble, PebbleOptions};
+pub use ports::{free_address, free_port};
+pub use postgres::Postgres;
+pub use process::{Process, Program};
+pub use redis::Redis;
