@@ -1,0 +1,72 @@
+//! Accounts (RFC 8555 §7.1.2, §7.3).
+
+use std::fmt;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
+
+use crate::failure::Failure;
+use crate::key::AccountKey;
+
+/// An account: where it is, and the key that speaks for it.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// The account's URL, the `kid` of its requests.
+    pub url: String,
+    /// Its key.
+    pub key: Arc<AccountKey>,
+}
+
+/// An account elsewhere that new accounts are bound to (RFC 8555 §7.3.4).
+#[derive(Clone)]
+pub struct ExternalAccount {
+    /// The key's identifier, as the CA gave it out.
+    pub kid: String,
+    /// The HMAC-SHA-256 key, decoded.
+    pub hmac_key: Vec<u8>,
+}
+
+impl ExternalAccount {
+    /// From what CAs give out: an identifier, and a key in base64url.
+    ///
+    /// # Errors
+    /// [`crate::FailureKind::Internal`] when the key is not base64url; the message does not contain it.
+    pub fn new(kid: impl Into<String>, hmac_key: &str) -> Result<Self, Failure> {
+        let hmac_key = hmac_key.trim();
+        let decoded = URL_SAFE_NO_PAD.decode(hmac_key).or_else(|_| URL_SAFE.decode(hmac_key));
+        match decoded {
+            Ok(hmac_key) if !hmac_key.is_empty() => Ok(Self { kid: kid.into(), hmac_key }),
+            _ => Err(Failure::internal(
+                "the external account's HMAC key is not base64url; copy it as the CA shows it",
+            )),
+        }
+    }
+}
+
+impl fmt::Debug for ExternalAccount {
+    /// Without the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExternalAccount").field("kid", &self.kid).field("hmac_key", &"(redacted)").finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_hmac_keys_with_and_without_padding() {
+        for text in ["-_8", "-_8=", " -_8\n"] {
+            assert_eq!(ExternalAccount::new("k", text).unwrap().hmac_key, [0xfb, 0xff], "{text:?}");
+        }
+    }
+
+    #[test]
+    fn never_shows_the_hmac_key() {
+        let shown = format!("{:?}", ExternalAccount { kid: "k".into(), hmac_key: b"secret".to_vec() });
+        assert!(!shown.contains("115") && shown.contains("redacted"), "{shown}");
+        let failure = ExternalAccount::new("k", "s3cr&t").unwrap_err();
+        assert!(!failure.message.contains("s3cr"), "{failure}");
+    }
+}

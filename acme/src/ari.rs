@@ -1,0 +1,37 @@
+//! Renewal information (RFC 9773).
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// When the CA would like a certificate to be renewed.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RenewalInfo {
+    /// The window to pick a random time from.
+    pub suggested_window: Window,
+    /// A page that explains an unusual window.
+    #[serde(rename = "explanationURL", default)]
+    pub explanation_url: Option<String>,
+    /// After what time to ask again.
+    #[serde(skip)]
+    pub retry_after: Option<Duration>,
+}
+
+/// A window of time, RFC 3339 as the CA wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Window {
+    /// Its beginning.
+    pub start: String,
+    /// Its end.
+    pub end: String,
+}
+
+impl Window {
+    /// Beginning and end in seconds since the Unix epoch; None when they cannot be read or are the wrong way
+    /// round, in which case RFC 9773 §4.2 lets the client do as if there were no window.
+    pub fn unix(&self) -> Option<(i64, i64)> {
+        let (start, end) = (crate::time::rfc3339(&self.start)?, crate::time::rfc3339(&self.end)?);
+        (start <= end).then_some((start, end))
+    }
+}

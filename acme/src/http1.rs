@@ -1,0 +1,843 @@
+//! The real transport: HTTP/1.1 over TLS or plain TCP, with a pool of its own.
+//!
+//! A connection is driven by the request that uses it, not by a task of its own: nothing is spawned, nothing has
+//! to be woken twice, and dropping a request closes its connection. An idle connection is looked at before it is
+//! used again.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use http::{Method, Uri};
+use http_body_util::Full;
+use hyper::body::{Body as _, Incoming};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::task::unconstrained;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::clock::Clock;
+use crate::failure::{Failure, FailureKind};
+use crate::transport::{BoxFuture, Reply, Request, Response, Transport};
+
+/// The longest body that is read. A chain of ten RSA-4096 certificates has 25 KB.
+const LONGEST_BODY: u64 = 1 << 20;
+/// An idle connection older than this is closed, nanoseconds.
+const LONGEST_IDLE: u64 = 90_000_000_000;
+/// Servers whose URLs a CA may mix; connections to more are not kept.
+const MOST_ORIGINS: usize = 16;
+
+/// How to connect.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) max_connections: usize,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) request_timeout: Duration,
+    pub(crate) user_agent: HeaderValue,
+    pub(crate) tls: Arc<ClientConfig>,
+}
+
+/// HTTP/1.1 with a bounded number of connections; who finds them all in use waits in turn.
+pub(crate) struct HttpTransport {
+    settings: Settings,
+    clock: Clock,
+    permits: Semaphore,
+    /// Last in, first out: surplus connections age at the bottom until they are closed.
+    idle: Mutex<Vec<Connection>>,
+    origins: Mutex<Vec<Arc<Origin>>>,
+}
+
+impl HttpTransport {
+    pub(crate) fn new(settings: Settings, clock: Clock) -> Self {
+        Self {
+            permits: Semaphore::new(settings.max_connections.clamp(1, Semaphore::MAX_PERMITS)),
+            settings,
+            clock,
+            idle: Mutex::default(),
+            origins: Mutex::default(),
+        }
+    }
+
+    async fn attempt(&self, request: Request) -> Reply {
+        let origin = match self.origin(&request.url) {
+            Ok(origin) => origin,
+            Err(failure) => return self.never_sent(failure),
+        };
+        let fresh = request.fresh_connection;
+        let (request, bytes_sent) = match self.assemble(&origin, request) {
+            Ok(request) => request,
+            Err(failure) => return self.never_sent(failure),
+        };
+        let bound = self.settings.request_timeout;
+        let Ok(permit) = timeout(bound, self.permits.acquire()).await else {
+            let all = self.settings.max_connections;
+            return self.never_sent(Failure::new(
+                FailureKind::Timeout,
+                format!("all {all} connections of this client were in use for {bound:?}"),
+            ));
+        };
+
+        let idle = if fresh { None } else { self.take_idle(&origin) };
+        let reused = idle.is_some();
+        let mut connection = match idle {
+            Some(connection) => connection,
+            None => {
+                let sent = self.clock.now();
+                match self.connect(&origin).await {
+                    Ok(connection) => connection,
+                    Err(failure) => return Reply { sent, ..self.never_sent(failure) },
+                }
+            }
+        };
+
+        let sent = self.clock.now();
+        let mut received = 0;
+        let outcome = timeout(bound, connection.exchange(request, &mut received)).await;
+        let done = self.clock.now();
+        let mut stale = false;
+        let result = match outcome {
+            Ok(Ok(response)) => {
+                self.keep(connection, done);
+                Ok(response)
+            }
+            Ok(Err(failure)) => {
+                stale = reused && failure.kind == FailureKind::Reset && !connection.has_answered();
+                Err(failure)
+            }
+            Err(_) => Err(Failure::new(FailureKind::Timeout, format!("no complete answer within {bound:?}"))),
+        };
+        drop(permit);
+        Reply { sent, done, reused, stale, bytes_sent, bytes_received: received, result }
+    }
+
+    fn never_sent(&self, failure: Failure) -> Reply {
+        let now = self.clock.now();
+        Reply {
+            sent: now,
+            done: now,
+            reused: false,
+            stale: false,
+            bytes_sent: 0,
+            bytes_received: 0,
+            result: Err(failure),
+        }
+    }
+
+    fn origin(&self, url: &str) -> Result<Arc<Origin>, Failure> {
+        let mut origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = origins.iter().find(|origin| origin.path_of(url).is_some()) {
+            return Ok(Arc::clone(known));
+        }
+        let origin = Arc::new(Origin::of(url)?);
+        if origins.len() < MOST_ORIGINS {
+            origins.push(Arc::clone(&origin));
+        }
+        Ok(origin)
+    }
+
+    /// The request as hyper wants it, and its size on the wire: hyper adds Content-Length and nothing else.
+    fn assemble(
+        &self,
+        origin: &Origin,
+        request: Request,
+    ) -> Result<(http::Request<Full<Bytes>>, u64), Failure> {
+        let start = origin.prefix.len();
+        let uri = match &request.url[start..] {
+            "" => Uri::from_static("/"),
+            _ => Uri::from_maybe_shared(Bytes::from(request.url).slice(start..)).map_err(|error| {
+                Failure::new(FailureKind::Malformed, format!("not a usable URL: {error}"))
+            })?,
+        };
+        let length = request.body.len();
+        // Request line, Host and User-Agent with their separators, and the empty line.
+        let mut size = request.method.len()
+            + " HTTP/1.1\r\n".len()
+            + 1
+            + uri.path_and_query().map_or(0, |path| path.as_str().len())
+            + header_size("host", &origin.host)
+            + header_size("user-agent", &self.settings.user_agent)
+            + 2
+            + length;
+        let mut message = http::Request::new(Full::new(request.body));
+        *message.uri_mut() = uri;
+        let headers = message.headers_mut();
+        headers.reserve(4);
+        headers.insert(HOST, origin.host.clone());
+        headers.insert(USER_AGENT, self.settings.user_agent.clone());
+        if length > 0 {
+            const JOSE: HeaderValue = HeaderValue::from_static("application/jose+json");
+            size += header_size("content-type", &JOSE) + "content-length: \r\n".len() + digits(length);
+            headers.insert(CONTENT_TYPE, JOSE);
+        }
+        if let Some(accept) = request.accept {
+            let accept = HeaderValue::from_static(accept);
+            size += header_size("accept", &accept);
+            headers.insert(ACCEPT, accept);
+        }
+        *message.method_mut() = match request.method {
+            "HEAD" => Method::HEAD,
+            "POST" => Method::POST,
+            _ => Method::GET,
+        };
+        Ok((message, size as u64))
+    }
+
+    /// The idle connection last used, unless its peer has closed it.
+    fn take_idle(&self, origin: &Arc<Origin>) -> Option<Connection> {
+        loop {
+            let mut connection = {
+                let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+                let last = idle.iter().rposition(|connection| Arc::ptr_eq(&connection.origin, origin))?;
+                idle.remove(last)
+            };
+            if connection.is_alive() {
+                return Some(connection);
+            }
+        }
+    }
+
+    /// Keeps a connection that the answer left usable, and closes one that nobody needed for long.
+    fn keep(&self, mut connection: Connection, now: u64) {
+        if !connection.is_alive() {
+            return;
+        }
+        connection.idle_since = now;
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.push(connection);
+        if idle.first().is_some_and(|oldest| now.saturating_sub(oldest.idle_since) > LONGEST_IDLE) {
+            idle.remove(0);
+        }
+        // Connections to several servers may not add up to more than the bound.
+        if idle.len() > self.settings.max_connections {
+            idle.remove(0);
+        }
+    }
+
+    /// Boxed, because it is rare and its state would make every request's larger.
+    fn connect<'a>(&'a self, origin: &'a Arc<Origin>) -> BoxFuture<'a, Result<Connection, Failure>> {
+        Box::pin(async move {
+            let bound = self.settings.connect_timeout;
+            let stream = match timeout(bound, origin.dial(bound)).await {
+                Ok(dialled) => dialled?,
+                Err(_) => {
+                    return Err(Failure::new(
+                        FailureKind::Connect,
+                        format!("no connection within {bound:?}"),
+                    ));
+                }
+            };
+            let stream = match &origin.server_name {
+                None => Stream::Plain(stream),
+                Some(name) => {
+                    let connector = TlsConnector::from(Arc::clone(&self.settings.tls));
+                    match timeout(bound, connector.connect(name.clone(), stream)).await {
+                        Ok(Ok(stream)) => Stream::Tls(Box::new(stream)),
+                        Ok(Err(error)) => {
+                            return Err(Failure::new(
+                                FailureKind::Tls,
+                                format!("TLS handshake failed: {error}"),
+                            ));
+                        }
+                        Err(_) => {
+                            let message = format!("no TLS handshake within {bound:?}");
+                            return Err(Failure::new(FailureKind::Tls, message));
+                        }
+                    }
+                }
+            };
+            let received = Arc::new(AtomicU64::new(0));
+            let io = TokioIo::new(Counted { stream, received: Arc::clone(&received) });
+            let (sender, driver) = http1::handshake(io)
+                .await
+                .map_err(|error| Failure::new(FailureKind::Connect, describe(&error)))?;
+            Ok(Connection {
+                origin: Arc::clone(origin),
+                sender,
+                driver,
+                received,
+                received_before: 0,
+                idle_since: 0,
+            })
+        })
+    }
+}
+
+impl Transport for HttpTransport {
+    fn send(&self, request: Request) -> BoxFuture<'_, Reply> {
+        // Each attempt waits for the network at least once: it cannot starve others.
+        Box::pin(unconstrained(self.attempt(request)))
+    }
+}
+
+fn header_size(name: &str, value: &HeaderValue) -> usize {
+    name.len() + ": \r\n".len() + value.len()
+}
+
+fn digits(number: usize) -> usize {
+    number.checked_ilog10().unwrap_or(0) as usize + 1
+}
+
+/// A server: scheme, host and port.
+#[derive(Debug)]
+struct Origin {
+    /// What its URLs begin with: `https://host:port`, as the CA writes it.
+    prefix: String,
+    /// The Host header.
+    host: HeaderValue,
+    address: String,
+    port: u16,
+    /// None without TLS.
+    server_name: Option<ServerName<'static>>,
+}
+
+impl Origin {
+    fn of(url: &str) -> Result<Self, Failure> {
+        let unusable = |why: &str| Failure::new(FailureKind::Malformed, format!("not a usable URL: {why}"));
+        let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| unusable(&error.to_string()))?;
+        let authority = uri.authority().ok_or_else(|| unusable("no host"))?;
+        let scheme = uri.scheme_str().unwrap_or_default();
+        let tls = match scheme {
+            "https" => true,
+            "http" => false,
+            other => return Err(unusable(&format!("its scheme is {other:?}, not https or http"))),
+        };
+        let prefix = format!("{}://{authority}", url.split("://").next().unwrap_or_default());
+        let address = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let server_name = if tls {
+            let name = ServerName::try_from(address.clone()).map_err(|error| unusable(&error.to_string()))?;
+            Some(name)
+        } else {
+            None
+        };
+        let host = authority.as_str().rsplit_once('@').map_or(authority.as_str(), |(_, host)| host);
+        Ok(Self {
+            host: HeaderValue::from_str(host).map_err(|error| unusable(&error.to_string()))?,
+            port: authority.port_u16().unwrap_or(if tls { 443 } else { 80 }),
+            prefix,
+            address,
+            server_name,
+        })
+    }
+
+    /// The rest of a URL on this server.
+    fn path_of<'a>(&self, url: &'a str) -> Option<&'a str> {
+        url.strip_prefix(self.prefix.as_str()).filter(|path| path.is_empty() || path.starts_with(['/', '?']))
+    }
+
+    /// The first address that accepts, each with its share of the bound.
+    async fn dial(&self, bound: Duration) -> Result<TcpStream, Failure> {
+        let addresses: Vec<SocketAddr> = tokio::net::lookup_host((self.address.as_str(), self.port))
+            .await
+            .map_err(|error| {
+                let message = format!("cannot resolve {}: {error}", self.address);
+                Failure::new(FailureKind::Connect, message)
+            })?
+            .collect();
+        let share = bound / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+        let mut last = format!("{} has no address", self.address);
+        for address in addresses {
+            match timeout(share, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => {
+                    // Requests are written whole: waiting for more only costs time.
+                    if let Err(error) = stream.set_nodelay(true) {
+                        last = format!("cannot configure the connection to {address}: {error}");
+                        continue;
+                    }
+                    return Ok(stream);
+                }
+                Ok(Err(error)) => last = format!("cannot connect to {address}: {error}"),
+                Err(_) => last = format!("no connection to {address} within {share:?}"),
+            }
+        }
+        Err(Failure::new(FailureKind::Connect, last))
+    }
+}
+
+type Driver = http1::Connection<TokioIo<Counted>, Full<Bytes>>;
+
+struct Connection {
+    origin: Arc<Origin>,
+    sender: SendRequest<Full<Bytes>>,
+    driver: Driver,
+    /// Bytes read so far, and when the current request was sent.
+    received: Arc<AtomicU64>,
+    received_before: u64,
+    idle_since: u64,
+}
+
+impl Connection {
+    /// Whether the next request can go over it. Lets hyper finish the last answer and notice a closed peer.
+    ///
+    /// Nobody is woken for what happens to an idle connection, least of all the request that used it last.
+    fn is_alive(&mut self) -> bool {
+        let mut nobody = Context::from_waker(Waker::noop());
+        Pin::new(&mut self.driver).poll(&mut nobody).is_pending() && self.sender.is_ready()
+    }
+
+    /// Whether any byte has come since the current request was sent.
+    fn has_answered(&self) -> bool {
+        self.received.load(Ordering::Relaxed) > self.received_before
+    }
+
+    /// Sends the request and reads the whole answer; `received` counts the body's bytes even when it breaks off.
+    async fn exchange(
+        &mut self,
+        request: http::Request<Full<Bytes>>,
+        received: &mut u64,
+    ) -> Result<Response, Failure> {
+        self.received_before = self.received.load(Ordering::Relaxed);
+        let driver = &mut self.driver;
+        let mut head = pin!(self.sender.send_request(request));
+        let answer = poll_fn(|context| drive(driver, context, |context| head.as_mut().poll(context))).await;
+        let (parts, mut body) = answer.map_err(|error| broken(&error))?.into_parts();
+        let body = read(driver, &mut body, received).await?;
+        Ok(Response { status: parts.status.as_u16(), headers: parts.headers, body })
+    }
+}
+
+/// Polls what waits for the connection, then the connection, then what waits again.
+///
+/// Only the connection needs the waker: whatever it brings is taken at once, here. Waking the waiting side as well
+/// would poll the whole chain once more for nothing. This holds because nothing else drives the connection, and
+/// because [`HttpTransport::send`] lifts tokio's cooperative budget, which could refuse the second look.
+fn drive<T>(
+    driver: &mut Driver,
+    context: &mut Context<'_>,
+    mut wanted: impl FnMut(&mut Context<'_>) -> Poll<T>,
+) -> Poll<T> {
+    let mut nobody = Context::from_waker(Waker::noop());
+    if let Poll::Ready(value) = wanted(&mut nobody) {
+        return Poll::Ready(value);
+    }
+    // Its end, good or bad, reaches whoever waits as an error or as the end of the body.
+    let _ = Pin::new(driver).poll(context);
+    wanted(&mut nobody)
+}
+
+/// The whole body; without a copy when it comes in one piece, as ACME's do.
+async fn read(driver: &mut Driver, body: &mut Incoming, received: &mut u64) -> Result<Bytes, Failure> {
+    let mut first = Bytes::new();
+    let mut joined = BytesMut::new();
+    loop {
+        if body.is_end_stream() {
+            break;
+        }
+        let frame =
+            poll_fn(|context| drive(driver, context, |context| Pin::new(&mut *body).poll_frame(context)))
+                .await;
+        let data = match frame {
+            None => break,
+            Some(frame) => frame.map_err(|error| broken(&error))?.into_data(),
+        };
+        // What is not data are trailers, which ACME has no use for.
+        let Ok(data) = data else { continue };
+        *received += data.len() as u64;
+        if *received > LONGEST_BODY {
+            let message = format!("its body has more than {LONGEST_BODY} bytes");
+            return Err(Failure::new(FailureKind::Malformed, message));
+        }
+        if first.is_empty() && joined.is_empty() {
+            first = data;
+        } else {
+            if joined.is_empty() {
+                joined.extend_from_slice(&first);
+            }
+            joined.extend_from_slice(&data);
+        }
+    }
+    Ok(if joined.is_empty() { first } else { joined.freeze() })
+}
+
+fn broken(error: &hyper::Error) -> Failure {
+    let kind = if error.is_parse() { FailureKind::Malformed } else { FailureKind::Reset };
+    Failure::new(kind, describe(error))
+}
+
+/// An error with its causes, since hyper's outermost says little.
+fn describe(error: &hyper::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}
+
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// A stream that counts what is read, so that "no byte of an answer" is known and not guessed from an error.
+struct Counted {
+    stream: Stream,
+    received: Arc<AtomicU64>,
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        };
+        self.received.fetch_add((buffer.filled().len() - before) as u64, Ordering::Relaxed);
+        polled
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(context, buffer),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(context, buffer),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(context, buffers),
+            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(context, buffers),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.stream {
+            Stream::Plain(stream) => stream.is_write_vectored(),
+            Stream::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use tokio::sync::Notify;
+    use tokio::task::JoinSet;
+
+    use super::*;
+    use crate::tls::{Roots, client_config};
+
+    fn transport(max_connections: usize) -> HttpTransport {
+        let settings = Settings {
+            max_connections,
+            connect_timeout: Duration::from_secs(5),
+            request_timeout: Duration::from_secs(5),
+            user_agent: HeaderValue::from_static("test/1"),
+            tls: client_config(&Roots::Insecure).unwrap(),
+        };
+        HttpTransport::new(settings, Clock::start())
+    }
+
+    fn post(url: &str) -> Request {
+        Request {
+            method: "POST",
+            url: url.into(),
+            body: Bytes::from_static(b"0123456789ab"),
+            accept: Some("application/pem-certificate-chain"),
+            fresh_connection: false,
+        }
+    }
+
+    /// What a raw server does with each request of a connection, in order; then it closes.
+    #[derive(Clone)]
+    enum Act {
+        Answer(String),
+        /// Answers with what it was sent.
+        Echo,
+        /// Says nothing.
+        Wait,
+    }
+
+    struct Server {
+        url: String,
+        opened: Arc<AtomicUsize>,
+        closed: Arc<Notify>,
+        _tasks: JoinSet<()>,
+    }
+
+    /// Each connection gets the next script; after the last, there is nobody to connect to.
+    async fn serve(scripts: Vec<Vec<Act>>) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/path", listener.local_addr().unwrap());
+        let (opened, closed) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let mut tasks = JoinSet::new();
+        let (counter, done) = (Arc::clone(&opened), Arc::clone(&closed));
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            for script in scripts {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                counter.fetch_add(1, Ordering::SeqCst);
+                let done = Arc::clone(&done);
+                connections.spawn(async move {
+                    for act in script {
+                        // A request comes in one piece: it is smaller than a segment.
+                        let mut buffer = vec![0; 4096];
+                        let length = stream.read(&mut buffer).await.unwrap_or(0);
+                        if length == 0 {
+                            break;
+                        }
+                        match act {
+                            Act::Answer(text) => stream.write_all(text.as_bytes()).await.unwrap(),
+                            Act::Echo => {
+                                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+                                stream.write_all(head.as_bytes()).await.unwrap();
+                                stream.write_all(&buffer[..length]).await.unwrap();
+                            }
+                            Act::Wait => std::future::pending().await,
+                        }
+                    }
+                    drop(stream);
+                    done.notify_one();
+                });
+            }
+            connections.join_all().await;
+        });
+        Server { url, opened, closed, _tasks: tasks }
+    }
+
+    fn says(text: &str) -> Act {
+        Act::Answer(text.to_owned())
+    }
+
+    fn ok() -> Act {
+        says("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nreplay-nonce: n\r\n\r\nhi")
+    }
+
+    #[tokio::test]
+    async fn counts_the_bytes_that_are_on_the_wire() {
+        let server = serve(vec![vec![Act::Echo]]).await;
+        let reply = transport(1).send(post(&server.url)).await;
+        let response = reply.result.unwrap();
+        let sent = String::from_utf8(response.body.to_vec()).unwrap();
+        assert_eq!(reply.bytes_sent, sent.len() as u64, "{sent}");
+        assert_eq!(reply.bytes_received, sent.len() as u64);
+        let sent = sent.to_lowercase();
+        for line in [
+            "post /path http/1.1",
+            "user-agent: test/1",
+            "content-type: application/jose+json",
+            "content-length: 12",
+        ] {
+            assert!(sent.contains(line), "{line} is not in {sent}");
+        }
+    }
+
+    #[tokio::test]
+    async fn uses_a_connection_again() {
+        let server = serve(vec![vec![ok(), ok(), ok()]]).await;
+        let transport = transport(4);
+        for round in 0..3 {
+            let reply = transport.send(post(&server.url)).await;
+            assert_eq!(reply.reused, round > 0);
+            assert_eq!(reply.result.unwrap().body, "hi");
+        }
+        assert_eq!(server.opened.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn notices_that_an_idle_connection_was_closed_before_using_it() {
+        let server = serve(vec![vec![ok()], vec![ok()]]).await;
+        let transport = transport(4);
+        assert!(transport.send(post(&server.url)).await.result.is_ok());
+        server.closed.notified().await;
+        let reply = transport.send(post(&server.url)).await;
+        assert!(reply.result.is_ok() && !reply.reused && !reply.stale);
+    }
+
+    #[tokio::test]
+    async fn a_reused_connection_that_dies_without_a_byte_is_stale() {
+        let server = serve(vec![vec![ok(), says("")]]).await;
+        let transport = transport(4);
+        assert!(transport.send(post(&server.url)).await.result.is_ok());
+        let reply = transport.send(post(&server.url)).await;
+        assert!(reply.reused && reply.stale);
+        assert_eq!(reply.result.unwrap_err().kind, FailureKind::Reset);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_dies_otherwise_is_not_stale() {
+        for (script, received) in [
+            // A fresh connection.
+            (vec![says("")], 0),
+            // A reused one, in the middle of the head and of the body.
+            (vec![ok(), says("HTTP/1.1 20")], 0),
+            (vec![ok(), says("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n12345")], 5),
+        ] {
+            let server = serve(vec![script]).await;
+            let transport = transport(4);
+            let mut reply = transport.send(post(&server.url)).await;
+            if reply.result.is_ok() {
+                reply = transport.send(post(&server.url)).await;
+            }
+            assert!(!reply.stale);
+            assert_eq!(reply.bytes_received, received);
+            assert_eq!(reply.result.unwrap_err().kind, FailureKind::Reset);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_closes_without_notice_costs_at_most_one_attempt_more() {
+        // Each connection ends after one to four answers, with no `Connection: close` to say so.
+        let scripts = (0..400).map(|number| vec![ok(); number % 4 + 1]).collect();
+        let server = serve(scripts).await;
+        let transport = Arc::new(transport(8));
+        let mut workers = JoinSet::new();
+        for _ in 0..16 {
+            let (transport, url) = (Arc::clone(&transport), server.url.clone());
+            workers.spawn(async move {
+                let mut stale = 0;
+                for _ in 0..20 {
+                    let mut reply = transport.send(post(&url)).await;
+                    if reply.stale {
+                        stale += 1;
+                        reply = transport.send(Request { fresh_connection: true, ..post(&url) }).await;
+                    }
+                    assert!(reply.result.is_ok(), "{:?}", reply.result);
+                }
+                stale
+            });
+        }
+        let stale: usize = workers.join_all().await.into_iter().sum();
+        let opened = server.opened.load(Ordering::SeqCst);
+        assert!((320 / 4..=320).contains(&opened), "{opened} connections, {stale} found dead too late");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_the_server_will_close_is_not_kept() {
+        let last = says("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nhi");
+        let server = serve(vec![vec![last, ok()], vec![ok()]]).await;
+        let transport = transport(4);
+        assert!(transport.send(post(&server.url)).await.result.is_ok());
+        assert!(!transport.send(post(&server.url)).await.reused);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_http_is_malformed() {
+        let server = serve(vec![vec![says("SSH-2.0-OpenSSH_9.2\r\n\r\n")]]).await;
+        let failure = transport(1).send(post(&server.url)).await.result.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Malformed, "{failure}");
+    }
+
+    #[tokio::test]
+    async fn a_body_without_end_is_cut_off() {
+        let endless = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(LONGEST_BODY as usize + 1));
+        let server = serve(vec![vec![says(&endless)]]).await;
+        let reply = transport(1).send(post(&server.url)).await;
+        let failure = reply.result.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Malformed);
+        assert!(failure.message.contains("more than 1048576 bytes"), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn silence_ends_at_the_requests_bound() {
+        let server = serve(vec![vec![Act::Wait]]).await;
+        let mut transport = transport(1);
+        transport.settings.request_timeout = Duration::from_millis(50);
+        let reply = transport.send(post(&server.url)).await;
+        assert_eq!(reply.result.unwrap_err().kind, FailureKind::Timeout);
+        assert!(reply.done - reply.sent >= 50_000_000);
+    }
+
+    #[tokio::test]
+    async fn whoever_finds_all_connections_in_use_waits_in_turn() {
+        let server = serve(vec![vec![Act::Wait], vec![ok()]]).await;
+        let transport = transport(1);
+        let mut first = transport.send(post(&server.url));
+        let mut second = transport.send(post(&server.url));
+        while server.opened.load(Ordering::SeqCst) == 0 {
+            tokio::select! {
+                biased;
+                _ = &mut first => unreachable!("the server says nothing"),
+                _ = &mut second => unreachable!("the only connection is in use"),
+                () = tokio::task::yield_now() => {}
+            }
+        }
+        // Given up: its connection is closed, its place free.
+        drop(first);
+        let reply = second.await;
+        assert!(reply.result.is_ok() && !reply.reused);
+        assert_eq!(server.opened.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_speaks_no_tls_fails_the_handshake() {
+        let server = serve(vec![vec![says("HTTP/1.1 400 Bad Request\r\n\r\n")]]).await;
+        let url = server.url.replace("http://", "https://");
+        let failure = transport(1).send(post(&url)).await.result.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Tls, "{failure}");
+    }
+
+    #[tokio::test]
+    async fn urls_that_cannot_be_asked_are_said_to_be_so() {
+        let transport = transport(1);
+        for url in ["ftp://ca.test/x", "/relative", "https://", "http://a b/", "http://127.0.0.1:1/\u{7f}"] {
+            let failure = transport.send(post(url)).await.result.unwrap_err();
+            assert_eq!(failure.kind, FailureKind::Malformed, "{url}: {failure}");
+            assert!(failure.message.starts_with("not a usable URL: "), "{failure}");
+        }
+    }
+
+    #[test]
+    fn origins_are_scheme_host_and_port() {
+        for (url, host, address, port, tls) in [
+            ("https://ca.test/x", "ca.test", "ca.test", 443, true),
+            ("http://ca.test:8080/x", "ca.test:8080", "ca.test", 8080, false),
+            ("https://[::1]:14000/dir", "[::1]:14000", "::1", 14000, true),
+        ] {
+            let origin = Origin::of(url).unwrap();
+            assert_eq!((origin.host.to_str().unwrap(), &*origin.address, origin.port), (host, address, port));
+            assert_eq!(origin.server_name.is_some(), tls);
+        }
+        let origin = Origin::of("https://ca.test/x").unwrap();
+        assert_eq!(origin.path_of("https://ca.test/y?z"), Some("/y?z"));
+        assert_eq!(origin.path_of("https://ca.test"), Some(""));
+        assert_eq!(origin.path_of("https://ca.test.evil/y"), None);
+        assert_eq!(origin.path_of("https://ca.test:8443/y"), None);
+    }
+}

@@ -1,0 +1,62 @@
+//! Times as servers write them: RFC 3339 in objects, seconds or HTTP dates in Retry-After.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use ::time::OffsetDateTime;
+use ::time::format_description::well_known::Rfc3339;
+
+/// Seconds since the Unix epoch. Fractions and offsets (acmeeh writes microseconds and `+00:00`) are understood.
+pub(crate) fn rfc3339(text: &str) -> Option<i64> {
+    OffsetDateTime::parse(text, &Rfc3339).ok().map(OffsetDateTime::unix_timestamp)
+}
+
+/// Retry-After (RFC 9110 §10.2.3): seconds, or a date relative to `now_unix`; a date that has passed is zero.
+pub(crate) fn retry_after(header: &str, now_unix: i64) -> Option<Duration> {
+    let header = header.trim();
+    if !header.is_empty() && header.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits than fit are a wait that no bound allows.
+        return Some(Duration::from_secs(header.parse().unwrap_or(u64::MAX)));
+    }
+    let date = httpdate::parse_http_date(header).ok()?;
+    let date = i64::try_from(date.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()?;
+    Some(Duration::from_secs(u64::try_from(date - now_unix).unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_retry_after() {
+        // 2026-11-21T10:00:00Z
+        let now = 1_795_255_200;
+        for (header, seconds) in [
+            ("0", Some(0)),
+            ("3", Some(3)),
+            (" 120 ", Some(120)),
+            ("99999999999999999999999", Some(u64::MAX)),
+            ("Sat, 21 Nov 2026 10:00:05 GMT", Some(5)),
+            ("Saturday, 21-Nov-26 10:00:05 GMT", Some(5)),
+            ("Sat, 21 Nov 2026 09:00:00 GMT", Some(0)),
+            ("-3", None),
+            ("1.5", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            assert_eq!(retry_after(header, now), seconds.map(Duration::from_secs), "{header:?}");
+        }
+    }
+
+    #[test]
+    fn reads_times_as_servers_write_them() {
+        for (text, unix) in [
+            ("2026-11-21T10:00:00Z", Some(1_795_255_200)),
+            ("2026-11-21T10:00:00.123456+00:00", Some(1_795_255_200)),
+            ("2026-11-21T11:00:00+01:00", Some(1_795_255_200)),
+            ("2026-11-21", None),
+            ("", None),
+        ] {
+            assert_eq!(rfc3339(text), unix, "{text:?}");
+        }
+    }
+}
