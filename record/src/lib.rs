@@ -1,0 +1,19 @@
+//! The record of a run: what a chain did, what each of its requests did, and which validations the CA sent.
+//!
+//! One value serves live, in the log and in replay. Its JSON form is a superset of the wile-e-coyote
+//! design's (`chainname`, `chainsuccessful`, `chaintook`, `individualresults`; `uri`, `took`, `successful`,
+//! `error`): keys are always written, and records that lack keys whose value is false, zero or empty can be
+//! read. The protobuf form is `wec-proto`'s; [`wire`] converts between the two.
+//!
+//! Aggregation and files do not live here: see `wec-analytics`.
+
+mod chain;
+mod header;
+mod hit;
+mod log;
+pub mod wire;
+
+pub use chain::{Chain, ChainResult, FailureClass, Purpose, RequestResult};
+pub use header::{FORMAT_VERSION, RunHeader, Stamp};
+pub use hit::{ChallengeType, ValidationHit, Verdict};
+pub use log::{Record, RecordError, StateCounts};
