@@ -1,0 +1,411 @@
+//! What [`State`](crate::State) asks of a database, in the few large steps that it takes: rows in, rows out.
+//!
+//! The choice of what to keep, hand out or hand back is not made here. One caller (the state's writer task) uses a
+//! backend, one call at a time; other processes use the same database through their own.
+
+mod migrations;
+mod postgres;
+mod sqlite;
+
+use std::sync::Arc;
+
+use crate::challenge::BoxFuture;
+use crate::error::StoreError;
+use crate::state::StoreUrl;
+
+/// What a backend's methods return.
+pub(crate) type Answer<'a, T> = BoxFuture<'a, Result<T, sqlx::Error>>;
+
+/// Connects to the database that `url` names and brings its schema up to date.
+pub(crate) async fn open(url: &StoreUrl) -> Result<Box<dyn Backend>, StoreError> {
+    Ok(match url {
+        StoreUrl::Sqlite { .. } => Box::new(sqlite::SqliteBackend::open(url).await?),
+        StoreUrl::Postgres { .. } => Box::new(postgres::PostgresBackend::open(url).await?),
+    })
+}
+
+/// A database of state. Every method is one transaction.
+pub(crate) trait Backend: Send + Sync {
+    /// Signs a new owner in for the CA at `directory`.
+    fn enrol<'a>(&'a self, directory: &'a str, place: &'a str, lease_ms: i64) -> Answer<'a, Enrolment>;
+
+    /// Prolongs the owner's lease and says what is known about everybody.
+    fn beat<'a>(&'a self, standing: &'a Standing) -> Answer<'a, Beat>;
+
+    /// Writes everything in `batch` or nothing. Writing a batch again changes nothing: an answer that was lost on the
+    /// way can be asked for again.
+    fn write<'a>(&'a self, standing: &'a Standing, batch: &'a Batch) -> Answer<'a, Written>;
+
+    /// Reserves up to `want` of `kind` (an index of [`Kind`](crate::Kind)) below `limit` over all owners; near the
+    /// limit no more than the owner's fair share. Returns how many.
+    fn reserve<'a>(&'a self, ca: i64, owner: i64, kind: usize, want: i64, limit: i64) -> Answer<'a, i64>;
+
+    /// Claims up to `limit` free orders that do not expire before `usable_at`.
+    fn claim_orders(&self, ca: i64, owner: i64, usable_at: i64, limit: i64) -> Answer<'_, Vec<OrderRow>>;
+
+    /// Claims up to `limit` free certificates that do not expire before `usable_at`.
+    fn claim_certificates(
+        &self,
+        ca: i64,
+        owner: i64,
+        usable_at: i64,
+        limit: i64,
+    ) -> Answer<'_, Vec<CertificateRow>>;
+
+    /// Frees claims of `owner` for others. What it does not own, or what has come to its end, is left as it is.
+    fn give_back<'a>(&'a self, owner: i64, items: &'a GivenBack) -> Answer<'a, ()>;
+
+    /// The newest registrations of a CA.
+    fn newest_registrations(&self, ca: i64, limit: i64) -> Answer<'_, Vec<RegistrationRow>>;
+
+    /// Registrations by id.
+    fn registrations<'a>(&'a self, ids: &'a [i64]) -> Answer<'a, Vec<RegistrationRow>>;
+
+    /// Chains by id.
+    fn chains<'a>(&'a self, ids: &'a [i64]) -> Answer<'a, Vec<ChainRow>>;
+
+    /// All owners of a CA.
+    fn owners(&self, ca: i64) -> Answer<'_, Vec<OwnerRow>>;
+
+    /// Signs an owner out and frees its claims as suspect; with `only_expired`, only when its lease has run out.
+    fn release(&self, ca: i64, owner: i64, only_expired: bool) -> Answer<'_, Released>;
+
+    /// How many statements were executed so far, transaction control included.
+    fn statements(&self) -> u64;
+
+    /// Ends the connections.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// A new owner.
+pub(crate) struct Enrolment {
+    pub(crate) ca: i64,
+    pub(crate) owner: i64,
+}
+
+/// What an owner says about itself with every sign of life.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Standing {
+    pub(crate) ca: i64,
+    pub(crate) owner: i64,
+    pub(crate) lease_ms: i64,
+    /// Reserved below the hard limits and not yet stored as made; absolute, so that saying it twice is harmless.
+    pub(crate) reserved: [i64; 3],
+    /// What it lacks: bits of [`crate::state::hunger`].
+    pub(crate) hungry: i64,
+}
+
+/// Everybody's numbers.
+#[derive(Debug)]
+pub(crate) struct Beat {
+    /// Whether the owner is still signed in; if not, its claims are others' by now.
+    pub(crate) alive: bool,
+    pub(crate) totals: Totals,
+    /// What other owners lack, or-ed.
+    pub(crate) others_hungry: i64,
+}
+
+/// Counts over all processes of one CA.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) registrations: i64,
+    pub(crate) orders_ready: i64,
+    pub(crate) certificates_live: i64,
+    pub(crate) certificates_revoked: i64,
+}
+
+impl std::ops::AddAssign for Totals {
+    fn add_assign(&mut self, other: Self) {
+        self.registrations += other.registrations;
+        self.orders_ready += other.orders_ready;
+        self.certificates_live += other.certificates_live;
+        self.certificates_revoked += other.certificates_revoked;
+    }
+}
+
+impl std::ops::SubAssign for Totals {
+    fn sub_assign(&mut self, other: Self) {
+        self.registrations -= other.registrations;
+        self.orders_ready -= other.orders_ready;
+        self.certificates_live -= other.certificates_live;
+        self.certificates_revoked -= other.certificates_revoked;
+    }
+}
+
+impl From<(i64, i64, i64, i64)> for Totals {
+    fn from(
+        (registrations, orders_ready, certificates_live, certificates_revoked): (i64, i64, i64, i64),
+    ) -> Self {
+        Self { registrations, orders_ready, certificates_live, certificates_revoked }
+    }
+}
+
+/// The outcome of a write.
+#[derive(Debug)]
+pub(crate) enum Written {
+    /// Everything is stored.
+    Stored {
+        totals: Totals,
+        /// Ids of certificates that are not stored, because their issuer and serial are there already.
+        duplicates: Vec<i64>,
+    },
+    /// Nothing is stored: the owner was declared dead in the meantime.
+    Expelled,
+}
+
+/// What is written together.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) registrations: Vec<NewRegistrationRow>,
+    pub(crate) orders: Vec<NewOrderRow>,
+    pub(crate) chains: Vec<ChainRow>,
+    pub(crate) certificates: Vec<NewCertificateRow>,
+    /// Orders that were issued.
+    pub(crate) issued: Vec<i64>,
+    /// Orders that failed, and why.
+    pub(crate) failed: Vec<Ending>,
+    /// Certificates that were revoked.
+    pub(crate) revoked: Vec<Ending>,
+    /// Certificates that came to another end.
+    pub(crate) ended: Vec<Ending>,
+    /// Registrations that the CA does not know any more; what nobody has claimed of theirs comes to its end with them.
+    pub(crate) gone: Vec<i64>,
+}
+
+/// The note of what ended with its registration.
+pub(crate) const WITH_REGISTRATION: &str = "the CA does not know its account any more";
+
+impl Batch {
+    /// How many changes it holds.
+    pub(crate) fn len(&self) -> usize {
+        self.registrations.len()
+            + self.orders.len()
+            + self.certificates.len()
+            + self.issued.len()
+            + self.failed.len()
+            + self.revoked.len()
+            + self.ended.len()
+            + self.gone.len()
+    }
+
+    /// What it changes about the totals.
+    pub(crate) fn deltas(&self) -> Totals {
+        let [orders, issued, failed, certificates, revoked, ended] = [
+            self.orders.len(),
+            self.issued.len(),
+            self.failed.len(),
+            self.certificates.len(),
+            self.revoked.len(),
+            self.ended.len(),
+        ]
+        .map(|number| number as i64);
+        Totals {
+            registrations: self.registrations.len() as i64 - self.gone.len() as i64,
+            orders_ready: orders - issued - failed,
+            certificates_live: certificates - revoked - ended,
+            certificates_revoked: revoked,
+        }
+    }
+}
+
+/// An order or a certificate that came to an end that has a story.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    pub(crate) id: i64,
+    /// [`order_state`] or [`certificate_state`].
+    pub(crate) state: i16,
+    /// RFC 5280 §5.3.1, of a revocation.
+    pub(crate) reason: Option<i16>,
+    pub(crate) note: Option<String>,
+}
+
+/// The `state` column of `orders`; 0 is ready.
+pub(crate) mod order_state {
+    pub(crate) const FAILED: i16 = 2;
+}
+
+/// The `state` column of `certificates`; 0 is live.
+pub(crate) mod certificate_state {
+    pub(crate) const REPLACED: i16 = 1;
+    pub(crate) const REVOKED: i16 = 2;
+    pub(crate) const GONE: i16 = 3;
+}
+
+#[derive(Debug)]
+pub(crate) struct NewRegistrationRow {
+    pub(crate) id: i64,
+    pub(crate) url: String,
+    pub(crate) key: Vec<u8>,
+    pub(crate) contact: String,
+}
+
+#[derive(Debug)]
+pub(crate) struct NewOrderRow {
+    pub(crate) id: i64,
+    pub(crate) registration: i64,
+    pub(crate) url: String,
+    pub(crate) finalize_url: String,
+    pub(crate) names: String,
+    pub(crate) expires: i64,
+    /// Whether it went into the local pool, and is therefore claimed from the start.
+    pub(crate) owned: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct NewCertificateRow {
+    pub(crate) id: i64,
+    pub(crate) registration: i64,
+    pub(crate) details: Arc<crate::state::CertificateDetails>,
+    pub(crate) names: String,
+    /// Whether it went into the local pool, and is therefore claimed from the start.
+    pub(crate) owned: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct RegistrationRow {
+    pub(crate) id: i64,
+    pub(crate) url: String,
+    pub(crate) key: Vec<u8>,
+}
+
+impl From<(i64, String, Vec<u8>)> for RegistrationRow {
+    fn from((id, url, key): (i64, String, Vec<u8>)) -> Self {
+        Self { id, url, key }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct OrderRow {
+    pub(crate) id: i64,
+    pub(crate) registration: i64,
+    pub(crate) url: String,
+    pub(crate) finalize_url: String,
+    pub(crate) names: String,
+    pub(crate) expires: i64,
+    pub(crate) suspect: bool,
+}
+
+/// The columns of [`OrderRow`], in this order.
+pub(crate) type OrderColumns = (i64, i64, String, String, String, i64, bool);
+
+impl From<OrderColumns> for OrderRow {
+    fn from((id, registration, url, finalize_url, names, expires, suspect): OrderColumns) -> Self {
+        Self { id, registration, url, finalize_url, names, expires, suspect }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct CertificateRow {
+    pub(crate) id: i64,
+    pub(crate) registration: i64,
+    pub(crate) issuer: String,
+    pub(crate) serial: String,
+    pub(crate) ari_id: String,
+    pub(crate) names: String,
+    pub(crate) leaf: Vec<u8>,
+    pub(crate) chain: i64,
+    pub(crate) key: Vec<u8>,
+    pub(crate) not_before: i64,
+    pub(crate) not_after: i64,
+    pub(crate) suspect: bool,
+}
+
+/// The columns of [`CertificateRow`], in this order.
+pub(crate) type CertificateColumns =
+    (i64, i64, String, String, String, String, Vec<u8>, i64, Vec<u8>, i64, i64, bool);
+
+impl From<CertificateColumns> for CertificateRow {
+    fn from(
+        (id, registration, issuer, serial, ari_id, names, leaf, chain, key, not_before, not_after, suspect):
+            CertificateColumns,
+    ) -> Self {
+        Self {
+            id,
+            registration,
+            issuer,
+            serial,
+            ari_id,
+            names,
+            leaf,
+            chain,
+            key,
+            not_before,
+            not_after,
+            suspect,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct ChainRow {
+    pub(crate) id: i64,
+    pub(crate) pem: Arc<[u8]>,
+}
+
+/// An owner as others see it.
+#[derive(Debug)]
+pub(crate) struct OwnerRow {
+    pub(crate) id: i64,
+    pub(crate) place: String,
+    pub(crate) expired: bool,
+}
+
+/// Claims that are given up.
+#[derive(Debug, Default)]
+pub(crate) struct GivenBack {
+    pub(crate) orders: Vec<i64>,
+    pub(crate) suspect_orders: Vec<i64>,
+    pub(crate) certificates: Vec<i64>,
+    pub(crate) suspect_certificates: Vec<i64>,
+}
+
+impl GivenBack {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.orders.is_empty()
+            && self.suspect_orders.is_empty()
+            && self.certificates.is_empty()
+            && self.suspect_certificates.is_empty()
+    }
+}
+
+/// What a dead owner left.
+#[derive(Debug, Default)]
+pub(crate) struct Released {
+    pub(crate) orders: u64,
+    pub(crate) certificates: u64,
+}
+
+/// `(made, reserved by all owners, owners)` against `limit`: how many of `want` may be reserved.
+///
+/// Near the limit nobody takes more than its share of what is left, so that several processes reach it together.
+pub(crate) fn grant(want: i64, limit: i64, made: i64, reserved: i64, owners: i64) -> i64 {
+    let left = (limit - made - reserved).max(0);
+    let owners = owners.max(1);
+    want.min((left + owners - 1) / owners).max(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grants_up_to_the_limit_and_a_fair_share_near_it() {
+        // want, limit, made, reserved, owners => granted
+        for (want, limit, made, reserved, owners, granted) in [
+            (64, 1000, 0, 0, 1, 64),
+            (64, 1000, 990, 0, 1, 10),
+            (64, 1000, 990, 10, 1, 0),
+            (64, 1000, 990, 4, 2, 3),
+            (64, 1000, 999, 0, 8, 1),
+            (64, 1000, 2000, 0, 1, 0),
+            (0, 1000, 0, 0, 1, 0),
+            (64, 0, 0, 0, 0, 0),
+        ] {
+            assert_eq!(
+                grant(want, limit, made, reserved, owners),
+                granted,
+                "{want} {limit} {made} {reserved} {owners}"
+            );
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! What the challenge server must answer: who writes it, who reads it, and the map that serves one process.
+//!
+//! The requester writes before it tells the CA to validate and removes at the end of the chain; the challenge
+//! server only reads. Other stores implement the same traits: [`RedisChallenges`] between processes, and
+//! [`ChallTestSrvWriter`] for a CA that validates against a challenge server of its own.
+
+mod apart;
+mod challtestsrv;
+mod redis;
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+pub use apart::DnsApart;
+pub use challtestsrv::ChallTestSrvWriter;
+pub use redis::RedisChallenges;
+
+/// What the traits return: they are used as objects, so their futures are boxed.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Takes challenge data before a validation and forgets it after.
+pub trait ChallengeWriter: Send + Sync {
+    /// Makes `challenge` answerable. When this returns, the challenge server can see it.
+    fn put<'a>(&'a self, challenge: &'a ChallengeData) -> BoxFuture<'a, Result<(), ChallengeStoreError>>;
+
+    /// Forgets `challenge`; not an error when it is gone already. Other data of the same name stays.
+    fn remove<'a>(&'a self, challenge: &'a ChallengeData) -> BoxFuture<'a, Result<(), ChallengeStoreError>>;
+}
+
+/// Answers the challenge server. Names are lower case, without a final dot and without `_acme-challenge.`.
+pub trait ChallengeReader: Send + Sync {
+    /// The key authorization for `token` at `name` (RFC 8555 §8.3).
+    fn http01<'a>(
+        &'a self,
+        name: &'a str,
+        token: &'a str,
+    ) -> BoxFuture<'a, Result<Option<String>, ChallengeStoreError>>;
+
+    /// The SHA-256 digest of the key authorization for `name` (RFC 8737 §3).
+    fn tls_alpn01<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<[u8; 32]>, ChallengeStoreError>>;
+
+    /// The TXT values at `_acme-challenge.<name>` (RFC 8555 §8.4), several while validations of a name overlap.
+    fn dns01<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<String>, ChallengeStoreError>>;
+}
+
+/// The challenge types that a store keeps apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ChallengeKind {
+    /// RFC 8555 §8.3.
+    Http01,
+    /// RFC 8555 §8.4.
+    Dns01,
+    /// RFC 8737.
+    TlsAlpn01,
+}
+
+/// One challenge, as the requester learned it from the CA.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChallengeData {
+    /// Which challenge will be answered.
+    pub kind: ChallengeKind,
+    /// The identifier: a domain name without `*.`, or an IP address as text.
+    pub name: String,
+    /// The CA's token.
+    pub token: String,
+    /// `token.thumbprint` (RFC 8555 §8.1).
+    pub key_authorization: String,
+}
+
+impl ChallengeData {
+    /// The name under which stores keep it: lower case, without a final dot.
+    pub fn stored_name(&self) -> String {
+        self.name.trim_end_matches('.').to_ascii_lowercase()
+    }
+
+    /// SHA-256 of the key authorization: what tls-alpn-01 puts in the certificate.
+    pub fn digest(&self) -> [u8; 32] {
+        let hash = digest(&SHA256, self.key_authorization.as_bytes());
+        hash.as_ref().try_into().expect("a SHA-256 digest has 32 bytes")
+    }
+
+    /// The digest in base64url: what dns-01 puts in the TXT record.
+    pub fn txt_value(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.digest())
+    }
+}
+
+/// A challenge store that cannot do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ChallengeStoreError {
+    /// The store's URL is not one.
+    #[error(
+        "challenge store URL {url:?} is not understood: {reason}; use redis://host[:port][/database] for Redis, or http://host:port for the management API of a challtestsrv"
+    )]
+    Url {
+        /// The URL, without its password.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The store did not answer, or answered with an error of its own.
+    #[error("challenge store {store} failed: {reason}; check that it runs and that its URL is right")]
+    Unavailable {
+        /// Its URL without credentials.
+        store: String,
+        /// What it or the connection said.
+        reason: String,
+    },
+    /// The in-process map is at its limit.
+    #[error("{what} are kept for {name:?} already, no more are taken; remove challenges that are done with")]
+    Full {
+        /// The name that did not fit.
+        name: String,
+        /// The limit reached.
+        what: String,
+    },
+}
+
+/// Challenge data in this process: both the writer and the reader of an all-in-one run.
+///
+/// Sharded by name, so that validations on several threads seldom meet.
+#[derive(Debug)]
+pub struct MemoryChallenges {
+    shards: [Mutex<HashMap<String, Stored>>; SHARDS],
+    hasher: RandomState,
+}
+
+const SHARDS: usize = 16;
+/// With 16 shards, about a million names: far beyond any run, and a bound for a client that never cleans up.
+const MOST_NAMES_IN_A_SHARD: usize = 1 << 16;
+const MOST_VALUES_OF_A_NAME: usize = 256;
+
+/// All that is known of one name.
+#[derive(Debug, Default)]
+struct Stored {
+    /// Token and key authorization.
+    http01: Vec<(String, String)>,
+    tls_alpn01: Option<[u8; 32]>,
+    dns01: Vec<String>,
+}
+
+impl Default for MemoryChallenges {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemoryChallenges {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self { shards: std::array::from_fn(|_| Mutex::default()), hasher: RandomState::new() }
+    }
+
+    /// How many names have data.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).len()).sum()
+    }
+
+    /// Whether nothing is stored.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn shard(&self, name: &str) -> MutexGuard<'_, HashMap<String, Stored>> {
+        lock(&self.shards[self.hasher.hash_one(name) as usize % SHARDS])
+    }
+
+    fn insert(&self, challenge: &ChallengeData) -> Result<(), ChallengeStoreError> {
+        let name = challenge.stored_name();
+        let mut shard = self.shard(&name);
+        if shard.len() >= MOST_NAMES_IN_A_SHARD && !shard.contains_key(&name) {
+            let what = format!("challenges of {} names", SHARDS * MOST_NAMES_IN_A_SHARD);
+            return Err(ChallengeStoreError::Full { name, what });
+        }
+        let stored = shard.entry(name).or_default();
+        let fits = match challenge.kind {
+            ChallengeKind::Http01 => put_token(&mut stored.http01, challenge),
+            ChallengeKind::TlsAlpn01 => {
+                stored.tls_alpn01 = Some(challenge.digest());
+                true
+            }
+            ChallengeKind::Dns01 => put_value(&mut stored.dns01, challenge.txt_value()),
+        };
+        if fits {
+            return Ok(());
+        }
+        let what = format!("{MOST_VALUES_OF_A_NAME} challenges of one type");
+        Err(ChallengeStoreError::Full { name: challenge.stored_name(), what })
+    }
+
+    fn forget(&self, challenge: &ChallengeData) {
+        let name = challenge.stored_name();
+        let mut shard = self.shard(&name);
+        let Some(stored) = shard.get_mut(&name) else { return };
+        match challenge.kind {
+            ChallengeKind::Http01 => stored.http01.retain(|(token, _)| *token != challenge.token),
+            // A later challenge of the same name may have taken the place already.
+            ChallengeKind::TlsAlpn01 => {
+                stored.tls_alpn01 = stored.tls_alpn01.filter(|digest| *digest != challenge.digest());
+            }
+            ChallengeKind::Dns01 => {
+                let value = challenge.txt_value();
+                stored.dns01.retain(|stored| *stored != value);
+            }
+        }
+        if stored.http01.is_empty() && stored.tls_alpn01.is_none() && stored.dns01.is_empty() {
+            shard.remove(&name);
+        }
+    }
+}
+
+fn put_token(tokens: &mut Vec<(String, String)>, challenge: &ChallengeData) -> bool {
+    if let Some((_, stored)) = tokens.iter_mut().find(|(token, _)| *token == challenge.token) {
+        stored.clone_from(&challenge.key_authorization);
+        return true;
+    }
+    let fits = tokens.len() < MOST_VALUES_OF_A_NAME;
+    if fits {
+        tokens.push((challenge.token.clone(), challenge.key_authorization.clone()));
+    }
+    fits
+}
+
+fn put_value(values: &mut Vec<String>, value: String) -> bool {
+    if values.contains(&value) {
+        return true;
+    }
+    let fits = values.len() < MOST_VALUES_OF_A_NAME;
+    if fits {
+        values.push(value);
+    }
+    fits
+}
+
+fn lock(shard: &Mutex<HashMap<String, Stored>>) -> MutexGuard<'_, HashMap<String, Stored>> {
+    // Every change leaves the map whole, so a panic elsewhere has broken nothing here.
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl ChallengeWriter for MemoryChallenges {
+    fn put<'a>(&'a self, challenge: &'a ChallengeData) -> BoxFuture<'a, Result<(), ChallengeStoreError>> {
+        Box::pin(std::future::ready(self.insert(challenge)))
+    }
+
+    fn remove<'a>(&'a self, challenge: &'a ChallengeData) -> BoxFuture<'a, Result<(), ChallengeStoreError>> {
+        self.forget(challenge);
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+impl ChallengeReader for MemoryChallenges {
+    fn http01<'a>(
+        &'a self,
+        name: &'a str,
+        token: &'a str,
+    ) -> BoxFuture<'a, Result<Option<String>, ChallengeStoreError>> {
+        let found = self.shard(name).get(name).and_then(|stored| {
+            stored.http01.iter().find(|(stored, _)| stored == token).map(|(_, answer)| answer.clone())
+        });
+        Box::pin(std::future::ready(Ok(found)))
+    }
+
+    fn tls_alpn01<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<[u8; 32]>, ChallengeStoreError>> {
+        let found = self.shard(name).get(name).and_then(|stored| stored.tls_alpn01);
+        Box::pin(std::future::ready(Ok(found)))
+    }
+
+    fn dns01<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<String>, ChallengeStoreError>> {
+        let found = self.shard(name).get(name).map(|stored| stored.dns01.clone()).unwrap_or_default();
+        Box::pin(std::future::ready(Ok(found)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn challenge(kind: ChallengeKind, token: &str) -> ChallengeData {
+        ChallengeData {
+            kind,
+            name: "Example.Test.".into(),
+            token: token.into(),
+            key_authorization: format!("{token}.thumb"),
+        }
+    }
+
+    #[tokio::test]
+    async fn keeps_each_type_of_a_name_apart_and_forgets_only_what_it_is_told() {
+        let store = MemoryChallenges::new();
+        let kinds = [ChallengeKind::Http01, ChallengeKind::Dns01, ChallengeKind::TlsAlpn01];
+        for kind in kinds {
+            store.put(&challenge(kind, "a")).await.unwrap();
+            store.put(&challenge(kind, "b")).await.unwrap();
+        }
+        let name = "example.test";
+        assert_eq!(store.http01(name, "a").await.unwrap().as_deref(), Some("a.thumb"));
+        assert_eq!(store.http01(name, "c").await.unwrap(), None);
+        let values = [challenge(ChallengeKind::Dns01, "a"), challenge(ChallengeKind::Dns01, "b")]
+            .map(|data| data.txt_value());
+        assert_eq!(store.dns01(name).await.unwrap(), values);
+        let newest = challenge(ChallengeKind::TlsAlpn01, "b").digest();
+        assert_eq!(store.tls_alpn01(name).await.unwrap(), Some(newest));
+
+        for kind in kinds {
+            store.remove(&challenge(kind, "a")).await.unwrap();
+        }
+        assert_eq!(store.http01(name, "a").await.unwrap(), None);
+        assert_eq!(store.http01(name, "b").await.unwrap().as_deref(), Some("b.thumb"));
+        assert_eq!(store.dns01(name).await.unwrap(), values[1..]);
+        assert_eq!(store.tls_alpn01(name).await.unwrap(), Some(newest), "the newer challenge stays");
+
+        for kind in kinds {
+            store.remove(&challenge(kind, "b")).await.unwrap();
+        }
+        assert!(store.is_empty(), "nothing is kept of a name without data");
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_never_cleans_up_meets_a_bound() {
+        let store = MemoryChallenges::new();
+        for token in 0..MOST_VALUES_OF_A_NAME {
+            store.put(&challenge(ChallengeKind::Dns01, &token.to_string())).await.unwrap();
+        }
+        let error = store.put(&challenge(ChallengeKind::Dns01, "more")).await.unwrap_err();
+        assert!(error.to_string().contains("example.test"), "{error}");
+    }
+
+    #[test]
+    fn txt_value_is_the_digest_of_the_key_authorization() {
+        // As `openssl dgst -sha256 -binary` has it for "a.thumb".
+        let data = challenge(ChallengeKind::Dns01, "a");
+        assert_eq!(data.txt_value(), "-ld-JA6QofIPORAjyxRy54vHxcJDoq0J6dBiW3UP4fY");
+    }
+}

@@ -1,0 +1,225 @@
+//! Challenge data in Redis: the requester writes, the challenge server only reads.
+//!
+//! | key | type | what |
+//! | --- | --- | --- |
+//! | `wec:http01:{name}:{token}` | string | the key authorization |
+//! | `wec:alpn:{name}` | string | the key authorization's SHA-256 in lower-case hex |
+//! | `wec:dns:{name}` | set | TXT values |
+//!
+//! The requester cleans up at the end of a chain; what a killed one leaves behind ends by itself after [`TTL`].
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{Client, FromRedisValue, Pipeline, RedisError, Script, cmd, pipe};
+
+use super::{BoxFuture, ChallengeData, ChallengeKind, ChallengeReader, ChallengeStoreError, ChallengeWriter};
+use crate::state::redacted;
+
+/// Longer than any CA takes to validate.
+const TTL: Duration = Duration::from_secs(3600);
+const CONNECT_WITHIN: Duration = Duration::from_secs(3);
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+
+/// A Redis, over one multiplexed connection that is made anew when it breaks.
+///
+/// The connection lives on the tokio runtime that made it; it can be used from others.
+#[derive(Clone)]
+pub struct RedisChallenges {
+    connection: ConnectionManager,
+    /// Deletes a key only while it has the value that we put there.
+    delete_if: Script,
+    /// The URL without its password.
+    shown: String,
+}
+
+impl std::fmt::Debug for RedisChallenges {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedisChallenges").field("store", &self.shown).finish_non_exhaustive()
+    }
+}
+
+impl RedisChallenges {
+    /// Connects to `redis://[[user]:password@]host[:port][/database]`.
+    ///
+    /// # Errors
+    /// When the URL is none of Redis, nobody answers there, or the login is refused; the message names the URL without
+    /// its password.
+    pub async fn connect(url: &str) -> Result<Self, ChallengeStoreError> {
+        let shown = redacted(url);
+        let wrong =
+            |error: RedisError| ChallengeStoreError::Url { url: redacted(url), reason: error.to_string() };
+        let client = Client::open(url).map_err(wrong)?;
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(CONNECT_WITHIN))
+            .set_response_timeout(Some(ANSWER_WITHIN))
+            .set_max_delay(Duration::from_millis(500));
+        // At the start one try is enough to tell that nobody is there; later, several are made.
+        let first = config.clone().set_number_of_retries(0);
+        let unavailable = |error: RedisError| ChallengeStoreError::Unavailable {
+            store: shown.clone(),
+            reason: error.to_string(),
+        };
+        let mut trial =
+            ConnectionManager::new_with_config(client.clone(), first).await.map_err(unavailable)?;
+        let _: String = cmd("PING").query_async(&mut trial).await.map_err(unavailable)?;
+        let connection = ConnectionManager::new_with_config(client, config).await.map_err(unavailable)?;
+        let delete_if = Script::new(
+            "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) else return 0 end",
+        );
+        Ok(Self { connection, delete_if, shown })
+    }
+
+    /// Asks once, and once more over a new connection when the old one turns out to be broken: every request may be
+    /// repeated without harm.
+    async fn ask<T: FromRedisValue>(&self, request: &Pipeline) -> Result<T, ChallengeStoreError> {
+        let answer = match request.query_async(&mut self.connection.clone()).await {
+            Err(error) if is_broken(&error) => request.query_async(&mut self.connection.clone()).await,
+            answer => answer,
+        };
+        answer.map_err(|error| self.unavailable(&error))
+    }
+
+    fn unavailable(&self, error: &RedisError) -> ChallengeStoreError {
+        ChallengeStoreError::Unavailable { store: self.shown.clone(), reason: error.to_string() }
+    }
+
+    async fn store(&self, challenge: &ChallengeData) -> Result<(), ChallengeStoreError> {
+        let name = challenge.stored_name();
+        let seconds = TTL.as_secs();
+        let mut request = pipe();
+        match challenge.kind {
+            ChallengeKind::Http01 => {
+                let key = http01_key(&name, &challenge.token);
+                request.set_ex(key, &challenge.key_authorization, seconds).ignore();
+            }
+            ChallengeKind::TlsAlpn01 => {
+                request.set_ex(alpn_key(&name), hex(&challenge.digest()), seconds).ignore();
+            }
+            ChallengeKind::Dns01 => {
+                let key = dns_key(&name);
+                // Together, so that no set is left without an end.
+                request.atomic().sadd(&key, challenge.txt_value()).ignore();
+                request.expire(&key, TTL.as_secs() as i64).ignore();
+            }
+        }
+        self.ask(&request).await
+    }
+
+    async fn forget(&self, challenge: &ChallengeData) -> Result<(), ChallengeStoreError> {
+        let name = challenge.stored_name();
+        let mut request = pipe();
+        match challenge.kind {
+            ChallengeKind::Http01 => request.del(http01_key(&name, &challenge.token)).ignore(),
+            ChallengeKind::Dns01 => request.srem(dns_key(&name), challenge.txt_value()).ignore(),
+            ChallengeKind::TlsAlpn01 => return self.forget_alpn(&name, &hex(&challenge.digest())).await,
+        };
+        self.ask(&request).await
+    }
+
+    /// A later challenge of the same name may have taken the place already.
+    async fn forget_alpn(&self, name: &str, digest: &str) -> Result<(), ChallengeStoreError> {
+        let mut script = self.delete_if.key(alpn_key(name));
+        script.arg(digest);
+        let mut answer = script.invoke_async(&mut self.connection.clone()).await;
+        if answer.as_ref().is_err_and(is_broken) {
+            answer = script.invoke_async(&mut self.connection.clone()).await;
+        }
+        answer.map_err(|error| self.unavailable(&error))
+    }
+}
+
+fn is_broken(error: &RedisError) -> bool {
+    error.is_io_error() && !error.is_timeout()
+}
+
+fn http01_key(name: &str, token: &str) -> String {
+    format!("wec:http01:{name}:{token}")
+}
+
+fn alpn_key(name: &str) -> String {
+    format!("wec:alpn:{name}")
+}
+
+fn dns_key(name: &str) -> String {
+    format!("wec:dns:{name}")
+}
+
+fn hex(digest: &[u8; 32]) -> String {
+    digest.iter().fold(String::with_capacity(64), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}"); // writing into a String cannot fail
+        hex
+    })
+}
+
+fn unhex(hex: &str) -> Option<[u8; 32]> {
+    if hex.len() != 64 || !hex.is_ascii() {
+        return None;
+    }
+    let mut digest = [0; 32];
+    for (byte, pair) in digest.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(digest)
+}
+
+impl ChallengeWriter for RedisChallenges {
+    fn put<'a>(&'a self, challenge: &'a ChallengeData) -> BoxFuture<'a, Result<(), ChallengeStoreError>> {
+        Box::pin(self.store(challenge))
+    }
+
+    fn remove<'a>(&'a self, challenge: &'a ChallengeData) -> BoxFuture<'a, Result<(), ChallengeStoreError>> {
+        Box::pin(self.forget(challenge))
+    }
+}
+
+impl ChallengeReader for RedisChallenges {
+    fn http01<'a>(
+        &'a self,
+        name: &'a str,
+        token: &'a str,
+    ) -> BoxFuture<'a, Result<Option<String>, ChallengeStoreError>> {
+        Box::pin(async move {
+            let (answer,) = self.ask(pipe().get(http01_key(name, token))).await?;
+            Ok(answer)
+        })
+    }
+
+    fn tls_alpn01<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<[u8; 32]>, ChallengeStoreError>> {
+        Box::pin(async move {
+            let (answer,): (Option<String>,) = self.ask(pipe().get(alpn_key(name))).await?;
+            let Some(answer) = answer else { return Ok(None) };
+            let wrong = || ChallengeStoreError::Unavailable {
+                store: self.shown.clone(),
+                reason: format!("{} holds {answer:?}, which is no SHA-256 in hex", alpn_key(name)),
+            };
+            unhex(&answer).map(Some).ok_or_else(wrong)
+        })
+    }
+
+    fn dns01<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<String>, ChallengeStoreError>> {
+        Box::pin(async move {
+            let (values,) = self.ask(pipe().smembers(dns_key(name))).await?;
+            Ok(values)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hex_digests_survive_the_store_and_nothing_else_passes_for_one() {
+        let digest = std::array::from_fn(|n| (n * 8) as u8);
+        assert_eq!(unhex(&hex(&digest)), Some(digest));
+        assert!(hex(&digest).starts_with("000810"));
+        for wrong in ["", "00", &"g".repeat(64), &"é".repeat(32), &"0".repeat(66)] {
+            assert_eq!(unhex(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Where an owner runs, precisely enough for another process of the same machine to see that it is dead before its
+//! lease runs out.
+
+use std::path::Path;
+
+/// `boot/pid namespace/pid/start time`; empty parts where the system does not say.
+pub(super) fn here() -> String {
+    let pid = std::process::id();
+    format!("{}/{pid}/{}", machine(), start_of(pid).unwrap_or_default())
+}
+
+/// Whether `place` is a process of this machine that has ended. Unknown places are taken to be alive: their lease
+/// decides.
+pub(super) fn is_dead(place: &str) -> bool {
+    let machine = machine();
+    if machine.starts_with('/') || machine.ends_with('/') {
+        return false;
+    }
+    let Some(process) = place.strip_prefix(&machine).and_then(|rest| rest.strip_prefix('/')) else {
+        return false;
+    };
+    let Some((pid, start)) = process.split_once('/') else { return false };
+    let Ok(pid) = pid.parse() else { return false };
+    !start.is_empty() && start_of(pid).as_deref() != Some(start)
+}
+
+/// `boot id/pid namespace`: within it, a pid and its start time name one process for ever.
+fn machine() -> String {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let namespace = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    format!("{}/{}", boot.trim(), namespace.display())
+}
+
+/// When a living process started, in ticks since boot; none when there is no such process, or only its zombie.
+fn start_of(pid: u32) -> Option<String> {
+    let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
+    // The name in parentheses may contain anything, blanks and parentheses too (proc(5)).
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let alive = fields.next()? != "Z";
+    alive.then_some(fields.nth(18)?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_alive_and_a_past_one_is_dead() {
+        assert!(!is_dead(&here()));
+        let (before, start) = here().rsplit_once('/').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        assert!(!start.is_empty());
+        assert!(is_dead(&format!("{before}/{start}1")), "the same pid, started at another time");
+        let machine = before.rsplit_once('/').unwrap().0;
+        assert!(is_dead(&format!("{machine}/4194999/1")), "a pid that cannot be");
+    }
+
+    #[test]
+    fn a_process_elsewhere_is_left_to_its_lease() {
+        for place in ["", "other-boot/pid:[1]/17/4711", "/", "///", "nonsense"] {
+            assert!(!is_dead(place), "{place}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Objects that this process has claimed and no chain is using: bounded, drawn at random, O(1) a draw.
+
+use rand::RngExt as _;
+
+/// A bounded bag.
+#[derive(Debug)]
+pub(super) struct Pool<T> {
+    items: Vec<T>,
+    capacity: usize,
+    /// Drawn since the last beat.
+    pub(super) drawn: u64,
+    /// The database had no more when last asked; ask again after the next beat.
+    pub(super) dry: bool,
+}
+
+impl<T> Pool<T> {
+    pub(super) const fn new(capacity: usize) -> Self {
+        Self { items: Vec::new(), capacity, drawn: 0, dry: false }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.room() == 0
+    }
+
+    pub(super) fn room(&self) -> usize {
+        self.capacity.saturating_sub(self.items.len())
+    }
+
+    /// Puts something in, beyond the bound too: what comes back from a chain must go somewhere.
+    pub(super) fn put(&mut self, item: T) {
+        self.items.push(item);
+    }
+
+    /// Any one.
+    pub(super) fn draw(&mut self) -> Option<T> {
+        let item = self.take_any()?;
+        self.drawn += 1;
+        Some(item)
+    }
+
+    /// Up to `count`, any, to be handed back.
+    pub(super) fn take(&mut self, count: usize) -> Vec<T> {
+        (0..count).map_while(|_| self.take_any()).collect()
+    }
+
+    /// What exceeds the bound.
+    pub(super) fn surplus(&mut self) -> Vec<T> {
+        self.take(self.items.len().saturating_sub(self.capacity))
+    }
+
+    /// Those that `is` holds for, out of the pool.
+    pub(super) fn extract(&mut self, mut is: impl FnMut(&T) -> bool) -> Vec<T> {
+        self.items.extract_if(.., |item| is(item)).collect()
+    }
+
+    pub(super) fn retain(&mut self, keep: impl FnMut(&T) -> bool) {
+        self.items.retain(keep);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.items.clear();
+    }
+
+    fn take_any(&mut self) -> Option<T> {
+        if self.items.is_empty() {
+            return None;
+        }
+        let index = rand::rng().random_range(0..self.items.len());
+        Some(self.items.swap_remove(index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_item_is_drawn_once_and_the_order_is_not_that_of_arrival() {
+        let mut pool = Pool::new(1000);
+        (0..1000).for_each(|item| pool.put(item));
+        let drawn: Vec<i32> = std::iter::from_fn(|| pool.draw()).collect();
+        assert_ne!(drawn, (0..1000).collect::<Vec<_>>());
+        let mut sorted = drawn;
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..1000).collect::<Vec<_>>());
+        assert_eq!(pool.drawn, 1000);
+    }
+
+    #[test]
+    fn only_what_exceeds_the_bound_is_surplus() {
+        let mut pool = Pool::new(3);
+        assert!(pool.surplus().is_empty());
+        (0..5).for_each(|item| pool.put(item));
+        assert!(pool.is_full());
+        assert_eq!(pool.surplus().len(), 2);
+        assert_eq!(pool.len(), 3);
+        assert!(pool.surplus().is_empty());
+    }
+}

@@ -1,0 +1,631 @@
+//! The task that talks to the database.
+//!
+//! It takes turns: at every tick, and at once when a pool or a reservation runs low or the queue is long. A turn is
+//!
+//! | step | when | what it costs |
+//! | --- | --- | --- |
+//! | write | something is queued | one transaction, whatever the number of changes |
+//! | beat | four times a lease | one transaction; shows life, learns the totals and what others lack |
+//! | bury | with every other beat | one query; a transaction for each dead owner |
+//! | share | after a beat that told of hunger | one transaction |
+//! | claim | a pool is low and the database may have more | one or two queries |
+//! | reserve | a reservation is low and the limit not reached | one transaction |
+//!
+//! A step that fails ends the turn; the next turn comes after a growing pause and begins with the same batch. Writing a
+//! batch twice is harmless, so an answer lost on the way costs nothing.
+//!
+//! **Expulsion.** Others may free this process's claims once its lease has run out. Before that moment the state is
+//! fenced: it hands nothing out. If the lease did run out, the next write or beat finds the owner gone; then the process
+//! signs in as a new owner, forgets its pools (they are others' now, marked suspect) and writes its changes all the
+//! same: what the CA did is true no matter who claims it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use wec_acme::{Account, AccountKey};
+
+use super::limits::share;
+use super::pool::Pool;
+use super::{
+    CertificateDetails, Kind, MOST_REGISTRATIONS, REGISTRATIONS_AT_START, RESERVE_BATCH, ReadyOrder,
+    Registration, Shared, StoredCertificate, USABLE_FOR, hunger, place,
+};
+use crate::backend::{
+    Batch, CertificateRow, GivenBack, OrderRow, RegistrationRow, Standing, Totals, Written,
+};
+use crate::error::{StoreError, reason};
+
+/// A database that does not answer for so long has failed; the step is tried again.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// What a step was, and why it failed.
+type Failed = (&'static str, sqlx::Error);
+
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    /// Taken from the queue and not yet stored.
+    batch: Batch,
+    beat_due: Instant,
+    beats: u64,
+    /// What others lack, as of the last beat.
+    others_hungry: i64,
+}
+
+impl Writer {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, batch: Batch::default(), beat_due: Instant::now(), beats: 0, others_hungry: 0 }
+    }
+
+    /// The first stock: what dead owners left is freed, accounts are read, orders and certificates claimed, limits
+    /// reserved against.
+    pub(super) async fn start(&mut self) -> Result<(), Failed> {
+        self.bury().await?;
+        self.read_registrations().await?;
+        self.turn(false).await
+    }
+
+    /// Takes turns until told to stop, then writes what is left and signs out.
+    pub(super) async fn run(mut self) -> Result<(), StoreError> {
+        let shared = self.shared.clone();
+        let mut pause = FIRST_PAUSE;
+        let mut tick = Instant::now() + shared.options.flush_interval;
+        loop {
+            tokio::select! {
+                biased;
+                () = shared.stop.cancelled() => return self.end().await,
+                () = shared.wake.notified() => {}
+                () = tokio::time::sleep_until(tick) => {}
+            }
+            tick = Instant::now() + shared.options.flush_interval;
+            match self.turn(false).await {
+                Ok(()) => {
+                    self.recovered();
+                    pause = FIRST_PAUSE;
+                }
+                Err((doing, error)) => {
+                    self.refused(doing, &error);
+                    tokio::select! {
+                        () = shared.stop.cancelled() => {}
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    async fn turn(&mut self, ending: bool) -> Result<(), Failed> {
+        self.write().await?;
+        if ending {
+            return Ok(());
+        }
+        if Instant::now() >= self.beat_due {
+            self.beat().await?;
+            if self.beats.is_multiple_of(2) {
+                self.bury().await?;
+            }
+            self.share().await?;
+            self.beat_due = Instant::now() + self.shared.options.owner_lease / 4;
+        }
+        self.give_back_surplus().await?;
+        self.claim().await?;
+        self.reserve().await
+    }
+
+    /// The last flush, for as long as a lease; then claims are freed and the owner signs out.
+    async fn end(mut self) -> Result<(), StoreError> {
+        let shared = self.shared.clone();
+        let deadline = Instant::now() + shared.options.owner_lease;
+        let mut pause = FIRST_PAUSE;
+        let outcome = loop {
+            match self.leave().await {
+                Ok(()) => break Ok(()),
+                Err((doing, error)) if Instant::now() + pause >= deadline => {
+                    self.refused(doing, &error);
+                    break Err(error);
+                }
+                Err((doing, error)) => self.refused(doing, &error),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        };
+        let changes = shared.local().queued();
+        shared.backend.close().await;
+        match outcome {
+            Ok(()) => Ok(()),
+            Err(error) if changes == 0 => Err(shared.failed("sign this process out", &error)),
+            Err(error) => {
+                Err(StoreError::Unwritten { store: shared.store.clone(), changes, reason: reason(&error) })
+            }
+        }
+    }
+
+    async fn leave(&mut self) -> Result<(), Failed> {
+        self.turn(true).await?;
+        let shared = self.shared.clone();
+        let items = {
+            let mut local = shared.local();
+            let (orders, certificates) = (local.orders.len(), local.certificates.len());
+            given_back(local.orders.take(orders), local.certificates.take(certificates))
+        };
+        self.give_back(items).await?;
+        // What chains still hold is freed here, as suspect.
+        let owner = shared.owner.load(Ordering::Relaxed);
+        within(shared.backend.release(shared.ca, owner, false)).await.map_err(|error| ("sign out", error))?;
+        Ok(())
+    }
+
+    async fn write(&mut self) -> Result<(), Failed> {
+        let shared = self.shared.clone();
+        loop {
+            if self.batch.len() == 0 {
+                let mut local = shared.local();
+                self.batch = std::mem::take(&mut local.queue);
+                local.writing = self.batch.len();
+            }
+            if self.batch.len() == 0 {
+                return Ok(());
+            }
+            let standing = self.standing(&self.batch);
+            let asked = shared.clock.now();
+            let written = within(shared.backend.write(&standing, &self.batch))
+                .await
+                .map_err(|error| ("write changes", error))?;
+            match written {
+                Written::Stored { totals, duplicates } => {
+                    self.prolonged(asked);
+                    self.stored(totals, &duplicates, standing.reserved);
+                    return Ok(());
+                }
+                Written::Expelled => self.sign_in_anew().await?,
+            }
+        }
+    }
+
+    /// The batch is in the database.
+    fn stored(&mut self, totals: Totals, duplicates: &[i64], reserved: [i64; 3]) {
+        let batch = std::mem::take(&mut self.batch);
+        for row in batch.certificates.iter().filter(|row| duplicates.contains(&row.id)) {
+            tracing::warn!(
+                issuer = row.details.issuer,
+                serial = row.details.serial,
+                names = row.names,
+                "the CA issued a serial number that is stored already"
+            );
+        }
+        let duplicates: HashSet<i64> = duplicates.iter().copied().collect();
+        let mut local = self.shared.local();
+        if !duplicates.is_empty() {
+            local.certificates.retain(|certificate| !duplicates.contains(&certificate.id));
+        }
+        local.health.duplicate_serials += duplicates.len() as u64;
+        local.health.flushes += 1;
+        local.health.written += batch.len() as u64;
+        local.writing = 0;
+        local.totals = totals;
+        local.pending -= batch.deltas();
+        for (allowance, reserved) in local.allowances.iter_mut().zip(reserved) {
+            allowance.reserved = reserved;
+        }
+        drop(local);
+        self.shared.room.notify_waiters();
+    }
+
+    /// What this owner says about itself once `batch` is stored.
+    fn standing(&self, batch: &Batch) -> Standing {
+        let shared = &self.shared;
+        let local = shared.local();
+        let made = [batch.registrations.len(), batch.orders.len(), batch.certificates.len()];
+        let mut reserved = [0; 3];
+        let mut hungry = 0;
+        for kind in Kind::ALL {
+            let index = kind.index();
+            let allowance = &local.allowances[index];
+            if shared.options.limits.of(kind).is_some() {
+                reserved[index] = (allowance.reserved - made[index] as i64).max(0);
+                if allowance.available == 0 && allowance.exhausted {
+                    hungry |= hunger::of(kind);
+                }
+            }
+        }
+        if local.orders.is_empty() && local.orders.dry {
+            hungry |= hunger::ORDERS;
+        }
+        if local.certificates.is_empty() && local.certificates.dry {
+            hungry |= hunger::CERTIFICATES;
+        }
+        let lease_ms = milliseconds(shared.options.owner_lease);
+        Standing { ca: shared.ca, owner: shared.owner.load(Ordering::Relaxed), lease_ms, reserved, hungry }
+    }
+
+    async fn beat(&mut self) -> Result<(), Failed> {
+        let shared = self.shared.clone();
+        loop {
+            let standing = self.standing(&Batch::default());
+            let asked = shared.clock.now();
+            let beat = within(shared.backend.beat(&standing))
+                .await
+                .map_err(|error| ("show signs of life", error))?;
+            if !beat.alive {
+                self.sign_in_anew().await?;
+                continue;
+            }
+            self.prolonged(asked);
+            self.beats += 1;
+            self.others_hungry = beat.others_hungry;
+            if self.learned(beat.totals) {
+                self.read_registrations().await?;
+            }
+            return Ok(());
+        }
+    }
+
+    /// A new interval begins: what ran dry may have been filled by others. Whether there are accounts to be read.
+    fn learned(&self, totals: Totals) -> bool {
+        let mut local = self.shared.local();
+        local.totals = totals;
+        local.orders.dry = false;
+        local.certificates.dry = false;
+        for allowance in &mut local.allowances {
+            allowance.exhausted = std::mem::take(&mut allowance.gave);
+        }
+        local.registrations.is_empty() && totals.registrations > 0
+    }
+
+    /// Frees what dead owners left.
+    async fn bury(&mut self) -> Result<(), Failed> {
+        let shared = self.shared.clone();
+        let owners = within(shared.backend.owners(shared.ca))
+            .await
+            .map_err(|error| ("look for dead owners", error))?;
+        let own = shared.owner.load(Ordering::Relaxed);
+        for owner in owners.into_iter().filter(|owner| owner.id != own) {
+            let dead = place::is_dead(&owner.place);
+            if !owner.expired && !dead {
+                continue;
+            }
+            let released = within(shared.backend.release(shared.ca, owner.id, !dead))
+                .await
+                .map_err(|error| ("free a dead owner's claims", error))?;
+            tracing::info!(
+                owner = owner.id,
+                orders = released.orders,
+                certificates = released.certificates,
+                "freed the claims of a dead process"
+            );
+            let mut local = shared.local();
+            local.health.owners_released += 1;
+            local.orders.dry &= released.orders == 0;
+            local.certificates.dry &= released.certificates == 0;
+        }
+        Ok(())
+    }
+
+    /// Others lack what we have in stock: they get their part of it.
+    async fn share(&mut self) -> Result<(), Failed> {
+        let hungry = std::mem::take(&mut self.others_hungry);
+        let items = {
+            let mut local = self.shared.local();
+            for kind in Kind::ALL {
+                let allowance = &mut local.allowances[kind.index()];
+                let used = std::mem::take(&mut allowance.taken) > 0;
+                if hungry & hunger::of(kind) != 0 {
+                    let shared = share(usize::try_from(allowance.available).unwrap_or(0), used) as i64;
+                    // The next write or beat tells the database.
+                    allowance.available -= shared;
+                    allowance.reserved -= shared;
+                    allowance.exhausted |= shared > 0;
+                    allowance.gave |= shared > 0;
+                }
+            }
+            let orders = shared_of(&mut local.orders, hungry & hunger::ORDERS != 0);
+            let certificates = shared_of(&mut local.certificates, hungry & hunger::CERTIFICATES != 0);
+            given_back(orders, certificates)
+        };
+        self.give_back(items).await
+    }
+
+    async fn give_back_surplus(&mut self) -> Result<(), Failed> {
+        let items = {
+            let mut local = self.shared.local();
+            given_back(local.orders.surplus(), local.certificates.surplus())
+        };
+        self.give_back(items).await
+    }
+
+    /// Failing, the items are forgotten here and ours in the database, until a lease ends: nobody uses them, nobody
+    /// uses them twice.
+    async fn give_back(&mut self, items: GivenBack) -> Result<(), Failed> {
+        if items.is_empty() {
+            return Ok(());
+        }
+        // They must be there to be freed.
+        self.write().await?;
+        let owner = self.shared.owner.load(Ordering::Relaxed);
+        within(self.shared.backend.give_back(owner, &items)).await.map_err(|error| ("free claims", error))
+    }
+
+    async fn claim(&mut self) -> Result<(), Failed> {
+        let shared = self.shared.clone();
+        let batch = shared.options.claim_batch;
+        let usable_at = shared.clock.unix_now().saturating_add(2 * USABLE_FOR);
+        let owner = shared.owner.load(Ordering::Relaxed);
+        let (orders, certificates) = {
+            let local = shared.local();
+            (wanted(&local.orders, batch), wanted(&local.certificates, batch))
+        };
+        if let Some(limit) = orders {
+            let rows = within(shared.backend.claim_orders(shared.ca, owner, usable_at, limit))
+                .await
+                .map_err(|error| ("claim orders", error))?;
+            let dry = (rows.len() as i64) < limit;
+            let orders = self.orders_of(rows).await?;
+            let mut local = shared.local();
+            local.orders.dry = dry;
+            orders.into_iter().for_each(|order| local.put_order(order));
+        }
+        if let Some(limit) = certificates {
+            let rows = within(shared.backend.claim_certificates(shared.ca, owner, usable_at, limit))
+                .await
+                .map_err(|error| ("claim certificates", error))?;
+            let dry = (rows.len() as i64) < limit;
+            let certificates = self.certificates_of(rows).await?;
+            let mut local = shared.local();
+            local.certificates.dry = dry;
+            certificates.into_iter().for_each(|certificate| local.put_certificate(certificate));
+        }
+        Ok(())
+    }
+
+    async fn reserve(&mut self) -> Result<(), Failed> {
+        let shared = self.shared.clone();
+        let owner = shared.owner.load(Ordering::Relaxed);
+        for kind in Kind::ALL {
+            let Some(limit) = shared.options.limits.of(kind) else { continue };
+            let index = kind.index();
+            let allowance = shared.local().allowances[index];
+            if allowance.exhausted || allowance.available >= RESERVE_BATCH / 2 {
+                continue;
+            }
+            let want = RESERVE_BATCH.max(allowance.taken);
+            let granted = within(shared.backend.reserve(shared.ca, owner, index, want, limit))
+                .await
+                .map_err(|error| ("reserve below a hard limit", error))?;
+            let mut local = shared.local();
+            let allowance = &mut local.allowances[index];
+            allowance.reserved += granted;
+            allowance.available += granted;
+            allowance.exhausted = granted < want;
+        }
+        Ok(())
+    }
+
+    async fn read_registrations(&mut self) -> Result<(), Failed> {
+        let shared = self.shared.clone();
+        let rows = within(shared.backend.newest_registrations(shared.ca, REGISTRATIONS_AT_START))
+            .await
+            .map_err(|error| ("read registrations", error))?;
+        for registration in rows.into_iter().filter_map(|row| self.registration_of(row)) {
+            let mut local = shared.local();
+            local.remember(&registration);
+            if local.registrations.len() < MOST_REGISTRATIONS {
+                local.registrations.push(registration);
+            }
+        }
+        Ok(())
+    }
+
+    /// None, and said so, when the key cannot be used: the rest of the state still can.
+    fn registration_of(&self, row: RegistrationRow) -> Option<Arc<Registration>> {
+        let RegistrationRow { id, url, key } = row;
+        match AccountKey::from_pkcs8(&key) {
+            Ok(key) => Some(Arc::new(Registration::new(id, Account { url, key }))),
+            Err(failure) => {
+                tracing::warn!(store = self.shared.store, account = url, %failure, "a stored registration is unusable");
+                None
+            }
+        }
+    }
+
+    async fn orders_of(&mut self, rows: Vec<OrderRow>) -> Result<Vec<ReadyOrder>, Failed> {
+        self.learn_registrations(rows.iter().map(|row| row.registration)).await?;
+        let local = self.shared.local();
+        let order_of = |row: OrderRow| {
+            Some(ReadyOrder {
+                id: row.id,
+                registration: local.registration_of(row.registration)?,
+                url: row.url,
+                finalize_url: row.finalize_url,
+                names: words(&row.names),
+                expires_unix: row.expires,
+                suspect: row.suspect,
+            })
+        };
+        Ok(rows.into_iter().filter_map(order_of).collect())
+    }
+
+    async fn certificates_of(&mut self, rows: Vec<CertificateRow>) -> Result<Vec<StoredCertificate>, Failed> {
+        let shared = self.shared.clone();
+        self.learn_registrations(rows.iter().map(|row| row.registration)).await?;
+        let unknown: HashSet<i64> =
+            rows.iter().map(|row| row.chain).filter(|id| shared.chains.by_id(*id).is_none()).collect();
+        if !unknown.is_empty() {
+            let ids: Vec<i64> = unknown.into_iter().collect();
+            let chains =
+                within(shared.backend.chains(&ids)).await.map_err(|error| ("read issuers' chains", error))?;
+            for chain in chains {
+                shared.chains.intern(&chain.pem);
+            }
+        }
+        let local = shared.local();
+        let certificate_of = |row: CertificateRow| {
+            let registration = local.registration_of(row.registration)?;
+            let details = CertificateDetails {
+                issuer: row.issuer,
+                serial: row.serial,
+                ari_id: row.ari_id,
+                names: words(&row.names),
+                leaf_der: row.leaf,
+                chain: shared.chains.by_id(row.chain)?,
+                key_pkcs8: row.key,
+                not_before_unix: row.not_before,
+                not_after_unix: row.not_after,
+            };
+            Some(StoredCertificate {
+                id: row.id,
+                registration,
+                suspect: row.suspect,
+                details: Arc::new(details),
+            })
+        };
+        Ok(rows.into_iter().filter_map(certificate_of).collect())
+    }
+
+    /// Makes the accounts of claimed objects known.
+    async fn learn_registrations(&mut self, ids: impl Iterator<Item = i64>) -> Result<(), Failed> {
+        let shared = self.shared.clone();
+        let unknown: HashSet<i64> = {
+            let local = shared.local();
+            ids.filter(|id| local.registration_of(*id).is_none()).collect()
+        };
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<i64> = unknown.into_iter().collect();
+        let rows = within(shared.backend.registrations(&ids))
+            .await
+            .map_err(|error| ("read registrations", error))?;
+        for registration in rows.into_iter().filter_map(|row| self.registration_of(row)) {
+            let mut local = shared.local();
+            local.remember(&registration);
+            local.add_registration(registration);
+        }
+        Ok(())
+    }
+
+    /// Others think us dead and have our claims. What chains hold ends as it ends; the rest is forgotten.
+    async fn sign_in_anew(&mut self) -> Result<(), Failed> {
+        let shared = self.shared.clone();
+        let asked = shared.clock.now();
+        let lease_ms = milliseconds(shared.options.owner_lease);
+        let enrolled = within(shared.backend.enrol(&shared.directory, &shared.place, lease_ms))
+            .await
+            .map_err(|error| ("sign this process in anew", error))?;
+        tracing::warn!(
+            store = shared.store,
+            "this process was silent for longer than its lease and was declared dead: its claims are freed, it goes on \
+             as a new owner"
+        );
+        let mut local = shared.local();
+        shared.owner.store(enrolled.owner, Ordering::Relaxed);
+        local.health.expulsions += 1;
+        local.orders.clear();
+        local.certificates.clear();
+        local.orders.dry = false;
+        local.certificates.dry = false;
+        for allowance in &mut local.allowances {
+            allowance.reserved -= std::mem::take(&mut allowance.available);
+            allowance.exhausted = false;
+        }
+        for batch in [&mut self.batch, &mut local.queue] {
+            batch.orders.iter_mut().for_each(|row| row.owned = false);
+            batch.certificates.iter_mut().for_each(|row| row.owned = false);
+        }
+        drop(local);
+        self.prolonged(asked);
+        Ok(())
+    }
+
+    /// The database confirmed the lease in answer to what was asked at `asked`.
+    fn prolonged(&self, asked: u64) {
+        let until = fence(asked, self.shared.options.owner_lease);
+        self.shared.valid_until.store(until, Ordering::Relaxed);
+    }
+
+    /// Said once an outage, not once a try.
+    fn refused(&self, doing: &'static str, error: &sqlx::Error) {
+        let mut local = self.shared.local();
+        local.health.retries += 1;
+        if local.refusal.replace((doing, reason(error))).is_none() {
+            tracing::error!("{}; changes are kept and tried again", self.shared.failed(doing, error));
+        }
+        drop(local);
+        // For those who wait in `State::flush`.
+        self.shared.room.notify_waiters();
+    }
+
+    fn recovered(&self) {
+        let mut local = self.shared.local();
+        if local.refusal.take().is_some() {
+            tracing::info!(store = self.shared.store, "the state database works again");
+        }
+    }
+}
+
+impl Drop for Writer {
+    /// At the end, or when the runtime is shut down: nobody waits for room that will not come.
+    fn drop(&mut self) {
+        self.shared.local().closed = true;
+        self.shared.room.notify_waiters();
+    }
+}
+
+/// How many to claim, if any: a pool below half a batch is filled up by one, within its bound.
+fn wanted<T>(pool: &Pool<T>, batch: usize) -> Option<i64> {
+    let wanted = batch.min(pool.room());
+    (!pool.dry && pool.len() < batch.div_ceil(2)).then_some(wanted as i64)
+}
+
+/// What of a pool goes to others; until the next beat it is theirs to claim. Also begins a new interval of counting what
+/// was used.
+fn shared_of<T>(pool: &mut Pool<T>, hungry: bool) -> Vec<T> {
+    let used = std::mem::take(&mut pool.drawn) > 0;
+    if !hungry {
+        return Vec::new();
+    }
+    let items = pool.take(share(pool.len(), used));
+    pool.dry |= !items.is_empty();
+    items
+}
+
+fn given_back(orders: Vec<ReadyOrder>, certificates: Vec<StoredCertificate>) -> GivenBack {
+    let mut items = GivenBack::default();
+    for order in orders {
+        if order.suspect { &mut items.suspect_orders } else { &mut items.orders }.push(order.id);
+    }
+    for certificate in certificates {
+        if certificate.suspect { &mut items.suspect_certificates } else { &mut items.certificates }
+            .push(certificate.id);
+    }
+    items
+}
+
+/// Names are stored with blanks between them: neither a domain name nor an address contains one.
+fn words(names: &str) -> Vec<String> {
+    names.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Bounds an answer; a connection that hangs is given up.
+async fn within<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    tokio::time::timeout(ANSWER_WITHIN, answer).await.unwrap_or_else(|_| {
+        let silence = std::io::Error::new(
+            std::io::ErrorKind::TimedOut,
+            format!("no answer within {} s", ANSWER_WITHIN.as_secs()),
+        );
+        Err(sqlx::Error::Io(silence))
+    })
+}
+
+/// When to stop handing things out if the sign of life sent at `asked` (ns) is the last one that arrives.
+pub(super) fn fence(asked: u64, lease: Duration) -> u64 {
+    asked.saturating_add(u64::try_from((lease * 3 / 4).as_nanos()).unwrap_or(u64::MAX))
+}
+
+pub(super) fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
