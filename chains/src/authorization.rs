@@ -1,0 +1,26 @@
+//! The authorization chain: an order whose names are all proven (RFC 8555 §7.4, §7.5).
+//!
+//! newOrder → for each authorization: look, challenge → polls → order ready → stored.
+
+use rand::RngExt as _;
+use wec_acme::Failure;
+use wec_store::Kind;
+
+use crate::run::{Outcome, Scene};
+use crate::steps;
+
+pub(crate) async fn authorization(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
+    let context = scene.context;
+    let policy = &context.policy;
+    let Some(room) = context.state.reserve(Kind::Authorization) else { return Ok(Outcome::NothingToDo) };
+    let Some(registration) = context.state.registration() else { return Ok(Outcome::NothingToDo) };
+    scene.signer = Some(registration.clone());
+
+    let names: Vec<String> = (0..scene.rng.random_range(policy.names.clone()))
+        .map(|_| context.state.unique_name(&policy.base_domain))
+        .collect();
+    let order = context.client.new_order(scene.trace, &registration.account, &names, None).await?;
+    let ready = steps::authorize(scene, &registration.account, order).await?;
+    context.state.add_order(room, &registration, &ready).await;
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,99 @@
+//! The certificate chain: from a ready order to a checked certificate (RFC 8555 §7.4).
+//!
+//! (order, when its claim is suspect) → finalize → polls → certificate → stored.
+
+use wec_acme::{Endpoint, Failure, FailureKind, Order, OrderStatus};
+use wec_store::{Claim, Kind, ReadyOrder};
+
+use crate::context::Context;
+use crate::run::{Outcome, Scene};
+use crate::steps;
+
+pub(crate) async fn certificate(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
+    let context = scene.context;
+    let Some(room) = context.state.reserve(Kind::Certificate) else { return Ok(Outcome::NothingToDo) };
+    let Some(claim) = usable_order(scene).await? else { return Ok(Outcome::NothingToDo) };
+    scene.signer = Some(claim.registration.clone());
+
+    match steps::issue(scene, &claim.registration.account, &ready(&claim), &claim.names).await {
+        Ok(certificate) => {
+            context.state.order_issued(claim, room, certificate).await;
+            Ok(Outcome::Done)
+        }
+        Err(failure) => {
+            steps::settle(room, scene.trace, Endpoint::Finalize, &failure);
+            if is_spent(failure.kind) {
+                context.state.order_failed(claim, &failure.message).await;
+            } else if steps::did_nothing(scene.trace, Endpoint::Finalize) {
+                claim.release();
+            }
+            // Else the CA may have issued or not: dropped, the claim goes back as suspect.
+            Err(failure)
+        }
+    }
+}
+
+/// The order as the CA answered it when it became ready; what issuing does not need is not stored.
+fn ready(order: &ReadyOrder) -> Order {
+    Order {
+        url: order.url.clone(),
+        status: OrderStatus::Ready,
+        identifiers: Vec::new(),
+        authorizations: Vec::new(),
+        finalize: order.finalize_url.clone(),
+        certificate: None,
+        expires: None,
+        replaces: None,
+        error: None,
+        retry_after: None,
+    }
+}
+
+/// A ready order that can be finalized; those that turn out to be of no use are dropped from the state on the way.
+async fn usable_order(scene: &mut Scene<'_>) -> Result<Option<Claim<ReadyOrder>>, Failure> {
+    let context = scene.context;
+    while let Some(claim) = context.state.claim_order() {
+        let why = match expiry(context, &claim) {
+            Some(why) => Some(why),
+            None if claim.suspect => look(scene, &claim).await?,
+            None => None,
+        };
+        match why {
+            None => return Ok(Some(claim)),
+            Some(why) => {
+                tracing::info!(order = %claim.url, why, "a stored order is of no use any more");
+                context.state.order_failed(claim, why).await;
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn expiry(context: &Context, order: &ReadyOrder) -> Option<&'static str> {
+    let margin = i64::try_from(context.policy.order_margin.as_secs()).unwrap_or(i64::MAX);
+    let soon = context.clock.unix_now().saturating_add(margin);
+    (order.expires_unix <= soon).then_some("it expires")
+}
+
+/// Asks the CA what became of an order whose last user died or was cut off; says why it cannot be used, if so.
+async fn look(scene: &mut Scene<'_>, claim: &ReadyOrder) -> Result<Option<&'static str>, Failure> {
+    let Scene { context, trace, .. } = scene;
+    match context.client.order(trace, &claim.registration.account, &claim.url).await {
+        Ok(order) => Ok(match order.status {
+            OrderStatus::Ready => None,
+            OrderStatus::Pending => Some("the CA has taken an authorization back"),
+            // The key went with whoever finalized it.
+            OrderStatus::Processing | OrderStatus::Valid => {
+                Some("it was finalized by a chain that was cut off")
+            }
+            OrderStatus::Invalid => Some("it is invalid"),
+        }),
+        Err(failure) if failure.kind == FailureKind::Problem => Ok(Some("the CA does not know it any more")),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Whether a failure after finalize leaves nothing of the order to be used again.
+const fn is_spent(kind: FailureKind) -> bool {
+    matches!(kind, FailureKind::Problem | FailureKind::Validation | FailureKind::WrongCertificate)
+}

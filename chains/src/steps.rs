@@ -1,0 +1,236 @@
+//! What chains have in common: authorizing an order, and turning a ready one into a checked certificate.
+
+use std::time::Duration;
+
+use rand::seq::IndexedRandom as _;
+use wec_acme::{
+    Account, Authorization, AuthorizationStatus, Challenge, ChallengeKind, ChallengeStatus, Endpoint,
+    Failure, FailureKind, Order, OrderStatus, Purpose, Trace, certificate_request,
+};
+use wec_record::ChallengeType;
+use wec_store::{ChallengeData, NewCertificate, Reservation};
+
+use crate::run::Scene;
+
+/// Brings a new order to `ready`: proves every authorization that is not proven yet, then waits for the order.
+///
+/// All challenges are answered before the first is waited for, as clients do. An order that is ready from the
+/// start (the CA reuses authorizations) takes no request.
+pub(crate) async fn authorize(
+    scene: &mut Scene<'_>,
+    account: &Account,
+    order: Order,
+) -> Result<Order, Failure> {
+    let client = &scene.context.client;
+    match order.status {
+        OrderStatus::Pending => {}
+        OrderStatus::Ready => return Ok(order),
+        status => {
+            return Err(Failure::new(
+                FailureKind::Malformed,
+                format!("newOrder answered the order {} that is {status:?} from the start", order.url),
+            ));
+        }
+    }
+    let mut undecided = Vec::new();
+    for url in &order.authorizations {
+        let authorization = client.authorization(scene.trace, account, url).await?;
+        if let Validation::Awaited { retry_after } = prove(scene, account, &authorization).await? {
+            undecided.push((url, retry_after));
+        }
+    }
+    for (url, retry_after) in undecided {
+        client.poll_authorization(scene.trace, account, url, retry_after).await?;
+    }
+    // With its last authorization an order becomes ready (RFC 8555 §7.1.6): nothing to wait for before looking.
+    let order = client.order(scene.trace, account, &order.url).await?;
+    client.poll_order_ready(scene.trace, account, &order).await
+}
+
+/// Where an authorization stands once its challenge has been answered.
+enum Validation {
+    /// It is valid.
+    Proven,
+    /// The CA is looking, and asked to wait so long.
+    Awaited { retry_after: Option<Duration> },
+}
+
+/// Answers one challenge of an authorization that is not valid already.
+async fn prove(
+    scene: &mut Scene<'_>,
+    account: &Account,
+    authorization: &Authorization,
+) -> Result<Validation, Failure> {
+    let name = &authorization.identifier.value;
+    match authorization.status {
+        AuthorizationStatus::Valid => return Ok(Validation::Proven),
+        AuthorizationStatus::Pending => {}
+        status => {
+            return Err(Failure::new(
+                FailureKind::Validation,
+                format!("the authorization of {name} is {status:?} before any challenge was answered"),
+            ));
+        }
+    }
+    let (challenge, kind) = pick(scene, authorization)?;
+    let data = ChallengeData {
+        kind,
+        name: name.clone(),
+        token: challenge.token.clone(),
+        key_authorization: account.key.key_authorization(&challenge.token),
+    };
+    let Scene { context, trace, presented, .. } = scene;
+    presented.put(&*context.challenges, data).await?;
+    let challenge = match context.client.respond(trace, account, &challenge.url).await {
+        // Boulder: "authorization must be pending". What the first attempt has started is seen by polling.
+        Err(failure) if failure.kind == FailureKind::Problem && was_repeated(trace) => {
+            return Ok(Validation::Awaited { retry_after: None });
+        }
+        answer => answer?,
+    };
+    match challenge.status {
+        ChallengeStatus::Valid => Ok(Validation::Proven),
+        ChallengeStatus::Pending | ChallengeStatus::Processing => {
+            Ok(Validation::Awaited { retry_after: challenge.retry_after })
+        }
+        ChallengeStatus::Invalid => {
+            let why = challenge
+                .error
+                .as_ref()
+                .map_or_else(|| "it does not say why".to_owned(), ToString::to_string);
+            let message = format!("the CA could not validate {name} by {}: {why}", challenge.kind);
+            Err(Failure {
+                problem: challenge.error.map(Box::new),
+                ..Failure::new(FailureKind::Validation, message)
+            })
+        }
+    }
+}
+
+/// One of the challenges that the CA offers and the challenge server answers, at random.
+fn pick<'a>(
+    scene: &mut Scene<'_>,
+    authorization: &'a Authorization,
+) -> Result<(&'a Challenge, wec_store::ChallengeKind), Failure> {
+    let enabled = &scene.context.policy.challenges;
+    let usable: Vec<_> = authorization
+        .challenges
+        .iter()
+        .filter_map(|challenge| Some((challenge, answerable(challenge.kind)?)))
+        .filter(|(_, (kind, _))| enabled.contains(kind))
+        .map(|(challenge, (_, stored))| (challenge, stored))
+        .collect();
+    usable.choose(scene.rng).copied().ok_or_else(|| {
+        let offered: Vec<_> =
+            authorization.challenges.iter().map(|challenge| challenge.kind.name()).collect();
+        let enabled: Vec<_> = enabled.iter().map(|kind| kind.name()).collect();
+        Failure::internal(format!(
+            "for {} the CA offers {}, of which none is enabled here ({}): enable one of them",
+            authorization.identifier.value,
+            offered.join(", "),
+            enabled.join(", ")
+        ))
+    })
+}
+
+/// A challenge type as the policy and as the challenge store name it.
+const fn answerable(kind: ChallengeKind) -> Option<(ChallengeType, wec_store::ChallengeKind)> {
+    match kind {
+        ChallengeKind::Http01 => Some((ChallengeType::Http01, wec_store::ChallengeKind::Http01)),
+        ChallengeKind::Dns01 => Some((ChallengeType::Dns01, wec_store::ChallengeKind::Dns01)),
+        ChallengeKind::TlsAlpn01 => Some((ChallengeType::TlsAlpn01, wec_store::ChallengeKind::TlsAlpn01)),
+        ChallengeKind::Other => None,
+    }
+}
+
+/// Finalizes a ready order with a fresh key, waits, downloads and checks the certificate.
+pub(crate) async fn issue(
+    scene: &mut Scene<'_>,
+    account: &Account,
+    order: &Order,
+    names: &[String],
+) -> Result<NewCertificate, Failure> {
+    let Scene { context, trace, .. } = scene;
+    let (key, csr) = trace.keygen(|| certificate_request(names))?;
+    let order = match context.client.finalize(trace, account, order, &csr).await {
+        Err(failure) if failure.kind == FailureKind::Problem && was_repeated(trace) => {
+            context.client.order(trace, account, &order.url).await?
+        }
+        answer => answer?,
+    };
+    let order = context.client.poll_order_valid(trace, account, &order).await?;
+    let url = order.certificate.as_deref().expect("an order without one is not what the poll returns");
+    let pem = context.client.certificate(trace, account, url).await?;
+    let checked = context.checker.check(&pem, names, &key, context.clock.unix_now())?;
+    if !context.state.serial_is_new(&checked.issuer_id, &checked.serial_hex) {
+        return Err(Failure::new(
+            FailureKind::WrongCertificate,
+            format!("the certificate at {url} has the serial {} that an earlier one had", checked.serial_hex),
+        ));
+    }
+    Ok(NewCertificate {
+        issuer: checked.issuer_id.to_string(),
+        serial: checked.serial_hex,
+        ari_id: checked.ari_id,
+        names: names.to_vec(),
+        leaf_der: checked.leaf_der,
+        pem,
+        key_pkcs8: key.to_pkcs8(),
+        not_before_unix: checked.not_before_unix,
+        not_after_unix: checked.not_after_unix,
+    })
+}
+
+/// Whether no request to `endpoint` has changed anything at the CA: each was refused, or never reached it. What the
+/// chain had claimed can then be used as before.
+pub(crate) fn did_nothing(trace: &Trace, endpoint: Endpoint) -> bool {
+    let mut attempts = trace.exchanges().iter().filter(|attempt| attempt.endpoint == endpoint);
+    attempts.all(|attempt| {
+        attempt.failure.as_ref().is_some_and(|failure| {
+            matches!(
+                failure.kind,
+                FailureKind::Problem
+                    | FailureKind::RateLimited
+                    | FailureKind::BadNonce
+                    | FailureKind::Connect
+                    | FailureKind::Tls
+            )
+        })
+    })
+}
+
+/// What becomes of the right to make one object after a failure: it goes back, unless the CA made the object, or may
+/// have without anybody having heard. A CA whose answers are lost is not asked past a hard limit for that.
+pub(crate) fn settle(room: Reservation, trace: &Trace, maker: Endpoint, failure: &Failure) {
+    let mut attempts = trace.exchanges().iter().filter(|attempt| attempt.endpoint == maker);
+    let may_have_made = attempts.any(|attempt| match &attempt.failure {
+        None => true,
+        Some(failure) => {
+            attempt.status == 0 && !matches!(failure.kind, FailureKind::Connect | FailureKind::Tls)
+        }
+    });
+    // An order that the CA declared invalid has no certificate.
+    if may_have_made && failure.kind != FailureKind::Validation {
+        room.forfeit();
+    }
+}
+
+/// Whether the CA does not know the account that signed (RFC 8555 §6.7): nothing of that account can be used any more.
+pub(crate) fn is_unknown_account(failure: &Failure) -> bool {
+    failure.problem.as_ref().is_some_and(|problem| problem.is("accountDoesNotExist"))
+}
+
+/// Whether the last request was the repetition of one that got no answer: the CA may have carried that one out, and
+/// refuse this one because of it.
+pub(crate) fn was_repeated(trace: &Trace) -> bool {
+    let mut attempts = trace.exchanges().iter().rev().filter(|attempt| attempt.purpose != Purpose::Nonce);
+    let mut retry = attempts.next().is_some_and(|last| last.purpose == Purpose::Retry);
+    while retry {
+        // The attempt before it, of which the step itself is the first.
+        match attempts.next() {
+            Some(earlier) if earlier.status == 0 => return true,
+            earlier => retry = earlier.is_some_and(|earlier| earlier.purpose == Purpose::Retry),
+        }
+    }
+    false
+}

@@ -1,0 +1,214 @@
+//! The record of validation hits: the newest in a ring, all of them to one bounded stream.
+//!
+//! What is done with them (sent to analytics, written to a log) is the stream's reader's affair.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use wec_record::{ChallengeType, ValidationHit, Verdict};
+
+use crate::clock::{Clock, nanoseconds};
+
+/// How many hits [`Hits::recent`] remembers.
+const RECENT: usize = 1024;
+
+/// Every validation that arrived at one challenge server.
+#[derive(Debug)]
+pub struct Hits {
+    clock: Clock,
+    lost: Arc<AtomicU64>,
+    record: Mutex<Record>,
+}
+
+#[derive(Debug, Default)]
+struct Record {
+    recent: VecDeque<ValidationHit>,
+    counts: HitCounts,
+    stream: Option<mpsc::Sender<ValidationHit>>,
+}
+
+/// How many hits of each type ended how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HitCounts([[u64; 4]; 3]);
+
+impl HitCounts {
+    /// Hits of one type with one verdict.
+    pub fn of(&self, challenge: ChallengeType, verdict: Verdict) -> u64 {
+        self.0[challenge as usize][verdict as usize]
+    }
+
+    /// Hits of every type with this verdict.
+    pub fn with(&self, verdict: Verdict) -> u64 {
+        self.0.iter().map(|row| row[verdict as usize]).sum()
+    }
+
+    /// All hits.
+    pub fn total(&self) -> u64 {
+        self.0.iter().flatten().sum()
+    }
+}
+
+impl Hits {
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self { clock, lost: Arc::default(), record: Mutex::default() }
+    }
+
+    /// Every hit from now on, in order; `capacity` may wait unread, further ones are dropped and counted.
+    ///
+    /// There is one stream: a second call ends the first.
+    pub fn stream(&self, capacity: usize) -> HitStream {
+        let (sender, receiver) = mpsc::channel(capacity);
+        self.record().stream = Some(sender);
+        HitStream { receiver, lost: Arc::clone(&self.lost) }
+    }
+
+    /// The newest hits, oldest first.
+    pub fn recent(&self) -> Vec<ValidationHit> {
+        self.record().recent.iter().cloned().collect()
+    }
+
+    /// How many hits there were since the start.
+    pub fn counts(&self) -> HitCounts {
+        self.record().counts
+    }
+
+    /// Marks the arrival of something that may be a validation.
+    pub(crate) fn arrival(&self, source: SocketAddr) -> Arrival {
+        Arrival { at: Instant::now(), source }
+    }
+
+    /// The wall clock, since the Unix epoch.
+    pub(crate) fn unix_now(&self) -> Duration {
+        Duration::from_nanos(self.clock.unix_ns(Instant::now()))
+    }
+
+    pub(crate) fn add(
+        &self,
+        arrival: Arrival,
+        challenge: ChallengeType,
+        name: String,
+        verdict: Verdict,
+        answer: String,
+    ) {
+        let mut hit = ValidationHit {
+            seq: 0,
+            at_unix_ns: self.clock.unix_ns(arrival.at),
+            challenge,
+            name,
+            source: arrival.source.to_string(),
+            verdict,
+            answer: shortened(answer),
+            took: nanoseconds(arrival.at.elapsed()),
+        };
+        let mut record = self.record();
+        record.counts.0[challenge as usize][verdict as usize] += 1;
+        hit.seq = record.counts.total();
+        if let Some(stream) = &record.stream
+            && stream.try_send(hit.clone()).is_err()
+        {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+        if record.recent.len() == RECENT {
+            record.recent.pop_front();
+        }
+        record.recent.push_back(hit);
+    }
+
+    /// Ends the stream once nothing can arrive any more.
+    pub(crate) fn close(&self) {
+        self.record().stream = None;
+    }
+
+    fn record(&self) -> MutexGuard<'_, Record> {
+        // A panic between two of its fields leaves at most one hit uncounted.
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The reading end of [`Hits::stream`].
+#[derive(Debug)]
+pub struct HitStream {
+    receiver: mpsc::Receiver<ValidationHit>,
+    lost: Arc<AtomicU64>,
+}
+
+impl HitStream {
+    /// The next hit; none once the server has ended and everything was read.
+    pub async fn recv(&mut self) -> Option<ValidationHit> {
+        self.receiver.recv().await
+    }
+
+    /// Adds up to `limit` hits to `hits` as soon as there is one; 0 means that the stream has ended.
+    pub async fn recv_many(&mut self, hits: &mut Vec<ValidationHit>, limit: usize) -> usize {
+        self.receiver.recv_many(hits, limit).await
+    }
+
+    /// How many hits were dropped because nobody read them in time, since this was last asked.
+    pub fn take_lost(&self) -> u64 {
+        self.lost.swap(0, Ordering::Relaxed)
+    }
+}
+
+/// When and from where something arrived.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    at: Instant,
+    source: SocketAddr,
+}
+
+/// Hits are for people: nothing longer than a line.
+fn shortened(mut answer: String) -> String {
+    const LONGEST: usize = 160;
+    if answer.len() > LONGEST {
+        answer.truncate(answer.floor_char_boundary(LONGEST));
+        answer.push('…');
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(hits: &Hits, name: &str) {
+        let arrival = hits.arrival("192.0.2.1:5000".parse().unwrap());
+        hits.add(arrival, ChallengeType::Http01, name.into(), Verdict::Answered, "x".repeat(500));
+    }
+
+    #[tokio::test]
+    async fn numbers_hits_without_gaps_and_counts_what_the_stream_could_not_take() {
+        let hits = Hits::new(Clock::start());
+        let mut stream = hits.stream(2);
+        for name in ["a", "b", "c", "d", "e"] {
+            add(&hits, name);
+        }
+        let mut read = Vec::new();
+        assert_eq!(stream.recv_many(&mut read, 10).await, 2);
+        assert_eq!(stream.take_lost(), 3);
+        assert_eq!(stream.take_lost(), 0, "counted once");
+        add(&hits, "f");
+        hits.close();
+        assert_eq!(stream.recv().await.map(|hit| hit.seq), Some(6));
+        assert_eq!(stream.recv().await, None, "ends with the server");
+        assert_eq!(hits.recent().iter().map(|hit| hit.seq).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(hits.counts().of(ChallengeType::Http01, Verdict::Answered), 6);
+    }
+
+    #[tokio::test]
+    async fn remembers_a_bounded_number_of_short_hits() {
+        let hits = Hits::new(Clock::start());
+        for _ in 0..RECENT + 5 {
+            add(&hits, "a");
+        }
+        let recent = hits.recent();
+        assert_eq!(recent.len(), RECENT);
+        assert_eq!(recent[0].seq, 6);
+        assert!(recent[0].answer.len() < 170);
+        assert!(recent.windows(2).all(|pair| pair[0].at_unix_ns <= pair[1].at_unix_ns));
+    }
+}

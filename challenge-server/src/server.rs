@@ -1,0 +1,267 @@
+//! Starts the listeners that were asked for on the addresses that were asked for, and owns their tasks.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use rustls::sign::SingleCertAndKey;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use wec_store::ChallengeReader;
+
+use crate::answers::Answers;
+use crate::certificate::{Mint, MintError, self_signed, server_config};
+use crate::clock::Clock;
+use crate::history::History;
+use crate::hits::Hits;
+use crate::records::Records;
+use crate::{dns_listen, doh, http01, management, tls_alpn01};
+
+/// What a challenge server does. A listener that is none does not exist; port 0 takes a free port.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// http-01, over plain HTTP/1.1.
+    pub http01: Option<SocketAddr>,
+    /// tls-alpn-01.
+    pub tls_alpn01: Option<SocketAddr>,
+    /// dns-01 and all other DNS, over UDP and TCP on the same port.
+    pub dns: Option<SocketAddr>,
+    /// The same over HTTPS.
+    pub doh: Option<DohConfig>,
+    /// The management API of pebble-challtestsrv.
+    pub management: Option<ManagementConfig>,
+    /// What A queries for hosts are answered: where a CA is to look for http-01 and tls-alpn-01.
+    pub default_ipv4: Option<Ipv4Addr>,
+    /// What AAAA queries for hosts are answered.
+    pub default_ipv6: Option<Ipv6Addr>,
+    /// Bounds on what clients may take.
+    pub limits: Limits,
+}
+
+/// DNS over HTTPS.
+#[derive(Clone, Debug)]
+pub struct DohConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// What it shows.
+    pub certificate: DohCertificate,
+}
+
+/// The certificate of the DNS-over-HTTPS listener.
+#[derive(Clone, Debug)]
+pub enum DohCertificate {
+    /// One made at the start, for `localhost` and the address it listens on.
+    SelfSigned,
+    /// A chain and its key, both PEM.
+    Pem {
+        /// The leaf first.
+        chain: Vec<u8>,
+        /// PKCS#8, SEC 1 or PKCS#1.
+        key: Vec<u8>,
+    },
+    /// Plain HTTP/1.1, behind something else that speaks TLS.
+    None,
+}
+
+/// The management API.
+#[derive(Clone, Debug)]
+pub struct ManagementConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Required as `Authorization: Bearer` when set.
+    pub token: Option<String>,
+    /// Lets it listen beyond loopback without a token, as pebble-challtestsrv does.
+    pub open: bool,
+}
+
+/// Bounds for each listener.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at a time; further ones wait to be accepted.
+    pub connections: usize,
+    /// How long a client may take for a request or a handshake.
+    pub request_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 4096, request_timeout: Duration::from_secs(10) }
+    }
+}
+
+/// Where the listeners are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// http-01.
+    pub http01: Option<SocketAddr>,
+    /// tls-alpn-01.
+    pub tls_alpn01: Option<SocketAddr>,
+    /// DNS over UDP and TCP.
+    pub dns: Option<SocketAddr>,
+    /// DNS over HTTPS.
+    pub doh: Option<SocketAddr>,
+    /// The management API.
+    pub management: Option<SocketAddr>,
+}
+
+/// A challenge server that cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address is taken, not of this machine, or not allowed to this user.
+    #[error("cannot listen for {what} on {address}: {source}")]
+    Listen {
+        /// The listener.
+        what: &'static str,
+        /// As asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Whoever reaches the management API decides what the CA sees.
+    #[error(
+        "the management API may not listen on {0}, beyond loopback, without a token: give it one, \
+         say explicitly that it is open to anyone, or bind it to 127.0.0.1"
+    )]
+    OpenManagement(SocketAddr),
+    /// The certificate or key of DNS over HTTPS cannot be used.
+    #[error("the certificate for DNS over HTTPS cannot be used: {0}")]
+    DohCertificate(String),
+    /// The cryptography of this process does not work.
+    #[error("cannot make a key for tls-alpn-01: {0}")]
+    Key(String),
+}
+
+/// A running challenge server: its listeners, and the record of what hit them.
+///
+/// It stops when the token given to [`start`](Self::start) is cancelled; [`finish`](Self::finish) waits for it.
+#[derive(Debug)]
+pub struct ChallengeServer {
+    addresses: Addresses,
+    hits: Arc<Hits>,
+    clock: Clock,
+    listeners: JoinSet<()>,
+}
+
+impl ChallengeServer {
+    /// Binds every listener of `config`, or none, and serves from the current tokio runtime until `stop`.
+    pub async fn start(
+        config: Config,
+        reader: Arc<dyn ChallengeReader>,
+        stop: CancellationToken,
+    ) -> Result<Self, StartError> {
+        let clock = Clock::start();
+        let hits = Arc::new(Hits::new(clock));
+        let records = Records::new(config.default_ipv4, config.default_ipv6);
+        let history = config.management.is_some().then(History::default);
+        let answers = Arc::new(Answers::new(reader, records, Arc::clone(&hits), history));
+        let mut server = Self { addresses: Addresses::default(), hits, clock, listeners: JoinSet::new() };
+        server.listen(config, &answers, &stop).await?;
+        Ok(server)
+    }
+
+    async fn listen(
+        &mut self,
+        config: Config,
+        answers: &Arc<Answers>,
+        stop: &CancellationToken,
+    ) -> Result<(), StartError> {
+        let limits = config.limits;
+        let tasks = &mut self.listeners;
+        if let Some(address) = config.http01 {
+            let listener = bind("http-01", address, &mut self.addresses.http01).await?;
+            tasks.spawn(http01::serve(listener, Arc::clone(answers), limits, stop.clone()));
+        }
+        if let Some(address) = config.tls_alpn01 {
+            let mint = Arc::new(Mint::new().map_err(|error| StartError::Key(error.to_string()))?);
+            let listener = bind("tls-alpn-01", address, &mut self.addresses.tls_alpn01).await?;
+            tasks.spawn(tls_alpn01::serve(listener, Arc::clone(answers), mint, limits, stop.clone()));
+        }
+        if let Some(address) = config.dns {
+            let failed = |source| StartError::Listen { what: "DNS", address, source };
+            let (udp, tcp) = dns_listen::bind(address).await.map_err(failed)?;
+            self.addresses.dns = Some(tcp.local_addr().map_err(failed)?);
+            tasks.spawn(dns_listen::serve_udp(udp, Arc::clone(answers), stop.clone()));
+            tasks.spawn(dns_listen::serve_tcp(tcp, Arc::clone(answers), limits, stop.clone()));
+        }
+        if let Some(doh) = config.doh {
+            let tls = doh_tls(&doh)?;
+            let listener = bind("DNS over HTTPS", doh.listen, &mut self.addresses.doh).await?;
+            tasks.spawn(doh::serve(listener, tls, Arc::clone(answers), limits, stop.clone()));
+        }
+        if let Some(management) = config.management {
+            if !management.listen.ip().is_loopback() && management.token.is_none() && !management.open {
+                return Err(StartError::OpenManagement(management.listen));
+            }
+            let listener =
+                bind("the management API", management.listen, &mut self.addresses.management).await?;
+            let api = management::api(Arc::clone(answers), management.token);
+            tasks.spawn(management::serve(listener, api, stop.clone()));
+        }
+        Ok(())
+    }
+
+    /// Where the listeners are.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// The record of validation hits.
+    pub fn hits(&self) -> &Arc<Hits> {
+        &self.hits
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Waits until every listener has ended, which they do after the stop; then the stream of hits ends.
+    pub async fn finish(mut self) {
+        while let Some(ended) = self.listeners.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a listener of the challenge server failed");
+            }
+        }
+        self.hits.close();
+    }
+}
+
+async fn bind(
+    what: &'static str,
+    address: SocketAddr,
+    bound: &mut Option<SocketAddr>,
+) -> Result<TcpListener, StartError> {
+    let failed = |source| StartError::Listen { what, address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    *bound = Some(listener.local_addr().map_err(failed)?);
+    Ok(listener)
+}
+
+fn doh_tls(doh: &DohConfig) -> Result<Option<Arc<ServerConfig>>, StartError> {
+    let minted = |error: MintError| StartError::DohCertificate(error.to_string());
+    let builder = server_config().map_err(minted)?;
+    let mut config = match &doh.certificate {
+        DohCertificate::None => return Ok(None),
+        DohCertificate::SelfSigned => {
+            let names = vec!["localhost".to_owned(), doh.listen.ip().to_string()];
+            let certified = self_signed(names).map_err(minted)?;
+            builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)))
+        }
+        DohCertificate::Pem { chain, key } => {
+            let chain = CertificateDer::pem_slice_iter(chain)
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|error| StartError::DohCertificate(format!("its chain: {error}")))?;
+            let key = PrivateKeyDer::from_pem_slice(key)
+                .map_err(|error| StartError::DohCertificate(format!("its key: {error}")))?;
+            builder
+                .with_single_cert(chain, key)
+                .map_err(|error| StartError::DohCertificate(error.to_string()))?
+        }
+    };
+    doh::offer_http(&mut config);
+    Ok(Some(Arc::new(config)))
+}

@@ -1,0 +1,169 @@
+//! tls-alpn-01 (RFC 8737): reads the ClientHello, looks the name up, and proves it by a certificate made for it.
+//!
+//! The look-up may have to ask a store over the network, so it happens between the ClientHello and the handshake.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::server::Acceptor;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
+use tokio_util::sync::CancellationToken;
+use wec_record::{ChallengeType, Verdict};
+
+use crate::accept::accept;
+use crate::answers::Answers;
+use crate::certificate::{ALPN, Mint, identifier};
+use crate::history;
+use crate::server::Limits;
+
+/// Serves until `stop`.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    answers: Arc<Answers>,
+    mint: Arc<Mint>,
+    limits: Limits,
+    stop: CancellationToken,
+) {
+    accept(listener, limits.connections, stop, |stream, source| {
+        let (answers, mint) = (Arc::clone(&answers), Arc::clone(&mint));
+        let deadline = Instant::now() + limits.request_timeout;
+        async move { connection(&answers, &mint, stream, source, deadline).await }
+    })
+    .await;
+}
+
+async fn connection(
+    answers: &Answers,
+    mint: &Mint,
+    stream: TcpStream,
+    source: SocketAddr,
+    deadline: Instant,
+) {
+    let arrival = answers.hits.arrival(source);
+    let hello = match within(deadline, LazyConfigAcceptor::new(Acceptor::default(), stream)).await {
+        Ok(hello) => hello,
+        Err(error) => {
+            // A health check that opens the port and says nothing is no validation; bytes that are not TLS are a bad one.
+            if error.kind() == io::ErrorKind::InvalidData {
+                let answer = format!("not a ClientHello: {error}");
+                answers.hits.add(arrival, ChallengeType::TlsAlpn01, String::new(), Verdict::Refused, answer);
+            }
+            return;
+        }
+    };
+    let Asked { name, protocols } = asked(&hello);
+    if let Some(history) = &answers.history {
+        let server_name = hello.client_hello().server_name().unwrap_or_default().to_owned();
+        let event = history::Request::TlsAlpn {
+            server_name: server_name.clone(),
+            supported_protos: protocols.clone(),
+        };
+        history.add(server_name, event);
+    }
+
+    let (verdict, answer) = match choose(answers, mint, &name, &protocols).await {
+        Ok((config, digest)) => {
+            let answer = format!("certificate with digest {}", hex(&digest));
+            match within(deadline, hello.into_stream(config)).await {
+                Ok(mut stream) => {
+                    // The proof is given; whether the client still reads the farewell changes nothing.
+                    let _ = within(deadline, stream.shutdown()).await;
+                    (Verdict::Answered, answer)
+                }
+                Err(error) => (Verdict::Answered, format!("{answer}, but the handshake failed: {error}")),
+            }
+        }
+        Err(refusal) => {
+            let mut stream = hello.io;
+            let _ = stream.write_all(&refusal.alert.record()).await;
+            (refusal.verdict, refusal.why)
+        }
+    };
+    answers.hits.add(arrival, ChallengeType::TlsAlpn01, name, verdict, answer);
+}
+
+async fn within<T>(deadline: Instant, step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout_at(deadline, step).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+struct Asked {
+    /// Empty when the ClientHello has no server name.
+    name: String,
+    protocols: Vec<String>,
+}
+
+fn asked(hello: &StartHandshake<TcpStream>) -> Asked {
+    let hello = hello.client_hello();
+    let protocols = hello
+        .alpn()
+        .map(|alpn| alpn.map(|protocol| String::from_utf8_lossy(protocol).into_owned()).collect::<Vec<_>>());
+    Asked {
+        name: hello.server_name().map(identifier).unwrap_or_default(),
+        protocols: protocols.unwrap_or_default(),
+    }
+}
+
+/// Why a handshake is not completed.
+struct Refusal {
+    verdict: Verdict,
+    why: String,
+    alert: Alert,
+}
+
+/// The TLS alerts that say so (RFC 8446 §6.2, RFC 7301 §3.2).
+#[derive(Clone, Copy)]
+enum Alert {
+    InternalError = 80,
+    UnrecognizedName = 112,
+    NoApplicationProtocol = 120,
+}
+
+impl Alert {
+    /// A fatal alert before the ServerHello is a plain record.
+    fn record(self) -> [u8; 7] {
+        [21, 3, 3, 0, 2, 2, self as u8]
+    }
+}
+
+async fn choose(
+    answers: &Answers,
+    mint: &Mint,
+    name: &str,
+    protocols: &[String],
+) -> Result<(Arc<rustls::ServerConfig>, [u8; 32]), Refusal> {
+    let refuse = |verdict, why: String, alert| Refusal { verdict, why, alert };
+    if protocols.len() != 1 || protocols[0].as_bytes() != ALPN {
+        // RFC 8737 §3: the only protocol that a CA offers.
+        let why = format!("application protocols {protocols:?}, not only acme-tls/1");
+        return Err(refuse(Verdict::Refused, why, Alert::NoApplicationProtocol));
+    }
+    if name.is_empty() {
+        return Err(refuse(Verdict::Refused, "no server name".into(), Alert::UnrecognizedName));
+    }
+    let digest = match answers.tls_alpn01(name).await {
+        Ok(Some(digest)) => digest,
+        Ok(None) => {
+            let why = "no challenge for this name".into();
+            return Err(refuse(Verdict::Unknown, why, Alert::UnrecognizedName));
+        }
+        Err(failed) => {
+            return Err(refuse(Verdict::StoreFailed, failed.to_string(), Alert::InternalError));
+        }
+    };
+    match mint.config(name, digest) {
+        Ok(config) => Ok((config, digest)),
+        Err(error) => Err(refuse(Verdict::Refused, error.to_string(), Alert::InternalError)),
+    }
+}
+
+fn hex(digest: &[u8; 32]) -> String {
+    use std::fmt::Write;
+    digest.iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,14 @@
+//! The challenge server as a CA, a management client and analytics meet it: over real sockets.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+mod analytics;
+mod client;
+mod dns;
+mod http01;
+mod management;
+mod redis;
+mod stand_in;
+mod standalone;
+mod started;
+mod tls_alpn01;

@@ -1,0 +1,293 @@
+//! What can be set, its defaults, and the check that reports every contradiction at once.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Deserializer};
+use thiserror::Error;
+
+use crate::endpoint::Endpoint;
+use crate::faults::{FaultRule, FlawRule, Latency, LatencyRule, Share, Stall, Target};
+
+/// How the CA behaves. Every field has a default; the defaults are a fast, faultless CA on a free
+/// port of loopback. Reads from TOML or JSON; unknown keys are errors.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where it listens. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// HTTPS (TLS 1.3), or plain HTTP for calibration. RFC 8555 §6.1 wants HTTPS.
+    pub tls: bool,
+    /// Names and addresses in the TLS certificate beside `localhost`, loopback and `listen`.
+    pub names: Vec<String>,
+    /// How many threads serve, each with a runtime of its own.
+    pub threads: NonZeroUsize,
+    /// Whether signatures of requests and certification requests are verified. Everything else
+    /// about them is checked all the same. Off only for calibration, where the CA must not be the
+    /// limit: verifying costs some 60 µs of CPU, everything else about a request 10.
+    pub verify_signatures: bool,
+    /// Decides everything that is left to chance in latencies and faults.
+    pub seed: u64,
+    /// How slowly endpoints answer.
+    pub latency: Vec<LatencyRule>,
+    /// What goes wrong, and how often.
+    pub faults: Vec<FaultRule>,
+    /// When everything stands still.
+    pub stalls: Vec<Stall>,
+    /// Share of good nonces that are refused.
+    pub bad_nonce: Share,
+    /// Retry-After, in seconds, of 429 and of orders that are still processing.
+    pub retry_after: u32,
+    /// How long an order is `processing` after finalize. Zero finalizes at once.
+    #[serde(deserialize_with = "duration")]
+    pub processing: Duration,
+    /// How challenges are validated.
+    pub validation: Validation,
+    /// Certificates that are wrong on purpose.
+    pub wrong_certificates: Vec<FlawRule>,
+    /// When there are any, every new account must be bound to one of them (RFC 8555 §7.3.4).
+    pub external_accounts: Vec<ExternalAccount>,
+    /// Validity of a certificate.
+    #[serde(deserialize_with = "duration")]
+    pub lifetime: Duration,
+    /// What ARI says.
+    pub renewal: Renewal,
+    /// How much is remembered.
+    pub keep: Keep,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            tls: true,
+            names: Vec::new(),
+            threads: NonZeroUsize::MIN,
+            verify_signatures: true,
+            seed: 0,
+            latency: Vec::new(),
+            faults: Vec::new(),
+            stalls: Vec::new(),
+            bad_nonce: Share::default(),
+            retry_after: 1,
+            processing: Duration::ZERO,
+            validation: Validation::default(),
+            wrong_certificates: Vec::new(),
+            external_accounts: Vec::new(),
+            lifetime: Duration::from_hours(90 * 24),
+            renewal: Renewal::default(),
+            keep: Keep::default(),
+        }
+    }
+}
+
+/// How challenges are validated. **A type without an address is accepted without looking**, which
+/// is the default for all three: such a CA issues to anybody who asks.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Validation {
+    /// How long a validation takes, before anything is looked at. Zero, and no address to look at,
+    /// decides within the challenge's POST.
+    pub delay: Latency,
+    /// Share of validations that fail on purpose.
+    pub failures: Share,
+    /// Retry-After, in seconds, of pending authorizations and processing challenges; none by default.
+    pub retry_after: Option<u32>,
+    /// Where http-01 responses of every name are fetched from. Redirects are not followed.
+    pub http01: Option<SocketAddr>,
+    /// Where the tls-alpn-01 certificates of every name are fetched from, over TLS 1.3.
+    pub tls_alpn01: Option<SocketAddr>,
+    /// The DNS server that is asked for the dns-01 TXT records of every name, over UDP, and over
+    /// TCP when an answer is truncated.
+    pub dns01: Option<SocketAddr>,
+}
+
+/// A key for external account binding: HS256, HS384 or HS512.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExternalAccount {
+    /// The key's identifier.
+    pub kid: String,
+    /// The MAC key, in base64url without padding.
+    #[serde(deserialize_with = "base64url")]
+    pub hmac_key: Vec<u8>,
+}
+
+impl fmt::Debug for ExternalAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kid, hmac_key: _ } = self;
+        f.debug_struct("ExternalAccount").field("kid", kid).finish_non_exhaustive()
+    }
+}
+
+impl ExternalAccount {
+    /// Reads `KID:KEY`, the key in base64url.
+    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
+        // The value is a secret, so no message quotes it.
+        const FORM: &str = "not a key identifier and a base64url key; write KID:KEY";
+        let (kid, key) = text.split_once(':').ok_or(FORM)?;
+        let hmac_key = URL_SAFE_NO_PAD.decode(key).map_err(|_| FORM)?;
+        Ok(Self { kid: kid.to_owned(), hmac_key })
+    }
+}
+
+/// ARI (RFC 9773): when certificates should be renewed.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Renewal {
+    /// From issuance to the opening of the suggested window. Zero: it is open at once.
+    #[serde(deserialize_with = "duration")]
+    pub opens_after: Duration,
+    /// How long the window is open.
+    #[serde(deserialize_with = "duration")]
+    pub open_for: Duration,
+    /// Retry-After of the renewal information, in seconds.
+    pub retry_after: u32,
+}
+
+impl Default for Renewal {
+    fn default() -> Self {
+        Self { opens_after: Duration::ZERO, open_for: Duration::from_hours(48), retry_after: 6 * 3600 }
+    }
+}
+
+/// How much is remembered before the oldest is forgotten. An account takes about 400 bytes, an order
+/// of one name 220, a certificate's status 130, its body 500, a nonce 8: some 200 MiB in all when the
+/// defaults are full, and no more after that.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Keep {
+    /// Accounts.
+    pub accounts: usize,
+    /// Orders with their authorizations and challenges.
+    pub orders: usize,
+    /// What is known about issued certificates: enough to revoke them, and for ARI.
+    pub certificates: usize,
+    /// Certificates that can still be downloaded.
+    pub bodies: usize,
+    /// Unused nonces. A client may not hoard more.
+    pub nonces: usize,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self { accounts: 200_000, orders: 200_000, certificates: 400_000, bodies: 50_000, nonces: 131_072 }
+    }
+}
+
+/// Settings that contradict each other or make no sense, all of them at once.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the null CA's settings do not work: {}", .0.join("; "))]
+pub struct ConfigError(pub Vec<String>);
+
+impl Config {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let mut mistakes = Vec::new();
+        for endpoint in Endpoint::ALL {
+            let about = |target: Target| target == Target::All || target == Target::One(endpoint);
+            let rules = self.faults.iter().filter(|rule| about(rule.target));
+            let sum: f64 = rules.map(|rule| rule.share.value()).sum();
+            if sum > 1.0 + f64::EPSILON {
+                mistakes.push(format!(
+                    "`faults` for {endpoint} add up to {:.1} % of its requests; keep them to 100 %",
+                    sum * 100.0
+                ));
+            }
+        }
+        let sum: f64 = self.wrong_certificates.iter().map(|rule| rule.share.value()).sum();
+        if sum > 1.0 + f64::EPSILON {
+            mistakes.push(format!(
+                "`wrong_certificates` add up to {:.1} % of the certificates; keep them to 100 %",
+                sum * 100.0
+            ));
+        }
+        let keep = [
+            ("accounts", self.keep.accounts),
+            ("orders", self.keep.orders),
+            ("certificates", self.keep.certificates),
+            ("bodies", self.keep.bodies),
+            ("nonces", self.keep.nonces),
+        ];
+        for (name, kept) in keep {
+            if kept == 0 {
+                mistakes.push(format!("`keep.{name}` is 0; at least one must be kept"));
+            }
+        }
+        if self.lifetime < Duration::from_secs(3600) {
+            mistakes.push(format!(
+                "`lifetime` is {}; a certificate needs at least 1h",
+                humantime::format_duration(self.lifetime)
+            ));
+        }
+        if self.renewal.open_for.is_zero() {
+            mistakes.push("`renewal.open_for` is 0s; a window must be open for a while".to_owned());
+        }
+        if mistakes.is_empty() { Ok(()) } else { Err(ConfigError(mistakes)) }
+    }
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    crate::faults::duration(&text).map_err(serde::de::Error::custom)
+}
+
+fn base64url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    // The value is a secret, so the message does not quote it.
+    let not = |_| serde::de::Error::custom("`hmac_key` is not base64url without padding");
+    URL_SAFE_NO_PAD.decode(text).map_err(not)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::faults::{Fault, Flaw};
+
+    #[test]
+    fn reads_the_shipped_sample() {
+        let sample = include_str!("../null-ca.example.toml");
+        let config: Config = toml::from_str(sample).unwrap();
+        assert_eq!(config.check(), Ok(()));
+        assert_eq!(config.listen.port(), 14443);
+        assert_eq!(config.faults[1].fault, Fault::Reset);
+        assert_eq!(config.bad_nonce, "5%".parse().unwrap());
+        assert_eq!(config.wrong_certificates[0].flaw, Flaw::WrongName);
+        assert_eq!(config.external_accounts[0].hmac_key, b"secret");
+        assert_eq!(config.processing, Duration::from_secs(2));
+        assert_eq!(config.validation.failures, "0.02".parse().unwrap());
+        assert_eq!(config.renewal.opens_after, Duration::from_hours(60 * 24));
+        assert_eq!(config.keep.nonces, Keep::default().nonces);
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_that_names_it() {
+        for text in ["latencies = []", "[validation]\nhttp = 1", "[keep]\nkeys = 1"] {
+            let message = toml::from_str::<Config>(text).unwrap_err().to_string();
+            assert!(message.contains("unknown field"), "{message}");
+        }
+    }
+
+    #[test]
+    fn reports_every_contradiction_at_once() {
+        let mut config = Config {
+            faults: vec!["*=500:0.6".parse().unwrap(), "newOrder=429:0.6".parse().unwrap()],
+            lifetime: Duration::from_secs(5),
+            ..Config::default()
+        };
+        config.keep.orders = 0;
+        let ConfigError(mistakes) = config.check().unwrap_err();
+        assert_eq!(mistakes.len(), 3, "{mistakes:?}");
+        assert!(mistakes[0].contains("newOrder"), "{mistakes:?}");
+    }
+
+    #[test]
+    fn secrets_stay_out_of_debug_output() {
+        let account = ExternalAccount::parse("kid-1:c2VjcmV0").unwrap();
+        assert!(!format!("{account:?}").contains("c2VjcmV0"));
+        assert!(!format!("{account:?}").contains("115"), "bytes of the key");
+    }
+}

@@ -1,0 +1,701 @@
+//! What goes wrong and how slowly it answers: the rules as people write them, and the plan that
+//! decides about each request. Decisions are a function of the seed and of how many requests the
+//! endpoint has had, so the n-th request meets the same fate in every run with the same rules.
+
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::endpoint::Endpoint;
+
+/// A rule that cannot be understood. The messages quote what was written and say what is accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum RuleError {
+    /// An endpoint RFC 8555 does not have.
+    #[error("no endpoint is called `{0}`; they are *, {list}", list = endpoint_names())]
+    Endpoint(String),
+    /// Not a share between none and all.
+    #[error("`{0}` is no share; write a number from 0 to 1 such as 0.05, or a percentage such as 5%")]
+    Share(String),
+    /// Not a duration.
+    #[error("`{0}` is no duration; write a number with its unit such as 20ms or 1s")]
+    Duration(String),
+    /// A range that ends before it begins.
+    #[error("`{0}` ends before it begins; write the shorter latency first, as in 5ms..50ms")]
+    Range(String),
+    /// A fault this CA cannot play.
+    #[error("no fault is called `{0}`; they are 500, 429, html503, truncated, reset, silence, empty")]
+    Fault(String),
+    /// A wrong certificate this CA cannot make.
+    #[error("no wrong certificate is called `{0}`; they are name, key, expired, serial, signature")]
+    Flaw(String),
+    /// Something is missing from the rule.
+    #[error("`{rule}` is no {what}; write it like {example}")]
+    Form {
+        /// What was written.
+        rule: String,
+        /// What it should have been.
+        what: &'static str,
+        /// One that would be understood.
+        example: &'static str,
+    },
+}
+
+fn endpoint_names() -> String {
+    Endpoint::ALL.map(Endpoint::name).join(", ")
+}
+
+/// A probability, 0 to 1. Written `0.05` or `5%`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd, Deserialize)]
+#[serde(try_from = "Written")]
+pub struct Share(f64);
+
+impl Share {
+    /// `None` unless `share` is between 0 and 1.
+    pub fn new(share: f64) -> Option<Self> {
+        (0.0..=1.0).contains(&share).then_some(Self(share))
+    }
+
+    /// As a number from 0 to 1.
+    pub fn value(self) -> f64 {
+        self.0
+    }
+
+    /// Whether a roll of the dice falls into this share.
+    pub(crate) fn covers(self, roll: u64) -> bool {
+        fraction(roll) < self.0
+    }
+}
+
+impl FromStr for Share {
+    type Err = RuleError;
+
+    fn from_str(text: &str) -> Result<Self, RuleError> {
+        let (number, unit) = match text.strip_suffix('%') {
+            Some(percent) => (percent, 0.01),
+            None => (text, 1.0),
+        };
+        let share = number.trim().parse::<f64>().ok().map(|number| number * unit);
+        share.and_then(Share::new).ok_or_else(|| RuleError::Share(text.to_owned()))
+    }
+}
+
+/// How long an answer is held back. The timer's resolution is one millisecond.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Latency {
+    /// Always the same. Written `20ms`.
+    Fixed(Duration),
+    /// Evenly distributed between two bounds. Written `5ms..50ms`.
+    Uniform {
+        /// The shortest.
+        least: Duration,
+        /// The longest.
+        most: Duration,
+    },
+    /// These, one after the other and over again: a distribution known exactly, to compare a
+    /// client's percentiles with. Written `10ms,10ms,500ms`.
+    InTurn(Vec<Duration>),
+}
+
+impl Latency {
+    /// No delay at all.
+    pub const NONE: Latency = Latency::Fixed(Duration::ZERO);
+
+    /// The latency of the n-th time (from 0), given an even roll of 64 bits.
+    fn of(&self, n: u64, roll: u64) -> Duration {
+        match self {
+            Latency::Fixed(latency) => *latency,
+            Latency::Uniform { least, most } => *least + (*most - *least).mul_f64(fraction(roll)),
+            Latency::InTurn(latencies) => latencies[(n % latencies.len() as u64) as usize],
+        }
+    }
+}
+
+impl Default for Latency {
+    fn default() -> Self {
+        Latency::NONE
+    }
+}
+
+impl FromStr for Latency {
+    type Err = RuleError;
+
+    fn from_str(text: &str) -> Result<Self, RuleError> {
+        if let Some((least, most)) = text.split_once("..") {
+            let (least, most) = (duration(least)?, duration(most)?);
+            if most < least {
+                return Err(RuleError::Range(text.to_owned()));
+            }
+            return Ok(Latency::Uniform { least, most });
+        }
+        let mut each = text.split(',').map(duration).collect::<Result<Vec<_>, _>>()?;
+        Ok(match each.len() {
+            1 => Latency::Fixed(each.remove(0)),
+            _ => Latency::InTurn(each),
+        })
+    }
+}
+
+/// Which endpoints a rule is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Every endpoint. Written `*`.
+    All,
+    /// One of them, by its name.
+    One(Endpoint),
+}
+
+impl Target {
+    fn is(self, endpoint: Endpoint) -> bool {
+        self == Target::All || self == Target::One(endpoint)
+    }
+}
+
+impl FromStr for Target {
+    type Err = RuleError;
+
+    fn from_str(text: &str) -> Result<Self, RuleError> {
+        if text == "*" { Ok(Target::All) } else { text.parse().map(Target::One) }
+    }
+}
+
+/// How slowly endpoints answer. Written `20ms` for all of them or `newOrder=5ms..50ms` for one.
+/// A rule for one endpoint goes before a rule for all; of two alike the later one counts.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct LatencyRule {
+    /// Whose answers.
+    pub target: Target,
+    /// How long they are held back.
+    pub latency: Latency,
+}
+
+impl FromStr for LatencyRule {
+    type Err = RuleError;
+
+    fn from_str(text: &str) -> Result<Self, RuleError> {
+        Ok(match text.split_once('=') {
+            Some((target, latency)) => Self { target: target.trim().parse()?, latency: latency.parse()? },
+            None => Self { target: Target::All, latency: text.parse()? },
+        })
+    }
+}
+
+/// A way for a request to go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// 500 with a `serverInternal` problem; nothing was done. Written `500`.
+    ServerError,
+    /// 429 with a `rateLimited` problem and Retry-After; nothing was done. Written `429`.
+    RateLimited,
+    /// 503 with a page of HTML, as a proxy in front would answer; nothing was done. Written `html503`.
+    Html,
+    /// The request is carried out, its answer breaks off half-way. Written `truncated`.
+    Truncated,
+    /// The TCP connection is reset in place of an answer; nothing was done. Written `reset`.
+    Reset,
+    /// No answer ever, on an open connection; nothing was done. Written `silence`.
+    Silence,
+    /// The request is carried out, the answer is 200 with no body and no ACME header. Written `empty`.
+    Empty,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Fault; 7] = [
+        Fault::ServerError,
+        Fault::RateLimited,
+        Fault::Html,
+        Fault::Truncated,
+        Fault::Reset,
+        Fault::Silence,
+        Fault::Empty,
+    ];
+
+    /// The name used in rules and counters.
+    pub fn name(self) -> &'static str {
+        match self {
+            Fault::ServerError => "500",
+            Fault::RateLimited => "429",
+            Fault::Html => "html503",
+            Fault::Truncated => "truncated",
+            Fault::Reset => "reset",
+            Fault::Silence => "silence",
+            Fault::Empty => "empty",
+        }
+    }
+}
+
+impl FromStr for Fault {
+    type Err = RuleError;
+
+    fn from_str(text: &str) -> Result<Self, RuleError> {
+        let found = Fault::ALL.into_iter().find(|fault| fault.name() == text);
+        found.ok_or_else(|| RuleError::Fault(text.to_owned()))
+    }
+}
+
+/// The share of an endpoint's requests that go wrong in one way. Written `newOrder=500:0.01`, or
+/// `*=reset:1%` for all endpoints. Rules about the same endpoint add up.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct FaultRule {
+    /// Whose requests.
+    pub target: Target,
+    /// What happens to them.
+    pub fault: Fault,
+    /// To how many of them.
+    pub share: Share,
+}
+
+impl FromStr for FaultRule {
+    type Err = RuleError;
+
+    fn from_str(text: &str) -> Result<Self, RuleError> {
+        let parts = text.split_once('=').and_then(|(target, rest)| Some((target, rest.split_once(':')?)));
+        let Some((target, (fault, share))) = parts else {
+            return Err(RuleError::Form {
+                rule: text.to_owned(),
+                what: "fault",
+                example: "newOrder=500:0.01 or *=reset:1%",
+            });
+        };
+        Ok(Self {
+            target: target.trim().parse()?,
+            fault: fault.trim().parse()?,
+            share: share.trim().parse()?,
+        })
+    }
+}
+
+/// A time in which nothing is answered; what arrives in it waits for its end. Written `10s+5s`:
+/// from the tenth second after the start, for five seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Stall {
+    /// When it begins, counted from the start of the CA.
+    pub at: Duration,
+    /// How long it lasts.
+    pub lasting: Duration,
+}
+
+impl FromStr for Stall {
+    type Err = RuleError;
+
+    fn from_str(text: &str) -> Result<Self, RuleError> {
+        let Some((at, lasting)) = text.split_once('+') else {
+            return Err(RuleError::Form { rule: text.to_owned(), what: "stall", example: "10s+5s" });
+        };
+        Ok(Self { at: duration(at)?, lasting: duration(lasting)? })
+    }
+}
+
+/// A way for a certificate to be wrong on purpose, so that a client's checks can be tested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// It names somebody else. Written `name`.
+    WrongName,
+    /// It carries a key that is not the one in the certification request. Written `key`.
+    WrongKey,
+    /// It expired an hour ago. Written `expired`.
+    Expired,
+    /// It has the serial number of the certificate issued before it. Written `serial`.
+    RepeatedSerial,
+    /// The issuer's signature does not verify. Written `signature`.
+    BrokenSignature,
+}
+
+impl Flaw {
+    /// All of them.
+    pub const ALL: [Flaw; 5] =
+        [Flaw::WrongName, Flaw::WrongKey, Flaw::Expired, Flaw::RepeatedSerial, Flaw::BrokenSignature];
+
+    /// The name used in rules and counters.
+    pub fn name(self) -> &'static str {
+        match self {
+            Flaw::WrongName => "name",
+            Flaw::WrongKey => "key",
+            Flaw::Expired => "expired",
+            Flaw::RepeatedSerial => "serial",
+            Flaw::BrokenSignature => "signature",
+        }
+    }
+}
+
+impl FromStr for Flaw {
+    type Err = RuleError;
+
+    fn from_str(text: &str) -> Result<Self, RuleError> {
+        let found = Flaw::ALL.into_iter().find(|flaw| flaw.name() == text);
+        found.ok_or_else(|| RuleError::Flaw(text.to_owned()))
+    }
+}
+
+/// The share of certificates that are wrong in one way. Written `name:0.01`.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct FlawRule {
+    /// What is wrong with them.
+    pub flaw: Flaw,
+    /// With how many of them.
+    pub share: Share,
+}
+
+impl FromStr for FlawRule {
+    type Err = RuleError;
+
+    fn from_str(text: &str) -> Result<Self, RuleError> {
+        let Some((flaw, share)) = text.split_once(':') else {
+            return Err(RuleError::Form {
+                rule: text.to_owned(),
+                what: "wrong certificate",
+                example: "name:0.01",
+            });
+        };
+        Ok(Self { flaw: flaw.trim().parse()?, share: share.trim().parse()? })
+    }
+}
+
+/// A configuration file holds the rules as people write them.
+macro_rules! read_as_written {
+    ($($rule:ty),+) => {$(
+        impl TryFrom<String> for $rule {
+            type Error = RuleError;
+
+            fn try_from(text: String) -> Result<Self, RuleError> {
+                text.parse()
+            }
+        }
+    )+};
+}
+read_as_written!(Latency, LatencyRule, FaultRule, Stall, FlawRule);
+
+/// A share may also be a bare number in a file.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Number(f64),
+    Text(String),
+}
+
+impl TryFrom<Written> for Share {
+    type Error = RuleError;
+
+    fn try_from(written: Written) -> Result<Self, RuleError> {
+        match written {
+            Written::Number(share) => Share::new(share).ok_or_else(|| RuleError::Share(share.to_string())),
+            Written::Text(text) => text.parse(),
+        }
+    }
+}
+
+/// Reads `20ms`, `1m 30s` and the like.
+pub(crate) fn duration(text: &str) -> Result<Duration, RuleError> {
+    humantime::parse_duration(text.trim()).map_err(|_| RuleError::Duration(text.to_owned()))
+}
+
+/// The rules about everything that varies, ready to decide.
+pub(crate) struct Plan {
+    seed: u64,
+    endpoints: [Fate; Endpoint::ALL.len()],
+    stalls: Vec<Stall>,
+    bad_nonce: (Share, AtomicU64),
+    flaws: (Vec<(Flaw, Share)>, AtomicU64),
+    validation: (Latency, Share, AtomicU64),
+}
+
+/// What the rules say about one endpoint, and how many requests it has had.
+struct Fate {
+    latency: Latency,
+    faults: Vec<(Fault, Share)>,
+    arrived: AtomicU64,
+}
+
+/// One request's fate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Decision {
+    pub(crate) latency: Duration,
+    pub(crate) fault: Option<Fault>,
+}
+
+impl Plan {
+    pub(crate) fn new(
+        seed: u64,
+        latencies: &[LatencyRule],
+        faults: &[FaultRule],
+        stalls: &[Stall],
+        bad_nonce: Share,
+        flaws: &[FlawRule],
+        validation: (Latency, Share),
+    ) -> Self {
+        Self {
+            seed,
+            endpoints: Endpoint::ALL.map(|endpoint| {
+                let specific = latencies.iter().rfind(|rule| rule.target == Target::One(endpoint));
+                let general = latencies.iter().rfind(|rule| rule.target == Target::All);
+                let about = faults.iter().filter(|rule| rule.target.is(endpoint));
+                Fate {
+                    latency: specific.or(general).map_or(Latency::NONE, |rule| rule.latency.clone()),
+                    faults: about.map(|rule| (rule.fault, rule.share)).collect(),
+                    arrived: AtomicU64::new(0),
+                }
+            }),
+            stalls: stalls.to_vec(),
+            bad_nonce: (bad_nonce, AtomicU64::new(0)),
+            flaws: (flaws.iter().map(|rule| (rule.flaw, rule.share)).collect(), AtomicU64::new(0)),
+            validation: (validation.0, validation.1, AtomicU64::new(0)),
+        }
+    }
+
+    /// What becomes of the request that has just arrived.
+    pub(crate) fn request(&self, endpoint: Endpoint) -> Decision {
+        let fate = &self.endpoints[endpoint as usize];
+        let n = fate.arrived.fetch_add(1, Ordering::Relaxed);
+        Decision {
+            latency: fate.latency.of(n, self.roll(Stream::Latency(endpoint), n)),
+            fault: choose(&fate.faults, self.roll(Stream::Fault(endpoint), n)),
+        }
+    }
+
+    /// How much longer everything stands still, this long after the start.
+    pub(crate) fn stalled(&self, since_start: Duration) -> Duration {
+        let remaining = |stall: &Stall| {
+            let end = stall.at + stall.lasting;
+            if since_start >= stall.at { end.saturating_sub(since_start) } else { Duration::ZERO }
+        };
+        self.stalls.iter().map(remaining).max().unwrap_or_default()
+    }
+
+    /// Whether a good nonce is refused.
+    pub(crate) fn refuses_nonce(&self) -> bool {
+        let (share, tried) = &self.bad_nonce;
+        *share != Share::default()
+            && share.covers(self.roll(Stream::Nonce, tried.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// What is wrong with the next certificate.
+    pub(crate) fn flaw(&self) -> Option<Flaw> {
+        let (shares, issued) = &self.flaws;
+        let roll = self.roll(Stream::Flaw, issued.fetch_add(1, Ordering::Relaxed));
+        choose(shares, roll)
+    }
+
+    /// How long the next validation takes, and whether it fails on purpose.
+    pub(crate) fn validation(&self) -> (Duration, bool) {
+        let (delay, failing, started) = &self.validation;
+        let n = started.fetch_add(1, Ordering::Relaxed);
+        (
+            delay.of(n, self.roll(Stream::ValidationDelay, n)),
+            failing.covers(self.roll(Stream::ValidationFailure, n)),
+        )
+    }
+
+    fn roll(&self, stream: Stream, n: u64) -> u64 {
+        mix(mix(self.seed ^ stream.number()).wrapping_add(n))
+    }
+}
+
+/// Each kind of decision has a dice of its own: adding a fault rule must not reshuffle latencies.
+#[derive(Clone, Copy)]
+enum Stream {
+    Nonce,
+    Flaw,
+    ValidationDelay,
+    ValidationFailure,
+    Latency(Endpoint),
+    Fault(Endpoint),
+}
+
+impl Stream {
+    fn number(self) -> u64 {
+        match self {
+            Stream::Nonce => 1,
+            Stream::Flaw => 2,
+            Stream::ValidationDelay => 3,
+            Stream::ValidationFailure => 4,
+            Stream::Latency(endpoint) => 0x100 + endpoint as u64,
+            Stream::Fault(endpoint) => 0x200 + endpoint as u64,
+        }
+    }
+}
+
+/// The finalizer of SplitMix64: neighbouring inputs give unrelated outputs.
+fn mix(input: u64) -> u64 {
+    let mut z = input.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// 64 random bits as a number in [0, 1).
+fn fraction(roll: u64) -> f64 {
+    (roll >> 11) as f64 / (1u64 << 53) as f64
+}
+
+/// The shares lie side by side from 0; the roll falls into one of them or into what is left over.
+fn choose<T: Copy>(shares: &[(T, Share)], roll: u64) -> Option<T> {
+    let mut position = fraction(roll);
+    for (choice, share) in shares {
+        if position < share.0 {
+            return Some(*choice);
+        }
+        position -= share.0;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn plan(latencies: &[&str], faults: &[&str]) -> Plan {
+        let latencies: Vec<_> = latencies.iter().map(|rule| rule.parse().unwrap()).collect();
+        let faults: Vec<_> = faults.iter().map(|rule| rule.parse().unwrap()).collect();
+        Plan::new(
+            7,
+            &latencies,
+            &faults,
+            &[Stall { at: ms(100), lasting: ms(50) }],
+            Share(0.25),
+            &[FlawRule { flaw: Flaw::WrongName, share: Share(0.5) }],
+            (Latency::NONE, Share(0.0)),
+        )
+    }
+
+    #[test]
+    fn reads_latencies() {
+        let uniform = Latency::Uniform { least: ms(5), most: ms(50) };
+        for (text, latency) in [
+            ("20ms", Latency::Fixed(ms(20))),
+            ("0s", Latency::NONE),
+            ("1s 500ms", Latency::Fixed(ms(1500))),
+            ("5ms..50ms", uniform.clone()),
+            ("10ms,10ms,500ms", Latency::InTurn(vec![ms(10), ms(10), ms(500)])),
+        ] {
+            assert_eq!(text.parse(), Ok(latency), "{text}");
+        }
+        assert_eq!(
+            "newOrder=5ms..50ms".parse(),
+            Ok(LatencyRule { target: Target::One(Endpoint::NewOrder), latency: uniform })
+        );
+    }
+
+    #[test]
+    fn reads_faults_stalls_and_flaws() {
+        assert_eq!(
+            "newOrder=500:0.01".parse(),
+            Ok(FaultRule {
+                target: Target::One(Endpoint::NewOrder),
+                fault: Fault::ServerError,
+                share: Share(0.01)
+            })
+        );
+        assert_eq!(
+            "*=reset:50%".parse(),
+            Ok(FaultRule { target: Target::All, fault: Fault::Reset, share: Share(0.5) })
+        );
+        assert_eq!("10s+5s".parse(), Ok(Stall { at: ms(10_000), lasting: ms(5_000) }));
+        assert_eq!("serial:1".parse(), Ok(FlawRule { flaw: Flaw::RepeatedSerial, share: Share(1.0) }));
+    }
+
+    #[test]
+    fn quotes_what_it_cannot_read_and_says_what_it_could() {
+        fn error<T: FromStr<Err = RuleError>>(text: &str) -> String {
+            text.parse::<T>().err().expect(text).to_string()
+        }
+        for (message, culprit, way_out) in [
+            (error::<FaultRule>("newOrder"), "`newOrder`", "newOrder=500:0.01"),
+            (error::<FaultRule>("newOrder=500"), "`newOrder=500`", "newOrder=500:0.01"),
+            (error::<FaultRule>("neworder=500:0.1"), "`neworder`", "newOrder"),
+            (error::<FaultRule>("newOrder=501:0.1"), "`501`", "html503"),
+            (error::<FaultRule>("newOrder=500:1.5"), "`1.5`", "from 0 to 1"),
+            (error::<FaultRule>("newOrder=500:-1"), "`-1`", "from 0 to 1"),
+            (error::<FaultRule>("newOrder=500:NaN"), "`NaN`", "from 0 to 1"),
+            (error::<FaultRule>("newOrder=500:101%"), "`101%`", "percentage"),
+            (error::<LatencyRule>("20"), "`20`", "20ms"),
+            (error::<LatencyRule>("order=fast"), "`fast`", "20ms"),
+            (error::<LatencyRule>("50ms..5ms"), "`50ms..5ms`", "shorter latency first"),
+            (error::<LatencyRule>("10ms,,5ms"), "``", "20ms"),
+            (error::<Stall>("10s"), "`10s`", "10s+5s"),
+            (error::<FlawRule>("names:0.1"), "`names`", "signature"),
+            (error::<FlawRule>("name"), "`name`", "name:0.01"),
+        ] {
+            assert!(message.contains(culprit), "{message}");
+            assert!(message.contains(way_out), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_rule_for_one_endpoint_goes_before_a_rule_for_all() {
+        let plan = plan(&["newOrder=1ms", "20ms", "newOrder=2ms"], &[]);
+        assert_eq!(plan.request(Endpoint::NewOrder).latency, ms(2));
+        assert_eq!(plan.request(Endpoint::Order).latency, ms(20));
+    }
+
+    #[test]
+    fn latencies_in_turn_repeat_exactly() {
+        let plan = plan(&["10ms,20ms,500ms"], &[]);
+        let met: Vec<_> = (0..6).map(|_| plan.request(Endpoint::Order).latency).collect();
+        assert_eq!(met, [10, 20, 500, 10, 20, 500].map(ms));
+    }
+
+    #[test]
+    fn uniform_latencies_stay_within_their_bounds_and_fill_them() {
+        let plan = plan(&["10ms..20ms"], &[]);
+        let mut met: Vec<_> = (0..1000).map(|_| plan.request(Endpoint::Order).latency).collect();
+        met.sort();
+        assert!(met[0] >= ms(10) && met[0] < ms(11), "{:?}", met[0]);
+        assert!(met[999] < ms(20) && met[999] > ms(19), "{:?}", met[999]);
+        assert!(met[500] > ms(14) && met[500] < ms(16), "{:?}", met[500]);
+    }
+
+    #[test]
+    fn faults_come_in_their_shares() {
+        let plan = plan(&[], &["order=500:0.1", "*=429:0.2"]);
+        let mut met = [0; Fault::ALL.len()];
+        for _ in 0..10_000 {
+            if let Some(fault) = plan.request(Endpoint::Order).fault {
+                met[fault as usize] += 1;
+            }
+        }
+        assert!((900..1100).contains(&met[Fault::ServerError as usize]), "{met:?}");
+        assert!((1850..2150).contains(&met[Fault::RateLimited as usize]), "{met:?}");
+        assert_eq!(met[2..], [0; 5]);
+    }
+
+    #[test]
+    fn the_same_seed_decides_the_same() {
+        let rules = (&["5ms..50ms"][..], &["*=500:0.3"][..]);
+        let (one, other) = (plan(rules.0, rules.1), plan(rules.0, rules.1));
+        for _ in 0..100 {
+            assert_eq!(one.request(Endpoint::Finalize), other.request(Endpoint::Finalize));
+            assert_eq!(one.refuses_nonce(), other.refuses_nonce());
+            assert_eq!(one.flaw(), other.flaw());
+        }
+    }
+
+    #[test]
+    fn a_share_of_all_spares_nobody_and_a_share_of_none_hits_nobody() {
+        let plan = plan(&[], &["order=empty:1", "newOrder=empty:0"]);
+        for _ in 0..1000 {
+            assert_eq!(plan.request(Endpoint::Order).fault, Some(Fault::Empty));
+            assert_eq!(plan.request(Endpoint::NewOrder).fault, None);
+        }
+    }
+
+    #[test]
+    fn what_arrives_in_a_stall_waits_for_its_end() {
+        let plan = plan(&[], &[]);
+        for (since_start, wait) in [(0, 0), (99, 0), (100, 50), (149, 1), (150, 0), (10_000, 0)] {
+            assert_eq!(plan.stalled(ms(since_start)), ms(wait), "{since_start} ms");
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! The CA as a command of its own: its flags, and its life from start to stop.
+//! Flags go before the configuration file, the file before the defaults.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, ExternalAccount};
+use crate::faults::{FaultRule, FlawRule, Latency, LatencyRule, RuleError, Share, Stall, duration};
+use crate::server::NullCa;
+
+/// Where the command listens unless told otherwise. The library takes a free port.
+const DEFAULT_LISTEN: &str = "127.0.0.1:14443";
+
+/// Run an in-memory ACME CA for demonstrations, fault injection and calibration.
+///
+/// Its certificates prove nothing: a challenge type without an address (--http01, --tls-alpn01,
+/// --dns01) is accepted without looking. Nothing is kept across restarts.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// Settings in TOML, or JSON if its name ends in .json; flags go before it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address to listen on [default: 127.0.0.1:14443]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Plain HTTP instead of HTTPS
+    #[arg(long)]
+    plain: bool,
+    /// Further name or address in the TLS certificate (repeatable)
+    #[arg(long, value_name = "NAME")]
+    name: Vec<String>,
+    /// Serving threads [default: 1]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+    /// Write the root that HTTPS clients must trust to this file, in PEM
+    #[arg(long, value_name = "FILE")]
+    root_out: Option<PathBuf>,
+    /// Write the root above the issued certificates to this file, in PEM
+    #[arg(long, value_name = "FILE")]
+    issuer_root_out: Option<PathBuf>,
+    /// Write what was counted to this file when stopped, as JSON; - for standard output
+    #[arg(long, value_name = "FILE")]
+    counts_out: Option<PathBuf>,
+    /// Do not verify signatures; for calibration, where the CA must not be the limit
+    #[arg(long)]
+    no_verify: bool,
+    /// What chance begins with; the same seed gives the same faults and latencies
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
+    /// How slowly to answer: 20ms, 5ms..50ms (evenly), 10ms,10ms,500ms (in turn); for one
+    /// endpoint newOrder=20ms (repeatable)
+    #[arg(long, value_name = "[ENDPOINT=]LATENCY")]
+    latency: Vec<LatencyRule>,
+    /// Share of requests that go wrong: newOrder=500:0.01, *=reset:1% (repeatable). Kinds: 500,
+    /// 429, html503, truncated, reset, silence, empty
+    #[arg(long, value_name = "ENDPOINT=KIND:SHARE")]
+    fault: Vec<FaultRule>,
+    /// Answer nothing for a while: 10s+5s stalls from the tenth second for five (repeatable)
+    #[arg(long, value_name = "AT+FOR")]
+    stall: Vec<Stall>,
+    /// Share of good nonces to refuse, such as 0.05
+    #[arg(long, value_name = "SHARE")]
+    bad_nonce: Option<Share>,
+    /// Seconds of Retry-After with 429 and with orders that are still processing [default: 1]
+    #[arg(long, value_name = "SECONDS")]
+    retry_after: Option<u32>,
+    /// How long orders are processing after finalize [default: 0s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    processing: Option<Duration>,
+    /// How long validations take, written like a latency [default: 0s]
+    #[arg(long, value_name = "LATENCY")]
+    validation_delay: Option<Latency>,
+    /// Share of validations that fail on purpose
+    #[arg(long, value_name = "SHARE")]
+    validation_failures: Option<Share>,
+    /// Fetch http-01 responses of every name here; without it http-01 is accepted without looking
+    #[arg(long, value_name = "ADDR")]
+    http01: Option<SocketAddr>,
+    /// Fetch tls-alpn-01 certificates of every name here; without it accepted without looking
+    #[arg(long, value_name = "ADDR")]
+    tls_alpn01: Option<SocketAddr>,
+    /// Ask this DNS server for dns-01 records; without it dns-01 is accepted without looking
+    #[arg(long, value_name = "ADDR")]
+    dns01: Option<SocketAddr>,
+    /// Share of wrong certificates: name:0.01 (repeatable). Kinds: name, key, expired, serial,
+    /// signature
+    #[arg(long, value_name = "KIND:SHARE")]
+    wrong_certificate: Vec<FlawRule>,
+    /// Require external account binding with this key, in base64url
+    #[arg(
+        long,
+        env = "WEC_NULL_CA_EAB",
+        hide_env_values = true,
+        value_name = "KID:KEY",
+        value_delimiter = ',',
+        value_parser = ExternalAccount::parse
+    )]
+    eab: Vec<ExternalAccount>,
+    /// Orders to remember [default: 200000]
+    #[arg(long, value_name = "N")]
+    keep_orders: Option<usize>,
+}
+
+fn parse_duration(text: &str) -> Result<Duration, RuleError> {
+    duration(text)
+}
+
+impl Options {
+    /// The file's settings, overridden by the flags.
+    ///
+    /// # Errors
+    /// When the file cannot be read or has a key or value that makes no sense.
+    pub fn config(&self) -> anyhow::Result<Config> {
+        let default_listen = DEFAULT_LISTEN.parse().context("the default address")?;
+        let mut config = match &self.config {
+            Some(file) => read(file)?,
+            None => Config { listen: default_listen, ..Config::default() },
+        };
+        fn set<T: Clone>(setting: &mut T, flag: &Option<T>) {
+            if let Some(value) = flag {
+                *setting = value.clone();
+            }
+        }
+        fn extend<T: Clone>(settings: &mut Vec<T>, flags: &[T]) {
+            settings.extend_from_slice(flags);
+        }
+        set(&mut config.listen, &self.listen);
+        set(&mut config.threads, &self.threads);
+        set(&mut config.seed, &self.seed);
+        set(&mut config.bad_nonce, &self.bad_nonce);
+        set(&mut config.retry_after, &self.retry_after);
+        set(&mut config.processing, &self.processing);
+        set(&mut config.keep.orders, &self.keep_orders);
+        config.tls &= !self.plain;
+        config.verify_signatures &= !self.no_verify;
+        extend(&mut config.names, &self.name);
+        extend(&mut config.latency, &self.latency);
+        extend(&mut config.faults, &self.fault);
+        extend(&mut config.stalls, &self.stall);
+        extend(&mut config.wrong_certificates, &self.wrong_certificate);
+        extend(&mut config.external_accounts, &self.eab);
+        let validation = &mut config.validation;
+        set(&mut validation.delay, &self.validation_delay);
+        set(&mut validation.failures, &self.validation_failures);
+        validation.http01 = self.http01.or(validation.http01);
+        validation.tls_alpn01 = self.tls_alpn01.or(validation.tls_alpn01);
+        validation.dns01 = self.dns01.or(validation.dns01);
+        Ok(config)
+    }
+}
+
+/// Runs the CA until `stop` is cancelled. The first line on standard output is the directory's URL.
+///
+/// # Errors
+/// When the settings do not work, the address is taken or a file cannot be written.
+pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
+    let ca = NullCa::start(options.config()?)?;
+    if let Some(file) = &options.root_out {
+        let root = ca.root_pem().context("--root-out makes no sense with plain HTTP; leave it out")?;
+        write(file, root)?;
+    }
+    if let Some(file) = &options.issuer_root_out {
+        write(file, ca.issuer_root_pem())?;
+    }
+    println!("{}", ca.directory_url());
+    stop.cancelled().await;
+    let counts = ca.stop().await;
+    if let Some(file) = &options.counts_out {
+        let json = serde_json::to_string_pretty(&counts).context("counts as JSON")?;
+        if file.as_os_str() == "-" {
+            println!("{json}");
+        } else {
+            write(file, &json)?;
+        }
+    }
+    Ok(())
+}
+
+fn read(file: &Path) -> anyhow::Result<Config> {
+    let name = file.display();
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
+    if file.extension().is_some_and(|extension| extension == "json") {
+        serde_json::from_str(&text).with_context(|| format!("cannot understand {name}"))
+    } else {
+        toml::from_str(&text).with_context(|| format!("cannot understand {name}"))
+    }
+}
+
+fn write(file: &Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn config(args: &[&str]) -> Config {
+        let args = std::iter::once("null-ca").chain(args.iter().copied());
+        Command::try_parse_from(args).unwrap().options.config().unwrap()
+    }
+
+    #[test]
+    fn flags_go_before_the_file_and_the_file_before_defaults() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("ca.toml");
+        std::fs::write(&file, "seed = 1\nretry_after = 5\nfaults = [\"*=500:0.1\"]").unwrap();
+        let file = file.to_str().unwrap();
+        let config = config(&["--config", file, "--seed", "2", "--fault", "order=429:0.2"]);
+        assert_eq!((config.seed, config.retry_after, config.faults.len()), (2, 5, 2));
+        assert!(config.tls && config.verify_signatures);
+    }
+
+    #[test]
+    fn every_flag_arrives() {
+        let config = config(&[
+            "--listen=127.0.0.1:0",
+            "--plain",
+            "--name=ca.test",
+            "--threads=2",
+            "--no-verify",
+            "--latency=20ms",
+            "--latency=newOrder=5ms..50ms",
+            "--stall=10s+5s",
+            "--bad-nonce=0.05",
+            "--processing=2s",
+            "--validation-delay=100ms",
+            "--validation-failures=1%",
+            "--http01=127.0.0.1:80",
+            "--tls-alpn01=127.0.0.1:443",
+            "--dns01=127.0.0.1:53",
+            "--wrong-certificate=expired:0.1",
+            "--eab=kid-1:c2VjcmV0",
+            "--keep-orders=10",
+        ]);
+        assert!(!config.tls && !config.verify_signatures);
+        assert_eq!((config.latency.len(), config.stalls.len()), (2, 1));
+        assert_eq!(config.processing, Duration::from_secs(2));
+        assert_eq!(config.validation.dns01.unwrap().port(), 53);
+        assert_eq!(config.external_accounts[0].kid, "kid-1");
+        assert_eq!((config.keep.orders, config.threads.get()), (10, 2));
+    }
+
+    #[test]
+    fn a_mistyped_rule_is_explained() {
+        let error = Command::try_parse_from(["null-ca", "--fault", "newOrder=600:0.1"]).err();
+        let message = error.unwrap().to_string();
+        assert!(message.contains("`600`") && message.contains("html503"), "{message}");
+    }
+
+    #[test]
+    fn a_file_with_an_unknown_key_names_file_and_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("ca.json");
+        std::fs::write(&file, r#"{"seeds": 1}"#).unwrap();
+        let args = ["null-ca", "--config", file.to_str().unwrap()];
+        let error = Command::try_parse_from(args).unwrap().options.config().unwrap_err();
+        let message = format!("{error:#}");
+        assert!(message.contains("ca.json") && message.contains("`seeds`"), "{message}");
+    }
+}

@@ -1,0 +1,380 @@
+//! One request from its arrival to its answer: what the fault plan does to it, who signed it, which
+//! endpoint answers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use thiserror::Error;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::accounts::{Accounts, account_url};
+use crate::certificates::Certificates;
+use crate::config::Config;
+use crate::counters::{Counters, Counts};
+use crate::endpoint::Route;
+use crate::faults::{Fault, Plan};
+use crate::issuer::Issuer;
+use crate::jws::Jws;
+use crate::keys::PublicKey;
+use crate::nonces::Nonces;
+use crate::orders::Order;
+use crate::reply::{Content, Kind, Problem, Reply};
+use crate::ring::Ring;
+use crate::validation::Validator;
+
+/// The CA's state, shared by all threads and connections.
+pub(crate) struct Ca {
+    pub(crate) plan: Plan,
+    pub(crate) counters: Counters,
+    nonces: Nonces,
+    pub(crate) accounts: Accounts,
+    pub(crate) orders: Ring<Order>,
+    pub(crate) certificates: Certificates,
+    pub(crate) issuer: Issuer,
+    pub(crate) validator: Validator,
+    /// Validations under way.
+    pub(crate) validations: TaskTracker,
+    pub(crate) stop: CancellationToken,
+    started: Instant,
+    pub(crate) config: Config,
+}
+
+/// A signed request whose signature and nonce were in order.
+pub(crate) struct Call<'a> {
+    /// Scheme, host and port the client used; every URL in an answer begins with it.
+    pub(crate) base: &'a str,
+    pub(crate) url: &'a str,
+    pub(crate) jws: Jws,
+    pub(crate) signer: Signer,
+    pub(crate) now: Instant,
+}
+
+pub(crate) enum Signer {
+    Account {
+        id: u64,
+        key: Arc<PublicKey>,
+    },
+    /// A key that came along, for newAccount and revokeCert (RFC 8555 §6.2).
+    Key(Arc<PublicKey>),
+}
+
+impl Call<'_> {
+    pub(crate) fn account(&self) -> Result<u64, Problem> {
+        match &self.signer {
+            Signer::Account { id, .. } => Ok(*id),
+            Signer::Key(_) => Err(Problem::malformed("this request is signed with a kid")),
+        }
+    }
+
+    pub(crate) fn account_key(&self) -> Result<Arc<PublicKey>, Problem> {
+        match &self.signer {
+            Signer::Account { key, .. } => Ok(key.clone()),
+            Signer::Key(_) => Err(Problem::malformed("this request is signed with a kid")),
+        }
+    }
+
+    pub(crate) fn post_as_get(&self) -> Result<(), Problem> {
+        match self.jws.is_post_as_get() {
+            true => Ok(()),
+            false => Err(Problem::malformed("POST-as-GET has an empty payload")),
+        }
+    }
+}
+
+/// The connection is to be reset.
+#[derive(Debug, Error)]
+#[error("reset on purpose")]
+pub(crate) struct Reset;
+
+/// The longest request: a finalize with a hundred names has some 20 KiB.
+const LONGEST_REQUEST: usize = 128 * 1024;
+
+impl Ca {
+    pub(crate) fn new(issuer: Issuer, validator: Validator, stop: CancellationToken, config: Config) -> Self {
+        Self {
+            plan: Plan::new(
+                config.seed,
+                &config.latency,
+                &config.faults,
+                &config.stalls,
+                config.bad_nonce,
+                &config.wrong_certificates,
+                (config.validation.delay.clone(), config.validation.failures),
+            ),
+            counters: Counters::default(),
+            nonces: Nonces::new(config.keep.nonces),
+            accounts: Accounts::new(config.keep.accounts),
+            orders: Ring::new(config.keep.orders),
+            certificates: Certificates::new(config.keep.certificates, config.keep.bodies),
+            issuer,
+            validator,
+            validations: TaskTracker::new(),
+            stop,
+            started: Instant::now(),
+            config,
+        }
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        self.counters.read(self.nonces.issued())
+    }
+
+    /// Answers one request. Never answers at all when the plan wants silence.
+    pub(crate) async fn serve(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, Reset> {
+        let (head, body) = request.into_parts();
+        let route = Route::parse(head.uri.path());
+        let endpoint = route.endpoint();
+        let fate = self.plan.request(endpoint);
+        let held_back = fate.latency + self.plan.stalled(self.started.elapsed());
+        if !held_back.is_zero() {
+            sleep(held_back).await;
+        }
+        if let Some(fault) = fate.fault {
+            self.counters.spoilt(fault);
+        }
+        let base = self.base(&head);
+        let spoilt = match fate.fault {
+            None | Some(Fault::Truncated | Fault::Empty) => None,
+            Some(Fault::ServerError) => {
+                let problem = Problem::new(Kind::ServerInternal, "a failure on purpose");
+                Some(self.respond(&base, problem.into()))
+            }
+            Some(Fault::RateLimited) => {
+                let problem = Problem::new(Kind::RateLimited, "too many requests, on purpose");
+                let problem = problem.retry_after(self.config.retry_after);
+                Some(self.respond(&base, problem.into()))
+            }
+            Some(Fault::Html) => Some(html_503()),
+            Some(Fault::Reset) => {
+                self.counters.left_unanswered(endpoint);
+                return Err(Reset);
+            }
+            Some(Fault::Silence) => {
+                self.counters.left_unanswered(endpoint);
+                std::future::pending().await
+            }
+        };
+        let response = match spoilt {
+            Some(response) => response,
+            None => {
+                let reply = match Limited::new(body, LONGEST_REQUEST).collect().await {
+                    Ok(body) => self.carry_out(&base, &route, &head, &body.to_bytes()),
+                    Err(_) => Err(Problem::new(
+                        Kind::TooLarge,
+                        format!("the request is longer than {LONGEST_REQUEST} bytes or broke off"),
+                    )),
+                };
+                let reply = reply.unwrap_or_else(Reply::from);
+                match fate.fault {
+                    Some(Fault::Empty) => Response::default(),
+                    Some(Fault::Truncated) => self.respond(&base, half(reply)),
+                    _ => self.respond(&base, reply),
+                }
+            }
+        };
+        self.counters.answered(endpoint, response.status().as_u16());
+        Ok(response)
+    }
+
+    fn base(&self, head: &http::request::Parts) -> String {
+        let scheme = if self.config.tls { "https" } else { "http" };
+        let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        // What goes into JSON and headers unescaped must not need escaping.
+        let host = host.filter(|host| host.bytes().all(is_host_byte));
+        format!("{scheme}://{}", host.unwrap_or("localhost"))
+    }
+
+    fn respond(&self, base: &str, reply: Reply) -> Response<Full<Bytes>> {
+        reply.into_response(base, self.nonces.issue())
+    }
+
+    fn carry_out(
+        self: &Arc<Self>,
+        base: &str,
+        route: &Route<'_>,
+        head: &http::request::Parts,
+        body: &[u8],
+    ) -> Result<Reply, Problem> {
+        match (route, &head.method) {
+            (Route::Unknown, _) => {
+                let detail = format!("nothing is at {}", head.uri.path());
+                Err(Problem::new(Kind::NotFound, detail))
+            }
+            (Route::Directory, &Method::GET) => Ok(Reply::json(200, self.directory(base))),
+            (Route::NewNonce, &Method::HEAD) => Ok(Reply::new(200, Content::Nothing)),
+            (Route::NewNonce, &Method::GET) => Ok(Reply::new(204, Content::Nothing)),
+            (Route::RenewalInfo(ari_id), &Method::GET) => self.renewal_info(ari_id),
+            (Route::Directory | Route::NewNonce | Route::RenewalInfo(_), _) => {
+                Err(method_not_allowed(route, head))
+            }
+            (_, &Method::POST) => {
+                let url = format!("{base}{}", head.uri.path());
+                let call = self.authenticate(base, &url, route, head, body)?;
+                match *route {
+                    Route::NewAccount => self.new_account(&call),
+                    Route::Account(id) => self.account(&call, id),
+                    Route::KeyChange => self.key_change(&call),
+                    Route::NewOrder => self.new_order(&call),
+                    Route::Order(id) => self.order(&call, id),
+                    Route::Authorization(id, index) => self.authorization(&call, id, index),
+                    Route::Challenge(id, index, kind) => self.challenge(&call, id, index, kind),
+                    Route::Finalize(id) => self.finalize(&call, id),
+                    Route::Certificate(id) => self.certificate(&call, id),
+                    Route::RevokeCert => self.revoke(&call),
+                    // Answered or refused above.
+                    Route::Directory | Route::NewNonce | Route::RenewalInfo(_) | Route::Unknown => {
+                        Err(method_not_allowed(route, head))
+                    }
+                }
+            }
+            _ => Err(method_not_allowed(route, head)),
+        }
+    }
+
+    /// RFC 8555 §6.2 to §6.5: media type, nonce, URL, key, signature.
+    fn authenticate<'a>(
+        &self,
+        base: &'a str,
+        url: &'a str,
+        route: &Route<'_>,
+        head: &http::request::Parts,
+        body: &[u8],
+    ) -> Result<Call<'a>, Problem> {
+        let content_type = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+        if !content_type.is_some_and(|value| value.starts_with(b"application/jose+json")) {
+            let detail = "a signed request has Content-Type application/jose+json";
+            return Err(Problem::new(Kind::MediaType, detail));
+        }
+        let jws = Jws::parse(body)?;
+        self.check_nonce(jws.header.nonce.as_deref())?;
+        if jws.header.url.as_deref() != Some(url) {
+            let signed = jws.header.url.as_deref().unwrap_or_default();
+            let detail = format!("the JWS was made for `{signed}` and sent to `{url}`");
+            return Err(Problem::new(Kind::Unauthorized, detail));
+        }
+        let signer = match (&jws.header.kid, &jws.header.jwk) {
+            (Some(kid), None) if *route != Route::NewAccount => {
+                let id = account_id(base, kid)?;
+                Signer::Account { id, key: self.accounts.key(id)? }
+            }
+            (None, Some(jwk)) if matches!(route, Route::NewAccount | Route::RevokeCert) => {
+                Signer::Key(Arc::new(PublicKey::from_jwk(jwk)?))
+            }
+            (Some(_), Some(_)) => return Err(Problem::malformed("the JWS has both kid and jwk")),
+            (None, None) => return Err(Problem::malformed("the JWS has neither kid nor jwk")),
+            (Some(_), None) => return Err(Problem::malformed("newAccount is signed with a jwk")),
+            (None, Some(_)) => {
+                return Err(Problem::malformed("this request is signed with a kid"));
+            }
+        };
+        let (Signer::Account { key, .. } | Signer::Key(key)) = &signer;
+        jws.check_algorithm(key)?;
+        if self.config.verify_signatures {
+            jws.verify(key)?;
+        }
+        Ok(Call { base, url, jws, signer, now: Instant::now() })
+    }
+
+    fn check_nonce(&self, nonce: Option<&str>) -> Result<(), Problem> {
+        let bad = |detail| Err(Problem::new(Kind::BadNonce, detail));
+        if !nonce.is_some_and(|nonce| self.nonces.spend(nonce)) {
+            self.counters.nonces_unknown.add();
+            return bad("the nonce is unknown, used or too old");
+        }
+        if self.plan.refuses_nonce() {
+            self.counters.nonces_refused.add();
+            return bad("the nonce is refused on purpose");
+        }
+        Ok(())
+    }
+
+    fn directory(&self, base: &str) -> String {
+        let external = !self.config.external_accounts.is_empty();
+        format!(
+            concat!(
+                r#"{{"newNonce":"{base}/new-nonce","newAccount":"{base}/new-account","#,
+                r#""newOrder":"{base}/new-order","revokeCert":"{base}/revoke-cert","#,
+                r#""keyChange":"{base}/key-change","renewalInfo":"{base}/renewal-info","#,
+                r#""meta":{{"externalAccountRequired":{external}}}}}"#
+            ),
+            base = base,
+            external = external
+        )
+    }
+}
+
+fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte)
+}
+
+fn method_not_allowed(route: &Route<'_>, head: &http::request::Parts) -> Problem {
+    let detail = format!("{} does not take {}", route.endpoint(), head.method);
+    Problem::new(Kind::MethodNotAllowed, detail)
+}
+
+fn account_id(base: &str, kid: &str) -> Result<u64, Problem> {
+    let path = kid.strip_prefix(base).map(Route::parse);
+    match path {
+        Some(Route::Account(id)) => Ok(id),
+        _ => Err(Problem::malformed(format!(
+            "`{kid}` is no account of this CA; accounts are like {}",
+            account_url(base, 1)
+        ))),
+    }
+}
+
+/// What a proxy says when the CA behind it is gone.
+fn html_503() -> Response<Full<Bytes>> {
+    const PAGE: &str = "<html><head><title>503 Service Temporarily Unavailable</title></head>\
+        <body><h1>503 Service Temporarily Unavailable</h1></body></html>\n";
+    let mut response = Response::new(Full::new(Bytes::from_static(PAGE.as_bytes())));
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    let html = HeaderValue::from_static("text/html; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, html);
+    response
+}
+
+/// An answer whose text stops in the middle. HTTP is content with it; its reader is not.
+fn half(mut reply: Reply) -> Reply {
+    if let Content::Json(body) | Content::Problem(body) | Content::PemChain(body) = &mut reply.content {
+        let middle = body.floor_char_boundary(body.len() / 2);
+        body.truncate(middle);
+    }
+    reply
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kid_is_a_url_of_this_ca() {
+        let base = "https://localhost:14443";
+        assert_eq!(account_id(base, "https://localhost:14443/account/7").ok(), Some(7));
+        for kid in [
+            "",
+            "7",
+            "https://localhost:14443/order/7",
+            "https://localhost/account/7",
+            "http://localhost:14443/account/7",
+        ] {
+            assert_eq!(account_id(base, kid).unwrap_err().kind, Kind::Malformed, "{kid}");
+        }
+    }
+
+    #[test]
+    fn half_an_answer_is_still_text() {
+        let reply = half(Reply::json(200, r#"{"a":"ä"}"#.to_owned()));
+        let Content::Json(body) = reply.content else { panic!("still JSON") };
+        assert!(serde_json::from_str::<serde_json::Value>(&body).is_err());
+    }
+}

@@ -1,0 +1,360 @@
+//! Validations that really look: http-01 (RFC 8555 §8.3), tls-alpn-01 (RFC 8737) and dns-01
+//! (§8.4), each at one configured address for all names. Real CAs resolve the name and look from
+//! several places; this looks once, from here. tls-alpn-01 is tried over TLS 1.3 only.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use hickory_proto::op::{Message, Query, ResponseCode};
+use hickory_proto::rr::{Name, RData, RecordType};
+use http::{Request, StatusCode, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls13_signature_with_raw_key};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::der_parser::asn1_rs::{Oid, oid};
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer;
+
+use crate::config::Validation;
+use crate::orders::ChallengeType;
+use crate::reply::{Kind, Problem};
+
+/// Looks at challenge responses.
+pub(crate) struct Validator {
+    http01: Option<SocketAddr>,
+    tls_alpn01: Option<SocketAddr>,
+    dns01: Option<SocketAddr>,
+    tls: TlsConnector,
+    /// More validations than this wait for one another, so that sockets stay countable.
+    at_once: Semaphore,
+}
+
+/// One challenge as the validator needs it.
+pub(crate) struct Validated {
+    pub(crate) kind: ChallengeType,
+    pub(crate) name: String,
+    pub(crate) token: String,
+    pub(crate) key_authorization: String,
+}
+
+const MOST_AT_ONCE: usize = 512;
+
+/// As patient as Boulder.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A UDP answer that takes longer is lost; the question is asked once more.
+const UDP_PATIENCE: Duration = Duration::from_secs(3);
+
+/// A key authorization has some 90 bytes; whoever sends much more is not answering the challenge.
+const LONGEST_RESPONSE: usize = 4096;
+
+const ACME_TLS: &[u8] = b"acme-tls/1";
+
+/// id-pe-acmeIdentifier (RFC 8737 §3).
+const ACME_IDENTIFIER: Oid<'static> = oid!(1.3.6.1.5.5.7.1.31);
+
+impl Validator {
+    pub(crate) fn new(config: &Validation, provider: &Arc<CryptoProvider>) -> Result<Self, rustls::Error> {
+        let mut tls = ClientConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider.clone())))
+            .with_no_client_auth();
+        tls.alpn_protocols = vec![ACME_TLS.to_vec()];
+        tls.resumption = rustls::client::Resumption::disabled();
+        Ok(Self {
+            http01: config.http01,
+            tls_alpn01: config.tls_alpn01,
+            dns01: config.dns01,
+            tls: TlsConnector::from(Arc::new(tls)),
+            at_once: Semaphore::new(MOST_AT_ONCE),
+        })
+    }
+
+    /// Where this type of challenge is looked at; `None` when it is accepted without looking.
+    pub(crate) fn target(&self, kind: ChallengeType) -> Option<SocketAddr> {
+        match kind {
+            ChallengeType::Http01 => self.http01,
+            ChallengeType::TlsAlpn01 => self.tls_alpn01,
+            ChallengeType::Dns01 => self.dns01,
+        }
+    }
+
+    pub(crate) async fn look(&self, challenge: &Validated, target: SocketAddr) -> Result<(), Problem> {
+        let _permit = self.at_once.acquire().await;
+        let looking = async {
+            match challenge.kind {
+                ChallengeType::Http01 => look_http(challenge, target).await,
+                ChallengeType::TlsAlpn01 => self.look_tls(challenge, target).await,
+                ChallengeType::Dns01 => look_dns(challenge, target).await,
+            }
+        };
+        timeout(PATIENCE, looking).await.unwrap_or_else(|_| {
+            let detail = format!("{target} did not answer within {PATIENCE:?}");
+            Err(Problem::new(Kind::Connection, detail))
+        })
+    }
+
+    async fn look_tls(&self, challenge: &Validated, target: SocketAddr) -> Result<(), Problem> {
+        let tls = |detail: String| Problem::new(Kind::Tls, detail);
+        let name = ServerName::try_from(challenge.name.clone())
+            .map_err(|error| tls(format!("`{}` is no server name: {error}", challenge.name)))?;
+        let tcp = connect(target).await?;
+        let stream = self
+            .tls
+            .connect(name, tcp)
+            .await
+            .map_err(|error| tls(format!("the TLS handshake with {target} failed: {error}")))?;
+        let (_, session) = stream.get_ref();
+        if session.alpn_protocol() != Some(ACME_TLS) {
+            return Err(tls(format!("{target} did not negotiate acme-tls/1")));
+        }
+        let certificate = session.peer_certificates().and_then(<[_]>::first);
+        let certificate = certificate.ok_or_else(|| tls(format!("{target} presented no certificate")))?;
+        check_tls_alpn(certificate, challenge)
+    }
+}
+
+async fn connect(target: SocketAddr) -> Result<TcpStream, Problem> {
+    TcpStream::connect(target)
+        .await
+        .map_err(|error| Problem::new(Kind::Connection, format!("connecting to {target} failed: {error}")))
+}
+
+async fn look_http(challenge: &Validated, target: SocketAddr) -> Result<(), Problem> {
+    let connection = |what: &str, error: &dyn std::fmt::Display| {
+        Problem::new(Kind::Connection, format!("{what} {target} failed: {error}"))
+    };
+    let incorrect = |detail: String| Problem::new(Kind::IncorrectResponse, detail);
+    let tcp = connect(target).await?;
+    let (mut client, driver) = http1::handshake(TokioIo::new(tcp))
+        .await
+        .map_err(|error| connection("speaking HTTP with", &error))?;
+    let path = format!("/.well-known/acme-challenge/{}", challenge.token);
+    let request = Request::get(path)
+        .header(header::HOST, &challenge.name)
+        .header(header::USER_AGENT, "wec-null-ca")
+        .header(header::CONNECTION, "close")
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| connection("asking", &error))?;
+    let exchange = async {
+        let response = client
+            .send_request(request)
+            .await
+            .map_err(|error| connection("fetching the response from", &error))?;
+        if response.status() != StatusCode::OK {
+            return Err(incorrect(format!("{target} answered {}", response.status())));
+        }
+        let body = Limited::new(response.into_body(), LONGEST_RESPONSE).collect().await;
+        body.map_err(|error| connection("reading the response from", &error))
+    };
+    // The driver ends when the exchange has: both by themselves and, when dropped, together.
+    tokio::pin!(driver, exchange);
+    let body = tokio::select! {
+        result = &mut exchange => result?,
+        _ = &mut driver => exchange.await?,
+    };
+    let body = body.to_bytes();
+    // RFC 8555 §8.3: trailing whitespace is ignored.
+    if body.trim_ascii_end() == challenge.key_authorization.as_bytes() {
+        return Ok(());
+    }
+    Err(incorrect(format!(
+        "{target} answered {:?} instead of the key authorization",
+        String::from_utf8_lossy(&body[..body.len().min(100)])
+    )))
+}
+
+/// RFC 8737 §3: exactly one name, and the digest of the key authorization in a critical extension.
+fn check_tls_alpn(der: &CertificateDer<'_>, challenge: &Validated) -> Result<(), Problem> {
+    let incorrect = |detail: &str| Problem::new(Kind::IncorrectResponse, detail);
+    let (_, certificate) = X509Certificate::from_der(der)
+        .map_err(|_| incorrect("the tls-alpn-01 certificate does not parse"))?;
+    let names = certificate.subject_alternative_name().ok().flatten();
+    let names = names.map_or(&[][..], |san| &san.value.general_names);
+    let one_name = matches!(names, [GeneralName::DNSName(name)]
+        if name.eq_ignore_ascii_case(&challenge.name));
+    if !one_name {
+        return Err(incorrect("the tls-alpn-01 certificate does not have the one name it must"));
+    }
+    let digest = digest::digest(&digest::SHA256, challenge.key_authorization.as_bytes());
+    // An OCTET STRING of 32 bytes.
+    let expected = [&[0x04, 0x20], digest.as_ref()].concat();
+    let extension = certificate.extensions().iter().find(|ext| ext.oid == ACME_IDENTIFIER);
+    match extension {
+        Some(extension) if extension.critical && extension.value == expected => Ok(()),
+        Some(extension) if extension.critical => {
+            Err(incorrect("the acmeIdentifier is not the digest of the key authorization"))
+        }
+        Some(_) => Err(incorrect("the acmeIdentifier extension is not critical")),
+        None => Err(incorrect("the tls-alpn-01 certificate has no acmeIdentifier extension")),
+    }
+}
+
+/// tls-alpn-01 certificates are self-signed: what they must contain is checked afterwards, but the
+/// handshake must be signed with their key.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::Error::General("only TLS 1.3 is offered".to_owned()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        // With the bare key: the ways to verify with the certificate refuse its critical extension.
+        let (_, certificate) =
+            X509Certificate::from_der(certificate).map_err(|_| CertificateError::BadEncoding)?;
+        let key = SubjectPublicKeyInfoDer::from(certificate.public_key().raw);
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature_with_raw_key(message, &key, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+async fn look_dns(challenge: &Validated, target: SocketAddr) -> Result<(), Problem> {
+    let dns = |detail: String| Problem::new(Kind::Dns, detail);
+    let name = format!("_acme-challenge.{}.", challenge.name);
+    let asked = Name::from_ascii(&name).map_err(|error| dns(format!("`{name}`: {error}")))?;
+    let mut question = Message::query();
+    question.metadata.recursion_desired = true;
+    question.add_query(Query::query(asked, RecordType::TXT));
+    let answer = ask(&question, target)
+        .await
+        .map_err(|error| dns(format!("asking {target} for TXT of {name} failed: {error}")))?;
+    if answer.metadata.response_code != ResponseCode::NoError {
+        let code = answer.metadata.response_code;
+        return Err(dns(format!("{target} answered {code} for TXT of {name}")));
+    }
+    let digest = digest::digest(&digest::SHA256, challenge.key_authorization.as_bytes());
+    let expected = URL_SAFE_NO_PAD.encode(digest);
+    let found = answer.answers.iter().any(|record| match &record.data {
+        RData::TXT(txt) => txt.txt_data.concat() == expected.as_bytes(),
+        _ => false,
+    });
+    if found {
+        return Ok(());
+    }
+    let detail = format!("no TXT record of {name} holds the digest of the key authorization");
+    Err(Problem::new(Kind::IncorrectResponse, detail))
+}
+
+async fn ask(question: &Message, target: SocketAddr) -> std::io::Result<Message> {
+    let wire = question.to_vec().map_err(std::io::Error::other)?;
+    let answer = match timeout(UDP_PATIENCE, ask_udp(&wire, question.metadata.id, target)).await {
+        Ok(answer) => answer?,
+        Err(_) => ask_udp(&wire, question.metadata.id, target).await?,
+    };
+    if !answer.metadata.truncation {
+        return Ok(answer);
+    }
+    let mut tcp = TcpStream::connect(target).await?;
+    let length = u16::try_from(wire.len()).map_err(std::io::Error::other)?;
+    tcp.write_all(&[&length.to_be_bytes(), wire.as_slice()].concat()).await?;
+    let mut answer = vec![0; usize::from(tcp.read_u16().await?)];
+    tcp.read_exact(&mut answer).await?;
+    Message::from_vec(&answer).map_err(std::io::Error::other)
+}
+
+async fn ask_udp(wire: &[u8], id: u16, target: SocketAddr) -> std::io::Result<Message> {
+    let any: SocketAddr = match target {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(any).await?;
+    socket.connect(target).await?;
+    socket.send(wire).await?;
+    let mut answer = [0; 4096];
+    loop {
+        let length = socket.recv(&mut answer).await?;
+        let message = Message::from_vec(&answer[..length]).map_err(std::io::Error::other)?;
+        if message.metadata.id == id {
+            return Ok(message);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, CustomExtension, KeyPair};
+
+    use super::*;
+
+    fn challenge() -> Validated {
+        Validated {
+            kind: ChallengeType::TlsAlpn01,
+            name: "a.test".to_owned(),
+            token: "token".to_owned(),
+            key_authorization: "token.thumbprint".to_owned(),
+        }
+    }
+
+    fn verdict(names: &[&str], key_authorization: Option<&str>, critical: bool) -> Result<(), String> {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        if let Some(key_authorization) = key_authorization {
+            let digest = digest::digest(&digest::SHA256, key_authorization.as_bytes());
+            let mut extension = CustomExtension::new_acme_identifier(digest.as_ref());
+            extension.set_criticality(critical);
+            params.custom_extensions.push(extension);
+        }
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        check_tls_alpn(certificate.der(), &challenge()).map_err(|problem| problem.detail)
+    }
+
+    #[test]
+    fn a_tls_alpn_certificate_must_be_exactly_right() {
+        let right = Some("token.thumbprint");
+        assert_eq!(verdict(&["a.test"], right, true), Ok(()));
+        for (result, why) in [
+            (verdict(&["b.test"], right, true), "one name"),
+            (verdict(&["a.test", "b.test"], right, true), "one name"),
+            (verdict(&[], right, true), "one name"),
+            (verdict(&["a.test"], right, false), "not critical"),
+            (verdict(&["a.test"], Some("token.other"), true), "digest"),
+            (verdict(&["a.test"], None, true), "no acmeIdentifier"),
+        ] {
+            let detail = result.unwrap_err();
+            assert!(detail.contains(why), "{detail}");
+        }
+    }
+}
