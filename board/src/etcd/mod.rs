@@ -1,0 +1,181 @@
+//! The board in etcd: leases for life, a watch for change, compare-and-swap for writes.
+//!
+//! | key | value | written by |
+//! | --- | --- | --- |
+//! | `{prefix}/v1/nodes/{id}` | [`NodeInfo`] as JSON, bound to the node's lease | that node |
+//! | `{prefix}/v1/sessions/{id}` | [`Session`] as JSON | anybody, by compare-and-swap |
+
+mod follow;
+mod link;
+mod presence;
+
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::view::View;
+use crate::{BoardError, Change, EtcdOptions, NodeInfo, Session, Versioned};
+
+use link::Link;
+use presence::Presence;
+
+/// etcd's v3 API, as much as the board speaks.
+mod api {
+    pub(crate) mod mvccpb {
+        #![allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]
+        tonic::include_proto!("mvccpb");
+    }
+    pub(crate) mod etcdserverpb {
+        #![allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]
+        tonic::include_proto!("etcdserverpb");
+    }
+}
+
+/// Times that a change is tried against others who change the same session.
+const ATTEMPTS: u32 = 20;
+
+#[derive(Debug)]
+pub(crate) struct Etcd {
+    link: Arc<Link>,
+    keys: Keys,
+    view: Arc<View>,
+    lease_seconds: i64,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// Where things are.
+#[derive(Clone, Debug)]
+struct Keys {
+    nodes: String,
+    sessions: String,
+    all: String,
+}
+
+impl Keys {
+    fn under(prefix: &str) -> Self {
+        let all = format!("{}/v1/", prefix.trim_end_matches('/'));
+        Self { nodes: format!("{all}nodes/"), sessions: format!("{all}sessions/"), all }
+    }
+
+    fn node(&self, id: &str) -> String {
+        format!("{}{id}", self.nodes)
+    }
+
+    fn session(&self, id: &str) -> String {
+        format!("{}{id}", self.sessions)
+    }
+}
+
+impl Etcd {
+    pub(crate) async fn connect(options: EtcdOptions, view: Arc<View>) -> Result<Self, BoardError> {
+        let link = Arc::new(Link::new(&options.endpoints)?);
+        let keys = Keys::under(&options.prefix);
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let follower = follow::Follower::start(link.clone(), keys.clone(), view.clone()).await?;
+        tasks.spawn(follower.run(stop.clone()));
+        let lease_seconds = i64::try_from(options.lease.as_secs()).unwrap_or(i64::MAX).max(1);
+        Ok(Self { link, keys, view, lease_seconds, tasks, stop })
+    }
+
+    pub(crate) async fn join(
+        &self,
+        node: NodeInfo,
+        leave: CancellationToken,
+    ) -> Result<JoinHandle<()>, BoardError> {
+        let presence = Presence::establish(
+            self.link.clone(),
+            self.keys.node(&node.id),
+            node.id.clone(),
+            json(&node),
+            self.lease_seconds,
+        )
+        .await?;
+        Ok(self.tasks.spawn(presence.hold(leave)))
+    }
+
+    pub(crate) async fn put_session(&self, session: Session) -> Result<Versioned<Session>, BoardError> {
+        let key = self.keys.session(&session.id);
+        let version = self.link.put(&key, json(&session), "putting a session on the board").await?;
+        Ok(self.show(session, version))
+    }
+
+    pub(crate) async fn open_session(&self, session: Session) -> Result<Versioned<Session>, BoardError> {
+        let key = self.keys.session(&session.id);
+        for _ in 0..ATTEMPTS {
+            if let Some(there) = self.read(&session.id).await? {
+                return Ok(there);
+            }
+            let doing = "opening a session on the board";
+            if let Some(version) = self.link.put_if(&key, 0, json(&session), 0, doing).await? {
+                return Ok(self.show(session, version));
+            }
+        }
+        Err(BoardError::Contended(session.id))
+    }
+
+    pub(crate) async fn change(
+        &self,
+        id: &str,
+        change: Change,
+        at_unix_ns: u64,
+    ) -> Result<Versioned<Session>, BoardError> {
+        let key = self.keys.session(id);
+        for _ in 0..ATTEMPTS {
+            let now = self.read(id).await?.ok_or_else(|| BoardError::NoSession(id.to_owned()))?;
+            // Also when an attempt of ours was carried out although its answer was lost.
+            let Some(next) = now.value.after(change, at_unix_ns) else { return Ok(now) };
+            let revision = i64::try_from(now.version).unwrap_or(i64::MAX);
+            if let Some(version) =
+                self.link.put_if(&key, revision, json(&next), 0, "changing a session").await?
+            {
+                return Ok(self.show(next, version));
+            }
+        }
+        Err(BoardError::Contended(id.to_owned()))
+    }
+
+    pub(crate) async fn close(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// The session as etcd has it now, not as this process last saw it.
+    async fn read(&self, id: &str) -> Result<Option<Versioned<Session>>, BoardError> {
+        let range = self.link.get(&self.keys.session(id), "reading a session").await?;
+        Ok(range.kvs.first().and_then(parse::<Session>))
+    }
+
+    /// Shows a write of our own at once: who wrote reads what it wrote. Reports come from the watch, in order.
+    fn show(&self, session: Session, version: i64) -> Versioned<Session> {
+        let session = Versioned { version: version.unsigned_abs(), value: session };
+        self.view.put_session(session.clone());
+        session
+    }
+}
+
+impl Drop for Etcd {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value)
+        .expect("the board's types have string keys only, the one thing that JSON refuses")
+}
+
+/// A value as of its write; none, with a warning, for what another program or version has put there.
+fn parse<T: serde::de::DeserializeOwned>(pair: &api::mvccpb::KeyValue) -> Option<Versioned<T>> {
+    match serde_json::from_slice(&pair.value) {
+        Ok(value) => Some(Versioned { version: pair.mod_revision.unsigned_abs(), value }),
+        Err(error) => {
+            tracing::warn!(key = %String::from_utf8_lossy(&pair.key), %error, "not understood on the board: ignored");
+            None
+        }
+    }
+}

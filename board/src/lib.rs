@@ -1,0 +1,211 @@
+//! The board: which nodes are there, and what load a session wants of them.
+//!
+//! Every component subscribes to it and reacts; none commands another. A page changes a session here, requesters
+//! see it and follow. In one process the board is in memory ([`Board::local`]), between processes it is etcd
+//! ([`Board::etcd`]); callers cannot tell, except that etcd can be away ([`Board::connection`]): then everybody
+//! goes on with what was last seen.
+//!
+//! Results do not travel here; see `wec-proto`.
+
+mod error;
+mod etcd;
+mod local;
+mod node;
+mod session;
+mod share;
+mod url;
+mod view;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{broadcast, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub use error::BoardError;
+pub use node::{NodeInfo, NodeKind};
+pub use session::{By, Change, ChangeTo, Changed, Session, SessionState, Target, Versioned};
+pub use share::share;
+pub use url::BoardUrl;
+
+use etcd::Etcd;
+use local::Local;
+use view::View;
+
+/// The state that every component reacts to. Clones are the same board.
+#[derive(Clone, Debug)]
+pub struct Board {
+    view: Arc<View>,
+    backend: Backend,
+}
+
+#[derive(Clone, Debug)]
+enum Backend {
+    Local(Arc<Local>),
+    Etcd(Arc<Etcd>),
+}
+
+/// How to reach and use an etcd.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EtcdOptions {
+    /// `http://host:port` of one or more members of one cluster; tried in turn.
+    pub endpoints: Vec<String>,
+    /// What all keys begin with, so that several suites can use one etcd: `/wec`.
+    pub prefix: String,
+    /// How long a node that died without leaving stays on the board. etcd raises what is under its own minimum,
+    /// usually 2 s.
+    pub lease: Duration,
+}
+
+impl EtcdOptions {
+    /// These endpoints, prefix `/wec`, leases of 10 s.
+    pub fn new(endpoints: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self {
+            endpoints: endpoints.into_iter().map(Into::into).collect(),
+            prefix: "/wec".to_owned(),
+            lease: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Whether what is shown is up to date.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// Changes are seen as they are made.
+    Connected,
+    /// What is shown is what was last seen; it is being tried to connect again.
+    Lost {
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+/// A node's place on the board: held while this lives, given up by [`Membership::leave`] or on drop.
+///
+/// When the process dies instead, the board drops the node after the lease ([`EtcdOptions::lease`]).
+#[derive(Debug)]
+pub struct Membership {
+    stop: DropGuard,
+    held: tokio::task::JoinHandle<()>,
+}
+
+impl Membership {
+    /// Leaves, and waits until the board knows (or could not be told within a few seconds).
+    pub async fn leave(self) {
+        drop(self.stop);
+        // A panic of the task has been reported by the panic hook; the lease runs out by itself.
+        let _ = self.held.await;
+    }
+}
+
+impl Board {
+    /// A board in this process's memory.
+    pub fn local() -> Self {
+        let view = Arc::new(View::new());
+        Self { backend: Backend::Local(Arc::new(Local::new(view.clone()))), view }
+    }
+
+    /// The board in an etcd, as it stands now.
+    ///
+    /// # Errors
+    /// When an endpoint is not one, or none answers.
+    pub async fn etcd(options: EtcdOptions) -> Result<Self, BoardError> {
+        let view = Arc::new(View::new());
+        let etcd = Etcd::connect(options, view.clone()).await?;
+        Ok(Self { view, backend: Backend::Etcd(Arc::new(etcd)) })
+    }
+
+    /// Puts a node on the board for as long as the answer lives.
+    ///
+    /// # Errors
+    /// When a live node has its id, or etcd cannot be told.
+    pub async fn join(&self, node: NodeInfo) -> Result<Membership, BoardError> {
+        let stop = CancellationToken::new();
+        let held = match &self.backend {
+            Backend::Local(local) => {
+                let (local, id, stop) = (local.clone(), node.id.clone(), stop.clone());
+                local.join(node)?;
+                tokio::spawn(async move {
+                    stop.cancelled().await;
+                    local.leave(&id);
+                })
+            }
+            Backend::Etcd(etcd) => etcd.join(node, stop.clone()).await?,
+        };
+        Ok(Membership { stop: stop.drop_guard(), held })
+    }
+
+    /// The live nodes, by id.
+    pub fn nodes(&self) -> watch::Receiver<Vec<NodeInfo>> {
+        self.view.nodes()
+    }
+
+    /// Puts a session on the board, over one with the same id if there is one.
+    ///
+    /// # Errors
+    /// When etcd cannot be told.
+    pub async fn put_session(&self, session: Session) -> Result<Versioned<Session>, BoardError> {
+        match &self.backend {
+            Backend::Local(local) => Ok(local.put_session(session, false)),
+            Backend::Etcd(etcd) => etcd.put_session(session).await,
+        }
+    }
+
+    /// Puts a session on the board unless one with the same id is there; says which one is there now.
+    ///
+    /// # Errors
+    /// When etcd cannot be told.
+    pub async fn open_session(&self, session: Session) -> Result<Versioned<Session>, BoardError> {
+        match &self.backend {
+            Backend::Local(local) => Ok(local.put_session(session, true)),
+            Backend::Etcd(etcd) => etcd.open_session(session).await,
+        }
+    }
+
+    /// A session, now and whenever it changes; none while it does not exist.
+    ///
+    /// Only the latest value is shown; for each change in turn see [`Board::changes`].
+    pub fn session(&self, id: &str) -> watch::Receiver<Option<Versioned<Session>>> {
+        self.view.session(id)
+    }
+
+    /// Changes a session, whoever else is changing it at the same time, and says how it is after it.
+    ///
+    /// A session that is so already is not written.
+    ///
+    /// # Errors
+    /// When there is no such session, or etcd cannot be told. After [`BoardError::Unreachable`] the change may or
+    /// may not have been made; making it again is harmless.
+    pub async fn change(&self, id: &str, change: Change) -> Result<Versioned<Session>, BoardError> {
+        match &self.backend {
+            Backend::Local(local) => local.change(id, change, unix_now_ns()),
+            Backend::Etcd(etcd) => etcd.change(id, change, unix_now_ns()).await,
+        }
+    }
+
+    /// Every change that anybody makes to any session from now on, in order, once.
+    ///
+    /// With etcd, changes made while it was out of reach follow when it is back; only when etcd has compacted them
+    /// away meanwhile is the last one of each session all that is told.
+    pub fn changes(&self) -> broadcast::Receiver<Changed> {
+        self.view.changes()
+    }
+
+    /// Whether the board is being followed.
+    pub fn connection(&self) -> watch::Receiver<Connection> {
+        self.view.connection()
+    }
+
+    /// Stops following, and waits until that is so. Memberships must have been left before.
+    pub async fn close(&self) {
+        if let Backend::Etcd(etcd) = &self.backend {
+            etcd.close().await;
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the board's only wall clock: the date on a change")]
+fn unix_now_ns() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,99 @@
+//! How a load is shared between nodes: a pure function, so that every node that sees the same board comes to the
+//! same answer without asking anyone.
+
+use std::cmp::Reverse;
+
+/// Each node's part of `target`, in proportion to what it can do.
+///
+/// `capacities` are (id, capacity) of the live nodes; the answer keeps their order. The parts sum to
+/// `min(target, sum of capacities)` and none exceeds its node's capacity.
+///
+/// With T the target and C the sum of capacities, each node gets `floor(T * c / max(T, C))`; what rounding left
+/// over goes by ones to the strongest nodes, ties to the smaller id.
+pub fn share<Id: Ord + Clone>(target: u32, capacities: &[(Id, u32)]) -> Vec<(Id, u32)> {
+    let wanted = u64::from(target);
+    let possible: u64 = capacities.iter().map(|(_, capacity)| u64::from(*capacity)).sum();
+    let whole = wanted.max(possible).max(1);
+    let mut shares: Vec<u64> =
+        capacities.iter().map(|(_, capacity)| wanted * u64::from(*capacity) / whole).collect();
+    // Fewer than the nodes that can do anything, because each lost less than one to rounding.
+    let left = wanted.min(possible) - shares.iter().sum::<u64>();
+
+    let mut strongest: Vec<usize> = (0..capacities.len()).collect();
+    strongest.sort_by_key(|&index| (Reverse(capacities[index].1), &capacities[index].0));
+    for index in strongest.into_iter().zip(0..left).map(|(index, _)| index) {
+        shares[index] += 1;
+    }
+    capacities
+        .iter()
+        .zip(shares)
+        .map(|((id, _), share)| {
+            (id.clone(), u32::try_from(share).expect("at most the node's capacity, a u32"))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn shares_in_proportion_to_what_nodes_can_do() {
+        let (a, b, c) = (("A", 4_000), ("B", 5_000), ("C", 3_000));
+        type Row<'a> = (u32, &'a [(&'a str, u32)], &'a [u32]);
+        let table: &[Row<'_>] = &[
+            // One node after the other joins a load of 5000.
+            (5_000, &[a], &[4_000]),
+            (5_000, &[a, b], &[2_222, 2_778]),
+            (5_000, &[a, b, c], &[1_666, 2_084, 1_250]),
+            // Ties go to the smaller id, wherever it stands.
+            (1, &[("B", 10), ("A", 10)], &[0, 1]),
+            (3, &[("B", 10), ("C", 10), ("A", 10)], &[1, 1, 1]),
+            // More than all can do: everyone does what it can.
+            (u32::MAX, &[("A", 7), ("B", 0)], &[7, 0]),
+            (u32::MAX, &[("A", u32::MAX), ("B", u32::MAX)], &[u32::MAX / 2 + 1, u32::MAX / 2]),
+            // Nothing wanted, nothing possible, nobody there.
+            (0, &[a, b], &[0, 0]),
+            (9, &[("A", 0), ("B", 0)], &[0, 0]),
+            (0, &[("A", 0)], &[0]),
+            (9, &[], &[]),
+        ];
+        for (target, capacities, expected) in table {
+            let shares: Vec<u32> = share(*target, capacities).into_iter().map(|(_, share)| share).collect();
+            assert_eq!(shares, *expected, "{target} between {capacities:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn sums_exactly_and_asks_no_node_for_more_than_it_can(
+            target: u32,
+            capacities in proptest::collection::vec(prop_oneof![0u32..20, any::<u32>()], 0..12),
+        ) {
+            let nodes: Vec<(usize, u32)> = capacities.into_iter().enumerate().collect();
+            let shares = share(target, &nodes);
+            let possible: u64 = nodes.iter().map(|(_, capacity)| u64::from(*capacity)).sum();
+            let sum: u64 = shares.iter().map(|(_, share)| u64::from(*share)).sum();
+            prop_assert_eq!(sum, possible.min(target.into()));
+            for ((id, capacity), (shared_id, share)) in nodes.iter().zip(&shares) {
+                prop_assert_eq!(id, shared_id);
+                prop_assert!(share <= capacity);
+            }
+        }
+
+        #[test]
+        fn does_not_depend_on_the_order_in_which_nodes_are_seen(
+            target in 0u32..1_000,
+            mut nodes in proptest::collection::btree_map(0u8..40, 0u32..300, 0..8).prop_map(Vec::from_iter),
+        ) {
+            let mut forth = share(target, &nodes);
+            nodes.reverse();
+            let mut back = share(target, &nodes);
+            forth.sort_unstable();
+            back.sort_unstable();
+            prop_assert_eq!(forth, back);
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! What the board promises, run over both boards: the one in memory and the one in a real etcd.
+
+#![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
+
+use std::time::Duration;
+
+use tokio::sync::{broadcast, watch};
+use wec_board::{Board, BoardError, By, Change, EtcdOptions, NodeInfo, NodeKind, Session, SessionState};
+use wec_testbed::etcd::Etcd;
+
+/// No test waits longer for an event than this.
+const BOUND: Duration = Duration::from_secs(30);
+
+/// Where several processes share a board.
+enum World {
+    Local(Board),
+    Etcd(Etcd),
+}
+
+impl World {
+    async fn etcd() -> Self {
+        Self::Etcd(Etcd::start().await.unwrap())
+    }
+
+    /// The board as one more process sees it.
+    async fn board(&self) -> Board {
+        match self {
+            Self::Local(board) => board.clone(),
+            Self::Etcd(etcd) => Board::etcd(EtcdOptions::new([etcd.endpoint()])).await.unwrap(),
+        }
+    }
+}
+
+/// Makes each specification a test over both boards.
+macro_rules! over_both_boards {
+    ($($name:ident),* $(,)?) => {
+        mod local {
+            $(#[tokio::test] async fn $name() { super::$name(super::World::Local(wec_board::Board::local())).await; })*
+        }
+        mod etcd {
+            $(#[tokio::test] async fn $name() { super::$name(super::World::etcd().await).await; })*
+        }
+    };
+}
+
+over_both_boards!(
+    a_node_is_seen_by_all_until_it_leaves,
+    a_node_leaves_when_its_membership_is_dropped,
+    two_live_nodes_cannot_have_one_id,
+    a_session_can_be_awaited_before_it_exists,
+    opening_a_session_takes_the_one_that_is_there,
+    putting_a_session_replaces_it,
+    who_changes_a_session_reads_its_own_change,
+    every_change_is_reported_once_with_who_and_from_and_to,
+    a_change_to_what_it_is_already_is_none,
+    concurrent_changes_are_all_made_one_after_the_other,
+    a_session_that_is_not_there_cannot_be_changed,
+);
+
+fn requester(id: &str, workers: u32) -> NodeInfo {
+    NodeInfo { id: id.to_owned(), name: "host".to_owned(), kind: NodeKind::Requester, workers }
+}
+
+/// Waits until what is shown is as wanted.
+async fn until<T: Clone>(shown: &mut watch::Receiver<T>, wanted: impl FnMut(&T) -> bool) -> T {
+    tokio::time::timeout(BOUND, shown.wait_for(wanted)).await.expect("in time").unwrap().clone()
+}
+
+async fn until_nodes(board: &Board, ids: &[&str]) {
+    until(&mut board.nodes(), |nodes| nodes.iter().map(|node| node.id.as_str()).eq(ids.iter().copied()))
+        .await;
+}
+
+async fn until_workers(board: &Board, id: &str, workers: u32) {
+    until(&mut board.session(id), |session| {
+        session.as_ref().is_some_and(|session| session.value.target.workers == workers)
+    })
+    .await;
+}
+
+/// The next change as "by: from -> to".
+async fn next(changes: &mut broadcast::Receiver<wec_board::Changed>) -> String {
+    let changed = tokio::time::timeout(BOUND, changes.recv()).await.expect("in time").unwrap();
+    format!("{}: {} {} -> {}", changed.by, changed.what, changed.from, changed.to)
+}
+
+async fn a_node_is_seen_by_all_until_it_leaves(world: World) {
+    let (one, other) = (world.board().await, world.board().await);
+    let b = one.join(requester("b", 7)).await.unwrap();
+    let a = other.join(requester("a", 5)).await.unwrap();
+    for board in [&one, &other] {
+        until_nodes(board, &["a", "b"]).await;
+        assert_eq!(*board.nodes().borrow(), [requester("a", 5), requester("b", 7)]);
+    }
+    // One that comes later sees who is there.
+    let late = world.board().await;
+    until_nodes(&late, &["a", "b"]).await;
+
+    b.leave().await;
+    for board in [&one, &other, &late] {
+        until_nodes(board, &["a"]).await;
+    }
+    a.leave().await;
+    until_nodes(&late, &[]).await;
+}
+
+async fn a_node_leaves_when_its_membership_is_dropped(world: World) {
+    let board = world.board().await;
+    let membership = board.join(requester("a", 1)).await.unwrap();
+    until_nodes(&board, &["a"]).await;
+    drop(membership);
+    until_nodes(&board, &[]).await;
+}
+
+async fn two_live_nodes_cannot_have_one_id(world: World) {
+    let (one, other) = (world.board().await, world.board().await);
+    let held = one.join(requester("a", 1)).await.unwrap();
+    let error = other.join(requester("a", 2)).await.unwrap_err();
+    assert!(matches!(error, BoardError::NodeTaken(ref id) if id == "a"), "{error}");
+    held.leave().await;
+    other.join(requester("a", 2)).await.unwrap().leave().await;
+}
+
+async fn a_session_can_be_awaited_before_it_exists(world: World) {
+    let (one, other) = (world.board().await, world.board().await);
+    let mut shown = other.session("s");
+    assert_eq!(*shown.borrow(), None);
+    let put = one.put_session(Session::running("s", 50)).await.unwrap();
+    assert_eq!(until(&mut shown, Option::is_some).await, Some(put));
+}
+
+async fn opening_a_session_takes_the_one_that_is_there(world: World) {
+    let (one, other) = (world.board().await, world.board().await);
+    let first = one.open_session(Session::running("s", 50)).await.unwrap();
+    assert_eq!(first.value.target.workers, 50);
+    let second = other.open_session(Session::running("s", 99)).await.unwrap();
+    assert_eq!(second, first);
+}
+
+async fn putting_a_session_replaces_it(world: World) {
+    let (one, other) = (world.board().await, world.board().await);
+    let first = one.put_session(Session::running("s", 50)).await.unwrap();
+    let second = other.put_session(Session::running("s", 99)).await.unwrap();
+    assert!(second.version > first.version);
+    until_workers(&one, "s", 99).await;
+}
+
+async fn who_changes_a_session_reads_its_own_change(world: World) {
+    let board = world.board().await;
+    board.put_session(Session::running("s", 1)).await.unwrap();
+    for workers in 2..12 {
+        let changed = board.change("s", Change::workers(By::Cli, workers)).await.unwrap();
+        assert_eq!(changed.value.target.workers, workers);
+        assert_eq!(board.session("s").borrow().as_ref(), Some(&changed));
+    }
+}
+
+async fn every_change_is_reported_once_with_who_and_from_and_to(world: World) {
+    let (one, other) = (world.board().await, world.board().await);
+    let (mut here, mut there) = (one.changes(), other.changes());
+    one.put_session(Session::running("s", 50)).await.unwrap();
+    one.change("s", Change::workers(By::Page, 80)).await.unwrap();
+    other.change("s", Change::workers(By::Schedule, 20)).await.unwrap();
+    other.change("s", Change::state(By::Cli, SessionState::Stopped)).await.unwrap();
+    one.change("s", Change::workers(By::Api, 0)).await.unwrap();
+    for changes in [&mut here, &mut there] {
+        assert_eq!(next(changes).await, "page: workers 50 -> 80");
+        assert_eq!(next(changes).await, "schedule: workers 80 -> 20");
+        assert_eq!(next(changes).await, "cli: state running -> stopped");
+        assert_eq!(next(changes).await, "api: workers 20 -> 0");
+    }
+}
+
+async fn a_change_to_what_it_is_already_is_none(world: World) {
+    let board = world.board().await;
+    let mut changes = board.changes();
+    let put = board.put_session(Session::running("s", 50)).await.unwrap();
+    assert_eq!(board.change("s", Change::workers(By::Page, 50)).await.unwrap(), put);
+    board.change("s", Change::workers(By::Page, 51)).await.unwrap();
+    assert_eq!(next(&mut changes).await, "page: workers 50 -> 51");
+}
+
+async fn concurrent_changes_are_all_made_one_after_the_other(world: World) {
+    let boards = [world.board().await, world.board().await, world.board().await];
+    let mut changes = boards[0].changes();
+    boards[0].put_session(Session::running("s", 0)).await.unwrap();
+    let made: Vec<_> = (1..=12u32)
+        .map(|workers| {
+            let board = boards[workers as usize % 3].clone();
+            tokio::spawn(async move { board.change("s", Change::workers(By::Api, workers)).await.unwrap() })
+        })
+        .collect();
+    for change in made {
+        change.await.unwrap();
+    }
+    // Each change begins where the one before it ended: none was made on a state that another had replaced.
+    let mut at = "0".to_owned();
+    let mut seen = Vec::new();
+    for _ in 0..12 {
+        let changed = tokio::time::timeout(BOUND, changes.recv()).await.expect("in time").unwrap();
+        assert_eq!(changed.from, at);
+        at.clone_from(&changed.to);
+        seen.push(changed.to.parse::<u32>().unwrap());
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, (1..=12).collect::<Vec<_>>());
+}
+
+async fn a_session_that_is_not_there_cannot_be_changed(world: World) {
+    let error = world.board().await.change("nowhere", Change::workers(By::Page, 1)).await.unwrap_err();
+    assert!(matches!(error, BoardError::NoSession(ref id) if id == "nowhere"), "{error}");
+}
