@@ -1,0 +1,259 @@
+//! The closed model: a number of workers, each starting its next iteration when its last one has ended.
+//!
+//! The number can change at any time. Growing takes effect at once; shrinking lets running iterations end.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::{Id, JoinSet};
+
+use wec_startup::Stop;
+
+use super::{Gauges, Workforce, live};
+
+/// Keeps as many workers alive as the target says, on the runtime it is run on.
+pub struct Workers {
+    /// Who the workers are.
+    pub workforce: Arc<dyn Workforce>,
+    /// Where this runtime's workers are counted.
+    pub gauges: Arc<Gauges>,
+    /// How many workers the process should have.
+    pub target: watch::Receiver<u32>,
+    /// This runtime's place among those of the process, from 0, and their number. It keeps the workers whose number
+    /// leaves `place` when divided by the number of runtimes.
+    pub place: (u32, u32),
+}
+
+impl Workers {
+    /// Runs until the last worker has ended after `stop.finish`.
+    pub async fn run(mut self, stop: Stop) {
+        let mut tasks = JoinSet::new();
+        let mut slots: HashMap<Id, u32> = HashMap::new();
+        let mut taken: Vec<bool> = Vec::new();
+        let mut watched = true;
+        while !stop.finish.is_cancelled() {
+            let target = *self.target.borrow_and_update();
+            let slots_here = slots_of(target, self.place);
+            if taken.len() < slots_here as usize {
+                taken.resize(slots_here as usize, false);
+            }
+            for slot in (0..slots_here).filter(|slot| !std::mem::replace(&mut taken[*slot as usize], true)) {
+                slots.insert(tasks.spawn(self.worker(slot, &stop)).id(), slot);
+            }
+            tokio::select! {
+                changed = self.target.changed(), if watched => watched = changed.is_ok(),
+                Some(ended) = tasks.join_next_with_id() => free(ended, &mut slots, &mut taken),
+                () = stop.finish.cancelled() => {}
+            }
+        }
+        while let Some(ended) = tasks.join_next_with_id().await {
+            free(ended, &mut slots, &mut taken);
+        }
+    }
+
+    fn worker(&self, slot: u32, stop: &Stop) -> impl Future<Output = ()> + Send + use<> {
+        let target = self.target.clone();
+        let (place, of) = self.place;
+        let worker = slot * of + place;
+        live(self.workforce.worker(worker), Arc::clone(&self.gauges), stop.clone(), move || {
+            worker < *target.borrow()
+        })
+    }
+}
+
+/// How many of `target` workers fall to the runtime at `place`.
+fn slots_of(target: u32, (place, of): (u32, u32)) -> u32 {
+    target / of + u32::from(place < target % of)
+}
+
+/// Frees the slot of a worker that ended; a panic in one is a bug, told once and not spread.
+fn free(ended: Result<(Id, ()), tokio::task::JoinError>, slots: &mut HashMap<Id, u32>, taken: &mut [bool]) {
+    let id = match ended {
+        Ok((id, ())) => id,
+        Err(error) => {
+            tracing::error!(%error, "a worker ended by a panic; another takes its place");
+            error.id()
+        }
+    };
+    if let Some(slot) = slots.remove(&id) {
+        taken[slot as usize] = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Duration;
+
+    use tokio_util::sync::CancellationToken;
+
+    use super::super::{BoxFuture, Iterated, VirtualUser};
+    use super::*;
+
+    /// Takes `takes` an iteration and counts how many run at once.
+    struct Sleeper {
+        takes: Duration,
+        running: AtomicU32,
+        ended: AtomicU32,
+        cut: AtomicU32,
+    }
+
+    impl Sleeper {
+        fn new(takes: Duration) -> Arc<Self> {
+            Arc::new(Self {
+                takes,
+                running: AtomicU32::new(0),
+                ended: AtomicU32::new(0),
+                cut: AtomicU32::new(0),
+            })
+        }
+        fn running(&self) -> u32 {
+            self.running.load(Ordering::SeqCst)
+        }
+    }
+
+    struct SleepingWorker(Arc<Sleeper>);
+
+    impl Workforce for Arc<Sleeper> {
+        fn worker(&self, _number: u32) -> Box<dyn VirtualUser> {
+            Box::new(SleepingWorker(Self::clone(self)))
+        }
+    }
+
+    impl VirtualUser for SleepingWorker {
+        fn iterate<'a>(&'a mut self, cut: &'a CancellationToken) -> BoxFuture<'a, Iterated> {
+            Box::pin(async move {
+                let sleeper = &self.0;
+                sleeper.running.fetch_add(1, Ordering::SeqCst);
+                tokio::select! {
+                    () = tokio::time::sleep(sleeper.takes) => sleeper.ended.fetch_add(1, Ordering::SeqCst),
+                    () = cut.cancelled() => sleeper.cut.fetch_add(1, Ordering::SeqCst),
+                };
+                sleeper.running.fetch_sub(1, Ordering::SeqCst);
+                Iterated::Answered
+            })
+        }
+    }
+
+    fn start(
+        user: &Arc<Sleeper>,
+        workers: u32,
+    ) -> (watch::Sender<u32>, Arc<Gauges>, Stop, tokio::task::JoinHandle<()>) {
+        let (target, receiver) = watch::channel(workers);
+        let gauges = Arc::new(Gauges::default());
+        let stop = Stop::default();
+        let executor = Workers {
+            workforce: Arc::new(Arc::clone(user)),
+            gauges: Arc::clone(&gauges),
+            target: receiver,
+            place: (0, 1),
+        };
+        let task = tokio::spawn(executor.run(stop.clone()));
+        (target, gauges, stop, task)
+    }
+
+    async fn pass(time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    #[test]
+    fn runtimes_share_the_workers_without_remainder() {
+        for (target, of, expected) in
+            [(0, 3, [0, 0, 0]), (1, 3, [1, 0, 0]), (5, 3, [2, 2, 1]), (9, 3, [3, 3, 3])]
+        {
+            assert_eq!([0, 1, 2].map(|place| slots_of(target, (place, of))), expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn runs_as_many_iterations_at_once_as_there_are_workers() {
+        let user = Sleeper::new(Duration::from_secs(1));
+        let (_target, gauges, stop, task) = start(&user, 5);
+        pass(Duration::from_millis(10_500)).await;
+        assert_eq!((user.running(), gauges.workers()), (5, 5));
+        assert_eq!(user.ended.load(Ordering::SeqCst), 50);
+        stop.finish.cancel();
+        task.await.unwrap();
+        assert_eq!(gauges.iterations(), 55);
+        assert_eq!(gauges.workers(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn follows_a_changing_target_a_hundred_times_and_leaks_no_worker() {
+        let user = Sleeper::new(Duration::from_millis(100));
+        let (target, gauges, stop, task) = start(&user, 1);
+        for round in 0..100u32 {
+            let workers = [1, 1000, 3, 500][round as usize % 4];
+            target.send(workers).unwrap();
+            pass(Duration::from_millis(250)).await;
+            assert_eq!(gauges.workers(), u64::from(workers), "round {round}");
+            assert_eq!(user.running(), workers, "round {round}");
+        }
+        stop.finish.cancel();
+        task.await.unwrap();
+        assert_eq!((user.running(), gauges.workers()), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn shrinking_lets_iterations_end() {
+        let user = Sleeper::new(Duration::from_secs(10));
+        let (target, gauges, stop, task) = start(&user, 8);
+        pass(Duration::from_secs(1)).await;
+        target.send(2).unwrap();
+        pass(Duration::from_secs(1)).await;
+        assert_eq!(user.running(), 8, "nothing is cut off");
+        pass(Duration::from_secs(10)).await;
+        assert_eq!((user.running(), gauges.workers()), (2, 2));
+        stop.finish.cancel();
+        task.await.unwrap();
+        assert_eq!(user.cut.load(Ordering::SeqCst), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cut_ends_what_is_running() {
+        let user = Sleeper::new(Duration::from_secs(3600));
+        let (_target, _gauges, stop, task) = start(&user, 4);
+        pass(Duration::from_secs(1)).await;
+        stop.finish.cancel();
+        pass(Duration::from_secs(1)).await;
+        assert!(!task.is_finished());
+        stop.cut.cancel();
+        task.await.unwrap();
+        assert_eq!(user.cut.load(Ordering::SeqCst), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_in_one_worker_is_replaced() {
+        struct PanicsFirst(AtomicU32);
+        impl Workforce for PanicsFirst {
+            fn worker(&self, _number: u32) -> Box<dyn VirtualUser> {
+                Box::new(Panics(self.0.fetch_add(1, Ordering::SeqCst) == 0))
+            }
+        }
+        struct Panics(bool);
+        impl VirtualUser for Panics {
+            fn iterate<'a>(&'a mut self, _cut: &'a CancellationToken) -> BoxFuture<'a, Iterated> {
+                Box::pin(async {
+                    assert!(!self.0, "the first worker panics");
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    Iterated::Answered
+                })
+            }
+        }
+        let (_target, receiver) = watch::channel(1);
+        let gauges = Arc::new(Gauges::default());
+        let stop = Stop::default();
+        let executor = Workers {
+            workforce: Arc::new(PanicsFirst(AtomicU32::new(0))),
+            gauges: Arc::clone(&gauges),
+            target: receiver,
+            place: (0, 1),
+        };
+        let task = tokio::spawn(executor.run(stop.clone()));
+        pass(Duration::from_secs(1)).await;
+        assert!(gauges.iterations() > 50);
+        stop.finish.cancel();
+        task.await.unwrap();
+    }
+}

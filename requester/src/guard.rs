@@ -1,0 +1,279 @@
+//! The tool refuses to hurt: which targets may be loaded at all.
+//!
+//! A target is free to be loaded when every address of its host is loopback or private. Any other needs
+//! `--allow-host` naming it. A known public CA, production or staging, is refused even then, unless
+//! `--authorised-by` also says who at the CA agreed.
+
+use std::net::{IpAddr, SocketAddr};
+
+use url::{Host, Url};
+
+/// Registrable domains under which public CAs serve ACME, with the CA's name. Everything below them is meant.
+pub const PUBLIC_CAS: &[(&str, &str)] = &[
+    ("letsencrypt.org", "Let's Encrypt"),
+    ("zerossl.com", "ZeroSSL"),
+    ("pki.goog", "Google Trust Services"),
+    ("googleapis.com", "Google"),
+    ("buypass.com", "Buypass"),
+    ("buypass.no", "Buypass"),
+    ("ssl.com", "SSL.com"),
+    ("actalis.com", "Actalis"),
+    ("actalis.it", "Actalis"),
+    ("digicert.com", "DigiCert"),
+    ("quovadisglobal.com", "DigiCert"),
+    ("sectigo.com", "Sectigo"),
+    ("trust-provider.com", "Sectigo"),
+    ("usertrust.com", "Sectigo"),
+    ("comodoca.com", "Sectigo"),
+    ("globalsign.com", "GlobalSign"),
+    ("entrust.net", "Entrust"),
+    ("entrust.com", "Entrust"),
+    ("harica.gr", "HARICA"),
+    ("trustasia.com", "TrustAsia"),
+    ("certum.pl", "Certum"),
+    ("certum.eu", "Certum"),
+    ("swisssign.net", "SwissSign"),
+    ("swisssign.com", "SwissSign"),
+    ("identrust.com", "IdenTrust"),
+    ("godaddy.com", "GoDaddy"),
+    ("starfieldtech.com", "GoDaddy"),
+    ("amazontrust.com", "Amazon Trust Services"),
+    ("telia.com", "Telia"),
+    ("telia.fi", "Telia"),
+    ("litessl.com", "LiteSSL"),
+    ("litessl.cn", "LiteSSL"),
+    ("wisekey.com", "WISeKey"),
+    ("microsoft.com", "Microsoft"),
+    ("akamai.com", "Akamai"),
+    ("cloudflare.com", "Cloudflare"),
+    ("certigna.com", "Certigna"),
+    ("certigna.fr", "Certigna"),
+    ("d-trust.net", "D-Trust"),
+];
+
+/// Why a target was refused.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Not a URL that ACME can be spoken to.
+    #[error("directory {url:?} is not an http or https URL with a host")]
+    NotHttp {
+        /// What was given.
+        url: String,
+    },
+    /// A known public CA.
+    #[error(
+        "refusing to load {host}: it belongs to {ca}, a public CA (staging systems included); \
+         if the CA agreed to this test, name both --allow-host {host} and --authorised-by with who agreed"
+    )]
+    PublicCa {
+        /// The host.
+        host: String,
+        /// Whose it is.
+        ca: &'static str,
+    },
+    /// Neither loopback nor private, and not named.
+    #[error(
+        "refusing to load {host}: its address {address} is neither loopback nor private; \
+         if the machine is yours to test, say so with --allow-host {host}"
+    )]
+    PublicAddress {
+        /// The host.
+        host: String,
+        /// The first address that is not private.
+        address: IpAddr,
+    },
+    /// The name has no address.
+    #[error("cannot find the address of {host}: {reason}; check the directory URL and the resolver")]
+    NoAddress {
+        /// The host.
+        host: String,
+        /// What the resolver said.
+        reason: String,
+    },
+}
+
+/// What the user said about the target.
+#[derive(Clone, Debug, Default)]
+pub struct Permission {
+    /// Hosts named by `--allow-host`, compared without case.
+    pub allowed_hosts: Vec<String>,
+    /// Who agreed to the test of a public CA.
+    pub authorised_by: Option<String>,
+}
+
+/// Resolves the directory's host and judges it.
+///
+/// # Errors
+/// [`Refused`], with the way out in its message.
+pub async fn check(directory: &Url, permission: &Permission) -> Result<(), Refused> {
+    let (host, port) = host_of(directory)?;
+    // A public CA is refused before even a name is looked up.
+    judge(&host, &[], permission)?;
+    let addresses: Vec<IpAddr> = match directory.host() {
+        Some(Host::Ipv4(address)) => vec![address.into()],
+        Some(Host::Ipv6(address)) => vec![address.into()],
+        _ => tokio::net::lookup_host((host.as_str(), port))
+            .await
+            .map_err(|error| Refused::NoAddress { host: host.clone(), reason: error.to_string() })?
+            .map(|address: SocketAddr| address.ip())
+            .collect(),
+    };
+    judge(&host, &addresses, permission)
+}
+
+fn host_of(directory: &Url) -> Result<(String, u16), Refused> {
+    let refused = || Refused::NotHttp { url: directory.to_string() };
+    if !matches!(directory.scheme(), "http" | "https") {
+        return Err(refused());
+    }
+    let host = directory.host_str().ok_or_else(refused)?.trim_end_matches('.').to_ascii_lowercase();
+    Ok((host, directory.port_or_known_default().ok_or_else(refused)?))
+}
+
+/// The decision itself, given what the resolver answered.
+fn judge(host: &str, addresses: &[IpAddr], permission: &Permission) -> Result<(), Refused> {
+    let named = permission
+        .allowed_hosts
+        .iter()
+        .any(|allowed| allowed.trim_end_matches('.').eq_ignore_ascii_case(host));
+    let authorised = permission.authorised_by.as_deref().is_some_and(|who| !who.trim().is_empty());
+    if let Some(ca) = public_ca(host) {
+        return if named && authorised { Ok(()) } else { Err(Refused::PublicCa { host: host.into(), ca }) };
+    }
+    match addresses.iter().find(|address| !is_private(address)) {
+        Some(address) if !named => Err(Refused::PublicAddress { host: host.into(), address: *address }),
+        _ => Ok(()),
+    }
+}
+
+fn public_ca(host: &str) -> Option<&'static str> {
+    PUBLIC_CAS
+        .iter()
+        .find(|(domain, _)| host == *domain || host.ends_with(&format!(".{domain}")))
+        .map(|(_, ca)| *ca)
+}
+
+/// Loopback, RFC 1918, RFC 4193, RFC 6598 and link-local addresses, also when mapped into IPv6.
+fn is_private(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let [a, b, ..] = v4.octets();
+            v4.is_loopback() || v4.is_private() || v4.is_link_local() || (a == 100 && (64..128).contains(&b))
+        }
+        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+            Some(v4) => is_private(&IpAddr::V4(v4)),
+            None => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn permission(hosts: &[&str], by: Option<&str>) -> Permission {
+        Permission {
+            allowed_hosts: hosts.iter().map(ToString::to_string).collect(),
+            authorised_by: by.map(ToString::to_string),
+        }
+    }
+
+    /// The directories that the CAs publish. Nothing here is ever contacted: the refusal comes before the look-up.
+    const DIRECTORIES: &[&str] = &[
+        "https://acme-v02.api.letsencrypt.org/directory",
+        "https://acme-staging-v02.api.letsencrypt.org/directory",
+        "https://acme.zerossl.com/v2/DV90",
+        "https://dv.acme-v02.api.pki.goog/directory",
+        "https://dv.acme-v02.test-api.pki.goog/directory",
+        "https://api.buypass.com/acme/directory",
+        "https://api.test4.buypass.no/acme/directory",
+        "https://acme.ssl.com/sslcom-dv-rsa",
+        "https://acme.ssl.com/sslcom-dv-ecc",
+        "https://acme-api.actalis.com/acme/directory",
+        "https://acme.digicert.com/v2/acme/directory/",
+        "https://one.digicert.com/mpki/api/v1/acme/v2/directory",
+        "https://acme.sectigo.com/v2/DV",
+        "https://acme.enterprise.sectigo.com",
+        "https://emea.acme.atlas.globalsign.com/directory",
+        "https://acme.entrust.net/acme2/directory",
+        "https://acme-v02.harica.gr/acme/directory",
+        "https://acme.trustasia.com/v2/DV",
+        "https://acme.swisssign.net/directory",
+        "https://ACME-V02.API.LETSENCRYPT.ORG./directory",
+    ];
+
+    #[tokio::test]
+    async fn refuses_the_known_public_cas_even_when_allowed_by_host() {
+        for directory in DIRECTORIES {
+            let url = Url::parse(directory).unwrap();
+            let host = url.host_str().unwrap().to_string();
+            for permission in [
+                Permission::default(),
+                permission(&[&host], None),
+                permission(&[], Some("the CA")),
+                permission(&[&host], Some(" ")),
+            ] {
+                let refused = check(&url, &permission).await.expect_err(directory);
+                assert!(matches!(refused, Refused::PublicCa { .. }), "{directory}: {refused}");
+                assert!(refused.to_string().contains("--authorised-by"), "{refused}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_public_ca_that_agreed_may_be_loaded() {
+        let host = "acme-staging-v02.api.letsencrypt.org";
+        assert_eq!(judge(host, &[], &permission(&[host], Some("somebody there"))), Ok(()));
+    }
+
+    #[test]
+    fn a_domain_that_only_ends_alike_is_no_public_ca() {
+        assert_eq!(
+            judge("notletsencrypt.org", &["10.0.0.1".parse().unwrap()], &Permission::default()),
+            Ok(())
+        );
+        assert_eq!(
+            judge("letsencrypt.org.example", &["10.0.0.1".parse().unwrap()], &Permission::default()),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn loopback_and_private_addresses_are_free() {
+        for address in [
+            "127.0.0.1",
+            "127.8.9.1",
+            "10.77.77.77",
+            "172.31.0.1",
+            "192.168.1.1",
+            "100.64.0.1",
+            "::1",
+            "fd00::1",
+            "fe80::1",
+            "::ffff:10.0.0.1",
+        ] {
+            assert!(is_private(&address.parse().unwrap()), "{address}");
+        }
+        for address in
+            ["8.8.8.8", "172.32.0.1", "100.128.0.1", "2001:4860:4860::8888", "::ffff:8.8.8.8", "64.112.11.1"]
+        {
+            assert!(!is_private(&address.parse().unwrap()), "{address}");
+        }
+    }
+
+    #[test]
+    fn one_public_address_among_private_ones_is_enough_to_refuse() {
+        let addresses = ["10.0.0.1".parse().unwrap(), "203.0.113.9".parse().unwrap()];
+        let refused = judge("ca.example", &addresses, &Permission::default()).unwrap_err();
+        assert!(refused.to_string().contains("203.0.113.9"), "{refused}");
+        assert_eq!(judge("ca.example", &addresses, &permission(&["CA.example"], None)), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn only_http_urls_with_a_host_are_targets() {
+        for url in ["ftp://127.0.0.1/dir", "file:///etc/passwd", "data:text/plain,x"] {
+            let refused = check(&Url::parse(url).unwrap(), &Permission::default()).await.unwrap_err();
+            assert!(matches!(refused, Refused::NotHttp { .. }), "{url}: {refused}");
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Runs virtual users: what a run is asked to do, whom it may load, which chain comes next, and where results go.
+//!
+//! A run reads in this order: [`scenario`] (what was asked), [`guard`] (may it be done), [`run`] (workers that follow the
+//! board), [`executor`] (when iterations start), [`picker`] (which chain), [`sink`] (where results go). Chains live in
+//! `wec-chains`, aggregation in `wec-analytics`.
+
+mod engine;
+mod error;
+pub mod executor;
+pub mod guard;
+pub mod picker;
+mod run;
+pub mod scenario;
+mod service;
+pub mod settings;
+pub mod sink;
+mod user;
+
+pub use error::StartError;
+pub use executor::Gauges;
+pub use run::{NodeId, Parts, Requester, preflight};
+pub use scenario::{Challenges, Listen, Scenario, ScenarioOptions};
+pub use service::{
+    Delivered, RemoteOptions, dns_apart, identify, node_name, open_state, remote_challenges, run_remote,
+};

@@ -1,0 +1,162 @@
+//! Which chain a worker runs next: a pure choice among those that the stored state allows.
+//!
+//! | the store has | chains |
+//! | --- | --- |
+//! | nothing | registration |
+//! | registrations | registration, authorization |
+//! | + ready orders | registration, authorization, certificate |
+//! | + certificates | registration, authorization, certificate, refresh, revoke |
+//!
+//! A chain that would pass a hard limit is not allowed, whatever its weight.
+
+use rand::{Rng, RngExt};
+use wec_record::Chain;
+use wec_store::Available;
+
+/// How often each chain is chosen, relative to the others that are allowed at that moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Weights([f64; Chain::ALL.len()]);
+
+impl Default for Weights {
+    /// Orders and certificates dominate, as they do at a CA; accounts are few beside them.
+    fn default() -> Self {
+        let mut weights = Self([0.0; Chain::ALL.len()]);
+        for (chain, weight) in [
+            (Chain::Registration, 1.0),
+            (Chain::Authorization, 4.0),
+            (Chain::Certificate, 4.0),
+            (Chain::Refresh, 2.0),
+            (Chain::Revoke, 1.0),
+        ] {
+            weights.set(chain, weight);
+        }
+        weights
+    }
+}
+
+impl Weights {
+    /// The weight of one chain.
+    pub fn of(&self, chain: Chain) -> f64 {
+        self.0[chain.index()]
+    }
+
+    /// Changes the weight of one chain; 0 means never.
+    pub fn set(&mut self, chain: Chain, weight: f64) {
+        self.0[chain.index()] = weight;
+    }
+}
+
+impl serde::Serialize for Weights {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(Chain::ALL.map(|chain| (chain, self.of(chain))))
+    }
+}
+
+/// Whether what is stored lets `chain` run.
+pub fn allows(available: &Available, chain: Chain) -> bool {
+    match chain {
+        Chain::Registration => available.may_register,
+        Chain::Authorization => available.registrations && available.may_authorize,
+        Chain::Certificate => available.orders && available.may_certify,
+        Chain::Refresh => available.certificates && available.may_certify,
+        Chain::Revoke => available.certificates,
+    }
+}
+
+/// Chooses among the allowed chains by weight; none when nothing is allowed.
+pub fn pick(weights: &Weights, available: &Available, rng: &mut impl Rng) -> Option<Chain> {
+    let weight_of = |chain: Chain| if allows(available, chain) { weights.of(chain) } else { 0.0 };
+    let total: f64 = Chain::ALL.into_iter().map(weight_of).sum();
+    if total <= 0.0 {
+        return None;
+    }
+    let mut left = rng.random_range(0.0..total);
+    Chain::ALL.into_iter().filter(|chain| weight_of(*chain) > 0.0).find(|chain| {
+        left -= weight_of(*chain);
+        left < 0.0
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    use super::*;
+
+    fn available(has: &str) -> Available {
+        let mut available = Available {
+            registrations: has.contains('r'),
+            orders: has.contains('o'),
+            certificates: has.contains('c'),
+            ..Available::default()
+        };
+        available.may_register = !has.contains('R');
+        available.may_authorize = !has.contains('A');
+        available.may_certify = !has.contains('C');
+        available
+    }
+
+    fn allowed(has: &str) -> String {
+        let available = available(has);
+        Chain::ALL
+            .into_iter()
+            .filter(|chain| allows(&available, *chain))
+            .map(Chain::name)
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    #[test]
+    fn allows_what_the_designs_table_says() {
+        assert_eq!(allowed(""), "registration");
+        assert_eq!(allowed("r"), "registration authorization");
+        assert_eq!(allowed("ro"), "registration authorization certificate");
+        assert_eq!(allowed("roc"), "registration authorization certificate refresh revoke");
+    }
+
+    #[test]
+    fn a_reached_limit_takes_the_chains_that_would_pass_it_away() {
+        assert_eq!(allowed("rocR"), "authorization certificate refresh revoke");
+        assert_eq!(allowed("rocA"), "registration certificate refresh revoke");
+        assert_eq!(allowed("rocC"), "registration authorization revoke");
+        assert_eq!(allowed("RAC"), "");
+    }
+
+    #[test]
+    fn picks_nothing_when_nothing_is_allowed_or_weighs() {
+        let mut rng = StdRng::seed_from_u64(1);
+        assert_eq!(pick(&Weights::default(), &available("RAC"), &mut rng), None);
+        let mut only_revoke = Weights([0.0; 5]);
+        only_revoke.set(Chain::Revoke, 1.0);
+        assert_eq!(pick(&only_revoke, &available("ro"), &mut rng), None);
+    }
+
+    #[test]
+    fn picks_in_proportion_to_the_weights_of_the_allowed() {
+        let mut weights = Weights([0.0; 5]);
+        weights.set(Chain::Registration, 1.0);
+        weights.set(Chain::Authorization, 3.0);
+        weights.set(Chain::Revoke, 100.0);
+        let mut rng = StdRng::seed_from_u64(7);
+        let picks = 40_000;
+        let authorizations = (0..picks)
+            .filter(|_| pick(&weights, &available("r"), &mut rng) == Some(Chain::Authorization))
+            .count();
+        let share = authorizations as f64 / f64::from(picks);
+        // Four standard deviations of a binomial share with p = 3/4.
+        assert!((share - 0.75).abs() < 4.0 * (0.75f64 * 0.25 / f64::from(picks)).sqrt(), "{share}");
+    }
+
+    proptest! {
+        #[test]
+        fn never_picks_what_is_not_allowed(seed: u64, has in "[rocRAC]{0,6}", raw in proptest::array::uniform5(0.0f64..10.0)) {
+            let available = available(&has);
+            if let Some(chain) = pick(&Weights(raw), &available, &mut StdRng::seed_from_u64(seed)) {
+                prop_assert!(allows(&available, chain));
+                prop_assert!(raw[chain.index()] > 0.0);
+            }
+        }
+    }
+}

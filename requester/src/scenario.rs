@@ -1,0 +1,708 @@
+//! What a run is asked to do: the flags as typed ([`ScenarioOptions`]), and what the program uses ([`Scenario`]).
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::Serialize;
+use url::Url;
+use wec_acme::ExternalAccount;
+use wec_record::{Chain, ChallengeType};
+use wec_store::Limits;
+
+use crate::guard::Permission;
+use crate::picker::Weights;
+use crate::settings::{Mistakes, Settings};
+
+/// The load and its target, as typed. Every flag has a key of the same name in a configuration file
+/// (`--run-time` is `run_time`) and an environment variable (`WEC_RUN_TIME`); flag over environment over file
+/// over default.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct ScenarioOptions {
+    /// Configuration file (TOML); its keys are these flags' names with underscores
+    #[arg(long, value_name = "FILE", env = "WEC_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// The CA's ACME directory
+    #[arg(long, value_name = "URL", env = "WEC_DIRECTORY")]
+    pub directory: Option<String>,
+    /// PEM file with the roots that sign the CA's own HTTPS certificate [default: the system's roots]
+    #[arg(long, value_name = "FILE", env = "WEC_CACERT")]
+    pub cacert: Option<String>,
+    /// Accept any HTTPS certificate of the CA
+    #[arg(long, env = "WEC_INSECURE", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub insecure: Option<String>,
+    /// Virtual users that run chains side by side [default: 50]
+    #[arg(short = 'u', long, value_name = "N", env = "WEC_WORKERS")]
+    pub workers: Option<String>,
+    /// How long to run: 30s, 5m, 1h30m [default: 60s]
+    #[arg(short = 't', long, value_name = "TIME", env = "WEC_RUN_TIME")]
+    pub run_time: Option<String>,
+    /// How long running chains may take to finish after the end [default: 30s]
+    #[arg(long, value_name = "TIME", env = "WEC_GRACEFUL_STOP")]
+    pub graceful_stop: Option<String>,
+    /// Weight of a chain among those allowed: certificate=4,revoke=0
+    #[arg(long, value_name = "CHAIN=W", env = "WEC_WEIGHTS", value_delimiter = ',')]
+    pub weight: Vec<String>,
+    /// No registrations past this many in the state store [default: none]
+    #[arg(long, value_name = "N", env = "WEC_LIMIT_REGISTRATIONS")]
+    pub limit_registrations: Option<String>,
+    /// No authorizations past this many in the state store [default: none]
+    #[arg(long, value_name = "N", env = "WEC_LIMIT_AUTHORIZATIONS")]
+    pub limit_authorizations: Option<String>,
+    /// No certificates past this many in the state store [default: none]
+    #[arg(long, value_name = "N", env = "WEC_LIMIT_CERTIFICATES")]
+    pub limit_certificates: Option<String>,
+    /// Names in an order: 1, or a range 1..5 [default: 1]
+    #[arg(long, value_name = "N|A..B", env = "WEC_NAMES_PER_ORDER")]
+    pub names_per_order: Option<String>,
+    /// The domain below which every ordered name lies [default: wec.test]
+    #[arg(long, value_name = "DOMAIN", env = "WEC_BASE_DOMAIN")]
+    pub base_domain: Option<String>,
+    /// Challenge types to use, by commas [default: those that something answers]
+    #[arg(long, value_name = "TYPES", env = "WEC_CHALLENGE_TYPES")]
+    pub challenge_types: Option<String>,
+    /// Contacts of new accounts, by commas: mailto:ops@ca.test [default: none]
+    #[arg(long, value_name = "URLS", env = "WEC_CONTACT")]
+    pub contact: Option<String>,
+    /// Key identifier for external account binding; its HMAC key comes from WEC_EAB_HMAC_KEY (base64url)
+    #[arg(long, value_name = "KID", env = "WEC_EAB_KID")]
+    pub eab_kid: Option<String>,
+    /// Seed of every random choice, for runs that choose alike [default: random]
+    #[arg(long, value_name = "N", env = "WEC_SEED")]
+    pub seed: Option<String>,
+    /// State store: sqlite://FILE or postgres://USER@HOST/DB [default: sqlite://wec-state.sqlite]
+    #[arg(long, value_name = "URL", env = "WEC_STATE", hide_env_values = true)]
+    pub state: Option<String>,
+    /// Where challenge data goes: memory (the challenge server of this process), redis://HOST, or the management
+    /// API of a challtestsrv, challtestsrv+http://HOST:8055 [default: memory]
+    #[arg(long, value_name = "WHERE", env = "WEC_CHALLENGES", hide_env_values = true)]
+    pub challenges: Option<String>,
+    /// Where dns-01 records go when the CA's resolver is not ours: challtestsrv+http://HOST:8055 [default: as --challenges]
+    #[arg(long, value_name = "WHERE", env = "WEC_DNS_CHALLENGES")]
+    pub dns_challenges: Option<String>,
+    /// Where this process answers http-01; off for none [default: 127.0.0.1:5002 with --challenges memory]
+    #[arg(long, value_name = "ADDR", env = "WEC_HTTP01_LISTEN")]
+    pub http01_listen: Option<String>,
+    /// Where this process answers tls-alpn-01; off for none [default: 127.0.0.1:5001 with --challenges memory]
+    #[arg(long, value_name = "ADDR", env = "WEC_TLSALPN01_LISTEN")]
+    pub tlsalpn01_listen: Option<String>,
+    /// Where this process answers DNS over UDP and TCP; off for none [default: off]
+    #[arg(long, value_name = "ADDR", env = "WEC_DNS_LISTEN")]
+    pub dns_listen: Option<String>,
+    /// Connections to the CA at most, for each of this process's runtimes; requests beyond them wait, and their
+    /// response time says so [default: 256]
+    #[arg(long, value_name = "N", env = "WEC_MAX_CONNECTIONS")]
+    pub max_connections: Option<String>,
+    /// How long one request may take [default: 30s]
+    #[arg(long, value_name = "TIME", env = "WEC_REQUEST_TIMEOUT")]
+    pub request_timeout: Option<String>,
+    /// How long an authorization or order may take to reach the wanted state [default: 60s]
+    #[arg(long, value_name = "TIME", env = "WEC_POLL_TIMEOUT")]
+    pub poll_timeout: Option<String>,
+    /// Runtimes, each on a thread of its own [default: one for each processor]
+    #[arg(long, value_name = "N", env = "WEC_THREADS")]
+    pub threads: Option<String>,
+    /// Host that may be loaded although its address is neither loopback nor private; may be repeated
+    #[arg(long, value_name = "HOST", env = "WEC_ALLOW_HOST", value_delimiter = ',')]
+    pub allow_host: Vec<String>,
+    /// Who at the public CA agreed to this test
+    #[arg(long, value_name = "WHO", env = "WEC_AUTHORISED_BY")]
+    pub authorised_by: Option<String>,
+}
+
+/// Every key of a configuration file.
+pub const KEYS: &[&str] = &[
+    "directory",
+    "cacert",
+    "insecure",
+    "workers",
+    "run_time",
+    "graceful_stop",
+    "weights.registration",
+    "weights.authorization",
+    "weights.certificate",
+    "weights.refresh",
+    "weights.revoke",
+    "limit_registrations",
+    "limit_authorizations",
+    "limit_certificates",
+    "names_per_order",
+    "base_domain",
+    "challenge_types",
+    "contact",
+    "eab_kid",
+    "seed",
+    "state",
+    "challenges",
+    "dns_challenges",
+    "http01_listen",
+    "tlsalpn01_listen",
+    "dns_listen",
+    "max_connections",
+    "request_timeout",
+    "poll_timeout",
+    "threads",
+    "allow_host",
+    "authorised_by",
+];
+
+/// A validated run: what to load, how hard, with what.
+#[derive(Clone, Debug, Serialize)]
+pub struct Scenario {
+    /// The CA's directory.
+    #[serde(serialize_with = "as_text")]
+    pub directory: Url,
+    /// PEM bundle that the CA's HTTPS certificate must chain to; the system's roots without.
+    pub cacert: Option<PathBuf>,
+    /// Whether any HTTPS certificate is accepted.
+    pub insecure: bool,
+    /// Virtual users at the start; the board's session may change it.
+    pub workers: u32,
+    /// From the start to the last iteration's start.
+    #[serde(serialize_with = "as_people_write")]
+    pub run_time: Duration,
+    /// From then to interruption.
+    #[serde(serialize_with = "as_people_write")]
+    pub graceful_stop: Duration,
+    /// How the picker weighs chains.
+    pub weights: Weights,
+    /// Hard limits on what is made.
+    pub limits: Limits,
+    /// Names in an order.
+    #[serde(serialize_with = "as_range")]
+    pub names_per_order: RangeInclusive<u32>,
+    /// The domain that names lie below.
+    pub base_domain: String,
+    /// Challenge types that chains may choose.
+    pub challenge_types: Vec<ChallengeType>,
+    /// Contacts of new accounts.
+    pub contact: Vec<String>,
+    /// External account binding; of it, the identifier is written into logs.
+    #[serde(serialize_with = "kid_of")]
+    pub eab: Option<ExternalAccount>,
+    /// Seed of the random choices.
+    pub seed: u64,
+    /// State store URL; holds a password perhaps, so it is not written into logs.
+    #[serde(skip)]
+    pub state: String,
+    /// Where challenge data goes.
+    #[serde(skip)]
+    pub challenges: Challenges,
+    /// The challtestsrv that takes dns-01 records in place of `challenges`.
+    #[serde(skip)]
+    pub dns_challenges: Option<Url>,
+    /// Where this process answers validations.
+    pub listen: Listen,
+    /// Connections to the CA, each runtime.
+    pub max_connections: usize,
+    /// Bound of one request.
+    #[serde(serialize_with = "as_people_write")]
+    pub request_timeout: Duration,
+    /// Bound of one poll loop.
+    #[serde(serialize_with = "as_people_write")]
+    pub poll_timeout: Duration,
+    /// Runtimes.
+    pub threads: usize,
+    /// What the user said about the target.
+    #[serde(skip)]
+    pub permission: Permission,
+}
+
+/// Where challenge data is put for whoever answers the CA.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Challenges {
+    /// In this process, whose challenge server answers.
+    Memory,
+    /// In Redis, from which challenge servers elsewhere read.
+    Redis(String),
+    /// Into a challtestsrv by its management API.
+    ChallTestSrv(Url),
+}
+
+/// Where this process answers validations; none is off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Listen {
+    /// http-01.
+    pub http01: Option<SocketAddr>,
+    /// tls-alpn-01.
+    pub tlsalpn01: Option<SocketAddr>,
+    /// DNS, UDP and TCP.
+    pub dns: Option<SocketAddr>,
+}
+
+impl ScenarioOptions {
+    /// Validates what was typed, with `eab_hmac_key` from the environment.
+    ///
+    /// # Errors
+    /// Every mistake at once.
+    pub fn resolve(&self, eab_hmac_key: Option<String>) -> Result<Scenario, Mistakes> {
+        let mut settings = self.settings();
+        if let Some(path) = &self.config {
+            settings.file(path, KEYS);
+        }
+        resolve(settings, eab_hmac_key)
+    }
+
+    fn settings(&self) -> Settings {
+        let mut settings = Settings::default();
+        for (key, value) in [
+            ("directory", &self.directory),
+            ("cacert", &self.cacert),
+            ("insecure", &self.insecure),
+            ("workers", &self.workers),
+            ("run_time", &self.run_time),
+            ("graceful_stop", &self.graceful_stop),
+            ("limit_registrations", &self.limit_registrations),
+            ("limit_authorizations", &self.limit_authorizations),
+            ("limit_certificates", &self.limit_certificates),
+            ("names_per_order", &self.names_per_order),
+            ("base_domain", &self.base_domain),
+            ("challenge_types", &self.challenge_types),
+            ("contact", &self.contact),
+            ("eab_kid", &self.eab_kid),
+            ("seed", &self.seed),
+            ("state", &self.state),
+            ("challenges", &self.challenges),
+            ("dns_challenges", &self.dns_challenges),
+            ("http01_listen", &self.http01_listen),
+            ("tlsalpn01_listen", &self.tlsalpn01_listen),
+            ("dns_listen", &self.dns_listen),
+            ("max_connections", &self.max_connections),
+            ("request_timeout", &self.request_timeout),
+            ("poll_timeout", &self.poll_timeout),
+            ("threads", &self.threads),
+            ("authorised_by", &self.authorised_by),
+        ] {
+            settings.flag(key, value.as_deref());
+        }
+        if !self.allow_host.is_empty() {
+            settings.flag("allow_host", Some(&self.allow_host.join(",")));
+        }
+        for weight in &self.weight {
+            match weight.split_once('=') {
+                Some((chain, value)) if Chain::from_str(chain.trim()).is_ok() => {
+                    settings.flag(&format!("weights.{}", chain.trim()), Some(value.trim()));
+                }
+                _ => settings.mistake("weight", format!("{weight:?} is not CHAIN=WEIGHT, as in certificate=4; chains are registration, authorization, certificate, refresh, revoke")),
+            }
+        }
+        settings
+    }
+}
+
+fn resolve(mut settings: Settings, eab_hmac_key: Option<String>) -> Result<Scenario, Mistakes> {
+    let s = &mut settings;
+    let directory = s.take("directory", directory);
+    if directory.is_none() && !s.is_given("directory") {
+        s.mistake(
+            "directory",
+            "missing: the URL of the CA's ACME directory, as in https://ca.test:14000/dir",
+        );
+    }
+    let challenges = s.take("challenges", challenges).unwrap_or(Challenges::Memory);
+    let dns_challenges = s.take("dns_challenges", challtestsrv);
+    let listen = listen(s, &challenges);
+    let challenge_types = challenge_types(s, &challenges, dns_challenges.is_some(), &listen);
+    let mut weights = Weights::default();
+    for chain in Chain::ALL {
+        if let Some(weight) = s.take(&format!("weights.{chain}"), weight) {
+            weights.set(chain, weight);
+        }
+    }
+    if Chain::ALL.into_iter().all(|chain| weights.of(chain) == 0.0) {
+        s.mistake("weight", "every chain weighs 0, so none could ever run");
+    }
+    let eab = match (s.take("eab_kid", text), eab_hmac_key) {
+        (Some(kid), Some(hmac_key)) => ExternalAccount::new(kid, &hmac_key)
+            .map_err(|failure| s.mistake("eab_kid", format!("WEC_EAB_HMAC_KEY: {}", failure.message)))
+            .ok(),
+        (Some(kid), None) => {
+            s.mistake(
+                "eab_kid",
+                format!("{kid:?} needs its HMAC key in the environment variable WEC_EAB_HMAC_KEY"),
+            );
+            None
+        }
+        (None, _) => None,
+    };
+    let cacert = s.take("cacert", readable);
+    let insecure = s.take("insecure", boolean).unwrap_or(false);
+    if insecure && cacert.is_some() {
+        s.mistake("insecure", "contradicts --cacert: give one of them");
+    }
+    let scenario = Scenario {
+        directory: directory
+            .clone()
+            .unwrap_or_else(|| Url::parse("http://localhost").expect("a constant URL parses")),
+        cacert,
+        insecure,
+        workers: s.take("workers", |text| whole(text, 0..=1_000_000)).unwrap_or(50),
+        run_time: s.take("run_time", duration).unwrap_or(Duration::from_secs(60)),
+        graceful_stop: s.take("graceful_stop", duration).unwrap_or(Duration::from_secs(30)),
+        weights,
+        limits: Limits {
+            registrations: s.take("limit_registrations", |text| whole(text, 0..=u64::MAX)),
+            authorizations: s.take("limit_authorizations", |text| whole(text, 0..=u64::MAX)),
+            certificates: s.take("limit_certificates", |text| whole(text, 0..=u64::MAX)),
+        },
+        names_per_order: s.take("names_per_order", names_per_order).unwrap_or(1..=1),
+        base_domain: s.take("base_domain", domain).unwrap_or_else(|| "wec.test".into()),
+        challenge_types,
+        contact: s.take("contact", list).unwrap_or_default(),
+        eab,
+        seed: s.take("seed", |text| whole(text, 0..=u64::MAX)).unwrap_or_else(rand::random),
+        state: s.take("state", state).unwrap_or_else(|| "sqlite://wec-state.sqlite".into()),
+        challenges,
+        dns_challenges,
+        listen,
+        max_connections: s.take("max_connections", |text| whole(text, 1..=100_000)).unwrap_or(256),
+        request_timeout: s.take("request_timeout", duration).unwrap_or(Duration::from_secs(30)),
+        poll_timeout: s.take("poll_timeout", duration).unwrap_or(Duration::from_secs(60)),
+        threads: s
+            .take("threads", |text| whole(text, 1..=1024))
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
+        permission: Permission {
+            allowed_hosts: s.take("allow_host", list).unwrap_or_default(),
+            authorised_by: s.take("authorised_by", text),
+        },
+    };
+    settings.finish().map(|()| scenario)
+}
+
+fn listen(s: &mut Settings, challenges: &Challenges) -> Listen {
+    let default = |port: u16| {
+        matches!(challenges, Challenges::Memory).then(|| SocketAddr::from(([127, 0, 0, 1], port)))
+    };
+    let asked = [
+        s.take("http01_listen", address),
+        s.take("tlsalpn01_listen", address),
+        s.take("dns_listen", address),
+    ];
+    // Pebble's own default validation ports: a run against it needs no flags. Whoever names a listener gets just those named.
+    let none_named = asked.iter().all(Option::is_none);
+    let listen = Listen {
+        http01: asked[0].unwrap_or_else(|| default(5002).filter(|_| none_named)),
+        tlsalpn01: asked[1].unwrap_or_else(|| default(5001).filter(|_| none_named)),
+        dns: asked[2].flatten(),
+    };
+    if !matches!(challenges, Challenges::Memory) {
+        for (key, given) in [
+            ("http01_listen", listen.http01),
+            ("tlsalpn01_listen", listen.tlsalpn01),
+            ("dns_listen", listen.dns),
+        ] {
+            if given.is_some() {
+                s.mistake(
+                    key,
+                    "needs --challenges memory: with any other store, challenge servers elsewhere answer",
+                );
+            }
+        }
+    }
+    listen
+}
+
+fn challenge_types(
+    s: &mut Settings,
+    challenges: &Challenges,
+    dns_elsewhere: bool,
+    listen: &Listen,
+) -> Vec<ChallengeType> {
+    let answered = match challenges {
+        Challenges::Memory => [
+            (ChallengeType::Http01, listen.http01.is_some()),
+            (ChallengeType::Dns01, listen.dns.is_some() || dns_elsewhere),
+            (ChallengeType::TlsAlpn01, listen.tlsalpn01.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(kind, answered)| answered.then_some(kind))
+        .collect(),
+        _ => ChallengeType::ALL.to_vec(),
+    };
+    let Some(wanted) = s.take("challenge_types", |text| {
+        text.split(',').map(|name| ChallengeType::from_str(name.trim())).collect::<Result<Vec<_>, _>>()
+    }) else {
+        if answered.is_empty() {
+            s.mistake("http01_listen", "nothing would answer the CA's validations: give --http01-listen, --tlsalpn01-listen or --dns-listen, or --challenges redis://… for a challenge server elsewhere");
+        }
+        return answered;
+    };
+    for kind in &wanted {
+        if !answered.contains(kind) {
+            let listener = match kind {
+                ChallengeType::Http01 => "--http01-listen",
+                ChallengeType::TlsAlpn01 => "--tlsalpn01-listen",
+                ChallengeType::Dns01 => "--dns-listen",
+            };
+            s.mistake("challenge_types", format!("nothing would answer {kind}: give {listener}"));
+        }
+    }
+    wanted
+}
+
+fn as_text<S: serde::Serializer>(url: &Url, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(url.as_str())
+}
+
+fn as_people_write<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&humantime::format_duration(*time))
+}
+
+fn as_range<S: serde::Serializer>(range: &RangeInclusive<u32>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{}..{}", range.start(), range.end()))
+}
+
+fn kid_of<S: serde::Serializer>(eab: &Option<ExternalAccount>, serializer: S) -> Result<S::Ok, S::Error> {
+    eab.as_ref().map(|eab| &eab.kid).serialize(serializer)
+}
+
+fn text(value: &str) -> Result<String, String> {
+    if value.trim().is_empty() { Err("is empty".into()) } else { Ok(value.to_string()) }
+}
+
+fn list(value: &str) -> Result<Vec<String>, String> {
+    Ok(value.split(',').map(str::trim).filter(|item| !item.is_empty()).map(String::from).collect())
+}
+
+fn boolean(value: &str) -> Result<bool, String> {
+    value.parse().map_err(|_| format!("{value:?} is neither true nor false"))
+}
+
+fn directory(value: &str) -> Result<Url, String> {
+    let url = Url::parse(value)
+        .map_err(|error| format!("{value:?} is no URL: {error}; as in https://ca.test:14000/dir"))?;
+    match url.scheme() {
+        // It is shown, stored and logged. The value is not repeated: it holds a password.
+        "http" | "https" if !url.username().is_empty() || url.password().is_some() => {
+            Err("has a user or password in it: ACME knows neither, its accounts sign with their keys".into())
+        }
+        "http" | "https" if url.has_host() => Ok(url),
+        scheme => {
+            Err(format!("{value:?} has the scheme {scheme:?}: an ACME directory is an http or https URL"))
+        }
+    }
+}
+
+fn readable(value: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(value);
+    std::fs::File::open(&path).map_err(|error| format!("cannot read {value}: {error}"))?;
+    Ok(path)
+}
+
+fn whole<T: FromStr + PartialOrd + std::fmt::Display>(
+    value: &str,
+    allowed: RangeInclusive<T>,
+) -> Result<T, String> {
+    let wrong = || format!("{value:?} is not a whole number from {} to {}", allowed.start(), allowed.end());
+    let number = value.trim().parse().map_err(|_| wrong())?;
+    if allowed.contains(&number) { Ok(number) } else { Err(wrong()) }
+}
+
+fn weight(value: &str) -> Result<f64, String> {
+    match value.parse::<f64>() {
+        Ok(weight) if weight.is_finite() && (0.0..=1e6).contains(&weight) => Ok(weight),
+        _ => Err(format!("{value:?} is not a weight from 0 (never) to 1000000")),
+    }
+}
+
+fn duration(value: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(value.trim()) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        Ok(_) => Err(format!("{value:?} is no time at all; as in 30s, 5m, 1h30m")),
+        Err(error) => Err(format!("{value:?} is not a time ({error}); as in 30s, 5m, 1h30m")),
+    }
+}
+
+fn names_per_order(value: &str) -> Result<RangeInclusive<u32>, String> {
+    let wrong = || format!("{value:?} is neither a number nor a range like 1..5, from 1 to 100");
+    let number = |text: &str| whole::<u32>(text, 1..=100).map_err(|_| wrong());
+    let (low, high) = match value.split_once("..") {
+        Some((low, high)) => (number(low)?, number(high.trim_start_matches('='))?),
+        None => (number(value)?, number(value)?),
+    };
+    if low <= high { Ok(low..=high) } else { Err(wrong()) }
+}
+
+fn domain(value: &str) -> Result<String, String> {
+    let domain = value.trim().trim_end_matches('.').to_ascii_lowercase();
+    let label_fits = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    // A unique label of up to 30 bytes and a dot come in front of it.
+    if domain.len() <= 222 && domain.split('.').all(label_fits) {
+        Ok(domain)
+    } else {
+        Err(format!("{value:?} is not a domain name of letters, digits, hyphens and dots"))
+    }
+}
+
+fn state(value: &str) -> Result<String, String> {
+    match value.split_once(':') {
+        Some(("sqlite" | "postgres" | "postgresql", rest)) if !rest.is_empty() => Ok(value.into()),
+        // The value may hold a password: only its scheme is repeated.
+        Some((scheme, _)) => {
+            Err(format!("the scheme {scheme:?} is not one of sqlite://FILE, postgres://USER@HOST/DB"))
+        }
+        None => Err("not a URL: sqlite://FILE or postgres://USER@HOST/DB".into()),
+    }
+}
+
+fn challenges(value: &str) -> Result<Challenges, String> {
+    if value == "memory" {
+        return Ok(Challenges::Memory);
+    }
+    if value.starts_with("redis://") {
+        return Ok(Challenges::Redis(value.into()));
+    }
+    challtestsrv(value)
+        .map(Challenges::ChallTestSrv)
+        .map_err(|_| "not one of memory, redis://HOST[:PORT], challtestsrv+http://HOST:8055".into())
+}
+
+/// `challtestsrv+http://HOST:PORT`: the management API's address.
+fn challtestsrv(value: &str) -> Result<Url, String> {
+    value
+        .strip_prefix("challtestsrv+")
+        .and_then(|url| Url::parse(url).ok())
+        .filter(|url| url.scheme() == "http" && url.has_host())
+        .ok_or_else(|| "not challtestsrv+http://HOST:8055".into())
+}
+
+fn address(value: &str) -> Result<Option<SocketAddr>, String> {
+    if value == "off" {
+        return Ok(None);
+    }
+    value
+        .parse()
+        .map(Some)
+        .map_err(|_| format!("{value:?} is not an address like 127.0.0.1:5002 or [::1]:5002, nor off"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> ScenarioOptions {
+        ScenarioOptions {
+            directory: Some("https://127.0.0.1:14000/dir".into()),
+            ..ScenarioOptions::default()
+        }
+    }
+
+    #[test]
+    fn needs_nothing_but_a_directory() {
+        let scenario = options().resolve(None).unwrap();
+        assert_eq!(scenario.workers, 50);
+        assert_eq!(scenario.run_time, Duration::from_secs(60));
+        assert_eq!(scenario.challenge_types, [ChallengeType::Http01, ChallengeType::TlsAlpn01]);
+        assert_eq!(scenario.listen.http01, Some("127.0.0.1:5002".parse().unwrap()));
+        assert_eq!(scenario.listen.dns, None);
+    }
+
+    #[test]
+    fn reports_every_mistake_at_once() {
+        let options = ScenarioOptions {
+            directory: Some("ca.test".into()),
+            workers: Some("-1".into()),
+            run_time: Some("0s".into()),
+            weight: vec!["certificates=1".into(), "revoke=-1".into()],
+            names_per_order: Some("5..2".into()),
+            base_domain: Some("a..b".into()),
+            state: Some("mysql://root:secret@db/x".into()),
+            challenges: Some("http://x".into()),
+            http01_listen: Some("localhost".into()),
+            cacert: Some("no-such-file.pem".into()),
+            eab_kid: Some("kid-1".into()),
+            ..ScenarioOptions::default()
+        };
+        let Mistakes(mistakes) = options.resolve(None).unwrap_err();
+        let mut keys: Vec<_> = mistakes.iter().map(|mistake| mistake.key.as_str()).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(
+            keys,
+            [
+                "base_domain",
+                "cacert",
+                "challenges",
+                "directory",
+                "eab_kid",
+                "http01_listen",
+                "names_per_order",
+                "run_time",
+                "state",
+                "weight",
+                "weights.revoke",
+                "workers"
+            ]
+        );
+        let shown = Mistakes(mistakes).to_string();
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+
+    #[test]
+    fn a_directory_with_a_password_is_refused_without_repeating_it() {
+        let mut options = options();
+        options.directory = Some("https://ops:hunter2@127.0.0.1:14000/dir".into());
+        let shown = options.resolve(None).unwrap_err().to_string();
+        assert!(shown.starts_with("--directory: ") && !shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn naming_one_listener_turns_the_default_ones_off() {
+        let mut options = options();
+        options.dns_listen = Some("127.0.0.1:5053".into());
+        let scenario = options.resolve(None).unwrap();
+        assert_eq!(scenario.listen.http01, None);
+        assert_eq!(scenario.challenge_types, [ChallengeType::Dns01]);
+    }
+
+    #[test]
+    fn a_challenge_type_that_nothing_answers_is_a_mistake() {
+        let mut options = options();
+        options.challenge_types = Some("http-01,dns-01".into());
+        let shown = options.resolve(None).unwrap_err().to_string();
+        assert_eq!(shown, "--challenge-types: nothing would answer dns-01: give --dns-listen");
+    }
+
+    #[test]
+    fn listeners_belong_to_the_memory_store() {
+        let mut options = options();
+        options.challenges = Some("redis://127.0.0.1".into());
+        assert_eq!(options.clone().resolve(None).unwrap().challenge_types, ChallengeType::ALL);
+        options.http01_listen = Some("127.0.0.1:80".into());
+        assert!(options.resolve(None).unwrap_err().to_string().contains("needs --challenges memory"));
+    }
+
+    #[test]
+    fn dns01_may_be_answered_elsewhere_alone() {
+        let mut options = options();
+        options.http01_listen = Some("127.0.0.1:0".into());
+        options.dns_challenges = Some("challtestsrv+http://10.77.77.77:8055".into());
+        let scenario = options.clone().resolve(None).unwrap();
+        assert_eq!(scenario.challenges, Challenges::Memory);
+        assert_eq!(scenario.challenge_types, [ChallengeType::Http01, ChallengeType::Dns01]);
+        options.dns_challenges = Some("redis://127.0.0.1".into());
+        let shown = options.resolve(None).unwrap_err().to_string();
+        assert_eq!(shown, "--dns-challenges: not challtestsrv+http://HOST:8055");
+    }
+
+    #[test]
+    fn secrets_are_in_no_debug_output_and_no_stamp() {
+        let mut options = options();
+        options.eab_kid = Some("kid-1".into());
+        options.state = Some("postgres://wec:hunter2@db/wec".into());
+        let scenario = options.resolve(Some("aG1hYy1zZWNyZXQ".into())).unwrap();
+        let stamp = serde_json::to_string(&scenario).unwrap();
+        assert!(
+            stamp.contains("kid-1") && !stamp.contains("hunter2") && !stamp.contains("aG1hYy1zZWNyZXQ"),
+            "{stamp}"
+        );
+        assert!(!format!("{scenario:?}").contains("aG1hYy1zZWNyZXQ"));
+    }
+}

@@ -1,0 +1,266 @@
+//! From what was typed to named values: flags and environment over the file over defaults.
+//!
+//! Nothing stops at the first mistake. Every value remembers where it came from, so that each mistake can name
+//! its file, line and key, and all of them are reported at once.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use toml::de::{DeTable, DeValue};
+
+/// Where a value was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A command line flag, or the environment variable that stands for it.
+    Flag,
+    /// A line of the configuration file.
+    File {
+        /// The file as it was named.
+        path: String,
+        /// Line, from 1.
+        line: usize,
+    },
+}
+
+/// One thing wrong with the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// The key as written in a file (`run_time`).
+    pub key: String,
+    /// Where it was given; none for something that is missing.
+    pub origin: Option<Origin>,
+    /// What is wrong and what is allowed.
+    pub message: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.origin {
+            Some(Origin::File { path, line }) if self.key.is_empty() => {
+                write!(f, "{path}:{line}: {}", self.message)
+            }
+            Some(Origin::File { path, line }) => write!(f, "{path}:{line}: {}: {}", self.key, self.message),
+            _ => write!(f, "{}: {}", flag_name(&self.key), self.message),
+        }
+    }
+}
+
+/// All that is wrong with the configuration, one mistake a line.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Mistakes(pub Vec<Mistake>);
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, mistake) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{mistake}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+/// `run_time` as a flag: `--run-time`.
+fn flag_name(key: &str) -> String {
+    format!("--{}", key.replace(['_', '.'], "-"))
+}
+
+/// The values given so far, by key, and what was wrong with them.
+#[derive(Debug, Default)]
+pub struct Settings {
+    given: BTreeMap<String, (String, Origin)>,
+    mistakes: Vec<Mistake>,
+}
+
+impl Settings {
+    /// Sets what a flag or its environment variable said; it wins over the file.
+    pub fn flag(&mut self, key: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.given.insert(key.into(), (value.into(), Origin::Flag));
+        }
+    }
+
+    /// Reads a configuration file; keys that are not in `known` are mistakes, and so is a key given twice.
+    pub fn file(&mut self, path: &Path, known: &[&str]) {
+        let shown = path.display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => self.text(&shown, &text, known),
+            Err(error) => self.mistakes.push(Mistake {
+                key: "config".into(),
+                origin: Some(Origin::Flag),
+                message: format!("cannot read {shown}: {error}"),
+            }),
+        }
+    }
+
+    /// As [`Settings::file`], from text already read; `path` is for messages.
+    pub fn text(&mut self, path: &str, text: &str, known: &[&str]) {
+        let at = |offset: usize| Origin::File {
+            path: path.into(),
+            line: text.as_bytes()[..offset.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1,
+        };
+        let (table, errors) = DeTable::parse_recoverable(text);
+        for error in errors {
+            let origin = at(error.span().map_or(0, |span| span.start));
+            self.mistakes.push(Mistake {
+                key: String::new(),
+                origin: Some(origin),
+                message: error.message().into(),
+            });
+        }
+        let mut found = Vec::new();
+        flatten(table.get_ref(), "", &mut found);
+        found.sort_by_key(|(_, offset, _)| *offset);
+        for (key, offset, value) in found {
+            let origin = at(offset);
+            if !known.contains(&key.as_str()) {
+                let message = match nearest(&key, known) {
+                    Some(near) => format!("unknown key; did you mean {near}?"),
+                    None => format!("unknown key; known are {}", known.join(", ")),
+                };
+                self.mistakes.push(Mistake { key, origin: Some(origin), message });
+                continue;
+            }
+            match value {
+                Ok(value) => {
+                    self.given.entry(key).or_insert((value, origin));
+                }
+                Err(message) => self.mistakes.push(Mistake { key, origin: Some(origin), message }),
+            }
+        }
+    }
+
+    /// The value of `key`, read by `parse`; none when it was not given or is wrong (which is remembered).
+    pub fn take<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        let (text, origin) = self.given.get(key)?;
+        match parse(text) {
+            Ok(value) => Some(value),
+            Err(message) => {
+                let mistake = Mistake { key: key.into(), origin: Some(origin.clone()), message };
+                self.mistakes.push(mistake);
+                None
+            }
+        }
+    }
+
+    /// Remembers a mistake that concerns `key` but is not one of its form.
+    pub fn mistake(&mut self, key: &str, message: impl Into<String>) {
+        let origin = self.given.get(key).map(|(_, origin)| origin.clone());
+        self.mistakes.push(Mistake { key: key.into(), origin, message: message.into() });
+    }
+
+    /// Whether `key` was given at all.
+    pub fn is_given(&self, key: &str) -> bool {
+        self.given.contains_key(key)
+    }
+
+    /// All mistakes, or nothing to complain of.
+    ///
+    /// # Errors
+    /// Every mistake met since the beginning.
+    pub fn finish(self) -> Result<(), Mistakes> {
+        if self.mistakes.is_empty() { Ok(()) } else { Err(Mistakes(self.mistakes)) }
+    }
+}
+
+/// Tables become dotted keys, arrays comma-separated text: the same text that a flag would carry.
+fn flatten(table: &DeTable<'_>, prefix: &str, found: &mut Vec<(String, usize, Result<String, String>)>) {
+    for (key, value) in table {
+        let name = format!("{prefix}{}", key.get_ref());
+        match value.get_ref() {
+            DeValue::Table(inner) => flatten(inner, &format!("{name}."), found),
+            other => found.push((name, key.span().start, text_of(other))),
+        }
+    }
+}
+
+fn text_of(value: &DeValue<'_>) -> Result<String, String> {
+    Ok(match value {
+        DeValue::String(text) => text.to_string(),
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.to_string(),
+        DeValue::Boolean(flag) => flag.to_string(),
+        DeValue::Array(items) => {
+            let texts: Result<Vec<_>, _> = items.iter().map(|item| text_of(item.get_ref())).collect();
+            texts?.join(",")
+        }
+        other => return Err(format!("a {} is not expected here", other.type_str())),
+    })
+}
+
+/// The known key that was probably meant.
+fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
+    known
+        .iter()
+        .map(|candidate| (strsim::damerau_levenshtein(key, candidate), *candidate))
+        .filter(|(distance, candidate)| *distance <= 2.max(candidate.len() / 4))
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: &[&str] = &["workers", "run_time", "contact", "weights.certificate"];
+
+    fn number(text: &str) -> Result<u32, String> {
+        text.parse().map_err(|_| format!("{text:?} is not a whole number"))
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file() {
+        let mut settings = Settings::default();
+        settings.flag("workers", Some("7"));
+        settings.text(
+            "s.toml",
+            "workers = 3\ncontact = [\"mailto:a@b\", \"mailto:c@d\"]\n[weights]\ncertificate = 2.5\n",
+            KNOWN,
+        );
+        assert_eq!(settings.take("workers", number), Some(7));
+        assert_eq!(
+            settings.take("contact", |text| Ok(text.to_string())).as_deref(),
+            Some("mailto:a@b,mailto:c@d")
+        );
+        assert_eq!(settings.take("weights.certificate", |text| Ok(text.to_string())).as_deref(), Some("2.5"));
+        assert_eq!(settings.take("run_time", number), None);
+        settings.finish().unwrap();
+    }
+
+    #[test]
+    fn every_mistake_is_reported_with_file_line_and_key() {
+        let mut settings = Settings::default();
+        settings.text("s.toml", "worker = 3\n\nrun_time = \"soon\"\n[weights]\nrevoked = 1\n", KNOWN);
+        settings.flag("workers", Some("many"));
+        settings.take("workers", number);
+        settings.take("run_time", number);
+        let shown = settings.finish().unwrap_err().to_string();
+        assert_eq!(
+            shown,
+            "s.toml:1: worker: unknown key; did you mean workers?\n\
+             s.toml:5: weights.revoked: unknown key; known are workers, run_time, contact, weights.certificate\n\
+             --workers: \"many\" is not a whole number\n\
+             s.toml:3: run_time: \"soon\" is not a whole number"
+        );
+    }
+
+    #[test]
+    fn text_that_is_no_toml_names_the_line() {
+        let mut settings = Settings::default();
+        settings.text("s.toml", "workers = 3\nrun_time = = 4\n", KNOWN);
+        let shown = settings.finish().unwrap_err().to_string();
+        assert!(shown.starts_with("s.toml:2: "), "{shown}");
+    }
+
+    #[test]
+    fn an_unreadable_file_is_named() {
+        let mut settings = Settings::default();
+        settings.file(Path::new("does-not-exist.toml"), KNOWN);
+        let shown = settings.finish().unwrap_err().to_string();
+        assert!(shown.starts_with("--config: cannot read does-not-exist.toml: "), "{shown}");
+    }
+}
