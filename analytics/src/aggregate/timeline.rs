@@ -1,0 +1,398 @@
+//! Figures over time in a bounded number of buckets.
+//!
+//! Buckets are aligned to the Unix epoch and as wide as a power of two of seconds, the smallest with which the
+//! whole run fits. So the timeline depends on which records it holds but not on their order, and two merge
+//! exactly. Percentiles of a bucket come from a sparse sketch: 18,000 dense histograms would be gigabytes.
+
+use std::collections::VecDeque;
+
+use wec_record::Chain;
+
+use super::times::{LONGEST_NS, may_be_named, nearest_rank};
+use crate::snapshot::{ChainSeries, Series};
+
+/// An hour at one second.
+const MAX_BUCKETS: usize = 3_600;
+/// 4,096 s: with it the timeline spans 170 days. A record further away than that has a wrong clock.
+const MAX_STEP_S: u64 = 1 << 12;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Timeline {
+    step_s: u64,
+    /// Number of the first bucket: its start over `step_s`.
+    first: u64,
+    buckets: VecDeque<Bucket>,
+    /// What is being changed now; a reader who has seen revision r has seen every change made at or before r.
+    revision: u64,
+    /// Readers who have seen less than this must forget what they have.
+    reset_at: u64,
+    outside: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Bucket {
+    revision: u64,
+    requests: u64,
+    requests_failed: u64,
+    hits: u64,
+    chains: [ChainBucket; Chain::ALL.len()],
+}
+
+#[derive(Clone, Debug, Default)]
+struct ChainBucket {
+    count: u64,
+    failed: u64,
+    /// Of the successful ones, nanoseconds.
+    sum: u128,
+    sketch: Sketch,
+}
+
+impl Default for Timeline {
+    fn default() -> Self {
+        Self { step_s: 1, first: 0, buckets: VecDeque::new(), revision: 1, reset_at: 0, outside: 0 }
+    }
+}
+
+impl Timeline {
+    /// An iteration that ended at `at_unix_ns`; `took` nanoseconds.
+    pub(crate) fn chain(&mut self, at_unix_ns: u64, chain: Chain, successful: bool, took: u64) {
+        if let Some(bucket) = self.bucket(at_unix_ns) {
+            let chain = &mut bucket.chains[chain.index()];
+            chain.count += 1;
+            if successful {
+                let took = took.min(LONGEST_NS);
+                chain.sum += u128::from(took);
+                chain.sketch.record(took);
+            } else {
+                chain.failed += 1;
+            }
+        }
+    }
+
+    /// An HTTP attempt that ended at `at_unix_ns`.
+    pub(crate) fn request(&mut self, at_unix_ns: u64, successful: bool) {
+        if let Some(bucket) = self.bucket(at_unix_ns) {
+            bucket.requests += 1;
+            bucket.requests_failed += u64::from(!successful);
+        }
+    }
+
+    /// A validation that arrived at `at_unix_ns`.
+    pub(crate) fn hit(&mut self, at_unix_ns: u64) {
+        if let Some(bucket) = self.bucket(at_unix_ns) {
+            bucket.hits += 1;
+        }
+    }
+
+    /// Records that fit no bucket.
+    pub(crate) const fn outside(&self) -> u64 {
+        self.outside
+    }
+
+    pub(crate) fn merge(&mut self, mut other: Self) {
+        self.outside += other.outside;
+        if other.buckets.is_empty() {
+            return;
+        }
+        while other.step_s < self.step_s {
+            other.double_step();
+        }
+        while self.step_s < other.step_s {
+            self.double_step();
+        }
+        let (first, end) = (other.first, other.first + other.buckets.len() as u64);
+        // Both ends first: the step may double on the way, and `other` must follow before its buckets are added.
+        self.make_room(first * other.step_s);
+        self.make_room(end * other.step_s - 1);
+        while other.step_s < self.step_s {
+            other.double_step();
+        }
+        let revision = self.revision;
+        for (index, bucket) in (other.first..).zip(other.buckets) {
+            match index.checked_sub(self.first).and_then(|place| self.buckets.get_mut(place as usize)) {
+                Some(ours) => ours.add(bucket, revision),
+                None => self.outside += bucket.records(),
+            }
+        }
+    }
+
+    /// The buckets changed since revision `seen`, and the revision that a reader then has seen.
+    pub(crate) fn series(&mut self, seen: Option<u64>) -> (Series, u64) {
+        let seen = seen.filter(|seen| (self.reset_at..self.revision).contains(seen));
+        let now = self.revision;
+        self.revision += 1;
+        let changed = (self.first..)
+            .zip(&self.buckets)
+            .filter(|(_, bucket)| seen.is_none_or(|seen| bucket.revision > seen));
+        let mut series = Series {
+            step_s: self.step_s,
+            reset: seen.is_none(),
+            at_unix_s: Vec::new(),
+            requests: Vec::new(),
+            requests_failed: Vec::new(),
+            hits: Vec::new(),
+            chains: Chain::ALL.into_iter().map(|chain| (chain, ChainSeries::default())).collect(),
+        };
+        for (index, bucket) in changed {
+            series.at_unix_s.push(index * self.step_s);
+            series.requests.push(bucket.requests);
+            series.requests_failed.push(bucket.requests_failed);
+            series.hits.push(bucket.hits);
+            for (column, chain) in series.chains.values_mut().zip(&bucket.chains) {
+                let succeeded = chain.count - chain.failed;
+                column.count.push(chain.count);
+                column.failed.push(chain.failed);
+                column.mean_ns.push((succeeded > 0).then(|| (chain.sum / u128::from(succeeded)) as u64));
+                column.p50_ns.push(chain.sketch.percentile(succeeded, 500));
+                column.p95_ns.push(chain.sketch.percentile(succeeded, 950));
+            }
+        }
+        (series, now)
+    }
+
+    /// The bucket to change for a record of that time, marked as changed.
+    fn bucket(&mut self, at_unix_ns: u64) -> Option<&mut Bucket> {
+        let second = at_unix_ns / 1_000_000_000;
+        if !self.make_room(second) {
+            self.outside += 1;
+            return None;
+        }
+        let bucket = &mut self.buckets[(second / self.step_s - self.first) as usize];
+        bucket.revision = self.revision;
+        Some(bucket)
+    }
+
+    /// Makes the timeline cover the second `at`, by new buckets or wider ones. False when even the widest would
+    /// not do.
+    fn make_room(&mut self, at: u64) -> bool {
+        if self.buckets.is_empty() {
+            self.first = at / self.step_s;
+            self.push_back();
+            return true;
+        }
+        let span = |first: u64, last: u64, step: u64| (last / step - first / step) as usize + 1;
+        let first_s = at.min(self.first * self.step_s);
+        let last_s = at.max((self.first + self.buckets.len() as u64) * self.step_s - 1);
+        let mut step = self.step_s;
+        while span(first_s, last_s, step) > MAX_BUCKETS {
+            step *= 2;
+            if step > MAX_STEP_S {
+                return false;
+            }
+        }
+        while self.step_s < step {
+            self.double_step();
+        }
+        let index = at / self.step_s;
+        while index < self.first {
+            self.first -= 1;
+            self.buckets.push_front(Bucket { revision: self.revision, ..Bucket::default() });
+        }
+        while index >= self.first + self.buckets.len() as u64 {
+            self.push_back();
+        }
+        true
+    }
+
+    fn push_back(&mut self) {
+        self.buckets.push_back(Bucket { revision: self.revision, ..Bucket::default() });
+    }
+
+    /// Joins neighbours into buckets twice as wide.
+    fn double_step(&mut self) {
+        let old = std::mem::take(&mut self.buckets);
+        let first = self.first / 2;
+        for (index, bucket) in (self.first..).zip(old) {
+            while self.buckets.len() as u64 <= index / 2 - first {
+                self.push_back();
+            }
+            let revision = self.revision;
+            self.buckets[(index / 2 - first) as usize].add(bucket, revision);
+        }
+        self.first = first;
+        self.step_s *= 2;
+        self.reset_at = self.revision;
+    }
+}
+
+impl Bucket {
+    fn add(&mut self, other: Self, revision: u64) {
+        self.revision = revision;
+        self.requests += other.requests;
+        self.requests_failed += other.requests_failed;
+        self.hits += other.hits;
+        for (ours, theirs) in self.chains.iter_mut().zip(other.chains) {
+            ours.count += theirs.count;
+            ours.failed += theirs.failed;
+            ours.sum += theirs.sum;
+            ours.sketch.merge(&theirs.sketch);
+        }
+    }
+
+    fn records(&self) -> u64 {
+        self.requests + self.hits + self.chains.iter().map(|chain| chain.count).sum::<u64>()
+    }
+}
+
+/// Counts by size class, 32 classes an octave: a value is known to within 1.6 %.
+///
+/// Sparse and in order; at most some 1,200 classes lie below an hour.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Sketch(Vec<(u16, u32)>);
+
+const CLASSES_PER_OCTAVE: u64 = 32;
+const CLASS_BITS: u32 = CLASSES_PER_OCTAVE.ilog2();
+
+impl Sketch {
+    fn record(&mut self, value: u64) {
+        self.add(class_of(value), 1);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        for &(class, count) in &other.0 {
+            self.add(class, count);
+        }
+    }
+
+    fn add(&mut self, class: u16, count: u32) {
+        match self.0.binary_search_by_key(&class, |&(class, _)| class) {
+            Ok(place) => self.0[place].1 = self.0[place].1.saturating_add(count),
+            Err(place) => self.0.insert(place, (class, count)),
+        }
+    }
+
+    fn percentile(&self, n: u64, per_mille: u64) -> Option<u64> {
+        if !may_be_named(n, per_mille) {
+            return None;
+        }
+        let rank = nearest_rank(n, per_mille);
+        let mut seen = 0;
+        self.0.iter().find_map(|&(class, count)| {
+            seen += u64::from(count);
+            (seen >= rank).then(|| middle_of(class))
+        })
+    }
+}
+
+fn class_of(value: u64) -> u16 {
+    if value < CLASSES_PER_OCTAVE {
+        return value as u16;
+    }
+    let shift = value.ilog2() - CLASS_BITS;
+    (u64::from(shift + 1) * CLASSES_PER_OCTAVE + ((value >> shift) - CLASSES_PER_OCTAVE)) as u16
+}
+
+fn middle_of(class: u16) -> u64 {
+    let class = u64::from(class);
+    if class < CLASSES_PER_OCTAVE {
+        return class;
+    }
+    let shift = class / CLASSES_PER_OCTAVE - 1;
+    let low = (CLASSES_PER_OCTAVE + class % CLASSES_PER_OCTAVE) << shift;
+    low + (1 << shift) / 2
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+    const START: u64 = 1_795_254_960;
+
+    fn at(second: u64) -> u64 {
+        (START + second) * SECOND
+    }
+
+    #[test]
+    fn puts_a_record_into_the_second_of_its_own_end() {
+        let mut timeline = Timeline::default();
+        timeline.chain(at(5) + 999_999_999, Chain::Revoke, true, 7_000_000);
+        timeline.chain(at(3), Chain::Revoke, false, 1);
+        timeline.request(at(3), false);
+        timeline.hit(at(4));
+        let (series, _) = timeline.series(None);
+        assert_eq!(series.at_unix_s, [START + 3, START + 4, START + 5]);
+        assert_eq!(series.requests, [1, 0, 0]);
+        assert_eq!(series.requests_failed, [1, 0, 0]);
+        assert_eq!(series.hits, [0, 1, 0]);
+        let revoke = &series.chains[&Chain::Revoke];
+        assert_eq!((&*revoke.count, &*revoke.failed), (&[1, 0, 1][..], &[1, 0, 0][..]));
+        assert_eq!(revoke.mean_ns, [None, None, Some(7_000_000)]);
+        assert_eq!(revoke.p50_ns, [None; 3], "one sample makes no median");
+    }
+
+    #[test]
+    fn sends_only_what_changed_since_it_was_last_read() {
+        let mut timeline = Timeline::default();
+        timeline.request(at(0), true);
+        timeline.request(at(1), true);
+        let (all, seen) = timeline.series(None);
+        assert!(all.reset);
+        assert_eq!(all.at_unix_s.len(), 2);
+        timeline.request(at(0), true);
+        timeline.request(at(3), true);
+        let (changes, seen) = timeline.series(Some(seen));
+        assert!(!changes.reset);
+        assert_eq!(changes.at_unix_s, [START, START + 2, START + 3]);
+        assert_eq!(changes.requests, [2, 0, 1]);
+        let (nothing, _) = timeline.series(Some(seen));
+        assert!(nothing.at_unix_s.is_empty() && !nothing.reset);
+        assert!(timeline.series(Some(u64::MAX)).0.reset, "a revision of another life is not believed");
+    }
+
+    #[test]
+    fn doubles_its_step_rather_than_grow() {
+        let mut timeline = Timeline::default();
+        for second in 0..3 * MAX_BUCKETS as u64 {
+            timeline.request(at(second), true);
+        }
+        let seen = timeline.revision - 1;
+        let (series, _) = timeline.series(Some(seen));
+        assert_eq!(series.step_s, 4);
+        assert!(series.reset);
+        assert!(series.at_unix_s.len() <= MAX_BUCKETS);
+        assert_eq!(series.requests.iter().sum::<u64>(), 3 * MAX_BUCKETS as u64);
+        assert_eq!(series.requests[1..series.requests.len() - 1].iter().max(), Some(&4));
+    }
+
+    #[test]
+    fn counts_records_of_a_wrong_clock_instead_of_showing_them() {
+        let mut timeline = Timeline::default();
+        timeline.request(at(0), true);
+        timeline.request(0, true);
+        timeline.request(u64::MAX, true);
+        assert_eq!(timeline.outside(), 2);
+        assert_eq!(timeline.series(None).0.requests, [1]);
+        assert_eq!(timeline.step_s, 1);
+    }
+
+    proptest! {
+        #[test]
+        fn a_sketch_knows_a_value_to_within_two_percent(value in 0..LONGEST_NS) {
+            let middle = middle_of(class_of(value));
+            prop_assert!(middle.abs_diff(value) * 50 <= value, "{value} became {middle}");
+        }
+
+        #[test]
+        fn merged_timelines_equal_one_timeline(
+            a in proptest::collection::vec((0u64..20_000, 0usize..5, any::<bool>(), 0u64..1 << 42), 0..40),
+            b in proptest::collection::vec((0u64..20_000, 0usize..5, any::<bool>(), 0u64..1 << 42), 0..40),
+        ) {
+            let fill = |timeline: &mut Timeline, records: &[(u64, usize, bool, u64)]| {
+                for &(second, chain, successful, took) in records {
+                    timeline.chain(at(second), Chain::ALL[chain], successful, took);
+                }
+            };
+            let mut whole = Timeline::default();
+            fill(&mut whole, &a);
+            fill(&mut whole, &b);
+            let (mut first, mut second) = (Timeline::default(), Timeline::default());
+            fill(&mut first, &a);
+            fill(&mut second, &b);
+            first.merge(second);
+            prop_assert_eq!(first.series(None).0, whole.series(None).0);
+        }
+    }
+}

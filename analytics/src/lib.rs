@@ -1,0 +1,33 @@
+//! Takes results, logs them, aggregates them and shows them live.
+//!
+//! The way of a record: [`Ingest`] or gRPC → one thread that appends it to the run's log and counts it in the run's
+//! [`Aggregate`] → [`Snapshot`] and [`Series`] → the web API, the page and the summary. [`replay`] goes the same way
+//! from the log on, and ends with equal figures.
+//!
+//! What a record is, is said in `wec-record`; how it travels, in `wec-proto`.
+
+mod aggregate;
+mod book;
+mod clock;
+mod grpc;
+mod ingest;
+mod log;
+mod options;
+mod service;
+mod snapshot;
+mod summary;
+mod token;
+mod web;
+
+pub use aggregate::Aggregate;
+pub use ingest::{Ingest, LogPlace};
+pub use log::{LogError, replay};
+pub use options::{Options, run};
+pub use service::{Analytics, Config, StartError};
+pub use snapshot::{
+    ByteFigures, ChainFigures, ChainSeries, ConnectionFigures, EndpointFigures, FailureFigures, FailureScope,
+    Health, HitFigures, Live, Mark, Missing, NodeView, NonceFigures, Run, SNAPSHOT_VERSION, Series,
+    SessionView, Snapshot, Timing,
+};
+pub use summary::summary_table;
+pub use token::Token;

@@ -1,0 +1,353 @@
+//! What people and programs are shown of a run: the JSON of the web API and of `--json`.
+//!
+//! A [`Snapshot`] and a [`Series`] are made from records alone, so a live run and a replay of its log give equal
+//! ones. What only a running service knows (the board, its own queue and disk) stands beside them in [`Live`].
+//! Every duration is in nanoseconds and says so in its key; a figure that cannot be given is `null`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use wec_record::{Chain, ChallengeType, FailureClass, Stamp, StateCounts, Verdict};
+
+/// Version of the JSON below. Grows when a key changes its meaning or goes away.
+pub const SNAPSHOT_VERSION: u32 = 1;
+
+/// All figures of a run so far.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// [`SNAPSHOT_VERSION`] of the writer.
+    pub version: u32,
+    /// Which run.
+    pub run: Run,
+    /// Wall clock of the latest record, nanoseconds since the Unix epoch; 0 before the first.
+    pub at_unix_ns: u64,
+    /// From the run's start to the latest record: what rates are over.
+    pub elapsed_ns: u64,
+    /// HTTP attempts: steps, nonce fetches, retries and polls together.
+    pub requests: u64,
+    /// HTTP attempts that did not get the right answer.
+    pub requests_failed: u64,
+    /// HTTP attempts a second, over `elapsed_ns`.
+    pub rps: f64,
+    /// The five chains, each always there.
+    pub chains: BTreeMap<Chain, ChainFigures>,
+    /// The endpoints that were asked, in order of first use, `other` last.
+    pub endpoints: Vec<EndpointFigures>,
+    /// Failures grouped by what failed, most frequent first.
+    pub failures: Vec<FailureFigures>,
+    /// How the CA and the client got on with nonces.
+    pub nonces: NonceFigures,
+    /// Further attempts of a step, after `badNonce`, 429, 503 or a broken connection.
+    pub retries: u64,
+    /// Looks whether an object had reached its state yet.
+    pub polls: u64,
+    /// Connections.
+    pub connections: ConnectionFigures,
+    /// Bytes.
+    pub bytes: ByteFigures,
+    /// Validations that arrived at the challenge servers.
+    pub hits: Vec<HitFigures>,
+    /// What the state store held when a requester last said so. `workers` is the sum over all nodes, as each last
+    /// said; a node silent for 10 s is not counted.
+    pub state: StateCounts,
+    /// How many workers the run was asked to have, by the last mark of `workers`; null before the first.
+    pub workers_target: Option<u32>,
+    /// Changes of the load, oldest first.
+    pub marks: Vec<Mark>,
+    /// What the figures above do not contain.
+    pub missing: Missing,
+}
+
+/// Which run, from the log's header.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// The run's id; empty when no header has been seen.
+    pub id: String,
+    /// The board's session that it follows.
+    pub session: String,
+    /// Program and version.
+    pub program: String,
+    /// The CA's directory URL.
+    pub target: String,
+    /// Wall clock of the start, nanoseconds since the Unix epoch.
+    pub started_unix_ns: u64,
+    /// Machine and settings.
+    pub stamp: Stamp,
+}
+
+/// One chain.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ChainFigures {
+    /// Iterations that ended.
+    pub count: u64,
+    /// Those of them that failed.
+    pub failed: u64,
+    /// Iterations a second.
+    pub rps: f64,
+    /// done − due of the successful ones.
+    pub response_time_ns: Timing,
+    /// done − started of the successful ones.
+    pub service_time_ns: Timing,
+    /// done − due of the failed ones.
+    pub failed_response_time_ns: Timing,
+    /// done − started of the failed ones.
+    pub failed_service_time_ns: Timing,
+    /// Key and CSR generation inside all of them, summed; never the server's time.
+    pub keygen_ns: u64,
+    /// Failures by class; only classes that occurred.
+    pub classes: BTreeMap<FailureClass, u64>,
+}
+
+/// One endpoint: a method and a URI template under one of RFC 8555's names.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EndpointFigures {
+    /// RFC 8555's name: `newOrder`; `other` for what did not fit into the bounded table.
+    pub endpoint: String,
+    /// HTTP method.
+    pub method: String,
+    /// URI template, ids folded.
+    pub uri: String,
+    /// HTTP attempts.
+    pub count: u64,
+    /// Those of them that failed.
+    pub failed: u64,
+    /// HTTP attempts a second.
+    pub rps: f64,
+    /// done − due of the successful ones.
+    pub response_time_ns: Timing,
+    /// done − sent of the successful ones.
+    pub service_time_ns: Timing,
+    /// done − due of the failed ones.
+    pub failed_response_time_ns: Timing,
+    /// done − sent of the failed ones.
+    pub failed_service_time_ns: Timing,
+}
+
+/// A distribution of times, nanoseconds. A percentile with fewer than 10 samples in its tail is null.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Timing {
+    /// How many samples the rest is made of.
+    pub n: u64,
+    /// Arithmetic mean; null without samples.
+    pub mean: Option<u64>,
+    /// Standard error of the mean; null below two samples.
+    pub std_error: Option<u64>,
+    /// Median; null below 20 samples.
+    pub p50: Option<u64>,
+    /// Null below 100 samples.
+    pub p90: Option<u64>,
+    /// Null below 200 samples.
+    pub p95: Option<u64>,
+    /// Null below 1,000 samples.
+    pub p99: Option<u64>,
+    /// The 99.9th; null below 10,000 samples.
+    pub p99_9: Option<u64>,
+    /// Largest; null without samples.
+    pub max: Option<u64>,
+}
+
+/// One group of failures.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FailureFigures {
+    /// A failed chain or a failed request.
+    pub scope: FailureScope,
+    /// The chain's name or the endpoint's; `other` for what did not fit into the bounded table.
+    pub name: String,
+    /// Who is at fault; null when the record did not say.
+    pub class: Option<FailureClass>,
+    /// HTTP status; 0 when there was none.
+    pub status: u16,
+    /// Problem type without `urn:ietf:params:acme:error:`; may be empty.
+    pub problem: String,
+    /// How often.
+    pub count: u64,
+    /// The message of the first.
+    pub example: String,
+}
+
+/// What a group of failures is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureScope {
+    /// Whole iterations.
+    Chain,
+    /// Single HTTP attempts.
+    Request,
+}
+
+/// Nonces.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NonceFigures {
+    /// Requests made only to fetch one.
+    pub fetched: u64,
+    /// Signed requests that the CA refused with `badNonce`.
+    pub rejected: u64,
+    /// `rejected` as a share of all POSTs, 0 to 1; null without POSTs.
+    pub rejected_share: Option<f64>,
+}
+
+/// Connections, as seen by requests.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ConnectionFigures {
+    /// Requests that were the first on their connection.
+    pub new: u64,
+    /// Requests over a connection that had served one before.
+    pub reused: u64,
+}
+
+/// Bytes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ByteFigures {
+    /// Heads and bodies of requests.
+    pub sent: u64,
+    /// Bodies of answers.
+    pub received: u64,
+}
+
+/// Validations of one type that were answered in one way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HitFigures {
+    /// Challenge type.
+    #[serde(rename = "type")]
+    pub challenge: ChallengeType,
+    /// What the challenge server did.
+    pub verdict: Verdict,
+    /// How many.
+    pub count: u64,
+    /// Arrival to answer.
+    pub took_ns: Timing,
+}
+
+/// A change of the load.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Wall clock, nanoseconds since the Unix epoch.
+    pub at_unix_ns: u64,
+    /// `page`, `cli`, `schedule`, `api`.
+    pub by: String,
+    /// What changed: `workers`, `state`.
+    pub what: String,
+    /// Value before.
+    pub from: String,
+    /// Value after.
+    pub to: String,
+}
+
+/// What was bounded away. All zero in a healthy run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Missing {
+    /// Results that a sender dropped because its queue and its spool were full.
+    pub lost_results: u64,
+    /// Results that name no chain known to this version: logged, not in any chain's figures.
+    pub unknown_chains: u64,
+    /// Times above the histograms' bound of one hour, counted as one hour.
+    pub clamped_times: u64,
+    /// Requests counted under the endpoint `other`.
+    pub other_endpoints: u64,
+    /// Failures counted under the name `other`.
+    pub other_failures: u64,
+    /// Marks beyond the bounded list.
+    pub dropped_marks: u64,
+    /// Records whose time lies outside what the series can hold.
+    pub outside_series: u64,
+}
+
+/// Figures over time, as columns: the i-th entry of each belongs to `at_unix_s[i]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Series {
+    /// Width of a bucket, seconds: 1, and doubled whenever the run outgrows the bounded number of buckets.
+    pub step_s: u64,
+    /// True when the columns replace everything sent before; otherwise each entry replaces or adds its bucket.
+    pub reset: bool,
+    /// Start of each bucket, seconds since the Unix epoch, ascending.
+    pub at_unix_s: Vec<u64>,
+    /// HTTP attempts that ended in the bucket. Divide by `step_s` for a rate.
+    pub requests: Vec<u64>,
+    /// Those of them that failed.
+    pub requests_failed: Vec<u64>,
+    /// Validations that arrived.
+    pub hits: Vec<u64>,
+    /// The five chains, each always there.
+    pub chains: BTreeMap<Chain, ChainSeries>,
+}
+
+/// One chain over time. Times are of successful iterations, in the bucket in which they ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ChainSeries {
+    /// Iterations that ended.
+    pub count: Vec<u64>,
+    /// Those of them that failed.
+    pub failed: Vec<u64>,
+    /// Mean response time; null when none succeeded.
+    pub mean_ns: Vec<Option<u64>>,
+    /// Median response time, to within 2 %; null below 20 samples.
+    pub p50_ns: Vec<Option<u64>>,
+    /// 95th percentile, to within 2 %; null below 200 samples.
+    pub p95_ns: Vec<Option<u64>>,
+}
+
+/// What `GET /api/v1/snapshot` answers and each event of `GET /api/v1/live` carries.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Live {
+    /// The server's wall clock when this was made, nanoseconds since the Unix epoch.
+    pub now_unix_ns: u64,
+    /// The session as the board has it; null when there is none yet.
+    pub session: Option<SessionView>,
+    /// Live nodes on the board.
+    pub nodes: Vec<NodeView>,
+    /// The service's own condition.
+    pub health: Health,
+    /// All figures.
+    pub snapshot: Snapshot,
+    /// The buckets that are new or have changed since the event before; all of them in the first.
+    pub series: Series,
+}
+
+/// A session on the board.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SessionView {
+    /// Its id.
+    pub id: String,
+    /// `running`, `stopped`.
+    pub state: String,
+    /// How many workers it wants.
+    pub workers_target: u32,
+    /// How many run, as in the snapshot.
+    pub workers_running: u64,
+}
+
+/// A node on the board.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeView {
+    /// Its id.
+    pub id: String,
+    /// Its name, for people.
+    pub name: String,
+    /// `requester`, `challenge-server`, `analytics`.
+    pub kind: String,
+    /// Workers that it can run.
+    pub workers: u32,
+}
+
+/// Whether what is shown is all there is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Health {
+    /// Where the log is.
+    pub log: String,
+    /// Bytes written to it.
+    pub log_bytes: u64,
+    /// Records that could not be written to it.
+    pub log_failed: u64,
+    /// Why, for people; null while the log is well.
+    pub log_error: Option<String>,
+    /// Batches waiting to be aggregated.
+    pub queued_batches: u64,
+    /// How many may wait before senders are held back.
+    pub queue_bound: u64,
+    /// Records that came again and were not counted again.
+    pub duplicates: u64,
+    /// Records that a sender had numbered but that never came.
+    pub gaps: u64,
+    /// Senders seen.
+    pub senders: u64,
+}

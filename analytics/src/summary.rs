@@ -1,0 +1,181 @@
+//! The summary that a person reads in a terminal at the end of a run.
+
+use std::collections::BTreeSet;
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{Cell, CellAlignment, Table, TableComponent};
+use wec_record::FailureClass;
+
+use crate::snapshot::{FailureFigures, FailureScope, Snapshot, Timing};
+
+/// The tables of a run, per chain and per endpoint, and what is missing from them. Ends with a newline.
+pub fn summary_table(snapshot: &Snapshot) -> String {
+    let mut text = format!(
+        "{} in {}, {} HTTP requests ({}/s), {} failed\n\n",
+        counted(snapshot.chains.values().map(|chain| chain.count).sum(), "iteration", "iterations"),
+        duration(snapshot.elapsed_ns),
+        snapshot.requests,
+        rate(snapshot.rps),
+        snapshot.requests_failed,
+    );
+    let mut chains = table(&["chain"]);
+    for (chain, figures) in &snapshot.chains {
+        row(
+            &mut chains,
+            vec![chain.name().to_owned()],
+            (figures.count, figures.failed, figures.rps),
+            &figures.response_time_ns,
+        );
+    }
+    // The URI is for telling endpoints of one name apart; without need it would make lines longer than terminals.
+    let names: BTreeSet<&str> = snapshot.endpoints.iter().map(|figures| figures.endpoint.as_str()).collect();
+    let apart = names.len() < snapshot.endpoints.len();
+    let mut endpoints = table(if apart { &["endpoint", "request"] } else { &["endpoint"] });
+    for figures in &snapshot.endpoints {
+        let mut names = vec![figures.endpoint.clone()];
+        if apart {
+            names.push(format!("{} {}", figures.method, figures.uri).trim().to_owned());
+        }
+        row(&mut endpoints, names, (figures.count, figures.failed, figures.rps), &figures.response_time_ns);
+    }
+    push_table(&mut text, &chains);
+    if !snapshot.endpoints.is_empty() {
+        push_table(&mut text, &endpoints);
+    }
+    text.push_str(
+        "Times are response times, due to done, of the N that succeeded. A percentile needs 10 samples in its tail.\n",
+    );
+    let nonces = &snapshot.nonces;
+    if let Some(share) = nonces.rejected_share {
+        text.push_str(&format!(
+            "Nonces: {} fetched, {} refused by the CA ({:.1} % of POSTs).\n",
+            nonces.fetched,
+            nonces.rejected,
+            100.0 * share
+        ));
+    }
+    // Refused nonces have their line; here they would hide what went wrong.
+    let told = |failure: &&FailureFigures| {
+        !(failure.scope == FailureScope::Request && failure.class == Some(FailureClass::BadNonce))
+    };
+    for failure in snapshot.failures.iter().filter(told).take(10) {
+        let class = failure.class.map_or("unclassified", |class| class.name());
+        let status = if failure.status == 0 { String::new() } else { format!(" {}", failure.status) };
+        let problem =
+            if failure.problem.is_empty() { String::new() } else { format!(" {}", failure.problem) };
+        text.push_str(&format!(
+            "{} × {} {class}{status}{problem}: {}\n",
+            failure.count, failure.name, failure.example
+        ));
+    }
+    let state = snapshot.state;
+    text.push_str(&format!(
+        "State: {} registrations, {} authorizations ready, {} certificates, {} revoked\n",
+        state.registrations, state.authorizations, state.certificates, state.revoked
+    ));
+    let missing = &snapshot.missing;
+    for (count, what) in [
+        (missing.lost_results, "results were lost by senders whose queue and spool were full"),
+        (missing.unknown_chains, "results name no known chain and are in no chain's row"),
+        (missing.clamped_times, "times above one hour were counted as one hour"),
+        (missing.other_endpoints, "requests are in the row `other`: too many endpoints"),
+    ] {
+        if count > 0 {
+            text.push_str(&format!("Attention: {count} {what}\n"));
+        }
+    }
+    text
+}
+
+fn table(names: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(NOTHING);
+    table
+        .set_style(TableComponent::HeaderLines, '─')
+        .set_style(TableComponent::MiddleHeaderIntersections, '─');
+    let figures =
+        ["count", "failed", "per s", "N", "mean", "std error", "p50", "p90", "p95", "p99", "p99.9", "max"];
+    table.set_header(names.iter().copied().chain(figures));
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 1));
+        if index >= names.len() {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+fn push_table(text: &mut String, table: &Table) {
+    for line in table.lines() {
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text.push('\n');
+}
+
+fn row(table: &mut Table, names: Vec<String>, (count, failed, rps): (u64, u64, f64), timing: &Timing) {
+    let figures = [count.to_string(), failed.to_string(), rate(rps), timing.n.to_string()];
+    let times = [
+        timing.mean,
+        timing.std_error,
+        timing.p50,
+        timing.p90,
+        timing.p95,
+        timing.p99,
+        timing.p99_9,
+        timing.max,
+    ];
+    let times = times.map(|time| time.map_or_else(|| "–".to_owned(), duration));
+    table.add_row(names.into_iter().chain(figures).chain(times).map(Cell::new));
+}
+
+/// Three digits and a unit: `1.23 ms`.
+pub(crate) fn duration(ns: u64) -> String {
+    const UNITS: [(&str, u64); 4] = [("ns", 1), ("µs", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000)];
+    let &(unit, size) = UNITS.iter().rev().find(|(_, size)| ns >= *size).unwrap_or(&UNITS[0]);
+    let value = ns as f64 / size as f64;
+    match value {
+        _ if size == 1 => format!("{ns} ns"),
+        ..9.995 => format!("{value:.2} {unit}"),
+        ..99.95 => format!("{value:.1} {unit}"),
+        ..999.5 => format!("{value:.0} {unit}"),
+        // Rounding would write 1000: the next unit says 1.00; seconds have none.
+        _ if unit == "s" => format!("{value:.0} s"),
+        _ => duration(size * 1_000),
+    }
+}
+
+fn rate(per_second: f64) -> String {
+    if per_second < 9.995 { format!("{per_second:.2}") } else { format!("{per_second:.1}") }
+}
+
+fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_three_digits_and_a_unit() {
+        let cases = [
+            (0, "0 ns"),
+            (999, "999 ns"),
+            (1_000, "1.00 µs"),
+            (1_234_567, "1.23 ms"),
+            (9_994_999, "9.99 ms"),
+            (9_995_000, "10.0 ms"),
+            (12_345_678, "12.3 ms"),
+            (99_949_999, "99.9 ms"),
+            (99_950_000, "100 ms"),
+            (999_499_999, "999 ms"),
+            (999_500_000, "1.00 s"),
+            (60_000_000_000, "60.0 s"),
+            (3_600_000_000_000, "3600 s"),
+        ];
+        for (ns, text) in cases {
+            assert_eq!(duration(ns), text, "{ns}");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! `Token`: the secret that lets somebody in.
+
+use std::fmt;
+
+/// A shared secret. Never printed, compared in constant time.
+#[derive(Clone)]
+pub struct Token(String);
+
+impl Token {
+    /// A token; none when it is empty.
+    pub fn new(secret: impl Into<String>) -> Option<Self> {
+        Some(Self(secret.into())).filter(|token| !token.0.is_empty())
+    }
+
+    /// The token in characters that a cookie may hold.
+    pub(crate) fn as_cookie(&self) -> String {
+        self.0.bytes().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Whether `offered` is this token. Takes the same time wherever they differ; only their lengths can be told.
+    pub(crate) fn is(&self, offered: &str) -> bool {
+        let differences =
+            self.0.bytes().zip(offered.bytes()).fold(0, |seen, (a, b)| std::hint::black_box(seen | (a ^ b)));
+        differences == 0 && self.0.len() == offered.len()
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_itself_and_nothing_else() {
+        let token = Token::new("secret").expect("it is not empty");
+        for (offered, same) in
+            [("secret", true), ("secre", false), ("secrets", false), ("Secret", false), ("", false)]
+        {
+            assert_eq!(token.is(offered), same, "{offered}");
+        }
+        assert!(Token::new("").is_none());
+    }
+}

@@ -1,0 +1,211 @@
+//! Who may ask: checks on every request before it reaches a handler, and headers on every answer.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::error::ApiError;
+use crate::token::Token;
+
+pub(crate) struct Guard {
+    token: Option<Token>,
+    /// The token as a cookie's value.
+    cookie: Option<Token>,
+    /// Cookies know no ports: two services on one host would overwrite each other's.
+    cookie_name: String,
+    allowed_hosts: Vec<String>,
+}
+
+impl Guard {
+    pub(crate) fn new(token: Option<Token>, allowed_hosts: Vec<String>, port: u16) -> Self {
+        let cookie = token.as_ref().and_then(|token| Token::new(token.as_cookie()));
+        Self { token, cookie, cookie_name: format!("wec-token-{port}"), allowed_hosts }
+    }
+
+    fn check(&self, request: &Request) -> Result<(), ApiError> {
+        let host = host_of(request)?;
+        self.check_host(&host)?;
+        check_origin(request.headers(), &host)?;
+        if request.uri().path() == "/healthz" || self.lets_in(request.headers()) {
+            Ok(())
+        } else {
+            Err(ApiError::Unauthorized)
+        }
+    }
+
+    /// A page of somebody else can point a DNS name of its own at a loopback address, but not make a browser send
+    /// another name than that; an IP address never passed through DNS.
+    fn check_host(&self, host: &Authority) -> Result<(), ApiError> {
+        let name = host.host();
+        let literal = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+        let known = literal.parse::<IpAddr>().is_ok()
+            || name.eq_ignore_ascii_case("localhost")
+            || self.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(name));
+        known.then_some(()).ok_or_else(|| {
+            ApiError::Forbidden(format!(
+                "host {name:?} is not known here: wec analytics takes it with --allow-host {name}"
+            ))
+        })
+    }
+
+    fn lets_in(&self, headers: &HeaderMap) -> bool {
+        let Some(token) = &self.token else { return true };
+        let bearer = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .is_some_and(|(_, offered)| token.is(offered.trim()));
+        bearer
+            || headers
+                .get_all(header::COOKIE)
+                .iter()
+                .filter_map(|value| value.to_str().ok())
+                .flat_map(|value| value.split(';'))
+                .filter_map(|pair| pair.trim().split_once('='))
+                .filter(|(name, _)| *name == self.cookie_name)
+                .any(|(_, offered)| self.cookie.as_ref().is_some_and(|cookie| cookie.is(offered)))
+    }
+
+    /// The answer to `/?token=…`: the cookie, and the way to the page without the token in its address.
+    fn sign_in(&self, request: &Request) -> Option<Response> {
+        let token = self.token.as_ref()?;
+        if request.uri().path() != "/" {
+            return None;
+        }
+        let offered =
+            url_decoded(request.uri().query()?.split('&').find_map(|pair| pair.strip_prefix("token="))?);
+        if !token.is(&offered) {
+            return Some(ApiError::Unauthorized.into_response());
+        }
+        let cookie = format!("{}={}; HttpOnly; SameSite=Strict; Path=/", self.cookie_name, token.as_cookie());
+        let headers = [(header::LOCATION, "/".to_owned()), (header::SET_COOKIE, cookie)];
+        Some((StatusCode::SEE_OTHER, headers).into_response())
+    }
+}
+
+pub(crate) async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let mut response = match guard.sign_in(&request).map_or_else(
+        || guard.check(&request).map(|()| None),
+        |response| {
+            // The name is checked before a cookie is set for it.
+            host_of(&request).and_then(|host| guard.check_host(&host)).map(|()| Some(response))
+        },
+    ) {
+        Ok(None) => next.run(request).await,
+        Ok(Some(response)) => response,
+        Err(error) => error.into_response(),
+    };
+    let headers = response.headers_mut();
+    for (name, value) in HEADERS {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+const HEADERS: [(&str, &str); 5] = [
+    (
+        "content-security-policy",
+        "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    ),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-resource-policy", "same-origin"),
+];
+
+fn host_of(request: &Request) -> Result<Authority, ApiError> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    match (hosts.next().and_then(|host| host.to_str().ok()?.parse().ok()), hosts.next()) {
+        (Some(host), None) => Ok(host),
+        _ => Err(ApiError::BadRequest("one Host header is needed".to_owned())),
+    }
+}
+
+/// A browser names the page that asks, except for plain navigation.
+fn check_origin(headers: &HeaderMap, host: &Authority) -> Result<(), ApiError> {
+    headers.get_all(header::ORIGIN).iter().try_for_each(|origin| {
+        let ours = origin
+            .to_str()
+            .ok()
+            .and_then(|origin| origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")))
+            .is_some_and(|origin| origin.eq_ignore_ascii_case(host.as_str()));
+        ours.then_some(())
+            .ok_or_else(|| ApiError::Forbidden("pages of other sites may not ask here".to_owned()))
+    })
+}
+
+/// Undoes percent-encoding; what is no UTF-8 then cannot be a token.
+fn url_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.filter(|_| byte == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(decoded) => {
+                bytes.push(decoded);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(byte);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_itself_by_address_and_by_configured_names_only() {
+        let guard = Guard::new(None, vec!["wec.test".to_owned()], 80);
+        let cases = [
+            ("127.0.0.1:8080", true),
+            ("[::1]:8080", true),
+            ("localhost", true),
+            ("LOCALHOST:1", true),
+            ("10.1.2.3", true),
+            ("wec.test:99", true),
+            ("evil.example", false),
+            ("127.0.0.1.evil.example", false),
+            ("localhost.evil.example:8080", false),
+        ];
+        for (host, known) in cases {
+            assert_eq!(guard.check_host(&host.parse().unwrap()).is_ok(), known, "{host}");
+        }
+    }
+
+    #[test]
+    fn takes_only_its_own_origin() {
+        let cases = [
+            ("http://127.0.0.1:8080", true),
+            ("https://127.0.0.1:8080", true),
+            ("http://127.0.0.1:8081", false),
+            ("http://evil.example", false),
+            ("null", false),
+            ("", false),
+        ];
+        for (origin, ours) in cases {
+            let headers = HeaderMap::from_iter([(header::ORIGIN, HeaderValue::from_static(origin))]);
+            let host = Authority::from_static("127.0.0.1:8080");
+            assert_eq!(check_origin(&headers, &host).is_ok(), ours, "{origin}");
+        }
+    }
+
+    #[test]
+    fn undoes_percent_encoding() {
+        for (text, decoded) in [("a%2Bb", "a+b"), ("100%", "100%"), ("%zz%4", "%zz%4"), ("%ff", ""), ("", "")]
+        {
+            assert_eq!(url_decoded(text), decoded, "{text}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! One record, one aggregation: merging, logging and reading again change no figure.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail by it")]
+
+mod common;
+
+use common::{START, chain_record, chain_result, header, records};
+use proptest::prelude::*;
+use wec_analytics::{Aggregate, Analytics, Config, LogPlace, Series, Snapshot, replay};
+use wec_board::Board;
+use wec_record::{Chain, Record};
+
+fn aggregated<'a>(records: impl IntoIterator<Item = &'a Record>) -> Aggregate {
+    let mut aggregate = Aggregate::default();
+    records.into_iter().for_each(|record| aggregate.record(record));
+    aggregate
+}
+
+fn figures(mut aggregate: Aggregate) -> (Snapshot, Series) {
+    (aggregate.snapshot(), aggregate.series(None).0)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+
+    #[test]
+    fn merged_aggregates_equal_one_aggregate(a in records(40), b in records(40)) {
+        let mut merged = aggregated(&a);
+        merged.merge(aggregated(&b));
+        prop_assert_eq!(figures(merged), figures(aggregated(a.iter().chain(&b))));
+    }
+
+    #[test]
+    fn a_replay_of_the_log_shows_the_figures_of_the_live_run(records in records(60)) {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("run.jsonl");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let live = runtime.block_on(async {
+            let config = Config { log: LogPlace::File(log.clone()), ..common::config(folder.path()) };
+            let analytics = Analytics::start(config, Board::local()).await.unwrap();
+            analytics.begin(header("run")).await.unwrap();
+            for batch in records.chunks(7) {
+                analytics.ingest().deliver(batch.to_vec()).await.unwrap();
+            }
+            analytics.finish().await
+        });
+        let replayed = replay(&log).unwrap();
+        prop_assert_eq!(replayed.snapshot(), live);
+        let header = Record::Header(header("run"));
+        prop_assert_eq!(figures(replayed), figures(aggregated([&header].into_iter().chain(&records))));
+    }
+}
+
+#[test]
+fn counts_by_chain_endpoint_and_failure() {
+    let records: Vec<_> = (1..=140)
+        .map(|seq| chain_record("r1", chain_result(Chain::Certificate, seq, seq * 1_000_000, 8_000_000)))
+        .collect();
+    let snapshot = aggregated(&records).snapshot();
+    assert_eq!(snapshot.chains.len(), 5);
+    assert_eq!(snapshot.chains[&Chain::Revoke].count, 0);
+    let certificate = &snapshot.chains[&Chain::Certificate];
+    assert_eq!((certificate.count, certificate.failed), (140, 20));
+    assert_eq!(certificate.response_time_ns.n, 120);
+    assert_eq!(certificate.failed_response_time_ns.n, 20);
+    assert_eq!(certificate.response_time_ns.mean, Some(8_000_000));
+    assert_eq!(certificate.response_time_ns.p99, None, "120 samples leave one beyond the 99th percentile");
+    assert_eq!(certificate.keygen_ns, 140 * 12_000);
+    assert_eq!(snapshot.requests, 560);
+    assert_eq!(snapshot.requests_failed, 20);
+    assert_eq!((snapshot.nonces.fetched, snapshot.polls, snapshot.connections.new), (140, 140, 140));
+    let endpoints: Vec<_> = snapshot.endpoints.iter().map(|figures| figures.endpoint.as_str()).collect();
+    assert_eq!(endpoints, ["newNonce", "newOrder", "authorization", "finalize"]);
+    let finalize = &snapshot.endpoints[3];
+    assert_eq!((finalize.count, finalize.failed), (140, 20));
+    // done − sent is shorter than done − due.
+    assert_eq!(finalize.response_time_ns.mean, Some(2_000_000));
+    assert_eq!(finalize.service_time_ns.mean, Some(1_920_000));
+    let failures: Vec<_> =
+        snapshot.failures.iter().map(|failure| (failure.name.as_str(), failure.count)).collect();
+    assert_eq!(failures, [("finalize", 20), ("certificate", 20)]);
+    assert_eq!(snapshot.failures[1].problem, "malformed");
+    // From the first start, 1 ms in, to the last end, 148 ms in.
+    assert_eq!((snapshot.at_unix_ns, snapshot.elapsed_ns), (START + 148_000_000, 147_000_000));
+}
+
+#[test]
+fn an_unbounded_number_of_endpoints_ends_up_in_other() {
+    let records: Vec<_> = (1..=200)
+        .map(|seq| {
+            let mut result = chain_result(Chain::Revoke, seq, 0, 100);
+            result.requests.truncate(1);
+            result.requests[0].uri = format!("/unfolded/{seq}").into();
+            chain_record("r1", result)
+        })
+        .collect();
+    let snapshot = aggregated(&records).snapshot();
+    assert_eq!(snapshot.endpoints.len(), 129);
+    let other = snapshot.endpoints.last().unwrap();
+    assert_eq!((other.endpoint.as_str(), other.count), ("other", 72));
+    assert_eq!(snapshot.missing.other_endpoints, 72);
+    assert_eq!(snapshot.requests, 200);
+}
+
+#[test]
+fn reads_the_log_of_the_2015_design() {
+    let line = r#"{"chainname":"NewRegistrationChain","chainsuccessful":true,"chaintook":1200,"individualresults":[{"uri":"/acme/new-reg","took":900,"successful":true}]}"#;
+    let snapshot = aggregated([&Record::parse(line, 1).unwrap()]).snapshot();
+    let registration = &snapshot.chains[&Chain::Registration];
+    assert_eq!((registration.count, registration.response_time_ns.mean), (1, Some(1200)));
+    assert_eq!(registration.service_time_ns.mean, Some(1200));
+    assert_eq!(snapshot.endpoints[0].service_time_ns.mean, Some(900));
+}

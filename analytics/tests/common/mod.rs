@@ -1,0 +1,182 @@
+//! What the tests of this crate share: made-up records, and a bare HTTP client that can misbehave.
+#![allow(dead_code, reason = "each test uses a part of it")]
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use proptest::prelude::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use wec_analytics::{Config, LogPlace};
+use wec_record::{
+    Chain, ChainResult, ChallengeType, FailureClass, Purpose, Record, RequestResult, RunHeader, Stamp,
+    StateCounts, ValidationHit, Verdict,
+};
+
+/// 2026-11-21 09:56 UTC.
+pub(crate) const START: u64 = 1_795_254_960_000_000_000;
+
+pub(crate) fn header(run: &str) -> RunHeader {
+    RunHeader {
+        version: wec_record::FORMAT_VERSION,
+        run: run.to_owned(),
+        session: "default".to_owned(),
+        program: "wec 0.1.0".to_owned(),
+        target: "https://localhost:14000/dir".to_owned(),
+        started_unix_ns: START,
+        stamp: Stamp {
+            host: "here".to_owned(),
+            platform: "linux x86_64".to_owned(),
+            cpus: 2,
+            ..Stamp::default()
+        },
+    }
+}
+
+/// Logs into `folder`, listens nowhere.
+pub(crate) fn config(folder: &Path) -> Config {
+    Config {
+        log: LogPlace::Folder(folder.into()),
+        web: None,
+        grpc: None,
+        session: "default".to_owned(),
+        token: None,
+        allowed_hosts: Vec::new(),
+    }
+}
+
+/// An iteration that began `started` ns after the run and took `took`; one in seven fails.
+pub(crate) fn chain_result(chain: Chain, seq: u64, started: u64, took: u64) -> ChainResult {
+    let failed = seq.is_multiple_of(7);
+    let problem = if failed { "malformed" } else { "" };
+    let step = |index: u64, endpoint: &'static str, uri: &'static str, purpose| {
+        let due = started + index * took / 4;
+        let last = failed && index == 3;
+        RequestResult {
+            uri: uri.into(),
+            took: took / 4,
+            successful: !last,
+            error: if last { "the CA said no".to_owned() } else { String::new() },
+            class: last.then_some(FailureClass::Problem),
+            endpoint: endpoint.into(),
+            method: if purpose == Purpose::Nonce { "HEAD" } else { "POST" }.into(),
+            purpose,
+            status: if last { 400 } else { 200 },
+            problem: if last { problem.into() } else { "".into() },
+            bytes_sent: 700,
+            bytes_received: 300,
+            due,
+            sent: due + took / 100,
+            done: due + took / 4,
+            reused: index > 0,
+        }
+    };
+    ChainResult {
+        seq,
+        worker: (seq % 50) as u32,
+        chain: Some(chain),
+        successful: !failed,
+        took,
+        due: started,
+        started,
+        done: started + took,
+        keygen: 12_000,
+        error: if failed { "finalize: the CA said no".to_owned() } else { String::new() },
+        class: failed.then_some(FailureClass::Problem),
+        requests: vec![
+            step(0, "newNonce", "/nonce", Purpose::Nonce),
+            step(1, "newOrder", "/order", Purpose::Step),
+            step(2, "authorization", "/authz/{id}", Purpose::Poll),
+            step(3, "finalize", "/finalize/{id}", Purpose::Step),
+        ],
+    }
+}
+
+pub(crate) fn chain_record(node: &str, result: ChainResult) -> Record {
+    Record::Chain { node: node.to_owned(), origin_unix_ns: START, result }
+}
+
+/// Any sequence of records after a header, as several senders might make them.
+pub(crate) fn records(most: usize) -> impl Strategy<Value = Vec<Record>> {
+    proptest::collection::vec(record(), 0..most)
+}
+
+fn record() -> impl Strategy<Value = Record> {
+    prop_oneof![
+        20 => (0usize..5, 1u64..1 << 40, 0u64..40_000_000_000_000, 0u64..1 << 43).prop_map(|(chain, seq, started, took)| {
+            chain_record("r1", chain_result(Chain::ALL[chain], seq, started, took))
+        }),
+        3 => (1u64..1 << 40, 0u64..40_000_000_000_000, 0usize..3).prop_map(|(seq, at, kind)| Record::Hit {
+            node: "c1".to_owned(),
+            hit: ValidationHit {
+                seq,
+                at_unix_ns: START + at,
+                challenge: ChallengeType::ALL[kind],
+                name: "a.wec.test".to_owned(),
+                source: "127.0.0.1:5".to_owned(),
+                verdict: if seq.is_multiple_of(5) { Verdict::Unknown } else { Verdict::Answered },
+                answer: "tok.thumb".to_owned(),
+                took: seq % 1_000_000,
+            },
+        }),
+        1 => (0u64..40_000_000_000_000, 0u32..1_000).prop_map(|(at, workers)| Record::Mark {
+            at_unix_ns: START + at,
+            by: "page".to_owned(),
+            what: "workers".to_owned(),
+            from: "0".to_owned(),
+            to: workers.to_string(),
+        }),
+        1 => (0u64..40_000_000_000_000, 0u64..1_000, 1u64..100).prop_map(|(at, workers, seq)| Record::State {
+            node: format!("r{}", seq % 3),
+            seq,
+            at_unix_ns: START + at,
+            counts: StateCounts { registrations: seq, authorizations: at, certificates: 3, revoked: 1, workers },
+        }),
+        1 => (1u64..100).prop_map(|seq| Record::Lost {
+            node: "r1".to_owned(),
+            seq,
+            at_unix_ns: START,
+            count: seq,
+            why: "the spool is full".to_owned(),
+        }),
+    ]
+}
+
+/// Status, head and body of one exchange; `head` is all lines after the request line.
+pub(crate) async fn exchange(
+    address: SocketAddr,
+    request: &str,
+    head: &[&str],
+    body: &[u8],
+) -> (u16, String, String) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let mut text = format!("{request} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
+    for line in head {
+        text.push_str(line);
+        text.push_str("\r\n");
+    }
+    stream.write_all(format!("{text}\r\n").as_bytes()).await.unwrap();
+    // A server that refuses early may close before it has read everything.
+    let _ = stream.write_all(body).await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let (head, body) = answer.split_once("\r\n\r\n").expect("the answer has a head");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    (status, head.to_ascii_lowercase(), body.to_owned())
+}
+
+/// The body of a chunked answer, put together.
+pub(crate) fn unchunked(body: &str) -> String {
+    let mut text = String::new();
+    let mut rest = body;
+    while let Some((size, after)) = rest.split_once("\r\n") {
+        let size = usize::from_str_radix(size.trim(), 16).unwrap();
+        text.push_str(&after[..size]);
+        rest = &after[size + 2..];
+        if size == 0 {
+            break;
+        }
+    }
+    text
+}

@@ -1,0 +1,366 @@
+//! The web API as `docs/web-api.md` says it is, and who may use it.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail by it")]
+
+mod common;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use common::{chain_record, chain_result, exchange, header, unchunked};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use wec_analytics::{Analytics, Config, Live, StartError, Token};
+use wec_board::{Board, By, Change, EtcdOptions, NodeInfo, NodeKind, Session, Versioned};
+use wec_record::Chain;
+use wec_testbed::etcd::Etcd;
+
+struct Service {
+    analytics: Analytics,
+    board: Board,
+    address: SocketAddr,
+    _folder: tempfile::TempDir,
+}
+
+async fn service(token: Option<&str>) -> Service {
+    let folder = tempfile::tempdir().unwrap();
+    let board = Board::local();
+    board.put_session(Session::running("default", 50)).await.unwrap();
+    let config = Config {
+        web: Some("127.0.0.1:0".parse().unwrap()),
+        token: token.and_then(Token::new),
+        allowed_hosts: vec!["wec.test".to_owned()],
+        ..common::config(folder.path())
+    };
+    let analytics = Analytics::start(config, board.clone()).await.unwrap();
+    let address = analytics.web_addr().unwrap();
+    Service { analytics, board, address, _folder: folder }
+}
+
+const PUT: &str = "PUT /api/v1/session/workers";
+const JSON: &str = "Content-Type: application/json";
+
+#[tokio::test]
+async fn shows_everything_in_one_object() {
+    let service = service(None).await;
+    service.analytics.begin(header("run")).await.unwrap();
+    let results =
+        (1..=5).map(|seq| chain_record("r1", chain_result(Chain::Refresh, seq, 0, 1_000))).collect();
+    service.analytics.ingest().deliver(results).await.unwrap();
+    let live = wait_for(service.address, |live| live.snapshot.chains[&Chain::Refresh].count == 5).await;
+    assert_eq!(live.snapshot.run.id, "run");
+    let session = live.session.unwrap();
+    assert_eq!(
+        (session.id.as_str(), session.state.as_str(), session.workers_target),
+        ("default", "running", 50)
+    );
+    assert_eq!(live.snapshot.workers_target, Some(50), "a run's log begins with what was wanted of it");
+    assert!(live.health.log.ends_with("run.jsonl"));
+    assert_eq!(live.health.log_error, None);
+    assert_eq!(live.series.chains[&Chain::Refresh].count, [5]);
+}
+
+#[tokio::test]
+async fn changing_the_workers_changes_the_board_and_leaves_a_mark() {
+    let service = service(None).await;
+    service.analytics.begin(header("run")).await.unwrap();
+    let host = format!("Host: {}", service.address);
+    let origin = format!("Origin: http://{}", service.address);
+    let (status, _, body) =
+        exchange(service.address, PUT, &[&host, &origin, JSON], br#"{"workers": 80}"#).await;
+    assert_eq!(status, 200, "{body}");
+    assert!(body.contains(r#""workers_target":80"#), "{body}");
+    assert_eq!(service.board.session("default").borrow().as_ref().unwrap().value.target.workers, 80);
+    let post = "POST /api/v1/session/workers";
+    let (status, ..) = exchange(service.address, post, &[&host, JSON], br#"{"workers":20}"#).await;
+    assert_eq!(status, 200);
+    let live = wait_for(service.address, |live| live.snapshot.marks.len() == 3).await;
+    let marks: Vec<_> = live
+        .snapshot
+        .marks
+        .iter()
+        .map(|mark| (mark.by.as_str(), mark.what.as_str(), mark.from.as_str(), mark.to.as_str()))
+        .collect();
+    assert_eq!(
+        marks,
+        [("cli", "workers", "0", "50"), ("page", "workers", "50", "80"), ("api", "workers", "80", "20")]
+    );
+    assert_eq!(live.snapshot.workers_target, Some(20));
+    assert_eq!(service.analytics.finish().await.marks.len(), 3);
+}
+
+#[tokio::test]
+async fn a_session_that_appears_after_its_run_began_is_marked_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let board = Board::local();
+    let config = Config { web: Some("127.0.0.1:0".parse().unwrap()), ..common::config(folder.path()) };
+    let analytics = Analytics::start(config, board.clone()).await.unwrap();
+    analytics.begin(header("run")).await.unwrap();
+    board.put_session(Session::running("default", 7)).await.unwrap();
+    let live = wait_for(analytics.web_addr().unwrap(), |live| live.snapshot.workers_target.is_some()).await;
+    assert_eq!((live.snapshot.workers_target, live.snapshot.marks.len()), (Some(7), 1));
+}
+
+#[tokio::test]
+async fn the_control_reaches_other_processes_through_etcd() {
+    let etcd = Etcd::start().await.unwrap();
+    let of_requester = Board::etcd(EtcdOptions::new([etcd.endpoint()])).await.unwrap();
+    of_requester.open_session(Session::running("default", 5)).await.unwrap();
+    let node =
+        NodeInfo { id: "r1".to_owned(), name: "host".to_owned(), kind: NodeKind::Requester, workers: 100 };
+    let membership = of_requester.join(node).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config { web: Some("127.0.0.1:0".parse().unwrap()), ..common::config(folder.path()) };
+    let board = Board::etcd(EtcdOptions::new([etcd.endpoint()])).await.unwrap();
+    let analytics = Analytics::start(config, board.clone()).await.unwrap();
+    analytics.begin(header("run")).await.unwrap();
+    let address = analytics.web_addr().unwrap();
+    let seen = wait_for(address, |live| live.nodes.iter().any(|node| node.id == "r1")).await;
+    assert_eq!(seen.snapshot.workers_target, Some(5));
+
+    let mut session = of_requester.session("default");
+    let (status, _, body) = exchange(address, PUT, &["Host: localhost", JSON], br#"{"workers":9}"#).await;
+    assert_eq!(status, 200, "{body}");
+    let nine = |session: &Option<Versioned<Session>>| {
+        session.as_ref().is_some_and(|now| now.value.target.workers == 9)
+    };
+    tokio::time::timeout(Duration::from_secs(30), session.wait_for(nine)).await.unwrap().unwrap();
+    // The other way round: somebody else's change is marked here.
+    of_requester.change("default", Change::workers(By::Cli, 11)).await.unwrap();
+    let live = wait_for(address, |live| live.snapshot.workers_target == Some(11)).await;
+    let marks: Vec<_> = live.snapshot.marks.iter().map(|mark| (mark.by.as_str(), mark.to.as_str())).collect();
+    assert_eq!(marks, [("cli", "5"), ("api", "9"), ("cli", "11")]);
+    analytics.finish().await;
+    membership.leave().await;
+    board.close().await;
+    of_requester.close().await;
+}
+
+#[tokio::test]
+async fn refuses_what_is_no_change_and_says_why() {
+    let service = service(None).await;
+    let host = format!("Host: {}", service.address);
+    let huge = vec![b' '; 1 << 20];
+    let cases: [(&[&str], &[u8], u16, &str); 9] = [
+        (&[JSON], b"{", 400, "the body is not"),
+        (&[JSON], b"", 400, "the body is not"),
+        (&[JSON], b"{\"workers\":-1}", 400, "-1"),
+        (&[JSON], b"{\"workers\":1000001}", 400, "1000001"),
+        (&[JSON], b"{\"workers\":1.5}", 400, "1.5"),
+        (&[JSON], b"{\"workers\":1,\"extra\":2}", 400, "extra"),
+        (&[], b"{\"workers\":1}", 415, "application/json"),
+        (&["Content-Type: text/plain"], b"{\"workers\":1}", 415, "application/json"),
+        (&[JSON], &huge, 413, "4096"),
+    ];
+    for (head, body, wanted, why) in cases {
+        let head: Vec<_> = head.iter().copied().chain([host.as_str()]).collect();
+        let (status, _, text) = exchange(service.address, PUT, &head, body).await;
+        assert_eq!(status, wanted, "{text}");
+        let error: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert!(error["error"].as_str().unwrap().contains(why), "{text}");
+    }
+    assert_eq!(service.board.session("default").borrow().as_ref().unwrap().value.target.workers, 50);
+    for (request, wanted) in
+        [("DELETE /api/v1/session/workers", 405), ("GET /api/v2/x", 404), ("POST /", 405)]
+    {
+        let (status, _, text) = exchange(service.address, request, &[&host], b"").await;
+        assert_eq!(status, wanted, "{request}: {text}");
+        assert!(serde_json::from_str::<serde_json::Value>(&text).unwrap()["error"].is_string());
+    }
+}
+
+#[tokio::test]
+async fn serves_a_page_whatever_the_build_had() {
+    let service = service(None).await;
+    let (status, head, body) = exchange(service.address, "GET /", &["Host: localhost"], b"").await;
+    assert_eq!(status, 200);
+    assert!(head.contains("content-type: text/html; charset=utf-8"), "{head}");
+    assert!(body.contains("wile-e-coyote"), "{body}");
+    let (status, _, body) = exchange(service.address, "GET /healthz", &["Host: localhost"], b"").await;
+    assert_eq!((status, body.as_str()), (200, "ok"));
+    for path in ["/../Cargo.toml", "/nothing.js", "//"] {
+        assert_eq!(exchange(service.address, &format!("GET {path}"), &["Host: localhost"], b"").await.0, 404);
+    }
+}
+
+#[tokio::test]
+async fn answers_404_when_the_board_has_no_such_session() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config {
+        web: Some("127.0.0.1:0".parse().unwrap()),
+        session: "nobody".to_owned(),
+        ..common::config(folder.path())
+    };
+    let analytics = Analytics::start(config, Board::local()).await.unwrap();
+    let (status, _, body) =
+        exchange(analytics.web_addr().unwrap(), PUT, &["Host: localhost", JSON], br#"{"workers":1}"#).await;
+    assert_eq!(status, 404);
+    assert!(body.contains("nobody"), "{body}");
+}
+
+#[tokio::test]
+async fn pages_of_others_are_kept_out() {
+    let service = service(None).await;
+    let own = service.address.to_string();
+    let cases: [(Vec<String>, u16); 8] = [
+        (vec![format!("Host: {own}")], 200),
+        (vec!["Host: wec.test".into()], 200),
+        (vec!["Host: evil.example".into()], 403),
+        (vec![format!("Host: evil.example:{}", service.address.port())], 403),
+        (vec![], 400),
+        (vec![format!("Host: {own}"), format!("Origin: http://{own}")], 200),
+        (vec![format!("Host: {own}"), "Origin: http://evil.example".into()], 403),
+        (vec![format!("Host: {own}"), "Origin: null".into()], 403),
+    ];
+    for (head, wanted) in cases {
+        let head: Vec<_> = head.iter().map(String::as_str).chain([JSON]).collect();
+        for (request, body) in [("GET /api/v1/snapshot", &b""[..]), (PUT, br#"{"workers":50}"#)] {
+            let (status, head_back, text) = exchange(service.address, request, &head, body).await;
+            assert_eq!(status, wanted, "{request} {head:?}: {text}");
+            assert!(head_back.contains("content-security-policy: default-src 'self'"), "{head_back}");
+            assert!(head_back.contains("x-content-type-options: nosniff"), "{head_back}");
+            assert!(!head_back.contains("access-control-allow"), "{head_back}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_asked_of_everybody_and_can_become_a_cookie() {
+    let service = service(Some("geheim & gut")).await;
+    let host = format!("Host: {}", service.address);
+    let ask =
+        async |line: &str| exchange(service.address, "GET /api/v1/snapshot", &[&host, line], b"").await.0;
+    assert_eq!(ask("X-Nothing: 1").await, 401);
+    assert_eq!(ask("Authorization: Bearer geheim").await, 401);
+    assert_eq!(ask("Authorization: Basic geheim & gut").await, 401);
+    assert_eq!(ask("Authorization: Bearer geheim & gut").await, 200);
+    assert_eq!(exchange(service.address, "GET /healthz", &[&host], b"").await.0, 200);
+    assert_eq!(exchange(service.address, PUT, &[&host, JSON], br#"{"workers":1}"#).await.0, 401);
+    assert_eq!(exchange(service.address, "GET /?token=falsch", &[&host], b"").await.0, 401);
+    let (status, head, _) = exchange(service.address, "GET /?token=geheim%20%26%20gut", &[&host], b"").await;
+    assert_eq!(status, 303);
+    assert!(head.contains("location: /\r\n"), "{head}");
+    let cookie = head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
+    assert!(cookie.contains("httponly") && cookie.contains("samesite=strict"), "{cookie}");
+    assert!(!cookie.contains("geheim"), "{cookie}");
+    let cookie = cookie.split(';').next().unwrap();
+    assert_eq!(ask(&format!("Cookie: other=1; {cookie}")).await, 200);
+    assert_eq!(ask(&format!("Cookie: {cookie}0")).await, 401);
+    // A name that is not ours gets no cookie, whatever the token.
+    let request = "GET /?token=geheim%20%26%20gut";
+    assert_eq!(exchange(service.address, request, &["Host: evil.example"], b"").await.0, 403);
+    assert_eq!(format!("{:?}", Token::new("geheim")), "Some(Token(…))");
+}
+
+#[tokio::test]
+async fn listens_beyond_loopback_with_a_token_only() {
+    let folder = tempfile::tempdir().unwrap();
+    for (web, grpc) in [(Some("0.0.0.0:0"), None), (None, Some("[::]:0"))] {
+        let config = Config {
+            web: web.map(|address: &str| address.parse().unwrap()),
+            grpc: grpc.map(|address: &str| address.parse().unwrap()),
+            ..common::config(folder.path())
+        };
+        let error = Analytics::start(config, Board::local()).await.unwrap_err();
+        assert!(matches!(error, StartError::TokenNeeded { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn streams_what_changed_and_ends_with_the_run() {
+    let service = service(None).await;
+    service.analytics.begin(header("run")).await.unwrap();
+    let deliver = async |seq, started| {
+        let record = chain_record("r1", chain_result(Chain::Revoke, seq, started, 1_000));
+        service.analytics.ingest().deliver(vec![record]).await.unwrap();
+    };
+    deliver(1, 0).await;
+    deliver(2, 5_000_000_000).await;
+    wait_for(service.address, |live| live.snapshot.chains[&Chain::Revoke].count == 2).await;
+    let mut events = Events::open(service.address, None).await;
+    let first = events.next().await.unwrap();
+    assert_eq!(first.name, "live");
+    assert!(first.live.series.reset);
+    assert_eq!(first.live.series.at_unix_s.len(), 6);
+    deliver(3, 6_000_000_000).await;
+    let second = events.next().await.unwrap();
+    assert!(!second.live.series.reset);
+    assert_eq!(second.live.series.at_unix_s.len(), 1);
+    assert_eq!(second.live.series.chains[&Chain::Revoke].count, [1]);
+    assert!(second.live.now_unix_ns > first.live.now_unix_ns);
+
+    let mut resumed = Events::open(service.address, Some(&first.id)).await;
+    let third = resumed.next().await.unwrap();
+    assert!(!third.live.series.reset, "goes on where the other left off");
+    assert_eq!(third.live.series.at_unix_s.len(), 1);
+    let mut stranger = Events::open(service.address, Some("1-1-1")).await;
+    assert!(
+        stranger.next().await.unwrap().live.series.reset,
+        "an id of another process is no place to go on"
+    );
+
+    deliver(4, 7_000_000_000).await;
+    let address = service.address;
+    let last = tokio::spawn(async move {
+        let mut last = None;
+        while let Some(event) = events.next().await {
+            last = Some(event);
+        }
+        last.unwrap()
+    });
+    let final_figures = service.analytics.finish().await;
+    let last = last.await.unwrap();
+    assert_eq!(last.name, "end");
+    assert_eq!(last.live.snapshot, final_figures);
+    assert_eq!(last.live.snapshot.chains[&Chain::Revoke].count, 4);
+    assert!(TcpStream::connect(address).await.is_err());
+}
+
+/// Asks until the figures are as wanted; a test that waits for ever fails by the time limit of its runner.
+async fn wait_for(address: SocketAddr, wanted: impl Fn(&Live) -> bool) -> Live {
+    loop {
+        let (status, _, body) = exchange(address, "GET /api/v1/snapshot", &["Host: localhost"], b"").await;
+        assert_eq!(status, 200, "{body}");
+        let live: Live =
+            serde_json::from_str(&body).or_else(|_| serde_json::from_str(&unchunked(&body))).unwrap();
+        if wanted(&live) {
+            return live;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+struct Events(BufReader<TcpStream>);
+
+struct Event {
+    name: String,
+    id: String,
+    live: Live,
+}
+
+impl Events {
+    async fn open(address: SocketAddr, last: Option<&str>) -> Self {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let resume = last.map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
+        let request = format!("GET /api/v1/live HTTP/1.1\r\nHost: localhost\r\n{resume}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    async fn next(&mut self) -> Option<Event> {
+        let (mut name, mut id) = (String::new(), String::new());
+        let mut line = String::new();
+        while self.0.read_line(&mut line).await.unwrap_or(0) > 0 {
+            match line.trim_end().split_once(": ") {
+                Some(("event", value)) => name = value.to_owned(),
+                Some(("id", value)) => id = value.to_owned(),
+                Some(("data", value)) => {
+                    return Some(Event { name, id, live: serde_json::from_str(value).unwrap() });
+                }
+                _ => {}
+            }
+            line.clear();
+        }
+        None
+    }
+}

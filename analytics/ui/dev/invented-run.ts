@@ -1,0 +1,348 @@
+// An invented run behind the real API's paths, for working on the page without a CA. Never part of a build.
+
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Plugin } from "vite";
+
+import {
+  CHAINS,
+  type Chain,
+  type ChainSeries,
+  type EndpointFigures,
+  type Live,
+  type Series,
+  type Timing,
+} from "../src/wire";
+
+const SECOND = 1e9;
+/** How often a worker runs each chain a second, how long it takes, which requests it makes. */
+const MODEL: Record<Chain, { share: number; ms: number; spread: number; requests: string[] }> = {
+  registration: { share: 0.9, ms: 9, spread: 0.3, requests: ["newNonce", "newAccount"] },
+  authorization: {
+    share: 1.6,
+    ms: 340,
+    spread: 0.5,
+    requests: ["newOrder", "authorization", "challenge", "authorization", "authorization", "order"],
+  },
+  certificate: { share: 1.5, ms: 48, spread: 0.35, requests: ["finalize", "order", "certificate"] },
+  refresh: { share: 0.5, ms: 410, spread: 0.5, requests: ["renewalInfo", "newOrder", "authorization", "challenge", "finalize", "certificate"] },
+  revoke: { share: 0.12, ms: 14, spread: 0.3, requests: ["revokeCert"] },
+};
+const URIS: Record<string, string> = {
+  newNonce: "/nonce-plz",
+  newAccount: "/sign-me-up",
+  newOrder: "/order-plz",
+  order: "/my-order/{id}",
+  authorization: "/authZ/{id}",
+  challenge: "/chalZ/{id}",
+  finalize: "/finalize-order/{id}",
+  certificate: "/certZ/{id}",
+  renewalInfo: "/renewal-info/{id}",
+  revokeCert: "/revoke-cert",
+};
+
+export function inventedRun(): Plugin {
+  return {
+    name: "invented-run",
+    configureServer(server) {
+      const run = new Run();
+      const timer = setInterval(() => run.tick(), 1_000);
+      server.httpServer?.on("close", () => clearInterval(timer));
+      server.middlewares.use((request, response, next) => {
+        if (!request.url?.startsWith("/api/v1/")) return next();
+        run.answer(request, response);
+      });
+    },
+  };
+}
+
+class Run {
+  readonly #started = Math.floor(Date.now() / 1000) - 75;
+  #target = 20;
+  #running = 20;
+  #listeners = new Set<ServerResponse>();
+  #series: Series = { step_s: 1, reset: true, at_unix_s: [], requests: [], requests_failed: [], hits: [], chains: perChain(emptySeries) };
+  #times = new Map<string, Times>();
+  #failed = new Map<string, number>();
+  #hits = { answered: new Times(), unknown: new Times() };
+  #marks: Live["snapshot"]["marks"] = [];
+
+  constructor() {
+    this.#mark(this.#started, "cli", 0, 20);
+    for (let second = this.#started; second < Date.now() / 1000 - 1; second += 1) {
+      if (second === this.#started + 40) this.#change(50, "page", second);
+      this.#second(second);
+    }
+  }
+
+  tick(): void {
+    this.#second(Math.floor(Date.now() / 1000) - 1);
+    const event = `event: live\ndata: ${JSON.stringify(this.#live(3))}\n\n`;
+    for (const listener of this.#listeners) listener.write(event);
+  }
+
+  answer(request: IncomingMessage, response: ServerResponse): void {
+    const path = request.url?.replace(/\?.*/, "");
+    if (path === "/api/v1/live") {
+      response.writeHead(200, { "Content-Type": "text/event-stream", "Cache-Control": "no-store" });
+      response.write(`event: live\ndata: ${JSON.stringify(this.#live(Infinity))}\n\n`);
+      this.#listeners.add(response);
+      request.on("close", () => this.#listeners.delete(response));
+    } else if (path === "/api/v1/session/workers" && request.method === "PUT") {
+      let body = "";
+      request.on("data", (chunk: Buffer) => (body += chunk.toString()));
+      request.on("end", () => {
+        const { workers } = JSON.parse(body) as { workers: number };
+        this.#change(workers, "page", Date.now() / 1000);
+        json(response, 200, this.#session());
+      });
+    } else if (path === "/api/v1/snapshot") {
+      json(response, 200, this.#live(Infinity));
+    } else {
+      json(response, 404, { error: `no such path: ${path}` });
+    }
+  }
+
+  #change(workers: number, by: string, second: number): void {
+    this.#mark(second, by, this.#target, workers);
+    this.#target = workers;
+  }
+
+  #mark(second: number, by: string, from: number, to: number): void {
+    this.#marks.push({ at_unix_ns: second * SECOND, by, what: "workers", from: String(from), to: String(to) });
+  }
+
+  #session(): Live["session"] {
+    return { id: "demo", state: "running", workers_target: this.#target, workers_running: this.#running };
+  }
+
+  #second(second: number): void {
+    this.#running += Math.sign(this.#target - this.#running) * Math.min(12, Math.abs(this.#target - this.#running));
+    const slow = 1 + this.#running / 90 + 0.12 * Math.sin(second / 7);
+    let requests = 0;
+    let failed = 0;
+    let hits = 0;
+    this.#series.at_unix_s.push(second);
+    for (const chain of CHAINS) {
+      const model = MODEL[chain];
+      const column = this.#series.chains[chain];
+      const samples: number[] = [];
+      const n = Math.round((this.#running * model.share * (0.9 + 0.2 * Math.random())) / slow);
+      let broken = 0;
+      for (let i = 0; i < n; i += 1) {
+        const ns = model.ms * 1e6 * slow * Math.exp(model.spread * normal());
+        if (Math.random() < 0.004) {
+          broken += 1;
+          this.#failed.set(chain, (this.#failed.get(chain) ?? 0) + 1);
+        } else {
+          samples.push(ns);
+          this.#timesOf(chain).add(ns);
+        }
+        for (const endpoint of model.requests) {
+          requests += 1;
+          this.#timesOf(`/${endpoint}`).add((ns / model.requests.length) * (0.6 + Math.random()));
+          if (Math.random() < 0.05 && endpoint !== "newNonce") {
+            requests += 1;
+            failed += 1;
+            this.#failed.set(`/${endpoint}`, (this.#failed.get(`/${endpoint}`) ?? 0) + 1);
+          }
+        }
+        if (chain === "authorization" || chain === "refresh") {
+          hits += 1;
+          this.#hits[Math.random() < 0.002 ? "unknown" : "answered"].add(1.2e5 * Math.exp(0.4 * normal()));
+        }
+      }
+      samples.sort((a, b) => a - b);
+      column.count.push(n);
+      column.failed.push(broken);
+      column.mean_ns.push(samples.length === 0 ? null : samples.reduce((a, b) => a + b) / samples.length);
+      column.p50_ns.push(percentile(samples, 0.5));
+      column.p95_ns.push(percentile(samples, 0.95));
+    }
+    this.#series.requests.push(requests);
+    this.#series.requests_failed.push(failed);
+    this.#series.hits.push(hits);
+  }
+
+  #timesOf(name: string): Times {
+    const times = this.#times.get(name) ?? new Times();
+    this.#times.set(name, times);
+    return times;
+  }
+
+  #live(buckets: number): Live {
+    const elapsed = Date.now() / 1000 - this.#started;
+    const sum = (values: number[]) => values.reduce((a, b) => a + b, 0);
+    const none = new Times().timing();
+    const requests = sum(this.#series.requests);
+    const requestsFailed = sum(this.#series.requests_failed);
+    const chains = Object.fromEntries(
+      CHAINS.map((chain) => {
+        const { count, failed } = this.#series.chains[chain];
+        const timing = this.#timesOf(chain).timing();
+        return [
+          chain,
+          {
+            count: sum(count),
+            failed: sum(failed),
+            rps: sum(count) / elapsed,
+            response_time_ns: timing,
+            service_time_ns: timing,
+            failed_response_time_ns: none,
+            failed_service_time_ns: none,
+            keygen_ns: 0,
+            classes: {},
+          },
+        ];
+      }),
+    ) as Live["snapshot"]["chains"];
+    const endpoints = [...this.#times].filter(([name]) => name.startsWith("/")).map(([name, times]): EndpointFigures => {
+      const failed = this.#failed.get(name) ?? 0;
+      const timing = times.timing();
+      const endpoint = name.slice(1);
+      const method = { newNonce: "HEAD", renewalInfo: "GET" }[endpoint] ?? "POST";
+      return {
+        endpoint,
+        method,
+        uri: URIS[endpoint] ?? "",
+        count: timing.n + failed,
+        failed,
+        rps: (timing.n + failed) / elapsed,
+        response_time_ns: timing,
+        service_time_ns: timing,
+        failed_response_time_ns: none,
+        failed_service_time_ns: none,
+      };
+    });
+    return {
+      now_unix_ns: Date.now() * 1e6,
+      session: this.#session(),
+      nodes: [
+        { id: "r1", name: "bench-1", kind: "requester", workers: this.#running },
+        { id: "c1", name: "bench-1", kind: "challenge-server", workers: 0 },
+      ],
+      health: {
+        log: "results/20261121-101502.jsonl",
+        log_bytes: requests * 412,
+        log_failed: 0,
+        log_error: null,
+        queued_batches: 2,
+        queue_bound: 1024,
+        duplicates: 0,
+        gaps: 0,
+        senders: 2,
+      },
+      snapshot: {
+        version: 1,
+        run: {
+          id: "20261121-101502-4f2a",
+          session: "demo",
+          program: "wec 0.1.0",
+          target: "https://127.0.0.1:14000/dir",
+          started_unix_ns: this.#started * SECOND,
+          stamp: { host: "bench-1", platform: "linux x86_64", cpus: 2, scenario: { run_time: "10m" } },
+        },
+        at_unix_ns: Date.now() * 1e6,
+        elapsed_ns: elapsed * SECOND,
+        requests,
+        requests_failed: requestsFailed,
+        rps: requests / elapsed,
+        chains,
+        endpoints,
+        failures: [...this.#failed]
+          .map(([name, count]): Live["snapshot"]["failures"][number] =>
+            name.startsWith("/")
+              ? { scope: "request", name: name.slice(1), class: "bad-nonce", status: 400, problem: "badNonce", count, example: "JWS has an invalid anti-replay nonce: 3hJ2w9" }
+              : { scope: "chain", name, class: "validation", status: 403, problem: "unauthorized", count, example: "the authorization of a-42.wec.test became invalid: the key authorization file from the server did not match" },
+          )
+          .sort((a, b) => b.count - a.count),
+        nonces: { fetched: 120, rejected: requestsFailed, rejected_share: requestsFailed / requests },
+        retries: requestsFailed,
+        polls: Math.round(requests * 0.3),
+        connections: { new: 50, reused: requests - 50 },
+        bytes: { sent: requests * 1310, received: requests * 1840 },
+        hits: (["answered", "unknown"] as const).map((verdict) => {
+          const took_ns = this.#hits[verdict].timing();
+          return { type: "http-01", verdict, count: took_ns.n, took_ns };
+        }),
+        state: {
+          registrations: chains.registration.count,
+          authorizations: Math.max(0, chains.authorization.count - chains.certificate.count),
+          certificates: chains.certificate.count - chains.revoke.count,
+          revoked: chains.revoke.count,
+          workers: this.#running,
+        },
+        workers_target: this.#target,
+        marks: this.#marks,
+        missing: { lost_results: 0, unknown_chains: 0, clamped_times: 0, other_endpoints: 0, other_failures: 0, dropped_marks: 0, outside_series: 0 },
+      },
+      series: lastOf(this.#series, buckets),
+    };
+  }
+}
+
+/** Times of which the latest ten thousand are kept. */
+class Times {
+  #n = 0;
+  #kept: number[] = [];
+
+  add(ns: number): void {
+    this.#kept[this.#n % 10_000] = ns;
+    this.#n += 1;
+  }
+
+  timing(): Timing {
+    const sorted = [...this.#kept].sort((a, b) => a - b);
+    const mean = sorted.length === 0 ? null : sorted.reduce((a, b) => a + b, 0) / sorted.length;
+    const deviation = mean === null ? 0 : Math.sqrt(sorted.reduce((a, b) => a + (b - mean) ** 2, 0) / sorted.length);
+    return {
+      n: this.#n,
+      mean,
+      std_error: this.#n < 2 ? null : deviation / Math.sqrt(this.#n),
+      p50: percentile(sorted, 0.5),
+      p90: percentile(sorted, 0.9),
+      p95: percentile(sorted, 0.95),
+      p99: percentile(sorted, 0.99),
+      p99_9: percentile(sorted, 0.999),
+      max: sorted.at(-1) ?? null,
+    };
+  }
+}
+
+function percentile(sorted: number[], p: number): number | null {
+  return sorted.length * Math.min(p, 1 - p) < 9.999 ? null : (sorted[Math.ceil(sorted.length * p) - 1] ?? null);
+}
+
+function normal(): number {
+  return Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
+}
+
+function perChain<T>(make: () => T): Record<Chain, T> {
+  return Object.fromEntries(CHAINS.map((chain) => [chain, make()])) as Record<Chain, T>;
+}
+
+function emptySeries(): ChainSeries {
+  return { count: [], failed: [], mean_ns: [], p50_ns: [], p95_ns: [] };
+}
+
+function lastOf(series: Series, buckets: number): Series {
+  const cut = <T>(values: T[]) => values.slice(Math.max(0, values.length - buckets));
+  return {
+    step_s: series.step_s,
+    reset: buckets === Infinity,
+    at_unix_s: cut(series.at_unix_s),
+    requests: cut(series.requests),
+    requests_failed: cut(series.requests_failed),
+    hits: cut(series.hits),
+    chains: Object.fromEntries(
+      CHAINS.map((chain) => {
+        const { count, failed, mean_ns, p50_ns, p95_ns } = series.chains[chain];
+        return [chain, { count: cut(count), failed: cut(failed), mean_ns: cut(mean_ns), p50_ns: cut(p50_ns), p95_ns: cut(p95_ns) }];
+      }),
+    ) as Series["chains"],
+  };
+}
+
+function json(response: ServerResponse, status: number, value: unknown): void {
+  response.writeHead(status, { "Content-Type": "application/json" });
+  response.end(JSON.stringify(value));
+}

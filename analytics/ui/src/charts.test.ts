@@ -1,0 +1,38 @@
+import { describe, expect, it } from "vitest";
+
+import { CHARTS, firstView } from "./charts";
+import { merge } from "./series";
+import { series } from "./testing";
+
+const chart = (id: string) => CHARTS.find((chart) => chart.id === id) ?? expect.fail(`no chart ${id}`);
+const line = (id: string, name: string) => chart(id).lines.find((line) => line.name === name) ?? expect.fail(`no line ${name}`);
+
+describe("the charts", () => {
+  it("show rates a second whatever the width of a bucket", () => {
+    const wide = merge(null, series([100], { step: 4, perChain: 8 }));
+    expect(line("throughput", "requests").y(wide, 0)).toBe(2.5);
+    expect(line("throughput", "chains").y(wide, 0)).toBe(10);
+    expect(line("errors", "requests").y(wide, 0)).toBe(0.25);
+    expect(line("validations", "validations").y(wide, 0)).toBe(0.75);
+  });
+
+  it("fall back to the mean while most points of some chain have too few samples for a median", () => {
+    const at = [100, 101, 102];
+    const few = series(at);
+    const view = () => firstView(chart("response-time"), merge(null, few), 0, at.length);
+    expect(view()).toBe("mean");
+    for (const chain of Object.values(few.chains)) chain.p50_ns = [4e6, 4e6, 4e6];
+    expect(view()).toBe("percentiles");
+    few.chains.refresh.p50_ns = [null, 4e6, 4e6];
+    expect(view()).toBe("percentiles");
+    few.chains.refresh.p50_ns = [null, 4e6, null];
+    expect(view()).toBe("mean");
+    few.chains.refresh.mean_ns = [null, null, null];
+    expect(view()).toBe("percentiles");
+  });
+
+  it("without any data show their first view", () => {
+    expect(firstView(chart("response-time"), merge(null, series([])), 0, 0)).toBe("percentiles");
+    expect(firstView(chart("throughput"), merge(null, series([])), 0, 0)).toBeUndefined();
+  });
+});

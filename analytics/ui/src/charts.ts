@@ -1,0 +1,151 @@
+// The charts, declared as data; Chart.svelte draws any of them.
+
+import { brief, duration, rate } from "./format";
+import { acrossChains, at, type Columns } from "./series";
+import { CHAINS } from "./wire";
+
+/** A custom property of page.css, without its dashes. */
+export type Colour = "requests" | "chains" | "bad" | "hits" | `chain-${(typeof CHAINS)[number]}`;
+
+export interface Line {
+  /** What the legend calls it; lines of one name share a colour and are hidden together. */
+  name: string;
+  /** What distinguishes it from others of its name. */
+  variant?: string;
+  /** The view in which it is drawn; in all without. */
+  view?: string;
+  colour: Colour;
+  dashed?: true;
+  filled?: true;
+  /** The value of a bucket; null is a gap. */
+  y: (columns: Columns, index: number) => number | null;
+}
+
+export interface Chart {
+  id: string;
+  title: string;
+  /** What the values are, with their unit. */
+  unit: string;
+  format: (value: number | null) => string;
+  /** Times differ by orders of magnitude from chain to chain, so theirs is logarithmic. */
+  scale: "linear" | "log";
+  /** Choices of what is drawn, the last of which has the fewest gaps: see `firstView`. */
+  views: { id: string; label: string; title: string }[];
+  lines: Line[];
+}
+
+/** Buckets of a second hold whole numbers. */
+const wholeRate = (value: number | null) => brief(rate(value));
+
+const perSecond =
+  (of: (columns: Columns, index: number) => number | null) =>
+  (columns: Columns, index: number): number | null => {
+    const value = of(columns, index);
+    return value === null ? null : value / columns.step;
+  };
+
+export const CHARTS: readonly Chart[] = [
+  {
+    id: "throughput",
+    title: "Throughput",
+    unit: "per second",
+    format: wholeRate,
+    scale: "linear",
+    views: [],
+    lines: [
+      {
+        name: "requests",
+        colour: "requests",
+        filled: true,
+        y: perSecond((columns, index) => at(columns, "requests", index)),
+      },
+      { name: "chains", colour: "chains", y: perSecond((columns, index) => acrossChains(columns, "count", index)) },
+    ],
+  },
+  {
+    id: "response-time",
+    title: "Response time by chain",
+    unit: "log scale",
+    format: duration,
+    scale: "log",
+    views: [
+      {
+        id: "percentiles",
+        label: "p50, p95",
+        title: "Median (line) and 95th percentile (dashed). Drawn where a point has 20 and 200 samples.",
+      },
+      { id: "mean", label: "mean", title: "Arithmetic mean; needs one sample a point." },
+    ],
+    lines: CHAINS.flatMap((chain): Line[] => [
+      {
+        name: chain,
+        variant: "p50",
+        view: "percentiles",
+        colour: `chain-${chain}`,
+        y: (columns, index) => at(columns, `${chain}.p50_ns`, index),
+      },
+      {
+        name: chain,
+        variant: "p95",
+        view: "percentiles",
+        colour: `chain-${chain}`,
+        dashed: true,
+        y: (columns, index) => at(columns, `${chain}.p95_ns`, index),
+      },
+      {
+        name: chain,
+        variant: "mean",
+        view: "mean",
+        colour: `chain-${chain}`,
+        y: (columns, index) => at(columns, `${chain}.mean_ns`, index),
+      },
+    ]),
+  },
+  {
+    id: "errors",
+    title: "Failures",
+    unit: "per second",
+    format: wholeRate,
+    scale: "linear",
+    views: [],
+    lines: [
+      {
+        name: "requests",
+        colour: "bad",
+        filled: true,
+        y: perSecond((columns, index) => at(columns, "requests_failed", index)),
+      },
+      { name: "chains", colour: "chains", y: perSecond((columns, index) => acrossChains(columns, "failed", index)) },
+    ],
+  },
+  {
+    id: "validations",
+    title: "Validations at the challenge server",
+    unit: "per second",
+    format: wholeRate,
+    scale: "linear",
+    views: [],
+    lines: [
+      { name: "validations", colour: "hits", filled: true, y: perSecond((columns, index) => at(columns, "hits", index)) },
+    ],
+  },
+];
+
+/**
+ * The view to draw before anybody chose: the first in which every line that could be drawn at all is drawn at most
+ * points, the last otherwise. A CA too slow for 20 samples a second has means, and here and there a median.
+ */
+export function firstView(chart: Chart, columns: Columns, from: number, to: number): string | undefined {
+  const values = (line: Line) => {
+    let found = 0;
+    for (let index = from; index < to; index += 1) found += line.y(columns, index) === null ? 0 : 1;
+    return found;
+  };
+  const last = chart.views.at(-1);
+  const most = new Map(chart.lines.filter((line) => line.view === last?.id).map((line) => [line.name, values(line)]));
+  const whole = chart.views.find((view) => {
+    const main = chart.lines.filter((line) => line.view === view.id && !line.dashed);
+    return main.every((line) => values(line) * 2 >= (most.get(line.name) ?? 0));
+  });
+  return (whole ?? last)?.id;
+}

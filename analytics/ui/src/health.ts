@@ -1,0 +1,25 @@
+// Whether the figures are all there is.
+
+import { count, things } from "./format";
+import type { Live } from "./wire";
+
+/** What people must know before they believe the figures; empty when every result was counted and logged. */
+export function warnings({ health, snapshot: { missing } }: Pick<Live, "health" | "snapshot">): string[] {
+  const found: (string | false)[] = [
+    health.log_error !== null && `the log cannot be written: ${health.log_error}`,
+    health.log_failed > 0 && `${things(health.log_failed, "record")} missing from the log`,
+    missing.lost_results > 0 &&
+      `${things(missing.lost_results, "result")} lost at a requester whose queue and spool were full`,
+    health.gaps > 0 && `${things(health.gaps, "record")} numbered by a sender never came`,
+    health.queued_batches >= health.queue_bound &&
+      health.queue_bound > 0 &&
+      `analytics is behind: ${count(health.queue_bound)} batches wait, senders are held back`,
+    missing.outside_series > 0 && `${things(missing.outside_series, "record")} of a wrong clock, in no chart`,
+    missing.clamped_times > 0 && `${things(missing.clamped_times, "time")} above one hour, counted as one hour`,
+    missing.unknown_chains > 0 && `${things(missing.unknown_chains, "result")} of an unknown chain, in no chain's figures`,
+    missing.other_endpoints > 0 && `${things(missing.other_endpoints, "request")} counted under the endpoint “other”`,
+    missing.other_failures > 0 && `${things(missing.other_failures, "failure")} counted under the name “other”`,
+    missing.dropped_marks > 0 && `${things(missing.dropped_marks, "change")} of the load not marked`,
+  ];
+  return found.filter((warning) => warning !== false);
+}

@@ -1,0 +1,135 @@
+// The page's one subscription: Server-Sent Events of `api/v1/live`, kept up until the run ends.
+
+import { parseLive, type Live } from "./wire";
+
+/**
+ * | phase | means | leaves to |
+ * | --- | --- | --- |
+ * | connecting | no event has come yet | live, lost |
+ * | live | events come | lost, ended |
+ * | lost | the stream broke or fell silent; tried again by itself | live, ended |
+ * | ended | the run is over, what is shown is final | connecting, when somebody asks |
+ */
+export type Phase = "connecting" | "live" | "lost" | "ended";
+
+export interface Listener {
+  /** Something new to show. */
+  live(live: Live): void;
+  /** The phase changed, or the reason for being lost did. */
+  phase(phase: Phase, why: string): void;
+}
+
+/** What a subscription stands on; tests put fakes here. */
+export interface Ground {
+  open(url: string): EventSource;
+  fetch(url: string): Promise<Response>;
+  later(run: () => void, ms: number): number;
+  cancel(timer: number): void;
+}
+
+/** Events come every second; after this long without one the connection is taken for dead. */
+const SILENCE_MS = 5_000;
+/** Waits between attempts once the browser has given up by itself. */
+const WAITS_MS = [500, 1_000, 2_000, 5_000];
+
+const BROWSER: Ground = {
+  open: (url) => new EventSource(url),
+  fetch: (url) => fetch(url),
+  later: (run, ms) => window.setTimeout(run, ms),
+  cancel: (timer) => window.clearTimeout(timer),
+};
+
+export class Subscription {
+  #source: EventSource | null = null;
+  #timer = 0;
+  #attempts = 0;
+  #phase: Phase = "connecting";
+
+  constructor(
+    private readonly url: string,
+    private readonly listener: Listener,
+    private readonly ground: Ground = BROWSER,
+  ) {
+    this.#open();
+  }
+
+  /** Tries now rather than after the wait, also after the end. */
+  retry(): void {
+    if (this.#phase === "ended") this.#enter("connecting", "");
+    this.#open();
+  }
+
+  close(): void {
+    this.ground.cancel(this.#timer);
+    this.#source?.close();
+    this.#source = null;
+  }
+
+  #open(): void {
+    this.close();
+    const source = this.ground.open(this.url);
+    this.#source = source;
+    this.#watch();
+    source.addEventListener("live", (event) => this.#take(event, "live"));
+    source.addEventListener("end", (event) => this.#take(event, "ended"));
+    source.addEventListener("error", () => {
+      if (this.#source !== source) return;
+      this.#enter("lost", "");
+      // While it reconnects by itself it keeps the id of the last event; an answer that is no stream ends that.
+      if (source.readyState === 2) {
+        void this.#explain();
+        this.#again();
+      }
+    });
+  }
+
+  #take(event: MessageEvent<string>, phase: "live" | "ended"): void {
+    let live: Live;
+    try {
+      live = parseLive(event.data);
+    } catch (error) {
+      this.#enter("lost", error instanceof Error ? error.message : String(error));
+      return;
+    }
+    this.#attempts = 0;
+    this.listener.live(live);
+    this.#enter(phase, "");
+    if (phase === "ended") this.close();
+    else this.#watch();
+  }
+
+  #watch(): void {
+    this.ground.cancel(this.#timer);
+    this.#timer = this.ground.later(() => {
+      this.#enter("lost", "");
+      this.#open();
+    }, SILENCE_MS);
+  }
+
+  #again(): void {
+    this.ground.cancel(this.#timer);
+    const wait = WAITS_MS[Math.min(this.#attempts, WAITS_MS.length - 1)] ?? SILENCE_MS;
+    this.#attempts += 1;
+    this.#timer = this.ground.later(() => this.#open(), wait);
+  }
+
+  /** An EventSource does not tell why it was refused; a plain request of the same API does. */
+  async #explain(): Promise<void> {
+    try {
+      const response = await this.ground.fetch("api/v1/snapshot");
+      if (this.#phase !== "lost") return;
+      if (response.status === 401) {
+        this.#enter("lost", "analytics wants its token: open this page once as /?token=TOKEN");
+      } else if (!response.ok) {
+        this.#enter("lost", `analytics answered ${response.status}`);
+      }
+    } catch {
+      // Not reachable at all, which is what "lost" says already.
+    }
+  }
+
+  #enter(phase: Phase, why: string): void {
+    this.#phase = phase;
+    this.listener.phase(phase, why);
+  }
+}

@@ -1,0 +1,116 @@
+import { describe, expect, it } from "vitest";
+
+import { acrossChains, at, frame, merge, recent, stretch } from "./series";
+import { series } from "./testing";
+
+const requests = (columns: ReturnType<typeof merge>) => columns.values.requests;
+
+describe("an update", () => {
+  it("is the whole window at first", () => {
+    const window = merge(null, series([100, 101, 102]));
+    expect(window.at).toEqual([100, 101, 102]);
+    expect(requests(window)).toEqual([10, 11, 12]);
+  });
+
+  it("replaces the buckets it repeats and adds the new ones", () => {
+    const window = merge(merge(null, series([100, 101])), series([101, 102]));
+    expect(window.at).toEqual([100, 101, 102]);
+    expect(requests(window)).toEqual([10, 10, 11]);
+  });
+
+  it("of late results changes an old bucket and puts a missing one in its place", () => {
+    const window = merge(merge(null, series([100, 103])), series([99, 100, 102]));
+    expect(window.at).toEqual([99, 100, 102, 103]);
+    expect(requests(window)).toEqual([10, 11, 12, 11]);
+    expect(window.values["revoke.count"]).toEqual([2, 2, 2, 2]);
+  });
+
+  it("that says so makes the page forget what it has", () => {
+    const window = merge(merge(null, series([100, 101])), series([500], { reset: true }));
+    expect(window.at).toEqual([500]);
+  });
+
+  it("of another width makes the page forget what it has", () => {
+    const window = merge(merge(null, series([100, 101])), series([200], { step: 2 }));
+    expect([window.at, window.step]).toEqual([[200], 2]);
+  });
+
+  it("without buckets changes nothing", () => {
+    const window = merge(null, series([100]));
+    expect(merge(window, series([]))).toEqual(window);
+  });
+
+  it("leaves the window before it as it was", () => {
+    const before = merge(null, series([100, 101]));
+    merge(before, series([99, 101]));
+    expect(before.at).toEqual([100, 101]);
+    expect(requests(before)).toEqual([10, 11]);
+  });
+
+  it("pushes the oldest buckets out beyond the bound", () => {
+    const window = merge(merge(null, series([1, 2, 3]), 3), series([4, 5]), 3);
+    expect(window.at).toEqual([3, 4, 5]);
+    expect(requests(window)).toEqual([12, 10, 11]);
+    expect(window.values["refresh.mean_ns"]).toHaveLength(3);
+  });
+});
+
+describe("a stretch", () => {
+  const window = merge(null, series([100, 101, 102, 103, 104]));
+  it.each([
+    // until, seconds, times
+    [105, Infinity, [100, 101, 102, 103, 104]],
+    [104.9, Infinity, [100, 101, 102, 103]],
+    [105, 2, [102, 103, 104]],
+    [104.5, 2, [102, 103]],
+    [100.5, 10, []],
+    [300, 5, []],
+  ])("up to %s of %s s leaves out the bucket that is still filling", (until, seconds, times) => {
+    const { from, to } = stretch(window, until, seconds);
+    expect(window.at.slice(from, to)).toEqual(times);
+  });
+});
+
+describe("a frame", () => {
+  const value = (columns: ReturnType<typeof merge>, index: number) => at(columns, "requests", index);
+
+  it("has a gap where a bucket is missing, not a zero and not a line across", () => {
+    const window = merge(null, series([100, 101, 105, 106]));
+    expect(frame(window, { from: 0, to: 4 }, [value])).toEqual([
+      [100, 101, 102, 105, 106],
+      [10, 11, null, 12, 13],
+    ]);
+  });
+
+  it("keeps a figure that was withheld as a gap", () => {
+    const window = merge(null, series([100, 101]));
+    expect(frame(window, { from: 0, to: 2 }, [(columns, index) => at(columns, "revoke.p50_ns", index)])).toEqual([
+      [100, 101],
+      [null, null],
+    ]);
+  });
+
+  it("of an empty stretch has no times", () => {
+    expect(frame(merge(null, series([])), { from: 0, to: 0 }, [value])).toEqual([[], []]);
+  });
+});
+
+describe("what happened lately", () => {
+  it("is summed over the buckets that are there, and over their time", () => {
+    const window = merge(null, series([100, 101, 102]));
+    expect(recent(window, { from: 1, to: 3 })).toEqual({ seconds: 2, requests: 23, requestsFailed: 2, chains: 20, chainsFailed: 0, hits: 6 });
+  });
+
+  it("is nothing over no time when nothing came", () => {
+    expect(recent(merge(null, series([])), { from: 0, to: 0 }).seconds).toBe(0);
+  });
+
+  it("counts wide buckets with their width", () => {
+    const window = merge(null, series([100, 104], { step: 4 }));
+    expect(recent(window, { from: 0, to: 2 }).seconds).toBe(8);
+  });
+});
+
+it("the chains together are the sum of the five", () => {
+  expect(acrossChains(merge(null, series([100], { perChain: 3 })), "count", 0)).toBe(15);
+});

@@ -1,0 +1,170 @@
+// The window of columns that the charts draw: how updates from the server go into it, and what of it is shown.
+// Pure. All times are the server's; a bucket that never came is a gap, not a zero.
+
+import { CHAINS, type Chain, type ChainSeries, type Series } from "./wire";
+
+/** One column's name: `requests`, or a chain's, `refresh.p95_ns`. */
+export type Column = "requests" | "requests_failed" | "hits" | `${Chain}.${keyof ChainSeries}`;
+
+type Values = (number | null)[];
+
+/** The series as the page holds it: flat, so that every column is treated alike. */
+export interface Columns {
+  readonly step: number;
+  /** Start of each bucket, seconds since the Unix epoch, ascending. */
+  readonly at: readonly number[];
+  readonly values: Readonly<Record<Column, Readonly<Values>>>;
+}
+
+/** As many buckets as the server keeps. */
+export const BOUND = 3600;
+
+const CHAIN_COLUMNS = ["count", "failed", "mean_ns", "p50_ns", "p95_ns"] as const;
+
+export const COLUMNS: readonly Column[] = [
+  "requests",
+  "requests_failed",
+  "hits",
+  ...CHAINS.flatMap((chain) => CHAIN_COLUMNS.map((column): Column => `${chain}.${column}`)),
+];
+
+/**
+ * The window after an update: everything anew when the server says so, otherwise each bucket put at its time,
+ * replacing the one that was there. The oldest fall out beyond the bound.
+ */
+export function merge(window: Columns | null, update: Series, bound = BOUND): Columns {
+  const incoming = flatten(update);
+  if (window === null || update.reset || window.step !== update.step_s) {
+    return tail({ step: update.step_s, at: update.at_unix_s, values: incoming }, bound);
+  }
+  const last = window.at.at(-1) ?? -Infinity;
+  const at = [...window.at];
+  const values = mapColumns((column) => [...window.values[column]]);
+  update.at_unix_s.forEach((time, source) => {
+    let target = at.length;
+    if (time <= last || time <= (at.at(-1) ?? -Infinity)) {
+      target = lowerBound(at, time);
+      if (at[target] !== time) {
+        at.splice(target, 0, time);
+        for (const column of COLUMNS) values[column].splice(target, 0, null);
+      }
+    } else {
+      at.push(time);
+    }
+    for (const column of COLUMNS) values[column][target] = incoming[column][source] ?? null;
+  });
+  return tail({ step: window.step, at, values }, bound);
+}
+
+/** A stretch of the window, first index to one past the last. */
+export interface Stretch {
+  from: number;
+  to: number;
+}
+
+/**
+ * The buckets inside the `seconds` before `until` (seconds since the Unix epoch) that are complete then.
+ * `seconds` may be Infinity.
+ */
+export function stretch(columns: Columns, until: number, seconds: number): Stretch {
+  const to = lowerBound(columns.at, until - columns.step + 1e-6);
+  const from = Math.min(to, lowerBound(columns.at, until - columns.step - seconds));
+  return { from, to };
+}
+
+/**
+ * What a chart takes: times and one array a line, with a null wherever a bucket is missing, so that no line is
+ * drawn across a hole.
+ */
+export function frame(
+  columns: Columns,
+  { from, to }: Stretch,
+  lines: readonly ((columns: Columns, index: number) => number | null)[],
+): [number[], ...Values[]] {
+  const times: number[] = [];
+  const ys: Values[] = lines.map(() => []);
+  for (let index = from; index < to; index += 1) {
+    const time = columns.at[index] as number;
+    const before = times.at(-1);
+    if (before !== undefined && time - before > columns.step * 1.5) {
+      times.push(before + columns.step);
+      for (const y of ys) y.push(null);
+    }
+    times.push(time);
+    lines.forEach((line, n) => ys[n]?.push(line(columns, index)));
+  }
+  return [times, ...ys];
+}
+
+/** A column's value, null where there is none. */
+export function at(columns: Columns, column: Column, index: number): number | null {
+  return columns.values[column][index] ?? null;
+}
+
+/** The five chains' columns of one kind, added up; null when none has a value. */
+export function acrossChains(columns: Columns, kind: "count" | "failed", index: number): number | null {
+  let sum: number | null = null;
+  for (const chain of CHAINS) {
+    const value = at(columns, `${chain}.${kind}`, index);
+    if (value !== null) sum = (sum ?? 0) + value;
+  }
+  return sum;
+}
+
+/** What happened lately: sums over a stretch, and how long its buckets last together. */
+export interface Recent {
+  seconds: number;
+  requests: number;
+  requestsFailed: number;
+  chains: number;
+  chainsFailed: number;
+  hits: number;
+}
+
+/** Sums over a stretch. */
+export function recent(columns: Columns, { from, to }: Stretch): Recent {
+  const sum: Recent = { seconds: 0, requests: 0, requestsFailed: 0, chains: 0, chainsFailed: 0, hits: 0 };
+  for (let index = from; index < to; index += 1) {
+    sum.seconds += columns.step;
+    sum.requests += at(columns, "requests", index) ?? 0;
+    sum.requestsFailed += at(columns, "requests_failed", index) ?? 0;
+    sum.hits += at(columns, "hits", index) ?? 0;
+    sum.chains += acrossChains(columns, "count", index) ?? 0;
+    sum.chainsFailed += acrossChains(columns, "failed", index) ?? 0;
+  }
+  return sum;
+}
+
+function flatten(series: Series): Record<Column, Values> {
+  return mapColumns((column) => {
+    if (column === "requests" || column === "requests_failed" || column === "hits") return series[column];
+    const [chain, kind] = column.split(".") as [Chain, keyof ChainSeries];
+    return series.chains[chain][kind];
+  });
+}
+
+function mapColumns(values: (column: Column) => Values): Record<Column, Values> {
+  return Object.fromEntries(COLUMNS.map((column) => [column, values(column)])) as Record<Column, Values>;
+}
+
+function tail(columns: Columns, bound: number): Columns {
+  const excess = columns.at.length - bound;
+  if (excess <= 0) return columns;
+  return {
+    step: columns.step,
+    at: columns.at.slice(excess),
+    values: mapColumns((column) => columns.values[column].slice(excess)),
+  };
+}
+
+/** Index of the first entry that is not below `wanted`. */
+function lowerBound(sorted: readonly number[], wanted: number): number {
+  let low = 0;
+  let high = sorted.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((sorted[middle] as number) < wanted) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

@@ -1,0 +1,22 @@
+import { expect, it } from "vitest";
+
+import { NO_TIMING } from "./testing";
+import { cell, TIMING_COLUMNS, type TimingColumn } from "./timing";
+
+const column = (key: string): TimingColumn => TIMING_COLUMNS.find((column) => column.key === key) ?? expect.fail(key);
+const plain = (text: string) => text.replace(/[\u00a0\u202f]/g, " ");
+
+it("a figure says how many samples it is of", () => {
+  const shown = cell({ ...NO_TIMING, n: 2345, p99: 4_210_000 }, column("p99"));
+  expect([plain(shown.text), plain(shown.title)]).toEqual(["4.21 ms", "99th percentile of 2 345 samples"]);
+});
+
+it("a withheld figure is a dash that says why", () => {
+  const shown = cell({ ...NO_TIMING, n: 412 }, column("p99"));
+  expect([shown.text, plain(shown.title)]).toEqual([
+    "–",
+    "99th percentile needs 1 000 samples, 10 of them in its tail; there are 412",
+  ]);
+  expect(cell({ ...NO_TIMING, n: 0 }, column("max")).title).toBe("Largest needs a sample; there are 0");
+  expect(cell({ ...NO_TIMING, n: 1 }, column("std_error")).title).toBe("Standard error of the mean needs 2 samples; there is 1");
+});

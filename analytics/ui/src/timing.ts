@@ -1,0 +1,38 @@
+// The columns of a table of times, declared as data.
+
+import { count, duration } from "./format";
+import type { Timing } from "./wire";
+
+export interface TimingColumn {
+  key: Exclude<keyof Timing, "n">;
+  label: string;
+  title: string;
+  /** Samples without which the server withholds the figure. */
+  needs: number;
+}
+
+export const TIMING_COLUMNS: readonly TimingColumn[] = [
+  { key: "mean", label: "mean", title: "Arithmetic mean", needs: 1 },
+  { key: "std_error", label: "± s.e.", title: "Standard error of the mean", needs: 2 },
+  { key: "p50", label: "p50", title: "Median", needs: 20 },
+  { key: "p90", label: "p90", title: "90th percentile", needs: 100 },
+  { key: "p95", label: "p95", title: "95th percentile", needs: 200 },
+  { key: "p99", label: "p99", title: "99th percentile", needs: 1_000 },
+  { key: "p99_9", label: "p99.9", title: "99.9th percentile", needs: 10_000 },
+  { key: "max", label: "max", title: "Largest", needs: 1 },
+];
+
+/** What a column's figure takes, in words. */
+export function needs(column: TimingColumn): string {
+  return column.needs === 1 ? "a sample" : `${count(column.needs)} samples`;
+}
+
+/** A cell: what it shows, and why there is nothing when there is nothing. */
+export function cell(timing: Timing, column: TimingColumn): { text: string; title: string } {
+  const value = timing[column.key];
+  if (value !== null) return { text: duration(value), title: `${column.title} of ${count(timing.n)} samples` };
+  return {
+    text: duration(null),
+    title: `${column.title} needs ${needs(column)}${column.key.startsWith("p") ? ", 10 of them in its tail" : ""}; there ${timing.n === 1 ? "is" : "are"} ${count(timing.n)}`,
+  };
+}

@@ -1,0 +1,259 @@
+// The JSON of the web API, key by key: docs/web-api.md and analytics/src/snapshot.rs say what each means.
+// Nothing else in the page declares a shape that comes from the server.
+
+/** Version of the snapshot that this page can read. */
+export const SNAPSHOT_VERSION = 1;
+
+export const CHAINS = ["registration", "authorization", "certificate", "refresh", "revoke"] as const;
+export type Chain = (typeof CHAINS)[number];
+
+/** What `GET api/v1/snapshot` answers and each event of `GET api/v1/live` carries. */
+export interface Live {
+  now_unix_ns: number;
+  session: SessionView | null;
+  nodes: NodeView[];
+  health: Health;
+  snapshot: Snapshot;
+  series: Series;
+}
+
+export interface SessionView {
+  id: string;
+  state: string;
+  workers_target: number;
+  workers_running: number;
+}
+
+export interface NodeView {
+  id: string;
+  name: string;
+  kind: string;
+  workers: number;
+}
+
+export interface Health {
+  log: string;
+  log_bytes: number;
+  log_failed: number;
+  log_error: string | null;
+  queued_batches: number;
+  queue_bound: number;
+  duplicates: number;
+  gaps: number;
+  senders: number;
+}
+
+export interface Snapshot {
+  version: number;
+  run: Run;
+  at_unix_ns: number;
+  elapsed_ns: number;
+  requests: number;
+  requests_failed: number;
+  rps: number;
+  chains: Record<Chain, ChainFigures>;
+  endpoints: EndpointFigures[];
+  failures: FailureFigures[];
+  nonces: { fetched: number; rejected: number; rejected_share: number | null };
+  retries: number;
+  polls: number;
+  connections: { new: number; reused: number };
+  bytes: { sent: number; received: number };
+  hits: HitFigures[];
+  state: StateCounts;
+  workers_target: number | null;
+  marks: Mark[];
+  missing: Missing;
+}
+
+export interface Run {
+  id: string;
+  session: string;
+  program: string;
+  target: string;
+  started_unix_ns: number;
+  stamp: { host: string; platform: string; cpus: number; scenario: unknown };
+}
+
+export interface ChainFigures {
+  count: number;
+  failed: number;
+  rps: number;
+  response_time_ns: Timing;
+  service_time_ns: Timing;
+  failed_response_time_ns: Timing;
+  failed_service_time_ns: Timing;
+  keygen_ns: number;
+  classes: Record<string, number>;
+}
+
+export interface EndpointFigures {
+  endpoint: string;
+  method: string;
+  uri: string;
+  count: number;
+  failed: number;
+  rps: number;
+  response_time_ns: Timing;
+  service_time_ns: Timing;
+  failed_response_time_ns: Timing;
+  failed_service_time_ns: Timing;
+}
+
+/** A distribution of times in nanoseconds; a figure that too few samples stand behind is null. */
+export interface Timing {
+  n: number;
+  mean: number | null;
+  std_error: number | null;
+  p50: number | null;
+  p90: number | null;
+  p95: number | null;
+  p99: number | null;
+  p99_9: number | null;
+  max: number | null;
+}
+
+export interface FailureFigures {
+  scope: "chain" | "request";
+  name: string;
+  class: string | null;
+  status: number;
+  problem: string;
+  count: number;
+  example: string;
+}
+
+export interface HitFigures {
+  type: string;
+  verdict: string;
+  count: number;
+  took_ns: Timing;
+}
+
+export interface StateCounts {
+  registrations: number;
+  authorizations: number;
+  certificates: number;
+  revoked: number;
+  /** Workers that run. */
+  workers: number;
+}
+
+export interface Mark {
+  at_unix_ns: number;
+  by: string;
+  what: string;
+  from: string;
+  to: string;
+}
+
+export interface Missing {
+  lost_results: number;
+  unknown_chains: number;
+  clamped_times: number;
+  other_endpoints: number;
+  other_failures: number;
+  dropped_marks: number;
+  outside_series: number;
+}
+
+/** Columns: the i-th entry of each belongs to the bucket that starts at `at_unix_s[i]`. */
+export interface Series {
+  step_s: number;
+  reset: boolean;
+  at_unix_s: number[];
+  requests: number[];
+  requests_failed: number[];
+  hits: number[];
+  chains: Record<Chain, ChainSeries>;
+}
+
+export interface ChainSeries {
+  count: number[];
+  failed: number[];
+  mean_ns: (number | null)[];
+  p50_ns: (number | null)[];
+  p95_ns: (number | null)[];
+}
+
+/**
+ * Reads one event's text. Checks what the page would otherwise break on (version, columns of one length, the
+ * five chains); the rest is trusted, because it comes from the program that served the page.
+ *
+ * Throws an Error that says what is wrong, for people.
+ */
+export function parseLive(text: string): Live {
+  const value: unknown = JSON.parse(text);
+  if (!isObject(value)) throw new Error("the server sent something that is not an object");
+  const { snapshot, series } = value;
+  if (!isObject(snapshot) || !isObject(snapshot["chains"]) || !isObject(snapshot["run"])) {
+    throw new Error("the server sent no snapshot");
+  }
+  if (snapshot["version"] !== SNAPSHOT_VERSION) {
+    throw new Error(
+      `the server speaks snapshot version ${String(snapshot["version"])}, this page ${SNAPSHOT_VERSION}: reload the page`,
+    );
+  }
+  for (const chain of CHAINS) {
+    if (!isObject(snapshot["chains"][chain])) throw new Error(`the snapshot lacks the chain ${chain}`);
+  }
+  if (!isSeries(series)) throw new Error("the server sent a series whose columns do not fit together");
+  if (typeof value["now_unix_ns"] !== "number") throw new Error("the server sent no time");
+  return value as unknown as Live;
+}
+
+/** How long the run is to last, nanoseconds, from the scenario in its stamp (`2m 30s`); null when that does not say. */
+export function runTime(run: Run): number | null {
+  const { scenario } = run.stamp;
+  const text = isObject(scenario) ? scenario["run_time"] : undefined;
+  if (typeof text !== "string" || !/^(\d+[a-z]+ ?)+$/.test(text)) return null;
+  let total = 0;
+  for (const [, amount, unit] of text.matchAll(/(\d+)([a-z]+)/g)) {
+    const ns = UNITS_NS[unit as string];
+    if (ns === undefined) return null;
+    total += Number(amount) * ns;
+  }
+  return total;
+}
+
+const UNITS_NS: Record<string, number> = {
+  ns: 1,
+  us: 1e3,
+  ms: 1e6,
+  s: 1e9,
+  m: 60e9,
+  h: 3_600e9,
+  day: 86_400e9,
+  days: 86_400e9,
+};
+
+/** The `error` of an API answer's body, or undefined when the body is not one. */
+export function parseError(text: string): string | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isObject(value) && typeof value["error"] === "string" ? value["error"] : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isSeries(value: unknown): boolean {
+  if (!isObject(value) || !Array.isArray(value["at_unix_s"]) || !isObject(value["chains"])) return false;
+  const length = value["at_unix_s"].length;
+  const fits = (holder: Record<string, unknown>, keys: readonly string[]) =>
+    keys.every((key) => Array.isArray(holder[key]) && holder[key].length === length);
+  const { chains } = value;
+  return (
+    typeof value["step_s"] === "number" &&
+    value["step_s"] > 0 &&
+    fits(value, ["requests", "requests_failed", "hits"]) &&
+    CHAINS.every((name) => {
+      const chain = chains[name];
+      return isObject(chain) && fits(chain, ["count", "failed", "mean_ns", "p50_ns", "p95_ns"]);
+    })
+  );
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

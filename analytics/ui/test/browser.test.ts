@@ -1,0 +1,191 @@
+// The page in headless Chromium on a real `wec demo`: what a person would look at and do, in that order.
+
+import { chromium, type Browser, type Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+import { CHARTS } from "../src/charts";
+import { CHAINS, parseLive } from "../src/wire";
+import { startDemo, type Demo } from "./demo";
+import { WireCutter } from "./wire-cutter";
+
+const WORKERS = 8;
+const FLAGS = [
+  "--headless",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+const POLL = { timeout: 30_000, interval: 100 };
+
+let demo: Demo;
+let wires: WireCutter;
+let browser: Browser;
+let page: Page;
+/** What the browser complained about. */
+const complaints: string[] = [];
+
+beforeAll(async () => {
+  demo = await startDemo(WORKERS);
+  wires = await WireCutter.to(demo.page);
+  browser = await chromium.launch({ executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium", args: FLAGS });
+  page = await browser.newPage({ viewport: { width: 1440, height: 900 } });
+  page.on("console", (message) => {
+    if (message.type() === "error" || message.type() === "warning") complaints.push(message.text());
+  });
+  page.on("pageerror", (error) => complaints.push(error.message));
+  await page.goto(wires.url);
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await wires?.cut();
+  await demo?.end();
+});
+
+const text = async (selector: string) => (await page.locator(selector).first().innerText()).trim();
+/** A count as a number; its groups are set apart by thin spaces. */
+const number = async (selector: string) => Number((await text(selector)).replace(/[^\d.]/g, ""));
+const figure = (name: string) => number(`[data-figure="${name}"]`);
+const points = (chart: string) => page.locator(`[data-chart="${chart}"]`).getAttribute("data-points").then(Number);
+const snapshot = async () => parseLive(await (await page.request.get(new URL("api/v1/snapshot", wires.url).href)).text());
+
+describe("the page of a run", () => {
+  it("says what is tested and that it runs", async () => {
+    await expect.poll(() => text("header"), POLL).toMatch(/running/);
+    expect(await text("header")).toContain((await snapshot()).snapshot.run.target);
+    expect(await page.title()).toMatch(/^running: https?:/);
+  });
+
+  it("shows figures that grow", async () => {
+    await expect.poll(() => figure("rps"), POLL).toBeGreaterThan(0);
+    const before = await figure("requests");
+    await expect.poll(() => figure("requests"), POLL).toBeGreaterThan(before);
+    await expect.poll(() => number('[data-count="certificates"]'), POLL).toBeGreaterThan(0);
+    await expect.poll(() => number('[data-count="hits"]'), POLL).toBeGreaterThan(0);
+    expect(await figure("running")).toBe(WORKERS);
+  });
+
+  it.each(CHARTS.map((chart) => chart.id))("draws %s from the server's seconds", async (id) => {
+    await expect.poll(() => points(id), POLL).toBeGreaterThan(5);
+    const before = await points(id);
+    await expect.poll(() => points(id), POLL).toBeGreaterThan(before);
+  });
+
+  it("draws lines that can be seen", async () => {
+    await expect.poll(() => pixels("throughput", "--requests"), POLL).toBeGreaterThan(100);
+    await expect.poll(() => pixels("response-time", "--chain-certificate"), POLL).toBeGreaterThan(20);
+  });
+
+  it("fills its tables", async () => {
+    for (const [row, chain] of CHAINS.entries()) expect(await text(`#chains tbody tr:nth-child(${row + 1}) th`)).toBe(chain);
+    await expect.poll(() => number("#chains tbody tr:nth-child(3) td:nth-child(2)"), POLL).toBeGreaterThan(0);
+    for (const endpoint of ["newNonce", "newAccount", "newOrder", "finalize", "certificate"]) {
+      await expect.poll(() => page.locator("#endpoints tbody th", { hasText: endpoint }).count(), POLL).toBeGreaterThan(0);
+    }
+    expect(await text("#validations tbody")).toMatch(/answered/);
+  });
+
+  it("keeps still while its figures change", async () => {
+    const parts = ['[data-figure="cps"]', '[data-count="polls"]', '[data-chart="errors"]', "#chains td", "#endpoints"];
+    const places = () =>
+      page.evaluate((parts) => parts.map((part) => document.querySelector(part)?.getBoundingClientRect().toJSON()), parts);
+    const position = async () => (await places()).map(({ x, y }: DOMRect) => [x, y]);
+    const before = await position();
+    const requests = await figure("requests");
+    await expect.poll(() => figure("requests"), POLL).toBeGreaterThan(requests + 50);
+    expect(await position()).toEqual(before);
+  });
+
+  it.each([
+    [1440, "light"],
+    [1440, "dark"],
+    [900, "light"],
+  ] as const)("fits a window %s wide, %s", async (width, colorScheme) => {
+    await page.emulateMedia({ colorScheme });
+    await page.setViewportSize({ width, height: 900 });
+    await expect
+      .poll(() => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth), POLL)
+      .toBe(0);
+    await expect.poll(() => pixels("throughput", "--requests"), POLL).toBeGreaterThan(100);
+  });
+
+  it("changes the number of workers, which the run follows", async () => {
+    const field = page.getByLabel("target");
+    await field.press("Control+a");
+    await field.press("Delete");
+    await field.pressSequentially("20");
+    await field.press("Enter");
+    await expect.poll(() => figure("target"), POLL).toBe(20);
+    await expect.poll(() => figure("running"), POLL).toBe(20);
+
+    await page.getByRole("button", { name: "Remove 1 worker", exact: true }).click();
+    await expect.poll(() => figure("running"), POLL).toBe(19);
+
+    const now = await snapshot();
+    expect(now.session?.workers_target).toBe(19);
+    expect(now.session?.workers_running).toBe(19);
+    const changes = now.snapshot.marks.filter(({ what }) => what === "workers");
+    expect(changes.slice(-2).map(({ by, from, to }) => [by, from, to])).toEqual([
+      ["page", String(WORKERS), "20"],
+      ["page", "20", "19"],
+    ]);
+  });
+
+  it("has given the browser nothing to complain about", () => {
+    expect(complaints).toEqual([]);
+  });
+
+  it("says that the connection is lost, and goes on without a gap when it is back", async () => {
+    const before = await points("throughput");
+    await wires.cut();
+    await expect.poll(() => text("header"), POLL).toMatch(/connection lost/);
+    expect(await text("[aria-live]")).toMatch(/Connection to analytics lost/);
+    expect(await page.getByLabel("target").isDisabled()).toBe(true);
+
+    await wires.mend();
+    await expect.poll(() => text("header"), POLL).toMatch(/running/);
+    expect(await page.locator("[aria-live]").innerText()).toBe("");
+    await expect.poll(() => points("throughput"), POLL).toBeGreaterThan(before + 2);
+    const series = (await snapshot()).series.at_unix_s;
+    const shown = await points("throughput");
+    expect(series.length - shown, "buckets that the page lacks").toBeLessThanOrEqual(3);
+  });
+
+  it("shows the final figures when the run is over", async () => {
+    const exit = demo.interrupt();
+    await expect.poll(() => text("header"), POLL).toMatch(/finished/);
+    expect(await text("[aria-live]")).toMatch(/The run is over/);
+    expect(await figure("requests")).toBeGreaterThan(0);
+    expect([0, 105]).toContain(await exit);
+  });
+});
+
+/** Pixels of a chart that have the colour of a custom property. */
+function pixels(chart: string, property: string): Promise<number> {
+  return page.evaluate(
+    ([chart, property]) => {
+      const canvas = document.querySelector<HTMLCanvasElement>(`[data-chart="${chart}"] canvas`);
+      if (!canvas) return 0;
+      // Read from a copy: reading from the page's own canvas would change how it is drawn.
+      const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
+      if (!copy) return 0;
+      copy.drawImage(canvas, 0, 0);
+      const probe = document.createElement("i");
+      probe.style.color = `var(${property})`;
+      document.body.append(probe);
+      const [r, g, b] = (getComputedStyle(probe).color.match(/\d+/g) ?? []).map(Number);
+      probe.remove();
+      const { data } = copy.getImageData(0, 0, canvas.width, canvas.height);
+      let found = 0;
+      for (let at = 0; at < data.length; at += 4) {
+        if (data[at] === r && data[at + 1] === g && data[at + 2] === b && data[at + 3] === 255) found += 1;
+      }
+      return found;
+    },
+    [chart, property] as const,
+  );
+}

@@ -1,0 +1,64 @@
+// Starts `wec demo` for the browser test, and ends it.
+
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+
+export interface Demo {
+  /** Where its page is. */
+  page: URL;
+  /** Asks it to end as Ctrl-C does, and waits until it has; its exit code. */
+  interrupt(): Promise<number | null>;
+  /** Ends it whatever it does, and removes what it left. */
+  end(): Promise<void>;
+}
+
+export async function startDemo(workers: number): Promise<Demo> {
+  const program = process.env["WEC_BIN"] ?? resolve(import.meta.dirname, "../../../target/debug/wec");
+  if (!existsSync(program)) {
+    throw new Error(`${program} does not exist: build it with \`cargo build\`, or name another by WEC_BIN`);
+  }
+  const folder = await mkdtemp(join(tmpdir(), "wec-page-"));
+  const child = spawn(program, ["demo", "--workers", String(workers), "--run-time", "5m", "--listen", "127.0.0.1:0"], {
+    cwd: folder,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const exited = once(child, "exit") as Promise<[number | null]>;
+  const end = async () => {
+    if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
+    await exited;
+    await rm(folder, { recursive: true, force: true });
+  };
+  try {
+    return {
+      page: await addressPrinted(child),
+      interrupt: async () => {
+        child.kill("SIGINT");
+        return (await exited)[0];
+      },
+      end,
+    };
+  } catch (error) {
+    await end();
+    throw error;
+  }
+}
+
+/** The first loopback address that it prints. */
+function addressPrinted(child: ChildProcess): Promise<URL> {
+  return new Promise((found, failed) => {
+    let said = "";
+    const read = (chunk: Buffer) => {
+      said += chunk.toString();
+      const address = /\bpage\b.*?(http:\/\/127\.0\.0\.1:\d+\/)/i.exec(said)?.[1];
+      if (address !== undefined) found(new URL(address));
+    };
+    child.stdout?.on("data", read);
+    child.stderr?.on("data", read);
+    child.on("error", failed);
+    child.on("exit", (code) => failed(new Error(`wec demo ended with ${code} before it said where its page is:\n${said}`)));
+  });
+}
