@@ -1,0 +1,158 @@
+//! Processes that are measured: this very binary, pinned to a processor where asked, read through `/proc`.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+/// Ticks a second in `/proc/PID/stat`: `USER_HZ`, which Linux fixes at 100 for programs.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// A running `wec` subcommand. Killed when dropped.
+pub(crate) struct Measured {
+    child: Child,
+    pid: u32,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Measured {
+    /// Starts `wec ARGS…`, on one processor if `cpu` names it.
+    pub(crate) fn start(cpu: Option<usize>, folder: &Path, args: &[&str]) -> anyhow::Result<Self> {
+        let program = std::env::current_exe().context("this program's own path")?;
+        let mut command = match cpu {
+            Some(cpu) => {
+                let mut pinned = Command::new("taskset");
+                pinned.args(["-c", &cpu.to_string()]).arg(program);
+                pinned
+            }
+            None => Command::new(program),
+        };
+        let shown = args.join(" ");
+        let mut child = command
+            .args(args)
+            .current_dir(folder)
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| {
+                format!("cannot start wec {shown} (taskset comes with the package util-linux)")
+            })?;
+        let pid = child.id().context("the process ended at once")?;
+        let stdout = child.stdout.take().context("standard output of the process")?;
+        Ok(Self { child, pid, lines: BufReader::new(stdout).lines() })
+    }
+
+    /// The next line that it prints.
+    pub(crate) async fn line(&mut self) -> anyhow::Result<String> {
+        match tokio::time::timeout(Duration::from_secs(30), self.lines.next_line()).await {
+            Ok(Ok(Some(line))) => Ok(line),
+            Ok(Ok(None)) => bail!("a measured process ended without saying what was waited for"),
+            Ok(Err(error)) => Err(error).context("reading from a measured process"),
+            Err(_) => bail!("a measured process said nothing for 30 s"),
+        }
+    }
+
+    /// User and system time so far, seconds.
+    pub(crate) fn cpu_seconds(&self) -> anyhow::Result<f64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid))
+            .context("the process's /proc entry")?;
+        cpu_of(&stat).context("an unknown form of /proc/PID/stat")
+    }
+
+    /// Resident memory now, bytes; none when the process has ended.
+    pub(crate) fn resident(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
+        resident_of(&status)
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)) | Err(_))
+    }
+
+    /// Asks it to finish, and waits.
+    pub(crate) async fn finish(mut self) -> anyhow::Result<()> {
+        if !self.has_ended() {
+            let asked = Command::new("kill").args(["-TERM", &self.pid.to_string()]).status().await;
+            asked.context("asking a measured process to end")?;
+        }
+        tokio::time::timeout(Duration::from_secs(60), self.child.wait())
+            .await
+            .context("a measured process did not end within 60 s")?
+            .context("waiting for a measured process")?;
+        Ok(())
+    }
+}
+
+/// The built-in CA on its own, and where it is.
+pub(crate) struct Ca {
+    process: Measured,
+    pub(crate) directory: String,
+    counts: std::path::PathBuf,
+}
+
+impl Ca {
+    pub(crate) async fn start(cpu: Option<usize>, folder: &Path, extra: &[&str]) -> anyhow::Result<Self> {
+        let counts = folder.join("ca-counts.json");
+        let counts_text = counts.display().to_string();
+        let mut args = vec![
+            "null-ca",
+            "--listen",
+            "127.0.0.1:0",
+            "--root-out",
+            "root.pem",
+            "--counts-out",
+            &counts_text,
+        ];
+        args.extend(extra);
+        let mut process = Measured::start(cpu, folder, &args)?;
+        let directory = process.line().await?;
+        Ok(Self { process, directory, counts })
+    }
+
+    /// Certificates it issued, as it counted them itself.
+    pub(crate) async fn finish(self) -> anyhow::Result<u64> {
+        self.process.finish().await?;
+        let counts: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&self.counts)?)?;
+        counts["certificates"].as_u64().context("the CA's own count of certificates")
+    }
+}
+
+/// utime and stime: the 14th and 15th field, counted behind the command's closing bracket.
+fn cpu_of(stat: &str) -> Option<f64> {
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks: f64 =
+        [11, 12].iter().map(|index| fields.get(*index)?.parse::<f64>().ok()).sum::<Option<f64>>()?;
+    Some(ticks / TICKS_PER_SECOND)
+}
+
+fn resident_of(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
+/// Bytes as people write them.
+pub(crate) fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_times_behind_a_command_with_brackets_and_blanks() {
+        let stat = "42 (a ) b) S 1 1 1 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 3 0 100 1000 10";
+        assert_eq!(cpu_of(stat), Some(3.0));
+        assert_eq!(cpu_of("nonsense"), None);
+    }
+
+    #[test]
+    fn reads_resident_memory() {
+        assert_eq!(resident_of("Name:\twec\nVmRSS:\t   2048 kB\n"), Some(2 << 20));
+        assert_eq!(resident_of("Name:\twec\n"), None);
+    }
+}

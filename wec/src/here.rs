@@ -1,0 +1,250 @@
+//! A run with everything in this process: challenge server, requester, analytics and its page.
+//!
+//! Parts start in the order in which one needs the other, and end the other way round: workers, state, sink,
+//! challenge server, analytics. What a part still holds is flushed before the next one goes.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tokio_util::sync::CancellationToken;
+use wec_acme::Clock;
+use wec_analytics::{Analytics, Ingest, LogPlace, Snapshot, summary_table};
+use wec_board::Board;
+use wec_challenge_server::{ChallengeServer, Config as ChallengeConfig, HitStream};
+use wec_record::Record;
+use wec_requester::sink::{LocalSink, Sink};
+use wec_requester::{
+    NodeId, Parts, Requester, Scenario, dns_apart, identify, node_name, open_state, preflight,
+    remote_challenges,
+};
+use wec_startup::{Exit, Stop, report, say};
+use wec_store::{ChallengeWriter, MemoryChallenges};
+
+use crate::progress::{self, Progress};
+use crate::run::{OutputOptions, Page};
+
+/// The page's address unless another is asked for.
+const PAGE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8089);
+/// The one session of a board in memory.
+const SESSION: &str = "default";
+/// How long results may take from the workers into the log, after the end.
+const DELIVER_WITHIN: Duration = Duration::from_secs(30);
+/// Validation hits that may wait for analytics.
+const HITS: usize = 65_536;
+
+/// What is run, and what is shown of it.
+pub(crate) struct Here {
+    /// What to do.
+    pub(crate) scenario: Scenario,
+    /// What to leave.
+    pub(crate) output: OutputOptions,
+    /// Lines to show people before the run.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Runs it, shows it, and says how it ended.
+pub(crate) async fn run(here: Here, stop: Stop) -> anyhow::Result<Exit> {
+    let Here { scenario, output, notes } = here;
+    let clock = Clock::start();
+    output.check()?;
+    stop.unless_stopped(preflight(&scenario, clock)).await?;
+    let board = Board::local();
+    let node = NodeId::new(node_name(None));
+    let header = identify(&scenario, SESSION, &node.name, clock);
+
+    let (analytics, log) = start_analytics(&output, &board, &header.run).await?;
+    let state = stop.unless_stopped(open_state(&scenario)).await?;
+    let serving = CancellationToken::new();
+    let (challenges, mut server) = match stop.unless_stopped(remote_challenges(&scenario)).await? {
+        Some(writer) => (writer, None),
+        None => {
+            let (writer, server) = challenge_server(&scenario, serving.clone()).await?;
+            (writer, Some(server))
+        }
+    };
+    let hits = server
+        .as_ref()
+        .map(|server| tokio::spawn(pass_on_hits(server.hits().stream(HITS), analytics.ingest(), clock)));
+
+    let ingest = analytics.ingest();
+    let sink = Arc::new(LocalSink::start(&node.id, clock, move |records| ingest.try_deliver(records)));
+    let parts = Parts {
+        clock,
+        state: state.clone(),
+        challenges,
+        sink: Arc::clone(&sink) as Arc<dyn Sink>,
+        board,
+        session: SESSION.to_owned(),
+        node,
+    };
+    let requester = match stop.unless_stopped(Requester::start(&scenario, parts, stop.clone())).await {
+        Ok(requester) => requester,
+        Err(error) => {
+            // What was opened is closed all the same; the first error is the one to tell.
+            let _ = state.close().await;
+            return Err(error);
+        }
+    };
+    // A run that could not start leaves no log behind.
+    analytics.begin(header).await?;
+    let progress = Progress::start(progress::Setting {
+        quiet: output.quiet,
+        target: scenario.directory.to_string(),
+        page: analytics.web_addr(),
+        notes,
+        run_time: scenario.run_time,
+    });
+    let watching = progress.watch(&analytics, requester.gauges(), &stop);
+    tokio::select! {
+        () = requester.run(scenario.run_time, scenario.graceful_stop) => {}
+        never = watching => match never {},
+    }
+    progress.end();
+
+    let closed = state.close().await.context("the last changes of the state");
+    let delivered = sink.finish(DELIVER_WITHIN).await;
+    serving.cancel();
+    if let Some(server) = server.take() {
+        server.finish().await;
+    }
+    if let Some(hits) = hits {
+        hits.await.context("passing on validation hits")?;
+    }
+    let health = analytics.health();
+    let snapshot = analytics.finish().await;
+    // What was found is told whatever else went wrong.
+    conclude(&snapshot, &output, &log)?;
+    closed?;
+    if delivered.lost + delivered.queued > 0 {
+        say(format_args!(
+            "warning: {} results never reached the log and the summary",
+            delivered.lost + delivered.queued
+        ));
+    }
+    if let Some(error) = health.log_error {
+        bail!("the log {log} is not whole, the summary above is: {error}");
+    }
+    Ok(verdict(&snapshot, &stop))
+}
+
+async fn start_analytics(
+    output: &OutputOptions,
+    board: &Board,
+    run: &str,
+) -> anyhow::Result<(Analytics, String)> {
+    std::fs::create_dir_all(&output.log_dir)
+        .with_context(|| format!("cannot make the folder of logs {}", output.log_dir.display()))?;
+    let listen = match output.listen {
+        _ if output.headless => None,
+        Some(Page::Off) => None,
+        Some(Page::At(address)) => Some(address),
+        None => Some(PAGE),
+    };
+    let config = |web| wec_analytics::Config {
+        log: LogPlace::Folder(output.log_dir.clone()),
+        web,
+        grpc: None,
+        session: SESSION.to_owned(),
+        token: std::env::var("WEC_TOKEN").ok().and_then(wec_analytics::Token::new),
+        allowed_hosts: Vec::new(),
+    };
+    let log = output.log_dir.join(format!("{run}.jsonl")).display().to_string();
+    match Analytics::start(config(listen), board.clone()).await {
+        // Somebody else has the usual port. Whoever named a port wants that one.
+        Err(wec_analytics::StartError::Listen { .. }) if output.listen.is_none() => {
+            let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            Ok((Analytics::start(config(Some(free)), board.clone()).await?, log))
+        }
+        started => Ok((started?, log)),
+    }
+}
+
+/// The challenge server of this process, and where to put what it answers.
+pub(crate) async fn challenge_server(
+    scenario: &Scenario,
+    stop: CancellationToken,
+) -> anyhow::Result<(Arc<dyn ChallengeWriter>, ChallengeServer)> {
+    let challenges = Arc::new(MemoryChallenges::default());
+    let config = ChallengeConfig {
+        http01: scenario.listen.http01,
+        tls_alpn01: scenario.listen.tlsalpn01,
+        dns: scenario.listen.dns,
+        default_ipv4: Some(Ipv4Addr::LOCALHOST),
+        ..ChallengeConfig::default()
+    };
+    let reader = Arc::clone(&challenges) as _;
+    let server = ChallengeServer::start(config, reader, stop).await.context("the challenge server")?;
+    Ok((dns_apart(scenario, challenges)?, server))
+}
+
+/// Numbers hits and hands them to analytics until the challenge server has ended.
+async fn pass_on_hits(mut stream: HitStream, ingest: Ingest, clock: Clock) {
+    let node = NodeId::new("challenge-server").id;
+    let mut seq = 0;
+    let mut hits = Vec::new();
+    while stream.recv_many(&mut hits, 512).await > 0 {
+        let mut records: Vec<Record> = Vec::with_capacity(hits.len() + 1);
+        for mut hit in hits.drain(..) {
+            seq += 1;
+            hit.seq = seq;
+            records.push(Record::Hit { node: node.clone(), hit });
+        }
+        let lost = stream.take_lost();
+        if lost > 0 {
+            seq += 1;
+            let why = "validation hits came faster than analytics took them".to_owned();
+            records.push(Record::Lost {
+                node: node.clone(),
+                seq,
+                at_unix_ns: clock.unix_now_ns(),
+                count: lost,
+                why,
+            });
+        }
+        if ingest.deliver(records).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Leaves the summary: as a table for people, as JSON for programs. Standard output carries one of them.
+fn conclude(snapshot: &Snapshot, output: &OutputOptions, log: &str) -> anyhow::Result<()> {
+    let table = summary_table(snapshot);
+    let json = || -> anyhow::Result<String> {
+        serde_json::to_string_pretty(snapshot).context("the summary as JSON")
+    };
+    match &output.json {
+        Some(path) if path.as_os_str() == "-" => {
+            say(format_args!("{table}\nlog: {log}"));
+            report(json()?)
+        }
+        Some(path) => {
+            // People get theirs even if the file cannot be written.
+            let reported = report(format_args!("{table}\nlog: {log}"));
+            std::fs::write(path, json()? + "\n")
+                .with_context(|| format!("cannot write the summary to {}", path.display()))?;
+            reported
+        }
+        None => report(format_args!("{table}\nlog: {log}")),
+    }
+}
+
+fn verdict(snapshot: &Snapshot, stop: &Stop) -> Exit {
+    let (ended, failed) = snapshot
+        .chains
+        .values()
+        .fold((0, 0), |(ended, failed), chain| (ended + chain.count, failed + chain.failed));
+    if stop.by_signal() {
+        Exit::Interrupted
+    } else if ended > 0 && ended == failed {
+        say(format_args!("error: nothing succeeded: all {ended} chains failed"));
+        Exit::Failed
+    } else if ended == 0 {
+        say("error: not one chain ran to its end: is there anything that the limits and weights allow?");
+        Exit::Failed
+    } else {
+        Exit::Passed
+    }
+}

@@ -1,0 +1,113 @@
+//! `wec run` and `wec requester`: a load against any ACME CA.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use wec_requester::{RemoteOptions, Scenario, ScenarioOptions, remote_challenges, run_remote};
+use wec_startup::{Exit, Stop, report, say};
+
+use crate::here::{self, Here};
+
+/// What `wec run` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    scenario: ScenarioOptions,
+    #[command(flatten)]
+    output: OutputOptions,
+}
+
+/// Where a run in this process shows and leaves what it found.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct OutputOptions {
+    /// Where the page listens; off for none [default: 127.0.0.1:8089, or a free port when that is taken]
+    #[arg(long, value_name = "ADDR", env = "WEC_LISTEN", value_parser = page)]
+    pub(crate) listen: Option<Page>,
+    /// No page; the same as --listen off
+    #[arg(long)]
+    pub(crate) headless: bool,
+    /// Folder of the result log, one file for each run
+    #[arg(long, value_name = "DIR", env = "WEC_LOG_DIR", default_value = "results")]
+    pub(crate) log_dir: PathBuf,
+    /// Write the summary as JSON to a file, or to standard output with -
+    #[arg(long, value_name = "FILE|-")]
+    pub(crate) json: Option<PathBuf>,
+    /// Say nothing until the summary
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// Where the page listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Page {
+    /// Nowhere.
+    Off,
+    /// There and nowhere else.
+    At(SocketAddr),
+}
+
+fn page(text: &str) -> Result<Page, String> {
+    match text {
+        "off" => Ok(Page::Off),
+        address => address
+            .parse()
+            .map(Page::At)
+            .map_err(|_| format!("{address:?} is neither an address like 127.0.0.1:8089 nor off")),
+    }
+}
+
+impl OutputOptions {
+    /// Whether what is asked for can be written at the end, told before anything is loaded. Leaves nothing.
+    ///
+    /// # Errors
+    /// One that names the file.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        let Some(path) = self.json.as_deref().filter(|path| path.as_os_str() != "-") else { return Ok(()) };
+        let writable = if path.exists() {
+            std::fs::OpenOptions::new().write(true).open(path).map(drop)
+        } else {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            tempfile::tempfile_in(folder.unwrap_or(Path::new("."))).map(drop)
+        };
+        writable.with_context(|| format!("--json: cannot write the summary to {}", path.display()))
+    }
+}
+
+/// What `wec requester` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RemoteRun {
+    #[command(flatten)]
+    scenario: ScenarioOptions,
+    #[command(flatten)]
+    remote: RemoteOptions,
+}
+
+pub(crate) async fn run(options: Options, stop: Stop) -> anyhow::Result<Exit> {
+    let Some(scenario) = resolve(&options.scenario) else { return Ok(Exit::Usage) };
+    here::run(Here { scenario, output: options.output, notes: Vec::new() }, stop).await
+}
+
+pub(crate) async fn remote(options: RemoteRun, stop: Stop) -> anyhow::Result<Exit> {
+    let Some(scenario) = resolve(&options.scenario) else { return Ok(Exit::Usage) };
+    // With challenges in memory, this process answers the CA, too; its hits stay uncounted, as analytics is elsewhere.
+    let (challenges, server) = match stop.unless_stopped(remote_challenges(&scenario)).await? {
+        Some(writer) => (writer, None),
+        None => {
+            let (writer, server) = here::challenge_server(&scenario, stop.cut.clone()).await?;
+            (writer, Some(server))
+        }
+    };
+    let delivered = run_remote(scenario, options.remote, challenges, stop.clone()).await?;
+    if let Some(server) = server {
+        stop.cut.cancel();
+        server.finish().await;
+    }
+    report(delivered.report())?;
+    Ok(if stop.by_signal() { Exit::Interrupted } else { Exit::Passed })
+}
+
+/// The scenario, or every mistake on standard error.
+fn resolve(options: &ScenarioOptions) -> Option<Scenario> {
+    options.resolve(std::env::var("WEC_EAB_HMAC_KEY").ok()).map_err(say).ok()
+}

@@ -1,0 +1,136 @@
+//! A CA that misbehaves: failed results of the right class, and a run that goes on.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where it finds something wrong")]
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+/// Runs against a null CA with these flags for a few seconds; the CA is well for the rest of its requests.
+fn weather(flags: &[&str], more: &[&str]) -> (Value, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = common::NullCa::start(folder.path(), flags);
+    let mut args = vec![
+        "run",
+        "--headless",
+        "--workers",
+        "8",
+        "--run-time",
+        "4s",
+        "--graceful-stop",
+        "3s",
+        "--request-timeout",
+        "1s",
+        "--http01-listen",
+        "127.0.0.1:0",
+        "--json",
+        "summary.json",
+    ];
+    args.extend(ca.target());
+    args.extend(more);
+    let output = common::run(folder.path(), &args);
+    let said = common::said(&output);
+    assert_eq!(output.status.code(), Some(0), "some chains succeed: {said}");
+    (common::summary(folder.path()), said)
+}
+
+/// Classes of failed requests of one endpoint.
+fn classes(summary: &Value, endpoint: &str) -> BTreeSet<String> {
+    let failures = summary["failures"].as_array().unwrap();
+    let of_endpoint =
+        failures.iter().filter(|failure| failure["scope"] == "request" && failure["name"] == endpoint);
+    of_endpoint.map(|failure| failure["class"].as_str().unwrap().to_owned()).collect()
+}
+
+fn the_run_goes_on(summary: &Value) {
+    let (authorizations, failed) = common::chain(summary, "authorization");
+    assert!(failed > 0, "the weather was bad: {}", summary["failures"]);
+    assert!(authorizations > failed, "and some succeeded");
+    assert!(common::chain(summary, "certificate").0 > 0, "what succeeded was used");
+}
+
+#[test]
+fn server_errors() {
+    let (summary, _) = weather(&["--fault", "newOrder=500:0.3"], &[]);
+    the_run_goes_on(&summary);
+    assert_eq!(classes(&summary, "newOrder"), ["server-error".to_owned()].into());
+}
+
+#[test]
+fn rate_limits_are_waited_for_and_counted() {
+    let (summary, _) = weather(&["--fault", "newOrder=429:0.2", "--retry-after", "0"], &[]);
+    assert_eq!(classes(&summary, "newOrder"), ["rate-limited".to_owned()].into());
+    assert!(summary["retries"].as_u64() > Some(0));
+    assert!(common::chain(&summary, "certificate").0 > 0);
+}
+
+#[test]
+fn html_instead_of_a_problem() {
+    let (summary, _) = weather(&["--fault", "newOrder=html503:0.3"], &[]);
+    the_run_goes_on(&summary);
+    assert_eq!(
+        classes(&summary, "newOrder"),
+        ["server-error".to_owned()].into(),
+        "the status is not lost to a parser"
+    );
+    assert!(summary["failures"].as_array().unwrap().iter().any(|failure| failure["status"] == 503));
+}
+
+#[test]
+fn truncated_json() {
+    let (summary, _) = weather(&["--fault", "newOrder=truncated:0.3"], &[]);
+    the_run_goes_on(&summary);
+    // Of a renewal the CA has the order, although its answer was lost: those may fail by alreadyReplaced, later.
+    let classes = summary["chains"]["authorization"]["classes"].as_object().unwrap();
+    assert_eq!(classes.keys().collect::<Vec<_>>(), ["malformed"]);
+}
+
+#[test]
+fn resets() {
+    let (summary, _) = weather(&["--fault", "newOrder=reset:0.3"], &[]);
+    the_run_goes_on(&summary);
+    assert_eq!(classes(&summary, "newOrder"), ["reset".to_owned()].into());
+}
+
+#[test]
+fn silence() {
+    let (summary, _) = weather(&["--fault", "newOrder=silence:0.1"], &[]);
+    the_run_goes_on(&summary);
+    assert_eq!(classes(&summary, "newOrder"), ["timeout".to_owned()].into());
+}
+
+#[test]
+fn certificates_that_are_wrong() {
+    let (summary, _) =
+        weather(&["--wrong-certificate", "name:0.3", "--wrong-certificate", "serial:0.1"], &[]);
+    let wrong = summary["chains"]["certificate"]["classes"]["wrong-certificate"].as_u64();
+    assert!(wrong > Some(0), "{}", summary["chains"]["certificate"]);
+    let (count, failed) = common::chain(&summary, "certificate");
+    assert!(count > failed);
+}
+
+#[test]
+fn a_ca_where_nothing_works_is_a_failed_run_that_still_reports() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = common::NullCa::start(folder.path(), &["--fault", "newAccount=500:1"]);
+    let mut args = vec![
+        "run",
+        "--headless",
+        "--workers",
+        "2",
+        "--run-time",
+        "2s",
+        "--http01-listen",
+        "127.0.0.1:0",
+        "--json",
+        "summary.json",
+    ];
+    args.extend(ca.target());
+    let output = common::run(folder.path(), &args);
+    assert_eq!(output.status.code(), Some(99), "{}", common::said(&output));
+    assert!(common::said(&output).contains("nothing succeeded"));
+    let (count, failed) = common::chain(&common::summary(folder.path()), "registration");
+    assert!(count > 0 && count == failed);
+}

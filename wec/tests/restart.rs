@@ -1,0 +1,94 @@
+//! Runs that share a state, one after the other or side by side.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where it finds something wrong")]
+
+mod common;
+
+use std::process::Stdio;
+
+use serde_json::Value;
+
+const CHAINS: [&str; 5] = ["registration", "authorization", "certificate", "refresh", "revoke"];
+
+fn nothing_failed(summary: &Value) {
+    for chain in CHAINS {
+        assert_eq!(common::chain(summary, chain).1, 0, "{chain}: {}", summary["failures"]);
+    }
+}
+
+#[test]
+fn a_run_goes_on_where_a_killed_one_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = common::NullCa::start(folder.path(), &[]);
+    let with = |more: &[&'static str]| {
+        let mut args = vec!["run", "--headless", "--workers", "10", "--http01-listen", "127.0.0.1:0"];
+        args.extend(ca.target());
+        args.extend(more);
+        args.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let args = with(&["--log-dir", "killed"]);
+    let args: Vec<_> = args.iter().map(String::as_str).collect();
+    let mut killed =
+        common::wec(folder.path(), &args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    common::until("the run is under way", || common::chains_in(&folder.path().join("killed")) > 200);
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let logged = common::chains_in(&folder.path().join("killed")) as u64;
+
+    let args = with(&["--run-time", "3s", "--json", "summary.json"]);
+    let args: Vec<_> = args.iter().map(String::as_str).collect();
+    let output = common::run(folder.path(), &args);
+    assert_eq!(output.status.code(), Some(0), "{}", common::said(&output));
+    let summary = common::summary(folder.path());
+    // Nothing that the killed run may have used, or lost on its way to the disk, makes a chain fail.
+    nothing_failed(&summary);
+    let registered_now = common::chain(&summary, "registration").0;
+    let stored = summary["state"]["registrations"].as_u64().unwrap();
+    assert!(stored > registered_now, "what {logged} chains of the killed run made was found");
+
+    let counted = ca.stop();
+    let made = counted["accounts"].as_u64().unwrap();
+    assert!(stored <= made, "{stored} of {made}");
+}
+
+#[test]
+fn two_runs_keep_a_hard_limit_together_and_say_that_it_is_reached() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = common::NullCa::start(folder.path(), &[]);
+    let runs: Vec<_> = ["one", "other"]
+        .into_iter()
+        .map(|name| {
+            let json = format!("{name}.json");
+            // Longer than it takes to the first line of progress.
+            let mut args = vec!["run", "--headless", "--workers", "10", "--run-time", "7s"];
+            args.extend(["--http01-listen", "127.0.0.1:0", "--log-dir", name, "--json", &json]);
+            args.extend(["--limit-registrations", "5", "--limit-authorizations", "30"]);
+            args.extend(["--limit-certificates", "20"]);
+            args.extend(ca.target());
+            common::wec(folder.path(), &args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    for run in runs {
+        let output = run.wait_with_output().unwrap();
+        let said = common::said(&output);
+        // The faster one may have taken everything before the other began.
+        let nothing_left = output.status.code() == Some(99) && said.contains("not one chain ran");
+        assert!(output.status.success() || nothing_left, "{said}");
+        assert!(said.contains("idle: limits"), "{said}");
+    }
+    let mut made = [0; 5];
+    for name in ["one.json", "other.json"] {
+        let text = std::fs::read_to_string(folder.path().join(name)).unwrap();
+        let summary: Value = serde_json::from_str(&text).unwrap();
+        nothing_failed(&summary);
+        for (made, chain) in made.iter_mut().zip(CHAINS) {
+            *made += common::chain(&summary, chain).0;
+        }
+    }
+    let [registrations, authorizations, certificates, refreshes, revocations] = made;
+    assert_eq!((registrations, authorizations, certificates + refreshes), (5, 30, 20));
+    let counted = ca.stop();
+    assert_eq!(counted["accounts"], 5);
+    assert_eq!(counted["certificates"], 20);
+    assert_eq!(counted["revocations"], revocations);
+}
