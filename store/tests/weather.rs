@@ -34,6 +34,23 @@ async fn a_directory_that_does_not_exist_is_named() {
     assert!(error.to_string().contains("/nonexistent/wec/state.db"), "{error}");
 }
 
+/// Two processes that open a new file at the same moment meet this: SQLite refuses the turn to WAL at once while
+/// another is about to write, without waiting for its busy timeout.
+#[tokio::test]
+async fn a_new_file_that_another_process_is_just_making_is_waited_for() {
+    let database = Database::sqlite();
+    let options = database.url.parse::<sqlx::sqlite::SqliteConnectOptions>().unwrap().create_if_missing(true);
+    let mut writer = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    let writing = writer.begin_with("BEGIN IMMEDIATE").await.unwrap();
+
+    let url = database.url.clone();
+    let opening = tokio::spawn(async move { State::open(&url, CA, StateOptions::default()).await });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!opening.is_finished(), "it waits");
+    writing.rollback().await.unwrap();
+    opening.await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn a_database_that_may_not_be_written_says_what_to_do() {
     let database = Database::sqlite();

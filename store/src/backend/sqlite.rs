@@ -17,10 +17,12 @@ use super::{
     Written, grant, migrations,
 };
 use crate::challenge::BoxFuture;
-use crate::error::{SQLITE_CANTOPEN, SQLITE_NOTADB, StoreError, reason, sqlite_code};
+use crate::error::{SQLITE_BUSY, SQLITE_CANTOPEN, SQLITE_NOTADB, StoreError, reason, sqlite_code};
 use crate::state::StoreUrl;
 
 const BUSY: Duration = Duration::from_secs(5);
+/// Between two tries to open a file that another process is just making.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// Rows a statement, largest first: few statements for many rows, and few distinct ones to keep prepared.
 const STEPS: [usize; 4] = [128, 32, 8, 1];
@@ -46,6 +48,10 @@ macro_rules! now_ms {
     () => {
         "CAST(unixepoch('subsec') * 1000 AS INTEGER)"
     };
+}
+
+fn is_busy(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(sqlite_code) == Some(SQLITE_BUSY)
 }
 
 impl SqliteBackend {
@@ -74,10 +80,19 @@ impl SqliteBackend {
             .max_connections(1)
             .idle_timeout(None)
             .max_lifetime(None)
-            .test_before_acquire(false)
-            .connect_with(options)
-            .await
-            .map_err(refused)?;
+            .test_before_acquire(false);
+        // Whoever turns a new file to WAL while another process does the same is told "locked" at once, whatever the
+        // busy timeout says: SQLite asks no busy handler where waiting could be a deadlock.
+        let mut tries = BUSY.as_millis() / AGAIN.as_millis();
+        let pool = loop {
+            match pool.clone().connect_with(options.clone()).await {
+                Err(error) if tries > 0 && is_busy(&error) => {
+                    tries -= 1;
+                    tokio::time::sleep(AGAIN).await;
+                }
+                other => break other.map_err(refused)?,
+            }
+        };
         // Two processes may open a new file at once: the second finds the work done.
         let mut tx = pool.begin_with("BEGIN IMMEDIATE").await.map_err(refused)?;
         migrations::run(migrations::SQLITE, &mut *tx, &url.to_string()).await?;
