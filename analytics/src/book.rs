@@ -167,22 +167,24 @@ impl Book {
     /// Notes the session's target where the log does not have it yet: at the start of a run, and after a restart
     /// during which it was changed.
     pub(crate) fn note_target(&mut self, session: &Session) {
-        let (known, header) = {
-            let aggregate = self.aggregate();
-            (aggregate.workers_target(), aggregate.header().cloned())
-        };
+        let header = self.aggregate().header().cloned();
         let Some(header) = header.filter(|header| header.session == session.id) else { return };
-        if known == Some(session.target.workers) {
-            return;
+        for (scenario, target) in &session.scenarios {
+            let known = self.aggregate().workers_target_of(scenario);
+            if known == Some(target.workers) {
+                continue;
+            }
+            let change = session.last_change.as_ref();
+            let change = change.filter(|change| change.what == "workers" && change.scenario == *scenario);
+            self.accept(&Record::Mark {
+                at_unix_ns: change.map_or(header.started_unix_ns, |change| change.at_unix_ns),
+                by: change.map_or("cli", |change| change.by.name()).to_owned(),
+                scenario: scenario.clone(),
+                what: "workers".to_owned(),
+                from: known.unwrap_or(0).to_string(),
+                to: target.workers.to_string(),
+            });
         }
-        let change = session.last_change.as_ref().filter(|change| change.what == "workers");
-        self.accept(&Record::Mark {
-            at_unix_ns: change.map_or(header.started_unix_ns, |change| change.at_unix_ns),
-            by: change.map_or("cli", |change| change.by.name()).to_owned(),
-            what: "workers".to_owned(),
-            from: known.unwrap_or(0).to_string(),
-            to: session.target.workers.to_string(),
-        });
     }
 
     /// Writes what is pending and acknowledges what that covers.

@@ -231,6 +231,7 @@ async fn write_marks(board: Board, session: String, ingest: Ingest) {
         let mark = Record::Mark {
             at_unix_ns: change.at_unix_ns,
             by: change.by.name().to_owned(),
+            scenario: change.scenario,
             what: change.what,
             from: change.from,
             to: change.to,

@@ -223,9 +223,12 @@ pub struct HitFigures {
 pub struct Mark {
     /// Wall clock, nanoseconds since the Unix epoch.
     pub at_unix_ns: u64,
-    /// `page`, `cli`, `schedule`, `api`.
+    /// `page`, `cli`, `schedule`, `api`, `threshold`.
     pub by: String,
-    /// What changed: `workers`, `state`.
+    /// The scenario that it is about; empty for what concerns the whole run.
+    #[serde(default)]
+    pub scenario: String,
+    /// What changed: `workers`, `rate`, `weights`, `limits`, `state`.
     pub what: String,
     /// Value before.
     pub from: String,

@@ -70,7 +70,7 @@ async fn changing_the_workers_changes_the_board_and_leaves_a_mark() {
         exchange(service.address, PUT, &[&host, &origin, JSON], br#"{"workers": 80}"#).await;
     assert_eq!(status, 200, "{body}");
     assert!(body.contains(r#""workers_target":80"#), "{body}");
-    assert_eq!(service.board.session("default").borrow().as_ref().unwrap().value.target.workers, 80);
+    assert_eq!(service.board.session("default").borrow().as_ref().unwrap().value.workers(), 80);
     let post = "POST /api/v1/session/workers";
     let (status, ..) = exchange(service.address, post, &[&host, JSON], br#"{"workers":20}"#).await;
     assert_eq!(status, 200);
@@ -121,9 +121,8 @@ async fn the_control_reaches_other_processes_through_etcd() {
     let mut session = of_requester.session("default");
     let (status, _, body) = exchange(address, PUT, &["Host: localhost", JSON], br#"{"workers":9}"#).await;
     assert_eq!(status, 200, "{body}");
-    let nine = |session: &Option<Versioned<Session>>| {
-        session.as_ref().is_some_and(|now| now.value.target.workers == 9)
-    };
+    let nine =
+        |session: &Option<Versioned<Session>>| session.as_ref().is_some_and(|now| now.value.workers() == 9);
     tokio::time::timeout(Duration::from_secs(30), session.wait_for(nine)).await.unwrap().unwrap();
     // The other way round: somebody else's change is marked here.
     of_requester.change("default", Change::workers(By::Cli, 11)).await.unwrap();
@@ -159,7 +158,7 @@ async fn refuses_what_is_no_change_and_says_why() {
         let error: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert!(error["error"].as_str().unwrap().contains(why), "{text}");
     }
-    assert_eq!(service.board.session("default").borrow().as_ref().unwrap().value.target.workers, 50);
+    assert_eq!(service.board.session("default").borrow().as_ref().unwrap().value.workers(), 50);
     for (request, wanted) in
         [("DELETE /api/v1/session/workers", 405), ("GET /api/v2/x", 404), ("POST /", 405)]
     {

@@ -44,10 +44,33 @@ pub enum BoardError {
     /// The caller named a session that nobody has put on the board.
     #[error("there is no session {0:?} on the board: start a requester with that session, or name another")]
     NoSession(String),
+    /// The change is of a scenario that the session does not have, or of none where it has several.
+    #[error("{}", no_scenario(session, named.as_deref(), known))]
+    NoScenario {
+        /// The session's id.
+        session: String,
+        /// As given.
+        named: Option<String>,
+        /// Those that it has.
+        known: String,
+    },
+    /// The scenario keeps workers, not a rate.
+    #[error("scenario {scenario:?} keeps a number of workers and has no rate: change its workers")]
+    NoRate {
+        /// Its name.
+        scenario: String,
+    },
     /// Another live node has that id.
     #[error("a node {0:?} is on the board already: give each node an id of its own")]
     NodeTaken(String),
     /// Others changed the session each time between our look and our write.
     #[error("session {0:?} was changed by others on every one of our attempts to change it: try again")]
     Contended(String),
+}
+
+fn no_scenario(session: &str, named: Option<&str>, known: &str) -> String {
+    match named {
+        Some(named) => format!("session {session:?} has no scenario {named:?}: name one of {known}"),
+        None => format!("session {session:?} has several scenarios: name one of {known}"),
+    }
 }

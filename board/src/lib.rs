@@ -24,7 +24,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use error::BoardError;
 pub use node::{NodeInfo, NodeKind};
-pub use session::{By, Change, ChangeTo, Changed, Session, SessionState, Target, Versioned};
+pub use session::{
+    By, Change, ChangeTo, Changed, DEFAULT_SCENARIO, Limited, Limits, Session, SessionState, Target,
+    Versioned,
+};
 pub use share::share;
 pub use url::BoardUrl;
 
@@ -174,7 +177,7 @@ impl Board {
     /// A session that is so already is not written.
     ///
     /// # Errors
-    /// When there is no such session, or etcd cannot be told. After [`BoardError::Unreachable`] the change may or
+    /// When there is no such session or scenario, or etcd cannot be told. After [`BoardError::Unreachable`] the change may or
     /// may not have been made; making it again is harmless.
     pub async fn change(&self, id: &str, change: Change) -> Result<Versioned<Session>, BoardError> {
         match &self.backend {

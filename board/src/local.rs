@@ -50,7 +50,7 @@ impl Local {
     ) -> Result<Versioned<Session>, BoardError> {
         let mut version = self.version.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.view.shown(id).ok_or_else(|| BoardError::NoSession(id.to_owned()))?;
-        let Some(next) = now.value.after(change, at_unix_ns) else { return Ok(now) };
+        let Some(next) = now.value.after(&change, at_unix_ns)? else { return Ok(now) };
         *version += 1;
         let changed = next.last_change.clone();
         let next = Versioned { version: *version, value: next };

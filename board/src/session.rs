@@ -1,16 +1,24 @@
 //! A session: the load that the nodes together are to make, and who last changed it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::BoardError;
+
+/// The name of the scenario of a session that has only one.
+pub const DEFAULT_SCENARIO: &str = "default";
+
 /// What the board says about one run that several nodes take part in.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Session {
     /// Unique on the board.
     pub id: String,
-    /// What is wanted of all nodes together.
-    pub target: Target,
+    /// What is wanted of all nodes together, by scenario; at least one.
+    pub scenarios: BTreeMap<String, Target>,
+    /// Hard limits on what all of them together may make.
+    pub limits: Limits,
     /// Whether the load is to be made.
     pub state: SessionState,
     /// The write that made it what it is; none for one that is as it was put.
@@ -19,17 +27,76 @@ pub struct Session {
 }
 
 impl Session {
-    /// A running session of `workers`, unchanged by anybody.
+    /// A running session of these scenarios, unchanged by anybody.
+    pub fn new(id: impl Into<String>, scenarios: BTreeMap<String, Target>, limits: Limits) -> Self {
+        Self { id: id.into(), scenarios, limits, state: SessionState::Running, last_change: None }
+    }
+
+    /// A running session of one scenario that keeps `workers`.
     pub fn running(id: impl Into<String>, workers: u32) -> Self {
-        Self { id: id.into(), target: Target { workers }, state: SessionState::Running, last_change: None }
+        let target = Target { workers, ..Target::default() };
+        Self::new(id, BTreeMap::from([(DEFAULT_SCENARIO.to_owned(), target)]), Limits::default())
+    }
+
+    /// Workers of all scenarios together.
+    pub fn workers(&self) -> u32 {
+        self.scenarios.values().map(|target| target.workers).fold(0, u32::saturating_add)
     }
 }
 
-/// The load wanted of all nodes together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The load wanted of all nodes together for one scenario.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Target {
-    /// Virtual users.
+    /// Virtual users: how many of them with an executor that keeps workers; how many at most with one that keeps a rate.
     pub workers: u32,
+    /// Arrivals a second, in the scenario's own unit (chains or requests); none with an executor that keeps workers.
+    #[serde(default)]
+    pub rate: Option<f64>,
+    /// Weights of chains, by their names. One that is not named weighs what the scenario says.
+    #[serde(default)]
+    pub weights: BTreeMap<String, f64>,
+    /// Whether the scenario's own stages decide; `workers` and `rate` are then what the present stage leads to.
+    /// A person's change ends that: what they said holds from then on.
+    #[serde(default)]
+    pub scheduled: bool,
+}
+
+/// How many of each may be made at one CA; none means no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Accounts.
+    pub registrations: Option<u64>,
+    /// Orders made ready.
+    pub authorizations: Option<u64>,
+    /// Certificates.
+    pub certificates: Option<u64>,
+}
+
+/// What a limit is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Limited {
+    /// [`Limits::registrations`].
+    Registrations,
+    /// [`Limits::authorizations`].
+    Authorizations,
+    /// [`Limits::certificates`].
+    Certificates,
+}
+
+impl Limited {
+    /// Each of them.
+    pub const ALL: [Self; 3] = [Self::Registrations, Self::Authorizations, Self::Certificates];
+
+    /// The name as written on the board and in marks.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Registrations => "registrations",
+            Self::Authorizations => "authorizations",
+            Self::Certificates => "certificates",
+        }
+    }
 }
 
 /// Whether a session's load is to be made.
@@ -38,7 +105,9 @@ pub struct Target {
 pub enum SessionState {
     /// Its nodes make the load.
     Running,
-    /// Its nodes end what they are doing and start nothing more.
+    /// Its nodes end what they are doing and start nothing more until it runs again; schedules and run time stand still.
+    Paused,
+    /// Its nodes end what they are doing, and with that the run.
     Stopped,
 }
 
@@ -47,6 +116,7 @@ impl SessionState {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Running => "running",
+            Self::Paused => "paused",
             Self::Stopped => "stopped",
         }
     }
@@ -73,6 +143,8 @@ pub enum By {
     Schedule,
     /// A program using the web API.
     Api,
+    /// A threshold that ends the run when it fails.
+    Threshold,
 }
 
 impl By {
@@ -83,6 +155,7 @@ impl By {
             Self::Cli => "cli",
             Self::Schedule => "schedule",
             Self::Api => "api",
+            Self::Threshold => "threshold",
         }
     }
 }
@@ -94,33 +167,64 @@ impl fmt::Display for By {
 }
 
 /// A change that somebody wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Change {
     /// Who wants it.
     pub by: By,
+    /// Of which scenario; none where the session has only one, and for what concerns the whole session.
+    pub scenario: Option<String>,
     /// What is to be different.
     pub to: ChangeTo,
 }
 
 impl Change {
-    /// More or fewer workers.
-    pub const fn workers(by: By, workers: u32) -> Self {
-        Self { by, to: ChangeTo::Workers(workers) }
+    /// Somebody's change of the session, or of its only scenario.
+    pub const fn new(by: By, to: ChangeTo) -> Self {
+        Self { by, scenario: None, to }
     }
 
-    /// Start or stop.
+    /// More or fewer workers.
+    pub const fn workers(by: By, workers: u32) -> Self {
+        Self::new(by, ChangeTo::Workers(workers))
+    }
+
+    /// Run, pause or stop.
     pub const fn state(by: By, state: SessionState) -> Self {
-        Self { by, to: ChangeTo::State(state) }
+        Self::new(by, ChangeTo::State(state))
+    }
+
+    /// The same change, of this scenario.
+    pub fn of(self, scenario: impl Into<String>) -> Self {
+        Self { scenario: Some(scenario.into()), ..self }
     }
 }
 
 /// What can be changed of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum ChangeTo {
     /// [`Target::workers`].
     Workers(u32),
-    /// [`Session::state`].
+    /// [`Target::rate`], of a scenario that has one.
+    Rate(f64),
+    /// Some of [`Target::weights`]; the others stay.
+    Weights(BTreeMap<String, f64>),
+    /// One of [`Session::limits`]; none takes it away.
+    Limit(Limited, Option<u64>),
+    /// [`Session::state`]. A stopped session stays stopped for those who followed it.
     State(SessionState),
+}
+
+impl ChangeTo {
+    /// What changes, as written in marks.
+    pub const fn what(&self) -> &'static str {
+        match self {
+            Self::Workers(_) => "workers",
+            Self::Rate(_) => "rate",
+            Self::Weights(_) => "weights",
+            Self::Limit(..) => "limits",
+            Self::State(_) => "state",
+        }
+    }
 }
 
 /// A change that was made: what a mark in the log says.
@@ -128,9 +232,12 @@ pub enum ChangeTo {
 pub struct Changed {
     /// The session's id.
     pub session: String,
+    /// The scenario's name; empty for what concerns the whole session.
+    #[serde(default)]
+    pub scenario: String,
     /// Who made it.
     pub by: By,
-    /// What changed: `workers` or `state`.
+    /// What changed: `workers`, `rate`, `weights`, `limits`, `state`.
     pub what: String,
     /// Value before.
     pub from: String,
@@ -142,29 +249,189 @@ pub struct Changed {
 
 impl Session {
     /// This session after `change`, or none when it is so already.
-    pub(crate) fn after(&self, change: Change, at_unix_ns: u64) -> Option<Self> {
+    ///
+    /// A schedule's change of a scenario whose value a person has set is none, too.
+    ///
+    /// # Errors
+    /// When the change is of a scenario that the session does not have, or cannot be made to it.
+    pub(crate) fn after(&self, change: &Change, at_unix_ns: u64) -> Result<Option<Self>, BoardError> {
         let mut next = self.clone();
-        let (what, from, to) = match change.to {
-            ChangeTo::Workers(workers) => {
-                let from = std::mem::replace(&mut next.target.workers, workers);
-                ("workers", from.to_string(), workers.to_string())
-            }
+        let (scenario, from, to) = match &change.to {
             ChangeTo::State(state) => {
-                let from = std::mem::replace(&mut next.state, state);
-                ("state", from.name().to_owned(), state.name().to_owned())
+                let from = std::mem::replace(&mut next.state, *state);
+                (String::new(), from.name().to_owned(), state.name().to_owned())
+            }
+            ChangeTo::Limit(limited, limit) => {
+                let shown = |limit: Option<u64>| {
+                    let limit = limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string());
+                    format!("{}={limit}", limited.name())
+                };
+                let from = std::mem::replace(next.limits.of(*limited), *limit);
+                (String::new(), shown(from), shown(*limit))
+            }
+            ChangeTo::Workers(_) | ChangeTo::Rate(_) | ChangeTo::Weights(_) => {
+                let scenario = self.scenario_of(change)?;
+                let target = next.scenarios.get_mut(&scenario).expect("just found");
+                if change.by == By::Schedule && !target.scheduled {
+                    return Ok(None);
+                }
+                let Some((from, to)) = target.change(change, &scenario)? else { return Ok(None) };
+                (scenario, from, to)
             }
         };
         if from == to {
-            return None;
+            return Ok(None);
         }
         next.last_change = Some(Changed {
             session: self.id.clone(),
+            scenario,
             by: change.by,
-            what: what.to_owned(),
+            what: change.to.what().to_owned(),
             from,
             to,
             at_unix_ns,
         });
-        Some(next)
+        Ok(Some(next))
+    }
+
+    fn scenario_of(&self, change: &Change) -> Result<String, BoardError> {
+        let mut names = self.scenarios.keys();
+        match (&change.scenario, names.next(), names.next()) {
+            (Some(name), ..) if self.scenarios.contains_key(name) => Ok(name.clone()),
+            (None, Some(only), None) => Ok(only.clone()),
+            (named, ..) => Err(BoardError::NoScenario {
+                session: self.id.clone(),
+                named: named.clone(),
+                known: self.scenarios.keys().cloned().collect::<Vec<_>>().join(", "),
+            }),
+        }
+    }
+}
+
+impl Target {
+    /// Makes the change; says from what to what, or nothing when it is so already.
+    fn change(&mut self, change: &Change, scenario: &str) -> Result<Option<(String, String)>, BoardError> {
+        let (from, to) = match &change.to {
+            ChangeTo::Workers(workers) => {
+                let from = std::mem::replace(&mut self.workers, *workers);
+                (from.to_string(), workers.to_string())
+            }
+            ChangeTo::Rate(rate) => {
+                let Some(from) = self.rate.replace(*rate) else {
+                    return Err(BoardError::NoRate { scenario: scenario.to_owned() });
+                };
+                (from.to_string(), rate.to_string())
+            }
+            ChangeTo::Weights(weights) => {
+                let different: Vec<_> = weights
+                    .iter()
+                    .filter(|(chain, weight)| self.weights.get(*chain) != Some(weight))
+                    .collect();
+                let shown = |weight: &dyn Fn(&str) -> Option<f64>| {
+                    let shown = different.iter().map(|(chain, _)| match weight(chain) {
+                        Some(weight) => format!("{chain}={weight}"),
+                        None => format!("{chain}=unset"),
+                    });
+                    shown.collect::<Vec<_>>().join(", ")
+                };
+                let from = shown(&|chain| self.weights.get(chain).copied());
+                let to = shown(&|chain| weights.get(chain).copied());
+                self.weights.extend(weights.iter().map(|(chain, weight)| (chain.clone(), *weight)));
+                return Ok((from != to).then_some((from, to)));
+            }
+            ChangeTo::Limit(..) | ChangeTo::State(_) => return Ok(None),
+        };
+        if from == to {
+            return Ok(None);
+        }
+        if change.by != By::Schedule {
+            self.scheduled = false;
+        }
+        Ok(Some((from, to)))
+    }
+}
+
+impl Limits {
+    fn of(&mut self, limited: Limited) -> &mut Option<u64> {
+        match limited {
+            Limited::Registrations => &mut self.registrations,
+            Limited::Authorizations => &mut self.authorizations,
+            Limited::Certificates => &mut self.certificates,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(scenarios: &[(&str, Target)]) -> Session {
+        let scenarios = scenarios.iter().map(|(name, target)| ((*name).to_owned(), target.clone())).collect();
+        Session::new("s", scenarios, Limits::default())
+    }
+
+    fn shown(session: &Session, change: Change) -> String {
+        match session.after(&change, 0) {
+            Ok(Some(next)) => {
+                let changed = next.last_change.unwrap();
+                format!(
+                    "{} {} {}: {} -> {}",
+                    changed.by, changed.scenario, changed.what, changed.from, changed.to
+                )
+            }
+            Ok(None) => "none".to_owned(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_change_says_who_what_from_and_to() {
+        let session = session(&[("a", Target { workers: 5, rate: Some(2.5), ..Target::default() })]);
+        let weights = BTreeMap::from([("certificate".to_owned(), 4.0)]);
+        for (to, expected) in [
+            (ChangeTo::Workers(9), "page a workers: 5 -> 9"),
+            (ChangeTo::Workers(5), "none"),
+            (ChangeTo::Rate(50.0), "page a rate: 2.5 -> 50"),
+            (ChangeTo::Weights(weights), "page a weights: certificate=unset -> certificate=4"),
+            (ChangeTo::Weights(BTreeMap::new()), "none"),
+            (
+                ChangeTo::Limit(Limited::Certificates, Some(7)),
+                "page  limits: certificates=none -> certificates=7",
+            ),
+            (ChangeTo::State(SessionState::Paused), "page  state: running -> paused"),
+            (ChangeTo::State(SessionState::Running), "none"),
+        ] {
+            assert_eq!(shown(&session, Change::new(By::Page, to)), expected);
+        }
+    }
+
+    #[test]
+    fn a_scenario_is_named_where_there_are_several() {
+        let two = session(&[("a", Target::default()), ("b", Target::default())]);
+        assert_eq!(
+            shown(&two, Change::workers(By::Cli, 1)),
+            "session \"s\" has several scenarios: name one of a, b"
+        );
+        assert_eq!(
+            shown(&two, Change::workers(By::Cli, 1).of("c")),
+            "session \"s\" has no scenario \"c\": name one of a, b"
+        );
+        assert_eq!(shown(&two, Change::workers(By::Cli, 1).of("b")), "cli b workers: 0 -> 1");
+    }
+
+    #[test]
+    fn a_scenario_that_keeps_workers_has_no_rate_to_change() {
+        let refused = shown(&session(&[("a", Target::default())]), Change::new(By::Api, ChangeTo::Rate(5.0)));
+        assert_eq!(refused, "scenario \"a\" keeps a number of workers and has no rate: change its workers");
+    }
+
+    #[test]
+    fn what_a_person_said_holds_against_the_schedule() {
+        let scheduled = session(&[("a", Target { workers: 5, scheduled: true, ..Target::default() })]);
+        let next = scheduled.after(&Change::workers(By::Schedule, 9), 0).unwrap().unwrap();
+        assert!(next.scenarios["a"].scheduled);
+        let next = next.after(&Change::workers(By::Page, 3), 0).unwrap().unwrap();
+        assert!(!next.scenarios["a"].scheduled);
+        assert_eq!(shown(&next, Change::workers(By::Schedule, 20)), "none");
     }
 }

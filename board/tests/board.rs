@@ -73,7 +73,7 @@ async fn until_nodes(board: &Board, ids: &[&str]) {
 
 async fn until_workers(board: &Board, id: &str, workers: u32) {
     until(&mut board.session(id), |session| {
-        session.as_ref().is_some_and(|session| session.value.target.workers == workers)
+        session.as_ref().is_some_and(|session| session.value.workers() == workers)
     })
     .await;
 }
@@ -132,7 +132,7 @@ async fn a_session_can_be_awaited_before_it_exists(world: World) {
 async fn opening_a_session_takes_the_one_that_is_there(world: World) {
     let (one, other) = (world.board().await, world.board().await);
     let first = one.open_session(Session::running("s", 50)).await.unwrap();
-    assert_eq!(first.value.target.workers, 50);
+    assert_eq!(first.value.workers(), 50);
     let second = other.open_session(Session::running("s", 99)).await.unwrap();
     assert_eq!(second, first);
 }
@@ -150,7 +150,7 @@ async fn who_changes_a_session_reads_its_own_change(world: World) {
     board.put_session(Session::running("s", 1)).await.unwrap();
     for workers in 2..12 {
         let changed = board.change("s", Change::workers(By::Cli, workers)).await.unwrap();
-        assert_eq!(changed.value.target.workers, workers);
+        assert_eq!(changed.value.workers(), workers);
         assert_eq!(board.session("s").borrow().as_ref(), Some(&changed));
     }
 }
@@ -160,12 +160,12 @@ async fn every_change_is_reported_once_with_who_and_from_and_to(world: World) {
     let (mut here, mut there) = (one.changes(), other.changes());
     one.put_session(Session::running("s", 50)).await.unwrap();
     one.change("s", Change::workers(By::Page, 80)).await.unwrap();
-    other.change("s", Change::workers(By::Schedule, 20)).await.unwrap();
+    other.change("s", Change::workers(By::Cli, 20)).await.unwrap();
     other.change("s", Change::state(By::Cli, SessionState::Stopped)).await.unwrap();
     one.change("s", Change::workers(By::Api, 0)).await.unwrap();
     for changes in [&mut here, &mut there] {
         assert_eq!(next(changes).await, "page: workers 50 -> 80");
-        assert_eq!(next(changes).await, "schedule: workers 80 -> 20");
+        assert_eq!(next(changes).await, "cli: workers 80 -> 20");
         assert_eq!(next(changes).await, "cli: state running -> stopped");
         assert_eq!(next(changes).await, "api: workers 20 -> 0");
     }

@@ -34,7 +34,7 @@ async fn until_connected(board: &Board) {
 }
 
 async fn until_workers(board: &Board, id: &str, workers: u32) {
-    until(board.session(id), |now| now.as_ref().is_some_and(|now| now.value.target.workers == workers)).await;
+    until(board.session(id), |now| now.as_ref().is_some_and(|now| now.value.workers() == workers)).await;
 }
 
 /// A cable between a board and an etcd that can be cut.
@@ -116,7 +116,7 @@ async fn keeps_what_it_last_saw_while_etcd_is_away_and_follows_again_after() {
 
     etcd.kill().unwrap();
     until_lost(&board).await;
-    assert_eq!(board.session("s").borrow().as_ref().unwrap().value.target.workers, 50);
+    assert_eq!(board.session("s").borrow().as_ref().unwrap().value.workers(), 50);
     assert_eq!(board.nodes().borrow().len(), 1);
     let error = board.change("s", Change::workers(By::Page, 60)).await.unwrap_err();
     assert!(matches!(error, BoardError::Unreachable { .. }), "{error}");
@@ -143,7 +143,7 @@ async fn learns_every_change_that_was_made_while_it_was_cut_off() {
     cable.cut().await;
     until_lost(&far).await;
     for workers in 1..=5 {
-        near.change("s", Change::workers(By::Schedule, workers)).await.unwrap();
+        near.change("s", Change::workers(By::Api, workers)).await.unwrap();
     }
     cable.mend().await;
     for workers in 1..=5 {
@@ -170,7 +170,7 @@ async fn learns_the_state_and_the_last_change_when_etcd_has_compacted_the_others
     gone.leave().await;
     let mut last = 0;
     for workers in 1..=5 {
-        last = near.change("s", Change::workers(By::Schedule, workers)).await.unwrap().version;
+        last = near.change("s", Change::workers(By::Api, workers)).await.unwrap().version;
     }
     etcd.compact(last).await.unwrap();
     cable.mend().await;

@@ -32,9 +32,12 @@ pub enum Record {
     Mark {
         /// Wall clock, nanoseconds since the Unix epoch.
         at_unix_ns: u64,
-        /// `page`, `cli`, `schedule`, `api`.
+        /// `page`, `cli`, `schedule`, `api`, `threshold`.
         by: String,
-        /// What changed: `workers`.
+        /// The scenario that it is about; empty for what concerns the whole run.
+        #[serde(default)]
+        scenario: String,
+        /// What changed: `workers`, `rate`, `weights`, `limits`, `state`.
         what: String,
         /// Value before.
         from: String,

@@ -154,20 +154,20 @@ impl Requester {
 /// Opens the session, or joins it with those who are at it. One that an earlier run has left is begun anew: what its
 /// page was set to last is not what this run was asked for.
 async fn take_up_session(board: &Board, id: &str, workers: u32) -> Result<(), BoardError> {
-    let Session { target, state, .. } = board.open_session(Session::running(id, workers)).await?.value;
+    let session = board.open_session(Session::running(id, workers)).await?.value;
     if requesters(&board.nodes().borrow()).is_empty() {
-        if target.workers != workers {
+        if session.workers() != workers {
             board.change(id, Change::workers(By::Cli, workers)).await?;
         }
-        if state != SessionState::Running {
+        if session.state != SessionState::Running {
             board.change(id, Change::state(By::Cli, SessionState::Running)).await?;
         }
-    } else if target.workers != workers {
+    } else if session.workers() != workers {
         tracing::warn!(
             session = id,
             "others run this session already: its {} workers are shared, and the {workers} asked for here are not \
              used; change the number on the page, or name another session",
-            target.workers
+            session.workers()
         );
     }
     Ok(())
@@ -235,7 +235,7 @@ async fn follow(parts: Parts, target: watch::Sender<u32>, finish: CancellationTo
         }
         // A session that nobody can see any more keeps the load that it had.
         if let Some(Versioned { value, .. }) = now {
-            let mine = share_of(&parts.node.id, value.target.workers, &requesters);
+            let mine = share_of(&parts.node.id, value.workers(), &requesters);
             target.send_if_modified(|target| std::mem::replace(target, mine) != mine);
         }
         let changed = tokio::select! {
@@ -297,13 +297,13 @@ mod tests {
         let shown = || board.session("default").borrow().clone().unwrap().value;
 
         take_up_session(&board, "default", 20).await.unwrap();
-        assert_eq!((shown().target.workers, shown().state), (20, SessionState::Running));
+        assert_eq!((shown().workers(), shown().state), (20, SessionState::Running));
 
         let node =
             NodeInfo { id: "a".into(), name: "a".into(), kind: NodeKind::Requester, workers: CAPACITY };
         let _running = board.join(node).await.unwrap();
         take_up_session(&board, "default", 70).await.unwrap();
-        assert_eq!(shown().target.workers, 20, "those who run it keep it");
+        assert_eq!(shown().workers(), 20, "those who run it keep it");
     }
 
     #[test]

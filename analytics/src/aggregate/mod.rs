@@ -24,6 +24,7 @@ use crate::snapshot::{
 const MAX_ENDPOINTS: usize = 128;
 const MAX_FAILURES: usize = 256;
 const MAX_MARKS: usize = 1_000;
+const MAX_SCENARIOS: usize = 64;
 const MAX_NODES: usize = 10_000;
 /// A node that has not said for so long how many workers it runs is taken for gone.
 const NODE_SILENT_NS: u64 = 10_000_000_000;
@@ -56,7 +57,8 @@ pub struct Aggregate {
     /// By node: when it last said how many workers it runs, and how many.
     workers: BTreeMap<String, (u64, u64)>,
     marks: Vec<Mark>,
-    workers_target: Option<u32>,
+    /// Workers that each scenario is asked to have, by name. Bounded as marks are: by what can be in a plan.
+    workers_targets: BTreeMap<String, u32>,
     lost_results: u64,
     unknown_chains: u64,
     dropped_marks: u64,
@@ -103,9 +105,10 @@ impl Aggregate {
             Record::Header(header) => self.header = self.header.take().or_else(|| Some(header.clone())),
             Record::Chain { origin_unix_ns, result, .. } => self.chain(*origin_unix_ns, result),
             Record::Hit { hit, .. } => self.hit(hit),
-            Record::Mark { at_unix_ns, by, what, from, to } => self.mark(Mark {
+            Record::Mark { at_unix_ns, by, scenario, what, from, to } => self.mark(Mark {
                 at_unix_ns: *at_unix_ns,
                 by: shortened(by),
+                scenario: shortened(scenario),
                 what: shortened(what),
                 from: shortened(from),
                 to: shortened(to),
@@ -159,7 +162,7 @@ impl Aggregate {
             self.mark(mark);
         }
         // The target outlives the bounded list of marks.
-        self.workers_target = other.workers_target.or(self.workers_target);
+        self.workers_targets.extend(other.workers_targets);
         self.lost_results += other.lost_results;
         self.unknown_chains += other.unknown_chains;
         self.dropped_marks += other.dropped_marks;
@@ -246,7 +249,7 @@ impl Aggregate {
                 workers: self.workers_running(),
                 ..self.state.map(|(_, counts)| counts).unwrap_or_default()
             },
-            workers_target: self.workers_target,
+            workers_target: self.workers_target(),
             marks: self.marks.clone(),
             missing: self.missing(),
         }
@@ -264,8 +267,14 @@ impl Aggregate {
     }
 
     /// How many workers the run is asked to have, by its marks.
-    pub(crate) const fn workers_target(&self) -> Option<u32> {
-        self.workers_target
+    pub(crate) fn workers_target(&self) -> Option<u32> {
+        let targets = self.workers_targets.values().copied();
+        targets.reduce(u32::saturating_add)
+    }
+
+    /// The same, of one scenario.
+    pub(crate) fn workers_target_of(&self, scenario: &str) -> Option<u32> {
+        self.workers_targets.get(scenario).copied()
     }
 
     fn chain(&mut self, origin: u64, result: &ChainResult) {
@@ -350,7 +359,12 @@ impl Aggregate {
     fn mark(&mut self, mark: Mark) {
         self.span(mark.at_unix_ns, mark.at_unix_ns);
         if mark.what == "workers" {
-            self.workers_target = mark.to.parse().ok().or(self.workers_target);
+            let known = self.workers_targets.contains_key(&mark.scenario);
+            if let (Ok(workers), true) =
+                (mark.to.parse(), known || self.workers_targets.len() < MAX_SCENARIOS)
+            {
+                self.workers_targets.insert(mark.scenario.clone(), workers);
+            }
         }
         if self.marks.len() < MAX_MARKS {
             self.marks.push(mark);

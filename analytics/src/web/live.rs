@@ -99,7 +99,7 @@ impl Feed {
         session.as_ref().map(|session| SessionView {
             id: session.value.id.clone(),
             state: session.value.state.name().to_owned(),
-            workers_target: session.value.target.workers,
+            workers_target: session.value.workers(),
             workers_running,
         })
     }

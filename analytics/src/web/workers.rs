@@ -36,9 +36,9 @@ pub(crate) async fn change(
         other => ApiError::Unavailable(other.to_string()),
     })?;
     Ok(Json(SessionView {
-        id: session.value.id,
+        id: session.value.id.clone(),
         state: session.value.state.name().to_owned(),
-        workers_target: session.value.target.workers,
+        workers_target: session.value.workers(),
         workers_running: web.feed.workers_running(),
     }))
 }

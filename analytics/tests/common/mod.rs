@@ -122,6 +122,7 @@ fn record() -> impl Strategy<Value = Record> {
         1 => (0u64..40_000_000_000_000, 0u32..1_000).prop_map(|(at, workers)| Record::Mark {
             at_unix_ns: START + at,
             by: "page".to_owned(),
+            scenario: "default".to_owned(),
             what: "workers".to_owned(),
             from: "0".to_owned(),
             to: workers.to_string(),

@@ -127,7 +127,7 @@ impl Etcd {
         for _ in 0..ATTEMPTS {
             let now = self.read(id).await?.ok_or_else(|| BoardError::NoSession(id.to_owned()))?;
             // Also when an attempt of ours was carried out although its answer was lost.
-            let Some(next) = now.value.after(change, at_unix_ns) else { return Ok(now) };
+            let Some(next) = now.value.after(&change, at_unix_ns)? else { return Ok(now) };
             let revision = i64::try_from(now.version).unwrap_or(i64::MAX);
             if let Some(version) =
                 self.link.put_if(&key, revision, json(&next), 0, "changing a session").await?
