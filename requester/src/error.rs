@@ -26,7 +26,7 @@ pub enum StartError {
     /// The board.
     #[error(transparent)]
     Board(#[from] BoardError),
-    /// A file named in the scenario.
+    /// A file named in the plan.
     #[error("cannot read {path}: {error}")]
     File {
         /// The file.

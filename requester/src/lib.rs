@@ -1,6 +1,6 @@
 //! Runs virtual users: what a run is asked to do, whom it may load, which chain comes next, and where results go.
 //!
-//! A run reads in this order: [`scenario`] (what was asked), [`guard`] (may it be done), [`run`] (workers that follow the
+//! A run reads in this order: [`plan`] (what was asked), [`guard`] (may it be done), [`run`] (workers that follow the
 //! board), [`executor`] (when iterations start), [`picker`] (which chain), [`sink`] (where results go). Chains live in
 //! `wec-chains`, aggregation in `wec-analytics`.
 
@@ -9,8 +9,8 @@ mod error;
 pub mod executor;
 pub mod guard;
 pub mod picker;
+pub mod plan;
 mod run;
-pub mod scenario;
 mod service;
 pub mod settings;
 pub mod sink;
@@ -18,8 +18,8 @@ mod user;
 
 pub use error::StartError;
 pub use executor::Gauges;
+pub use plan::{Challenges, Listen, Plan, PlanOptions};
 pub use run::{NodeId, Parts, Requester, preflight};
-pub use scenario::{Challenges, Listen, Scenario, ScenarioOptions};
 pub use service::{
     Delivered, RemoteOptions, dns_apart, identify, node_name, open_state, remote_challenges, run_remote,
 };

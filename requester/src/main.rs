@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::Parser;
-use wec_requester::{Challenges, RemoteOptions, ScenarioOptions, remote_challenges, run_remote};
+use wec_requester::{Challenges, PlanOptions, RemoteOptions, remote_challenges, run_remote};
 use wec_startup::{Exit, Stop, conclude, report, say, start_logging, stop_on_signals};
 
 /// Runs virtual users against an ACME CA and sends their results to analytics
@@ -12,7 +12,7 @@ use wec_startup::{Exit, Stop, conclude, report, say, start_logging, stop_on_sign
 #[command(name = "wec-requester", version)]
 struct Cli {
     #[command(flatten)]
-    scenario: ScenarioOptions,
+    plan: PlanOptions,
     #[command(flatten)]
     remote: RemoteOptions,
 }
@@ -27,20 +27,20 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli, stop: Stop) -> anyhow::Result<Exit> {
-    let scenario = match cli.scenario.resolve(std::env::var("WEC_EAB_HMAC_KEY").ok()) {
-        Ok(scenario) => scenario,
+    let plan = match cli.plan.resolve(std::env::var("WEC_EAB_HMAC_KEY").ok()) {
+        Ok(plan) => plan,
         Err(mistakes) => {
             say(mistakes);
             return Ok(Exit::Usage);
         }
     };
-    let Some(challenges) = stop.unless_stopped(remote_challenges(&scenario)).await? else {
-        debug_assert_eq!(scenario.challenges, Challenges::Memory);
+    let Some(challenges) = stop.unless_stopped(remote_challenges(&plan)).await? else {
+        debug_assert_eq!(plan.challenges, Challenges::Memory);
         bail!(
             "--challenges memory needs a challenge server in the same process: use wec run, or --challenges redis://…"
         );
     };
-    let delivered = run_remote(scenario, cli.remote, challenges, stop.clone()).await?;
+    let delivered = run_remote(plan, cli.remote, challenges, stop.clone()).await?;
     report(delivered.report())?;
     Ok(if stop.by_signal() { Exit::Interrupted } else { Exit::Passed })
 }

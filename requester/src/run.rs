@@ -19,7 +19,7 @@ use crate::engine::{Engine, Recruit};
 use crate::error::StartError;
 use crate::executor::{Gauges, Workforce};
 use crate::guard;
-use crate::scenario::Scenario;
+use crate::plan::Plan;
 use crate::sink::Sink;
 use crate::user::Users;
 
@@ -29,19 +29,19 @@ const CAPACITY: u32 = 1_000_000;
 /// How often the state's counts go into the results.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
-/// Whether `scenario` can be run at all: its target may be loaded, is there, is trusted, speaks ACME and would register
+/// Whether `plan` can be run at all: its target may be loaded, is there, is trusted, speaks ACME and would register
 /// accounts.
 ///
 /// Comes before anything is opened, so that a run that cannot be leaves nothing behind.
 ///
 /// # Errors
 /// See [`StartError`].
-pub async fn preflight(scenario: &Scenario, clock: Clock) -> Result<(), StartError> {
-    guard::check(&scenario.directory, &scenario.permission).await?;
-    let client = Client::discover(client_config(scenario)?, clock).await?;
-    let registers = scenario.weights.of(Chain::Registration) > 0.0;
-    if registers && scenario.eab.is_none() && client.directory().meta.external_account_required {
-        return Err(StartError::ExternalAccountRequired { directory: scenario.directory.to_string() });
+pub async fn preflight(plan: &Plan, clock: Clock) -> Result<(), StartError> {
+    guard::check(&plan.directory, &plan.permission).await?;
+    let client = Client::discover(client_config(plan)?, clock).await?;
+    let registers = plan.weights.of(Chain::Registration) > 0.0;
+    if registers && plan.eab.is_none() && client.directory().meta.external_account_required {
+        return Err(StartError::ExternalAccountRequired { directory: plan.directory.to_string() });
     }
     Ok(())
 }
@@ -97,17 +97,17 @@ impl Requester {
     ///
     /// # Errors
     /// See [`StartError`]. Nothing is left behind then.
-    pub async fn start(scenario: &Scenario, parts: Parts, stop: Stop) -> Result<Self, StartError> {
-        let config = client_config(scenario)?;
-        let policy = Arc::new(chain_policy(scenario));
-        take_up_session(&parts.board, &parts.session, scenario.workers).await?;
+    pub async fn start(plan: &Plan, parts: Parts, stop: Stop) -> Result<Self, StartError> {
+        let config = client_config(plan)?;
+        let policy = Arc::new(chain_policy(plan));
+        take_up_session(&parts.board, &parts.session, plan.workers).await?;
         let NodeId { id, name } = parts.node.clone();
         let node = NodeInfo { id, name, kind: NodeKind::Requester, workers: CAPACITY };
         let membership = parts.board.join(node).await?;
 
         let (target, followed) = watch::channel(0);
-        let recruit = recruit(scenario, &parts, config, policy);
-        let threads = u32::try_from(scenario.threads).unwrap_or(u32::MAX);
+        let recruit = recruit(plan, &parts, config, policy);
+        let threads = u32::try_from(plan.threads).unwrap_or(u32::MAX);
         let engine = match Engine::start(threads, followed, recruit, &stop).await {
             Ok(engine) => engine,
             Err(error) => {
@@ -173,8 +173,8 @@ async fn take_up_session(board: &Board, id: &str, workers: u32) -> Result<(), Bo
     Ok(())
 }
 
-fn client_config(scenario: &Scenario) -> Result<Config, StartError> {
-    let roots = match (&scenario.cacert, scenario.insecure) {
+fn client_config(plan: &Plan) -> Result<Config, StartError> {
+    let roots = match (&plan.cacert, plan.insecure) {
         (Some(path), _) => {
             let pem = std::fs::read(path)
                 .map_err(|error| StartError::File { path: path.display().to_string(), error })?;
@@ -185,27 +185,27 @@ fn client_config(scenario: &Scenario) -> Result<Config, StartError> {
     };
     Ok(Config {
         roots,
-        max_connections: scenario.max_connections,
-        request_timeout: scenario.request_timeout,
-        policy: Policy { poll_timeout: scenario.poll_timeout, ..Policy::default() },
-        ..Config::new(scenario.directory.clone())
+        max_connections: plan.max_connections,
+        request_timeout: plan.request_timeout,
+        policy: Policy { poll_timeout: plan.poll_timeout, ..Policy::default() },
+        ..Config::new(plan.directory.clone())
     })
 }
 
-fn chain_policy(scenario: &Scenario) -> wec_chains::Policy {
-    let (low, high) = (*scenario.names_per_order.start() as usize, *scenario.names_per_order.end() as usize);
+fn chain_policy(plan: &Plan) -> wec_chains::Policy {
+    let (low, high) = (*plan.names_per_order.start() as usize, *plan.names_per_order.end() as usize);
     wec_chains::Policy {
         names: low..=high,
-        challenges: scenario.challenge_types.clone(),
-        contact: scenario.contact.clone(),
-        external_account: scenario.eab.clone(),
-        ..wec_chains::Policy::under(&scenario.base_domain)
+        challenges: plan.challenge_types.clone(),
+        contact: plan.contact.clone(),
+        external_account: plan.eab.clone(),
+        ..wec_chains::Policy::under(&plan.base_domain)
     }
 }
 
 /// How each runtime gets its workers: with a client of its own, and all else shared.
-fn recruit(scenario: &Scenario, parts: &Parts, config: Config, policy: Arc<wec_chains::Policy>) -> Recruit {
-    let (parts, weights, seed) = (parts.clone(), scenario.weights, scenario.seed);
+fn recruit(plan: &Plan, parts: &Parts, config: Config, policy: Arc<wec_chains::Policy>) -> Recruit {
+    let (parts, weights, seed) = (parts.clone(), plan.weights, plan.seed);
     Arc::new(move |_place| {
         let (parts, config, policy) = (parts.clone(), config.clone(), Arc::clone(&policy));
         Box::pin(async move {

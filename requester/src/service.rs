@@ -11,8 +11,8 @@ use wec_record::{FORMAT_VERSION, RunHeader, Stamp};
 use wec_startup::Stop;
 use wec_store::{ChallTestSrvWriter, ChallengeWriter, DnsApart, RedisChallenges, State, StateOptions};
 
+use crate::plan::{Challenges, Plan};
 use crate::run::{NodeId, Parts, Requester, preflight};
-use crate::scenario::{Challenges, Scenario};
 use crate::sink::{GrpcOptions, GrpcSink, Health, Sink};
 
 /// How long results may take to reach analytics after the last worker has ended; then they stay in the spool.
@@ -85,80 +85,77 @@ pub fn node_name(given: Option<&str>) -> String {
         .unwrap_or_else(|| "node".to_owned())
 }
 
-/// What a run of `scenario` is, for the first line of its log.
-pub fn identify(scenario: &Scenario, session: &str, host: &str, clock: Clock) -> RunHeader {
+/// What a run of `plan` is, for the first line of its log.
+pub fn identify(plan: &Plan, session: &str, host: &str, clock: Clock) -> RunHeader {
     let started_unix_ns = clock.unix_now_ns();
     RunHeader {
         version: FORMAT_VERSION,
         run: format!("{}-{:04x}", started_unix_ns / 1_000_000_000, rand::random::<u16>()),
         session: session.to_owned(),
         program: concat!("wec ", env!("CARGO_PKG_VERSION")).to_owned(),
-        target: scenario.directory.to_string(),
+        target: plan.directory.to_string(),
         started_unix_ns,
         stamp: Stamp {
             host: host.to_owned(),
             platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             cpus: std::thread::available_parallelism()
                 .map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX)),
-            // A scenario is made of numbers, texts and lists: it always has a JSON form.
-            scenario: serde_json::to_value(scenario).unwrap_or_default(),
+            // A plan is made of numbers, texts and lists: it always has a JSON form.
+            scenario: serde_json::to_value(plan).unwrap_or_default(),
         },
     }
 }
 
-/// Opens the state store that `scenario` names.
+/// Opens the state store that `plan` names.
 ///
 /// # Errors
 /// See [`wec_store::StoreError`].
-pub async fn open_state(scenario: &Scenario) -> Result<State, wec_store::StoreError> {
-    let options = StateOptions { limits: scenario.limits, ..StateOptions::default() };
-    State::open(&scenario.state, scenario.directory.as_str(), options).await
+pub async fn open_state(plan: &Plan) -> Result<State, wec_store::StoreError> {
+    let options = StateOptions { limits: plan.limits, ..StateOptions::default() };
+    State::open(&plan.state, plan.directory.as_str(), options).await
 }
 
 /// Where challenge data goes when challenge servers elsewhere answer; none for memory.
 ///
 /// # Errors
 /// When Redis cannot be reached, or an address is none.
-pub async fn remote_challenges(scenario: &Scenario) -> anyhow::Result<Option<Arc<dyn ChallengeWriter>>> {
-    let writer: Arc<dyn ChallengeWriter> = match &scenario.challenges {
+pub async fn remote_challenges(plan: &Plan) -> anyhow::Result<Option<Arc<dyn ChallengeWriter>>> {
+    let writer: Arc<dyn ChallengeWriter> = match &plan.challenges {
         Challenges::Memory => return Ok(None),
         Challenges::Redis(url) => Arc::new(RedisChallenges::connect(url).await?),
         Challenges::ChallTestSrv(url) => Arc::new(ChallTestSrvWriter::new(url.as_str())?),
     };
-    dns_apart(scenario, writer).map(Some)
+    dns_apart(plan, writer).map(Some)
 }
 
-/// `writer`, or a store over it whose dns-01 records go where the scenario says.
+/// `writer`, or a store over it whose dns-01 records go where the plan says.
 ///
 /// # Errors
 /// When that address is none.
-pub fn dns_apart(
-    scenario: &Scenario,
-    writer: Arc<dyn ChallengeWriter>,
-) -> anyhow::Result<Arc<dyn ChallengeWriter>> {
-    Ok(match &scenario.dns_challenges {
+pub fn dns_apart(plan: &Plan, writer: Arc<dyn ChallengeWriter>) -> anyhow::Result<Arc<dyn ChallengeWriter>> {
+    Ok(match &plan.dns_challenges {
         Some(url) => Arc::new(DnsApart::new(Arc::new(ChallTestSrvWriter::new(url.as_str())?), writer)),
         None => writer,
     })
 }
 
-/// Runs `scenario` with its results going to analytics elsewhere.
+/// Runs `plan` with its results going to analytics elsewhere.
 ///
 /// # Errors
 /// When something that the run needs cannot be had; every message names it. [`wec_startup::Interrupted`] when a signal
 /// came before the run began.
 pub async fn run_remote(
-    scenario: Scenario,
+    plan: Plan,
     remote: RemoteOptions,
     challenges: Arc<dyn ChallengeWriter>,
     stop: Stop,
 ) -> anyhow::Result<Delivered> {
     let clock = Clock::start();
-    stop.unless_stopped(preflight(&scenario, clock)).await?;
+    stop.unless_stopped(preflight(&plan, clock)).await?;
     let node = NodeId::new(node_name(remote.node.as_deref()));
     let board = stop.unless_stopped(remote.board.open()).await?;
-    let state = stop.unless_stopped(open_state(&scenario)).await?;
-    let header = identify(&scenario, &remote.session, &node.name, clock);
+    let state = stop.unless_stopped(open_state(&plan)).await?;
+    let header = identify(&plan, &remote.session, &node.name, clock);
     let run = header.run.clone();
     let sink = GrpcSink::start(
         GrpcOptions {
@@ -182,12 +179,12 @@ pub async fn run_remote(
         session: remote.session,
         node,
     };
-    let started = stop.unless_stopped(Requester::start(&scenario, parts, stop.clone())).await;
+    let started = stop.unless_stopped(Requester::start(&plan, parts, stop.clone())).await;
     let iterations = match started {
         Ok(requester) => {
             let gauges = requester.gauges();
-            tracing::info!(%run, target = %scenario.directory, workers = scenario.workers, "running");
-            requester.run(scenario.run_time, scenario.graceful_stop).await;
+            tracing::info!(%run, target = %plan.directory, workers = plan.workers, "running");
+            requester.run(plan.run_time, plan.graceful_stop).await;
             gauges.iterations()
         }
         Err(error) => {

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::Context as _;
 use wec_null_ca::{Config as CaConfig, Latency, NullCa, Validation};
-use wec_requester::ScenarioOptions;
+use wec_requester::PlanOptions;
 use wec_startup::{Exit, Stop, say};
 
 use crate::here::{self, Here};
@@ -40,7 +40,7 @@ pub(crate) async fn demo(options: Options, stop: Stop) -> anyhow::Result<Exit> {
     })?;
     let root = folder.path().join("root.pem");
     std::fs::write(&root, ca.root_pem().context("the built-in CA speaks HTTPS")?)?;
-    let scenario = ScenarioOptions {
+    let plan = PlanOptions {
         directory: Some(ca.directory_url().to_owned()),
         cacert: Some(root.display().to_string()),
         workers: options.workers,
@@ -48,10 +48,10 @@ pub(crate) async fn demo(options: Options, stop: Stop) -> anyhow::Result<Exit> {
         state: Some(format!("sqlite://{}", folder.path().join("state.sqlite").display())),
         http01_listen: Some(http01.to_string()),
         tlsalpn01_listen: Some(tlsalpn01.to_string()),
-        ..ScenarioOptions::default()
+        ..PlanOptions::default()
     };
-    let scenario = match scenario.resolve(None) {
-        Ok(scenario) => scenario,
+    let plan = match plan.resolve(None) {
+        Ok(plan) => plan,
         Err(mistakes) => {
             say(mistakes);
             return Ok(Exit::Usage);
@@ -61,7 +61,7 @@ pub(crate) async fn demo(options: Options, stop: Stop) -> anyhow::Result<Exit> {
         "a demonstration: the built-in CA answers, a little slowly on purpose; its figures say nothing about any real CA"
             .to_owned(),
     ];
-    let outcome = here::run(Here { scenario, output: options.output, notes }, stop).await;
+    let outcome = here::run(Here { plan, output: options.output, notes }, stop).await;
     ca.stop().await;
     outcome
 }

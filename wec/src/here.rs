@@ -16,8 +16,7 @@ use wec_challenge_server::{ChallengeServer, Config as ChallengeConfig, HitStream
 use wec_record::Record;
 use wec_requester::sink::{LocalSink, Sink};
 use wec_requester::{
-    NodeId, Parts, Requester, Scenario, dns_apart, identify, node_name, open_state, preflight,
-    remote_challenges,
+    NodeId, Parts, Plan, Requester, dns_apart, identify, node_name, open_state, preflight, remote_challenges,
 };
 use wec_startup::{Exit, Stop, report, say};
 use wec_store::{ChallengeWriter, MemoryChallenges};
@@ -37,7 +36,7 @@ const HITS: usize = 65_536;
 /// What is run, and what is shown of it.
 pub(crate) struct Here {
     /// What to do.
-    pub(crate) scenario: Scenario,
+    pub(crate) plan: Plan,
     /// What to leave.
     pub(crate) output: OutputOptions,
     /// Lines to show people before the run.
@@ -46,21 +45,21 @@ pub(crate) struct Here {
 
 /// Runs it, shows it, and says how it ended.
 pub(crate) async fn run(here: Here, stop: Stop) -> anyhow::Result<Exit> {
-    let Here { scenario, output, notes } = here;
+    let Here { plan, output, notes } = here;
     let clock = Clock::start();
     output.check()?;
-    stop.unless_stopped(preflight(&scenario, clock)).await?;
+    stop.unless_stopped(preflight(&plan, clock)).await?;
     let board = Board::local();
     let node = NodeId::new(node_name(None));
-    let header = identify(&scenario, SESSION, &node.name, clock);
+    let header = identify(&plan, SESSION, &node.name, clock);
 
     let (analytics, log) = start_analytics(&output, &board, &header.run).await?;
-    let state = stop.unless_stopped(open_state(&scenario)).await?;
+    let state = stop.unless_stopped(open_state(&plan)).await?;
     let serving = CancellationToken::new();
-    let (challenges, mut server) = match stop.unless_stopped(remote_challenges(&scenario)).await? {
+    let (challenges, mut server) = match stop.unless_stopped(remote_challenges(&plan)).await? {
         Some(writer) => (writer, None),
         None => {
-            let (writer, server) = challenge_server(&scenario, serving.clone()).await?;
+            let (writer, server) = challenge_server(&plan, serving.clone()).await?;
             (writer, Some(server))
         }
     };
@@ -79,7 +78,7 @@ pub(crate) async fn run(here: Here, stop: Stop) -> anyhow::Result<Exit> {
         session: SESSION.to_owned(),
         node,
     };
-    let requester = match stop.unless_stopped(Requester::start(&scenario, parts, stop.clone())).await {
+    let requester = match stop.unless_stopped(Requester::start(&plan, parts, stop.clone())).await {
         Ok(requester) => requester,
         Err(error) => {
             // What was opened is closed all the same; the first error is the one to tell.
@@ -91,14 +90,14 @@ pub(crate) async fn run(here: Here, stop: Stop) -> anyhow::Result<Exit> {
     analytics.begin(header).await?;
     let progress = Progress::start(progress::Setting {
         quiet: output.quiet,
-        target: scenario.directory.to_string(),
+        target: plan.directory.to_string(),
         page: analytics.web_addr(),
         notes,
-        run_time: scenario.run_time,
+        run_time: plan.run_time,
     });
     let watching = progress.watch(&analytics, requester.gauges(), &stop);
     tokio::select! {
-        () = requester.run(scenario.run_time, scenario.graceful_stop) => {}
+        () = requester.run(plan.run_time, plan.graceful_stop) => {}
         never = watching => match never {},
     }
     progress.end();
@@ -163,20 +162,20 @@ async fn start_analytics(
 
 /// The challenge server of this process, and where to put what it answers.
 pub(crate) async fn challenge_server(
-    scenario: &Scenario,
+    plan: &Plan,
     stop: CancellationToken,
 ) -> anyhow::Result<(Arc<dyn ChallengeWriter>, ChallengeServer)> {
     let challenges = Arc::new(MemoryChallenges::default());
     let config = ChallengeConfig {
-        http01: scenario.listen.http01,
-        tls_alpn01: scenario.listen.tlsalpn01,
-        dns: scenario.listen.dns,
+        http01: plan.listen.http01,
+        tls_alpn01: plan.listen.tlsalpn01,
+        dns: plan.listen.dns,
         default_ipv4: Some(Ipv4Addr::LOCALHOST),
         ..ChallengeConfig::default()
     };
     let reader = Arc::clone(&challenges) as _;
     let server = ChallengeServer::start(config, reader, stop).await.context("the challenge server")?;
-    Ok((dns_apart(scenario, challenges)?, server))
+    Ok((dns_apart(plan, challenges)?, server))
 }
 
 /// Numbers hits and hands them to analytics until the challenge server has ended.

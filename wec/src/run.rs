@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use wec_requester::{RemoteOptions, Scenario, ScenarioOptions, remote_challenges, run_remote};
+use wec_requester::{Plan, PlanOptions, RemoteOptions, remote_challenges, run_remote};
 use wec_startup::{Exit, Stop, report, say};
 
 use crate::here::{self, Here};
@@ -13,7 +13,7 @@ use crate::here::{self, Here};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    scenario: ScenarioOptions,
+    plan: PlanOptions,
     #[command(flatten)]
     output: OutputOptions,
 }
@@ -78,27 +78,27 @@ impl OutputOptions {
 #[derive(Debug, clap::Args)]
 pub(crate) struct RemoteRun {
     #[command(flatten)]
-    scenario: ScenarioOptions,
+    plan: PlanOptions,
     #[command(flatten)]
     remote: RemoteOptions,
 }
 
 pub(crate) async fn run(options: Options, stop: Stop) -> anyhow::Result<Exit> {
-    let Some(scenario) = resolve(&options.scenario) else { return Ok(Exit::Usage) };
-    here::run(Here { scenario, output: options.output, notes: Vec::new() }, stop).await
+    let Some(plan) = resolve(&options.plan) else { return Ok(Exit::Usage) };
+    here::run(Here { plan, output: options.output, notes: Vec::new() }, stop).await
 }
 
 pub(crate) async fn remote(options: RemoteRun, stop: Stop) -> anyhow::Result<Exit> {
-    let Some(scenario) = resolve(&options.scenario) else { return Ok(Exit::Usage) };
+    let Some(plan) = resolve(&options.plan) else { return Ok(Exit::Usage) };
     // With challenges in memory, this process answers the CA, too; its hits stay uncounted, as analytics is elsewhere.
-    let (challenges, server) = match stop.unless_stopped(remote_challenges(&scenario)).await? {
+    let (challenges, server) = match stop.unless_stopped(remote_challenges(&plan)).await? {
         Some(writer) => (writer, None),
         None => {
-            let (writer, server) = here::challenge_server(&scenario, stop.cut.clone()).await?;
+            let (writer, server) = here::challenge_server(&plan, stop.cut.clone()).await?;
             (writer, Some(server))
         }
     };
-    let delivered = run_remote(scenario, options.remote, challenges, stop.clone()).await?;
+    let delivered = run_remote(plan, options.remote, challenges, stop.clone()).await?;
     if let Some(server) = server {
         stop.cut.cancel();
         server.finish().await;
@@ -107,7 +107,7 @@ pub(crate) async fn remote(options: RemoteRun, stop: Stop) -> anyhow::Result<Exi
     Ok(if stop.by_signal() { Exit::Interrupted } else { Exit::Passed })
 }
 
-/// The scenario, or every mistake on standard error.
-fn resolve(options: &ScenarioOptions) -> Option<Scenario> {
+/// The plan, or every mistake on standard error.
+fn resolve(options: &PlanOptions) -> Option<Plan> {
     options.resolve(std::env::var("WEC_EAB_HMAC_KEY").ok()).map_err(say).ok()
 }

@@ -1,4 +1,4 @@
-//! What a run is asked to do: the flags as typed ([`ScenarioOptions`]), and what the program uses ([`Scenario`]).
+//! What a run is asked to do: the flags as typed ([`PlanOptions`]), and what the program uses ([`Plan`]).
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -20,7 +20,7 @@ use crate::settings::{Mistakes, Settings};
 /// (`--run-time` is `run_time`) and an environment variable (`WEC_RUN_TIME`); flag over environment over file
 /// over default.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct ScenarioOptions {
+pub struct PlanOptions {
     /// Configuration file (TOML); its keys are these flags' names with underscores
     #[arg(long, value_name = "FILE", env = "WEC_CONFIG")]
     pub config: Option<PathBuf>,
@@ -150,7 +150,7 @@ pub const KEYS: &[&str] = &[
 
 /// A validated run: what to load, how hard, with what.
 #[derive(Clone, Debug, Serialize)]
-pub struct Scenario {
+pub struct Plan {
     /// The CA's directory.
     #[serde(serialize_with = "as_text")]
     pub directory: Url,
@@ -232,12 +232,12 @@ pub struct Listen {
     pub dns: Option<SocketAddr>,
 }
 
-impl ScenarioOptions {
+impl PlanOptions {
     /// Validates what was typed, with `eab_hmac_key` from the environment.
     ///
     /// # Errors
     /// Every mistake at once.
-    pub fn resolve(&self, eab_hmac_key: Option<String>) -> Result<Scenario, Mistakes> {
+    pub fn resolve(&self, eab_hmac_key: Option<String>) -> Result<Plan, Mistakes> {
         let mut settings = self.settings();
         if let Some(path) = &self.config {
             settings.file(path, KEYS);
@@ -292,7 +292,7 @@ impl ScenarioOptions {
     }
 }
 
-fn resolve(mut settings: Settings, eab_hmac_key: Option<String>) -> Result<Scenario, Mistakes> {
+fn resolve(mut settings: Settings, eab_hmac_key: Option<String>) -> Result<Plan, Mistakes> {
     let s = &mut settings;
     let directory = s.take("directory", directory);
     if directory.is_none() && !s.is_given("directory") {
@@ -332,7 +332,7 @@ fn resolve(mut settings: Settings, eab_hmac_key: Option<String>) -> Result<Scena
     if insecure && cacert.is_some() {
         s.mistake("insecure", "contradicts --cacert: give one of them");
     }
-    let scenario = Scenario {
+    let plan = Plan {
         directory: directory
             .clone()
             .unwrap_or_else(|| Url::parse("http://localhost").expect("a constant URL parses")),
@@ -368,7 +368,7 @@ fn resolve(mut settings: Settings, eab_hmac_key: Option<String>) -> Result<Scena
             authorised_by: s.take("authorised_by", text),
         },
     };
-    settings.finish().map(|()| scenario)
+    settings.finish().map(|()| plan)
 }
 
 fn listen(s: &mut Settings, challenges: &Challenges) -> Listen {
@@ -587,26 +587,23 @@ fn address(value: &str) -> Result<Option<SocketAddr>, String> {
 mod tests {
     use super::*;
 
-    fn options() -> ScenarioOptions {
-        ScenarioOptions {
-            directory: Some("https://127.0.0.1:14000/dir".into()),
-            ..ScenarioOptions::default()
-        }
+    fn options() -> PlanOptions {
+        PlanOptions { directory: Some("https://127.0.0.1:14000/dir".into()), ..PlanOptions::default() }
     }
 
     #[test]
     fn needs_nothing_but_a_directory() {
-        let scenario = options().resolve(None).unwrap();
-        assert_eq!(scenario.workers, 50);
-        assert_eq!(scenario.run_time, Duration::from_secs(60));
-        assert_eq!(scenario.challenge_types, [ChallengeType::Http01, ChallengeType::TlsAlpn01]);
-        assert_eq!(scenario.listen.http01, Some("127.0.0.1:5002".parse().unwrap()));
-        assert_eq!(scenario.listen.dns, None);
+        let plan = options().resolve(None).unwrap();
+        assert_eq!(plan.workers, 50);
+        assert_eq!(plan.run_time, Duration::from_secs(60));
+        assert_eq!(plan.challenge_types, [ChallengeType::Http01, ChallengeType::TlsAlpn01]);
+        assert_eq!(plan.listen.http01, Some("127.0.0.1:5002".parse().unwrap()));
+        assert_eq!(plan.listen.dns, None);
     }
 
     #[test]
     fn reports_every_mistake_at_once() {
-        let options = ScenarioOptions {
+        let options = PlanOptions {
             directory: Some("ca.test".into()),
             workers: Some("-1".into()),
             run_time: Some("0s".into()),
@@ -618,7 +615,7 @@ mod tests {
             http01_listen: Some("localhost".into()),
             cacert: Some("no-such-file.pem".into()),
             eab_kid: Some("kid-1".into()),
-            ..ScenarioOptions::default()
+            ..PlanOptions::default()
         };
         let Mistakes(mistakes) = options.resolve(None).unwrap_err();
         let mut keys: Vec<_> = mistakes.iter().map(|mistake| mistake.key.as_str()).collect();
@@ -657,9 +654,9 @@ mod tests {
     fn naming_one_listener_turns_the_default_ones_off() {
         let mut options = options();
         options.dns_listen = Some("127.0.0.1:5053".into());
-        let scenario = options.resolve(None).unwrap();
-        assert_eq!(scenario.listen.http01, None);
-        assert_eq!(scenario.challenge_types, [ChallengeType::Dns01]);
+        let plan = options.resolve(None).unwrap();
+        assert_eq!(plan.listen.http01, None);
+        assert_eq!(plan.challenge_types, [ChallengeType::Dns01]);
     }
 
     #[test]
@@ -684,9 +681,9 @@ mod tests {
         let mut options = options();
         options.http01_listen = Some("127.0.0.1:0".into());
         options.dns_challenges = Some("challtestsrv+http://10.77.77.77:8055".into());
-        let scenario = options.clone().resolve(None).unwrap();
-        assert_eq!(scenario.challenges, Challenges::Memory);
-        assert_eq!(scenario.challenge_types, [ChallengeType::Http01, ChallengeType::Dns01]);
+        let plan = options.clone().resolve(None).unwrap();
+        assert_eq!(plan.challenges, Challenges::Memory);
+        assert_eq!(plan.challenge_types, [ChallengeType::Http01, ChallengeType::Dns01]);
         options.dns_challenges = Some("redis://127.0.0.1".into());
         let shown = options.resolve(None).unwrap_err().to_string();
         assert_eq!(shown, "--dns-challenges: not challtestsrv+http://HOST:8055");
@@ -697,12 +694,12 @@ mod tests {
         let mut options = options();
         options.eab_kid = Some("kid-1".into());
         options.state = Some("postgres://wec:hunter2@db/wec".into());
-        let scenario = options.resolve(Some("aG1hYy1zZWNyZXQ".into())).unwrap();
-        let stamp = serde_json::to_string(&scenario).unwrap();
+        let plan = options.resolve(Some("aG1hYy1zZWNyZXQ".into())).unwrap();
+        let stamp = serde_json::to_string(&plan).unwrap();
         assert!(
             stamp.contains("kid-1") && !stamp.contains("hunter2") && !stamp.contains("aG1hYy1zZWNyZXQ"),
             "{stamp}"
         );
-        assert!(!format!("{scenario:?}").contains("aG1hYy1zZWNyZXQ"));
+        assert!(!format!("{plan:?}").contains("aG1hYy1zZWNyZXQ"));
     }
 }
