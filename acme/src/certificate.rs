@@ -1,81 +1,140 @@
 //! Certificate keys and signing requests (RFC 8555 §7.4, RFC 2986).
 
 use std::fmt;
+use std::sync::Arc;
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
+use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
+use aws_lc_rs::rsa;
+use aws_lc_rs::signature::{EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256};
 use rcgen::{CertificateParams, DistinguishedName, PublicKeyData};
 
 use crate::failure::Failure;
 use crate::key::{self, SigningKey};
+use crate::key_type::KeyType;
 
-/// The key of a certificate, ECDSA P-256.
+/// The key of a certificate.
 pub struct CertificateKey {
-    pair: EcdsaKeyPair,
+    kind: KeyType,
+    pair: Pair,
+}
+
+enum Pair {
+    Ecdsa(EcdsaKeyPair),
+    /// Shared by all certificates that were made with it.
+    Rsa(Arc<RsaKey>),
+}
+
+/// An RSA key pair with the encoding that it is stored in, which is not cheap to make.
+pub(crate) struct RsaKey {
+    pair: rsa::KeyPair,
+    pkcs8: Vec<u8>,
+}
+
+impl RsaKey {
+    pub(crate) fn of(pair: rsa::KeyPair) -> Result<Self, Failure> {
+        let der: Pkcs8V1Der<'_> =
+            pair.as_der().map_err(|_| Failure::internal("an RSA key cannot be encoded"))?;
+        let pkcs8 = der.as_ref().to_vec();
+        Ok(Self { pair, pkcs8 })
+    }
 }
 
 impl CertificateKey {
-    /// A fresh key.
+    /// A fresh key. RSA keys take long to make: see [`crate::KeyPool`].
     ///
     /// # Errors
     /// [`crate::FailureKind::Internal`] when the cryptography library refuses.
-    pub fn generate() -> Result<Self, Failure> {
-        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING)
-            .map_err(|_| Failure::internal("cannot generate a certificate key"))?;
-        Ok(Self { pair })
+    pub fn generate(kind: KeyType) -> Result<Self, Failure> {
+        let refused = || Failure::internal(format!("cannot generate a certificate key ({kind})"));
+        if let Some(size) = kind.rsa_size() {
+            let pair = rsa::KeyPair::generate(size).map_err(|_| refused())?;
+            return Ok(Self::drawn(kind, Arc::new(RsaKey::of(pair)?)));
+        }
+        let algorithm = kind.ecdsa_asn1().ok_or_else(refused)?;
+        let pair = EcdsaKeyPair::generate(algorithm).map_err(|_| refused())?;
+        Ok(Self { kind, pair: Pair::Ecdsa(pair) })
+    }
+
+    /// A key that other certificates have, too.
+    pub(crate) const fn drawn(kind: KeyType, key: Arc<RsaKey>) -> Self {
+        Self { kind, pair: Pair::Rsa(key) }
     }
 
     /// A stored key.
     ///
     /// # Errors
-    /// [`crate::FailureKind::Internal`] when it is not a P-256 key in PKCS#8.
+    /// [`crate::FailureKind::Internal`] when it is not a key of a [`KeyType`] in PKCS#8.
     pub fn from_pkcs8(der: &[u8]) -> Result<Self, Failure> {
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, der).map_err(|error| {
-            Failure::internal(format!("the stored certificate key is not a P-256 key in PKCS#8: {error}"))
-        })?;
-        Ok(Self { pair })
+        for kind in [KeyType::P256, KeyType::P384] {
+            let algorithm = kind.ecdsa_asn1().expect("both are elliptic");
+            if let Ok(pair) = EcdsaKeyPair::from_pkcs8(algorithm, der) {
+                return Ok(Self { kind, pair: Pair::Ecdsa(pair) });
+            }
+        }
+        let (kind, pair) = key::rsa_from_pkcs8(der, "certificate key")?;
+        Ok(Self::drawn(kind, Arc::new(RsaKey { pair, pkcs8: der.to_vec() })))
+    }
+
+    /// What it is made of.
+    pub const fn kind(&self) -> KeyType {
+        self.kind
     }
 
     /// The key in PKCS#8, unencrypted: for the store.
     pub fn to_pkcs8(&self) -> Vec<u8> {
-        key::pkcs8(&self.pair)
+        match &self.pair {
+            Pair::Ecdsa(pair) => key::pkcs8(pair),
+            Pair::Rsa(key) => key.pkcs8.clone(),
+        }
     }
 
-    /// The public key as certificates hold it: an uncompressed point (SEC 1 §2.3.3), 65 bytes.
+    /// The public key as certificates hold it: an uncompressed point (SEC 1 §2.3.3), or an RSAPublicKey (RFC 8017 §A.1.1).
     pub fn public_key(&self) -> &[u8] {
-        self.pair.public_key().as_ref()
+        match &self.pair {
+            Pair::Ecdsa(pair) => pair.public_key().as_ref(),
+            Pair::Rsa(key) => key.pair.public_key().as_ref(),
+        }
+    }
+
+    /// A request for a certificate of these names, DER.
+    ///
+    /// The subject is empty: names stand in the subjectAltName alone, as the CA/Browser Forum wants them.
+    ///
+    /// # Errors
+    /// [`crate::FailureKind::Internal`] when a name cannot be put into a certificate.
+    pub fn request(&self, names: &[String]) -> Result<Vec<u8>, Failure> {
+        let cannot = |error: rcgen::Error| {
+            Failure::internal(format!("cannot request a certificate for {names:?}: {error}"))
+        };
+        let mut params = CertificateParams::new(names).map_err(cannot)?;
+        params.distinguished_name = DistinguishedName::new();
+        let csr = params.serialize_request(self).map_err(cannot)?;
+        Ok(csr.der().to_vec())
     }
 
     /// The same key for requests, whose signatures have another form. Only revocation needs it.
     pub(crate) fn signing_key(&self) -> Result<SigningKey, Failure> {
-        Ok(SigningKey::new(key::parse_pkcs8(&self.to_pkcs8(), "certificate key")?))
+        SigningKey::from_pkcs8(&self.to_pkcs8(), "certificate key")
     }
 }
 
 impl fmt::Debug for CertificateKey {
     /// Without the private part.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CertificateKey").finish_non_exhaustive()
+        f.debug_struct("CertificateKey").field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 
-/// A fresh key and a request for a certificate of these names, DER.
-///
-/// The subject is empty: names stand in the subjectAltName alone, as the CA/Browser Forum wants them.
+/// A fresh P-256 key and a request for a certificate of these names, DER.
 ///
 /// Takes tens of microseconds of computing; count it with [`crate::Trace::keygen`].
 ///
 /// # Errors
-/// [`crate::FailureKind::Internal`] when a name cannot be put into a certificate.
+/// As [`CertificateKey::generate`] and [`CertificateKey::request`].
 pub fn certificate_request(names: &[String]) -> Result<(CertificateKey, Vec<u8>), Failure> {
-    let key = CertificateKey::generate()?;
-    let cannot = |error: rcgen::Error| {
-        Failure::internal(format!("cannot request a certificate for {names:?}: {error}"))
-    };
-    let mut params = CertificateParams::new(names).map_err(cannot)?;
-    params.distinguished_name = DistinguishedName::new();
-    let csr = params.serialize_request(&key).map_err(cannot)?;
-    let der = csr.der().to_vec();
-    Ok((key, der))
+    let key = CertificateKey::generate(KeyType::P256)?;
+    let csr = key.request(names)?;
+    Ok((key, csr))
 }
 
 impl PublicKeyData for CertificateKey {
@@ -84,13 +143,47 @@ impl PublicKeyData for CertificateKey {
     }
 
     fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
-        &rcgen::PKCS_ECDSA_P256_SHA256
+        match self.kind {
+            KeyType::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
+            KeyType::P384 => &rcgen::PKCS_ECDSA_P384_SHA384,
+            KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096 => &rcgen::PKCS_RSA_SHA256,
+        }
     }
 }
 
 impl rcgen::SigningKey for CertificateKey {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
-        let signature = self.pair.sign(&key::random(), message).map_err(|_| rcgen::Error::RingUnspecified)?;
-        Ok(signature.as_ref().to_vec())
+        let refused = |_| rcgen::Error::RingUnspecified;
+        match &self.pair {
+            Pair::Ecdsa(pair) => Ok(pair.sign(&key::random(), message).map_err(refused)?.as_ref().to_vec()),
+            Pair::Rsa(key) => {
+                let mut signature = vec![0; key.pair.public_modulus_len()];
+                key.pair.sign(&RSA_PKCS1_SHA256, &key::random(), message, &mut signature).map_err(refused)?;
+                Ok(signature)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_of_each_type_survives_the_store() {
+        for kind in KeyType::ALL {
+            let key = CertificateKey::generate(kind).unwrap();
+            let again = CertificateKey::from_pkcs8(&key.to_pkcs8()).unwrap();
+            assert_eq!((again.kind(), again.public_key()), (kind, key.public_key()));
+            assert_eq!(again.to_pkcs8(), key.to_pkcs8());
+            assert!(format!("{key:?}").len() < 50, "no private half: {key:?}");
+        }
+    }
+
+    #[test]
+    fn a_stored_key_that_is_none_is_our_own_failure() {
+        let failure = CertificateKey::from_pkcs8(b"junk").unwrap_err();
+        assert_eq!(failure.kind, crate::FailureKind::Internal);
+        assert!(failure.message.contains("the stored certificate key"), "{failure}");
     }
 }

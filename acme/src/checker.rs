@@ -417,6 +417,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::key_type::KeyType;
 
     /// 2026-01-01T00:00:00Z.
     const NOW: i64 = 1_767_225_600;
@@ -487,7 +488,7 @@ mod tests {
 
     #[test]
     fn passes_what_was_asked_for_whatever_the_issuers_key() {
-        let key = CertificateKey::generate().unwrap();
+        let key = CertificateKey::generate(KeyType::P256).unwrap();
         let names = ["b.test", "A.test", "127.0.0.1", "::1", "*.c.test"];
         for algorithm in [&PKCS_ECDSA_P256_SHA256, &PKCS_ECDSA_P384_SHA384, &PKCS_RSA_SHA256] {
             let checker = Checker::new();
@@ -506,8 +507,22 @@ mod tests {
     }
 
     #[test]
+    fn knows_the_certificates_key_whatever_its_type() {
+        let ca = root(&PKCS_ECDSA_P256_SHA256);
+        let names = owned(&["a.test"]);
+        for kind in [KeyType::P256, KeyType::P384, KeyType::Rsa2048] {
+            let key = CertificateKey::generate(kind).unwrap();
+            let pem = ca.leaf(&leaf_params(&["a.test"]), &key) + &ca.pem;
+            Checker::new().check(pem.as_bytes(), &names, &key, NOW).unwrap();
+            let other = CertificateKey::generate(kind).unwrap();
+            let failure = Checker::new().check(pem.as_bytes(), &names, &other, NOW).unwrap_err();
+            assert!(failure.message.contains("public key"), "{failure}");
+        }
+    }
+
+    #[test]
     fn says_which_certificate_is_wrong_and_how() {
-        let key = CertificateKey::generate().unwrap();
+        let key = CertificateKey::generate(KeyType::P256).unwrap();
         let root = root(&PKCS_ECDSA_P256_SHA256);
         let ca = root.below("intermediate", &PKCS_ECDSA_P256_SHA256);
         let stranger = self::root(&PKCS_ECDSA_P256_SHA256).below("intermediate", &PKCS_ECDSA_P256_SHA256);
@@ -541,7 +556,8 @@ mod tests {
             (leaf(&["a.test", "b.test"]) + &ca.pem, r#"its names are {"a.test", "b.test"}"#),
             (ca.leaf(&params("none"), &key) + &ca.pem, "its names are {}"),
             (
-                ca.leaf(&leaf_params(&["a.test"]), &CertificateKey::generate().unwrap()) + &ca.pem,
+                ca.leaf(&leaf_params(&["a.test"]), &CertificateKey::generate(KeyType::P256).unwrap())
+                    + &ca.pem,
                 "its public key is not the one in the request",
             ),
             (ca.leaf(&leaf_as_ca, &key) + &ca.pem, "it is a CA's certificate"),
@@ -581,7 +597,7 @@ mod tests {
     #[test]
     fn remembers_few_chains() {
         let checker = Checker::new();
-        let key = CertificateKey::generate().unwrap();
+        let key = CertificateKey::generate(KeyType::P256).unwrap();
         for _ in 0..MOST_CHAINS + 4 {
             let ca = root(&PKCS_ECDSA_P256_SHA256);
             let pem = ca.leaf(&leaf_params(&["a.test"]), &key) + &ca.pem;
@@ -592,7 +608,7 @@ mod tests {
 
     /// A download and what it was asked with, made once.
     static SAMPLE: std::sync::LazyLock<(String, CertificateKey)> = std::sync::LazyLock::new(|| {
-        let key = CertificateKey::generate().unwrap();
+        let key = CertificateKey::generate(KeyType::P256).unwrap();
         let ca = root(&PKCS_ECDSA_P256_SHA256).below("intermediate", &PKCS_ECDSA_P256_SHA256);
         (ca.leaf(&leaf_params(&["a.test"]), &key) + &ca.pem, key)
     });

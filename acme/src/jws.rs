@@ -35,7 +35,9 @@ pub(crate) fn sign(
     payload: &[u8],
 ) -> Result<Bytes, Failure> {
     let mut protected = Vec::with_capacity(256);
-    protected.extend_from_slice(br#"{"alg":"ES256","#);
+    protected.extend_from_slice(br#"{"alg":""#);
+    protected.extend_from_slice(key.kind().alg().as_bytes());
+    protected.extend_from_slice(br#"","#);
     match identity {
         Identity::Account(kid) => {
             protected.extend_from_slice(br#""kid":"#);
@@ -53,8 +55,8 @@ pub(crate) fn sign(
     push_string(&mut protected, url);
     protected.push(b'}');
 
-    let mut envelope = Envelope::new(&protected, payload);
-    let mut context = digest::Context::new(&digest::SHA256);
+    let mut envelope = Envelope::new(&protected, payload, key.kind().signature_len());
+    let mut context = digest::Context::new(key.kind().digest());
     let [first, second] = envelope.signed();
     context.update(first);
     context.update(b".");
@@ -73,7 +75,7 @@ pub(crate) fn bind(external: &ExternalAccount, jwk: &str, url: &str) -> String {
     push_string(&mut protected, url);
     protected.push(b'}');
 
-    let mut envelope = Envelope::new(&protected, jwk.as_bytes());
+    let mut envelope = Envelope::new(&protected, jwk.as_bytes(), digest::SHA256_OUTPUT_LEN);
     let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &external.hmac_key));
     let [first, second] = envelope.signed();
     context.update(first);
@@ -92,10 +94,9 @@ struct Envelope {
 }
 
 impl Envelope {
-    fn new(protected: &[u8], payload: &[u8]) -> Self {
+    fn new(protected: &[u8], payload: &[u8], signature_len: usize) -> Self {
         let frame = OPEN.len() + PAYLOAD.len() + SIGNATURE.len() + CLOSE.len();
-        // 64 bytes are a P-256 signature; an HMAC-SHA-256 has half as many.
-        let size = frame + encoded(protected.len()) + encoded(payload.len()) + encoded(64);
+        let size = frame + encoded(protected.len()) + encoded(payload.len()) + encoded(signature_len);
         let mut buffer = Vec::with_capacity(size);
         buffer.extend_from_slice(OPEN);
         let protected = push_base64(&mut buffer, protected);
@@ -145,30 +146,37 @@ pub(crate) fn push_string(buffer: &mut Vec<u8>, text: &str) {
 #[cfg(test)]
 mod tests {
     use aws_lc_rs::signature::{
-        ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _,
-        UnparsedPublicKey,
+        ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED, EcdsaKeyPair,
+        RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey, VerificationAlgorithm,
     };
 
     use super::*;
+    use crate::certificate::CertificateKey;
+    use crate::key::Pair;
+    use crate::key_type::KeyType;
 
     fn decoded(text: &serde_json::Value) -> Vec<u8> {
         URL_SAFE_NO_PAD.decode(text.as_str().unwrap()).unwrap()
     }
 
     /// The key of RFC 7515, appendix A.3.1.
-    fn rfc_7515_key() -> EcdsaKeyPair {
+    fn rfc_7515_key() -> SigningKey {
         let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap();
         let private = decode("jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI");
         let mut public = vec![4];
         public.extend(decode("f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU"));
         public.extend(decode("x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"));
-        EcdsaKeyPair::from_private_key_and_public_key(&ECDSA_P256_SHA256_FIXED_SIGNING, &private, &public)
-            .unwrap()
+        let pair = EcdsaKeyPair::from_private_key_and_public_key(
+            &ECDSA_P256_SHA256_FIXED_SIGNING,
+            &private,
+            &public,
+        );
+        SigningKey::new(KeyType::P256, Pair::Ecdsa(pair.unwrap())).unwrap()
     }
 
     #[test]
     fn a_key_is_shown_as_in_rfc_7515() {
-        let key = SigningKey::new(rfc_7515_key());
+        let key = rfc_7515_key();
         let jwk: serde_json::Value = serde_json::from_str(key.jwk()).unwrap();
         assert_eq!(
             jwk,
@@ -182,21 +190,32 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_a_flattened_jws_that_verifies() {
-        let pair = rfc_7515_key();
-        let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, pair.public_key().as_ref().to_vec());
-        let key = SigningKey::new(pair);
+    fn a_request_is_a_flattened_jws_that_verifies_for_each_type_of_key() {
+        for kind in [KeyType::P256, KeyType::P384, KeyType::Rsa2048] {
+            let key = CertificateKey::generate(kind).unwrap();
+            let (alg, algorithm): (_, &'static dyn VerificationAlgorithm) = match kind {
+                KeyType::P256 => ("ES256", &ECDSA_P256_SHA256_FIXED),
+                KeyType::P384 => ("ES384", &ECDSA_P384_SHA384_FIXED),
+                _ => ("RS256", &RSA_PKCS1_2048_8192_SHA256),
+            };
+            let public = UnparsedPublicKey::new(algorithm, key.public_key().to_vec());
+            // What was stored signs what the key in memory would have.
+            a_request_verifies(&key.signing_key().unwrap(), alg, &public);
+        }
+    }
+
+    fn a_request_verifies(key: &SigningKey, alg: &str, public: &UnparsedPublicKey<Vec<u8>>) {
         // Every length modulo three, an empty payload (POST-as-GET) among them.
         for payload in [&b""[..], b"{}", b"{\"csr\":\"AA\"}", &[b'x'; 1000]] {
             for (identity, member) in
                 [(Identity::Key, "jwk"), (Identity::Account("https://ca.test/acct/1"), "kid")]
             {
-                let body = sign(&key, identity, "nonce", "https://ca.test/x", payload).unwrap();
+                let body = sign(key, identity, "nonce", "https://ca.test/x", payload).unwrap();
                 let envelope: serde_json::Value = serde_json::from_slice(&body).unwrap();
                 assert_eq!(envelope.as_object().unwrap().len(), 3);
                 let protected: serde_json::Value =
                     serde_json::from_slice(&decoded(&envelope["protected"])).unwrap();
-                assert_eq!(protected["alg"], "ES256");
+                assert_eq!(protected["alg"], alg);
                 assert_eq!(protected["nonce"], "nonce");
                 assert_eq!(protected["url"], "https://ca.test/x");
                 // RFC 8555 §6.2: one of the two, never both.
@@ -237,10 +256,10 @@ mod tests {
 
     #[test]
     fn the_buffer_has_the_size_it_needs() {
-        let key = SigningKey::new(rfc_7515_key());
+        let key = rfc_7515_key();
         for length in 0..20 {
             let protected = vec![b'x'; length];
-            let mut envelope = Envelope::new(&protected, &protected);
+            let mut envelope = Envelope::new(&protected, &protected, key.kind().signature_len());
             let capacity = envelope.buffer.capacity();
             envelope.close(key.sign(&digest::digest(&digest::SHA256, b"")).unwrap().as_ref());
             assert_eq!(envelope.buffer.capacity(), capacity);

@@ -1,15 +1,20 @@
-//! Account keys: ECDSA P-256 (ES256, RFC 7518 §3.4).
+//! Account keys, and what signs requests: ES256, ES384 and RS256 (RFC 7518 §3.3, §3.4).
 
 use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
+use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use aws_lc_rs::rsa;
+use aws_lc_rs::signature::{self, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use x509_parser::prelude::FromDer as _;
+use x509_parser::public_key::RSAPublicKey;
 
 use crate::failure::Failure;
+use crate::key_type::KeyType;
 
 /// An account's key, with everything derived from it that requests need over and over.
 pub struct AccountKey {
@@ -18,27 +23,50 @@ pub struct AccountKey {
 }
 
 impl AccountKey {
-    /// A fresh key.
+    /// A fresh P-256 key.
     ///
     /// # Errors
     /// [`crate::FailureKind::Internal`] when the cryptography library refuses.
     pub fn generate() -> Result<Arc<Self>, Failure> {
-        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)
-            .map_err(|_| Failure::internal("cannot generate an account key"))?;
-        Ok(Arc::new(Self::of(pair)))
+        Self::generate_of(KeyType::P256)
+    }
+
+    /// A fresh key of any type. An RSA key takes as long as hundreds of issuances.
+    ///
+    /// # Errors
+    /// [`crate::FailureKind::Internal`] when the cryptography library refuses.
+    pub fn generate_of(kind: KeyType) -> Result<Arc<Self>, Failure> {
+        let refused = || Failure::internal(format!("cannot generate an account key ({kind})"));
+        let pair = match (kind.ecdsa_fixed(), kind.rsa_size()) {
+            (Some(algorithm), _) => Pair::Ecdsa(EcdsaKeyPair::generate(algorithm).map_err(|_| refused())?),
+            (None, Some(size)) => Pair::Rsa(rsa::KeyPair::generate(size).map_err(|_| refused())?),
+            (None, None) => return Err(refused()),
+        };
+        Ok(Arc::new(Self::of(SigningKey::new(kind, pair)?)))
     }
 
     /// A stored key.
     ///
     /// # Errors
-    /// [`crate::FailureKind::Internal`] when it is not a P-256 key in PKCS#8.
+    /// [`crate::FailureKind::Internal`] when it is not a key of a [`KeyType`] in PKCS#8.
     pub fn from_pkcs8(der: &[u8]) -> Result<Arc<Self>, Failure> {
-        Ok(Arc::new(Self::of(parse_pkcs8(der, "account key")?)))
+        Ok(Arc::new(Self::of(SigningKey::from_pkcs8(der, "account key")?)))
     }
 
     /// The key in PKCS#8, unencrypted: for the store.
     pub fn to_pkcs8(&self) -> Vec<u8> {
-        pkcs8(&self.signing.pair)
+        match &self.signing.pair {
+            Pair::Ecdsa(pair) => pkcs8(pair),
+            Pair::Rsa(pair) => {
+                let der: Pkcs8V1Der<'_> = pair.as_der().expect("a key pair in memory has an encoding");
+                der.as_ref().to_vec()
+            }
+        }
+    }
+
+    /// What it is made of.
+    pub const fn kind(&self) -> KeyType {
+        self.signing.kind
     }
 
     /// What a challenge's answer proves (RFC 8555 §8.1): `token.thumbprint`.
@@ -55,8 +83,7 @@ impl AccountKey {
         &self.signing
     }
 
-    fn of(pair: EcdsaKeyPair) -> Self {
-        let signing = SigningKey::new(pair);
+    fn of(signing: SigningKey) -> Self {
         let thumbprint = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, signing.jwk().as_bytes()));
         Self { signing, thumbprint }
     }
@@ -71,30 +98,91 @@ impl fmt::Debug for AccountKey {
 
 /// A key that signs requests, with its public half as a JWK.
 pub(crate) struct SigningKey {
-    pair: EcdsaKeyPair,
+    kind: KeyType,
+    pair: Pair,
     jwk: String,
 }
 
+pub(crate) enum Pair {
+    /// Made for signatures of a fixed length.
+    Ecdsa(EcdsaKeyPair),
+    Rsa(rsa::KeyPair),
+}
+
+/// A JWS signature.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives for one call; boxing the common case would cost every request"
+)]
+pub(crate) enum Signature {
+    Ecdsa(signature::Signature),
+    Rsa(Vec<u8>),
+}
+
+impl AsRef<[u8]> for Signature {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Ecdsa(signature) => signature.as_ref(),
+            Self::Rsa(signature) => signature,
+        }
+    }
+}
+
 impl SigningKey {
-    pub(crate) fn new(pair: EcdsaKeyPair) -> Self {
-        // 0x04, x, y: the uncompressed point (SEC 1 §2.3.3), 32 bytes a coordinate.
-        let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
+    pub(crate) fn new(kind: KeyType, pair: Pair) -> Result<Self, Failure> {
+        let base64 = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         // Members in lexical order and no white space: also the form that RFC 7638 hashes.
-        let jwk = format!(
-            r#"{{"crv":"P-256","kty":"EC","x":"{}","y":"{}"}}"#,
-            URL_SAFE_NO_PAD.encode(x),
-            URL_SAFE_NO_PAD.encode(y)
-        );
-        Self { pair, jwk }
+        let jwk = match &pair {
+            Pair::Ecdsa(pair) => {
+                // 0x04, x, y: the uncompressed point (SEC 1 §2.3.3).
+                let point = &pair.public_key().as_ref()[1..];
+                let (x, y) = point.split_at(point.len() / 2);
+                let curve = if kind == KeyType::P384 { "P-384" } else { "P-256" };
+                format!(r#"{{"crv":"{curve}","kty":"EC","x":"{}","y":"{}"}}"#, base64(x), base64(y))
+            }
+            Pair::Rsa(pair) => {
+                let (_, public) = RSAPublicKey::from_der(pair.public_key().as_ref())
+                    .map_err(|error| Failure::internal(format!("an RSA key cannot be read: {error}")))?;
+                // Numbers without leading zeros (RFC 7518 §6.3.1).
+                let bare =
+                    |number: &[u8]| base64(&number[number.iter().take_while(|byte| **byte == 0).count()..]);
+                format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, bare(public.exponent), bare(public.modulus))
+            }
+        };
+        Ok(Self { kind, pair, jwk })
+    }
+
+    /// A stored key; `what` it is, for people.
+    pub(crate) fn from_pkcs8(der: &[u8], what: &str) -> Result<Self, Failure> {
+        for kind in [KeyType::P256, KeyType::P384] {
+            let algorithm = kind.ecdsa_fixed().expect("both are elliptic");
+            if let Ok(pair) = EcdsaKeyPair::from_pkcs8(algorithm, der) {
+                return Self::new(kind, Pair::Ecdsa(pair));
+            }
+        }
+        let (kind, pair) = rsa_from_pkcs8(der, what)?;
+        Self::new(kind, Pair::Rsa(pair))
+    }
+
+    pub(crate) const fn kind(&self) -> KeyType {
+        self.kind
     }
 
     pub(crate) fn jwk(&self) -> &str {
         &self.jwk
     }
 
-    /// r and s, 32 bytes each (RFC 7518 §3.4), over a SHA-256 digest.
-    pub(crate) fn sign(&self, digest: &digest::Digest) -> Result<aws_lc_rs::signature::Signature, Failure> {
-        self.pair.sign_digest(digest).map_err(|_| Failure::internal("cannot sign a request"))
+    /// The signature over a digest of the kind's own algorithm: r and s (RFC 7518 §3.4), or PKCS #1 v1.5 (§3.3).
+    pub(crate) fn sign(&self, digest: &digest::Digest) -> Result<Signature, Failure> {
+        let refused = |_| Failure::internal("cannot sign a request");
+        match &self.pair {
+            Pair::Ecdsa(pair) => pair.sign_digest(digest).map(Signature::Ecdsa).map_err(refused),
+            Pair::Rsa(pair) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign_digest(&RSA_PKCS1_SHA256, digest, &mut signature).map_err(refused)?;
+                Ok(Signature::Rsa(signature))
+            }
+        }
     }
 }
 
@@ -103,10 +191,15 @@ pub(crate) fn random() -> SystemRandom {
     SystemRandom::new()
 }
 
-pub(crate) fn parse_pkcs8(der: &[u8], what: &str) -> Result<EcdsaKeyPair, Failure> {
-    EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der).map_err(|error| {
-        Failure::internal(format!("the stored {what} is not a P-256 key in PKCS#8: {error}"))
-    })
+/// A stored key that is not elliptic.
+pub(crate) fn rsa_from_pkcs8(der: &[u8], what: &str) -> Result<(KeyType, rsa::KeyPair), Failure> {
+    let no_key =
+        |why: String| Failure::internal(format!("the stored {what} is no usable key in PKCS#8: {why}"));
+    let pair = rsa::KeyPair::from_pkcs8(der).map_err(|error| no_key(error.to_string()))?;
+    let bytes = pair.public_modulus_len();
+    let kind = KeyType::of_modulus(bytes)
+        .ok_or_else(|| no_key(format!("RSA of {} bits, where 2048, 3072 and 4096 are known", bytes * 8)))?;
+    Ok((kind, pair))
 }
 
 pub(crate) fn pkcs8(pair: &EcdsaKeyPair) -> Vec<u8> {
@@ -119,10 +212,12 @@ mod tests {
 
     #[test]
     fn survives_the_store() {
-        let key = AccountKey::generate().unwrap();
-        let again = AccountKey::from_pkcs8(&key.to_pkcs8()).unwrap();
-        assert_eq!(key.thumbprint(), again.thumbprint());
-        assert_eq!(key.key_authorization("token"), format!("token.{}", key.thumbprint()));
+        for kind in KeyType::ALL {
+            let key = AccountKey::generate_of(kind).unwrap();
+            let again = AccountKey::from_pkcs8(&key.to_pkcs8()).unwrap();
+            assert_eq!((kind, key.thumbprint()), (again.kind(), again.thumbprint()));
+            assert_eq!(key.key_authorization("token"), format!("token.{}", key.thumbprint()));
+        }
     }
 
     #[test]

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use support::manage;
 use wec_acme::{
-    Account, AccountKey, AuthorizationStatus, ChallengeKind, Checker, Client, Clock, Config, DiscoverError,
-    Endpoint, Exchange, ExternalAccount, FailureKind, OrderStatus, Policy, Purpose, Roots, Signer, Trace,
-    certificate_request,
+    Account, AccountKey, AuthorizationStatus, CertificateKey, ChallengeKind, Checker, Client, Clock, Config,
+    DiscoverError, Endpoint, Exchange, ExternalAccount, FailureKind, KeyType, OrderStatus, Policy, Purpose,
+    Roots, Signer, Trace, certificate_request,
 };
 use wec_testbed::{ChallTestSrv, Pebble, PebbleOptions};
 
@@ -54,6 +54,16 @@ impl Lab {
 
     /// newOrder to download, checked.
     async fn issue(&self, trace: &mut Trace, account: &Account, names: &[String]) -> Issued {
+        self.issue_of(KeyType::P256, trace, account, names).await
+    }
+
+    async fn issue_of(
+        &self,
+        kind: KeyType,
+        trace: &mut Trace,
+        account: &Account,
+        names: &[String],
+    ) -> Issued {
         let order = self.client.new_order(trace, account, names, None).await.unwrap();
         for url in &order.authorizations {
             self.prove(trace, account, url).await;
@@ -62,7 +72,8 @@ impl Lab {
         let order = self.client.poll_order_ready(trace, account, &order).await.unwrap();
         assert_eq!(order.status, OrderStatus::Ready);
         assert!(order.expires_unix().unwrap() > self.clock.unix_now());
-        let (key, csr) = trace.keygen(|| certificate_request(names)).unwrap();
+        let key = trace.keygen(|| CertificateKey::generate(kind)).unwrap();
+        let csr = key.request(names).unwrap();
         let order = self.client.finalize(trace, account, &order, &csr).await.unwrap();
         let order = self.client.poll_order_valid(trace, account, &order).await.unwrap();
         let pem = self.client.certificate(trace, account, &order.certificate.unwrap()).await.unwrap();
@@ -72,7 +83,7 @@ impl Lab {
 
 struct Issued {
     pem: Vec<u8>,
-    key: wec_acme::CertificateKey,
+    key: CertificateKey,
 }
 
 fn config(pebble: &Pebble) -> Config {
@@ -136,6 +147,23 @@ async fn issues_checks_and_revokes(nonce_reject: u8) -> Vec<Exchange> {
     assert!(keygen > 0);
     consistent(&exchanges);
     exchanges
+}
+
+#[tokio::test]
+async fn accounts_and_certificates_have_keys_of_each_type() {
+    let lab = Lab::start(PebbleOptions { nonce_reject: 0, ..PebbleOptions::default() }).await;
+    for kind in [KeyType::P256, KeyType::P384, KeyType::Rsa2048] {
+        let mut trace = Trace::new(lab.clock);
+        let key = AccountKey::generate_of(kind).unwrap();
+        let account = lab.client.new_account(&mut trace, &key, &[], None).await.unwrap();
+        let names = names(&[&format!("{kind}.example.test")]);
+        let issued = lab.issue_of(kind, &mut trace, &account, &names).await;
+        let checked = Checker::new().check(&issued.pem, &names, &issued.key, lab.clock.unix_now()).unwrap();
+        // As a later chain does it, which has the key from the store.
+        let stored = CertificateKey::from_pkcs8(&issued.key.to_pkcs8()).unwrap();
+        let signer = Signer::CertificateKey(&stored);
+        lab.client.revoke(&mut trace, signer, &checked.leaf_der, Some(4)).await.unwrap();
+    }
 }
 
 fn refused(exchanges: &[Exchange]) -> usize {
