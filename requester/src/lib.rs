@@ -1,13 +1,14 @@
 //! Runs virtual users: what a run is asked to do, whom it may load, which chain comes next, and where results go.
 //!
 //! A run reads in this order: [`plan`] (what was asked), [`guard`] (may it be done), [`run`] (workers that follow the
-//! board), [`executor`] (when iterations start), [`picker`] (which chain), [`sink`] (where results go). Chains live in
-//! `wec-chains`, aggregation in `wec-analytics`.
+//! board), [`pace`] (when something is due), [`executor`] (when iterations start), [`picker`] (which chain), [`sink`]
+//! (where results go). Chains live in `wec-chains`, aggregation in `wec-analytics`.
 
 mod engine;
 mod error;
 pub mod executor;
 pub mod guard;
+pub mod pace;
 pub mod picker;
 pub mod plan;
 mod run;

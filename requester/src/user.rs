@@ -40,17 +40,22 @@ struct User {
 }
 
 impl VirtualUser for User {
-    fn iterate<'a>(&'a mut self, cut: &'a CancellationToken) -> BoxFuture<'a, Iterated> {
+    fn iterate<'a>(&'a mut self, due: Option<u64>, cut: &'a CancellationToken) -> BoxFuture<'a, Iterated> {
         Box::pin(async move {
             let available = self.context.state.available();
             let Some(chain) = pick(&self.weights, &available, &mut self.rng) else { return Iterated::Idle };
             // Another worker may have claimed the last of what the picker saw: then there is no result.
-            let Some(mut result) = wec_chains::run(chain, &self.context, &mut self.rng, None, cut).await
+            let Some(mut result) = wec_chains::run(chain, &self.context, &mut self.rng, due, cut).await
             else {
                 return Iterated::Idle;
             };
             result.worker = self.number;
-            let iterated = if was_answered(&result) { Iterated::Answered } else { Iterated::Unanswered };
+            let requests = u32::try_from(result.requests.len()).unwrap_or(u32::MAX);
+            let iterated = if was_answered(&result) {
+                Iterated::Answered { requests }
+            } else {
+                Iterated::Unanswered { requests }
+            };
             self.sink.push(result);
             iterated
         })

@@ -10,7 +10,7 @@ use tokio::task::{Id, JoinSet};
 
 use wec_startup::Stop;
 
-use super::{Gauges, Workforce, live};
+use super::{Gauges, Workforce, live, slots_of};
 
 /// Keeps as many workers alive as the target says, on the runtime it is run on.
 pub struct Workers {
@@ -60,11 +60,6 @@ impl Workers {
             worker < *target.borrow()
         })
     }
-}
-
-/// How many of `target` workers fall to the runtime at `place`.
-fn slots_of(target: u32, (place, of): (u32, u32)) -> u32 {
-    target / of + u32::from(place < target % of)
 }
 
 /// Frees the slot of a worker that ended; a panic in one is a bug, told once and not spread.
@@ -122,7 +117,11 @@ mod tests {
     }
 
     impl VirtualUser for SleepingWorker {
-        fn iterate<'a>(&'a mut self, cut: &'a CancellationToken) -> BoxFuture<'a, Iterated> {
+        fn iterate<'a>(
+            &'a mut self,
+            _due: Option<u64>,
+            cut: &'a CancellationToken,
+        ) -> BoxFuture<'a, Iterated> {
             Box::pin(async move {
                 let sleeper = &self.0;
                 sleeper.running.fetch_add(1, Ordering::SeqCst);
@@ -131,7 +130,7 @@ mod tests {
                     () = cut.cancelled() => sleeper.cut.fetch_add(1, Ordering::SeqCst),
                 };
                 sleeper.running.fetch_sub(1, Ordering::SeqCst);
-                Iterated::Answered
+                Iterated::Answered { requests: 1 }
             })
         }
     }
@@ -233,11 +232,15 @@ mod tests {
         }
         struct Panics(bool);
         impl VirtualUser for Panics {
-            fn iterate<'a>(&'a mut self, _cut: &'a CancellationToken) -> BoxFuture<'a, Iterated> {
+            fn iterate<'a>(
+                &'a mut self,
+                _due: Option<u64>,
+                _cut: &'a CancellationToken,
+            ) -> BoxFuture<'a, Iterated> {
                 Box::pin(async {
                     assert!(!self.0, "the first worker panics");
                     tokio::time::sleep(Duration::from_millis(10)).await;
-                    Iterated::Answered
+                    Iterated::Answered { requests: 1 }
                 })
             }
         }

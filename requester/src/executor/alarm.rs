@@ -1,0 +1,144 @@
+//! Waking up at a moment of the run's clock, as precisely as the machine can.
+//!
+//! tokio's timer counts milliseconds and rounds up, which is as much as the lag that an open model may have at all. On
+//! Linux a timerfd in the runtime's own poll wakes within some ten microseconds. Elsewhere, and where no timerfd can be had,
+//! tokio's timer serves; so it does in this crate's tests, whose time is paused.
+
+use std::time::Duration;
+
+use wec_acme::Clock;
+
+/// Wakes one task, again and again.
+pub(super) struct Alarm {
+    clock: Clock,
+    #[cfg(target_os = "linux")]
+    timer: Option<timerfd::Timer>,
+}
+
+impl Alarm {
+    /// The most precise alarm there is.
+    pub(super) fn new(clock: Clock) -> Self {
+        if cfg!(test) { Self::coarse(clock) } else { Self::precise(clock) }
+    }
+
+    fn coarse(clock: Clock) -> Self {
+        Self {
+            clock,
+            #[cfg(target_os = "linux")]
+            timer: None,
+        }
+    }
+
+    fn precise(clock: Clock) -> Self {
+        Self {
+            #[cfg(target_os = "linux")]
+            timer: timerfd::Timer::new()
+                .inspect_err(|error| tracing::warn!(%error, "no timerfd: arrivals start up to 2 ms late"))
+                .ok(),
+            ..Self::coarse(clock)
+        }
+    }
+
+    /// Waits until the clock says `due`, and not at all when it is later already. May be dropped and called again.
+    pub(super) async fn at(&mut self, due: u64) {
+        loop {
+            let now = self.clock.now();
+            if now >= due {
+                return;
+            }
+            self.sleep(Duration::from_nanos(due - now)).await;
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    async fn sleep(&mut self, time: Duration) {
+        let Some(timer) = &mut self.timer else { return tokio::time::sleep(time).await };
+        if let Err(error) = timer.sleep(time).await {
+            tracing::warn!(%error, "the timerfd failed: arrivals start up to 2 ms late");
+            self.timer = None;
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    async fn sleep(&mut self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod timerfd {
+    use std::io;
+    use std::os::fd::OwnedFd;
+    use std::time::Duration;
+
+    use rustix::time::{
+        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+        timerfd_settime,
+    };
+    use tokio::io::unix::AsyncFd;
+
+    /// A timer of the kernel that the runtime's poll watches.
+    pub(super) struct Timer(AsyncFd<OwnedFd>);
+
+    impl Timer {
+        /// Must be called on the runtime that will wait.
+        pub(super) fn new() -> io::Result<Self> {
+            let fd =
+                timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+            #[expect(
+                deprecated,
+                reason = "its successor is unsafe for handles that may close early; this one owns its descriptor, and unsafe code is forbidden here"
+            )]
+            AsyncFd::new(fd).map(Self)
+        }
+
+        /// Waits so long, or less when an earlier wait was given up in the moment in which it ended.
+        pub(super) async fn sleep(&mut self, time: Duration) -> io::Result<()> {
+            let it_value = Timespec {
+                tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: time.subsec_nanos().into(),
+            };
+            let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value };
+            timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &once)?;
+            loop {
+                let mut ready = self.0.readable().await?;
+                let mut expirations = [0; 8];
+                match ready.try_io(|fd| Ok(rustix::io::read(fd, &mut expirations)?)) {
+                    Ok(Ok(_)) => return Ok(()),
+                    Ok(Err(error)) => return Err(error),
+                    // Readiness that an earlier wait left behind.
+                    Err(_would_block) => {}
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn follows_paused_time_when_it_may_be_coarse() {
+        let clock = Clock::start();
+        Alarm::new(clock).at(3_600_000_000_000).await;
+        let late = clock.now() - 3_600_000_000_000;
+        assert!(late <= 1_000_000, "{late} ns");
+    }
+
+    #[tokio::test]
+    async fn never_wakes_early_and_survives_being_dropped() {
+        let clock = Clock::start();
+        let mut alarm = Alarm::precise(clock);
+        for _ in 0..50 {
+            let given_up = clock.now() + 60_000_000_000;
+            tokio::select! {
+                () = alarm.at(given_up) => panic!("woke a minute early"),
+                () = tokio::task::yield_now() => {}
+            }
+            let due = clock.now() + 300_000;
+            alarm.at(due).await;
+            assert!(clock.now() >= due);
+        }
+    }
+}

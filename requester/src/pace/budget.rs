@@ -1,0 +1,116 @@
+//! Requests per second, where only chains can be started: each chain is charged with the requests it will likely make.
+
+/// Turns a total of requests into chains, so that in the long run the requests made are those that were due.
+///
+/// A chain is charged what chains took lately when it starts. What it really made becomes known when it ends, and the
+/// difference is made up for over the next chains: little by little, so that no correction is a burst or a gap.
+#[derive(Debug)]
+pub struct RequestBudget {
+    /// Requests of a chain, as they were lately.
+    per_chain: f64,
+    /// Requests made beyond what was charged for them; negative when too much was charged.
+    owed: f64,
+}
+
+impl RequestBudget {
+    /// What a chain is taken to make before one has ended.
+    const GUESS: f64 = 5.0;
+    /// The weight of one more chain in what they were lately.
+    const NEWS: f64 = 1.0 / 32.0;
+    /// The part of what is owed that one chain pays.
+    const PAYS: f64 = 1.0 / 32.0;
+
+    /// A budget that has seen no chain yet.
+    pub const fn new() -> Self {
+        Self { per_chain: Self::GUESS, owed: 0.0 }
+    }
+
+    /// How many requests the next chain counts for: between half and twice what chains take.
+    pub fn charge(&self) -> f64 {
+        (self.per_chain + self.owed * Self::PAYS).clamp(self.per_chain / 2.0, self.per_chain * 2.0)
+    }
+
+    /// A chain that was charged `charged` has ended with so many requests. One that never ran has not: it was due, and is
+    /// lost.
+    pub fn ended(&mut self, charged: f64, requests: u32) {
+        let requests = f64::from(requests);
+        self.per_chain += Self::NEWS * (requests - self.per_chain);
+        // A CA that refuses every connection leaves chains of next to no request; the charge must stay above nothing.
+        self.per_chain = self.per_chain.max(0.5);
+        self.owed += requests - charged;
+    }
+}
+
+impl Default for RequestBudget {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
+    use super::*;
+
+    /// Spends `due` requests on chains that each take what `takes` says, `in_flight` at once; gives what was made.
+    fn spend(due: f64, in_flight: usize, mut takes: impl FnMut(f64) -> u32) -> f64 {
+        let mut budget = RequestBudget::new();
+        let mut running = VecDeque::new();
+        let (mut position, mut made) = (0.0, 0.0);
+        while position < due {
+            let charge = budget.charge();
+            running.push_back((charge, takes(position)));
+            position += charge;
+            if running.len() > in_flight {
+                let (charged, requests) = running.pop_front().expect("one was just pushed");
+                budget.ended(charged, requests);
+                made += f64::from(requests);
+            }
+        }
+        made + running.iter().map(|(_, requests)| f64::from(*requests)).sum::<f64>()
+    }
+
+    #[test]
+    fn makes_the_requests_that_were_due_whatever_chains_take() {
+        type Takes = fn(f64) -> u32;
+        let cases: [(&str, Takes); 4] = [
+            ("always 5", |_| 5),
+            ("always 1", |_| 1),
+            ("always 12", |_| 12),
+            ("2 at first, 11 later", |position| if position < 20_000.0 { 2 } else { 11 }),
+        ];
+        for (case, takes) in cases {
+            let made = spend(100_000.0, 50, takes);
+            assert!((made / 100_000.0 - 1.0).abs() < 0.01, "{case}: {made}");
+        }
+    }
+
+    #[test]
+    fn a_correction_is_neither_burst_nor_gap() {
+        let mut budget = RequestBudget::new();
+        for _ in 0..1000 {
+            budget.ended(budget.charge(), 4);
+        }
+        budget.ended(4.0, 4000);
+        assert!(budget.charge() <= 2.0 * budget.per_chain);
+        budget.ended(8000.0, 4);
+        assert!(budget.charge() >= budget.per_chain / 2.0);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn holds_for_mixed_chains(seed: u64, most in 1u32..40, in_flight in 0usize..200) {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let due = 200_000.0;
+            let made = spend(due, in_flight, |_| rng.random_range(1..=most));
+            prop_assert!((made / due - 1.0).abs() < 0.05, "{made}");
+        }
+    }
+}
