@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use wec_board::Session;
 use wec_proto::results as wire;
-use wec_record::wire::{chain_from_wire, hit_from_wire, state_from_wire};
+use wec_record::wire::{chain_from_wire, hit_from_wire, load_from_wire, state_from_wire};
 use wec_record::{Record, RunHeader};
 
 use crate::Aggregate;
@@ -250,6 +250,9 @@ fn record_of(entry: wire::Entry, sender: &str, origin_unix_ns: u64, seq: u64) ->
         wire::entry::Entry::Hit(hit) => Record::Hit { node, hit: hit_from_wire(hit, seq)? },
         wire::entry::Entry::State(counts) => {
             Record::State { node, seq, at_unix_ns: counts.at_unix_ns, counts: state_from_wire(counts) }
+        }
+        wire::entry::Entry::Load(load) => {
+            Record::Load { node, seq, at_unix_ns: load.at_unix_ns, load: load_from_wire(load) }
         }
         wire::entry::Entry::Lost(lost) => {
             Record::Lost { node, seq, at_unix_ns: lost.at_unix_ns, count: lost.count, why: lost.why }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use wec_record::{Chain, ChallengeType, FailureClass, Stamp, StateCounts, Verdict};
+use wec_record::{Chain, ChallengeType, FailureClass, LimitKind, Stamp, StateCounts, Verdict};
 
 /// Version of the JSON below. Grows when a key changes its meaning or goes away.
 pub const SNAPSHOT_VERSION: u32 = 1;
@@ -52,6 +52,10 @@ pub struct Snapshot {
     pub state: StateCounts,
     /// How many workers the run was asked to have, by the last mark of `workers`; null before the first.
     pub workers_target: Option<u32>,
+    /// By name, what each scenario was asked to do and did; empty before the first sample.
+    pub scenarios: BTreeMap<String, ScenarioFigures>,
+    /// Whether the load tester itself kept up.
+    pub generator: GeneratorFigures,
     /// Changes of the load, oldest first.
     pub marks: Vec<Mark>,
     /// What the figures above do not contain.
@@ -218,17 +222,109 @@ pub struct HitFigures {
     pub took_ns: Timing,
 }
 
+/// One scenario, over all nodes that run it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ScenarioFigures {
+    /// Who decides when iterations start: `workers`, `arrival-rate`, `target-rps`, `iterations`.
+    pub executor: String,
+    /// Workers asked for now; with a rate, the most that there may be. Here and in the next four, a node silent for 10 s is
+    /// not counted.
+    pub workers_target: u64,
+    /// Workers alive.
+    pub workers: u64,
+    /// Workers in the middle of an iteration.
+    pub busy: u64,
+    /// What is asked for now, in `rate_unit` a second; null without a rate.
+    pub rate_target: Option<f64>,
+    /// What was reached in the latest second, in `rate_unit` a second; chains where there is no unit.
+    pub rate: f64,
+    /// `chains`, `requests`, or empty without a rate.
+    pub rate_unit: String,
+    /// Of `rate_unit`, how much the target has asked for so far: its integral over time.
+    pub asked: u64,
+    /// Iterations that were due.
+    pub due: u64,
+    /// Iterations started.
+    pub started: u64,
+    /// Iterations ended.
+    pub ended: u64,
+    /// HTTP requests ended.
+    pub requests: u64,
+    /// Iterations that were due but had no worker, at the cap of workers.
+    pub dropped: u64,
+    /// Times that a worker found nothing it was allowed to run.
+    pub idle: u64,
+}
+
+/// Whether the load tester itself kept up with what it was asked to do.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GeneratorFigures {
+    /// Whether any bound was exceeded for long enough to count, at any time: the figures are then not the CA's alone.
+    pub limited: bool,
+    /// Whether one is now.
+    pub limited_now: bool,
+    /// For how long, on the node where it was longest, nanoseconds.
+    pub limited_ns: u64,
+    /// Which bounds, longest first; at most 50.
+    pub limits: Vec<LimitFigures>,
+    /// Scheduling lag: how much later than due something ran, over the run and all nodes. To the microsecond below 2 ms.
+    pub lag_ns: Timing,
+    /// Share of the latest second for which the busiest worker thread ran, 0 to 1; null where the system does not say.
+    pub cpu_share: Option<f64>,
+    /// The most of it so far.
+    pub cpu_share_max: Option<f64>,
+    /// Share of the latest second for which that thread was ready but had no processor.
+    pub cpu_wait_share: Option<f64>,
+    /// The most of it so far.
+    pub cpu_wait_share_max: Option<f64>,
+    /// Processors that all requesters' processes used in the latest second, summed.
+    pub processors: Option<f64>,
+    /// How full the fullest queue of results is, 0 to 1.
+    pub backlog_share: f64,
+    /// The most of it so far.
+    pub backlog_share_max: f64,
+    /// Iterations that were due, over all scenarios.
+    pub due: u64,
+    /// Those of them that were dropped.
+    pub dropped: u64,
+    /// `dropped` as a share of `due`; null while nothing was due.
+    pub dropped_share: Option<f64>,
+}
+
+/// A bound of the generator that one node exceeded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LimitFigures {
+    /// The node's id.
+    pub node: String,
+    /// Which bound.
+    pub what: LimitKind,
+    /// Which thread or scenario; may be empty.
+    pub place: String,
+    /// Whether it is exceeded now.
+    pub now: bool,
+    /// The worst second: nanoseconds for `lag`, a share from 0 to 1 for all else.
+    pub worst: f64,
+    /// The bound, in the same unit.
+    pub bound: f64,
+    /// When it first was, nanoseconds since the Unix epoch.
+    pub first_unix_ns: u64,
+    /// For how long, all times together, nanoseconds.
+    pub total_ns: u64,
+    /// All of this and the way out, for people.
+    pub reason: String,
+}
+
 /// A change of the load.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Mark {
     /// Wall clock, nanoseconds since the Unix epoch.
     pub at_unix_ns: u64,
-    /// `page`, `cli`, `schedule`, `api`, `threshold`.
+    /// `page`, `cli`, `schedule`, `api`, `threshold`, `generator`.
     pub by: String,
     /// The scenario that it is about; empty for what concerns the whole run.
     #[serde(default)]
     pub scenario: String,
-    /// What changed: `workers`, `rate`, `weights`, `limits`, `state`.
+    /// What changed: `workers`, `rate`, `weights`, `limits`, `state`, `generator`.
     pub what: String,
     /// Value before.
     pub from: String,
@@ -251,6 +347,8 @@ pub struct Missing {
     pub other_failures: u64,
     /// Marks beyond the bounded list.
     pub dropped_marks: u64,
+    /// Scenarios in samples beyond the first 64.
+    pub other_scenarios: u64,
     /// Records whose time lies outside what the series can hold.
     pub outside_series: u64,
 }
@@ -270,6 +368,20 @@ pub struct Series {
     pub requests_failed: Vec<u64>,
     /// Validations that arrived.
     pub hits: Vec<u64>,
+    /// Workers asked for; here and below null in buckets without a sample of the load.
+    pub workers_target: Vec<Option<u64>>,
+    /// Workers alive.
+    pub workers: Vec<Option<u64>>,
+    /// Workers in the middle of an iteration.
+    pub busy: Vec<Option<u64>>,
+    /// Chains a second that scenarios with such a rate were to reach.
+    pub chains_target: Vec<Option<f64>>,
+    /// Requests a second that scenarios with such a rate were to reach.
+    pub requests_target: Vec<Option<f64>>,
+    /// 99th percentile of the scheduling lag, to within 2 %; null below 1,000 samples.
+    pub lag_p99_ns: Vec<Option<u64>>,
+    /// Largest scheduling lag.
+    pub lag_max_ns: Vec<Option<u64>>,
     /// The five chains, each always there.
     pub chains: BTreeMap<Chain, ChainSeries>,
 }

@@ -64,7 +64,9 @@ fn the_json_is_what_its_schema_says() {
         let records = records.new_tree(&mut runner).unwrap().current();
         let json = serde_json::to_value(snapshot(records)).unwrap();
         assert!(
-            !json["failures"].as_array().unwrap().is_empty() && !json["hits"].as_array().unwrap().is_empty()
+            !json["failures"].as_array().unwrap().is_empty()
+                && !json["hits"].as_array().unwrap().is_empty()
+                && !json["generator"]["limits"].as_array().unwrap().is_empty()
         );
         check(&schema, &schema, &json, "summary").unwrap();
     }
@@ -75,11 +77,12 @@ fn the_json_is_what_its_schema_says() {
     }
 
     // The check itself can fail.
-    let broken: [(&str, Value); 5] = [
+    let broken: [(&str, Value); 6] = [
         ("/chains/revoke/count", json!(-1)),
         ("/chains/revoke/response_time_ns/p50", json!("1 ms")),
         ("/version", json!(2)),
         ("/state", json!({})),
+        ("/scenarios", json!({ "default": { "executor": "workers" } })),
         ("/nonces", json!({ "fetched": 0, "rejected": 0, "rejected_share": null, "undocumented": 1 })),
     ];
     for (place, wrong) in broken {
@@ -123,6 +126,11 @@ fn check(root: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), St
                     }
                 }
             }
+            "additionalProperties" if wanted.is_object() => {
+                for (name, value) in value.as_object().unwrap() {
+                    check(root, wanted, value, &format!("{at}.{name}"))?;
+                }
+            }
             "additionalProperties" => {
                 let known = schema["properties"].as_object().unwrap();
                 if let Some(name) = value.as_object().unwrap().keys().find(|name| !known.contains_key(*name))
@@ -147,6 +155,7 @@ fn is(name: &str, value: &Value) -> bool {
         "object" => value.is_object(),
         "array" => value.is_array(),
         "string" => value.is_string(),
+        "boolean" => value.is_boolean(),
         "integer" => value.is_u64() || value.is_i64(),
         "number" => value.is_number(),
         "null" => value.is_null(),

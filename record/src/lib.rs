@@ -1,4 +1,5 @@
-//! The record of a run: what a chain did, what each of its requests did, and which validations the CA sent.
+//! The record of a run: what a chain did, what each of its requests did, which validations the CA sent, and how well the
+//! load was what it was asked to be.
 //!
 //! One value serves live, in the log and in replay. Its JSON form is a superset of the wile-e-coyote
 //! design's (`chainname`, `chainsuccessful`, `chaintook`, `individualresults`; `uri`, `took`, `successful`,
@@ -10,10 +11,12 @@
 mod chain;
 mod header;
 mod hit;
+mod load;
 mod log;
 pub mod wire;
 
 pub use chain::{Chain, ChainResult, FailureClass, Purpose, RequestResult};
 pub use header::{FORMAT_VERSION, RunHeader, Stamp};
 pub use hit::{ChallengeType, ValidationHit, Verdict};
+pub use load::{GeneratorSample, Limit, LimitKind, LoadSample, ScenarioSample};
 pub use log::{Record, RecordError, StateCounts};

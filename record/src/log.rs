@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ChainResult, RunHeader, ValidationHit};
+use crate::{ChainResult, LoadSample, RunHeader, ValidationHit};
 
 /// One line of the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,6 +56,17 @@ pub enum Record {
         /// The counts.
         counts: StateCounts,
     },
+    /// What a requester was asked to do and did, and whether it kept up, as it says once a second.
+    Load {
+        /// The node's id on the board.
+        node: String,
+        /// Number among the records of its node, as in [`ChainResult::seq`].
+        seq: u64,
+        /// Wall clock, nanoseconds since the Unix epoch.
+        at_unix_ns: u64,
+        /// The sample.
+        load: LoadSample,
+    },
     /// Results that a node had to drop because its queue and its spool were full.
     Lost {
         /// The node's id on the board.
@@ -106,7 +117,9 @@ impl Record {
             Self::Header(_) | Self::Mark { .. } => None,
             Self::Chain { node, result, .. } => Some((node, result.seq)),
             Self::Hit { node, hit } => Some((node, hit.seq)),
-            Self::State { node, seq, .. } | Self::Lost { node, seq, .. } => Some((node, *seq)),
+            Self::State { node, seq, .. } | Self::Load { node, seq, .. } | Self::Lost { node, seq, .. } => {
+                Some((node, *seq))
+            }
         }
     }
 
@@ -151,7 +164,7 @@ fn seed_name(name: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Chain;
+    use crate::{Chain, ScenarioSample};
 
     #[test]
     fn a_chain_line_holds_the_designs_keys_even_when_false_or_zero() {
@@ -185,6 +198,22 @@ mod tests {
         assert_eq!(result.took, 12);
         assert_eq!(result.requests[0].uri, "/acme/new-reg");
         assert_eq!(result.requests[0].took, 0);
+    }
+
+    #[test]
+    fn a_load_line_keeps_every_key_and_reads_one_that_lacks_most() {
+        let load =
+            LoadSample { over_ns: 1, scenarios: vec![ScenarioSample::default()], ..LoadSample::default() };
+        let record = Record::Load { node: "n".into(), seq: 3, at_unix_ns: 7, load };
+        let line = serde_json::to_string(&record).unwrap();
+        assert_eq!(Record::parse(&line, 1).unwrap(), record);
+        assert_eq!(record.origin(), Some(("n", 3)));
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["record"], "load");
+        assert_eq!(value["load"]["scenarios"][0]["rate_target"], serde_json::Value::Null);
+        let older =
+            r#"{"record":"load","node":"n","seq":3,"at_unix_ns":7,"load":{"over_ns":1,"scenarios":[{}]}}"#;
+        assert_eq!(Record::parse(older, 1).unwrap(), record);
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use wec_proto::results as wire;
 
 use crate::{
-    Chain, ChainResult, ChallengeType, FailureClass, Purpose, RequestResult, StateCounts, ValidationHit,
-    Verdict,
+    Chain, ChainResult, ChallengeType, FailureClass, GeneratorSample, Limit, LimitKind, LoadSample, Purpose,
+    RequestResult, ScenarioSample, StateCounts, ValidationHit, Verdict,
 };
 
 const PURPOSES: [Purpose; 4] = [Purpose::Step, Purpose::Nonce, Purpose::Retry, Purpose::Poll];
@@ -152,6 +152,120 @@ pub fn state_from_wire(counts: wire::StateCounts) -> StateCounts {
     }
 }
 
+/// A load sample for the wire, as taken at `at_unix_ns`.
+pub fn load_to_wire(load: LoadSample, at_unix_ns: u64) -> wire::Load {
+    let GeneratorSample {
+        lag,
+        cpu_share,
+        cpu_wait_share,
+        processors,
+        backlog_share,
+        limits,
+        limited_ns,
+        turned,
+    } = load.generator;
+    let (lag_ns, lag_count) = lag.into_iter().unzip();
+    wire::Load {
+        at_unix_ns,
+        over_ns: load.over_ns,
+        scenarios: load.scenarios.into_iter().map(scenario_to_wire).collect(),
+        generator: Some(wire::GeneratorLoad {
+            lag_ns,
+            lag_count,
+            cpu_share,
+            cpu_wait_share,
+            processors,
+            backlog_share,
+            limits: limits.into_iter().map(limit_to_wire).collect(),
+            limited_ns,
+            turned,
+        }),
+    }
+}
+
+/// A load sample off the wire. A limit of a kind that this version does not know is left out.
+pub fn load_from_wire(load: wire::Load) -> LoadSample {
+    let generator = load.generator.unwrap_or_default();
+    LoadSample {
+        over_ns: load.over_ns,
+        scenarios: load.scenarios.into_iter().map(scenario_from_wire).collect(),
+        generator: GeneratorSample {
+            lag: generator.lag_ns.into_iter().zip(generator.lag_count).collect(),
+            cpu_share: generator.cpu_share,
+            cpu_wait_share: generator.cpu_wait_share,
+            processors: generator.processors,
+            backlog_share: generator.backlog_share,
+            limits: generator.limits.into_iter().filter_map(limit_from_wire).collect(),
+            limited_ns: generator.limited_ns,
+            turned: generator.turned,
+        },
+    }
+}
+
+fn scenario_to_wire(scenario: ScenarioSample) -> wire::ScenarioLoad {
+    wire::ScenarioLoad {
+        name: scenario.name,
+        executor: scenario.executor,
+        workers_target: scenario.workers_target,
+        workers: scenario.workers,
+        busy: scenario.busy,
+        rate_target: scenario.rate_target,
+        rate: scenario.rate,
+        rate_unit: scenario.rate_unit,
+        asked: scenario.asked,
+        due: scenario.due,
+        started: scenario.started,
+        ended: scenario.ended,
+        requests: scenario.requests,
+        dropped: scenario.dropped,
+        idle: scenario.idle,
+    }
+}
+
+fn scenario_from_wire(scenario: wire::ScenarioLoad) -> ScenarioSample {
+    ScenarioSample {
+        name: scenario.name,
+        executor: scenario.executor,
+        workers_target: scenario.workers_target,
+        workers: scenario.workers,
+        busy: scenario.busy,
+        rate_target: scenario.rate_target,
+        rate: scenario.rate,
+        rate_unit: scenario.rate_unit,
+        asked: scenario.asked,
+        due: scenario.due,
+        started: scenario.started,
+        ended: scenario.ended,
+        requests: scenario.requests,
+        dropped: scenario.dropped,
+        idle: scenario.idle,
+    }
+}
+
+fn limit_to_wire(limit: Limit) -> wire::Limit {
+    wire::Limit {
+        what: limit.what as u32 + 1,
+        place: limit.place,
+        now: limit.now,
+        worst: limit.worst,
+        bound: limit.bound,
+        first_unix_ns: limit.first_unix_ns,
+        total_ns: limit.total_ns,
+    }
+}
+
+fn limit_from_wire(limit: wire::Limit) -> Option<Limit> {
+    Some(Limit {
+        what: LimitKind::ALL.get((limit.what as usize).checked_sub(1)?).copied()?,
+        place: limit.place,
+        now: limit.now,
+        worst: limit.worst,
+        bound: limit.bound,
+        first_unix_ns: limit.first_unix_ns,
+        total_ns: limit.total_ns,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -194,6 +308,50 @@ mod tests {
         }
     }
 
+    fn share() -> impl Strategy<Value = f64> {
+        (0u32..=10_000).prop_map(|share| f64::from(share) / 10_000.0)
+    }
+
+    prop_compose! {
+        fn limit()(what in 0usize..5, place in "[a-z0-9-]{0,12}", now: bool, shares in (share(), share()), at: u64, total_ns: u64) -> Limit {
+            Limit { what: LimitKind::ALL[what], place, now, worst: shares.0, bound: shares.1, first_unix_ns: at, total_ns }
+        }
+    }
+
+    prop_compose! {
+        fn scenario()(
+            name in "[a-z]{0,9}",
+            counts in (any::<u32>(), any::<u32>(), any::<u32>(), any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>()),
+            rate_target in proptest::option::of(share()),
+            rate in share(),
+        ) -> ScenarioSample {
+            ScenarioSample {
+                executor: name.clone(), name, workers_target: counts.0.into(), workers: counts.1.into(), busy: counts.2.into(),
+                rate_target, rate, rate_unit: "chains".into(), asked: counts.3, due: counts.4, started: counts.5,
+                ended: counts.6, requests: counts.3 ^ 1, dropped: counts.4 ^ 1, idle: counts.5 ^ 1,
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_load_sample_survives_the_wire_and_the_log(
+            over_ns: u64, at_unix_ns: u64, scenarios in proptest::collection::vec(scenario(), 0..3),
+            lag in proptest::collection::vec((any::<u64>(), any::<u64>()), 0..5),
+            shares in (proptest::option::of(share()), proptest::option::of(share()), proptest::option::of(share()), share()),
+            limits in proptest::collection::vec(limit(), 0..3), turned: Option<bool>,
+        ) {
+            let (cpu_share, cpu_wait_share, processors, backlog_share) = shares;
+            let generator = GeneratorSample { lag, cpu_share, cpu_wait_share, processors, backlog_share, limits, limited_ns: over_ns ^ 1, turned };
+            let load = LoadSample { over_ns, scenarios, generator };
+            let sent = load_to_wire(load.clone(), at_unix_ns);
+            prop_assert_eq!(sent.at_unix_ns, at_unix_ns);
+            prop_assert_eq!(&load_from_wire(sent), &load);
+            let line = serde_json::to_string(&load).unwrap();
+            prop_assert_eq!(serde_json::from_str::<LoadSample>(&line).unwrap(), load);
+        }
+    }
+
     #[test]
     fn declared_order_and_wire_numbers_agree() {
         for (index, purpose) in PURPOSES.into_iter().enumerate() {
@@ -204,6 +362,9 @@ mod tests {
         }
         for (index, class) in FailureClass::ALL.into_iter().enumerate() {
             assert_eq!(class as usize, index);
+        }
+        for (index, kind) in LimitKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, index);
         }
         for (index, kind) in ChallengeType::ALL.into_iter().enumerate() {
             assert_eq!(kind as usize, index);

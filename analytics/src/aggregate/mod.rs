@@ -3,16 +3,18 @@
 //! Nothing here reads a clock or a file. Everything is bounded, and what a bound kept out is counted in
 //! [`Missing`].
 
+mod load;
 mod timeline;
 mod times;
 
 use std::collections::BTreeMap;
 
 use wec_record::{
-    Chain, ChainResult, ChallengeType, FailureClass, Purpose, Record, RequestResult, RunHeader, StateCounts,
-    ValidationHit, Verdict,
+    Chain, ChainResult, ChallengeType, FailureClass, LoadSample, Purpose, Record, RequestResult, RunHeader,
+    StateCounts, ValidationHit, Verdict,
 };
 
+use self::load::Loads;
 use self::timeline::Timeline;
 use self::times::Times;
 use crate::snapshot::{
@@ -25,6 +27,7 @@ const MAX_ENDPOINTS: usize = 128;
 const MAX_FAILURES: usize = 256;
 const MAX_MARKS: usize = 1_000;
 const MAX_SCENARIOS: usize = 64;
+const MAX_GENERATOR_MARKS: usize = 200;
 const MAX_NODES: usize = 10_000;
 /// A node that has not said for so long how many workers it runs is taken for gone.
 const NODE_SILENT_NS: u64 = 10_000_000_000;
@@ -56,9 +59,12 @@ pub struct Aggregate {
     state: Option<(u64, StateCounts)>,
     /// By node: when it last said how many workers it runs, and how many.
     workers: BTreeMap<String, (u64, u64)>,
+    loads: Loads,
     marks: Vec<Mark>,
     /// Workers that each scenario is asked to have, by name. Bounded as marks are: by what can be in a plan.
     workers_targets: BTreeMap<String, u32>,
+    /// How many of the marks are the generator's own.
+    generator_marks: usize,
     lost_results: u64,
     unknown_chains: u64,
     dropped_marks: u64,
@@ -118,6 +124,7 @@ impl Aggregate {
                 self.workers_of(node, (*at_unix_ns, counts.workers));
                 self.state = later(self.state, Some((*at_unix_ns, *counts)));
             }
+            Record::Load { node, seq, at_unix_ns, load } => self.load(node, *seq, *at_unix_ns, load),
             Record::Lost { count, .. } => self.lost_results += count,
         }
     }
@@ -158,6 +165,7 @@ impl Aggregate {
         for (node, workers) in &other.workers {
             self.workers_of(node, *workers);
         }
+        self.loads.merge(other.loads);
         for mark in other.marks {
             self.mark(mark);
         }
@@ -250,6 +258,8 @@ impl Aggregate {
                 ..self.state.map(|(_, counts)| counts).unwrap_or_default()
             },
             workers_target: self.workers_target(),
+            scenarios: self.loads.scenarios(self.latest),
+            generator: self.loads.generator(self.latest),
             marks: self.marks.clone(),
             missing: self.missing(),
         }
@@ -366,10 +376,28 @@ impl Aggregate {
                 self.workers_targets.insert(mark.scenario.clone(), workers);
             }
         }
-        if self.marks.len() < MAX_MARKS {
+        let by_generator = mark.by == GENERATOR;
+        // A generator at its limits comes and goes; that must not take the room of what people did.
+        let full = by_generator && self.generator_marks >= MAX_GENERATOR_MARKS;
+        if self.marks.len() < MAX_MARKS && !full {
+            self.generator_marks += usize::from(by_generator);
             self.marks.push(mark);
         } else {
             self.dropped_marks += 1;
+        }
+    }
+
+    fn load(&mut self, node: &str, seq: u64, at_unix_ns: u64, load: &LoadSample) {
+        self.span(at_unix_ns, at_unix_ns);
+        self.loads.record(node, seq, at_unix_ns, load);
+        self.timeline.load(at_unix_ns, node, load);
+        if let Some(limited) = load.generator.turned {
+            let now = load.generator.limits.iter().filter(|limit| limit.now).map(|limit| limit.what.name());
+            let limited_by = format!("limited by {}", now.collect::<Vec<_>>().join(", "));
+            let (from, to) =
+                if limited { (KEEPS_UP.into(), limited_by) } else { ("limited".into(), KEEPS_UP.into()) };
+            let (by, what) = (GENERATOR.to_owned(), "generator".to_owned());
+            self.mark(Mark { at_unix_ns, by, scenario: String::new(), what, from, to });
         }
     }
 
@@ -464,15 +492,21 @@ impl Aggregate {
             lost_results: self.lost_results,
             unknown_chains: self.unknown_chains,
             clamped_times: outcomes.map(Outcome::clamped).sum::<u64>()
-                + self.hits.iter().map(|hits| hits.took.clamped()).sum::<u64>(),
+                + self.hits.iter().map(|hits| hits.took.clamped()).sum::<u64>()
+                + self.loads.clamped(),
             other_endpoints: self.other_endpoint.as_ref().map_or(0, |other| other.outcome.count),
             other_failures: self.other_failure.as_ref().map_or(0, |other| other.count),
             dropped_marks: self.dropped_marks,
+            other_scenarios: self.loads.other_scenarios(),
             outside_series: self.timeline.outside(),
         }
     }
 }
 
+/// Who makes the marks of the generator's own limits.
+const GENERATOR: &str = "generator";
+/// The state of a generator that is none.
+const KEEPS_UP: &str = "keeps up";
 /// The name of what a bounded table had no room for.
 const OTHER: &str = "other";
 

@@ -6,13 +6,15 @@
 
 use std::collections::VecDeque;
 
-use wec_record::Chain;
+use wec_record::{Chain, LoadSample, ScenarioSample};
 
 use super::times::{LONGEST_NS, may_be_named, nearest_rank};
 use crate::snapshot::{ChainSeries, Series};
 
 /// An hour at one second.
 const MAX_BUCKETS: usize = 3_600;
+/// A sample stands for a second; a sender that says more than this is not believed.
+const MAX_OVER_NS: u64 = 10_000_000_000;
 /// 4,096 s: with it the timeline spans 170 days. A record further away than that has a wrong clock.
 const MAX_STEP_S: u64 = 1 << 12;
 
@@ -35,6 +37,7 @@ struct Bucket {
     requests: u64,
     requests_failed: u64,
     hits: u64,
+    load: LoadBucket,
     chains: [ChainBucket; Chain::ALL.len()],
 }
 
@@ -45,6 +48,28 @@ struct ChainBucket {
     /// Of the successful ones, nanoseconds.
     sum: u128,
     sketch: Sketch,
+}
+
+/// What requesters were asked to do and did: sums over the samples, weighed by the time that each stands for.
+///
+/// Integers, so that the order of adding does not show.
+#[derive(Clone, Debug, Default)]
+struct LoadBucket {
+    /// Samples.
+    n: u64,
+    /// Time that all samples together stand for, nanoseconds.
+    over: u128,
+    workers_target: u128,
+    workers: u128,
+    busy: u128,
+    /// Thousandths a second; none while no sample had such a target.
+    chains_target: Option<u128>,
+    requests_target: Option<u128>,
+    /// Fingerprints of the nodes that said something, in order: the figures are of one node on average, times their number.
+    nodes: Vec<u32>,
+    lag: Sketch,
+    lag_n: u64,
+    lag_max: u64,
 }
 
 impl Default for Timeline {
@@ -81,6 +106,13 @@ impl Timeline {
     pub(crate) fn hit(&mut self, at_unix_ns: u64) {
         if let Some(bucket) = self.bucket(at_unix_ns) {
             bucket.hits += 1;
+        }
+    }
+
+    /// What `node` was asked to do and did until `at_unix_ns`.
+    pub(crate) fn load(&mut self, at_unix_ns: u64, node: &str, load: &LoadSample) {
+        if let Some(bucket) = self.bucket(at_unix_ns) {
+            bucket.load.record(node, load);
         }
     }
 
@@ -131,6 +163,13 @@ impl Timeline {
             requests: Vec::new(),
             requests_failed: Vec::new(),
             hits: Vec::new(),
+            workers_target: Vec::new(),
+            workers: Vec::new(),
+            busy: Vec::new(),
+            chains_target: Vec::new(),
+            requests_target: Vec::new(),
+            lag_p99_ns: Vec::new(),
+            lag_max_ns: Vec::new(),
             chains: Chain::ALL.into_iter().map(|chain| (chain, ChainSeries::default())).collect(),
         };
         for (index, bucket) in changed {
@@ -138,6 +177,15 @@ impl Timeline {
             series.requests.push(bucket.requests);
             series.requests_failed.push(bucket.requests_failed);
             series.hits.push(bucket.hits);
+            let load = &bucket.load;
+            series.workers_target.push(load.mean(load.workers_target));
+            series.workers.push(load.mean(load.workers));
+            series.busy.push(load.mean(load.busy));
+            let rate = |milli| load.mean(milli).map(|milli| milli as f64 / 1e3);
+            series.chains_target.push(load.chains_target.and_then(rate));
+            series.requests_target.push(load.requests_target.and_then(rate));
+            series.lag_p99_ns.push(load.lag.percentile(load.lag_n, 990));
+            series.lag_max_ns.push((load.lag_n > 0).then_some(load.lag_max));
             for (column, chain) in series.chains.values_mut().zip(&bucket.chains) {
                 let succeeded = chain.count - chain.failed;
                 column.count.push(chain.count);
@@ -221,6 +269,7 @@ impl Bucket {
         self.requests += other.requests;
         self.requests_failed += other.requests_failed;
         self.hits += other.hits;
+        self.load.merge(other.load);
         for (ours, theirs) in self.chains.iter_mut().zip(other.chains) {
             ours.count += theirs.count;
             ours.failed += theirs.failed;
@@ -230,8 +279,70 @@ impl Bucket {
     }
 
     fn records(&self) -> u64 {
-        self.requests + self.hits + self.chains.iter().map(|chain| chain.count).sum::<u64>()
+        self.requests + self.hits + self.load.n + self.chains.iter().map(|chain| chain.count).sum::<u64>()
     }
+}
+
+impl LoadBucket {
+    fn record(&mut self, node: &str, load: &LoadSample) {
+        let over = u128::from(load.over_ns.clamp(1, MAX_OVER_NS));
+        let sum = |of: fn(&ScenarioSample) -> u64| {
+            over * load.scenarios.iter().map(|scenario| u128::from(of(scenario))).sum::<u128>()
+        };
+        let target = |unit: &str| {
+            let with = load.scenarios.iter().filter(|scenario| scenario.rate_unit == unit);
+            let targets = with.filter_map(|scenario| scenario.rate_target);
+            // `as` takes a negative number or none for 0 and ends at the largest.
+            targets.map(|target| over * u128::from((target * 1e3).round() as u32)).reduce(|a, b| a + b)
+        };
+        let mut lag = Sketch::default();
+        for &(ns, count) in &load.generator.lag {
+            lag.add(class_of(ns.min(LONGEST_NS)), u32::try_from(count).unwrap_or(u32::MAX));
+        }
+        self.merge(Self {
+            n: 1,
+            over,
+            workers_target: sum(|scenario| scenario.workers_target),
+            workers: sum(|scenario| scenario.workers),
+            busy: sum(|scenario| scenario.busy),
+            chains_target: target("chains"),
+            requests_target: target("requests"),
+            nodes: vec![fingerprint(node)],
+            lag_n: lag.0.iter().map(|&(_, count)| u64::from(count)).sum(),
+            lag_max: load.generator.lag.iter().map(|&(ns, _)| ns.min(LONGEST_NS)).max().unwrap_or(0),
+            lag,
+        });
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.n += other.n;
+        self.over += other.over;
+        self.workers_target += other.workers_target;
+        self.workers += other.workers;
+        self.busy += other.busy;
+        let both = |a: Option<u128>, b: Option<u128>| a.into_iter().chain(b).reduce(|a, b| a + b);
+        self.chains_target = both(self.chains_target, other.chains_target);
+        self.requests_target = both(self.requests_target, other.requests_target);
+        for node in other.nodes {
+            if let Err(place) = self.nodes.binary_search(&node) {
+                self.nodes.insert(place, node);
+            }
+        }
+        self.lag.merge(&other.lag);
+        self.lag_n += other.lag_n;
+        self.lag_max = self.lag_max.max(other.lag_max);
+    }
+
+    /// Of one node on average, times the number of nodes; none without a sample.
+    fn mean(&self, weighed: u128) -> Option<u64> {
+        let nodes = self.nodes.len() as u128;
+        (self.over > 0).then(|| ((weighed * nodes + self.over / 2) / self.over) as u64)
+    }
+}
+
+/// FNV-1a: the same in every process, unlike the standard library's.
+fn fingerprint(text: &str) -> u32 {
+    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 /// Counts by size class, 32 classes an octave: a value is known to within 1.6 %.
@@ -295,6 +406,7 @@ fn middle_of(class: u16) -> u64 {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use wec_record::GeneratorSample;
 
     use super::*;
 
@@ -340,6 +452,40 @@ mod tests {
         let (nothing, _) = timeline.series(Some(seen));
         assert!(nothing.at_unix_s.is_empty() && !nothing.reset);
         assert!(timeline.series(Some(u64::MAX)).0.reset, "a revision of another life is not believed");
+    }
+
+    fn sample(over_ns: u64, workers: u64, target: Option<f64>) -> LoadSample {
+        let scenario = ScenarioSample {
+            workers,
+            busy: workers / 2,
+            workers_target: 10,
+            rate_target: target,
+            rate_unit: if target.is_some() { "chains".to_owned() } else { String::new() },
+            ..ScenarioSample::default()
+        };
+        let generator =
+            GeneratorSample { lag: vec![(50_000, 990), (7_000_000, 20)], ..GeneratorSample::default() };
+        LoadSample { over_ns, scenarios: vec![scenario], generator }
+    }
+
+    #[test]
+    fn load_is_the_mean_of_a_nodes_samples_summed_over_the_nodes() {
+        let mut timeline = Timeline::default();
+        timeline.load(at(0), "a", &sample(SECOND, 10, Some(2.5)));
+        timeline.load(at(0), "b", &sample(SECOND, 4, Some(2.5)));
+        timeline.hit(at(1));
+        // Two samples of one node in a second: one of them was late.
+        timeline.load(at(2), "a", &sample(SECOND, 10, None));
+        timeline.load(at(2), "a", &sample(SECOND, 20, None));
+        let (series, _) = timeline.series(None);
+        assert_eq!(series.workers, [Some(14), None, Some(15)]);
+        assert_eq!(series.busy, [Some(7), None, Some(8)]);
+        assert_eq!(series.workers_target, [Some(20), None, Some(10)]);
+        assert_eq!(series.chains_target, [Some(5.0), None, None]);
+        assert_eq!(series.requests_target, [None; 3]);
+        assert_eq!(series.lag_max_ns, [Some(7_000_000), None, Some(7_000_000)]);
+        let p99 = series.lag_p99_ns[0].unwrap();
+        assert!(p99.abs_diff(7_000_000) * 50 <= 7_000_000, "{p99}");
     }
 
     #[test]

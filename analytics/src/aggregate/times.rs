@@ -25,13 +25,23 @@ pub(crate) struct Times {
 
 impl Times {
     pub(crate) fn record(&mut self, ns: u64) {
+        self.record_n(ns, 1);
+    }
+
+    /// The same time, `count` times. Counts of a distorted sender end at what 64 bits hold.
+    pub(crate) fn record_n(&mut self, ns: u64, count: u64) {
+        if count == 0 {
+            return;
+        }
         let value = ns.min(LONGEST_NS);
-        self.clamped += u64::from(value != ns);
-        self.n += 1;
-        self.sum += u128::from(value);
-        self.sum_of_squares += u128::from(value) * u128::from(value);
+        self.clamped += if value == ns { 0 } else { count };
+        self.n = self.n.saturating_add(count);
+        self.sum += u128::from(value) * u128::from(count);
+        self.sum_of_squares = (u128::from(value) * u128::from(value))
+            .saturating_mul(count.into())
+            .saturating_add(self.sum_of_squares);
         self.max = self.max.max(value);
-        self.histogram.get_or_insert_with(empty_histogram).saturating_record(value);
+        self.histogram.get_or_insert_with(empty_histogram).saturating_record_n(value, count);
     }
 
     pub(crate) fn merge(&mut self, other: Self) {

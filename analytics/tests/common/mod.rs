@@ -9,8 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use wec_analytics::{Config, LogPlace};
 use wec_record::{
-    Chain, ChainResult, ChallengeType, FailureClass, Purpose, Record, RequestResult, RunHeader, Stamp,
-    StateCounts, ValidationHit, Verdict,
+    Chain, ChainResult, ChallengeType, FailureClass, GeneratorSample, Limit, LimitKind, LoadSample, Purpose,
+    Record, RequestResult, RunHeader, ScenarioSample, Stamp, StateCounts, ValidationHit, Verdict,
 };
 
 /// 2026-11-21 09:56 UTC.
@@ -133,6 +133,8 @@ fn record() -> impl Strategy<Value = Record> {
             at_unix_ns: START + at,
             counts: StateCounts { registrations: seq, authorizations: at, certificates: 3, revoked: 1, workers },
         }),
+        3 => (0u64..40_000_000_000_000, 0u64..1 << 40, 0u64..10_000, 0u32..4)
+            .prop_map(|(at, seq, some, node)| load_record(&format!("r{node}"), seq, START + at, some)),
         1 => (1u64..100).prop_map(|seq| Record::Lost {
             node: "r1".to_owned(),
             seq,
@@ -141,6 +143,51 @@ fn record() -> impl Strategy<Value = Record> {
             why: "the spool is full".to_owned(),
         }),
     ]
+}
+
+/// What a node says of its load; `some` varies all of it, and above 5,000 the node is limited.
+pub(crate) fn load_record(node: &str, seq: u64, at_unix_ns: u64, some: u64) -> Record {
+    let share = some as f64 / 10_000.0;
+    let limited = some > 5_000;
+    let limit = Limit {
+        what: LimitKind::ALL[some as usize % 5],
+        place: "worker thread 0".to_owned(),
+        now: limited,
+        worst: share,
+        bound: 0.5,
+        first_unix_ns: START,
+        total_ns: some * 1_000_000,
+    };
+    let scenario = |name: &str, rated: bool| ScenarioSample {
+        name: name.to_owned(),
+        executor: if rated { "arrival-rate" } else { "workers" }.to_owned(),
+        workers_target: some,
+        workers: some / 2,
+        busy: some / 3,
+        rate_target: rated.then_some(some as f64 / 8.0),
+        rate: some as f64 / 16.0,
+        rate_unit: if rated { "chains" } else { "" }.to_owned(),
+        asked: some * 10,
+        due: some * 10,
+        started: some * 9,
+        ended: some * 8,
+        requests: some * 80,
+        dropped: some,
+        idle: 3,
+    };
+    let generator = GeneratorSample {
+        lag: vec![(50_000, some + 1), (1_000_000 + some * 1_000, 1)],
+        cpu_share: (!some.is_multiple_of(10)).then_some(share),
+        cpu_wait_share: (!some.is_multiple_of(10)).then_some(share / 4.0),
+        processors: (!some.is_multiple_of(10)).then_some(share),
+        backlog_share: share,
+        limits: if limited { vec![limit] } else { Vec::new() },
+        limited_ns: some * 1_000_000,
+        turned: some.is_multiple_of(11).then_some(limited),
+    };
+    let scenarios = vec![scenario("default", false), scenario("open", true)];
+    let load = LoadSample { over_ns: 1_000_000_000, scenarios, generator };
+    Record::Load { node: node.to_owned(), seq, at_unix_ns, load }
 }
 
 /// Status, head and body of one exchange; `head` is all lines after the request line.

@@ -28,8 +28,8 @@ use tonic::Status;
 use tonic::transport::Endpoint;
 use wec_acme::Clock;
 use wec_proto::results as wire;
-use wec_record::wire::state_to_wire;
-use wec_record::{ChainResult, RunHeader, StateCounts};
+use wec_record::wire::{load_to_wire, state_to_wire};
+use wec_record::{ChainResult, LoadSample, RunHeader, StateCounts};
 
 use self::codec::{Link, Outgoing, open};
 use super::intake::{BATCH, COLLECT_EVERY, Entry, Intake};
@@ -166,6 +166,10 @@ impl Sink for GrpcSink {
 
     fn push_state(&self, at_unix_ns: u64, counts: StateCounts) {
         self.intake.push(Entry::State { at_unix_ns, counts });
+    }
+
+    fn push_load(&self, at_unix_ns: u64, load: LoadSample) {
+        self.intake.push(Entry::Load { at_unix_ns, load });
     }
 
     fn health(&self) -> Health {
@@ -514,6 +518,7 @@ fn to_wire(entry: Entry) -> wire::entry::Entry {
     match entry {
         Entry::Chain(result) => wire::entry::Entry::Chain(result.into()),
         Entry::State { at_unix_ns, counts } => wire::entry::Entry::State(state_to_wire(counts, at_unix_ns)),
+        Entry::Load { at_unix_ns, load } => wire::entry::Entry::Load(load_to_wire(load, at_unix_ns)),
     }
 }
 

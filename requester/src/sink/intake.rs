@@ -6,20 +6,21 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use wec_record::{ChainResult, StateCounts};
+use wec_record::{ChainResult, LoadSample, StateCounts};
 
 /// How often the pump looks in.
 pub(super) const COLLECT_EVERY: Duration = Duration::from_millis(50);
 /// Entries in a batch, and how many make the pump look in early.
 pub(super) const BATCH: usize = 512;
 /// Entries that wait for a pump that is held up. 10,000 a second fit for some 6 s.
-const BOUND: usize = 1 << 16;
+pub(super) const BOUND: usize = 1 << 16;
 
 /// Something on its way to analytics.
 #[derive(Debug)]
 pub(super) enum Entry {
     Chain(ChainResult),
     State { at_unix_ns: u64, counts: StateCounts },
+    Load { at_unix_ns: u64, load: LoadSample },
 }
 
 impl Entry {

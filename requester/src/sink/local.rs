@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use wec_acme::Clock;
-use wec_record::{ChainResult, Record, StateCounts};
+use wec_record::{ChainResult, LoadSample, Record, StateCounts};
 
 use super::intake::{BATCH, COLLECT_EVERY, Entry, Intake};
 use super::{Health, Sink};
@@ -80,6 +80,10 @@ impl Sink for LocalSink {
 
     fn push_state(&self, at_unix_ns: u64, counts: StateCounts) {
         self.intake.push(Entry::State { at_unix_ns, counts });
+    }
+
+    fn push_load(&self, at_unix_ns: u64, load: LoadSample) {
+        self.intake.push(Entry::Load { at_unix_ns, load });
     }
 
     fn health(&self) -> Health {
@@ -165,6 +169,7 @@ impl Pump {
                     Record::Chain { node, origin_unix_ns, result: ChainResult { seq, ..result } }
                 }
                 Entry::State { at_unix_ns, counts } => Record::State { node, seq, at_unix_ns, counts },
+                Entry::Load { at_unix_ns, load } => Record::Load { node, seq, at_unix_ns, load },
             });
         }
         if self.untold > 0 {
@@ -206,11 +211,12 @@ mod tests {
             sink.push(ChainResult::default());
         }
         sink.push_state(7, StateCounts::default());
+        sink.push_load(8, LoadSample::default());
         let health = sink.finish(Duration::from_secs(5)).await;
         assert_eq!(health, Health { pushed: 1_500, delivered: 1_500, ..Health::default() });
         let numbers: Vec<_> =
             received.try_iter().flatten().map(|record| record.origin().map(|(_, seq)| seq)).collect();
-        assert_eq!(numbers, (1..=1_501).map(Some).collect::<Vec<_>>());
+        assert_eq!(numbers, (1..=1_502).map(Some).collect::<Vec<_>>());
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ mod intake;
 mod local;
 mod spool;
 
-use wec_record::{ChainResult, StateCounts};
+use wec_record::{ChainResult, LoadSample, StateCounts};
 
 pub use grpc::{GrpcOptions, GrpcSink, SinkError};
 pub use local::LocalSink;
@@ -20,6 +20,9 @@ pub trait Sink: Send + Sync {
     fn push(&self, result: ChainResult);
     /// Hands over what is stored and running at `at_unix_ns`.
     fn push_state(&self, at_unix_ns: u64, counts: StateCounts);
+    /// Hands over what was asked for and done until `at_unix_ns`, and whether the node kept up. Where there is no room it is
+    /// dropped uncounted: the next one says as much.
+    fn push_load(&self, at_unix_ns: u64, load: LoadSample);
     /// How delivery is doing.
     fn health(&self) -> Health;
 }
@@ -39,4 +42,11 @@ pub struct Health {
     pub lost: u64,
     /// What keeps results from being delivered; none while they are.
     pub trouble: Option<String>,
+}
+
+impl Health {
+    /// How full the queue in memory is, 0 to 1.
+    pub fn backlog_share(&self) -> f64 {
+        (self.queued as f64 / intake::BOUND as f64).min(1.0)
+    }
 }
