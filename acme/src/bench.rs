@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::{Account, AccountKey, Client, Clock, Config, Roots, Trace, certificate_request};
+use crate::{Account, AccountKey, Client, Clock, Config, HttpVersion, Roots, Trace, certificate_request};
 
 /// Signed POSTs of an issuance: newOrder, authorization, challenge, poll, finalize, order, certificate.
 pub const POSTS: u64 = 7;
@@ -84,7 +84,8 @@ impl CannedServer {
     /// When the server does not answer: then there is nothing to measure.
     pub fn floor(&self, workers: u64, issuances: u64) -> Cost {
         measure(issuances, async {
-            let config = crate::tls::client_config(&Roots::Pem(self.root_pem.clone())).expect("our own root");
+            let config = crate::tls::client_config(&Roots::Pem(self.root_pem.clone()), HttpVersion::Http1)
+                .expect("our own root");
             let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key");
             let key = Arc::new(key);
             let connections = (0..workers).map(|_| connect(self.address, &config));

@@ -4,10 +4,12 @@
 //! nonce for each, `badNonce` and busy servers retried within the [`Policy`], polls that wait as asked.
 
 use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep};
 use url::Url;
 
@@ -17,17 +19,19 @@ use crate::authorization::{Authorization, AuthorizationStatus};
 use crate::certificate::CertificateKey;
 use crate::challenge::Challenge;
 use crate::clock::Clock;
+use crate::connect::{NO_HTTP2, Settings};
 use crate::directory::Directory;
 use crate::exchange::{Endpoint, Purpose, Trace};
 use crate::failure::{Attempt, Failure, FailureKind};
-use crate::http1::{HttpTransport, Settings};
+use crate::http1::HttpTransport;
+use crate::http2::Http2Transport;
 use crate::jws::{self, Identity};
 use crate::key::{AccountKey, SigningKey};
 use crate::nonce::NoncePool;
 use crate::order::{Identifier, Order, OrderStatus};
 use crate::policy::Policy;
 use crate::template::Templates;
-use crate::tls::{self, Roots};
+use crate::tls::{self, HttpVersion, Roots};
 use crate::transport::{Request, Response, Transport};
 
 /// What a client needs to know.
@@ -37,7 +41,9 @@ pub struct Config {
     pub directory: Url,
     /// Whom to trust.
     pub roots: Roots,
-    /// Connections at most; requests beyond them wait in turn.
+    /// Which HTTP is spoken.
+    pub http: HttpVersion,
+    /// Connections at most; requests beyond them wait in turn. HTTP/2 has one to each server, whatever stands here.
     pub max_connections: usize,
     /// Bound on making a TCP connection, and again on the TLS handshake.
     pub connect_timeout: Duration,
@@ -55,6 +61,7 @@ impl Config {
         Self {
             directory,
             roots: Roots::System,
+            http: HttpVersion::default(),
             max_connections: 256,
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
@@ -86,6 +93,14 @@ pub enum DiscoverError {
         "the CA's server is not trusted: {0}; give the root certificate that its own certificate was issued from"
     )]
     Untrusted(Failure),
+    /// HTTP/2 was asked for.
+    #[error("{url} cannot be loaded by HTTP/2: {why}; ask for HTTP/1.1")]
+    NoHttp2 {
+        /// The URL given.
+        url: String,
+        /// What was found.
+        why: String,
+    },
     /// It answers, with something else.
     #[error("{url} is not an ACME directory: {why}; its URL often ends in `/directory` or `/dir`")]
     NotAcme {
@@ -107,17 +122,34 @@ pub enum Signer<'a> {
 
 /// An ACME client. Meant for one runtime: its connections and nonces are its own.
 pub struct Client {
+    ca: Arc<Ca>,
+    transport: Arc<dyn Transport>,
+    nonces: NoncePool,
+    /// Of a client that reads the directory before anything else: whether it has.
+    introduced: Option<OnceCell<()>>,
+}
+
+/// What a client shares with its siblings.
+struct Ca {
     directory: Directory,
     templates: Templates,
-    transport: Box<dyn Transport>,
-    nonces: NoncePool,
+    /// None over a transport that is not ours.
+    network: Option<Network>,
     policy: Policy,
     clock: Clock,
 }
 
+/// The way to a CA, from which transports are made.
+struct Network {
+    directory_url: String,
+    settings: Settings,
+    /// As in the settings, but no session is resumed.
+    no_resumption: OnceLock<Arc<rustls::ClientConfig>>,
+}
+
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("directory", &self.directory).finish_non_exhaustive()
+        f.debug_struct("Client").field("directory", &self.ca.directory).finish_non_exhaustive()
     }
 }
 
@@ -127,8 +159,8 @@ impl Client {
     /// # Errors
     /// See [`DiscoverError`]; each names the culprit and the way out.
     pub async fn discover(config: Config, clock: Clock) -> Result<Self, DiscoverError> {
-        let transport = http_transport(&config, clock)?;
-        let url = config.directory.as_str().to_owned();
+        let network = Network::of(&config)?;
+        let url = network.directory_url.clone();
         // Only what `unsigned` uses matters until the directory is known.
         let unknown = Directory {
             new_nonce: url.clone(),
@@ -139,19 +171,23 @@ impl Client {
             renewal_info: None,
             meta: crate::directory::Meta::default(),
         };
-        let mut client = Self::with_transport(unknown, transport, config.policy, clock);
-        let step = Step::new(Endpoint::Directory, &url);
-        let found = client.unsigned(&mut Trace::new(clock), step, "GET", &[200], json).await;
-        let directory: Directory = found.map_err(|failure| match failure.kind {
+        let transport = network.transport(config.max_connections, false, clock);
+        let client =
+            Self::of(Ca::of(unknown, None, config.policy.clone(), clock), Arc::clone(&transport), None);
+        let found = client.read_directory(&mut Trace::new(clock), &url).await;
+        let directory = found.map_err(|failure| match failure.kind {
             FailureKind::Connect | FailureKind::Timeout | FailureKind::Reset => {
                 DiscoverError::Unreachable(failure)
+            }
+            FailureKind::Tls if failure.message.contains(NO_HTTP2) => {
+                DiscoverError::NoHttp2 { url: url.clone(), why: NO_HTTP2.to_owned() }
             }
             FailureKind::Tls => DiscoverError::Untrusted(failure),
             _ => DiscoverError::NotAcme { url: url.clone(), why: failure },
         })?;
-        client.templates = Templates::new(&directory.new_order);
-        client.directory = directory;
-        Ok(client)
+        let nonces = client.nonces;
+        let ca = Ca::of(directory, Some(network), config.policy, clock);
+        Ok(Self { nonces, ..Self::of(ca, transport, None) })
     }
 
     /// A further client of a CA whose directory is known: connections and nonces of its own, no request.
@@ -159,30 +195,52 @@ impl Client {
     /// # Errors
     /// [`DiscoverError::Url`] and [`DiscoverError::Setting`].
     pub fn with_directory(config: Config, directory: Directory, clock: Clock) -> Result<Self, DiscoverError> {
-        let transport = http_transport(&config, clock)?;
-        Ok(Self::with_transport(directory, transport, config.policy, clock))
+        let network = Network::of(&config)?;
+        let transport = network.transport(config.max_connections, false, clock);
+        Ok(Self::of(Ca::of(directory, Some(network), config.policy, clock), transport, None))
     }
 
-    /// A client over another transport: a fake, or one that delays.
+    /// A client over another transport: a fake, or one that delays. Its siblings share it.
     pub fn with_transport(
         directory: Directory,
         transport: Box<dyn Transport>,
         policy: Policy,
         clock: Clock,
     ) -> Self {
-        Self {
-            templates: Templates::new(&directory.new_order),
-            nonces: NoncePool::new(policy.nonce_pool, policy.nonce_max_age),
-            directory,
-            transport,
-            policy,
-            clock,
-        }
+        Self::of(Ca::of(directory, None, policy, clock), transport.into(), None)
+    }
+
+    /// Another client of the same CA: connections, at most so many, and nonces of its own; directory, settings and TLS
+    /// configuration shared, sessions to resume among them. Costs no request.
+    pub fn sibling(&self, max_connections: usize) -> Self {
+        let transport = match &self.ca.network {
+            Some(network) => network.transport(max_connections, false, self.ca.clock),
+            None => Arc::clone(&self.transport),
+        };
+        Self::of(Arc::clone(&self.ca), transport, None)
+    }
+
+    /// Another client of the same CA that begins as one that the CA has never seen: on a connection of its own, with a
+    /// full TLS handshake, and by reading the directory before its first request, in that request's trace.
+    ///
+    /// What the directory says then is looked at and not followed: a CA does not move its resources while it is loaded.
+    pub fn stranger(&self) -> Self {
+        let transport = match &self.ca.network {
+            Some(network) => network.transport(1, true, self.ca.clock),
+            None => Arc::clone(&self.transport),
+        };
+        Self::of(Arc::clone(&self.ca), transport, Some(OnceCell::new()))
+    }
+
+    fn of(ca: impl Into<Arc<Ca>>, transport: Arc<dyn Transport>, introduced: Option<OnceCell<()>>) -> Self {
+        let ca = ca.into();
+        let nonces = NoncePool::new(ca.policy.nonce_pool, ca.policy.nonce_max_age);
+        Self { ca, transport, nonces, introduced }
     }
 
     /// Where the CA's resources are.
-    pub const fn directory(&self) -> &Directory {
-        &self.directory
+    pub fn directory(&self) -> &Directory {
+        &self.ca.directory
     }
 
     /// newAccount (RFC 8555 §7.3), agreeing to the terms; the same key again finds the same account.
@@ -207,7 +265,7 @@ impl Client {
             #[serde(skip_serializing_if = "Option::is_none")]
             external_account_binding: Option<Box<serde_json::value::RawValue>>,
         }
-        let url = &self.directory.new_account;
+        let url = &self.ca.directory.new_account;
         let external_account_binding = external
             .map(|external| {
                 serde_json::value::RawValue::from_string(jws::bind(external, key.signing().jwk(), url))
@@ -246,7 +304,7 @@ impl Client {
         }
         let identifiers = names.iter().map(|name| Identifier::of(name)).collect();
         let payload = payload(&NewOrder { identifiers, replaces })?;
-        let step = Step::new(Endpoint::NewOrder, &self.directory.new_order);
+        let step = Step::new(Endpoint::NewOrder, &self.ca.directory.new_order);
         self.signed(trace, step, by(account, &payload), &[201, 200], |client, attempt, response| {
             let order: Order = json(client, attempt, response)?;
             let url = location(attempt, response)?.to_owned();
@@ -302,7 +360,7 @@ impl Client {
         url: &str,
         asked: Option<Duration>,
     ) -> Result<Authorization, Failure> {
-        let mut patience = Patience::new(&self.policy, asked);
+        let mut patience = Patience::new(&self.ca.policy, asked);
         loop {
             patience.wait(Endpoint::Authorization, url).await?;
             let authorization = self.read_authorization(trace, account, url, Purpose::Poll).await?;
@@ -418,7 +476,7 @@ impl Client {
             payload.extend_from_slice(format!(r#","reason":{reason}"#).as_bytes());
         }
         payload.push(b'}');
-        let step = Step::new(Endpoint::RevokeCert, &self.directory.revoke_cert);
+        let step = Step::new(Endpoint::RevokeCert, &self.ca.directory.revoke_cert);
         let certificate_key;
         let signed = match signer {
             Signer::Account(account) => by(account, &payload),
@@ -439,9 +497,10 @@ impl Client {
         trace: &mut Trace,
         certificate_id: &str,
     ) -> Result<RenewalInfo, Failure> {
-        let base = self.directory.renewal_info.as_deref().ok_or_else(|| {
+        let base = self.ca.directory.renewal_info.as_deref().ok_or_else(|| {
             Failure::internal("renewalInfo was asked of a CA whose directory does not have it")
         })?;
+        self.introduce(trace).await?;
         let url = format!("{}/{certificate_id}", base.trim_end_matches('/'));
         let step = Step::new(Endpoint::RenewalInfo, &url);
         self.unsigned(trace, step, "GET", &[200], |client, attempt, response| {
@@ -449,6 +508,24 @@ impl Client {
             Ok(RenewalInfo { retry_after: client.retry_after(response), ..info })
         })
         .await
+    }
+
+    /// Lets a stranger read the directory first.
+    async fn introduce(&self, trace: &mut Trace) -> Result<(), Failure> {
+        let (Some(introduced), Some(network)) = (&self.introduced, &self.ca.network) else { return Ok(()) };
+        if introduced.initialized() {
+            return Ok(());
+        }
+        // Boxed, because it would make the state of every request larger.
+        let first =
+            Box::pin(introduced.get_or_try_init(async || {
+                self.read_directory(trace, &network.directory_url).await.map(drop)
+            }));
+        first.await.copied()
+    }
+
+    async fn read_directory(&self, trace: &mut Trace, url: &str) -> Result<Directory, Failure> {
+        self.unsigned(trace, Step::new(Endpoint::Directory, url), "GET", &[200], json).await
     }
 
     async fn read_authorization(
@@ -488,7 +565,7 @@ impl Client {
         reached: impl Fn(OrderStatus) -> bool,
     ) -> Result<Order, Failure> {
         let mut order = order.clone();
-        let mut patience = Patience::new(&self.policy, order.retry_after);
+        let mut patience = Patience::new(&self.ca.policy, order.retry_after);
         loop {
             if order.status == OrderStatus::Invalid {
                 return Err(not_issued(order));
@@ -511,8 +588,9 @@ impl Client {
         expected: &[u16],
         read: impl Fn(&Self, &Attempt<'_>, &Response) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let mut retries = Retries::new(&self.policy);
-        let mut due = self.clock.now();
+        self.introduce(trace).await?;
+        let mut retries = Retries::new(&self.ca.policy);
+        let mut due = self.ca.clock.now();
         loop {
             let nonce = match self.nonces.take(due) {
                 Some(nonce) => nonce,
@@ -531,19 +609,19 @@ impl Client {
                 Ok(value) => return Ok(value),
                 // Nothing else can take the nonce that came with a `badNonce` before the next round does: the
                 // pool gives the freshest, and there is no await in between unless the server asked for one.
-                Err(missed) => due = retries.after(missed, self.clock).await?,
+                Err(missed) => due = retries.after(missed, self.ca.clock).await?,
             }
         }
     }
 
     /// A fresh nonce (RFC 8555 §7.2), for a request that was due at `due`.
     async fn fetch_nonce(&self, trace: &mut Trace, due: u64) -> Result<Box<str>, Failure> {
-        let url = self.directory.new_nonce.as_str();
+        let url = self.ca.directory.new_nonce.as_str();
         let step = Step { purpose: Purpose::Nonce, due: Some(due), ..Step::new(Endpoint::NewNonce, url) };
         self.unsigned(trace, step, "HEAD", &[200, 204], |client, attempt, response| {
             client
                 .nonces
-                .take(client.clock.now())
+                .take(client.ca.clock.now())
                 .ok_or_else(|| attempt.malformed(response, "no usable Replay-Nonce header"))
         })
         .await
@@ -558,8 +636,8 @@ impl Client {
         expected: &[u16],
         read: impl Fn(&Self, &Attempt<'_>, &Response) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let mut retries = Retries::new(&self.policy);
-        let mut due = step.due.unwrap_or_else(|| self.clock.now());
+        let mut retries = Retries::new(&self.ca.policy);
+        let mut due = step.due.unwrap_or_else(|| self.ca.clock.now());
         loop {
             let request = Request {
                 method,
@@ -571,7 +649,7 @@ impl Client {
             let purpose = retries.purpose(step.purpose);
             match self.attempt(trace, step, purpose, due, request, expected, &read).await {
                 Ok(value) => return Ok(value),
-                Err(missed) => due = retries.after(missed, self.clock).await?,
+                Err(missed) => due = retries.after(missed, self.ca.clock).await?,
             }
         }
     }
@@ -628,12 +706,12 @@ impl Client {
             | Endpoint::NewOrder
             | Endpoint::RevokeCert
             | Endpoint::KeyChange => Templates::fixed(step.url),
-            _ => self.templates.fold(step.url),
+            _ => self.ca.templates.fold(step.url),
         }
     }
 
     fn retry_after(&self, response: &Response) -> Option<Duration> {
-        crate::time::retry_after(response.header("retry-after")?, self.clock.unix_now())
+        crate::time::retry_after(response.header("retry-after")?, self.ca.clock.unix_now())
     }
 }
 
@@ -824,23 +902,49 @@ fn payload(value: &impl Serialize) -> Result<Vec<u8>, Failure> {
     serde_json::to_vec(value).map_err(|error| Failure::internal(format!("cannot write a payload: {error}")))
 }
 
-fn http_transport(config: &Config, clock: Clock) -> Result<Box<dyn Transport>, DiscoverError> {
-    let url = &config.directory;
-    if !matches!(url.scheme(), "https" | "http") || !url.has_host() {
-        return Err(DiscoverError::Url {
-            url: url.to_string(),
-            why: "it is not an https or http URL".into(),
-        });
+impl Ca {
+    fn of(directory: Directory, network: Option<Network>, policy: Policy, clock: Clock) -> Self {
+        Self { templates: Templates::new(&directory.new_order), directory, network, policy, clock }
     }
-    let user_agent = http::HeaderValue::from_str(&config.user_agent).map_err(|_| {
-        DiscoverError::Setting(format!("user agent {:?} cannot be a header", config.user_agent))
-    })?;
-    let settings = Settings {
-        max_connections: config.max_connections,
-        connect_timeout: config.connect_timeout,
-        request_timeout: config.request_timeout,
-        user_agent,
-        tls: tls::client_config(&config.roots).map_err(DiscoverError::Setting)?,
-    };
-    Ok(Box::new(HttpTransport::new(settings, clock)))
+}
+
+impl Network {
+    fn of(config: &Config) -> Result<Self, DiscoverError> {
+        let url = &config.directory;
+        let http2 = config.http == HttpVersion::Http2;
+        if !matches!(url.scheme(), "https" | "http") || !url.has_host() {
+            return Err(DiscoverError::Url {
+                url: url.to_string(),
+                why: "it is not an https or http URL".into(),
+            });
+        }
+        if http2 && url.scheme() != "https" {
+            let why = "only servers with TLS are spoken HTTP/2 to, and this is no https URL".into();
+            return Err(DiscoverError::NoHttp2 { url: url.to_string(), why });
+        }
+        let user_agent = http::HeaderValue::from_str(&config.user_agent).map_err(|_| {
+            DiscoverError::Setting(format!("user agent {:?} cannot be a header", config.user_agent))
+        })?;
+        let settings = Settings {
+            http: config.http,
+            max_connections: config.max_connections,
+            connect_timeout: config.connect_timeout,
+            request_timeout: config.request_timeout,
+            user_agent,
+            tls: tls::client_config(&config.roots, config.http).map_err(DiscoverError::Setting)?,
+        };
+        Ok(Self { directory_url: url.as_str().to_owned(), settings, no_resumption: OnceLock::new() })
+    }
+
+    /// A transport without connections yet.
+    fn transport(&self, max_connections: usize, stranger: bool, clock: Clock) -> Arc<dyn Transport> {
+        let tls = &self.settings.tls;
+        let tls =
+            if stranger { self.no_resumption.get_or_init(|| tls::without_resumption(tls)) } else { tls };
+        let settings = Settings { max_connections, tls: Arc::clone(tls), ..self.settings.clone() };
+        match settings.http {
+            HttpVersion::Http1 => Arc::new(HttpTransport::new(settings, clock)),
+            HttpVersion::Http2 => Arc::new(Http2Transport::new(settings, clock)),
+        }
+    }
 }

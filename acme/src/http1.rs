@@ -5,13 +5,10 @@
 //! used again.
 
 use std::future::{Future, poll_fn};
-use std::io;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
@@ -20,36 +17,16 @@ use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
-use rustls_pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::unconstrained;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use crate::clock::Clock;
+use crate::connect::{
+    Counted, LONGEST_BODY, LONGEST_IDLE, Origin, Origins, Settings, digits, header_size, never_sent,
+};
 use crate::failure::{Failure, FailureKind};
 use crate::transport::{BoxFuture, Reply, Request, Response, Transport};
-
-/// The longest body that is read. A chain of ten RSA-4096 certificates has 25 KB.
-const LONGEST_BODY: u64 = 1 << 20;
-/// An idle connection older than this is closed, nanoseconds.
-const LONGEST_IDLE: u64 = 90_000_000_000;
-/// Servers whose URLs a CA may mix; connections to more are not kept.
-const MOST_ORIGINS: usize = 16;
-
-/// How to connect.
-#[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    pub(crate) max_connections: usize,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) request_timeout: Duration,
-    pub(crate) user_agent: HeaderValue,
-    pub(crate) tls: Arc<ClientConfig>,
-}
 
 /// HTTP/1.1 with a bounded number of connections; who finds them all in use waits in turn.
 pub(crate) struct HttpTransport {
@@ -58,7 +35,7 @@ pub(crate) struct HttpTransport {
     permits: Semaphore,
     /// Last in, first out: surplus connections age at the bottom until they are closed.
     idle: Mutex<Vec<Connection>>,
-    origins: Mutex<Vec<Arc<Origin>>>,
+    origins: Origins,
 }
 
 impl HttpTransport {
@@ -68,27 +45,30 @@ impl HttpTransport {
             settings,
             clock,
             idle: Mutex::default(),
-            origins: Mutex::default(),
+            origins: Origins::default(),
         }
     }
 
     async fn attempt(&self, request: Request) -> Reply {
-        let origin = match self.origin(&request.url) {
+        let origin = match self.origins.of(&request.url) {
             Ok(origin) => origin,
-            Err(failure) => return self.never_sent(failure),
+            Err(failure) => return never_sent(self.clock, failure),
         };
         let fresh = request.fresh_connection;
         let (request, bytes_sent) = match self.assemble(&origin, request) {
             Ok(request) => request,
-            Err(failure) => return self.never_sent(failure),
+            Err(failure) => return never_sent(self.clock, failure),
         };
         let bound = self.settings.request_timeout;
         let Ok(permit) = timeout(bound, self.permits.acquire()).await else {
             let all = self.settings.max_connections;
-            return self.never_sent(Failure::new(
-                FailureKind::Timeout,
-                format!("all {all} connections of this client were in use for {bound:?}"),
-            ));
+            return never_sent(
+                self.clock,
+                Failure::new(
+                    FailureKind::Timeout,
+                    format!("all {all} connections of this client were in use for {bound:?}"),
+                ),
+            );
         };
 
         let idle = if fresh { None } else { self.take_idle(&origin) };
@@ -99,7 +79,7 @@ impl HttpTransport {
                 let sent = self.clock.now();
                 match self.connect(&origin).await {
                     Ok(connection) => connection,
-                    Err(failure) => return Reply { sent, ..self.never_sent(failure) },
+                    Err(failure) => return Reply { sent, ..never_sent(self.clock, failure) },
                 }
             }
         };
@@ -122,31 +102,6 @@ impl HttpTransport {
         };
         drop(permit);
         Reply { sent, done, reused, stale, bytes_sent, bytes_received: received, result }
-    }
-
-    fn never_sent(&self, failure: Failure) -> Reply {
-        let now = self.clock.now();
-        Reply {
-            sent: now,
-            done: now,
-            reused: false,
-            stale: false,
-            bytes_sent: 0,
-            bytes_received: 0,
-            result: Err(failure),
-        }
-    }
-
-    fn origin(&self, url: &str) -> Result<Arc<Origin>, Failure> {
-        let mut origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = origins.iter().find(|origin| origin.path_of(url).is_some()) {
-            return Ok(Arc::clone(known));
-        }
-        let origin = Arc::new(Origin::of(url)?);
-        if origins.len() < MOST_ORIGINS {
-            origins.push(Arc::clone(&origin));
-        }
-        Ok(origin)
     }
 
     /// The request as hyper wants it, and its size on the wire: hyper adds Content-Length and nothing else.
@@ -230,37 +185,8 @@ impl HttpTransport {
     /// Boxed, because it is rare and its state would make every request's larger.
     fn connect<'a>(&'a self, origin: &'a Arc<Origin>) -> BoxFuture<'a, Result<Connection, Failure>> {
         Box::pin(async move {
-            let bound = self.settings.connect_timeout;
-            let stream = match timeout(bound, origin.dial(bound)).await {
-                Ok(dialled) => dialled?,
-                Err(_) => {
-                    return Err(Failure::new(
-                        FailureKind::Connect,
-                        format!("no connection within {bound:?}"),
-                    ));
-                }
-            };
-            let stream = match &origin.server_name {
-                None => Stream::Plain(stream),
-                Some(name) => {
-                    let connector = TlsConnector::from(Arc::clone(&self.settings.tls));
-                    match timeout(bound, connector.connect(name.clone(), stream)).await {
-                        Ok(Ok(stream)) => Stream::Tls(Box::new(stream)),
-                        Ok(Err(error)) => {
-                            return Err(Failure::new(
-                                FailureKind::Tls,
-                                format!("TLS handshake failed: {error}"),
-                            ));
-                        }
-                        Err(_) => {
-                            let message = format!("no TLS handshake within {bound:?}");
-                            return Err(Failure::new(FailureKind::Tls, message));
-                        }
-                    }
-                }
-            };
-            let received = Arc::new(AtomicU64::new(0));
-            let io = TokioIo::new(Counted { stream, received: Arc::clone(&received) });
+            let (stream, received) = self.settings.connect(origin).await?;
+            let io = TokioIo::new(stream);
             let (sender, driver) = http1::handshake(io)
                 .await
                 .map_err(|error| Failure::new(FailureKind::Connect, describe(&error)))?;
@@ -280,90 +206,6 @@ impl Transport for HttpTransport {
     fn send(&self, request: Request) -> BoxFuture<'_, Reply> {
         // Each attempt waits for the network at least once: it cannot starve others.
         Box::pin(unconstrained(self.attempt(request)))
-    }
-}
-
-fn header_size(name: &str, value: &HeaderValue) -> usize {
-    name.len() + ": \r\n".len() + value.len()
-}
-
-fn digits(number: usize) -> usize {
-    number.checked_ilog10().unwrap_or(0) as usize + 1
-}
-
-/// A server: scheme, host and port.
-#[derive(Debug)]
-struct Origin {
-    /// What its URLs begin with: `https://host:port`, as the CA writes it.
-    prefix: String,
-    /// The Host header.
-    host: HeaderValue,
-    address: String,
-    port: u16,
-    /// None without TLS.
-    server_name: Option<ServerName<'static>>,
-}
-
-impl Origin {
-    fn of(url: &str) -> Result<Self, Failure> {
-        let unusable = |why: &str| Failure::new(FailureKind::Malformed, format!("not a usable URL: {why}"));
-        let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| unusable(&error.to_string()))?;
-        let authority = uri.authority().ok_or_else(|| unusable("no host"))?;
-        let scheme = uri.scheme_str().unwrap_or_default();
-        let tls = match scheme {
-            "https" => true,
-            "http" => false,
-            other => return Err(unusable(&format!("its scheme is {other:?}, not https or http"))),
-        };
-        let prefix = format!("{}://{authority}", url.split("://").next().unwrap_or_default());
-        let address = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        let server_name = if tls {
-            let name = ServerName::try_from(address.clone()).map_err(|error| unusable(&error.to_string()))?;
-            Some(name)
-        } else {
-            None
-        };
-        let host = authority.as_str().rsplit_once('@').map_or(authority.as_str(), |(_, host)| host);
-        Ok(Self {
-            host: HeaderValue::from_str(host).map_err(|error| unusable(&error.to_string()))?,
-            port: authority.port_u16().unwrap_or(if tls { 443 } else { 80 }),
-            prefix,
-            address,
-            server_name,
-        })
-    }
-
-    /// The rest of a URL on this server.
-    fn path_of<'a>(&self, url: &'a str) -> Option<&'a str> {
-        url.strip_prefix(self.prefix.as_str()).filter(|path| path.is_empty() || path.starts_with(['/', '?']))
-    }
-
-    /// The first address that accepts, each with its share of the bound.
-    async fn dial(&self, bound: Duration) -> Result<TcpStream, Failure> {
-        let addresses: Vec<SocketAddr> = tokio::net::lookup_host((self.address.as_str(), self.port))
-            .await
-            .map_err(|error| {
-                let message = format!("cannot resolve {}: {error}", self.address);
-                Failure::new(FailureKind::Connect, message)
-            })?
-            .collect();
-        let share = bound / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
-        let mut last = format!("{} has no address", self.address);
-        for address in addresses {
-            match timeout(share, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => {
-                    // Requests are written whole: waiting for more only costs time.
-                    if let Err(error) = stream.set_nodelay(true) {
-                        last = format!("cannot configure the connection to {address}: {error}");
-                        continue;
-                    }
-                    return Ok(stream);
-                }
-                Ok(Err(error)) => last = format!("cannot connect to {address}: {error}"),
-                Err(_) => last = format!("no connection to {address} within {share:?}"),
-            }
-        }
-        Err(Failure::new(FailureKind::Connect, last))
     }
 }
 
@@ -479,81 +321,10 @@ fn describe(error: &hyper::Error) -> String {
     text
 }
 
-enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-/// A stream that counts what is read, so that "no byte of an answer" is known and not guessed from an error.
-struct Counted {
-    stream: Stream,
-    received: Arc<AtomicU64>,
-}
-
-impl AsyncRead for Counted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let polled = match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Stream::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
-        };
-        self.received.fetch_add((buffer.filled().len() - before) as u64, Ordering::Relaxed);
-        polled
-    }
-}
-
-impl AsyncWrite for Counted {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write(context, buffer),
-            Stream::Tls(stream) => Pin::new(stream).poll_write(context, buffer),
-        }
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffers: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(context, buffers),
-            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(context, buffers),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match &self.stream {
-            Stream::Plain(stream) => stream.is_write_vectored(),
-            Stream::Tls(stream) => stream.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Stream::Tls(stream) => Pin::new(stream).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicUsize;
+    use std::time::Duration;
 
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
@@ -561,15 +332,16 @@ mod tests {
     use tokio::task::JoinSet;
 
     use super::*;
-    use crate::tls::{Roots, client_config};
+    use crate::tls::{HttpVersion, Roots, client_config};
 
     fn transport(max_connections: usize) -> HttpTransport {
         let settings = Settings {
+            http: HttpVersion::Http1,
             max_connections,
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(5),
             user_agent: HeaderValue::from_static("test/1"),
-            tls: client_config(&Roots::Insecure).unwrap(),
+            tls: client_config(&Roots::Insecure, HttpVersion::Http1).unwrap(),
         };
         HttpTransport::new(settings, Clock::start())
     }

@@ -1,13 +1,35 @@
-//! Whom to trust, and how TLS is spoken: 1.2 and 1.3 by aws-lc-rs, sessions resumed, HTTP/1.1 asked for.
+//! Whom to trust, and how TLS is spoken: 1.2 and 1.3 by aws-lc-rs, sessions resumed, and one HTTP version asked for.
 
 use std::fmt;
 use std::sync::Arc;
 
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+/// Which HTTP is spoken. A server that does not speak it is an error: a measurement of the other would be one of
+/// something else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HttpVersion {
+    /// HTTP/1.1: a request at a time on each connection.
+    #[default]
+    Http1,
+    /// HTTP/2: one connection for all requests at once. Over TLS only.
+    Http2,
+}
+
+impl HttpVersion {
+    /// The name in TLS (RFC 7301).
+    pub(crate) const fn alpn(self) -> &'static [u8] {
+        match self {
+            Self::Http1 => b"http/1.1",
+            Self::Http2 => b"h2",
+        }
+    }
+}
 
 /// Whose certificates the CA's HTTPS server may present.
 #[derive(Clone)]
@@ -31,7 +53,7 @@ impl fmt::Debug for Roots {
 }
 
 /// What is wrong with the roots; for people.
-pub(crate) fn client_config(roots: &Roots) -> Result<Arc<ClientConfig>, String> {
+pub(crate) fn client_config(roots: &Roots, http: HttpVersion) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -44,8 +66,15 @@ pub(crate) fn client_config(roots: &Roots) -> Result<Arc<ClientConfig>, String> 
         }
     }
     .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![http.alpn().to_vec()];
     Ok(Arc::new(config))
+}
+
+/// The same for a client that nobody has seen before: no session is resumed, and none kept.
+pub(crate) fn without_resumption(config: &ClientConfig) -> Arc<ClientConfig> {
+    let mut config = config.clone();
+    config.resumption = Resumption::disabled();
+    Arc::new(config)
 }
 
 fn system_roots() -> Result<RootCertStore, String> {

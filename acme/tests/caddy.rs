@@ -7,18 +7,28 @@ mod support;
 
 use support::manage;
 use wec_acme::{
-    AccountKey, ChallengeKind, Checker, Client, Clock, Config, FailureKind, OrderStatus, Purpose, Roots,
-    Trace, certificate_request,
+    AccountKey, ChallengeKind, Checker, Client, Clock, Config, FailureKind, HttpVersion, OrderStatus,
+    Purpose, Roots, Trace, certificate_request,
 };
 use wec_testbed::{Caddy, ChallTestSrv, Standard};
 
 #[tokio::test]
 async fn issues_from_caddy_without_a_single_poll() {
+    issues_over(HttpVersion::Http1).await;
+}
+
+#[tokio::test]
+async fn issues_from_caddy_over_http_2() {
+    issues_over(HttpVersion::Http2).await;
+}
+
+async fn issues_over(http: HttpVersion) {
     let standard = Standard::reserve().unwrap();
     let challenges = ChallTestSrv::start_standard(&standard).await.unwrap();
     let caddy = Caddy::start(&standard).await.unwrap();
     let clock = Clock::start();
     let config = Config {
+        http,
         roots: Roots::Pem(caddy.ca_pem().unwrap()),
         ..Config::new(caddy.directory_url().parse().unwrap())
     };

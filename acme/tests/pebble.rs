@@ -9,8 +9,8 @@ use std::sync::Arc;
 use support::manage;
 use wec_acme::{
     Account, AccountKey, AuthorizationStatus, CertificateKey, ChallengeKind, Checker, Client, Clock, Config,
-    DiscoverError, Endpoint, Exchange, ExternalAccount, FailureKind, KeyType, OrderStatus, Policy, Purpose,
-    Roots, Signer, Trace, certificate_request,
+    DiscoverError, Endpoint, Exchange, ExternalAccount, FailureKind, HttpVersion, KeyType, OrderStatus,
+    Policy, Purpose, Roots, Signer, Trace, certificate_request,
 };
 use wec_testbed::{ChallTestSrv, Pebble, PebbleOptions};
 
@@ -23,6 +23,10 @@ struct Lab {
 
 impl Lab {
     async fn start(options: PebbleOptions) -> Self {
+        Self::with(options, HttpVersion::Http1).await
+    }
+
+    async fn with(options: PebbleOptions, http: HttpVersion) -> Self {
         let challenges = ChallTestSrv::start().await.unwrap();
         let pebble = Pebble::start(PebbleOptions {
             http_port: challenges.http01.port(),
@@ -33,7 +37,8 @@ impl Lab {
         .await
         .unwrap();
         let clock = Clock::start();
-        let client = Client::discover(config(&pebble), clock).await.unwrap();
+        let config = Config { http, ..config(&pebble) };
+        let client = Client::discover(config, clock).await.unwrap();
         Self { pebble, challenges, client, clock }
     }
 
@@ -163,6 +168,62 @@ async fn accounts_and_certificates_have_keys_of_each_type() {
         let stored = CertificateKey::from_pkcs8(&issued.key.to_pkcs8()).unwrap();
         let signer = Signer::CertificateKey(&stored);
         lab.client.revoke(&mut trace, signer, &checked.leaf_der, Some(4)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn issues_over_http_2_with_two_requests_at_once() {
+    let options = PebbleOptions { nonce_reject: 0, ..PebbleOptions::default() };
+    let lab = Lab::with(options, HttpVersion::Http2).await;
+    let issuance = async |name: &str| {
+        let mut trace = Trace::new(lab.clock);
+        let key = AccountKey::generate().unwrap();
+        let account = lab.client.new_account(&mut trace, &key, &[], None).await.unwrap();
+        for round in 0..3 {
+            let names = names(&[&format!("{name}-{round}.example.test")]);
+            let issued = lab.issue(&mut trace, &account, &names).await;
+            Checker::new().check(&issued.pem, &names, &issued.key, lab.clock.unix_now()).unwrap();
+        }
+        trace.into_parts().0
+    };
+    let (one, two) = tokio::join!(issuance("one"), issuance("two"));
+    for exchanges in [one, two] {
+        consistent(&exchanges);
+        assert!(
+            exchanges.iter().all(|exchange| exchange.reused),
+            "the connection of the directory serves all"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_sibling_has_connections_and_nonces_of_its_own_and_a_stranger_reads_the_directory_first() {
+    for http in [HttpVersion::Http1, HttpVersion::Http2] {
+        let lab = Lab::with(PebbleOptions { nonce_reject: 0, ..PebbleOptions::default() }, http).await;
+        let register = async |client: &Client| {
+            let mut trace = Trace::new(lab.clock);
+            for _ in 0..2 {
+                let key = AccountKey::generate().unwrap();
+                client.new_account(&mut trace, &key, &[], None).await.unwrap();
+            }
+            trace.into_parts().0
+        };
+        let shown = |exchanges: &[Exchange]| -> Vec<(&str, bool)> {
+            exchanges.iter().map(|exchange| (exchange.endpoint.name(), exchange.reused)).collect()
+        };
+        let accounts = [("newAccount", true), ("newAccount", true)];
+        let sibling = lab.client.sibling(1);
+        let first = register(&sibling).await;
+        assert_eq!(shown(&first), [&[("newNonce", false)][..], &accounts].concat());
+        assert_eq!(shown(&register(&sibling).await), accounts);
+        for _ in 0..2 {
+            let stranger = register(&lab.client.stranger()).await;
+            consistent(&stranger);
+            let begins = [("directory", false), ("newNonce", true)];
+            assert_eq!(shown(&stranger), [&begins[..], &accounts].concat());
+            // A connection made, and a handshake: in the response time of the first request, not its service time.
+            assert!(stranger[0].sent > stranger[0].due);
+        }
     }
 }
 
