@@ -128,6 +128,9 @@ pub struct EndpointFigures {
 }
 
 /// A distribution of times, nanoseconds. A percentile with fewer than 10 samples in its tail is null.
+///
+/// The key of a percentile with `_ci` behind it holds the least and the largest value that the percentile has with
+/// 95 % confidence; null with the percentile.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Timing {
     /// How many samples the rest is made of.
@@ -138,14 +141,29 @@ pub struct Timing {
     pub std_error: Option<u64>,
     /// Median; null below 20 samples.
     pub p50: Option<u64>,
+    /// 95 % interval of `p50`.
+    #[serde(default)]
+    pub p50_ci: Option<[u64; 2]>,
     /// Null below 100 samples.
     pub p90: Option<u64>,
+    /// 95 % interval of `p90`.
+    #[serde(default)]
+    pub p90_ci: Option<[u64; 2]>,
     /// Null below 200 samples.
     pub p95: Option<u64>,
+    /// 95 % interval of `p95`.
+    #[serde(default)]
+    pub p95_ci: Option<[u64; 2]>,
     /// Null below 1,000 samples.
     pub p99: Option<u64>,
+    /// 95 % interval of `p99`.
+    #[serde(default)]
+    pub p99_ci: Option<[u64; 2]>,
     /// The 99.9th; null below 10,000 samples.
     pub p99_9: Option<u64>,
+    /// 95 % interval of `p99_9`.
+    #[serde(default)]
+    pub p99_9_ci: Option<[u64; 2]>,
     /// Largest; null without samples.
     pub max: Option<u64>,
 }

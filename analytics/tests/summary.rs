@@ -139,7 +139,7 @@ fn check(root: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), St
                 }
             }
             "items" => {
-                for (index, value) in value.as_array().unwrap().iter().enumerate() {
+                for (index, value) in value.as_array().into_iter().flatten().enumerate() {
                     check(root, wanted, value, &format!("{at}[{index}]"))?;
                 }
             }

@@ -3,6 +3,7 @@
 //! Nothing here reads a clock or a file. Everything is bounded, and what a bound kept out is counted in
 //! [`Missing`].
 
+mod interval;
 mod load;
 mod timeline;
 mod times;

@@ -3,6 +3,7 @@
 
 use hdrhistogram::Histogram;
 
+use super::interval::ranks_around;
 use crate::snapshot::Timing;
 
 /// Times above one hour are counted as one hour: no CA's answer is waited for that long.
@@ -66,15 +67,22 @@ impl Times {
 
     pub(crate) fn timing(&self) -> Timing {
         let [p50, p90, p95, p99, p99_9] = self.percentiles([500, 900, 950, 990, 999]);
+        let value = |percentile: Option<Percentile>| percentile.map(|percentile| percentile.value);
+        let between = |percentile: Option<Percentile>| percentile.and_then(|percentile| percentile.between);
         Timing {
             n: self.n,
             mean: (self.n > 0).then(|| (self.sum / u128::from(self.n)) as u64),
             std_error: self.std_error(),
-            p50,
-            p90,
-            p95,
-            p99,
-            p99_9,
+            p50: value(p50),
+            p50_ci: between(p50),
+            p90: value(p90),
+            p90_ci: between(p90),
+            p95: value(p95),
+            p95_ci: between(p95),
+            p99: value(p99),
+            p99_ci: between(p99),
+            p99_9: value(p99_9),
+            p99_9_ci: between(p99_9),
             max: (self.n > 0).then_some(self.max),
         }
     }
@@ -90,29 +98,60 @@ impl Times {
         Some((variance / n).sqrt().round() as u64)
     }
 
-    /// Percentiles in one walk; `per_mille` ascends.
-    fn percentiles<const K: usize>(&self, per_mille: [u64; K]) -> [Option<u64>; K] {
+    /// Percentiles with their intervals, in one walk over the histogram.
+    fn percentiles<const K: usize>(&self, per_mille: [u64; K]) -> [Option<Percentile>; K] {
         let mut found = [None; K];
         let Some(histogram) = &self.histogram else { return found };
-        let mut cells = histogram.iter_recorded();
-        let mut cell = cells.next();
+        let ranks = per_mille.map(|per_mille| {
+            may_be_named(self.n, per_mille)
+                .then(|| (nearest_rank(self.n, per_mille), ranks_around(self.n, per_mille)))
+        });
+        let mut wanted: Vec<u64> = ranks
+            .iter()
+            .flatten()
+            .flat_map(|(rank, around)| {
+                let (low, high) = around.unwrap_or((*rank, *rank));
+                [low, *rank, high]
+            })
+            .collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let cells = self.cells_of(histogram, &wanted);
+        let cell = |rank: u64| wanted.binary_search(&rank).ok().and_then(|place| cells.get(place));
+        for (slot, ranks) in found.iter_mut().zip(ranks) {
+            let Some((rank, around)) = ranks else { continue };
+            let Some((_, value)) = cell(rank) else { continue };
+            // A cell's whole width counts: the interval is not to be narrower than what is known.
+            let between = around.and_then(|(low, high)| Some([cell(low)?.0, cell(high)?.1]));
+            *slot = Some(Percentile { value: *value, between });
+        }
+        found
+    }
+
+    /// For each rank, which ascend, the least and the largest value of the cell in which its sample was counted.
+    fn cells_of(&self, histogram: &Histogram<u64>, ranks: &[u64]) -> Vec<(u64, u64)> {
+        let mut found = Vec::with_capacity(ranks.len());
         let mut seen = 0;
-        for (slot, per_mille) in found.iter_mut().zip(per_mille) {
-            if !may_be_named(self.n, per_mille) {
-                break;
+        for cell in histogram.iter_recorded() {
+            seen += cell.count_at_value();
+            while ranks.get(found.len()).is_some_and(|rank| *rank <= seen) {
+                let value = cell.value_iterated_to();
+                let highest = histogram.highest_equivalent(value).min(self.max);
+                found.push((histogram.lowest_equivalent(value), highest));
             }
-            let rank = nearest_rank(self.n, per_mille);
-            while let Some(current) = &cell {
-                if seen + current.count_at_value() >= rank {
-                    *slot = Some(histogram.highest_equivalent(current.value_iterated_to()).min(self.max));
-                    break;
-                }
-                seen += current.count_at_value();
-                cell = cells.next();
+            if found.len() == ranks.len() {
+                break;
             }
         }
         found
     }
+}
+
+/// A percentile, and the least and largest value that it has with 95 % confidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Percentile {
+    pub(crate) value: u64,
+    pub(crate) between: Option<[u64; 2]>,
 }
 
 /// Whether `n` samples leave [`TAIL`] of them beyond the percentile.
@@ -177,6 +216,25 @@ mod tests {
         }
         assert_eq!(timing.max, Some(10_000_000_000));
         assert_eq!(timing.mean, Some(5_000_500_000));
+    }
+
+    #[test]
+    fn an_interval_stands_around_its_percentile_and_is_withheld_with_it() {
+        // The ranks of p50 of 1,000 are 469 and 532, those of p99 983 and 997.
+        let timing = of((1..=1_000).map(|i| i * 1_000_000)).timing();
+        let cases =
+            [(timing.p50_ci, [469_000_000, 532_000_000]), (timing.p99_ci, [983_000_000, 997_000_000])];
+        for (got, exact) in cases {
+            for (got, exact) in got.unwrap().into_iter().zip(exact) {
+                assert!(got.abs_diff(exact) * 1000 <= exact, "{got} is not within 0.1 % of {exact}");
+            }
+        }
+        assert_eq!(timing.p99_9_ci, None);
+        let few = of(1..=99).timing();
+        assert!(few.p50_ci.is_some_and(|[low, high]| low < few.p50.unwrap() && few.p50.unwrap() < high));
+        assert_eq!((few.p90, few.p90_ci), (None, None));
+        let equal = of(std::iter::repeat_n(1_234_567, 20)).timing();
+        assert_eq!(equal.p50_ci.unwrap()[1], 1_234_567, "nothing is above the maximum");
     }
 
     #[test]

@@ -10,6 +10,7 @@ import {
   type EndpointFigures,
   type Live,
   type Series,
+  type Interval,
   type Timing,
 } from "../src/wire";
 
@@ -299,10 +300,15 @@ class Times {
       mean,
       std_error: this.#n < 2 ? null : deviation / Math.sqrt(this.#n),
       p50: percentile(sorted, 0.5),
+      p50_ci: interval(sorted, 0.5),
       p90: percentile(sorted, 0.9),
+      p90_ci: interval(sorted, 0.9),
       p95: percentile(sorted, 0.95),
+      p95_ci: interval(sorted, 0.95),
       p99: percentile(sorted, 0.99),
+      p99_ci: interval(sorted, 0.99),
       p99_9: percentile(sorted, 0.999),
+      p99_9_ci: interval(sorted, 0.999),
       max: sorted.at(-1) ?? null,
     };
   }
@@ -310,6 +316,14 @@ class Times {
 
 function percentile(sorted: number[], p: number): number | null {
   return sorted.length * Math.min(p, 1 - p) < 9.999 ? null : (sorted[Math.ceil(sorted.length * p) - 1] ?? null);
+}
+
+/** As the server's, by the normal approximation. */
+function interval(sorted: number[], p: number): Interval | null {
+  if (percentile(sorted, p) === null) return null;
+  const reach = 1.96 * Math.sqrt(sorted.length * p * (1 - p));
+  const at = (rank: number) => sorted[Math.min(Math.max(Math.round(rank), 1), sorted.length) - 1] ?? 0;
+  return [at(sorted.length * p - reach), at(sorted.length * p + reach + 1)];
 }
 
 function normal(): number {

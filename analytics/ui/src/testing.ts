@@ -2,7 +2,22 @@
 
 import { CHAINS, type Live, type Series, type Timing } from "./wire";
 
-export const NO_TIMING: Timing = { n: 0, mean: null, std_error: null, p50: null, p90: null, p95: null, p99: null, p99_9: null, max: null };
+export const NO_TIMING: Timing = {
+  n: 0,
+  mean: null,
+  std_error: null,
+  p50: null,
+  p50_ci: null,
+  p90: null,
+  p90_ci: null,
+  p95: null,
+  p95_ci: null,
+  p99: null,
+  p99_ci: null,
+  p99_9: null,
+  p99_9_ci: null,
+  max: null,
+};
 
 /** A series with buckets at these seconds; `requests` counts up from 10, each chain has `perChain` iterations a bucket. */
 export function series(at: number[], { reset = false, step = 1, perChain = 2 } = {}): Series {

@@ -11,6 +11,11 @@ it("a figure says how many samples it is of", () => {
   expect([plain(shown.text), plain(shown.title)]).toEqual(["4.21 ms", "99th percentile of 2 345 samples"]);
 });
 
+it("a percentile says how well it is known", () => {
+  const shown = cell({ ...NO_TIMING, n: 2345, p99: 4_210_000, p99_ci: [4_050_000, 4_480_000] }, column("p99"));
+  expect(plain(shown.title)).toBe("99th percentile of 2 345 samples; with 95 % confidence between 4.05 ms and 4.48 ms");
+});
+
 it("a withheld figure is a dash that says why", () => {
   const shown = cell({ ...NO_TIMING, n: 412 }, column("p99"));
   expect([shown.text, plain(shown.title)]).toEqual([

@@ -1,10 +1,10 @@
 // The columns of a table of times, declared as data.
 
 import { count, duration } from "./format";
-import type { Timing } from "./wire";
+import type { Interval, Timing } from "./wire";
 
 export interface TimingColumn {
-  key: Exclude<keyof Timing, "n">;
+  key: Exclude<keyof Timing, "n" | `${string}_ci`>;
   label: string;
   title: string;
   /** Samples without which the server withholds the figure. */
@@ -30,7 +30,11 @@ export function needs(column: TimingColumn): string {
 /** A cell: what it shows, and why there is nothing when there is nothing. */
 export function cell(timing: Timing, column: TimingColumn): { text: string; title: string } {
   const value = timing[column.key];
-  if (value !== null) return { text: duration(value), title: `${column.title} of ${count(timing.n)} samples` };
+  if (value !== null) {
+    const interval = timing[`${column.key}_ci` as keyof Timing] as Interval | null | undefined;
+    const between = interval ? `; with 95 % confidence between ${duration(interval[0])} and ${duration(interval[1])}` : "";
+    return { text: duration(value), title: `${column.title} of ${count(timing.n)} samples${between}` };
+  }
   return {
     text: duration(null),
     title: `${column.title} needs ${needs(column)}${column.key.startsWith("p") ? ", 10 of them in its tail" : ""}; there ${timing.n === 1 ? "is" : "are"} ${count(timing.n)}`,

@@ -100,16 +100,24 @@ export interface EndpointFigures {
   failed_service_time_ns: Timing;
 }
 
+/** The least and the largest value that a percentile has with 95 % confidence. */
+export type Interval = [number, number];
+
 /** A distribution of times in nanoseconds; a figure that too few samples stand behind is null. */
 export interface Timing {
   n: number;
   mean: number | null;
   std_error: number | null;
   p50: number | null;
+  p50_ci: Interval | null;
   p90: number | null;
+  p90_ci: Interval | null;
   p95: number | null;
+  p95_ci: Interval | null;
   p99: number | null;
+  p99_ci: Interval | null;
   p99_9: number | null;
+  p99_9_ci: Interval | null;
   max: number | null;
 }
 
