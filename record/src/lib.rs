@@ -13,6 +13,7 @@ mod header;
 mod hit;
 mod load;
 mod log;
+pub mod threshold;
 pub mod wire;
 
 pub use chain::{Chain, ChainResult, FailureClass, Purpose, RequestResult};
@@ -20,3 +21,4 @@ pub use header::{FORMAT_VERSION, RunHeader, Stamp};
 pub use hit::{ChallengeType, ValidationHit, Verdict};
 pub use load::{GeneratorSample, Limit, LimitKind, LoadSample, ScenarioSample};
 pub use log::{Record, RecordError, StateCounts};
+pub use threshold::Threshold;
