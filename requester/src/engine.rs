@@ -11,7 +11,7 @@ use tokio::sync::{oneshot, watch};
 use crate::error::StartError;
 use wec_startup::Stop;
 
-use crate::executor::{BoxFuture, Gauges, Workers, Workforce};
+use crate::executor::{BoxFuture, Gauges, Habits, Workers, Workforce};
 
 /// Makes the workforce of one runtime, on that runtime, given its place.
 pub(crate) type Recruit =
@@ -46,7 +46,15 @@ impl Engine {
                     match recruit(place).await {
                         Ok(workforce) => {
                             let _ = tell.send(Ok(()));
-                            Workers { workforce, gauges, target, place: (place, threads) }.run(stop).await;
+                            Workers {
+                                workforce,
+                                gauges,
+                                target,
+                                habits: Habits::default(),
+                                place: (place, threads),
+                            }
+                            .run(stop)
+                            .await;
                         }
                         Err(error) => drop(tell.send(Err(error))),
                     }

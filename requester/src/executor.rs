@@ -2,16 +2,27 @@
 
 mod alarm;
 mod arrival_rate;
+mod iterations;
+mod target_rps;
 mod workers;
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wec_startup::Stop;
 
+use crate::pace::Turns;
+
 pub use arrival_rate::{ArrivalRate, Course, Unit};
+pub use iterations::{Iterations, Quota};
+pub use target_rps::{Controller, Observation, Steering, TargetRps, Verdict};
 pub use workers::Workers;
 
 /// A boxed future that a runtime of the requester can own.
@@ -68,9 +79,13 @@ pub struct Gauges {
     iterations: AtomicU64,
     idle: AtomicU64,
     requests: AtomicU64,
+    /// Nanoseconds that workers of the closed model spent on iterations and on the waits after them, pacing apart.
+    occupied: AtomicU64,
     workers_target: AtomicU64,
     /// The bits of an `f64` and one more; 0 while there is none.
     rate_target: AtomicU64,
+    /// A [`Verdict`], by its place among them.
+    verdict: AtomicU8,
 }
 
 impl Gauges {
@@ -104,6 +119,11 @@ impl Gauges {
         self.requests.load(Ordering::Relaxed)
     }
 
+    /// Time that workers of the closed model spent on the iterations ended and on the waits after them, pacing apart.
+    pub fn occupied(&self) -> Duration {
+        Duration::from_nanos(self.occupied.load(Ordering::Relaxed))
+    }
+
     /// How many workers there should be (a closed model), or may be (an open one).
     pub fn workers_target(&self) -> u64 {
         self.workers_target.load(Ordering::Relaxed)
@@ -123,6 +143,20 @@ impl Gauges {
     /// Sets what [`rate_target`](Self::rate_target) says.
     pub fn set_rate_target(&self, rate: Option<f64>) {
         self.rate_target.store(rate.map_or(0, |rate| rate.to_bits().saturating_add(1)), Ordering::Relaxed);
+    }
+
+    /// How near the rate is to its target, where workers are adapted to it.
+    pub fn verdict(&self) -> Verdict {
+        match self.verdict.load(Ordering::Relaxed) {
+            0 => Verdict::Approaching,
+            1 => Verdict::Reached,
+            2 => Verdict::Capped,
+            _ => Verdict::Saturated,
+        }
+    }
+
+    fn set_verdict(&self, verdict: Verdict) {
+        self.verdict.store(verdict as u8, Ordering::Relaxed);
     }
 
     /// Counts an iteration that has ended so.
@@ -189,27 +223,118 @@ impl Pause {
     }
 }
 
-/// One worker's life: iterations until `stays` says no or the run finishes.
-async fn live(
-    mut user: Box<dyn VirtualUser>,
-    gauges: Arc<Gauges>,
+/// What a worker of the closed model does between iterations.
+#[derive(Clone, Debug, Default)]
+pub struct Habits {
+    /// How long it thinks after each one: a length drawn evenly from this range.
+    pub think: Option<RangeInclusive<Duration>>,
+    /// The time that each request of an iteration is worth: it starts its next one no sooner.
+    pub pacing: Option<watch::Receiver<Duration>>,
+    /// What iterations are taken from, until nothing is left.
+    pub quota: Option<Arc<Quota>>,
+}
+
+/// A worker's place among the workers of a process: it has it for as long as there should be more than its number.
+struct Post {
+    number: u32,
+    target: watch::Receiver<u32>,
     stop: Stop,
-    mut stays: impl FnMut() -> bool,
-) {
+}
+
+impl Post {
+    fn stays(&self) -> bool {
+        self.number < *self.target.borrow() && !self.stop.finish.is_cancelled()
+    }
+
+    /// Waits until `wake`, or until it is lost.
+    async fn rest_until(&mut self, wake: Instant) {
+        let number = self.number;
+        tokio::select! {
+            () = tokio::time::sleep_until(wake) => {}
+            // Whoever set the target is gone: it stays what it is.
+            Ok(_) = self.target.wait_for(|target| number >= *target) => {}
+            () = self.stop.finish.cancelled() => {}
+        }
+    }
+}
+
+/// One worker's life: iterations until it has lost its post, or its habits know no further one.
+async fn live(mut user: Box<dyn VirtualUser>, gauges: Arc<Gauges>, mut habits: Habits, mut post: Post) {
     let _alive = Counted::one(&gauges, |gauges| &gauges.workers);
     let mut pause = Pause::default();
-    while stays() && !stop.finish.is_cancelled() {
+    let mut turns = habits.pacing.take().map(|pacing| PacedTurns::new(pacing, post.number, &gauges));
+    let mut thinks = habits.think.map(|range| (range, StdRng::seed_from_u64(post.number.into())));
+    let mut ticket = None;
+    if let Some(turns) = &mut turns {
+        turns.wait(&mut post).await;
+    }
+    while post.stays() {
+        if let (Some(quota), None) = (&habits.quota, &ticket) {
+            ticket = quota.take();
+            if ticket.is_none() {
+                break;
+            }
+        }
+        let began = Instant::now();
         let iterated = {
             let _busy = Counted::one(&gauges, |gauges| &gauges.busy);
             gauges.started.fetch_add(1, Ordering::Relaxed);
-            user.iterate(None, &stop.cut).await
+            user.iterate(None, &post.stop.cut).await
         };
         gauges.ended(iterated);
-        let wait = pause.after(iterated);
+        let mut wait = pause.after(iterated);
+        if iterated.requests().is_some() {
+            if let Some(ticket) = ticket.take() {
+                ticket.used();
+            }
+            if let Some((range, rng)) = &mut thinks {
+                wait += rng.random_range(range.clone());
+            }
+        }
         if !wait.is_zero() {
+            post.rest_until(Instant::now() + wait).await;
+        }
+        let occupied = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        gauges.occupied.fetch_add(occupied, Ordering::Relaxed);
+        if let Some(turns) = &mut turns {
+            turns.ended(iterated.requests().unwrap_or_default());
+            turns.wait(&mut post).await;
+        }
+    }
+}
+
+/// A worker's turns under a pacing that may change while it waits for one.
+struct PacedTurns {
+    pacing: watch::Receiver<Duration>,
+    origin: Instant,
+    turns: Turns,
+}
+
+impl PacedTurns {
+    /// Workers that begin together have their first turns spread over the length of one.
+    fn new(pacing: watch::Receiver<Duration>, number: u32, gauges: &Gauges) -> Self {
+        let per_chain = match gauges.iterations() {
+            0 => 0.0,
+            iterations => gauges.requests() as f64 / iterations as f64,
+        };
+        Self { pacing, origin: Instant::now(), turns: Turns::staggered(number, per_chain) }
+    }
+
+    fn ended(&mut self, requests: u32) {
+        self.turns.ended(self.origin.elapsed(), requests);
+    }
+
+    async fn wait(&mut self, post: &mut Post) {
+        loop {
+            let interval = *self.pacing.borrow_and_update();
+            let start = self.turns.start(interval);
+            if start <= self.origin.elapsed() || !post.stays() {
+                self.turns.taken(interval);
+                return;
+            }
             tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = stop.finish.cancelled() => {}
+                () = post.rest_until(self.origin + start) => {}
+                Ok(()) = self.pacing.changed() => {}
             }
         }
     }

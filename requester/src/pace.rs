@@ -7,7 +7,9 @@
 mod arrivals;
 mod budget;
 mod ramp;
+mod turns;
 
 pub use arrivals::{Arrivals, Spacing};
 pub use budget::RequestBudget;
 pub use ramp::Ramp;
+pub use turns::Turns;

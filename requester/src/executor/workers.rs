@@ -10,7 +10,7 @@ use tokio::task::{Id, JoinSet};
 
 use wec_startup::Stop;
 
-use super::{Gauges, Workforce, live, slots_of};
+use super::{Gauges, Habits, Post, Workforce, live, slots_of};
 
 /// Keeps as many workers alive as the target says, on the runtime it is run on.
 pub struct Workers {
@@ -20,30 +20,40 @@ pub struct Workers {
     pub gauges: Arc<Gauges>,
     /// How many workers the process should have.
     pub target: watch::Receiver<u32>,
+    /// What they do between iterations.
+    pub habits: Habits,
     /// This runtime's place among those of the process, from 0, and their number. It keeps the workers whose number
     /// leaves `place` when divided by the number of runtimes.
     pub place: (u32, u32),
 }
 
 impl Workers {
-    /// Runs until the last worker has ended after `stop.finish`.
+    /// Runs until the last worker has ended after `stop.finish`, or after the last iteration of a quota.
     pub async fn run(mut self, stop: Stop) {
         let mut tasks = JoinSet::new();
         let mut slots: HashMap<Id, u32> = HashMap::new();
         let mut taken: Vec<bool> = Vec::new();
         let mut watched = true;
-        while !stop.finish.is_cancelled() {
+        let quota = self.habits.quota.clone();
+        let mut left = quota.as_ref().map(|quota| quota.watch());
+        while !stop.finish.is_cancelled() && !quota.as_ref().is_some_and(|quota| quota.is_used_up()) {
             let target = *self.target.borrow_and_update();
             let slots_here = slots_of(target, self.place);
             if taken.len() < slots_here as usize {
                 taken.resize(slots_here as usize, false);
             }
-            for slot in (0..slots_here).filter(|slot| !std::mem::replace(&mut taken[*slot as usize], true)) {
+            // No more than there is something to do for: others would end at once, again and again.
+            let wanted = quota.as_ref().map_or(u64::MAX, |quota| quota.free());
+            let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+            let open = (0..slots_here).filter(|slot| !taken[*slot as usize]).take(wanted).collect::<Vec<_>>();
+            for slot in open {
+                taken[slot as usize] = true;
                 slots.insert(tasks.spawn(self.worker(slot, &stop)).id(), slot);
             }
             tokio::select! {
                 changed = self.target.changed(), if watched => watched = changed.is_ok(),
                 Some(ended) = tasks.join_next_with_id() => free(ended, &mut slots, &mut taken),
+                () = changed(&mut left) => {}
                 () = stop.finish.cancelled() => {}
             }
         }
@@ -56,10 +66,19 @@ impl Workers {
         let target = self.target.clone();
         let (place, of) = self.place;
         let worker = slot * of + place;
-        live(self.workforce.worker(worker), Arc::clone(&self.gauges), stop.clone(), move || {
-            worker < *target.borrow()
-        })
+        let post = Post { number: worker, target, stop: stop.clone() };
+        live(self.workforce.worker(worker), Arc::clone(&self.gauges), self.habits.clone(), post)
     }
+}
+
+/// Waits for news of the quota; for ever where there is none.
+async fn changed<T>(left: &mut Option<watch::Receiver<T>>) {
+    if let Some(left) = left
+        && left.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 /// Frees the slot of a worker that ended; a panic in one is a bug, told once and not spread.
@@ -135,10 +154,13 @@ mod tests {
         }
     }
 
-    fn start(
-        user: &Arc<Sleeper>,
-        workers: u32,
-    ) -> (watch::Sender<u32>, Arc<Gauges>, Stop, tokio::task::JoinHandle<()>) {
+    type Running = (watch::Sender<u32>, Arc<Gauges>, Stop, tokio::task::JoinHandle<()>);
+
+    fn start(user: &Arc<Sleeper>, workers: u32) -> Running {
+        start_with(user, workers, Habits::default())
+    }
+
+    fn start_with(user: &Arc<Sleeper>, workers: u32, habits: Habits) -> Running {
         let (target, receiver) = watch::channel(workers);
         let gauges = Arc::new(Gauges::default());
         let stop = Stop::default();
@@ -146,6 +168,7 @@ mod tests {
             workforce: Arc::new(Arc::clone(user)),
             gauges: Arc::clone(&gauges),
             target: receiver,
+            habits,
             place: (0, 1),
         };
         let task = tokio::spawn(executor.run(stop.clone()));
@@ -183,9 +206,10 @@ mod tests {
         let user = Sleeper::new(Duration::from_millis(100));
         let (target, gauges, stop, task) = start(&user, 1);
         for round in 0..100u32 {
-            let workers = [1, 1000, 3, 500][round as usize % 4];
+            let workers = [10_000, 1][round as usize % 2];
             target.send(workers).unwrap();
-            pass(Duration::from_millis(250)).await;
+            // Those that are to go end what they are at.
+            pass(Duration::from_millis(130)).await;
             assert_eq!(gauges.workers(), u64::from(workers), "round {round}");
             assert_eq!(user.running(), workers, "round {round}");
         }
@@ -207,6 +231,31 @@ mod tests {
         stop.finish.cancel();
         task.await.unwrap();
         assert_eq!(user.cut.load(Ordering::SeqCst), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn thinks_between_iterations_as_long_as_it_is_told() {
+        let user = Sleeper::new(Duration::from_millis(100));
+        let think = Some(Duration::from_millis(400)..=Duration::from_millis(1400));
+        let (_target, gauges, stop, task) = start_with(&user, 10, Habits { think, ..Habits::default() });
+        pass(Duration::from_secs(1000)).await;
+        // 100 ms of work and 900 ms of thought in the mean: one a second for each of ten; six deviations of the sum.
+        assert!((9_830..10_170).contains(&gauges.iterations()), "{}", gauges.iterations());
+        stop.finish.cancel();
+        task.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_waits_goes_at_once_when_it_is_not_wanted_any_more() {
+        let user = Sleeper::new(Duration::from_millis(100));
+        let think = Some(Duration::from_secs(3600)..=Duration::from_secs(3600));
+        let (target, gauges, stop, task) = start_with(&user, 1000, Habits { think, ..Habits::default() });
+        pass(Duration::from_secs(1)).await;
+        target.send(3).unwrap();
+        pass(Duration::from_millis(5)).await;
+        assert_eq!(gauges.workers(), 3);
+        stop.finish.cancel();
+        task.await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
@@ -251,6 +300,7 @@ mod tests {
             workforce: Arc::new(PanicsFirst(AtomicU32::new(0))),
             gauges: Arc::clone(&gauges),
             target: receiver,
+            habits: Habits::default(),
             place: (0, 1),
         };
         let task = tokio::spawn(executor.run(stop.clone()));
