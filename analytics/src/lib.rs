@@ -9,6 +9,7 @@
 mod aggregate;
 mod book;
 mod clock;
+pub mod control;
 mod grpc;
 mod ingest;
 mod log;
@@ -26,8 +27,9 @@ pub use options::{Options, run};
 pub use service::{Analytics, Config, StartError};
 pub use snapshot::{
     ByteFigures, ChainFigures, ChainSeries, ConnectionFigures, EndpointFigures, FailureFigures, FailureScope,
-    Health, HitFigures, Live, Mark, Missing, NodeView, NonceFigures, Run, SNAPSHOT_VERSION, Series,
-    SessionView, Snapshot, Timing,
+    Health, HitFigures, LimitsView, Live, Mark, Missing, NodeView, NonceFigures, Run, SNAPSHOT_VERSION,
+    ScenarioView, Series, SessionView, Snapshot, Timing,
 };
 pub use summary::summary_table;
 pub use token::Token;
+pub use web::{SessionChanged, openapi};

@@ -7,7 +7,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use wec_record::{Chain, ChallengeType, FailureClass, LimitKind, Stamp, StateCounts, Verdict};
+
+use crate::web::SnapshotSchema;
 
 /// Version of the JSON below. Grows when a key changes its meaning or goes away.
 pub const SNAPSHOT_VERSION: u32 = 1;
@@ -333,7 +336,7 @@ pub struct LimitFigures {
 }
 
 /// A change of the load.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Mark {
     /// Wall clock, nanoseconds since the Unix epoch.
     pub at_unix_ns: u64,
@@ -372,7 +375,7 @@ pub struct Missing {
 }
 
 /// Figures over time, as columns: the i-th entry of each belongs to `at_unix_s[i]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Series {
     /// Width of a bucket, seconds: 1, and doubled whenever the run outgrows the bounded number of buckets.
     pub step_s: u64,
@@ -401,11 +404,12 @@ pub struct Series {
     /// Largest scheduling lag.
     pub lag_max_ns: Vec<Option<u64>>,
     /// The five chains, each always there.
+    #[schema(value_type = BTreeMap<String, ChainSeries>)]
     pub chains: BTreeMap<Chain, ChainSeries>,
 }
 
 /// One chain over time. Times are of successful iterations, in the bucket in which they ended.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ChainSeries {
     /// Iterations that ended.
     pub count: Vec<u64>,
@@ -420,7 +424,7 @@ pub struct ChainSeries {
 }
 
 /// What `GET /api/v1/snapshot` answers and each event of `GET /api/v1/live` carries.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Live {
     /// The server's wall clock when this was made, nanoseconds since the Unix epoch.
     pub now_unix_ns: u64,
@@ -431,26 +435,57 @@ pub struct Live {
     /// The service's own condition.
     pub health: Health,
     /// All figures.
+    #[schema(value_type = SnapshotSchema)]
     pub snapshot: Snapshot,
     /// The buckets that are new or have changed since the event before; all of them in the first.
     pub series: Series,
 }
 
 /// A session on the board.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SessionView {
     /// Its id.
     pub id: String,
-    /// `running`, `stopped`.
+    /// `running`, `paused`, `stopped`.
     pub state: String,
-    /// How many workers it wants.
+    /// How many workers it wants, of all scenarios together.
     pub workers_target: u32,
     /// How many run, as in the snapshot.
     pub workers_running: u64,
+    /// Hard limits on what the run may make at the CA.
+    #[serde(default)]
+    pub limits: LimitsView,
+    /// What is wanted of each scenario, by its name.
+    #[serde(default)]
+    pub scenarios: BTreeMap<String, ScenarioView>,
+}
+
+/// How many of each may be made at the CA; null means no limit.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct LimitsView {
+    /// Accounts.
+    pub registrations: Option<u64>,
+    /// Orders made ready.
+    pub authorizations: Option<u64>,
+    /// Certificates.
+    pub certificates: Option<u64>,
+}
+
+/// What is wanted of a scenario.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ScenarioView {
+    /// Virtual users: how many, or how many at most where it keeps a rate.
+    pub workers: u32,
+    /// Arrivals a second, in the scenario's own unit; null where it keeps a number of workers.
+    pub rate: Option<f64>,
+    /// Weights of chains by their names; one that is not named weighs what the run was started with.
+    pub weights: BTreeMap<String, f64>,
+    /// Whether its own stages decide on workers and rate. A change by hand ends that.
+    pub scheduled: bool,
 }
 
 /// A node on the board.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct NodeView {
     /// Its id.
     pub id: String,
@@ -463,7 +498,7 @@ pub struct NodeView {
 }
 
 /// Whether what is shown is all there is.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Health {
     /// Where the log is.
     pub log: String,

@@ -4,14 +4,15 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::{chain_record, chain_result, exchange, header, unchunked};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-use wec_analytics::{Analytics, Config, Live, StartError, Token};
-use wec_board::{Board, By, Change, EtcdOptions, NodeInfo, NodeKind, Session, Versioned};
+use wec_analytics::{Analytics, Config, Live, Mark, SessionChanged, SessionView, StartError, Token};
+use wec_board::{Board, By, Change, EtcdOptions, Limits, NodeInfo, NodeKind, Session, Target, Versioned};
 use wec_record::Chain;
 use wec_testbed::etcd::Etcd;
 
@@ -37,7 +38,8 @@ async fn service(token: Option<&str>) -> Service {
     Service { analytics, board, address, _folder: folder }
 }
 
-const PUT: &str = "PUT /api/v1/session/workers";
+const PATCH: &str = "PATCH /api/v1/session/scenarios/default";
+const SESSION: &str = "PATCH /api/v1/session";
 const JSON: &str = "Content-Type: application/json";
 
 #[tokio::test]
@@ -67,14 +69,16 @@ async fn changing_the_workers_changes_the_board_and_leaves_a_mark() {
     let host = format!("Host: {}", service.address);
     let origin = format!("Origin: http://{}", service.address);
     let (status, _, body) =
-        exchange(service.address, PUT, &[&host, &origin, JSON], br#"{"workers": 80}"#).await;
+        exchange(service.address, PATCH, &[&host, &origin, JSON], br#"{"workers": 80}"#).await;
     assert_eq!(status, 200, "{body}");
     assert!(body.contains(r#""workers_target":80"#), "{body}");
     assert_eq!(service.board.session("default").borrow().as_ref().unwrap().value.workers(), 80);
-    let post = "POST /api/v1/session/workers";
-    let (status, ..) = exchange(service.address, post, &[&host, JSON], br#"{"workers":20}"#).await;
+    let cli = [&host, JSON, "Wec-By: cli"];
+    let (status, ..) = exchange(service.address, PATCH, &cli, br#"{"workers":20}"#).await;
     assert_eq!(status, 200);
-    let live = wait_for(service.address, |live| live.snapshot.marks.len() == 3).await;
+    let (status, ..) = exchange(service.address, PATCH, &[&host, JSON], br#"{"workers":30}"#).await;
+    assert_eq!(status, 200);
+    let live = wait_for(service.address, |live| live.snapshot.marks.len() == 4).await;
     let marks: Vec<_> = live
         .snapshot
         .marks
@@ -83,10 +87,165 @@ async fn changing_the_workers_changes_the_board_and_leaves_a_mark() {
         .collect();
     assert_eq!(
         marks,
-        [("cli", "workers", "0", "50"), ("page", "workers", "50", "80"), ("api", "workers", "80", "20")]
+        [
+            ("cli", "workers", "0", "50"),
+            ("page", "workers", "50", "80"),
+            ("cli", "workers", "80", "20"),
+            ("api", "workers", "20", "30")
+        ]
     );
-    assert_eq!(live.snapshot.workers_target, Some(20));
-    assert_eq!(service.analytics.finish().await.marks.len(), 3);
+    assert_eq!(live.snapshot.workers_target, Some(30));
+    assert_eq!(service.analytics.finish().await.marks.len(), 4);
+}
+
+/// Two scenarios, one of which keeps a rate.
+async fn two_scenarios() -> Service {
+    let service = service(None).await;
+    let steady = Target { workers: 5, ..Target::default() };
+    let open = Target { workers: 100, rate: Some(50.0), scheduled: true, ..Target::default() };
+    let scenarios = BTreeMap::from([("steady".to_owned(), steady), ("open one".to_owned(), open)]);
+    let limits = Limits { registrations: Some(10), ..Limits::default() };
+    service.board.put_session(Session::new("default", scenarios, limits)).await.unwrap();
+    service.analytics.begin(header("run")).await.unwrap();
+    service
+}
+
+#[tokio::test]
+async fn several_keys_are_several_changes_with_a_mark_each() {
+    let service = two_scenarios().await;
+    let at_first =
+        wait_for(service.address, |live| live.snapshot.marks.len() >= 2).await.snapshot.marks.len();
+    let host = "Host: localhost";
+    let open = "PATCH /api/v1/session/scenarios/open%20one";
+    let body = br#"{"weights":{"revoke":0,"certificate":4},"rate":80.5,"workers":200}"#;
+    let (status, _, text) = exchange(service.address, open, &[host, JSON], body).await;
+    assert_eq!(status, 200, "{text}");
+    let changed: SessionChanged = serde_json::from_str(&text).unwrap();
+    let what = |marks: &[Mark]| -> Vec<String> {
+        marks
+            .iter()
+            .map(|mark| format!("{} {}: {} > {}", mark.scenario, mark.what, mark.from, mark.to))
+            .collect()
+    };
+    let of_scenario = [
+        "open one workers: 100 > 200",
+        "open one rate: 50 > 80.5",
+        "open one weights: certificate=unset, revoke=unset > certificate=4, revoke=0",
+    ];
+    assert_eq!(what(&changed.changes), of_scenario);
+    let target = &changed.session.scenarios["open one"];
+    assert_eq!((target.workers, target.rate, target.scheduled), (200, Some(80.5), false));
+    assert_eq!(target.weights, BTreeMap::from([("certificate".to_owned(), 4.0), ("revoke".to_owned(), 0.0)]));
+
+    let body = br#"{"state":"paused","limits":{"registrations":null,"certificates":1000}}"#;
+    let (status, _, text) = exchange(service.address, SESSION, &[host, JSON], body).await;
+    assert_eq!(status, 200, "{text}");
+    let changed: SessionChanged = serde_json::from_str(&text).unwrap();
+    let of_session = [
+        " state: running > paused",
+        " limits: certificates=none > certificates=1000",
+        " limits: registrations=10 > registrations=none",
+    ];
+    assert_eq!(what(&changed.changes), of_session);
+    let (status, _, text) = exchange(service.address, "GET /api/v1/session", &[host], b"").await;
+    assert_eq!(status, 200);
+    let shown: SessionView = serde_json::from_str(&text).unwrap();
+    assert_eq!(shown, changed.session);
+    assert_eq!((shown.state.as_str(), shown.limits.certificates), ("paused", Some(1000)));
+
+    let live = wait_for(service.address, |live| live.snapshot.marks.len() == at_first + 6).await;
+    assert_eq!(what(&live.snapshot.marks[at_first..]), [of_scenario, of_session].concat());
+    assert_eq!(live.session, Some(shown));
+    let (_, _, text) = exchange(service.address, SESSION, &[host, JSON], body).await;
+    let changed: SessionChanged = serde_json::from_str(&text).unwrap();
+    assert_eq!(changed.changes, [], "it was so already");
+}
+
+#[tokio::test]
+async fn what_cannot_be_made_to_this_session_changes_nothing_of_it() {
+    let service = two_scenarios().await;
+    let before = service.board.session("default").borrow().clone();
+    let steady = "PATCH /api/v1/session/scenarios/steady";
+    let cases = [
+        ("PATCH /api/v1/session/scenarios/other", r#"{"workers":1}"#, 404, "name one of open one, steady"),
+        (steady, r#"{"workers":1,"rate":5}"#, 400, "keeps a number of workers and has no rate"),
+        (steady, r#"{"workers":1,"weights":{"revok":1}}"#, 400, "did you mean revoke?"),
+        (steady, r#"{"state":"paused"}"#, 400, "state: unknown key"),
+        (SESSION, r#"{"workers":1}"#, 400, "workers: unknown key"),
+        (SESSION, r#"{"state":"paused","limits":{"certificates":"many"}}"#, 400, "neither a whole number"),
+        (SESSION, r#"{"state":"off"}"#, 400, "running, paused, stopped"),
+    ];
+    for (request, body, wanted, why) in cases {
+        let (status, _, text) =
+            exchange(service.address, request, &["Host: localhost", JSON], body.as_bytes()).await;
+        assert_eq!(status, wanted, "{request} {body}: {text}");
+        assert!(text.contains(why), "{text}");
+    }
+    let unknown = ["Host: localhost", JSON, "Wec-By: schedule"];
+    let (status, _, text) = exchange(service.address, steady, &unknown, br#"{"workers":1}"#).await;
+    assert_eq!((status, text.contains("Wec-By")), (400, true), "{text}");
+    assert_eq!(*service.board.session("default").borrow(), before);
+}
+
+#[tokio::test]
+async fn every_mistake_is_told_at_once_and_by_itself() {
+    let service = service(None).await;
+    let body = br#"{"workers":-1,"rate":"fast","weights":{"revok":1,"refresh":-2},"extra":true}"#;
+    let (status, _, text) = exchange(service.address, PATCH, &["Host: localhost", JSON], body).await;
+    assert_eq!(status, 400);
+    let error: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let mistakes: Vec<_> =
+        error["mistakes"].as_array().unwrap().iter().map(|m| m.as_str().unwrap()).collect();
+    let keys: Vec<_> = mistakes.iter().map(|mistake| mistake.split(':').next().unwrap()).collect();
+    assert_eq!(keys, ["extra", "workers", "rate", "weights.refresh", "weights.revok"]);
+    assert_eq!(error["error"].as_str().unwrap(), mistakes.join("; "));
+}
+
+#[tokio::test]
+async fn a_stopped_session_stays_stopped() {
+    let service = service(None).await;
+    let host = "Host: localhost";
+    let stop = br#"{"state":"stopped"}"#;
+    for _ in 0..2 {
+        assert_eq!(exchange(service.address, SESSION, &[host, JSON], stop).await.0, 200);
+    }
+    let again: [(&str, &[u8]); 3] = [
+        (SESSION, br#"{"state":"running"}"#),
+        (SESSION, br#"{"state":"paused"}"#),
+        (PATCH, br#"{"workers":9}"#),
+    ];
+    for (request, body) in again {
+        let (status, _, text) = exchange(service.address, request, &[host, JSON], body).await;
+        assert_eq!(status, 409, "{text}");
+        assert!(text.contains("start another run"), "{text}");
+    }
+    let (_, _, text) = exchange(service.address, "GET /api/v1/session", &[host], b"").await;
+    assert!(serde_json::from_str::<SessionView>(&text).unwrap().is_stopped());
+}
+
+#[tokio::test]
+async fn describes_itself_for_programs() {
+    let service = service(None).await;
+    let (status, head, text) =
+        exchange(service.address, "GET /api/v1/openapi.json", &["Host: localhost"], b"").await;
+    assert_eq!(status, 200);
+    assert!(head.contains("content-type: application/json"), "{head}");
+    assert_eq!(text, wec_analytics::openapi());
+    let (status, _, text) =
+        exchange(service.address, "GET /api/v1/summary.schema.json", &["Host: localhost"], b"").await;
+    assert_eq!((status, text.as_str()), (200, include_str!("../../docs/summary.schema.json")));
+}
+
+#[test]
+fn the_committed_description_is_up_to_date() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/openapi.json");
+    if std::env::var_os("WEC_WRITE_OPENAPI").is_some() {
+        std::fs::write(path, wec_analytics::openapi()).unwrap();
+    }
+    assert!(
+        std::fs::read_to_string(path).is_ok_and(|committed| committed == wec_analytics::openapi()),
+        "docs/openapi.json is old: write it anew by WEC_WRITE_OPENAPI=1 cargo test -p wec-analytics --test web committed"
+    );
 }
 
 #[tokio::test]
@@ -119,7 +278,7 @@ async fn the_control_reaches_other_processes_through_etcd() {
     assert_eq!(seen.snapshot.workers_target, Some(5));
 
     let mut session = of_requester.session("default");
-    let (status, _, body) = exchange(address, PUT, &["Host: localhost", JSON], br#"{"workers":9}"#).await;
+    let (status, _, body) = exchange(address, PATCH, &["Host: localhost", JSON], br#"{"workers":9}"#).await;
     assert_eq!(status, 200, "{body}");
     let nine =
         |session: &Option<Versioned<Session>>| session.as_ref().is_some_and(|now| now.value.workers() == 9);
@@ -141,8 +300,8 @@ async fn refuses_what_is_no_change_and_says_why() {
     let host = format!("Host: {}", service.address);
     let huge = vec![b' '; 1 << 20];
     let cases: [(&[&str], &[u8], u16, &str); 9] = [
-        (&[JSON], b"{", 400, "the body is not"),
-        (&[JSON], b"", 400, "the body is not"),
+        (&[JSON], b"{", 400, "the body is not JSON"),
+        (&[JSON], b"", 400, "the body is not JSON"),
         (&[JSON], b"{\"workers\":-1}", 400, "-1"),
         (&[JSON], b"{\"workers\":1000001}", 400, "1000001"),
         (&[JSON], b"{\"workers\":1.5}", 400, "1.5"),
@@ -153,15 +312,19 @@ async fn refuses_what_is_no_change_and_says_why() {
     ];
     for (head, body, wanted, why) in cases {
         let head: Vec<_> = head.iter().copied().chain([host.as_str()]).collect();
-        let (status, _, text) = exchange(service.address, PUT, &head, body).await;
+        let (status, _, text) = exchange(service.address, PATCH, &head, body).await;
         assert_eq!(status, wanted, "{text}");
         let error: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert!(error["error"].as_str().unwrap().contains(why), "{text}");
     }
     assert_eq!(service.board.session("default").borrow().as_ref().unwrap().value.workers(), 50);
-    for (request, wanted) in
-        [("DELETE /api/v1/session/workers", 405), ("GET /api/v2/x", 404), ("POST /", 405)]
-    {
+    for (request, wanted) in [
+        ("DELETE /api/v1/session", 405),
+        ("GET /api/v1/session/scenarios/default", 405),
+        ("GET /api/v1/session/workers", 404),
+        ("GET /api/v2/x", 404),
+        ("POST /", 405),
+    ] {
         let (status, _, text) = exchange(service.address, request, &[&host], b"").await;
         assert_eq!(status, wanted, "{request}: {text}");
         assert!(serde_json::from_str::<serde_json::Value>(&text).unwrap()["error"].is_string());
@@ -192,9 +355,11 @@ async fn answers_404_when_the_board_has_no_such_session() {
     };
     let analytics = Analytics::start(config, Board::local()).await.unwrap();
     let (status, _, body) =
-        exchange(analytics.web_addr().unwrap(), PUT, &["Host: localhost", JSON], br#"{"workers":1}"#).await;
+        exchange(analytics.web_addr().unwrap(), PATCH, &["Host: localhost", JSON], br#"{"workers":1}"#).await;
     assert_eq!(status, 404);
     assert!(body.contains("nobody"), "{body}");
+    let get = "GET /api/v1/session";
+    assert_eq!(exchange(analytics.web_addr().unwrap(), get, &["Host: localhost"], b"").await.0, 404);
 }
 
 #[tokio::test]
@@ -213,7 +378,7 @@ async fn pages_of_others_are_kept_out() {
     ];
     for (head, wanted) in cases {
         let head: Vec<_> = head.iter().map(String::as_str).chain([JSON]).collect();
-        for (request, body) in [("GET /api/v1/snapshot", &b""[..]), (PUT, br#"{"workers":50}"#)] {
+        for (request, body) in [("GET /api/v1/snapshot", &b""[..]), (PATCH, br#"{"workers":50}"#)] {
             let (status, head_back, text) = exchange(service.address, request, &head, body).await;
             assert_eq!(status, wanted, "{request} {head:?}: {text}");
             assert!(head_back.contains("content-security-policy: default-src 'self'"), "{head_back}");
@@ -234,7 +399,7 @@ async fn a_token_is_asked_of_everybody_and_can_become_a_cookie() {
     assert_eq!(ask("Authorization: Basic geheim & gut").await, 401);
     assert_eq!(ask("Authorization: Bearer geheim & gut").await, 200);
     assert_eq!(exchange(service.address, "GET /healthz", &[&host], b"").await.0, 200);
-    assert_eq!(exchange(service.address, PUT, &[&host, JSON], br#"{"workers":1}"#).await.0, 401);
+    assert_eq!(exchange(service.address, PATCH, &[&host, JSON], br#"{"workers":1}"#).await.0, 401);
     assert_eq!(exchange(service.address, "GET /?token=falsch", &[&host], b"").await.0, 401);
     let (status, head, _) = exchange(service.address, "GET /?token=geheim%20%26%20gut", &[&host], b"").await;
     assert_eq!(status, 303);

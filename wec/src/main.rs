@@ -5,6 +5,7 @@ mod demo;
 mod here;
 mod progress;
 mod run;
+mod session;
 
 use std::process::ExitCode;
 
@@ -33,6 +34,8 @@ enum Command {
     Analytics(wec_analytics::Options),
     /// The built-in CA by itself: for demonstrations, faults and calibration
     NullCa(wec_null_ca::Options),
+    /// Look at a run, and change it while it goes on
+    Session(session::Options),
     /// Measure the load tester itself
     Bench(bench::Options),
 }
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
             Command::Demo(options) => conclude(|stop| demo::demo(options, stop)).await,
             Command::Run(options) => conclude(|stop| run::run(options, stop)).await,
             Command::Requester(options) => conclude(|stop| run::remote(options, stop)).await,
+            Command::Session(options) => conclude(|_| session::session(options)).await,
             Command::Bench(options) => conclude(|stop| bench::bench(options, stop)).await,
             Command::ChallengeServer(options) => {
                 run_service(|stop| wec_challenge_server::run(options, stop)).await

@@ -3,13 +3,28 @@
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::control::{Mistakes, Refusal};
+
+/// What every refusal says
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ErrorBody {
+    /// What is wrong and the way out, for people.
+    error: String,
+    /// Each mistake of a body by itself, as `key: what is wrong`; left out where there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    mistakes: Vec<String>,
+}
 
 /// A refusal, for people and programs alike.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
     #[error("{0}")]
     BadRequest(String),
+    #[error("{0}")]
+    Mistakes(Mistakes),
     #[error("a token is needed: open /?token=… once, or send `Authorization: Bearer …`")]
     Unauthorized,
     #[error("{0}")]
@@ -18,6 +33,10 @@ pub(crate) enum ApiError {
     NotFound(String),
     #[error("session {0:?} is not on the board: start a run that follows it")]
     NoSession(String),
+    #[error("{0}")]
+    NoScenario(String),
+    #[error("{0}")]
+    Conflict(String),
     #[error("that path does not take this method: see docs/web-api.md")]
     MethodNotAllowed,
     #[error("the body is longer than {0} bytes")]
@@ -31,21 +50,36 @@ pub(crate) enum ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = match self {
-            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::BadRequest(_) | Self::Mistakes(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
-            Self::NotFound(_) | Self::NoSession(_) => StatusCode::NOT_FOUND,
+            Self::NotFound(_) | Self::NoSession(_) | Self::NoScenario(_) => StatusCode::NOT_FOUND,
+            Self::Conflict(_) => StatusCode::CONFLICT,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
-        let mut response = (status, Json(json!({ "error": self.to_string() }))).into_response();
+        let error = self.to_string();
+        let mistakes = if let Self::Mistakes(Mistakes(mistakes)) = self { mistakes } else { Vec::new() };
+        let mut response = (status, Json(ErrorBody { error, mistakes })).into_response();
         if status == StatusCode::UNAUTHORIZED {
             response
                 .headers_mut()
                 .insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
         }
         response
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Mistakes(mistakes) => Self::Mistakes(mistakes),
+            Refusal::NoSession(session) => Self::NoSession(session),
+            Refusal::NoScenario(error) => Self::NoScenario(error.to_string()),
+            Refusal::Stopped(_) => Self::Conflict(refusal.to_string()),
+            Refusal::Board(error) => Self::Unavailable(error.to_string()),
+        }
     }
 }

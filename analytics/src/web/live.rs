@@ -15,7 +15,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use wec_board::Board;
 
 use super::Web;
-use super::error::ApiError;
+use super::error::{ApiError, ErrorBody};
 use crate::clock::unix_now_ns;
 use crate::ingest::{Ingest, Shown, ShownRun};
 use crate::snapshot::{Live, NodeView, SessionView, Snapshot};
@@ -96,12 +96,7 @@ impl Feed {
     pub(crate) fn session_view(&self, workers_running: u64) -> Option<SessionView> {
         let session = self.board.session(&self.session);
         let session = session.borrow();
-        session.as_ref().map(|session| SessionView {
-            id: session.value.id.clone(),
-            state: session.value.state.name().to_owned(),
-            workers_target: session.value.workers(),
-            workers_running,
-        })
+        session.as_ref().map(|session| SessionView::new(&session.value, workers_running))
     }
 
     pub(crate) fn workers_running(&self) -> u64 {
@@ -109,11 +104,35 @@ impl Feed {
     }
 }
 
-pub(crate) async fn snapshot(State(web): State<Arc<Web>>) -> Json<Live> {
+/// Everything now
+#[utoipa::path(
+    get,
+    path = "/api/v1/snapshot",
+    tag = "figures",
+    responses((status = OK, description = "All figures, with the whole series", body = Live))
+)]
+pub(super) async fn snapshot(State(web): State<Arc<Web>>) -> Json<Live> {
     Json(web.feed.live(None, FRESH).0)
 }
 
-pub(crate) async fn live(
+/// Everything every second, as Server-Sent Events
+#[utoipa::path(
+    get,
+    path = "/api/v1/live",
+    tag = "figures",
+    params(("Last-Event-ID" = Option<String>, Header, description = "Goes on behind this event")),
+    responses(
+        (
+            status = OK,
+            description = "Events `live`, and at the run's end `end`; the data of each is one `Live` whose series holds \
+                           what is new",
+            body = Live,
+            content_type = "text/event-stream"
+        ),
+        (status = SERVICE_UNAVAILABLE, description = "Too many pages are watching", body = ErrorBody),
+    )
+)]
+pub(super) async fn live(
     State(web): State<Arc<Web>>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {

@@ -3,14 +3,15 @@
 mod error;
 mod guard;
 mod live;
+mod openapi;
 mod page;
-mod workers;
+mod session;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, put};
+use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -19,9 +20,12 @@ use wec_board::Board;
 use self::error::ApiError;
 use self::guard::Guard;
 pub(crate) use self::live::Feed;
+pub(crate) use self::openapi::SnapshotSchema;
+pub use self::openapi::openapi;
+pub use self::session::SessionChanged;
 use crate::token::Token;
 
-/// The one body that is taken is `{"workers": N}`.
+/// Bodies name at most five numbers.
 const MAX_BODY: usize = 4 << 10;
 /// Pages that may watch at once.
 const MAX_WATCHERS: usize = 64;
@@ -66,13 +70,22 @@ pub(crate) async fn serve(
 
 fn router(web: Web, guard: Guard) -> Router {
     Router::new()
-        .route("/healthz", get(async || "ok"))
+        .route("/healthz", get(healthz))
         .route("/api/v1/snapshot", get(live::snapshot))
         .route("/api/v1/live", get(live::live))
-        .route("/api/v1/session/workers", put(workers::change).post(workers::change))
+        .route("/api/v1/session", get(session::show).patch(session::change))
+        .route("/api/v1/session/scenarios/{name}", axum::routing::patch(session::change_scenario))
+        .route("/api/v1/openapi.json", get(openapi::document))
+        .route("/api/v1/summary.schema.json", get(openapi::summary_schema))
         .fallback(page::serve)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .with_state(Arc::new(web))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(axum::middleware::from_fn_with_state(Arc::new(guard), guard::guard))
+}
+
+/// Whether the service is there; asks for no token
+#[utoipa::path(get, path = "/healthz", tag = "figures", security(()), responses((status = OK, body = String)))]
+async fn healthz() -> &'static str {
+    "ok"
 }

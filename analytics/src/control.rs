@@ -1,0 +1,441 @@
+//! Changing a session on the board: what may be asked for, looked at whole before any part of it is made.
+//!
+//! The web API and `wec session` both come through here, so that a page, a program and a command line are told the
+//! same. What is changed is the board, which requesters follow; nobody is commanded.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde_json::{Map, Value};
+use wec_board::{
+    Board, BoardError, By, Change, ChangeTo, Changed, Limited, Session, SessionState, Versioned,
+};
+use wec_record::Chain;
+
+/// Most workers of one scenario.
+pub const MAX_WORKERS: u32 = 1_000_000;
+/// Most arrivals a second of one scenario.
+pub const MAX_RATE: f64 = 1e6;
+/// Greatest weight of a chain.
+pub const MAX_WEIGHT: f64 = 1e6;
+
+const STATES: [SessionState; 3] = [SessionState::Running, SessionState::Paused, SessionState::Stopped];
+
+/// Everything that is wrong with what was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistakes(pub Vec<String>);
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("; "))
+    }
+}
+
+/// Why nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Something else must be asked for.
+    #[error("{0}")]
+    Mistakes(Mistakes),
+    /// The board has no such session.
+    #[error("session {0:?} is not on the board: start a run that follows it")]
+    NoSession(String),
+    /// The session has no such scenario, or several of which none was named.
+    #[error("{0}")]
+    NoScenario(BoardError),
+    /// Those who followed the session have left it.
+    #[error("session {0:?} has been stopped and cannot go on: start another run")]
+    Stopped(String),
+    /// The board could not be told.
+    #[error("{0}")]
+    Board(BoardError),
+}
+
+/// What came of what was asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Applied {
+    /// The session after it.
+    pub session: Session,
+    /// What is different now. What was so already is not among it.
+    pub changes: Vec<Changed>,
+}
+
+/// Makes all of `wanted`, in this order, or nothing when something is wrong with any of it.
+///
+/// `scenario` may be left out where the session has only one, and for what concerns the whole session.
+///
+/// # Errors
+/// See [`Refusal`]. After [`Refusal::Board`] some of it may have been made; asking again is harmless.
+pub async fn apply(
+    board: &Board,
+    session: &str,
+    by: By,
+    scenario: Option<&str>,
+    wanted: Vec<ChangeTo>,
+) -> Result<Applied, Refusal> {
+    let shown = board.session(session).borrow().clone();
+    let mut now = shown.ok_or_else(|| Refusal::NoSession(session.to_owned()))?;
+    let stops = |to: &ChangeTo| *to == ChangeTo::State(SessionState::Stopped);
+    if now.value.state == SessionState::Stopped && !wanted.iter().all(stops) {
+        return Err(Refusal::Stopped(session.to_owned()));
+    }
+    check(&now.value, scenario, &wanted)?;
+    let mut changes = Vec::new();
+    for to in wanted {
+        let change = Change { by, scenario: scenario.map(str::to_owned), to };
+        let what = change.to.what();
+        let next = board.change(session, change).await.map_err(Refusal::from)?;
+        changes.extend(made(&now, &next, by, what));
+        now = next;
+    }
+    Ok(Applied { session: now.value, changes })
+}
+
+/// The change between two looks at a session, if it is ours.
+fn made(before: &Versioned<Session>, after: &Versioned<Session>, by: By, what: &str) -> Option<Changed> {
+    let last = after.value.last_change.as_ref().filter(|_| after.version > before.version);
+    last.filter(|change| change.by == by && change.what == what).cloned()
+}
+
+impl From<BoardError> for Refusal {
+    fn from(error: BoardError) -> Self {
+        match error {
+            BoardError::NoSession(session) => Self::NoSession(session),
+            error @ BoardError::NoScenario { .. } => Self::NoScenario(error),
+            error @ BoardError::NoRate { .. } => Self::Mistakes(Mistakes(vec![error.to_string()])),
+            error => Self::Board(error),
+        }
+    }
+}
+
+/// Whether all of it can be made to this session.
+fn check(session: &Session, scenario: Option<&str>, wanted: &[ChangeTo]) -> Result<(), Refusal> {
+    let of_scenario = |to: &ChangeTo| !matches!(to, ChangeTo::Limit(..) | ChangeTo::State(_));
+    let mut mistakes: Vec<String> =
+        wanted.iter().filter_map(|to| out_of_bounds(to).err()).flatten().collect();
+    if scenario.is_some() || wanted.iter().any(of_scenario) {
+        let mut names = session.scenarios.keys();
+        let name = match (scenario, names.next(), names.next()) {
+            (Some(name), ..) if session.scenarios.contains_key(name) => name,
+            (None, Some(only), None) => only,
+            (named, ..) => {
+                return Err(Refusal::NoScenario(BoardError::NoScenario {
+                    session: session.id.clone(),
+                    named: named.map(str::to_owned),
+                    known: session.scenarios.keys().cloned().collect::<Vec<_>>().join(", "),
+                }));
+            }
+        };
+        let target = &session.scenarios[name];
+        for to in wanted {
+            match to {
+                ChangeTo::Rate(_) if target.rate.is_none() => {
+                    let none = BoardError::NoRate { scenario: name.to_owned() };
+                    mistakes.push(format!("rate: {none}"));
+                }
+                ChangeTo::Weights(weights) => {
+                    let of = |chain: &Chain| {
+                        let name = chain.name();
+                        weights.get(name).or_else(|| target.weights.get(name)).copied()
+                    };
+                    if Chain::ALL.iter().all(|chain| of(chain) == Some(0.0)) {
+                        mistakes
+                            .push("weights: all chains would weigh 0: leave one above, or pause".to_owned());
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    if mistakes.is_empty() { Ok(()) } else { Err(Refusal::Mistakes(Mistakes(mistakes))) }
+}
+
+/// What no session could take.
+fn out_of_bounds(to: &ChangeTo) -> Result<(), Vec<String>> {
+    let within = |value: f64, most: f64| value.is_finite() && (0.0..=most).contains(&value);
+    let mistakes: Vec<String> = match to {
+        ChangeTo::Workers(workers) if *workers > MAX_WORKERS => {
+            vec![format!("workers: {workers} is more than {MAX_WORKERS}: ask for fewer")]
+        }
+        ChangeTo::Rate(rate) if !within(*rate, MAX_RATE) => {
+            vec![format!("rate: {rate} is not a number from 0 to {MAX_RATE}")]
+        }
+        ChangeTo::Weights(weights) if weights.is_empty() => {
+            vec![format!("weights: name at least one of {}", chains())]
+        }
+        ChangeTo::Weights(weights) => weights
+            .iter()
+            .filter_map(|(chain, weight)| {
+                if !Chain::ALL.iter().any(|known| known.name() == chain) {
+                    Some(unknown(&format!("weights.{chain}"), "chain", chain, &Chain::ALL.map(Chain::name)))
+                } else if !within(*weight, MAX_WEIGHT) {
+                    Some(format!("weights.{chain}: {weight} is not a number from 0 to {MAX_WEIGHT}"))
+                } else {
+                    None
+                }
+            })
+            .collect(),
+        _ => Vec::new(),
+    };
+    if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
+}
+
+/// What a body of `PATCH …/session` asks for: `state`, `limits`.
+///
+/// # Errors
+/// Every mistake in it.
+pub fn session_changes(body: &Value) -> Result<Vec<ChangeTo>, Mistakes> {
+    let mut reader = Reader::default();
+    for (key, value) in reader.object(body, &["state", "limits"]) {
+        match key {
+            "limits" => reader.limits(value),
+            _ => reader.state(value),
+        }
+    }
+    reader.finish()
+}
+
+/// What a body of `PATCH …/session/scenarios/NAME` asks for: `workers`, `rate`, `weights`.
+///
+/// # Errors
+/// Every mistake in it.
+pub fn scenario_changes(body: &Value) -> Result<Vec<ChangeTo>, Mistakes> {
+    let mut reader = Reader::default();
+    for (key, value) in reader.object(body, &["workers", "rate", "weights"]) {
+        match key {
+            "workers" => reader.workers(value),
+            "rate" => reader.rate(value),
+            _ => reader.weights(value),
+        }
+    }
+    reader.finish()
+}
+
+/// Reads a body key by key, and remembers what was wrong rather than to stop there.
+#[derive(Default)]
+struct Reader {
+    found: Vec<ChangeTo>,
+    mistakes: Vec<String>,
+}
+
+impl Reader {
+    /// The known keys that are there, in the order in which they are known.
+    fn object<'a>(&mut self, body: &'a Value, known: &[&'static str]) -> Vec<(&'static str, &'a Value)> {
+        let empty = |body: &Map<_, _>| body.is_empty();
+        let Some(body) = body.as_object().filter(|body| !empty(body)) else {
+            self.mistakes.push(format!("nothing is asked for: send an object with {}", known.join(", ")));
+            return Vec::new();
+        };
+        for key in body.keys().filter(|key| !known.contains(&key.as_str())) {
+            self.mistakes.push(unknown(key, "key", key, known));
+        }
+        known.iter().filter_map(|key| Some((*key, body.get(*key)?))).collect()
+    }
+
+    fn state(&mut self, value: &Value) {
+        let named = value.as_str().and_then(|text| STATES.into_iter().find(|state| state.name() == text));
+        match named {
+            Some(state) => self.found.push(ChangeTo::State(state)),
+            None => self.mistakes.push(format!("state: {value} is none of running, paused, stopped")),
+        }
+    }
+
+    fn limits(&mut self, value: &Value) {
+        let Some(limits) = value.as_object() else {
+            self.mistakes.push(format!("limits: {value} is not an object like {{\"certificates\": 1000}}"));
+            return;
+        };
+        for (key, limit) in limits {
+            match (limited(key), limit) {
+                (Err(mistake), _) => self.mistakes.push(mistake),
+                (Ok(limited), Value::Null) => self.found.push(ChangeTo::Limit(limited, None)),
+                (Ok(limited), limit) => match limit.as_u64() {
+                    Some(limit) => self.found.push(ChangeTo::Limit(limited, Some(limit))),
+                    None => self.mistakes.push(format!(
+                        "limits.{key}: {limit} is neither a whole number from 0 nor null (for no limit)"
+                    )),
+                },
+            }
+        }
+    }
+
+    fn workers(&mut self, value: &Value) {
+        match value.as_u64().and_then(|workers| u32::try_from(workers).ok()).filter(|n| *n <= MAX_WORKERS) {
+            Some(workers) => self.found.push(ChangeTo::Workers(workers)),
+            None => {
+                self.mistakes.push(format!("workers: {value} is not a whole number from 0 to {MAX_WORKERS}"))
+            }
+        }
+    }
+
+    fn rate(&mut self, value: &Value) {
+        match value.as_f64() {
+            Some(rate) => self.found(ChangeTo::Rate(rate)),
+            None => {
+                self.mistakes.push(format!("rate: {value} is not a number from 0 to {MAX_RATE} (a second)"))
+            }
+        }
+    }
+
+    fn weights(&mut self, value: &Value) {
+        let Some(object) = value.as_object() else {
+            self.mistakes.push(format!("weights: {value} is not an object like {{\"certificate\": 4}}"));
+            return;
+        };
+        let mut weights = BTreeMap::new();
+        for (chain, weight) in object {
+            match weight.as_f64() {
+                Some(weight) => drop(weights.insert(chain.clone(), weight)),
+                None => self
+                    .mistakes
+                    .push(format!("weights.{chain}: {weight} is not a number from 0 to {MAX_WEIGHT}")),
+            }
+        }
+        if !weights.is_empty() || object.is_empty() {
+            self.found(ChangeTo::Weights(weights));
+        }
+    }
+
+    fn found(&mut self, to: ChangeTo) {
+        match out_of_bounds(&to) {
+            Ok(()) => self.found.push(to),
+            Err(mistakes) => self.mistakes.extend(mistakes),
+        }
+    }
+
+    fn finish(self) -> Result<Vec<ChangeTo>, Mistakes> {
+        if self.mistakes.is_empty() { Ok(self.found) } else { Err(Mistakes(self.mistakes)) }
+    }
+}
+
+/// The limit of this name.
+///
+/// # Errors
+/// One that says which there are.
+pub fn limited(name: &str) -> Result<Limited, String> {
+    let known = Limited::ALL.map(Limited::name);
+    let found = Limited::ALL.into_iter().find(|limited| limited.name() == name);
+    found.ok_or_else(|| unknown(&format!("limits.{name}"), "limit", name, &known))
+}
+
+fn unknown(place: &str, what: &str, name: &str, known: &[&str]) -> String {
+    let near = known
+        .iter()
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), *candidate))
+        .filter(|(distance, candidate)| *distance <= 2.max(candidate.len() / 4))
+        .min();
+    match near {
+        Some((_, near)) => format!("{place}: unknown {what}; did you mean {near}?"),
+        None => format!("{place}: unknown {what}; there are {}", known.join(", ")),
+    }
+}
+
+fn chains() -> String {
+    Chain::ALL.map(Chain::name).join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_body_is_read_whole_with_every_mistake_in_it() {
+        let cases = [
+            (session_changes(&json!([])), "nothing is asked for: send an object with state, limits"),
+            (session_changes(&json!({})), "nothing is asked for: send an object with state, limits"),
+            (
+                session_changes(
+                    &json!({"state": "halted", "limit": 1, "limits": {"certificate": 1, "registrations": -1}}),
+                ),
+                "limit: unknown key; did you mean limits?; state: \"halted\" is none of running, paused, stopped; \
+                 limits.certificate: unknown limit; did you mean certificates?; \
+                 limits.registrations: -1 is neither a whole number from 0 nor null (for no limit)",
+            ),
+            (
+                session_changes(&json!({"limits": 5})),
+                "limits: 5 is not an object like {\"certificates\": 1000}",
+            ),
+            (
+                scenario_changes(
+                    &json!({"workers": 1.5, "rate": -2, "weights": {"revok": 1, "refresh": "x"}}),
+                ),
+                "workers: 1.5 is not a whole number from 0 to 1000000; rate: -2 is not a number from 0 to 1000000; \
+                 weights.refresh: \"x\" is not a number from 0 to 1000000; \
+                 weights.revok: unknown chain; did you mean revoke?",
+            ),
+            (
+                scenario_changes(&json!({"workers": 1_000_001})),
+                "workers: 1000001 is not a whole number from 0 to 1000000",
+            ),
+            (
+                scenario_changes(&json!({"rate": null})),
+                "rate: null is not a number from 0 to 1000000 (a second)",
+            ),
+            (
+                scenario_changes(&json!({"weights": {}})),
+                "weights: name at least one of registration, authorization, certificate, refresh, revoke",
+            ),
+            (
+                scenario_changes(&json!({"weights": {"everything": 1}})),
+                "weights.everything: unknown chain; there are registration, authorization, certificate, refresh, revoke",
+            ),
+        ];
+        for (read, expected) in cases {
+            assert_eq!(read.unwrap_err().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn several_keys_are_several_changes() {
+        let read = session_changes(
+            &json!({"state": "paused", "limits": {"certificates": 7, "registrations": null}}),
+        );
+        let expected = vec![
+            ChangeTo::State(SessionState::Paused),
+            ChangeTo::Limit(Limited::Certificates, Some(7)),
+            ChangeTo::Limit(Limited::Registrations, None),
+        ];
+        assert_eq!(read, Ok(expected));
+        let weights = BTreeMap::from([("certificate".to_owned(), 4.0)]);
+        let read = scenario_changes(&json!({"rate": 2, "workers": 5, "weights": {"certificate": 4}}));
+        assert_eq!(read, Ok(vec![ChangeTo::Workers(5), ChangeTo::Rate(2.0), ChangeTo::Weights(weights)]));
+    }
+
+    #[tokio::test]
+    async fn all_is_made_or_nothing() {
+        let board = Board::local();
+        board.put_session(Session::running("s", 5)).await.unwrap();
+        let wanted = || vec![ChangeTo::Workers(9), ChangeTo::Rate(5.0)];
+        let refused = apply(&board, "s", By::Api, None, wanted()).await.unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "rate: scenario \"default\" keeps a number of workers and has no rate: change its workers"
+        );
+        assert_eq!(board.session("s").borrow().as_ref().unwrap().value.workers(), 5);
+
+        let zero = Chain::ALL.iter().map(|chain| (chain.name().to_owned(), 0.0)).collect();
+        let refused = apply(&board, "s", By::Api, None, vec![ChangeTo::Weights(zero)]).await.unwrap_err();
+        assert_eq!(refused.to_string(), "weights: all chains would weigh 0: leave one above, or pause");
+
+        let applied =
+            apply(&board, "s", By::Cli, None, vec![ChangeTo::Workers(9), ChangeTo::Workers(9)]).await;
+        let applied = applied.unwrap();
+        assert_eq!(applied.changes.len(), 1, "what is so already is no change");
+        assert_eq!((applied.changes[0].from.as_str(), applied.changes[0].to.as_str()), ("5", "9"));
+    }
+
+    #[tokio::test]
+    async fn a_stopped_session_takes_nothing_but_being_stopped() {
+        let board = Board::local();
+        board.put_session(Session::running("s", 5)).await.unwrap();
+        let stop = || vec![ChangeTo::State(SessionState::Stopped)];
+        assert_eq!(apply(&board, "s", By::Cli, None, stop()).await.unwrap().changes.len(), 1);
+        assert_eq!(apply(&board, "s", By::Cli, None, stop()).await.unwrap().changes.len(), 0);
+        for wanted in [ChangeTo::State(SessionState::Running), ChangeTo::Workers(7)] {
+            let refused = apply(&board, "s", By::Cli, None, vec![wanted]).await.unwrap_err();
+            assert!(matches!(refused, Refusal::Stopped(_)), "{refused}");
+        }
+    }
+}

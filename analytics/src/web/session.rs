@@ -1,0 +1,258 @@
+//! The session as a resource: what the board has, and changes of it. It changes the board, which requesters follow.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+use wec_board::{By, ChangeTo, Changed, SessionState};
+
+use super::error::{ApiError, ErrorBody};
+use super::{MAX_BODY, Web};
+use crate::control::{self, Mistakes};
+use crate::snapshot::{Mark, SessionView};
+
+/// By this header `wec session` says that it is a command line that asks.
+const BY: &str = "wec-by";
+
+/// What is to be different about the whole session. Keys that are left out stay as they are.
+#[derive(ToSchema)]
+#[schema(as = SessionPatch)]
+#[expect(dead_code, reason = "bodies are read key by key, so that every mistake in them is told")]
+pub(super) struct SessionPatch {
+    /// Running, paused or stopped. A stopped session stays stopped.
+    state: Option<StateName>,
+    /// Each limit that is named; `null` takes it away.
+    limits: Option<LimitsPatch>,
+}
+
+/// Whether the load is to be made.
+#[derive(ToSchema)]
+#[schema(rename_all = "kebab-case")]
+#[expect(dead_code, reason = "only its schema is used")]
+enum StateName {
+    Running,
+    Paused,
+    Stopped,
+}
+
+/// Hard limits on what the run may make at the CA.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct LimitsPatch {
+    /// Accounts.
+    registrations: Option<u64>,
+    /// Orders made ready.
+    authorizations: Option<u64>,
+    /// Certificates.
+    certificates: Option<u64>,
+}
+
+/// What is to be different about one scenario. Keys that are left out stay as they are. A change of `workers` or `rate`
+/// ends the scenario's own stages: what was asked for holds from then on.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "bodies are read key by key, so that every mistake in them is told")]
+pub(super) struct ScenarioPatch {
+    /// Virtual users: how many, or how many at most where the scenario keeps a rate.
+    #[schema(maximum = 1_000_000)]
+    workers: Option<u32>,
+    /// Arrivals a second, in the scenario's own unit; only of a scenario that has a rate.
+    #[schema(minimum = 0, maximum = 1_000_000)]
+    rate: Option<f64>,
+    /// Weights of those chains that are named; the others stay.
+    weights: Option<WeightsPatch>,
+}
+
+/// How often each chain is chosen, relative to the others.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct WeightsPatch {
+    #[schema(minimum = 0, maximum = 1_000_000)]
+    registration: Option<f64>,
+    #[schema(minimum = 0, maximum = 1_000_000)]
+    authorization: Option<f64>,
+    #[schema(minimum = 0, maximum = 1_000_000)]
+    certificate: Option<f64>,
+    #[schema(minimum = 0, maximum = 1_000_000)]
+    refresh: Option<f64>,
+    #[schema(minimum = 0, maximum = 1_000_000)]
+    revoke: Option<f64>,
+}
+
+/// What came of a change.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SessionChanged {
+    /// The session after it.
+    pub session: SessionView,
+    /// What is different now; what was so already is not among it.
+    pub changes: Vec<Mark>,
+}
+
+/// The session, as the board has it
+#[utoipa::path(
+    get,
+    path = "/api/v1/session",
+    tag = "control",
+    responses(
+        (status = OK, description = "The session", body = SessionView),
+        (status = NOT_FOUND, description = "The board has no session yet", body = ErrorBody),
+    )
+)]
+pub(super) async fn show(State(web): State<Arc<Web>>) -> Result<Json<SessionView>, ApiError> {
+    let view = web.feed.session_view(web.feed.workers_running());
+    view.map(Json).ok_or_else(|| ApiError::NoSession(web.session.clone()))
+}
+
+/// Pauses, goes on, stops; changes limits
+#[utoipa::path(
+    patch,
+    path = "/api/v1/session",
+    tag = "control",
+    params(("Wec-By" = Option<String>, Header, description = "`cli` where a person's command line asks")),
+    request_body = SessionPatch,
+    responses(
+        (status = OK, description = "It is so now", body = SessionChanged),
+        (status = BAD_REQUEST, description = "Something is wrong with the body; nothing was changed", body = ErrorBody),
+        (status = NOT_FOUND, description = "The board has no session", body = ErrorBody),
+        (status = CONFLICT, description = "The session has been stopped", body = ErrorBody),
+        (status = SERVICE_UNAVAILABLE, description = "The board could not be told", body = ErrorBody),
+    )
+)]
+pub(super) async fn change(
+    State(web): State<Arc<Web>>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<SessionChanged>, ApiError> {
+    let wanted = control::session_changes(&read(&headers, body)?)?;
+    web.apply(&headers, None, wanted).await
+}
+
+/// Changes workers, rate and weights of one scenario
+#[utoipa::path(
+    patch,
+    path = "/api/v1/session/scenarios/{name}",
+    tag = "control",
+    params(
+        ("name" = String, Path, description = "The scenario; `default` in a run that has only one and did not name it"),
+        ("Wec-By" = Option<String>, Header, description = "`cli` where a person's command line asks"),
+    ),
+    request_body = ScenarioPatch,
+    responses(
+        (status = OK, description = "It is so now", body = SessionChanged),
+        (status = BAD_REQUEST, description = "Something is wrong with the body; nothing was changed", body = ErrorBody),
+        (status = NOT_FOUND, description = "The board has no session, or the session has no such scenario", body = ErrorBody),
+        (status = CONFLICT, description = "The session has been stopped", body = ErrorBody),
+        (status = SERVICE_UNAVAILABLE, description = "The board could not be told", body = ErrorBody),
+    )
+)]
+pub(super) async fn change_scenario(
+    State(web): State<Arc<Web>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<SessionChanged>, ApiError> {
+    let wanted = control::scenario_changes(&read(&headers, body)?)?;
+    web.apply(&headers, Some(&name), wanted).await
+}
+
+impl Web {
+    async fn apply(
+        &self,
+        headers: &HeaderMap,
+        scenario: Option<&str>,
+        wanted: Vec<ChangeTo>,
+    ) -> Result<Json<SessionChanged>, ApiError> {
+        let by = by(headers)?;
+        let applied = control::apply(&self.board, &self.session, by, scenario, wanted).await?;
+        Ok(Json(SessionChanged {
+            session: SessionView::new(&applied.session, self.feed.workers_running()),
+            changes: applied.changes.into_iter().map(Mark::from).collect(),
+        }))
+    }
+}
+
+impl From<Changed> for Mark {
+    fn from(change: Changed) -> Self {
+        Self {
+            at_unix_ns: change.at_unix_ns,
+            by: change.by.name().to_owned(),
+            scenario: change.scenario,
+            what: change.what,
+            from: change.from,
+            to: change.to,
+        }
+    }
+}
+
+/// A browser names the page it acts for, and cannot be made not to; other programs say by a header of ours what they are.
+fn by(headers: &HeaderMap) -> Result<By, ApiError> {
+    if headers.contains_key(header::ORIGIN) {
+        return Ok(By::Page);
+    }
+    match headers.get(BY).map(|value| value.to_str().unwrap_or_default()) {
+        None => Ok(By::Api),
+        Some("cli") => Ok(By::Cli),
+        Some(other) => Err(ApiError::BadRequest(format!("Wec-By: {other:?} is not cli: leave it out"))),
+    }
+}
+
+fn read(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<Value, ApiError> {
+    let body = body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge(MAX_BODY),
+        _ => ApiError::BadRequest(format!("the body could not be read: {rejection}")),
+    })?;
+    let is_json = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|media| media.trim().eq_ignore_ascii_case("application/json"));
+    if !is_json {
+        return Err(ApiError::NotJson);
+    }
+    serde_json::from_slice(&body)
+        .map_err(|error| ApiError::BadRequest(format!("the body is not JSON: {error}")))
+}
+
+impl From<Mistakes> for ApiError {
+    fn from(mistakes: Mistakes) -> Self {
+        Self::Mistakes(mistakes)
+    }
+}
+
+impl SessionView {
+    /// A session as people and programs are shown it.
+    pub fn new(session: &wec_board::Session, workers_running: u64) -> Self {
+        use crate::snapshot::{LimitsView, ScenarioView};
+        let scenarios = session.scenarios.iter().map(|(name, target)| {
+            let view = ScenarioView {
+                workers: target.workers,
+                rate: target.rate,
+                weights: target.weights.clone(),
+                scheduled: target.scheduled,
+            };
+            (name.clone(), view)
+        });
+        Self {
+            id: session.id.clone(),
+            state: session.state.name().to_owned(),
+            workers_target: session.workers(),
+            workers_running,
+            limits: LimitsView {
+                registrations: session.limits.registrations,
+                authorizations: session.limits.authorizations,
+                certificates: session.limits.certificates,
+            },
+            scenarios: scenarios.collect(),
+        }
+    }
+
+    /// Whether nobody makes its load any more.
+    pub fn is_stopped(&self) -> bool {
+        self.state == SessionState::Stopped.name()
+    }
+}

@@ -1,0 +1,564 @@
+//! `wec session`: looks at a run and changes it while it goes on, through its page's API or straight on the board.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Bytes;
+use hyper::{Method, Request, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use serde_json::{Map, Value, json};
+use tokio::net::TcpStream;
+use url::Url;
+use wec_analytics::control::{self, Refusal};
+use wec_analytics::{Mark, SessionChanged, SessionView};
+use wec_board::{Board, BoardUrl, By, ChangeTo, Limited, SessionState};
+use wec_startup::{Exit, report, say};
+
+/// Where a run's page is unless told otherwise.
+const PAGE: &str = "http://127.0.0.1:8089";
+/// A page that takes longer is taken for gone.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// What `wec session` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    action: Action,
+    /// The page of the run; its token, if it wants one, is taken from WEC_TOKEN [default: http://127.0.0.1:8089]
+    #[arg(long, value_name = "URL", env = "WEC_AT", global = true)]
+    at: Option<String>,
+    /// Not through a page but on the board itself: etcd://HOST:PORT
+    #[arg(long, value_name = "URL", global = true)]
+    board: Option<BoardUrl>,
+    /// The session, with --board [default: default]
+    #[arg(long, value_name = "ID", global = true)]
+    session: Option<String>,
+    /// The scenario that is meant, of a run that has several
+    #[arg(long, value_name = "NAME", global = true)]
+    scenario: Option<String>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Say what the run is asked to do at the moment
+    Show {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Change the number of virtual users; of a scenario that keeps a rate, how many it may use
+    Workers {
+        /// How many
+        #[arg(value_name = "N")]
+        workers: String,
+    },
+    /// Change the rate of arrivals
+    Rate {
+        /// 50/s, 3000/m, 0.5
+        #[arg(value_name = "RATE")]
+        rate: String,
+    },
+    /// Change how often chains are chosen: certificate=4 revoke=0
+    Weight {
+        /// A chain and its weight among those allowed
+        #[arg(value_name = "CHAIN=W", required = true, value_delimiter = ',')]
+        weights: Vec<String>,
+    },
+    /// Change hard limits: certificates=1000, registrations=none
+    Limit {
+        /// registrations, authorizations or certificates, and how many there may be
+        #[arg(value_name = "WHAT=N|none", required = true, value_delimiter = ',')]
+        limits: Vec<String>,
+    },
+    /// Start nothing more; running chains end, the run time stands still
+    Pause,
+    /// Go on after a pause
+    Resume,
+    /// End the run as its run time would: running chains may finish
+    Stop,
+}
+
+pub(crate) async fn session(options: Options) -> anyhow::Result<Exit> {
+    let Options { action, at, board, session, scenario } = options;
+    let mut mistakes = Vec::new();
+    if at.is_some() && board.is_some() {
+        mistakes.push("--at and --board: give one of them".to_owned());
+    }
+    if session.is_some() && board.is_none() {
+        mistakes.push("--session: a page has one session; give it with --board only".to_owned());
+    }
+    let wanted = wanted(&action).unwrap_or_else(|found| {
+        mistakes.extend(found);
+        Vec::new()
+    });
+    let page = Page::parse(at.as_deref().unwrap_or(PAGE)).map_err(|mistake| mistakes.push(mistake));
+    if !mistakes.is_empty() {
+        mistakes.into_iter().for_each(|mistake| say(format_args!("error: {mistake}")));
+        return Ok(Exit::Usage);
+    }
+    let way = match (board, page) {
+        (Some(BoardUrl::Local), _) => {
+            say("error: --board: a local board is in the memory of its run: use --at");
+            return Ok(Exit::Usage);
+        }
+        (Some(url), _) => Way::Board(url.open().await?, session.unwrap_or_else(|| "default".to_owned())),
+        (None, Ok(page)) => Way::Page(page),
+        (None, Err(())) => unreachable!("it was among the mistakes"),
+    };
+    let outcome = match &action {
+        Action::Show { json } => show(&way, *json).await,
+        action => change(&way, action, scenario, wanted).await,
+    };
+    if let Way::Board(board, _) = &way {
+        board.close().await;
+    }
+    match outcome {
+        Err(error) if error.is::<Mistaken>() => {
+            say(format_args!("error: {error}"));
+            Ok(Exit::Usage)
+        }
+        outcome => outcome.map(|()| Exit::Passed),
+    }
+}
+
+/// Something else must be asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Mistaken(String);
+
+/// What is to be different, or every mistake in how it was said.
+fn wanted(action: &Action) -> Result<Vec<ChangeTo>, Vec<String>> {
+    let (found, mistakes): (Vec<_>, Vec<_>) = match action {
+        Action::Show { .. } => return Ok(Vec::new()),
+        Action::Pause => return Ok(vec![ChangeTo::State(SessionState::Paused)]),
+        Action::Resume => return Ok(vec![ChangeTo::State(SessionState::Running)]),
+        Action::Stop => return Ok(vec![ChangeTo::State(SessionState::Stopped)]),
+        Action::Workers { workers } => return changes(&json!({ "workers": number(workers) })),
+        Action::Rate { rate } => return changes(&json!({ "rate": per_second(rate).map_err(|m| vec![m])? })),
+        Action::Weight { weights } => {
+            let pairs = weights.iter().map(|text| {
+                let (chain, weight) = text.split_once('=').ok_or_else(|| pair(text, "certificate=4"))?;
+                Ok((chain.trim().to_owned(), number(weight.trim())))
+            });
+            let (pairs, mistakes) = apart(pairs);
+            let weights: Map<_, _> = pairs.into_iter().collect();
+            match changes(&json!({ "weights": weights })) {
+                _ if weights.is_empty() => (Vec::new(), mistakes),
+                Ok(found) => (found, mistakes),
+                Err(more) => (Vec::new(), mistakes.into_iter().chain(more).collect()),
+            }
+        }
+        Action::Limit { limits } => apart(limits.iter().map(|text| {
+            let (name, limit) = text.split_once('=').ok_or_else(|| pair(text, "certificates=1000"))?;
+            let limited = control::limited(name.trim())?;
+            match limit.trim() {
+                "none" => Ok(ChangeTo::Limit(limited, None)),
+                limit => limit
+                    .parse()
+                    .map(|limit| ChangeTo::Limit(limited, Some(limit)))
+                    .map_err(|_| format!("{text:?}: {limit:?} is neither a whole number from 0 nor none")),
+            }
+        })),
+    };
+    if mistakes.is_empty() { Ok(found) } else { Err(mistakes) }
+}
+
+fn changes(body: &Value) -> Result<Vec<ChangeTo>, Vec<String>> {
+    control::scenario_changes(body).map_err(|mistakes| mistakes.0)
+}
+
+fn apart<T>(each: impl Iterator<Item = Result<T, String>>) -> (Vec<T>, Vec<String>) {
+    let (mut found, mut mistakes) = (Vec::new(), Vec::new());
+    for one in each {
+        match one {
+            Ok(one) => found.push(one),
+            Err(mistake) => mistakes.push(mistake),
+        }
+    }
+    (found, mistakes)
+}
+
+fn pair(text: &str, example: &str) -> String {
+    format!("{text:?} is not a pair like {example}")
+}
+
+/// A number as JSON has it; what is none stays text, and is refused where its bounds are known.
+fn number(text: &str) -> Value {
+    let whole = text.parse::<u64>().ok().map(Value::from);
+    whole
+        .or_else(|| text.parse::<f64>().ok().and_then(serde_json::Number::from_f64).map(Value::Number))
+        .unwrap_or_else(|| text.into())
+}
+
+/// `50/s`, `3000/m`, `0.5`: arrivals a second.
+fn per_second(text: &str) -> Result<f64, String> {
+    let (amount, unit) = text.split_once('/').unwrap_or((text, "s"));
+    let seconds = match unit.trim() {
+        "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(format!("rate: {text:?} is not a rate like 50/s, 3000/m or 10/h")),
+    };
+    let amount: f64 = amount
+        .trim()
+        .parse()
+        .map_err(|_| format!("rate: {text:?} is not a rate like 50/s, 3000/m or 10/h"))?;
+    if amount.is_finite() { Ok(amount / seconds) } else { Err(format!("rate: {text:?} is not finite")) }
+}
+
+/// How the session is reached.
+enum Way {
+    Page(Page),
+    Board(Board, String),
+}
+
+impl Way {
+    async fn session(&self) -> anyhow::Result<SessionView> {
+        match self {
+            Self::Page(page) => page.ask(Method::GET, "session", None).await,
+            Self::Board(board, id) => {
+                let session = board.session(id).borrow().clone();
+                let session = session.ok_or_else(|| Refusal::NoSession(id.clone()))?;
+                Ok(SessionView::new(&session.value, 0))
+            }
+        }
+    }
+
+    async fn change(&self, scenario: Option<String>, wanted: Vec<ChangeTo>) -> anyhow::Result<Vec<Mark>> {
+        match self {
+            Self::Page(page) => page.change(scenario, &wanted).await,
+            Self::Board(board, id) => {
+                let applied = control::apply(board, id, By::Cli, scenario.as_deref(), wanted).await;
+                let applied = applied.map_err(|refusal| match refusal {
+                    Refusal::Mistakes(mistakes) => anyhow!(Mistaken(mistakes.to_string())),
+                    Refusal::NoScenario(error) => anyhow!(Mistaken(format!("{error}, with --scenario"))),
+                    other => anyhow!(other),
+                })?;
+                Ok(applied.changes.into_iter().map(Mark::from).collect())
+            }
+        }
+    }
+}
+
+async fn show(way: &Way, as_json: bool) -> anyhow::Result<()> {
+    let session = way.session().await?;
+    let running = matches!(way, Way::Page(_)).then_some(session.workers_running);
+    if as_json {
+        let mut value = serde_json::to_value(&session).context("the session as JSON")?;
+        // The board knows what is wanted, not what there is.
+        value["workers_running"] = running.into();
+        return report(serde_json::to_string_pretty(&value).context("the session as JSON")?);
+    }
+    report(described(&session, running))
+}
+
+/// The session in words.
+fn described(session: &SessionView, running: Option<u64>) -> String {
+    let workers = match running {
+        Some(running) => format!("{running} of {} workers", session.workers_target),
+        None => format!("{} workers wanted", session.workers_target),
+    };
+    let mut text = format!("session {}: {}, {workers}", session.id, session.state);
+    let limits = [
+        (Limited::Registrations, session.limits.registrations),
+        (Limited::Authorizations, session.limits.authorizations),
+        (Limited::Certificates, session.limits.certificates),
+    ];
+    let limits: Vec<_> = limits
+        .iter()
+        .filter_map(|(what, limit)| Some(format!("{} {}", limit.as_ref()?, what.name())))
+        .collect();
+    if !limits.is_empty() {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "\nat most {}", limits.join(", "));
+    }
+    for (name, target) in &session.scenarios {
+        let load = match target.rate {
+            Some(rate) => format!("{rate}/s with at most {} workers", target.workers),
+            None => format!("{} workers", target.workers),
+        };
+        let stages = if target.scheduled { ", by its stages" } else { "" };
+        let _ = write!(text, "\nscenario {name}: {load}{stages}");
+        let weights: Vec<_> =
+            target.weights.iter().map(|(chain, weight)| format!("{chain}={weight}")).collect();
+        if !weights.is_empty() {
+            let _ = write!(text, "\n  weights {}", weights.join(" "));
+        }
+    }
+    text
+}
+
+async fn change(
+    way: &Way,
+    action: &Action,
+    scenario: Option<String>,
+    wanted: Vec<ChangeTo>,
+) -> anyhow::Result<()> {
+    let changes = way.change(scenario, wanted).await?;
+    let mut lines: Vec<_> = changes.iter().flat_map(told).collect();
+    match action {
+        _ if lines.is_empty() => lines.push("nothing changed: it is so already".to_owned()),
+        Action::Pause => {
+            lines.push("chains that run end, nothing more starts until wec session resume".to_owned())
+        }
+        Action::Stop => lines.push("chains that run may finish, then the run ends".to_owned()),
+        _ => {}
+    }
+    report(lines.join("\n"))
+}
+
+/// A change in words, one line for each value.
+fn told(mark: &Mark) -> Vec<String> {
+    let of = if mark.scenario.is_empty() { String::new() } else { format!("{}: ", mark.scenario) };
+    let word = match mark.what.as_str() {
+        "weights" => "weight of ",
+        "limits" => "limit of ",
+        what => return vec![format!("{of}{what} {} → {}", mark.from, mark.to)],
+    };
+    let before: BTreeMap<_, _> = mark.from.split(", ").filter_map(|pair| pair.split_once('=')).collect();
+    let pairs = mark.to.split(", ").filter_map(|pair| pair.split_once('='));
+    pairs.map(|(key, to)| format!("{of}{word}{key} {} → {to}", before.get(key).unwrap_or(&"unset"))).collect()
+}
+
+/// A run's page and its API.
+struct Page {
+    url: Url,
+    token: Option<String>,
+}
+
+impl Page {
+    /// As people copy it from a browser: without a scheme, or with the token still in it.
+    fn parse(text: &str) -> Result<Self, String> {
+        let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+        let example = "write it like http://127.0.0.1:8089";
+        let mut url =
+            Url::parse(&full).map_err(|error| format!("--at: {text:?} is no URL ({error}): {example}"))?;
+        if url.scheme() != "http" || url.host_str().is_none() {
+            return Err(format!("--at: {text:?} is not a page over http: {example}"));
+        }
+        let token = url.query_pairs().find(|(key, _)| key == "token").map(|(_, token)| token.into_owned());
+        let token = token.or_else(|| std::env::var("WEC_TOKEN").ok()).filter(|token| !token.is_empty());
+        url.set_query(None);
+        url.set_fragment(None);
+        if !url.path().ends_with('/') {
+            url.set_path(&format!("{}/", url.path()));
+        }
+        Ok(Self { url, token })
+    }
+
+    /// One request for what concerns the session, one for what concerns the scenario; there is never both.
+    async fn change(&self, scenario: Option<String>, wanted: &[ChangeTo]) -> anyhow::Result<Vec<Mark>> {
+        let mut body = Map::new();
+        let (mut of_scenario, mut limits) = (false, Map::new());
+        for to in wanted {
+            match to {
+                ChangeTo::State(state) => drop(body.insert("state".to_owned(), state.name().into())),
+                ChangeTo::Limit(limited, limit) => {
+                    drop(limits.insert(limited.name().to_owned(), json!(limit)))
+                }
+                ChangeTo::Workers(_) | ChangeTo::Rate(_) | ChangeTo::Weights(_) => {
+                    of_scenario = true;
+                    let value = match to {
+                        ChangeTo::Workers(workers) => json!(workers),
+                        ChangeTo::Rate(rate) => json!(rate),
+                        ChangeTo::Weights(weights) => json!(weights),
+                        ChangeTo::Limit(..) | ChangeTo::State(_) => continue,
+                    };
+                    body.insert(to.what().to_owned(), value);
+                }
+            }
+        }
+        if !limits.is_empty() {
+            body.insert("limits".to_owned(), limits.into());
+        }
+        let path = if of_scenario {
+            format!("session/scenarios/{}", escaped(&self.scenario(scenario).await?))
+        } else {
+            "session".to_owned()
+        };
+        let changed: SessionChanged = self.ask(Method::PATCH, &path, Some(&body.into())).await?;
+        Ok(changed.changes)
+    }
+
+    /// The scenario that was named, or the only one.
+    async fn scenario(&self, named: Option<String>) -> anyhow::Result<String> {
+        if let Some(named) = named {
+            return Ok(named);
+        }
+        let session: SessionView = self.ask(Method::GET, "session", None).await?;
+        let mut names = session.scenarios.into_keys();
+        match (names.next(), names.next()) {
+            (Some(only), None) => Ok(only),
+            (first, second) => {
+                let known: Vec<_> = first.into_iter().chain(second).chain(names).collect();
+                bail!(Mistaken(format!(
+                    "the run has several scenarios: name one with --scenario: {}",
+                    known.join(", ")
+                )))
+            }
+        }
+    }
+
+    async fn ask<T: serde::de::DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<T> {
+        let (status, text) =
+            tokio::time::timeout(ANSWER_WITHIN, self.exchange(method, path, body))
+                .await
+                .map_err(|_| anyhow!("{} did not answer within {ANSWER_WITHIN:?}", self.url))??;
+        let refused = serde_json::from_slice::<Value>(&text).ok();
+        let refused = refused.as_ref().and_then(|body| body["error"].as_str());
+        match (status, refused) {
+            (StatusCode::OK, _) => serde_json::from_slice(&text)
+                .with_context(|| format!("what answers at {} is no page of this wec", self.url)),
+            (StatusCode::UNAUTHORIZED, _) => bail!("{} wants its token: set WEC_TOKEN", self.url),
+            (StatusCode::BAD_REQUEST, Some(why)) => bail!(Mistaken(why.to_owned())),
+            (_, Some(why)) => bail!("{why}"),
+            (status, None) => bail!("what answers at {} is no page of wec: it said {status}", self.url),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<(StatusCode, Bytes)> {
+        let host = self.url.host_str().unwrap_or_default();
+        let port = self.url.port().unwrap_or(80);
+        let stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await.map_err(|error| {
+            anyhow!("nobody listens at {} ({error}): start a run, or name its page with --at", self.url)
+        })?;
+        let broken = || format!("the connection to {} broke", self.url);
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.with_context(broken)?;
+        // Ends with the sender; what went wrong is told by the request.
+        tokio::spawn(connection);
+        let url = self.url.join(&format!("api/v1/{path}")).context("the API's address")?;
+        let mut request = Request::builder()
+            .method(method)
+            .uri(url.path())
+            .header(header::HOST, format!("{host}:{port}"))
+            .header("Wec-By", "cli");
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let body = Full::new(Bytes::from(body.map(Value::to_string).unwrap_or_default()));
+        let request = request.body(body).context("WEC_TOKEN cannot be sent in a header")?;
+        let answer = sender.send_request(request).await.with_context(broken)?;
+        let status = answer.status();
+        let text = answer.into_body().collect().await.with_context(broken)?.to_bytes();
+        Ok((status, text))
+    }
+}
+
+/// A scenario's name as one segment of a path.
+fn escaped(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') {
+            text.push(byte.into());
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_a_second_a_minute_or_an_hour() {
+        for (text, rate) in [("50/s", 50.0), ("50", 50.0), ("3000/m", 50.0), ("0.5/s", 0.5), ("36/h", 0.01)] {
+            assert_eq!(per_second(text), Ok(rate), "{text}");
+        }
+        for text in ["fast", "50/d", "/s", "inf/s"] {
+            assert!(per_second(text).unwrap_err().contains(&format!("{text:?}")), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_mistake_of_a_line_is_told_at_once() {
+        let weights = ["revok=1", "certificate", "refresh=-1"].map(str::to_owned).to_vec();
+        let mistakes = wanted(&Action::Weight { weights }).unwrap_err();
+        assert_eq!(
+            mistakes,
+            [
+                "\"certificate\" is not a pair like certificate=4",
+                "weights.refresh: -1 is not a number from 0 to 1000000",
+                "weights.revok: unknown chain; did you mean revoke?"
+            ]
+        );
+        let limits = ["certificate=1", "registrations=-1"].map(str::to_owned).to_vec();
+        let mistakes = wanted(&Action::Limit { limits }).unwrap_err();
+        assert_eq!(
+            mistakes,
+            [
+                "limits.certificate: unknown limit; did you mean certificates?",
+                "\"registrations=-1\": \"-1\" is neither a whole number from 0 nor none"
+            ]
+        );
+        let mistakes = wanted(&Action::Workers { workers: "many".to_owned() }).unwrap_err();
+        assert_eq!(mistakes, ["workers: \"many\" is not a whole number from 0 to 1000000"]);
+    }
+
+    #[test]
+    fn a_change_is_told_value_by_value() {
+        let mark = |scenario: &str, what: &str, from: &str, to: &str| Mark {
+            at_unix_ns: 0,
+            by: "cli".to_owned(),
+            scenario: scenario.to_owned(),
+            what: what.to_owned(),
+            from: from.to_owned(),
+            to: to.to_owned(),
+        };
+        let cases = [
+            (mark("default", "workers", "50", "80"), vec!["default: workers 50 → 80"]),
+            (mark("", "state", "running", "paused"), vec!["state running → paused"]),
+            (
+                mark("", "limits", "certificates=none", "certificates=7"),
+                vec!["limit of certificates none → 7"],
+            ),
+            (
+                mark("a", "weights", "certificate=unset, revoke=1", "certificate=4, revoke=0"),
+                vec!["a: weight of certificate unset → 4", "a: weight of revoke 1 → 0"],
+            ),
+        ];
+        for (mark, lines) in cases {
+            assert_eq!(told(&mark), lines);
+        }
+    }
+
+    #[test]
+    fn a_page_is_named_as_people_copy_it() {
+        for (text, url) in [
+            ("127.0.0.1:8089", "http://127.0.0.1:8089/"),
+            ("http://127.0.0.1:8089/?token=a%20b", "http://127.0.0.1:8089/"),
+            ("http://proxy/wec", "http://proxy/wec/"),
+        ] {
+            assert_eq!(Page::parse(text).map(|page| page.url.to_string()), Ok(url.to_owned()));
+        }
+        let page = Page::parse("http://127.0.0.1:8089/?token=a%20b").ok().and_then(|page| page.token);
+        assert_eq!(page.as_deref(), Some("a b"));
+        for text in ["https://127.0.0.1", "ftp://a", "http://"] {
+            assert!(Page::parse(text).err().is_some_and(|error| error.contains(text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_scenarios_name_is_one_segment() {
+        assert_eq!(escaped("open one/ä"), "open%20one%2F%C3%A4");
+    }
+}
