@@ -8,6 +8,7 @@ import {
   type Chain,
   type ChainSeries,
   type EndpointFigures,
+  type Limits,
   type Live,
   type Series,
   type Interval,
@@ -41,6 +42,13 @@ const URIS: Record<string, string> = {
   revokeCert: "/revoke-cert",
 };
 
+interface Patch {
+  workers?: number;
+  weights?: Partial<Record<Chain, number>>;
+  limits?: Partial<Limits>;
+  state?: string;
+}
+
 export function inventedRun(): Plugin {
   return {
     name: "invented-run",
@@ -60,6 +68,9 @@ class Run {
   readonly #started = Math.floor(Date.now() / 1000) - 75;
   #target = 20;
   #running = 20;
+  #state = "running";
+  #weights: Record<Chain, number> = { registration: 1, authorization: 4, certificate: 4, refresh: 2, revoke: 1 };
+  #limits: Limits = { registrations: null, authorizations: null, certificates: null };
   #listeners = new Set<ServerResponse>();
   #series: Series = { step_s: 1, reset: true, at_unix_s: [], requests: [], requests_failed: [], hits: [], chains: perChain(emptySeries) };
   #times = new Map<string, Times>();
@@ -68,7 +79,7 @@ class Run {
   #marks: Live["snapshot"]["marks"] = [];
 
   constructor() {
-    this.#mark(this.#started, "cli", 0, 20);
+    this.#mark(this.#started, "cli", "workers", 0, 20);
     for (let second = this.#started; second < Date.now() / 1000 - 1; second += 1) {
       if (second === this.#started + 40) this.#change(50, "page", second);
       this.#second(second);
@@ -88,14 +99,10 @@ class Run {
       response.write(`event: live\ndata: ${JSON.stringify(this.#live(Infinity))}\n\n`);
       this.#listeners.add(response);
       request.on("close", () => this.#listeners.delete(response));
-    } else if (path === "/api/v1/session/workers" && request.method === "PUT") {
+    } else if (path?.startsWith("/api/v1/session") && request.method === "PATCH") {
       let body = "";
       request.on("data", (chunk: Buffer) => (body += chunk.toString()));
-      request.on("end", () => {
-        const { workers } = JSON.parse(body) as { workers: number };
-        this.#change(workers, "page", Date.now() / 1000);
-        json(response, 200, this.#session());
-      });
+      request.on("end", () => this.#patch(JSON.parse(body) as Patch, response));
     } else if (path === "/api/v1/snapshot") {
       json(response, 200, this.#live(Infinity));
     } else {
@@ -103,21 +110,48 @@ class Run {
     }
   }
 
+  #patch({ workers, weights, limits, state }: Patch, response: ServerResponse): void {
+    const now = Date.now() / 1000;
+    if ((workers ?? 0) > 1_000_000) {
+      return json(response, 400, { error: `workers: ${workers} is not a whole number from 0 to 1000000` });
+    }
+    if (workers !== undefined) this.#change(workers, "page", now);
+    if (state !== undefined) this.#mark(now, "page", "state", this.#state, (this.#state = state));
+    for (const [chain, weight] of Object.entries(weights ?? {})) {
+      this.#mark(now, "page", "weights", `${chain}=${this.#weights[chain as Chain]}`, `${chain}=${weight}`);
+      this.#weights[chain as Chain] = weight;
+    }
+    for (const [key, limit] of Object.entries(limits ?? {})) {
+      this.#mark(now, "page", "limits", `${key}=${this.#limits[key as keyof Limits] ?? "none"}`, `${key}=${limit ?? "none"}`);
+      this.#limits[key as keyof Limits] = limit;
+    }
+    json(response, 200, { session: this.#session(), changes: [] });
+  }
+
   #change(workers: number, by: string, second: number): void {
-    this.#mark(second, by, this.#target, workers);
+    this.#mark(second, by, "workers", this.#target, workers);
     this.#target = workers;
   }
 
-  #mark(second: number, by: string, from: number, to: number): void {
-    this.#marks.push({ at_unix_ns: second * SECOND, by, what: "workers", from: String(from), to: String(to) });
+  #mark(second: number, by: string, what: string, from: number | string, to: number | string): void {
+    const scenario = what === "workers" || what === "weights" ? "default" : "";
+    this.#marks.push({ at_unix_ns: second * SECOND, by, scenario, what, from: String(from), to: String(to) });
   }
 
-  #session(): Live["session"] {
-    return { id: "demo", state: "running", workers_target: this.#target, workers_running: this.#running };
+  #session(): NonNullable<Live["session"]> {
+    return {
+      id: "demo",
+      state: this.#state,
+      workers_target: this.#target,
+      workers_running: this.#running,
+      limits: this.#limits,
+      scenarios: { default: { workers: this.#target, rate: null, weights: this.#weights, scheduled: false } },
+    };
   }
 
   #second(second: number): void {
     this.#running += Math.sign(this.#target - this.#running) * Math.min(12, Math.abs(this.#target - this.#running));
+    const busy = this.#state === "running" ? this.#running : 0;
     const slow = 1 + this.#running / 90 + 0.12 * Math.sin(second / 7);
     let requests = 0;
     let failed = 0;
@@ -127,7 +161,7 @@ class Run {
       const model = MODEL[chain];
       const column = this.#series.chains[chain];
       const samples: number[] = [];
-      const n = Math.round((this.#running * model.share * (0.9 + 0.2 * Math.random())) / slow);
+      const n = Math.round((busy * model.share * (0.9 + 0.2 * Math.random())) / slow);
       let broken = 0;
       for (let i = 0; i < n; i += 1) {
         const ns = model.ms * 1e6 * slow * Math.exp(model.spread * normal());
@@ -273,6 +307,7 @@ class Run {
           workers: this.#running,
         },
         workers_target: this.#target,
+        scenarios: { default: { workers: this.#running, busy: Math.round(this.#running * 0.9), rate: 0, rate_unit: "", dropped: 0 } },
         marks: this.#marks,
         missing: { lost_results: 0, unknown_chains: 0, clamped_times: 0, other_endpoints: 0, other_failures: 0, dropped_marks: 0, outside_series: 0 },
       },

@@ -42,7 +42,14 @@ export function series(at: number[], { reset = false, step = 1, perChain = 2 } =
 export function live(series: Series): Live {
   return {
     now_unix_ns: 105e9,
-    session: { id: "demo", state: "running", workers_target: 50, workers_running: 50 },
+    session: {
+      id: "demo",
+      state: "running",
+      workers_target: 50,
+      workers_running: 50,
+      limits: { registrations: null, authorizations: null, certificates: null },
+      scenarios: { default: { workers: 50, rate: null, weights: {}, scheduled: false } },
+    },
     nodes: [],
     health: { log: "results/a.jsonl", log_bytes: 0, log_failed: 0, log_error: null, queued_batches: 0, queue_bound: 1024, duplicates: 0, gaps: 0, senders: 1 },
     snapshot: {
@@ -81,6 +88,7 @@ export function live(series: Series): Live {
       hits: [],
       state: { registrations: 0, authorizations: 0, certificates: 0, revoked: 0, workers: 50 },
       workers_target: 50,
+      scenarios: {},
       marks: [],
       missing: { lost_results: 0, unknown_chains: 0, clamped_times: 0, other_endpoints: 0, other_failures: 0, dropped_marks: 0, outside_series: 0 },
     },

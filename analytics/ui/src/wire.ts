@@ -22,6 +22,22 @@ export interface SessionView {
   state: string;
   workers_target: number;
   workers_running: number;
+  limits: Limits;
+  scenarios: Record<string, ScenarioView>;
+}
+
+export const LIMITS = ["registrations", "authorizations", "certificates"] as const;
+/** Null means no limit. */
+export type Limits = Record<(typeof LIMITS)[number], number | null>;
+
+/** What is wanted of a scenario. */
+export interface ScenarioView {
+  workers: number;
+  /** Arrivals a second; null where it keeps a number of workers. */
+  rate: number | null;
+  /** One that is not named weighs what the run was started with. */
+  weights: Partial<Record<Chain, number>>;
+  scheduled: boolean;
 }
 
 export interface NodeView {
@@ -62,8 +78,18 @@ export interface Snapshot {
   hits: HitFigures[];
   state: StateCounts;
   workers_target: number | null;
+  scenarios: Record<string, ScenarioFigures>;
   marks: Mark[];
   missing: Missing;
+}
+
+/** What a scenario has reached; empty `rate_unit` where it keeps a number of workers. */
+export interface ScenarioFigures {
+  workers: number;
+  busy: number;
+  rate: number;
+  rate_unit: string;
+  dropped: number;
 }
 
 export interface Run {
@@ -150,6 +176,8 @@ export interface StateCounts {
 export interface Mark {
   at_unix_ns: number;
   by: string;
+  /** Empty for what concerns the whole run. */
+  scenario: string;
   what: string;
   from: string;
   to: string;

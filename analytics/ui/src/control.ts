@@ -1,0 +1,97 @@
+// Changing a run while it goes on: of each thing one request at a time, the latest wish wins.
+
+import { parseError } from "./wire";
+
+/** The API's bounds. */
+export const MOST_WORKERS = 1_000_000;
+export const MOST_RATE = 1_000_000;
+export const MOST_WEIGHT = 1_000_000;
+
+export interface Wish<T> {
+  /** What was asked for and is not yet on the board; undefined when nothing is pending. */
+  wanted: T | undefined;
+  /** Why the latest change did not go through; empty when it did. */
+  problem: string;
+}
+
+/** One thing that can be changed: `put` makes the change, and says what is wrong or nothing. */
+export class Asking<T> {
+  #wanted: T | undefined;
+  #problem = "";
+  #busy = false;
+
+  constructor(
+    private readonly changed: (wish: Wish<T>) => void,
+    private readonly put: (value: T) => Promise<string>,
+  ) {}
+
+  /** Asks for it. Asked again before the answer, only the last wish is sent after it. */
+  async ask(value: T): Promise<void> {
+    this.#wanted = value;
+    this.#problem = "";
+    this.#tell();
+    if (this.#busy) return;
+    this.#busy = true;
+    let sent: T | undefined;
+    while (this.#wanted !== undefined && this.#wanted !== sent) {
+      sent = this.#wanted;
+      const problem = await this.put(sent);
+      if (problem !== "" && this.#wanted === sent) {
+        this.#wanted = undefined;
+        this.#problem = problem;
+      }
+    }
+    this.#wanted = undefined;
+    this.#busy = false;
+    this.#tell();
+  }
+
+  #tell(): void {
+    this.changed({ wanted: this.#wanted, problem: this.#problem });
+  }
+}
+
+type Send = (url: string, init: RequestInit) => Promise<Response>;
+
+/** Changes what concerns the whole session: `state`, `limits`. Says what is wrong, or nothing. */
+export function changeSession(body: object, send?: Send): Promise<string> {
+  return patch("api/v1/session", body, send);
+}
+
+/** Changes a scenario: `workers`, `rate`, `weights`. Says what is wrong, or nothing. */
+export function changeScenario(name: string, body: object, send?: Send): Promise<string> {
+  return patch(`api/v1/session/scenarios/${encodeURIComponent(name)}`, body, send);
+}
+
+async function patch(url: string, body: object, send: Send = (url, init) => fetch(url, init)): Promise<string> {
+  try {
+    const response = await send(url, {
+      method: "PATCH",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(body),
+    });
+    if (response.ok) return "";
+    if (response.status === 401) return "analytics wants its token: open this page once as /?token=TOKEN";
+    return parseError(await response.text()) ?? `analytics answered ${response.status}; nothing was changed`;
+  } catch {
+    return "analytics could not be reached; nothing was changed";
+  }
+}
+
+/** Steps of the quick buttons, small and large, that suit a number of workers or a rate: 1 and 10 for 50, 100 and 1000 for 5000. */
+export function steps(value: number): [number, number] {
+  const small = Math.max(1, 10 ** (Math.floor(Math.log10(Math.max(1, value))) - 1));
+  return [small, small * 10];
+}
+
+/** A whole number within what the API takes. */
+export function clamp(workers: number): number {
+  return Math.min(MOST_WORKERS, Math.max(0, Math.round(workers)));
+}
+
+/** The entries that differ from what there is; undefined stands for a field left as it was. */
+export function differing<T>(now: Record<string, T>, typed: Record<string, T | undefined>): Record<string, T> {
+  return Object.fromEntries(
+    Object.entries(typed).filter((entry): entry is [string, T] => entry[1] !== undefined && entry[1] !== now[entry[0]]),
+  );
+}

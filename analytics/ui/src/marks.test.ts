@@ -1,0 +1,51 @@
+import { describe, expect, it } from "vitest";
+
+import { around, brieflySaid, pausedFor, said, who } from "./marks";
+import type { Mark } from "./wire";
+
+const mark = (what: string, from: string, to: string, more: Partial<Mark> = {}): Mark => ({
+  at_unix_ns: 0,
+  by: "page",
+  scenario: "default",
+  what,
+  from,
+  to,
+  ...more,
+});
+
+describe("a change in words", () => {
+  it.each<[Mark, string, string]>([
+    [mark("workers", "50", "80"), "50 → 80", "workers 50 → 80"],
+    [mark("rate", "2.5", "50", { scenario: "burst" }), "2.5/s → 50/s", "burst: rate 2.5/s → 50/s"],
+    [mark("state", "running", "paused", { scenario: "" }), "paused", "state running → paused"],
+    [mark("state", "paused", "running", { scenario: "" }), "resumed", "state paused → running"],
+    [
+      mark("weights", "certificate=unset, revoke=1", "certificate=4, revoke=0"),
+      "weights",
+      "weight of certificate unset → 4, weight of revoke 1 → 0",
+    ],
+    [mark("limits", "certificates=none", "certificates=7", { scenario: "" }), "limits", "limit of certificates none → 7"],
+  ])("is brief and whole", (change, brief, whole) => {
+    expect(brieflySaid(change)).toBe(brief);
+    expect(said(change)).toBe(whole);
+  });
+
+  it("names who made it, also somebody whom this page does not know", () => {
+    expect([who(mark("workers", "1", "2")), who(mark("workers", "1", "2", { by: "moon" }))]).toEqual(["a page", "moon"]);
+  });
+});
+
+it("finds the changes near a time", () => {
+  const marks = [10, 20, 21].map((second) => mark("workers", "1", "2", { at_unix_ns: second * 1e9 }));
+  expect(around(marks, 20.5, 1)).toEqual(marks.slice(1));
+});
+
+describe("the time that a run stood still", () => {
+  const state = (second: number, to: string) => mark("state", "?", to, { at_unix_ns: second * 1e9 });
+  it.each<[Mark[], number]>([
+    [[], 0],
+    [[state(10, "paused"), state(15, "running")], 5e9],
+    [[state(10, "paused"), state(15, "running"), state(90, "paused")], 15e9],
+    [[state(10, "paused"), state(40, "stopped")], 30e9],
+  ])("is the sum of its pauses", (marks, total) => expect(pausedFor(marks, 100e9)).toBe(total));
+});

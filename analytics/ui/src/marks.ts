@@ -1,0 +1,72 @@
+// Changes of the load in words, and how long a run stood still. Pure.
+
+import type { Mark } from "./wire";
+
+const BY: Record<string, string> = {
+  page: "a page",
+  cli: "a command line",
+  schedule: "its stages",
+  api: "a program",
+  threshold: "a threshold",
+  generator: "the load generator",
+};
+
+/** Who made the change, in words. */
+export function who(mark: Mark): string {
+  return BY[mark.by] ?? mark.by;
+}
+
+/** What fits above a chart. */
+export function brieflySaid(mark: Mark): string {
+  switch (mark.what) {
+    case "workers":
+      return `${mark.from} → ${mark.to}`;
+    case "rate":
+      return `${mark.from}/s → ${mark.to}/s`;
+    case "state":
+      return mark.to === "running" ? "resumed" : mark.to;
+    case "generator":
+      return `generator ${mark.to}`;
+    default:
+      return mark.what;
+  }
+}
+
+/** What became what, without who: `workers 50 → 80`, `weight of revoke 1 → 0`. */
+export function said(mark: Mark): string {
+  const of = mark.scenario === undefined || mark.scenario === "" || mark.scenario === "default" ? "" : `${mark.scenario}: `;
+  const noun = { weights: "weight of ", limits: "limit of " }[mark.what];
+  if (noun === undefined) {
+    const unit = mark.what === "rate" ? "/s" : "";
+    return `${of}${mark.what} ${mark.from}${unit} → ${mark.to}${unit}`;
+  }
+  const before = new Map(pairs(mark.from));
+  return of + pairs(mark.to).map(([key, to]) => `${noun}${key} ${before.get(key) ?? "unset"} → ${to}`).join(", ");
+}
+
+function pairs(text: string): [string, string][] {
+  return text
+    .split(", ")
+    .map((pair) => pair.split("="))
+    .filter((pair): pair is [string, string] => pair.length === 2);
+}
+
+/** The changes within so many seconds of a time, seconds since the Unix epoch. */
+export function around(marks: readonly Mark[], unixSeconds: number, within: number): Mark[] {
+  return marks.filter((mark) => Math.abs(mark.at_unix_ns / 1e9 - unixSeconds) <= within);
+}
+
+/** How long the run has stood still up to `now_unix_ns`: its run time does not go on meanwhile. */
+export function pausedFor(marks: readonly Mark[], now_unix_ns: number): number {
+  let since: number | null = null;
+  let total = 0;
+  for (const mark of marks) {
+    if (mark.what !== "state") continue;
+    if (mark.to === "paused") since ??= mark.at_unix_ns;
+    else if (since !== null) {
+      total += mark.at_unix_ns - since;
+      since = null;
+    }
+  }
+  return since === null ? total : total + Math.max(0, now_unix_ns - since);
+}
