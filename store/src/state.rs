@@ -235,9 +235,9 @@ impl State {
         if self.shared.is_fenced() {
             return Available::default();
         }
-        let limits = &self.shared.options.limits;
         let local = self.shared.local();
-        let may = |kind: Kind| limits.of(kind).is_none() || local.allowances[kind.index()].available > 0;
+        let may =
+            |kind: Kind| local.limits.of(kind).is_none() || local.allowances[kind.index()].available > 0;
         Available {
             registrations: !local.registrations.is_empty(),
             orders: !local.orders.is_empty(),
@@ -264,10 +264,10 @@ impl State {
         if self.shared.is_fenced() {
             return None;
         }
-        if self.shared.options.limits.of(kind).is_none() {
+        let mut local = self.shared.local();
+        if local.limits.of(kind).is_none() {
             return Some(Reservation::free(kind));
         }
-        let mut local = self.shared.local();
         let allowance = &mut local.allowances[kind.index()];
         let reservation = (allowance.available > 0).then(|| {
             allowance.available -= 1;
@@ -278,6 +278,22 @@ impl State {
             self.shared.wake.notify_one();
         }
         reservation
+    }
+
+    /// Other hard limits from now on. What chains have in hand is not taken back: they may still make it.
+    pub fn set_limits(&self, limits: Limits) {
+        let mut local = self.shared.local();
+        for kind in Kind::ALL {
+            if local.limits.of(kind) != limits.of(kind) {
+                let allowance = &mut local.allowances[kind.index()];
+                allowance.reserved -= std::mem::take(&mut allowance.available);
+                // Asked again once the database knows what has been given back.
+                allowance.exhausted = true;
+            }
+        }
+        local.limits = limits;
+        drop(local);
+        self.shared.wake.notify_one();
     }
 
     /// Any ready order, for exclusive use.
@@ -555,6 +571,7 @@ struct Local {
     known: HashMap<i64, Weak<Registration>>,
     orders: Pool<ReadyOrder>,
     certificates: Pool<StoredCertificate>,
+    limits: Limits,
     allowances: [Allowance; 3],
     /// Changes to be written.
     queue: Batch,
@@ -585,6 +602,7 @@ impl Local {
             known: HashMap::new(),
             orders: Pool::new(options.pool),
             certificates: Pool::new(options.pool),
+            limits: options.limits,
             allowances: [Allowance::default(); 3],
             queue: Batch::default(),
             writing: 0,

@@ -226,7 +226,7 @@ impl Writer {
         for kind in Kind::ALL {
             let index = kind.index();
             let allowance = &local.allowances[index];
-            if shared.options.limits.of(kind).is_some() {
+            if local.limits.of(kind).is_some() {
                 reserved[index] = (allowance.reserved - made[index] as i64).max(0);
                 if allowance.available == 0 && allowance.exhausted {
                     hungry |= hunger::of(kind);
@@ -386,7 +386,7 @@ impl Writer {
         let shared = self.shared.clone();
         let owner = shared.owner.load(Ordering::Relaxed);
         for kind in Kind::ALL {
-            let Some(limit) = shared.options.limits.of(kind) else { continue };
+            let Some(limit) = shared.local().limits.of(kind) else { continue };
             let index = kind.index();
             let allowance = shared.local().allowances[index];
             if allowance.exhausted || allowance.available >= RESERVE_BATCH / 2 {
