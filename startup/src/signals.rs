@@ -40,6 +40,15 @@ impl Stop {
         self.by_signal.load(Ordering::Relaxed)
     }
 
+    /// A stop of its own that also stops when this one does.
+    pub fn child(&self) -> Self {
+        Self {
+            finish: self.finish.child_token(),
+            cut: self.cut.child_token(),
+            by_signal: Arc::clone(&self.by_signal),
+        }
+    }
+
     /// Takes a step of a start that may hang; a signal ends it, and drops it where it stands.
     ///
     /// # Errors
