@@ -176,13 +176,18 @@ impl Book {
             }
             let change = session.last_change.as_ref();
             let change = change.filter(|change| change.what == "workers" && change.scenario == *scenario);
+            // A change that came with the run's start has a mark of its own, which follows.
+            let (change, to) = match (known, change) {
+                (None, Some(change)) => (None, change.from.clone()),
+                (_, change) => (change, target.workers.to_string()),
+            };
             self.accept(&Record::Mark {
                 at_unix_ns: change.map_or(header.started_unix_ns, |change| change.at_unix_ns),
                 by: change.map_or("cli", |change| change.by.name()).to_owned(),
                 scenario: scenario.clone(),
                 what: "workers".to_owned(),
                 from: known.unwrap_or(0).to_string(),
-                to: target.workers.to_string(),
+                to,
             });
         }
     }

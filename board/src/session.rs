@@ -344,7 +344,9 @@ impl Target {
         if from == to {
             return Ok(None);
         }
-        if change.by != By::Schedule {
+        // The number of workers is only a cap where a rate is kept: stages are of the rate then.
+        let staged = matches!(change.to, ChangeTo::Rate(_)) || self.rate.is_none();
+        if staged && change.by != By::Schedule {
             self.scheduled = false;
         }
         Ok(Some((from, to)))
@@ -433,5 +435,14 @@ mod tests {
         let next = next.after(&Change::workers(By::Page, 3), 0).unwrap().unwrap();
         assert!(!next.scenarios["a"].scheduled);
         assert_eq!(shown(&next, Change::workers(By::Schedule, 20)), "none");
+    }
+
+    #[test]
+    fn a_cap_of_workers_can_be_moved_without_ending_the_schedule_of_a_rate() {
+        let ramp = Target { workers: 5, rate: Some(2.0), scheduled: true, ..Target::default() };
+        let next = session(&[("a", ramp)]).after(&Change::workers(By::Page, 50), 0).unwrap().unwrap();
+        assert!(next.scenarios["a"].scheduled);
+        let next = next.after(&Change::new(By::Page, ChangeTo::Rate(7.0)), 0).unwrap().unwrap();
+        assert!(!next.scenarios["a"].scheduled);
     }
 }

@@ -4,6 +4,7 @@
 //! board), [`pace`] (when something is due), [`executor`] (when iterations start), [`picker`] (which chain), [`sink`]
 //! (where results go). Chains live in `wec-chains`, aggregation in `wec-analytics`.
 
+mod conductor;
 mod engine;
 mod error;
 pub mod executor;
@@ -12,15 +13,19 @@ pub mod pace;
 pub mod picker;
 pub mod plan;
 mod run;
+pub mod scenario;
 mod service;
 pub mod settings;
+mod share;
 pub mod sink;
 mod user;
+mod values;
 
 pub use error::StartError;
 pub use executor::Gauges;
 pub use plan::{Challenges, Listen, Plan, PlanOptions};
-pub use run::{NodeId, Parts, Requester, preflight};
+pub use run::{NodeId, Parts, Requester, Workload, preflight};
+pub use scenario::{Load, Scenario, Stage};
 pub use service::{
     Delivered, RemoteOptions, dns_apart, identify, node_name, open_state, remote_challenges, run_remote,
 };

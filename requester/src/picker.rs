@@ -9,6 +9,10 @@
 //!
 //! A chain that would pass a hard limit is not allowed, whatever its weight.
 
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use rand::{Rng, RngExt};
 use wec_record::Chain;
 use wec_store::Available;
@@ -43,6 +47,41 @@ impl Weights {
     /// Changes the weight of one chain; 0 means never.
     pub fn set(&mut self, chain: Chain, weight: f64) {
         self.0[chain.index()] = weight;
+    }
+}
+
+impl Weights {
+    /// These, with those that are named in their place; names of no chain are left out.
+    pub fn with(mut self, named: &BTreeMap<String, f64>) -> Self {
+        for (chain, weight) in named {
+            if let Ok(chain) = Chain::from_str(chain) {
+                self.set(chain, *weight);
+            }
+        }
+        self
+    }
+}
+
+/// Weights that are changed while workers pick by them.
+#[derive(Debug)]
+pub struct LiveWeights([AtomicU64; Chain::ALL.len()]);
+
+impl LiveWeights {
+    /// These for now.
+    pub fn new(weights: Weights) -> Self {
+        Self(weights.0.map(|weight| AtomicU64::new(weight.to_bits())))
+    }
+
+    /// As they are now. A change that is under way may be half of it: the next pick has the rest.
+    pub fn now(&self) -> Weights {
+        Weights(std::array::from_fn(|index| f64::from_bits(self.0[index].load(Ordering::Relaxed))))
+    }
+
+    /// Others from now on.
+    pub fn set(&self, weights: Weights) {
+        for (live, weight) in self.0.iter().zip(weights.0) {
+            live.store(weight.to_bits(), Ordering::Relaxed);
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! What a run is asked to do: the flags as typed ([`PlanOptions`]), and what the program uses ([`Plan`]).
 
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -9,12 +8,14 @@ use std::time::Duration;
 use serde::Serialize;
 use url::Url;
 use wec_acme::ExternalAccount;
+use wec_board::{DEFAULT_SCENARIO, Session, Target};
 use wec_record::{Chain, ChallengeType};
 use wec_store::Limits;
 
 use crate::guard::Permission;
-use crate::picker::Weights;
-use crate::settings::{Mistakes, Settings};
+use crate::scenario::{SCENARIO_KEYS, Scenario, is_name, scenario};
+use crate::settings::{Mistakes, Scope, Settings};
+use crate::values::{boolean, duration, list, text, whole};
 
 /// The load and its target, as typed. Every flag has a key of the same name in a configuration file
 /// (`--run-time` is `run_time`) and an environment variable (`WEC_RUN_TIME`); flag over environment over file
@@ -33,10 +34,33 @@ pub struct PlanOptions {
     /// Accept any HTTPS certificate of the CA
     #[arg(long, env = "WEC_INSECURE", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub insecure: Option<String>,
-    /// Virtual users that run chains side by side [default: 50]
+    /// Who starts iterations: workers, arrival-rate, target-rps or iterations [default: by which of --rate,
+    /// --target-rps and --iterations is given, else workers]
+    #[arg(long, value_name = "NAME", env = "WEC_EXECUTOR")]
+    pub executor: Option<String>,
+    /// Virtual users that run chains side by side [default: 50]; the most of them with --rate or --target-rps
+    /// [default: 1000]
     #[arg(short = 'u', long, value_name = "N", env = "WEC_WORKERS")]
     pub workers: Option<String>,
-    /// How long to run: 30s, 5m, 1h30m [default: 60s]
+    /// Open model: start so many chains a second, however long they take: 50/s, 3000/min, "500 requests/s"
+    #[arg(short, long, value_name = "RATE", env = "WEC_RATE")]
+    pub rate: Option<String>,
+    /// How arrivals of --rate lie in time: poisson or even [default: poisson]
+    #[arg(long, value_name = "HOW", env = "WEC_SPACING")]
+    pub spacing: Option<String>,
+    /// Reach so many requests a second by adjusting the number of workers
+    #[arg(long, value_name = "RPS", env = "WEC_TARGET_RPS")]
+    pub target_rps: Option<String>,
+    /// Run so many chains in all, shared by the workers
+    #[arg(short = 'n', long, value_name = "N", env = "WEC_ITERATIONS")]
+    pub iterations: Option<String>,
+    /// Linear changes of workers or rate, one after the other: 30s:100,1h:5000
+    #[arg(long, value_name = "TIME:TARGET,…", env = "WEC_STAGES")]
+    pub stages: Option<String>,
+    /// What a worker waits between two chains: 2s, or a range 1s..5s [default: nothing]
+    #[arg(long, value_name = "TIME|A..B", env = "WEC_THINK_TIME")]
+    pub think_time: Option<String>,
+    /// How long to run: 30s, 5m, 1h30m [default: 60s, or as long as the stages]
     #[arg(short = 't', long, value_name = "TIME", env = "WEC_RUN_TIME")]
     pub run_time: Option<String>,
     /// How long running chains may take to finish after the end [default: 30s]
@@ -112,23 +136,15 @@ pub struct PlanOptions {
     pub authorised_by: Option<String>,
 }
 
-/// Every key of a configuration file.
-pub const KEYS: &[&str] = &[
+/// Every key of a plan that is not a scenario's ([`SCENARIO_KEYS`]); those can stand at the top level too.
+pub const PLAN_KEYS: &[&str] = &[
     "directory",
     "cacert",
     "insecure",
-    "workers",
-    "run_time",
     "graceful_stop",
-    "weights.registration",
-    "weights.authorization",
-    "weights.certificate",
-    "weights.refresh",
-    "weights.revoke",
     "limit_registrations",
     "limit_authorizations",
     "limit_certificates",
-    "names_per_order",
     "base_domain",
     "challenge_types",
     "contact",
@@ -158,25 +174,15 @@ pub struct Plan {
     pub cacert: Option<PathBuf>,
     /// Whether any HTTPS certificate is accepted.
     pub insecure: bool,
-    /// Virtual users at the start; the board's session may change it.
-    pub workers: u32,
-    /// From the start to the last iteration's start.
-    #[serde(serialize_with = "as_people_write")]
-    pub run_time: Duration,
-    /// From then to interruption.
+    /// The loads, in the order of their names; at least one.
+    pub scenarios: Vec<Scenario>,
+    /// From the last iteration's start to interruption.
     #[serde(serialize_with = "as_people_write")]
     pub graceful_stop: Duration,
-    /// How the picker weighs chains.
-    pub weights: Weights,
     /// Hard limits on what is made.
     pub limits: Limits,
-    /// Names in an order.
-    #[serde(serialize_with = "as_range")]
-    pub names_per_order: RangeInclusive<u32>,
     /// The domain that names lie below.
     pub base_domain: String,
-    /// Challenge types that chains may choose.
-    pub challenge_types: Vec<ChallengeType>,
     /// Contacts of new accounts.
     pub contact: Vec<String>,
     /// External account binding; of it, the identifier is written into logs.
@@ -232,6 +238,52 @@ pub struct Listen {
     pub dns: Option<SocketAddr>,
 }
 
+impl Plan {
+    /// The longest that it takes from the start to the last iteration's start, pauses not counted.
+    pub fn run_time(&self) -> Duration {
+        self.scenarios
+            .iter()
+            .map(|scenario| self.start_of(scenario) + scenario.run_time)
+            .max()
+            .unwrap_or_default()
+    }
+
+    /// When a scenario starts at the latest.
+    fn start_of(&self, scenario: &Scenario) -> Duration {
+        let mut start = scenario.start_at;
+        let mut before = scenario.after.as_ref();
+        while let Some(other) =
+            before.and_then(|name| self.scenarios.iter().find(|other| other.name == *name))
+        {
+            start += other.start_at + other.run_time;
+            before = other.after.as_ref();
+        }
+        start
+    }
+
+    /// The session that this plan asks for.
+    pub fn session(&self, id: &str) -> Session {
+        let targets = self.scenarios.iter().map(|scenario| {
+            let load = &scenario.load;
+            let target = Target {
+                workers: load.workers().at(Duration::ZERO) as u32,
+                rate: load.rate().map(|rate| rate.at(Duration::ZERO)),
+                weights: Chain::ALL.map(|chain| (chain.name().to_owned(), scenario.weights.of(chain))).into(),
+                scheduled: !load.stages().is_empty(),
+            };
+            (scenario.name.clone(), target)
+        });
+        let Limits { registrations, authorizations, certificates } = self.limits;
+        let limits = wec_board::Limits { registrations, authorizations, certificates };
+        Session::new(id, targets.collect(), limits)
+    }
+
+    /// Workers at the start, those of all scenarios that start with it.
+    pub fn workers(&self) -> u32 {
+        self.scenarios.iter().map(|scenario| scenario.load.workers().at(Duration::ZERO) as u32).sum()
+    }
+}
+
 impl PlanOptions {
     /// Validates what was typed, with `eab_hmac_key` from the environment.
     ///
@@ -240,7 +292,7 @@ impl PlanOptions {
     pub fn resolve(&self, eab_hmac_key: Option<String>) -> Result<Plan, Mistakes> {
         let mut settings = self.settings();
         if let Some(path) = &self.config {
-            settings.file(path, KEYS);
+            settings.file(path, PLAN_KEYS, SCENARIO_KEYS);
         }
         resolve(settings, eab_hmac_key)
     }
@@ -251,7 +303,14 @@ impl PlanOptions {
             ("directory", &self.directory),
             ("cacert", &self.cacert),
             ("insecure", &self.insecure),
+            ("executor", &self.executor),
             ("workers", &self.workers),
+            ("rate", &self.rate),
+            ("spacing", &self.spacing),
+            ("target_rps", &self.target_rps),
+            ("iterations", &self.iterations),
+            ("stages", &self.stages),
+            ("think_time", &self.think_time),
             ("run_time", &self.run_time),
             ("graceful_stop", &self.graceful_stop),
             ("limit_registrations", &self.limit_registrations),
@@ -305,15 +364,7 @@ fn resolve(mut settings: Settings, eab_hmac_key: Option<String>) -> Result<Plan,
     let dns_challenges = s.take("dns_challenges", challtestsrv);
     let listen = listen(s, &challenges);
     let challenge_types = challenge_types(s, &challenges, dns_challenges.is_some(), &listen);
-    let mut weights = Weights::default();
-    for chain in Chain::ALL {
-        if let Some(weight) = s.take(&format!("weights.{chain}"), weight) {
-            weights.set(chain, weight);
-        }
-    }
-    if Chain::ALL.into_iter().all(|chain| weights.of(chain) == 0.0) {
-        s.mistake("weight", "every chain weighs 0, so none could ever run");
-    }
+    let scenarios = scenarios(s, &challenge_types);
     let eab = match (s.take("eab_kid", text), eab_hmac_key) {
         (Some(kid), Some(hmac_key)) => ExternalAccount::new(kid, &hmac_key)
             .map_err(|failure| s.mistake("eab_kid", format!("WEC_EAB_HMAC_KEY: {}", failure.message)))
@@ -338,18 +389,14 @@ fn resolve(mut settings: Settings, eab_hmac_key: Option<String>) -> Result<Plan,
             .unwrap_or_else(|| Url::parse("http://localhost").expect("a constant URL parses")),
         cacert,
         insecure,
-        workers: s.take("workers", |text| whole(text, 0..=1_000_000)).unwrap_or(50),
-        run_time: s.take("run_time", duration).unwrap_or(Duration::from_secs(60)),
+        scenarios,
         graceful_stop: s.take("graceful_stop", duration).unwrap_or(Duration::from_secs(30)),
-        weights,
         limits: Limits {
             registrations: s.take("limit_registrations", |text| whole(text, 0..=u64::MAX)),
             authorizations: s.take("limit_authorizations", |text| whole(text, 0..=u64::MAX)),
             certificates: s.take("limit_certificates", |text| whole(text, 0..=u64::MAX)),
         },
-        names_per_order: s.take("names_per_order", names_per_order).unwrap_or(1..=1),
         base_domain: s.take("base_domain", domain).unwrap_or_else(|| "wec.test".into()),
-        challenge_types,
         contact: s.take("contact", list).unwrap_or_default(),
         eab,
         seed: s.take("seed", |text| whole(text, 0..=u64::MAX)).unwrap_or_else(rand::random),
@@ -369,6 +416,43 @@ fn resolve(mut settings: Settings, eab_hmac_key: Option<String>) -> Result<Plan,
         },
     };
     settings.finish().map(|()| plan)
+}
+
+/// The scenarios by name; without any table of them, the top level is the only one.
+fn scenarios(s: &mut Settings, challenge_types: &[ChallengeType]) -> Vec<Scenario> {
+    let names = s.scenarios();
+    if names.is_empty() {
+        return vec![scenario(&mut Scope::of(s, None), DEFAULT_SCENARIO, challenge_types)];
+    }
+    let scenarios: Vec<_> =
+        names.iter().map(|name| scenario(&mut Scope::of(s, Some(name)), name, challenge_types)).collect();
+    for name in &names {
+        if !is_name(name) {
+            let message = "is no name of a scenario: up to 40 letters, digits, hyphens and underscores";
+            Scope::of(s, Some(name)).mistake("executor", message);
+        }
+    }
+    for one in &scenarios {
+        let mut before = one;
+        // As many steps as there are scenarios come back to where they were only in a circle.
+        for _ in 0..scenarios.len() {
+            let Some(after) = &before.after else { break };
+            let Some(found) = scenarios.iter().find(|other| other.name == *after) else {
+                if before.name == one.name {
+                    let message = format!("there is no scenario {after:?}: name one of {}", names.join(", "));
+                    Scope::of(s, Some(&one.name)).mistake("after", message);
+                }
+                break;
+            };
+            if found.name == one.name {
+                Scope::of(s, Some(&one.name))
+                    .mistake("after", "waits for itself in the end: it would never start");
+                break;
+            }
+            before = found;
+        }
+    }
+    scenarios
 }
 
 fn listen(s: &mut Settings, challenges: &Challenges) -> Listen {
@@ -450,24 +534,8 @@ fn as_people_write<S: serde::Serializer>(time: &Duration, serializer: S) -> Resu
     serializer.collect_str(&humantime::format_duration(*time))
 }
 
-fn as_range<S: serde::Serializer>(range: &RangeInclusive<u32>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{}..{}", range.start(), range.end()))
-}
-
 fn kid_of<S: serde::Serializer>(eab: &Option<ExternalAccount>, serializer: S) -> Result<S::Ok, S::Error> {
     eab.as_ref().map(|eab| &eab.kid).serialize(serializer)
-}
-
-fn text(value: &str) -> Result<String, String> {
-    if value.trim().is_empty() { Err("is empty".into()) } else { Ok(value.to_string()) }
-}
-
-fn list(value: &str) -> Result<Vec<String>, String> {
-    Ok(value.split(',').map(str::trim).filter(|item| !item.is_empty()).map(String::from).collect())
-}
-
-fn boolean(value: &str) -> Result<bool, String> {
-    value.parse().map_err(|_| format!("{value:?} is neither true nor false"))
 }
 
 fn directory(value: &str) -> Result<Url, String> {
@@ -489,40 +557,6 @@ fn readable(value: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(value);
     std::fs::File::open(&path).map_err(|error| format!("cannot read {value}: {error}"))?;
     Ok(path)
-}
-
-fn whole<T: FromStr + PartialOrd + std::fmt::Display>(
-    value: &str,
-    allowed: RangeInclusive<T>,
-) -> Result<T, String> {
-    let wrong = || format!("{value:?} is not a whole number from {} to {}", allowed.start(), allowed.end());
-    let number = value.trim().parse().map_err(|_| wrong())?;
-    if allowed.contains(&number) { Ok(number) } else { Err(wrong()) }
-}
-
-fn weight(value: &str) -> Result<f64, String> {
-    match value.parse::<f64>() {
-        Ok(weight) if weight.is_finite() && (0.0..=1e6).contains(&weight) => Ok(weight),
-        _ => Err(format!("{value:?} is not a weight from 0 (never) to 1000000")),
-    }
-}
-
-fn duration(value: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(value.trim()) {
-        Ok(duration) if !duration.is_zero() => Ok(duration),
-        Ok(_) => Err(format!("{value:?} is no time at all; as in 30s, 5m, 1h30m")),
-        Err(error) => Err(format!("{value:?} is not a time ({error}); as in 30s, 5m, 1h30m")),
-    }
-}
-
-fn names_per_order(value: &str) -> Result<RangeInclusive<u32>, String> {
-    let wrong = || format!("{value:?} is neither a number nor a range like 1..5, from 1 to 100");
-    let number = |text: &str| whole::<u32>(text, 1..=100).map_err(|_| wrong());
-    let (low, high) = match value.split_once("..") {
-        Some((low, high)) => (number(low)?, number(high.trim_start_matches('='))?),
-        None => (number(value)?, number(value)?),
-    };
-    if low <= high { Ok(low..=high) } else { Err(wrong()) }
 }
 
 fn domain(value: &str) -> Result<String, String> {
@@ -594,9 +628,9 @@ mod tests {
     #[test]
     fn needs_nothing_but_a_directory() {
         let plan = options().resolve(None).unwrap();
-        assert_eq!(plan.workers, 50);
-        assert_eq!(plan.run_time, Duration::from_secs(60));
-        assert_eq!(plan.challenge_types, [ChallengeType::Http01, ChallengeType::TlsAlpn01]);
+        assert_eq!(plan.workers(), 50);
+        assert_eq!(plan.run_time(), Duration::from_secs(60));
+        assert_eq!(plan.scenarios[0].challenge_types, [ChallengeType::Http01, ChallengeType::TlsAlpn01]);
         assert_eq!(plan.listen.http01, Some("127.0.0.1:5002".parse().unwrap()));
         assert_eq!(plan.listen.dns, None);
     }
@@ -656,7 +690,7 @@ mod tests {
         options.dns_listen = Some("127.0.0.1:5053".into());
         let plan = options.resolve(None).unwrap();
         assert_eq!(plan.listen.http01, None);
-        assert_eq!(plan.challenge_types, [ChallengeType::Dns01]);
+        assert_eq!(plan.scenarios[0].challenge_types, [ChallengeType::Dns01]);
     }
 
     #[test]
@@ -671,7 +705,7 @@ mod tests {
     fn listeners_belong_to_the_memory_store() {
         let mut options = options();
         options.challenges = Some("redis://127.0.0.1".into());
-        assert_eq!(options.clone().resolve(None).unwrap().challenge_types, ChallengeType::ALL);
+        assert_eq!(options.clone().resolve(None).unwrap().scenarios[0].challenge_types, ChallengeType::ALL);
         options.http01_listen = Some("127.0.0.1:80".into());
         assert!(options.resolve(None).unwrap_err().to_string().contains("needs --challenges memory"));
     }
@@ -683,7 +717,7 @@ mod tests {
         options.dns_challenges = Some("challtestsrv+http://10.77.77.77:8055".into());
         let plan = options.clone().resolve(None).unwrap();
         assert_eq!(plan.challenges, Challenges::Memory);
-        assert_eq!(plan.challenge_types, [ChallengeType::Http01, ChallengeType::Dns01]);
+        assert_eq!(plan.scenarios[0].challenge_types, [ChallengeType::Http01, ChallengeType::Dns01]);
         options.dns_challenges = Some("redis://127.0.0.1".into());
         let shown = options.resolve(None).unwrap_err().to_string();
         assert_eq!(shown, "--dns-challenges: not challtestsrv+http://HOST:8055");

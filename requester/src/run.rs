@@ -1,30 +1,31 @@
 //! A requester's run: workers that follow the board, from the first chain to the last flush.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use wec_acme::{Checker, Client, Clock, Config, Policy, Roots};
-use wec_board::{
-    Board, BoardError, By, Change, Membership, NodeInfo, NodeKind, Session, SessionState, Versioned, share,
-};
+use wec_board::{Board, BoardError, Membership, NodeInfo, NodeKind, Session, SessionState, Versioned};
 use wec_record::{Chain, StateCounts};
 use wec_startup::Stop;
-use wec_store::{ChallengeWriter, State};
+use wec_store::{ChallengeWriter, Limits, State};
 
-use crate::engine::{Engine, Recruit};
+use crate::conductor::{Conductor, Lead};
+use crate::engine::{Engine, Executor, Programme, Recruit};
 use crate::error::StartError;
-use crate::executor::{Gauges, Workforce};
+use crate::executor::{ArrivalRate, Course, Gauges, Habits, Workers, Workforce};
 use crate::guard;
+use crate::pace::{Ramp, Spacing};
+use crate::picker::LiveWeights;
 use crate::plan::Plan;
+use crate::scenario::{Load, MAX_WORKERS, Scenario};
+use crate::share::{Share, requesters};
 use crate::sink::Sink;
 use crate::user::Users;
-
-/// The most workers one requester takes of a session: what the settings' bound allows.
-const CAPACITY: u32 = 1_000_000;
 
 /// How often the state's counts go into the results.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -39,7 +40,7 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 pub async fn preflight(plan: &Plan, clock: Clock) -> Result<(), StartError> {
     guard::check(&plan.directory, &plan.permission).await?;
     let client = Client::discover(client_config(plan)?, clock).await?;
-    let registers = plan.weights.of(Chain::Registration) > 0.0;
+    let registers = plan.scenarios.iter().any(|scenario| scenario.weights.of(Chain::Registration) > 0.0);
     if registers && plan.eab.is_none() && client.directory().meta.external_account_required {
         return Err(StartError::ExternalAccountRequired { directory: plan.directory.to_string() });
     }
@@ -85,62 +86,91 @@ impl NodeId {
 /// Workers at work.
 pub struct Requester {
     engine: Engine,
+    workload: Workload,
     membership: Membership,
+    conductors: Vec<JoinHandle<()>>,
     followers: Vec<JoinHandle<()>>,
+    ended: watch::Receiver<BTreeSet<String>>,
     stop: Stop,
     /// Ends the followers, after the workers.
     done: CancellationToken,
 }
 
 impl Requester {
-    /// Opens the session if nobody has, joins the board, and starts this node's share of its workers.
+    /// Opens the session if nobody has, joins the board, and starts this node's share of its load.
     ///
     /// # Errors
     /// See [`StartError`]. Nothing is left behind then.
     pub async fn start(plan: &Plan, parts: Parts, stop: Stop) -> Result<Self, StartError> {
         let config = client_config(plan)?;
-        let policy = Arc::new(chain_policy(plan));
-        take_up_session(&parts.board, &parts.session, plan.workers).await?;
+        take_up_session(&parts.board, plan.session(&parts.session)).await?;
         let NodeId { id, name } = parts.node.clone();
-        let node = NodeInfo { id, name, kind: NodeKind::Requester, workers: CAPACITY };
+        let node = NodeInfo { id, name, kind: NodeKind::Requester, workers: MAX_WORKERS };
         let membership = parts.board.join(node).await?;
 
-        let (target, followed) = watch::channel(0);
-        let recruit = recruit(plan, &parts, config, policy);
+        let share = Share::new(&parts.node.id, &parts.board.nodes().borrow());
+        let (tell_ended, ended) = watch::channel(BTreeSet::new());
+        let leads: Vec<Lead> = plan.scenarios.iter().map(|scenario| lead(scenario, &share, &stop)).collect();
+        let scenarios = plan.scenarios.iter().zip(&leads);
+        let scenarios = scenarios.map(|(scenario, lead)| {
+            let seed = plan.seed.wrapping_add(share.place() as u64);
+            (scenario.name.clone(), executor(scenario, lead, parts.clock, seed))
+        });
+        let programme = Programme { scenarios: scenarios.collect(), ended: tell_ended };
         let threads = u32::try_from(plan.threads).unwrap_or(u32::MAX);
-        let engine = match Engine::start(threads, followed, recruit, &stop).await {
+        let recruit = recruit(plan, &parts, config, &leads);
+        let engine = match Engine::start(threads, programme, recruit, &stop).await {
             Ok(engine) => engine,
             Err(error) => {
                 membership.leave().await;
                 return Err(error);
             }
         };
+        let workload = Workload(
+            plan.scenarios
+                .iter()
+                .zip(&leads)
+                .map(|(one, lead)| (one.name.clone(), Arc::clone(&lead.gauges)))
+                .collect(),
+        );
         let done = CancellationToken::new();
         let followers = vec![
-            tokio::spawn(follow(parts.clone(), target, stop.finish.clone())),
-            tokio::spawn(report(parts, engine.gauges(), done.clone())),
+            tokio::spawn(follow(parts.clone(), stop.finish.clone())),
+            tokio::spawn(report(parts.clone(), workload.clone(), done.clone())),
         ];
-        Ok(Self { engine, membership, followers, stop, done })
+        let conductors = plan.scenarios.iter().zip(leads).map(|(scenario, lead)| {
+            let conductor = Conductor {
+                scenario: scenario.clone(),
+                lead,
+                board: parts.board.clone(),
+                session: parts.session.clone(),
+                node: parts.node.id.clone(),
+                clock: parts.clock,
+                graceful_stop: plan.graceful_stop,
+                ended: ended.clone(),
+            };
+            tokio::spawn(conductor.run())
+        });
+        let conductors = conductors.collect();
+        Ok(Self { engine, workload, membership, conductors, followers, ended, stop, done })
     }
 
     /// What the workers count.
-    pub fn gauges(&self) -> Arc<Gauges> {
-        self.engine.gauges()
+    pub fn workload(&self) -> Workload {
+        self.workload.clone()
     }
 
-    /// Lets the workers run for `run_time`, or until `stop.finish`, and waits for the last of them: for
-    /// `graceful_stop`, after which they are cut.
-    pub async fn run(self, run_time: Duration, graceful_stop: Duration) {
-        let Self { engine, membership, followers, stop, done } = self;
-        let _ = timeout(run_time, stop.finish.cancelled()).await;
+    /// Lets the scenarios run to their ends, or until `stop.finish`, and waits for the last iteration.
+    pub async fn run(self) {
+        let Self { engine, workload, membership, conductors, followers, mut ended, stop, done } = self;
+        let _ = ended.wait_for(|ended| ended.len() == workload.0.len()).await;
         stop.finish.cancel();
-        let cut = stop.cut.clone();
-        let cutter = tokio::spawn(async move {
-            tokio::time::sleep(graceful_stop).await;
-            cut.cancel();
-        });
         engine.join().await;
-        cutter.abort();
+        for conductor in conductors {
+            if let Err(error) = conductor.await {
+                tracing::error!(%error, "a scenario's conductor ended by a panic");
+            }
+        }
         done.cancel();
         for follower in followers {
             if let Err(error) = follower.await {
@@ -151,26 +181,105 @@ impl Requester {
     }
 }
 
+/// What the workers of all scenarios count.
+#[derive(Clone, Debug, Default)]
+pub struct Workload(pub Vec<(String, Arc<Gauges>)>);
+
+impl Workload {
+    fn sum(&self, of: impl Fn(&Gauges) -> u64) -> u64 {
+        self.0.iter().map(|(_, gauges)| of(gauges)).sum()
+    }
+
+    /// Workers alive.
+    pub fn workers(&self) -> u64 {
+        self.sum(Gauges::workers)
+    }
+
+    /// Workers in the middle of an iteration.
+    pub fn busy(&self) -> u64 {
+        self.sum(Gauges::busy)
+    }
+
+    /// Iterations ended, idle ones not among them.
+    pub fn iterations(&self) -> u64 {
+        self.sum(Gauges::iterations)
+    }
+
+    /// Times that a worker found nothing it was allowed to run.
+    pub fn idle(&self) -> u64 {
+        self.sum(Gauges::idle)
+    }
+
+    /// Iterations that were due and that no worker was free for.
+    pub fn dropped(&self) -> u64 {
+        self.sum(Gauges::dropped)
+    }
+}
+
 /// Opens the session, or joins it with those who are at it. One that an earlier run has left is begun anew: what its
 /// page was set to last is not what this run was asked for.
-async fn take_up_session(board: &Board, id: &str, workers: u32) -> Result<(), BoardError> {
-    let session = board.open_session(Session::running(id, workers)).await?.value;
+async fn take_up_session(board: &Board, wanted: Session) -> Result<(), BoardError> {
+    let there = board.open_session(wanted.clone()).await?.value;
+    let same = |one: &Session, other: &Session| {
+        (&one.scenarios, one.limits, one.state) == (&other.scenarios, other.limits, other.state)
+    };
+    if same(&there, &wanted) {
+        return Ok(());
+    }
     if requesters(&board.nodes().borrow()).is_empty() {
-        if session.workers() != workers {
-            board.change(id, Change::workers(By::Cli, workers)).await?;
-        }
-        if session.state != SessionState::Running {
-            board.change(id, Change::state(By::Cli, SessionState::Running)).await?;
-        }
-    } else if session.workers() != workers {
+        board.put_session(wanted).await?;
+    } else {
         tracing::warn!(
-            session = id,
-            "others run this session already: its {} workers are shared, and the {workers} asked for here are not \
-             used; change the number on the page, or name another session",
-            session.workers()
+            session = wanted.id,
+            "others run this session already: its {} workers are shared, and the {} asked for here are not used; \
+             change the load on the page, or name another session",
+            there.workers(),
+            wanted.workers(),
         );
     }
     Ok(())
+}
+
+/// What a scenario's executors will follow, with nothing to do yet.
+fn lead(scenario: &Scenario, share: &Share, stop: &Stop) -> Lead {
+    let cap = scenario.load.workers().peak() as u32;
+    let waiting = Course { ramp: Ramp::constant(0.0), origin: 0, paused: true, workers_cap: share.of(cap) };
+    Lead {
+        workers: watch::Sender::new(0),
+        course: watch::Sender::new(Arc::new(waiting)),
+        weights: Arc::new(LiveWeights::new(scenario.weights)),
+        gauges: Arc::default(),
+        stop: stop.child(),
+    }
+}
+
+/// How a scenario's load is made on a runtime.
+fn executor(scenario: &Scenario, lead: &Lead, clock: Clock, seed: u64) -> Executor {
+    let (gauges, stop) = (Arc::clone(&lead.gauges), lead.stop.clone());
+    match &scenario.load {
+        Load::ArrivalRate { unit, poisson, .. } => {
+            let (course, unit) = (lead.course.subscribe(), *unit);
+            let spacing = if *poisson { Spacing::Poisson { seed } } else { Spacing::Even };
+            Box::new(move |workforce, place| {
+                let (gauges, course) = (Arc::clone(&gauges), course.clone());
+                let executor = ArrivalRate { workforce, gauges, course, unit, spacing, clock, place };
+                Box::pin(executor.run(stop.clone()))
+            })
+        }
+        Load::Workers { .. } | Load::TargetRps { .. } | Load::Iterations { .. } => {
+            let target = lead.workers.subscribe();
+            Box::new(move |workforce, place| {
+                let executor = Workers {
+                    workforce,
+                    gauges: Arc::clone(&gauges),
+                    target: target.clone(),
+                    habits: Habits::default(),
+                    place,
+                };
+                Box::pin(executor.run(stop.clone()))
+            })
+        }
+    }
 }
 
 fn client_config(plan: &Plan) -> Result<Config, StartError> {
@@ -192,11 +301,11 @@ fn client_config(plan: &Plan) -> Result<Config, StartError> {
     })
 }
 
-fn chain_policy(plan: &Plan) -> wec_chains::Policy {
-    let (low, high) = (*plan.names_per_order.start() as usize, *plan.names_per_order.end() as usize);
+fn chain_policy(plan: &Plan, scenario: &Scenario) -> wec_chains::Policy {
+    let names = &scenario.names_per_order;
     wec_chains::Policy {
-        names: low..=high,
-        challenges: plan.challenge_types.clone(),
+        names: *names.start() as usize..=*names.end() as usize,
+        challenges: scenario.challenge_types.clone(),
         contact: plan.contact.clone(),
         external_account: plan.eab.clone(),
         ..wec_chains::Policy::under(&plan.base_domain)
@@ -204,65 +313,66 @@ fn chain_policy(plan: &Plan) -> wec_chains::Policy {
 }
 
 /// How each runtime gets its workers: with a client of its own, and all else shared.
-fn recruit(plan: &Plan, parts: &Parts, config: Config, policy: Arc<wec_chains::Policy>) -> Recruit {
-    let (parts, weights, seed) = (parts.clone(), plan.weights, plan.seed);
+fn recruit(plan: &Plan, parts: &Parts, config: Config, leads: &[Lead]) -> Recruit {
+    let (parts, seed) = (parts.clone(), plan.seed);
+    let kinds: Vec<_> = plan
+        .scenarios
+        .iter()
+        .zip(leads)
+        .map(|(scenario, lead)| (Arc::new(chain_policy(plan, scenario)), Arc::clone(&lead.weights)))
+        .collect();
+    let kinds = Arc::new(kinds);
     Arc::new(move |_place| {
-        let (parts, config, policy) = (parts.clone(), config.clone(), Arc::clone(&policy));
+        let (parts, config, kinds) = (parts.clone(), config.clone(), Arc::clone(&kinds));
         Box::pin(async move {
-            let context = wec_chains::Context {
-                client: Arc::new(Client::discover(config, parts.clock).await?),
-                state: parts.state,
-                challenges: parts.challenges,
-                checker: Arc::new(Checker::new()),
-                policy,
-                clock: parts.clock,
-            };
-            let users = Users { context: Arc::new(context), weights, sink: parts.sink, seed };
-            Ok(Arc::new(users) as Arc<dyn Workforce>)
+            let client = Arc::new(Client::discover(config, parts.clock).await?);
+            let checker = Arc::new(Checker::new());
+            let users = kinds.iter().zip(0u32..).map(|((policy, weights), index)| {
+                let context = wec_chains::Context {
+                    client: Arc::clone(&client),
+                    state: parts.state.clone(),
+                    challenges: Arc::clone(&parts.challenges),
+                    checker: Arc::clone(&checker),
+                    policy: Arc::clone(policy),
+                    clock: parts.clock,
+                };
+                Arc::new(Users {
+                    context: Arc::new(context),
+                    weights: Arc::clone(weights),
+                    sink: Arc::clone(&parts.sink),
+                    seed,
+                    // Numbers are unique within the node, whatever the scenario.
+                    first: index.saturating_mul(MAX_WORKERS),
+                }) as Arc<dyn Workforce>
+            });
+            Ok(users.collect())
         })
     })
 }
 
-/// Keeps `target` at this node's share of the session, whoever changes either; a session that is stopped ends the run.
-async fn follow(parts: Parts, target: watch::Sender<u32>, finish: CancellationToken) {
+/// Ends the run when the session is stopped, and keeps the store to the session's limits.
+async fn follow(parts: Parts, finish: CancellationToken) {
     let mut session = parts.board.session(&parts.session);
-    let mut nodes = parts.board.nodes();
     loop {
         let now = session.borrow_and_update().clone();
-        let requesters = requesters(&nodes.borrow_and_update());
-        if let Some(Versioned { value: Session { state: SessionState::Stopped, .. }, .. }) = now {
-            finish.cancel();
-        }
-        // A session that nobody can see any more keeps the load that it had.
         if let Some(Versioned { value, .. }) = now {
-            let mine = share_of(&parts.node.id, value.workers(), &requesters);
-            target.send_if_modified(|target| std::mem::replace(target, mine) != mine);
+            if value.state == SessionState::Stopped {
+                finish.cancel();
+            }
+            let wec_board::Limits { registrations, authorizations, certificates } = value.limits;
+            parts.state.set_limits(Limits { registrations, authorizations, certificates });
         }
-        let changed = tokio::select! {
-            changed = session.changed() => changed,
-            changed = nodes.changed() => changed,
+        tokio::select! {
+            changed = session.changed() => if changed.is_err() {
+                return finish.cancelled().await;
+            },
             () = finish.cancelled() => return,
-        };
-        if changed.is_err() {
-            finish.cancelled().await;
-            return;
         }
     }
 }
 
-fn requesters(nodes: &[NodeInfo]) -> Vec<(String, u32)> {
-    let requesters = nodes.iter().filter(|node| node.kind == NodeKind::Requester);
-    requesters.map(|node| (node.id.clone(), node.workers)).collect()
-}
-
-/// What falls to `id`; everything while the board does not show it yet that this node is there.
-fn share_of(id: &str, workers: u32, requesters: &[(String, u32)]) -> u32 {
-    let shares = share(workers, requesters);
-    shares.into_iter().find(|(node, _)| node == id).map_or(workers, |(_, share)| share)
-}
-
 /// Tells the results every second what the state store holds and how many workers live, and once more at the end.
-async fn report(parts: Parts, gauges: Arc<Gauges>, done: CancellationToken) {
+async fn report(parts: Parts, workload: Workload, done: CancellationToken) {
     let mut ticks = interval(REPORT_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -276,7 +386,7 @@ async fn report(parts: Parts, gauges: Arc<Gauges>, done: CancellationToken) {
             authorizations: counts.authorizations,
             certificates: counts.certificates,
             revoked: counts.revoked,
-            workers: gauges.workers(),
+            workers: workload.workers(),
         };
         parts.sink.push_state(parts.clock.unix_now_ns(), counts);
         if last {
@@ -287,6 +397,8 @@ async fn report(parts: Parts, gauges: Arc<Gauges>, done: CancellationToken) {
 
 #[cfg(test)]
 mod tests {
+    use wec_board::{By, Change};
+
     use super::*;
 
     #[tokio::test]
@@ -296,25 +408,14 @@ mod tests {
         board.change("default", Change::state(By::Page, SessionState::Stopped)).await.unwrap();
         let shown = || board.session("default").borrow().clone().unwrap().value;
 
-        take_up_session(&board, "default", 20).await.unwrap();
+        take_up_session(&board, Session::running("default", 20)).await.unwrap();
         assert_eq!((shown().workers(), shown().state), (20, SessionState::Running));
 
         let node =
-            NodeInfo { id: "a".into(), name: "a".into(), kind: NodeKind::Requester, workers: CAPACITY };
+            NodeInfo { id: "a".into(), name: "a".into(), kind: NodeKind::Requester, workers: MAX_WORKERS };
         let _running = board.join(node).await.unwrap();
-        take_up_session(&board, "default", 70).await.unwrap();
+        take_up_session(&board, Session::running("default", 70)).await.unwrap();
         assert_eq!(shown().workers(), 20, "those who run it keep it");
-    }
-
-    #[test]
-    fn a_node_takes_its_share_of_the_workers() {
-        let nodes = |capacities: &[(&str, u32)]| -> Vec<(String, u32)> {
-            capacities.iter().map(|(id, capacity)| ((*id).to_owned(), *capacity)).collect()
-        };
-        assert_eq!(share_of("a", 50, &nodes(&[("a", CAPACITY)])), 50);
-        assert_eq!(share_of("a", 51, &nodes(&[("a", CAPACITY), ("b", CAPACITY)])), 26);
-        assert_eq!(share_of("b", 51, &nodes(&[("a", CAPACITY), ("b", CAPACITY)])), 25);
-        assert_eq!(share_of("a", 50, &nodes(&[("b", CAPACITY)])), 50, "before the board shows this node");
     }
 
     #[test]

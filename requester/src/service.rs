@@ -182,10 +182,10 @@ pub async fn run_remote(
     let started = stop.unless_stopped(Requester::start(&plan, parts, stop.clone())).await;
     let iterations = match started {
         Ok(requester) => {
-            let gauges = requester.gauges();
-            tracing::info!(%run, target = %plan.directory, workers = plan.workers, "running");
-            requester.run(plan.run_time, plan.graceful_stop).await;
-            gauges.iterations()
+            let workload = requester.workload();
+            tracing::info!(%run, target = %plan.directory, workers = plan.workers(), "running");
+            requester.run().await;
+            workload.iterations()
         }
         Err(error) => {
             // What was opened is closed all the same; the first error is the one to tell.

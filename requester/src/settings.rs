@@ -41,6 +41,7 @@ impl fmt::Display for Mistake {
                 write!(f, "{path}:{line}: {}", self.message)
             }
             Some(Origin::File { path, line }) => write!(f, "{path}:{line}: {}: {}", self.key, self.message),
+            None if self.key.starts_with("scenarios.") => write!(f, "{}: {}", self.key, self.message),
             _ => write!(f, "{}: {}", flag_name(&self.key), self.message),
         }
     }
@@ -84,11 +85,12 @@ impl Settings {
         }
     }
 
-    /// Reads a configuration file; keys that are not in `known` are mistakes, and so is a key given twice.
-    pub fn file(&mut self, path: &Path, known: &[&str]) {
+    /// Reads a configuration file; keys that are known neither to the `plan` nor to a `scenario` are mistakes, and so is a
+    /// key given twice.
+    pub fn file(&mut self, path: &Path, plan: &[&str], scenario: &[&str]) {
         let shown = path.display().to_string();
         match std::fs::read_to_string(path) {
-            Ok(text) => self.text(&shown, &text, known),
+            Ok(text) => self.text(&shown, &text, plan, scenario),
             Err(error) => self.mistakes.push(Mistake {
                 key: "config".into(),
                 origin: Some(Origin::Flag),
@@ -98,7 +100,8 @@ impl Settings {
     }
 
     /// As [`Settings::file`], from text already read; `path` is for messages.
-    pub fn text(&mut self, path: &str, text: &str, known: &[&str]) {
+    pub fn text(&mut self, path: &str, text: &str, plan: &[&str], scenario: &[&str]) {
+        let top: Vec<&str> = plan.iter().chain(scenario).copied().collect();
         let at = |offset: usize| Origin::File {
             path: path.into(),
             line: text.as_bytes()[..offset.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1,
@@ -117,8 +120,13 @@ impl Settings {
         found.sort_by_key(|(_, offset, _)| *offset);
         for (key, offset, value) in found {
             let origin = at(offset);
-            if !known.contains(&key.as_str()) {
-                let message = match nearest(&key, known) {
+            // `scenarios.NAME.KEY`: what is known is the key.
+            let (last, known) = match key.strip_prefix(SCENARIOS).and_then(|rest| rest.split_once('.')) {
+                Some((_, last)) => (last, scenario),
+                None => (key.as_str(), top.as_slice()),
+            };
+            if !known.contains(&last) {
+                let message = match nearest(last, known) {
                     Some(near) => format!("unknown key; did you mean {near}?"),
                     None => format!("unknown key; known are {}", known.join(", ")),
                 };
@@ -158,12 +166,89 @@ impl Settings {
         self.given.contains_key(key)
     }
 
+    /// The names of the scenarios that a file has tables for.
+    pub fn scenarios(&self) -> Vec<String> {
+        let names = self.given.keys().filter_map(|key| key.strip_prefix(SCENARIOS)?.split_once('.'));
+        let mut names: Vec<String> = names.map(|(name, _)| name.to_owned()).collect();
+        names.dedup();
+        names
+    }
+
     /// All mistakes, or nothing to complain of.
     ///
     /// # Errors
     /// Every mistake met since the beginning.
-    pub fn finish(self) -> Result<(), Mistakes> {
+    pub fn finish(mut self) -> Result<(), Mistakes> {
+        // What several scenarios took from the top level was read several times.
+        let mut told = Vec::new();
+        self.mistakes.retain(|mistake| !told.contains(mistake) && (told.push(mistake.clone()), true).1);
         if self.mistakes.is_empty() { Ok(()) } else { Err(Mistakes(self.mistakes)) }
+    }
+}
+
+/// What the keys of scenarios begin with; a name and a dot follow.
+const SCENARIOS: &str = "scenarios.";
+
+/// The settings as one scenario sees them: a flag before its own table before the file's top level.
+pub struct Scope<'a> {
+    settings: &'a mut Settings,
+    scenario: Option<&'a str>,
+}
+
+impl<'a> Scope<'a> {
+    /// Of this scenario; of none, the top level alone.
+    pub fn of(settings: &'a mut Settings, scenario: Option<&'a str>) -> Self {
+        Self { settings, scenario }
+    }
+
+    /// As [`Settings::take`].
+    pub fn take<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        self.settings.take(&self.key(key), parse)
+    }
+
+    /// As [`Settings::mistake`]; where the key was not given at all, it is told where the scenario begins.
+    pub fn mistake(&mut self, key: &str, message: impl Into<String>) {
+        let own = self.own(key);
+        let key = self.key(key);
+        if self.settings.is_given(&key) {
+            return self.settings.mistake(&key, message);
+        }
+        let table = self.own("");
+        let origins =
+            self.settings.given.range(table.clone()..).take_while(|(key, _)| key.starts_with(&table));
+        let first = origins.map(|(_, (_, origin))| origin).min_by_key(|origin| match origin {
+            Origin::File { line, .. } => *line,
+            Origin::Flag => 0,
+        });
+        let origin = first.filter(|_| self.scenario.is_some()).cloned();
+        self.settings.mistakes.push(Mistake { key: own, origin, message: message.into() });
+    }
+
+    /// Whether it was given, to this scenario or to all.
+    pub fn is_given(&self, key: &str) -> bool {
+        self.settings.is_given(&self.key(key))
+    }
+
+    /// Whether it was given to this scenario itself, or by a flag.
+    pub fn is_own(&self, key: &str) -> bool {
+        self.settings.is_given(&self.own(key)) || self.is_flag(key)
+    }
+
+    fn is_flag(&self, key: &str) -> bool {
+        matches!(self.settings.given.get(key), Some((_, Origin::Flag)))
+    }
+
+    fn own(&self, key: &str) -> String {
+        match self.scenario {
+            Some(scenario) => format!("{SCENARIOS}{scenario}.{key}"),
+            None => key.to_owned(),
+        }
+    }
+
+    /// Where the value of `key` stands.
+    fn key(&self, key: &str) -> String {
+        let own = self.own(key);
+        if self.settings.is_given(&own) && !self.is_flag(key) { own } else { key.to_owned() }
     }
 }
 
@@ -187,6 +272,13 @@ fn text_of(value: &DeValue<'_>) -> Result<String, String> {
         DeValue::Array(items) => {
             let texts: Result<Vec<_>, _> = items.iter().map(|item| text_of(item.get_ref())).collect();
             texts?.join(",")
+        }
+        // Inside an array only: a stage.
+        DeValue::Table(entries) => {
+            let texts = entries
+                .iter()
+                .map(|(key, value)| Ok(format!("{}={}", key.get_ref(), text_of(value.get_ref())?)));
+            format!("{{{}}}", texts.collect::<Result<Vec<_>, String>>()?.join(";"))
         }
         other => return Err(format!("a {} is not expected here", other.type_str())),
     })
@@ -220,6 +312,7 @@ mod tests {
             "s.toml",
             "workers = 3\ncontact = [\"mailto:a@b\", \"mailto:c@d\"]\n[weights]\ncertificate = 2.5\n",
             KNOWN,
+            &[],
         );
         assert_eq!(settings.take("workers", number), Some(7));
         assert_eq!(
@@ -234,7 +327,7 @@ mod tests {
     #[test]
     fn every_mistake_is_reported_with_file_line_and_key() {
         let mut settings = Settings::default();
-        settings.text("s.toml", "worker = 3\n\nrun_time = \"soon\"\n[weights]\nrevoked = 1\n", KNOWN);
+        settings.text("s.toml", "worker = 3\n\nrun_time = \"soon\"\n[weights]\nrevoked = 1\n", KNOWN, &[]);
         settings.flag("workers", Some("many"));
         settings.take("workers", number);
         settings.take("run_time", number);
@@ -251,7 +344,7 @@ mod tests {
     #[test]
     fn text_that_is_no_toml_names_the_line() {
         let mut settings = Settings::default();
-        settings.text("s.toml", "workers = 3\nrun_time = = 4\n", KNOWN);
+        settings.text("s.toml", "workers = 3\nrun_time = = 4\n", KNOWN, &[]);
         let shown = settings.finish().unwrap_err().to_string();
         assert!(shown.starts_with("s.toml:2: "), "{shown}");
     }
@@ -259,7 +352,7 @@ mod tests {
     #[test]
     fn an_unreadable_file_is_named() {
         let mut settings = Settings::default();
-        settings.file(Path::new("does-not-exist.toml"), KNOWN);
+        settings.file(Path::new("does-not-exist.toml"), KNOWN, &[]);
         let shown = settings.finish().unwrap_err().to_string();
         assert!(shown.starts_with("--config: cannot read does-not-exist.toml: "), "{shown}");
     }

@@ -8,23 +8,26 @@ use tokio_util::sync::CancellationToken;
 use wec_record::{ChainResult, FailureClass};
 
 use crate::executor::{BoxFuture, Iterated, VirtualUser, Workforce};
-use crate::picker::{Weights, pick};
+use crate::picker::{LiveWeights, pick};
 use crate::sink::Sink;
 
 /// What the workers of one runtime share.
 pub(crate) struct Users {
     pub(crate) context: Arc<wec_chains::Context>,
-    pub(crate) weights: Weights,
+    pub(crate) weights: Arc<LiveWeights>,
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) seed: u64,
+    /// The number of its first worker.
+    pub(crate) first: u32,
 }
 
 impl Workforce for Users {
     fn worker(&self, number: u32) -> Box<dyn VirtualUser> {
+        let number = self.first.saturating_add(number);
         Box::new(User {
             number,
             context: Arc::clone(&self.context),
-            weights: self.weights,
+            weights: Arc::clone(&self.weights),
             sink: Arc::clone(&self.sink),
             rng: StdRng::seed_from_u64(self.seed.wrapping_add(number.into())),
         })
@@ -34,7 +37,7 @@ impl Workforce for Users {
 struct User {
     number: u32,
     context: Arc<wec_chains::Context>,
-    weights: Weights,
+    weights: Arc<LiveWeights>,
     sink: Arc<dyn Sink>,
     rng: StdRng,
 }
@@ -43,7 +46,9 @@ impl VirtualUser for User {
     fn iterate<'a>(&'a mut self, due: Option<u64>, cut: &'a CancellationToken) -> BoxFuture<'a, Iterated> {
         Box::pin(async move {
             let available = self.context.state.available();
-            let Some(chain) = pick(&self.weights, &available, &mut self.rng) else { return Iterated::Idle };
+            let Some(chain) = pick(&self.weights.now(), &available, &mut self.rng) else {
+                return Iterated::Idle;
+            };
             // Another worker may have claimed the last of what the picker saw: then there is no result.
             let Some(mut result) = wec_chains::run(chain, &self.context, &mut self.rng, due, cut).await
             else {

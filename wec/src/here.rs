@@ -93,11 +93,11 @@ pub(crate) async fn run(here: Here, stop: Stop) -> anyhow::Result<Exit> {
         target: plan.directory.to_string(),
         page: analytics.web_addr(),
         notes,
-        run_time: plan.run_time,
+        run_time: plan.run_time(),
     });
-    let watching = progress.watch(&analytics, requester.gauges(), &stop);
+    let watching = progress.watch(&analytics, requester.workload(), &stop);
     tokio::select! {
-        () = requester.run(plan.run_time, plan.graceful_stop) => {}
+        () = requester.run() => {}
         never = watching => match never {},
     }
     progress.end();

@@ -3,13 +3,12 @@
 use std::convert::Infallible;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use wec_analytics::{Analytics, FailureScope, Snapshot};
-use wec_requester::Gauges;
+use wec_requester::Workload;
 use wec_startup::{Stop, say};
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -64,21 +63,21 @@ impl Progress {
     }
 
     /// Keeps the view up to date for as long as it is polled.
-    pub(crate) async fn watch(&self, analytics: &Analytics, gauges: Arc<Gauges>, stop: &Stop) -> Infallible {
+    pub(crate) async fn watch(&self, analytics: &Analytics, workload: Workload, stop: &Stop) -> Infallible {
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.tick().await;
         let mut before = Figures::default();
-        let mut pulse = Pulse::of(&gauges);
+        let mut pulse = Pulse::of(&workload);
         for tick in 1u64.. {
             ticks.tick().await;
-            let last = std::mem::replace(&mut pulse, Pulse::of(&gauges));
+            let last = std::mem::replace(&mut pulse, Pulse::of(&workload));
             if self.setting.quiet || (self.bar.is_none() && tick % PLAIN_EVERY != 0) {
                 continue;
             }
             let elapsed = self.started.elapsed();
             let idle = pulse.is_idle_since(last);
-            let now = Figures { idle, ..Figures::of(&analytics.snapshot(), &gauges, elapsed) };
+            let now = Figures { idle, ..Figures::of(&analytics.snapshot(), &workload, elapsed) };
             self.show(&now, &before, stop);
             before = now;
         }
@@ -118,7 +117,7 @@ struct Pulse {
 }
 
 impl Pulse {
-    fn of(gauges: &Gauges) -> Self {
+    fn of(gauges: &Workload) -> Self {
         Self { iterations: gauges.iterations(), idle: gauges.idle(), busy: gauges.busy() }
     }
 
@@ -147,7 +146,7 @@ struct Figures {
 }
 
 impl Figures {
-    fn of(snapshot: &Snapshot, gauges: &Gauges, elapsed: Duration) -> Self {
+    fn of(snapshot: &Snapshot, gauges: &Workload, elapsed: Duration) -> Self {
         // A request that failed and was retried is no trouble yet; a chain that failed is.
         let trouble = snapshot.failures.iter().find(|failure| failure.scope == FailureScope::Chain);
         let failure =

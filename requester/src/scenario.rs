@@ -1,0 +1,516 @@
+//! One load of a run: which executor starts iterations, how hard, and what its users do.
+//!
+//! A plan has one scenario or several, side by side or one after the other. What a scenario does not say itself it takes
+//! from the plan's top level; a flag holds for all of them.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use serde::Serialize;
+use wec_record::{Chain, ChallengeType};
+
+use crate::executor::Unit;
+use crate::pace::Ramp;
+use crate::picker::Weights;
+use crate::settings::Scope;
+use crate::values::{any_duration, duration, whole};
+
+/// The most workers of one scenario.
+pub(crate) const MAX_WORKERS: u32 = 1_000_000;
+/// The highest rate, per second.
+const MAX_RATE: f64 = 1e6;
+/// How many workers an executor that keeps a rate may use unless told otherwise.
+const WORKERS_CAP: u32 = 1_000;
+
+/// Every key of a scenario. At a plan's top level they are what scenarios do not say themselves.
+pub const SCENARIO_KEYS: &[&str] = &[
+    "executor",
+    "workers",
+    "stages",
+    "rate",
+    "rate_unit",
+    "spacing",
+    "target_rps",
+    "iterations",
+    "run_time",
+    "start_at",
+    "after",
+    "think_time",
+    "weights.registration",
+    "weights.authorization",
+    "weights.certificate",
+    "weights.refresh",
+    "weights.revoke",
+    "names_per_order",
+];
+
+/// One load of a run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Scenario {
+    /// Unique in the plan.
+    pub name: String,
+    /// When it starts: so long after the run's start, or after the end of `after`.
+    #[serde(serialize_with = "as_people_write")]
+    pub start_at: Duration,
+    /// The scenario whose end it waits for.
+    pub after: Option<String>,
+    /// From its start to its last iteration's start, at most; pauses not counted.
+    #[serde(serialize_with = "as_people_write")]
+    pub run_time: Duration,
+    /// Who starts iterations, and when.
+    #[serde(flatten)]
+    pub load: Load,
+    /// Between two iterations of one worker, with an executor that keeps workers.
+    #[serde(serialize_with = "as_times")]
+    pub think_time: Option<RangeInclusive<Duration>>,
+    /// How the picker weighs chains.
+    pub weights: Weights,
+    /// Names in an order.
+    #[serde(serialize_with = "as_range")]
+    pub names_per_order: RangeInclusive<u32>,
+    /// Challenge types that chains may choose.
+    pub challenge_types: Vec<ChallengeType>,
+}
+
+/// How hard a scenario pushes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "executor", rename_all = "kebab-case")]
+pub enum Load {
+    /// A closed model: so many workers, each starting its next iteration when the last one has ended.
+    Workers {
+        /// At the start.
+        workers: u32,
+        /// Where it goes from there.
+        stages: Vec<Stage>,
+    },
+    /// An open model: iterations start when they are due, whether or not earlier ones have ended.
+    ArrivalRate {
+        /// Per second, at the start.
+        rate: f64,
+        /// What the rate counts.
+        #[serde(serialize_with = "as_unit")]
+        unit: Unit,
+        /// Whether arrivals are as those of independent users (Poisson), or in equal distances.
+        poisson: bool,
+        /// Where it goes from there.
+        stages: Vec<Stage>,
+        /// The most workers that may be used for it.
+        workers: u32,
+    },
+    /// So many requests a second, by as many workers as that takes.
+    TargetRps {
+        /// Requests per second.
+        target_rps: f64,
+        /// Where it goes from there.
+        stages: Vec<Stage>,
+        /// The most workers that may be used for it.
+        workers: u32,
+    },
+    /// A fixed number of iterations, shared by workers.
+    Iterations {
+        /// How many, all workers together.
+        iterations: u64,
+        /// How many workers share them.
+        workers: u32,
+    },
+}
+
+/// A stretch over which a load changes linearly.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Stage {
+    /// How long it takes.
+    #[serde(serialize_with = "as_people_write")]
+    pub duration: Duration,
+    /// What it ends with: workers, or a rate per second.
+    pub target: f64,
+}
+
+impl Load {
+    /// The executor's name as people write it.
+    pub const fn executor(&self) -> &'static str {
+        match self {
+            Self::Workers { .. } => "workers",
+            Self::ArrivalRate { .. } => "arrival-rate",
+            Self::TargetRps { .. } => "target-rps",
+            Self::Iterations { .. } => "iterations",
+        }
+    }
+
+    /// Where it goes from its start.
+    pub fn stages(&self) -> &[Stage] {
+        match self {
+            Self::Workers { stages, .. }
+            | Self::ArrivalRate { stages, .. }
+            | Self::TargetRps { stages, .. } => stages,
+            Self::Iterations { .. } => &[],
+        }
+    }
+
+    /// Workers over active time: how many, or how many at most.
+    pub fn workers(&self) -> Ramp {
+        match self {
+            Self::Workers { workers, stages } => staged(f64::from(*workers), stages),
+            Self::ArrivalRate { workers, .. }
+            | Self::TargetRps { workers, .. }
+            | Self::Iterations { workers, .. } => Ramp::constant(f64::from(*workers)),
+        }
+    }
+
+    /// The rate per second over active time, of an executor that keeps one.
+    pub fn rate(&self) -> Option<Ramp> {
+        match self {
+            Self::ArrivalRate { rate, stages, .. } => Some(staged(*rate, stages)),
+            Self::TargetRps { target_rps, stages, .. } => Some(staged(*target_rps, stages)),
+            Self::Workers { .. } | Self::Iterations { .. } => None,
+        }
+    }
+}
+
+fn staged(start: f64, stages: &[Stage]) -> Ramp {
+    Ramp::stages(start, stages.iter().map(|stage| (stage.target, stage.duration)))
+}
+
+/// Reads one scenario; `name` for people, `answered` what challenge types there can be.
+pub(crate) fn scenario(s: &mut Scope<'_>, name: &str, challenge_types: &[ChallengeType]) -> Scenario {
+    let mut weights = Weights::default();
+    for chain in Chain::ALL {
+        if let Some(weight) = s.take(&format!("weights.{chain}"), weight) {
+            weights.set(chain, weight);
+        }
+    }
+    if Chain::ALL.into_iter().all(|chain| weights.of(chain) == 0.0) {
+        s.mistake("weights", "every chain weighs 0, so none could ever run");
+    }
+    let load = load(s);
+    let staged: Duration = load.stages().iter().map(|stage| stage.duration).sum();
+    let run_time = s.take("run_time", duration);
+    let think_time = s.take("think_time", think_time);
+    if think_time.is_some() && matches!(load, Load::ArrivalRate { .. } | Load::TargetRps { .. }) {
+        let message = format!(
+            "belongs to the executors workers and iterations: with {} the rate says when iterations start",
+            load.executor()
+        );
+        s.mistake("think_time", message);
+    }
+    Scenario {
+        name: name.to_owned(),
+        start_at: s.take("start_at", any_duration).unwrap_or_default(),
+        after: s.take("after", |text| Ok(text.to_owned())),
+        run_time: run_time.unwrap_or(match load {
+            _ if !staged.is_zero() => staged,
+            // The count is what ends it, and this only what bounds it.
+            Load::Iterations { .. } => Duration::from_secs(600),
+            _ => Duration::from_secs(60),
+        }),
+        load,
+        think_time,
+        weights,
+        names_per_order: s.take("names_per_order", names_per_order).unwrap_or(1..=1),
+        challenge_types: challenge_types.to_vec(),
+    }
+}
+
+/// Which keys belong to which executors.
+const BELONGS: [(&str, &[&str]); 6] = [
+    ("stages", &["workers", "arrival-rate", "target-rps"]),
+    ("rate", &["arrival-rate"]),
+    ("rate_unit", &["arrival-rate"]),
+    ("spacing", &["arrival-rate"]),
+    ("target_rps", &["target-rps"]),
+    ("iterations", &["iterations"]),
+];
+
+fn load(s: &mut Scope<'_>) -> Load {
+    let executor = s.take("executor", executor).unwrap_or_else(|| {
+        let says = |key: &str| s.is_given(key);
+        if says("iterations") {
+            "iterations"
+        } else if says("target_rps") {
+            "target-rps"
+        } else if says("rate") {
+            "arrival-rate"
+        } else {
+            "workers"
+        }
+    });
+    for (key, executors) in BELONGS {
+        if s.is_own(key) && !executors.contains(&executor) {
+            s.mistake(
+                key,
+                format!("belongs to the executor {}, and this is {executor}", executors.join(" or ")),
+            );
+        }
+    }
+    let workers = s.take("workers", |text| whole(text, 0..=MAX_WORKERS));
+    match executor {
+        "arrival-rate" => {
+            let given = s.take("rate", rate);
+            if given.is_none() && !s.is_given("rate") {
+                s.mistake("rate", "missing: how many iterations a second, as in 50/s");
+            }
+            let Rate { per_second, unit } = given.unwrap_or(Rate { per_second: 0.0, unit: None });
+            let named = s.take("rate_unit", unit_of);
+            if let (Some(one), Some(other)) = (unit, named)
+                && one != other
+            {
+                s.mistake("rate_unit", "contradicts the unit in the rate: give one of them");
+            }
+            Load::ArrivalRate {
+                rate: per_second,
+                unit: unit.or(named).unwrap_or(Unit::Chains),
+                poisson: s.take("spacing", spacing).unwrap_or(true),
+                stages: s
+                    .take("stages", |text| {
+                        stages(text, "rate", |text| rate(text).map(|rate| rate.per_second))
+                    })
+                    .unwrap_or_default(),
+                workers: workers.unwrap_or(WORKERS_CAP),
+            }
+        }
+        "target-rps" => {
+            let target_rps = s.take("target_rps", |text| rate(text).map(|rate| rate.per_second));
+            if target_rps.is_none() && !s.is_given("target_rps") {
+                s.mistake("target_rps", "missing: how many requests a second, as in 500");
+            }
+            Load::TargetRps {
+                target_rps: target_rps.unwrap_or_default(),
+                stages: s
+                    .take("stages", |text| {
+                        stages(text, "target_rps", |text| rate(text).map(|rate| rate.per_second))
+                    })
+                    .unwrap_or_default(),
+                workers: workers.unwrap_or(WORKERS_CAP),
+            }
+        }
+        "iterations" => {
+            let iterations = s.take("iterations", |text| whole(text, 1..=u64::MAX));
+            if iterations.is_none() && !s.is_given("iterations") {
+                s.mistake("iterations", "missing: how many iterations, as in 1000");
+            }
+            Load::Iterations { iterations: iterations.unwrap_or(1), workers: workers.unwrap_or(50) }
+        }
+        _ => {
+            let stages = s
+                .take("stages", |text| {
+                    stages(text, "workers", |text| whole(text, 0..=MAX_WORKERS).map(f64::from))
+                })
+                .unwrap_or_default();
+            Load::Workers { workers: workers.unwrap_or(if stages.is_empty() { 50 } else { 0 }), stages }
+        }
+    }
+}
+
+fn executor(text: &str) -> Result<&'static str, String> {
+    ["workers", "arrival-rate", "target-rps", "iterations"]
+        .into_iter()
+        .find(|known| *known == text)
+        .ok_or_else(|| format!("{text:?} is not one of workers, arrival-rate, target-rps, iterations"))
+}
+
+/// A rate as people write it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Rate {
+    /// Per second.
+    pub(crate) per_second: f64,
+    /// When it is named.
+    pub(crate) unit: Option<Unit>,
+}
+
+/// `50`, `50/s`, `3000/min`, `0.5/h`, `500 requests/s`.
+pub(crate) fn rate(text: &str) -> Result<Rate, String> {
+    let wrong = || {
+        format!(
+            "{text:?} is not a rate like 50/s, 3000/min, 10/h or 500 requests/s, from 0 to {MAX_RATE} a second"
+        )
+    };
+    let (amount, per) = text.split_once('/').map_or((text, "s"), |(amount, per)| (amount, per.trim()));
+    let amount = amount.trim();
+    let digits = amount.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(amount.len());
+    let (number, unit) = amount.split_at(digits);
+    let unit = match unit.trim() {
+        "" => None,
+        unit => Some(unit_of(unit).map_err(|_| wrong())?),
+    };
+    let seconds = match per {
+        "s" | "sec" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(wrong()),
+    };
+    let per_second = number.parse::<f64>().map_err(|_| wrong())? / seconds;
+    if !(0.0..=MAX_RATE).contains(&per_second) {
+        return Err(wrong());
+    }
+    Ok(Rate { per_second, unit })
+}
+
+fn unit_of(text: &str) -> Result<Unit, String> {
+    match text {
+        "chain" | "chains" => Ok(Unit::Chains),
+        "request" | "requests" => Ok(Unit::Requests),
+        _ => Err(format!("{text:?} is neither chains nor requests")),
+    }
+}
+
+fn spacing(text: &str) -> Result<bool, String> {
+    match text {
+        "poisson" => Ok(true),
+        "even" => Ok(false),
+        _ => Err(format!("{text:?} is neither poisson nor even")),
+    }
+}
+
+/// `30s:100,1h:5000`, or in a file tables `{duration = "30s", workers = 100}`, which arrive as `{duration=30s;workers=100}`.
+fn stages(
+    text: &str,
+    target_key: &str,
+    target: impl Fn(&str) -> Result<f64, String>,
+) -> Result<Vec<Stage>, String> {
+    let stage = |text: &str| -> Result<Stage, String> {
+        let wrong = || {
+            format!(
+                "{text:?} is not a stage: TIME:TARGET as in 30s:100, or in a file {{duration = \"30s\", {target_key} = 100}}"
+            )
+        };
+        let (time, value) = match text.strip_prefix('{').and_then(|text| text.strip_suffix('}')) {
+            None => text.rsplit_once(':').ok_or_else(wrong)?,
+            Some(table) => {
+                let (mut time, mut value) = (None, None);
+                for (key, entry) in table.split(';').filter_map(|entry| entry.split_once('=')) {
+                    match key {
+                        "duration" => time = Some(entry),
+                        _ if key == target_key || key == "target" => value = Some(entry),
+                        _ => {
+                            return Err(format!(
+                                "{key:?} is unknown in a stage; known are duration, {target_key}"
+                            ));
+                        }
+                    }
+                }
+                (time.ok_or_else(wrong)?, value.ok_or_else(wrong)?)
+            }
+        };
+        Ok(Stage { duration: any_duration(time)?, target: target(value.trim())? })
+    };
+    let stages = text
+        .split(',')
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+        .map(stage)
+        .collect::<Result<Vec<_>, _>>()?;
+    match stages.iter().map(|stage| stage.duration).sum::<Duration>().is_zero() {
+        true => Err("takes no time at all: at least one stage needs a duration".into()),
+        false => Ok(stages),
+    }
+}
+
+fn weight(value: &str) -> Result<f64, String> {
+    match value.parse::<f64>() {
+        Ok(weight) if weight.is_finite() && (0.0..=1e6).contains(&weight) => Ok(weight),
+        _ => Err(format!("{value:?} is not a weight from 0 (never) to 1000000")),
+    }
+}
+
+fn think_time(value: &str) -> Result<RangeInclusive<Duration>, String> {
+    let (low, high) =
+        value.split_once("..").map_or((value, value), |(low, high)| (low, high.trim_start_matches('=')));
+    let (low, high) = (any_duration(low)?, any_duration(high)?);
+    if low <= high {
+        Ok(low..=high)
+    } else {
+        Err(format!("{value:?} ends before it begins: write it like 1s..5s"))
+    }
+}
+
+fn names_per_order(value: &str) -> Result<RangeInclusive<u32>, String> {
+    let wrong = || format!("{value:?} is neither a number nor a range like 1..5, from 1 to 100");
+    let number = |text: &str| whole::<u32>(text, 1..=100).map_err(|_| wrong());
+    let (low, high) = match value.split_once("..") {
+        Some((low, high)) => (number(low)?, number(high.trim_start_matches('='))?),
+        None => (number(value)?, number(value)?),
+    };
+    if low <= high { Ok(low..=high) } else { Err(wrong()) }
+}
+
+fn as_unit<S: serde::Serializer>(unit: &Unit, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(match unit {
+        Unit::Chains => "chains",
+        Unit::Requests => "requests",
+    })
+}
+
+fn as_people_write<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&humantime::format_duration(*time))
+}
+
+fn as_times<S: serde::Serializer>(
+    times: &Option<RangeInclusive<Duration>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let shown = |time: &Duration| humantime::format_duration(*time).to_string();
+    times
+        .as_ref()
+        .map(|times| format!("{}..{}", shown(times.start()), shown(times.end())))
+        .serialize(serializer)
+}
+
+fn as_range<S: serde::Serializer>(range: &RangeInclusive<u32>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{}..{}", range.start(), range.end()))
+}
+
+/// Whether a name can be a scenario's: it stands in keys, marks and thresholds.
+pub(crate) fn is_name(name: &str) -> bool {
+    (1..=40).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_read_as_people_write_them() {
+        for (text, per_second, unit) in [
+            ("50", 50.0, None),
+            ("50/s", 50.0, None),
+            ("3000/min", 50.0, None),
+            ("36/h", 0.01, None),
+            ("0.5/s", 0.5, None),
+            ("500 requests/s", 500.0, Some(Unit::Requests)),
+            ("5chains/m", 5.0 / 60.0, Some(Unit::Chains)),
+        ] {
+            assert_eq!(rate(text), Ok(Rate { per_second, unit }), "{text}");
+        }
+        for text in ["", "fast", "-1/s", "1/day", "5 cats/s", "2000000/s", "1e400/s", "nan"] {
+            assert!(rate(text).unwrap_err().contains("is not a rate like 50/s"), "{text}");
+        }
+    }
+
+    #[test]
+    fn stages_are_read_as_flags_and_as_tables() {
+        let workers = |text: &str| stages(text, "workers", |text| whole(text, 0..=9_999u32).map(f64::from));
+        let stage = |seconds: u64, target: f64| Stage { duration: Duration::from_secs(seconds), target };
+        assert_eq!(workers("30s:100,1h:5000"), Ok(vec![stage(30, 100.0), stage(3600, 5000.0)]));
+        assert_eq!(workers("{duration=30s;workers=100}, 0s:7"), Ok(vec![stage(30, 100.0), stage(0, 7.0)]));
+        for (text, part) in [
+            ("30s", "is not a stage"),
+            ("30s:many", "\"many\" is not a whole number"),
+            ("soon:5", "\"soon\" is not a time"),
+            ("{duration=30s;worker=5}", "\"worker\" is unknown in a stage; known are duration, workers"),
+            ("{duration=30s}", "is not a stage"),
+            ("0s:5", "takes no time at all"),
+        ] {
+            let error = workers(text).unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn think_times_are_ranges() {
+        let seconds = Duration::from_secs;
+        assert_eq!(think_time("1s..3s"), Ok(seconds(1)..=seconds(3)));
+        assert_eq!(think_time("2s"), Ok(seconds(2)..=seconds(2)));
+        assert_eq!(think_time("0s..1s"), Ok(seconds(0)..=seconds(1)));
+        assert!(think_time("3s..1s").unwrap_err().contains("ends before it begins"));
+    }
+}
