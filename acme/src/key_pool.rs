@@ -53,6 +53,11 @@ impl KeyPool {
         Ok(Self { stock, next: AtomicUsize::new(0) })
     }
 
+    /// Whether there are keys of this type.
+    pub fn has(&self, kind: KeyType) -> bool {
+        !kind.is_rsa() || self.stock.iter().any(|(known, _)| *known == kind)
+    }
+
     /// A key for a certificate: fresh, or the next of the stock.
     ///
     /// # Errors

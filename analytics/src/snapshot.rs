@@ -89,6 +89,9 @@ pub struct ChainFigures {
     pub count: u64,
     /// Those of them that failed.
     pub failed: u64,
+    /// Those that left an order unfinished on purpose. They are neither failed nor in the times below.
+    #[serde(default)]
+    pub abandoned: u64,
     /// Iterations a second.
     pub rps: f64,
     /// done − due of the successful ones.

@@ -52,6 +52,27 @@ proptest! {
 }
 
 #[test]
+fn abandoned_chains_are_counted_and_not_timed() {
+    let result = |seq: u64, abandoned| {
+        let chain = chain_result(Chain::Authorization, seq, seq * 1_000_000, 8_000_000);
+        chain_record("r1", wec_record::ChainResult { abandoned, successful: true, class: None, ..chain })
+    };
+    let records: Vec<_> = (1..=40).map(|seq| result(seq, seq % 4 == 0)).collect();
+    let (snapshot, series) = figures(aggregated(&records));
+    let chain = &snapshot.chains[&Chain::Authorization];
+    assert_eq!((chain.count, chain.failed, chain.abandoned), (40, 0, 10));
+    assert_eq!(chain.response_time_ns.n, 30);
+    let series = &series.chains[&Chain::Authorization];
+    assert_eq!(series.count.iter().sum::<u64>(), 40);
+    assert_eq!(series.failed.iter().sum::<u64>(), 0);
+
+    let (first, second) = records.split_at(13);
+    let mut merged = aggregated(first);
+    merged.merge(aggregated(second));
+    assert_eq!(merged.snapshot().chains[&Chain::Authorization], *chain);
+}
+
+#[test]
 fn counts_by_chain_endpoint_and_failure() {
     let records: Vec<_> = (1..=140)
         .map(|seq| chain_record("r1", chain_result(Chain::Certificate, seq, seq * 1_000_000, 8_000_000)))

@@ -1,6 +1,8 @@
 //! The authorization chain: an order whose names are all proven (RFC 8555 §7.4, §7.5).
 //!
 //! newOrder → for each authorization: look, challenge → polls → order ready → stored.
+//!
+//! Of the share that is abandoned: newOrder → (one authorization), and nothing stored, as by a client that lost heart.
 
 use rand::RngExt as _;
 use wec_acme::Failure;
@@ -20,6 +22,13 @@ pub(crate) async fn authorization(scene: &mut Scene<'_>) -> Result<Outcome, Fail
         .map(|_| context.state.unique_name(&policy.base_domain))
         .collect();
     let order = context.client.new_order(scene.trace, &registration.account, &names, None).await?;
+    if policy.abandon > 0.0 && scene.rng.random_bool(policy.abandon) {
+        // Half of them have looked at what they would have to prove.
+        if let Some(url) = order.authorizations.first().filter(|_| scene.rng.random_bool(0.5)) {
+            context.client.authorization(scene.trace, &registration.account, url).await?;
+        }
+        return Ok(Outcome::Abandoned);
+    }
     let ready = steps::authorize(scene, &registration.account, order).await?;
     context.state.add_order(room, &registration, &ready).await;
     Ok(Outcome::Done)

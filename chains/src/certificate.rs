@@ -3,6 +3,7 @@
 //! (order, when its claim is suspect) → finalize → polls → certificate → stored.
 
 use wec_acme::{Endpoint, Failure, FailureKind, Order, OrderStatus};
+use wec_record::Chain;
 use wec_store::{Claim, Kind, ReadyOrder};
 
 use crate::context::Context;
@@ -11,6 +12,9 @@ use crate::steps;
 
 pub(crate) async fn certificate(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
     let context = scene.context;
+    if !context.policy.runs(Chain::Certificate) {
+        return Ok(Outcome::NothingToDo);
+    }
     let Some(room) = context.state.reserve(Kind::Certificate) else { return Ok(Outcome::NothingToDo) };
     let Some(claim) = usable_order(scene).await? else { return Ok(Outcome::NothingToDo) };
     scene.signer = Some(claim.registration.clone());

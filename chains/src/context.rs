@@ -1,12 +1,15 @@
 //! What a chain may use, and the policy that it draws its choices from.
 
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wec_acme::{Checker, Client, Clock, ExternalAccount};
-use wec_record::ChallengeType;
+use wec_acme::{Checker, Client, Clock, ExternalAccount, KeyPool, KeyType};
+use wec_record::{Chain, ChallengeType};
 use wec_store::{ChallengeWriter, State};
+
+use crate::mix::Mix;
 
 /// What a chain may use. Made once for each of the requester's runtimes, shared by its workers.
 #[derive(Clone)]
@@ -25,6 +28,86 @@ pub struct Context {
     pub clock: Clock,
 }
 
+impl Context {
+    /// The context of one more worker: the same, with connections of its own when the policy says so.
+    pub fn for_worker(self: &Arc<Self>) -> Arc<Self> {
+        match self.policy.connections {
+            Connections::PerWorker => Arc::new(self.with(self.client.sibling(1))),
+            Connections::Shared | Connections::PerChain => Arc::clone(self),
+        }
+    }
+
+    /// The same with another client.
+    pub(crate) fn with(&self, client: Client) -> Self {
+        Self { client: Arc::new(client), ..self.clone() }
+    }
+}
+
+/// Who shares connections to the CA, and the nonces that come over them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Connections {
+    /// The workers of a runtime: the cheapest way to make load.
+    #[default]
+    Shared,
+    /// Nobody: each worker has one connection at most, and keeps it.
+    PerWorker,
+    /// Nobody, and each chain begins as a client that the CA has never seen ([`Client::stranger`]).
+    PerChain,
+}
+
+impl Connections {
+    /// Every model, in the order of declaration.
+    pub const ALL: [Self; 3] = [Self::Shared, Self::PerWorker, Self::PerChain];
+
+    /// The name as written in configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Shared => "shared",
+            Self::PerWorker => "per-worker",
+            Self::PerChain => "per-chain",
+        }
+    }
+}
+
+impl FromStr for Connections {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|model| model.name() == text).ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            format!("{text:?} is no connection model: there are {names}")
+        })
+    }
+}
+
+/// The step that chains end before, having succeeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopBefore {
+    /// No order is finalized: the CA does everything but issue.
+    Finalize,
+}
+
+impl StopBefore {
+    /// The name as written in configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Finalize => "finalize",
+        }
+    }
+}
+
+impl FromStr for StopBefore {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == Self::Finalize.name() {
+            Ok(Self::Finalize)
+        } else {
+            Err(format!("{text:?} is no step that can be stopped before: there is finalize"))
+        }
+    }
+}
+
 /// What chains draw their choices from.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -32,8 +115,18 @@ pub struct Policy {
     pub base_domain: String,
     /// How many names an order has, both ends included.
     pub names: RangeInclusive<usize>,
-    /// The challenge types that the challenge server answers.
-    pub challenges: Vec<ChallengeType>,
+    /// The challenge types that the challenge server answers. One that an authorization does not offer is left out there.
+    pub challenges: Mix<ChallengeType>,
+    /// What the keys of certificates are made of.
+    pub key_types: Mix<KeyType>,
+    /// Where they come from; must have been prepared for the RSA types among them.
+    pub keys: Arc<KeyPool>,
+    /// Share of the authorization chain's orders that are left unfinished, 0 to 1.
+    pub abandon: f64,
+    /// Where chains end before they are done.
+    pub stop_before: Option<StopBefore>,
+    /// Who shares connections.
+    pub connections: Connections,
     /// Contact URLs of new accounts (`mailto:`…), usually none.
     pub contact: Vec<String>,
     /// What new accounts are bound to, if anything.
@@ -50,19 +143,29 @@ impl Policy {
     /// Orders of one name under `base_domain`, every challenge type, no contact, no external account.
     ///
     /// Reasons are those that a subscriber may give to a public CA: none, unspecified, keyCompromise,
-    /// affiliationChanged, superseded and cessationOfOperation. Keys are never used twice, so that keyCompromise
-    /// blocks nothing but the key of the certificate itself.
+    /// affiliationChanged, superseded and cessationOfOperation. Elliptic keys are never used twice, so that keyCompromise
+    /// blocks nothing but the key of the certificate itself; for RSA keys, which are, it is left out.
     pub fn under(base_domain: impl Into<String>) -> Self {
         Self {
             base_domain: base_domain.into(),
             names: 1..=1,
-            challenges: ChallengeType::ALL.to_vec(),
+            challenges: Mix::even(ChallengeType::ALL),
+            key_types: Mix::even([KeyType::P256]),
+            keys: Arc::new(KeyPool::empty()),
+            abandon: 0.0,
+            stop_before: None,
+            connections: Connections::Shared,
             contact: Vec::new(),
             external_account: None,
             revocation_reasons: vec![None, Some(0), Some(1), Some(3), Some(4), Some(5)],
             revoke_by_certificate_key: 0.5,
             order_margin: Duration::from_secs(60),
         }
+    }
+
+    /// Whether `chain` is run at all; what is stored may still leave it nothing to do.
+    pub fn runs(&self, chain: Chain) -> bool {
+        !(self.stop_before == Some(StopBefore::Finalize) && chain == Chain::Certificate)
     }
 
     /// Everything that makes no sense, for people; empty when chains can be run with it.
@@ -81,8 +184,14 @@ impl Policy {
                 self.names.end()
             ));
         }
-        if self.challenges.is_empty() {
-            mistakes.push("no challenge type is enabled: enable http-01, tls-alpn-01 or dns-01".to_owned());
+        mistakes.extend(self.challenges.mistakes("challenge type"));
+        mistakes.extend(self.key_types.mistakes("key type"));
+        for kind in self.key_types.items().filter(|kind| !self.keys.has(*kind)) {
+            mistakes.push(format!("no {kind} keys were made before the run"));
+        }
+        if !(0.0..=1.0).contains(&self.abandon) {
+            mistakes
+                .push(format!("{} is no share of abandoned orders: give a number from 0 to 1", self.abandon));
         }
         if self.revocation_reasons.is_empty() {
             mistakes.push("there is no revocation reason to draw: list at least one".to_owned());
@@ -116,15 +225,24 @@ mod tests {
         #[expect(clippy::reversed_empty_ranges, reason = "one of the mistakes")]
         let policy = Policy {
             names: 3..=2,
-            challenges: Vec::new(),
+            challenges: Mix::new(vec![(ChallengeType::Http01, 0.0)]),
+            key_types: Mix::even([KeyType::Rsa3072]),
+            abandon: -0.1,
             revocation_reasons: vec![Some(7), None, Some(11)],
             revoke_by_certificate_key: 1.5,
             ..Policy::under("wec..test")
         };
         let mistakes = policy.mistakes().join("\n");
-        for part in
-            ["\"wec..test\"", "3 to 2 names", "no challenge type", "7 is no", "11 is no", "1.5 is no share"]
-        {
+        for part in [
+            "\"wec..test\"",
+            "3 to 2 names",
+            "no challenge type",
+            "no rsa3072 keys",
+            "-0.1 is no share",
+            "7 is no",
+            "11 is no",
+            "1.5 is no share",
+        ] {
             assert!(mistakes.contains(part), "{part} is missing in {mistakes}");
         }
     }

@@ -17,6 +17,7 @@
 mod authorization;
 mod certificate;
 mod context;
+mod mix;
 mod present;
 mod refresh;
 mod registration;
@@ -25,7 +26,8 @@ mod revoke;
 mod run;
 mod steps;
 
-pub use context::{Context, Policy};
+pub use context::{Connections, Context, Policy, StopBefore};
+pub use mix::Mix;
 pub use run::run;
 
 /// The closed set of chains, as results name them.

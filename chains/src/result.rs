@@ -34,6 +34,7 @@ pub(crate) fn of(
         keygen,
         error,
         class,
+        abandoned: false,
         requests: exchanges.into_iter().map(request).collect(),
     }
 }

@@ -9,10 +9,18 @@ use wec_acme::{CertificateKey, Endpoint, Failure, FailureKind, Signer};
 use crate::run::{Outcome, Scene};
 use crate::steps;
 
+/// RFC 5280 §5.3.1. Some CAs then refuse the key for ever, and RSA keys are used for many certificates.
+const KEY_COMPROMISE: u8 = 1;
+
 pub(crate) async fn revoke(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
     let Scene { context, rng, trace, signer: signing_account, .. } = scene;
     let Some(claim) = context.state.claim_certificate() else { return Ok(Outcome::NothingToDo) };
-    let reason = context.policy.revocation_reasons.choose(*rng).copied().flatten();
+    let mut reason = context.policy.revocation_reasons.choose(*rng).copied().flatten();
+    if reason == Some(KEY_COMPROMISE) && CertificateKey::from_pkcs8(&claim.key_pkcs8)?.kind().is_rsa() {
+        let others: Vec<_> =
+            context.policy.revocation_reasons.iter().filter(|other| **other != reason).collect();
+        reason = others.choose(*rng).copied().copied().flatten();
+    }
 
     let by_certificate = rng.random_bool(context.policy.revoke_by_certificate_key);
     let key = by_certificate.then(|| CertificateKey::from_pkcs8(&claim.key_pkcs8)).transpose()?;

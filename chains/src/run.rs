@@ -9,7 +9,7 @@ use wec_acme::{Failure, FailureKind, Trace};
 use wec_record::{Chain, ChainResult};
 use wec_store::Registration;
 
-use crate::context::Context;
+use crate::context::{Connections, Context};
 use crate::present::Presented;
 use crate::{authorization, certificate, refresh, registration, result, revoke, steps};
 
@@ -31,6 +31,8 @@ pub(crate) struct Scene<'a> {
 pub(crate) enum Outcome {
     /// It did what it should.
     Done,
+    /// It left an order unfinished, as it should.
+    Abandoned,
     /// There was nothing in the stored state to do it with, or a limit leaves no room for what it makes.
     NothingToDo,
 }
@@ -53,6 +55,13 @@ pub async fn run(
     let started = context.clock.now();
     let mut trace = Trace::new(context.clock);
     let mut presented = Presented::default();
+    let stranger;
+    let context = if context.policy.connections == Connections::PerChain {
+        stranger = context.with(context.client.stranger());
+        &stranger
+    } else {
+        context
+    };
     let outcome = {
         let mut scene = Scene { context, rng, trace: &mut trace, presented: &mut presented, signer: None };
         cut.run_until_cancelled(async {
@@ -77,7 +86,8 @@ pub async fn run(
     if outcome == Ok(Outcome::NothingToDo) && did.0.is_empty() {
         return None;
     }
-    Some(result::of(chain, times, did, outcome.err()))
+    let abandoned = outcome == Ok(Outcome::Abandoned);
+    Some(ChainResult { abandoned, ..result::of(chain, times, did, outcome.err()) })
 }
 
 async fn dispatch(chain: Chain, scene: &mut Scene<'_>) -> Result<Outcome, Failure> {

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use rand::seq::IndexedRandom as _;
 use wec_acme::{
     Account, Authorization, AuthorizationStatus, Challenge, ChallengeKind, ChallengeStatus, Endpoint,
-    Failure, FailureKind, Order, OrderStatus, Purpose, Trace, certificate_request,
+    Failure, FailureKind, Order, OrderStatus, Purpose, Trace,
 };
 use wec_record::ChallengeType;
 use wec_store::{ChallengeData, NewCertificate, Reservation};
@@ -107,7 +106,7 @@ async fn prove(
     }
 }
 
-/// One of the challenges that the CA offers and the challenge server answers, at random.
+/// One of the challenges that the CA offers and the challenge server answers, drawn as the policy weighs them.
 fn pick<'a>(
     scene: &mut Scene<'_>,
     authorization: &'a Authorization,
@@ -117,13 +116,13 @@ fn pick<'a>(
         .challenges
         .iter()
         .filter_map(|challenge| Some((challenge, answerable(challenge.kind)?)))
-        .filter(|(_, (kind, _))| enabled.contains(kind))
-        .map(|(challenge, (_, stored))| (challenge, stored))
         .collect();
-    usable.choose(scene.rng).copied().ok_or_else(|| {
+    let offers = |kind| usable.iter().find(|(_, (offered, _))| *offered == kind);
+    let drawn = enabled.draw(scene.rng, |kind| offers(kind).is_some()).and_then(offers);
+    drawn.map(|(challenge, (_, stored))| (*challenge, *stored)).ok_or_else(|| {
         let offered: Vec<_> =
             authorization.challenges.iter().map(|challenge| challenge.kind.name()).collect();
-        let enabled: Vec<_> = enabled.iter().map(|kind| kind.name()).collect();
+        let enabled: Vec<_> = enabled.items().map(|kind| kind.name()).collect();
         Failure::internal(format!(
             "for {} the CA offers {}, of which none is enabled here ({}): enable one of them",
             authorization.identifier.value,
@@ -150,8 +149,14 @@ pub(crate) async fn issue(
     order: &Order,
     names: &[String],
 ) -> Result<NewCertificate, Failure> {
-    let Scene { context, trace, .. } = scene;
-    let (key, csr) = trace.keygen(|| certificate_request(names))?;
+    let Scene { context, trace, rng, .. } = scene;
+    let policy = &context.policy;
+    let kind = policy.key_types.draw(*rng, |_| true).unwrap_or_default();
+    let (key, csr) = trace.keygen(|| {
+        let key = policy.keys.certificate_key(kind)?;
+        let csr = key.request(names)?;
+        Ok((key, csr))
+    })?;
     let order = match context.client.finalize(trace, account, order, &csr).await {
         Err(failure) if failure.kind == FailureKind::Problem && was_repeated(trace) => {
             context.client.order(trace, account, &order.url).await?

@@ -6,14 +6,23 @@ mod common;
 use std::sync::Arc;
 
 use common::{Answering, Worker, steps};
-use wec_acme::Roots;
-use wec_chains::Chain;
+use wec_acme::{HttpVersion, Roots};
+use wec_chains::{Chain, Connections, Context};
 use wec_record::{ChallengeType, Purpose};
 use wec_store::MemoryChallenges;
 use wec_testbed::{Caddy, Standard};
 
 #[tokio::test]
 async fn all_chains_run_by_each_challenge_type() {
+    all_chains_run(HttpVersion::Http1, Connections::Shared).await;
+}
+
+#[tokio::test]
+async fn all_chains_run_over_http_2() {
+    all_chains_run(HttpVersion::Http2, Connections::PerWorker).await;
+}
+
+async fn all_chains_run(http: HttpVersion, connections: Connections) {
     let standard = Standard::reserve().unwrap();
     let challenges = Arc::new(MemoryChallenges::new());
     let config = wec_challenge_server::Config {
@@ -26,11 +35,16 @@ async fn all_chains_run_by_each_challenge_type() {
     let answering = Answering::from(challenges.clone(), config).await;
     let caddy = Caddy::start(&standard).await.unwrap();
     let roots = Roots::Pem(caddy.ca_pem().unwrap());
-    let mut worker = Worker::of(&caddy.directory_url(), roots, challenges, |_, _| {}).await;
+    let mut worker = Worker::of(&caddy.directory_url(), roots, challenges, |client, policy| {
+        client.http = http;
+        policy.connections = connections;
+    })
+    .await;
+    worker.context = Context::clone(&Arc::new(worker.context).for_worker());
 
     worker.succeed(Chain::Registration).await;
     for kind in ChallengeType::ALL {
-        worker.policy(|policy| policy.challenges = vec![kind]);
+        worker.policy(|policy| policy.challenges = vec![kind].into());
         let authorization = worker.succeed(Chain::Authorization).await;
         assert!(answering.answered(kind) > 0, "{kind}: no validation arrived");
         assert_eq!(

@@ -9,10 +9,13 @@ use std::time::Duration;
 
 use common::{Worker, requests_in, steps};
 use tokio_util::sync::CancellationToken;
-use wec_acme::{Config as ClientConfig, ExternalAccount, Roots, Trace};
-use wec_chains::{Chain, Policy};
+use wec_acme::{
+    CertificateKey, Client, Clock, Config as ClientConfig, DiscoverError, ExternalAccount, HttpVersion,
+    KeyPool, KeyType, Roots, Trace,
+};
+use wec_chains::{Chain, Connections, Context, Policy, StopBefore};
 use wec_null_ca::{Config, Endpoint, NullCa};
-use wec_record::{FailureClass, Purpose};
+use wec_record::{ChallengeType, FailureClass, Purpose};
 use wec_store::challenge::BoxFuture;
 use wec_store::{ChallengeData, ChallengeStoreError, ChallengeWriter, MemoryChallenges};
 
@@ -454,4 +457,176 @@ async fn limits_leave_chains_nothing_to_do() {
     // A renewal makes a certificate too.
     assert!(worker.has_nothing_to_do(Chain::Refresh).await);
     worker.succeed(Chain::Revoke).await;
+}
+
+#[tokio::test]
+async fn draws_key_types_by_their_weights_and_stores_each() {
+    let ca = null_ca(Config::default());
+    let keys = Arc::new(KeyPool::generate([KeyType::Rsa2048]).unwrap());
+    let mut worker = worker(&ca, |_, policy| {
+        policy.keys = keys;
+        policy.key_types = "p256=1,p384=1,rsa2048=1,rsa4096=0".parse().unwrap();
+    })
+    .await;
+    worker.succeed(Chain::Registration).await;
+    let mut seen = std::collections::BTreeSet::new();
+    while seen.len() < 3 {
+        worker.succeed(Chain::Authorization).await;
+        worker.succeed(Chain::Certificate).await;
+        worker.succeed(Chain::Refresh).await;
+        {
+            let claim = worker.context.state.claim_certificate().unwrap();
+            seen.insert(CertificateKey::from_pkcs8(&claim.key_pkcs8).unwrap().kind());
+            claim.release();
+        }
+        worker.policy(|policy| policy.revoke_by_certificate_key = (seen.len() % 2) as f64);
+        worker.succeed(Chain::Revoke).await;
+    }
+    assert!(!seen.contains(&KeyType::Rsa4096));
+}
+
+#[tokio::test]
+async fn keys_of_the_stock_are_never_said_to_be_compromised() {
+    let ca = null_ca(Config::default());
+    let mut worker = worker(&ca, |_, policy| {
+        policy.keys = Arc::new(KeyPool::generate([KeyType::Rsa2048]).unwrap());
+        policy.key_types = vec![KeyType::Rsa2048].into();
+        // 8 is one that the CA refuses.
+        policy.revocation_reasons = vec![Some(1), Some(8)];
+    })
+    .await;
+    prepare(&mut worker, Chain::Refresh).await;
+    for _ in 0..8 {
+        let result = worker.fail(Chain::Revoke, FailureClass::Problem).await;
+        assert_eq!(result.requests.last().unwrap().problem, "badRevocationReason");
+    }
+    // With no other reason there is none at all.
+    worker.policy(|policy| policy.revocation_reasons = vec![Some(1)]);
+    worker.succeed(Chain::Revoke).await;
+}
+
+#[tokio::test]
+async fn a_challenge_type_that_weighs_nothing_is_not_used() {
+    let ca = null_ca(Config::default());
+    let mut worker =
+        worker(&ca, |_, policy| policy.challenges = "http-01=0,dns-01=0,tls-alpn-01=2".parse().unwrap())
+            .await;
+    worker.succeed(Chain::Registration).await;
+    worker.succeed(Chain::Authorization).await;
+    assert!(!worker.context.policy.challenges.has(ChallengeType::Http01));
+}
+
+#[tokio::test]
+async fn an_abandoned_order_is_a_success_that_stores_nothing() {
+    let ca = null_ca(Config::default());
+    let mut worker = worker(&ca, |_, policy| policy.abandon = 1.0).await;
+    worker.succeed(Chain::Registration).await;
+    let mut seen = std::collections::BTreeSet::new();
+    while seen.len() < 2 {
+        let result = worker.succeed(Chain::Authorization).await;
+        assert!(result.abandoned);
+        seen.insert(steps(&result));
+    }
+    let left = [vec!["newOrder 201"], vec!["newOrder 201", "authorization 200"]];
+    assert!(seen.iter().eq(left.iter()), "{seen:?}");
+    assert_eq!(worker.context.state.counts().authorizations, 0);
+
+    worker.policy(|policy| policy.abandon = 0.0);
+    assert!(!worker.succeed(Chain::Authorization).await.abandoned);
+}
+
+#[tokio::test]
+async fn a_run_that_stops_before_finalize_issues_nothing() {
+    let ca = null_ca(Config::default());
+    let mut worker = worker(&ca, |_, _| {}).await;
+    prepare(&mut worker, Chain::Refresh).await;
+    worker.policy(|policy| policy.stop_before = Some(StopBefore::Finalize));
+    let permitted: Vec<_> =
+        Chain::ALL.into_iter().filter(|chain| worker.context.policy.runs(*chain)).collect();
+    assert_eq!(permitted, [Chain::Registration, Chain::Authorization, Chain::Refresh, Chain::Revoke]);
+
+    worker.succeed(Chain::Authorization).await;
+    assert!(worker.has_nothing_to_do(Chain::Certificate).await);
+    let first = steps(&worker.succeed(Chain::Refresh).await);
+    assert_eq!(first[..2], ["renewalInfo 200", "newOrder 201"]);
+    assert!(!first.iter().any(|step| step.starts_with("finalize")), "{first:?}");
+    // The order of the first names the certificate as replaced; the second does without.
+    let second = steps(&worker.succeed(Chain::Refresh).await);
+    assert_eq!(second[..3], ["renewalInfo 200", "newOrder 409", "newOrder 201"]);
+
+    let counts = ca.counters();
+    assert_eq!(counts.certificates, 1, "the one from before");
+    let stored = worker.context.state.counts();
+    assert_eq!((stored.authorizations, stored.certificates), (1, 1));
+}
+
+#[tokio::test]
+async fn a_worker_of_its_own_connection_keeps_it_and_its_nonces() {
+    let ca = null_ca(Config::default());
+    let mut first = worker(&ca, |_, policy| policy.connections = Connections::PerWorker).await;
+    let shared = Arc::new(first.context.clone());
+    let second = shared.for_worker();
+    first.context = Context::clone(&shared.for_worker());
+    assert!(!Arc::ptr_eq(&first.context.client, &second.client));
+    let shape = |result: &wec_chains::ChainResult| -> Vec<(String, bool)> {
+        let requests = result.requests.iter();
+        requests.map(|request| (request.endpoint.to_string(), request.reused)).collect()
+    };
+    let registered = first.succeed(Chain::Registration).await;
+    let expected = [("newNonce".to_owned(), false), ("newAccount".to_owned(), true)];
+    assert_eq!(shape(&registered), expected);
+    assert_eq!(shape(&first.succeed(Chain::Registration).await), expected[1..]);
+    first.context = Context::clone(&second);
+    assert_eq!(shape(&first.succeed(Chain::Registration).await), expected, "nothing of the first's");
+}
+
+#[tokio::test]
+async fn a_stranger_whose_directory_fails_leaves_what_it_had_claimed_as_it_was() {
+    let ca = null_ca(Config { faults: vec!["directory=500:0.5".parse().unwrap()], ..Config::default() });
+    let roots = Roots::Pem(ca.root_pem().unwrap().as_bytes().to_vec());
+    // Half of the directories fail, that of the client's own discovery perhaps among them.
+    let clock = Clock::start();
+    let client = loop {
+        let config =
+            ClientConfig { roots: roots.clone(), ..ClientConfig::new(ca.directory_url().parse().unwrap()) };
+        if let Ok(client) = Client::discover(config, clock).await {
+            break Arc::new(client);
+        }
+    };
+    let mut worker = common::over_client(client, ca.directory_url(), clock, |_| {}).await;
+    prepare(&mut worker, Chain::Certificate).await;
+    worker.policy(|policy| policy.connections = Connections::PerChain);
+    loop {
+        let result = worker.run(Chain::Certificate).await;
+        if result.successful {
+            assert_eq!(steps(&result), ["directory 200", "finalize 200", "certificate 200"]);
+            return;
+        }
+        assert_eq!(steps(&result), ["directory 500"]);
+        assert_eq!(result.class, Some(FailureClass::ServerError));
+        let claim = worker.context.state.claim_order().unwrap();
+        assert!(!claim.suspect);
+        claim.release();
+    }
+}
+
+#[tokio::test]
+async fn http_2_against_a_server_that_does_not_speak_it_is_said_at_the_start() {
+    let ca = null_ca(Config::default());
+    let config = ClientConfig {
+        roots: Roots::Pem(ca.root_pem().unwrap().as_bytes().to_vec()),
+        http: HttpVersion::Http2,
+        ..ClientConfig::new(ca.directory_url().parse().unwrap())
+    };
+    let error = Client::discover(config, Clock::start()).await.unwrap_err();
+    assert!(matches!(error, DiscoverError::NoHttp2 { .. }), "{error}");
+    let shown = error.to_string();
+    assert!(shown.contains(ca.directory_url()) && shown.contains("HTTP/1.1"), "{shown}");
+
+    let plain = ClientConfig {
+        http: HttpVersion::Http2,
+        ..ClientConfig::new("http://127.0.0.1:1/dir".parse().unwrap())
+    };
+    let error = Client::discover(plain, Clock::start()).await.unwrap_err();
+    assert!(matches!(error, DiscoverError::NoHttp2 { .. }), "{error}");
 }

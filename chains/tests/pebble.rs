@@ -7,8 +7,8 @@ mod common;
 use std::sync::Arc;
 
 use common::{Answering, Worker, requests_in, steps};
-use wec_acme::{ExternalAccount, Roots};
-use wec_chains::{Chain, ChainResult, Policy};
+use wec_acme::{ExternalAccount, HttpVersion, KeyPool, KeyType, Roots};
+use wec_chains::{Chain, ChainResult, Connections, Policy};
 use wec_record::{ChallengeType, FailureClass, Purpose};
 use wec_store::{ChallTestSrvWriter, MemoryChallenges, RedisChallenges};
 use wec_testbed::{ChallTestSrv, Pebble, PebbleOptions, Redis};
@@ -54,6 +54,39 @@ async fn pebble(answering: &Answering, options: PebbleOptions) -> Pebble {
     .unwrap()
 }
 
+#[tokio::test]
+async fn issues_renews_and_revokes_with_keys_of_each_type_as_a_stranger_each_time() {
+    let keys = Arc::new(KeyPool::generate([KeyType::Rsa2048]).unwrap());
+    for http in [HttpVersion::Http1, HttpVersion::Http2] {
+        let challenges = Arc::new(MemoryChallenges::new());
+        let answering = Answering::on_loopback(challenges.clone()).await;
+        let pebble = pebble(&answering, PebbleOptions::default()).await;
+        let roots = Roots::Pem(pebble.ca_pem().unwrap());
+        let mut worker = Worker::of(&pebble.directory_url(), roots, challenges, |client, policy| {
+            client.http = http;
+            policy.keys = keys.clone();
+            policy.connections = Connections::PerChain;
+        })
+        .await;
+        worker.succeed(Chain::Registration).await;
+        for kind in [KeyType::P256, KeyType::P384, KeyType::Rsa2048] {
+            for share in [0.0, 1.0] {
+                worker.policy(|policy| {
+                    policy.key_types = vec![kind].into();
+                    policy.revoke_by_certificate_key = share;
+                });
+                for chain in [Chain::Authorization, Chain::Certificate, Chain::Refresh, Chain::Revoke] {
+                    let result = worker.succeed(chain).await;
+                    assert_eq!(steps(&result)[0], "directory 200", "{chain}");
+                    let opened = result.requests.iter().filter(|request| !request.reused).count();
+                    assert_eq!(opened, 1, "{chain}: {:#?}", result.requests);
+                }
+            }
+        }
+        assert_eq!(worker.context.state.counts().revoked, 6);
+    }
+}
+
 async fn worker(pebble: &Pebble, challenges: Arc<MemoryChallenges>, set: impl FnOnce(&mut Policy)) -> Worker {
     let roots = Roots::Pem(pebble.ca_pem().unwrap());
     Worker::of(&pebble.directory_url(), roots, challenges, |_, policy| set(policy)).await
@@ -66,7 +99,7 @@ fn refused_nonces(results: &[ChainResult]) -> usize {
 /// Pebble as it is by default, 5 % of nonces rejected and half of the authorizations reused, one challenge type.
 async fn issues_by(challenge: ChallengeType) {
     let mut world = World::with(PebbleOptions::default(), |policy| {
-        policy.challenges = vec![challenge];
+        policy.challenges = vec![challenge].into();
         policy.names = 2..=2;
     })
     .await;
@@ -116,7 +149,7 @@ async fn issues_with_the_challenge_data_in_redis() {
     worker.context.challenges = writer.await;
     worker.succeed(Chain::Registration).await;
     for kind in ChallengeType::ALL {
-        worker.policy(|policy| policy.challenges = vec![kind]);
+        worker.policy(|policy| policy.challenges = vec![kind].into());
         worker.succeed(Chain::Authorization).await;
         assert!(answering.answered(kind) > 0, "{kind}");
     }
@@ -137,7 +170,7 @@ async fn issues_through_a_challtestsrv() {
     worker.context.challenges = Arc::new(ChallTestSrvWriter::new(&server.management_url()).unwrap());
     worker.succeed(Chain::Registration).await;
     for kind in ChallengeType::ALL {
-        worker.policy(|policy| policy.challenges = vec![kind]);
+        worker.policy(|policy| policy.challenges = vec![kind].into());
         worker.succeed(Chain::Authorization).await;
         worker.succeed(Chain::Certificate).await;
     }
@@ -208,7 +241,7 @@ async fn binds_accounts_to_an_external_one() {
 #[tokio::test]
 async fn a_challenge_that_nobody_answers_is_a_failed_validation() {
     let mut world = World::with(PebbleOptions::default(), |policy| {
-        policy.challenges = vec![ChallengeType::Http01];
+        policy.challenges = vec![ChallengeType::Http01].into();
     })
     .await;
     world.worker.succeed(Chain::Registration).await;

@@ -211,6 +211,9 @@ pub struct ChainResult {
     pub error: String,
     /// What went wrong, for counting.
     pub class: Option<FailureClass>,
+    /// Whether it left an order unfinished on purpose; it is successful then. Its times are those of no whole chain.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub abandoned: bool,
     /// Every HTTP attempt, in the order of sending.
     #[serde(rename = "individualresults")]
     pub requests: Vec<RequestResult>,

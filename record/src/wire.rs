@@ -28,6 +28,7 @@ impl From<ChainResult> for wire::ChainResult {
             keygen: result.keygen,
             error: result.error,
             class: number_of(result.class),
+            abandoned: result.abandoned,
             requests: result.requests.into_iter().map(|request| request_to_wire(request, started)).collect(),
         }
     }
@@ -48,6 +49,7 @@ pub fn chain_from_wire(result: wire::ChainResult, seq: u64) -> ChainResult {
         keygen: result.keygen,
         error: result.error,
         class: class_of(result.class),
+        abandoned: result.abandoned,
         requests: result.requests.into_iter().map(|request| request_from_wire(request, started)).collect(),
     }
 }
@@ -297,12 +299,12 @@ mod tests {
         #[test]
         fn a_chain_result_survives_the_wire(
             (started, requests) in (0u64..1 << 50).prop_flat_map(|started| (Just(started), proptest::collection::vec(request(started), 0..4))),
-            chain in 0usize..5, seq: u64, wait in 0u64..1 << 40, took in 0u64..1 << 40,
+            chain in 0usize..5, seq: u64, abandoned: bool, wait in 0u64..1 << 40, took in 0u64..1 << 40,
         ) {
             let due = started.saturating_sub(wait);
             let result = ChainResult {
                 seq, worker: 3, chain: Some(Chain::ALL[chain]), successful: true, took: started + took - due, due, started,
-                done: started + took, keygen: 5, error: String::new(), class: None, requests,
+                done: started + took, keygen: 5, error: String::new(), class: None, abandoned, requests,
             };
             prop_assert_eq!(chain_from_wire(result.clone().into(), seq), result);
         }

@@ -305,7 +305,7 @@ fn chain_policy(plan: &Plan, scenario: &Scenario) -> wec_chains::Policy {
     let names = &scenario.names_per_order;
     wec_chains::Policy {
         names: *names.start() as usize..=*names.end() as usize,
-        challenges: scenario.challenge_types.clone(),
+        challenges: scenario.challenge_types.clone().into(),
         contact: plan.contact.clone(),
         external_account: plan.eab.clone(),
         ..wec_chains::Policy::under(&plan.base_domain)

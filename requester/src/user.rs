@@ -26,7 +26,7 @@ impl Workforce for Users {
         let number = self.first.saturating_add(number);
         Box::new(User {
             number,
-            context: Arc::clone(&self.context),
+            context: self.context.for_worker(),
             weights: Arc::clone(&self.weights),
             sink: Arc::clone(&self.sink),
             rng: StdRng::seed_from_u64(self.seed.wrapping_add(number.into())),

@@ -75,6 +75,7 @@ pub struct Aggregate {
 #[derive(Clone, Debug, Default)]
 struct ChainTotals {
     outcome: Outcome,
+    abandoned: u64,
     keygen: u64,
     classes: BTreeMap<FailureClass, u64>,
 }
@@ -138,6 +139,7 @@ impl Aggregate {
         for (ours, theirs) in self.chains.iter_mut().zip(other.chains) {
             ours.outcome.merge(theirs.outcome);
             ours.keygen += theirs.keygen;
+            ours.abandoned += theirs.abandoned;
             for (class, count) in theirs.classes {
                 *ours.classes.entry(class).or_default() += count;
             }
@@ -204,6 +206,7 @@ impl Aggregate {
                     let figures = ChainFigures {
                         count: outcome.count,
                         failed: outcome.failed,
+                        abandoned: totals.abandoned,
                         rps: rate(outcome.count),
                         response_time_ns: outcome.response.timing(),
                         service_time_ns: outcome.service.timing(),
@@ -299,6 +302,12 @@ impl Aggregate {
             return;
         };
         let totals = &mut self.chains[chain.index()];
+        if result.abandoned && result.successful {
+            totals.outcome.count += 1;
+            totals.abandoned += 1;
+            self.timeline.abandoned_chain(done, chain);
+            return;
+        }
         totals.outcome.record(
             result.successful,
             result.took,

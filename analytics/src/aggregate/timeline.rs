@@ -45,7 +45,8 @@ struct Bucket {
 struct ChainBucket {
     count: u64,
     failed: u64,
-    /// Of the successful ones, nanoseconds.
+    abandoned: u64,
+    /// Of the successful ones that were not abandoned, nanoseconds.
     sum: u128,
     sketch: Sketch,
 }
@@ -91,6 +92,15 @@ impl Timeline {
             } else {
                 chain.failed += 1;
             }
+        }
+    }
+
+    /// An iteration that left an order unfinished on purpose.
+    pub(crate) fn abandoned_chain(&mut self, at_unix_ns: u64, chain: Chain) {
+        if let Some(bucket) = self.bucket(at_unix_ns) {
+            let chain = &mut bucket.chains[chain.index()];
+            chain.count += 1;
+            chain.abandoned += 1;
         }
     }
 
@@ -187,7 +197,7 @@ impl Timeline {
             series.lag_p99_ns.push(load.lag.percentile(load.lag_n, 990));
             series.lag_max_ns.push((load.lag_n > 0).then_some(load.lag_max));
             for (column, chain) in series.chains.values_mut().zip(&bucket.chains) {
-                let succeeded = chain.count - chain.failed;
+                let succeeded = chain.count - chain.failed - chain.abandoned;
                 column.count.push(chain.count);
                 column.failed.push(chain.failed);
                 column.mean_ns.push((succeeded > 0).then(|| (chain.sum / u128::from(succeeded)) as u64));
@@ -273,6 +283,7 @@ impl Bucket {
         for (ours, theirs) in self.chains.iter_mut().zip(other.chains) {
             ours.count += theirs.count;
             ours.failed += theirs.failed;
+            ours.abandoned += theirs.abandoned;
             ours.sum += theirs.sum;
             ours.sketch.merge(&theirs.sketch);
         }

@@ -83,6 +83,7 @@ pub(crate) fn chain_result(chain: Chain, seq: u64, started: u64, took: u64) -> C
         keygen: 12_000,
         error: if failed { "finalize: the CA said no".to_owned() } else { String::new() },
         class: failed.then_some(FailureClass::Problem),
+        abandoned: false,
         requests: vec![
             step(0, "newNonce", "/nonce", Purpose::Nonce),
             step(1, "newOrder", "/order", Purpose::Step),
@@ -104,7 +105,9 @@ pub(crate) fn records(most: usize) -> impl Strategy<Value = Vec<Record>> {
 fn record() -> impl Strategy<Value = Record> {
     prop_oneof![
         20 => (0usize..5, 1u64..1 << 40, 0u64..40_000_000_000_000, 0u64..1 << 43).prop_map(|(chain, seq, started, took)| {
-            chain_record("r1", chain_result(Chain::ALL[chain], seq, started, took))
+            let result = chain_result(Chain::ALL[chain], seq, started, took);
+            let abandoned = result.successful && seq.is_multiple_of(5);
+            chain_record("r1", ChainResult { abandoned, ..result })
         }),
         3 => (1u64..1 << 40, 0u64..40_000_000_000_000, 0usize..3).prop_map(|(seq, at, kind)| Record::Hit {
             node: "c1".to_owned(),

@@ -99,6 +99,27 @@ impl Worker {
     }
 }
 
+/// A worker with an empty state over this client.
+pub(crate) async fn over_client(
+    client: Arc<Client>,
+    directory: &str,
+    clock: Clock,
+    set: impl FnOnce(&mut Policy),
+) -> Worker {
+    let challenges = Arc::new(MemoryChallenges::new());
+    let mut policy = Policy::under("wec.test");
+    set(&mut policy);
+    let context = Context {
+        client,
+        state: State::open("sqlite::memory:", directory, StateOptions::default()).await.unwrap(),
+        challenges: challenges.clone(),
+        checker: Arc::new(Checker::new()),
+        policy: Arc::new(policy),
+        clock,
+    };
+    Worker { context, challenges, rng: StdRng::seed_from_u64(7) }
+}
+
 /// What chains need, over a transport in the place of the network: the CA is at `https://ca.test/`.
 pub(crate) async fn over(transport: impl Transport + 'static, clock: Clock, policy: Policy) -> Context {
     let url = |path: &str| format!("https://ca.test/{path}");
