@@ -490,12 +490,13 @@ impl State {
             let written = self.shared.room.notified();
             {
                 let local = self.shared.local();
+                // First: a refusal is remembered until the end of a turn, and the turn begins with writing.
+                if local.queued() == 0 {
+                    return Ok(());
+                }
                 if let Some((doing, reason)) = &local.refusal {
                     let (store, reason) = (self.shared.store.clone(), reason.clone());
                     return Err(StoreError::Failed { store, doing, reason });
-                }
-                if local.queued() == 0 {
-                    return Ok(());
                 }
                 if local.closed {
                     return Err(StoreError::WriterGone { store: self.shared.store.clone() });
@@ -819,5 +820,18 @@ pub(crate) mod hunger {
 
     pub(crate) const fn of(kind: Kind) -> i64 {
         4 << kind.index()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_refusal_that_is_over_fails_no_flush() {
+        let ca = "https://ca.test/directory";
+        let state = State::open("sqlite::memory:", ca, StateOptions::default()).await.expect("a database");
+        state.shared.local().refusal = Some(("write changes", "database is locked".to_owned()));
+        state.flush().await.expect("nothing waits to be written");
     }
 }
