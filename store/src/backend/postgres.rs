@@ -18,7 +18,8 @@ use crate::challenge::BoxFuture;
 use crate::error::{StoreError, reason};
 use crate::state::{Said, StoreUrl};
 
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// A server on a busy machine takes seconds to greet; one that is not there refuses at once.
+const CONNECT_WITHIN: Duration = Duration::from_secs(20);
 
 /// State in PostgreSQL.
 pub(crate) struct PostgresBackend {
