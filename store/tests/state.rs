@@ -3,10 +3,14 @@
 
 mod common;
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use common::{CA, Database, authorize, certificate, issue, order, register, renew, stocked, until};
+use common::{
+    CA, Database, authorize, certificate, issue, order, patient, register, renew, stocked, talkative, until,
+};
+use tokio::time::Instant;
 use wec_store::{Available, Counts, Kind, Limits, State, StateOptions, StoreError};
 
 over_both_backends!(
@@ -133,9 +137,10 @@ async fn two_processes_never_share_a_claim(database: &Database) {
     let first = database.open().await;
     stocked(&first, 200).await;
     first.close().await.unwrap();
-    let options = StateOptions { claim_batch: 7, pool: 14, ..StateOptions::default() };
+    let options = StateOptions { claim_batch: 7, pool: 14, ..talkative() };
     let (one, other) = tokio::join!(database.open_with(options), database.open_with(options));
-    let (a, b) = tokio::join!(consume(&one), consume(&other));
+    let left = Cell::new(400);
+    let (a, b) = tokio::join!(consume(&one, &left), consume(&other, &left));
     let all: HashSet<i64> = a.iter().chain(&b).copied().collect();
     assert_eq!(a.len() + b.len(), 400, "each claimed");
     assert_eq!(all.len(), 400, "once");
@@ -146,32 +151,33 @@ async fn two_processes_never_share_a_claim(database: &Database) {
     assert_eq!(one.counts(), Counts { registrations: 1, ..Counts::default() });
 }
 
-/// Uses up what there is until both pools stay empty.
-async fn consume(state: &State) -> Vec<i64> {
+/// Uses up what there is until nothing is left, and then whatever should not be there.
+async fn consume(state: &State, left: &Cell<i32>) -> Vec<i64> {
     let mut ids = Vec::new();
-    let mut idle = 0;
-    while idle < 400 {
-        idle += 1;
-        if let Some(order) = state.claim_order() {
+    until("all are claimed", async || {
+        while let Some(order) = state.claim_order() {
             ids.push(order.id);
+            left.set(left.get() - 1);
             state.order_failed(order, "test").await;
-            idle = 0;
         }
-        if let Some(certificate) = state.claim_certificate() {
+        while let Some(certificate) = state.claim_certificate() {
             ids.push(certificate.id);
+            left.set(left.get() - 1);
             state.certificate_gone(certificate, "test").await;
-            idle = 0;
         }
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+        left.get() <= 0
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    ids.extend(state.claim_order().map(|order| order.id));
+    ids.extend(state.claim_certificate().map(|certificate| certificate.id));
     ids
 }
 
 async fn surplus_goes_to_a_process_that_lacks_it(database: &Database) {
-    let options = StateOptions { owner_lease: Duration::from_secs(1), ..StateOptions::default() };
-    let rich = database.open_with(options).await;
+    let rich = database.open_with(talkative()).await;
     stocked(&rich, 40).await;
-    let poor = database.open_with(options).await;
+    let poor = database.open_with(talkative()).await;
     assert!(!poor.available().orders, "everything is claimed by the first");
     until("orders and certificates arrive", async || {
         poor.available().orders && poor.available().certificates
@@ -185,7 +191,7 @@ async fn surplus_goes_to_a_process_that_lacks_it(database: &Database) {
 async fn a_steady_load_costs_statements_by_the_flush_and_not_by_the_chain(database: &Database) {
     let state = database.open().await;
     let registration = stocked(&state, 1000).await;
-    let before = state.health();
+    let (before, began) = (state.health(), Instant::now());
     for chain in 0..2500 {
         // Four chains a round: 10,000 in all.
         authorize(&state, &registration).await;
@@ -202,45 +208,53 @@ async fn a_steady_load_costs_statements_by_the_flush_and_not_by_the_chain(databa
     assert_eq!(after.written - before.written, 2500 * 6);
     let (flushes, statements) = (after.flushes - before.flushes, after.statements - before.statements);
     // A flush has at most 27 statements on SQLite (up to 8 steps of an insert for three tables) and less on
-    // PostgreSQL, and there is at least one change in 100 ms or 1024 at once; what remains are beats.
-    assert!(statements <= 40 * flushes + 100, "{statements} statements in {flushes} flushes");
-    assert!(statements < 1500, "{statements} statements for 10,000 chains");
+    // PostgreSQL; what remains are beats. And a flush comes every 100 ms or with 1024 changes at once: how many there
+    // are depends on how long this machine takes, and not on the 10,000 chains.
+    let took = began.elapsed();
+    let beats = took.as_secs() / 15 + 1;
+    assert!(statements <= 40 * flushes + 20 * beats + 40, "{statements} statements in {flushes} flushes");
+    let due = took.as_millis() / 100 + 2500 * 6 / 1024;
+    assert!(u128::from(flushes) <= due + 20, "{flushes} flushes in {took:?}");
 }
 
 async fn hard_limits_hold_over_two_processes_and_a_restart(database: &Database) {
     let limits = Limits { registrations: Some(3), authorizations: Some(100), certificates: Some(40) };
-    let options = StateOptions { limits, owner_lease: Duration::from_secs(1), ..StateOptions::default() };
+    let options = StateOptions { limits, ..talkative() };
     let (one, other) = tokio::join!(database.open_with(options), database.open_with(options));
+    let left = Cell::new(3 + 100 + 40);
     let make = async |state: &State| {
         let mut made = [0; 3];
-        let mut idle = 0;
-        while idle < 1500 {
-            idle += 1;
+        let made_one = |made: &mut u32| {
+            *made += 1;
+            left.set(left.get() - 1);
+        };
+        // On for two beats when all is made: nothing may come after it.
+        let mut more = 1500;
+        while more > 0 {
+            more -= i32::from(left.get() <= 0);
             if let Some(reservation) = state.reserve(Kind::Registration) {
                 state.add_registration(reservation, &common::account(), &[]).await;
-                made[0] += 1;
-                idle = 0;
+                made_one(&mut made[0]);
             }
             if let Some((registration, reservation)) =
                 state.registration().zip(state.reserve(Kind::Authorization))
             {
                 state.add_order(reservation, &registration, &order("a.test")).await;
-                made[1] += 1;
-                idle = 0;
+                made_one(&mut made[1]);
             }
             if let Some(reservation) = state.reserve(Kind::Certificate)
                 && let Some(claim) = state.claim_order()
             {
                 let new = certificate(&claim.names);
                 state.order_issued(claim, reservation, new).await;
-                made[2] += 1;
-                idle = 0;
+                made_one(&mut made[2]);
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         made
     };
-    let (a, b) = tokio::join!(make(&one), make(&other));
+    let both = async { tokio::join!(make(&one), make(&other)) };
+    let (a, b) = tokio::time::timeout(common::BOUND, both).await.expect("the limits are reached");
     assert_eq!([a[0] + b[0], a[1] + b[1], a[2] + b[2]], [3, 100, 40], "{a:?} {b:?}");
     for state in [one, other] {
         let available = state.available();
@@ -259,7 +273,7 @@ async fn hard_limits_hold_over_two_processes_and_a_restart(database: &Database) 
 
 async fn a_reservation_that_is_not_spent_goes_back(database: &Database) {
     let limits = Limits { registrations: Some(1), ..Limits::default() };
-    let options = StateOptions { limits, owner_lease: Duration::from_secs(2), ..StateOptions::default() };
+    let options = StateOptions { limits, ..talkative() };
     let state = database.open_with(options).await;
     let reservation = state.reserve(Kind::Registration);
     assert!(reservation.is_some() && !state.available().may_register);
@@ -274,7 +288,7 @@ async fn a_reservation_that_is_not_spent_goes_back(database: &Database) {
 
 async fn a_forfeited_reservation_counts_as_made(database: &Database) {
     let limits = Limits { certificates: Some(2), ..Limits::default() };
-    let options = StateOptions { limits, owner_lease: Duration::from_secs(2), ..StateOptions::default() };
+    let options = StateOptions { limits, ..patient() };
     let state = database.open_with(options).await;
     state.reserve(Kind::Certificate).unwrap().forfeit();
     let registration = register(&state).await;
@@ -408,7 +422,7 @@ async fn a_process_that_keeps_to_no_limit_is_waited_for_and_then_left_alone(data
 
 async fn what_hangs_on_an_account_that_the_ca_forgot_goes_with_it(database: &Database) {
     // A pool of one: the rest is in the database, claimed by nobody.
-    let options = StateOptions { pool: 1, claim_batch: 1, ..StateOptions::default() };
+    let options = StateOptions { pool: 1, claim_batch: 1, ..patient() };
     let state = database.open_with(options).await;
     let lost = register(&state).await;
     for _ in 0..3 {

@@ -5,9 +5,9 @@ mod common;
 
 use std::time::Duration;
 
-use common::{CA, Database, authorize, issue, register, stocked, until};
+use common::{BOUND, CA, Database, authorize, certificate, register, stocked, talkative, until};
 use sqlx::Connection as _;
-use wec_store::{State, StateOptions, StoreError};
+use wec_store::{Kind, State, StateOptions, StoreError};
 use wec_testbed::{Postgres, free_address};
 
 async fn refusal(url: &str) -> StoreError {
@@ -105,7 +105,7 @@ async fn an_outage_costs_time_and_nothing_else() {
     assert!(state.flush().await.unwrap_err().to_string().contains("postgres://wec:***@"));
 
     server.restart().await.unwrap();
-    tokio::time::timeout(Duration::from_secs(30), load).await.unwrap().unwrap();
+    tokio::time::timeout(BOUND, load).await.unwrap().unwrap();
     until("everything is written", async || state.health().queued == 0).await;
     until("all is well", async || state.health().failing.is_none()).await;
     assert_eq!(state.counts().authorizations, before.authorizations + 300);
@@ -135,13 +135,14 @@ async fn changes_that_cannot_be_written_before_the_end_are_counted() {
 #[tokio::test]
 async fn a_process_that_cannot_show_signs_of_life_hands_nothing_out() {
     let database = Database::sqlite();
-    let options = StateOptions { owner_lease: Duration::from_secs(1), ..StateOptions::default() };
-    let state = database.open_with(options).await;
+    let state = database.open_with(talkative()).await;
     stocked(&state, 5).await;
     let mut blocker = sqlx::SqliteConnection::connect(&database.url).await.unwrap();
-    let lock = blocker.begin_with("BEGIN EXCLUSIVE").await.unwrap();
     let claim = state.claim_order().unwrap();
-    issue(&state, claim).await;
+    let reservation = state.reserve(Kind::Certificate).unwrap();
+    let lock = blocker.begin_with("BEGIN EXCLUSIVE").await.unwrap();
+    let new = certificate(&claim.names);
+    state.order_issued(claim, reservation, new).await;
     until("it is fenced", async || state.health().fenced).await;
     assert!(state.claim_order().is_none() && state.claim_certificate().is_none());
     assert_eq!(state.available(), wec_store::Available::default());
@@ -159,7 +160,7 @@ async fn the_last_clone_to_go_writes_what_is_left() {
     let registration = register(&state).await;
     authorize(&state, &registration).await;
     drop((state.clone(), state));
-    let next = database.open().await;
+    let next = database.open_with(talkative()).await;
     until("the claims are freed", async || next.available().orders).await;
     assert!(!next.claim_order().unwrap().suspect, "as a clean close does");
 }

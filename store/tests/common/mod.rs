@@ -16,6 +16,9 @@ use wec_testbed::Postgres;
 
 pub(crate) const CA: &str = "https://ca.test/directory";
 
+/// Longer than anything here takes, on however busy a machine.
+pub(crate) const BOUND: Duration = Duration::from_secs(120);
+
 /// A database that no other test uses.
 pub(crate) struct Database {
     pub(crate) url: String,
@@ -62,12 +65,22 @@ impl Database {
     }
 
     pub(crate) async fn open(&self) -> State {
-        self.open_with(StateOptions::default()).await
+        self.open_with(patient()).await
     }
 
     pub(crate) async fn open_with(&self, options: StateOptions) -> State {
         State::open(&self.url, CA, options).await.unwrap()
     }
+}
+
+/// With a lease that no stall of a busy machine outlasts: nobody is taken for dead, and a beat is 15 s away.
+pub(crate) fn patient() -> StateOptions {
+    StateOptions { owner_lease: Duration::from_secs(60), ..StateOptions::default() }
+}
+
+/// For tests that wait for what processes tell each other with their beats: one every two seconds.
+pub(crate) fn talkative() -> StateOptions {
+    StateOptions { owner_lease: Duration::from_secs(8), ..StateOptions::default() }
 }
 
 /// Each test over both backends.
@@ -94,14 +107,14 @@ macro_rules! over_both_backends {
     };
 }
 
-/// Waits until `done`, for at most 20 s.
+/// Waits until `done`; a test that needs [`BOUND`] has failed.
 pub(crate) async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
     let wait = async {
         while !done().await {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), wait).await.unwrap_or_else(|_| panic!("never: {what}"));
+    tokio::time::timeout(BOUND, wait).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 fn number() -> u64 {
