@@ -30,8 +30,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
-use crate::ports::free_port;
-use crate::process::{Process, Program};
+use crate::ports::{free_port, on_free_ports};
+use crate::process::{PATIENCE, Process, Program};
 
 const CADDY: Program = Program { binary: "caddy", package: "caddy" };
 const UNSHARE: Program = Program { binary: "unshare", package: "util-linux" };
@@ -111,6 +111,10 @@ impl Caddy {
     /// # Errors
     /// When it is not installed, does not start, or no mount namespace can be had; the message has its log.
     pub async fn start(standard: &Standard) -> anyhow::Result<Self> {
+        on_free_ports(async || Self::start_once(standard).await).await
+    }
+
+    async fn start_once(standard: &Standard) -> anyhow::Result<Self> {
         let (port, http_port) = (free_port(), free_port());
         let (caddy, unshare) = (CADDY.find()?, UNSHARE.find()?);
         let mut process = Process::start_with("caddy", |dir| {
@@ -148,7 +152,7 @@ impl Caddy {
         let root = root(&process);
         // It listens before it has made the certificate that it serves with.
         process
-            .ready(Duration::from_secs(20), async || {
+            .ready(PATIENCE, async || {
                 let root = root.clone();
                 tokio::task::spawn_blocking(move || greet(address, &root))
                     .await
@@ -192,7 +196,7 @@ fn greet(address: SocketAddr, root: &Path) -> anyhow::Result<()> {
         .with_no_client_auth();
     let mut tls = ClientConnection::new(Arc::new(config), "localhost".try_into()?)?;
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     while tls.is_handshaking() {
         tls.complete_io(&mut stream)?;
     }

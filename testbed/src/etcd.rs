@@ -9,7 +9,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::{Process, Program, free_address};
+use crate::process::PATIENCE;
+use crate::{Process, Program, free_address, on_free_ports};
 
 const ETCD: Program = Program { binary: "etcd", package: "etcd-server" };
 
@@ -28,10 +29,13 @@ impl Etcd {
     /// # Errors
     /// When it is not installed or does not come up.
     pub async fn start() -> anyhow::Result<Self> {
-        let data = tempfile::Builder::new().prefix("wec-test-etcd-").tempdir()?;
-        let (client, peer) = (free_address(), free_address());
-        let process = launch(client, peer, data.path()).await?;
-        Ok(Self { process, client, peer, data })
+        on_free_ports(async || {
+            let data = tempfile::Builder::new().prefix("wec-test-etcd-").tempdir()?;
+            let (client, peer) = (free_address(), free_address());
+            let process = launch(client, peer, data.path()).await?;
+            Ok(Self { process, client, peer, data })
+        })
+        .await
     }
 
     /// Where it serves: `http://127.0.0.1:port`.
@@ -86,7 +90,7 @@ async fn launch(client: SocketAddr, peer: SocketAddr, data: &Path) -> anyhow::Re
         Ok(())
     })?;
     process
-        .ready(Duration::from_secs(30), async || {
+        .ready(PATIENCE, async || {
             // A range, because the port is open before there is a leader.
             post(client, "/v3/kv/range", "{\"key\":\"AA==\"}")
                 .await

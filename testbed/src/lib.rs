@@ -14,7 +14,7 @@ pub mod redis;
 
 pub use caddy::{Caddy, Standard};
 pub use pebble::{ChallTestSrv, Pebble, PebbleOptions};
-pub use ports::{free_address, free_port};
+pub use ports::{free_address, free_port, on_free_ports};
 pub use postgres::Postgres;
 pub use process::{Process, Program};
 pub use redis::Redis;

@@ -8,7 +8,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 use serde_json::json;
 
 use crate::caddy::Standard;
-use crate::ports::free_address;
+use crate::ports::{free_address, on_free_ports};
 use crate::process::{Process, Program};
 
 const PEBBLE: Program = Program { binary: "pebble", package: "pebble" };
@@ -67,16 +67,7 @@ impl Pebble {
     /// # Errors
     /// When it is not installed or does not start; the message has its log.
     pub async fn start(options: PebbleOptions) -> anyhow::Result<Self> {
-        // A port can be taken between our look and Pebble's bind: then others are tried.
-        let mut attempts = 3;
-        loop {
-            match Self::start_once(&options).await {
-                Err(error) if attempts > 1 && error.to_string().contains("address already in use") => {
-                    attempts -= 1
-                }
-                other => return other,
-            }
-        }
+        on_free_ports(async || Self::start_once(&options).await).await
     }
 
     async fn start_once(options: &PebbleOptions) -> anyhow::Result<Self> {
@@ -182,8 +173,11 @@ impl ChallTestSrv {
     /// # Errors
     /// When it is not installed or does not start; the message has its log.
     pub async fn start() -> anyhow::Result<Self> {
-        let [dns, http01, tlsalpn01] = std::array::from_fn(|_| free_address());
-        Self::start_at(dns, http01, tlsalpn01).await
+        on_free_ports(async || {
+            let [dns, http01, tlsalpn01] = std::array::from_fn(|_| free_address());
+            Self::start_at(dns, http01, tlsalpn01).await
+        })
+        .await
     }
 
     /// Starts it on the standard ports of an address, as Caddy needs it; every A query is answered that address.

@@ -14,8 +14,7 @@ static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
 
 /// A port that is free on 127.0.0.1 for both TCP and UDP, never given twice by this process.
 ///
-/// Another process can still take it before the server binds: start-up code should retry once with a new port
-/// when its server reports the address in use.
+/// Another process can still take it before the server binds: start servers by [`on_free_ports`].
 ///
 /// # Panics
 /// When a thousand random ports in a row are taken.
@@ -39,6 +38,23 @@ pub fn free_address() -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), free_port())
 }
 
+/// Starts a server on ports that were free a moment ago, and on others when somebody else was faster: `start` takes
+/// its ports from [`free_port`] each time it is called.
+///
+/// # Errors
+/// What `start` says, when it is about something else or for the third time.
+pub async fn on_free_ports<T>(mut start: impl AsyncFnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let mut attempts = 3;
+    loop {
+        attempts -= 1;
+        match start().await {
+            // Go's servers write it small, the others as the C library does.
+            Err(error) if attempts > 0 && format!("{error:#}").contains("ddress already in use") => {}
+            other => return other,
+        }
+    }
+}
+
 /// Bound on every interface, because some servers (pebble-challtestsrv's DNS) bind there.
 fn is_free(port: u16) -> bool {
     let any = (Ipv4Addr::UNSPECIFIED, port);
@@ -48,6 +64,25 @@ fn is_free(port: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_port_that_was_taken_meanwhile_is_replaced() {
+        let mut calls = 0;
+        let started = on_free_ports(async || {
+            calls += 1;
+            anyhow::ensure!(calls > 1, "sh ended at once; its log:\nbind: Address already in use");
+            Ok(free_port())
+        });
+        assert!(RANGE.contains(&started.await.expect("the second port is free")));
+        assert_eq!(calls, 2);
+        let mut calls = 0;
+        let other: anyhow::Result<()> = on_free_ports(async || {
+            calls += 1;
+            anyhow::bail!("no such option")
+        })
+        .await;
+        assert!(other.is_err() && calls == 1, "nothing else is tried again");
+    }
 
     #[test]
     fn never_promises_a_port_twice() {

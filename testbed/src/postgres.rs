@@ -6,13 +6,13 @@ use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use rustix::process::{Signal, geteuid};
 use tempfile::TempDir;
 
-use crate::{Process, free_address};
+use crate::process::PATIENCE;
+use crate::{Process, free_address, on_free_ports};
 
 const USER: &str = "wec";
 const PASSWORD: &str = "secret";
@@ -61,8 +61,11 @@ impl Postgres {
             .output()
             .await?;
         ensure!(made.status.success(), "initdb failed: {}", String::from_utf8_lossy(&made.stderr));
-        let address = free_address();
-        let process = launch(&programs, dir.path(), address).await?;
+        let (process, address) = on_free_ports(async || {
+            let address = free_address();
+            Ok((launch(&programs, dir.path(), address).await?, address))
+        })
+        .await?;
         Ok(Self { process, address, programs, dir })
     }
 
@@ -144,7 +147,7 @@ async fn launch(programs: &Path, dir: &Path, address: SocketAddr) -> anyhow::Res
     // Asked as a client, because the port is open while it still recovers from a kill.
     let (ip, port) = (address.ip().to_string(), address.port().to_string());
     process
-        .ready(Duration::from_secs(60), async || {
+        .ready(PATIENCE, async || {
             let asked = tokio::process::Command::new(programs.join("pg_isready"))
                 .args(["--quiet", "--host", &ip, "--port", &port])
                 .status();

@@ -16,6 +16,8 @@ pub use rustix::process::Signal;
 use rustix::process::{Pid, kill_process_group};
 use tempfile::TempDir;
 
+/// How long a server may take to start, on however busy a machine. One that cannot start says so at once.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// How long a server may take to end by itself before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -139,10 +141,9 @@ impl Process {
     /// [`Process::ready`] when `address` accepts TCP connections.
     ///
     /// # Errors
-    /// As [`Process::ready`], with a bound of 20 s.
+    /// As [`Process::ready`], with a bound of two minutes.
     pub async fn accepting(&mut self, address: SocketAddr) -> anyhow::Result<()> {
-        self.ready(Duration::from_secs(20), async || tokio::net::TcpStream::connect(address).await.is_ok())
-            .await
+        self.ready(PATIENCE, async || tokio::net::TcpStream::connect(address).await.is_ok()).await
     }
 
     /// The server's own directory.
@@ -273,7 +274,7 @@ mod tests {
             Ok(command)
         })
         .unwrap();
-        let error = process.ready(Duration::from_secs(5), async || false).await.unwrap_err().to_string();
+        let error = process.ready(PATIENCE, async || false).await.unwrap_err().to_string();
         assert!(error.contains("no such option"), "{error}");
     }
 }

@@ -1,9 +1,8 @@
 //! Redis, nothing on disk, with a password when asked for one.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use crate::{Process, Program, free_address};
+use crate::{Process, Program, free_address, on_free_ports};
 
 const REDIS: Program = Program { binary: "redis-server", package: "redis-server" };
 
@@ -33,9 +32,12 @@ impl Redis {
     }
 
     async fn launch(password: Option<String>) -> anyhow::Result<Self> {
-        let address = free_address();
-        let process = launch(address, password.as_deref()).await?;
-        Ok(Self { process, address, password })
+        on_free_ports(async || {
+            let address = free_address();
+            let process = launch(address, password.as_deref()).await?;
+            Ok(Self { process, address, password: password.clone() })
+        })
+        .await
     }
 
     /// `redis://127.0.0.1:port`, with the password if there is one.
@@ -78,8 +80,6 @@ async fn launch(address: SocketAddr, password: Option<&str>) -> anyhow::Result<P
             }
             Ok(())
         })?;
-    process
-        .ready(Duration::from_secs(20), async || tokio::net::TcpStream::connect(address).await.is_ok())
-        .await?;
+    process.accepting(address).await?;
     Ok(process)
 }
