@@ -9,7 +9,7 @@ use wec_board::{Board, BoardError, By, Change, EtcdOptions, NodeInfo, NodeKind, 
 use wec_testbed::etcd::Etcd;
 
 /// No test waits longer for an event than this.
-const BOUND: Duration = Duration::from_secs(30);
+const BOUND: Duration = Duration::from_secs(120);
 
 /// Where several processes share a board.
 enum World {
