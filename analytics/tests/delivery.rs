@@ -6,7 +6,7 @@
 mod common;
 
 use std::collections::HashSet;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use wec_record::{Chain, Record};
 use wec_requester::sink::{GrpcOptions, GrpcSink, Sink};
 
 /// Longer than any of this takes; a test that needs it has failed.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(180);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_result_counts_once_though_analytics_is_killed_and_started_again() {
@@ -344,9 +344,7 @@ struct Addresses {
 
 impl Addresses {
     fn free() -> Self {
-        let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let [web, grpc] = listeners.map(|listener| listener.local_addr().unwrap());
-        Self { web, grpc }
+        Self { web: wec_testbed::free_address(), grpc: wec_testbed::free_address() }
     }
 }
 

@@ -282,7 +282,7 @@ async fn the_control_reaches_other_processes_through_etcd() {
     assert_eq!(status, 200, "{body}");
     let nine =
         |session: &Option<Versioned<Session>>| session.as_ref().is_some_and(|now| now.value.workers() == 9);
-    tokio::time::timeout(Duration::from_secs(30), session.wait_for(nine)).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(120), session.wait_for(nine)).await.unwrap().unwrap();
     // The other way round: somebody else's change is marked here.
     of_requester.change("default", Change::workers(By::Cli, 11)).await.unwrap();
     let live = wait_for(address, |live| live.snapshot.workers_target == Some(11)).await;
@@ -447,8 +447,14 @@ async fn streams_what_changed_and_ends_with_the_run() {
     assert!(first.live.series.reset);
     assert_eq!(first.live.series.at_unix_s.len(), 6);
     deliver(3, 6_000_000_000).await;
-    let second = events.next().await.unwrap();
-    assert!(!second.live.series.reset);
+    // An event comes every second, with news or without: how much there is of them depends on the machine.
+    let second = loop {
+        let event = events.next().await.unwrap();
+        assert!(!event.live.series.reset);
+        if !event.live.series.at_unix_s.is_empty() {
+            break event;
+        }
+    };
     assert_eq!(second.live.series.at_unix_s.len(), 1);
     assert_eq!(second.live.series.chains[&Chain::Revoke].count, [1]);
     assert!(second.live.now_unix_ns > first.live.now_unix_ns);

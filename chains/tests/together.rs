@@ -124,9 +124,9 @@ async fn a_later_run_goes_on_with_what_an_earlier_one_has_stored() {
 async fn a_ca_that_lost_its_data_is_met_once_by_each_account() {
     let dir = tempfile::tempdir().unwrap();
     let database = format!("sqlite://{}", dir.path().join("state.db").display());
-    let first = NullCa::start(Config::default()).unwrap();
+    let config = Config { listen: wec_testbed::free_address(), ..Config::default() };
+    let first = NullCa::start(config.clone()).unwrap();
     let directory = first.directory_url().to_owned();
-    let address = directory.split('/').nth(2).unwrap().parse().unwrap();
     let worker = async |ca: &NullCa| {
         let roots = Roots::Pem(ca.root_pem().unwrap().as_bytes().to_vec());
         let mut worker = Worker::of(&directory, roots, Arc::default(), |_, _| {}).await;
@@ -141,7 +141,7 @@ async fn a_ca_that_lost_its_data_is_met_once_by_each_account() {
     drop(before.context.client);
     first.stop().await;
 
-    let second = NullCa::start(Config { listen: address, ..Config::default() }).unwrap();
+    let second = NullCa::start(config).unwrap();
     let mut after = worker(&second).await;
     let failed = after.fail(Chain::Authorization, FailureClass::Problem).await;
     assert!(failed.error.contains("accountDoesNotExist"), "{}", failed.error);

@@ -3,12 +3,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
 use wec_null_ca::{Config, Counts, Endpoint, ExternalAccount, NullCa, Validation};
+use wec_testbed::{ChallTestSrv, free_address};
 
 /// lego with a home of its own, against one CA.
 struct Lego {
@@ -60,11 +61,6 @@ fn output(lego: &mut Command) -> Output {
     lego.output().expect("cannot run `lego`; install Debian's package lego")
 }
 
-/// A port of loopback that was free a moment ago, for a program that cannot be given port 0.
-fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 /// With a Retry-After, or lego would wait five seconds for each validation.
 fn validated_by(validation: Validation) -> Config {
     let validation = Validation { retry_after: Some(1), ..validation };
@@ -73,7 +69,7 @@ fn validated_by(validation: Validation) -> Config {
 
 #[tokio::test]
 async fn lego_issues_renews_and_revokes_by_http_01() {
-    let port = free_port();
+    let port = free_address();
     let lego = Lego::against(validated_by(Validation { http01: Some(port), ..Default::default() }));
     let listen = port.to_string();
     let http = ["--http", "--http.port", &listen, "-d", "a.lego.test", "-d", "b.lego.test"];
@@ -93,8 +89,8 @@ async fn lego_issues_renews_and_revokes_by_http_01() {
 
 #[tokio::test]
 async fn lego_gets_no_certificate_when_nobody_answers_the_challenge() {
-    let lego = Lego::against(validated_by(Validation { http01: Some(free_port()), ..Default::default() }));
-    let elsewhere = free_port().to_string();
+    let lego = Lego::against(validated_by(Validation { http01: Some(free_address()), ..Default::default() }));
+    let elsewhere = free_address().to_string();
     let output = lego.run(&["--http", "--http.port", &elsewhere, "-d", "a.lego.test", "run"]);
     assert!(!output.status.success());
     let said = String::from_utf8_lossy(&output.stderr);
@@ -105,7 +101,7 @@ async fn lego_gets_no_certificate_when_nobody_answers_the_challenge() {
 
 #[tokio::test]
 async fn lego_issues_by_tls_alpn_01() {
-    let port = free_port();
+    let port = free_address();
     let lego = Lego::against(validated_by(Validation { tls_alpn01: Some(port), ..Default::default() }));
     let listen = port.to_string();
     lego.succeeds(&["--tls", "--tls.port", &listen, "-d", "a.lego.test", "run"]);
@@ -114,10 +110,10 @@ async fn lego_issues_by_tls_alpn_01() {
 
 #[tokio::test]
 async fn lego_issues_a_wildcard_by_dns_01() {
-    let dns = ChallTestSrv::start();
+    let dns = ChallTestSrv::start().await.unwrap();
     let lego = Lego::against(validated_by(Validation { dns01: Some(dns.dns), ..Default::default() }));
     let script = lego.home.path().join("txt.sh");
-    write_script(&script, dns.management);
+    write_script(&script, dns.management_address());
     // lego's `exec` provider takes its program from the environment and looks zones up by SOA,
     // which the test server does not have; RAW mode leaves that out.
     let resolver = dns.dns.to_string();
@@ -131,7 +127,7 @@ async fn lego_issues_a_wildcard_by_dns_01() {
 
 #[tokio::test]
 async fn lego_binds_its_account_to_an_external_one() {
-    let port = free_port();
+    let port = free_address();
     let lego = Lego::against(Config {
         external_accounts: vec![ExternalAccount {
             kid: "kid-1".to_owned(),
@@ -149,34 +145,6 @@ async fn lego_binds_its_account_to_an_external_one() {
     let key = "YSBzZWNyZXQgb2YgdGhpcnR5LXR3byBieXRlcy4uLi4";
     lego.succeeds(&[&right[..], &[key], &run[..]].concat());
     assert_eq!(lego.stop().await.accounts, 1);
-}
-
-/// Debian's `pebble-challtestsrv`, for its DNS.
-struct ChallTestSrv {
-    process: std::process::Child,
-    dns: SocketAddr,
-    management: SocketAddr,
-}
-
-impl ChallTestSrv {
-    fn start() -> Self {
-        let (dns, management) = (free_port(), free_port());
-        let process = Command::new("pebble-challtestsrv")
-            .args(["-dns01", &dns.to_string(), "-management", &management.to_string()])
-            .args(["-http01", "", "-https01", "", "-tlsalpn01", ""])
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .expect("cannot run `pebble-challtestsrv`; install Debian's package pebble");
-        Self { process, dns, management }
-    }
-}
-
-impl Drop for ChallTestSrv {
-    fn drop(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
 }
 
 /// What lego's `exec` provider calls: `present` or `cleanup`, the record's name, its value.
