@@ -338,8 +338,8 @@ mod tests {
         let settings = Settings {
             http: HttpVersion::Http1,
             max_connections,
-            connect_timeout: Duration::from_secs(5),
-            request_timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(60),
+            request_timeout: Duration::from_secs(60),
             user_agent: HeaderValue::from_static("test/1"),
             tls: client_config(&Roots::Insecure, HttpVersion::Http1).unwrap(),
         };

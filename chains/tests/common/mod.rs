@@ -19,7 +19,7 @@ use wec_record::{ChallengeType, FailureClass, Verdict};
 use wec_store::{ChallengeReader, MemoryChallenges, State, StateOptions};
 
 /// No test waits longer for one chain than this.
-const BOUND: Duration = Duration::from_secs(60);
+const BOUND: Duration = Duration::from_secs(180);
 
 /// One worker with everything that it needs, against one CA.
 pub(crate) struct Worker {
@@ -38,7 +38,7 @@ impl Worker {
     ) -> Self {
         let mut config = Config::new(directory.parse().unwrap());
         config.roots = roots;
-        config.request_timeout = Duration::from_secs(20);
+        config.request_timeout = Duration::from_secs(60);
         let mut policy = Policy::under("wec.test");
         set(&mut config, &mut policy);
         assert_eq!(policy.mistakes(), Vec::<String>::new());

@@ -115,7 +115,6 @@ pub(crate) fn hits(batches: &[Batch]) -> Vec<(u64, String)> {
 /// Waits until this many different hits have arrived.
 pub(crate) async fn until(received: &mut Received, count: usize) -> Vec<Batch> {
     let enough = received.wait_for(|batches| hits(batches).len() >= count);
-    let bound = std::time::Duration::from_secs(20);
-    let batches = tokio::time::timeout(bound, enough).await.expect("hits arrive").unwrap();
+    let batches = tokio::time::timeout(crate::client::PATIENCE, enough).await.expect("hits arrive").unwrap();
     batches.clone()
 }

@@ -9,7 +9,7 @@ use wec_testbed::process::Signal;
 use wec_testbed::{Process, Redis, free_address};
 
 use crate::analytics::{Analytics, hits, until};
-use crate::client::{get, post};
+use crate::client::{PATIENCE, get, post};
 use crate::started::loopback;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_wec-challenge-server");
@@ -51,7 +51,7 @@ impl Standalone {
     async fn end(mut self) -> String {
         self.process.signal(Signal::TERM).unwrap();
         let http01 = self.http01;
-        let ended = self.process.ready(std::time::Duration::from_secs(20), async || false).await;
+        let ended = self.process.ready(PATIENCE, async || false).await;
         let error = ended.expect_err("it ends").to_string();
         assert!(error.contains("exit status: 0"), "{error}");
         assert!(tokio::net::TcpStream::connect(http01).await.is_err());

@@ -14,6 +14,8 @@ use wec_store::{
     ChallengeData, ChallengeKind, ChallengeReader, ChallengeStoreError, ChallengeWriter, MemoryChallenges,
 };
 
+use crate::client::PATIENCE;
+
 pub(crate) const TOKEN: &str = "LoqXcYV8q5ONbJQxbmR7SCTNo3tiAXDfowyjxAjEuX0";
 pub(crate) const KEY_AUTHORIZATION: &str = "LoqXcYV8q5ONbJQxbmR7SCTNo3tiAXDfowyjxAjEuX0.thumb";
 
@@ -49,9 +51,9 @@ pub(crate) fn everything() -> Config {
     }
 }
 
-/// Limits that a test can wait for.
+/// Limits that a test can wait for, and a client that is not slow can keep on a busy machine.
 pub(crate) fn impatient() -> Limits {
-    Limits { connections: 4, request_timeout: Duration::from_millis(200) }
+    Limits { connections: 4, request_timeout: Duration::from_secs(3) }
 }
 
 pub(crate) async fn start(config: Config) -> Started {
@@ -83,10 +85,7 @@ impl Started {
 }
 
 pub(crate) async fn next(hits: &mut HitStream) -> ValidationHit {
-    tokio::time::timeout(Duration::from_secs(10), hits.recv())
-        .await
-        .expect("a hit")
-        .expect("a running server")
+    tokio::time::timeout(PATIENCE, hits.recv()).await.expect("a hit").expect("a running server")
 }
 
 pub(crate) fn challenge(kind: ChallengeKind, name: &str) -> ChallengeData {
