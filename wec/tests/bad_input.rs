@@ -161,7 +161,7 @@ fn a_state_of_a_newer_program_is_left_alone() {
             "run",
             "--headless",
             "--run-time",
-            "1s",
+            "5s",
             "--workers",
             "1",
             "--http01-listen",
@@ -212,7 +212,7 @@ fn a_ca_that_binds_accounts_asks_for_the_binding_before_anything_is_loaded() {
     assert!(said.contains("--eab-kid") && said.contains("WEC_EAB_HMAC_KEY"), "{said}");
     assert!(left_behind(folder.path()).is_empty());
 
-    let mut bound = vec!["run", "--headless", "--run-time", "1s", "--workers", "2", "--eab-kid", "kid-1"];
+    let mut bound = vec!["run", "--headless", "--run-time", "5s", "--workers", "2", "--eab-kid", "kid-1"];
     bound.extend(args);
     let output = common::wec(folder.path(), &bound).env("WEC_EAB_HMAC_KEY", key).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", common::said(&output));

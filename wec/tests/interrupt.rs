@@ -9,12 +9,8 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use wec_record::{Chain, FailureClass, Record};
-
-fn signal(child: &Child, name: &str) {
-    let status = std::process::Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
-    assert!(status.success());
-}
+use common::signal;
+use wec_record::{Chain, FailureClass};
 
 /// Starts it with its output piped.
 fn spawn(folder: &Path, args: &[&str]) -> Child {
@@ -41,10 +37,7 @@ fn a_first_signal_lets_chains_end_and_a_second_cuts_them_with_their_results() {
     let (ended, failed) = common::chain(&summary, "authorization");
     assert!(ended > 0 && ended == failed, "{summary}");
     let log = common::log(folder.path());
-    let results = log.iter().filter_map(|record| match record {
-        Record::Chain { result, .. } => Some(result),
-        _ => None,
-    });
+    let results = common::results(&log);
     let cut = results.clone().filter(|result| result.class == Some(FailureClass::Interrupted));
     assert_eq!(cut.clone().count() as u64, failed, "each of them has its result");
     assert!(cut.clone().all(|result| result.chain == Some(Chain::Authorization)));
@@ -75,7 +68,7 @@ fn a_reader_that_leaves_does_not_end_the_run() {
     let folder = tempfile::tempdir().unwrap();
     let ca = common::NullCa::start(folder.path(), &[]);
     // Longer than it takes to the first line of progress.
-    let mut args = vec!["run", "--headless", "--workers", "2", "--run-time", "6s"];
+    let mut args = vec!["run", "--headless", "--workers", "2", "--run-time", "8s"];
     args.extend(["--http01-listen", "127.0.0.1:0", "--json", "summary.json"]);
     args.extend(ca.target());
     let mut run = spawn(folder.path(), &args);

@@ -3,9 +3,10 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
+use wec_record::{ChainResult, Record};
 
 /// `wec ARGS…` in `folder`, without the environment's settings.
 pub(crate) fn wec(folder: &Path, args: &[&str]) -> Command {
@@ -35,14 +36,27 @@ pub(crate) fn summary(folder: &Path) -> Value {
 }
 
 /// The records of the one log in `results/`.
-pub(crate) fn log(folder: &Path) -> Vec<wec_record::Record> {
+pub(crate) fn log(folder: &Path) -> Vec<Record> {
     let logs: Vec<_> = std::fs::read_dir(folder.join("results")).expect("a folder of logs").collect();
     let [Ok(log)] = logs.as_slice() else { panic!("one log, not {logs:?}") };
-    let text = std::fs::read_to_string(log.path()).expect("the log can be read");
-    text.lines()
-        .zip(1..)
-        .map(|(line, number)| wec_record::Record::parse(line, number).expect("a record"))
-        .collect()
+    records(&std::fs::read_to_string(log.path()).expect("the log can be read"))
+}
+
+/// What the logs in this folder hold by now; the line that is just being written is left out.
+pub(crate) fn log_so_far(logs: &Path) -> Vec<Record> {
+    let Ok(logs) = std::fs::read_dir(logs) else { return Vec::new() };
+    let texts = logs.flatten().filter_map(|log| std::fs::read_to_string(log.path()).ok());
+    texts.flat_map(|text| records(text.rsplit_once('\n').map_or("", |(whole, _)| whole))).collect()
+}
+
+fn records(text: &str) -> Vec<Record> {
+    text.lines().zip(1..).map(|(line, number)| Record::parse(line, number).expect("a record")).collect()
+}
+
+/// The results of chains among records.
+pub(crate) fn results(log: &[Record]) -> impl Iterator<Item = &ChainResult> + Clone {
+    log.iter()
+        .filter_map(|record| if let Record::Chain { result, .. } = record { Some(result) } else { None })
 }
 
 /// How many results of chains the logs in `results/` hold by now.
@@ -62,9 +76,52 @@ pub(crate) fn chains_in(logs: &Path) -> usize {
 pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
     let started = std::time::Instant::now();
     while !done() {
-        assert!(started.elapsed() < std::time::Duration::from_secs(30), "never: {what}");
+        assert!(started.elapsed() < std::time::Duration::from_secs(120), "never: {what}");
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
+}
+
+/// Runs it until its log holds enough, and ends it as people do: however slow the machine is, there is something to
+/// look at. `args` name no run time.
+pub(crate) fn run_until(folder: &Path, args: &[&str], enough: impl Fn(&[Record]) -> bool) -> Output {
+    let mut args = args.to_vec();
+    args.extend(["--run-time", "10m", "--graceful-stop", "2m"]);
+    let run = wec(folder, &args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let mut run = Running(Some(run.expect("the binary runs")));
+    let logs = folder.join("results");
+    until("the log holds enough", || run.has_ended() || enough(&log_so_far(&logs)));
+    run.interrupt()
+}
+
+/// A run that is killed when the test fails, and not left to its run time.
+pub(crate) struct Running(pub(crate) Option<Child>);
+
+impl Running {
+    fn has_ended(&mut self) -> bool {
+        self.0.as_mut().is_none_or(|child| matches!(child.try_wait(), Ok(Some(_))))
+    }
+
+    /// Lets it finish, and waits until it has.
+    pub(crate) fn interrupt(mut self) -> Output {
+        let child = self.0.take().expect("it is taken here and nowhere else");
+        signal(&child, "-INT");
+        child.wait_with_output().expect("it ends")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Sends a signal to a process that has not been waited for.
+pub(crate) fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").args([name, &child.id().to_string()]).status();
+    assert!(status.expect("kill runs").success());
 }
 
 /// Count and failures of a chain in a summary.
@@ -80,7 +137,7 @@ pub(crate) fn free() -> String {
 
 /// The built-in CA in a process of its own. Ended when dropped.
 pub(crate) struct NullCa {
-    child: std::process::Child,
+    child: Child,
     directory: String,
     root: String,
     counts: PathBuf,
@@ -105,9 +162,7 @@ impl NullCa {
 
     /// Stops it; what it has counted.
     pub(crate) fn stop(mut self) -> Value {
-        let pid = self.child.id().to_string();
-        let told = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
-        assert!(told.success());
+        signal(&self.child, "-TERM");
         self.child.wait().expect("it ends");
         let text = std::fs::read_to_string(&self.counts).expect("it leaves its counts");
         serde_json::from_str(&text).expect("the counts are JSON")
