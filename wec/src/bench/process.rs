@@ -47,11 +47,11 @@ impl Measured {
 
     /// The next line that it prints.
     pub(crate) async fn line(&mut self) -> anyhow::Result<String> {
-        match tokio::time::timeout(Duration::from_secs(30), self.lines.next_line()).await {
+        match tokio::time::timeout(Duration::from_secs(120), self.lines.next_line()).await {
             Ok(Ok(Some(line))) => Ok(line),
             Ok(Ok(None)) => bail!("a measured process ended without saying what was waited for"),
             Ok(Err(error)) => Err(error).context("reading from a measured process"),
-            Err(_) => bail!("a measured process said nothing for 30 s"),
+            Err(_) => bail!("a measured process said nothing for 120 s"),
         }
     }
 
