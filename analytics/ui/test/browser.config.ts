@@ -8,7 +8,8 @@ export default defineConfig({
     // One run and one page are followed from start to end.
     sequence: { concurrent: false },
     bail: 1,
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    // Longer than anything here takes, on however busy a machine.
+    testTimeout: 600_000,
+    hookTimeout: 600_000,
   },
 });

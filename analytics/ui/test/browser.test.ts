@@ -19,7 +19,8 @@ const FLAGS = [
   "--disable-component-update",
   "--disable-sync",
 ];
-const POLL = { timeout: 30_000, interval: 100 };
+const PATIENCE = 120_000;
+const POLL = { timeout: PATIENCE, interval: 100 };
 
 let demo: Demo;
 let wires: WireCutter;
@@ -31,8 +32,10 @@ const complaints: string[] = [];
 beforeAll(async () => {
   demo = await startDemo(WORKERS);
   wires = await WireCutter.to(demo.page);
-  browser = await chromium.launch({ executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium", args: FLAGS });
+  const executablePath = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
+  browser = await chromium.launch({ executablePath, args: FLAGS, timeout: PATIENCE });
   page = await browser.newPage({ viewport: { width: 1440, height: 900 } });
+  page.setDefaultTimeout(PATIENCE);
   page.on("console", (message) => {
     if (message.type() === "error" || message.type() === "warning") complaints.push(message.text());
   });
@@ -66,7 +69,7 @@ describe("the page of a run", () => {
     await expect.poll(() => figure("requests"), POLL).toBeGreaterThan(before);
     await expect.poll(() => number('[data-count="certificates"]'), POLL).toBeGreaterThan(0);
     await expect.poll(() => number('[data-count="hits"]'), POLL).toBeGreaterThan(0);
-    expect(await figure("running")).toBe(WORKERS);
+    await expect.poll(() => figure("running"), POLL).toBe(WORKERS);
   });
 
   it.each(CHARTS.map((chart) => chart.id))("draws %s from the server's seconds", async (id) => {
@@ -150,9 +153,8 @@ describe("the page of a run", () => {
     await expect.poll(() => text("header"), POLL).toMatch(/running/);
     expect(await page.locator("[aria-live]").innerText()).toBe("");
     await expect.poll(() => points("throughput"), POLL).toBeGreaterThan(before + 2);
-    const series = (await snapshot()).series.at_unix_s;
-    const shown = await points("throughput");
-    expect(series.length - shown, "buckets that the page lacks").toBeLessThanOrEqual(3);
+    const lacks = async () => (await snapshot()).series.at_unix_s.length - (await points("throughput"));
+    await expect.poll(lacks, { ...POLL, message: "buckets that the page lacks" }).toBeLessThanOrEqual(3);
   });
 
   it("shows the final figures when the run is over", async () => {

@@ -22,7 +22,7 @@ export async function startDemo(workers: number): Promise<Demo> {
     throw new Error(`${program} does not exist: build it with \`cargo build\`, or name another by WEC_BIN`);
   }
   const folder = await mkdtemp(join(tmpdir(), "wec-page-"));
-  const child = spawn(program, ["demo", "--workers", String(workers), "--run-time", "5m", "--listen", "127.0.0.1:0"], {
+  const child = spawn(program, ["demo", "--workers", String(workers), "--run-time", "20m", "--listen", "127.0.0.1:0"], {
     cwd: folder,
     stdio: ["ignore", "pipe", "pipe"],
   });

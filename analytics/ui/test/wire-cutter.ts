@@ -27,8 +27,16 @@ export class WireCutter {
 
   static async to(url: URL): Promise<WireCutter> {
     const cutter = new WireCutter(url);
-    await cutter.#listen(0);
-    return cutter;
+    for (;;) {
+      // Below the ports of outgoing connections: one of those could take ours while the wires are cut.
+      const port = 12_000 + Math.floor(Math.random() * 20_000);
+      try {
+        await cutter.#listen(port);
+        return cutter;
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== "EADDRINUSE") throw error;
+      }
+    }
   }
 
   get url(): string {
