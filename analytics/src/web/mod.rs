@@ -85,7 +85,7 @@ fn router(web: Web, guard: Guard) -> Router {
 }
 
 /// Whether the service is there; asks for no token
-#[utoipa::path(get, path = "/healthz", tag = "figures", security(()), responses((status = OK, body = String)))]
+#[utoipa::path(get, path = "/healthz", tag = "figures", security(()), responses((status = OK, description = "It is", body = String)))]
 async fn healthz() -> &'static str {
     "ok"
 }

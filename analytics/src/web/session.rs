@@ -26,8 +26,10 @@ const BY: &str = "wec-by";
 #[expect(dead_code, reason = "bodies are read key by key, so that every mistake in them is told")]
 pub(super) struct SessionPatch {
     /// Running, paused or stopped. A stopped session stays stopped.
+    #[schema(nullable = false)]
     state: Option<StateName>,
     /// Each limit that is named; `null` takes it away.
+    #[schema(nullable = false)]
     limits: Option<LimitsPatch>,
 }
 
@@ -59,12 +61,13 @@ struct LimitsPatch {
 #[expect(dead_code, reason = "bodies are read key by key, so that every mistake in them is told")]
 pub(super) struct ScenarioPatch {
     /// Virtual users: how many, or how many at most where the scenario keeps a rate.
-    #[schema(maximum = 1_000_000)]
+    #[schema(nullable = false, maximum = 1_000_000)]
     workers: Option<u32>,
     /// Arrivals a second, in the scenario's own unit; only of a scenario that has a rate.
-    #[schema(minimum = 0, maximum = 1_000_000)]
+    #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
     rate: Option<f64>,
     /// Weights of those chains that are named; the others stay.
+    #[schema(nullable = false)]
     weights: Option<WeightsPatch>,
 }
 
@@ -72,15 +75,15 @@ pub(super) struct ScenarioPatch {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct WeightsPatch {
-    #[schema(minimum = 0, maximum = 1_000_000)]
+    #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
     registration: Option<f64>,
-    #[schema(minimum = 0, maximum = 1_000_000)]
+    #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
     authorization: Option<f64>,
-    #[schema(minimum = 0, maximum = 1_000_000)]
+    #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
     certificate: Option<f64>,
-    #[schema(minimum = 0, maximum = 1_000_000)]
+    #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
     refresh: Option<f64>,
-    #[schema(minimum = 0, maximum = 1_000_000)]
+    #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
     revoke: Option<f64>,
 }
 
@@ -99,6 +102,7 @@ pub struct SessionChanged {
     path = "/api/v1/session",
     tag = "control",
     responses(
+        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
         (status = OK, description = "The session", body = SessionView),
         (status = NOT_FOUND, description = "The board has no session yet", body = ErrorBody),
     )
@@ -116,6 +120,7 @@ pub(super) async fn show(State(web): State<Arc<Web>>) -> Result<Json<SessionView
     params(("Wec-By" = Option<String>, Header, description = "`cli` where a person's command line asks")),
     request_body = SessionPatch,
     responses(
+        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
         (status = OK, description = "It is so now", body = SessionChanged),
         (status = BAD_REQUEST, description = "Something is wrong with the body; nothing was changed", body = ErrorBody),
         (status = NOT_FOUND, description = "The board has no session", body = ErrorBody),
@@ -143,6 +148,7 @@ pub(super) async fn change(
     ),
     request_body = ScenarioPatch,
     responses(
+        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
         (status = OK, description = "It is so now", body = SessionChanged),
         (status = BAD_REQUEST, description = "Something is wrong with the body; nothing was changed", body = ErrorBody),
         (status = NOT_FOUND, description = "The board has no session, or the session has no such scenario", body = ErrorBody),

@@ -107,6 +107,7 @@ describe("the page of a run", () => {
     [1440, "light"],
     [1440, "dark"],
     [900, "light"],
+    [390, "light"],
   ] as const)("fits a window %s wide, %s", async (width, colorScheme) => {
     await page.emulateMedia({ colorScheme });
     await page.setViewportSize({ width, height: 900 });
@@ -117,7 +118,7 @@ describe("the page of a run", () => {
   });
 
   it("changes the number of workers, which the run follows", async () => {
-    const field = page.getByLabel("target");
+    const field = page.getByLabel("Workers", { exact: true });
     await field.press("Control+a");
     await field.press("Delete");
     await field.pressSequentially("20");
@@ -125,7 +126,7 @@ describe("the page of a run", () => {
     await expect.poll(() => figure("target"), POLL).toBe(20);
     await expect.poll(() => figure("running"), POLL).toBe(20);
 
-    await page.getByRole("button", { name: "Remove 1 worker", exact: true }).click();
+    await page.getByRole("button", { name: "Take 1 off the workers", exact: true }).click();
     await expect.poll(() => figure("running"), POLL).toBe(19);
 
     const now = await snapshot();
@@ -136,6 +137,78 @@ describe("the page of a run", () => {
       ["page", String(WORKERS), "20"],
       ["page", "20", "19"],
     ]);
+    expect(await text("#changes tbody tr:first-child")).toMatch(/a page\s+workers 20 → 19/);
+  });
+
+  it("changes weights and limits, and shows what the board has of them", async () => {
+    const weights = page.locator('[data-values="Weights of chains"]');
+    await weights.locator("summary").click();
+    await weights.getByLabel("revoke").fill("0");
+    await weights.getByRole("button", { name: "Apply" }).click();
+    await expect.poll(() => weights.locator("summary").innerText(), POLL).toMatch(/revoke 0/);
+    const limits = page.locator('[data-values="Limits"]');
+    await limits.locator("summary").click();
+    await limits.getByLabel("registrations").fill("100000");
+    await limits.getByLabel("registrations").press("Enter");
+    await expect.poll(() => limits.locator("summary").innerText(), POLL).toMatch(/registrations 100.000/);
+    const { session } = await snapshot();
+    expect(session?.scenarios["default"]?.weights.revoke).toBe(0);
+    expect(session?.limits).toEqual({ registrations: 100_000, authorizations: null, certificates: null });
+    await limits.getByLabel("registrations").fill("");
+    await limits.getByLabel("registrations").press("Enter");
+    await expect.poll(async () => (await snapshot()).session?.limits.registrations, POLL).toBeNull();
+  });
+
+  it("pauses the run and goes on with it", async () => {
+    await page.getByRole("button", { name: "Pause" }).click();
+    await expect.poll(() => text("header"), POLL).toMatch(/paused/);
+    await page.getByRole("button", { name: "Resume" }).click();
+    await expect.poll(() => text("header"), POLL).toMatch(/running/);
+    const states = (await snapshot()).snapshot.marks.filter(({ what }) => what === "state");
+    expect(states.map(({ by, from, to }) => [by, from, to])).toEqual([
+      ["page", "running", "paused"],
+      ["page", "paused", "running"],
+    ]);
+  });
+
+  it("names a change in the chart under the pointer", async () => {
+    const plot = page.locator('[data-chart="throughput"]');
+    const { marks } = (await snapshot()).snapshot;
+    const box = await plot.locator(".u-over").boundingBox();
+    expect(marks.length).toBeGreaterThan(0);
+    if (box === null) throw new Error("the chart has no plot");
+    await expect
+      .poll(async () => {
+        for (let x = 0; x < box.width; x += 8) {
+          await page.mouse.move(box.x + x, box.y + box.height / 2);
+          if (await plot.getByText("workers 20 → 19").isVisible()) return true;
+        }
+        return false;
+      }, POLL)
+      .toBe(true);
+    await page.mouse.move(0, 0);
+  });
+
+  it("asks before it stops a run, and Escape means no", async () => {
+    await page.getByRole("button", { name: "Stop…" }).press("Enter");
+    const dialog = page.getByRole("dialog", { name: "Stop the run?" });
+    await expect.poll(() => dialog.isVisible(), POLL).toBe(true);
+    await page.keyboard.press("Escape");
+    await expect.poll(() => dialog.isVisible(), POLL).toBe(false);
+    expect((await snapshot()).session?.state).toBe("running");
+  });
+
+  it("shows the server's words for what it does not take", async () => {
+    await page.route("**/session/scenarios/**", (route) =>
+      route.fulfill({ status: 409, contentType: "application/json", body: '{"error":"the session has been stopped"}' }),
+    );
+    await page.getByRole("button", { name: "Add 1 to the workers", exact: true }).click();
+    const control = page.locator('[data-control="workers"]');
+    await expect.poll(() => control.getByRole("status").innerText(), POLL).toBe("the session has been stopped");
+    expect(await control.getByRole("spinbutton").inputValue()).toBe("19");
+    await page.unroute("**/session/scenarios/**");
+    // The browser itself tells of every refused request.
+    complaints.splice(0, complaints.length, ...complaints.filter((complaint) => !complaint.includes("409")));
   });
 
   it("has given the browser nothing to complain about", () => {
@@ -147,7 +220,8 @@ describe("the page of a run", () => {
     await wires.cut();
     await expect.poll(() => text("header"), POLL).toMatch(/connection lost/);
     expect(await text("[aria-live]")).toMatch(/Connection to analytics lost/);
-    expect(await page.getByLabel("target").isDisabled()).toBe(true);
+    expect(await page.getByLabel("Workers", { exact: true }).isDisabled()).toBe(true);
+    expect(await page.getByRole("button", { name: "Pause" }).isDisabled()).toBe(true);
 
     await wires.mend();
     await expect.poll(() => text("header"), POLL).toMatch(/running/);
@@ -157,12 +231,13 @@ describe("the page of a run", () => {
     await expect.poll(lacks, { ...POLL, message: "buckets that the page lacks" }).toBeLessThanOrEqual(3);
   });
 
-  it("shows the final figures when the run is over", async () => {
-    const exit = demo.interrupt();
+  it("stops the run when told so twice, and shows the final figures", async () => {
+    await page.getByRole("button", { name: "Stop…" }).click();
+    await page.getByRole("button", { name: "Stop the run" }).click();
     await expect.poll(() => text("header"), POLL).toMatch(/finished/);
     expect(await text("[aria-live]")).toMatch(/The run is over/);
     expect(await figure("requests")).toBeGreaterThan(0);
-    expect([0, 105]).toContain(await exit);
+    expect(await demo.ended).toBe(0);
   });
 });
 

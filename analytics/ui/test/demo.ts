@@ -10,8 +10,8 @@ import { join, resolve } from "node:path";
 export interface Demo {
   /** Where its page is. */
   page: URL;
-  /** Asks it to end as Ctrl-C does, and waits until it has; its exit code. */
-  interrupt(): Promise<number | null>;
+  /** Its exit code, when it has ended. */
+  ended: Promise<number | null>;
   /** Ends it whatever it does, and removes what it left. */
   end(): Promise<void>;
 }
@@ -35,10 +35,7 @@ export async function startDemo(workers: number): Promise<Demo> {
   try {
     return {
       page: await addressPrinted(child),
-      interrupt: async () => {
-        child.kill("SIGINT");
-        return (await exited)[0];
-      },
+      ended: exited.then(([code]) => code),
       end,
     };
   } catch (error) {
