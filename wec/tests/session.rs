@@ -1,0 +1,211 @@
+//! A run changed while it goes on, as people and programs do it: `wec session`, and the HTTP API by itself.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where it finds something wrong")]
+
+mod common;
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Output, Stdio};
+
+use serde_json::Value;
+use wec_record::Record;
+
+/// A run with a page on a free port. Ended when dropped.
+struct Run {
+    child: Child,
+    /// `127.0.0.1:PORT`.
+    page: String,
+}
+
+impl Run {
+    fn start(folder: &Path, ca: &common::NullCa, flags: &[&str]) -> Self {
+        let mut args = vec!["run", "--run-time", "10m", "--listen", "127.0.0.1:0"];
+        args.extend(["--http01-listen", "127.0.0.1:0", "--json", "summary.json"]);
+        args.extend(flags);
+        args.extend(ca.target());
+        let mut child =
+            common::wec(folder, &args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        let page = loop {
+            line.clear();
+            assert!(said.read_line(&mut line).unwrap() > 0, "it ended before it said where its page is");
+            if let Some((_, address)) = line.split_once("http://127.0.0.1:") {
+                let port: String = address.chars().take_while(char::is_ascii_digit).collect();
+                break format!("127.0.0.1:{port}");
+            }
+        };
+        // Whatever else it says must not fill the pipe.
+        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+        Self { child, page }
+    }
+
+    /// `wec session ARGS…` at this run.
+    fn session(&self, folder: &Path, args: &[&str]) -> Output {
+        let args: Vec<_> = ["session", "--at", &self.page].into_iter().chain(args.iter().copied()).collect();
+        common::run(folder, &args)
+    }
+
+    /// What `wec session ARGS…` printed when all went well.
+    fn told(&self, folder: &Path, args: &[&str]) -> String {
+        let output = self.session(folder, args);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", common::said(&output));
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// One exchange by nothing but a socket.
+    fn http(&self, request: &str, body: &str) -> (u16, Value) {
+        let mut stream = TcpStream::connect(&self.page).unwrap();
+        write!(
+            stream,
+            "{request} HTTP/1.0\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            self.page,
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap())
+    }
+
+    fn running(&self) -> u64 {
+        self.http("GET /api/v1/session", "").1["workers_running"].as_u64().unwrap()
+    }
+
+    fn until_running(&self, workers: u64) {
+        common::until(&format!("{workers} workers run"), || self.running() == workers);
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Who changed what of the load, from what to what, in the log's order.
+fn marks(folder: &Path) -> Vec<(String, String, String, String)> {
+    let records = common::log(folder).into_iter();
+    records
+        .filter_map(|record| match record {
+            Record::Mark { by, what, from, to, .. } if what != "generator" => Some((by, what, from, to)),
+            _ => None,
+        })
+        .collect()
+}
+
+fn mark(by: &str, what: &str, from: &str, to: &str) -> (String, String, String, String) {
+    (by.to_owned(), what.to_owned(), from.to_owned(), to.to_owned())
+}
+
+#[test]
+fn workers_go_up_and_down_and_the_run_ends_when_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = common::NullCa::start(folder.path(), &["--latency", "2ms..5ms"]);
+    let mut run = Run::start(folder.path(), &ca, &["--workers", "4"]);
+    run.until_running(4);
+    let shown = run.told(folder.path(), &["show"]);
+    assert!(shown.starts_with("session default: running, 4 of 4 workers\n"), "{shown}");
+    assert!(shown.contains("scenario default: 4 workers"), "{shown}");
+
+    assert_eq!(run.told(folder.path(), &["workers", "9"]), "default: workers 4 → 9");
+    run.until_running(9);
+    assert_eq!(run.told(folder.path(), &["workers", "9"]), "nothing changed: it is so already");
+    let (status, changed) = run.http("PATCH /api/v1/session/scenarios/default", r#"{"workers":2}"#);
+    assert_eq!(status, 200, "{changed}");
+    assert_eq!(changed["changes"][0]["from"], "9");
+    run.until_running(2);
+    let shown: Value = serde_json::from_str(&run.told(folder.path(), &["show", "--json"])).unwrap();
+    assert_eq!(shown["scenarios"]["default"]["workers"], 2);
+
+    let stopped = run.told(folder.path(), &["stop"]);
+    assert!(stopped.starts_with("state running → stopped\n"), "{stopped}");
+    assert_eq!(run.child.wait().unwrap().code(), Some(0), "a run that was stopped has not failed");
+    assert_eq!(
+        marks(folder.path()),
+        [
+            mark("cli", "workers", "0", "4"),
+            mark("cli", "workers", "4", "9"),
+            mark("api", "workers", "9", "2"),
+            mark("cli", "state", "running", "stopped"),
+        ]
+    );
+    let summary = common::summary(folder.path());
+    assert_eq!(common::chain(&summary, "certificate").1, 0, "nothing was cut off: {summary}");
+
+    let gone = run.session(folder.path(), &["pause"]);
+    assert_eq!(gone.status.code(), Some(1));
+    let said = common::said(&gone);
+    assert!(said.starts_with("error: nobody listens at http://127.0.0.1:"), "{said}");
+    assert!(said.contains("start a run, or name its page with --at"), "{said}");
+}
+
+#[test]
+fn what_cannot_be_asked_for_is_told_whole_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = common::NullCa::start(folder.path(), &[]);
+    let run = Run::start(folder.path(), &ca, &["--workers", "1"]);
+    run.until_running(1);
+    let cases: [(&[&str], &str); 7] = [
+        (&["workers", "many"], "error: workers: \"many\" is not a whole number from 0 to 1000000\n"),
+        (
+            &["weight", "revok=1", "refresh=-1"],
+            "error: weights.refresh: -1 is not a number from 0 to 1000000\n\
+             error: weights.revok: unknown chain; did you mean revoke?\n",
+        ),
+        (
+            &["limit", "certificate=1"],
+            "error: limits.certificate: unknown limit; did you mean certificates?\n",
+        ),
+        (&["rate", "fast"], "error: rate: \"fast\" is not a rate like 50/s, 3000/m or 10/h\n"),
+        (
+            &["rate", "50/s"],
+            "error: rate: scenario \"default\" keeps a number of workers and has no rate: change its workers\n",
+        ),
+        (
+            &["pause", "--session", "s"],
+            "error: --session: a page has one session; give it with --board only\n",
+        ),
+        (
+            &["weight", "registration=0,authorization=0,certificate=0,refresh=0,revoke=0"],
+            "error: weights: all chains would weigh 0: leave one above, or pause\n",
+        ),
+    ];
+    for (args, expected) in cases {
+        let output = run.session(folder.path(), args);
+        assert_eq!(common::said(&output), expected, "{args:?}");
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+    }
+    let output = run.session(folder.path(), &["workers", "2", "--scenario", "other"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        common::said(&output),
+        "error: session \"default\" has no scenario \"other\": name one of default\n"
+    );
+    assert_eq!(run.http("GET /api/v1/session", "").1["scenarios"]["default"]["workers"], 1);
+}
+
+#[test]
+fn a_page_with_a_token_is_asked_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = common::NullCa::start(folder.path(), &[]);
+    let mut args = vec!["run", "--run-time", "10m", "--workers", "1", "--quiet"];
+    let page = common::free();
+    args.extend(["--listen", &page, "--http01-listen", "127.0.0.1:0"]);
+    args.extend(ca.target());
+    let child =
+        common::wec(folder.path(), &args).env("WEC_TOKEN", "secret").stderr(Stdio::null()).spawn().unwrap();
+    let run = Run { child, page };
+    common::until("the page is there", || TcpStream::connect(&run.page).is_ok());
+    let refused = run.session(folder.path(), &["show"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(common::said(&refused).contains("wants its token: set WEC_TOKEN"), "{}", common::said(&refused));
+    common::until("the session is on the board", || {
+        let mut command = common::wec(folder.path(), &["session", "--at", &run.page, "workers", "2"]);
+        command.env("WEC_TOKEN", "secret").output().unwrap().status.success()
+    });
+}
