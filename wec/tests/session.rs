@@ -71,6 +71,33 @@ impl Run {
         (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap())
     }
 
+    fn snapshot(&self) -> Value {
+        self.http("GET /api/v1/snapshot", "").1["snapshot"].take()
+    }
+
+    /// Iterations of a chain that have ended.
+    fn count(&self, chain: &str) -> u64 {
+        self.snapshot()["chains"][chain]["count"].as_u64().unwrap()
+    }
+
+    fn until_chains(&self, ended: u64) {
+        common::until(&format!("{ended} chains have ended"), || chains(&self.snapshot()) >= ended);
+    }
+
+    /// Waits until two seconds of the run have brought no result; when they began, and how many had ended then.
+    fn until_still(&self) -> (u64, u64) {
+        let mut since = (0, u64::MAX);
+        common::until("nothing ends any more", || {
+            let now = self.snapshot();
+            let (at, ended) = (now["at_unix_ns"].as_u64().unwrap(), chains(&now));
+            if ended != since.1 {
+                since = (at, ended);
+            }
+            at >= since.0 + 2_000_000_000
+        });
+        since
+    }
+
     fn running(&self) -> u64 {
         self.http("GET /api/v1/session", "").1["workers_running"].as_u64().unwrap()
     }
@@ -85,6 +112,10 @@ impl Drop for Run {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn chains(snapshot: &Value) -> u64 {
+    snapshot["chains"].as_object().unwrap().values().map(|chain| chain["count"].as_u64().unwrap()).sum()
 }
 
 /// Who changed what of the load, from what to what, in the log's order.
@@ -208,4 +239,66 @@ fn a_page_with_a_token_is_asked_with_it() {
         let mut command = common::wec(folder.path(), &["session", "--at", &run.page, "workers", "2"]);
         command.env("WEC_TOKEN", "secret").output().unwrap().status.success()
     });
+}
+
+#[test]
+fn a_pause_starts_nothing_and_weights_and_limits_hold_from_then_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = common::NullCa::start(folder.path(), &["--latency", "2ms..5ms"]);
+    let mut run = Run::start(folder.path(), &ca, &["--workers", "4"]);
+    run.until_chains(20);
+
+    let paused = run.told(folder.path(), &["pause"]);
+    assert_eq!(
+        paused,
+        "state running → paused\nchains that run end, nothing more starts until wec session resume"
+    );
+    let (still, ended) = run.until_still();
+    assert_eq!(run.told(folder.path(), &["resume"]), "state paused → running");
+    run.until_chains(ended + 20);
+
+    let told = run.told(folder.path(), &["weight", "registration=0", "revoke=9"]);
+    assert_eq!(told, "default: weight of registration 1 → 0\ndefault: weight of revoke 1 → 9");
+    let revoked = run.count("revoke");
+    common::until("certificates are revoked", || run.count("revoke") > revoked + 10);
+    assert_eq!(run.told(folder.path(), &["limit", "certificates=1"]), "limit of certificates none → 1");
+    let (status, stopped) = run.http("PATCH /api/v1/session", r#"{"state":"stopped"}"#);
+    assert_eq!(status, 200, "{stopped}");
+    assert_eq!(run.child.wait().unwrap().code(), Some(0));
+    assert_eq!(
+        marks(folder.path()),
+        [
+            mark("cli", "workers", "0", "4"),
+            mark("cli", "state", "running", "paused"),
+            mark("cli", "state", "paused", "running"),
+            mark("cli", "weights", "registration=1, revoke=1", "registration=0, revoke=9"),
+            mark("cli", "limits", "certificates=none", "certificates=1"),
+            mark("api", "state", "running", "stopped"),
+        ]
+    );
+    let log = common::log(folder.path());
+    let resumed = log.iter().find_map(|record| match record {
+        Record::Mark { at_unix_ns, from, .. } if from == "paused" => Some(*at_unix_ns),
+        _ => None,
+    });
+    let while_paused = still..resumed.unwrap();
+    let started = log.iter().filter_map(|record| match record {
+        Record::Chain { origin_unix_ns, result, .. } => Some(origin_unix_ns + result.started),
+        _ => None,
+    });
+    assert_eq!(started.filter(|started| while_paused.contains(started)).count(), 0);
+}
+
+#[test]
+fn a_rate_goes_to_nothing_and_up_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = common::NullCa::start(folder.path(), &[]);
+    let run = Run::start(folder.path(), &ca, &["--rate", "20/s", "--workers", "50"]);
+    run.until_chains(10);
+    assert_eq!(run.told(folder.path(), &["rate", "0"]), "default: rate 20 → 0");
+    let (_, ended) = run.until_still();
+    assert_eq!(run.told(folder.path(), &["rate", "2400/m"]), "default: rate 0 → 40");
+    run.until_chains(ended + 10);
+    let shown = run.told(folder.path(), &["show"]);
+    assert!(shown.contains("scenario default: 40/s with at most 50 workers"), "{shown}");
 }

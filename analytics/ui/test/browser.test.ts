@@ -164,28 +164,31 @@ describe("the page of a run", () => {
     await expect.poll(() => text("header"), POLL).toMatch(/paused/);
     await page.getByRole("button", { name: "Resume" }).click();
     await expect.poll(() => text("header"), POLL).toMatch(/running/);
-    const states = (await snapshot()).snapshot.marks.filter(({ what }) => what === "state");
-    expect(states.map(({ by, from, to }) => [by, from, to])).toEqual([
-      ["page", "running", "paused"],
-      ["page", "paused", "running"],
-    ]);
+    const states = async () => (await snapshot()).snapshot.marks.filter(({ what }) => what === "state");
+    // The board knows of a change before the log does.
+    await expect
+      .poll(async () => (await states()).map(({ by, from, to }) => [by, from, to]), POLL)
+      .toEqual([
+        ["page", "running", "paused"],
+        ["page", "paused", "running"],
+      ]);
   });
 
   it("names a change in the chart under the pointer", async () => {
+    await page.setViewportSize({ width: 1440, height: 900 });
     const plot = page.locator('[data-chart="throughput"]');
-    const { marks } = (await snapshot()).snapshot;
-    const box = await plot.locator(".u-over").boundingBox();
-    expect(marks.length).toBeGreaterThan(0);
-    if (box === null) throw new Error("the chart has no plot");
+    await plot.scrollIntoViewIfNeeded();
     await expect
       .poll(async () => {
-        for (let x = 0; x < box.width; x += 8) {
+        const box = await plot.locator(".u-over").boundingBox();
+        for (let x = box?.width ?? 0; box !== null && x > 0; x -= 8) {
           await page.mouse.move(box.x + x, box.y + box.height / 2);
-          if (await plot.getByText("workers 20 → 19").isVisible()) return true;
+          const named = plot.locator(".near");
+          if (await named.isVisible()) return named.innerText();
         }
-        return false;
+        return "";
       }, POLL)
-      .toBe(true);
+      .toMatch(/state paused → running by a page, \d+:\d+:\d+/);
     await page.mouse.move(0, 0);
   });
 
