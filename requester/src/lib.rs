@@ -14,6 +14,7 @@ pub mod picker;
 pub mod plan;
 mod run;
 pub mod scenario;
+mod schema;
 mod service;
 pub mod settings;
 mod share;
@@ -26,6 +27,7 @@ pub use executor::Gauges;
 pub use plan::{Challenges, Listen, Plan, PlanOptions};
 pub use run::{NodeId, Parts, Requester, Workload, preflight};
 pub use scenario::{Load, Scenario, Stage};
+pub use schema::plan_schema;
 pub use service::{
     Delivered, RemoteOptions, dns_apart, identify, node_name, open_state, remote_challenges, run_remote,
 };

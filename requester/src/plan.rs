@@ -636,6 +636,77 @@ mod tests {
     }
 
     #[test]
+    fn the_shipped_scenarios_are_plans() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/scenarios");
+        let mut files: Vec<_> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        assert!(files.len() >= 6, "{files:?}");
+        for file in files {
+            let options = PlanOptions { config: Some(file.clone()), ..PlanOptions::default() };
+            let plan =
+                options.resolve(None).unwrap_or_else(|mistakes| panic!("{}:\n{mistakes}", file.display()));
+            assert!(!plan.run_time().is_zero(), "{}", file.display());
+        }
+    }
+
+    #[test]
+    fn scenarios_take_from_the_top_what_they_do_not_say_and_flags_hold_for_all() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/scenarios");
+        let config = Some(std::path::Path::new(folder).join("renewal-storm.toml"));
+        let plan = PlanOptions { config: config.clone(), ..PlanOptions::default() }.resolve(None).unwrap();
+        let shown: Vec<_> = plan
+            .scenarios
+            .iter()
+            .map(|one| {
+                (one.name.as_str(), one.load.executor(), one.run_time.as_secs(), *one.names_per_order.end())
+            })
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                ("clean-up", "iterations", 600, 1),
+                ("everyday", "arrival-rate", 600, 1),
+                ("storm", "arrival-rate", 180, 1)
+            ]
+        );
+        assert_eq!(plan.run_time(), Duration::from_secs(1200), "the clean-up waits for the everyday load");
+        let names_per_order = Some("3".into());
+        let plan =
+            PlanOptions { config, names_per_order, run_time: Some("5s".into()), ..PlanOptions::default() };
+        let plan = plan.resolve(None).unwrap();
+        assert!(
+            plan.scenarios.iter().all(|one| *one.names_per_order.end() == 3 && one.run_time.as_secs() == 5)
+        );
+    }
+
+    #[test]
+    fn reports_every_mistake_of_a_file_at_once_with_its_line() {
+        let mut settings = Settings::default();
+        let text = "directory = \"https://127.0.0.1:14000/dir\"\nrat = \"5/s\"\n\
+                    [scenarios.a]\nrate = \"fast\"\nthink_time = \"1s\"\nafter = \"b\"\n\
+                    [scenarios.b]\nexecutor = \"workers\"\nrate = \"5/s\"\nafter = \"a\"\nworker = 1\n\
+                    [scenarios.c]\nexecutor = \"arrival-rate\"\nafter = \"d\"\nstages = [{ duration = \"1m\", workers = 5 }]\n";
+        settings.text("s.toml", text, PLAN_KEYS, SCENARIO_KEYS);
+        let shown = resolve(settings, None).unwrap_err().to_string();
+        let lines: Vec<_> = shown.lines().map(|line| line.split_once(": ").unwrap().0).collect();
+        for line in [2, 4, 5, 6, 9, 10, 11, 13, 14, 15] {
+            assert!(
+                lines.contains(&format!("s.toml:{line}").as_str()),
+                "no mistake of line {line} in\n{shown}"
+            );
+        }
+        assert!(
+            shown.contains("s.toml:11: scenarios.b.worker: unknown key; did you mean workers?"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("s.toml:14: scenarios.c.after: there is no scenario \"d\": name one of a, b, c"),
+            "{shown}"
+        );
+    }
+
+    #[test]
     fn reports_every_mistake_at_once() {
         let options = PlanOptions {
             directory: Some("ca.test".into()),

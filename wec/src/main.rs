@@ -6,6 +6,7 @@ mod here;
 mod progress;
 mod run;
 mod session;
+mod shorthand;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,12 @@ enum Command {
     Demo(demo::Options),
     /// Run against an ACME CA, with challenge server, analytics and page in this process
     Run(run::Options),
+    /// Run with a constant number of workers
+    Hammer(shorthand::Hammer),
+    /// Run with one number of workers after the other
+    Seq(shorthand::Seq),
+    /// Run with ever more workers, step by step
+    Aseq(shorthand::Aseq),
     /// Run virtual users that send their results to analytics elsewhere
     Requester(run::RemoteRun),
     /// Answer a CA's validations from stored challenge data
@@ -36,6 +43,8 @@ enum Command {
     NullCa(wec_null_ca::Options),
     /// Look at a run, and change it while it goes on
     Session(session::Options),
+    /// Print the JSON Schema of configuration files, for editors
+    Schema,
     /// Measure the load tester itself
     Bench(bench::Options),
 }
@@ -53,6 +62,10 @@ fn main() -> ExitCode {
         match command {
             Command::Demo(options) => conclude(|stop| demo::demo(options, stop)).await,
             Command::Run(options) => conclude(|stop| run::run(options, stop)).await,
+            Command::Hammer(options) => conclude(|stop| shorthand::hammer(options, stop)).await,
+            Command::Seq(options) => conclude(|stop| shorthand::seq(options, stop)).await,
+            Command::Aseq(options) => conclude(|stop| shorthand::aseq(options, stop)).await,
+            Command::Schema => conclude(|_| schema()).await,
             Command::Requester(options) => conclude(|stop| run::remote(options, stop)).await,
             Command::Session(options) => conclude(|_| session::session(options)).await,
             Command::Bench(options) => conclude(|stop| bench::bench(options, stop)).await,
@@ -76,4 +89,9 @@ where
     let outcome = command(stop).await;
     watching.abort();
     wec_startup::conclude(outcome).into()
+}
+
+async fn schema() -> anyhow::Result<Exit> {
+    wec_startup::report(serde_json::to_string_pretty(&wec_requester::plan_schema())?)?;
+    Ok(Exit::Passed)
 }

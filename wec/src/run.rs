@@ -13,7 +13,7 @@ use crate::here::{self, Here};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    plan: PlanOptions,
+    pub(crate) plan: PlanOptions,
     #[command(flatten)]
     output: OutputOptions,
 }
