@@ -6,7 +6,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, CellAlignment, Table, TableComponent};
 use wec_record::FailureClass;
 
-use crate::snapshot::{FailureFigures, FailureScope, Snapshot, Timing};
+use crate::snapshot::{FailureFigures, FailureScope, GeneratorFigures, Snapshot, Timing};
 
 /// The tables of a run, per chain and per endpoint, and what is missing from them. Ends with a newline.
 pub fn summary_table(snapshot: &Snapshot) -> String {
@@ -18,6 +18,7 @@ pub fn summary_table(snapshot: &Snapshot) -> String {
         rate(snapshot.rps),
         snapshot.requests_failed,
     );
+    text.push_str(&limited(&snapshot.generator));
     let mut chains = table(&["chain"]);
     for (chain, figures) in &snapshot.chains {
         row(
@@ -68,6 +69,7 @@ pub fn summary_table(snapshot: &Snapshot) -> String {
             failure.count, failure.name, failure.example
         ));
     }
+    text.push_str(&generator(&snapshot.generator));
     let state = snapshot.state;
     text.push_str(&format!(
         "State: {} registrations, {} authorizations ready, {} certificates, {} revoked\n",
@@ -85,6 +87,52 @@ pub fn summary_table(snapshot: &Snapshot) -> String {
         }
     }
     text
+}
+
+/// Loud, and before anything that it puts in doubt; empty for a run in which the load tester kept up.
+fn limited(generator: &GeneratorFigures) -> String {
+    if !generator.limited {
+        return String::new();
+    }
+    let mut text = format!(
+        "*** GENERATOR-LIMITED for {}: the load tester itself, and not the CA alone, decided what is below ***\n",
+        duration(generator.limited_ns)
+    );
+    for limit in generator.limits.iter().take(5) {
+        text.push_str(&format!("  - {}\n", limit.reason));
+    }
+    if generator.limits.len() > 5 {
+        text.push_str(&format!("  - and {} more\n", generator.limits.len() - 5));
+    }
+    text.push('\n');
+    text
+}
+
+/// One line with the figures by which it was judged; empty where nothing was measured.
+fn generator(generator: &GeneratorFigures) -> String {
+    let lag = &generator.lag_ns;
+    if lag.n == 0 {
+        return String::new();
+    }
+    let percent = |share: f64| format!("{:.0} %", 100.0 * share);
+    let mut figures = vec![match lag.p99 {
+        Some(p99) => format!("lag p99 {} (N {})", duration(p99), lag.n),
+        None => format!("lag at most {} (N {})", duration(lag.max.unwrap_or(0)), lag.n),
+    }];
+    if let Some(cpu) = generator.cpu_share_max {
+        figures.push(format!("busiest thread at most {} of a processor", percent(cpu)));
+    }
+    figures.push(format!("queue of results at most {} full", percent(generator.backlog_share_max)));
+    if let Some(share) = generator.dropped_share {
+        figures.push(format!(
+            "{} of {} due iterations dropped ({:.2} %)",
+            generator.dropped,
+            generator.due,
+            100.0 * share
+        ));
+    }
+    let verdict = if generator.limited { "was limited" } else { "kept up" };
+    format!("Load tester {verdict}: {}.\n", figures.join(", "))
 }
 
 fn table(names: &[&str]) -> Table {

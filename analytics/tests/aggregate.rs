@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{START, chain_record, chain_result, header, records};
+use common::{START, chain_record, chain_result, header, load_record, records};
 use proptest::prelude::*;
 use wec_analytics::{Aggregate, Analytics, Config, LogPlace, Series, Snapshot, replay};
 use wec_board::Board;
@@ -131,4 +131,54 @@ fn reads_the_log_of_the_2015_design() {
     assert_eq!((registration.count, registration.response_time_ns.mean), (1, Some(1200)));
     assert_eq!(registration.service_time_ns.mean, Some(1200));
     assert_eq!(snapshot.endpoints[0].service_time_ns.mean, Some(900));
+}
+
+#[test]
+fn the_load_is_summed_over_the_nodes_that_live_and_counts_over_all() {
+    const SECOND: u64 = 1_000_000_000;
+    let records = [
+        load_record("a", 1, START + SECOND, 100),
+        load_record("b", 1, START + SECOND, 7_000),
+        load_record("a", 2, START + 12 * SECOND, 200),
+    ];
+    let early = aggregated(&records[..2]).snapshot();
+    assert_eq!(early.scenarios["default"].workers, 50 + 3_500);
+    assert_eq!(early.scenarios["open"].rate_target, Some(100.0 / 8.0 + 7_000.0 / 8.0));
+    assert!(early.generator.limited && early.generator.limited_now);
+
+    // b has been silent for eleven seconds: its workers are gone, what it did is not.
+    let late = aggregated(&records).snapshot();
+    let (closed, open) = (&late.scenarios["default"], &late.scenarios["open"]);
+    assert_eq!((closed.executor.as_str(), closed.workers, closed.rate_target), ("workers", 100, None));
+    assert_eq!((open.rate_unit.as_str(), open.rate_target), ("chains", Some(25.0)));
+    assert_eq!((open.due, open.dropped), (72_000, 7_200));
+    let generator = &late.generator;
+    assert!(generator.limited && !generator.limited_now, "what was limited stays marked");
+    assert_eq!((generator.limits.len(), generator.limits[0].node.as_str()), (1, "b"));
+    assert_eq!(generator.limited_ns, 7 * SECOND);
+    assert_eq!((generator.due, generator.dropped, generator.dropped_share), (144_000, 14_400, Some(0.1)));
+    assert_eq!(generator.lag_ns.n, 101 + 7_001 + 201 + 3);
+    assert_eq!((generator.backlog_share, generator.backlog_share_max), (0.02, 0.7));
+}
+
+#[test]
+fn becoming_limited_and_keeping_up_again_are_marks_that_leave_room_for_others() {
+    let turn = |n: u64, limited: bool| {
+        // Divisible by 11: the sample in which it turns.
+        load_record("a", n, START + n * 1_000_000_000, if limited { 5_005 } else { 1_111 })
+    };
+    let records: Vec<_> = (1..=400).map(|n| turn(n, n % 2 == 1)).collect();
+    let snapshot = aggregated(&records).snapshot();
+    let said: Vec<_> = snapshot.marks[..2]
+        .iter()
+        .map(|mark| (mark.by.as_str(), mark.what.as_str(), mark.from.as_str(), mark.to.as_str()))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            ("generator", "generator", "keeps up", "limited by lag"),
+            ("generator", "generator", "limited", "keeps up")
+        ]
+    );
+    assert_eq!((snapshot.marks.len(), snapshot.missing.dropped_marks), (200, 200));
 }

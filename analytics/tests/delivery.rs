@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::{chain_result, exchange, header, unchunked};
+use common::{START, chain_result, exchange, header, load_record, unchunked};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio_stream::StreamExt;
@@ -54,6 +54,21 @@ async fn each_result_counts_once_though_analytics_is_killed_and_started_again() 
             })
         })
         .collect();
+    let sampler = tokio::spawn({
+        let (sink, over) = (Arc::clone(&sink), Arc::clone(&over));
+        async move {
+            let mut samples = 0;
+            while !over.load(Ordering::Relaxed) {
+                samples += 1;
+                let Record::Load { at_unix_ns, load, .. } = load_record("", 0, START + samples, 0) else {
+                    break;
+                };
+                sink.push_load(at_unix_ns, load);
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            samples
+        }
+    });
     for _ in 0..3 {
         let delivered = sink.health().delivered;
         until(|| sink.health().delivered > delivered + 300).await;
@@ -66,12 +81,14 @@ async fn each_result_counts_once_though_analytics_is_killed_and_started_again() 
     for worker in workers {
         pushed += worker.await.unwrap();
     }
+    let samples = sampler.await.unwrap();
 
     let health = sink.finish(LONG).await;
     assert_eq!((health.pushed, health.delivered, health.lost), (pushed, pushed, 0), "{health:?}");
     let live = analytics.live().await;
     assert_eq!(live.snapshot.chains.values().map(|chain| chain.count).sum::<u64>(), pushed);
     assert_eq!((live.health.gaps, live.health.log_error), (0, None));
+    assert_eq!(live.snapshot.generator.lag_ns.n, 2 * samples, "two lags a sample, each sample once");
     analytics.terminate().await;
     let (results, distinct) = results_in(&folder.path().join("results/run.jsonl"));
     assert_eq!((results, distinct), (pushed, pushed));

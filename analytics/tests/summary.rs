@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{START, chain_record, chain_result, header, records};
+use common::{START, chain_record, chain_result, header, load_record, records};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -53,6 +53,34 @@ fn the_table_names_units_counts_and_what_is_missing() {
 #[test]
 fn an_empty_run_has_a_table_too() {
     insta::assert_snapshot!(summary_table(&snapshot([])));
+}
+
+#[test]
+fn says_in_a_line_that_the_load_tester_kept_up_and_loudly_that_it_did_not() {
+    let kept_up = summary_table(&snapshot([load_record("r1", 1, START + 1_000_000_000, 1_234)]));
+    let line = kept_up.lines().find(|line| line.starts_with("Load tester")).unwrap();
+    assert_eq!(
+        line,
+        "Load tester kept up: lag p99 50.0 µs (N 1236), busiest thread at most 12 % of a processor, queue of results at \
+         most 12 % full, 2468 of 24680 due iterations dropped (10.00 %)."
+    );
+    assert!(!kept_up.contains("LIMITED"));
+
+    let limited = summary_table(&snapshot([
+        load_record("r1", 1, START + 1_000_000_000, 9_501),
+        load_record("r2", 1, START + 1_000_000_000, 6_002),
+    ]));
+    let (before, after) = limited.split_once("chain ").unwrap();
+    assert!(before.contains("*** GENERATOR-LIMITED for 9.50 s"), "{limited}");
+    assert!(
+        before.contains("  - worker thread 0 used up to 95 % of its processor, for 10 s: use more machines"),
+        "{limited}"
+    );
+    assert!(
+        before.contains("  - worker thread 0 was ready to run but had no processor for up to 60 %"),
+        "{limited}"
+    );
+    assert!(after.contains("Load tester was limited: lag p99"), "{limited}");
 }
 
 #[test]

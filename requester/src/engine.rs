@@ -15,6 +15,7 @@ use crate::error::StartError;
 use wec_startup::Stop;
 
 use crate::executor::{BoxFuture, Workforce};
+use crate::saturation::Watch;
 
 /// Makes the workforces of one runtime, on that runtime, given its place: one for each scenario, in their order.
 pub(crate) type Recruit =
@@ -45,6 +46,7 @@ impl Engine {
         threads: u32,
         programme: Programme,
         recruit: Recruit,
+        watch: &Watch,
         stop: &Stop,
     ) -> Result<Self, StartError> {
         let mut engine = Self { threads: Vec::new() };
@@ -53,9 +55,10 @@ impl Engine {
         for place in 0..threads {
             let (tell, told) = oneshot::channel();
             ready.push(told);
-            let (recruit, stage) = (Arc::clone(&recruit), Arc::clone(&stage));
+            let (recruit, stage, watch) = (Arc::clone(&recruit), Arc::clone(&stage), watch.clone());
             let body = move || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime.block_on(async move {
+                    let _watched = watch.sit(place);
                     match recruit(place).await {
                         Ok(workforces) => {
                             let _ = tell.send(Ok(()));

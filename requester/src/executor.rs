@@ -19,7 +19,9 @@ use tokio_util::sync::CancellationToken;
 use wec_startup::Stop;
 
 use crate::pace::Turns;
+use crate::saturation::Lag;
 
+pub(crate) use alarm::Alarm;
 pub use arrival_rate::{ArrivalRate, Course, Unit};
 pub use iterations::{Iterations, Quota};
 pub use target_rps::{Controller, Observation, Steering, TargetRps, Verdict};
@@ -86,6 +88,8 @@ pub struct Gauges {
     rate_target: AtomicU64,
     /// A [`Verdict`], by its place among them.
     verdict: AtomicU8,
+    /// How much later than due iterations started (an open model).
+    pub(crate) lag: Lag,
 }
 
 impl Gauges {

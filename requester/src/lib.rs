@@ -2,7 +2,8 @@
 //!
 //! A run reads in this order: [`plan`] (what was asked), [`guard`] (may it be done), [`run`] (workers that follow the
 //! board), [`pace`] (when something is due), [`executor`] (when iterations start), [`picker`] (which chain), [`sink`]
-//! (where results go). Chains live in `wec-chains`, aggregation in `wec-analytics`.
+//! (where results go). Whether it keeps up itself is watched by [`saturation`]. Chains live in `wec-chains`,
+//! aggregation in `wec-analytics`.
 
 mod conductor;
 mod engine;
@@ -13,6 +14,7 @@ pub mod pace;
 pub mod picker;
 pub mod plan;
 mod run;
+pub mod saturation;
 pub mod scenario;
 mod schema;
 mod service;

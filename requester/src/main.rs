@@ -42,5 +42,5 @@ async fn run(cli: Cli, stop: Stop) -> anyhow::Result<Exit> {
     };
     let delivered = run_remote(plan, cli.remote, challenges, stop.clone()).await?;
     report(delivered.report())?;
-    Ok(if stop.by_signal() { Exit::Interrupted } else { Exit::Passed })
+    Ok(delivered.exit(&stop))
 }

@@ -13,9 +13,10 @@ use wec_record::{Chain, ChallengeType};
 use wec_store::Limits;
 
 use crate::guard::Permission;
+use crate::saturation::Bounds;
 use crate::scenario::{SCENARIO_KEYS, Scenario, is_name, scenario};
 use crate::settings::{Mistakes, Scope, Settings};
-use crate::values::{boolean, duration, list, text, whole};
+use crate::values::{boolean, duration, list, share, text, whole};
 
 /// The load and its target, as typed. Every flag has a key of the same name in a configuration file
 /// (`--run-time` is `run_time`) and an environment variable (`WEC_RUN_TIME`); flag over environment over file
@@ -128,6 +129,22 @@ pub struct PlanOptions {
     /// Runtimes, each on a thread of its own [default: one for each processor]
     #[arg(long, value_name = "N", env = "WEC_THREADS")]
     pub threads: Option<String>,
+    /// The run is generator-limited when what is due runs later than this (the 99th percentile of a second) for 3 seconds
+    /// on end [default: 20ms]
+    #[arg(long, value_name = "TIME", env = "WEC_LIMITED_LAG")]
+    pub limited_lag: Option<String>,
+    /// The same, when a worker thread runs, or waits for a processor, for this share of the time [default: 90%]
+    #[arg(long, value_name = "SHARE", env = "WEC_LIMITED_CPU")]
+    pub limited_cpu: Option<String>,
+    /// The same, when the queue of results is so full [default: 50%]
+    #[arg(long, value_name = "SHARE", env = "WEC_LIMITED_BACKLOG")]
+    pub limited_backlog: Option<String>,
+    /// The same, when this share of the iterations that are due is dropped [default: 1%]
+    #[arg(long, value_name = "SHARE", env = "WEC_LIMITED_DROPPED")]
+    pub limited_dropped: Option<String>,
+    /// End with exit code 108 when the run was generator-limited: its figures are not the CA's alone
+    #[arg(long, env = "WEC_STRICT", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub strict: Option<String>,
     /// Host that may be loaded although its address is neither loopback nor private; may be repeated
     #[arg(long, value_name = "HOST", env = "WEC_ALLOW_HOST", value_delimiter = ',')]
     pub allow_host: Vec<String>,
@@ -160,6 +177,11 @@ pub const PLAN_KEYS: &[&str] = &[
     "request_timeout",
     "poll_timeout",
     "threads",
+    "limited_lag",
+    "limited_cpu",
+    "limited_backlog",
+    "limited_dropped",
+    "strict",
     "allow_host",
     "authorised_by",
 ];
@@ -211,6 +233,10 @@ pub struct Plan {
     pub poll_timeout: Duration,
     /// Runtimes.
     pub threads: usize,
+    /// From where on the load tester itself is taken for the limit.
+    pub bounds: Bounds,
+    /// Whether a run that was limited so ends with an exit code of its own.
+    pub strict: bool,
     /// What the user said about the target.
     #[serde(skip)]
     pub permission: Permission,
@@ -332,6 +358,11 @@ impl PlanOptions {
             ("request_timeout", &self.request_timeout),
             ("poll_timeout", &self.poll_timeout),
             ("threads", &self.threads),
+            ("limited_lag", &self.limited_lag),
+            ("limited_cpu", &self.limited_cpu),
+            ("limited_backlog", &self.limited_backlog),
+            ("limited_dropped", &self.limited_dropped),
+            ("strict", &self.strict),
             ("authorised_by", &self.authorised_by),
         ] {
             settings.flag(key, value.as_deref());
@@ -410,12 +441,24 @@ fn resolve(mut settings: Settings, eab_hmac_key: Option<String>) -> Result<Plan,
         threads: s
             .take("threads", |text| whole(text, 1..=1024))
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
+        bounds: bounds(s),
+        strict: s.take("strict", boolean).unwrap_or(false),
         permission: Permission {
             allowed_hosts: s.take("allow_host", list).unwrap_or_default(),
             authorised_by: s.take("authorised_by", text),
         },
     };
     settings.finish().map(|()| plan)
+}
+
+fn bounds(s: &mut Settings) -> Bounds {
+    let usual = Bounds::default();
+    Bounds {
+        lag: s.take("limited_lag", duration).unwrap_or(usual.lag),
+        cpu: s.take("limited_cpu", share).unwrap_or(usual.cpu),
+        backlog: s.take("limited_backlog", share).unwrap_or(usual.backlog),
+        dropped: s.take("limited_dropped", share).unwrap_or(usual.dropped),
+    }
 }
 
 /// The scenarios by name; without any table of them, the top level is the only one.

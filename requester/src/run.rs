@@ -6,22 +6,23 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 use wec_acme::{Checker, Client, Clock, Config, Policy, Roots};
 use wec_board::{Board, BoardError, Membership, NodeInfo, NodeKind, Session, SessionState, Versioned};
-use wec_record::{Chain, StateCounts};
+use wec_record::{Chain, Limit, StateCounts};
 use wec_startup::Stop;
 use wec_store::{ChallengeWriter, Limits, State};
 
 use crate::conductor::{Conductor, Lead};
 use crate::engine::{Engine, Executor, Programme, Recruit};
 use crate::error::StartError;
-use crate::executor::{ArrivalRate, Course, Gauges, Habits, Workers, Workforce};
+use crate::executor::{ArrivalRate, Course, Gauges, Habits, Unit, Workers, Workforce};
 use crate::guard;
 use crate::pace::{Ramp, Spacing};
 use crate::picker::LiveWeights;
 use crate::plan::Plan;
+use crate::saturation::{Counted, Sampler, Watch};
 use crate::scenario::{Load, MAX_WORKERS, Scenario};
 use crate::share::{Share, requesters};
 use crate::sink::Sink;
@@ -89,7 +90,8 @@ pub struct Requester {
     workload: Workload,
     membership: Membership,
     conductors: Vec<JoinHandle<()>>,
-    followers: Vec<JoinHandle<()>>,
+    follower: JoinHandle<()>,
+    reporter: JoinHandle<Vec<Limit>>,
     ended: watch::Receiver<BTreeSet<String>>,
     stop: Stop,
     /// Ends the followers, after the workers.
@@ -119,7 +121,8 @@ impl Requester {
         let programme = Programme { scenarios: scenarios.collect(), ended: tell_ended };
         let threads = u32::try_from(plan.threads).unwrap_or(u32::MAX);
         let recruit = recruit(plan, &parts, config, &leads);
-        let engine = match Engine::start(threads, programme, recruit, &stop).await {
+        let watch = Watch::new(parts.clock, threads);
+        let engine = match Engine::start(threads, programme, recruit, &watch, &stop).await {
             Ok(engine) => engine,
             Err(error) => {
                 membership.leave().await;
@@ -134,10 +137,12 @@ impl Requester {
                 .collect(),
         );
         let done = CancellationToken::new();
-        let followers = vec![
-            tokio::spawn(follow(parts.clone(), stop.finish.clone())),
-            tokio::spawn(report(parts.clone(), workload.clone(), done.clone())),
-        ];
+        let follower = tokio::spawn(follow(parts.clone(), stop.finish.clone()));
+        let sampler = Sampler::new(watch, plan.bounds);
+        let counting = plan.scenarios.iter().zip(&leads);
+        let counting =
+            counting.map(|(scenario, lead)| (scenario.clone(), Arc::clone(&lead.gauges))).collect();
+        let reporter = tokio::spawn(report(parts.clone(), counting, sampler, done.clone()));
         let conductors = plan.scenarios.iter().zip(leads).map(|(scenario, lead)| {
             let conductor = Conductor {
                 scenario: scenario.clone(),
@@ -152,7 +157,7 @@ impl Requester {
             tokio::spawn(conductor.run())
         });
         let conductors = conductors.collect();
-        Ok(Self { engine, workload, membership, conductors, followers, ended, stop, done })
+        Ok(Self { engine, workload, membership, conductors, follower, reporter, ended, stop, done })
     }
 
     /// What the workers count.
@@ -160,9 +165,11 @@ impl Requester {
         self.workload.clone()
     }
 
-    /// Lets the scenarios run to their ends, or until `stop.finish`, and waits for the last iteration.
-    pub async fn run(self) {
-        let Self { engine, workload, membership, conductors, followers, mut ended, stop, done } = self;
+    /// Lets the scenarios run to their ends, or until `stop.finish`, and waits for the last iteration. Gives the bounds of the
+    /// load tester itself that were exceeded on the way.
+    pub async fn run(self) -> Vec<Limit> {
+        let Self { engine, workload, membership, conductors, follower, reporter, mut ended, stop, done } =
+            self;
         let _ = ended.wait_for(|ended| ended.len() == workload.0.len()).await;
         stop.finish.cancel();
         engine.join().await;
@@ -172,12 +179,15 @@ impl Requester {
             }
         }
         done.cancel();
-        for follower in followers {
-            if let Err(error) = follower.await {
-                tracing::error!(%error, "a follower of the board ended by a panic");
-            }
+        if let Err(error) = follower.await {
+            tracing::error!(%error, "the follower of the board ended by a panic");
         }
+        let limits = reporter.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "the reports of the load ended by a panic");
+            Vec::new()
+        });
         membership.leave().await;
+        limits
     }
 }
 
@@ -371,27 +381,71 @@ async fn follow(parts: Parts, finish: CancellationToken) {
     }
 }
 
-/// Tells the results every second what the state store holds and how many workers live, and once more at the end.
-async fn report(parts: Parts, workload: Workload, done: CancellationToken) {
-    let mut ticks = interval(REPORT_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+/// Tells the results every second what the state store holds and how the load is, and once more at the end. Gives the
+/// bounds of the load tester itself that were exceeded.
+async fn report(
+    parts: Parts,
+    scenarios: Vec<(Scenario, Arc<Gauges>)>,
+    mut sampler: Sampler,
+    done: CancellationToken,
+) -> Vec<Limit> {
+    let mut ticks = interval_at(Instant::now() + until_mid_second(parts.clock), REPORT_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
-        let last = tokio::select! {
-            _ = ticks.tick() => false,
-            () = done.cancelled() => true,
-        };
+        let at_unix_ns = parts.clock.unix_now_ns();
         let counts = parts.state.counts();
         let counts = StateCounts {
             registrations: counts.registrations,
             authorizations: counts.authorizations,
             certificates: counts.certificates,
             revoked: counts.revoked,
-            workers: workload.workers(),
+            workers: scenarios.iter().map(|(_, gauges)| gauges.workers()).sum(),
         };
-        parts.sink.push_state(parts.clock.unix_now_ns(), counts);
-        if last {
-            return;
+        parts.sink.push_state(at_unix_ns, counts);
+        let counted = scenarios.iter().map(|(scenario, gauges)| counted(scenario, gauges)).collect();
+        let load = sampler.sample(counted, parts.sink.health().backlog_share());
+        let limits = load.generator.limits.clone();
+        parts.sink.push_load(at_unix_ns, load);
+        if done.is_cancelled() {
+            return limits;
         }
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = done.cancelled() => {}
+        }
+    }
+}
+
+/// Samples are taken in the middle of a second of the wall clock: a little early or late, each still falls into a second of
+/// its own in the figures over time.
+fn until_mid_second(clock: Clock) -> Duration {
+    let into = clock.unix_now_ns() % 1_000_000_000;
+    Duration::from_nanos((1_500_000_000 - into) % 1_000_000_000)
+}
+
+fn counted(scenario: &Scenario, gauges: &Gauges) -> Counted {
+    let (executor, rate_unit) = match &scenario.load {
+        Load::Workers { .. } => ("workers", ""),
+        Load::ArrivalRate { unit: Unit::Chains, .. } => ("arrival-rate", "chains"),
+        Load::ArrivalRate { unit: Unit::Requests, .. } => ("arrival-rate", "requests"),
+        Load::TargetRps { .. } => ("target-rps", "requests"),
+        Load::Iterations { .. } => ("iterations", ""),
+    };
+    Counted {
+        name: scenario.name.clone(),
+        executor,
+        rate_unit,
+        workers_target: gauges.workers_target(),
+        workers: gauges.workers(),
+        busy: gauges.busy(),
+        rate_target: gauges.rate_target(),
+        due: gauges.due(),
+        started: gauges.started(),
+        ended: gauges.iterations(),
+        requests: gauges.requests(),
+        dropped: gauges.dropped(),
+        idle: gauges.idle(),
+        lag: gauges.lag.clone(),
     }
 }
 

@@ -81,7 +81,7 @@ fn described(flags: &clap::Command, key: &str) -> String {
 fn shape(key: &str) -> Value {
     let text_or_list = json!({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]});
     match key {
-        "insecure" => json!({"type": "boolean"}),
+        "insecure" | "strict" => json!({"type": "boolean"}),
         "workers"
         | "iterations"
         | "limit_registrations"
@@ -112,7 +112,8 @@ fn shape(key: &str) -> Value {
         ]}),
         "directory" | "cacert" | "run_time" | "graceful_stop" | "start_at" | "after" | "think_time"
         | "base_domain" | "eab_kid" | "state" | "challenges" | "dns_challenges" | "http01_listen"
-        | "tlsalpn01_listen" | "dns_listen" | "request_timeout" | "poll_timeout" | "authorised_by" => {
+        | "tlsalpn01_listen" | "dns_listen" | "request_timeout" | "poll_timeout" | "limited_lag"
+        | "limited_cpu" | "limited_backlog" | "limited_dropped" | "authorised_by" => {
             json!({"type": "string"})
         }
         _ => json!({"type": ["string", "number", "boolean"]}),

@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use wec_acme::Clock;
 use wec_board::BoardUrl;
-use wec_record::{FORMAT_VERSION, RunHeader, Stamp};
-use wec_startup::Stop;
+use wec_record::{FORMAT_VERSION, Limit, RunHeader, Stamp};
+use wec_startup::{Exit, Stop};
 use wec_store::{ChallTestSrvWriter, ChallengeWriter, DnsApart, RedisChallenges, State, StateOptions};
 
 use crate::plan::{Challenges, Plan};
@@ -55,10 +55,25 @@ pub struct Delivered {
     pub iterations: u64,
     /// What became of their results.
     pub health: Health,
+    /// The bounds of this load tester that were exceeded.
+    pub limits: Vec<Limit>,
+    /// Whether that is asked to matter.
+    pub strict: bool,
 }
 
 impl Delivered {
-    /// One line for people.
+    /// How such a run ends, and whether people stopped it.
+    pub fn exit(&self, stop: &Stop) -> Exit {
+        if stop.by_signal() {
+            Exit::Interrupted
+        } else if self.strict && !self.limits.is_empty() {
+            Exit::GeneratorLimited
+        } else {
+            Exit::Passed
+        }
+    }
+
+    /// A line for people, and one for each bound that was exceeded.
     pub fn report(&self) -> String {
         let Health { delivered, queued, spooled, lost, .. } = self.health;
         let waiting = queued + spooled;
@@ -69,6 +84,9 @@ impl Delivered {
         }
         if lost > 0 {
             report += &format!(", {lost} LOST because queue and spool were full");
+        }
+        for limit in &self.limits {
+            report += &format!("\ngenerator-limited: {limit}");
         }
         report
     }
@@ -180,12 +198,12 @@ pub async fn run_remote(
         node,
     };
     let started = stop.unless_stopped(Requester::start(&plan, parts, stop.clone())).await;
-    let iterations = match started {
+    let (iterations, limits) = match started {
         Ok(requester) => {
             let workload = requester.workload();
             tracing::info!(%run, target = %plan.directory, workers = plan.workers(), "running");
-            requester.run().await;
-            workload.iterations()
+            let limits = requester.run().await;
+            (workload.iterations(), limits)
         }
         Err(error) => {
             // What was opened is closed all the same; the first error is the one to tell.
@@ -198,5 +216,5 @@ pub async fn run_remote(
     let health = sink.finish(if impatient { DELIVER_BRIEFLY } else { DELIVER_WITHIN }).await;
     board.close().await;
     closed?;
-    Ok(Delivered { run, iterations, health })
+    Ok(Delivered { run, iterations, health, limits, strict: plan.strict })
 }

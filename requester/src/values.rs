@@ -37,3 +37,26 @@ pub(crate) fn duration(value: &str) -> Result<Duration, String> {
 pub(crate) fn any_duration(value: &str) -> Result<Duration, String> {
     if matches!(value.trim(), "0" | "0s") { Ok(Duration::ZERO) } else { duration(value) }
 }
+
+/// A part of a whole, as a fraction.
+pub(crate) fn share(value: &str) -> Result<f64, String> {
+    let wrong = || format!("{value:?} is not a share above 0% and up to 100%, as in 90% or 0.5%");
+    let percent = value.trim().strip_suffix('%').ok_or_else(wrong)?;
+    let percent: f64 = percent.trim().parse().map_err(|_| wrong())?;
+    if percent > 0.0 && percent <= 100.0 { Ok(percent / 100.0) } else { Err(wrong()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_a_percentage_of_something_and_not_more_than_all() {
+        assert_eq!(share("90%"), Ok(0.9));
+        assert_eq!(share(" 0.5 % "), Ok(0.005));
+        assert_eq!(share("100%"), Ok(1.0));
+        for wrong in ["", "%", "0%", "101%", "-1%", "0.9", "NaN%", "inf%", "ten%"] {
+            assert!(share(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

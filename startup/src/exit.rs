@@ -3,6 +3,11 @@
 use std::process::ExitCode;
 
 /// How a command ended. The numbers are a promise to pipelines.
+///
+/// Of several that hold, the first in this order is told: what could not run has found nothing ([`Usage`](Self::Usage),
+/// [`CouldNotRun`](Self::CouldNotRun)); what people cut short is no verdict ([`Interrupted`](Self::Interrupted)); a verdict
+/// from a run in which the load tester was the limit is not to be trusted, if that was asked to matter
+/// ([`GeneratorLimited`](Self::GeneratorLimited)); then the verdict ([`Failed`](Self::Failed), [`Passed`](Self::Passed)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// All well.
@@ -15,6 +20,8 @@ pub enum Exit {
     Failed,
     /// Interrupted by the user before its time.
     Interrupted,
+    /// The load tester itself, and not the CA alone, decided what was measured.
+    GeneratorLimited,
 }
 
 impl Exit {
@@ -26,6 +33,7 @@ impl Exit {
             Self::Usage => 2,
             Self::Failed => 99,
             Self::Interrupted => 105,
+            Self::GeneratorLimited => 108,
         }
     }
 }

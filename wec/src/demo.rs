@@ -10,6 +10,10 @@ use wec_startup::{Exit, Stop, say};
 use crate::here::{self, Here};
 use crate::run::OutputOptions;
 
+/// Honest, and nothing to worry about.
+const WHEN_LIMITED: &str = "That the load tester was limited is to be expected here: in a demonstration the CA shares its processors. The figures \
+    are of both together.\n";
+
 /// What `wec demo` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -61,7 +65,8 @@ pub(crate) async fn demo(options: Options, stop: Stop) -> anyhow::Result<Exit> {
         "a demonstration: the built-in CA answers, a little slowly on purpose; its figures say nothing about any real CA"
             .to_owned(),
     ];
-    let outcome = here::run(Here { plan, output: options.output, notes }, stop).await;
+    let outcome =
+        here::run(Here { plan, output: options.output, notes, when_limited: WHEN_LIMITED }, stop).await;
     ca.stop().await;
     outcome
 }

@@ -41,11 +41,13 @@ pub(crate) struct Here {
     pub(crate) output: OutputOptions,
     /// Lines to show people before the run.
     pub(crate) notes: Vec<String>,
+    /// What to tell people of a run in which the load tester was the limit, beside that it was; may be empty.
+    pub(crate) when_limited: &'static str,
 }
 
 /// Runs it, shows it, and says how it ended.
 pub(crate) async fn run(here: Here, stop: Stop) -> anyhow::Result<Exit> {
-    let Here { plan, output, notes } = here;
+    let Here { plan, output, notes, when_limited } = here;
     let clock = Clock::start();
     output.check()?;
     stop.unless_stopped(preflight(&plan, clock)).await?;
@@ -97,7 +99,8 @@ pub(crate) async fn run(here: Here, stop: Stop) -> anyhow::Result<Exit> {
     });
     let watching = progress.watch(&analytics, requester.workload(), &stop);
     tokio::select! {
-        () = requester.run() => {}
+        // What was exceeded is in the snapshot, too.
+        _limits = requester.run() => {}
         never = watching => match never {},
     }
     progress.end();
@@ -114,7 +117,8 @@ pub(crate) async fn run(here: Here, stop: Stop) -> anyhow::Result<Exit> {
     let health = analytics.health();
     let snapshot = analytics.finish().await;
     // What was found is told whatever else went wrong.
-    conclude(&snapshot, &output, &log)?;
+    let remark = if snapshot.generator.limited { when_limited } else { "" };
+    conclude(&snapshot, remark, &output, &log)?;
     closed?;
     if delivered.lost + delivered.queued > 0 {
         say(format_args!(
@@ -125,7 +129,7 @@ pub(crate) async fn run(here: Here, stop: Stop) -> anyhow::Result<Exit> {
     if let Some(error) = health.log_error {
         bail!("the log {log} is not whole, the summary above is: {error}");
     }
-    Ok(verdict(&snapshot, &stop))
+    Ok(verdict(&snapshot, plan.strict, &stop))
 }
 
 async fn start_analytics(
@@ -209,8 +213,8 @@ async fn pass_on_hits(mut stream: HitStream, ingest: Ingest, clock: Clock) {
 }
 
 /// Leaves the summary: as a table for people, as JSON for programs. Standard output carries one of them.
-fn conclude(snapshot: &Snapshot, output: &OutputOptions, log: &str) -> anyhow::Result<()> {
-    let table = summary_table(snapshot);
+fn conclude(snapshot: &Snapshot, remark: &str, output: &OutputOptions, log: &str) -> anyhow::Result<()> {
+    let table = summary_table(snapshot) + remark;
     let json = || -> anyhow::Result<String> {
         serde_json::to_string_pretty(snapshot).context("the summary as JSON")
     };
@@ -230,13 +234,17 @@ fn conclude(snapshot: &Snapshot, output: &OutputOptions, log: &str) -> anyhow::R
     }
 }
 
-fn verdict(snapshot: &Snapshot, stop: &Stop) -> Exit {
+/// In the order of [`Exit`]: what people cut short has no verdict, and one that is not the CA's is not given.
+fn verdict(snapshot: &Snapshot, strict: bool, stop: &Stop) -> Exit {
     let (ended, failed) = snapshot
         .chains
         .values()
         .fold((0, 0), |(ended, failed), chain| (ended + chain.count, failed + chain.failed));
     if stop.by_signal() {
         Exit::Interrupted
+    } else if strict && snapshot.generator.limited {
+        say("error: the run was generator-limited, and --strict asks for one that is not");
+        Exit::GeneratorLimited
     } else if ended > 0 && ended == failed {
         say(format_args!("error: nothing succeeded: all {ended} chains failed"));
         Exit::Failed

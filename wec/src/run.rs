@@ -85,7 +85,7 @@ pub(crate) struct RemoteRun {
 
 pub(crate) async fn run(options: Options, stop: Stop) -> anyhow::Result<Exit> {
     let Some(plan) = resolve(&options.plan) else { return Ok(Exit::Usage) };
-    here::run(Here { plan, output: options.output, notes: Vec::new() }, stop).await
+    here::run(Here { plan, output: options.output, notes: Vec::new(), when_limited: "" }, stop).await
 }
 
 pub(crate) async fn remote(options: RemoteRun, stop: Stop) -> anyhow::Result<Exit> {
@@ -104,7 +104,7 @@ pub(crate) async fn remote(options: RemoteRun, stop: Stop) -> anyhow::Result<Exi
         server.finish().await;
     }
     report(delivered.report())?;
-    Ok(if stop.by_signal() { Exit::Interrupted } else { Exit::Passed })
+    Ok(delivered.exit(&stop))
 }
 
 /// The plan, or every mistake on standard error.

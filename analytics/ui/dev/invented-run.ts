@@ -72,7 +72,7 @@ class Run {
   #weights: Record<Chain, number> = { registration: 1, authorization: 4, certificate: 4, refresh: 2, revoke: 1 };
   #limits: Limits = { registrations: null, authorizations: null, certificates: null };
   #listeners = new Set<ServerResponse>();
-  #series: Series = { step_s: 1, reset: true, at_unix_s: [], requests: [], requests_failed: [], hits: [], chains: perChain(emptySeries) };
+  #series: Series = { step_s: 1, reset: true, at_unix_s: [], requests: [], requests_failed: [], hits: [], workers_target: [], workers: [], busy: [], chains_target: [], requests_target: [], lag_p99_ns: [], lag_max_ns: [], chains: perChain(emptySeries) };
   #times = new Map<string, Times>();
   #failed = new Map<string, number>();
   #hits = { answered: new Times(), unknown: new Times() };
@@ -196,12 +196,60 @@ class Run {
     this.#series.requests.push(requests);
     this.#series.requests_failed.push(failed);
     this.#series.hits.push(hits);
+    const lag = 1.5e5 * Math.exp(0.2 * normal()) * (this.#running > 40 ? 200 : 1);
+    this.#series.workers_target.push(this.#target);
+    this.#series.workers.push(this.#running);
+    this.#series.busy.push(this.#running - Math.round(3 * Math.random()));
+    this.#series.chains_target.push(null);
+    this.#series.requests_target.push(null);
+    this.#series.lag_p99_ns.push(lag);
+    this.#series.lag_max_ns.push(lag * (2 + Math.random()));
   }
 
   #timesOf(name: string): Times {
     const times = this.#times.get(name) ?? new Times();
     this.#times.set(name, times);
     return times;
+  }
+
+  /** Limited while it has more than 40 workers. */
+  #generator(): Live["snapshot"]["generator"] {
+    const over = this.#series.workers.filter((workers) => (workers ?? 0) > 40).length;
+    const limited_now = this.#running > 40;
+    const lags = new Times();
+    for (const lag of this.#series.lag_max_ns) for (let i = 0; i < 100; i += 1) lags.add((lag ?? 0) * Math.random());
+    return {
+      limited: over > 0,
+      limited_now,
+      limited_ns: over * SECOND,
+      limits:
+        over === 0
+          ? []
+          : [
+              {
+                node: "r1",
+                what: "cpu",
+                place: "worker thread 0",
+                now: limited_now,
+                worst: 0.97,
+                bound: 0.9,
+                first_unix_ns: (this.#started + 42) * SECOND,
+                total_ns: over * SECOND,
+                reason: `worker thread 0 used up to 97 % of its processor, for ${over} s: use more machines or fewer chains/s`,
+              },
+            ],
+      lag_ns: lags.timing(),
+      cpu_share: limited_now ? 0.94 : 0.31,
+      cpu_share_max: over > 0 ? 0.97 : 0.34,
+      cpu_wait_share: 0.02,
+      cpu_wait_share_max: 0.05,
+      processors: limited_now ? 1.8 : 0.6,
+      backlog_share: 0.003,
+      backlog_share_max: 0.008,
+      due: 0,
+      dropped: 0,
+      dropped_share: null,
+    };
   }
 
   #live(buckets: number): Live {
@@ -308,8 +356,9 @@ class Run {
         },
         workers_target: this.#target,
         scenarios: { default: { workers: this.#running, busy: Math.round(this.#running * 0.9), rate: 0, rate_unit: "", dropped: 0 } },
+        generator: this.#generator(),
         marks: this.#marks,
-        missing: { lost_results: 0, unknown_chains: 0, clamped_times: 0, other_endpoints: 0, other_failures: 0, dropped_marks: 0, outside_series: 0 },
+        missing: { lost_results: 0, unknown_chains: 0, clamped_times: 0, other_endpoints: 0, other_failures: 0, dropped_marks: 0, other_scenarios: 0, outside_series: 0 },
       },
       series: lastOf(this.#series, buckets),
     };
@@ -382,6 +431,13 @@ function lastOf(series: Series, buckets: number): Series {
     requests: cut(series.requests),
     requests_failed: cut(series.requests_failed),
     hits: cut(series.hits),
+    workers_target: cut(series.workers_target),
+    workers: cut(series.workers),
+    busy: cut(series.busy),
+    chains_target: cut(series.chains_target),
+    requests_target: cut(series.requests_target),
+    lag_p99_ns: cut(series.lag_p99_ns),
+    lag_max_ns: cut(series.lag_max_ns),
     chains: Object.fromEntries(
       CHAINS.map((chain) => {
         const { count, failed, mean_ns, p50_ns, p95_ns } = series.chains[chain];

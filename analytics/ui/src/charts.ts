@@ -1,6 +1,6 @@
 // The charts, declared as data; Chart.svelte draws any of them.
 
-import { brief, duration, rate } from "./format";
+import { NONE, brief, duration, rate } from "./format";
 import { acrossChains, at, type Columns } from "./series";
 import { CHAINS } from "./wire";
 
@@ -59,7 +59,21 @@ export const CHARTS: readonly Chart[] = [
         filled: true,
         y: perSecond((columns, index) => at(columns, "requests", index)),
       },
+      {
+        name: "requests",
+        variant: "target",
+        colour: "requests",
+        dashed: true,
+        y: (columns, index) => at(columns, "requests_target", index),
+      },
       { name: "chains", colour: "chains", y: perSecond((columns, index) => acrossChains(columns, "count", index)) },
+      {
+        name: "chains",
+        variant: "target",
+        colour: "chains",
+        dashed: true,
+        y: (columns, index) => at(columns, "chains_target", index),
+      },
     ],
   },
   {
@@ -127,6 +141,36 @@ export const CHARTS: readonly Chart[] = [
     views: [],
     lines: [
       { name: "validations", colour: "hits", filled: true, y: perSecond((columns, index) => at(columns, "hits", index)) },
+    ],
+  },
+  {
+    id: "workers",
+    title: "Workers",
+    unit: "alive, busy, asked for",
+    format: (value) => (value === null ? NONE : brief(rate(value))),
+    scale: "linear",
+    views: [],
+    lines: [
+      { name: "alive", colour: "requests", filled: true, y: (columns, index) => at(columns, "workers", index) },
+      { name: "busy", colour: "chains", y: (columns, index) => at(columns, "busy", index) },
+      {
+        name: "asked for",
+        colour: "chain-registration",
+        dashed: true,
+        y: (columns, index) => at(columns, "workers_target", index),
+      },
+    ],
+  },
+  {
+    id: "lag",
+    title: "The load tester’s own lag",
+    unit: "log scale",
+    format: duration,
+    scale: "log",
+    views: [],
+    lines: [
+      { name: "largest", colour: "requests", y: (columns, index) => at(columns, "lag_max_ns", index) },
+      { name: "p99", colour: "chains", y: (columns, index) => at(columns, "lag_p99_ns", index) },
     ],
   },
 ];

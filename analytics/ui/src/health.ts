@@ -19,6 +19,7 @@ export function warnings({ health, snapshot: { missing } }: Pick<Live, "health" 
     missing.unknown_chains > 0 && `${things(missing.unknown_chains, "result")} of an unknown chain, in no chain's figures`,
     missing.other_endpoints > 0 && `${things(missing.other_endpoints, "request")} counted under the endpoint “other”`,
     missing.other_failures > 0 && `${things(missing.other_failures, "failure")} counted under the name “other”`,
+    missing.other_scenarios > 0 && `${things(missing.other_scenarios, "scenario")} beyond the first 64, in no figures`,
     missing.dropped_marks > 0 && `${things(missing.dropped_marks, "change")} of the load not marked`,
   ];
   return found.filter((warning) => warning !== false);

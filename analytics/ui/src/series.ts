@@ -1,10 +1,12 @@
 // The window of columns that the charts draw: how updates from the server go into it, and what of it is shown.
 // Pure. All times are the server's; a bucket that never came is a gap, not a zero.
 
-import { CHAINS, type Chain, type ChainSeries, type Series } from "./wire";
+import { CHAINS, COUNT_COLUMNS, LOAD_COLUMNS, type Chain, type ChainSeries, type Series } from "./wire";
+
+type Plain = (typeof COUNT_COLUMNS)[number] | (typeof LOAD_COLUMNS)[number];
 
 /** One column's name: `requests`, or a chain's, `refresh.p95_ns`. */
-export type Column = "requests" | "requests_failed" | "hits" | `${Chain}.${keyof ChainSeries}`;
+export type Column = Plain | `${Chain}.${keyof ChainSeries}`;
 
 type Values = (number | null)[];
 
@@ -19,12 +21,11 @@ export interface Columns {
 /** As many buckets as the server keeps. */
 export const BOUND = 3600;
 
+const PLAIN: readonly Plain[] = [...COUNT_COLUMNS, ...LOAD_COLUMNS];
 const CHAIN_COLUMNS = ["count", "failed", "mean_ns", "p50_ns", "p95_ns"] as const;
 
 export const COLUMNS: readonly Column[] = [
-  "requests",
-  "requests_failed",
-  "hits",
+  ...PLAIN,
   ...CHAINS.flatMap((chain) => CHAIN_COLUMNS.map((column): Column => `${chain}.${column}`)),
 ];
 
@@ -137,10 +138,14 @@ export function recent(columns: Columns, { from, to }: Stretch): Recent {
 
 function flatten(series: Series): Record<Column, Values> {
   return mapColumns((column) => {
-    if (column === "requests" || column === "requests_failed" || column === "hits") return series[column];
+    if (isPlain(column)) return series[column];
     const [chain, kind] = column.split(".") as [Chain, keyof ChainSeries];
     return series.chains[chain][kind];
   });
+}
+
+function isPlain(column: Column): column is Plain {
+  return PLAIN.includes(column as Plain);
 }
 
 function mapColumns(values: (column: Column) => Values): Record<Column, Values> {

@@ -79,6 +79,7 @@ export interface Snapshot {
   state: StateCounts;
   workers_target: number | null;
   scenarios: Record<string, ScenarioFigures>;
+  generator: GeneratorFigures;
   marks: Mark[];
   missing: Missing;
 }
@@ -173,6 +174,37 @@ export interface StateCounts {
   workers: number;
 }
 
+/** Whether the load tester itself kept up. */
+export interface GeneratorFigures {
+  limited: boolean;
+  limited_now: boolean;
+  limited_ns: number;
+  limits: LimitFigures[];
+  lag_ns: Timing;
+  cpu_share: number | null;
+  cpu_share_max: number | null;
+  cpu_wait_share: number | null;
+  cpu_wait_share_max: number | null;
+  processors: number | null;
+  backlog_share: number;
+  backlog_share_max: number;
+  due: number;
+  dropped: number;
+  dropped_share: number | null;
+}
+
+export interface LimitFigures {
+  node: string;
+  what: string;
+  place: string;
+  now: boolean;
+  worst: number;
+  bound: number;
+  first_unix_ns: number;
+  total_ns: number;
+  reason: string;
+}
+
 export interface Mark {
   at_unix_ns: number;
   by: string;
@@ -190,6 +222,7 @@ export interface Missing {
   other_endpoints: number;
   other_failures: number;
   dropped_marks: number;
+  other_scenarios: number;
   outside_series: number;
 }
 
@@ -201,8 +234,28 @@ export interface Series {
   requests: number[];
   requests_failed: number[];
   hits: number[];
+  workers_target: (number | null)[];
+  workers: (number | null)[];
+  busy: (number | null)[];
+  chains_target: (number | null)[];
+  requests_target: (number | null)[];
+  lag_p99_ns: (number | null)[];
+  lag_max_ns: (number | null)[];
   chains: Record<Chain, ChainSeries>;
 }
+
+/** What was counted in a bucket. */
+export const COUNT_COLUMNS = ["requests", "requests_failed", "hits"] as const;
+/** What samples of the load say; null in buckets without one. */
+export const LOAD_COLUMNS = [
+  "workers_target",
+  "workers",
+  "busy",
+  "chains_target",
+  "requests_target",
+  "lag_p99_ns",
+  "lag_max_ns",
+] as const;
 
 export interface ChainSeries {
   count: number[];
@@ -282,7 +335,7 @@ function isSeries(value: unknown): boolean {
   return (
     typeof value["step_s"] === "number" &&
     value["step_s"] > 0 &&
-    fits(value, ["requests", "requests_failed", "hits"]) &&
+    fits(value, [...COUNT_COLUMNS, ...LOAD_COLUMNS]) &&
     CHAINS.every((name) => {
       const chain = chains[name];
       return isObject(chain) && fits(chain, ["count", "failed", "mean_ns", "p50_ns", "p95_ns"]);

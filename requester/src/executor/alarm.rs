@@ -9,7 +9,7 @@ use std::time::Duration;
 use wec_acme::Clock;
 
 /// Wakes one task, again and again.
-pub(super) struct Alarm {
+pub(crate) struct Alarm {
     clock: Clock,
     #[cfg(target_os = "linux")]
     timer: Option<timerfd::Timer>,
@@ -17,7 +17,7 @@ pub(super) struct Alarm {
 
 impl Alarm {
     /// The most precise alarm there is.
-    pub(super) fn new(clock: Clock) -> Self {
+    pub(crate) fn new(clock: Clock) -> Self {
         if cfg!(test) { Self::coarse(clock) } else { Self::precise(clock) }
     }
 
@@ -40,7 +40,7 @@ impl Alarm {
     }
 
     /// Waits until the clock says `due`, and not at all when it is later already. May be dropped and called again.
-    pub(super) async fn at(&mut self, due: u64) {
+    pub(crate) async fn at(&mut self, due: u64) {
         loop {
             let now = self.clock.now();
             if now >= due {

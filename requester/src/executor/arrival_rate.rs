@@ -173,6 +173,7 @@ struct Crew {
     workforce: Arc<dyn Workforce>,
     gauges: Arc<Gauges>,
     stop: Stop,
+    clock: Clock,
     place: (u32, u32),
     cap: u32,
     /// How many there are, free or not.
@@ -198,6 +199,7 @@ impl Crew {
             workforce: Arc::clone(&executor.workforce),
             gauges: Arc::clone(&executor.gauges),
             stop: stop.clone(),
+            clock: executor.clock,
             place: executor.place,
             cap: 0,
             alive: 0,
@@ -231,8 +233,9 @@ impl Crew {
             return;
         };
         self.gauges.started.fetch_add(1, Ordering::Relaxed);
-        let (gauges, stop) = (Arc::clone(&self.gauges), self.stop.clone());
+        let (gauges, stop, clock) = (Arc::clone(&self.gauges), self.stop.clone(), self.clock);
         self.tasks.spawn(async move {
+            gauges.lag.record(clock.now().saturating_sub(due));
             let mut member = member;
             let iterated = iterate(&mut member, due, &gauges, &stop).await;
             (member, charge, iterated)

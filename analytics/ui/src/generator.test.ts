@@ -1,0 +1,40 @@
+import { describe, expect, it } from "vitest";
+
+import { figures, headline, standing } from "./generator";
+import { NO_TIMING, live, series } from "./testing";
+import type { GeneratorFigures } from "./wire";
+
+const generator = (changes: Partial<GeneratorFigures>): GeneratorFigures => ({
+  ...live(series([])).snapshot.generator,
+  lag_ns: { ...NO_TIMING, n: 5_000, p99: 210_000, max: 1_500_000 },
+  ...changes,
+});
+const plain = (text: string) => text.replace(/[\u00a0\u202f]/g, " ");
+
+describe("what the load tester says of itself", () => {
+  it.each([
+    ["unknown", { lag_ns: NO_TIMING }, false, /not said yet/],
+    ["fine", {}, false, /keeps up\.$/],
+    ["fine", {}, true, /kept up\.$/],
+    ["is", { limited: true, limited_now: true, limited_ns: 12e9 }, false, /is the limit/],
+    ["is", { limited: true, limited_now: true, limited_ns: 12e9 }, true, /was the limit for 12.0 s/],
+    ["was", { limited: true, limited_ns: 12e9 }, false, /was the limit for 12.0 s/],
+  ] as const)("%s", (expected, changes, over, words) => {
+    const figures = generator(changes);
+    expect(standing(figures)).toBe(expected);
+    expect(plain(headline(figures, over))).toMatch(words);
+  });
+
+  it("shows what it is judged by, and dropped iterations only where some were due", () => {
+    const values = (changes: Partial<GeneratorFigures>) =>
+      Object.fromEntries(figures(generator(changes)).map(({ id, value }) => [id, plain(value)]));
+    expect(values({ cpu_share: 0.34, cpu_wait_share: 0.021, backlog_share: 0.004 })).toEqual({
+      lag: "210 µs",
+      cpu: "34.0 %",
+      wait: "2.1 %",
+      backlog: "0.40 %",
+    });
+    expect(values({ due: 1_000, dropped: 12, dropped_share: 0.012 })).toMatchObject({ cpu: "–", wait: "–", dropped: "1.2 %" });
+    expect(values({ lag_ns: { ...NO_TIMING, n: 50, max: 3e6 } })["lag"]).toBe("3.00 ms");
+  });
+});

@@ -1,0 +1,66 @@
+// Whether the load tester itself kept up: what the page says of it, and how loudly.
+
+import { count, duration, share, things } from "./format";
+import type { GeneratorFigures } from "./wire";
+
+/** How loudly: nothing was measured, it keeps up, it was limited at some time, it is now. */
+export type Standing = "unknown" | "fine" | "was" | "is";
+
+export function standing(generator: GeneratorFigures): Standing {
+  if (generator.limited) return generator.limited_now ? "is" : "was";
+  return generator.lag_ns.n === 0 ? "unknown" : "fine";
+}
+
+/** One sentence that says what that means for the figures. */
+export function headline(generator: GeneratorFigures, over: boolean): string {
+  const how = standing(generator);
+  if (how === "unknown") return "The load tester has not said yet whether it keeps up.";
+  if (how === "fine") return over ? "The load tester kept up." : "The load tester keeps up.";
+  if (how === "is" && !over) return "The load tester is the limit: what is measured now is not the CA’s alone.";
+  return `The load tester was the limit for ${duration(generator.limited_ns)}: the figures are not the CA’s alone.`;
+}
+
+export interface Figure {
+  id: string;
+  label: string;
+  value: string;
+  title: string;
+}
+
+/** The figures by which it is judged. */
+export function figures(generator: GeneratorFigures): Figure[] {
+  const { lag_ns: lag } = generator;
+  const all: (Figure | false)[] = [
+    {
+      id: "lag",
+      label: lag.p99 === null ? "lag, largest" : "lag p99",
+      value: duration(lag.p99 ?? lag.max),
+      title: `How much later than due something ran, of ${count(lag.n)} times; at most ${duration(lag.max)}`,
+    },
+    {
+      id: "cpu",
+      label: "busiest thread",
+      value: share(generator.cpu_share ?? generator.cpu_share_max),
+      title: `Share of the latest second for which it ran; at most ${share(generator.cpu_share_max)}`,
+    },
+    {
+      id: "wait",
+      label: "kept waiting",
+      value: share(generator.cpu_wait_share ?? generator.cpu_wait_share_max),
+      title: `Share of the latest second for which that thread had no processor; at most ${share(generator.cpu_wait_share_max)}`,
+    },
+    {
+      id: "backlog",
+      label: "queue of results",
+      value: share(generator.backlog_share),
+      title: `How full it is; at most ${share(generator.backlog_share_max)}`,
+    },
+    generator.due > 0 && {
+      id: "dropped",
+      label: "dropped",
+      value: share(generator.dropped_share),
+      title: `${things(generator.dropped, "iteration")} of ${count(generator.due)} that were due had no worker`,
+    },
+  ];
+  return all.filter((figure) => figure !== false);
+}
