@@ -10,7 +10,9 @@ use std::path::Path;
 use std::process::{Child, Output, Stdio};
 
 use serde_json::Value;
+use wec_board::{Board, By, EtcdOptions, Session};
 use wec_record::Record;
+use wec_testbed::etcd::Etcd;
 
 /// A run with a page on a free port. Ended when dropped.
 struct Run {
@@ -301,4 +303,34 @@ fn a_rate_goes_to_nothing_and_up_again() {
     run.until_chains(ended + 10);
     let shown = run.told(folder.path(), &["show"]);
     assert!(shown.contains("scenario default: 40/s with at most 50 workers"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_in_etcd_is_changed_without_a_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let etcd = Etcd::start().await.unwrap();
+    let url = format!("etcd://{}", etcd.endpoint().trim_start_matches("http://"));
+    let board = Board::etcd(EtcdOptions::new([etcd.endpoint()])).await.unwrap();
+    board.put_session(Session::running("night", 5)).await.unwrap();
+    let mut changes = board.changes();
+    let session = |args: &[&str]| {
+        let args: Vec<_> = ["session", "--board", &url, "--session", "night"]
+            .into_iter()
+            .chain(args.iter().copied())
+            .collect();
+        common::run(folder.path(), &args)
+    };
+    let told = |args: &[&str]| String::from_utf8(session(args).stdout).unwrap();
+    assert_eq!(told(&["workers", "9"]), "default: workers 5 → 9\n");
+    let change = changes.recv().await.unwrap();
+    assert_eq!((change.by, change.from.as_str(), change.to.as_str()), (By::Cli, "5", "9"));
+    assert_eq!(told(&["show"]), "session night: running, 9 workers wanted\nscenario default: 9 workers\n");
+    assert!(told(&["stop"]).starts_with("state running → stopped\n"));
+    let stopped = session(&["resume"]);
+    assert_eq!(stopped.status.code(), Some(1));
+    assert_eq!(
+        common::said(&stopped),
+        "error: session \"night\" has been stopped and cannot go on: start another run\n"
+    );
+    board.close().await;
 }
