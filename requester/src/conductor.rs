@@ -95,7 +95,7 @@ impl Conductor {
             if let Some(Versioned { value, .. }) = seen {
                 score.see(&value, &self.scenario.name, now);
             }
-            self.publish(&score, &share, now);
+            self.publish(&mut score, &share, now);
             if score.is_over(now) || ended.borrow().contains(&self.scenario.name) {
                 return;
             }
@@ -113,7 +113,7 @@ impl Conductor {
         }
     }
 
-    fn publish(&self, score: &Score, share: &Share, now: u64) {
+    fn publish(&self, score: &mut Score, share: &Share, now: u64) {
         let Lead { workers, course, weights, gauges, .. } = &self.lead;
         weights.set(self.scenario.weights.with(&score.weights));
         let count = share.of(score.workers(now));
@@ -121,7 +121,7 @@ impl Conductor {
         gauges.set_rate_target(score.rate(now).map(|rate| rate * share.fraction()));
         let keeps = if score.runs(now) { count } else { 0 };
         workers.send_if_modified(|workers| std::mem::replace(workers, keeps) != keeps);
-        if let Some(next) = score.course(share) {
+        if let Some(next) = score.course(share, now) {
             course.send_if_modified(|course| {
                 let modified = **course != next;
                 if modified {
@@ -159,6 +159,15 @@ struct Score {
     /// Each stage's beginning and what it leads to.
     stages: Vec<(Duration, f64)>,
     announced: usize,
+    /// This node's part of `ramp`, as it was at each time.
+    mine: Option<Mine>,
+}
+
+#[derive(Debug)]
+struct Mine {
+    ramp: Ramp,
+    /// What it was last made to follow.
+    future: Ramp,
 }
 
 impl Score {
@@ -182,6 +191,7 @@ impl Score {
             scheduled: !load.stages().is_empty(),
             weights: BTreeMap::new(),
             announced: 0,
+            mine: None,
         }
     }
 
@@ -234,9 +244,22 @@ impl Score {
         self.paused_at.is_none() && self.active(now).is_some()
     }
 
-    fn course(&self, share: &Share) -> Option<Course> {
-        self.open.then(|| Course {
-            ramp: self.ramp.until(self.run_time).scaled(share.fraction()),
+    fn course(&mut self, share: &Share, now: u64) -> Option<Course> {
+        if !self.open {
+            return None;
+        }
+        let (part, active) = (share.fraction(), self.active(now).unwrap_or_default());
+        let future = self.ramp.until(self.run_time).scaled(part);
+        // What was this node's part before another joined, or left, stays what was due here: arrivals are positions on it.
+        let mine = self.mine.take_if(|mine| mine.future == future).unwrap_or_else(|| {
+            let ramp =
+                self.mine.as_ref().map_or_else(|| future.clone(), |mine| mine.ramp.then(active, &future));
+            Mine { ramp, future }
+        });
+        let ramp = mine.ramp.clone();
+        self.mine = Some(mine);
+        Some(Course {
+            ramp,
             origin: self.origin,
             paused: self.paused_at.is_some(),
             workers_cap: share.of(self.cap),
@@ -349,11 +372,31 @@ mod tests {
         });
         let share = Share::new("a", &[]);
         score.see(&session, "default", 100 * SECOND);
-        assert_eq!(score.course(&share).unwrap().ramp.total(Duration::from_secs(100)), 600.0);
+        assert_eq!(score.course(&share, 100 * SECOND).unwrap().ramp.total(Duration::from_secs(100)), 600.0);
         session.scenarios.get_mut("default").unwrap().rate = Some(20.0);
         score.see(&session, "default", 130 * SECOND);
-        let ramp = score.course(&share).unwrap().ramp;
+        let ramp = score.course(&share, 130 * SECOND).unwrap().ramp;
         assert_eq!((score.rate(131 * SECOND), ramp.total(Duration::from_secs(100))), (Some(20.0), 900.0));
+    }
+
+    #[test]
+    fn a_node_that_joins_takes_a_part_of_what_comes_and_not_of_what_was() {
+        let options =
+            PlanOptions { rate: Some("10/s".into()), run_time: Some("60s".into()), ..PlanOptions::default() };
+        let (mut score, session) = score(options);
+        score.see(&session, "default", 100 * SECOND);
+        let node = |id: &str| wec_board::NodeInfo {
+            id: id.to_owned(),
+            name: id.to_owned(),
+            kind: wec_board::NodeKind::Requester,
+            workers: 1_000,
+        };
+        let (alone, both) = (Share::new("a", &[node("a")]), Share::new("a", &[node("a"), node("b")]));
+        let totals = |course: Course| [20, 40, 60].map(|at| course.ramp.total(Duration::from_secs(at)));
+        assert_eq!(totals(score.course(&alone, 100 * SECOND).unwrap()), [200.0, 400.0, 600.0]);
+        assert_eq!(totals(score.course(&both, 120 * SECOND).unwrap()), [200.0, 300.0, 400.0]);
+        assert_eq!(totals(score.course(&both, 125 * SECOND).unwrap()), [200.0, 300.0, 400.0]);
+        assert_eq!(totals(score.course(&alone, 140 * SECOND).unwrap()), [200.0, 300.0, 500.0]);
     }
 
     #[test]

@@ -21,9 +21,9 @@ use wec_startup::Stop;
 use crate::pace::Turns;
 use crate::saturation::Lag;
 
-pub(crate) use alarm::Alarm;
+pub use alarm::Alarm;
 pub use arrival_rate::{ArrivalRate, Course, Unit};
-pub use iterations::{Iterations, Quota};
+pub use iterations::Quota;
 pub use target_rps::{Controller, Observation, Steering, TargetRps, Verdict};
 pub use workers::Workers;
 

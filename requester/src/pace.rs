@@ -6,10 +6,12 @@
 
 mod arrivals;
 mod budget;
+mod fit;
 mod ramp;
 mod turns;
 
 pub use arrivals::{Arrivals, Spacing};
 pub use budget::RequestBudget;
+pub use fit::Fit;
 pub use ramp::Ramp;
 pub use turns::Turns;

@@ -1,7 +1,7 @@
 //! A requester's run: workers that follow the board, from the first chain to the last flush.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -17,7 +17,7 @@ use wec_store::{ChallengeWriter, Limits, State};
 use crate::conductor::{Conductor, Lead};
 use crate::engine::{Engine, Executor, Programme, Recruit};
 use crate::error::StartError;
-use crate::executor::{ArrivalRate, Course, Gauges, Habits, Unit, Workers, Workforce};
+use crate::executor::{ArrivalRate, Course, Gauges, Habits, Quota, TargetRps, Unit, Workers, Workforce};
 use crate::guard;
 use crate::pace::{Ramp, Spacing};
 use crate::picker::LiveWeights;
@@ -116,7 +116,7 @@ impl Requester {
         let scenarios = plan.scenarios.iter().zip(&leads);
         let scenarios = scenarios.map(|(scenario, lead)| {
             let seed = plan.seed.wrapping_add(share.place() as u64);
-            (scenario.name.clone(), executor(scenario, lead, parts.clock, seed))
+            (scenario.name.clone(), executor(scenario, lead, &share, parts.clock, seed))
         });
         let programme = Programme { scenarios: scenarios.collect(), ended: tell_ended };
         let threads = u32::try_from(plan.threads).unwrap_or(u32::MAX);
@@ -264,7 +264,7 @@ fn lead(scenario: &Scenario, share: &Share, stop: &Stop) -> Lead {
 }
 
 /// How a scenario's load is made on a runtime.
-fn executor(scenario: &Scenario, lead: &Lead, clock: Clock, seed: u64) -> Executor {
+fn executor(scenario: &Scenario, lead: &Lead, share: &Share, clock: Clock, seed: u64) -> Executor {
     let (gauges, stop) = (Arc::clone(&lead.gauges), lead.stop.clone());
     match &scenario.load {
         Load::ArrivalRate { unit, poisson, .. } => {
@@ -276,17 +276,45 @@ fn executor(scenario: &Scenario, lead: &Lead, clock: Clock, seed: u64) -> Execut
                 Box::pin(executor.run(stop.clone()))
             })
         }
-        Load::Workers { .. } | Load::TargetRps { .. } | Load::Iterations { .. } => {
-            let target = lead.workers.subscribe();
+        Load::TargetRps { .. } => {
+            // The board's number is the cap; how many there are is the controller's to say.
+            let (workers, pacing) = (watch::Sender::new(0), watch::Sender::new(Duration::ZERO));
+            let (target, paced) = (workers.subscribe(), pacing.subscribe());
+            let controller = TargetRps {
+                gauges: Arc::clone(&gauges),
+                course: lead.course.subscribe(),
+                workers,
+                pacing,
+                clock,
+            };
+            let controller = Mutex::new(Some(controller));
             Box::new(move |workforce, place| {
-                let executor = Workers {
-                    workforce,
-                    gauges: Arc::clone(&gauges),
-                    target: target.clone(),
-                    habits: Habits::default(),
-                    place,
-                };
-                Box::pin(executor.run(stop.clone()))
+                let habits = Habits { pacing: Some(paced.clone()), ..Habits::default() };
+                let (gauges, target) = (Arc::clone(&gauges), target.clone());
+                let workers = Workers { workforce, gauges, target, habits, place };
+                // One for the process: it lives on whichever runtime comes first.
+                let controller = controller.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let stop = stop.clone();
+                Box::pin(async move {
+                    let steered = async {
+                        if let Some(controller) = controller {
+                            controller.run(stop.clone()).await;
+                        }
+                    };
+                    tokio::join!(steered, workers.run(stop.clone()));
+                })
+            })
+        }
+        Load::Workers { .. } | Load::Iterations { .. } => {
+            let target = lead.workers.subscribe();
+            let quota = match scenario.load {
+                Load::Iterations { iterations, .. } => Some(Quota::new(share.count(iterations))),
+                _ => None,
+            };
+            let habits = Habits { think: scenario.think_time.clone(), quota, ..Habits::default() };
+            Box::new(move |workforce, place| {
+                let (gauges, target, habits) = (Arc::clone(&gauges), target.clone(), habits.clone());
+                Box::pin(Workers { workforce, gauges, target, habits, place }.run(stop.clone()))
             })
         }
     }

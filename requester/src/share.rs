@@ -21,6 +21,15 @@ impl Share {
         shares.into_iter().find(|(node, _)| *node == self.node).map_or(workers, |(_, share)| share)
     }
 
+    /// This node's part of a count, in equal parts.
+    pub(crate) fn count(&self, count: u64) -> u64 {
+        let of = self.capacities.len() as u64;
+        match self.capacities.iter().position(|(node, _)| *node == self.node) {
+            Some(place) => count / of + u64::from((place as u64) < count % of),
+            None => count,
+        }
+    }
+
     /// The same of what can be divided.
     pub(crate) fn fraction(&self) -> f64 {
         let all: f64 = self.capacities.iter().map(|(_, capacity)| f64::from(*capacity)).sum();
@@ -63,7 +72,10 @@ mod tests {
         assert_eq!(Share::new("b", &nodes(&["a", "b"])).of(51), 25);
         assert_eq!(Share::new("b", &nodes(&["a", "b"])).fraction(), 0.5);
         assert_eq!(Share::new("b", &nodes(&["a", "b"])).place(), 1);
+        let counts = ["a", "b", "c"].map(|node| Share::new(node, &nodes(&["a", "b", "c"])).count(5_000_000));
+        assert_eq!(counts, [1_666_667, 1_666_667, 1_666_666]);
         let before = Share::new("a", &nodes(&["b"]));
+        assert_eq!(before.count(7), 7);
         assert_eq!((before.of(50), before.fraction()), (50, 1.0), "before the board shows this node");
     }
 }

@@ -8,16 +8,22 @@ use std::time::Duration;
 
 use wec_acme::Clock;
 
-/// Wakes one task, again and again.
-pub(crate) struct Alarm {
+/// Wakes one task, again and again. On Linux it belongs to the runtime that made it.
+pub struct Alarm {
     clock: Clock,
     #[cfg(target_os = "linux")]
     timer: Option<timerfd::Timer>,
 }
 
+impl std::fmt::Debug for Alarm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Alarm").finish_non_exhaustive()
+    }
+}
+
 impl Alarm {
     /// The most precise alarm there is.
-    pub(crate) fn new(clock: Clock) -> Self {
+    pub fn new(clock: Clock) -> Self {
         if cfg!(test) { Self::coarse(clock) } else { Self::precise(clock) }
     }
 
@@ -40,7 +46,7 @@ impl Alarm {
     }
 
     /// Waits until the clock says `due`, and not at all when it is later already. May be dropped and called again.
-    pub(crate) async fn at(&mut self, due: u64) {
+    pub async fn at(&mut self, due: u64) {
         loop {
             let now = self.clock.now();
             if now >= due {

@@ -1,28 +1,10 @@
-//! A fixed number of iterations, shared by all workers of all runtimes: exactly so many run, then the executor ends.
+//! A fixed number of iterations, shared by the workers of all runtimes: exactly so many run, then their executors end.
+//!
+//! The executor is [`Workers`](super::Workers); its workers take each iteration from a [`Quota`].
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use wec_startup::Stop;
-
-use super::{Habits, Workers};
-
-/// Keeps workers alive, as [`Workers`] does, until the quota is used up.
-pub struct Iterations {
-    /// The workers.
-    pub workers: Workers,
-    /// What they share with those of the other runtimes.
-    pub quota: Arc<Quota>,
-}
-
-impl Iterations {
-    /// Runs until the last iteration has ended, or until the last worker has after `stop.finish`.
-    pub async fn run(self, stop: Stop) {
-        let Self { workers, quota } = self;
-        let habits = Habits { quota: Some(quota), ..workers.habits.clone() };
-        Workers { habits, ..workers }.run(stop).await;
-    }
-}
 
 /// Iterations that may still be run.
 #[derive(Debug)]
@@ -105,8 +87,9 @@ mod tests {
 
     use tokio::task::JoinSet;
     use tokio_util::sync::CancellationToken;
+    use wec_startup::Stop;
 
-    use super::super::{BoxFuture, Gauges, Iterated, VirtualUser, Workforce};
+    use super::super::{BoxFuture, Gauges, Habits, Iterated, VirtualUser, Workers, Workforce};
     use super::*;
 
     /// Ten milliseconds of work; every `idle_every`-th ask finds nothing.
@@ -161,10 +144,10 @@ mod tests {
                 workforce: Arc::new(Arc::clone(&shift)),
                 gauges: Arc::clone(&gauges),
                 target: followed.clone(),
-                habits: Habits::default(),
+                habits: Habits { quota: Some(Arc::clone(&quota)), ..Habits::default() },
                 place: (place, runtimes),
             };
-            tasks.spawn(Iterations { workers, quota: Arc::clone(&quota) }.run(stop.clone()));
+            tasks.spawn(workers.run(stop.clone()));
         }
         Running { gauges, target, quota, stop, tasks }
     }

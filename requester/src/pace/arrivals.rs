@@ -80,7 +80,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::Ramp;
+    use super::super::{Fit, Ramp};
     use super::*;
 
     fn positions(spacing: Spacing, place: (u32, u32), count: usize) -> Vec<f64> {
@@ -97,46 +97,28 @@ mod tests {
         positions.windows(2).map(|pair| pair[1] - pair[0]).collect()
     }
 
-    /// The Kolmogorov-Smirnov statistic of `sample` against a distribution function, and the probability of one at least so
-    /// high when the sample is of that distribution (the asymptotic series, good from some 35 values on).
-    fn kolmogorov_smirnov(sample: &[f64], cdf: impl Fn(f64) -> f64) -> (f64, f64) {
-        let mut sorted = sample.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let n = sorted.len() as f64;
-        let apart = |(i, x): (usize, &f64)| {
-            let expected = cdf(*x);
-            (expected - i as f64 / n).max((i + 1) as f64 / n - expected)
-        };
-        let d = sorted.iter().enumerate().map(apart).fold(0.0, f64::max);
-        let lambda = (n.sqrt() + 0.12 + 0.11 / n.sqrt()) * d;
-        let term = |k: i32| (-1f64).powi(k - 1) * (-2.0 * f64::from(k * k) * lambda * lambda).exp();
-        (d, (2.0 * (1..=100).map(term).sum::<f64>()).clamp(0.0, 1.0))
-    }
-
     #[test]
     fn poisson_gaps_are_exponential() {
-        let exponential = |x: f64| 1.0 - (-x).exp();
         for seed in 0..20 {
             let gaps = gaps_of(&positions(Spacing::Poisson { seed }, (0, 1), 10_000));
-            let (d, p) = kolmogorov_smirnov(&gaps, exponential);
+            let fit = Fit::to_exponential(&gaps);
             // Twenty seeds: one below 0.001 among good ones would be a chance of 2 %; these are fixed and are not.
-            assert!(p > 0.001, "seed {seed}: D = {d}, p = {p}");
+            assert!(fit.p > 0.001, "seed {seed}: {fit:?}");
         }
     }
 
     #[test]
     fn the_same_test_refuses_what_only_looks_exponential() {
-        let exponential = |x: f64| 1.0 - (-x).exp();
         let even = gaps_of(&positions(Spacing::Even, (0, 1), 10_000));
-        assert!(kolmogorov_smirnov(&even, exponential).1 < 1e-9);
+        assert!(Fit::to_exponential(&even).p < 1e-9);
         let mut rng = StdRng::seed_from_u64(3);
         let uniform: Vec<f64> = (0..10_000).map(|_| rng.random_range(0.0..2.0)).collect();
-        assert!(kolmogorov_smirnov(&uniform, exponential).1 < 1e-9, "mean 1, but uniform");
+        assert!(Fit::to_exponential(&uniform).p < 1e-9, "mean 1, but uniform");
         let stretched: Vec<f64> = gaps_of(&positions(Spacing::Poisson { seed: 1 }, (0, 1), 10_000))
             .iter()
             .map(|gap| gap * 1.05)
             .collect();
-        assert!(kolmogorov_smirnov(&stretched, exponential).1 < 1e-3, "5 % too slow");
+        assert!(Fit::to_exponential(&stretched).p < 1e-3, "5 % too slow");
     }
 
     #[test]
