@@ -3,6 +3,7 @@
 //! Every measurement runs the real binary in processes of their own, prints what it compares with from the same
 //! run, and is bounded in time and count. Nothing here asserts; the figures are for people.
 
+mod arrivals;
 mod issuance;
 mod process;
 mod soak;
@@ -19,6 +20,8 @@ pub(crate) struct Options {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
+    /// How many iterations of a constant rate arrive, how late, and how they lie in time
+    Arrivals(arrivals::Options),
     /// Client CPU of an issuance, state store and result stream included, beside the floor
     Issuance(issuance::Options),
     /// Resident memory with many workers waiting on slow validations
@@ -29,6 +32,7 @@ enum What {
 
 pub(crate) async fn bench(options: Options, stop: Stop) -> anyhow::Result<Exit> {
     match options.what {
+        What::Arrivals(options) => arrivals::run(options, &stop).await?,
         What::Issuance(options) => issuance::run(options, &stop).await?,
         What::Workers(options) => workers::run(options, &stop).await?,
         What::Soak(options) => soak::run(options, &stop).await?,
