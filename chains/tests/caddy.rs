@@ -1,6 +1,8 @@
 //! Chains against Caddy's `acme_server`, which decides within the challenge's POST, answers finalize with a valid order,
 //! writes problems without a status and has one token for all challenges of an authorization.
 
+#![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
+
 mod common;
 
 use std::sync::Arc;
