@@ -21,6 +21,27 @@ pub enum HttpVersion {
     Http2,
 }
 
+impl fmt::Display for HttpVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http1 => "1.1",
+            Self::Http2 => "2",
+        })
+    }
+}
+
+impl std::str::FromStr for HttpVersion {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "1.1" => Ok(Self::Http1),
+            "2" => Ok(Self::Http2),
+            _ => Err(format!("{text:?} is no HTTP version: there are 1.1 and 2")),
+        }
+    }
+}
+
 impl HttpVersion {
     /// The name in TLS (RFC 7301).
     pub(crate) const fn alpn(self) -> &'static [u8] {

@@ -1,5 +1,6 @@
 //! What a chain may use, and the policy that it draws its choices from.
 
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -66,6 +67,12 @@ impl Connections {
             Self::PerWorker => "per-worker",
             Self::PerChain => "per-chain",
         }
+    }
+}
+
+impl fmt::Display for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Why a requester could not start.
 
-use wec_acme::DiscoverError;
+use wec_acme::{DiscoverError, Failure};
 use wec_board::BoardError;
 
 use crate::guard::Refused;
@@ -34,6 +34,9 @@ pub enum StartError {
         /// What the system said.
         error: std::io::Error,
     },
+    /// No RSA keys could be made.
+    #[error("cannot prepare the certificates' keys: {0}")]
+    Keys(Failure),
     /// The system gave no thread or no runtime.
     #[error("cannot start a thread for workers: {0}; fewer --threads may do")]
     Thread(std::io::Error),
@@ -42,6 +45,7 @@ pub enum StartError {
 /// The flags behind the way out that the client's message names.
 const fn flags(error: &DiscoverError) -> &'static str {
     match error {
+        DiscoverError::NoHttp2 { .. } => " with --http 1.1",
         DiscoverError::Untrusted(_) => " with --cacert, or accept any certificate with --insecure",
         _ => "",
     }

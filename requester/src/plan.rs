@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 use url::Url;
-use wec_acme::ExternalAccount;
+use wec_acme::{ExternalAccount, HttpVersion};
 use wec_board::{DEFAULT_SCENARIO, Session, Target};
+use wec_chains::Mix;
 use wec_record::{Chain, ChallengeType};
 use wec_store::Limits;
 
@@ -85,9 +86,26 @@ pub struct PlanOptions {
     /// The domain below which every ordered name lies [default: wec.test]
     #[arg(long, value_name = "DOMAIN", env = "WEC_BASE_DOMAIN")]
     pub base_domain: Option<String>,
-    /// Challenge types to use, by commas [default: those that something answers]
-    #[arg(long, value_name = "TYPES", env = "WEC_CHALLENGE_TYPES")]
+    /// Challenge types to use, with weights: http-01=3,dns-01=1 [default: those that something answers]
+    #[arg(long, value_name = "TYPE=W,…", env = "WEC_CHALLENGE_TYPES")]
     pub challenge_types: Option<String>,
+    /// Types of the certificates' keys, with weights: p256=8,p384=1,rsa2048=1; also rsa3072 and rsa4096. RSA keys are
+    /// made before the run and used in turn [default: p256]
+    #[arg(long, value_name = "TYPE=W,…", env = "WEC_KEY_TYPES")]
+    pub key_types: Option<String>,
+    /// Who shares connections: shared, per-worker, or per-chain, where each chain begins as a client that the CA has
+    /// never seen [default: shared]
+    #[arg(long, value_name = "MODEL", env = "WEC_CONNECTIONS")]
+    pub connections: Option<String>,
+    /// The HTTP version to speak to the CA: 1.1 or 2 [default: 1.1]
+    #[arg(long, value_name = "VERSION", env = "WEC_HTTP")]
+    pub http: Option<String>,
+    /// Share of the new orders that are left unfinished: 10% [default: none]
+    #[arg(long, value_name = "SHARE", env = "WEC_ABANDON")]
+    pub abandon: Option<String>,
+    /// End chains before this step, which can be finalize: the CA does everything but issue [default: nowhere]
+    #[arg(long, value_name = "STEP", env = "WEC_STOP_BEFORE")]
+    pub stop_before: Option<String>,
     /// Contacts of new accounts, by commas: mailto:ops@ca.test [default: none]
     #[arg(long, value_name = "URLS", env = "WEC_CONTACT")]
     pub contact: Option<String>,
@@ -164,6 +182,7 @@ pub const PLAN_KEYS: &[&str] = &[
     "limit_certificates",
     "base_domain",
     "challenge_types",
+    "http",
     "contact",
     "eab_kid",
     "seed",
@@ -205,6 +224,9 @@ pub struct Plan {
     pub limits: Limits,
     /// The domain that names lie below.
     pub base_domain: String,
+    /// Which HTTP is spoken to the CA.
+    #[serde(serialize_with = "as_name")]
+    pub http: HttpVersion,
     /// Contacts of new accounts.
     pub contact: Vec<String>,
     /// External account binding; of it, the identifier is written into logs.
@@ -345,6 +367,11 @@ impl PlanOptions {
             ("names_per_order", &self.names_per_order),
             ("base_domain", &self.base_domain),
             ("challenge_types", &self.challenge_types),
+            ("key_types", &self.key_types),
+            ("connections", &self.connections),
+            ("http", &self.http),
+            ("abandon", &self.abandon),
+            ("stop_before", &self.stop_before),
             ("contact", &self.contact),
             ("eab_kid", &self.eab_kid),
             ("seed", &self.seed),
@@ -428,6 +455,7 @@ fn resolve(mut settings: Settings, eab_hmac_key: Option<String>) -> Result<Plan,
             certificates: s.take("limit_certificates", |text| whole(text, 0..=u64::MAX)),
         },
         base_domain: s.take("base_domain", domain).unwrap_or_else(|| "wec.test".into()),
+        http: s.take("http", HttpVersion::from_str).unwrap_or_default(),
         contact: s.take("contact", list).unwrap_or_default(),
         eab,
         seed: s.take("seed", |text| whole(text, 0..=u64::MAX)).unwrap_or_else(rand::random),
@@ -462,7 +490,7 @@ fn bounds(s: &mut Settings) -> Bounds {
 }
 
 /// The scenarios by name; without any table of them, the top level is the only one.
-fn scenarios(s: &mut Settings, challenge_types: &[ChallengeType]) -> Vec<Scenario> {
+fn scenarios(s: &mut Settings, challenge_types: &Mix<ChallengeType>) -> Vec<Scenario> {
     let names = s.scenarios();
     if names.is_empty() {
         return vec![scenario(&mut Scope::of(s, None), DEFAULT_SCENARIO, challenge_types)];
@@ -536,8 +564,8 @@ fn challenge_types(
     challenges: &Challenges,
     dns_elsewhere: bool,
     listen: &Listen,
-) -> Vec<ChallengeType> {
-    let answered = match challenges {
+) -> Mix<ChallengeType> {
+    let answered: Vec<ChallengeType> = match challenges {
         Challenges::Memory => [
             (ChallengeType::Http01, listen.http01.is_some()),
             (ChallengeType::Dns01, listen.dns.is_some() || dns_elsewhere),
@@ -548,16 +576,14 @@ fn challenge_types(
         .collect(),
         _ => ChallengeType::ALL.to_vec(),
     };
-    let Some(wanted) = s.take("challenge_types", |text| {
-        text.split(',').map(|name| ChallengeType::from_str(name.trim())).collect::<Result<Vec<_>, _>>()
-    }) else {
+    let Some(wanted) = s.take("challenge_types", Mix::<ChallengeType>::from_str) else {
         if answered.is_empty() {
             s.mistake("http01_listen", "nothing would answer the CA's validations: give --http01-listen, --tlsalpn01-listen or --dns-listen, or --challenges redis://… for a challenge server elsewhere");
         }
-        return answered;
+        return answered.into();
     };
-    for kind in &wanted {
-        if !answered.contains(kind) {
+    for kind in wanted.items() {
+        if !answered.contains(&kind) {
             let listener = match kind {
                 ChallengeType::Http01 => "--http01-listen",
                 ChallengeType::TlsAlpn01 => "--tlsalpn01-listen",
@@ -571,6 +597,10 @@ fn challenge_types(
 
 fn as_text<S: serde::Serializer>(url: &Url, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(url.as_str())
+}
+
+fn as_name<S: serde::Serializer>(value: &impl std::fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
 }
 
 fn as_people_write<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -673,7 +703,7 @@ mod tests {
         let plan = options().resolve(None).unwrap();
         assert_eq!(plan.workers(), 50);
         assert_eq!(plan.run_time(), Duration::from_secs(60));
-        assert_eq!(plan.scenarios[0].challenge_types, [ChallengeType::Http01, ChallengeType::TlsAlpn01]);
+        assert_eq!(plan.scenarios[0].challenge_types.to_string(), "http-01=1,tls-alpn-01=1");
         assert_eq!(plan.listen.http01, Some("127.0.0.1:5002".parse().unwrap()));
         assert_eq!(plan.listen.dns, None);
     }
@@ -804,7 +834,7 @@ mod tests {
         options.dns_listen = Some("127.0.0.1:5053".into());
         let plan = options.resolve(None).unwrap();
         assert_eq!(plan.listen.http01, None);
-        assert_eq!(plan.scenarios[0].challenge_types, [ChallengeType::Dns01]);
+        assert_eq!(plan.scenarios[0].challenge_types.to_string(), "dns-01=1");
     }
 
     #[test]
@@ -816,10 +846,68 @@ mod tests {
     }
 
     #[test]
+    fn what_clients_do_has_weights_shares_and_names() {
+        let options = PlanOptions {
+            key_types: Some("p256=8, rsa2048".into()),
+            challenge_types: Some("http-01=3,tls-alpn-01=0".into()),
+            connections: Some("per-chain".into()),
+            http: Some("2".into()),
+            abandon: Some("2.5%".into()),
+            stop_before: Some("finalize".into()),
+            ..options()
+        };
+        let plan = options.resolve(None).unwrap();
+        let scenario = &plan.scenarios[0];
+        assert_eq!(scenario.key_types.to_string(), "p256=8,rsa2048=1");
+        assert_eq!(scenario.challenge_types.to_string(), "http-01=3,tls-alpn-01=0");
+        assert_eq!((scenario.abandon, scenario.connections.name()), (0.025, "per-chain"));
+        assert!(scenario.stop_before.is_some() && plan.http == HttpVersion::Http2);
+        let stamp = serde_json::to_value(&plan).unwrap();
+        assert_eq!(stamp["http"], "2");
+        assert_eq!(stamp["scenarios"][0]["key_types"], "p256=8,rsa2048=1");
+        assert_eq!(stamp["scenarios"][0]["connections"], "per-chain");
+        assert_eq!(stamp["scenarios"][0]["stop_before"], "finalize");
+    }
+
+    #[test]
+    fn what_clients_cannot_do_is_said_with_what_they_can() {
+        let options = PlanOptions {
+            key_types: Some("p521".into()),
+            challenge_types: Some("http-01=-1".into()),
+            connections: Some("pooled".into()),
+            http: Some("3".into()),
+            abandon: Some("110%".into()),
+            stop_before: Some("newOrder".into()),
+            ..options()
+        };
+        let shown = options.resolve(None).unwrap_err().to_string();
+        for part in [
+            "--key-types: \"p521\" is not a key type: there are p256, p384",
+            "--challenge-types: -1 is no weight",
+            "--connections: \"pooled\" is no connection model: there are shared, per-worker, per-chain",
+            "--http: \"3\" is no HTTP version: there are 1.1 and 2",
+            "--abandon: \"110%\" is not a share",
+            "--stop-before: \"newOrder\" is no step that can be stopped before: there is finalize",
+        ] {
+            assert!(shown.contains(part), "{part} is missing in {shown}");
+        }
+        let nothing_left = PlanOptions {
+            stop_before: Some("finalize".into()),
+            weight: ["registration=0", "authorization=0", "refresh=0", "revoke=0"].map(String::from).into(),
+            ..super::tests::options()
+        };
+        let shown = nothing_left.resolve(None).unwrap_err().to_string();
+        assert!(shown.contains("stops before finalize"), "{shown}");
+    }
+
+    #[test]
     fn listeners_belong_to_the_memory_store() {
         let mut options = options();
         options.challenges = Some("redis://127.0.0.1".into());
-        assert_eq!(options.clone().resolve(None).unwrap().scenarios[0].challenge_types, ChallengeType::ALL);
+        assert_eq!(
+            options.clone().resolve(None).unwrap().scenarios[0].challenge_types,
+            Mix::even(ChallengeType::ALL)
+        );
         options.http01_listen = Some("127.0.0.1:80".into());
         assert!(options.resolve(None).unwrap_err().to_string().contains("needs --challenges memory"));
     }
@@ -831,7 +919,7 @@ mod tests {
         options.dns_challenges = Some("challtestsrv+http://10.77.77.77:8055".into());
         let plan = options.clone().resolve(None).unwrap();
         assert_eq!(plan.challenges, Challenges::Memory);
-        assert_eq!(plan.scenarios[0].challenge_types, [ChallengeType::Http01, ChallengeType::Dns01]);
+        assert_eq!(plan.scenarios[0].challenge_types.to_string(), "http-01=1,dns-01=1");
         options.dns_challenges = Some("redis://127.0.0.1".into());
         let shown = options.resolve(None).unwrap_err().to_string();
         assert_eq!(shown, "--dns-challenges: not challtestsrv+http://HOST:8055");

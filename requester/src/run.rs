@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
-use wec_acme::{Checker, Client, Clock, Config, Policy, Roots};
+use wec_acme::{Checker, Client, Clock, Config, KeyPool, Policy, Roots};
 use wec_board::{Board, BoardError, Membership, NodeInfo, NodeKind, Session, SessionState, Versioned};
 use wec_record::{Chain, Limit, StateCounts};
 use wec_startup::Stop;
@@ -105,6 +105,7 @@ impl Requester {
     /// See [`StartError`]. Nothing is left behind then.
     pub async fn start(plan: &Plan, parts: Parts, stop: Stop) -> Result<Self, StartError> {
         let config = client_config(plan)?;
+        let keys = key_pool(plan).await?;
         take_up_session(&parts.board, plan.session(&parts.session)).await?;
         let NodeId { id, name } = parts.node.clone();
         let node = NodeInfo { id, name, kind: NodeKind::Requester, workers: MAX_WORKERS };
@@ -120,7 +121,7 @@ impl Requester {
         });
         let programme = Programme { scenarios: scenarios.collect(), ended: tell_ended };
         let threads = u32::try_from(plan.threads).unwrap_or(u32::MAX);
-        let recruit = recruit(plan, &parts, config, &leads);
+        let recruit = recruit(plan, &parts, config, &keys, &leads);
         let watch = Watch::new(parts.clock, threads);
         let engine = match Engine::start(threads, programme, recruit, &watch, &stop).await {
             Ok(engine) => engine,
@@ -320,6 +321,19 @@ fn executor(scenario: &Scenario, lead: &Lead, share: &Share, clock: Clock, seed:
     }
 }
 
+/// The RSA keys that the scenarios will use, made on a thread where nobody waits for anything else.
+async fn key_pool(plan: &Plan) -> Result<Arc<KeyPool>, StartError> {
+    let types = plan.scenarios.iter().flat_map(|scenario| scenario.key_types.items());
+    let types: Vec<_> = types.filter(|kind| kind.is_rsa()).collect();
+    if types.is_empty() {
+        return Ok(Arc::new(KeyPool::empty()));
+    }
+    tracing::info!("making RSA keys, which takes a few seconds");
+    let made = tokio::task::spawn_blocking(|| KeyPool::generate(types)).await;
+    let made = made.map_err(|error| StartError::Thread(std::io::Error::other(error)))?;
+    made.map(Arc::new).map_err(StartError::Keys)
+}
+
 fn client_config(plan: &Plan) -> Result<Config, StartError> {
     let roots = match (&plan.cacert, plan.insecure) {
         (Some(path), _) => {
@@ -332,6 +346,7 @@ fn client_config(plan: &Plan) -> Result<Config, StartError> {
     };
     Ok(Config {
         roots,
+        http: plan.http,
         max_connections: plan.max_connections,
         request_timeout: plan.request_timeout,
         policy: Policy { poll_timeout: plan.poll_timeout, ..Policy::default() },
@@ -339,11 +354,16 @@ fn client_config(plan: &Plan) -> Result<Config, StartError> {
     })
 }
 
-fn chain_policy(plan: &Plan, scenario: &Scenario) -> wec_chains::Policy {
+fn chain_policy(plan: &Plan, scenario: &Scenario, keys: &Arc<KeyPool>) -> wec_chains::Policy {
     let names = &scenario.names_per_order;
     wec_chains::Policy {
         names: *names.start() as usize..=*names.end() as usize,
-        challenges: scenario.challenge_types.clone().into(),
+        challenges: scenario.challenge_types.clone(),
+        key_types: scenario.key_types.clone(),
+        keys: Arc::clone(keys),
+        connections: scenario.connections,
+        abandon: scenario.abandon,
+        stop_before: scenario.stop_before,
         contact: plan.contact.clone(),
         external_account: plan.eab.clone(),
         ..wec_chains::Policy::under(&plan.base_domain)
@@ -351,13 +371,13 @@ fn chain_policy(plan: &Plan, scenario: &Scenario) -> wec_chains::Policy {
 }
 
 /// How each runtime gets its workers: with a client of its own, and all else shared.
-fn recruit(plan: &Plan, parts: &Parts, config: Config, leads: &[Lead]) -> Recruit {
+fn recruit(plan: &Plan, parts: &Parts, config: Config, keys: &Arc<KeyPool>, leads: &[Lead]) -> Recruit {
     let (parts, seed) = (parts.clone(), plan.seed);
     let kinds: Vec<_> = plan
         .scenarios
         .iter()
         .zip(leads)
-        .map(|(scenario, lead)| (Arc::new(chain_policy(plan, scenario)), Arc::clone(&lead.weights)))
+        .map(|(scenario, lead)| (Arc::new(chain_policy(plan, scenario, keys)), Arc::clone(&lead.weights)))
         .collect();
     let kinds = Arc::new(kinds);
     Arc::new(move |_place| {

@@ -4,9 +4,12 @@
 //! from the plan's top level; a flag holds for all of them.
 
 use std::ops::RangeInclusive;
+use std::str::FromStr as _;
 use std::time::Duration;
 
 use serde::Serialize;
+use wec_acme::KeyType;
+use wec_chains::{Connections, Mix, StopBefore};
 use wec_record::{Chain, ChallengeType};
 
 use crate::executor::Unit;
@@ -42,6 +45,10 @@ pub const SCENARIO_KEYS: &[&str] = &[
     "weights.refresh",
     "weights.revoke",
     "names_per_order",
+    "key_types",
+    "connections",
+    "abandon",
+    "stop_before",
 ];
 
 /// One load of a run.
@@ -69,7 +76,19 @@ pub struct Scenario {
     #[serde(serialize_with = "as_range")]
     pub names_per_order: RangeInclusive<u32>,
     /// Challenge types that chains may choose.
-    pub challenge_types: Vec<ChallengeType>,
+    #[serde(serialize_with = "as_text")]
+    pub challenge_types: Mix<ChallengeType>,
+    /// What the certificates' keys are made of.
+    #[serde(serialize_with = "as_text")]
+    pub key_types: Mix<KeyType>,
+    /// Who shares connections to the CA.
+    #[serde(serialize_with = "as_text")]
+    pub connections: Connections,
+    /// Share of new orders that are left unfinished, 0 to 1.
+    pub abandon: f64,
+    /// Where chains end before they are done.
+    #[serde(serialize_with = "as_step")]
+    pub stop_before: Option<StopBefore>,
 }
 
 /// How hard a scenario pushes.
@@ -171,7 +190,7 @@ fn staged(start: f64, stages: &[Stage]) -> Ramp {
 }
 
 /// Reads one scenario; `name` for people, `answered` what challenge types there can be.
-pub(crate) fn scenario(s: &mut Scope<'_>, name: &str, challenge_types: &[ChallengeType]) -> Scenario {
+pub(crate) fn scenario(s: &mut Scope<'_>, name: &str, challenge_types: &Mix<ChallengeType>) -> Scenario {
     let mut weights = Weights::default();
     for chain in Chain::ALL {
         if let Some(weight) = s.take(&format!("weights.{chain}"), weight) {
@@ -180,6 +199,17 @@ pub(crate) fn scenario(s: &mut Scope<'_>, name: &str, challenge_types: &[Challen
     }
     if Chain::ALL.into_iter().all(|chain| weights.of(chain) == 0.0) {
         s.mistake("weights", "every chain weighs 0, so none could ever run");
+    }
+    let stop_before = s.take("stop_before", StopBefore::from_str);
+    let others = Chain::ALL.into_iter().filter(|chain| *chain != Chain::Certificate);
+    if stop_before.is_some()
+        && weights.of(Chain::Certificate) > 0.0
+        && others.map(|chain| weights.of(chain)).sum::<f64>() == 0.0
+    {
+        s.mistake(
+            "stop_before",
+            "only certificate has a weight, which is never run in a plan that stops before finalize",
+        );
     }
     let load = load(s);
     let staged: Duration = load.stages().iter().map(|stage| stage.duration).sum();
@@ -206,7 +236,11 @@ pub(crate) fn scenario(s: &mut Scope<'_>, name: &str, challenge_types: &[Challen
         think_time,
         weights,
         names_per_order: s.take("names_per_order", names_per_order).unwrap_or(1..=1),
-        challenge_types: challenge_types.to_vec(),
+        challenge_types: challenge_types.clone(),
+        key_types: s.take("key_types", Mix::from_str).unwrap_or_else(|| Mix::even([KeyType::P256])),
+        connections: s.take("connections", Connections::from_str).unwrap_or_default(),
+        abandon: s.take("abandon", share).unwrap_or_default(),
+        stop_before,
     }
 }
 
@@ -411,6 +445,15 @@ fn weight(value: &str) -> Result<f64, String> {
     }
 }
 
+/// `10%` or `0.1`.
+fn share(value: &str) -> Result<f64, String> {
+    let (number, unit) = value.trim().strip_suffix('%').map_or((value, 1.0), |percent| (percent, 100.0));
+    match number.trim().parse::<f64>().map(|number| number / unit) {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err(format!("{value:?} is not a share from 0% to 100%, as in 10% or 0.1")),
+    }
+}
+
 fn think_time(value: &str) -> Result<RangeInclusive<Duration>, String> {
     let (low, high) =
         value.split_once("..").map_or((value, value), |(low, high)| (low, high.trim_start_matches('=')));
@@ -430,6 +473,14 @@ fn names_per_order(value: &str) -> Result<RangeInclusive<u32>, String> {
         None => (number(value)?, number(value)?),
     };
     if low <= high { Ok(low..=high) } else { Err(wrong()) }
+}
+
+fn as_text<S: serde::Serializer>(value: &impl std::fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+fn as_step<S: serde::Serializer>(step: &Option<StopBefore>, serializer: S) -> Result<S::Ok, S::Error> {
+    step.map(StopBefore::name).serialize(serializer)
 }
 
 fn as_unit<S: serde::Serializer>(unit: &Unit, serializer: S) -> Result<S::Ok, S::Error> {

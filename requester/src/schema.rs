@@ -93,8 +93,10 @@ fn shape(key: &str) -> Value {
         "executor" => json!({"enum": ["workers", "arrival-rate", "target-rps", "iterations"]}),
         "rate_unit" => json!({"enum": ["chains", "requests"]}),
         "spacing" => json!({"enum": ["poisson", "even"]}),
-        "rate" | "target_rps" | "names_per_order" => json!({"type": ["string", "number"]}),
-        "challenge_types" | "contact" | "allow_host" | "thresholds" => text_or_list,
+        "rate" | "target_rps" | "names_per_order" | "http" | "abandon" => {
+            json!({"type": ["string", "number"]})
+        }
+        "challenge_types" | "key_types" | "contact" | "allow_host" | "thresholds" => text_or_list,
         "stages" => json!({"anyOf": [
             {"type": "string"},
             {"type": "array", "items": {"anyOf": [{"type": "string"}, {
@@ -110,6 +112,8 @@ fn shape(key: &str) -> Value {
                 "additionalProperties": false
             }]}}
         ]}),
+        "connections" => json!({"enum": ["shared", "per-worker", "per-chain"]}),
+        "stop_before" => json!({"enum": ["finalize"]}),
         "directory" | "cacert" | "run_time" | "graceful_stop" | "start_at" | "after" | "think_time"
         | "base_domain" | "eab_kid" | "state" | "challenges" | "dns_challenges" | "http01_listen"
         | "tlsalpn01_listen" | "dns_listen" | "request_timeout" | "poll_timeout" | "limited_lag"

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio_util::sync::CancellationToken;
-use wec_record::{ChainResult, FailureClass};
+use wec_record::{Chain, ChainResult, FailureClass};
 
 use crate::executor::{BoxFuture, Iterated, VirtualUser, Workforce};
 use crate::picker::{LiveWeights, pick};
@@ -46,9 +46,11 @@ impl VirtualUser for User {
     fn iterate<'a>(&'a mut self, due: Option<u64>, cut: &'a CancellationToken) -> BoxFuture<'a, Iterated> {
         Box::pin(async move {
             let available = self.context.state.available();
-            let Some(chain) = pick(&self.weights.now(), &available, &mut self.rng) else {
-                return Iterated::Idle;
-            };
+            let mut weights = self.weights.now();
+            for chain in Chain::ALL.into_iter().filter(|chain| !self.context.policy.runs(*chain)) {
+                weights.set(chain, 0.0);
+            }
+            let Some(chain) = pick(&weights, &available, &mut self.rng) else { return Iterated::Idle };
             // Another worker may have claimed the last of what the picker saw: then there is no result.
             let Some(mut result) = wec_chains::run(chain, &self.context, &mut self.rng, due, cut).await
             else {
