@@ -20,7 +20,7 @@ use self::usage::{Thread, ThreadTimes, process_time};
 use crate::executor::Alarm;
 
 /// How often a runtime is looked at for whether it is late, nanoseconds. Often enough for a 99th percentile each second,
-/// seldom enough to cost a thousandth of a processor.
+/// seldom enough to leave the processor to the load.
 const TICK_NS: u64 = 2_000_000;
 /// Lags from a microsecond to an hour, three digits: what analytics' histograms hold too.
 const LAG_BOUNDS_NS: (u64, u64) = (1_000, 3_600_000_000_000);
@@ -394,7 +394,7 @@ mod tests {
         let seat = watch.sit(1);
         sampler.sample(Vec::new(), 0.0);
         let (from, mut sum) = (clock.now(), 0_u64);
-        while clock.now() < from + 20_000_000 {
+        while clock.now() < from + SHORT_NS + 50_000_000 {
             sum = (0..1_000).fold(sum, |sum, n| std::hint::black_box(sum ^ n));
         }
         let load = sampler.sample(Vec::new(), 0.0).generator;
