@@ -18,6 +18,7 @@ mod service;
 mod snapshot;
 mod summary;
 mod token;
+mod verdict;
 mod web;
 
 pub use aggregate::Aggregate;
@@ -28,8 +29,8 @@ pub use service::{Analytics, Config, StartError};
 pub use snapshot::{
     ByteFigures, ChainFigures, ChainSeries, ConnectionFigures, EndpointFigures, FailureFigures, FailureScope,
     Health, HitFigures, LimitsView, Live, Mark, Missing, NodeView, NonceFigures, Run, SNAPSHOT_VERSION,
-    ScenarioView, Series, SessionView, Snapshot, Timing,
+    ScenarioView, Series, SessionView, Snapshot, ThresholdResult, Timing,
 };
-pub use summary::summary_table;
+pub use summary::{summary_table, threshold_line};
 pub use token::Token;
 pub use web::{SessionChanged, openapi};

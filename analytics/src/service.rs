@@ -14,7 +14,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use wec_board::Board;
+use wec_board::{Board, By, Change, SessionState};
 use wec_record::{Record, RunHeader};
 
 use crate::grpc;
@@ -110,6 +110,8 @@ impl Analytics {
             ended: watch::Sender::new(false),
             stop_web: CancellationToken::new(),
         };
+        let ending = end_on_threshold(board.clone(), config.session.clone(), shown.clone());
+        analytics.servers.push(until(analytics.stop_results.clone(), ending));
         let marks = write_marks(board.clone(), config.session.clone(), ingest.clone());
         analytics.servers.push(until(analytics.stop_results.clone(), marks));
         if let Some((listener, _)) = grpc {
@@ -239,6 +241,31 @@ async fn write_marks(board: Board, session: String, ingest: Ingest) {
         if ingest.deliver(vec![mark]).await.is_err() {
             return;
         }
+    }
+}
+
+/// How often it is looked whether a threshold wants the run to be ended.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Stops the session when a threshold of the run that follows it has failed and is to abort it. The mark of that change
+/// comes back with the log, so nothing is remembered here.
+async fn end_on_threshold(board: Board, session: String, shown: Arc<Shown>) {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let run = shown.run();
+        let failed = {
+            let aggregate = run.lock();
+            let follows = aggregate.header().is_some_and(|header| header.session == session);
+            aggregate.wants_end().filter(|_| follows).map(ToString::to_string)
+        };
+        let Some(expression) = failed else { continue };
+        tracing::warn!("the run is ended: {expression} has failed");
+        if let Err(error) = board.change(&session, Change::state(By::Threshold, SessionState::Stopped)).await
+        {
+            tracing::error!("the run cannot be ended: {error}");
+        }
+        // The mark takes its time into the log; and a board that is away is not asked all the time.
+        tokio::time::sleep(4 * LOOK_EVERY).await;
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use wec_record::threshold::Unit;
 use wec_record::{Chain, ChallengeType, FailureClass, LimitKind, Stamp, StateCounts, Verdict};
 
 use crate::web::SnapshotSchema;
@@ -59,6 +60,9 @@ pub struct Snapshot {
     pub scenarios: BTreeMap<String, ScenarioFigures>,
     /// Whether the load tester itself kept up.
     pub generator: GeneratorFigures,
+    /// What the run must hold to pass, in the order in which it was given, and how far it does.
+    #[serde(default)]
+    pub thresholds: Vec<ThresholdResult>,
     /// Changes of the load, oldest first.
     pub marks: Vec<Mark>,
     /// What the figures above do not contain.
@@ -336,6 +340,32 @@ pub struct LimitFigures {
     pub total_ns: u64,
     /// All of this and the way out, for people.
     pub reason: String,
+}
+
+/// One threshold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ThresholdResult {
+    /// As it is written, in its one form.
+    pub expression: String,
+    /// What `value` and `limit` are measured in.
+    pub unit: Unit,
+    /// Of the run so far; with a window, of the worst one; of the moment in which it ended the run, if it did. Null while it
+    /// cannot be given.
+    pub value: Option<f64>,
+    /// What the value is compared with.
+    pub limit: f64,
+    /// Null while undecided. What is undecided when the run has ended has not passed.
+    pub passed: Option<bool>,
+    /// How many samples the value is made of.
+    pub n: u64,
+    /// Windows judged; null without a window.
+    pub windows: Option<u64>,
+    /// Those of them that failed; null without a window.
+    pub windows_failed: Option<u64>,
+    /// Start of the worst window, nanoseconds since the Unix epoch; null without one.
+    pub worst_unix_ns: Option<u64>,
+    /// Whether it ended the run before its time.
+    pub aborted: bool,
 }
 
 /// A change of the load.

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, CellAlignment, Table, TableComponent};
 use wec_record::FailureClass;
+use wec_record::threshold::Unit;
 
-use crate::snapshot::{FailureFigures, FailureScope, GeneratorFigures, Snapshot, Timing};
+use crate::snapshot::{FailureFigures, FailureScope, GeneratorFigures, Snapshot, ThresholdResult, Timing};
 
 /// The tables of a run, per chain and per endpoint, and what is missing from them. Ends with a newline.
 pub fn summary_table(snapshot: &Snapshot) -> String {
@@ -39,6 +40,7 @@ pub fn summary_table(snapshot: &Snapshot) -> String {
         }
         row(&mut endpoints, names, (figures.count, figures.failed, figures.rps), &figures.response_time_ns);
     }
+    push_thresholds(&mut text, &snapshot.thresholds);
     push_table(&mut text, &chains);
     if !snapshot.endpoints.is_empty() {
         push_table(&mut text, &endpoints);
@@ -133,6 +135,65 @@ fn generator(generator: &GeneratorFigures) -> String {
     }
     let verdict = if generator.limited { "was limited" } else { "kept up" };
     format!("Load tester {verdict}: {}.\n", figures.join(", "))
+}
+
+/// The verdict comes before the figures that explain it: how each threshold did, and which one ended the run.
+fn push_thresholds(text: &mut String, thresholds: &[ThresholdResult]) {
+    if thresholds.is_empty() {
+        return;
+    }
+    let width = thresholds.iter().map(|result| result.expression.chars().count()).max().unwrap_or(0);
+    for result in thresholds {
+        let (verdict, expression) = (verdict_of(result), &result.expression);
+        text.push_str(&format!("{verdict:<9}  {expression:<width$}  {}\n", found(result)));
+    }
+    for result in thresholds.iter().filter(|result| result.aborted) {
+        text.push_str(&format!("The run was cut short by {}\n", result.expression));
+    }
+    text.push('\n');
+}
+
+/// One threshold in a line: `FAILED chain.certificate{p(99)} < 2s: 2.31 s, N 4200`.
+pub fn threshold_line(result: &ThresholdResult) -> String {
+    format!("{} {}: {}", verdict_of(result), result.expression, found(result))
+}
+
+const fn verdict_of(result: &ThresholdResult) -> &'static str {
+    match result.passed {
+        Some(true) => "passed",
+        Some(false) => "FAILED",
+        None => "UNDECIDED",
+    }
+}
+
+fn found(result: &ThresholdResult) -> String {
+    let Some(value) = result.value else {
+        return match result.windows {
+            Some(_) => "no full window had enough samples".to_owned(),
+            None if result.unit == Unit::Share && result.expression.starts_with("rate{") => {
+                "no target was set".to_owned()
+            }
+            None => format!("too few samples: N {}", result.n),
+        };
+    };
+    let value = match result.unit {
+        Unit::Ns => duration(value as u64),
+        // A share near its limit must not be rounded onto it.
+        Unit::Share => format!("{} %", (value * 1e6).round() / 1e4),
+        Unit::Count => format!("{value}"),
+        Unit::PerSecond => format!("{value}/s"),
+    };
+    match (result.windows, result.windows_failed) {
+        (Some(windows), Some(failed)) => {
+            format!(
+                "worst {value}, N {}; {failed} of {} failed",
+                result.n,
+                counted(windows, "window", "windows")
+            )
+        }
+        _ if result.unit == Unit::Count => value,
+        _ => format!("{value}, N {}", result.n),
+    }
 }
 
 fn table(names: &[&str]) -> Table {

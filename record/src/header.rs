@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Threshold;
+
 /// Version of the log's format. Grows when a reader of the old one would misread the new one.
 pub const FORMAT_VERSION: u32 = 1;
 
@@ -36,4 +38,12 @@ pub struct Stamp {
     pub cpus: u32,
     /// The scenario as it was after flags, environment and file, without secrets.
     pub scenario: serde_json::Value,
+}
+
+impl Stamp {
+    /// What the run was to hold, by the plan's key `thresholds`. One that this version cannot read is left out.
+    pub fn thresholds(&self) -> Vec<Threshold> {
+        let listed = self.scenario.get("thresholds").and_then(serde_json::Value::as_array);
+        listed.into_iter().flatten().filter_map(|text| text.as_str()?.parse().ok()).collect()
+    }
 }

@@ -10,7 +10,8 @@ use url::Url;
 use wec_acme::{ExternalAccount, HttpVersion};
 use wec_board::{DEFAULT_SCENARIO, Session, Target};
 use wec_chains::Mix;
-use wec_record::{Chain, ChallengeType};
+use wec_record::threshold::{self, ThresholdMistakes};
+use wec_record::{Chain, ChallengeType, Threshold};
 use wec_store::Limits;
 
 use crate::guard::Permission;
@@ -169,6 +170,10 @@ pub struct PlanOptions {
     /// Who at the public CA agreed to this test
     #[arg(long, value_name = "WHO", env = "WEC_AUTHORISED_BY")]
     pub authorised_by: Option<String>,
+    /// What the run must hold to pass, else it ends with 99: "chain.certificate{p(99)} < 2s"; may be repeated. In a file it
+    /// is the list thresholds
+    #[arg(long, value_name = "EXPR", env = "WEC_THRESHOLDS", visible_alias = "thresholds")]
+    pub threshold: Vec<String>,
 }
 
 /// Every key of a plan that is not a scenario's ([`SCENARIO_KEYS`]); those can stand at the top level too.
@@ -203,6 +208,7 @@ pub const PLAN_KEYS: &[&str] = &[
     "strict",
     "allow_host",
     "authorised_by",
+    "thresholds",
 ];
 
 /// A validated run: what to load, how hard, with what.
@@ -262,6 +268,8 @@ pub struct Plan {
     /// What the user said about the target.
     #[serde(skip)]
     pub permission: Permission,
+    /// What the run must hold to pass; in the log's header, from which a replay takes them.
+    pub thresholds: Vec<Threshold>,
 }
 
 /// Where challenge data is put for whoever answers the CA.
@@ -397,6 +405,9 @@ impl PlanOptions {
         if !self.allow_host.is_empty() {
             settings.flag("allow_host", Some(&self.allow_host.join(",")));
         }
+        if !self.threshold.is_empty() {
+            settings.flag("thresholds", Some(&self.threshold.join(",")));
+        }
         for weight in &self.weight {
             match weight.split_once('=') {
                 Some((chain, value)) if Chain::from_str(chain.trim()).is_ok() => {
@@ -475,6 +486,7 @@ fn resolve(mut settings: Settings, eab_hmac_key: Option<String>) -> Result<Plan,
             allowed_hosts: s.take("allow_host", list).unwrap_or_default(),
             authorised_by: s.take("authorised_by", text),
         },
+        thresholds: thresholds(s),
     };
     settings.finish().map(|()| plan)
 }
@@ -524,6 +536,19 @@ fn scenarios(s: &mut Settings, challenge_types: &Mix<ChallengeType>) -> Vec<Scen
         }
     }
     scenarios
+}
+
+/// Every mistake of every threshold: they are read one by one, and none hides another's.
+fn thresholds(s: &mut Settings) -> Vec<Threshold> {
+    let listed = s.take("thresholds", |text| Ok(text.to_owned())).unwrap_or_default();
+    let mut thresholds = Vec::new();
+    for text in threshold::split(&listed) {
+        match text.parse() {
+            Ok(threshold) => thresholds.push(threshold),
+            Err(mistakes) => s.mistake("thresholds", ThresholdMistakes::to_string(&mistakes)),
+        }
+    }
+    thresholds
 }
 
 fn listen(s: &mut Settings, challenges: &Challenges) -> Listen {

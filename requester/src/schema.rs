@@ -17,6 +17,7 @@ const WITHOUT_FLAG: &[(&str, &str)] = &[
         "When the scenario starts: so long after the run's start, or after the end of the one named by after",
     ),
     ("after", "The scenario whose end this one waits for"),
+    ("thresholds", "What the run must hold to pass, each as in chain.certificate{p(99)} < 2s"),
     ("weights", "How often each chain is chosen among those allowed, relative to the others; 0 is never"),
 ];
 

@@ -65,8 +65,9 @@ impl fmt::Display for Mistakes {
 
 impl std::error::Error for Mistakes {}
 
-/// `run_time` as a flag: `--run-time`.
+/// `run_time` as a flag: `--run-time`. Of a list that a flag gives one by one, the flag has the singular.
 fn flag_name(key: &str) -> String {
+    let key = if key == "thresholds" { "threshold" } else { key };
     format!("--{}", key.replace(['_', '.'], "-"))
 }
 

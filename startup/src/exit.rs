@@ -16,7 +16,7 @@ pub enum Exit {
     CouldNotRun,
     /// Bad usage or configuration.
     Usage,
-    /// The run's verdict is bad: nothing that was tried succeeded.
+    /// The run's verdict is bad: a threshold did not hold, or nothing that was tried succeeded.
     Failed,
     /// Interrupted by the user before its time.
     Interrupted,

@@ -23,6 +23,9 @@ pub(crate) struct Options {
     /// How long to run: 30s, 5m [default: 60s]
     #[arg(short = 't', long, value_name = "TIME")]
     run_time: Option<String>,
+    /// What the run must hold to pass, else it ends with 99: "chain.certificate{p(99)} < 2s"; may be repeated
+    #[arg(long, value_name = "EXPR")]
+    threshold: Vec<String>,
     #[command(flatten)]
     output: OutputOptions,
 }
@@ -49,6 +52,7 @@ pub(crate) async fn demo(options: Options, stop: Stop) -> anyhow::Result<Exit> {
         cacert: Some(root.display().to_string()),
         workers: options.workers,
         run_time: options.run_time,
+        threshold: options.threshold,
         state: Some(format!("sqlite://{}", folder.path().join("state.sqlite").display())),
         http01_listen: Some(http01.to_string()),
         tlsalpn01_listen: Some(tlsalpn01.to_string()),

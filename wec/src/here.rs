@@ -10,8 +10,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use tokio_util::sync::CancellationToken;
 use wec_acme::Clock;
-use wec_analytics::{Analytics, Ingest, LogPlace, Snapshot, summary_table};
-use wec_board::Board;
+use wec_analytics::{Analytics, Ingest, LogPlace, Snapshot, summary_table, threshold_line};
+use wec_board::{Board, By, Session, SessionState, Versioned};
 use wec_challenge_server::{ChallengeServer, Config as ChallengeConfig, HitStream};
 use wec_record::Record;
 use wec_requester::sink::{LocalSink, Sink};
@@ -21,6 +21,7 @@ use wec_requester::{
 use wec_startup::{Exit, Stop, report, say};
 use wec_store::{ChallengeWriter, MemoryChallenges};
 
+use crate::junit::{self, Outcome};
 use crate::progress::{self, Progress};
 use crate::run::{OutputOptions, Page};
 
@@ -47,6 +48,16 @@ pub(crate) struct Here {
 
 /// Runs it, shows it, and says how it ended.
 pub(crate) async fn run(here: Here, stop: Stop) -> anyhow::Result<Exit> {
+    let junit = here.output.junit.clone();
+    let outcome = run_and_conclude(here, stop).await;
+    if let (Some(path), Err(error)) = (junit, &outcome) {
+        // What went wrong is told anyway; a second complaint would hide it.
+        let _ = std::fs::write(path, junit::junit(&Outcome::CouldNotRun(&format!("{error:#}"))));
+    }
+    outcome
+}
+
+async fn run_and_conclude(here: Here, stop: Stop) -> anyhow::Result<Exit> {
     let Here { plan, output, notes, when_limited } = here;
     let clock = Clock::start();
     output.check()?;
@@ -76,7 +87,7 @@ pub(crate) async fn run(here: Here, stop: Stop) -> anyhow::Result<Exit> {
         state: state.clone(),
         challenges,
         sink: Arc::clone(&sink) as Arc<dyn Sink>,
-        board,
+        board: board.clone(),
         session: SESSION.to_owned(),
         node,
     };
@@ -90,6 +101,7 @@ pub(crate) async fn run(here: Here, stop: Stop) -> anyhow::Result<Exit> {
     };
     // A run that could not start leaves no log behind.
     analytics.begin(header).await?;
+    let ending = tokio::spawn(mark_end(stop.clone(), board.clone(), analytics.ingest(), clock));
     let progress = Progress::start(progress::Setting {
         quiet: output.quiet,
         target: plan.directory.to_string(),
@@ -104,6 +116,7 @@ pub(crate) async fn run(here: Here, stop: Stop) -> anyhow::Result<Exit> {
         never = watching => match never {},
     }
     progress.end();
+    ending.await.context("marking the end")?;
 
     let closed = state.close().await.context("the last changes of the state");
     let delivered = sink.finish(DELIVER_WITHIN).await;
@@ -116,9 +129,10 @@ pub(crate) async fn run(here: Here, stop: Stop) -> anyhow::Result<Exit> {
     }
     let health = analytics.health();
     let snapshot = analytics.finish().await;
+    let nothing = nothing_succeeded(&snapshot);
     // What was found is told whatever else went wrong.
     let remark = if snapshot.generator.limited { when_limited } else { "" };
-    conclude(&snapshot, remark, &output, &log)?;
+    conclude(&snapshot, remark, &output, &log, nothing.as_deref())?;
     closed?;
     if delivered.lost + delivered.queued > 0 {
         say(format_args!(
@@ -129,7 +143,7 @@ pub(crate) async fn run(here: Here, stop: Stop) -> anyhow::Result<Exit> {
     if let Some(error) = health.log_error {
         bail!("the log {log} is not whole, the summary above is: {error}");
     }
-    Ok(verdict(&snapshot, plan.strict, &stop))
+    Ok(verdict(&snapshot, nothing.as_deref(), plan.strict, &stop))
 }
 
 async fn start_analytics(
@@ -182,6 +196,28 @@ pub(crate) async fn challenge_server(
     Ok((dns_apart(plan, challenges)?, server))
 }
 
+/// Marks when the load ends, so that no rate is asked of the time in which the last chains finish. A session that was
+/// stopped has its mark already.
+async fn mark_end(stop: Stop, board: Board, ingest: Ingest, clock: Clock) {
+    stop.finish.cancelled().await;
+    let by = if stop.by_signal() { By::Cli } else { By::Schedule };
+    let state = |session: &Versioned<Session>| session.value.state;
+    let from = board.session(SESSION).borrow().as_ref().map(state).unwrap_or(SessionState::Running);
+    if from == SessionState::Stopped {
+        return;
+    }
+    let mark = Record::Mark {
+        at_unix_ns: clock.unix_now_ns(),
+        by: by.name().to_owned(),
+        scenario: String::new(),
+        what: "state".to_owned(),
+        from: from.name().to_owned(),
+        to: SessionState::Stopped.name().to_owned(),
+    };
+    // Only analytics that has ended gives it back.
+    let _ = ingest.deliver(vec![mark]).await;
+}
+
 /// Numbers hits and hands them to analytics until the challenge server has ended.
 async fn pass_on_hits(mut stream: HitStream, ingest: Ingest, clock: Clock) {
     let node = NodeId::new("challenge-server").id;
@@ -213,7 +249,17 @@ async fn pass_on_hits(mut stream: HitStream, ingest: Ingest, clock: Clock) {
 }
 
 /// Leaves the summary: as a table for people, as JSON for programs. Standard output carries one of them.
-fn conclude(snapshot: &Snapshot, remark: &str, output: &OutputOptions, log: &str) -> anyhow::Result<()> {
+fn conclude(
+    snapshot: &Snapshot,
+    remark: &str,
+    output: &OutputOptions,
+    log: &str,
+    wrong: Option<&str>,
+) -> anyhow::Result<()> {
+    if let Some(path) = &output.junit {
+        std::fs::write(path, junit::junit(&Outcome::Ran(snapshot, wrong)))
+            .with_context(|| format!("cannot write the verdict to {}", path.display()))?;
+    }
     let table = summary_table(snapshot) + remark;
     let json = || -> anyhow::Result<String> {
         serde_json::to_string_pretty(snapshot).context("the summary as JSON")
@@ -235,23 +281,35 @@ fn conclude(snapshot: &Snapshot, remark: &str, output: &OutputOptions, log: &str
 }
 
 /// In the order of [`Exit`]: what people cut short has no verdict, and one that is not the CA's is not given.
-fn verdict(snapshot: &Snapshot, strict: bool, stop: &Stop) -> Exit {
-    let (ended, failed) = snapshot
-        .chains
-        .values()
-        .fold((0, 0), |(ended, failed), chain| (ended + chain.count, failed + chain.failed));
+fn verdict(snapshot: &Snapshot, nothing: Option<&str>, strict: bool, stop: &Stop) -> Exit {
+    let thresholds = &snapshot.thresholds;
+    let failed: Vec<_> = thresholds.iter().filter(|result| result.passed != Some(true)).collect();
     if stop.by_signal() {
-        Exit::Interrupted
-    } else if strict && snapshot.generator.limited {
+        return Exit::Interrupted;
+    }
+    if !failed.is_empty() {
+        say(format_args!("error: {} of {} thresholds did not hold:", failed.len(), thresholds.len()));
+        failed.iter().for_each(|result| say(format_args!("  {}", threshold_line(result))));
+    }
+    if let Some(nothing) = nothing {
+        say(format_args!("error: {nothing}"));
+    }
+    if strict && snapshot.generator.limited {
         say("error: the run was generator-limited, and --strict asks for one that is not");
-        Exit::GeneratorLimited
-    } else if ended > 0 && ended == failed {
-        say(format_args!("error: nothing succeeded: all {ended} chains failed"));
-        Exit::Failed
-    } else if ended == 0 {
-        say("error: not one chain ran to its end: is there anything that the limits and weights allow?");
-        Exit::Failed
-    } else {
-        Exit::Passed
+        return Exit::GeneratorLimited;
+    }
+    if failed.is_empty() && nothing.is_none() { Exit::Passed } else { Exit::Failed }
+}
+
+/// What is wrong with a run in which nothing worked.
+fn nothing_succeeded(snapshot: &Snapshot) -> Option<String> {
+    let chains = snapshot.chains.values();
+    let (ended, failed) =
+        chains.fold((0, 0), |(ended, failed), chain| (ended + chain.count, failed + chain.failed));
+    let none = "not one chain ran to its end: is there anything that the limits and weights allow?";
+    match (ended, failed) {
+        (0, _) => Some(none.to_owned()),
+        (ended, failed) if ended == failed => Some(format!("nothing succeeded: all {ended} chains failed")),
+        _ => None,
     }
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod demo;
 mod here;
+mod junit;
 mod progress;
 mod run;
 mod session;

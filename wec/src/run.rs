@@ -33,6 +33,9 @@ pub(crate) struct OutputOptions {
     /// Write the summary as JSON to a file, or to standard output with -
     #[arg(long, value_name = "FILE|-")]
     pub(crate) json: Option<PathBuf>,
+    /// Write the verdict as JUnit XML, for CI systems: a test case for each threshold
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
     /// Say nothing until the summary
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -63,14 +66,18 @@ impl OutputOptions {
     /// # Errors
     /// One that names the file.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
-        let Some(path) = self.json.as_deref().filter(|path| path.as_os_str() != "-") else { return Ok(()) };
-        let writable = if path.exists() {
-            std::fs::OpenOptions::new().write(true).open(path).map(drop)
-        } else {
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            tempfile::tempfile_in(folder.unwrap_or(Path::new("."))).map(drop)
-        };
-        writable.with_context(|| format!("--json: cannot write the summary to {}", path.display()))
+        let json = self.json.as_deref().filter(|path| path.as_os_str() != "-");
+        for (flag, path) in [("--json", json), ("--junit", self.junit.as_deref())] {
+            let Some(path) = path else { continue };
+            let writable = if path.exists() {
+                std::fs::OpenOptions::new().write(true).open(path).map(drop)
+            } else {
+                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+                tempfile::tempfile_in(folder.unwrap_or(Path::new("."))).map(drop)
+            };
+            writable.with_context(|| format!("{flag}: cannot write the summary to {}", path.display()))?;
+        }
+        Ok(())
     }
 }
 

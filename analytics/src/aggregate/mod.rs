@@ -6,13 +6,13 @@
 mod interval;
 mod load;
 mod timeline;
-mod times;
+pub(crate) mod times;
 
 use std::collections::BTreeMap;
 
 use wec_record::{
     Chain, ChainResult, ChallengeType, FailureClass, LoadSample, Purpose, Record, RequestResult, RunHeader,
-    StateCounts, ValidationHit, Verdict,
+    StateCounts, Threshold, ValidationHit, Verdict,
 };
 
 use self::load::Loads;
@@ -22,6 +22,7 @@ use crate::snapshot::{
     ByteFigures, ChainFigures, ConnectionFigures, EndpointFigures, FailureFigures, FailureScope, HitFigures,
     Mark, Missing, NonceFigures, Run, SNAPSHOT_VERSION, Series, Snapshot,
 };
+use crate::verdict::Verdict as Judges;
 
 /// RFC 8555 has a dozen endpoints; the rest is for servers with several templates each.
 const MAX_ENDPOINTS: usize = 128;
@@ -61,6 +62,7 @@ pub struct Aggregate {
     /// By node: when it last said how many workers it runs, and how many.
     workers: BTreeMap<String, (u64, u64)>,
     loads: Loads,
+    judge: Judges,
     marks: Vec<Mark>,
     /// Workers that each scenario is asked to have, by name. Bounded as marks are: by what can be in a plan.
     workers_targets: BTreeMap<String, u32>,
@@ -109,8 +111,13 @@ struct HitTotals {
 impl Aggregate {
     /// Counts one record.
     pub fn record(&mut self, record: &Record) {
+        self.judge.record(record);
         match record {
-            Record::Header(header) => self.header = self.header.take().or_else(|| Some(header.clone())),
+            Record::Header(header) if self.header.is_none() => {
+                self.judge = Judges::new(&header.stamp.thresholds(), header.started_unix_ns);
+                self.header = Some(header.clone());
+            }
+            Record::Header(_) => {}
             Record::Chain { origin_unix_ns, result, .. } => self.chain(*origin_unix_ns, result),
             Record::Hit { hit, .. } => self.hit(hit),
             Record::Mark { at_unix_ns, by, scenario, what, from, to } => self.mark(Mark {
@@ -169,6 +176,7 @@ impl Aggregate {
             self.workers_of(node, *workers);
         }
         self.loads.merge(other.loads);
+        self.judge.merge(other.judge);
         for mark in other.marks {
             self.mark(mark);
         }
@@ -264,6 +272,7 @@ impl Aggregate {
             workers_target: self.workers_target(),
             scenarios: self.loads.scenarios(self.latest),
             generator: self.loads.generator(self.latest),
+            thresholds: self.judge.results(elapsed_ns),
             marks: self.marks.clone(),
             missing: self.missing(),
         }
@@ -273,6 +282,11 @@ impl Aggregate {
     /// revision that the reader has seen then.
     pub fn series(&mut self, seen: Option<u64>) -> (Series, u64) {
         self.timeline.series(seen)
+    }
+
+    /// The threshold that wants the run to be ended, until the log says that it was.
+    pub(crate) fn wants_end(&self) -> Option<&Threshold> {
+        self.judge.wants_end()
     }
 
     /// The run's header, once seen.

@@ -65,6 +65,17 @@ impl Times {
         self.clamped
     }
 
+    /// How many samples there are.
+    pub(crate) const fn count(&self) -> u64 {
+        self.n
+    }
+
+    /// One percentile; none where its tail has too few samples.
+    pub(crate) fn percentile(&self, per_mille: u64) -> Option<u64> {
+        let histogram = self.histogram.as_ref().filter(|_| may_be_named(self.n, per_mille))?;
+        self.cells_of(histogram, &[nearest_rank(self.n, per_mille)]).first().map(|(_, highest)| *highest)
+    }
+
     pub(crate) fn timing(&self) -> Timing {
         let [p50, p90, p95, p99, p99_9] = self.percentiles([500, 900, 950, 990, 999]);
         let value = |percentile: Option<Percentile>| percentile.map(|percentile| percentile.value);
