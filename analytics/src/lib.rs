@@ -28,9 +28,10 @@ pub use options::{Options, run};
 pub use service::{Analytics, Config, StartError};
 pub use snapshot::{
     ByteFigures, ChainFigures, ChainSeries, ConnectionFigures, EndpointFigures, FailureFigures, FailureScope,
-    Health, HitFigures, LimitsView, Live, Mark, Missing, NodeView, NonceFigures, Run, SNAPSHOT_VERSION,
-    ScenarioView, Series, SessionView, Snapshot, ThresholdResult, Timing,
+    GeneratorFigures, Health, HitFigures, LimitFigures, LimitsView, Live, Mark, Missing, NodeView,
+    NonceFigures, Run, SNAPSHOT_VERSION, ScenarioFigures, ScenarioView, Series, SessionView, Snapshot,
+    ThresholdResult, Timing,
 };
-pub use summary::{summary_table, threshold_line};
+pub use summary::{duration as time_text, summary_table, threshold_line};
 pub use token::Token;
 pub use web::{SessionChanged, openapi};

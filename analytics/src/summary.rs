@@ -239,7 +239,7 @@ fn row(table: &mut Table, names: Vec<String>, (count, failed, rps): (u64, u64, f
 }
 
 /// Three digits and a unit: `1.23 ms`.
-pub(crate) fn duration(ns: u64) -> String {
+pub fn duration(ns: u64) -> String {
     const UNITS: [(&str, u64); 4] = [("ns", 1), ("µs", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000)];
     let &(unit, size) = UNITS.iter().rev().find(|(_, size)| ns >= *size).unwrap_or(&UNITS[0]);
     let value = ns as f64 / size as f64;
