@@ -739,7 +739,7 @@ mod tests {
         let mut files: Vec<_> =
             std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.sort();
-        assert!(files.len() >= 6, "{files:?}");
+        assert!(files.len() >= 7, "{files:?}");
         for file in files {
             let options = PlanOptions { config: Some(file.clone()), ..PlanOptions::default() };
             let plan =
