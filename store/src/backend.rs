@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::challenge::BoxFuture;
 use crate::error::StoreError;
-use crate::state::{Kind, Said, StoreUrl};
+use crate::state::StoreUrl;
 
 /// What a backend's methods return.
 pub(crate) type Answer<'a, T> = BoxFuture<'a, Result<T, sqlx::Error>>;
@@ -26,15 +26,8 @@ pub(crate) async fn open(url: &StoreUrl) -> Result<Box<dyn Backend>, StoreError>
 
 /// A database of state. Every method is one transaction.
 pub(crate) trait Backend: Send + Sync {
-    /// Signs a new owner in for the CA at `directory`; with what it holds and keeps to, for it may have been another
-    /// before.
-    fn enrol<'a>(
-        &'a self,
-        directory: &'a str,
-        place: &'a str,
-        lease_ms: i64,
-        said: &'a Said,
-    ) -> Answer<'a, Enrolment>;
+    /// Signs a new owner in for the CA at `directory`.
+    fn enrol<'a>(&'a self, directory: &'a str, place: &'a str, lease_ms: i64) -> Answer<'a, Enrolment>;
 
     /// Prolongs the owner's lease and says what is known about everybody.
     fn beat<'a>(&'a self, standing: &'a Standing) -> Answer<'a, Beat>;
@@ -43,8 +36,9 @@ pub(crate) trait Backend: Send + Sync {
     /// way can be asked for again.
     fn write<'a>(&'a self, standing: &'a Standing, batch: &'a Batch) -> Answer<'a, Written>;
 
-    /// Reserves below a limit over all owners; near it no more than the owner's fair share.
-    fn reserve(&self, ca: i64, owner: i64, asked: Asked) -> Answer<'_, Granted>;
+    /// Reserves up to `want` of `kind` (an index of [`Kind`](crate::Kind)) below `limit` over all owners; near the
+    /// limit no more than the owner's fair share. Returns how many.
+    fn reserve<'a>(&'a self, ca: i64, owner: i64, kind: usize, want: i64, limit: i64) -> Answer<'a, i64>;
 
     /// Claims up to `limit` free orders that do not expire before `usable_at`.
     fn claim_orders(&self, ca: i64, owner: i64, usable_at: i64, limit: i64) -> Answer<'_, Vec<OrderRow>>;
@@ -89,34 +83,6 @@ pub(crate) struct Enrolment {
     pub(crate) owner: i64,
 }
 
-/// What an owner asks for below a hard limit.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Asked {
-    pub(crate) kind: Kind,
-    pub(crate) want: i64,
-    pub(crate) limit: i64,
-    /// Nothing is to be granted while another owner keeps to a looser limit.
-    pub(crate) waits: bool,
-}
-
-impl Asked {
-    /// What of it can be granted with `(made, reserved by all owners, owners, others with a looser limit)`.
-    pub(crate) fn judge(&self, (made, reserved, owners, looser): (i64, i64, i64, i64)) -> Granted {
-        let looser = looser > 0;
-        let granted =
-            if looser && self.waits { 0 } else { grant(self.want, self.limit, made, reserved, owners) };
-        Granted { granted, looser }
-    }
-}
-
-/// The answer.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Granted {
-    pub(crate) granted: i64,
-    /// Another owner keeps to a looser limit, or to none.
-    pub(crate) looser: bool,
-}
-
 /// What an owner says about itself with every sign of life.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Standing {
@@ -125,8 +91,6 @@ pub(crate) struct Standing {
     pub(crate) lease_ms: i64,
     /// Reserved below the hard limits and not yet stored as made; absolute, so that saying it twice is harmless.
     pub(crate) reserved: [i64; 3],
-    /// The hard limits that it keeps to; the largest number where there is none.
-    pub(crate) limits: [i64; 3],
     /// What it lacks: bits of [`crate::state::hunger`].
     pub(crate) hungry: i64,
 }
@@ -222,11 +186,6 @@ impl Batch {
             + self.revoked.len()
             + self.ended.len()
             + self.gone.len()
-    }
-
-    /// How many of each [`Kind`] were made.
-    pub(crate) fn made(&self) -> [i64; 3] {
-        [self.registrations.len(), self.orders.len(), self.certificates.len()].map(|number| number as i64)
     }
 
     /// What it changes about the totals.

@@ -28,7 +28,6 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use wec_acme::{Account, Clock, Order};
 
 pub use claim::{Claim, Claimable};
-pub(crate) use limits::Said;
 pub use limits::{Kind, Limits, Reservation};
 pub use objects::{
     CertificateDetails, IssuerChain, NewCertificate, ReadyOrder, Registration, StoredCertificate,
@@ -41,13 +40,13 @@ use crate::backend::{
 };
 use crate::error::{StoreError, reason};
 use claim::Pooled;
-use limits::Ledger;
+use limits::Allowance;
 use pool::Pool;
 
 /// How the state behaves. The defaults suit a load of 10,000 workers.
 #[derive(Clone, Copy, Debug)]
 pub struct StateOptions {
-    /// Hard limits over all processes, until others are set.
+    /// Hard limits over all processes.
     pub limits: Limits,
     /// How many orders, and as many certificates, are kept claimed for this process's chains.
     pub pool: usize,
@@ -183,14 +182,11 @@ impl State {
         let asked = clock.now();
         let place = place::here();
         let lease_ms = writer::milliseconds(options.owner_lease);
-        let mut local = Local::new(&options);
-        let said = local.ledger.say();
-        let enrolled =
-            backend.enrol(ca, &place, lease_ms, &said).await.map_err(|error| StoreError::Failed {
-                store: url.to_string(),
-                doing: "sign this process in",
-                reason: reason(&error),
-            })?;
+        let enrolled = backend.enrol(ca, &place, lease_ms).await.map_err(|error| StoreError::Failed {
+            store: url.to_string(),
+            doing: "sign this process in",
+            reason: reason(&error),
+        })?;
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
             store: url.to_string(),
@@ -201,7 +197,7 @@ impl State {
             valid_until: AtomicU64::new(writer::fence(asked, options.owner_lease)),
             next_object: AtomicU64::new(0),
             next_name: AtomicU64::new(0),
-            local: Mutex::new(local),
+            local: Mutex::new(Local::new(&options)),
             chains: objects::Chains::default(),
             serials: serials::Serials::default(),
             wake: Notify::new(),
@@ -240,13 +236,15 @@ impl State {
             return Available::default();
         }
         let local = self.shared.local();
+        let may =
+            |kind: Kind| local.limits.of(kind).is_none() || local.allowances[kind.index()].available > 0;
         Available {
             registrations: !local.registrations.is_empty(),
             orders: !local.orders.is_empty(),
             certificates: !local.certificates.is_empty(),
-            may_register: local.ledger.allows(Kind::Registration),
-            may_authorize: local.ledger.allows(Kind::Authorization),
-            may_certify: local.ledger.allows(Kind::Certificate),
+            may_register: may(Kind::Registration),
+            may_authorize: may(Kind::Authorization),
+            may_certify: may(Kind::Certificate),
         }
     }
 
@@ -266,31 +264,36 @@ impl State {
         if self.shared.is_fenced() {
             return None;
         }
-        let (taken, low) = {
-            let mut local = self.shared.local();
-            (local.ledger.take(kind), local.ledger.is_low(kind))
-        };
-        if low {
+        let mut local = self.shared.local();
+        if local.limits.of(kind).is_none() {
+            return Some(Reservation::free(kind));
+        }
+        let allowance = &mut local.allowances[kind.index()];
+        let reservation = (allowance.available > 0).then(|| {
+            allowance.available -= 1;
+            allowance.taken += 1;
+            Reservation::counted(kind, self.shared.clone())
+        });
+        if allowance.available < RESERVE_BATCH / 2 && !allowance.exhausted {
             self.shared.wake.notify_one();
         }
-        taken.map(|regime| Reservation::new(kind, regime, self.shared.clone()))
+        reservation
     }
 
-    /// The hard limit of `kind` when it leaves this process nothing for the moment: as many are made, or others make the
-    /// rest. No query.
-    pub fn limit_reached(&self, kind: Kind) -> Option<u64> {
-        self.shared.local().ledger.reached(kind).and_then(|limit| u64::try_from(limit).ok())
-    }
-
-    /// Other hard limits from now on, of this process; all who share the state should be told the same.
-    ///
-    /// A limit that is set or lowered holds at once, and includes what is stored and what chains have in hand: they may
-    /// still make that, and nobody makes more. One that is raised or taken away does so when the database has been told.
+    /// Other hard limits from now on. What chains have in hand is not taken back: they may still make it.
     pub fn set_limits(&self, limits: Limits) {
-        let changed = self.shared.local().ledger.set(&limits);
-        if changed {
-            self.shared.wake.notify_one();
+        let mut local = self.shared.local();
+        for kind in Kind::ALL {
+            if local.limits.of(kind) != limits.of(kind) {
+                let allowance = &mut local.allowances[kind.index()];
+                allowance.reserved -= std::mem::take(&mut allowance.available);
+                // Asked again once the database knows what has been given back.
+                allowance.exhausted = true;
+            }
         }
+        local.limits = limits;
+        drop(local);
+        self.shared.wake.notify_one();
     }
 
     /// Any ready order, for exclusive use.
@@ -569,7 +572,8 @@ struct Local {
     known: HashMap<i64, Weak<Registration>>,
     orders: Pool<ReadyOrder>,
     certificates: Pool<StoredCertificate>,
-    ledger: Ledger,
+    limits: Limits,
+    allowances: [Allowance; 3],
     /// Changes to be written.
     queue: Batch,
     /// How many changes the writer is writing.
@@ -599,7 +603,8 @@ impl Local {
             known: HashMap::new(),
             orders: Pool::new(options.pool),
             certificates: Pool::new(options.pool),
-            ledger: Ledger::new(&options.limits),
+            limits: options.limits,
+            allowances: [Allowance::default(); 3],
             queue: Batch::default(),
             writing: 0,
             totals: Totals::default(),
@@ -774,8 +779,8 @@ impl Shared {
         }
     }
 
-    fn unreserve(&self, kind: Kind, regime: u32) {
-        self.local().ledger.put_back(kind, regime);
+    fn unreserve(&self, kind: Kind) {
+        self.local().allowances[kind.index()].available += 1;
     }
 
     fn new_certificate(&self, registration: &Arc<Registration>, new: NewCertificate) -> AddedCertificate {

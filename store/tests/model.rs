@@ -6,23 +6,15 @@ mod common;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use common::{CA, Database, issue, order, register, until};
+use common::{CA, Database, issue, order, register};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use wec_store::{Claim, Kind, Limits, ReadyOrder, Reservation, State, StateOptions};
+use wec_store::{Claim, Kind, ReadyOrder, State, StateOptions};
 
 /// What one of the two processes does. The number chooses among what it holds.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// Makes an order, as far as it may.
     Add,
-    /// Takes the right to make one, and keeps it for the time being.
-    Reserve,
-    /// Makes an order after all, or none.
-    Spend(usize),
-    Unreserve(usize),
-    /// Is told how many may be made.
-    Limit(Option<u64>),
     Claim,
     Drop(usize),
     Release(usize),
@@ -36,16 +28,12 @@ enum Step {
 fn step() -> impl Strategy<Value = (usize, Step)> {
     let step = prop_oneof![
         4 => Just(Step::Add),
-        3 => Just(Step::Reserve),
-        2 => any::<usize>().prop_map(Step::Spend),
-        1 => any::<usize>().prop_map(Step::Unreserve),
-        2 => proptest::option::weighted(0.8, 0..20u64).prop_map(Step::Limit),
         5 => Just(Step::Claim),
         1 => any::<usize>().prop_map(Step::Drop),
         1 => any::<usize>().prop_map(Step::Release),
         2 => any::<usize>().prop_map(Step::Issue),
         1 => any::<usize>().prop_map(Step::Fail),
-        2 => Just(Step::Flush),
+        1 => Just(Step::Flush),
         1 => Just(Step::Restart),
     ];
     (0..2usize, step)
@@ -65,21 +53,6 @@ struct World<'a> {
     states: Vec<State>,
     held: [Vec<Claim<ReadyOrder>>; 2],
     truth: BTreeMap<String, Truth>,
-    rooms: [Vec<Reservation>; 2],
-    told: [Option<u64>; 2],
-    /// Who was granted one, having been told what limit.
-    grants: Vec<Option<u64>>,
-    /// How many grants there were when a process was last told something stricter.
-    since: [usize; 2],
-}
-
-fn limits(authorizations: Option<u64>) -> Limits {
-    Limits { authorizations, ..Limits::default() }
-}
-
-/// Without a limit there is the loosest of all.
-fn loose(limit: Option<u64>) -> u64 {
-    limit.unwrap_or(u64::MAX)
 }
 
 fn options() -> StateOptions {
@@ -91,28 +64,18 @@ impl World<'_> {
     async fn take(&mut self, who: usize, step: Step) {
         let state = self.states[who].clone();
         let held = &mut self.held[who];
+        let chosen = |number: usize, held: &mut Vec<_>| {
+            (!held.is_empty()).then(|| held.swap_remove(number % held.len()))
+        };
         match step {
             Step::Add => {
-                if let Some(room) = self.reserve(who) {
-                    self.add(who, room).await;
-                }
-            }
-            Step::Reserve => {
-                let room = self.reserve(who);
-                self.rooms[who].extend(room);
-            }
-            Step::Spend(number) => {
-                if let Some(room) = chosen(number, &mut self.rooms[who]) {
-                    self.add(who, room).await;
-                }
-            }
-            Step::Unreserve(number) => drop(chosen(number, &mut self.rooms[who])),
-            Step::Limit(limit) => {
-                if loose(limit) < loose(self.told[who]) {
-                    self.since[who] = self.grants.len();
-                }
-                self.told[who] = limit;
-                state.set_limits(limits(limit));
+                let registration = match state.registration() {
+                    Some(registration) => registration,
+                    None => register(&state).await,
+                };
+                let order = order(&state.unique_name("wec.test"));
+                state.add_order(state.reserve(Kind::Authorization).unwrap(), &registration, &order).await;
+                self.truth.insert(order.url, Truth::Free { suspect: false });
             }
             Step::Claim => {
                 if let Some(claim) = state.claim_order() {
@@ -150,67 +113,13 @@ impl World<'_> {
         }
     }
 
-    /// Nobody passes a limit by more than what others were granted who had not been told of it.
-    fn reserve(&mut self, who: usize) -> Option<Reservation> {
-        let room = self.states[who].reserve(Kind::Authorization)?;
-        self.grants.push(self.told[who]);
-        let total = self.total() + 1;
-        let bound = loose(self.told[who]);
-        let looser = self.grants[self.since[who]..].iter().filter(|limit| loose(**limit) > bound).count();
-        assert!(
-            total <= bound.saturating_add(looser as u64),
-            "{total} with a limit of {bound}, {looser} by others"
-        );
-        Some(room)
-    }
-
-    /// What was made, and what may yet be.
-    fn total(&self) -> u64 {
-        (self.truth.len() + self.rooms.iter().map(Vec::len).sum::<usize>()) as u64
-    }
-
-    async fn add(&mut self, who: usize, room: Reservation) {
-        let state = &self.states[who];
-        let registration = match state.registration() {
-            Some(registration) => registration,
-            None => register(state).await,
-        };
-        let order = order(&state.unique_name("wec.test"));
-        state.add_order(room, &registration, &order).await;
-        self.truth.insert(order.url, Truth::Free { suspect: false });
-    }
-
     async fn restart(&mut self, who: usize) {
         let state = self.states.remove(who);
         state.close().await.unwrap();
         for claim in self.held[who].drain(..) {
             self.truth.insert(claim.url.clone(), Truth::Free { suspect: true });
         }
-        self.rooms[who].clear();
-        self.since[who] = self.grants.len();
-        let options = StateOptions { limits: limits(self.told[who]), ..options() };
-        self.states.insert(who, self.database.open_with(options).await);
-    }
-
-    /// A limit can be reached by whoever remains, and is not passed: nothing that was reserved is lost, or counted twice.
-    async fn reach(&mut self, room: u64) {
-        self.states.pop().unwrap().close().await.unwrap();
-        self.rooms[1].clear();
-        self.held[1].drain(..).for_each(|claim| {
-            self.truth.insert(claim.url.clone(), Truth::Free { suspect: true });
-        });
-        let state = &self.states[0];
-        // A change, even if it was told the same before: it asks at once.
-        state.set_limits(limits(None));
-        state.set_limits(limits(Some(self.total() + room)));
-        let mut taken = Vec::new();
-        until("the limit is reached", async || {
-            taken.extend(std::iter::from_fn(|| state.reserve(Kind::Authorization)));
-            taken.len() as u64 >= room
-        })
-        .await;
-        assert_eq!(taken.len() as u64, room);
-        assert!(state.reserve(Kind::Authorization).is_none());
+        self.states.insert(who, self.database.open_with(options()).await);
     }
 
     /// Everything that should be free can be had, once, and nothing else.
@@ -244,25 +153,15 @@ fn holds_over(cases: u32, database: impl AsyncFn() -> Database) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut runner = TestRunner::new(Config { cases, max_shrink_iters: 200, ..Config::default() });
     runner
-        .run(&proptest::collection::vec(step(), 1..120), |steps| {
+        .run(&proptest::collection::vec(step(), 1..80), |steps| {
             runtime.block_on(async {
                 let database = database().await;
                 let states = vec![database.open_with(options()).await, database.open_with(options()).await];
-                let mut world = World {
-                    database: &database,
-                    states,
-                    held: [vec![], vec![]],
-                    truth: BTreeMap::new(),
-                    rooms: [vec![], vec![]],
-                    told: [None; 2],
-                    grants: Vec::new(),
-                    since: [0; 2],
-                };
-                let room = steps.len() as u64 % 9;
+                let mut world =
+                    World { database: &database, states, held: [vec![], vec![]], truth: BTreeMap::new() };
                 for (who, step) in steps {
                     world.take(who, step).await;
                 }
-                world.reach(room).await;
                 world.settle().await;
             });
             Ok(())
@@ -278,9 +177,4 @@ fn two_processes_see_what_the_model_allows_on_sqlite() {
 #[test]
 fn two_processes_see_what_the_model_allows_on_postgresql() {
     holds_over(8, Database::postgres);
-}
-
-/// One of what is held, if anything is.
-fn chosen<T>(number: usize, held: &mut Vec<T>) -> Option<T> {
-    (!held.is_empty()).then(|| held.swap_remove(number % held.len()))
 }

@@ -25,10 +25,6 @@ over_both_backends!(
     hard_limits_hold_over_two_processes_and_a_restart,
     a_reservation_that_is_not_spent_goes_back,
     a_forfeited_reservation_counts_as_made,
-    a_limit_that_is_set_while_chains_are_under_way_includes_them,
-    a_limit_holds_from_when_the_last_process_is_told,
-    a_limit_can_be_lowered_raised_taken_away_and_set_again,
-    a_process_that_keeps_to_no_limit_is_waited_for_and_then_left_alone,
     what_hangs_on_an_account_that_the_ca_forgot_goes_with_it,
     a_serial_of_another_process_is_noticed,
     each_ca_has_a_state_of_its_own,
@@ -300,126 +296,6 @@ async fn a_forfeited_reservation_counts_as_made(database: &Database) {
     assert!(other.reserve(Kind::Certificate).is_none(), "in other processes, too");
 }
 
-fn authorizations(limit: Option<u64>) -> Limits {
-    Limits { authorizations: limit, ..Limits::default() }
-}
-
-/// Makes orders until `total` are made; then the limit must be reached, for all of them.
-async fn reaches(total: i64, states: &[&State], database: &Database) {
-    let registration = register(states[0]).await;
-    until("the limit is reached", async || {
-        for state in states {
-            while let Some(room) = state.reserve(Kind::Authorization) {
-                state.add_order(room, &registration, &order("a.test")).await;
-            }
-            state.flush().await.unwrap();
-        }
-        database.authorizations_made().await >= total
-    })
-    .await;
-    assert_eq!(database.authorizations_made().await, total);
-    assert!(states.iter().all(|state| state.reserve(Kind::Authorization).is_none()));
-    until("they say so", async || {
-        states.iter().all(|state| state.limit_reached(Kind::Authorization).is_some())
-    })
-    .await;
-}
-
-async fn a_limit_that_is_set_while_chains_are_under_way_includes_them(database: &Database) {
-    let state = database.open().await;
-    let registration = register(&state).await;
-    // One is forfeited, three are in hand, two are made and perhaps not written.
-    state.reserve(Kind::Authorization).unwrap().forfeit();
-    let mut in_hand: Vec<_> = (0..3).map(|_| state.reserve(Kind::Authorization).unwrap()).collect();
-    for _ in 0..2 {
-        authorize(&state, &registration).await;
-    }
-    state.set_limits(authorizations(Some(20)));
-    // One of the three comes to nothing, one is made; so one remains in hand.
-    in_hand.pop();
-    state.add_order(in_hand.pop().unwrap(), &registration, &order("a.test")).await;
-    reaches(20 - 2, &[&state], database).await;
-    state.add_order(in_hand.pop().unwrap(), &registration, &order("a.test")).await;
-    state.flush().await.unwrap();
-    assert_eq!(database.authorizations_made().await, 19, "and one may exist");
-    assert!(state.reserve(Kind::Authorization).is_none());
-}
-
-async fn a_limit_holds_from_when_the_last_process_is_told(database: &Database) {
-    // A long lease: nothing of this may wait for a beat.
-    let options = StateOptions { owner_lease: Duration::from_secs(600), ..StateOptions::default() };
-    let (one, other) = tokio::join!(database.open_with(options), database.open_with(options));
-    let registration = register(&other).await;
-    let mut in_hand: Vec<_> = (0..5).map(|_| other.reserve(Kind::Authorization).unwrap()).collect();
-    one.set_limits(authorizations(Some(100)));
-    for _ in 0..30 {
-        // The other one has not been told, and goes on.
-        in_hand.push(other.reserve(Kind::Authorization).expect("no limit there"));
-        let room = in_hand.swap_remove(0);
-        other.add_order(room, &registration, &order("a.test")).await;
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        assert!(one.reserve(Kind::Authorization).is_none(), "nobody knows how many the other one holds");
-    }
-    other.set_limits(authorizations(Some(100)));
-    assert!(other.reserve(Kind::Authorization).is_none(), "at once");
-    until("both may make more", async || one.available().may_authorize && other.available().may_authorize)
-        .await;
-    // The other one's share of what is left goes back with it; what it has in hand counts until then.
-    drop(in_hand);
-    other.close().await.unwrap();
-    one.set_limits(authorizations(Some(99)));
-    reaches(99, &[&one], database).await;
-}
-
-async fn a_limit_can_be_lowered_raised_taken_away_and_set_again(database: &Database) {
-    let options = StateOptions { owner_lease: Duration::from_secs(600), ..StateOptions::default() };
-    let options = StateOptions { limits: authorizations(Some(1000)), ..options };
-    let state = database.open_with(options).await;
-    let registration = register(&state).await;
-    for _ in 0..10 {
-        authorize(&state, &registration).await;
-    }
-    // Of what is reserved below the old limit nothing is left; what is in hand may be made.
-    let in_hand = [(); 3].map(|()| state.reserve(Kind::Authorization).unwrap());
-    state.set_limits(authorizations(Some(5)));
-    assert!(state.reserve(Kind::Authorization).is_none());
-    for room in in_hand {
-        state.add_order(room, &registration, &order("a.test")).await;
-    }
-    reaches(13, &[&state], database).await;
-    state.set_limits(authorizations(Some(15)));
-    reaches(15, &[&state], database).await;
-    assert_eq!(state.limit_reached(Kind::Authorization), Some(15));
-    assert_eq!(state.limit_reached(Kind::Certificate), None);
-    state.set_limits(authorizations(None));
-    until("it is taken away", async || state.available().may_authorize).await;
-    let room = state.reserve(Kind::Authorization).unwrap();
-    for _ in 0..100 {
-        authorize(&state, &registration).await;
-    }
-    state.set_limits(authorizations(Some(120)));
-    reaches(119, &[&state], database).await;
-    drop(room);
-    reaches(120, &[&state], database).await;
-}
-
-async fn a_process_that_keeps_to_no_limit_is_waited_for_and_then_left_alone(database: &Database) {
-    let free = database.open().await;
-    let registration = register(&free).await;
-    authorize(&free, &registration).await;
-    free.flush().await.unwrap();
-    let options = StateOptions { owner_lease: Duration::from_secs(1), ..StateOptions::default() };
-    let options = StateOptions { limits: authorizations(Some(10)), ..options };
-    let limited = database.open_with(options).await;
-    assert!(!limited.available().may_authorize);
-    assert_eq!(limited.limit_reached(Kind::Authorization), None, "nobody knows");
-    until("it does not wait for ever", async || limited.available().may_authorize).await;
-    reaches(10, &[&limited], database).await;
-    authorize(&free, &registration).await;
-    free.flush().await.unwrap();
-    assert_eq!(database.authorizations_made().await, 11, "nobody told it");
-}
-
 async fn what_hangs_on_an_account_that_the_ca_forgot_goes_with_it(database: &Database) {
     // A pool of one: the rest is in the database, claimed by nobody.
     let options = StateOptions { pool: 1, claim_batch: 1, ..patient() };
@@ -592,6 +468,6 @@ async fn a_newer_database_is_refused_with_both_versions(database: &Database) {
         )
         .await;
     let error = State::open(&database.url, CA, StateOptions::default()).await.unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 7, known: 3, .. }), "{error}");
-    assert!(error.to_string().contains("version 7, this program knows 3; use the newer program"), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 7, known: 2, .. }), "{error}");
+    assert!(error.to_string().contains("version 7, this program knows 2; use the newer program"), "{error}");
 }

@@ -11,12 +11,10 @@ pub(super) type History = &'static [(i64, &'static str, &'static str)];
 pub(super) const SQLITE: History = &[
     (1, "state", include_str!("../../migrations/sqlite/0001_state.sql")),
     (2, "registrations gone", include_str!("../../migrations/sqlite/0002_registrations_gone.sql")),
-    (3, "limits kept", include_str!("../../migrations/sqlite/0003_limits_kept.sql")),
 ];
 pub(super) const POSTGRES: History = &[
     (1, "state", include_str!("../../migrations/postgres/0001_state.sql")),
     (2, "registrations gone", include_str!("../../migrations/postgres/0002_registrations_gone.sql")),
-    (3, "limits kept", include_str!("../../migrations/postgres/0003_limits_kept.sql")),
 ];
 
 const TABLE: &str = "_sqlx_migrations";

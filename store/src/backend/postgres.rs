@@ -10,13 +10,13 @@ use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Transaction};
 
 use super::{
-    Answer, Asked, Backend, Batch, Beat, CertificateColumns, CertificateRow, ChainRow, Ending, Enrolment,
-    GivenBack, Granted, OrderColumns, OrderRow, OwnerRow, RegistrationRow, Released, Standing, Totals,
-    WITH_REGISTRATION, Written, migrations,
+    Answer, Backend, Batch, Beat, CertificateColumns, CertificateRow, ChainRow, Ending, Enrolment, GivenBack,
+    OrderColumns, OrderRow, OwnerRow, RegistrationRow, Released, Standing, Totals, WITH_REGISTRATION,
+    Written, grant, migrations,
 };
 use crate::challenge::BoxFuture;
 use crate::error::{StoreError, reason};
-use crate::state::{Said, StoreUrl};
+use crate::state::StoreUrl;
 
 /// A server on a busy machine takes seconds to greet; one that is not there refuses at once.
 const CONNECT_WITHIN: Duration = Duration::from_secs(20);
@@ -73,15 +73,12 @@ impl PostgresBackend {
             "UPDATE owners SET expires_ms = ",
             now_ms!(),
             " + $1, registrations_reserved = $2, authorizations_reserved = $3, certificates_reserved = $4, \
-             registrations_limit = $5, authorizations_limit = $6, certificates_limit = $7, hungry = $8 WHERE id = $9"
+             hungry = $5 WHERE id = $6"
         ))
         .bind(standing.lease_ms)
         .bind(registrations)
         .bind(authorizations)
         .bind(certificates)
-        .bind(standing.limits[0])
-        .bind(standing.limits[1])
-        .bind(standing.limits[2])
         .bind(standing.hungry)
         .bind(standing.owner)
         .execute(tx)
@@ -283,13 +280,7 @@ fn refused(url: &StoreUrl, error: &sqlx::Error) -> StoreError {
 }
 
 impl Backend for PostgresBackend {
-    fn enrol<'a>(
-        &'a self,
-        directory: &'a str,
-        place: &'a str,
-        lease_ms: i64,
-        said: &'a Said,
-    ) -> Answer<'a, Enrolment> {
+    fn enrol<'a>(&'a self, directory: &'a str, place: &'a str, lease_ms: i64) -> Answer<'a, Enrolment> {
         Box::pin(async move {
             let mut tx = self.begin().await?;
             self.count(4);
@@ -309,22 +300,14 @@ impl Backend for PostgresBackend {
             .fetch_one(&mut *tx)
             .await?;
             sqlx::query(concat!(
-                "INSERT INTO owners (id, ca, place, expires_ms, registrations_reserved, authorizations_reserved, \
-                 certificates_reserved, registrations_limit, authorizations_limit, certificates_limit) \
-                 VALUES ($1, $2, $3, ",
+                "INSERT INTO owners (id, ca, place, expires_ms) VALUES ($1, $2, $3, ",
                 now_ms!(),
-                " + $4, $5, $6, $7, $8, $9, $10)"
+                " + $4)"
             ))
             .bind(owner)
             .bind(ca)
             .bind(place)
             .bind(lease_ms)
-            .bind(said.held[0])
-            .bind(said.held[1])
-            .bind(said.held[2])
-            .bind(said.limits[0])
-            .bind(said.limits[1])
-            .bind(said.limits[2])
             .execute(&mut *tx)
             .await?;
             tx.commit().await?;
@@ -418,21 +401,21 @@ impl Backend for PostgresBackend {
         })
     }
 
-    fn reserve(&self, ca: i64, owner: i64, asked: Asked) -> Answer<'_, Granted> {
+    fn reserve<'a>(&'a self, ca: i64, owner: i64, kind: usize, want: i64, limit: i64) -> Answer<'a, i64> {
         Box::pin(async move {
-            let (made, owners, take) = RESERVE[asked.kind.index()];
+            let (made, reserved, take) = RESERVE[kind];
             let mut tx = self.begin().await?;
             self.count(3);
             // Locked: whoever reserves or writes at the same time comes before or after, not in between. Read apart
             // from the owners, so that these are read as they are once the lock is ours.
             let made: i64 = sqlx::query_scalar(made).bind(ca).fetch_one(&mut *tx).await?;
-            let (reserved, owners, looser): (i64, i64, i64) =
-                sqlx::query_as(owners).bind(ca).bind(owner).bind(asked.limit).fetch_one(&mut *tx).await?;
-            let granted = asked.judge((made, reserved, owners, looser));
-            let done = sqlx::query(take).bind(granted.granted).bind(owner).execute(&mut *tx).await?;
+            let (reserved, owners): (i64, i64) =
+                sqlx::query_as(reserved).bind(ca).fetch_one(&mut *tx).await?;
+            let granted = grant(want, limit, made, reserved, owners);
+            let done = sqlx::query(take).bind(granted).bind(owner).execute(&mut *tx).await?;
             tx.commit().await?;
             // Somebody declared us dead: the next sign of life will tell, nothing is granted until then.
-            Ok(if done.rows_affected() == 1 { granted } else { Granted { granted: 0, ..granted } })
+            Ok(if done.rows_affected() == 1 { granted } else { 0 })
         })
     }
 
@@ -610,20 +593,17 @@ impl Backend for PostgresBackend {
 const RESERVE: [(&str, &str, &str); 3] = [
     (
         "SELECT registrations_made FROM cas WHERE id = $1 FOR UPDATE",
-        "SELECT coalesce(sum(registrations_reserved), 0)::bigint, count(*), \
-         count(*) FILTER (WHERE id <> $2 AND registrations_limit > $3) FROM owners WHERE ca = $1",
+        "SELECT coalesce(sum(registrations_reserved), 0)::bigint, count(*) FROM owners WHERE ca = $1",
         "UPDATE owners SET registrations_reserved = registrations_reserved + $1 WHERE id = $2",
     ),
     (
         "SELECT authorizations_made FROM cas WHERE id = $1 FOR UPDATE",
-        "SELECT coalesce(sum(authorizations_reserved), 0)::bigint, count(*), \
-         count(*) FILTER (WHERE id <> $2 AND authorizations_limit > $3) FROM owners WHERE ca = $1",
+        "SELECT coalesce(sum(authorizations_reserved), 0)::bigint, count(*) FROM owners WHERE ca = $1",
         "UPDATE owners SET authorizations_reserved = authorizations_reserved + $1 WHERE id = $2",
     ),
     (
         "SELECT certificates_made FROM cas WHERE id = $1 FOR UPDATE",
-        "SELECT coalesce(sum(certificates_reserved), 0)::bigint, count(*), \
-         count(*) FILTER (WHERE id <> $2 AND certificates_limit > $3) FROM owners WHERE ca = $1",
+        "SELECT coalesce(sum(certificates_reserved), 0)::bigint, count(*) FROM owners WHERE ca = $1",
         "UPDATE owners SET certificates_reserved = certificates_reserved + $1 WHERE id = $2",
     ),
 ];

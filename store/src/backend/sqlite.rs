@@ -12,13 +12,13 @@ use sqlx::sqlite::{
 use sqlx::{Arguments as _, AssertSqlSafe, ConnectOptions as _, SqlSafeStr as _, SqlStr, Transaction};
 
 use super::{
-    Answer, Asked, Backend, Batch, Beat, CertificateColumns, CertificateRow, ChainRow, Ending, Enrolment,
-    GivenBack, Granted, OrderColumns, OrderRow, OwnerRow, RegistrationRow, Released, Standing, Totals,
-    WITH_REGISTRATION, Written, migrations,
+    Answer, Backend, Batch, Beat, CertificateColumns, CertificateRow, ChainRow, Ending, Enrolment, GivenBack,
+    OrderColumns, OrderRow, OwnerRow, RegistrationRow, Released, Standing, Totals, WITH_REGISTRATION,
+    Written, grant, migrations,
 };
 use crate::challenge::BoxFuture;
 use crate::error::{SQLITE_BUSY, SQLITE_CANTOPEN, SQLITE_NOTADB, StoreError, reason, sqlite_code};
-use crate::state::{Said, StoreUrl};
+use crate::state::StoreUrl;
 
 const BUSY: Duration = Duration::from_secs(5);
 /// Between two tries to open a file that another process is just making.
@@ -127,16 +127,13 @@ impl SqliteBackend {
         let done = sqlx::query(concat!(
             "UPDATE owners SET expires_ms = ",
             now_ms!(),
-            " + ?, registrations_reserved = ?, authorizations_reserved = ?, certificates_reserved = ?, \
-             registrations_limit = ?, authorizations_limit = ?, certificates_limit = ?, hungry = ? WHERE id = ?"
+            " + ?, registrations_reserved = ?, authorizations_reserved = ?, certificates_reserved = ?, hungry = ? \
+             WHERE id = ?"
         ))
         .bind(standing.lease_ms)
         .bind(registrations)
         .bind(authorizations)
         .bind(certificates)
-        .bind(standing.limits[0])
-        .bind(standing.limits[1])
-        .bind(standing.limits[2])
         .bind(standing.hungry)
         .bind(standing.owner)
         .execute(tx)
@@ -263,13 +260,7 @@ impl Row<'_> {
 }
 
 impl Backend for SqliteBackend {
-    fn enrol<'a>(
-        &'a self,
-        directory: &'a str,
-        place: &'a str,
-        lease_ms: i64,
-        said: &'a Said,
-    ) -> Answer<'a, Enrolment> {
+    fn enrol<'a>(&'a self, directory: &'a str, place: &'a str, lease_ms: i64) -> Answer<'a, Enrolment> {
         Box::pin(async move {
             let mut tx = self.begin().await?;
             self.count(4);
@@ -288,22 +279,14 @@ impl Backend for SqliteBackend {
             .fetch_one(&mut *tx)
             .await?;
             sqlx::query(concat!(
-                "INSERT INTO owners (id, ca, place, expires_ms, registrations_reserved, authorizations_reserved, \
-                 certificates_reserved, registrations_limit, authorizations_limit, certificates_limit) \
-                 VALUES (?, ?, ?, ",
+                "INSERT INTO owners (id, ca, place, expires_ms) VALUES (?, ?, ?, ",
                 now_ms!(),
-                " + ?, ?, ?, ?, ?, ?, ?)"
+                " + ?)"
             ))
             .bind::<i64>(owner)
             .bind::<i64>(ca)
             .bind(place)
             .bind(lease_ms)
-            .bind(said.held[0])
-            .bind(said.held[1])
-            .bind(said.held[2])
-            .bind(said.limits[0])
-            .bind(said.limits[1])
-            .bind(said.limits[2])
             .execute(&mut *tx)
             .await?;
             tx.commit().await?;
@@ -434,18 +417,18 @@ impl Backend for SqliteBackend {
         })
     }
 
-    fn reserve(&self, ca: i64, owner: i64, asked: Asked) -> Answer<'_, Granted> {
+    fn reserve<'a>(&'a self, ca: i64, owner: i64, kind: usize, want: i64, limit: i64) -> Answer<'a, i64> {
         Box::pin(async move {
-            let (left, take) = RESERVE[asked.kind.index()];
+            let (left, take) = RESERVE[kind];
             let mut tx = self.begin().await?;
             self.count(2);
-            let left: (i64, i64, i64, i64) =
-                sqlx::query_as(left).bind(ca).bind(owner).bind(asked.limit).fetch_one(&mut *tx).await?;
-            let granted = asked.judge(left);
-            let done = sqlx::query(take).bind(granted.granted).bind(owner).execute(&mut *tx).await?;
+            let (made, reserved, owners): (i64, i64, i64) =
+                sqlx::query_as(left).bind(ca).fetch_one(&mut *tx).await?;
+            let granted = grant(want, limit, made, reserved, owners);
+            let done = sqlx::query(take).bind(granted).bind(owner).execute(&mut *tx).await?;
             tx.commit().await?;
             // Somebody declared us dead: the next sign of life will tell, nothing is granted until then.
-            Ok(if done.rows_affected() == 1 { granted } else { Granted { granted: 0, ..granted } })
+            Ok(if done.rows_affected() == 1 { granted } else { 0 })
         })
     }
 
@@ -621,21 +604,18 @@ impl Backend for SqliteBackend {
 /// What is left below the limit, and how it is taken, by kind.
 const RESERVE: [(&str, &str); 3] = [
     (
-        "SELECT registrations_made, coalesce(sum(registrations_reserved), 0), count(owners.id), \
-         count(*) FILTER (WHERE owners.id <> ?2 AND registrations_limit > ?3) \
-         FROM cas LEFT JOIN owners ON owners.ca = cas.id WHERE cas.id = ?1",
+        "SELECT registrations_made, (SELECT coalesce(sum(registrations_reserved), 0) FROM owners WHERE ca = cas.id), \
+         (SELECT count(*) FROM owners WHERE ca = cas.id) FROM cas WHERE id = ?",
         "UPDATE owners SET registrations_reserved = registrations_reserved + ? WHERE id = ?",
     ),
     (
-        "SELECT authorizations_made, coalesce(sum(authorizations_reserved), 0), count(owners.id), \
-         count(*) FILTER (WHERE owners.id <> ?2 AND authorizations_limit > ?3) \
-         FROM cas LEFT JOIN owners ON owners.ca = cas.id WHERE cas.id = ?1",
+        "SELECT authorizations_made, (SELECT coalesce(sum(authorizations_reserved), 0) FROM owners WHERE ca = cas.id), \
+         (SELECT count(*) FROM owners WHERE ca = cas.id) FROM cas WHERE id = ?",
         "UPDATE owners SET authorizations_reserved = authorizations_reserved + ? WHERE id = ?",
     ),
     (
-        "SELECT certificates_made, coalesce(sum(certificates_reserved), 0), count(owners.id), \
-         count(*) FILTER (WHERE owners.id <> ?2 AND certificates_limit > ?3) \
-         FROM cas LEFT JOIN owners ON owners.ca = cas.id WHERE cas.id = ?1",
+        "SELECT certificates_made, (SELECT coalesce(sum(certificates_reserved), 0) FROM owners WHERE ca = cas.id), \
+         (SELECT count(*) FROM owners WHERE ca = cas.id) FROM cas WHERE id = ?",
         "UPDATE owners SET certificates_reserved = certificates_reserved + ? WHERE id = ?",
     ),
 ];

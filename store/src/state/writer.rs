@@ -5,9 +5,9 @@
 //! | step | when | what it costs |
 //! | --- | --- | --- |
 //! | write | something is queued | one transaction, whatever the number of changes |
-//! | beat | four times a lease, and when limits or what is held below them changed | one transaction; shows life, learns the totals and what others lack |
+//! | beat | four times a lease | one transaction; shows life, learns the totals and what others lack |
 //! | bury | with every other beat | one query; a transaction for each dead owner |
-//! | share | four times a lease, when others lack something | one transaction |
+//! | share | after a beat that told of hunger | one transaction |
 //! | claim | a pool is low and the database may have more | one or two queries |
 //! | reserve | a reservation is low and the limit not reached | one transaction |
 //!
@@ -27,14 +27,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 use wec_acme::{Account, AccountKey};
 
-use super::limits::{Said, share};
+use super::limits::share;
 use super::pool::Pool;
 use super::{
-    CertificateDetails, Kind, MOST_REGISTRATIONS, REGISTRATIONS_AT_START, ReadyOrder, Registration, Shared,
-    StoredCertificate, USABLE_FOR, hunger, place,
+    CertificateDetails, Kind, MOST_REGISTRATIONS, REGISTRATIONS_AT_START, RESERVE_BATCH, ReadyOrder,
+    Registration, Shared, StoredCertificate, USABLE_FOR, hunger, place,
 };
 use crate::backend::{
-    Asked, Batch, CertificateRow, GivenBack, OrderRow, RegistrationRow, Standing, Totals, Written,
+    Batch, CertificateRow, GivenBack, OrderRow, RegistrationRow, Standing, Totals, Written,
 };
 use crate::error::{StoreError, reason};
 
@@ -54,23 +54,11 @@ pub(super) struct Writer {
     beats: u64,
     /// What others lack, as of the last beat.
     others_hungry: i64,
-    /// Since when others have kept to a looser limit than this process, by kind.
-    looser_since: [Option<Instant>; 3],
-    /// It was said that they do so for good.
-    looser_told: bool,
 }
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self {
-            shared,
-            batch: Batch::default(),
-            beat_due: Instant::now(),
-            beats: 0,
-            others_hungry: 0,
-            looser_since: [None; 3],
-            looser_told: false,
-        }
+        Self { shared, batch: Batch::default(), beat_due: Instant::now(), beats: 0, others_hungry: 0 }
     }
 
     /// The first stock: what dead owners left is freed, accounts are read, orders and certificates claimed, limits
@@ -123,8 +111,6 @@ impl Writer {
             }
             self.share().await?;
             self.beat_due = Instant::now() + self.shared.options.owner_lease / 4;
-        } else if self.shared.local().ledger.has_news() {
-            self.beat().await?;
         }
         self.give_back_surplus().await?;
         self.claim().await?;
@@ -185,7 +171,7 @@ impl Writer {
             if self.batch.len() == 0 {
                 return Ok(());
             }
-            let (standing, said) = self.standing(&self.batch);
+            let standing = self.standing(&self.batch);
             let asked = shared.clock.now();
             let written = within(shared.backend.write(&standing, &self.batch))
                 .await
@@ -193,7 +179,7 @@ impl Writer {
             match written {
                 Written::Stored { totals, duplicates } => {
                     self.prolonged(asked);
-                    self.stored(totals, &duplicates, &said);
+                    self.stored(totals, &duplicates, standing.reserved);
                     return Ok(());
                 }
                 Written::Expelled => self.sign_in_anew().await?,
@@ -202,7 +188,7 @@ impl Writer {
     }
 
     /// The batch is in the database.
-    fn stored(&mut self, totals: Totals, duplicates: &[i64], said: &Said) {
+    fn stored(&mut self, totals: Totals, duplicates: &[i64], reserved: [i64; 3]) {
         let batch = std::mem::take(&mut self.batch);
         for row in batch.certificates.iter().filter(|row| duplicates.contains(&row.id)) {
             tracing::warn!(
@@ -223,22 +209,28 @@ impl Writer {
         local.writing = 0;
         local.totals = totals;
         local.pending -= batch.deltas();
-        local.ledger.heard(said, batch.made());
+        for (allowance, reserved) in local.allowances.iter_mut().zip(reserved) {
+            allowance.reserved = reserved;
+        }
         drop(local);
         self.shared.room.notify_waiters();
     }
 
     /// What this owner says about itself once `batch` is stored.
-    fn standing(&self, batch: &Batch) -> (Standing, Said) {
+    fn standing(&self, batch: &Batch) -> Standing {
         let shared = &self.shared;
-        let mut local = shared.local();
-        let said = local.ledger.say();
-        let mut reserved = said.held;
-        reserved.iter_mut().zip(batch.made()).for_each(|(reserved, made)| *reserved -= made);
+        let local = shared.local();
+        let made = [batch.registrations.len(), batch.orders.len(), batch.certificates.len()];
+        let mut reserved = [0; 3];
         let mut hungry = 0;
         for kind in Kind::ALL {
-            if local.ledger.is_hungry(kind) {
-                hungry |= hunger::of(kind);
+            let index = kind.index();
+            let allowance = &local.allowances[index];
+            if local.limits.of(kind).is_some() {
+                reserved[index] = (allowance.reserved - made[index] as i64).max(0);
+                if allowance.available == 0 && allowance.exhausted {
+                    hungry |= hunger::of(kind);
+                }
             }
         }
         if local.orders.is_empty() && local.orders.dry {
@@ -248,14 +240,13 @@ impl Writer {
             hungry |= hunger::CERTIFICATES;
         }
         let lease_ms = milliseconds(shared.options.owner_lease);
-        let owner = shared.owner.load(Ordering::Relaxed);
-        (Standing { ca: shared.ca, owner, lease_ms, reserved, limits: said.limits, hungry }, said)
+        Standing { ca: shared.ca, owner: shared.owner.load(Ordering::Relaxed), lease_ms, reserved, hungry }
     }
 
     async fn beat(&mut self) -> Result<(), Failed> {
         let shared = self.shared.clone();
         loop {
-            let (standing, said) = self.standing(&Batch::default());
+            let standing = self.standing(&Batch::default());
             let asked = shared.clock.now();
             let beat = within(shared.backend.beat(&standing))
                 .await
@@ -267,7 +258,7 @@ impl Writer {
             self.prolonged(asked);
             self.beats += 1;
             self.others_hungry = beat.others_hungry;
-            if self.learned(beat.totals, &said) {
+            if self.learned(beat.totals) {
                 self.read_registrations().await?;
             }
             return Ok(());
@@ -275,13 +266,14 @@ impl Writer {
     }
 
     /// A new interval begins: what ran dry may have been filled by others. Whether there are accounts to be read.
-    fn learned(&self, totals: Totals, said: &Said) -> bool {
+    fn learned(&self, totals: Totals) -> bool {
         let mut local = self.shared.local();
         local.totals = totals;
         local.orders.dry = false;
         local.certificates.dry = false;
-        local.ledger.heard(said, [0; 3]);
-        local.ledger.begin_interval();
+        for allowance in &mut local.allowances {
+            allowance.exhausted = std::mem::take(&mut allowance.gave);
+        }
         local.registrations.is_empty() && totals.registrations > 0
     }
 
@@ -319,7 +311,18 @@ impl Writer {
         let hungry = std::mem::take(&mut self.others_hungry);
         let items = {
             let mut local = self.shared.local();
-            local.ledger.share(|kind| hungry & hunger::of(kind) != 0);
+            for kind in Kind::ALL {
+                let allowance = &mut local.allowances[kind.index()];
+                let used = std::mem::take(&mut allowance.taken) > 0;
+                if hungry & hunger::of(kind) != 0 {
+                    let shared = share(usize::try_from(allowance.available).unwrap_or(0), used) as i64;
+                    // The next write or beat tells the database.
+                    allowance.available -= shared;
+                    allowance.reserved -= shared;
+                    allowance.exhausted |= shared > 0;
+                    allowance.gave |= shared > 0;
+                }
+            }
             let orders = shared_of(&mut local.orders, hungry & hunger::ORDERS != 0);
             let certificates = shared_of(&mut local.certificates, hungry & hunger::CERTIFICATES != 0);
             given_back(orders, certificates)
@@ -379,36 +382,25 @@ impl Writer {
         Ok(())
     }
 
-    /// Who keeps to a looser limit, or none, has usually not been told yet. It is waited for, so that what it holds by
-    /// then is known; but not for ever, because it may be meant so.
     async fn reserve(&mut self) -> Result<(), Failed> {
         let shared = self.shared.clone();
         let owner = shared.owner.load(Ordering::Relaxed);
         for kind in Kind::ALL {
-            let (limited, wanted) = {
-                let local = shared.local();
-                (local.ledger.is_limited(kind), local.ledger.wants(kind))
-            };
-            let looser_since = &mut self.looser_since[kind.index()];
-            if !limited {
-                *looser_since = None;
+            let Some(limit) = shared.local().limits.of(kind) else { continue };
+            let index = kind.index();
+            let allowance = shared.local().allowances[index];
+            if allowance.exhausted || allowance.available >= RESERVE_BATCH / 2 {
+                continue;
             }
-            let Some(wanted) = wanted else { continue };
-            let waits = looser_since.is_none_or(|since| since.elapsed() < shared.options.owner_lease);
-            let asked = Asked { kind, want: wanted.want, limit: wanted.limit, waits };
-            let answer = within(shared.backend.reserve(shared.ca, owner, asked))
+            let want = RESERVE_BATCH.max(allowance.taken);
+            let granted = within(shared.backend.reserve(shared.ca, owner, index, want, limit))
                 .await
                 .map_err(|error| ("reserve below a hard limit", error))?;
-            shared.local().ledger.granted(kind, wanted, answer.granted, answer.looser && waits);
-            *looser_since = answer.looser.then(|| looser_since.unwrap_or_else(Instant::now));
-            if answer.looser && !waits && !std::mem::replace(&mut self.looser_told, true) {
-                tracing::warn!(
-                    store = shared.store,
-                    limit = wanted.limit,
-                    of = kind.name(),
-                    "another process uses this state with a higher limit or with none, and is not held to this one"
-                );
-            }
+            let mut local = shared.local();
+            let allowance = &mut local.allowances[index];
+            allowance.reserved += granted;
+            allowance.available += granted;
+            allowance.exhausted = granted < want;
         }
         Ok(())
     }
@@ -521,12 +513,7 @@ impl Writer {
         let shared = self.shared.clone();
         let asked = shared.clock.now();
         let lease_ms = milliseconds(shared.options.owner_lease);
-        let said = {
-            let mut local = shared.local();
-            local.ledger.expelled();
-            local.ledger.say()
-        };
-        let enrolled = within(shared.backend.enrol(&shared.directory, &shared.place, lease_ms, &said))
+        let enrolled = within(shared.backend.enrol(&shared.directory, &shared.place, lease_ms))
             .await
             .map_err(|error| ("sign this process in anew", error))?;
         tracing::warn!(
@@ -541,7 +528,10 @@ impl Writer {
         local.certificates.clear();
         local.orders.dry = false;
         local.certificates.dry = false;
-        local.ledger.heard(&said, [0; 3]);
+        for allowance in &mut local.allowances {
+            allowance.reserved -= std::mem::take(&mut allowance.available);
+            allowance.exhausted = false;
+        }
         for batch in [&mut self.batch, &mut local.queue] {
             batch.orders.iter_mut().for_each(|row| row.owned = false);
             batch.certificates.iter_mut().for_each(|row| row.owned = false);
