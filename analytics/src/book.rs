@@ -174,8 +174,8 @@ impl Book {
             if known == Some(target.workers) {
                 continue;
             }
-            let change = session.last_change.as_ref();
-            let change = change.filter(|change| change.what == "workers" && change.scenario == *scenario);
+            let mut changes = session.last_changes.iter();
+            let change = changes.find(|change| change.what == "workers" && change.scenario == *scenario);
             // A change that came with the run's start has a mark of its own, which follows.
             let (change, to) = match (known, change) {
                 (None, Some(change)) => (None, change.from.clone()),

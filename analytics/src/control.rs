@@ -7,9 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::{Map, Value};
-use wec_board::{
-    Board, BoardError, By, Change, ChangeTo, Changed, Limited, Session, SessionState, Versioned,
-};
+use wec_board::{Board, BoardError, By, Change, ChangeTo, Changed, Limited, Made, Session, SessionState};
 use wec_record::Chain;
 
 /// Most workers of one scenario.
@@ -60,12 +58,13 @@ pub struct Applied {
     pub changes: Vec<Changed>,
 }
 
-/// Makes all of `wanted`, in this order, or nothing when something is wrong with any of it.
+/// Makes all of `wanted`, in this order and by one write, or nothing when something is wrong with any of it: with the
+/// session as it is then, whoever else changes it at the same time.
 ///
 /// `scenario` may be left out where the session has only one, and for what concerns the whole session.
 ///
 /// # Errors
-/// See [`Refusal`]. After [`Refusal::Board`] some of it may have been made; asking again is harmless.
+/// See [`Refusal`]. After [`Refusal::Board`] all of it or nothing has been made; asking again is harmless.
 pub async fn apply(
     board: &Board,
     session: &str,
@@ -73,28 +72,20 @@ pub async fn apply(
     scenario: Option<&str>,
     wanted: Vec<ChangeTo>,
 ) -> Result<Applied, Refusal> {
-    let shown = board.session(session).borrow().clone();
-    let mut now = shown.ok_or_else(|| Refusal::NoSession(session.to_owned()))?;
-    let stops = |to: &ChangeTo| *to == ChangeTo::State(SessionState::Stopped);
-    if now.value.state == SessionState::Stopped && !wanted.iter().all(stops) {
-        return Err(Refusal::Stopped(session.to_owned()));
-    }
-    check(&now.value, scenario, &wanted)?;
-    let mut changes = Vec::new();
-    for to in wanted {
-        let change = Change { by, scenario: scenario.map(str::to_owned), to };
-        let what = change.to.what();
-        let next = board.change(session, change).await.map_err(Refusal::from)?;
-        changes.extend(made(&now, &next, by, what));
-        now = next;
-    }
-    Ok(Applied { session: now.value, changes })
+    let change = |to: &ChangeTo| Change { by, scenario: scenario.map(str::to_owned), to: to.clone() };
+    let changes: Vec<_> = wanted.iter().map(change).collect();
+    let Made { session, changes } =
+        board.change_all(session, &changes, |now| allowed(now, scenario, &wanted)).await?;
+    Ok(Applied { session: session.value, changes })
 }
 
-/// The change between two looks at a session, if it is ours.
-fn made(before: &Versioned<Session>, after: &Versioned<Session>, by: By, what: &str) -> Option<Changed> {
-    let last = after.value.last_change.as_ref().filter(|_| after.version > before.version);
-    last.filter(|change| change.by == by && change.what == what).cloned()
+/// Whether all of it may be made to this session.
+fn allowed(session: &Session, scenario: Option<&str>, wanted: &[ChangeTo]) -> Result<(), Refusal> {
+    let stops = |to: &ChangeTo| *to == ChangeTo::State(SessionState::Stopped);
+    if session.state == SessionState::Stopped && !wanted.iter().all(stops) {
+        return Err(Refusal::Stopped(session.id.clone()));
+    }
+    check(session, scenario, wanted)
 }
 
 impl From<BoardError> for Refusal {

@@ -25,7 +25,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub use error::BoardError;
 pub use node::{NodeInfo, NodeKind};
 pub use session::{
-    By, Change, ChangeTo, Changed, DEFAULT_SCENARIO, Limited, Limits, Session, SessionState, Target,
+    By, Change, ChangeTo, Changed, DEFAULT_SCENARIO, Limited, Limits, Made, Session, SessionState, Target,
     Versioned,
 };
 pub use share::share;
@@ -180,9 +180,23 @@ impl Board {
     /// When there is no such session or scenario, or etcd cannot be told. After [`BoardError::Unreachable`] the change may or
     /// may not have been made; making it again is harmless.
     pub async fn change(&self, id: &str, change: Change) -> Result<Versioned<Session>, BoardError> {
+        self.change_all(id, &[change], |_| Ok::<_, BoardError>(())).await.map(|made| made.session)
+    }
+
+    /// Makes all of `changes`, in this order, by one write; or none of them, when one cannot be made or the session
+    /// as it then is is not `allowed` to be changed so. It may be asked several times, as others change the session.
+    ///
+    /// # Errors
+    /// Those of `allowed`, and as for [`Board::change`].
+    pub async fn change_all<E: From<BoardError>>(
+        &self,
+        id: &str,
+        changes: &[Change],
+        allowed: impl Fn(&Session) -> Result<(), E>,
+    ) -> Result<Made, E> {
         match &self.backend {
-            Backend::Local(local) => local.change(id, change, unix_now_ns()),
-            Backend::Etcd(etcd) => etcd.change(id, change, unix_now_ns()).await,
+            Backend::Local(local) => local.change(id, changes, allowed, unix_now_ns()),
+            Backend::Etcd(etcd) => etcd.change(id, changes, allowed, unix_now_ns()).await,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::view::View;
-use crate::{BoardError, Change, Connection, NodeInfo, Session, Versioned};
+use crate::{BoardError, Change, Connection, Made, NodeInfo, Session, Versioned};
 
 #[derive(Debug)]
 pub(crate) struct Local {
@@ -42,22 +42,24 @@ impl Local {
         session
     }
 
-    pub(crate) fn change(
+    pub(crate) fn change<E: From<BoardError>>(
         &self,
         id: &str,
-        change: Change,
+        changes: &[Change],
+        allowed: impl Fn(&Session) -> Result<(), E>,
         at_unix_ns: u64,
-    ) -> Result<Versioned<Session>, BoardError> {
+    ) -> Result<Made, E> {
         let mut version = self.version.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.view.shown(id).ok_or_else(|| BoardError::NoSession(id.to_owned()))?;
-        let Some(next) = now.value.after(&change, at_unix_ns)? else { return Ok(now) };
+        allowed(&now.value)?;
+        let Some(next) = now.value.after_all(changes, at_unix_ns)? else {
+            return Ok(Made { session: now, changes: Vec::new() });
+        };
         *version += 1;
-        let changed = next.last_change.clone();
-        let next = Versioned { version: *version, value: next };
-        self.view.put_session(next.clone());
-        if let Some(changed) = changed {
-            self.view.report(changed);
-        }
-        Ok(next)
+        let changes = next.last_changes.clone();
+        let session = Versioned { version: *version, value: next };
+        self.view.put_session(session.clone());
+        changes.iter().for_each(|changed| self.view.report(changed.clone()));
+        Ok(Made { session, changes })
     }
 }

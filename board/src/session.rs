@@ -21,15 +21,15 @@ pub struct Session {
     pub limits: Limits,
     /// Whether the load is to be made.
     pub state: SessionState,
-    /// The write that made it what it is; none for one that is as it was put.
+    /// What the write that made it what it is changed, in order; nothing for one that is as it was put.
     #[serde(default)]
-    pub last_change: Option<Changed>,
+    pub last_changes: Vec<Changed>,
 }
 
 impl Session {
     /// A running session of these scenarios, unchanged by anybody.
     pub fn new(id: impl Into<String>, scenarios: BTreeMap<String, Target>, limits: Limits) -> Self {
-        Self { id: id.into(), scenarios, limits, state: SessionState::Running, last_change: None }
+        Self { id: id.into(), scenarios, limits, state: SessionState::Running, last_changes: Vec::new() }
     }
 
     /// A running session of one scenario that keeps `workers`.
@@ -227,6 +227,15 @@ impl ChangeTo {
     }
 }
 
+/// What came of changes that were wanted together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Made {
+    /// The session after them.
+    pub session: Versioned<Session>,
+    /// Those that made it different, in order; what was so already is not among them.
+    pub changes: Vec<Changed>,
+}
+
 /// A change that was made: what a mark in the log says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changed {
@@ -248,13 +257,26 @@ pub struct Changed {
 }
 
 impl Session {
-    /// This session after `change`, or none when it is so already.
+    /// This session after all of `changes`, or none when it is so already.
+    ///
+    /// # Errors
+    /// When one of them cannot be made; see [`Session::after`].
+    pub(crate) fn after_all(&self, changes: &[Change], at_unix_ns: u64) -> Result<Option<Self>, BoardError> {
+        let mut now = self.clone();
+        now.last_changes.clear();
+        for change in changes {
+            now = now.after(change, at_unix_ns)?.unwrap_or(now);
+        }
+        Ok((!now.last_changes.is_empty()).then_some(now))
+    }
+
+    /// This session after one change more, or none when it is so already.
     ///
     /// A schedule's change of a scenario whose value a person has set is none, too.
     ///
     /// # Errors
     /// When the change is of a scenario that the session does not have, or cannot be made to it.
-    pub(crate) fn after(&self, change: &Change, at_unix_ns: u64) -> Result<Option<Self>, BoardError> {
+    fn after(&self, change: &Change, at_unix_ns: u64) -> Result<Option<Self>, BoardError> {
         let mut next = self.clone();
         let (scenario, from, to) = match &change.to {
             ChangeTo::State(state) => {
@@ -282,7 +304,7 @@ impl Session {
         if from == to {
             return Ok(None);
         }
-        next.last_change = Some(Changed {
+        next.last_changes.push(Changed {
             session: self.id.clone(),
             scenario,
             by: change.by,
@@ -375,7 +397,7 @@ mod tests {
     fn shown(session: &Session, change: Change) -> String {
         match session.after(&change, 0) {
             Ok(Some(next)) => {
-                let changed = next.last_change.unwrap();
+                let changed = &next.last_changes[0];
                 format!(
                     "{} {} {}: {} -> {}",
                     changed.by, changed.scenario, changed.what, changed.from, changed.to
@@ -405,6 +427,21 @@ mod tests {
         ] {
             assert_eq!(shown(&session, Change::new(By::Page, to)), expected);
         }
+    }
+
+    #[test]
+    fn of_several_changes_all_are_made_or_none() {
+        let session = session(&[("a", Target { workers: 5, ..Target::default() })]);
+        let limit = |limit| ChangeTo::Limit(Limited::Certificates, Some(limit));
+        let to = |changes: [ChangeTo; 3]| changes.map(|to| Change::new(By::Page, to));
+        let next = session.after_all(&to([ChangeTo::Workers(9), limit(7), ChangeTo::Workers(9)]), 3).unwrap();
+        let next = next.expect("two of them change something");
+        let whats: Vec<_> =
+            next.last_changes.iter().map(|change| (&*change.what, change.at_unix_ns)).collect();
+        assert_eq!(whats, [("workers", 3), ("limits", 3)]);
+        assert_eq!(next.after_all(&to([limit(7), ChangeTo::Workers(9), limit(7)]), 4).unwrap(), None);
+        let refused = next.after_all(&to([limit(8), ChangeTo::Rate(1.0), ChangeTo::Workers(1)]), 5);
+        assert!(matches!(refused, Err(BoardError::NoRate { .. })), "{refused:?}");
     }
 
     #[test]

@@ -5,7 +5,9 @@
 use std::time::Duration;
 
 use tokio::sync::{broadcast, watch};
-use wec_board::{Board, BoardError, By, Change, EtcdOptions, NodeInfo, NodeKind, Session, SessionState};
+use wec_board::{
+    Board, BoardError, By, Change, ChangeTo, EtcdOptions, Limited, NodeInfo, NodeKind, Session, SessionState,
+};
 use wec_testbed::etcd::Etcd;
 
 /// No test waits longer for an event than this.
@@ -54,6 +56,8 @@ over_both_boards!(
     every_change_is_reported_once_with_who_and_from_and_to,
     a_change_to_what_it_is_already_is_none,
     concurrent_changes_are_all_made_one_after_the_other,
+    changes_wanted_together_are_made_by_one_write_or_not_at_all,
+    those_who_want_several_changes_at_once_are_not_mixed,
     a_session_that_is_not_there_cannot_be_changed,
 );
 
@@ -204,6 +208,60 @@ async fn concurrent_changes_are_all_made_one_after_the_other(world: World) {
     }
     seen.sort_unstable();
     assert_eq!(seen, (1..=12).collect::<Vec<_>>());
+}
+
+fn together(workers: u32) -> [Change; 2] {
+    let limit = ChangeTo::Limit(Limited::Certificates, Some(workers.into()));
+    [Change::workers(By::Api, workers), Change::new(By::Api, limit)]
+}
+
+async fn changes_wanted_together_are_made_by_one_write_or_not_at_all(world: World) {
+    let (one, other) = (world.board().await, world.board().await);
+    let mut changes = other.changes();
+    let put = one.put_session(Session::running("s", 5)).await.unwrap();
+    let refused = one.change_all("s", &together(7), |_| Err(BoardError::NoSession("refused".into()))).await;
+    assert!(matches!(refused, Err(BoardError::NoSession(ref why)) if why == "refused"));
+    let [workers, _] = together(7);
+    let impossible = [workers, Change::new(By::Api, ChangeTo::Rate(2.0))];
+    let refused = one.change_all("s", &impossible, |_| Ok::<_, BoardError>(())).await;
+    assert!(matches!(refused, Err(BoardError::NoRate { .. })), "{refused:?}");
+    assert_eq!(one.session("s").borrow().clone(), Some(put));
+
+    let made = one.change_all("s", &together(7), |_| Ok::<_, BoardError>(())).await.unwrap();
+    assert_eq!(made.changes.len(), 2);
+    let shown = until(&mut other.session("s"), |shown| {
+        shown.as_ref().is_some_and(|shown| shown.version >= made.session.version)
+    })
+    .await;
+    assert_eq!(shown, Some(made.session), "nobody sees one of them without the other");
+    assert_eq!(next(&mut changes).await, "api: workers 5 -> 7");
+    assert_eq!(next(&mut changes).await, "api: limits certificates=none -> certificates=7");
+}
+
+async fn those_who_want_several_changes_at_once_are_not_mixed(world: World) {
+    let boards = [world.board().await, world.board().await];
+    let mut changes = boards[0].changes();
+    boards[0].put_session(Session::running("s", 0)).await.unwrap();
+    let made: Vec<_> = (1..=10u32)
+        .map(|workers| {
+            let board = boards[workers as usize % 2].clone();
+            tokio::spawn(async move {
+                board.change_all("s", &together(workers), |_| Ok::<_, BoardError>(())).await.unwrap()
+            })
+        })
+        .collect();
+    for made in made {
+        let Session { limits, .. } = &made.await.unwrap().session.value.clone();
+        assert!(limits.certificates.is_some());
+    }
+    for _ in 0..10 {
+        let (workers, limit) = (next(&mut changes).await, next(&mut changes).await);
+        let to = |change: &str| change.rsplit(['=', ' ']).next().unwrap().to_owned();
+        assert!(workers.contains("workers") && to(&workers) == to(&limit), "{workers}, {limit}");
+    }
+    let last = boards[1].session("s");
+    let session = last.borrow().clone().unwrap().value;
+    assert_eq!(Some(u64::from(session.workers())), session.limits.certificates);
 }
 
 async fn a_session_that_is_not_there_cannot_be_changed(world: World) {

@@ -139,11 +139,9 @@ impl Follower {
             (Place::Session(id), true) => self.view.remove_session(id, pair.mod_revision.unsigned_abs()),
             (Place::Session(_), false) => {
                 if let Some(session) = parse::<Session>(pair) {
-                    let changed = session.value.last_change.clone();
+                    let changes = session.value.last_changes.clone();
                     self.view.put_session(session);
-                    if let Some(changed) = changed {
-                        self.view.report(changed);
-                    }
+                    changes.into_iter().for_each(|changed| self.view.report(changed));
                 }
             }
             (Place::Elsewhere, _) => {}
@@ -164,12 +162,12 @@ impl Follower {
         let mut changes: Vec<_> = sessions
             .iter()
             .filter(|session| missed.is_some_and(|seen| session.version > seen.unsigned_abs()))
-            .filter_map(|session| Some((session.version, session.value.last_change.clone()?)))
+            .map(|session| (session.version, session.value.last_changes.clone()))
             .collect();
         changes.sort_unstable_by_key(|(version, _)| *version);
         self.view.set_nodes(nodes);
         self.view.set_sessions(sessions);
-        for (_, changed) in changes {
+        for changed in changes.into_iter().flat_map(|(_, changes)| changes) {
             self.view.report(changed);
         }
         if let Some(header) = board.header {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::view::View;
-use crate::{BoardError, Change, EtcdOptions, NodeInfo, Session, Versioned};
+use crate::{BoardError, Change, EtcdOptions, Made, NodeInfo, Session, Versioned};
 
 use link::Link;
 use presence::Presence;
@@ -117,25 +117,30 @@ impl Etcd {
         Err(BoardError::Contended(session.id))
     }
 
-    pub(crate) async fn change(
+    pub(crate) async fn change<E: From<BoardError>>(
         &self,
         id: &str,
-        change: Change,
+        changes: &[Change],
+        allowed: impl Fn(&Session) -> Result<(), E>,
         at_unix_ns: u64,
-    ) -> Result<Versioned<Session>, BoardError> {
+    ) -> Result<Made, E> {
         let key = self.keys.session(id);
         for _ in 0..ATTEMPTS {
             let now = self.read(id).await?.ok_or_else(|| BoardError::NoSession(id.to_owned()))?;
+            allowed(&now.value)?;
             // Also when an attempt of ours was carried out although its answer was lost.
-            let Some(next) = now.value.after(&change, at_unix_ns)? else { return Ok(now) };
+            let Some(next) = now.value.after_all(changes, at_unix_ns)? else {
+                return Ok(Made { session: now, changes: Vec::new() });
+            };
             let revision = i64::try_from(now.version).unwrap_or(i64::MAX);
             if let Some(version) =
                 self.link.put_if(&key, revision, json(&next), 0, "changing a session").await?
             {
-                return Ok(self.show(next, version));
+                let changes = next.last_changes.clone();
+                return Ok(Made { session: self.show(next, version), changes });
             }
         }
-        Err(BoardError::Contended(id.to_owned()))
+        Err(BoardError::Contended(id.to_owned()).into())
     }
 
     pub(crate) async fn close(&self) {
