@@ -2,17 +2,24 @@
 //!
 //! tokio's timer counts milliseconds and rounds up, which is as much as the lag that an open model may have at all. On
 //! Linux a timerfd in the runtime's own poll wakes within some ten microseconds. Elsewhere, and where no timerfd can be had,
-//! tokio's timer serves; so it does in this crate's tests, whose time is paused.
+//! tokio's timer serves until shortly before, and from there on the alarm lets other tasks run again and again until it is
+//! time: precise, at the price of the processor for that long. [`Alarm::frugal`] does not pay that. In this crate's tests time is
+//! paused and would stand still while an alarm is awake, so it is tokio's timer alone there.
 
 use std::time::Duration;
 
 use wec_acme::Clock;
+
+/// What is left of a wait when an alarm without a timerfd stops to sleep: by so much tokio's timer may be late.
+const AWAKE: Duration = Duration::from_millis(2);
 
 /// Wakes one task, again and again. On Linux it belongs to the runtime that made it.
 pub struct Alarm {
     clock: Clock,
     #[cfg(target_os = "linux")]
     timer: Option<timerfd::Timer>,
+    /// The end of a wait for which it stays awake where there is no timerfd.
+    awake: Duration,
 }
 
 impl std::fmt::Debug for Alarm {
@@ -27,21 +34,31 @@ impl Alarm {
         if cfg!(test) { Self::coarse(clock) } else { Self::precise(clock) }
     }
 
+    /// As precise as it can be without a processor's time: where there is no timerfd, it wakes up to 2 ms late.
+    pub fn frugal(clock: Clock) -> Self {
+        Self { awake: Duration::ZERO, ..Self::new(clock) }
+    }
+
     fn coarse(clock: Clock) -> Self {
         Self {
             clock,
             #[cfg(target_os = "linux")]
             timer: None,
+            awake: Duration::ZERO,
         }
+    }
+
+    fn awake(clock: Clock) -> Self {
+        Self { awake: AWAKE, ..Self::coarse(clock) }
     }
 
     fn precise(clock: Clock) -> Self {
         Self {
             #[cfg(target_os = "linux")]
             timer: timerfd::Timer::new()
-                .inspect_err(|error| tracing::warn!(%error, "no timerfd: arrivals start up to 2 ms late"))
+                .inspect_err(|error| tracing::warn!(%error, "no timerfd: exact arrivals cost processor time"))
                 .ok(),
-            ..Self::coarse(clock)
+            ..Self::awake(clock)
         }
     }
 
@@ -56,18 +73,20 @@ impl Alarm {
         }
     }
 
-    #[cfg(target_os = "linux")]
+    /// Waits for a part of `time`, or all of it.
     async fn sleep(&mut self, time: Duration) {
-        let Some(timer) = &mut self.timer else { return tokio::time::sleep(time).await };
-        if let Err(error) = timer.sleep(time).await {
-            tracing::warn!(%error, "the timerfd failed: arrivals start up to 2 ms late");
-            self.timer = None;
+        #[cfg(target_os = "linux")]
+        if let Some(timer) = &mut self.timer {
+            if let Err(error) = timer.sleep(time).await {
+                tracing::warn!(%error, "the timerfd failed: exact arrivals cost processor time");
+                self.timer = None;
+            }
+            return;
         }
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    async fn sleep(&mut self, time: Duration) {
-        tokio::time::sleep(time).await;
+        match time.checked_sub(self.awake) {
+            Some(asleep) if !asleep.is_zero() => tokio::time::sleep(asleep).await,
+            _ => tokio::task::yield_now().await,
+        }
     }
 }
 
@@ -135,16 +154,33 @@ mod tests {
     #[tokio::test]
     async fn never_wakes_early_and_survives_being_dropped() {
         let clock = Clock::start();
-        let mut alarm = Alarm::precise(clock);
-        for _ in 0..50 {
-            let given_up = clock.now() + 60_000_000_000;
-            tokio::select! {
-                () = alarm.at(given_up) => panic!("woke a minute early"),
-                () = tokio::task::yield_now() => {}
+        for mut alarm in [Alarm::precise(clock), Alarm::awake(clock), Alarm::coarse(clock)] {
+            for wait in [300_000, 2_500_000].repeat(10) {
+                let given_up = clock.now() + 60_000_000_000;
+                tokio::select! {
+                    () = alarm.at(given_up) => panic!("woke a minute early"),
+                    () = tokio::task::yield_now() => {}
+                }
+                let due = clock.now() + wait;
+                alarm.at(due).await;
+                assert!(clock.now() >= due);
             }
-            let due = clock.now() + 300_000;
-            alarm.at(due).await;
-            assert!(clock.now() >= due);
+        }
+    }
+
+    #[tokio::test]
+    async fn lets_others_run_while_it_is_awake() {
+        let clock = Clock::start();
+        let other = tokio::spawn(async {
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+        });
+        // Never asleep, however long this takes.
+        let mut alarm = Alarm { awake: Duration::MAX, ..Alarm::coarse(clock) };
+        tokio::select! {
+            () = alarm.at(u64::MAX) => panic!("woke early"),
+            ended = other => ended.unwrap(),
         }
     }
 }
