@@ -317,9 +317,13 @@ fn load(name: Option<&String>, scenario: &ScenarioFigures) -> String {
                 0 => String::new(),
                 dropped => format!(", {dropped} DROPPED"),
             };
+            let idle = match scenario.idle {
+                0 => String::new(),
+                idle => format!(", {idle} found nothing to run"),
+            };
             let (rate, unit) = (scenario.rate, &scenario.rate_unit);
             format!(
-                "{name}{rate:.1} of {target:.1} {unit}/s, {busy} in flight, {workers} workers (at most {workers_target}){dropped}"
+                "{name}{rate:.1} of {target:.1} {unit}/s, {busy} in flight, {workers} workers (at most {workers_target}){dropped}{idle}"
             )
         }
         None => format!("{name}{workers} of {workers_target} workers, {busy} in flight"),
@@ -386,6 +390,11 @@ mod tests {
         assert_eq!(
             load(Some(&"storm".to_owned()), &open),
             "storm: 49.8 of 50.0 chains/s, 9 in flight, 12 workers (at most 1000), 3 DROPPED"
+        );
+        let at_limits = ScenarioFigures { idle: 70, dropped: 0, ..open };
+        assert_eq!(
+            load(None, &at_limits),
+            "49.8 of 50.0 chains/s, 9 in flight, 12 workers (at most 1000), 70 found nothing to run"
         );
     }
 

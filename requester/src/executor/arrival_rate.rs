@@ -4,9 +4,13 @@
 //! due; where none is, one is made, up to a cap. Past the cap what is due is *dropped*: counted and shown, never put off, because
 //! a queue on our side would hide how late the CA is.
 //!
+//! A worker that finds nothing it may run looks again a few times, because what another one holds may be free a moment later. Until
+//! then it is not busy: it takes what is due next when there is nobody else, and what it looked for counts as idle.
+//!
 //! When the n-th is due is computed from the schedule ([`Ramp`]), so a late wake-up delays one start and moves no later one. What is
 //! found late is started at once, with the moment it was due.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -83,6 +87,9 @@ impl ArrivalRate {
         loop {
             let course = Arc::clone(&self.course.borrow_and_update());
             crew.cap(slots_of(course.workers_cap, self.place));
+            if course.paused {
+                crew.give_up_looking();
+            }
             let now = self.clock.now();
             let next = loop {
                 match course.due(pace.position()) {
@@ -90,16 +97,20 @@ impl ArrivalRate {
                     next => break next,
                 }
             };
+            // After what is due: that may want those who look again.
+            crew.look_again(now);
             if stop.finish.is_cancelled() {
                 break;
             }
             tokio::select! {
                 () = alarm.at(next.unwrap_or(u64::MAX)), if next.is_some() => {}
+                () = until_look(crew.next_look(), now) => {}
                 changed = self.course.changed(), if watched => watched = changed.is_ok(),
                 Some(ended) = crew.tasks.join_next() => crew.ended(ended, &mut pace),
                 () = stop.finish.cancelled() => {}
             }
         }
+        crew.give_up_looking();
         while let Some(ended) = crew.tasks.join_next().await {
             crew.ended(ended, &mut pace);
         }
@@ -168,7 +179,18 @@ impl Pace {
     }
 }
 
-/// The workers of one runtime: free ones, and those in an iteration.
+/// How long to wait before a worker that found nothing looks again: what another one holds may be free a moment later.
+const LOOKS_AGAIN: [Duration; 3] = [Duration::ZERO, Duration::from_millis(10), Duration::from_millis(40)];
+
+/// Waits for the moment at which somebody looks again; for ever where there is none.
+async fn until_look(at: Option<u64>, now: u64) {
+    match at {
+        Some(at) => tokio::time::sleep(Duration::from_nanos(at.saturating_sub(now))).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The workers of one runtime: free ones, those in an iteration, and those that found nothing and will look again.
 struct Crew {
     workforce: Arc<dyn Workforce>,
     gauges: Arc<Gauges>,
@@ -180,17 +202,35 @@ struct Crew {
     alive: u32,
     /// The last one to become free is the first to be used again: fewer stay warm.
     free: Vec<Member>,
+    /// Who will look again, by how often they have; in each the first to do so is at the front.
+    looking: [VecDeque<Looking>; LOOKS_AGAIN.len()],
     /// Slots that were given up.
     slots: Vec<u32>,
     /// How many slots there ever were.
     highest: u32,
-    tasks: JoinSet<(Member, f64, Iterated)>,
+    tasks: JoinSet<(Member, Errand, Iterated)>,
 }
 
 struct Member {
     slot: u32,
     user: Box<dyn VirtualUser>,
     _alive: Counted,
+}
+
+/// What a worker was given to do.
+#[derive(Clone, Copy)]
+struct Errand {
+    due: u64,
+    charge: f64,
+    /// How often its worker has looked again for something to run.
+    looks: usize,
+}
+
+struct Looking {
+    /// When it looks again, nanoseconds of the clock.
+    at: u64,
+    member: Member,
+    errand: Errand,
 }
 
 impl Crew {
@@ -204,6 +244,7 @@ impl Crew {
             cap: 0,
             alive: 0,
             free: Vec::new(),
+            looking: Default::default(),
             slots: Vec::new(),
             highest: 0,
             tasks: JoinSet::new(),
@@ -228,18 +269,54 @@ impl Crew {
     /// Has a worker do what is due, or drops it.
     fn take(&mut self, due: u64, charge: f64) {
         self.gauges.due.fetch_add(1, Ordering::Relaxed);
-        let Some(member) = self.free.pop().or_else(|| self.recruit()) else {
+        let member = self.free.pop().or_else(|| self.recruit()).or_else(|| self.called_back());
+        let Some(member) = member else {
             self.gauges.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         };
         self.gauges.started.fetch_add(1, Ordering::Relaxed);
-        let (gauges, stop, clock) = (Arc::clone(&self.gauges), self.stop.clone(), self.clock);
+        self.set_out(member, Errand { due, charge, looks: 0 });
+    }
+
+    fn set_out(&mut self, mut member: Member, errand: Errand) {
+        let (gauges, cut, clock) = (Arc::clone(&self.gauges), self.stop.cut.clone(), self.clock);
         self.tasks.spawn(async move {
-            gauges.lag.record(clock.now().saturating_sub(due));
-            let mut member = member;
-            let iterated = iterate(&mut member, due, &gauges, &stop).await;
-            (member, charge, iterated)
+            if errand.looks == 0 {
+                gauges.lag.record(clock.now().saturating_sub(errand.due));
+            }
+            let _busy = Counted::one(&gauges, |gauges| &gauges.busy);
+            let iterated = member.user.iterate(Some(errand.due), &cut).await;
+            (member, errand, iterated)
         });
+    }
+
+    /// The worker that has looked most often and found nothing; that is over now.
+    fn called_back(&mut self) -> Option<Member> {
+        let Looking { member, .. } = self.looking.iter_mut().rev().find_map(VecDeque::pop_front)?;
+        self.gauges.ended(Iterated::Idle);
+        Some(member)
+    }
+
+    fn next_look(&self) -> Option<u64> {
+        self.looking.iter().filter_map(|looking| Some(looking.front()?.at)).min()
+    }
+
+    fn look_again(&mut self, now: u64) {
+        for times in 0..self.looking.len() {
+            while let Some(Looking { member, mut errand, .. }) =
+                self.looking[times].pop_front_if(|looking| looking.at <= now)
+            {
+                errand.looks += 1;
+                self.set_out(member, errand);
+            }
+        }
+    }
+
+    /// Nobody looks again: what they looked for was not there.
+    fn give_up_looking(&mut self) {
+        while let Some(member) = self.called_back() {
+            self.released(member);
+        }
     }
 
     fn recruit(&mut self) -> Option<Member> {
@@ -256,15 +333,21 @@ impl Crew {
         Some(Member { slot, user, _alive: Counted::one(&self.gauges, |gauges| &gauges.workers) })
     }
 
-    fn ended(&mut self, ended: Result<(Member, f64, Iterated), JoinError>, pace: &mut Pace) {
+    fn ended(&mut self, ended: Result<(Member, Errand, Iterated), JoinError>, pace: &mut Pace) {
         match ended {
-            Ok((member, charged, iterated)) => {
-                pace.ended(charged, iterated);
-                if self.alive > self.cap {
-                    self.dismiss(&member);
-                } else {
-                    self.free.push(member);
+            Ok((member, errand, iterated)) => {
+                if iterated == Iterated::Idle
+                    && self.alive <= self.cap
+                    && !self.stop.finish.is_cancelled()
+                    && let Some(wait) = LOOKS_AGAIN.get(errand.looks)
+                {
+                    let at = self.clock.now() + wait.as_nanos() as u64;
+                    self.looking[errand.looks].push_back(Looking { at, member, errand });
+                    return;
                 }
+                self.gauges.ended(iterated);
+                pace.ended(errand.charge, iterated);
+                self.released(member);
             }
             Err(error) => {
                 tracing::error!(%error, "a worker ended by a panic; another takes its place");
@@ -272,27 +355,15 @@ impl Crew {
             }
         }
     }
-}
 
-/// How long to wait before a worker that found nothing looks again: what another one holds may be free a moment later.
-const LOOKS_AGAIN: [Duration; 3] = [Duration::ZERO, Duration::from_millis(10), Duration::from_millis(40)];
-
-/// One iteration. One that finds nothing to do, even after looking again, counts as idle: the schedule moved on.
-async fn iterate(member: &mut Member, due: u64, gauges: &Arc<Gauges>, stop: &Stop) -> Iterated {
-    let _busy = Counted::one(gauges, |gauges| &gauges.busy);
-    let mut iterated = member.user.iterate(Some(due), &stop.cut).await;
-    for wait in LOOKS_AGAIN {
-        if iterated != Iterated::Idle || stop.finish.is_cancelled() {
-            break;
+    /// A worker has nothing to do any more.
+    fn released(&mut self, member: Member) {
+        if self.alive > self.cap {
+            self.dismiss(&member);
+        } else {
+            self.free.push(member);
         }
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = stop.finish.cancelled() => break,
-        }
-        iterated = member.user.iterate(Some(due), &stop.cut).await;
     }
-    gauges.ended(iterated);
-    iterated
 }
 
 #[cfg(test)]
@@ -569,6 +640,46 @@ mod tests {
         running.finish().await;
         assert_eq!((running.gauges.iterations(), running.gauges.idle()), (2, 1));
         assert_eq!(running.gauges.started(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_looks_again_is_not_busy_and_takes_what_is_due_next_instead_of_dropping_it() {
+        for (cap, of) in [(1, 1), (3, 2), (1000, 2)] {
+            let ramp = Ramp::constant(200.0).until(s(10));
+            let mut running =
+                Running::with(ramp, cap, Duration::from_millis(10), Unit::Chains, Spacing::Even, of);
+            *running.diary.idle.lock().unwrap() = u32::MAX;
+            for _ in 0..100 {
+                pass(Duration::from_micros(97_300)).await;
+                assert_eq!(running.gauges.busy(), 0, "cap {cap}");
+            }
+            pass(s(1)).await;
+            let gauges = Arc::clone(&running.gauges);
+            assert_eq!((gauges.started(), gauges.idle(), gauges.dropped()), (2000, 2000, 0), "cap {cap}");
+            assert!(gauges.workers() <= 12, "200 a second for 50 ms each: {}", gauges.workers());
+            running.finish().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_looks_again_in_a_pause_or_after_the_end() {
+        let mut running = Running::start(Ramp::constant(1.0).until(s(3)), 10, Duration::from_millis(10));
+        *running.diary.idle.lock().unwrap() = 2;
+        pass(Duration::from_millis(5)).await;
+        running.steer(|course| course.paused = true);
+        pass(s(10)).await;
+        assert_eq!((running.gauges.idle(), running.count()), (1, 0));
+        running.steer(|course| {
+            course.paused = false;
+            course.origin += 10 * SECOND;
+        });
+        pass(Duration::from_millis(995)).await;
+        *running.diary.idle.lock().unwrap() = u32::MAX;
+        pass(Duration::from_millis(7)).await;
+        running.stop.finish.cancel();
+        pass(Duration::from_millis(1)).await;
+        running.finish().await;
+        assert_eq!((running.gauges.idle(), running.count(), running.gauges.started()), (2, 0, 2));
     }
 
     #[tokio::test(start_paused = true)]
