@@ -4,136 +4,14 @@
 
 mod common;
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::Path;
-use std::process::{Child, Output, Stdio};
+use std::process::Stdio;
 
+use common::{Run, mark, marks};
 use serde_json::Value;
 use wec_board::{Board, By, EtcdOptions, Session};
 use wec_record::Record;
 use wec_testbed::etcd::Etcd;
-
-/// A run with a page on a free port. Ended when dropped.
-struct Run {
-    child: Child,
-    /// `127.0.0.1:PORT`.
-    page: String,
-}
-
-impl Run {
-    fn start(folder: &Path, ca: &common::NullCa, flags: &[&str]) -> Self {
-        let mut args = vec!["run", "--run-time", "10m", "--listen", "127.0.0.1:0"];
-        args.extend(["--http01-listen", "127.0.0.1:0", "--json", "summary.json"]);
-        args.extend(flags);
-        args.extend(ca.target());
-        let mut child =
-            common::wec(folder, &args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut said = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        let page = loop {
-            line.clear();
-            assert!(said.read_line(&mut line).unwrap() > 0, "it ended before it said where its page is");
-            if let Some((_, address)) = line.split_once("http://127.0.0.1:") {
-                let port: String = address.chars().take_while(char::is_ascii_digit).collect();
-                break format!("127.0.0.1:{port}");
-            }
-        };
-        // Whatever else it says must not fill the pipe.
-        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
-        Self { child, page }
-    }
-
-    /// `wec session ARGS…` at this run.
-    fn session(&self, folder: &Path, args: &[&str]) -> Output {
-        let args: Vec<_> = ["session", "--at", &self.page].into_iter().chain(args.iter().copied()).collect();
-        common::run(folder, &args)
-    }
-
-    /// What `wec session ARGS…` printed when all went well.
-    fn told(&self, folder: &Path, args: &[&str]) -> String {
-        let output = self.session(folder, args);
-        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", common::said(&output));
-        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
-    }
-
-    /// One exchange by nothing but a socket.
-    fn http(&self, request: &str, body: &str) -> (u16, Value) {
-        let mut stream = TcpStream::connect(&self.page).unwrap();
-        write!(
-            stream,
-            "{request} HTTP/1.0\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            self.page,
-            body.len()
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap())
-    }
-
-    fn snapshot(&self) -> Value {
-        self.http("GET /api/v1/snapshot", "").1["snapshot"].take()
-    }
-
-    /// Iterations of a chain that have ended.
-    fn count(&self, chain: &str) -> u64 {
-        self.snapshot()["chains"][chain]["count"].as_u64().unwrap()
-    }
-
-    fn until_chains(&self, ended: u64) {
-        common::until(&format!("{ended} chains have ended"), || chains(&self.snapshot()) >= ended);
-    }
-
-    /// Waits until two seconds of the run have brought no result; when they began, and how many had ended then.
-    fn until_still(&self) -> (u64, u64) {
-        let mut since = (0, u64::MAX);
-        common::until("nothing ends any more", || {
-            let now = self.snapshot();
-            let (at, ended) = (now["at_unix_ns"].as_u64().unwrap(), chains(&now));
-            if ended != since.1 {
-                since = (at, ended);
-            }
-            at >= since.0 + 2_000_000_000
-        });
-        since
-    }
-
-    fn running(&self) -> u64 {
-        self.http("GET /api/v1/session", "").1["workers_running"].as_u64().unwrap()
-    }
-
-    fn until_running(&self, workers: u64) {
-        common::until(&format!("{workers} workers run"), || self.running() == workers);
-    }
-}
-
-impl Drop for Run {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn chains(snapshot: &Value) -> u64 {
-    snapshot["chains"].as_object().unwrap().values().map(|chain| chain["count"].as_u64().unwrap()).sum()
-}
-
-/// Who changed what of the load, from what to what, in the log's order.
-fn marks(folder: &Path) -> Vec<(String, String, String, String)> {
-    let records = common::log(folder).into_iter();
-    records
-        .filter_map(|record| match record {
-            Record::Mark { by, what, from, to, .. } if what != "generator" => Some((by, what, from, to)),
-            _ => None,
-        })
-        .collect()
-}
-
-fn mark(by: &str, what: &str, from: &str, to: &str) -> (String, String, String, String) {
-    (by.to_owned(), what.to_owned(), from.to_owned(), to.to_owned())
-}
 
 #[test]
 fn workers_go_up_and_down_and_the_run_ends_when_told_to() {

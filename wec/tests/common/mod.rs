@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -146,7 +148,6 @@ pub(crate) struct NullCa {
 impl NullCa {
     /// Starts it on a free port, with these flags.
     pub(crate) fn start(folder: &Path, flags: &[&str]) -> Self {
-        use std::io::BufRead as _;
         let root = folder.join("null-ca-root.pem").display().to_string();
         let counts = folder.join("null-ca-counts.json");
         let counts_out = counts.display().to_string();
@@ -156,7 +157,7 @@ impl NullCa {
         let mut child = wec(folder, &args).stdout(Stdio::piped()).spawn().expect("the binary runs");
         let mut directory = String::new();
         let stdout = child.stdout.take().expect("standard output is piped");
-        std::io::BufReader::new(stdout).read_line(&mut directory).expect("the CA says where it is");
+        BufReader::new(stdout).read_line(&mut directory).expect("the CA says where it is");
         Self { child, directory: directory.trim().to_owned(), root, counts }
     }
 
@@ -179,4 +180,137 @@ impl Drop for NullCa {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A run with a page on a free port. Ended when dropped.
+pub(crate) struct Run {
+    pub(crate) child: Child,
+    /// `127.0.0.1:PORT`.
+    pub(crate) page: String,
+}
+
+impl Run {
+    pub(crate) fn start(folder: &Path, ca: &NullCa, flags: &[&str]) -> Self {
+        let mut args = vec!["run", "--run-time", "10m", "--listen", "127.0.0.1:0"];
+        args.extend(["--http01-listen", "127.0.0.1:0", "--json", "summary.json"]);
+        args.extend(flags);
+        args.extend(ca.target());
+        let mut child = wec(folder, &args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        let page = loop {
+            line.clear();
+            assert!(said.read_line(&mut line).unwrap() > 0, "it ended before it said where its page is");
+            if let Some((_, address)) = line.split_once("http://127.0.0.1:") {
+                let port: String = address.chars().take_while(char::is_ascii_digit).collect();
+                break format!("127.0.0.1:{port}");
+            }
+        };
+        // Whatever else it says must not fill the pipe.
+        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+        Self { child, page }
+    }
+
+    /// `wec session ARGS…` at this run.
+    pub(crate) fn session(&self, folder: &Path, args: &[&str]) -> Output {
+        let args: Vec<_> = ["session", "--at", &self.page].into_iter().chain(args.iter().copied()).collect();
+        run(folder, &args)
+    }
+
+    /// What `wec session ARGS…` printed when all went well.
+    pub(crate) fn told(&self, folder: &Path, args: &[&str]) -> String {
+        let output = self.session(folder, args);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", said(&output));
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// One exchange by nothing but a socket.
+    pub(crate) fn http(&self, request: &str, body: &str) -> (u16, Value) {
+        let mut stream = TcpStream::connect(&self.page).unwrap();
+        write!(
+            stream,
+            "{request} HTTP/1.0\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            self.page,
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap())
+    }
+
+    pub(crate) fn snapshot(&self) -> Value {
+        self.http("GET /api/v1/snapshot", "").1["snapshot"].take()
+    }
+
+    /// Iterations of a chain that have ended.
+    pub(crate) fn count(&self, chain: &str) -> u64 {
+        self.snapshot()["chains"][chain]["count"].as_u64().unwrap()
+    }
+
+    pub(crate) fn until_chains(&self, ended: u64) {
+        until(&format!("{ended} chains have ended"), || chains(&self.snapshot()) >= ended);
+    }
+
+    /// Waits until two seconds of the run have brought no result; when they began, and how many had ended then.
+    pub(crate) fn until_still(&self) -> (u64, u64) {
+        self.until_no_more(chains)
+    }
+
+    /// The same, of whatever is counted.
+    pub(crate) fn until_no_more(&self, count: impl Fn(&Value) -> u64) -> (u64, u64) {
+        let mut since = (0, u64::MAX);
+        until("nothing ends any more", || {
+            let now = self.snapshot();
+            let (at, ended) = (now["at_unix_ns"].as_u64().unwrap(), count(&now));
+            if ended != since.1 {
+                since = (at, ended);
+            }
+            at >= since.0 + 2_000_000_000
+        });
+        since
+    }
+
+    pub(crate) fn running(&self) -> u64 {
+        self.http("GET /api/v1/session", "").1["workers_running"].as_u64().unwrap()
+    }
+
+    pub(crate) fn until_running(&self, workers: u64) {
+        until(&format!("{workers} workers run"), || self.running() == workers);
+    }
+
+    /// Changes the run's only scenario by the web API; it must be taken.
+    pub(crate) fn patch(&self, change: Value) -> Value {
+        let (status, body) = self.http("PATCH /api/v1/session/scenarios/default", &change.to_string());
+        assert_eq!(status, 200, "{change}: {body}");
+        body
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Iterations that have ended, of all chains.
+pub(crate) fn chains(snapshot: &Value) -> u64 {
+    snapshot["chains"].as_object().unwrap().values().map(|chain| chain["count"].as_u64().unwrap()).sum()
+}
+
+/// Who changed what of the load, from what to what, in the log's order.
+pub(crate) fn marks(folder: &Path) -> Vec<(String, String, String, String)> {
+    let records = log(folder).into_iter();
+    records
+        .filter_map(|record| match record {
+            Record::Mark { by, what, from, to, .. } if what != "generator" => Some((by, what, from, to)),
+            _ => None,
+        })
+        .collect()
+}
+
+pub(crate) fn mark(by: &str, what: &str, from: &str, to: &str) -> (String, String, String, String) {
+    (by.to_owned(), what.to_owned(), from.to_owned(), to.to_owned())
 }
