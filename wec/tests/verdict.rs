@@ -83,6 +83,34 @@ fn thresholds_decide_how_a_run_ends_and_everybody_is_told() {
 }
 
 #[test]
+fn a_rate_that_is_not_reached_and_iterations_that_are_dropped_fail_a_run() {
+    let only = "registration=1,authorization=0,certificate=0,refresh=0,revoke=0";
+    let thresholds = ["rate{achieved/target} > 0.7", "dropped < 1%"];
+    // Four workers do two chains a second at a CA that takes two seconds.
+    for (latency, workers, code, holds) in [("5ms", "900", 0, true), ("2s", "4", 99, false)] {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = common::NullCa::start(folder.path(), &["--latency", &format!("newAccount={latency}")]);
+        let mut load = vec!["--rate", "20/s", "--workers", workers, "--run-time", "6s", "--weight", only];
+        load.extend(thresholds.iter().flat_map(|threshold| ["--threshold", *threshold]));
+        let output = run(folder.path(), &ca.target(), &load);
+        let said = common::said(&output);
+        assert_eq!(output.status.code(), Some(code), "{latency}: {said}");
+        let summary = common::summary(folder.path());
+        let expected = thresholds.map(|threshold| (threshold.to_owned(), Some(holds)));
+        assert_eq!(passed(&summary), expected, "{}", summary["thresholds"]);
+        let values =
+            summary["thresholds"].as_array().unwrap().iter().map(|threshold| threshold["value"].as_f64());
+        let [Some(rate), Some(dropped)] = values.collect::<Vec<_>>()[..] else { panic!("{summary}") };
+        println!("CA of {latency}: achieved/target {rate}, dropped {dropped}");
+        let scenario = &summary["scenarios"]["default"];
+        let share =
+            |of: &str, in_all: &str| scenario[of].as_f64().unwrap() / scenario[in_all].as_f64().unwrap();
+        assert!((rate - share("ended", "asked")).abs() < 0.05, "{rate}: {scenario}");
+        assert!((dropped - share("dropped", "due")).abs() < 1e-3, "{dropped}: {scenario}");
+    }
+}
+
+#[test]
 fn a_threshold_that_aborts_ends_the_run_before_its_time_and_a_replay_agrees() {
     let folder = tempfile::tempdir().unwrap();
     let ca = common::NullCa::start(folder.path(), &["--fault", "newOrder=500:0.9"]);
