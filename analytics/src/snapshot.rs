@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wec_record::threshold::Unit;
-use wec_record::{Chain, ChallengeType, FailureClass, LimitKind, Stamp, StateCounts, Verdict};
+use wec_record::{Chain, ChallengeType, FailureClass, LimitKind, Reach, Stamp, StateCounts, Verdict};
 
 use crate::web::SnapshotSchema;
 
@@ -282,6 +282,16 @@ pub struct ScenarioFigures {
     pub dropped: u64,
     /// Times that a worker found nothing it was allowed to run.
     pub idle: u64,
+    /// How near the rate is to its target, where workers are adapted to it, of the living node that is worst off; null for
+    /// other executors.
+    #[serde(default)]
+    pub reach: Option<Reach>,
+    /// For how long the cap on workers held the rate below its target, on the node where it was longest, nanoseconds.
+    #[serde(default)]
+    pub capped_ns: u64,
+    /// For how long more workers brought no more, on the node where it was longest, nanoseconds.
+    #[serde(default)]
+    pub saturated_ns: u64,
 }
 
 /// Whether the load tester itself kept up with what it was asked to do.

@@ -19,6 +19,6 @@ pub mod wire;
 pub use chain::{Chain, ChainResult, FailureClass, Purpose, RequestResult};
 pub use header::{FORMAT_VERSION, RunHeader, Stamp};
 pub use hit::{ChallengeType, ValidationHit, Verdict};
-pub use load::{GeneratorSample, Limit, LimitKind, LoadSample, ScenarioSample};
+pub use load::{GeneratorSample, Limit, LimitKind, LoadSample, Reach, ScenarioSample};
 pub use log::{Record, RecordError, StateCounts};
 pub use threshold::Threshold;

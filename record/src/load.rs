@@ -51,6 +51,48 @@ pub struct ScenarioSample {
     pub dropped: u64,
     /// Times that a worker found nothing it was allowed to run.
     pub idle: u64,
+    /// How near the rate is to its target, where workers are adapted to it; null for other executors.
+    pub reach: Option<Reach>,
+    /// For how long it was [`Reach::Capped`], all times together, nanoseconds.
+    pub capped_ns: u64,
+    /// For how long it was [`Reach::Saturated`], all times together, nanoseconds.
+    pub saturated_ns: u64,
+}
+
+/// How near a rate is to its target, where the number of workers is adapted to it. Of several nodes, the last in this order
+/// is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reach {
+    /// There.
+    Reached,
+    /// Not there yet.
+    Approaching,
+    /// Not there, because there may be no more workers.
+    Capped,
+    /// Not there, and more workers bring no more: the CA gives no more than this.
+    Saturated,
+}
+
+impl Reach {
+    /// Every one, in the order of declaration.
+    pub const ALL: [Self; 4] = [Self::Reached, Self::Approaching, Self::Capped, Self::Saturated];
+
+    /// The name as written in logs and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Reached => "reached",
+            Self::Approaching => "approaching",
+            Self::Capped => "capped",
+            Self::Saturated => "saturated",
+        }
+    }
+}
+
+impl std::fmt::Display for Reach {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// How a requester keeps up with what it is asked to do.

@@ -9,7 +9,7 @@ use wec_proto::results as wire;
 
 use crate::{
     Chain, ChainResult, ChallengeType, FailureClass, GeneratorSample, Limit, LimitKind, LoadSample, Purpose,
-    RequestResult, ScenarioSample, StateCounts, ValidationHit, Verdict,
+    Reach, RequestResult, ScenarioSample, StateCounts, ValidationHit, Verdict,
 };
 
 const PURPOSES: [Purpose; 4] = [Purpose::Step, Purpose::Nonce, Purpose::Retry, Purpose::Poll];
@@ -221,6 +221,9 @@ fn scenario_to_wire(scenario: ScenarioSample) -> wire::ScenarioLoad {
         requests: scenario.requests,
         dropped: scenario.dropped,
         idle: scenario.idle,
+        reach: scenario.reach.map_or(0, |reach| reach as u32 + 1),
+        capped_ns: scenario.capped_ns,
+        saturated_ns: scenario.saturated_ns,
     }
 }
 
@@ -241,6 +244,9 @@ fn scenario_from_wire(scenario: wire::ScenarioLoad) -> ScenarioSample {
         requests: scenario.requests,
         dropped: scenario.dropped,
         idle: scenario.idle,
+        reach: (scenario.reach as usize).checked_sub(1).and_then(|place| Reach::ALL.get(place).copied()),
+        capped_ns: scenario.capped_ns,
+        saturated_ns: scenario.saturated_ns,
     }
 }
 
@@ -326,11 +332,13 @@ mod tests {
             counts in (any::<u32>(), any::<u32>(), any::<u32>(), any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>()),
             rate_target in proptest::option::of(share()),
             rate in share(),
+            reach in proptest::option::of(proptest::sample::select(&Reach::ALL[..])),
         ) -> ScenarioSample {
             ScenarioSample {
                 executor: name.clone(), name, workers_target: counts.0.into(), workers: counts.1.into(), busy: counts.2.into(),
                 rate_target, rate, rate_unit: "chains".into(), asked: counts.3, due: counts.4, started: counts.5,
                 ended: counts.6, requests: counts.3 ^ 1, dropped: counts.4 ^ 1, idle: counts.5 ^ 1,
+                reach, capped_ns: counts.6 ^ 1, saturated_ns: counts.6 ^ 2,
             }
         }
     }
@@ -367,6 +375,9 @@ mod tests {
         }
         for (index, kind) in LimitKind::ALL.into_iter().enumerate() {
             assert_eq!(kind as usize, index);
+        }
+        for (index, reach) in Reach::ALL.into_iter().enumerate() {
+            assert_eq!(reach as usize, index);
         }
         for (index, kind) in ChallengeType::ALL.into_iter().enumerate() {
             assert_eq!(kind as usize, index);

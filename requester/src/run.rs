@@ -493,6 +493,7 @@ fn counted(scenario: &Scenario, gauges: &Gauges) -> Counted {
         requests: gauges.requests(),
         dropped: gauges.dropped(),
         idle: gauges.idle(),
+        reach: matches!(scenario.load, Load::TargetRps { .. }).then(|| gauges.verdict().into()),
         lag: gauges.lag.clone(),
     }
 }

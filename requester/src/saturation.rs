@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hdrhistogram::Histogram;
 use tokio::task::JoinHandle;
 use wec_acme::Clock;
-use wec_record::{GeneratorSample, Limit, LoadSample, ScenarioSample};
+use wec_record::{GeneratorSample, Limit, LoadSample, Reach, ScenarioSample};
 
 pub use self::judge::Bounds;
 use self::judge::{Judge, Second, Usage};
@@ -135,6 +135,7 @@ pub(crate) struct Counted {
     pub(crate) requests: u64,
     pub(crate) dropped: u64,
     pub(crate) idle: u64,
+    pub(crate) reach: Option<Reach>,
     /// Where its arrivals record how late they started.
     pub(crate) lag: Lag,
 }
@@ -157,6 +158,8 @@ struct Before {
     counted: Counted,
     asked: f64,
     rate: f64,
+    capped_ns: u64,
+    saturated_ns: u64,
 }
 
 impl Sampler {
@@ -245,6 +248,11 @@ impl Sampler {
             // A ramp's integral between two looks at it.
             let targets = (before.counted.rate_target.or(now.rate_target), now.rate_target);
             before.asked += (targets.0.unwrap_or(0.0) + targets.1.unwrap_or(0.0)) / 2.0 * seconds;
+            match now.reach {
+                Some(Reach::Capped) => before.capped_ns += over_ns,
+                Some(Reach::Saturated) => before.saturated_ns += over_ns,
+                Some(Reach::Approaching | Reach::Reached) | None => {}
+            }
             // Arrivals know exactly what they were asked for.
             let exact = now.executor == "arrival-rate" && now.rate_unit == "chains";
             let sample = ScenarioSample {
@@ -263,6 +271,9 @@ impl Sampler {
                 requests: now.requests,
                 dropped: now.dropped,
                 idle: now.idle,
+                reach: now.reach,
+                capped_ns: before.capped_ns,
+                saturated_ns: before.saturated_ns,
             };
             before.counted = now;
             sample

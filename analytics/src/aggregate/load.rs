@@ -173,7 +173,10 @@ impl ScenarioFigures {
                 (Some(ours), Some(theirs)) => Some(ours + theirs),
                 (ours, theirs) => ours.or(theirs),
             };
+            self.reach = self.reach.max(sample.reach);
         }
+        self.capped_ns = self.capped_ns.max(sample.capped_ns);
+        self.saturated_ns = self.saturated_ns.max(sample.saturated_ns);
         for (ours, theirs) in [
             (&mut self.asked, sample.asked),
             (&mut self.due, sample.due),

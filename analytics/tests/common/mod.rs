@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use wec_analytics::{Config, LogPlace};
 use wec_record::{
     Chain, ChainResult, ChallengeType, FailureClass, GeneratorSample, Limit, LimitKind, LoadSample, Purpose,
-    Record, RequestResult, RunHeader, ScenarioSample, Stamp, StateCounts, ValidationHit, Verdict,
+    Reach, Record, RequestResult, RunHeader, ScenarioSample, Stamp, StateCounts, ValidationHit, Verdict,
 };
 
 /// 2026-11-21 09:56 UTC.
@@ -177,6 +177,9 @@ pub(crate) fn load_record(node: &str, seq: u64, at_unix_ns: u64, some: u64) -> R
         requests: some * 80,
         dropped: some,
         idle: 3,
+        reach: rated.then_some(Reach::ALL[some as usize % 4]),
+        capped_ns: some * 1_000_000,
+        saturated_ns: some * 2_000_000,
     };
     let generator = GeneratorSample {
         lag: vec![(50_000, some + 1), (1_000_000 + some * 1_000, 1)],

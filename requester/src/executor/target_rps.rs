@@ -20,6 +20,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use wec_acme::Clock;
+use wec_record::Reach;
 use wec_startup::Stop;
 
 use super::{Course, Gauges};
@@ -59,6 +60,17 @@ pub enum Verdict {
     Capped,
     /// Not there, and more workers do not make it more: the CA gives no more than this.
     Saturated,
+}
+
+impl From<Verdict> for Reach {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Approaching => Self::Approaching,
+            Verdict::Reached => Self::Reached,
+            Verdict::Capped => Self::Capped,
+            Verdict::Saturated => Self::Saturated,
+        }
+    }
 }
 
 /// Decides how many workers make a rate.
