@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 use wec_board::{BoardUrl, NodeInfo, NodeKind};
+use wec_startup::Paper;
 
 use crate::ingest::LogPlace;
 use crate::service::{Analytics, Config};
@@ -71,7 +72,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     membership.leave().await;
     board.close().await;
     if !snapshot.run.id.is_empty() {
-        print!("{}", summary_table(&snapshot));
+        print!("{}", summary_table(&snapshot, Paper::stdout()));
     }
     Ok(())
 }

@@ -1,61 +1,82 @@
 //! The summary that a person reads in a terminal at the end of a run.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, CellAlignment, Table, TableComponent};
-use wec_record::FailureClass;
 use wec_record::threshold::Unit;
+use wec_record::{Chain, FailureClass, Reach};
+use wec_startup::Paper;
 
-use crate::snapshot::{FailureFigures, FailureScope, GeneratorFigures, Snapshot, ThresholdResult, Timing};
+use crate::snapshot::{
+    ChainFigures, EndpointFigures, FailureFigures, FailureScope, GeneratorFigures, Snapshot, ThresholdResult,
+    Timing,
+};
 
-/// The tables of a run, per chain and per endpoint, and what is missing from them. Ends with a newline.
-pub fn summary_table(snapshot: &Snapshot) -> String {
-    let mut text = format!(
-        "{} in {}, {} HTTP requests ({}/s), {} failed\n\n",
+/// The tables of a run, per chain and per endpoint, and what is missing from them, for paper of this kind. Ends with a
+/// newline.
+///
+/// On narrow paper the tables leave columns away, the least needed first, and say which.
+pub fn summary_table(snapshot: &Snapshot, paper: Paper) -> String {
+    let prose = |line: String| paper.wrapped(&line, 2);
+    let failed: u64 = snapshot.chains.values().map(|chain| chain.failed).sum();
+    let mut text = prose(format!(
+        "{} in {}, {failed} failed; {} HTTP requests ({}/s), {} failed\n\n",
         counted(snapshot.chains.values().map(|chain| chain.count).sum(), "iteration", "iterations"),
         duration(snapshot.elapsed_ns),
         snapshot.requests,
         rate(snapshot.rps),
         snapshot.requests_failed,
-    );
-    text.push_str(&limited(&snapshot.generator));
-    let mut chains = table(&["chain"]);
-    for (chain, figures) in &snapshot.chains {
-        row(
-            &mut chains,
-            vec![chain.name().to_owned()],
-            (figures.count, figures.failed, figures.rps),
-            &figures.response_time_ns,
-        );
-    }
-    // The URI is for telling endpoints of one name apart; without need it would make lines longer than terminals.
-    let names: BTreeSet<&str> = snapshot.endpoints.iter().map(|figures| figures.endpoint.as_str()).collect();
-    let apart = names.len() < snapshot.endpoints.len();
-    let mut endpoints = table(if apart { &["endpoint", "request"] } else { &["endpoint"] });
-    for figures in &snapshot.endpoints {
-        let mut names = vec![figures.endpoint.clone()];
-        if apart {
-            names.push(format!("{} {}", figures.method, figures.uri).trim().to_owned());
+    ));
+    text.push_str(&limited(&snapshot.generator, paper));
+    push_thresholds(&mut text, &snapshot.thresholds, paper);
+    push_loads(&mut text, snapshot, paper);
+
+    let chains = Rows { name: "chain", rows: snapshot.chains.iter().map(chain_row).collect() };
+    let (endpoints, apart) = endpoint_rows(&snapshot.endpoints);
+    let mut columns = Column::of(&chains.rows);
+    let mut left_out = Vec::new();
+    for column in Column::LEFT_OUT {
+        let width = chains.table(&columns).width().max(endpoints.table(&columns).width());
+        if paper.columns.is_none_or(|columns| width <= columns) {
+            break;
         }
-        row(&mut endpoints, names, (figures.count, figures.failed, figures.rps), &figures.response_time_ns);
+        if let Some(place) = columns.iter().position(|other| *other == column) {
+            left_out.push(columns.remove(place).name());
+        }
     }
-    push_thresholds(&mut text, &snapshot.thresholds);
-    push_table(&mut text, &chains);
-    if !snapshot.endpoints.is_empty() {
-        push_table(&mut text, &endpoints);
+    for rows in [&chains, &endpoints] {
+        if !rows.rows.is_empty() {
+            rows.table(&columns).push(&mut text, paper);
+        }
+        if std::ptr::eq(rows, &endpoints) && !apart.is_empty() {
+            text.pop();
+            text.push_str(&prose(apart.clone()));
+            text.push('\n');
+        }
     }
-    text.push_str(
-        "Times are response times, due to done, of the N that succeeded. A percentile needs 10 samples in its tail.\n",
-    );
+    let mut about =
+        "Times are response times, due to done, of the N that succeeded. Below each percentile: its 95 % confidence interval.\n\
+         A percentile with fewer than 10 samples in its tail is withheld (–)."
+            .to_owned();
+    if !left_out.is_empty() {
+        about.push_str(&format!(" Too wide for here, but in --json: {}.", left_out.join(", ")));
+    }
+    text.push_str(&prose(about + "\n"));
+    push_notes(&mut text, snapshot, prose);
+    text
+}
+
+/// Nonces, failures, the load tester, what there is now, and what is missing: a line each.
+fn push_notes(text: &mut String, snapshot: &Snapshot, prose: impl Fn(String) -> String) {
     let nonces = &snapshot.nonces;
     if let Some(share) = nonces.rejected_share {
-        text.push_str(&format!(
+        text.push_str(&prose(format!(
             "Nonces: {} fetched, {} refused by the CA ({:.1} % of POSTs).\n",
             nonces.fetched,
             nonces.rejected,
             100.0 * share
-        ));
+        )));
     }
     // Refused nonces have their line; here they would hide what went wrong.
     let told = |failure: &&FailureFigures| {
@@ -66,17 +87,17 @@ pub fn summary_table(snapshot: &Snapshot) -> String {
         let status = if failure.status == 0 { String::new() } else { format!(" {}", failure.status) };
         let problem =
             if failure.problem.is_empty() { String::new() } else { format!(" {}", failure.problem) };
-        text.push_str(&format!(
+        text.push_str(&prose(format!(
             "{} × {} {class}{status}{problem}: {}\n",
             failure.count, failure.name, failure.example
-        ));
+        )));
     }
-    text.push_str(&generator(&snapshot.generator));
+    text.push_str(&prose(generator(&snapshot.generator)));
     let state = snapshot.state;
-    text.push_str(&format!(
+    text.push_str(&prose(format!(
         "State: {} registrations, {} authorizations ready, {} certificates, {} revoked\n",
         state.registrations, state.authorizations, state.certificates, state.revoked
-    ));
+    )));
     let missing = &snapshot.missing;
     for (count, what) in [
         (missing.lost_results, "results were lost by senders whose queue and spool were full"),
@@ -85,23 +106,23 @@ pub fn summary_table(snapshot: &Snapshot) -> String {
         (missing.other_endpoints, "requests are in the row `other`: too many endpoints"),
     ] {
         if count > 0 {
-            text.push_str(&format!("Attention: {count} {what}\n"));
+            text.push_str(&prose(format!("Attention: {count} {what}\n")));
         }
     }
-    text
 }
 
 /// Loud, and before anything that it puts in doubt; empty for a run in which the load tester kept up.
-fn limited(generator: &GeneratorFigures) -> String {
+fn limited(generator: &GeneratorFigures, paper: Paper) -> String {
     if !generator.limited {
         return String::new();
     }
-    let mut text = format!(
-        "*** GENERATOR-LIMITED for {}: the load tester itself, and not the CA alone, decided what is below ***\n",
+    let title = format!(
+        "*** GENERATOR-LIMITED for {}: the load tester itself, and not the CA alone, decided what is below ***",
         duration(generator.limited_ns)
     );
+    let mut text: String = paper.wrapped(&title, 4).lines().map(|line| paper.doubtful(line) + "\n").collect();
     for limit in generator.limits.iter().take(5) {
-        text.push_str(&format!("  - {}\n", limit.reason));
+        text.push_str(&paper.wrapped(&format!("  - {}\n", limit.reason), 4));
     }
     if generator.limits.len() > 5 {
         text.push_str(&format!("  - and {} more\n", generator.limits.len() - 5));
@@ -138,19 +159,82 @@ fn generator(generator: &GeneratorFigures) -> String {
 }
 
 /// The verdict comes before the figures that explain it: how each threshold did, and which one ended the run.
-fn push_thresholds(text: &mut String, thresholds: &[ThresholdResult]) {
+fn push_thresholds(text: &mut String, thresholds: &[ThresholdResult], paper: Paper) {
     if thresholds.is_empty() {
         return;
     }
-    let width = thresholds.iter().map(|result| result.expression.chars().count()).max().unwrap_or(0);
+    let longest = thresholds.iter().map(|result| result.expression.chars().count()).max().unwrap_or(0);
+    // What was found stands in a column of its own where there is room, else below what was asked.
+    let found_width = thresholds.iter().map(|result| found(result).chars().count()).max().unwrap_or(0);
+    let beside = paper.columns.is_none_or(|columns| 9 + 2 + longest + 2 + found_width <= columns);
     for result in thresholds {
-        let (verdict, expression) = (verdict_of(result), &result.expression);
-        text.push_str(&format!("{verdict:<9}  {expression:<width$}  {}\n", found(result)));
+        let verdict = format!("{:<9}", verdict_of(result));
+        let verdict = match result.passed {
+            Some(true) => paper.good(&verdict),
+            Some(false) => paper.bad(&verdict),
+            None => paper.doubtful(&verdict),
+        };
+        let (expression, found) = (&result.expression, found(result));
+        if beside {
+            text.push_str(&format!("{verdict}  {expression:<longest$}  {found}\n"));
+        } else {
+            text.push_str(&format!("{verdict}  {expression}\n           {found}\n"));
+        }
     }
     for result in thresholds.iter().filter(|result| result.aborted) {
-        text.push_str(&format!("The run was cut short by {}\n", result.expression));
+        text.push_str(&paper.wrapped(&format!("The run was cut short by {}\n", result.expression), 2));
     }
     text.push('\n');
+}
+
+/// What was reached of what was asked for, for scenarios with a rate or a count of their own.
+fn push_loads(text: &mut String, snapshot: &Snapshot, paper: Paper) {
+    let mut any = false;
+    for (name, scenario) in &snapshot.scenarios {
+        if scenario.rate_unit.is_empty() {
+            continue;
+        }
+        any = true;
+        let done = if scenario.rate_unit == "requests" { scenario.requests } else { scenario.ended };
+        let share = match scenario.asked {
+            0 => String::new(),
+            asked => format!(" ({:.1} %)", 100.0 * done as f64 / asked as f64),
+        };
+        let mut line = format!(
+            "Load {name} ({}): {done} of {} {} asked for{share}",
+            scenario.executor, scenario.asked, scenario.rate_unit
+        );
+        if scenario.dropped > 0 {
+            let share = 100.0 * scenario.dropped as f64 / scenario.due.max(1) as f64;
+            line.push_str(&format!(
+                "; {} of {} due iterations DROPPED ({share:.2} %): all workers were busy",
+                scenario.dropped, scenario.due
+            ));
+        }
+        let short_ns = scenario.capped_ns + scenario.saturated_ns;
+        line.push_str(match scenario.reach {
+            Some(Reach::Reached) if short_ns > 0 => "; target reached in the end",
+            Some(Reach::Reached) => "; target reached",
+            Some(Reach::Approaching) => "; target not reached yet",
+            Some(Reach::Capped | Reach::Saturated) | None => "",
+        });
+        for (what, why, ns) in [
+            ("CAPPED", "the cap on workers was too low for the CA's response time", scenario.capped_ns),
+            ("SATURATED", "the CA gave no more, however many workers there were", scenario.saturated_ns),
+        ] {
+            if ns > 0 {
+                line.push_str(&format!("; {what} for {}: {why}", duration(ns)));
+            }
+        }
+        let short = scenario.dropped > 0 || short_ns > 0;
+        for line in paper.wrapped(&line, 2).lines() {
+            text.push_str(&if short { paper.doubtful(line) } else { line.to_owned() });
+            text.push('\n');
+        }
+    }
+    if any {
+        text.push('\n');
+    }
 }
 
 /// One threshold in a line: `FAILED chain.certificate{p(99)} < 2s: 2.31 s, N 4200`.
@@ -196,51 +280,217 @@ fn found(result: &ThresholdResult) -> String {
     }
 }
 
-fn table(names: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(NOTHING);
-    table
-        .set_style(TableComponent::HeaderLines, '─')
-        .set_style(TableComponent::MiddleHeaderIntersections, '─');
-    let figures =
-        ["count", "failed", "per s", "N", "mean", "std error", "p50", "p90", "p95", "p99", "p99.9", "max"];
-    table.set_header(names.iter().copied().chain(figures));
-    for (index, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, 1));
-        if index >= names.len() {
-            column.set_cell_alignment(CellAlignment::Right);
+/// A figure of every row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Column {
+    Count,
+    Failed,
+    Abandoned,
+    PerSecond,
+    N,
+    Mean,
+    StdError,
+    P50,
+    P90,
+    P95,
+    P99,
+    P99_9,
+    Max,
+}
+
+impl Column {
+    /// In the order in which they stand.
+    const ALL: [Self; 13] = [
+        Self::Count,
+        Self::Failed,
+        Self::Abandoned,
+        Self::PerSecond,
+        Self::N,
+        Self::Mean,
+        Self::StdError,
+        Self::P50,
+        Self::P90,
+        Self::P95,
+        Self::P99,
+        Self::P99_9,
+        Self::Max,
+    ];
+
+    /// In the order in which they go where there is no room. Names, failures, N, median and p99 stay.
+    const LEFT_OUT: [Self; 8] = [
+        Self::StdError,
+        Self::Count,
+        Self::P90,
+        Self::Mean,
+        Self::P99_9,
+        Self::PerSecond,
+        Self::P95,
+        Self::Max,
+    ];
+
+    /// Those that say something about these chains: all, but one about abandoned orders only where there are any.
+    fn of(chains: &[Row<'_>]) -> Vec<Self> {
+        let abandoned = chains.iter().any(|row| row.abandoned > 0);
+        Self::ALL.into_iter().filter(|column| *column != Self::Abandoned || abandoned).collect()
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Count => "count",
+            Self::Failed => "failed",
+            Self::Abandoned => "abandoned",
+            Self::PerSecond => "per s",
+            Self::N => "N",
+            Self::Mean => "mean",
+            Self::StdError => "std error",
+            Self::P50 => "p50",
+            Self::P90 => "p90",
+            Self::P95 => "p95",
+            Self::P99 => "p99",
+            Self::P99_9 => "p99.9",
+            Self::Max => "max",
         }
     }
-    table
 }
 
-fn push_table(text: &mut String, table: &Table) {
-    for line in table.lines() {
-        text.push_str(line.trim_end());
+/// What one row of a table is made of.
+struct Row<'a> {
+    name: String,
+    count: u64,
+    failed: u64,
+    abandoned: u64,
+    rps: f64,
+    timing: &'a Timing,
+}
+
+impl Row<'_> {
+    fn cell(&self, column: Column) -> String {
+        let timing = self.timing;
+        let (time, between) = match column {
+            Column::Count => return self.count.to_string(),
+            Column::Failed => return self.failed.to_string(),
+            Column::Abandoned => return self.abandoned.to_string(),
+            Column::PerSecond => return rate(self.rps),
+            Column::N => return timing.n.to_string(),
+            Column::Mean => (timing.mean, None),
+            Column::StdError => (timing.std_error, None),
+            Column::P50 => (timing.p50, timing.p50_ci),
+            Column::P90 => (timing.p90, timing.p90_ci),
+            Column::P95 => (timing.p95, timing.p95_ci),
+            Column::P99 => (timing.p99, timing.p99_ci),
+            Column::P99_9 => (timing.p99_9, timing.p99_9_ci),
+            Column::Max => (timing.max, None),
+        };
+        match (time, between) {
+            (None, _) => "–".to_owned(),
+            (Some(time), None) => duration(time),
+            (Some(time), Some(between)) => format!("{}\n{}", duration(time), interval(time, between)),
+        }
+    }
+}
+
+/// The rows of one table, and what its first column is called.
+struct Rows<'a> {
+    name: &'static str,
+    rows: Vec<Row<'a>>,
+}
+
+fn chain_row<'a>((chain, figures): (&Chain, &'a ChainFigures)) -> Row<'a> {
+    Row {
+        name: chain.name().to_owned(),
+        count: figures.count,
+        failed: figures.failed,
+        abandoned: figures.abandoned,
+        rps: figures.rps,
+        timing: &figures.response_time_ns,
+    }
+}
+
+/// Endpoints of one name are numbered, and told apart by their URI templates in the text that is returned beside: in the
+/// table these would make lines longer than terminals.
+fn endpoint_rows(endpoints: &[EndpointFigures]) -> (Rows<'_>, String) {
+    let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut apart = String::new();
+    let rows = endpoints.iter().map(|figures| {
+        let name = figures.endpoint.as_str();
+        let mut row = Row {
+            name: name.to_owned(),
+            count: figures.count,
+            failed: figures.failed,
+            abandoned: 0,
+            rps: figures.rps,
+            timing: &figures.response_time_ns,
+        };
+        if endpoints.iter().filter(|other| other.endpoint == name).count() > 1 {
+            let number = seen.entry(name).and_modify(|number| *number += 1).or_insert(1);
+            row.name = format!("{name} {number}");
+            apart.push_str(&format!("{}: {} {}\n", row.name, figures.method, figures.uri));
+        }
+        row
+    });
+    let rows = Rows { name: "endpoint", rows: rows.collect() };
+    (rows, apart)
+}
+
+impl Rows<'_> {
+    fn table(&self, columns: &[Column]) -> Lines {
+        let mut table = Table::new();
+        table.load_preset(NOTHING);
+        table
+            .set_style(TableComponent::HeaderLines, '─')
+            .set_style(TableComponent::MiddleHeaderIntersections, '─');
+        table.set_header(std::iter::once(self.name).chain(columns.iter().map(|column| column.name())));
+        let mut faint = vec![false; 2];
+        for row in &self.rows {
+            let cells: Vec<String> = columns.iter().map(|column| row.cell(*column)).collect();
+            faint.push(false);
+            faint.extend(cells.iter().any(|cell| cell.contains('\n')).then_some(true));
+            table.add_row(std::iter::once(row.name.clone()).chain(cells).map(Cell::new));
+        }
+        for (index, column) in table.column_iter_mut().enumerate() {
+            column.set_padding((0, 1));
+            if index > 0 {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        Lines { lines: table.lines().map(|line| line.trim_end().to_owned()).collect(), faint }
+    }
+}
+
+/// A table as lines.
+struct Lines {
+    lines: Vec<String>,
+    /// Which of them are there for the second look.
+    faint: Vec<bool>,
+}
+
+impl Lines {
+    fn width(&self) -> usize {
+        self.lines.iter().map(|line| line.chars().count()).max().unwrap_or(0)
+    }
+
+    fn push(&self, text: &mut String, paper: Paper) {
+        for (line, faint) in self.lines.iter().zip(self.faint.iter().chain(std::iter::repeat(&false))) {
+            text.push_str(&if *faint { paper.dim(line) } else { line.clone() });
+            text.push('\n');
+        }
         text.push('\n');
     }
-    text.push('\n');
 }
 
-fn row(table: &mut Table, names: Vec<String>, (count, failed, rps): (u64, u64, f64), timing: &Timing) {
-    let figures = [count.to_string(), failed.to_string(), rate(rps), timing.n.to_string()];
-    let times = [
-        timing.mean,
-        timing.std_error,
-        timing.p50,
-        timing.p90,
-        timing.p95,
-        timing.p99,
-        timing.p99_9,
-        timing.max,
-    ];
-    let times = times.map(|time| time.map_or_else(|| "–".to_owned(), duration));
-    table.add_row(names.into_iter().chain(figures).chain(times).map(Cell::new));
+/// The ends of an interval in the unit of the value that it is around, and with as many decimals: `1.21–1.25`.
+fn interval(value: u64, [low, high]: [u64; 2]) -> String {
+    let text = duration(value);
+    let (number, unit) = text.split_once(' ').unwrap_or((&text, "ns"));
+    let size = UNITS.iter().find(|(name, _)| *name == unit).map_or(1, |(_, size)| *size) as f64;
+    let decimals = number.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+    format!("{:.decimals$}–{:.decimals$}", low as f64 / size, high as f64 / size)
 }
+
+const UNITS: [(&str, u64); 4] = [("ns", 1), ("µs", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000)];
 
 /// Three digits and a unit: `1.23 ms`.
 pub fn duration(ns: u64) -> String {
-    const UNITS: [(&str, u64); 4] = [("ns", 1), ("µs", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000)];
     let &(unit, size) = UNITS.iter().rev().find(|(_, size)| ns >= *size).unwrap_or(&UNITS[0]);
     let value = ns as f64 / size as f64;
     match value {
@@ -265,6 +515,20 @@ fn counted(count: u64, one: &str, many: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_interval_is_in_the_unit_and_to_the_digit_of_its_value() {
+        let cases = [
+            (26_400_000, [26_240_000, 26_560_000], "26.2–26.6"),
+            (1_000_000, [998_000, 1_250_000], "1.00–1.25"),
+            (999_000_000, [960_000_000, 1_100_000_000], "960–1100"),
+            (1_230_000_000, [9_000_000, 1_230_000_000], "0.01–1.23"),
+            (12, [3, 40], "3–40"),
+        ];
+        for (value, between, text) in cases {
+            assert_eq!(interval(value, between), text);
+        }
+    }
 
     #[test]
     fn durations_have_three_digits_and_a_unit() {

@@ -10,7 +10,8 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 use wec_analytics::{Aggregate, Snapshot, summary_table};
-use wec_record::{Chain, Record, StateCounts};
+use wec_record::{Chain, LoadSample, Reach, Record, ScenarioSample, StateCounts};
+use wec_startup::Paper;
 
 fn snapshot(records: impl IntoIterator<Item = Record>) -> Snapshot {
     let mut aggregate = Aggregate::default();
@@ -19,8 +20,13 @@ fn snapshot(records: impl IntoIterator<Item = Record>) -> Snapshot {
     aggregate.snapshot()
 }
 
-#[test]
-fn the_table_names_units_counts_and_what_is_missing() {
+/// A table for a file.
+fn table(records: impl IntoIterator<Item = Record>) -> String {
+    summary_table(&snapshot(records), Paper::default())
+}
+
+/// A run with some of everything that a table can show.
+fn eventful() -> Vec<Record> {
     let results = (1..=2_100).map(|seq| {
         let chain = if seq % 3 == 0 { Chain::Authorization } else { Chain::Registration };
         let took = 1_000_000 + seq * seq * 37;
@@ -47,17 +53,48 @@ fn the_table_names_units_counts_and_what_is_missing() {
             why: "the spool is full".to_owned(),
         },
     ];
-    insta::assert_snapshot!(summary_table(&snapshot(results.chain(others))));
+    results.chain(others).collect()
+}
+
+#[test]
+fn the_table_names_units_counts_and_what_is_missing() {
+    insta::assert_snapshot!(table(eventful()));
+}
+
+#[test]
+fn narrow_terminals_get_fewer_columns_and_are_told_which_are_left_out() {
+    let snapshot = snapshot(eventful());
+    for columns in [160, 100, 80, 60] {
+        let paper = Paper { columns: Some(columns), colours: false };
+        let table = summary_table(&snapshot, paper);
+        let longest = table.lines().map(|line| line.chars().count()).max().unwrap();
+        assert!(longest <= columns, "{columns} columns, {longest} used:\n{table}");
+        let left_out = table.replace("\n  ", " ").contains("Too wide for here, but in --json: std error");
+        assert_eq!(left_out, columns < 160, "{table}");
+    }
+    insta::assert_snapshot!(summary_table(&snapshot, Paper { columns: Some(80), colours: false }));
+}
+
+#[test]
+fn intervals_are_dimmed_where_there_are_colours_and_nothing_else_changes() {
+    let snapshot = snapshot(eventful());
+    let plain = summary_table(&snapshot, Paper::default());
+    let painted = summary_table(&snapshot, Paper { columns: None, colours: true });
+    let dimmed: Vec<&str> =
+        painted.lines().filter_map(|line| line.strip_prefix("\x1b[2m")?.strip_suffix("\x1b[0m")).collect();
+    assert_eq!(dimmed.len(), 6, "two chains and four endpoints have intervals: {painted}");
+    assert!(dimmed.iter().all(|line| line.contains('–') && !line.contains("ms")), "{dimmed:?}");
+    assert_eq!(painted.replace("\x1b[2m", "").replace("\x1b[0m", ""), plain);
 }
 
 #[test]
 fn an_empty_run_has_a_table_too() {
-    insta::assert_snapshot!(summary_table(&snapshot([])));
+    insta::assert_snapshot!(table([]));
 }
 
 #[test]
 fn says_in_a_line_that_the_load_tester_kept_up_and_loudly_that_it_did_not() {
-    let kept_up = summary_table(&snapshot([load_record("r1", 1, START + 1_000_000_000, 1_234)]));
+    let kept_up = table([load_record("r1", 1, START + 1_000_000_000, 1_234)]);
     let line = kept_up.lines().find(|line| line.starts_with("Load tester")).unwrap();
     assert_eq!(
         line,
@@ -66,10 +103,10 @@ fn says_in_a_line_that_the_load_tester_kept_up_and_loudly_that_it_did_not() {
     );
     assert!(!kept_up.contains("LIMITED"));
 
-    let limited = summary_table(&snapshot([
+    let limited = table([
         load_record("r1", 1, START + 1_000_000_000, 9_501),
         load_record("r2", 1, START + 1_000_000_000, 6_002),
-    ]));
+    ]);
     let (before, after) = limited.split_once("chain ").unwrap();
     assert!(before.contains("*** GENERATOR-LIMITED for 9.50 s"), "{limited}");
     assert!(
@@ -81,6 +118,60 @@ fn says_in_a_line_that_the_load_tester_kept_up_and_loudly_that_it_did_not() {
         "{limited}"
     );
     assert!(after.contains("Load tester was limited: lag p99"), "{limited}");
+}
+
+#[test]
+fn says_beside_each_rate_what_was_reached_of_it_and_why_no_more() {
+    let said = |scenario: ScenarioSample| {
+        let load = LoadSample { scenarios: vec![scenario], ..LoadSample::default() };
+        let record = Record::Load { node: "r1".to_owned(), seq: 1, at_unix_ns: START + 1_000_000_000, load };
+        let table = table([record]);
+        table
+            .lines()
+            .find(|line| line.starts_with("Load ") && !line.starts_with("Load tester"))
+            .map(str::to_owned)
+    };
+    let adaptive = |reach, capped_ns, saturated_ns| ScenarioSample {
+        name: "default".to_owned(),
+        executor: "target-rps".to_owned(),
+        rate_target: Some(500.0),
+        rate_unit: "requests".to_owned(),
+        asked: 30_000,
+        requests: 24_810,
+        reach: Some(reach),
+        capped_ns,
+        saturated_ns,
+        ..ScenarioSample::default()
+    };
+    let asked = "Load default (target-rps): 24810 of 30000 requests asked for (82.7 %)";
+    assert_eq!(said(adaptive(Reach::Reached, 0, 0)).unwrap(), format!("{asked}; target reached"));
+    assert_eq!(
+        said(adaptive(Reach::Saturated, 0, 41_000_000_000)).unwrap(),
+        format!("{asked}; SATURATED for 41.0 s: the CA gave no more, however many workers there were")
+    );
+    assert_eq!(
+        said(adaptive(Reach::Reached, 3_000_000_000, 0)).unwrap(),
+        format!(
+            "{asked}; target reached in the end; CAPPED for 3.00 s: the cap on workers was too low for the CA's response time"
+        )
+    );
+    let open = ScenarioSample {
+        name: "storm".to_owned(),
+        executor: "arrival-rate".to_owned(),
+        rate_target: Some(50.0),
+        rate_unit: "chains".to_owned(),
+        asked: 3_000,
+        due: 3_000,
+        ended: 2_970,
+        dropped: 30,
+        ..ScenarioSample::default()
+    };
+    assert_eq!(
+        said(open).unwrap(),
+        "Load storm (arrival-rate): 2970 of 3000 chains asked for (99.0 %); 30 of 3000 due iterations DROPPED (1.00 %): \
+         all workers were busy"
+    );
+    assert_eq!(said(ScenarioSample { executor: "workers".to_owned(), ..ScenarioSample::default() }), None);
 }
 
 #[test]

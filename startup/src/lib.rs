@@ -4,9 +4,10 @@
 //! the binary is for lives in its library.
 
 mod exit;
+mod paper;
 mod signals;
 
-use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 pub use exit::Exit;
+pub use paper::Paper;
 pub use signals::{Interrupted, Stop, stop_on_signals};
 
 /// Sends logs to standard error: warnings, or what `RUST_LOG` asks for.
@@ -24,8 +26,7 @@ pub fn start_logging(default: &str) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        // No colour codes in a file.
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(Paper::stderr().colours)
         // Told where? It would be standard error again, and a panic when that is closed.
         .log_internal_errors(false)
         .compact()

@@ -4,6 +4,7 @@
 //! challenge server, analytics. What a part still holds is flushed before the next one goes.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use wec_requester::sink::{LocalSink, Sink};
 use wec_requester::{
     NodeId, Parts, Plan, Requester, dns_apart, identify, node_name, open_state, preflight, remote_challenges,
 };
-use wec_startup::{Exit, Stop, report, say};
+use wec_startup::{Exit, Paper, Stop, report, say};
 use wec_store::{ChallengeWriter, MemoryChallenges};
 
 use crate::junit::{self, Outcome};
@@ -260,7 +261,9 @@ fn conclude(
         std::fs::write(path, junit::junit(&Outcome::Ran(snapshot, wrong)))
             .with_context(|| format!("cannot write the verdict to {}", path.display()))?;
     }
-    let table = summary_table(snapshot) + remark;
+    let paper =
+        if output.json.as_deref() != Some(Path::new("-")) { Paper::stdout() } else { Paper::stderr() };
+    let table = summary_table(snapshot, paper) + &paper.wrapped(remark, 0);
     let json = || -> anyhow::Result<String> {
         serde_json::to_string_pretty(snapshot).context("the summary as JSON")
     };
