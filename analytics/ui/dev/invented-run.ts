@@ -145,7 +145,11 @@ class Run {
       workers_target: this.#target,
       workers_running: this.#running,
       limits: this.#limits,
-      scenarios: { default: { workers: this.#target, rate: null, weights: this.#weights, scheduled: false } },
+      scenarios: {
+        default: { workers: this.#target, rate: null, weights: this.#weights, scheduled: false },
+        storm: { workers: 20, rate: 50, weights: {}, scheduled: true },
+        adaptive: { workers: 500, rate: 500, weights: {}, scheduled: false },
+      },
     };
   }
 
@@ -267,6 +271,7 @@ class Run {
           {
             count: sum(count),
             failed: sum(failed),
+            abandoned: chain === "authorization" ? Math.round(sum(count) / 20) : 0,
             rps: sum(count) / elapsed,
             response_time_ns: timing,
             service_time_ns: timing,
@@ -355,8 +360,18 @@ class Run {
           workers: this.#running,
         },
         workers_target: this.#target,
-        scenarios: { default: { workers: this.#running, busy: Math.round(this.#running * 0.9), rate: 0, rate_unit: "", dropped: 0 } },
+        scenarios: {
+          default: { workers: this.#running, busy: Math.round(this.#running * 0.9), rate: 0, rate_unit: "", due: 0, dropped: 0, reach: null, capped_ns: 0, saturated_ns: 0 },
+          storm: { workers: 20, busy: 20, rate: 41.2, rate_unit: "chains", due: 4_120, dropped: 318, reach: null, capped_ns: 0, saturated_ns: 0 },
+          adaptive: { workers: 61, busy: 60, rate: 402.7, rate_unit: "requests", due: 0, dropped: 0, reach: "saturated", capped_ns: 0, saturated_ns: 14e9 },
+        },
         generator: this.#generator(),
+        thresholds: [
+          { expression: "chain.certificate{p(99)} < 2s", unit: "ns", value: chains.certificate.response_time_ns.p99, limit: 2e9, passed: true, n: chains.certificate.count, windows: null, windows_failed: null, worst_unix_ns: null, aborted: false },
+          { expression: "requests{endpoint=newOrder}{failed} < 1%", unit: "share", value: 0.0483, limit: 0.01, passed: false, n: chains.authorization.count, windows: null, windows_failed: null, worst_unix_ns: null, aborted: false },
+          { expression: "chain.certificate{p(95)} < 60ms over 30s", unit: "ns", value: 71.3e6, limit: 60e6, passed: false, n: 412, windows: Math.max(1, Math.floor(elapsed) - 30), windows_failed: 2, worst_unix_ns: (this.#started + 44) * SECOND, aborted: false },
+          { expression: "rate{achieved/target} > 0.98", unit: "share", value: null, limit: 0.98, passed: null, n: 0, windows: null, windows_failed: null, worst_unix_ns: null, aborted: false },
+        ],
         marks: this.#marks,
         missing: { lost_results: 0, unknown_chains: 0, clamped_times: 0, other_endpoints: 0, other_failures: 0, dropped_marks: 0, other_scenarios: 0, outside_series: 0 },
       },

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { brief, bytes, count, duration, rate, share, span, things } from "./format";
+import { brief, bytes, count, duration, interval, rate, share, span, things } from "./format";
 
 /** Expectations are written with ordinary spaces. */
 const plain = (text: string) => text.replace(/[\u00a0\u202f]/g, " ");
@@ -93,4 +93,13 @@ it("a noun agrees with its number", () => {
   expect(plain(things(1, "worker"))).toBe("1 worker");
   expect(plain(things(0, "worker"))).toBe("0 workers");
   expect(plain(things(2, "batch", "batches"))).toBe("2 batches");
+});
+
+it.each([
+  [26_400_000, [26_240_000, 26_560_000], "26.2–26.6"],
+  [1_000_000, [998_000, 1_250_000], "1.00–1.25"],
+  [812_000, [790_400, 1_010_000], "790–1010"],
+  [700e9, [600e9, 800e9], "10:00–13:20"],
+] as const)("the interval of %s, %s, is %s", (ns, ends, text) => {
+  expect(interval(ns, ends)).toBe(text);
 });

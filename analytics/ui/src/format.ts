@@ -24,6 +24,16 @@ export function duration(ns: number | null): string {
   return seconds < 600 ? `${threeDigits(seconds)}${NBSP}s` : span(ns);
 }
 
+/** The ends of an interval around a duration, in its unit and with as many decimals: `4.05–4.48`. */
+export function interval(ns: number, [low, high]: readonly [number, number]): string {
+  const [number = "", unit = "ns"] = duration(ns).split(NBSP);
+  const size = { ns: 1, µs: 1e3, ms: 1e6, s: 1e9 }[unit];
+  // On a clock face both ends are, too.
+  if (size === undefined || number.includes(":")) return `${duration(low)}–${duration(high)}`;
+  const decimals = number.split(".")[1]?.length ?? 0;
+  return `${(low / size).toFixed(decimals)}–${(high / size).toFixed(decimals)}`;
+}
+
 /** Time on a clock face: `0:42`, `12:05`, `1:00:00`. */
 export function span(ns: number): string {
   const total = Math.max(0, Math.floor(ns / 1e9));

@@ -16,8 +16,8 @@ export function headline(generator: GeneratorFigures, over: boolean): string {
   const how = standing(generator);
   if (how === "unknown") return "The load tester has not said yet whether it keeps up.";
   if (how === "fine") return over ? "The load tester kept up." : "The load tester keeps up.";
-  if (how === "is" && !over) return "The load tester is the limit: what is measured now is not the CA’s alone.";
-  return `The load tester was the limit for ${duration(generator.limited_ns)}: the figures are not the CA’s alone.`;
+  if (how === "is" && !over) return "Generator-limited: the load tester is the limit, what is measured now is not the CA’s alone.";
+  return `Generator-limited: the load tester was the limit for ${duration(generator.limited_ns)}: the figures are not the CA’s alone.`;
 }
 
 export interface Figure {

@@ -77,6 +77,7 @@ export function live(series: Series): Live {
       chains: byChain(() => ({
         count: 0,
         failed: 0,
+        abandoned: 0,
         rps: 0,
         response_time_ns: NO_TIMING,
         service_time_ns: NO_TIMING,
@@ -113,6 +114,7 @@ export function live(series: Series): Live {
         dropped: 0,
         dropped_share: null,
       },
+      thresholds: [],
       marks: [],
       missing: { lost_results: 0, unknown_chains: 0, clamped_times: 0, other_endpoints: 0, other_failures: 0, dropped_marks: 0, other_scenarios: 0, outside_series: 0 },
     },

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 
 import { NO_TIMING } from "./testing";
-import { cell, TIMING_COLUMNS, type TimingColumn } from "./timing";
+import { between, cell, TIMING_COLUMNS, type TimingColumn } from "./timing";
 
 const column = (key: string): TimingColumn => TIMING_COLUMNS.find((column) => column.key === key) ?? expect.fail(key);
 const plain = (text: string) => text.replace(/[\u00a0\u202f]/g, " ");
@@ -14,6 +14,13 @@ it("a figure says how many samples it is of", () => {
 it("a percentile says how well it is known", () => {
   const shown = cell({ ...NO_TIMING, n: 2345, p99: 4_210_000, p99_ci: [4_050_000, 4_480_000] }, column("p99"));
   expect(plain(shown.title)).toBe("99th percentile of 2 345 samples; with 95 % confidence between 4.05 ms and 4.48 ms");
+});
+
+it("shows the interval of a percentile in the unit of its value, and none where there is none", () => {
+  const known = { ...NO_TIMING, n: 2345, mean: 3e6, p99: 999_000, p99_ci: [905_000, 1_480_000] as [number, number] };
+  expect(between(known, column("p99"))).toBe("905–1480");
+  expect(between(known, column("p50"))).toBe("");
+  expect(between(known, column("mean"))).toBe("");
 });
 
 it("a withheld figure is a dash that says why", () => {

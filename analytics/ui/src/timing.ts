@@ -1,6 +1,6 @@
 // The columns of a table of times, declared as data.
 
-import { count, duration } from "./format";
+import { count, duration, interval } from "./format";
 import type { Interval, Timing } from "./wire";
 
 export interface TimingColumn {
@@ -25,6 +25,13 @@ export const TIMING_COLUMNS: readonly TimingColumn[] = [
 /** What a column's figure takes, in words. */
 export function needs(column: TimingColumn): string {
   return column.needs === 1 ? "a sample" : `${count(column.needs)} samples`;
+}
+
+/** The 95 % confidence interval of a percentile, in the unit of its value; empty where there is none. */
+export function between(timing: Timing, column: TimingColumn): string {
+  const value = timing[column.key];
+  const ends = timing[`${column.key}_ci` as keyof Timing] as Interval | null | undefined;
+  return value !== null && ends ? interval(value, ends) : "";
 }
 
 /** A cell: what it shows, and why there is nothing when there is nothing. */

@@ -80,6 +80,7 @@ export interface Snapshot {
   workers_target: number | null;
   scenarios: Record<string, ScenarioFigures>;
   generator: GeneratorFigures;
+  thresholds: ThresholdResult[];
   marks: Mark[];
   missing: Missing;
 }
@@ -90,8 +91,32 @@ export interface ScenarioFigures {
   busy: number;
   rate: number;
   rate_unit: string;
+  due: number;
   dropped: number;
+  /** How near the rate is to its target, where workers are adapted to it. */
+  reach: "reached" | "approaching" | "capped" | "saturated" | null;
+  capped_ns: number;
+  saturated_ns: number;
 }
+
+/** What the run must hold to pass. */
+export interface ThresholdResult {
+  expression: string;
+  unit: Unit;
+  /** Null while it cannot be given. */
+  value: number | null;
+  limit: number;
+  /** Null while undecided. */
+  passed: boolean | null;
+  n: number;
+  /** Windows judged, and those that failed; null without a window. */
+  windows: number | null;
+  windows_failed: number | null;
+  worst_unix_ns: number | null;
+  aborted: boolean;
+}
+
+export type Unit = "ns" | "share" | "count" | "per-second";
 
 export interface Run {
   id: string;
@@ -105,6 +130,8 @@ export interface Run {
 export interface ChainFigures {
   count: number;
   failed: number;
+  /** Ended with an order left unfinished on purpose; neither failed nor in the times. */
+  abandoned: number;
   rps: number;
   response_time_ns: Timing;
   service_time_ns: Timing;

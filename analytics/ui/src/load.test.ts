@@ -1,0 +1,38 @@
+import { expect, it } from "vitest";
+
+import { achieved, alarms } from "./load";
+import type { ScenarioFigures, ScenarioView } from "./wire";
+
+const figures = (changes: Partial<ScenarioFigures>): ScenarioFigures => ({
+  workers: 12,
+  busy: 9,
+  rate: 49.84,
+  rate_unit: "chains",
+  due: 0,
+  dropped: 0,
+  reach: null,
+  capped_ns: 0,
+  saturated_ns: 0,
+  ...changes,
+});
+const target: ScenarioView = { workers: 100, rate: 50, weights: {}, scheduled: false };
+const plain = (text: string) => text.replace(/[\u00a0\u202f]/g, " ");
+
+it("shows what is reached beside what is wanted", () => {
+  const said = (changes: Partial<ScenarioFigures>, wanted = target) => plain(achieved(figures(changes), wanted));
+  expect(said({})).toBe("now 49.8 of 50 chains/s with 12 workers, 9 busy");
+  expect(said({ rate_unit: "requests", reach: "reached" })).toBe("now 49.8 of 50 requests/s (reached) with 12 workers, 9 busy");
+  expect(said({ workers: 1 }, { ...target, rate: null })).toBe("now 1 worker, 9 busy");
+});
+
+it("is loud about what was dropped and about a rate that cannot be reached", () => {
+  const said = (changes: Partial<ScenarioFigures>) => alarms(figures(changes), target).map(plain);
+  expect(said({ reach: "reached", saturated_ns: 4e9 })).toEqual([]);
+  expect(said({ due: 2_000, dropped: 24 })).toEqual([
+    "Dropped: 24 iterations of 2 000 that were due (1.2 %), because all 100 workers were busy.",
+  ]);
+  expect(said({ reach: "saturated", saturated_ns: 12e9 })).toEqual([
+    "Saturated: more workers bring no more than this, the CA gives no more. For 12.0 s so far.",
+  ]);
+  expect(said({ reach: "capped" })).toEqual(["Capped: 100 workers at most are too few for this rate at the CA’s response time."]);
+});

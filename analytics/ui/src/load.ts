@@ -1,0 +1,26 @@
+// What a scenario has reached of what is wanted of it, in words. Pure.
+
+import { count, duration, rate, share, things } from "./format";
+import type { ScenarioFigures, ScenarioView } from "./wire";
+
+/** What there is now: `now 49.8 of 50 chains/s with 12 workers, 9 busy`. */
+export function achieved(figures: ScenarioFigures, target: ScenarioView): string {
+  const workers = `${things(figures.workers, "worker")}, ${count(figures.busy)} busy`;
+  if (target.rate === null) return `now ${workers}`;
+  const reached = figures.reach === "reached" ? " (reached)" : figures.reach === "approaching" ? " (on its way)" : "";
+  return `now ${rate(figures.rate)} of ${target.rate} ${figures.rate_unit}/s${reached} with ${workers}`;
+}
+
+/** What must not be overlooked: what was dropped, and a rate that is not reached, and why. */
+export function alarms(figures: ScenarioFigures, target: ScenarioView): string[] {
+  const short = (ns: number) => (ns > 0 ? ` For ${duration(ns)} so far.` : "");
+  const found: (string | false)[] = [
+    figures.dropped > 0 &&
+      `Dropped: ${things(figures.dropped, "iteration")} of ${count(figures.due)} that were due (${share(figures.dropped / Math.max(1, figures.due))}), because all ${things(target.workers, "worker")} were busy.`,
+    figures.reach === "saturated" &&
+      `Saturated: more workers bring no more than this, the CA gives no more.${short(figures.saturated_ns)}`,
+    figures.reach === "capped" &&
+      `Capped: ${things(target.workers, "worker")} at most are too few for this rate at the CA’s response time.${short(figures.capped_ns)}`,
+  ];
+  return found.filter((alarm) => alarm !== false);
+}

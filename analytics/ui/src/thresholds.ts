@@ -1,0 +1,59 @@
+// Thresholds in words: how each stands, its value and its limit. Pure.
+
+import { clock, count, duration, NONE, things } from "./format";
+import type { ThresholdResult, Unit } from "./wire";
+
+export type Standing = "passed" | "failed" | "undecided";
+
+export function standing(threshold: ThresholdResult): Standing {
+  if (threshold.passed === null) return "undecided";
+  return threshold.passed ? "passed" : "failed";
+}
+
+/** What is said of it: while the run goes on it only holds so far. */
+export function verdict(threshold: ThresholdResult, over: boolean): string {
+  const how = standing(threshold);
+  if (how === "undecided") return over ? "undecided: not passed" : "undecided";
+  if (how === "failed") return over || threshold.windows !== null || threshold.aborted ? "failed" : "fails";
+  return over ? "passed" : "holds";
+}
+
+/** One line for all of them. */
+export function overall(thresholds: readonly ThresholdResult[], over: boolean): string {
+  const number = (how: Standing) => thresholds.filter((threshold) => standing(threshold) === how).length;
+  const [failed, undecided] = [number("failed"), number("undecided")];
+  if (failed + undecided === 0) return over ? "all passed" : "all hold";
+  const parts = [
+    failed > 0 && `${count(failed)} of ${count(thresholds.length)} ${over ? "failed" : "do not hold"}`,
+    undecided > 0 && `${count(undecided)} undecided`,
+  ];
+  return parts.filter((part) => part !== false).join(", ");
+}
+
+/** A value or a limit with its unit. A share near its limit is not rounded onto it. */
+export function amount(value: number | null, unit: Unit): string {
+  if (value === null) return NONE;
+  switch (unit) {
+    case "ns":
+      return duration(value);
+    case "share":
+      return `${Math.round(value * 1e6) / 1e4}\u00a0%`;
+    case "count":
+      return Number.isInteger(value) ? count(value) : String(value);
+    case "per-second":
+      return `${Math.round(value * 100) / 100}/s`;
+  }
+}
+
+/** What was judged: `N 4 200`, `worst of 28 windows, 2 failed, at 10:12:31`. */
+export function basis(threshold: ThresholdResult): string {
+  const samples = `N${"\u00a0"}${count(threshold.n)}`;
+  if (threshold.windows === null) {
+    if (threshold.value !== null) return threshold.unit === "count" ? "" : samples;
+    return threshold.expression.startsWith("rate{") ? "no target was set" : `too few samples: ${samples}`;
+  }
+  if (threshold.value === null) return "no full window had enough samples yet";
+  const failed = threshold.windows_failed ?? 0;
+  const at = threshold.worst_unix_ns === null ? "" : ` at ${clock(threshold.worst_unix_ns / 1e9)}`;
+  return `worst of ${things(threshold.windows, "window")}${at}, ${samples}; ${failed === 0 ? "none" : count(failed)} failed`;
+}
