@@ -5,6 +5,7 @@
 
 mod arrivals;
 mod issuance;
+mod live;
 mod process;
 mod soak;
 mod workers;
@@ -24,6 +25,8 @@ enum What {
     Arrivals(arrivals::Options),
     /// Client CPU of an issuance, state store and result stream included, beside the floor
     Issuance(issuance::Options),
+    /// How soon a live change of the workers takes effect, and what it leaves behind
+    Live(live::Options),
     /// Resident memory with many workers waiting on slow validations
     Workers(workers::Options),
     /// Resident memory over a long run, compressed into many chains
@@ -34,6 +37,7 @@ pub(crate) async fn bench(options: Options, stop: Stop) -> anyhow::Result<Exit> 
     match options.what {
         What::Arrivals(options) => arrivals::run(options, &stop).await?,
         What::Issuance(options) => issuance::run(options, &stop).await?,
+        What::Live(options) => live::run(options, &stop).await?,
         What::Workers(options) => workers::run(options, &stop).await?,
         What::Soak(options) => soak::run(options, &stop).await?,
     }

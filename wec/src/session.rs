@@ -324,14 +324,14 @@ fn told(mark: &Mark) -> Vec<String> {
 }
 
 /// A run's page and its API.
-struct Page {
+pub(crate) struct Page {
     url: Url,
     token: Option<String>,
 }
 
 impl Page {
     /// As people copy it from a browser: without a scheme, or with the token still in it.
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         let example = "write it like http://127.0.0.1:8089";
         let mut url =
@@ -402,7 +402,8 @@ impl Page {
         }
     }
 
-    async fn ask<T: serde::de::DeserializeOwned>(
+    /// One request of the API below `/api/v1/`.
+    pub(crate) async fn ask<T: serde::de::DeserializeOwned>(
         &self,
         method: Method,
         path: &str,

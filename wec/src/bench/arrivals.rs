@@ -13,7 +13,7 @@ use wec_requester::executor::Alarm;
 use wec_requester::pace::Fit;
 use wec_startup::Stop;
 
-use super::process::{Ca, Measured};
+use super::process::{Ca, Measured, quantile};
 
 /// What `wec bench arrivals` takes.
 #[derive(Debug, clap::Args)]
@@ -180,24 +180,4 @@ fn read(folder: &Path, rate: u32) -> anyhow::Result<Arrived> {
     arrived.gaps = dues.windows(2).map(gap).collect();
     arrived.late.sort_unstable();
     Ok(arrived)
-}
-
-fn quantile(sorted: &[u64], share: f64) -> Option<u64> {
-    let rank = (sorted.len() as f64 * share).ceil() as usize;
-    sorted.get(rank.max(1) - 1).copied()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantiles_are_of_the_sample() {
-        let sample: Vec<u64> = (1..=200).collect();
-        assert_eq!(
-            [0.0, 0.5, 0.99, 1.0].map(|share| quantile(&sample, share)),
-            [Some(1), Some(100), Some(198), Some(200)]
-        );
-        assert_eq!(quantile(&[], 0.5), None);
-    }
 }

@@ -68,6 +68,11 @@ impl Measured {
         resident_of(&status)
     }
 
+    /// Descriptors that it has open; none when it has ended.
+    pub(crate) fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid)).map_or(0, Iterator::count)
+    }
+
     /// Whether it has ended.
     pub(crate) fn has_ended(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(Some(_)) | Err(_))
@@ -134,6 +139,12 @@ fn resident_of(status: &str) -> Option<u64> {
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
+/// The value below which this share of a sorted sample lies; none of nothing.
+pub(crate) fn quantile(sorted: &[u64], share: f64) -> Option<u64> {
+    let rank = (sorted.len() as f64 * share).ceil() as usize;
+    sorted.get(rank.max(1) - 1).copied()
+}
+
 /// Bytes as people write them.
 pub(crate) fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
@@ -148,6 +159,16 @@ mod tests {
         let stat = "42 (a ) b) S 1 1 1 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 3 0 100 1000 10";
         assert_eq!(cpu_of(stat), Some(3.0));
         assert_eq!(cpu_of("nonsense"), None);
+    }
+
+    #[test]
+    fn quantiles_are_of_the_sample() {
+        let sample: Vec<u64> = (1..=200).collect();
+        assert_eq!(
+            [0.0, 0.5, 0.99, 1.0].map(|share| quantile(&sample, share)),
+            [Some(1), Some(100), Some(198), Some(200)]
+        );
+        assert_eq!(quantile(&[], 0.5), None);
     }
 
     #[test]
