@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
 use crate::endpoint::Endpoint;
-use crate::faults::{FaultRule, FlawRule, Latency, LatencyRule, Share, Stall, Target};
+use crate::faults::{FaultRule, FlawRule, Latency, LatencyRule, ServeRule, Share, Stall, Target};
 
 /// How the CA behaves. Every field has a default; the defaults are a fast, faultless CA on a free
 /// port of loopback. Reads from TOML or JSON; unknown keys are errors.
@@ -36,6 +36,8 @@ pub struct Config {
     pub latency: Vec<LatencyRule>,
     /// What goes wrong, and how often.
     pub faults: Vec<FaultRule>,
+    /// How many requests endpoints serve a second.
+    pub serves: Vec<ServeRule>,
     /// When everything stands still.
     pub stalls: Vec<Stall>,
     /// Share of good nonces that are refused.
@@ -71,6 +73,7 @@ impl Default for Config {
             seed: 0,
             latency: Vec::new(),
             faults: Vec::new(),
+            serves: Vec::new(),
             stalls: Vec::new(),
             bad_nonce: Share::default(),
             retry_after: 1,
@@ -254,6 +257,7 @@ mod tests {
         assert_eq!(config.check(), Ok(()));
         assert_eq!(config.listen.port(), 14443);
         assert_eq!(config.faults[1].fault, Fault::Reset);
+        assert_eq!(config.serves[0].per_second, 50.0);
         assert_eq!(config.bad_nonce, "5%".parse().unwrap());
         assert_eq!(config.wrong_certificates[0].flaw, Flaw::WrongName);
         assert_eq!(config.external_accounts[0].hmac_key, b"secret");

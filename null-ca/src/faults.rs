@@ -294,6 +294,36 @@ impl FromStr for Stall {
     }
 }
 
+/// How many requests to an endpoint are served a second, one after the other: the others queue, in the order in which they
+/// came, for as long as it takes. Written `newOrder=50/s`. A CA with a capacity that is known exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ServeRule {
+    /// Whose requests.
+    pub endpoint: Endpoint,
+    /// How many of them a second.
+    pub per_second: f64,
+}
+
+impl FromStr for ServeRule {
+    type Err = RuleError;
+
+    fn from_str(text: &str) -> Result<Self, RuleError> {
+        let form = || RuleError::Form {
+            rule: text.to_owned(),
+            what: "number of requests a second that are served",
+            example: "newOrder=50/s",
+        };
+        let (endpoint, rate) = text.split_once('=').ok_or_else(form)?;
+        let per_second: f64 =
+            rate.trim().strip_suffix("/s").and_then(|number| number.trim().parse().ok()).ok_or_else(form)?;
+        if !(per_second > 0.0 && per_second <= 1e6) {
+            return Err(form());
+        }
+        Ok(Self { endpoint: endpoint.trim().parse()?, per_second })
+    }
+}
+
 /// A way for a certificate to be wrong on purpose, so that a client's checks can be tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
@@ -372,7 +402,7 @@ macro_rules! read_as_written {
         }
     )+};
 }
-read_as_written!(Latency, LatencyRule, FaultRule, Stall, FlawRule);
+read_as_written!(Latency, LatencyRule, FaultRule, ServeRule, Stall, FlawRule);
 
 /// A share may also be a bare number in a file.
 #[derive(Deserialize)]
@@ -413,6 +443,25 @@ struct Fate {
     latency: Latency,
     faults: Vec<(Fault, Share)>,
     arrived: AtomicU64,
+    queue: Option<Queue>,
+}
+
+/// One that serves, and those who wait for it.
+struct Queue {
+    /// Nanoseconds that each takes.
+    takes: u64,
+    /// When all who came so far have been served, nanoseconds since the CA's start.
+    free: AtomicU64,
+}
+
+impl Queue {
+    /// How long whoever comes now waits until it has been served.
+    fn wait(&self, now: Duration) -> Duration {
+        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let served = |free: u64| free.max(now).saturating_add(self.takes);
+        let free = self.free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| Some(served(free)));
+        Duration::from_nanos(served(free.unwrap_or(now)).saturating_sub(now))
+    }
 }
 
 /// One request's fate.
@@ -442,6 +491,7 @@ impl Plan {
                     latency: specific.or(general).map_or(Latency::NONE, |rule| rule.latency.clone()),
                     faults: about.map(|rule| (rule.fault, rule.share)).collect(),
                     arrived: AtomicU64::new(0),
+                    queue: None,
                 }
             }),
             stalls: stalls.to_vec(),
@@ -449,6 +499,15 @@ impl Plan {
             flaws: (flaws.iter().map(|rule| (rule.flaw, rule.share)).collect(), AtomicU64::new(0)),
             validation: (validation.0, validation.1, AtomicU64::new(0)),
         }
+    }
+
+    /// The same, with endpoints that serve only so many requests a second; of two rules for one the later counts.
+    pub(crate) fn serving(mut self, rules: &[ServeRule]) -> Self {
+        for rule in rules {
+            let takes = (1e9 / rule.per_second) as u64;
+            self.endpoints[rule.endpoint as usize].queue = Some(Queue { takes, free: AtomicU64::new(0) });
+        }
+        self
     }
 
     /// What becomes of the request that has just arrived.
@@ -459,6 +518,12 @@ impl Plan {
             latency: fate.latency.of(n, self.roll(Stream::Latency(endpoint), n)),
             fault: choose(&fate.faults, self.roll(Stream::Fault(endpoint), n)),
         }
+    }
+
+    /// How long the request that has just arrived waits until it has been served, this long after the start.
+    pub(crate) fn queued(&self, endpoint: Endpoint, since_start: Duration) -> Duration {
+        let queue = &self.endpoints[endpoint as usize].queue;
+        queue.as_ref().map_or(Duration::ZERO, |queue| queue.wait(since_start))
     }
 
     /// How much longer everything stands still, this long after the start.
@@ -568,6 +633,17 @@ mod tests {
             &[FlawRule { flaw: Flaw::WrongName, share: Share(0.5) }],
             (Latency::NONE, Share(0.0)),
         )
+    }
+
+    #[test]
+    fn an_endpoint_serves_so_many_a_second_and_the_others_wait() {
+        let plan = plan(&[], &[]).serving(&["newAccount=10/s".parse().unwrap()]);
+        let waits = [0, 0, 0, 150, 1_000].map(|now| plan.queued(Endpoint::NewAccount, ms(now)).as_millis());
+        assert_eq!(waits, [100, 200, 300, 250, 100]);
+        assert_eq!(plan.queued(Endpoint::NewOrder, ms(0)), ms(0));
+        for wrong in ["newOrder", "newOrder=50", "newOrder=0/s", "newOrder=-1/s", "*=5/s", "order=NaN/s"] {
+            assert!(wrong.parse::<ServeRule>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -36,6 +36,8 @@ mod validation;
 pub use config::{Config, ConfigError, ExternalAccount, Keep, Renewal, Validation};
 pub use counters::{Counts, FaultCounts};
 pub use endpoint::Endpoint;
-pub use faults::{Fault, FaultRule, Flaw, FlawRule, Latency, LatencyRule, RuleError, Share, Stall, Target};
+pub use faults::{
+    Fault, FaultRule, Flaw, FlawRule, Latency, LatencyRule, RuleError, ServeRule, Share, Stall, Target,
+};
 pub use options::{Options, run};
 pub use server::{NullCa, StartError};

@@ -11,7 +11,9 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, ExternalAccount};
-use crate::faults::{FaultRule, FlawRule, Latency, LatencyRule, RuleError, Share, Stall, duration};
+use crate::faults::{
+    FaultRule, FlawRule, Latency, LatencyRule, RuleError, ServeRule, Share, Stall, duration,
+};
 use crate::server::NullCa;
 
 /// Where the command listens unless told otherwise. The library takes a free port.
@@ -61,6 +63,9 @@ pub struct Options {
     /// 429, html503, truncated, reset, silence, empty
     #[arg(long, value_name = "ENDPOINT=KIND:SHARE")]
     fault: Vec<FaultRule>,
+    /// Serve so many requests to an endpoint a second, one after the other; the others queue: newOrder=50/s (repeatable)
+    #[arg(long, value_name = "ENDPOINT=N/s")]
+    serve: Vec<ServeRule>,
     /// Answer nothing for a while: 10s+5s stalls from the tenth second for five (repeatable)
     #[arg(long, value_name = "AT+FOR")]
     stall: Vec<Stall>,
@@ -142,6 +147,7 @@ impl Options {
         extend(&mut config.names, &self.name);
         extend(&mut config.latency, &self.latency);
         extend(&mut config.faults, &self.fault);
+        extend(&mut config.serves, &self.serve);
         extend(&mut config.stalls, &self.stall);
         extend(&mut config.wrong_certificates, &self.wrong_certificate);
         extend(&mut config.external_accounts, &self.eab);
@@ -234,6 +240,7 @@ mod tests {
             "--no-verify",
             "--latency=20ms",
             "--latency=newOrder=5ms..50ms",
+            "--serve=newOrder=50/s",
             "--stall=10s+5s",
             "--bad-nonce=0.05",
             "--processing=2s",
@@ -247,7 +254,7 @@ mod tests {
             "--keep-orders=10",
         ]);
         assert!(!config.tls && !config.verify_signatures);
-        assert_eq!((config.latency.len(), config.stalls.len()), (2, 1));
+        assert_eq!((config.latency.len(), config.stalls.len(), config.serves.len()), (2, 1, 1));
         assert_eq!(config.processing, Duration::from_secs(2));
         assert_eq!(config.validation.dns01.unwrap().port(), 53);
         assert_eq!(config.external_accounts[0].kid, "kid-1");

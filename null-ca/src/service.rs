@@ -106,7 +106,8 @@ impl Ca {
                 config.bad_nonce,
                 &config.wrong_certificates,
                 (config.validation.delay.clone(), config.validation.failures),
-            ),
+            )
+            .serving(&config.serves),
             counters: Counters::default(),
             nonces: Nonces::new(config.keep.nonces),
             accounts: Accounts::new(config.keep.accounts),
@@ -134,7 +135,9 @@ impl Ca {
         let route = Route::parse(head.uri.path());
         let endpoint = route.endpoint();
         let fate = self.plan.request(endpoint);
-        let held_back = fate.latency + self.plan.stalled(self.started.elapsed());
+        let since_start = self.started.elapsed();
+        let held_back =
+            fate.latency + self.plan.stalled(since_start) + self.plan.queued(endpoint, since_start);
         if !held_back.is_zero() {
             sleep(held_back).await;
         }
