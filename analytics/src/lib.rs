@@ -20,6 +20,7 @@ mod summary;
 mod token;
 mod verdict;
 mod web;
+mod window;
 
 pub use aggregate::Aggregate;
 pub use ingest::{Ingest, LogPlace};
@@ -35,3 +36,4 @@ pub use snapshot::{
 pub use summary::{duration as time_text, summary_table, threshold_line};
 pub use token::Token;
 pub use web::{SessionChanged, openapi};
+pub use window::{PART, Part, WindowFigures, WindowThreshold};

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wec_board::{Board, By, Change, SessionState};
-use wec_record::{Record, RunHeader};
+use wec_record::{Record, RunHeader, Threshold};
 
 use crate::grpc;
 use crate::ingest::{self, Ingest, LogPlace, Shown};
@@ -23,6 +24,7 @@ use crate::log::LogError;
 use crate::snapshot::{Health, Snapshot};
 use crate::token::Token;
 use crate::web::{self, Feed};
+use crate::window::WindowFigures;
 
 /// How long watchers may take to fetch the last figures.
 const LAST_FIGURES: Duration = Duration::from_secs(2);
@@ -158,6 +160,25 @@ impl Analytics {
     /// The figures of the latest run so far.
     pub fn snapshot(&self) -> Snapshot {
         self.shown.run().lock().snapshot()
+    }
+
+    /// Keeps from now on what windows of time within the run that has begun are made of, to judge each of them by these
+    /// thresholds, whose own windows do not count.
+    pub fn watch_windows(&self, thresholds: Vec<Threshold>) {
+        self.shown.run().lock().watch_windows(thresholds);
+    }
+
+    /// What happened in the window, nanoseconds since the Unix epoch, rounded to whole [`PART`](crate::PART)s. Empty where
+    /// nothing was kept of it.
+    pub fn window(&self, unix_ns: Range<u64>) -> WindowFigures {
+        self.shown.run().lock().windows().map(|windows| windows.figures(unix_ns)).unwrap_or_default()
+    }
+
+    /// Forgets what was before, nanoseconds since the Unix epoch: no window will reach back so far.
+    pub fn forget_windows_before(&self, unix_ns: u64) {
+        if let Some(windows) = self.shown.run().lock().windows() {
+            windows.forget_before(unix_ns);
+        }
     }
 
     /// Whether what is shown is all there is.

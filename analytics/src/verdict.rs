@@ -8,13 +8,13 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use wec_record::threshold::{Clock, Metric, Of, Requests, Stat, Threshold, Unit};
+use wec_record::threshold::{Clock, Metric, Of, Op, Requests, Stat, Threshold, Unit};
 use wec_record::{Chain, ChainResult, FailureClass, LoadSample, Record, RequestResult};
 
 use crate::aggregate::times::{LONGEST_NS, Times, may_be_named, nearest_rank};
 use crate::snapshot::ThresholdResult;
 
-const SECOND: u64 = 1_000_000_000;
+pub(crate) const SECOND: u64 = 1_000_000_000;
 /// A second is settled this much later: results reach the log within some tenths of a second.
 const SETTLE_S: u64 = 2;
 /// A record that is further ahead of all before it has a wrong clock, and moves no window.
@@ -82,15 +82,15 @@ struct Tally {
 
 /// A happening, as a metric sees it.
 #[derive(Clone, Copy, Debug, Default)]
-struct Event {
-    count: u64,
-    bad: u64,
-    asked: u64,
-    took: Option<u64>,
+pub(crate) struct Event {
+    pub(crate) count: u64,
+    pub(crate) bad: u64,
+    pub(crate) asked: u64,
+    pub(crate) took: Option<u64>,
 }
 
 impl Event {
-    const ONE: Self = Self { count: 1, bad: 0, asked: 0, took: None };
+    pub(crate) const ONE: Self = Self { count: 1, bad: 0, asked: 0, took: None };
 }
 
 impl Verdict {
@@ -277,7 +277,7 @@ impl Course {
 }
 
 /// What a metric makes of what happened.
-trait Sees {
+pub(crate) trait Sees {
     /// Which of the times it is about; none for one about anything else.
     fn time(&self) -> Option<Of>;
     fn of_chain(&self, result: &ChainResult) -> Option<Event>;
@@ -507,7 +507,7 @@ impl Judge {
 }
 
 /// As many digits as mean something, and as every JSON reader gives back.
-fn rounded(value: f64, unit: Unit) -> f64 {
+pub(crate) fn rounded(value: f64, unit: Unit) -> f64 {
     let to_one_in = match unit {
         Unit::Ns | Unit::Count => 1.0,
         Unit::Share => 1e6,
@@ -541,14 +541,15 @@ struct Worst {
     first: u64,
 }
 
-/// One second's tally, or a window's.
+/// A second's tally, or a window's.
 #[derive(Clone, Debug, Default)]
-struct Slice {
-    count: u64,
-    bad: u64,
-    asked: u64,
-    n: u64,
-    sum: u128,
+pub(crate) struct Slice {
+    pub(crate) count: u64,
+    pub(crate) bad: u64,
+    pub(crate) asked: u64,
+    /// Of those that have a time.
+    pub(crate) n: u64,
+    pub(crate) sum: u128,
     /// Times by the cell that an HdrHistogram of three digits would count them in.
     cells: BTreeMap<u64, u64>,
 }
@@ -616,7 +617,7 @@ impl Window {
 }
 
 impl Slice {
-    fn add(&mut self, event: Event) {
+    pub(crate) fn add(&mut self, event: Event) {
         self.count += event.count;
         self.bad += event.bad;
         self.asked += event.asked;
@@ -627,7 +628,7 @@ impl Slice {
         }
     }
 
-    fn plus(&mut self, other: &Self) {
+    pub(crate) fn plus(&mut self, other: &Self) {
         self.count += other.count;
         self.bad += other.bad;
         self.asked += other.asked;
@@ -654,7 +655,7 @@ impl Slice {
         }
     }
 
-    fn value(&self, metric: &Metric, over_ns: u64) -> Option<f64> {
+    pub(crate) fn value(&self, metric: &Metric, over_ns: u64) -> Option<f64> {
         let counts = Counts { count: self.count, bad: self.bad, asked: self.asked, over_ns };
         counts.value(metric).or_else(|| {
             let of = metric.time()?;
@@ -669,7 +670,13 @@ impl Slice {
         })
     }
 
-    fn percentile(&self, per_mille: u64) -> Option<u64> {
+    /// How many times are not as they must be against `limit`, each taken as the end of its cell.
+    pub(crate) fn beyond(&self, op: Op, limit: f64) -> u64 {
+        let beyond = self.cells.iter().filter(|(cell, _)| !op.holds(end_of(**cell) as f64, limit));
+        beyond.map(|(_, count)| count).sum()
+    }
+
+    pub(crate) fn percentile(&self, per_mille: u64) -> Option<u64> {
         if !may_be_named(self.n, per_mille) {
             return None;
         }

@@ -23,6 +23,7 @@ use crate::snapshot::{
     Mark, Missing, NonceFigures, Run, SNAPSHOT_VERSION, Series, Snapshot,
 };
 use crate::verdict::Verdict as Judges;
+use crate::window::Windows;
 
 /// RFC 8555 has a dozen endpoints; the rest is for servers with several templates each.
 const MAX_ENDPOINTS: usize = 128;
@@ -72,6 +73,8 @@ pub struct Aggregate {
     unknown_chains: u64,
     dropped_marks: u64,
     timeline: Timeline,
+    /// Only where somebody looks at windows of time.
+    windows: Option<Windows>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -112,6 +115,9 @@ impl Aggregate {
     /// Counts one record.
     pub fn record(&mut self, record: &Record) {
         self.judge.record(record);
+        if let Some(windows) = &mut self.windows {
+            windows.record(record);
+        }
         match record {
             Record::Header(header) if self.header.is_none() => {
                 self.judge = Judges::new(&header.stamp.thresholds(), header.started_unix_ns);
@@ -282,6 +288,16 @@ impl Aggregate {
     /// revision that the reader has seen then.
     pub fn series(&mut self, seen: Option<u64>) -> (Series, u64) {
         self.timeline.series(seen)
+    }
+
+    /// Keeps from now on what windows of time are made of, to judge them by these thresholds.
+    pub(crate) fn watch_windows(&mut self, thresholds: Vec<Threshold>) {
+        self.windows = Some(Windows::new(thresholds));
+    }
+
+    /// Windows of time, where they are kept.
+    pub(crate) const fn windows(&mut self) -> Option<&mut Windows> {
+        self.windows.as_mut()
     }
 
     /// The threshold that wants the run to be ended, until the log says that it was.

@@ -1,0 +1,485 @@
+//! Windows of time within a run: figures of any stretch of it, and thresholds judged on that stretch alone.
+//!
+//! A search for a CA's capacity looks at one step of the load after the other. Parts of a quarter of a second are kept, and a window
+//! is the sum of those in it. As with thresholds' own windows, what happened belongs to the part in which it ended, and
+//! percentiles come from cells of three digits. Memory is bounded by [`MAX_PARTS`], and whoever looks forgets what is past.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::time::Duration;
+
+use wec_record::threshold::{Metric, Of, Stat, Threshold, Unit};
+use wec_record::{Chain, ChainResult, LimitKind, LoadSample, Record};
+
+use crate::verdict::{Event, Sees, Slice, rounded};
+
+/// The shortest window.
+pub const PART: Duration = Duration::from_millis(250);
+const PART_NS: u64 = PART.as_nanos() as u64;
+/// An hour.
+const MAX_PARTS: usize = 14_400;
+/// Nodes and scenarios whose counts are followed.
+const MAX_COUNTERS: usize = 10_000;
+/// Reasons of one part why the load tester was limited.
+const MAX_LIMITS: usize = 4;
+
+/// What happened in a stretch of time.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WindowFigures {
+    /// How long the stretch is, nanoseconds.
+    pub over_ns: u64,
+    /// Iterations that were due, by the samples that came in it; each stands for the second before it.
+    pub due: u64,
+    /// Of those, started.
+    pub started: u64,
+    /// Of those, dropped because no worker was free.
+    pub dropped: u64,
+    /// Times that a worker found nothing that it was allowed to run.
+    pub idle: u64,
+    /// Chains that ended.
+    pub ended: u64,
+    /// Of those, failed.
+    pub failed: u64,
+    /// Certificates had.
+    pub certificates: u64,
+    /// Response times of the chains that succeeded, nanoseconds.
+    pub mean_ns: Option<u64>,
+    /// The same; a percentile is withheld with fewer than ten samples beyond it.
+    pub p50_ns: Option<u64>,
+    /// See `p50_ns`.
+    pub p95_ns: Option<u64>,
+    /// See `p50_ns`.
+    pub p99_ns: Option<u64>,
+    /// How many samples these are of.
+    pub n: u64,
+    /// Why the load tester itself was the limit, if it was: dropped iterations are counted above, and are no such reason here.
+    pub limited: Vec<String>,
+    /// Each threshold, as it holds in this stretch.
+    pub thresholds: Vec<WindowThreshold>,
+    /// Response time of each part of the stretch, in order.
+    pub parts: Vec<Part>,
+}
+
+/// One [`PART`] of a window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Chains that ended.
+    pub ended: u64,
+    /// Of those, failed.
+    pub failed: u64,
+    /// Those that succeeded and have a response time.
+    pub n: u64,
+    /// The sum of their response times, nanoseconds.
+    pub sum_ns: u128,
+}
+
+/// A threshold held against a stretch of time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WindowThreshold {
+    /// As written.
+    pub expression: String,
+    /// What its value is measured in.
+    pub unit: Unit,
+    /// Of the stretch; none with too few samples.
+    pub value: Option<f64>,
+    /// Whether it held; none where nothing happened that it is about.
+    pub passed: Option<bool>,
+    /// Samples.
+    pub n: u64,
+    /// With too few samples to name a percentile: how many of them are beyond the limit. It is judged by these.
+    pub beyond: Option<u64>,
+}
+
+/// Keeps the parts of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Windows {
+    thresholds: Vec<Threshold>,
+    /// Number of the first part since the Unix epoch.
+    first: u64,
+    parts: VecDeque<Kept>,
+    /// By node and scenario, the counts of the latest sample.
+    counters: HashMap<(String, String), Counters>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Kept {
+    judged: Vec<Slice>,
+    chains: Slice,
+    certificates: u64,
+    load: Counters,
+    /// What was exceeded, where, and what to say of it.
+    limited: Vec<(LimitKind, String, String)>,
+}
+
+/// What scenarios have done.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counters {
+    achieved: u64,
+    asked: u64,
+    due: u64,
+    started: u64,
+    dropped: u64,
+    idle: u64,
+}
+
+impl Windows {
+    pub(crate) fn new(thresholds: Vec<Threshold>) -> Self {
+        Self { thresholds, first: 0, parts: VecDeque::new(), counters: HashMap::new() }
+    }
+
+    pub(crate) fn record(&mut self, record: &Record) {
+        match record {
+            Record::Chain { origin_unix_ns, result, .. } => self.chain(*origin_unix_ns, result),
+            Record::Load { node, at_unix_ns, load, .. } => self.load(node, *at_unix_ns, load),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn forget_before(&mut self, unix_ns: u64) {
+        let first = unix_ns / PART_NS;
+        while self.first < first && self.parts.pop_front().is_some() {
+            self.first += 1;
+        }
+    }
+
+    pub(crate) fn figures(&self, unix_ns: Range<u64>) -> WindowFigures {
+        let parts = unix_ns.start / PART_NS..unix_ns.end / PART_NS;
+        let over_ns = parts.end.saturating_sub(parts.start) * PART_NS;
+        let empty = Kept::default();
+        let of = |number: u64| {
+            number.checked_sub(self.first).and_then(|place| self.parts.get(place as usize)).unwrap_or(&empty)
+        };
+        let mut sum = Kept { judged: vec![Slice::default(); self.thresholds.len()], ..Kept::default() };
+        for part in parts.clone().map(of) {
+            sum.plus(part);
+        }
+        let time = |per_mille| sum.chains.percentile(per_mille);
+        WindowFigures {
+            over_ns,
+            due: sum.load.due,
+            started: sum.load.started,
+            dropped: sum.load.dropped,
+            idle: sum.load.idle,
+            ended: sum.chains.count,
+            failed: sum.chains.bad,
+            certificates: sum.certificates,
+            mean_ns: (sum.chains.n > 0).then(|| (sum.chains.sum / u128::from(sum.chains.n)) as u64),
+            p50_ns: time(500),
+            p95_ns: time(950),
+            p99_ns: time(990),
+            n: sum.chains.n,
+            limited: sum.limited.into_iter().map(|(_, _, said)| said).collect(),
+            thresholds: self
+                .thresholds
+                .iter()
+                .zip(&sum.judged)
+                .map(|(threshold, slice)| judge(threshold, slice, over_ns))
+                .collect(),
+            parts: parts
+                .map(of)
+                .map(|Kept { chains, .. }| Part {
+                    ended: chains.count,
+                    failed: chains.bad,
+                    n: chains.n,
+                    sum_ns: chains.sum,
+                })
+                .collect(),
+        }
+    }
+
+    fn chain(&mut self, origin: u64, result: &ChainResult) {
+        for request in &result.requests {
+            let events = self.thresholds.iter().enumerate();
+            let events =
+                events.filter_map(|(at, threshold)| Some((at, threshold.metric.of_request(request)?)));
+            let events: Vec<_> = events.collect();
+            self.judged(origin.saturating_add(request.done), &events);
+        }
+        let events = self.thresholds.iter().enumerate();
+        let events = events.filter_map(|(at, threshold)| Some((at, threshold.metric.of_chain(result)?)));
+        let events: Vec<_> = events.collect();
+        let done = origin.saturating_add(result.done);
+        self.judged(done, &events);
+        // An order that was left unfinished on purpose says nothing about how long chains take.
+        let timed = result.successful && !result.abandoned;
+        let event =
+            Event { bad: u64::from(!result.successful), took: timed.then_some(result.took), ..Event::ONE };
+        let certificate =
+            matches!(result.chain, Some(Chain::Certificate | Chain::Refresh)) && result.successful;
+        if let Some(part) = self.part(done) {
+            part.chains.add(event);
+            part.certificates += u64::from(certificate);
+        }
+    }
+
+    fn judged(&mut self, at_unix_ns: u64, events: &[(usize, Event)]) {
+        if events.is_empty() {
+            return;
+        }
+        let thresholds = self.thresholds.len();
+        if let Some(part) = self.part(at_unix_ns) {
+            part.judged.resize(thresholds, Slice::default());
+            events.iter().for_each(|(place, event)| part.judged[*place].add(*event));
+        }
+    }
+
+    fn load(&mut self, node: &str, at_unix_ns: u64, load: &LoadSample) {
+        let mut sum = Counters::default();
+        for scenario in &load.scenarios {
+            let key = (node.to_owned(), scenario.name.clone());
+            if self.counters.len() >= MAX_COUNTERS && !self.counters.contains_key(&key) {
+                continue;
+            }
+            let rated = !scenario.rate_unit.is_empty();
+            let done = if scenario.rate_unit == "requests" { scenario.requests } else { scenario.ended };
+            let now = Counters {
+                achieved: if rated { done } else { 0 },
+                asked: if rated { scenario.asked } else { 0 },
+                due: scenario.due,
+                started: scenario.started,
+                dropped: scenario.dropped,
+                idle: scenario.idle,
+            };
+            // What a node did before it was first heard of belongs to no window.
+            let before = self.counters.insert(key, now).unwrap_or(now);
+            sum.plus(&now.since(&before));
+        }
+        let events: Vec<_> = self
+            .thresholds
+            .iter()
+            .enumerate()
+            .filter_map(|(at, threshold)| match threshold.metric {
+                Metric::Achieved => {
+                    Some((at, Event { count: sum.achieved, asked: sum.asked, ..Event::default() }))
+                }
+                Metric::Dropped => Some((at, Event { count: sum.due, bad: sum.dropped, ..Event::default() })),
+                _ => None,
+            })
+            .collect();
+        self.judged(at_unix_ns, &events);
+        let limits = load.generator.limits.iter();
+        let limits: Vec<_> = limits
+            .filter(|limit| limit.now && limit.what != LimitKind::Dropped)
+            .map(|limit| (limit.what, limit.place.clone(), limit.to_string()))
+            .collect();
+        if let Some(part) = self.part(at_unix_ns) {
+            part.load.plus(&sum);
+            part.limit(&limits);
+        }
+    }
+
+    /// The part to change for what happened then; none for what was forgotten already, or lies too far ahead.
+    fn part(&mut self, at_unix_ns: u64) -> Option<&mut Kept> {
+        let number = at_unix_ns / PART_NS;
+        if self.parts.is_empty() {
+            self.first = self.first.max(number);
+        }
+        let place = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        if place >= 2 * MAX_PARTS {
+            return None;
+        }
+        if place >= self.parts.len() {
+            self.parts.resize(place + 1, Kept::default());
+        }
+        let surplus = self.parts.len().saturating_sub(MAX_PARTS);
+        self.parts.drain(..surplus);
+        self.first += surplus as u64;
+        self.parts.get_mut(place.checked_sub(surplus)?)
+    }
+}
+
+impl Kept {
+    fn plus(&mut self, other: &Self) {
+        for (ours, theirs) in self.judged.iter_mut().zip(&other.judged) {
+            ours.plus(theirs);
+        }
+        self.chains.plus(&other.chains);
+        self.certificates += other.certificates;
+        self.load.plus(&other.load);
+        self.limit(&other.limited);
+    }
+
+    fn limit(&mut self, limits: &[(LimitKind, String, String)]) {
+        for limit in limits {
+            let same = |known: &(LimitKind, String, String)| (known.0, &known.1) == (limit.0, &limit.1);
+            match self.limited.iter().position(same) {
+                // The same limit goes on for ever longer: the last text says it best.
+                Some(place) => self.limited[place].clone_from(limit),
+                None if self.limited.len() < MAX_LIMITS => self.limited.push(limit.clone()),
+                None => {}
+            }
+        }
+    }
+}
+
+impl Counters {
+    fn since(&self, before: &Self) -> Self {
+        Self {
+            achieved: self.achieved.saturating_sub(before.achieved),
+            asked: self.asked.saturating_sub(before.asked),
+            due: self.due.saturating_sub(before.due),
+            started: self.started.saturating_sub(before.started),
+            dropped: self.dropped.saturating_sub(before.dropped),
+            idle: self.idle.saturating_sub(before.idle),
+        }
+    }
+
+    fn plus(&mut self, other: &Self) {
+        self.achieved += other.achieved;
+        self.asked += other.asked;
+        self.due += other.due;
+        self.started += other.started;
+        self.dropped += other.dropped;
+        self.idle += other.idle;
+    }
+}
+
+/// A percentile that may not be named is judged all the same, by how many samples are beyond the limit: short windows at low
+/// rates never have a thousand samples, and a step must end with some verdict.
+fn judge(threshold: &Threshold, slice: &Slice, over_ns: u64) -> WindowThreshold {
+    let Threshold { metric, op, limit, .. } = threshold;
+    let (unit, limit) = (metric.unit(), limit.value());
+    let n = if unit == Unit::Ns { slice.n } else { slice.count };
+    let value = slice.value(metric, over_ns);
+    let (mut passed, mut beyond) = (value.map(|value| op.holds(value, limit)), None);
+    if let (None, Some(per_mille)) = (value, percentile_of(metric))
+        && op.wants_little()
+        && n > 0
+    {
+        let found = slice.beyond(*op, limit);
+        let allowed = (n * (1_000 - u64::from(per_mille))).div_ceil(1_000);
+        passed = Some(found <= allowed);
+        beyond = Some(found);
+    }
+    let value = value.map(|value| rounded(value, unit));
+    WindowThreshold { expression: threshold.to_string(), unit, value, passed, n, beyond }
+}
+
+const fn percentile_of(metric: &Metric) -> Option<u16> {
+    match metric {
+        Metric::Chain(_, Stat::Time(_, Of::Percentile(per_mille)))
+        | Metric::Requests(_, Stat::Time(_, Of::Percentile(per_mille))) => Some(*per_mille),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wec_record::{GeneratorSample, Limit, ScenarioSample};
+
+    use super::*;
+
+    const START: u64 = 1_795_254_960_000_000_000;
+    const MS: u64 = 1_000_000;
+
+    fn chain(at_ms: u64, took_ms: u64, successful: bool) -> Record {
+        let result = ChainResult {
+            chain: Some(Chain::Certificate),
+            successful,
+            took: took_ms * MS,
+            done: at_ms * MS,
+            ..ChainResult::default()
+        };
+        Record::Chain { node: "r1".to_owned(), origin_unix_ns: START, result }
+    }
+
+    fn load(at_ms: u64, due: u64, dropped: u64, limit: Option<LimitKind>) -> Record {
+        let scenario = ScenarioSample {
+            name: "default".to_owned(),
+            rate_unit: "chains".to_owned(),
+            due,
+            dropped,
+            started: due - dropped,
+            ended: due - dropped,
+            asked: due,
+            ..ScenarioSample::default()
+        };
+        let limits = limit.map(|what| Limit { what, now: true, total_ns: at_ms * MS, ..Limit::default() });
+        let generator =
+            GeneratorSample { limits: limits.into_iter().collect(), ..GeneratorSample::default() };
+        let load = LoadSample { scenarios: vec![scenario], generator, ..LoadSample::default() };
+        Record::Load { node: "r1".to_owned(), seq: 0, at_unix_ns: START + at_ms * MS, load }
+    }
+
+    fn windows(thresholds: &[&str], records: impl IntoIterator<Item = Record>) -> Windows {
+        let mut windows = Windows::new(thresholds.iter().map(|text| text.parse().unwrap()).collect());
+        records.into_iter().for_each(|record| windows.record(&record));
+        windows
+    }
+
+    fn between(windows: &Windows, from_ms: u64, to_ms: u64) -> WindowFigures {
+        windows.figures(START + from_ms * MS..START + to_ms * MS)
+    }
+
+    /// Ten chains a second, one in ten of them failed; each second is as slow in milliseconds as its number times ten.
+    fn run() -> Vec<Record> {
+        let chains = (0..100).map(|n| chain(100 * n, 10 * (n / 10 + 1), n % 10 != 9));
+        chains.chain((0..=10).map(|second| load(1_000 * second, 10 * second, second, None))).collect()
+    }
+
+    #[test]
+    fn a_window_is_of_its_own_time_alone() {
+        let windows = windows(&["chain{failed} < 5%", "dropped < 20%", "chain{p(50)} < 45ms"], run());
+        let figures = between(&windows, 2_000, 6_000);
+        assert_eq!((figures.over_ns, figures.ended, figures.failed, figures.n), (4_000 * MS, 40, 4, 36));
+        assert_eq!((figures.due, figures.dropped, figures.started), (40, 4, 36));
+        assert_eq!((figures.certificates, figures.mean_ns), (36, Some(45 * MS)));
+        assert_eq!(figures.p99_ns, None, "36 samples have no 99th percentile");
+        let p50 = figures.p50_ns.unwrap() as f64;
+        assert!((p50 / (40.0 * MS as f64) - 1.0).abs() < 0.001, "{p50}");
+        let judged: Vec<_> =
+            figures.thresholds.iter().map(|one| (one.value.map(|value| value as f32), one.passed)).collect();
+        assert_eq!(judged[..2], [(Some(0.1), Some(false)), (Some(0.1), Some(true))]);
+        assert_eq!(judged[2].1, Some(true));
+        assert_eq!(figures.parts.len(), 16);
+        assert_eq!(figures.parts.iter().map(|part| part.ended).sum::<u64>(), 40);
+
+        let nothing = between(&windows, 20_000, 21_000);
+        assert_eq!((nothing.ended, nothing.parts.len(), nothing.thresholds[0].passed), (0, 4, None));
+    }
+
+    #[test]
+    fn a_percentile_without_a_name_is_judged_by_the_samples_beyond_it() {
+        let of = |slow: u64| {
+            let records = (0..100).map(|n| chain(n, if n < slow { 500 } else { 10 }, true));
+            between(&windows(&["chain{p(99)} < 100ms"], records), 0, 1_000).thresholds.remove(0)
+        };
+        for (slow, passed) in [(0, true), (1, true), (2, false)] {
+            let judged = of(slow);
+            assert_eq!(
+                (judged.value, judged.beyond, judged.passed),
+                (None, Some(slow), Some(passed)),
+                "{slow} of 100"
+            );
+        }
+    }
+
+    #[test]
+    fn the_load_testers_limits_are_told_but_not_what_was_dropped() {
+        let records = [
+            load(500, 0, 0, Some(LimitKind::Lag)),
+            load(900, 0, 0, Some(LimitKind::Lag)),
+            load(950, 9, 9, Some(LimitKind::Dropped)),
+        ];
+        let windows = windows(&[], records);
+        assert_eq!(between(&windows, 0, 1_000).limited.len(), 1);
+        assert!(between(&windows, 1_000, 2_000).limited.is_empty());
+    }
+
+    #[test]
+    fn what_is_forgotten_stays_so_and_memory_is_bounded() {
+        let mut windows = windows(&[], run());
+        windows.forget_before(START + 5_000 * MS);
+        assert_eq!(between(&windows, 0, 5_000).ended, 0);
+        assert_eq!(between(&windows, 0, 10_000).ended, 50);
+        windows.record(&chain(1_000, 1, true));
+        assert_eq!(between(&windows, 0, 10_000).ended, 50, "it came too late");
+        for hour in 0..5 {
+            windows.record(&chain(3_600_000 * hour + 10_000, 1, true));
+        }
+        // A wrong clock.
+        windows.record(&chain(1 << 42, 1, true));
+        assert!(windows.parts.len() <= MAX_PARTS);
+        assert_eq!(between(&windows, 3_600_000 * 4, 3_600_000 * 4 + 20_000).ended, 1);
+    }
+}
