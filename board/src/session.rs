@@ -145,6 +145,8 @@ pub enum By {
     Api,
     /// A threshold that ends the run when it fails.
     Threshold,
+    /// A search for the CA's capacity.
+    Capacity,
 }
 
 impl By {
@@ -156,6 +158,7 @@ impl By {
             Self::Schedule => "schedule",
             Self::Api => "api",
             Self::Threshold => "threshold",
+            Self::Capacity => "capacity",
         }
     }
 }

@@ -343,15 +343,18 @@ fn executor(text: &str) -> Result<&'static str, String> {
 
 /// A rate as people write it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Rate {
+pub struct Rate {
     /// Per second.
-    pub(crate) per_second: f64,
-    /// When it is named.
-    pub(crate) unit: Option<Unit>,
+    pub per_second: f64,
+    /// What it counts, where that is named.
+    pub unit: Option<Unit>,
 }
 
 /// `50`, `50/s`, `3000/min`, `0.5/h`, `500 requests/s`.
-pub(crate) fn rate(text: &str) -> Result<Rate, String> {
+///
+/// # Errors
+/// What was written, and what is allowed.
+pub fn rate(text: &str) -> Result<Rate, String> {
     let wrong = || {
         format!(
             "{text:?} is not a rate like 50/s, 3000/min, 10/h or 500 requests/s, from 0 to {MAX_RATE} a second"
