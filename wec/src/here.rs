@@ -3,6 +3,7 @@
 //! Parts start in the order in which one needs the other, and end the other way round: workers, state, sink,
 //! challenge server, analytics. What a part still holds is flushed before the next one goes.
 
+use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use wec_challenge_server::{ChallengeServer, Config as ChallengeConfig, HitStream
 use wec_record::Record;
 use wec_requester::sink::{LocalSink, Sink};
 use wec_requester::{
-    NodeId, Parts, Plan, Requester, dns_apart, identify, node_name, open_state, preflight, remote_challenges,
+    NodeId, Parts, Plan, Requester, Workload, dns_apart, identify, node_name, open_state, preflight,
+    remote_challenges,
 };
 use wec_startup::{Exit, Paper, Stop, report, say};
 use wec_store::{ChallengeWriter, MemoryChallenges};
@@ -60,20 +62,105 @@ pub(crate) async fn run(here: Here, stop: Stop) -> anyhow::Result<Exit> {
 
 async fn run_and_conclude(here: Here, stop: Stop) -> anyhow::Result<Exit> {
     let Here { plan, output, notes, when_limited } = here;
-    let clock = Clock::start();
     output.check()?;
-    stop.unless_stopped(preflight(&plan, clock)).await?;
+    let ended = conduct(&plan, &output, notes, &mut (), &stop).await?;
+    let snapshot = &ended.snapshot;
+    let nothing = nothing_succeeded(snapshot);
+    let remark = if snapshot.generator.limited { when_limited } else { "" };
+    conclude(snapshot, remark, &output, &ended.log, nothing.as_deref())?;
+    let exit = verdict(snapshot, nothing.as_deref(), plan.strict, &stop);
+    ended.check()?;
+    Ok(exit)
+}
+
+impl Pilot for () {
+    async fn steer(&mut self, _: Running<'_>) {}
+}
+
+/// Who steers a run from within this process. `()` leaves it alone.
+pub(crate) trait Pilot {
+    /// Steers for as long as it is polled. What ends the run is a session that is stopped, not that this returns.
+    async fn steer(&mut self, run: Running<'_>);
+}
+
+/// A run that is under way.
+#[derive(Clone, Copy)]
+pub(crate) struct Running<'a> {
+    /// What is found, and where to deliver more.
+    pub(crate) analytics: &'a Analytics,
+    /// Where the session is that the run follows.
+    pub(crate) board: &'a Board,
+    /// Which one.
+    pub(crate) session: &'a str,
+    /// What the workers count.
+    pub(crate) workload: &'a Workload,
+    /// Cancelled when the run is to end.
+    pub(crate) stop: &'a Stop,
+    /// The process's.
+    pub(crate) clock: Clock,
+    /// What people are shown meanwhile.
+    pub(crate) progress: &'a Progress,
+}
+
+/// What a run leaves.
+pub(crate) struct Ended {
+    /// All its figures.
+    pub(crate) snapshot: Snapshot,
+    /// Where its log is.
+    pub(crate) log: String,
+    /// Results that reached neither.
+    lost: u64,
+    log_error: Option<String>,
+    state: anyhow::Result<()>,
+}
+
+impl Ended {
+    /// Of nothing that ran.
+    #[cfg(test)]
+    pub(crate) fn of(snapshot: Snapshot, log: &str) -> Self {
+        Self { snapshot, log: log.to_owned(), lost: 0, log_error: None, state: Ok(()) }
+    }
+
+    /// Warns of what is missing in the figures; to be asked after they have been told.
+    ///
+    /// # Errors
+    /// When the state or the log is not whole.
+    pub(crate) fn check(self) -> anyhow::Result<()> {
+        self.state?;
+        if self.lost > 0 {
+            say(format_args!("warning: {} results never reached the log and the summary", self.lost));
+        }
+        match self.log_error {
+            Some(error) => bail!("the log {} is not whole, the summary above is: {error}", self.log),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Starts all that a run needs, runs it, and ends it all again.
+///
+/// # Errors
+/// When something that the run needs cannot be had; then nothing is left behind.
+pub(crate) async fn conduct(
+    plan: &Plan,
+    output: &OutputOptions,
+    notes: Vec<String>,
+    pilot: &mut impl Pilot,
+    stop: &Stop,
+) -> anyhow::Result<Ended> {
+    let clock = Clock::start();
+    stop.unless_stopped(preflight(plan, clock)).await?;
     let board = Board::local();
     let node = NodeId::new(node_name(None));
-    let header = identify(&plan, SESSION, &node.name, clock);
+    let header = identify(plan, SESSION, &node.name, clock);
 
-    let (analytics, log) = start_analytics(&output, &board, &header.run).await?;
-    let state = stop.unless_stopped(open_state(&plan)).await?;
+    let (analytics, log) = start_analytics(output, &board, &header.run).await?;
+    let state = stop.unless_stopped(open_state(plan)).await?;
     let serving = CancellationToken::new();
-    let (challenges, mut server) = match stop.unless_stopped(remote_challenges(&plan)).await? {
+    let (challenges, mut server) = match stop.unless_stopped(remote_challenges(plan)).await? {
         Some(writer) => (writer, None),
         None => {
-            let (writer, server) = challenge_server(&plan, serving.clone()).await?;
+            let (writer, server) = challenge_server(plan, serving.clone()).await?;
             (writer, Some(server))
         }
     };
@@ -92,7 +179,7 @@ async fn run_and_conclude(here: Here, stop: Stop) -> anyhow::Result<Exit> {
         session: SESSION.to_owned(),
         node,
     };
-    let requester = match stop.unless_stopped(Requester::start(&plan, parts, stop.clone())).await {
+    let requester = match stop.unless_stopped(Requester::start(plan, parts, stop.clone())).await {
         Ok(requester) => requester,
         Err(error) => {
             // What was opened is closed all the same; the first error is the one to tell.
@@ -110,16 +197,30 @@ async fn run_and_conclude(here: Here, stop: Stop) -> anyhow::Result<Exit> {
         notes,
         run_time: plan.run_time(),
     });
-    let watching = progress.watch(&analytics, requester.workload(), &stop);
+    let workload = requester.workload();
+    let running = Running {
+        analytics: &analytics,
+        board: &board,
+        session: SESSION,
+        workload: &workload,
+        stop,
+        clock,
+        progress: &progress,
+    };
+    let steering = async {
+        pilot.steer(running).await;
+        std::future::pending::<Infallible>().await
+    };
     tokio::select! {
         // What was exceeded is in the snapshot, too.
         _limits = requester.run() => {}
-        never = watching => match never {},
+        never = progress.watch(&analytics, workload.clone(), stop) => match never {},
+        never = steering => match never {},
     }
     progress.end();
     ending.await.context("marking the end")?;
 
-    let closed = state.close().await.context("the last changes of the state");
+    let state = state.close().await.context("the last changes of the state");
     let delivered = sink.finish(DELIVER_WITHIN).await;
     serving.cancel();
     if let Some(server) = server.take() {
@@ -130,21 +231,8 @@ async fn run_and_conclude(here: Here, stop: Stop) -> anyhow::Result<Exit> {
     }
     let health = analytics.health();
     let snapshot = analytics.finish().await;
-    let nothing = nothing_succeeded(&snapshot);
-    // What was found is told whatever else went wrong.
-    let remark = if snapshot.generator.limited { when_limited } else { "" };
-    conclude(&snapshot, remark, &output, &log, nothing.as_deref())?;
-    closed?;
-    if delivered.lost + delivered.queued > 0 {
-        say(format_args!(
-            "warning: {} results never reached the log and the summary",
-            delivered.lost + delivered.queued
-        ));
-    }
-    if let Some(error) = health.log_error {
-        bail!("the log {log} is not whole, the summary above is: {error}");
-    }
-    Ok(verdict(&snapshot, nothing.as_deref(), plan.strict, &stop))
+    let lost = delivered.lost + delivered.queued;
+    Ok(Ended { snapshot, log, lost, log_error: health.log_error, state })
 }
 
 async fn start_analytics(

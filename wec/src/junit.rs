@@ -30,6 +30,11 @@ pub(crate) fn junit(outcome: &Outcome<'_>) -> String {
             ("", 0.0)
         }
     };
+    document(&format!("wec run {name}"), seconds, &cases)
+}
+
+/// A suite of cases, each as [`case`] writes it.
+pub(crate) fn document(name: &str, seconds: f64, cases: &[String]) -> String {
     let count = |kind: &str| cases.iter().filter(|case| case.contains(&format!("<{kind} "))).count();
     let counts = format!(
         "tests=\"{}\" failures=\"{}\" errors=\"{}\" time=\"{seconds:.3}\"",
@@ -40,7 +45,7 @@ pub(crate) fn junit(outcome: &Outcome<'_>) -> String {
     let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     // Writing to a string does not fail.
     let _ = writeln!(text, "<testsuites name=\"wec\" {counts}>");
-    let _ = writeln!(text, "  <testsuite name=\"wec run {}\" {counts}>", escaped(name));
+    let _ = writeln!(text, "  <testsuite name=\"{}\" {counts}>", escaped(name));
     cases.iter().for_each(|case| text.push_str(case));
     text.push_str("  </testsuite>\n</testsuites>\n");
     text
@@ -51,7 +56,8 @@ fn threshold(result: &ThresholdResult) -> String {
     case(&result.expression, wrong)
 }
 
-fn case(name: &str, wrong: Option<(&str, String)>) -> String {
+/// One case: well, or with a `failure` or an `error` and what to say of it.
+pub(crate) fn case(name: &str, wrong: Option<(&str, String)>) -> String {
     let name = escaped(name);
     match wrong {
         None => format!("    <testcase classname=\"wec\" name=\"{name}\"/>\n"),

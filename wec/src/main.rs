@@ -1,6 +1,7 @@
 //! `wec`: the whole suite in one binary. This file is its table of contents.
 
 mod bench;
+mod capacity;
 mod demo;
 mod here;
 mod junit;
@@ -34,6 +35,8 @@ enum Command {
     Seq(shorthand::Seq),
     /// Run with ever more workers, step by step
     Aseq(shorthand::Aseq),
+    /// Find the highest rate that a CA sustains
+    Capacity(capacity::Options),
     /// Run virtual users that send their results to analytics elsewhere
     Requester(run::RemoteRun),
     /// Answer a CA's validations from stored challenge data
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
             Command::Hammer(options) => conclude(|stop| shorthand::hammer(options, stop)).await,
             Command::Seq(options) => conclude(|stop| shorthand::seq(options, stop)).await,
             Command::Aseq(options) => conclude(|stop| shorthand::aseq(options, stop)).await,
+            Command::Capacity(options) => conclude(|stop| capacity::capacity(options, stop)).await,
             Command::Schema => conclude(|_| schema()).await,
             Command::Requester(options) => conclude(|stop| run::remote(options, stop)).await,
             Command::Session(options) => conclude(|_| session::session(options)).await,

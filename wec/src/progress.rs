@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -43,6 +44,8 @@ pub(crate) struct Progress {
     setting: Setting,
     bar: Option<ProgressBar>,
     started: Instant,
+    /// What whoever steers the run is doing; empty when nobody does.
+    status: Mutex<String>,
 }
 
 impl Progress {
@@ -65,7 +68,7 @@ impl Progress {
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar
         });
-        Self { setting, bar, started: Instant::now() }
+        Self { setting, bar, started: Instant::now(), status: Mutex::default() }
     }
 
     /// Keeps the view up to date for as long as it is polled.
@@ -83,11 +86,30 @@ impl Progress {
             }
             let elapsed = self.started.elapsed();
             let idle = pulse.is_idle_since(last);
-            let now = Figures { idle, ..Figures::of(&analytics.snapshot(), &workload, elapsed) };
+            let status = self.status();
+            let now = Figures { idle, status, ..Figures::of(&analytics.snapshot(), &workload, elapsed) };
             self.show(&now, &before, stop);
             before = now;
         }
         std::future::pending().await
+    }
+
+    /// A line that stays, above the view.
+    pub(crate) fn tell(&self, line: &str) {
+        match &self.bar {
+            _ if self.setting.quiet => {}
+            Some(bar) => bar.println(line),
+            None => say(line),
+        }
+    }
+
+    /// What is being done now, shown from the next look on.
+    pub(crate) fn set_status(&self, status: &str) {
+        status.clone_into(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn status(&self) -> String {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Takes the view away; what it showed last is in the summary.
@@ -104,6 +126,8 @@ impl Progress {
                 bar.set_position(elapsed.min(whole));
                 bar.set_prefix(if stop.finish.is_cancelled() {
                     "finishing running chains; Ctrl-C again interrupts them".to_owned()
+                } else if !now.status.is_empty() {
+                    format!("{elapsed} s, at most {whole} s; Ctrl-C finishes early")
                 } else {
                     let left = whole.saturating_sub(elapsed);
                     format!("{elapsed} s of {whole} s, {left} s left; Ctrl-C finishes early")
@@ -138,6 +162,8 @@ impl Pulse {
 #[derive(Clone, Debug, Default)]
 struct Figures {
     elapsed: Duration,
+    /// What whoever steers the run is doing.
+    status: String,
     workers: u64,
     busy: u64,
     /// What is wanted of each scenario, and what is reached of it.
@@ -185,6 +211,7 @@ impl Figures {
         };
         Self {
             elapsed,
+            status: String::new(),
             workers: workload.workers(),
             busy: workload.busy(),
             loads: snapshot
@@ -240,6 +267,9 @@ impl Figures {
             self.failures(),
             self.certificates,
         );
+        if !self.status.is_empty() {
+            line = format!("{}  {line}", self.status);
+        }
         for (said, when) in [(IDLE, self.idle), (LIMITED, self.limited)] {
             if when {
                 line.push_str("  ");
@@ -251,7 +281,11 @@ impl Figures {
 
     fn block(&self, before: &Self) -> String {
         let (chains, requests) = self.rates(before);
-        let mut rows: Vec<(&str, String)> = self.loads().into_iter().map(|load| ("load", load)).collect();
+        let mut rows: Vec<(&str, String)> = Vec::new();
+        if !self.status.is_empty() {
+            rows.push(("search", self.status.clone()));
+        }
+        rows.extend(self.loads().into_iter().map(|load| ("load", load)));
         rows.push(("reached", format!("{chains:.0} chains/s   {requests:.0} requests/s")));
         rows.push(("chains", format!("{} ended   {}", self.chains, self.failures())));
         if !self.classes.is_empty() {

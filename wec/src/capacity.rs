@@ -1,0 +1,110 @@
+//! `wec capacity`: the highest rate that a CA sustains, searched for in one run.
+//!
+//! The rate of the one scenario is changed step by step; everything else is as in `wec run`: the same flags, one log, the page. Read in
+//! this order: [`plan`] (what was asked), [`search`] (which rate is next), [`settle`] (whether a step has settled), [`judge`] (what
+//! a step was), [`pilot`] (does it), [`report`] (tells it). Why it is so: docs/adr/0018.
+
+mod judge;
+mod pilot;
+mod plan;
+mod report;
+mod search;
+mod settle;
+
+use anyhow::Context as _;
+use wec_requester::PlanOptions;
+use wec_startup::{Exit, Paper, Stop, report, say};
+
+use self::pilot::{Findings, Flight};
+use self::plan::{SearchOptions, SearchPlan};
+use self::report::Report;
+use self::search::{Outcome, Why};
+use crate::here::{self, Ended};
+use crate::junit;
+use crate::run::OutputOptions;
+
+/// What `wec capacity` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    search: SearchOptions,
+    #[command(flatten)]
+    plan: PlanOptions,
+    #[command(flatten)]
+    output: OutputOptions,
+}
+
+pub(crate) async fn capacity(options: Options, stop: Stop) -> anyhow::Result<Exit> {
+    let (search, plan) = match options.search.resolve(&options.plan, std::env::var("WEC_EAB_HMAC_KEY").ok()) {
+        Ok(resolved) => resolved,
+        Err(mistakes) => {
+            say(mistakes);
+            return Ok(Exit::Usage);
+        }
+    };
+    let output = options.output;
+    let found = fly(&search, &plan, &output, &stop).await;
+    if let (Some(path), Err(error)) = (&output.junit, &found) {
+        // What went wrong is told anyway; a second complaint would hide it.
+        let _ = std::fs::write(path, junit::junit(&junit::Outcome::CouldNotRun(&format!("{error:#}"))));
+    }
+    let (findings, ended) = found?;
+    let exit = exit(&findings, plan.strict, &stop);
+    conclude(&Report { search: &search, plan: &plan, findings: &findings, ended: &ended, exit }, &output)?;
+    ended.check()?;
+    Ok(exit)
+}
+
+async fn fly(
+    search: &SearchPlan,
+    plan: &wec_requester::Plan,
+    output: &OutputOptions,
+    stop: &Stop,
+) -> anyhow::Result<(Findings, Ended)> {
+    output.check()?;
+    let mut flight = Flight::new(search.clone());
+    let ended = here::conduct(plan, output, report::notes(search), &mut flight, stop).await?;
+    Ok((flight.findings(), ended))
+}
+
+/// Leaves what was found: as a table for people, as JSON and JUnit for programs. Standard output carries one of them.
+fn conclude(found: &Report<'_>, output: &OutputOptions) -> anyhow::Result<()> {
+    if let Some(path) = &output.junit {
+        std::fs::write(path, found.junit())
+            .with_context(|| format!("cannot write the verdict to {}", path.display()))?;
+    }
+    let log = &found.ended.log;
+    let json = || serde_json::to_string_pretty(&found.json()).context("what was found as JSON");
+    match &output.json {
+        Some(path) if path.as_os_str() == "-" => {
+            say(format_args!("{}\nlog: {log}", found.text(Paper::stderr())));
+            report(json()?)
+        }
+        Some(path) => {
+            // People get theirs even if the file cannot be written.
+            let reported = report(format_args!("{}\nlog: {log}", found.text(Paper::stdout())));
+            std::fs::write(path, json()? + "\n")
+                .with_context(|| format!("cannot write what was found to {}", path.display()))?;
+            reported
+        }
+        None => report(format_args!("{}\nlog: {log}", found.text(Paper::stdout()))),
+    }
+}
+
+/// In the order of [`Exit`].
+fn exit(findings: &Findings, strict: bool, stop: &Stop) -> Exit {
+    let held = findings.hold.as_ref().map(|hold| hold.judgement.outcome);
+    let why = findings.answer.why;
+    if stop.by_signal() || why == Why::Cut {
+        Exit::Interrupted
+    } else if strict && (why == Why::Limited || held == Some(Outcome::Limited)) {
+        Exit::GeneratorLimited
+    } else if findings.answer.knee.is_none()
+        || why == Why::Gone
+        || matches!(held, Some(Outcome::Failed | Outcome::Down))
+    {
+        Exit::Failed
+    } else {
+        Exit::Passed
+    }
+}

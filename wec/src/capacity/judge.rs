@@ -1,0 +1,308 @@
+//! What a step was: its window's figures, and whether it shows trouble, held against what was asked of it. No clocks, no I/O.
+
+use wec_analytics::{Part, WindowFigures, WindowThreshold, time_text};
+use wec_record::threshold::Unit;
+
+use super::search::Outcome;
+use super::settle::{Rise, Sample, Series, Shown};
+
+/// Into how many samples a window is cut for the test of its trend.
+const SAMPLES: usize = 10;
+/// Of what is due, dropped while settling: the step is over.
+const HOPELESS_DROPPED: f64 = 0.10;
+/// Of what ends, failed while settling: the step is over.
+const HOPELESS_FAILED: f64 = 0.50;
+/// With fewer chains nothing is hopeless.
+const ENOUGH: u64 = 20;
+/// So many chains in a row, each failed: the CA is down.
+const DOWN: u64 = 5;
+/// Of the iterations started, those that found nothing to run.
+const IDLE_SHARE: f64 = 0.01;
+/// Dropped iterations of a CA whose response times are not longer than so many times those below are not its fault.
+const AS_FAST: f64 = 1.5;
+
+/// What a step was held to be, and why; no reason when all was well.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Judgement {
+    pub(crate) outcome: Outcome,
+    pub(crate) reasons: Vec<String>,
+}
+
+/// The circumstances of a window.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Around {
+    /// The most workers.
+    pub(crate) cap: u64,
+    /// Mean response time at the highest rate that was sustained, nanoseconds.
+    pub(crate) mean_below_ns: Option<u64>,
+}
+
+impl Judgement {
+    /// Judges a step by its whole measuring window.
+    pub(crate) fn of(figures: &WindowFigures, shown: Shown, around: Around) -> Self {
+        if let Some(limited) = limited(figures, around) {
+            return limited;
+        }
+        let mut reasons = Vec::new();
+        if figures.ended == 0 {
+            reasons.push("not one chain ended".to_owned());
+        } else if figures.ended == figures.failed {
+            reasons.push(format!("all {} chains failed", figures.ended));
+        }
+        if let Shown::Rising(rise) = shown {
+            reasons.push(said_of(rise));
+        }
+        let failed = figures.thresholds.iter().filter(|threshold| threshold.passed == Some(false));
+        reasons.extend(failed.map(threshold_text));
+        let outcome = if reasons.is_empty() { Outcome::Sustained } else { Outcome::Failed };
+        Self { outcome, reasons }
+    }
+
+    /// Whether the CA is down, by the latest `figures`.
+    pub(crate) fn down(figures: &WindowFigures) -> Option<Self> {
+        let WindowFigures { ended, failed, .. } = figures;
+        let reasons = vec![format!("the CA is down: all of the last {failed} chains failed")];
+        (*failed >= DOWN && ended == failed).then_some(Self { outcome: Outcome::Down, reasons })
+    }
+
+    /// Whether a step is to be ended before its time, by the latest `figures`: the CA must not suffer for a verdict that is clear.
+    pub(crate) fn hopeless(figures: &WindowFigures, around: Around) -> Option<Self> {
+        let share = |part: u64, of: u64| if of < ENOUGH { 0.0 } else { part as f64 / of as f64 };
+        let dropped = share(figures.dropped, figures.due);
+        let failed = share(figures.failed, figures.ended);
+        let reason = if dropped >= HOPELESS_DROPPED {
+            format!("{} of what was due was dropped: all {} workers were busy", percent(dropped), around.cap)
+        } else if failed >= HOPELESS_FAILED {
+            format!("{} of the chains failed", percent(failed))
+        } else {
+            return None;
+        };
+        let failed = Self { outcome: Outcome::Failed, reasons: vec![reason] };
+        Some(limited(figures, around).unwrap_or(failed))
+    }
+
+    /// A step that never settled.
+    pub(crate) fn unsettled(figures: &WindowFigures, rise: Rise, around: Around) -> Self {
+        let reasons = vec![format!("did not settle: {}", said_of(rise))];
+        limited(figures, around).unwrap_or(Self { outcome: Outcome::Failed, reasons })
+    }
+}
+
+/// Whether what was seen is no verdict on the CA.
+fn limited(figures: &WindowFigures, around: Around) -> Option<Judgement> {
+    let mut reasons = figures.limited.clone();
+    if figures.started >= ENOUGH && figures.idle as f64 > IDLE_SHARE * figures.started as f64 {
+        reasons.push(format!(
+            "{} of {} times a worker found nothing that weights, limits and the stored state allow: give chains weights that \
+             need no more than what is stored, as registration and authorization",
+            figures.idle, figures.started
+        ));
+    }
+    let dropped = figures.due >= ENOUGH && figures.dropped as f64 > 0.01 * figures.due as f64;
+    let as_fast = figures.mean_ns.zip(around.mean_below_ns);
+    if dropped && as_fast.is_some_and(|(now, below)| now as f64 <= AS_FAST * below as f64) {
+        reasons.push(format!(
+            "all {} workers were busy although the CA answered as fast as at the rate below: raise --workers",
+            around.cap
+        ));
+    }
+    (!reasons.is_empty()).then_some(Judgement { outcome: Outcome::Limited, reasons })
+}
+
+fn said_of(rise: Rise) -> String {
+    match rise.what {
+        Series::Busy => {
+            format!("chains under way grew from {:.0} to {:.0}, and on", rise.from.round(), rise.to.round())
+        }
+        Series::Response => {
+            let time = |ns: f64| time_text(ns as u64);
+            format!("the mean response time grew from {} to {}, and on", time(rise.from), time(rise.to))
+        }
+    }
+}
+
+/// `chain{failed} < 1%: 3.2 %, N 960`
+pub(crate) fn threshold_text(threshold: &WindowThreshold) -> String {
+    let WindowThreshold { expression, unit, value, n, beyond, .. } = threshold;
+    let found = match (value, beyond) {
+        (Some(value), _) => match unit {
+            Unit::Ns => time_text(*value as u64),
+            Unit::Share => format!("{} %", (value * 1e4).round() / 1e2),
+            Unit::Count => format!("{value}"),
+            Unit::PerSecond => format!("{value}/s"),
+        },
+        (None, Some(beyond)) => return format!("{expression}: {beyond} of {n} beyond it"),
+        (None, None) => "nothing to judge".to_owned(),
+    };
+    format!("{expression}: {found}, N {n}")
+}
+
+/// The samples of a window: `busy` is the mean number of busy workers in each of `parts`, as far as it was looked at.
+pub(crate) fn samples(parts: &[Part], busy: &[Option<f64>]) -> Vec<Sample> {
+    let size = parts.len().div_ceil(SAMPLES).max(1);
+    let groups = parts.chunks(size).zip(busy.chunks(size));
+    groups
+        .filter_map(|(parts, busy)| {
+            let seen: Vec<f64> = busy.iter().flatten().copied().collect();
+            let n: u64 = parts.iter().map(|part| part.n).sum();
+            let sum: u128 = parts.iter().map(|part| part.sum_ns).sum();
+            Some(Sample {
+                response_ns: (n > 0).then(|| sum as f64 / n as f64),
+                busy: (!seen.is_empty()).then(|| seen.iter().sum::<f64>() / seen.len() as f64)?,
+            })
+        })
+        .collect()
+}
+
+/// Whether the latest chains all succeeded: the CA is back.
+pub(crate) fn is_back(parts: &[Part], wanted: u64) -> bool {
+    let mut ended = 0;
+    for part in parts.iter().rev() {
+        if part.failed > 0 {
+            return false;
+        }
+        ended += part.ended;
+        if ended >= wanted {
+            return true;
+        }
+    }
+    false
+}
+
+/// `3.2 %`
+pub(crate) fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn well() -> WindowFigures {
+        WindowFigures {
+            over_ns: 15_000_000_000,
+            due: 300,
+            started: 300,
+            ended: 298,
+            mean_ns: Some(20_000_000),
+            n: 298,
+            parts: vec![Part { ended: 5, failed: 0, n: 5, sum_ns: 100_000_000 }; 60],
+            ..WindowFigures::default()
+        }
+    }
+
+    const AROUND: Around = Around { cap: 1_000, mean_below_ns: Some(15_000_000) };
+
+    fn threshold(passed: Option<bool>) -> WindowThreshold {
+        WindowThreshold {
+            expression: "chain{failed} < 1%".to_owned(),
+            unit: Unit::Share,
+            value: Some(0.032),
+            passed,
+            n: 298,
+            beyond: None,
+        }
+    }
+
+    #[test]
+    fn a_step_is_sustained_when_nothing_speaks_against_it() {
+        let cases: [(WindowFigures, Shown, Outcome, &str); 9] = [
+            (well(), Shown::Settled, Outcome::Sustained, ""),
+            (well(), Shown::Falling, Outcome::Sustained, ""),
+            (
+                WindowFigures { thresholds: vec![threshold(Some(true)), threshold(None)], ..well() },
+                Shown::Settled,
+                Outcome::Sustained,
+                "",
+            ),
+            (
+                WindowFigures { thresholds: vec![threshold(Some(false))], ..well() },
+                Shown::Settled,
+                Outcome::Failed,
+                "chain{failed} < 1%: 3.2 %, N 298",
+            ),
+            (
+                well(),
+                Shown::Rising(Rise { what: Series::Busy, from: 3.0, to: 41.0 }),
+                Outcome::Failed,
+                "chains under way grew from 3 to 41, and on",
+            ),
+            (
+                WindowFigures { ended: 0, n: 0, ..well() },
+                Shown::Settled,
+                Outcome::Failed,
+                "not one chain ended",
+            ),
+            (
+                WindowFigures { failed: 298, ..well() },
+                Shown::Settled,
+                Outcome::Failed,
+                "all 298 chains failed",
+            ),
+            (
+                WindowFigures {
+                    limited: vec!["lag".to_owned()],
+                    thresholds: vec![threshold(Some(false))],
+                    ..well()
+                },
+                Shown::Settled,
+                Outcome::Limited,
+                "lag",
+            ),
+            (WindowFigures { idle: 30, ..well() }, Shown::Settled, Outcome::Limited, "found nothing"),
+        ];
+        for (figures, shown, outcome, reason) in cases {
+            let judged = Judgement::of(&figures, shown, AROUND);
+            assert_eq!(judged.outcome, outcome, "{judged:?}");
+            assert_eq!(judged.reasons.is_empty(), reason.is_empty(), "{judged:?}");
+            assert!(judged.reasons.join("; ").contains(reason), "{judged:?}");
+        }
+    }
+
+    #[test]
+    fn a_cap_that_is_too_low_is_not_the_cas_fault() {
+        let dropped = WindowFigures { dropped: 60, ..well() };
+        assert_eq!(Judgement::hopeless(&dropped, AROUND).unwrap().outcome, Outcome::Limited);
+        let slower = Around { mean_below_ns: Some(5_000_000), ..AROUND };
+        assert_eq!(Judgement::hopeless(&dropped, slower).unwrap().outcome, Outcome::Failed);
+        let unknown = Around { mean_below_ns: None, ..AROUND };
+        assert_eq!(Judgement::hopeless(&dropped, unknown).unwrap().outcome, Outcome::Failed);
+    }
+
+    #[test]
+    fn a_ca_that_fell_over_ends_the_step_at_once() {
+        let of = |ended, failed| {
+            let figures = WindowFigures { due: ended, ended, failed, ..WindowFigures::default() };
+            let judged = Judgement::down(&figures).or_else(|| Judgement::hopeless(&figures, AROUND));
+            judged.map(|judged| judged.outcome)
+        };
+        assert_eq!(of(5, 5), Some(Outcome::Down));
+        assert_eq!(of(4, 4), None, "four are too few");
+        assert_eq!(of(9, 8), None, "one still succeeded");
+        assert_eq!(of(30, 20), Some(Outcome::Failed), "most failed");
+        assert_eq!(of(30, 10), None);
+        assert_eq!(of(0, 0), None);
+    }
+
+    #[test]
+    fn it_is_back_when_the_latest_all_succeeded() {
+        let good = Part { ended: 1, failed: 0, n: 1, sum_ns: 1 };
+        let bad = Part { ended: 2, failed: 1, n: 1, sum_ns: 1 };
+        let none = Part::default();
+        assert!(is_back(&[bad, good, none, good, good], 3));
+        assert!(!is_back(&[good, good, bad, good, good], 3));
+        assert!(!is_back(&[none, good, good], 3));
+        assert!(!is_back(&[], 3));
+    }
+
+    #[test]
+    fn a_window_is_cut_into_ten_samples() {
+        let parts = vec![Part { ended: 2, failed: 0, n: 2, sum_ns: 40 }; 20];
+        let busy: Vec<Option<f64>> =
+            (0..20).map(|place| (place % 3 != 0).then_some(f64::from(place))).collect();
+        let samples = samples(&parts, &busy);
+        assert_eq!(samples.len(), 10);
+        assert_eq!(samples[0], Sample { response_ns: Some(20.0), busy: 1.0 });
+        assert_eq!(samples[2], Sample { response_ns: Some(20.0), busy: 4.5 });
+    }
+}

@@ -1,0 +1,561 @@
+//! Which rate is tried next: the search for the highest rate that a CA sustains, as a state machine without clocks or I/O.
+//!
+//! | after | comes |
+//! | --- | --- |
+//! | the start | a step at the first rate |
+//! | a step that was sustained, nothing above it failed | a step at a higher rate: stepped, up to the last rate |
+//! | a step that was not sustained | [`Next::Recover`], then a step between the highest sustained and the lowest failed rate |
+//! | a bracket within the resolution, its upper end failed once | that upper end once more: chance must not decide |
+//! | the same, failed twice, or the CA fell over there | [`Next::Hold`] below the knee, then [`Next::Done`] |
+//! | a step in which the load tester was the limit | the same step once more; then the end, as it is no verdict on the CA |
+//! | a CA that does not come back | the end |
+//!
+//! A step that fails by bad luck would pull the answer down for good, since everything after it happens below. So the one failed
+//! rate that the answer rests on, the upper end of the last bracket, is tried again; when it is sustained then, the search goes on
+//! above it. A rate at which the CA fell over is never tried again, nor any above it.
+
+/// The most steps of one search: from one to a million a second by doubling, then bisection, takes under 40.
+pub(crate) const MAX_STEPS: u32 = 200;
+/// The highest rate of any step, a second.
+pub(crate) const MAX_RATE: f64 = 1e6;
+/// How much lower than the lowest rate of interest the trickle is by which a CA shows that it has recovered.
+const TRICKLE_SHARE: f64 = 0.25;
+/// The most of it, a second.
+const TRICKLE_MOST: f64 = 5.0;
+
+/// How the search goes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Setting {
+    /// The first rate, a second.
+    pub(crate) from: f64,
+    /// The last rate, if there is one.
+    pub(crate) to: Option<f64>,
+    /// From one step to the next as long as all is well.
+    pub(crate) growth: Growth,
+    /// How wide the bracket may be in the end.
+    pub(crate) resolution: Resolution,
+    /// What share of the knee is held in the end; none for no hold.
+    pub(crate) hold_at: Option<f64>,
+}
+
+/// How stepped rates grow.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Growth {
+    /// By this factor, more than 1.
+    Factor(f64),
+    /// By so many a second.
+    By(f64),
+}
+
+/// How narrow the bracket around the knee must be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Resolution {
+    /// A share of its upper end.
+    Share(f64),
+    /// So many a second.
+    Rate(f64),
+}
+
+/// What became of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// All that was asked of it held.
+    Sustained,
+    /// Something did not.
+    Failed,
+    /// The CA fell over.
+    Down,
+    /// The load tester itself was the limit.
+    Limited,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Next {
+    /// Load at this rate, and judge.
+    Step(f64),
+    /// Take the load away, then see whether a trickle of so many a second succeeds.
+    Recover(f64),
+    /// Load at this rate, below the knee, to see the CA well.
+    Hold(f64),
+    /// It is over.
+    Done(Answer),
+}
+
+/// Where the knee is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Answer {
+    /// The highest rate that was sustained.
+    pub(crate) knee: Option<f64>,
+    /// The lowest rate above it that was not.
+    pub(crate) above: Option<f64>,
+    /// Why it ended.
+    pub(crate) why: Why,
+}
+
+/// Why a search ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// The bracket is as narrow as asked for.
+    Narrow,
+    /// The last rate was sustained.
+    ReachedTo,
+    /// The first rate was not.
+    BelowFirst,
+    /// This machine was the limit.
+    Limited,
+    /// The CA did not come back.
+    Gone,
+    /// The steps, or the time, were over.
+    Over,
+    /// People ended it.
+    Cut,
+}
+
+/// The search's state.
+#[derive(Clone, Debug)]
+pub(crate) struct Search {
+    setting: Setting,
+    steps: u32,
+    /// The highest rate sustained.
+    low: Option<f64>,
+    /// Rates above `low` that failed, ascending.
+    failed: Vec<Fail>,
+    /// The rate at which the load tester was the limit, and how often.
+    limited: Option<(f64, u32)>,
+    now: Now,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Fail {
+    rate: f64,
+    times: u32,
+    /// Whether the CA fell over.
+    down: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Now {
+    Stepping(f64),
+    Recovering,
+    /// Before the hold, which follows once the CA has recovered.
+    RecoveringToHold(Why),
+    Holding(Why),
+    Done(Why),
+}
+
+impl Search {
+    /// A search, and its first step.
+    pub(crate) fn new(setting: Setting) -> (Self, Next) {
+        let first = setting.to.map_or(setting.from, |to| setting.from.min(to));
+        let search = Self {
+            setting,
+            steps: 0,
+            low: None,
+            failed: Vec::new(),
+            limited: None,
+            now: Now::Stepping(first),
+        };
+        (search, Next::Step(first))
+    }
+
+    /// What follows a step.
+    pub(crate) fn stepped(&mut self, outcome: Outcome) -> Next {
+        let Now::Stepping(rate) = self.now else { return self.done(Why::Over) };
+        self.steps += 1;
+        match outcome {
+            Outcome::Sustained => {
+                self.low = Some(self.low.map_or(rate, |low| low.max(rate)));
+                // What failed at or below it once has been refuted.
+                self.failed.retain(|fail| fail.rate > rate);
+                self.limited = None;
+                self.onwards()
+            }
+            Outcome::Failed | Outcome::Down => {
+                let down = outcome == Outcome::Down;
+                match self.failed.iter_mut().find(|fail| fail.rate == rate) {
+                    Some(fail) => {
+                        fail.times += 1;
+                        fail.down |= down;
+                    }
+                    None => self.failed.push(Fail { rate, times: 1, down }),
+                }
+                self.failed.sort_by(|a, b| a.rate.total_cmp(&b.rate));
+                self.limited = None;
+                self.recover()
+            }
+            Outcome::Limited => {
+                let times = self.limited.filter(|(at, _)| *at == rate).map_or(0, |(_, times)| times);
+                self.limited = Some((rate, times + 1));
+                self.recover()
+            }
+        }
+    }
+
+    /// The CA turned out to have fallen over at the lowest rate that failed: it is recovering from that.
+    pub(crate) fn fell(&mut self) {
+        if let (Now::Recovering, Some(fail)) = (self.now, self.failed.first_mut()) {
+            fail.down = true;
+        }
+    }
+
+    /// What follows a recovery that went well, or did not.
+    pub(crate) fn recovered(&mut self, well: bool) -> Next {
+        match self.now {
+            Now::Recovering | Now::RecoveringToHold(_) if !well => self.done(Why::Gone),
+            Now::Recovering => self.onwards(),
+            Now::RecoveringToHold(why) => self.hold_or_done(why),
+            Now::Stepping(_) | Now::Holding(_) | Now::Done(_) => self.done(Why::Over),
+        }
+    }
+
+    /// What follows the hold.
+    pub(crate) fn held(&mut self) -> Next {
+        let why = if let Now::Holding(why) = self.now { why } else { Why::Over };
+        self.done(why)
+    }
+
+    /// No more steps: the search's time is over. What is known is held, if something is.
+    pub(crate) fn out_of_time(&mut self) -> Next {
+        self.conclude(Why::Over)
+    }
+
+    /// At once, without a hold.
+    pub(crate) fn cut(&mut self) -> Next {
+        self.done(Why::Cut)
+    }
+
+    /// Where the knee is, by what is known so far.
+    pub(crate) fn answer(&self) -> Answer {
+        let why = if let Now::Done(why) = self.now { why } else { Why::Over };
+        let above = self.upper().map(|fail| fail.rate);
+        Answer { knee: self.low, above, why }
+    }
+
+    fn upper(&self) -> Option<Fail> {
+        self.failed.first().copied()
+    }
+
+    /// After good or bad: the next step, or the end.
+    fn onwards(&mut self) -> Next {
+        if let Some((rate, times)) = self.limited {
+            return if times < 2 { self.step(rate) } else { self.conclude(Why::Limited) };
+        }
+        match (self.low, self.upper()) {
+            (None, None) => self.step(self.setting.from),
+            (None, Some(fail)) if self.once_more(fail) => self.step(fail.rate),
+            (None, Some(_)) => self.conclude(Why::BelowFirst),
+            (Some(low), None) => {
+                let last = self.setting.to.unwrap_or(MAX_RATE).min(MAX_RATE);
+                if low >= last {
+                    return self.conclude(Why::ReachedTo);
+                }
+                let higher = match self.setting.growth {
+                    Growth::Factor(factor) => low * factor,
+                    Growth::By(step) => low + step,
+                };
+                self.step(higher.min(last))
+            }
+            (Some(low), Some(fail)) if self.is_narrow(low, fail.rate) => {
+                if self.once_more(fail) {
+                    self.step(fail.rate)
+                } else {
+                    self.conclude(Why::Narrow)
+                }
+            }
+            (Some(low), Some(fail)) => self.step(between(low, fail.rate)),
+        }
+    }
+
+    const fn once_more(&self, fail: Fail) -> bool {
+        fail.times < 2 && !fail.down
+    }
+
+    fn is_narrow(&self, low: f64, high: f64) -> bool {
+        let width = match self.setting.resolution {
+            Resolution::Share(share) => share * high,
+            Resolution::Rate(rate) => rate,
+        };
+        // A bracket that no number lies within is as narrow as can be.
+        high - low <= width * (1.0 + 1e-9) || between(low, high) <= low || between(low, high) >= high
+    }
+
+    fn step(&mut self, rate: f64) -> Next {
+        if self.steps >= MAX_STEPS {
+            return self.conclude(Why::Over);
+        }
+        self.now = Now::Stepping(rate);
+        Next::Step(rate)
+    }
+
+    fn recover(&mut self) -> Next {
+        self.now = Now::Recovering;
+        Next::Recover(self.trickle())
+    }
+
+    /// Well below all that was sustained.
+    fn trickle(&self) -> f64 {
+        (TRICKLE_SHARE * self.low.unwrap_or(self.setting.from)).min(TRICKLE_MOST)
+    }
+
+    fn conclude(&mut self, why: Why) -> Next {
+        let loaded = matches!(self.now, Now::Stepping(_)) && why == Why::Over;
+        if loaded && self.low.is_some() && self.setting.hold_at.is_some() {
+            self.now = Now::RecoveringToHold(why);
+            return Next::Recover(self.trickle());
+        }
+        self.hold_or_done(why)
+    }
+
+    fn hold_or_done(&mut self, why: Why) -> Next {
+        match (self.low, self.setting.hold_at) {
+            (Some(knee), Some(share)) => {
+                self.now = Now::Holding(why);
+                Next::Hold(rounded(knee * share))
+            }
+            _ => self.done(why),
+        }
+    }
+
+    fn done(&mut self, why: Why) -> Next {
+        self.now = Now::Done(why);
+        Next::Done(self.answer())
+    }
+}
+
+/// The middle, in a number that people can read where one lies well inside.
+fn between(low: f64, high: f64) -> f64 {
+    let middle = low + (high - low) / 2.0;
+    let readable = rounded(middle);
+    let inside = (high - low) / 4.0;
+    if readable > low + inside && readable < high - inside { readable } else { middle }
+}
+
+/// To three digits.
+fn rounded(rate: f64) -> f64 {
+    if rate <= 0.0 || !rate.is_finite() {
+        return rate;
+    }
+    let digits = 2 - rate.log10().floor() as i32;
+    let unit = 10f64.powi(digits.abs());
+    if digits >= 0 { (rate * unit).round() / unit } else { (rate / unit).round() * unit }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SETTING: Setting = Setting {
+        from: 1.0,
+        to: None,
+        growth: Growth::Factor(2.0),
+        resolution: Resolution::Share(0.05),
+        hold_at: Some(0.8),
+    };
+
+    /// Runs a search against a CA that says what becomes of each step; gives all that was asked for.
+    fn asked(setting: Setting, mut ca: impl FnMut(f64) -> Outcome) -> (Vec<Next>, Answer) {
+        let (mut search, mut next) = Search::new(setting);
+        let mut all = vec![next];
+        loop {
+            next = match next {
+                Next::Step(rate) => search.stepped(ca(rate)),
+                Next::Recover(_) => search.recovered(true),
+                Next::Hold(_) => search.held(),
+                Next::Done(answer) => return (all, answer),
+            };
+            all.push(next);
+            assert!(all.len() < 1_000, "it never ends: {all:?}");
+        }
+    }
+
+    fn capacity(most: f64) -> impl FnMut(f64) -> Outcome {
+        move |rate| if rate <= most { Outcome::Sustained } else { Outcome::Failed }
+    }
+
+    fn rates(all: &[Next]) -> Vec<f64> {
+        all.iter().filter_map(|next| if let Next::Step(rate) = next { Some(*rate) } else { None }).collect()
+    }
+
+    #[test]
+    fn steps_double_then_halve_the_bracket_and_the_upper_end_is_tried_twice() {
+        let (all, answer) = asked(SETTING, capacity(50.0));
+        assert_eq!(
+            rates(&all),
+            [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 48.0, 56.0, 52.0, 50.0, 52.0],
+            "{all:?}"
+        );
+        assert_eq!(answer, Answer { knee: Some(50.0), above: Some(52.0), why: Why::Narrow });
+        assert_eq!(all[all.len() - 2], Next::Hold(40.0));
+    }
+
+    #[test]
+    fn linear_steps_and_a_width_in_chains_per_second() {
+        let setting = Setting {
+            from: 10.0,
+            growth: Growth::By(10.0),
+            resolution: Resolution::Rate(5.0),
+            hold_at: None,
+            ..SETTING
+        };
+        let (all, answer) = asked(setting, capacity(37.0));
+        assert_eq!(rates(&all), [10.0, 20.0, 30.0, 40.0, 35.0, 40.0]);
+        assert_eq!(answer, Answer { knee: Some(35.0), above: Some(40.0), why: Why::Narrow });
+    }
+
+    #[test]
+    fn after_every_failure_the_ca_recovers_at_a_trickle() {
+        let (all, _) = asked(Setting { from: 8.0, ..SETTING }, capacity(50.0));
+        for pair in all.windows(2) {
+            if let [Next::Step(rate), after] = pair {
+                assert_eq!(*after == Next::Recover(5.0), *rate > 50.0, "{rate}: {after:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn chance_does_not_decide() {
+        // The first try at 8 fails, and never again.
+        let mut tries = 0;
+        let (all, answer) = asked(SETTING, |rate| {
+            tries += u32::from(rate == 8.0);
+            if rate > 50.0 || (rate == 8.0 && tries == 1) { Outcome::Failed } else { Outcome::Sustained }
+        });
+        assert_eq!(answer.knee, Some(50.0), "{all:?}");
+        assert_eq!(tries, 2);
+    }
+
+    #[test]
+    fn where_the_ca_fell_over_is_never_gone_again() {
+        let (all, answer) =
+            asked(SETTING, |rate| if rate <= 50.0 { Outcome::Sustained } else { Outcome::Down });
+        let over: Vec<f64> = rates(&all).into_iter().filter(|rate| *rate > 50.0).collect();
+        assert_eq!(over, [64.0, 56.0, 52.0], "each once, each below the one before");
+        assert_eq!(answer.knee, Some(50.0));
+    }
+
+    #[test]
+    fn a_ca_that_was_only_then_seen_to_have_fallen_is_not_sent_there_again() {
+        let (mut search, mut next) = Search::new(Setting { resolution: Resolution::Share(0.5), ..SETTING });
+        let mut tried = Vec::new();
+        while let Next::Step(rate) = next {
+            tried.push(rate);
+            next = search.stepped(if rate < 4.0 { Outcome::Sustained } else { Outcome::Failed });
+            if let Next::Recover(_) = next {
+                search.fell();
+                next = search.recovered(true);
+            }
+        }
+        assert_eq!((tried, next), (vec![1.0, 2.0, 4.0], Next::Hold(1.6)));
+    }
+
+    #[test]
+    fn ends_otherwise_than_in_a_bracket() {
+        type Ca = fn(f64) -> Outcome;
+        let cases: [(Setting, Ca, Answer); 4] = [
+            (
+                Setting { to: Some(10.0), ..SETTING },
+                |_| Outcome::Sustained,
+                Answer { knee: Some(10.0), above: None, why: Why::ReachedTo },
+            ),
+            (SETTING, |_| Outcome::Failed, Answer { knee: None, above: Some(1.0), why: Why::BelowFirst }),
+            (SETTING, |_| Outcome::Down, Answer { knee: None, above: Some(1.0), why: Why::BelowFirst }),
+            (
+                SETTING,
+                |rate| if rate < 16.0 { Outcome::Sustained } else { Outcome::Limited },
+                Answer { knee: Some(8.0), above: None, why: Why::Limited },
+            ),
+        ];
+        for (setting, ca, expected) in cases {
+            let (all, answer) = asked(setting, ca);
+            assert_eq!(answer, expected, "{all:?}");
+        }
+    }
+
+    #[test]
+    fn a_machine_that_was_busy_once_is_asked_again() {
+        let mut busy = true;
+        let (_, answer) = asked(SETTING, |rate| {
+            if rate == 16.0 && std::mem::take(&mut busy) { Outcome::Limited } else { capacity(50.0)(rate) }
+        });
+        assert_eq!(answer.knee, Some(50.0));
+    }
+
+    #[test]
+    fn a_ca_that_does_not_come_back_ends_the_search_with_what_is_known() {
+        let (mut search, _) = Search::new(SETTING);
+        search.stepped(Outcome::Sustained);
+        assert_eq!(search.stepped(Outcome::Down), Next::Recover(0.25));
+        let answer = Answer { knee: Some(1.0), above: Some(2.0), why: Why::Gone };
+        assert_eq!(search.recovered(false), Next::Done(answer));
+    }
+
+    #[test]
+    fn a_search_without_time_holds_what_it_has() {
+        let (mut search, _) = Search::new(SETTING);
+        search.stepped(Outcome::Sustained);
+        let next = search.out_of_time();
+        assert_eq!(next, Next::Recover(0.25));
+        assert_eq!(search.recovered(true), Next::Hold(0.8));
+        assert_eq!(search.held(), Next::Done(Answer { knee: Some(1.0), above: None, why: Why::Over }));
+        let (mut search, _) = Search::new(SETTING);
+        assert_eq!(search.out_of_time(), Next::Done(Answer { knee: None, above: None, why: Why::Over }));
+    }
+
+    proptest! {
+        /// Whatever the CA can do and however the search goes: the knee is below it by no more than the bracket's width, the steps are
+        /// few, and no rate is far above it.
+        #[test]
+        fn the_knee_is_within_its_width_of_the_truth(
+            most in 0.01f64..200_000.0,
+            from in 0.01f64..1_000.0,
+            factor in 1.2f64..10.0,
+            share in 0.005f64..0.5,
+        ) {
+            let setting = Setting {
+                from,
+                growth: Growth::Factor(factor),
+                resolution: Resolution::Share(share),
+                ..SETTING
+            };
+            let (all, answer) = asked(setting, capacity(most));
+            match answer {
+                Answer { knee: Some(knee), above: Some(above), why: Why::Narrow } => {
+                    prop_assert!(knee <= most && most < above, "{knee} {most} {above}");
+                    prop_assert!(above - knee <= share * above * 1.001);
+                }
+                Answer { knee: None, why: Why::BelowFirst, .. } => prop_assert!(from > most),
+                other => prop_assert!(false, "{:?}", other),
+            }
+            let highest = rates(&all).into_iter().fold(0.0, f64::max);
+            prop_assert!(highest <= (most * factor).max(from) * 1.001);
+            prop_assert!(rates(&all).len() <= 130, "{}", rates(&all).len());
+        }
+
+        /// Whatever happens, it ends, and never goes where the CA fell over.
+        #[test]
+        fn it_ends_whatever_happens(outcomes in proptest::collection::vec(0u8..4, 1..60)) {
+            let mut place = 0;
+            let mut fell = f64::INFINITY;
+            let mut bad = None;
+            asked(SETTING, |rate| {
+                if rate >= fell {
+                    bad = Some((rate, fell));
+                }
+                place += 1;
+                match outcomes[place % outcomes.len()] {
+                    0 => Outcome::Failed,
+                    1 => {
+                        fell = rate;
+                        Outcome::Down
+                    }
+                    2 => Outcome::Limited,
+                    _ => Outcome::Sustained,
+                }
+            });
+            prop_assert_eq!(bad, None);
+        }
+    }
+}

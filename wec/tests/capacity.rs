@@ -1,0 +1,290 @@
+//! The highest rate that a CA sustains, found. The CA's true capacity is known by arithmetic: it serves so many requests a second,
+//! one after the other.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where it finds something wrong")]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::Value;
+use wec_record::Record;
+use wec_testbed::{Pebble, PebbleOptions};
+
+/// One request to newAccount is one chain.
+const ONLY_REGISTRATIONS: &str = "registration=1,authorization=0,certificate=0,refresh=0,revoke=0";
+/// Bounds of the load tester that a busy machine does not exceed, and short steps.
+const USUAL: [&str; 16] = [
+    "--headless",
+    "--json",
+    "summary.json",
+    "--http01-listen",
+    "127.0.0.1:0",
+    "--limited-lag",
+    "10m",
+    "--limited-backlog",
+    "100%",
+    "--weight",
+    ONLY_REGISTRATIONS,
+    "--step-time",
+    "3s",
+    "--hold",
+    "2s",
+    "--spacing=even",
+];
+const SETTLE: [&str; 4] = ["--settle", "3s..9s", "--limited-cpu", "100%"];
+
+fn capacity(folder: &Path, target: &[&str], flags: &[&str]) -> Output {
+    common::run(folder, &[&["capacity"], target, &USUAL[..], flags].concat())
+}
+
+fn steps(found: &Value) -> Vec<(f64, &str)> {
+    let steps = found["steps"].as_array().unwrap().iter();
+    steps.map(|step| (step["rate"].as_f64().unwrap(), step["verdict"].as_str().unwrap())).collect()
+}
+
+#[test]
+fn the_knee_of_a_ca_whose_capacity_is_known_is_within_its_width_of_the_truth() {
+    const TRUTH: f64 = 22.5;
+    let folder = tempfile::tempdir().unwrap();
+    let ca = common::NullCa::start(folder.path(), &["--serve", "newAccount=22.5/s"]);
+    let flags = ["--from", "5/s", "--resolution", "20%", "--junit", "junit.xml"];
+    let output = capacity(folder.path(), &ca.target(), &[&SETTLE[..], &flags].concat());
+    let said = common::said(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    println!("{text}");
+    assert!(text.contains("Knee: ") && text.contains("well below the knee"), "{text}");
+
+    let found = common::summary(folder.path());
+    let [knee, above, width] = ["knee", "above", "width"].map(|key| found[key].as_f64().unwrap());
+    assert!(knee - width <= TRUTH && TRUTH <= above + width, "{knee} to {above}: {found}");
+    assert!(width <= 0.2 * above + 1e-9, "{found}");
+    assert_eq!(found["ended"], "narrow");
+    assert_eq!(found["hold"]["verdict"], "sustained");
+    let steps = steps(&found);
+    assert!(steps.contains(&(5.0, "sustained")) && steps.contains(&(40.0, "failed")), "{steps:?}");
+    for step in found["steps"].as_array().unwrap() {
+        if step["verdict"] == "sustained" {
+            let (rate, reached) = (step["rate"].as_f64().unwrap(), step["reached"].as_f64().unwrap());
+            assert!((reached / rate - 1.0).abs() < 0.35, "a window of 3 s at an even rate: {step}");
+        }
+    }
+    // The whole search is one run, with a mark at every change.
+    let log = common::log(folder.path());
+    let rates = log.iter().filter(
+        |record| matches!(record, Record::Mark { by, what, .. } if by == "capacity" && what == "rate"),
+    );
+    assert!(rates.count() >= steps.len());
+    let junit = std::fs::read_to_string(folder.path().join("junit.xml")).unwrap();
+    assert!(junit.contains("tests=\"2\" failures=\"0\" errors=\"0\""), "{junit}");
+}
+
+/// A null CA on an address of its own, which this test kills and starts again.
+struct Fragile {
+    folder: PathBuf,
+    address: String,
+    child: Child,
+}
+
+impl Fragile {
+    fn start(folder: &Path) -> Self {
+        let address = common::free();
+        let child = Self::spawn(folder, &address);
+        Self { folder: folder.to_owned(), address, child }
+    }
+
+    /// Over plain HTTP: with each start it would have another root.
+    fn spawn(folder: &Path, address: &str) -> Child {
+        let mut command = common::wec(folder, &["null-ca", "--plain", "--listen", address]);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = child.stdout.take().unwrap();
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
+        assert!(line.starts_with("http://"), "it is up: {line:?}");
+        child
+    }
+
+    fn directory(&self) -> String {
+        format!("http://{}/directory", self.address)
+    }
+
+    fn fall(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    fn rise(&mut self) {
+        self.child = Self::spawn(&self.folder, &self.address);
+    }
+}
+
+impl Drop for Fragile {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The rate that the session has now, by the marks in the log.
+fn rate_now(folder: &Path) -> f64 {
+    let mut rates =
+        common::log_so_far(&folder.join("results")).into_iter().filter_map(|record| match record {
+            Record::Mark { what, to, .. } if what == "rate" => to.parse().ok(),
+            _ => None,
+        });
+    rates.next_back().unwrap_or(0.0)
+}
+
+/// Runs a search against a CA that falls over whenever the rate is `most` or more, and rises again, if it does, when the
+/// load has gone.
+#[expect(clippy::disallowed_methods, reason = "no runtime waits here")]
+fn search_of_a_fragile_ca(most: f64, rises: bool, flags: &[&str]) -> (Output, Value) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ca = Fragile::start(folder.path());
+    let directory = ca.directory();
+    let over = AtomicBool::new(false);
+    let output = std::thread::scope(|scope| {
+        let search = scope.spawn(|| {
+            let output =
+                capacity(folder.path(), &["--directory", &directory], &[&SETTLE[..], flags].concat());
+            over.store(true, Ordering::Relaxed);
+            output
+        });
+        let mut up = true;
+        while !over.load(Ordering::Relaxed) {
+            let rate = rate_now(folder.path());
+            if up && rate >= most {
+                ca.fall();
+                up = false;
+            } else if !up && rates_are_over(rate) && rises {
+                ca.rise();
+                up = true;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        search.join().unwrap()
+    });
+    let found = common::summary(folder.path());
+    (output, found)
+}
+
+/// Nothing but a trickle.
+fn rates_are_over(rate: f64) -> bool {
+    rate <= 5.0
+}
+
+#[test]
+fn a_ca_that_falls_over_is_survived_and_left_running_below_the_knee() {
+    let flags = ["--from", "10/s", "--resolution", "30%", "--recover", "60s"];
+    let (output, found) = search_of_a_fragile_ca(40.0, true, &flags);
+    let said = common::said(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}\n{}", String::from_utf8_lossy(&output.stdout));
+    let steps = steps(&found);
+    let down: Vec<_> = steps.iter().filter(|(_, verdict)| *verdict == "ca-down").collect();
+    assert_eq!(down, [&(40.0, "ca-down")], "it fell over, and was not sent there again: {steps:?}");
+    assert!(said.contains("came back"), "{said}");
+    assert!(found["knee"].as_f64().unwrap() < 40.0 && found["above"].as_f64() <= Some(40.0), "{steps:?}");
+    assert_eq!(found["hold"]["verdict"], "sustained", "{}", found["hold"]);
+    let fell = found["steps"].as_array().unwrap().iter().find(|step| step["verdict"] == "ca-down").unwrap();
+    assert!(fell["recovered_after_ns"].as_u64().is_some(), "{fell}");
+}
+
+#[test]
+fn a_ca_that_never_comes_back_ends_the_search_with_what_is_known() {
+    let flags = ["--from", "10/s", "--recover", "6s"];
+    let (output, found) = search_of_a_fragile_ca(20.0, false, &flags);
+    assert_eq!(output.status.code(), Some(99), "{}", common::said(&output));
+    assert_eq!((found["ended"].as_str(), found["knee"].as_f64()), (Some("ca-gone"), Some(10.0)), "{found}");
+    assert_eq!((found["above"].as_f64(), &found["hold"]), (Some(20.0), &Value::Null));
+    let text = String::from_utf8_lossy(&output.stdout).replace('\n', " ");
+    assert!(text.contains("did not come back within 6s"), "{text}");
+}
+
+#[test]
+fn a_machine_that_is_the_limit_is_no_verdict_on_the_ca() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = common::NullCa::start(folder.path(), &[]);
+    // Whoever runs chains at all needs a thousandth of a processor.
+    let flags = ["--from", "20/s", "--settle", "4s..9s", "--limited-cpu", "0.1%", "--strict"];
+    let output = capacity(folder.path(), &ca.target(), &flags);
+    assert_eq!(output.status.code(), Some(108), "{}", common::said(&output));
+    let found = common::summary(folder.path());
+    assert_eq!((found["ended"].as_str(), &found["knee"]), (Some("generator-limited"), &Value::Null));
+    assert_eq!(steps(&found), [(20.0, "generator-limited"); 2], "once more, and no further");
+    let reason = found["steps"][0]["reasons"][0].as_str().unwrap();
+    assert!(reason.contains("worker thread"), "{reason}");
+}
+
+#[test]
+fn the_first_interrupt_ends_the_search_and_reports_what_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = common::NullCa::start(folder.path(), &[]);
+    let args = [&["capacity"], &ca.target()[..], &USUAL[..], &SETTLE, &["--from", "10/s", "--step", "10/s"]]
+        .concat();
+    let run =
+        common::wec(folder.path(), &args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let run = common::Running(Some(run));
+    common::until("the second step has begun", || rate_now(folder.path()) >= 20.0);
+    let output = run.interrupt();
+    assert_eq!(output.status.code(), Some(105), "{}", common::said(&output));
+    let text = String::from_utf8_lossy(&output.stdout).replace('\n', " ");
+    assert!(text.contains("Knee: at least 10 chains/s") && text.contains("interrupted"), "{text}");
+    let found = common::summary(folder.path());
+    assert_eq!((found["ended"].as_str(), found["knee"].as_f64()), (Some("cut"), Some(10.0)));
+}
+
+#[test]
+fn mistakes_are_told_all_at_once_and_nothing_is_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = ["--from", "fast", "--settle", "5s", "--hold-at", "110%", "--rate", "5/s"];
+    let output = capacity(folder.path(), &["--directory", "http://127.0.0.1:1/dir"], &flags);
+    assert_eq!(output.status.code(), Some(2));
+    let said = common::said(&output);
+    for part in ["--from: \"fast\"", "--settle: \"5s\"", "--hold-at: \"110%\"", "--rate: wec capacity"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!folder.path().join("results").exists());
+}
+
+/// Two workers: with three requests in flight Pebble 2.4 locks itself up sooner or later (docs/servers.md).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_search_against_pebble() {
+    let folder = tempfile::tempdir().unwrap();
+    let [http01, tlsalpn01, dns] = [(); 3].map(|()| wec_testbed::free_address());
+    let pebble = Pebble::start(PebbleOptions {
+        http_port: http01.port(),
+        tls_port: tlsalpn01.port(),
+        dns: Some(dns),
+        ..PebbleOptions::default()
+    })
+    .await
+    .unwrap();
+    let (directory, cacert) = (pebble.directory_url(), pebble.ca_file().to_str().unwrap().to_owned());
+    let [http01, tlsalpn01, dns] = [http01, tlsalpn01, dns].map(|address| address.to_string());
+    let mut flags = vec!["capacity", "--directory", &directory, "--cacert", &cacert];
+    flags.extend(["--http01-listen", &http01, "--tlsalpn01-listen", &tlsalpn01, "--dns-listen", &dns]);
+    flags.extend([
+        "--headless",
+        "--workers",
+        "2",
+        "--spacing",
+        "even",
+        "--limited-lag",
+        "10m",
+        "--limited-cpu",
+        "100%",
+    ]);
+    // That two workers are too few at times is not Pebble's fault.
+    flags.extend(["--threshold", "chain{failed} < 1%", "--from", "1/s", "--to", "2/s"]);
+    flags.extend(["--settle", "3s..10s", "--step-time", "5s", "--hold", "3s", "--json", "summary.json"]);
+    let output = common::run(folder.path(), &flags);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}\n{text}", common::said(&output));
+    println!("{text}");
+    let found = common::summary(folder.path());
+    assert!(found["knee"].as_f64() >= Some(1.0), "{found}");
+    assert!(found["summary"]["requests"].as_u64() > Some(0));
+}
