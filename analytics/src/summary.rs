@@ -18,7 +18,7 @@ use crate::snapshot::{
 ///
 /// On narrow paper the tables leave columns away, the least needed first, and say which.
 pub fn summary_table(snapshot: &Snapshot, paper: Paper) -> String {
-    let prose = |line: String| paper.wrapped(&line, 2);
+    let prose = |line: String| paper.wrapped(&line, 4);
     let failed: u64 = snapshot.chains.values().map(|chain| chain.failed).sum();
     let mut text = prose(format!(
         "{} in {}, {failed} failed; {} HTTP requests ({}/s), {} failed\n\n",
@@ -78,20 +78,7 @@ fn push_notes(text: &mut String, snapshot: &Snapshot, prose: impl Fn(String) -> 
             100.0 * share
         )));
     }
-    // Refused nonces have their line; here they would hide what went wrong.
-    let told = |failure: &&FailureFigures| {
-        !(failure.scope == FailureScope::Request && failure.class == Some(FailureClass::BadNonce))
-    };
-    for failure in snapshot.failures.iter().filter(told).take(10) {
-        let class = failure.class.map_or("unclassified", |class| class.name());
-        let status = if failure.status == 0 { String::new() } else { format!(" {}", failure.status) };
-        let problem =
-            if failure.problem.is_empty() { String::new() } else { format!(" {}", failure.problem) };
-        text.push_str(&prose(format!(
-            "{} × {} {class}{status}{problem}: {}\n",
-            failure.count, failure.name, failure.example
-        )));
-    }
+    push_failures(text, snapshot, &prose);
     text.push_str(&prose(generator(&snapshot.generator)));
     let state = snapshot.state;
     text.push_str(&prose(format!(
@@ -107,6 +94,40 @@ fn push_notes(text: &mut String, snapshot: &Snapshot, prose: impl Fn(String) -> 
     ] {
         if count > 0 {
             text.push_str(&prose(format!("Attention: {count} {what}\n")));
+        }
+    }
+}
+
+/// What failed, most frequent first: chains apart from the requests that they failed by.
+fn push_failures(text: &mut String, snapshot: &Snapshot, prose: impl Fn(String) -> String) {
+    for (scope, title) in [(FailureScope::Chain, "Failed chains"), (FailureScope::Request, "Failed requests")]
+    {
+        // Refused nonces have their line; here they would hide what went wrong.
+        let told = |failure: &&FailureFigures| {
+            failure.scope == scope
+                && !(scope == FailureScope::Request && failure.class == Some(FailureClass::BadNonce))
+        };
+        let failures: Vec<_> = snapshot.failures.iter().filter(told).collect();
+        if failures.is_empty() {
+            continue;
+        }
+        text.push_str(&format!("{title}:\n"));
+        for failure in failures.iter().take(5) {
+            let class = failure.class.map_or("unclassified", |class| class.name());
+            let status = if failure.status == 0 { String::new() } else { format!(" {}", failure.status) };
+            let problem =
+                if failure.problem.is_empty() { String::new() } else { format!(" {}", failure.problem) };
+            // A request's message begins with its endpoint, which is said already.
+            let example =
+                failure.example.strip_prefix(&format!("{}: ", failure.name)).unwrap_or(&failure.example);
+            text.push_str(&prose(format!(
+                "  {} × {}, {class}{status}{problem}: {example}\n",
+                failure.count, failure.name
+            )));
+        }
+        if failures.len() > 5 {
+            let others: u64 = failures[5..].iter().map(|failure| failure.count).sum();
+            text.push_str(&format!("  {others} of {} other kinds: --json has them\n", failures.len() - 5));
         }
     }
 }

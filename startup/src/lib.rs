@@ -3,6 +3,7 @@
 //! A binary's `main` parses its options, calls [`run_service`] or builds on the parts, and returns an [`Exit`]. What
 //! the binary is for lives in its library.
 
+mod aside;
 mod exit;
 mod paper;
 mod signals;
@@ -14,6 +15,7 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+pub use aside::{Drawn, steps_aside};
 pub use exit::Exit;
 pub use paper::Paper;
 pub use signals::{Interrupted, Stop, stop_on_signals};
@@ -25,7 +27,7 @@ pub fn start_logging(default: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| aside::Lines)
         .with_ansi(Paper::stderr().colours)
         // Told where? It would be standard error again, and a panic when that is closed.
         .log_internal_errors(false)
@@ -35,7 +37,7 @@ pub fn start_logging(default: &str) {
 
 /// A line for people on standard error. Whoever closed it (`wec run 2>&1 | head`) does not end the program by that.
 pub fn say(line: impl std::fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = aside::Lines.write_all(format!("{line}\n").as_bytes());
 }
 
 /// A result on standard output. A reader that has gone (`wec run | head`) has read enough.

@@ -3,17 +3,16 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use wec_analytics::{Analytics, FailureScope, NonceFigures, ScenarioFigures, Snapshot, time_text};
-use wec_record::{Chain, FailureClass};
+use wec_analytics::{Analytics, FailureScope, Mark, NonceFigures, ScenarioFigures, Snapshot, time_text};
+use wec_record::{Chain, FailureClass, Reach};
 use wec_requester::Workload;
-use wec_startup::{Stop, say};
+use wec_startup::{Drawn, Paper, Stop, say, steps_aside};
 
 const EVERY: Duration = Duration::from_secs(1);
 /// Plain lines come less often: they stay.
@@ -21,6 +20,9 @@ const PLAIN_EVERY: u64 = 5;
 
 /// Said while workers have nothing to run.
 const IDLE: &str = "idle: limits and weights allow nothing more with what is stored";
+
+/// Said while nothing starts because somebody asked for that.
+const PAUSED: &str = "paused: nothing starts until somebody resumes the run";
 
 /// Said while the load tester itself does not keep up.
 const LIMITED: &str = "generator-limited: the load tester itself does not keep up; the summary says in what";
@@ -42,7 +44,7 @@ pub(crate) struct Setting {
 /// The live view. It goes to standard error: standard output belongs to the summary.
 pub(crate) struct Progress {
     setting: Setting,
-    bar: Option<ProgressBar>,
+    bar: Option<(ProgressBar, Drawn)>,
     started: Instant,
     /// What whoever steers the run is doing; empty when nobody does.
     status: Mutex<String>,
@@ -53,20 +55,24 @@ impl Progress {
     pub(crate) fn start(setting: Setting) -> Self {
         if !setting.quiet {
             for note in &setting.notes {
-                say(note);
+                say(Paper::stderr().wrapped(note, 0));
             }
             say(format_args!("target  {}", setting.target));
             if let Some(page) = setting.page {
                 say(format_args!("page    http://{page}/"));
             }
         }
-        let terminal = std::io::stderr().is_terminal() && !setting.quiet;
-        let bar = terminal.then(|| {
-            let bar =
-                ProgressBar::with_draw_target(Some(setting.run_time.as_secs()), ProgressDrawTarget::stderr());
-            let style = ProgressStyle::with_template("{bar:32.cyan/dim} {prefix}\n{msg}");
+        let target = ProgressDrawTarget::stderr();
+        let bar = (!setting.quiet && !target.is_hidden()).then(|| {
+            let bar = ProgressBar::with_draw_target(Some(setting.run_time.as_secs()), target);
+            // The longest prefix beside it fits a terminal of 80 columns.
+            let style = ProgressStyle::with_template("{bar:22.cyan/dim} {prefix}\n{msg}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-            bar
+            let drawn = steps_aside({
+                let bar = bar.clone();
+                move |line| bar.suspend(line)
+            });
+            (bar, drawn)
         });
         Self { setting, bar, started: Instant::now(), status: Mutex::default() }
     }
@@ -96,10 +102,8 @@ impl Progress {
 
     /// A line that stays, above the view.
     pub(crate) fn tell(&self, line: &str) {
-        match &self.bar {
-            _ if self.setting.quiet => {}
-            Some(bar) => bar.println(line),
-            None => say(line),
+        if !self.setting.quiet {
+            say(line);
         }
     }
 
@@ -114,29 +118,108 @@ impl Progress {
 
     /// Takes the view away; what it showed last is in the summary.
     pub(crate) fn end(&self) {
-        if let Some(bar) = &self.bar {
+        if let Some((bar, _)) = &self.bar {
             bar.finish_and_clear();
         }
     }
 
     fn show(&self, now: &Figures, before: &Figures, stop: &Stop) {
-        let (elapsed, whole) = (now.elapsed.as_secs(), self.setting.run_time.as_secs());
+        let whole = self.setting.run_time;
+        // The run time stands still while the run is paused.
+        let active = now.elapsed.saturating_sub(now.paused_for).min(whole);
+        let stage = match Stage::of(stop, now.paused) {
+            Stage::Running if !now.status.is_empty() => Stage::Steered,
+            stage => stage,
+        };
         match &self.bar {
-            Some(bar) => {
-                bar.set_position(elapsed.min(whole));
-                bar.set_prefix(if stop.finish.is_cancelled() {
-                    "finishing running chains; Ctrl-C again interrupts them".to_owned()
-                } else if !now.status.is_empty() {
-                    format!("{elapsed} s, at most {whole} s; Ctrl-C finishes early")
-                } else {
-                    let left = whole.saturating_sub(elapsed);
-                    format!("{elapsed} s of {whole} s, {left} s left; Ctrl-C finishes early")
-                });
-                bar.set_message(now.block(before));
+            Some((bar, _)) => {
+                let paper = Paper::stderr();
+                let prefix = stage.prefix(active, whole);
+                bar.set_position(active.as_secs());
+                bar.set_prefix(if stage.is_usual() { prefix } else { paper.doubtful(&prefix) });
+                bar.set_message(now.block(before, paper));
             }
-            None => say(format_args!("{elapsed:>4} s  {}", now.line(before))),
+            None => say(format_args!("{:>7}  {}{}", face(active), stage.word(), now.line(before))),
         }
     }
+}
+
+/// Where a run is between its start and its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Running,
+    /// Somebody steers it, and ends it when that is done.
+    Steered,
+    Paused,
+    /// Nothing more starts: its time is over, or somebody stopped it.
+    Finishing,
+    /// Nothing more starts: a signal said so.
+    FinishingEarly,
+    /// What still ran has been cut off.
+    Cut,
+}
+
+impl Stage {
+    fn of(stop: &Stop, paused: bool) -> Self {
+        match (stop.cut.is_cancelled(), stop.finish.is_cancelled()) {
+            (true, _) => Self::Cut,
+            (false, true) if stop.by_signal() => Self::FinishingEarly,
+            (false, true) => Self::Finishing,
+            (false, false) if paused => Self::Paused,
+            (false, false) => Self::Running,
+        }
+    }
+
+    /// What stands beside the bar: how far the run is, and what Ctrl-C would do.
+    fn prefix(self, active: Duration, whole: Duration) -> String {
+        // Whole seconds, so that what has passed and what is left add up.
+        let active = Duration::from_secs(active.as_secs());
+        let (at, of, left) = (face(active), face(whole), face(whole.saturating_sub(active)));
+        match self {
+            Self::Running => format!("{at} of {of}, {left} left; Ctrl-C finishes early"),
+            Self::Steered => format!("{at}, at most {of}; Ctrl-C finishes early"),
+            Self::Paused => format!("PAUSED at {at} of {of}; Ctrl-C finishes the run"),
+            Self::Finishing => "finishing running chains; Ctrl-C interrupts them".to_owned(),
+            Self::FinishingEarly => "finishing running chains; Ctrl-C again interrupts them".to_owned(),
+            Self::Cut => "interrupting running chains; writing the results".to_owned(),
+        }
+    }
+
+    /// Whether nothing of it needs to be noticed.
+    const fn is_usual(self) -> bool {
+        matches!(self, Self::Running | Self::Steered)
+    }
+
+    /// The same in a word, for plain lines.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Running | Self::Steered => "",
+            Self::Paused => "PAUSED  ",
+            Self::Finishing | Self::FinishingEarly => "finishing  ",
+            Self::Cut => "interrupting  ",
+        }
+    }
+}
+
+/// Time on a clock face: `0:42`, `12:05`, `1:00:00`.
+fn face(time: Duration) -> String {
+    let (hours, minutes, seconds) = (time.as_secs() / 3600, time.as_secs() / 60 % 60, time.as_secs() % 60);
+    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
+}
+
+/// Whether the run is paused, and for how long it has been in all, from the changes of its state. Nanoseconds since the Unix
+/// epoch.
+fn paused(marks: &[Mark], now: u64) -> (bool, Duration) {
+    let (mut since, mut total) = (None, 0);
+    for mark in marks.iter().filter(|mark| mark.what == "state") {
+        if mark.to == "paused" {
+            since.get_or_insert(mark.at_unix_ns);
+        } else if let Some(since) = since.take() {
+            total += mark.at_unix_ns.saturating_sub(since);
+        }
+    }
+    total += since.map_or(0, |since| now.saturating_sub(since));
+    (since.is_some(), Duration::from_nanos(total))
 }
 
 /// What the workers have done so far, to tell those that run chains from those that only ask.
@@ -164,10 +247,15 @@ struct Figures {
     elapsed: Duration,
     /// What whoever steers the run is doing.
     status: String,
+    /// Whether the run is paused now, and for how long it has been.
+    paused: bool,
+    paused_for: Duration,
     workers: u64,
     busy: u64,
     /// What is wanted of each scenario, and what is reached of it.
     loads: Vec<String>,
+    /// What holds a scenario below what is wanted of it.
+    short: Vec<String>,
     /// Whether no worker found anything to run lately.
     idle: bool,
     chains: u64,
@@ -206,18 +294,27 @@ impl Figures {
             Some((*chain, times.p50?, times.p99))
         });
         let several = snapshot.scenarios.len() > 1;
+        let now = snapshot.run.started_unix_ns.saturating_add(elapsed.as_nanos() as u64);
+        let (paused, paused_for) = paused(&snapshot.marks, now);
         let succeeded = |chain: Chain| {
             snapshot.chains.get(&chain).map_or(0, |chain| chain.count.saturating_sub(chain.failed))
         };
         Self {
             elapsed,
             status: String::new(),
+            paused,
+            paused_for,
             workers: workload.workers(),
             busy: workload.busy(),
             loads: snapshot
                 .scenarios
                 .iter()
                 .map(|(name, scenario)| load(several.then_some(name), scenario))
+                .collect(),
+            short: snapshot
+                .scenarios
+                .iter()
+                .flat_map(|(name, scenario)| short(several.then_some(name), scenario))
                 .collect(),
             idle: false,
             chains: snapshot.chains.values().map(|chain| chain.count).sum(),
@@ -270,61 +367,68 @@ impl Figures {
         if !self.status.is_empty() {
             line = format!("{}  {line}", self.status);
         }
-        for (said, when) in [(IDLE, self.idle), (LIMITED, self.limited)] {
-            if when {
-                line.push_str("  ");
-                line.push_str(said);
-            }
+        let said = [(IDLE, self.idle && !self.paused), (LIMITED, self.limited)];
+        let said = said.into_iter().filter_map(|(said, when)| when.then_some(said));
+        for said in self.short.iter().map(String::as_str).chain(said) {
+            line.push_str("  ");
+            line.push_str(said);
         }
         line
     }
 
-    fn block(&self, before: &Self) -> String {
+    /// All of it, on paper of so many columns: what is wrong in rows of its own that stand out.
+    fn block(&self, before: &Self, paper: Paper) -> String {
         let (chains, requests) = self.rates(before);
-        let mut rows: Vec<(&str, String)> = Vec::new();
+        let mut rows = Rows { paper, text: String::new(), last: "" };
         if !self.status.is_empty() {
-            rows.push(("search", self.status.clone()));
+            rows.push("search", &self.status, Tone::Plain);
         }
-        rows.extend(self.loads().into_iter().map(|load| ("load", load)));
-        rows.push(("reached", format!("{chains:.0} chains/s   {requests:.0} requests/s")));
-        rows.push(("chains", format!("{} ended   {}", self.chains, self.failures())));
+        for load in self.loads() {
+            rows.push("load", &load, Tone::Plain);
+        }
+        for short in &self.short {
+            rows.push("", short, Tone::Bad);
+        }
+        rows.push("reached", &format!("{chains:.0} chains/s   {requests:.0} requests/s"), Tone::Plain);
+        let failed = if self.failed > 0 { Tone::Bad } else { Tone::Plain };
+        rows.push("chains", &format!("{} ended   {}", self.chains, self.failures()), failed);
         if !self.classes.is_empty() {
             let classes = self.classes.iter().map(|(class, count)| format!("{count} {class}"));
-            rows.push(("errors", classes.collect::<Vec<_>>().join("   ")));
+            rows.push("errors", &classes.collect::<Vec<_>>().join("   "), Tone::Bad);
         }
-        if !self.times.is_empty() {
-            let times = self.times.iter().map(|(chain, median, high)| {
-                let high = high.map(|high| format!(" p99 {}", time_text(high))).unwrap_or_default();
-                format!("{chain} p50 {}{high}", time_text(*median))
-            });
-            // Two in a row fit most terminals.
-            let times: Vec<_> = times.collect();
-            rows.extend(times.chunks(2).map(|pair| ("times", pair.join("   "))));
+        let times = self.times.iter().map(|(chain, median, high)| {
+            let high = high.map(|high| format!("  p99 {:>7}", time_text(high))).unwrap_or_default();
+            format!("{:<13} p50 {:>7}{high}", chain.name(), time_text(*median))
+        });
+        let times: Vec<_> = times.collect();
+        // A row of two is at most 11 + 38 + 3 + 38 columns wide.
+        let beside = if paper.columns.is_none_or(|columns| columns >= 90) { 2 } else { 1 };
+        for row in times.chunks(beside) {
+            let row: String = row.iter().map(|times| format!("{times:<41}")).collect();
+            rows.push("times", row.trim_end(), Tone::Plain);
         }
-        rows.push(("nonces", self.nonces()));
-        rows.push((
+        rows.push("nonces", &self.nonces(), Tone::Plain);
+        rows.push(
             "state",
-            format!(
-                "{} registrations   {} authorizations   {} certificates   {} revoked",
+            &format!(
+                "{} registrations  {} authorizations  {} certificates  {} revoked",
                 self.registrations, self.authorizations, self.certificates, self.revoked
             ),
-        ));
-        if self.idle {
-            rows.push(("", IDLE.to_owned()));
-        }
-        if self.limited {
-            rows.push(("", LIMITED.to_owned()));
+            Tone::Plain,
+        );
+        for (said, when) in
+            [(PAUSED, self.paused), (IDLE, self.idle && !self.paused), (LIMITED, self.limited)]
+        {
+            if when {
+                rows.push("", said, Tone::Doubtful);
+            }
         }
         if let Some(failure) = &self.failure {
-            rows.push(("trouble", failure.chars().take(88).collect()));
+            // Enough to know what it is; the summary has all of it.
+            let brief: String = failure.chars().take(200).collect();
+            rows.push("trouble", &brief, Tone::Bad);
         }
-        let mut shown = "";
-        let lines = rows.iter().map(|(name, row)| {
-            // A name stands once above what belongs to it.
-            let name = if std::mem::replace(&mut shown, name) == *name { "" } else { name };
-            format!("  {name:<8} {row}")
-        });
-        lines.collect::<Vec<_>>().join("\n")
+        rows.text
     }
 
     fn nonces(&self) -> String {
@@ -335,8 +439,44 @@ impl Figures {
         match self.issued {
             0 => format!("{} fetched   {refused}", self.nonces.fetched),
             issued => {
-                format!("{:.2} fetched an issuance   {refused}", self.nonces.fetched as f64 / issued as f64)
+                format!("{:.2} fetched per issuance   {refused}", self.nonces.fetched as f64 / issued as f64)
             }
+        }
+    }
+}
+
+/// How much a row wants to be seen.
+#[derive(Clone, Copy, Debug)]
+enum Tone {
+    Plain,
+    Doubtful,
+    Bad,
+}
+
+/// Named rows, one below the other.
+struct Rows {
+    paper: Paper,
+    text: String,
+    last: &'static str,
+}
+
+impl Rows {
+    fn push(&mut self, name: &'static str, row: &str, tone: Tone) {
+        // A name stands once above what belongs to it.
+        let shown = if self.last == name { "" } else { name };
+        self.last = name;
+        let row = self.paper.wrapped(&format!("  {shown:<8} {row}"), 11);
+        for (n, line) in row.lines().enumerate() {
+            if !self.text.is_empty() {
+                self.text.push('\n');
+            }
+            let (head, line) = if n == 0 { line.split_at(11) } else { ("", line) };
+            self.text.push_str(&self.paper.dim(head));
+            self.text.push_str(&match tone {
+                Tone::Plain => line.to_owned(),
+                Tone::Doubtful => self.paper.doubtful(line),
+                Tone::Bad => self.paper.bad(line),
+            });
         }
     }
 }
@@ -347,21 +487,46 @@ fn load(name: Option<&String>, scenario: &ScenarioFigures) -> String {
     let ScenarioFigures { workers, workers_target, busy, .. } = scenario;
     match scenario.rate_target {
         Some(target) => {
-            let dropped = match scenario.dropped {
-                0 => String::new(),
-                dropped => format!(", {dropped} DROPPED"),
+            let (rate, unit) = (scenario.rate, &scenario.rate_unit);
+            let reached = match scenario.reach {
+                Some(Reach::Reached) => " (reached)",
+                Some(Reach::Approaching) => " (on its way)",
+                Some(Reach::Capped | Reach::Saturated) | None => "",
             };
             let idle = match scenario.idle {
                 0 => String::new(),
                 idle => format!(", {idle} found nothing to run"),
             };
-            let (rate, unit) = (scenario.rate, &scenario.rate_unit);
             format!(
-                "{name}{rate:.1} of {target:.1} {unit}/s, {busy} in flight, {workers} workers (at most {workers_target}){dropped}{idle}"
+                "{name}{rate:.1} of {target:.1} {unit}/s{reached}, {busy} in flight, {workers} workers (at most {workers_target}){idle}"
             )
         }
         None => format!("{name}{workers} of {workers_target} workers, {busy} in flight"),
     }
+}
+
+/// What holds a scenario below its target.
+fn short(name: Option<&String>, scenario: &ScenarioFigures) -> Vec<String> {
+    let name = name.map(|name| format!("{name}: ")).unwrap_or_default();
+    let mut said = Vec::new();
+    if scenario.dropped > 0 {
+        let (dropped, due) = (scenario.dropped, scenario.due);
+        let share = 100.0 * dropped as f64 / due.max(1) as f64;
+        said.push(format!(
+            "{name}{dropped} of {due} due iterations DROPPED ({share:.1} %): all workers were busy"
+        ));
+    }
+    match scenario.reach {
+        Some(Reach::Saturated) => {
+            said.push(format!("{name}SATURATED: more workers bring no more, this is all the CA gives"));
+        }
+        Some(Reach::Capped) => said.push(format!(
+            "{name}CAPPED: {} workers are too few for this rate at the CA's response time",
+            scenario.workers_target
+        )),
+        Some(Reach::Reached | Reach::Approaching) | None => {}
+    }
+    said
 }
 
 #[cfg(test)]
@@ -398,7 +563,9 @@ mod tests {
         assert!(!before.is_idle_since(before), "nobody asked");
         let shown = Figures { idle: true, ..Figures::default() };
         assert!(shown.line(&Figures::default()).ends_with(IDLE));
-        assert!(shown.block(&Figures::default()).contains(IDLE));
+        assert!(shown.block(&Figures::default(), Paper::default()).contains(IDLE));
+        let paused = Figures { paused: true, ..shown };
+        assert!(!paused.line(&Figures::default()).contains(IDLE), "that is what a pause is");
     }
 
     #[test]
@@ -418,18 +585,87 @@ mod tests {
             workers: 12,
             workers_target: 1_000,
             busy: 9,
-            dropped: 3,
             ..ScenarioFigures::default()
         };
         assert_eq!(
             load(Some(&"storm".to_owned()), &open),
-            "storm: 49.8 of 50.0 chains/s, 9 in flight, 12 workers (at most 1000), 3 DROPPED"
+            "storm: 49.8 of 50.0 chains/s, 9 in flight, 12 workers (at most 1000)"
         );
-        let at_limits = ScenarioFigures { idle: 70, dropped: 0, ..open };
+        let at_limits = ScenarioFigures { idle: 70, ..open };
         assert_eq!(
             load(None, &at_limits),
             "49.8 of 50.0 chains/s, 9 in flight, 12 workers (at most 1000), 70 found nothing to run"
         );
+    }
+
+    #[test]
+    fn what_holds_a_load_back_is_said_beside_it() {
+        let open = ScenarioFigures { due: 2_000, dropped: 24, ..ScenarioFigures::default() };
+        let name = "storm".to_owned();
+        assert_eq!(
+            short(Some(&name), &open),
+            ["storm: 24 of 2000 due iterations DROPPED (1.2 %): all workers were busy"]
+        );
+        let adaptive = |reach| ScenarioFigures {
+            rate: 402.7,
+            rate_target: Some(500.0),
+            rate_unit: "requests".to_owned(),
+            workers_target: 30,
+            reach: Some(reach),
+            ..ScenarioFigures::default()
+        };
+        assert_eq!(
+            short(None, &adaptive(Reach::Capped)),
+            ["CAPPED: 30 workers are too few for this rate at the CA's response time"]
+        );
+        assert!(short(None, &adaptive(Reach::Saturated))[0].starts_with("SATURATED: "));
+        assert_eq!(short(None, &adaptive(Reach::Reached)), Vec::<String>::new());
+        assert_eq!(
+            load(None, &adaptive(Reach::Reached)),
+            "402.7 of 500.0 requests/s (reached), 0 in flight, 0 workers (at most 30)"
+        );
+    }
+
+    #[test]
+    fn the_time_stands_still_in_a_pause() {
+        let mark = |second: u64, to: &str| Mark {
+            at_unix_ns: second * 1_000_000_000,
+            by: "page".to_owned(),
+            scenario: String::new(),
+            what: "state".to_owned(),
+            from: String::new(),
+            to: to.to_owned(),
+        };
+        let s = Duration::from_secs;
+        let marks = [mark(10, "paused"), mark(15, "running"), mark(20, "paused"), mark(21, "paused")];
+        assert_eq!(paused(&[], 30_000_000_000), (false, s(0)));
+        assert_eq!(paused(&marks[..1], 12_000_000_000), (true, s(2)));
+        assert_eq!(paused(&marks[..2], 30_000_000_000), (false, s(5)));
+        assert_eq!(paused(&marks, 30_000_000_000), (true, s(15)));
+    }
+
+    #[test]
+    fn says_how_far_it_is_and_what_ctrl_c_does() {
+        let (at, whole) = (Duration::from_secs(42), Duration::from_secs(3_600));
+        let cases = [
+            (Stage::Running, "0:42 of 1:00:00, 59:18 left; Ctrl-C finishes early"),
+            (Stage::Steered, "0:42, at most 1:00:00; Ctrl-C finishes early"),
+            (Stage::Paused, "PAUSED at 0:42 of 1:00:00; Ctrl-C finishes the run"),
+            (Stage::Finishing, "finishing running chains; Ctrl-C interrupts them"),
+            (Stage::FinishingEarly, "finishing running chains; Ctrl-C again interrupts them"),
+            (Stage::Cut, "interrupting running chains; writing the results"),
+        ];
+        for (stage, prefix) in cases {
+            assert_eq!(stage.prefix(at, whole), prefix);
+            assert!(prefix.len() + 23 <= 80, "{prefix}");
+        }
+        let stop = Stop::default();
+        assert_eq!(Stage::of(&stop, false), Stage::Running);
+        assert_eq!(Stage::of(&stop, true), Stage::Paused);
+        stop.finish.cancel();
+        assert_eq!(Stage::of(&stop, true), Stage::Finishing);
+        stop.cut.cancel();
+        assert_eq!(Stage::of(&stop, false), Stage::Cut);
     }
 
     #[test]
@@ -452,12 +688,16 @@ mod tests {
             ..Figures::default()
         };
         assert_eq!(
-            now.block(&Figures::default()),
+            now.block(&Figures::default(), Paper::default()),
             "  load     a: 1 of 1 workers, 1 in flight\n           b: 2 of 2 workers, 0 in flight\n  reached  \
              200 chains/s   0 requests/s\n  chains   200 ended   3 failed (1.5 %)\n  errors   2 timeout   1 \
-             server-error\n  times    certificate p50 26.4 ms   revoke p50 13.0 ms p99 40.0 ms\n  nonces   0.10 \
-             fetched an issuance   1.0 % of POSTs refused\n  state    0 registrations   0 authorizations   0 \
-             certificates   0 revoked"
+             server-error\n  times    certificate   p50 26.4 ms                revoke        p50 13.0 ms  p99 40.0 ms\n  nonces   0.10 \
+             fetched per issuance   1.0 % of POSTs refused\n  state    0 registrations  0 authorizations  0 \
+             certificates  0 revoked"
         );
+        let narrow = now.block(&Figures::default(), Paper { columns: Some(60), colours: false });
+        assert!(narrow.lines().all(|line| line.chars().count() <= 60), "{narrow}");
+        let painted = now.block(&Figures::default(), Paper { columns: None, colours: true });
+        assert!(painted.contains("\x1b[1;31m2 timeout   1 server-error\x1b[0m"), "{painted}");
     }
 }
