@@ -310,6 +310,9 @@ pub fn limited(name: &str) -> Result<Limited, String> {
 }
 
 fn unknown(place: &str, what: &str, name: &str, known: &[&str]) -> String {
+    if known.contains(&"state") && ["workers", "rate", "weights"].contains(&name) {
+        return format!("{place}: belongs to a scenario: send it to …/session/scenarios/NAME");
+    }
     let near = known
         .iter()
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), *candidate))

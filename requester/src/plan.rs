@@ -43,19 +43,19 @@ pub struct PlanOptions {
     pub executor: Option<String>,
     /// Virtual users that run chains side by side [default: 50]; the most of them with --rate or --target-rps
     /// [default: 1000]
-    #[arg(short = 'u', long, value_name = "N", env = "WEC_WORKERS")]
+    #[arg(short = 'u', long, value_name = "N", env = "WEC_WORKERS", allow_negative_numbers = true)]
     pub workers: Option<String>,
     /// Open model: start so many chains a second, however long they take: 50/s, 3000/min, "500 requests/s"
-    #[arg(short, long, value_name = "RATE", env = "WEC_RATE")]
+    #[arg(short, long, value_name = "RATE", env = "WEC_RATE", allow_negative_numbers = true)]
     pub rate: Option<String>,
     /// How arrivals of --rate lie in time: poisson or even [default: poisson]
     #[arg(long, value_name = "HOW", env = "WEC_SPACING")]
     pub spacing: Option<String>,
     /// Reach so many requests a second by adjusting the number of workers
-    #[arg(long, value_name = "RPS", env = "WEC_TARGET_RPS")]
+    #[arg(long, value_name = "RPS", env = "WEC_TARGET_RPS", allow_negative_numbers = true)]
     pub target_rps: Option<String>,
     /// Run so many chains in all, shared by the workers
-    #[arg(short = 'n', long, value_name = "N", env = "WEC_ITERATIONS")]
+    #[arg(short = 'n', long, value_name = "N", env = "WEC_ITERATIONS", allow_negative_numbers = true)]
     pub iterations: Option<String>,
     /// Linear changes of workers or rate, one after the other: 30s:100,1h:5000
     #[arg(long, value_name = "TIME:TARGET,…", env = "WEC_STAGES")]
@@ -447,7 +447,7 @@ fn resolve(mut settings: Settings, eab_hmac_key: Option<String>) -> Result<Plan,
         }
         (None, _) => None,
     };
-    let cacert = s.take("cacert", readable);
+    let cacert = s.take("cacert", certificates);
     let insecure = s.take("insecure", boolean).unwrap_or(false);
     if insecure && cacert.is_some() {
         s.mistake("insecure", "contradicts --cacert: give one of them");
@@ -651,6 +651,16 @@ fn directory(value: &str) -> Result<Url, String> {
     }
 }
 
+/// A file of certificates in PEM. What they are good for is TLS's to say.
+fn certificates(text: &str) -> Result<PathBuf, String> {
+    let path = readable(text)?;
+    match std::fs::read(&path) {
+        Ok(pem) if pem.windows(17).any(|window| window == b"BEGIN CERTIFICATE") => Ok(path),
+        Ok(_) => Err(format!("{text} has no certificate in PEM: no `BEGIN CERTIFICATE`")),
+        Err(error) => Err(format!("cannot read {text}: {error}")),
+    }
+}
+
 fn readable(value: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(value);
     std::fs::File::open(&path).map_err(|error| format!("cannot read {value}: {error}"))?;
@@ -801,6 +811,35 @@ mod tests {
         assert!(
             shown.contains("s.toml:14: scenarios.c.after: there is no scenario \"d\": name one of a, b, c"),
             "{shown}"
+        );
+    }
+
+    #[test]
+    fn what_follows_from_a_mistake_is_not_told_as_another_one() {
+        let told = |text: &str| {
+            let mut settings = Settings::default();
+            settings.text("s.toml", text, PLAN_KEYS, SCENARIO_KEYS);
+            resolve(settings, None).unwrap_err().to_string()
+        };
+        let broken = told("directory = \"https://ca\nworkers = \nrat = 5\n");
+        let lines: Vec<_> = broken.lines().map(|line| line.split_once(": ").unwrap().0).collect();
+        assert_eq!(lines, ["s.toml:1", "s.toml:2", "s.toml:3"], "{broken}");
+        for text in ["[[scenarios]]\nname = \"a\"\n", "[scenario.a]\nworkers = 5\n"] {
+            assert!(told(text).contains("each scenario is a table of its own: [scenarios.NAME]"), "{text}");
+        }
+    }
+
+    #[test]
+    fn two_ways_to_push_at_once_are_told_apart() {
+        let options = PlanOptions {
+            directory: Some("https://127.0.0.1:14000/dir".into()),
+            rate: Some("50/s".into()),
+            iterations: Some("3".into()),
+            ..PlanOptions::default()
+        };
+        assert_eq!(
+            options.resolve(None).unwrap_err().to_string(),
+            "--rate: contradicts iterations: give one of them, or each to a scenario of its own in a file"
         );
     }
 

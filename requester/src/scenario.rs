@@ -255,20 +255,22 @@ const BELONGS: [(&str, &[&str]); 6] = [
 ];
 
 fn load(s: &mut Scope<'_>) -> Load {
-    let executor = s.take("executor", executor).unwrap_or_else(|| {
-        let says = |key: &str| s.is_given(key);
-        if says("iterations") {
-            "iterations"
-        } else if says("target_rps") {
-            "target-rps"
-        } else if says("rate") {
-            "arrival-rate"
-        } else {
-            "workers"
-        }
-    });
+    // Each of these keys says by itself which executor is meant.
+    let said = [("iterations", "iterations"), ("target_rps", "target-rps"), ("rate", "arrival-rate")];
+    let said: Vec<_> = said.into_iter().filter(|(key, _)| s.is_given(key)).collect();
+    let named = s.take("executor", executor);
+    let executor = named.or(said.first().map(|(_, executor)| *executor)).unwrap_or("workers");
     for (key, executors) in BELONGS {
-        if s.is_own(key) && !executors.contains(&executor) {
+        let rivals = said.iter().any(|(other, _)| *other == key) && !s.is_given("executor");
+        if s.is_own(key) && !executors.contains(&executor) && rivals {
+            s.mistake(
+                key,
+                format!(
+                    "contradicts {}: give one of them, or each to a scenario of its own in a file",
+                    said[0].0
+                ),
+            );
+        } else if s.is_own(key) && !executors.contains(&executor) {
             s.mistake(
                 key,
                 format!("belongs to the executor {}, and this is {executor}", executors.join(" or ")),

@@ -76,6 +76,8 @@ fn flag_name(key: &str) -> String {
 pub struct Settings {
     given: BTreeMap<String, (String, Origin)>,
     mistakes: Vec<Mistake>,
+    /// Whether a file could not be read as a whole: what is missing may stand in it.
+    partial: bool,
 }
 
 impl Settings {
@@ -92,11 +94,14 @@ impl Settings {
         let shown = path.display().to_string();
         match std::fs::read_to_string(path) {
             Ok(text) => self.text(&shown, &text, plan, scenario),
-            Err(error) => self.mistakes.push(Mistake {
-                key: "config".into(),
-                origin: Some(Origin::Flag),
-                message: format!("cannot read {shown}: {error}"),
-            }),
+            Err(error) => {
+                self.partial = true;
+                self.mistakes.push(Mistake {
+                    key: "config".into(),
+                    origin: Some(Origin::Flag),
+                    message: format!("cannot read {shown}: {error}"),
+                });
+            }
         }
     }
 
@@ -108,7 +113,11 @@ impl Settings {
             line: text.as_bytes()[..offset.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1,
         };
         let (table, errors) = DeTable::parse_recoverable(text);
+        self.partial |= !errors.is_empty();
+        // What the parser made of a line that is none is not what was meant there.
+        let mut broken = Vec::new();
         for error in errors {
+            broken.push(at(error.span().map_or(0, |span| span.start)));
             let origin = at(error.span().map_or(0, |span| span.start));
             self.mistakes.push(Mistake {
                 key: String::new(),
@@ -121,6 +130,9 @@ impl Settings {
         found.sort_by_key(|(_, offset, _)| *offset);
         for (key, offset, value) in found {
             let origin = at(offset);
+            if broken.contains(&origin) {
+                continue;
+            }
             // `scenarios.NAME.KEY`: what is known is the key.
             let (last, known) = match key.strip_prefix(SCENARIOS).and_then(|rest| rest.split_once('.')) {
                 Some((_, last)) => (last, scenario),
@@ -128,6 +140,9 @@ impl Settings {
             };
             if !known.contains(&last) {
                 let message = match nearest(last, known) {
+                    _ if key == "scenarios" || key.starts_with("scenario.") => {
+                        "each scenario is a table of its own: [scenarios.NAME], and below it executor, workers, rate, …".into()
+                    }
                     Some(near) => format!("unknown key; did you mean {near}?"),
                     None => format!("unknown key; known are {}", known.join(", ")),
                 };
@@ -182,10 +197,14 @@ impl Settings {
     pub fn finish(mut self) -> Result<(), Mistakes> {
         // What several scenarios took from the top level was read several times.
         let mut told = Vec::new();
+        self.mistakes.retain(|mistake| !(self.partial && mistake.message.starts_with(MISSING)));
         self.mistakes.retain(|mistake| !told.contains(mistake) && (told.push(mistake.clone()), true).1);
         if self.mistakes.is_empty() { Ok(()) } else { Err(Mistakes(self.mistakes)) }
     }
 }
+
+/// What the complaint about a value begins with that was not given at all.
+pub const MISSING: &str = "missing: ";
 
 /// What the keys of scenarios begin with; a name and a dot follow.
 const SCENARIOS: &str = "scenarios.";

@@ -52,13 +52,13 @@ enum Action {
     /// Change the number of virtual users; of a scenario that keeps a rate, how many it may use
     Workers {
         /// How many
-        #[arg(value_name = "N")]
+        #[arg(value_name = "N", allow_negative_numbers = true)]
         workers: String,
     },
     /// Change the rate of arrivals
     Rate {
         /// 50/s, 3000/m, 0.5
-        #[arg(value_name = "RATE")]
+        #[arg(value_name = "RATE", allow_negative_numbers = true)]
         rate: String,
     },
     /// Change how often chains are chosen: certificate=4 revoke=0
@@ -418,6 +418,9 @@ impl Page {
         match (status, refused) {
             (StatusCode::OK, _) => serde_json::from_slice(&text)
                 .with_context(|| format!("what answers at {} is no page of this wec", self.url)),
+            (StatusCode::UNAUTHORIZED, _) if self.token.is_some() => {
+                bail!("{} does not take the token in WEC_TOKEN: it wants that of the run", self.url)
+            }
             (StatusCode::UNAUTHORIZED, _) => bail!("{} wants its token: set WEC_TOKEN", self.url),
             (StatusCode::BAD_REQUEST, Some(why)) => bail!(Mistaken(why.to_owned())),
             (_, Some(why)) => bail!("{why}"),

@@ -13,6 +13,8 @@ use wec_startup::{Exit, Stop, say};
 
 use crate::run;
 
+/// The most workers of a run.
+const MAX_WORKERS: u32 = 1_000_000;
 /// The most steps of one sequence.
 const MAX_STEPS: u32 = 10_000;
 
@@ -20,7 +22,7 @@ const MAX_STEPS: u32 = 10_000;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Hammer {
     /// Virtual users that run chains side by side
-    #[arg(value_name = "N")]
+    #[arg(value_name = "N", value_parser = workers)]
     number: u32,
     #[command(flatten)]
     run: run::Options,
@@ -33,7 +35,7 @@ pub(crate) struct Seq {
     #[arg(value_parser = interval)]
     interval: Duration,
     /// Numbers of workers, in turn
-    #[arg(value_name = "N", required = true)]
+    #[arg(value_name = "N", required = true, value_parser = workers)]
     numbers: Vec<u32>,
     #[command(flatten)]
     run: run::Options,
@@ -43,10 +45,10 @@ pub(crate) struct Seq {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Aseq {
     /// Workers at the start, and added after every interval
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(value_parser = increment)]
     increment: u32,
     /// Workers in the end
-    #[arg(value_name = "FINAL")]
+    #[arg(value_name = "FINAL", value_parser = workers)]
     last: u32,
     /// How long each number of workers is kept: 30s, 5m
     #[arg(value_parser = interval)]
@@ -123,6 +125,21 @@ fn contradictions(plan: &PlanOptions, staged: bool) -> Vec<&'static str> {
     .into_iter()
     .filter_map(|(flag, given)| given.then_some(flag))
     .collect()
+}
+
+/// As `--workers` takes it.
+fn workers(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(number @ ..=MAX_WORKERS) => Ok(number),
+        _ => Err(format!("{text:?} is not a whole number from 0 to {MAX_WORKERS}")),
+    }
+}
+
+fn increment(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(number @ 1..=MAX_WORKERS) => Ok(number),
+        _ => Err(format!("{text:?} is not a whole number from 1 to {MAX_WORKERS}")),
+    }
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
