@@ -318,10 +318,29 @@ export function parseLive(text: string): Live {
   return value as unknown as Live;
 }
 
-/** How long the run is to last, nanoseconds, from the scenario in its stamp (`2m 30s`); null when that does not say. */
+/**
+ * How long the run is to last, nanoseconds, from the plan in its stamp: until its last scenario ends, each at its time or after
+ * another. Null when the stamp does not say.
+ */
 export function runTime(run: Run): number | null {
-  const { scenario } = run.stamp;
-  const text = isObject(scenario) ? scenario["run_time"] : undefined;
+  const { scenario: plan } = run.stamp;
+  if (!isObject(plan)) return null;
+  if (!Array.isArray(plan["scenarios"])) return parseTime(plan["run_time"]);
+  const scenarios = plan["scenarios"].filter(isObject);
+  // One after the other: there are at most as many as scenarios.
+  const end = (scenario: Record<string, unknown>, depth: number): number | null => {
+    const takes = parseTime(scenario["run_time"]);
+    const wait = parseTime(scenario["start_at"] ?? "0s");
+    const before = scenarios.find((other) => typeof scenario["after"] === "string" && other["name"] === scenario["after"]);
+    const from = before === undefined ? 0 : depth === 0 ? null : end(before, depth - 1);
+    return takes === null || wait === null || from === null ? null : from + wait + takes;
+  };
+  const ends = scenarios.map((scenario) => end(scenario, scenarios.length));
+  return ends.length === 0 || ends.includes(null) ? null : Math.max(...ends.filter((at) => at !== null));
+}
+
+/** `2m 30s` in nanoseconds; null for what is no time. */
+function parseTime(text: unknown): number | null {
   if (typeof text !== "string" || !/^(\d+[a-z]+ ?)+$/.test(text)) return null;
   let total = 0;
   for (const [, amount, unit] of text.matchAll(/(\d+)([a-z]+)/g)) {
