@@ -283,8 +283,7 @@ fn found(result: &ThresholdResult) -> String {
     };
     let value = match result.unit {
         Unit::Ns => duration(value as u64),
-        // A share near its limit must not be rounded onto it.
-        Unit::Share => format!("{} %", (value * 1e6).round() / 1e4),
+        Unit::Share => percent(value, result.limit),
         Unit::Count => format!("{value}"),
         Unit::PerSecond => format!("{value}/s"),
     };
@@ -299,6 +298,13 @@ fn found(result: &ThresholdResult) -> String {
         _ if result.unit == Unit::Count => value,
         _ => format!("{value}, N {}", result.n),
     }
+}
+
+/// A share with two decimals, or as many more as it takes to be told from its limit.
+fn percent(share: f64, limit: f64) -> String {
+    let rounded = |share: f64, size: f64| (100.0 * share * size).round() / size;
+    let told = [1e2, 1e3, 1e4, 1e5].into_iter().find(|size| rounded(share, *size) != rounded(limit, *size));
+    format!("{} %", rounded(share, told.unwrap_or(1e2)))
 }
 
 /// A figure of every row.
@@ -548,6 +554,20 @@ mod tests {
         ];
         for (value, between, text) in cases {
             assert_eq!(interval(value, between), text);
+        }
+    }
+
+    #[test]
+    fn a_share_is_not_rounded_onto_its_limit() {
+        let cases = [
+            (0.981_055, 0.95, "98.11 %"),
+            (0.010_01, 0.01, "1.001 %"),
+            (0.01, 0.01, "1 %"),
+            (0.0, 0.01, "0 %"),
+            (0.010_000_01, 0.01, "1 %"),
+        ];
+        for (share, limit, text) in cases {
+            assert_eq!(percent(share, limit), text);
         }
     }
 

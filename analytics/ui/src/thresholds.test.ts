@@ -33,14 +33,19 @@ describe("a threshold", () => {
 
   it.each([
     [1.31e9, "ns", "1.31 s"],
-    [0.0100004, "share", "1 %"],
-    [0.01001, "share", "1.001 %"],
+    [0.981055, "share", "98.11 %"],
     [0.98, "share", "98 %"],
     [1234, "count", "1 234"],
     [49.876, "per-second", "49.88/s"],
     [null, "ns", "–"],
   ] as const)("%s as %s is %s", (value, unit, text) => {
     expect(plain(amount(value, unit))).toBe(text);
+  });
+
+  it("is not rounded onto its limit", () => {
+    expect(plain(amount(0.01001, "share", 0.01))).toBe("1.001 %");
+    expect(plain(amount(0.0183, "share", 0.01))).toBe("1.83 %");
+    expect(plain(amount(0.01, "share", 0.01))).toBe("1 %");
   });
 
   it("says what it was judged by, or why it was not", () => {

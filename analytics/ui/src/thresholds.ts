@@ -30,19 +30,28 @@ export function overall(thresholds: readonly ThresholdResult[], over: boolean): 
   return parts.filter((part) => part !== false).join(", ");
 }
 
-/** A value or a limit with its unit. A share near its limit is not rounded onto it. */
-export function amount(value: number | null, unit: Unit): string {
+/** A value or a limit with its unit. A share near its limit is not rounded onto that. */
+export function amount(value: number | null, unit: Unit, limit = value): string {
   if (value === null) return NONE;
   switch (unit) {
     case "ns":
       return duration(value);
     case "share":
-      return `${Math.round(value * 1e6) / 1e4}\u00a0%`;
+      return `${percent(value, limit ?? value)}\u00a0%`;
     case "count":
       return Number.isInteger(value) ? count(value) : String(value);
     case "per-second":
       return `${Math.round(value * 100) / 100}/s`;
   }
+}
+
+/** Two decimals, or as many more as it takes to be told from the limit. */
+function percent(share: number, limit: number): number {
+  for (let decimals = 2; decimals < 6; decimals += 1) {
+    const text = Number((100 * share).toFixed(decimals));
+    if (share === limit || text !== Number((100 * limit).toFixed(decimals))) return text;
+  }
+  return 100 * share;
 }
 
 /** What was judged: `N 4 200`, `worst of 28 windows, 2 failed, at 10:12:31`. */
