@@ -142,6 +142,7 @@ async fn start(folder: &std::path::Path, grpc: bool) -> Analytics {
         web: None,
         grpc: grpc.then(|| ([127, 0, 0, 1], 0).into()),
         session: "default".to_owned(),
+        thresholds: Vec::new(),
         token: None,
         allowed_hosts: Vec::new(),
     };

@@ -15,6 +15,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use wec_board::{Session, Versioned};
 use wec_proto::results as wire;
+use wec_record::threshold::Threshold;
 use wec_record::{Record, RunHeader};
 
 use crate::Aggregate;
@@ -143,12 +144,14 @@ impl Shown {
 /// Starts the thread. It ends once `drain` is cancelled and the queue is empty; the logs are on the disk then.
 pub(crate) fn start(
     place: LogPlace,
+    thresholds: Vec<Threshold>,
     target: watch::Receiver<Option<Versioned<Session>>>,
     drain: CancellationToken,
 ) -> std::io::Result<(Ingest, Arc<Shown>, thread::JoinHandle<()>)> {
     let (queue, deliveries) = mpsc::channel(QUEUE_BOUND);
     let shown = Arc::new(Shown::default());
-    let library = Library { place, target, shown: shown.clone(), books: HashMap::new(), current: None };
+    let library =
+        Library { place, thresholds, target, shown: shown.clone(), books: HashMap::new(), current: None };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let thread = thread::Builder::new()
         .name("wec-log".to_owned())
@@ -159,6 +162,8 @@ pub(crate) fn start(
 /// The books of all runs; only its thread touches it.
 struct Library {
     place: LogPlace,
+    /// What runs must hold beside what their headers say.
+    thresholds: Vec<Threshold>,
     target: watch::Receiver<Option<Versioned<Session>>>,
     shown: Arc<Shown>,
     books: HashMap<String, Book>,
@@ -246,7 +251,9 @@ impl Library {
     fn open(&mut self, header: &RunHeader) -> Result<(), LogError> {
         let Entry::Vacant(vacant) = self.books.entry(header.run.clone()) else { return Ok(()) };
         let path = path_of(&self.place, &header.run)?;
-        let mut book = Book::open(&path, header)?;
+        let mut asked = header.clone();
+        asked.stamp.ask(&self.thresholds);
+        let mut book = Book::open(&path, &asked)?;
         if let Some(session) = self.target.borrow().as_ref() {
             book.note_target(&session.value);
         }

@@ -2,15 +2,18 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
-use wec_board::{BoardUrl, NodeInfo, NodeKind};
-use wec_startup::Paper;
+use wec_board::{Board, BoardUrl, NodeInfo, NodeKind, SessionState};
+use wec_record::threshold::Threshold;
+use wec_startup::{Exit, Paper, say};
 
 use crate::ingest::LogPlace;
 use crate::service::{Analytics, Config};
-use crate::summary::summary_table;
+use crate::snapshot::Snapshot;
+use crate::summary::{summary_table, threshold_line};
 use crate::token::Token;
 
 /// Takes results, logs them, aggregates them and shows them live.
@@ -31,6 +34,12 @@ pub struct Options {
     /// The session that the page shows and changes
     #[arg(long, env = "WEC_SESSION", value_name = "ID", default_value = "default")]
     session: String,
+    /// End with the run: when the requesters of the session have ended it, or are gone. Needs the board that they are on
+    #[arg(long)]
+    once: bool,
+    /// What the run must hold, beside what its requesters ask for; may be repeated (docs/thresholds.md)
+    #[arg(long = "threshold", env = "WEC_ANALYTICS_THRESHOLDS", value_name = "EXPR", value_delimiter = ';')]
+    thresholds: Vec<Threshold>,
     /// A further host name by which the page may be asked for; may be repeated
     #[arg(long = "allow-host", env = "WEC_PAGE_HOSTS", value_name = "NAME", value_delimiter = ',')]
     allow_hosts: Vec<String>,
@@ -40,11 +49,18 @@ pub struct Options {
     token: Option<Token>,
 }
 
-/// Runs the service until `stop`, and prints the summary of the latest run.
+/// Runs the service until `stop`, or until the run is over when it is to take only one. Prints the summary of the latest run, and
+/// ends by its verdict: this is where the results of all requesters are.
 ///
 /// # Errors
 /// When it cannot start.
-pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Exit> {
+    if options.once && options.board == BoardUrl::Local {
+        say(
+            "error: --once: the end of a run is seen on the board: name the one that its requesters are on by --board etcd://HOST:PORT",
+        );
+        return Ok(Exit::Usage);
+    }
     let board = options.board.open().await?;
     std::fs::create_dir_all(&options.log_dir)
         .with_context(|| format!("cannot make the folder of logs {}", options.log_dir.display()))?;
@@ -52,29 +68,75 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
         log: LogPlace::Folder(options.log_dir),
         web: Some(options.listen),
         grpc: Some(options.grpc_listen),
-        session: options.session,
+        session: options.session.clone(),
+        thresholds: options.thresholds,
         token: options.token,
         allowed_hosts: options.allow_hosts,
     };
     let analytics = Analytics::start(config, board.clone()).await?;
     let node = NodeInfo {
         id: format!("analytics-{:08x}", rand::random::<u32>()),
-        name: std::env::var("HOSTNAME").unwrap_or_else(|_| "analytics".to_owned()),
+        name: wec_startup::node_name(None),
         kind: NodeKind::Analytics,
         workers: 0,
+        session: options.session.clone(),
     };
     let membership = board.join(node).await?;
     if let (Some(web), Some(grpc)) = (analytics.web_addr(), analytics.grpc_addr()) {
         println!("page on http://{web}/, results by gRPC on {grpc}");
     }
-    stop.cancelled().await;
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = run_over(&analytics, &board, &options.session), if options.once => {}
+    }
     let snapshot = analytics.finish().await;
     membership.leave().await;
     board.close().await;
-    if !snapshot.run.id.is_empty() {
-        print!("{}", summary_table(&snapshot, Paper::stdout()));
+    if snapshot.run.id.is_empty() {
+        return Ok(Exit::Passed);
     }
-    Ok(())
+    print!("{}", summary_table(&snapshot, Paper::stdout()));
+    Ok(verdict(&snapshot))
+}
+
+/// How often it is looked whether the run is over.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Waits until a run of the session has begun and none of its requesters is there any more. They leave after their last
+/// result has been taken.
+async fn run_over(analytics: &Analytics, board: &Board, session: &str) {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let run = analytics.snapshot().run.id;
+        let shown = board.session(session).borrow().clone();
+        let Some(shown) = shown.filter(|shown| !run.is_empty() && shown.value.run == run) else { continue };
+        let nodes = board.nodes().borrow().clone();
+        let lives = |member: &String| nodes.iter().any(|node| node.id == *member);
+        if !shown.value.members.iter().any(lives) {
+            if shown.value.state != SessionState::Stopped {
+                say("warning: every requester is gone, and none of them has ended the run");
+            }
+            return;
+        }
+    }
+}
+
+/// Whether the run held what it was to hold.
+fn verdict(snapshot: &Snapshot) -> Exit {
+    let failed: Vec<_> = snapshot.thresholds.iter().filter(|result| result.passed != Some(true)).collect();
+    if !failed.is_empty() {
+        say(format_args!(
+            "error: {} of {} thresholds did not hold:",
+            failed.len(),
+            snapshot.thresholds.len()
+        ));
+        failed.iter().for_each(|result| say(format_args!("  {}", threshold_line(result))));
+    }
+    let nothing = !snapshot.chains.values().any(|chain| chain.count > chain.failed);
+    if nothing {
+        say("error: nothing succeeded");
+    }
+    if failed.is_empty() && !nothing { Exit::Passed } else { Exit::Failed }
 }
 
 fn parse_token(text: &str) -> Result<Token, String> {

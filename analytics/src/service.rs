@@ -40,6 +40,8 @@ pub struct Config {
     pub grpc: Option<SocketAddr>,
     /// The session that the page shows and changes.
     pub session: String,
+    /// What runs must hold beside what their headers say.
+    pub thresholds: Vec<Threshold>,
     /// What lets people and senders in. Needed for a listener beyond loopback.
     pub token: Option<Token>,
     /// Names, besides IP addresses and `localhost`, by which the page may be asked for.
@@ -98,7 +100,7 @@ impl Analytics {
         let grpc = listen("results", config.grpc, config.token.as_ref()).await?;
         let drain = CancellationToken::new();
         let (ingest, shown, log_thread) =
-            ingest::start(config.log, board.session(&config.session), drain.clone())
+            ingest::start(config.log, config.thresholds, board.session(&config.session), drain.clone())
                 .map_err(StartError::Thread)?;
         let mut analytics = Self {
             web_addr: web.as_ref().map(|(_, address)| *address),

@@ -265,8 +265,13 @@ async fn the_control_reaches_other_processes_through_etcd() {
     let etcd = Etcd::start().await.unwrap();
     let of_requester = Board::etcd(EtcdOptions::new([etcd.endpoint()])).await.unwrap();
     of_requester.open_session(Session::running("default", 5)).await.unwrap();
-    let node =
-        NodeInfo { id: "r1".to_owned(), name: "host".to_owned(), kind: NodeKind::Requester, workers: 100 };
+    let node = NodeInfo {
+        id: "r1".to_owned(),
+        name: "host".to_owned(),
+        kind: NodeKind::Requester,
+        workers: 100,
+        session: "default".to_owned(),
+    };
     let membership = of_requester.join(node).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let config = Config { web: Some("127.0.0.1:0".parse().unwrap()), ..common::config(folder.path()) };

@@ -44,6 +44,12 @@ pub enum BoardError {
     /// The caller named a session that nobody has put on the board.
     #[error("there is no session {0:?} on the board: start a requester with that session, or name another")]
     NoSession(String),
+    /// Those at the session are ending it.
+    #[error(
+        "session {0:?} has been stopped and its nodes are still ending it: start again when they have, or name another \
+         session"
+    )]
+    Ending(String),
     /// The change is of a scenario that the session does not have, or of none where it has several.
     #[error("{}", no_scenario(session, named.as_deref(), known))]
     NoScenario {

@@ -11,6 +11,7 @@ mod error;
 mod etcd;
 mod local;
 mod node;
+mod pool;
 mod session;
 mod share;
 mod url;
@@ -24,6 +25,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use error::BoardError;
 pub use node::{NodeInfo, NodeKind};
+pub use pool::{Pool, Wants};
 pub use session::{
     By, Change, ChangeTo, Changed, DEFAULT_SCENARIO, Limited, Limits, Made, Session, SessionState, Target,
     Versioned,
@@ -40,6 +42,7 @@ use view::View;
 pub struct Board {
     view: Arc<View>,
     backend: Backend,
+    clock: Clock,
 }
 
 #[derive(Clone, Debug)]
@@ -88,11 +91,28 @@ pub enum Connection {
 /// When the process dies instead, the board drops the node after the lease ([`EtcdOptions::lease`]).
 #[derive(Debug)]
 pub struct Membership {
+    node: NodeInfo,
+    tell: Tell,
     stop: DropGuard,
     held: tokio::task::JoinHandle<()>,
 }
 
+#[derive(Debug)]
+enum Tell {
+    Local(Arc<Local>),
+    Etcd(watch::Sender<Vec<u8>>),
+}
+
 impl Membership {
+    /// Says how many workers the node can run from now on. The board knows it a little later, or when it is back.
+    pub fn can_run(&mut self, workers: u32) {
+        self.node.workers = workers;
+        match &self.tell {
+            Tell::Local(local) => local.update(self.node.clone()),
+            Tell::Etcd(tell) => drop(tell.send_replace(etcd::json(&self.node))),
+        }
+    }
+
     /// Leaves, and waits until the board knows (or could not be told within a few seconds).
     pub async fn leave(self) {
         drop(self.stop);
@@ -105,7 +125,7 @@ impl Board {
     /// A board in this process's memory.
     pub fn local() -> Self {
         let view = Arc::new(View::new());
-        Self { backend: Backend::Local(Arc::new(Local::new(view.clone()))), view }
+        Self { backend: Backend::Local(Arc::new(Local::new(view.clone()))), view, clock: Clock::start() }
     }
 
     /// The board in an etcd, as it stands now.
@@ -115,7 +135,7 @@ impl Board {
     pub async fn etcd(options: EtcdOptions) -> Result<Self, BoardError> {
         let view = Arc::new(View::new());
         let etcd = Etcd::connect(options, view.clone()).await?;
-        Ok(Self { view, backend: Backend::Etcd(Arc::new(etcd)) })
+        Ok(Self { view, backend: Backend::Etcd(Arc::new(etcd)), clock: Clock::start() })
     }
 
     /// Puts a node on the board for as long as the answer lives.
@@ -124,18 +144,22 @@ impl Board {
     /// When a live node has its id, or etcd cannot be told.
     pub async fn join(&self, node: NodeInfo) -> Result<Membership, BoardError> {
         let stop = CancellationToken::new();
-        let held = match &self.backend {
+        let (held, tell) = match &self.backend {
             Backend::Local(local) => {
-                let (local, id, stop) = (local.clone(), node.id.clone(), stop.clone());
-                local.join(node)?;
-                tokio::spawn(async move {
+                let (leaving, id, stop) = (local.clone(), node.id.clone(), stop.clone());
+                local.join(node.clone())?;
+                let held = tokio::spawn(async move {
                     stop.cancelled().await;
-                    local.leave(&id);
-                })
+                    leaving.leave(&id);
+                });
+                (held, Tell::Local(local.clone()))
             }
-            Backend::Etcd(etcd) => etcd.join(node, stop.clone()).await?,
+            Backend::Etcd(etcd) => {
+                let (held, tell) = etcd.join(node.clone(), stop.clone()).await?;
+                (held, Tell::Etcd(tell))
+            }
         };
-        Ok(Membership { stop: stop.drop_guard(), held })
+        Ok(Membership { node, tell, stop: stop.drop_guard(), held })
     }
 
     /// The live nodes, by id.
@@ -162,6 +186,129 @@ impl Board {
         match &self.backend {
             Backend::Local(local) => Ok(local.put_session(session, true)),
             Backend::Etcd(etcd) => etcd.open_session(session).await,
+        }
+    }
+
+    /// Takes part in a session: in the one that is there while others are at it, else in `wanted`, put over what was
+    /// left. The node must have joined the board, so that others know that it lives.
+    ///
+    /// # Errors
+    /// When those who are at it are ending it, or etcd cannot be told.
+    pub async fn take_up(&self, wanted: &Session, node: &str) -> Result<Versioned<Session>, BoardError> {
+        self.revise(&wanted.id, |there, live| {
+            let taken = Session::taken_up(there, wanted, node, live)?;
+            Ok((there != Some(&taken)).then_some(taken))
+        })
+        .await
+    }
+
+    /// Begins a run at this moment unless somebody has: its active time counts from there, on all nodes.
+    ///
+    /// # Errors
+    /// When there is no such session, or etcd cannot be told.
+    pub async fn begin(
+        &self,
+        id: &str,
+        run: &str,
+        at_unix_ns: u64,
+    ) -> Result<Versioned<Session>, BoardError> {
+        self.revise(id, |there, _| Ok(there.and_then(|there| there.begun(run, at_unix_ns)))).await
+    }
+
+    /// The same for a scenario that waited for another one to end.
+    ///
+    /// # Errors
+    /// When there is no such session, or etcd cannot be told.
+    pub async fn begin_scenario(
+        &self,
+        id: &str,
+        run: &str,
+        scenario: &str,
+        at_unix_ns: u64,
+    ) -> Result<Versioned<Session>, BoardError> {
+        self.revise(
+            id,
+            |there, _| Ok(there.and_then(|there| there.scenario_begun(run, scenario, at_unix_ns))),
+        )
+        .await
+    }
+
+    /// Says that a node's part of a run is over; the last of those who live stops the session, in the name of `by`.
+    ///
+    /// # Errors
+    /// When there is no such session, or etcd cannot be told.
+    pub async fn done(
+        &self,
+        id: &str,
+        run: &str,
+        node: &str,
+        by: By,
+    ) -> Result<Versioned<Session>, BoardError> {
+        let at = self.clock.unix_now_ns();
+        self.revise(id, |there, live| Ok(there.and_then(|there| there.done_by(run, node, by, at, live))))
+            .await
+    }
+
+    async fn revise(
+        &self,
+        id: &str,
+        next: impl Fn(Option<&Session>, &[NodeInfo]) -> Result<Option<Session>, BoardError>,
+    ) -> Result<Versioned<Session>, BoardError> {
+        match &self.backend {
+            Backend::Local(local) => local.revise(id, next),
+            Backend::Etcd(etcd) => etcd.revise(id, next).await,
+        }
+    }
+
+    /// Takes iterations of a scenario for a node; says how all of them stand after it. The first who asks says how many
+    /// there are.
+    ///
+    /// # Errors
+    /// When etcd cannot be told. Asking again with the same [`Wants::had`] grants nothing twice.
+    pub async fn take_iterations(
+        &self,
+        (session, run, scenario): (&str, &str, &str),
+        iterations: u64,
+        wants: Wants<'_>,
+    ) -> Result<Pool, BoardError> {
+        self.pool(session, scenario, |there| {
+            let there = there.filter(|pool| pool.run == run).cloned();
+            let mut pool = there.unwrap_or_else(|| Pool::new(run, iterations));
+            pool.take(wants);
+            pool
+        })
+        .await
+    }
+
+    /// Says that a node has ended a scenario and has used so many iterations; others may take what else it had.
+    ///
+    /// # Errors
+    /// When etcd cannot be told; saying it again is harmless.
+    pub async fn settle_iterations(
+        &self,
+        (session, run, scenario): (&str, &str, &str),
+        node: &str,
+        used: u64,
+    ) -> Result<Pool, BoardError> {
+        self.pool(session, scenario, |there| {
+            let mut pool = there.cloned().unwrap_or_default();
+            if pool.run == run {
+                pool.settle(node, used);
+            }
+            pool
+        })
+        .await
+    }
+
+    async fn pool(
+        &self,
+        session: &str,
+        scenario: &str,
+        next: impl Fn(Option<&Pool>) -> Pool,
+    ) -> Result<Pool, BoardError> {
+        match &self.backend {
+            Backend::Local(local) => Ok(local.pool(session, scenario, next)),
+            Backend::Etcd(etcd) => etcd.pool(session, scenario, next).await,
         }
     }
 
@@ -195,8 +342,8 @@ impl Board {
         allowed: impl Fn(&Session) -> Result<(), E>,
     ) -> Result<Made, E> {
         match &self.backend {
-            Backend::Local(local) => local.change(id, changes, allowed, unix_now_ns()),
-            Backend::Etcd(etcd) => etcd.change(id, changes, allowed, unix_now_ns()).await,
+            Backend::Local(local) => local.change(id, changes, allowed, self.clock.unix_now_ns()),
+            Backend::Etcd(etcd) => etcd.change(id, changes, allowed, self.clock.unix_now_ns()).await,
         }
     }
 
@@ -221,8 +368,22 @@ impl Board {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the board's only wall clock: the date on a change")]
-fn unix_now_ns() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+/// The date on changes: the wall clock as it was at the start and what has passed since, so that a step of the system's
+/// clock does not bend how long a pause was.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    origin: tokio::time::Instant,
+    origin_unix: Duration,
+}
+
+impl Clock {
+    #[expect(clippy::disallowed_methods, reason = "the board's only wall clock")]
+    fn start() -> Self {
+        let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Self { origin: tokio::time::Instant::now(), origin_unix: unix }
+    }
+
+    fn unix_now_ns(&self) -> u64 {
+        u64::try_from((self.origin_unix + self.origin.elapsed()).as_nanos()).unwrap_or(u64::MAX)
+    }
 }

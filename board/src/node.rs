@@ -11,8 +11,11 @@ pub struct NodeInfo {
     pub name: String,
     /// What it does.
     pub kind: NodeKind,
-    /// How many workers it can run; 0 for a node that runs none.
+    /// How many workers it can run; 0 for a node that runs none, does not yet, or does not any more.
     pub workers: u32,
+    /// Which session it takes part in; empty for a node that is there for all of them.
+    #[serde(default)]
+    pub session: String,
 }
 
 /// What a node does.

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::BoardError;
+use crate::{BoardError, NodeInfo};
 
 /// The name of the scenario of a session that has only one.
 pub const DEFAULT_SCENARIO: &str = "default";
@@ -21,6 +21,25 @@ pub struct Session {
     pub limits: Limits,
     /// Whether the load is to be made.
     pub state: SessionState,
+    /// The run that it is: all who take part name their results by it.
+    #[serde(default)]
+    pub run: String,
+    /// Ids of the nodes that have taken part, in the order in which they came.
+    #[serde(default)]
+    pub members: Vec<String>,
+    /// Those of them whose run is over.
+    #[serde(default)]
+    pub done: Vec<String>,
+    /// When its active time was 0: when the first of them was ready, by that node's clock, nanoseconds since the Unix
+    /// epoch; none until then.
+    #[serde(default)]
+    pub began_unix_ns: Option<u64>,
+    /// Since when it is paused, by the clock of who paused it.
+    #[serde(default)]
+    pub paused_unix_ns: Option<u64>,
+    /// How long all pauses took that have ended.
+    #[serde(default)]
+    pub paused_ns: u64,
     /// What the write that made it what it is changed, in order; nothing for one that is as it was put.
     #[serde(default)]
     pub last_changes: Vec<Changed>,
@@ -29,13 +48,31 @@ pub struct Session {
 impl Session {
     /// A running session of these scenarios, unchanged by anybody.
     pub fn new(id: impl Into<String>, scenarios: BTreeMap<String, Target>, limits: Limits) -> Self {
-        Self { id: id.into(), scenarios, limits, state: SessionState::Running, last_changes: Vec::new() }
+        Self {
+            id: id.into(),
+            scenarios,
+            limits,
+            state: SessionState::Running,
+            run: String::new(),
+            members: Vec::new(),
+            done: Vec::new(),
+            began_unix_ns: None,
+            paused_unix_ns: None,
+            paused_ns: 0,
+            last_changes: Vec::new(),
+        }
     }
 
     /// A running session of one scenario that keeps `workers`.
     pub fn running(id: impl Into<String>, workers: u32) -> Self {
         let target = Target { workers, ..Target::default() };
         Self::new(id, BTreeMap::from([(DEFAULT_SCENARIO.to_owned(), target)]), Limits::default())
+    }
+
+    /// Active time at a moment: since it began, pauses not counted. None before it began, or where that lies ahead.
+    pub fn active_ns(&self, unix_ns: u64) -> Option<u64> {
+        let until = self.paused_unix_ns.unwrap_or(unix_ns);
+        until.checked_sub(self.began_unix_ns?)?.checked_sub(self.paused_ns)
     }
 
     /// Workers of all scenarios together.
@@ -59,6 +96,12 @@ pub struct Target {
     /// A person's change ends that: what they said holds from then on.
     #[serde(default)]
     pub scheduled: bool,
+    /// At which active time of the session it began, where it waited for another scenario to end; none until then.
+    #[serde(default)]
+    pub begins_ns: Option<u64>,
+    /// How many iterations all nodes together are to run; none where time is what ends it.
+    #[serde(default)]
+    pub iterations: Option<u64>,
 }
 
 /// How many of each may be made at one CA; none means no limit.
@@ -284,6 +327,7 @@ impl Session {
         let (scenario, from, to) = match &change.to {
             ChangeTo::State(state) => {
                 let from = std::mem::replace(&mut next.state, *state);
+                next.mark_time(at_unix_ns);
                 (String::new(), from.name().to_owned(), state.name().to_owned())
             }
             ChangeTo::Limit(limited, limit) => {
@@ -317,6 +361,86 @@ impl Session {
             at_unix_ns,
         });
         Ok(Some(next))
+    }
+
+    /// Notes since when time stands still, or how long it did.
+    fn mark_time(&mut self, at_unix_ns: u64) {
+        match (self.state, self.paused_unix_ns) {
+            (SessionState::Paused, None) => {
+                // Before it has begun there is no time to stand still.
+                self.paused_unix_ns = self.began_unix_ns.map(|began| at_unix_ns.max(began));
+            }
+            (SessionState::Running, Some(since)) => {
+                self.paused_ns = self.paused_ns.saturating_add(at_unix_ns.saturating_sub(since));
+                self.paused_unix_ns = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// This session begun at a moment; none when it has begun, or is another run.
+    pub(crate) fn begun(&self, run: &str, at_unix_ns: u64) -> Option<Self> {
+        if self.run != run || self.began_unix_ns.is_some() {
+            return None;
+        }
+        let mut next = Self { began_unix_ns: Some(at_unix_ns), last_changes: Vec::new(), ..self.clone() };
+        next.mark_time(at_unix_ns);
+        Some(next)
+    }
+
+    /// The same of a scenario that waited for another one.
+    pub(crate) fn scenario_begun(&self, run: &str, scenario: &str, at_unix_ns: u64) -> Option<Self> {
+        let active = self.active_ns(at_unix_ns).filter(|_| self.run == run)?;
+        let mut next = Self { last_changes: Vec::new(), ..self.clone() };
+        let target = next.scenarios.get_mut(scenario).filter(|target| target.begins_ns.is_none())?;
+        target.begins_ns = Some(active);
+        Some(next)
+    }
+
+    /// What a node finds that wants to take part in `wanted`: the session that is there, when others are at it, or its own,
+    /// when what is there has been left by all of them.
+    pub(crate) fn taken_up(
+        there: Option<&Self>,
+        wanted: &Self,
+        node: &str,
+        live: &[NodeInfo],
+    ) -> Result<Self, BoardError> {
+        let lives = |id: &String| id != node && live.iter().any(|node| node.id == *id);
+        let mut taken = match there.filter(|there| there.members.iter().any(lives)) {
+            Some(there) if there.state == SessionState::Stopped => {
+                return Err(BoardError::Ending(there.id.clone()));
+            }
+            Some(there) => Self { last_changes: Vec::new(), ..there.clone() },
+            None => wanted.clone(),
+        };
+        if !taken.members.iter().any(|member| member == node) {
+            taken.members.push(node.to_owned());
+        }
+        Ok(taken)
+    }
+
+    /// This session after a node's part of it is over; stopped when it was the last of those who live. None when that
+    /// changes nothing.
+    pub(crate) fn done_by(
+        &self,
+        run: &str,
+        node: &str,
+        by: By,
+        at_unix_ns: u64,
+        live: &[NodeInfo],
+    ) -> Option<Self> {
+        if self.run != run || self.done.iter().any(|done| done == node) {
+            return None;
+        }
+        let mut next = Self { last_changes: Vec::new(), ..self.clone() };
+        next.done.push(node.to_owned());
+        let works =
+            |member: &String| !next.done.contains(member) && live.iter().any(|node| node.id == *member);
+        if !self.members.iter().any(works) {
+            let stopped = next.after(&Change::state(by, SessionState::Stopped), at_unix_ns);
+            next = stopped.ok().flatten().unwrap_or(next);
+        }
+        Some(next)
     }
 
     fn scenario_of(&self, change: &Change) -> Result<String, BoardError> {
@@ -430,6 +554,79 @@ mod tests {
         ] {
             assert_eq!(shown(&session, Change::new(By::Page, to)), expected);
         }
+    }
+
+    #[test]
+    fn active_time_counts_from_the_beginning_and_stands_still_in_pauses() {
+        let waiting = Session { run: "r".into(), ..session(&[("a", Target::default())]) };
+        assert_eq!(waiting.active_ns(500), None);
+        assert_eq!(waiting.begun("another", 100), None);
+        let begun = waiting.begun("r", 100).unwrap();
+        assert_eq!(
+            (begun.active_ns(99), begun.active_ns(100), begun.active_ns(160)),
+            (None, Some(0), Some(60))
+        );
+        assert_eq!(begun.begun("r", 130), None, "the first who was ready began it");
+        let state = |session: &Session, state, at| {
+            session.after_all(&[Change::state(By::Page, state)], at).unwrap().unwrap()
+        };
+        let paused = state(&begun, SessionState::Paused, 150);
+        assert_eq!((paused.active_ns(150), paused.active_ns(9_000)), (Some(50), Some(50)));
+        let again = state(&paused, SessionState::Running, 1_150);
+        assert_eq!((again.active_ns(1_150), again.active_ns(1_160)), (Some(50), Some(60)));
+        let waits = again.scenario_begun("r", "a", 1_170).unwrap();
+        assert_eq!(waits.scenarios["a"].begins_ns, Some(70));
+        assert_eq!(waits.scenario_begun("r", "a", 1_200), None);
+        // One that is paused before it begins begins paused.
+        let paused = state(&waiting, SessionState::Paused, 40).begun("r", 100).unwrap();
+        assert_eq!(paused.active_ns(9_000), Some(0));
+        assert_eq!(state(&paused, SessionState::Running, 300).active_ns(310), Some(10));
+    }
+
+    #[test]
+    fn a_session_is_joined_while_one_of_its_nodes_lives_and_begun_anew_after() {
+        let node = |id: &str| NodeInfo {
+            id: id.to_owned(),
+            name: id.to_owned(),
+            kind: crate::NodeKind::Requester,
+            workers: 0,
+            session: "s".to_owned(),
+        };
+        let wanted = |run: &str| Session { run: run.to_owned(), ..session(&[("a", Target::default())]) };
+        let taken = |there: Option<&Session>, run: &str, id: &str, live: &[&str]| {
+            let live: Vec<_> = live.iter().map(|id| node(id)).collect();
+            Session::taken_up(there, &wanted(run), id, &live)
+        };
+        let one = taken(None, "1", "a", &["a"]).unwrap();
+        let two = taken(Some(&one), "2", "b", &["a", "b"]).unwrap();
+        assert_eq!((two.run.as_str(), two.members.join(" ")), ("1", "a b".to_owned()));
+        assert_eq!(taken(Some(&two), "2", "b", &["a", "b"]).unwrap(), two, "asking again changes nothing");
+        let anew = taken(Some(&two), "3", "c", &["c", "x"]).unwrap();
+        assert_eq!((anew.run.as_str(), anew.members.join(" ")), ("3", "c".to_owned()));
+        let stopped = Session { state: SessionState::Stopped, ..two };
+        let refused = taken(Some(&stopped), "3", "c", &["b", "c"]).unwrap_err();
+        assert!(matches!(refused, BoardError::Ending(_)), "{refused}");
+        assert_eq!(taken(Some(&stopped), "3", "c", &["c"]).unwrap().run, "3");
+    }
+
+    #[test]
+    fn the_last_one_that_lives_ends_the_session() {
+        let node = |id: &str| NodeInfo {
+            id: id.to_owned(),
+            name: id.to_owned(),
+            kind: crate::NodeKind::Requester,
+            workers: 0,
+            session: "s".to_owned(),
+        };
+        let members = ["a", "b", "dead"].map(str::to_owned).to_vec();
+        let begun = Session { run: "r".into(), members, ..session(&[("a", Target::default())]) };
+        let live = ["a", "b", "other"].map(node);
+        assert_eq!(begun.done_by("another", "a", By::Schedule, 5, &live), None);
+        let one = begun.done_by("r", "a", By::Schedule, 5, &live).unwrap();
+        assert_eq!((one.state, one.last_changes.len()), (SessionState::Running, 0));
+        assert_eq!(one.done_by("r", "a", By::Schedule, 6, &live), None);
+        let two = one.done_by("r", "b", By::Schedule, 7, &live).unwrap();
+        assert_eq!((two.state, two.last_changes[0].at_unix_ns), (SessionState::Stopped, 7));
     }
 
     #[test]

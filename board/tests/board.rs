@@ -62,7 +62,13 @@ over_both_boards!(
 );
 
 fn requester(id: &str, workers: u32) -> NodeInfo {
-    NodeInfo { id: id.to_owned(), name: "host".to_owned(), kind: NodeKind::Requester, workers }
+    NodeInfo {
+        id: id.to_owned(),
+        name: "host".to_owned(),
+        kind: NodeKind::Requester,
+        workers,
+        session: String::new(),
+    }
 }
 
 /// Waits until what is shown is as wanted.

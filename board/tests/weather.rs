@@ -14,7 +14,13 @@ use wec_testbed::etcd::Etcd;
 const BOUND: Duration = Duration::from_secs(120);
 
 fn requester(id: &str) -> NodeInfo {
-    NodeInfo { id: id.to_owned(), name: "host".to_owned(), kind: NodeKind::Requester, workers: 1 }
+    NodeInfo {
+        id: id.to_owned(),
+        name: "host".to_owned(),
+        kind: NodeKind::Requester,
+        workers: 1,
+        session: String::new(),
+    }
 }
 
 fn options(etcd: &Etcd) -> EtcdOptions {

@@ -46,4 +46,18 @@ impl Stamp {
         let listed = self.scenario.get("thresholds").and_then(serde_json::Value::as_array);
         listed.into_iter().flatten().filter_map(|text| text.as_str()?.parse().ok()).collect()
     }
+
+    /// Asks for more of the run than its plan did.
+    pub fn ask(&mut self, thresholds: &[Threshold]) {
+        if thresholds.is_empty() {
+            return;
+        }
+        if !self.scenario.is_object() {
+            self.scenario = serde_json::json!({});
+        }
+        let listed = self.scenario["thresholds"].take();
+        let mut listed = listed.as_array().cloned().unwrap_or_default();
+        listed.extend(thresholds.iter().map(|threshold| threshold.to_string().into()));
+        self.scenario["thresholds"] = listed.into();
+    }
 }

@@ -7,19 +7,21 @@
 //! | stopped | ends, and the run with it |
 //!
 //! Several nodes lead the same scenario at the same time, each its share; the stages' marks are made once, because a change
-//! to what is so already is none.
+//! to what is so already is none. Active time counts from one moment for all of them: when the first was ready, as the board
+//! says ([ADR 20](../../docs/adr/0020-one-origin-for-all-nodes.md)). A node that joins later finds a schedule half done.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use wec_acme::Clock;
-use wec_board::{Board, By, Change, ChangeTo, Session, SessionState, Target, Versioned};
+use wec_board::{Board, By, Change, ChangeTo, Session, Target, Versioned, Wants};
 use wec_startup::Stop;
 
-use crate::executor::{Course, Gauges};
+use crate::executor::{Course, Gauges, Quota};
 use crate::pace::Ramp;
 use crate::picker::LiveWeights;
 use crate::scenario::Scenario;
@@ -29,6 +31,14 @@ use crate::share::Share;
 const STEP: Duration = Duration::from_millis(50);
 /// The longest time between two looks, so that what is shown of a ramp is up to date.
 const LOOK: Duration = Duration::from_millis(250);
+/// Between two looks at what others may still give back, or at a board that is away.
+const AGAIN: Duration = Duration::from_millis(500);
+/// Iterations that a node takes at once, at most, for each of its workers: what is missing when it dies.
+const TAKE: u64 = 8;
+/// How far apart the clocks of two machines may be without being told.
+const CLOCKS: Duration = Duration::from_secs(1);
+/// How long the board may take to hear what became of a node's iterations.
+const SETTLE: Duration = Duration::from_secs(5);
 
 /// What executors of one scenario follow, on every runtime.
 pub(crate) struct Lead {
@@ -40,6 +50,8 @@ pub(crate) struct Lead {
     pub(crate) weights: Arc<LiveWeights>,
     /// What is counted, and the targets beside it.
     pub(crate) gauges: Arc<Gauges>,
+    /// What iterations are taken from, where their number is fixed.
+    pub(crate) quota: Option<Arc<Quota>>,
     /// The scenario's own.
     pub(crate) stop: Stop,
 }
@@ -50,6 +62,7 @@ pub(crate) struct Conductor {
     pub(crate) lead: Lead,
     pub(crate) board: Board,
     pub(crate) session: String,
+    pub(crate) run: String,
     pub(crate) node: String,
     pub(crate) clock: Clock,
     pub(crate) graceful_stop: Duration,
@@ -60,15 +73,141 @@ pub(crate) struct Conductor {
 impl Conductor {
     /// Leads until the scenario's last iteration has ended.
     pub(crate) async fn run(mut self) {
-        if self.wait_for_its_turn().await {
-            self.conduct().await;
+        if self.wait_for_its_turn().await
+            && let Some(ready_unix_ns) = self.begin().await
+        {
+            let providing = async {
+                if let Some(quota) = &self.lead.quota {
+                    self.provide(quota).await;
+                }
+                pending::<()>().await
+            };
+            tokio::select! {
+                () = self.conduct(ready_unix_ns) => {}
+                () = providing => {}
+            }
         }
         self.lead.stop.finish.cancel();
         self.lead.workers.send_if_modified(|workers| std::mem::replace(workers, 0) != 0);
         let name = self.scenario.name.clone();
-        let last = self.ended.wait_for(|ended| ended.contains(&name));
-        if tokio::time::timeout(self.graceful_stop, last).await.is_err() {
+        let mut ended = self.ended.clone();
+        if timeout(self.graceful_stop, ended.wait_for(|ended| ended.contains(&name))).await.is_err() {
             self.lead.stop.cut.cancel();
+            // Whoever should have said so has gone, which is told elsewhere.
+            let _ = ended.wait_for(|ended| ended.contains(&name)).await;
+        }
+        if let Some(quota) = &self.lead.quota {
+            self.settle(quota).await;
+        }
+    }
+
+    /// Begins the session's active time, or that of the scenario after another one, unless another node has; says since when
+    /// this node is ready. None when the run ends first.
+    async fn begin(&self) -> Option<u64> {
+        let ready = |node: &wec_board::NodeInfo| node.id == self.node && node.workers > 0;
+        let mut nodes = self.board.nodes();
+        let shown = nodes.wait_for(|nodes| nodes.iter().any(ready));
+        // The others count on this node from when the board shows that it is ready.
+        let _ = self.lead.stop.finish.run_until_cancelled(shown).await?;
+        let ready_unix_ns = self.clock.unix_now_ns();
+        let (id, run, name) = (&self.session, &self.run, &self.scenario.name);
+        let begun = |session: &Session| {
+            let here = session.scenarios.get(name).is_some_and(|target| target.begins_ns.is_some());
+            session.began_unix_ns.is_some() && (self.scenario.after.is_none() || here)
+        };
+        let session = self.board.session(id);
+        let mut told = false;
+        loop {
+            let shown = session.borrow().clone();
+            if let Some(shown) = shown.filter(|shown| shown.value.run == *run && begun(&shown.value)) {
+                let ahead = shown.value.began_unix_ns.unwrap_or_default().saturating_sub(ready_unix_ns);
+                if Duration::from_nanos(ahead) > CLOCKS {
+                    tracing::warn!(
+                        "by this machine's clock the run will begin in {} s although it has begun: set the clocks of all \
+                         machines (NTP)",
+                        ahead / 1_000_000_000
+                    );
+                }
+                return Some(ready_unix_ns);
+            }
+            let begin = async {
+                let session = self.board.begin(id, run, ready_unix_ns).await?;
+                if self.scenario.after.is_none() {
+                    return Ok(session);
+                }
+                self.board.begin_scenario(id, run, name, ready_unix_ns).await
+            };
+            match begin.await {
+                // A scenario that the session does not know, which others opened, goes by this node's own time.
+                Ok(_) => return Some(ready_unix_ns),
+                Err::<_, wec_board::BoardError>(error) if !told => {
+                    tracing::warn!(%error, "a scenario waits for the board to begin");
+                    told = true;
+                }
+                Err(_) => {}
+            }
+            self.lead.stop.finish.run_until_cancelled(sleep(AGAIN)).await?;
+        }
+    }
+
+    /// Takes iterations from the board as they are used up, until none are left that this or another node could run.
+    async fn provide(&self, quota: &Quota) {
+        let at = (&*self.session, &*self.run, &*self.scenario.name);
+        let iterations = self.scenario.load.iterations().unwrap_or_default();
+        let (mut had, mut told) = (0, false);
+        loop {
+            // A node without a worker looks from time to time: it must know the end, too.
+            let low = timeout(AGAIN, quota.runs_low()).await.is_ok();
+            if !low && quota.mark() > 0 {
+                continue;
+            }
+            let nodes = self.board.nodes().borrow().clone();
+            let among = Share::new(&self.node, &nodes).map_or(1, |share| share.among());
+            let most = if low { TAKE * quota.mark() } else { 0 };
+            let wants = Wants { node: &self.node, had, used: quota.used(), among, most };
+            let pool = match self.board.take_iterations(at, iterations, wants).await {
+                Ok(pool) => pool,
+                Err(error) => {
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(%error, "no more iterations can be taken while the board is away");
+                    }
+                    sleep(AGAIN).await;
+                    continue;
+                }
+            };
+            let granted = pool.taken.get(&self.node).map_or(0, |taken| taken.saturating_sub(had));
+            had += granted;
+            quota.add(granted);
+            if granted > 0 {
+                continue;
+            }
+            // What others hold may come back when they leave before they are done with it.
+            let lives = |node: &str| node != self.node && nodes.iter().any(|one| one.id == node);
+            if pool.left == 0 && !pool.held().any(|(node, _)| lives(node)) {
+                return quota.close();
+            }
+            sleep(AGAIN).await;
+        }
+    }
+
+    /// Tells the board what this node has not run, for others to take, and people what nobody will.
+    async fn settle(&self, quota: &Quota) {
+        let at = (&*self.session, &*self.run, &*self.scenario.name);
+        let settled = timeout(SETTLE, self.board.settle_iterations(at, &self.node, quota.used())).await;
+        let pool = match settled {
+            Ok(Ok(pool)) => pool,
+            Ok(Err(error)) => return tracing::warn!(%error, "the board does not know what was not run here"),
+            Err(_) => return tracing::warn!("the board was not told in time what was not run here"),
+        };
+        let nodes = self.board.nodes().borrow().clone();
+        let dead = pool.held().filter(|(id, _)| !nodes.iter().any(|node| node.id == *id));
+        let dead: Vec<_> = dead.map(|(id, count)| format!("{count} with {id}")).collect();
+        if !dead.is_empty() {
+            tracing::warn!(
+                scenario = self.scenario.name,
+                "iterations that nodes took which are gone may not have been run: {}",
+                dead.join(", ")
+            );
         }
     }
 
@@ -81,21 +220,25 @@ impl Conductor {
         }
     }
 
-    async fn conduct(&mut self) {
+    async fn conduct(&self, ready_unix_ns: u64) {
         let mut session = self.board.session(&self.session);
         let mut nodes = self.board.nodes();
         let mut ended = self.ended.clone();
         let finish = self.lead.stop.finish.clone();
-        let mut score = Score::new(&self.scenario, self.clock.now());
+        let mut score = Score::new(&self.scenario, self.clock.origin_unix_ns(), ready_unix_ns);
+        let mut share = None;
         loop {
             let now = self.clock.now();
-            let share = Share::new(&self.node, &nodes.borrow_and_update());
+            // A board that does not show this node for a moment leaves it the share that it had.
+            share = Share::new(&self.node, &nodes.borrow_and_update()).or(share);
             let seen = session.borrow_and_update().clone();
-            // A session that nobody can see any more keeps the load that it had.
-            if let Some(Versioned { value, .. }) = seen {
+            // A session that nobody can see any more, or that is another run by now, keeps the load that it had.
+            if let Some(Versioned { value, .. }) = seen.filter(|seen| seen.value.run == self.run) {
                 score.see(&value, &self.scenario.name, now);
             }
-            self.publish(&mut score, &share, now);
+            if let Some(share) = &share {
+                self.publish(&mut score, share, now);
+            }
             if score.is_over(now) || ended.borrow().contains(&self.scenario.name) {
                 return;
             }
@@ -114,13 +257,16 @@ impl Conductor {
     }
 
     fn publish(&self, score: &mut Score, share: &Share, now: u64) {
-        let Lead { workers, course, weights, gauges, .. } = &self.lead;
+        let Lead { workers, course, weights, gauges, quota, .. } = &self.lead;
         weights.set(self.scenario.weights.with(&score.weights));
         let count = share.of(score.workers(now));
         gauges.set_workers_target(count.into());
         gauges.set_rate_target(score.rate(now).map(|rate| rate * share.fraction()));
         let keeps = if score.runs(now) { count } else { 0 };
         workers.send_if_modified(|workers| std::mem::replace(workers, keeps) != keeps);
+        if let Some(quota) = quota {
+            quota.keep(keeps.into());
+        }
         if let Some(next) = score.course(share, now) {
             course.send_if_modified(|course| {
                 let modified = **course != next;
@@ -151,9 +297,17 @@ struct Score {
     /// Workers at most, of open executors.
     cap: u32,
     run_time: Duration,
-    /// When the scenario's active time was 0, nanoseconds of the clock; ahead of it before it starts.
-    origin: u64,
-    paused_at: Option<u64>,
+    /// When it starts after the session began, or after the scenario that it waits for ended.
+    start_at: Duration,
+    follows: bool,
+    /// The wall time of the clock's origin.
+    clock_unix_ns: u64,
+    /// Since when this node is ready, nanoseconds of the clock.
+    ready: i64,
+    /// When the scenario's active time was 0, nanoseconds of the clock: ahead of it before it starts, below 0 on a node that
+    /// came later; none as long as it has not begun.
+    origin: Option<i64>,
+    paused_at: Option<i64>,
     scheduled: bool,
     weights: BTreeMap<String, f64>,
     /// Each stage's beginning and what it leads to.
@@ -171,7 +325,7 @@ struct Mine {
 }
 
 impl Score {
-    fn new(scenario: &Scenario, now: u64) -> Self {
+    fn new(scenario: &Scenario, clock_unix_ns: u64, ready_unix_ns: u64) -> Self {
         let load = &scenario.load;
         let rate = load.rate();
         let mut at = Duration::ZERO;
@@ -186,7 +340,11 @@ impl Score {
             cap: load.workers().at(Duration::ZERO) as u32,
             ramp: rate.unwrap_or_else(|| load.workers()),
             run_time: scenario.run_time,
-            origin: now.saturating_add(nanoseconds(scenario.start_at)),
+            start_at: scenario.start_at,
+            follows: scenario.after.is_some(),
+            clock_unix_ns,
+            ready: signed(ready_unix_ns, clock_unix_ns),
+            origin: None,
             paused_at: None,
             scheduled: !load.stages().is_empty(),
             weights: BTreeMap::new(),
@@ -197,21 +355,28 @@ impl Score {
 
     /// Active time, or none before the start.
     fn active(&self, now: u64) -> Option<Duration> {
-        self.paused_at.unwrap_or(now).checked_sub(self.origin).map(Duration::from_nanos)
+        self.active_at(i64::try_from(now).unwrap_or(i64::MAX))
+    }
+
+    fn active_at(&self, now: i64) -> Option<Duration> {
+        let now = self.paused_at.unwrap_or(now);
+        u64::try_from(now.checked_sub(self.origin?)?).ok().map(Duration::from_nanos)
     }
 
     /// Takes in what the board says.
     fn see(&mut self, session: &Session, scenario: &str, now: u64) {
-        match (session.state, self.paused_at) {
-            (SessionState::Paused, None) => self.paused_at = Some(now),
-            (SessionState::Running, Some(since)) => {
-                self.origin = self.origin.saturating_add(now.saturating_sub(since));
-                self.paused_at = None;
-            }
-            _ => {}
-        }
+        let target = session.scenarios.get(scenario);
         // A session that others opened may not have this scenario: it goes by its plan then.
-        if let Some(target) = session.scenarios.get(scenario) {
+        let begins = match target {
+            Some(target) if self.follows => target.begins_ns,
+            _ => Some(0),
+        };
+        self.origin = session.began_unix_ns.zip(begins).map(|(began, begins)| {
+            let since = signed(began, self.clock_unix_ns).saturating_add_unsigned(session.paused_ns);
+            since.saturating_add_unsigned(begins).saturating_add_unsigned(nanoseconds(self.start_at))
+        });
+        self.paused_at = session.paused_unix_ns.map(|at| signed(at, self.clock_unix_ns));
+        if let Some(target) = target {
             self.aim(target, now);
         }
     }
@@ -252,15 +417,21 @@ impl Score {
         let future = self.ramp.until(self.run_time).scaled(part);
         // What was this node's part before another joined, or left, stays what was due here: arrivals are positions on it.
         let mine = self.mine.take_if(|mine| mine.future == future).unwrap_or_else(|| {
-            let ramp =
-                self.mine.as_ref().map_or_else(|| future.clone(), |mine| mine.ramp.then(active, &future));
+            let ramp = match &self.mine {
+                Some(mine) => mine.ramp.then(active, &future),
+                // What was due before this node was ready fell to others.
+                None => match self.active_at(self.ready) {
+                    Some(ready) if !ready.is_zero() => Ramp::constant(0.0).then(ready, &future),
+                    _ => future.clone(),
+                },
+            };
             Mine { ramp, future }
         });
         let ramp = mine.ramp.clone();
         self.mine = Some(mine);
         Some(Course {
             ramp,
-            origin: self.origin,
+            origin: self.origin?,
             paused: self.paused_at.is_some(),
             workers_cap: share.of(self.cap),
         })
@@ -284,7 +455,9 @@ impl Score {
 
     fn next_look(&self, now: u64) -> Duration {
         let Some(active) = self.active(now) else {
-            return Duration::from_nanos(self.origin - now).min(LOOK).max(Duration::from_millis(1));
+            let ahead = self.origin.map(|origin| origin.saturating_sub_unsigned(now));
+            let ahead = ahead.and_then(|ahead| u64::try_from(ahead).ok()).map(Duration::from_nanos);
+            return ahead.unwrap_or(LOOK).min(LOOK).max(Duration::from_millis(1));
         };
         let moves = active < self.ramp.end();
         let step = if moves && !self.open { STEP } else { LOOK };
@@ -295,21 +468,39 @@ impl Score {
     }
 }
 
+/// How long after `origin` a moment is, both nanoseconds since the Unix epoch.
+fn signed(unix_ns: u64, origin: u64) -> i64 {
+    let apart = i128::from(unix_ns) - i128::from(origin);
+    i64::try_from(apart).unwrap_or(if apart < 0 { i64::MIN } else { i64::MAX })
+}
+
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
+    use wec_board::SessionState;
+
     use super::*;
     use crate::plan::PlanOptions;
+    use crate::share::tests::nodes;
 
     const SECOND: u64 = 1_000_000_000;
 
     fn score(options: PlanOptions) -> (Score, Session) {
         let directory = Some("https://127.0.0.1:14000/dir".into());
         let plan = PlanOptions { directory, ..options }.resolve(None).unwrap();
-        (Score::new(&plan.scenarios[0], 100 * SECOND), plan.session("s"))
+        // The clock's origin is 1000 s after the epoch; the session begins 100 s later.
+        let began = Some(1_100 * SECOND);
+        let session = Session { began_unix_ns: began, ..plan.session("s") };
+        (Score::new(&plan.scenarios[0], 1_000 * SECOND, 1_100 * SECOND), session)
+    }
+
+    fn paused(session: &mut Session, at: Option<u64>, paused_s: u64) {
+        session.state = if at.is_some() { SessionState::Paused } else { SessionState::Running };
+        session.paused_unix_ns = at.map(|at| (1_000 + at) * SECOND);
+        session.paused_ns = paused_s * SECOND;
     }
 
     fn staged_workers() -> (Score, Session) {
@@ -342,10 +533,10 @@ mod tests {
     fn a_pause_makes_time_stand_still() {
         let (mut score, mut session) = staged_workers();
         score.see(&session, "default", 110 * SECOND);
-        session.state = SessionState::Paused;
+        paused(&mut session, Some(110), 0);
         score.see(&session, "default", 110 * SECOND);
         assert!(!score.runs(1_000 * SECOND) && !score.is_over(1_000 * SECOND));
-        session.state = SessionState::Running;
+        paused(&mut session, None, 1_000);
         score.see(&session, "default", 1_110 * SECOND);
         assert!(score.runs(1_110 * SECOND));
         assert_eq!(score.workers(1_111 * SECOND), 21);
@@ -370,7 +561,7 @@ mod tests {
             run_time: Some("60s".into()),
             ..PlanOptions::default()
         });
-        let share = Share::new("a", &[]);
+        let share = Share::whole("a");
         score.see(&session, "default", 100 * SECOND);
         assert_eq!(score.course(&share, 100 * SECOND).unwrap().ramp.total(Duration::from_secs(100)), 600.0);
         session.scenarios.get_mut("default").unwrap().rate = Some(20.0);
@@ -385,18 +576,61 @@ mod tests {
             PlanOptions { rate: Some("10/s".into()), run_time: Some("60s".into()), ..PlanOptions::default() };
         let (mut score, session) = score(options);
         score.see(&session, "default", 100 * SECOND);
-        let node = |id: &str| wec_board::NodeInfo {
-            id: id.to_owned(),
-            name: id.to_owned(),
-            kind: wec_board::NodeKind::Requester,
-            workers: 1_000,
-        };
-        let (alone, both) = (Share::new("a", &[node("a")]), Share::new("a", &[node("a"), node("b")]));
+        let (alone, both) =
+            (Share::new("a", &nodes(&["a"])).unwrap(), Share::new("a", &nodes(&["a", "b"])).unwrap());
         let totals = |course: Course| [20, 40, 60].map(|at| course.ramp.total(Duration::from_secs(at)));
         assert_eq!(totals(score.course(&alone, 100 * SECOND).unwrap()), [200.0, 400.0, 600.0]);
         assert_eq!(totals(score.course(&both, 120 * SECOND).unwrap()), [200.0, 300.0, 400.0]);
         assert_eq!(totals(score.course(&both, 125 * SECOND).unwrap()), [200.0, 300.0, 400.0]);
         assert_eq!(totals(score.course(&alone, 140 * SECOND).unwrap()), [200.0, 300.0, 500.0]);
+    }
+
+    /// The second of two nodes, on a machine whose clock began 1050 s after the epoch; ready at once.
+    fn late(options: PlanOptions) -> (Score, Session) {
+        let (score, session) = score(options);
+        let ready = 1_050 * SECOND;
+        (
+            Score { clock_unix_ns: ready, ready: 0, ..score },
+            Session { began_unix_ns: Some(1_000 * SECOND), ..session },
+        )
+    }
+
+    #[test]
+    fn a_node_that_joins_late_finds_a_ramp_half_done() {
+        let workers = Some("10".into());
+        let stages = Some("100s:110,0s:20,50s:20".into());
+        let (mut score, session) = late(PlanOptions { workers, stages, ..PlanOptions::default() });
+        for (at, workers) in [(0, 60), (10, 70), (50, 20)] {
+            score.see(&session, "default", at * SECOND);
+            assert_eq!(score.workers(at * SECOND), workers, "{at}");
+        }
+        assert!(!score.is_over(99 * SECOND) && score.is_over(100 * SECOND));
+    }
+
+    #[test]
+    fn a_node_that_joins_late_makes_nothing_up() {
+        let options =
+            PlanOptions { rate: Some("10/s".into()), run_time: Some("60s".into()), ..PlanOptions::default() };
+        let (mut score, mut session) = late(options);
+        session.paused_ns = 20 * SECOND;
+        score.see(&session, "default", 0);
+        let course = score.course(&Share::new("b", &nodes(&["a", "b"])).unwrap(), 0).unwrap();
+        assert_eq!(course.origin, -30 * SECOND as i64);
+        assert_eq!(
+            [30, 40, 60, 99].map(|at| course.ramp.total(Duration::from_secs(at))),
+            [0.0, 50.0, 150.0, 150.0]
+        );
+    }
+
+    #[test]
+    fn a_scenario_after_another_begins_where_the_board_says() {
+        let (score, mut session) = staged_workers();
+        let mut score = Score { follows: true, ..score };
+        score.see(&session, "default", 150 * SECOND);
+        assert!(!score.runs(150 * SECOND) && !score.is_over(10_000 * SECOND));
+        session.scenarios.get_mut("default").unwrap().begins_ns = Some(40 * SECOND);
+        score.see(&session, "default", 150 * SECOND);
+        assert_eq!(score.workers(150 * SECOND), 20);
     }
 
     #[test]

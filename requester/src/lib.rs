@@ -17,6 +17,7 @@ mod run;
 pub mod saturation;
 pub mod scenario;
 mod schema;
+mod seat;
 mod service;
 pub mod settings;
 mod share;
@@ -30,6 +31,5 @@ pub use plan::{Challenges, Listen, Plan, PlanOptions};
 pub use run::{NodeId, Parts, Requester, Workload, preflight};
 pub use scenario::{Load, Scenario, Stage};
 pub use schema::plan_schema;
-pub use service::{
-    Delivered, RemoteOptions, dns_apart, identify, node_name, open_state, remote_challenges, run_remote,
-};
+pub use seat::Seat;
+pub use service::{Delivered, RemoteOptions, dns_apart, identify, open_state, remote_challenges, run_remote};

@@ -326,6 +326,8 @@ impl Plan {
                 rate: load.rate().map(|rate| rate.at(Duration::ZERO)),
                 weights: Chain::ALL.map(|chain| (chain.name().to_owned(), scenario.weights.of(chain))).into(),
                 scheduled: !load.stages().is_empty(),
+                iterations: load.iterations(),
+                begins_ns: None,
             };
             (scenario.name.clone(), target)
         });

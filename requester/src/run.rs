@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 use wec_acme::{Checker, Client, Clock, Config, KeyPool, Policy, Roots};
-use wec_board::{Board, BoardError, Membership, NodeInfo, NodeKind, Session, SessionState, Versioned};
+use wec_board::{Board, NodeInfo, NodeKind, Session, SessionState, Versioned};
 use wec_record::{Chain, Limit, StateCounts};
 use wec_startup::Stop;
 use wec_store::{ChallengeWriter, Limits, State};
@@ -24,7 +24,7 @@ use crate::picker::LiveWeights;
 use crate::plan::Plan;
 use crate::saturation::{Counted, Sampler, Watch};
 use crate::scenario::{Load, MAX_WORKERS, Scenario};
-use crate::share::{Share, requesters};
+use crate::seat::Seat;
 use crate::sink::Sink;
 use crate::user::Users;
 
@@ -88,7 +88,7 @@ impl NodeId {
 pub struct Requester {
     engine: Engine,
     workload: Workload,
-    membership: Membership,
+    seat: Seat,
     conductors: Vec<JoinHandle<()>>,
     follower: JoinHandle<()>,
     reporter: JoinHandle<Vec<Limit>>,
@@ -99,25 +99,35 @@ pub struct Requester {
 }
 
 impl Requester {
-    /// Opens the session if nobody has, joins the board, and starts this node's share of its load.
+    /// Takes a seat at the session, opening it if nobody has, and starts this node's share of its load.
     ///
     /// # Errors
     /// See [`StartError`]. Nothing is left behind then.
     pub async fn start(plan: &Plan, parts: Parts, stop: Stop) -> Result<Self, StartError> {
-        let config = client_config(plan)?;
-        let keys = key_pool(plan).await?;
-        take_up_session(&parts.board, plan.session(&parts.session)).await?;
-        let NodeId { id, name } = parts.node.clone();
-        let node = NodeInfo { id, name, kind: NodeKind::Requester, workers: MAX_WORKERS };
-        let membership = parts.board.join(node).await?;
+        let wanted = Session { run: parts.node.id.clone(), ..plan.session(&parts.session) };
+        let seat = Seat::take(&parts.board, wanted, &parts.node).await?;
+        Self::start_at(seat, plan, parts, stop).await
+    }
 
-        let share = Share::new(&parts.node.id, &parts.board.nodes().borrow());
+    /// The same at a seat that has been taken.
+    ///
+    /// # Errors
+    /// See [`StartError`]. Nothing is left behind then, and the seat has been left.
+    pub async fn start_at(seat: Seat, plan: &Plan, parts: Parts, stop: Stop) -> Result<Self, StartError> {
+        let config = client_config(plan)?;
+        let keys = match key_pool(plan).await {
+            Ok(keys) => keys,
+            Err(error) => {
+                seat.leave().await;
+                return Err(error);
+            }
+        };
         let (tell_ended, ended) = watch::channel(BTreeSet::new());
-        let leads: Vec<Lead> = plan.scenarios.iter().map(|scenario| lead(scenario, &share, &stop)).collect();
+        let leads: Vec<Lead> = plan.scenarios.iter().map(|scenario| lead(scenario, &parts, &stop)).collect();
         let scenarios = plan.scenarios.iter().zip(&leads);
         let scenarios = scenarios.map(|(scenario, lead)| {
-            let seed = plan.seed.wrapping_add(share.place() as u64);
-            (scenario.name.clone(), executor(scenario, lead, &share, parts.clock, seed))
+            let seed = plan.seed.wrapping_add(seat.place);
+            (scenario.name.clone(), executor(scenario, lead, parts.clock, seed))
         });
         let programme = Programme { scenarios: scenarios.collect(), ended: tell_ended };
         let threads = u32::try_from(plan.threads).unwrap_or(u32::MAX);
@@ -126,10 +136,13 @@ impl Requester {
         let engine = match Engine::start(threads, programme, recruit, &watch, &stop).await {
             Ok(engine) => engine,
             Err(error) => {
-                membership.leave().await;
+                seat.leave().await;
                 return Err(error);
             }
         };
+        // Whoever is ready gets a share of the load, and those who are at it give one.
+        let mut seat = seat;
+        seat.ready();
         let workload = Workload(
             plan.scenarios
                 .iter()
@@ -150,6 +163,7 @@ impl Requester {
                 lead,
                 board: parts.board.clone(),
                 session: parts.session.clone(),
+                run: seat.run().to_owned(),
                 node: parts.node.id.clone(),
                 clock: parts.clock,
                 graceful_stop: plan.graceful_stop,
@@ -158,7 +172,7 @@ impl Requester {
             tokio::spawn(conductor.run())
         });
         let conductors = conductors.collect();
-        Ok(Self { engine, workload, membership, conductors, follower, reporter, ended, stop, done })
+        Ok(Self { engine, workload, seat, conductors, follower, reporter, ended, stop, done })
     }
 
     /// What the workers count.
@@ -169,10 +183,17 @@ impl Requester {
     /// Lets the scenarios run to their ends, or until `stop.finish`, and waits for the last iteration. Gives the bounds of the
     /// load tester itself that were exceeded on the way.
     pub async fn run(self) -> Vec<Limit> {
-        let Self { engine, workload, membership, conductors, follower, reporter, mut ended, stop, done } =
-            self;
+        let (limits, seat) = self.run_and_stay().await;
+        seat.leave().await;
+        limits
+    }
+
+    /// The same, with the seat held until it is left: so long this node is seen to be at it, without a share of the load.
+    pub async fn run_and_stay(self) -> (Vec<Limit>, Seat) {
+        let Self { engine, workload, mut seat, conductors, follower, reporter, mut ended, stop, done } = self;
         let _ = ended.wait_for(|ended| ended.len() == workload.0.len()).await;
         stop.finish.cancel();
+        seat.rest();
         engine.join().await;
         for conductor in conductors {
             if let Err(error) = conductor.await {
@@ -187,8 +208,7 @@ impl Requester {
             tracing::error!(%error, "the reports of the load ended by a panic");
             Vec::new()
         });
-        membership.leave().await;
-        limits
+        (limits, seat)
     }
 }
 
@@ -227,45 +247,31 @@ impl Workload {
     }
 }
 
-/// Opens the session, or joins it with those who are at it. One that an earlier run has left is begun anew: what its
-/// page was set to last is not what this run was asked for.
-async fn take_up_session(board: &Board, wanted: Session) -> Result<(), BoardError> {
-    let there = board.open_session(wanted.clone()).await?.value;
-    let same = |one: &Session, other: &Session| {
-        (&one.scenarios, one.limits, one.state) == (&other.scenarios, other.limits, other.state)
-    };
-    if same(&there, &wanted) {
-        return Ok(());
-    }
-    if requesters(&board.nodes().borrow()).is_empty() {
-        board.put_session(wanted).await?;
-    } else {
-        tracing::warn!(
-            session = wanted.id,
-            "others run this session already: its {} workers are shared, and the {} asked for here are not used; \
-             change the load on the page, or name another session",
-            there.workers(),
-            wanted.workers(),
-        );
-    }
-    Ok(())
-}
-
 /// What a scenario's executors will follow, with nothing to do yet.
-fn lead(scenario: &Scenario, share: &Share, stop: &Stop) -> Lead {
+fn lead(scenario: &Scenario, parts: &Parts, stop: &Stop) -> Lead {
     let cap = scenario.load.workers().peak() as u32;
-    let waiting = Course { ramp: Ramp::constant(0.0), origin: 0, paused: true, workers_cap: share.of(cap) };
+    // As if it were shared with those who are at it; it makes nothing yet.
+    let others = requesters(&parts.board.nodes().borrow(), &parts.session, &parts.node.id);
+    let workers_cap = cap.div_ceil(others + 1);
+    let waiting = Course { ramp: Ramp::constant(0.0), origin: 0, paused: true, workers_cap };
     Lead {
         workers: watch::Sender::new(0),
         course: watch::Sender::new(Arc::new(waiting)),
         weights: Arc::new(LiveWeights::new(scenario.weights)),
         gauges: Arc::default(),
+        quota: scenario.load.iterations().map(|_| Quota::open()),
         stop: stop.child(),
     }
 }
 
+/// How many other nodes make the load of a session.
+fn requesters(nodes: &[NodeInfo], session: &str, here: &str) -> u32 {
+    let others = nodes.iter().filter(|node| node.kind == NodeKind::Requester && node.id != here);
+    others.filter(|node| node.session == session && node.workers > 0).count() as u32
+}
+
 /// How a scenario's load is made on a runtime.
-fn executor(scenario: &Scenario, lead: &Lead, share: &Share, clock: Clock, seed: u64) -> Executor {
+fn executor(scenario: &Scenario, lead: &Lead, clock: Clock, seed: u64) -> Executor {
     let (gauges, stop) = (Arc::clone(&lead.gauges), lead.stop.clone());
     match &scenario.load {
         Load::ArrivalRate { unit, poisson, .. } => {
@@ -308,10 +314,7 @@ fn executor(scenario: &Scenario, lead: &Lead, share: &Share, clock: Clock, seed:
         }
         Load::Workers { .. } | Load::Iterations { .. } => {
             let target = lead.workers.subscribe();
-            let quota = match scenario.load {
-                Load::Iterations { iterations, .. } => Some(Quota::new(share.count(iterations))),
-                _ => None,
-            };
+            let quota = lead.quota.clone();
             let habits = Habits { think: scenario.think_time.clone(), quota, ..Habits::default() };
             Box::new(move |workforce, place| {
                 let (gauges, target, habits) = (Arc::clone(&gauges), target.clone(), habits.clone());
@@ -495,34 +498,5 @@ fn counted(scenario: &Scenario, gauges: &Gauges) -> Counted {
         idle: gauges.idle(),
         reach: matches!(scenario.load, Load::TargetRps { .. }).then(|| gauges.verdict().into()),
         lag: gauges.lag.clone(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use wec_board::{By, Change};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_session_left_by_an_earlier_run_is_begun_anew_and_a_running_one_joined() {
-        let board = Board::local();
-        board.put_session(Session::running("default", 500)).await.unwrap();
-        board.change("default", Change::state(By::Page, SessionState::Stopped)).await.unwrap();
-        let shown = || board.session("default").borrow().clone().unwrap().value;
-
-        take_up_session(&board, Session::running("default", 20)).await.unwrap();
-        assert_eq!((shown().workers(), shown().state), (20, SessionState::Running));
-
-        let node =
-            NodeInfo { id: "a".into(), name: "a".into(), kind: NodeKind::Requester, workers: MAX_WORKERS };
-        let _running = board.join(node).await.unwrap();
-        take_up_session(&board, Session::running("default", 70)).await.unwrap();
-        assert_eq!(shown().workers(), 20, "those who run it keep it");
-    }
-
-    #[test]
-    fn ids_differ_between_starts_of_one_name() {
-        assert_ne!(NodeId::new("host").id, NodeId::new("host").id);
     }
 }

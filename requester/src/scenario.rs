@@ -155,6 +155,14 @@ impl Load {
         }
     }
 
+    /// How many iterations there are, where that is fixed.
+    pub const fn iterations(&self) -> Option<u64> {
+        match self {
+            Self::Iterations { iterations, .. } => Some(*iterations),
+            Self::Workers { .. } | Self::ArrivalRate { .. } | Self::TargetRps { .. } => None,
+        }
+    }
+
     /// Where it goes from its start.
     pub fn stages(&self) -> &[Stage] {
         match self {

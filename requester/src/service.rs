@@ -2,17 +2,19 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use wec_acme::Clock;
-use wec_board::BoardUrl;
-use wec_record::{FORMAT_VERSION, Limit, RunHeader, Stamp};
-use wec_startup::{Exit, Stop};
+use wec_board::{Board, BoardUrl, By, Session};
+use wec_record::{ChainResult, FORMAT_VERSION, Limit, LoadSample, RunHeader, Stamp, StateCounts};
+use wec_startup::{Exit, Stop, node_name, say};
 use wec_store::{ChallTestSrvWriter, ChallengeWriter, DnsApart, RedisChallenges, State, StateOptions};
 
 use crate::plan::{Challenges, Plan};
 use crate::run::{NodeId, Parts, Requester, preflight};
+use crate::seat::Seat;
 use crate::sink::{GrpcOptions, GrpcSink, Health, Sink};
 
 /// How long results may take to reach analytics after the last worker has ended; then they stay in the spool.
@@ -51,8 +53,12 @@ pub struct RemoteOptions {
 pub struct Delivered {
     /// The run's id: its log is `<run>.jsonl` at analytics.
     pub run: String,
-    /// Iterations that ended.
+    /// Iterations that ended at this node.
     pub iterations: u64,
+    /// Those of them that did what they were to do.
+    pub succeeded: u64,
+    /// Whether other nodes took part.
+    pub shared: bool,
     /// What became of their results.
     pub health: Health,
     /// The bounds of this load tester that were exceeded.
@@ -62,12 +68,16 @@ pub struct Delivered {
 }
 
 impl Delivered {
-    /// How such a run ends, and whether people stopped it.
+    /// How such a run ends. Its thresholds are held by analytics, which has the results of all nodes.
     pub fn exit(&self, stop: &Stop) -> Exit {
+        // A node that came when there was nothing left to do has failed at nothing.
+        let nothing = self.succeeded == 0 && (self.iterations > 0 || !self.shared);
         if stop.by_signal() {
             Exit::Interrupted
         } else if self.strict && !self.limits.is_empty() {
             Exit::GeneratorLimited
+        } else if nothing {
+            Exit::Failed
         } else {
             Exit::Passed
         }
@@ -77,8 +87,10 @@ impl Delivered {
     pub fn report(&self) -> String {
         let Health { delivered, queued, spooled, lost, .. } = self.health;
         let waiting = queued + spooled;
-        let mut report =
-            format!("run {}: {} iterations, {delivered} results delivered", self.run, self.iterations);
+        let (run, iterations, succeeded) = (&self.run, self.iterations, self.succeeded);
+        let mut report = format!(
+            "run {run}: {iterations} iterations, {succeeded} succeeded, {delivered} results delivered"
+        );
         if waiting > 0 {
             report += &format!(", {waiting} waiting in the spool for the next start");
         }
@@ -88,19 +100,15 @@ impl Delivered {
         for limit in &self.limits {
             report += &format!("\ngenerator-limited: {limit}");
         }
+        if succeeded == 0 {
+            report += if iterations == 0 {
+                "\nnot one chain ran to its end at this node"
+            } else {
+                "\nnothing succeeded at this node"
+            };
+        }
         report
     }
-}
-
-/// The process's name for people: what was given, else the host's.
-pub fn node_name(given: Option<&str>) -> String {
-    let host =
-        || std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned());
-    given
-        .map(str::to_owned)
-        .or_else(host)
-        .filter(|name| !name.is_empty())
-        .unwrap_or_else(|| "node".to_owned())
 }
 
 /// What a run of `plan` is, for the first line of its log.
@@ -173,8 +181,14 @@ pub async fn run_remote(
     let node = NodeId::new(node_name(remote.node.as_deref()));
     let board = stop.unless_stopped(remote.board.open()).await?;
     let state = stop.unless_stopped(open_state(&plan)).await?;
-    let header = identify(&plan, &remote.session, &node.name, clock);
+    let mut header = identify(&plan, &remote.session, &node.name, clock);
+    let wanted = Session { run: header.run.clone(), ..plan.session(&remote.session) };
+    let seat = stop.unless_stopped(Seat::take(&board, wanted, &node)).await?;
+    // All nodes of a session make one run, in one log.
+    header.run = seat.run().to_owned();
+    header.started_unix_ns = seat.began_unix_ns().unwrap_or(header.started_unix_ns);
     let run = header.run.clone();
+    let (spool, spool_dir) = (remote.spool.clone(), remote.spool.display().to_string());
     let sink = GrpcSink::start(
         GrpcOptions {
             analytics: remote.analytics,
@@ -182,12 +196,12 @@ pub async fn run_remote(
             sender: node.id.clone(),
             node: node.name.clone(),
             header,
-            spool: remote.spool,
+            spool,
             spool_bytes: remote.spool_bytes,
         },
         clock,
     )?;
-    let sink = Arc::new(sink);
+    let sink = Arc::new(Counting { sink, succeeded: AtomicU64::new(0) });
     let parts = Parts {
         clock,
         state: state.clone(),
@@ -197,13 +211,14 @@ pub async fn run_remote(
         session: remote.session,
         node,
     };
-    let started = stop.unless_stopped(Requester::start(&plan, parts, stop.clone())).await;
-    let (iterations, limits) = match started {
+    let (session, id) = (parts.session.clone(), parts.node.id.clone());
+    let started = stop.unless_stopped(Requester::start_at(seat, &plan, parts, stop.clone())).await;
+    let (iterations, limits, seat) = match started {
         Ok(requester) => {
             let workload = requester.workload();
             tracing::info!(%run, target = %plan.directory, workers = plan.workers(), "running");
-            let limits = requester.run().await;
-            (workload.iterations(), limits)
+            let (limits, seat) = requester.run_and_stay().await;
+            (workload.iterations(), limits, seat)
         }
         Err(error) => {
             // What was opened is closed all the same; the first error is the one to tell.
@@ -211,10 +226,78 @@ pub async fn run_remote(
             return Err(error);
         }
     };
-    let closed = state.close().await.context("the last changes of the state");
+    // From here on a signal is about the delivery.
     let impatient = stop.by_signal() && stop.cut.is_cancelled();
-    let health = sink.finish(if impatient { DELIVER_BRIEFLY } else { DELIVER_WITHIN }).await;
+    let closed = state.close().await.context("the last changes of the state");
+    let shared = end_part(&board, &session, &run, &id, &stop).await;
+    let health = deliver(&sink.sink, impatient, &spool_dir, &stop).await;
+    seat.leave().await;
     board.close().await;
     closed?;
-    Ok(Delivered { run, iterations, health, limits, strict: plan.strict })
+    let succeeded = sink.succeeded.load(Ordering::Relaxed);
+    Ok(Delivered { run, iterations, succeeded, shared, health, limits, strict: plan.strict })
+}
+
+/// Tells the board that this node's part of the run is over: with the last one the run is. Says whether there were others.
+async fn end_part(board: &Board, session: &str, run: &str, node: &str, stop: &Stop) -> bool {
+    let by = if stop.by_signal() { By::Cli } else { By::Schedule };
+    match tokio::time::timeout(DELIVER_BRIEFLY, board.done(session, run, node, by)).await {
+        Ok(Ok(session)) => session.value.members.len() > 1,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the board does not know that this node has ended its part of the run");
+            true
+        }
+        Err(_) => true,
+    }
+}
+
+/// Delivers what is left. The first signal meanwhile says what is waited for, the next one ends that.
+async fn deliver(sink: &GrpcSink, impatient: bool, spool: &str, stop: &Stop) -> Health {
+    let within = if impatient { DELIVER_BRIEFLY } else { DELIVER_WITHIN };
+    let began = tokio::time::Instant::now();
+    let delivering = sink.finish(within);
+    tokio::pin!(delivering);
+    if !impatient {
+        tokio::select! {
+            health = &mut delivering => return health,
+            () = stop.cut.cancelled() => {}
+        }
+        let Health { queued, spooled, .. } = sink.health();
+        let left = within.saturating_sub(began.elapsed()).as_secs();
+        say(format_args!(
+            "the load has ended; {} results have not reached analytics yet, which may take {left} s more: \
+             interrupt again to leave them in {spool} for the next start",
+            queued + spooled
+        ));
+    }
+    tokio::select! {
+        health = &mut delivering => return health,
+        () = stop.enough.cancelled() => sink.hurry(),
+    }
+    delivering.await
+}
+
+/// Counts on the way what had the result that it was made for.
+struct Counting {
+    sink: GrpcSink,
+    succeeded: AtomicU64,
+}
+
+impl Sink for Counting {
+    fn push(&self, result: ChainResult) {
+        self.succeeded.fetch_add(u64::from(result.successful), Ordering::Relaxed);
+        self.sink.push(result);
+    }
+
+    fn push_state(&self, at_unix_ns: u64, counts: StateCounts) {
+        self.sink.push_state(at_unix_ns, counts);
+    }
+
+    fn push_load(&self, at_unix_ns: u64, load: LoadSample) {
+        self.sink.push_load(at_unix_ns, load);
+    }
+
+    fn health(&self) -> Health {
+        self.sink.health()
+    }
 }

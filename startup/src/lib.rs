@@ -5,6 +5,7 @@
 
 mod aside;
 mod exit;
+mod host;
 mod paper;
 mod signals;
 
@@ -17,6 +18,7 @@ use tracing_subscriber::EnvFilter;
 
 pub use aside::{Drawn, steps_aside};
 pub use exit::Exit;
+pub use host::node_name;
 pub use paper::Paper;
 pub use signals::{Interrupted, Stop, stop_on_signals};
 
@@ -78,14 +80,15 @@ pub fn complain(error: &anyhow::Error) {
 }
 
 /// Runs a service until a signal stops it, on the calling runtime; the `main` of every stand-alone service.
-pub async fn run_service<F>(service: impl FnOnce(CancellationToken) -> F) -> ExitCode
+pub async fn run_service<F, E>(service: impl FnOnce(CancellationToken) -> F) -> ExitCode
 where
-    F: Future<Output = anyhow::Result<()>>,
+    F: Future<Output = anyhow::Result<E>>,
+    E: Into<Exit>,
 {
     start_logging("info");
     let stop = Stop::default();
     let watching = stop_on_signals(stop.clone());
     let outcome = service(stop.finish.clone()).await;
     watching.abort();
-    conclude(outcome.map(|()| Exit::Passed)).into()
+    conclude(outcome.map(Into::into)).into()
 }

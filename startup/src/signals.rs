@@ -19,6 +19,8 @@ pub struct Stop {
     pub finish: CancellationToken,
     /// Cancelled: what is still running ends now, as interrupted.
     pub cut: CancellationToken,
+    /// Cancelled by a signal that comes when both stages are over: what still waits for others ends, and nothing is lost.
+    pub enough: CancellationToken,
     by_signal: Arc<AtomicBool>,
 }
 
@@ -45,6 +47,7 @@ impl Stop {
         Self {
             finish: self.finish.child_token(),
             cut: self.cut.child_token(),
+            enough: self.enough.child_token(),
             by_signal: Arc::clone(&self.by_signal),
         }
     }
@@ -89,8 +92,11 @@ pub fn stop_on_signals(stop: Stop) -> JoinHandle<()> {
                 _ = terminate.recv() => {}
             }
             // A run that is past both stages by itself is writing what it has: one impatient signal does not lose that.
-            if !stop.escalate() && received >= ENOUGH {
-                std::process::exit(Exit::Interrupted.code().into());
+            if !stop.escalate() {
+                stop.enough.cancel();
+                if received >= ENOUGH {
+                    std::process::exit(Exit::Interrupted.code().into());
+                }
             }
         }
     })

@@ -18,10 +18,9 @@ use wec_challenge_server::{ChallengeServer, Config as ChallengeConfig, HitStream
 use wec_record::Record;
 use wec_requester::sink::{LocalSink, Sink};
 use wec_requester::{
-    NodeId, Parts, Plan, Requester, Workload, dns_apart, identify, node_name, open_state, preflight,
-    remote_challenges,
+    NodeId, Parts, Plan, Requester, Workload, dns_apart, identify, open_state, preflight, remote_challenges,
 };
-use wec_startup::{Exit, Paper, Stop, report, say};
+use wec_startup::{Exit, Paper, Stop, node_name, report, say};
 use wec_store::{ChallengeWriter, MemoryChallenges};
 
 use crate::junit::{self, Outcome};
@@ -253,6 +252,7 @@ async fn start_analytics(
         web,
         grpc: None,
         session: SESSION.to_owned(),
+        thresholds: Vec::new(),
         token: std::env::var("WEC_TOKEN").ok().and_then(wec_analytics::Token::new),
         allowed_hosts: Vec::new(),
     };

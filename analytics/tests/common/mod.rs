@@ -40,6 +40,7 @@ pub(crate) fn config(folder: &Path) -> Config {
         web: None,
         grpc: None,
         session: "default".to_owned(),
+        thresholds: Vec::new(),
         token: None,
         allowed_hosts: Vec::new(),
     }

@@ -117,7 +117,18 @@ impl Link {
         value: Vec<u8>,
         doing: &'static str,
     ) -> Result<i64, BoardError> {
-        let put = PutRequest { key: key.into(), value, lease: 0 };
+        self.put_bound(key, value, 0, doing).await
+    }
+
+    /// The same, bound to `lease` (0: to none).
+    pub(super) async fn put_bound(
+        &self,
+        key: &str,
+        value: Vec<u8>,
+        lease: i64,
+        doing: &'static str,
+    ) -> Result<i64, BoardError> {
+        let put = PutRequest { key: key.into(), value, lease };
         self.txn(Vec::new(), put, doing).await.map(|(_, revision)| revision)
     }
 

@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | `{prefix}/v1/nodes/{id}` | [`NodeInfo`] as JSON, bound to the node's lease | that node |
 //! | `{prefix}/v1/sessions/{id}` | [`Session`] as JSON | anybody, by compare-and-swap |
+//! | `{prefix}/v1/pools/{session}/{scenario}` | [`Pool`] as JSON | requesters, by compare-and-swap |
 
 mod follow;
 mod link;
@@ -11,10 +12,12 @@ mod presence;
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::pool::Pool;
 use crate::view::View;
 use crate::{BoardError, Change, EtcdOptions, Made, NodeInfo, Session, Versioned};
 
@@ -51,17 +54,27 @@ pub(crate) struct Etcd {
 struct Keys {
     nodes: String,
     sessions: String,
+    pools: String,
     all: String,
 }
 
 impl Keys {
     fn under(prefix: &str) -> Self {
         let all = format!("{}/v1/", prefix.trim_end_matches('/'));
-        Self { nodes: format!("{all}nodes/"), sessions: format!("{all}sessions/"), all }
+        Self {
+            nodes: format!("{all}nodes/"),
+            sessions: format!("{all}sessions/"),
+            pools: format!("{all}pools/"),
+            all,
+        }
     }
 
     fn node(&self, id: &str) -> String {
         format!("{}{id}", self.nodes)
+    }
+
+    fn pool(&self, session: &str, scenario: &str) -> String {
+        format!("{}{session}/{scenario}", self.pools)
     }
 
     fn session(&self, id: &str) -> String {
@@ -85,16 +98,19 @@ impl Etcd {
         &self,
         node: NodeInfo,
         leave: CancellationToken,
-    ) -> Result<JoinHandle<()>, BoardError> {
+    ) -> Result<(JoinHandle<()>, watch::Sender<Vec<u8>>), BoardError> {
+        let (tell, value) = watch::channel(json(&node));
         let presence = Presence::establish(
             self.link.clone(),
             self.keys.node(&node.id),
             node.id.clone(),
-            json(&node),
+            value,
             self.lease_seconds,
         )
         .await?;
-        Ok(self.tasks.spawn(presence.hold(leave)))
+        // Who wrote reads what it wrote.
+        self.view.put_node(node);
+        Ok((self.tasks.spawn(presence.hold(leave)), tell))
     }
 
     pub(crate) async fn put_session(&self, session: Session) -> Result<Versioned<Session>, BoardError> {
@@ -115,6 +131,53 @@ impl Etcd {
             }
         }
         Err(BoardError::Contended(session.id))
+    }
+
+    /// Writes what `next` makes of the session that is there and of the nodes, as they are at one moment; nothing when
+    /// that is none.
+    pub(crate) async fn revise(
+        &self,
+        id: &str,
+        next: impl Fn(Option<&Session>, &[NodeInfo]) -> Result<Option<Session>, BoardError>,
+    ) -> Result<Versioned<Session>, BoardError> {
+        let (key, doing) = (self.keys.session(id), "taking part in a session");
+        for _ in 0..ATTEMPTS {
+            let board = self.link.list(&self.keys.all, doing).await?;
+            let nodes = board.kvs.iter().filter(|pair| pair.key.starts_with(self.keys.nodes.as_bytes()));
+            let nodes: Vec<_> = nodes.filter_map(parse::<NodeInfo>).map(|node| node.value).collect();
+            let pair = board.kvs.iter().find(|pair| pair.key == key.as_bytes());
+            // What another program has put there is written over, not taken for nothing.
+            let revision = pair.map_or(0, |pair| pair.mod_revision);
+            let now = pair.and_then(parse::<Session>);
+            let Some(next) = next(now.as_ref().map(|now| &now.value), &nodes)? else {
+                return now.ok_or_else(|| BoardError::NoSession(id.to_owned()));
+            };
+            if let Some(version) = self.link.put_if(&key, revision, json(&next), 0, doing).await? {
+                return Ok(self.show(next, version));
+            }
+        }
+        Err(BoardError::Contended(id.to_owned()))
+    }
+
+    pub(crate) async fn pool(
+        &self,
+        session: &str,
+        scenario: &str,
+        next: impl Fn(Option<&Pool>) -> Pool,
+    ) -> Result<Pool, BoardError> {
+        let (key, doing) = (self.keys.pool(session, scenario), "sharing iterations");
+        for _ in 0..ATTEMPTS {
+            let range = self.link.get(&key, doing).await?;
+            let revision = range.kvs.first().map_or(0, |pair| pair.mod_revision);
+            let now = range.kvs.first().and_then(parse::<Pool>).map(|now| now.value);
+            let next = next(now.as_ref());
+            if now.as_ref() == Some(&next)
+                || self.link.put_if(&key, revision, json(&next), 0, doing).await?.is_some()
+            {
+                return Ok(next);
+            }
+        }
+        Err(BoardError::Contended(session.to_owned()))
     }
 
     pub(crate) async fn change<E: From<BoardError>>(
@@ -169,7 +232,7 @@ impl Drop for Etcd {
     }
 }
 
-fn json<T: serde::Serialize>(value: &T) -> Vec<u8> {
+pub(crate) fn json<T: serde::Serialize>(value: &T) -> Vec<u8> {
     serde_json::to_vec(value)
         .expect("the board's types have string keys only, the one thing that JSON refuses")
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::api::etcdserverpb::lease_client::LeaseClient;
@@ -18,7 +20,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub(super) struct Presence {
     link: Arc<Link>,
     key: String,
-    value: Vec<u8>,
+    /// What the node says of itself; it may change.
+    value: watch::Receiver<Vec<u8>>,
     lease: i64,
     /// As etcd granted it.
     seconds: i64,
@@ -30,7 +33,7 @@ impl Presence {
         link: Arc<Link>,
         key: String,
         id: String,
-        value: Vec<u8>,
+        value: watch::Receiver<Vec<u8>>,
         seconds: i64,
     ) -> Result<Self, BoardError> {
         let mut presence = Self { link, key, value, lease: 0, seconds };
@@ -42,9 +45,25 @@ impl Presence {
         let pause = Duration::from_secs(self.seconds.unsigned_abs()) / RENEWALS;
         leave
             .run_until_cancelled(async {
+                let (mut tells, mut untold) = (true, false);
+                let mut wake = tokio::time::interval_at(Instant::now() + pause, pause);
                 loop {
-                    tokio::time::sleep(pause).await;
+                    let news = tokio::select! {
+                        _ = wake.tick() => false,
+                        changed = self.value.changed(), if tells => {
+                            tells = changed.is_ok();
+                            tells
+                        }
+                    };
+                    if news {
+                        untold = self.told().await;
+                        continue;
+                    }
                     let renewed = match self.renew().await {
+                        Ok(true) if untold => {
+                            untold = self.told().await;
+                            Ok(true)
+                        }
                         Ok(true) => Ok(true),
                         // Out of reach for longer than the lease lasts: the others have seen us go.
                         Ok(false) => self.put().await,
@@ -78,7 +97,18 @@ impl Presence {
             .call(doing, |channel| async move { LeaseClient::new(channel).lease_grant(request).await })
             .await?;
         (self.lease, self.seconds) = (granted.id, granted.ttl.max(1));
-        Ok(self.link.put_if(&self.key, 0, self.value.clone(), self.lease, doing).await?.is_some())
+        let value = self.value.borrow_and_update().clone();
+        Ok(self.link.put_if(&self.key, 0, value, self.lease, doing).await?.is_some())
+    }
+
+    /// Tells the board what the node says of itself now; whether that has to be tried again.
+    async fn told(&mut self) -> bool {
+        let value = self.value.borrow_and_update().clone();
+        let put = self.link.put_bound(&self.key, value, self.lease, "updating a node on the board").await;
+        if let Err(error) = &put {
+            tracing::warn!(%error, "the board does not know yet what this node can do");
+        }
+        put.is_err()
     }
 
     /// Renews the lease; false when it has ended.

@@ -29,8 +29,9 @@ use crate::pace::{Arrivals, Ramp, RequestBudget, Spacing};
 pub struct Course {
     /// How many per second, over active time.
     pub ramp: Ramp,
-    /// When active time was 0, nanoseconds of the clock; moved on by the length of each pause when it ends.
-    pub origin: u64,
+    /// When active time was 0, nanoseconds of the clock; moved on by the length of each pause when it ends. Before the
+    /// clock's own beginning on a node that came later.
+    pub origin: i64,
     /// Nothing starts; what is running ends.
     pub paused: bool,
     /// The most workers this process may have.
@@ -43,8 +44,8 @@ impl Course {
         if self.paused {
             return None;
         }
-        let active = u64::try_from(self.ramp.when(position)?.as_nanos()).ok()?;
-        self.origin.checked_add(active)
+        let active = i64::try_from(self.ramp.when(position)?.as_nanos()).ok()?;
+        u64::try_from(self.origin.checked_add(active)?).ok()
     }
 }
 
@@ -595,7 +596,7 @@ mod tests {
         assert_eq!(running.count(), 50, "nothing new");
         running.steer(|course| {
             course.paused = false;
-            course.origin += 1000 * SECOND;
+            course.origin += 1000 * SECOND as i64;
         });
         pass(s(100)).await;
         running.finish().await;
@@ -671,7 +672,7 @@ mod tests {
         assert_eq!((running.gauges.idle(), running.count()), (1, 0));
         running.steer(|course| {
             course.paused = false;
-            course.origin += 10 * SECOND;
+            course.origin += 10 * SECOND as i64;
         });
         pass(Duration::from_millis(995)).await;
         *running.diary.idle.lock().unwrap() = u32::MAX;

@@ -3,12 +3,18 @@
 //! The executor is [`Workers`](super::Workers); its workers take each iteration from a [`Quota`].
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// Iterations that may still be run.
 #[derive(Debug)]
-pub struct Quota(watch::Sender<Left>);
+pub struct Quota {
+    left: watch::Sender<Left>,
+    /// Fewer free ones than this are few.
+    mark: AtomicU64,
+    low: Notify,
+}
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Left {
@@ -16,39 +22,102 @@ pub(super) struct Left {
     free: u64,
     /// Not used: free, or taken and not ended.
     unused: u64,
+    /// How many there ever were.
+    given: u64,
+    /// There may come more.
+    open: bool,
 }
 
 impl Quota {
     /// A quota of so many.
     pub fn new(iterations: u64) -> Arc<Self> {
-        Arc::new(Self(watch::Sender::new(Left { free: iterations, unused: iterations })))
+        Arc::new(Self::of(Left { free: iterations, unused: iterations, given: iterations, open: false }))
+    }
+
+    /// One of none, to which some may be added until it is closed.
+    pub fn open() -> Arc<Self> {
+        Arc::new(Self::of(Left { free: 0, unused: 0, given: 0, open: true }))
+    }
+
+    fn of(left: Left) -> Self {
+        Self { left: watch::Sender::new(left), mark: AtomicU64::new(0), low: Notify::new() }
+    }
+
+    /// So many more.
+    pub fn add(&self, iterations: u64) {
+        self.left.send_modify(|left| {
+            left.free += iterations;
+            left.unused += iterations;
+            left.given += iterations;
+        });
+    }
+
+    /// There will be no more.
+    pub fn close(&self) {
+        self.left.send_modify(|left| left.open = false);
+    }
+
+    /// Says from when on the free ones are few.
+    pub fn keep(&self, mark: u64) {
+        if self.mark.swap(mark, Ordering::Relaxed) < mark {
+            self.low.notify_one();
+        }
+    }
+
+    /// From when on the free ones are few.
+    pub fn mark(&self) -> u64 {
+        self.mark.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the free ones are few.
+    pub async fn runs_low(&self) {
+        while self.free() >= self.mark() {
+            self.low.notified().await;
+        }
+    }
+
+    /// How many iterations have been used up.
+    pub fn used(&self) -> u64 {
+        let left = self.left.borrow();
+        left.given - left.unused
+    }
+
+    /// How many have not been used up: free ones, and those that a worker is at.
+    pub fn unused(&self) -> u64 {
+        self.left.borrow().unused
     }
 
     /// How many no worker has taken.
     pub fn free(&self) -> u64 {
-        self.0.borrow().free
+        self.left.borrow().free
     }
 
     /// Whether every one has been used.
     pub fn is_used_up(&self) -> bool {
-        self.0.borrow().unused == 0
+        let left = self.left.borrow();
+        left.unused == 0 && !left.open
     }
 
     /// Takes one to use. One that finds nothing to do keeps it and tries again with it.
     pub(super) fn take(self: &Arc<Self>) -> Option<Ticket> {
         let mut taken = false;
         // Those who wait want to know of more, not of less.
-        self.0.send_if_modified(|left| {
+        let mut few = false;
+        self.left.send_if_modified(|left| {
             taken = left.free > 0;
             left.free = left.free.saturating_sub(1);
+            few = left.open && left.free < self.mark();
             false
         });
+        if few {
+            self.low.notify_one();
+        }
         taken.then(|| Ticket { quota: Arc::clone(self), used: false })
     }
 
     /// Tells when one was given back, and when all are used up.
     pub(super) fn watch(&self) -> watch::Receiver<Left> {
-        self.0.subscribe()
+        self.left.subscribe()
     }
 }
 
@@ -69,7 +138,7 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         // A panic is a bug in a chain, and repeating it would end never.
         let used = self.used || std::thread::panicking();
-        self.quota.0.send_if_modified(|left| {
+        self.quota.left.send_if_modified(|left| {
             if used {
                 left.unused -= 1;
             } else {
@@ -135,9 +204,13 @@ mod tests {
     }
 
     fn start(iterations: u64, workers: u32, runtimes: u32, idle_every: u32) -> Running {
+        start_with(&Quota::new(iterations), workers, runtimes, idle_every)
+    }
+
+    fn start_with(quota: &Arc<Quota>, workers: u32, runtimes: u32, idle_every: u32) -> Running {
         let shift = Arc::new(Shift { asked: AtomicU32::new(0), idle_every });
         let (target, followed) = watch::channel(workers);
-        let (gauges, stop, quota) = (Arc::new(Gauges::default()), Stop::default(), Quota::new(iterations));
+        let (gauges, stop, quota) = (Arc::new(Gauges::default()), Stop::default(), Arc::clone(quota));
         let mut tasks = JoinSet::new();
         for place in 0..runtimes {
             let workers = Workers {
@@ -165,6 +238,26 @@ mod tests {
             assert_eq!(running.gauges.iterations(), iterations, "{workers} workers, {runtimes} runtimes");
             assert_eq!((running.gauges.workers(), running.gauges.started()), (0, iterations));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_may_get_more_goes_on_until_it_is_closed() {
+        let running = start(0, 4, 2, u32::MAX);
+        ended(running.tasks).await;
+        let quota = Quota::open();
+        let running = start_with(&quota, 4, 2, u32::MAX);
+        quota.keep(8);
+        for round in 1..=5 {
+            quota.runs_low().await;
+            quota.add(20);
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            assert_eq!((running.gauges.iterations(), quota.unused()), (round * 20, 0));
+            assert_eq!(quota.used(), round * 20);
+            assert!(!quota.is_used_up());
+        }
+        quota.close();
+        ended(running.tasks).await;
+        assert!(quota.is_used_up());
     }
 
     #[tokio::test(start_paused = true)]

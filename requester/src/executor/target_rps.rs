@@ -346,7 +346,8 @@ impl TargetRps {
                 self.set(0, Duration::ZERO);
                 continue;
             }
-            let at = Duration::from_nanos(self.clock.now().saturating_sub(course.origin));
+            let at =
+                Duration::from_nanos(self.clock.now().saturating_add_signed(course.origin.saturating_neg()));
             let rate = course.ramp.at(at);
             controller.steer(rate, course.workers_cap);
             let steering =

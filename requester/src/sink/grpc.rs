@@ -90,6 +90,8 @@ pub struct GrpcSink {
     told: Arc<Mutex<Health>>,
     /// Drains when cancelled, for as long as the pump is told over `until`.
     closing: CancellationToken,
+    /// Cancelled when nobody waits any longer for what is left.
+    hurry: CancellationToken,
     until: Mutex<Option<oneshot::Sender<Duration>>>,
     pump: Mutex<Option<thread::JoinHandle<()>>>,
 }
@@ -128,12 +130,25 @@ impl GrpcSink {
         post.pumps.push(post.pump(spool, Some(header), Arc::clone(&told), clock));
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(SinkError::Thread)?;
-        let stop = closing.clone();
+        let (stop, hurry) = (closing.clone(), CancellationToken::new());
+        let hurried = hurry.clone();
         let pump = thread::Builder::new()
             .name("wec-sink".to_owned())
-            .spawn(move || runtime.block_on(post.deliver(stop, told_until)))
+            .spawn(move || runtime.block_on(post.deliver(stop, told_until, hurried)))
             .map_err(SinkError::Thread)?;
-        Ok(Self { intake, told, closing, until: Mutex::new(Some(until)), pump: Mutex::new(Some(pump)) })
+        Ok(Self {
+            intake,
+            told,
+            closing,
+            hurry,
+            until: Mutex::new(Some(until)),
+            pump: Mutex::new(Some(pump)),
+        })
+    }
+
+    /// Ends a [`finish`](Self::finish) that is under way: what is left goes to disk now.
+    pub fn hurry(&self) {
+        self.hurry.cancel();
     }
 
     /// Delivers what is left, for at most so long; what could not be delivered waits on disk for the next start.
@@ -221,7 +236,12 @@ impl Post {
         }
     }
 
-    async fn deliver(self, closing: CancellationToken, until: oneshot::Receiver<Duration>) {
+    async fn deliver(
+        self,
+        closing: CancellationToken,
+        until: oneshot::Receiver<Duration>,
+        hurry: CancellationToken,
+    ) {
         let deadline = CancellationToken::new();
         let mut pumps: JoinSet<()> =
             self.pumps.into_iter().map(|pump| pump.run(closing.clone(), deadline.clone())).collect();
@@ -235,8 +255,10 @@ impl Post {
         let within = until.await.unwrap_or_default();
         tokio::select! {
             () = &mut drained => return,
-            () = sleep(within) => deadline.cancel(),
+            () = sleep(within) => {}
+            () = hurry.cancelled() => {}
         }
+        deadline.cancel();
         drained.await;
     }
 }
