@@ -2,6 +2,7 @@
 
 use wec_acme::{DiscoverError, Failure};
 use wec_board::BoardError;
+use wec_store::Kind;
 
 use crate::guard::Refused;
 
@@ -23,6 +24,18 @@ pub enum StartError {
         /// The directory.
         directory: String,
     },
+    /// Hard limits that were reached before leave nothing that the weights allow.
+    #[error(
+        "nothing can be run: in the state {state} {} before this run: raise {}, or name another state with --state",
+        limits_reached(reached),
+        limit_flags(reached)
+    )]
+    LimitsReached {
+        /// Where it is.
+        state: String,
+        /// What is reached, and at which number.
+        reached: Vec<(Kind, u64)>,
+    },
     /// The board.
     #[error(transparent)]
     Board(#[from] BoardError),
@@ -40,6 +53,26 @@ pub enum StartError {
     /// The system gave no thread or no runtime.
     #[error("cannot start a thread for workers: {0}; fewer --threads may do")]
     Thread(std::io::Error),
+}
+
+const fn plural(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Registration => "registrations",
+        Kind::Authorization => "authorizations",
+        Kind::Certificate => "certificates",
+    }
+}
+
+/// `the limits of 5 registrations and 20 certificates were reached`.
+fn limits_reached(reached: &[(Kind, u64)]) -> String {
+    let listed: Vec<_> = reached.iter().map(|(kind, limit)| format!("{limit} {}", plural(*kind))).collect();
+    let (limits, were) = if listed.len() == 1 { ("limit", "was") } else { ("limits", "were") };
+    format!("the {limits} of {} {were} reached", listed.join(" and "))
+}
+
+fn limit_flags(reached: &[(Kind, u64)]) -> String {
+    let flags: Vec<_> = reached.iter().map(|(kind, _)| format!("--limit-{}", plural(*kind))).collect();
+    flags.join(" and ")
 }
 
 /// The flags behind the way out that the client's message names.

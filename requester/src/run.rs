@@ -12,7 +12,7 @@ use wec_acme::{Checker, Client, Clock, Config, KeyPool, Policy, Roots};
 use wec_board::{Board, NodeInfo, NodeKind, Session, SessionState, Versioned};
 use wec_record::{Chain, Limit, StateCounts};
 use wec_startup::Stop;
-use wec_store::{ChallengeWriter, Limits, State};
+use wec_store::{Available, ChallengeWriter, Kind, Limits, State};
 
 use crate::conductor::{Conductor, Lead};
 use crate::engine::{Engine, Executor, Programme, Recruit};
@@ -20,7 +20,7 @@ use crate::error::StartError;
 use crate::executor::{ArrivalRate, Course, Gauges, Habits, Quota, TargetRps, Unit, Workers, Workforce};
 use crate::guard;
 use crate::pace::{Ramp, Spacing};
-use crate::picker::LiveWeights;
+use crate::picker::{LiveWeights, allows};
 use crate::plan::Plan;
 use crate::saturation::{Counted, Sampler, Watch};
 use crate::scenario::{Load, MAX_WORKERS, Scenario};
@@ -115,7 +115,11 @@ impl Requester {
     /// See [`StartError`]. Nothing is left behind then, and the seat has been left.
     pub async fn start_at(seat: Seat, plan: &Plan, parts: Parts, stop: Stop) -> Result<Self, StartError> {
         let config = client_config(plan)?;
-        let keys = match key_pool(plan).await {
+        let prepared = match something_to_do(plan, &parts, &seat) {
+            Ok(()) => key_pool(plan).await,
+            Err(error) => Err(error),
+        };
+        let keys = match prepared {
             Ok(keys) => keys,
             Err(error) => {
                 seat.leave().await;
@@ -245,6 +249,33 @@ impl Workload {
     pub fn dropped(&self) -> u64 {
         self.sum(Gauges::dropped)
     }
+}
+
+/// Whether there is anything that the hard limits leave to do. What others may still give back, or make, does not count
+/// against it.
+fn something_to_do(plan: &Plan, parts: &Parts, seat: &Seat) -> Result<(), StartError> {
+    let wec_board::Limits { registrations, authorizations, certificates } = seat.session.limits;
+    let reached = parts.state.limits_reached();
+    // A session whose limits were changed is another matter than this plan.
+    if reached.is_empty() || plan.limits != (Limits { registrations, authorizations, certificates }) {
+        return Ok(());
+    }
+    let (counts, open) = (parts.state.counts(), |kind| !reached.iter().any(|(reached, _)| *reached == kind));
+    let available = Available {
+        registrations: counts.registrations > 0,
+        orders: counts.authorizations > 0,
+        certificates: counts.certificates > 0,
+        may_register: open(Kind::Registration),
+        may_authorize: open(Kind::Authorization),
+        may_certify: open(Kind::Certificate),
+    };
+    let can = |scenario: &Scenario| {
+        Chain::ALL.iter().any(|chain| scenario.weights.of(*chain) > 0.0 && allows(&available, *chain))
+    };
+    if plan.scenarios.iter().any(can) {
+        return Ok(());
+    }
+    Err(StartError::LimitsReached { state: plan.state.clone(), reached })
 }
 
 /// What a scenario's executors will follow, with nothing to do yet.

@@ -37,8 +37,8 @@ pub(crate) trait Backend: Send + Sync {
     fn write<'a>(&'a self, standing: &'a Standing, batch: &'a Batch) -> Answer<'a, Written>;
 
     /// Reserves up to `want` of `kind` (an index of [`Kind`](crate::Kind)) below `limit` over all owners; near the
-    /// limit no more than the owner's fair share. Returns how many.
-    fn reserve<'a>(&'a self, ca: i64, owner: i64, kind: usize, want: i64, limit: i64) -> Answer<'a, i64>;
+    /// limit no more than the owner's fair share.
+    fn reserve<'a>(&'a self, ca: i64, owner: i64, kind: usize, want: i64, limit: i64) -> Answer<'a, Granted>;
 
     /// Claims up to `limit` free orders that do not expire before `usable_at`.
     fn claim_orders(&self, ca: i64, owner: i64, usable_at: i64, limit: i64) -> Answer<'_, Vec<OrderRow>>;
@@ -373,6 +373,14 @@ impl GivenBack {
 pub(crate) struct Released {
     pub(crate) orders: u64,
     pub(crate) certificates: u64,
+}
+
+/// What came of asking for some below a hard limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Granted {
+    pub(crate) granted: i64,
+    /// How many were ever made, over all owners.
+    pub(crate) made: i64,
 }
 
 /// `(made, reserved by all owners, owners)` against `limit`: how many of `want` may be reserved.

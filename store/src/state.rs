@@ -248,6 +248,17 @@ impl State {
         }
     }
 
+    /// The limits that are reached by what was ever made, over all processes, and not only by what others may yet make:
+    /// each with its number. As of when some were last asked for.
+    pub fn limits_reached(&self) -> Vec<(Kind, u64)> {
+        let local = self.shared.local();
+        let reached = |kind: Kind| {
+            let limit = local.limits.of(kind)?;
+            (local.allowances[kind.index()].made >= limit).then_some((kind, limit.unsigned_abs()))
+        };
+        Kind::ALL.into_iter().filter_map(reached).collect()
+    }
+
     /// Any account. Not exclusive: accounts are used by many at once.
     pub fn registration(&self) -> Option<Arc<Registration>> {
         let local = self.shared.local();

@@ -54,6 +54,30 @@ fn a_run_goes_on_where_a_killed_one_stopped() {
 }
 
 #[test]
+fn a_run_whose_limits_were_reached_before_says_so_and_how_to_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = common::NullCa::start(folder.path(), &[]);
+    let only = "registration=1,authorization=0,certificate=0,refresh=0,revoke=0";
+    let run = |more: &[&str]| {
+        let mut args = vec!["run", "--headless", "--workers", "1", "--weight", only];
+        args.extend(["--http01-listen", "127.0.0.1:0"]);
+        args.extend(more);
+        args.extend(ca.target());
+        common::run(folder.path(), &args)
+    };
+    let first = run(&["--iterations", "5", "--limit-registrations", "5"]);
+    assert_eq!(first.status.code(), Some(0), "{}", common::said(&first));
+    let second = run(&["--iterations", "5", "--limit-registrations", "5"]);
+    assert_eq!(second.status.code(), Some(1), "{}", common::said(&second));
+    let said = common::said(&second);
+    assert!(said.contains("the limit of 5 registrations was reached before this run"), "{said}");
+    assert!(said.contains("raise --limit-registrations, or name another state with --state"), "{said}");
+    assert_eq!(std::fs::read_dir(folder.path().join("results")).unwrap().count(), 1, "it leaves no log");
+    let third = run(&["--iterations", "2", "--limit-registrations", "7"]);
+    assert_eq!(third.status.code(), Some(0), "{}", common::said(&third));
+}
+
+#[test]
 fn two_runs_keep_a_hard_limit_together_and_say_that_it_is_reached() {
     let folder = tempfile::tempdir().unwrap();
     let ca = common::NullCa::start(folder.path(), &[]);

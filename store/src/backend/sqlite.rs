@@ -13,8 +13,8 @@ use sqlx::{Arguments as _, AssertSqlSafe, ConnectOptions as _, SqlSafeStr as _, 
 
 use super::{
     Answer, Backend, Batch, Beat, CertificateColumns, CertificateRow, ChainRow, Ending, Enrolment, GivenBack,
-    OrderColumns, OrderRow, OwnerRow, RegistrationRow, Released, Standing, Totals, WITH_REGISTRATION,
-    Written, grant, migrations,
+    Granted, OrderColumns, OrderRow, OwnerRow, RegistrationRow, Released, Standing, Totals,
+    WITH_REGISTRATION, Written, grant, migrations,
 };
 use crate::challenge::BoxFuture;
 use crate::error::{SQLITE_BUSY, SQLITE_CANTOPEN, SQLITE_NOTADB, StoreError, reason, sqlite_code};
@@ -417,7 +417,7 @@ impl Backend for SqliteBackend {
         })
     }
 
-    fn reserve<'a>(&'a self, ca: i64, owner: i64, kind: usize, want: i64, limit: i64) -> Answer<'a, i64> {
+    fn reserve<'a>(&'a self, ca: i64, owner: i64, kind: usize, want: i64, limit: i64) -> Answer<'a, Granted> {
         Box::pin(async move {
             let (left, take) = RESERVE[kind];
             let mut tx = self.begin().await?;
@@ -428,7 +428,7 @@ impl Backend for SqliteBackend {
             let done = sqlx::query(take).bind(granted).bind(owner).execute(&mut *tx).await?;
             tx.commit().await?;
             // Somebody declared us dead: the next sign of life will tell, nothing is granted until then.
-            Ok(if done.rows_affected() == 1 { granted } else { 0 })
+            Ok(Granted { granted: if done.rows_affected() == 1 { granted } else { 0 }, made })
         })
     }
 

@@ -97,6 +97,8 @@ pub(super) struct Allowance {
     pub(super) available: i64,
     /// Taken since the last beat: how much to reserve at once, and whether others may have the rest.
     pub(super) taken: i64,
+    /// How many were ever made, over all processes, when some were last asked for below a limit.
+    pub(super) made: i64,
     /// Nothing was granted since the last beat, or others lack it: no use asking again before.
     pub(super) exhausted: bool,
     /// Some was given to others since the last beat. The database learns of it with the next one; until the one after

@@ -34,7 +34,7 @@ use super::{
     Registration, Shared, StoredCertificate, USABLE_FOR, hunger, place,
 };
 use crate::backend::{
-    Batch, CertificateRow, GivenBack, OrderRow, RegistrationRow, Standing, Totals, Written,
+    Batch, CertificateRow, GivenBack, Granted, OrderRow, RegistrationRow, Standing, Totals, Written,
 };
 use crate::error::{StoreError, reason};
 
@@ -393,14 +393,16 @@ impl Writer {
                 continue;
             }
             let want = RESERVE_BATCH.max(allowance.taken);
-            let granted = within(shared.backend.reserve(shared.ca, owner, index, want, limit))
-                .await
-                .map_err(|error| ("reserve below a hard limit", error))?;
+            let Granted { granted, made } =
+                within(shared.backend.reserve(shared.ca, owner, index, want, limit))
+                    .await
+                    .map_err(|error| ("reserve below a hard limit", error))?;
             let mut local = shared.local();
             let allowance = &mut local.allowances[index];
             allowance.reserved += granted;
             allowance.available += granted;
             allowance.exhausted = granted < want;
+            allowance.made = made;
         }
         Ok(())
     }
