@@ -4,6 +4,9 @@
 
 mod common;
 
+use std::process::Stdio;
+use std::time::Duration;
+
 use serde_json::Value;
 use wec_record::Record;
 
@@ -93,27 +96,23 @@ fn so_many_iterations_run_and_then_the_run_ends() {
     assert_eq!(chains.values().map(|chain| chain["count"].as_u64().unwrap()).sum::<u64>(), 57);
 }
 
-/// A CA that stalls for 5 s, and four connections to it. Only four requests are under way in the stall, so service times hardly
+/// A CA that stands still for 5 s, and four connections to it. Only four requests are under way then, so service times hardly
 /// show it; those that were due meanwhile had to wait, and response times say so.
 #[test]
 fn a_stall_shows_in_response_times_and_not_in_service_times() {
-    let (summary, _) = run(
-        &["--stall", "6s+5s"],
-        &[
-            "--rate",
-            "80/s",
-            "--spacing",
-            "even",
-            "--run-time",
-            "18s",
-            "--threads",
-            "1",
-            "--max-connections",
-            "4",
-            "--weight",
-            ONLY_REGISTRATIONS,
-        ],
-    );
+    let folder = tempfile::tempdir().unwrap();
+    let ca = common::NullCa::start(folder.path(), &[]);
+    let mut args = vec!["run", "--headless", "--http01-listen", "127.0.0.1:0", "--json", "summary.json"];
+    args.extend(["--rate", "80/s", "--spacing", "even", "--run-time", "18s", "--weight", ONLY_REGISTRATIONS]);
+    args.extend(["--threads", "1", "--max-connections", "4"]);
+    args.extend(ca.target());
+    let mut run = common::wec(folder.path(), &args);
+    let run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    common::until("the run is on", || common::chains_in_logs(folder.path()) >= 160);
+    ca.stall(Duration::from_secs(5));
+    let output = run.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let summary = common::summary(folder.path());
     let requests = endpoint(&summary, "newAccount");
     let (response, service) = (&requests["response_time_ns"], &requests["service_time_ns"]);
     println!("newAccount, a stall of 5 s     p50 ms    p90 ms    p99 ms    max ms");
@@ -130,16 +129,15 @@ fn a_stall_shows_in_response_times_and_not_in_service_times() {
 }
 
 /// The CA holds back its answers by 25 latencies in turn, which makes a distribution that is known exactly: what is reported must
-/// be that, plus what the way there and back takes. Seconds and not milliseconds, so that 1 % is more than a busy
+/// be that, plus what the way there and back takes. Many seconds, and few requests in each, so that 1 % is more than a busy
 /// machine's scheduler takes; 25, so that no percentile lies at a step.
 #[test]
 fn percentiles_are_those_of_the_latencies_that_the_ca_adds() {
-    let latencies: Vec<f64> = (0..25).map(|step| 1000.0 + 100.0 * f64::from(step)).collect();
+    let latencies: Vec<f64> = (0..25).map(|step| 3000.0 + 300.0 * f64::from(step)).collect();
     let in_turn: Vec<String> = latencies.iter().map(|latency| format!("{latency}ms")).collect();
-    let (summary, _) = run(
-        &["--latency", &format!("newAccount={}", in_turn.join(","))],
-        &["--rate", "100/s", "--spacing", "even", "--run-time", "12s", "--weight", ONLY_REGISTRATIONS],
-    );
+    let mut flags = vec!["--rate", "25/s", "--spacing", "even", "--run-time", "42s", "--graceful-stop", "2m"];
+    flags.extend(["--weight", ONLY_REGISTRATIONS]);
+    let (summary, _) = run(&["--latency", &format!("newAccount={}", in_turn.join(","))], &flags);
     let timing = &endpoint(&summary, "newAccount")["service_time_ns"];
     assert!(timing["n"].as_u64() >= Some(1000), "{timing}");
     for (key, share) in [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99)] {

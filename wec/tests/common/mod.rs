@@ -169,6 +169,14 @@ impl NullCa {
         serde_json::from_str(&text).expect("the counts are JSON")
     }
 
+    /// Has it do nothing at all for so long, and go on then.
+    #[expect(clippy::disallowed_methods, reason = "no runtime waits here, and nothing is measured")]
+    pub(crate) fn stall(&self, time: std::time::Duration) {
+        signal(&self.child, "-STOP");
+        std::thread::sleep(time);
+        signal(&self.child, "-CONT");
+    }
+
     /// The flags that point `wec run` at it.
     pub(crate) fn target(&self) -> [&str; 4] {
         ["--directory", &self.directory, "--cacert", &self.root]
