@@ -46,8 +46,13 @@ impl Gaps {
 
 /// A draw of mean 1.
 fn exponential(rng: &mut StdRng) -> f64 {
-    // `random` is in [0, 1): the logarithm's argument is never 0.
-    -(1.0 - rng.random::<f64>()).ln()
+    exponential_above(rng.random())
+}
+
+/// What this share of an exponential distribution of mean 1 lies below.
+fn exponential_above(share: f64) -> f64 {
+    // A share is in [0, 1): the logarithm's argument is never 0.
+    -(1.0 - share).ln()
 }
 
 impl Arrivals {
@@ -105,6 +110,20 @@ mod tests {
             // Twenty seeds: one below 0.001 among good ones would be a chance of 2 %; these are fixed and are not.
             assert!(fit.p > 0.001, "seed {seed}: {fit:?}");
         }
+    }
+
+    /// Chance would hide a rate that is a thousandth off; the sum over the whole distribution does not.
+    #[test]
+    fn poisson_gaps_have_a_mean_of_one() {
+        let parts = 100_000;
+        let middles = (0..parts).map(|part| (f64::from(part) + 0.5) / f64::from(parts));
+        let mean = middles.map(exponential_above).sum::<f64>() / f64::from(parts);
+        assert!((mean - 1.0).abs() < 1e-5, "{mean}");
+
+        let drawn = (0..20).flat_map(|seed| gaps_of(&positions(Spacing::Poisson { seed }, (0, 1), 10_000)));
+        let (count, sum) = drawn.fold((0.0, 0.0), |(count, sum), gap| (count + 1.0, sum + gap));
+        // Five deviations of the mean of so many.
+        assert!((sum / count - 1.0_f64).abs() < 5.0 / f64::sqrt(count), "{}", sum / count);
     }
 
     #[test]
