@@ -11,7 +11,7 @@ mod ramp;
 mod turns;
 
 pub use arrivals::{Arrivals, Spacing};
-pub use budget::RequestBudget;
+pub use budget::{Charge, RequestBudget};
 pub use fit::Fit;
 pub use ramp::Ramp;
 pub use turns::Turns;

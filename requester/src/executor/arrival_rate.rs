@@ -149,7 +149,7 @@ impl Pace {
                     Spacing::Even => f64::from(place) / f64::from(of),
                     Spacing::Poisson { .. } => Arrivals::new(spacing, (0, 1)).next(),
                 };
-                (Arrivals::new(spacing, (0, 1)), Some((offset * budget.charge(), budget)))
+                (Arrivals::new(spacing, (0, 1)), Some((offset * budget.per_chain(), budget)))
             }
         };
         Self { arrivals, requests, sharing }
@@ -164,18 +164,18 @@ impl Pace {
         }
     }
 
-    /// Goes on to the next arrival; gives what the one before it is charged.
+    /// Goes on to the next arrival; gives what the one before it is taken to make.
     fn advance(&mut self) -> f64 {
         let gap = self.arrivals.advance();
         let Some((position, budget)) = &mut self.requests else { return 1.0 };
         let charge = budget.charge();
-        *position += gap * charge;
-        charge
+        *position += gap * charge.requests;
+        charge.expected
     }
 
-    fn ended(&mut self, charged: f64, iterated: Iterated) {
+    fn ended(&mut self, expected: f64, iterated: Iterated) {
         if let (Some((_, budget)), Some(requests)) = (&mut self.requests, iterated.requests()) {
-            budget.ended(charged, requests);
+            budget.ended(expected, requests);
         }
     }
 }
@@ -222,7 +222,8 @@ struct Member {
 #[derive(Clone, Copy)]
 struct Errand {
     due: u64,
-    charge: f64,
+    /// How many requests it is taken to make, where the rate counts them.
+    expected: f64,
     /// How often its worker has looked again for something to run.
     looks: usize,
 }
@@ -268,7 +269,7 @@ impl Crew {
     }
 
     /// Has a worker do what is due, or drops it.
-    fn take(&mut self, due: u64, charge: f64) {
+    fn take(&mut self, due: u64, expected: f64) {
         self.gauges.due.fetch_add(1, Ordering::Relaxed);
         let member = self.free.pop().or_else(|| self.recruit()).or_else(|| self.called_back());
         let Some(member) = member else {
@@ -276,7 +277,7 @@ impl Crew {
             return;
         };
         self.gauges.started.fetch_add(1, Ordering::Relaxed);
-        self.set_out(member, Errand { due, charge, looks: 0 });
+        self.set_out(member, Errand { due, expected, looks: 0 });
     }
 
     fn set_out(&mut self, mut member: Member, errand: Errand) {
@@ -347,7 +348,7 @@ impl Crew {
                     return;
                 }
                 self.gauges.ended(iterated);
-                pace.ended(errand.charge, iterated);
+                pace.ended(errand.expected, iterated);
                 self.released(member);
             }
             Err(error) => {

@@ -3,12 +3,13 @@
 /// Turns a total of requests into chains, so that in the long run the requests made are those that were due.
 ///
 /// A chain is charged what chains took lately when it starts. What it really made becomes known when it ends, and the
-/// difference is made up for over the next chains: little by little, so that no correction is a burst or a gap.
+/// difference is made up for over the next chains: little by little, so that no correction is a burst or a gap. What a chain
+/// pays of it is paid when it starts: were it paid when it ends, all that start until then would pay the same again.
 #[derive(Debug)]
 pub struct RequestBudget {
     /// Requests of a chain, as they were lately.
     per_chain: f64,
-    /// Requests made beyond what was charged for them; negative when too much was charged.
+    /// Requests made beyond what was charged for them and is not paid; negative when too much was charged.
     owed: f64,
 }
 
@@ -25,20 +26,37 @@ impl RequestBudget {
         Self { per_chain: Self::GUESS, owed: 0.0 }
     }
 
-    /// How many requests the next chain counts for: between half and twice what chains take.
-    pub fn charge(&self) -> f64 {
-        (self.per_chain + self.owed * Self::PAYS).clamp(self.per_chain / 2.0, self.per_chain * 2.0)
+    /// What chains are taken to make.
+    pub const fn per_chain(&self) -> f64 {
+        self.per_chain
     }
 
-    /// A chain that was charged `charged` has ended with so many requests. One that never ran has not: it was due, and is
+    /// Charges a chain that starts: between half and twice what chains are taken to make.
+    pub fn charge(&mut self) -> Charge {
+        let (expected, least, most) = (self.per_chain, self.per_chain / 2.0, self.per_chain * 2.0);
+        let requests = (expected + self.owed * Self::PAYS).clamp(least, most);
+        self.owed -= requests - expected;
+        Charge { requests, expected }
+    }
+
+    /// A chain that was to make `expected` has ended with so many requests. One that never ran has not: it was due, and is
     /// lost.
-    pub fn ended(&mut self, charged: f64, requests: u32) {
+    pub fn ended(&mut self, expected: f64, requests: u32) {
         let requests = f64::from(requests);
         self.per_chain += Self::NEWS * (requests - self.per_chain);
         // A CA that refuses every connection leaves chains of next to no request; the charge must stay above nothing.
         self.per_chain = self.per_chain.max(0.5);
-        self.owed += requests - charged;
+        self.owed += requests - expected;
     }
+}
+
+/// What one chain is charged.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Charge {
+    /// How many requests it counts for.
+    pub requests: f64,
+    /// How many of them it is taken to make; the others pay for earlier ones.
+    pub expected: f64,
 }
 
 impl Default for RequestBudget {
@@ -64,11 +82,11 @@ mod tests {
         let (mut position, mut made) = (0.0, 0.0);
         while position < due {
             let charge = budget.charge();
-            running.push_back((charge, takes(position)));
-            position += charge;
+            running.push_back((charge.expected, takes(position)));
+            position += charge.requests;
             if running.len() > in_flight {
-                let (charged, requests) = running.pop_front().expect("one was just pushed");
-                budget.ended(charged, requests);
+                let (expected, requests) = running.pop_front().expect("one was just pushed");
+                budget.ended(expected, requests);
                 made += f64::from(requests);
             }
         }
@@ -84,9 +102,12 @@ mod tests {
             ("always 12", |_| 12),
             ("2 at first, 11 later", |position| if position < 20_000.0 { 2 } else { 11 }),
         ];
-        for (case, takes) in cases {
-            let made = spend(100_000.0, 50, takes);
-            assert!((made / 100_000.0 - 1.0).abs() < 0.01, "{case}: {made}");
+        let many_in_flight =
+            cases.into_iter().flat_map(|case| [0, 50, 400].map(|in_flight| (case, in_flight)));
+        for ((case, takes), in_flight) in many_in_flight {
+            let made = spend(100_000.0, in_flight, takes);
+            // Charging what chains took lately would do for one in a hundred: what that leaves owed is paid.
+            assert!((made / 100_000.0 - 1.0).abs() < 0.001, "{case}, {in_flight}: {made}");
         }
     }
 
@@ -94,12 +115,36 @@ mod tests {
     fn a_correction_is_neither_burst_nor_gap() {
         let mut budget = RequestBudget::new();
         for _ in 0..1000 {
-            budget.ended(budget.charge(), 4);
+            let charge = budget.charge();
+            budget.ended(charge.expected, 4);
         }
         budget.ended(4.0, 4000);
-        assert!(budget.charge() <= 2.0 * budget.per_chain);
+        assert!(budget.charge().requests <= 2.0 * budget.per_chain);
         budget.ended(8000.0, 4);
-        assert!(budget.charge() >= budget.per_chain / 2.0);
+        assert!(budget.charge().requests >= budget.per_chain / 2.0);
+    }
+
+    /// Many chains are under way before the first has told what it takes: what they owe is paid once, and then charges are what
+    /// chains take.
+    #[test]
+    fn what_is_owed_is_paid_once_however_many_are_under_way() {
+        for in_flight in [1, 50, 400, 2000] {
+            let mut budget = RequestBudget::new();
+            let mut running = VecDeque::new();
+            let mut late = Vec::new();
+            for chain in 0..20_000 {
+                let charge = budget.charge();
+                running.push_back(charge.expected);
+                if running.len() > in_flight {
+                    budget.ended(running.pop_front().expect("one was just pushed"), 12);
+                }
+                if chain > 10_000 {
+                    late.push(charge.requests);
+                }
+            }
+            let steady = late.iter().all(|charge| (charge - 12.0).abs() < 0.1);
+            assert!(steady, "{in_flight} under way: {:?}", &late[..10]);
+        }
     }
 
     proptest! {
