@@ -213,7 +213,7 @@ impl std::fmt::Display for Limit {
             LimitKind::Dropped => write!(
                 f,
                 "scenario {place} dropped up to {percent} % of the iterations that were due, for {seconds} s, because all \
-                 its workers were busy: either the cap on workers is too low (raise max_workers) or this is all the CA can do"
+                 its workers were busy: either the cap on workers is too low (raise --workers) or this is all the CA can do"
             ),
         }
     }

@@ -65,6 +65,6 @@ it("says in a line how all thresholds stand", () => {
   const all = [threshold({}), threshold({ passed: false }), threshold({ passed: null })];
   expect(overall([threshold({})], false)).toBe("all hold");
   expect(overall([threshold({})], true)).toBe("all passed");
-  expect(overall(all, false)).toBe("1 of 3 do not hold, 1 undecided");
+  expect(overall(all, false)).toBe("1 of 3 does not hold, 1 undecided");
   expect(overall(all.slice(0, 2), true)).toBe("1 of 2 failed");
 });

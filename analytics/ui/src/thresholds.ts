@@ -24,7 +24,7 @@ export function overall(thresholds: readonly ThresholdResult[], over: boolean): 
   const [failed, undecided] = [number("failed"), number("undecided")];
   if (failed + undecided === 0) return over ? "all passed" : "all hold";
   const parts = [
-    failed > 0 && `${count(failed)} of ${count(thresholds.length)} ${over ? "failed" : "do not hold"}`,
+    failed > 0 && `${count(failed)} of ${count(thresholds.length)} ${over ? "failed" : failed === 1 ? "does not hold" : "do not hold"}`,
     undecided > 0 && `${count(undecided)} undecided`,
   ];
   return parts.filter((part) => part !== false).join(", ");

@@ -30,7 +30,7 @@ let page: Page;
 const complaints: string[] = [];
 
 beforeAll(async () => {
-  demo = await startDemo(WORKERS);
+  demo = await startDemo(WORKERS, ["requests{count} > 0", "chain.certificate{count} < 1000000000", "requests{failed} < 100%"]);
   wires = await WireCutter.to(demo.page);
   const executablePath = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
   browser = await chromium.launch({ executablePath, args: FLAGS, timeout: PATIENCE });
@@ -90,6 +90,20 @@ describe("the page of a run", () => {
       await expect.poll(() => page.locator("#endpoints tbody th", { hasText: endpoint }).count(), POLL).toBeGreaterThan(0);
     }
     expect(await text("#validations tbody")).toMatch(/answered/);
+  });
+
+  it("shows how the thresholds stand, with value and limit", async () => {
+    await expect.poll(() => page.locator('#thresholds [data-threshold="passed"]').count(), POLL).toBe(3);
+    expect(await text("#thresholds h2")).toMatch(/all hold/);
+    expect(await text("#thresholds tbody tr:nth-child(2)")).toMatch(/holds\s+chain\.certificate\{count\} < 1000000000\s+[\d\u202f]+\s+1.000.000.000/);
+  });
+
+  it("shows how well a percentile is known, below it", async () => {
+    await expect.poll(() => text("#chains tbody tr:nth-child(3) .between"), POLL).toMatch(/^\d+(\.\d+)?–\d+(\.\d+)?$/);
+  });
+
+  it("says how much of the run is left", async () => {
+    expect(await text("header dl")).toMatch(/left\s+1\d:\d\d/);
   });
 
   it("says whether the load tester keeps up, with the figures", async () => {

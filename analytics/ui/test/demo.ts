@@ -16,13 +16,14 @@ export interface Demo {
   end(): Promise<void>;
 }
 
-export async function startDemo(workers: number): Promise<Demo> {
+export async function startDemo(workers: number, thresholds: readonly string[] = []): Promise<Demo> {
   const program = process.env["WEC_BIN"] ?? resolve(import.meta.dirname, "../../../target/debug/wec");
   if (!existsSync(program)) {
     throw new Error(`${program} does not exist: build it with \`cargo build\`, or name another by WEC_BIN`);
   }
   const folder = await mkdtemp(join(tmpdir(), "wec-page-"));
-  const child = spawn(program, ["demo", "--workers", String(workers), "--run-time", "20m", "--listen", "127.0.0.1:0"], {
+  const held = thresholds.flatMap((threshold) => ["--threshold", threshold]);
+  const child = spawn(program, ["demo", "--workers", String(workers), "--run-time", "20m", "--listen", "127.0.0.1:0", ...held], {
     cwd: folder,
     stdio: ["ignore", "pipe", "pipe"],
   });
