@@ -24,6 +24,11 @@ const GLANCES_NS: [u64; 3] = [2_000_000_000, 5_000_000_000, 15_000_000_000];
 /// Over how long it is looked whether a step is hopeless; longer than the shortest look above, so that a CA that falls over is seen as
 /// that.
 const HOPELESS_NS: u64 = 5_000_000_000;
+/// A window is as long as so many chains take to become due, if that is longer than what was asked for. With fewer, chance decides
+/// whether anything ends at all.
+const ENOUGH_CHAINS: f64 = 10.0;
+/// But no longer than this.
+const LONGEST: Duration = Duration::from_secs(600);
 /// So many chains in a row must succeed before a CA is held to have recovered, over at least this time.
 const BACK_CHAINS: u64 = 3;
 const BACK_NS: u64 = 2_000_000_000;
@@ -147,12 +152,14 @@ impl Pilot for Flight {
                     Some(well) => self.search.recovered(well),
                     None => self.search.cut(),
                 },
-                Next::Hold(rate) => match self.hold(&mut cabin, rate).await {
-                    Some(hold) => {
+                Next::Hold(rate) => match self.try_step(&mut cabin, rate, "hold", self.plan.hold).await {
+                    Ok(hold) => {
                         self.hold = Some(hold);
                         self.search.held()
                     }
-                    None => self.search.cut(),
+                    // Whoever takes over the load at the end has it; the answer is there already.
+                    Err(Broken::Disturbed) => self.search.held(),
+                    Err(Broken::Cut) => self.search.cut(),
                 },
                 Next::Done(answer) => {
                     self.answer = Some(answer);
@@ -194,11 +201,6 @@ impl Flight {
                 }
             }
         }
-    }
-
-    async fn hold(&mut self, cabin: &mut Cabin<'_>, rate: f64) -> Option<Step> {
-        // Whoever takes over the load at the end has it.
-        self.try_step(cabin, rate, "hold", self.plan.hold).await.ok()
     }
 
     async fn try_step(
@@ -258,7 +260,8 @@ impl Flight {
         step.settled_ns = Some(settled - began);
         // Measuring, on whole parts.
         let from = settled.div_ceil(PART_NS) * PART_NS;
-        let to = from + nanoseconds(measured).div_ceil(PART_NS) * PART_NS;
+        let enough = Duration::from_secs_f64(ENOUGH_CHAINS / rate).min(LONGEST);
+        let to = from + nanoseconds(measured.max(enough)).div_ceil(PART_NS) * PART_NS;
         loop {
             let now = cabin.tick().await?;
             let done = now.saturating_sub(from).min(to - from) / 1_000_000_000;
@@ -342,7 +345,7 @@ impl Flight {
             let now = cabin.tick().await?;
             cabin.status(&format!("recovering: a trickle of {}", rate_text(trickle)));
             // Chains of before the quiet have all ended.
-            let figures = cabin.run.analytics.window(quiet.max(now.saturating_sub(GLANCES_NS[2]))..now);
+            let figures = cabin.run.analytics.window(quiet..now);
             if now >= quiet + BACK_NS && is_back(&figures.parts, BACK_CHAINS) {
                 if let Some(step) = self.steps.last_mut() {
                     step.recovered_ns = Some(now - began);
@@ -404,6 +407,10 @@ impl Cabin<'_> {
 
     /// Ends the run, its last chains finished.
     async fn land(&self) {
+        // Ended already, by a signal: that has its mark.
+        if self.run.stop.finish.is_cancelled() {
+            return;
+        }
         let stop = Change::state(By::Capacity, SessionState::Stopped);
         if self.run.board.change(self.run.session, stop).await.is_err() {
             self.run.stop.finish.cancel();

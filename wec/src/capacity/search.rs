@@ -295,7 +295,9 @@ impl Search {
 
     /// Well below all that was sustained.
     fn trickle(&self) -> f64 {
-        (TRICKLE_SHARE * self.low.unwrap_or(self.setting.from)).min(TRICKLE_MOST)
+        let good = self.low.unwrap_or(self.setting.from);
+        // Where chains are rare, a quarter of them would be waited for too long.
+        (if good < 1.0 { 2.0 * TRICKLE_SHARE } else { TRICKLE_SHARE } * good).min(TRICKLE_MOST)
     }
 
     fn conclude(&mut self, why: Why) -> Next {
