@@ -6,6 +6,10 @@ use wec_record::threshold::Unit;
 use super::search::Outcome;
 use super::settle::{Rise, Sample, Series, Shown};
 
+/// Of what a rate asks for, what must end.
+const KEPT_UP: f64 = 0.98;
+/// How many standard deviations of Poisson arrivals are put down to chance.
+const CHANCE: f64 = 2.0;
 /// Into how many samples a window is cut for the test of its trend.
 const SAMPLES: usize = 10;
 /// Of what is due, dropped while settling: the step is over.
@@ -37,9 +41,29 @@ pub(crate) struct Around {
     pub(crate) mean_below_ns: Option<u64>,
 }
 
+/// What a rate asked for since the step had begun to settle, and what of it ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Balance {
+    pub(crate) asked: f64,
+    pub(crate) ended: u64,
+    /// Whether arrivals are Poisson's, so that their number varies.
+    pub(crate) poisson: bool,
+}
+
+impl Balance {
+    /// A queue that happens to rest for a while looks settled; what comes out of it says that it is full. Above its capacity a CA ends
+    /// what it can and not what is asked for, and that hardly varies, so this finds an overload of more than `CHANCE / √asked`.
+    fn falls_short(self) -> Option<String> {
+        let Self { asked, ended, poisson } = self;
+        let chance = if poisson { CHANCE * asked.sqrt() } else { CHANCE };
+        ((ended as f64) < KEPT_UP * asked - chance)
+            .then(|| format!("only {ended} of the {asked:.0} chains that the rate asks for ended"))
+    }
+}
+
 impl Judgement {
     /// Judges a step by its whole measuring window.
-    pub(crate) fn of(figures: &WindowFigures, shown: Shown, around: Around) -> Self {
+    pub(crate) fn of(figures: &WindowFigures, shown: Shown, balance: Balance, around: Around) -> Self {
         if let Some(limited) = limited(figures, around) {
             return limited;
         }
@@ -52,6 +76,7 @@ impl Judgement {
         if let Shown::Rising(rise) = shown {
             reasons.push(said_of(rise));
         }
+        reasons.extend(balance.falls_short());
         let failed = figures.thresholds.iter().filter(|threshold| threshold.passed == Some(false));
         reasons.extend(failed.map(threshold_text));
         let outcome = if reasons.is_empty() { Outcome::Sustained } else { Outcome::Failed };
@@ -191,6 +216,7 @@ mod tests {
         }
     }
 
+    const KEPT_UP_WITH: Balance = Balance { asked: 400.0, ended: 398, poisson: true };
     const AROUND: Around = Around { cap: 1_000, mean_below_ns: Some(15_000_000) };
 
     fn threshold(passed: Option<bool>) -> WindowThreshold {
@@ -252,11 +278,34 @@ mod tests {
             (WindowFigures { idle: 30, ..well() }, Shown::Settled, Outcome::Limited, "found nothing"),
         ];
         for (figures, shown, outcome, reason) in cases {
-            let judged = Judgement::of(&figures, shown, AROUND);
+            let judged = Judgement::of(&figures, shown, KEPT_UP_WITH, AROUND);
             assert_eq!(judged.outcome, outcome, "{judged:?}");
             assert_eq!(judged.reasons.is_empty(), reason.is_empty(), "{judged:?}");
             assert!(judged.reasons.join("; ").contains(reason), "{judged:?}");
         }
+    }
+
+    #[test]
+    fn what_ends_must_be_what_is_asked_for_but_for_chance() {
+        for (asked, ended, poisson, well) in [
+            (900.0, 890, true, true),
+            // Two standard deviations are 60.
+            (900.0, 823, true, true),
+            (900.0, 821, true, false),
+            // A CA that can do 40/s, asked for 45/s.
+            (900.0, 800, true, false),
+            (900.0, 881, false, true),
+            (900.0, 879, false, false),
+            (15.0, 8, true, true),
+            (15.0, 6, true, false),
+        ] {
+            let short = Balance { asked, ended, poisson }.falls_short();
+            assert_eq!(short.is_none(), well, "{ended} of {asked}: {short:?}");
+        }
+        let balance = Balance { asked: 675.0, ended: 600, poisson: true };
+        let judged = Judgement::of(&well(), Shown::Settled, balance, AROUND);
+        assert_eq!(judged.outcome, Outcome::Failed);
+        assert_eq!(judged.reasons, ["only 600 of the 675 chains that the rate asks for ended"]);
     }
 
     #[test]

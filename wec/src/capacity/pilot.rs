@@ -10,7 +10,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use wec_analytics::{PART, WindowFigures};
 use wec_board::{By, Change, ChangeTo, SessionState};
 
-use super::judge::{Around, Judgement, is_back, samples};
+use super::judge::{Around, Balance, Judgement, is_back, samples};
 use super::plan::SearchPlan;
 use super::search::{Answer, Next, Outcome, Search, Why};
 use super::settle::{self, Rise, Shown};
@@ -277,7 +277,13 @@ impl Flight {
             }
             if now >= to + LATE_NS {
                 step.figures = cabin.run.analytics.window(from..to);
-                step.judgement = Judgement::of(&step.figures, cabin.look(from, to), around);
+                let whole = cabin.run.analytics.window(settled.saturating_sub(settle_least)..to);
+                let balance = Balance {
+                    asked: rate * whole.over_ns as f64 / 1e9,
+                    ended: whole.ended,
+                    poisson: self.plan.poisson,
+                };
+                step.judgement = Judgement::of(&step.figures, cabin.look(from, to), balance, around);
                 break;
             }
         }

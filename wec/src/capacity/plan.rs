@@ -9,7 +9,7 @@ use wec_requester::executor::Unit;
 use wec_requester::plan::PLAN_KEYS;
 use wec_requester::scenario::{SCENARIO_KEYS, rate};
 use wec_requester::settings::{Mistake, Mistakes, Origin, Settings};
-use wec_requester::{Plan, PlanOptions};
+use wec_requester::{Load, Plan, PlanOptions};
 
 use super::search::{Growth, MAX_RATE, Resolution, Setting};
 
@@ -69,6 +69,8 @@ pub(crate) struct SearchPlan {
     pub(crate) criteria: Vec<Threshold>,
     /// Whether they are the usual ones, because none was named.
     pub(crate) usual_criteria: bool,
+    /// Whether arrivals are Poisson's.
+    pub(crate) poisson: bool,
 }
 
 impl SearchOptions {
@@ -133,8 +135,10 @@ impl SearchOptions {
         if !mistakes.is_empty() {
             return Err(Mistakes(mistakes));
         }
+        search.poisson =
+            plan.scenarios.iter().all(|one| matches!(one.load, Load::ArrivalRate { poisson: true, .. }));
         // Dropped iterations are an answer here: above the knee there are always some.
-        plan.bounds.dropped = 1.0;
+        plan.bounds.dropped = f64::from(u16::MAX);
         Ok((search, plan))
     }
 }
@@ -219,6 +223,7 @@ fn search(s: &mut Settings) -> SearchPlan {
         hold,
         criteria: Vec::new(),
         usual_criteria: false,
+        poisson: true,
     }
 }
 
