@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 use wec_board::{
     Board, BoardError, By, Change, ChangeTo, EtcdOptions, Limited, NodeInfo, NodeKind, Session, SessionState,
+    Versioned, Wants,
 };
 use wec_testbed::etcd::Etcd;
 
@@ -58,6 +59,10 @@ over_both_boards!(
     concurrent_changes_are_all_made_one_after_the_other,
     changes_wanted_together_are_made_by_one_write_or_not_at_all,
     those_who_want_several_changes_at_once_are_not_mixed,
+    what_a_node_can_run_is_seen_by_all_when_it_changes,
+    those_who_take_a_session_up_at_once_make_one_run,
+    a_run_begins_once_and_the_last_node_ends_it,
+    iterations_are_taken_exactly_once_by_whoever_is_first,
     a_session_that_is_not_there_cannot_be_changed,
 );
 
@@ -268,6 +273,111 @@ async fn those_who_want_several_changes_at_once_are_not_mixed(world: World) {
     let last = boards[1].session("s");
     let session = last.borrow().clone().unwrap().value;
     assert_eq!(Some(u64::from(session.workers())), session.limits.certificates);
+}
+
+async fn what_a_node_can_run_is_seen_by_all_when_it_changes(world: World) {
+    let (one, other) = (world.board().await, world.board().await);
+    let mut a = one.join(requester("a", 0)).await.unwrap();
+    assert_eq!(*one.nodes().borrow(), [requester("a", 0)], "who joined sees itself");
+    for workers in [50, 0, 7] {
+        a.can_run(workers);
+        for board in [&one, &other] {
+            until(&mut board.nodes(), |nodes| *nodes == [requester("a", workers)]).await;
+        }
+    }
+    a.leave().await;
+    until_nodes(&other, &[]).await;
+}
+
+async fn those_who_take_a_session_up_at_once_make_one_run(world: World) {
+    let boards = [world.board().await, world.board().await, world.board().await];
+    // Left by nodes that are gone.
+    let old = Session { run: "old".into(), members: vec!["gone".into()], ..Session::running("s", 1) };
+    boards[0].put_session(old).await.unwrap();
+    let mut seats = Vec::new();
+    let mut taken = Vec::new();
+    for (board, id) in boards.iter().zip(["a", "b", "c"]) {
+        seats.push(board.join(requester(id, 0)).await.unwrap());
+        let board = board.clone();
+        taken.push(tokio::spawn(async move {
+            let wanted = Session { run: format!("of {id}"), ..Session::running("s", 9) };
+            board.take_up(&wanted, id).await.unwrap().value
+        }));
+    }
+    let mut runs = Vec::new();
+    for taken in taken {
+        runs.push(taken.await.unwrap().run);
+    }
+    assert!(runs[0].starts_with("of ") && runs.iter().all(|run| *run == runs[0]), "{runs:?}");
+    let mut session = boards[0].session("s");
+    let all = |shown: &Option<Versioned<Session>>| {
+        shown.as_ref().is_some_and(|shown| shown.value.members.len() == 3)
+    };
+    let mut members = until(&mut session, all).await.unwrap().value.members;
+    members.sort();
+    assert_eq!(members, ["a", "b", "c"]);
+    for seat in seats {
+        seat.leave().await;
+    }
+}
+
+async fn a_run_begins_once_and_the_last_node_ends_it(world: World) {
+    let (one, other) = (world.board().await, world.board().await);
+    let mut changes = other.changes();
+    let seats = [one.join(requester("a", 1)).await.unwrap(), other.join(requester("b", 1)).await.unwrap()];
+    let wanted = Session { run: "r".into(), ..Session::running("s", 1) };
+    one.take_up(&wanted, "a").await.unwrap();
+    other.take_up(&wanted, "b").await.unwrap();
+    assert_eq!(one.begin("s", "another", 3).await.unwrap().value.began_unix_ns, None);
+    let (begun, again) = tokio::join!(one.begin("s", "r", 5), other.begin("s", "r", 7));
+    let (begun, again) = (begun.unwrap().value.began_unix_ns, again.unwrap().value.began_unix_ns);
+    assert!(begun == again && [Some(5), Some(7)].contains(&begun), "{begun:?} {again:?}");
+    let first = one.done("s", "r", "a", By::Schedule).await.unwrap().value;
+    assert_eq!(first.state, SessionState::Running);
+    let last = other.done("s", "r", "b", By::Schedule).await.unwrap().value;
+    assert_eq!(last.state, SessionState::Stopped);
+    assert_eq!(next(&mut changes).await, "schedule: state running -> stopped");
+    for seat in seats {
+        seat.leave().await;
+    }
+}
+
+async fn iterations_are_taken_exactly_once_by_whoever_is_first(world: World) {
+    const ALL: u64 = 1_000;
+    let at = ("s", "r", "default");
+    let takers = ["a", "b", "c"].map(|node| (node, world.board()));
+    let mut taking = Vec::new();
+    for (node, board) in takers {
+        let board = board.await;
+        taking.push(tokio::spawn(async move {
+            let mut had = 0;
+            loop {
+                let wants = Wants { node, had, used: had, among: 3, most: 60 };
+                let pool = board.take_iterations(at, ALL, wants).await.unwrap();
+                if pool.taken[node] == had {
+                    return (board, node, had);
+                }
+                had = pool.taken[node];
+            }
+        }));
+    }
+    let mut ended = Vec::new();
+    for taking in taking {
+        ended.push(taking.await.unwrap());
+    }
+    assert_eq!(ended.iter().map(|(.., had)| had).sum::<u64>(), ALL);
+    // One gives ten back, another takes them.
+    let (board, node, had) = &ended[0];
+    let pool = board.settle_iterations(at, node, had - 10).await.unwrap();
+    assert_eq!((pool.left, pool.done), (10, had - 10));
+    let (board, node, had) = &ended[1];
+    let wants = Wants { node, had: *had, used: *had, among: 1, most: 60 };
+    let pool = board.take_iterations(at, ALL, wants).await.unwrap();
+    assert_eq!((pool.left, pool.taken[*node]), (5, had + 5), "half of what is left, to end together");
+    // Another run has a pool of its own.
+    let pool =
+        board.take_iterations(("s", "r2", "default"), 7, Wants { had: 0, used: 0, ..wants }).await.unwrap();
+    assert_eq!((pool.left, pool.taken.len()), (3, 1));
 }
 
 async fn a_session_that_is_not_there_cannot_be_changed(world: World) {

@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Output, Stdio};
@@ -250,4 +250,50 @@ async fn a_signal_while_results_are_delivered_says_what_is_waited_for_and_the_ne
     hearing.join().unwrap();
     assert!(report.contains("5 iterations, 5 succeeded, 0 results delivered, "), "{report}");
     assert!(report.contains("waiting in the spool for the next start"), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rate_is_shared_and_a_pause_stands_all_nodes_still() {
+    let mut bed = Bed::start(&["--once"]).await;
+    let flags = ["--rate", "40/s", "--spacing", "even", "--workers", "900", "--run-time", "16s"];
+    let mut one = bed.requester("one", &flags);
+    bed.until_chains(40);
+    let mut two = bed.requester("two", &flags);
+    common::until("both nodes have results", || nodes(&bed.log()).len() == 2);
+    let url = board(&bed.etcd);
+    let session = |verb: &str| {
+        let args = ["session", "--board", &url, "--session", "night", verb];
+        let output = common::run(bed.folder.path(), &args);
+        assert_eq!(output.status.code(), Some(0), "{}", common::said(&output));
+    };
+    session("pause");
+    let latest = || started(&bed.log()).iter().map(|(_, at)| *at).max().unwrap();
+    // Longer than all that is left of the run.
+    let samples = || bed.log().iter().filter(|record| matches!(record, Record::Load { .. })).count();
+    let before = samples();
+    common::until("both nodes have rested for twenty seconds", || samples() >= before + 40);
+    let paused = latest();
+    session("resume");
+    for node in [&mut one, &mut two] {
+        let output = wait(node);
+        assert_eq!(output.status.code(), Some(0), "{}", common::said(&output));
+    }
+    assert!(latest() > paused + 15 * SECOND, "it went on after the pause");
+    assert_eq!(bed.ended().0, Some(0));
+    let due = due(&bed.log());
+    assert_eq!(due.len(), 2);
+    let sum: u64 = due.values().sum();
+    // 640, and what the nodes made twice or not at all in the moment in which one saw the other a little later.
+    assert!((560..=720).contains(&sum), "{due:?}");
+}
+
+/// How many iterations were due at each node in all.
+fn due(log: &[Record]) -> BTreeMap<String, u64> {
+    let mut due = BTreeMap::new();
+    for record in log {
+        if let Record::Load { node, load, .. } = record {
+            due.insert(node.clone(), load.scenarios.iter().map(|scenario| scenario.due).sum());
+        }
+    }
+    due
 }
