@@ -152,7 +152,7 @@ impl Pilot for Flight {
                     Some(well) => self.search.recovered(well),
                     None => self.search.cut(),
                 },
-                Next::Hold(rate) => match self.try_step(&mut cabin, rate, "hold", self.plan.hold).await {
+                Next::Hold(rate) => match self.hold(&mut cabin, rate).await {
                     Ok(hold) => {
                         self.hold = Some(hold);
                         self.search.held()
@@ -201,6 +201,16 @@ impl Flight {
                 }
             }
         }
+    }
+
+    /// Below the knee. As with the upper end of the bracket, chance must not decide: what fails is looked at once more.
+    async fn hold(&self, cabin: &mut Cabin<'_>, rate: f64) -> Result<Step, Broken> {
+        let hold = self.try_step(cabin, rate, "hold", self.plan.hold).await?;
+        if hold.judgement.outcome != Outcome::Failed {
+            return Ok(hold);
+        }
+        cabin.line(&format!("hold: {}; once more", hold.judgement.reasons.join("; ")));
+        self.try_step(cabin, rate, "hold", self.plan.hold).await
     }
 
     async fn try_step(
