@@ -23,8 +23,6 @@ use crate::failure::{Failure, FailureKind};
 use crate::tls::HttpVersion;
 use crate::transport::Reply;
 
-/// The longest body that is read. A chain of ten RSA-4096 certificates has 25 KB.
-pub(crate) const LONGEST_BODY: u64 = 1 << 20;
 /// An idle connection older than this is not used again, nanoseconds.
 pub(crate) const LONGEST_IDLE: u64 = 90_000_000_000;
 /// Servers whose URLs a CA may mix; connections to more are not kept.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use http::{Method, Uri};
 use http_body_util::Full;
@@ -21,10 +21,9 @@ use tokio::sync::Semaphore;
 use tokio::task::unconstrained;
 use tokio::time::timeout;
 
+use crate::body::Body;
 use crate::clock::Clock;
-use crate::connect::{
-    Counted, LONGEST_BODY, LONGEST_IDLE, Origin, Origins, Settings, digits, header_size, never_sent,
-};
+use crate::connect::{Counted, LONGEST_IDLE, Origin, Origins, Settings, digits, header_size, never_sent};
 use crate::failure::{Failure, FailureKind};
 use crate::transport::{BoxFuture, Reply, Request, Response, Transport};
 
@@ -270,10 +269,8 @@ fn drive<T>(
     wanted(&mut nobody)
 }
 
-/// The whole body; without a copy when it comes in one piece, as ACME's do.
 async fn read(driver: &mut Driver, body: &mut Incoming, received: &mut u64) -> Result<Bytes, Failure> {
-    let mut first = Bytes::new();
-    let mut joined = BytesMut::new();
+    let mut pieces = Body::new(received);
     loop {
         if body.is_end_stream() {
             break;
@@ -286,22 +283,11 @@ async fn read(driver: &mut Driver, body: &mut Incoming, received: &mut u64) -> R
             Some(frame) => frame.map_err(|error| broken(&error))?.into_data(),
         };
         // What is not data are trailers, which ACME has no use for.
-        let Ok(data) = data else { continue };
-        *received += data.len() as u64;
-        if *received > LONGEST_BODY {
-            let message = format!("its body has more than {LONGEST_BODY} bytes");
-            return Err(Failure::new(FailureKind::Malformed, message));
-        }
-        if first.is_empty() && joined.is_empty() {
-            first = data;
-        } else {
-            if joined.is_empty() {
-                joined.extend_from_slice(&first);
-            }
-            joined.extend_from_slice(&data);
+        if let Ok(data) = data {
+            pieces.push(data)?;
         }
     }
-    Ok(if joined.is_empty() { first } else { joined.freeze() })
+    Ok(pieces.joined())
 }
 
 fn broken(error: &hyper::Error) -> Failure {
@@ -332,6 +318,7 @@ mod tests {
     use tokio::task::JoinSet;
 
     use super::*;
+    use crate::body::LONGEST_BODY;
     use crate::tls::{HttpVersion, Roots, client_config};
 
     fn transport(max_connections: usize) -> HttpTransport {

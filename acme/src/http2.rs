@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use h2::client::SendRequest;
 use h2::{Reason, RecvStream};
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, USER_AGENT};
@@ -26,10 +26,9 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::body::Body;
 use crate::clock::Clock;
-use crate::connect::{
-    LONGEST_BODY, LONGEST_IDLE, Origin, Origins, Settings, digits, header_size, never_sent,
-};
+use crate::connect::{LONGEST_IDLE, Origin, Origins, Settings, digits, header_size, never_sent};
 use crate::failure::{Failure, FailureKind};
 use crate::transport::{BoxFuture, Reply, Request, Response, Transport};
 
@@ -330,27 +329,14 @@ impl From<h2::Error> for Broken {
 
 /// The whole body; without a copy when it comes in one piece, as ACME's do. `received` counts also what broke off.
 async fn read(mut body: RecvStream, received: &mut u64) -> Result<Bytes, Broken> {
-    let mut first = Bytes::new();
-    let mut joined = BytesMut::new();
+    let mut pieces = Body::new(received);
     while let Some(data) = body.data().await {
         let data = data?;
         // Without this the server could not send more than the first window.
         body.flow_control().release_capacity(data.len())?;
-        *received += data.len() as u64;
-        if *received > LONGEST_BODY {
-            let message = format!("its body has more than {LONGEST_BODY} bytes");
-            return Err(Broken::Answer(Failure::new(FailureKind::Malformed, message)));
-        }
-        if first.is_empty() && joined.is_empty() {
-            first = data;
-        } else {
-            if joined.is_empty() {
-                joined.extend_from_slice(&first);
-            }
-            joined.extend_from_slice(&data);
-        }
+        pieces.push(data).map_err(Broken::Answer)?;
     }
-    Ok(if joined.is_empty() { first } else { joined.freeze() })
+    Ok(pieces.joined())
 }
 
 fn broken(error: &h2::Error) -> Failure {

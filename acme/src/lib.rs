@@ -11,6 +11,7 @@ mod ari;
 mod authorization;
 #[cfg(feature = "bench")]
 pub mod bench;
+mod body;
 mod certificate;
 mod challenge;
 mod checker;
