@@ -190,16 +190,6 @@ impl Client {
         Ok(Self { nonces, ..Self::of(ca, transport, None) })
     }
 
-    /// A further client of a CA whose directory is known: connections and nonces of its own, no request.
-    ///
-    /// # Errors
-    /// [`DiscoverError::Url`] and [`DiscoverError::Setting`].
-    pub fn with_directory(config: Config, directory: Directory, clock: Clock) -> Result<Self, DiscoverError> {
-        let network = Network::of(&config)?;
-        let transport = network.transport(config.max_connections, false, clock);
-        Ok(Self::of(Ca::of(directory, Some(network), config.policy, clock), transport, None))
-    }
-
     /// A client over another transport: a fake, or one that delays. Its siblings share it.
     pub fn with_transport(
         directory: Directory,

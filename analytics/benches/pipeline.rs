@@ -100,7 +100,7 @@ async fn by_grpc(issuances: u64) -> Costs {
         Costs { push, sink: per(cpu_of("wec-sink") - before.0), log: per(cpu_of("wec-log") - before.1) };
     let health = sink.finish(Duration::from_secs(5)).await;
     assert_eq!((health.lost, health.delivered), (0, 2 * issuances), "{health:?}");
-    assert_eq!(analytics.finish().await.requests, 9 * issuances);
+    assert_eq!(analytics.finish().await.snapshot.requests, 9 * issuances);
     costs
 }
 

@@ -26,7 +26,7 @@ pub use aggregate::Aggregate;
 pub use ingest::{Ingest, LogPlace};
 pub use log::{LogError, replay};
 pub use options::{Options, run};
-pub use service::{Analytics, Config, StartError};
+pub use service::{Analytics, Config, Finished, StartError};
 pub use snapshot::{
     ByteFigures, ChainFigures, ChainSeries, ConnectionFigures, EndpointFigures, FailureFigures, FailureScope,
     GeneratorFigures, Health, HitFigures, LimitFigures, LimitsView, Live, Mark, Missing, NodeView,

@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tokio_util::sync::CancellationToken;
 use wec_board::{Board, BoardUrl, NodeInfo, NodeKind, SessionState};
 use wec_record::threshold::Threshold;
 use wec_startup::{Exit, Paper, say};
 
 use crate::ingest::LogPlace;
-use crate::service::{Analytics, Config};
+use crate::service::{Analytics, Config, Finished};
 use crate::snapshot::Snapshot;
 use crate::summary::{summary_table, threshold_line};
 use crate::token::Token;
@@ -89,13 +89,16 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Ex
         () = stop.cancelled() => {}
         () = run_over(&analytics, &board, &options.session), if options.once => {}
     }
-    let snapshot = analytics.finish().await;
+    let Finished { snapshot, health } = analytics.finish().await;
     membership.leave().await;
     board.close().await;
     if snapshot.run.id.is_empty() {
         return Ok(Exit::Passed);
     }
     print!("{}", summary_table(&snapshot, Paper::stdout()));
+    if let Some(error) = health.log_error {
+        bail!("the log is not whole, the summary above is: {error}");
+    }
     Ok(verdict(&snapshot))
 }
 

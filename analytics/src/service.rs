@@ -199,7 +199,7 @@ impl Analytics {
     }
 
     /// Takes what is still on its way, writes the log to the disk, and says the final figures.
-    pub async fn finish(mut self) -> Snapshot {
+    pub async fn finish(mut self) -> Finished {
         self.stop_results.cancel();
         self.drain.cancel();
         if let Some(thread) = self.log_thread.take() {
@@ -213,8 +213,17 @@ impl Analytics {
                 server.abort();
             }
         }
-        self.snapshot()
+        Finished { snapshot: self.snapshot(), health: self.health() }
     }
+}
+
+/// What a service that has ended leaves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finished {
+    /// The last run's figures.
+    pub snapshot: Snapshot,
+    /// Whether all of it is in the log.
+    pub health: Health,
 }
 
 impl Drop for Analytics {

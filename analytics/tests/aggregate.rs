@@ -42,7 +42,7 @@ proptest! {
             for batch in records.chunks(7) {
                 analytics.ingest().deliver(batch.to_vec()).await.unwrap();
             }
-            analytics.finish().await
+            analytics.finish().await.snapshot
         });
         let replayed = replay(&log).unwrap();
         prop_assert_eq!(replayed.snapshot(), live);

@@ -8,7 +8,7 @@ mod common;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -201,7 +201,11 @@ async fn a_log_that_cannot_be_written_is_said_and_the_run_goes_on() {
     let health = sink.finish(Duration::from_millis(200)).await;
     assert_eq!(health.lost, 0);
     assert!(health.spooled > 0, "what is in no log is not acknowledged: {health:?}");
-    analytics.terminate().await;
+    assert_eq!(
+        analytics.terminated().await.code(),
+        Some(1),
+        "whoever reads the log must not take it for whole"
+    );
 }
 
 #[tokio::test]
@@ -216,7 +220,7 @@ async fn a_batch_that_comes_again_counts_once() {
     }
     let health = analytics.health();
     assert_eq!((health.duplicates, health.gaps), (4, 0));
-    assert_eq!(analytics.finish().await.chains[&Chain::Registration].count, 8);
+    assert_eq!(analytics.finish().await.snapshot.chains[&Chain::Registration].count, 8);
 }
 
 #[tokio::test]
@@ -266,7 +270,7 @@ async fn refuses_batches_that_make_no_sense_and_says_why() {
         let status = acks.message().await.unwrap_err();
         assert!(status.message().contains(why), "{status:?} does not say {why:?}");
     }
-    assert_eq!(analytics.finish().await.requests, 0);
+    assert_eq!(analytics.finish().await.snapshot.requests, 0);
     assert!(!folder.path().parent().unwrap().join("escape.jsonl").exists());
 }
 
@@ -282,7 +286,7 @@ async fn results_need_the_token_where_there_is_one() {
             Err(status) => assert!(!let_in && status.code() == tonic::Code::Unauthenticated, "{status:?}"),
         }
     }
-    assert_eq!(analytics.finish().await.chains[&Chain::Registration].count, 1);
+    assert_eq!(analytics.finish().await.snapshot.chains[&Chain::Registration].count, 1);
 }
 
 /// `count` results from `first_seq` on.
@@ -405,9 +409,14 @@ impl Process {
         assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().await.unwrap().success());
     }
 
-    async fn terminate(mut self) {
-        self.signal("TERM").await;
-        let status = tokio::time::timeout(LONG, self.child.wait()).await.unwrap().unwrap();
+    async fn terminate(self) {
+        let status = self.terminated().await;
         assert!(status.success(), "{status}");
+    }
+
+    /// How it ends when it is asked to.
+    async fn terminated(mut self) -> ExitStatus {
+        self.signal("TERM").await;
+        tokio::time::timeout(LONG, self.child.wait()).await.unwrap().unwrap()
     }
 }

@@ -95,7 +95,7 @@ async fn changing_the_workers_changes_the_board_and_leaves_a_mark() {
         ]
     );
     assert_eq!(live.snapshot.workers_target, Some(30));
-    assert_eq!(service.analytics.finish().await.marks.len(), 4);
+    assert_eq!(service.analytics.finish().await.snapshot.marks.len(), 4);
 }
 
 /// Two scenarios, one of which keeps a rate.
@@ -483,7 +483,7 @@ async fn streams_what_changed_and_ends_with_the_run() {
         }
         last.unwrap()
     });
-    let final_figures = service.analytics.finish().await;
+    let final_figures = service.analytics.finish().await.snapshot;
     let last = last.await.unwrap();
     assert_eq!(last.name, "end");
     assert_eq!(last.live.snapshot, final_figures);

@@ -32,20 +32,21 @@ use crate::user::Users;
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// Whether `plan` can be run at all: its target may be loaded, is there, is trusted, speaks ACME and would register
-/// accounts.
+/// accounts. Gives the client that found out; those of the run are siblings of it, so that the CA is asked for its directory
+/// once.
 ///
 /// Comes before anything is opened, so that a run that cannot be leaves nothing behind.
 ///
 /// # Errors
 /// See [`StartError`].
-pub async fn preflight(plan: &Plan, clock: Clock) -> Result<(), StartError> {
+pub async fn preflight(plan: &Plan, clock: Clock) -> Result<Client, StartError> {
     guard::check(&plan.directory, &plan.permission).await?;
     let client = Client::discover(client_config(plan)?, clock).await?;
     let registers = plan.scenarios.iter().any(|scenario| scenario.weights.of(Chain::Registration) > 0.0);
     if registers && plan.eab.is_none() && client.directory().meta.external_account_required {
         return Err(StartError::ExternalAccountRequired { directory: plan.directory.to_string() });
     }
-    Ok(())
+    Ok(client)
 }
 
 /// What a requester works with; whoever made it closes it, after the run.
@@ -53,6 +54,8 @@ pub async fn preflight(plan: &Plan, clock: Clock) -> Result<(), StartError> {
 pub struct Parts {
     /// The process's clock.
     pub clock: Clock,
+    /// A client of the CA, from [`preflight`]: every runtime takes a sibling of it.
+    pub client: Arc<Client>,
     /// What the CA has been made to know.
     pub state: State,
     /// Where challenge data goes.
@@ -114,7 +117,6 @@ impl Requester {
     /// # Errors
     /// See [`StartError`]. Nothing is left behind then, and the seat has been left.
     pub async fn start_at(seat: Seat, plan: &Plan, parts: Parts, stop: Stop) -> Result<Self, StartError> {
-        let config = client_config(plan)?;
         let prepared = match something_to_do(plan, &parts, &seat) {
             Ok(()) => key_pool(plan).await,
             Err(error) => Err(error),
@@ -135,7 +137,7 @@ impl Requester {
         });
         let programme = Programme { scenarios: scenarios.collect(), ended: tell_ended };
         let threads = u32::try_from(plan.threads).unwrap_or(u32::MAX);
-        let recruit = recruit(plan, &parts, config, &keys, &leads);
+        let recruit = recruit(plan, &parts, &keys, &leads);
         let watch = Watch::new(parts.clock, threads);
         let engine = match Engine::start(threads, programme, recruit, &watch, &stop).await {
             Ok(engine) => engine,
@@ -405,8 +407,8 @@ fn chain_policy(plan: &Plan, scenario: &Scenario, keys: &Arc<KeyPool>) -> wec_ch
 }
 
 /// How each runtime gets its workers: with a client of its own, and all else shared.
-fn recruit(plan: &Plan, parts: &Parts, config: Config, keys: &Arc<KeyPool>, leads: &[Lead]) -> Recruit {
-    let (parts, seed) = (parts.clone(), plan.seed);
+fn recruit(plan: &Plan, parts: &Parts, keys: &Arc<KeyPool>, leads: &[Lead]) -> Recruit {
+    let (parts, seed, max_connections) = (parts.clone(), plan.seed, plan.max_connections);
     let kinds: Vec<_> = plan
         .scenarios
         .iter()
@@ -415,9 +417,9 @@ fn recruit(plan: &Plan, parts: &Parts, config: Config, keys: &Arc<KeyPool>, lead
         .collect();
     let kinds = Arc::new(kinds);
     Arc::new(move |_place| {
-        let (parts, config, kinds) = (parts.clone(), config.clone(), Arc::clone(&kinds));
+        let (parts, kinds) = (parts.clone(), Arc::clone(&kinds));
         Box::pin(async move {
-            let client = Arc::new(Client::discover(config, parts.clock).await?);
+            let client = Arc::new(parts.client.sibling(max_connections));
             let checker = Arc::new(Checker::new());
             let users = kinds.iter().zip(0u32..).map(|((policy, weights), index)| {
                 let context = wec_chains::Context {

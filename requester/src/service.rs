@@ -177,7 +177,7 @@ pub async fn run_remote(
     stop: Stop,
 ) -> anyhow::Result<Delivered> {
     let clock = Clock::start();
-    stop.unless_stopped(preflight(&plan, clock)).await?;
+    let client = stop.unless_stopped(preflight(&plan, clock)).await?;
     let node = NodeId::new(node_name(remote.node.as_deref()));
     let board = stop.unless_stopped(remote.board.open()).await?;
     let state = stop.unless_stopped(open_state(&plan)).await?;
@@ -204,6 +204,7 @@ pub async fn run_remote(
     let sink = Arc::new(Counting { sink, succeeded: AtomicU64::new(0) });
     let parts = Parts {
         clock,
+        client: Arc::new(client),
         state: state.clone(),
         challenges,
         sink: Arc::clone(&sink) as Arc<dyn Sink>,

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use tokio_util::sync::CancellationToken;
 use wec_acme::Clock;
-use wec_analytics::{Analytics, Ingest, LogPlace, Snapshot, summary_table, threshold_line};
+use wec_analytics::{Analytics, Finished, Ingest, LogPlace, Snapshot, summary_table, threshold_line};
 use wec_board::{Board, By, Session, SessionState, Versioned};
 use wec_challenge_server::{ChallengeServer, Config as ChallengeConfig, HitStream};
 use wec_record::Record;
@@ -148,29 +148,24 @@ pub(crate) async fn conduct(
     stop: &Stop,
 ) -> anyhow::Result<Ended> {
     let clock = Clock::start();
-    stop.unless_stopped(preflight(plan, clock)).await?;
+    let client = stop.unless_stopped(preflight(plan, clock)).await?;
     let board = Board::local();
     let node = NodeId::new(node_name(None));
     let header = identify(plan, SESSION, &node.name, clock);
 
     let (analytics, log) = start_analytics(output, &board, &header.run).await?;
     let state = stop.unless_stopped(open_state(plan)).await?;
-    let serving = CancellationToken::new();
-    let (challenges, mut server) = match stop.unless_stopped(remote_challenges(plan)).await? {
-        Some(writer) => (writer, None),
-        None => {
-            let (writer, server) = challenge_server(plan, serving.clone()).await?;
-            (writer, Some(server))
-        }
-    };
-    let hits = server
-        .as_ref()
-        .map(|server| tokio::spawn(pass_on_hits(server.hits().stream(HITS), analytics.ingest(), clock)));
+    let (challenges, server) = stop.unless_stopped(challenges(plan)).await?;
+    let hits = server.as_ref().map(|server| {
+        let stream = server.server.hits().stream(HITS);
+        tokio::spawn(pass_on_hits(stream, analytics.ingest(), clock))
+    });
 
     let ingest = analytics.ingest();
     let sink = Arc::new(LocalSink::start(&node.id, clock, move |records| ingest.try_deliver(records)));
     let parts = Parts {
         clock,
+        client: Arc::new(client),
         state: state.clone(),
         challenges,
         sink: Arc::clone(&sink) as Arc<dyn Sink>,
@@ -221,15 +216,13 @@ pub(crate) async fn conduct(
 
     let state = state.close().await.context("the last changes of the state");
     let delivered = sink.finish(DELIVER_WITHIN).await;
-    serving.cancel();
-    if let Some(server) = server.take() {
+    if let Some(server) = server {
         server.finish().await;
     }
     if let Some(hits) = hits {
         hits.await.context("passing on validation hits")?;
     }
-    let health = analytics.health();
-    let snapshot = analytics.finish().await;
+    let Finished { snapshot, health } = analytics.finish().await;
     let lost = delivered.lost + delivered.queued;
     Ok(Ended { snapshot, log, lost, log_error: health.log_error, state })
 }
@@ -267,11 +260,28 @@ async fn start_analytics(
     }
 }
 
-/// The challenge server of this process, and where to put what it answers.
-pub(crate) async fn challenge_server(
-    plan: &Plan,
+/// A challenge server of this process.
+pub(crate) struct OwnServer {
+    server: ChallengeServer,
     stop: CancellationToken,
-) -> anyhow::Result<(Arc<dyn ChallengeWriter>, ChallengeServer)> {
+}
+
+impl OwnServer {
+    /// Ends it, after the last chain whose validations it answers.
+    pub(crate) async fn finish(self) {
+        self.stop.cancel();
+        self.server.finish().await;
+    }
+}
+
+/// Where challenge data goes; with challenges in memory, into a server of this process.
+///
+/// # Errors
+/// When what the plan names cannot be reached, or an address cannot be listened on.
+pub(crate) async fn challenges(plan: &Plan) -> anyhow::Result<(Arc<dyn ChallengeWriter>, Option<OwnServer>)> {
+    if let Some(writer) = remote_challenges(plan).await? {
+        return Ok((writer, None));
+    }
     let challenges = Arc::new(MemoryChallenges::default());
     let config = ChallengeConfig {
         http01: plan.listen.http01,
@@ -280,9 +290,10 @@ pub(crate) async fn challenge_server(
         default_ipv4: Some(Ipv4Addr::LOCALHOST),
         ..ChallengeConfig::default()
     };
-    let reader = Arc::clone(&challenges) as _;
-    let server = ChallengeServer::start(config, reader, stop).await.context("the challenge server")?;
-    Ok((dns_apart(plan, challenges)?, server))
+    let (reader, stop) = (Arc::clone(&challenges) as _, CancellationToken::new());
+    let server =
+        ChallengeServer::start(config, reader, stop.clone()).await.context("the challenge server")?;
+    Ok((dns_apart(plan, challenges)?, Some(OwnServer { server, stop })))
 }
 
 /// Marks when the load ends, so that no rate is asked of the time in which the last chains finish. A session that was

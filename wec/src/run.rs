@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use wec_requester::{Plan, PlanOptions, RemoteOptions, remote_challenges, run_remote};
+use wec_requester::{Plan, PlanOptions, RemoteOptions, run_remote};
 use wec_startup::{Exit, Stop, report, say};
 
 use crate::here::{self, Here};
@@ -98,16 +98,9 @@ pub(crate) async fn run(options: Options, stop: Stop) -> anyhow::Result<Exit> {
 pub(crate) async fn remote(options: RemoteRun, stop: Stop) -> anyhow::Result<Exit> {
     let Some(plan) = resolve(&options.plan) else { return Ok(Exit::Usage) };
     // With challenges in memory, this process answers the CA, too; its hits stay uncounted, as analytics is elsewhere.
-    let (challenges, server) = match stop.unless_stopped(remote_challenges(&plan)).await? {
-        Some(writer) => (writer, None),
-        None => {
-            let (writer, server) = here::challenge_server(&plan, stop.cut.clone()).await?;
-            (writer, Some(server))
-        }
-    };
+    let (challenges, server) = stop.unless_stopped(here::challenges(&plan)).await?;
     let delivered = run_remote(plan, options.remote, challenges, stop.clone()).await?;
     if let Some(server) = server {
-        stop.cut.cancel();
         server.finish().await;
     }
     report(delivered.report())?;
