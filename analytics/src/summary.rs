@@ -80,6 +80,7 @@ fn push_notes(text: &mut String, snapshot: &Snapshot, prose: impl Fn(String) -> 
     }
     push_failures(text, snapshot, &prose);
     text.push_str(&prose(generator(&snapshot.generator)));
+    text.push_str(&prose(ceiling(snapshot)));
     let state = snapshot.state;
     text.push_str(&prose(format!(
         "State: {} registrations, {} authorizations ready, {} certificates, {} revoked\n",
@@ -177,6 +178,28 @@ fn generator(generator: &GeneratorFigures) -> String {
     }
     let verdict = if generator.limited { "was limited" } else { "kept up" };
     format!("Load tester {verdict}: {}.\n", figures.join(", "))
+}
+
+/// What the load tester's machine can do at most, where it was measured, and how near to it the run came.
+fn ceiling(snapshot: &Snapshot) -> String {
+    let Some(calibration) = &snapshot.run.stamp.calibration else { return String::new() };
+    let most = calibration.requests_per_s;
+    let reached = if most > 0.0 {
+        format!(" ({:.0} % of it here)", 100.0 * snapshot.rps / most)
+    } else {
+        String::new()
+    };
+    let kept_up = calibration
+        .kept_up_chains_per_s
+        .map_or(String::new(), |rate| format!(", keeps up to {rate:.0} chains/s"));
+    let date = time::OffsetDateTime::from_unix_timestamp_nanos(calibration.measured_unix_ns.into())
+        .map_or(String::new(), |at| format!(" on {}", at.date()));
+    format!(
+        "Its ceiling, by wec calibrate{date}: {most:.0} requests/s{reached}, {:.0} chains/s{kept_up}, {}{} workers.\n",
+        calibration.chains_per_s,
+        if calibration.workers_at_least { "at least " } else { "" },
+        calibration.workers,
+    )
 }
 
 /// The verdict comes before the figures that explain it: how each threshold did, and which one ended the run.

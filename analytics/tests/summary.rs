@@ -10,7 +10,9 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 use wec_analytics::{Aggregate, Snapshot, summary_table};
-use wec_record::{Chain, LoadSample, Reach, Record, ScenarioSample, StateCounts};
+use wec_record::{
+    CALIBRATION_VERSION, Calibration, Chain, LoadSample, Reach, Record, ScenarioSample, StateCounts,
+};
 use wec_startup::Paper;
 
 fn snapshot(records: impl IntoIterator<Item = Record>) -> Snapshot {
@@ -91,6 +93,40 @@ fn intervals_are_dimmed_where_there_are_colours_and_nothing_else_changes() {
 #[test]
 fn an_empty_run_has_a_table_too() {
     insta::assert_snapshot!(table([]));
+}
+
+#[test]
+fn a_ceiling_that_was_measured_stands_beside_what_was_reached() {
+    let mut run = header("run");
+    run.stamp.calibration = Some(Calibration {
+        version: CALIBRATION_VERSION,
+        program: "wec 0.1.0".to_owned(),
+        measured_unix_ns: 1_700_000_000_000_000_000,
+        host: "here".to_owned(),
+        cpus: 2,
+        chains_per_s: 1_250.4,
+        requests_per_s: 200.0,
+        busy_workers: 64,
+        kept_up_chains_per_s: Some(900.0),
+        workers: 10_000,
+        workers_at_least: true,
+        memory_per_worker: Some(29_000),
+    });
+    let mut aggregate = Aggregate::default();
+    aggregate.record(&Record::Header(run));
+    // A hundred requests within a second.
+    let results = (1..=100)
+        .map(|seq| chain_record("r1", chain_result(Chain::Registration, seq, seq * 9_900_000, 9_900_000)));
+    results.for_each(|record| aggregate.record(&record));
+    let snapshot = aggregate.snapshot();
+    let share = (100.0 * snapshot.rps / 200.0).round();
+    let line = format!(
+        "Its ceiling, by wec calibrate on 2023-11-14: 200 requests/s ({share} % of it here), 1250 chains/s, keeps up to \
+         900 chains/s, at least 10000 workers."
+    );
+    let found = summary_table(&snapshot, Paper::default());
+    assert!(found.contains(&line), "{found}");
+    assert!(!table([]).contains("ceiling"));
 }
 
 #[test]

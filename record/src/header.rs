@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Threshold;
+use crate::{Calibration, Threshold};
 
 /// Version of the log's format. Grows when a reader of the old one would misread the new one.
 pub const FORMAT_VERSION: u32 = 1;
@@ -38,6 +38,9 @@ pub struct Stamp {
     pub cpus: u32,
     /// The scenario as it was after flags, environment and file, without secrets.
     pub scenario: serde_json::Value,
+    /// What that machine can do at most; absent when it was never measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
 }
 
 impl Stamp {

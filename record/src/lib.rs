@@ -8,6 +8,7 @@
 //!
 //! Aggregation and files do not live here: see `wec-analytics`.
 
+mod calibration;
 mod chain;
 mod header;
 mod hit;
@@ -16,6 +17,7 @@ mod log;
 pub mod threshold;
 pub mod wire;
 
+pub use calibration::{CALIBRATION_VERSION, Calibration};
 pub use chain::{Chain, ChainResult, FailureClass, Purpose, RequestResult};
 pub use header::{FORMAT_VERSION, RunHeader, Stamp};
 pub use hit::{ChallengeType, ValidationHit, Verdict};

@@ -5,6 +5,7 @@
 //! (where results go). Whether it keeps up itself is watched by [`saturation`]. Chains live in `wec-chains`,
 //! aggregation in `wec-analytics`.
 
+mod calibration;
 mod conductor;
 mod engine;
 mod error;
@@ -25,6 +26,7 @@ pub mod sink;
 mod user;
 mod values;
 
+pub use calibration::{calibration_file, keep_calibration, read_calibration};
 pub use error::StartError;
 pub use executor::Gauges;
 pub use plan::{Challenges, Listen, Plan, PlanOptions};
@@ -32,4 +34,6 @@ pub use run::{NodeId, Parts, Requester, Workload, preflight};
 pub use scenario::{Load, Scenario, Stage};
 pub use schema::plan_schema;
 pub use seat::Seat;
-pub use service::{Delivered, RemoteOptions, dns_apart, identify, open_state, remote_challenges, run_remote};
+pub use service::{
+    Delivered, PROGRAM, RemoteOptions, cpus, dns_apart, identify, open_state, remote_challenges, run_remote,
+};

@@ -12,6 +12,7 @@ use wec_record::{ChainResult, FORMAT_VERSION, Limit, LoadSample, RunHeader, Stam
 use wec_startup::{Exit, Stop, node_name, say};
 use wec_store::{ChallTestSrvWriter, ChallengeWriter, DnsApart, RedisChallenges, State, StateOptions};
 
+use crate::calibration;
 use crate::plan::{Challenges, Plan};
 use crate::run::{NodeId, Parts, Requester, preflight};
 use crate::seat::Seat;
@@ -111,6 +112,14 @@ impl Delivered {
     }
 }
 
+/// This program and its version, as logs name it.
+pub const PROGRAM: &str = concat!("wec ", env!("CARGO_PKG_VERSION"));
+
+/// Logical processors that this process may use.
+pub fn cpus() -> u32 {
+    std::thread::available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX))
+}
+
 /// What a run of `plan` is, for the first line of its log.
 pub fn identify(plan: &Plan, session: &str, host: &str, clock: Clock) -> RunHeader {
     let started_unix_ns = clock.unix_now_ns();
@@ -118,16 +127,16 @@ pub fn identify(plan: &Plan, session: &str, host: &str, clock: Clock) -> RunHead
         version: FORMAT_VERSION,
         run: format!("{}-{:04x}", started_unix_ns / 1_000_000_000, rand::random::<u16>()),
         session: session.to_owned(),
-        program: concat!("wec ", env!("CARGO_PKG_VERSION")).to_owned(),
+        program: PROGRAM.to_owned(),
         target: plan.directory.to_string(),
         started_unix_ns,
         stamp: Stamp {
             host: host.to_owned(),
             platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-            cpus: std::thread::available_parallelism()
-                .map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX)),
+            cpus: cpus(),
             // A plan is made of numbers, texts and lists: it always has a JSON form.
             scenario: serde_json::to_value(plan).unwrap_or_default(),
+            calibration: calibration::kept(&node_name(None), cpus()),
         },
     }
 }

@@ -6,7 +6,7 @@
 mod arrivals;
 mod issuance;
 mod live;
-mod process;
+pub(crate) mod process;
 mod soak;
 mod workers;
 

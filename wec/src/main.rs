@@ -1,6 +1,7 @@
 //! `wec`: the whole suite in one binary. This file is its table of contents.
 
 mod bench;
+mod calibrate;
 mod capacity;
 mod demo;
 mod here;
@@ -49,6 +50,8 @@ enum Command {
     Session(session::Options),
     /// Print the JSON Schema of configuration files, for editors
     Schema,
+    /// Measure what this machine can do as a load tester, and keep it
+    Calibrate(calibrate::Options),
     /// Measure the load tester itself
     Bench(bench::Options),
 }
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
             Command::Schema => conclude(|_| schema()).await,
             Command::Requester(options) => conclude(|stop| run::remote(options, stop)).await,
             Command::Session(options) => conclude(|_| session::session(options)).await,
+            Command::Calibrate(options) => conclude(|stop| calibrate::calibrate(options, stop)).await,
             Command::Bench(options) => conclude(|stop| bench::bench(options, stop)).await,
             Command::ChallengeServer(options) => {
                 run_service(|stop| wec_challenge_server::run(options, stop)).await

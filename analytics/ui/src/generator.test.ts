@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { figures, headline, standing } from "./generator";
+import { ceiling, figures, headline, standing } from "./generator";
 import { NO_TIMING, live, series } from "./testing";
 import type { GeneratorFigures } from "./wire";
 
@@ -23,6 +23,22 @@ describe("what the load tester says of itself", () => {
     const figures = generator(changes);
     expect(standing(figures)).toBe(expected);
     expect(plain(headline(figures, over))).toMatch(words);
+  });
+
+  it("says how near it comes to a ceiling that was measured, and nothing without one", () => {
+    const { run } = live(series([])).snapshot;
+    expect(ceiling(run, 100)).toBeUndefined();
+    const calibration = {
+      measured_unix_ns: 1,
+      chains_per_s: 1_200.4,
+      requests_per_s: 5_000,
+      kept_up_chains_per_s: 900.5,
+      workers: 10_000,
+      workers_at_least: true,
+    };
+    const shown = ceiling({ ...run, stamp: { ...run.stamp, calibration } }, 1_600);
+    expect(plain(shown?.value ?? "")).toBe("32.0 %");
+    expect(plain(shown?.title ?? "")).toMatch(/5.000 requests\/s, 1.200 chains\/s, keeps up to 900 chains\/s$/);
   });
 
   it("shows what it is judged by, and dropped iterations only where some were due", () => {

@@ -1,7 +1,7 @@
 // Whether the load tester itself kept up: what the page says of it, and how loudly.
 
 import { count, duration, share, things } from "./format";
-import type { GeneratorFigures } from "./wire";
+import type { GeneratorFigures, Run } from "./wire";
 
 /** How loudly: nothing was measured, it keeps up, it was limited at some time, it is now. */
 export type Standing = "unknown" | "fine" | "was" | "is";
@@ -25,6 +25,22 @@ export interface Figure {
   label: string;
   value: string;
   title: string;
+}
+
+/** How near the run comes to what its machine can do, where that was measured. */
+export function ceiling(run: Run, rps: number): Figure | undefined {
+  const { calibration } = run.stamp;
+  if (calibration === undefined || calibration.requests_per_s <= 0) return undefined;
+  const kept = calibration.kept_up_chains_per_s;
+  const keeps = kept === null ? "" : `, keeps up to ${count(Math.floor(kept))} chains/s`;
+  return {
+    id: "ceiling",
+    label: "of its ceiling",
+    value: share(rps / calibration.requests_per_s),
+    title:
+      `Requests a second over the run, as a share of what wec calibrate reached on this machine: ` +
+      `${count(Math.round(calibration.requests_per_s))} requests/s, ${count(Math.round(calibration.chains_per_s))} chains/s${keeps}`,
+  };
 }
 
 /** The figures by which it is judged. */

@@ -124,7 +124,17 @@ export interface Run {
   program: string;
   target: string;
   started_unix_ns: number;
-  stamp: { host: string; platform: string; cpus: number; scenario: unknown };
+  stamp: { host: string; platform: string; cpus: number; scenario: unknown; calibration?: Calibration };
+}
+
+/** What the load tester's machine can do at most, by `wec calibrate`. */
+export interface Calibration {
+  measured_unix_ns: number;
+  chains_per_s: number;
+  requests_per_s: number;
+  kept_up_chains_per_s: number | null;
+  workers: number;
+  workers_at_least: boolean;
 }
 
 export interface ChainFigures {

@@ -23,10 +23,13 @@ pub(crate) struct Options {
     /// How long to warm up, seconds
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
     warm_up: u64,
+    /// Flags of wec requester that change what an issuance is, after --: --key-types rsa2048, --connections per-chain
+    #[arg(last = true, value_name = "FLAG")]
+    requester: Vec<String>,
 }
 
 pub(crate) async fn run(options: Options, stop: &Stop) -> anyhow::Result<()> {
-    let Options { workers, seconds, warm_up } = options;
+    let Options { workers, seconds, warm_up, requester: flags } = options;
     println!(
         "floor: 7 signatures, 7 POSTs by hyper alone over TLS 1.3, one P-256 key and CSR, against canned answers"
     );
@@ -58,31 +61,30 @@ pub(crate) async fn run(options: Options, stop: &Stop) -> anyhow::Result<()> {
     )?;
     let workers = workers.to_string();
     let run_time = format!("{}s", warm_up + seconds + 1);
-    let requester = Measured::start(
-        there,
-        folder.path(),
-        &[
-            "requester",
-            "--directory",
-            &ca.directory,
-            "--cacert",
-            "root.pem",
-            "--workers",
-            &workers,
-            "--run-time",
-            &run_time,
-            "--threads",
-            "1",
-            "--limit-registrations",
-            &workers,
-            "--weight",
-            "registration=100,authorization=1,certificate=1,refresh=0,revoke=0",
-            "--http01-listen",
-            "127.0.0.1:0",
-            "--analytics",
-            &format!("http://{results}"),
-        ],
-    )?;
+    let results_url = format!("http://{results}");
+    let mut args = vec![
+        "requester",
+        "--directory",
+        &ca.directory,
+        "--cacert",
+        "root.pem",
+        "--workers",
+        &workers,
+        "--run-time",
+        &run_time,
+        "--threads",
+        "1",
+        "--limit-registrations",
+        &workers,
+        "--weight",
+        "registration=100,authorization=1,certificate=1,refresh=0,revoke=0",
+        "--http01-listen",
+        "127.0.0.1:0",
+        "--analytics",
+        &results_url,
+    ];
+    args.extend(flags.iter().map(String::as_str));
+    let requester = Measured::start(there, folder.path(), &args)?;
     let log = folder.path().join("log");
     tokio::time::sleep(Duration::from_secs(warm_up)).await;
     let (cpu_before, certificates_before) = (requester.cpu_seconds()?, logged_certificates(&log)?);
@@ -105,6 +107,9 @@ pub(crate) async fn run(options: Options, stop: &Stop) -> anyhow::Result<()> {
     println!(
         "workers {workers}, {certificates} certificates in {elapsed:.1} s ({issued} by the CA's own count over the whole run)"
     );
+    if !flags.is_empty() {
+        println!("the requester with {}; floor and client alone without", flags.join(" "));
+    }
     println!("{:<46} {:>10}", "client CPU of an issuance", "µs");
     println!("{:<46} {:>10.1}", "floor (hyper, signatures, key, CSR)", micro(floor.0));
     println!("{:<46} {:>10.1}", "ACME client alone, canned answers", micro(floor.1));

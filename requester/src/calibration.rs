@@ -1,0 +1,107 @@
+//! Where a machine's ceiling is kept between `wec calibrate` and the runs that it is shown beside.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use wec_record::Calibration;
+
+/// `wec/calibration.json` in the folder for state of the XDG Base Directory Specification: `$XDG_STATE_HOME`, else
+/// `~/.local/state`. None where the environment names neither.
+pub fn calibration_file() -> Option<PathBuf> {
+    let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")))?;
+    Some(state.join("wec/calibration.json"))
+}
+
+/// What is kept of this machine; none when nothing is.
+///
+/// # Errors
+/// When what is kept cannot be read, or is of another machine; names the file and the way out.
+pub fn read_calibration(path: &Path, host: &str, cpus: u32) -> anyhow::Result<Option<Calibration>> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot read the calibration {}", path.display()));
+        }
+    };
+    let kept: Calibration = serde_json::from_str(&text).with_context(|| {
+        format!("the calibration {} is none; wec calibrate makes a new one", path.display())
+    })?;
+    match kept.mismatch(host, cpus) {
+        Some(why) => {
+            bail!("the calibration {} is not used: {why}; wec calibrate makes a new one", path.display())
+        }
+        None => Ok(Some(kept)),
+    }
+}
+
+/// Keeps it, whole or not at all, instead of what was kept before.
+///
+/// # Errors
+/// When it cannot be written; names the file.
+pub fn keep_calibration(path: &Path, calibration: &Calibration) -> anyhow::Result<()> {
+    let write = || -> std::io::Result<()> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder)?;
+        let unfinished = path.with_extension(format!("json.{}", std::process::id()));
+        std::fs::write(&unfinished, serde_json::to_string_pretty(calibration)? + "\n")?;
+        std::fs::rename(&unfinished, path)
+    };
+    write().with_context(|| format!("cannot keep the calibration in {}", path.display()))
+}
+
+/// What is kept of this machine, for the header of a run; says on standard error why it has to do without.
+pub(crate) fn kept(host: &str, cpus: u32) -> Option<Calibration> {
+    let path = calibration_file()?;
+    read_calibration(&path, host, cpus).unwrap_or_else(|error| {
+        tracing::warn!("{error:#}");
+        None
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn calibration() -> Calibration {
+        Calibration {
+            version: wec_record::CALIBRATION_VERSION,
+            program: "wec 0.1.0".into(),
+            measured_unix_ns: 1,
+            host: "lab".into(),
+            cpus: 2,
+            chains_per_s: 1234.5,
+            requests_per_s: 9876.5,
+            busy_workers: 64,
+            kept_up_chains_per_s: Some(1000.0),
+            workers: 10_000,
+            workers_at_least: true,
+            memory_per_worker: Some(29_000),
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_read_again_and_what_was_kept_before_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state/wec/calibration.json");
+        assert_eq!(read_calibration(&path, "lab", 2).unwrap(), None);
+        keep_calibration(&path, &calibration()).unwrap();
+        let newer = Calibration { workers: 5_000, ..calibration() };
+        keep_calibration(&path, &newer).unwrap();
+        assert_eq!(read_calibration(&path, "lab", 2).unwrap(), Some(newer));
+        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing else is left");
+    }
+
+    #[test]
+    fn what_is_none_or_of_another_machine_is_not_used_and_said_to_be_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("calibration.json");
+        keep_calibration(&path, &calibration()).unwrap();
+        let error = read_calibration(&path, "lab", 16).unwrap_err();
+        assert!(error.to_string().contains("there are 16 now; wec calibrate makes a new one"), "{error:#}");
+        std::fs::write(&path, "{}").unwrap();
+        let error = format!("{:#}", read_calibration(&path, "lab", 2).unwrap_err());
+        assert!(error.contains("is none; wec calibrate") && error.contains("version"), "{error}");
+    }
+}
