@@ -209,7 +209,7 @@ fn another_rate_holds_from_one_arrival_to_the_next_and_is_marked_everywhere() {
     let folder = tempfile::tempdir().unwrap();
     let ca = common::NullCa::start(folder.path(), &[]);
     let only = "registration=1,authorization=0,certificate=0,refresh=0,revoke=0";
-    let flags = ["--rate", "20/s", "--spacing", "even", "--workers", "900", "--weight", only];
+    let flags = ["--rate", "20/s", "--spacing", "even", "--workers", "20000", "--weight", only];
     let mut run = Run::start(folder.path(), &ca, &flags);
     run.until_chains(20);
     run.patch(json!({ "rate": 40 }));

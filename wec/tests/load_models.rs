@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
-use wec_record::Record;
+use wec_record::{LimitKind, Record};
 
 const ONLY_REGISTRATIONS: &str = "registration=1,authorization=0,certificate=0,refresh=0,revoke=0";
 
@@ -104,7 +104,7 @@ fn a_stall_shows_in_response_times_and_not_in_service_times() {
     let ca = common::NullCa::start(folder.path(), &[]);
     let mut args = vec!["run", "--headless", "--http01-listen", "127.0.0.1:0", "--json", "summary.json"];
     args.extend(["--rate", "80/s", "--spacing", "even", "--run-time", "18s", "--weight", ONLY_REGISTRATIONS]);
-    args.extend(["--threads", "1", "--max-connections", "4"]);
+    args.extend(["--threads", "1", "--max-connections", "4", "--workers", "5000", "--graceful-stop", "2m"]);
     args.extend(ca.target());
     let mut run = common::wec(folder.path(), &args);
     let run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -159,6 +159,8 @@ struct Steered {
     answered: Vec<f64>,
     /// Workers alive, once a second: since when, how many.
     workers: Vec<(f64, u64)>,
+    /// The run says itself that it had too little of the processors: what it reached is then no figure of its controller.
+    starved: bool,
 }
 
 impl Steered {
@@ -189,7 +191,19 @@ impl Steered {
             }
             _ => None,
         });
-        let steered = Self { said, answered, workers: workers.collect() };
+        let workers = workers.collect();
+        let starved = log.iter().any(|record| match record {
+            Record::Load { load, .. } => load
+                .generator
+                .limits
+                .iter()
+                .any(|limit| matches!(limit.what, LimitKind::Lag | LimitKind::Wait | LimitKind::Cpu)),
+            _ => false,
+        });
+        let steered = Self { said, answered, workers, starved };
+        if steered.starved {
+            println!("the machine was too busy: figures are shown and not judged");
+        }
         println!("requests/s in each 5 s: {:.1?}", steered.rates(0.0, 60.0));
         println!("workers: {:?}", steered.workers.iter().map(|(_, workers)| *workers).collect::<Vec<_>>());
         steered
@@ -213,8 +227,11 @@ impl Steered {
             "{target}/s wanted, {rate:.2}/s from {from:.0} s to {to:.0} s: {:+.1} %",
             (rate / target - 1.0) * 100.0
         );
-        assert!((rate / target - 1.0).abs() <= 0.1, "{rate} of {target}, {rates:?}");
-        assert!(rates.iter().all(|rate| (rate / target - 1.0).abs() <= 0.25), "{rates:?} of {target}");
+        assert!(self.starved || (rate / target - 1.0).abs() <= 0.1, "{rate} of {target}, {rates:?}");
+        assert!(
+            self.starved || rates.iter().all(|rate| (rate / target - 1.0).abs() <= 0.25),
+            "{rates:?} of {target}"
+        );
     }
 
     fn most_workers(&self) -> u64 {
@@ -226,7 +243,7 @@ impl Steered {
 fn a_target_is_reached_within_ten_seconds_and_held() {
     let run =
         Steered::run(&["--latency", "40ms"], &["--target-rps", "60", "--workers", "80", "--run-time", "26s"]);
-    assert!(run.said.contains("60 requests/s are reached"), "{}", run.said);
+    assert!(run.starved || run.said.contains("60 requests/s are reached"), "{}", run.said);
     run.holds(60.0, 10.0, 25.0);
     assert!(run.most_workers() <= 80);
 }
@@ -240,7 +257,7 @@ fn a_target_that_the_cap_forbids_is_said_to_be_and_the_cap_holds() {
     assert!(run.said.contains("the cap on workers is too low"), "{}", run.said);
     assert_eq!(run.most_workers(), 2);
     let rate = run.rate(5.0, 14.0);
-    assert!((10.0..=20.5).contains(&rate), "{rate}");
+    assert!(rate <= 20.5 && (run.starved || rate >= 10.0), "{rate}");
 }
 
 /// Four connections of 100 ms a request carry forty requests a second: a CA of that capacity, at which others wait in line.
@@ -251,7 +268,7 @@ fn a_target_beyond_what_the_ca_can_is_said_to_be_and_does_not_bury_it_in_workers
     let run = Steered::run(&["--latency", "newAccount=100ms"], &flags);
     assert!(run.said.contains("more workers do not bring more"), "{}", run.said);
     let rate = run.rate(10.0, 29.0);
-    assert!((25.0..=41.0).contains(&rate), "all that it can is 40/s: {rate}");
+    assert!(rate <= 41.0 && (run.starved || rate >= 25.0), "all that it can is 40/s: {rate}");
     // The law of a CA without load wants 19; two tries of half as many again are 43.
     assert!(run.most_workers() <= 150, "of 1000 allowed: {}", run.most_workers());
 }
@@ -270,6 +287,10 @@ fn a_latency_that_doubles_is_met_by_more_workers_without_swinging() {
     // The law wants 5 and then 10.
     let late = run.workers.iter().filter(|(at, _)| (doubled + 10.0..44.0).contains(at));
     let late: Vec<_> = late.map(|(_, workers)| *workers).collect();
+    assert!(run.most_workers() <= 200);
+    if run.starved {
+        return;
+    }
     assert!(run.most_workers() <= 40, "{}", run.most_workers());
     assert!(late.iter().max().unwrap() - late.iter().min().unwrap() <= 10, "{late:?}");
     let mut moves =
