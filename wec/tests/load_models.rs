@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
-use wec_record::{LimitKind, Record};
+use wec_record::{LimitKind, Reach, Record};
 
 const ONLY_REGISTRATIONS: &str = "registration=1,authorization=0,certificate=0,refresh=0,revoke=0";
 
@@ -161,6 +161,8 @@ struct Steered {
     workers: Vec<(f64, u64)>,
     /// The run says itself that it had too little of the processors: what it reached is then no figure of its controller.
     starved: bool,
+    /// What the log says last of how far the target was reached.
+    reach: Option<Reach>,
 }
 
 impl Steered {
@@ -200,7 +202,11 @@ impl Steered {
                 .any(|limit| matches!(limit.what, LimitKind::Lag | LimitKind::Wait | LimitKind::Cpu)),
             _ => false,
         });
-        let steered = Self { said, answered, workers, starved };
+        let reach = log.iter().rev().find_map(|record| match record {
+            Record::Load { load, .. } => Some(load.scenarios[0].reach),
+            _ => None,
+        });
+        let steered = Self { said, answered, workers, starved, reach: reach.flatten() };
         if steered.starved {
             println!("the machine was too busy: figures are shown and not judged");
         }
@@ -244,6 +250,8 @@ fn a_target_is_reached_within_ten_seconds_and_held() {
     let run =
         Steered::run(&["--latency", "40ms"], &["--target-rps", "60", "--workers", "80", "--run-time", "26s"]);
     assert!(run.starved || run.said.contains("60 requests/s are reached"), "{}", run.said);
+    // The end, which asks for nothing any more, is no reason to take it back.
+    assert!(run.starved || run.reach == Some(Reach::Reached), "{:?}", run.reach);
     run.holds(60.0, 10.0, 25.0);
     assert!(run.most_workers() <= 80);
 }

@@ -165,7 +165,10 @@ impl Controller {
             self.since = self.seen.back().map_or(Duration::ZERO, |last| last.at);
             (self.step, self.futile) = (None, None);
             (self.holds_until, self.holds_for) = (self.since, Self::HOLD);
-            self.verdict = Verdict::Approaching;
+            // Nothing is asked for any more, as at the end of a run: what was reached stays what was reached.
+            if rate > 0.0 {
+                self.verdict = Verdict::Approaching;
+            }
         } else if self.verdict == Verdict::Reached {
             self.workers = self.workers.max(lawful);
         }
@@ -713,6 +716,10 @@ mod tests {
         run.run(s(120));
         run.near("recovered", 800.0, 90, 120);
         assert_eq!(run.steering.verdict, Verdict::Reached);
+        run.controller.steer(0.0, 1_000);
+        assert_eq!(run.controller.steering().verdict, Verdict::Reached, "nothing is asked for: the run ends");
+        run.controller.steer(50.0, 1_000);
+        assert_eq!(run.controller.steering().verdict, Verdict::Approaching);
     }
 
     #[test]
