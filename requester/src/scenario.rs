@@ -303,11 +303,7 @@ fn load(s: &mut Scope<'_>) -> Load {
                 rate: per_second,
                 unit: unit.or(named).unwrap_or(Unit::Chains),
                 poisson: s.take("spacing", spacing).unwrap_or(true),
-                stages: s
-                    .take("stages", |text| {
-                        stages(text, "rate", |text| rate(text).map(|rate| rate.per_second))
-                    })
-                    .unwrap_or_default(),
+                stages: stages(s, "rate", |text| rate(text).map(|rate| rate.per_second)).unwrap_or_default(),
                 workers: workers.unwrap_or(WORKERS_CAP),
             }
         }
@@ -318,10 +314,7 @@ fn load(s: &mut Scope<'_>) -> Load {
             }
             Load::TargetRps {
                 target_rps: target_rps.unwrap_or_default(),
-                stages: s
-                    .take("stages", |text| {
-                        stages(text, "target_rps", |text| rate(text).map(|rate| rate.per_second))
-                    })
+                stages: stages(s, "target_rps", |text| rate(text).map(|rate| rate.per_second))
                     .unwrap_or_default(),
                 workers: workers.unwrap_or(WORKERS_CAP),
             }
@@ -334,11 +327,8 @@ fn load(s: &mut Scope<'_>) -> Load {
             Load::Iterations { iterations: iterations.unwrap_or(1), workers: workers.unwrap_or(50) }
         }
         _ => {
-            let stages = s
-                .take("stages", |text| {
-                    stages(text, "workers", |text| whole(text, 0..=MAX_WORKERS).map(f64::from))
-                })
-                .unwrap_or_default();
+            let stages =
+                stages(s, "workers", |text| whole(text, 0..=MAX_WORKERS).map(f64::from)).unwrap_or_default();
             Load::Workers { workers: workers.unwrap_or(if stages.is_empty() { 50 } else { 0 }), stages }
         }
     }
@@ -408,47 +398,65 @@ fn spacing(text: &str) -> Result<bool, String> {
 }
 
 /// `30s:100,1h:5000`, or in a file tables `{duration = "30s", workers = 100}`, which arrive as `{duration=30s;workers=100}`.
+/// None when they were not given, or any is wrong: each is then told.
 fn stages(
+    s: &mut Scope<'_>,
+    target_key: &str,
+    target: impl Fn(&str) -> Result<f64, String>,
+) -> Option<Vec<Stage>> {
+    let stages = s.take_list("stages", "stage", |text| stage(text, target_key, &target))?;
+    if stages.iter().map(|stage| stage.duration).sum::<Duration>().is_zero() {
+        s.mistake("stages", "takes no time at all: at least one stage needs a duration");
+        return None;
+    }
+    Some(stages)
+}
+
+/// All that is wrong with it is told.
+fn stage(
     text: &str,
     target_key: &str,
     target: impl Fn(&str) -> Result<f64, String>,
-) -> Result<Vec<Stage>, String> {
-    let stage = |text: &str| -> Result<Stage, String> {
-        let wrong = || {
-            format!(
-                "{text:?} is not a stage: TIME:TARGET as in 30s:100, or in a file {{duration = \"30s\", {target_key} = 100}}"
-            )
-        };
-        let (time, value) = match text.strip_prefix('{').and_then(|text| text.strip_suffix('}')) {
-            None => text.rsplit_once(':').ok_or_else(wrong)?,
-            Some(table) => {
-                let (mut time, mut value) = (None, None);
-                for (key, entry) in table.split(';').filter_map(|entry| entry.split_once('=')) {
-                    match key {
-                        "duration" => time = Some(entry),
-                        _ if key == target_key || key == "target" => value = Some(entry),
-                        _ => {
-                            return Err(format!(
-                                "{key:?} is unknown in a stage; known are duration, {target_key}"
-                            ));
-                        }
-                    }
+) -> Result<Stage, Vec<String>> {
+    let form = format!("TIME:TARGET as in 30s:100, or in a file {{duration = \"30s\", {target_key} = 100}}");
+    let mut mistakes = Vec::new();
+    let (time, value) = match text.strip_prefix('{').and_then(|text| text.strip_suffix('}')) {
+        None => text.rsplit_once(':').map_or((None, None), |(time, value)| (Some(time), Some(value))),
+        Some(table) => {
+            let (mut time, mut value) = (None, None);
+            for (key, entry) in table.split(';').filter_map(|entry| entry.split_once('=')) {
+                match key {
+                    "duration" => time = Some(entry),
+                    _ if key == target_key || key == "target" => value = Some(entry),
+                    _ => mistakes
+                        .push(format!("{key:?} is unknown in a stage; known are duration, {target_key}")),
                 }
-                (time.ok_or_else(wrong)?, value.ok_or_else(wrong)?)
             }
-        };
-        Ok(Stage { duration: any_duration(time)?, target: target(value.trim())? })
+            (time, value)
+        }
     };
-    let stages = text
-        .split(',')
-        .map(str::trim)
-        .filter(|text| !text.is_empty())
-        .map(stage)
-        .collect::<Result<Vec<_>, _>>()?;
-    match stages.iter().map(|stage| stage.duration).sum::<Duration>().is_zero() {
-        true => Err("takes no time at all: at least one stage needs a duration".into()),
-        false => Ok(stages),
+    // What is missing is probably what a wrong key was meant to be.
+    if mistakes.is_empty() && (time.is_none() || value.is_none()) {
+        mistakes.push(format!("{text:?} is not a stage: {form}"));
     }
+    let mut read = |value: Option<Result<f64, String>>| match value {
+        Some(Ok(value)) => value,
+        Some(Err(mistake)) => {
+            mistakes.push(mistake);
+            0.0
+        }
+        None => 0.0,
+    };
+    let target = read(value.map(|value| target(value.trim())));
+    let duration = match time.map(any_duration) {
+        Some(Ok(duration)) => duration,
+        Some(Err(mistake)) => {
+            mistakes.push(mistake);
+            Duration::ZERO
+        }
+        None => Duration::ZERO,
+    };
+    if mistakes.is_empty() { Ok(Stage { duration, target }) } else { Err(mistakes) }
 }
 
 fn weight(value: &str) -> Result<f64, String> {
@@ -531,6 +539,7 @@ pub(crate) fn is_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Settings;
 
     #[test]
     fn rates_are_read_as_people_write_them() {
@@ -552,7 +561,13 @@ mod tests {
 
     #[test]
     fn stages_are_read_as_flags_and_as_tables() {
-        let workers = |text: &str| stages(text, "workers", |text| whole(text, 0..=9_999u32).map(f64::from));
+        let workers = |text: &str| {
+            let mut settings = Settings::default();
+            settings.flag("stages", Some(text));
+            let target = |text: &str| whole(text, 0..=9_999u32).map(f64::from);
+            let stages = stages(&mut Scope::of(&mut settings, None), "workers", target);
+            stages.ok_or_else(|| settings.finish().unwrap_err().to_string())
+        };
         let stage = |seconds: u64, target: f64| Stage { duration: Duration::from_secs(seconds), target };
         assert_eq!(workers("30s:100,1h:5000"), Ok(vec![stage(30, 100.0), stage(3600, 5000.0)]));
         assert_eq!(workers("{duration=30s;workers=100}, 0s:7"), Ok(vec![stage(30, 100.0), stage(0, 7.0)]));
@@ -566,6 +581,27 @@ mod tests {
         ] {
             let error = workers(text).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn every_wrong_stage_is_told_with_its_line() {
+        let file = "stages = [\n  { duration = \"1x\", workers = -3 },\n  { duration = \"1s\", workers = 3 },\n  \
+                    { duration = \"1s\", wokers = 3 },\n  \"foo\",\n]\n";
+        let mut settings = Settings::default();
+        settings.text("s.toml", file, &["stages"], &[]);
+        let target = |text: &str| whole(text, 0..=9_999u32).map(f64::from);
+        assert!(stages(&mut Scope::of(&mut settings, None), "workers", target).is_none());
+        let told = settings.finish().unwrap_err().to_string();
+        let beginnings = [
+            "s.toml:2: stages: stage 1: \"-3\"",
+            "s.toml:2: stages: stage 1: \"1x\"",
+            "s.toml:4: stages: stage 3: \"wokers\" is unknown",
+            "s.toml:5: stages: stage 4: \"foo\" is not a stage",
+        ];
+        assert_eq!(told.lines().count(), beginnings.len(), "{told}");
+        for (line, beginning) in told.lines().zip(beginnings) {
+            assert!(line.starts_with(beginning), "{line}");
         }
     }
 

@@ -75,6 +75,8 @@ fn flag_name(key: &str) -> String {
 #[derive(Debug, Default)]
 pub struct Settings {
     given: BTreeMap<String, (String, Origin)>,
+    /// Of lists in the file, where each element stands.
+    elements: BTreeMap<String, Vec<Origin>>,
     mistakes: Vec<Mistake>,
     /// Whether a file could not be read as a whole: what is missing may stand in it.
     partial: bool,
@@ -127,8 +129,8 @@ impl Settings {
         }
         let mut found = Vec::new();
         flatten(table.get_ref(), "", &mut found);
-        found.sort_by_key(|(_, offset, _)| *offset);
-        for (key, offset, value) in found {
+        found.sort_by_key(|found: &Found| found.offset);
+        for Found { key, offset, elements, value } in found {
             let origin = at(offset);
             if broken.contains(&origin) {
                 continue;
@@ -151,6 +153,7 @@ impl Settings {
             }
             match value {
                 Ok(value) => {
+                    self.elements.insert(key.clone(), elements.into_iter().map(at).collect());
                     self.given.entry(key).or_insert((value, origin));
                 }
                 Err(message) => self.mistakes.push(Mistake { key, origin: Some(origin), message }),
@@ -169,6 +172,36 @@ impl Settings {
                 None
             }
         }
+    }
+
+    /// The values of a list, each read by `parse`; none when it was not given or any is wrong. Each wrong one is remembered, with
+    /// its place in the list and, from a file, its own line.
+    pub fn take_list<T>(
+        &mut self,
+        key: &str,
+        item: &str,
+        parse: impl Fn(&str) -> Result<T, Vec<String>>,
+    ) -> Option<Vec<T>> {
+        let (text, origin) = self.given.get(key)?;
+        let lines = self.elements.get(key).filter(|_| *origin != Origin::Flag);
+        let mut values = Vec::new();
+        let mut mistakes = Vec::new();
+        for (index, text) in text.split(',').map(str::trim).filter(|text| !text.is_empty()).enumerate() {
+            match parse(text) {
+                Ok(value) => values.push(value),
+                Err(messages) => {
+                    let origin = lines.and_then(|lines| lines.get(index)).unwrap_or(origin);
+                    mistakes.extend(messages.into_iter().map(|message| Mistake {
+                        key: key.into(),
+                        origin: Some(origin.clone()),
+                        message: format!("{item} {}: {message}", index + 1),
+                    }));
+                }
+            }
+        }
+        let right = mistakes.is_empty();
+        self.mistakes.extend(mistakes);
+        right.then_some(values)
     }
 
     /// Remembers a mistake that concerns `key` but is not one of its form.
@@ -226,6 +259,16 @@ impl<'a> Scope<'a> {
         self.settings.take(&self.key(key), parse)
     }
 
+    /// As [`Settings::take_list`].
+    pub fn take_list<T>(
+        &mut self,
+        key: &str,
+        item: &str,
+        parse: impl Fn(&str) -> Result<T, Vec<String>>,
+    ) -> Option<Vec<T>> {
+        self.settings.take_list(&self.key(key), item, parse)
+    }
+
     /// As [`Settings::mistake`]; where the key was not given at all, it is told where the scenario begins.
     pub fn mistake(&mut self, key: &str, message: impl Into<String>) {
         let own = self.own(key);
@@ -272,13 +315,29 @@ impl<'a> Scope<'a> {
     }
 }
 
+/// A key of a file.
+struct Found {
+    key: String,
+    /// Of the key, bytes into the file.
+    offset: usize,
+    /// Of each element, if the value is a list.
+    elements: Vec<usize>,
+    value: Result<String, String>,
+}
+
 /// Tables become dotted keys, arrays comma-separated text: the same text that a flag would carry.
-fn flatten(table: &DeTable<'_>, prefix: &str, found: &mut Vec<(String, usize, Result<String, String>)>) {
+fn flatten(table: &DeTable<'_>, prefix: &str, found: &mut Vec<Found>) {
     for (key, value) in table {
         let name = format!("{prefix}{}", key.get_ref());
         match value.get_ref() {
             DeValue::Table(inner) => flatten(inner, &format!("{name}."), found),
-            other => found.push((name, key.span().start, text_of(other))),
+            other => {
+                let elements = match other {
+                    DeValue::Array(items) => items.iter().map(|item| item.span().start).collect(),
+                    _ => Vec::new(),
+                };
+                found.push(Found { key: name, offset: key.span().start, elements, value: text_of(other) });
+            }
         }
     }
 }
