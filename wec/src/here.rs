@@ -66,7 +66,11 @@ async fn run_and_conclude(here: Here, stop: Stop) -> anyhow::Result<Exit> {
     let snapshot = &ended.snapshot;
     let nothing = nothing_succeeded(snapshot);
     let remark = if snapshot.generator.limited { when_limited } else { "" };
-    conclude(snapshot, remark, &output, &ended.log, nothing.as_deref())?;
+    let told = match no_verdict(snapshot, plan.strict, &stop) {
+        Some(why) => Outcome::NoVerdict(snapshot, why),
+        None => Outcome::Ran(snapshot, nothing.as_deref()),
+    };
+    conclude(snapshot, remark, &output, &ended.log, &told)?;
     let exit = verdict(snapshot, nothing.as_deref(), plan.strict, &stop);
     ended.check()?;
     Ok(exit)
@@ -354,10 +358,10 @@ fn conclude(
     remark: &str,
     output: &OutputOptions,
     log: &str,
-    wrong: Option<&str>,
+    told: &Outcome<'_>,
 ) -> anyhow::Result<()> {
     if let Some(path) = &output.junit {
-        std::fs::write(path, junit::junit(&Outcome::Ran(snapshot, wrong)))
+        std::fs::write(path, junit::junit(told))
             .with_context(|| format!("cannot write the verdict to {}", path.display()))?;
     }
     let paper =
@@ -379,6 +383,17 @@ fn conclude(
             reported
         }
         None => report(format_args!("{table}\nlog: {log}")),
+    }
+}
+
+/// Why what was found is no verdict on the CA, if it is none.
+fn no_verdict(snapshot: &Snapshot, strict: bool, stop: &Stop) -> Option<&'static str> {
+    if stop.by_signal() {
+        Some("the run was interrupted: there is no verdict on a part of it")
+    } else if strict && snapshot.generator.limited {
+        Some("the run was generator-limited, and --strict asks for one that is not")
+    } else {
+        None
     }
 }
 

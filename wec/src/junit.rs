@@ -12,6 +12,8 @@ use wec_analytics::{Snapshot, ThresholdResult, threshold_line};
 pub(crate) enum Outcome<'a> {
     /// It ran; with what is wrong with it as a whole, if anything.
     Ran(&'a Snapshot, Option<&'a str>),
+    /// It ran, and its verdict is not to be taken for one on the CA: why.
+    NoVerdict(&'a Snapshot, &'a str),
     /// It did not.
     CouldNotRun(&'a str),
 }
@@ -22,6 +24,11 @@ pub(crate) fn junit(outcome: &Outcome<'_>) -> String {
     let (name, seconds) = match outcome {
         Outcome::Ran(snapshot, wrong) => {
             cases.push(case("the run has results", wrong.map(|wrong| ("failure", wrong.to_owned()))));
+            cases.extend(snapshot.thresholds.iter().map(threshold));
+            (snapshot.run.target.as_str(), snapshot.elapsed_ns as f64 / 1e9)
+        }
+        Outcome::NoVerdict(snapshot, why) => {
+            cases.push(case("the run has a verdict", Some(("error", (*why).to_owned()))));
             cases.extend(snapshot.thresholds.iter().map(threshold));
             (snapshot.run.target.as_str(), snapshot.elapsed_ns as f64 / 1e9)
         }
