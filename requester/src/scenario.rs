@@ -265,10 +265,23 @@ const BELONGS: [(&str, &[&str]); 6] = [
 fn load(s: &mut Scope<'_>) -> Load {
     // Each of these keys says by itself which executor is meant.
     let said = [("iterations", "iterations"), ("target_rps", "target-rps"), ("rate", "arrival-rate")];
-    let said: Vec<_> = said.into_iter().filter(|(key, _)| s.is_given(key)).collect();
+    let in_file = said.iter().find(|(key, _)| s.is_in_file(key)).map(|(_, executor)| *executor);
+    let (flags, said): (Vec<_>, Vec<_>) =
+        said.into_iter().filter(|(key, _)| s.is_given(key)).partition(|(key, _)| s.is_flag(key));
+    // What a flag says goes before the file, also where the file asks for another kind of load.
+    let by_flag = s.is_flag("executor") || !flags.is_empty();
     let named = s.take("executor", executor);
+    let in_file = named.filter(|_| !s.is_flag("executor")).or(in_file).unwrap_or("workers");
+    let (said, named) = match by_flag {
+        true => (flags, named.filter(|_| s.is_flag("executor"))),
+        false => (said, named),
+    };
     let executor = named.or(said.first().map(|(_, executor)| *executor)).unwrap_or("workers");
+    let staged = s.is_flag("stages") || !by_flag || in_file == executor;
     for (key, executors) in BELONGS {
+        if by_flag && !s.is_flag(key) {
+            continue;
+        }
         let rivals = said.iter().any(|(other, _)| *other == key) && !s.is_given("executor");
         if s.is_own(key) && !executors.contains(&executor) && rivals {
             s.mistake(
@@ -303,7 +316,8 @@ fn load(s: &mut Scope<'_>) -> Load {
                 rate: per_second,
                 unit: unit.or(named).unwrap_or(Unit::Chains),
                 poisson: s.take("spacing", spacing).unwrap_or(true),
-                stages: stages(s, "rate", |text| rate(text).map(|rate| rate.per_second)).unwrap_or_default(),
+                stages: stages(s, staged, "rate", |text| rate(text).map(|rate| rate.per_second))
+                    .unwrap_or_default(),
                 workers: workers.unwrap_or(WORKERS_CAP),
             }
         }
@@ -314,7 +328,7 @@ fn load(s: &mut Scope<'_>) -> Load {
             }
             Load::TargetRps {
                 target_rps: target_rps.unwrap_or_default(),
-                stages: stages(s, "target_rps", |text| rate(text).map(|rate| rate.per_second))
+                stages: stages(s, staged, "target_rps", |text| rate(text).map(|rate| rate.per_second))
                     .unwrap_or_default(),
                 workers: workers.unwrap_or(WORKERS_CAP),
             }
@@ -327,8 +341,8 @@ fn load(s: &mut Scope<'_>) -> Load {
             Load::Iterations { iterations: iterations.unwrap_or(1), workers: workers.unwrap_or(50) }
         }
         _ => {
-            let stages =
-                stages(s, "workers", |text| whole(text, 0..=MAX_WORKERS).map(f64::from)).unwrap_or_default();
+            let stages = stages(s, staged, "workers", |text| whole(text, 0..=MAX_WORKERS).map(f64::from))
+                .unwrap_or_default();
             Load::Workers { workers: workers.unwrap_or(if stages.is_empty() { 50 } else { 0 }), stages }
         }
     }
@@ -398,12 +412,16 @@ fn spacing(text: &str) -> Result<bool, String> {
 }
 
 /// `30s:100,1h:5000`, or in a file tables `{duration = "30s", workers = 100}`, which arrive as `{duration=30s;workers=100}`.
-/// None when they were not given, or any is wrong: each is then told.
+/// None when they were not given, are not `wanted`, or any is wrong: each is then told.
 fn stages(
     s: &mut Scope<'_>,
+    wanted: bool,
     target_key: &str,
     target: impl Fn(&str) -> Result<f64, String>,
 ) -> Option<Vec<Stage>> {
+    if !wanted {
+        return None;
+    }
     let stages = s.take_list("stages", "stage", |text| stage(text, target_key, &target))?;
     if stages.iter().map(|stage| stage.duration).sum::<Duration>().is_zero() {
         s.mistake("stages", "takes no time at all: at least one stage needs a duration");
@@ -565,7 +583,7 @@ mod tests {
             let mut settings = Settings::default();
             settings.flag("stages", Some(text));
             let target = |text: &str| whole(text, 0..=9_999u32).map(f64::from);
-            let stages = stages(&mut Scope::of(&mut settings, None), "workers", target);
+            let stages = stages(&mut Scope::of(&mut settings, None), true, "workers", target);
             stages.ok_or_else(|| settings.finish().unwrap_err().to_string())
         };
         let stage = |seconds: u64, target: f64| Stage { duration: Duration::from_secs(seconds), target };
@@ -585,13 +603,41 @@ mod tests {
     }
 
     #[test]
+    fn a_flag_goes_before_a_file_that_asks_for_another_kind_of_load() {
+        let known = ["executor", "rate", "spacing", "workers", "stages", "target_rps", "iterations"];
+        let loaded = |file: &str, flags: &[(&str, &str)]| {
+            let mut settings = Settings::default();
+            flags.iter().for_each(|(key, value)| settings.flag(key, Some(value)));
+            settings.text("s.toml", file, &known, &[]);
+            let load = load(&mut Scope::of(&mut settings, None));
+            settings.finish().map(|()| load).map_err(|mistakes| mistakes.to_string())
+        };
+        let rate = "rate = \"9/s\"\nspacing = \"even\"\nstages = [{ duration = \"1s\", rate = 5 }]\n";
+        let hammer = [("executor", "workers"), ("workers", "3")];
+        assert_eq!(loaded(rate, &hammer), Ok(Load::Workers { workers: 3, stages: Vec::new() }));
+        let workers = "workers = 7\nstages = [{ duration = \"1s\", workers = 5 }]\n";
+        let target = Load::TargetRps { target_rps: 3.0, stages: Vec::new(), workers: 7 };
+        assert_eq!(loaded(workers, &[("target_rps", "3")]), Ok(target.clone()));
+        assert_eq!(loaded(&format!("rate = 4\n{workers}"), &[("target_rps", "3")]), Ok(target));
+        let same = loaded(rate, &[("rate", "2/s")]).unwrap();
+        assert!(
+            matches!(same, Load::ArrivalRate { rate: 2.0, poisson: false, ref stages, .. } if stages.len() == 1)
+        );
+        // What flags say among themselves must fit, and so must what a file says.
+        let told = loaded("", &[("target_rps", "3"), ("rate", "2/s")]).unwrap_err();
+        assert!(told.contains("contradicts"), "{told}");
+        let told = loaded("rate = 2\nexecutor = \"workers\"\n", &[]).unwrap_err();
+        assert!(told.contains("belongs to the executor arrival-rate"), "{told}");
+    }
+
+    #[test]
     fn every_wrong_stage_is_told_with_its_line() {
         let file = "stages = [\n  { duration = \"1x\", workers = -3 },\n  { duration = \"1s\", workers = 3 },\n  \
                     { duration = \"1s\", wokers = 3 },\n  \"foo\",\n]\n";
         let mut settings = Settings::default();
         settings.text("s.toml", file, &["stages"], &[]);
         let target = |text: &str| whole(text, 0..=9_999u32).map(f64::from);
-        assert!(stages(&mut Scope::of(&mut settings, None), "workers", target).is_none());
+        assert!(stages(&mut Scope::of(&mut settings, None), true, "workers", target).is_none());
         let told = settings.finish().unwrap_err().to_string();
         let beginnings = [
             "s.toml:2: stages: stage 1: \"-3\"",

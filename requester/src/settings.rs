@@ -75,7 +75,7 @@ fn flag_name(key: &str) -> String {
 #[derive(Debug, Default)]
 pub struct Settings {
     given: BTreeMap<String, (String, Origin)>,
-    /// Of lists in the file, where each element stands.
+    /// Of each key in the file, also of those that a flag overrides, where the elements stand if its value is a list.
     elements: BTreeMap<String, Vec<Origin>>,
     mistakes: Vec<Mistake>,
     /// Whether a file could not be read as a whole: what is missing may stand in it.
@@ -297,8 +297,15 @@ impl<'a> Scope<'a> {
         self.settings.is_given(&self.own(key)) || self.is_flag(key)
     }
 
-    fn is_flag(&self, key: &str) -> bool {
+    /// Whether a flag, or its environment variable, gave it.
+    pub fn is_flag(&self, key: &str) -> bool {
         matches!(self.settings.given.get(key), Some((_, Origin::Flag)))
+    }
+
+    /// Whether the file gives it to this scenario, whatever flags say.
+    pub fn is_in_file(&self, key: &str) -> bool {
+        let elements = &self.settings.elements;
+        elements.contains_key(&self.own(key)) || elements.contains_key(key)
     }
 
     fn own(&self, key: &str) -> String {

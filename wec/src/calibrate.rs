@@ -27,7 +27,7 @@ const WORTHWHILE: f64 = 1.05;
 /// Shares of the flat-out rate for the open runs, in turn.
 const SHARES: [f64; 8] = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2];
 /// The share of the flat-out rate at which waiting workers are added.
-const ADDING: f64 = 0.2;
+const ADDING: f64 = 0.1;
 /// How long all workers are kept waiting in the end.
 const KEPT: Duration = Duration::from_secs(5);
 /// How long the ramp of workers may be.

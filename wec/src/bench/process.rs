@@ -34,6 +34,8 @@ impl Measured {
         let mut child = command
             .args(args)
             .current_dir(folder)
+            // What is measured is told by figures; that it was at its end is often the purpose.
+            .env("RUST_LOG", "error")
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
