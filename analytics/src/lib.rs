@@ -10,6 +10,7 @@ mod aggregate;
 mod book;
 mod clock;
 pub mod control;
+mod counts;
 mod grpc;
 mod ingest;
 mod log;

@@ -6,12 +6,13 @@
 //! Each threshold has a tally of its own. One with a window also has a tally of every second of that window and of those
 //! whose results may still come, and no more: memory is bounded whatever the run's length.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use wec_record::threshold::{Clock, Metric, Of, Op, Requests, Stat, Threshold, Unit};
 use wec_record::{Chain, ChainResult, FailureClass, LoadSample, Record, RequestResult};
 
 use crate::aggregate::times::{LONGEST_NS, Times, may_be_named, nearest_rank};
+use crate::counts::{Followed, LoadCounts};
 use crate::snapshot::ThresholdResult;
 
 pub(crate) const SECOND: u64 = 1_000_000_000;
@@ -20,8 +21,6 @@ const SETTLE_S: u64 = 2;
 /// A record that is further ahead of all before it has a wrong clock, and moves no window.
 const MAX_JUMP_S: u64 = 86_400;
 const MAX_PAUSES: usize = 1_000;
-/// Nodes and scenarios whose counts are followed.
-const MAX_COUNTERS: usize = 10_000;
 
 /// The thresholds of a run, and how far it meets them.
 #[derive(Clone, Debug, Default)]
@@ -31,8 +30,7 @@ pub(crate) struct Verdict {
     latest_unix_ns: u64,
     /// The first second that is not settled.
     next: u64,
-    /// By node and scenario, the counts of the latest sample.
-    counters: HashMap<(String, String), Counters>,
+    followed: Followed,
     /// Whether a threshold has ended the run, by the log.
     cut_short: bool,
 }
@@ -45,15 +43,6 @@ struct Course {
     pauses: Vec<(u64, Option<u64>)>,
     /// When the session was stopped: what comes after it is an end, and no load.
     stopped: Option<u64>,
-}
-
-/// What a scenario on one node has done since its start.
-#[derive(Clone, Copy, Debug, Default)]
-struct Counters {
-    achieved: u64,
-    asked: u64,
-    due: u64,
-    dropped: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -191,29 +180,11 @@ impl Verdict {
     fn load(&mut self, node: &str, at_unix_ns: u64, load: &LoadSample) {
         let second = at_unix_ns / SECOND;
         for scenario in &load.scenarios {
-            let key = (node.to_owned(), scenario.name.clone());
-            if self.counters.len() >= MAX_COUNTERS && !self.counters.contains_key(&key) {
-                continue;
-            }
-            let rated = !scenario.rate_unit.is_empty();
-            let done = if scenario.rate_unit == "requests" { scenario.requests } else { scenario.ended };
-            let now = Counters {
-                achieved: if rated { done } else { 0 },
-                asked: if rated { scenario.asked } else { 0 },
-                due: scenario.due,
-                dropped: scenario.dropped,
-            };
-            let before = self.counters.insert(key, now).unwrap_or_default();
-            let since = |of: fn(&Counters) -> u64| of(&now).saturating_sub(of(&before));
-            // The executor's own number: whether due counts what was dropped is its business, the share is of both.
-            let achieved =
-                Event { count: since(|c| c.achieved), asked: since(|c| c.asked), ..Event::default() };
-            let dropped = Event { count: since(|c| c.due), bad: since(|c| c.dropped), ..Event::default() };
+            let Some((now, before)) = self.followed.follow(node, scenario) else { continue };
+            let done = now.since(&before.unwrap_or_default());
             for judge in &mut self.judges {
-                match judge.threshold.metric {
-                    Metric::Achieved => judge.add(second, achieved),
-                    Metric::Dropped => judge.add(second, dropped),
-                    _ => {}
+                if let Some(event) = judge.threshold.metric.of_load(&done) {
+                    judge.add(second, event);
                 }
             }
         }
@@ -282,6 +253,7 @@ pub(crate) trait Sees {
     fn time(&self) -> Option<Of>;
     fn of_chain(&self, result: &ChainResult) -> Option<Event>;
     fn of_request(&self, request: &RequestResult) -> Option<Event>;
+    fn of_load(&self, done: &LoadCounts) -> Option<Event>;
 }
 
 impl Sees for Metric {
@@ -339,6 +311,15 @@ impl Sees for Metric {
                 bad: u64::from(request.class == Some(FailureClass::BadNonce)),
                 ..Event::ONE
             }),
+            _ => None,
+        }
+    }
+
+    fn of_load(&self, done: &LoadCounts) -> Option<Event> {
+        match self {
+            Self::Achieved => Some(Event { count: done.achieved, asked: done.asked, ..Event::default() }),
+            // The executor's own number: whether due counts what was dropped is its business, the share is of both.
+            Self::Dropped => Some(Event { count: done.due, bad: done.dropped, ..Event::default() }),
             _ => None,
         }
     }

@@ -4,13 +4,14 @@
 //! is the sum of those in it. As with thresholds' own windows, what happened belongs to the part in which it ended, and
 //! percentiles come from cells of three digits. Memory is bounded by [`MAX_PARTS`], and whoever looks forgets what is past.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
 
 use wec_record::threshold::{Metric, Of, Stat, Threshold, Unit};
 use wec_record::{Chain, ChainResult, LimitKind, LoadSample, Record};
 
+use crate::counts::{Followed, LoadCounts};
 use crate::verdict::{Event, Sees, Slice, rounded};
 
 /// The shortest window.
@@ -18,8 +19,6 @@ pub const PART: Duration = Duration::from_millis(250);
 const PART_NS: u64 = PART.as_nanos() as u64;
 /// An hour.
 const MAX_PARTS: usize = 14_400;
-/// Nodes and scenarios whose counts are followed.
-const MAX_COUNTERS: usize = 10_000;
 /// Reasons of one part why the load tester was limited.
 const MAX_LIMITS: usize = 4;
 
@@ -97,8 +96,7 @@ pub(crate) struct Windows {
     /// Number of the first part since the Unix epoch.
     first: u64,
     parts: VecDeque<Kept>,
-    /// By node and scenario, the counts of the latest sample.
-    counters: HashMap<(String, String), Counters>,
+    followed: Followed,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -106,25 +104,14 @@ struct Kept {
     judged: Vec<Slice>,
     chains: Slice,
     certificates: u64,
-    load: Counters,
+    load: LoadCounts,
     /// What was exceeded, where, and what to say of it.
     limited: Vec<(LimitKind, String, String)>,
 }
 
-/// What scenarios have done.
-#[derive(Clone, Copy, Debug, Default)]
-struct Counters {
-    achieved: u64,
-    asked: u64,
-    due: u64,
-    started: u64,
-    dropped: u64,
-    idle: u64,
-}
-
 impl Windows {
     pub(crate) fn new(thresholds: Vec<Threshold>) -> Self {
-        Self { thresholds, first: 0, parts: VecDeque::new(), counters: HashMap::new() }
+        Self { thresholds, first: 0, parts: VecDeque::new(), followed: Followed::default() }
     }
 
     pub(crate) fn record(&mut self, record: &Record) {
@@ -224,38 +211,15 @@ impl Windows {
     }
 
     fn load(&mut self, node: &str, at_unix_ns: u64, load: &LoadSample) {
-        let mut sum = Counters::default();
+        let mut sum = LoadCounts::default();
         for scenario in &load.scenarios {
-            let key = (node.to_owned(), scenario.name.clone());
-            if self.counters.len() >= MAX_COUNTERS && !self.counters.contains_key(&key) {
-                continue;
-            }
-            let rated = !scenario.rate_unit.is_empty();
-            let done = if scenario.rate_unit == "requests" { scenario.requests } else { scenario.ended };
-            let now = Counters {
-                achieved: if rated { done } else { 0 },
-                asked: if rated { scenario.asked } else { 0 },
-                due: scenario.due,
-                started: scenario.started,
-                dropped: scenario.dropped,
-                idle: scenario.idle,
-            };
+            let Some((now, before)) = self.followed.follow(node, scenario) else { continue };
             // What a node did before it was first heard of belongs to no window.
-            let before = self.counters.insert(key, now).unwrap_or(now);
-            sum.plus(&now.since(&before));
+            sum.plus(&now.since(&before.unwrap_or(now)));
         }
-        let events: Vec<_> = self
-            .thresholds
-            .iter()
-            .enumerate()
-            .filter_map(|(at, threshold)| match threshold.metric {
-                Metric::Achieved => {
-                    Some((at, Event { count: sum.achieved, asked: sum.asked, ..Event::default() }))
-                }
-                Metric::Dropped => Some((at, Event { count: sum.due, bad: sum.dropped, ..Event::default() })),
-                _ => None,
-            })
-            .collect();
+        let events = self.thresholds.iter().enumerate();
+        let events = events.filter_map(|(at, threshold)| Some((at, threshold.metric.of_load(&sum)?)));
+        let events: Vec<_> = events.collect();
         self.judged(at_unix_ns, &events);
         let limits = load.generator.limits.iter();
         let limits: Vec<_> = limits
@@ -309,28 +273,6 @@ impl Kept {
                 None => {}
             }
         }
-    }
-}
-
-impl Counters {
-    fn since(&self, before: &Self) -> Self {
-        Self {
-            achieved: self.achieved.saturating_sub(before.achieved),
-            asked: self.asked.saturating_sub(before.asked),
-            due: self.due.saturating_sub(before.due),
-            started: self.started.saturating_sub(before.started),
-            dropped: self.dropped.saturating_sub(before.dropped),
-            idle: self.idle.saturating_sub(before.idle),
-        }
-    }
-
-    fn plus(&mut self, other: &Self) {
-        self.achieved += other.achieved;
-        self.asked += other.asked;
-        self.due += other.due;
-        self.started += other.started;
-        self.dropped += other.dropped;
-        self.idle += other.idle;
     }
 }
 
