@@ -34,7 +34,9 @@ pub use snapshot::{
     NonceFigures, Run, SNAPSHOT_VERSION, ScenarioFigures, ScenarioView, Series, SessionView, Snapshot,
     ThresholdResult, Timing,
 };
-pub use summary::{duration as time_text, summary_table, threshold_line};
+pub use summary::{
+    broken_thresholds, counted, duration as time_text, nothing_succeeded, summary_table, threshold_line,
+};
 pub use token::Token;
 pub use web::{SessionChanged, openapi};
 pub use window::{PART, Part, WindowFigures, WindowThreshold};

@@ -13,7 +13,7 @@ use wec_startup::{Exit, Paper, say};
 use crate::ingest::LogPlace;
 use crate::service::{Analytics, Config, Finished};
 use crate::snapshot::Snapshot;
-use crate::summary::{summary_table, threshold_line};
+use crate::summary::{broken_thresholds, nothing_succeeded, summary_table};
 use crate::token::Token;
 
 /// Takes results, logs them, aggregates them and shows them live.
@@ -110,9 +110,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 async fn run_over(analytics: &Analytics, board: &Board, session: &str) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        let run = analytics.snapshot().run.id;
+        let Some(run) = analytics.run_id() else { continue };
         let shown = board.session(session).borrow().clone();
-        let Some(shown) = shown.filter(|shown| !run.is_empty() && shown.value.run == run) else { continue };
+        let Some(shown) = shown.filter(|shown| shown.value.run == run) else { continue };
         let nodes = board.nodes().borrow().clone();
         let lives = |member: &String| nodes.iter().any(|node| node.id == *member);
         if !shown.value.members.iter().any(lives) {
@@ -126,20 +126,12 @@ async fn run_over(analytics: &Analytics, board: &Board, session: &str) {
 
 /// Whether the run held what it was to hold.
 fn verdict(snapshot: &Snapshot) -> Exit {
-    let failed: Vec<_> = snapshot.thresholds.iter().filter(|result| result.passed != Some(true)).collect();
-    if !failed.is_empty() {
-        say(format_args!(
-            "error: {} of {} thresholds did not hold:",
-            failed.len(),
-            snapshot.thresholds.len()
-        ));
-        failed.iter().for_each(|result| say(format_args!("  {}", threshold_line(result))));
+    let (broken, nothing) = (broken_thresholds(snapshot), nothing_succeeded(snapshot));
+    broken.iter().for_each(say);
+    if let Some(nothing) = &nothing {
+        say(format_args!("error: {nothing}"));
     }
-    let nothing = !snapshot.chains.values().any(|chain| chain.count > chain.failed);
-    if nothing {
-        say("error: nothing succeeded");
-    }
-    if failed.is_empty() && !nothing { Exit::Passed } else { Exit::Failed }
+    if broken.is_empty() && nothing.is_none() { Exit::Passed } else { Exit::Failed }
 }
 
 fn parse_token(text: &str) -> Result<Token, String> {

@@ -183,6 +183,11 @@ impl Analytics {
         }
     }
 
+    /// Which run that is; none before the first.
+    pub fn run_id(&self) -> Option<String> {
+        self.shown.run().lock().header().map(|header| header.run.clone())
+    }
+
     /// Whether what is shown is all there is.
     pub fn health(&self) -> Health {
         self.shown.health(&self.ingest)

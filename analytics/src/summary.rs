@@ -286,6 +286,31 @@ pub fn threshold_line(result: &ThresholdResult) -> String {
     format!("{} {}: {}", verdict_of(result), result.expression, found(result))
 }
 
+/// The complaint about the thresholds that did not hold, in lines; empty when all did.
+pub fn broken_thresholds(snapshot: &Snapshot) -> Vec<String> {
+    let all = &snapshot.thresholds;
+    let broken: Vec<_> = all.iter().filter(|result| result.passed != Some(true)).collect();
+    if broken.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec![format!("error: {} of {} thresholds did not hold:", broken.len(), all.len())];
+    lines.extend(broken.into_iter().map(|result| format!("  {}", threshold_line(result))));
+    lines
+}
+
+/// What is wrong with a run in which nothing worked.
+pub fn nothing_succeeded(snapshot: &Snapshot) -> Option<String> {
+    let chains = snapshot.chains.values();
+    let (ended, failed) =
+        chains.fold((0, 0), |(ended, failed), chain| (ended + chain.count, failed + chain.failed));
+    let none = "not one chain ran to its end: is there anything that the limits and weights allow?";
+    match (ended, failed) {
+        (0, _) => Some(none.to_owned()),
+        (ended, failed) if ended == failed => Some(format!("nothing succeeded: all {ended} chains failed")),
+        _ => None,
+    }
+}
+
 const fn verdict_of(result: &ThresholdResult) -> &'static str {
     match result.passed {
         Some(true) => "passed",
@@ -558,7 +583,8 @@ fn rate(per_second: f64) -> String {
     if per_second < 9.995 { format!("{per_second:.2}") } else { format!("{per_second:.1}") }
 }
 
-fn counted(count: u64, one: &str, many: &str) -> String {
+/// `1 window`, `3 windows`.
+pub fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 

@@ -11,16 +11,14 @@ mod report;
 mod search;
 mod settle;
 
-use anyhow::Context as _;
 use wec_requester::PlanOptions;
-use wec_startup::{Exit, Paper, Stop, report, say};
+use wec_startup::{Exit, Paper, Stop, say};
 
 use self::pilot::{Findings, Flight};
 use self::plan::{SearchOptions, SearchPlan};
 use self::report::Report;
 use self::search::{Outcome, Why};
 use crate::here::{self, Ended};
-use crate::junit;
 use crate::run::OutputOptions;
 
 /// What `wec capacity` takes.
@@ -44,13 +42,12 @@ pub(crate) async fn capacity(options: Options, stop: Stop) -> anyhow::Result<Exi
     };
     let output = options.output;
     let found = fly(&search, &plan, &output, &stop).await;
-    if let (Some(path), Err(error)) = (&output.junit, &found) {
-        // What went wrong is told anyway; a second complaint would hide it.
-        let _ = std::fs::write(path, junit::junit(&junit::Outcome::CouldNotRun(&format!("{error:#}"))));
-    }
+    output.leave_failure(&found);
     let (findings, ended) = found?;
     let exit = exit(&findings, plan.strict, &stop);
-    conclude(&Report { search: &search, plan: &plan, findings: &findings, ended: &ended, exit }, &output)?;
+    let told = Report { search: &search, plan: &plan, findings: &findings, ended: &ended, exit };
+    let text = |paper: Paper| told.text(paper);
+    output.leave("what was found", || told.junit(), &ended.log, text, &told.json())?;
     ended.check()?;
     Ok(exit)
 }
@@ -65,30 +62,6 @@ async fn fly(
     let mut flight = Flight::new(search.clone());
     let ended = here::conduct(plan, output, report::notes(search), &mut flight, stop).await?;
     Ok((flight.findings(), ended))
-}
-
-/// Leaves what was found: as a table for people, as JSON and JUnit for programs. Standard output carries one of them.
-fn conclude(found: &Report<'_>, output: &OutputOptions) -> anyhow::Result<()> {
-    if let Some(path) = &output.junit {
-        std::fs::write(path, found.junit())
-            .with_context(|| format!("cannot write the verdict to {}", path.display()))?;
-    }
-    let log = &found.ended.log;
-    let json = || serde_json::to_string_pretty(&found.json()).context("what was found as JSON");
-    match &output.json {
-        Some(path) if path.as_os_str() == "-" => {
-            say(format_args!("{}\nlog: {log}", found.text(Paper::stderr())));
-            report(json()?)
-        }
-        Some(path) => {
-            // People get theirs even if the file cannot be written.
-            let reported = report(format_args!("{}\nlog: {log}", found.text(Paper::stdout())));
-            std::fs::write(path, json()? + "\n")
-                .with_context(|| format!("cannot write what was found to {}", path.display()))?;
-            reported
-        }
-        None => report(format_args!("{}\nlog: {log}", found.text(Paper::stdout()))),
-    }
 }
 
 /// In the order of [`Exit`].

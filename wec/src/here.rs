@@ -5,14 +5,15 @@
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use tokio_util::sync::CancellationToken;
 use wec_acme::Clock;
-use wec_analytics::{Analytics, Finished, Ingest, LogPlace, Snapshot, summary_table, threshold_line};
+use wec_analytics::{
+    Analytics, Finished, Ingest, LogPlace, Snapshot, broken_thresholds, nothing_succeeded, summary_table,
+};
 use wec_board::{Board, By, Session, SessionState, Versioned};
 use wec_challenge_server::{ChallengeServer, Config as ChallengeConfig, HitStream};
 use wec_record::Record;
@@ -20,7 +21,7 @@ use wec_requester::sink::{LocalSink, Sink};
 use wec_requester::{
     NodeId, Parts, Plan, Requester, Workload, dns_apart, identify, open_state, preflight, remote_challenges,
 };
-use wec_startup::{Exit, Paper, Stop, node_name, report, say};
+use wec_startup::{Exit, Paper, Stop, node_name, say};
 use wec_store::{ChallengeWriter, MemoryChallenges};
 
 use crate::junit::{self, Outcome};
@@ -50,12 +51,9 @@ pub(crate) struct Here {
 
 /// Runs it, shows it, and says how it ended.
 pub(crate) async fn run(here: Here, stop: Stop) -> anyhow::Result<Exit> {
-    let junit = here.output.junit.clone();
+    let output = here.output.clone();
     let outcome = run_and_conclude(here, stop).await;
-    if let (Some(path), Err(error)) = (junit, &outcome) {
-        // What went wrong is told anyway; a second complaint would hide it.
-        let _ = std::fs::write(path, junit::junit(&Outcome::CouldNotRun(&format!("{error:#}"))));
-    }
+    output.leave_failure(&outcome);
     outcome
 }
 
@@ -66,12 +64,14 @@ async fn run_and_conclude(here: Here, stop: Stop) -> anyhow::Result<Exit> {
     let snapshot = &ended.snapshot;
     let nothing = nothing_succeeded(snapshot);
     let remark = if snapshot.generator.limited { when_limited } else { "" };
-    let told = match no_verdict(snapshot, plan.strict, &stop) {
-        Some(why) => Outcome::NoVerdict(snapshot, why),
+    let none = no_verdict(snapshot, plan.strict, &stop);
+    let told = match none {
+        Some((_, why)) => Outcome::NoVerdict(snapshot, why),
         None => Outcome::Ran(snapshot, nothing.as_deref()),
     };
-    conclude(snapshot, remark, &output, &ended.log, &told)?;
-    let exit = verdict(snapshot, nothing.as_deref(), plan.strict, &stop);
+    let text = |paper: Paper| summary_table(snapshot, paper) + &paper.wrapped(remark, 0);
+    output.leave("the summary", || junit::junit(&told), &ended.log, text, snapshot)?;
+    let exit = verdict(snapshot, nothing.as_deref(), none);
     ended.check()?;
     Ok(exit)
 }
@@ -352,81 +352,34 @@ async fn pass_on_hits(mut stream: HitStream, ingest: Ingest, clock: Clock) {
     }
 }
 
-/// Leaves the summary: as a table for people, as JSON for programs. Standard output carries one of them.
-fn conclude(
-    snapshot: &Snapshot,
-    remark: &str,
-    output: &OutputOptions,
-    log: &str,
-    told: &Outcome<'_>,
-) -> anyhow::Result<()> {
-    if let Some(path) = &output.junit {
-        std::fs::write(path, junit::junit(told))
-            .with_context(|| format!("cannot write the verdict to {}", path.display()))?;
-    }
-    let paper =
-        if output.json.as_deref() != Some(Path::new("-")) { Paper::stdout() } else { Paper::stderr() };
-    let table = summary_table(snapshot, paper) + &paper.wrapped(remark, 0);
-    let json = || -> anyhow::Result<String> {
-        serde_json::to_string_pretty(snapshot).context("the summary as JSON")
-    };
-    match &output.json {
-        Some(path) if path.as_os_str() == "-" => {
-            say(format_args!("{table}\nlog: {log}"));
-            report(json()?)
-        }
-        Some(path) => {
-            // People get theirs even if the file cannot be written.
-            let reported = report(format_args!("{table}\nlog: {log}"));
-            std::fs::write(path, json()? + "\n")
-                .with_context(|| format!("cannot write the summary to {}", path.display()))?;
-            reported
-        }
-        None => report(format_args!("{table}\nlog: {log}")),
-    }
-}
-
-/// Why what was found is no verdict on the CA, if it is none.
-fn no_verdict(snapshot: &Snapshot, strict: bool, stop: &Stop) -> Option<&'static str> {
+/// Why what was found is no verdict on the CA, if it is none, and how such a run ends.
+fn no_verdict(snapshot: &Snapshot, strict: bool, stop: &Stop) -> Option<(Exit, &'static str)> {
     if stop.by_signal() {
-        Some("the run was interrupted: there is no verdict on a part of it")
+        Some((Exit::Interrupted, "the run was interrupted: there is no verdict on a part of it"))
     } else if strict && snapshot.generator.limited {
-        Some("the run was generator-limited, and --strict asks for one that is not")
+        let why = "the run was generator-limited, and --strict asks for one that is not";
+        Some((Exit::GeneratorLimited, why))
     } else {
         None
     }
 }
 
 /// In the order of [`Exit`]: what people cut short has no verdict, and one that is not the CA's is not given.
-fn verdict(snapshot: &Snapshot, nothing: Option<&str>, strict: bool, stop: &Stop) -> Exit {
-    let thresholds = &snapshot.thresholds;
-    let failed: Vec<_> = thresholds.iter().filter(|result| result.passed != Some(true)).collect();
-    if stop.by_signal() {
+fn verdict(snapshot: &Snapshot, nothing: Option<&str>, none: Option<(Exit, &str)>) -> Exit {
+    if let Some((Exit::Interrupted, _)) = none {
         return Exit::Interrupted;
     }
-    if !failed.is_empty() {
-        say(format_args!("error: {} of {} thresholds did not hold:", failed.len(), thresholds.len()));
-        failed.iter().for_each(|result| say(format_args!("  {}", threshold_line(result))));
-    }
+    let broken = broken_thresholds(snapshot);
+    broken.iter().for_each(say);
     if let Some(nothing) = nothing {
         say(format_args!("error: {nothing}"));
     }
-    if strict && snapshot.generator.limited {
-        say("error: the run was generator-limited, and --strict asks for one that is not");
-        return Exit::GeneratorLimited;
-    }
-    if failed.is_empty() && nothing.is_none() { Exit::Passed } else { Exit::Failed }
-}
-
-/// What is wrong with a run in which nothing worked.
-fn nothing_succeeded(snapshot: &Snapshot) -> Option<String> {
-    let chains = snapshot.chains.values();
-    let (ended, failed) =
-        chains.fold((0, 0), |(ended, failed), chain| (ended + chain.count, failed + chain.failed));
-    let none = "not one chain ran to its end: is there anything that the limits and weights allow?";
-    match (ended, failed) {
-        (0, _) => Some(none.to_owned()),
-        (ended, failed) if ended == failed => Some(format!("nothing succeeded: all {ended} chains failed")),
-        _ => None,
+    match none {
+        Some((exit, why)) => {
+            say(format_args!("error: {why}"));
+            exit
+        }
+        None if broken.is_empty() && nothing.is_none() => Exit::Passed,
+        None => Exit::Failed,
     }
 }

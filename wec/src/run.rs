@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use serde::Serialize;
 use wec_requester::{Plan, PlanOptions, RemoteOptions, run_remote};
-use wec_startup::{Exit, Stop, report, say};
+use wec_startup::{Exit, Paper, Stop, report, say};
 
 use crate::here::{self, Here};
+use crate::junit::{self, Outcome};
 
 /// What `wec run` takes.
 #[derive(Debug, clap::Args)]
@@ -78,6 +80,48 @@ impl OutputOptions {
             writable.with_context(|| format!("{flag}: cannot write the summary to {}", path.display()))?;
         }
         Ok(())
+    }
+
+    /// Leaves what was found: as text for people, as JSON for programs, and the verdict as JUnit XML. Standard output carries one
+    /// of the first two. `what` it is, for errors.
+    ///
+    /// # Errors
+    /// One that names the file that cannot be written.
+    pub(crate) fn leave(
+        &self,
+        what: &str,
+        junit: impl FnOnce() -> String,
+        log: &str,
+        text: impl Fn(Paper) -> String,
+        found: &impl Serialize,
+    ) -> anyhow::Result<()> {
+        if let Some(path) = &self.junit {
+            std::fs::write(path, junit())
+                .with_context(|| format!("cannot write the verdict to {}", path.display()))?;
+        }
+        let json = || serde_json::to_string_pretty(found).with_context(|| format!("{what} as JSON"));
+        match &self.json {
+            Some(path) if path.as_os_str() == "-" => {
+                say(format_args!("{}\nlog: {log}", text(Paper::stderr())));
+                report(json()?)
+            }
+            Some(path) => {
+                // People get theirs even if the file cannot be written.
+                let reported = report(format_args!("{}\nlog: {log}", text(Paper::stdout())));
+                std::fs::write(path, json()? + "\n")
+                    .with_context(|| format!("cannot write {what} to {}", path.display()))?;
+                reported
+            }
+            None => report(format_args!("{}\nlog: {log}", text(Paper::stdout()))),
+        }
+    }
+
+    /// Leaves a verdict on what could not be run, where one is wanted.
+    pub(crate) fn leave_failure<T>(&self, outcome: &anyhow::Result<T>) {
+        if let (Some(path), Err(error)) = (&self.junit, outcome) {
+            // What went wrong is told anyway; a second complaint would hide it.
+            let _ = std::fs::write(path, junit::junit(&Outcome::CouldNotRun(&format!("{error:#}"))));
+        }
     }
 }
 

@@ -561,6 +561,6 @@ pub(crate) fn rate_text(rate: f64) -> String {
     format!("{text}/s")
 }
 
-fn nanoseconds(duration: Duration) -> u64 {
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

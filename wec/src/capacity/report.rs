@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
-use wec_analytics::{FailureScope, WindowFigures, time_text};
+use wec_analytics::{FailureScope, WindowFigures, counted, time_text};
 use wec_requester::Plan;
 use wec_startup::{Exit, Paper};
 
 use super::judge::percent;
-use super::pilot::{Findings, Step, rate_text, verdict_text};
+use super::pilot::{Findings, Step, nanoseconds, rate_text, verdict_text};
 use super::plan::SearchPlan;
 use super::search::{Answer, Growth, Outcome, Resolution, Why};
 use crate::here::Ended;
@@ -93,7 +93,7 @@ impl Report<'_> {
         let _ = writeln!(
             text,
             "{} in {}, against {}\n",
-            counted(findings.steps.len(), "step", "steps"),
+            counted(findings.steps.len() as u64, "step", "steps"),
             time_text(findings.took_ns),
             self.plan.directory
         );
@@ -147,7 +147,7 @@ impl Report<'_> {
         if *disturbed > 0 {
             said.push(format!(
                 "The load was changed by somebody else {}: those steps were begun anew.",
-                counted(*disturbed as usize, "time", "times")
+                counted(u64::from(*disturbed), "time", "times")
             ));
         }
         said
@@ -449,14 +449,6 @@ fn reached(figures: &WindowFigures) -> f64 {
 
 fn bare(rate: f64) -> String {
     rate_text(rate).trim_end_matches("/s").to_owned()
-}
-
-fn counted(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
-}
-
-fn nanoseconds(time: std::time::Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
