@@ -18,7 +18,7 @@ use wec_record::{CALIBRATION_VERSION, Calibration, Chain};
 use wec_requester::{PROGRAM, calibration_file, cpus, keep_calibration, read_calibration};
 use wec_startup::{Exit, Stop, node_name, report, say};
 
-use crate::bench::process::{Ca, Measured, mib};
+use crate::bench::process::{Ca, ISSUANCES, Measured, mib};
 
 /// Workers of the closed runs, in turn.
 const CROWDS: [u32; 4] = [16, 64, 256, 1024];
@@ -32,6 +32,8 @@ const ADDING: f64 = 0.1;
 const KEPT: Duration = Duration::from_secs(5);
 /// How long the ramp of workers may be.
 const LONGEST_RAMP: f64 = 300.0;
+/// No run of it takes longer, with all that comes before and after its load.
+const LONGEST_RUN: Duration = Duration::from_secs(600);
 
 /// What `wec calibrate` takes.
 #[derive(Debug, clap::Args)]
@@ -191,34 +193,14 @@ impl Lab<'_> {
     /// One run, with a state store of its own; `look` sees its resident memory, bytes, while it goes on.
     async fn run(&self, ca: &Ca, load: &[&str], mut look: impl FnMut(u64)) -> anyhow::Result<Snapshot> {
         let place = tempfile::tempdir_in(self.folder).context("a folder for a run")?;
-        let root = self.folder.join("root.pem").display().to_string();
-        let common = [
-            "run",
-            "--headless",
-            "--quiet",
-            "--directory",
-            &ca.directory,
-            "--cacert",
-            &root,
-            "--json",
-            "run.json",
-            "--limit-registrations",
-            "50",
-            "--weight",
-            "registration=100,authorization=1,certificate=1,refresh=0,revoke=0",
-            "--graceful-stop",
-            "1s",
-            "--http01-listen",
-            "127.0.0.1:0",
-        ];
-        let args: Vec<&str> = common.iter().chain(load).copied().collect();
+        let mut args = vec!["run", "--headless", "--quiet", "--json", "run.json"];
+        args.extend(ca.target());
+        args.extend(ISSUANCES);
+        args.extend(["--limit-registrations", "50", "--graceful-stop", "1s"]);
+        args.extend(load);
         let mut requester = Measured::start(None, place.path(), &args)?;
-        while !requester.has_ended() {
-            if let Some(resident) = requester.resident() {
-                look(resident);
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        let look = |run: &Measured| run.resident().map_or((), &mut look);
+        requester.ended(LONGEST_RUN, look).await?;
         let summary = std::fs::read_to_string(place.path().join("run.json"))
             .context("a run of the calibration left no summary: what it said stands above")?;
         serde_json::from_str(&summary).context("the summary of a run of the calibration")

@@ -125,7 +125,8 @@ async fn measure(options: &Options, ca: &Ca, spacing: &str, folder: &Path) -> an
     let (log_text, state) = (log.display().to_string(), format!("sqlite://{spacing}.sqlite"));
     let (per_second, run_time, workers) = (format!("{rate}/s"), format!("{seconds}s"), workers.to_string());
     let threads = threads.map(|threads| threads.to_string());
-    let mut args = vec!["run", "--headless", "--quiet", "--directory", &ca.directory, "--cacert", "root.pem"];
+    let mut args = vec!["run", "--headless", "--quiet"];
+    args.extend(ca.target());
     args.extend([
         "--rate",
         &per_second,
@@ -136,19 +137,12 @@ async fn measure(options: &Options, ca: &Ca, spacing: &str, folder: &Path) -> an
         "--workers",
         &workers,
     ]);
-    args.extend(["--seed", "1", "--state", &state, "--log-dir", &log_text, "--http01-listen", "127.0.0.1:0"]);
+    args.extend(["--seed", "1", "--state", &state, "--log-dir", &log_text]);
     if let Some(threads) = &threads {
         args.extend(["--threads", threads]);
     }
     let mut requester = Measured::start(None, folder, &args)?;
-    let longest = Duration::from_secs(seconds + 60);
-    tokio::time::timeout(longest, async {
-        while !requester.has_ended() {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    })
-    .await
-    .context("the run does not end")?;
+    requester.ended(Duration::from_secs(seconds + 60), |_| {}).await?;
     read(&log, *rate)
 }
 

@@ -9,7 +9,7 @@ use anyhow::{Context as _, ensure};
 use wec_acme::bench::CannedServer;
 use wec_startup::Stop;
 
-use super::process::{Ca, Measured};
+use super::process::{Ca, ISSUANCES, Measured};
 
 /// What `wec bench issuance` takes.
 #[derive(Debug, clap::Args)]
@@ -62,27 +62,10 @@ pub(crate) async fn run(options: Options, stop: &Stop) -> anyhow::Result<()> {
     let workers = workers.to_string();
     let run_time = format!("{}s", warm_up + seconds + 1);
     let results_url = format!("http://{results}");
-    let mut args = vec![
-        "requester",
-        "--directory",
-        &ca.directory,
-        "--cacert",
-        "root.pem",
-        "--workers",
-        &workers,
-        "--run-time",
-        &run_time,
-        "--threads",
-        "1",
-        "--limit-registrations",
-        &workers,
-        "--weight",
-        "registration=100,authorization=1,certificate=1,refresh=0,revoke=0",
-        "--http01-listen",
-        "127.0.0.1:0",
-        "--analytics",
-        &results_url,
-    ];
+    let mut args = vec!["requester", "--threads", "1", "--analytics", &results_url];
+    args.extend(ca.target());
+    args.extend(ISSUANCES);
+    args.extend(["--workers", &workers, "--run-time", &run_time, "--limit-registrations", &workers]);
     args.extend(flags.iter().map(String::as_str));
     let requester = Measured::start(there, folder.path(), &args)?;
     let log = folder.path().join("log");

@@ -18,7 +18,7 @@ use wec_record::{FailureClass, Record};
 use wec_startup::Stop;
 use wec_store::{State, StateOptions};
 
-use super::process::{Ca, Measured, mib, quantile};
+use super::process::{Ca, ISSUANCES, Measured, mib, quantile};
 use crate::session::Page;
 
 /// What `wec bench live` takes.
@@ -51,8 +51,7 @@ pub(crate) async fn run(options: Options, stop: &Stop) -> anyhow::Result<()> {
     let state = format!("sqlite://{}", folder.path().join("state.sqlite").display());
     // Every wait below is bounded; this ends a run whose bench is gone.
     let run_time = format!("{}s", (times + 1) * 2 * (validation + WITHIN.as_secs()));
-    let mut measured =
-        Measured::start(None, folder.path(), &arguments(&ca.directory, &page, &state, &run_time))?;
+    let mut measured = Measured::start(None, folder.path(), &arguments(&ca, &page, &state, &run_time))?;
     let steered = Steered {
         page: Page::parse(&page).map_err(anyhow::Error::msg)?,
         clock: Clock::start(),
@@ -62,13 +61,7 @@ pub(crate) async fn run(options: Options, stop: &Stop) -> anyhow::Result<()> {
     let asked = steer(&steered, &measured, &options).await;
     // Whatever went wrong, the run is ended as a run is.
     let _ = steered.patch("session", json!({ "state": "stopped" })).await;
-    tokio::time::timeout(steered.within, async {
-        while !measured.has_ended() {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    })
-    .await
-    .context("the run does not end")?;
+    measured.ended(steered.within, |_| {}).await?;
     let directory = ca.directory.clone();
     ca.finish().await?;
     let asked = asked?;
@@ -81,8 +74,10 @@ pub(crate) async fn run(options: Options, stop: &Stop) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn arguments<'a>(directory: &'a str, page: &'a str, state: &'a str, run_time: &'a str) -> Vec<&'a str> {
-    let mut args = vec!["run", "--quiet", "--directory", directory, "--cacert", "root.pem", "--listen", page];
+fn arguments<'a>(ca: &'a Ca, page: &'a str, state: &'a str, run_time: &'a str) -> Vec<&'a str> {
+    let mut args = vec!["run", "--quiet", "--listen", page];
+    args.extend(ca.target());
+    args.extend(ISSUANCES);
     args.extend([
         "--workers",
         "1",
@@ -94,8 +89,7 @@ fn arguments<'a>(directory: &'a str, page: &'a str, state: &'a str, run_time: &'
         "20m",
     ]);
     args.extend(["--request-timeout", "5m", "--limit-registrations", "50", "--state", state]);
-    args.extend(["--weight", "registration=100,authorization=1,certificate=1,refresh=0,revoke=0"]);
-    args.extend(["--log-dir", "log", "--http01-listen", "127.0.0.1:0"]);
+    args.extend(["--log-dir", "log"]);
     args
 }
 

@@ -80,6 +80,25 @@ impl Measured {
         matches!(self.child.try_wait(), Ok(Some(_)) | Err(_))
     }
 
+    /// Waits until it has ended by itself; `look` sees it meanwhile, every tenth of a second.
+    ///
+    /// # Errors
+    /// When it takes longer than `within`.
+    pub(crate) async fn ended(
+        &mut self,
+        within: Duration,
+        mut look: impl FnMut(&Self),
+    ) -> anyhow::Result<()> {
+        tokio::time::timeout(within, async {
+            while !self.has_ended() {
+                look(self);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        })
+        .await
+        .context("the run does not end")
+    }
+
     /// Asks it to finish, and waits.
     pub(crate) async fn finish(mut self) -> anyhow::Result<()> {
         if !self.has_ended() {
@@ -94,10 +113,16 @@ impl Measured {
     }
 }
 
+/// The flags by which chains are issuances: after the registrations, authorizations and certificates in equal parts.
+pub(crate) const ISSUANCES: [&str; 2] =
+    ["--weight", "registration=100,authorization=1,certificate=1,refresh=0,revoke=0"];
+
 /// The built-in CA on its own, and where it is.
 pub(crate) struct Ca {
     process: Measured,
     pub(crate) directory: String,
+    /// Where the root is that it is to be trusted by.
+    root: String,
     counts: std::path::PathBuf,
 }
 
@@ -105,19 +130,18 @@ impl Ca {
     pub(crate) async fn start(cpu: Option<usize>, folder: &Path, extra: &[&str]) -> anyhow::Result<Self> {
         let counts = folder.join("ca-counts.json");
         let counts_text = counts.display().to_string();
-        let mut args = vec![
-            "null-ca",
-            "--listen",
-            "127.0.0.1:0",
-            "--root-out",
-            "root.pem",
-            "--counts-out",
-            &counts_text,
-        ];
+        let root = folder.join("root.pem").display().to_string();
+        let mut args =
+            vec!["null-ca", "--listen", "127.0.0.1:0", "--root-out", &root, "--counts-out", &counts_text];
         args.extend(extra);
         let mut process = Measured::start(cpu, folder, &args)?;
         let directory = process.line().await?;
-        Ok(Self { process, directory, counts })
+        Ok(Self { process, directory, root, counts })
+    }
+
+    /// The flags that point a requester at it. It looks at no challenge, so they may be answered anywhere.
+    pub(crate) fn target(&self) -> [&str; 6] {
+        ["--directory", &self.directory, "--cacert", &self.root, "--http01-listen", "127.0.0.1:0"]
     }
 
     /// Certificates it issued, as it counted them itself.

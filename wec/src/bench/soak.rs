@@ -29,27 +29,10 @@ pub(crate) async fn run(options: Options, stop: &Stop) -> anyhow::Result<()> {
     let folder = tempfile::tempdir().context("a folder for the soak")?;
     let ca = Ca::start(None, folder.path(), &["--no-verify"]).await?;
     let (workers, within) = (options.workers.to_string(), format!("{}s", options.within));
-    let mut run = Measured::start(
-        None,
-        folder.path(),
-        &[
-            "run",
-            "--directory",
-            &ca.directory,
-            "--cacert",
-            "root.pem",
-            "--workers",
-            &workers,
-            "--run-time",
-            &within,
-            "--limit-registrations",
-            "1000",
-            "--http01-listen",
-            "127.0.0.1:0",
-            "--headless",
-            "--quiet",
-        ],
-    )?;
+    let mut args = vec!["run", "--headless", "--quiet"];
+    args.extend(ca.target());
+    args.extend(["--workers", &workers, "--run-time", &within, "--limit-registrations", "1000"]);
+    let mut run = Measured::start(None, folder.path(), &args)?;
     println!("{} workers until {} chains, all five kinds", options.workers, options.chains);
     println!("{:>10} {:>10} {:>12}", "chains", "seconds", "MiB resident");
     let started = Instant::now();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use wec_startup::Stop;
 
-use super::process::{Ca, Measured, mib};
+use super::process::{Ca, ISSUANCES, Measured, mib};
 
 /// What `wec bench workers` takes.
 #[derive(Debug, clap::Args)]
@@ -47,35 +47,21 @@ async fn measure(
     folder: &std::path::Path,
     stop: &Stop,
 ) -> anyhow::Result<u64> {
-    let mut requester = Measured::start(
-        None,
-        folder,
-        &[
-            "run",
-            "--directory",
-            &ca.directory,
-            "--cacert",
-            "root.pem",
-            "--workers",
-            workers,
-            "--run-time",
-            run_time,
-            "--graceful-stop",
-            "2s",
-            "--poll-timeout",
-            "20m",
-            "--limit-registrations",
-            "50",
-            "--weight",
-            "registration=100,authorization=1,certificate=1,refresh=0,revoke=0",
-            "--state",
-            &format!("sqlite://state-{workers}.sqlite"),
-            "--http01-listen",
-            "127.0.0.1:0",
-            "--headless",
-            "--quiet",
-        ],
-    )?;
+    let state = format!("sqlite://state-{workers}.sqlite");
+    let mut args = vec!["run", "--headless", "--quiet", "--workers", workers, "--run-time", run_time];
+    args.extend(ca.target());
+    args.extend(ISSUANCES);
+    args.extend([
+        "--graceful-stop",
+        "2s",
+        "--poll-timeout",
+        "20m",
+        "--limit-registrations",
+        "50",
+        "--state",
+        &state,
+    ]);
+    let mut requester = Measured::start(None, folder, &args)?;
     let mut peak = 0;
     while !requester.has_ended() && !stop.finish.is_cancelled() {
         peak = peak.max(requester.resident().unwrap_or_default());
