@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 use wec_acme::{Checker, Client, Clock, Config, KeyPool, Policy, Roots};
-use wec_board::{Board, NodeInfo, NodeKind, Session, SessionState, Versioned};
+use wec_board::{Board, Session, SessionState, Versioned};
 use wec_record::{Chain, Limit, StateCounts};
 use wec_startup::Stop;
 use wec_store::{Available, ChallengeWriter, Kind, Limits, State};
@@ -25,6 +25,7 @@ use crate::plan::Plan;
 use crate::saturation::{Counted, Sampler, Watch};
 use crate::scenario::{Load, MAX_WORKERS, Scenario};
 use crate::seat::Seat;
+use crate::share::ready;
 use crate::sink::Sink;
 use crate::user::Users;
 
@@ -116,7 +117,7 @@ impl Requester {
     ///
     /// # Errors
     /// See [`StartError`]. Nothing is left behind then, and the seat has been left.
-    pub async fn start_at(seat: Seat, plan: &Plan, parts: Parts, stop: Stop) -> Result<Self, StartError> {
+    pub async fn start_at(mut seat: Seat, plan: &Plan, parts: Parts, stop: Stop) -> Result<Self, StartError> {
         let prepared = match something_to_do(plan, &parts, &seat) {
             Ok(()) => key_pool(plan).await,
             Err(error) => Err(error),
@@ -130,11 +131,10 @@ impl Requester {
         };
         let (tell_ended, ended) = watch::channel(BTreeSet::new());
         let leads: Vec<Lead> = plan.scenarios.iter().map(|scenario| lead(scenario, &parts, &stop)).collect();
-        let scenarios = plan.scenarios.iter().zip(&leads);
-        let scenarios = scenarios.map(|(scenario, lead)| {
-            let seed = plan.seed.wrapping_add(seat.place);
-            (scenario.name.clone(), executor(scenario, lead, parts.clock, seed))
-        });
+        let led = || plan.scenarios.iter().zip(&leads);
+        let seed = plan.seed.wrapping_add(seat.place);
+        let scenarios = led()
+            .map(|(scenario, lead)| (scenario.name.clone(), executor(scenario, lead, parts.clock, seed)));
         let programme = Programme { scenarios: scenarios.collect(), ended: tell_ended };
         let threads = u32::try_from(plan.threads).unwrap_or(u32::MAX);
         let recruit = recruit(plan, &parts, &keys, &leads);
@@ -147,21 +147,13 @@ impl Requester {
             }
         };
         // Whoever is ready gets a share of the load, and those who are at it give one.
-        let mut seat = seat;
         seat.ready();
-        let workload = Workload(
-            plan.scenarios
-                .iter()
-                .zip(&leads)
-                .map(|(one, lead)| (one.name.clone(), Arc::clone(&lead.gauges)))
-                .collect(),
-        );
+        let gauges = led().map(|(scenario, lead)| (scenario.name.clone(), Arc::clone(&lead.gauges)));
+        let workload = Workload(gauges.collect());
         let done = CancellationToken::new();
         let follower = tokio::spawn(follow(parts.clone(), stop.finish.clone()));
         let sampler = Sampler::new(watch, plan.bounds);
-        let counting = plan.scenarios.iter().zip(&leads);
-        let counting =
-            counting.map(|(scenario, lead)| (scenario.clone(), Arc::clone(&lead.gauges))).collect();
+        let counting = led().map(|(scenario, lead)| (scenario.clone(), Arc::clone(&lead.gauges))).collect();
         let reporter = tokio::spawn(report(parts.clone(), counting, sampler, done.clone()));
         let conductors = plan.scenarios.iter().zip(leads).map(|(scenario, lead)| {
             let conductor = Conductor {
@@ -284,7 +276,8 @@ fn something_to_do(plan: &Plan, parts: &Parts, seat: &Seat) -> Result<(), StartE
 fn lead(scenario: &Scenario, parts: &Parts, stop: &Stop) -> Lead {
     let cap = scenario.load.workers().peak() as u32;
     // As if it were shared with those who are at it; it makes nothing yet.
-    let others = requesters(&parts.board.nodes().borrow(), &parts.session, &parts.node.id);
+    let nodes = parts.board.nodes().borrow().clone();
+    let others = ready(&nodes, &parts.session).filter(|node| node.id != parts.node.id).count() as u32;
     let workers_cap = cap.div_ceil(others + 1);
     let waiting = Course { ramp: Ramp::constant(0.0), origin: 0, paused: true, workers_cap };
     Lead {
@@ -295,12 +288,6 @@ fn lead(scenario: &Scenario, parts: &Parts, stop: &Stop) -> Lead {
         quota: scenario.load.iterations().map(|_| Quota::open()),
         stop: stop.child(),
     }
-}
-
-/// How many other nodes make the load of a session.
-fn requesters(nodes: &[NodeInfo], session: &str, here: &str) -> u32 {
-    let others = nodes.iter().filter(|node| node.kind == NodeKind::Requester && node.id != here);
-    others.filter(|node| node.session == session && node.workers > 0).count() as u32
 }
 
 /// How a scenario's load is made on a runtime.

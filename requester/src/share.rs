@@ -2,6 +2,13 @@
 
 use wec_board::{NodeInfo, NodeKind, share};
 
+/// The requesters of a session that are ready, and so make its load.
+pub(crate) fn ready<'a>(nodes: &'a [NodeInfo], session: &str) -> impl Iterator<Item = &'a NodeInfo> {
+    nodes
+        .iter()
+        .filter(move |one| one.kind == NodeKind::Requester && one.session == session && one.workers > 0)
+}
+
 /// The nodes that share a load, as one of them sees them.
 #[derive(Clone, Debug)]
 pub(crate) struct Share {
@@ -14,10 +21,7 @@ impl Share {
     /// None while the board does not show the node itself: when it has not heard of it yet, or has lost it for a moment.
     pub(crate) fn new(node: &str, nodes: &[NodeInfo]) -> Option<Self> {
         let here = nodes.iter().find(|one| one.id == node)?;
-        let requesters =
-            nodes.iter().filter(|one| one.kind == NodeKind::Requester && one.session == here.session);
-        let ready = requesters.filter(|one| one.workers > 0);
-        let capacities = ready.map(|one| (one.id.clone(), one.workers)).collect();
+        let capacities = ready(nodes, &here.session).map(|one| (one.id.clone(), one.workers)).collect();
         Some(Self { node: node.to_owned(), capacities })
     }
 
