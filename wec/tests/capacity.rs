@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde_json::Value;
+use common::Run;
+use serde_json::{Value, json};
 use wec_record::Record;
 use wec_testbed::{Pebble, PebbleOptions};
 
@@ -234,6 +235,64 @@ fn the_first_interrupt_ends_the_search_and_reports_what_is_known() {
     assert!(text.contains("Knee: at least 10 chains/s") && text.contains("interrupted"), "{text}");
     let found = common::summary(folder.path());
     assert_eq!((found["ended"].as_str(), found["knee"].as_f64()), (Some("cut"), Some(10.0)));
+}
+
+/// A search of one rate, 5/s, at a CA that serves 22.5/s, with a page for those who interfere.
+fn search_with_a_page(folder: &Path, ca: &common::NullCa) -> Run {
+    let page = ["capacity", "--listen", "127.0.0.1:0"];
+    // All but the first, which is to have no page.
+    let args = [&page[..], &ca.target(), &USUAL[1..], &SETTLE, &["--from", "5/s", "--to", "5/s"]].concat();
+    Run::of(folder, &args)
+}
+
+/// What it found, though somebody interfered so often.
+fn found_in_spite_of(mut run: Run, folder: &Path, disturbed: u64) -> Value {
+    assert_eq!(run.child.wait().unwrap().code(), Some(0));
+    let found = common::summary(folder);
+    assert_eq!(found["disturbed"], disturbed, "{found}");
+    assert_eq!((found["ended"].as_str(), found["knee"].as_f64()), (Some("reached-to"), Some(5.0)), "{found}");
+    assert_eq!(found["hold"]["verdict"], "sustained", "{}", found["hold"]);
+    let judged =
+        found["steps"].as_array().unwrap().iter().find(|step| step["verdict"] == "sustained").unwrap();
+    // 5/s for 3 s.
+    assert!((10..=20).contains(&judged["due"].as_u64().unwrap()), "nothing of before is in it: {judged}");
+    found
+}
+
+#[test]
+fn a_step_begins_anew_when_somebody_changes_its_rate_and_so_does_the_hold_when_weights_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = common::NullCa::start(folder.path(), &["--serve", "newAccount=22.5/s", "--latency", "100ms"]);
+    let run = search_with_a_page(folder.path(), &ca);
+    run.until_chains(8);
+    // More than the CA serves: whoever judges it calls it failed.
+    run.patch(json!({ "rate": 60 }));
+    common::until("the search holds the CA below the knee", || rate_now(folder.path()) == 4.0);
+    run.told(folder.path(), &["weight", "registration=2"]);
+    let found = found_in_spite_of(run, folder.path(), 2);
+    assert!(found["steps"].as_array().unwrap().iter().all(|step| step["rate"] == 5.0), "{found}");
+    let marks = common::marks(folder.path());
+    let rates: Vec<_> = marks.iter().filter(|(_, what, ..)| what == "rate").collect();
+    let disturbance = rates.iter().position(|(by, ..)| by == "api").unwrap();
+    assert_eq!(*rates[disturbance], common::mark("api", "rate", "5", "60"));
+    assert_eq!(*rates[disturbance + 1], common::mark("capacity", "rate", "60", "5"));
+}
+
+#[test]
+fn a_step_begins_anew_after_a_pause_however_short() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = common::NullCa::start(folder.path(), &["--serve", "newAccount=22.5/s", "--latency", "100ms"]);
+    let run = search_with_a_page(folder.path(), &ca);
+    run.until_chains(8);
+    run.told(folder.path(), &["pause"]);
+    let (_, ended) = run.until_still();
+    run.told(folder.path(), &["resume"]);
+    run.until_chains(ended + 5);
+    // Over before anybody looks.
+    for state in ["paused", "running"] {
+        assert_eq!(run.http("PATCH /api/v1/session", &json!({ "state": state }).to_string()).0, 200);
+    }
+    found_in_spite_of(run, folder.path(), 2);
 }
 
 #[test]

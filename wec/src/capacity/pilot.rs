@@ -6,9 +6,11 @@
 
 use std::time::Duration;
 
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::TryRecvError;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use wec_analytics::{PART, WindowFigures};
-use wec_board::{By, Change, ChangeTo, SessionState};
+use wec_board::{By, Change, ChangeTo, Changed, SessionState};
 
 use super::judge::{Around, Balance, Judgement, is_back, samples};
 use super::plan::SearchPlan;
@@ -77,6 +79,14 @@ enum Broken {
     Disturbed,
 }
 
+/// Why a rate could not be judged.
+enum Unjudged {
+    /// The run ends.
+    Cut,
+    /// Somebody changed the load, and there is no time to begin anew.
+    OutOfTime,
+}
+
 /// The search and what it found so far; that outlives a run that is cut short.
 pub(crate) struct Flight {
     plan: SearchPlan,
@@ -131,7 +141,8 @@ impl Pilot for Flight {
         self.ended_ns = self.started_ns;
         let mut ticks = interval(PART);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut cabin = Cabin { run, ticks, rate: 0.0, busy: Vec::new() };
+        let changes = run.board.changes();
+        let mut cabin = Cabin { run, ticks, changes, rate: 0.0, busy: Vec::new() };
         let mut next = self.first;
         loop {
             next = match next {
@@ -140,13 +151,14 @@ impl Pilot for Flight {
                     self.search.out_of_time()
                 }
                 Next::Step(rate) => match self.step(&mut cabin, rate).await {
-                    Some(step) => {
+                    Ok(step) => {
                         let outcome = step.judgement.outcome;
                         cabin.line(&said_of(self.steps.len() + 1, &step));
                         self.steps.push(step);
                         self.search.stepped(outcome)
                     }
-                    None => self.search.cut(),
+                    Err(Unjudged::OutOfTime) => self.search.out_of_time(),
+                    Err(Unjudged::Cut) => self.search.cut(),
                 },
                 Next::Recover(trickle) => match self.recover(&mut cabin, trickle).await {
                     Some(well) => self.search.recovered(well),
@@ -157,9 +169,9 @@ impl Pilot for Flight {
                         self.hold = Some(hold);
                         self.search.held()
                     }
-                    // Whoever takes over the load at the end has it; the answer is there already.
-                    Err(Broken::Disturbed) => self.search.held(),
-                    Err(Broken::Cut) => self.search.cut(),
+                    // The answer is there already.
+                    Err(Unjudged::OutOfTime) => self.search.held(),
+                    Err(Unjudged::Cut) => self.search.cut(),
                 },
                 Next::Done(answer) => {
                     self.answer = Some(answer);
@@ -182,35 +194,45 @@ impl Flight {
         cabin.run.clock.now() + nanoseconds(needs) > self.started_ns + nanoseconds(self.plan.max_time)
     }
 
-    /// One step, from the change of the rate to the judgement; again when it was disturbed. None when the run ends.
-    async fn step(&mut self, cabin: &mut Cabin<'_>, rate: f64) -> Option<Step> {
-        let number = self.steps.len() + 1;
-        loop {
-            match self.try_step(cabin, rate, &format!("step {number}"), self.plan.step_time).await {
-                Ok(step) => return Some(step),
-                Err(Broken::Cut) => return None,
-                Err(Broken::Disturbed) => {
-                    self.disturbed += 1;
-                    cabin.line(&format!(
-                        "somebody changed the load in the middle of step {number}: it begins anew"
-                    ));
-                    cabin.until_running().await?;
-                    if self.is_out_of_time(cabin) {
-                        return None;
-                    }
-                }
-            }
-        }
+    /// One step.
+    async fn step(&mut self, cabin: &mut Cabin<'_>, rate: f64) -> Result<Step, Unjudged> {
+        let name = format!("step {}", self.steps.len() + 1);
+        self.undisturbed(cabin, rate, &name, self.plan.step_time).await
     }
 
     /// Below the knee. As with the upper end of the bracket, chance must not decide: what fails is looked at once more.
-    async fn hold(&self, cabin: &mut Cabin<'_>, rate: f64) -> Result<Step, Broken> {
-        let hold = self.try_step(cabin, rate, "hold", self.plan.hold).await?;
+    async fn hold(&mut self, cabin: &mut Cabin<'_>, rate: f64) -> Result<Step, Unjudged> {
+        let hold = self.undisturbed(cabin, rate, "hold", self.plan.hold).await?;
         if hold.judgement.outcome != Outcome::Failed {
             return Ok(hold);
         }
         cabin.line(&format!("hold: {}; once more", hold.judgement.reasons.join("; ")));
-        self.try_step(cabin, rate, "hold", self.plan.hold).await
+        self.undisturbed(cabin, rate, "hold", self.plan.hold).await
+    }
+
+    /// From the change of the rate to the judgement; again for as long as it is disturbed, and there is time.
+    async fn undisturbed(
+        &mut self,
+        cabin: &mut Cabin<'_>,
+        rate: f64,
+        name: &str,
+        measured: Duration,
+    ) -> Result<Step, Unjudged> {
+        loop {
+            match self.try_step(cabin, rate, name, measured).await {
+                Err(Broken::Disturbed) => {
+                    self.disturbed += 1;
+                    cabin.line(&format!("somebody changed the load in the middle of {name}: it begins anew"));
+                    cabin.until_running().await.ok_or(Unjudged::Cut)?;
+                    if self.is_out_of_time(cabin) {
+                        cabin.line("there is no time for that: the search ends (--max-time)");
+                        return Err(Unjudged::OutOfTime);
+                    }
+                }
+                Err(Broken::Cut) => return Err(Unjudged::Cut),
+                Ok(step) => return Ok(step),
+            }
+        }
     }
 
     async fn try_step(
@@ -401,6 +423,8 @@ impl Flight {
 struct Cabin<'a> {
     run: Running<'a>,
     ticks: Interval,
+    /// Who changed what since the last look.
+    changes: Receiver<Changed>,
     /// What the session is to have.
     rate: f64,
     /// Since the last change of the rate: when it was looked, nanoseconds since the Unix epoch, and how many workers were busy.
@@ -436,6 +460,7 @@ impl Cabin<'_> {
     /// Waits for the next look; gives when, nanoseconds since the Unix epoch.
     async fn tick(&mut self) -> Result<u64, Broken> {
         self.ticks.tick().await;
+        let disturbed = self.is_disturbed();
         let session = self.run.board.session(self.run.session).borrow().clone();
         if self.run.stop.finish.is_cancelled() {
             return Err(Broken::Cut);
@@ -446,13 +471,29 @@ impl Cabin<'_> {
                 SessionState::Paused => return Err(Broken::Disturbed),
                 SessionState::Running => {}
             }
-            if session.scenarios.values().any(|target| target.rate != Some(self.rate)) {
+            if disturbed || session.scenarios.values().any(|target| target.rate != Some(self.rate)) {
                 return Err(Broken::Disturbed);
             }
         }
         let now = self.run.clock.unix_now_ns();
         self.busy.push((now, self.run.workload.busy()));
         Ok(now)
+    }
+
+    /// Whether somebody else has changed the load since the last look: its rate, but also what is done at that rate, and what has
+    /// been changed back.
+    fn is_disturbed(&mut self) -> bool {
+        let mut disturbed = false;
+        loop {
+            match self.changes.try_recv() {
+                Ok(changed) => {
+                    disturbed |= changed.session == self.run.session && changed.by != By::Capacity;
+                }
+                // It cannot be told whose they were.
+                Err(TryRecvError::Lagged(_)) => disturbed = true,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return disturbed,
+            }
+        }
     }
 
     /// Waits while the session is paused; none when the run ends.

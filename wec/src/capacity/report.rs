@@ -137,6 +137,14 @@ impl Report<'_> {
                 ),
             });
         }
+        let to_hold = answer.knee.is_some() && self.search.setting.hold_at.is_some();
+        if to_hold && hold.is_none() && !matches!(answer.why, Why::Gone | Why::Cut) {
+            said.push(
+                "Whether the CA is well below the knee is not known: somebody changed the load there, and there was no time to \
+                 look again (--max-time)."
+                    .to_owned(),
+            );
+        }
         let failures = &self.ended.snapshot.failures;
         if let Some(failure) = failures.iter().find(|failure| failure.scope == FailureScope::Chain) {
             said.push(format!(

@@ -203,7 +203,12 @@ impl Run {
         args.extend(["--http01-listen", "127.0.0.1:0", "--json", "summary.json"]);
         args.extend(flags);
         args.extend(ca.target());
-        let mut child = wec(folder, &args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::of(folder, &args)
+    }
+
+    /// The same by any command; `args` say that its page listens at a free port.
+    pub(crate) fn of(folder: &Path, args: &[&str]) -> Self {
+        let mut child = wec(folder, args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut said = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
         let page = loop {
