@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use common::Run;
 use serde_json::{Value, json};
 use wec_record::Record;
-use wec_testbed::{Pebble, PebbleOptions};
+use wec_testbed::{Caddy, Pebble, PebbleOptions, Standard};
 
 /// One request to newAccount is one chain.
 const ONLY_REGISTRATIONS: &str = "registration=1,authorization=0,certificate=0,refresh=0,revoke=0";
@@ -346,4 +346,35 @@ async fn a_short_search_against_pebble() {
     let found = common::summary(folder.path());
     assert!(found["knee"].as_f64() >= Some(1.0), "{found}");
     assert!(found["summary"]["requests"].as_u64() > Some(0));
+}
+
+/// Caddy asks the system's resolver, which is here this run's own DNS, on an address that has its standard ports to itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_search_against_caddy() {
+    let folder = tempfile::tempdir().unwrap();
+    let standard = Standard::reserve().unwrap();
+    let caddy = Caddy::start(&standard).await.unwrap();
+    let (directory, cacert) = (caddy.directory_url(), caddy.ca_file().to_str().unwrap().to_owned());
+    let dns = standard.dns().to_string();
+    let mut flags = vec!["capacity", "--directory", &directory, "--cacert", &cacert, "--dns-listen", &dns];
+    flags.extend(["--headless", "--spacing", "even", "--limited-lag", "10m", "--limited-cpu", "100%"]);
+    flags.extend([
+        "--threshold",
+        "chain{failed} < 1%",
+        "--from",
+        "2/s",
+        "--to",
+        "4/s",
+        "--resolution",
+        "50%",
+    ]);
+    flags.extend(["--settle", "3s..10s", "--step-time", "5s", "--hold", "3s", "--json", "summary.json"]);
+    let output = common::run(folder.path(), &flags);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}\n{text}", common::said(&output));
+    println!("{text}");
+    let found = common::summary(folder.path());
+    assert!(found["knee"].as_f64() >= Some(2.0), "{found}");
+    assert_eq!(found["hold"]["verdict"], "sustained", "{}", found["hold"]);
+    assert!(common::chain(&found["summary"], "certificate").0 > 0, "{}", found["summary"]["chains"]);
 }
