@@ -32,7 +32,7 @@ use crate::order::{Identifier, Order, OrderStatus};
 use crate::policy::Policy;
 use crate::template::Templates;
 use crate::tls::{self, HttpVersion, Roots};
-use crate::transport::{Request, Response, Transport};
+use crate::transport::{Place, Request, Response, Transport};
 
 /// What a client needs to know.
 #[derive(Clone, Debug)]
@@ -493,7 +493,7 @@ impl Client {
         self.introduce(trace).await?;
         let url = format!("{}/{certificate_id}", base.trim_end_matches('/'));
         let step = Step::new(Endpoint::RenewalInfo, &url);
-        self.unsigned(trace, step, "GET", &[200], |client, attempt, response| {
+        self.unsigned(&mut None, trace, step, "GET", &[200], |client, attempt, response| {
             let info: RenewalInfo = json(client, attempt, response)?;
             Ok(RenewalInfo { retry_after: client.retry_after(response), ..info })
         })
@@ -515,7 +515,7 @@ impl Client {
     }
 
     async fn read_directory(&self, trace: &mut Trace, url: &str) -> Result<Directory, Failure> {
-        self.unsigned(trace, Step::new(Endpoint::Directory, url), "GET", &[200], json).await
+        self.unsigned(&mut None, trace, Step::new(Endpoint::Directory, url), "GET", &[200], json).await
     }
 
     async fn read_authorization(
@@ -581,10 +581,13 @@ impl Client {
         self.introduce(trace).await?;
         let mut retries = Retries::new(&self.ca.policy);
         let mut due = self.ca.clock.now();
+        let mut place = None;
         loop {
-            let nonce = match self.nonces.take(due) {
+            let purpose = retries.purpose(step.purpose);
+            self.take_place(&mut place, trace, step, "POST", purpose, due).await?;
+            let nonce = match self.nonces.take(self.ca.clock.now()) {
                 Some(nonce) => nonce,
-                None => self.fetch_nonce(trace, due).await?,
+                None => self.fetch_nonce(&mut place, trace, due).await?,
             };
             let body = jws::sign(signed.key, signed.identity, &nonce, step.url, signed.payload)?;
             let request = Request {
@@ -594,21 +597,59 @@ impl Client {
                 accept: step.accept,
                 fresh_connection: retries.fresh_connection,
             };
-            let purpose = retries.purpose(step.purpose);
             match self.attempt(trace, step, purpose, due, request, expected, &read).await {
                 Ok(value) => return Ok(value),
                 // Nothing else can take the nonce that came with a `badNonce` before the next round does: the
                 // pool gives the freshest, and there is no await in between unless the server asked for one.
-                Err(missed) => due = retries.after(missed, self.ca.clock).await?,
+                Err(missed) => due = retries.after(missed, self.ca.clock, &mut place).await?,
             }
         }
     }
 
+    /// Waits until a request may be sent, unless it may already; noted as an attempt when it never may.
+    async fn take_place<'a>(
+        &'a self,
+        place: &mut Option<Place<'a>>,
+        trace: &mut Trace,
+        step: Step<'_>,
+        method: &'static str,
+        purpose: Purpose,
+        due: u64,
+    ) -> Result<(), Failure> {
+        if place.is_some() {
+            return Ok(());
+        }
+        let taken = match self.transport.places() {
+            Some(places) => places.take().await,
+            None => Ok(Place::any()),
+        };
+        match taken {
+            Ok(taken) => *place = Some(taken),
+            Err(failure) => {
+                let attempt = Attempt { endpoint: step.endpoint, method, url: step.url };
+                let failure = attempt.failed(failure);
+                trace.open(step.endpoint, method, self.template(step), purpose, due);
+                trace.close(|exchange| {
+                    exchange.sent = self.ca.clock.now();
+                    exchange.done = exchange.sent;
+                    exchange.failure = Some(failure.clone());
+                });
+                return Err(failure);
+            }
+        }
+        Ok(())
+    }
+
     /// A fresh nonce (RFC 8555 §7.2), for a request that was due at `due`.
-    async fn fetch_nonce(&self, trace: &mut Trace, due: u64) -> Result<Box<str>, Failure> {
+    async fn fetch_nonce<'a>(
+        &'a self,
+        place: &mut Option<Place<'a>>,
+        trace: &mut Trace,
+        due: u64,
+    ) -> Result<Box<str>, Failure> {
         let url = self.ca.directory.new_nonce.as_str();
         let step = Step { purpose: Purpose::Nonce, due: Some(due), ..Step::new(Endpoint::NewNonce, url) };
-        self.unsigned(trace, step, "HEAD", &[200, 204], |client, attempt, response| {
+        self.unsigned(place, trace, step, "HEAD", &[200, 204], |client, attempt, response| {
             client
                 .nonces
                 .take(client.ca.clock.now())
@@ -618,8 +659,9 @@ impl Client {
     }
 
     /// A GET or HEAD, repeated as the policy allows.
-    async fn unsigned<T>(
-        &self,
+    async fn unsigned<'a, T>(
+        &'a self,
+        place: &mut Option<Place<'a>>,
         trace: &mut Trace,
         step: Step<'_>,
         method: &'static str,
@@ -629,6 +671,8 @@ impl Client {
         let mut retries = Retries::new(&self.ca.policy);
         let mut due = step.due.unwrap_or_else(|| self.ca.clock.now());
         loop {
+            let purpose = retries.purpose(step.purpose);
+            self.take_place(place, trace, step, method, purpose, due).await?;
             let request = Request {
                 method,
                 url: step.url.to_owned(),
@@ -636,10 +680,9 @@ impl Client {
                 accept: step.accept,
                 fresh_connection: retries.fresh_connection,
             };
-            let purpose = retries.purpose(step.purpose);
             match self.attempt(trace, step, purpose, due, request, expected, &read).await {
                 Ok(value) => return Ok(value),
-                Err(missed) => due = retries.after(missed, self.ca.clock).await?,
+                Err(missed) => due = retries.after(missed, self.ca.clock, place).await?,
             }
         }
     }
@@ -760,8 +803,13 @@ impl<'a> Retries<'a> {
         if self.any { Purpose::Retry } else { first }
     }
 
-    /// Waits as long as it takes and says when the next attempt is due, or gives up.
-    async fn after(&mut self, missed: Missed, clock: Clock) -> Result<u64, Failure> {
+    /// Waits as long as it takes, leaving the place to others, and says when the next attempt is due; or gives up.
+    async fn after(
+        &mut self,
+        missed: Missed,
+        clock: Clock,
+        place: &mut Option<Place<'_>>,
+    ) -> Result<u64, Failure> {
         let Missed { mut failure, status, stale } = missed;
         self.any = true;
         if failure.kind == FailureKind::BadNonce {
@@ -789,6 +837,7 @@ impl<'a> Retries<'a> {
             return Err(failure);
         }
         self.busy += 1;
+        *place = None;
         sleep(wait).await;
         Ok(clock.now())
     }

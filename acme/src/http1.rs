@@ -17,7 +17,6 @@ use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::sync::Semaphore;
 use tokio::task::unconstrained;
 use tokio::time::timeout;
 
@@ -25,13 +24,14 @@ use crate::body::Body;
 use crate::clock::Clock;
 use crate::connect::{Counted, LONGEST_IDLE, Origin, Origins, Settings, digits, header_size, never_sent};
 use crate::failure::{Failure, FailureKind};
-use crate::transport::{BoxFuture, Reply, Request, Response, Transport};
+use crate::transport::{BoxFuture, Places, Reply, Request, Response, Transport};
 
-/// HTTP/1.1 with a bounded number of connections; who finds them all in use waits in turn.
+/// HTTP/1.1 with a bounded number of connections, each with its place; whoever finds none waits in turn.
 pub(crate) struct HttpTransport {
     settings: Settings,
     clock: Clock,
-    permits: Semaphore,
+    /// One for each connection.
+    places: Places,
     /// Last in, first out: surplus connections age at the bottom until they are closed.
     idle: Mutex<Vec<Connection>>,
     origins: Origins,
@@ -40,7 +40,7 @@ pub(crate) struct HttpTransport {
 impl HttpTransport {
     pub(crate) fn new(settings: Settings, clock: Clock) -> Self {
         Self {
-            permits: Semaphore::new(settings.max_connections.clamp(1, Semaphore::MAX_PERMITS)),
+            places: Places::new(settings.max_connections, settings.request_timeout),
             settings,
             clock,
             idle: Mutex::default(),
@@ -58,17 +58,6 @@ impl HttpTransport {
             Ok(request) => request,
             Err(failure) => return never_sent(self.clock, failure),
         };
-        let bound = self.settings.request_timeout;
-        let Ok(permit) = timeout(bound, self.permits.acquire()).await else {
-            let all = self.settings.max_connections;
-            return never_sent(
-                self.clock,
-                Failure::new(
-                    FailureKind::Timeout,
-                    format!("all {all} connections of this client were in use for {bound:?}"),
-                ),
-            );
-        };
 
         let idle = if fresh { None } else { self.take_idle(&origin) };
         let reused = idle.is_some();
@@ -83,6 +72,7 @@ impl HttpTransport {
             }
         };
 
+        let bound = self.settings.request_timeout;
         let sent = self.clock.now();
         let mut received = 0;
         let outcome = timeout(bound, connection.exchange(request, &mut received)).await;
@@ -99,7 +89,6 @@ impl HttpTransport {
             }
             Err(_) => Err(Failure::new(FailureKind::Timeout, format!("no complete answer within {bound:?}"))),
         };
-        drop(permit);
         Reply { sent, done, reused, stale, bytes_sent, bytes_received: received, result }
     }
 
@@ -202,6 +191,10 @@ impl HttpTransport {
 }
 
 impl Transport for HttpTransport {
+    fn places(&self) -> Option<&Places> {
+        Some(&self.places)
+    }
+
     fn send(&self, request: Request) -> BoxFuture<'_, Reply> {
         // Each attempt waits for the network at least once: it cannot starve others.
         Box::pin(unconstrained(self.attempt(request)))
@@ -343,6 +336,12 @@ mod tests {
         }
     }
 
+    /// In its turn, as the client does.
+    async fn send(transport: &HttpTransport, request: Request) -> Reply {
+        let _place = transport.places.take().await.unwrap();
+        transport.send(request).await
+    }
+
     /// What a raw server does with each request of a connection, in order; then it closes.
     #[derive(Clone)]
     enum Act {
@@ -411,7 +410,7 @@ mod tests {
     #[tokio::test]
     async fn counts_the_bytes_that_are_on_the_wire() {
         let server = serve(vec![vec![Act::Echo]]).await;
-        let reply = transport(1).send(post(&server.url)).await;
+        let reply = send(&transport(1), post(&server.url)).await;
         let response = reply.result.unwrap();
         let sent = String::from_utf8(response.body.to_vec()).unwrap();
         assert_eq!(reply.bytes_sent, sent.len() as u64, "{sent}");
@@ -432,7 +431,7 @@ mod tests {
         let server = serve(vec![vec![ok(), ok(), ok()]]).await;
         let transport = transport(4);
         for round in 0..3 {
-            let reply = transport.send(post(&server.url)).await;
+            let reply = send(&transport, post(&server.url)).await;
             assert_eq!(reply.reused, round > 0);
             assert_eq!(reply.result.unwrap().body, "hi");
         }
@@ -443,9 +442,9 @@ mod tests {
     async fn notices_that_an_idle_connection_was_closed_before_using_it() {
         let server = serve(vec![vec![ok()], vec![ok()]]).await;
         let transport = transport(4);
-        assert!(transport.send(post(&server.url)).await.result.is_ok());
+        assert!(send(&transport, post(&server.url)).await.result.is_ok());
         server.closed.notified().await;
-        let reply = transport.send(post(&server.url)).await;
+        let reply = send(&transport, post(&server.url)).await;
         assert!(reply.result.is_ok() && !reply.reused && !reply.stale);
     }
 
@@ -453,8 +452,8 @@ mod tests {
     async fn a_reused_connection_that_dies_without_a_byte_is_stale() {
         let server = serve(vec![vec![ok(), says("")]]).await;
         let transport = transport(4);
-        assert!(transport.send(post(&server.url)).await.result.is_ok());
-        let reply = transport.send(post(&server.url)).await;
+        assert!(send(&transport, post(&server.url)).await.result.is_ok());
+        let reply = send(&transport, post(&server.url)).await;
         assert!(reply.reused && reply.stale);
         assert_eq!(reply.result.unwrap_err().kind, FailureKind::Reset);
     }
@@ -470,9 +469,9 @@ mod tests {
         ] {
             let server = serve(vec![script]).await;
             let transport = transport(4);
-            let mut reply = transport.send(post(&server.url)).await;
+            let mut reply = send(&transport, post(&server.url)).await;
             if reply.result.is_ok() {
-                reply = transport.send(post(&server.url)).await;
+                reply = send(&transport, post(&server.url)).await;
             }
             assert!(!reply.stale);
             assert_eq!(reply.bytes_received, received);
@@ -492,10 +491,10 @@ mod tests {
             workers.spawn(async move {
                 let mut stale = 0;
                 for _ in 0..20 {
-                    let mut reply = transport.send(post(&url)).await;
+                    let mut reply = send(&transport, post(&url)).await;
                     if reply.stale {
                         stale += 1;
-                        reply = transport.send(Request { fresh_connection: true, ..post(&url) }).await;
+                        reply = send(&transport, Request { fresh_connection: true, ..post(&url) }).await;
                     }
                     assert!(reply.result.is_ok(), "{:?}", reply.result);
                 }
@@ -512,14 +511,14 @@ mod tests {
         let last = says("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nhi");
         let server = serve(vec![vec![last, ok()], vec![ok()]]).await;
         let transport = transport(4);
-        assert!(transport.send(post(&server.url)).await.result.is_ok());
-        assert!(!transport.send(post(&server.url)).await.reused);
+        assert!(send(&transport, post(&server.url)).await.result.is_ok());
+        assert!(!send(&transport, post(&server.url)).await.reused);
     }
 
     #[tokio::test]
     async fn what_is_not_http_is_malformed() {
         let server = serve(vec![vec![says("SSH-2.0-OpenSSH_9.2\r\n\r\n")]]).await;
-        let failure = transport(1).send(post(&server.url)).await.result.unwrap_err();
+        let failure = send(&transport(1), post(&server.url)).await.result.unwrap_err();
         assert_eq!(failure.kind, FailureKind::Malformed, "{failure}");
     }
 
@@ -527,7 +526,7 @@ mod tests {
     async fn a_body_without_end_is_cut_off() {
         let endless = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(LONGEST_BODY as usize + 1));
         let server = serve(vec![vec![says(&endless)]]).await;
-        let reply = transport(1).send(post(&server.url)).await;
+        let reply = send(&transport(1), post(&server.url)).await;
         let failure = reply.result.unwrap_err();
         assert_eq!(failure.kind, FailureKind::Malformed);
         assert!(failure.message.contains("more than 1048576 bytes"), "{failure}");
@@ -538,7 +537,7 @@ mod tests {
         let server = serve(vec![vec![Act::Wait]]).await;
         let mut transport = transport(1);
         transport.settings.request_timeout = Duration::from_millis(50);
-        let reply = transport.send(post(&server.url)).await;
+        let reply = send(&transport, post(&server.url)).await;
         assert_eq!(reply.result.unwrap_err().kind, FailureKind::Timeout);
         assert!(reply.done - reply.sent >= 50_000_000);
     }
@@ -547,8 +546,8 @@ mod tests {
     async fn whoever_finds_all_connections_in_use_waits_in_turn() {
         let server = serve(vec![vec![Act::Wait], vec![ok()]]).await;
         let transport = transport(1);
-        let mut first = transport.send(post(&server.url));
-        let mut second = transport.send(post(&server.url));
+        let mut first = Box::pin(send(&transport, post(&server.url)));
+        let mut second = Box::pin(send(&transport, post(&server.url)));
         while server.opened.load(Ordering::SeqCst) == 0 {
             tokio::select! {
                 biased;
@@ -568,7 +567,7 @@ mod tests {
     async fn a_server_that_speaks_no_tls_fails_the_handshake() {
         let server = serve(vec![vec![says("HTTP/1.1 400 Bad Request\r\n\r\n")]]).await;
         let url = server.url.replace("http://", "https://");
-        let failure = transport(1).send(post(&url)).await.result.unwrap_err();
+        let failure = send(&transport(1), post(&url)).await.result.unwrap_err();
         assert_eq!(failure.kind, FailureKind::Tls, "{failure}");
     }
 
@@ -576,7 +575,7 @@ mod tests {
     async fn urls_that_cannot_be_asked_are_said_to_be_so() {
         let transport = transport(1);
         for url in ["ftp://ca.test/x", "/relative", "https://", "http://a b/", "http://127.0.0.1:1/\u{7f}"] {
-            let failure = transport.send(post(url)).await.result.unwrap_err();
+            let failure = send(&transport, post(url)).await.result.unwrap_err();
             assert_eq!(failure.kind, FailureKind::Malformed, "{url}: {failure}");
             assert!(failure.message.starts_with("not a usable URL: "), "{failure}");
         }

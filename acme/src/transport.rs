@@ -2,19 +2,71 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 
 /// A boxed future, as traits that are used as objects need it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Sends requests, one attempt each: no retries, no redirects.
 pub trait Transport: Send + Sync {
+    /// Where attempts wait when only so many can be under way at a time. Whoever sends holds a place meanwhile, and takes it
+    /// before the request is signed: a nonce must not grow old in a queue of our own.
+    fn places(&self) -> Option<&Places> {
+        None
+    }
+
     /// One attempt. The body has been read before [`Reply::done`]; every wait within has a bound.
     fn send(&self, request: Request) -> BoxFuture<'_, Reply>;
+}
+
+/// Places for a bounded number of attempts at a time; whoever finds none waits in turn.
+#[derive(Debug)]
+pub struct Places {
+    free: Semaphore,
+    all: usize,
+    bound: Duration,
+}
+
+/// One of them, free again when it is dropped.
+#[derive(Debug)]
+#[must_use]
+pub struct Place<'a>(#[expect(dead_code, reason = "held for its end")] Option<SemaphorePermit<'a>>);
+
+impl Places {
+    /// So many, at least one; nobody waits longer than `bound`.
+    pub fn new(all: usize, bound: Duration) -> Self {
+        let all = all.clamp(1, Semaphore::MAX_PERMITS);
+        Self { free: Semaphore::new(all), all, bound }
+    }
+
+    /// The next place that is free.
+    ///
+    /// # Errors
+    /// [`FailureKind::Timeout`] when none was for as long as the bound.
+    pub async fn take(&self) -> Result<Place<'_>, Failure> {
+        let Self { all, bound, .. } = self;
+        match timeout(*bound, self.free.acquire()).await {
+            Ok(permit) => Ok(Place(Some(permit.expect("nobody closes the semaphore")))),
+            Err(_) => {
+                let message = format!("all {all} connections of this client were in use for {bound:?}");
+                Err(Failure::new(FailureKind::Timeout, message))
+            }
+        }
+    }
+}
+
+impl Place<'_> {
+    /// Where there is room for all.
+    pub(crate) const fn any() -> Self {
+        Self(None)
+    }
 }
 
 /// What to send.
@@ -68,5 +120,21 @@ impl Response {
     /// A header's first value, if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_a_place_longer_than_the_bound() {
+        let places = Places::new(2, Duration::from_secs(3));
+        let held = [places.take().await.unwrap(), places.take().await.unwrap()];
+        let failure = places.take().await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Timeout);
+        assert_eq!(failure.message, "all 2 connections of this client were in use for 3s");
+        drop(held);
+        assert!(places.take().await.is_ok());
     }
 }

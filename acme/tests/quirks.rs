@@ -5,9 +5,11 @@
 #[path = "support/fake.rs"]
 mod fake;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fake::{Answer, Stage, answer, stale_connection};
+use wec_acme::transport::Places;
 use wec_acme::{
     AccountKey, AuthorizationStatus, ChallengeKind, Directory, Endpoint, FailureKind, Order, OrderStatus,
     Policy, Purpose, Trace,
@@ -114,6 +116,57 @@ async fn a_nonce_fetch_is_part_of_the_time_that_the_request_was_due() {
     let [fetch, post] = trace.exchanges() else { panic!("two requests") };
     assert_eq!(fetch.due, post.due);
     assert!(post.sent >= fetch.done);
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_connection_holds_no_nonce() {
+    let places = Arc::new(Places::new(1, Duration::from_secs(60)));
+    let answers = (0..8).map(|number| answer(200, &authorization("valid")).nonce(&format!("after-{number}")));
+    let stage = Stage::with_places(&places, std::iter::once(nonce()).chain(answers));
+    let read = async |number: usize| {
+        let url = format!("https://ca.test/authz/{number}");
+        let mut trace = Trace::new(stage.clock);
+        stage.client.authorization(&mut trace, &stage.account, &url).await.unwrap();
+    };
+    tokio::join!(read(0), read(1), read(2), read(3), read(4), read(5), read(6), read(7));
+    // One was fetched; each of the others came with the answer before.
+    let nonces = stage.asked.protected("nonce");
+    assert_eq!(nonces[0], "first");
+    assert_eq!(nonces[1..], (0..7).map(|number| format!("after-{number}")).collect::<Vec<_>>());
+    assert_eq!(stage.asked.requests().len(), 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_never_finds_a_connection_is_told_as_one() {
+    let places = Arc::new(Places::new(1, Duration::from_secs(3)));
+    let stage = Stage::with_places(&places, [nonce(), answer(200, &authorization("valid"))]);
+    let held = places.take().await.unwrap();
+    let mut trace = Trace::new(stage.clock);
+    let url = "https://ca.test/authz/1";
+    let failure = stage.client.authorization(&mut trace, &stage.account, url).await.unwrap_err();
+    assert!(failure.message.contains("all 1 connections of this client were in use for 3s"), "{failure}");
+    assert_eq!(
+        story(trace),
+        [(Endpoint::Authorization, Purpose::Step, Some(FailureKind::Timeout))],
+        "nothing was sent, and no nonce was spent on it"
+    );
+    drop(held);
+    stage.client.authorization(&mut Trace::new(stage.clock), &stage.account, url).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_because_the_server_asks_for_it_leaves_its_connection_to_others() {
+    let places = Arc::new(Places::new(1, Duration::from_secs(3)));
+    let busy = answer(503, "{}").with("retry-after", "20").nonce("second");
+    let stage = Stage::with_places(&places, [nonce(), busy, answer(200, &authorization("valid"))]);
+    let mut trace = Trace::new(stage.clock);
+    let read = stage.client.authorization(&mut trace, &stage.account, "https://ca.test/authz/1");
+    let other = async {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        places.take().await.map(drop)
+    };
+    let (read, other) = tokio::join!(read, other);
+    assert!(read.is_ok() && other.is_ok(), "{read:?} {other:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use wec_acme::transport::{BoxFuture, Reply, Request, Response, Transport};
+use wec_acme::transport::{BoxFuture, Places, Reply, Request, Response, Transport};
 use wec_acme::{Account, AccountKey, Client, Clock, Directory, Failure, FailureKind, Policy};
 
 /// One scripted answer. Carries a nonce unless told otherwise.
@@ -71,9 +71,14 @@ struct Fake {
     script: Mutex<VecDeque<Answer>>,
     asked: Asked,
     clock: Clock,
+    places: Option<Arc<Places>>,
 }
 
 impl Transport for Fake {
+    fn places(&self) -> Option<&Places> {
+        self.places.as_deref()
+    }
+
     fn send(&self, request: Request) -> BoxFuture<'_, Reply> {
         let sent = self.clock.now();
         self.asked.0.lock().unwrap().push(request.clone());
@@ -81,6 +86,7 @@ impl Transport for Fake {
         let Answer { response, stale } =
             next.unwrap_or_else(|| panic!("the script has no answer for {} {}", request.method, request.url));
         Box::pin(async move {
+            tokio::task::yield_now().await;
             Reply {
                 sent,
                 done: self.clock.now(),
@@ -108,9 +114,19 @@ impl Stage {
     }
 
     pub(crate) fn with_policy(policy: Policy, script: impl IntoIterator<Item = Answer>) -> Self {
+        Self::over(policy, None, script)
+    }
+
+    /// One whose attempts wait for a place.
+    pub(crate) fn with_places(places: &Arc<Places>, script: impl IntoIterator<Item = Answer>) -> Self {
+        Self::over(Policy::default(), Some(Arc::clone(places)), script)
+    }
+
+    fn over(policy: Policy, places: Option<Arc<Places>>, script: impl IntoIterator<Item = Answer>) -> Self {
         let clock = Clock::start();
         let asked = Asked::default();
-        let fake = Fake { script: Mutex::new(script.into_iter().collect()), asked: asked.clone(), clock };
+        let script = Mutex::new(script.into_iter().collect());
+        let fake = Fake { script, asked: asked.clone(), clock, places };
         let directory: Directory = serde_json::from_str(
             r#"{"newNonce":"https://ca.test/new-nonce","newAccount":"https://ca.test/new-account",
                 "newOrder":"https://ca.test/new-order","revokeCert":"https://ca.test/revoke",
