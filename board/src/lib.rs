@@ -27,8 +27,8 @@ pub use error::BoardError;
 pub use node::{NodeInfo, NodeKind};
 pub use pool::{Pool, Wants};
 pub use session::{
-    By, Change, ChangeTo, Changed, DEFAULT_SCENARIO, Limited, Limits, Made, Session, SessionState, Target,
-    Versioned,
+    By, Change, ChangeTo, Changed, DEFAULT_SCENARIO, Limited, Limits, Made, Session, SessionState,
+    StagePoint, Target, Versioned,
 };
 pub use share::share;
 pub use url::BoardUrl;

@@ -96,12 +96,24 @@ pub struct Target {
     /// A person's change ends that: what they said holds from then on.
     #[serde(default)]
     pub scheduled: bool,
+    /// Those stages: what is wanted at each moment, in order of time and linear between two of them; two at one moment are a jump.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<StagePoint>,
     /// At which active time of the session it began, where it waited for another scenario to end; none until then.
     #[serde(default)]
     pub begins_ns: Option<u64>,
     /// How many iterations all nodes together are to run; none where time is what ends it.
     #[serde(default)]
     pub iterations: Option<u64>,
+}
+
+/// What a scenario's own stages want at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StagePoint {
+    /// Active time since the scenario began.
+    pub at_ns: u64,
+    /// Workers, or with an executor that keeps a rate, arrivals a second.
+    pub value: f64,
 }
 
 /// How many of each may be made at one CA; none means no limit.
@@ -340,15 +352,17 @@ impl Session {
             }
             ChangeTo::Workers(_) | ChangeTo::Rate(_) | ChangeTo::Weights(_) => {
                 let scenario = self.scenario_of(change)?;
+                let active_ns = self.active_ns(at_unix_ns).unwrap_or_default();
                 let target = next.scenarios.get_mut(&scenario).expect("just found");
                 if change.by == By::Schedule && !target.scheduled {
                     return Ok(None);
                 }
-                let Some((from, to)) = target.change(change, &scenario)? else { return Ok(None) };
+                let Some((from, to)) = target.change(change, &scenario, active_ns)? else { return Ok(None) };
                 (scenario, from, to)
             }
         };
-        if from == to {
+        // What ends stages is a change, even to what they want at that moment.
+        if from == to && next.scenarios == self.scenarios {
             return Ok(None);
         }
         next.last_changes.push(Changed {
@@ -458,18 +472,29 @@ impl Session {
 }
 
 impl Target {
-    /// Makes the change; says from what to what, or nothing when it is so already.
-    fn change(&mut self, change: &Change, scenario: &str) -> Result<Option<(String, String)>, BoardError> {
+    /// Makes the change at an active time of the session; says from what to what, or nothing when it is so already.
+    fn change(
+        &mut self,
+        change: &Change,
+        scenario: &str,
+        active_ns: u64,
+    ) -> Result<Option<(String, String)>, BoardError> {
+        let before = (self.workers, self.rate);
+        // The number of workers is only a cap where a rate is kept: stages are of the rate then.
+        let staged = matches!(change.to, ChangeTo::Rate(_)) || self.rate.is_none();
+        let on_the_way = self.scheduled && staged && change.by != By::Schedule;
+        let held = self.stages_at(active_ns).filter(|_| on_the_way);
         let (from, to) = match &change.to {
             ChangeTo::Workers(workers) => {
                 let from = std::mem::replace(&mut self.workers, *workers);
-                (from.to_string(), workers.to_string())
+                (held.map_or(from.into(), f64::round).to_string(), workers.to_string())
             }
             ChangeTo::Rate(rate) => {
                 let Some(from) = self.rate.replace(*rate) else {
                     return Err(BoardError::NoRate { scenario: scenario.to_owned() });
                 };
-                (from.to_string(), rate.to_string())
+                let held = held.map_or(from, |held| (held * 100.0).round() / 100.0);
+                (held.to_string(), rate.to_string())
             }
             ChangeTo::Weights(weights) => {
                 let different: Vec<_> = weights
@@ -490,15 +515,33 @@ impl Target {
             }
             ChangeTo::Limit(..) | ChangeTo::State(_) => return Ok(None),
         };
-        if from == to {
+        // What somebody says in the middle of stages holds from then on, even if they had led there.
+        let ends_stages = on_the_way && self.stages_go_on(active_ns);
+        if !ends_stages && before == (self.workers, self.rate) {
             return Ok(None);
         }
-        // The number of workers is only a cap where a rate is kept: stages are of the rate then.
-        let staged = matches!(change.to, ChangeTo::Rate(_)) || self.rate.is_none();
-        if staged && change.by != By::Schedule {
-            self.scheduled = false;
-        }
+        self.scheduled &= !on_the_way;
         Ok(Some((from, to)))
+    }
+
+    /// What the stages want at an active time of the session.
+    fn stages_at(&self, active_ns: u64) -> Option<f64> {
+        let since = active_ns.saturating_sub(self.begins_ns.unwrap_or_default());
+        let next = self.stages.partition_point(|point| point.at_ns <= since);
+        let here = self.stages.get(next.saturating_sub(1))?;
+        Some(match self.stages.get(next) {
+            Some(next) if next.at_ns > here.at_ns && since > here.at_ns => {
+                let part = (since - here.at_ns) as f64 / (next.at_ns - here.at_ns) as f64;
+                here.value + (next.value - here.value) * part
+            }
+            _ => here.value,
+        })
+    }
+
+    /// Whether they have not come to their end.
+    fn stages_go_on(&self, active_ns: u64) -> bool {
+        let since = active_ns.saturating_sub(self.begins_ns.unwrap_or_default());
+        self.stages.last().is_some_and(|last| since < last.at_ns)
     }
 }
 
@@ -672,6 +715,40 @@ mod tests {
         let next = next.after(&Change::workers(By::Page, 3), 0).unwrap().unwrap();
         assert!(!next.scenarios["a"].scheduled);
         assert_eq!(shown(&next, Change::workers(By::Schedule, 20)), "none");
+    }
+
+    #[test]
+    fn a_change_in_the_middle_of_a_stage_is_from_what_held_at_that_moment() {
+        let stages = [(0, 10.0), (100, 110.0), (100, 20.0), (150, 20.0)];
+        let stages: Vec<_> = stages.map(|(at_ns, value)| StagePoint { at_ns, value }).into();
+        let workers = Target { workers: 110, scheduled: true, stages, ..Target::default() };
+        let began = |target: &Target| {
+            let began = Session { run: "r".into(), ..session(&[("a", target.clone())]) };
+            began.begun("r", 1_000).unwrap()
+        };
+        let at = |session: &Session, at: u64, to| match session.after(&Change::new(By::Cli, to), at).unwrap()
+        {
+            Some(next) => {
+                assert!(!next.scenarios["a"].scheduled);
+                format!("{} -> {}", next.last_changes[0].from, next.last_changes[0].to)
+            }
+            None => "none".to_owned(),
+        };
+        for (when, to, expected) in [
+            (1_000, 50, "10 -> 50"),
+            (1_047, 50, "57 -> 50"),
+            (1_047, 110, "57 -> 110"),
+            (1_040, 50, "50 -> 50"),
+            (1_100, 50, "20 -> 50"),
+            (9_000, 110, "none"),
+            (9_000, 50, "20 -> 50"),
+        ] {
+            assert_eq!(at(&began(&workers), when, ChangeTo::Workers(to)), expected, "at {when}");
+        }
+        let waits = Target { begins_ns: Some(500), ..workers.clone() };
+        assert_eq!(at(&began(&waits), 1_547, ChangeTo::Workers(50)), "57 -> 50");
+        let rate = Target { workers: 9, rate: Some(110.0), ..workers };
+        assert_eq!(at(&began(&rate), 1_033, ChangeTo::Rate(50.0)), "43 -> 50");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 use url::Url;
 use wec_acme::{ExternalAccount, HttpVersion};
-use wec_board::{DEFAULT_SCENARIO, Session, Target};
+use wec_board::{DEFAULT_SCENARIO, Session, StagePoint, Target};
 use wec_chains::Mix;
 use wec_record::threshold::{self, ThresholdMistakes};
 use wec_record::{Chain, ChallengeType, Threshold};
@@ -326,6 +326,7 @@ impl Plan {
                 rate: load.rate().map(|rate| rate.at(Duration::ZERO)),
                 weights: Chain::ALL.map(|chain| (chain.name().to_owned(), scenario.weights.of(chain))).into(),
                 scheduled: !load.stages().is_empty(),
+                stages: stage_points(scenario),
                 iterations: load.iterations(),
                 begins_ns: None,
             };
@@ -340,6 +341,19 @@ impl Plan {
     pub fn workers(&self) -> u32 {
         self.scenarios.iter().map(|scenario| scenario.load.workers().at(Duration::ZERO) as u32).sum()
     }
+}
+
+/// What the board is to know of a scenario's stages; nothing without any.
+fn stage_points(scenario: &Scenario) -> Vec<StagePoint> {
+    if scenario.load.stages().is_empty() {
+        return Vec::new();
+    }
+    let ramp = scenario.load.rate().unwrap_or_else(|| scenario.load.workers());
+    let points = ramp.points().map(|(at, value)| StagePoint {
+        at_ns: u64::try_from((scenario.start_at + at).as_nanos()).unwrap_or(u64::MAX),
+        value,
+    });
+    points.collect()
 }
 
 impl PlanOptions {

@@ -73,6 +73,11 @@ impl Ramp {
         here.at.checked_add(since)
     }
 
+    /// The points that it is linear between, in order of time; two at one moment are a jump.
+    pub fn points(&self) -> impl Iterator<Item = (Duration, f64)> {
+        self.points.iter().map(|point| (point.at, point.value))
+    }
+
     /// From when on the last value holds.
     pub fn end(&self) -> Duration {
         self.last().at
