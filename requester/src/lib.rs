@@ -18,6 +18,7 @@ mod run;
 pub mod saturation;
 pub mod scenario;
 mod schema;
+mod search;
 mod seat;
 mod service;
 pub mod settings;
@@ -33,6 +34,7 @@ pub use plan::{Challenges, Listen, Plan, PlanOptions};
 pub use run::{NodeId, Parts, Requester, Workload, preflight};
 pub use scenario::{Load, Scenario, Stage};
 pub use schema::plan_schema;
+pub use search::SearchOptions;
 pub use seat::Seat;
 pub use service::{
     Delivered, PROGRAM, RemoteOptions, cpus, dns_apart, identify, open_state, remote_challenges, run_remote,

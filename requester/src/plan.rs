@@ -176,7 +176,8 @@ pub struct PlanOptions {
     pub threshold: Vec<String>,
 }
 
-/// Every key of a plan that is not a scenario's ([`SCENARIO_KEYS`]); those can stand at the top level too.
+/// Every key of a plan that is not a scenario's ([`SCENARIO_KEYS`]); those can stand at the top level too. The table `[capacity]` is
+/// read by `wec capacity` alone ([`SearchOptions`](crate::SearchOptions)): one file may serve a search and a run.
 pub const PLAN_KEYS: &[&str] = &[
     "directory",
     "cacert",
@@ -209,6 +210,16 @@ pub const PLAN_KEYS: &[&str] = &[
     "allow_host",
     "authorised_by",
     "thresholds",
+    "capacity.from",
+    "capacity.to",
+    "capacity.step",
+    "capacity.resolution",
+    "capacity.step_time",
+    "capacity.settle",
+    "capacity.recover",
+    "capacity.max_time",
+    "capacity.hold_at",
+    "capacity.hold",
 ];
 
 /// A validated run: what to load, how hard, with what.

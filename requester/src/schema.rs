@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::plan::{PLAN_KEYS, PlanOptions};
 use crate::scenario::SCENARIO_KEYS;
+use crate::search::{CAPACITY, SearchOptions};
 
 /// What keys without a flag of their name mean.
 const WITHOUT_FLAG: &[(&str, &str)] = &[
@@ -19,11 +20,12 @@ const WITHOUT_FLAG: &[(&str, &str)] = &[
     ("after", "The scenario whose end this one waits for"),
     ("thresholds", "What the run must hold to pass, each as in chain.certificate{p(99)} < 2s"),
     ("weights", "How often each chain is chosen among those allowed, relative to the others; 0 is never"),
+    (CAPACITY, "How wec capacity searches for the highest rate that the CA sustains; a run leaves it alone"),
 ];
 
 /// The schema (draft 2020-12) of a plan's file.
 pub fn plan_schema() -> Value {
-    let flags = PlanOptions::augment_args(clap::Command::new("plan"));
+    let flags = SearchOptions::augment_args(PlanOptions::augment_args(clap::Command::new("plan")));
     let properties = |keys: &[&str]| {
         let mut properties = Map::new();
         for key in keys {
@@ -31,12 +33,15 @@ pub fn plan_schema() -> Value {
                 None => {
                     properties.insert((*key).to_owned(), property(&flags, key));
                 }
-                Some((table, key)) => {
-                    let table = properties.entry(table).or_insert_with(|| {
-                        let description = described(&flags, table);
+                Some((name, key)) => {
+                    let table = properties.entry(name).or_insert_with(|| {
+                        let description = described(&flags, name);
                         json!({"type": "object", "description": description, "properties": {}, "additionalProperties": false})
                     });
-                    table["properties"][key] = json!({"type": "number", "minimum": 0});
+                    table["properties"][key] = match name {
+                        CAPACITY => property(&flags, key),
+                        _ => json!({"type": "number", "minimum": 0}),
+                    };
                 }
             }
         }
@@ -94,7 +99,7 @@ fn shape(key: &str) -> Value {
         "executor" => json!({"enum": ["workers", "arrival-rate", "target-rps", "iterations"]}),
         "rate_unit" => json!({"enum": ["chains", "requests"]}),
         "spacing" => json!({"enum": ["poisson", "even"]}),
-        "rate" | "target_rps" | "names_per_order" | "http" | "abandon" => {
+        "rate" | "target_rps" | "names_per_order" | "http" | "abandon" | "from" | "to" => {
             json!({"type": ["string", "number"]})
         }
         "challenge_types" | "key_types" | "contact" | "allow_host" | "thresholds" => text_or_list,
@@ -118,7 +123,8 @@ fn shape(key: &str) -> Value {
         "directory" | "cacert" | "run_time" | "graceful_stop" | "start_at" | "after" | "think_time"
         | "base_domain" | "eab_kid" | "state" | "challenges" | "dns_challenges" | "http01_listen"
         | "tlsalpn01_listen" | "dns_listen" | "request_timeout" | "poll_timeout" | "limited_lag"
-        | "limited_cpu" | "limited_backlog" | "limited_dropped" | "authorised_by" => {
+        | "limited_cpu" | "limited_backlog" | "limited_dropped" | "authorised_by" | "step" | "resolution"
+        | "step_time" | "settle" | "recover" | "max_time" | "hold_at" | "hold" => {
             json!({"type": "string"})
         }
         _ => json!({"type": ["string", "number", "boolean"]}),
@@ -144,6 +150,10 @@ mod tests {
                     None => &properties[*key],
                 };
                 assert!(property.is_object(), "{key} is missing");
+                assert!(
+                    !key.starts_with("capacity.")
+                        || property["description"].as_str().is_some_and(|text| text.len() > 9)
+                );
                 let described = properties[key.split('.').next().unwrap()]["description"].as_str();
                 assert!(described.is_some_and(|text| !text.is_empty()), "{key} is not described");
             }

@@ -9,6 +9,8 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
+use crate::search::CAPACITY;
+
 /// Where a value was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -65,9 +67,10 @@ impl fmt::Display for Mistakes {
 
 impl std::error::Error for Mistakes {}
 
-/// `run_time` as a flag: `--run-time`. Of a list that a flag gives one by one, the flag has the singular.
+/// `run_time` as a flag: `--run-time`. Of a list that a flag gives one by one, the flag has the singular; those of a search have their
+/// names without the table's.
 fn flag_name(key: &str) -> String {
-    let key = if key == "thresholds" { "threshold" } else { key };
+    let key = if key == "thresholds" { "threshold" } else { key.strip_prefix("capacity.").unwrap_or(key) };
     format!("--{}", key.replace(['_', '.'], "-"))
 }
 
@@ -141,13 +144,7 @@ impl Settings {
                 None => (key.as_str(), top.as_slice()),
             };
             if !known.contains(&last) {
-                let message = match nearest(last, known) {
-                    _ if key == "scenarios" || key.starts_with("scenario.") => {
-                        "each scenario is a table of its own: [scenarios.NAME], and below it executor, workers, rate, …".into()
-                    }
-                    Some(near) => format!("unknown key; did you mean {near}?"),
-                    None => format!("unknown key; known are {}", known.join(", ")),
-                };
+                let message = unknown(&key, last, known, &top);
                 self.mistakes.push(Mistake { key, origin: Some(origin), message });
                 continue;
             }
@@ -370,6 +367,44 @@ fn text_of(value: &DeValue<'_>) -> Result<String, String> {
     })
 }
 
+/// What to say of `key`, which is not known; `last` is what it is called where `known` are, and `top` are those of the file's top
+/// level.
+fn unknown(key: &str, last: &str, known: &[&str], top: &[&str]) -> String {
+    if key == "scenarios" || key.starts_with("scenario.") {
+        return "each scenario is a table of its own: [scenarios.NAME], and below it executor, workers, rate, …".into();
+    }
+    let within = |table: &str| -> Vec<&str> {
+        known.iter().filter_map(|known| known.strip_prefix(table)?.strip_prefix('.')).collect()
+    };
+    // What has keys is a table, and is not told by its value.
+    let keys = within(last);
+    if !keys.is_empty() {
+        let example = if last == "weights" { "certificate = 4" } else { "from = \"5/s\"" };
+        return format!("is a table: [{key}], and below it {example}; its keys are {}", keys.join(", "));
+    }
+    // Of a misspelt key in a known table, those of the table are meant.
+    let table =
+        last.split_once('.').map(|(table, last)| (last, within(table))).filter(|(_, keys)| !keys.is_empty());
+    if let Some((last, _)) = table
+        && known.contains(&last)
+    {
+        let table = key.strip_suffix(last).unwrap_or(key).trim_end_matches('.');
+        return format!("does not belong to the table [{table}]: write it before that line");
+    }
+    let (last, known) = table.unwrap_or_else(|| (last, known.to_vec()));
+    if top.contains(&last) {
+        return "belongs at the top level of the file, before its first table".into();
+    }
+    let search = format!("{CAPACITY}.{last}");
+    if top.contains(&search.as_str()) {
+        return format!("belongs to the table [{CAPACITY}], as {search}");
+    }
+    match nearest(last, &known) {
+        Some(near) => format!("unknown key; did you mean {near}?"),
+        None => format!("unknown key; known are {}", known.join(", ")),
+    }
+}
+
 /// The known key that was probably meant.
 fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
     known
@@ -421,10 +456,47 @@ mod tests {
         assert_eq!(
             shown,
             "s.toml:1: worker: unknown key; did you mean workers?\n\
-             s.toml:5: weights.revoked: unknown key; known are workers, run_time, contact, weights.certificate\n\
+             s.toml:5: weights.revoked: unknown key; known are certificate\n\
              --workers: \"many\" is not a whole number\n\
              s.toml:3: run_time: \"soon\" is not a whole number"
         );
+    }
+
+    #[test]
+    fn what_stands_in_a_wrong_place_is_told_where_it_belongs() {
+        const TOP: &[&str] = &["directory", "capacity.from", "capacity.hold_at"];
+        const SCENARIO: &[&str] = &["workers", "weights.certificate", "weights.revoke"];
+        for (text, told) in [
+            ("[capacity]\nform = 1\n", "s.toml:2: capacity.form: unknown key; did you mean from?"),
+            ("[capacity]\nuntil = 1\n", "s.toml:2: capacity.until: unknown key; known are from, hold_at"),
+            ("hold_at = \"5%\"\n", "s.toml:1: hold_at: belongs to the table [capacity], as capacity.hold_at"),
+            (
+                "capacity = \"5/s\"\n",
+                "s.toml:1: capacity: is a table: [capacity], and below it from = \"5/s\"; its keys are from, hold_at",
+            ),
+            (
+                "weights = [1, 2]\n",
+                "s.toml:1: weights: is a table: [weights], and below it certificate = 4; its keys are certificate, revoke",
+            ),
+            (
+                "[scenarios.a]\nweights = \"revoke=1\"\n",
+                "s.toml:2: scenarios.a.weights: is a table: [scenarios.a.weights], and below it certificate = 4; its keys are \
+                 certificate, revoke",
+            ),
+            (
+                "[scenarios.a.weights]\nworkers = 5\n",
+                "s.toml:2: scenarios.a.weights.workers: does not belong to the table [scenarios.a.weights]: write it before \
+                 that line",
+            ),
+            (
+                "[scenarios.a]\ndirectory = \"x\"\n",
+                "s.toml:2: scenarios.a.directory: belongs at the top level of the file, before its first table",
+            ),
+        ] {
+            let mut settings = Settings::default();
+            settings.text("s.toml", text, TOP, SCENARIO);
+            assert_eq!(settings.finish().unwrap_err().to_string(), told, "{text}");
+        }
     }
 
     #[test]

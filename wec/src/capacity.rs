@@ -11,11 +11,11 @@ mod report;
 mod search;
 mod settle;
 
-use wec_requester::PlanOptions;
+use wec_requester::{PlanOptions, SearchOptions};
 use wec_startup::{Exit, Paper, Stop, say};
 
 use self::pilot::{Findings, Flight};
-use self::plan::{SearchOptions, SearchPlan};
+use self::plan::SearchPlan;
 use self::report::Report;
 use self::search::{Outcome, Why};
 use crate::here::{self, Ended};
@@ -33,7 +33,8 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn capacity(options: Options, stop: Stop) -> anyhow::Result<Exit> {
-    let (search, plan) = match options.search.resolve(&options.plan, std::env::var("WEC_EAB_HMAC_KEY").ok()) {
+    let eab_hmac_key = std::env::var("WEC_EAB_HMAC_KEY").ok();
+    let (search, plan) = match plan::resolve(&options.search, &options.plan, eab_hmac_key) {
         Ok(resolved) => resolved,
         Err(mistakes) => {
             say(mistakes);

@@ -308,6 +308,36 @@ fn mistakes_are_told_all_at_once_and_nothing_is_loaded() {
     assert!(!folder.path().join("results").exists());
 }
 
+#[test]
+fn how_to_search_is_said_by_flags_the_environment_and_a_file_in_this_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = "directory = \"http://127.0.0.1:1/dir\"\n[capacity]\nfrom = \"file\"\nto = \"file\"\nhold = \"file\"\nholdat = \"80%\"\n";
+    std::fs::write(folder.path().join("s.toml"), file).unwrap();
+    let said = |command: &[&str]| {
+        let mut wec = common::wec(folder.path(), &[command, &["--headless", "--config", "s.toml"]].concat());
+        wec.env("WEC_CAPACITY_FROM", "environment").env("WEC_CAPACITY_TO", "environment");
+        let output = wec.output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", common::said(&output));
+        common::said(&output)
+    };
+    let search = said(&["capacity", "--from", "flag"]);
+    let beginnings = [
+        "s.toml:6: capacity.holdat: unknown key; did you mean hold_at?",
+        "--from: \"flag\"",
+        "--to: \"environment\"",
+        "s.toml:5: capacity.hold: \"file\"",
+    ];
+    assert_eq!(search.lines().count(), beginnings.len(), "{search}");
+    for beginning in beginnings {
+        assert!(search.lines().any(|line| line.starts_with(beginning)), "{beginning}: {search}");
+    }
+    let run = said(&["run"]);
+    assert_eq!(
+        run, "s.toml:6: capacity.holdat: unknown key; did you mean hold_at?\n",
+        "the rest is not for a run"
+    );
+}
+
 /// Two workers: with three requests in flight Pebble 2.4 locks itself up sooner or later (docs/servers.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_search_against_pebble() {

@@ -21,6 +21,11 @@ struct Left {
 
 /// Runs the example of this name to a good end, with these parts of its text replaced.
 fn example(name: &str, smaller: &[(&str, &str)]) -> Left {
+    example_by(name, &["run"], smaller)
+}
+
+/// The same by another command, or with flags.
+fn example_by(name: &str, command: &[&str], smaller: &[(&str, &str)]) -> Left {
     let folder = tempfile::tempdir().unwrap();
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/scenarios").join(name);
     let mut text = fs::read_to_string(shipped).unwrap();
@@ -30,8 +35,8 @@ fn example(name: &str, smaller: &[(&str, &str)]) -> Left {
     }
     fs::write(folder.path().join(name), text).unwrap();
     let ca = common::NullCa::start(folder.path(), &["--latency", "1ms..5ms"]);
-    let mut args = vec!["run", "--config", name, "--headless", "--http01-listen", "127.0.0.1:0"];
-    args.extend(["--json", "summary.json"]);
+    let mut args = command.to_vec();
+    args.extend(["--config", name, "--headless", "--http01-listen", "127.0.0.1:0", "--json", "summary.json"]);
     args.extend(ca.target());
     let output = common::run(folder.path(), &args);
     assert_eq!(output.status.code(), Some(0), "{name}: {}", common::said(&output));
@@ -69,7 +74,10 @@ fn every_example_has_its_test() {
     let shipped =
         fs::read_dir(shipped).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let this = include_str!("scenarios.rs");
-    let untested: Vec<_> = shipped.filter(|name| !this.contains(&format!("example(\"{name}\""))).collect();
+    let tested = |name: &String| {
+        ["example(", "example_by("].iter().any(|by| this.contains(&format!("{by}\"{name}\"")))
+    };
+    let untested: Vec<_> = shipped.filter(|name| !tested(name)).collect();
     assert!(untested.is_empty(), "{untested:?}");
 }
 
@@ -155,6 +163,25 @@ fn renewal_storm_runs_two_loads_side_by_side_and_one_after_them() {
     assert!(first(storm) >= first(everyday) + 2_000_000_000, "the storm comes three seconds later");
     assert!(first(storm) < last(everyday), "and beside what is every day");
     assert!(first(clean_up) >= last(everyday), "the clean-up comes when that has ended");
+}
+
+#[test]
+fn capacity_serves_a_search_and_a_run() {
+    let smaller = [
+        ("\"5/s\"", "\"4/s\"\nto = \"8/s\""),
+        ("\"5s..60s\"", "\"3s..9s\""),
+        ("\"30s\"", "\"3s\""),
+        ("\"2m\"", "\"2s\""),
+        // By bounds that a busy machine keeps.
+        ("{p(95)} < 2s", "{p(50)} < 60s"),
+        ("workers = 2000", "workers = 200\nlimited_lag = \"10m\"\nlimited_cpu = \"100%\""),
+    ];
+    let search = example_by("capacity.toml", &["capacity"], &smaller).summary;
+    assert_eq!(search["search"]["from"], 4.0);
+    assert_eq!(search["criteria"].as_array().unwrap().len(), 2);
+    assert!(search["knee"].as_f64() >= Some(4.0), "{search}");
+    let run = example_by("capacity.toml", &["run", "--rate", "10/s", "--run-time", "3s"], &smaller);
+    assert!(run.count("default", "due") > 0, "{}", run.summary["scenarios"]);
 }
 
 /// A few words, as people type them.

@@ -1,5 +1,4 @@
-//! What `wec capacity` is asked to do: its flags as typed, and what the program uses. Every mistake is told at once, those of the plan
-//! among them.
+//! What `wec capacity` is asked to do, as the program uses it. Every mistake is told at once, those of the plan among them.
 
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use wec_requester::executor::Unit;
 use wec_requester::plan::PLAN_KEYS;
 use wec_requester::scenario::{SCENARIO_KEYS, rate};
 use wec_requester::settings::{Mistake, Mistakes, Origin, Settings};
-use wec_requester::{Load, Plan, PlanOptions};
+use wec_requester::{Load, Plan, PlanOptions, SearchOptions};
 
 use super::search::{Growth, MAX_RATE, Resolution, Setting};
 
@@ -19,41 +18,6 @@ const SHORTEST: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_secs(1_800);
 /// What a step must hold when nothing is asked for.
 const CRITERIA: [&str; 2] = ["chain{failed} < 1%", "dropped < 1%"];
-
-/// How to search, as typed.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub(crate) struct SearchOptions {
-    /// The first rate, chains a second [default: 1/s]
-    #[arg(long, value_name = "RATE", help_heading = "Search")]
-    from: Option<String>,
-    /// The last rate; sustaining it ends the search well [default: none]
-    #[arg(long, value_name = "RATE", help_heading = "Search")]
-    to: Option<String>,
-    /// From one step to the next while all is well: a factor like x2, or so much more like 10/s [default: x2]
-    #[arg(long, value_name = "xN|RATE", help_heading = "Search")]
-    step: Option<String>,
-    /// How narrow the knee is to be known: a share of it like 5%, or chains a second like 2/s [default: 5%]
-    #[arg(long, value_name = "SHARE|RATE", help_heading = "Search")]
-    resolution: Option<String>,
-    /// How long each step is measured, once it has settled [default: 15s]
-    #[arg(long, value_name = "TIME", help_heading = "Search")]
-    step_time: Option<String>,
-    /// How long a step may take to settle: at least..at most [default: 5s..60s]
-    #[arg(long, value_name = "A..B", help_heading = "Search")]
-    settle: Option<String>,
-    /// How long the CA may take to recover after a step that failed [default: 2m]
-    #[arg(long, value_name = "TIME", help_heading = "Search")]
-    recover: Option<String>,
-    /// No step begins that cannot end by then [default: 30m]
-    #[arg(long, value_name = "TIME", help_heading = "Search")]
-    max_time: Option<String>,
-    /// In the end the CA is left running at this share of the knee; off for not [default: 80%]
-    #[arg(long, value_name = "SHARE|off", help_heading = "Search")]
-    hold_at: Option<String>,
-    /// How long it is watched there [default: 30s]
-    #[arg(long, value_name = "TIME", help_heading = "Search")]
-    hold: Option<String>,
-}
 
 /// How to search.
 #[derive(Clone, Debug)]
@@ -73,146 +37,127 @@ pub(crate) struct SearchPlan {
     pub(crate) poisson: bool,
 }
 
-impl SearchOptions {
-    /// The search and the run that it takes place in.
-    ///
-    /// # Errors
-    /// Every mistake at once: of the search, of the plan, and of what does not go together.
-    pub(crate) fn resolve(
-        &self,
-        plan: &PlanOptions,
-        eab_hmac_key: Option<String>,
-    ) -> Result<(SearchPlan, Plan), Mistakes> {
-        let mut mistakes = not_ours(plan);
-        let mut s = Settings::default();
-        for (key, value) in [
-            ("from", &self.from),
-            ("to", &self.to),
-            ("step", &self.step),
-            ("resolution", &self.resolution),
-            ("step_time", &self.step_time),
-            ("settle", &self.settle),
-            ("recover", &self.recover),
-            ("max_time", &self.max_time),
-            ("hold_at", &self.hold_at),
-            ("hold", &self.hold),
-        ] {
-            s.flag(key, value.as_deref());
-        }
-        let mut search = search(&mut s);
-        mistakes.extend(s.finish().err().into_iter().flat_map(|mistakes| mistakes.0));
+/// The search and the run that it takes place in: what was typed, `eab_hmac_key` from the environment, and what the file says of both.
+///
+/// # Errors
+/// Every mistake at once: of the search, of the plan, and of what does not go together.
+pub(crate) fn resolve(
+    options: &SearchOptions,
+    plan: &PlanOptions,
+    eab_hmac_key: Option<String>,
+) -> Result<(SearchPlan, Plan), Mistakes> {
+    let mut s = Settings::default();
+    options.set(&mut s);
+    not_ours(plan, &mut s);
+    let mut search = search(&mut s);
+    let mut mistakes = s.finish().err().map_or_else(Vec::new, |mistakes| mistakes.0);
 
-        // Room for the last step, its recovery and the hold; the search ends itself long before.
-        let longest = search.max_time
-            + 2 * search.recover
-            + 2 * search.settle_most
-            + search.step_time
-            + search.hold
-            + Duration::from_secs(60);
-        let options = PlanOptions {
-            executor: Some("arrival-rate".to_owned()),
-            rate: Some("0/s".to_owned()),
-            run_time: Some(format!("{}s", longest.as_secs())),
-            ..plan.clone()
-        };
-        let mut plan = match options.resolve(eab_hmac_key) {
-            Ok(plan) => plan,
-            Err(plan_mistakes) => {
-                // What is wrong with how hard to push was told above, in other words.
-                let told = |one: &Mistake| mistakes.iter().any(|known| known == one || known.key == one.key);
-                let more: Vec<_> = plan_mistakes.0.into_iter().filter(|one| !told(one)).collect();
-                mistakes.extend(more);
-                return Err(Mistakes(mistakes));
-            }
-        };
-        search.criteria = std::mem::take(&mut plan.thresholds);
-        search.usual_criteria = search.criteria.is_empty();
-        if search.usual_criteria {
-            let usual = CRITERIA.into_iter().map(|text| text.parse());
-            search.criteria = usual.collect::<Result<_, _>>().expect("a constant threshold parses");
-        }
-        mistakes.extend(search.criteria.iter().filter_map(unfit));
-        if !mistakes.is_empty() {
+    // Room for the last step, its recovery and the hold; the search ends itself long before.
+    let longest = search.max_time
+        + 2 * search.recover
+        + 2 * search.settle_most
+        + search.step_time
+        + search.hold
+        + Duration::from_secs(60);
+    let options = PlanOptions {
+        executor: Some("arrival-rate".to_owned()),
+        rate: Some("0/s".to_owned()),
+        run_time: Some(format!("{}s", longest.as_secs())),
+        ..plan.clone()
+    };
+    let mut plan = match options.resolve(eab_hmac_key) {
+        Ok(plan) => plan,
+        Err(plan_mistakes) => {
+            // What is wrong with how hard to push was told above, in other words.
+            let told = |one: &Mistake| mistakes.iter().any(|known| known == one || known.key == one.key);
+            let more: Vec<_> = plan_mistakes.0.into_iter().filter(|one| !told(one)).collect();
+            mistakes.extend(more);
             return Err(Mistakes(mistakes));
         }
-        search.poisson =
-            plan.scenarios.iter().all(|one| matches!(one.load, Load::ArrivalRate { poisson: true, .. }));
-        // Dropped iterations are an answer here: above the knee there are always some.
-        plan.bounds.dropped = f64::from(u16::MAX);
-        Ok((search, plan))
+    };
+    search.criteria = std::mem::take(&mut plan.thresholds);
+    search.usual_criteria = search.criteria.is_empty();
+    if search.usual_criteria {
+        let usual = CRITERIA.into_iter().map(|text| text.parse());
+        search.criteria = usual.collect::<Result<_, _>>().expect("a constant threshold parses");
     }
+    mistakes.extend(search.criteria.iter().filter_map(unfit));
+    if !mistakes.is_empty() {
+        return Err(Mistakes(mistakes));
+    }
+    search.poisson =
+        plan.scenarios.iter().all(|one| matches!(one.load, Load::ArrivalRate { poisson: true, .. }));
+    // Dropped iterations are an answer here: above the knee there are always some.
+    plan.bounds.dropped = f64::from(u16::MAX);
+    Ok((search, plan))
 }
 
-/// Flags and keys of the plan that say how hard to push, which is what is searched.
-fn not_ours(plan: &PlanOptions) -> Vec<Mistake> {
+/// Reads the plan's file, and tells flags and keys that say how hard to push, which is what is searched.
+fn not_ours(plan: &PlanOptions, s: &mut Settings) {
     const SAYS: &str = "wec capacity finds out itself how hard to push";
     let flags = [
-        ("rate", plan.rate.is_some(), "give --from and --to"),
-        ("stages", plan.stages.is_some(), "give --step and --step-time"),
-        ("run_time", plan.run_time.is_some(), "give --max-time"),
-        ("executor", plan.executor.is_some(), "it always uses arrival-rate"),
-        ("target_rps", plan.target_rps.is_some(), "give --from and --to"),
-        ("iterations", plan.iterations.is_some(), "give --max-time"),
-        ("think_time", plan.think_time.is_some(), "the rate says when chains start"),
+        ("rate", &plan.rate, "give --from and --to"),
+        ("stages", &plan.stages, "give --step and --step-time"),
+        ("run_time", &plan.run_time, "give --max-time"),
+        ("executor", &plan.executor, "it always uses arrival-rate"),
+        ("target_rps", &plan.target_rps, "give --from and --to"),
+        ("iterations", &plan.iterations, "give --max-time"),
+        ("think_time", &plan.think_time, "the rate says when chains start"),
     ];
-    let mut mistakes: Vec<Mistake> = flags
-        .iter()
-        .filter(|(_, given, _)| *given)
-        .map(|(key, _, instead)| Mistake {
-            key: (*key).to_owned(),
-            origin: Some(Origin::Flag),
-            message: format!("{SAYS}: {instead}"),
-        })
-        .collect();
-    let Some(path) = &plan.config else { return mistakes };
-    // What else is wrong with the file is told by the plan.
-    let Ok(text) = std::fs::read_to_string(path) else { return mistakes };
-    let mut file = Settings::default();
-    file.text(&path.display().to_string(), &text, PLAN_KEYS, SCENARIO_KEYS);
-    let scenarios = file.scenarios();
-    if scenarios.len() > 1 {
-        let message = format!(
-            "has {} scenarios ({}): a capacity search is of one",
-            scenarios.len(),
-            scenarios.join(", ")
-        );
-        file.mistake("config", format!("{} {message}", path.display()));
+    for (key, _, instead) in flags.iter().filter(|(_, given, _)| given.is_some()) {
+        s.mistake(key, format!("{SAYS}: {instead}"));
     }
+    // What cannot be read is told by the plan.
+    let text =
+        plan.config.as_ref().and_then(|path| Some((path.display(), std::fs::read_to_string(path).ok()?)));
+    if let Some((path, text)) = text {
+        s.text(&path.to_string(), &text, PLAN_KEYS, SCENARIO_KEYS);
+        let scenarios = s.scenarios();
+        if scenarios.len() > 1 {
+            let (number, names) = (scenarios.len(), scenarios.join(", "));
+            let message = format!("{path} has {number} scenarios ({names}): a capacity search is of one");
+            s.mistake("config", message);
+        }
+    }
+    let scenarios = s.scenarios();
     for (key, _, instead) in flags {
         let tables = scenarios.iter().map(|name| format!("scenarios.{name}.{key}"));
         for key in tables.chain([key.to_owned()]) {
-            if file.is_given(&key) {
-                file.mistake(&key, format!("{SAYS}: {instead}"));
+            if s.is_given(&key) {
+                s.mistake(&key, format!("{SAYS}: {instead}"));
             }
         }
     }
-    mistakes.extend(file.finish().err().into_iter().flat_map(|found| found.0));
-    mistakes
 }
 
 fn search(s: &mut Settings) -> SearchPlan {
-    let from = s.take("from", positive_rate).unwrap_or(1.0);
-    let to = s.take("to", positive_rate);
+    let from = s.take("capacity.from", positive_rate).unwrap_or(1.0);
+    let to = s.take("capacity.to", positive_rate);
     if let Some(to) = to
         && to < from
     {
-        s.mistake("to", format!("is below the first rate, {from}/s: give a lower --from or a higher --to"));
+        s.mistake(
+            "capacity.to",
+            format!("is below the first rate, {from}/s: give a lower --from or a higher --to"),
+        );
     }
-    let growth = s.take("step", growth).unwrap_or(Growth::Factor(2.0));
-    let resolution = s.take("resolution", resolution).unwrap_or(Resolution::Share(0.05));
-    let step_time = s.take("step_time", |text| time(text, SHORTEST)).unwrap_or(Duration::from_secs(15));
+    let growth = s.take("capacity.step", growth).unwrap_or(Growth::Factor(2.0));
+    let resolution = s.take("capacity.resolution", resolution).unwrap_or(Resolution::Share(0.05));
+    let step_time =
+        s.take("capacity.step_time", |text| time(text, SHORTEST)).unwrap_or(Duration::from_secs(15));
     let (settle_least, settle_most) =
-        s.take("settle", settle).unwrap_or((Duration::from_secs(5), Duration::from_secs(60)));
-    let recover =
-        s.take("recover", |text| time(text, Duration::from_secs(5))).unwrap_or(Duration::from_secs(120));
+        s.take("capacity.settle", settle).unwrap_or((Duration::from_secs(5), Duration::from_secs(60)));
+    let recover = s
+        .take("capacity.recover", |text| time(text, Duration::from_secs(5)))
+        .unwrap_or(Duration::from_secs(120));
     let max_time = s
-        .take("max_time", |text| any_time(text, Duration::from_secs(10)))
+        .take("capacity.max_time", |text| any_time(text, Duration::from_secs(10)))
         .unwrap_or(Duration::from_secs(1_800));
     if settle_least + step_time > max_time {
-        s.mistake("max_time", "is too short for a single step: give more, or a shorter --step-time");
+        s.mistake("capacity.max_time", "is too short for a single step: give more, or a shorter --step-time");
     }
-    let hold_at = s.take("hold_at", hold_at).unwrap_or(Some(0.8));
-    let hold = s.take("hold", |text| time(text, SHORTEST)).unwrap_or(Duration::from_secs(30));
+    let hold_at = s.take("capacity.hold_at", hold_at).unwrap_or(Some(0.8));
+    let hold = s.take("capacity.hold", |text| time(text, SHORTEST)).unwrap_or(Duration::from_secs(30));
     SearchPlan {
         setting: Setting { from, to, growth, resolution, hold_at },
         step_time,
@@ -345,7 +290,7 @@ mod tests {
 
     #[test]
     fn needs_nothing_but_a_directory() {
-        let (search, plan) = SearchOptions::default().resolve(&plan(), None).unwrap();
+        let (search, plan) = resolve(&SearchOptions::default(), &plan(), None).unwrap();
         assert_eq!(
             search.setting,
             Setting {
@@ -376,12 +321,50 @@ mod tests {
             ..SearchOptions::default()
         };
         let plan = PlanOptions { threshold: vec!["chain{p(95)} < 2s".to_owned()], ..plan() };
-        let (search, _) = options.resolve(&plan, None).unwrap();
+        let (search, _) = resolve(&options, &plan, None).unwrap();
         let setting = search.setting;
         assert_eq!((setting.from, setting.to, setting.hold_at), (1.0, Some(500.0), None));
         assert_eq!((setting.growth, setting.resolution), (Growth::By(10.0), Resolution::Rate(2.0)));
         assert_eq!((search.settle_least.as_secs(), search.settle_most.as_secs()), (2, 10));
         assert_eq!((search.criteria.len(), search.usual_criteria), (1, false));
+    }
+
+    #[test]
+    fn a_file_says_how_to_search_and_flags_go_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("s.toml");
+        let read = |text: &str, options: &SearchOptions| {
+            std::fs::write(&file, text).unwrap();
+            let plan = PlanOptions { config: Some(file.clone()), ..plan() };
+            resolve(options, &plan, None)
+                .map(|(search, _)| search)
+                .map_err(|mistakes| mistakes.to_string().replace(&folder.path().display().to_string(), ""))
+        };
+        let text = "weights = { revoke = 0 }\n[capacity]\nfrom = \"5/s\"\nto = 40\nstep_time = \"4s\"\nhold_at = \"off\"\n";
+        let search = read(text, &SearchOptions { from: some("8/s"), ..SearchOptions::default() }).unwrap();
+        assert_eq!((search.setting.from, search.setting.to, search.setting.hold_at), (8.0, Some(40.0), None));
+        assert_eq!(search.step_time.as_secs(), 4);
+
+        let text =
+            "workers = 5\n[capacity]\nform = \"5/s\"\nto = \"fast\"\nmax_time = \"10s\"\nrate = \"5/s\"\n";
+        let options = SearchOptions { hold: some("1ms"), ..SearchOptions::default() };
+        assert_eq!(
+            read(text, &options).unwrap_err(),
+            "/s.toml:3: capacity.form: unknown key; did you mean from?\n\
+             /s.toml:6: capacity.rate: does not belong to the table [capacity]: write it before that line\n\
+             /s.toml:4: capacity.to: \"fast\" is not a rate like 50/s, 3000/min, 10/h or 500 requests/s, from 0 to \
+             1000000 a second\n\
+             /s.toml:5: capacity.max_time: is too short for a single step: give more, or a shorter --step-time\n\
+             --hold: \"1ms\" is shorter than 2s"
+        );
+    }
+
+    #[test]
+    fn the_shipped_search_is_one() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/scenarios/capacity.toml");
+        let plan = PlanOptions { config: Some(file.into()), ..PlanOptions::default() };
+        let (search, _) = resolve(&SearchOptions::default(), &plan, None).unwrap();
+        assert_eq!((search.setting.from, search.usual_criteria), (5.0, false));
     }
 
     #[test]
@@ -405,7 +388,7 @@ mod tests {
             threshold: vec!["chain{failed} < 1% over 10s".to_owned()],
             ..PlanOptions::default()
         };
-        let Err(mistakes) = options.resolve(&plan, None) else { panic!("nothing of it is right") };
+        let Err(mistakes) = resolve(&options, &plan, None) else { panic!("nothing of it is right") };
         let said = mistakes.to_string();
         for flag in [
             "--from: ",
@@ -431,7 +414,7 @@ mod tests {
     fn a_step_has_no_other_windows_and_nothing_to_abort() {
         let threshold = ["chain{failed} < 1% over 10s", "chain{failed} < 1% abort", "chain{count} > 5"];
         let plan = PlanOptions { threshold: threshold.map(str::to_owned).to_vec(), ..plan() };
-        let Err(mistakes) = SearchOptions::default().resolve(&plan, None) else {
+        let Err(mistakes) = resolve(&SearchOptions::default(), &plan, None) else {
             panic!("none of them fits")
         };
         let said = mistakes.to_string();
@@ -446,7 +429,9 @@ mod tests {
         let resolve = |text: &str| {
             std::fs::write(&file, text).unwrap();
             let plan = PlanOptions { config: Some(file.clone()), ..PlanOptions::default() };
-            SearchOptions::default().resolve(&plan, None).map(|_| ()).map_err(|mistakes| mistakes.to_string())
+            resolve(&SearchOptions::default(), &plan, None)
+                .map(|_| ())
+                .map_err(|mistakes| mistakes.to_string())
         };
         let directory = "directory = \"https://127.0.0.1:14000/dir\"\n";
         assert_eq!(resolve(&format!("{directory}workers = 50\n[weights]\nrevoke = 0\n")), Ok(()));

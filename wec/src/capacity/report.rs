@@ -463,10 +463,10 @@ fn bare(rate: f64) -> String {
 mod tests {
     use wec_analytics::{Aggregate, WindowThreshold};
     use wec_record::threshold::Unit;
-    use wec_requester::PlanOptions;
+    use wec_requester::{PlanOptions, SearchOptions};
 
     use super::super::judge::Judgement;
-    use super::super::plan::SearchOptions;
+    use super::super::plan::resolve;
     use super::*;
 
     fn step(rate: f64, p50_ms: u64, outcome: Outcome, reason: &str) -> Step {
@@ -505,7 +505,7 @@ mod tests {
     fn found(answer: Answer, hold: Option<Step>, exit: Exit, read: impl FnOnce(&Report<'_>)) {
         let plan =
             PlanOptions { directory: Some("https://127.0.0.1:14000/dir".into()), ..PlanOptions::default() };
-        let (search, plan) = SearchOptions::default().resolve(&plan, None).unwrap();
+        let (search, plan) = resolve(&SearchOptions::default(), &plan, None).unwrap();
         let findings = Findings {
             answer,
             steps: vec![
