@@ -539,7 +539,7 @@ fn scenarios(s: &mut Settings, challenge_types: &Mix<ChallengeType>) -> Vec<Scen
     for name in &names {
         if !is_name(name) {
             let message = "is no name of a scenario: up to 40 letters, digits, hyphens and underscores";
-            Scope::of(s, Some(name)).mistake("executor", message);
+            Scope::of(s, Some(name)).mistake_of_all(message);
         }
     }
     for one in &scenarios {
@@ -838,6 +838,30 @@ mod tests {
         assert!(
             shown.contains("s.toml:14: scenarios.c.after: there is no scenario \"d\": name one of a, b, c"),
             "{shown}"
+        );
+    }
+
+    #[test]
+    fn a_mistake_that_several_scenarios_share_is_told_once_and_a_wrong_name_where_it_stands() {
+        let told = |text: &str| {
+            let mut settings = Settings::default();
+            settings.text("s.toml", text, PLAN_KEYS, SCENARIO_KEYS);
+            settings.flag("directory", Some("https://127.0.0.1:14000/dir"));
+            resolve(settings, None).unwrap_err().to_string()
+        };
+        let kinds =
+            "[scenarios.a]\nexecutor = \"workers\"\n[scenarios.b]\nrate = 5\n[scenarios.c]\ntarget_rps = 5\n";
+        let stages =
+            "stages = [{ duration = \"1m\", workers = 5 }, { duration = \"x\", target = 5 }, \"1m:some\"]\n";
+        assert_eq!(
+            told(&format!("{stages}{kinds}")),
+            "s.toml:1: stages: stage 2: \"x\" is not a time (expected number at 0); as in 30s, 5m, 1h30m\n\
+             s.toml:1: stages: stage 3: \"some\" is not a whole number from 0 to 1000000\n\
+             s.toml:1: stages: stage 1: \"workers\" is unknown in a stage; known are duration, rate; target fits every executor"
+        );
+        assert_eq!(
+            told("[scenarios.\"a b\"]\nrate = 5\nexecutor = \"arrival-rate\"\n"),
+            "s.toml:2: scenarios.a b: is no name of a scenario: up to 40 letters, digits, hyphens and underscores"
         );
     }
 

@@ -447,7 +447,7 @@ fn stage(
                     "duration" => time = Some(entry),
                     _ if key == target_key || key == "target" => value = Some(entry),
                     _ => mistakes
-                        .push(format!("{key:?} is unknown in a stage; known are duration, {target_key}")),
+                        .push(format!("{key:?} is unknown in a stage; known are duration, {target_key}; target fits every executor")),
                 }
             }
             (time, value)

@@ -172,7 +172,7 @@ impl Settings {
     }
 
     /// The values of a list, each read by `parse`; none when it was not given or any is wrong. Each wrong one is remembered, with
-    /// its place in the list and, from a file, its own line.
+    /// its place in the list and, from a file, its own line; once, however many scenarios read it and in however many ways.
     pub fn take_list<T>(
         &mut self,
         key: &str,
@@ -183,20 +183,26 @@ impl Settings {
         let lines = self.elements.get(key).filter(|_| *origin != Origin::Flag);
         let mut values = Vec::new();
         let mut mistakes = Vec::new();
+        let mut right = true;
         for (index, text) in text.split(',').map(str::trim).filter(|text| !text.is_empty()).enumerate() {
             match parse(text) {
                 Ok(value) => values.push(value),
                 Err(messages) => {
+                    right = false;
+                    let which = format!("{item} {}: ", index + 1);
+                    let told = |known: &Mistake| known.key == key && known.message.starts_with(&which);
+                    if self.mistakes.iter().any(told) {
+                        continue;
+                    }
                     let origin = lines.and_then(|lines| lines.get(index)).unwrap_or(origin);
                     mistakes.extend(messages.into_iter().map(|message| Mistake {
                         key: key.into(),
                         origin: Some(origin.clone()),
-                        message: format!("{item} {}: {message}", index + 1),
+                        message: format!("{which}{message}"),
                     }));
                 }
             }
         }
-        let right = mistakes.is_empty();
         self.mistakes.extend(mistakes);
         right.then_some(values)
     }
@@ -273,15 +279,27 @@ impl<'a> Scope<'a> {
         if self.settings.is_given(&key) {
             return self.settings.mistake(&key, message);
         }
+        let origin = self.beginning();
+        self.settings.mistakes.push(Mistake { key: own, origin, message: message.into() });
+    }
+
+    /// Remembers a mistake that concerns the scenario itself; it is told where it begins.
+    pub fn mistake_of_all(&mut self, message: impl Into<String>) {
+        let (origin, key) = (self.beginning(), self.own("").trim_end_matches('.').to_owned());
+        self.settings.mistakes.push(Mistake { key, origin, message: message.into() });
+    }
+
+    /// Where the first key of the scenario's own stands.
+    fn beginning(&self) -> Option<Origin> {
+        self.scenario?;
         let table = self.own("");
-        let origins =
-            self.settings.given.range(table.clone()..).take_while(|(key, _)| key.starts_with(&table));
-        let first = origins.map(|(_, (_, origin))| origin).min_by_key(|origin| match origin {
+        let own = self.settings.given.range(table.clone()..).take_while(|(key, _)| key.starts_with(&table));
+        let origins = own.map(|(_, (_, origin))| origin);
+        let first = origins.min_by_key(|origin| match origin {
             Origin::File { line, .. } => *line,
             Origin::Flag => 0,
         });
-        let origin = first.filter(|_| self.scenario.is_some()).cloned();
-        self.settings.mistakes.push(Mistake { key: own, origin, message: message.into() });
+        first.cloned()
     }
 
     /// Whether it was given, to this scenario or to all.

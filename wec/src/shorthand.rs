@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `hammer N` | N, all the time |
 //! | `seq INTERVAL N N N…` | each N in turn, each for INTERVAL |
-//! | `aseq INCREMENT FINAL INTERVAL` | INCREMENT more after every INTERVAL, until FINAL has been held for one |
+//! | `aseq INCREMENT FINAL INTERVAL` | INCREMENT at the start, as many more after every INTERVAL, until FINAL has been held for one |
 
 use std::time::Duration;
 
@@ -67,6 +67,14 @@ pub(crate) async fn seq(Seq { interval, numbers, run }: Seq, stop: Stop) -> anyh
 
 pub(crate) async fn aseq(aseq: Aseq, stop: Stop) -> anyhow::Result<Exit> {
     let Aseq { increment, last, interval, run } = aseq;
+    if increment > last {
+        say(format_args!(
+            "INCREMENT: {increment} is more than FINAL, which is {last}, and workers begin with INCREMENT: they would never rise; take {last} at \
+             most, or wec hammer {last} --run-time {} to keep them",
+            humantime::format_duration(interval)
+        ));
+        return Ok(Exit::Usage);
+    }
     if last.div_ceil(increment) > MAX_STEPS {
         say(format_args!(
             "INCREMENT: {increment} up to {last} are more than {MAX_STEPS} steps: take a larger one, or wec run --stages {}:{last}",
@@ -74,7 +82,7 @@ pub(crate) async fn aseq(aseq: Aseq, stop: Stop) -> anyhow::Result<Exit> {
         ));
         return Ok(Exit::Usage);
     }
-    run_with("aseq", run, increment.min(last), Some(steps(interval, rising(increment, last))), stop).await
+    run_with("aseq", run, increment, Some(steps(interval, rising(increment, last))), stop).await
 }
 
 /// Numbers of workers from `increment` in steps of it to `last`.

@@ -54,6 +54,52 @@ fn mistakes_of_a_file_and_of_flags_are_told_at_once_with_line_and_key() {
     assert_eq!(left_behind(folder.path()), ["load.toml"]);
 }
 
+/// What a file says, and what is told of it, whole.
+#[test]
+fn mistakes_of_a_file_are_told_where_they_are_once_and_with_what_is_allowed() {
+    let folder = tempfile::tempdir().unwrap();
+    for (file, told) in [
+        (
+            "weights = [1, 2]\n",
+            "load.toml:1: weights: is a table: [weights], and below it certificate = 4; its keys are registration, \
+             authorization, certificate, refresh, revoke",
+        ),
+        ("[weights]\nrevok = 1\n", "load.toml:2: weights.revok: unknown key; did you mean revoke?"),
+        (
+            "[capacity]\nresolutoin = \"5%\"\n",
+            "load.toml:2: capacity.resolutoin: unknown key; did you mean resolution?",
+        ),
+        ("from = \"5/s\"\n", "load.toml:1: from: belongs to the table [capacity], as capacity.from"),
+        (
+            "[scenarios.\"a b\"]\nworkers = 1\n",
+            "load.toml:2: scenarios.a b: is no name of a scenario: up to 40 letters, digits, hyphens and underscores",
+        ),
+        (
+            "stages = [{ duration = \"1s\", wokers = 5 }]\n[scenarios.a]\nrate = 5\n[scenarios.b]\ntarget_rps = 5\n",
+            "load.toml:1: stages: stage 1: \"wokers\" is unknown in a stage; known are duration, rate; target fits every executor",
+        ),
+    ] {
+        std::fs::write(folder.path().join("load.toml"), file).unwrap();
+        let (code, said) =
+            fails(folder.path(), &["--directory", "https://127.0.0.1:1/dir", "--config", "load.toml"]);
+        assert_eq!((code, said.trim_end()), (2, told), "{file}");
+    }
+}
+
+#[test]
+fn a_sequence_that_could_not_rise_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let output =
+        common::run(folder.path(), &["aseq", "20", "10", "1s", "--directory", "https://127.0.0.1:1/dir"]);
+    let said = common::said(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.starts_with("INCREMENT: 20 is more than FINAL, which is 10") && said.contains("wec hammer 10"),
+        "{said}"
+    );
+    assert!(left_behind(folder.path()).is_empty());
+}
+
 #[test]
 fn an_unknown_flag_is_a_usage_error() {
     let folder = tempfile::tempdir().unwrap();
