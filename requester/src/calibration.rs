@@ -26,7 +26,7 @@ pub fn read_calibration(path: &Path, host: &str, cpus: u32) -> anyhow::Result<Op
         }
     };
     let kept: Calibration = serde_json::from_str(&text).with_context(|| {
-        format!("the calibration {} is none; wec calibrate makes a new one", path.display())
+        format!("{} cannot be read as a calibration; wec calibrate makes a new one", path.display())
     })?;
     match kept.mismatch(host, cpus) {
         Some(why) => {
@@ -102,6 +102,6 @@ mod tests {
         assert!(error.to_string().contains("there are 16 now; wec calibrate makes a new one"), "{error:#}");
         std::fs::write(&path, "{}").unwrap();
         let error = format!("{:#}", read_calibration(&path, "lab", 2).unwrap_err());
-        assert!(error.contains("is none; wec calibrate") && error.contains("version"), "{error}");
+        assert!(error.contains("cannot be read as a calibration; wec calibrate") && error.contains("version"), "{error}");
     }
 }
