@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::Parser;
 use wec_requester::{Challenges, PlanOptions, RemoteOptions, remote_challenges, run_remote};
-use wec_startup::{Exit, Stop, arguments, conclude, report, say, start_logging, stop_on_signals};
+use wec_startup::{Exit, Stop, conclude, report, say, start_logging, stop_on_signals};
 
 /// Runs virtual users against an ACME CA and sends their results to analytics
 #[derive(Parser)]
@@ -19,7 +19,7 @@ struct Cli {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let cli = Cli::parse_from(arguments());
+    let cli = Cli::parse();
     start_logging("info");
     let stop = Stop::default();
     stop_on_signals(stop.clone());

@@ -43,19 +43,19 @@ pub struct PlanOptions {
     pub executor: Option<String>,
     /// Virtual users that run chains side by side [default: 50]; the most of them with --rate or --target-rps
     /// [default: 1000]
-    #[arg(short = 'u', long, value_name = "N", env = "WEC_WORKERS")]
+    #[arg(short = 'u', long, value_name = "N", env = "WEC_WORKERS", allow_negative_numbers = true)]
     pub workers: Option<String>,
     /// Open model: start so many chains a second, however long they take: 50/s, 3000/min, "500 requests/s"
-    #[arg(short, long, value_name = "RATE", env = "WEC_RATE")]
+    #[arg(short, long, value_name = "RATE", env = "WEC_RATE", allow_negative_numbers = true)]
     pub rate: Option<String>,
     /// How arrivals of --rate lie in time: poisson or even [default: poisson]
     #[arg(long, value_name = "HOW", env = "WEC_SPACING")]
     pub spacing: Option<String>,
     /// Reach so many requests a second by adjusting the number of workers
-    #[arg(long, value_name = "RPS", env = "WEC_TARGET_RPS")]
+    #[arg(long, value_name = "RPS", env = "WEC_TARGET_RPS", allow_negative_numbers = true)]
     pub target_rps: Option<String>,
     /// Run so many chains in all, shared by the workers
-    #[arg(short = 'n', long, value_name = "N", env = "WEC_ITERATIONS")]
+    #[arg(short = 'n', long, value_name = "N", env = "WEC_ITERATIONS", allow_negative_numbers = true)]
     pub iterations: Option<String>,
     /// Linear changes of workers or rate, one after the other: 30s:100,1h:5000
     #[arg(long, value_name = "TIME:TARGET,…", env = "WEC_STAGES")]

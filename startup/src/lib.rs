@@ -3,7 +3,6 @@
 //! A binary's `main` parses its options, calls [`run_service`] or builds on the parts, and returns an [`Exit`]. What
 //! the binary is for lives in its library.
 
-mod arguments;
 mod aside;
 mod exit;
 mod host;
@@ -17,7 +16,6 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-pub use arguments::arguments;
 pub use aside::{Drawn, steps_aside};
 pub use exit::Exit;
 pub use host::node_name;

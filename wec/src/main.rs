@@ -14,7 +14,7 @@ mod shorthand;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use wec_startup::{Exit, Stop, arguments, run_service, start_logging, stop_on_signals};
+use wec_startup::{Exit, Stop, run_service, start_logging, stop_on_signals};
 
 /// Load-tests ACME certificate authorities the way their users use them
 #[derive(Parser)]
@@ -57,7 +57,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let Cli { command } = Cli::parse_from(arguments());
+    let Cli { command } = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -22,7 +22,7 @@ const MAX_STEPS: u32 = 10_000;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Hammer {
     /// Virtual users that run chains side by side
-    #[arg(value_name = "N", value_parser = workers, allow_negative_numbers = true)]
+    #[arg(value_name = "N", value_parser = workers)]
     number: u32,
     #[command(flatten)]
     run: run::Options,
@@ -35,7 +35,7 @@ pub(crate) struct Seq {
     #[arg(value_parser = interval)]
     interval: Duration,
     /// Numbers of workers, in turn
-    #[arg(value_name = "N", required = true, value_parser = workers, allow_negative_numbers = true)]
+    #[arg(value_name = "N", required = true, value_parser = workers)]
     numbers: Vec<u32>,
     #[command(flatten)]
     run: run::Options,
@@ -45,10 +45,10 @@ pub(crate) struct Seq {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Aseq {
     /// Workers at the start, and added after every interval
-    #[arg(value_parser = increment, allow_negative_numbers = true)]
+    #[arg(value_parser = increment)]
     increment: u32,
     /// Workers in the end
-    #[arg(value_name = "FINAL", value_parser = workers, allow_negative_numbers = true)]
+    #[arg(value_name = "FINAL", value_parser = workers)]
     last: u32,
     /// How long each number of workers is kept: 30s, 5m
     #[arg(value_parser = interval)]

@@ -87,36 +87,6 @@ fn mistakes_of_a_file_are_told_where_they_are_once_and_with_what_is_allowed() {
 }
 
 #[test]
-fn what_begins_with_a_minus_is_told_as_a_wrong_value_and_not_as_an_unknown_flag() {
-    let folder = tempfile::tempdir().unwrap();
-    let target = ["--directory", "https://127.0.0.1:1/dir"];
-    for (command, told) in [
-        (&["run", "--rate", "-5/s"][..], "--rate: \"-5/s\" is not a rate like 50/s"),
-        (&["run", "-r", "-5/s"], "--rate: \"-5/s\" is not a rate like 50/s"),
-        (&["run", "--target-rps", "-5"], "--target-rps: \"-5\" is not a rate like 50/s"),
-        (&["run", "--workers", "-5"], "--workers: \"-5\" is not a whole number"),
-        (&["run", "--run-time", "-5s"], "--run-time: \"-5s\" is not a time"),
-        (&["run", "--stages", "-5s:3"], "--stages: stage 1: \"-5s\" is not a time"),
-        (&["run", "--names-per-order", "-1"], "--names-per-order: \"-1\" is neither"),
-        (&["capacity", "--from", "-5/s"], "--from: \"-5/s\" is not a rate like 50/s"),
-        (&["capacity", "--to", "-5"], "--to: \"-5\" is not a rate like 50/s"),
-        (&["capacity", "--step", "-5/s"], "--step: \"-5/s\" is neither a factor"),
-        (&["capacity", "--resolution", "-5%"], "--resolution: \"-5%\" is neither a share"),
-        (
-            &["hammer", "-5"],
-            "error: invalid value '-5' for '<N>': \"-5\" is not a whole number from 0 to 1000000",
-        ),
-        // A value that was forgotten is another thing.
-        (&["run", "--rate", "--workers", "5"], "error: a value is required for '--rate <RATE>'"),
-    ] {
-        let output = common::run(folder.path(), &[command, &target].concat());
-        let said = common::said(&output);
-        assert_eq!(output.status.code(), Some(2), "{command:?}: {said}");
-        assert!(said.starts_with(told), "{command:?}: {said}");
-    }
-}
-
-#[test]
 fn a_sequence_that_could_not_rise_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let output =
