@@ -260,9 +260,12 @@ async fn hard_limits_hold_over_two_processes_and_a_restart(database: &Database) 
 
     let state = database.open_with(options).await;
     assert!(state.reserve(Kind::Authorization).is_none(), "made once, made for ever");
+    let reached = [(Kind::Registration, 3), (Kind::Authorization, 100), (Kind::Certificate, 40)];
+    assert_eq!(state.limits_reached(), reached);
     state.close().await.unwrap();
     let limits = Limits { authorizations: Some(101), ..limits };
     let state = database.open_with(StateOptions { limits, ..options }).await;
+    assert_eq!(state.limits_reached(), [reached[0], reached[2]]);
     let one_more = state.reserve(Kind::Authorization);
     assert!(one_more.is_some() && state.reserve(Kind::Authorization).is_none());
 }
