@@ -102,6 +102,9 @@ mod tests {
         assert!(error.to_string().contains("there are 16 now; wec calibrate makes a new one"), "{error:#}");
         std::fs::write(&path, "{}").unwrap();
         let error = format!("{:#}", read_calibration(&path, "lab", 2).unwrap_err());
-        assert!(error.contains("cannot be read as a calibration; wec calibrate") && error.contains("version"), "{error}");
+        assert!(
+            error.contains("cannot be read as a calibration; wec calibrate") && error.contains("version"),
+            "{error}"
+        );
     }
 }
