@@ -338,6 +338,19 @@ fn how_to_search_is_said_by_flags_the_environment_and_a_file_in_this_order() {
     );
 }
 
+/// A search that ends well, on a machine that may be busy with other work; what it found.
+fn short_search(folder: &Path, flags: &[&str]) -> Value {
+    let mut args = vec!["capacity", "--headless", "--spacing", "even", "--limited-lag", "10m"];
+    args.extend(["--limited-cpu", "100%", "--threshold", "chain{failed} < 1%"]);
+    args.extend(["--settle", "3s..10s", "--step-time", "5s", "--hold", "3s", "--json", "summary.json"]);
+    args.extend(flags);
+    let output = common::run(folder, &args);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}\n{text}", common::said(&output));
+    println!("{text}");
+    common::summary(folder)
+}
+
 /// Two workers: with three requests in flight Pebble 2.4 locks itself up sooner or later (docs/servers.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_search_against_pebble() {
@@ -353,27 +366,11 @@ async fn a_short_search_against_pebble() {
     .unwrap();
     let (directory, cacert) = (pebble.directory_url(), pebble.ca_file().to_str().unwrap().to_owned());
     let [http01, tlsalpn01, dns] = [http01, tlsalpn01, dns].map(|address| address.to_string());
-    let mut flags = vec!["capacity", "--directory", &directory, "--cacert", &cacert];
+    let mut flags = vec!["--directory", &directory, "--cacert", &cacert];
     flags.extend(["--http01-listen", &http01, "--tlsalpn01-listen", &tlsalpn01, "--dns-listen", &dns]);
-    flags.extend([
-        "--headless",
-        "--workers",
-        "2",
-        "--spacing",
-        "even",
-        "--limited-lag",
-        "10m",
-        "--limited-cpu",
-        "100%",
-    ]);
     // That two workers are too few at times is not Pebble's fault.
-    flags.extend(["--threshold", "chain{failed} < 1%", "--from", "1/s", "--to", "2/s"]);
-    flags.extend(["--settle", "3s..10s", "--step-time", "5s", "--hold", "3s", "--json", "summary.json"]);
-    let output = common::run(folder.path(), &flags);
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(0), "{}\n{text}", common::said(&output));
-    println!("{text}");
-    let found = common::summary(folder.path());
+    flags.extend(["--workers", "2", "--from", "1/s", "--to", "2/s"]);
+    let found = short_search(folder.path(), &flags);
     assert!(found["knee"].as_f64() >= Some(1.0), "{found}");
     assert!(found["summary"]["requests"].as_u64() > Some(0));
 }
@@ -386,24 +383,9 @@ async fn a_short_search_against_caddy() {
     let caddy = Caddy::start(&standard).await.unwrap();
     let (directory, cacert) = (caddy.directory_url(), caddy.ca_file().to_str().unwrap().to_owned());
     let dns = standard.dns().to_string();
-    let mut flags = vec!["capacity", "--directory", &directory, "--cacert", &cacert, "--dns-listen", &dns];
-    flags.extend(["--headless", "--spacing", "even", "--limited-lag", "10m", "--limited-cpu", "100%"]);
-    flags.extend([
-        "--threshold",
-        "chain{failed} < 1%",
-        "--from",
-        "2/s",
-        "--to",
-        "4/s",
-        "--resolution",
-        "50%",
-    ]);
-    flags.extend(["--settle", "3s..10s", "--step-time", "5s", "--hold", "3s", "--json", "summary.json"]);
-    let output = common::run(folder.path(), &flags);
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(0), "{}\n{text}", common::said(&output));
-    println!("{text}");
-    let found = common::summary(folder.path());
+    let mut flags = vec!["--directory", &directory, "--cacert", &cacert, "--dns-listen", &dns];
+    flags.extend(["--from", "2/s", "--to", "4/s", "--resolution", "50%"]);
+    let found = short_search(folder.path(), &flags);
     assert!(found["knee"].as_f64() >= Some(2.0), "{found}");
     assert_eq!(found["hold"]["verdict"], "sustained", "{}", found["hold"]);
     assert!(common::chain(&found["summary"], "certificate").0 > 0, "{}", found["summary"]["chains"]);
