@@ -73,6 +73,7 @@ pub(crate) struct Conductor {
 impl Conductor {
     /// Leads until the scenario's last iteration has ended.
     pub(crate) async fn run(mut self) {
+        let mut time_is_over = false;
         if self.wait_for_its_turn().await
             && let Some(ready_unix_ns) = self.begin().await
         {
@@ -86,8 +87,11 @@ impl Conductor {
                 () = self.conduct(ready_unix_ns) => {}
                 () = providing => {}
             }
+            time_is_over = !self.lead.stop.finish.is_cancelled();
         }
         self.lead.stop.finish.cancel();
+        // A run that was stopped asked for nothing more from then on.
+        self.lead.course.send_modify(|course| *course = Arc::new(course.ended(self.clock.now())));
         self.lead.workers.send_if_modified(|workers| std::mem::replace(workers, 0) != 0);
         let name = self.scenario.name.clone();
         let mut ended = self.ended.clone();
@@ -97,7 +101,15 @@ impl Conductor {
             let _ = ended.wait_for(|ended| ended.contains(&name)).await;
         }
         if let Some(quota) = &self.lead.quota {
-            self.settle(quota).await;
+            let left = self.settle(quota).await;
+            if let Some(left) = left.filter(|left| time_is_over && *left > 0) {
+                tracing::warn!(
+                    scenario = self.scenario.name,
+                    "{left} of {} iterations were not started before the run time of {} was over: give a longer --run-time",
+                    self.scenario.load.iterations().unwrap_or_default(),
+                    humantime::format_duration(self.scenario.run_time)
+                );
+            }
         }
     }
 
@@ -190,14 +202,21 @@ impl Conductor {
         }
     }
 
-    /// Tells the board what this node has not run, for others to take, and people what nobody will.
-    async fn settle(&self, quota: &Quota) {
+    /// Tells the board what this node has not run, for others to take, and people what nobody will. Gives how many no node has
+    /// taken.
+    async fn settle(&self, quota: &Quota) -> Option<u64> {
         let at = (&*self.session, &*self.run, &*self.scenario.name);
         let settled = timeout(SETTLE, self.board.settle_iterations(at, &self.node, quota.used())).await;
         let pool = match settled {
             Ok(Ok(pool)) => pool,
-            Ok(Err(error)) => return tracing::warn!(%error, "the board does not know what was not run here"),
-            Err(_) => return tracing::warn!("the board was not told in time what was not run here"),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the board does not know what was not run here");
+                return None;
+            }
+            Err(_) => {
+                tracing::warn!("the board was not told in time what was not run here");
+                return None;
+            }
         };
         let nodes = self.board.nodes().borrow().clone();
         let dead = pool.held().filter(|(id, _)| !nodes.iter().any(|node| node.id == *id));
@@ -209,6 +228,7 @@ impl Conductor {
                 dead.join(", ")
             );
         }
+        Some(pool.left)
     }
 
     /// Whether the scenario before this one has ended, rather than the run.
@@ -432,7 +452,7 @@ impl Score {
         Some(Course {
             ramp,
             origin: self.origin?,
-            paused: self.paused_at.is_some(),
+            paused_at: self.paused_at,
             workers_cap: share.of(self.cap),
         })
     }
@@ -568,6 +588,29 @@ mod tests {
         score.see(&session, "default", 130 * SECOND);
         let ramp = score.course(&share, 130 * SECOND).unwrap().ramp;
         assert_eq!((score.rate(131 * SECOND), ramp.total(Duration::from_secs(100))), (Some(20.0), 900.0));
+    }
+
+    #[test]
+    fn what_was_asked_for_stands_still_in_a_pause_and_follows_a_change_at_once() {
+        let rate = Some("100 requests/s".into());
+        let options = PlanOptions { rate, run_time: Some("60s".into()), ..PlanOptions::default() };
+        let (mut score, mut session) = score(options);
+        let share = Share::whole("a");
+        let mut asked = |session: &Session, seen: u64, at: f64| {
+            score.see(session, "default", seen * SECOND);
+            score.course(&share, seen * SECOND).unwrap().asked((at * 1e9) as u64)
+        };
+        assert_eq!([100.0, 102.5].map(|at| asked(&session, 100, at)), [0.0, 250.0]);
+        paused(&mut session, Some(110), 0);
+        assert_eq!([110.0, 119.9].map(|at| asked(&session, 110, at)), [1_000.0, 1_000.0]);
+        paused(&mut session, None, 10);
+        assert_eq!(asked(&session, 120, 121.0), 1_100.0);
+        session.scenarios.get_mut("default").unwrap().rate = Some(10.0);
+        assert_eq!(asked(&session, 125, 135.0), 1_600.0);
+        assert_eq!(asked(&session, 125, 500.0), 1_500.0 + 45.0 * 10.0, "nothing after the run time");
+        score.see(&session, "default", 130 * SECOND);
+        let ended = score.course(&share, 130 * SECOND).unwrap().ended(130 * SECOND);
+        assert_eq!(ended.asked(150 * SECOND), 1_550.0, "nothing after it was stopped");
     }
 
     #[test]

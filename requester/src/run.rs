@@ -153,7 +153,12 @@ impl Requester {
         let done = CancellationToken::new();
         let follower = tokio::spawn(follow(parts.clone(), stop.finish.clone()));
         let sampler = Sampler::new(watch, plan.bounds);
-        let counting = led().map(|(scenario, lead)| (scenario.clone(), Arc::clone(&lead.gauges))).collect();
+        let counting = led().map(|(scenario, lead)| Counting {
+            scenario: scenario.clone(),
+            gauges: Arc::clone(&lead.gauges),
+            course: lead.course.subscribe(),
+        });
+        let counting = counting.collect();
         let reporter = tokio::spawn(report(parts.clone(), counting, sampler, done.clone()));
         let conductors = plan.scenarios.iter().zip(leads).map(|(scenario, lead)| {
             let conductor = Conductor {
@@ -279,7 +284,7 @@ fn lead(scenario: &Scenario, parts: &Parts, stop: &Stop) -> Lead {
     let nodes = parts.board.nodes().borrow().clone();
     let others = ready(&nodes, &parts.session).filter(|node| node.id != parts.node.id).count() as u32;
     let workers_cap = cap.div_ceil(others + 1);
-    let waiting = Course { ramp: Ramp::constant(0.0), origin: 0, paused: true, workers_cap };
+    let waiting = Course { ramp: Ramp::constant(0.0), origin: 0, paused_at: Some(0), workers_cap };
     Lead {
         workers: watch::Sender::new(0),
         course: watch::Sender::new(Arc::new(waiting)),
@@ -456,7 +461,7 @@ async fn follow(parts: Parts, finish: CancellationToken) {
 /// bounds of the load tester itself that were exceeded.
 async fn report(
     parts: Parts,
-    scenarios: Vec<(Scenario, Arc<Gauges>)>,
+    scenarios: Vec<Counting>,
     mut sampler: Sampler,
     done: CancellationToken,
 ) -> Vec<Limit> {
@@ -470,10 +475,11 @@ async fn report(
             authorizations: counts.authorizations,
             certificates: counts.certificates,
             revoked: counts.revoked,
-            workers: scenarios.iter().map(|(_, gauges)| gauges.workers()).sum(),
+            workers: scenarios.iter().map(|counting| counting.gauges.workers()).sum(),
         };
         parts.sink.push_state(at_unix_ns, counts);
-        let counted = scenarios.iter().map(|(scenario, gauges)| counted(scenario, gauges)).collect();
+        let now = parts.clock.now();
+        let counted = scenarios.iter().map(|counting| counting.counted(now)).collect();
         let load = sampler.sample(counted, parts.sink.health().backlog_share());
         let limits = load.generator.limits.clone();
         parts.sink.push_load(at_unix_ns, load);
@@ -494,29 +500,45 @@ fn until_mid_second(clock: Clock) -> Duration {
     Duration::from_nanos((1_500_000_000 - into) % 1_000_000_000)
 }
 
-fn counted(scenario: &Scenario, gauges: &Gauges) -> Counted {
-    let (executor, rate_unit) = match &scenario.load {
-        Load::Workers { .. } => ("workers", ""),
-        Load::ArrivalRate { unit: Unit::Chains, .. } => ("arrival-rate", "chains"),
-        Load::ArrivalRate { unit: Unit::Requests, .. } => ("arrival-rate", "requests"),
-        Load::TargetRps { .. } => ("target-rps", "requests"),
-        Load::Iterations { .. } => ("iterations", ""),
-    };
-    Counted {
-        name: scenario.name.clone(),
-        executor,
-        rate_unit,
-        workers_target: gauges.workers_target(),
-        workers: gauges.workers(),
-        busy: gauges.busy(),
-        rate_target: gauges.rate_target(),
-        due: gauges.due(),
-        started: gauges.started(),
-        ended: gauges.iterations(),
-        requests: gauges.requests(),
-        dropped: gauges.dropped(),
-        idle: gauges.idle(),
-        reach: matches!(scenario.load, Load::TargetRps { .. }).then(|| gauges.verdict().into()),
-        lag: gauges.lag.clone(),
+/// What is read of a scenario for a sample.
+struct Counting {
+    scenario: Scenario,
+    gauges: Arc<Gauges>,
+    course: watch::Receiver<Arc<Course>>,
+}
+
+impl Counting {
+    fn counted(&self, now: u64) -> Counted {
+        let Self { scenario, gauges, course } = self;
+        let (executor, rate_unit) = match &scenario.load {
+            Load::Workers { .. } => ("workers", ""),
+            Load::ArrivalRate { unit: Unit::Chains, .. } => ("arrival-rate", "chains"),
+            Load::ArrivalRate { unit: Unit::Requests, .. } => ("arrival-rate", "requests"),
+            Load::TargetRps { .. } => ("target-rps", "requests"),
+            Load::Iterations { .. } => ("iterations", ""),
+        };
+        let asked = match rate_unit {
+            // Arrivals, Poisson's among them, are what was asked for.
+            "chains" => gauges.due(),
+            _ => course.borrow().asked(now).round() as u64,
+        };
+        Counted {
+            name: scenario.name.clone(),
+            executor,
+            rate_unit,
+            workers_target: gauges.workers_target(),
+            workers: gauges.workers(),
+            busy: gauges.busy(),
+            rate_target: gauges.rate_target(),
+            asked,
+            due: gauges.due(),
+            started: gauges.started(),
+            ended: gauges.iterations(),
+            requests: gauges.requests(),
+            dropped: gauges.dropped(),
+            idle: gauges.idle(),
+            reach: matches!(scenario.load, Load::TargetRps { .. }).then(|| gauges.verdict().into()),
+            lag: gauges.lag.clone(),
+        }
     }
 }

@@ -129,6 +129,7 @@ pub(crate) struct Counted {
     pub(crate) workers: u64,
     pub(crate) busy: u64,
     pub(crate) rate_target: Option<f64>,
+    pub(crate) asked: u64,
     pub(crate) due: u64,
     pub(crate) started: u64,
     pub(crate) ended: u64,
@@ -156,7 +157,6 @@ pub(crate) struct Sampler {
 #[derive(Clone, Debug, Default)]
 struct Before {
     counted: Counted,
-    asked: f64,
     rate: f64,
     capped_ns: u64,
     saturated_ns: u64,
@@ -245,16 +245,11 @@ impl Sampler {
             if over_ns >= SHORT_NS {
                 before.rate = done(&now).saturating_sub(done(&before.counted)) as f64 / seconds;
             }
-            // A ramp's integral between two looks at it.
-            let targets = (before.counted.rate_target.or(now.rate_target), now.rate_target);
-            before.asked += (targets.0.unwrap_or(0.0) + targets.1.unwrap_or(0.0)) / 2.0 * seconds;
             match now.reach {
                 Some(Reach::Capped) => before.capped_ns += over_ns,
                 Some(Reach::Saturated) => before.saturated_ns += over_ns,
                 Some(Reach::Approaching | Reach::Reached) | None => {}
             }
-            // Arrivals know exactly what they were asked for.
-            let exact = now.executor == "arrival-rate" && now.rate_unit == "chains";
             let sample = ScenarioSample {
                 name: now.name.clone(),
                 executor: now.executor.to_owned(),
@@ -264,7 +259,7 @@ impl Sampler {
                 rate_target: now.rate_target.map(|target| rounded(target, 1e3)),
                 rate: rounded(before.rate, 1e3),
                 rate_unit: now.rate_unit.to_owned(),
-                asked: if exact { now.due } else { before.asked.round() as u64 },
+                asked: now.asked,
                 due: now.due,
                 started: now.started,
                 ended: now.ended,
@@ -326,7 +321,7 @@ mod tests {
     async fn counts_are_since_the_start_and_rates_since_the_last_sample() {
         let clock = Clock::start();
         let (_, mut sampler) = sampler(clock);
-        let counted = |ended: u64, requests: u64, target: f64| {
+        let counted = |ended: u64, requests: u64, target: f64, asked: u64| {
             vec![
                 Counted { name: "closed".into(), executor: "workers", ended, requests, ..Counted::default() },
                 Counted {
@@ -334,6 +329,7 @@ mod tests {
                     executor: "target-rps",
                     rate_unit: "requests",
                     rate_target: Some(target),
+                    asked,
                     ended,
                     requests,
                     ..Counted::default()
@@ -341,20 +337,19 @@ mod tests {
             ]
         };
         tokio::time::sleep(Duration::from_secs(1)).await;
-        sampler.sample(counted(10, 100, 100.0), 0.0);
+        sampler.sample(counted(10, 100, 100.0, 100), 0.0);
         tokio::time::sleep(Duration::from_secs(2)).await;
-        let load = sampler.sample(counted(40, 460, 200.0), 0.25);
+        let load = sampler.sample(counted(40, 460, 200.0, 400), 0.25);
         assert_eq!(load.over_ns, 2_000_000_000);
         assert_eq!(load.generator.backlog_share, 0.25);
         let [closed, open] = &load.scenarios[..] else { panic!("two scenarios") };
         assert_eq!((closed.ended, closed.rate, closed.rate_target, closed.asked), (40, 15.0, None, 0));
         assert_eq!((open.requests, open.rate, open.rate_target), (460, 180.0, Some(200.0)));
-        // 100 in the first second, then from 100 to 200 over two.
         assert_eq!(open.asked, 400);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn arrivals_know_what_they_were_asked_for_and_drops_of_three_seconds_limit() {
+    async fn drops_of_three_seconds_limit() {
         let clock = Clock::start();
         let (_, mut sampler) = sampler(clock);
         for second in 1..=3u64 {
@@ -369,7 +364,6 @@ mod tests {
                 ..Counted::default()
             };
             let load = sampler.sample(vec![counted], 0.0);
-            assert_eq!(load.scenarios[0].asked, 10 * second);
             assert_eq!(load.generator.turned, (second == 3).then_some(true));
             assert_eq!(load.generator.is_limited(), second == 3);
         }

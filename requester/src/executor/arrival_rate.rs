@@ -32,16 +32,32 @@ pub struct Course {
     /// When active time was 0, nanoseconds of the clock; moved on by the length of each pause when it ends. Before the
     /// clock's own beginning on a node that came later.
     pub origin: i64,
-    /// Nothing starts; what is running ends.
-    pub paused: bool,
+    /// Since when nothing starts, nanoseconds of the clock, if it is so; what is running ends.
+    pub paused_at: Option<i64>,
     /// The most workers this process may have.
     pub workers_cap: u32,
 }
 
 impl Course {
+    /// How many were asked for until `now`, nanoseconds of the clock.
+    pub fn asked(&self, now: u64) -> f64 {
+        self.ramp.total(self.active(now))
+    }
+
+    /// The same until `now`, and nothing from there on.
+    #[must_use]
+    pub fn ended(&self, now: u64) -> Self {
+        Self { ramp: self.ramp.until(self.active(now)), ..self.clone() }
+    }
+
+    fn active(&self, now: u64) -> Duration {
+        let now = self.paused_at.unwrap_or_else(|| i64::try_from(now).unwrap_or(i64::MAX));
+        Duration::from_nanos(u64::try_from(now.saturating_sub(self.origin)).unwrap_or_default())
+    }
+
     /// When the schedule reaches `position`, nanoseconds of the clock; none when it never does, or not before a pause ends.
     fn due(&self, position: f64) -> Option<u64> {
-        if self.paused {
+        if self.paused_at.is_some() {
             return None;
         }
         let active = i64::try_from(self.ramp.when(position)?.as_nanos()).ok()?;
@@ -88,7 +104,7 @@ impl ArrivalRate {
         loop {
             let course = Arc::clone(&self.course.borrow_and_update());
             crew.cap(slots_of(course.workers_cap, self.place));
-            if course.paused {
+            if course.paused_at.is_some() {
                 crew.give_up_looking();
             }
             let now = self.clock.now();
@@ -459,7 +475,7 @@ mod tests {
                 requests: 4,
             });
             let (course, followed) =
-                watch::channel(Arc::new(Course { ramp, origin: 0, paused: false, workers_cap: cap }));
+                watch::channel(Arc::new(Course { ramp, origin: 0, paused_at: None, workers_cap: cap }));
             let gauges = Arc::new(Gauges::default());
             let stop = Stop::default();
             let mut tasks = JoinSet::new();
@@ -592,11 +608,11 @@ mod tests {
     async fn a_pause_stands_the_schedule_still() {
         let mut running = Running::start(Ramp::constant(10.0).until(s(20)), 100, Duration::from_millis(10));
         pass(Duration::from_millis(4_950)).await;
-        running.steer(|course| course.paused = true);
+        running.steer(|course| course.paused_at = Some(0));
         pass(s(1000)).await;
         assert_eq!(running.count(), 50, "nothing new");
         running.steer(|course| {
-            course.paused = false;
+            course.paused_at = None;
             course.origin += 1000 * SECOND as i64;
         });
         pass(s(100)).await;
@@ -668,11 +684,11 @@ mod tests {
         let mut running = Running::start(Ramp::constant(1.0).until(s(3)), 10, Duration::from_millis(10));
         *running.diary.idle.lock().unwrap() = 2;
         pass(Duration::from_millis(5)).await;
-        running.steer(|course| course.paused = true);
+        running.steer(|course| course.paused_at = Some(0));
         pass(s(10)).await;
         assert_eq!((running.gauges.idle(), running.count()), (1, 0));
         running.steer(|course| {
-            course.paused = false;
+            course.paused_at = None;
             course.origin += 10 * SECOND as i64;
         });
         pass(Duration::from_millis(995)).await;
@@ -745,7 +761,7 @@ mod tests {
             }
         }
         let ramp = Ramp::constant(10.0).until(s(1));
-        let course = Course { ramp, origin: 0, paused: false, workers_cap: 1 };
+        let course = Course { ramp, origin: 0, paused_at: None, workers_cap: 1 };
         let (_sender, course) = watch::channel(Arc::new(course));
         let (gauges, stop) = (Arc::new(Gauges::default()), Stop::default());
         let executor = ArrivalRate {

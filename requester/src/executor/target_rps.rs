@@ -345,7 +345,7 @@ impl TargetRps {
                 () = stop.finish.cancelled() => return,
             };
             let course = Arc::clone(&self.course.borrow_and_update());
-            if course.paused {
+            if course.paused_at.is_some() {
                 self.set(0, Duration::ZERO);
                 continue;
             }
@@ -791,7 +791,7 @@ mod tests {
 
         let clock = Clock::start();
         let (gauges, stop) = (Arc::new(Gauges::default()), Stop::default());
-        let course = Course { ramp: Ramp::constant(300.0), origin: 0, paused: false, workers_cap: 1000 };
+        let course = Course { ramp: Ramp::constant(300.0), origin: 0, paused_at: None, workers_cap: 1000 };
         let (steer, course) = watch::channel(Arc::new(course));
         let (workers, pacing) = (watch::Sender::new(0), watch::Sender::new(Duration::ZERO));
         let mut tasks = tokio::task::JoinSet::new();
@@ -823,12 +823,12 @@ mod tests {
         let rate = rate_over(30).await;
         assert!((rate / 60.0 - 1.0).abs() <= 0.05, "{rate}");
 
-        steer.send_modify(|course| Arc::make_mut(course).paused = true);
+        steer.send_modify(|course| Arc::make_mut(course).paused_at = Some(0));
         rate_over(2).await;
         assert_eq!((rate_over(60).await, gauges.workers()), (0.0, 0));
         steer.send_modify(|course| {
             let course = Arc::make_mut(course);
-            course.paused = false;
+            course.paused_at = None;
             course.origin += 62_000_000_000;
         });
         rate_over(5).await;
