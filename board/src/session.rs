@@ -99,6 +99,9 @@ pub struct Target {
     /// Those stages: what is wanted at each moment, in order of time and linear between two of them; two at one moment are a jump.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<StagePoint>,
+    /// Whether it begins only when another scenario has ended.
+    #[serde(default)]
+    pub waits: bool,
     /// At which active time of the session it began, where it waited for another scenario to end; none until then.
     #[serde(default)]
     pub begins_ns: Option<u64>,
@@ -526,7 +529,7 @@ impl Target {
 
     /// What the stages want at an active time of the session.
     fn stages_at(&self, active_ns: u64) -> Option<f64> {
-        let since = active_ns.saturating_sub(self.begins_ns.unwrap_or_default());
+        let since = self.active_since(active_ns);
         let next = self.stages.partition_point(|point| point.at_ns <= since);
         let here = self.stages.get(next.saturating_sub(1))?;
         Some(match self.stages.get(next) {
@@ -540,8 +543,13 @@ impl Target {
 
     /// Whether they have not come to their end.
     fn stages_go_on(&self, active_ns: u64) -> bool {
-        let since = active_ns.saturating_sub(self.begins_ns.unwrap_or_default());
-        self.stages.last().is_some_and(|last| since < last.at_ns)
+        self.stages.last().is_some_and(|last| self.active_since(active_ns) < last.at_ns)
+    }
+
+    /// How long it has been active at an active time of the session: not at all as long as it waits.
+    fn active_since(&self, active_ns: u64) -> u64 {
+        let begins_ns = self.begins_ns.unwrap_or(if self.waits { active_ns } else { 0 });
+        active_ns.saturating_sub(begins_ns)
     }
 }
 
@@ -745,8 +753,10 @@ mod tests {
         ] {
             assert_eq!(at(&began(&workers), when, ChangeTo::Workers(to)), expected, "at {when}");
         }
-        let waits = Target { begins_ns: Some(500), ..workers.clone() };
-        assert_eq!(at(&began(&waits), 1_547, ChangeTo::Workers(50)), "57 -> 50");
+        let waits = Target { waits: true, ..workers.clone() };
+        assert_eq!(at(&began(&waits), 1_547, ChangeTo::Workers(50)), "10 -> 50");
+        let waited = Target { begins_ns: Some(500), ..waits };
+        assert_eq!(at(&began(&waited), 1_547, ChangeTo::Workers(50)), "57 -> 50");
         let rate = Target { workers: 9, rate: Some(110.0), ..workers };
         assert_eq!(at(&began(&rate), 1_033, ChangeTo::Rate(50.0)), "43 -> 50");
     }

@@ -63,7 +63,7 @@ pub struct PlanOptions {
     /// What a worker waits between two chains: 2s, or a range 1s..5s [default: nothing]
     #[arg(long, value_name = "TIME|A..B", env = "WEC_THINK_TIME")]
     pub think_time: Option<String>,
-    /// How long to run: 30s, 5m, 1h30m [default: 60s, or as long as the stages]
+    /// How long to run: 30s, 5m, 1h30m [default: 60s, or as long as the stages; 10m at most with --iterations]
     #[arg(short = 't', long, value_name = "TIME", env = "WEC_RUN_TIME")]
     pub run_time: Option<String>,
     /// How long running chains may take to finish after the end [default: 30s]
@@ -135,8 +135,8 @@ pub struct PlanOptions {
     /// Where this process answers DNS over UDP and TCP; off for none [default: off]
     #[arg(long, value_name = "ADDR", env = "WEC_DNS_LISTEN")]
     pub dns_listen: Option<String>,
-    /// Connections to the CA at most, for each of this process's runtimes; requests beyond them wait, and their
-    /// response time says so [default: 256]
+    /// Connections to the CA at most that workers share, for each of this process's runtimes; requests beyond them wait,
+    /// and their response time says so [default: 256]
     #[arg(long, value_name = "N", env = "WEC_MAX_CONNECTIONS")]
     pub max_connections: Option<String>,
     /// How long one request may take [default: 30s]
@@ -339,6 +339,7 @@ impl Plan {
                 scheduled: !load.stages().is_empty(),
                 stages: stage_points(scenario),
                 iterations: load.iterations(),
+                waits: scenario.after.is_some(),
                 begins_ns: None,
             };
             (scenario.name.clone(), target)
@@ -346,6 +347,11 @@ impl Plan {
         let Limits { registrations, authorizations, certificates } = self.limits;
         let limits = wec_board::Limits { registrations, authorizations, certificates };
         Session::new(id, targets.collect(), limits)
+    }
+
+    /// How many iterations end it, where every scenario has a number of them.
+    pub fn iterations(&self) -> Option<u64> {
+        self.scenarios.iter().map(|scenario| scenario.load.iterations()).sum()
     }
 
     /// Workers at the start, those of all scenarios that start with it.
@@ -858,6 +864,11 @@ mod tests {
             "s.toml:1: stages: stage 2: \"x\" is not a time (expected number at 0); as in 30s, 5m, 1h30m\n\
              s.toml:1: stages: stage 3: \"some\" is not a whole number from 0 to 1000000\n\
              s.toml:1: stages: stage 1: \"workers\" is unknown in a stage; known are duration, rate; target fits every executor"
+        );
+        let none = "registration = 0\nauthorization = 0\ncertificate = 0\nrefresh = 0\nrevoke = 0\n";
+        assert_eq!(
+            told(&format!("[weights]\n{none}[scenarios.a]\nworkers = 1\n")),
+            "s.toml:2: weights: every chain weighs 0, so none could ever run"
         );
         assert_eq!(
             told("[scenarios.\"a b\"]\nrate = 5\nexecutor = \"arrival-rate\"\n"),

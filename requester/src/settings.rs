@@ -25,6 +25,16 @@ pub enum Origin {
     },
 }
 
+impl Origin {
+    /// 0 of a flag, which goes before a file.
+    const fn line(&self) -> usize {
+        match self {
+            Self::File { line, .. } => *line,
+            Self::Flag => 0,
+        }
+    }
+}
+
 /// One thing wrong with the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
@@ -70,7 +80,11 @@ impl std::error::Error for Mistakes {}
 /// `run_time` as a flag: `--run-time`. Of a list that a flag gives one by one, the flag has the singular; those of a search have their
 /// names without the table's.
 fn flag_name(key: &str) -> String {
-    let key = if key == "thresholds" { "threshold" } else { key.strip_prefix("capacity.").unwrap_or(key) };
+    let key = match key {
+        "thresholds" => "threshold",
+        "weights" => "weight",
+        key => key.strip_prefix("capacity.").unwrap_or(key),
+    };
     format!("--{}", key.replace(['_', '.'], "-"))
 }
 
@@ -209,8 +223,24 @@ impl Settings {
 
     /// Remembers a mistake that concerns `key` but is not one of its form.
     pub fn mistake(&mut self, key: &str, message: impl Into<String>) {
-        let origin = self.given.get(key).map(|(_, origin)| origin.clone());
+        let origin = self.origin(key);
         self.mistakes.push(Mistake { key: key.into(), origin, message: message.into() });
+    }
+
+    /// Where a key was given, or the first one of its table.
+    fn origin(&self, key: &str) -> Option<Origin> {
+        let table = format!("{key}.");
+        let of_table = self
+            .given
+            .range(table.clone()..)
+            .take_while(|(key, _)| key.starts_with(&table))
+            .map(|(_, given)| given);
+        self.given
+            .get(key)
+            .into_iter()
+            .chain(of_table)
+            .map(|(_, origin)| origin.clone())
+            .min_by_key(Origin::line)
     }
 
     /// Whether `key` was given at all.
@@ -275,9 +305,11 @@ impl<'a> Scope<'a> {
     /// As [`Settings::mistake`]; where the key was not given at all, it is told where the scenario begins.
     pub fn mistake(&mut self, key: &str, message: impl Into<String>) {
         let own = self.own(key);
-        let key = self.key(key);
-        if self.settings.is_given(&key) {
-            return self.settings.mistake(&key, message);
+        let given = Some(self.key(key)).filter(|key| self.settings.is_given(key));
+        let tables =
+            [own.clone(), key.to_owned()].into_iter().find(|key| self.settings.origin(key).is_some());
+        if let Some(place) = given.or(tables) {
+            return self.settings.mistake(&place, message);
         }
         let origin = self.beginning();
         self.settings.mistakes.push(Mistake { key: own, origin, message: message.into() });
@@ -295,10 +327,7 @@ impl<'a> Scope<'a> {
         let table = self.own("");
         let own = self.settings.given.range(table.clone()..).take_while(|(key, _)| key.starts_with(&table));
         let origins = own.map(|(_, (_, origin))| origin);
-        let first = origins.min_by_key(|origin| match origin {
-            Origin::File { line, .. } => *line,
-            Origin::Flag => 0,
-        });
+        let first = origins.min_by_key(|origin| origin.line());
         first.cloned()
     }
 
