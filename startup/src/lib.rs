@@ -68,7 +68,11 @@ pub fn conclude(outcome: anyhow::Result<Exit>) -> Exit {
 
 /// Says why a command failed, on standard error, with all that led to it.
 pub fn complain(error: &anyhow::Error) {
-    // Each cause once: some errors repeat their source's text in their own.
+    say(format_args!("error: {}", told(error)));
+}
+
+/// An error with all that led to it, each cause once: some errors repeat their source's text in their own.
+pub fn told(error: &anyhow::Error) -> String {
     let mut said = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if !said.contains(&cause) {
@@ -76,7 +80,7 @@ pub fn complain(error: &anyhow::Error) {
             said.push_str(&cause);
         }
     }
-    say(format_args!("error: {said}"));
+    said
 }
 
 /// Runs a service until a signal stops it, on the calling runtime; the `main` of every stand-alone service.

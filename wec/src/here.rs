@@ -194,6 +194,7 @@ pub(crate) async fn conduct(
         page: analytics.web_addr(),
         notes,
         run_time: plan.run_time(),
+        iterations: plan.iterations(),
     });
     let workload = requester.workload();
     let running = Running {

@@ -37,7 +37,7 @@ pub(crate) fn junit(outcome: &Outcome<'_>) -> String {
             ("", 0.0)
         }
     };
-    document(&format!("wec run {name}"), seconds, &cases)
+    document(format!("wec run {name}").trim_end(), seconds, &cases)
 }
 
 /// A suite of cases, each as [`case`] writes it.

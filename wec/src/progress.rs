@@ -37,8 +37,10 @@ pub(crate) struct Setting {
     pub(crate) page: Option<SocketAddr>,
     /// Lines for people.
     pub(crate) notes: Vec<String>,
-    /// How long the run takes.
+    /// How long the run takes, at the most.
     pub(crate) run_time: Duration,
+    /// How many chains end it, where their number does.
+    pub(crate) iterations: Option<u64>,
 }
 
 /// The live view. It goes to standard error: standard output belongs to the summary.
@@ -64,7 +66,8 @@ impl Progress {
         }
         let target = ProgressDrawTarget::stderr();
         let bar = (!setting.quiet && !target.is_hidden()).then(|| {
-            let bar = ProgressBar::with_draw_target(Some(setting.run_time.as_secs()), target);
+            let whole = setting.iterations.unwrap_or(setting.run_time.as_secs());
+            let bar = ProgressBar::with_draw_target(Some(whole), target);
             // The longest prefix beside it fits a terminal of 80 columns.
             let style = ProgressStyle::with_template("{bar:22.cyan/dim} {prefix}\n{msg}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -134,8 +137,9 @@ impl Progress {
         match &self.bar {
             Some((bar, _)) => {
                 let paper = Paper::stderr();
-                let prefix = stage.prefix(active, whole);
-                bar.set_position(active.as_secs());
+                let counted = self.setting.iterations.map(|all| (now.chains, all));
+                let prefix = stage.prefix(active, whole, counted);
+                bar.set_position(counted.map_or(active.as_secs(), |(done, all)| done.min(all)));
                 bar.set_prefix(if stage.is_usual() { prefix } else { paper.doubtful(&prefix) });
                 bar.set_message(now.block(before, paper));
             }
@@ -171,17 +175,20 @@ impl Stage {
     }
 
     /// What stands beside the bar: how far the run is, and what Ctrl-C would do.
-    fn prefix(self, active: Duration, whole: Duration) -> String {
+    fn prefix(self, active: Duration, whole: Duration, counted: Option<(u64, u64)>) -> String {
         // Whole seconds, so that what has passed and what is left add up.
         let active = Duration::from_secs(active.as_secs());
         let (at, of, left) = (face(active), face(whole), face(whole.saturating_sub(active)));
-        match self {
-            Self::Running => format!("{at} of {of}, {left} left; Ctrl-C finishes early"),
-            Self::Steered => format!("{at}, at most {of}; Ctrl-C finishes early"),
-            Self::Paused => format!("PAUSED at {at} of {of}; Ctrl-C finishes the run"),
-            Self::Finishing => "finishing running chains; Ctrl-C interrupts them".to_owned(),
-            Self::FinishingEarly => "finishing running chains; Ctrl-C again interrupts them".to_owned(),
-            Self::Cut => "interrupting running chains; writing the results".to_owned(),
+        match (self, counted) {
+            (Self::Running, Some((done, all))) => {
+                format!("{done} of {all} chains, {at}; Ctrl-C finishes early")
+            }
+            (Self::Running, None) => format!("{at} of {of}, {left} left; Ctrl-C finishes early"),
+            (Self::Steered, _) => format!("{at}, at most {of}; Ctrl-C finishes early"),
+            (Self::Paused, _) => format!("PAUSED at {at} of {of}; Ctrl-C finishes the run"),
+            (Self::Finishing, _) => "finishing running chains; Ctrl-C interrupts them".to_owned(),
+            (Self::FinishingEarly, _) => "finishing running chains; Ctrl-C again interrupts them".to_owned(),
+            (Self::Cut, _) => "interrupting running chains; writing the results".to_owned(),
         }
     }
 
@@ -656,9 +663,12 @@ mod tests {
             (Stage::Cut, "interrupting running chains; writing the results"),
         ];
         for (stage, prefix) in cases {
-            assert_eq!(stage.prefix(at, whole), prefix);
+            assert_eq!(stage.prefix(at, whole, None), prefix);
             assert!(prefix.len() + 23 <= 80, "{prefix}");
         }
+        let counted = Stage::Running.prefix(at, whole, Some((950_000, 1_000_000)));
+        assert_eq!(counted, "950000 of 1000000 chains, 0:42; Ctrl-C finishes early");
+        assert!(counted.len() + 23 <= 80);
         let stop = Stop::default();
         assert_eq!(Stage::of(&stop, false), Stage::Running);
         assert_eq!(Stage::of(&stop, true), Stage::Paused);

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use serde::Serialize;
 use wec_requester::{Plan, PlanOptions, RemoteOptions, run_remote};
-use wec_startup::{Exit, Paper, Stop, report, say};
+use wec_startup::{Exit, Paper, Stop, report, say, told};
 
 use crate::here::{self, Here};
 use crate::junit::{self, Outcome};
@@ -71,6 +71,7 @@ impl OutputOptions {
         let json = self.json.as_deref().filter(|path| path.as_os_str() != "-");
         for (flag, path) in [("--json", json), ("--junit", self.junit.as_deref())] {
             let Some(path) = path else { continue };
+            ensure!(path.as_os_str() != "-", "{flag} takes a file: standard output has the summary");
             let writable = if path.exists() {
                 std::fs::OpenOptions::new().write(true).open(path).map(drop)
             } else {
@@ -120,7 +121,7 @@ impl OutputOptions {
     pub(crate) fn leave_failure<T>(&self, outcome: &anyhow::Result<T>) {
         if let (Some(path), Err(error)) = (&self.junit, outcome) {
             // What went wrong is told anyway; a second complaint would hide it.
-            let _ = std::fs::write(path, junit::junit(&Outcome::CouldNotRun(&format!("{error:#}"))));
+            let _ = std::fs::write(path, junit::junit(&Outcome::CouldNotRun(&told(error))));
         }
     }
 }

@@ -280,8 +280,8 @@ fn described(session: &SessionView, running: Option<u64>) -> String {
             Some(rate) => format!("{rate}/s with at most {} workers", target.workers),
             None => format!("{} workers", target.workers),
         };
-        let stages = if target.scheduled { ", by its stages" } else { "" };
-        let _ = write!(text, "\nscenario {name}: {load}{stages}");
+        let stages = if target.scheduled { "its stages lead to " } else { "" };
+        let _ = write!(text, "\nscenario {name}: {stages}{load}");
         let weights: Vec<_> =
             target.weights.iter().map(|(chain, weight)| format!("{chain}={weight}")).collect();
         if !weights.is_empty() {
