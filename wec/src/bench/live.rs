@@ -46,7 +46,10 @@ pub(crate) async fn run(options: Options, stop: &Stop) -> anyhow::Result<()> {
     let Options { workers, times, validation } = options;
     let folder = tempfile::tempdir().context("a folder for the measurement")?;
     let delay = format!("{validation}s");
-    let ca = Ca::start(None, folder.path(), &["--no-verify", "--validation-delay", &delay]).await?;
+    // Orders that wait for a certificate must not be forgotten meanwhile.
+    let keep = (u64::from(workers) * times * 2).max(200_000).to_string();
+    let flags = ["--no-verify", "--validation-delay", &delay, "--keep-orders", &keep];
+    let ca = Ca::start(None, folder.path(), &flags).await?;
     let page = crate::demo::free_port()?.to_string();
     let state = format!("sqlite://{}", folder.path().join("state.sqlite").display());
     // Every wait below is bounded; this ends a run whose bench is gone.
