@@ -323,12 +323,7 @@ impl<'a> Scope<'a> {
 
     /// Where the first key of the scenario's own stands.
     fn beginning(&self) -> Option<Origin> {
-        self.scenario?;
-        let table = self.own("");
-        let own = self.settings.given.range(table.clone()..).take_while(|(key, _)| key.starts_with(&table));
-        let origins = own.map(|(_, (_, origin))| origin);
-        let first = origins.min_by_key(|origin| origin.line());
-        first.cloned()
+        self.settings.origin(&format!("{SCENARIOS}{}", self.scenario?))
     }
 
     /// Whether it was given, to this scenario or to all.
