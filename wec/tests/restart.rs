@@ -4,10 +4,11 @@
 
 mod common;
 
+use std::collections::HashMap;
 use std::process::Stdio;
 
-use common::Running;
-use serde_json::Value;
+use common::Run;
+use serde_json::{Value, json};
 use wec_record::Chain;
 
 const CHAINS: [&str; 5] = ["registration", "authorization", "certificate", "refresh", "revoke"];
@@ -80,21 +81,26 @@ fn a_run_whose_limits_were_reached_before_says_so_and_how_to_go_on() {
 #[test]
 fn two_runs_keep_a_hard_limit_together_and_say_that_it_is_reached() {
     let folder = tempfile::tempdir().unwrap();
-    let ca = common::NullCa::start(folder.path(), &[]);
-    let runs: Vec<_> = ["one", "other"]
-        .into_iter()
-        .map(|name| {
-            let json = format!("{name}.json");
-            let mut args = vec!["run", "--headless", "--workers", "10", "--run-time", "10m"];
-            args.extend(["--http01-listen", "127.0.0.1:0", "--log-dir", name, "--json", &json]);
-            args.extend(["--limit-registrations", "5", "--limit-authorizations", "30"]);
-            args.extend(["--limit-certificates", "20"]);
-            args.extend(ca.target());
-            let said = std::fs::File::create(folder.path().join(format!("{name}.err"))).unwrap();
-            let run = common::wec(folder.path(), &args).stdout(Stdio::null()).stderr(said).spawn();
-            Running(Some(run.unwrap()))
-        })
-        .collect();
+    let ca = common::NullCa::start(folder.path(), &["--latency", "50ms"]);
+    // Whoever came when all is made would have nothing to do and end: both are there before they may make anything.
+    let nothing = "registration=0,authorization=0,certificate=0,refresh=0,revoke=1";
+    let runs = ["one", "other"].map(|name| {
+        let json = format!("{name}.json");
+        let mut args = vec!["run", "--workers", "10", "--run-time", "10m"];
+        args.extend(["--listen", "127.0.0.1:0", "--http01-listen", "127.0.0.1:0"]);
+        args.extend(["--log-dir", name, "--json", &json]);
+        args.extend(["--limit-registrations", "5", "--limit-authorizations", "30"]);
+        args.extend(["--limit-certificates", "20", "--weight", nothing]);
+        args.extend(ca.target());
+        Run::of(folder.path(), &args)
+    });
+    let everything: HashMap<_, _> = CHAINS.map(|chain| (chain, 1)).into_iter().collect();
+    let everything = json!({ "weights": everything }).to_string();
+    for run in &runs {
+        common::until("the session is there, and takes the weights", || {
+            run.http("PATCH /api/v1/session/scenarios/default", &everything).0 == 200
+        });
+    }
     common::until("all that the limits allow is made", || {
         let logs = ["one", "other"].map(|name| common::log_so_far(&folder.path().join(name)));
         let ended = |chain| {
@@ -104,14 +110,10 @@ fn two_runs_keep_a_hard_limit_together_and_say_that_it_is_reached() {
         let certified = ended(Chain::Certificate) + ended(Chain::Refresh);
         ended(Chain::Registration) >= 5 && ended(Chain::Authorization) >= 30 && certified >= 20
     });
-    for name in ["one", "other"] {
-        let file = folder.path().join(format!("{name}.err"));
-        common::until("it says that limits are reached", || {
-            std::fs::read_to_string(&file).unwrap().contains("idle: limits")
-        });
-    }
-    for run in runs {
-        assert_eq!(run.interrupt().status.code(), Some(105));
+    for mut run in runs {
+        run.until_says("idle: limits and weights allow nothing more");
+        common::signal(&run.child, "-INT");
+        assert_eq!(run.child.wait().unwrap().code(), Some(105));
     }
     let mut made = [0; 5];
     for name in ["one.json", "other.json"] {

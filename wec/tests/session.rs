@@ -110,7 +110,7 @@ fn a_page_with_a_token_is_asked_with_it() {
     args.extend(ca.target());
     let child =
         common::wec(folder.path(), &args).env("WEC_TOKEN", "secret").stderr(Stdio::null()).spawn().unwrap();
-    let run = Run { child, page };
+    let run = Run::unheard(child, page);
     common::until("the page is there", || TcpStream::connect(&run.page).is_ok());
     let refused = run.session(folder.path(), &["show"]);
     assert_eq!(refused.status.code(), Some(1));

@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 use wec_record::{ChainResult, Record};
@@ -195,6 +196,8 @@ pub(crate) struct Run {
     pub(crate) child: Child,
     /// `127.0.0.1:PORT`.
     pub(crate) page: String,
+    /// What it has said on standard error since it named its page, or since that was last cleared.
+    said: Arc<Mutex<String>>,
 }
 
 impl Run {
@@ -220,8 +223,32 @@ impl Run {
             }
         };
         // Whatever else it says must not fill the pipe.
-        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
-        Self { child, page }
+        let kept = Arc::<Mutex<String>>::default();
+        let keep = Arc::clone(&kept);
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            while said.read_line(&mut line).is_ok_and(|read| read > 0) {
+                keep.lock().unwrap().push_str(&std::mem::take(&mut line));
+            }
+        });
+        Self { child, page, said: kept }
+    }
+
+    /// A run that something else is known of than what it says.
+    pub(crate) fn unheard(child: Child, page: String) -> Self {
+        Self { child, page, said: Arc::default() }
+    }
+
+    /// Waits until it says this on standard error, from now on; a run that has ended says nothing more.
+    pub(crate) fn until_says(&mut self, words: &str) {
+        let said = Arc::clone(&self.said);
+        said.lock().unwrap().clear();
+        until(&format!("it says {words:?}"), || {
+            let said = said.lock().unwrap();
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "it ended with {ended:?}: {said}");
+            said.contains(words)
+        });
     }
 
     /// `wec session ARGS…` at this run.
