@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::{Map, Value};
-use wec_board::{Board, BoardError, By, Change, ChangeTo, Changed, Limited, Made, Session, SessionState};
+use wec_board::{
+    Board, BoardError, By, Change, ChangeTo, Changed, Limited, Made, Phase, Session, SessionState,
+};
 use wec_record::Chain;
 
 /// Most workers of one scenario.
@@ -44,6 +46,14 @@ pub enum Refusal {
     /// Those who followed the session have left it.
     #[error("session {0:?} has been stopped and cannot go on: start another run")]
     Stopped(String),
+    /// Nothing more of the scenario starts.
+    #[error("scenario {scenario:?} has ended, nothing more of it starts: {way_out}")]
+    Ended {
+        /// Its name.
+        scenario: String,
+        /// What to do instead.
+        way_out: String,
+    },
     /// The board could not be told.
     #[error("{0}")]
     Board(BoardError),
@@ -58,8 +68,33 @@ pub struct Applied {
     pub changes: Vec<Changed>,
 }
 
-/// Makes all of `wanted`, in this order and by one write, or nothing when something is wrong with any of it: with the
-/// session as it is then, whoever else changes it at the same time.
+/// What was read of a body, and everything that is wrong in it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Asked {
+    /// What could be read.
+    pub wanted: Vec<ChangeTo>,
+    /// `key: what is wrong`, for what could not.
+    pub mistakes: Vec<String>,
+}
+
+impl Asked {
+    /// What is asked for, where nothing is wrong.
+    ///
+    /// # Errors
+    /// Every mistake in it.
+    pub fn faultless(self) -> Result<Vec<ChangeTo>, Mistakes> {
+        if self.mistakes.is_empty() { Ok(self.wanted) } else { Err(Mistakes(self.mistakes)) }
+    }
+}
+
+impl From<Vec<ChangeTo>> for Asked {
+    fn from(wanted: Vec<ChangeTo>) -> Self {
+        Self { wanted, mistakes: Vec::new() }
+    }
+}
+
+/// Makes all that is asked for, in this order and by one write, or nothing when something is wrong with any of it: with
+/// the session as it is then, whoever else changes it at the same time.
 ///
 /// `scenario` may be left out where the session has only one, and for what concerns the whole session.
 ///
@@ -70,22 +105,23 @@ pub async fn apply(
     session: &str,
     by: By,
     scenario: Option<&str>,
-    wanted: Vec<ChangeTo>,
+    asked: impl Into<Asked>,
 ) -> Result<Applied, Refusal> {
+    let asked = asked.into();
     let change = |to: &ChangeTo| Change { by, scenario: scenario.map(str::to_owned), to: to.clone() };
-    let changes: Vec<_> = wanted.iter().map(change).collect();
+    let changes: Vec<_> = asked.wanted.iter().map(change).collect();
     let Made { session, changes } =
-        board.change_all(session, &changes, |now| allowed(now, scenario, &wanted)).await?;
+        board.change_all(session, &changes, |now| allowed(now, scenario, &asked)).await?;
     Ok(Applied { session: session.value, changes })
 }
 
 /// Whether all of it may be made to this session.
-fn allowed(session: &Session, scenario: Option<&str>, wanted: &[ChangeTo]) -> Result<(), Refusal> {
+fn allowed(session: &Session, scenario: Option<&str>, asked: &Asked) -> Result<(), Refusal> {
     let stops = |to: &ChangeTo| *to == ChangeTo::State(SessionState::Stopped);
-    if session.state == SessionState::Stopped && !wanted.iter().all(stops) {
+    if session.state == SessionState::Stopped && !asked.wanted.iter().all(stops) {
         return Err(Refusal::Stopped(session.id.clone()));
     }
-    check(session, scenario, wanted)
+    check(session, scenario, asked)
 }
 
 impl From<BoardError> for Refusal {
@@ -100,10 +136,11 @@ impl From<BoardError> for Refusal {
 }
 
 /// Whether all of it can be made to this session.
-fn check(session: &Session, scenario: Option<&str>, wanted: &[ChangeTo]) -> Result<(), Refusal> {
+fn check(session: &Session, scenario: Option<&str>, asked: &Asked) -> Result<(), Refusal> {
     let of_scenario = |to: &ChangeTo| !matches!(to, ChangeTo::Limit(..) | ChangeTo::State(_));
-    let mut mistakes: Vec<String> =
-        wanted.iter().filter_map(|to| out_of_bounds(to).err()).flatten().collect();
+    let Asked { wanted, mistakes } = asked;
+    let beyond = wanted.iter().filter_map(|to| out_of_bounds(to).err()).flatten();
+    let mut mistakes: Vec<String> = mistakes.iter().cloned().chain(beyond).collect();
     if scenario.is_some() || wanted.iter().any(of_scenario) {
         let mut names = session.scenarios.keys();
         let name = match (scenario, names.next(), names.next()) {
@@ -118,6 +155,9 @@ fn check(session: &Session, scenario: Option<&str>, wanted: &[ChangeTo]) -> Resu
             }
         };
         let target = &session.scenarios[name];
+        if target.phase() == Phase::Ended && wanted.iter().any(of_scenario) {
+            return Err(ended(session, name));
+        }
         for to in wanted {
             match to {
                 ChangeTo::Rate(_) if target.rate.is_none() => {
@@ -139,6 +179,17 @@ fn check(session: &Session, scenario: Option<&str>, wanted: &[ChangeTo]) -> Resu
         }
     }
     if mistakes.is_empty() { Ok(()) } else { Err(Refusal::Mistakes(Mistakes(mistakes))) }
+}
+
+/// Why a scenario that has ended is not changed, and which may be.
+fn ended(session: &Session, name: &str) -> Refusal {
+    let others = session.scenarios.iter().filter(|(_, target)| target.phase() != Phase::Ended);
+    let others: Vec<_> = others.map(|(name, _)| name.as_str()).collect();
+    let way_out = match others[..] {
+        [] => "start another run".to_owned(),
+        _ => format!("change {}, or start another run", others.join(" or ")),
+    };
+    Refusal::Ended { scenario: name.to_owned(), way_out }
 }
 
 /// What no session could take.
@@ -172,10 +223,7 @@ fn out_of_bounds(to: &ChangeTo) -> Result<(), Vec<String>> {
 }
 
 /// What a body of `PATCH …/session` asks for: `state`, `limits`.
-///
-/// # Errors
-/// Every mistake in it.
-pub fn session_changes(body: &Value) -> Result<Vec<ChangeTo>, Mistakes> {
+pub fn session_changes(body: &Value) -> Asked {
     let mut reader = Reader::default();
     for (key, value) in reader.object(body, &["state", "limits"]) {
         match key {
@@ -183,14 +231,11 @@ pub fn session_changes(body: &Value) -> Result<Vec<ChangeTo>, Mistakes> {
             _ => reader.state(value),
         }
     }
-    reader.finish()
+    reader.0
 }
 
 /// What a body of `PATCH …/session/scenarios/NAME` asks for: `workers`, `rate`, `weights`.
-///
-/// # Errors
-/// Every mistake in it.
-pub fn scenario_changes(body: &Value) -> Result<Vec<ChangeTo>, Mistakes> {
+pub fn scenario_changes(body: &Value) -> Asked {
     let mut reader = Reader::default();
     for (key, value) in reader.object(body, &["workers", "rate", "weights"]) {
         match key {
@@ -199,26 +244,23 @@ pub fn scenario_changes(body: &Value) -> Result<Vec<ChangeTo>, Mistakes> {
             _ => reader.weights(value),
         }
     }
-    reader.finish()
+    reader.0
 }
 
 /// Reads a body key by key, and remembers what was wrong rather than to stop there.
 #[derive(Default)]
-struct Reader {
-    found: Vec<ChangeTo>,
-    mistakes: Vec<String>,
-}
+struct Reader(Asked);
 
 impl Reader {
     /// The known keys that are there, in the order in which they are known.
     fn object<'a>(&mut self, body: &'a Value, known: &[&'static str]) -> Vec<(&'static str, &'a Value)> {
         let empty = |body: &Map<_, _>| body.is_empty();
         let Some(body) = body.as_object().filter(|body| !empty(body)) else {
-            self.mistakes.push(format!("nothing is asked for: send an object with {}", known.join(", ")));
+            self.0.mistakes.push(format!("nothing is asked for: send an object with {}", known.join(", ")));
             return Vec::new();
         };
         for key in body.keys().filter(|key| !known.contains(&key.as_str())) {
-            self.mistakes.push(unknown(key, "key", key, known));
+            self.0.mistakes.push(unknown(key, "key", key, known));
         }
         known.iter().filter_map(|key| Some((*key, body.get(*key)?))).collect()
     }
@@ -226,23 +268,23 @@ impl Reader {
     fn state(&mut self, value: &Value) {
         let named = value.as_str().and_then(|text| STATES.into_iter().find(|state| state.name() == text));
         match named {
-            Some(state) => self.found.push(ChangeTo::State(state)),
-            None => self.mistakes.push(format!("state: {value} is none of running, paused, stopped")),
+            Some(state) => self.0.wanted.push(ChangeTo::State(state)),
+            None => self.0.mistakes.push(format!("state: {value} is none of running, paused, stopped")),
         }
     }
 
     fn limits(&mut self, value: &Value) {
         let Some(limits) = value.as_object() else {
-            self.mistakes.push(format!("limits: {value} is not an object like {{\"certificates\": 1000}}"));
+            self.0.mistakes.push(format!("limits: {value} is not an object like {{\"certificates\": 1000}}"));
             return;
         };
         for (key, limit) in limits {
             match (limited(key), limit) {
-                (Err(mistake), _) => self.mistakes.push(mistake),
-                (Ok(limited), Value::Null) => self.found.push(ChangeTo::Limit(limited, None)),
+                (Err(mistake), _) => self.0.mistakes.push(mistake),
+                (Ok(limited), Value::Null) => self.0.wanted.push(ChangeTo::Limit(limited, None)),
                 (Ok(limited), limit) => match limit.as_u64() {
-                    Some(limit) => self.found.push(ChangeTo::Limit(limited, Some(limit))),
-                    None => self.mistakes.push(format!(
+                    Some(limit) => self.0.wanted.push(ChangeTo::Limit(limited, Some(limit))),
+                    None => self.0.mistakes.push(format!(
                         "limits.{key}: {limit} is neither a whole number from 0 nor null (for no limit)"
                     )),
                 },
@@ -252,10 +294,11 @@ impl Reader {
 
     fn workers(&mut self, value: &Value) {
         match value.as_u64().and_then(|workers| u32::try_from(workers).ok()).filter(|n| *n <= MAX_WORKERS) {
-            Some(workers) => self.found.push(ChangeTo::Workers(workers)),
-            None => {
-                self.mistakes.push(format!("workers: {value} is not a whole number from 0 to {MAX_WORKERS}"))
-            }
+            Some(workers) => self.0.wanted.push(ChangeTo::Workers(workers)),
+            None => self
+                .0
+                .mistakes
+                .push(format!("workers: {value} is not a whole number from 0 to {MAX_WORKERS}")),
         }
     }
 
@@ -263,14 +306,14 @@ impl Reader {
         match value.as_f64() {
             Some(rate) => self.found(ChangeTo::Rate(rate)),
             None => {
-                self.mistakes.push(format!("rate: {value} is not a number from 0 to {MAX_RATE} (a second)"))
+                self.0.mistakes.push(format!("rate: {value} is not a number from 0 to {MAX_RATE} (a second)"))
             }
         }
     }
 
     fn weights(&mut self, value: &Value) {
         let Some(object) = value.as_object() else {
-            self.mistakes.push(format!("weights: {value} is not an object like {{\"certificate\": 4}}"));
+            self.0.mistakes.push(format!("weights: {value} is not an object like {{\"certificate\": 4}}"));
             return;
         };
         let mut weights = BTreeMap::new();
@@ -278,6 +321,7 @@ impl Reader {
             match weight.as_f64() {
                 Some(weight) => drop(weights.insert(chain.clone(), weight)),
                 None => self
+                    .0
                     .mistakes
                     .push(format!("weights.{chain}: {weight} is not a number from 0 to {MAX_WEIGHT}")),
             }
@@ -289,13 +333,9 @@ impl Reader {
 
     fn found(&mut self, to: ChangeTo) {
         match out_of_bounds(&to) {
-            Ok(()) => self.found.push(to),
-            Err(mistakes) => self.mistakes.extend(mistakes),
+            Ok(()) => self.0.wanted.push(to),
+            Err(mistakes) => self.0.mistakes.extend(mistakes),
         }
-    }
-
-    fn finish(self) -> Result<Vec<ChangeTo>, Mistakes> {
-        if self.mistakes.is_empty() { Ok(self.found) } else { Err(Mistakes(self.mistakes)) }
     }
 }
 
@@ -331,6 +371,7 @@ fn chains() -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use wec_board::{Limits, Target};
 
     use super::*;
 
@@ -377,7 +418,7 @@ mod tests {
             ),
         ];
         for (read, expected) in cases {
-            assert_eq!(read.unwrap_err().to_string(), expected);
+            assert_eq!(read.faultless().unwrap_err().to_string(), expected);
         }
     }
 
@@ -391,10 +432,13 @@ mod tests {
             ChangeTo::Limit(Limited::Certificates, Some(7)),
             ChangeTo::Limit(Limited::Registrations, None),
         ];
-        assert_eq!(read, Ok(expected));
+        assert_eq!(read.faultless(), Ok(expected));
         let weights = BTreeMap::from([("certificate".to_owned(), 4.0)]);
         let read = scenario_changes(&json!({"rate": 2, "workers": 5, "weights": {"certificate": 4}}));
-        assert_eq!(read, Ok(vec![ChangeTo::Workers(5), ChangeTo::Rate(2.0), ChangeTo::Weights(weights)]));
+        assert_eq!(
+            read.faultless(),
+            Ok(vec![ChangeTo::Workers(5), ChangeTo::Rate(2.0), ChangeTo::Weights(weights)])
+        );
     }
 
     #[tokio::test]
@@ -408,6 +452,15 @@ mod tests {
             "rate: scenario \"default\" keeps a number of workers and has no rate: change its workers"
         );
         assert_eq!(board.session("s").borrow().as_ref().unwrap().value.workers(), 5);
+
+        let body = json!({"workers": -1, "rate": 5, "weights": {"revok": 1}});
+        let refused = apply(&board, "s", By::Api, None, scenario_changes(&body)).await.unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "workers: -1 is not a whole number from 0 to 1000000; weights.revok: unknown chain; did you mean revoke?; \
+             rate: scenario \"default\" keeps a number of workers and has no rate: change its workers",
+            "what is wrong with the body and with the session"
+        );
 
         let zero = Chain::ALL.iter().map(|chain| (chain.name().to_owned(), 0.0)).collect();
         let refused = apply(&board, "s", By::Api, None, vec![ChangeTo::Weights(zero)]).await.unwrap_err();
@@ -431,5 +484,29 @@ mod tests {
             let refused = apply(&board, "s", By::Cli, None, vec![wanted]).await.unwrap_err();
             assert!(matches!(refused, Refusal::Stopped(_)), "{refused}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_scenario_that_has_ended_is_not_changed_in_vain() {
+        let board = Board::local();
+        let target = |waits| Target { workers: 5, waits, ..Target::default() };
+        let scenarios = [("first", target(false)), ("second", target(true))];
+        let scenarios = scenarios.map(|(name, target)| (name.to_owned(), target)).into();
+        let session = Session { run: "r".to_owned(), ..Session::new("s", scenarios, Limits::default()) };
+        board.put_session(session).await.unwrap();
+        board.end_scenario("s", "r", "first").await.unwrap();
+        let workers = |scenario| apply(&board, "s", By::Cli, Some(scenario), vec![ChangeTo::Workers(9)]);
+        assert_eq!(
+            workers("first").await.unwrap_err().to_string(),
+            "scenario \"first\" has ended, nothing more of it starts: change second, or start another run"
+        );
+        assert_eq!(workers("second").await.unwrap().changes.len(), 1, "one that waits may be told before");
+        board.end_scenario("s", "r", "second").await.unwrap();
+        assert_eq!(
+            workers("second").await.unwrap_err().to_string(),
+            "scenario \"second\" has ended, nothing more of it starts: start another run"
+        );
+        let limit = vec![ChangeTo::Limit(Limited::Certificates, Some(7))];
+        assert_eq!(apply(&board, "s", By::Cli, None, limit).await.unwrap().changes.len(), 1);
     }
 }

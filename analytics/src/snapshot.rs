@@ -491,7 +491,7 @@ pub struct SessionView {
     pub id: String,
     /// `running`, `paused`, `stopped`.
     pub state: String,
-    /// How many workers it wants, of all scenarios together.
+    /// How many workers it wants now: of all scenarios that run, together.
     pub workers_target: u32,
     /// How many run, as in the snapshot.
     pub workers_running: u64,
@@ -517,10 +517,16 @@ pub struct LimitsView {
 /// What is wanted of a scenario.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ScenarioView {
+    /// `waiting` for another scenario to end, `running`, or `ended`: then nothing more of it starts.
+    #[serde(default)]
+    pub state: String,
     /// Virtual users: how many, or how many at most where it keeps a rate.
     pub workers: u32,
-    /// Arrivals a second, in the scenario's own unit; null where it keeps a number of workers.
+    /// Arrivals a second, in `rate_unit`; null where it keeps a number of workers.
     pub rate: Option<f64>,
+    /// What the rate counts: `chains` or `requests`; empty without one.
+    #[serde(default)]
+    pub rate_unit: String,
     /// Weights of chains by their names; one that is not named weighs what the run was started with.
     pub weights: BTreeMap<String, f64>,
     /// Whether its own stages decide on workers and rate. A change by hand ends that.

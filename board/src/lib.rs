@@ -27,7 +27,7 @@ pub use error::BoardError;
 pub use node::{NodeInfo, NodeKind};
 pub use pool::{Pool, Wants};
 pub use session::{
-    By, Change, ChangeTo, Changed, DEFAULT_SCENARIO, Limited, Limits, Made, Session, SessionState,
+    By, Change, ChangeTo, Changed, DEFAULT_SCENARIO, Limited, Limits, Made, Phase, Session, SessionState,
     StagePoint, Target, Versioned,
 };
 pub use share::share;
@@ -231,6 +231,19 @@ impl Board {
             |there, _| Ok(there.and_then(|there| there.scenario_begun(run, scenario, at_unix_ns))),
         )
         .await
+    }
+
+    /// Says that nothing more of a scenario starts, on any node.
+    ///
+    /// # Errors
+    /// When there is no such session, or etcd cannot be told.
+    pub async fn end_scenario(
+        &self,
+        id: &str,
+        run: &str,
+        scenario: &str,
+    ) -> Result<Versioned<Session>, BoardError> {
+        self.revise(id, |there, _| Ok(there.and_then(|there| there.scenario_ended(run, scenario)))).await
     }
 
     /// Says that a node's part of a run is over; the last of those who live stops the session, in the name of `by`.

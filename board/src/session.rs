@@ -86,9 +86,12 @@ impl Session {
 pub struct Target {
     /// Virtual users: how many of them with an executor that keeps workers; how many at most with one that keeps a rate.
     pub workers: u32,
-    /// Arrivals a second, in the scenario's own unit (chains or requests); none with an executor that keeps workers.
+    /// Arrivals a second, in `rate_unit`; none with an executor that keeps workers.
     #[serde(default)]
     pub rate: Option<f64>,
+    /// What the rate counts: `chains` or `requests`; empty without one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub rate_unit: String,
     /// Weights of chains, by their names. One that is not named weighs what the scenario says.
     #[serde(default)]
     pub weights: BTreeMap<String, f64>,
@@ -105,9 +108,34 @@ pub struct Target {
     /// At which active time of the session it began, where it waited for another scenario to end; none until then.
     #[serde(default)]
     pub begins_ns: Option<u64>,
+    /// Whether nothing more of it starts: its run time is over, or all of its iterations have been run.
+    #[serde(default)]
+    pub ended: bool,
     /// How many iterations all nodes together are to run; none where time is what ends it.
     #[serde(default)]
     pub iterations: Option<u64>,
+}
+
+/// Where a scenario is between the start of a session and its own end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Another scenario must end first.
+    Waiting,
+    /// Its load is wanted.
+    Running,
+    /// Nothing more of it starts.
+    Ended,
+}
+
+impl Phase {
+    /// The name, as people and programs are told it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Ended => "ended",
+        }
+    }
 }
 
 /// What a scenario's own stages want at one moment.
@@ -414,6 +442,14 @@ impl Session {
         Some(next)
     }
 
+    /// The same of a scenario of which nothing more starts.
+    pub(crate) fn scenario_ended(&self, run: &str, scenario: &str) -> Option<Self> {
+        let mut next = Self { last_changes: Vec::new(), ..self.clone() };
+        let target = next.scenarios.get_mut(scenario).filter(|target| self.run == run && !target.ended)?;
+        target.ended = true;
+        Some(next)
+    }
+
     /// What a node finds that wants to take part in `wanted`: the session that is there, when others are at it, or its own,
     /// when what is there has been left by all of them.
     pub(crate) fn taken_up(
@@ -475,6 +511,15 @@ impl Session {
 }
 
 impl Target {
+    /// Where it is in the session.
+    pub const fn phase(&self) -> Phase {
+        match (self.ended, self.waits && self.begins_ns.is_none()) {
+            (true, _) => Phase::Ended,
+            (false, true) => Phase::Waiting,
+            (false, false) => Phase::Running,
+        }
+    }
+
     /// Makes the change at an active time of the session; says from what to what, or nothing when it is so already.
     fn change(
         &mut self,
@@ -628,6 +673,11 @@ mod tests {
         let waits = again.scenario_begun("r", "a", 1_170).unwrap();
         assert_eq!(waits.scenarios["a"].begins_ns, Some(70));
         assert_eq!(waits.scenario_begun("r", "a", 1_200), None);
+        assert_eq!(waits.scenario_ended("another", "a"), None);
+        assert_eq!(waits.scenario_ended("r", "b"), None);
+        let ended = waits.scenario_ended("r", "a").unwrap();
+        assert_eq!(ended.scenarios["a"].phase(), Phase::Ended);
+        assert_eq!(ended.scenario_ended("r", "a"), None, "whoever says so first");
         // One that is paused before it begins begins paused.
         let paused = state(&waiting, SessionState::Paused, 40).begun("r", 100).unwrap();
         assert_eq!(paused.active_ns(9_000), Some(0));

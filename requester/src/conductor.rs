@@ -90,16 +90,13 @@ impl Conductor {
             time_is_over = !self.lead.stop.finish.is_cancelled();
         }
         self.lead.stop.finish.cancel();
-        // A run that was stopped asked for nothing more from then on.
-        self.lead.course.send_modify(|course| *course = Arc::new(course.ended(self.clock.now())));
-        self.lead.workers.send_if_modified(|workers| std::mem::replace(workers, 0) != 0);
-        let name = self.scenario.name.clone();
-        let mut ended = self.ended.clone();
-        if timeout(self.graceful_stop, ended.wait_for(|ended| ended.contains(&name))).await.is_err() {
-            self.lead.stop.cut.cancel();
-            // Whoever should have said so has gone, which is told elsewhere.
-            let _ = ended.wait_for(|ended| ended.contains(&name)).await;
-        }
+        self.want_nothing();
+        let told = async {
+            if time_is_over {
+                self.say_that_it_has_ended().await;
+            }
+        };
+        tokio::join!(told, self.wait_for_the_last());
         if let Some(quota) = &self.lead.quota {
             let left = self.settle(quota).await;
             if let Some(left) = left.filter(|left| time_is_over && *left > 0) {
@@ -110,6 +107,36 @@ impl Conductor {
                     humantime::format_duration(self.scenario.run_time)
                 );
             }
+        }
+    }
+
+    /// Until its last iteration has ended, or is cut off.
+    async fn wait_for_the_last(&self) {
+        let name = &self.scenario.name;
+        let mut ended = self.ended.clone();
+        if timeout(self.graceful_stop, ended.wait_for(|ended| ended.contains(name))).await.is_err() {
+            self.lead.stop.cut.cancel();
+            // Whoever should have said so has gone, which is told elsewhere.
+            let _ = ended.wait_for(|ended| ended.contains(name)).await;
+        }
+    }
+
+    /// From this moment on, as executors and those who look at them are told.
+    fn want_nothing(&self) {
+        let Lead { workers, course, gauges, .. } = &self.lead;
+        course.send_modify(|course| *course = Arc::new(course.ended(self.clock.now())));
+        workers.send_if_modified(|workers| std::mem::replace(workers, 0) != 0);
+        gauges.set_workers_target(0);
+        gauges.set_rate_target(gauges.rate_target().map(|_| 0.0));
+    }
+
+    /// So that nobody changes it in vain. The board may be away: then it is only not refused.
+    async fn say_that_it_has_ended(&self) {
+        let ended = self.board.end_scenario(&self.session, &self.run, &self.scenario.name);
+        match timeout(SETTLE, ended).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "the board does not know that a scenario has ended"),
+            Err(_) => tracing::debug!("the board was not told in time that a scenario has ended"),
         }
     }
 

@@ -14,6 +14,7 @@ use wec_record::threshold::{self, ThresholdMistakes};
 use wec_record::{Chain, ChallengeType, Threshold};
 use wec_store::Limits;
 
+use crate::executor::Unit;
 use crate::guard::Permission;
 use crate::saturation::Bounds;
 use crate::scenario::{SCENARIO_KEYS, Scenario, is_name, scenario};
@@ -335,12 +336,14 @@ impl Plan {
             let target = Target {
                 workers: load.workers().at(Duration::ZERO) as u32,
                 rate: load.rate().map(|rate| rate.at(Duration::ZERO)),
+                rate_unit: load.rate_unit().map(Unit::name).unwrap_or_default().to_owned(),
                 weights: Chain::ALL.map(|chain| (chain.name().to_owned(), scenario.weights.of(chain))).into(),
                 scheduled: !load.stages().is_empty(),
                 stages: stage_points(scenario),
                 iterations: load.iterations(),
                 waits: scenario.after.is_some(),
                 begins_ns: None,
+                ended: false,
             };
             (scenario.name.clone(), target)
         });

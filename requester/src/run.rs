@@ -510,22 +510,22 @@ struct Counting {
 impl Counting {
     fn counted(&self, now: u64) -> Counted {
         let Self { scenario, gauges, course } = self;
-        let (executor, rate_unit) = match &scenario.load {
-            Load::Workers { .. } => ("workers", ""),
-            Load::ArrivalRate { unit: Unit::Chains, .. } => ("arrival-rate", "chains"),
-            Load::ArrivalRate { unit: Unit::Requests, .. } => ("arrival-rate", "requests"),
-            Load::TargetRps { .. } => ("target-rps", "requests"),
-            Load::Iterations { .. } => ("iterations", ""),
+        let executor = match &scenario.load {
+            Load::Workers { .. } => "workers",
+            Load::ArrivalRate { .. } => "arrival-rate",
+            Load::TargetRps { .. } => "target-rps",
+            Load::Iterations { .. } => "iterations",
         };
-        let asked = match rate_unit {
+        let unit = scenario.load.rate_unit();
+        let asked = match unit {
             // Arrivals, Poisson's among them, are what was asked for.
-            "chains" => gauges.due(),
+            Some(Unit::Chains) => gauges.due(),
             _ => course.borrow().asked(now).round() as u64,
         };
         Counted {
             name: scenario.name.clone(),
             executor,
-            rate_unit,
+            rate_unit: unit.map(Unit::name).unwrap_or_default(),
             workers_target: gauges.workers_target(),
             workers: gauges.workers(),
             busy: gauges.busy(),

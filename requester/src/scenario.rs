@@ -191,6 +191,15 @@ impl Load {
             Self::Workers { .. } | Self::Iterations { .. } => None,
         }
     }
+
+    /// What that rate counts.
+    pub const fn rate_unit(&self) -> Option<Unit> {
+        match self {
+            Self::ArrivalRate { unit, .. } => Some(*unit),
+            Self::TargetRps { .. } => Some(Unit::Requests),
+            Self::Workers { .. } | Self::Iterations { .. } => None,
+        }
+    }
 }
 
 fn staged(start: f64, stages: &[Stage]) -> Ramp {

@@ -13,8 +13,9 @@ use serde_json::{Map, Value, json};
 use tokio::net::TcpStream;
 use url::Url;
 use wec_analytics::control::{self, Refusal};
-use wec_analytics::{Mark, SessionChanged, SessionView};
-use wec_board::{Board, BoardUrl, By, ChangeTo, Limited, SessionState};
+use wec_analytics::{Mark, ScenarioView, SessionChanged, SessionView};
+use wec_board::{Board, BoardUrl, By, ChangeTo, Limited, Phase, SessionState};
+use wec_requester::scenario::rate;
 use wec_startup::{Exit, report, say};
 
 /// Where a run's page is unless told otherwise.
@@ -57,7 +58,7 @@ enum Action {
     },
     /// Change the rate of arrivals
     Rate {
-        /// 50/s, 3000/m, 0.5
+        /// 50/s, 3000/min, 0.5; with what it counts, as in "50 requests/s", only if the scenario counts that
         #[arg(value_name = "RATE", allow_negative_numbers = true)]
         rate: String,
     },
@@ -137,7 +138,10 @@ fn wanted(action: &Action) -> Result<Vec<ChangeTo>, Vec<String>> {
         Action::Resume => return Ok(vec![ChangeTo::State(SessionState::Running)]),
         Action::Stop => return Ok(vec![ChangeTo::State(SessionState::Stopped)]),
         Action::Workers { workers } => return changes(&json!({ "workers": number(workers) })),
-        Action::Rate { rate } => return changes(&json!({ "rate": per_second(rate).map_err(|m| vec![m])? })),
+        Action::Rate { rate: text } => {
+            let rate = rate(text).map_err(|mistake| vec![format!("rate: {mistake}")])?;
+            return changes(&json!({ "rate": rate.per_second }));
+        }
         Action::Weight { weights } => {
             let pairs = weights.iter().map(|text| {
                 let (chain, weight) = text.split_once('=').ok_or_else(|| pair(text, "certificate=4"))?;
@@ -167,7 +171,7 @@ fn wanted(action: &Action) -> Result<Vec<ChangeTo>, Vec<String>> {
 }
 
 fn changes(body: &Value) -> Result<Vec<ChangeTo>, Vec<String>> {
-    control::scenario_changes(body).map_err(|mistakes| mistakes.0)
+    control::scenario_changes(body).faultless().map_err(|mistakes| mistakes.0)
 }
 
 fn apart<T>(each: impl Iterator<Item = Result<T, String>>) -> (Vec<T>, Vec<String>) {
@@ -193,22 +197,6 @@ fn number(text: &str) -> Value {
         .unwrap_or_else(|| text.into())
 }
 
-/// `50/s`, `3000/m`, `0.5`: arrivals a second.
-fn per_second(text: &str) -> Result<f64, String> {
-    let (amount, unit) = text.split_once('/').unwrap_or((text, "s"));
-    let seconds = match unit.trim() {
-        "s" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        _ => return Err(format!("rate: {text:?} is not a rate like 50/s, 3000/m or 10/h")),
-    };
-    let amount: f64 = amount
-        .trim()
-        .parse()
-        .map_err(|_| format!("rate: {text:?} is not a rate like 50/s, 3000/m or 10/h"))?;
-    if amount.is_finite() { Ok(amount / seconds) } else { Err(format!("rate: {text:?} is not finite")) }
-}
-
 /// How the session is reached.
 enum Way {
     Page(Page),
@@ -227,7 +215,11 @@ impl Way {
         }
     }
 
-    async fn change(&self, scenario: Option<String>, wanted: Vec<ChangeTo>) -> anyhow::Result<Vec<Mark>> {
+    async fn change(
+        &self,
+        scenario: Option<String>,
+        wanted: Vec<ChangeTo>,
+    ) -> anyhow::Result<SessionChanged> {
         match self {
             Self::Page(page) => page.change(scenario, &wanted).await,
             Self::Board(board, id) => {
@@ -237,7 +229,10 @@ impl Way {
                     Refusal::NoScenario(error) => anyhow!(Mistaken(format!("{error}, with --scenario"))),
                     other => anyhow!(other),
                 })?;
-                Ok(applied.changes.into_iter().map(Mark::from).collect())
+                Ok(SessionChanged {
+                    session: SessionView::new(&applied.session, 0),
+                    changes: applied.changes.into_iter().map(Mark::from).collect(),
+                })
             }
         }
     }
@@ -276,12 +271,18 @@ fn described(session: &SessionView, running: Option<u64>) -> String {
         let _ = write!(text, "\nat most {}", limits.join(", "));
     }
     for (name, target) in &session.scenarios {
+        if target.state == Phase::Ended.name() {
+            let _ = write!(text, "\nscenario {name}: ended");
+            continue;
+        }
         let load = match target.rate {
-            Some(rate) => format!("{rate}/s with at most {} workers", target.workers),
+            Some(rate) => format!("{rate} {}/s with at most {} workers", target.rate_unit, target.workers),
             None => format!("{} workers", target.workers),
         };
+        let waits =
+            if target.state == Phase::Waiting.name() { "waits for another to end, then " } else { "" };
         let stages = if target.scheduled { "its stages lead to " } else { "" };
-        let _ = write!(text, "\nscenario {name}: {stages}{load}");
+        let _ = write!(text, "\nscenario {name}: {waits}{stages}{load}");
         let weights: Vec<_> =
             target.weights.iter().map(|(chain, weight)| format!("{chain}={weight}")).collect();
         if !weights.is_empty() {
@@ -297,8 +298,11 @@ async fn change(
     scenario: Option<String>,
     wanted: Vec<ChangeTo>,
 ) -> anyhow::Result<()> {
-    let changes = way.change(scenario, wanted).await?;
-    let mut lines: Vec<_> = changes.iter().flat_map(told).collect();
+    if let Action::Rate { rate: text } = action {
+        check_unit(text, scenario.as_deref(), &way.session().await?)?;
+    }
+    let SessionChanged { session, changes } = way.change(scenario, wanted).await?;
+    let mut lines: Vec<_> = changes.iter().flat_map(|mark| told(mark, &session)).collect();
     match action {
         _ if lines.is_empty() => lines.push("nothing changed: it is so already".to_owned()),
         Action::Pause => {
@@ -310,12 +314,33 @@ async fn change(
     report(lines.join("\n"))
 }
 
-/// A change in words, one line for each value.
-fn told(mark: &Mark) -> Vec<String> {
+/// Whether a rate names what the scenario counts, where it names anything.
+fn check_unit(text: &str, scenario: Option<&str>, session: &SessionView) -> anyhow::Result<()> {
+    let Some(unit) = rate(text).ok().and_then(|rate| rate.unit) else { return Ok(()) };
+    let named = |(name, _): &(&String, &ScenarioView)| scenario.is_none_or(|scenario| scenario == *name);
+    let mut scenarios = session.scenarios.iter().filter(named);
+    // A scenario that is not there, not the only one, or has no rate is told of by whoever makes the change.
+    let (Some((name, target)), None) = (scenarios.next(), scenarios.next()) else { return Ok(()) };
+    if target.rate.is_none() || target.rate_unit == unit.name() {
+        return Ok(());
+    }
+    bail!(Mistaken(format!(
+        "rate: {text:?} counts {}, and scenario {name:?} counts {}: ask for these",
+        unit.name(),
+        target.rate_unit
+    )))
+}
+
+/// A change in words, one line for each value; with the session after it.
+fn told(mark: &Mark, session: &SessionView) -> Vec<String> {
     let of = if mark.scenario.is_empty() { String::new() } else { format!("{}: ", mark.scenario) };
     let word = match mark.what.as_str() {
         "weights" => "weight of ",
         "limits" => "limit of ",
+        "rate" => {
+            let unit = session.scenarios.get(&mark.scenario).map_or("", |target| &target.rate_unit);
+            return vec![format!("{of}rate {} → {} {unit}/s", mark.from, mark.to)];
+        }
         what => return vec![format!("{of}{what} {} → {}", mark.from, mark.to)],
     };
     let before: BTreeMap<_, _> = mark.from.split(", ").filter_map(|pair| pair.split_once('=')).collect();
@@ -350,7 +375,7 @@ impl Page {
     }
 
     /// One request for what concerns the session, one for what concerns the scenario; there is never both.
-    async fn change(&self, scenario: Option<String>, wanted: &[ChangeTo]) -> anyhow::Result<Vec<Mark>> {
+    async fn change(&self, scenario: Option<String>, wanted: &[ChangeTo]) -> anyhow::Result<SessionChanged> {
         let mut body = Map::new();
         let (mut of_scenario, mut limits) = (false, Map::new());
         for to in wanted {
@@ -379,8 +404,7 @@ impl Page {
         } else {
             "session".to_owned()
         };
-        let changed: SessionChanged = self.ask(Method::PATCH, &path, Some(&body.into())).await?;
-        Ok(changed.changes)
+        self.ask(Method::PATCH, &path, Some(&body.into())).await
     }
 
     /// The scenario that was named, or the only one.
@@ -481,17 +505,9 @@ fn escaped(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use wec_board::Session;
 
-    #[test]
-    fn rates_are_a_second_a_minute_or_an_hour() {
-        for (text, rate) in [("50/s", 50.0), ("50", 50.0), ("3000/m", 50.0), ("0.5/s", 0.5), ("36/h", 0.01)] {
-            assert_eq!(per_second(text), Ok(rate), "{text}");
-        }
-        for text in ["fast", "50/d", "/s", "inf/s"] {
-            assert!(per_second(text).unwrap_err().contains(&format!("{text:?}")), "{text}");
-        }
-    }
+    use super::*;
 
     #[test]
     fn every_mistake_of_a_line_is_told_at_once() {
@@ -528,8 +544,15 @@ mod tests {
             from: from.to_owned(),
             to: to.to_owned(),
         };
+        let target =
+            |rate_unit: &str| ScenarioView { rate_unit: rate_unit.to_owned(), ..ScenarioView::default() };
+        let session = SessionView {
+            scenarios: [("open".to_owned(), target("requests"))].into(),
+            ..SessionView::new(&Session::running("s", 1), 0)
+        };
         let cases = [
             (mark("default", "workers", "50", "80"), vec!["default: workers 50 → 80"]),
+            (mark("open", "rate", "0.5", "80"), vec!["open: rate 0.5 → 80 requests/s"]),
             (mark("", "state", "running", "paused"), vec!["state running → paused"]),
             (
                 mark("", "limits", "certificates=none", "certificates=7"),
@@ -541,7 +564,7 @@ mod tests {
             ),
         ];
         for (mark, lines) in cases {
-            assert_eq!(told(&mark), lines);
+            assert_eq!(told(&mark, &session), lines);
         }
     }
 

@@ -215,7 +215,7 @@ fn another_rate_holds_from_one_arrival_to_the_next_and_is_marked_everywhere() {
     run.patch(json!({ "rate": 40 }));
     let ended = common::chains(&run.snapshot());
     run.until_chains(ended + 80);
-    assert_eq!(run.told(folder.path(), &["rate", "10/s"]), "default: rate 40 → 10");
+    assert_eq!(run.told(folder.path(), &["rate", "10/s"]), "default: rate 40 → 10 chains/s");
     let ended = common::chains(&run.snapshot());
     run.until_chains(ended + 80);
     run.told(folder.path(), &["stop"]);

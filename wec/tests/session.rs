@@ -72,7 +72,10 @@ fn what_cannot_be_asked_for_is_told_whole_and_changes_nothing() {
             &["limit", "certificate=1"],
             "error: limits.certificate: unknown limit; did you mean certificates?\n",
         ),
-        (&["rate", "fast"], "error: rate: \"fast\" is not a rate like 50/s, 3000/m or 10/h\n"),
+        (
+            &["rate", "fast"],
+            "error: rate: \"fast\" is not a rate like 50/s, 3000/min, 10/h or 500 requests/s, from 0 to 1000000 a second\n",
+        ),
         (
             &["rate", "50/s"],
             "error: rate: scenario \"default\" keeps a number of workers and has no rate: change its workers\n",
@@ -175,12 +178,45 @@ fn a_rate_goes_to_nothing_and_up_again() {
     let ca = common::NullCa::start(folder.path(), &[]);
     let run = Run::start(folder.path(), &ca, &["--rate", "20/s", "--workers", "50"]);
     run.until_chains(10);
-    assert_eq!(run.told(folder.path(), &["rate", "0"]), "default: rate 20 → 0");
+    assert_eq!(run.told(folder.path(), &["rate", "0"]), "default: rate 20 → 0 chains/s");
     let (_, ended) = run.until_still();
-    assert_eq!(run.told(folder.path(), &["rate", "2400/m"]), "default: rate 0 → 40");
+    assert_eq!(run.told(folder.path(), &["rate", "2400/m"]), "default: rate 0 → 40 chains/s");
     run.until_chains(ended + 10);
     let shown = run.told(folder.path(), &["show"]);
-    assert!(shown.contains("scenario default: 40/s with at most 50 workers"), "{shown}");
+    assert!(shown.contains("scenario default: 40 chains/s with at most 50 workers"), "{shown}");
+    assert_eq!(run.told(folder.path(), &["rate", "10 chains/s"]), "default: rate 40 → 10 chains/s");
+    let other = run.session(folder.path(), &["rate", "10 requests/s"]);
+    assert_eq!(other.status.code(), Some(2));
+    assert_eq!(
+        common::said(&other),
+        "error: rate: \"10 requests/s\" counts requests, and scenario \"default\" counts chains: ask for these\n"
+    );
+}
+
+#[test]
+fn of_scenarios_one_after_the_other_only_those_that_go_on_are_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = common::NullCa::start(folder.path(), &["--latency", "2ms..5ms"]);
+    let plan = "[scenarios.first]\niterations = 40\nworkers = 2\n[scenarios.second]\nafter = \"first\"\nworkers = 3\n";
+    std::fs::write(folder.path().join("plan.toml"), plan).unwrap();
+    let run = Run::start(folder.path(), &ca, &["--config", "plan.toml"]);
+    let view = || run.http("GET /api/v1/session", "").1;
+    common::until("the first has ended", || view()["scenarios"]["first"]["state"] == "ended");
+    common::until("the second runs", || view()["scenarios"]["second"]["state"] == "running");
+    run.until_running(3);
+    let shown = run.told(folder.path(), &["show"]);
+    assert!(shown.starts_with("session default: running, 3 of 3 workers\n"), "{shown}");
+    assert!(shown.contains("\nscenario first: ended\nscenario second: 3 workers"), "{shown}");
+    let before = run.snapshot()["marks"].clone();
+    let (status, body) = run.http("PATCH /api/v1/session/scenarios/first", r#"{"workers":9}"#);
+    let refused =
+        "scenario \"first\" has ended, nothing more of it starts: change second, or start another run";
+    assert_eq!((status, body["error"].as_str()), (409, Some(refused)));
+    let output = run.session(folder.path(), &["workers", "9", "--scenario", "first"]);
+    assert_eq!((output.status.code(), common::said(&output)), (Some(1), format!("error: {refused}\n")));
+    assert_eq!(run.snapshot()["marks"], before, "what was refused leaves no mark");
+    assert_eq!(run.snapshot()["scenarios"]["first"]["workers_target"], 0, "nothing of it is wanted any more");
+    assert_eq!(run.told(folder.path(), &["workers", "4", "--scenario", "second"]), "second: workers 3 → 4");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -78,7 +78,7 @@ impl From<Refusal> for ApiError {
             Refusal::Mistakes(mistakes) => Self::Mistakes(mistakes),
             Refusal::NoSession(session) => Self::NoSession(session),
             Refusal::NoScenario(error) => Self::NoScenario(error.to_string()),
-            Refusal::Stopped(_) => Self::Conflict(refusal.to_string()),
+            Refusal::Stopped(_) | Refusal::Ended { .. } => Self::Conflict(refusal.to_string()),
             Refusal::Board(error) => Self::Unavailable(error.to_string()),
         }
     }

@@ -10,11 +10,11 @@ use axum::http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
-use wec_board::{By, ChangeTo, Changed, SessionState};
+use wec_board::{By, Changed, Phase, SessionState};
 
 use super::error::{ApiError, ErrorBody};
 use super::{MAX_BODY, Web};
-use crate::control::{self, Mistakes};
+use crate::control::{self, Asked};
 use crate::snapshot::{Mark, SessionView};
 
 /// By this header `wec session` says that it is a command line that asks.
@@ -63,7 +63,7 @@ pub(super) struct ScenarioPatch {
     /// Virtual users: how many, or how many at most where the scenario keeps a rate.
     #[schema(nullable = false, maximum = 1_000_000)]
     workers: Option<u32>,
-    /// Arrivals a second, in the scenario's own unit; only of a scenario that has a rate.
+    /// Arrivals a second, in the scenario's `rate_unit`; only of a scenario that has a rate.
     #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
     rate: Option<f64>,
     /// Weights of those chains that are named; the others stay.
@@ -133,8 +133,7 @@ pub(super) async fn change(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<SessionChanged>, ApiError> {
-    let wanted = control::session_changes(&read(&headers, body)?)?;
-    web.apply(&headers, None, wanted).await
+    web.apply(&headers, None, control::session_changes(&read(&headers, body)?)).await
 }
 
 /// Changes workers, rate and weights of one scenario
@@ -152,7 +151,7 @@ pub(super) async fn change(
         (status = OK, description = "It is so now", body = SessionChanged),
         (status = BAD_REQUEST, description = "Something is wrong with the body; nothing was changed", body = ErrorBody),
         (status = NOT_FOUND, description = "The board has no session, or the session has no such scenario", body = ErrorBody),
-        (status = CONFLICT, description = "The session has been stopped", body = ErrorBody),
+        (status = CONFLICT, description = "The session has been stopped, or the scenario has ended", body = ErrorBody),
         (status = SERVICE_UNAVAILABLE, description = "The board could not be told", body = ErrorBody),
     )
 )]
@@ -162,8 +161,7 @@ pub(super) async fn change_scenario(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<SessionChanged>, ApiError> {
-    let wanted = control::scenario_changes(&read(&headers, body)?)?;
-    web.apply(&headers, Some(&name), wanted).await
+    web.apply(&headers, Some(&name), control::scenario_changes(&read(&headers, body)?)).await
 }
 
 impl Web {
@@ -171,10 +169,10 @@ impl Web {
         &self,
         headers: &HeaderMap,
         scenario: Option<&str>,
-        wanted: Vec<ChangeTo>,
+        asked: Asked,
     ) -> Result<Json<SessionChanged>, ApiError> {
         let by = by(headers)?;
-        let applied = control::apply(&self.board, &self.session, by, scenario, wanted).await?;
+        let applied = control::apply(&self.board, &self.session, by, scenario, asked).await?;
         Ok(Json(SessionChanged {
             session: SessionView::new(&applied.session, self.feed.workers_running()),
             changes: applied.changes.into_iter().map(Mark::from).collect(),
@@ -224,20 +222,18 @@ fn read(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<Valu
         .map_err(|error| ApiError::BadRequest(format!("the body is not JSON: {error}")))
 }
 
-impl From<Mistakes> for ApiError {
-    fn from(mistakes: Mistakes) -> Self {
-        Self::Mistakes(mistakes)
-    }
-}
-
 impl SessionView {
     /// A session as people and programs are shown it.
     pub fn new(session: &wec_board::Session, workers_running: u64) -> Self {
         use crate::snapshot::{LimitsView, ScenarioView};
+        let running = session.scenarios.values().filter(|target| target.phase() == Phase::Running);
+        let workers = running.map(|target| target.workers).fold(0, u32::saturating_add);
         let scenarios = session.scenarios.iter().map(|(name, target)| {
             let view = ScenarioView {
+                state: target.phase().name().to_owned(),
                 workers: target.workers,
                 rate: target.rate,
+                rate_unit: target.rate_unit.clone(),
                 weights: target.weights.clone(),
                 scheduled: target.scheduled,
             };
@@ -246,7 +242,7 @@ impl SessionView {
         Self {
             id: session.id.clone(),
             state: session.state.name().to_owned(),
-            workers_target: session.workers(),
+            workers_target: workers,
             workers_running,
             limits: LimitsView {
                 registrations: session.limits.registrations,

@@ -146,9 +146,11 @@ class Run {
       workers_running: this.#running,
       limits: this.#limits,
       scenarios: {
-        default: { workers: this.#target, rate: null, weights: this.#weights, scheduled: false },
-        storm: { workers: 20, rate: 50, weights: {}, scheduled: true },
-        adaptive: { workers: 500, rate: 500, weights: {}, scheduled: false },
+        default: { state: "running", workers: this.#target, rate: null, rate_unit: "", weights: this.#weights, scheduled: false },
+        storm: { state: "running", workers: 20, rate: 50, rate_unit: "chains", weights: {}, scheduled: true },
+        adaptive: { state: "running", workers: 500, rate: 500, rate_unit: "requests", weights: {}, scheduled: false },
+        warmup: { state: "ended", workers: 10, rate: null, rate_unit: "", weights: {}, scheduled: false },
+        cooldown: { state: "waiting", workers: 5, rate: null, rate_unit: "", weights: {}, scheduled: false },
       },
     };
   }
@@ -361,9 +363,11 @@ class Run {
         },
         workers_target: this.#target,
         scenarios: {
-          default: { workers: this.#running, busy: Math.round(this.#running * 0.9), rate: 0, rate_unit: "", due: 0, dropped: 0, reach: null, capped_ns: 0, saturated_ns: 0 },
-          storm: { workers: 20, busy: 20, rate: 41.2, rate_unit: "chains", due: 4_120, dropped: 318, reach: null, capped_ns: 0, saturated_ns: 0 },
-          adaptive: { workers: 61, busy: 60, rate: 402.7, rate_unit: "requests", due: 0, dropped: 0, reach: "saturated", capped_ns: 0, saturated_ns: 14e9 },
+          default: { workers: this.#running, busy: Math.round(this.#running * 0.9), rate: 0, due: 0, dropped: 0, reach: null, capped_ns: 0, saturated_ns: 0 },
+          storm: { workers: 20, busy: 20, rate: 41.2, due: 4_120, dropped: 318, reach: null, capped_ns: 0, saturated_ns: 0 },
+          adaptive: { workers: 61, busy: 60, rate: 402.7, due: 0, dropped: 0, reach: "saturated", capped_ns: 0, saturated_ns: 14e9 },
+          warmup: { workers: 0, busy: 0, rate: 0, due: 0, dropped: 0, reach: null, capped_ns: 0, saturated_ns: 0 },
+          cooldown: { workers: 0, busy: 0, rate: 0, due: 0, dropped: 0, reach: null, capped_ns: 0, saturated_ns: 0 },
         },
         generator: this.#generator(),
         thresholds: [

@@ -7,7 +7,6 @@ const figures = (changes: Partial<ScenarioFigures>): ScenarioFigures => ({
   workers: 12,
   busy: 9,
   rate: 49.84,
-  rate_unit: "chains",
   due: 0,
   dropped: 0,
   reach: null,
@@ -15,14 +14,17 @@ const figures = (changes: Partial<ScenarioFigures>): ScenarioFigures => ({
   saturated_ns: 0,
   ...changes,
 });
-const target: ScenarioView = { workers: 100, rate: 50, weights: {}, scheduled: false };
+const target: ScenarioView = { state: "running", workers: 100, rate: 50, rate_unit: "chains", weights: {}, scheduled: false };
 const plain = (text: string) => text.replace(/[\u00a0\u202f]/g, " ");
 
 it("shows what is reached beside what is wanted", () => {
   const said = (changes: Partial<ScenarioFigures>, wanted = target) => plain(achieved(figures(changes), wanted));
   expect(said({})).toBe("now 49.8 of 50 chains/s with 12 workers, 9 busy");
-  expect(said({ rate_unit: "requests", reach: "reached" })).toBe("now 49.8 of 50 requests/s (reached) with 12 workers, 9 busy");
+  expect(said({ reach: "reached" }, { ...target, rate_unit: "requests" })).toBe("now 49.8 of 50 requests/s (reached) with 12 workers, 9 busy");
   expect(said({ workers: 1 }, { ...target, rate: null })).toBe("now 1 worker, 9 busy");
+  expect(said({ workers: 0 }, { ...target, state: "waiting" })).toBe("waits for another scenario to end");
+  expect(said({}, { ...target, state: "ended" })).toBe("ended: nothing more of it starts, 9 finishing");
+  expect(said({ busy: 0 }, { ...target, state: "ended" })).toBe("ended: nothing more of it starts");
 });
 
 it("is loud about what was dropped and about a rate that cannot be reached", () => {

@@ -3,12 +3,16 @@
 import { count, duration, rate, share, things } from "./format";
 import type { ScenarioFigures, ScenarioView } from "./wire";
 
-/** What there is now: `now 49.8 of 50 chains/s with 12 workers, 9 busy`. */
+/** What there is now: `now 49.8 of 50 chains/s with 12 workers, 9 busy`; or why there is nothing. */
 export function achieved(figures: ScenarioFigures, target: ScenarioView): string {
+  if (target.state === "waiting") return "waits for another scenario to end";
+  if (target.state === "ended") {
+    return `ended: nothing more of it starts${figures.busy > 0 ? `, ${count(figures.busy)} finishing` : ""}`;
+  }
   const workers = `${things(figures.workers, "worker")}, ${count(figures.busy)} busy`;
   if (target.rate === null) return `now ${workers}`;
   const reached = figures.reach === "reached" ? " (reached)" : figures.reach === "approaching" ? " (on its way)" : "";
-  return `now ${rate(figures.rate)} of ${target.rate} ${figures.rate_unit}/s${reached} with ${workers}`;
+  return `now ${rate(figures.rate)} of ${target.rate} ${target.rate_unit}/s${reached} with ${workers}`;
 }
 
 /** What must not be overlooked: what was dropped, and a rate that is not reached, and why. */

@@ -32,9 +32,13 @@ export type Limits = Record<(typeof LIMITS)[number], number | null>;
 
 /** What is wanted of a scenario. */
 export interface ScenarioView {
+  /** Waiting for another scenario to end; of one that has ended nothing more starts. */
+  state: "waiting" | "running" | "ended";
   workers: number;
-  /** Arrivals a second; null where it keeps a number of workers. */
+  /** Arrivals a second, in `rate_unit`; null where it keeps a number of workers. */
   rate: number | null;
+  /** `chains` or `requests`; empty without a rate. */
+  rate_unit: string;
   /** One that is not named weighs what the run was started with. */
   weights: Partial<Record<Chain, number>>;
   scheduled: boolean;
@@ -85,12 +89,11 @@ export interface Snapshot {
   missing: Missing;
 }
 
-/** What a scenario has reached; empty `rate_unit` where it keeps a number of workers. */
+/** What a scenario has reached. */
 export interface ScenarioFigures {
   workers: number;
   busy: number;
   rate: number;
-  rate_unit: string;
   due: number;
   dropped: number;
   /** How near the rate is to its target, where workers are adapted to it. */

@@ -74,6 +74,16 @@ pub enum Unit {
     Requests,
 }
 
+impl Unit {
+    /// The name, as in scenario files, on the board and in the log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Chains => "chains",
+            Self::Requests => "requests",
+        }
+    }
+}
+
 /// Starts iterations when they are due, on the runtime it is run on.
 pub struct ArrivalRate {
     /// Who the workers are.
