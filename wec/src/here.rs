@@ -213,7 +213,7 @@ pub(crate) async fn conduct(
     tokio::select! {
         // What was exceeded is in the snapshot, too.
         _limits = requester.run() => {}
-        never = progress.watch(&analytics, workload.clone(), stop) => match never {},
+        never = progress.watch(&analytics, board.session(SESSION), workload.clone(), stop) => match never {},
         never = steering => match never {},
     }
     progress.end();

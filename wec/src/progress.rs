@@ -8,8 +8,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use wec_analytics::{Analytics, FailureScope, Mark, NonceFigures, ScenarioFigures, Snapshot, time_text};
+use wec_board::{Phase, Session, Versioned};
 use wec_record::{Chain, FailureClass, Reach};
 use wec_requester::Workload;
 use wec_startup::{Drawn, Paper, Stop, say, steps_aside};
@@ -81,7 +83,13 @@ impl Progress {
     }
 
     /// Keeps the view up to date for as long as it is polled.
-    pub(crate) async fn watch(&self, analytics: &Analytics, workload: Workload, stop: &Stop) -> Infallible {
+    pub(crate) async fn watch(
+        &self,
+        analytics: &Analytics,
+        session: watch::Receiver<Option<Versioned<Session>>>,
+        workload: Workload,
+        stop: &Stop,
+    ) -> Infallible {
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.tick().await;
@@ -96,7 +104,9 @@ impl Progress {
             let elapsed = self.started.elapsed();
             let idle = pulse.is_idle_since(last);
             let status = self.status();
-            let now = Figures { idle, status, ..Figures::of(&analytics.snapshot(), &workload, elapsed) };
+            let phases = phases(session.borrow().as_ref());
+            let now = Figures::of(&analytics.snapshot(), &phases, &workload, elapsed);
+            let now = Figures { idle, status, ..now };
             self.show(&now, &before, stop);
             before = now;
         }
@@ -285,7 +295,12 @@ struct Figures {
 }
 
 impl Figures {
-    fn of(snapshot: &Snapshot, workload: &Workload, elapsed: Duration) -> Self {
+    fn of(
+        snapshot: &Snapshot,
+        phases: &BTreeMap<String, Phase>,
+        workload: &Workload,
+        elapsed: Duration,
+    ) -> Self {
         // A request that failed and was retried is no trouble yet; a chain that failed is.
         let trouble = snapshot.failures.iter().find(|failure| failure.scope == FailureScope::Chain);
         let failure =
@@ -316,7 +331,7 @@ impl Figures {
             loads: snapshot
                 .scenarios
                 .iter()
-                .map(|(name, scenario)| load(several.then_some(name), scenario))
+                .map(|(name, scenario)| load(several.then_some(name), scenario, phases.get(name).copied()))
                 .collect(),
             short: snapshot
                 .scenarios
@@ -488,10 +503,22 @@ impl Rows {
     }
 }
 
-/// One scenario: what is reached beside what is wanted, and by whom.
-fn load(name: Option<&String>, scenario: &ScenarioFigures) -> String {
+/// Where each scenario of a session is.
+fn phases(session: Option<&Versioned<Session>>) -> BTreeMap<String, Phase> {
+    let scenarios = session.into_iter().flat_map(|session| &session.value.scenarios);
+    scenarios.map(|(name, target)| (name.clone(), target.phase())).collect()
+}
+
+/// One scenario: what is reached beside what is wanted, and by whom; or why nothing is.
+fn load(name: Option<&String>, scenario: &ScenarioFigures, phase: Option<Phase>) -> String {
     let name = name.map(|name| format!("{name}: ")).unwrap_or_default();
     let ScenarioFigures { workers, workers_target, busy, .. } = scenario;
+    match phase {
+        Some(Phase::Waiting) => return format!("{name}waits for another scenario to end"),
+        Some(Phase::Ended) if *busy > 0 => return format!("{name}ended, {busy} in flight"),
+        Some(Phase::Ended) => return format!("{name}ended"),
+        Some(Phase::Running) | None => {}
+    }
     match scenario.rate_target {
         Some(target) => {
             let (rate, unit) = (scenario.rate, &scenario.rate_unit);
@@ -584,7 +611,15 @@ mod tests {
     fn a_load_shows_what_is_reached_beside_what_is_wanted() {
         let closed =
             ScenarioFigures { workers: 48, workers_target: 50, busy: 41, ..ScenarioFigures::default() };
-        assert_eq!(load(None, &closed), "48 of 50 workers, 41 in flight");
+        assert_eq!(load(None, &closed, None), "48 of 50 workers, 41 in flight");
+        let name = "storm".to_owned();
+        let of = |scenario: &ScenarioFigures, phase| load(Some(&name), scenario, Some(phase));
+        assert_eq!(
+            of(&ScenarioFigures::default(), Phase::Waiting),
+            "storm: waits for another scenario to end"
+        );
+        assert_eq!(of(&closed, Phase::Ended), "storm: ended, 41 in flight");
+        assert_eq!(of(&ScenarioFigures::default(), Phase::Ended), "storm: ended");
         let open = ScenarioFigures {
             rate: 49.8,
             rate_target: Some(50.0),
@@ -595,12 +630,12 @@ mod tests {
             ..ScenarioFigures::default()
         };
         assert_eq!(
-            load(Some(&"storm".to_owned()), &open),
+            of(&open, Phase::Running),
             "storm: 49.8 of 50.0 chains/s, 9 in flight, 12 workers (at most 1000)"
         );
         let at_limits = ScenarioFigures { idle: 70, ..open };
         assert_eq!(
-            load(None, &at_limits),
+            load(None, &at_limits, None),
             "49.8 of 50.0 chains/s, 9 in flight, 12 workers (at most 1000), 70 found nothing to run"
         );
     }
@@ -628,7 +663,7 @@ mod tests {
         assert!(short(None, &adaptive(Reach::Saturated))[0].starts_with("SATURATED: "));
         assert_eq!(short(None, &adaptive(Reach::Reached)), Vec::<String>::new());
         assert_eq!(
-            load(None, &adaptive(Reach::Reached)),
+            load(None, &adaptive(Reach::Reached), None),
             "402.7 of 500.0 requests/s (reached), 0 in flight, 0 workers (at most 30)"
         );
     }
