@@ -138,11 +138,13 @@ impl Settings {
         for error in errors {
             broken.push(at(error.span().map_or(0, |span| span.start)));
             let origin = at(error.span().map_or(0, |span| span.start));
-            self.mistakes.push(Mistake {
-                key: String::new(),
-                origin: Some(origin),
-                message: error.message().into(),
-            });
+            let culprit =
+                error.span().and_then(|span| text.get(span)).filter(|_| error.message() == DUPLICATE);
+            let message = match culprit {
+                Some(key) => format!("{} was given before: give it once", key.trim()),
+                None => error.message().into(),
+            };
+            self.mistakes.push(Mistake { key: String::new(), origin: Some(origin), message });
         }
         let mut found = Vec::new();
         flatten(table.get_ref(), "", &mut found);
@@ -274,6 +276,8 @@ pub const MISSING: &str = "missing: ";
 
 /// What the keys of scenarios begin with; a name and a dot follow.
 const SCENARIOS: &str = "scenarios.";
+/// How the parser calls a key or a table that is there already.
+const DUPLICATE: &str = "duplicate key";
 
 /// The settings as one scenario sees them: a flag before its own table before the file's top level.
 pub struct Scope<'a> {
@@ -547,6 +551,17 @@ mod tests {
         settings.text("s.toml", "workers = 3\nrun_time = = 4\n", KNOWN, &[]);
         let shown = settings.finish().unwrap_err().to_string();
         assert!(shown.starts_with("s.toml:2: "), "{shown}");
+    }
+
+    #[test]
+    fn what_is_given_twice_is_named() {
+        let mut settings = Settings::default();
+        let text = "workers = 3\nworkers = 4\n[scenarios.a]\nworkers = 1\n[scenarios.a]\n";
+        settings.text("s.toml", text, KNOWN, KNOWN);
+        assert_eq!(
+            settings.finish().unwrap_err().to_string(),
+            "s.toml:2: workers was given before: give it once\ns.toml:5: a was given before: give it once"
+        );
     }
 
     #[test]
