@@ -3,6 +3,7 @@
 mod alarm;
 mod arrival_rate;
 mod iterations;
+mod relay;
 mod target_rps;
 mod workers;
 
@@ -24,6 +25,7 @@ use crate::saturation::Lag;
 pub use alarm::Alarm;
 pub use arrival_rate::{ArrivalRate, Course, Unit};
 pub use iterations::Quota;
+pub use relay::Relay;
 pub use target_rps::{Controller, Observation, Steering, TargetRps, Verdict};
 pub use workers::Workers;
 

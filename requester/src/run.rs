@@ -17,7 +17,9 @@ use wec_store::{Available, ChallengeWriter, Kind, Limits, State};
 use crate::conductor::{Conductor, Lead};
 use crate::engine::{Engine, Executor, Programme, Recruit};
 use crate::error::StartError;
-use crate::executor::{ArrivalRate, Course, Gauges, Habits, Quota, TargetRps, Unit, Workers, Workforce};
+use crate::executor::{
+    ArrivalRate, Course, Gauges, Habits, Quota, Relay, TargetRps, Unit, Workers, Workforce,
+};
 use crate::guard;
 use crate::pace::{Ramp, Spacing};
 use crate::picker::{LiveWeights, allows};
@@ -133,10 +135,13 @@ impl Requester {
         let leads: Vec<Lead> = plan.scenarios.iter().map(|scenario| lead(scenario, &parts, &stop)).collect();
         let led = || plan.scenarios.iter().zip(&leads);
         let seed = plan.seed.wrapping_add(seat.place);
-        let scenarios = led()
-            .map(|(scenario, lead)| (scenario.name.clone(), executor(scenario, lead, parts.clock, seed)));
-        let programme = Programme { scenarios: scenarios.collect(), ended: tell_ended };
         let threads = u32::try_from(plan.threads).unwrap_or(u32::MAX);
+        let scenarios = led().zip(0u64..).map(|((scenario, lead), index)| {
+            // Arrivals of their own for each scenario, node and, further on, runtime: together they are Poisson's, too.
+            let seed = seed.wrapping_add(index << 32);
+            (scenario.name.clone(), executor(scenario, lead, parts.clock, seed, threads))
+        });
+        let programme = Programme { scenarios: scenarios.collect(), ended: tell_ended };
         let recruit = recruit(plan, &parts, &keys, &leads);
         let watch = Watch::new(parts.clock, threads);
         let engine = match Engine::start(threads, programme, recruit, &watch, &stop).await {
@@ -295,16 +300,17 @@ fn lead(scenario: &Scenario, parts: &Parts, stop: &Stop) -> Lead {
     }
 }
 
-/// How a scenario's load is made on a runtime.
-fn executor(scenario: &Scenario, lead: &Lead, clock: Clock, seed: u64) -> Executor {
+/// How a scenario's load is made on each of so many runtimes.
+fn executor(scenario: &Scenario, lead: &Lead, clock: Clock, seed: u64, runtimes: u32) -> Executor {
     let (gauges, stop) = (Arc::clone(&lead.gauges), lead.stop.clone());
     match &scenario.load {
         Load::ArrivalRate { unit, poisson, .. } => {
             let (course, unit) = (lead.course.subscribe(), *unit);
             let spacing = if *poisson { Spacing::Poisson { seed } } else { Spacing::Even };
+            let relay = Arc::new(Relay::new(runtimes));
             Box::new(move |workforce, place| {
-                let (gauges, course) = (Arc::clone(&gauges), course.clone());
-                let executor = ArrivalRate { workforce, gauges, course, unit, spacing, clock, place };
+                let (gauges, course, relay) = (Arc::clone(&gauges), course.clone(), Arc::clone(&relay));
+                let executor = ArrivalRate { workforce, gauges, course, unit, spacing, clock, place, relay };
                 Box::pin(executor.run(stop.clone()))
             })
         }

@@ -21,6 +21,7 @@ use wec_acme::Clock;
 use wec_startup::Stop;
 
 use super::alarm::Alarm;
+use super::relay::{Arrival, Inbox, Relay};
 use super::{Counted, Gauges, Iterated, VirtualUser, Workforce, slots_of};
 use crate::pace::{Arrivals, Ramp, RequestBudget, Spacing};
 
@@ -50,7 +51,12 @@ impl Course {
         Self { ramp: self.ramp.until(self.active(now)), ..self.clone() }
     }
 
-    fn active(&self, now: u64) -> Duration {
+    /// Whether the schedule is at work at `now`: begun, and not paused.
+    pub(super) fn runs(&self, now: u64) -> bool {
+        self.paused_at.is_none() && i64::try_from(now).unwrap_or(i64::MAX) >= self.origin
+    }
+
+    pub(super) fn active(&self, now: u64) -> Duration {
         let now = self.paused_at.unwrap_or_else(|| i64::try_from(now).unwrap_or(i64::MAX));
         Duration::from_nanos(u64::try_from(now.saturating_sub(self.origin)).unwrap_or_default())
     }
@@ -100,6 +106,8 @@ pub struct ArrivalRate {
     pub clock: Clock,
     /// This runtime's place among those of the process, from 0, and their number. It starts every so many-th arrival.
     pub place: (u32, u32),
+    /// The way to the others of them.
+    pub relay: Arc<Relay>,
 }
 
 impl ArrivalRate {
@@ -108,8 +116,10 @@ impl ArrivalRate {
     /// What was due before that and not started yet, because this wake-up came late, is still started.
     pub async fn run(mut self, stop: Stop) {
         let mut alarm = Alarm::new(self.clock);
-        let mut pace = Pace::new(self.unit, self.spacing, self.sharing());
+        let mut pace = Pace::new(self.unit, self.spacing, self.place);
         let mut crew = Crew::new(&self, &stop);
+        let mut inbox = self.relay.inbox(self.place.0);
+        let mut handed = self.place.0;
         let mut watched = true;
         loop {
             let course = Arc::clone(&self.course.borrow_and_update());
@@ -120,7 +130,12 @@ impl ArrivalRate {
             let now = self.clock.now();
             let next = loop {
                 match course.due(pace.position()) {
-                    Some(due) if due <= now => crew.take(due, pace.advance()),
+                    Some(due) if due <= now => {
+                        let arrival = Arrival { due, expected: pace.advance() };
+                        if !self.hands_on(&course, arrival, &mut handed) {
+                            crew.take(arrival);
+                        }
+                    }
                     next => break next,
                 }
             };
@@ -133,8 +148,15 @@ impl ArrivalRate {
                 () = alarm.at(next.unwrap_or(u64::MAX)), if next.is_some() => {}
                 () = until_look(crew.next_look(), now) => {}
                 changed = self.course.changed(), if watched => watched = changed.is_ok(),
+                Some(arrival) = handed_on(&mut inbox) => crew.take(arrival),
                 Some(ended) = crew.tasks.join_next() => crew.ended(ended, &mut pace),
                 () = stop.finish.cancelled() => {}
+            }
+        }
+        if let Some(inbox) = &mut inbox {
+            inbox.close();
+            while let Some(arrival) = inbox.recv().await {
+                crew.take(arrival);
             }
         }
         crew.give_up_looking();
@@ -143,10 +165,23 @@ impl ArrivalRate {
         }
     }
 
-    /// Among how many runtimes arrivals are shared: not with one that would have no worker for them.
-    fn sharing(&self) -> (u32, u32) {
+    /// Whether an arrival is another runtime's to start, because this one may have no worker, and has been handed to it: to
+    /// each of those that may in turn.
+    fn hands_on(&self, course: &Course, arrival: Arrival, handed: &mut u32) -> bool {
         let (place, of) = self.place;
-        (place, of.min(self.course.borrow().workers_cap.max(1)))
+        if course.workers_cap == 0 || slots_of(course.workers_cap, (place, of)) > 0 {
+            return false;
+        }
+        *handed = handed.wrapping_add(1);
+        self.relay.hand(*handed % course.workers_cap, arrival).is_ok()
+    }
+}
+
+/// The next arrival that another runtime hands over; none for ever where none can.
+async fn handed_on(inbox: &mut Option<Inbox>) -> Option<Arrival> {
+    match inbox {
+        Some(inbox) => inbox.recv().await,
+        None => None,
     }
 }
 
@@ -155,20 +190,21 @@ struct Pace {
     arrivals: Arrivals,
     /// For requests: what the next chain lies at and what chains cost, in requests of this runtime.
     requests: Option<(f64, RequestBudget)>,
-    /// Among how many runtimes; none of them is this one when its place is not below.
-    sharing: (u32, u32),
+    /// Among how many runtimes, and this one's place.
+    place: (u32, u32),
 }
 
 impl Pace {
-    fn new(unit: Unit, spacing: Spacing, sharing: (u32, u32)) -> Self {
-        let (place, of) = sharing;
+    fn new(unit: Unit, spacing: Spacing, (place, of): (u32, u32)) -> Self {
         let (arrivals, requests) = match unit {
-            Unit::Chains => (Arrivals::new(spacing, sharing), None),
+            Unit::Chains => (Arrivals::new(spacing, (place, of)), None),
             Unit::Requests => {
                 // Chains' costs differ, so there is no one sequence to share: each runtime has its own.
                 let spacing = match spacing {
                     Spacing::Even => Spacing::Even,
-                    Spacing::Poisson { seed } => Spacing::Poisson { seed: seed.wrapping_add(place.into()) },
+                    Spacing::Poisson { seed } => {
+                        Spacing::Poisson { seed: seed.wrapping_add(u64::from(place) << 48) }
+                    }
                 };
                 let budget = RequestBudget::new();
                 let offset = match spacing {
@@ -178,14 +214,12 @@ impl Pace {
                 (Arrivals::new(spacing, (0, 1)), Some((offset * budget.per_chain(), budget)))
             }
         };
-        Self { arrivals, requests, sharing }
+        Self { arrivals, requests, place: (place, of) }
     }
 
     fn position(&self) -> f64 {
-        let (place, of) = self.sharing;
         match &self.requests {
-            _ if place >= of => f64::INFINITY,
-            Some((position, _)) => position * f64::from(of),
+            Some((position, _)) => position * f64::from(self.place.1),
             None => self.arrivals.next(),
         }
     }
@@ -295,7 +329,7 @@ impl Crew {
     }
 
     /// Has a worker do what is due, or drops it.
-    fn take(&mut self, due: u64, expected: f64) {
+    fn take(&mut self, Arrival { due, expected }: Arrival) {
         self.gauges.due.fetch_add(1, Ordering::Relaxed);
         let member = self.free.pop().or_else(|| self.recruit()).or_else(|| self.called_back());
         let Some(member) = member else {
@@ -489,6 +523,7 @@ mod tests {
             let gauges = Arc::new(Gauges::default());
             let stop = Stop::default();
             let mut tasks = JoinSet::new();
+            let relay = Arc::new(Relay::new(of));
             for place in 0..of {
                 let executor = ArrivalRate {
                     workforce: Arc::new(Arc::clone(&diary)),
@@ -498,6 +533,7 @@ mod tests {
                     spacing,
                     clock,
                     place: (place, of),
+                    relay: Arc::clone(&relay),
                 };
                 tasks.spawn(executor.run(stop.clone()));
             }
@@ -737,6 +773,27 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_cap_that_leaves_runtimes_without_a_worker_and_gives_them_some_again_loses_no_arrival() {
+        let ramp = Ramp::constant(100.0).until(s(40));
+        let mut running = Running::with(ramp, 8, Duration::from_millis(4), Unit::Chains, Spacing::Even, 4);
+        pass(s(10)).await;
+        running.steer(|course| course.workers_cap = 2);
+        pass(s(10)).await;
+        assert_eq!(running.gauges.dropped(), 0, "two are enough for this");
+        running.steer(|course| course.workers_cap = 0);
+        pass(s(10)).await;
+        let dropped = running.gauges.dropped();
+        assert!((999..=1001).contains(&dropped), "{dropped}: nobody is left");
+        running.steer(|course| course.workers_cap = 8);
+        *running.diary.takes.lock().unwrap() = Duration::from_millis(70);
+        pass(s(11)).await;
+        running.finish().await;
+        let gauges = &running.gauges;
+        assert_eq!(gauges.dropped(), dropped, "seven of eight are wanted");
+        assert_eq!((gauges.due(), gauges.started()), (4_000, 4_000 - dropped));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_rate_of_requests_starts_as_many_chains_as_make_them() {
         for (spacing, within) in [(Spacing::Even, 0.01), (Spacing::Poisson { seed: 4 }, 0.06)] {
             let ramp = Ramp::constant(200.0).until(s(100));
@@ -782,6 +839,7 @@ mod tests {
             spacing: Spacing::Even,
             clock: Clock::start(),
             place: (0, 1),
+            relay: Arc::new(Relay::new(1)),
         };
         let task = tokio::spawn(executor.run(stop.clone()));
         pass(s(2)).await;
