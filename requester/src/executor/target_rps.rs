@@ -345,12 +345,12 @@ impl TargetRps {
                 () = stop.finish.cancelled() => return,
             };
             let course = Arc::clone(&self.course.borrow_and_update());
-            if course.paused_at.is_some() {
+            let now = self.clock.now();
+            if !course.runs(now) {
                 self.set(0, Duration::ZERO);
                 continue;
             }
-            let at =
-                Duration::from_nanos(self.clock.now().saturating_add_signed(course.origin.saturating_neg()));
+            let at = course.active(now);
             let rate = course.ramp.at(at);
             controller.steer(rate, course.workers_cap);
             let steering =
@@ -373,6 +373,11 @@ impl TargetRps {
     }
 
     fn set(&self, workers: u32, interval: Duration) {
+        if workers == 0 {
+            // Their turns are left alone: one that comes sooner would be taken before its worker knows that it is dismissed.
+            self.workers.send_if_modified(|now| std::mem::replace(now, 0) != 0);
+            return;
+        }
         self.pacing.send_if_modified(|now| std::mem::replace(now, interval) != interval);
         self.workers.send_if_modified(|now| std::mem::replace(now, workers) != workers);
     }
@@ -791,7 +796,8 @@ mod tests {
 
         let clock = Clock::start();
         let (gauges, stop) = (Arc::new(Gauges::default()), Stop::default());
-        let course = Course { ramp: Ramp::constant(300.0), origin: 0, paused_at: None, workers_cap: 1000 };
+        let origin = 20_000_000_000;
+        let course = Course { ramp: Ramp::constant(300.0), origin, paused_at: None, workers_cap: 1000 };
         let (steer, course) = watch::channel(Arc::new(course));
         let (workers, pacing) = (watch::Sender::new(0), watch::Sender::new(Duration::ZERO));
         let mut tasks = tokio::task::JoinSet::new();
@@ -813,7 +819,8 @@ mod tests {
             tokio::time::sleep(s(seconds)).await;
             (gauges.requests() - before) as f64 / seconds as f64
         };
-        rate_over(10).await;
+        assert_eq!((rate_over(19).await, gauges.workers()), (0.0, 0), "it starts later");
+        rate_over(11).await;
         let rate = rate_over(30).await;
         assert!((rate / 300.0 - 1.0).abs() <= 0.05, "{rate}");
         assert_eq!(gauges.verdict(), Verdict::Reached);
