@@ -587,8 +587,11 @@ impl Window {
         let Some(value) = self.sum.value(metric, self.width * SECOND) else { return };
         self.judged += 1;
         self.failed += u64::from(!threshold.op.holds(value, threshold.limit.value()));
-        let worse = |worst: Worst| {
-            if threshold.op.wants_little() { value > worst.value } else { value < worst.value }
+        let limit = threshold.limit.value();
+        let worse = |worst: Worst| match threshold.op {
+            Op::Equal => (value - limit).abs() > (worst.value - limit).abs(),
+            op if op.wants_little() => value > worst.value,
+            _ => value < worst.value,
         };
         if self.worst.is_none_or(worse) {
             let n = if metric.unit() == Unit::Ns { self.sum.n } else { self.sum.count };
@@ -842,6 +845,13 @@ mod tests {
         assert_eq!(judged("chain{p(50)} < 100ms over 3s", records()).windows_failed, Some(0));
         let graced = judged("chain{p(50)} < 100ms over 1s abort after 13s", records());
         assert_eq!((graced.passed, graced.windows), (Some(true), Some(7)), "windows after the grace only");
+    }
+
+    #[test]
+    fn a_window_with_too_little_fails_what_must_be_equal() {
+        let records = (0..12).filter(|second| *second != 7).map(|second| chain(second, 1, None));
+        let result = judged("chain{count} == 3 over 3s", records);
+        assert_eq!((result.passed, result.windows_failed, result.value), (Some(false), Some(3), Some(2.0)));
     }
 
     #[test]
