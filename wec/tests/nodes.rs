@@ -142,7 +142,7 @@ async fn a_fixed_number_of_iterations_is_run_exactly_by_all_nodes_together() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_killed_node_held_is_said_to_be_missing_and_the_rest_is_run_by_others() {
     let bed = Bed::start(&[]).await;
-    let flags = ["--iterations", "400", "--workers", "4", "--think-time", "50ms", "--run-time", "10m"];
+    let flags = ["--iterations", "1200", "--workers", "4", "--think-time", "50ms", "--run-time", "10m"];
     let (mut one, mut two) = (bed.requester("one", &flags), bed.requester("two", &flags));
     common::until("both nodes have results", || nodes(&bed.log()).len() == 2);
     kill(&mut two);
@@ -153,20 +153,20 @@ async fn what_a_killed_node_held_is_said_to_be_missing_and_the_rest_is_run_by_ot
     let held: usize = missing.split(' ').next().unwrap().parse().unwrap();
     assert!(missing.contains(" with two-"), "{said}");
     let ran = bed.chains();
-    assert!((400 - held..=400).contains(&ran), "{ran} ran, {held} were held by the dead node");
+    assert!((1200 - held..=1200).contains(&ran), "{ran} ran, {held} were held by the dead node");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_interrupted_node_had_not_started_is_run_by_another() {
     let bed = Bed::start(&[]).await;
-    let flags = ["--iterations", "300", "--workers", "4", "--think-time", "50ms", "--run-time", "10m"];
+    let flags = ["--iterations", "1200", "--workers", "4", "--think-time", "50ms", "--run-time", "10m"];
     let (mut one, two) = (bed.requester("one", &flags), bed.requester("two", &flags));
     common::until("both nodes have results", || nodes(&bed.log()).len() == 2);
     let output = two.interrupt();
     assert_eq!(output.status.code(), Some(105), "{}", common::said(&output));
     let output = wait(&mut one);
     assert_eq!(output.status.code(), Some(0), "{}", common::said(&output));
-    assert_eq!(bed.chains(), 300, "{}", common::said(&output));
+    assert_eq!(bed.chains(), 1200, "{}", common::said(&output));
 }
 
 #[tokio::test(flavor = "multi_thread")]
