@@ -494,14 +494,14 @@ mod tests {
         let scenarios = scenarios.map(|(name, target)| (name.to_owned(), target)).into();
         let session = Session { run: "r".to_owned(), ..Session::new("s", scenarios, Limits::default()) };
         board.put_session(session).await.unwrap();
-        board.end_scenario("s", "r", "first").await.unwrap();
+        board.end_scenario(("s", "r", "first"), "node").await.unwrap();
         let workers = |scenario| apply(&board, "s", By::Cli, Some(scenario), vec![ChangeTo::Workers(9)]);
         assert_eq!(
             workers("first").await.unwrap_err().to_string(),
             "scenario \"first\" has ended, nothing more of it starts: change second, or start another run"
         );
         assert_eq!(workers("second").await.unwrap().changes.len(), 1, "one that waits may be told before");
-        board.end_scenario("s", "r", "second").await.unwrap();
+        board.end_scenario(("s", "r", "second"), "node").await.unwrap();
         assert_eq!(
             workers("second").await.unwrap_err().to_string(),
             "scenario \"second\" has ended, nothing more of it starts: start another run"

@@ -233,17 +233,19 @@ impl Board {
         .await
     }
 
-    /// Says that nothing more of a scenario starts, on any node.
+    /// Says that nothing more of a scenario starts on a node; with the last of those who live it has ended.
     ///
     /// # Errors
     /// When there is no such session, or etcd cannot be told.
     pub async fn end_scenario(
         &self,
-        id: &str,
-        run: &str,
-        scenario: &str,
+        (session, run, scenario): (&str, &str, &str),
+        node: &str,
     ) -> Result<Versioned<Session>, BoardError> {
-        self.revise(id, |there, _| Ok(there.and_then(|there| there.scenario_ended(run, scenario)))).await
+        let over = |there: Option<&Session>, live: &[NodeInfo]| {
+            there.and_then(|there| there.scenario_over(run, scenario, node, live))
+        };
+        self.revise(session, |there, live| Ok(over(there, live))).await
     }
 
     /// Says that a node's part of a run is over; the last of those who live stops the session, in the name of `by`.
@@ -288,6 +290,26 @@ impl Board {
             let there = there.filter(|pool| pool.run == run).cloned();
             let mut pool = there.unwrap_or_else(|| Pool::new(run, iterations));
             pool.take(wants);
+            pool
+        })
+        .await
+    }
+
+    /// Says that a node has only so many iterations of a scenario by now, fewer than it had; others may take the rest.
+    ///
+    /// # Errors
+    /// When etcd cannot be told; then the next [`Board::take_iterations`] grants the rest again.
+    pub async fn keep_iterations(
+        &self,
+        (session, run, scenario): (&str, &str, &str),
+        node: &str,
+        has: u64,
+    ) -> Result<Pool, BoardError> {
+        self.pool(session, scenario, |there| {
+            let mut pool = there.cloned().unwrap_or_default();
+            if pool.run == run {
+                pool.keep(node, has);
+            }
             pool
         })
         .await

@@ -63,6 +63,14 @@ impl Pool {
         self.used.insert(wants.node.to_owned(), wants.used);
     }
 
+    /// A node has only so many by now, fewer than it had: others may take the rest. Does nothing when asked again.
+    pub(crate) fn keep(&mut self, node: &str, has: u64) {
+        if let Some(taken) = self.taken.get_mut(node) {
+            self.left += taken.saturating_sub(has);
+            *taken = has.min(*taken);
+        }
+    }
+
     /// A node has ended, and has used so many of those that it had, granted without its knowledge or not. Does nothing
     /// when asked again.
     pub(crate) fn settle(&mut self, node: &str, used: u64) {
@@ -94,6 +102,9 @@ mod tests {
         assert_eq!(pool.held().collect::<Vec<_>>(), [("a", 7)]);
         pool.take(Wants { had: 10, used: 10, most: 0, ..wants });
         assert_eq!(pool.held().count(), 0);
+        pool.keep("a", 8);
+        pool.keep("a", 8);
+        assert_eq!((pool.left, pool.taken["a"]), (92, 8));
         pool.settle("a", 6);
         pool.settle("a", 6);
         assert_eq!((pool.left, pool.done), (94, 6));

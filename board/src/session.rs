@@ -108,7 +108,10 @@ pub struct Target {
     /// At which active time of the session it began, where it waited for another scenario to end; none until then.
     #[serde(default)]
     pub begins_ns: Option<u64>,
-    /// Whether nothing more of it starts: its run time is over, or all of its iterations have been run.
+    /// Ids of the nodes on which nothing more of it starts: its run time is over, or all of its iterations have been run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub over_on: Vec<String>,
+    /// Whether that is so on all of them.
     #[serde(default)]
     pub ended: bool,
     /// How many iterations all nodes together are to run; none where time is what ends it.
@@ -442,11 +445,25 @@ impl Session {
         Some(next)
     }
 
-    /// The same of a scenario of which nothing more starts.
-    pub(crate) fn scenario_ended(&self, run: &str, scenario: &str) -> Option<Self> {
+    /// This session after nothing more of a scenario starts on a node; none when that was known, or it is another run.
+    pub(crate) fn scenario_over(
+        &self,
+        run: &str,
+        scenario: &str,
+        node: &str,
+        live: &[NodeInfo],
+    ) -> Option<Self> {
         let mut next = Self { last_changes: Vec::new(), ..self.clone() };
-        let target = next.scenarios.get_mut(scenario).filter(|target| self.run == run && !target.ended)?;
-        target.ended = true;
+        let target = next.scenarios.get_mut(scenario).filter(|_| self.run == run)?;
+        if target.over_on.iter().any(|known| known == node) {
+            return None;
+        }
+        target.over_on.push(node.to_owned());
+        let runs_it = |member: &String| {
+            let lives = live.iter().any(|node| node.id == *member);
+            lives && !self.done.contains(member) && !target.over_on.contains(member)
+        };
+        target.ended = !self.members.iter().any(runs_it);
         Some(next)
     }
 
@@ -673,15 +690,38 @@ mod tests {
         let waits = again.scenario_begun("r", "a", 1_170).unwrap();
         assert_eq!(waits.scenarios["a"].begins_ns, Some(70));
         assert_eq!(waits.scenario_begun("r", "a", 1_200), None);
-        assert_eq!(waits.scenario_ended("another", "a"), None);
-        assert_eq!(waits.scenario_ended("r", "b"), None);
-        let ended = waits.scenario_ended("r", "a").unwrap();
-        assert_eq!(ended.scenarios["a"].phase(), Phase::Ended);
-        assert_eq!(ended.scenario_ended("r", "a"), None, "whoever says so first");
         // One that is paused before it begins begins paused.
         let paused = state(&waiting, SessionState::Paused, 40).begun("r", 100).unwrap();
         assert_eq!(paused.active_ns(9_000), Some(0));
         assert_eq!(state(&paused, SessionState::Running, 300).active_ns(310), Some(10));
+    }
+
+    #[test]
+    fn a_scenario_has_ended_when_nobody_runs_it_any_more() {
+        let live = ["one", "two"].map(|id| NodeInfo {
+            id: id.to_owned(),
+            name: id.to_owned(),
+            kind: crate::NodeKind::Requester,
+            workers: 1,
+            session: "s".to_owned(),
+        });
+        let members = ["gone", "one", "two"].map(str::to_owned).to_vec();
+        let session = Session {
+            run: "r".into(),
+            members,
+            ..session(&[("a", Target::default()), ("b", Target::default())])
+        };
+        let over = |session: &Session, run: &str, scenario: &str, node: &str| {
+            session.scenario_over(run, scenario, node, &live)
+        };
+        assert_eq!(over(&session, "another", "a", "one"), None);
+        assert_eq!(over(&session, "r", "c", "one"), None);
+        let partly = over(&session, "r", "a", "one").unwrap();
+        assert_eq!(partly.scenarios["a"].phase(), Phase::Running, "another node may run longer");
+        assert_eq!(over(&partly, "r", "a", "one"), None, "that is known");
+        let ended = over(&partly, "r", "a", "two").unwrap();
+        assert_eq!(ended.scenarios["a"].phase(), Phase::Ended, "who is gone is not waited for");
+        assert_eq!(ended.scenarios["b"].phase(), Phase::Running);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use wec_acme::Clock;
 use wec_board::{Board, By, Change, ChangeTo, Session, Target, Versioned, Wants};
@@ -66,6 +66,8 @@ pub(crate) struct Conductor {
     pub(crate) node: String,
     pub(crate) clock: Clock,
     pub(crate) graceful_stop: Duration,
+    /// The scenarios of which nothing more is wanted.
+    pub(crate) over: Arc<watch::Sender<BTreeSet<String>>>,
     /// The scenarios whose last iteration has ended.
     pub(crate) ended: watch::Receiver<BTreeSet<String>>,
 }
@@ -128,11 +130,12 @@ impl Conductor {
         workers.send_if_modified(|workers| std::mem::replace(workers, 0) != 0);
         gauges.set_workers_target(0);
         gauges.set_rate_target(gauges.rate_target().map(|_| 0.0));
+        self.over.send_if_modified(|over| over.insert(self.scenario.name.clone()));
     }
 
     /// So that nobody changes it in vain. The board may be away: then it is only not refused.
     async fn say_that_it_has_ended(&self) {
-        let ended = self.board.end_scenario(&self.session, &self.run, &self.scenario.name);
+        let ended = self.board.end_scenario((&self.session, &self.run, &self.scenario.name), &self.node);
         match timeout(SETTLE, ended).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => tracing::debug!(%error, "the board does not know that a scenario has ended"),
@@ -199,6 +202,13 @@ impl Conductor {
             let low = timeout(AGAIN, quota.runs_low()).await.is_ok();
             if !low && quota.mark() > 0 {
                 continue;
+            }
+            // Without a worker for them they are for others: those would wait for them until the run time is over.
+            if quota.mark() == 0 && quota.free() > 0 {
+                had -= quota.take_back();
+                if let Err(error) = self.board.keep_iterations(at, &self.node, had).await {
+                    tracing::debug!(%error, "iterations are not given back");
+                }
             }
             let nodes = self.board.nodes().borrow().clone();
             let among = Share::new(&self.node, &nodes).map_or(1, |share| share.among());
@@ -274,6 +284,7 @@ impl Conductor {
         let finish = self.lead.stop.finish.clone();
         let mut score = Score::new(&self.scenario, self.clock.origin_unix_ns(), ready_unix_ns);
         let mut share = None;
+        let announced = self.announcer();
         loop {
             let now = self.clock.now();
             // A board that does not show this node for a moment leaves it the share that it had.
@@ -290,7 +301,8 @@ impl Conductor {
                 return;
             }
             if let Some(change) = score.stage_begun(now) {
-                self.announce(change).await;
+                // Whoever tells the board waits for it where it is away, and the load does not.
+                let _ = announced.send(change);
                 continue;
             }
             tokio::select! {
@@ -325,12 +337,20 @@ impl Conductor {
         }
     }
 
-    /// Tells the board what the stage that begins leads to.
-    async fn announce(&self, change: ChangeTo) {
-        let change = Change::new(By::Schedule, change).of(&self.scenario.name);
-        if let Err(error) = self.board.change(&self.session, change).await {
-            tracing::warn!(%error, "a stage's beginning is not marked");
-        }
+    /// Tells the board what each stage that begins leads to, in their order.
+    fn announcer(&self) -> mpsc::UnboundedSender<ChangeTo> {
+        let (announced, mut stages) = mpsc::unbounded_channel();
+        let (board, session) = (self.board.clone(), self.session.clone());
+        let scenario = self.scenario.name.clone();
+        tokio::spawn(async move {
+            while let Some(stage) = stages.recv().await {
+                let change = Change::new(By::Schedule, stage).of(&scenario);
+                if let Err(error) = board.change(&session, change).await {
+                    tracing::warn!(%error, "a stage's beginning is not marked");
+                }
+            }
+        });
+        announced
     }
 }
 

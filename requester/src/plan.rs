@@ -343,6 +343,7 @@ impl Plan {
                 iterations: load.iterations(),
                 waits: scenario.after.is_some(),
                 begins_ns: None,
+                over_on: Vec::new(),
                 ended: false,
             };
             (scenario.name.clone(), target)

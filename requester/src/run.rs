@@ -95,9 +95,12 @@ pub struct Requester {
     engine: Engine,
     workload: Workload,
     seat: Seat,
+    ready_unix_ns: u64,
     conductors: Vec<JoinHandle<()>>,
     follower: JoinHandle<()>,
     reporter: JoinHandle<Vec<Limit>>,
+    /// The scenarios of which nothing more is wanted.
+    over: watch::Receiver<BTreeSet<String>>,
     ended: watch::Receiver<BTreeSet<String>>,
     stop: Stop,
     /// Ends the followers, after the workers.
@@ -151,6 +154,7 @@ impl Requester {
                 return Err(error);
             }
         };
+        let ready_unix_ns = parts.clock.unix_now_ns();
         // Whoever is ready gets a share of the load, and those who are at it give one.
         seat.ready();
         let gauges = led().map(|(scenario, lead)| (scenario.name.clone(), Arc::clone(&lead.gauges)));
@@ -165,6 +169,8 @@ impl Requester {
         });
         let counting = counting.collect();
         let reporter = tokio::spawn(report(parts.clone(), counting, sampler, done.clone()));
+        let (tell_over, over) = watch::channel(BTreeSet::new());
+        let tell_over = Arc::new(tell_over);
         let conductors = plan.scenarios.iter().zip(leads).map(|(scenario, lead)| {
             let conductor = Conductor {
                 scenario: scenario.clone(),
@@ -175,17 +181,44 @@ impl Requester {
                 node: parts.node.id.clone(),
                 clock: parts.clock,
                 graceful_stop: plan.graceful_stop,
+                over: Arc::clone(&tell_over),
                 ended: ended.clone(),
             };
             tokio::spawn(conductor.run())
         });
         let conductors = conductors.collect();
-        Ok(Self { engine, workload, seat, conductors, follower, reporter, ended, stop, done })
+        Ok(Self {
+            engine,
+            workload,
+            seat,
+            ready_unix_ns,
+            conductors,
+            follower,
+            reporter,
+            over,
+            ended,
+            stop,
+            done,
+        })
     }
 
     /// What the workers count.
     pub fn workload(&self) -> Workload {
         self.workload.clone()
+    }
+
+    /// When its clock said that all was ready, and the load could begin; nanoseconds since the Unix epoch.
+    pub const fn ready_unix_ns(&self) -> u64 {
+        self.ready_unix_ns
+    }
+
+    /// Waits until nothing more is wanted of any scenario: the last chains may still run.
+    pub fn over(&self) -> impl Future<Output = ()> + use<> {
+        let (mut over, scenarios) = (self.over.clone(), self.workload.0.len());
+        async move {
+            // It fails only where all who could say more have gone.
+            let _ = over.wait_for(|over| over.len() == scenarios).await;
+        }
     }
 
     /// Lets the scenarios run to their ends, or until `stop.finish`, and waits for the last iteration. Gives the bounds of the
@@ -198,9 +231,12 @@ impl Requester {
 
     /// The same, with the seat held until it is left: so long this node is seen to be at it, without a share of the load.
     pub async fn run_and_stay(self) -> (Vec<Limit>, Seat) {
-        let Self { engine, workload, mut seat, conductors, follower, reporter, mut ended, stop, done } = self;
-        let _ = ended.wait_for(|ended| ended.len() == workload.0.len()).await;
+        self.over().await;
+        let Self {
+            engine, workload, mut seat, conductors, follower, reporter, mut ended, stop, done, ..
+        } = self;
         stop.finish.cancel();
+        let _ = ended.wait_for(|ended| ended.len() == workload.0.len()).await;
         seat.rest();
         engine.join().await;
         for conductor in conductors {
@@ -528,7 +564,9 @@ impl Counting {
             Some(Unit::Chains) => gauges.due(),
             _ => course.borrow().asked(now).round() as u64,
         };
+        let steered = course.borrow().runs(now) && gauges.rate_target().is_some_and(|rate| rate > 0.0);
         Counted {
+            steered,
             name: scenario.name.clone(),
             executor,
             rate_unit: unit.map(Unit::name).unwrap_or_default(),

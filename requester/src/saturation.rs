@@ -137,6 +137,8 @@ pub(crate) struct Counted {
     pub(crate) dropped: u64,
     pub(crate) idle: u64,
     pub(crate) reach: Option<Reach>,
+    /// Whether a rate is wanted of it now: it has begun, is not paused and has not ended.
+    pub(crate) steered: bool,
     /// Where its arrivals record how late they started.
     pub(crate) lag: Lag,
 }
@@ -245,7 +247,7 @@ impl Sampler {
             if over_ns >= SHORT_NS {
                 before.rate = done(&now).saturating_sub(done(&before.counted)) as f64 / seconds;
             }
-            match now.reach {
+            match now.reach.filter(|_| now.steered) {
                 Some(Reach::Capped) => before.capped_ns += over_ns,
                 Some(Reach::Saturated) => before.saturated_ns += over_ns,
                 Some(Reach::Approaching | Reach::Reached) | None => {}

@@ -76,7 +76,8 @@ impl Seat {
 /// What people asked for when they started it.
 fn asked_for(session: &Session) -> impl PartialEq {
     let targets = session.scenarios.iter().map(|(name, target)| {
-        (name.clone(), target.workers, target.rate, target.weights.clone(), target.iterations)
+        let load = (target.workers, target.rate, target.rate_unit.clone(), target.iterations);
+        (name.clone(), load, target.weights.clone())
     });
     (targets.collect::<Vec<_>>(), session.limits)
 }

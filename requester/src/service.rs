@@ -223,12 +223,17 @@ pub async fn run_remote(
     };
     let (session, id) = (parts.session.clone(), parts.node.id.clone());
     let started = stop.unless_stopped(Requester::start_at(seat, &plan, parts, stop.clone())).await;
-    let (iterations, limits, seat) = match started {
+    let (iterations, limits, seat, shared) = match started {
         Ok(requester) => {
             let workload = requester.workload();
             tracing::info!(%run, target = %plan.directory, workers = plan.workers(), "running");
-            let (limits, seat) = requester.run_and_stay().await;
-            (workload.iterations(), limits, seat)
+            let over = requester.over();
+            let part = async {
+                over.await;
+                end_part(&board, &session, &run, &id, &stop).await
+            };
+            let ((limits, seat), shared) = tokio::join!(requester.run_and_stay(), part);
+            (workload.iterations(), limits, seat, shared)
         }
         Err(error) => {
             // What was opened is closed all the same; the first error is the one to tell.
@@ -239,7 +244,6 @@ pub async fn run_remote(
     // From here on a signal is about the delivery.
     let impatient = stop.by_signal() && stop.cut.is_cancelled();
     let closed = state.close().await.context("the last changes of the state");
-    let shared = end_part(&board, &session, &run, &id, &stop).await;
     let health = deliver(&sink.sink, impatient, &spool_dir, &stop).await;
     seat.leave().await;
     board.close().await;
@@ -248,7 +252,8 @@ pub async fn run_remote(
     Ok(Delivered { run, iterations, succeeded, shared, health, limits, strict: plan.strict })
 }
 
-/// Tells the board that this node's part of the run is over: with the last one the run is. Says whether there were others.
+/// Tells the board that this node's part of the run is over, but for the chains that still run: with the last one the run is.
+/// Says whether there were others.
 async fn end_part(board: &Board, session: &str, run: &str, node: &str, stop: &Stop) -> bool {
     let by = if stop.by_signal() { By::Cli } else { By::Schedule };
     match tokio::time::timeout(DELIVER_BRIEFLY, board.done(session, run, node, by)).await {

@@ -16,7 +16,7 @@ use wec_analytics::{
 };
 use wec_board::{Board, By, Session, SessionState, Versioned};
 use wec_challenge_server::{ChallengeServer, Config as ChallengeConfig, HitStream};
-use wec_record::Record;
+use wec_record::{Record, RunHeader};
 use wec_requester::sink::{LocalSink, Sink};
 use wec_requester::{
     NodeId, Parts, Plan, Requester, Workload, dns_apart, identify, open_state, preflight, remote_challenges,
@@ -185,7 +185,8 @@ pub(crate) async fn conduct(
             return Err(error);
         }
     };
-    // A run that could not start leaves no log behind.
+    // A run that could not start leaves no log behind. What it had to make before is not of its time.
+    let header = RunHeader { started_unix_ns: requester.ready_unix_ns(), ..header };
     analytics.begin(header).await?;
     let ending = tokio::spawn(mark_end(stop.clone(), board.clone(), analytics.ingest(), clock));
     let progress = Progress::start(progress::Setting {

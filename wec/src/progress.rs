@@ -336,7 +336,10 @@ impl Figures {
             short: snapshot
                 .scenarios
                 .iter()
-                .flat_map(|(name, scenario)| short(several.then_some(name), scenario))
+                .flat_map(|(name, scenario)| {
+                    let lasts = !paused && phases.get(name).is_none_or(|phase| *phase == Phase::Running);
+                    short(several.then_some(name), scenario, lasts)
+                })
                 .collect(),
             idle: false,
             chains: snapshot.chains.values().map(|chain| chain.count).sum(),
@@ -539,8 +542,8 @@ fn load(name: Option<&String>, scenario: &ScenarioFigures, phase: Option<Phase>)
     }
 }
 
-/// What holds a scenario below its target.
-fn short(name: Option<&String>, scenario: &ScenarioFigures) -> Vec<String> {
+/// What holds a scenario below its target, or did; `lasts` says whether it has one now.
+fn short(name: Option<&String>, scenario: &ScenarioFigures, lasts: bool) -> Vec<String> {
     let name = name.map(|name| format!("{name}: ")).unwrap_or_default();
     let mut said = Vec::new();
     if scenario.dropped > 0 {
@@ -550,7 +553,7 @@ fn short(name: Option<&String>, scenario: &ScenarioFigures) -> Vec<String> {
             "{name}{dropped} of {due} due iterations DROPPED ({share:.1} %): all workers were busy"
         ));
     }
-    match scenario.reach {
+    match scenario.reach.filter(|_| lasts) {
         Some(Reach::Saturated) => {
             said.push(format!("{name}SATURATED: more workers bring no more, this is all the CA gives"));
         }
@@ -645,7 +648,7 @@ mod tests {
         let open = ScenarioFigures { due: 2_000, dropped: 24, ..ScenarioFigures::default() };
         let name = "storm".to_owned();
         assert_eq!(
-            short(Some(&name), &open),
+            short(Some(&name), &open, false),
             ["storm: 24 of 2000 due iterations DROPPED (1.2 %): all workers were busy"]
         );
         let adaptive = |reach| ScenarioFigures {
@@ -657,11 +660,12 @@ mod tests {
             ..ScenarioFigures::default()
         };
         assert_eq!(
-            short(None, &adaptive(Reach::Capped)),
+            short(None, &adaptive(Reach::Capped), true),
             ["CAPPED: 30 workers are too few for this rate at the CA's response time"]
         );
-        assert!(short(None, &adaptive(Reach::Saturated))[0].starts_with("SATURATED: "));
-        assert_eq!(short(None, &adaptive(Reach::Reached)), Vec::<String>::new());
+        assert!(short(None, &adaptive(Reach::Saturated), true)[0].starts_with("SATURATED: "));
+        assert_eq!(short(None, &adaptive(Reach::Reached), true), Vec::<String>::new());
+        assert_eq!(short(None, &adaptive(Reach::Capped), false), Vec::<String>::new(), "paused, or over");
         assert_eq!(
             load(None, &adaptive(Reach::Reached), None),
             "402.7 of 500.0 requests/s (reached), 0 in flight, 0 workers (at most 30)"

@@ -110,6 +110,46 @@ fn a_rate_that_is_not_reached_and_iterations_that_are_dropped_fail_a_run() {
     }
 }
 
+/// Every fortieth answer takes nine seconds: one of them is awaited when the run time is over, and nothing else ends then.
+#[test]
+fn the_end_in_which_the_last_chains_finish_is_not_judged() {
+    let folder = tempfile::tempdir().unwrap();
+    let latency = format!("newAccount={}9s", "5ms,".repeat(39));
+    let ca = common::NullCa::start(folder.path(), &["--latency", &latency]);
+    let only = "registration=1,authorization=0,certificate=0,refresh=0,revoke=0";
+    let steady = "chain{count} > 1 over 2s";
+    let load = [
+        "--rate",
+        "20/s",
+        "--spacing",
+        "even",
+        "--run-time",
+        "6s",
+        "--graceful-stop",
+        "1m",
+        "--weight",
+        only,
+    ];
+    let run = [
+        "run",
+        "--headless",
+        "--http01-listen",
+        "127.0.0.1:0",
+        "--json",
+        "summary.json",
+        "--threshold",
+        steady,
+    ];
+    let output = common::run(folder.path(), &[&run[..], &load, &ca.target()].concat());
+    let summary = common::summary(folder.path());
+    let [last, end] = ["elapsed_ns", "at_unix_ns"].map(|key| summary[key].as_u64().unwrap());
+    let stopped = summary["marks"].as_array().unwrap().iter().find(|mark| mark["to"] == "stopped").unwrap();
+    let stopped = stopped["at_unix_ns"].as_u64().unwrap();
+    assert!(end - stopped > 4_000_000_000, "the load ends {} ns before the run of {last} ns", end - stopped);
+    assert_eq!(passed(&summary), [(steady.to_owned(), Some(true))], "{}", summary["thresholds"]);
+    assert_eq!(output.status.code(), Some(0), "{}", common::said(&output));
+}
+
 #[test]
 fn a_threshold_that_aborts_ends_the_run_before_its_time_and_a_replay_agrees() {
     let folder = tempfile::tempdir().unwrap();

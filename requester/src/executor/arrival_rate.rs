@@ -52,7 +52,7 @@ impl Course {
     }
 
     /// Whether the schedule is at work at `now`: begun, and not paused.
-    pub(super) fn runs(&self, now: u64) -> bool {
+    pub(crate) fn runs(&self, now: u64) -> bool {
         self.paused_at.is_none() && i64::try_from(now).unwrap_or(i64::MAX) >= self.origin
     }
 

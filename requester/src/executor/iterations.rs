@@ -52,6 +52,18 @@ impl Quota {
         });
     }
 
+    /// Takes back those that no worker has taken; how many that was.
+    pub fn take_back(&self) -> u64 {
+        let mut back = 0;
+        self.left.send_if_modified(|left| {
+            back = std::mem::take(&mut left.free);
+            left.unused -= back;
+            left.given -= back;
+            left.unused == 0
+        });
+        back
+    }
+
     /// There will be no more.
     pub fn close(&self) {
         self.left.send_modify(|left| left.open = false);
