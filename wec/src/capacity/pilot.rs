@@ -35,6 +35,21 @@ const LONGEST: Duration = Duration::from_secs(600);
 const BACK_CHAINS: u64 = 3;
 const BACK_NS: u64 = 2_000_000_000;
 
+/// How long so many chains take to become due at a rate, or what people asked for, if that is longer.
+pub(super) fn long_enough(asked: Duration, chains: f64, rate: f64) -> Duration {
+    asked.max(Duration::try_from_secs_f64(chains / rate).unwrap_or(LONGEST).min(LONGEST))
+}
+
+/// How long a step, or the hold, measures at a rate.
+pub(super) fn measuring(asked: Duration, rate: f64) -> Duration {
+    long_enough(asked, ENOUGH_CHAINS, rate)
+}
+
+/// How long a CA has to come back at a trickle.
+pub(super) fn coming_back(asked: Duration, trickle: f64) -> Duration {
+    long_enough(asked, 2.0 * BACK_CHAINS as f64, trickle)
+}
+
 /// What a search found, and how.
 #[derive(Clone, Debug)]
 pub(crate) struct Findings {
@@ -146,7 +161,7 @@ impl Pilot for Flight {
         let mut next = self.first;
         loop {
             next = match next {
-                Next::Step(_) if self.is_out_of_time(&cabin) => {
+                Next::Step(rate) if self.is_out_of_time(&cabin, rate, self.plan.step_time) => {
                     cabin.line("the search's time is over (--max-time)");
                     self.search.out_of_time()
                 }
@@ -189,8 +204,9 @@ impl Pilot for Flight {
 }
 
 impl Flight {
-    fn is_out_of_time(&self, cabin: &Cabin<'_>) -> bool {
-        let needs = self.plan.settle_least + self.plan.step_time;
+    /// Whether there is no time to measure so long, and as long as the rate needs.
+    fn is_out_of_time(&self, cabin: &Cabin<'_>, rate: f64, measured: Duration) -> bool {
+        let needs = self.plan.settle_least + measuring(measured, rate);
         cabin.run.clock.now() + nanoseconds(needs) > self.started_ns + nanoseconds(self.plan.max_time)
     }
 
@@ -224,7 +240,7 @@ impl Flight {
                     self.disturbed += 1;
                     cabin.line(&format!("somebody changed the load in the middle of {name}: it begins anew"));
                     cabin.until_running().await.ok_or(Unjudged::Cut)?;
-                    if self.is_out_of_time(cabin) {
+                    if self.is_out_of_time(cabin, rate, measured) {
                         cabin.line("there is no time for that: the search ends (--max-time)");
                         return Err(Unjudged::OutOfTime);
                     }
@@ -292,8 +308,7 @@ impl Flight {
         step.settled_ns = Some(settled - began);
         // Measuring, on whole parts.
         let from = settled.div_ceil(PART_NS) * PART_NS;
-        let enough = Duration::from_secs_f64(ENOUGH_CHAINS / rate).min(LONGEST);
-        let to = from + nanoseconds(measured.max(enough)).div_ceil(PART_NS) * PART_NS;
+        let to = from + nanoseconds(measuring(measured, rate)).div_ceil(PART_NS) * PART_NS;
         loop {
             let now = cabin.tick().await?;
             let done = now.saturating_sub(from).min(to - from) / 1_000_000_000;
@@ -379,6 +394,9 @@ impl Flight {
             }
         }
         let quiet = cabin.set_rate(trickle).await;
+        // As many chains as tell must have become due at all.
+        let within = coming_back(self.plan.recover, trickle);
+        let until = until.max(quiet + nanoseconds(within));
         loop {
             let now = cabin.tick().await?;
             cabin.status(&format!("recovering: a trickle of {}", rate_text(trickle)));
@@ -399,7 +417,7 @@ impl Flight {
             if now >= until {
                 cabin.line(&format!(
                     "the CA did not come back within {} (--recover)",
-                    humantime::format_duration(self.plan.recover)
+                    humantime::format_duration(Duration::from_secs(within.as_secs()))
                 ));
                 return Ok(false);
             }

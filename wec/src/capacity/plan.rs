@@ -10,7 +10,8 @@ use wec_requester::scenario::{SCENARIO_KEYS, rate};
 use wec_requester::settings::{Mistake, Mistakes, Origin, Settings};
 use wec_requester::{Load, Plan, PlanOptions, SearchOptions};
 
-use super::search::{Growth, MAX_RATE, Resolution, Setting};
+use super::pilot::{coming_back, measuring};
+use super::search::{Growth, MAX_RATE, Resolution, Setting, TRICKLE_SHARE};
 
 /// The shortest times that can be looked at: eight parts of a quarter of a second.
 const SHORTEST: Duration = Duration::from_secs(2);
@@ -53,11 +54,12 @@ pub(crate) fn resolve(
     let mut mistakes = s.finish().err().map_or_else(Vec::new, |mistakes| mistakes.0);
 
     // Room for the last step, its recovery and the hold; the search ends itself long before.
+    let slowest = search.setting.from * TRICKLE_SHARE;
     let longest = search.max_time
-        + 2 * search.recover
+        + 2 * (search.recover + coming_back(search.recover, slowest))
         + 2 * search.settle_most
-        + search.step_time
-        + search.hold
+        + measuring(search.step_time, slowest)
+        + measuring(search.hold, slowest)
         + Duration::from_secs(60);
     let options = PlanOptions {
         executor: Some("arrival-rate".to_owned()),
@@ -153,8 +155,11 @@ fn search(s: &mut Settings) -> SearchPlan {
     let max_time = s
         .take("capacity.max_time", |text| any_time(text, Duration::from_secs(10)))
         .unwrap_or(Duration::from_secs(1_800));
-    if settle_least + step_time > max_time {
-        s.mistake("capacity.max_time", "is too short for a single step: give more, or a shorter --step-time");
+    if settle_least + measuring(step_time, from) > max_time {
+        s.mistake(
+            "capacity.max_time",
+            "is too short for a single step: give more, a shorter --step-time or a higher --from",
+        );
     }
     let hold_at = s.take("capacity.hold_at", hold_at).unwrap_or(Some(0.8));
     let hold = s.take("capacity.hold", |text| time(text, SHORTEST)).unwrap_or(Duration::from_secs(30));
@@ -280,6 +285,20 @@ fn any_time(text: &str, least: Duration) -> Result<Duration, String> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn rare_chains_are_given_the_time_to_become_due() {
+        let s = Duration::from_secs;
+        assert_eq!(measuring(s(15), 50.0), s(15));
+        assert_eq!(measuring(s(15), 0.1), s(100), "ten chains");
+        assert_eq!(measuring(s(15), 0.001), s(600), "but no longer than that");
+        assert_eq!((coming_back(s(120), 0.25), coming_back(s(10), 0.25)), (s(120), s(24)));
+        let options = SearchOptions { from: Some("1/m".to_owned()), ..SearchOptions::default() };
+        let (search, plan) = resolve(&options, &plan(), None).unwrap();
+        // The last step, its recovery and the hold may all come when the search's time is over.
+        let last = measuring(search.step_time, 1.0 / 60.0) + measuring(search.hold, 0.8 / 60.0);
+        assert!(plan.run_time() >= search.max_time + last + coming_back(search.recover, 0.5 / 60.0));
+    }
+
     fn plan() -> PlanOptions {
         PlanOptions { directory: Some("https://127.0.0.1:14000/dir".into()), ..PlanOptions::default() }
     }
@@ -354,7 +373,7 @@ mod tests {
              /s.toml:6: capacity.rate: does not belong to the table [capacity]: write it before that line\n\
              /s.toml:4: capacity.to: \"fast\" is not a rate like 50/s, 3000/min, 10/h or 500 requests/s, from 0 to \
              1000000 a second\n\
-             /s.toml:5: capacity.max_time: is too short for a single step: give more, or a shorter --step-time\n\
+             /s.toml:5: capacity.max_time: is too short for a single step: give more, a shorter --step-time or a higher --from\n\
              --hold: \"1ms\" is shorter than 2s"
         );
     }

@@ -19,7 +19,7 @@ pub(crate) const MAX_STEPS: u32 = 200;
 /// The highest rate of any step, a second.
 pub(crate) const MAX_RATE: f64 = 1e6;
 /// How much lower than the lowest rate of interest the trickle is by which a CA shows that it has recovered.
-const TRICKLE_SHARE: f64 = 0.25;
+pub(super) const TRICKLE_SHARE: f64 = 0.25;
 /// The most of it, a second.
 const TRICKLE_MOST: f64 = 5.0;
 
