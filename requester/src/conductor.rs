@@ -320,7 +320,7 @@ impl Conductor {
         weights.set(self.scenario.weights.with(&score.weights));
         let count = share.of(score.workers(now));
         gauges.set_workers_target(count.into());
-        gauges.set_rate_target(score.rate(now).map(|rate| rate * share.fraction()));
+        gauges.set_rate_target(score.rate(now).map(|rate| rate * share.fraction(score.cap)));
         let keeps = if score.runs(now) { count } else { 0 };
         workers.send_if_modified(|workers| std::mem::replace(workers, keeps) != keeps);
         if let Some(quota) = quota {
@@ -480,7 +480,7 @@ impl Score {
         if !self.open {
             return None;
         }
-        let (part, active) = (share.fraction(), self.active(now).unwrap_or_default());
+        let (part, active) = (share.fraction(self.cap), self.active(now).unwrap_or_default());
         let future = self.ramp.until(self.run_time).scaled(part);
         // What was this node's part before another joined, or left, stays what was due here: arrivals are positions on it.
         let mine = self.mine.take_if(|mine| mine.future == future).unwrap_or_else(|| {

@@ -37,11 +37,15 @@ impl Share {
         shares.into_iter().find(|(node, _)| *node == self.node).map_or(0, |(_, share)| share)
     }
 
-    /// The same of what can be divided.
-    pub(crate) fn fraction(&self) -> f64 {
-        let all: f64 = self.capacities.iter().map(|(_, capacity)| f64::from(*capacity)).sum();
-        let here = self.capacities.iter().find(|(node, _)| *node == self.node);
-        here.map_or(0.0, |(_, capacity)| f64::from(*capacity) / all)
+    /// The same of a rate that so many workers may make: none where none of them is. Of what nobody may make, everybody has a
+    /// part to drop.
+    pub(crate) fn fraction(&self, workers: u32) -> f64 {
+        let shares = share(workers, &self.capacities).into_iter();
+        let makes = shares.zip(&self.capacities).filter(|((_, share), _)| workers == 0 || *share > 0);
+        let makes: Vec<_> =
+            makes.map(|(_, (node, capacity))| (*node == self.node, f64::from(*capacity))).collect();
+        let all: f64 = makes.iter().map(|(_, capacity)| capacity).sum();
+        makes.iter().find(|(here, _)| *here).map_or(0.0, |(_, capacity)| capacity / all)
     }
 
     /// Among how many it is shared.
@@ -72,9 +76,21 @@ pub(crate) mod tests {
         assert_eq!(of("a", &["a"]).of(50), 50);
         assert_eq!(of("a", &["a", "b"]).of(51), 26);
         assert_eq!(of("b", &["a", "b"]).of(51), 25);
-        assert_eq!((of("b", &["a", "b"]).fraction(), of("b", &["a", "b"]).among()), (0.5, 2));
+        assert_eq!((of("b", &["a", "b"]).fraction(50), of("b", &["a", "b"]).among()), (0.5, 2));
         assert!(Share::new("a", &nodes(&["b"])).is_none(), "before the board shows this node");
-        assert_eq!((Share::whole("a").of(7), Share::whole("a").fraction()), (7, 1.0));
+        assert_eq!((Share::whole("a").of(7), Share::whole("a").fraction(7)), (7, 1.0));
+    }
+
+    #[test]
+    fn a_rate_is_made_by_those_who_have_a_worker_for_it() {
+        let parts = |workers: u32| {
+            ["a", "b", "c"].map(|node| Share::new(node, &nodes(&["a", "b", "c"])).unwrap().fraction(workers))
+        };
+        assert_eq!(parts(1), [1.0, 0.0, 0.0]);
+        assert_eq!(parts(2), [0.5, 0.5, 0.0]);
+        for workers in [0, 3, 1_000] {
+            assert_eq!(parts(workers), [1.0 / 3.0; 3], "{workers}");
+        }
     }
 
     #[test]
@@ -83,8 +99,8 @@ pub(crate) mod tests {
         there[1].workers = 0;
         there[2].session = "another".to_owned();
         let share = Share::new("a", &there).unwrap();
-        assert_eq!((share.of(50), share.fraction()), (50, 1.0));
+        assert_eq!((share.of(50), share.fraction(50)), (50, 1.0));
         let share = Share::new("b", &there).unwrap();
-        assert_eq!((share.of(50), share.fraction()), (0, 0.0));
+        assert_eq!((share.of(50), share.fraction(50)), (0, 0.0));
     }
 }
