@@ -119,7 +119,6 @@ impl ArrivalRate {
         let mut pace = Pace::new(self.unit, self.spacing, self.place);
         let mut crew = Crew::new(&self, &stop);
         let mut inbox = self.relay.inbox(self.place.0);
-        let mut handed = self.place.0;
         let mut watched = true;
         loop {
             let course = Arc::clone(&self.course.borrow_and_update());
@@ -131,16 +130,14 @@ impl ArrivalRate {
             let next = loop {
                 match course.due(pace.position()) {
                     Some(due) if due <= now => {
-                        let arrival = Arrival { due, expected: pace.advance() };
-                        if !self.hands_on(&course, arrival, &mut handed) {
-                            crew.take(arrival);
-                        }
+                        crew.take(Arrival { due, expected: pace.advance(), handed: false });
                     }
                     next => break next,
                 }
             };
             // After what is due: that may want those who look again.
             crew.look_again(now);
+            crew.say_spare(inbox.as_ref().map_or(0, Inbox::len));
             if stop.finish.is_cancelled() {
                 break;
             }
@@ -148,11 +145,12 @@ impl ArrivalRate {
                 () = alarm.at(next.unwrap_or(u64::MAX)), if next.is_some() => {}
                 () = until_look(crew.next_look(), now) => {}
                 changed = self.course.changed(), if watched => watched = changed.is_ok(),
-                Some(arrival) = handed_on(&mut inbox) => crew.take(arrival),
+                Some(arrival) = handed_over(&mut inbox) => crew.take(arrival),
                 Some(ended) = crew.tasks.join_next() => crew.ended(ended, &mut pace),
                 () = stop.finish.cancelled() => {}
             }
         }
+        self.relay.say_spare(self.place.0, 0);
         if let Some(inbox) = &mut inbox {
             inbox.close();
             while let Some(arrival) = inbox.recv().await {
@@ -164,21 +162,10 @@ impl ArrivalRate {
             crew.ended(ended, &mut pace);
         }
     }
-
-    /// Whether an arrival is another runtime's to start, because this one may have no worker, and has been handed to it: to
-    /// each of those that may in turn.
-    fn hands_on(&self, course: &Course, arrival: Arrival, handed: &mut u32) -> bool {
-        let (place, of) = self.place;
-        if course.workers_cap == 0 || slots_of(course.workers_cap, (place, of)) > 0 {
-            return false;
-        }
-        *handed = handed.wrapping_add(1);
-        self.relay.hand(*handed % course.workers_cap, arrival).is_ok()
-    }
 }
 
 /// The next arrival that another runtime hands over; none for ever where none can.
-async fn handed_on(inbox: &mut Option<Inbox>) -> Option<Arrival> {
+async fn handed_over(inbox: &mut Option<Inbox>) -> Option<Arrival> {
     match inbox {
         Some(inbox) => inbox.recv().await,
         None => None,
@@ -258,6 +245,7 @@ struct Crew {
     stop: Stop,
     clock: Clock,
     place: (u32, u32),
+    relay: Arc<Relay>,
     cap: u32,
     /// How many there are, free or not.
     alive: u32,
@@ -303,6 +291,7 @@ impl Crew {
             stop: stop.clone(),
             clock: executor.clock,
             place: executor.place,
+            relay: Arc::clone(&executor.relay),
             cap: 0,
             alive: 0,
             free: Vec::new(),
@@ -328,16 +317,28 @@ impl Crew {
         self.slots.push(member.slot);
     }
 
-    /// Has a worker do what is due, or drops it.
-    fn take(&mut self, Arrival { due, expected }: Arrival) {
-        self.gauges.due.fetch_add(1, Ordering::Relaxed);
+    /// Has a worker do what is due, or another runtime, or drops it.
+    fn take(&mut self, arrival: Arrival) {
         let member = self.free.pop().or_else(|| self.recruit()).or_else(|| self.called_back());
         let Some(member) = member else {
-            self.gauges.dropped.fetch_add(1, Ordering::Relaxed);
+            let refused =
+                if arrival.handed { Err(arrival) } else { self.relay.hand_over(self.place.0, arrival) };
+            if refused.is_err() {
+                self.gauges.due.fetch_add(1, Ordering::Relaxed);
+                self.gauges.dropped.fetch_add(1, Ordering::Relaxed);
+            }
             return;
         };
+        let Arrival { due, expected, .. } = arrival;
+        self.gauges.due.fetch_add(1, Ordering::Relaxed);
         self.gauges.started.fetch_add(1, Ordering::Relaxed);
         self.set_out(member, Errand { due, expected, looks: 0 });
+    }
+
+    /// Tells the other runtimes how many workers there are for what they cannot do, beside so many arrivals that wait here.
+    fn say_spare(&self, waiting: usize) {
+        let busy = u32::try_from(self.tasks.len() + waiting).unwrap_or(u32::MAX);
+        self.relay.say_spare(self.place.0, self.cap.saturating_sub(busy));
     }
 
     fn set_out(&mut self, mut member: Member, errand: Errand) {
@@ -770,6 +771,23 @@ mod tests {
         pass(s(11)).await;
         running.finish().await;
         assert_eq!((running.count(), running.gauges.dropped()), (50, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_dropped_does_not_depend_on_the_number_of_runtimes() {
+        let mut dropped = Vec::new();
+        for of in [1, 2, 5, 20] {
+            let (ramp, spacing) = (Ramp::constant(100.0).until(s(60)), Spacing::Poisson { seed: 7 });
+            // Seventeen are busy on average, of twenty: by Erlang's formula 8 % find none.
+            let mut running = Running::with(ramp, 20, Duration::from_millis(170), Unit::Chains, spacing, of);
+            pass(s(62)).await;
+            running.finish().await;
+            let gauges = &running.gauges;
+            assert_eq!(gauges.due(), gauges.started() + gauges.dropped());
+            dropped.push(gauges.dropped() as f64 / gauges.due() as f64);
+        }
+        assert!((0.05..0.11).contains(&dropped[0]), "{dropped:?}");
+        assert!(dropped.iter().all(|share| (share - dropped[0]).abs() < 0.005), "{dropped:?}");
     }
 
     #[tokio::test(start_paused = true)]
