@@ -232,7 +232,9 @@ pub(crate) fn scenario(s: &mut Scope<'_>, name: &str, challenge_types: &Mix<Chal
     let staged: Duration = load.stages().iter().map(|stage| stage.duration).sum();
     let run_time = s.take("run_time", duration);
     let think_time = s.take("think_time", think_time);
-    if think_time.is_some() && matches!(load, Load::ArrivalRate { .. } | Load::TargetRps { .. }) {
+    let paced = matches!(load, Load::ArrivalRate { .. } | Load::TargetRps { .. });
+    // What the plan says for all of its scenarios is for those that can think.
+    if think_time.is_some() && paced && s.is_own("think_time") {
         let message = format!(
             "belongs to the executors workers and iterations: with {} the rate says when iterations start",
             load.executor()
@@ -321,23 +323,23 @@ fn load(s: &mut Scope<'_>) -> Load {
             {
                 s.mistake("rate_unit", "contradicts the unit in the rate: give one of them");
             }
+            let unit = unit.or(named).unwrap_or(Unit::Chains);
             Load::ArrivalRate {
                 rate: per_second,
-                unit: unit.or(named).unwrap_or(Unit::Chains),
+                unit,
                 poisson: s.take("spacing", spacing).unwrap_or(true),
-                stages: stages(s, staged, "rate", |text| rate(text).map(|rate| rate.per_second))
-                    .unwrap_or_default(),
+                stages: stages(s, staged, "rate", |text| rate_in(text, unit)).unwrap_or_default(),
                 workers: workers.unwrap_or(WORKERS_CAP),
             }
         }
         "target-rps" => {
-            let target_rps = s.take("target_rps", |text| rate(text).map(|rate| rate.per_second));
+            let target_rps = s.take("target_rps", |text| rate_in(text, Unit::Requests));
             if target_rps.is_none() && !s.is_given("target_rps") {
                 s.mistake("target_rps", "missing: how many requests a second, as in 500");
             }
             Load::TargetRps {
                 target_rps: target_rps.unwrap_or_default(),
-                stages: stages(s, staged, "target_rps", |text| rate(text).map(|rate| rate.per_second))
+                stages: stages(s, staged, "target_rps", |text| rate_in(text, Unit::Requests))
                     .unwrap_or_default(),
                 workers: workers.unwrap_or(WORKERS_CAP),
             }
@@ -402,6 +404,18 @@ pub fn rate(text: &str) -> Result<Rate, String> {
         return Err(wrong());
     }
     Ok(Rate { per_second, unit })
+}
+
+/// The same per second, of what counts this unit.
+fn rate_in(text: &str, unit: Unit) -> Result<f64, String> {
+    match rate(text)? {
+        Rate { unit: Some(named), .. } if named != unit => Err(format!(
+            "{text:?} counts {}, and the rate counts {}: give all in one unit",
+            named.name(),
+            unit.name()
+        )),
+        rate => Ok(rate.per_second),
+    }
 }
 
 fn unit_of(text: &str) -> Result<Unit, String> {
@@ -581,6 +595,11 @@ mod tests {
         ] {
             assert_eq!(rate(text), Ok(Rate { per_second, unit }), "{text}");
         }
+        assert_eq!(rate_in("50 requests/s", Unit::Requests), Ok(50.0));
+        assert_eq!(
+            rate_in("50 requests/s", Unit::Chains).unwrap_err(),
+            "\"50 requests/s\" counts requests, and the rate counts chains: give all in one unit"
+        );
         for text in ["", "fast", "-1/s", "1/day", "5 cats/s", "2000000/s", "1e400/s", "nan"] {
             assert!(rate(text).unwrap_err().contains("is not a rate like 50/s"), "{text}");
         }
