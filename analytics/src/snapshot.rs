@@ -268,7 +268,8 @@ pub struct ScenarioFigures {
     pub rate: f64,
     /// `chains`, `requests`, or empty without a rate.
     pub rate_unit: String,
-    /// Of `rate_unit`, how much the target has asked for so far: its integral over time.
+    /// Of `rate_unit`, how much the target has asked for so far: its integral over time. Without a rate, how many iterations
+    /// there are to be, where that is what ends the scenario, and else 0.
     pub asked: u64,
     /// Iterations that were due.
     pub due: u64,

@@ -28,6 +28,11 @@ pub fn summary_table(snapshot: &Snapshot, paper: Paper) -> String {
         rate(snapshot.rps),
         snapshot.requests_failed,
     ));
+    if snapshot.marks.iter().any(|mark| mark.what == "state" && mark.by == "signal") {
+        text.push_str(
+            &paper.doubtful(&prose("INTERRUPTED: there is no verdict on a part of a run\n\n".to_owned())),
+        );
+    }
     text.push_str(&limited(&snapshot.generator, paper));
     push_thresholds(&mut text, &snapshot.thresholds, paper);
     push_loads(&mut text, snapshot, paper);
@@ -235,9 +240,11 @@ fn push_thresholds(text: &mut String, thresholds: &[ThresholdResult], paper: Pap
 fn push_loads(text: &mut String, snapshot: &Snapshot, paper: Paper) {
     let mut any = false;
     for (name, scenario) in &snapshot.scenarios {
-        if scenario.rate_unit.is_empty() {
-            continue;
-        }
+        let unit = match &*scenario.rate_unit {
+            "" if scenario.asked == 0 => continue,
+            "" => "iterations",
+            unit => unit,
+        };
         any = true;
         let done = if scenario.rate_unit == "requests" { scenario.requests } else { scenario.ended };
         let share = match scenario.asked {
@@ -246,7 +253,7 @@ fn push_loads(text: &mut String, snapshot: &Snapshot, paper: Paper) {
         };
         let mut line = format!(
             "Load {name} ({}): {done} of {} {} asked for{share}",
-            scenario.executor, scenario.asked, scenario.rate_unit
+            scenario.executor, scenario.asked, unit
         );
         if scenario.dropped > 0 {
             let share = 100.0 * scenario.dropped as f64 / scenario.due.max(1) as f64;

@@ -136,8 +136,10 @@ impl Verdict {
         }
     }
 
-    /// Each threshold as it stands, for rates over `elapsed_ns`.
+    /// Each threshold as it stands, for rates over what of `elapsed_ns` was not paused.
     pub(crate) fn results(&self, elapsed_ns: u64) -> Vec<ThresholdResult> {
+        let now = self.course.started_unix_ns.saturating_add(elapsed_ns) / SECOND;
+        let elapsed_ns = elapsed_ns.saturating_sub(self.course.paused_ns(now));
         let first = self.judges.iter().filter_map(|judge| judge.tripped).min();
         let end = self.latest_unix_ns / SECOND;
         let result = |judge: &Judge| {
@@ -225,6 +227,7 @@ impl Verdict {
         // A run is ended once; what fails while it ends has not ended it.
         if self.course.stopped.is_none() && self.judges.iter().all(|judge| judge.tripped.is_none()) {
             let elapsed_ns = self.latest_unix_ns.saturating_sub(self.course.started_unix_ns);
+            let elapsed_ns = elapsed_ns.saturating_sub(self.course.paused_ns(end));
             for judge in &mut self.judges {
                 judge.trip(&self.course, elapsed_ns, end);
             }
@@ -239,6 +242,15 @@ impl Course {
         first >= self.after_grace(threshold).div_ceil(SECOND)
             && self.stopped.is_none_or(|stopped| last < stopped)
             && !self.pauses.iter().any(|&(from, to)| from <= last && to.is_none_or(|to| first < to))
+    }
+
+    /// How long it has been paused until a second, in whole seconds.
+    fn paused_ns(&self, second: u64) -> u64 {
+        let paused = |&(from, to): &(u64, Option<u64>)| {
+            // The second in which it went on is a part of the pause for windows, and of the load for rates.
+            to.map_or(second, |to| to - 1).min(second).saturating_sub(from)
+        };
+        self.pauses.iter().map(paused).sum::<u64>().saturating_mul(SECOND)
     }
 
     fn after_grace(&self, threshold: &Threshold) -> u64 {
@@ -845,6 +857,21 @@ mod tests {
         assert_eq!(judged("chain{p(50)} < 100ms over 3s", records()).windows_failed, Some(0));
         let graced = judged("chain{p(50)} < 100ms over 1s abort after 13s", records());
         assert_eq!((graced.passed, graced.windows), (Some(true), Some(7)), "windows after the grace only");
+    }
+
+    #[test]
+    fn a_pause_is_not_of_the_time_that_a_rate_is_over() {
+        let busy = |seconds: std::ops::Range<u64>| {
+            seconds.flat_map(|second| (0..20).map(move |_| chain(second, 1, None)))
+        };
+        let records = || {
+            let rest = [state(4, "cli", "paused"), state(10, "cli", "running")];
+            busy(0..4).chain(rest).chain(busy(10..14)).chain([tick(14)])
+        };
+        let result = judged("chain{rate} > 15/s", records());
+        assert_eq!((result.passed, result.value), (Some(true), Some(20.0)));
+        let on = judged("chain{rate} > 15/s", busy(0..4).chain([state(4, "cli", "paused"), tick(14)]));
+        assert_eq!((on.passed, on.value), (Some(true), Some(20.0)), "one that lasts");
     }
 
     #[test]

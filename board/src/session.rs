@@ -236,6 +236,8 @@ pub enum By {
     Threshold,
     /// A search for the CA's capacity.
     Capacity,
+    /// A signal to the load tester, as by Ctrl-C.
+    Signal,
 }
 
 impl By {
@@ -248,6 +250,7 @@ impl By {
             Self::Api => "api",
             Self::Threshold => "threshold",
             Self::Capacity => "capacity",
+            Self::Signal => "signal",
         }
     }
 }

@@ -102,9 +102,15 @@ impl Conductor {
         if let Some(quota) = &self.lead.quota {
             let left = self.settle(quota).await;
             if let Some(left) = left.filter(|left| time_is_over && *left > 0) {
+                let way_out = match self.lead.gauges.idle() {
+                    0 => "give a longer --run-time",
+                    _ => {
+                        "limits and weights left nothing to run at times; raise these, or give a longer --run-time"
+                    }
+                };
                 tracing::warn!(
                     scenario = self.scenario.name,
-                    "{left} of {} iterations were not started before the run time of {} was over: give a longer --run-time",
+                    "{left} of {} iterations were not started before the run time of {} was over: {way_out}",
                     self.scenario.load.iterations().unwrap_or_default(),
                     humantime::format_duration(self.scenario.run_time)
                 );

@@ -255,7 +255,7 @@ pub async fn run_remote(
 /// Tells the board that this node's part of the run is over, but for the chains that still run: with the last one the run is.
 /// Says whether there were others.
 async fn end_part(board: &Board, session: &str, run: &str, node: &str, stop: &Stop) -> bool {
-    let by = if stop.by_signal() { By::Cli } else { By::Schedule };
+    let by = if stop.by_signal() { By::Signal } else { By::Schedule };
     match tokio::time::timeout(DELIVER_BRIEFLY, board.done(session, run, node, by)).await {
         Ok(Ok(session)) => session.value.members.len() > 1,
         Ok(Err(error)) => {

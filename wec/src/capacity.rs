@@ -37,7 +37,8 @@ pub(crate) async fn capacity(options: Options, stop: Stop) -> anyhow::Result<Exi
     let (search, plan) = match plan::resolve(&options.search, &options.plan, eab_hmac_key) {
         Ok(resolved) => resolved,
         Err(mistakes) => {
-            say(mistakes);
+            say(&mistakes);
+            options.output.leave_mistakes(&mistakes);
             return Ok(Exit::Usage);
         }
     };

@@ -306,7 +306,7 @@ pub(crate) async fn challenges(plan: &Plan) -> anyhow::Result<(Arc<dyn Challenge
 /// stopped has its mark already.
 async fn mark_end(stop: Stop, board: Board, ingest: Ingest, clock: Clock) {
     stop.finish.cancelled().await;
-    let by = if stop.by_signal() { By::Cli } else { By::Schedule };
+    let by = if stop.by_signal() { By::Signal } else { By::Schedule };
     let state = |session: &Versioned<Session>| session.value.state;
     let from = board.session(SESSION).borrow().as_ref().map(state).unwrap_or(SessionState::Running);
     if from == SessionState::Stopped {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use serde::Serialize;
+use wec_requester::settings::Mistakes;
 use wec_requester::{Plan, PlanOptions, RemoteOptions, run_remote};
 use wec_startup::{Exit, Paper, Stop, report, say, told};
 
@@ -119,9 +120,20 @@ impl OutputOptions {
 
     /// Leaves a verdict on what could not be run, where one is wanted.
     pub(crate) fn leave_failure<T>(&self, outcome: &anyhow::Result<T>) {
-        if let (Some(path), Err(error)) = (&self.junit, outcome) {
+        if let Err(error) = outcome {
+            self.leave_why(&told(error));
+        }
+    }
+
+    /// The same on what was asked for in a wrong way: a file of an earlier run would be taken for this one's.
+    pub(crate) fn leave_mistakes(&self, mistakes: &Mistakes) {
+        self.leave_why(&mistakes.to_string());
+    }
+
+    fn leave_why(&self, why: &str) {
+        if let Some(path) = self.junit.as_ref().filter(|path| path.as_os_str() != "-") {
             // What went wrong is told anyway; a second complaint would hide it.
-            let _ = std::fs::write(path, junit::junit(&Outcome::CouldNotRun(&told(error))));
+            let _ = std::fs::write(path, junit::junit(&Outcome::CouldNotRun(why)));
         }
     }
 }
@@ -136,12 +148,18 @@ pub(crate) struct RemoteRun {
 }
 
 pub(crate) async fn run(options: Options, stop: Stop) -> anyhow::Result<Exit> {
-    let Some(plan) = resolve(&options.plan) else { return Ok(Exit::Usage) };
+    let plan = match resolve(&options.plan) {
+        Ok(plan) => plan,
+        Err(mistakes) => {
+            options.output.leave_mistakes(&mistakes);
+            return Ok(Exit::Usage);
+        }
+    };
     here::run(Here { plan, output: options.output, notes: Vec::new(), when_limited: "" }, stop).await
 }
 
 pub(crate) async fn remote(options: RemoteRun, stop: Stop) -> anyhow::Result<Exit> {
-    let Some(plan) = resolve(&options.plan) else { return Ok(Exit::Usage) };
+    let Ok(plan) = resolve(&options.plan) else { return Ok(Exit::Usage) };
     // With challenges in memory, this process answers the CA, too; its hits stay uncounted, as analytics is elsewhere.
     let (challenges, server) = stop.unless_stopped(here::challenges(&plan)).await?;
     let delivered = run_remote(plan, options.remote, challenges, stop.clone()).await?;
@@ -152,7 +170,7 @@ pub(crate) async fn remote(options: RemoteRun, stop: Stop) -> anyhow::Result<Exi
     Ok(delivered.exit(&stop))
 }
 
-/// The plan, or every mistake on standard error.
-fn resolve(options: &PlanOptions) -> Option<Plan> {
-    options.resolve(std::env::var("WEC_EAB_HMAC_KEY").ok()).map_err(say).ok()
+/// The plan, or every mistake, which is said on standard error.
+fn resolve(options: &PlanOptions) -> Result<Plan, Mistakes> {
+    options.resolve(std::env::var("WEC_EAB_HMAC_KEY").ok()).inspect_err(|mistakes| say(mistakes))
 }

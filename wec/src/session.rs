@@ -85,7 +85,9 @@ enum Action {
 pub(crate) async fn session(options: Options) -> anyhow::Result<Exit> {
     let Options { action, at, board, session, scenario } = options;
     let mut mistakes = Vec::new();
-    if at.is_some() && board.is_some() {
+    // Where pages usually are gives way to a board that is named.
+    let usual = std::env::var("WEC_AT").ok();
+    if at.is_some() && at != usual && board.is_some() {
         mistakes.push("--at and --board: give one of them".to_owned());
     }
     if session.is_some() && board.is_none() {

@@ -33,7 +33,12 @@ fn a_first_signal_lets_chains_end_and_a_second_cuts_them_with_their_results() {
     signal(&run, "-TERM");
     assert_eq!(run.wait().unwrap().code(), Some(105));
 
+    let mut text = String::new();
+    run.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    assert!(text.contains("INTERRUPTED: there is no verdict on a part of a run"), "{text}");
     let summary = common::summary(folder.path());
+    let marks = summary["marks"].as_array().unwrap();
+    assert!(marks.iter().any(|mark| mark["by"] == "signal" && mark["to"] == "stopped"), "{marks:?}");
     let (ended, failed) = common::chain(&summary, "authorization");
     assert!(ended > 0 && ended == failed, "{summary}");
     let log = common::log(folder.path());

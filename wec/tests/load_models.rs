@@ -94,6 +94,37 @@ fn so_many_iterations_run_and_then_the_run_ends() {
     let (summary, _) = run(&[], &["--iterations", "57", "--workers", "8", "--run-time", "10m"]);
     let chains = summary["chains"].as_object().unwrap();
     assert_eq!(chains.values().map(|chain| chain["count"].as_u64().unwrap()).sum::<u64>(), 57);
+    let scenario = &summary["scenarios"]["default"];
+    assert_eq!((scenario["asked"].as_u64(), scenario["ended"].as_u64()), (Some(57), Some(57)));
+}
+
+#[test]
+fn iterations_that_the_run_time_leaves_are_told_in_all_forms() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = common::NullCa::start(folder.path(), &["--latency", "20ms"]);
+    let mut args = vec!["run", "--headless", "--http01-listen", "127.0.0.1:0", "--json", "summary.json"];
+    args.extend(["--iterations", "100000", "--workers", "2", "--run-time", "2s"]);
+    args.extend(ca.target());
+    let output = common::run(folder.path(), &args);
+    let summary = common::summary(folder.path());
+    let scenario = &summary["scenarios"]["default"];
+    assert_eq!(scenario["asked"], 100_000);
+    let line = format!("Load default (iterations): {} of 100000 iterations asked for", scenario["ended"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains(&line), "{text}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("give a longer --run-time"));
+}
+
+#[test]
+fn stages_count_what_their_rate_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = ["run", "--directory", "http://127.0.0.1:1/", "--rate", "5/s", "--stages", "1s:50 requests/s"];
+    let output = common::run(folder.path(), &args);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        common::said(&output),
+        "--stages: stage 1: \"50 requests/s\" counts requests, and the rate counts chains: give all in one unit\n"
+    );
 }
 
 /// A CA that stands still for 5 s, and four connections to it. Only four requests are under way then, so service times hardly

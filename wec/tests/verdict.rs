@@ -181,6 +181,20 @@ fn a_threshold_that_aborts_ends_the_run_before_its_time_and_a_replay_agrees() {
 }
 
 #[test]
+fn a_verdict_of_an_earlier_run_is_not_left_for_one_that_was_asked_for_in_a_wrong_way() {
+    let folder = tempfile::tempdir().unwrap();
+    for command in ["run", "capacity"] {
+        std::fs::write(folder.path().join("junit.xml"), "<testsuites tests=\"0\" failures=\"0\"/>").unwrap();
+        let args =
+            [command, "--directory", "http://127.0.0.1:1/", "--threshold", "foo", "--junit", "junit.xml"];
+        let output = common::run(folder.path(), &args);
+        assert_eq!(output.status.code(), Some(2), "{}", common::said(&output));
+        let cases = junit(folder.path());
+        assert!(cases.len() == 1 && cases[0].contains("unknown metric \"foo\""), "{cases:?}");
+    }
+}
+
+#[test]
 fn a_run_that_could_not_be_is_an_error_in_junit() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("http://{}/dir", common::free());

@@ -20,7 +20,7 @@ use self::timeline::Timeline;
 use self::times::Times;
 use crate::snapshot::{
     ByteFigures, ChainFigures, ConnectionFigures, EndpointFigures, FailureFigures, FailureScope, HitFigures,
-    Mark, Missing, NonceFigures, Run, SNAPSHOT_VERSION, Series, Snapshot,
+    Mark, Missing, NonceFigures, Run, SNAPSHOT_VERSION, ScenarioFigures, Series, Snapshot,
 };
 use crate::verdict::Verdict as Judges;
 use crate::window::Windows;
@@ -276,12 +276,26 @@ impl Aggregate {
                 ..self.state.map(|(_, counts)| counts).unwrap_or_default()
             },
             workers_target: self.workers_target(),
-            scenarios: self.loads.scenarios(self.latest),
+            scenarios: self.scenarios(),
             generator: self.loads.generator(self.latest),
             thresholds: self.judge.results(elapsed_ns),
             marks: self.marks.clone(),
             missing: self.missing(),
         }
+    }
+
+    /// What requesters say of each scenario; of one that runs a number of iterations no single one of them knows how many
+    /// there are to be, and the run's header does.
+    fn scenarios(&self) -> BTreeMap<String, ScenarioFigures> {
+        let mut scenarios = self.loads.scenarios(self.latest);
+        let plan = self.header.as_ref().and_then(|header| header.stamp.scenario["scenarios"].as_array());
+        for planned in plan.into_iter().flatten() {
+            let figures = planned["name"].as_str().and_then(|name| scenarios.get_mut(name));
+            if let (Some(figures), Some(iterations)) = (figures, planned["iterations"].as_u64()) {
+                figures.asked = iterations;
+            }
+        }
+        scenarios
     }
 
     /// The figures over time: all, or those that changed after the revision that a reader has `seen`. Returns the

@@ -8,6 +8,8 @@ const BY: Record<string, string> = {
   schedule: "its stages",
   api: "a program",
   threshold: "a threshold",
+  capacity: "a capacity search",
+  signal: "a signal",
   generator: "the load generator",
 };
 
