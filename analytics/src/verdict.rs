@@ -7,6 +7,7 @@
 //! whose results may still come, and no more: memory is bounded whatever the run's length.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use wec_record::threshold::{Clock, Metric, Of, Op, Requests, Stat, Threshold, Unit};
 use wec_record::{Chain, ChainResult, FailureClass, LoadSample, Record, RequestResult};
@@ -63,8 +64,8 @@ struct Tally {
     count: u64,
     /// Those of them that were not as they should be.
     bad: u64,
-    /// How many were asked for.
-    asked: u64,
+    /// What scenarios reached of what was asked of them.
+    reached: Reached,
     min: Option<u64>,
     times: Times,
 }
@@ -75,11 +76,13 @@ pub(crate) struct Event {
     pub(crate) count: u64,
     pub(crate) bad: u64,
     pub(crate) asked: u64,
+    /// Of which scenario that is; see [`key_of`].
+    pub(crate) scenario: u64,
     pub(crate) took: Option<u64>,
 }
 
 impl Event {
-    pub(crate) const ONE: Self = Self { count: 1, bad: 0, asked: 0, took: None };
+    pub(crate) const ONE: Self = Self { count: 1, bad: 0, asked: 0, scenario: 0, took: None };
 }
 
 impl Verdict {
@@ -184,9 +187,10 @@ impl Verdict {
         for scenario in &load.scenarios {
             let Some((now, before)) = self.followed.follow(node, scenario) else { continue };
             let done = now.since(&before.unwrap_or_default());
+            let key = key_of(&scenario.name);
             for judge in &mut self.judges {
                 if let Some(event) = judge.threshold.metric.of_load(&done) {
-                    judge.add(second, event);
+                    judge.add(second, Event { scenario: key, ..event });
                 }
             }
         }
@@ -368,11 +372,54 @@ impl Timed for Stat {
     }
 }
 
+/// By scenario, what was reached and what was asked for. They may count in different units, and one that is starved must not
+/// vanish beside one that is not: their shares are told apart.
+#[derive(Clone, Debug, Default)]
+struct Reached(BTreeMap<u64, (u64, u64)>);
+
+impl Reached {
+    fn add(&mut self, event: Event) {
+        if event.asked > 0 || event.scenario != 0 {
+            self.plus(event.scenario, (event.count, event.asked));
+        }
+    }
+
+    fn plus(&mut self, scenario: u64, (count, asked): (u64, u64)) {
+        let reached = self.0.entry(scenario).or_default();
+        *reached = (reached.0 + count, reached.1 + asked);
+    }
+
+    fn plus_all(&mut self, other: &Self) {
+        other.0.iter().for_each(|(scenario, reached)| self.plus(*scenario, *reached));
+    }
+
+    fn minus_all(&mut self, other: &Self) {
+        for (scenario, (count, asked)) in &other.0 {
+            if let Some(reached) = self.0.get_mut(scenario) {
+                *reached = (reached.0 - count, reached.1 - asked);
+            }
+        }
+    }
+
+    /// The share of the scenario that is worst off; none where nothing was asked for.
+    fn least(&self) -> Option<f64> {
+        let asked = self.0.values().filter(|(_, asked)| *asked > 0);
+        asked.map(|(count, asked)| *count as f64 / *asked as f64).min_by(f64::total_cmp)
+    }
+}
+
+/// A scenario's name as a number.
+fn key_of(name: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
+}
+
 impl Tally {
     fn add(&mut self, event: Event) {
         self.count += event.count;
         self.bad += event.bad;
-        self.asked += event.asked;
+        self.reached.add(event);
         if let Some(took) = event.took {
             self.min = Some(self.min.map_or(took, |min| min.min(took)));
             self.times.record(took);
@@ -382,13 +429,13 @@ impl Tally {
     fn merge(&mut self, other: Self) {
         self.count += other.count;
         self.bad += other.bad;
-        self.asked += other.asked;
+        self.reached.plus_all(&other.reached);
         self.min = self.min.into_iter().chain(other.min).min();
         self.times.merge(other.times);
     }
 
     fn value(&self, metric: &Metric, over_ns: u64) -> Option<f64> {
-        let counts = Counts { count: self.count, bad: self.bad, asked: self.asked, over_ns };
+        let counts = Counts { count: self.count, bad: self.bad, reached: &self.reached, over_ns };
         counts.value(metric).or_else(|| {
             let of = metric.time()?;
             let ns = match of {
@@ -407,14 +454,14 @@ impl Tally {
 }
 
 /// All but times.
-struct Counts {
+struct Counts<'a> {
     count: u64,
     bad: u64,
-    asked: u64,
+    reached: &'a Reached,
     over_ns: u64,
 }
 
-impl Counts {
+impl Counts<'_> {
     /// None where it cannot be given, and for times.
     fn value(&self, metric: &Metric) -> Option<f64> {
         let share = |part: u64, of: u64| (of > 0).then(|| part as f64 / of as f64);
@@ -429,7 +476,7 @@ impl Counts {
             | Metric::Requests(_, Stat::Failed)
             | Metric::NoncesRejected
             | Metric::Dropped => share(self.bad, self.count),
-            Metric::Achieved => share(self.count, self.asked),
+            Metric::Achieved => self.reached.least(),
             Metric::Chain(_, Stat::Time(..)) | Metric::Requests(_, Stat::Time(..)) => None,
         }
     }
@@ -539,7 +586,7 @@ struct Worst {
 pub(crate) struct Slice {
     pub(crate) count: u64,
     pub(crate) bad: u64,
-    pub(crate) asked: u64,
+    reached: Reached,
     /// Of those that have a time.
     pub(crate) n: u64,
     pub(crate) sum: u128,
@@ -616,7 +663,7 @@ impl Slice {
     pub(crate) fn add(&mut self, event: Event) {
         self.count += event.count;
         self.bad += event.bad;
-        self.asked += event.asked;
+        self.reached.add(event);
         if let Some(took) = event.took {
             self.n += 1;
             self.sum += u128::from(took);
@@ -627,7 +674,7 @@ impl Slice {
     pub(crate) fn plus(&mut self, other: &Self) {
         self.count += other.count;
         self.bad += other.bad;
-        self.asked += other.asked;
+        self.reached.plus_all(&other.reached);
         self.n += other.n;
         self.sum += other.sum;
         for (cell, count) in &other.cells {
@@ -638,7 +685,7 @@ impl Slice {
     fn minus(&mut self, other: &Self) {
         self.count -= other.count;
         self.bad -= other.bad;
-        self.asked -= other.asked;
+        self.reached.minus_all(&other.reached);
         self.n -= other.n;
         self.sum -= other.sum;
         for (cell, count) in &other.cells {
@@ -652,7 +699,7 @@ impl Slice {
     }
 
     pub(crate) fn value(&self, metric: &Metric, over_ns: u64) -> Option<f64> {
-        let counts = Counts { count: self.count, bad: self.bad, asked: self.asked, over_ns };
+        let counts = Counts { count: self.count, bad: self.bad, reached: &self.reached, over_ns };
         counts.value(metric).or_else(|| {
             let of = metric.time()?;
             let ns = match of {
@@ -857,6 +904,30 @@ mod tests {
         assert_eq!(judged("chain{p(50)} < 100ms over 3s", records()).windows_failed, Some(0));
         let graced = judged("chain{p(50)} < 100ms over 1s abort after 13s", records());
         assert_eq!((graced.passed, graced.windows), (Some(true), Some(7)), "windows after the grace only");
+    }
+
+    #[test]
+    fn a_scenario_that_is_starved_does_not_vanish_beside_another() {
+        let of = |second: u64, name: &str, unit: &str, done: u64, asked: u64| {
+            let mut record = load(second, done, asked, asked, 0);
+            let Record::Load { load, .. } = &mut record else { panic!("a load") };
+            (load.scenarios[0].name, load.scenarios[0].rate_unit) = (name.to_owned(), unit.to_owned());
+            load.scenarios[0].requests = done;
+            record
+        };
+        let records = || {
+            let seconds = (1..=10).flat_map(|second| {
+                [
+                    of(second, "few", "chains", 8 * second, 20 * second),
+                    of(second, "many", "requests", 990 * second, 1_000 * second),
+                ]
+            });
+            seconds.chain([tick(12)])
+        };
+        for expression in ["rate{achieved/target} > 0.9", "rate{achieved/target} > 0.9 over 3s"] {
+            let result = judged(expression, records());
+            assert_eq!((result.passed, result.value), (Some(false), Some(0.4)), "{expression}");
+        }
     }
 
     #[test]
