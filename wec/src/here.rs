@@ -64,7 +64,7 @@ async fn run_and_conclude(here: Here, stop: Stop) -> anyhow::Result<Exit> {
     let snapshot = &ended.snapshot;
     let nothing = nothing_succeeded(snapshot);
     let remark = if snapshot.generator.limited { when_limited } else { "" };
-    let none = no_verdict(snapshot, plan.strict, &stop);
+    let none = no_verdict(snapshot, &plan, &stop);
     let told = match none {
         Some((_, why)) => Outcome::NoVerdict(snapshot, why),
         None => Outcome::Ran(snapshot, nothing.as_deref()),
@@ -355,10 +355,12 @@ async fn pass_on_hits(mut stream: HitStream, ingest: Ingest, clock: Clock) {
 }
 
 /// Why what was found is no verdict on the CA, if it is none, and how such a run ends.
-fn no_verdict(snapshot: &Snapshot, strict: bool, stop: &Stop) -> Option<(Exit, &'static str)> {
+fn no_verdict(snapshot: &Snapshot, plan: &Plan, stop: &Stop) -> Option<(Exit, &'static str)> {
+    // A run may be too short for a bound to be exceeded for long enough.
+    let dropped = snapshot.generator.dropped_share.is_some_and(|share| share > plan.bounds.dropped);
     if stop.by_signal() {
         Some((Exit::Interrupted, "the run was interrupted: there is no verdict on a part of it"))
-    } else if strict && snapshot.generator.limited {
+    } else if plan.strict && (snapshot.generator.limited || dropped) {
         let why = "the run was generator-limited, and --strict asks for one that is not";
         Some((Exit::GeneratorLimited, why))
     } else {

@@ -106,6 +106,15 @@ fn a_gentle_run_under_generous_bounds_is_not_marked() {
 }
 
 #[test]
+fn a_run_too_short_for_a_bound_is_not_strictly_well_when_most_of_it_was_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = common::NullCa::start(folder.path(), &["--latency", "50ms"]);
+    let args = ["--rate", "100/s", "--workers", "1", "--run-time", "2s", "--strict"];
+    let output = run(folder.path(), &ca, &args);
+    assert_eq!(output.status.code(), Some(108), "{}", common::said(&output));
+}
+
+#[test]
 fn bounds_that_are_none_are_told_all_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let args =
