@@ -370,7 +370,8 @@ fn no_verdict(snapshot: &Snapshot, plan: &Plan, stop: &Stop) -> Option<(Exit, &'
 
 /// In the order of [`Exit`]: what people cut short has no verdict, and one that is not the CA's is not given.
 fn verdict(snapshot: &Snapshot, nothing: Option<&str>, none: Option<(Exit, &str)>) -> Exit {
-    if let Some((Exit::Interrupted, _)) = none {
+    if let Some((Exit::Interrupted, why)) = none {
+        say(format_args!("error: {why}"));
         return Exit::Interrupted;
     }
     let broken = broken_thresholds(snapshot);
