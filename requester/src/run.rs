@@ -107,6 +107,16 @@ pub struct Requester {
     done: CancellationToken,
 }
 
+/// What came of a run.
+pub struct Ran {
+    /// The bounds of the load tester itself that were exceeded.
+    pub limits: Vec<Limit>,
+    /// The seat at the session, without a share of its load.
+    pub seat: Seat,
+    /// Whether a signal cut chains off. One that comes later is about something else.
+    pub cut_by_signal: bool,
+}
+
 impl Requester {
     /// Takes a seat at the session, opening it if nobody has, and starts this node's share of its load.
     ///
@@ -224,19 +234,20 @@ impl Requester {
     /// Lets the scenarios run to their ends, or until `stop.finish`, and waits for the last iteration. Gives the bounds of the
     /// load tester itself that were exceeded on the way.
     pub async fn run(self) -> Vec<Limit> {
-        let (limits, seat) = self.run_and_stay().await;
+        let Ran { limits, seat, .. } = self.run_and_stay().await;
         seat.leave().await;
         limits
     }
 
     /// The same, with the seat held until it is left: so long this node is seen to be at it, without a share of the load.
-    pub async fn run_and_stay(self) -> (Vec<Limit>, Seat) {
+    pub async fn run_and_stay(self) -> Ran {
         self.over().await;
         let Self {
             engine, workload, mut seat, conductors, follower, reporter, mut ended, stop, done, ..
         } = self;
         stop.finish.cancel();
         let _ = ended.wait_for(|ended| ended.len() == workload.0.len()).await;
+        let cut_by_signal = stop.by_signal() && stop.cut.is_cancelled();
         seat.rest();
         engine.join().await;
         for conductor in conductors {
@@ -252,7 +263,7 @@ impl Requester {
             tracing::error!(%error, "the reports of the load ended by a panic");
             Vec::new()
         });
-        (limits, seat)
+        Ran { limits, seat, cut_by_signal }
     }
 }
 

@@ -14,7 +14,7 @@ use wec_store::{ChallTestSrvWriter, ChallengeWriter, DnsApart, RedisChallenges, 
 
 use crate::calibration;
 use crate::plan::{Challenges, Plan};
-use crate::run::{NodeId, Parts, Requester, preflight};
+use crate::run::{NodeId, Parts, Ran, Requester, preflight};
 use crate::seat::Seat;
 use crate::sink::{GrpcOptions, GrpcSink, Health, Sink};
 
@@ -223,7 +223,7 @@ pub async fn run_remote(
     };
     let (session, id) = (parts.session.clone(), parts.node.id.clone());
     let started = stop.unless_stopped(Requester::start_at(seat, &plan, parts, stop.clone())).await;
-    let (iterations, limits, seat, shared) = match started {
+    let (iterations, ran, shared) = match started {
         Ok(requester) => {
             let workload = requester.workload();
             tracing::info!(%run, target = %plan.directory, workers = plan.workers(), "running");
@@ -232,8 +232,8 @@ pub async fn run_remote(
                 over.await;
                 end_part(&board, &session, &run, &id, &stop).await
             };
-            let ((limits, seat), shared) = tokio::join!(requester.run_and_stay(), part);
-            (workload.iterations(), limits, seat, shared)
+            let (ran, shared) = tokio::join!(requester.run_and_stay(), part);
+            (workload.iterations(), ran, shared)
         }
         Err(error) => {
             // What was opened is closed all the same; the first error is the one to tell.
@@ -241,10 +241,9 @@ pub async fn run_remote(
             return Err(error);
         }
     };
-    // From here on a signal is about the delivery.
-    let impatient = stop.by_signal() && stop.cut.is_cancelled();
+    let Ran { limits, seat, cut_by_signal } = ran;
     let closed = state.close().await.context("the last changes of the state");
-    let health = deliver(&sink.sink, impatient, &spool_dir, &stop).await;
+    let health = deliver(&sink.sink, cut_by_signal, &spool_dir, &stop).await;
     seat.leave().await;
     board.close().await;
     closed?;
