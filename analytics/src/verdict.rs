@@ -75,14 +75,15 @@ struct Tally {
 pub(crate) struct Event {
     pub(crate) count: u64,
     pub(crate) bad: u64,
-    pub(crate) asked: u64,
+    /// How many of these a target asked for, where that is what matters.
+    pub(crate) asked: Option<u64>,
     /// Of which scenario that is; see [`key_of`].
     pub(crate) scenario: u64,
     pub(crate) took: Option<u64>,
 }
 
 impl Event {
-    pub(crate) const ONE: Self = Self { count: 1, bad: 0, asked: 0, scenario: 0, took: None };
+    pub(crate) const ONE: Self = Self { count: 1, bad: 0, asked: None, scenario: 0, took: None };
 }
 
 impl Verdict {
@@ -141,8 +142,9 @@ impl Verdict {
 
     /// Each threshold as it stands, for rates over what of `elapsed_ns` was not paused.
     pub(crate) fn results(&self, elapsed_ns: u64) -> Vec<ThresholdResult> {
-        let now = self.course.started_unix_ns.saturating_add(elapsed_ns) / SECOND;
-        let elapsed_ns = elapsed_ns.saturating_sub(self.course.paused_ns(now));
+        let elapsed_ns = self
+            .course
+            .active_ns(elapsed_ns, self.course.started_unix_ns.saturating_add(elapsed_ns) / SECOND);
         let first = self.judges.iter().filter_map(|judge| judge.tripped).min();
         let end = self.latest_unix_ns / SECOND;
         let result = |judge: &Judge| {
@@ -231,7 +233,7 @@ impl Verdict {
         // A run is ended once; what fails while it ends has not ended it.
         if self.course.stopped.is_none() && self.judges.iter().all(|judge| judge.tripped.is_none()) {
             let elapsed_ns = self.latest_unix_ns.saturating_sub(self.course.started_unix_ns);
-            let elapsed_ns = elapsed_ns.saturating_sub(self.course.paused_ns(end));
+            let elapsed_ns = self.course.active_ns(elapsed_ns, end);
             for judge in &mut self.judges {
                 judge.trip(&self.course, elapsed_ns, end);
             }
@@ -248,13 +250,14 @@ impl Course {
             && !self.pauses.iter().any(|&(from, to)| from <= last && to.is_none_or(|to| first < to))
     }
 
-    /// How long it has been paused until a second, in whole seconds.
-    fn paused_ns(&self, second: u64) -> u64 {
+    /// What of some time until a second was not paused, with pauses in whole seconds.
+    fn active_ns(&self, elapsed_ns: u64, second: u64) -> u64 {
         let paused = |&(from, to): &(u64, Option<u64>)| {
             // The second in which it went on is a part of the pause for windows, and of the load for rates.
             to.map_or(second, |to| to - 1).min(second).saturating_sub(from)
         };
-        self.pauses.iter().map(paused).sum::<u64>().saturating_mul(SECOND)
+        let paused: u64 = self.pauses.iter().map(paused).sum();
+        elapsed_ns.saturating_sub(paused.saturating_mul(SECOND))
     }
 
     fn after_grace(&self, threshold: &Threshold) -> u64 {
@@ -333,7 +336,9 @@ impl Sees for Metric {
 
     fn of_load(&self, done: &LoadCounts) -> Option<Event> {
         match self {
-            Self::Achieved => Some(Event { count: done.achieved, asked: done.asked, ..Event::default() }),
+            Self::Achieved => {
+                Some(Event { count: done.achieved, asked: Some(done.asked), ..Event::default() })
+            }
             // The executor's own number: whether due counts what was dropped is its business, the share is of both.
             Self::Dropped => Some(Event { count: done.due, bad: done.dropped, ..Event::default() }),
             _ => None,
@@ -379,8 +384,8 @@ struct Reached(BTreeMap<u64, (u64, u64)>);
 
 impl Reached {
     fn add(&mut self, event: Event) {
-        if event.asked > 0 || event.scenario != 0 {
-            self.plus(event.scenario, (event.count, event.asked));
+        if let Some(asked) = event.asked {
+            self.plus(event.scenario, (event.count, asked));
         }
     }
 

@@ -301,18 +301,11 @@ impl Board {
     /// When etcd cannot be told; then the next [`Board::take_iterations`] grants the rest again.
     pub async fn keep_iterations(
         &self,
-        (session, run, scenario): (&str, &str, &str),
+        at: (&str, &str, &str),
         node: &str,
         has: u64,
     ) -> Result<Pool, BoardError> {
-        self.pool(session, scenario, |there| {
-            let mut pool = there.cloned().unwrap_or_default();
-            if pool.run == run {
-                pool.keep(node, has);
-            }
-            pool
-        })
-        .await
+        self.revise_pool(at, |pool| pool.keep(node, has)).await
     }
 
     /// Says that a node has ended a scenario and has used so many iterations; others may take what else it had.
@@ -321,14 +314,23 @@ impl Board {
     /// When etcd cannot be told; saying it again is harmless.
     pub async fn settle_iterations(
         &self,
-        (session, run, scenario): (&str, &str, &str),
+        at: (&str, &str, &str),
         node: &str,
         used: u64,
+    ) -> Result<Pool, BoardError> {
+        self.revise_pool(at, |pool| pool.settle(node, used)).await
+    }
+
+    /// Changes the pool of a run; another's stays as it is.
+    async fn revise_pool(
+        &self,
+        (session, run, scenario): (&str, &str, &str),
+        change: impl Fn(&mut Pool),
     ) -> Result<Pool, BoardError> {
         self.pool(session, scenario, |there| {
             let mut pool = there.cloned().unwrap_or_default();
             if pool.run == run {
-                pool.settle(node, used);
+                change(&mut pool);
             }
             pool
         })

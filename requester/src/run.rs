@@ -563,12 +563,6 @@ struct Counting {
 impl Counting {
     fn counted(&self, now: u64) -> Counted {
         let Self { scenario, gauges, course } = self;
-        let executor = match &scenario.load {
-            Load::Workers { .. } => "workers",
-            Load::ArrivalRate { .. } => "arrival-rate",
-            Load::TargetRps { .. } => "target-rps",
-            Load::Iterations { .. } => "iterations",
-        };
         let unit = scenario.load.rate_unit();
         let asked = match unit {
             // Arrivals, Poisson's among them, are what was asked for.
@@ -579,7 +573,7 @@ impl Counting {
         Counted {
             steered,
             name: scenario.name.clone(),
-            executor,
+            executor: scenario.load.executor(),
             rate_unit: unit.map(Unit::name).unwrap_or_default(),
             workers_target: gauges.workers_target(),
             workers: gauges.workers(),

@@ -232,9 +232,8 @@ pub(crate) fn scenario(s: &mut Scope<'_>, name: &str, challenge_types: &Mix<Chal
     let staged: Duration = load.stages().iter().map(|stage| stage.duration).sum();
     let run_time = s.take("run_time", duration);
     let think_time = s.take("think_time", think_time);
-    let paced = matches!(load, Load::ArrivalRate { .. } | Load::TargetRps { .. });
     // What the plan says for all of its scenarios is for those that can think.
-    if think_time.is_some() && paced && s.is_own("think_time") {
+    if think_time.is_some() && load.rate_unit().is_some() && s.is_own("think_time") {
         let message = format!(
             "belongs to the executors workers and iterations: with {} the rate says when iterations start",
             load.executor()

@@ -136,8 +136,8 @@ impl Settings {
         // What the parser made of a line that is none is not what was meant there.
         let mut broken = Vec::new();
         for error in errors {
-            broken.push(at(error.span().map_or(0, |span| span.start)));
             let origin = at(error.span().map_or(0, |span| span.start));
+            broken.push(origin.clone());
             let culprit =
                 error.span().and_then(|span| text.get(span)).filter(|_| error.message() == DUPLICATE);
             let message = match culprit {

@@ -15,6 +15,7 @@ use url::Url;
 use wec_analytics::control::{self, Refusal};
 use wec_analytics::{Mark, ScenarioView, SessionChanged, SessionView};
 use wec_board::{Board, BoardUrl, By, ChangeTo, Limited, Phase, SessionState};
+use wec_requester::executor::Unit;
 use wec_requester::scenario::rate;
 use wec_startup::{Exit, report, say};
 
@@ -300,8 +301,10 @@ async fn change(
     scenario: Option<String>,
     wanted: Vec<ChangeTo>,
 ) -> anyhow::Result<()> {
-    if let Action::Rate { rate: text } = action {
-        check_unit(text, scenario.as_deref(), &way.session().await?)?;
+    if let Action::Rate { rate: text } = action
+        && let Some(unit) = rate(text).ok().and_then(|rate| rate.unit)
+    {
+        check_unit((text, unit), scenario.as_deref(), &way.session().await?)?;
     }
     let SessionChanged { session, changes } = way.change(scenario, wanted).await?;
     let mut lines: Vec<_> = changes.iter().flat_map(|mark| told(mark, &session)).collect();
@@ -316,9 +319,12 @@ async fn change(
     report(lines.join("\n"))
 }
 
-/// Whether a rate names what the scenario counts, where it names anything.
-fn check_unit(text: &str, scenario: Option<&str>, session: &SessionView) -> anyhow::Result<()> {
-    let Some(unit) = rate(text).ok().and_then(|rate| rate.unit) else { return Ok(()) };
+/// Whether the unit that a rate names is what the scenario counts.
+fn check_unit(
+    (text, unit): (&str, Unit),
+    scenario: Option<&str>,
+    session: &SessionView,
+) -> anyhow::Result<()> {
     let named = |(name, _): &(&String, &ScenarioView)| scenario.is_none_or(|scenario| scenario == *name);
     let mut scenarios = session.scenarios.iter().filter(named);
     // A scenario that is not there, not the only one, or has no rate is told of by whoever makes the change.

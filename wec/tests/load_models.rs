@@ -4,24 +4,31 @@
 
 mod common;
 
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
+use tempfile::TempDir;
 use wec_record::{LimitKind, Reach, Record};
 
 const ONLY_REGISTRATIONS: &str = "registration=1,authorization=0,certificate=0,refresh=0,revoke=0";
 
 /// Runs against a null CA with these flags, to a good end.
 fn run(ca_flags: &[&str], flags: &[&str]) -> (Value, Vec<Record>) {
+    let (folder, output) = run_to_any_end(ca_flags, flags);
+    assert_eq!(output.status.code(), Some(0), "{}", common::said(&output));
+    (common::summary(folder.path()), common::log(folder.path()))
+}
+
+/// The same, to whatever end; with the folder in which it leaves what it found.
+fn run_to_any_end(ca_flags: &[&str], flags: &[&str]) -> (TempDir, Output) {
     let folder = tempfile::tempdir().unwrap();
     let ca = common::NullCa::start(folder.path(), ca_flags);
     let mut args = vec!["run", "--headless", "--http01-listen", "127.0.0.1:0", "--json", "summary.json"];
     args.extend(ca.target());
     args.extend(flags);
     let output = common::run(folder.path(), &args);
-    assert_eq!(output.status.code(), Some(0), "{}", common::said(&output));
-    (common::summary(folder.path()), common::log(folder.path()))
+    (folder, output)
 }
 
 /// The endpoint's entry of the summary.
@@ -100,12 +107,8 @@ fn so_many_iterations_run_and_then_the_run_ends() {
 
 #[test]
 fn iterations_that_the_run_time_leaves_are_told_in_all_forms() {
-    let folder = tempfile::tempdir().unwrap();
-    let ca = common::NullCa::start(folder.path(), &["--latency", "20ms"]);
-    let mut args = vec!["run", "--headless", "--http01-listen", "127.0.0.1:0", "--json", "summary.json"];
-    args.extend(["--iterations", "100000", "--workers", "2", "--run-time", "2s"]);
-    args.extend(ca.target());
-    let output = common::run(folder.path(), &args);
+    let flags = ["--iterations", "100000", "--workers", "2", "--run-time", "2s"];
+    let (folder, output) = run_to_any_end(&["--latency", "20ms"], &flags);
     let summary = common::summary(folder.path());
     let scenario = &summary["scenarios"]["default"];
     assert_eq!(scenario["asked"], 100_000);

@@ -222,15 +222,7 @@ async fn a_signal_while_results_are_delivered_says_what_is_waited_for_and_the_ne
     args.extend(ca.target());
     let mut child =
         common::wec(folder.path(), &args).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    let said = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
-    let hears = std::sync::Arc::clone(&said);
-    let hearing = std::thread::spawn(move || {
-        let mut line = String::new();
-        while stderr.read_line(&mut line).unwrap() > 0 {
-            hears.lock().unwrap().push_str(&std::mem::take(&mut line));
-        }
-    });
+    let (said, hearing) = common::hear(BufReader::new(child.stderr.take().unwrap()));
     let heard = |what: &str| said.lock().unwrap().contains(what);
     let board = Board::etcd(EtcdOptions::new([etcd.endpoint()])).await.unwrap();
     let mut session = board.session("night");

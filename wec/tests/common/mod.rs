@@ -5,8 +5,9 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use serde_json::Value;
 use wec_record::{ChainResult, Record};
@@ -191,6 +192,19 @@ impl Drop for NullCa {
     }
 }
 
+/// What a process says from now on, and who listens until it says nothing more: it must not fill the pipe.
+pub(crate) fn hear(mut said: BufReader<ChildStderr>) -> (Arc<Mutex<String>>, JoinHandle<()>) {
+    let heard = Arc::<Mutex<String>>::default();
+    let hears = Arc::clone(&heard);
+    let hearing = std::thread::spawn(move || {
+        let mut line = String::new();
+        while said.read_line(&mut line).expect("text") > 0 {
+            hears.lock().unwrap().push_str(&std::mem::take(&mut line));
+        }
+    });
+    (heard, hearing)
+}
+
 /// A run with a page on a free port. Ended when dropped.
 pub(crate) struct Run {
     pub(crate) child: Child,
@@ -222,16 +236,7 @@ impl Run {
                 break format!("127.0.0.1:{port}");
             }
         };
-        // Whatever else it says must not fill the pipe.
-        let kept = Arc::<Mutex<String>>::default();
-        let keep = Arc::clone(&kept);
-        std::thread::spawn(move || {
-            let mut line = String::new();
-            while said.read_line(&mut line).is_ok_and(|read| read > 0) {
-                keep.lock().unwrap().push_str(&std::mem::take(&mut line));
-            }
-        });
-        Self { child, page, said: kept }
+        Self { child, page, said: hear(said).0 }
     }
 
     /// A run that something else is known of than what it says.
