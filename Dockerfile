@@ -1,12 +1,12 @@
 # Every container of the project, one target each:
 #
-#   dnsmasq redis postgres etcd pebble      what the suite works with
-#   challenge-server requester analytics    the suite
+#   dnsmasq redis postgres etcd pebble      servers that the services use
+#   challenge-server requester analytics    our services
 #
-# Only instructions that the classic builder knows. It builds the stages from the top down to the target, so the
+# Only instructions that the classic builder supports. It builds the stages from the top down to the target, so the
 # quick ones come first.
 
-# ---- what the suite works with -------------------------------------------------------------------------------------
+# ---- servers that the services use ----------------------------------------------------------------------------------
 
 FROM debian:bookworm-slim AS dnsmasq
 RUN apt-get update \
@@ -16,12 +16,12 @@ COPY dnsmasq/dnsmasq.conf /etc/dnsmasq.conf
 USER nobody
 EXPOSE 53/udp 53/tcp
 ENTRYPOINT ["dnsmasq"]
-# Asks through the container's resolver, which the compose file points at dnsmasq itself.
+# Uses the container's resolver, which the compose file sets to dnsmasq itself.
 HEALTHCHECK --interval=2s --timeout=3s --retries=30 CMD ["getent", "ahostsv4", "health.test"]
 
 FROM redis:7-bookworm AS redis
 USER redis
-# Challenge data lives for seconds: nothing is written to disk. Who may connect is the compose network's business.
+# Challenge data is needed for seconds, so nothing is written to disk. The compose network restricts who can connect.
 CMD ["redis-server", "--save", "", "--appendonly", "no", "--protected-mode", "no"]
 HEALTHCHECK --interval=2s --timeout=3s --retries=30 CMD ["redis-cli", "ping"]
 
@@ -55,11 +55,11 @@ EXPOSE 14000
 ENTRYPOINT ["entrypoint.sh"]
 HEALTHCHECK --interval=2s --timeout=3s --retries=30 CMD ["curl", "-fsS", "--cacert", "/tls/ca.pem", "-o", "/dev/null", "https://localhost:14000/dir"]
 
-# ---- the suite, built once -----------------------------------------------------------------------------------------
+# ---- our services, built once ---------------------------------------------------------------------------------------
 
-# Dependencies from the manifests alone, so that a change of our code does not compile the world again. The crates are
-# empty here, targets that a manifest names ([[bin]], [[bench]]) are left out with their files, and build scripts do
-# nothing but have their dependencies compiled.
+# Dependencies from the manifests alone, so that a change of our code does not compile them again. The crates are
+# empty here, targets that a manifest names ([[bin]], [[bench]]) are removed, and build scripts are empty, so that only
+# their dependencies are compiled.
 FROM rust:1.95-bookworm AS dependencies
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
@@ -68,6 +68,9 @@ COPY analytics/Cargo.toml analytics/
 COPY board/Cargo.toml board/
 COPY chains/Cargo.toml chains/
 COPY challenge-server/Cargo.toml challenge-server/
+COPY clock/Cargo.toml clock/
+COPY delivery/Cargo.toml delivery/
+COPY listen/Cargo.toml listen/
 COPY null-ca/Cargo.toml null-ca/
 COPY proto/Cargo.toml proto/
 COPY record/Cargo.toml record/
@@ -75,6 +78,7 @@ COPY requester/Cargo.toml requester/
 COPY startup/Cargo.toml startup/
 COPY store/Cargo.toml store/
 COPY testbed/Cargo.toml testbed/
+COPY text/Cargo.toml text/
 COPY wec/Cargo.toml wec/
 RUN for crate in */Cargo.toml; do \
         crate=${crate%/Cargo.toml}; mkdir "$crate/src"; touch "$crate/src/lib.rs"; \
@@ -88,7 +92,7 @@ RUN for crate in */Cargo.toml; do \
 FROM node:20-bookworm AS node
 
 FROM dependencies AS build
-# analytics' build script makes the page, and without Node it would only warn.
+# The build script of analytics builds the page; without this a missing Node would only be a warning.
 ENV WEC_UI=require
 COPY --from=node /usr/local/bin/node /usr/local/bin/
 COPY --from=node /usr/local/lib/node_modules/npm /usr/local/lib/node_modules/npm
@@ -98,6 +102,9 @@ COPY analytics analytics
 COPY board board
 COPY chains chains
 COPY challenge-server challenge-server
+COPY clock clock
+COPY delivery delivery
+COPY listen listen
 COPY null-ca null-ca
 COPY proto proto
 COPY record record
@@ -105,8 +112,9 @@ COPY requester requester
 COPY startup startup
 COPY store store
 COPY testbed testbed
+COPY text text
 COPY wec wec
-# The empty crates are newer than the real sources: without the touch cargo would keep what it made of them.
+# The empty crates are newer than the real sources; without the touch cargo would keep their build output.
 RUN find . -path ./target -prune -o -name '*.rs' -exec touch {} + \
     && cargo build --release --locked --bins \
         --package wec-requester --package wec-challenge-server --package wec-analytics \
@@ -117,7 +125,7 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --create-home wec
-# Logs of containers are read through other programs.
+# Logs of containers are read through other programs, which may not support colours.
 ENV NO_COLOR=1
 COPY deploy/probe /usr/local/bin/probe
 

@@ -1,6 +1,6 @@
-# What people and CI type. The work itself is in scripts/, where a shell can be read as a shell.
+# The commands for people and CI. The work is in scripts/.
 
-.PHONY: help test packages lint images compose-check
+.PHONY: help test packages soak lint images compose-check
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -8,8 +8,11 @@ help: ## list the targets
 test: packages ## everything CI runs: packages, lints, Rust tests, UI tests, browser test, benches once
 	@scripts/test
 
-packages: ## install the Debian packages the tests start servers from, when one is missing
+packages: ## install missing Debian packages of the servers that the tests start
 	@scripts/install-packages
+
+soak: ## the long test campaigns: hours; SOAK_DIVIDE=10 runs a tenth
+	@scripts/soak
 
 lint: ## formatting, clippy, dependency rules
 	@scripts/lint
@@ -17,5 +20,5 @@ lint: ## formatting, clippy, dependency rules
 images: ## build the container images
 	@scripts/compose build
 
-compose-check: ## bring the compose project up, see certificates issued, take it down, check the log
+compose-check: ## start the compose project, wait for certificates, stop it, check the log
 	@scripts/compose-check

@@ -1,10 +1,10 @@
-//! CPU time of an issuance, ours beside the floor: `cargo bench -p wec-acme --features bench --bench floor`.
+//! CPU time of an issuance, beside the floor: `cargo bench -p wec-acme --features bench --bench floor`.
 
 #![allow(missing_docs, reason = "a program without a library")]
 
 use wec_acme::bench::{CannedServer, Cost};
 
-/// Repetitions of which the least is shown: other load on the machine only adds.
+/// Repetitions; the least is shown, because other load on the machine only adds time.
 const ROUNDS: usize = 5;
 
 #[expect(clippy::print_stdout, reason = "its output is a table for people")]
@@ -15,7 +15,7 @@ fn main() {
     );
     println!("{:>7} {:>9} {:>9} {:>10} {:>14}", "workers", "floor", "client", "overhead", "issuances/s");
     for (workers, issuances) in [(1, 1_000), (32, 3_000), (256, 3_000)] {
-        // Taken in turn, so that a change of the machine's mood meets both.
+        // In turn, so that changes of the machine's load affect both.
         let rounds: Vec<(Cost, Cost)> = (0..ROUNDS)
             .map(|_| (server.floor(workers, issuances), server.client(workers, issuances)))
             .collect();

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use crate::failure::Failure;
 use crate::key::AccountKey;
 
-/// An account: where it is, and the key that speaks for it.
+/// An account: its URL and its key.
 #[derive(Clone, Debug)]
 pub struct Account {
     /// The account's URL, the `kid` of its requests.
@@ -18,20 +18,20 @@ pub struct Account {
     pub key: Arc<AccountKey>,
 }
 
-/// An account elsewhere that new accounts are bound to (RFC 8555 §7.3.4).
+/// An account at the CA's operator to which new accounts are bound (RFC 8555 §7.3.4).
 #[derive(Clone)]
 pub struct ExternalAccount {
-    /// The key's identifier, as the CA gave it out.
+    /// The key's identifier, from the CA.
     pub kid: String,
     /// The HMAC-SHA-256 key, decoded.
     pub hmac_key: Vec<u8>,
 }
 
 impl ExternalAccount {
-    /// From what CAs give out: an identifier, and a key in base64url.
+    /// Makes it from what CAs provide: an identifier, and a key in base64url.
     ///
     /// # Errors
-    /// [`crate::FailureKind::Internal`] when the key is not base64url; the message does not contain it.
+    /// [`crate::FailureClass::Internal`] if the key is not base64url; the message does not contain it.
     pub fn new(kid: impl Into<String>, hmac_key: &str) -> Result<Self, Failure> {
         let hmac_key = hmac_key.trim();
         let decoded = URL_SAFE_NO_PAD.decode(hmac_key).or_else(|_| URL_SAFE.decode(hmac_key));
@@ -45,7 +45,7 @@ impl ExternalAccount {
 }
 
 impl fmt::Debug for ExternalAccount {
-    /// Without the key.
+    /// Shows no key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ExternalAccount").field("kid", &self.kid).field("hmac_key", &"(redacted)").finish()
     }

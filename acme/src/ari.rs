@@ -8,12 +8,12 @@ use serde::Deserialize;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RenewalInfo {
-    /// The window to pick a random time from.
+    /// The window in which to pick a random time.
     pub suggested_window: Window,
     /// A page that explains an unusual window.
     #[serde(rename = "explanationURL", default)]
     pub explanation_url: Option<String>,
-    /// After what time to ask again.
+    /// When to ask again.
     #[serde(skip)]
     pub retry_after: Option<Duration>,
 }
@@ -28,8 +28,8 @@ pub struct Window {
 }
 
 impl Window {
-    /// Beginning and end in seconds since the Unix epoch; None when they cannot be read or are the wrong way
-    /// round, in which case RFC 9773 §4.2 lets the client do as if there were no window.
+    /// Beginning and end in seconds since the Unix epoch. None if they cannot be read or are in the wrong order; RFC
+    /// 9773 §4.2 then allows the client to ignore the window.
     pub fn unix(&self) -> Option<(i64, i64)> {
         let (start, end) = (crate::time::rfc3339(&self.start)?, crate::time::rfc3339(&self.end)?);
         (start <= end).then_some((start, end))

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use serde::Deserialize;
+use wec_record::{ChallengeType, Identifier};
 
-use crate::challenge::{Challenge, ChallengeKind, ChallengeStatus};
-use crate::order::Identifier;
+use crate::challenge::{Challenge, ChallengeStatus};
 use crate::problem::Problem;
 
 /// An authorization of one identifier.
@@ -13,7 +13,7 @@ use crate::problem::Problem;
 pub struct Authorization {
     /// Its state.
     pub status: AuthorizationStatus,
-    /// What it is for, without `*.`.
+    /// Its identifier, without `*.`.
     pub identifier: Identifier,
     /// Whether it is for a wildcard.
     #[serde(default, deserialize_with = "crate::lenient::null_as_default")]
@@ -21,18 +21,18 @@ pub struct Authorization {
     /// The ways to prove control, in the CA's order.
     #[serde(default, deserialize_with = "crate::lenient::null_as_default")]
     pub challenges: Vec<Challenge>,
-    /// How long the CA asked to wait before looking again.
+    /// How long the CA asked to wait before the next request.
     #[serde(skip)]
     pub retry_after: Option<Duration>,
 }
 
 impl Authorization {
     /// The challenge of this type, if the CA offers it.
-    pub fn challenge(&self, kind: ChallengeKind) -> Option<&Challenge> {
-        self.challenges.iter().find(|challenge| challenge.kind == kind)
+    pub fn challenge(&self, kind: ChallengeType) -> Option<&Challenge> {
+        self.challenges.iter().find(|challenge| challenge.kind == Some(kind))
     }
 
-    /// Why the CA could not validate, if it says so.
+    /// Why the CA could not validate, if it gives a reason.
     pub fn error(&self) -> Option<(&Challenge, &Problem)> {
         self.challenges
             .iter()
@@ -45,16 +45,16 @@ impl Authorization {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AuthorizationStatus {
-    /// Waits for a challenge.
+    /// No challenge has been answered yet.
     Pending,
     /// Proven.
     Valid,
     /// The validation failed.
     Invalid,
-    /// Given up by the client.
+    /// Deactivated by the client.
     Deactivated,
-    /// Too old.
+    /// Expired.
     Expired,
-    /// Taken back by the CA.
+    /// Revoked by the CA.
     Revoked,
 }

@@ -1,8 +1,8 @@
-//! What an issuance costs the client: this crate's, beside the floor that no client can go below.
+//! The client's cost of an issuance: this crate's, beside the floor of any client.
 //!
-//! Both sides send the seven signed POSTs of an issuance over TLS 1.3 to a server of canned answers, which runs in
-//! a thread of its own and is not counted. The floor signs, asks hyper and reads; it has no nonces, no JSON, no
-//! trace. CPU time is the kernel's account of the client's thread.
+//! Both sides send the seven signed POSTs of an issuance over TLS 1.3 to a server of fixed answers, which runs in a
+//! separate thread and is not counted. The floor signs, sends with hyper and reads; it has no nonces, no JSON, no
+//! trace. CPU time is the kernel's figure for the client's thread.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::{Account, AccountKey, Client, Clock, Config, HttpVersion, Roots, Trac
 /// Signed POSTs of an issuance: newOrder, authorization, challenge, poll, finalize, order, certificate.
 pub const POSTS: u64 = 7;
 
-/// What something cost, for each issuance.
+/// The cost of one issuance.
 #[derive(Clone, Copy, Debug)]
 pub struct Cost {
     /// CPU time of the client's thread, nanoseconds.
@@ -36,7 +36,7 @@ pub struct Cost {
     pub wall_ns: u64,
 }
 
-/// A server that answers each of ACME's requests with the same bytes, in a thread of its own.
+/// A server that answers each of ACME's requests with fixed bytes, in a separate thread.
 #[derive(Debug)]
 pub struct CannedServer {
     address: SocketAddr,
@@ -49,7 +49,7 @@ impl CannedServer {
     /// Starts it on a free loopback port.
     ///
     /// # Errors
-    /// When no port or no certificate can be had.
+    /// If there is no port or no certificate.
     pub fn start() -> std::io::Result<Self> {
         let key = KeyPair::generate().map_err(std::io::Error::other)?;
         let certificate = CertificateParams::new(["localhost".to_owned()])
@@ -78,14 +78,15 @@ impl CannedServer {
         Ok(Self { address, root_pem, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// The floor: for each issuance seven P-256 signatures, seven POSTs by hyper alone, one key and CSR.
+    /// The floor: for each issuance seven P-256 signatures, seven POSTs with bare hyper, one key and CSR.
     ///
     /// # Panics
-    /// When the server does not answer: then there is nothing to measure.
+    /// If the server does not answer.
     pub fn floor(&self, workers: u64, issuances: u64) -> Cost {
         measure(issuances, async {
-            let config = crate::tls::client_config(&Roots::Pem(self.root_pem.clone()), HttpVersion::Http1)
-                .expect("our own root");
+            let config =
+                crate::tls::client_config(&Roots::Pem(self.root_pem.clone()), None, HttpVersion::Http1)
+                    .expect("our own root");
             let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key");
             let key = Arc::new(key);
             let connections = (0..workers).map(|_| connect(self.address, &config));
@@ -109,10 +110,10 @@ impl CannedServer {
         })
     }
 
-    /// This crate's client doing the same.
+    /// The same by this crate's client.
     ///
     /// # Panics
-    /// When an issuance fails: then there is nothing to measure.
+    /// If an issuance fails.
     pub fn client(&self, workers: u64, issuances: u64) -> Cost {
         measure(issuances, async {
             let clock = Clock::start();
@@ -127,7 +128,7 @@ impl CannedServer {
             let account =
                 client.new_account(&mut Trace::new(clock), &key, &[], None).await.expect("an account");
             let account = Arc::new(account);
-            // Connections and nonces, which the measurement does not count, as it does not the floor's.
+            // Connections and nonces are made before the measurement, as for the floor.
             let mut warm = JoinSet::new();
             for _ in 0..workers {
                 let (client, account) = (Arc::clone(&client), Arc::clone(&account));
@@ -154,7 +155,7 @@ impl CannedServer {
 impl Drop for CannedServer {
     fn drop(&mut self) {
         if let Some(stop) = self.stop.take() {
-            // The thread may be gone; then there is nobody to tell.
+            // The thread may have ended already.
             let _ = stop.send(());
         }
         if let Some(thread) = self.thread.take() {
@@ -178,10 +179,10 @@ fn measure<R: FnOnce() -> JoinSet<()>>(issuances: u64, prepare: impl Future<Outp
     })
 }
 
-/// CPU time of this thread so far, nanoseconds, as Linux accounts it.
+/// CPU time of this thread so far, nanoseconds, from Linux.
 ///
 /// # Panics
-/// Where there is no `/proc/thread-self/schedstat`.
+/// Without `/proc/thread-self/schedstat`.
 pub fn thread_cpu_ns() -> u64 {
     std::fs::read_to_string("/proc/thread-self/schedstat")
         .ok()
@@ -207,12 +208,12 @@ async fn issuance(client: &Client, clock: Clock, account: &Account) {
     let authorization = client.authorization(trace, account, url).await.expect("an authorization");
     let challenge =
         client.respond(trace, account, &authorization.challenges[0].url).await.expect("a challenge");
-    // The canned authorization is always pending: one look is the poll.
+    // The fixed authorization is always pending: one request is the poll.
     std::hint::black_box(challenge);
     client.authorization(trace, account, url).await.expect("an authorization");
     let (_, csr) = trace.keygen(|| certificate_request(&names)).expect("a CSR");
     let order = client.finalize(trace, account, &order, &csr).await.expect("a finalized order");
-    // A poll without the wait before it, after which caches are cold: the floor does not wait either.
+    // A poll without the wait before it, which would leave caches cold: the floor does not wait either.
     let order = client.order(trace, account, &order.url).await.expect("an order");
     let url = order.certificate.expect("the canned order is valid");
     client.certificate(trace, account, &url).await.expect("a certificate");
@@ -348,7 +349,7 @@ async fn serve(
                     Ok::<_, hyper::Error>(answer)
                 }
             });
-            // A client that goes away is no error here.
+            // A client that closes its connection is no error here.
             let _ = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .serve_connection(TokioIo::new(stream), service)

@@ -1,13 +1,14 @@
-//! A response's body, joined from the pieces in which it comes.
+//! A response's body, joined from its pieces.
 
 use bytes::{Bytes, BytesMut};
 
-use crate::failure::{Failure, FailureKind};
+use crate::FailureClass;
+use crate::failure::Failure;
 
 /// The longest body that is read. A chain of ten RSA-4096 certificates has 25 KB.
 pub(crate) const LONGEST_BODY: u64 = 1 << 20;
 
-/// The pieces so far. One alone, which is how ACME's bodies come, is not copied.
+/// The pieces so far. A single piece, the usual case, is not copied.
 pub(crate) struct Body<'a> {
     received: &'a mut u64,
     first: Bytes,
@@ -15,7 +16,7 @@ pub(crate) struct Body<'a> {
 }
 
 impl<'a> Body<'a> {
-    /// Nothing yet; `received` counts the bytes, whatever becomes of the body.
+    /// An empty body; `received` counts the bytes, also if the body is refused.
     pub(crate) fn new(received: &'a mut u64) -> Self {
         Self { received, first: Bytes::new(), joined: BytesMut::new() }
     }
@@ -23,12 +24,12 @@ impl<'a> Body<'a> {
     /// Takes the next piece.
     ///
     /// # Errors
-    /// [`FailureKind::Malformed`] past [`LONGEST_BODY`].
+    /// [`FailureClass::Malformed`] past [`LONGEST_BODY`].
     pub(crate) fn push(&mut self, piece: Bytes) -> Result<(), Failure> {
         *self.received += piece.len() as u64;
         if *self.received > LONGEST_BODY {
             let message = format!("its body has more than {LONGEST_BODY} bytes");
-            return Err(Failure::new(FailureKind::Malformed, message));
+            return Err(Failure::new(FailureClass::Malformed, message));
         }
         if self.first.is_empty() {
             self.first = piece;
@@ -41,7 +42,7 @@ impl<'a> Body<'a> {
         Ok(())
     }
 
-    /// All of it.
+    /// The whole body.
     pub(crate) fn joined(self) -> Bytes {
         if self.joined.is_empty() { self.first } else { self.joined.freeze() }
     }

@@ -20,11 +20,11 @@ pub struct CertificateKey {
 
 enum Pair {
     Ecdsa(EcdsaKeyPair),
-    /// Shared by all certificates that were made with it.
+    /// Shared by all certificates with this key.
     Rsa(Arc<RsaKey>),
 }
 
-/// An RSA key pair with the encoding that it is stored in, which is not cheap to make.
+/// An RSA key pair with its stored encoding, which is expensive to make.
 pub(crate) struct RsaKey {
     pair: rsa::KeyPair,
     pkcs8: Vec<u8>,
@@ -37,13 +37,17 @@ impl RsaKey {
         let pkcs8 = der.as_ref().to_vec();
         Ok(Self { pair, pkcs8 })
     }
+
+    pub(crate) fn public_key(&self) -> &[u8] {
+        self.pair.public_key().as_ref()
+    }
 }
 
 impl CertificateKey {
-    /// A fresh key. RSA keys take long to make: see [`crate::KeyPool`].
+    /// A new key. RSA keys take long to make: see [`crate::KeyPool`].
     ///
     /// # Errors
-    /// [`crate::FailureKind::Internal`] when the cryptography library refuses.
+    /// [`crate::FailureClass::Internal`] if the cryptography library fails.
     pub fn generate(kind: KeyType) -> Result<Self, Failure> {
         let refused = || Failure::internal(format!("cannot generate a certificate key ({kind})"));
         if let Some(size) = kind.rsa_size() {
@@ -55,7 +59,7 @@ impl CertificateKey {
         Ok(Self { kind, pair: Pair::Ecdsa(pair) })
     }
 
-    /// A key that other certificates have, too.
+    /// A key that other certificates may share.
     pub(crate) const fn drawn(kind: KeyType, key: Arc<RsaKey>) -> Self {
         Self { kind, pair: Pair::Rsa(key) }
     }
@@ -63,7 +67,7 @@ impl CertificateKey {
     /// A stored key.
     ///
     /// # Errors
-    /// [`crate::FailureKind::Internal`] when it is not a key of a [`KeyType`] in PKCS#8.
+    /// [`crate::FailureClass::Internal`] if it is not a key of a [`KeyType`] in PKCS#8.
     pub fn from_pkcs8(der: &[u8]) -> Result<Self, Failure> {
         for kind in [KeyType::P256, KeyType::P384] {
             let algorithm = kind.ecdsa_asn1().expect("both are elliptic");
@@ -75,7 +79,7 @@ impl CertificateKey {
         Ok(Self::drawn(kind, Arc::new(RsaKey { pair, pkcs8: der.to_vec() })))
     }
 
-    /// What it is made of.
+    /// Its type.
     pub const fn kind(&self) -> KeyType {
         self.kind
     }
@@ -88,20 +92,20 @@ impl CertificateKey {
         }
     }
 
-    /// The public key as certificates hold it: an uncompressed point (SEC 1 §2.3.3), or an RSAPublicKey (RFC 8017 §A.1.1).
+    /// The public key as in certificates: an uncompressed point (SEC 1 §2.3.3), or an RSAPublicKey (RFC 8017 §A.1.1).
     pub fn public_key(&self) -> &[u8] {
         match &self.pair {
             Pair::Ecdsa(pair) => pair.public_key().as_ref(),
-            Pair::Rsa(key) => key.pair.public_key().as_ref(),
+            Pair::Rsa(key) => key.public_key(),
         }
     }
 
     /// A request for a certificate of these names, DER.
     ///
-    /// The subject is empty: names stand in the subjectAltName alone, as the CA/Browser Forum wants them.
+    /// The subject is empty: names are only in the subjectAltName, as the CA/Browser Forum requires.
     ///
     /// # Errors
-    /// [`crate::FailureKind::Internal`] when a name cannot be put into a certificate.
+    /// [`crate::FailureClass::Internal`] if a name cannot be in a certificate.
     pub fn request(&self, names: &[String]) -> Result<Vec<u8>, Failure> {
         let cannot = |error: rcgen::Error| {
             Failure::internal(format!("cannot request a certificate for {names:?}: {error}"))
@@ -112,22 +116,22 @@ impl CertificateKey {
         Ok(csr.der().to_vec())
     }
 
-    /// The same key for requests, whose signatures have another form. Only revocation needs it.
+    /// The same key for signed requests, whose signatures have another form. Only revocation needs it.
     pub(crate) fn signing_key(&self) -> Result<SigningKey, Failure> {
         SigningKey::from_pkcs8(&self.to_pkcs8(), "certificate key")
     }
 }
 
 impl fmt::Debug for CertificateKey {
-    /// Without the private part.
+    /// Shows no private part.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CertificateKey").field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 
-/// A fresh P-256 key and a request for a certificate of these names, DER.
+/// A new P-256 key and a request for a certificate of these names, DER.
 ///
-/// Takes tens of microseconds of computing; count it with [`crate::Trace::keygen`].
+/// It takes tens of microseconds of computing; count it with [`crate::Trace::keygen`].
 ///
 /// # Errors
 /// As [`CertificateKey::generate`] and [`CertificateKey::request`].
@@ -183,7 +187,7 @@ mod tests {
     #[test]
     fn a_stored_key_that_is_none_is_our_own_failure() {
         let failure = CertificateKey::from_pkcs8(b"junk").unwrap_err();
-        assert_eq!(failure.kind, crate::FailureKind::Internal);
+        assert_eq!(failure.kind, crate::FailureClass::Internal);
         assert!(failure.message.contains("the stored certificate key"), "{failure}");
     }
 }

@@ -1,4 +1,4 @@
-//! From a URL to a stream of bytes: servers, addresses, TLS. What is spoken over it is for `http1` and `http2`.
+//! From a URL to a stream of bytes: servers, addresses, TLS. `http1` and `http2` implement the protocols above it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,14 +18,17 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::FailureClass;
 use crate::clock::Clock;
-use crate::failure::{Failure, FailureKind};
+use crate::dial::Dialler;
+use crate::failure::Failure;
+use crate::local;
 use crate::tls::HttpVersion;
-use crate::transport::Reply;
+use crate::transport::{Queueing, Reply, Way};
 
 /// An idle connection older than this is not used again, nanoseconds.
 pub(crate) const LONGEST_IDLE: u64 = 90_000_000_000;
-/// Servers whose URLs a CA may mix; connections to more are not kept.
+/// Most servers that a CA's URLs may use at a time; connections to more are not kept.
 const MOST_ORIGINS: usize = 16;
 
 /// How to connect.
@@ -37,47 +40,70 @@ pub(crate) struct Settings {
     pub(crate) request_timeout: Duration,
     pub(crate) user_agent: HeaderValue,
     pub(crate) tls: Arc<ClientConfig>,
+    pub(crate) dialler: Arc<Dialler>,
+    /// Common counters of all clients of this network.
+    pub(crate) queueing: Arc<Queueing>,
 }
 
-/// What the server says, or does, that does not speak HTTP/2.
+/// Message for a server without HTTP/2.
 pub(crate) const NO_HTTP2: &str = "the server does not speak HTTP/2 (ALPN h2)";
 
+/// A new connection, before any HTTP.
+pub(crate) struct Connected {
+    pub(crate) stream: Counted,
+    /// Bytes read from it so far.
+    pub(crate) received: Arc<AtomicU64>,
+    /// The address it goes to.
+    pub(crate) address: Option<SocketAddr>,
+}
+
 impl Settings {
-    /// A stream to this server over which the HTTP version asked for is spoken, and the count of what is read from it.
-    pub(crate) async fn connect(&self, origin: &Origin) -> Result<(Counted, Arc<AtomicU64>), Failure> {
+    /// A connection to this server for the requested HTTP version. Adds the time it took to `way`, also after a
+    /// failure.
+    pub(crate) async fn connect(
+        &self,
+        origin: &Origin,
+        clock: Clock,
+        way: &mut Way,
+    ) -> Result<Connected, Failure> {
+        let mut made = Way::default();
+        let stream = self.stream(origin, clock, &mut made).await;
+        way.add(made);
+        let received = Arc::new(AtomicU64::new(0));
+        let stream = Counted { stream: stream?, received: Arc::clone(&received) };
+        Ok(Connected { stream, received, address: made.address })
+    }
+
+    async fn stream(&self, origin: &Origin, clock: Clock, way: &mut Way) -> Result<Stream, Failure> {
         let bound = self.connect_timeout;
-        let stream = match timeout(bound, origin.dial(bound)).await {
-            Ok(dialled) => dialled?,
-            Err(_) => {
-                return Err(Failure::new(FailureKind::Connect, format!("no connection within {bound:?}")));
-            }
-        };
+        let stream = self.dialler.dial(origin, bound, way).await?;
+        let dialled = clock.now();
         let stream = match &origin.server_name {
             None if self.http == HttpVersion::Http2 => {
-                let message =
-                    format!("{} is not https, without which there is no HTTP/2 here", origin.prefix);
-                return Err(Failure::new(FailureKind::Tls, message));
+                let message = format!("{} is not https, which HTTP/2 needs here", origin.prefix);
+                return Err(Failure::new(FailureClass::Tls, message));
             }
             None => Stream::Plain(stream),
             Some(name) => {
                 let connector = TlsConnector::from(Arc::clone(&self.tls));
-                let stream = match timeout(bound, connector.connect(name.clone(), stream)).await {
+                let shaken = timeout(bound, connector.connect(name.clone(), stream)).await;
+                way.tls = clock.now() - dialled;
+                let stream = match shaken {
                     Ok(Ok(stream)) => stream,
                     Ok(Err(error)) => return Err(self.no_handshake(&error)),
                     Err(_) => {
                         let message = format!("no TLS handshake within {bound:?}");
-                        return Err(Failure::new(FailureKind::Tls, message));
+                        return Err(Failure::new(FailureClass::Tls, message));
                     }
                 };
                 let agreed = stream.get_ref().1.alpn_protocol();
                 if self.http == HttpVersion::Http2 && agreed != Some(HttpVersion::Http2.alpn()) {
-                    return Err(Failure::new(FailureKind::Tls, NO_HTTP2));
+                    return Err(Failure::new(FailureClass::Tls, NO_HTTP2));
                 }
                 Stream::Tls(Box::new(stream))
             }
         };
-        let received = Arc::new(AtomicU64::new(0));
-        Ok((Counted { stream, received: Arc::clone(&received) }, received))
+        Ok(stream)
     }
 
     fn no_handshake(&self, error: &io::Error) -> Failure {
@@ -88,21 +114,24 @@ impl Settings {
         } else {
             format!("TLS handshake failed: {error}")
         };
-        Failure::new(FailureKind::Tls, message)
+        let kind = if local::is_refusal(error) { FailureClass::Local } else { FailureClass::Tls };
+        Failure::new(kind, message)
     }
 }
 
-/// The servers met so far.
+/// The servers so far.
 #[derive(Debug, Default)]
 pub(crate) struct Origins(Mutex<Vec<Arc<Origin>>>);
 
 impl Origins {
-    pub(crate) fn of(&self, url: &str) -> Result<Arc<Origin>, Failure> {
+    /// The server of this URL. The gate checks a new one first.
+    pub(crate) fn of(&self, url: &str, dialler: &Dialler) -> Result<Arc<Origin>, Failure> {
         let mut origins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = origins.iter().find(|origin| origin.path_of(url).is_some()) {
             return Ok(Arc::clone(known));
         }
         let origin = Arc::new(Origin::of(url)?);
+        dialler.judge_origin(&origin)?;
         if origins.len() < MOST_ORIGINS {
             origins.push(Arc::clone(&origin));
         }
@@ -110,14 +139,14 @@ impl Origins {
     }
 }
 
-/// The reply to a request that never got as far as a connection.
+/// The reply to a request without a connection.
 pub(crate) fn never_sent(clock: Clock, failure: Failure) -> Reply {
     let now = clock.now();
     Reply {
         sent: now,
         done: now,
         reused: false,
-        stale: false,
+        way: Way::default(),
         bytes_sent: 0,
         bytes_received: 0,
         result: Err(failure),
@@ -135,10 +164,11 @@ pub(crate) fn digits(number: usize) -> usize {
 /// A server: scheme, host and port.
 #[derive(Debug)]
 pub(crate) struct Origin {
-    /// What its URLs begin with: `https://host:port`, as the CA writes it.
+    /// The beginning of its URLs: `https://host:port`, as the CA writes it.
     pub(crate) prefix: String,
     /// The Host header.
     pub(crate) host: HeaderValue,
+    /// The host for look-ups: lower case, an IPv6 address without brackets.
     pub(crate) address: String,
     pub(crate) port: u16,
     /// None without TLS.
@@ -147,7 +177,7 @@ pub(crate) struct Origin {
 
 impl Origin {
     pub(crate) fn of(url: &str) -> Result<Self, Failure> {
-        let unusable = |why: &str| Failure::new(FailureKind::Malformed, format!("not a usable URL: {why}"));
+        let unusable = |why: &str| Failure::new(FailureClass::Malformed, format!("not a usable URL: {why}"));
         let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| unusable(&error.to_string()))?;
         let authority = uri.authority().ok_or_else(|| unusable("no host"))?;
         let scheme = uri.scheme_str().unwrap_or_default();
@@ -157,7 +187,7 @@ impl Origin {
             other => return Err(unusable(&format!("its scheme is {other:?}, not https or http"))),
         };
         let prefix = format!("{}://{authority}", url.split("://").next().unwrap_or_default());
-        let address = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let address = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
         let server_name = if tls {
             let name = ServerName::try_from(address.clone()).map_err(|error| unusable(&error.to_string()))?;
             Some(name)
@@ -178,34 +208,6 @@ impl Origin {
     pub(crate) fn path_of<'a>(&self, url: &'a str) -> Option<&'a str> {
         url.strip_prefix(self.prefix.as_str()).filter(|path| path.is_empty() || path.starts_with(['/', '?']))
     }
-
-    /// The first address that accepts, each with its share of the bound.
-    async fn dial(&self, bound: Duration) -> Result<TcpStream, Failure> {
-        let addresses: Vec<SocketAddr> = tokio::net::lookup_host((self.address.as_str(), self.port))
-            .await
-            .map_err(|error| {
-                let message = format!("cannot resolve {}: {error}", self.address);
-                Failure::new(FailureKind::Connect, message)
-            })?
-            .collect();
-        let share = bound / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
-        let mut last = format!("{} has no address", self.address);
-        for address in addresses {
-            match timeout(share, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => {
-                    // Requests are written whole: waiting for more only costs time.
-                    if let Err(error) = stream.set_nodelay(true) {
-                        last = format!("cannot configure the connection to {address}: {error}");
-                        continue;
-                    }
-                    return Ok(stream);
-                }
-                Ok(Err(error)) => last = format!("cannot connect to {address}: {error}"),
-                Err(_) => last = format!("no connection to {address} within {share:?}"),
-            }
-        }
-        Err(Failure::new(FailureKind::Connect, last))
-    }
 }
 
 enum Stream {
@@ -213,7 +215,7 @@ enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// A stream that counts what is read, so that "no byte of an answer" is known and not guessed from an error.
+/// A stream that counts the bytes read, so that it is certain whether any byte of an answer has come.
 pub(crate) struct Counted {
     stream: Stream,
     received: Arc<AtomicU64>,

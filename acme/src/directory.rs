@@ -1,4 +1,4 @@
-//! The directory (RFC 8555 §7.1.1): where a CA's resources are.
+//! The directory (RFC 8555 §7.1.1): the URLs of a CA's resources.
 
 use serde::Deserialize;
 
@@ -6,23 +6,38 @@ use serde::Deserialize;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Directory {
-    /// Where nonces are.
+    /// newNonce.
     pub new_nonce: String,
-    /// Where accounts are made.
+    /// newAccount.
     pub new_account: String,
-    /// Where orders are made.
+    /// newOrder.
     pub new_order: String,
-    /// Where certificates are revoked.
+    /// revokeCert.
     pub revoke_cert: String,
-    /// Where account keys are rolled over; some servers name it and answer 501.
+    /// keyChange; some servers name it and answer 501.
     #[serde(default)]
     pub key_change: Option<String>,
-    /// Where renewal information is (RFC 9773 §4.1).
+    /// renewalInfo (RFC 9773 §4.1).
     #[serde(default)]
     pub renewal_info: Option<String>,
-    /// What the CA says about itself; several servers say nothing.
+    /// The CA's metadata; several servers have none.
     #[serde(default, deserialize_with = "crate::lenient::null_as_default")]
     pub meta: Meta,
+}
+
+impl Directory {
+    /// The named resources: key and URL.
+    pub fn resources(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let always = [
+            ("newNonce", &self.new_nonce),
+            ("newAccount", &self.new_account),
+            ("newOrder", &self.new_order),
+            ("revokeCert", &self.revoke_cert),
+        ];
+        let sometimes = [("keyChange", &self.key_change), ("renewalInfo", &self.renewal_info)];
+        let sometimes = sometimes.into_iter().filter_map(|(key, url)| Some((key, url.as_ref()?)));
+        always.into_iter().chain(sometimes).map(|(key, url)| (key, url.as_str()))
+    }
 }
 
 /// RFC 8555 §9.7.6.
@@ -33,13 +48,13 @@ pub struct Meta {
     pub terms_of_service: Option<String>,
     /// The CA's web site.
     pub website: Option<String>,
-    /// Names that the CA takes in CAA records.
+    /// Names of the CA in CAA records.
     #[serde(deserialize_with = "crate::lenient::null_as_default")]
     pub caa_identities: Vec<String>,
     /// Whether newAccount needs an external account binding.
     #[serde(deserialize_with = "crate::lenient::null_as_default")]
     pub external_account_required: bool,
-    /// Names and descriptions of the certificate profiles on offer (draft-aaron-acme-profiles).
+    /// Names and descriptions of the offered certificate profiles (draft-ietf-acme-profiles).
     #[serde(deserialize_with = "crate::lenient::null_as_default")]
     pub profiles: std::collections::BTreeMap<String, serde_json::Value>,
 }

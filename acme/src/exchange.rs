@@ -2,13 +2,22 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
+use strum::IntoStaticStr;
+
+use crate::FailureClass;
+use crate::Purpose;
 use crate::clock::Clock;
-use crate::failure::{Failure, FailureKind};
+use crate::correlation::TraceId;
+use crate::failure::Failure;
 use crate::problem::Problem;
+use crate::transport::Way;
+use crate::waits::{Wait, Waited};
 
 /// The resources of RFC 8555 §7.1, RFC 9773 and their fields, by the names that the standards use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
+#[strum(serialize_all = "camelCase")]
 pub enum Endpoint {
     /// The directory itself.
     Directory,
@@ -40,22 +49,8 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// The name in the directory or in the object that links to it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Directory => "directory",
-            Self::NewNonce => "newNonce",
-            Self::NewAccount => "newAccount",
-            Self::Account => "account",
-            Self::NewOrder => "newOrder",
-            Self::Order => "order",
-            Self::Authorization => "authorization",
-            Self::Challenge => "challenge",
-            Self::Finalize => "finalize",
-            Self::Certificate => "certificate",
-            Self::RevokeCert => "revokeCert",
-            Self::RenewalInfo => "renewalInfo",
-            Self::KeyChange => "keyChange",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -65,39 +60,26 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Why a request was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Purpose {
-    /// The first attempt of a step.
-    Step,
-    /// A fetch of a fresh nonce.
-    Nonce,
-    /// A further attempt after `badNonce`, 429, 503 or a dead connection.
-    Retry,
-    /// A look whether something is there yet.
-    Poll,
-}
-
 /// One HTTP attempt. Times are nanoseconds of the client's [`Clock`].
 #[derive(Clone, Debug)]
 pub struct Exchange {
-    /// What was asked.
+    /// The requested resource.
     pub endpoint: Endpoint,
     /// HTTP method.
     pub method: &'static str,
-    /// The URL's path with ids folded: `/authZ/{id}`.
+    /// The URL's path with ids replaced: `/authZ/{id}`.
     pub template: Cow<'static, str>,
     /// Why it was sent.
     pub purpose: Purpose,
     /// HTTP status, 0 when there was no answer.
     pub status: u16,
-    /// None when the answer was the right one.
+    /// None if the answer was right.
     pub failure: Option<Failure>,
     /// Bytes of the request's head and body, before TLS.
     pub bytes_sent: u64,
     /// Bytes of the answer's body.
     pub bytes_received: u64,
-    /// When the chain had all it needed to send it: before a nonce was fetched and a connection waited for.
+    /// When the chain had all it needed to send it, before it fetched a nonce or waited for a connection.
     pub due: u64,
     /// When it was handed to the connection.
     pub sent: u64,
@@ -105,6 +87,16 @@ pub struct Exchange {
     pub done: u64,
     /// Whether the connection had served a request before.
     pub reused: bool,
+    /// The connection to the server.
+    pub way: Way,
+    /// How old the nonce was when it was used, nanoseconds; 0 for a request without one.
+    pub nonce_age: u64,
+    /// What the CA asked to wait (Retry-After), on any status.
+    pub retry_after: Option<Duration>,
+    /// The CA's own id of the request, when it failed and the client's settings name the header.
+    pub request_id: Option<Box<str>>,
+    /// The `traceparent` that was sent with it, if one was.
+    pub traceparent: Option<Box<str>>,
 }
 
 impl Exchange {
@@ -112,31 +104,59 @@ impl Exchange {
     pub fn problem(&self) -> Option<&Problem> {
         self.failure.as_ref()?.problem.as_deref()
     }
+
+    /// Changes the arrival time of its nonce into its age when it was sent.
+    fn settle_nonce_age(&mut self) {
+        if self.nonce_age > 0 {
+            self.nonce_age = self.sent.saturating_sub(self.nonce_age).max(1);
+        }
+    }
 }
 
-/// What a chain sent, and what it spent on keys.
+/// What a chain sent, and the time it spent on keys.
 ///
-/// The trace outlives the chain's future: when that is dropped in the middle of a request, the attempt is still
-/// here, and [`Trace::into_parts`] closes it as interrupted.
+/// The trace outlives the chain's future. If that is dropped during a request, the attempt is still here, and
+/// [`Trace::into_parts`] closes it as interrupted.
 #[derive(Debug)]
 pub struct Trace {
     clock: Clock,
     exchanges: Vec<Exchange>,
-    /// Whether the last exchange has not ended.
+    /// Whether the last exchange is still open.
     open: bool,
     keygen: u64,
+    /// Id for requests with a `traceparent`; made with the first of them.
+    id: Option<TraceId>,
+    waited: Waited,
+    /// The current wait. Boxed, so that traces of workers that do not wait stay small.
+    waiting: Option<Box<Wait>>,
+    /// When the nonce of the next attempt arrived; 0 without one.
+    nonce_arrived: u64,
 }
 
 impl Trace {
-    /// An empty trace. Must be of the clock that the client was made with.
+    /// An empty trace. It must use the client's clock.
     pub fn new(clock: Clock) -> Self {
-        // 7 signed POSTs are an issuance; a nonce or a poll more are common.
-        Self { clock, exchanges: Vec::with_capacity(8), open: false, keygen: 0 }
+        // An issuance has 7 signed POSTs; one more nonce or poll is common.
+        Self {
+            clock,
+            exchanges: Vec::with_capacity(8),
+            open: false,
+            keygen: 0,
+            waited: Waited::default(),
+            waiting: None,
+            nonce_arrived: 0,
+            id: None,
+        }
     }
 
-    /// The attempts so far. One that is still under way has `done` 0.
+    /// The attempts so far. The one in progress has `done` 0.
     pub fn exchanges(&self) -> &[Exchange] {
         &self.exchanges
+    }
+
+    /// The clock's time.
+    pub(crate) fn now(&self) -> u64 {
+        self.clock.now()
     }
 
     /// Runs `work`, which makes keys or CSRs, and counts its time as the load tester's own.
@@ -147,16 +167,62 @@ impl Trace {
         made
     }
 
+    /// Waits for `made`, a key that is made elsewhere, and counts the time as the load tester's own.
+    pub async fn wait_for_key<T>(&mut self, made: impl Future<Output = T>) -> T {
+        let start = self.clock.now();
+        let made = made.await;
+        self.keygen += self.clock.now() - start;
+        made
+    }
+
+    /// The same for a future.
+    pub async fn waits_for_key<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let start = self.clock.now();
+        let made = work.await;
+        self.keygen += self.clock.now() - start;
+        made
+    }
+
+    /// The `traceparent` of the attempt that was opened last.
+    pub(crate) fn traceparent(&mut self) -> Box<str> {
+        let value = self.id.get_or_insert_with(TraceId::random).traceparent();
+        if let Some(last) = self.exchanges.last_mut() {
+            last.traceparent = Some(value.clone());
+        }
+        value
+    }
+
+    /// How long the chain has waited between its requests, including the current wait.
+    pub fn waited(&self) -> Waited {
+        let mut waited = self.waited;
+        if let Some(wait) = &self.waiting {
+            waited += wait.ended(self.clock.now());
+        }
+        waited
+    }
+
+    /// Waits for the longer of the CA's wish and our own interval, but at most `at_most`.
+    pub(crate) async fn wait(&mut self, asked: Duration, own: Duration, at_most: Duration) {
+        debug_assert!(!self.open, "nobody waits during a request");
+        let wait = Wait::new(self.clock.now(), asked, own);
+        // Noted before the wait, because a chain can be dropped during it.
+        self.waiting = Some(Box::new(wait));
+        tokio::time::sleep(wait.length().min(at_most)).await;
+        self.waiting = None;
+        self.waited += wait.ended(self.clock.now());
+    }
+
     /// The attempts, and the nanoseconds spent on keys and CSRs.
     ///
-    /// An attempt still under way becomes [`FailureKind::Interrupted`], done now.
+    /// An attempt still under way becomes [`FailureClass::Interrupted`], done now.
     pub fn into_parts(mut self) -> (Vec<Exchange>, u64) {
         if self.open
             && let Some(last) = self.exchanges.last_mut()
         {
             last.done = self.clock.now();
+            last.settle_nonce_age();
             last.failure = Some(Failure::new(
-                FailureKind::Interrupted,
+                FailureClass::Interrupted,
                 format!(
                     "{}: {} {}: interrupted before the answer",
                     last.endpoint, last.method, last.template
@@ -164,6 +230,11 @@ impl Trace {
             ));
         }
         (self.exchanges, self.keygen)
+    }
+
+    /// The next attempt is signed with a nonce that arrived then.
+    pub(crate) fn nonce_arrived(&mut self, arrived: u64) {
+        self.nonce_arrived = arrived.max(1);
     }
 
     /// Notes an attempt that is about to be sent.
@@ -186,9 +257,17 @@ impl Trace {
             bytes_sent: 0,
             bytes_received: 0,
             due,
-            sent: due,
+            // Until the transport reports it. Not `due`: a nonce may have been fetched since, and attempts do not
+            // overlap.
+            sent: self.clock.now(),
             done: 0,
             reused: false,
+            way: Way::default(),
+            // The arrival time until the attempt has ended.
+            nonce_age: std::mem::take(&mut self.nonce_arrived),
+            retry_after: None,
+            request_id: None,
+            traceparent: None,
         });
     }
 
@@ -198,6 +277,7 @@ impl Trace {
         self.open = false;
         if let Some(last) = self.exchanges.last_mut() {
             end(last);
+            last.settle_nonce_age();
         }
     }
 }

@@ -1,73 +1,54 @@
 //! A failed request is data: its class for counting, its text for people.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use wec_record::FailureClass;
+
 use crate::exchange::Endpoint;
+use crate::limit::limit_name;
 use crate::problem::Problem;
 use crate::transport::Response;
 
-/// Characters of a body that is not what it should be, shown in a message.
+/// Characters of an unexpected body in a message.
 const EXCERPT: usize = 120;
 
-/// Why a request, or a step made of several, did not do what it should.
+/// Why a request, or a step of several requests, failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
     /// The class, for counting.
-    pub kind: FailureKind,
-    /// What was attempted, what came of it, and the way out where there is one.
+    pub kind: FailureClass,
+    /// What was attempted, the result, and the way out if there is one.
     pub message: String,
     /// The CA's problem document, if it sent one.
     pub problem: Option<Box<Problem>>,
     /// How long the CA asked to wait.
     pub retry_after: Option<Duration>,
-}
-
-/// Failures by who is at fault. One to one with the record's `FailureClass`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum FailureKind {
-    /// A problem document with a 4xx status.
-    Problem,
-    /// 429, or a `rateLimited` problem.
-    RateLimited,
-    /// The nonce was refused.
-    BadNonce,
-    /// 5xx.
-    ServerError,
-    /// A status that RFC 8555 does not allow there, without a problem document.
-    UnexpectedStatus,
-    /// A success status with a body or headers that cannot be used.
-    Malformed,
-    /// No connection.
-    Connect,
-    /// The TLS handshake failed.
-    Tls,
-    /// The connection broke before the answer was complete.
-    Reset,
-    /// No complete answer within the request's bound.
-    Timeout,
-    /// An authorization or order ended `invalid`.
-    Validation,
-    /// A poll's bound passed.
-    PollTimeout,
-    /// A downloaded certificate is wrong.
-    WrongCertificate,
-    /// Our own side failed.
-    Internal,
-    /// Cut off by the end of the run.
-    Interrupted,
+    /// What `kind` does not tell, for counting: the rate limit that a 429 names ([`limit_name`]), the kind of a wrong
+    /// certificate. A small set.
+    pub detail: Cow<'static, str>,
+    /// HTTP status of the answer that decided it; 0 without an answer, or if the status was right.
+    pub status: u16,
 }
 
 impl Failure {
-    /// A failure with nothing but its class and text.
-    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), problem: None, retry_after: None }
+    /// A failure with only its class and text.
+    pub fn new(kind: FailureClass, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: shown(message.into()),
+            problem: None,
+            retry_after: None,
+            detail: Cow::Borrowed(""),
+            status: 0,
+        }
     }
 
     /// A failure of our own side.
     pub fn internal(message: impl Into<String>) -> Self {
-        Self::new(FailureKind::Internal, message)
+        Self::new(FailureClass::Internal, message)
     }
 }
 
@@ -80,13 +61,18 @@ pub(crate) struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// Puts what was attempted before a transport's own words.
+    /// Puts what was attempted before the transport's message.
     pub(crate) fn failed(&self, mut failure: Failure) -> Failure {
         failure.message = format!("{}: {} {}: {}", self.endpoint, self.method, self.url, failure.message);
+        if failure.kind == FailureClass::RefusedOrigin
+            && let Some(source) = named_by(self.endpoint)
+        {
+            failure.message += &format!("; the URL is {source}");
+        }
         failure
     }
 
-    /// An answer of a status that is right and a content that cannot be used.
+    /// An answer with a right status and unusable content.
     pub(crate) fn malformed(&self, response: &Response, what: impl std::fmt::Display) -> Failure {
         let mut message = format!(
             "{}: {} {} answered {} with {what}",
@@ -95,21 +81,21 @@ impl Attempt<'_> {
         if let Some(excerpt) = excerpt(&response.body) {
             let _ = write!(message, ": {excerpt:?}");
         }
-        Failure::new(FailureKind::Malformed, message)
+        Failure { status: response.status, ..Failure::new(FailureClass::Malformed, message) }
     }
 
-    /// An answer whose status is not the one hoped for. The status is kept whatever the body is.
+    /// An answer with an unexpected status. The status is kept whatever the body is.
     pub(crate) fn refused(&self, response: &Response, retry_after: Option<Duration>) -> Failure {
         let status = response.status;
         let problem = if status >= 400 { Problem::parse(&response.body).map(Box::new) } else { None };
         let named = |name| problem.as_ref().is_some_and(|problem| problem.is(name));
         let kind = match status {
-            _ if named("badNonce") => FailureKind::BadNonce,
-            429 => FailureKind::RateLimited,
-            _ if named("rateLimited") => FailureKind::RateLimited,
-            500.. => FailureKind::ServerError,
-            400.. if problem.is_some() => FailureKind::Problem,
-            _ => FailureKind::UnexpectedStatus,
+            _ if named("badNonce") => FailureClass::BadNonce,
+            429 => FailureClass::RateLimited,
+            _ if named("rateLimited") => FailureClass::RateLimited,
+            500.. => FailureClass::ServerError,
+            400.. if problem.is_some() => FailureClass::Problem,
+            _ => FailureClass::UnexpectedStatus,
         };
         let mut message = format!("{}: {} {} answered {status}", self.endpoint, self.method, self.url);
         match &problem {
@@ -122,13 +108,45 @@ impl Attempt<'_> {
                 }
             }
         }
-        Failure { kind, message, problem, retry_after }
+        let detail = if kind == FailureClass::RateLimited {
+            Cow::Owned(limit_name(&response.headers, problem.as_deref()))
+        } else {
+            Cow::Borrowed("")
+        };
+        Failure { kind, message: shown(message), problem, retry_after, detail, status }
     }
 }
 
-/// The beginning of a body, if it has one, on one line.
+/// Messages contain text from the CA (header values, URLs) and are shown on terminals.
+fn shown(message: String) -> String {
+    match wec_text::visible(&message) {
+        std::borrow::Cow::Owned(visible) => visible,
+        std::borrow::Cow::Borrowed(_) => message,
+    }
+}
+
+/// Where the CA named an endpoint's URL; none for the user's own URL.
+const fn named_by(endpoint: Endpoint) -> Option<&'static str> {
+    Some(match endpoint {
+        Endpoint::Directory => return None,
+        Endpoint::NewNonce => "`newNonce` of the directory",
+        Endpoint::NewAccount => "`newAccount` of the directory",
+        Endpoint::NewOrder => "`newOrder` of the directory",
+        Endpoint::RevokeCert => "`revokeCert` of the directory",
+        Endpoint::KeyChange => "`keyChange` of the directory",
+        Endpoint::RenewalInfo => "`renewalInfo` of the directory",
+        Endpoint::Account => "the Location of newAccount's answer",
+        Endpoint::Order => "the Location of newOrder's answer",
+        Endpoint::Authorization => "one of the order's `authorizations`",
+        Endpoint::Challenge => "the `url` of the authorization's challenge",
+        Endpoint::Finalize => "`finalize` of the order",
+        Endpoint::Certificate => "`certificate` of the order",
+    })
+}
+
+/// The beginning of a body, if there is one, on one line.
 fn excerpt(body: &[u8]) -> Option<String> {
-    // A character takes at most 4 bytes; more need not be decoded.
+    // A character takes at most 4 bytes; no more need be decoded.
     let start = &body[..body.len().min(EXCERPT * 4)];
     let text = String::from_utf8_lossy(start);
     let words: Vec<&str> = text.split_whitespace().collect();

@@ -1,38 +1,48 @@
-//! The real transport: HTTP/1.1 over TLS or plain TCP, with a pool of its own.
+//! HTTP/1.1 over TLS or plain TCP, with its own pool.
 //!
-//! A connection is driven by the request that uses it, not by a task of its own: nothing is spawned, nothing has
-//! to be woken twice, and dropping a request closes its connection. An idle connection is looked at before it is
-//! used again.
+//! The request that uses a connection drives it, not a separate task: nothing is spawned, nothing needs a second
+//! wake-up, and dropping a request closes its connection. An idle connection is checked before it is used again.
+//!
+//! A server may close a connection between two requests at any time (RFC 9112 §9.5), so a request and the close can
+//! cross. If a used connection ends before any byte of an answer, the request is sent again, with the same bytes,
+//! over a new connection. RFC 9110 §9.2.2 allows a client to repeat a request that is not idempotent if it knows that
+//! this is safe: an ACME request has a nonce that is valid once (RFC 8555 §6.5), so a server that did carry out the
+//! first refuses the second with `badNonce`. [`Way::doubtful`] reports that this may have happened.
 
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Uri};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::task::unconstrained;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
+use crate::FailureClass;
 use crate::body::Body;
 use crate::clock::Clock;
-use crate::connect::{Counted, LONGEST_IDLE, Origin, Origins, Settings, digits, header_size, never_sent};
-use crate::failure::{Failure, FailureKind};
-use crate::transport::{BoxFuture, Places, Reply, Request, Response, Transport};
+use crate::connect::{
+    Connected, Counted, LONGEST_IDLE, Origin, Origins, Settings, digits, header_size, never_sent,
+};
+use crate::failure::Failure;
+use crate::local;
+use crate::transport::{BoxFuture, Places, Reply, Request, Response, Transport, Way};
 
-/// HTTP/1.1 with a bounded number of connections, each with its place; whoever finds none waits in turn.
+/// HTTP/1.1 with a bounded number of connections, each with a place; callers without one wait in turn.
 pub(crate) struct HttpTransport {
     settings: Settings,
     clock: Clock,
     /// One for each connection.
     places: Places,
-    /// Last in, first out: surplus connections age at the bottom until they are closed.
+    /// Last in, first out: surplus connections at the bottom age until they are closed.
     idle: Mutex<Vec<Connection>>,
     origins: Origins,
 }
@@ -40,7 +50,11 @@ pub(crate) struct HttpTransport {
 impl HttpTransport {
     pub(crate) fn new(settings: Settings, clock: Clock) -> Self {
         Self {
-            places: Places::new(settings.max_connections, settings.request_timeout),
+            places: Places::counted(
+                settings.max_connections,
+                settings.request_timeout,
+                Arc::clone(&settings.queueing),
+            ),
             settings,
             clock,
             idle: Mutex::default(),
@@ -49,94 +63,69 @@ impl HttpTransport {
     }
 
     async fn attempt(&self, request: Request) -> Reply {
-        let origin = match self.origins.of(&request.url) {
+        let origin = match self.origins.of(&request.url, &self.settings.dialler) {
             Ok(origin) => origin,
             Err(failure) => return never_sent(self.clock, failure),
         };
-        let fresh = request.fresh_connection;
-        let (request, bytes_sent) = match self.assemble(&origin, request) {
-            Ok(request) => request,
+        let message = match Message::of(&origin, request, &self.settings) {
+            Ok(message) => message,
             Err(failure) => return never_sent(self.clock, failure),
         };
-
-        let idle = if fresh { None } else { self.take_idle(&origin) };
-        let reused = idle.is_some();
-        let mut connection = match idle {
-            Some(connection) => connection,
-            None => {
-                let sent = self.clock.now();
-                match self.connect(&origin).await {
-                    Ok(connection) => connection,
-                    Err(failure) => return Reply { sent, ..never_sent(self.clock, failure) },
-                }
-            }
-        };
-
+        let bytes_sent = message.size;
         let bound = self.settings.request_timeout;
-        let sent = self.clock.now();
-        let mut received = 0;
-        let outcome = timeout(bound, connection.exchange(request, &mut received)).await;
-        let done = self.clock.now();
-        let mut stale = false;
-        let result = match outcome {
-            Ok(Ok(response)) => {
-                self.keep(connection, done);
-                Ok(response)
-            }
-            Ok(Err(failure)) => {
-                stale = reused && failure.kind == FailureKind::Reset && !connection.has_answered();
-                Err(failure)
-            }
-            Err(_) => Err(Failure::new(FailureKind::Timeout, format!("no complete answer within {bound:?}"))),
-        };
-        Reply { sent, done, reused, stale, bytes_sent, bytes_received: received, result }
-    }
+        let mut way = Way::default();
+        // The end of a used connection, if the request was sent over it without an answer.
+        let mut in_vain: Option<(u64, Instant, Failure)> = None;
+        loop {
+            let idle = if in_vain.is_some() { None } else { self.take_idle(&origin) };
+            let reused = idle.is_some();
+            let mut connection = match idle {
+                Some(connection) => connection,
+                None => {
+                    let began = self.clock.now();
+                    match self.connect(&origin, &mut way).await {
+                        Ok(connection) => connection,
+                        Err(failure) => {
+                            let done = self.clock.now();
+                            let unsent = Reply { sent: began, done, way, ..never_sent(self.clock, failure) };
+                            return match in_vain {
+                                None => unsent,
+                                Some((sent, _, ended)) => unsent.unanswered(sent, bytes_sent, &ended),
+                            };
+                        }
+                    }
+                }
+            };
+            way.address = connection.address;
 
-    /// The request as hyper wants it, and its size on the wire: hyper adds Content-Length and nothing else.
-    fn assemble(
-        &self,
-        origin: &Origin,
-        request: Request,
-    ) -> Result<(http::Request<Full<Bytes>>, u64), Failure> {
-        let start = origin.prefix.len();
-        let uri = match &request.url[start..] {
-            "" => Uri::from_static("/"),
-            _ => Uri::from_maybe_shared(Bytes::from(request.url).slice(start..)).map_err(|error| {
-                Failure::new(FailureKind::Malformed, format!("not a usable URL: {error}"))
-            })?,
-        };
-        let length = request.body.len();
-        // Request line, Host and User-Agent with their separators, and the empty line.
-        let mut size = request.method.len()
-            + " HTTP/1.1\r\n".len()
-            + 1
-            + uri.path_and_query().map_or(0, |path| path.as_str().len())
-            + header_size("host", &origin.host)
-            + header_size("user-agent", &self.settings.user_agent)
-            + 2
-            + length;
-        let mut message = http::Request::new(Full::new(request.body));
-        *message.uri_mut() = uri;
-        let headers = message.headers_mut();
-        headers.reserve(4);
-        headers.insert(HOST, origin.host.clone());
-        headers.insert(USER_AGENT, self.settings.user_agent.clone());
-        if length > 0 {
-            const JOSE: HeaderValue = HeaderValue::from_static("application/jose+json");
-            size += header_size("content-type", &JOSE) + "content-length: \r\n".len() + digits(length);
-            headers.insert(CONTENT_TYPE, JOSE);
+            let sent = self.clock.now();
+            let deadline =
+                in_vain.as_ref().map_or_else(|| Instant::now() + bound, |(_, deadline, _)| *deadline);
+            let (mut received, mut head_at) = (0, sent);
+            let exchange = connection.exchange(message.assemble(), self.clock, &mut head_at, &mut received);
+            let outcome = timeout_at(deadline, exchange).await;
+            let done = self.clock.now();
+            way.first_byte = head_at - sent;
+            let result = match outcome {
+                Ok(Ok(response)) => {
+                    self.keep(connection, done);
+                    Ok(response)
+                }
+                Ok(Err(failure)) => {
+                    if reused && failure.kind == FailureClass::Reset && !connection.has_answered() {
+                        way.reconnects += 1;
+                        way.doubtful = true;
+                        in_vain = Some((sent, deadline, failure));
+                        continue;
+                    }
+                    Err(failure)
+                }
+                Err(_) => {
+                    Err(Failure::new(FailureClass::Timeout, format!("no complete answer within {bound:?}")))
+                }
+            };
+            return Reply { sent, done, reused, way, bytes_sent, bytes_received: received, result };
         }
-        if let Some(accept) = request.accept {
-            let accept = HeaderValue::from_static(accept);
-            size += header_size("accept", &accept);
-            headers.insert(ACCEPT, accept);
-        }
-        *message.method_mut() = match request.method {
-            "HEAD" => Method::HEAD,
-            "POST" => Method::POST,
-            _ => Method::GET,
-        };
-        Ok((message, size as u64))
     }
 
     /// The idle connection last used, unless its peer has closed it.
@@ -153,7 +142,7 @@ impl HttpTransport {
         }
     }
 
-    /// Keeps a connection that the answer left usable, and closes one that nobody needed for long.
+    /// Keeps a connection that is usable after the answer, and closes one that was not used for long.
     fn keep(&self, mut connection: Connection, now: u64) {
         if !connection.is_alive() {
             return;
@@ -164,22 +153,28 @@ impl HttpTransport {
         if idle.first().is_some_and(|oldest| now.saturating_sub(oldest.idle_since) > LONGEST_IDLE) {
             idle.remove(0);
         }
-        // Connections to several servers may not add up to more than the bound.
+        // Connections to several servers together must not exceed the bound.
         if idle.len() > self.settings.max_connections {
             idle.remove(0);
         }
     }
 
-    /// Boxed, because it is rare and its state would make every request's larger.
-    fn connect<'a>(&'a self, origin: &'a Arc<Origin>) -> BoxFuture<'a, Result<Connection, Failure>> {
+    /// Boxed, because it is rare and would make every request's state larger. Adds the time it took to `way`.
+    fn connect<'a>(
+        &'a self,
+        origin: &'a Arc<Origin>,
+        way: &'a mut Way,
+    ) -> BoxFuture<'a, Result<Connection, Failure>> {
         Box::pin(async move {
-            let (stream, received) = self.settings.connect(origin).await?;
+            let Connected { stream, received, address } =
+                self.settings.connect(origin, self.clock, way).await?;
             let io = TokioIo::new(stream);
             let (sender, driver) = http1::handshake(io)
                 .await
-                .map_err(|error| Failure::new(FailureKind::Connect, describe(&error)))?;
+                .map_err(|error| Failure::new(FailureClass::Connect, describe(&error)))?;
             Ok(Connection {
                 origin: Arc::clone(origin),
+                address,
                 sender,
                 driver,
                 received,
@@ -190,13 +185,77 @@ impl HttpTransport {
     }
 }
 
+/// A request that may be sent more than once.
+struct Message {
+    uri: Uri,
+    method: Method,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    body: Bytes,
+    /// Bytes on the wire: hyper adds only Content-Length.
+    size: u64,
+}
+
+impl Message {
+    fn of(origin: &Origin, request: Request, settings: &Settings) -> Result<Self, Failure> {
+        let start = origin.prefix.len();
+        let uri = match &request.url[start..] {
+            "" => Uri::from_static("/"),
+            _ => Uri::from_maybe_shared(Bytes::from(request.url).slice(start..)).map_err(|error| {
+                Failure::new(FailureClass::Malformed, format!("not a usable URL: {error}"))
+            })?,
+        };
+        let length = request.body.len();
+        let mut headers = Vec::with_capacity(4);
+        headers.push((HOST, origin.host.clone()));
+        headers.push((USER_AGENT, settings.user_agent.clone()));
+        if length > 0 {
+            headers.push((CONTENT_TYPE, HeaderValue::from_static("application/jose+json")));
+        }
+        if let Some(accept) = request.accept {
+            headers.push((ACCEPT, HeaderValue::from_static(accept)));
+        }
+        if let Some(value) = request.traceparent.as_deref().and_then(|text| HeaderValue::from_str(text).ok())
+        {
+            headers.push((HeaderName::from_static("traceparent"), value));
+        }
+        // Request line, headers, what hyper adds for a body, and the empty line.
+        let size = request.method.len()
+            + " HTTP/1.1\r\n".len()
+            + 1
+            + uri.path_and_query().map_or(0, |path| path.as_str().len())
+            + headers.iter().map(|(name, value)| header_size(name.as_str(), value)).sum::<usize>()
+            + if length > 0 { "content-length: \r\n".len() + digits(length) } else { 0 }
+            + 2
+            + length;
+        let method = match request.method {
+            "HEAD" => Method::HEAD,
+            "POST" => Method::POST,
+            _ => Method::GET,
+        };
+        Ok(Self { uri, method, headers, body: request.body, size: size as u64 })
+    }
+
+    /// The request for hyper. URL, values and body are shared, not copied.
+    fn assemble(&self) -> http::Request<Full<Bytes>> {
+        let mut message = http::Request::new(Full::new(self.body.clone()));
+        *message.uri_mut() = self.uri.clone();
+        *message.method_mut() = self.method.clone();
+        let headers = message.headers_mut();
+        headers.reserve(self.headers.len());
+        for (name, value) in &self.headers {
+            headers.insert(name.clone(), value.clone());
+        }
+        message
+    }
+}
+
 impl Transport for HttpTransport {
     fn places(&self) -> Option<&Places> {
         Some(&self.places)
     }
 
     fn send(&self, request: Request) -> BoxFuture<'_, Reply> {
-        // Each attempt waits for the network at least once: it cannot starve others.
+        // Each attempt waits for the network at least once, so it cannot starve others.
         Box::pin(unconstrained(self.attempt(request)))
     }
 }
@@ -205,6 +264,7 @@ type Driver = http1::Connection<TokioIo<Counted>, Full<Bytes>>;
 
 struct Connection {
     origin: Arc<Origin>,
+    address: Option<SocketAddr>,
     sender: SendRequest<Full<Bytes>>,
     driver: Driver,
     /// Bytes read so far, and when the current request was sent.
@@ -214,9 +274,9 @@ struct Connection {
 }
 
 impl Connection {
-    /// Whether the next request can go over it. Lets hyper finish the last answer and notice a closed peer.
+    /// Whether the next request can use it. Lets hyper finish the last answer and notice a closed peer.
     ///
-    /// Nobody is woken for what happens to an idle connection, least of all the request that used it last.
+    /// Events on an idle connection wake nobody.
     fn is_alive(&mut self) -> bool {
         let mut nobody = Context::from_waker(Waker::noop());
         Pin::new(&mut self.driver).poll(&mut nobody).is_pending() && self.sender.is_ready()
@@ -227,10 +287,13 @@ impl Connection {
         self.received.load(Ordering::Relaxed) > self.received_before
     }
 
-    /// Sends the request and reads the whole answer; `received` counts the body's bytes even when it breaks off.
+    /// Sends the request and reads the whole answer. `head_at` is when its head was read; `received` counts the
+    /// body's bytes, also of an incomplete one.
     async fn exchange(
         &mut self,
         request: http::Request<Full<Bytes>>,
+        clock: Clock,
+        head_at: &mut u64,
         received: &mut u64,
     ) -> Result<Response, Failure> {
         self.received_before = self.received.load(Ordering::Relaxed);
@@ -238,16 +301,17 @@ impl Connection {
         let mut head = pin!(self.sender.send_request(request));
         let answer = poll_fn(|context| drive(driver, context, |context| head.as_mut().poll(context))).await;
         let (parts, mut body) = answer.map_err(|error| broken(&error))?.into_parts();
+        *head_at = clock.now();
         let body = read(driver, &mut body, received).await?;
         Ok(Response { status: parts.status.as_u16(), headers: parts.headers, body })
     }
 }
 
-/// Polls what waits for the connection, then the connection, then what waits again.
+/// Polls the waiting future, then the connection, then the waiting future again.
 ///
-/// Only the connection needs the waker: whatever it brings is taken at once, here. Waking the waiting side as well
-/// would poll the whole chain once more for nothing. This holds because nothing else drives the connection, and
-/// because [`HttpTransport::send`] lifts tokio's cooperative budget, which could refuse the second look.
+/// Only the connection needs the waker: whatever it brings is taken here at once. Waking the waiting side as well
+/// would poll the whole chain once more for nothing. This is correct because nothing else drives the connection, and
+/// because [`HttpTransport::send`] lifts tokio's cooperative budget, which could refuse the second poll.
 fn drive<T>(
     driver: &mut Driver,
     context: &mut Context<'_>,
@@ -257,7 +321,7 @@ fn drive<T>(
     if let Poll::Ready(value) = wanted(&mut nobody) {
         return Poll::Ready(value);
     }
-    // Its end, good or bad, reaches whoever waits as an error or as the end of the body.
+    // Its end reaches the waiting side as an error or as the end of the body.
     let _ = Pin::new(driver).poll(context);
     wanted(&mut nobody)
 }
@@ -275,7 +339,7 @@ async fn read(driver: &mut Driver, body: &mut Incoming, received: &mut u64) -> R
             None => break,
             Some(frame) => frame.map_err(|error| broken(&error))?.into_data(),
         };
-        // What is not data are trailers, which ACME has no use for.
+        // Frames without data are trailers, which ACME does not use.
         if let Ok(data) = data {
             pieces.push(data)?;
         }
@@ -284,11 +348,17 @@ async fn read(driver: &mut Driver, body: &mut Incoming, received: &mut u64) -> R
 }
 
 fn broken(error: &hyper::Error) -> Failure {
-    let kind = if error.is_parse() { FailureKind::Malformed } else { FailureKind::Reset };
+    let kind = if error.is_parse() {
+        FailureClass::Malformed
+    } else if local::is_refusal(error) {
+        FailureClass::Local
+    } else {
+        FailureClass::Reset
+    };
     Failure::new(kind, describe(error))
 }
 
-/// An error with its causes, since hyper's outermost says little.
+/// An error with its causes, since hyper's outermost error has little information.
 fn describe(error: &hyper::Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
@@ -312,6 +382,7 @@ mod tests {
 
     use super::*;
     use crate::body::LONGEST_BODY;
+    use crate::dial::Dialler;
     use crate::tls::{HttpVersion, Roots, client_config};
 
     fn transport(max_connections: usize) -> HttpTransport {
@@ -321,7 +392,9 @@ mod tests {
             connect_timeout: Duration::from_secs(60),
             request_timeout: Duration::from_secs(60),
             user_agent: HeaderValue::from_static("test/1"),
-            tls: client_config(&Roots::Insecure, HttpVersion::Http1).unwrap(),
+            queueing: Arc::default(),
+            tls: client_config(&Roots::Insecure, None, HttpVersion::Http1).unwrap(),
+            dialler: Dialler::open(),
         };
         HttpTransport::new(settings, Clock::start())
     }
@@ -332,11 +405,11 @@ mod tests {
             url: url.into(),
             body: Bytes::from_static(b"0123456789ab"),
             accept: Some("application/pem-certificate-chain"),
-            fresh_connection: false,
+            traceparent: None,
         }
     }
 
-    /// In its turn, as the client does.
+    /// In turn, as the client does.
     async fn send(transport: &HttpTransport, request: Request) -> Reply {
         let _place = transport.places.take().await.unwrap();
         transport.send(request).await
@@ -346,9 +419,9 @@ mod tests {
     #[derive(Clone)]
     enum Act {
         Answer(String),
-        /// Answers with what it was sent.
+        /// Answers with the request.
         Echo,
-        /// Says nothing.
+        /// Sends nothing.
         Wait,
     }
 
@@ -359,7 +432,7 @@ mod tests {
         _tasks: JoinSet<()>,
     }
 
-    /// Each connection gets the next script; after the last, there is nobody to connect to.
+    /// Each connection gets the next script; after the last, the server no longer listens.
     async fn serve(scripts: Vec<Vec<Act>>) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/path", listener.local_addr().unwrap());
@@ -411,6 +484,11 @@ mod tests {
     async fn counts_the_bytes_that_are_on_the_wire() {
         let server = serve(vec![vec![Act::Echo]]).await;
         let reply = send(&transport(1), post(&server.url)).await;
+        assert!(
+            reply.way.first_byte > 0 && reply.way.first_byte <= reply.done - reply.sent,
+            "{:?}",
+            reply.way
+        );
         let response = reply.result.unwrap();
         let sent = String::from_utf8(response.body.to_vec()).unwrap();
         assert_eq!(reply.bytes_sent, sent.len() as u64, "{sent}");
@@ -445,25 +523,41 @@ mod tests {
         assert!(send(&transport, post(&server.url)).await.result.is_ok());
         server.closed.notified().await;
         let reply = send(&transport, post(&server.url)).await;
-        assert!(reply.result.is_ok() && !reply.reused && !reply.stale);
+        assert!(reply.result.is_ok() && !reply.reused);
+        assert_eq!((reply.way.reconnects, reply.way.doubtful), (0, false));
     }
 
     #[tokio::test]
-    async fn a_reused_connection_that_dies_without_a_byte_is_stale() {
+    async fn a_request_that_meets_the_end_of_a_used_connection_goes_again_over_a_new_one() {
+        let server = serve(vec![vec![ok(), says("")], vec![Act::Echo]]).await;
+        let transport = transport(4);
+        assert!(send(&transport, post(&server.url)).await.result.is_ok());
+        let reply = send(&transport, post(&server.url)).await;
+        assert_eq!((reply.way.reconnects, reply.way.doubtful, reply.reused), (1, true, false));
+        // The same bytes again, with the same nonce, so that a server which did carry it out can detect this.
+        let echoed = reply.result.unwrap().body;
+        assert_eq!(reply.bytes_sent, echoed.len() as u64);
+        assert!(echoed.ends_with(b"0123456789ab"), "{echoed:?}");
+    }
+
+    #[tokio::test]
+    async fn without_a_new_connection_its_outcome_is_unknown() {
         let server = serve(vec![vec![ok(), says("")]]).await;
         let transport = transport(4);
         assert!(send(&transport, post(&server.url)).await.result.is_ok());
         let reply = send(&transport, post(&server.url)).await;
-        assert!(reply.reused && reply.stale);
-        assert_eq!(reply.result.unwrap_err().kind, FailureKind::Reset);
+        let failure = reply.result.unwrap_err();
+        assert_eq!(failure.kind, FailureClass::Reset, "not a failure to connect: it was sent");
+        assert!(failure.message.contains("; no new connection: "), "{failure}");
+        assert!(reply.bytes_sent > 0 && reply.way.doubtful);
     }
 
     #[tokio::test]
-    async fn a_connection_that_dies_otherwise_is_not_stale() {
+    async fn a_connection_that_dies_otherwise_is_a_reset() {
         for (script, received) in [
-            // A fresh connection.
+            // A new connection.
             (vec![says("")], 0),
-            // A reused one, in the middle of the head and of the body.
+            // A reused one, within the head and within the body.
             (vec![ok(), says("HTTP/1.1 20")], 0),
             (vec![ok(), says("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n12345")], 5),
         ] {
@@ -473,15 +567,15 @@ mod tests {
             if reply.result.is_ok() {
                 reply = send(&transport, post(&server.url)).await;
             }
-            assert!(!reply.stale);
+            assert_eq!(reply.way.reconnects, 0);
             assert_eq!(reply.bytes_received, received);
-            assert_eq!(reply.result.unwrap_err().kind, FailureKind::Reset);
+            assert_eq!(reply.result.unwrap_err().kind, FailureClass::Reset);
         }
     }
 
     #[tokio::test]
-    async fn a_server_that_closes_without_notice_costs_at_most_one_attempt_more() {
-        // Each connection ends after one to four answers, with no `Connection: close` to say so.
+    async fn a_server_that_closes_without_notice_costs_no_request() {
+        // Each connection ends after one to four answers, without `Connection: close`.
         let scripts = (0..400).map(|number| vec![ok(); number % 4 + 1]).collect();
         let server = serve(scripts).await;
         let transport = Arc::new(transport(8));
@@ -489,21 +583,15 @@ mod tests {
         for _ in 0..16 {
             let (transport, url) = (Arc::clone(&transport), server.url.clone());
             workers.spawn(async move {
-                let mut stale = 0;
                 for _ in 0..20 {
-                    let mut reply = send(&transport, post(&url)).await;
-                    if reply.stale {
-                        stale += 1;
-                        reply = send(&transport, Request { fresh_connection: true, ..post(&url) }).await;
-                    }
+                    let reply = send(&transport, post(&url)).await;
                     assert!(reply.result.is_ok(), "{:?}", reply.result);
                 }
-                stale
             });
         }
-        let stale: usize = workers.join_all().await.into_iter().sum();
+        workers.join_all().await;
         let opened = server.opened.load(Ordering::SeqCst);
-        assert!((320 / 4..=320).contains(&opened), "{opened} connections, {stale} found dead too late");
+        assert!((320 / 4..=320).contains(&opened), "{opened} connections");
     }
 
     #[tokio::test]
@@ -519,7 +607,7 @@ mod tests {
     async fn what_is_not_http_is_malformed() {
         let server = serve(vec![vec![says("SSH-2.0-OpenSSH_9.2\r\n\r\n")]]).await;
         let failure = send(&transport(1), post(&server.url)).await.result.unwrap_err();
-        assert_eq!(failure.kind, FailureKind::Malformed, "{failure}");
+        assert_eq!(failure.kind, FailureClass::Malformed, "{failure}");
     }
 
     #[tokio::test]
@@ -528,7 +616,7 @@ mod tests {
         let server = serve(vec![vec![says(&endless)]]).await;
         let reply = send(&transport(1), post(&server.url)).await;
         let failure = reply.result.unwrap_err();
-        assert_eq!(failure.kind, FailureKind::Malformed);
+        assert_eq!(failure.kind, FailureClass::Malformed);
         assert!(failure.message.contains("more than 1048576 bytes"), "{failure}");
     }
 
@@ -538,7 +626,7 @@ mod tests {
         let mut transport = transport(1);
         transport.settings.request_timeout = Duration::from_millis(50);
         let reply = send(&transport, post(&server.url)).await;
-        assert_eq!(reply.result.unwrap_err().kind, FailureKind::Timeout);
+        assert_eq!(reply.result.unwrap_err().kind, FailureClass::Timeout);
         assert!(reply.done - reply.sent >= 50_000_000);
     }
 
@@ -556,7 +644,7 @@ mod tests {
                 () = tokio::task::yield_now() => {}
             }
         }
-        // Given up: its connection is closed, its place free.
+        // Dropped: its connection is closed, its place free.
         drop(first);
         let reply = second.await;
         assert!(reply.result.is_ok() && !reply.reused);
@@ -568,7 +656,7 @@ mod tests {
         let server = serve(vec![vec![says("HTTP/1.1 400 Bad Request\r\n\r\n")]]).await;
         let url = server.url.replace("http://", "https://");
         let failure = send(&transport(1), post(&url)).await.result.unwrap_err();
-        assert_eq!(failure.kind, FailureKind::Tls, "{failure}");
+        assert_eq!(failure.kind, FailureClass::Tls, "{failure}");
     }
 
     #[tokio::test]
@@ -576,7 +664,7 @@ mod tests {
         let transport = transport(1);
         for url in ["ftp://ca.test/x", "/relative", "https://", "http://a b/", "http://127.0.0.1:1/\u{7f}"] {
             let failure = send(&transport, post(url)).await.result.unwrap_err();
-            assert_eq!(failure.kind, FailureKind::Malformed, "{url}: {failure}");
+            assert_eq!(failure.kind, FailureClass::Malformed, "{url}: {failure}");
             assert!(failure.message.starts_with("not a usable URL: "), "{failure}");
         }
     }

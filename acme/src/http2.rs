@@ -1,21 +1,25 @@
-//! The transport over HTTP/2 (RFC 9113): one connection to each server, all requests on it at once.
+//! HTTP/2 (RFC 9113): one connection to each server, with all requests on it at once.
 //!
-//! It is h2 rather than hyper around it, because what matters here is below hyper's surface: how many streams the server
-//! allows, so that a request that waits for one is not counted as sent, and whether a stream that failed had reached it.
+//! It uses h2 without hyper, which hides two things: how many streams the server allows, so that a request that waits
+//! for one is not counted as sent; and whether a failed stream had reached the server.
 //!
-//! | what happens | the request |
+//! | event | the request |
 //! | --- | --- |
-//! | no connection yet | its first request makes one, the others wait for that |
+//! | no connection yet | the first request makes one, the others wait for it |
 //! | the server allows no more streams | waits, unsent, for the end of another |
-//! | the connection turns out closed, or GOAWAY has come, before anything is sent | goes over a new one |
-//! | GOAWAY that does not cover it, or REFUSED_STREAM | `stale`: the server has said that it did nothing (§8.7) |
-//! | the connection breaks before any byte since it was sent | `stale` when the connection had served before |
-//! | the connection breaks later | a reset |
+//! | the connection is found closed, or GOAWAY has come, before anything is sent | is sent over a new one |
+//! | GOAWAY that does not cover it, or REFUSED_STREAM | is sent again: the server did not process it (§8.7) |
+//! | a used connection breaks before any byte since it was sent | is sent again, `doubtful`, for the reason given in `http1` |
+//! | the connection breaks later | is a reset |
+//!
+//! It is sent again as often as needed until its time is over, and each time is counted ([`Way::reconnects`]).
 
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -24,16 +28,15 @@ use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, USER_AGENT
 use http::{Method, Uri};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use crate::FailureClass;
 use crate::body::Body;
 use crate::clock::Clock;
-use crate::connect::{LONGEST_IDLE, Origin, Origins, Settings, digits, header_size, never_sent};
-use crate::failure::{Failure, FailureKind};
-use crate::transport::{BoxFuture, Reply, Request, Response, Transport};
-
-/// Connections tried for one request that found each of them closed before it was sent.
-const MOST_CONNECTIONS: usize = 3;
+use crate::connect::{Connected, LONGEST_IDLE, Origin, Origins, Settings, digits, header_size, never_sent};
+use crate::failure::Failure;
+use crate::local;
+use crate::transport::{BoxFuture, Reply, Request, Response, Transport, Way, pause_before_reconnect};
 
 /// HTTP/2 with one connection to each server.
 pub(crate) struct Http2Transport {
@@ -43,9 +46,9 @@ pub(crate) struct Http2Transport {
     lanes: Mutex<Vec<(Arc<Origin>, Lane)>>,
 }
 
-/// The way to a server.
+/// The connection to a server, or its beginning.
 enum Lane {
-    /// A request is making a connection; the others wait for its outcome. When it was cut off there will be none.
+    /// A request is making a connection; the others wait for its outcome. If it was dropped there is none.
     Dialling(watch::Receiver<Option<Result<Arc<Connection>, Failure>>>),
     Open(Arc<Connection>),
 }
@@ -56,7 +59,7 @@ impl Http2Transport {
     }
 
     async fn attempt(&self, request: Request) -> Reply {
-        let origin = match self.origins.of(&request.url) {
+        let origin = match self.origins.of(&request.url, &self.settings.dialler) {
             Ok(origin) => origin,
             Err(failure) => return never_sent(self.clock, failure),
         };
@@ -66,33 +69,56 @@ impl Http2Transport {
         };
         let bound = self.settings.request_timeout;
         let began = self.clock.now();
-        let mut last = Failure::new(FailureKind::Reset, "the server closes every connection at once");
-        for _ in 0..MOST_CONNECTIONS {
-            let connection = match self.connection(&origin).await {
+        let mut way = Way::default();
+        // When it was first sent, or could not be sent over a closed connection; and how that ended.
+        let mut in_vain: Option<InVain> = None;
+        loop {
+            if let Some(vain) = &in_vain
+                && timeout_at(vain.deadline, sleep(pause_before_reconnect(way.reconnects))).await.is_err()
+            {
+                let failure = too_late(bound, in_vain.as_ref(), &way);
+                return Reply { sent: vain.sent, way, bytes_sent, ..never_sent(self.clock, failure) };
+            }
+            let connection = match self.connection(&origin, &mut way).await {
                 Ok(connection) => connection,
-                Err(failure) => return Reply { sent: began, ..never_sent(self.clock, failure) },
+                Err(failure) => {
+                    let unsent = Reply { sent: began, way, ..never_sent(self.clock, failure) };
+                    return match in_vain {
+                        // The server has not carried it out, or it was never sent.
+                        Some(InVain { sent, ended, .. }) if way.doubtful => {
+                            unsent.unanswered(sent, bytes_sent, &ended)
+                        }
+                        _ => unsent,
+                    };
+                }
             };
+            way.address = connection.address;
             let Ok(permit) = timeout(bound, connection.stream()).await else {
                 let all = connection.limit();
                 let message = format!("all {all} streams that the server allows were in use for {bound:?}");
-                return never_sent(self.clock, Failure::new(FailureKind::Timeout, message));
+                let failure = Failure::new(FailureClass::Timeout, message);
+                return Reply { way, ..never_sent(self.clock, failure) };
             };
             let mut sender = connection.sender.clone();
+            let deadline = in_vain.as_ref().map_or_else(|| Instant::now() + bound, |vain| vain.deadline);
             if let Err(error) = poll_fn(|context| sender.poll_ready(context)).await {
-                last = broken(&error);
+                way.reconnects += 1;
+                let sent = in_vain.map_or(began, |vain| vain.sent);
+                in_vain = Some(InVain { deadline, sent, ended: broken(&error) });
                 continue;
             }
 
             let sent = self.clock.now();
             let reused = connection.served.swap(true, Ordering::Relaxed);
             let received_before = connection.received.load(Ordering::Relaxed);
-            let mut received = 0;
-            let exchanged = timeout(bound, async {
+            let (mut received, mut head_at) = (0, sent);
+            let exchanged = timeout_at(deadline, async {
                 let (answer, mut stream) = sender.send_request(head.clone(), body.is_empty())?;
                 if !body.is_empty() {
                     stream.send_data(body.clone(), true)?;
                 }
                 let (parts, body) = answer.await?.into_parts();
+                head_at = self.clock.now();
                 let body = read(body, &mut received).await?;
                 Ok(Response { status: parts.status.as_u16(), headers: parts.headers, body })
             })
@@ -100,30 +126,33 @@ impl Http2Transport {
             let done = self.clock.now();
             drop(permit);
             connection.last_used.store(done, Ordering::Relaxed);
-            let (result, stale) = match exchanged {
-                Ok(Ok(response)) => (Ok(response), false),
+            way.first_byte = head_at - sent;
+            let result = match exchanged {
+                Ok(Ok(response)) => Ok(response),
                 Ok(Err(Broken::Stream(error))) => {
                     let silent = received_before == connection.received.load(Ordering::Relaxed);
                     let failure = broken(&error);
-                    let stale =
-                        is_unprocessed(&error) || (reused && silent && failure.kind == FailureKind::Reset);
-                    (Err(failure), stale)
+                    let unprocessed = head_at == sent && is_unprocessed(&error);
+                    let doubtful = reused && silent && failure.kind == FailureClass::Reset;
+                    if unprocessed || doubtful {
+                        way.reconnects += 1;
+                        way.doubtful |= !unprocessed;
+                        in_vain = Some(InVain { deadline, sent, ended: failure });
+                        continue;
+                    }
+                    Err(failure)
                 }
-                Ok(Err(Broken::Answer(failure))) => (Err(failure), false),
-                Err(_) => {
-                    let message = format!("no complete answer within {bound:?}");
-                    (Err(Failure::new(FailureKind::Timeout, message)), false)
-                }
+                Ok(Err(Broken::Answer(failure))) => Err(failure),
+                Err(_) => Err(too_late(bound, in_vain.as_ref(), &way)),
             };
-            return Reply { sent, done, reused, stale, bytes_sent, bytes_received: received, result };
+            return Reply { sent, done, reused, way, bytes_sent, bytes_received: received, result };
         }
-        Reply { sent: began, ..never_sent(self.clock, last) }
     }
 
     /// The request, and its size before the headers are compressed.
     fn assemble(&self, request: Request) -> Result<(http::Request<()>, Bytes, u64), Failure> {
         let uri = Uri::from_maybe_shared(Bytes::from(request.url))
-            .map_err(|error| Failure::new(FailureKind::Malformed, format!("not a usable URL: {error}")))?;
+            .map_err(|error| Failure::new(FailureClass::Malformed, format!("not a usable URL: {error}")))?;
         let length = request.body.len();
         let named = |name: &str, value: &str| name.len() + value.len();
         let mut size = named(":method", request.method)
@@ -148,6 +177,11 @@ impl Http2Transport {
             size += header_size("accept", &accept);
             headers.insert(ACCEPT, accept);
         }
+        if let Some(value) = request.traceparent.as_deref().and_then(|text| HeaderValue::from_str(text).ok())
+        {
+            size += header_size("traceparent", &value);
+            headers.insert("traceparent", value);
+        }
         *head.method_mut() = match request.method {
             "HEAD" => Method::HEAD,
             "POST" => Method::POST,
@@ -156,8 +190,8 @@ impl Http2Transport {
         Ok((head, request.body, size as u64))
     }
 
-    /// The connection to this server, made when there is none that can be used.
-    async fn connection(&self, origin: &Arc<Origin>) -> Result<Arc<Connection>, Failure> {
+    /// The connection to this server. If there is no usable one it is made, and `way` gets the time this took.
+    async fn connection(&self, origin: &Arc<Origin>, way: &mut Way) -> Result<Arc<Connection>, Failure> {
         enum Part {
             Dial(watch::Sender<Option<Result<Arc<Connection>, Failure>>>),
             Wait(watch::Receiver<Option<Result<Arc<Connection>, Failure>>>),
@@ -185,7 +219,7 @@ impl Http2Transport {
             };
             match part {
                 Part::Dial(tell) => {
-                    let dialled = self.connect(origin).await;
+                    let dialled = self.connect(origin, way).await;
                     let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
                     lanes.retain(|(known, _)| !Arc::ptr_eq(known, origin));
                     if let Ok(connection) = &dialled {
@@ -195,7 +229,7 @@ impl Http2Transport {
                     return dialled;
                 }
                 Part::Wait(mut outcome) => {
-                    // Without an outcome whoever dialled was cut off, and somebody else has to.
+                    // Without an outcome the request that dialled was dropped, and another one must dial.
                     if let Ok(dialled) = outcome.wait_for(Option::is_some).await
                         && let Some(dialled) = &*dialled
                     {
@@ -206,21 +240,26 @@ impl Http2Transport {
         }
     }
 
-    /// Boxed, because it is rare and its state would make every request's larger.
-    fn connect<'a>(&'a self, origin: &'a Arc<Origin>) -> BoxFuture<'a, Result<Arc<Connection>, Failure>> {
+    /// Boxed, because it is rare and would make every request's state larger.
+    fn connect<'a>(
+        &'a self,
+        origin: &'a Arc<Origin>,
+        way: &'a mut Way,
+    ) -> BoxFuture<'a, Result<Arc<Connection>, Failure>> {
         Box::pin(async move {
-            let (stream, received) = self.settings.connect(origin).await?;
+            let Connected { stream, received, address } =
+                self.settings.connect(origin, self.clock, way).await?;
             let handshake = h2::client::Builder::new().enable_push(false).handshake::<_, Bytes>(stream);
             let (sender, driver) = match timeout(self.settings.connect_timeout, handshake).await {
                 Ok(Ok(shaken)) => shaken,
                 Ok(Err(error)) => {
-                    let message = format!("HTTP/2 cannot begin: {error}");
-                    return Err(Failure::new(FailureKind::Connect, message));
+                    let message = format!("HTTP/2 cannot start: {error}");
+                    return Err(Failure::new(FailureClass::Connect, message));
                 }
                 Err(_) => {
                     let bound = self.settings.connect_timeout;
-                    let message = format!("no beginning of HTTP/2 within {bound:?}");
-                    return Err(Failure::new(FailureKind::Connect, message));
+                    let message = format!("HTTP/2 did not start within {bound:?}");
+                    return Err(Failure::new(FailureClass::Connect, message));
                 }
             };
             let closed = Arc::new(AtomicBool::new(false));
@@ -228,7 +267,7 @@ impl Http2Transport {
             let driver = tokio::spawn({
                 let closed = Arc::clone(&closed);
                 async move {
-                    // How it ends reaches the streams that it ends.
+                    // Its end reaches the streams that it ends.
                     if let Err(error) = driver.await {
                         tracing::debug!(%error, "an HTTP/2 connection ended");
                     }
@@ -236,6 +275,7 @@ impl Http2Transport {
                 }
             });
             Ok(Arc::new(Connection {
+                address,
                 sender,
                 driver,
                 closed,
@@ -255,9 +295,27 @@ impl Transport for Http2Transport {
     }
 }
 
+/// A request that was sent over a connection without an answer.
+struct InVain {
+    /// Until when it may be sent again.
+    deadline: Instant,
+    sent: u64,
+    ended: Failure,
+}
+
+fn too_late(bound: Duration, in_vain: Option<&InVain>, way: &Way) -> Failure {
+    let mut message = format!("no complete answer within {bound:?}");
+    if let Some(InVain { ended, .. }) = in_vain {
+        message +=
+            &format!(", sent {} times; not processed before that: {}", way.reconnects + 1, ended.message);
+    }
+    Failure::new(FailureClass::Timeout, message)
+}
+
 struct Connection {
+    address: Option<SocketAddr>,
     sender: SendRequest<Bytes>,
-    /// Reads and writes for all streams; ends with the connection, at the latest when nobody holds it any more.
+    /// Reads and writes for all streams; ends with the connection, at the latest when nobody holds it.
     driver: JoinHandle<()>,
     closed: Arc<AtomicBool>,
     /// Bytes read so far.
@@ -283,7 +341,7 @@ impl Connection {
             && !matches!(self.sender.clone().poll_ready(&mut nobody), Poll::Ready(Err(_)))
     }
 
-    /// The right to one stream, as many at a time as the server allows now.
+    /// A permit for one stream, as many at a time as the server allows now.
     async fn stream(&self) -> SemaphorePermit<'_> {
         {
             let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
@@ -292,7 +350,7 @@ impl Connection {
                 self.permits.add_permits(now - *limit);
                 *limit = now;
             } else {
-                // Those in use are forgotten by a later look.
+                // Permits in use are forgotten by a later call.
                 *limit -= self.permits.forget_permits(*limit - now);
             }
         }
@@ -310,7 +368,7 @@ impl Drop for Connection {
     }
 }
 
-/// A server that sets no limit is asked no more than this at a time.
+/// A server without a limit gets at most this many at a time.
 fn bounded(streams: usize) -> usize {
     streams.min(1 << 20)
 }
@@ -327,12 +385,12 @@ impl From<h2::Error> for Broken {
     }
 }
 
-/// The whole body; without a copy when it comes in one piece, as ACME's do. `received` counts also what broke off.
+/// The whole body; without a copy if it comes in one piece, the usual case. `received` also counts an incomplete one.
 async fn read(mut body: RecvStream, received: &mut u64) -> Result<Bytes, Broken> {
     let mut pieces = Body::new(received);
     while let Some(data) = body.data().await {
         let data = data?;
-        // Without this the server could not send more than the first window.
+        // Without this the server could send no more than the first window.
         body.flow_control().release_capacity(data.len())?;
         pieces.push(data).map_err(Broken::Answer)?;
     }
@@ -340,12 +398,18 @@ async fn read(mut body: RecvStream, received: &mut u64) -> Result<Bytes, Broken>
 }
 
 fn broken(error: &h2::Error) -> Failure {
-    // Found by our own side in what the server sent.
-    let kind = if error.is_library() { FailureKind::Malformed } else { FailureKind::Reset };
+    // Our own side found it in what the server sent.
+    let kind = if error.is_library() {
+        FailureClass::Malformed
+    } else if error.get_io().is_some_and(|error| local::is_refusal(error)) {
+        FailureClass::Local
+    } else {
+        FailureClass::Reset
+    };
     Failure::new(kind, format!("HTTP/2: {error}"))
 }
 
-/// Whether the server has said that it did nothing with the request (RFC 9113 §8.7).
+/// Whether the server has stated that it did not process the request (RFC 9113 §8.7).
 fn is_unprocessed(error: &h2::Error) -> bool {
     error.is_remote() && (error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM))
 }
@@ -354,7 +418,6 @@ fn is_unprocessed(error: &h2::Error) -> bool {
 mod tests {
     use std::future::Future;
     use std::sync::atomic::AtomicUsize;
-    use std::time::Duration;
 
     use h2::server::{self, SendResponse};
     use rcgen::{CertificateParams, KeyPair};
@@ -365,6 +428,7 @@ mod tests {
     use tokio_rustls::server::TlsStream;
 
     use super::*;
+    use crate::dial::Dialler;
     use crate::tls::{HttpVersion, Roots, client_config};
 
     type Served = server::Connection<TlsStream<TcpStream>, Bytes>;
@@ -376,7 +440,9 @@ mod tests {
             connect_timeout: Duration::from_secs(20),
             request_timeout: Duration::from_secs(20),
             user_agent: HeaderValue::from_static("test/1"),
-            tls: client_config(&Roots::Insecure, HttpVersion::Http2).unwrap(),
+            queueing: Arc::default(),
+            tls: client_config(&Roots::Insecure, None, HttpVersion::Http2).unwrap(),
+            dialler: Dialler::open(),
         };
         Http2Transport::new(settings, Clock::start())
     }
@@ -387,7 +453,7 @@ mod tests {
             url: url.into(),
             body: Bytes::from_static(b"0123456789ab"),
             accept: None,
-            fresh_connection: false,
+            traceparent: None,
         }
     }
 
@@ -403,7 +469,7 @@ mod tests {
         }
     }
 
-    /// Serves each connection, given its number, by `serve`, which has a server that allows two streams at a time.
+    /// Serves each connection, with its number, by `serve`; the server allows two streams at a time.
     async fn start<F: Future<Output = ()> + Send + 'static>(
         alpn: &'static [u8],
         serve: impl Fn(usize, Served) -> F + Send + 'static,
@@ -486,7 +552,7 @@ mod tests {
                             Some(Ok((_, respond))) => waiting.push(respond),
                             _ => return,
                         },
-                        // Only when nothing more arrives.
+                        // Only if nothing more arrives.
                         () = tokio::time::sleep(Duration::from_millis(50)), if !waiting.is_empty() => {
                             seen.fetch_max(waiting.len(), Ordering::SeqCst);
                             waiting.drain(..).for_each(answer);
@@ -502,7 +568,7 @@ mod tests {
             futures_join((0..6).map(|_| transport.send(post(&server.url))).collect::<Vec<_>>()).await;
         assert!(replies.iter().all(|reply| reply.result.is_ok()));
         assert_eq!(most.load(Ordering::SeqCst), 2);
-        // Who waited for a stream was not sent while it waited.
+        // A request that waited for a stream was not sent meanwhile.
         let first_done = replies.iter().map(|reply| reply.done).min().unwrap();
         assert!(replies.iter().filter(|reply| reply.sent >= first_done).count() >= 4);
     }
@@ -536,7 +602,7 @@ mod tests {
         let transport = transport();
         for round in 1..=3 {
             let reply = transport.send(post(&server.url)).await;
-            assert!(reply.result.is_ok() || reply.stale, "{:?}", reply.result);
+            assert!(reply.result.is_ok(), "{:?}", reply.result);
             let lane = transport.lanes.lock().unwrap().pop();
             if let Some((origin, Lane::Open(connection))) = lane {
                 while connection.is_usable(0) {
@@ -549,21 +615,38 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stream_that_the_server_refused_is_stale_and_its_connection_is_not() {
+    async fn a_request_that_the_server_did_not_process_goes_again_as_often_as_that_takes() {
         let server = start(b"h2", |_, mut connection| async move {
-            let Some(Ok((_, mut refused))) = connection.accept().await else { return };
-            refused.send_reset(Reason::REFUSED_STREAM);
+            for _ in 0..6 {
+                let Some(Ok((_, mut refused))) = connection.accept().await else { return };
+                refused.send_reset(Reason::REFUSED_STREAM);
+            }
             while let Some(Ok((_, respond))) = connection.accept().await {
                 answer(respond);
             }
         })
         .await;
-        let transport = transport();
-        let refused = transport.send(post(&server.url)).await;
-        assert!(refused.stale, "{:?}", refused.result);
-        assert_eq!(refused.result.unwrap_err().kind, FailureKind::Reset);
-        assert!(transport.send(post(&server.url)).await.result.is_ok());
-        assert_eq!(server.opened.load(Ordering::SeqCst), 1);
+        let reply = transport().send(post(&server.url)).await;
+        assert!(reply.result.is_ok(), "{:?}", reply.result);
+        assert_eq!((reply.way.reconnects, reply.way.doubtful), (6, false));
+        assert_eq!(server.opened.load(Ordering::SeqCst), 1, "the connection itself is good");
+    }
+
+    #[tokio::test]
+    async fn what_is_never_processed_ends_at_the_requests_bound() {
+        let server = start(b"h2", |_, mut connection| async move {
+            while let Some(Ok((_, mut refused))) = connection.accept().await {
+                refused.send_reset(Reason::REFUSED_STREAM);
+            }
+        })
+        .await;
+        let mut transport = transport();
+        transport.settings.request_timeout = Duration::from_millis(500);
+        let reply = transport.send(post(&server.url)).await;
+        let failure = reply.result.unwrap_err();
+        assert_eq!(failure.kind, FailureClass::Timeout);
+        assert!(failure.message.contains("not processed"), "{failure}");
+        assert!(reply.way.reconnects > 0);
     }
 
     #[tokio::test]
@@ -578,26 +661,28 @@ mod tests {
         })
         .await;
         let reply = transport().send(post(&server.url)).await;
-        assert!(!reply.stale);
-        assert_eq!(reply.result.unwrap_err().kind, FailureKind::Reset);
+        assert_eq!(reply.way.reconnects, 0);
+        assert_eq!(reply.result.unwrap_err().kind, FailureClass::Reset);
     }
 
     #[tokio::test]
-    async fn an_idle_connection_that_turns_out_dead_is_stale() {
+    async fn a_used_connection_that_turns_out_dead_is_replaced() {
         let server = start(b"h2", |_, mut connection| async move {
             let Some(Ok((_, respond))) = connection.accept().await else { return };
             answer(respond);
-            // The next is read and the connection dropped without a word.
+            // The next is read and the connection dropped without an answer.
             let _ = connection.accept().await;
         })
         .await;
         let transport = transport();
         assert!(transport.send(post(&server.url)).await.result.is_ok());
         let reply = transport.send(post(&server.url)).await;
-        // Acknowledging what it read may have been the server's last word: then it is an ordinary reset.
-        assert_eq!(reply.result.unwrap_err().kind, FailureKind::Reset);
-        assert!(transport.send(post(&server.url)).await.result.is_ok());
-        assert_eq!(server.opened.load(Ordering::SeqCst), 2);
+        // The server may have acknowledged what it read before it closed: then it is an ordinary reset.
+        match reply.result {
+            Ok(_) => assert!(reply.way.doubtful && reply.way.reconnects == 1),
+            Err(failure) => assert_eq!(failure.kind, FailureClass::Reset),
+        }
+        assert!(server.opened.load(Ordering::SeqCst) <= 2);
     }
 
     #[tokio::test]
@@ -612,7 +697,7 @@ mod tests {
         let mut transport = transport();
         transport.settings.request_timeout = Duration::from_millis(100);
         let reply = transport.send(post(&server.url)).await;
-        assert_eq!(reply.result.unwrap_err().kind, FailureKind::Timeout);
+        assert_eq!(reply.result.unwrap_err().kind, FailureClass::Timeout);
         assert!(reply.done - reply.sent >= 100_000_000);
     }
 
@@ -642,7 +727,7 @@ mod tests {
         for alpn in [&b"http/1.1"[..], b""] {
             let server = start(alpn, obliging).await;
             let failure = transport().send(post(&server.url)).await.result.unwrap_err();
-            assert_eq!(failure.kind, FailureKind::Tls);
+            assert_eq!(failure.kind, FailureClass::Tls);
             assert!(failure.message.contains("does not speak HTTP/2"), "{failure}");
         }
     }
@@ -651,6 +736,6 @@ mod tests {
     async fn nobody_there_is_no_connection() {
         let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let failure = transport().send(post(&format!("https://{free}/"))).await.result.unwrap_err();
-        assert_eq!(failure.kind, FailureKind::Connect);
+        assert_eq!(failure.kind, FailureClass::Connect);
     }
 }

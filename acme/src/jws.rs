@@ -1,7 +1,7 @@
 //! Signed requests (RFC 8555 §6.2, RFC 7515 §7.2.2), written into one buffer.
 //!
-//! An envelope is three base64url strings in a fixed frame; the digest is taken over the parts where they lie, so
-//! nothing is copied and no JSON library is involved.
+//! An envelope is three base64url strings in a fixed frame. The digest is taken from the buffer, so nothing is copied
+//! and no JSON library is used.
 
 use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
@@ -17,7 +17,7 @@ const PAYLOAD: &[u8] = br#"","payload":""#;
 const SIGNATURE: &[u8] = br#"","signature":""#;
 const CLOSE: &[u8] = br#""}"#;
 
-/// Who signs: the account by its URL, or a key that is shown (RFC 8555 §6.2).
+/// The signer: the account by its URL, or a key in the request (RFC 8555 §6.2).
 #[derive(Clone, Copy)]
 pub(crate) enum Identity<'a> {
     /// `kid`.
@@ -26,7 +26,7 @@ pub(crate) enum Identity<'a> {
     Key,
 }
 
-/// A request's body.
+/// Writes a request's body.
 pub(crate) fn sign(
     key: &SigningKey,
     identity: Identity<'_>,
@@ -48,7 +48,7 @@ pub(crate) fn sign(
             protected.extend_from_slice(key.jwk().as_bytes());
         }
     }
-    // The pool lets no nonce in that would need escaping.
+    // The pool accepts no nonce that would need escaping.
     protected.extend_from_slice(br#","nonce":""#);
     protected.extend_from_slice(nonce.as_bytes());
     protected.extend_from_slice(br#"","url":"#);
@@ -66,8 +66,8 @@ pub(crate) fn sign(
     Ok(envelope.buffer.into())
 }
 
-/// The binding of a new account to an account elsewhere (RFC 8555 §7.3.4): the account's key, signed with the
-/// HMAC key that the CA gave out.
+/// Binds a new account to an account at the CA's operator (RFC 8555 §7.3.4): the account's key, signed with the HMAC
+/// key from the CA.
 pub(crate) fn bind(external: &ExternalAccount, jwk: &str, url: &str) -> String {
     let mut protected = br#"{"alg":"HS256","kid":"#.to_vec();
     push_string(&mut protected, &external.kid);
@@ -105,7 +105,7 @@ impl Envelope {
         Self { buffer, protected, payload }
     }
 
-    /// The two parts of the signing input, between which a full stop belongs.
+    /// The two parts of the signing input; a full stop belongs between them.
     fn signed(&self) -> [&[u8]; 2] {
         [&self.buffer[self.protected.clone()], &self.buffer[self.payload.clone()]]
     }
@@ -122,7 +122,7 @@ const fn encoded(length: usize) -> usize {
     (length * 4).div_ceil(3)
 }
 
-/// Appends base64url and says where it lies.
+/// Appends base64url and returns its position.
 pub(crate) fn push_base64(buffer: &mut Vec<u8>, bytes: &[u8]) -> std::ops::Range<usize> {
     let start = buffer.len();
     buffer.resize(start + encoded(bytes.len()), 0);
@@ -199,13 +199,13 @@ mod tests {
                 _ => ("RS256", &RSA_PKCS1_2048_8192_SHA256),
             };
             let public = UnparsedPublicKey::new(algorithm, key.public_key().to_vec());
-            // What was stored signs what the key in memory would have.
+            // A stored key signs as the key in memory does.
             a_request_verifies(&key.signing_key().unwrap(), alg, &public);
         }
     }
 
     fn a_request_verifies(key: &SigningKey, alg: &str, public: &UnparsedPublicKey<Vec<u8>>) {
-        // Every length modulo three, an empty payload (POST-as-GET) among them.
+        // Every length modulo three, and an empty payload (POST-as-GET).
         for payload in [&b""[..], b"{}", b"{\"csr\":\"AA\"}", &[b'x'; 1000]] {
             for (identity, member) in
                 [(Identity::Key, "jwk"), (Identity::Account("https://ca.test/acct/1"), "kid")]

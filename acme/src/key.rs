@@ -1,4 +1,4 @@
-//! Account keys, and what signs requests: ES256, ES384 and RS256 (RFC 7518 §3.3, §3.4).
+//! Account keys, and the signatures of requests: ES256, ES384 and RS256 (RFC 7518 §3.3, §3.4).
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,25 +16,25 @@ use x509_parser::public_key::RSAPublicKey;
 use crate::failure::Failure;
 use crate::key_type::KeyType;
 
-/// An account's key, with everything derived from it that requests need over and over.
+/// An account's key, with derived values that many requests need.
 pub struct AccountKey {
     signing: SigningKey,
     thumbprint: String,
 }
 
 impl AccountKey {
-    /// A fresh P-256 key.
+    /// A new P-256 key.
     ///
     /// # Errors
-    /// [`crate::FailureKind::Internal`] when the cryptography library refuses.
+    /// [`crate::FailureClass::Internal`] if the cryptography library fails.
     pub fn generate() -> Result<Arc<Self>, Failure> {
         Self::generate_of(KeyType::P256)
     }
 
-    /// A fresh key of any type. An RSA key takes as long as hundreds of issuances.
+    /// A new key of any type. An RSA key takes as long as hundreds of issuances.
     ///
     /// # Errors
-    /// [`crate::FailureKind::Internal`] when the cryptography library refuses.
+    /// [`crate::FailureClass::Internal`] if the cryptography library fails.
     pub fn generate_of(kind: KeyType) -> Result<Arc<Self>, Failure> {
         let refused = || Failure::internal(format!("cannot generate an account key ({kind})"));
         let pair = match (kind.ecdsa_fixed(), kind.rsa_size()) {
@@ -48,7 +48,7 @@ impl AccountKey {
     /// A stored key.
     ///
     /// # Errors
-    /// [`crate::FailureKind::Internal`] when it is not a key of a [`KeyType`] in PKCS#8.
+    /// [`crate::FailureClass::Internal`] if it is not a key of a [`KeyType`] in PKCS#8.
     pub fn from_pkcs8(der: &[u8]) -> Result<Arc<Self>, Failure> {
         Ok(Arc::new(Self::of(SigningKey::from_pkcs8(der, "account key")?)))
     }
@@ -64,7 +64,7 @@ impl AccountKey {
         }
     }
 
-    /// What it is made of.
+    /// Its type.
     pub const fn kind(&self) -> KeyType {
         self.signing.kind
     }
@@ -90,7 +90,7 @@ impl AccountKey {
 }
 
 impl fmt::Debug for AccountKey {
-    /// Without the private part.
+    /// Shows no private part.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AccountKey").field("thumbprint", &self.thumbprint).finish_non_exhaustive()
     }
@@ -104,7 +104,7 @@ pub(crate) struct SigningKey {
 }
 
 pub(crate) enum Pair {
-    /// Made for signatures of a fixed length.
+    /// For signatures of a fixed length.
     Ecdsa(EcdsaKeyPair),
     Rsa(rsa::KeyPair),
 }
@@ -152,7 +152,7 @@ impl SigningKey {
         Ok(Self { kind, pair, jwk })
     }
 
-    /// A stored key; `what` it is, for people.
+    /// A stored key; `what` names it in messages.
     pub(crate) fn from_pkcs8(der: &[u8], what: &str) -> Result<Self, Failure> {
         for kind in [KeyType::P256, KeyType::P384] {
             let algorithm = kind.ecdsa_fixed().expect("both are elliptic");
@@ -186,15 +186,15 @@ impl SigningKey {
     }
 }
 
-/// Randomness for signatures; aws-lc-rs takes its own and only wants the argument.
+/// aws-lc-rs uses its own randomness and ignores this argument.
 pub(crate) fn random() -> SystemRandom {
     SystemRandom::new()
 }
 
-/// A stored key that is not elliptic.
+/// A stored RSA key.
 pub(crate) fn rsa_from_pkcs8(der: &[u8], what: &str) -> Result<(KeyType, rsa::KeyPair), Failure> {
     let no_key =
-        |why: String| Failure::internal(format!("the stored {what} is no usable key in PKCS#8: {why}"));
+        |why: String| Failure::internal(format!("the stored {what} is not a usable key in PKCS#8: {why}"));
     let pair = rsa::KeyPair::from_pkcs8(der).map_err(|error| no_key(error.to_string()))?;
     let bytes = pair.public_modulus_len();
     let kind = KeyType::of_modulus(bytes)
@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn a_stored_key_that_is_none_is_our_own_failure() {
         let failure = AccountKey::from_pkcs8(b"junk").unwrap_err();
-        assert_eq!(failure.kind, crate::FailureKind::Internal);
+        assert_eq!(failure.kind, crate::FailureClass::Internal);
         assert!(failure.message.contains("the stored account key"), "{failure}");
     }
 

@@ -9,11 +9,15 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING,
     ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaSigningAlgorithm,
 };
+use strum::{EnumCount, IntoStaticStr, VariantArray};
 
-/// What a key is made of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// The type of a key.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, EnumCount, IntoStaticStr, VariantArray,
+)]
+#[strum(serialize_all = "lowercase")]
 pub enum KeyType {
-    /// ECDSA on P-256, signing ES256: what most clients use, and by far the cheapest to make.
+    /// ECDSA on P-256, signing ES256: used by most clients, and by far the cheapest to make.
     #[default]
     P256,
     /// ECDSA on P-384, signing ES384.
@@ -28,20 +32,14 @@ pub enum KeyType {
 
 impl KeyType {
     /// Every type, in the order of declaration.
-    pub const ALL: [Self; 5] = [Self::P256, Self::P384, Self::Rsa2048, Self::Rsa3072, Self::Rsa4096];
+    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
 
     /// The name as written in configuration: `p256`, `rsa2048`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::P256 => "p256",
-            Self::P384 => "p384",
-            Self::Rsa2048 => "rsa2048",
-            Self::Rsa3072 => "rsa3072",
-            Self::Rsa4096 => "rsa4096",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
-    /// Whether its keys are RSA, and therefore made before they are needed and used more than once.
+    /// Whether it is RSA: such keys are made in advance and used more than once.
     pub const fn is_rsa(self) -> bool {
         self.rsa_size().is_some()
     }
@@ -55,7 +53,7 @@ impl KeyType {
         }
     }
 
-    /// The RSA type of a modulus of so many bytes.
+    /// The RSA type with a modulus of this many bytes.
     pub(crate) const fn of_modulus(bytes: usize) -> Option<Self> {
         match bytes {
             256 => Some(Self::Rsa2048),
@@ -65,7 +63,7 @@ impl KeyType {
         }
     }
 
-    /// How JWS is signed (RFC 7518 §3.1).
+    /// The JWS algorithm (RFC 7518 §3.1).
     pub(crate) const fn alg(self) -> &'static str {
         match self {
             Self::P256 => "ES256",
@@ -74,7 +72,7 @@ impl KeyType {
         }
     }
 
-    /// What is signed of a message.
+    /// The digest that is signed.
     pub(crate) fn digest(self) -> &'static digest::Algorithm {
         match self {
             Self::P384 => &digest::SHA384,
@@ -93,7 +91,7 @@ impl KeyType {
         }
     }
 
-    /// For signatures in the form that JWS has: r and s, one after the other. None for RSA.
+    /// The algorithm for signatures as in JWS: r and s, one after the other. None for RSA.
     pub(crate) fn ecdsa_fixed(self) -> Option<&'static EcdsaSigningAlgorithm> {
         match self {
             Self::P256 => Some(&ECDSA_P256_SHA256_FIXED_SIGNING),
@@ -102,7 +100,7 @@ impl KeyType {
         }
     }
 
-    /// For signatures in the form that certificates have. None for RSA.
+    /// The algorithm for signatures as in certificates. None for RSA.
     pub(crate) fn ecdsa_asn1(self) -> Option<&'static EcdsaSigningAlgorithm> {
         match self {
             Self::P256 => Some(&ECDSA_P256_SHA256_ASN1_SIGNING),

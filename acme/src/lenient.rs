@@ -1,4 +1,4 @@
-//! Members that a server may leave out, by not writing them or by writing `null` (as Go does for an empty list).
+//! Members that a server may leave out, or write as `null` (as Go does for an empty list).
 
 use serde::{Deserialize, Deserializer};
 

@@ -1,26 +1,32 @@
-//! An RFC 8555 client whose every HTTP attempt is observable.
+//! An RFC 8555 client in which every HTTP attempt is observable.
 //!
-//! [`Client`] has a method for each of ACME's requests. Each takes a [`Trace`] and notes there what it sent: nonce
-//! fetches, retries and polls included, each with the time it was due, sent and done. A failed request is data, a
-//! [`Failure`] with a class and a text for people.
+//! [`Client`] has a method for each of ACME's requests. Each takes a [`Trace`] and notes there what it sent,
+//! including nonce fetches, retries and polls, each with the time it was due, sent and done. A failed request is
+//! data: a [`Failure`] with a class and a text for people.
 //!
-//! What a chain of requests means, and where accounts and certificates are kept, is not for this crate to know.
+//! Not here: chains of requests, and the storage of accounts and certificates.
 
 mod account;
+mod account_keys;
 mod ari;
 mod authorization;
 #[cfg(feature = "bench")]
 pub mod bench;
 mod body;
+mod ca_clock;
 mod certificate;
 mod challenge;
 mod checker;
 mod client;
-pub mod clock;
 mod connect;
+mod connect_to;
+mod correlation;
+mod dial;
 mod directory;
 mod exchange;
 mod failure;
+mod gate;
+mod given;
 mod http1;
 mod http2;
 mod jws;
@@ -28,33 +34,55 @@ mod key;
 mod key_pool;
 mod key_type;
 mod lenient;
+mod limit;
+pub mod local;
 mod nonce;
 mod order;
 mod policy;
 mod problem;
 #[cfg(test)]
 mod properties;
+mod pulse;
+mod readable;
+mod reference;
+mod subject;
 mod template;
 mod time;
 mod tls;
 pub mod transport;
+mod waits;
+
+/// The clock of a process.
+pub use wec_clock as clock;
+pub use wec_clock::Clock;
 
 pub use account::{Account, ExternalAccount};
+pub use account_keys::AccountKeys;
 pub use ari::{RenewalInfo, Window};
 pub use authorization::{Authorization, AuthorizationStatus};
+pub use ca_clock::CaClock;
 pub use certificate::{CertificateKey, certificate_request};
-pub use challenge::{Challenge, ChallengeKind, ChallengeStatus};
-pub use checker::{Checked, Checker};
+pub use challenge::{Challenge, ChallengeStatus};
+pub use checker::{Checked, Checker, IssuerRoots, WrongKind};
 pub use client::{Client, Config, DiscoverError, Signer};
-pub use clock::Clock;
+pub use connect_to::ConnectTo;
+pub use correlation::Correlation;
+pub use dial::{Dialling, Resolver, SystemResolver};
 pub use directory::{Directory, Meta};
-pub use exchange::{Endpoint, Exchange, Purpose, Trace};
-pub use failure::{Failure, FailureKind};
+pub use exchange::{Endpoint, Exchange, Trace};
+pub use failure::Failure;
+pub use gate::{Gate, OpenGate, Refusal};
 pub use key::AccountKey;
 pub use key_pool::KeyPool;
 pub use key_type::KeyType;
-pub use order::{Identifier, Order, OrderStatus};
+pub use limit::limit_name;
+pub use order::{Order, OrderStatus};
 pub use policy::Policy;
 pub use problem::{Problem, Subproblem};
-pub use tls::{HttpVersion, Roots};
+pub use pulse::{Pulse, Silence};
+pub use subject::Subject;
+pub use tls::{ClientCertificate, HttpVersion, Roots, WrongClientCertificate};
+pub use transport::Way;
 pub use url::Url;
+pub use waits::Waited;
+pub use wec_record::{FailureClass, Purpose};

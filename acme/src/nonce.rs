@@ -1,27 +1,35 @@
-//! Nonces (RFC 8555 §6.5): every answer's is kept for the next request.
+//! Nonces (RFC 8555 §6.5): the nonce of every answer is kept for the next request.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Longer ones are not a nonce but an attack on our memory. Boulder's have 43 characters, smallstep's 44.
+/// A longer one is no nonce but an attack on our memory. Boulder's have 43 characters, smallstep's 44.
 const LONGEST: usize = 256;
+
+/// A nonce, to be used once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Nonce {
+    pub(crate) value: Box<str>,
+    /// When it arrived, nanoseconds of the client's clock.
+    pub(crate) arrived: u64,
+}
 
 /// A bounded stack of nonces: the freshest is used first, the oldest is dropped.
 ///
-/// Fresh first, because servers forget (Boulder by count, others by age); and because the retry after `badNonce`
-/// then gets the very nonce that came with the error.
+/// Freshest first, because servers forget nonces (Boulder by count, others by age), and because the retry after
+/// `badNonce` then gets the nonce that came with the error.
 #[derive(Debug)]
 pub(crate) struct NoncePool {
     capacity: usize,
     /// Nanoseconds.
     max_age: u64,
-    /// Oldest first, with the time each arrived, nanoseconds.
+    /// Oldest first, with arrival times, nanoseconds.
     nonces: Mutex<VecDeque<(Box<str>, u64)>>,
 }
 
 impl NoncePool {
-    /// Keeps at least one, without which no retry after `badNonce` could use the error's.
+    /// Keeps at least one; otherwise no retry after `badNonce` could use the error's nonce.
     pub(crate) fn new(capacity: usize, max_age: Duration) -> Self {
         Self {
             capacity: capacity.max(1),
@@ -40,20 +48,20 @@ impl NoncePool {
         nonces.push_back((nonce.into(), now));
     }
 
-    /// The freshest nonce, unless even that is too old.
-    pub(crate) fn take(&self, now: u64) -> Option<Box<str>> {
+    /// The freshest nonce, unless it is too old.
+    pub(crate) fn take(&self, now: u64) -> Option<Nonce> {
         let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
         let (nonce, arrived) = nonces.pop_back()?;
         if now.saturating_sub(arrived) <= self.max_age {
-            return Some(nonce);
+            return Some(Nonce { value: nonce, arrived });
         }
-        // Everything below is older still.
+        // All others are older.
         nonces.clear();
         None
     }
 }
 
-/// A nonce is base64url, hence safe to put into JSON as it is.
+/// A nonce is base64url, so it needs no escaping in JSON.
 fn valid(nonce: &[u8]) -> Option<&str> {
     let fine = !nonce.is_empty()
         && nonce.len() <= LONGEST
@@ -65,13 +73,25 @@ fn valid(nonce: &[u8]) -> Option<&str> {
 mod tests {
     use super::*;
 
+    fn value(pool: &NoncePool, now: u64) -> Option<Box<str>> {
+        pool.take(now).map(|nonce| nonce.value)
+    }
+
+    #[test]
+    fn knows_when_each_came() {
+        let pool = NoncePool::new(8, Duration::from_secs(1));
+        pool.put(b"a", 3);
+        pool.put(b"b", 5);
+        assert_eq!([pool.take(6).unwrap().arrived, pool.take(6).unwrap().arrived], [5, 3]);
+    }
+
     #[test]
     fn gives_the_freshest_first() {
         let pool = NoncePool::new(8, Duration::from_secs(1));
         pool.put(b"a", 0);
         pool.put(b"b", 1);
-        assert_eq!(pool.take(2).as_deref(), Some("b"));
-        assert_eq!(pool.take(2).as_deref(), Some("a"));
+        assert_eq!(value(&pool, 2), Some("b".into()));
+        assert_eq!(value(&pool, 2), Some("a".into()));
         assert_eq!(pool.take(2), None);
     }
 
@@ -81,8 +101,8 @@ mod tests {
         for nonce in [b"a", b"b", b"c"] {
             pool.put(nonce, 0);
         }
-        assert_eq!(pool.take(0).as_deref(), Some("c"));
-        assert_eq!(pool.take(0).as_deref(), Some("b"));
+        assert_eq!(value(&pool, 0), Some("c".into()));
+        assert_eq!(value(&pool, 0), Some("b".into()));
         assert_eq!(pool.take(0), None);
     }
 
@@ -91,7 +111,7 @@ mod tests {
         let pool = NoncePool::new(8, Duration::from_nanos(10));
         pool.put(b"a", 0);
         pool.put(b"b", 5);
-        assert_eq!(pool.take(15).as_deref(), Some("b"));
+        assert_eq!(value(&pool, 15), Some("b".into()));
         assert_eq!(pool.take(15), None);
     }
 
@@ -109,6 +129,6 @@ mod tests {
     fn keeps_one_even_when_asked_for_none() {
         let pool = NoncePool::new(0, Duration::from_secs(1));
         pool.put(b"a", 0);
-        assert_eq!(pool.take(0).as_deref(), Some("a"));
+        assert_eq!(value(&pool, 0), Some("a".into()));
     }
 }

@@ -1,4 +1,4 @@
-//! How patient a client is: every wait and every repetition has a bound.
+//! The client's patience: every wait and every repetition has a bound.
 
 use std::time::Duration;
 
@@ -7,17 +7,19 @@ use std::time::Duration;
 pub struct Policy {
     /// Retries of one request after `badNonce`.
     pub bad_nonce_retries: u32,
-    /// Retries of one request after 429 or 503 with Retry-After. Without Retry-After there is none.
+    /// Retries of one request after 429 or 503 with Retry-After. Without Retry-After there is no retry. Nor is there
+    /// one if the limit is on an account or on names ([`Subject`](crate::Subject)): the caller can continue with
+    /// others.
     pub busy_retries: u32,
-    /// The longest Retry-After that is waited for; a longer one is a failure that says so.
+    /// The longest Retry-After that the client waits; a longer one is a failure that names both.
     pub max_retry_after: Duration,
-    /// The wait before the first poll; each further one is half as long again.
+    /// The wait before the first poll; each further one is 1.5 times as long.
     pub poll_interval: Duration,
-    /// The longest wait between polls.
+    /// The longest wait between polls, unless the first is longer.
     pub poll_max_interval: Duration,
-    /// How long one object is polled altogether.
+    /// How long one object is polled in total.
     pub poll_timeout: Duration,
-    /// Nonces kept at most; the oldest are dropped. Boulder remembers 65,536 for all its clients.
+    /// Most nonces kept; the oldest are dropped. Boulder remembers 65,536 for all its clients.
     pub nonce_pool: usize,
     /// Nonces older than this are not used.
     pub nonce_max_age: Duration,
@@ -39,13 +41,13 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// The wait after `previous`, none before the first poll.
+    /// The wait after `previous`; before the first poll `previous` is none.
     pub(crate) fn next_interval(&self, previous: Option<Duration>) -> Duration {
         match previous {
             None => self.poll_interval,
             Some(previous) => (previous + previous / 2).max(self.poll_interval),
         }
-        .min(self.poll_max_interval)
+        .min(self.poll_max_interval.max(self.poll_interval))
     }
 }
 
@@ -67,5 +69,7 @@ mod tests {
             waits.push(last.unwrap().as_micros());
         }
         assert_eq!(waits, [50_000, 75_000, 112_500, 168_750, 200_000, 200_000]);
+        let slow = Policy { poll_interval: Duration::from_secs(5), ..policy };
+        assert_eq!([None, Some(slow.poll_interval)].map(|last| slow.next_interval(last).as_secs()), [5, 5]);
     }
 }

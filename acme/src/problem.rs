@@ -3,10 +3,11 @@
 use std::fmt;
 
 use serde::{Deserialize, Deserializer};
+use wec_text::visible;
 
-use crate::order::Identifier;
+use wec_record::Identifier;
 
-/// What ACME's problem types begin with.
+/// The prefix of ACME's problem types.
 const URN: &str = "urn:ietf:params:acme:error:";
 
 /// A problem document. Every member may be missing: Caddy omits `status`, others `detail`, some `type`.
@@ -18,7 +19,7 @@ pub struct Problem {
     /// What went wrong, for people; empty when missing.
     #[serde(default, deserialize_with = "lenient_text")]
     pub detail: String,
-    /// The status that the document itself claims.
+    /// The status in the document itself.
     #[serde(default, deserialize_with = "lenient_status")]
     pub status: Option<u16>,
     /// Problems of single identifiers (RFC 8555 §6.7.1).
@@ -35,15 +36,15 @@ pub struct Subproblem {
     /// What went wrong, for people.
     #[serde(default, deserialize_with = "lenient_text")]
     pub detail: String,
-    /// Whose problem it is.
+    /// The identifier with the problem.
     #[serde(default)]
     pub identifier: Option<Identifier>,
 }
 
 impl Problem {
-    /// Reads a problem document, whatever content type it came with.
+    /// Reads a problem document of any content type.
     ///
-    /// None when the text is not a JSON object with at least one of `type`, `detail` and `title`.
+    /// None if the text is not a JSON object with at least one of `type`, `detail` and `title`.
     pub fn parse(body: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]
         struct Document {
@@ -60,7 +61,7 @@ impl Problem {
         serde_json::from_value(rest.into()).ok()
     }
 
-    /// The type without ACME's prefix: `badNonce`, `rateLimited`; another namespace's type stays whole.
+    /// The type without ACME's prefix: `badNonce`, `rateLimited`; a type of another namespace is unchanged.
     pub fn name(&self) -> &str {
         short(&self.kind)
     }
@@ -72,13 +73,13 @@ impl Problem {
 }
 
 impl fmt::Display for Problem {
-    /// `unauthorized: no such account (a.test: caa: forbidden; b.test: dns: no answer)`
+    /// For people, whatever the CA sent: `unauthorized: no such account (a.test: caa: forbidden; b.test: dns: no answer)`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_pair(f, &self.kind, &self.detail)?;
         for (position, sub) in self.subproblems.iter().enumerate() {
             f.write_str(if position == 0 { " (" } else { "; " })?;
             if let Some(identifier) = &sub.identifier {
-                write!(f, "{}: ", identifier.value)?;
+                write!(f, "{}: ", visible(&identifier.value()))?;
             }
             write_pair(f, &sub.kind, &sub.detail)?;
         }
@@ -87,8 +88,8 @@ impl fmt::Display for Problem {
 }
 
 fn write_pair(f: &mut fmt::Formatter<'_>, kind: &str, detail: &str) -> fmt::Result {
-    f.write_str(short(kind))?;
-    if detail.is_empty() { Ok(()) } else { write!(f, ": {detail}") }
+    f.write_str(&visible(short(kind)))?;
+    if detail.is_empty() { Ok(()) } else { write!(f, ": {}", visible(detail)) }
 }
 
 fn short(kind: &str) -> &str {
@@ -118,7 +119,7 @@ fn lenient_status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u
     })
 }
 
-/// Those entries that can be read; a bad one must not cost us the problem itself.
+/// The readable entries; a bad one must not make the problem itself unreadable.
 fn lenient_subproblems<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Subproblem>, D::Error> {
     Ok(match serde_json::Value::deserialize(deserializer)? {
         serde_json::Value::Array(entries) => {

@@ -1,21 +1,20 @@
-//! URL paths with their ids folded, so that results can be counted by what was asked and not by whose it was.
+//! URL paths with ids replaced, so that results can be counted by kind of resource.
 //!
-//! Results are keyed by template in histograms and charts; therefore their number is bounded, whatever URLs a
-//! CA makes up.
+//! Histograms and charts have a template as key. So the number of templates is bounded, whatever URLs a CA uses.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::{PoisonError, RwLock};
 
-/// A longer segment is an id even when it has no digit. The longest word of a known server is `finalize-order`.
+/// A longer segment is an id even without a digit. The longest word of a known server is `finalize-order`.
 const LONGEST_WORD: usize = 15;
-/// Segments shown; what is deeper is folded into the last.
+/// Segments shown; deeper ones are part of the last.
 const DEEPEST: usize = 8;
-/// Templates kept for the life of the process; a CA that makes up more gets [`OTHER`] for the rest.
+/// Templates kept for the life of the process; beyond this many the template is [`OTHER`].
 const MOST: usize = 256;
 const OTHER: &str = "/{other}";
 
-/// What may stand below an id and is not one: smallstep's and Caddy's `/order/{id}/finalize`.
+/// Known words below an id: smallstep's and Caddy's `/order/{id}/finalize`.
 const WORDS: [&str; 10] = [
     "account",
     "authz",
@@ -32,10 +31,10 @@ const WORDS: [&str; 10] = [
 /// The interned templates of this process.
 static INTERNED: Interner = Interner(RwLock::new(None));
 
-/// Folds the URLs of one CA.
+/// Replaces ids in the URLs of one CA.
 #[derive(Clone, Debug)]
 pub(crate) struct Templates {
-    /// The path segments above newOrder's last: what all resources of the CA share (`/acme/v2`), ids or not.
+    /// The path segments above newOrder's last: all resources of the CA share them (`/acme/v2`), ids or not.
     base: Vec<String>,
 }
 
@@ -46,15 +45,15 @@ impl Templates {
         Self { base }
     }
 
-    /// The template of a URL that the directory names: its path as it is.
+    /// The template of a URL in the directory: its path, unchanged.
     pub(crate) fn fixed(url: &str) -> Cow<'static, str> {
         INTERNED.intern(path(url))
     }
 
     /// The template of an object's URL.
     ///
-    /// What the CA's URLs share is kept; the word after it (`order`, `authZ`) too; below that only known words
-    /// are, since short ids without digits exist (Boulder's challenges end in six letters).
+    /// The common part of the CA's URLs is kept, and the word after it (`order`, `authZ`). Below that only known
+    /// words are kept, because there are short ids without digits (Boulder's challenges end in six letters).
     pub(crate) fn fold(&self, url: &str) -> Cow<'static, str> {
         INTERNED.intern(&self.folded(url))
     }
@@ -68,7 +67,7 @@ impl Templates {
             }
             let above = shared;
             shared = above && self.base.get(depth).is_some_and(|base| base == segment);
-            // The first that is not shared names the kind of object.
+            // The first segment that is not common names the kind of object.
             let keep = shared || WORDS.contains(&segment) || (above && is_word(segment));
             folded.push('/');
             folded.push_str(if keep { segment } else { "{id}" });
@@ -95,8 +94,8 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter(|segment| !segment.is_empty())
 }
 
-/// Templates leaked on purpose, at most [`MOST`] of at most 256 bytes each, so that each of millions of results
-/// can name its template without a copy.
+/// Templates are leaked on purpose, at most [`MOST`] of at most 256 bytes each, so that millions of results can refer
+/// to them without a copy.
 struct Interner(RwLock<Option<HashSet<&'static str>>>);
 
 impl Interner {

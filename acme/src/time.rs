@@ -1,25 +1,31 @@
-//! Times as servers write them: RFC 3339 in objects, seconds or HTTP dates in Retry-After.
+//! Times in servers' answers: RFC 3339 in objects, seconds or HTTP dates in Retry-After.
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use ::time::OffsetDateTime;
 use ::time::format_description::well_known::Rfc3339;
 
-/// Seconds since the Unix epoch. Fractions and offsets (acmeeh writes microseconds and `+00:00`) are understood.
+/// Seconds since the Unix epoch. Fractions and offsets (acmeeh writes microseconds and `+00:00`) are supported.
 pub(crate) fn rfc3339(text: &str) -> Option<i64> {
     OffsetDateTime::parse(text, &Rfc3339).ok().map(OffsetDateTime::unix_timestamp)
 }
 
-/// Retry-After (RFC 9110 §10.2.3): seconds, or a date relative to `now_unix`; a date that has passed is zero.
-pub(crate) fn retry_after(header: &str, now_unix: i64) -> Option<Duration> {
+/// Retry-After (RFC 9110 §10.2.3): seconds, or a date relative to `now`, seconds since the Unix epoch; a past date is
+/// zero.
+pub(crate) fn retry_after(header: &str, now: impl FnOnce() -> i64) -> Option<Duration> {
     let header = header.trim();
     if !header.is_empty() && header.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than fit are a wait that no bound allows.
+        // More digits than fit are a wait beyond every bound.
         return Some(Duration::from_secs(header.parse().unwrap_or(u64::MAX)));
     }
+    let date = http_date(header)?;
+    Some(Duration::from_secs(u64::try_from(date.saturating_sub(now())).unwrap_or(0)))
+}
+
+/// A date of HTTP (RFC 9110 §5.6.7), seconds since the Unix epoch.
+pub(crate) fn http_date(header: &str) -> Option<i64> {
     let date = httpdate::parse_http_date(header).ok()?;
-    let date = i64::try_from(date.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()?;
-    Some(Duration::from_secs(u64::try_from(date - now_unix).unwrap_or(0)))
+    i64::try_from(date.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
 }
 
 #[cfg(test)]
@@ -43,7 +49,7 @@ mod tests {
             ("soon", None),
             ("", None),
         ] {
-            assert_eq!(retry_after(header, now), seconds.map(Duration::from_secs), "{header:?}");
+            assert_eq!(retry_after(header, || now), seconds.map(Duration::from_secs), "{header:?}");
         }
     }
 

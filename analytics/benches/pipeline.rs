@@ -11,10 +11,10 @@ use tokio::time::Instant;
 use wec_acme::Clock;
 use wec_analytics::{Aggregate, Analytics, Config, LogPlace};
 use wec_board::Board;
+use wec_delivery::{GrpcOptions, GrpcSink, Keep, LocalSink, Sink};
 use wec_proto::results as wire;
 use wec_record::wire::chain_from_wire;
 use wec_record::{Chain, ChainResult, Purpose, Record, RequestResult, RunHeader, Stamp};
-use wec_requester::sink::{GrpcOptions, GrpcSink, LocalSink, Sink};
 
 /// What a push on a busy runtime, the sender's thread and its system calls may cost together.
 const AIM_US: f64 = 15.0;
@@ -85,9 +85,8 @@ async fn by_grpc(issuances: u64) -> Costs {
         token: None,
         sender: "bench".to_owned(),
         node: "bench".to_owned(),
-        header: header(),
-        spool: folder.path().join("spool"),
-        spool_bytes: 1 << 30,
+        header: Some(header()),
+        keep: Keep::Spool { folder: folder.path().join("spool"), bytes: 1 << 30 },
     };
     let sink = GrpcSink::start(options, Clock::start()).expect("the address is one");
     let before = (cpu_of("wec-sink"), cpu_of("wec-log"));
@@ -142,9 +141,10 @@ async fn start(folder: &std::path::Path, grpc: bool) -> Analytics {
         web: None,
         grpc: grpc.then(|| ([127, 0, 0, 1], 0).into()),
         session: "default".to_owned(),
-        thresholds: Vec::new(),
+        consumers: wec_analytics::ConsumerOptions::default(),
         token: None,
         allowed_hosts: Vec::new(),
+        opens_with: None,
     };
     Analytics::start(config, Board::local()).await.expect("analytics starts on a free port")
 }

@@ -7,10 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::{Map, Value};
-use wec_board::{
-    Board, BoardError, By, Change, ChangeTo, Changed, Limited, Made, Phase, Session, SessionState,
-};
-use wec_record::Chain;
+use wec_board::{Board, BoardError, By, Change, ChangeTo, Limited, Made, Phase, Session, SessionState};
+use wec_record::{Chain, Mark};
 
 /// Most workers of one scenario.
 pub const MAX_WORKERS: u32 = 1_000_000;
@@ -65,7 +63,7 @@ pub struct Applied {
     /// The session after it.
     pub session: Session,
     /// What is different now. What was so already is not among it.
-    pub changes: Vec<Changed>,
+    pub changes: Vec<Mark>,
 }
 
 /// What was read of a body, and everything that is wrong in it.
@@ -112,7 +110,7 @@ pub async fn apply(
     let changes: Vec<_> = asked.wanted.iter().map(change).collect();
     let Made { session, changes } =
         board.change_all(session, &changes, |now| allowed(now, scenario, &asked)).await?;
-    Ok(Applied { session: session.value, changes })
+    Ok(Applied { session: session.value, changes: changes.into_iter().map(|change| change.mark).collect() })
 }
 
 /// Whether all of it may be made to this session.
@@ -203,7 +201,7 @@ fn out_of_bounds(to: &ChangeTo) -> Result<(), Vec<String>> {
             vec![format!("rate: {rate} is not a number from 0 to {MAX_RATE}")]
         }
         ChangeTo::Weights(weights) if weights.is_empty() => {
-            vec![format!("weights: name at least one of {}", chains())]
+            vec![format!("weights: name at least one of {}", Chain::names())]
         }
         ChangeTo::Weights(weights) => weights
             .iter()
@@ -364,14 +362,11 @@ fn unknown(place: &str, what: &str, name: &str, known: &[&str]) -> String {
     }
 }
 
-fn chains() -> String {
-    Chain::ALL.map(Chain::name).join(", ")
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use wec_board::{Limits, Target};
+    use wec_board::{Limits, RunRef, Target};
+    use wec_record::MarkValue;
 
     use super::*;
 
@@ -470,7 +465,10 @@ mod tests {
             apply(&board, "s", By::Cli, None, vec![ChangeTo::Workers(9), ChangeTo::Workers(9)]).await;
         let applied = applied.unwrap();
         assert_eq!(applied.changes.len(), 1, "what is so already is no change");
-        assert_eq!((applied.changes[0].from.as_str(), applied.changes[0].to.as_str()), ("5", "9"));
+        assert_eq!(
+            (&applied.changes[0].from, &applied.changes[0].to),
+            (&MarkValue::Workers(5), &MarkValue::Workers(9))
+        );
     }
 
     #[tokio::test]
@@ -494,14 +492,15 @@ mod tests {
         let scenarios = scenarios.map(|(name, target)| (name.to_owned(), target)).into();
         let session = Session { run: "r".to_owned(), ..Session::new("s", scenarios, Limits::default()) };
         board.put_session(session).await.unwrap();
-        board.end_scenario(("s", "r", "first"), "node").await.unwrap();
+        let run = RunRef::new("s", "r");
+        board.end_scenario(&run, "first", "node").await.unwrap();
         let workers = |scenario| apply(&board, "s", By::Cli, Some(scenario), vec![ChangeTo::Workers(9)]);
         assert_eq!(
             workers("first").await.unwrap_err().to_string(),
             "scenario \"first\" has ended, nothing more of it starts: change second, or start another run"
         );
         assert_eq!(workers("second").await.unwrap().changes.len(), 1, "one that waits may be told before");
-        board.end_scenario(("s", "r", "second"), "node").await.unwrap();
+        board.end_scenario(&run, "second", "node").await.unwrap();
         assert_eq!(
             workers("second").await.unwrap_err().to_string(),
             "scenario \"second\" has ended, nothing more of it starts: start another run"

@@ -1,49 +1,87 @@
 //! Results from other processes: `wec.results.v1` over gRPC.
 //!
-//! A stream is held back by HTTP/2's flow control while the queue is full; nothing is dropped here.
+//! The token travels in the call's metadata and is judged before a byte of a message is read. A stream is held back by
+//! HTTP/2's flow control while the queue is full; nothing is dropped here.
 
+mod measured;
+
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::AUTHORIZATION;
+use hyper::service::service_fn;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio_stream::wrappers::{TcpListenerStream, WatchStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+use tokio_stream::wrappers::WatchStream;
 use tokio_stream::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::codegen::Service;
+use tonic::{Code, Request, Response, Status, Streaming};
+use wec_listen::http::{Timed, Version};
+use wec_listen::{Connections, Rules};
 use wec_proto::results::results_server::{Results, ResultsServer};
 use wec_proto::results::{Ack, Batch};
 
-use crate::book::{Answer, Answered, Refusal};
-use crate::ingest::Ingest;
+use self::measured::Measured;
+use crate::ingest::{Answer, Answered, Ingest, Refusal};
 use crate::token::Token;
 
 /// 512 results with the longest errors a client keeps; a batch that is refused for its size would come again for ever.
 const MAX_BATCH: usize = 64 << 20;
-/// A peer that does not answer for so long is gone, and its stream ends.
-const KEEPALIVE: Duration = Duration::from_secs(10);
+/// Bytes of all messages that are being received, over all connections: two of the largest.
+const MAX_RECEIVING: usize = 2 * MAX_BATCH;
+/// A sender that opens a stream greets at once.
+const FIRST_MESSAGE_WITHIN: Duration = Duration::from_secs(10);
+
+/// The rules of this listener. The body of a call is a stream and lasts as long as its sender.
+pub(crate) fn rules() -> Rules {
+    Rules { body: None, window: 256 << 10, ..Rules::control("results") }
+}
 
 /// Serves until `stop`; streams end then, and senders keep what has not been acknowledged.
 pub(crate) async fn serve(
     listener: TcpListener,
+    connections: Arc<Connections>,
     ingest: Ingest,
     token: Option<Token>,
     stop: CancellationToken,
-) -> Result<(), tonic::transport::Error> {
-    let service = ResultsServer::new(Receiver { ingest, token, stop: stop.clone() });
+) {
+    let service = ResultsServer::new(Receiver { ingest, stop: stop.clone() });
     let service = service.max_decoding_message_size(MAX_BATCH);
-    tonic::transport::Server::builder()
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .tcp_nodelay(true)
-        .add_service(service)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled_owned())
-        .await
+    let receiving = Arc::new(Semaphore::new(MAX_RECEIVING >> measured::UNIT_BITS));
+    let counted = Arc::clone(&connections);
+    let service = service_fn(move |request: http::Request<Timed>| {
+        let let_in = token.as_ref().is_none_or(|token| offers(&request, token));
+        let answer = if let_in {
+            Ok(service.clone().call(request.map(|body| Measured::new(body, Arc::clone(&receiving)))))
+        } else {
+            counted.count_unauthenticated();
+            Err(Status::unauthenticated(
+                "the token is missing or wrong: set WEC_TOKEN to that of analytics; it is expected as \
+                 `authorization: Bearer` in the call's metadata",
+            ))
+        };
+        async move {
+            match answer {
+                Ok(answer) => answer.await,
+                Err(status) => Ok::<_, Infallible>(status.into_http()),
+            }
+        }
+    });
+    wec_listen::http::serve(listener, connections, Version::Http2, Arc::new(service), stop).await;
+}
+
+fn offers(request: &http::Request<Timed>, token: &Token) -> bool {
+    let value = request.headers().get(AUTHORIZATION).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    let bearer = std::str::from_utf8(value).ok().and_then(|value| value.split_once(' '));
+    bearer.is_some_and(|(scheme, offered)| scheme.eq_ignore_ascii_case("bearer") && token.is(offered.trim()))
 }
 
 struct Receiver {
     ingest: Ingest,
-    token: Option<Token>,
     stop: CancellationToken,
 }
 
@@ -57,12 +95,7 @@ impl Results for Receiver {
     ) -> Result<Response<Self::DeliverStream>, Status> {
         let answer = Arc::new(Answer::default());
         let answers = WatchStream::from_changes(answer.subscribe());
-        let stream = Inbound {
-            batches: request.into_inner(),
-            answer,
-            ingest: self.ingest.clone(),
-            token: self.token.clone(),
-        };
+        let stream = Inbound { batches: request.into_inner(), answer, ingest: self.ingest.clone() };
         // Owned by the stream of answers: it ends when the sender has all it will get, or is gone.
         let inbound = tokio::spawn(stream.read(self.stop.clone()));
         let answers = answers.map(|answered| match answered {
@@ -70,9 +103,6 @@ impl Results for Receiver {
             Answered::Through(through_seq) => Ok(Ack { through_seq }),
             Answered::Refused(Refusal::NotNow(why)) => Err(Status::unavailable(why)),
             Answered::Refused(Refusal::Never(why)) => Err(Status::invalid_argument(why)),
-            Answered::Unauthenticated => Err(Status::unauthenticated(
-                "the token is missing or wrong: set WEC_TOKEN to that of analytics",
-            )),
         });
         let owner = AbortOnDrop(inbound);
         let answers = answers.map(move |answer| {
@@ -81,6 +111,11 @@ impl Results for Receiver {
         });
         Ok(Response::new(Box::pin(answers)))
     }
+}
+
+/// As the decoder reports it.
+fn is_no_batch(status: &Status) -> bool {
+    status.code() == Code::Internal && status.message().contains("decode Protobuf")
 }
 
 struct AbortOnDrop(tokio::task::JoinHandle<()>);
@@ -97,27 +132,33 @@ struct Inbound {
     batches: Streaming<Batch>,
     answer: Arc<watch::Sender<Answered>>,
     ingest: Ingest,
-    token: Option<Token>,
 }
 
 impl Inbound {
     async fn read(mut self, stop: CancellationToken) {
-        let mut let_in = self.token.is_none();
+        let mut within = Some(FIRST_MESSAGE_WITHIN);
         loop {
             let batch = tokio::select! {
-                batch = self.batches.message() => batch,
+                batch = next(&mut self.batches, within.take()) => batch,
                 () = stop.cancelled() => return,
             };
-            // A broken stream is the sender's to notice and to open again.
-            let Ok(Some(batch)) = batch else { return };
-            if !let_in {
-                let offered = batch.hello.as_ref().map(|hello| hello.token.as_str()).unwrap_or_default();
-                let_in = self.token.as_ref().is_some_and(|token| token.is(offered));
-                if !let_in {
-                    self.answer.send_replace(Answered::Unauthenticated);
+            let batch = match batch {
+                Ok(Some(batch)) => batch,
+                Ok(None) => return,
+                Err(status) => {
+                    // A broken stream is the sender's to notice and to open again; one that is refused gets the reason.
+                    let why = status.message().to_owned();
+                    let refusal = match status.code() {
+                        // One that is too large or is no batch would be so again.
+                        Code::OutOfRange | Code::InvalidArgument => Refusal::Never(why),
+                        _ if is_no_batch(&status) => Refusal::Never(why),
+                        Code::DeadlineExceeded => Refusal::NotNow(why),
+                        _ => return,
+                    };
+                    self.answer.send_replace(Answered::Refused(refusal));
                     return;
                 }
-            }
+            };
             if !self.ingest.deliver_batch(batch, self.answer.clone()).await {
                 return;
             }
@@ -125,5 +166,16 @@ impl Inbound {
                 return;
             }
         }
+    }
+}
+
+async fn next(batches: &mut Streaming<Batch>, within: Option<Duration>) -> Result<Option<Batch>, Status> {
+    match within {
+        None => batches.message().await,
+        Some(within) => timeout(within, batches.message()).await.unwrap_or_else(|_| {
+            Err(Status::deadline_exceeded(format!(
+                "the stream's first message did not come within {within:?}"
+            )))
+        }),
     }
 }

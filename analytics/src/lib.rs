@@ -7,36 +7,49 @@
 //! What a record is, is said in `wec-record`; how it travels, in `wec-proto`.
 
 mod aggregate;
-mod book;
 mod clock;
+mod consume;
 pub mod control;
 mod counts;
+mod distribution;
 mod grpc;
 mod ingest;
+mod judge;
 mod log;
+mod never_succeeded;
 mod options;
+mod repeating;
+mod runs;
+mod schema;
+mod serve;
 mod service;
 mod snapshot;
 mod summary;
 mod token;
 mod verdict;
+mod way_out;
 mod web;
 mod window;
+mod wording;
 
 pub use aggregate::Aggregate;
-pub use ingest::{Ingest, LogPlace};
-pub use log::{LogError, replay};
+pub use ingest::Ingest;
+pub use log::{DamagedLine, LogError, LogReport, read_logs, replay};
 pub use options::{Options, run};
+pub use runs::{ConsumerOptions, LogPlace};
+pub use serve::{ServeOptions, ServedPage, serve};
 pub use service::{Analytics, Config, Finished, StartError};
 pub use snapshot::{
-    ByteFigures, ChainFigures, ChainSeries, ConnectionFigures, EndpointFigures, FailureFigures, FailureScope,
-    GeneratorFigures, Health, HitFigures, LimitFigures, LimitsView, Live, Mark, Missing, NodeView,
-    NonceFigures, Run, SNAPSHOT_VERSION, ScenarioFigures, ScenarioView, Series, SessionView, Snapshot,
-    ThresholdResult, Timing,
+    ByteFigures, CapacityStep, CapacityView, ChainFigures, ChainSeries, ConnectionFigures, EndpointFigures,
+    FailureFigures, FailureScope, GeneratorFigures, Health, HitFigures, IssuedFigures, LimitFigures,
+    LimitsView, Live, Missing, NeverSucceeded, NodeView, NonceFigures, ProfileFigures, Run, RunEnd, RunEntry,
+    Runs, SNAPSHOT_VERSION, ScenarioFigures, ScenarioView, Series, SessionEntry, SessionView, Sessions,
+    Snapshot, StepOutcome, ThresholdResult, Timing,
 };
-pub use summary::{
-    broken_thresholds, counted, duration as time_text, nothing_succeeded, summary_table, threshold_line,
-};
+pub use summary::{broken_thresholds, nothing_succeeded, summary_table, threshold_line};
 pub use token::Token;
-pub use web::{SessionChanged, openapi};
-pub use window::{PART, Part, WindowFigures, WindowThreshold};
+pub use wec_listen::ListenerCounts;
+
+pub use web::{Journal, SessionChanged, openapi, summary_schema};
+pub use window::{PART, Part, WindowFailure, WindowFigures, WindowThreshold};
+pub use wording::{counted, duration as time_text};

@@ -1,12 +1,22 @@
 //! The log of a run: JSON Lines, appended to by one writer, and read again by a restart and by replays.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, BufRead, BufReader, Seek, Write};
-use std::path::{Path, PathBuf};
+mod reader;
 
-use wec_record::{FORMAT_VERSION, Record, RecordError};
+use std::collections::BTreeMap;
+use std::fs::{File, Metadata, TryLockError};
+use std::io::{self, BufRead, BufReader, Read, Seek, Write};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use wec_record::{FORMAT_VERSION, Footer, Record, RecordError, RunHeader, RunOutcome};
+use wec_startup::{keep_private, private_file, private_folder};
 
 use crate::Aggregate;
+use crate::consume::RecordConsumer;
+
+pub use self::reader::{DamagedLine, LogReport, read_logs};
 
 /// Why a log cannot be written to or read.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +52,40 @@ pub enum LogError {
         path: PathBuf,
         /// Its format.
         version: u32,
+    },
+    /// Something else is there.
+    #[error("{path} is {what}, and a log is a file: name another", path = path.display())]
+    NotAFile {
+        /// What was to be the log.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// A file is there that this program did not write.
+    #[error("{path} is no log of this program ({what}), and is left as it is: name another log, or move it away", path = path.display())]
+    NotALog {
+        /// What was to be the log.
+        path: PathBuf,
+        /// How that shows.
+        what: String,
+    },
+    /// Nothing in the file is a record.
+    #[error("{path} is no log of this program: {what}", path = path.display())]
+    NoRecords {
+        /// The file.
+        path: PathBuf,
+        /// How that shows.
+        what: String,
+    },
+    /// Logs of several runs were given where one is read.
+    #[error("the log {path} is of run {found:?}, and the one before is of run {wanted:?}: give the logs of one run", path = path.display())]
+    AnotherRun {
+        /// The log.
+        path: PathBuf,
+        /// The run in its header.
+        found: String,
+        /// The run of the logs before it.
+        wanted: String,
     },
     /// Analytics has ended.
     #[error("no log can be begun: analytics has ended")]
@@ -111,52 +155,256 @@ fn read(path: &Path, file: &File, mut each: impl FnMut(Record)) -> Result<u64, L
     }
 }
 
+/// How a log begins, whoever wrote it.
+const BEGINNING: &[u8] = br#"{"record":"header""#;
+/// No header is longer.
+const LONGEST_HEADER: u64 = 16 << 20;
+
+/// The header of the log in `file`, none when it is empty or holds no more than a torn header.
+fn header_of(path: &Path, mut file: &File) -> Result<Option<RunHeader>, LogError> {
+    let failed = |source| LogError::Io { what: "read", path: path.into(), source };
+    let no_log = |what: String| LogError::NotALog { path: path.into(), what };
+    let mut line = Vec::new();
+    file.rewind().map_err(failed)?;
+    BufReader::new(file).take(LONGEST_HEADER).read_until(b'\n', &mut line).map_err(failed)?;
+    file.rewind().map_err(failed)?;
+    if line.pop_if(|last| *last == b'\n').is_none() {
+        let torn = line.starts_with(BEGINNING) || BEGINNING.starts_with(&line);
+        return if torn { Ok(None) } else { Err(no_log("it does not begin with a header".to_owned())) };
+    }
+    match Record::parse(&String::from_utf8_lossy(&line), 1) {
+        Ok(Record::Header(header)) if header.version <= FORMAT_VERSION => Ok(Some(header)),
+        Ok(Record::Header(header)) => Err(LogError::Newer { path: path.into(), version: header.version }),
+        Ok(_) => Err(no_log("it does not begin with a header".to_owned())),
+        Err(error) => Err(no_log(error.to_string())),
+    }
+}
+
+/// The footer of the log at `path`; none when its last line is another record, or torn.
+pub(crate) fn footer_at(path: &Path) -> Option<Footer> {
+    const LONGEST: u64 = 64 << 10;
+    let mut file = File::open(path).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(io::SeekFrom::Start(length.saturating_sub(LONGEST))).ok()?;
+    let mut tail = Vec::new();
+    file.take(LONGEST).read_to_end(&mut tail).ok()?;
+    let line = tail.strip_suffix(b"\n")?.rsplit(|byte| *byte == b'\n').next()?;
+    match Record::parse(std::str::from_utf8(line).ok()?, 1) {
+        Ok(Record::Footer(footer)) => Some(footer),
+        _ => None,
+    }
+}
+
+/// The header of the log at `path`; none when it has no more than a torn one.
+pub(crate) fn header_at(path: &Path) -> Result<Option<RunHeader>, LogError> {
+    let file = File::open(path).map_err(|source| LogError::Io { what: "open", path: path.into(), source })?;
+    header_of(path, &file)
+}
+
+/// Whether logs can be kept in that folder, or in that file, as far as it can be seen before there is one.
+pub(crate) fn check(place: &Path, folder: bool) -> Result<(), LogError> {
+    match std::fs::metadata(place) {
+        Ok(there) if folder && there.is_dir() => Ok(()),
+        Ok(_) if folder => Err(LogError::Io {
+            what: "make the folder of",
+            path: place.join("*.jsonl"),
+            source: io::ErrorKind::NotADirectory.into(),
+        }),
+        Ok(there) => {
+            is_file(place, &there)?;
+            let failed = |source| LogError::Io { what: "read", path: place.into(), source };
+            header_of(place, &File::open(place).map_err(failed)?).map(|_| ())
+        }
+        Err(_) => Ok(()),
+    }
+}
+
+/// Opening a FIFO or writing to a device would hang or do harm.
+fn is_file(path: &Path, there: &Metadata) -> Result<(), LogError> {
+    let kind = there.file_type();
+    let what = match () {
+        () if kind.is_file() => return Ok(()),
+        () if kind.is_dir() => "a directory",
+        () if kind.is_fifo() => "a FIFO",
+        () if kind.is_socket() => "a socket",
+        () => "a device",
+    };
+    Err(LogError::NotAFile { path: path.into(), what })
+}
+
 /// Unwritten bytes that are kept while the disk refuses them.
 const MAX_PENDING: usize = 16 << 20;
+/// So often it is looked whether the file still has its name.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The writing end.
 ///
 /// Lines are collected and written in large pieces; a piece of which the system took only a part goes on where
 /// it stopped, so a full disk tears no line. While nothing can be written, lines collect up to a bound; after it
 /// they are refused.
+///
+/// Others may rotate it. It is appended to, so one that is truncated goes on at its new end; when it was renamed or
+/// deleted, a new file of that name is begun. Either begins with the header again, so that each file is a log by itself
+/// and all of them one behind the other are one, too.
 #[derive(Debug)]
 pub(crate) struct Log {
     path: PathBuf,
+    run: String,
+    /// The header's line.
+    head: Vec<u8>,
     file: File,
+    /// What the file has to begin with once more, before anything pending.
+    again: Vec<u8>,
+    /// How long the file is at least, as long as nobody truncates it.
+    length: u64,
+    looked: Instant,
+    /// The last byte written is not the end of a line.
+    mid_line: bool,
     pending: Vec<u8>,
     written: u64,
+    /// Records that were refused.
+    failed: u64,
     error: Option<String>,
+    held: Held,
+}
+
+/// What a log holds, for its footer.
+#[derive(Debug, Default)]
+struct Held {
+    records: BTreeMap<String, u64>,
+    requests: u64,
+    /// The last record is a footer.
+    has_ended: bool,
+}
+
+/// Kinds of records that are counted apart.
+const MAX_KINDS: usize = 64;
+
+impl Held {
+    fn count(&mut self, record: &Record) {
+        self.has_ended = matches!(record, Record::Footer(_));
+        // A footer counts what is before it, and a header stands again where others rotated the log.
+        if matches!(record, Record::Footer(_) | Record::Header(_)) {
+            return;
+        }
+        if let Record::Chain { result, .. } = record {
+            self.requests += result.requests.len() as u64;
+        }
+        let kinds = self.records.len();
+        match self.records.get_mut(record.kind()) {
+            Some(count) => *count += 1,
+            None if kinds < MAX_KINDS => {
+                self.records.insert(record.kind().to_owned(), 1);
+            }
+            None => {}
+        }
+    }
+}
+
+/// Records that are known to the log's consumers were read from it.
+impl RecordConsumer for Log {
+    fn known(&mut self, _: &Record) {}
+
+    fn take(&mut self, records: &[Record]) {
+        for record in records {
+            if self.append(record) {
+                self.held.count(record);
+            } else {
+                self.failed += 1;
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        self.write_pending();
+    }
+
+    /// Waits for the disk.
+    fn close(&mut self) {
+        self.write_pending();
+        let outcome = self.file.sync_all();
+        self.note(outcome, "write");
+        // What is pending still has been refused by the disk for good.
+        if !self.pending.is_empty() {
+            let (refused, path) = (self.pending.len(), self.path.display());
+            tracing::error!("{refused} bytes of the log {path} could not be written");
+        }
+    }
 }
 
 impl Log {
-    /// Opens the log for appending; `each` is called with every record that it already holds, and a torn last
-    /// line is cut off. Holds a lock on the file until dropped.
-    pub(crate) fn open(path: &Path, each: impl FnMut(Record)) -> Result<Self, LogError> {
+    /// Opens the log of the run for appending; `each` is called with every record that it already holds, and a torn last
+    /// line is cut off. A new one begins with the header. Holds a lock on the file until dropped.
+    pub(crate) fn open(
+        path: &Path,
+        header: &RunHeader,
+        mut each: impl FnMut(Record),
+    ) -> Result<Self, LogError> {
+        let failed = |what| move |source| LogError::Io { what, path: path.into(), source };
+        let (file, found) = Self::open_file(path, &header.run)?;
+        let mut held = Held::default();
+        let length = read(path, &file, |record| {
+            held.count(&record);
+            each(record);
+        })?;
+        file.set_len(length).map_err(failed("repair"))?;
+        let header = Record::Header(found.as_ref().unwrap_or(header).clone());
+        // A header was JSON before, or is made of what always has a JSON form.
+        let mut head = serde_json::to_vec(&header).unwrap_or_default();
+        head.push(b'\n');
+        let run = match &header {
+            Record::Header(header) => header.run.clone(),
+            _ => String::new(),
+        };
+        let mut log = Self {
+            path: path.into(),
+            run,
+            head,
+            file,
+            again: Vec::new(),
+            length,
+            looked: Instant::now(),
+            mid_line: false,
+            pending: Vec::new(),
+            written: length,
+            failed: 0,
+            error: None,
+            held,
+        };
+        if found.is_none() {
+            each(header);
+            log.pending.clone_from(&log.head);
+        }
+        Ok(log)
+    }
+
+    /// Opens and locks the file, makes it if it is not there, and leaves alone what is no log of this run.
+    fn open_file(path: &Path, run: &str) -> Result<(File, Option<RunHeader>), LogError> {
         let failed = |what| move |source| LogError::Io { what, path: path.into(), source };
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(failed("make the folder of"))?;
+            private_folder(folder).map_err(failed("make the folder of"))?;
         }
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(failed("open"))?;
+        if let Ok(there) = std::fs::metadata(path) {
+            is_file(path, &there)?;
+        }
+        let file = private_file().read(true).append(true).create(true).open(path).map_err(failed("open"))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(LogError::InUse { path: path.into() }),
             // A file system without locks is no reason not to run.
             Err(TryLockError::Error(_)) => {}
         }
-        let written = read(path, &file, each)?;
-        file.set_len(written).map_err(failed("repair"))?;
-        file.seek(io::SeekFrom::Start(written)).map_err(failed("append to"))?;
-        Ok(Self { path: path.into(), file, pending: Vec::new(), written, error: None })
+        let found = header_of(path, &file)?;
+        if let Some(found) = found.as_ref().filter(|found| found.run != run) {
+            let (found, wanted) = (found.run.clone(), run.to_owned());
+            return Err(LogError::OtherRun { path: path.into(), found, wanted });
+        }
+        keep_private(path, "results");
+        Ok((file, found))
     }
 
     /// Adds a line. False when the disk has refused so much that there is no room for it.
-    pub(crate) fn append(&mut self, record: &Record) -> bool {
+    fn append(&mut self, record: &Record) -> bool {
         if self.is_full() {
             return false;
         }
@@ -170,36 +418,99 @@ impl Log {
         true
     }
 
+    /// Adds the footer, unless nothing came since the last one.
+    pub(crate) fn end(&mut self, outcome: RunOutcome, at_unix_ns: u64) {
+        if self.held.has_ended {
+            return;
+        }
+        let (records, requests) = (self.held.records.clone(), self.held.requests);
+        self.take(&[Record::Footer(Footer { at_unix_ns, records, requests, outcome })]);
+    }
+
     /// Whether no further line is taken until the disk takes some.
     pub(crate) fn is_full(&self) -> bool {
         self.pending.len() >= MAX_PENDING
     }
 
     /// Hands what is pending to the operating system; what it refuses stays pending.
-    pub(crate) fn flush(&mut self) {
-        let mut taken = 0;
-        let outcome = loop {
-            match self.file.write(&self.pending[taken..]) {
-                _ if taken == self.pending.len() => break Ok(()),
-                Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => taken += n,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => break Err::<(), io::Error>(error),
-            }
+    fn write_pending(&mut self) {
+        if !self.is_there() {
+            return;
+        }
+        let (again, outcome) = write(&mut self.file, &self.again);
+        self.again.drain(..again);
+        self.length += again as u64;
+        let (taken, outcome) = match outcome {
+            Ok(()) => write(&mut self.file, &self.pending),
+            refused => (0, refused),
         };
+        if let Some(last) = taken.checked_sub(1) {
+            self.mid_line = self.pending[last] != b'\n';
+        }
         self.pending.drain(..taken);
         self.written += taken as u64;
+        self.length += taken as u64;
         if taken > 0 && outcome.is_ok() {
             self.error = None;
         }
         self.note(outcome, "write");
     }
 
-    /// Flushes, and waits for the disk.
-    pub(crate) fn sync(&mut self) {
-        self.flush();
-        let outcome = self.file.sync_all();
-        self.note(outcome, "write");
+    /// Whether what is written now is in the log, and not where others have moved it or cut it off. If not, the log
+    /// begins again.
+    fn is_there(&mut self) -> bool {
+        let looks = self.looked.elapsed() >= LOOK_EVERY;
+        if self.pending.is_empty() && !looks {
+            return true;
+        }
+        let Ok(ours) = self.file.metadata() else { return true };
+        if ours.len() < self.length {
+            self.begin_again(ours.len(), "was truncated");
+        }
+        if !looks {
+            return true;
+        }
+        self.looked = Instant::now();
+        let same = |named: &Metadata| (named.dev(), named.ino()) == (ours.dev(), ours.ino());
+        if std::fs::metadata(&self.path).is_ok_and(|named| same(&named)) {
+            return true;
+        }
+        match Self::open_file(&self.path, &self.run) {
+            Ok((file, found)) => {
+                self.file = file;
+                let length = self.file.metadata().map_or(0, |metadata| metadata.len());
+                self.begin_again(length, "was renamed or deleted");
+                if found.is_some() {
+                    self.again.clear();
+                }
+                true
+            }
+            Err(error) => {
+                // What nobody would find under this name is not acknowledged.
+                let error = format!("the log {} was renamed or deleted: {error}", self.path.display());
+                if self.error.replace(error.clone()).is_none() {
+                    tracing::error!("{error}; results wait until that is mended");
+                }
+                false
+            }
+        }
+    }
+
+    fn begin_again(&mut self, length: u64, what: &str) {
+        tracing::warn!(
+            "the log {} {what} while it is written: it goes on in a file of that name, which begins with the run's \
+             header again; what was written before is not in it",
+            self.path.display()
+        );
+        self.length = length;
+        self.again.clone_from(&self.head);
+        if std::mem::take(&mut self.mid_line) {
+            // The beginning of this line is gone, and with it the record.
+            let end =
+                self.pending.iter().position(|byte| *byte == b'\n').map_or(self.pending.len(), |at| at + 1);
+            self.pending.drain(..end);
+            self.written += end as u64;
+        }
     }
 
     fn note(&mut self, outcome: io::Result<()>, what: &'static str) {
@@ -222,8 +533,13 @@ impl Log {
     }
 
     /// What `written` will be when everything appended so far is.
-    pub(crate) const fn end(&self) -> u64 {
+    pub(crate) const fn end_offset(&self) -> u64 {
         self.written + self.pending.len() as u64
+    }
+
+    /// How many records are not in it.
+    pub(crate) const fn failed(&self) -> u64 {
+        self.failed
     }
 
     pub(crate) fn error(&self) -> Option<&str> {
@@ -233,4 +549,18 @@ impl Log {
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// How much the system took, and why it took no more.
+fn write(file: &mut File, bytes: &[u8]) -> (usize, io::Result<()>) {
+    let mut taken = 0;
+    while taken < bytes.len() {
+        match file.write(&bytes[taken..]) {
+            Ok(0) => return (taken, Err(io::ErrorKind::WriteZero.into())),
+            Ok(n) => taken += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (taken, Err(error)),
+        }
+    }
+    (taken, Ok(()))
 }

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio_util::sync::CancellationToken;
-use wec_board::{Board, BoardUrl, NodeInfo, NodeKind, SessionState};
-use wec_record::threshold::Threshold;
-use wec_startup::{Exit, Paper, say};
+use wec_board::{Board, BoardUrl, NodeInfo, NodeKind, NodeState, SessionState};
+use wec_startup::{Exit, TextStyle, Undisclosed, parse_session_id, say, show};
 
-use crate::ingest::LogPlace;
+use crate::runs::{ConsumerOptions, LogPlace};
 use crate::service::{Analytics, Config, Finished};
 use crate::snapshot::Snapshot;
 use crate::summary::{broken_thresholds, nothing_succeeded, summary_table};
@@ -28,18 +27,30 @@ pub struct Options {
     /// Folder of the logs, one file for each run
     #[arg(long, env = "WEC_LOG_DIR", value_name = "DIR", default_value = "results")]
     log_dir: PathBuf,
-    /// The board: `local`, or `etcd://HOST:PORT[,HOST:PORT…]`
-    #[arg(long, env = "WEC_BOARD", value_name = "URL", default_value = "local")]
+    /// The board: `local`, `sqlite://PATH` on one machine, or `etcd://HOST:PORT[,HOST:PORT…]`
+    #[arg(
+        long,
+        env = "WEC_BOARD",
+        hide_env_values = true,
+        value_name = "URL",
+        default_value = "local",
+        value_parser = Undisclosed(BoardUrl::parse)
+    )]
     board: BoardUrl,
     /// The session that the page shows and changes
-    #[arg(long, env = "WEC_SESSION", value_name = "ID", default_value = "default")]
+    #[arg(
+        long,
+        env = "WEC_SESSION",
+        value_name = "ID",
+        default_value = "default",
+        value_parser = parse_session_id
+    )]
     session: String,
     /// End with the run: when the requesters of the session have ended it, or are gone. Needs the board that they are on
     #[arg(long)]
     once: bool,
-    /// What the run must hold, beside what its requesters ask for; may be repeated (docs/thresholds.md)
-    #[arg(long = "threshold", env = "WEC_ANALYTICS_THRESHOLDS", value_name = "EXPR", value_delimiter = ';')]
-    thresholds: Vec<Threshold>,
+    #[command(flatten)]
+    consumers: ConsumerOptions,
     /// A further host name by which the page may be asked for; may be repeated
     #[arg(long = "allow-host", env = "WEC_PAGE_HOSTS", value_name = "NAME", value_delimiter = ',')]
     allow_hosts: Vec<String>,
@@ -62,28 +73,30 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Ex
         return Ok(Exit::Usage);
     }
     let board = options.board.open().await?;
-    std::fs::create_dir_all(&options.log_dir)
+    wec_startup::private_folder(&options.log_dir)
         .with_context(|| format!("cannot make the folder of logs {}", options.log_dir.display()))?;
     let config = Config {
         log: LogPlace::Folder(options.log_dir),
         web: Some(options.listen),
         grpc: Some(options.grpc_listen),
         session: options.session.clone(),
-        thresholds: options.thresholds,
+        consumers: options.consumers,
         token: options.token,
         allowed_hosts: options.allow_hosts,
+        opens_with: None,
     };
     let analytics = Analytics::start(config, board.clone()).await?;
     let node = NodeInfo {
         id: format!("analytics-{:08x}", rand::random::<u32>()),
         name: wec_startup::node_name(None),
         kind: NodeKind::Analytics,
+        state: NodeState::Serving,
         workers: 0,
         session: options.session.clone(),
     };
     let membership = board.join(node).await?;
     if let (Some(web), Some(grpc)) = (analytics.web_addr(), analytics.grpc_addr()) {
-        println!("page on http://{web}/, results by gRPC on {grpc}");
+        show(format_args!("page on http://{web}/, results by gRPC on {grpc}"));
     }
     tokio::select! {
         () = stop.cancelled() => {}
@@ -95,7 +108,8 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Ex
     if snapshot.run.id.is_empty() {
         return Ok(Exit::Passed);
     }
-    print!("{}", summary_table(&snapshot, Paper::stdout()));
+    let table = summary_table(&snapshot, TextStyle::stdout());
+    show(wec_text::printable(table.trim_end_matches('\n')));
     if let Some(error) = health.log_error {
         bail!("the log is not whole, the summary above is: {error}");
     }
@@ -134,6 +148,6 @@ fn verdict(snapshot: &Snapshot) -> Exit {
     if broken.is_empty() && nothing.is_none() { Exit::Passed } else { Exit::Failed }
 }
 
-fn parse_token(text: &str) -> Result<Token, String> {
+pub(crate) fn parse_token(text: &str) -> Result<Token, String> {
     Token::new(text).ok_or_else(|| "an empty token lets nobody in: leave it out or set one".to_owned())
 }

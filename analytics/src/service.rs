@@ -16,17 +16,20 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wec_board::{Board, By, Change, SessionState};
+use wec_listen::{Connections, Rules};
 use wec_record::{Record, RunHeader, Threshold};
 
 use crate::grpc;
-use crate::ingest::{self, Ingest, LogPlace, Shown};
-use crate::log::LogError;
-use crate::snapshot::{Health, Snapshot};
+use crate::ingest::Ingest;
+use crate::log::{self, LogError};
+use crate::repeating::Reported;
+use crate::runs::{self, Catalogue, ConsumerOptions, LogPlace, Run as _, Shown};
+use crate::snapshot::{CapacityView, Health, Snapshot};
 use crate::token::Token;
 use crate::web::{self, Feed};
 use crate::window::WindowFigures;
 
-/// How long watchers may take to fetch the last figures.
+/// How long watchers may take to fetch the last figures, and servers to end.
 const LAST_FIGURES: Duration = Duration::from_secs(2);
 
 /// What analytics is to do.
@@ -40,12 +43,14 @@ pub struct Config {
     pub grpc: Option<SocketAddr>,
     /// The session that the page shows and changes.
     pub session: String,
-    /// What runs must hold beside what their headers say.
-    pub thresholds: Vec<Threshold>,
+    /// What the consumers of each run are asked to do.
+    pub consumers: ConsumerOptions,
     /// What lets people and senders in. Needed for a listener beyond loopback.
     pub token: Option<Token>,
     /// Names, besides IP addresses and `localhost`, by which the page may be asked for.
     pub allowed_hosts: Vec<String>,
+    /// The run that is shown where nobody names one, as long as no run has begun here.
+    pub opens_with: Option<String>,
 }
 
 /// Why analytics could not start.
@@ -69,6 +74,9 @@ pub enum StartError {
         /// As configured.
         address: SocketAddr,
     },
+    /// There can be no log.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// The system gave no thread.
     #[error("cannot start the thread that writes the log: {0}")]
     Thread(io::Error),
@@ -87,6 +95,7 @@ pub struct Analytics {
     stop_results: CancellationToken,
     drain: CancellationToken,
     ended: watch::Sender<bool>,
+    capacity: watch::Sender<Option<CapacityView>>,
     stop_web: CancellationToken,
 }
 
@@ -96,11 +105,15 @@ impl Analytics {
     /// # Errors
     /// When an address cannot be listened on, or one beyond loopback has no token.
     pub async fn start(config: Config, board: Board) -> Result<Self, StartError> {
+        match &config.log {
+            LogPlace::Folder(folder) => log::check(folder, true)?,
+            LogPlace::File(file) => log::check(file, false)?,
+        }
         let web = listen("the page", config.web, config.token.as_ref()).await?;
         let grpc = listen("results", config.grpc, config.token.as_ref()).await?;
         let drain = CancellationToken::new();
         let (ingest, shown, log_thread) =
-            ingest::start(config.log, config.thresholds, board.session(&config.session), drain.clone())
+            runs::start(config.log.clone(), config.consumers, board.session(&config.session), drain.clone())
                 .map_err(StartError::Thread)?;
         let mut analytics = Self {
             web_addr: web.as_ref().map(|(_, address)| *address),
@@ -112,29 +125,46 @@ impl Analytics {
             stop_results: CancellationToken::new(),
             drain,
             ended: watch::Sender::new(false),
+            capacity: watch::Sender::new(None),
             stop_web: CancellationToken::new(),
         };
+        let of_page = Connections::new(Rules {
+            // The last figures are fetched within it.
+            grace: LAST_FIGURES,
+            ..Rules::control("the page")
+        });
+        let of_results = Connections::new(grpc::rules());
+        let listening = [(&of_page, web.is_some()), (&of_results, grpc.is_some())];
+        let listening = listening.into_iter().filter(|(_, there)| *there);
+        shown.watch_listeners(listening.map(|(connections, _)| Arc::clone(connections)).collect());
         let ending = end_on_threshold(board.clone(), config.session.clone(), shown.clone());
         analytics.servers.push(until(analytics.stop_results.clone(), ending));
+        analytics.servers.push(until(analytics.stop_results.clone(), report_repeating(shown.clone())));
         let marks = write_marks(board.clone(), config.session.clone(), ingest.clone());
         analytics.servers.push(until(analytics.stop_results.clone(), marks));
         if let Some((listener, _)) = grpc {
-            let serving =
-                grpc::serve(listener, ingest.clone(), config.token.clone(), analytics.stop_results.clone());
-            analytics.servers.push(tokio::spawn(async move {
-                if let Err(error) = serving.await {
-                    tracing::error!("results are no longer taken: {error}");
-                }
-            }));
+            analytics.servers.push(tokio::spawn(grpc::serve(
+                listener,
+                of_results,
+                ingest.clone(),
+                config.token.clone(),
+                analytics.stop_results.clone(),
+            )));
         }
         if let Some((listener, _)) = web {
+            let mut runs = Catalogue::new(config.log, Arc::clone(&shown));
+            if let Some(run) = config.opens_with {
+                runs.open_with(&run)?;
+            }
             let setup = web::Setup {
-                feed: Feed::new(shown, ingest, board.clone(), config.session.clone()),
+                runs,
+                feed: Feed::new(shown, ingest, board.clone(), analytics.capacity.subscribe()),
                 board,
                 session: config.session,
                 token: config.token,
                 allowed_hosts: config.allowed_hosts,
                 ended: analytics.ended.subscribe(),
+                connections: of_page,
             };
             let serving = web::serve(listener, setup, analytics.stop_web.clone());
             analytics.servers.push(tokio::spawn(async move {
@@ -161,36 +191,47 @@ impl Analytics {
 
     /// The figures of the latest run so far.
     pub fn snapshot(&self) -> Snapshot {
-        self.shown.run().lock().snapshot()
+        self.shown.current().figures().lock().snapshot()
     }
 
     /// Keeps from now on what windows of time within the run that has begun are made of, to judge each of them by these
     /// thresholds, whose own windows do not count.
     pub fn watch_windows(&self, thresholds: Vec<Threshold>) {
-        self.shown.run().lock().watch_windows(thresholds);
+        self.shown.current().figures().lock().watch_windows(thresholds);
     }
 
     /// What happened in the window, nanoseconds since the Unix epoch, rounded to whole [`PART`](crate::PART)s. Empty where
     /// nothing was kept of it.
     pub fn window(&self, unix_ns: Range<u64>) -> WindowFigures {
-        self.shown.run().lock().windows().map(|windows| windows.figures(unix_ns)).unwrap_or_default()
+        self.shown
+            .current()
+            .figures()
+            .lock()
+            .windows()
+            .map(|windows| windows.figures(unix_ns))
+            .unwrap_or_default()
     }
 
     /// Forgets what was before, nanoseconds since the Unix epoch: no window will reach back so far.
     pub fn forget_windows_before(&self, unix_ns: u64) {
-        if let Some(windows) = self.shown.run().lock().windows() {
+        if let Some(windows) = self.shown.current().figures().lock().windows() {
             windows.forget_before(unix_ns);
         }
     }
 
+    /// Shows how far a search for the CA's capacity is.
+    pub fn show_capacity(&self, view: CapacityView) {
+        self.capacity.send_replace(Some(view));
+    }
+
     /// Which run that is; none before the first.
     pub fn run_id(&self) -> Option<String> {
-        self.shown.run().lock().header().map(|header| header.run.clone())
+        self.shown.current().figures().lock().header().map(|header| header.run.clone())
     }
 
     /// Whether what is shown is all there is.
     pub fn health(&self) -> Health {
-        self.shown.health(&self.ingest)
+        self.shown.health(&*self.shown.current(), &self.ingest)
     }
 
     /// Where the page is, if anywhere.
@@ -267,14 +308,7 @@ async fn write_marks(board: Board, session: String, ingest: Ingest) {
             }
             Err(RecvError::Closed) => return,
         };
-        let mark = Record::Mark {
-            at_unix_ns: change.at_unix_ns,
-            by: change.by.name().to_owned(),
-            scenario: change.scenario,
-            what: change.what,
-            from: change.from,
-            to: change.to,
-        };
+        let mark = Record::Mark(change.mark);
         if ingest.deliver(vec![mark]).await.is_err() {
             return;
         }
@@ -289,9 +323,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 async fn end_on_threshold(board: Board, session: String, shown: Arc<Shown>) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        let run = shown.run();
+        let run = shown.current();
         let failed = {
-            let aggregate = run.lock();
+            let aggregate = run.figures().lock();
             let follows = aggregate.header().is_some_and(|header| header.session == session);
             aggregate.wants_end().filter(|_| follows).map(ToString::to_string)
         };
@@ -303,6 +337,21 @@ async fn end_on_threshold(board: Board, session: String, shown: Arc<Shown>) {
         }
         // The mark takes its time into the log; and a board that is away is not asked all the time.
         tokio::time::sleep(4 * LOOK_EVERY).await;
+    }
+}
+
+/// How often it is looked whether an error repeats.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// Warns of errors that repeat from the start of the run on, once each.
+async fn report_repeating(shown: Arc<Shown>) {
+    let mut reported = Reported::default();
+    loop {
+        tokio::time::sleep(REPORT_EVERY).await;
+        let snapshot = shown.current().figures().lock().snapshot();
+        for news in reported.news(&snapshot) {
+            tracing::warn!("{news}");
+        }
     }
 }
 

@@ -4,22 +4,33 @@
 //! ones. What only a running service knows (the board, its own queue and disk) stands beside them in [`Live`].
 //! Every duration is in nanoseconds and says so in its key; a figure that cannot be given is `null`.
 
+mod live;
+mod runs;
+mod series;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wec_record::threshold::Unit;
-use wec_record::{Chain, ChallengeType, FailureClass, LimitKind, Reach, Stamp, StateCounts, Verdict};
+use wec_record::{
+    Chain, ChallengeType, FailureClass, LimitCause, LimitKind, Mark, Reach, Stamp, StateCounts, Verdict,
+};
 
-use crate::web::SnapshotSchema;
+use crate::schema;
 
-/// Version of the JSON below. Grows when a key changes its meaning or goes away.
-pub const SNAPSHOT_VERSION: u32 = 1;
+pub use self::live::{
+    CapacityStep, CapacityView, Health, LimitsView, Live, NodeView, ScenarioView, SessionView, StepOutcome,
+};
+pub use self::runs::{RunEnd, RunEntry, Runs, SessionEntry, Sessions};
+pub use self::series::{ChainSeries, Series};
+pub use crate::schema::SNAPSHOT_VERSION;
 
 /// All figures of a run so far.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Snapshot {
-    /// [`SNAPSHOT_VERSION`] of the writer.
+    /// The version of this JSON. Grows when a key changes its meaning or goes away.
+    #[schema(schema_with = schema::version)]
     pub version: u32,
     /// Which run.
     pub run: Run,
@@ -29,11 +40,18 @@ pub struct Snapshot {
     pub elapsed_ns: u64,
     /// HTTP attempts: steps, nonce fetches, retries and polls together.
     pub requests: u64,
-    /// HTTP attempts that did not get the right answer.
+    /// HTTP attempts that did not get the right answer; those that were cut off at the end of the run are not among them.
     pub requests_failed: u64,
+    /// Those of them that were not sent: the CA named a server, or its name an address, that this run may not load.
+    #[serde(default)]
+    pub refused_origins: u64,
     /// HTTP attempts a second, over `elapsed_ns`.
     pub rps: f64,
+    /// Certificates issued: the headline.
+    #[serde(default)]
+    pub issued: IssuedFigures,
     /// The five chains, each always there.
+    #[schema(schema_with = schema::every_chain::<ChainFigures>)]
     pub chains: BTreeMap<Chain, ChainFigures>,
     /// The endpoints that were asked, in order of first use, `other` last.
     pub endpoints: Vec<EndpointFigures>,
@@ -41,7 +59,7 @@ pub struct Snapshot {
     pub failures: Vec<FailureFigures>,
     /// How the CA and the client got on with nonces.
     pub nonces: NonceFigures,
-    /// Further attempts of a step, after `badNonce`, 429, 503 or a broken connection.
+    /// Further attempts of a step, after `badNonce`, 429 or 503.
     pub retries: u64,
     /// Looks whether an object had reached its state yet.
     pub polls: u64,
@@ -51,6 +69,9 @@ pub struct Snapshot {
     pub bytes: ByteFigures,
     /// Validations that arrived at the challenge servers.
     pub hits: Vec<HitFigures>,
+    /// How long authorizations took to be validated, by challenge type.
+    #[serde(default)]
+    pub validations: Vec<ValidationFigures>,
     /// What the state store held when a requester last said so. `workers` is the sum over all nodes, as each last
     /// said; a node silent for 10 s is not counted.
     pub state: StateCounts,
@@ -60,17 +81,48 @@ pub struct Snapshot {
     pub scenarios: BTreeMap<String, ScenarioFigures>,
     /// Whether the load tester itself kept up.
     pub generator: GeneratorFigures,
+    /// Ready orders that were dropped because they had expired by the CA's clock, or were about to.
+    #[serde(default)]
+    pub orders_expired: u64,
+    /// How many seconds the CA's clock is ahead of the requesters', negative when it is behind, where they differ most; null while
+    /// no answer has shown it.
+    #[serde(default)]
+    pub ca_clock_ahead_s: Option<i64>,
     /// What the run must hold to pass, in the order in which it was given, and how far it does.
     #[serde(default)]
     pub thresholds: Vec<ThresholdResult>,
+    /// Chains that the plan wants and that never succeeded: with any of them the run has not passed.
+    #[serde(default)]
+    pub never_succeeded: Vec<NeverSucceeded>,
     /// Changes of the load, oldest first.
     pub marks: Vec<Mark>,
+    /// Certificates that could be shown neither right nor wrong, by reason. They have not failed.
+    #[serde(default)]
+    pub unverified: BTreeMap<String, u64>,
+    /// By certificate profile, the chains whose orders named it, and under `default` those whose orders named none; empty where
+    /// no order named any.
+    #[serde(default)]
+    #[schema(schema_with = schema::chains_by_name::<ProfileFigures>)]
+    pub profiles: BTreeMap<String, BTreeMap<Chain, ProfileFigures>>,
     /// What the figures above do not contain.
     pub missing: Missing,
 }
 
+/// One chain of one profile, abandoned iterations left out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ProfileFigures {
+    /// Iterations that ended.
+    pub count: u64,
+    /// Those of them that failed.
+    pub failed: u64,
+    /// done − due of the successful ones.
+    pub response_time_ns: Timing,
+    /// done − started of the successful ones.
+    pub service_time_ns: Timing,
+}
+
 /// Which run, from the log's header.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Run {
     /// The run's id; empty when no header has been seen.
     pub id: String,
@@ -82,17 +134,35 @@ pub struct Run {
     pub target: String,
     /// Wall clock of the start, nanoseconds since the Unix epoch.
     pub started_unix_ns: u64,
+    /// How long its load is to last at most by its plan, pauses not counted, nanoseconds; null when no plan is known.
+    #[serde(default)]
+    pub run_time_ns: Option<u64>,
     /// Machine and settings.
     pub stamp: Stamp,
 }
 
+/// Certificates that were issued, downloaded and not found wrong, by the certificate and the refresh chain together.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct IssuedFigures {
+    /// How many.
+    pub count: u64,
+    /// How many a second, over `elapsed_ns`.
+    pub per_second: f64,
+    /// Response time of a whole issuance, from newOrder to the certificate of one order, without the time that a ready order lay in the
+    /// state store and without key generation. Of those of which all parts were measured.
+    pub response_time_ns: Timing,
+}
+
 /// One chain.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ChainFigures {
-    /// Iterations that ended.
+    /// Iterations that ended by themselves.
     pub count: u64,
     /// Those of them that failed.
     pub failed: u64,
+    /// Iterations that the load tester cut off at the end of the run. They are in no other figure of the chain.
+    #[serde(default)]
+    pub cut_off: u64,
     /// Those that left an order unfinished on purpose. They are neither failed nor in the times below.
     #[serde(default)]
     pub abandoned: u64,
@@ -108,12 +178,27 @@ pub struct ChainFigures {
     pub failed_service_time_ns: Timing,
     /// Key and CSR generation inside all of them, summed; never the server's time.
     pub keygen_ns: u64,
+    /// What `service_time_ns` was spent on.
+    #[serde(default)]
+    pub time: TimeFigures,
     /// Failures by class; only classes that occurred.
+    #[schema(value_type = BTreeMap<String, u64>)]
     pub classes: BTreeMap<FailureClass, u64>,
 }
 
+/// A chain that the plan wants and that never succeeded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct NeverSucceeded {
+    /// Which.
+    pub chain: Chain,
+    /// How often it was run.
+    pub count: u64,
+    /// The reason in a sentence, with the most frequent error and the way out where one is known.
+    pub why: String,
+}
+
 /// One endpoint: a method and a URI template under one of RFC 8555's names.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EndpointFigures {
     /// RFC 8555's name: `newOrder`; `other` for what did not fit into the bounded table.
     pub endpoint: String,
@@ -125,6 +210,13 @@ pub struct EndpointFigures {
     pub count: u64,
     /// Those of them that failed.
     pub failed: u64,
+    /// Those of them that the load tester cut off at the end of the run: neither failed nor in the times below.
+    #[serde(default)]
+    pub cut_off: u64,
+    /// Those of them that were sent and of which nothing tells whether the server carried them out: no answer came, or a 5xx, or one of
+    /// success that cannot be read. The server's own count lies between `count − failed − cut_off` and that plus these.
+    #[serde(default)]
+    pub outcome_unknown: u64,
     /// HTTP attempts a second.
     pub rps: f64,
     /// done − due of the successful ones.
@@ -135,13 +227,50 @@ pub struct EndpointFigures {
     pub failed_response_time_ns: Timing,
     /// done − sent of the failed ones.
     pub failed_service_time_ns: Timing,
+    /// Connections, and the parts of a request's time.
+    #[serde(default)]
+    pub phases: PhaseFigures,
+}
+
+/// Whose time a chain's was: the parts of `service_time_ns` of the successful iterations. Their means add up to its mean.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct TimeFigures {
+    /// In requests, nonce fetches, retries and polls among them: the CA's and the network's.
+    pub requests_ns: Timing,
+    /// Making connections for them, by DNS, TCP and TLS: the CA's and the network's.
+    pub connecting_ns: Timing,
+    /// Waited because the CA asked for it (Retry-After).
+    pub asked_ns: Timing,
+    /// Waited by the load tester's own poll interval or back-off, beyond what the CA asked for.
+    pub polls_ns: Timing,
+    /// Keys and CSRs: the load tester's.
+    pub keys_ns: Timing,
+    /// The rest, the load tester's as well: waiting for a free connection, for a processor, for the challenge store, signing.
+    pub own_ns: Timing,
+}
+
+/// Connections of an endpoint's requests, and the parts of their time, successful or not.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PhaseFigures {
+    /// Requests that were the first on their connection, or had none.
+    pub new: u64,
+    /// Requests over a connection that had served one before.
+    pub reused: u64,
+    /// Resolving the server's name, where that was done.
+    pub dns_ns: Timing,
+    /// Making the TCP connection, of new ones.
+    pub connect_ns: Timing,
+    /// The TLS handshake, of new ones.
+    pub tls_ns: Timing,
+    /// From sent to the answer's head, of all that were answered.
+    pub first_byte_ns: Timing,
 }
 
 /// A distribution of times, nanoseconds. A percentile with fewer than 10 samples in its tail is null.
 ///
 /// The key of a percentile with `_ci` behind it holds the least and the largest value that the percentile has with
 /// 95 % confidence; null with the percentile.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Timing {
     /// How many samples the rest is made of.
     pub n: u64,
@@ -153,33 +282,38 @@ pub struct Timing {
     pub p50: Option<u64>,
     /// 95 % interval of `p50`.
     #[serde(default)]
+    #[schema(schema_with = schema::interval)]
     pub p50_ci: Option<[u64; 2]>,
     /// Null below 100 samples.
     pub p90: Option<u64>,
     /// 95 % interval of `p90`.
     #[serde(default)]
+    #[schema(schema_with = schema::interval)]
     pub p90_ci: Option<[u64; 2]>,
     /// Null below 200 samples.
     pub p95: Option<u64>,
     /// 95 % interval of `p95`.
     #[serde(default)]
+    #[schema(schema_with = schema::interval)]
     pub p95_ci: Option<[u64; 2]>,
     /// Null below 1,000 samples.
     pub p99: Option<u64>,
     /// 95 % interval of `p99`.
     #[serde(default)]
+    #[schema(schema_with = schema::interval)]
     pub p99_ci: Option<[u64; 2]>,
     /// The 99.9th; null below 10,000 samples.
     pub p99_9: Option<u64>,
     /// 95 % interval of `p99_9`.
     #[serde(default)]
+    #[schema(schema_with = schema::interval)]
     pub p99_9_ci: Option<[u64; 2]>,
     /// Largest; null without samples.
     pub max: Option<u64>,
 }
 
 /// One group of failures.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FailureFigures {
     /// A failed chain or a failed request.
     pub scope: FailureScope,
@@ -191,14 +325,30 @@ pub struct FailureFigures {
     pub status: u16,
     /// Problem type without `urn:ietf:params:acme:error:`; may be empty.
     pub problem: String,
+    /// What the class leaves open: the rate limit that a 429 names, the kind of a wrong certificate. May be empty; `other` for what
+    /// did not fit into the bounded table.
+    #[serde(default)]
+    pub detail: String,
     /// How often.
     pub count: u64,
+    /// The shortest wait that the CA asked for (Retry-After), nanoseconds; null where it asked for none.
+    #[serde(default)]
+    pub retry_after_min_ns: Option<u64>,
+    /// The longest.
+    #[serde(default)]
+    pub retry_after_max_ns: Option<u64>,
     /// The message of the first.
     pub example: String,
+    /// The CA's own id of that request, where the run names the header that has it; else empty.
+    #[serde(default)]
+    pub request_id: String,
+    /// The `traceparent` that was sent with that request, where the run sends one; else empty.
+    #[serde(default)]
+    pub traceparent: String,
 }
 
 /// What a group of failures is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureScope {
     /// Whole iterations.
@@ -208,7 +358,7 @@ pub enum FailureScope {
 }
 
 /// Nonces.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct NonceFigures {
     /// Requests made only to fetch one.
     pub fetched: u64,
@@ -216,19 +366,25 @@ pub struct NonceFigures {
     pub rejected: u64,
     /// `rejected` as a share of all POSTs, 0 to 1; null without POSTs.
     pub rejected_share: Option<f64>,
+    /// How old nonces were when they were used.
+    #[serde(default)]
+    pub age_ns: Timing,
 }
 
 /// Connections, as seen by requests.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ConnectionFigures {
     /// Requests that were the first on their connection.
     pub new: u64,
     /// Requests over a connection that had served one before.
     pub reused: u64,
+    /// How often a request went again over a new connection, since its used one was closed or reset before any answer.
+    #[serde(default)]
+    pub reconnects: u64,
 }
 
 /// Bytes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ByteFigures {
     /// Heads and bodies of requests.
     pub sent: u64,
@@ -236,8 +392,33 @@ pub struct ByteFigures {
     pub received: u64,
 }
 
+/// Authorizations that were proven by one type of challenge, from the challenge's answer to the settled authorization.
+///
+/// `time_ns` is by the requester's clock. The last three subdivide it by the hits on the challenge server, whose clock may be
+/// another; they are of the `count − without_hits` authorizations that have hits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ValidationFigures {
+    /// Challenge type.
+    #[serde(rename = "type")]
+    pub challenge: ChallengeType,
+    /// Authorizations that became valid or invalid.
+    pub count: u64,
+    /// Those of them for which no hit is known.
+    pub without_hits: u64,
+    /// Those whose first hit lies outside of their time, so that it was moved to its nearer end: the clocks differ.
+    pub clipped: u64,
+    /// From the challenge's POST to the first answer by which the authorization is final.
+    pub time_ns: Timing,
+    /// The part of it before the CA's first look.
+    pub to_first_hit_ns: Timing,
+    /// The part of it from the first look to the last, 0 where there was one.
+    pub between_hits_ns: Timing,
+    /// The part of it after the last look.
+    pub after_last_hit_ns: Timing,
+}
+
 /// Validations of one type that were answered in one way.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct HitFigures {
     /// Challenge type.
     #[serde(rename = "type")]
@@ -251,7 +432,7 @@ pub struct HitFigures {
 }
 
 /// One scenario, over all nodes that run it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ScenarioFigures {
     /// Who decides when iterations start: `workers`, `arrival-rate`, `target-rps`, `iterations`.
     pub executor: String,
@@ -262,9 +443,14 @@ pub struct ScenarioFigures {
     pub workers: u64,
     /// Workers in the middle of an iteration.
     pub busy: u64,
-    /// What is asked for now, in `rate_unit` a second; null without a rate.
+    /// Workers that wait because their last iteration failed, and back off.
+    #[serde(default)]
+    pub backing_off: u64,
+    /// What is asked for now, in `rate_unit` a second; null without a rate. Of a run that was stopped, the mean over the time in which
+    /// the scenario was active.
     pub rate_target: Option<f64>,
-    /// What was reached in the latest second, in `rate_unit` a second; chains where there is no unit.
+    /// What was reached in the latest second, in `rate_unit` a second; chains where there is no unit. Of a run that was stopped, the
+    /// mean over the time in which the scenario was active.
     pub rate: f64,
     /// `chains`, `requests`, or empty without a rate.
     pub rate_unit: String,
@@ -275,7 +461,7 @@ pub struct ScenarioFigures {
     pub due: u64,
     /// Iterations started.
     pub started: u64,
-    /// Iterations ended.
+    /// Iterations ended by themselves.
     pub ended: u64,
     /// HTTP requests ended.
     pub requests: u64,
@@ -287,6 +473,10 @@ pub struct ScenarioFigures {
     /// other executors.
     #[serde(default)]
     pub reach: Option<Reach>,
+    /// For how long it was to start iterations, on the node where it was longest; pauses and waits for other scenarios left out.
+    /// Nanoseconds.
+    #[serde(default)]
+    pub active_ns: u64,
     /// For how long the cap on workers held the rate below its target, on the node where it was longest, nanoseconds.
     #[serde(default)]
     pub capped_ns: u64,
@@ -296,7 +486,7 @@ pub struct ScenarioFigures {
 }
 
 /// Whether the load tester itself kept up with what it was asked to do.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct GeneratorFigures {
     /// Whether any bound was exceeded for long enough to count, at any time: the figures are then not the CA's alone.
     pub limited: bool,
@@ -304,8 +494,15 @@ pub struct GeneratorFigures {
     pub limited_now: bool,
     /// For how long, on the node where it was longest, nanoseconds.
     pub limited_ns: u64,
+    /// The same by cause: what a person has to change. All three are always there.
+    #[serde(default)]
+    #[schema(schema_with = schema::every_cause::<CauseFigures>)]
+    pub causes: BTreeMap<LimitCause, CauseFigures>,
     /// Which bounds, longest first; at most 50.
     pub limits: Vec<LimitFigures>,
+    /// What lag adds to response times, where lag is among the limits.
+    #[serde(default)]
+    pub distortion: Option<Distortion>,
     /// Scheduling lag: how much later than due something ran, over the run and all nodes. To the microsecond below 2 ms.
     pub lag_ns: Timing,
     /// Share of the latest second for which the busiest worker thread ran, 0 to 1; null where the system does not say.
@@ -330,21 +527,49 @@ pub struct GeneratorFigures {
     pub dropped_share: Option<f64>,
 }
 
+/// For how long one cause limited the load.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CauseFigures {
+    /// Whether a bound with this cause is exceeded now.
+    pub limited_now: bool,
+    /// For how long one was, on the node where it was longest, nanoseconds.
+    pub limited_ns: u64,
+}
+
+/// What scheduling lag can have added to the response times of requests, over the whole run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Distortion {
+    /// The median lag, nanoseconds.
+    pub p50_ns: u64,
+    /// As a share of the median response time.
+    pub p50_share: f64,
+    /// The 99th percentile of lag, nanoseconds; null with too few samples.
+    pub p99_ns: Option<u64>,
+    /// As a share of the 99th percentile of response times.
+    pub p99_share: Option<f64>,
+}
+
 /// A bound of the generator that one node exceeded.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LimitFigures {
     /// The node's id.
     pub node: String,
     /// Which bound.
     pub what: LimitKind,
+    /// What a person has to change.
+    #[serde(default)]
+    pub cause: LimitCause,
     /// Which thread or scenario; may be empty.
     pub place: String,
     /// Whether it is exceeded now.
     pub now: bool,
     /// The worst second: nanoseconds for `lag`, a share from 0 to 1 for all else.
     pub worst: f64,
-    /// The bound, in the same unit.
+    /// The bound in that second, in the same unit.
     pub bound: f64,
+    /// For lag, the median response time that it was compared with, nanoseconds; 0 for all else.
+    #[serde(default)]
+    pub against_ns: u64,
     /// When it first was, nanoseconds since the Unix epoch.
     pub first_unix_ns: u64,
     /// For how long, all times together, nanoseconds.
@@ -354,7 +579,7 @@ pub struct LimitFigures {
 }
 
 /// One threshold.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ThresholdResult {
     /// As it is written, in its one form.
     pub expression: String,
@@ -379,31 +604,16 @@ pub struct ThresholdResult {
     pub aborted: bool,
 }
 
-/// A change of the load.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Mark {
-    /// Wall clock, nanoseconds since the Unix epoch.
-    pub at_unix_ns: u64,
-    /// `page`, `cli`, `schedule`, `api`, `threshold`, `generator`.
-    pub by: String,
-    /// The scenario that it is about; empty for what concerns the whole run.
-    #[serde(default)]
-    pub scenario: String,
-    /// What changed: `workers`, `rate`, `weights`, `limits`, `state`, `generator`.
-    pub what: String,
-    /// Value before.
-    pub from: String,
-    /// Value after.
-    pub to: String,
-}
-
 /// What was bounded away. All zero in a healthy run.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Missing {
-    /// Results that a sender dropped because its queue and its spool were full.
+    /// Results that senders lost: without room in queue and spool, or refused for good. The log's `lost` records have the reason.
     pub lost_results: u64,
     /// Results that name no chain known to this version: logged, not in any chain's figures.
     pub unknown_chains: u64,
+    /// Records of kinds that this version does not know: in the log as they came, and in no figure.
+    #[serde(default)]
+    pub unknown_records: u64,
     /// Times above the histograms' bound of one hour, counted as one hour.
     pub clamped_times: u64,
     /// Requests counted under the endpoint `other`.
@@ -416,156 +626,7 @@ pub struct Missing {
     pub other_scenarios: u64,
     /// Records whose time lies outside what the series can hold.
     pub outside_series: u64,
-}
-
-/// Figures over time, as columns: the i-th entry of each belongs to `at_unix_s[i]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Series {
-    /// Width of a bucket, seconds: 1, and doubled whenever the run outgrows the bounded number of buckets.
-    pub step_s: u64,
-    /// True when the columns replace everything sent before; otherwise each entry replaces or adds its bucket.
-    pub reset: bool,
-    /// Start of each bucket, seconds since the Unix epoch, ascending.
-    pub at_unix_s: Vec<u64>,
-    /// HTTP attempts that ended in the bucket. Divide by `step_s` for a rate.
-    pub requests: Vec<u64>,
-    /// Those of them that failed.
-    pub requests_failed: Vec<u64>,
-    /// Validations that arrived.
-    pub hits: Vec<u64>,
-    /// Workers asked for; here and below null in buckets without a sample of the load.
-    pub workers_target: Vec<Option<u64>>,
-    /// Workers alive.
-    pub workers: Vec<Option<u64>>,
-    /// Workers in the middle of an iteration.
-    pub busy: Vec<Option<u64>>,
-    /// Chains a second that scenarios with such a rate were to reach.
-    pub chains_target: Vec<Option<f64>>,
-    /// Requests a second that scenarios with such a rate were to reach.
-    pub requests_target: Vec<Option<f64>>,
-    /// 99th percentile of the scheduling lag, to within 2 %; null below 1,000 samples.
-    pub lag_p99_ns: Vec<Option<u64>>,
-    /// Largest scheduling lag.
-    pub lag_max_ns: Vec<Option<u64>>,
-    /// The five chains, each always there.
-    #[schema(value_type = BTreeMap<String, ChainSeries>)]
-    pub chains: BTreeMap<Chain, ChainSeries>,
-}
-
-/// One chain over time. Times are of successful iterations, in the bucket in which they ended.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct ChainSeries {
-    /// Iterations that ended.
-    pub count: Vec<u64>,
-    /// Those of them that failed.
-    pub failed: Vec<u64>,
-    /// Mean response time; null when none succeeded.
-    pub mean_ns: Vec<Option<u64>>,
-    /// Median response time, to within 2 %; null below 20 samples.
-    pub p50_ns: Vec<Option<u64>>,
-    /// 95th percentile, to within 2 %; null below 200 samples.
-    pub p95_ns: Vec<Option<u64>>,
-}
-
-/// What `GET /api/v1/snapshot` answers and each event of `GET /api/v1/live` carries.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Live {
-    /// The server's wall clock when this was made, nanoseconds since the Unix epoch.
-    pub now_unix_ns: u64,
-    /// The session as the board has it; null when there is none yet.
-    pub session: Option<SessionView>,
-    /// Live nodes on the board.
-    pub nodes: Vec<NodeView>,
-    /// The service's own condition.
-    pub health: Health,
-    /// All figures.
-    #[schema(value_type = SnapshotSchema)]
-    pub snapshot: Snapshot,
-    /// The buckets that are new or have changed since the event before; all of them in the first.
-    pub series: Series,
-}
-
-/// A session on the board.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct SessionView {
-    /// Its id.
-    pub id: String,
-    /// `running`, `paused`, `stopped`.
-    pub state: String,
-    /// How many workers it wants now: of all scenarios that run, together.
-    pub workers_target: u32,
-    /// How many run, as in the snapshot.
-    pub workers_running: u64,
-    /// Hard limits on what the run may make at the CA.
+    /// Hits whose name is of no authorization known by now.
     #[serde(default)]
-    pub limits: LimitsView,
-    /// What is wanted of each scenario, by its name.
-    #[serde(default)]
-    pub scenarios: BTreeMap<String, ScenarioView>,
-}
-
-/// How many of each may be made at the CA; null means no limit.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct LimitsView {
-    /// Accounts.
-    pub registrations: Option<u64>,
-    /// Orders made ready.
-    pub authorizations: Option<u64>,
-    /// Certificates.
-    pub certificates: Option<u64>,
-}
-
-/// What is wanted of a scenario.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct ScenarioView {
-    /// `waiting` for another scenario to end, `running`, or `ended`: then nothing more of it starts.
-    #[serde(default)]
-    pub state: String,
-    /// Virtual users: how many, or how many at most where it keeps a rate.
-    pub workers: u32,
-    /// Arrivals a second, in `rate_unit`; null where it keeps a number of workers.
-    pub rate: Option<f64>,
-    /// What the rate counts: `chains` or `requests`; empty without one.
-    #[serde(default)]
-    pub rate_unit: String,
-    /// Weights of chains by their names; one that is not named weighs what the run was started with.
-    pub weights: BTreeMap<String, f64>,
-    /// Whether its own stages decide on workers and rate. A change by hand ends that.
-    pub scheduled: bool,
-}
-
-/// A node on the board.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct NodeView {
-    /// Its id.
-    pub id: String,
-    /// Its name, for people.
-    pub name: String,
-    /// `requester`, `challenge-server`, `analytics`.
-    pub kind: String,
-    /// Workers that it can run.
-    pub workers: u32,
-}
-
-/// Whether what is shown is all there is.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Health {
-    /// Where the log is.
-    pub log: String,
-    /// Bytes written to it.
-    pub log_bytes: u64,
-    /// Records that could not be written to it.
-    pub log_failed: u64,
-    /// Why, for people; null while the log is well.
-    pub log_error: Option<String>,
-    /// Batches waiting to be aggregated.
-    pub queued_batches: u64,
-    /// How many may wait before senders are held back.
-    pub queue_bound: u64,
-    /// Records that came again and were not counted again.
-    pub duplicates: u64,
-    /// Records that a sender had numbered but that never came.
-    pub gaps: u64,
-    /// Senders seen.
-    pub senders: u64,
+    pub unjoined_hits: u64,
 }

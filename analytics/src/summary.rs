@@ -1,49 +1,57 @@
 //! The summary that a person reads in a terminal at the end of a run.
 
-use std::collections::BTreeMap;
+mod tables;
+mod whose_time;
 
-use comfy_table::presets::NOTHING;
-use comfy_table::{Cell, CellAlignment, Table, TableComponent};
 use wec_record::threshold::Unit;
-use wec_record::{Chain, FailureClass, Reach};
-use wec_startup::Paper;
+use wec_record::{FailureClass, Mark, MarkBy, MarkWhat, Reach, RunOutcome};
+use wec_startup::TextStyle;
+use wec_text::visible;
 
-use crate::snapshot::{
-    ChainFigures, EndpointFigures, FailureFigures, FailureScope, GeneratorFigures, Snapshot, ThresholdResult,
-    Timing,
-};
+use self::tables::{Column, Rows, chain_row, endpoint_rows, interval};
+use crate::never_succeeded::cause;
+use crate::snapshot::{FailureFigures, FailureScope, GeneratorFigures, Snapshot, ThresholdResult};
+use crate::wording::{counted, duration, rate};
 
-/// The tables of a run, per chain and per endpoint, and what is missing from them, for paper of this kind. Ends with a
+/// The tables of a run, per chain and per endpoint, and what is missing from them, in this style. Ends with a
 /// newline.
 ///
-/// On narrow paper the tables leave columns away, the least needed first, and say which.
-pub fn summary_table(snapshot: &Snapshot, paper: Paper) -> String {
-    let prose = |line: String| paper.wrapped(&line, 4);
+/// In few columns the tables leave columns away, the least needed first, and say which.
+pub fn summary_table(snapshot: &Snapshot, style: TextStyle) -> String {
+    let prose = |line: String| style.wrapped(&line, 4);
     let failed: u64 = snapshot.chains.values().map(|chain| chain.failed).sum();
-    let mut text = prose(format!(
-        "{} in {}, {failed} failed; {} HTTP requests ({}/s), {} failed\n\n",
+    let cut_off: u64 = snapshot.chains.values().map(|chain| chain.cut_off).sum();
+    let cut = if cut_off > 0 { format!(", {cut_off} cut off at the end") } else { String::new() };
+    let mut text = prose(issued(snapshot));
+    text += &prose(format!(
+        "{} in {}, {failed} failed{cut}; {} HTTP requests ({}/s), {} failed\n\n",
         counted(snapshot.chains.values().map(|chain| chain.count).sum(), "iteration", "iterations"),
         duration(snapshot.elapsed_ns),
         snapshot.requests,
         rate(snapshot.rps),
         snapshot.requests_failed,
     ));
-    if snapshot.marks.iter().any(|mark| mark.what == "state" && mark.by == "signal") {
+    if outcome(snapshot) == RunOutcome::Interrupted {
         text.push_str(
-            &paper.doubtful(&prose("INTERRUPTED: there is no verdict on a part of a run\n\n".to_owned())),
+            &style.doubtful(&prose("INTERRUPTED: there is no verdict on a part of a run\n\n".to_owned())),
         );
     }
-    text.push_str(&limited(&snapshot.generator, paper));
-    push_thresholds(&mut text, &snapshot.thresholds, paper);
-    push_loads(&mut text, snapshot, paper);
+    text.push_str(&limited(&snapshot.generator, style));
+    push_thresholds(&mut text, &snapshot.thresholds, style);
+    for chain in &snapshot.never_succeeded {
+        let line = style.wrapped(&format!("{:<9}  {}\n", "FAILED", chain.why), 11);
+        text.push_str(&style.bad(line.trim_end()));
+        text.push_str("\n\n");
+    }
+    push_loads(&mut text, snapshot, style);
 
     let chains = Rows { name: "chain", rows: snapshot.chains.iter().map(chain_row).collect() };
     let (endpoints, apart) = endpoint_rows(&snapshot.endpoints);
-    let mut columns = Column::of(&chains.rows);
+    let mut columns = Column::of(chains.rows.iter().chain(&endpoints.rows));
     let mut left_out = Vec::new();
     for column in Column::LEFT_OUT {
         let width = chains.table(&columns).width().max(endpoints.table(&columns).width());
-        if paper.columns.is_none_or(|columns| width <= columns) {
+        if style.columns.is_none_or(|columns| width <= columns) {
             break;
         }
         if let Some(place) = columns.iter().position(|other| *other == column) {
@@ -52,7 +60,7 @@ pub fn summary_table(snapshot: &Snapshot, paper: Paper) -> String {
     }
     for rows in [&chains, &endpoints] {
         if !rows.rows.is_empty() {
-            rows.table(&columns).push(&mut text, paper);
+            rows.table(&columns).push(&mut text, style);
         }
         if std::ptr::eq(rows, &endpoints) && !apart.is_empty() {
             text.pop();
@@ -67,7 +75,8 @@ pub fn summary_table(snapshot: &Snapshot, paper: Paper) -> String {
     if !left_out.is_empty() {
         about.push_str(&format!(" Too wide for here, but in --json: {}.", left_out.join(", ")));
     }
-    text.push_str(&prose(about + "\n"));
+    text.push_str(&prose(about + "\n\n"));
+    text.push_str(&whose_time::whose_time(snapshot, prose));
     push_notes(&mut text, snapshot, prose);
     text
 }
@@ -83,7 +92,36 @@ fn push_notes(text: &mut String, snapshot: &Snapshot, prose: impl Fn(String) -> 
             100.0 * share
         )));
     }
+    let connections = &snapshot.connections;
+    if connections.reconnects > 0 {
+        text.push_str(&prose(format!(
+            "Connections: {} new, {} requests over used ones; {} went again over a new connection, \
+             since theirs was closed or reset before any answer.\n",
+            connections.new,
+            connections.reused,
+            counted(connections.reconnects, "request", "requests"),
+        )));
+    }
+    let unknown: u64 = snapshot.endpoints.iter().map(|endpoint| endpoint.outcome_unknown).sum();
+    if unknown > 0 {
+        text.push_str(&prose(format!(
+            "Outcome unknown: {} sent, and no answer, a 5xx or one that cannot be read came back: the CA may have carried \
+             them out, or not.\n",
+            counted(unknown, "request was", "requests were")
+        )));
+    }
     push_failures(text, snapshot, &prose);
+    for (reason, count) in &snapshot.unverified {
+        text.push_str(&prose(format!(
+            "Unverified certificates: {count}, neither right nor wrong: {reason}\n"
+        )));
+    }
+    if snapshot.refused_origins > 0 {
+        text.push_str(&prose(format!(
+            "Refused origins: {} not sent, since the CA named servers, or their names addresses, that this run may not load.\n",
+            counted(snapshot.refused_origins, "request was", "requests were")
+        )));
+    }
     text.push_str(&prose(generator(&snapshot.generator)));
     text.push_str(&prose(ceiling(snapshot)));
     let state = snapshot.state;
@@ -91,10 +129,28 @@ fn push_notes(text: &mut String, snapshot: &Snapshot, prose: impl Fn(String) -> 
         "State: {} registrations, {} authorizations ready, {} certificates, {} revoked\n",
         state.registrations, state.authorizations, state.certificates, state.revoked
     )));
+    if snapshot.orders_expired > 0 {
+        text.push_str(&prose(format!(
+            "Attention: {} dropped as expired before they were used; {}\n",
+            counted(snapshot.orders_expired, "ready order was", "ready orders were"),
+            wec_record::clock_ahead(snapshot.ca_clock_ahead_s)
+        )));
+    }
     let missing = &snapshot.missing;
     for (count, what) in [
-        (missing.lost_results, "results were lost by senders whose queue and spool were full"),
+        (
+            state.unwritten,
+            "changes of the state were not written to its database: the CA did what it does not show",
+        ),
+        (
+            missing.lost_results,
+            "results were lost by their senders; the log's `lost` records have the reason",
+        ),
         (missing.unknown_chains, "results name no known chain and are in no chain's row"),
+        (
+            missing.unknown_records,
+            "records are of kinds that this version does not know, and are in the log only",
+        ),
         (missing.clamped_times, "times above one hour were counted as one hour"),
         (missing.other_endpoints, "requests are in the row `other`: too many endpoints"),
     ] {
@@ -102,6 +158,30 @@ fn push_notes(text: &mut String, snapshot: &Snapshot, prose: impl Fn(String) -> 
             text.push_str(&prose(format!("Attention: {count} {what}\n")));
         }
     }
+}
+
+/// The headline: how many certificates were issued, how fast, and how long one takes.
+fn issued(snapshot: &Snapshot) -> String {
+    let issued = &snapshot.issued;
+    let mut line = format!(
+        "Issued {}, {}/s",
+        counted(issued.count, "certificate", "certificates"),
+        rate(issued.per_second)
+    );
+    let times = &issued.response_time_ns;
+    if let Some(mean) = times.mean {
+        let percentile = |name: &str, value: Option<u64>, between: Option<[u64; 2]>| {
+            let between =
+                between.zip(value).map(|(between, value)| format!(" [{}]", interval(value, between)));
+            value.map(|value| format!(", {name} {}{}", duration(value), between.unwrap_or_default()))
+        };
+        line += &format!("; newOrder to certificate: mean {}", duration(mean));
+        line.extend(percentile("p50", times.p50, times.p50_ci));
+        line.extend(percentile("p95", times.p95, times.p95_ci));
+        line.extend(percentile("p99", times.p99, times.p99_ci));
+        line += &format!(", N {}", times.n);
+    }
+    line + "\n"
 }
 
 /// What failed, most frequent first: chains apart from the requests that they failed by.
@@ -121,38 +201,79 @@ fn push_failures(text: &mut String, snapshot: &Snapshot, prose: impl Fn(String) 
         for failure in failures.iter().take(5) {
             let class = failure.class.map_or("unclassified", |class| class.name());
             let status = if failure.status == 0 { String::new() } else { format!(" {}", failure.status) };
-            let problem =
-                if failure.problem.is_empty() { String::new() } else { format!(" {}", failure.problem) };
+            let problem = if failure.problem.is_empty() {
+                String::new()
+            } else {
+                format!(" {}", visible(&failure.problem))
+            };
+            let detail = if failure.detail.is_empty() {
+                String::new()
+            } else {
+                format!(" [{}]", visible(&failure.detail))
+            };
+            let wait = match (failure.retry_after_min_ns, failure.retry_after_max_ns) {
+                (Some(min), Some(max)) if duration(min) == duration(max) => {
+                    format!(", retry after {}", duration(min))
+                }
+                (Some(min), Some(max)) => format!(", retry after {} to {}", duration(min), duration(max)),
+                _ => String::new(),
+            };
             // A request's message begins with its endpoint, which is said already.
             let example =
                 failure.example.strip_prefix(&format!("{}: ", failure.name)).unwrap_or(&failure.example);
+            let ids = [("request id", &failure.request_id), ("traceparent", &failure.traceparent)];
+            let ids: Vec<_> = ids
+                .iter()
+                .filter(|(_, id)| !id.is_empty())
+                .map(|(what, id)| format!("{what} {}", visible(id)))
+                .collect();
+            let ids = if ids.is_empty() { String::new() } else { format!(" [{}]", ids.join(", ")) };
             text.push_str(&prose(format!(
-                "  {} × {}, {class}{status}{problem}: {example}\n",
-                failure.count, failure.name
+                "  {} × {}, {class}{status}{problem}{detail}{wait}: {}{ids}\n",
+                failure.count,
+                visible(&failure.name),
+                visible(example)
             )));
         }
         if failures.len() > 5 {
             let others: u64 = failures[5..].iter().map(|failure| failure.count).sum();
-            text.push_str(&format!("  {others} of {} other kinds: --json has them\n", failures.len() - 5));
+            let kinds = counted(failures.len() as u64 - 5, "other kind", "other kinds");
+            text.push_str(&format!("  and {others} more, of {kinds}: see --json\n"));
         }
     }
 }
 
 /// Loud, and before anything that it puts in doubt; empty for a run in which the load tester kept up.
-fn limited(generator: &GeneratorFigures, paper: Paper) -> String {
+fn limited(generator: &GeneratorFigures, style: TextStyle) -> String {
     if !generator.limited {
         return String::new();
     }
+    let causes = generator.causes.iter().filter(|(_, figures)| figures.limited_ns > 0);
+    let causes: Vec<_> = causes.map(|(cause, _)| cause.sentence()).collect();
     let title = format!(
-        "*** GENERATOR-LIMITED for {}: the load tester itself, and not the CA alone, decided what is below ***",
-        duration(generator.limited_ns)
+        "*** GENERATOR-LIMITED for {}: {}; what is below is not the CA's alone ***",
+        duration(generator.limited_ns),
+        causes.join(", and ")
     );
-    let mut text: String = paper.wrapped(&title, 4).lines().map(|line| paper.doubtful(line) + "\n").collect();
+    let mut text: String = style.wrapped(&title, 4).lines().map(|line| style.doubtful(line) + "\n").collect();
     for limit in generator.limits.iter().take(5) {
-        text.push_str(&paper.wrapped(&format!("  - {}\n", limit.reason), 4));
+        text.push_str(&style.wrapped(&format!("  - {}\n", limit.reason), 4));
     }
     if generator.limits.len() > 5 {
         text.push_str(&format!("  - and {} more\n", generator.limits.len() - 5));
+    }
+    if let Some(distortion) = &generator.distortion {
+        let percent = |share: f64| format!("{:.0} %", 100.0 * share);
+        let mut sentence = format!(
+            "  Lag can have added {} to half of the response times ({} of their median)",
+            duration(distortion.p50_ns),
+            percent(distortion.p50_share)
+        );
+        if let (Some(ns), Some(share)) = (distortion.p99_ns, distortion.p99_share) {
+            let added = duration(ns);
+            sentence += &format!(" and {added} to the slowest 1 % ({} of their p99)", percent(share));
+        }
+        text.push_str(&style.wrapped(&(sentence + "\n"), 4));
     }
     text.push('\n');
     text
@@ -208,20 +329,20 @@ fn ceiling(snapshot: &Snapshot) -> String {
 }
 
 /// The verdict comes before the figures that explain it: how each threshold did, and which one ended the run.
-fn push_thresholds(text: &mut String, thresholds: &[ThresholdResult], paper: Paper) {
+fn push_thresholds(text: &mut String, thresholds: &[ThresholdResult], style: TextStyle) {
     if thresholds.is_empty() {
         return;
     }
     let longest = thresholds.iter().map(|result| result.expression.chars().count()).max().unwrap_or(0);
     // What was found stands in a column of its own where there is room, else below what was asked.
     let found_width = thresholds.iter().map(|result| found(result).chars().count()).max().unwrap_or(0);
-    let beside = paper.columns.is_none_or(|columns| 9 + 2 + longest + 2 + found_width <= columns);
+    let beside = style.columns.is_none_or(|columns| 9 + 2 + longest + 2 + found_width <= columns);
     for result in thresholds {
         let verdict = format!("{:<9}", verdict_of(result));
         let verdict = match result.passed {
-            Some(true) => paper.good(&verdict),
-            Some(false) => paper.bad(&verdict),
-            None => paper.doubtful(&verdict),
+            Some(true) => style.good(&verdict),
+            Some(false) => style.bad(&verdict),
+            None => style.doubtful(&verdict),
         };
         let (expression, found) = (&result.expression, found(result));
         if beside {
@@ -231,13 +352,13 @@ fn push_thresholds(text: &mut String, thresholds: &[ThresholdResult], paper: Pap
         }
     }
     for result in thresholds.iter().filter(|result| result.aborted) {
-        text.push_str(&paper.wrapped(&format!("The run was cut short by {}\n", result.expression), 2));
+        text.push_str(&style.wrapped(&format!("The run was cut short by {}\n", result.expression), 2));
     }
     text.push('\n');
 }
 
 /// What was reached of what was asked for, for scenarios with a rate or a count of their own.
-fn push_loads(text: &mut String, snapshot: &Snapshot, paper: Paper) {
+fn push_loads(text: &mut String, snapshot: &Snapshot, style: TextStyle) {
     let mut any = false;
     for (name, scenario) in &snapshot.scenarios {
         let unit = match &*scenario.rate_unit {
@@ -278,8 +399,8 @@ fn push_loads(text: &mut String, snapshot: &Snapshot, paper: Paper) {
             }
         }
         let short = scenario.dropped > 0 || short_ns > 0;
-        for line in paper.wrapped(&line, 2).lines() {
-            text.push_str(&if short { paper.doubtful(line) } else { line.to_owned() });
+        for line in style.wrapped(&line, 2).lines() {
+            text.push_str(&if short { style.doubtful(line) } else { line.to_owned() });
             text.push('\n');
         }
     }
@@ -305,7 +426,21 @@ pub fn broken_thresholds(snapshot: &Snapshot) -> Vec<String> {
     lines
 }
 
-/// What is wrong with a run in which nothing worked.
+/// What became of the run that this is the end of.
+pub(crate) fn outcome(snapshot: &Snapshot) -> RunOutcome {
+    let interrupted = |mark: &Mark| mark.what == MarkWhat::State && mark.by == MarkBy::Signal;
+    if snapshot.marks.iter().any(interrupted) {
+        RunOutcome::Interrupted
+    } else if snapshot.chains.values().all(|chain| chain.count == 0) {
+        RunOutcome::Empty
+    } else if broken_thresholds(snapshot).is_empty() && nothing_succeeded(snapshot).is_none() {
+        RunOutcome::Passed
+    } else {
+        RunOutcome::Failed
+    }
+}
+
+/// What is wrong with a run in which nothing worked, or a wanted chain never did; a line for each such chain.
 pub fn nothing_succeeded(snapshot: &Snapshot) -> Option<String> {
     let chains = snapshot.chains.values();
     let (ended, failed) =
@@ -313,8 +448,16 @@ pub fn nothing_succeeded(snapshot: &Snapshot) -> Option<String> {
     let none = "not one chain ran to its end: is there anything that the limits and weights allow?";
     match (ended, failed) {
         (0, _) => Some(none.to_owned()),
-        (ended, failed) if ended == failed => Some(format!("nothing succeeded: all {ended} chains failed")),
-        _ => None,
+        (ended, failed) if ended == failed => {
+            let worst = snapshot.chains.iter().max_by_key(|(_, figures)| figures.failed);
+            let cause = worst.map(|(chain, _)| cause(snapshot, *chain)).unwrap_or_default();
+            Some(format!("nothing succeeded: all {ended} chains failed{cause}"))
+        }
+        _ if snapshot.never_succeeded.is_empty() => None,
+        _ => {
+            let why = snapshot.never_succeeded.iter().map(|chain| chain.why.as_str());
+            Some(why.collect::<Vec<_>>().join("\n"))
+        }
     }
 }
 
@@ -362,256 +505,9 @@ fn percent(share: f64, limit: f64) -> String {
     format!("{} %", rounded(share, told.unwrap_or(1e2)))
 }
 
-/// A figure of every row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Column {
-    Count,
-    Failed,
-    Abandoned,
-    PerSecond,
-    N,
-    Mean,
-    StdError,
-    P50,
-    P90,
-    P95,
-    P99,
-    P99_9,
-    Max,
-}
-
-impl Column {
-    /// In the order in which they stand.
-    const ALL: [Self; 13] = [
-        Self::Count,
-        Self::Failed,
-        Self::Abandoned,
-        Self::PerSecond,
-        Self::N,
-        Self::Mean,
-        Self::StdError,
-        Self::P50,
-        Self::P90,
-        Self::P95,
-        Self::P99,
-        Self::P99_9,
-        Self::Max,
-    ];
-
-    /// In the order in which they go where there is no room. Names, failures, N, median and p99 stay.
-    const LEFT_OUT: [Self; 8] = [
-        Self::StdError,
-        Self::Count,
-        Self::P90,
-        Self::Mean,
-        Self::P99_9,
-        Self::PerSecond,
-        Self::P95,
-        Self::Max,
-    ];
-
-    /// Those that say something about these chains: all, but one about abandoned orders only where there are any.
-    fn of(chains: &[Row<'_>]) -> Vec<Self> {
-        let abandoned = chains.iter().any(|row| row.abandoned > 0);
-        Self::ALL.into_iter().filter(|column| *column != Self::Abandoned || abandoned).collect()
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Count => "count",
-            Self::Failed => "failed",
-            Self::Abandoned => "abandoned",
-            Self::PerSecond => "per s",
-            Self::N => "N",
-            Self::Mean => "mean",
-            Self::StdError => "std error",
-            Self::P50 => "p50",
-            Self::P90 => "p90",
-            Self::P95 => "p95",
-            Self::P99 => "p99",
-            Self::P99_9 => "p99.9",
-            Self::Max => "max",
-        }
-    }
-}
-
-/// What one row of a table is made of.
-struct Row<'a> {
-    name: String,
-    count: u64,
-    failed: u64,
-    abandoned: u64,
-    rps: f64,
-    timing: &'a Timing,
-}
-
-impl Row<'_> {
-    fn cell(&self, column: Column) -> String {
-        let timing = self.timing;
-        let (time, between) = match column {
-            Column::Count => return self.count.to_string(),
-            Column::Failed => return self.failed.to_string(),
-            Column::Abandoned => return self.abandoned.to_string(),
-            Column::PerSecond => return rate(self.rps),
-            Column::N => return timing.n.to_string(),
-            Column::Mean => (timing.mean, None),
-            Column::StdError => (timing.std_error, None),
-            Column::P50 => (timing.p50, timing.p50_ci),
-            Column::P90 => (timing.p90, timing.p90_ci),
-            Column::P95 => (timing.p95, timing.p95_ci),
-            Column::P99 => (timing.p99, timing.p99_ci),
-            Column::P99_9 => (timing.p99_9, timing.p99_9_ci),
-            Column::Max => (timing.max, None),
-        };
-        match (time, between) {
-            (None, _) => "–".to_owned(),
-            (Some(time), None) => duration(time),
-            (Some(time), Some(between)) => format!("{}\n{}", duration(time), interval(time, between)),
-        }
-    }
-}
-
-/// The rows of one table, and what its first column is called.
-struct Rows<'a> {
-    name: &'static str,
-    rows: Vec<Row<'a>>,
-}
-
-fn chain_row<'a>((chain, figures): (&Chain, &'a ChainFigures)) -> Row<'a> {
-    Row {
-        name: chain.name().to_owned(),
-        count: figures.count,
-        failed: figures.failed,
-        abandoned: figures.abandoned,
-        rps: figures.rps,
-        timing: &figures.response_time_ns,
-    }
-}
-
-/// Endpoints of one name are numbered, and told apart by their URI templates in the text that is returned beside: in the
-/// table these would make lines longer than terminals.
-fn endpoint_rows(endpoints: &[EndpointFigures]) -> (Rows<'_>, String) {
-    let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
-    let mut apart = String::new();
-    let rows = endpoints.iter().map(|figures| {
-        let name = figures.endpoint.as_str();
-        let mut row = Row {
-            name: name.to_owned(),
-            count: figures.count,
-            failed: figures.failed,
-            abandoned: 0,
-            rps: figures.rps,
-            timing: &figures.response_time_ns,
-        };
-        if endpoints.iter().filter(|other| other.endpoint == name).count() > 1 {
-            let number = seen.entry(name).and_modify(|number| *number += 1).or_insert(1);
-            row.name = format!("{name} {number}");
-            apart.push_str(&format!("{}: {} {}\n", row.name, figures.method, figures.uri));
-        }
-        row
-    });
-    let rows = Rows { name: "endpoint", rows: rows.collect() };
-    (rows, apart)
-}
-
-impl Rows<'_> {
-    fn table(&self, columns: &[Column]) -> Lines {
-        let mut table = Table::new();
-        table.load_preset(NOTHING);
-        table
-            .set_style(TableComponent::HeaderLines, '─')
-            .set_style(TableComponent::MiddleHeaderIntersections, '─');
-        table.set_header(std::iter::once(self.name).chain(columns.iter().map(|column| column.name())));
-        let mut faint = vec![false; 2];
-        for row in &self.rows {
-            let cells: Vec<String> = columns.iter().map(|column| row.cell(*column)).collect();
-            faint.push(false);
-            faint.extend(cells.iter().any(|cell| cell.contains('\n')).then_some(true));
-            table.add_row(std::iter::once(row.name.clone()).chain(cells).map(Cell::new));
-        }
-        for (index, column) in table.column_iter_mut().enumerate() {
-            column.set_padding((0, 1));
-            if index > 0 {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
-        Lines { lines: table.lines().map(|line| line.trim_end().to_owned()).collect(), faint }
-    }
-}
-
-/// A table as lines.
-struct Lines {
-    lines: Vec<String>,
-    /// Which of them are there for the second look.
-    faint: Vec<bool>,
-}
-
-impl Lines {
-    fn width(&self) -> usize {
-        self.lines.iter().map(|line| line.chars().count()).max().unwrap_or(0)
-    }
-
-    fn push(&self, text: &mut String, paper: Paper) {
-        for (line, faint) in self.lines.iter().zip(self.faint.iter().chain(std::iter::repeat(&false))) {
-            text.push_str(&if *faint { paper.dim(line) } else { line.clone() });
-            text.push('\n');
-        }
-        text.push('\n');
-    }
-}
-
-/// The ends of an interval in the unit of the value that it is around, and with as many decimals: `1.21–1.25`.
-fn interval(value: u64, [low, high]: [u64; 2]) -> String {
-    let text = duration(value);
-    let (number, unit) = text.split_once(' ').unwrap_or((&text, "ns"));
-    let size = UNITS.iter().find(|(name, _)| *name == unit).map_or(1, |(_, size)| *size) as f64;
-    let decimals = number.split_once('.').map_or(0, |(_, decimals)| decimals.len());
-    format!("{:.decimals$}–{:.decimals$}", low as f64 / size, high as f64 / size)
-}
-
-const UNITS: [(&str, u64); 4] = [("ns", 1), ("µs", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000)];
-
-/// Three digits and a unit: `1.23 ms`.
-pub fn duration(ns: u64) -> String {
-    let &(unit, size) = UNITS.iter().rev().find(|(_, size)| ns >= *size).unwrap_or(&UNITS[0]);
-    let value = ns as f64 / size as f64;
-    match value {
-        _ if size == 1 => format!("{ns} ns"),
-        ..9.995 => format!("{value:.2} {unit}"),
-        ..99.95 => format!("{value:.1} {unit}"),
-        ..999.5 => format!("{value:.0} {unit}"),
-        // Rounding would write 1000: the next unit says 1.00; seconds have none.
-        _ if unit == "s" => format!("{value:.0} s"),
-        _ => duration(size * 1_000),
-    }
-}
-
-fn rate(per_second: f64) -> String {
-    if per_second < 9.995 { format!("{per_second:.2}") } else { format!("{per_second:.1}") }
-}
-
-/// `1 window`, `3 windows`.
-pub fn counted(count: u64, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_interval_is_in_the_unit_and_to_the_digit_of_its_value() {
-        let cases = [
-            (26_400_000, [26_240_000, 26_560_000], "26.2–26.6"),
-            (1_000_000, [998_000, 1_250_000], "1.00–1.25"),
-            (999_000_000, [960_000_000, 1_100_000_000], "960–1100"),
-            (1_230_000_000, [9_000_000, 1_230_000_000], "0.01–1.23"),
-            (12, [3, 40], "3–40"),
-        ];
-        for (value, between, text) in cases {
-            assert_eq!(interval(value, between), text);
-        }
-    }
 
     #[test]
     fn a_share_is_not_rounded_onto_its_limit() {
@@ -624,28 +520,6 @@ mod tests {
         ];
         for (share, limit, text) in cases {
             assert_eq!(percent(share, limit), text);
-        }
-    }
-
-    #[test]
-    fn durations_have_three_digits_and_a_unit() {
-        let cases = [
-            (0, "0 ns"),
-            (999, "999 ns"),
-            (1_000, "1.00 µs"),
-            (1_234_567, "1.23 ms"),
-            (9_994_999, "9.99 ms"),
-            (9_995_000, "10.0 ms"),
-            (12_345_678, "12.3 ms"),
-            (99_949_999, "99.9 ms"),
-            (99_950_000, "100 ms"),
-            (999_499_999, "999 ms"),
-            (999_500_000, "1.00 s"),
-            (60_000_000_000, "60.0 s"),
-            (3_600_000_000_000, "3600 s"),
-        ];
-        for (ns, text) in cases {
-            assert_eq!(duration(ns), text, "{ns}");
         }
     }
 }

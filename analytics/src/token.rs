@@ -14,7 +14,7 @@ impl Token {
 
     /// The token in characters that a cookie may hold.
     pub(crate) fn as_cookie(&self) -> String {
-        self.0.bytes().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(&self.0)
     }
 
     /// Whether `offered` is this token. Takes the same time wherever they differ; only their lengths can be told.

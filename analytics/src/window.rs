@@ -9,16 +9,20 @@ use std::ops::Range;
 use std::time::Duration;
 
 use wec_record::threshold::{Metric, Of, Stat, Threshold, Unit};
-use wec_record::{Chain, ChainResult, LimitKind, LoadSample, Record};
+use wec_record::{Chain, ChainResult, FailureClass, LimitKind, LoadSample, Record};
 
+use crate::consume::RecordConsumer;
 use crate::counts::{Followed, LoadCounts};
 use crate::verdict::{Event, Sees, Slice, rounded};
+use crate::wording::counted;
 
 /// The shortest window.
 pub const PART: Duration = Duration::from_millis(250);
 const PART_NS: u64 = PART.as_nanos() as u64;
 /// An hour.
 const MAX_PARTS: usize = 14_400;
+/// Kinds of failures of one window.
+const MAX_FAILURES: usize = 32;
 /// Reasons of one part why the load tester was limited.
 const MAX_LIMITS: usize = 4;
 
@@ -39,6 +43,12 @@ pub struct WindowFigures {
     pub ended: u64,
     /// Of those, failed.
     pub failed: u64,
+    /// Chains that ended, by chain.
+    pub ended_by_chain: [u64; Chain::ALL.len()],
+    /// Failed chains by kind, in the order of first use; at most 32 kinds, others are only in `failed`.
+    pub failures: Vec<WindowFailure>,
+    /// Chains that met a refusal of the load tester's own machine: their failures are not the CA's.
+    pub local: u64,
     /// Certificates had.
     pub certificates: u64,
     /// Response times of the chains that succeeded, nanoseconds.
@@ -57,6 +67,38 @@ pub struct WindowFigures {
     pub thresholds: Vec<WindowThreshold>,
     /// Response time of each part of the stretch, in order.
     pub parts: Vec<Part>,
+}
+
+/// A kind of failure of a chain, and how often it was met.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WindowFailure {
+    /// The chain that failed.
+    pub chain: Chain,
+    /// Its class.
+    pub class: FailureClass,
+    /// HTTP status of the answer that decided the failure; 0 without one.
+    pub status: u16,
+    /// Problem type of that answer, without its prefix; may be empty.
+    pub problem: String,
+    /// How many chains.
+    pub count: u64,
+}
+
+impl WindowFailure {
+    /// Whether both are of one kind, however often each was met.
+    pub fn is_like(&self, other: &Self) -> bool {
+        (self.chain, self.class, self.status) == (other.chain, other.class, other.status)
+            && self.problem == other.problem
+    }
+}
+
+/// Adds a failure to those of its kind.
+fn add_failure(failures: &mut Vec<WindowFailure>, failure: &WindowFailure) {
+    match failures.iter().position(|known| known.is_like(failure)) {
+        Some(place) => failures[place].count += failure.count,
+        None if failures.len() < MAX_FAILURES => failures.push(failure.clone()),
+        None => {}
+    }
 }
 
 /// One [`PART`] of a window.
@@ -103,7 +145,10 @@ pub(crate) struct Windows {
 struct Kept {
     judged: Vec<Slice>,
     chains: Slice,
+    ended_by_chain: [u64; Chain::ALL.len()],
+    failures: Vec<WindowFailure>,
     certificates: u64,
+    local: u64,
     load: LoadCounts,
     /// What was exceeded, where, and what to say of it.
     limited: Vec<(LimitKind, String, String)>,
@@ -114,7 +159,7 @@ impl Windows {
         Self { thresholds, first: 0, parts: VecDeque::new(), followed: Followed::default() }
     }
 
-    pub(crate) fn record(&mut self, record: &Record) {
+    fn record(&mut self, record: &Record) {
         match record {
             Record::Chain { origin_unix_ns, result, .. } => self.chain(*origin_unix_ns, result),
             Record::Load { node, at_unix_ns, load, .. } => self.load(node, *at_unix_ns, load),
@@ -141,6 +186,14 @@ impl Windows {
             sum.plus(part);
         }
         let time = |per_mille| sum.chains.percentile(per_mille);
+        let mut limited: Vec<_> = sum.limited.into_iter().map(|(_, _, said)| said).collect();
+        // Known before the sample that says so comes.
+        if sum.local > 0 {
+            limited.push(format!(
+                "{} met a refusal of this machine (no file descriptor, local port or memory), which is not the CA's",
+                counted(sum.local, "chain", "chains")
+            ));
+        }
         WindowFigures {
             over_ns,
             due: sum.load.due,
@@ -149,13 +202,16 @@ impl Windows {
             idle: sum.load.idle,
             ended: sum.chains.count,
             failed: sum.chains.bad,
+            ended_by_chain: sum.ended_by_chain,
+            failures: sum.failures,
+            local: sum.local,
             certificates: sum.certificates,
             mean_ns: (sum.chains.n > 0).then(|| (sum.chains.sum / u128::from(sum.chains.n)) as u64),
             p50_ns: time(500),
             p95_ns: time(950),
             p99_ns: time(990),
             n: sum.chains.n,
-            limited: sum.limited.into_iter().map(|(_, _, said)| said).collect(),
+            limited,
             thresholds: self
                 .thresholds
                 .iter()
@@ -187,15 +243,28 @@ impl Windows {
         let events: Vec<_> = events.collect();
         let done = origin.saturating_add(result.done);
         self.judged(done, &events);
+        if result.is_cut_off() {
+            return;
+        }
         // An order that was left unfinished on purpose says nothing about how long chains take.
         let timed = result.successful && !result.abandoned;
         let event =
             Event { bad: u64::from(!result.successful), took: timed.then_some(result.took), ..Event::ONE };
-        let certificate =
-            matches!(result.chain, Some(Chain::Certificate | Chain::Refresh)) && result.successful;
+        let is_local = |class| class == Some(FailureClass::Local);
+        let local = is_local(result.class) || result.requests.iter().any(|request| is_local(request.class));
         if let Some(part) = self.part(done) {
+            part.local += u64::from(local);
             part.chains.add(event);
-            part.certificates += u64::from(certificate);
+            if let Some(chain) = result.chain {
+                part.ended_by_chain[chain.index()] += 1;
+                if let Some(class) = result.class {
+                    let (status, problem) = result.failed_by();
+                    let failure =
+                        WindowFailure { chain, class, status, problem: problem.to_owned(), count: 1 };
+                    add_failure(&mut part.failures, &failure);
+                }
+            }
+            part.certificates += u64::from(result.issued);
         }
     }
 
@@ -252,13 +321,28 @@ impl Windows {
     }
 }
 
+impl RecordConsumer for Windows {
+    fn known(&mut self, record: &Record) {
+        self.record(record);
+    }
+
+    fn take(&mut self, records: &[Record]) {
+        records.iter().for_each(|record| self.record(record));
+    }
+}
+
 impl Kept {
     fn plus(&mut self, other: &Self) {
         for (ours, theirs) in self.judged.iter_mut().zip(&other.judged) {
             ours.plus(theirs);
         }
         self.chains.plus(&other.chains);
+        for (ours, theirs) in self.ended_by_chain.iter_mut().zip(other.ended_by_chain) {
+            *ours += theirs;
+        }
+        other.failures.iter().for_each(|failure| add_failure(&mut self.failures, failure));
         self.certificates += other.certificates;
+        self.local += other.local;
         self.load.plus(&other.load);
         self.limit(&other.limited);
     }
@@ -307,7 +391,7 @@ const fn percentile_of(metric: &Metric) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use wec_record::{GeneratorSample, Limit, ScenarioSample};
+    use wec_record::{GeneratorSample, Limit, RequestResult, ScenarioSample};
 
     use super::*;
 
@@ -318,6 +402,7 @@ mod tests {
         let result = ChainResult {
             chain: Some(Chain::Certificate),
             successful,
+            issued: successful,
             took: took_ms * MS,
             done: at_ms * MS,
             ..ChainResult::default()
@@ -406,6 +491,35 @@ mod tests {
         let windows = windows(&[], records);
         assert_eq!(between(&windows, 0, 1_000).limited.len(), 1);
         assert!(between(&windows, 1_000, 2_000).limited.is_empty());
+    }
+
+    #[test]
+    fn refusals_of_our_own_machine_limit_before_a_sample_says_so() {
+        let mut local = chain(100, 10, false);
+        if let Record::Chain { result, .. } = &mut local {
+            result.class = Some(FailureClass::Local);
+        }
+        let windows = windows(&[], [chain(50, 10, true), local]);
+        let figures = between(&windows, 0, 1_000);
+        assert_eq!((figures.local, figures.failed), (1, 1));
+        assert!(figures.limited[0].starts_with("1 chain met a refusal of this machine"), "{figures:?}");
+    }
+
+    /// As with an authorization that was refused, and a later poll that failed for another reason.
+    #[test]
+    fn a_failure_is_of_the_answer_that_decided_it() {
+        let mut refused = chain(100, 10, false);
+        let Record::Chain { result, .. } = &mut refused else { panic!("a chain") };
+        (result.class, result.status, result.problem) = (Some(FailureClass::Problem), 403, "caa".into());
+        result.requests.push(RequestResult {
+            status: 503,
+            problem: "busy".into(),
+            ..RequestResult::default()
+        });
+        let figures = between(&windows(&[], [refused]), 0, 1_000);
+        let failures: Vec<_> =
+            figures.failures.iter().map(|failure| (failure.status, failure.problem.as_str())).collect();
+        assert_eq!(failures, [(403, "caa")]);
     }
 
     #[test]

@@ -11,6 +11,14 @@ pub enum BoardError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file for TLS cannot be read.
+    #[error("{path:?}, for TLS with etcd, cannot be read: {reason}")]
+    TlsFile {
+        /// As given.
+        path: String,
+        /// The system's words.
+        reason: String,
+    },
     /// No endpoint answered.
     #[error(
         "no etcd answers at {endpoints} while {doing} ({reason}): start etcd there, or name the endpoint of a running one"
@@ -40,6 +48,22 @@ pub enum BoardError {
         doing: &'static str,
         /// Its own words.
         reason: String,
+    },
+    /// The file could not be read or written.
+    #[error("the board in {path:?} failed while {doing}: {reason}")]
+    File {
+        /// As given.
+        path: String,
+        /// What the board wanted.
+        doing: &'static str,
+        /// SQLite's own words.
+        reason: String,
+    },
+    /// The file is an SQLite database, but not a board that this version reads.
+    #[error("{path:?} is another database, or a board of another version: name another file")]
+    NotABoard {
+        /// As given.
+        path: String,
     },
     /// The caller named a session that nobody has put on the board.
     #[error("there is no session {0:?} on the board: start a requester with that session, or name another")]

@@ -1,7 +1,49 @@
-//! How a load is shared between nodes: a pure function, so that every node that sees the same board comes to the
-//! same answer without asking anyone.
+//! How the load of a session is shared between its nodes: decided once on the board, as one value that all of them follow.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::NodeInfo;
+
+/// Which nodes share the load of a session.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shares {
+    /// Grows by one with each decision; 0 before the first.
+    pub epoch: u64,
+    /// The nodes that take a share, by id, and how many workers each can run.
+    pub nodes: BTreeMap<String, u32>,
+}
+
+impl Shares {
+    /// The shares among the live nodes of a session; none when they are so already.
+    pub(crate) fn next(&self, session: &str, live: &[NodeInfo]) -> Option<Self> {
+        let sharing = live.iter().filter(|node| node.shares_load_of(session));
+        let nodes: BTreeMap<_, _> = sharing.map(|node| (node.id.clone(), node.workers)).collect();
+        (nodes != self.nodes).then(|| Self { epoch: self.epoch + 1, nodes })
+    }
+
+    /// A node's part of a number of workers.
+    pub fn workers(&self, node: &str, of: u32) -> u32 {
+        self.divided(of).find(|(id, ..)| *id == node).map_or(0, |(.., part)| part)
+    }
+
+    /// A node's part of a rate that so many workers may make: none where none of them is its. Of what nobody may make, every
+    /// node has a part to drop.
+    pub fn fraction(&self, node: &str, workers: u32) -> f64 {
+        let makes = || self.divided(workers).filter(|(.., part)| workers == 0 || *part > 0);
+        let all: f64 = makes().map(|(_, capacity, _)| f64::from(capacity)).sum();
+        makes().find(|(id, ..)| *id == node).map_or(0.0, |(_, capacity, _)| f64::from(capacity) / all)
+    }
+
+    /// Each node, what it can run, and its part of a number of workers.
+    fn divided(&self, workers: u32) -> impl Iterator<Item = (&str, u32, u32)> {
+        let capacities: Vec<_> = self.nodes.iter().map(|(id, capacity)| (id.as_str(), *capacity)).collect();
+        let parts = share(workers, &capacities);
+        capacities.into_iter().zip(parts).map(|((id, capacity), (_, part))| (id, capacity, part))
+    }
+}
 
 /// Each node's part of `target`, in proportion to what it can do.
 ///
@@ -10,7 +52,7 @@ use std::cmp::Reverse;
 ///
 /// With T the target and C the sum of capacities, each node gets `floor(T * c / max(T, C))`; what rounding left
 /// over goes by ones to the strongest nodes, ties to the smaller id.
-pub fn share<Id: Ord + Clone>(target: u32, capacities: &[(Id, u32)]) -> Vec<(Id, u32)> {
+fn share<Id: Ord + Clone>(target: u32, capacities: &[(Id, u32)]) -> Vec<(Id, u32)> {
     let wanted = u64::from(target);
     let possible: u64 = capacities.iter().map(|(_, capacity)| u64::from(*capacity)).sum();
     let whole = wanted.max(possible).max(1);
@@ -38,6 +80,42 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::{NodeKind, NodeState};
+
+    fn node(id: &str, state: NodeState, session: &str) -> NodeInfo {
+        let (id, name, session) = (id.to_owned(), id.to_owned(), session.to_owned());
+        NodeInfo { id, name, kind: NodeKind::Requester, state, workers: 100, session }
+    }
+
+    fn among(ids: &[&str]) -> Shares {
+        let nodes: Vec<_> = ids.iter().map(|id| node(id, NodeState::Running, "s")).collect();
+        Shares::default().next("s", &nodes).unwrap()
+    }
+
+    #[test]
+    fn who_is_not_ready_or_of_another_session_takes_nothing() {
+        let live = [
+            node("a", NodeState::Running, "s"),
+            node("b", NodeState::Preparing, "s"),
+            node("c", NodeState::Running, "another"),
+            NodeInfo { kind: NodeKind::ChallengeServer, ..node("d", NodeState::Running, "s") },
+        ];
+        let shares = Shares::default().next("s", &live).unwrap();
+        assert_eq!((shares.epoch, shares.workers("a", 50), shares.fraction("a", 50)), (1, 50, 1.0));
+        assert_eq!((shares.workers("b", 50), shares.fraction("b", 50)), (0, 0.0));
+        assert_eq!(shares.next("s", &live), None, "they are so already");
+        assert_eq!(shares.next("s", &live[1..]).unwrap(), Shares { epoch: 2, nodes: BTreeMap::new() });
+    }
+
+    #[test]
+    fn a_rate_is_made_by_those_who_have_a_worker_for_it() {
+        let parts = |workers| ["a", "b", "c"].map(|node| among(&["a", "b", "c"]).fraction(node, workers));
+        assert_eq!(parts(1), [1.0, 0.0, 0.0]);
+        assert_eq!(parts(2), [0.5, 0.5, 0.0]);
+        for workers in [0, 3, 1_000] {
+            assert_eq!(parts(workers), [1.0 / 3.0; 3], "{workers}");
+        }
+    }
 
     #[test]
     fn shares_in_proportion_to_what_nodes_can_do() {

@@ -1,15 +1,22 @@
 //! A board named in a setting.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::{Board, BoardError, EtcdOptions};
+use percent_encoding::percent_decode_str;
+use wec_startup::redacted;
 
-/// Which board: `local`, or `etcd://HOST:PORT[,HOST:PORT…]`.
+use crate::{Board, BoardError, EtcdOptions, EtcdTls, EtcdUser, FileOptions};
+
+/// Which board: `local`, `sqlite://PATH`, or `etcd://[USER:PASSWORD@]HOST:PORT[,HOST:PORT…]`, with
+/// `etcds` by TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum BoardUrl {
     /// In this process's memory.
     #[default]
     Local,
+    /// In a file, for all processes of this machine.
+    File(FileOptions),
     /// In an etcd.
     Etcd(EtcdOptions),
 }
@@ -18,12 +25,23 @@ impl BoardUrl {
     /// The board itself.
     ///
     /// # Errors
-    /// When no etcd answers there.
+    /// When the file cannot be opened, or no etcd answers there.
     pub async fn open(self) -> Result<Board, BoardError> {
         match self {
             Self::Local => Ok(Board::local()),
+            Self::File(options) => Board::file(options).await,
             Self::Etcd(options) => Board::etcd(options).await,
         }
+    }
+}
+
+impl BoardUrl {
+    /// Reads one as [`FromStr`] does: for the parsers of flags.
+    ///
+    /// # Errors
+    /// What is wrong with it, without its password.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        text.parse()
     }
 }
 
@@ -34,13 +52,78 @@ impl FromStr for BoardUrl {
         if text == "local" {
             return Ok(Self::Local);
         }
-        let hosts = text
-            .strip_prefix("etcd://")
-            .map(|hosts| hosts.trim_end_matches('/'))
-            .filter(|hosts| !hosts.is_empty() && !hosts.contains('/'))
-            .ok_or_else(|| format!("{text:?} is no board: write local, or etcd://HOST:PORT"))?;
-        Ok(Self::Etcd(EtcdOptions::new(hosts.split(',').map(|host| format!("http://{host}")))))
+        if let Some(path) =
+            text.strip_prefix("sqlite://").filter(|path| !path.is_empty() && !path.contains('?'))
+        {
+            return Ok(Self::File(FileOptions::new(path)));
+        }
+        let wrong = |why: &str| format!("{:?} {why}", redacted(text));
+        etcd(text).map(Self::Etcd).map_err(|why| wrong(&why))
     }
+}
+
+/// `etcd://[USER:PASSWORD@]HOST:PORT[,HOST:PORT…]`, or `etcds://…[?cacert=FILE&client-cert=FILE&client-key=FILE]`.
+fn etcd(text: &str) -> Result<EtcdOptions, String> {
+    let none = || "is no board: write local, sqlite://PATH, or etcd://HOST:PORT".to_owned();
+    let (scheme, rest) = match (text.strip_prefix("etcds://"), text.strip_prefix("etcd://")) {
+        (Some(rest), _) => ("https", rest),
+        (_, Some(rest)) => ("http", rest),
+        _ => return Err(none()),
+    };
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (user, hosts) = rest.rsplit_once('@').map_or((None, rest), |(user, hosts)| (Some(user), hosts));
+    let hosts = hosts.trim_end_matches('/');
+    if hosts.is_empty() || hosts.contains('/') {
+        return Err(none());
+    }
+    let mut options = EtcdOptions::new(hosts.split(',').map(|host| format!("{scheme}://{host}")));
+    options.user = user.map(self::user).transpose()?;
+    if scheme == "http" && !query.is_empty() {
+        return Err("has files for TLS: begin it with etcds://".to_owned());
+    }
+    options.tls = tls(query)?;
+    Ok(options)
+}
+
+fn user(text: &str) -> Result<EtcdUser, String> {
+    let (name, password) =
+        text.split_once(':').ok_or("has a user without a password: write USER:PASSWORD@")?;
+    if name.is_empty() || text.contains(['@', '/']) {
+        return Err(
+            "has one user before all hosts, percent-encoded: write USER:PASSWORD@HOST:PORT".to_owned()
+        );
+    }
+    Ok(EtcdUser { name: decoded(name)?, password: decoded(password)? })
+}
+
+fn tls(query: &str) -> Result<EtcdTls, String> {
+    let (mut ca, mut certificate, mut key) = (None, None, None);
+    for part in query.split('&').filter(|part| !part.is_empty()) {
+        let (name, file) = part.split_once('=').unwrap_or((part, ""));
+        let place = match name {
+            "cacert" => &mut ca,
+            "client-cert" => &mut certificate,
+            "client-key" => &mut key,
+            _ => {
+                return Err("has a setting that there is not: there are cacert, client-cert and client-key"
+                    .to_owned());
+            }
+        };
+        if file.is_empty() || place.replace(PathBuf::from(decoded(file)?)).is_some() {
+            return Err("wants one file for each of cacert, client-cert and client-key".to_owned());
+        }
+    }
+    let client = match (certificate, key) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        _ => return Err("needs client-cert and client-key together".to_owned()),
+    };
+    Ok(EtcdTls { ca, client })
+}
+
+fn decoded(text: &str) -> Result<String, String> {
+    let decoded = percent_decode_str(text).decode_utf8();
+    Ok(decoded.map_err(|_| "has text that is no UTF-8 once decoded".to_owned())?.into_owned())
 }
 
 #[cfg(test)]
@@ -55,8 +138,49 @@ mod tests {
     }
 
     #[test]
+    fn reads_a_file() {
+        for (text, path) in
+            [("sqlite://board.db", "board.db"), ("sqlite:///var/lib/wec/b.db", "/var/lib/wec/b.db")]
+        {
+            assert_eq!(text.parse(), Ok(BoardUrl::File(FileOptions::new(path))));
+        }
+    }
+
+    #[test]
+    fn a_password_is_shown_nowhere() {
+        let wrong = "etcd://wec:s3cret@a:2379/x".parse::<BoardUrl>().unwrap_err();
+        assert!(wrong.contains("etcd://wec:***@a:2379/x") && !wrong.contains("s3cret"), "{wrong}");
+        let board = "etcd://wec:s3cret@a:2379,b:2379".parse::<BoardUrl>().unwrap();
+        let shown = format!("{board:?}");
+        assert!(shown.contains("wec:***") && !shown.contains("s3cret"), "{shown}");
+    }
+
+    #[test]
+    fn reads_a_user_and_files_for_tls() {
+        let board = "etcds://wec:p%40ss:1@a:2379,b:2379?cacert=ca.pem&client-cert=c%26c.pem&client-key=k.pem";
+        let user = Some(EtcdUser { name: "wec".into(), password: "p@ss:1".into() });
+        let tls = EtcdTls { ca: Some("ca.pem".into()), client: Some(("c&c.pem".into(), "k.pem".into())) };
+        let expected = EtcdOptions { user, tls, ..EtcdOptions::new(["https://a:2379", "https://b:2379"]) };
+        assert_eq!(board.parse(), Ok(BoardUrl::Etcd(expected)));
+        for (text, why) in [
+            ("etcd://a:1?cacert=x", "begin it with etcds://"),
+            ("etcds://a:1?ca=x", "cacert, client-cert and client-key"),
+            ("etcds://a:1?cacert=", "one file for each"),
+            ("etcds://a:1?client-key=x", "together"),
+            ("etcds://wec@a:1", "without a password"),
+            ("etcd://u:s3cret@a:1,v:s3cret@b:1", "one user before all hosts"),
+            ("etcd://u:%ff@a:1", "no UTF-8"),
+        ] {
+            let message = text.parse::<BoardUrl>().unwrap_err();
+            assert!(message.contains(why) && !message.contains("s3cret"), "{message}");
+        }
+    }
+
+    #[test]
     fn anything_else_is_shown_with_what_is_allowed() {
-        for text in ["", "etcd://", "http://a:2379", "etcd://a/b"] {
+        for text in
+            ["", "sqlite://", "sqlite://x?mode=ro", "etcd://", "etcds://", "http://a:2379", "etcd://a/b"]
+        {
             let message = text.parse::<BoardUrl>().unwrap_err();
             assert!(
                 message.contains(&format!("{text:?}")) && message.contains("etcd://HOST:PORT"),

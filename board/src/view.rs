@@ -1,13 +1,15 @@
 //! `View`: what this process knows of the board, in the form that components subscribe to.
 //!
-//! Both boards write here. Readers keep what they last saw when etcd is away.
+//! It watches the keys. Readers keep what they last saw when the board is out of reach.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{broadcast, watch};
 
-use crate::{Changed, Connection, NodeInfo, Session, Versioned};
+use crate::keys::{self, Place};
+use crate::kv::{Event, Pair, Watcher};
+use crate::{Changed, Connection, NodeInfo, Session, Shares, Versioned};
 
 /// Changes a subscriber may fall behind by before it is told that it missed some.
 const CHANGES_KEPT: usize = 1_024;
@@ -17,6 +19,8 @@ pub(crate) struct View {
     nodes: watch::Sender<Vec<NodeInfo>>,
     /// A sender for each session that exists or that somebody waits for.
     sessions: Mutex<BTreeMap<String, watch::Sender<Option<Versioned<Session>>>>>,
+    /// The same of the shares of their nodes; those before the first decision where there is none.
+    shares: Mutex<BTreeMap<String, watch::Sender<Shares>>>,
     changes: broadcast::Sender<Changed>,
     connection: watch::Sender<Connection>,
 }
@@ -26,6 +30,7 @@ impl View {
         Self {
             nodes: watch::Sender::new(Vec::new()),
             sessions: Mutex::default(),
+            shares: Mutex::default(),
             changes: broadcast::Sender::new(CHANGES_KEPT),
             connection: watch::Sender::new(Connection::Connected),
         }
@@ -39,9 +44,12 @@ impl View {
         self.lock().entry(id.to_owned()).or_insert_with(|| watch::Sender::new(None)).subscribe()
     }
 
-    /// The session as shown now.
-    pub(crate) fn shown(&self, id: &str) -> Option<Versioned<Session>> {
-        self.lock().get(id).and_then(|sender| sender.borrow().clone())
+    pub(crate) fn sessions(&self) -> Vec<Versioned<Session>> {
+        self.lock().values().filter_map(|session| session.borrow().clone()).collect()
+    }
+
+    pub(crate) fn shares(&self, session: &str) -> watch::Receiver<Shares> {
+        self.shares_of(session).subscribe()
     }
 
     pub(crate) fn changes(&self) -> broadcast::Receiver<Changed> {
@@ -50,14 +58,6 @@ impl View {
 
     pub(crate) fn connection(&self) -> watch::Receiver<Connection> {
         self.connection.subscribe()
-    }
-
-    pub(crate) fn set_connection(&self, connection: Connection) {
-        self.connection.send_if_modified(|now| {
-            let modified = *now != connection;
-            *now = connection;
-            modified
-        });
     }
 
     /// Puts `node` in its place by id, over an earlier one with the same id.
@@ -75,7 +75,7 @@ impl View {
         });
     }
 
-    pub(crate) fn remove_node(&self, id: &str) {
+    fn remove_node(&self, id: &str) {
         self.nodes.send_if_modified(|nodes| {
             let before = nodes.len();
             nodes.retain(|node| node.id != id);
@@ -84,7 +84,7 @@ impl View {
     }
 
     /// All nodes at once; `nodes` may be in any order.
-    pub(crate) fn set_nodes(&self, mut nodes: Vec<NodeInfo>) {
+    fn set_nodes(&self, mut nodes: Vec<NodeInfo>) {
         nodes.sort_unstable_by(|one, other| one.id.cmp(&other.id));
         self.nodes.send_if_modified(|now| {
             let modified = *now != nodes;
@@ -107,14 +107,14 @@ impl View {
     }
 
     /// Shows that the session is gone unless it was put again after `version`.
-    pub(crate) fn remove_session(&self, id: &str, version: u64) {
+    fn remove_session(&self, id: &str, version: u64) {
         if let Some(sender) = self.lock().get(id) {
             sender.send_if_modified(|now| now.take_if(|now| now.version < version).is_some());
         }
     }
 
     /// Shows `sessions` and no others, whatever was shown.
-    pub(crate) fn set_sessions(&self, sessions: Vec<Versioned<Session>>) {
+    fn set_sessions(&self, sessions: Vec<Versioned<Session>>) {
         let mut known = self.lock();
         for sender in known.values() {
             sender.send_if_modified(|now| {
@@ -136,12 +136,112 @@ impl View {
         }
     }
 
-    pub(crate) fn report(&self, changed: Changed) {
+    /// Shows how a session's load is shared, unless a later decision is shown already.
+    pub(crate) fn put_shares(&self, session: &str, shares: Shares) {
+        self.shares_of(session).send_if_modified(|now| {
+            let newer = now.epoch < shares.epoch;
+            if newer {
+                *now = shares;
+            }
+            newer
+        });
+    }
+
+    /// Shows these shares and no others, whatever was shown.
+    fn set_shares(&self, mut shares: BTreeMap<String, Shares>) {
+        let known: Vec<_> = self.lock_shares().keys().cloned().collect();
+        for session in known {
+            shares.entry(session).or_default();
+        }
+        for (session, shares) in shares {
+            self.shares_of(&session).send_if_modified(|now| {
+                let modified = *now != shares;
+                *now = shares;
+                modified
+            });
+        }
+    }
+
+    fn shares_of(&self, session: &str) -> watch::Sender<Shares> {
+        self.lock_shares().entry(session.to_owned()).or_default().clone()
+    }
+
+    fn lock_shares(&self) -> MutexGuard<'_, BTreeMap<String, watch::Sender<Shares>>> {
+        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn report(&self, changed: Changed) {
         // No receiver: nobody keeps a log here.
         let _ = self.changes.send(changed);
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, watch::Sender<Option<Versioned<Session>>>>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watcher for View {
+    fn show_all(&self, pairs: &[Pair], missed: Option<u64>) {
+        let mut nodes = Vec::new();
+        let mut sessions: Vec<Versioned<Session>> = Vec::new();
+        let mut shares = BTreeMap::new();
+        for pair in pairs {
+            match keys::place(&pair.key) {
+                Place::Node(_) => nodes.extend(keys::parse::<NodeInfo>(pair).map(|node| node.value)),
+                Place::Session(_) => sessions.extend(keys::parse::<Session>(pair)),
+                Place::Shares(session) => {
+                    shares.extend(keys::parse::<Shares>(pair).map(|found| (session.to_owned(), found.value)));
+                }
+                Place::Elsewhere => {}
+            }
+        }
+        // Those made after what was missed are reported, as far as they can still be known.
+        let mut changes: Vec<_> = sessions
+            .iter()
+            .filter(|session| missed.is_some_and(|missed| session.version > missed))
+            .map(|session| (session.version, session.value.last_changes.clone()))
+            .collect();
+        changes.sort_unstable_by_key(|(version, _)| *version);
+        self.set_nodes(nodes);
+        self.set_sessions(sessions);
+        self.set_shares(shares);
+        for changed in changes.into_iter().flat_map(|(_, changes)| changes) {
+            self.report(changed);
+        }
+    }
+
+    fn show(&self, events: &[Event]) {
+        for event in events {
+            match (keys::place(event.key()), event) {
+                (Place::Node(id), Event::Deleted { .. }) => self.remove_node(id),
+                (Place::Node(_), Event::Put(pair)) => {
+                    if let Some(node) = keys::parse::<NodeInfo>(pair) {
+                        self.put_node(node.value);
+                    }
+                }
+                (Place::Session(id), Event::Deleted { version, .. }) => self.remove_session(id, *version),
+                (Place::Session(_), Event::Put(pair)) => {
+                    if let Some(session) = keys::parse::<Session>(pair) {
+                        let changes = session.value.last_changes.clone();
+                        self.put_session(session);
+                        changes.into_iter().for_each(|changed| self.report(changed));
+                    }
+                }
+                (Place::Shares(session), Event::Put(pair)) => {
+                    if let Some(shares) = keys::parse::<Shares>(pair) {
+                        self.put_shares(session, shares.value);
+                    }
+                }
+                (Place::Shares(_), Event::Deleted { .. }) | (Place::Elsewhere, _) => {}
+            }
+        }
+    }
+
+    fn set_connection(&self, connection: Connection) {
+        self.connection.send_if_modified(|now| {
+            let modified = *now != connection;
+            *now = connection;
+            modified
+        });
     }
 }

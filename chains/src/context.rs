@@ -6,10 +6,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wec_acme::{Checker, Client, Clock, ExternalAccount, KeyPool, KeyType};
+use strum::{EnumCount, IntoStaticStr, VariantArray};
+use wec_acme::{AccountKeys, Checker, Client, Clock, ExternalAccount, KeyPool, KeyType};
 use wec_record::{Chain, ChallengeType};
 use wec_store::{ChallengeWriter, State};
 
+use crate::choice::{Profile, RevocationReason};
+use crate::linger::Linger;
 use crate::mix::Mix;
 
 /// What a chain may use. Made once for each of the requester's runtimes, shared by its workers.
@@ -21,6 +24,8 @@ pub struct Context {
     pub state: State,
     /// Where the challenge server looks.
     pub challenges: Arc<dyn ChallengeWriter>,
+    /// Where challenge data goes that is done with.
+    pub linger: Linger,
     /// Judges downloaded certificates.
     pub checker: Arc<Checker>,
     /// What to draw from.
@@ -45,7 +50,8 @@ impl Context {
 }
 
 /// Who shares connections to the CA, and the nonces that come over them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, EnumCount, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Connections {
     /// The workers of a runtime: the cheapest way to make load.
     #[default]
@@ -58,15 +64,11 @@ pub enum Connections {
 
 impl Connections {
     /// Every model, in the order of declaration.
-    pub const ALL: [Self; 3] = [Self::Shared, Self::PerWorker, Self::PerChain];
+    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
 
     /// The name as written in configuration.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Shared => "shared",
-            Self::PerWorker => "per-worker",
-            Self::PerChain => "per-chain",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -88,7 +90,8 @@ impl FromStr for Connections {
 }
 
 /// The step that chains end before, having succeeded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum StopBefore {
     /// No order is finalized: the CA does everything but issue.
     Finalize,
@@ -96,10 +99,8 @@ pub enum StopBefore {
 
 impl StopBefore {
     /// The name as written in configuration.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Finalize => "finalize",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -118,6 +119,8 @@ impl FromStr for StopBefore {
 /// What chains draw their choices from.
 #[derive(Clone, Debug)]
 pub struct Policy {
+    /// The scenario that chains are run for; every result has it.
+    pub scenario: String,
     /// Every name ordered is under this one.
     pub base_domain: String,
     /// How many names an order has, both ends included.
@@ -128,6 +131,10 @@ pub struct Policy {
     pub key_types: Mix<KeyType>,
     /// Where they come from; must have been prepared for the RSA types among them.
     pub keys: Arc<KeyPool>,
+    /// What the keys of new accounts are made of.
+    pub account_key_types: Mix<KeyType>,
+    /// Where they come from; must have been prepared for the RSA types among them.
+    pub account_keys: Arc<AccountKeys>,
     /// Share of the authorization chain's orders that are left unfinished, 0 to 1.
     pub abandon: f64,
     /// Where chains end before they are done.
@@ -138,41 +145,48 @@ pub struct Policy {
     pub contact: Vec<String>,
     /// What new accounts are bound to, if anything.
     pub external_account: Option<ExternalAccount>,
-    /// Reason codes for revocations (RFC 5280 §5.3.1); none: the request has no reason.
-    pub revocation_reasons: Vec<Option<u8>>,
+    /// Certificate profiles of new orders.
+    pub profiles: Mix<Profile>,
+    /// Reasons of revocations.
+    pub revocation_reasons: Mix<RevocationReason>,
     /// Share of revocations signed by the certificate's key rather than the account's, 0 to 1.
     pub revoke_by_certificate_key: f64,
     /// Ready orders that expire sooner than this are not used any more.
     pub order_margin: Duration,
+    /// The longest that an account, an order or a certificate rests because a limit of the CA is about it; none: they are used
+    /// again at once.
+    pub longest_rest: Option<Duration>,
 }
 
 impl Policy {
-    /// Orders of one name under `base_domain`, every challenge type, no contact, no external account.
-    ///
-    /// Reasons are those that a subscriber may give to a public CA: none, unspecified, keyCompromise,
-    /// affiliationChanged, superseded and cessationOfOperation. Elliptic keys are never used twice, so that keyCompromise
-    /// blocks nothing but the key of the certificate itself; for RSA keys, which are, it is left out.
+    /// Orders of one name under `base_domain`, every challenge type, no profile, no contact, no external account; the
+    /// usual reasons of revocations, half of which are signed by the certificate's key.
     pub fn under(base_domain: impl Into<String>) -> Self {
         Self {
+            scenario: String::new(),
             base_domain: base_domain.into(),
             names: 1..=1,
             challenges: Mix::even(ChallengeType::ALL),
             key_types: Mix::even([KeyType::P256]),
             keys: Arc::new(KeyPool::empty()),
+            account_key_types: Mix::even([KeyType::P256]),
+            account_keys: Arc::new(AccountKeys::empty()),
             abandon: 0.0,
             stop_before: None,
             connections: Connections::Shared,
             contact: Vec::new(),
             external_account: None,
-            revocation_reasons: vec![None, Some(0), Some(1), Some(3), Some(4), Some(5)],
+            profiles: Mix::even([Profile::default()]),
+            revocation_reasons: Mix::even(RevocationReason::USUAL),
             revoke_by_certificate_key: 0.5,
             order_margin: Duration::from_secs(60),
+            longest_rest: Some(Duration::from_secs(60)),
         }
     }
 
     /// Whether `chain` is run at all; what is stored may still leave it nothing to do.
     pub fn runs(&self, chain: Chain) -> bool {
-        !(self.stop_before == Some(StopBefore::Finalize) && chain == Chain::Certificate)
+        !(self.stop_before == Some(StopBefore::Finalize) && chain.begins_with_finalize())
     }
 
     /// Everything that makes no sense, for people; empty when chains can be run with it.
@@ -196,18 +210,16 @@ impl Policy {
         for kind in self.key_types.items().filter(|kind| !self.keys.has(*kind)) {
             mistakes.push(format!("no {kind} keys were made before the run"));
         }
+        mistakes.extend(self.account_key_types.mistakes("account key type"));
+        for kind in self.account_key_types.items().filter(|kind| !self.account_keys.has(*kind)) {
+            mistakes.push(format!("no {kind} account keys were made before the run"));
+        }
         if !(0.0..=1.0).contains(&self.abandon) {
             mistakes
                 .push(format!("{} is no share of abandoned orders: give a number from 0 to 1", self.abandon));
         }
-        if self.revocation_reasons.is_empty() {
-            mistakes.push("there is no revocation reason to draw: list at least one".to_owned());
-        }
-        // RFC 5280 §5.3.1: 7 is unused, 10 is the last.
-        for reason in self.revocation_reasons.iter().flatten().filter(|reason| **reason == 7 || **reason > 10)
-        {
-            mistakes.push(format!("{reason} is no revocation reason: RFC 5280 has 0 to 6 and 8 to 10"));
-        }
+        mistakes.extend(self.profiles.mistakes("profile"));
+        mistakes.extend(self.revocation_reasons.mistakes("reason of revocations"));
         if !(0.0..=1.0).contains(&self.revoke_by_certificate_key) {
             mistakes.push(format!(
                 "{} is no share of revocations by certificate key: give a number from 0 to 1",
@@ -235,7 +247,7 @@ mod tests {
             challenges: Mix::new(vec![(ChallengeType::Http01, 0.0)]),
             key_types: Mix::even([KeyType::Rsa3072]),
             abandon: -0.1,
-            revocation_reasons: vec![Some(7), None, Some(11)],
+            revocation_reasons: Mix::new(Vec::new()),
             revoke_by_certificate_key: 1.5,
             ..Policy::under("wec..test")
         };
@@ -246,8 +258,7 @@ mod tests {
             "no challenge type",
             "no rsa3072 keys",
             "-0.1 is no share",
-            "7 is no",
-            "11 is no",
+            "no reason of revocations",
             "1.5 is no share",
         ] {
             assert!(mistakes.contains(part), "{part} is missing in {mistakes}");

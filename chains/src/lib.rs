@@ -6,27 +6,30 @@
 //!
 //! | chain | file | uses | makes |
 //! | --- | --- | --- | --- |
-//! | registration | `registration.rs` | | a registration |
-//! | authorization | `authorization.rs` | a registration | a ready order |
-//! | certificate | `certificate.rs` | a ready order, claimed | a certificate |
-//! | refresh | `refresh.rs` | a certificate, claimed | a certificate in its place |
-//! | revoke | `revoke.rs` | a certificate, claimed | |
+//! | registration | `chain/registration.rs` | | a registration |
+//! | authorization | `chain/authorization.rs` | a registration | a ready order |
+//! | certificate | `chain/certificate.rs` | a ready order, claimed | a certificate |
+//! | refresh | `chain/refresh.rs` | a certificate, claimed | a certificate in its place |
+//! | revoke | `chain/revoke.rs` | a certificate, claimed | |
 //!
 //! Which chain is run when is not decided here: see `wec-requester`.
 
-mod authorization;
-mod certificate;
+mod chain;
+mod choice;
 mod context;
+mod issuance;
+mod linger;
 mod mix;
 mod present;
-mod refresh;
-mod registration;
+mod proofs;
+mod rest;
 mod result;
-mod revoke;
 mod run;
 mod steps;
 
+pub use choice::{Profile, RevocationReason};
 pub use context::{Connections, Context, Policy, StopBefore};
+pub use linger::{Linger, Removed, Remover};
 pub use mix::Mix;
 pub use run::run;
 

@@ -1,4 +1,4 @@
-//! Choices with weights: key types, challenge types.
+//! Choices with weights: key types, challenge types, profiles, reasons of revocations.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use rand::{Rng, RngExt as _};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mix<T>(Vec<(T, f64)>);
 
-impl<T: Copy + PartialEq> Mix<T> {
+impl<T: Clone + PartialEq> Mix<T> {
     /// These with their weights; [`Mix::mistakes`] says whether that makes sense.
     pub const fn new(parts: Vec<(T, f64)>) -> Self {
         Self(parts)
@@ -22,7 +22,7 @@ impl<T: Copy + PartialEq> Mix<T> {
 
     /// What can be drawn: the weights above 0.
     pub fn items(&self) -> impl Iterator<Item = T> {
-        self.0.iter().filter(|(_, weight)| *weight > 0.0).map(|(item, _)| *item)
+        self.0.iter().filter(|(_, weight)| *weight > 0.0).map(|(item, _)| item.clone())
     }
 
     /// Whether this can be drawn.
@@ -30,14 +30,22 @@ impl<T: Copy + PartialEq> Mix<T> {
         self.items().any(|known| known == item)
     }
 
+    /// As a plan records it.
+    pub fn shares(&self) -> wec_record::plan::Shares
+    where
+        T: fmt::Display,
+    {
+        wec_record::plan::Shares(self.0.iter().map(|(item, weight)| (item.to_string(), *weight)).collect())
+    }
+
     /// Draws among those that are `possible`, in proportion to their weights; none when there is none of them.
     pub fn draw(&self, rng: &mut impl Rng, possible: impl Fn(T) -> bool) -> Option<T> {
-        let candidates = || self.0.iter().filter(|(item, weight)| *weight > 0.0 && possible(*item));
+        let candidates = || self.0.iter().filter(|(item, weight)| *weight > 0.0 && possible(item.clone()));
         let mut rest = candidates();
         let first = rest.next()?;
         // The common case costs no random number.
         if rest.next().is_none() {
-            return Some(first.0);
+            return Some(first.0.clone());
         }
         let total: f64 = candidates().map(|(_, weight)| weight).sum();
         let mut left = rng.random_range(0.0..total);
@@ -46,11 +54,11 @@ impl<T: Copy + PartialEq> Mix<T> {
             left < 0.0
         });
         // Rounding may leave a little after the last.
-        drawn.or_else(|| candidates().last()).map(|(item, _)| *item)
+        drawn.or_else(|| candidates().last()).map(|(item, _)| item.clone())
     }
 }
 
-impl<T: Copy + PartialEq + fmt::Display> Mix<T> {
+impl<T: Clone + PartialEq + fmt::Display> Mix<T> {
     /// Everything that makes no sense, for people, who know it as `what`.
     pub(crate) fn mistakes(&self, what: &str) -> Vec<String> {
         let mut mistakes: Vec<String> = self
@@ -77,7 +85,7 @@ fn is_weight(weight: f64) -> bool {
     (0.0..=1e6).contains(&weight)
 }
 
-impl<T: Copy + PartialEq> From<Vec<T>> for Mix<T> {
+impl<T: Clone + PartialEq> From<Vec<T>> for Mix<T> {
     fn from(items: Vec<T>) -> Self {
         Self::even(items)
     }
@@ -93,7 +101,7 @@ impl<T: fmt::Display> fmt::Display for Mix<T> {
     }
 }
 
-impl<T: FromStr + Copy + PartialEq + fmt::Display> FromStr for Mix<T>
+impl<T: FromStr + Clone + PartialEq + fmt::Display> FromStr for Mix<T>
 where
     T::Err: fmt::Display,
 {

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use wec_acme::{Exchange, Failure, FailureKind};
-use wec_record::{Chain, ChainResult, FailureClass, Purpose, RequestResult};
+use wec_acme::{Exchange, Failure, FailureClass, Waited};
+use wec_record::{AuthorizationResult, Chain, ChainResult, Phases, RequestResult};
 
 /// When a chain was due, started and done; nanoseconds since the clock's origin.
 #[derive(Clone, Copy, Debug)]
@@ -13,38 +13,48 @@ pub(crate) struct Times {
     pub(crate) done: u64,
 }
 
-/// The record, from what [`wec_acme::Trace::into_parts`] gave; who ran it, and its number, are the caller's to add.
-pub(crate) fn of(
-    chain: Chain,
-    times: Times,
-    (exchanges, keygen): (Vec<Exchange>, u64),
-    failure: Option<Failure>,
-) -> ChainResult {
-    let (error, class) =
-        failure.map_or_else(Default::default, |failure| (failure.message, Some(class(failure.kind))));
+/// What a chain did: [`wec_acme::Trace`]'s parts, and what became of the authorizations.
+#[derive(Debug)]
+pub(crate) struct Did {
+    pub(crate) exchanges: Vec<Exchange>,
+    pub(crate) keygen: u64,
+    pub(crate) waited: Waited,
+    pub(crate) authorizations: Vec<AuthorizationResult>,
+}
+
+/// The record; who ran it, and its number, are the caller's to add.
+pub(crate) fn of(chain: Chain, times: Times, did: Did, failure: Option<Failure>) -> ChainResult {
+    // Of the failure itself, not of the last attempt that failed: that may be an earlier one, which was repeated.
+    let (status, problem) = failure.as_ref().map_or((0, Cow::Borrowed("")), |failure| {
+        let problem = failure.problem.as_ref().map(|problem| Cow::Owned(problem.name().to_owned()));
+        (failure.status, problem.unwrap_or_default())
+    });
+    let (error, class, detail) = told(failure);
     ChainResult {
-        seq: 0,
-        worker: 0,
         chain: Some(chain),
         successful: class.is_none(),
         took: times.done.saturating_sub(times.due),
         due: times.due,
         started: times.started,
         done: times.done,
-        keygen,
+        keygen: did.keygen,
         error,
         class,
-        abandoned: false,
-        requests: exchanges.into_iter().map(request).collect(),
+        detail,
+        status,
+        problem,
+        waited_asked: did.waited.asked,
+        waited_poll: did.waited.poll,
+        authorizations: did.authorizations,
+        requests: did.exchanges.into_iter().map(request).collect(),
+        ..ChainResult::default()
     }
 }
 
 fn request(exchange: Exchange) -> RequestResult {
     let problem =
         exchange.problem().map_or(Cow::Borrowed(""), |problem| Cow::Owned(problem.name().to_owned()));
-    let (error, class) = exchange
-        .failure
-        .map_or_else(Default::default, |failure| (failure.message, Some(class(failure.kind))));
+    let (error, class, detail) = told(exchange.failure);
     RequestResult {
         uri: exchange.template,
         took: exchange.done.saturating_sub(exchange.due),
@@ -53,7 +63,7 @@ fn request(exchange: Exchange) -> RequestResult {
         class,
         endpoint: Cow::Borrowed(exchange.endpoint.name()),
         method: Cow::Borrowed(exchange.method),
-        purpose: purpose(exchange.purpose),
+        purpose: exchange.purpose,
         status: exchange.status,
         problem,
         bytes_sent: exchange.bytes_sent,
@@ -62,35 +72,23 @@ fn request(exchange: Exchange) -> RequestResult {
         sent: exchange.sent,
         done: exchange.done,
         reused: exchange.reused,
+        address: exchange.way.address.map_or(Cow::Borrowed(""), |address| Cow::Owned(address.to_string())),
+        nonce_age: exchange.nonce_age,
+        phases: Phases {
+            dns: exchange.way.dns,
+            connect: exchange.way.connect,
+            tls: exchange.way.tls,
+            first_byte: exchange.way.first_byte,
+        },
+        retry_after: exchange.retry_after.map(|asked| u64::try_from(asked.as_nanos()).unwrap_or(u64::MAX)),
+        reconnects: exchange.way.reconnects,
+        detail,
+        request_id: exchange.request_id.map(String::from).unwrap_or_default(),
+        traceparent: exchange.traceparent.map(String::from).unwrap_or_default(),
     }
 }
 
-/// The one place where the client's kinds of failure become the record's classes.
-const fn class(kind: FailureKind) -> FailureClass {
-    match kind {
-        FailureKind::Problem => FailureClass::Problem,
-        FailureKind::RateLimited => FailureClass::RateLimited,
-        FailureKind::BadNonce => FailureClass::BadNonce,
-        FailureKind::ServerError => FailureClass::ServerError,
-        FailureKind::UnexpectedStatus => FailureClass::UnexpectedStatus,
-        FailureKind::Malformed => FailureClass::Malformed,
-        FailureKind::Connect => FailureClass::Connect,
-        FailureKind::Tls => FailureClass::Tls,
-        FailureKind::Reset => FailureClass::Reset,
-        FailureKind::Timeout => FailureClass::Timeout,
-        FailureKind::Validation => FailureClass::Validation,
-        FailureKind::PollTimeout => FailureClass::PollTimeout,
-        FailureKind::WrongCertificate => FailureClass::WrongCertificate,
-        FailureKind::Internal => FailureClass::Internal,
-        FailureKind::Interrupted => FailureClass::Interrupted,
-    }
-}
-
-const fn purpose(purpose: wec_acme::Purpose) -> Purpose {
-    match purpose {
-        wec_acme::Purpose::Step => Purpose::Step,
-        wec_acme::Purpose::Nonce => Purpose::Nonce,
-        wec_acme::Purpose::Retry => Purpose::Retry,
-        wec_acme::Purpose::Poll => Purpose::Poll,
-    }
+/// A failure's text, class and detail; of none, nothing.
+fn told(failure: Option<Failure>) -> (String, Option<FailureClass>, Cow<'static, str>) {
+    failure.map_or_else(Default::default, |failure| (failure.message, Some(failure.kind), failure.detail))
 }

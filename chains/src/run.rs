@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use tokio_util::sync::CancellationToken;
-use wec_acme::{Failure, FailureKind, Trace};
-use wec_record::{Chain, ChainResult};
+use wec_acme::{Failure, FailureClass, Subject, Trace};
+use wec_record::{AuthorizationResult, Chain, ChainResult};
 use wec_store::Registration;
 
+use crate::choice::Profile;
 use crate::context::{Connections, Context};
 use crate::present::Presented;
-use crate::{authorization, certificate, refresh, registration, result, revoke, steps};
+use crate::{chain, issuance, rest, result, steps};
 
 /// Bound of taking back challenge data at the end of a chain.
 const CLEAN_UP: Duration = Duration::from_secs(5);
@@ -25,6 +26,41 @@ pub(crate) struct Scene<'a> {
     pub(crate) presented: &'a mut Presented,
     /// The account whose key signs: whose fault it is when the CA does not know it.
     pub(crate) signer: Option<Arc<Registration>>,
+    /// What the result will have. Boxed, as it would lie in every waiting worker.
+    pub(crate) notes: Box<Notes>,
+}
+
+/// What a chain notes on its way for its result.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    /// The certificate profile of the chain's order; empty without one.
+    pub(crate) profile: String,
+    /// Whether what a limit of the CA is about has been put to rest.
+    pub(crate) rests: bool,
+    /// Why the certificate that it issued could be shown neither right nor wrong; empty otherwise.
+    pub(crate) unverified: String,
+    /// What became of the order's authorizations.
+    pub(crate) authorizations: Vec<AuthorizationResult>,
+}
+
+impl Notes {
+    /// What newOrder names.
+    pub(crate) fn profile(&self) -> Option<&str> {
+        Some(&*self.profile).filter(|name| !name.is_empty())
+    }
+}
+
+impl Scene<'_> {
+    /// The authorization of `name` is final: what answered its challenges may go, after a while.
+    pub(crate) fn settled(&mut self, name: &str) {
+        self.presented.settled(name, &self.context.linger);
+    }
+
+    /// Draws a profile for a new order, and notes it: the result has it.
+    pub(crate) fn draw_profile(&mut self) {
+        let profile: Profile = self.context.policy.profiles.draw(self.rng, |_| true).unwrap_or_default();
+        self.notes.profile = profile.name().unwrap_or_default().to_owned();
+    }
 }
 
 /// How a chain ended that did not fail.
@@ -32,13 +68,15 @@ pub(crate) struct Scene<'a> {
 pub(crate) enum Outcome {
     /// It did what it should.
     Done,
+    /// It has a certificate, downloaded and not wrong.
+    Issued(issuance::Part),
     /// It left an order unfinished, as it should.
     Abandoned,
     /// There was nothing in the stored state to do it with, or a limit leaves no room for what it makes.
     NothingToDo,
 }
 
-/// Runs `chain` to its result, and takes back the challenge data that it put.
+/// Runs `chain` to its result, and has the challenge data taken back that it put.
 ///
 /// `due` is when an open model wanted it started, nanoseconds of the context's clock; none in a closed model. When
 /// `cut` is cancelled the chain is dropped where it stands: the result is an interrupted one with everything that
@@ -58,48 +96,82 @@ pub async fn run(
     let mut presented = Presented::default();
     let stranger;
     let context = if context.policy.connections == Connections::PerChain {
-        stranger = context.with(context.client.stranger());
-        &stranger
+        // Few need it: it is not to lie in every worker's memory.
+        stranger = Box::new(context.with(context.client.stranger()));
+        &*stranger
     } else {
         context
     };
-    let outcome = {
-        let mut scene = Scene { context, rng, trace: &mut trace, presented: &mut presented, signer: None };
+    let (outcome, notes) = {
+        let mut scene = Scene {
+            context,
+            rng,
+            trace: &mut trace,
+            presented: &mut presented,
+            signer: None,
+            notes: Box::default(),
+        };
         // Handed over by value it would lie in the worker's memory twice: as what is handed over, and as what runs.
-        let running = pin!(async {
-            let outcome = dispatch(chain, &mut scene).await;
-            if let (Err(failure), Some(signer)) = (&outcome, &scene.signer)
-                && steps::is_unknown_account(failure)
-            {
-                context.state.registration_gone(signer).await;
-            }
-            outcome
-        });
-        cut.run_until_cancelled(running).await
+        let outcome = {
+            let running = pin!(async {
+                let outcome = chain::dispatch(chain, &mut scene).await;
+                if let (Err(failure), Some(signer)) = (&outcome, &scene.signer) {
+                    if steps::is_unknown_account(failure) {
+                        context.state.registration_gone(signer).await;
+                    } else if let Some((Subject::Account, time)) = rest::of(context, scene.trace, failure) {
+                        context.state.rest_registration(signer, time);
+                        scene.notes.rests = true;
+                    }
+                }
+                outcome
+            });
+            cut.run_until_cancelled(running).await
+        };
+        (outcome, scene.notes)
     };
-    let did = trace.into_parts();
-    let times = result::Times { due: due.unwrap_or(started), started, done: context.clock.now() };
-    let outcome = outcome
-        .unwrap_or_else(|| Err(Failure::new(FailureKind::Interrupted, "cut off by the end of the run")));
-
-    if tokio::time::timeout(CLEAN_UP, presented.take_back(&*context.challenges)).await.is_err() {
+    // Boxed: what is held while challenge data is taken back has room in the memory of every worker.
+    let result = closed(context, chain, (due, started), (trace, notes), outcome).map(Box::new);
+    let ended = presented.end(&*context.challenges, &context.linger);
+    if tokio::time::timeout(CLEAN_UP, ended).await.is_err() {
         tracing::warn!(%chain, "challenge data could not be taken back in time");
     }
-    if outcome == Ok(Outcome::NothingToDo) && did.0.is_empty() {
-        return None;
-    }
-    let abandoned = outcome == Ok(Outcome::Abandoned);
-    Some(ChainResult { abandoned, ..result::of(chain, times, did, outcome.err()) })
+    result.map(|result| *result)
 }
 
-async fn dispatch(chain: Chain, scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
-    match chain {
-        Chain::Registration => registration::registration(scene).await,
-        Chain::Authorization => authorization::authorization(scene).await,
-        Chain::Certificate => certificate::certificate(scene).await,
-        Chain::Refresh => refresh::refresh(scene).await,
-        Chain::Revoke => revoke::revoke(scene).await,
+/// The result of a chain that ends now; none when it had nothing to do and did nothing. Without an outcome it was cut off.
+fn closed(
+    context: &Context,
+    chain: Chain,
+    (due, started): (Option<u64>, u64),
+    (trace, notes): (Trace, Box<Notes>),
+    outcome: Option<Result<Outcome, Failure>>,
+) -> Option<ChainResult> {
+    let Notes { profile, unverified, authorizations, rests } = *notes;
+    let waited = trace.waited();
+    let (exchanges, keygen) = trace.into_parts();
+    let did = result::Did { exchanges, keygen, waited, authorizations };
+    let times = result::Times { due: due.unwrap_or(started), started, done: context.clock.now() };
+    let outcome = outcome
+        .unwrap_or_else(|| Err(Failure::new(FailureClass::Interrupted, "cut off by the end of the run")));
+    if outcome == Ok(Outcome::NothingToDo) && did.exchanges.is_empty() {
+        return None;
     }
+    // A look that only found that a stored object is of no use is no success of the chain, and no time of one.
+    let abandoned = matches!(outcome, Ok(Outcome::Abandoned | Outcome::NothingToDo));
+    let (issued, issuance) = match outcome {
+        Ok(Outcome::Issued(part)) => (true, issuance::whole(part, &did.exchanges, did.keygen)),
+        _ => (false, None),
+    };
+    Some(ChainResult {
+        abandoned,
+        rests,
+        issued,
+        issuance,
+        scenario: context.policy.scenario.clone(),
+        profile,
+        unverified,
+        ..result::of(chain, times, did, outcome.err())
+    })
 }
 
 #[cfg(test)]

@@ -3,30 +3,31 @@
 use std::time::Duration;
 
 use wec_acme::{
-    Account, Authorization, AuthorizationStatus, Challenge, ChallengeKind, ChallengeStatus, Endpoint,
-    Failure, FailureKind, Order, OrderStatus, Purpose, Trace,
+    Account, Authorization, AuthorizationStatus, Challenge, ChallengeStatus, Endpoint, Failure, FailureClass,
+    Order, OrderStatus, Purpose, Trace, WrongKind,
 };
 use wec_record::ChallengeType;
 use wec_store::{ChallengeData, NewCertificate, Reservation};
 
+use crate::proofs;
 use crate::run::Scene;
 
 /// Brings a new order to `ready`: proves every authorization that is not proven yet, then waits for the order.
 ///
 /// All challenges are answered before the first is waited for, as clients do. An order that is ready from the
-/// start (the CA reuses authorizations) takes no request.
+/// start (the CA reuses authorizations) takes no request. Orders are boxed: each would lie in every waiting worker.
 pub(crate) async fn authorize(
     scene: &mut Scene<'_>,
     account: &Account,
-    order: Order,
-) -> Result<Order, Failure> {
+    order: Box<Order>,
+) -> Result<Box<Order>, Failure> {
     let client = &scene.context.client;
     match order.status {
         OrderStatus::Pending => {}
         OrderStatus::Ready => return Ok(order),
         status => {
             return Err(Failure::new(
-                FailureKind::Malformed,
+                FailureClass::Malformed,
                 format!("newOrder answered the order {} that is {status:?} from the start", order.url),
             ));
         }
@@ -34,20 +35,31 @@ pub(crate) async fn authorize(
     let mut undecided = Vec::new();
     for url in &order.authorizations {
         let authorization = client.authorization(scene.trace, account, url).await?;
-        if let Validation::Awaited { retry_after } = prove(scene, account, &authorization).await? {
-            undecided.push((url, retry_after));
+        let place = proofs::looked_at(scene, url, &authorization);
+        let sent_before = scene.trace.exchanges().len();
+        let answer = Box::pin(prove(scene, account, &authorization, place)).await;
+        proofs::answered(scene, place, sent_before, &answer);
+        match answer? {
+            Validation::Proven => scene.settled(&authorization.identifier.validated()),
+            Validation::Awaited { retry_after } => {
+                let name = authorization.identifier.validated().into_owned().into_boxed_str();
+                undecided.push((url, name, retry_after, place));
+            }
         }
     }
-    for (url, retry_after) in undecided {
-        client.poll_authorization(scene.trace, account, url, retry_after).await?;
+    for (url, name, retry_after, place) in undecided {
+        let polled = client.poll_authorization(scene.trace, account, url, retry_after).await;
+        proofs::polled(scene, place, &polled);
+        polled?;
+        scene.settled(&name);
     }
     // With its last authorization an order becomes ready (RFC 8555 §7.1.6): nothing to wait for before looking.
-    let order = client.order(scene.trace, account, &order.url).await?;
-    client.poll_order_ready(scene.trace, account, &order).await
+    let order = Box::new(client.order(scene.trace, account, &order.url).await?);
+    client.poll_order_ready(scene.trace, account, &order).await.map(Box::new)
 }
 
 /// Where an authorization stands once its challenge has been answered.
-enum Validation {
+pub(crate) enum Validation {
     /// It is valid.
     Proven,
     /// The CA is looking, and asked to wait so long.
@@ -59,22 +71,24 @@ async fn prove(
     scene: &mut Scene<'_>,
     account: &Account,
     authorization: &Authorization,
+    place: usize,
 ) -> Result<Validation, Failure> {
-    let name = &authorization.identifier.value;
+    let name = authorization.identifier.validated();
     match authorization.status {
         AuthorizationStatus::Valid => return Ok(Validation::Proven),
         AuthorizationStatus::Pending => {}
         status => {
             return Err(Failure::new(
-                FailureKind::Validation,
+                FailureClass::Validation,
                 format!("the authorization of {name} is {status:?} before any challenge was answered"),
             ));
         }
     }
     let (challenge, kind) = pick(scene, authorization)?;
+    scene.notes.authorizations[place].challenge = Some(kind);
     let data = ChallengeData {
         kind,
-        name: name.clone(),
+        name: name.clone().into_owned(),
         token: challenge.token.clone(),
         key_authorization: account.key.key_authorization(&challenge.token),
     };
@@ -82,7 +96,7 @@ async fn prove(
     presented.put(&*context.challenges, data).await?;
     let challenge = match context.client.respond(trace, account, &challenge.url).await {
         // Boulder: "authorization must be pending". What the first attempt has started is seen by polling.
-        Err(failure) if failure.kind == FailureKind::Problem && was_repeated(trace) => {
+        Err(failure) if failure.kind == FailureClass::Problem && was_repeated(trace) => {
             return Ok(Validation::Awaited { retry_after: None });
         }
         answer => answer?,
@@ -97,10 +111,10 @@ async fn prove(
                 .error
                 .as_ref()
                 .map_or_else(|| "it does not say why".to_owned(), ToString::to_string);
-            let message = format!("the CA could not validate {name} by {}: {why}", challenge.kind);
+            let message = format!("the CA could not validate {name} by {kind}: {why}");
             Err(Failure {
                 problem: challenge.error.map(Box::new),
-                ..Failure::new(FailureKind::Validation, message)
+                ..Failure::new(FailureClass::Validation, message)
             })
         }
     }
@@ -110,36 +124,20 @@ async fn prove(
 fn pick<'a>(
     scene: &mut Scene<'_>,
     authorization: &'a Authorization,
-) -> Result<(&'a Challenge, wec_store::ChallengeKind), Failure> {
+) -> Result<(&'a Challenge, ChallengeType), Failure> {
     let enabled = &scene.context.policy.challenges;
-    let usable: Vec<_> = authorization
-        .challenges
-        .iter()
-        .filter_map(|challenge| Some((challenge, answerable(challenge.kind)?)))
-        .collect();
-    let offers = |kind| usable.iter().find(|(_, (offered, _))| *offered == kind);
+    let offers = |kind| Some((authorization.challenge(kind)?, kind));
     let drawn = enabled.draw(scene.rng, |kind| offers(kind).is_some()).and_then(offers);
-    drawn.map(|(challenge, (_, stored))| (*challenge, *stored)).ok_or_else(|| {
-        let offered: Vec<_> =
-            authorization.challenges.iter().map(|challenge| challenge.kind.name()).collect();
+    drawn.ok_or_else(|| {
+        let offered: Vec<_> = authorization.challenges.iter().map(Challenge::type_name).collect();
         let enabled: Vec<_> = enabled.items().map(|kind| kind.name()).collect();
         Failure::internal(format!(
             "for {} the CA offers {}, of which none is enabled here ({}): enable one of them",
-            authorization.identifier.value,
+            authorization.identifier.validated(),
             offered.join(", "),
             enabled.join(", ")
         ))
     })
-}
-
-/// A challenge type as the policy and as the challenge store name it.
-const fn answerable(kind: ChallengeKind) -> Option<(ChallengeType, wec_store::ChallengeKind)> {
-    match kind {
-        ChallengeKind::Http01 => Some((ChallengeType::Http01, wec_store::ChallengeKind::Http01)),
-        ChallengeKind::Dns01 => Some((ChallengeType::Dns01, wec_store::ChallengeKind::Dns01)),
-        ChallengeKind::TlsAlpn01 => Some((ChallengeType::TlsAlpn01, wec_store::ChallengeKind::TlsAlpn01)),
-        ChallengeKind::Other => None,
-    }
 }
 
 /// Finalizes a ready order with a fresh key, waits, downloads and checks the certificate.
@@ -152,13 +150,24 @@ pub(crate) async fn issue(
     let Scene { context, trace, rng, .. } = scene;
     let policy = &context.policy;
     let kind = policy.key_types.draw(*rng, |_| true).unwrap_or_default();
-    let (key, csr) = trace.keygen(|| {
-        let key = policy.keys.certificate_key(kind)?;
-        let csr = key.request(names)?;
-        Ok((key, csr))
-    })?;
+    let (key, csr) = loop {
+        let drawn = trace.keygen(|| {
+            let Some(key) = policy.keys.certificate_key(kind)? else { return Ok(None) };
+            let csr = key.request(names)?;
+            Ok(Some((key, csr)))
+        })?;
+        match drawn {
+            Some(drawn) => break drawn,
+            None => trace.wait_for_key(policy.keys.restocked(kind)).await,
+        }
+    };
     let order = match context.client.finalize(trace, account, order, &csr).await {
-        Err(failure) if failure.kind == FailureKind::Problem && was_repeated(trace) => {
+        Err(failure) if is(&failure, "badPublicKey") => {
+            // Blocked, for whatever reason: it would be refused for ever.
+            policy.keys.retire(key.public_key());
+            return Err(failure);
+        }
+        Err(failure) if failure.kind == FailureClass::Problem && was_repeated(trace) => {
             context.client.order(trace, account, &order.url).await?
         }
         answer => answer?,
@@ -166,13 +175,18 @@ pub(crate) async fn issue(
     let order = context.client.poll_order_valid(trace, account, &order).await?;
     let url = order.certificate.as_deref().expect("an order without one is not what the poll returns");
     let pem = context.client.certificate(trace, account, url).await?;
-    let checked = context.checker.check(&pem, names, &key, context.clock.unix_now())?;
+    // A CA whose clock is hours ahead issues what begins in our future.
+    let now = context.client.ca_clock().unix_now();
+    let checked = context.checker.check(&pem, names, &key, now)?;
     if !context.state.serial_is_new(&checked.issuer_id, &checked.serial_hex) {
-        return Err(Failure::new(
-            FailureKind::WrongCertificate,
-            format!("the certificate at {url} has the serial {} that an earlier one had", checked.serial_hex),
-        ));
+        let text =
+            format!("the certificate at {url} has the serial {} that an earlier one had", checked.serial_hex);
+        return Err(Failure {
+            detail: WrongKind::Serial.name().into(),
+            ..Failure::new(FailureClass::WrongCertificate, text)
+        });
     }
+    scene.notes.unverified = checked.unverified.as_deref().unwrap_or_default().to_owned();
     Ok(NewCertificate {
         issuer: checked.issuer_id.to_string(),
         serial: checked.serial_hex,
@@ -191,16 +205,17 @@ pub(crate) async fn issue(
 pub(crate) fn did_nothing(trace: &Trace, endpoint: Endpoint) -> bool {
     let mut attempts = trace.exchanges().iter().filter(|attempt| attempt.endpoint == endpoint);
     attempts.all(|attempt| {
-        attempt.failure.as_ref().is_some_and(|failure| {
-            matches!(
-                failure.kind,
-                FailureKind::Problem
-                    | FailureKind::RateLimited
-                    | FailureKind::BadNonce
-                    | FailureKind::Connect
-                    | FailureKind::Tls
-            )
-        })
+        !attempt.way.doubtful
+            && attempt.failure.as_ref().is_some_and(|failure| {
+                matches!(
+                    failure.kind,
+                    FailureClass::Problem
+                        | FailureClass::RateLimited
+                        | FailureClass::BadNonce
+                        | FailureClass::Connect
+                        | FailureClass::Tls
+                )
+            })
     })
 }
 
@@ -211,29 +226,38 @@ pub(crate) fn settle(room: Reservation, trace: &Trace, maker: Endpoint, failure:
     let may_have_made = attempts.any(|attempt| match &attempt.failure {
         None => true,
         Some(failure) => {
-            attempt.status == 0 && !matches!(failure.kind, FailureKind::Connect | FailureKind::Tls)
+            attempt.status == 0 && !matches!(failure.kind, FailureClass::Connect | FailureClass::Tls)
         }
     });
     // An order that the CA declared invalid has no certificate.
-    if may_have_made && failure.kind != FailureKind::Validation {
+    if may_have_made && failure.kind != FailureClass::Validation {
         room.forfeit();
     }
 }
 
 /// Whether the CA does not know the account that signed (RFC 8555 §6.7): nothing of that account can be used any more.
 pub(crate) fn is_unknown_account(failure: &Failure) -> bool {
-    failure.problem.as_ref().is_some_and(|problem| problem.is("accountDoesNotExist"))
+    is(failure, "accountDoesNotExist")
+}
+
+/// Whether the CA answered this problem (RFC 8555 §6.7).
+pub(crate) fn is(failure: &Failure, problem: &str) -> bool {
+    failure.problem.as_ref().is_some_and(|answered| answered.is(problem))
 }
 
 /// Whether the last request was the repetition of one that got no answer: the CA may have carried that one out, and
 /// refuse this one because of it.
 pub(crate) fn was_repeated(trace: &Trace) -> bool {
     let mut attempts = trace.exchanges().iter().rev().filter(|attempt| attempt.purpose != Purpose::Nonce);
-    let mut retry = attempts.next().is_some_and(|last| last.purpose == Purpose::Retry);
+    let Some(last) = attempts.next() else { return false };
+    if last.way.doubtful {
+        return true;
+    }
+    let mut retry = last.purpose == Purpose::Retry;
     while retry {
         // The attempt before it, of which the step itself is the first.
         match attempts.next() {
-            Some(earlier) if earlier.status == 0 => return true,
+            Some(earlier) if earlier.status == 0 || earlier.way.doubtful => return true,
             earlier => retry = earlier.is_some_and(|earlier| earlier.purpose == Purpose::Retry),
         }
     }

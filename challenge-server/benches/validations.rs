@@ -1,7 +1,7 @@
-//! Validations answered per CPU-second, beside Debian's `pebble-challtestsrv`: the same client puts the same load
-//! on both, one connection a validation as CAs do, and only the servers' CPU counts, user and system.
+//! Validations per CPU-second, beside Debian's `pebble-challtestsrv`. The same client puts the same load on both, one
+//! connection per validation as CAs do, and only the servers' CPU time counts, user and system.
 //!
-//! `cargo bench -p wec-challenge-server`; without `--bench` (as under `cargo test`) a smoke run.
+//! `cargo bench -p wec-challenge-server`; without `--bench` (as under `cargo test`) it only checks that it runs.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
@@ -21,16 +21,16 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use wec_testbed::{ChallTestSrv, Process, free_address};
 
-/// Each server takes its turn this often, so that what else the machine does meets both.
+/// Rounds for each server in turn, so that other load of the machine affects both.
 const ROUNDS: usize = 3;
 /// Linux's USER_HZ on every architecture that Debian has.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// What is asked of both.
+/// The load for both.
 #[derive(Clone, Copy)]
 enum Load {
     Http01,
-    /// So many looks at each name: a CA looks from several places, and the servers may remember a certificate.
+    /// This many requests for each name: a CA validates from several places, and the servers may keep a certificate.
     TlsAlpn01 {
         looks: usize,
     },
@@ -59,7 +59,7 @@ fn main() {
     }
 }
 
-/// CPU-seconds that pebble-challtestsrv and our server took for `ROUNDS` times `count` validations.
+/// CPU-seconds of pebble-challtestsrv and of our server for `ROUNDS` times `count` validations.
 async fn compare(load: Load, clients: usize, count: usize) -> [f64; 2] {
     let mut theirs = ChallTestSrv::start().await.unwrap();
     let (mut ours, management, http01, tlsalpn01) = our_server().await;
@@ -98,7 +98,7 @@ async fn our_server() -> (Process, SocketAddr, SocketAddr, SocketAddr) {
     (server, management, http01, tlsalpn01)
 }
 
-/// Tells the server what it will be asked.
+/// Puts the challenge data into the server.
 async fn prepare(management: SocketAddr, load: Load, round: usize, count: usize) {
     match load {
         Load::Http01 => {
@@ -175,7 +175,7 @@ async fn tls_alpn01(address: SocketAddr, tls: &TlsConnector, name: String) {
     stream.shutdown().await.unwrap();
 }
 
-/// TLS 1.3 with what both servers know, nothing resumed, nothing checked: the client is not what is measured.
+/// TLS 1.3 as both servers support it, without resumption and checks: the client is not measured.
 fn client_config() -> ClientConfig {
     let provider =
         CryptoProvider { kx_groups: vec![aws_lc_rs::kx_group::X25519], ..aws_lc_rs::default_provider() };
@@ -228,10 +228,10 @@ impl ServerCertVerifier for Trusting {
     }
 }
 
-/// User and system time of a process, all its threads, ended ones too.
+/// User and system time of a process with all its threads, also ended ones.
 fn cpu_seconds(pid: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    // The fields follow the program's name in parentheses, which may hold anything; utime is the 14th of all.
+    // The fields follow the program's name in parentheses, which may contain anything; utime is the 14th of all.
     let (_, fields) = stat.rsplit_once(')').unwrap();
     let ticks: Vec<u64> =
         fields.split_whitespace().skip(11).take(2).map(|field| field.parse().unwrap()).collect();

@@ -1,65 +1,32 @@
-//! The accept loop of every TCP listener: bounded, and the owner of its connections.
+//! How the ports that face the CA accept connections. Each connection may be a validation, so none is refused: beyond
+//! the limit a new one replaces the one that has waited longest without a request, and waits if there is none.
 
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use wec_listen::{Connection, Connections, Rules, WhenFull, within_descriptors};
 
-/// A connection may finish what it is doing for this long after the stop.
-const GRACE: Duration = Duration::from_millis(500);
+use crate::server::Limits;
 
-/// Serves connections until `stop`, at most `most` at a time: further ones wait in the kernel's queue.
+/// Serves connections until `stop`. `serve` marks the connection as busy from the last octet of a request to the last
+/// octet of its answer, and limits the time of both.
 pub(crate) async fn accept<Serving>(
+    what: &'static str,
     listener: TcpListener,
-    most: usize,
+    limits: Limits,
     stop: CancellationToken,
-    serve: impl Fn(TcpStream, SocketAddr) -> Serving,
+    serve: impl Fn(TcpStream, SocketAddr, Connection) -> Serving,
 ) where
     Serving: Future<Output = ()> + Send + 'static,
 {
-    let mut connections = JoinSet::new();
-    let mut stopped = pin!(stop.cancelled());
-    loop {
-        // Ended connections are reaped here and not awaited, or each would wake this task for nothing.
-        while let Some(ended) = connections.try_join_next() {
-            report(ended);
-        }
-        let full = connections.len() >= most;
-        tokio::select! {
-            biased;
-            () = &mut stopped => break,
-            Some(ended) = connections.join_next(), if full => report(ended),
-            accepted = listener.accept(), if !full => match accepted {
-                Ok((stream, source)) => {
-                    connections.spawn(serve(stream, source));
-                }
-                Err(error) => {
-                    // Out of file descriptors, mostly: give connections time to end.
-                    tracing::warn!(%error, "could not accept a connection");
-                    sleep(Duration::from_millis(50)).await;
-                }
-            },
-        }
-    }
-    drop(listener);
-    let drained = timeout(GRACE, async {
-        while let Some(ended) = connections.join_next().await {
-            report(ended);
-        }
-    });
-    if drained.await.is_err() {
-        connections.shutdown().await;
-    }
-}
-
-fn report(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended
-        && error.is_panic()
-    {
-        tracing::error!(%error, "a connection's task panicked");
-    }
+    let rules = Rules {
+        connections: within_descriptors(limits.connections, 8),
+        per_source: None,
+        when_full: WhenFull::Wait,
+        first_request: limits.request_timeout,
+        idle: limits.request_timeout,
+        ..Rules::control(what)
+    };
+    wec_listen::accept(listener, Connections::new(rules), stop, serve).await;
 }

@@ -1,4 +1,4 @@
-//! What every listener answers from: the challenge store and this server's own records, in one place.
+//! The source of all listeners' answers: the challenge store and this server's own records.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use crate::history::History;
 use crate::hits::Hits;
 use crate::records::Records;
 
-/// The label under which dns-01 looks (RFC 8555 §8.4).
+/// The label of dns-01 (RFC 8555 §8.4).
 pub(crate) const DNS01_LABEL: &str = "_acme-challenge";
 
-/// A CA waits 5 to 10 s for a validation: it should hear of a dead store before that.
+/// A CA waits 5 to 10 s for a validation: it should learn of an unreachable store before that.
 const STORE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Shared by all listeners of one server.
@@ -21,11 +21,11 @@ pub(crate) struct Answers {
     store: Arc<dyn ChallengeReader>,
     pub(crate) records: Records,
     pub(crate) hits: Arc<Hits>,
-    /// Kept only for the management API.
+    /// Only with the management API.
     pub(crate) history: Option<History>,
 }
 
-/// The challenge store could not be asked, and why.
+/// The challenge store cannot be reached, and why.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct StoreFailed(String);
@@ -49,7 +49,7 @@ impl Answers {
         }
     }
 
-    /// The digest that the certificate for `name` must carry.
+    /// The digest that the certificate for `name` must contain.
     pub(crate) async fn tls_alpn01(&self, name: &str) -> Result<Option<[u8; 32]>, StoreFailed> {
         let told = self.records.read().digests.get(name).copied();
         match told {

@@ -1,9 +1,8 @@
-//! Mints the certificates of tls-alpn-01 (RFC 8737 §3) and keeps the TLS configurations that serve them.
+//! Makes the certificates of tls-alpn-01 (RFC 8737 §3) and keeps the TLS configurations that serve them.
 //!
-//! One key serves the whole process: it signs each certificate, is the key in it, and signs the handshake.
+//! One key serves the whole process: it is the certificate's key, and signs certificate and handshake.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, DnType, KeyPair, SanType};
@@ -12,18 +11,19 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{NoServerSessionStorage, ResolvesServerCertUsingSni, WantsServerCert};
 use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use wec_record::Identifier;
 
 /// RFC 8737 §6.2.
 pub(crate) const ALPN: &[u8] = b"acme-tls/1";
 
-/// A CA looks from several places within seconds; what is older than this many names is minted again.
+/// A CA validates from several places within seconds. Older certificates than this many names are made again.
 const CACHED_NAMES: usize = 4096;
 
-/// Makes TLS configurations that answer for one name and digest.
+/// Makes TLS configurations for one name and digest.
 pub(crate) struct Mint {
     key: KeyPair,
     signer: Arc<dyn SigningKey>,
-    /// What every configuration shares; its own resolver knows no certificate.
+    /// The common part of every configuration; its own resolver has no certificate.
     template: ServerConfig,
     cache: Mutex<Cache>,
 }
@@ -44,7 +44,7 @@ impl Mint {
         let (key, signer) = new_key()?;
         let mut template = server_config()?.with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()));
         template.alpn_protocols = vec![ALPN.to_vec()];
-        // A validation never comes back, so tickets and sessions would be made for nobody.
+        // A validation never resumes a session, so tickets are useless.
         template.send_tls13_tickets = 0;
         template.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Self { key, signer, template, cache: Mutex::default() })
@@ -105,40 +105,17 @@ fn challenge_certificate(
 
 /// RFC 8738 §3: an IP identifier is an iPAddress, anything else a dNSName.
 fn subject_alt_name(name: &str) -> Result<SanType, MintError> {
-    match name.parse::<IpAddr>() {
-        Ok(address) => Ok(SanType::IpAddress(address)),
-        Err(_) => {
+    match Identifier::of(name) {
+        Identifier::Ip(address) => Ok(SanType::IpAddress(address)),
+        _ => {
             let name = name.try_into().map_err(|error: rcgen::Error| MintError(error.to_string()))?;
             Ok(SanType::DnsName(name))
         }
     }
 }
 
-/// The identifier that a server name stands for: an IP address in reverse notation (RFC 8738 §6), or the name itself.
-pub(crate) fn identifier(server_name: &str) -> String {
-    let name = server_name.strip_suffix('.').unwrap_or(server_name).to_ascii_lowercase();
-    reverse_ipv4(&name).or_else(|| reverse_ipv6(&name)).map_or(name, |address| address.to_string())
-}
-
-fn reverse_ipv4(name: &str) -> Option<IpAddr> {
-    let octets = name.strip_suffix(".in-addr.arpa")?;
-    let forward: Vec<&str> = octets.rsplit('.').collect();
-    forward.join(".").parse::<Ipv4Addr>().ok().map(IpAddr::from)
-}
-
-fn reverse_ipv6(name: &str) -> Option<IpAddr> {
-    let nibbles = name.strip_suffix(".ip6.arpa")?;
-    let mut bits: u128 = 0;
-    let mut count = 0;
-    for label in nibbles.rsplit('.') {
-        let nibble = (label.len() == 1).then(|| u128::from_str_radix(label, 16).ok())??;
-        bits = bits.checked_shl(4)? | nibble;
-        count += 1;
-    }
-    (count == 32).then(|| IpAddr::from(Ipv6Addr::from_bits(bits)))
-}
-
-/// A self-signed certificate of this process for a listener that nobody checks (DNS over HTTPS in a test network).
+/// A self-signed certificate of this process for a listener whose certificate nobody checks (DNS over HTTPS in a test
+/// network).
 pub(crate) fn self_signed(names: Vec<String>) -> Result<CertifiedKey, MintError> {
     let (key, signer) = new_key()?;
     let params = CertificateParams::new(names).map_err(|error| MintError(error.to_string()))?;
@@ -146,7 +123,7 @@ pub(crate) fn self_signed(names: Vec<String>) -> Result<CertifiedKey, MintError>
     Ok(CertifiedKey::new(vec![certificate.into()], signer))
 }
 
-/// A rustls configuration with this crate's provider, up to the certificate.
+/// A rustls configuration with this crate's provider, before the certificate.
 pub(crate) fn server_config() -> Result<rustls::ConfigBuilder<ServerConfig, WantsServerCert>, MintError> {
     let builder = ServerConfig::builder_with_provider(Arc::new(provider()))
         .with_safe_default_protocol_versions()
@@ -154,7 +131,7 @@ pub(crate) fn server_config() -> Result<rustls::ConfigBuilder<ServerConfig, Want
     Ok(builder.with_no_client_auth())
 }
 
-/// aws-lc-rs with its cheapest key exchange first: nothing that a validation transports is secret.
+/// aws-lc-rs with its cheapest key exchange first: nothing in a validation is secret.
 fn provider() -> CryptoProvider {
     use aws_lc_rs::kx_group::{SECP256R1, SECP384R1, X25519, X25519MLKEM768};
     CryptoProvider {
@@ -214,21 +191,6 @@ mod tests {
         assert_eq!(cache.by_name.len(), CACHED_NAMES);
         assert!(cache.get("9", [0; 32]).is_none());
         assert!(cache.get("10", [0; 32]).is_some());
-    }
-
-    #[test]
-    fn reverse_names_stand_for_ip_identifiers() {
-        let table = [
-            ("WWW.Example.test", "www.example.test"),
-            ("7.2.0.192.in-addr.arpa", "192.0.2.7"),
-            ("300.2.0.192.in-addr.arpa", "300.2.0.192.in-addr.arpa"),
-            ("1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa", "2001:db8::1"),
-            ("1.0.ip6.arpa", "1.0.ip6.arpa"),
-            ("+.0.ip6.arpa", "+.0.ip6.arpa"),
-        ];
-        for (server_name, expected) in table {
-            assert_eq!(identifier(server_name), expected);
-        }
     }
 
     #[test]

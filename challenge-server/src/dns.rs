@@ -1,9 +1,9 @@
-//! What the DNS says: one packet in, one packet out, for every transport.
+//! Answers DNS queries: one packet in, one packet out, for every transport.
 //!
-//! It answers like a resolver that is also the authority for every name (AA and RA are both set), so that a CA
-//! may use it as its only resolver: unknown hosts have the default addresses, `_acme-challenge` names have the
-//! stored TXT values, what exists without the asked type is NODATA and what does not exist NXDOMAIN, both with
-//! the SOA that RFC 2308 wants. Nothing may be cached: test data changes under the names, so every TTL is 0.
+//! It answers like a resolver that is also authoritative for every name (AA and RA are both set), so that a CA may
+//! use it as its only resolver. Unknown hosts have the default addresses, `_acme-challenge` names have the stored TXT
+//! values. A name without the requested type is NODATA, a name that does not exist NXDOMAIN, both with the SOA that
+//! RFC 2308 requires. Every TTL is 0, because test data changes.
 
 use std::net::SocketAddr;
 
@@ -17,7 +17,7 @@ use crate::history;
 use crate::hits::Arrival;
 use crate::records::{Data, NameRecords};
 
-/// The largest answer over UDP: what fits every path unfragmented, whatever the client allows.
+/// The largest answer over UDP: it fits every path unfragmented, whatever the client allows.
 const LARGEST_DATAGRAM: u16 = 1232;
 /// Without EDNS (RFC 1035 §4.2.1).
 const PLAIN_DATAGRAM: u16 = 512;
@@ -36,7 +36,7 @@ pub(crate) enum Transport {
     Https(String),
 }
 
-/// Answers `packet`; none when it deserves no answer (too short to have an id, or itself an answer).
+/// Answers `packet`; none if it is too short to have an id, or is itself an answer.
 pub(crate) async fn respond(
     answers: &Answers,
     packet: &[u8],
@@ -80,7 +80,7 @@ enum Parsed {
 }
 
 fn parse(packet: &[u8]) -> Parsed {
-    // Answering answers would let two servers talk to each other for ever.
+    // If answers were answered, two servers could do so for ever.
     let [id_high, id_low, flags, ..] = *packet else { return Parsed::Ignore };
     if packet.len() < 12 || flags & 0x80 != 0 {
         return Parsed::Ignore;
@@ -110,7 +110,7 @@ fn reply_to(query: &Message) -> Message {
     reply
 }
 
-/// The one question, or the code that refuses the query.
+/// The single question, or the code with which the query is refused.
 fn check(query: &Message) -> Result<&Query, ResponseCode> {
     if query.metadata.op_code != OpCode::Query {
         return Err(ResponseCode::NotImp);
@@ -131,7 +131,7 @@ fn datagram_limit(query: &Message) -> u16 {
     allowed.clamp(PLAIN_DATAGRAM, LARGEST_DATAGRAM)
 }
 
-/// RFC 2181 §9: what does not fit is left out whole and TC says so, so that the client asks again over TCP.
+/// RFC 2181 §9: an answer that does not fit is left out and TC is set, so that the client repeats the query over TCP.
 fn encode(reply: &Message, largest: u16) -> Option<Vec<u8>> {
     match reply.to_vec() {
         Ok(packet) if packet.len() <= largest.into() => Some(packet),
@@ -169,7 +169,7 @@ async fn resolve(answers: &Answers, question: &Query) -> Resolved {
             }
             Found::NoData => return negative(ResponseCode::NoError, records, &owner),
             Found::NoName => {
-                // A name above a challenge's exists (RFC 8020), though only the store knows that it does.
+                // A name above a challenge's name exists (RFC 8020), though only the store knows it.
                 let below = match challenged_name(&key) {
                     Some(_) => Ok(Vec::new()),
                     None => answers.dns01(&key).await,
@@ -190,7 +190,7 @@ fn failure(failed: Option<StoreFailed>) -> Resolved {
     Resolved { code: ResponseCode::ServFail, records: Vec::new(), authority: None, failed }
 }
 
-/// RFC 2308 §2: the SOA of the zone goes with the news that there is nothing.
+/// RFC 2308 §2: a negative answer contains the SOA of the zone.
 fn negative(code: ResponseCode, records: Vec<Record>, name: &Name) -> Resolved {
     let apex = apex_of(name);
     let authority = soa(&apex).map(|soa| Record::from_rdata(apex, TTL, soa));
@@ -267,12 +267,12 @@ fn key_of(name: &Name) -> String {
     key
 }
 
-/// The name that a challenge's name is about.
+/// The name to which a challenge's name belongs.
 fn challenged_name(key: &str) -> Option<&str> {
     key.strip_prefix(DNS01_LABEL)?.strip_prefix('.')
 }
 
-/// Every host name of up to two labels is a zone: what clients that look for the SOA of a domain expect to find.
+/// Every host name of up to two labels is a zone, for clients that look for a domain's SOA.
 fn is_apex(name: &Name) -> bool {
     name.iter().count() <= 2 && !name.iter().any(|label| label.first() == Some(&b'_'))
 }
@@ -291,7 +291,7 @@ fn name_server(apex: &Name) -> Option<Name> {
 }
 
 fn txt(value: &str) -> TXT {
-    // No chunk of an empty value would be a TXT record without strings, which RFC 1035 §3.3.14 does not know.
+    // An empty value would give a TXT record without strings, which RFC 1035 §3.3.14 does not allow.
     match value.as_bytes() {
         [] => TXT::from_bytes(vec![&[]]),
         bytes => TXT::from_bytes(bytes.chunks(TXT_STRING).collect()),
@@ -323,7 +323,7 @@ fn remember(answers: &Answers, question: &Query, transport: &Transport) {
     history.add(name.trim_end_matches('.').to_owned(), event);
 }
 
-/// Only a TXT question at a challenge's name is a validation; its addresses and CAA are the CA finding its way.
+/// Only a TXT query for a challenge's name is a validation, not those for addresses and CAA.
 fn record_hit(answers: &Answers, arrival: Arrival, question: &Query, resolved: &Resolved) {
     if question.query_type() != RecordType::TXT {
         return;

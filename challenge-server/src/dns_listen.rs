@@ -1,4 +1,4 @@
-//! DNS over UDP and TCP (RFC 1035 §4.2, RFC 7766). What is answered is [`crate::dns`]'s.
+//! DNS over UDP and TCP (RFC 1035 §4.2, RFC 7766). [`crate::dns`] makes the answers.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,15 +10,16 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use wec_listen::Connection;
 
 use crate::accept::accept;
 use crate::answers::Answers;
 use crate::dns::{Transport, respond};
 use crate::server::Limits;
 
-/// Queries over UDP under way at once; more are dropped, as a client of UDP must expect.
+/// Queries over UDP at a time; more are dropped, which clients of UDP must expect.
 const MOST_DATAGRAMS: usize = 4096;
-/// Queries are small; longer datagrams are cut by the kernel and then malformed.
+/// Queries are small; the kernel cuts longer datagrams, which are malformed then.
 const LARGEST_QUERY: usize = 4096;
 
 /// Both transports on one address; port 0 finds a port that is free for both.
@@ -48,10 +49,10 @@ pub(crate) async fn serve_udp(socket: UdpSocket, answers: Arc<Answers>, stop: Ca
             () = &mut stopped => break,
             received = socket.recv_from(&mut buffer) => received,
         };
-        // An error is an ICMP message about an earlier answer: a client that has gone.
+        // An error is an ICMP message about an earlier answer: the client has gone.
         let Ok((length, source)) = received else { continue };
         if under_way.len() >= MOST_DATAGRAMS {
-            tracing::warn!(%source, "a DNS query was dropped: {MOST_DATAGRAMS} are under way");
+            tracing::warn!(%source, "a DNS query was dropped: {MOST_DATAGRAMS} are in progress");
             continue;
         }
         let query = buffer[..length].to_vec();
@@ -74,10 +75,10 @@ pub(crate) async fn serve_tcp(
     limits: Limits,
     stop: CancellationToken,
 ) {
-    accept(listener, limits.connections, stop, |stream, source| {
+    accept("DNS over TCP", listener, limits, stop, |stream, source, place| {
         let answers = Arc::clone(&answers);
         async move {
-            if let Err(error) = connection(stream, source, &answers, limits).await {
+            if let Err(error) = connection(stream, source, &place, &answers, limits).await {
                 tracing::debug!(%source, %error, "DNS connection ended early");
             }
         }
@@ -85,10 +86,11 @@ pub(crate) async fn serve_tcp(
     .await;
 }
 
-/// Queries one after the other (RFC 7766 §6.2.1.1 lets answers keep their order), each within the time limit.
+/// Answers queries one after the other (RFC 7766 §6.2.1.1 allows answers in order), each within the time limit.
 async fn connection(
     mut stream: TcpStream,
     source: SocketAddr,
+    place: &Connection,
     answers: &Answers,
     limits: Limits,
 ) -> io::Result<()> {
@@ -100,6 +102,7 @@ async fn connection(
             Ok(Err(error)) => return Err(error),
             Err(_) => return Err(io::ErrorKind::TimedOut.into()),
         };
+        let _busy = place.busy();
         let Some(reply) = respond(answers, &query, source, &Transport::Tcp).await else { return Ok(()) };
         let length = u16::try_from(reply.len()).map_err(io::Error::other)?;
         let framed = [&length.to_be_bytes(), reply.as_slice()].concat();

@@ -1,18 +1,17 @@
-//! Packets in, packets out: the transports have nothing to add to what is decided here.
+//! Tests of packets in and packets out; the transports add nothing.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use wec_record::ChallengeType;
 use wec_store::challenge::BoxFuture;
-use wec_store::{
-    ChallengeData, ChallengeKind, ChallengeReader, ChallengeStoreError, ChallengeWriter, MemoryChallenges,
-};
+use wec_store::{ChallengeData, ChallengeReader, ChallengeStoreError, ChallengeWriter, MemoryChallenges};
 
 use super::*;
-use crate::clock::Clock;
 use crate::hits::Hits;
 use crate::records::Records;
+use wec_clock::Clock;
 
 const DEFAULT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
@@ -26,7 +25,7 @@ async fn answers_with(names: &[&str], records: Records) -> Answers {
 
 fn challenge(name: &str, token: &str) -> ChallengeData {
     ChallengeData {
-        kind: ChallengeKind::Dns01,
+        kind: ChallengeType::Dns01,
         name: name.into(),
         token: token.into(),
         key_authorization: format!("{token}.thumb"),

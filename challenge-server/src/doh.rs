@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use wec_listen::Connection;
 
 use crate::accept::accept;
 use crate::answers::Answers;
@@ -29,7 +30,7 @@ use crate::server::Limits;
 const PATH: &str = "/dns-query";
 const MEDIA_TYPE: &str = "application/dns-message";
 const H2: &[u8] = b"h2";
-/// A query has no business being longer.
+/// The longest query.
 const LARGEST_QUERY: usize = 4096;
 const LARGEST_HEAD: usize = 16 << 10;
 const MOST_STREAMS: u32 = 256;
@@ -48,16 +49,17 @@ pub(crate) async fn serve(
     stop: CancellationToken,
 ) {
     let tls = tls.map(TlsAcceptor::from);
-    accept(listener, limits.connections, stop, |stream, source| {
+    accept("DNS over HTTPS", listener, limits, stop, |stream, source, place| {
         let (tls, answers) = (tls.clone(), Arc::clone(&answers));
         async move {
             let _ = stream.set_nodelay(true);
-            let Some(tls) = tls else { return http1(stream, source, answers, limits).await };
+            let asker = Asker { source, place };
+            let Some(tls) = tls else { return http1(stream, asker, answers, limits).await };
             match timeout(limits.request_timeout, tls.accept(stream)).await {
                 Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(H2) => {
-                    http2(stream, source, answers, limits).await;
+                    http2(stream, asker, answers, limits).await;
                 }
-                Ok(Ok(stream)) => http1(stream, source, answers, limits).await,
+                Ok(Ok(stream)) => http1(stream, asker, answers, limits).await,
                 Ok(Err(error)) => tracing::debug!(%source, %error, "DoH handshake failed"),
                 Err(_) => tracing::debug!(%source, "DoH handshake took too long"),
             }
@@ -66,11 +68,12 @@ pub(crate) async fn serve(
     .await;
 }
 
-async fn http1<S>(stream: S, source: SocketAddr, answers: Arc<Answers>, limits: Limits)
+async fn http1<S>(stream: S, asker: Asker, answers: Arc<Answers>, limits: Limits)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let service = service_fn(move |request| answer(Arc::clone(&answers), source, limits, request));
+    let source = asker.source;
+    let service = service_fn(move |request| answer(Arc::clone(&answers), asker.clone(), limits, request));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.request_timeout).max_buf_size(LARGEST_HEAD);
     if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
@@ -78,11 +81,12 @@ where
     }
 }
 
-async fn http2<S>(stream: S, source: SocketAddr, answers: Arc<Answers>, limits: Limits)
+async fn http2<S>(stream: S, asker: Asker, answers: Arc<Answers>, limits: Limits)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let service = service_fn(move |request| answer(Arc::clone(&answers), source, limits, request));
+    let source = asker.source;
+    let service = service_fn(move |request| answer(Arc::clone(&answers), asker.clone(), limits, request));
     let mut http = http2::Builder::new(TokioExecutor::new());
     http.timer(TokioTimer::new())
         .max_concurrent_streams(MOST_STREAMS)
@@ -94,9 +98,16 @@ where
     }
 }
 
+/// The client.
+#[derive(Clone)]
+struct Asker {
+    source: SocketAddr,
+    place: Connection,
+}
+
 async fn answer<B>(
     answers: Arc<Answers>,
-    source: SocketAddr,
+    asker: Asker,
     limits: Limits,
     request: Request<B>,
 ) -> Result<Response<Full<Bytes>>, Infallible>
@@ -107,10 +118,13 @@ where
     let user_agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
     let transport = Transport::Https(user_agent.unwrap_or_default().to_owned());
     let response = match timeout(limits.request_timeout, query_of(request)).await {
-        Ok(Ok(query)) => match dns::respond(&answers, &query, source, &transport).await {
-            Some(reply) => message(reply),
-            None => refusal(StatusCode::BAD_REQUEST),
-        },
+        Ok(Ok(query)) => {
+            let _busy = asker.place.busy();
+            match dns::respond(&answers, &query, asker.source, &transport).await {
+                Some(reply) => message(reply),
+                None => refusal(StatusCode::BAD_REQUEST),
+            }
+        }
         Ok(Err(status)) => refusal(status),
         Err(_) => refusal(StatusCode::REQUEST_TIMEOUT),
     };
@@ -158,7 +172,7 @@ fn message(reply: Vec<u8>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(reply)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-    // RFC 8484 §5.1: no fresher than the smallest TTL, and every TTL is 0.
+    // RFC 8484 §5.1: the freshness is at most the smallest TTL, and every TTL is 0.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=0"));
     response
 }

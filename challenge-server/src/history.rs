@@ -1,13 +1,13 @@
-//! What arrived, in the words of pebble-challtestsrv's `…-request-history`: for the management API only.
+//! Received requests in the form of pebble-challtestsrv's `…-request-history`: for the management API only.
 //!
-//! Unlike [`crate::hits`] it keeps every request, validation or not, and nothing of what was answered.
+//! Unlike [`crate::hits`] it keeps every request, also those that are no validations, but no answers.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
-/// Requests remembered, of all hosts and kinds together; the oldest are forgotten.
+/// Requests kept, of all hosts and kinds together; the oldest are dropped.
 const REMEMBERED: usize = 1 << 14;
 
 #[derive(Debug, Default)]
@@ -49,7 +49,7 @@ pub(crate) struct Question {
     pub(crate) qclass: u16,
 }
 
-/// The kinds by the names that `clear-request-history` takes.
+/// The kinds, with the names in `clear-request-history`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Http,
@@ -79,7 +79,7 @@ impl Request {
 }
 
 impl History {
-    /// Remembers a request under `host`: the Host without port, the SNI, or the question's name without final dot.
+    /// Keeps a request under `host`: the Host without port, the SNI, or the question's name without final dot.
     pub(crate) fn add(&self, host: String, request: Request) {
         let mut events = self.events();
         if events.len() == REMEMBERED {

@@ -1,6 +1,6 @@
-//! The record of validation hits: the newest in a ring, all of them to one bounded stream.
+//! The record of validation hits: the newest in a ring, all of them in one bounded stream.
 //!
-//! What is done with them (sent to analytics, written to a log) is the stream's reader's affair.
+//! The reader of the stream decides what happens to them (sent to analytics, written to a log).
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -10,11 +10,10 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use wec_clock::Clock;
 use wec_record::{ChallengeType, ValidationHit, Verdict};
 
-use crate::clock::{Clock, nanoseconds};
-
-/// How many hits [`Hits::recent`] remembers.
+/// How many hits [`Hits::recent`] keeps.
 const RECENT: usize = 1024;
 
 /// Every validation that arrived at one challenge server.
@@ -32,7 +31,7 @@ struct Record {
     stream: Option<mpsc::Sender<ValidationHit>>,
 }
 
-/// How many hits of each type ended how.
+/// Number of hits by type and verdict.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HitCounts([[u64; 4]; 3]);
 
@@ -58,7 +57,7 @@ impl Hits {
         Self { clock, lost: Arc::default(), record: Mutex::default() }
     }
 
-    /// Every hit from now on, in order; `capacity` may wait unread, further ones are dropped and counted.
+    /// Every hit from now on, in order. Up to `capacity` may be unread; further ones are dropped and counted.
     ///
     /// There is one stream: a second call ends the first.
     pub fn stream(&self, capacity: usize) -> HitStream {
@@ -72,12 +71,12 @@ impl Hits {
         self.record().recent.iter().cloned().collect()
     }
 
-    /// How many hits there were since the start.
+    /// Number of hits since the start.
     pub fn counts(&self) -> HitCounts {
         self.record().counts
     }
 
-    /// Marks the arrival of something that may be a validation.
+    /// Notes the arrival of a possible validation.
     pub(crate) fn arrival(&self, source: SocketAddr) -> Arrival {
         Arrival { at: Instant::now(), source }
     }
@@ -103,7 +102,8 @@ impl Hits {
             source: arrival.source.to_string(),
             verdict,
             answer: shortened(answer),
-            took: nanoseconds(arrival.at.elapsed()),
+            // 2^64 ns are 584 years.
+            took: u64::try_from(arrival.at.elapsed().as_nanos()).unwrap_or(u64::MAX),
         };
         let mut record = self.record();
         record.counts.0[challenge as usize][verdict as usize] += 1;
@@ -119,7 +119,7 @@ impl Hits {
         record.recent.push_back(hit);
     }
 
-    /// Ends the stream once nothing can arrive any more.
+    /// Ends the stream when nothing can arrive any more.
     pub(crate) fn close(&self) {
         self.record().stream = None;
     }
@@ -130,7 +130,7 @@ impl Hits {
     }
 }
 
-/// The reading end of [`Hits::stream`].
+/// The receiver of [`Hits::stream`].
 #[derive(Debug)]
 pub struct HitStream {
     receiver: mpsc::Receiver<ValidationHit>,
@@ -138,17 +138,22 @@ pub struct HitStream {
 }
 
 impl HitStream {
-    /// The next hit; none once the server has ended and everything was read.
+    /// The next hit; none when the server has ended and all were read.
     pub async fn recv(&mut self) -> Option<ValidationHit> {
         self.receiver.recv().await
     }
 
-    /// Adds up to `limit` hits to `hits` as soon as there is one; 0 means that the stream has ended.
+    /// Appends up to `limit` hits to `hits` as soon as there is one; 0 means that the stream has ended.
     pub async fn recv_many(&mut self, hits: &mut Vec<ValidationHit>, limit: usize) -> usize {
         self.receiver.recv_many(hits, limit).await
     }
 
-    /// How many hits were dropped because nobody read them in time, since this was last asked.
+    /// Whether no further hit will come; some may be unread.
+    pub fn has_ended(&self) -> bool {
+        self.receiver.is_closed()
+    }
+
+    /// Number of hits dropped because nobody read them in time, since the last call.
     pub fn take_lost(&self) -> u64 {
         self.lost.swap(0, Ordering::Relaxed)
     }
@@ -161,7 +166,7 @@ pub(crate) struct Arrival {
     source: SocketAddr,
 }
 
-/// Hits are for people: nothing longer than a line.
+/// Answers are shown to people: at most one line.
 fn shortened(mut answer: String) -> String {
     const LONGEST: usize = 160;
     if answer.len() > LONGEST {

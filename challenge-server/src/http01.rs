@@ -1,8 +1,8 @@
-//! http-01 (RFC 8555 §8.3): `GET /.well-known/acme-challenge/{token}`; anything else is a short 404.
+//! http-01 (RFC 8555 §8.3): `GET /.well-known/acme-challenge/{token}`; all other requests get a short 404.
 //!
-//! A validation is a connection with one GET and a hundred octets in answer, so this listener speaks its own small part
-//! of HTTP/1.1 (RFC 9112) over httparse. Over hyper it answered some 5 % fewer validations per CPU-second, which was
-//! the difference between less and more than twice those of pebble-challtestsrv (`benches/validations.rs`).
+//! A validation is a connection with one GET and an answer of a hundred octets. So this listener implements a small
+//! part of HTTP/1.1 (RFC 9112) over httparse. With hyper it answered some 5 % fewer validations per CPU-second, which
+//! was the difference between less and more than twice those of pebble-challtestsrv (`benches/validations.rs`).
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use wec_listen::Connection;
 use wec_record::{ChallengeType, Verdict};
 
 use crate::accept::accept;
@@ -24,12 +25,12 @@ use crate::hits::Arrival;
 use crate::server::Limits;
 
 const PREFIX: &str = "/.well-known/acme-challenge/";
-/// For container health checks; not a validation, so not a hit.
+/// For container health checks; it is no validation, so no hit.
 pub(crate) const HEALTH: &str = "/healthz";
-/// Room for a request line and the headers of any CA; more is 431.
+/// Enough for the request line and headers of any CA; more is 431.
 const LARGEST_HEAD: usize = 16 << 10;
 const MOST_HEADERS: usize = 64;
-/// What the requests of CAs fit into.
+/// Enough for usual requests of CAs.
 const USUAL_HEAD: usize = 1 << 10;
 
 /// Serves until `stop`.
@@ -39,10 +40,10 @@ pub(crate) async fn serve(
     limits: Limits,
     stop: CancellationToken,
 ) {
-    accept(listener, limits.connections, stop, |stream, source| {
+    accept("http-01", listener, limits, stop, |stream, source, place| {
         let answers = Arc::clone(&answers);
         async move {
-            if let Err(error) = connection(stream, source, &answers, limits).await {
+            if let Err(error) = connection(stream, source, &place, &answers, limits).await {
                 tracing::debug!(%source, %error, "http-01 connection ended early");
             }
         }
@@ -50,10 +51,11 @@ pub(crate) async fn serve(
     .await;
 }
 
-/// Requests one after the other, each within the time limit, until either side has enough.
+/// Serves requests one after the other, each within the time limit, until either side ends the connection.
 async fn connection(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     source: SocketAddr,
+    place: &Connection,
     answers: &Answers,
     limits: Limits,
 ) -> io::Result<()> {
@@ -62,6 +64,7 @@ async fn connection(
         let Some(head) = timeout(limits.request_timeout, head(&mut stream, &mut received)).await?? else {
             return Ok(());
         };
+        let _busy = place.busy();
         let (reply, goes_on, with_body) = match head {
             Head::Complete(length) => {
                 let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
@@ -88,12 +91,12 @@ async fn connection(
 }
 
 enum Head {
-    /// That many octets, the empty line included.
+    /// Octets of the head, including the empty line.
     Complete(usize),
     TooLarge,
 }
 
-/// Reads until a request's head is there; none when the client has ended the connection.
+/// Reads until a request's head is complete; none if the client has closed the connection.
 async fn head(stream: &mut (impl AsyncRead + Unpin), received: &mut Vec<u8>) -> io::Result<Option<Head>> {
     let mut searched = 0;
     loop {
@@ -110,7 +113,7 @@ async fn head(stream: &mut (impl AsyncRead + Unpin), received: &mut Vec<u8>) -> 
     }
 }
 
-/// What matters of a request.
+/// The used parts of a request.
 struct Request<'a> {
     method: &'a str,
     target: &'a str,
@@ -128,13 +131,7 @@ impl<'a> Request<'a> {
             found.and_then(|header| std::str::from_utf8(header.value).ok())
         };
         let target = parsed.path.unwrap_or_default();
-        let (authority, path) = match target.strip_prefix("http://") {
-            Some(rest) => {
-                let (authority, _) = rest.split_once('/').unwrap_or((rest, ""));
-                (Some(authority), &rest[authority.len()..])
-            }
-            None => (None, target),
-        };
+        let (authority, path) = parts_of(target);
         let connection = header("connection").unwrap_or_default();
         let has_body = header("transfer-encoding").is_some()
             || header("content-length").is_some_and(|length| length.trim() != "0");
@@ -142,10 +139,10 @@ impl<'a> Request<'a> {
             method: parsed.method.unwrap_or_default(),
             target,
             path: path.split('?').next().unwrap_or_default(),
-            // RFC 9112 §3.2.2: an absolute request target overrules Host.
+            // RFC 9112 §3.2.2: an absolute request target overrides Host.
             host: authority.or_else(|| header("host")),
             user_agent: header("user-agent").unwrap_or_default(),
-            // A body is never read, so nothing can follow it.
+            // A body is never read, so no request can follow it.
             keeps_alive: parsed.version == Some(1)
                 && !connection.to_ascii_lowercase().contains("close")
                 && !has_body,
@@ -213,7 +210,7 @@ impl Reply {
         Self { status, media_type: "text/plain", location: None, body: Cow::Borrowed(text) }
     }
 
-    /// RFC 8555 §8.3 shows a key authorization as octets.
+    /// RFC 8555 §8.3 sends a key authorization as octets.
     fn challenge(key_authorization: String) -> Self {
         let body = Cow::Owned(key_authorization);
         Self { status: 200, media_type: "application/octet-stream", location: None, body }
@@ -268,7 +265,21 @@ fn remember(answers: &Answers, request: &Request<'_>) {
     history.add(name_of(host).unwrap_or_default(), event);
 }
 
-/// The stored name behind a Host header: no port, no final dot, lower case, IP addresses in their canonical text.
+/// Authority and path of a request target in absolute form (RFC 9112 §3.2.2), whose scheme may be written in any case; a target in
+/// origin form is a path. An absolute one without a path means `/`.
+fn parts_of(target: &str) -> (Option<&str>, &str) {
+    let absolute = target
+        .split_once("://")
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"));
+    let Some((_, rest)) = absolute else { return (None, target) };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    // User information before an `@` is not part of the name.
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    (Some(authority), if path.is_empty() { "/" } else { path })
+}
+
+/// The stored name of a Host header: no port, no final dot, lower case, IP addresses in their canonical text.
 fn name_of(host: &str) -> Option<String> {
     let host = match host.strip_prefix('[') {
         Some(bracketed) => {
@@ -290,20 +301,20 @@ fn is_token(token: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use wec_store::{ChallengeData, ChallengeKind, ChallengeWriter, MemoryChallenges};
+    use wec_store::{ChallengeData, ChallengeWriter, MemoryChallenges};
 
     use super::*;
-    use crate::clock::Clock;
     use crate::hits::Hits;
     use crate::records::Records;
+    use wec_clock::Clock;
 
-    /// What a connection that sends `chunks` and then no more is answered.
+    /// The answer to a connection that sends `chunks` and then nothing.
     fn answered(chunks: &[&[u8]]) -> String {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             let store = MemoryChallenges::new();
             let challenge = ChallengeData {
-                kind: ChallengeKind::Http01,
+                kind: ChallengeType::Http01,
                 name: "a.test".into(),
                 token: "token".into(),
                 key_authorization: "token.thumb".into(),
@@ -317,7 +328,7 @@ mod tests {
                 client.write_all(chunk).await.unwrap();
             }
             client.shutdown().await.unwrap();
-            let _ = connection(server, source, &answers, Limits::default()).await;
+            let _ = connection(server, source, &Connection::alone(), &answers, Limits::default()).await;
             let mut response = String::new();
             client.read_to_string(&mut response).await.unwrap();
             response
@@ -399,6 +410,28 @@ mod tests {
         ];
         for (host, name) in table {
             assert_eq!(name_of(host).as_deref(), name, "{host:?}");
+        }
+    }
+
+    #[test]
+    fn a_target_may_be_absolute_and_its_scheme_and_host_in_capitals() {
+        for (target, parts) in [
+            ("/x?y", (None, "/x?y")),
+            ("http://a.test/x", (Some("a.test"), "/x")),
+            ("HTTP://A.TEST:80/x", (Some("A.TEST:80"), "/x")),
+            ("Https://[::1]:80/x?y", (Some("[::1]:80"), "/x?y")),
+            ("http://a.test?y", (Some("a.test"), "?y")),
+            ("http://a.test", (Some("a.test"), "/")),
+            ("http://me@a.test/", (Some("a.test"), "/")),
+            ("/x?to=http://a.test/", (None, "/x?to=http://a.test/")),
+            ("ftp://a.test/x", (None, "ftp://a.test/x")),
+        ] {
+            assert_eq!(parts_of(target), parts, "{target}");
+        }
+        for target in ["HTTP://A.TEST", "http://a.test:80", "Http://a.Test."] {
+            let request =
+                GET.replace("/.well", &format!("{target}/.well")).replace("Host: a", "Host: ignored.a");
+            assert!(answered(&[request.as_bytes()]).ends_with("\r\n\r\ntoken.thumb"), "{target}");
         }
     }
 

@@ -1,9 +1,10 @@
-//! The challenge server in a process of its own.
+//! The challenge server as its own process.
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use wec_challenge_server::{Options, run};
+use wec_startup::Logging;
 
 /// Answers a CA's http-01, tls-alpn-01 and dns-01 validations, and records every one
 #[derive(Parser)]
@@ -11,11 +12,17 @@ use wec_challenge_server::{Options, run};
 struct Command {
     #[command(flatten)]
     options: Options,
+    #[command(flatten)]
+    logging: Logging,
 }
 
-// One thread: the work of a validation is small, and a second one would cost more in hand-overs than it takes over.
+fn main() -> ExitCode {
+    wec_startup::guarded(serve)
+}
+
+// One thread: a validation is little work, and a second thread would cost more in hand-overs than it saves.
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    let Command { options } = Command::parse();
-    wec_startup::run_service(|stop| run(options, stop)).await
+async fn serve() -> ExitCode {
+    let Command { options, logging } = wec_startup::parse_arguments::<Command>();
+    wec_startup::run_service(&logging, |stop| run(options, stop)).await
 }

@@ -1,8 +1,7 @@
 //! The management API of pebble-challtestsrv: the same endpoints, bodies and answers, on this server's records.
 //!
-//! Different on purpose: it can require a token, refuses whatever a browser sends for a page (any Origin), takes
-//! only POST, checks what it is given (an address that is none is 400 rather than silently ignored), is bounded,
-//! and also answers GET `/healthz`.
+//! Differences: it can require a token, refuses everything that a browser sends for a page (any Origin), accepts only
+//! POST, checks its input (an invalid address is a 400, not ignored), is bounded, and also answers GET `/healthz`.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -17,10 +16,13 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{AUTHORIZATION, ORIGIN};
+use hyper_util::service::TowerToHyperService;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use wec_listen::http::Version;
+use wec_listen::{Connections, Rules};
 
 use crate::answers::Answers;
 use crate::history::{History, Kind};
@@ -33,10 +35,9 @@ const MOST_VALUES: usize = 1024;
 
 /// Serves until `stop`.
 pub(crate) async fn serve(listener: TcpListener, api: Router, stop: CancellationToken) {
-    let serving = axum::serve(listener, api).with_graceful_shutdown(stop.cancelled_owned());
-    if let Err(error) = serving.await {
-        tracing::error!(%error, "the management API failed");
-    }
+    let connections = Connections::new(Rules::control("the management API"));
+    let service = TowerToHyperService::new(api);
+    wec_listen::http::serve(listener, connections, Version::Http1, service, stop).await;
 }
 
 /// The whole API.
@@ -77,7 +78,7 @@ struct Guard {
     token: Option<Vec<u8>>,
 }
 
-/// Programs send no Origin; a browser sends one with every POST that a page makes, its own included.
+/// Programs send no Origin; a browser sends one with every POST of a page, also of this server's own.
 async fn admit(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     if let Some(origin) = request.headers().get(ORIGIN) {
         let refusal = format!("requests from a web page are refused (Origin {origin:?})\n");
@@ -86,7 +87,7 @@ async fn admit(State(guard): State<Arc<Guard>>, request: Request, next: Next) ->
     if let Some(token) = &guard.token {
         let given = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
         let given = given.strip_prefix(b"Bearer ").unwrap_or_default();
-        // Digests have one length, so that the comparison takes the same time for every guess.
+        // Digests have one length, so the comparison takes the same time for every guess.
         let same = verify_slices_are_equal(digest(&SHA256, token).as_ref(), digest(&SHA256, given).as_ref());
         if same.is_err() {
             let refusal = "the management API needs its token as Authorization: Bearer\n";
@@ -96,7 +97,7 @@ async fn admit(State(guard): State<Arc<Guard>>, request: Request, next: Next) ->
     next.run(request).await
 }
 
-/// What was wrong with a request: always 400, as there.
+/// What is wrong with a request: always 400, as in the original.
 struct Bad(String);
 
 impl IntoResponse for Bad {
@@ -108,7 +109,7 @@ impl IntoResponse for Bad {
 type Done = Result<StatusCode, Bad>;
 type Api = State<Arc<Answers>>;
 
-/// Bodies are JSON whatever their content type says: its users are `curl -d` and the like.
+/// Bodies are JSON whatever their content type is: clients are `curl -d` and the like.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Bad> {
     if body.is_empty() {
         return Err(Bad("expected JSON POST body, was empty".into()));
@@ -176,7 +177,7 @@ async fn del_redirect(State(answers): Api, body: Bytes) -> Done {
     Ok(StatusCode::OK)
 }
 
-/// The fields of everything that is about a host.
+/// The fields of all requests about a host.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Host {
@@ -206,7 +207,7 @@ struct Policy {
 }
 
 impl Host {
-    /// The name that records are kept under: lower case, without the final dot that some clients send.
+    /// The name of the records: lower case, without the final dot that some clients send.
     fn name(&self) -> Result<String, Bad> {
         let host = required(&self.host, "host")?;
         let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
@@ -253,7 +254,7 @@ async fn set_default_ipv6(State(answers): Api, body: Bytes) -> Done {
     Ok(StatusCode::OK)
 }
 
-/// The empty string takes a default away.
+/// The empty string removes a default.
 fn optional_address<T: std::str::FromStr>(text: &str, kind: &str) -> Result<Option<T>, Bad> {
     match text {
         "" => Ok(None),
@@ -365,7 +366,7 @@ fn room(used: usize, most: usize, what: &str) -> Result<(), Bad> {
 }
 
 fn full(most: usize, what: &str) -> Bad {
-    Bad(format!("{most} {what} are kept, no more are taken: clear what is done with"))
+    Bad(format!("{most} {what} are stored and no more are accepted: clear those that are no longer needed"))
 }
 
 async fn http_history(State(answers): Api, body: Bytes) -> Result<Response, Bad> {

@@ -1,4 +1,4 @@
-//! The command line of the challenge server, and a standalone run of it.
+//! The command line of the challenge server, and a stand-alone run of it.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -9,18 +9,23 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
+use wec_clock::Clock;
+use wec_delivery::{GrpcOptions, GrpcSink, Health, Keep, SinkError};
 use wec_record::Verdict;
+use wec_startup::{Undisclosed, parse_node_name, parse_service};
 use wec_store::{ChallengeReader, MemoryChallenges, RedisChallenges};
 
-use crate::clock::Clock;
-use crate::deliver::{Destination, deliver};
+use crate::deliver::deliver;
 use crate::server::{ChallengeServer, Config, DohCertificate, DohConfig, Limits, ManagementConfig};
 
-/// Hits waiting for the deliverer; it takes them every 100 ms.
+/// Hits that wait to be passed on, which happens every 50 ms.
 const HITS_WAITING: usize = 1 << 14;
+/// About 20 MB of hits: some minutes of a fast CA while analytics is away.
+const MOST_KEPT: usize = 1 << 17;
+/// Time for analytics to take the rest after the last hit.
+const FAREWELL: Duration = Duration::from_secs(5);
 
-/// What the standalone challenge server is told.
+/// Options of the stand-alone challenge server.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
     /// Where http-01 validations arrive: an address with port, or `off`
@@ -39,7 +44,7 @@ pub struct Options {
     #[arg(long, env = "WEC_DOH_LISTEN", value_name = "ADDRESS", default_value = "off")]
     pub doh_listen: Listen,
 
-    /// Certificate chain for DNS over HTTPS, PEM; without it one is made at the start
+    /// Certificate chain for DNS over HTTPS, PEM; by default one is made at the start
     #[arg(long, env = "WEC_DOH_CERT", value_name = "FILE", requires = "doh_key")]
     pub doh_cert: Option<PathBuf>,
 
@@ -47,7 +52,7 @@ pub struct Options {
     #[arg(long, env = "WEC_DOH_KEY", value_name = "FILE", requires = "doh_cert")]
     pub doh_key: Option<PathBuf>,
 
-    /// Speak plain HTTP on the DNS-over-HTTPS address
+    /// Use plain HTTP on the DNS-over-HTTPS address
     #[arg(long, env = "WEC_DOH_PLAIN", conflicts_with_all = ["doh_cert", "doh_key"])]
     pub doh_plain: bool,
 
@@ -55,23 +60,24 @@ pub struct Options {
     #[arg(long, env = "WEC_MANAGEMENT_LISTEN", value_name = "ADDRESS", default_value = "off")]
     pub management_listen: Listen,
 
-    /// Token that the management API requires, as `Authorization: Bearer`; needed beyond loopback
+    /// Token that the management API requires, as `Authorization: Bearer`; necessary beyond loopback
     #[arg(long, env = "WEC_MANAGEMENT_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub management_token: Option<String>,
 
-    /// Let the management API listen beyond loopback without a token: whoever reaches it decides what the CA sees
+    /// Let the management API listen beyond loopback without a token: anyone who reaches it controls the CA's
+    /// validations
     #[arg(long, env = "WEC_MANAGEMENT_OPEN")]
     pub management_open: bool,
 
-    /// What A queries for hosts are answered, or `none`
+    /// The answer to A queries for hosts, or `none`
     #[arg(long, env = "WEC_DEFAULT_IPV4", value_name = "IPV4", default_value = "127.0.0.1")]
     pub default_ipv4: DefaultAddress<Ipv4Addr>,
 
-    /// What AAAA queries for hosts are answered, or `none`
+    /// The answer to AAAA queries for hosts, or `none`
     #[arg(long, env = "WEC_DEFAULT_IPV6", value_name = "IPV6", default_value = "none")]
     pub default_ipv6: DefaultAddress<Ipv6Addr>,
 
-    /// Where the challenge data is: redis://HOST[:PORT][/DATABASE], or `memory` for what the management API is told
+    /// Where the challenge data is: redis://HOST[:PORT][/DATABASE], or `memory` for data from the management API only
     #[arg(
         long,
         env = "WEC_CHALLENGES",
@@ -82,15 +88,15 @@ pub struct Options {
     pub challenges: String,
 
     /// Where hits are sent, http://HOST:PORT; without it they are only counted
-    #[arg(long, env = "WEC_ANALYTICS", value_name = "URL")]
+    #[arg(long, env = "WEC_ANALYTICS", hide_env_values = true, value_name = "URL", value_parser = Undisclosed(parse_service))]
     pub analytics: Option<String>,
 
     /// Token of an analytics service that listens beyond loopback
     #[arg(long, env = "WEC_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub token: Option<String>,
 
-    /// This node's name, as analytics shows it
-    #[arg(long, env = "WEC_NODE", value_name = "NAME", default_value = "challenge-server")]
+    /// This node's name in analytics
+    #[arg(long, env = "WEC_NODE", value_name = "NAME", default_value = "challenge-server", value_parser = parse_node_name)]
     pub node: String,
 }
 
@@ -111,7 +117,7 @@ impl FromStr for Listen {
     }
 }
 
-/// An address that hosts have unless something else is known, or none.
+/// The default address of hosts, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DefaultAddress<Address>(pub Option<Address>);
 
@@ -129,12 +135,12 @@ impl<Address: FromStr> FromStr for DefaultAddress<Address> {
     }
 }
 
-/// Runs until `stop`, then delivers what is left.
+/// Runs until `stop`, then delivers the rest.
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     let config = options.config()?;
-    let analytics = options.analytics()?;
     let store = options.open_store().await?;
-    let server = ChallengeServer::start(config, store, stop.clone()).await?;
+    let server = ChallengeServer::start(config, store, stop).await?;
+    let sink = options.sink(server.clock())?;
     let addresses = server.addresses();
     tracing::info!(
         http01 = %shown(addresses.http01),
@@ -146,13 +152,23 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     );
 
     let hits = Arc::clone(server.hits());
-    let delivery = analytics.map(|analytics| {
-        let destination = options.destination(analytics, server.clock());
-        tokio::spawn(deliver(hits.stream(HITS_WAITING), destination, stop))
+    let delivery = sink.map(|sink| {
+        let stream = hits.stream(HITS_WAITING);
+        tokio::spawn(async move {
+            deliver(stream, &sink).await;
+            sink.finish(FAREWELL).await
+        })
     });
     server.finish().await;
     if let Some(delivery) = delivery {
-        delivery.await.context("delivering hits to analytics")?;
+        let Health { queued, lost, .. } = delivery.await.context("delivering hits to analytics")?;
+        if queued > 0 || lost > 0 {
+            tracing::warn!(
+                kept = queued,
+                lost,
+                "validation hits were not delivered: analytics did not acknowledge them"
+            );
+        }
     }
     let counts = hits.counts();
     tracing::info!(
@@ -206,38 +222,25 @@ impl Options {
         }
     }
 
-    fn analytics(&self) -> anyhow::Result<Option<Endpoint>> {
-        let Some(url) = &self.analytics else { return Ok(None) };
-        let unusable = || {
-            format!("--analytics {url:?} is no URL of an analytics service, such as http://127.0.0.1:7070")
-        };
-        if !url.starts_with("http://") {
-            bail!(unusable());
-        }
-        let analytics = Endpoint::from_shared(url.clone())
-            .with_context(unusable)?
-            .http2_keep_alive_interval(Duration::from_secs(10))
-            .keep_alive_timeout(Duration::from_secs(10))
-            .keep_alive_while_idle(true);
-        Ok(Some(analytics))
-    }
-
-    fn destination(&self, analytics: Endpoint, clock: Clock) -> Destination {
-        Destination {
+    fn sink(&self, clock: Clock) -> Result<Option<GrpcSink>, SinkError> {
+        let Some(analytics) = self.analytics.clone() else { return Ok(None) };
+        let options = GrpcOptions {
             analytics,
+            token: self.token.clone(),
             sender: format!("{}-{:016x}", self.node, rand::random::<u64>()),
             node: self.node.clone(),
-            token: self.token.clone().unwrap_or_default(),
-            clock,
-        }
+            header: None,
+            keep: Keep::Memory { entries: MOST_KEPT },
+        };
+        GrpcSink::start(options, clock).map(Some)
     }
 
     async fn open_store(&self) -> anyhow::Result<Arc<dyn ChallengeReader>> {
         match self.challenges.as_str() {
             "memory" => Ok(Arc::new(MemoryChallenges::new())),
             url if url.starts_with("redis://") => Ok(Arc::new(RedisChallenges::connect(url).await?)),
-            // It may hold a password: it is not repeated.
-            _ => bail!("--challenges is neither memory nor redis://HOST[:PORT][/DATABASE]"),
+            // It may contain a password, so it is not repeated.
+            _ => bail!("--challenges must be memory or redis://HOST[:PORT][/DATABASE]"),
         }
     }
 }

@@ -1,27 +1,27 @@
-//! Answers that do not come from the challenge store: default addresses, and what the management API was told.
+//! Answers that do not come from the challenge store: default addresses, and data from the management API.
 //!
-//! Keeps and finds data; how it looks on the wire is [`crate::dns`]'s and [`crate::http01`]'s.
+//! This keeps and finds data; [`crate::dns`] and [`crate::http01`] encode it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// The answers known to this server alone.
+/// The answers that only this server has.
 #[derive(Debug, Default)]
 pub(crate) struct Records {
     data: RwLock<Data>,
 }
 
-/// Most entries of each kind: a bound for a client of the management API that never cleans up.
+/// Most entries of each kind: a bound for a client of the management API that never removes any.
 pub(crate) const MOST_ENTRIES: usize = 1 << 17;
 
 #[derive(Debug, Default)]
 pub(crate) struct Data {
-    /// Answer to A where nothing more specific is known.
+    /// Answer to A if nothing more specific is known.
     pub(crate) default_ipv4: Option<Ipv4Addr>,
-    /// Answer to AAAA where nothing more specific is known.
+    /// Answer to AAAA if nothing more specific is known.
     pub(crate) default_ipv6: Option<Ipv6Addr>,
-    /// By [`reversed`] name, so that a name's descendants follow it.
+    /// By [`reversed`] name, so that a name's descendants come after it.
     names: BTreeMap<String, NameRecords>,
     /// http-01 key authorizations by token, whatever the host.
     pub(crate) tokens: HashMap<String, String>,
@@ -50,7 +50,7 @@ impl Records {
     }
 
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, Data> {
-        // Each change is a single insertion or removal, so a panic elsewhere has left nothing half done.
+        // Each change is a single insertion or removal, so a panic elsewhere leaves no half-made change.
         self.data.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -68,7 +68,7 @@ impl Data {
         self.names.get(&reversed(name))
     }
 
-    /// Changes the records of `name`; false when there is no room for another name.
+    /// Changes the records of `name`; false if there is no room for another name.
     pub(crate) fn change(&mut self, name: &str, change: impl FnOnce(&mut NameRecords)) -> bool {
         let key = reversed(name);
         if self.names.len() >= MOST_ENTRIES && !self.names.contains_key(&key) {
@@ -82,7 +82,7 @@ impl Data {
         true
     }
 
-    /// Whether `name` exists in the DNS: it has records, a descendant has (RFC 8020), or the defaults give it some.
+    /// Whether `name` exists in the DNS: it has records, a descendant has (RFC 8020), or the defaults apply to it.
     pub(crate) fn exists(&self, name: &str) -> bool {
         if (self.default_ipv4.is_some() || self.default_ipv6.is_some()) && is_host(name) {
             return true;
@@ -97,18 +97,18 @@ impl Data {
         }
     }
 
-    /// The default IPv4 address, for names that hosts may have.
+    /// The default IPv4 address, for names of hosts.
     pub(crate) fn default_ipv4(&self, name: &str) -> Option<Ipv4Addr> {
         self.default_ipv4.filter(|_| is_host(name))
     }
 
-    /// The default IPv6 address, for names that hosts may have.
+    /// The default IPv6 address, for names of hosts.
     pub(crate) fn default_ipv6(&self, name: &str) -> Option<Ipv6Addr> {
         self.default_ipv6.filter(|_| is_host(name))
     }
 }
 
-/// Service names (`_acme-challenge.…`) and IP addresses taken for names are not hosts.
+/// Service names (`_acme-challenge.…`) and IP addresses are no host names.
 fn is_host(name: &str) -> bool {
     !name.is_empty()
         && name.parse::<Ipv4Addr>().is_err()

@@ -1,4 +1,4 @@
-//! Starts the listeners that were asked for on the addresses that were asked for, and owns their tasks.
+//! Starts the configured listeners and owns their tasks.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -16,13 +16,13 @@ use wec_store::ChallengeReader;
 
 use crate::answers::Answers;
 use crate::certificate::{Mint, MintError, self_signed, server_config};
-use crate::clock::Clock;
 use crate::history::History;
 use crate::hits::Hits;
 use crate::records::Records;
 use crate::{dns_listen, doh, http01, management, tls_alpn01};
+use wec_clock::Clock;
 
-/// What a challenge server does. A listener that is none does not exist; port 0 takes a free port.
+/// Configuration of a challenge server. A listener that is none is not started; port 0 takes a free port.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     /// http-01, over plain HTTP/1.1.
@@ -35,11 +35,11 @@ pub struct Config {
     pub doh: Option<DohConfig>,
     /// The management API of pebble-challtestsrv.
     pub management: Option<ManagementConfig>,
-    /// What A queries for hosts are answered: where a CA is to look for http-01 and tls-alpn-01.
+    /// The answer to A queries for hosts: where the CA connects for http-01 and tls-alpn-01.
     pub default_ipv4: Option<Ipv4Addr>,
-    /// What AAAA queries for hosts are answered.
+    /// The answer to AAAA queries for hosts.
     pub default_ipv6: Option<Ipv6Addr>,
-    /// Bounds on what clients may take.
+    /// Bounds for clients.
     pub limits: Limits,
 }
 
@@ -48,7 +48,7 @@ pub struct Config {
 pub struct DohConfig {
     /// Where it listens.
     pub listen: SocketAddr,
-    /// What it shows.
+    /// Its certificate.
     pub certificate: DohCertificate,
 }
 
@@ -64,7 +64,7 @@ pub enum DohCertificate {
         /// PKCS#8, SEC 1 or PKCS#1.
         key: Vec<u8>,
     },
-    /// Plain HTTP/1.1, behind something else that speaks TLS.
+    /// Plain HTTP/1.1, behind a proxy with TLS.
     None,
 }
 
@@ -75,7 +75,7 @@ pub struct ManagementConfig {
     pub listen: SocketAddr,
     /// Required as `Authorization: Bearer` when set.
     pub token: Option<String>,
-    /// Lets it listen beyond loopback without a token, as pebble-challtestsrv does.
+    /// It may listen beyond loopback without a token, as pebble-challtestsrv does.
     pub open: bool,
 }
 
@@ -112,17 +112,17 @@ pub struct Addresses {
 /// A challenge server that cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The address is taken, not of this machine, or not allowed to this user.
+    /// The address is in use, not of this machine, or not allowed for this user.
     #[error("cannot listen for {what} on {address}: {source}")]
     Listen {
         /// The listener.
         what: &'static str,
-        /// As asked for.
+        /// The configured address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// Whoever reaches the management API decides what the CA sees.
+    /// Anyone who reaches the management API controls the CA's validations.
     #[error(
         "the management API may not listen on {0}, beyond loopback, without a token: give it one, \
          say explicitly that it is open to anyone, or bind it to 127.0.0.1"
@@ -131,12 +131,12 @@ pub enum StartError {
     /// The certificate or key of DNS over HTTPS cannot be used.
     #[error("the certificate for DNS over HTTPS cannot be used: {0}")]
     DohCertificate(String),
-    /// The cryptography of this process does not work.
+    /// The cryptography of this process fails.
     #[error("cannot make a key for tls-alpn-01: {0}")]
     Key(String),
 }
 
-/// A running challenge server: its listeners, and the record of what hit them.
+/// A running challenge server: its listeners, and the record of hits.
 ///
 /// It stops when the token given to [`start`](Self::start) is cancelled; [`finish`](Self::finish) waits for it.
 #[derive(Debug)]
@@ -148,7 +148,7 @@ pub struct ChallengeServer {
 }
 
 impl ChallengeServer {
-    /// Binds every listener of `config`, or none, and serves from the current tokio runtime until `stop`.
+    /// Binds all listeners of `config`, or none, and serves on the current tokio runtime until `stop`.
     pub async fn start(
         config: Config,
         reader: Arc<dyn ChallengeReader>,
@@ -219,7 +219,7 @@ impl ChallengeServer {
         self.clock
     }
 
-    /// Waits until every listener has ended, which they do after the stop; then the stream of hits ends.
+    /// Waits until every listener has ended after the stop; then the stream of hits ends.
     pub async fn finish(mut self) {
         while let Some(ended) = self.listeners.join_next().await {
             if let Err(error) = ended {
@@ -255,6 +255,10 @@ fn doh_tls(doh: &DohConfig) -> Result<Option<Arc<ServerConfig>>, StartError> {
             let chain = CertificateDer::pem_slice_iter(chain)
                 .collect::<Result<Vec<_>, _>>()
                 .map_err(|error| StartError::DohCertificate(format!("its chain: {error}")))?;
+            if chain.is_empty() {
+                let why = "--doh-cert (WEC_DOH_CERT) names a file without a `BEGIN CERTIFICATE`: give a chain in PEM";
+                return Err(StartError::DohCertificate(why.to_owned()));
+            }
             let key = PrivateKeyDer::from_pem_slice(key)
                 .map_err(|error| StartError::DohCertificate(format!("its key: {error}")))?;
             builder

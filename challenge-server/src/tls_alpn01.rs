@@ -1,6 +1,6 @@
-//! tls-alpn-01 (RFC 8737): reads the ClientHello, looks the name up, and proves it by a certificate made for it.
+//! tls-alpn-01 (RFC 8737): reads the ClientHello, looks the name up, and sends a certificate made for it.
 //!
-//! The look-up may have to ask a store over the network, so it happens between the ClientHello and the handshake.
+//! The look-up may need a store over the network, so it happens between ClientHello and handshake.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,11 +12,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 use tokio_util::sync::CancellationToken;
-use wec_record::{ChallengeType, Verdict};
+use wec_listen::Connection;
+use wec_record::{ChallengeType, Identifier, Verdict};
 
 use crate::accept::accept;
 use crate::answers::Answers;
-use crate::certificate::{ALPN, Mint, identifier};
+use crate::certificate::{ALPN, Mint};
 use crate::history;
 use crate::server::Limits;
 
@@ -28,26 +29,27 @@ pub(crate) async fn serve(
     limits: Limits,
     stop: CancellationToken,
 ) {
-    accept(listener, limits.connections, stop, |stream, source| {
+    accept("tls-alpn-01", listener, limits, stop, |stream, source, place| {
         let (answers, mint) = (Arc::clone(&answers), Arc::clone(&mint));
         let deadline = Instant::now() + limits.request_timeout;
-        async move { connection(&answers, &mint, stream, source, deadline).await }
+        async move { connection((&answers, &mint), stream, source, &place, deadline).await }
     })
     .await;
 }
 
 async fn connection(
-    answers: &Answers,
-    mint: &Mint,
+    (answers, mint): (&Answers, &Mint),
     stream: TcpStream,
     source: SocketAddr,
+    place: &Connection,
     deadline: Instant,
 ) {
     let arrival = answers.hits.arrival(source);
     let hello = match within(deadline, LazyConfigAcceptor::new(Acceptor::default(), stream)).await {
         Ok(hello) => hello,
         Err(error) => {
-            // A health check that opens the port and says nothing is no validation; bytes that are not TLS are a bad one.
+            // A health check that opens the port and sends nothing is no validation; bytes that are not TLS are a
+            // wrong one.
             if error.kind() == io::ErrorKind::InvalidData {
                 let answer = format!("not a ClientHello: {error}");
                 answers.hits.add(arrival, ChallengeType::TlsAlpn01, String::new(), Verdict::Refused, answer);
@@ -55,6 +57,7 @@ async fn connection(
             return;
         }
     };
+    let _busy = place.busy();
     let Asked { name, protocols } = asked(&hello);
     if let Some(history) = &answers.history {
         let server_name = hello.client_hello().server_name().unwrap_or_default().to_owned();
@@ -67,10 +70,10 @@ async fn connection(
 
     let (verdict, answer) = match choose(answers, mint, &name, &protocols).await {
         Ok((config, digest)) => {
-            let answer = format!("certificate with digest {}", hex(&digest));
+            let answer = format!("certificate with digest {}", hex::encode(digest));
             match within(deadline, hello.into_stream(config)).await {
                 Ok(mut stream) => {
-                    // The proof is given; whether the client still reads the farewell changes nothing.
+                    // The proof has been given; it does not matter whether the client reads the close.
                     let _ = within(deadline, stream.shutdown()).await;
                     (Verdict::Answered, answer)
                 }
@@ -91,7 +94,7 @@ async fn within<T>(deadline: Instant, step: impl Future<Output = io::Result<T>>)
 }
 
 struct Asked {
-    /// Empty when the ClientHello has no server name.
+    /// Empty if the ClientHello has no server name.
     name: String,
     protocols: Vec<String>,
 }
@@ -102,19 +105,21 @@ fn asked(hello: &StartHandshake<TcpStream>) -> Asked {
         .alpn()
         .map(|alpn| alpn.map(|protocol| String::from_utf8_lossy(protocol).into_owned()).collect::<Vec<_>>());
     Asked {
-        name: hello.server_name().map(identifier).unwrap_or_default(),
+        name: hello
+            .server_name()
+            .map_or_else(String::new, |name| Identifier::of_server_name(name).validated().into_owned()),
         protocols: protocols.unwrap_or_default(),
     }
 }
 
-/// Why a handshake is not completed.
+/// Why a handshake is refused.
 struct Refusal {
     verdict: Verdict,
     why: String,
     alert: Alert,
 }
 
-/// The TLS alerts that say so (RFC 8446 §6.2, RFC 7301 §3.2).
+/// The TLS alerts for it (RFC 8446 §6.2, RFC 7301 §3.2).
 #[derive(Clone, Copy)]
 enum Alert {
     InternalError = 80,
@@ -158,12 +163,4 @@ async fn choose(
         Ok(config) => Ok((config, digest)),
         Err(error) => Err(refuse(Verdict::Refused, error.to_string(), Alert::InternalError)),
     }
-}
-
-fn hex(digest: &[u8; 32]) -> String {
-    use std::fmt::Write;
-    digest.iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
-# The log goes into a folder of the host, and shall belong to whoever that folder belongs to. So this starts as root,
-# becomes that user at once, and only then runs the service. A folder that root owns (Docker made it, or the checkout
-# is root's) is given to the image's own user.
+# The log is in a folder of the host and must belong to the owner of that folder. So this script starts as root,
+# changes to that user, and then runs the service. If root owns the folder (Docker created it, or the checkout
+# belongs to root), the image's own user becomes its owner.
 set -eu
 
 if [ "$(id -u)" = 0 ]; then

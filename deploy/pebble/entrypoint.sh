@@ -1,6 +1,6 @@
 #!/bin/sh
-# Starts Pebble with an HTTPS certificate of its own, made on the first start: no key is part of an image or of the
-# repository. The root that signed it, /tls/ca.pem, is what the requester is told to trust.
+# Starts Pebble with its own HTTPS certificate, made on the first start, so no key is in an image or in the
+# repository. The requester trusts the root that signed it, /tls/ca.pem.
 set -eu
 
 if [ ! -s /tls/server.pem ]; then
@@ -13,7 +13,7 @@ if [ ! -s /tls/server.pem ]; then
         -subj "/CN=pebble" -keyout server.key -out server.csr
     printf 'subjectAltName=DNS:pebble,DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth\nbasicConstraints=CA:FALSE\n' >server.ext
     openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -days 3650 -extfile server.ext -out server.pem
-    # Nothing else is ever signed with it.
+    # The root signs nothing else.
     rm ca.key server.csr server.ext
     install -m 644 ca.pem server.pem /tls
 fi

@@ -6,7 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
-#[path = "../tests/client/mod.rs"]
+#[path = "../tests/null_ca/client/mod.rs"]
 mod client;
 
 use std::sync::Arc;

@@ -1,20 +1,16 @@
-//! Accounts: newAccount, the account resource and keyChange (RFC 8555 §7.3).
+//! The accounts of the CA, with the lists of their orders.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use serde::Deserialize;
 use serde_json::json;
-use serde_json::value::RawValue;
 
-use crate::jws::Jws;
 use crate::keys::PublicKey;
-use crate::reply::{Kind, Problem, Reply};
+use crate::reply::{Kind, Problem};
 use crate::ring::{Ring, lock};
-use crate::service::{Ca, Call, Signer};
 
 pub(crate) struct Accounts {
-    ring: Ring<Account>,
+    pub(crate) ring: Ring<Account>,
     /// The account of each key that has one. Locked for as long as an account changes its key,
     /// so that two requests cannot give two accounts the same one.
     by_key: Mutex<HashMap<Thumbprint, u64>>,
@@ -22,16 +18,22 @@ pub(crate) struct Accounts {
 
 type Thumbprint = [u8; 32];
 
-struct Account {
+pub(crate) struct Account {
     key: Arc<PublicKey>,
-    contact: Vec<String>,
-    deactivated: bool,
+    pub(crate) contact: Vec<String>,
+    pub(crate) deactivated: bool,
+    /// The newest, oldest first.
+    orders: VecDeque<u64>,
 }
 
+/// Orders of an account that its list remembers.
+const MOST_ORDERS: usize = 500;
+
 impl Account {
-    fn json(&self) -> String {
+    pub(crate) fn json(&self, base: &str, id: u64) -> String {
         let status = if self.deactivated { "deactivated" } else { "valid" };
-        json!({ "status": status, "contact": self.contact }).to_string()
+        let orders = format!("{base}/account/{id}/orders");
+        json!({ "status": status, "contact": self.contact, "orders": orders }).to_string()
     }
 }
 
@@ -50,7 +52,7 @@ impl Accounts {
     }
 
     /// The account of this key, or a new one as `create` describes it. `true` when it is new.
-    fn find_or_create(
+    pub(crate) fn find_or_create(
         &self,
         key: Arc<PublicKey>,
         create: impl FnOnce() -> Result<Vec<String>, Problem>,
@@ -63,14 +65,34 @@ impl Accounts {
         let contact = create()?;
         let id = self.ring.reserve();
         by_key.insert(thumbprint, id);
-        if let Some(forgotten) = self.ring.put(id, Account { key, contact, deactivated: false }) {
+        if let Some(forgotten) =
+            self.ring.put(id, Account { key, contact, deactivated: false, orders: VecDeque::new() })
+        {
             by_key.remove(&forgotten.key.thumbprint());
         }
         Ok((id, true))
     }
 
+    /// Puts an order on the account's list.
+    pub(crate) fn note_order(&self, id: u64, order: u64) {
+        self.ring.with(id, |account| {
+            if account.orders.len() == MOST_ORDERS {
+                account.orders.pop_front();
+            }
+            account.orders.push_back(order);
+        });
+    }
+
+    /// The orders that the account's list remembers, oldest first.
+    pub(crate) fn orders(&self, id: u64) -> Vec<u64> {
+        let mut orders = self.ring.with(id, |account| Vec::from_iter(account.orders.iter().copied()));
+        // Two connections may have put theirs in the other order.
+        orders.iter_mut().for_each(|orders| orders.sort_unstable());
+        orders.unwrap_or_default()
+    }
+
     /// Gives the account another key, unless that key already has an account.
-    fn change_key(&self, base: &str, id: u64, new: PublicKey) -> Result<String, Problem> {
+    pub(crate) fn change_key(&self, base: &str, id: u64, new: PublicKey) -> Result<String, Problem> {
         let thumbprint = new.thumbprint();
         let mut by_key = lock(&self.by_key);
         if let Some(owner) = by_key.get(&thumbprint) {
@@ -80,7 +102,7 @@ impl Accounts {
         }
         let changed = self.ring.with(id, |account| {
             let old = std::mem::replace(&mut account.key, Arc::new(new));
-            (old, account.json())
+            (old, account.json(base, id))
         });
         let (old, json) = changed.ok_or_else(unknown)?;
         by_key.remove(&old.thumbprint());
@@ -89,162 +111,10 @@ impl Accounts {
     }
 }
 
-fn unknown() -> Problem {
+pub(crate) fn unknown() -> Problem {
     Problem::new(Kind::AccountDoesNotExist, "there is no such account")
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct NewAccount {
-    #[serde(default)]
-    contact: Vec<String>,
-    #[serde(default)]
-    only_return_existing: bool,
-    external_account_binding: Option<Box<RawValue>>,
-}
-
-#[derive(Deserialize)]
-struct AccountUpdate {
-    contact: Option<Vec<String>>,
-    status: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct KeyChange {
-    account: String,
-    old_key: crate::keys::Jwk,
-}
-
-impl Ca {
-    pub(crate) fn new_account(&self, call: &Call<'_>) -> Result<Reply, Problem> {
-        let Signer::Key(key) = &call.signer else {
-            return Err(Problem::malformed("newAccount is signed with a jwk"));
-        };
-        let asked: NewAccount = call.jws.read()?;
-        let (id, created) = self.accounts.find_or_create(key.clone(), || {
-            if asked.only_return_existing {
-                return Err(Problem::new(
-                    Kind::AccountDoesNotExist,
-                    "no account has this key, and onlyReturnExisting is set",
-                ));
-            }
-            check_contact(&asked.contact)?;
-            self.check_binding(asked.external_account_binding.as_deref(), key, call.url)?;
-            Ok(asked.contact)
-        })?;
-        // Also refuses a deactivated account that is asked for again (RFC 8555 §7.3.6).
-        self.accounts.key(id)?;
-        let json = self.accounts.ring.with(id, |account| account.json()).ok_or_else(unknown)?;
-        if created {
-            self.counters.accounts.add();
-        }
-        let status = if created { 201 } else { 200 };
-        Ok(Reply::json(status, json).at(account_url(call.base, id)))
-    }
-
-    /// Reads or updates an account (RFC 8555 §7.3.2), or deactivates it (§7.3.6).
-    pub(crate) fn account(&self, call: &Call<'_>, id: u64) -> Result<Reply, Problem> {
-        let signer = call.account()?;
-        if signer != id {
-            return Err(Problem::new(Kind::Unauthorized, "the account is somebody else's"));
-        }
-        let update = if call.jws.is_post_as_get() {
-            AccountUpdate { contact: None, status: None }
-        } else {
-            call.jws.read()?
-        };
-        if let Some(contact) = &update.contact {
-            check_contact(contact)?;
-        }
-        let deactivate = match update.status.as_deref() {
-            None | Some("valid") => false,
-            Some("deactivated") => true,
-            Some(other) => {
-                return Err(Problem::malformed(format!("an account cannot become `{other}`")));
-            }
-        };
-        let json = self.accounts.ring.with(id, |account| {
-            account.deactivated |= deactivate;
-            if let Some(contact) = update.contact {
-                account.contact = contact;
-            }
-            account.json()
-        });
-        Ok(Reply::json(200, json.ok_or_else(unknown)?))
-    }
-
-    /// Account key rollover (RFC 8555 §7.3.5): a JWS by the new key within one by the old.
-    pub(crate) fn key_change(&self, call: &Call<'_>) -> Result<Reply, Problem> {
-        let id = call.account()?;
-        let inner = Jws::parse(&call.jws.payload)?;
-        let jwk = inner.header.jwk.as_ref();
-        let jwk = jwk.ok_or_else(|| Problem::malformed("the inner JWS has no jwk"))?;
-        let new = PublicKey::from_jwk(jwk)?;
-        inner.check_algorithm(&new)?;
-        if self.config.verify_signatures {
-            inner.verify(&new)?;
-        }
-        if inner.header.nonce.is_some() {
-            return Err(Problem::malformed("the inner JWS has a nonce"));
-        }
-        if inner.header.url.as_deref() != Some(call.url) {
-            return Err(Problem::malformed("the inner JWS's url is not the outer one's"));
-        }
-        let change: KeyChange = inner.read()?;
-        if change.account != account_url(call.base, id) {
-            return Err(Problem::malformed("the inner JWS names another account"));
-        }
-        if PublicKey::from_jwk(&change.old_key)? != *self.accounts.key(id)? {
-            return Err(Problem::malformed("the inner JWS's oldKey is not the account's key"));
-        }
-        Ok(Reply::json(200, self.accounts.change_key(call.base, id, new)?))
-    }
-
-    fn check_binding(&self, binding: Option<&RawValue>, key: &PublicKey, url: &str) -> Result<(), Problem> {
-        let known = &self.config.external_accounts;
-        let binding = match binding {
-            Some(binding) if !known.is_empty() => Jws::parse(binding.get().as_bytes())?,
-            None if !known.is_empty() => {
-                return Err(Problem::new(
-                    Kind::ExternalAccountRequired,
-                    "accounts need an external account binding here",
-                ));
-            }
-            // RFC 8555 §7.3.4: a server that does not require bindings may ignore them.
-            _ => return Ok(()),
-        };
-        let kid = binding.header.kid.as_deref();
-        let account = known.iter().find(|account| Some(account.kid.as_str()) == kid);
-        let account = account.ok_or_else(|| {
-            Problem::new(Kind::Unauthorized, "the external account binding's kid is unknown")
-        })?;
-        binding.verify_mac(&account.hmac_key)?;
-        if binding.header.nonce.is_some() {
-            return Err(Problem::malformed("the external account binding has a nonce"));
-        }
-        if binding.header.url.as_deref() != Some(url) {
-            return Err(Problem::malformed("the external account binding's url is not newAccount's"));
-        }
-        if PublicKey::from_jwk(&binding.read()?)? != *key {
-            return Err(Problem::malformed("the external account binding is for another key"));
-        }
-        Ok(())
-    }
 }
 
 pub(crate) fn account_url(base: &str, id: u64) -> String {
     format!("{base}/account/{id}")
-}
-
-fn check_contact(contact: &[String]) -> Result<(), Problem> {
-    let strange = contact
-        .iter()
-        .find(|contact| contact.strip_prefix("mailto:").is_none_or(|address| !address.contains('@')));
-    match strange {
-        None => Ok(()),
-        Some(contact) => {
-            Err(Problem::new(Kind::UnsupportedContact, format!("contact `{contact}` is no mailto: address")))
-        }
-    }
 }

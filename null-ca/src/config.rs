@@ -1,5 +1,6 @@
 //! What can be set, its defaults, and the check that reports every contradiction at once.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -22,6 +23,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// HTTPS (TLS 1.3), or plain HTTP for calibration. RFC 8555 §6.1 wants HTTPS.
     pub tls: bool,
+    /// Whether clients over TLS may choose HTTP/2; HTTP/1.1 they always may.
+    pub http2: bool,
     /// Names and addresses in the TLS certificate beside `localhost`, loopback and `listen`.
     pub names: Vec<String>,
     /// How many threads serve, each with a runtime of its own.
@@ -51,8 +54,14 @@ pub struct Config {
     pub validation: Validation,
     /// Certificates that are wrong on purpose.
     pub wrong_certificates: Vec<FlawRule>,
+    /// Whether a key is refused after a revocation that it signed itself, or that gave keyCompromise as its reason: by
+    /// finalize, as `badPublicKey`.
+    pub block_keys: bool,
     /// When there are any, every new account must be bound to one of them (RFC 8555 §7.3.4).
     pub external_accounts: Vec<ExternalAccount>,
+    /// Certificate profiles by name, each with a description for people. An order may name one of them, which changes
+    /// nothing about its certificate.
+    pub profiles: BTreeMap<String, String>,
     /// Validity of a certificate.
     #[serde(deserialize_with = "duration")]
     pub lifetime: Duration,
@@ -67,6 +76,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             tls: true,
+            http2: true,
             names: Vec::new(),
             threads: NonZeroUsize::MIN,
             verify_signatures: true,
@@ -80,7 +90,9 @@ impl Default for Config {
             processing: Duration::ZERO,
             validation: Validation::default(),
             wrong_certificates: Vec::new(),
+            block_keys: false,
             external_accounts: Vec::new(),
+            profiles: BTreeMap::new(),
             lifetime: Duration::from_hours(90 * 24),
             renewal: Renewal::default(),
             keep: Keep::default(),
@@ -217,7 +229,8 @@ impl Config {
         ];
         for (name, kept) in keep {
             if kept == 0 {
-                mistakes.push(format!("`keep.{name}` is 0; at least one must be kept"));
+                let flag = if name == "orders" { " (--keep-orders)" } else { "" };
+                mistakes.push(format!("`keep.{name}`{flag} is 0; at least one must be kept"));
             }
         }
         if self.lifetime < Duration::from_secs(3600) {
@@ -225,6 +238,12 @@ impl Config {
                 "`lifetime` is {}; a certificate needs at least 1h",
                 humantime::format_duration(self.lifetime)
             ));
+        }
+        for name in self.profiles.keys() {
+            let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+            if name.is_empty() || !name.bytes().all(fits) {
+                mistakes.push(format!("profile {name:?}: a name has letters, digits, `-`, `_` and `.`"));
+            }
         }
         if self.renewal.open_for.is_zero() {
             mistakes.push("`renewal.open_for` is 0s; a window must be open for a while".to_owned());

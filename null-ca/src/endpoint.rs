@@ -3,17 +3,22 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::faults::RuleError;
-use crate::orders::ChallengeType;
+use strum::{EnumCount, IntoStaticStr, VariantArray};
+use thiserror::Error;
+use wec_record::ChallengeType;
 
 /// An endpoint, named as the directory names it or as RFC 8555 names the resource behind it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, EnumCount, IntoStaticStr, VariantArray,
+)]
 #[expect(missing_docs, reason = "the names are RFC 8555's, §7.1 and §9.7.5")]
+#[strum(serialize_all = "camelCase")]
 pub enum Endpoint {
     Directory,
     NewNonce,
     NewAccount,
     Account,
+    Orders,
     KeyChange,
     NewOrder,
     Order,
@@ -29,41 +34,11 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// All of them, in the order an issuance meets them.
-    pub const ALL: [Endpoint; 14] = [
-        Endpoint::Directory,
-        Endpoint::NewNonce,
-        Endpoint::NewAccount,
-        Endpoint::Account,
-        Endpoint::KeyChange,
-        Endpoint::NewOrder,
-        Endpoint::Order,
-        Endpoint::Authorization,
-        Endpoint::Challenge,
-        Endpoint::Finalize,
-        Endpoint::Certificate,
-        Endpoint::RevokeCert,
-        Endpoint::RenewalInfo,
-        Endpoint::Unknown,
-    ];
+    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
 
     /// The name used in rules, counters and messages, such as `newOrder`.
     pub fn name(self) -> &'static str {
-        match self {
-            Endpoint::Directory => "directory",
-            Endpoint::NewNonce => "newNonce",
-            Endpoint::NewAccount => "newAccount",
-            Endpoint::Account => "account",
-            Endpoint::KeyChange => "keyChange",
-            Endpoint::NewOrder => "newOrder",
-            Endpoint::Order => "order",
-            Endpoint::Authorization => "authorization",
-            Endpoint::Challenge => "challenge",
-            Endpoint::Finalize => "finalize",
-            Endpoint::Certificate => "certificate",
-            Endpoint::RevokeCert => "revokeCert",
-            Endpoint::RenewalInfo => "renewalInfo",
-            Endpoint::Unknown => "unknown",
-        }
+        self.into()
     }
 }
 
@@ -74,13 +49,18 @@ impl fmt::Display for Endpoint {
 }
 
 impl FromStr for Endpoint {
-    type Err = RuleError;
+    type Err = UnknownEndpoint;
 
-    fn from_str(name: &str) -> Result<Self, RuleError> {
+    fn from_str(name: &str) -> Result<Self, UnknownEndpoint> {
         let found = Endpoint::ALL.into_iter().find(|endpoint| endpoint.name() == name);
-        found.ok_or_else(|| RuleError::Endpoint(name.to_owned()))
+        found.ok_or_else(|| UnknownEndpoint(name.to_owned()))
     }
 }
+
+/// An endpoint that RFC 8555 does not have.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("no endpoint is called `{0}`; they are *, {list}", list = Endpoint::ALL.map(Endpoint::name).join(", "))]
+pub struct UnknownEndpoint(pub String);
 
 /// A request's path, understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +69,8 @@ pub(crate) enum Route<'a> {
     NewNonce,
     NewAccount,
     Account(u64),
+    /// An account, and the order after which its list goes on.
+    Orders(u64, Option<u64>),
     KeyChange,
     NewOrder,
     Order(u64),
@@ -119,14 +101,22 @@ impl<'a> Route<'a> {
             "key-change" => Route::KeyChange,
             "new-order" => Route::NewOrder,
             "revoke-cert" => Route::RevokeCert,
-            "account" => Route::Account(id()?),
+            "account" => {
+                let id = id()?;
+                match parts.next() {
+                    None => Route::Account(id),
+                    Some("orders") => match parts.next() {
+                        None => Route::Orders(id, None),
+                        Some(after) => Route::Orders(id, Some(after.parse().ok()?)),
+                    },
+                    Some(_) => return None,
+                }
+            }
             "order" => Route::Order(id()?),
             "finalize" => Route::Finalize(id()?),
             "certificate" => Route::Certificate(id()?),
             "authorization" => Route::Authorization(id()?, parts.next()?.parse().ok()?),
-            "challenge" => {
-                Route::Challenge(id()?, parts.next()?.parse().ok()?, ChallengeType::named(parts.next()?)?)
-            }
+            "challenge" => Route::Challenge(id()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?),
             "renewal-info" => Route::RenewalInfo(parts.next()?),
             _ => return None,
         };
@@ -139,6 +129,7 @@ impl<'a> Route<'a> {
             Route::NewNonce => Endpoint::NewNonce,
             Route::NewAccount => Endpoint::NewAccount,
             Route::Account(_) => Endpoint::Account,
+            Route::Orders(..) => Endpoint::Orders,
             Route::KeyChange => Endpoint::KeyChange,
             Route::NewOrder => Endpoint::NewOrder,
             Route::Order(_) => Endpoint::Order,
@@ -162,6 +153,9 @@ mod tests {
         for (path, route) in [
             ("/directory", Route::Directory),
             ("/account/7", Route::Account(7)),
+            ("/account/7/orders", Route::Orders(7, None)),
+            ("/account/7/orders/9", Route::Orders(7, Some(9))),
+            ("/account/7/order", Route::Unknown),
             ("/authorization/7/1", Route::Authorization(7, 1)),
             ("/challenge/7/0/dns-01", Route::Challenge(7, 0, ChallengeType::Dns01)),
             ("/renewal-info/aYhba4dG.AIdlQ", Route::RenewalInfo("aYhba4dG.AIdlQ")),

@@ -7,16 +7,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::Deserialize;
+use strum::{EnumCount, IntoStaticStr, VariantArray};
 use thiserror::Error;
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, UnknownEndpoint};
 
 /// A rule that cannot be understood. The messages quote what was written and say what is accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RuleError {
     /// An endpoint RFC 8555 does not have.
-    #[error("no endpoint is called `{0}`; they are *, {list}", list = endpoint_names())]
-    Endpoint(String),
+    #[error(transparent)]
+    Endpoint(#[from] UnknownEndpoint),
     /// Not a share between none and all.
     #[error("`{0}` is no share; write a number from 0 to 1 such as 0.05, or a percentage such as 5%")]
     Share(String),
@@ -42,10 +43,6 @@ pub enum RuleError {
         /// One that would be understood.
         example: &'static str,
     },
-}
-
-fn endpoint_names() -> String {
-    Endpoint::ALL.map(Endpoint::name).join(", ")
 }
 
 /// A probability, 0 to 1. Written `0.05` or `5%`.
@@ -159,7 +156,7 @@ impl FromStr for Target {
     type Err = RuleError;
 
     fn from_str(text: &str) -> Result<Self, RuleError> {
-        if text == "*" { Ok(Target::All) } else { text.parse().map(Target::One) }
+        if text == "*" { Ok(Target::All) } else { Ok(Target::One(text.parse()?)) }
     }
 }
 
@@ -186,47 +183,38 @@ impl FromStr for LatencyRule {
 }
 
 /// A way for a request to go wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, IntoStaticStr, VariantArray)]
 pub enum Fault {
     /// 500 with a `serverInternal` problem; nothing was done. Written `500`.
+    #[strum(serialize = "500")]
     ServerError,
     /// 429 with a `rateLimited` problem and Retry-After; nothing was done. Written `429`.
+    #[strum(serialize = "429")]
     RateLimited,
     /// 503 with a page of HTML, as a proxy in front would answer; nothing was done. Written `html503`.
+    #[strum(serialize = "html503")]
     Html,
     /// The request is carried out, its answer breaks off half-way. Written `truncated`.
+    #[strum(serialize = "truncated")]
     Truncated,
     /// The TCP connection is reset in place of an answer; nothing was done. Written `reset`.
+    #[strum(serialize = "reset")]
     Reset,
     /// No answer ever, on an open connection; nothing was done. Written `silence`.
+    #[strum(serialize = "silence")]
     Silence,
     /// The request is carried out, the answer is 200 with no body and no ACME header. Written `empty`.
+    #[strum(serialize = "empty")]
     Empty,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 7] = [
-        Fault::ServerError,
-        Fault::RateLimited,
-        Fault::Html,
-        Fault::Truncated,
-        Fault::Reset,
-        Fault::Silence,
-        Fault::Empty,
-    ];
+    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
 
     /// The name used in rules and counters.
     pub fn name(self) -> &'static str {
-        match self {
-            Fault::ServerError => "500",
-            Fault::RateLimited => "429",
-            Fault::Html => "html503",
-            Fault::Truncated => "truncated",
-            Fault::Reset => "reset",
-            Fault::Silence => "silence",
-            Fault::Empty => "empty",
-        }
+        self.into()
     }
 }
 
@@ -325,34 +313,32 @@ impl FromStr for ServeRule {
 }
 
 /// A way for a certificate to be wrong on purpose, so that a client's checks can be tested.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, IntoStaticStr, VariantArray)]
 pub enum Flaw {
     /// It names somebody else. Written `name`.
+    #[strum(serialize = "name")]
     WrongName,
     /// It carries a key that is not the one in the certification request. Written `key`.
+    #[strum(serialize = "key")]
     WrongKey,
     /// It expired an hour ago. Written `expired`.
+    #[strum(serialize = "expired")]
     Expired,
     /// It has the serial number of the certificate issued before it. Written `serial`.
+    #[strum(serialize = "serial")]
     RepeatedSerial,
     /// The issuer's signature does not verify. Written `signature`.
+    #[strum(serialize = "signature")]
     BrokenSignature,
 }
 
 impl Flaw {
     /// All of them.
-    pub const ALL: [Flaw; 5] =
-        [Flaw::WrongName, Flaw::WrongKey, Flaw::Expired, Flaw::RepeatedSerial, Flaw::BrokenSignature];
+    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
 
     /// The name used in rules and counters.
     pub fn name(self) -> &'static str {
-        match self {
-            Flaw::WrongName => "name",
-            Flaw::WrongKey => "key",
-            Flaw::Expired => "expired",
-            Flaw::RepeatedSerial => "serial",
-            Flaw::BrokenSignature => "signature",
-        }
+        self.into()
     }
 }
 
@@ -423,9 +409,13 @@ impl TryFrom<Written> for Share {
     }
 }
 
+/// A hundred years: a certificate may be as old.
+const LONGEST: Duration = Duration::from_secs(36_525 * 86_400);
+
 /// Reads `20ms`, `1m 30s` and the like.
 pub(crate) fn duration(text: &str) -> Result<Duration, RuleError> {
-    humantime::parse_duration(text.trim()).map_err(|_| RuleError::Duration(text.to_owned()))
+    let duration = humantime::parse_duration(text.trim()).ok().filter(|duration| *duration <= LONGEST);
+    duration.ok_or_else(|| RuleError::Duration(text.to_owned()))
 }
 
 /// The rules about everything that varies, ready to decide.
@@ -471,16 +461,23 @@ pub(crate) struct Decision {
     pub(crate) fault: Option<Fault>,
 }
 
+/// What a [`Plan`] is made of.
+pub(crate) struct Rules<'a> {
+    /// Of every draw.
+    pub(crate) seed: u64,
+    pub(crate) latencies: &'a [LatencyRule],
+    pub(crate) faults: &'a [FaultRule],
+    pub(crate) stalls: &'a [Stall],
+    /// The share of good nonces that are refused.
+    pub(crate) bad_nonce: Share,
+    pub(crate) flaws: &'a [FlawRule],
+    /// How long a validation takes, and the share of them that fail.
+    pub(crate) validation: (Latency, Share),
+}
+
 impl Plan {
-    pub(crate) fn new(
-        seed: u64,
-        latencies: &[LatencyRule],
-        faults: &[FaultRule],
-        stalls: &[Stall],
-        bad_nonce: Share,
-        flaws: &[FlawRule],
-        validation: (Latency, Share),
-    ) -> Self {
+    pub(crate) fn new(rules: Rules<'_>) -> Self {
+        let Rules { seed, latencies, faults, stalls, bad_nonce, flaws, validation } = rules;
         Self {
             seed,
             endpoints: Endpoint::ALL.map(|endpoint| {
@@ -624,15 +621,15 @@ mod tests {
     fn plan(latencies: &[&str], faults: &[&str]) -> Plan {
         let latencies: Vec<_> = latencies.iter().map(|rule| rule.parse().unwrap()).collect();
         let faults: Vec<_> = faults.iter().map(|rule| rule.parse().unwrap()).collect();
-        Plan::new(
-            7,
-            &latencies,
-            &faults,
-            &[Stall { at: ms(100), lasting: ms(50) }],
-            Share(0.25),
-            &[FlawRule { flaw: Flaw::WrongName, share: Share(0.5) }],
-            (Latency::NONE, Share(0.0)),
-        )
+        Plan::new(Rules {
+            seed: 7,
+            latencies: &latencies,
+            faults: &faults,
+            stalls: &[Stall { at: ms(100), lasting: ms(50) }],
+            bad_nonce: Share(0.25),
+            flaws: &[FlawRule { flaw: Flaw::WrongName, share: Share(0.5) }],
+            validation: (Latency::NONE, Share(0.0)),
+        })
     }
 
     #[test]

@@ -10,6 +10,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose, SanType, SerialNumber,
 };
+use wec_record::Identifier;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
@@ -42,7 +43,7 @@ const CA_LIFETIME: Duration = Duration::from_hours(365 * 24);
 pub(crate) struct CertificationRequest {
     pub(crate) key: PublicKey,
     /// Lower-case, from subject and subjectAltName together.
-    pub(crate) names: BTreeSet<String>,
+    pub(crate) names: BTreeSet<Identifier>,
 }
 
 /// Serial numbers are 16 bytes: a positive lead that is never zero, the certificate's id, chance.
@@ -82,10 +83,10 @@ impl Issuer {
         })
     }
 
-    /// A leaf in DER. `names` are valid DNS names, wildcards allowed.
+    /// A leaf in DER for identifiers that were checked.
     pub(crate) fn issue<'a>(
         &self,
-        names: impl Iterator<Item = &'a str>,
+        identifiers: impl Iterator<Item = &'a Identifier>,
         key: &PublicKey,
         serial: &[u8],
         now: UnixTime,
@@ -96,8 +97,11 @@ impl Issuer {
         params.distinguished_name = DistinguishedName::new();
         params.subject_alt_names = match flaw {
             Some(Flaw::WrongName) => vec![SanType::DnsName("wrong.null-ca.test".try_into()?)],
-            _ => names
-                .map(|name| Ok(SanType::DnsName(name.try_into()?)))
+            _ => identifiers
+                .map(|identifier| match identifier {
+                    Identifier::Ip(address) => Ok(SanType::IpAddress(*address)),
+                    name => Ok(SanType::DnsName((&*name.value()).try_into()?)),
+                })
                 .collect::<Result<_, rcgen::Error>>()?,
         };
         params.serial_number = Some(SerialNumber::from_slice(serial));
@@ -168,6 +172,15 @@ pub(crate) fn pem(der: &[u8]) -> String {
     pem
 }
 
+/// A DNS name in lower case, or an IP address; none of any other kind.
+pub(crate) fn name_of(name: &GeneralName<'_>) -> Option<Identifier> {
+    match name {
+        GeneralName::DNSName(name) => Some(Identifier::dns(&name.to_ascii_lowercase())),
+        GeneralName::IPAddress(octets) => Identifier::of_octets(octets),
+        _ => None,
+    }
+}
+
 impl CertificationRequest {
     pub(crate) fn read(der: &[u8], verify: bool) -> Result<Self, Problem> {
         let bad = |detail: String| Problem::new(Kind::BadCsr, detail);
@@ -187,14 +200,14 @@ impl CertificationRequest {
         let mut names = BTreeSet::new();
         for name in info.subject.iter_common_name() {
             let name = name.as_str().map_err(|_| bad("the common name is no text".to_owned()))?;
-            names.insert(name.to_ascii_lowercase());
+            names.insert(Identifier::of(&name.to_ascii_lowercase()));
         }
         for extension in request.requested_extensions().into_iter().flatten() {
             let ParsedExtension::SubjectAlternativeName(san) = extension else { continue };
             for name in &san.general_names {
-                match name {
-                    GeneralName::DNSName(name) => names.insert(name.to_ascii_lowercase()),
-                    other => return Err(bad(format!("the request asks for {other}"))),
+                match name_of(name) {
+                    Some(name) => names.insert(name),
+                    None => return Err(bad(format!("the request asks for {name}"))),
                 };
             }
         }

@@ -15,12 +15,15 @@
 //! Not here: load, measurement, or a persistent state. Nothing survives a restart.
 
 mod accounts;
+mod blocked_keys;
+mod ca;
 mod certificates;
 mod clock;
 mod config;
 mod counters;
 mod endpoint;
 mod faults;
+mod handlers;
 mod issuer;
 mod jws;
 mod keys;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
+use wec_startup::{report, show};
 
 use crate::config::{Config, ExternalAccount};
 use crate::faults::{
@@ -34,6 +35,9 @@ pub struct Options {
     /// Plain HTTP instead of HTTPS
     #[arg(long)]
     plain: bool,
+    /// HTTP/1.1 only
+    #[arg(long)]
+    no_http2: bool,
     /// Further name or address in the TLS certificate (repeatable)
     #[arg(long, value_name = "NAME")]
     name: Vec<String>,
@@ -97,6 +101,9 @@ pub struct Options {
     /// signature
     #[arg(long, value_name = "KIND:SHARE")]
     wrong_certificate: Vec<FlawRule>,
+    /// Refuse a key in finalize after a revocation that it signed itself, or that gave keyCompromise as its reason
+    #[arg(long)]
+    block_keys: bool,
     /// Require external account binding with this key, in base64url
     #[arg(
         long,
@@ -104,9 +111,12 @@ pub struct Options {
         hide_env_values = true,
         value_name = "KID:KEY",
         value_delimiter = ',',
-        value_parser = ExternalAccount::parse
+        value_parser = wec_startup::Undisclosed(|text| ExternalAccount::parse(text).map_err(str::to_owned))
     )]
     eab: Vec<ExternalAccount>,
+    /// A certificate profile that orders may name, and its description (repeatable)
+    #[arg(long, value_name = "NAME=TEXT", value_parser = parse_profile)]
+    profile: Vec<(String, String)>,
     /// Orders to remember [default: 200000]
     #[arg(long, value_name = "N")]
     keep_orders: Option<usize>,
@@ -114,6 +124,11 @@ pub struct Options {
 
 fn parse_duration(text: &str) -> Result<Duration, RuleError> {
     duration(text)
+}
+
+fn parse_profile(text: &str) -> Result<(String, String), &'static str> {
+    let (name, description) = text.split_once('=').ok_or("not a name and a description; write NAME=TEXT")?;
+    Ok((name.to_owned(), description.to_owned()))
 }
 
 impl Options {
@@ -143,7 +158,9 @@ impl Options {
         set(&mut config.processing, &self.processing);
         set(&mut config.keep.orders, &self.keep_orders);
         config.tls &= !self.plain;
+        config.http2 &= !self.no_http2;
         config.verify_signatures &= !self.no_verify;
+        config.block_keys |= self.block_keys;
         extend(&mut config.names, &self.name);
         extend(&mut config.latency, &self.latency);
         extend(&mut config.faults, &self.fault);
@@ -151,6 +168,13 @@ impl Options {
         extend(&mut config.stalls, &self.stall);
         extend(&mut config.wrong_certificates, &self.wrong_certificate);
         extend(&mut config.external_accounts, &self.eab);
+        for (place, (name, description)) in self.profile.iter().enumerate() {
+            // A flag overrides the file; two flags of one name are a slip.
+            if self.profile[..place].iter().any(|(earlier, _)| earlier == name) {
+                anyhow::bail!("--profile: {name:?} is given twice");
+            }
+            config.profiles.insert(name.clone(), description.clone());
+        }
         let validation = &mut config.validation;
         set(&mut validation.delay, &self.validation_delay);
         set(&mut validation.failures, &self.validation_failures);
@@ -174,13 +198,13 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     if let Some(file) = &options.issuer_root_out {
         write(file, ca.issuer_root_pem())?;
     }
-    println!("{}", ca.directory_url());
+    show(ca.directory_url());
     stop.cancelled().await;
     let counts = ca.stop().await;
     if let Some(file) = &options.counts_out {
         let json = serde_json::to_string_pretty(&counts).context("counts as JSON")?;
         if file.as_os_str() == "-" {
-            println!("{json}");
+            report(json)?;
         } else {
             write(file, &json)?;
         }
@@ -235,6 +259,7 @@ mod tests {
         let config = config(&[
             "--listen=127.0.0.1:0",
             "--plain",
+            "--no-http2",
             "--name=ca.test",
             "--threads=2",
             "--no-verify",
@@ -250,15 +275,25 @@ mod tests {
             "--tls-alpn01=127.0.0.1:443",
             "--dns01=127.0.0.1:53",
             "--wrong-certificate=expired:0.1",
+            "--block-keys",
             "--eab=kid-1:c2VjcmV0",
+            "--profile=shortlived=Six days",
             "--keep-orders=10",
         ]);
-        assert!(!config.tls && !config.verify_signatures);
+        assert!(!config.tls && !config.http2 && !config.verify_signatures && config.block_keys);
         assert_eq!((config.latency.len(), config.stalls.len(), config.serves.len()), (2, 1, 1));
         assert_eq!(config.processing, Duration::from_secs(2));
         assert_eq!(config.validation.dns01.unwrap().port(), 53);
         assert_eq!(config.external_accounts[0].kid, "kid-1");
+        assert_eq!(config.profiles["shortlived"], "Six days");
         assert_eq!((config.keep.orders, config.threads.get()), (10, 2));
+    }
+
+    #[test]
+    fn a_profile_given_twice_is_refused() {
+        let twice = ["null-ca", "--profile=short=Six days", "--profile=short=Seven days"];
+        let options = Command::try_parse_from(twice).unwrap().options;
+        assert_eq!(options.config().unwrap_err().to_string(), "--profile: \"short\" is given twice");
     }
 
     #[test]

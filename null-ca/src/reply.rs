@@ -15,6 +15,8 @@ pub(crate) struct Reply {
     pub(crate) location: Option<String>,
     /// URL of the authorization above a challenge (RFC 8555 §7.5.1).
     pub(crate) up: Option<String>,
+    /// Where a list goes on (RFC 8555 §7.1.2.1).
+    pub(crate) next: Option<String>,
     /// Seconds.
     pub(crate) retry_after: Option<u32>,
 }
@@ -28,7 +30,7 @@ pub(crate) enum Content {
 
 impl Reply {
     pub(crate) fn new(status: u16, content: Content) -> Self {
-        Self { status, content, location: None, up: None, retry_after: None }
+        Self { status, content, location: None, up: None, next: None, retry_after: None }
     }
 
     pub(crate) fn json(status: u16, body: String) -> Self {
@@ -64,6 +66,9 @@ impl Reply {
         if let Some(up) = self.up {
             headers.append(header::LINK, text(format!("<{up}>;rel=\"up\"")));
         }
+        if let Some(next) = self.next {
+            headers.append(header::LINK, text(format!("<{next}>;rel=\"next\"")));
+        }
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -88,11 +93,13 @@ pub(crate) enum Kind {
     BadPublicKey,
     BadRevocationReason,
     BadSignatureAlgorithm,
+    Compound,
     Conflict,
     Connection,
     Dns,
     ExternalAccountRequired,
     IncorrectResponse,
+    InvalidProfile,
     Malformed,
     MediaType,
     MethodNotAllowed,
@@ -119,12 +126,14 @@ impl Kind {
             Kind::BadPublicKey => ("badPublicKey", 400),
             Kind::BadRevocationReason => ("badRevocationReason", 400),
             Kind::BadSignatureAlgorithm => ("badSignatureAlgorithm", 400),
+            Kind::Compound => ("compound", 400),
             // RFC 8555 §7.3.5 names the status but no type of its own.
             Kind::Conflict => ("malformed", 409),
             Kind::Connection => ("connection", 400),
             Kind::Dns => ("dns", 400),
             Kind::ExternalAccountRequired => ("externalAccountRequired", 403),
             Kind::IncorrectResponse => ("incorrectResponse", 403),
+            Kind::InvalidProfile => ("invalidProfile", 400),
             Kind::Malformed => ("malformed", 400),
             Kind::MediaType => ("malformed", 415),
             Kind::MethodNotAllowed => ("malformed", 405),
@@ -150,11 +159,32 @@ pub(crate) struct Problem {
     /// What lies in the way, for a conflict (RFC 8555 §7.3.5).
     location: Option<String>,
     retry_after: Option<u32>,
+    /// Of single identifiers (RFC 8555 §6.7.1).
+    subproblems: Vec<Subproblem>,
+}
+
+/// What is wrong with one identifier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Subproblem {
+    /// Type and value, as they were sent.
+    pub(crate) identifier: (String, String),
+    pub(crate) problem: Problem,
 }
 
 impl Problem {
     pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), location: None, retry_after: None }
+        Self { kind, detail: detail.into(), location: None, retry_after: None, subproblems: Vec::new() }
+    }
+
+    /// The one problem there is, or all of them as one.
+    pub(crate) fn of_identifiers(mut subproblems: Vec<Subproblem>) -> Self {
+        if subproblems.len() == 1
+            && let Some(only) = subproblems.pop()
+        {
+            return only.problem;
+        }
+        let detail = format!("{} identifiers cannot be ordered", subproblems.len());
+        Self { subproblems, ..Self::new(Kind::Compound, detail) }
     }
 
     pub(crate) fn malformed(detail: impl Into<String>) -> Self {
@@ -181,6 +211,20 @@ impl fmt::Display for Problem {
         if self.kind == Kind::BadSignatureAlgorithm {
             // RFC 8555 §6.2 wants the accepted ones listed.
             f.write_str(r#","algorithms":["ES256","ES384","ES512","RS256","EdDSA"]"#)?;
+        }
+        for (place, Subproblem { identifier: (kind, value), problem }) in self.subproblems.iter().enumerate()
+        {
+            let (name, _) = problem.kind.name_and_status();
+            let detail = serde_json::Value::from(problem.detail.as_str());
+            let (kind, value) = (serde_json::Value::from(&**kind), serde_json::Value::from(&**value));
+            f.write_str(if place == 0 { r#","subproblems":["# } else { "," })?;
+            write!(
+                f,
+                r#"{{"type":"urn:ietf:params:acme:error:{name}","detail":{detail},"identifier":{{"type":{kind},"value":{value}}}}}"#
+            )?;
+        }
+        if !self.subproblems.is_empty() {
+            f.write_char(']')?;
         }
         f.write_char('}')
     }

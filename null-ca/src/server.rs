@@ -9,8 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::TokioIo;
 use rcgen::{CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
 use rustls::ServerConfig;
@@ -20,16 +19,17 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
+use wec_listen::http::{http1, http2, tracked};
+use wec_listen::{Connection, Connections, Rules, WhenFull, accept, within_descriptors};
 
+use crate::ca::Ca;
 use crate::config::{Config, ConfigError};
 use crate::counters::Counts;
 use crate::issuer::{Issuer, limit_validity, mint_root};
-use crate::service::Ca;
 use crate::validation::Validator;
 
 /// Why the CA did not start.
@@ -97,6 +97,7 @@ impl NullCa {
             CancellationToken::new(),
             config,
         ));
+        let connections = Connections::new(rules());
         // Every thread accepts from the same socket: whichever is idle takes the next connection.
         let mut started = Self {
             addr,
@@ -107,7 +108,7 @@ impl NullCa {
         };
         for _ in 0..threads {
             let listener = listener.try_clone().map_err(StartError::Thread)?;
-            started.spawn_thread(listener, tls.clone())?;
+            started.spawn_thread(listener, tls.clone(), connections.clone())?;
         }
         Ok(started)
     }
@@ -156,6 +157,7 @@ impl NullCa {
         &mut self,
         listener: std::net::TcpListener,
         tls: Option<TlsAcceptor>,
+        connections: Arc<Connections>,
     ) -> Result<(), StartError> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
         let listener = {
@@ -165,7 +167,7 @@ impl NullCa {
         let ca = self.ca.clone();
         let name = format!("null-ca-{}", self.threads.len());
         let thread = std::thread::Builder::new().name(name);
-        let thread = thread.spawn(move || serve_until_stopped(&runtime, ca, listener, tls));
+        let thread = thread.spawn(move || serve_until_stopped(&runtime, ca, listener, connections, tls));
         self.threads.push(thread.map_err(StartError::Thread)?);
         Ok(())
     }
@@ -209,7 +211,10 @@ fn tls_identity(
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_no_client_auth()
         .with_single_cert(vec![certificate.into()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))?;
-    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    if config.http2 {
+        tls.alpn_protocols.push(H2.to_vec());
+    }
+    tls.alpn_protocols.push(b"http/1.1".to_vec());
     tls.ticketer = aws_lc_rs::Ticketer::new()?;
     Ok((TlsAcceptor::from(Arc::new(tls)), root.pem))
 }
@@ -217,61 +222,82 @@ fn tls_identity(
 /// A handshake that takes longer is given up.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Rest after accept failed, which is when the process has run out of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const H2: &[u8] = b"h2";
 
-fn serve_until_stopped(runtime: &Runtime, ca: Arc<Ca>, listener: TcpListener, tls: Option<TlsAcceptor>) {
+/// A load tester opens thousands of connections from one address, and keeps them.
+fn rules() -> Rules {
+    Rules {
+        connections: within_descriptors(16_384, 2),
+        per_source: None,
+        when_full: WhenFull::Refuse,
+        idle: Duration::from_secs(120),
+        streams: 256,
+        grace: Duration::ZERO,
+        ..Rules::control("the null CA")
+    }
+}
+
+fn serve_until_stopped(
+    runtime: &Runtime,
+    ca: Arc<Ca>,
+    listener: TcpListener,
+    connections: Arc<Connections>,
+    tls: Option<TlsAcceptor>,
+) {
     runtime.block_on(async {
-        let mut connections = JoinSet::new();
-        loop {
-            tokio::select! {
-                biased;
-                () = ca.stop.cancelled() => break,
-                Some(_) = connections.join_next() => {}
-                accepted = listener.accept() => match accepted {
-                    Ok((tcp, _)) => {
-                        ca.counters.connections.add();
-                        connections.spawn(serve_connection(ca.clone(), tcp, tls.clone()));
-                    }
-                    Err(error) => {
-                        warn!(%error, "the null CA cannot accept a connection");
-                        sleep(ACCEPT_PAUSE).await;
-                    }
-                },
-            }
-        }
-        connections.shutdown().await;
+        accept(listener, connections, ca.stop.clone(), |tcp, _, connection| {
+            ca.counters.connections.add();
+            serve_connection(ca.clone(), tcp, connection, tls.clone())
+        })
+        .await;
         ca.validations.close();
         ca.validations.wait().await;
     });
 }
 
-async fn serve_connection(ca: Arc<Ca>, tcp: TcpStream, tls: Option<TlsAcceptor>) {
+async fn serve_connection(ca: Arc<Ca>, tcp: TcpStream, connection: Connection, tls: Option<TlsAcceptor>) {
     if let Err(error) = tcp.set_nodelay(true) {
         debug!(%error, "cannot switch Nagle's algorithm off");
     }
     match tls {
-        None => serve_http(ca, tcp, |tcp| tcp).await,
+        None => serve_http1(ca, tcp, &connection, |tcp| tcp).await,
         Some(tls) => match timeout(HANDSHAKE_PATIENCE, tls.accept(tcp)).await {
-            Ok(Ok(stream)) => serve_http(ca, stream, |stream| stream.get_ref().0).await,
+            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(H2) => {
+                serve_http2(ca, stream, &connection).await;
+            }
+            Ok(Ok(stream)) => serve_http1(ca, stream, &connection, |stream| stream.get_ref().0).await,
             Ok(Err(error)) => debug!(%error, "TLS handshake failed"),
             Err(_) => debug!("TLS handshake not finished in time"),
         },
     }
 }
 
-async fn serve_http<S>(ca: Arc<Ca>, stream: S, socket: impl Fn(&S) -> &TcpStream)
+/// HTTP/2. Where HTTP/1.1 resets the connection on purpose, this resets the stream.
+async fn serve_http2<S>(ca: Arc<Ca>, stream: S, connection: &Connection)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let rules = rules();
+    let service = tracked(connection, &rules, service_fn(move |request| ca.clone().serve(request)));
+    if let Err(error) = http2(&rules).serve_connection(TokioIo::new(stream), service).await {
+        debug!(%error, "connection ended");
+    }
+}
+
+async fn serve_http1<S>(ca: Arc<Ca>, stream: S, connection: &Connection, socket: impl Fn(&S) -> &TcpStream)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let rules = rules();
     let reset = AtomicBool::new(false);
+    let service = tracked(connection, &rules, service_fn(move |request| ca.clone().serve(request)));
     let service = service_fn(|request| {
-        let answer = ca.clone().serve(request);
+        let answer = service.call(request);
         let reset = &reset;
         // Boxed: giving the socket back, below, takes an Unpin future.
         Box::pin(async move { answer.await.inspect_err(|_| reset.store(true, Ordering::Relaxed)) })
     });
-    let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let mut connection = http1(&rules).serve_connection(TokioIo::new(stream), service);
     let ended = std::future::poll_fn(|context| connection.poll_without_shutdown(context)).await;
     let mut stream = connection.into_parts().io.into_inner();
     if reset.load(Ordering::Relaxed) {

@@ -7,85 +7,17 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use wec_listen::http::Timed;
 
-use crate::accounts::{Accounts, account_url};
-use crate::certificates::Certificates;
-use crate::config::Config;
-use crate::counters::{Counters, Counts};
+use crate::accounts::account_url;
+use crate::ca::{Ca, Call, Signer};
 use crate::endpoint::Route;
-use crate::faults::{Fault, Plan};
-use crate::issuer::Issuer;
+use crate::faults::Fault;
 use crate::jws::Jws;
 use crate::keys::PublicKey;
-use crate::nonces::Nonces;
-use crate::orders::Order;
 use crate::reply::{Content, Kind, Problem, Reply};
-use crate::ring::Ring;
-use crate::validation::Validator;
-
-/// The CA's state, shared by all threads and connections.
-pub(crate) struct Ca {
-    pub(crate) plan: Plan,
-    pub(crate) counters: Counters,
-    nonces: Nonces,
-    pub(crate) accounts: Accounts,
-    pub(crate) orders: Ring<Order>,
-    pub(crate) certificates: Certificates,
-    pub(crate) issuer: Issuer,
-    pub(crate) validator: Validator,
-    /// Validations under way.
-    pub(crate) validations: TaskTracker,
-    pub(crate) stop: CancellationToken,
-    started: Instant,
-    pub(crate) config: Config,
-}
-
-/// A signed request whose signature and nonce were in order.
-pub(crate) struct Call<'a> {
-    /// Scheme, host and port the client used; every URL in an answer begins with it.
-    pub(crate) base: &'a str,
-    pub(crate) url: &'a str,
-    pub(crate) jws: Jws,
-    pub(crate) signer: Signer,
-    pub(crate) now: Instant,
-}
-
-pub(crate) enum Signer {
-    Account {
-        id: u64,
-        key: Arc<PublicKey>,
-    },
-    /// A key that came along, for newAccount and revokeCert (RFC 8555 §6.2).
-    Key(Arc<PublicKey>),
-}
-
-impl Call<'_> {
-    pub(crate) fn account(&self) -> Result<u64, Problem> {
-        match &self.signer {
-            Signer::Account { id, .. } => Ok(*id),
-            Signer::Key(_) => Err(Problem::malformed("this request is signed with a kid")),
-        }
-    }
-
-    pub(crate) fn account_key(&self) -> Result<Arc<PublicKey>, Problem> {
-        match &self.signer {
-            Signer::Account { key, .. } => Ok(key.clone()),
-            Signer::Key(_) => Err(Problem::malformed("this request is signed with a kid")),
-        }
-    }
-
-    pub(crate) fn post_as_get(&self) -> Result<(), Problem> {
-        match self.jws.is_post_as_get() {
-            true => Ok(()),
-            false => Err(Problem::malformed("POST-as-GET has an empty payload")),
-        }
-    }
-}
 
 /// The connection is to be reset.
 #[derive(Debug, Error)]
@@ -96,40 +28,10 @@ pub(crate) struct Reset;
 const LONGEST_REQUEST: usize = 128 * 1024;
 
 impl Ca {
-    pub(crate) fn new(issuer: Issuer, validator: Validator, stop: CancellationToken, config: Config) -> Self {
-        Self {
-            plan: Plan::new(
-                config.seed,
-                &config.latency,
-                &config.faults,
-                &config.stalls,
-                config.bad_nonce,
-                &config.wrong_certificates,
-                (config.validation.delay.clone(), config.validation.failures),
-            )
-            .serving(&config.serves),
-            counters: Counters::default(),
-            nonces: Nonces::new(config.keep.nonces),
-            accounts: Accounts::new(config.keep.accounts),
-            orders: Ring::new(config.keep.orders),
-            certificates: Certificates::new(config.keep.certificates, config.keep.bodies),
-            issuer,
-            validator,
-            validations: TaskTracker::new(),
-            stop,
-            started: Instant::now(),
-            config,
-        }
-    }
-
-    pub(crate) fn counts(&self) -> Counts {
-        self.counters.read(self.nonces.issued())
-    }
-
     /// Answers one request. Never answers at all when the plan wants silence.
     pub(crate) async fn serve(
         self: Arc<Self>,
-        request: Request<Incoming>,
+        request: Request<Timed>,
     ) -> Result<Response<Full<Bytes>>, Reset> {
         let (head, body) = request.into_parts();
         let route = Route::parse(head.uri.path());
@@ -191,6 +93,8 @@ impl Ca {
     fn base(&self, head: &http::request::Parts) -> String {
         let scheme = if self.config.tls { "https" } else { "http" };
         let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        // HTTP/2 has it in the request's target.
+        let host = host.or_else(|| head.uri.authority().map(http::uri::Authority::as_str));
         // What goes into JSON and headers unescaped must not need escaping.
         let host = host.filter(|host| host.bytes().all(is_host_byte));
         format!("{scheme}://{}", host.unwrap_or("localhost"))
@@ -225,6 +129,7 @@ impl Ca {
                 match *route {
                     Route::NewAccount => self.new_account(&call),
                     Route::Account(id) => self.account(&call, id),
+                    Route::Orders(id, after) => self.account_orders(&call, id, after),
                     Route::KeyChange => self.key_change(&call),
                     Route::NewOrder => self.new_order(&call),
                     Route::Order(id) => self.order(&call, id),
@@ -302,15 +207,20 @@ impl Ca {
 
     fn directory(&self, base: &str) -> String {
         let external = !self.config.external_accounts.is_empty();
+        let profiles = match self.config.profiles.is_empty() {
+            true => String::new(),
+            false => format!(r#","profiles":{}"#, serde_json::json!(self.config.profiles)),
+        };
         format!(
             concat!(
                 r#"{{"newNonce":"{base}/new-nonce","newAccount":"{base}/new-account","#,
                 r#""newOrder":"{base}/new-order","revokeCert":"{base}/revoke-cert","#,
                 r#""keyChange":"{base}/key-change","renewalInfo":"{base}/renewal-info","#,
-                r#""meta":{{"externalAccountRequired":{external}}}}}"#
+                r#""meta":{{"externalAccountRequired":{external}{profiles}}}}}"#
             ),
             base = base,
-            external = external
+            external = external,
+            profiles = profiles
         )
     }
 }

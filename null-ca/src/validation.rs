@@ -25,13 +25,13 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use wec_record::{ChallengeType, Identifier, Listener};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::der_parser::asn1_rs::{Oid, oid};
-use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
 use crate::config::Validation;
-use crate::orders::ChallengeType;
+use crate::issuer::name_of;
 use crate::reply::{Kind, Problem};
 
 /// Looks at challenge responses.
@@ -47,7 +47,7 @@ pub(crate) struct Validator {
 /// One challenge as the validator needs it.
 pub(crate) struct Validated {
     pub(crate) kind: ChallengeType,
-    pub(crate) name: String,
+    pub(crate) identifier: Identifier,
     pub(crate) token: String,
     pub(crate) key_authorization: String,
 }
@@ -88,10 +88,10 @@ impl Validator {
 
     /// Where this type of challenge is looked at; `None` when it is accepted without looking.
     pub(crate) fn target(&self, kind: ChallengeType) -> Option<SocketAddr> {
-        match kind {
-            ChallengeType::Http01 => self.http01,
-            ChallengeType::TlsAlpn01 => self.tls_alpn01,
-            ChallengeType::Dns01 => self.dns01,
+        match kind.listener() {
+            Listener::Http => self.http01,
+            Listener::Tls => self.tls_alpn01,
+            Listener::Dns => self.dns01,
         }
     }
 
@@ -112,8 +112,14 @@ impl Validator {
 
     async fn look_tls(&self, challenge: &Validated, target: SocketAddr) -> Result<(), Problem> {
         let tls = |detail: String| Problem::new(Kind::Tls, detail);
-        let name = ServerName::try_from(challenge.name.clone())
-            .map_err(|error| tls(format!("`{}` is no server name: {error}", challenge.name)))?;
+        // RFC 8738 §6: an address is asked for by its name in reverse DNS.
+        let asked = match &challenge.identifier {
+            Identifier::Ip(address) => Name::from(*address).to_ascii().trim_end_matches('.').to_owned(),
+            name => name.validated().into_owned(),
+        };
+        let name = ServerName::try_from(asked).map_err(|error| {
+            tls(format!("`{}` is no server name: {error}", challenge.identifier.validated()))
+        })?;
         let tcp = connect(target).await?;
         let stream = self
             .tls
@@ -147,7 +153,7 @@ async fn look_http(challenge: &Validated, target: SocketAddr) -> Result<(), Prob
         .map_err(|error| connection("speaking HTTP with", &error))?;
     let path = format!("/.well-known/acme-challenge/{}", challenge.token);
     let request = Request::get(path)
-        .header(header::HOST, &challenge.name)
+        .header(header::HOST, &*challenge.identifier.host())
         .header(header::USER_AGENT, "wec-null-ca")
         .header(header::CONNECTION, "close")
         .body(Empty::<Bytes>::new())
@@ -186,9 +192,8 @@ fn check_tls_alpn(der: &CertificateDer<'_>, challenge: &Validated) -> Result<(),
     let (_, certificate) = X509Certificate::from_der(der)
         .map_err(|_| incorrect("the tls-alpn-01 certificate does not parse"))?;
     let names = certificate.subject_alternative_name().ok().flatten();
-    let names = names.map_or(&[][..], |san| &san.value.general_names);
-    let one_name = matches!(names, [GeneralName::DNSName(name)]
-        if name.eq_ignore_ascii_case(&challenge.name));
+    let names = names.map_or(&[][..], |san| san.value.general_names.as_slice());
+    let one_name = matches!(names, [name] if name_of(name).as_ref() == Some(&challenge.identifier));
     if !one_name {
         return Err(incorrect("the tls-alpn-01 certificate does not have the one name it must"));
     }
@@ -253,7 +258,7 @@ impl ServerCertVerifier for AnyCertificate {
 
 async fn look_dns(challenge: &Validated, target: SocketAddr) -> Result<(), Problem> {
     let dns = |detail: String| Problem::new(Kind::Dns, detail);
-    let name = format!("_acme-challenge.{}.", challenge.name);
+    let name = format!("_acme-challenge.{}.", challenge.identifier.validated());
     let asked = Name::from_ascii(&name).map_err(|error| dns(format!("`{name}`: {error}")))?;
     let mut question = Message::query();
     question.metadata.recursion_desired = true;
@@ -322,10 +327,21 @@ mod tests {
     fn challenge() -> Validated {
         Validated {
             kind: ChallengeType::TlsAlpn01,
-            name: "a.test".to_owned(),
+            identifier: Identifier::of("a.test"),
             token: "token".to_owned(),
             key_authorization: "token.thumbprint".to_owned(),
         }
+    }
+
+    #[test]
+    fn a_tls_alpn_certificate_of_an_address_has_the_address() {
+        let mut params = CertificateParams::new(vec!["2001:db8::1".to_owned()]).unwrap();
+        let digest = digest::digest(&digest::SHA256, b"token.thumbprint");
+        params.custom_extensions.push(CustomExtension::new_acme_identifier(digest.as_ref()));
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let of = |name: &str| Validated { identifier: Identifier::of(name), ..challenge() };
+        assert!(check_tls_alpn(certificate.der(), &of("2001:db8::1")).is_ok());
+        assert!(check_tls_alpn(certificate.der(), &of("2001:db8::2")).is_err());
     }
 
     fn verdict(names: &[&str], key_authorization: Option<&str>, critical: bool) -> Result<(), String> {

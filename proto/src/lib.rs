@@ -1,7 +1,6 @@
-//! The wire contract between requesters, challenge servers and analytics.
+//! The wire protocol between requesters, challenge servers and analytics.
 //!
-//! Generated from `proto/wec/`; only the contract lives here. What the fields mean is said there and in
-//! `wec-record`, which converts.
+//! Generated from `proto/wec/`. The meaning of the fields is documented there and in `wec-record`, which converts.
 
 /// Delivery of results: `wec.results.v1`.
 pub mod results {

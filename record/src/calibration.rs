@@ -1,6 +1,7 @@
 //! What a machine can do at most, as `wec calibrate` measured it.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Version of [`Calibration`]'s JSON. Grows when a key changes its meaning or goes away.
 pub const CALIBRATION_VERSION: u32 = 1;
@@ -8,7 +9,7 @@ pub const CALIBRATION_VERSION: u32 = 1;
 /// A machine's ceiling as a load tester: against the built-in CA, which shared the machine, so a CA elsewhere leaves more.
 ///
 /// It stands beside the figures of later runs on that machine: a run far below it was not held back by its load tester.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Calibration {
     /// [`CALIBRATION_VERSION`] of the writer.
     pub version: u32,

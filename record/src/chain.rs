@@ -1,18 +1,36 @@
-//! `ChainResult` and `RequestResult`: the unit of everything counted, logged and shown.
+//! The table of chains: what each is called, what it needs and makes, how often it runs by default.
 //!
-//! All times are nanoseconds since the origin of the requester's one monotonic clock; the wall clock of that
-//! origin stands in the log's header and travels with each batch, so that a wall time can be had without ever
-//! having been used in a difference.
+//! Everything that lists chains reads this table: keys, thresholds' metrics, API bodies, error texts, the page's colours, the
+//! order in which a run can use them. How a chain works is in `wec-chains`. `docs/adding-a-chain.md` lists the steps.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use strum::{EnumCount, IntoStaticStr, VariantArray};
+use utoipa::ToSchema;
 
 /// The test chains, by the names that people, logs and thresholds use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+///
+/// Add a chain at the end: its position is its number in protobuf messages.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    EnumCount,
+    IntoStaticStr,
+    VariantArray,
+    ToSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Chain {
     /// newAccount (RFC 8555 §7.3).
     Registration,
@@ -26,25 +44,138 @@ pub enum Chain {
     Revoke,
 }
 
+/// What is stored of a CA between chains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, EnumCount, VariantArray)]
+pub enum Object {
+    /// An account.
+    Registration,
+    /// An order that is ready to finalize.
+    Order,
+    /// A certificate, new or renewed.
+    Certificate,
+}
+
+/// A row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct ChainFacts {
+    /// What must be stored for it to run.
+    pub needs: Option<Object>,
+    /// What it adds, which the limit on that object counts.
+    pub makes: Option<Object>,
+    /// How often it is chosen beside the others when the plan does not set it. A chain that ends an account or is rarely
+    /// wanted has 0.
+    pub default_weight: f64,
+    /// Whether it ends with a new certificate.
+    pub issues: bool,
+    /// Its names in logs of the 2015 design.
+    pub former_names: &'static [&'static str],
+    /// Its colour on the page, on a light and on a dark ground.
+    pub colours: [&'static str; 2],
+}
+
 impl Chain {
-    /// Every chain, in the order in which one needs the other.
-    pub const ALL: [Self; 5] =
-        [Self::Registration, Self::Authorization, Self::Certificate, Self::Refresh, Self::Revoke];
+    /// What the table has of it.
+    pub const fn facts(self) -> ChainFacts {
+        match self {
+            Self::Registration => ChainFacts {
+                needs: None,
+                makes: Some(Object::Registration),
+                default_weight: 1.0,
+                issues: false,
+                former_names: &["NewRegistrationChain", "NewRegistration"],
+                colours: ["#2563cf", "#6ea6ff"],
+            },
+            Self::Authorization => ChainFacts {
+                needs: Some(Object::Registration),
+                makes: Some(Object::Order),
+                default_weight: 4.0,
+                issues: false,
+                former_names: &["NewAuthorizationChain", "NewAuthorization"],
+                colours: ["#00877c", "#33c9ba"],
+            },
+            Self::Certificate => ChainFacts {
+                needs: Some(Object::Order),
+                makes: Some(Object::Certificate),
+                default_weight: 4.0,
+                issues: true,
+                former_names: &["NewCertificateChain", "NewCertificate"],
+                colours: ["#7a42d8", "#b596ff"],
+            },
+            Self::Refresh => ChainFacts {
+                needs: Some(Object::Certificate),
+                makes: Some(Object::Certificate),
+                default_weight: 2.0,
+                issues: true,
+                former_names: &["RefreshCertificateChain", "RefreshCertificate"],
+                colours: ["#8c7400", "#d9c24a"],
+            },
+            Self::Revoke => ChainFacts {
+                needs: Some(Object::Certificate),
+                makes: None,
+                default_weight: 1.0,
+                issues: false,
+                former_names: &["RevokeCertificateChain", "RevokeCertificate"],
+                colours: ["#c22f80", "#ff82ba"],
+            },
+        }
+    }
+
+    /// Every chain, in the order of the table.
+    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
 
     /// The name as written in logs, thresholds and JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Registration => "registration",
-            Self::Authorization => "authorization",
-            Self::Certificate => "certificate",
-            Self::Refresh => "refresh",
-            Self::Revoke => "revoke",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+
+    /// Those that run unless the plan takes their weight away.
+    pub fn usual() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|chain| chain.facts().default_weight > 0.0)
+    }
+
+    /// The names of all, for people.
+    pub fn names() -> String {
+        Self::ALL.map(Self::name).join(", ")
     }
 
     /// Position in [`Chain::ALL`], for arrays indexed by chain.
     pub const fn index(self) -> usize {
         self as usize
+    }
+
+    /// The chain that makes what this one needs.
+    pub fn needed(self) -> Option<Self> {
+        let needs = self.facts().needs?;
+        Self::ALL.into_iter().find(|chain| chain.facts().makes == Some(needs))
+    }
+
+    /// Whether it begins with the finalization of an order that an earlier chain made.
+    pub fn begins_with_finalize(self) -> bool {
+        self.facts().needs == Some(Object::Order) && self.facts().issues
+    }
+
+    /// Whether its results have the profile of an order.
+    pub const fn orders(self) -> bool {
+        matches!(self.facts().makes, Some(Object::Order | Object::Certificate))
+    }
+}
+
+impl Object {
+    /// Every object, in the order in which one needs the other.
+    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
+
+    /// Position in [`Object::ALL`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The limit on it, as configuration names it; the plural that people read.
+    pub const fn plural(self) -> &'static str {
+        match self {
+            Self::Registration => "registrations",
+            Self::Order => "authorizations",
+            Self::Certificate => "certificates",
+        }
     }
 }
 
@@ -58,208 +189,51 @@ impl FromStr for Chain {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|chain| chain.name() == name).ok_or_else(|| {
-            format!(
-                "unknown chain {name:?}: expected one of registration, authorization, certificate, refresh, revoke"
-            )
-        })
+        Self::ALL
+            .into_iter()
+            .find(|chain| chain.name() == name)
+            .ok_or_else(|| format!("unknown chain {name:?}: expected one of {}", Self::names()))
     }
 }
 
-/// Why something failed, by who is at fault and what a person would do about it.
-///
-/// A class is a small closed set, so that failures can be counted without keeping their texts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FailureClass {
-    /// The CA answered a problem document with a 4xx status.
-    Problem,
-    /// The CA asked to slow down: 429, or a `rateLimited` problem.
-    RateLimited,
-    /// The nonce was refused (`badNonce`); retried with the fresh nonce.
-    BadNonce,
-    /// The CA answered 5xx.
-    ServerError,
-    /// A status that RFC 8555 does not allow there.
-    UnexpectedStatus,
-    /// A success status with a body or headers that cannot be used: HTML, truncated JSON, no Location.
-    Malformed,
-    /// No connection: refused, unreachable, name not found.
-    Connect,
-    /// The TLS handshake failed.
-    Tls,
-    /// The connection broke before the answer was complete.
-    Reset,
-    /// No complete answer within the request's bound.
-    Timeout,
-    /// An authorization or order ended `invalid`: the CA could not validate.
-    Validation,
-    /// A poll's bound passed before the object reached the wanted state.
-    PollTimeout,
-    /// A downloaded certificate was wrong: names, key, signature, validity or a serial seen before.
-    WrongCertificate,
-    /// The load tester's own side failed: challenge store, state store, key generation.
-    Internal,
-    /// Cut off because the run was interrupted.
-    Interrupted,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl FailureClass {
-    /// Every class, in the order of declaration.
-    pub const ALL: [Self; 15] = [
-        Self::Problem,
-        Self::RateLimited,
-        Self::BadNonce,
-        Self::ServerError,
-        Self::UnexpectedStatus,
-        Self::Malformed,
-        Self::Connect,
-        Self::Tls,
-        Self::Reset,
-        Self::Timeout,
-        Self::Validation,
-        Self::PollTimeout,
-        Self::WrongCertificate,
-        Self::Internal,
-        Self::Interrupted,
-    ];
+    #[test]
+    fn json_and_text_have_the_same_names() {
+        for chain in Chain::ALL {
+            assert_eq!(serde_json::to_value(chain).unwrap(), chain.name());
+            assert_eq!(chain.name().parse(), Ok(chain));
+        }
+        assert_eq!(
+            "revok".parse::<Chain>().unwrap_err(),
+            format!("unknown chain \"revok\": expected one of {}", Chain::names())
+        );
+    }
 
-    /// The name as written in logs and JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Problem => "problem",
-            Self::RateLimited => "rate-limited",
-            Self::BadNonce => "bad-nonce",
-            Self::ServerError => "server-error",
-            Self::UnexpectedStatus => "unexpected-status",
-            Self::Malformed => "malformed",
-            Self::Connect => "connect",
-            Self::Tls => "tls",
-            Self::Reset => "reset",
-            Self::Timeout => "timeout",
-            Self::Validation => "validation",
-            Self::PollTimeout => "poll-timeout",
-            Self::WrongCertificate => "wrong-certificate",
-            Self::Internal => "internal",
-            Self::Interrupted => "interrupted",
+    #[test]
+    fn what_a_chain_needs_is_made_by_an_earlier_one() {
+        for chain in Chain::ALL.into_iter().filter(|chain| chain.facts().needs.is_some()) {
+            let needed = chain.needed().unwrap_or_else(|| panic!("nothing makes what {chain} needs"));
+            assert!(needed < chain, "{chain} needs {needed}");
         }
     }
-}
 
-impl fmt::Display for FailureClass {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// Why a request was sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Purpose {
-    /// The first attempt of a step of the chain.
-    #[default]
-    Step,
-    /// A fetch of a fresh nonce (RFC 8555 §7.2).
-    Nonce,
-    /// A further attempt of a step, after `badNonce`, 429, 503 or a broken connection.
-    Retry,
-    /// A look whether an authorization, order or certificate is there yet (RFC 8555 §7.5.1).
-    Poll,
-}
-
-impl Purpose {
-    /// The name as written in logs and JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Step => "step",
-            Self::Nonce => "nonce",
-            Self::Retry => "retry",
-            Self::Poll => "poll",
+    #[test]
+    fn colours_are_six_digits_and_one_chains_own() {
+        for ground in [0, 1] {
+            let mut colours = Chain::ALL.map(|chain| chain.facts().colours[ground]);
+            colours.sort_unstable();
+            assert!(colours.windows(2).all(|pair| pair[0] != pair[1]), "{colours:?}");
+            for colour in colours {
+                assert!(
+                    colour.len() == 7
+                        && colour[1..].bytes().all(|byte| byte.is_ascii_hexdigit())
+                        && colour.starts_with('#'),
+                    "{colour}"
+                );
+            }
         }
-    }
-}
-
-/// What one iteration of one chain did.
-///
-/// `took` is response time, done − due, when the executor had a due time for the iteration (an open model),
-/// and equals service time, done − started, in a closed model, where `due == started`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ChainResult {
-    /// Number of this result among all records of its node, which count from 1 without gaps: what makes delivery countable.
-    pub seq: u64,
-    /// The worker that ran it, unique within its node.
-    pub worker: u32,
-    /// Which chain.
-    #[serde(rename = "chainname")]
-    pub chain: Option<Chain>,
-    /// Whether the whole chain did what it should.
-    #[serde(rename = "chainsuccessful")]
-    pub successful: bool,
-    /// done − due, nanoseconds.
-    #[serde(rename = "chaintook")]
-    pub took: u64,
-    /// When it was due, nanoseconds since the clock's origin.
-    pub due: u64,
-    /// When it was started, nanoseconds since the clock's origin.
-    pub started: u64,
-    /// When it ended, nanoseconds since the clock's origin.
-    pub done: u64,
-    /// Of the time between started and done, what the load tester spent on keys and CSRs, nanoseconds.
-    pub keygen: u64,
-    /// What went wrong, for people; empty when successful.
-    pub error: String,
-    /// What went wrong, for counting.
-    pub class: Option<FailureClass>,
-    /// Whether it left an order unfinished on purpose; it is successful then. Its times are those of no whole chain.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub abandoned: bool,
-    /// Every HTTP attempt, in the order of sending.
-    #[serde(rename = "individualresults")]
-    pub requests: Vec<RequestResult>,
-}
-
-/// What one HTTP attempt did.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct RequestResult {
-    /// The endpoint's URI as a template, ids folded: `/authz/{id}`.
-    pub uri: Cow<'static, str>,
-    /// done − due, nanoseconds: response time.
-    pub took: u64,
-    /// Whether the answer was the right one.
-    pub successful: bool,
-    /// What went wrong, for people; empty when successful.
-    pub error: String,
-    /// What went wrong, for counting.
-    pub class: Option<FailureClass>,
-    /// The endpoint by RFC 8555's name: `newOrder`, `finalize`, `authorization`…
-    pub endpoint: Cow<'static, str>,
-    /// HTTP method.
-    pub method: Cow<'static, str>,
-    /// Why it was sent.
-    pub purpose: Purpose,
-    /// HTTP status, 0 when there was no answer.
-    pub status: u16,
-    /// Problem type with `urn:ietf:params:acme:error:` taken off; empty without a problem document.
-    pub problem: Cow<'static, str>,
-    /// Bytes of the request's head and body.
-    pub bytes_sent: u64,
-    /// Bytes of the answer's body.
-    pub bytes_received: u64,
-    /// When it was due, nanoseconds since the clock's origin: when the chain had all it needed to send it.
-    pub due: u64,
-    /// When its first byte was handed to the connection.
-    pub sent: u64,
-    /// When its last body byte had been read, or it failed.
-    pub done: u64,
-    /// Whether it went over a connection that had served a request before.
-    pub reused: bool,
-}
-
-impl RequestResult {
-    /// done − sent: the time the server and the network had, nanoseconds.
-    pub const fn service_time(&self) -> u64 {
-        self.done.saturating_sub(self.sent)
     }
 }

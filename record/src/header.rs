@@ -1,7 +1,9 @@
 //! The first line of a log: which format, which run.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
+use crate::plan::{self, Plan};
 use crate::{Calibration, Threshold};
 
 /// Version of the log's format. Grows when a reader of the old one would misread the new one.
@@ -27,7 +29,7 @@ pub struct RunHeader {
 }
 
 /// The machine and settings a run was made with.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Stamp {
     /// Host name of the requester.
@@ -36,31 +38,25 @@ pub struct Stamp {
     pub platform: String,
     /// Logical processors the requester could use.
     pub cpus: u32,
-    /// The scenario as it was after flags, environment and file, without secrets.
-    pub scenario: serde_json::Value,
+    /// The plan as it was after flags, environment and file, without secrets; none in a log without one. Its key in a log is
+    /// `scenario`.
+    #[serde(rename = "scenario", deserialize_with = "plan::lenient")]
+    pub plan: Option<Box<Plan>>,
     /// What that machine can do at most; absent when it was never measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Calibration>,
 }
 
 impl Stamp {
-    /// What the run was to hold, by the plan's key `thresholds`. One that this version cannot read is left out.
-    pub fn thresholds(&self) -> Vec<Threshold> {
-        let listed = self.scenario.get("thresholds").and_then(serde_json::Value::as_array);
-        listed.into_iter().flatten().filter_map(|text| text.as_str()?.parse().ok()).collect()
+    /// What the run was to hold.
+    pub fn thresholds(&self) -> &[Threshold] {
+        self.plan.as_ref().map_or(&[], |plan| plan.thresholds.as_slice())
     }
 
     /// Asks for more of the run than its plan did.
     pub fn ask(&mut self, thresholds: &[Threshold]) {
-        if thresholds.is_empty() {
-            return;
+        if !thresholds.is_empty() {
+            self.plan.get_or_insert_default().thresholds.extend_from_slice(thresholds);
         }
-        if !self.scenario.is_object() {
-            self.scenario = serde_json::json!({});
-        }
-        let listed = self.scenario["thresholds"].take();
-        let mut listed = listed.as_array().cloned().unwrap_or_default();
-        listed.extend(thresholds.iter().map(|threshold| threshold.to_string().into()));
-        self.scenario["thresholds"] = listed.into();
     }
 }

@@ -1,56 +1,12 @@
 //! `ValidationHit`: one look that a CA took at the challenge server.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-/// The challenge types of RFC 8555 §8 and RFC 8737.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum ChallengeType {
-    /// RFC 8555 §8.3.
-    #[serde(rename = "http-01")]
-    Http01,
-    /// RFC 8555 §8.4.
-    #[serde(rename = "dns-01")]
-    Dns01,
-    /// RFC 8737.
-    #[serde(rename = "tls-alpn-01")]
-    TlsAlpn01,
-}
-
-impl ChallengeType {
-    /// Every type.
-    pub const ALL: [Self; 3] = [Self::Http01, Self::Dns01, Self::TlsAlpn01];
-
-    /// The registered name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Http01 => "http-01",
-            Self::Dns01 => "dns-01",
-            Self::TlsAlpn01 => "tls-alpn-01",
-        }
-    }
-}
-
-impl fmt::Display for ChallengeType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for ChallengeType {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
-            format!("unknown challenge type {name:?}: expected http-01, dns-01 or tls-alpn-01")
-        })
-    }
-}
+use crate::ChallengeType;
 
 /// What the challenge server did with a hit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// It had the data and served it.

@@ -10,17 +10,32 @@
 
 mod calibration;
 mod chain;
+mod challenge_type;
 mod header;
 mod hit;
+mod identifier;
 mod load;
 mod log;
+mod mark;
+pub mod plan;
+mod result;
+mod spent;
 pub mod threshold;
 pub mod wire;
 
 pub use calibration::{CALIBRATION_VERSION, Calibration};
-pub use chain::{Chain, ChainResult, FailureClass, Purpose, RequestResult};
+pub use chain::{Chain, ChainFacts, Object};
+pub use challenge_type::{ChallengeType, Listener};
 pub use header::{FORMAT_VERSION, RunHeader, Stamp};
-pub use hit::{ChallengeType, ValidationHit, Verdict};
-pub use load::{GeneratorSample, Limit, LimitKind, LoadSample, Reach, ScenarioSample};
-pub use log::{Record, RecordError, StateCounts};
+pub use hit::{ValidationHit, Verdict};
+pub use identifier::{Identifier, Unfit};
+pub use load::{
+    CaSample, GeneratorSample, Limit, LimitCause, LimitKind, LoadSample, Reach, ScenarioSample, Silent,
+    clock_ahead,
+};
+pub use log::{Footer, NoSuchRecord, Record, RecordError, RunOutcome, StateCounts, UnknownRecord};
+pub use mark::{LoadState, Mark, MarkBy, MarkValue, MarkWhat};
+pub use plan::Plan;
+pub use result::{AuthorizationResult, ChainResult, FailureClass, Phases, Purpose, RequestResult};
+pub use spent::Spent;
 pub use threshold::Threshold;

@@ -1,12 +1,17 @@
 //! `Record`: one line of a JSON Lines log.
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-use crate::{ChainResult, LoadSample, RunHeader, ValidationHit};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use crate::{Chain, ChainResult, LoadSample, Mark, RunHeader, ValidationHit};
 
 /// One line of the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "record", rename_all = "kebab-case")]
+#[serde(tag = "record", rename_all = "kebab-case", remote = "Self")]
 pub enum Record {
     /// The first line.
     Header(RunHeader),
@@ -29,21 +34,7 @@ pub enum Record {
         hit: ValidationHit,
     },
     /// A change of the load, and who made it.
-    Mark {
-        /// Wall clock, nanoseconds since the Unix epoch.
-        at_unix_ns: u64,
-        /// `page`, `cli`, `schedule`, `api`, `threshold`.
-        by: String,
-        /// The scenario that it is about; empty for what concerns the whole run.
-        #[serde(default)]
-        scenario: String,
-        /// What changed: `workers`, `rate`, `weights`, `limits`, `state`.
-        what: String,
-        /// Value before.
-        from: String,
-        /// Value after.
-        to: String,
-    },
+    Mark(Mark),
     /// What the state store holds and how many workers a requester runs, as it counts them.
     State {
         /// The node's id on the board.
@@ -67,7 +58,7 @@ pub enum Record {
         /// The sample.
         load: LoadSample,
     },
-    /// Results that a node had to drop because its queue and its spool were full.
+    /// Results that a node lost: without room in its queue and spool, or refused by analytics for good.
     Lost {
         /// The node's id on the board.
         node: String,
@@ -80,10 +71,157 @@ pub enum Record {
         /// Why, for people.
         why: String,
     },
+    /// The last line: how the run ended. A run that goes on after a restart has records, and a footer, behind it.
+    Footer(Footer),
+    /// A record of a kind that this version does not know.
+    #[serde(skip)]
+    Unknown(UnknownRecord),
 }
 
+/// How a run ended, and what its log holds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Footer {
+    /// Wall clock of its writer, nanoseconds since the Unix epoch.
+    pub at_unix_ns: u64,
+    /// How many records of each kind are before it, by the key `record`.
+    pub records: BTreeMap<String, u64>,
+    /// Requests of all chain results before it.
+    pub requests: u64,
+    /// What became of the run.
+    pub outcome: RunOutcome,
+}
+
+/// What became of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum RunOutcome {
+    /// All thresholds hold, and something succeeded.
+    Passed,
+    /// A threshold does not hold, or nothing that was tried succeeded.
+    Failed,
+    /// People ended it before its time: there is no verdict on a part of it.
+    Interrupted,
+    /// Nothing was run.
+    #[default]
+    Empty,
+}
+
+/// A record of a kind that this version does not know: read by nobody here, and kept to the byte for those who can.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub struct UnknownRecord {
+    /// The line.
+    json: Box<RawValue>,
+    #[serde(skip)]
+    keys: KnownKeys,
+}
+
+/// Beside what is derived: an unknown record is its own JSON.
+impl Serialize for Record {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Unknown(unknown) => unknown.serialize(serializer),
+            known => Self::serialize(known, serializer),
+        }
+    }
+}
+
+/// Of the known kinds only: what keeps an unknown one is [`Record::parse`].
+impl<'de> Deserialize<'de> for Record {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize(deserializer)
+    }
+}
+
+/// The keys that every kind of record has where it has them at all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+struct KnownKeys {
+    record: String,
+    #[serde(default)]
+    node: Option<String>,
+    #[serde(default)]
+    seq: Option<u64>,
+}
+
+impl PartialEq for UnknownRecord {
+    fn eq(&self, other: &Self) -> bool {
+        self.json() == other.json()
+    }
+}
+
+/// Why a text cannot be a record of an unknown kind.
+#[derive(Debug, thiserror::Error)]
+pub enum NoSuchRecord {
+    /// It is no JSON object.
+    #[error("it is not one JSON object: {0}")]
+    NotAnObject(serde_json::Error),
+    /// Its text has line breaks, and a record is a line.
+    #[error("its JSON has more than one line")]
+    Lines,
+    /// Its keys are those that the log adds.
+    #[error("its JSON has the key {0}, which the log adds")]
+    Key(&'static str),
+    /// This version knows the kind.
+    #[error("{0:?} is no kind that travels as JSON")]
+    KnownKind(String),
+}
+
+impl UnknownRecord {
+    /// A record of a node and of a kind, with further keys from the text of a JSON object, which stay as they are
+    /// written.
+    ///
+    /// # Errors
+    /// When that text is not one object on one line, or has keys that are given here.
+    pub fn new(kind: &str, node: &str, seq: u64, object: &str) -> Result<Self, NoSuchRecord> {
+        if KINDS.contains(&kind) || kind.is_empty() {
+            return Err(NoSuchRecord::KnownKind(kind.to_owned()));
+        }
+        if object.contains(['\n', '\r']) {
+            return Err(NoSuchRecord::Lines);
+        }
+        let keys: BTreeMap<String, &RawValue> =
+            serde_json::from_str(object).map_err(NoSuchRecord::NotAnObject)?;
+        if let Some(key) = ["record", "node", "seq"].into_iter().find(|key| keys.contains_key(*key)) {
+            return Err(NoSuchRecord::Key(key));
+        }
+        let text = |text: &str| serde_json::Value::from(text).to_string();
+        let mut json = format!("{{\"record\":{},\"node\":{},\"seq\":{seq}", text(kind), text(node));
+        if !keys.is_empty() {
+            json.push(',');
+        }
+        json.push_str(object.trim().strip_prefix('{').unwrap_or_default());
+        let json = RawValue::from_string(json).map_err(NoSuchRecord::NotAnObject)?;
+        let keys = KnownKeys { record: kind.to_owned(), node: Some(node.to_owned()), seq: Some(seq) };
+        Ok(Self { json, keys })
+    }
+
+    /// None for what is no object, or of a kind that this version knows.
+    fn parse(text: &str) -> Option<Self> {
+        let keys: KnownKeys = serde_json::from_str(text).ok()?;
+        if KINDS.contains(&keys.record.as_str()) {
+            return None;
+        }
+        Some(Self { json: serde_json::from_str(text).ok()?, keys })
+    }
+
+    /// The name of its kind.
+    pub fn kind(&self) -> &str {
+        &self.keys.record
+    }
+
+    /// Its line.
+    pub fn json(&self) -> &str {
+        self.json.get()
+    }
+}
+
+/// The kinds of records that this version knows: values of the key `record`.
+const KINDS: [&str; 8] = ["header", "chain", "hit", "mark", "state", "load", "lost", "footer"];
+
 /// How many objects the state store holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct StateCounts {
     /// Accounts that can be used.
@@ -96,6 +234,9 @@ pub struct StateCounts {
     pub revoked: u64,
     /// Workers that the node itself runs; the other counts are of the store, which several nodes may share.
     pub workers: u64,
+    /// Changes that the node could not write before its end: the CA did what the store does not show. Of each record
+    /// what came with it; of a snapshot the sum over all nodes.
+    pub unwritten: u64,
 }
 
 /// Why a line is not a record.
@@ -114,25 +255,58 @@ impl Record {
     /// Delivery is countable by this pair: a node numbers whatever it sends from 1 without gaps.
     pub fn origin(&self) -> Option<(&str, u64)> {
         match self {
-            Self::Header(_) | Self::Mark { .. } => None,
+            Self::Header(_) | Self::Mark(_) | Self::Footer(_) => None,
             Self::Chain { node, result, .. } => Some((node, result.seq)),
             Self::Hit { node, hit } => Some((node, hit.seq)),
             Self::State { node, seq, .. } | Self::Load { node, seq, .. } | Self::Lost { node, seq, .. } => {
                 Some((node, *seq))
             }
+            Self::Unknown(UnknownRecord { keys, .. }) => keys.node.as_deref().zip(keys.seq),
+        }
+    }
+
+    /// The value of its key `record`.
+    pub fn kind(&self) -> &str {
+        match self {
+            Self::Header(_) => "header",
+            Self::Chain { .. } => "chain",
+            Self::Hit { .. } => "hit",
+            Self::Mark(_) => "mark",
+            Self::State { .. } => "state",
+            Self::Load { .. } => "load",
+            Self::Lost { .. } => "lost",
+            Self::Footer(_) => "footer",
+            Self::Unknown(unknown) => unknown.kind(),
+        }
+    }
+
+    /// When what it reports ended, nanoseconds since the Unix epoch; none for a header and where nothing is known of it.
+    pub fn unix_ns(&self) -> Option<u64> {
+        match self {
+            Self::Chain { origin_unix_ns, result, .. } => Some(origin_unix_ns.saturating_add(result.done)),
+            Self::Hit { hit, .. } => Some(hit.at_unix_ns),
+            Self::Mark(Mark { at_unix_ns, .. })
+            | Self::State { at_unix_ns, .. }
+            | Self::Load { at_unix_ns, .. }
+            | Self::Lost { at_unix_ns, .. }
+            | Self::Footer(Footer { at_unix_ns, .. }) => Some(*at_unix_ns),
+            Self::Header(_) | Self::Unknown(_) => None,
         }
     }
 
     /// Reads one line.
     ///
+    /// A line of a kind that this version does not know is kept as it is; see [`Self::Unknown`].
     /// A line without a `record` key but with `chainname` is a design-era chain result and is read as one.
     ///
     /// # Errors
     /// When the line is neither; `line` is named in the message.
     pub fn parse(text: &str, line: u64) -> Result<Self, RecordError> {
         serde_json::from_str(text).or_else(|source| {
+            let unknown = || UnknownRecord::parse(text).map(Self::Unknown);
             seed_result(text)
                 .map(|result| Self::Chain { node: String::new(), origin_unix_ns: 0, result })
+                .or_else(unknown)
                 .ok_or(RecordError { line, source })
         })
     }
@@ -149,22 +323,16 @@ fn seed_result(text: &str) -> Option<ChainResult> {
     serde_json::from_value(object.into()).ok()
 }
 
-/// The five chains by today's and by the design's names.
+/// A chain by today's or the design's name.
 fn seed_name(name: &str) -> Option<&'static str> {
-    Some(match name {
-        "registration" | "NewRegistrationChain" | "NewRegistration" => "registration",
-        "authorization" | "NewAuthorizationChain" | "NewAuthorization" => "authorization",
-        "certificate" | "NewCertificateChain" | "NewCertificate" => "certificate",
-        "refresh" | "RefreshCertificateChain" | "RefreshCertificate" => "refresh",
-        "revoke" | "RevokeCertificateChain" | "RevokeCertificate" => "revoke",
-        _ => return None,
-    })
+    let has = |chain: &Chain| chain.name() == name || chain.facts().former_names.contains(&name);
+    Chain::ALL.into_iter().find(has).map(Chain::name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Chain, ScenarioSample};
+    use crate::ScenarioSample;
 
     #[test]
     fn a_chain_line_holds_the_designs_keys_even_when_false_or_zero() {
@@ -214,6 +382,61 @@ mod tests {
         let older =
             r#"{"record":"load","node":"n","seq":3,"at_unix_ns":7,"load":{"over_ns":1,"scenarios":[{}]}}"#;
         assert_eq!(Record::parse(older, 1).unwrap(), record);
+    }
+
+    #[test]
+    fn a_line_of_a_later_kind_is_kept_to_the_byte() {
+        let line = r#" {"record":"event", "node":"r1","seq":7,"level":1e999, "n":0.10000000000000000001,"big":18446744073709551616 }"#;
+        let record = Record::parse(line, 1).unwrap();
+        let Record::Unknown(unknown) = &record else { panic!("{record:?}") };
+        assert_eq!(unknown.kind(), "event");
+        assert_eq!(record.origin(), Some(("r1", 7)));
+        assert_eq!(serde_json::to_string(&record).unwrap(), line.trim());
+        let nameless = Record::parse(r#"{"record":"clock","node":5}"#, 1);
+        assert!(nameless.is_err(), "a node is a name in every kind: {nameless:?}");
+        assert_eq!(Record::parse(r#"{"record":"clock"}"#, 1).unwrap().origin(), None);
+    }
+
+    /// It is damaged, and not of a later kind.
+    #[test]
+    fn a_damaged_record_of_a_known_kind_is_no_unknown_one() {
+        for line in [r#"{"record":"hit","node":"n"}"#, r#"{"record":"chain"}"#, r#"{"record":7}"#, "[]"] {
+            assert!(Record::parse(line, 1).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_known_kind_is_among_the_kinds() {
+        // A kind that is missing there would be an unknown one as soon as a line of it is damaged.
+        let unknown = |kind: &str| serde_json::from_str::<Record>(&format!(r#"{{"record":{kind:?}}}"#));
+        let error = unknown("none").unwrap_err().to_string();
+        for kind in KINDS {
+            assert!(error.contains(&format!("`{kind}`")), "{error}");
+        }
+        assert_eq!(error.matches('`').count() / 2, 1 + KINDS.len(), "{error}");
+    }
+
+    #[test]
+    fn a_record_that_came_as_json_keeps_its_text() {
+        let record = UnknownRecord::new("event", "r\"1", 3, r#" {"level": 1e999,"n":[1.50]} "#).unwrap();
+        assert_eq!(record.json(), r#"{"record":"event","node":"r\"1","seq":3,"level": 1e999,"n":[1.50]}"#);
+        let line = serde_json::to_string(&Record::Unknown(record.clone())).unwrap();
+        assert_eq!(Record::parse(&line, 1).unwrap(), Record::Unknown(record));
+        assert_eq!(
+            UnknownRecord::new("event", "r1", 3, "{ }").unwrap().json(),
+            r#"{"record":"event","node":"r1","seq":3 }"#
+        );
+        for (kind, object) in [
+            ("hit", "{}"),
+            ("", "{}"),
+            ("event", "[]"),
+            ("event", "{\"a\":\n1}"),
+            ("event", "{} {}"),
+            ("event", r#"{"seq":1}"#),
+            ("event", r#"{"\u006eode":1}"#),
+        ] {
+            assert!(UnknownRecord::new(kind, "r1", 3, object).is_err(), "{kind} {object}");
+        }
     }
 
     #[test]

@@ -8,8 +8,9 @@ use std::borrow::Cow;
 use wec_proto::results as wire;
 
 use crate::{
-    Chain, ChainResult, ChallengeType, FailureClass, GeneratorSample, Limit, LimitKind, LoadSample, Purpose,
-    Reach, RequestResult, ScenarioSample, StateCounts, ValidationHit, Verdict,
+    AuthorizationResult, CaSample, Chain, ChainResult, ChallengeType, FailureClass, GeneratorSample, Limit,
+    LimitCause, LimitKind, LoadSample, Phases, Purpose, Reach, RequestResult, ScenarioSample, Silent,
+    StateCounts, ValidationHit, Verdict,
 };
 
 const PURPOSES: [Purpose; 4] = [Purpose::Step, Purpose::Nonce, Purpose::Retry, Purpose::Poll];
@@ -29,6 +30,21 @@ impl From<ChainResult> for wire::ChainResult {
             error: result.error,
             class: number_of(result.class),
             abandoned: result.abandoned,
+            status: result.status.into(),
+            problem: result.problem.into_owned(),
+            scenario: result.scenario,
+            profile: result.profile,
+            detail: result.detail.into_owned(),
+            waited_asked: result.waited_asked,
+            waited_poll: result.waited_poll,
+            issued: result.issued,
+            issuance: result.issuance,
+            unverified: result.unverified,
+            authorizations: result
+                .authorizations
+                .into_iter()
+                .map(|authorization| authorization_to_wire(authorization, started))
+                .collect(),
             requests: result.requests.into_iter().map(|request| request_to_wire(request, started)).collect(),
         }
     }
@@ -50,7 +66,48 @@ pub fn chain_from_wire(result: wire::ChainResult, seq: u64) -> ChainResult {
         error: result.error,
         class: class_of(result.class),
         abandoned: result.abandoned,
+        status: u16::try_from(result.status).unwrap_or(u16::MAX),
+        problem: Cow::Owned(result.problem),
+        scenario: result.scenario,
+        profile: result.profile,
+        detail: Cow::Owned(result.detail),
+        waited_asked: result.waited_asked,
+        waited_poll: result.waited_poll,
+        issued: result.issued,
+        issuance: result.issuance,
+        unverified: result.unverified,
+        rests: false,
+        authorizations: result
+            .authorizations
+            .into_iter()
+            .map(|authorization| authorization_from_wire(authorization, started))
+            .collect(),
         requests: result.requests.into_iter().map(|request| request_from_wire(request, started)).collect(),
+    }
+}
+
+fn authorization_to_wire(authorization: AuthorizationResult, started: u64) -> wire::AuthorizationResult {
+    // 0 is "never", so that a time is sent one too large.
+    let after = |time: u64| if time == 0 { 0 } else { time.saturating_sub(started) + 1 };
+    wire::AuthorizationResult {
+        name: authorization.name,
+        id: authorization.id,
+        challenge: authorization.challenge.map_or(0, |kind| kind as u32 + 1),
+        answered: after(authorization.answered),
+        settled: after(authorization.settled),
+    }
+}
+
+fn authorization_from_wire(authorization: wire::AuthorizationResult, started: u64) -> AuthorizationResult {
+    let at = |after: u64| after.checked_sub(1).map_or(0, |after| after.saturating_add(started));
+    AuthorizationResult {
+        name: authorization.name,
+        id: authorization.id,
+        challenge: (authorization.challenge as usize)
+            .checked_sub(1)
+            .and_then(|place| ChallengeType::ALL.get(place).copied()),
+        answered: at(authorization.answered),
+        settled: at(authorization.settled),
     }
 }
 
@@ -71,6 +128,17 @@ fn request_to_wire(request: RequestResult, started: u64) -> wire::RequestResult 
         sent: request.sent.saturating_sub(started),
         done: request.done.saturating_sub(started),
         reused: request.reused,
+        address: request.address.into_owned(),
+        nonce_age: request.nonce_age,
+        dns: request.phases.dns,
+        connect: request.phases.connect,
+        tls: request.phases.tls,
+        first_byte: request.phases.first_byte,
+        retry_after: request.retry_after,
+        reconnects: request.reconnects,
+        detail: request.detail.into_owned(),
+        request_id: request.request_id,
+        traceparent: request.traceparent,
     }
 }
 
@@ -92,6 +160,19 @@ fn request_from_wire(request: wire::RequestResult, started: u64) -> RequestResul
         sent: request.sent + started,
         done: request.done + started,
         reused: request.reused,
+        address: Cow::Owned(request.address),
+        nonce_age: request.nonce_age,
+        phases: Phases {
+            dns: request.dns,
+            connect: request.connect,
+            tls: request.tls,
+            first_byte: request.first_byte,
+        },
+        retry_after: request.retry_after,
+        reconnects: request.reconnects,
+        detail: Cow::Owned(request.detail),
+        request_id: request.request_id,
+        traceparent: request.traceparent,
     }
 }
 
@@ -140,6 +221,7 @@ pub fn state_to_wire(counts: StateCounts, at_unix_ns: u64) -> wire::StateCounts 
         authorizations: counts.authorizations,
         certificates: counts.certificates,
         revoked: counts.revoked,
+        unwritten: counts.unwritten,
     }
 }
 
@@ -151,6 +233,7 @@ pub fn state_from_wire(counts: wire::StateCounts) -> StateCounts {
         certificates: counts.certificates,
         revoked: counts.revoked,
         workers: counts.workers,
+        unwritten: counts.unwritten,
     }
 }
 
@@ -182,12 +265,20 @@ pub fn load_to_wire(load: LoadSample, at_unix_ns: u64) -> wire::Load {
             limited_ns,
             turned,
         }),
+        ca: Some(wire::CaLoad {
+            orders_expired: load.ca.orders_expired,
+            clock_ahead_s: load.ca.clock_ahead_s,
+            silent_since_unix_ns: load.ca.silent.map(|silent| silent.since_unix_ns),
+            in_flight: load.ca.silent.map_or(0, |silent| silent.in_flight),
+            turned: load.ca.turned,
+        }),
     }
 }
 
 /// A load sample off the wire. A limit of a kind that this version does not know is left out.
 pub fn load_from_wire(load: wire::Load) -> LoadSample {
     let generator = load.generator.unwrap_or_default();
+    let ca = load.ca.unwrap_or_default();
     LoadSample {
         over_ns: load.over_ns,
         scenarios: load.scenarios.into_iter().map(scenario_from_wire).collect(),
@@ -201,6 +292,14 @@ pub fn load_from_wire(load: wire::Load) -> LoadSample {
             limited_ns: generator.limited_ns,
             turned: generator.turned,
         },
+        ca: CaSample {
+            orders_expired: ca.orders_expired,
+            clock_ahead_s: ca.clock_ahead_s,
+            silent: ca
+                .silent_since_unix_ns
+                .map(|since_unix_ns| Silent { since_unix_ns, in_flight: ca.in_flight }),
+            turned: ca.turned,
+        },
     }
 }
 
@@ -211,6 +310,7 @@ fn scenario_to_wire(scenario: ScenarioSample) -> wire::ScenarioLoad {
         workers_target: scenario.workers_target,
         workers: scenario.workers,
         busy: scenario.busy,
+        backing_off: scenario.backing_off,
         rate_target: scenario.rate_target,
         rate: scenario.rate,
         rate_unit: scenario.rate_unit,
@@ -222,6 +322,7 @@ fn scenario_to_wire(scenario: ScenarioSample) -> wire::ScenarioLoad {
         dropped: scenario.dropped,
         idle: scenario.idle,
         reach: scenario.reach.map_or(0, |reach| reach as u32 + 1),
+        active_ns: scenario.active_ns,
         capped_ns: scenario.capped_ns,
         saturated_ns: scenario.saturated_ns,
     }
@@ -234,6 +335,7 @@ fn scenario_from_wire(scenario: wire::ScenarioLoad) -> ScenarioSample {
         workers_target: scenario.workers_target,
         workers: scenario.workers,
         busy: scenario.busy,
+        backing_off: scenario.backing_off,
         rate_target: scenario.rate_target,
         rate: scenario.rate,
         rate_unit: scenario.rate_unit,
@@ -245,6 +347,7 @@ fn scenario_from_wire(scenario: wire::ScenarioLoad) -> ScenarioSample {
         dropped: scenario.dropped,
         idle: scenario.idle,
         reach: (scenario.reach as usize).checked_sub(1).and_then(|place| Reach::ALL.get(place).copied()),
+        active_ns: scenario.active_ns,
         capped_ns: scenario.capped_ns,
         saturated_ns: scenario.saturated_ns,
     }
@@ -253,6 +356,8 @@ fn scenario_from_wire(scenario: wire::ScenarioLoad) -> ScenarioSample {
 fn limit_to_wire(limit: Limit) -> wire::Limit {
     wire::Limit {
         what: limit.what as u32 + 1,
+        cause: limit.cause as u32 + 1,
+        against_ns: limit.against_ns,
         place: limit.place,
         now: limit.now,
         worst: limit.worst,
@@ -265,6 +370,12 @@ fn limit_to_wire(limit: Limit) -> wire::Limit {
 fn limit_from_wire(limit: wire::Limit) -> Option<Limit> {
     Some(Limit {
         what: LimitKind::ALL.get((limit.what as usize).checked_sub(1)?).copied()?,
+        // A sender of before had none.
+        cause: (limit.cause as usize)
+            .checked_sub(1)
+            .and_then(|place| LimitCause::ALL.get(place).copied())
+            .unwrap_or_default(),
+        against_ns: limit.against_ns,
         place: limit.place,
         now: limit.now,
         worst: limit.worst,
@@ -284,7 +395,7 @@ mod tests {
         fn request(started: u64)(
             times in (0u64..1 << 40, 0u64..1 << 40, 0u64..1 << 40),
             status in 0u16..=599,
-            class in proptest::option::of(0usize..15),
+            class in proptest::option::of(0usize..FailureClass::ALL.len()),
             purpose in 0usize..4,
             text in "[a-z/{}]{0,20}",
             reused: bool,
@@ -297,6 +408,10 @@ mod tests {
                 class: class.map(|index| FailureClass::ALL[index]), endpoint: text.clone().into(), method: "POST".into(),
                 purpose: PURPOSES[purpose], status, problem: text.into(), bytes_sent: times.0, bytes_received: times.1,
                 due, sent, done, reused,
+                address: "192.0.2.1:443".into(), nonce_age: times.0 ^ 1,
+                phases: Phases { dns: times.0, connect: times.1, tls: times.2, first_byte: times.0 ^ 3 },
+                retry_after: (times.1 % 2 == 0).then_some(times.1), reconnects: 2, detail: "limit".into(), request_id: "id".into(),
+                traceparent: "00-1-2-01".into(),
             }
         }
     }
@@ -305,12 +420,22 @@ mod tests {
         #[test]
         fn a_chain_result_survives_the_wire(
             (started, requests) in (0u64..1 << 50).prop_flat_map(|started| (Just(started), proptest::collection::vec(request(started), 0..4))),
-            chain in 0usize..5, seq: u64, abandoned: bool, wait in 0u64..1 << 40, took in 0u64..1 << 40,
+            chain in 0..Chain::ALL.len(), seq: u64, abandoned: bool, wait in 0u64..1 << 40, took in 0u64..1 << 40,
         ) {
             let due = started.saturating_sub(wait);
             let result = ChainResult {
                 seq, worker: 3, chain: Some(Chain::ALL[chain]), successful: true, took: started + took - due, due, started,
-                done: started + took, keygen: 5, error: String::new(), class: None, abandoned, requests,
+                done: started + took, keygen: 5, error: String::new(), class: None, abandoned, requests, status: 403, problem: "caa".into(),
+                scenario: "default".into(), profile: "shortlived".into(), detail: "names".into(), waited_asked: wait,
+                waited_poll: took, issued: abandoned, issuance: abandoned.then_some(took), unverified: "no root".into(),
+                rests: false,
+                authorizations: vec![
+                    AuthorizationResult {
+                        name: "a.test".into(), id: "7".into(), challenge: Some(ChallengeType::Dns01),
+                        answered: started + 1, settled: started + took + 1,
+                    },
+                    AuthorizationResult::default(),
+                ],
             };
             prop_assert_eq!(chain_from_wire(result.clone().into(), seq), result);
         }
@@ -321,8 +446,8 @@ mod tests {
     }
 
     prop_compose! {
-        fn limit()(what in 0usize..5, place in "[a-z0-9-]{0,12}", now: bool, shares in (share(), share()), at: u64, total_ns: u64) -> Limit {
-            Limit { what: LimitKind::ALL[what], place, now, worst: shares.0, bound: shares.1, first_unix_ns: at, total_ns }
+        fn limit()(what in 0usize..LimitKind::ALL.len(), cause in 0usize..LimitCause::ALL.len(), against_ns: u64, place in "[a-z0-9-]{0,12}", now: bool, shares in (share(), share()), at: u64, total_ns: u64) -> Limit {
+            Limit { what: LimitKind::ALL[what], cause: LimitCause::ALL[cause], against_ns, place, now, worst: shares.0, bound: shares.1, first_unix_ns: at, total_ns }
         }
     }
 
@@ -336,9 +461,10 @@ mod tests {
         ) -> ScenarioSample {
             ScenarioSample {
                 executor: name.clone(), name, workers_target: counts.0.into(), workers: counts.1.into(), busy: counts.2.into(),
+                backing_off: counts.6 ^ 3,
                 rate_target, rate, rate_unit: "chains".into(), asked: counts.3, due: counts.4, started: counts.5,
                 ended: counts.6, requests: counts.3 ^ 1, dropped: counts.4 ^ 1, idle: counts.5 ^ 1,
-                reach, capped_ns: counts.6 ^ 1, saturated_ns: counts.6 ^ 2,
+                reach, active_ns: counts.6 ^ 3, capped_ns: counts.6 ^ 1, saturated_ns: counts.6 ^ 2,
             }
         }
     }
@@ -353,7 +479,9 @@ mod tests {
         ) {
             let (cpu_share, cpu_wait_share, processors, backlog_share) = shares;
             let generator = GeneratorSample { lag, cpu_share, cpu_wait_share, processors, backlog_share, limits, limited_ns: over_ns ^ 1, turned };
-            let load = LoadSample { over_ns, scenarios, generator };
+            let silent = turned.map(|_| Silent { since_unix_ns: at_unix_ns, in_flight: over_ns });
+            let ca = CaSample { orders_expired: over_ns, clock_ahead_s: turned.map(|_| -7), silent, turned };
+            let load = LoadSample { over_ns, scenarios, generator, ca };
             let sent = load_to_wire(load.clone(), at_unix_ns);
             prop_assert_eq!(sent.at_unix_ns, at_unix_ns);
             prop_assert_eq!(&load_from_wire(sent), &load);
@@ -375,6 +503,9 @@ mod tests {
         }
         for (index, kind) in LimitKind::ALL.into_iter().enumerate() {
             assert_eq!(kind as usize, index);
+        }
+        for (index, cause) in LimitCause::ALL.into_iter().enumerate() {
+            assert_eq!(cause as usize, index);
         }
         for (index, reach) in Reach::ALL.into_iter().enumerate() {
             assert_eq!(reach as usize, index);

@@ -18,10 +18,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use wec_acme::Clock;
-use wec_board::{Board, By, Change, ChangeTo, Session, Target, Versioned, Wants};
+use wec_board::{Board, By, Change, ChangeTo, RunRef, Session, Target, Versioned, Wants};
 use wec_startup::Stop;
 
-use crate::executor::{Course, Gauges, Quota};
+use crate::executor::{ArrivalSchedule, Gauges, Quota};
 use crate::pace::Ramp;
 use crate::picker::LiveWeights;
 use crate::scenario::Scenario;
@@ -41,11 +41,11 @@ const CLOCKS: Duration = Duration::from_secs(1);
 const SETTLE: Duration = Duration::from_secs(5);
 
 /// What executors of one scenario follow, on every runtime.
-pub(crate) struct Lead {
+pub(crate) struct ScenarioChannels {
     /// For executors that keep workers.
     pub(crate) workers: watch::Sender<u32>,
     /// For executors that keep a rate.
-    pub(crate) course: watch::Sender<Arc<Course>>,
+    pub(crate) course: watch::Sender<Arc<ArrivalSchedule>>,
     /// What its users weigh chains by.
     pub(crate) weights: Arc<LiveWeights>,
     /// What is counted, and the targets beside it.
@@ -59,10 +59,9 @@ pub(crate) struct Lead {
 /// Leads one scenario.
 pub(crate) struct Conductor {
     pub(crate) scenario: Scenario,
-    pub(crate) lead: Lead,
+    pub(crate) channels: ScenarioChannels,
     pub(crate) board: Board,
-    pub(crate) session: String,
-    pub(crate) run: String,
+    pub(crate) run: RunRef,
     pub(crate) node: String,
     pub(crate) clock: Clock,
     pub(crate) graceful_stop: Duration,
@@ -80,7 +79,7 @@ impl Conductor {
             && let Some(ready_unix_ns) = self.begin().await
         {
             let providing = async {
-                if let Some(quota) = &self.lead.quota {
+                if let Some(quota) = &self.channels.quota {
                     self.provide(quota).await;
                 }
                 pending::<()>().await
@@ -89,9 +88,9 @@ impl Conductor {
                 () = self.conduct(ready_unix_ns) => {}
                 () = providing => {}
             }
-            time_is_over = !self.lead.stop.finish.is_cancelled();
+            time_is_over = !self.channels.stop.finish.is_cancelled();
         }
-        self.lead.stop.finish.cancel();
+        self.channels.stop.finish.cancel();
         self.want_nothing();
         let told = async {
             if time_is_over {
@@ -99,10 +98,10 @@ impl Conductor {
             }
         };
         tokio::join!(told, self.wait_for_the_last());
-        if let Some(quota) = &self.lead.quota {
+        if let Some(quota) = &self.channels.quota {
             let left = self.settle(quota).await;
             if let Some(left) = left.filter(|left| time_is_over && *left > 0) {
-                let way_out = match self.lead.gauges.idle() {
+                let way_out = match self.channels.gauges.idle() {
                     0 => "give a longer --run-time",
                     _ => {
                         "limits and weights left nothing to run at times; raise these, or give a longer --run-time"
@@ -123,7 +122,7 @@ impl Conductor {
         let name = &self.scenario.name;
         let mut ended = self.ended.clone();
         if timeout(self.graceful_stop, ended.wait_for(|ended| ended.contains(name))).await.is_err() {
-            self.lead.stop.cut.cancel();
+            self.channels.stop.cut.cancel();
             // Whoever should have said so has gone, which is told elsewhere.
             let _ = ended.wait_for(|ended| ended.contains(name)).await;
         }
@@ -131,7 +130,7 @@ impl Conductor {
 
     /// From this moment on, as executors and those who look at them are told.
     fn want_nothing(&self) {
-        let Lead { workers, course, gauges, .. } = &self.lead;
+        let ScenarioChannels { workers, course, gauges, .. } = &self.channels;
         course.send_modify(|course| *course = Arc::new(course.ended(self.clock.now())));
         workers.send_if_modified(|workers| std::mem::replace(workers, 0) != 0);
         gauges.set_workers_target(0);
@@ -141,7 +140,7 @@ impl Conductor {
 
     /// So that nobody changes it in vain. The board may be away: then it is only not refused.
     async fn say_that_it_has_ended(&self) {
-        let ended = self.board.end_scenario((&self.session, &self.run, &self.scenario.name), &self.node);
+        let ended = self.board.end_scenario(&self.run, &self.scenario.name, &self.node);
         match timeout(SETTLE, ended).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => tracing::debug!(%error, "the board does not know that a scenario has ended"),
@@ -152,22 +151,21 @@ impl Conductor {
     /// Begins the session's active time, or that of the scenario after another one, unless another node has; says since when
     /// this node is ready. None when the run ends first.
     async fn begin(&self) -> Option<u64> {
-        let ready = |node: &wec_board::NodeInfo| node.id == self.node && node.workers > 0;
-        let mut nodes = self.board.nodes();
-        let shown = nodes.wait_for(|nodes| nodes.iter().any(ready));
-        // The others count on this node from when the board shows that it is ready.
-        let _ = self.lead.stop.finish.run_until_cancelled(shown).await?;
+        let mut shares = self.board.shares(&self.run.session);
+        let shown = shares.wait_for(|shares| shares.nodes.contains_key(&self.node));
+        // The others count on this node from when the board gives it a share.
+        let _ = self.channels.stop.finish.run_until_cancelled(shown).await?;
         let ready_unix_ns = self.clock.unix_now_ns();
-        let (id, run, name) = (&self.session, &self.run, &self.scenario.name);
+        let (run, name) = (&self.run, &self.scenario.name);
         let begun = |session: &Session| {
             let here = session.scenarios.get(name).is_some_and(|target| target.begins_ns.is_some());
             session.began_unix_ns.is_some() && (self.scenario.after.is_none() || here)
         };
-        let session = self.board.session(id);
+        let session = self.board.session(&run.session);
         let mut told = false;
         loop {
             let shown = session.borrow().clone();
-            if let Some(shown) = shown.filter(|shown| shown.value.run == *run && begun(&shown.value)) {
+            if let Some(shown) = shown.filter(|shown| shown.value.run == run.run && begun(&shown.value)) {
                 let ahead = shown.value.began_unix_ns.unwrap_or_default().saturating_sub(ready_unix_ns);
                 if Duration::from_nanos(ahead) > CLOCKS {
                     tracing::warn!(
@@ -179,11 +177,11 @@ impl Conductor {
                 return Some(ready_unix_ns);
             }
             let begin = async {
-                let session = self.board.begin(id, run, ready_unix_ns).await?;
+                let session = self.board.begin(run, ready_unix_ns).await?;
                 if self.scenario.after.is_none() {
                     return Ok(session);
                 }
-                self.board.begin_scenario(id, run, name, ready_unix_ns).await
+                self.board.begin_scenario(run, name, ready_unix_ns).await
             };
             match begin.await {
                 // A scenario that the session does not know, which others opened, goes by this node's own time.
@@ -194,13 +192,13 @@ impl Conductor {
                 }
                 Err(_) => {}
             }
-            self.lead.stop.finish.run_until_cancelled(sleep(AGAIN)).await?;
+            self.channels.stop.finish.run_until_cancelled(sleep(AGAIN)).await?;
         }
     }
 
     /// Takes iterations from the board as they are used up, until none are left that this or another node could run.
     async fn provide(&self, quota: &Quota) {
-        let at = (&*self.session, &*self.run, &*self.scenario.name);
+        let (run, name) = (&self.run, &*self.scenario.name);
         let iterations = self.scenario.load.iterations().unwrap_or_default();
         let (mut had, mut told) = (0, false);
         loop {
@@ -212,15 +210,15 @@ impl Conductor {
             // Without a worker for them they are for others: those would wait for them until the run time is over.
             if quota.mark() == 0 && quota.free() > 0 {
                 had -= quota.take_back();
-                if let Err(error) = self.board.keep_iterations(at, &self.node, had).await {
+                if let Err(error) = self.board.keep_iterations(run, name, &self.node, had).await {
                     tracing::debug!(%error, "iterations are not given back");
                 }
             }
             let nodes = self.board.nodes().borrow().clone();
-            let among = Share::new(&self.node, &nodes).map_or(1, |share| share.among());
+            let among = self.board.shares(&run.session).borrow().nodes.len() as u64;
             let most = if low { TAKE * quota.mark() } else { 0 };
             let wants = Wants { node: &self.node, had, used: quota.used(), among, most };
-            let pool = match self.board.take_iterations(at, iterations, wants).await {
+            let pool = match self.board.take_iterations(run, name, iterations, wants).await {
                 Ok(pool) => pool,
                 Err(error) => {
                     if !std::mem::replace(&mut told, true) {
@@ -248,9 +246,8 @@ impl Conductor {
     /// Tells the board what this node has not run, for others to take, and people what nobody will. Gives how many no node has
     /// taken.
     async fn settle(&self, quota: &Quota) -> Option<u64> {
-        let at = (&*self.session, &*self.run, &*self.scenario.name);
-        let settled = timeout(SETTLE, self.board.settle_iterations(at, &self.node, quota.used())).await;
-        let pool = match settled {
+        let settled = self.board.settle_iterations(&self.run, &self.scenario.name, &self.node, quota.used());
+        let pool = match timeout(SETTLE, settled).await {
             Ok(Ok(pool)) => pool,
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the board does not know what was not run here");
@@ -279,60 +276,60 @@ impl Conductor {
         let Some(before) = self.scenario.after.clone() else { return true };
         tokio::select! {
             ended = self.ended.wait_for(|ended| ended.contains(&before)) => ended.is_ok(),
-            () = self.lead.stop.finish.cancelled() => false,
+            () = self.channels.stop.finish.cancelled() => false,
         }
     }
 
     async fn conduct(&self, ready_unix_ns: u64) {
-        let mut session = self.board.session(&self.session);
-        let mut nodes = self.board.nodes();
+        let mut session = self.board.session(&self.run.session);
+        let mut shares = self.board.shares(&self.run.session);
         let mut ended = self.ended.clone();
-        let finish = self.lead.stop.finish.clone();
-        let mut score = Score::new(&self.scenario, self.clock.origin_unix_ns(), ready_unix_ns);
+        let finish = self.channels.stop.finish.clone();
+        let mut state = ScenarioState::new(&self.scenario, self.clock.origin_unix_ns(), ready_unix_ns);
         let mut share = None;
         let announced = self.announcer();
         loop {
             let now = self.clock.now();
-            // A board that does not show this node for a moment leaves it the share that it had.
-            share = Share::new(&self.node, &nodes.borrow_and_update()).or(share);
+            // A board that has lost this node for a moment leaves it the share that it had.
+            share = Share::new(&self.node, &shares.borrow_and_update()).or(share);
             let seen = session.borrow_and_update().clone();
             // A session that nobody can see any more, or that is another run by now, keeps the load that it had.
-            if let Some(Versioned { value, .. }) = seen.filter(|seen| seen.value.run == self.run) {
-                score.see(&value, &self.scenario.name, now);
+            if let Some(Versioned { value, .. }) = seen.filter(|seen| seen.value.run == self.run.run) {
+                state.see(&value, &self.scenario.name, now);
             }
             if let Some(share) = &share {
-                self.publish(&mut score, share, now);
+                self.publish(&mut state, share, now);
             }
-            if score.is_over(now) || ended.borrow().contains(&self.scenario.name) {
+            if state.is_over(now) || ended.borrow().contains(&self.scenario.name) {
                 return;
             }
-            if let Some(change) = score.stage_begun(now) {
+            if let Some(change) = state.stage_begun(now) {
                 // Whoever tells the board waits for it where it is away, and the load does not.
                 let _ = announced.send(change);
                 continue;
             }
             tokio::select! {
                 _ = session.changed() => {}
-                _ = nodes.changed() => {}
+                _ = shares.changed() => {}
                 _ = ended.changed() => {}
-                () = sleep(score.next_look(now)) => {}
+                () = sleep(state.next_look(now)) => {}
                 () = finish.cancelled() => return,
             }
         }
     }
 
-    fn publish(&self, score: &mut Score, share: &Share, now: u64) {
-        let Lead { workers, course, weights, gauges, quota, .. } = &self.lead;
-        weights.set(self.scenario.weights.with(&score.weights));
-        let count = share.of(score.workers(now));
+    fn publish(&self, state: &mut ScenarioState, share: &Share, now: u64) {
+        let ScenarioChannels { workers, course, weights, gauges, quota, .. } = &self.channels;
+        weights.set(self.scenario.weights.with(&state.weights));
+        let count = share.of(state.workers(now));
         gauges.set_workers_target(count.into());
-        gauges.set_rate_target(score.rate(now).map(|rate| rate * share.fraction(score.cap)));
-        let keeps = if score.runs(now) { count } else { 0 };
+        gauges.set_rate_target(state.rate(now).map(|rate| rate * share.fraction(state.cap)));
+        let keeps = if state.runs(now) { count } else { 0 };
         workers.send_if_modified(|workers| std::mem::replace(workers, keeps) != keeps);
         if let Some(quota) = quota {
             quota.keep(keeps.into());
         }
-        if let Some(next) = score.course(share, now) {
+        if let Some(next) = state.course(share, now) {
             course.send_if_modified(|course| {
                 let modified = **course != next;
                 if modified {
@@ -346,7 +343,7 @@ impl Conductor {
     /// Tells the board what each stage that begins leads to, in their order.
     fn announcer(&self) -> mpsc::UnboundedSender<ChangeTo> {
         let (announced, mut stages) = mpsc::unbounded_channel();
-        let (board, session) = (self.board.clone(), self.session.clone());
+        let (board, session) = (self.board.clone(), self.run.session.clone());
         let scenario = self.scenario.name.clone();
         tokio::spawn(async move {
             while let Some(stage) = stages.recv().await {
@@ -362,12 +359,12 @@ impl Conductor {
 
 /// Where a scenario stands: a pure function of what was seen and of the clock.
 #[derive(Debug)]
-struct Score {
-    /// What stages, or people, make of the number of workers (closed executors) or of the rate (open ones).
+struct ScenarioState {
+    /// What stages, or people, make of the number of workers, or of the rate where the executor keeps one.
     ramp: Ramp,
     /// Whether `ramp` is of a rate.
-    open: bool,
-    /// Workers at most, of open executors.
+    keeps_rate: bool,
+    /// Workers at most, of executors that keep a rate.
     cap: u32,
     run_time: Duration,
     /// When it starts after the session began, or after the scenario that it waits for ended.
@@ -387,29 +384,29 @@ struct Score {
     stages: Vec<(Duration, f64)>,
     announced: usize,
     /// This node's part of `ramp`, as it was at each time.
-    mine: Option<Mine>,
+    local: Option<LocalShare>,
 }
 
 #[derive(Debug)]
-struct Mine {
+struct LocalShare {
     ramp: Ramp,
     /// What it was last made to follow.
     future: Ramp,
 }
 
-impl Score {
+impl ScenarioState {
     fn new(scenario: &Scenario, clock_unix_ns: u64, ready_unix_ns: u64) -> Self {
         let load = &scenario.load;
         let rate = load.rate();
         let mut at = Duration::ZERO;
         let stages = load.stages().iter().map(|stage| {
             let begins = at;
-            at += stage.duration;
+            at += stage.duration.0;
             (begins, stage.target)
         });
         Self {
             stages: stages.collect(),
-            open: rate.is_some(),
+            keeps_rate: rate.is_some(),
             cap: load.workers().at(Duration::ZERO) as u32,
             ramp: rate.unwrap_or_else(|| load.workers()),
             run_time: scenario.run_time,
@@ -422,7 +419,7 @@ impl Score {
             scheduled: !load.stages().is_empty(),
             weights: BTreeMap::new(),
             announced: 0,
-            mine: None,
+            local: None,
         }
     }
 
@@ -456,7 +453,7 @@ impl Score {
 
     fn aim(&mut self, target: &Target, now: u64) {
         let active = self.active(now).unwrap_or_default();
-        let value = if self.open { target.rate.unwrap_or_default() } else { f64::from(target.workers) };
+        let value = if self.keeps_rate { target.rate.unwrap_or_default() } else { f64::from(target.workers) };
         if !target.scheduled && (self.scheduled || self.ramp.held() != value) {
             self.ramp = self.ramp.then_hold(active, value);
             self.scheduled = false;
@@ -468,41 +465,41 @@ impl Score {
     /// Workers now: how many, or how many at most.
     fn workers(&self, now: u64) -> u32 {
         match self.active(now) {
-            _ if self.open => self.cap,
+            _ if self.keeps_rate => self.cap,
             Some(active) => self.ramp.at(active).round() as u32,
             None => 0,
         }
     }
 
     fn rate(&self, now: u64) -> Option<f64> {
-        self.open.then(|| self.active(now).map_or(0.0, |active| self.ramp.at(active)))
+        self.keeps_rate.then(|| self.active(now).map_or(0.0, |active| self.ramp.at(active)))
     }
 
     fn runs(&self, now: u64) -> bool {
         self.paused_at.is_none() && self.active(now).is_some()
     }
 
-    fn course(&mut self, share: &Share, now: u64) -> Option<Course> {
-        if !self.open {
+    fn course(&mut self, share: &Share, now: u64) -> Option<ArrivalSchedule> {
+        if !self.keeps_rate {
             return None;
         }
         let (part, active) = (share.fraction(self.cap), self.active(now).unwrap_or_default());
         let future = self.ramp.until(self.run_time).scaled(part);
         // What was this node's part before another joined, or left, stays what was due here: arrivals are positions on it.
-        let mine = self.mine.take_if(|mine| mine.future == future).unwrap_or_else(|| {
-            let ramp = match &self.mine {
-                Some(mine) => mine.ramp.then(active, &future),
+        let local = self.local.take_if(|local| local.future == future).unwrap_or_else(|| {
+            let ramp = match &self.local {
+                Some(local) => local.ramp.then(active, &future),
                 // What was due before this node was ready fell to others.
                 None => match self.active_at(self.ready) {
                     Some(ready) if !ready.is_zero() => Ramp::constant(0.0).then(ready, &future),
                     _ => future.clone(),
                 },
             };
-            Mine { ramp, future }
+            LocalShare { ramp, future }
         });
-        let ramp = mine.ramp.clone();
-        self.mine = Some(mine);
-        Some(Course {
+        let ramp = local.ramp.clone();
+        self.local = Some(local);
+        Some(ArrivalSchedule {
             ramp,
             origin: self.origin?,
             paused_at: self.paused_at,
@@ -523,7 +520,7 @@ impl Score {
         }
         self.announced = begun;
         let (_, target) = self.stages[begun - 1];
-        Some(if self.open { ChangeTo::Rate(target) } else { ChangeTo::Workers(target.round() as u32) })
+        Some(if self.keeps_rate { ChangeTo::Rate(target) } else { ChangeTo::Workers(target.round() as u32) })
     }
 
     fn next_look(&self, now: u64) -> Duration {
@@ -533,7 +530,7 @@ impl Score {
             return ahead.unwrap_or(LOOK).min(LOOK).max(Duration::from_millis(1));
         };
         let moves = active < self.ramp.end();
-        let step = if moves && !self.open { STEP } else { LOOK };
+        let step = if moves && !self.keeps_rate { STEP } else { LOOK };
         let next_stage = self.stages.get(self.announced).map(|(begins, _)| *begins);
         let events = [Some(self.run_time), next_stage.filter(|_| self.scheduled)];
         let until = events.into_iter().flatten().filter_map(|event| event.checked_sub(active)).min();
@@ -556,18 +553,17 @@ mod tests {
     use wec_board::SessionState;
 
     use super::*;
-    use crate::plan::PlanOptions;
-    use crate::share::tests::nodes;
+    use crate::config::PlanOptions;
+    use crate::share::tests::among;
 
     const SECOND: u64 = 1_000_000_000;
 
-    fn score(options: PlanOptions) -> (Score, Session) {
-        let directory = Some("https://127.0.0.1:14000/dir".into());
-        let plan = PlanOptions { directory, ..options }.resolve(None).unwrap();
+    fn state(options: PlanOptions) -> (ScenarioState, Session) {
+        let plan = options.with("directory", "https://127.0.0.1:14000/dir").resolve(None).unwrap();
         // The clock's origin is 1000 s after the epoch; the session begins 100 s later.
         let began = Some(1_100 * SECOND);
         let session = Session { began_unix_ns: began, ..plan.session("s") };
-        (Score::new(&plan.scenarios[0], 1_000 * SECOND, 1_100 * SECOND), session)
+        (ScenarioState::new(&plan.scenarios[0], 1_000 * SECOND, 1_100 * SECOND), session)
     }
 
     fn paused(session: &mut Session, at: Option<u64>, paused_s: u64) {
@@ -576,14 +572,13 @@ mod tests {
         session.paused_ns = paused_s * SECOND;
     }
 
-    fn staged_workers() -> (Score, Session) {
-        let workers = Some("10".into());
-        score(PlanOptions { workers, stages: Some("100s:110,0s:20,50s:20".into()), ..PlanOptions::default() })
+    fn staged_workers() -> (ScenarioState, Session) {
+        state(PlanOptions::default().with("workers", "10").with("stages", "100s:110,0s:20,50s:20"))
     }
 
     #[test]
     fn follows_its_stages_and_announces_each_once() {
-        let (mut score, session) = staged_workers();
+        let (mut state, session) = staged_workers();
         for (at, workers, announced) in [
             (100, 10, Some(ChangeTo::Workers(110))),
             (101, 11, None),
@@ -591,67 +586,63 @@ mod tests {
             (200, 20, Some(ChangeTo::Workers(20))),
             (249, 20, None),
         ] {
-            score.see(&session, "default", at * SECOND);
+            state.see(&session, "default", at * SECOND);
             assert_eq!(
-                (score.workers(at * SECOND), score.stage_begun(at * SECOND)),
+                (state.workers(at * SECOND), state.stage_begun(at * SECOND)),
                 (workers, announced),
                 "{at}"
             );
-            assert!(!score.is_over(at * SECOND));
+            assert!(!state.is_over(at * SECOND));
         }
-        assert!(score.is_over(250 * SECOND));
+        assert!(state.is_over(250 * SECOND));
     }
 
     #[test]
     fn a_pause_makes_time_stand_still() {
-        let (mut score, mut session) = staged_workers();
-        score.see(&session, "default", 110 * SECOND);
+        let (mut state, mut session) = staged_workers();
+        state.see(&session, "default", 110 * SECOND);
         paused(&mut session, Some(110), 0);
-        score.see(&session, "default", 110 * SECOND);
-        assert!(!score.runs(1_000 * SECOND) && !score.is_over(1_000 * SECOND));
+        state.see(&session, "default", 110 * SECOND);
+        assert!(!state.runs(1_000 * SECOND) && !state.is_over(1_000 * SECOND));
         paused(&mut session, None, 1_000);
-        score.see(&session, "default", 1_110 * SECOND);
-        assert!(score.runs(1_110 * SECOND));
-        assert_eq!(score.workers(1_111 * SECOND), 21);
-        assert!(score.is_over(1_250 * SECOND));
+        state.see(&session, "default", 1_110 * SECOND);
+        assert!(state.runs(1_110 * SECOND));
+        assert_eq!(state.workers(1_111 * SECOND), 21);
+        assert!(state.is_over(1_250 * SECOND));
     }
 
     #[test]
     fn what_a_person_sets_holds_and_ends_the_stages() {
-        let (mut score, mut session) = staged_workers();
-        score.see(&session, "default", 110 * SECOND);
+        let (mut state, mut session) = staged_workers();
+        state.see(&session, "default", 110 * SECOND);
         let target = session.scenarios.get_mut("default").unwrap();
         (target.workers, target.scheduled) = (500, false);
-        score.see(&session, "default", 110 * SECOND);
-        assert_eq!(score.workers(110 * SECOND), 500);
-        assert_eq!((score.workers(200 * SECOND), score.stage_begun(220 * SECOND)), (500, None));
+        state.see(&session, "default", 110 * SECOND);
+        assert_eq!(state.workers(110 * SECOND), 500);
+        assert_eq!((state.workers(200 * SECOND), state.stage_begun(220 * SECOND)), (500, None));
     }
 
     #[test]
     fn a_changed_rate_takes_effect_where_the_schedule_is() {
-        let (mut score, mut session) = score(PlanOptions {
-            rate: Some("10/s".into()),
-            run_time: Some("60s".into()),
-            ..PlanOptions::default()
-        });
-        let share = Share::whole("a");
-        score.see(&session, "default", 100 * SECOND);
-        assert_eq!(score.course(&share, 100 * SECOND).unwrap().ramp.total(Duration::from_secs(100)), 600.0);
+        let (mut state, mut session) =
+            state(PlanOptions::default().with("rate", "10/s").with("run_time", "60s"));
+        let share = among("a", &["a"]);
+        state.see(&session, "default", 100 * SECOND);
+        assert_eq!(state.course(&share, 100 * SECOND).unwrap().ramp.total(Duration::from_secs(100)), 600.0);
         session.scenarios.get_mut("default").unwrap().rate = Some(20.0);
-        score.see(&session, "default", 130 * SECOND);
-        let ramp = score.course(&share, 130 * SECOND).unwrap().ramp;
-        assert_eq!((score.rate(131 * SECOND), ramp.total(Duration::from_secs(100))), (Some(20.0), 900.0));
+        state.see(&session, "default", 130 * SECOND);
+        let ramp = state.course(&share, 130 * SECOND).unwrap().ramp;
+        assert_eq!((state.rate(131 * SECOND), ramp.total(Duration::from_secs(100))), (Some(20.0), 900.0));
     }
 
     #[test]
     fn what_was_asked_for_stands_still_in_a_pause_and_follows_a_change_at_once() {
-        let rate = Some("100 requests/s".into());
-        let options = PlanOptions { rate, run_time: Some("60s".into()), ..PlanOptions::default() };
-        let (mut score, mut session) = score(options);
-        let share = Share::whole("a");
+        let options = PlanOptions::default().with("rate", "100 requests/s").with("run_time", "60s");
+        let (mut state, mut session) = state(options);
+        let share = among("a", &["a"]);
         let mut asked = |session: &Session, seen: u64, at: f64| {
-            score.see(session, "default", seen * SECOND);
-            score.course(&share, seen * SECOND).unwrap().asked((at * 1e9) as u64)
+            state.see(session, "default", seen * SECOND);
+            state.course(&share, seen * SECOND).unwrap().asked((at * 1e9) as u64)
         };
         assert_eq!([100.0, 102.5].map(|at| asked(&session, 100, at)), [0.0, 250.0]);
         paused(&mut session, Some(110), 0);
@@ -661,56 +652,53 @@ mod tests {
         session.scenarios.get_mut("default").unwrap().rate = Some(10.0);
         assert_eq!(asked(&session, 125, 135.0), 1_600.0);
         assert_eq!(asked(&session, 125, 500.0), 1_500.0 + 45.0 * 10.0, "nothing after the run time");
-        score.see(&session, "default", 130 * SECOND);
-        let ended = score.course(&share, 130 * SECOND).unwrap().ended(130 * SECOND);
+        state.see(&session, "default", 130 * SECOND);
+        let ended = state.course(&share, 130 * SECOND).unwrap().ended(130 * SECOND);
         assert_eq!(ended.asked(150 * SECOND), 1_550.0, "nothing after it was stopped");
     }
 
     #[test]
     fn a_node_that_joins_takes_a_part_of_what_comes_and_not_of_what_was() {
-        let options =
-            PlanOptions { rate: Some("10/s".into()), run_time: Some("60s".into()), ..PlanOptions::default() };
-        let (mut score, session) = score(options);
-        score.see(&session, "default", 100 * SECOND);
-        let (alone, both) =
-            (Share::new("a", &nodes(&["a"])).unwrap(), Share::new("a", &nodes(&["a", "b"])).unwrap());
-        let totals = |course: Course| [20, 40, 60].map(|at| course.ramp.total(Duration::from_secs(at)));
-        assert_eq!(totals(score.course(&alone, 100 * SECOND).unwrap()), [200.0, 400.0, 600.0]);
-        assert_eq!(totals(score.course(&both, 120 * SECOND).unwrap()), [200.0, 300.0, 400.0]);
-        assert_eq!(totals(score.course(&both, 125 * SECOND).unwrap()), [200.0, 300.0, 400.0]);
-        assert_eq!(totals(score.course(&alone, 140 * SECOND).unwrap()), [200.0, 300.0, 500.0]);
+        let options = PlanOptions::default().with("rate", "10/s").with("run_time", "60s");
+        let (mut state, session) = state(options);
+        state.see(&session, "default", 100 * SECOND);
+        let (alone, both) = (among("a", &["a"]), among("a", &["a", "b"]));
+        let totals =
+            |course: ArrivalSchedule| [20, 40, 60].map(|at| course.ramp.total(Duration::from_secs(at)));
+        assert_eq!(totals(state.course(&alone, 100 * SECOND).unwrap()), [200.0, 400.0, 600.0]);
+        assert_eq!(totals(state.course(&both, 120 * SECOND).unwrap()), [200.0, 300.0, 400.0]);
+        assert_eq!(totals(state.course(&both, 125 * SECOND).unwrap()), [200.0, 300.0, 400.0]);
+        assert_eq!(totals(state.course(&alone, 140 * SECOND).unwrap()), [200.0, 300.0, 500.0]);
     }
 
     /// The second of two nodes, on a machine whose clock began 1050 s after the epoch; ready at once.
-    fn late(options: PlanOptions) -> (Score, Session) {
-        let (score, session) = score(options);
+    fn late(options: PlanOptions) -> (ScenarioState, Session) {
+        let (state, session) = state(options);
         let ready = 1_050 * SECOND;
         (
-            Score { clock_unix_ns: ready, ready: 0, ..score },
+            ScenarioState { clock_unix_ns: ready, ready: 0, ..state },
             Session { began_unix_ns: Some(1_000 * SECOND), ..session },
         )
     }
 
     #[test]
     fn a_node_that_joins_late_finds_a_ramp_half_done() {
-        let workers = Some("10".into());
-        let stages = Some("100s:110,0s:20,50s:20".into());
-        let (mut score, session) = late(PlanOptions { workers, stages, ..PlanOptions::default() });
+        let options = PlanOptions::default().with("workers", "10").with("stages", "100s:110,0s:20,50s:20");
+        let (mut state, session) = late(options);
         for (at, workers) in [(0, 60), (10, 70), (50, 20)] {
-            score.see(&session, "default", at * SECOND);
-            assert_eq!(score.workers(at * SECOND), workers, "{at}");
+            state.see(&session, "default", at * SECOND);
+            assert_eq!(state.workers(at * SECOND), workers, "{at}");
         }
-        assert!(!score.is_over(99 * SECOND) && score.is_over(100 * SECOND));
+        assert!(!state.is_over(99 * SECOND) && state.is_over(100 * SECOND));
     }
 
     #[test]
     fn a_node_that_joins_late_makes_nothing_up() {
-        let options =
-            PlanOptions { rate: Some("10/s".into()), run_time: Some("60s".into()), ..PlanOptions::default() };
-        let (mut score, mut session) = late(options);
+        let options = PlanOptions::default().with("rate", "10/s").with("run_time", "60s");
+        let (mut state, mut session) = late(options);
         session.paused_ns = 20 * SECOND;
-        score.see(&session, "default", 0);
-        let course = score.course(&Share::new("b", &nodes(&["a", "b"])).unwrap(), 0).unwrap();
+        state.see(&session, "default", 0);
+        let course = state.course(&among("b", &["a", "b"]), 0).unwrap();
         assert_eq!(course.origin, -30 * SECOND as i64);
         assert_eq!(
             [30, 40, 60, 99].map(|at| course.ramp.total(Duration::from_secs(at))),
@@ -720,21 +708,21 @@ mod tests {
 
     #[test]
     fn a_scenario_after_another_begins_where_the_board_says() {
-        let (score, mut session) = staged_workers();
-        let mut score = Score { follows: true, ..score };
-        score.see(&session, "default", 150 * SECOND);
-        assert!(!score.runs(150 * SECOND) && !score.is_over(10_000 * SECOND));
+        let (state, mut session) = staged_workers();
+        let mut state = ScenarioState { follows: true, ..state };
+        state.see(&session, "default", 150 * SECOND);
+        assert!(!state.runs(150 * SECOND) && !state.is_over(10_000 * SECOND));
         session.scenarios.get_mut("default").unwrap().begins_ns = Some(40 * SECOND);
-        score.see(&session, "default", 150 * SECOND);
-        assert_eq!(score.workers(150 * SECOND), 20);
+        state.see(&session, "default", 150 * SECOND);
+        assert_eq!(state.workers(150 * SECOND), 20);
     }
 
     #[test]
     fn looks_again_when_something_is_to_happen() {
-        let (mut score, session) = staged_workers();
-        score.see(&session, "default", 100 * SECOND);
-        score.stage_begun(100 * SECOND);
-        assert_eq!(score.next_look(100 * SECOND), STEP);
-        assert_eq!(score.next_look(200 * SECOND - 20_000_000), Duration::from_millis(20));
+        let (mut state, session) = staged_workers();
+        state.see(&session, "default", 100 * SECOND);
+        state.stage_begun(100 * SECOND);
+        assert_eq!(state.next_look(100 * SECOND), STEP);
+        assert_eq!(state.next_look(200 * SECOND - 20_000_000), Duration::from_millis(20));
     }
 }

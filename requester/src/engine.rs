@@ -1,4 +1,4 @@
-//! The threads that virtual users live on: one single-threaded runtime each, with an executor of every scenario.
+//! The runtimes that virtual users live on: one thread each, with an executor of every scenario.
 //!
 //! A runtime shares nothing with the others that is touched for every request: ACME client, connections and nonces are
 //! its own. That measured 15 to 30 % cheaper than one runtime over all threads.
@@ -9,60 +9,97 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::error::StartError;
 use wec_startup::Stop;
 
-use crate::executor::{BoxFuture, Workforce};
+use crate::executor::{BoxFuture, Start, Workforce};
 use crate::saturation::Watch;
 
 /// Makes the workforces of one runtime, on that runtime, given its place: one for each scenario, in their order.
-pub(crate) type Recruit =
+pub(crate) type WorkforceFactory =
     Arc<dyn Fn(u32) -> BoxFuture<'static, Result<Vec<Arc<dyn Workforce>>, StartError>> + Send + Sync>;
 
-/// How a scenario's executor starts on a runtime: with whom, and at which place of how many.
-pub(crate) type Executor =
-    Box<dyn Fn(Arc<dyn Workforce>, (u32, u32)) -> BoxFuture<'static, ()> + Send + Sync>;
-
 /// What is run: each scenario's name and executor.
-pub(crate) struct Programme {
-    pub(crate) scenarios: Vec<(String, Executor)>,
+pub(crate) struct ScenarioSet {
+    pub(crate) scenarios: Vec<(String, Start)>,
     /// Where the names of those are put whose last iteration has ended.
     pub(crate) ended: watch::Sender<BTreeSet<String>>,
 }
 
-/// Running threads.
+/// Which runtimes virtual users live on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runtimes {
+    /// So many of their own, each on a thread.
+    Threads(u32),
+    /// The one that starts the run: also one whose time is paused.
+    Current,
+}
+
+impl Runtimes {
+    /// How many there are.
+    pub const fn count(self) -> u32 {
+        match self {
+            Self::Threads(threads) => threads,
+            Self::Current => 1,
+        }
+    }
+}
+
+/// Runtimes at work.
 pub(crate) struct Engine {
     threads: Vec<thread::JoinHandle<()>>,
+    /// On the current runtime.
+    task: Option<JoinHandle<()>>,
 }
 
 impl Engine {
-    /// Starts `threads` runtimes and returns once each has its workforces.
+    /// Starts the runtimes and returns once each has its workforces.
     ///
     /// # Errors
     /// When a thread or a runtime cannot be had, or a workforce cannot be made; the threads already started end.
     pub(crate) async fn start(
-        threads: u32,
-        programme: Programme,
-        recruit: Recruit,
+        runtimes: Runtimes,
+        scenarios: ScenarioSet,
+        workforces: WorkforceFactory,
         watch: &Watch,
         stop: &Stop,
     ) -> Result<Self, StartError> {
-        let mut engine = Self { threads: Vec::new() };
-        let stage = Arc::new(Stage::new(programme, threads));
+        let running = Arc::new(Running::new(scenarios, runtimes.count()));
+        match runtimes {
+            Runtimes::Threads(threads) => Self::on_threads(threads, &running, &workforces, watch, stop).await,
+            Runtimes::Current => {
+                let (watched, workforces) = (watch.sit(0), workforces(0).await?);
+                let task = tokio::spawn(async move {
+                    let _watched = watched;
+                    running.run_all(workforces, (0, 1)).await;
+                });
+                Ok(Self { threads: Vec::new(), task: Some(task) })
+            }
+        }
+    }
+
+    async fn on_threads(
+        threads: u32,
+        running: &Arc<Running>,
+        workforces: &WorkforceFactory,
+        watch: &Watch,
+        stop: &Stop,
+    ) -> Result<Self, StartError> {
+        let mut engine = Self { threads: Vec::new(), task: None };
         let mut ready = Vec::new();
         for place in 0..threads {
             let (tell, told) = oneshot::channel();
             ready.push(told);
-            let (recruit, stage, watch) = (Arc::clone(&recruit), Arc::clone(&stage), watch.clone());
+            let (workforces, running, watch) = (Arc::clone(workforces), Arc::clone(running), watch.clone());
             let body = move || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime.block_on(async move {
                     let _watched = watch.sit(place);
-                    match recruit(place).await {
+                    match workforces(place).await {
                         Ok(workforces) => {
                             let _ = tell.send(Ok(()));
-                            stage.play(workforces, (place, threads)).await;
+                            running.run_all(workforces, (place, threads)).await;
                         }
                         Err(error) => drop(tell.send(Err(error))),
                     }
@@ -92,31 +129,35 @@ impl Engine {
                 tracing::error!("a worker thread ended by a panic");
             }
         }
+        if let Some(task) = self.task
+            && let Err(error) = task.await
+        {
+            tracing::error!(%error, "the workers of a runtime ended by a panic");
+        }
     }
 }
 
 /// What the runtimes have in common.
-struct Stage {
-    programme: Programme,
+struct Running {
+    set: ScenarioSet,
     /// On how many runtimes each scenario still runs.
-    playing: Vec<AtomicUsize>,
+    on: Vec<AtomicUsize>,
 }
 
-impl Stage {
-    fn new(programme: Programme, threads: u32) -> Self {
-        let playing = programme.scenarios.iter().map(|_| AtomicUsize::new(threads as usize)).collect();
-        Self { programme, playing }
+impl Running {
+    fn new(set: ScenarioSet, runtimes: u32) -> Self {
+        let on = set.scenarios.iter().map(|_| AtomicUsize::new(runtimes as usize)).collect();
+        Self { set, on }
     }
 
     /// Runs every scenario's executor on this runtime until the last of them has ended.
-    async fn play(&self, workforces: Vec<Arc<dyn Workforce>>, place: (u32, u32)) {
-        let mut playing = JoinSet::new();
+    async fn run_all(&self, workforces: Vec<Arc<dyn Workforce>>, place: (u32, u32)) {
+        let mut executors = JoinSet::new();
         let mut parts = std::collections::HashMap::new();
-        for (index, ((_, executor), workforce)) in self.programme.scenarios.iter().zip(workforces).enumerate()
-        {
-            parts.insert(playing.spawn(executor(workforce, place)).id(), index);
+        for (index, ((_, executor), workforce)) in self.set.scenarios.iter().zip(workforces).enumerate() {
+            parts.insert(executors.spawn(executor(workforce, place)).id(), index);
         }
-        while let Some(ended) = playing.join_next_with_id().await {
+        while let Some(ended) = executors.join_next_with_id().await {
             let id = match ended {
                 Ok((id, ())) => id,
                 Err(error) => {
@@ -125,9 +166,9 @@ impl Stage {
                 }
             };
             let Some(index) = parts.remove(&id) else { continue };
-            if self.playing[index].fetch_sub(1, Ordering::AcqRel) == 1 {
-                let name = self.programme.scenarios[index].0.clone();
-                self.programme.ended.send_if_modified(|ended| ended.insert(name));
+            if self.on[index].fetch_sub(1, Ordering::AcqRel) == 1 {
+                let name = self.set.scenarios[index].0.clone();
+                self.set.ended.send_if_modified(|ended| ended.insert(name));
             }
         }
     }

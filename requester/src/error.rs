@@ -2,7 +2,7 @@
 
 use wec_acme::{DiscoverError, Failure};
 use wec_board::BoardError;
-use wec_store::Kind;
+use wec_store::Object;
 
 use crate::guard::Refused;
 
@@ -12,6 +12,14 @@ pub enum StartError {
     /// The target may not be loaded.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// The management API that challenge data goes to may not be spoken to.
+    #[error("{flag}: {refused}")]
+    ChallengesRefused {
+        /// The flag that names it.
+        flag: &'static str,
+        /// Why.
+        refused: Refused,
+    },
     /// The CA.
     #[error("{0}{flags}", flags = flags(.0))]
     Ca(#[from] DiscoverError),
@@ -24,6 +32,16 @@ pub enum StartError {
         /// The directory.
         directory: String,
     },
+    /// The CA does not offer certificate profiles that orders would name.
+    #[error("{}", profiles(directory, missing, offered))]
+    Profiles {
+        /// The directory.
+        directory: String,
+        /// Names of the profiles that are wanted and not offered.
+        missing: Vec<String>,
+        /// Names of those that are.
+        offered: Vec<String>,
+    },
     /// Hard limits that were reached before leave nothing that the weights allow.
     #[error(
         "nothing can be run: in the state {state} {} before this run: raise {}, or name another state with --state",
@@ -34,7 +52,7 @@ pub enum StartError {
         /// Where it is.
         state: String,
         /// What is reached, and at which number.
-        reached: Vec<(Kind, u64)>,
+        reached: Vec<(Object, u64)>,
     },
     /// The board.
     #[error(transparent)]
@@ -47,6 +65,14 @@ pub enum StartError {
         /// What the system said.
         error: std::io::Error,
     },
+    /// The roots that issued certificates must lead to.
+    #[error("--issuer-root: {path}: {error}")]
+    IssuerRoots {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        error: String,
+    },
     /// No RSA keys could be made.
     #[error("cannot prepare the certificates' keys: {0}")]
     Keys(Failure),
@@ -55,23 +81,29 @@ pub enum StartError {
     Thread(std::io::Error),
 }
 
-const fn plural(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Registration => "registrations",
-        Kind::Authorization => "authorizations",
-        Kind::Certificate => "certificates",
+fn profiles(directory: &str, missing: &[String], offered: &[String]) -> String {
+    let missing = missing.join(", ");
+    if offered.is_empty() {
+        return format!("the CA at {directory} offers no profiles, so not {missing}: leave out --profile");
     }
+    // A CA's names, and as many as it likes.
+    let listed: Vec<_> = offered.iter().take(20).map(|name| name.escape_debug().to_string()).collect();
+    let more = if offered.len() > listed.len() { ", …" } else { "" };
+    format!(
+        "the CA at {directory} does not offer the profile {missing}: with --profile give some of {}{more}, or default",
+        listed.join(", ")
+    )
 }
 
 /// `the limits of 5 registrations and 20 certificates were reached`.
-fn limits_reached(reached: &[(Kind, u64)]) -> String {
-    let listed: Vec<_> = reached.iter().map(|(kind, limit)| format!("{limit} {}", plural(*kind))).collect();
+fn limits_reached(reached: &[(Object, u64)]) -> String {
+    let listed: Vec<_> = reached.iter().map(|(kind, limit)| format!("{limit} {}", kind.plural())).collect();
     let (limits, were) = if listed.len() == 1 { ("limit", "was") } else { ("limits", "were") };
     format!("the {limits} of {} {were} reached", listed.join(" and "))
 }
 
-fn limit_flags(reached: &[(Kind, u64)]) -> String {
-    let flags: Vec<_> = reached.iter().map(|(kind, _)| format!("--limit-{}", plural(*kind))).collect();
+fn limit_flags(reached: &[(Object, u64)]) -> String {
+    let flags: Vec<_> = reached.iter().map(|(kind, _)| format!("--limit-{}", kind.plural())).collect();
     flags.join(" and ")
 }
 
@@ -79,7 +111,11 @@ fn limit_flags(reached: &[(Kind, u64)]) -> String {
 const fn flags(error: &DiscoverError) -> &'static str {
     match error {
         DiscoverError::NoHttp2 { .. } => " with --http 1.1",
+        DiscoverError::ClientCertificate { .. } => {
+            "; give the one that it accepts with --client-cert and --client-key"
+        }
         DiscoverError::Untrusted(_) => " with --cacert, or accept any certificate with --insecure",
+        DiscoverError::NotValidNow(_) => "; --insecure accepts any certificate",
         _ => "",
     }
 }

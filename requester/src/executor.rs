@@ -1,33 +1,242 @@
-//! Executors: who decides when a virtual user starts its next iteration. One file each.
+//! Executors: who decides when a virtual user starts its next iteration.
+//!
+//! [`EXECUTORS`] is the table of them. Each has a file with its configuration, its validation, its load over time and its
+//! start; `docs/adding-an-executor.md` lists the steps to add one. What several executors use has files of its own:
+//! [`closed`] (so many workers at a time, each in a [`worker_loop`]), [`schedule`], [`quota`], [`gauges`] and [`config`].
 
-mod alarm;
 mod arrival_rate;
+mod back_off;
+mod closed;
+mod config;
+mod gauges;
 mod iterations;
+mod quota;
 mod relay;
+mod schedule;
 mod target_rps;
+mod worker_loop;
 mod workers;
 
-use std::ops::RangeInclusive;
+use std::fmt;
+use std::ops::{Deref, RangeInclusive};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use wec_acme::Clock;
+use wec_record::plan::{self, RateUnit, Stage};
 use wec_startup::Stop;
 
-use crate::pace::Turns;
-use crate::saturation::Lag;
+use crate::config::settings::Scope;
+use crate::pace::Ramp;
 
-pub use alarm::Alarm;
-pub use arrival_rate::{ArrivalRate, Course, Unit};
-pub use iterations::Quota;
-pub use relay::Relay;
-pub use target_rps::{Controller, Observation, Steering, TargetRps, Verdict};
-pub use workers::Workers;
+pub use back_off::{BackOff, OnFailure};
+pub use config::{Rate, rate};
+pub use gauges::Gauges;
+pub use quota::Quota;
+pub use schedule::ArrivalSchedule;
+
+/// The most workers of one scenario.
+pub(crate) const MAX_WORKERS: u32 = 1_000_000;
+
+/// Every executor. The first one is used when a scenario names none. Of several that are selected by a key, the last one
+/// is meant.
+static EXECUTORS: [Kind; 4] = [workers::KIND, arrival_rate::KIND, target_rps::KIND, iterations::KIND];
+
+/// A row of the table of executors.
+#[derive(Debug)]
+pub struct Kind {
+    /// The name as people write it.
+    name: &'static str,
+    /// The keys that not every executor has.
+    keys: &'static [&'static str],
+    /// The key that selects this executor when `executor` is not given.
+    selected_by: Option<&'static str>,
+    /// Whether its workers can wait for `think_time` between two iterations.
+    thinks: bool,
+    /// Reads its configuration; stages only where they are for this executor.
+    read: fn(&mut Scope<'_>, bool) -> Load,
+}
+
+/// An executor with its configuration.
+pub trait Executor: fmt::Debug + Send + Sync {
+    /// Its row in the table.
+    fn kind(&self) -> &'static Kind;
+
+    /// How many iterations there are, where that is fixed.
+    fn iterations(&self) -> Option<u64> {
+        None
+    }
+
+    /// Where the load goes from its start.
+    fn stages(&self) -> &[Stage] {
+        &[]
+    }
+
+    /// Workers over active time: how many, or how many at most.
+    fn workers(&self) -> Ramp;
+
+    /// The rate per second over active time, of an executor that keeps one.
+    fn rate(&self) -> Option<Ramp> {
+        None
+    }
+
+    /// What that rate counts.
+    fn rate_unit(&self) -> Option<RateUnit> {
+        None
+    }
+
+    /// Whether it adapts the number of workers to its rate, and so knows how near the rate is to its target.
+    fn adapts_workers(&self) -> bool {
+        false
+    }
+
+    /// How long it runs when neither a run time nor stages are given.
+    fn usual_run_time(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
+    /// Its configuration as logs and the API have it.
+    fn recorded(&self) -> plan::Load;
+
+    /// Prepares it for every runtime of the process.
+    fn start(&self, context: Context) -> Start;
+}
+
+/// How hard a scenario pushes: an executor with its configuration.
+#[derive(Clone, Debug)]
+pub struct Load(Arc<dyn Executor>);
+
+impl Load {
+    fn of(executor: impl Executor + 'static) -> Self {
+        Self(Arc::new(executor))
+    }
+
+    /// So many workers, and where they go from there.
+    pub(crate) fn of_workers(workers: u32, stages: Vec<Stage>) -> Self {
+        workers::load(workers, stages)
+    }
+
+    /// Arrivals whose rate a search changes while it runs.
+    pub(crate) fn of_search(s: &mut Scope<'_>) -> Self {
+        arrival_rate::searched(s)
+    }
+
+    /// The executor's name as people write it.
+    pub fn executor(&self) -> &'static str {
+        self.kind().name
+    }
+
+    /// Whether its workers can wait for a think time between two iterations.
+    pub(crate) fn thinks(&self) -> bool {
+        self.kind().thinks
+    }
+}
+
+impl Deref for Load {
+    type Target = dyn Executor;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+impl PartialEq for Load {
+    fn eq(&self, other: &Self) -> bool {
+        self.recorded() == other.recorded()
+    }
+}
+
+/// What executors of one scenario work with in this process.
+pub struct Context {
+    /// Where workers and iterations are counted.
+    pub(crate) gauges: Arc<Gauges>,
+    /// How many workers there should be, for executors that keep workers.
+    pub(crate) workers: watch::Receiver<u32>,
+    /// For executors that keep a rate.
+    pub(crate) schedule: watch::Receiver<Arc<ArrivalSchedule>>,
+    /// What iterations are taken from, where their number is fixed.
+    pub(crate) quota: Option<Arc<Quota>>,
+    /// What workers wait between two iterations: a length drawn evenly from this range.
+    pub(crate) think_time: Option<RangeInclusive<Duration>>,
+    /// What workers do after failures.
+    pub(crate) back_off: BackOff,
+    /// The run's clock.
+    pub(crate) clock: Clock,
+    /// How many runtimes share the load.
+    pub(crate) runtimes: u32,
+    /// The scenario's own.
+    pub(crate) stop: Stop,
+}
+
+/// Runs a scenario's executor on one runtime until its last iteration has ended, given its workers, the place of the
+/// runtime and the number of runtimes.
+pub type Start = Box<dyn Fn(Arc<dyn Workforce>, (u32, u32)) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// The names of all executors.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    EXECUTORS.iter().map(|kind| kind.name)
+}
+
+/// The names of the executors whose workers can wait for a think time.
+pub(crate) fn thinking() -> String {
+    let names = EXECUTORS.iter().filter(|kind| kind.thinks).map(|kind| kind.name);
+    names.collect::<Vec<_>>().join(" and ")
+}
+
+/// Reads how hard a scenario pushes: which executor is meant, and its configuration.
+pub(crate) fn load(s: &mut Scope<'_>) -> Load {
+    // The key of an executor selects it without `executor`.
+    let selecting = || EXECUTORS.iter().rev().filter_map(|kind| Some((kind.selected_by?, kind)));
+    let in_file = selecting().find(|(key, _)| s.is_in_file(key)).map(|(_, kind)| kind);
+    let (flags, given): (Vec<_>, Vec<_>) =
+        selecting().filter(|(key, _)| s.is_given(key)).partition(|(key, _)| s.is_flag(key));
+    // Flags override a file, also where the file asks for another kind of load.
+    let by_flag = s.is_flag("executor") || !flags.is_empty();
+    let named = s.take("executor", named);
+    let in_file = named.filter(|_| !s.is_flag("executor")).or(in_file).unwrap_or(&EXECUTORS[0]);
+    let (given, named) = match by_flag {
+        true => (flags, named.filter(|_| s.is_flag("executor"))),
+        false => (given, named),
+    };
+    let kind = named.or(given.first().map(|(_, kind)| *kind)).unwrap_or(&EXECUTORS[0]);
+    let staged = s.is_flag("stages") || !by_flag || in_file.name == kind.name;
+    for (key, owners) in keys() {
+        if (by_flag && !s.is_flag(key)) || !s.is_own(key) || owners.contains(&kind.name) {
+            continue;
+        }
+        let message = match given.first() {
+            Some((rival, _)) if given.iter().any(|(other, _)| *other == key) && !s.is_given("executor") => {
+                format!("contradicts {rival}: give one of them, or each to a scenario of its own in a file")
+            }
+            _ => format!("belongs to the executor {}, and this is {}", owners.join(" or "), kind.name),
+        };
+        s.mistake(key, message);
+    }
+    (kind.read)(s, staged)
+}
+
+fn named(text: &str) -> Result<&'static Kind, String> {
+    EXECUTORS
+        .iter()
+        .find(|kind| kind.name == text)
+        .ok_or_else(|| format!("{text:?} is not one of {}", names().collect::<Vec<_>>().join(", ")))
+}
+
+/// The keys that not every executor has, each with the executors that have it.
+fn keys() -> Vec<(&'static str, Vec<&'static str>)> {
+    let mut keys: Vec<(&str, Vec<&str>)> = Vec::new();
+    for kind in &EXECUTORS {
+        for key in kind.keys {
+            match keys.iter_mut().find(|(known, _)| known == key) {
+                Some((_, owners)) => owners.push(kind.name),
+                None => keys.push((key, vec![kind.name])),
+            }
+        }
+    }
+    keys
+}
 
 /// A boxed future that a runtime of the requester can own.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -48,13 +257,22 @@ pub trait Workforce: Send + Sync + 'static {
 /// How an iteration ended, as far as the executor cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Iterated {
-    /// The CA answered, well or badly.
+    /// It succeeded, or failed for reasons of its own: a further one may do better at once.
     Answered {
         /// HTTP attempts made.
         requests: u32,
     },
-    /// The CA could not be reached at all.
-    Unanswered {
+    /// It failed for the CA's or the network's reasons: a further one at once would probably fail, too.
+    Failed {
+        /// HTTP attempts made.
+        requests: u32,
+        /// Whether the CA answered anything at all.
+        answered: bool,
+        /// How long the CA asked to wait.
+        asked: Option<Duration>,
+    },
+    /// It was cut off at the end of the run: it is no iteration that ended.
+    CutOff {
         /// HTTP attempts made.
         requests: u32,
     },
@@ -66,282 +284,10 @@ impl Iterated {
     /// HTTP attempts made; none when nothing ran.
     pub const fn requests(self) -> Option<u32> {
         match self {
-            Self::Answered { requests } | Self::Unanswered { requests } => Some(requests),
+            Self::Answered { requests } | Self::Failed { requests, .. } | Self::CutOff { requests } => {
+                Some(requests)
+            }
             Self::Idle => None,
-        }
-    }
-}
-
-/// What the executors of one scenario count in this process, and what they were told to reach, for the live view.
-#[derive(Debug, Default)]
-pub struct Gauges {
-    workers: AtomicU64,
-    busy: AtomicU64,
-    due: AtomicU64,
-    started: AtomicU64,
-    dropped: AtomicU64,
-    iterations: AtomicU64,
-    idle: AtomicU64,
-    requests: AtomicU64,
-    /// Nanoseconds that workers of the closed model spent on iterations and on the waits after them, pacing apart.
-    occupied: AtomicU64,
-    workers_target: AtomicU64,
-    /// The bits of an `f64` and one more; 0 while there is none.
-    rate_target: AtomicU64,
-    /// A [`Verdict`], by its place among them.
-    verdict: AtomicU8,
-    /// How much later than due iterations started (an open model).
-    pub(crate) lag: Lag,
-}
-
-impl Gauges {
-    /// Workers alive.
-    pub fn workers(&self) -> u64 {
-        self.workers.load(Ordering::Relaxed)
-    }
-
-    /// Workers in the middle of an iteration.
-    pub fn busy(&self) -> u64 {
-        self.busy.load(Ordering::Relaxed)
-    }
-
-    /// Iterations that were due by schedule (an open model), cumulative: `started + dropped`.
-    pub fn due(&self) -> u64 {
-        self.due.load(Ordering::Relaxed)
-    }
-
-    /// Times that a worker set out on an iteration, idle ones among them, cumulative.
-    pub fn started(&self) -> u64 {
-        self.started.load(Ordering::Relaxed)
-    }
-
-    /// Iterations that were due and that no worker was free for (an open model), cumulative.
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
-    }
-
-    /// HTTP attempts of the iterations ended, cumulative.
-    pub fn requests(&self) -> u64 {
-        self.requests.load(Ordering::Relaxed)
-    }
-
-    /// Time that workers of the closed model spent on the iterations ended and on the waits after them, pacing apart.
-    pub fn occupied(&self) -> Duration {
-        Duration::from_nanos(self.occupied.load(Ordering::Relaxed))
-    }
-
-    /// How many workers there should be (a closed model), or may be (an open one).
-    pub fn workers_target(&self) -> u64 {
-        self.workers_target.load(Ordering::Relaxed)
-    }
-
-    /// Sets what [`workers_target`](Self::workers_target) says.
-    pub fn set_workers_target(&self, workers: u64) {
-        self.workers_target.store(workers, Ordering::Relaxed);
-    }
-
-    /// The rate asked for, per second, where there is one.
-    pub fn rate_target(&self) -> Option<f64> {
-        let bits = self.rate_target.load(Ordering::Relaxed).checked_sub(1)?;
-        Some(f64::from_bits(bits))
-    }
-
-    /// Sets what [`rate_target`](Self::rate_target) says.
-    pub fn set_rate_target(&self, rate: Option<f64>) {
-        self.rate_target.store(rate.map_or(0, |rate| rate.to_bits().saturating_add(1)), Ordering::Relaxed);
-    }
-
-    /// How near the rate is to its target, where workers are adapted to it.
-    pub fn verdict(&self) -> Verdict {
-        match self.verdict.load(Ordering::Relaxed) {
-            0 => Verdict::Approaching,
-            1 => Verdict::Reached,
-            2 => Verdict::Capped,
-            _ => Verdict::Saturated,
-        }
-    }
-
-    fn set_verdict(&self, verdict: Verdict) {
-        self.verdict.store(verdict as u8, Ordering::Relaxed);
-    }
-
-    /// Counts an iteration that has ended so.
-    fn ended(&self, iterated: Iterated) {
-        match iterated.requests() {
-            Some(requests) => {
-                self.iterations.fetch_add(1, Ordering::Relaxed);
-                self.requests.fetch_add(requests.into(), Ordering::Relaxed);
-            }
-            None => {
-                self.idle.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-    }
-
-    /// Iterations ended, idle ones not among them.
-    pub fn iterations(&self) -> u64 {
-        self.iterations.load(Ordering::Relaxed)
-    }
-
-    /// Times that a worker found nothing it was allowed to run.
-    pub fn idle(&self) -> u64 {
-        self.idle.load(Ordering::Relaxed)
-    }
-}
-
-/// How long a worker waits before it asks again: not at all after an answer, longer and longer without one or with
-/// nothing to do.
-///
-/// A CA that refuses connections would otherwise be met by a loop that does nothing but fail, and thousands of workers at
-/// a limit would keep a processor busy with asking.
-#[derive(Debug, Default)]
-struct Pause {
-    misses: u32,
-    idle: u32,
-}
-
-impl Pause {
-    const IDLE: Duration = Duration::from_millis(20);
-    const LONGEST_IDLE: Duration = Duration::from_millis(640);
-    const FIRST: Duration = Duration::from_millis(50);
-    const LONGEST: Duration = Duration::from_secs(2);
-
-    /// The wait after an iteration that ended so.
-    fn after(&mut self, iterated: Iterated) -> Duration {
-        let doubled = |first: Duration, times: u32| first.saturating_mul(1 << times.min(8));
-        match iterated {
-            Iterated::Answered { .. } => {
-                *self = Self::default();
-                Duration::ZERO
-            }
-            Iterated::Idle => {
-                let wait = doubled(Self::IDLE, self.idle).min(Self::LONGEST_IDLE);
-                self.idle += 1;
-                wait
-            }
-            Iterated::Unanswered { .. } => {
-                let wait = doubled(Self::FIRST, self.misses).min(Self::LONGEST);
-                self.misses += 1;
-                self.idle = 0;
-                wait
-            }
-        }
-    }
-}
-
-/// What a worker of the closed model does between iterations.
-#[derive(Clone, Debug, Default)]
-pub struct Habits {
-    /// How long it thinks after each one: a length drawn evenly from this range.
-    pub think: Option<RangeInclusive<Duration>>,
-    /// The time that each request of an iteration is worth: it starts its next one no sooner.
-    pub pacing: Option<watch::Receiver<Duration>>,
-    /// What iterations are taken from, until nothing is left.
-    pub quota: Option<Arc<Quota>>,
-}
-
-/// A worker's place among the workers of a process: it has it for as long as there should be more than its number.
-struct Post {
-    number: u32,
-    target: watch::Receiver<u32>,
-    stop: Stop,
-}
-
-impl Post {
-    fn stays(&self) -> bool {
-        self.number < *self.target.borrow() && !self.stop.finish.is_cancelled()
-    }
-
-    /// Waits until `wake`, or until it is lost.
-    async fn rest_until(&mut self, wake: Instant) {
-        let number = self.number;
-        tokio::select! {
-            () = tokio::time::sleep_until(wake) => {}
-            // Whoever set the target is gone: it stays what it is.
-            Ok(_) = self.target.wait_for(|target| number >= *target) => {}
-            () = self.stop.finish.cancelled() => {}
-        }
-    }
-}
-
-/// One worker's life: iterations until it has lost its post, or its habits know no further one.
-async fn live(mut user: Box<dyn VirtualUser>, gauges: Arc<Gauges>, mut habits: Habits, mut post: Post) {
-    let _alive = Counted::one(&gauges, |gauges| &gauges.workers);
-    let mut pause = Pause::default();
-    let mut turns = habits.pacing.take().map(|pacing| PacedTurns::new(pacing, post.number, &gauges));
-    let mut thinks = habits.think.map(|range| (range, StdRng::seed_from_u64(post.number.into())));
-    let mut ticket = None;
-    if let Some(turns) = &mut turns {
-        turns.wait(&mut post).await;
-    }
-    while post.stays() {
-        if let (Some(quota), None) = (&habits.quota, &ticket) {
-            ticket = quota.take();
-            if ticket.is_none() {
-                break;
-            }
-        }
-        let began = Instant::now();
-        let iterated = {
-            let _busy = Counted::one(&gauges, |gauges| &gauges.busy);
-            gauges.started.fetch_add(1, Ordering::Relaxed);
-            user.iterate(None, &post.stop.cut).await
-        };
-        gauges.ended(iterated);
-        let mut wait = pause.after(iterated);
-        if iterated.requests().is_some() {
-            if let Some(ticket) = ticket.take() {
-                ticket.used();
-            }
-            if let Some((range, rng)) = &mut thinks {
-                wait += rng.random_range(range.clone());
-            }
-        }
-        if !wait.is_zero() {
-            post.rest_until(Instant::now() + wait).await;
-        }
-        let occupied = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        gauges.occupied.fetch_add(occupied, Ordering::Relaxed);
-        if let Some(turns) = &mut turns {
-            turns.ended(iterated.requests().unwrap_or_default());
-            turns.wait(&mut post).await;
-        }
-    }
-}
-
-/// A worker's turns under a pacing that may change while it waits for one.
-struct PacedTurns {
-    pacing: watch::Receiver<Duration>,
-    origin: Instant,
-    turns: Turns,
-}
-
-impl PacedTurns {
-    /// Workers that begin together have their first turns spread over the length of one.
-    fn new(pacing: watch::Receiver<Duration>, number: u32, gauges: &Gauges) -> Self {
-        let per_chain = match gauges.iterations() {
-            0 => 0.0,
-            iterations => gauges.requests() as f64 / iterations as f64,
-        };
-        Self { pacing, origin: Instant::now(), turns: Turns::staggered(number, per_chain) }
-    }
-
-    fn ended(&mut self, requests: u32) {
-        self.turns.ended(self.origin.elapsed(), requests);
-    }
-
-    async fn wait(&mut self, post: &mut Post) {
-        loop {
-            let interval = *self.pacing.borrow_and_update();
-            let start = self.turns.start(interval);
-            if start <= self.origin.elapsed() || !post.stays() {
-                self.turns.taken(interval);
-                return;
-            }
-            tokio::select! {
-                () = post.rest_until(self.origin + start) => {}
-                Ok(()) = self.pacing.changed() => {}
-            }
         }
     }
 }
@@ -351,50 +297,56 @@ fn slots_of(total: u32, (place, of): (u32, u32)) -> u32 {
     total / of + u32::from(place < total % of)
 }
 
-/// Counts something for as long as it lives, however it ends.
-struct Counted {
-    gauges: Arc<Gauges>,
-    gauge: fn(&Gauges) -> &AtomicU64,
-}
-
-impl Counted {
-    fn one(gauges: &Arc<Gauges>, gauge: fn(&Gauges) -> &AtomicU64) -> Self {
-        gauge(gauges).fetch_add(1, Ordering::Relaxed);
-        Self { gauges: Arc::clone(gauges), gauge }
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        (self.gauge)(&self.gauges).fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::settings::Settings;
+    use strum::VariantNames as _;
 
     #[test]
-    fn waits_longer_and_longer_without_an_answer_and_not_at_all_after_one() {
-        let mut pause = Pause::default();
-        let waits: Vec<_> =
-            (0..8).map(|_| pause.after(Iterated::Unanswered { requests: 1 }).as_millis()).collect();
-        assert_eq!(waits, [50, 100, 200, 400, 800, 1600, 2000, 2000]);
-        assert_eq!(pause.after(Iterated::Answered { requests: 5 }), Duration::ZERO);
-        assert_eq!(pause.after(Iterated::Unanswered { requests: 1 }), Pause::FIRST);
-        let waits: Vec<_> = (0..7).map(|_| pause.after(Iterated::Idle).as_millis()).collect();
-        assert_eq!(waits, [20, 40, 80, 160, 320, 640, 640]);
-        assert_eq!(pause.after(Iterated::Answered { requests: 5 }), Duration::ZERO);
-        assert_eq!(pause.after(Iterated::Idle), Pause::IDLE);
+    fn each_executor_is_what_it_is_called_in_the_record() {
+        let mut recorded = plan::Load::VARIANTS.to_vec();
+        let mut known: Vec<_> = names().collect();
+        recorded.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(known, recorded);
+        for kind in &EXECUTORS {
+            let mut settings = Settings::default();
+            settings.flag("executor", kind.name);
+            if let Some(key) = kind.selected_by {
+                settings.flag(key, "5");
+            }
+            let load = load(&mut Scope::of(&mut settings, None));
+            settings.finish().unwrap();
+            assert_eq!(load.executor(), kind.name);
+            assert_eq!(serde_json::to_value(load.recorded()).unwrap()["executor"], kind.name);
+        }
     }
 
     #[test]
-    fn a_rate_of_nothing_is_not_no_rate() {
-        let gauges = Gauges::default();
-        assert_eq!(gauges.rate_target(), None);
-        for rate in [Some(0.0), Some(12.5), None] {
-            gauges.set_rate_target(rate);
-            assert_eq!(gauges.rate_target(), rate);
-        }
+    fn a_flag_goes_before_a_file_that_asks_for_another_kind_of_load() {
+        let loaded = |file: &str, flags: &[(&str, &str)]| {
+            let mut settings = Settings::default();
+            flags.iter().for_each(|(key, value)| settings.flag(key, value));
+            settings.text("s.toml", file);
+            let load = load(&mut Scope::of(&mut settings, None));
+            settings.finish().map(|()| load.recorded()).map_err(|mistakes| mistakes.to_string())
+        };
+        let rate = "rate = \"9/s\"\nspacing = \"even\"\nstages = [{ duration = \"1s\", rate = 5 }]\n";
+        let hammer = [("executor", "workers"), ("workers", "3")];
+        assert_eq!(loaded(rate, &hammer), Ok(plan::Load::Workers { workers: 3, stages: Vec::new() }));
+        let workers = "workers = 7\nstages = [{ duration = \"1s\", workers = 5 }]\n";
+        let target = plan::Load::TargetRps { target_rps: 3.0, stages: Vec::new(), workers: 7 };
+        assert_eq!(loaded(workers, &[("target_rps", "3")]), Ok(target.clone()));
+        assert_eq!(loaded(&format!("rate = 4\n{workers}"), &[("target_rps", "3")]), Ok(target));
+        let same = loaded(rate, &[("rate", "2/s")]).unwrap();
+        assert!(
+            matches!(same, plan::Load::ArrivalRate { rate: 2.0, poisson: false, ref stages, .. } if stages.len() == 1)
+        );
+        // What flags say among themselves must fit, and so must what a file says.
+        let told = loaded("", &[("target_rps", "3"), ("rate", "2/s")]).unwrap_err();
+        assert!(told.contains("contradicts"), "{told}");
+        let told = loaded("rate = 2\nexecutor = \"workers\"\n", &[]).unwrap_err();
+        assert!(told.contains("belongs to the executor arrival-rate"), "{told}");
     }
 }

@@ -1,12 +1,16 @@
 //! The tool refuses to hurt: which targets may be loaded at all.
 //!
+//! The directory's host is judged before anything is sent. All that the CA names afterwards is judged by the ACME client, which asks
+//! the [`Permission`] before the first connection to each server, and about each address before it is dialled.
+//!
 //! A target is free to be loaded when every address of its host is loopback or private. Any other needs
 //! `--allow-host` naming it. A known public CA, production or staging, is refused even then, unless
 //! `--authorised-by` also says who at the CA agreed.
 
 use std::net::{IpAddr, SocketAddr};
 
-use url::{Host, Url};
+use url::Url;
+use wec_acme::{Dialling, Gate, Refusal};
 
 /// Registrable domains under which public CAs serve ACME, with the CA's name. Everything below them is meant.
 pub const PUBLIC_CAS: &[(&str, &str)] = &[
@@ -101,24 +105,36 @@ pub struct Permission {
     pub authorised_by: Option<String>,
 }
 
-/// Resolves the directory's host and judges it.
+impl Gate for Permission {
+    fn origin(&self, host: &str) -> Result<(), Refusal> {
+        judge(host, &[], self).map_err(|refused| Refusal(refused.to_string()))
+    }
+
+    fn address(&self, host: &str, address: SocketAddr) -> Result<(), Refusal> {
+        judge(host, &[address.ip()], self).map_err(|refused| Refusal(refused.to_string()))
+    }
+}
+
+/// Resolves the directory's host, or what is connected to in its place, and judges it.
 ///
 /// # Errors
 /// [`Refused`], with the way out in its message.
-pub async fn check(directory: &Url, permission: &Permission) -> Result<(), Refused> {
+pub async fn check(directory: &Url, permission: &Permission, dialling: &Dialling) -> Result<(), Refused> {
     let (host, port) = host_of(directory)?;
     // A public CA is refused before even a name is looked up.
     judge(&host, &[], permission)?;
-    let addresses: Vec<IpAddr> = match directory.host() {
-        Some(Host::Ipv4(address)) => vec![address.into()],
-        Some(Host::Ipv6(address)) => vec![address.into()],
-        _ => tokio::net::lookup_host((host.as_str(), port))
+    let mut ways = dialling.connect_to.iter();
+    let (host, port) = ways.find_map(|way| way.target(&host, port)).unwrap_or((&host, port));
+    judge(host, &[], permission)?;
+    let addresses: Vec<IpAddr> = match host.parse() {
+        Ok(address) => vec![address],
+        Err(_) => tokio::net::lookup_host((host, port))
             .await
-            .map_err(|error| Refused::NoAddress { host: host.clone(), reason: error.to_string() })?
+            .map_err(|error| Refused::NoAddress { host: host.to_owned(), reason: error.to_string() })?
             .map(|address: SocketAddr| address.ip())
             .collect(),
     };
-    judge(&host, &addresses, permission)
+    judge(host, &addresses, permission)
 }
 
 fn host_of(directory: &Url) -> Result<(String, u16), Refused> {
@@ -127,6 +143,7 @@ fn host_of(directory: &Url) -> Result<(String, u16), Refused> {
         return Err(refused());
     }
     let host = directory.host_str().ok_or_else(refused)?.trim_end_matches('.').to_ascii_lowercase();
+    let host = host.trim_matches(['[', ']']).to_owned();
     Ok((host, directory.port_or_known_default().ok_or_else(refused)?))
 }
 
@@ -135,7 +152,7 @@ fn judge(host: &str, addresses: &[IpAddr], permission: &Permission) -> Result<()
     let named = permission
         .allowed_hosts
         .iter()
-        .any(|allowed| allowed.trim_end_matches('.').eq_ignore_ascii_case(host));
+        .any(|allowed| allowed.trim_end_matches('.').trim_matches(['[', ']']).eq_ignore_ascii_case(host));
     let authorised = permission.authorised_by.as_deref().is_some_and(|who| !who.trim().is_empty());
     if let Some(ca) = public_ca(host) {
         return if named && authorised { Ok(()) } else { Err(Refused::PublicCa { host: host.into(), ca }) };
@@ -213,7 +230,7 @@ mod tests {
                 permission(&[], Some("the CA")),
                 permission(&[&host], Some(" ")),
             ] {
-                let refused = check(&url, &permission).await.expect_err(directory);
+                let refused = check(&url, &permission, &Dialling::default()).await.expect_err(directory);
                 assert!(matches!(refused, Refused::PublicCa { .. }), "{directory}: {refused}");
                 assert!(refused.to_string().contains("--authorised-by"), "{refused}");
             }
@@ -270,9 +287,37 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn another_way_to_the_directory_is_judged_by_where_it_leads() {
+        let dialling = |way: &str| Dialling { connect_to: vec![way.parse().unwrap()], ..Dialling::default() };
+        let directory = Url::parse("https://ca.invalid/directory").unwrap();
+        let check = async |way: &str| check(&directory, &Permission::default(), &dialling(way)).await;
+        assert_eq!(check("ca.invalid:443:127.0.0.1:14000").await, Ok(()));
+        assert_eq!(check("::[::1]:14000").await, Ok(()));
+        // A documentation address; nothing is sent in a look-up of an address.
+        let refused = check("ca.invalid:443:192.0.2.1:443").await.unwrap_err();
+        assert!(refused.to_string().contains("--allow-host 192.0.2.1"), "{refused}");
+        let refused = check("::acme-v02.api.letsencrypt.org:").await.unwrap_err();
+        assert!(matches!(refused, Refused::PublicCa { .. }), "{refused}");
+    }
+
+    #[test]
+    fn the_client_asks_it_about_servers_and_addresses() {
+        let (named, nobody) = (permission(&["ca.example", "[2001:db8::1]"], None), Permission::default());
+        assert!(nobody.origin("acme-v02.api.letsencrypt.org").is_err());
+        assert_eq!(nobody.origin("anything.else"), Ok(()));
+        let public = "203.0.113.9:443".parse().unwrap();
+        assert_eq!(named.address("ca.example", public), Ok(()));
+        assert!(nobody.address("ca.example", public).unwrap_err().0.contains("--allow-host ca.example"));
+        assert_eq!(named.address("2001:db8::1", "[2001:db8::1]:443".parse().unwrap()), Ok(()));
+        assert_eq!(nobody.address("ca.example", "10.0.0.1:443".parse().unwrap()), Ok(()));
+    }
+
+    #[tokio::test]
     async fn only_http_urls_with_a_host_are_targets() {
         for url in ["ftp://127.0.0.1/dir", "file:///etc/passwd", "data:text/plain,x"] {
-            let refused = check(&Url::parse(url).unwrap(), &Permission::default()).await.unwrap_err();
+            let refused = check(&Url::parse(url).unwrap(), &Permission::default(), &Dialling::default())
+                .await
+                .unwrap_err();
             assert!(matches!(refused, Refused::NotHttp { .. }), "{url}: {refused}");
         }
     }

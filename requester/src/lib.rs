@@ -1,41 +1,47 @@
 //! Runs virtual users: what a run is asked to do, whom it may load, which chain comes next, and where results go.
 //!
-//! A run reads in this order: [`plan`] (what was asked), [`guard`] (may it be done), [`run`] (workers that follow the
-//! board), [`pace`] (when something is due), [`executor`] (when iterations start), [`picker`] (which chain), [`sink`]
-//! (where results go). Whether it keeps up itself is watched by [`saturation`]. Chains live in `wec-chains`,
+//! A run reads in this order: [`config`] (how it is written), [`plan`] (what was asked), [`guard`] (may it be done), [`run`] (workers that follow the
+//! board), [`pace`] (when something is due), [`executor`] (when iterations start), [`picker`] (which chain).
+//! Results go to `wec-delivery`. Whether it keeps up itself is watched by [`saturation`]. Chains live in `wec-chains`,
 //! aggregation in `wec-analytics`.
 
+pub mod alarm;
+mod ca_watch;
 mod calibration;
 mod conductor;
+pub mod config;
+mod descriptors;
 mod engine;
 mod error;
 pub mod executor;
 pub mod guard;
+mod judgement;
+mod membership;
+mod node;
 pub mod pace;
 pub mod picker;
 pub mod plan;
+mod profiles;
 mod run;
 pub mod saturation;
 pub mod scenario;
-mod schema;
-mod search;
-mod seat;
 mod service;
-pub mod settings;
 mod share;
-pub mod sink;
+mod stored;
 mod user;
-mod values;
 
 pub use calibration::{calibration_file, keep_calibration, read_calibration};
+pub use config::{Flags, PlanOptions, plan_schema};
+pub use engine::Runtimes;
 pub use error::StartError;
-pub use executor::Gauges;
-pub use plan::{Challenges, Listen, Plan, PlanOptions};
-pub use run::{NodeId, Parts, Requester, Workload, preflight};
-pub use scenario::{Load, Scenario, Stage};
-pub use schema::plan_schema;
-pub use search::SearchOptions;
-pub use seat::Seat;
+pub use executor::{Gauges, Load};
+pub use membership::SessionMembership;
+pub use node::{Begun, Ended, Node, Surroundings};
+pub use plan::{Challenges, Listen, Plan};
+pub use run::{Parts, Requester, Workload, preflight};
+pub use scenario::Scenario;
 pub use service::{
-    Delivered, PROGRAM, RemoteOptions, cpus, dns_apart, identify, open_state, remote_challenges, run_remote,
+    Delivered, PROGRAM, RemoteOptions, cpus, dns_apart, identify, remote_challenges, run_remote,
+    tell_unwritten,
 };
+pub use stored::{Opened, open_state};

@@ -4,30 +4,35 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::Parser;
-use wec_requester::{Challenges, PlanOptions, RemoteOptions, remote_challenges, run_remote};
-use wec_startup::{Exit, Stop, conclude, report, say, start_logging, stop_on_signals};
+use wec_requester::config::Run;
+use wec_requester::{Challenges, Flags, RemoteOptions, remote_challenges, run_remote};
+use wec_startup::{Exit, LevelFilter, Logging, Stop, guarded, run_command, say, show};
 
 /// Runs virtual users against an ACME CA and sends their results to analytics
 #[derive(Parser)]
 #[command(name = "wec-requester", version)]
 struct Cli {
     #[command(flatten)]
-    plan: PlanOptions,
+    flags: Flags<Run>,
     #[command(flatten)]
     remote: RemoteOptions,
+    #[command(flatten)]
+    logging: Logging,
+}
+
+fn main() -> ExitCode {
+    guarded(serve)
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    let cli = Cli::parse();
-    start_logging("info");
-    let stop = Stop::default();
-    stop_on_signals(stop.clone());
-    conclude(run(cli, stop).await).into()
+async fn serve() -> ExitCode {
+    let cli = wec_startup::parse_arguments::<Cli>();
+    cli.logging.start(LevelFilter::INFO);
+    run_command(|stop| run(cli, stop)).await.into()
 }
 
 async fn run(cli: Cli, stop: Stop) -> anyhow::Result<Exit> {
-    let plan = match cli.plan.resolve(std::env::var("WEC_EAB_HMAC_KEY").ok()) {
+    let plan = match cli.flags.plan.resolve(std::env::var("WEC_EAB_HMAC_KEY").ok()) {
         Ok(plan) => plan,
         Err(mistakes) => {
             say(mistakes);
@@ -41,6 +46,6 @@ async fn run(cli: Cli, stop: Stop) -> anyhow::Result<Exit> {
         );
     };
     let delivered = run_remote(plan, cli.remote, challenges, stop.clone()).await?;
-    report(delivered.report())?;
+    show(delivered.report());
     Ok(delivered.exit(&stop))
 }

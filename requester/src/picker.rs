@@ -24,24 +24,24 @@ pub struct Weights([f64; Chain::ALL.len()]);
 impl Default for Weights {
     /// Orders and certificates dominate, as they do at a CA; accounts are few beside them.
     fn default() -> Self {
-        let mut weights = Self([0.0; Chain::ALL.len()]);
-        for (chain, weight) in [
-            (Chain::Registration, 1.0),
-            (Chain::Authorization, 4.0),
-            (Chain::Certificate, 4.0),
-            (Chain::Refresh, 2.0),
-            (Chain::Revoke, 1.0),
-        ] {
-            weights.set(chain, weight);
-        }
-        weights
+        Self(Chain::ALL.map(|chain| chain.facts().default_weight))
     }
 }
 
 impl Weights {
+    /// Those of a run of `chain` alone.
+    pub fn only(chain: Chain) -> Self {
+        Self(Chain::ALL.map(|other| if other == chain { 1.0 } else { 0.0 }))
+    }
+
     /// The weight of one chain.
     pub fn of(&self, chain: Chain) -> f64 {
         self.0[chain.index()]
+    }
+
+    /// Each chain with its weight.
+    pub fn iter(&self) -> impl Iterator<Item = (Chain, f64)> {
+        Chain::ALL.into_iter().map(|chain| (chain, self.of(chain)))
     }
 
     /// Changes the weight of one chain; 0 means never.
@@ -85,21 +85,11 @@ impl LiveWeights {
     }
 }
 
-impl serde::Serialize for Weights {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(Chain::ALL.map(|chain| (chain, self.of(chain))))
-    }
-}
-
 /// Whether what is stored lets `chain` run.
 pub fn allows(available: &Available, chain: Chain) -> bool {
-    match chain {
-        Chain::Registration => available.may_register,
-        Chain::Authorization => available.registrations && available.may_authorize,
-        Chain::Certificate => available.orders && available.may_certify,
-        Chain::Refresh => available.certificates && available.may_certify,
-        Chain::Revoke => available.certificates,
-    }
+    let facts = chain.facts();
+    facts.needs.is_none_or(|object| available.has(object))
+        && facts.makes.is_none_or(|object| available.may_make(object))
 }
 
 /// Chooses among the allowed chains by weight; none when nothing is allowed.
@@ -167,15 +157,13 @@ mod tests {
     fn picks_nothing_when_nothing_is_allowed_or_weighs() {
         let mut rng = StdRng::seed_from_u64(1);
         assert_eq!(pick(&Weights::default(), &available("RAC"), &mut rng), None);
-        let mut only_revoke = Weights([0.0; 5]);
-        only_revoke.set(Chain::Revoke, 1.0);
+        let only_revoke = Weights::only(Chain::Revoke);
         assert_eq!(pick(&only_revoke, &available("ro"), &mut rng), None);
     }
 
     #[test]
     fn picks_in_proportion_to_the_weights_of_the_allowed() {
-        let mut weights = Weights([0.0; 5]);
-        weights.set(Chain::Registration, 1.0);
+        let mut weights = Weights::only(Chain::Registration);
         weights.set(Chain::Authorization, 3.0);
         weights.set(Chain::Revoke, 100.0);
         let mut rng = StdRng::seed_from_u64(7);
@@ -190,7 +178,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_picks_what_is_not_allowed(seed: u64, has in "[rocRAC]{0,6}", raw in proptest::array::uniform5(0.0f64..10.0)) {
+        fn never_picks_what_is_not_allowed(seed: u64, has in "[rocRAC]{0,6}", raw in proptest::array::uniform::<_, { Chain::ALL.len() }>(0.0f64..10.0)) {
             let available = available(&has);
             if let Some(chain) = pick(&Weights(raw), &available, &mut StdRng::seed_from_u64(seed)) {
                 prop_assert!(allows(&available, chain));

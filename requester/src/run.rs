@@ -1,34 +1,36 @@
 //! A requester's run: workers that follow the board, from the first chain to the last flush.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
-use wec_acme::{Checker, Client, Clock, Config, KeyPool, Policy, Roots};
-use wec_board::{Board, Session, SessionState, Versioned};
-use wec_record::{Chain, Limit, StateCounts};
-use wec_startup::Stop;
-use wec_store::{Available, ChallengeWriter, Kind, Limits, State};
+use wec_acme::{AccountKeys, Checker, Client, Clock, Config, Dialling, IssuerRoots, KeyPool, KeyType, Roots};
+use wec_board::{Board, NodeId, NodeInfo, RunRef, Session, SessionState, Versioned};
+use wec_chains::{Linger, Mix, Removed, Remover};
+use wec_delivery::Sink;
+use wec_record::plan::RateUnit;
+use wec_record::{Chain, Limit, LoadSample, StateCounts};
+use wec_startup::{Stop, say};
+use wec_store::{Available, ChallengeWriter, Limits, Object, State};
 
-use crate::conductor::{Conductor, Lead};
-use crate::engine::{Engine, Executor, Programme, Recruit};
+use crate::ca_watch::{CaWatch, SILENT_AFTER, Seen};
+use crate::conductor::{Conductor, ScenarioChannels};
+use crate::descriptors;
+use crate::engine::{Engine, Runtimes, ScenarioSet, WorkforceFactory};
 use crate::error::StartError;
-use crate::executor::{
-    ArrivalRate, Course, Gauges, Habits, Quota, Relay, TargetRps, Unit, Workers, Workforce,
-};
+use crate::executor::{ArrivalSchedule, BackOff, Context, Gauges, MAX_WORKERS, OnFailure, Quota, Workforce};
 use crate::guard;
-use crate::pace::{Ramp, Spacing};
+use crate::membership::SessionMembership;
+use crate::pace::Ramp;
 use crate::picker::{LiveWeights, allows};
 use crate::plan::Plan;
+use crate::profiles;
 use crate::saturation::{Counted, Sampler, Watch};
-use crate::scenario::{Load, MAX_WORKERS, Scenario};
-use crate::seat::Seat;
-use crate::share::ready;
-use crate::sink::Sink;
+use crate::scenario::Scenario;
 use crate::user::Users;
 
 /// How often the state's counts go into the results.
@@ -43,12 +45,18 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// # Errors
 /// See [`StartError`].
 pub async fn preflight(plan: &Plan, clock: Clock) -> Result<Client, StartError> {
-    guard::check(&plan.directory, &plan.permission).await?;
+    guard::check(&plan.directory, &plan.permission, &plan.dialling).await?;
+    for (flag, url) in plan.challenge_servers() {
+        // Each chain sends requests there, too. They are not made through --connect-to.
+        let checked = guard::check(&url, &plan.permission, &Dialling::default()).await;
+        checked.map_err(|refused| StartError::ChallengesRefused { flag, refused })?;
+    }
     let client = Client::discover(client_config(plan)?, clock).await?;
     let registers = plan.scenarios.iter().any(|scenario| scenario.weights.of(Chain::Registration) > 0.0);
     if registers && plan.eab.is_none() && client.directory().meta.external_account_required {
         return Err(StartError::ExternalAccountRequired { directory: plan.directory.to_string() });
     }
+    profiles::check(plan, &client.directory().meta)?;
     Ok(client)
 }
 
@@ -71,34 +79,22 @@ pub struct Parts {
     pub session: String,
     /// This node: its id is unique for each start of a process.
     pub node: NodeId,
-}
-
-/// Who a process is on the board and in results.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeId {
-    /// Unique for each start of a process.
-    pub id: String,
-    /// For people.
-    pub name: String,
-}
-
-impl NodeId {
-    /// A new id behind `name`.
-    pub fn new(name: impl Into<String>) -> Self {
-        let name = name.into();
-        Self { id: format!("{name}-{:08x}", rand::random::<u32>()), name }
-    }
+    /// Where the workers live.
+    pub runtimes: Runtimes,
 }
 
 /// Workers at work.
 pub struct Requester {
     engine: Engine,
     workload: Workload,
-    seat: Seat,
+    membership: SessionMembership,
     ready_unix_ns: u64,
     conductors: Vec<JoinHandle<()>>,
     follower: JoinHandle<()>,
     reporter: JoinHandle<Vec<Limit>>,
+    keys: Arc<KeyPool>,
+    remover: Remover,
+    challenge_linger: Duration,
     /// The scenarios of which nothing more is wanted.
     over: watch::Receiver<BTreeSet<String>>,
     ended: watch::Receiver<BTreeSet<String>>,
@@ -111,83 +107,101 @@ pub struct Requester {
 pub struct Ran {
     /// The bounds of the load tester itself that were exceeded.
     pub limits: Vec<Limit>,
-    /// The seat at the session, without a share of its load.
-    pub seat: Seat,
+    /// In the session, without a share of its load.
+    pub membership: SessionMembership,
     /// Whether a signal cut chains off. One that comes later is about something else.
     pub cut_by_signal: bool,
 }
 
 impl Requester {
-    /// Takes a seat at the session, opening it if nobody has, and starts this node's share of its load.
+    /// Joins the session, or creates it, and starts this node's share of its load.
     ///
     /// # Errors
     /// See [`StartError`]. Nothing is left behind then.
     pub async fn start(plan: &Plan, parts: Parts, stop: Stop) -> Result<Self, StartError> {
         let wanted = Session { run: parts.node.id.clone(), ..plan.session(&parts.session) };
-        let seat = Seat::take(&parts.board, wanted, &parts.node).await?;
-        Self::start_at(seat, plan, parts, stop).await
+        let membership = SessionMembership::take(&parts.board, wanted, &parts.node).await?;
+        Self::start_at(membership, plan, parts, stop).await
     }
 
-    /// The same at a seat that has been taken.
+    /// The same for a node that has joined.
     ///
     /// # Errors
-    /// See [`StartError`]. Nothing is left behind then, and the seat has been left.
-    pub async fn start_at(mut seat: Seat, plan: &Plan, parts: Parts, stop: Stop) -> Result<Self, StartError> {
-        let prepared = match something_to_do(plan, &parts, &seat) {
-            Ok(()) => key_pool(plan).await,
+    /// See [`StartError`]. Nothing is left behind then, and the session has been left.
+    pub async fn start_at(
+        mut membership: SessionMembership,
+        plan: &Plan,
+        parts: Parts,
+        stop: Stop,
+    ) -> Result<Self, StartError> {
+        parts.state.follow(parts.client.ca_clock());
+        let prepared = match something_to_do(plan, &parts, &membership).and_then(|()| checker(plan)) {
+            Ok(checker) => key_pool(plan).await.map(|keys| (checker, keys)),
             Err(error) => Err(error),
         };
-        let keys = match prepared {
-            Ok(keys) => keys,
+        let (checker, keys) = match prepared {
+            Ok(prepared) => prepared,
             Err(error) => {
-                seat.leave().await;
+                membership.leave().await;
                 return Err(error);
             }
         };
+        if let Some(warning) = descriptors::warning(plan, wec_startup::open_files()) {
+            tracing::warn!("{warning}");
+        }
         let (tell_ended, ended) = watch::channel(BTreeSet::new());
-        let leads: Vec<Lead> = plan.scenarios.iter().map(|scenario| lead(scenario, &parts, &stop)).collect();
-        let led = || plan.scenarios.iter().zip(&leads);
-        let seed = plan.seed.wrapping_add(seat.place);
-        let threads = u32::try_from(plan.threads).unwrap_or(u32::MAX);
-        let scenarios = led().zip(0u64..).map(|((scenario, lead), index)| {
+        let all_channels: Vec<ScenarioChannels> =
+            plan.scenarios.iter().map(|scenario| channels_of(scenario, &parts, &stop)).collect();
+        let with_channels = || plan.scenarios.iter().zip(&all_channels);
+        let seed = plan.seed.wrapping_add(membership.place);
+        let threads = parts.runtimes.count();
+        let scenarios = with_channels().zip(0u64..).map(|((scenario, channels), index)| {
             // Arrivals of their own for each scenario, node and, further on, runtime: together they are Poisson's, too.
             let seed = seed.wrapping_add(index << 32);
-            (scenario.name.clone(), executor(scenario, lead, parts.clock, seed, threads))
+            let max_retry_after = plan.patience.max_retry_after;
+            let back_off = BackOff { on_failure: scenario.on_failure, max_retry_after, seed };
+            (
+                scenario.name.clone(),
+                scenario.load.start(context(scenario, channels, parts.clock, back_off, threads)),
+            )
         });
-        let programme = Programme { scenarios: scenarios.collect(), ended: tell_ended };
-        let recruit = recruit(plan, &parts, &keys, &leads);
+        let set = ScenarioSet { scenarios: scenarios.collect(), ended: tell_ended };
+        let (linger, remover) = Linger::start(plan.challenge_linger, Arc::clone(&parts.challenges));
         let watch = Watch::new(parts.clock, threads);
-        let engine = match Engine::start(threads, programme, recruit, &watch, &stop).await {
+        let workforces = workforces(plan, &parts, &keys, checker, linger, &all_channels, &watch);
+        let keys = keys.certificates;
+        let engine = match Engine::start(parts.runtimes, set, workforces, &watch, &stop).await {
             Ok(engine) => engine,
             Err(error) => {
-                seat.leave().await;
+                remover.finish(std::future::ready(())).await;
+                membership.leave().await;
                 return Err(error);
             }
         };
         let ready_unix_ns = parts.clock.unix_now_ns();
         // Whoever is ready gets a share of the load, and those who are at it give one.
-        seat.ready();
-        let gauges = led().map(|(scenario, lead)| (scenario.name.clone(), Arc::clone(&lead.gauges)));
+        membership.ready();
+        let gauges =
+            with_channels().map(|(scenario, channels)| (scenario.name.clone(), Arc::clone(&channels.gauges)));
         let workload = Workload(gauges.collect());
         let done = CancellationToken::new();
         let follower = tokio::spawn(follow(parts.clone(), stop.finish.clone()));
         let sampler = Sampler::new(watch, plan.bounds);
-        let counting = led().map(|(scenario, lead)| Counting {
+        let counting = with_channels().map(|(scenario, channels)| Counting {
             scenario: scenario.clone(),
-            gauges: Arc::clone(&lead.gauges),
-            course: lead.course.subscribe(),
+            gauges: Arc::clone(&channels.gauges),
+            course: channels.course.subscribe(),
         });
         let counting = counting.collect();
         let reporter = tokio::spawn(report(parts.clone(), counting, sampler, done.clone()));
         let (tell_over, over) = watch::channel(BTreeSet::new());
         let tell_over = Arc::new(tell_over);
-        let conductors = plan.scenarios.iter().zip(leads).map(|(scenario, lead)| {
+        let conductors = plan.scenarios.iter().zip(all_channels).map(|(scenario, channels)| {
             let conductor = Conductor {
                 scenario: scenario.clone(),
-                lead,
+                channels,
                 board: parts.board.clone(),
-                session: parts.session.clone(),
-                run: seat.run().to_owned(),
+                run: RunRef::new(&parts.session, membership.run()),
                 node: parts.node.id.clone(),
                 clock: parts.clock,
                 graceful_stop: plan.graceful_stop,
@@ -200,11 +214,14 @@ impl Requester {
         Ok(Self {
             engine,
             workload,
-            seat,
+            membership,
             ready_unix_ns,
             conductors,
             follower,
             reporter,
+            keys,
+            remover,
+            challenge_linger: plan.challenge_linger,
             over,
             ended,
             stop,
@@ -234,22 +251,35 @@ impl Requester {
     /// Lets the scenarios run to their ends, or until `stop.finish`, and waits for the last iteration. Gives the bounds of the
     /// load tester itself that were exceeded on the way.
     pub async fn run(self) -> Vec<Limit> {
-        let Ran { limits, seat, .. } = self.run_and_stay().await;
-        seat.leave().await;
+        let Ran { limits, membership, .. } = self.run_and_stay().await;
+        membership.leave().await;
         limits
     }
 
-    /// The same, with the seat held until it is left: so long this node is seen to be at it, without a share of the load.
+    /// The same, with the membership kept until it is left: so long this node is seen to be at it, without a share of the load.
     pub async fn run_and_stay(self) -> Ran {
         self.over().await;
         let Self {
-            engine, workload, mut seat, conductors, follower, reporter, mut ended, stop, done, ..
+            engine,
+            workload,
+            mut membership,
+            conductors,
+            follower,
+            reporter,
+            keys,
+            remover,
+            challenge_linger,
+            mut ended,
+            stop,
+            done,
+            ..
         } = self;
         stop.finish.cancel();
         let _ = ended.wait_for(|ended| ended.len() == workload.0.len()).await;
         let cut_by_signal = stop.by_signal() && stop.cut.is_cancelled();
-        seat.rest();
+        membership.rest();
         engine.join().await;
+        close(keys).await;
         for conductor in conductors {
             if let Err(error) = conductor.await {
                 tracing::error!(%error, "a scenario's conductor ended by a panic");
@@ -263,7 +293,9 @@ impl Requester {
             tracing::error!(%error, "the reports of the load ended by a panic");
             Vec::new()
         });
-        Ran { limits, seat, cut_by_signal }
+        // Last: samples of this time would make the run longer than its load, and its rates lower.
+        take_back(remover, challenge_linger, &stop).await;
+        Ran { limits, membership, cut_by_signal }
     }
 }
 
@@ -304,8 +336,8 @@ impl Workload {
 
 /// Whether there is anything that the hard limits leave to do. What others may still give back, or make, does not count
 /// against it.
-fn something_to_do(plan: &Plan, parts: &Parts, seat: &Seat) -> Result<(), StartError> {
-    let wec_board::Limits { registrations, authorizations, certificates } = seat.session.limits;
+fn something_to_do(plan: &Plan, parts: &Parts, membership: &SessionMembership) -> Result<(), StartError> {
+    let wec_board::Limits { registrations, authorizations, certificates } = membership.session.limits;
     let reached = parts.state.limits_reached();
     // A session whose limits were changed is another matter than this plan.
     if reached.is_empty() || plan.limits != (Limits { registrations, authorizations, certificates }) {
@@ -316,9 +348,9 @@ fn something_to_do(plan: &Plan, parts: &Parts, seat: &Seat) -> Result<(), StartE
         registrations: counts.registrations > 0,
         orders: counts.authorizations > 0,
         certificates: counts.certificates > 0,
-        may_register: open(Kind::Registration),
-        may_authorize: open(Kind::Authorization),
-        may_certify: open(Kind::Certificate),
+        may_register: open(Object::Registration),
+        may_authorize: open(Object::Order),
+        may_certify: open(Object::Certificate),
     };
     let can = |scenario: &Scenario| {
         Chain::ALL.iter().any(|chain| scenario.weights.of(*chain) > 0.0 && allows(&available, *chain))
@@ -330,14 +362,15 @@ fn something_to_do(plan: &Plan, parts: &Parts, seat: &Seat) -> Result<(), StartE
 }
 
 /// What a scenario's executors will follow, with nothing to do yet.
-fn lead(scenario: &Scenario, parts: &Parts, stop: &Stop) -> Lead {
+fn channels_of(scenario: &Scenario, parts: &Parts, stop: &Stop) -> ScenarioChannels {
     let cap = scenario.load.workers().peak() as u32;
     // As if it were shared with those who are at it; it makes nothing yet.
     let nodes = parts.board.nodes().borrow().clone();
-    let others = ready(&nodes, &parts.session).filter(|node| node.id != parts.node.id).count() as u32;
+    let other = |node: &&NodeInfo| node.id != parts.node.id && node.shares_load_of(&parts.session);
+    let others = nodes.iter().filter(other).count() as u32;
     let workers_cap = cap.div_ceil(others + 1);
-    let waiting = Course { ramp: Ramp::constant(0.0), origin: 0, paused_at: Some(0), workers_cap };
-    Lead {
+    let waiting = ArrivalSchedule { ramp: Ramp::constant(0.0), origin: 0, paused_at: Some(0), workers_cap };
+    ScenarioChannels {
         workers: watch::Sender::new(0),
         course: watch::Sender::new(Arc::new(waiting)),
         weights: Arc::new(LiveWeights::new(scenario.weights)),
@@ -347,72 +380,101 @@ fn lead(scenario: &Scenario, parts: &Parts, stop: &Stop) -> Lead {
     }
 }
 
-/// How a scenario's load is made on each of so many runtimes.
-fn executor(scenario: &Scenario, lead: &Lead, clock: Clock, seed: u64, runtimes: u32) -> Executor {
-    let (gauges, stop) = (Arc::clone(&lead.gauges), lead.stop.clone());
-    match &scenario.load {
-        Load::ArrivalRate { unit, poisson, .. } => {
-            let (course, unit) = (lead.course.subscribe(), *unit);
-            let spacing = if *poisson { Spacing::Poisson { seed } } else { Spacing::Even };
-            let relay = Arc::new(Relay::new(runtimes));
-            Box::new(move |workforce, place| {
-                let (gauges, course, relay) = (Arc::clone(&gauges), course.clone(), Arc::clone(&relay));
-                let executor = ArrivalRate { workforce, gauges, course, unit, spacing, clock, place, relay };
-                Box::pin(executor.run(stop.clone()))
-            })
-        }
-        Load::TargetRps { .. } => {
-            // The board's number is the cap; how many there are is the controller's to say.
-            let (workers, pacing) = (watch::Sender::new(0), watch::Sender::new(Duration::ZERO));
-            let (target, paced) = (workers.subscribe(), pacing.subscribe());
-            let controller = TargetRps {
-                gauges: Arc::clone(&gauges),
-                course: lead.course.subscribe(),
-                workers,
-                pacing,
-                clock,
-            };
-            let controller = Mutex::new(Some(controller));
-            Box::new(move |workforce, place| {
-                let habits = Habits { pacing: Some(paced.clone()), ..Habits::default() };
-                let (gauges, target) = (Arc::clone(&gauges), target.clone());
-                let workers = Workers { workforce, gauges, target, habits, place };
-                // One for the process: it lives on whichever runtime comes first.
-                let controller = controller.lock().unwrap_or_else(PoisonError::into_inner).take();
-                let stop = stop.clone();
-                Box::pin(async move {
-                    let steered = async {
-                        if let Some(controller) = controller {
-                            controller.run(stop.clone()).await;
-                        }
-                    };
-                    tokio::join!(steered, workers.run(stop.clone()));
-                })
-            })
-        }
-        Load::Workers { .. } | Load::Iterations { .. } => {
-            let target = lead.workers.subscribe();
-            let quota = lead.quota.clone();
-            let habits = Habits { think: scenario.think_time.clone(), quota, ..Habits::default() };
-            Box::new(move |workforce, place| {
-                let (gauges, target, habits) = (Arc::clone(&gauges), target.clone(), habits.clone());
-                Box::pin(Workers { workforce, gauges, target, habits, place }.run(stop.clone()))
-            })
-        }
+/// What a scenario's executors work with in this process.
+fn context(
+    scenario: &Scenario,
+    channels: &ScenarioChannels,
+    clock: Clock,
+    back_off: BackOff,
+    runtimes: u32,
+) -> Context {
+    Context {
+        gauges: Arc::clone(&channels.gauges),
+        workers: channels.workers.subscribe(),
+        schedule: channels.course.subscribe(),
+        quota: channels.quota.clone(),
+        think_time: scenario.think_time.clone(),
+        back_off,
+        clock,
+        runtimes,
+        stop: channels.stop.clone(),
     }
 }
 
+/// Keys that were made before the run.
+struct Keys {
+    certificates: Arc<KeyPool>,
+    accounts: Arc<AccountKeys>,
+}
+
 /// The RSA keys that the scenarios will use, made on a thread where nobody waits for anything else.
-async fn key_pool(plan: &Plan) -> Result<Arc<KeyPool>, StartError> {
-    let types = plan.scenarios.iter().flat_map(|scenario| scenario.key_types.items());
-    let types: Vec<_> = types.filter(|kind| kind.is_rsa()).collect();
-    if types.is_empty() {
-        return Ok(Arc::new(KeyPool::empty()));
+async fn key_pool(plan: &Plan) -> Result<Keys, StartError> {
+    let rsa = |types: fn(&Scenario) -> &Mix<KeyType>| -> Vec<KeyType> {
+        plan.scenarios
+            .iter()
+            .flat_map(|scenario| types(scenario).items())
+            .filter(|kind| kind.is_rsa())
+            .collect()
+    };
+    let (types, accounts) =
+        (rsa(|scenario| &scenario.key_types), rsa(|scenario| &scenario.account_key_types));
+    if types.is_empty() && accounts.is_empty() {
+        return Ok(Keys {
+            certificates: Arc::new(KeyPool::empty()),
+            accounts: Arc::new(AccountKeys::empty()),
+        });
     }
     tracing::info!("making RSA keys, which takes a few seconds");
-    let made = tokio::task::spawn_blocking(|| KeyPool::generate(types)).await;
+    let make = || Ok((KeyPool::generate(types)?, AccountKeys::generate(accounts)?));
+    let made = tokio::task::spawn_blocking(make).await;
     let made = made.map_err(|error| StartError::Thread(std::io::Error::other(error)))?;
-    made.map(Arc::new).map_err(StartError::Keys)
+    let (certificates, accounts) = made.map_err(StartError::Keys)?;
+    Ok(Keys { certificates: Arc::new(certificates), accounts: Arc::new(accounts) })
+}
+
+/// Waits until the challenge data of the last authorizations has stayed as long as it should. A signal, now or before, takes
+/// it back at once.
+async fn take_back(remover: Remover, linger: Duration, stop: &Stop) {
+    let impatient = async {
+        if stop.by_signal() {
+            return;
+        }
+        // Whichever stage is left for the next signal.
+        let next = if stop.cut.is_cancelled() { &stop.enough } else { &stop.cut };
+        let told = async {
+            // A wait as short as that needs no word.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            stop.mark_over();
+            say(format_args!(
+                "the load has ended; challenge data stays for validations that come late, up to {} more: interrupt to \
+                 take it back now",
+                humantime::format_duration(linger.saturating_sub(Duration::from_secs(1)))
+            ));
+            std::future::pending::<()>().await;
+        };
+        tokio::select! { () = told => {} () = next.cancelled() => {} }
+    };
+    let removed = remover.finish(impatient).await;
+    if removed != Removed::default() {
+        tracing::warn!(
+            early = removed.early,
+            failed = removed.failed,
+            "challenge data was taken back early, as too much waited, or not at all, as the store refused"
+        );
+    }
+}
+
+/// Ends the making of RSA keys, and reports what the CA blocked.
+async fn close(keys: Arc<KeyPool>) {
+    let (retired, waits) = (keys.retired(), keys.waits());
+    if retired > 0 {
+        say(format_args!(
+            "{retired} RSA keys were replaced because the CA blocked them; certificates waited {waits} times for a new one"
+        ));
+    }
+    if let Err(error) = tokio::task::spawn_blocking(move || keys.close()).await {
+        tracing::error!(%error, "closing the stock of RSA keys ended by a panic");
+    }
 }
 
 fn client_config(plan: &Plan) -> Result<Config, StartError> {
@@ -427,50 +489,84 @@ fn client_config(plan: &Plan) -> Result<Config, StartError> {
     };
     Ok(Config {
         roots,
+        client_certificate: plan.client.certificate.clone(),
+        correlation: plan.client.correlation.clone(),
         http: plan.http,
         max_connections: plan.max_connections,
         request_timeout: plan.request_timeout,
-        policy: Policy { poll_timeout: plan.poll_timeout, ..Policy::default() },
+        gate: Arc::new(plan.permission.clone()),
+        dialling: plan.dialling.clone(),
+        policy: plan.patience.policy(),
         ..Config::new(plan.directory.clone())
     })
 }
 
-fn chain_policy(plan: &Plan, scenario: &Scenario, keys: &Arc<KeyPool>) -> wec_chains::Policy {
+fn chain_policy(plan: &Plan, scenario: &Scenario, keys: &Keys) -> wec_chains::Policy {
     let names = &scenario.names_per_order;
     wec_chains::Policy {
+        scenario: scenario.name.clone(),
         names: *names.start() as usize..=*names.end() as usize,
         challenges: scenario.challenge_types.clone(),
         key_types: scenario.key_types.clone(),
-        keys: Arc::clone(keys),
+        keys: Arc::clone(&keys.certificates),
+        account_key_types: scenario.account_key_types.clone(),
+        account_keys: Arc::clone(&keys.accounts),
         connections: scenario.connections,
         abandon: scenario.abandon,
         stop_before: scenario.stop_before,
+        profiles: scenario.profile.clone(),
+        revocation_reasons: scenario.revoke_reasons.clone(),
+        revoke_by_certificate_key: scenario.revoke_by_certificate_key,
+        longest_rest: (scenario.on_failure == OnFailure::BackOff).then_some(plan.patience.max_retry_after),
         contact: plan.contact.clone(),
         external_account: plan.eab.clone(),
         ..wec_chains::Policy::under(&plan.base_domain)
     }
 }
 
+/// What judges certificates, with the roots that they must channels to.
+fn checker(plan: &Plan) -> Result<Checker, StartError> {
+    let Some(path) = &plan.issuer_root else { return Ok(Checker::new()) };
+    let shown = || path.display().to_string();
+    let pem = std::fs::read(path).map_err(|error| StartError::File { path: shown(), error })?;
+    let roots =
+        IssuerRoots::from_pem(&pem).map_err(|error| StartError::IssuerRoots { path: shown(), error })?;
+    Ok(Checker::with_roots(roots))
+}
+
 /// How each runtime gets its workers: with a client of its own, and all else shared.
-fn recruit(plan: &Plan, parts: &Parts, keys: &Arc<KeyPool>, leads: &[Lead]) -> Recruit {
+fn workforces(
+    plan: &Plan,
+    parts: &Parts,
+    keys: &Keys,
+    checker: Checker,
+    linger: Linger,
+    all_channels: &[ScenarioChannels],
+    watch: &Watch,
+) -> WorkforceFactory {
+    let responses = watch.responses();
     let (parts, seed, max_connections) = (parts.clone(), plan.seed, plan.max_connections);
     let kinds: Vec<_> = plan
         .scenarios
         .iter()
-        .zip(leads)
-        .map(|(scenario, lead)| (Arc::new(chain_policy(plan, scenario, keys)), Arc::clone(&lead.weights)))
+        .zip(all_channels)
+        .map(|(scenario, channels)| {
+            let policy = Arc::new(chain_policy(plan, scenario, keys));
+            (policy, Arc::clone(&channels.weights), Arc::clone(&channels.gauges))
+        })
         .collect();
-    let kinds = Arc::new(kinds);
+    let (kinds, checker) = (Arc::new(kinds), Arc::new(checker));
     Arc::new(move |_place| {
-        let (parts, kinds) = (parts.clone(), Arc::clone(&kinds));
+        let (parts, kinds, responses) = (parts.clone(), Arc::clone(&kinds), responses.clone());
+        let (checker, linger) = (Arc::new(checker.sibling()), linger.clone());
         Box::pin(async move {
             let client = Arc::new(parts.client.sibling(max_connections));
-            let checker = Arc::new(Checker::new());
-            let users = kinds.iter().zip(0u32..).map(|((policy, weights), index)| {
+            let users = kinds.iter().zip(0u32..).map(|((policy, weights, gauges), index)| {
                 let context = wec_chains::Context {
                     client: Arc::clone(&client),
                     state: parts.state.clone(),
                     challenges: Arc::clone(&parts.challenges),
+                    linger: linger.clone(),
                     checker: Arc::clone(&checker),
                     policy: Arc::clone(policy),
                     clock: parts.clock,
@@ -478,7 +574,9 @@ fn recruit(plan: &Plan, parts: &Parts, keys: &Arc<KeyPool>, leads: &[Lead]) -> R
                 Arc::new(Users {
                     context: Arc::new(context),
                     weights: Arc::clone(weights),
+                    gauges: Arc::clone(gauges),
                     sink: Arc::clone(&parts.sink),
+                    responses: responses.clone(),
                     seed,
                     // Numbers are unique within the node, whatever the scenario.
                     first: index.saturating_mul(MAX_WORKERS),
@@ -489,8 +587,20 @@ fn recruit(plan: &Plan, parts: &Parts, keys: &Arc<KeyPool>, leads: &[Lead]) -> R
     })
 }
 
-/// Ends the run when the session is stopped, and keeps the store to the session's limits.
+/// Takes part in what the board decides until `finish`: how the load is shared, and what people want of the session.
 async fn follow(parts: Parts, finish: CancellationToken) {
+    let sharing = async {
+        parts.board.keep_shares(&parts.session).await;
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = follow_session(&parts, finish) => {}
+        () = sharing => {}
+    }
+}
+
+/// Ends the run when the session is stopped, and keeps the store to the session's limits.
+async fn follow_session(parts: &Parts, finish: CancellationToken) {
     let mut session = parts.board.session(&parts.session);
     loop {
         let now = session.borrow_and_update().clone();
@@ -520,6 +630,7 @@ async fn report(
 ) -> Vec<Limit> {
     let mut ticks = interval_at(Instant::now() + until_mid_second(parts.clock), REPORT_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut ca_watch = CaWatch::default();
     loop {
         let at_unix_ns = parts.clock.unix_now_ns();
         let counts = parts.state.counts();
@@ -529,11 +640,23 @@ async fn report(
             certificates: counts.certificates,
             revoked: counts.revoked,
             workers: scenarios.iter().map(|counting| counting.gauges.workers()).sum(),
+            unwritten: 0,
         };
         parts.sink.push_state(at_unix_ns, counts);
         let now = parts.clock.now();
-        let counted = scenarios.iter().map(|counting| counting.counted(now)).collect();
-        let load = sampler.sample(counted, parts.sink.health().backlog_share());
+        let mut counted: Vec<_> = scenarios.iter().map(|counting| counting.counted(now)).collect();
+        // What kept validations from the listeners of this process is no scenario's, and this machine's all the same.
+        if let Some(first) = counted.first_mut() {
+            first.local += wec_listen::shortages();
+        }
+        let queued = parts.client.queueing().map_or((0, 0), wec_acme::transport::Queueing::totals);
+        let ca = ca_watch.look(&Seen {
+            orders_expired: parts.state.orders_expired(),
+            ca_clock: parts.client.ca_clock(),
+            silence: parts.client.pulse().silence(now, SILENT_AFTER.as_nanos() as u64),
+            answers: parts.client.pulse().answers(),
+        });
+        let load = LoadSample { ca, ..sampler.sample(counted, parts.sink.health().backlog_share(), queued) };
         let limits = load.generator.limits.clone();
         parts.sink.push_load(at_unix_ns, load);
         if done.is_cancelled() {
@@ -557,7 +680,7 @@ fn until_mid_second(clock: Clock) -> Duration {
 struct Counting {
     scenario: Scenario,
     gauges: Arc<Gauges>,
-    course: watch::Receiver<Arc<Course>>,
+    course: watch::Receiver<Arc<ArrivalSchedule>>,
 }
 
 impl Counting {
@@ -566,18 +689,21 @@ impl Counting {
         let unit = scenario.load.rate_unit();
         let asked = match unit {
             // Arrivals, Poisson's among them, are what was asked for.
-            Some(Unit::Chains) => gauges.due(),
+            Some(RateUnit::Chains) => gauges.due(),
             _ => course.borrow().asked(now).round() as u64,
         };
         let steered = course.borrow().runs(now) && gauges.rate_target().is_some_and(|rate| rate > 0.0);
+        let active_ns = unit.map(|_| course.borrow().active_ns(now));
         Counted {
             steered,
+            active_ns,
             name: scenario.name.clone(),
             executor: scenario.load.executor(),
-            rate_unit: unit.map(Unit::name).unwrap_or_default(),
+            rate_unit: unit.map(RateUnit::name).unwrap_or_default(),
             workers_target: gauges.workers_target(),
             workers: gauges.workers(),
             busy: gauges.busy(),
+            backing_off: gauges.backing_off(),
             rate_target: gauges.rate_target(),
             asked,
             due: gauges.due(),
@@ -586,7 +712,8 @@ impl Counting {
             requests: gauges.requests(),
             dropped: gauges.dropped(),
             idle: gauges.idle(),
-            reach: matches!(scenario.load, Load::TargetRps { .. }).then(|| gauges.verdict().into()),
+            local: gauges.local(),
+            reach: scenario.load.adapts_workers().then(|| gauges.reach()),
             lag: gauges.lag.clone(),
         }
     }

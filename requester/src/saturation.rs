@@ -5,6 +5,7 @@
 //! [`LoadSample`]. Bounds are in [`Bounds`], and what they mean in docs/generator-limits.md.
 
 mod judge;
+mod probe;
 mod usage;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,23 +18,69 @@ use wec_record::{GeneratorSample, Limit, LoadSample, Reach, ScenarioSample};
 pub use self::judge::Bounds;
 use self::judge::{Judge, Second, Usage};
 use self::usage::{Thread, ThreadTimes, process_time};
-use crate::executor::Alarm;
 
-/// How often a runtime is looked at for whether it is late, nanoseconds. Often enough for a 99th percentile each second,
-/// seldom enough to leave the processor to the load.
-const TICK_NS: u64 = 2_000_000;
 /// Lags from a microsecond to an hour, three digits: what analytics' histograms hold too.
 const LAG_BOUNDS_NS: (u64, u64) = (1_000, 3_600_000_000_000);
 /// A stretch shorter than this, the first or last of a run, has no rates and shares: they would be of single events.
 const SHORT_NS: u64 = 200_000_000;
 /// With fewer lags than this a second has no percentile to judge by.
 const ENOUGH_LAGS: u64 = 20;
+/// With fewer response times than this there is no median to compare with.
+const ENOUGH_RESPONSES: u64 = 10;
+/// How long a histogram of response times is written to before the next one, nanoseconds.
+const RECENT_NS: u64 = 10_000_000_000;
 
 /// Where the runtimes of a process are watched.
 #[derive(Clone, Debug)]
 pub struct Watch {
     clock: Clock,
     seats: Arc<Vec<Place>>,
+    responses: Responses,
+}
+
+/// Response times of requests lately: what lag is large or small against.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Responses(Arc<Mutex<Recent>>);
+
+/// The last ten to twenty seconds in two histograms, of which the older is dropped every ten.
+#[derive(Debug)]
+struct Recent {
+    now: Histogram<u32>,
+    before: Histogram<u32>,
+    /// How much of its ten seconds the newer stands for, nanoseconds.
+    over_ns: u64,
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        let (low, high) = LAG_BOUNDS_NS;
+        // A median is only compared: two digits.
+        let empty = Histogram::new_with_bounds(low, high, 2).expect("the bounds are constant and valid");
+        Self { now: empty.clone(), before: empty, over_ns: 0 }
+    }
+}
+
+impl Responses {
+    /// Takes in a chain's requests that were answered, nanoseconds each.
+    pub(crate) fn record(&self, times: impl Iterator<Item = u64>) {
+        let mut recent = lock(&self.0);
+        times.for_each(|ns| recent.now.saturating_record(ns));
+    }
+
+    /// The median lately, as of a further stretch of time; none with fewer than [`ENOUGH_RESPONSES`].
+    fn median(&self, over_ns: u64) -> Option<u64> {
+        let mut recent = lock(&self.0);
+        let mut all = recent.before.clone();
+        all.add(&recent.now).expect("both have the same bounds");
+        recent.over_ns = recent.over_ns.saturating_add(over_ns);
+        if recent.over_ns >= RECENT_NS {
+            let Recent { now, before, over_ns } = &mut *recent;
+            std::mem::swap(now, before);
+            now.reset();
+            *over_ns = 0;
+        }
+        (all.len() >= ENOUGH_RESPONSES).then(|| all.value_at_quantile(0.5))
+    }
 }
 
 /// One runtime's place.
@@ -59,7 +106,12 @@ impl Watch {
     /// Room for so many runtimes.
     pub fn new(clock: Clock, runtimes: u32) -> Self {
         let place = |_| Place { lag: Lag::default(), thread: Mutex::default() };
-        Self { clock, seats: Arc::new((0..runtimes).map(place).collect()) }
+        Self { clock, seats: Arc::new((0..runtimes).map(place).collect()), responses: Responses::default() }
+    }
+
+    /// Where workers record how long requests took.
+    pub(crate) fn responses(&self) -> Responses {
+        self.responses.clone()
     }
 
     /// Watches the calling thread and the runtime that it runs, of that place; to be called on it.
@@ -67,7 +119,7 @@ impl Watch {
         let place = place as usize;
         let seat = self.seats.get(place)?;
         *lock(&seat.thread) = Thread::current();
-        let ticker = tokio::spawn(tick(self.clock, seat.lag.clone()));
+        let ticker = tokio::spawn(probe::run(self.clock, seat.lag.clone()));
         Some(Seat { watch: self.clone(), place, ticker })
     }
 }
@@ -93,29 +145,16 @@ impl Lag {
         lock(&self.0).saturating_record(ns);
     }
 
+    /// The same of so many things.
+    fn record_n(&self, ns: u64, count: u32) {
+        lock(&self.0).saturating_record_n(ns, count);
+    }
+
     /// Moves what was recorded into `into`.
     pub(crate) fn drain(&self, into: &mut Histogram<u32>) {
         let mut histogram = lock(&self.0);
         into.add(&*histogram).expect("every histogram has the same bounds");
         histogram.reset();
-    }
-}
-
-/// Asks the runtime for its attention at even times, and records how much later it came. Times that passed unattended count
-/// too: each was late.
-async fn tick(clock: Clock, lag: Lag) {
-    // A watch that took processor time would find what it looks for.
-    let mut alarm = Alarm::frugal(clock);
-    let mut due = clock.now();
-    loop {
-        due += TICK_NS;
-        alarm.at(due).await;
-        let now = clock.now();
-        lag.record(now.saturating_sub(due));
-        while due + TICK_NS <= now {
-            due += TICK_NS;
-            lag.record(now - due);
-        }
     }
 }
 
@@ -128,6 +167,7 @@ pub(crate) struct Counted {
     pub(crate) workers_target: u64,
     pub(crate) workers: u64,
     pub(crate) busy: u64,
+    pub(crate) backing_off: u64,
     pub(crate) rate_target: Option<f64>,
     pub(crate) asked: u64,
     pub(crate) due: u64,
@@ -136,7 +176,11 @@ pub(crate) struct Counted {
     pub(crate) requests: u64,
     pub(crate) dropped: u64,
     pub(crate) idle: u64,
+    /// Times that our own machine refused.
+    pub(crate) local: u64,
     pub(crate) reach: Option<Reach>,
+    /// For how long its schedule has been at work, where it has one; nanoseconds.
+    pub(crate) active_ns: Option<u64>,
     /// Whether a rate is wanted of it now: it has begun, is not paused and has not ended.
     pub(crate) steered: bool,
     /// Where its arrivals record how late they started.
@@ -151,6 +195,8 @@ pub(crate) struct Sampler {
     /// The clock at the sample before.
     at: u64,
     processed: u64,
+    /// Time that requests waited for connections and had them, at the sample before.
+    queued: (u64, u64),
     threads: Vec<Option<ThreadTimes>>,
     scenarios: Vec<Before>,
 }
@@ -160,6 +206,8 @@ pub(crate) struct Sampler {
 struct Before {
     counted: Counted,
     rate: f64,
+    /// Without a schedule, the samples together in which something was started.
+    active_ns: u64,
     capped_ns: u64,
     saturated_ns: u64,
 }
@@ -169,12 +217,13 @@ impl Sampler {
         let at = watch.clock.now();
         let threads = watch.seats.iter().map(|_| None).collect();
         let judge = Judge::new(bounds);
-        Self { watch, judge, at, processed: process_time(), threads, scenarios: Vec::new() }
+        Self { watch, judge, at, processed: process_time(), queued: (0, 0), threads, scenarios: Vec::new() }
     }
 
-    /// What happened since the sample before; `backlog` is how full the queue of results is. Always the same scenarios, in the
-    /// same order.
-    pub(crate) fn sample(&mut self, counted: Vec<Counted>, backlog: f64) -> LoadSample {
+    /// What happened since the sample before; `backlog` is how full the queue of results is, `queued` for how long requests have
+    /// waited for connections and had them since the start ([`wec_acme::transport::Queueing`]). Always the same scenarios, in
+    /// the same order.
+    pub(crate) fn sample(&mut self, counted: Vec<Counted>, backlog: f64, queued: (u64, u64)) -> LoadSample {
         let now = self.watch.clock.now();
         let over_ns = now.saturating_sub(std::mem::replace(&mut self.at, now)).max(1);
         let processed = process_time();
@@ -187,9 +236,12 @@ impl Sampler {
             at_unix_ns: self.watch.clock.unix_now_ns(),
             over_ns,
             lag_p99: (lag.len() >= ENOUGH_LAGS).then(|| lag.value_at_quantile(0.99)),
+            response_p50: self.watch.responses.median(over_ns),
+            connection_wait: self.connection_wait(queued),
             threads: self.threads(over_ns),
             backlog: rounded(backlog, 1e4),
             arrivals: self.arrivals(&counted),
+            local: self.local(&counted),
         };
         let verdict = self.judge.look(&second);
         tell(&verdict.limits, verdict.turned);
@@ -210,7 +262,16 @@ impl Sampler {
                 limited_ns: verdict.limited_ns,
                 turned: verdict.turned,
             },
+            ..LoadSample::default()
         }
+    }
+
+    /// Share of the requests' time since the sample before that they waited for a connection.
+    fn connection_wait(&mut self, queued: (u64, u64)) -> Option<f64> {
+        let before = std::mem::replace(&mut self.queued, queued);
+        let (waited, held) = (queued.0.saturating_sub(before.0), queued.1.saturating_sub(before.1));
+        let all = waited.saturating_add(held);
+        (all > 0).then(|| waited as f64 / all as f64)
     }
 
     fn threads(&mut self, over_ns: u64) -> Vec<(String, Usage)> {
@@ -237,6 +298,12 @@ impl Sampler {
         arrivals.collect()
     }
 
+    /// How often our own machine refused since the sample before.
+    fn local(&self, counted: &[Counted]) -> u64 {
+        let now: u64 = counted.iter().map(|counted| counted.local).sum();
+        now.saturating_sub(self.scenarios.iter().map(|before| before.counted.local).sum())
+    }
+
     fn scenarios(&mut self, counted: Vec<Counted>, over_ns: u64) -> Vec<ScenarioSample> {
         self.scenarios.resize_with(counted.len(), Before::default);
         let seconds = over_ns as f64 / 1e9;
@@ -246,6 +313,9 @@ impl Sampler {
             };
             if over_ns >= SHORT_NS {
                 before.rate = done(&now).saturating_sub(done(&before.counted)) as f64 / seconds;
+            }
+            if now.started > before.counted.started {
+                before.active_ns += over_ns;
             }
             match now.reach.filter(|_| now.steered) {
                 Some(Reach::Capped) => before.capped_ns += over_ns,
@@ -258,6 +328,7 @@ impl Sampler {
                 workers_target: now.workers_target,
                 workers: now.workers,
                 busy: now.busy,
+                backing_off: now.backing_off,
                 rate_target: now.rate_target.map(|target| rounded(target, 1e3)),
                 rate: rounded(before.rate, 1e3),
                 rate_unit: now.rate_unit.to_owned(),
@@ -269,6 +340,7 @@ impl Sampler {
                 dropped: now.dropped,
                 idle: now.idle,
                 reach: now.reach,
+                active_ns: now.active_ns.unwrap_or(before.active_ns),
                 capped_ns: before.capped_ns,
                 saturated_ns: before.saturated_ns,
             };
@@ -339,15 +411,47 @@ mod tests {
             ]
         };
         tokio::time::sleep(Duration::from_secs(1)).await;
-        sampler.sample(counted(10, 100, 100.0, 100), 0.0);
+        sampler.sample(counted(10, 100, 100.0, 100), 0.0, (0, 0));
         tokio::time::sleep(Duration::from_secs(2)).await;
-        let load = sampler.sample(counted(40, 460, 200.0, 400), 0.25);
+        let load = sampler.sample(counted(40, 460, 200.0, 400), 0.25, (0, 0));
         assert_eq!(load.over_ns, 2_000_000_000);
         assert_eq!(load.generator.backlog_share, 0.25);
         let [closed, open] = &load.scenarios[..] else { panic!("two scenarios") };
         assert_eq!((closed.ended, closed.rate, closed.rate_target, closed.asked), (40, 15.0, None, 0));
         assert_eq!((open.requests, open.rate, open.rate_target), (460, 180.0, Some(200.0)));
         assert_eq!(open.asked, 400);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lag_is_compared_with_response_times_of_the_last_seconds() {
+        let responses = Responses::default();
+        responses.record([5_000_000; 9].into_iter());
+        assert_eq!(responses.median(1), None, "nine are too few");
+        responses.record(std::iter::once(5_000_000));
+        let near = |median: Option<u64>, ms: u64| {
+            median.is_some_and(|median| median.abs_diff(ms * 1_000_000) < ms * 20_000)
+        };
+        assert!(near(responses.median(RECENT_NS), 5));
+        responses.record([400_000_000; 30].into_iter());
+        assert!(near(responses.median(RECENT_NS), 400), "30 of 40");
+        assert!(near(responses.median(RECENT_NS), 400), "the older ones are forgotten");
+        assert_eq!(responses.median(1), None, "and so are these");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_that_wait_for_connections_limit_by_a_cap() {
+        let clock = Clock::start();
+        let (_, mut sampler) = sampler(clock);
+        let mut queued = (0, 0);
+        let mut limits = Vec::new();
+        for _ in 0..3 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            queued = (queued.0 + 3_000_000_000, queued.1 + 7_000_000_000);
+            limits = sampler.sample(Vec::new(), 0.0, queued).generator.limits;
+        }
+        let [limit] = &limits[..] else { panic!("{limits:?}") };
+        assert_eq!((limit.what, limit.worst), (wec_record::LimitKind::Connections, 0.3));
+        assert_eq!(limit.cause, wec_record::LimitCause::Cap);
     }
 
     #[tokio::test(start_paused = true)]
@@ -365,7 +469,7 @@ mod tests {
                 dropped: second,
                 ..Counted::default()
             };
-            let load = sampler.sample(vec![counted], 0.0);
+            let load = sampler.sample(vec![counted], 0.0, (0, 0));
             assert_eq!(load.generator.turned, (second == 3).then_some(true));
             assert_eq!(load.generator.is_limited(), second == 3);
         }
@@ -385,14 +489,14 @@ mod tests {
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }
-        let lag = sampler.sample(vec![arrivals], 0.0).generator.lag;
+        let lag = sampler.sample(vec![arrivals], 0.0, (0, 0)).generator.lag;
         let count: u64 = lag.iter().map(|(_, count)| count).sum();
         assert!((490..=510).contains(&count), "{count} ticks of 2 ms in a second");
         let late = lag.iter().filter(|(ns, _)| *ns > 500_000_000).map(|(_, count)| count).sum::<u64>();
         assert!((240..=260).contains(&late), "half of them more than half a second, {late}");
         assert!(lag.last().unwrap().0.abs_diff(5_000_000_000) < 5_000_000, "an arrival's lag is among them");
         drop(seat);
-        assert!(sampler.sample(Vec::new(), 0.0).generator.lag.is_empty(), "each is told once");
+        assert!(sampler.sample(Vec::new(), 0.0, (0, 0)).generator.lag.is_empty(), "each is told once");
     }
 
     #[tokio::test]
@@ -400,18 +504,18 @@ mod tests {
         let clock = Clock::start();
         let (watch, mut sampler) = sampler(clock);
         let seat = watch.sit(1);
-        sampler.sample(Vec::new(), 0.0);
+        sampler.sample(Vec::new(), 0.0, (0, 0));
         let (from, mut sum) = (clock.now(), 0_u64);
         while clock.now() < from + SHORT_NS + 50_000_000 {
             sum = (0..1_000).fold(sum, |sum, n| std::hint::black_box(sum ^ n));
         }
-        let load = sampler.sample(Vec::new(), 0.0).generator;
+        let load = sampler.sample(Vec::new(), 0.0, (0, 0)).generator;
         assert!(load.processors.is_some());
         if cfg!(target_os = "linux") {
             let busy = load.cpu_share.unwrap() + load.cpu_wait_share.unwrap();
             assert!(busy > 0.5, "{load:?}: it computed, or wanted to, all the time");
         }
         drop(seat);
-        assert_eq!(sampler.sample(Vec::new(), 0.0).generator.cpu_share, None);
+        assert_eq!(sampler.sample(Vec::new(), 0.0, (0, 0)).generator.cpu_share, None);
     }
 }

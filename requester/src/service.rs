@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use wec_acme::Clock;
-use wec_board::{Board, BoardUrl, By, Session};
-use wec_record::{ChainResult, FORMAT_VERSION, Limit, LoadSample, RunHeader, Stamp, StateCounts};
-use wec_startup::{Exit, Stop, node_name, say};
-use wec_store::{ChallTestSrvWriter, ChallengeWriter, DnsApart, RedisChallenges, State, StateOptions};
+use wec_board::{Board, BoardUrl, By, NodeId, RunRef};
+use wec_delivery::{Entry, GrpcOptions, GrpcSink, Health, Keep, Sink};
+use wec_record::{FORMAT_VERSION, Limit, RunHeader, Stamp, StateCounts};
+use wec_startup::{
+    Exit, Stop, Undisclosed, node_name, parse_node_name, parse_service, parse_session_id, redacted, say,
+};
+use wec_store::{ChallTestSrvWriter, ChallengeWriter, Counts, DnsApart, RedisChallenges, StoreError};
 
 use crate::calibration;
+use crate::node::{Begun, Ended, Node, Surroundings};
 use crate::plan::{Challenges, Plan};
-use crate::run::{NodeId, Parts, Ran, Requester, preflight};
-use crate::seat::Seat;
-use crate::sink::{GrpcOptions, GrpcSink, Health, Sink};
 
 /// How long results may take to reach analytics after the last worker has ended; then they stay in the spool.
 const DELIVER_WITHIN: Duration = Duration::from_secs(30);
@@ -27,16 +28,36 @@ const DELIVER_BRIEFLY: Duration = Duration::from_secs(3);
 #[derive(Clone, Debug, clap::Args)]
 pub struct RemoteOptions {
     /// Where analytics takes results
-    #[arg(long, value_name = "URL", env = "WEC_ANALYTICS", default_value = "http://127.0.0.1:8090")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "WEC_ANALYTICS",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:8090",
+        value_parser = Undisclosed(parse_service)
+    )]
     pub analytics: String,
-    /// The board: `local`, or `etcd://HOST:PORT[,HOST:PORT…]`
-    #[arg(long, value_name = "URL", env = "WEC_BOARD", default_value = "local")]
+    /// The board: `local`, `sqlite://PATH` on one machine, or `etcd://HOST:PORT[,HOST:PORT…]`
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "WEC_BOARD",
+        hide_env_values = true,
+        default_value = "local",
+        value_parser = Undisclosed(BoardUrl::parse)
+    )]
     pub board: BoardUrl,
     /// The session on the board to take a share of
-    #[arg(long, value_name = "ID", env = "WEC_SESSION", default_value = "default")]
+    #[arg(
+        long,
+        value_name = "ID",
+        env = "WEC_SESSION",
+        default_value = "default",
+        value_parser = parse_session_id
+    )]
     pub session: String,
     /// This node's name on the board [default: the host's name]
-    #[arg(long, value_name = "NAME", env = "WEC_NODE")]
+    #[arg(long, value_name = "NAME", env = "WEC_NODE", value_parser = parse_node_name)]
     pub node: Option<String>,
     /// Folder in which results wait while analytics is away
     #[arg(long, value_name = "DIR", env = "WEC_SPOOL", default_value = "spool")]
@@ -62,6 +83,8 @@ pub struct Delivered {
     pub shared: bool,
     /// What became of their results.
     pub health: Health,
+    /// Where they were to go, as it may be shown.
+    pub analytics: String,
     /// The bounds of this load tester that were exceeded.
     pub limits: Vec<Limit>,
     /// Whether that is asked to matter.
@@ -75,6 +98,8 @@ impl Delivered {
         let nothing = self.succeeded == 0 && (self.iterations > 0 || !self.shared);
         if stop.by_signal() {
             Exit::Interrupted
+        } else if self.delivered_nothing() {
+            Exit::CouldNotRun
         } else if self.strict && !self.limits.is_empty() {
             Exit::GeneratorLimited
         } else if nothing {
@@ -82,6 +107,11 @@ impl Delivered {
         } else {
             Exit::Passed
         }
+    }
+
+    /// There were results, and analytics has none of them: nobody will see what was found.
+    fn delivered_nothing(&self) -> bool {
+        self.health.pushed > 0 && self.health.delivered == 0
     }
 
     /// A line for people, and one for each bound that was exceeded.
@@ -96,7 +126,11 @@ impl Delivered {
             report += &format!(", {waiting} waiting in the spool for the next start");
         }
         if lost > 0 {
-            report += &format!(", {lost} LOST because queue and spool were full");
+            report += &format!(", {lost} LOST: {}", self.health.lost_why.as_deref().unwrap_or_default());
+        }
+        if self.delivered_nothing() {
+            let why = self.health.trouble.as_deref().unwrap_or("it acknowledged none");
+            report += &format!("\nerror: not one result reached analytics at {}: {why}", self.analytics);
         }
         for limit in &self.limits {
             report += &format!("\ngenerator-limited: {limit}");
@@ -134,43 +168,56 @@ pub fn identify(plan: &Plan, session: &str, host: &str, clock: Clock) -> RunHead
             host: host.to_owned(),
             platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             cpus: cpus(),
-            // A plan is made of numbers, texts and lists: it always has a JSON form.
-            scenario: serde_json::to_value(plan).unwrap_or_default(),
+            plan: Some(Box::new(plan.into())),
             calibration: calibration::kept(&node_name(None), cpus()),
         },
     }
 }
 
-/// Opens the state store that `plan` names.
-///
-/// # Errors
-/// See [`wec_store::StoreError`].
-pub async fn open_state(plan: &Plan) -> Result<State, wec_store::StoreError> {
-    let options = StateOptions { limits: plan.limits, ..StateOptions::default() };
-    State::open(&plan.state, plan.directory.as_str(), options).await
+/// Reports to `sink` what of the state could not be written before its end; `counts` are its last.
+pub fn tell_unwritten(sink: &dyn Sink, clock: Clock, counts: Counts, closed: &Result<(), StoreError>) {
+    let Err(StoreError::Unwritten { changes, .. }) = closed else { return };
+    let Counts { registrations, authorizations, certificates, revoked } = counts;
+    let unwritten = *changes as u64;
+    let counts = StateCounts { registrations, authorizations, certificates, revoked, workers: 0, unwritten };
+    sink.push_state(clock.unix_now_ns(), counts);
 }
 
 /// Where challenge data goes when challenge servers elsewhere answer; none for memory.
 ///
 /// # Errors
-/// When Redis cannot be reached, or an address is none.
+/// When Redis or the challtestsrv cannot be reached, or an address is none.
 pub async fn remote_challenges(plan: &Plan) -> anyhow::Result<Option<Arc<dyn ChallengeWriter>>> {
     let writer: Arc<dyn ChallengeWriter> = match &plan.challenges {
         Challenges::Memory => return Ok(None),
-        Challenges::Redis(url) => Arc::new(RedisChallenges::connect(url).await?),
-        Challenges::ChallTestSrv(url) => Arc::new(ChallTestSrvWriter::new(url.as_str())?),
+        Challenges::Redis(url) => {
+            Arc::new(RedisChallenges::connect(url).await?.with_ttl(plan.challenge_ttl()))
+        }
+        Challenges::ChallTestSrv(url) => Arc::new(challtestsrv(url, "--challenges").await?),
     };
-    dns_apart(plan, writer).map(Some)
+    dns_apart(plan, writer).await.map(Some)
 }
 
 /// `writer`, or a store over it whose dns-01 records go where the plan says.
 ///
 /// # Errors
-/// When that address is none.
-pub fn dns_apart(plan: &Plan, writer: Arc<dyn ChallengeWriter>) -> anyhow::Result<Arc<dyn ChallengeWriter>> {
+/// When that address is none, or nobody answers there.
+pub async fn dns_apart(
+    plan: &Plan,
+    writer: Arc<dyn ChallengeWriter>,
+) -> anyhow::Result<Arc<dyn ChallengeWriter>> {
     Ok(match &plan.dns_challenges {
-        Some(url) => Arc::new(DnsApart::new(Arc::new(ChallTestSrvWriter::new(url.as_str())?), writer)),
+        Some(url) => Arc::new(DnsApart::new(Arc::new(challtestsrv(url, "--dns-challenges").await?), writer)),
         None => writer,
+    })
+}
+
+/// One that answers: a run whose challenge data goes nowhere would find that out by every authorization that fails.
+async fn challtestsrv(url: &wec_acme::Url, flag: &str) -> anyhow::Result<ChallTestSrvWriter> {
+    let reached = ChallTestSrvWriter::reach(url.as_str()).await;
+    reached.with_context(|| {
+        let url = redacted(url.as_str());
+        format!("{flag} challtestsrv+{url}: no management API of a challtestsrv answers there; start it, or give its address")
     })
 }
 
@@ -185,77 +232,85 @@ pub async fn run_remote(
     challenges: Arc<dyn ChallengeWriter>,
     stop: Stop,
 ) -> anyhow::Result<Delivered> {
-    let clock = Clock::start();
-    let client = stop.unless_stopped(preflight(&plan, clock)).await?;
-    let node = NodeId::new(node_name(remote.node.as_deref()));
-    let board = stop.unless_stopped(remote.board.open()).await?;
-    let state = stop.unless_stopped(open_state(&plan)).await?;
-    let mut header = identify(&plan, &remote.session, &node.name, clock);
-    let wanted = Session { run: header.run.clone(), ..plan.session(&remote.session) };
-    let seat = stop.unless_stopped(Seat::take(&board, wanted, &node)).await?;
-    // All nodes of a session make one run, in one log.
-    header.run = seat.run().to_owned();
-    header.started_unix_ns = seat.began_unix_ns().unwrap_or(header.started_unix_ns);
-    let run = header.run.clone();
-    let (spool, spool_dir) = (remote.spool.clone(), remote.spool.display().to_string());
-    let sink = GrpcSink::start(
-        GrpcOptions {
-            analytics: remote.analytics,
-            token: remote.token,
-            sender: node.id.clone(),
-            node: node.name.clone(),
-            header,
-            spool,
-            spool_bytes: remote.spool_bytes,
-        },
-        clock,
-    )?;
-    let sink = Arc::new(Counting { sink, succeeded: AtomicU64::new(0) });
-    let parts = Parts {
-        clock,
-        client: Arc::new(client),
-        state: state.clone(),
-        challenges,
-        sink: Arc::clone(&sink) as Arc<dyn Sink>,
-        board: board.clone(),
-        session: remote.session,
-        node,
+    let node = Node {
+        clock: Clock::start(),
+        id: NodeId::new(node_name(remote.node.as_deref())),
+        session: remote.session.clone(),
     };
-    let (session, id) = (parts.session.clone(), parts.node.id.clone());
-    let started = stop.unless_stopped(Requester::start_at(seat, &plan, parts, stop.clone())).await;
-    let (iterations, ran, shared) = match started {
-        Ok(requester) => {
-            let workload = requester.workload();
-            tracing::info!(%run, target = %plan.directory, workers = plan.workers(), "running");
-            let over = requester.over();
-            let part = async {
-                over.await;
-                end_part(&board, &session, &run, &id, &stop).await
-            };
-            let (ran, shared) = tokio::join!(requester.run_and_stay(), part);
-            (workload.iterations(), ran, shared)
-        }
-        Err(error) => {
-            // What was opened is closed all the same; the first error is the one to tell.
-            let _ = state.close().await;
-            return Err(error);
-        }
-    };
-    let Ran { limits, seat, cut_by_signal } = ran;
-    let closed = state.close().await.context("the last changes of the state");
-    let health = deliver(&sink.sink, cut_by_signal, &spool_dir, &stop).await;
-    seat.leave().await;
-    board.close().await;
-    closed?;
-    let succeeded = sink.succeeded.load(Ordering::Relaxed);
-    Ok(Delivered { run, iterations, succeeded, shared, health, limits, strict: plan.strict })
+    let analytics = redacted(&remote.analytics);
+    let mut remote =
+        Remote { options: remote, challenges, board: None, sink: None, shared: false, stop: stop.clone() };
+    let ended = node.run(&plan, &mut remote, &stop).await;
+    if let Some(board) = remote.board {
+        board.close().await;
+    }
+    let Ended { run, iterations, limits, health, state } = ended?;
+    state?;
+    let succeeded = remote.sink.map_or(0, |sink| sink.succeeded.load(Ordering::Relaxed));
+    let shared = remote.shared;
+    Ok(Delivered { run, iterations, succeeded, shared, health, analytics, limits, strict: plan.strict })
+}
+
+/// A board, analytics and challenge servers that are other processes.
+struct Remote {
+    options: RemoteOptions,
+    challenges: Arc<dyn ChallengeWriter>,
+    board: Option<Board>,
+    sink: Option<Arc<Counting>>,
+    /// Whether other nodes took part.
+    shared: bool,
+    stop: Stop,
+}
+
+impl Surroundings for Remote {
+    async fn board(&mut self, _run: &str) -> anyhow::Result<Board> {
+        let board = self.options.board.clone().open().await?;
+        self.board = Some(board.clone());
+        Ok(board)
+    }
+
+    fn opened(&mut self, notes: Vec<String>) {
+        notes.iter().for_each(say);
+    }
+
+    async fn challenges(&mut self, _plan: &Plan) -> anyhow::Result<Arc<dyn ChallengeWriter>> {
+        Ok(Arc::clone(&self.challenges))
+    }
+
+    fn sink(&mut self, header: RunHeader, node: &Node) -> anyhow::Result<Arc<dyn Sink>> {
+        let options = GrpcOptions {
+            analytics: self.options.analytics.clone(),
+            token: self.options.token.clone(),
+            sender: node.id.id.clone(),
+            node: node.id.name.clone(),
+            header: Some(header),
+            keep: Keep::Spool { folder: self.options.spool.clone(), bytes: self.options.spool_bytes },
+        };
+        let sink = GrpcSink::start(options, node.clock)?;
+        let sink = Arc::new(Counting { sink, succeeded: AtomicU64::new(0) });
+        self.sink = Some(Arc::clone(&sink));
+        Ok(sink)
+    }
+
+    async fn accompany(&mut self, run: Begun<'_>) -> anyhow::Result<()> {
+        tracing::info!(run = run.at.run, target = run.header.target, workers = run.workers, "running");
+        run.over.await;
+        self.shared = end_part(run.board, &run.at, &run.node.id.id, &self.stop).await;
+        Ok(())
+    }
+
+    async fn deliver(&mut self, cut_by_signal: bool) -> Health {
+        let Some(sink) = &self.sink else { return Health::default() };
+        let spool = self.options.spool.display().to_string();
+        deliver(&sink.sink, cut_by_signal, &spool, &self.stop).await
+    }
 }
 
 /// Tells the board that this node's part of the run is over, but for the chains that still run: with the last one the run is.
 /// Says whether there were others.
-async fn end_part(board: &Board, session: &str, run: &str, node: &str, stop: &Stop) -> bool {
+async fn end_part(board: &Board, run: &RunRef, node: &str, stop: &Stop) -> bool {
     let by = if stop.by_signal() { By::Signal } else { By::Schedule };
-    match tokio::time::timeout(DELIVER_BRIEFLY, board.done(session, run, node, by)).await {
+    match tokio::time::timeout(DELIVER_BRIEFLY, board.done(run, node, by)).await {
         Ok(Ok(session)) => session.value.members.len() > 1,
         Ok(Err(error)) => {
             tracing::warn!(%error, "the board does not know that this node has ended its part of the run");
@@ -298,17 +353,15 @@ struct Counting {
 }
 
 impl Sink for Counting {
-    fn push(&self, result: ChainResult) {
-        self.succeeded.fetch_add(u64::from(result.successful), Ordering::Relaxed);
-        self.sink.push(result);
+    fn push_entry(&self, entry: Entry) {
+        if let Entry::Chain(result) = &entry {
+            self.succeeded.fetch_add(u64::from(result.successful), Ordering::Relaxed);
+        }
+        self.sink.push_entry(entry);
     }
 
-    fn push_state(&self, at_unix_ns: u64, counts: StateCounts) {
-        self.sink.push_state(at_unix_ns, counts);
-    }
-
-    fn push_load(&self, at_unix_ns: u64, load: LoadSample) {
-        self.sink.push_load(at_unix_ns, load);
+    fn lose(&self, count: u64, why: &str) {
+        self.sink.lose(count, why);
     }
 
     fn health(&self) -> Health {

@@ -5,17 +5,22 @@ use std::sync::Arc;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio_util::sync::CancellationToken;
+use wec_delivery::Sink;
 use wec_record::{Chain, ChainResult, FailureClass};
 
-use crate::executor::{BoxFuture, Iterated, VirtualUser, Workforce};
+use crate::executor::{BoxFuture, Gauges, Iterated, VirtualUser, Workforce};
+use crate::judgement::iterated;
 use crate::picker::{LiveWeights, pick};
-use crate::sink::Sink;
+use crate::saturation::Responses;
 
 /// What the workers of one runtime share.
 pub(crate) struct Users {
     pub(crate) context: Arc<wec_chains::Context>,
     pub(crate) weights: Arc<LiveWeights>,
+    /// Where refusals of our own machine are counted.
+    pub(crate) gauges: Arc<Gauges>,
     pub(crate) sink: Arc<dyn Sink>,
+    pub(crate) responses: Responses,
     pub(crate) seed: u64,
     /// The number of its first worker.
     pub(crate) first: u32,
@@ -28,7 +33,9 @@ impl Workforce for Users {
             number,
             context: self.context.for_worker(),
             weights: Arc::clone(&self.weights),
+            gauges: Arc::clone(&self.gauges),
             sink: Arc::clone(&self.sink),
+            responses: self.responses.clone(),
             rng: StdRng::seed_from_u64(self.seed.wrapping_add(number.into())),
         })
     }
@@ -38,7 +45,9 @@ struct User {
     number: u32,
     context: Arc<wec_chains::Context>,
     weights: Arc<LiveWeights>,
+    gauges: Arc<Gauges>,
     sink: Arc<dyn Sink>,
+    responses: Responses,
     rng: StdRng,
 }
 
@@ -57,44 +66,19 @@ impl VirtualUser for User {
                 return Iterated::Idle;
             };
             result.worker = self.number;
-            let requests = u32::try_from(result.requests.len()).unwrap_or(u32::MAX);
-            let iterated = if was_answered(&result) {
-                Iterated::Answered { requests }
-            } else {
-                Iterated::Unanswered { requests }
-            };
+            let answered = result.requests.iter().filter(|request| request.status != 0);
+            self.responses.record(answered.map(wec_record::RequestResult::service_time));
+            let iterated = iterated(&result);
+            self.gauges.count_local(local_refusals(&result));
             self.sink.push(result);
             iterated
         })
     }
 }
 
-/// Whether the CA said anything at all during a chain. Failures of our own side count as not answered: repeating
-/// them at full speed helps nobody either.
-fn was_answered(result: &ChainResult) -> bool {
-    result.successful
-        || (result.class != Some(FailureClass::Internal)
-            && result.requests.iter().any(|request| request.status != 0))
-}
-
-#[cfg(test)]
-mod tests {
-    use wec_record::RequestResult;
-
-    use super::*;
-
-    fn result(successful: bool, class: Option<FailureClass>, statuses: &[u16]) -> ChainResult {
-        let requests =
-            statuses.iter().map(|status| RequestResult { status: *status, ..RequestResult::default() });
-        ChainResult { successful, class, requests: requests.collect(), ..ChainResult::default() }
-    }
-
-    #[test]
-    fn a_failure_with_any_status_was_answered() {
-        assert!(was_answered(&result(true, None, &[201])));
-        assert!(was_answered(&result(false, Some(FailureClass::ServerError), &[200, 500])));
-        assert!(was_answered(&result(false, Some(FailureClass::Reset), &[200, 0])));
-        assert!(!was_answered(&result(false, Some(FailureClass::Connect), &[0])));
-        assert!(!was_answered(&result(false, Some(FailureClass::Internal), &[200])));
-    }
+/// How often our own machine refused: requests that failed by it, or the chain when it failed so without one.
+fn local_refusals(result: &ChainResult) -> u64 {
+    let is_local = |class: Option<FailureClass>| class == Some(FailureClass::Local);
+    let requests = result.requests.iter().filter(|request| is_local(request.class)).count() as u64;
+    requests.max(u64::from(is_local(result.class)))
 }

@@ -1,23 +1,24 @@
-//! Lines on standard error beside something that is drawn anew in place there: it steps aside for each of them.
+//! Lines on standard error beside a display that is redrawn in place: it is removed before each line and drawn again
+//! after it.
 //!
-//! Standard error is one for the whole process, and so is what is drawn on it: hence the static.
+//! Standard error and the display exist once per process, hence the static.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Takes away what is drawn, calls, and draws it again.
+/// Removes the display, calls, and draws it again.
 type Around = Arc<dyn Fn(&mut dyn FnMut()) + Send + Sync>;
 
 static DRAWN: Mutex<Option<Around>> = Mutex::new(None);
 
-/// Says how what is drawn on standard error steps aside, for as long as the guard lives.
+/// Sets how the display on standard error is removed for a line, for as long as the guard exists.
 #[must_use]
 pub fn steps_aside(around: impl Fn(&mut dyn FnMut()) + Send + Sync + 'static) -> Drawn {
     *DRAWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(around));
     Drawn(())
 }
 
-/// Something is drawn on standard error.
+/// A display is drawn on standard error.
 #[derive(Debug)]
 pub struct Drawn(());
 
@@ -32,7 +33,7 @@ pub(crate) struct Lines;
 
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        // Not held while it is called: it may take its time.
+        // Not locked during the call, which may take long.
         let around = DRAWN.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(around) = around else { return io::stderr().write(line) };
         let mut written = Ok(line.len());
@@ -42,6 +43,21 @@ impl Write for Lines {
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
+    }
+}
+
+/// Standard error, for lines of the log: each write is one line, and text within it cannot begin another.
+pub(crate) struct LogLines;
+
+impl Write for LogLines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        let (text, end) = text.strip_suffix('\n').map_or((&*text, ""), |text| (text, "\n"));
+        Lines.write_all(format!("{}{end}", wec_text::line(text)).as_bytes()).map(|()| line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Lines.flush()
     }
 }
 

@@ -2,26 +2,29 @@
 
 use std::process::ExitCode;
 
-/// How a command ended. The numbers are a promise to pipelines.
+/// How a command ended. Pipelines rely on the numbers.
 ///
-/// Of several that hold, the first in this order is told: what could not run has found nothing ([`Usage`](Self::Usage),
-/// [`CouldNotRun`](Self::CouldNotRun)); what people cut short is no verdict ([`Interrupted`](Self::Interrupted)); a verdict
-/// from a run in which the load tester was the limit is not to be trusted, if that was asked to matter
-/// ([`GeneratorLimited`](Self::GeneratorLimited)); then the verdict ([`Failed`](Self::Failed), [`Passed`](Self::Passed)).
+/// If several apply, the first in this order is given: a panic ([`Bug`](Self::Bug)); nothing was run
+/// ([`Usage`](Self::Usage), [`CouldNotRun`](Self::CouldNotRun)); interrupted, so there is no verdict
+/// ([`Interrupted`](Self::Interrupted)); with `--strict`, the load tester was the limit, so the verdict is not
+/// reliable ([`GeneratorLimited`](Self::GeneratorLimited)); then the verdict ([`Failed`](Self::Failed),
+/// [`Passed`](Self::Passed)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// All well.
+    /// Passed, or nothing to judge.
     Passed,
     /// Could not run: the target, a store or a file.
     CouldNotRun,
-    /// Bad usage or configuration.
+    /// Wrong flags or configuration.
     Usage,
-    /// The run's verdict is bad: a threshold did not hold, or nothing that was tried succeeded.
+    /// The verdict is bad: a threshold failed, nothing succeeded, or a wanted chain never succeeded.
     Failed,
-    /// Interrupted by the user before its time.
+    /// Interrupted by the user.
     Interrupted,
-    /// The load tester itself, and not the CA alone, decided what was measured.
+    /// The load tester itself, not only the CA, limited the run.
     GeneratorLimited,
+    /// A bug of ours: something panicked.
+    Bug,
 }
 
 impl Exit {
@@ -31,6 +34,7 @@ impl Exit {
             Self::Passed => 0,
             Self::CouldNotRun => 1,
             Self::Usage => 2,
+            Self::Bug => 70,
             Self::Failed => 99,
             Self::Interrupted => 105,
             Self::GeneratorLimited => 108,
@@ -38,7 +42,7 @@ impl Exit {
     }
 }
 
-/// What has no verdict has ended well.
+/// A command without a verdict has passed.
 impl From<()> for Exit {
     fn from((): ()) -> Self {
         Self::Passed

@@ -1,77 +1,110 @@
-//! What every binary of the suite does around its work: logging, signals, exit codes.
+//! What all binaries share: logging, signals, exit codes.
 //!
-//! A binary's `main` parses its options, calls [`run_service`] or builds on the parts, and returns an [`Exit`]. What
-//! the binary is for lives in its library.
+//! A binary's `main` parses its options, calls [`run_service`] or uses the parts, and returns an [`Exit`]. The work
+//! of the binary is in its library.
 
+mod arguments;
 mod aside;
 mod exit;
 mod host;
-mod paper;
+mod logging;
+mod open_files;
+mod panics;
+mod private;
+mod repeated;
+mod secret;
 mod signals;
+mod text_style;
 
 use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use wec_text::printable;
 
+pub use arguments::parse_arguments;
 pub use aside::{Drawn, steps_aside};
 pub use exit::Exit;
-pub use host::node_name;
-pub use paper::Paper;
+pub use host::{is_plain_name, node_name, parse_node_name, parse_session_id};
+pub use logging::Logging;
+pub use open_files::{open_files, raise_open_files};
+pub use panics::guarded;
+pub use private::{keep_private, private_file, private_folder};
+pub use secret::{Undisclosed, parse_service, redacted};
 pub use signals::{Interrupted, Stop, stop_on_signals};
+pub use text_style::TextStyle;
+pub use tracing_subscriber::filter::LevelFilter;
 
-/// Sends logs to standard error: warnings, or what `RUST_LOG` asks for.
-///
-/// Standard output belongs to results. `default` is a level or a filter (`info`), used without `RUST_LOG`.
-pub fn start_logging(default: &str) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(|| aside::Lines)
-        .with_ansi(Paper::stderr().colours)
-        // Told where? It would be standard error again, and a panic when that is closed.
-        .log_internal_errors(false)
-        .compact()
-        .init();
-}
-
-/// A line for people on standard error. Whoever closed it (`wec run 2>&1 | head`) does not end the program by that.
+/// Writes a line for people to standard error, with control characters escaped. A closed standard error
+/// (`wec run 2>&1 | head`) does not end the program.
 pub fn say(line: impl std::fmt::Display) {
-    let _ = aside::Lines.write_all(format!("{line}\n").as_bytes());
+    let _ = aside::Lines.write_all(format!("{}\n", printable(&line.to_string())).as_bytes());
 }
 
-/// A result on standard output. A reader that has gone (`wec run | head`) has read enough.
+/// Writes a result to standard output, with control characters escaped; in JSON they already are. A closed reader
+/// (`wec run | head`) is no error.
 ///
 /// # Errors
-/// When it cannot be written, to a full disk for example.
+/// If it cannot be written, for example because the disk is full.
 pub fn report(text: impl std::fmt::Display) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
-    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+    match writeln!(stdout, "{}", printable(&text.to_string())).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("standard output"),
         _ => Ok(()),
     }
 }
 
-/// How a command ended, from what it returned; an error is complained about.
+/// Writes text for people that is not the command's result. If standard output is closed or its disk full, this is
+/// reported once and changes nothing else.
+pub fn show(text: impl std::fmt::Display) {
+    static REPORTED: AtomicBool = AtomicBool::new(false);
+    let mut stdout = std::io::stdout().lock();
+    if let Err(error) = writeln!(stdout, "{}", printable(&text.to_string())).and_then(|()| stdout.flush())
+        && !REPORTED.swap(true, Ordering::Relaxed)
+    {
+        say(format_args!("warning: standard output cannot be written ({error}): its content is missing"));
+    }
+}
+
+/// Runs a command on the calling runtime, with the most open files that the system allows. Signals stop it in stages,
+/// a panic ends it, an error is printed.
+pub async fn run_command<F>(command: impl FnOnce(Stop) -> F) -> Exit
+where
+    F: Future<Output = anyhow::Result<Exit>>,
+{
+    raise_open_files();
+    let stop = Stop::default();
+    let watching = [stop_on_signals(stop.clone()), panics::stop_on_panics(stop.clone())];
+    let outcome = command(stop).await;
+    watching.iter().for_each(JoinHandle::abort);
+    conclude(outcome)
+}
+
+/// The exit of a command, from its result. An error is printed after the messages that were counted and not logged.
 pub fn conclude(outcome: anyhow::Result<Exit>) -> Exit {
-    outcome.unwrap_or_else(|error| {
+    for line in repeated::left_over() {
+        say(line);
+    }
+    let exit = outcome.unwrap_or_else(|error| {
         if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
             say(interrupted);
             return Exit::Interrupted;
         }
         complain(&error);
         Exit::CouldNotRun
-    })
+    });
+    panics::unless_panicked(exit)
 }
 
-/// Says why a command failed, on standard error, with all that led to it.
+/// Prints why a command failed to standard error, with all causes.
 pub fn complain(error: &anyhow::Error) {
-    say(format_args!("error: {}", told(error)));
+    say(format_args!("error: {}", wec_text::bounded(&told(error))));
 }
 
-/// An error with all that led to it, each cause once: some errors repeat their source's text in their own.
+/// An error with all its causes, each once: some errors repeat their source's text.
 pub fn told(error: &anyhow::Error) -> String {
     let mut said = String::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -83,16 +116,12 @@ pub fn told(error: &anyhow::Error) -> String {
     said
 }
 
-/// Runs a service until a signal stops it, on the calling runtime; the `main` of every stand-alone service.
-pub async fn run_service<F, E>(service: impl FnOnce(CancellationToken) -> F) -> ExitCode
+/// Runs a service on the calling runtime until a signal stops it: the `main` of every stand-alone service.
+pub async fn run_service<F, E>(logging: &Logging, service: impl FnOnce(CancellationToken) -> F) -> ExitCode
 where
     F: Future<Output = anyhow::Result<E>>,
     E: Into<Exit>,
 {
-    start_logging("info");
-    let stop = Stop::default();
-    let watching = stop_on_signals(stop.clone());
-    let outcome = service(stop.finish.clone()).await;
-    watching.abort();
-    conclude(outcome.map(Into::into)).into()
+    logging.start(LevelFilter::INFO);
+    run_command(|stop| async move { service(stop.finish.clone()).await.map(Into::into) }).await.into()
 }

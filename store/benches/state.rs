@@ -7,8 +7,9 @@
 
 use std::time::Duration;
 
-use wec_acme::{Account, AccountKey, Identifier, Order, OrderStatus};
-use wec_store::{Kind, NewCertificate, State, StateOptions};
+use wec_acme::{Account, AccountKey, Order, OrderStatus};
+use wec_record::Identifier;
+use wec_store::{NewCertificate, Object, State, StateOptions};
 
 /// Repetitions of which the least is shown: other load on the machine only adds.
 const ROUNDS: usize = 5;
@@ -52,7 +53,7 @@ async fn round(url: &str, each: u32, ticks: u32) -> (u64, u64) {
         State::open(url, "https://ca.test/directory", StateOptions::default()).await.expect("a database");
     let key = AccountKey::generate().expect("a key");
     let account = Account { url: "https://ca.test/account/1".into(), key };
-    let reservation = state.reserve(Kind::Registration).expect("no limit");
+    let reservation = state.reserve(Object::Registration).expect("no limit");
     state.add_registration(reservation, &account, &[]).await;
     let registration = state.registration().expect("just added");
     // Chains make these anyway, so they are not the state's cost.
@@ -66,9 +67,9 @@ async fn round(url: &str, each: u32, ticks: u32) -> (u64, u64) {
         for _ in 0..each {
             let (order, new) = made.pop().expect("as many as are made");
             let free = |kind| state.reserve(kind).expect("no limit");
-            state.add_order(free(Kind::Authorization), &registration, &order).await;
+            state.add_order(free(Object::Order), &registration, &order, "", None).await;
             let claim = state.claim_order().expect("just added");
-            state.order_issued(claim, free(Kind::Certificate), new).await;
+            state.order_issued(claim, free(Object::Certificate), new).await;
         }
     }
     state.flush().await.expect("a database that works");

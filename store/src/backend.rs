@@ -3,6 +3,8 @@
 //! The choice of what to keep, hand out or hand back is not made here. One caller (the state's writer task) uses a
 //! backend, one call at a time; other processes use the same database through their own.
 
+mod catalogue;
+mod common;
 mod migrations;
 mod postgres;
 mod sqlite;
@@ -11,13 +13,23 @@ use std::sync::Arc;
 
 use crate::challenge::BoxFuture;
 use crate::error::StoreError;
-use crate::state::StoreUrl;
+use crate::url::StoreUrl;
+
+pub(crate) use self::catalogue::Catalogued;
 
 /// What a backend's methods return.
 pub(crate) type Answer<'a, T> = BoxFuture<'a, Result<T, sqlx::Error>>;
 
 /// Connects to the database that `url` names and brings its schema up to date.
 pub(crate) async fn open(url: &StoreUrl) -> Result<Box<dyn Backend>, StoreError> {
+    Ok(match url {
+        StoreUrl::Sqlite { .. } => Box::new(sqlite::SqliteBackend::open(url).await?),
+        StoreUrl::Postgres { .. } => Box::new(postgres::PostgresBackend::open(url).await?),
+    })
+}
+
+/// The same, to be looked at from outside of a run.
+pub(crate) async fn open_catalogued(url: &StoreUrl) -> Result<Box<dyn Catalogued>, StoreError> {
     Ok(match url {
         StoreUrl::Sqlite { .. } => Box::new(sqlite::SqliteBackend::open(url).await?),
         StoreUrl::Postgres { .. } => Box::new(postgres::PostgresBackend::open(url).await?),
@@ -36,9 +48,17 @@ pub(crate) trait Backend: Send + Sync {
     /// way can be asked for again.
     fn write<'a>(&'a self, standing: &'a Standing, batch: &'a Batch) -> Answer<'a, Written>;
 
-    /// Reserves up to `want` of `kind` (an index of [`Kind`](crate::Kind)) below `limit` over all owners; near the
+    /// Reserves up to `want` of `kind` (an index of [`Object`](crate::Object)) below `limit` over all owners; near the
     /// limit no more than the owner's fair share.
     fn reserve<'a>(&'a self, ca: i64, owner: i64, kind: usize, want: i64, limit: i64) -> Answer<'a, Granted>;
+
+    /// Claims up to `limit` free ones of the registrations that are never shared.
+    fn claim_registrations(
+        &self,
+        ca: i64,
+        owner: i64,
+        limit: i64,
+    ) -> Answer<'_, Vec<ExclusiveRegistrationRow>>;
 
     /// Claims up to `limit` free orders that do not expire before `usable_at`.
     fn claim_orders(&self, ca: i64, owner: i64, usable_at: i64, limit: i64) -> Answer<'_, Vec<OrderRow>>;
@@ -55,7 +75,7 @@ pub(crate) trait Backend: Send + Sync {
     /// Frees claims of `owner` for others. What it does not own, or what has come to its end, is left as it is.
     fn give_back<'a>(&'a self, owner: i64, items: &'a GivenBack) -> Answer<'a, ()>;
 
-    /// The newest registrations of a CA.
+    /// The newest shared registrations of a CA.
     fn newest_registrations(&self, ca: i64, limit: i64) -> Answer<'_, Vec<RegistrationRow>>;
 
     /// Registrations by id.
@@ -91,7 +111,7 @@ pub(crate) struct Standing {
     pub(crate) lease_ms: i64,
     /// Reserved below the hard limits and not yet stored as made; absolute, so that saying it twice is harmless.
     pub(crate) reserved: [i64; 3],
-    /// What it lacks: bits of [`crate::state::hunger`].
+    /// What it lacks: bits of [`hunger`].
     pub(crate) hungry: i64,
 }
 
@@ -151,6 +171,19 @@ pub(crate) enum Written {
     },
     /// Nothing is stored: the owner was declared dead in the meantime.
     Expelled,
+}
+
+/// What a process can lack, as bits.
+pub(crate) mod hunger {
+    use crate::Object;
+
+    pub(crate) const ORDERS: i64 = 1;
+    pub(crate) const CERTIFICATES: i64 = 2;
+    pub(crate) const EXCLUSIVE: i64 = 32;
+
+    pub(crate) const fn of(kind: Object) -> i64 {
+        4 << kind.index()
+    }
 }
 
 /// What is written together.
@@ -237,6 +270,10 @@ pub(crate) struct NewRegistrationRow {
     pub(crate) url: String,
     pub(crate) key: Vec<u8>,
     pub(crate) contact: String,
+    /// Whether one chain holds it at a time.
+    pub(crate) exclusive: bool,
+    /// Whether it went into the local pool of those, and is therefore claimed from the start.
+    pub(crate) owned: bool,
 }
 
 #[derive(Debug)]
@@ -247,6 +284,8 @@ pub(crate) struct NewOrderRow {
     pub(crate) finalize_url: String,
     pub(crate) names: String,
     pub(crate) expires: i64,
+    pub(crate) profile: String,
+    pub(crate) authorize_ns: Option<i64>,
     /// Whether it went into the local pool, and is therefore claimed from the start.
     pub(crate) owned: bool,
 }
@@ -255,7 +294,7 @@ pub(crate) struct NewOrderRow {
 pub(crate) struct NewCertificateRow {
     pub(crate) id: i64,
     pub(crate) registration: i64,
-    pub(crate) details: Arc<crate::state::CertificateDetails>,
+    pub(crate) details: Arc<crate::certificate::CertificateDetails>,
     pub(crate) names: String,
     /// Whether it went into the local pool, and is therefore claimed from the start.
     pub(crate) owned: bool,
@@ -274,6 +313,13 @@ impl From<(i64, String, Vec<u8>)> for RegistrationRow {
     }
 }
 
+/// A registration that was claimed, and whether it is suspect.
+pub(crate) type ExclusiveRegistrationRow = (RegistrationRow, bool);
+
+fn exclusive_registration((id, url, key, suspect): (i64, String, Vec<u8>, bool)) -> ExclusiveRegistrationRow {
+    (RegistrationRow { id, url, key }, suspect)
+}
+
 #[derive(Debug)]
 pub(crate) struct OrderRow {
     pub(crate) id: i64,
@@ -282,15 +328,18 @@ pub(crate) struct OrderRow {
     pub(crate) finalize_url: String,
     pub(crate) names: String,
     pub(crate) expires: i64,
+    pub(crate) profile: String,
+    pub(crate) authorize_ns: Option<i64>,
     pub(crate) suspect: bool,
 }
 
 /// The columns of [`OrderRow`], in this order.
-pub(crate) type OrderColumns = (i64, i64, String, String, String, i64, bool);
+pub(crate) type OrderColumns = (i64, i64, String, String, String, i64, String, Option<i64>, bool);
 
 impl From<OrderColumns> for OrderRow {
-    fn from((id, registration, url, finalize_url, names, expires, suspect): OrderColumns) -> Self {
-        Self { id, registration, url, finalize_url, names, expires, suspect }
+    fn from(columns: OrderColumns) -> Self {
+        let (id, registration, url, finalize_url, names, expires, profile, authorize_ns, suspect) = columns;
+        Self { id, registration, url, finalize_url, names, expires, profile, authorize_ns, suspect }
     }
 }
 
@@ -353,6 +402,8 @@ pub(crate) struct OwnerRow {
 /// Claims that are given up.
 #[derive(Debug, Default)]
 pub(crate) struct GivenBack {
+    pub(crate) registrations: Vec<i64>,
+    pub(crate) suspect_registrations: Vec<i64>,
     pub(crate) orders: Vec<i64>,
     pub(crate) suspect_orders: Vec<i64>,
     pub(crate) certificates: Vec<i64>,
@@ -361,7 +412,9 @@ pub(crate) struct GivenBack {
 
 impl GivenBack {
     pub(crate) fn is_empty(&self) -> bool {
-        self.orders.is_empty()
+        self.registrations.is_empty()
+            && self.suspect_registrations.is_empty()
+            && self.orders.is_empty()
             && self.suspect_orders.is_empty()
             && self.certificates.is_empty()
             && self.suspect_certificates.is_empty()
@@ -371,6 +424,7 @@ impl GivenBack {
 /// What a dead owner left.
 #[derive(Debug, Default)]
 pub(crate) struct Released {
+    pub(crate) registrations: u64,
     pub(crate) orders: u64,
     pub(crate) certificates: u64,
 }

@@ -1,7 +1,6 @@
 //! What the challenge server must answer: who writes it, who reads it, and the map that serves one process.
 //!
-//! The requester writes before it tells the CA to validate and removes at the end of the chain; the challenge
-//! server only reads. Other stores implement the same traits: [`RedisChallenges`] between processes, and
+//! The requester writes before it tells the CA to validate and removes some time after; the challenge server only reads. Other stores implement the same traits: [`RedisChallenges`] between processes, and
 //! [`ChallTestSrvWriter`] for a CA that validates against a challenge server of its own.
 
 mod apart;
@@ -16,6 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use wec_record::{ChallengeType, Listener};
 
 pub use apart::DnsApart;
 pub use challtestsrv::ChallTestSrvWriter;
@@ -52,22 +52,11 @@ pub trait ChallengeReader: Send + Sync {
     fn dns01<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<String>, ChallengeStoreError>>;
 }
 
-/// The challenge types that a store keeps apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ChallengeKind {
-    /// RFC 8555 §8.3.
-    Http01,
-    /// RFC 8555 §8.4.
-    Dns01,
-    /// RFC 8737.
-    TlsAlpn01,
-}
-
 /// One challenge, as the requester learned it from the CA.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChallengeData {
     /// Which challenge will be answered.
-    pub kind: ChallengeKind,
+    pub kind: ChallengeType,
     /// The identifier: a domain name without `*.`, or an IP address as text.
     pub name: String,
     /// The CA's token.
@@ -113,6 +102,14 @@ pub enum ChallengeStoreError {
         /// Its URL without credentials.
         store: String,
         /// What it or the connection said.
+        reason: String,
+    },
+    /// Our own machine refused before the store could be asked.
+    #[error("challenge store {store} could not be asked: {reason}; this machine refused, not the store")]
+    Local {
+        /// Its URL without credentials.
+        store: String,
+        /// What the system said.
         reason: String,
     },
     /// The in-process map is at its limit.
@@ -182,13 +179,13 @@ impl MemoryChallenges {
             return Err(ChallengeStoreError::Full { name, what });
         }
         let stored = shard.entry(name).or_default();
-        let fits = match challenge.kind {
-            ChallengeKind::Http01 => put_token(&mut stored.http01, challenge),
-            ChallengeKind::TlsAlpn01 => {
+        let fits = match challenge.kind.listener() {
+            Listener::Http => put_token(&mut stored.http01, challenge),
+            Listener::Tls => {
                 stored.tls_alpn01 = Some(challenge.digest());
                 true
             }
-            ChallengeKind::Dns01 => put_value(&mut stored.dns01, challenge.txt_value()),
+            Listener::Dns => put_value(&mut stored.dns01, challenge.txt_value()),
         };
         if fits {
             return Ok(());
@@ -201,13 +198,13 @@ impl MemoryChallenges {
         let name = challenge.stored_name();
         let mut shard = self.shard(&name);
         let Some(stored) = shard.get_mut(&name) else { return };
-        match challenge.kind {
-            ChallengeKind::Http01 => stored.http01.retain(|(token, _)| *token != challenge.token),
+        match challenge.kind.listener() {
+            Listener::Http => stored.http01.retain(|(token, _)| *token != challenge.token),
             // A later challenge of the same name may have taken the place already.
-            ChallengeKind::TlsAlpn01 => {
+            Listener::Tls => {
                 stored.tls_alpn01 = stored.tls_alpn01.filter(|digest| *digest != challenge.digest());
             }
-            ChallengeKind::Dns01 => {
+            Listener::Dns => {
                 let value = challenge.txt_value();
                 stored.dns01.retain(|stored| *stored != value);
             }
@@ -287,7 +284,7 @@ impl ChallengeReader for MemoryChallenges {
 mod tests {
     use super::*;
 
-    fn challenge(kind: ChallengeKind, token: &str) -> ChallengeData {
+    fn challenge(kind: ChallengeType, token: &str) -> ChallengeData {
         ChallengeData {
             kind,
             name: "Example.Test.".into(),
@@ -299,7 +296,7 @@ mod tests {
     #[tokio::test]
     async fn keeps_each_type_of_a_name_apart_and_forgets_only_what_it_is_told() {
         let store = MemoryChallenges::new();
-        let kinds = [ChallengeKind::Http01, ChallengeKind::Dns01, ChallengeKind::TlsAlpn01];
+        let kinds = [ChallengeType::Http01, ChallengeType::Dns01, ChallengeType::TlsAlpn01];
         for kind in kinds {
             store.put(&challenge(kind, "a")).await.unwrap();
             store.put(&challenge(kind, "b")).await.unwrap();
@@ -307,10 +304,10 @@ mod tests {
         let name = "example.test";
         assert_eq!(store.http01(name, "a").await.unwrap().as_deref(), Some("a.thumb"));
         assert_eq!(store.http01(name, "c").await.unwrap(), None);
-        let values = [challenge(ChallengeKind::Dns01, "a"), challenge(ChallengeKind::Dns01, "b")]
+        let values = [challenge(ChallengeType::Dns01, "a"), challenge(ChallengeType::Dns01, "b")]
             .map(|data| data.txt_value());
         assert_eq!(store.dns01(name).await.unwrap(), values);
-        let newest = challenge(ChallengeKind::TlsAlpn01, "b").digest();
+        let newest = challenge(ChallengeType::TlsAlpn01, "b").digest();
         assert_eq!(store.tls_alpn01(name).await.unwrap(), Some(newest));
 
         for kind in kinds {
@@ -331,16 +328,16 @@ mod tests {
     async fn a_writer_that_never_cleans_up_meets_a_bound() {
         let store = MemoryChallenges::new();
         for token in 0..MOST_VALUES_OF_A_NAME {
-            store.put(&challenge(ChallengeKind::Dns01, &token.to_string())).await.unwrap();
+            store.put(&challenge(ChallengeType::Dns01, &token.to_string())).await.unwrap();
         }
-        let error = store.put(&challenge(ChallengeKind::Dns01, "more")).await.unwrap_err();
+        let error = store.put(&challenge(ChallengeType::Dns01, "more")).await.unwrap_err();
         assert!(error.to_string().contains("example.test"), "{error}");
     }
 
     #[test]
     fn txt_value_is_the_digest_of_the_key_authorization() {
         // As `openssl dgst -sha256 -binary` has it for "a.thumb".
-        let data = challenge(ChallengeKind::Dns01, "a");
+        let data = challenge(ChallengeType::Dns01, "a");
         assert_eq!(data.txt_value(), "-ld-JA6QofIPORAjyxRy54vHxcJDoq0J6dBiW3UP4fY");
     }
 }

@@ -30,6 +30,28 @@ pub enum StoreError {
         /// What SQLite said.
         reason: String,
     },
+    /// There is no such file.
+    #[error(
+        "there is no state database {store}: the file {file} does not exist; name the one that runs used with --state"
+    )]
+    NotThere {
+        /// The URL.
+        store: String,
+        /// The file.
+        file: String,
+    },
+    /// A process is at it.
+    #[error(
+        "{processes} process(es) use what {store} holds of {directory}: end them first, or wait 10 s after a kill"
+    )]
+    InUse {
+        /// The URL, without its password.
+        store: String,
+        /// The CA.
+        directory: String,
+        /// How many.
+        processes: u64,
+    },
     /// No PostgreSQL there.
     #[error("PostgreSQL at {store} does not answer: {reason}; check host and port, and that it runs")]
     Unreachable {
@@ -104,8 +126,9 @@ pub enum StoreError {
 /// What a database error means, with the way out where there is a known one.
 pub(crate) fn reason(error: &sqlx::Error) -> String {
     let hint = match error {
+        sqlx::Error::Database(error) if is_postgres_full(error.as_ref()) => "; free some space there",
         sqlx::Error::Database(error) => match sqlite_code(error.as_ref()) {
-            Some(SQLITE_FULL) => "; free some space, writing goes on by itself",
+            Some(SQLITE_FULL) => "; free some space",
             Some(SQLITE_READONLY) => "; make the file and its directory writable",
             Some(SQLITE_BUSY) => "; another program holds it locked",
             _ => "",
@@ -113,6 +136,11 @@ pub(crate) fn reason(error: &sqlx::Error) -> String {
         _ => "",
     };
     format!("{error}{hint}")
+}
+
+fn is_postgres_full(error: &dyn sqlx::error::DatabaseError) -> bool {
+    // Class 53, insufficient resources.
+    error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some_and(|error| error.code() == "53100")
 }
 
 pub(crate) const SQLITE_BUSY: u32 = 5;

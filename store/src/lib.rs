@@ -1,16 +1,23 @@
 //! What the CA did and what the challenge server must answer: SQL, Redis, and their embedded twins.
 
 mod backend;
+mod catalogue;
+mod certificate;
 pub mod challenge;
 mod error;
 mod state;
+mod url;
 
+pub use catalogue::{Catalogue, StoredCa};
+pub use certificate::{CertificateDetails, IssuerChain};
 pub use challenge::{
-    ChallTestSrvWriter, ChallengeData, ChallengeKind, ChallengeReader, ChallengeStoreError, ChallengeWriter,
-    DnsApart, MemoryChallenges, RedisChallenges,
+    ChallTestSrvWriter, ChallengeData, ChallengeReader, ChallengeStoreError, ChallengeWriter, DnsApart,
+    MemoryChallenges, RedisChallenges,
 };
 pub use error::StoreError;
 pub use state::{
-    Available, CertificateDetails, Claim, Claimable, Counts, Health, IssuerChain, Kind, Limits,
-    NewCertificate, ReadyOrder, Registration, Reservation, State, StateOptions, StoredCertificate,
+    Available, Claim, Claimable, Counts, ExclusiveRegistration, Health, Limits, NewCertificate, ReadyOrder,
+    Registration, Reservation, State, StateOptions, StoredCertificate,
 };
+pub use wec_record::Object;
+pub use wec_startup::redacted;

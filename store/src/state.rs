@@ -7,41 +7,38 @@
 
 mod claim;
 mod limits;
+mod local;
 mod names;
 mod objects;
 mod place;
 mod pool;
+mod report;
+mod rest;
 mod serials;
-mod url;
+mod shared;
 mod writer;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rand::RngExt as _;
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use wec_acme::{Account, Clock, Order};
+use wec_acme::{CaClock, Clock};
+use wec_record::Object;
 
 pub use claim::{Claim, Claimable};
-pub use limits::{Kind, Limits, Reservation};
-pub use objects::{
-    CertificateDetails, IssuerChain, NewCertificate, ReadyOrder, Registration, StoredCertificate,
-};
-pub(crate) use url::{StoreUrl, redacted};
+pub use limits::{Limits, Reservation};
+pub use objects::{ExclusiveRegistration, NewCertificate, ReadyOrder, Registration, StoredCertificate};
 
-use crate::backend::{
-    self, Backend, Batch, ChainRow, Ending, NewCertificateRow, NewOrderRow, NewRegistrationRow, Totals,
-    WITH_REGISTRATION, certificate_state, order_state,
-};
+use crate::backend::{self, certificate_state};
+use crate::certificate::Chains;
 use crate::error::{StoreError, reason};
-use claim::Pooled;
-use limits::Allowance;
-use pool::Pool;
+use crate::url::StoreUrl;
+use local::Local;
+use shared::Shared;
 
 /// How the state behaves. The defaults suit a load of 10,000 workers.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +83,8 @@ const MOST_REGISTRATIONS: usize = 8192;
 const REGISTRATIONS_AT_START: i64 = 1024;
 /// The least to reserve at once.
 const RESERVE_BATCH: i64 = 64;
+/// What is noted of an order that expired.
+const EXPIRED: &str = "expired before it was used";
 /// An order or a certificate is not handed out when it expires sooner, in seconds.
 const USABLE_FOR: i64 = 30;
 /// Notes say what a CA said, and are kept short.
@@ -121,6 +120,26 @@ pub struct Available {
     pub may_certify: bool,
 }
 
+impl Available {
+    /// Whether there is one of these.
+    pub const fn has(&self, object: Object) -> bool {
+        match object {
+            Object::Registration => self.registrations,
+            Object::Order => self.orders,
+            Object::Certificate => self.certificates,
+        }
+    }
+
+    /// Whether the limit allows one more of these.
+    pub const fn may_make(&self, object: Object) -> bool {
+        match object {
+            Object::Registration => self.may_register,
+            Object::Order => self.may_authorize,
+            Object::Certificate => self.may_certify,
+        }
+    }
+}
+
 /// How the state's writing goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
@@ -150,6 +169,8 @@ pub struct Health {
     pub owners_released: u64,
     /// The lease is about to run out for want of an answer: nothing is handed out until the database is back.
     pub fenced: bool,
+    /// Accounts, orders and certificates that are not handed out because a limit of the CA is about them.
+    pub resting: usize,
 }
 
 /// The state of one CA. One per process; clones share it.
@@ -198,13 +219,15 @@ impl State {
             next_object: AtomicU64::new(0),
             next_name: AtomicU64::new(0),
             local: Mutex::new(Local::new(&options)),
-            chains: objects::Chains::default(),
+            chains: Chains::default(),
             serials: serials::Serials::default(),
             wake: Notify::new(),
             room: Notify::new(),
             stop: stop.clone(),
             writer: Mutex::new(None),
             clock,
+            ca_clock: OnceLock::new(),
+            orders_expired: AtomicU64::new(0),
             options,
             backend,
         });
@@ -213,6 +236,17 @@ impl State {
         let task = tokio::spawn(writer.run());
         *shared.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
         Ok(Self { shared, _stop: Arc::new(stop.drop_guard()) })
+    }
+
+    /// Judges expiry by the CA's clock from now on, and no longer by ours. Once; a further call changes nothing.
+    pub fn follow(&self, ca_clock: &CaClock) {
+        if self.shared.ca_clock.set(ca_clock.clone()).is_ok() {
+            // What looked expired by our clock may be claimed after all.
+            let mut local = self.shared.local();
+            (local.orders.dry, local.certificates.dry) = (false, false);
+            drop(local);
+            self.shared.wake.notify_one();
+        }
     }
 
     /// Counts over all processes, as of the last flush, plus this process's since. No query.
@@ -235,33 +269,36 @@ impl State {
         if self.shared.is_fenced() {
             return Available::default();
         }
-        let local = self.shared.local();
+        let mut local = self.shared.local();
+        local.wake(self.shared.clock.now());
+        let local = local;
         let may =
-            |kind: Kind| local.limits.of(kind).is_none() || local.allowances[kind.index()].available > 0;
+            |kind: Object| local.limits.of(kind).is_none() || local.allowances[kind.index()].available > 0;
         Available {
             registrations: !local.registrations.is_empty(),
             orders: !local.orders.is_empty(),
             certificates: !local.certificates.is_empty(),
-            may_register: may(Kind::Registration),
-            may_authorize: may(Kind::Authorization),
-            may_certify: may(Kind::Certificate),
+            may_register: may(Object::Registration),
+            may_authorize: may(Object::Order),
+            may_certify: may(Object::Certificate),
         }
     }
 
     /// The limits that are reached by what was ever made, over all processes, and not only by what others may yet make:
     /// each with its number. As of when some were last asked for.
-    pub fn limits_reached(&self) -> Vec<(Kind, u64)> {
+    pub fn limits_reached(&self) -> Vec<(Object, u64)> {
         let local = self.shared.local();
-        let reached = |kind: Kind| {
+        let reached = |kind: Object| {
             let limit = local.limits.of(kind)?;
             (local.allowances[kind.index()].made >= limit).then_some((kind, limit.unsigned_abs()))
         };
-        Kind::ALL.into_iter().filter_map(reached).collect()
+        Object::ALL.into_iter().filter_map(reached).collect()
     }
 
-    /// Any account. Not exclusive: accounts are used by many at once.
+    /// Any account that does not rest. Not exclusive: accounts are used by many at once.
     pub fn registration(&self) -> Option<Arc<Registration>> {
-        let local = self.shared.local();
+        let mut local = self.shared.local();
+        local.wake(self.shared.clock.now());
         if local.registrations.is_empty() {
             return None;
         }
@@ -269,9 +306,40 @@ impl State {
         Some(local.registrations[index].clone())
     }
 
+    /// Any account of those that are never shared, for exclusive use. From the first call on, a stock of them is kept claimed.
+    pub fn claim_registration(&self) -> Option<Claim<ExclusiveRegistration>> {
+        let first = !std::mem::replace(&mut self.shared.local().claims_registrations, true);
+        if first {
+            self.shared.wake.notify_one();
+        }
+        self.shared.claim(|_: &ExclusiveRegistration| i64::MAX, |_, _| {})
+    }
+
+    /// Up to so many accounts, the newest first: what can be asked about to see whether the CA still knows them.
+    pub fn newest_registrations(&self, most: usize) -> Vec<Arc<Registration>> {
+        let mut all = self.shared.local().registrations.clone();
+        all.sort_by_key(|registration| std::cmp::Reverse(registration.id));
+        all.truncate(most);
+        all
+    }
+
+    /// A limit of the CA is about this account: it is not handed out for so long, nor a certificate of it to be renewed. It may be
+    /// used by chains that have it, and by other processes.
+    pub fn rest_registration(&self, registration: &Arc<Registration>, time: Duration) {
+        let until = self.shared.wakes(time);
+        registration.rests_until.fetch_max(until, Ordering::Relaxed);
+        let mut local = self.shared.local();
+        let place = local.registrations.iter().position(|other| other.id == registration.id);
+        if let Some(place) = place {
+            let resting = local.registrations.swap_remove(place);
+            let back = local.resting_registrations.put(resting, until);
+            local.registrations.extend(back);
+        }
+    }
+
     /// The right to make one more of `kind`; none when the hard limit is reached, or for the moment while more is
     /// being reserved.
-    pub fn reserve(&self, kind: Kind) -> Option<Reservation> {
+    pub fn reserve(&self, kind: Object) -> Option<Reservation> {
         if self.shared.is_fenced() {
             return None;
         }
@@ -294,7 +362,7 @@ impl State {
     /// Other hard limits from now on. What chains have in hand is not taken back: they may still make it.
     pub fn set_limits(&self, limits: Limits) {
         let mut local = self.shared.local();
-        for kind in Kind::ALL {
+        for kind in Object::ALL {
             if local.limits.of(kind) != limits.of(kind) {
                 let allowance = &mut local.allowances[kind.index()];
                 allowance.reserved -= std::mem::take(&mut allowance.available);
@@ -307,163 +375,68 @@ impl State {
         self.shared.wake.notify_one();
     }
 
+    /// Ready orders that this process has dropped because they had expired, or were about to.
+    pub fn orders_expired(&self) -> u64 {
+        self.shared.orders_expired.load(Ordering::Relaxed)
+    }
+
     /// Any ready order, for exclusive use.
     pub fn claim_order(&self) -> Option<Claim<ReadyOrder>> {
-        self.shared.claim(
-            |order: &ReadyOrder| order.expires_unix,
-            |local, order| {
-                local.end_order(order.id, Some("expired before it was used".into()));
+        self.of_an_account_that_does_not_rest(
+            |local| local.orders.len(),
+            |order: &ReadyOrder| &order.registration,
+            || {
+                self.shared.claim(
+                    |order: &ReadyOrder| order.expires_unix,
+                    |local, order| {
+                        local.end_order(order.id, Some(EXPIRED.into()));
+                        self.shared.orders_expired.fetch_add(1, Ordering::Relaxed);
+                    },
+                )
             },
         )
     }
 
     /// Any live certificate, for exclusive use.
     pub fn claim_certificate(&self) -> Option<Claim<StoredCertificate>> {
-        self.shared.claim(
-            |certificate: &StoredCertificate| certificate.not_after_unix,
-            |local, certificate| {
-                local.end_certificate(certificate.id, certificate_state::GONE, Some("expired".into()));
+        self.of_an_account_that_does_not_rest(
+            |local| local.certificates.len(),
+            |certificate: &StoredCertificate| &certificate.registration,
+            || {
+                self.shared.claim(
+                    |certificate: &StoredCertificate| certificate.not_after_unix,
+                    |local, certificate| {
+                        local.end_certificate(
+                            certificate.id,
+                            certificate_state::GONE,
+                            Some("expired".into()),
+                        );
+                    },
+                )
             },
         )
     }
 
-    /// An account was made.
-    pub async fn add_registration(&self, reservation: Reservation, account: &Account, contact: &[String]) {
-        reservation.spend(Kind::Registration);
-        let id = self.shared.next_id();
-        let registration = Arc::new(Registration::new(id, account.clone()));
-        let row = NewRegistrationRow {
-            id,
-            url: account.url.clone(),
-            key: account.key.to_pkcs8(),
-            contact: contact.join(" "),
-        };
-        self.shared.change(|local| {
-            local.queue.registrations.push(row);
-            local.pending.registrations += 1;
-            local.remember(&registration);
-            local.add_registration(registration);
-        });
-        self.shared.room().await;
-    }
-
-    /// An order became ready.
-    pub async fn add_order(&self, reservation: Reservation, registration: &Arc<Registration>, order: &Order) {
-        reservation.spend(Kind::Authorization);
-        let ready = ReadyOrder {
-            id: self.shared.next_id(),
-            registration: registration.clone(),
-            url: order.url.clone(),
-            finalize_url: order.finalize.clone(),
-            names: order.identifiers.iter().map(|identifier| identifier.value.clone()).collect(),
-            expires_unix: order.expires_unix().unwrap_or(i64::MAX),
-            suspect: false,
-        };
-        let mut row = NewOrderRow {
-            id: ready.id,
-            registration: registration.id,
-            url: order.url.clone(),
-            finalize_url: order.finalize.clone(),
-            names: ready.names.join(" "),
-            expires: ready.expires_unix,
-            owned: false,
-        };
-        self.shared.change(|local| {
-            row.owned = !local.orders.is_full();
-            if row.owned {
-                local.orders.put(ready);
+    /// What is drawn while its account rests rests as long. So each is drawn in vain once, and a round of `all` is enough;
+    /// they are counted only when there is one.
+    fn of_an_account_that_does_not_rest<T: Claimable>(
+        &self,
+        all: impl Fn(&Local) -> usize,
+        account: impl Fn(&T) -> &Registration,
+        draw: impl Fn() -> Option<Claim<T>>,
+    ) -> Option<Claim<T>> {
+        let now = self.shared.clock.now();
+        let mut left = None;
+        loop {
+            let claim = draw()?;
+            let until = account(&claim).rests_until.load(Ordering::Relaxed);
+            if until <= now {
+                return Some(claim);
             }
-            local.queue.orders.push(row);
-            local.pending.orders_ready += 1;
-        });
-        self.shared.room().await;
-    }
-
-    /// The order was finalized and its certificate downloaded.
-    pub async fn order_issued(
-        &self,
-        order: Claim<ReadyOrder>,
-        reservation: Reservation,
-        new: NewCertificate,
-    ) {
-        reservation.spend(Kind::Certificate);
-        let order = order.conclude();
-        let added = self.shared.new_certificate(&order.registration, new);
-        self.shared.change(|local| {
-            local.queue.issued.push(order.id);
-            local.pending.orders_ready -= 1;
-            local.add_certificate(added);
-        });
-        self.shared.room().await;
-    }
-
-    /// The order cannot be used any more.
-    pub async fn order_failed(&self, order: Claim<ReadyOrder>, why: &str) {
-        let order = order.conclude();
-        self.shared.change(|local| local.end_order(order.id, Some(note(why))));
-        self.shared.room().await;
-    }
-
-    /// The certificate was renewed; the new one belongs to `registration`.
-    pub async fn certificate_replaced(
-        &self,
-        old: Claim<StoredCertificate>,
-        reservation: Reservation,
-        registration: &Arc<Registration>,
-        new: NewCertificate,
-    ) {
-        reservation.spend(Kind::Certificate);
-        let old = old.conclude();
-        let added = self.shared.new_certificate(registration, new);
-        self.shared.change(|local| {
-            local.end_certificate(old.id, certificate_state::REPLACED, None);
-            local.add_certificate(added);
-        });
-        self.shared.room().await;
-    }
-
-    /// The certificate was revoked, with this reason code (RFC 5280 §5.3.1).
-    pub async fn certificate_revoked(&self, certificate: Claim<StoredCertificate>, reason: u8) {
-        let id = certificate.conclude().id;
-        self.shared.change(|local| {
-            let ending =
-                Ending { id, state: certificate_state::REVOKED, reason: Some(i16::from(reason)), note: None };
-            local.queue.revoked.push(ending);
-            local.pending.certificates_live -= 1;
-            local.pending.certificates_revoked += 1;
-        });
-        self.shared.room().await;
-    }
-
-    /// The certificate cannot be used any more, for example because it was revoked by a chain that was cut off.
-    pub async fn certificate_gone(&self, certificate: Claim<StoredCertificate>, why: &str) {
-        let id = certificate.conclude().id;
-        self.shared.change(|local| local.end_certificate(id, certificate_state::GONE, Some(note(why))));
-        self.shared.room().await;
-    }
-
-    /// The CA does not know the account any more: it is not handed out again, nor what hangs on it.
-    ///
-    /// A CA that keeps nothing over a restart would otherwise be asked for the same lost accounts for ever.
-    pub async fn registration_gone(&self, registration: &Arc<Registration>) {
-        if registration.gone.swap(true, Ordering::Relaxed) {
-            return;
+            claim.rest(Duration::from_nanos(until - now));
+            let others = left.unwrap_or_else(|| all(&self.shared.local()));
+            left = Some(others.checked_sub(1)?);
         }
-        let mut first = false;
-        self.shared.change(|local| {
-            first = local.health.registrations_gone == 0;
-            local.health.registrations_gone += 1;
-            local.end_registration(registration.id);
-        });
-        if first {
-            tracing::warn!(
-                store = self.shared.store,
-                account = registration.account.url,
-                "the CA does not know this stored account any more; such accounts are dropped as they are met, with what \
-                 hangs on them. If the CA has lost all its data, a new state database is quicker"
-            );
-        }
-        self.shared.room().await;
     }
 
     /// Whether this serial was not seen before from this issuer; remembers it. Certificates that another process has
@@ -491,6 +464,7 @@ impl State {
             capacity: self.shared.options.queue,
             statements: self.shared.backend.statements(),
             fenced: self.shared.is_fenced(),
+            resting: local.resting(),
             ..local.health.clone()
         }
     }
@@ -541,301 +515,6 @@ impl fmt::Debug for State {
             .field("store", &self.shared.store)
             .field("owner", &self.owner())
             .finish_non_exhaustive()
-    }
-}
-
-/// What the clones and the writer task have in common.
-pub(crate) struct Shared {
-    /// The URL without its password.
-    store: String,
-    directory: String,
-    place: String,
-    options: StateOptions,
-    backend: Box<dyn Backend>,
-    clock: Clock,
-    ca: i64,
-    owner: AtomicI64,
-    /// On `clock`: from then on others may think us dead, and nothing is handed out.
-    valid_until: AtomicU64,
-    next_object: AtomicU64,
-    next_name: AtomicU64,
-    local: Mutex<Local>,
-    chains: objects::Chains,
-    serials: serials::Serials,
-    /// For the writer: something is due before its next tick.
-    wake: Notify,
-    /// From the writer: the queue became shorter, or a write failed.
-    room: Notify,
-    stop: CancellationToken,
-    writer: Mutex<Option<JoinHandle<Result<(), StoreError>>>>,
-}
-
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("store", &self.store).finish_non_exhaustive()
-    }
-}
-
-/// What lives in memory. Every operation under its lock is short and O(1).
-struct Local {
-    registrations: Vec<Arc<Registration>>,
-    /// Accounts of claimed objects, beyond those in `registrations`: each key is parsed once.
-    known: HashMap<i64, Weak<Registration>>,
-    orders: Pool<ReadyOrder>,
-    certificates: Pool<StoredCertificate>,
-    limits: Limits,
-    allowances: [Allowance; 3],
-    /// Changes to be written.
-    queue: Batch,
-    /// How many changes the writer is writing.
-    writing: usize,
-    /// What the database had when it last said.
-    totals: Totals,
-    /// What the queue, and the writer's hands, will change about it.
-    pending: Totals,
-    /// What the database refuses to do at the moment, and why.
-    refusal: Option<(&'static str, String)>,
-    /// The writer task is gone: nothing will be written any more.
-    closed: bool,
-    health: Health,
-}
-
-/// A certificate on its way into pool and queue.
-struct AddedCertificate {
-    certificate: StoredCertificate,
-    row: NewCertificateRow,
-    chain: Option<ChainRow>,
-}
-
-impl Local {
-    fn new(options: &StateOptions) -> Self {
-        Self {
-            registrations: Vec::new(),
-            known: HashMap::new(),
-            orders: Pool::new(options.pool),
-            certificates: Pool::new(options.pool),
-            limits: options.limits,
-            allowances: [Allowance::default(); 3],
-            queue: Batch::default(),
-            writing: 0,
-            totals: Totals::default(),
-            pending: Totals::default(),
-            refusal: None,
-            closed: false,
-            health: Health::default(),
-        }
-    }
-
-    fn queued(&self) -> usize {
-        self.queue.len() + self.writing
-    }
-
-    /// Into the bag of accounts; when it is full, in the place of any.
-    fn add_registration(&mut self, registration: Arc<Registration>) {
-        if self.registrations.len() < MOST_REGISTRATIONS {
-            self.registrations.push(registration);
-        } else {
-            let index = rand::rng().random_range(0..self.registrations.len());
-            self.registrations[index] = registration;
-        }
-    }
-
-    fn add_certificate(&mut self, added: AddedCertificate) {
-        let AddedCertificate { certificate, mut row, chain } = added;
-        row.owned = !self.certificates.is_full();
-        if row.owned {
-            self.certificates.put(certificate);
-        }
-        self.queue.chains.extend(chain);
-        self.queue.certificates.push(row);
-        self.pending.certificates_live += 1;
-    }
-
-    fn end_order(&mut self, id: i64, note: Option<String>) {
-        self.queue.failed.push(Ending { id, state: order_state::FAILED, reason: None, note });
-        self.pending.orders_ready -= 1;
-    }
-
-    fn end_certificate(&mut self, id: i64, state: i16, note: Option<String>) {
-        self.queue.ended.push(Ending { id, state, reason: None, note });
-        self.pending.certificates_live -= 1;
-    }
-
-    /// What of it is claimed here ends here; what nobody has claimed ends in the database; others find out themselves.
-    fn end_registration(&mut self, id: i64) {
-        self.registrations.retain(|registration| registration.id != id);
-        for order in self.orders.extract(|order| order.registration.id == id) {
-            self.end_order(order.id, Some(WITH_REGISTRATION.into()));
-        }
-        for certificate in self.certificates.extract(|certificate| certificate.registration.id == id) {
-            self.end_certificate(certificate.id, certificate_state::GONE, Some(WITH_REGISTRATION.into()));
-        }
-        self.queue.gone.push(id);
-        self.pending.registrations -= 1;
-    }
-
-    /// Into the pool, unless its account was lost while it was being claimed.
-    fn put_order(&mut self, order: ReadyOrder) {
-        if order.registration.is_gone() {
-            self.end_order(order.id, Some(WITH_REGISTRATION.into()));
-        } else {
-            self.orders.put(order);
-        }
-    }
-
-    /// As [`Local::put_order`].
-    fn put_certificate(&mut self, certificate: StoredCertificate) {
-        if certificate.registration.is_gone() {
-            self.end_certificate(certificate.id, certificate_state::GONE, Some(WITH_REGISTRATION.into()));
-        } else {
-            self.certificates.put(certificate);
-        }
-    }
-
-    fn registration_of(&self, id: i64) -> Option<Arc<Registration>> {
-        self.known.get(&id).and_then(Weak::upgrade)
-    }
-
-    fn remember(&mut self, registration: &Arc<Registration>) {
-        // Forget those that nobody holds when their number could have doubled.
-        if self.known.len() == self.known.capacity() {
-            self.known.retain(|_, known| known.strong_count() > 0);
-        }
-        self.known.insert(registration.id, Arc::downgrade(registration));
-    }
-}
-
-impl Shared {
-    fn local(&self) -> MutexGuard<'_, Local> {
-        // No operation under the lock can leave half a change behind.
-        self.local.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn failed(&self, doing: &'static str, error: &sqlx::Error) -> StoreError {
-        StoreError::Failed { store: self.store.clone(), doing, reason: reason(error) }
-    }
-
-    /// Owner and counter: unique over processes and restarts without asking anybody.
-    fn next_id(&self) -> i64 {
-        let counter = self.next_object.fetch_add(1, Ordering::Relaxed);
-        (self.owner.load(Ordering::Relaxed) << 32) | i64::from(counter as u32)
-    }
-
-    fn is_fenced(&self) -> bool {
-        self.clock.now() >= self.valid_until.load(Ordering::Relaxed)
-    }
-
-    /// Changes pools and queue together, and has the queue written when it is long enough.
-    fn change(&self, change: impl FnOnce(&mut Local)) {
-        let long = {
-            let mut local = self.local();
-            change(&mut local);
-            local.queue.len() >= self.options.flush_items
-        };
-        if long {
-            self.wake.notify_one();
-        }
-    }
-
-    /// Waits while the queue is too long. What was put into it stays, even if the caller is gone by then.
-    async fn room(&self) {
-        let mut waited = false;
-        loop {
-            let room = self.room.notified();
-            {
-                let mut local = self.local();
-                if local.queued() <= self.options.queue || local.closed {
-                    return;
-                }
-                if !std::mem::replace(&mut waited, true) {
-                    local.health.waits += 1;
-                }
-            }
-            room.await;
-        }
-    }
-
-    fn claim<T: Claimable + Pooled>(
-        self: &Arc<Self>,
-        expires: impl Fn(&T) -> i64,
-        expire: impl Fn(&mut Local, T),
-    ) -> Option<Claim<T>> {
-        if self.is_fenced() {
-            return None;
-        }
-        let usable_at = self.clock.unix_now().saturating_add(USABLE_FOR);
-        let (item, low) = {
-            let mut local = self.local();
-            let item = loop {
-                let item = T::pool(&mut local).draw();
-                match item {
-                    Some(item) if expires(&item) <= usable_at => expire(&mut local, item),
-                    item => break item,
-                }
-            };
-            let pool = T::pool(&mut local);
-            (item, pool.len() < self.options.claim_batch / 2 && !pool.dry)
-        };
-        if low {
-            self.wake.notify_one();
-        }
-        item.map(|item| Claim::new(item, self.clone(), self.owner.load(Ordering::Relaxed)))
-    }
-
-    fn put_back<T: Pooled>(&self, item: T, owner: i64) {
-        let mut local = self.local();
-        // After an expulsion others have it.
-        if owner == self.owner.load(Ordering::Relaxed) {
-            T::pool(&mut local).put(item);
-        }
-    }
-
-    fn unreserve(&self, kind: Kind) {
-        self.local().allowances[kind.index()].available += 1;
-    }
-
-    fn new_certificate(&self, registration: &Arc<Registration>, new: NewCertificate) -> AddedCertificate {
-        let (chain, unknown) = self.chains.intern(objects::above_leaf(&new.pem));
-        let row = unknown.then(|| ChainRow { id: chain.id(), pem: chain.pem.clone() });
-        let names = new.names.join(" ");
-        let details = Arc::new(CertificateDetails {
-            issuer: new.issuer,
-            serial: new.serial,
-            ari_id: new.ari_id,
-            names: new.names,
-            leaf_der: new.leaf_der,
-            chain,
-            key_pkcs8: new.key_pkcs8,
-            not_before_unix: new.not_before_unix,
-            not_after_unix: new.not_after_unix,
-        });
-        let id = self.next_id();
-        AddedCertificate {
-            certificate: StoredCertificate {
-                id,
-                registration: registration.clone(),
-                suspect: false,
-                details: details.clone(),
-            },
-            row: NewCertificateRow { id, registration: registration.id, details, names, owned: false },
-            chain: row,
-        }
-    }
-}
-
-fn note(why: &str) -> String {
-    why.chars().filter(|char| *char != '\0').take(LONGEST_NOTE).collect()
-}
-
-/// What a process can lack, as bits.
-pub(crate) mod hunger {
-    use super::Kind;
-
-    pub(crate) const ORDERS: i64 = 1;
-    pub(crate) const CERTIFICATES: i64 = 2;
-
-    pub(crate) const fn of(kind: Kind) -> i64 {
-        4 << kind.index()
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod caddy;
 pub mod etcd;
+pub mod nginx;
 pub mod pebble;
 pub mod ports;
 pub mod postgres;
@@ -13,6 +14,7 @@ pub mod process;
 pub mod redis;
 
 pub use caddy::{Caddy, Standard};
+pub use nginx::{Nginx, NginxOptions};
 pub use pebble::{ChallTestSrv, Pebble, PebbleOptions};
 pub use ports::{free_address, free_port, on_free_ports};
 pub use postgres::Postgres;

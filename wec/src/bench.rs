@@ -1,7 +1,7 @@
-//! `wec bench`: what the load tester itself costs. Linux only: it reads `/proc`.
+//! `wec bench`: the cost of the load tester itself. Linux only: it reads `/proc`.
 //!
-//! Every measurement runs the real binary in processes of their own, prints what it compares with from the same
-//! run, and is bounded in time and count. Nothing here asserts; the figures are for people.
+//! Every measurement runs the real binary in separate processes, prints its baseline from the same run, and is
+//! bounded in time and count. Nothing here asserts.
 
 mod arrivals;
 mod issuance;
@@ -12,7 +12,7 @@ mod workers;
 
 use wec_startup::{Exit, Stop};
 
-/// What `wec bench` takes.
+/// Options of `wec bench`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     #[command(subcommand)]
@@ -21,15 +21,15 @@ pub(crate) struct Options {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// How many iterations of a constant rate arrive, how late, and how they lie in time
+    /// How many iterations of a constant rate arrive, how late, and with which spacing
     Arrivals(arrivals::Options),
-    /// Client CPU of an issuance, state store and result stream included, beside the floor
+    /// Client CPU of an issuance, with state store and result stream, beside the floor
     Issuance(issuance::Options),
-    /// How soon a live change of the workers takes effect, and what it leaves behind
+    /// How fast a live change of the workers takes effect, and what remains
     Live(live::Options),
-    /// Resident memory with many workers waiting on slow validations
+    /// Resident memory of many workers that wait for slow validations
     Workers(workers::Options),
-    /// Resident memory over a long run, compressed into many chains
+    /// Resident memory over many chains, as in a long run
     Soak(soak::Options),
 }
 

@@ -1,12 +1,12 @@
-//! `wec calibrate`: what this machine can do as a load tester, measured against the built-in CA and kept.
+//! `wec calibrate`: what this machine can do as a load tester, measured against the built-in CA and stored.
 //!
-//! Every run is this very binary in a process of its own, and so is the CA, so that neither shares a runtime with what watches it.
-//! They do share the machine: a CA elsewhere leaves more. Three questions, one after the other:
+//! Every run is this binary in a separate process, and so is the CA, so neither shares a runtime with the measuring
+//! one. They share the machine: with a CA elsewhere the limits are higher. Three questions, one after the other:
 //!
-//! 1. *Flat out*: closed runs with ever more workers until more of them bring no more chains.
-//! 2. *Kept up*: open runs at falling shares of that, until one is not generator-limited.
-//! 3. *Workers*: one run whose workers all wait for slow validations, more of them every second, until it is generator-limited
-//!    or has as many as were asked for.
+//! 1. *Flat out*: closed runs with more and more workers, until more workers bring no more chains.
+//! 2. *Kept up*: open runs at decreasing shares of that, until one is not generator-limited.
+//! 3. *Workers*: one run whose workers all wait for slow validations, with more of them every second, until it is
+//!    generator-limited or has the requested number.
 
 use std::path::Path;
 use std::time::Duration;
@@ -22,29 +22,29 @@ use crate::bench::process::{Ca, ISSUANCES, Measured, mib};
 
 /// Workers of the closed runs, in turn.
 const CROWDS: [u32; 4] = [16, 64, 256, 1024];
-/// What another crowd must bring for the next one to be tried.
+/// The factor that the next number of workers must bring for the search to continue.
 const WORTHWHILE: f64 = 1.05;
 /// Shares of the flat-out rate for the open runs, in turn.
 const SHARES: [f64; 8] = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2];
 /// The share of the flat-out rate at which waiting workers are added.
 const ADDING: f64 = 0.1;
-/// How long all workers are kept waiting in the end.
+/// How long all workers are kept waiting at the end.
 const KEPT: Duration = Duration::from_secs(5);
-/// How long the ramp of workers may be.
+/// Longest ramp of workers, seconds.
 const LONGEST_RAMP: f64 = 300.0;
-/// No run of it takes longer, with all that comes before and after its load.
+/// No run takes longer, including everything before and after its load.
 const LONGEST_RUN: Duration = Duration::from_secs(600);
 
-/// What `wec calibrate` takes.
+/// Options of `wec calibrate`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// How long each run is, seconds
+    /// Duration of each run, seconds
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=120))]
     seconds: u64,
-    /// The most workers that are tried
+    /// The most workers to try
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(10..=100_000))]
     max_workers: u32,
-    /// Only print what is kept
+    /// Only print the stored calibration
     #[arg(long)]
     show: bool,
     /// Print the result as JSON to standard output
@@ -63,7 +63,7 @@ pub(crate) async fn calibrate(options: Options, stop: Stop) -> anyhow::Result<Ex
         return Ok(Exit::Passed);
     }
     let measuring = measure(&options, &stop);
-    // A calibration that is cut short is none.
+    // An interrupted calibration is not stored.
     let Some(measured) = stop.finish.run_until_cancelled(measuring).await else {
         say("stopped: nothing was measured to its end, and what was kept before is kept");
         return Ok(Exit::Interrupted);
@@ -105,7 +105,7 @@ async fn measure(options: &Options, stop: &Stop) -> anyhow::Result<Calibration> 
     })
 }
 
-/// The most chains a second of any number of workers, and the number.
+/// The highest chains per second of any number of workers, and that number.
 async fn flat_out(lab: &Lab<'_>, ca: &Ca, stop: &Stop) -> anyhow::Result<(u32, Pace)> {
     let mut best: Option<(u32, Pace)> = None;
     for crowd in CROWDS {
@@ -127,7 +127,7 @@ async fn flat_out(lab: &Lab<'_>, ca: &Ca, stop: &Stop) -> anyhow::Result<(u32, P
     best.filter(|(_, pace)| pace.chains_per_s > 0.0).context("not one chain ran against the built-in CA")
 }
 
-/// The highest rate that was tried at which the load tester kept up.
+/// The highest tried rate at which the load tester kept up.
 async fn kept_up(lab: &Lab<'_>, ca: &Ca, flat_out: f64, stop: &Stop) -> anyhow::Result<Option<f64>> {
     for share in SHARES {
         if stop.finish.is_cancelled() {
@@ -153,7 +153,7 @@ struct Waiting {
     memory: Option<u64>,
 }
 
-/// How many workers can wait, when ever more of them do.
+/// How many workers can wait at the same time.
 async fn waiting(lab: &Lab<'_>, ca: &Ca, most: u32, adding: f64) -> anyhow::Result<Waiting> {
     let ramp = (f64::from(most) / adding.max(1.0)).clamp(1.0, LONGEST_RAMP);
     let all = ramp + KEPT.as_secs_f64();
@@ -183,14 +183,14 @@ async fn waiting(lab: &Lab<'_>, ca: &Ca, most: u32, adding: f64) -> anyhow::Resu
     Ok(Waiting { workers, at_least: limited.is_none(), memory })
 }
 
-/// Where runs are made.
+/// Surroundings of the runs.
 struct Lab<'a> {
     folder: &'a Path,
     seconds: u64,
 }
 
 impl Lab<'_> {
-    /// One run, with a state store of its own; `look` sees its resident memory, bytes, while it goes on.
+    /// One run, with its own state store; `look` gets its resident memory in bytes meanwhile.
     async fn run(&self, ca: &Ca, load: &[&str], mut look: impl FnMut(u64)) -> anyhow::Result<Snapshot> {
         let place = tempfile::tempdir_in(self.folder).context("a folder for a run")?;
         let mut args = vec!["run", "--headless", "--quiet", "--json", "run.json"];
@@ -202,12 +202,12 @@ impl Lab<'_> {
         let look = |run: &Measured| run.resident().map_or((), &mut look);
         requester.ended(LONGEST_RUN, look).await?;
         let summary = std::fs::read_to_string(place.path().join("run.json"))
-            .context("a run of the calibration left no summary: what it said stands above")?;
+            .context("a run of the calibration left no summary: its messages are above")?;
         serde_json::from_str(&summary).context("the summary of a run of the calibration")
     }
 }
 
-/// How fast a run was.
+/// The rates of a run.
 #[derive(Clone, Copy)]
 struct Pace {
     chains_per_s: f64,
@@ -215,7 +215,7 @@ struct Pace {
 }
 
 impl Pace {
-    /// Without registrations: they come first, and are no part of what goes on.
+    /// Without registrations, which come first and are not part of the steady load.
     fn of(run: &Snapshot) -> Self {
         let chains = run.chains.iter().filter(|(chain, _)| **chain != Chain::Registration);
         Self { chains_per_s: chains.map(|(_, figures)| figures.rps).sum(), requests_per_s: run.rps }

@@ -2,39 +2,43 @@
 //!
 //! The rate of the one scenario is changed step by step; everything else is as in `wec run`: the same flags, one log, the page. Read in
 //! this order: [`plan`] (what was asked), [`search`] (which rate is next), [`settle`] (whether a step has settled), [`judge`] (what
-//! a step was), [`pilot`] (does it), [`report`] (tells it). Why it is so: docs/adr/0018.
+//! a step was), [`runner`] (does it), [`report`] (tells it). Why it is so: docs/adr/0018.
 
+mod baseline;
+mod findings;
 mod judge;
-mod pilot;
 mod plan;
+mod probe;
 mod report;
+mod runner;
 mod search;
 mod settle;
+mod text;
+mod times;
 
-use wec_requester::{PlanOptions, SearchOptions};
-use wec_startup::{Exit, Paper, Stop, say};
+use wec_requester::Flags;
+use wec_startup::{Exit, Stop, TextStyle, say};
 
-use self::pilot::{Findings, Flight};
-use self::plan::SearchPlan;
+use self::findings::Findings;
+use self::plan::{SearchPlan, Searched};
 use self::report::Report;
+use self::runner::SearchRunner;
 use self::search::{Outcome, Why};
 use crate::here::{self, Ended};
-use crate::run::OutputOptions;
+use crate::output::OutputOptions;
+use crate::run::eab_hmac_key;
 
 /// What `wec capacity` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    search: SearchOptions,
-    #[command(flatten)]
-    plan: PlanOptions,
+    flags: Flags<Searched>,
     #[command(flatten)]
     output: OutputOptions,
 }
 
 pub(crate) async fn capacity(options: Options, stop: Stop) -> anyhow::Result<Exit> {
-    let eab_hmac_key = std::env::var("WEC_EAB_HMAC_KEY").ok();
-    let (search, plan) = match plan::resolve(&options.search, &options.plan, eab_hmac_key) {
+    let (search, plan) = match plan::resolve(&options.flags.plan, eab_hmac_key()) {
         Ok(resolved) => resolved,
         Err(mistakes) => {
             say(&mistakes);
@@ -43,27 +47,27 @@ pub(crate) async fn capacity(options: Options, stop: Stop) -> anyhow::Result<Exi
         }
     };
     let output = options.output;
-    let found = fly(&search, &plan, &output, &stop).await;
+    let found = run_search(&search, &plan, &output, &stop).await;
     output.leave_failure(&found);
     let (findings, ended) = found?;
     let exit = exit(&findings, plan.strict, &stop);
     let told = Report { search: &search, plan: &plan, findings: &findings, ended: &ended, exit };
-    let text = |paper: Paper| told.text(paper);
+    let text = |style: TextStyle| told.text(style);
     output.leave("what was found", || told.junit(), &ended.log, text, &told.json())?;
-    ended.check()?;
+    ended.conclude(&output, &stop).await?;
     Ok(exit)
 }
 
-async fn fly(
+async fn run_search(
     search: &SearchPlan,
     plan: &wec_requester::Plan,
     output: &OutputOptions,
     stop: &Stop,
 ) -> anyhow::Result<(Findings, Ended)> {
     output.check()?;
-    let mut flight = Flight::new(search.clone());
-    let ended = here::conduct(plan, output, report::notes(search), &mut flight, stop).await?;
-    Ok((flight.findings(), ended))
+    let mut runner = SearchRunner::new(search.clone());
+    let ended = here::conduct(plan, output, report::notes(search), &mut runner, stop).await?;
+    Ok((runner.findings(), ended))
 }
 
 /// In the order of [`Exit`].

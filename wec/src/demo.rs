@@ -1,14 +1,16 @@
 //! `wec demo`: the whole pipeline against the built-in CA, with nothing installed.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use wec_null_ca::{Config as CaConfig, Latency, NullCa, Validation};
-use wec_requester::PlanOptions;
+use wec_requester::config::{Command, Decided, Key, Push};
+use wec_requester::{Flags, Listen};
 use wec_startup::{Exit, Stop, say};
 
 use crate::here::{self, Here};
-use crate::run::OutputOptions;
+use crate::output::OutputOptions;
 
 /// Honest, and nothing to worry about.
 const WHEN_LIMITED: &str = "That the load tester was limited is to be expected here: in a demonstration the CA shares its processors. The figures \
@@ -17,17 +19,22 @@ const WHEN_LIMITED: &str = "That the load tester was limited is to be expected h
 /// What `wec demo` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Virtual users that run chains side by side [default: 50]
-    #[arg(short = 'u', long, value_name = "N")]
-    workers: Option<String>,
-    /// How long to run: 30s, 5m [default: 60s]
-    #[arg(short = 't', long, value_name = "TIME")]
-    run_time: Option<String>,
-    /// What the run must hold to pass, else it ends with 99: "chain.certificate{p(99)} < 2s"; may be repeated
-    #[arg(long, value_name = "EXPR")]
-    threshold: Vec<String>,
+    #[command(flatten)]
+    flags: Flags<Demo>,
     #[command(flatten)]
     output: OutputOptions,
+}
+
+/// Nothing is to be configured, so the environment says nothing either.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Demo {}
+
+impl Command for Demo {
+    const ENVIRONMENT: bool = false;
+
+    fn takes(key: &Key) -> bool {
+        ["workers", "run_time", "thresholds"].contains(&key.name)
+    }
 }
 
 pub(crate) async fn demo(options: Options, stop: Stop) -> anyhow::Result<Exit> {
@@ -47,24 +54,19 @@ pub(crate) async fn demo(options: Options, stop: Stop) -> anyhow::Result<Exit> {
     })?;
     let root = folder.path().join("root.pem");
     std::fs::write(&root, ca.root_pem().context("the built-in CA speaks HTTPS")?)?;
-    let plan = PlanOptions {
-        directory: Some(ca.directory_url().to_owned()),
-        cacert: Some(root.display().to_string()),
-        workers: options.workers,
-        run_time: options.run_time,
-        threshold: options.threshold,
-        state: Some(format!("sqlite://{}", folder.path().join("state.sqlite").display())),
-        http01_listen: Some(http01.to_string()),
-        tlsalpn01_listen: Some(tlsalpn01.to_string()),
-        ..PlanOptions::default()
-    };
-    let plan = match plan.resolve(None) {
+    let directory = Some(ca.directory_url().parse().context("the built-in CA's directory")?);
+    let mut plan = match options.flags.plan.resolve_as(Decided { directory, push: Push::Settings }, None) {
         Ok(plan) => plan,
         Err(mistakes) => {
             say(mistakes);
             return Ok(Exit::Usage);
         }
     };
+    plan.cacert = Some(root);
+    plan.state = format!("sqlite://{}", folder.path().join("state.sqlite").display());
+    plan.listen = Listen { http01: Some(http01), tlsalpn01: Some(tlsalpn01), dns: None };
+    // The built-in CA validates once, and decides by it.
+    plan.challenge_linger = Duration::ZERO;
     let notes = vec![
         "a demonstration: the built-in CA answers, a little slowly on purpose; its figures say nothing about any real CA"
             .to_owned(),

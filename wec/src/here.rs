@@ -9,24 +9,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wec_acme::Clock;
 use wec_analytics::{
-    Analytics, Finished, Ingest, LogPlace, Snapshot, broken_thresholds, nothing_succeeded, summary_table,
+    Analytics, ConsumerOptions, Finished, Ingest, LogPlace, Snapshot, broken_thresholds, nothing_succeeded,
+    summary_table,
 };
-use wec_board::{Board, By, Session, SessionState, Versioned};
-use wec_challenge_server::{ChallengeServer, Config as ChallengeConfig, HitStream};
-use wec_record::{Record, RunHeader};
-use wec_requester::sink::{LocalSink, Sink};
-use wec_requester::{
-    NodeId, Parts, Plan, Requester, Workload, dns_apart, identify, open_state, preflight, remote_challenges,
-};
-use wec_startup::{Exit, Paper, Stop, node_name, say};
+use wec_board::{Board, NodeId, Session, SessionState, Versioned};
+use wec_challenge_server::{ChallengeServer, Config as ChallengeConfig, deliver};
+use wec_delivery::{LocalSink, Sink};
+use wec_record::{LoadState, Mark, MarkBy, MarkValue, MarkWhat, Record, RunHeader};
+use wec_requester::{Begun, Node, Plan, Surroundings, Workload, dns_apart, remote_challenges};
+use wec_startup::{Exit, Stop, TextStyle, node_name, say};
 use wec_store::{ChallengeWriter, MemoryChallenges};
 
 use crate::junit::{self, Outcome};
+use crate::kept_page::KeptPage;
+use crate::output::{OutputOptions, Page};
 use crate::progress::{self, Progress};
-use crate::run::{OutputOptions, Page};
 
 /// The page's address unless another is asked for.
 const PAGE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8089);
@@ -69,19 +70,19 @@ async fn run_and_conclude(here: Here, stop: Stop) -> anyhow::Result<Exit> {
         Some((_, why)) => Outcome::NoVerdict(snapshot, why),
         None => Outcome::Ran(snapshot, nothing.as_deref()),
     };
-    let text = |paper: Paper| summary_table(snapshot, paper) + &paper.wrapped(remark, 0);
+    let text = |style: TextStyle| summary_table(snapshot, style) + &style.wrapped(remark, 0);
     output.leave("the summary", || junit::junit(&told), &ended.log, text, snapshot)?;
     let exit = verdict(snapshot, nothing.as_deref(), none);
-    ended.check()?;
+    ended.conclude(&output, &stop).await?;
     Ok(exit)
 }
 
-impl Pilot for () {
+impl RunController for () {
     async fn steer(&mut self, _: Running<'_>) {}
 }
 
 /// Who steers a run from within this process. `()` leaves it alone.
-pub(crate) trait Pilot {
+pub(crate) trait RunController {
     /// Steers for as long as it is polled. What ends the run is a session that is stopped, not that this returns.
     async fn steer(&mut self, run: Running<'_>);
 }
@@ -111,6 +112,8 @@ pub(crate) struct Ended {
     pub(crate) snapshot: Snapshot,
     /// Where its log is.
     pub(crate) log: String,
+    /// Where its page was.
+    page: Option<SocketAddr>,
     /// Results that reached neither.
     lost: u64,
     log_error: Option<String>,
@@ -121,14 +124,27 @@ impl Ended {
     /// Of nothing that ran.
     #[cfg(test)]
     pub(crate) fn of(snapshot: Snapshot, log: &str) -> Self {
-        Self { snapshot, log: log.to_owned(), lost: 0, log_error: None, state: Ok(()) }
+        Self { snapshot, log: log.to_owned(), page: None, lost: 0, log_error: None, state: Ok(()) }
     }
 
-    /// Warns of what is missing in the figures; to be asked after they have been told.
+    /// Warns of what is missing in the figures, after they have been reported, and keeps the page for those who look.
     ///
     /// # Errors
     /// When the state or the log is not whole.
-    pub(crate) fn check(self) -> anyhow::Result<()> {
+    pub(crate) async fn conclude(self, output: &OutputOptions, stop: &Stop) -> anyhow::Result<()> {
+        let kept = self.page.filter(|_| output.keeps_page()).map(|address| KeptPage {
+            address,
+            folder: output.log_dir.clone(),
+            run: self.snapshot.run.id.clone(),
+        });
+        self.check()?;
+        if let Some(page) = kept {
+            page.keep(stop).await;
+        }
+        Ok(())
+    }
+
+    fn check(self) -> anyhow::Result<()> {
         self.state?;
         if self.lost > 0 {
             say(format_args!("warning: {} results never reached the log and the summary", self.lost));
@@ -148,89 +164,145 @@ pub(crate) async fn conduct(
     plan: &Plan,
     output: &OutputOptions,
     notes: Vec<String>,
-    pilot: &mut impl Pilot,
+    controller: &mut impl RunController,
     stop: &Stop,
 ) -> anyhow::Result<Ended> {
     let clock = Clock::start();
-    let client = stop.unless_stopped(preflight(plan, clock)).await?;
-    let board = Board::local();
-    let node = NodeId::new(node_name(None));
-    let header = identify(plan, SESSION, &node.name, clock);
-
-    let (analytics, log) = start_analytics(output, &board, &header.run).await?;
-    let state = stop.unless_stopped(open_state(plan)).await?;
-    let (challenges, server) = stop.unless_stopped(challenges(plan)).await?;
-    let hits = server.as_ref().map(|server| {
-        let stream = server.server.hits().stream(HITS);
-        tokio::spawn(pass_on_hits(stream, analytics.ingest(), clock))
-    });
-
-    let ingest = analytics.ingest();
-    let sink = Arc::new(LocalSink::start(&node.id, clock, move |records| ingest.try_deliver(records)));
-    let parts = Parts {
-        clock,
-        client: Arc::new(client),
-        state: state.clone(),
-        challenges,
-        sink: Arc::clone(&sink) as Arc<dyn Sink>,
-        board: board.clone(),
-        session: SESSION.to_owned(),
-        node,
-    };
-    let requester = match stop.unless_stopped(Requester::start(plan, parts, stop.clone())).await {
-        Ok(requester) => requester,
-        Err(error) => {
-            // What was opened is closed all the same; the first error is the one to tell.
-            let _ = state.close().await;
-            return Err(error);
-        }
-    };
-    // A run that could not start leaves no log behind. What it had to make before is not of its time.
-    let header = RunHeader { started_unix_ns: requester.ready_unix_ns(), ..header };
-    analytics.begin(header).await?;
-    let ending = tokio::spawn(mark_end(stop.clone(), board.clone(), analytics.ingest(), clock));
-    let progress = Progress::start(progress::Setting {
-        quiet: output.quiet,
-        target: plan.directory.to_string(),
-        page: analytics.web_addr(),
+    let node = Node { clock, id: NodeId::new(node_name(None)), session: SESSION.to_owned() };
+    let mut surroundings = InProcess {
+        plan,
+        output,
         notes,
-        run_time: plan.run_time(),
-        iterations: plan.iterations(),
-    });
-    let workload = requester.workload();
-    let running = Running {
-        analytics: &analytics,
-        board: &board,
-        session: SESSION,
-        workload: &workload,
+        state: Vec::new(),
+        controller,
         stop,
+        analytics: None,
+        log: String::new(),
+        server: None,
+        hits: None,
+        sink: None,
         clock,
-        progress: &progress,
     };
-    let steering = async {
-        pilot.steer(running).await;
-        std::future::pending::<Infallible>().await
-    };
-    tokio::select! {
-        // What was exceeded is in the snapshot, too.
-        _limits = requester.run() => {}
-        never = progress.watch(&analytics, board.session(SESSION), workload.clone(), stop) => match never {},
-        never = steering => match never {},
-    }
-    progress.end();
-    ending.await.context("marking the end")?;
-
-    let state = state.close().await.context("the last changes of the state");
-    let delivered = sink.finish(DELIVER_WITHIN).await;
+    let ended = node.run(plan, &mut surroundings, stop).await?;
+    let InProcess { analytics, log, server, hits, .. } = surroundings;
     if let Some(server) = server {
         server.finish().await;
     }
     if let Some(hits) = hits {
         hits.await.context("passing on validation hits")?;
     }
+    let analytics = analytics.context(NO_ANALYTICS)?;
+    let page = analytics.web_addr();
     let Finished { snapshot, health } = analytics.finish().await;
-    let lost = delivered.lost + delivered.queued;
-    Ok(Ended { snapshot, log, lost, log_error: health.log_error, state })
+    let lost = ended.health.lost + ended.health.queued;
+    Ok(Ended { snapshot, log, page, lost, log_error: health.log_error, state: ended.state })
+}
+
+/// The order of a run's steps was changed.
+const NO_ANALYTICS: &str = "analytics was not started";
+
+/// A board, analytics and a challenge server of this process, and people at its terminal.
+struct InProcess<'a, P> {
+    plan: &'a Plan,
+    output: &'a OutputOptions,
+    notes: Vec<String>,
+    /// What is known of the state.
+    state: Vec<String>,
+    controller: &'a mut P,
+    stop: &'a Stop,
+    analytics: Option<Analytics>,
+    log: String,
+    server: Option<OwnServer>,
+    hits: Option<JoinHandle<wec_delivery::Health>>,
+    sink: Option<Arc<LocalSink>>,
+    clock: Clock,
+}
+
+impl<P> InProcess<'_, P> {
+    /// A sink into analytics, with an id of its own.
+    fn local_sink(&self, id: &str) -> anyhow::Result<LocalSink> {
+        let ingest = self.analytics.as_ref().context(NO_ANALYTICS)?.ingest();
+        Ok(LocalSink::start(id, self.clock, move |records| ingest.try_deliver(records)))
+    }
+}
+
+impl<P: RunController> Surroundings for InProcess<'_, P> {
+    async fn board(&mut self, run: &str) -> anyhow::Result<Board> {
+        let board = Board::local();
+        let (analytics, log) = start_analytics(self.output, &board, run).await?;
+        (self.analytics, self.log) = (Some(analytics), log);
+        Ok(board)
+    }
+
+    fn opened(&mut self, notes: Vec<String>) {
+        self.state = notes;
+    }
+
+    async fn challenges(&mut self, plan: &Plan) -> anyhow::Result<Arc<dyn ChallengeWriter>> {
+        let (challenges, server) = challenges(plan).await?;
+        if let Some(server) = &server {
+            let stream = server.server.hits().stream(HITS);
+            let sink = self.local_sink(&NodeId::new("challenge-server").id)?;
+            self.hits = Some(tokio::spawn(async move {
+                deliver(stream, &sink).await;
+                sink.finish(DELIVER_WITHIN).await
+            }));
+        }
+        self.server = server;
+        Ok(challenges)
+    }
+
+    fn sink(&mut self, _header: RunHeader, node: &Node) -> anyhow::Result<Arc<dyn Sink>> {
+        let sink = Arc::new(self.local_sink(&node.id.id)?);
+        self.sink = Some(Arc::clone(&sink));
+        Ok(sink)
+    }
+
+    async fn accompany(&mut self, run: Begun<'_>) -> anyhow::Result<()> {
+        let Self { plan, output, stop, clock, .. } = *self;
+        let analytics = self.analytics.as_ref().context(NO_ANALYTICS)?;
+        // A run that could not start leaves no log behind.
+        analytics.begin(run.header).await?;
+        let progress = Progress::start(progress::Setting {
+            quiet: output.quiet,
+            target: plan.directory.to_string(),
+            page: analytics.web_addr(),
+            notes: std::mem::take(&mut self.notes),
+            state: std::mem::take(&mut self.state),
+            run_time: plan.run_time(),
+            iterations: plan.iterations(),
+        });
+        let running = Running {
+            analytics,
+            board: run.board,
+            session: SESSION,
+            workload: &run.workload,
+            stop,
+            clock,
+            progress: &progress,
+        };
+        let steering = async {
+            self.controller.steer(running).await;
+            std::future::pending::<Infallible>().await
+        };
+        let shown = async {
+            tokio::select! {
+                () = run.ended.cancelled() => {}
+                never = progress.watch(analytics, run.board.session(SESSION), run.workload.clone(), stop) => match never {},
+                never = steering => match never {},
+            }
+        };
+        tokio::join!(shown, mark_end(stop.clone(), run.board.clone(), analytics.ingest(), clock));
+        progress.end();
+        Ok(())
+    }
+
+    async fn deliver(&mut self, _cut_by_signal: bool) -> wec_delivery::Health {
+        match &self.sink {
+            Some(sink) => sink.finish(DELIVER_WITHIN).await,
+            None => wec_delivery::Health::default(),
+        }
+    }
 }
 
 async fn start_analytics(
@@ -238,7 +310,7 @@ async fn start_analytics(
     board: &Board,
     run: &str,
 ) -> anyhow::Result<(Analytics, String)> {
-    std::fs::create_dir_all(&output.log_dir)
+    wec_startup::private_folder(&output.log_dir)
         .with_context(|| format!("cannot make the folder of logs {}", output.log_dir.display()))?;
     let listen = match output.listen {
         _ if output.headless => None,
@@ -251,9 +323,10 @@ async fn start_analytics(
         web,
         grpc: None,
         session: SESSION.to_owned(),
-        thresholds: Vec::new(),
+        consumers: ConsumerOptions::default(),
         token: std::env::var("WEC_TOKEN").ok().and_then(wec_analytics::Token::new),
         allowed_hosts: Vec::new(),
+        opens_with: None,
     };
     let log = output.log_dir.join(format!("{run}.jsonl")).display().to_string();
     match Analytics::start(config(listen), board.clone()).await {
@@ -299,59 +372,24 @@ pub(crate) async fn challenges(plan: &Plan) -> anyhow::Result<(Arc<dyn Challenge
     let (reader, stop) = (Arc::clone(&challenges) as _, CancellationToken::new());
     let server =
         ChallengeServer::start(config, reader, stop.clone()).await.context("the challenge server")?;
-    Ok((dns_apart(plan, challenges)?, Some(OwnServer { server, stop })))
+    Ok((dns_apart(plan, challenges).await?, Some(OwnServer { server, stop })))
 }
 
 /// Marks when the load ends, so that no rate is asked of the time in which the last chains finish. A session that was
 /// stopped has its mark already.
 async fn mark_end(stop: Stop, board: Board, ingest: Ingest, clock: Clock) {
     stop.finish.cancelled().await;
-    let by = if stop.by_signal() { By::Signal } else { By::Schedule };
+    let by = if stop.by_signal() { MarkBy::Signal } else { MarkBy::Schedule };
     let state = |session: &Versioned<Session>| session.value.state;
     let from = board.session(SESSION).borrow().as_ref().map(state).unwrap_or(SessionState::Running);
     if from == SessionState::Stopped {
         return;
     }
-    let mark = Record::Mark {
-        at_unix_ns: clock.unix_now_ns(),
-        by: by.name().to_owned(),
-        scenario: String::new(),
-        what: "state".to_owned(),
-        from: from.name().to_owned(),
-        to: SessionState::Stopped.name().to_owned(),
-    };
+    let from = MarkValue::parse(&MarkWhat::State, from.name());
+    let to = MarkValue::State(LoadState::Stopped);
+    let mark = Mark { from, ..Mark::new(clock.unix_now_ns(), by, MarkWhat::State, to) };
     // Only analytics that has ended gives it back.
-    let _ = ingest.deliver(vec![mark]).await;
-}
-
-/// Numbers hits and hands them to analytics until the challenge server has ended.
-async fn pass_on_hits(mut stream: HitStream, ingest: Ingest, clock: Clock) {
-    let node = NodeId::new("challenge-server").id;
-    let mut seq = 0;
-    let mut hits = Vec::new();
-    while stream.recv_many(&mut hits, 512).await > 0 {
-        let mut records: Vec<Record> = Vec::with_capacity(hits.len() + 1);
-        for mut hit in hits.drain(..) {
-            seq += 1;
-            hit.seq = seq;
-            records.push(Record::Hit { node: node.clone(), hit });
-        }
-        let lost = stream.take_lost();
-        if lost > 0 {
-            seq += 1;
-            let why = "validation hits came faster than analytics took them".to_owned();
-            records.push(Record::Lost {
-                node: node.clone(),
-                seq,
-                at_unix_ns: clock.unix_now_ns(),
-                count: lost,
-                why,
-            });
-        }
-        if ingest.deliver(records).await.is_err() {
-            return;
-        }
-    }
+    let _ = ingest.deliver(vec![Record::Mark(mark)]).await;
 }
 
 /// Why what was found is no verdict on the CA, if it is none, and how such a run ends.

@@ -6,20 +6,29 @@ mod capacity;
 mod demo;
 mod here;
 mod junit;
+mod kept_page;
+mod log;
+mod output;
 mod progress;
+#[cfg(test)]
+mod reference;
+mod report;
 mod run;
 mod session;
 mod shorthand;
+mod state;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use wec_startup::{Exit, Stop, run_service, start_logging, stop_on_signals};
+use wec_startup::{Exit, LevelFilter, Logging, Stop, guarded, parse_arguments, run_service};
 
 /// Load-tests ACME certificate authorities the way their users use them
 #[derive(Parser)]
 #[command(name = "wec", version, propagate_version = true, max_term_width = 110)]
 struct Cli {
+    #[command(flatten)]
+    logging: Logging,
     #[command(subcommand)]
     command: Command,
 }
@@ -44,10 +53,18 @@ enum Command {
     ChallengeServer(wec_challenge_server::Options),
     /// Take results, log them and show them live
     Analytics(wec_analytics::Options),
+    /// Show the runs of a folder in the page
+    Serve(wec_analytics::ServeOptions),
     /// The built-in CA by itself: for demonstrations, faults and calibration
     NullCa(wec_null_ca::Options),
     /// Look at a run, and change it while it goes on
     Session(session::Options),
+    /// Print the summary of a run again, from its log
+    Report(report::Options),
+    /// Check the log of a run
+    Log(log::Options),
+    /// List what is stored of each CA, or delete it
+    State(state::Options),
     /// Print the JSON Schema of configuration files, for editors
     Schema,
     /// Measure what this machine can do as a load tester, and keep it
@@ -57,50 +74,78 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let Cli { command } = Cli::parse();
+    guarded(dispatch)
+}
+
+fn dispatch() -> ExitCode {
+    let Cli { logging, command } = parse_arguments();
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: cannot start: {error}");
+            wec_startup::say(format_args!("error: cannot start: {error}"));
             return Exit::CouldNotRun.into();
         }
     };
     runtime.block_on(async {
         match command {
-            Command::Demo(options) => conclude(|stop| demo::demo(options, stop)).await,
-            Command::Run(options) => conclude(|stop| run::run(options, stop)).await,
-            Command::Hammer(options) => conclude(|stop| shorthand::hammer(options, stop)).await,
-            Command::Seq(options) => conclude(|stop| shorthand::seq(options, stop)).await,
-            Command::Aseq(options) => conclude(|stop| shorthand::aseq(options, stop)).await,
-            Command::Capacity(options) => conclude(|stop| capacity::capacity(options, stop)).await,
-            Command::Schema => conclude(|_| schema()).await,
-            Command::Requester(options) => conclude(|stop| run::remote(options, stop)).await,
-            Command::Session(options) => conclude(|_| session::session(options)).await,
-            Command::Calibrate(options) => conclude(|stop| calibrate::calibrate(options, stop)).await,
-            Command::Bench(options) => conclude(|stop| bench::bench(options, stop)).await,
-            Command::ChallengeServer(options) => {
-                run_service(|stop| wec_challenge_server::run(options, stop)).await
+            Command::Demo(options) => conclude(&logging, |stop| demo::demo(options, stop)).await,
+            Command::Run(options) => conclude(&logging, |stop| run::run(options, stop)).await,
+            Command::Hammer(options) => conclude(&logging, |stop| shorthand::hammer(options, stop)).await,
+            Command::Seq(options) => conclude(&logging, |stop| shorthand::seq(options, stop)).await,
+            Command::Aseq(options) => conclude(&logging, |stop| shorthand::aseq(options, stop)).await,
+            Command::Capacity(options) => conclude(&logging, |stop| capacity::capacity(options, stop)).await,
+            Command::Schema => conclude(&logging, |_| schema()).await,
+            Command::Requester(options) => conclude(&logging, |stop| run::remote(options, stop)).await,
+            Command::Session(options) => conclude(&logging, |_| session::session(options)).await,
+            Command::Report(options) => conclude(&logging, |_| report::report(options)).await,
+            Command::Log(options) => conclude(&logging, |_| log::log(options)).await,
+            Command::State(options) => conclude(&logging, |_| state::state(options)).await,
+            Command::Calibrate(options) => {
+                conclude(&logging, |stop| calibrate::calibrate(options, stop)).await
             }
-            Command::Analytics(options) => run_service(|stop| wec_analytics::run(options, stop)).await,
-            Command::NullCa(options) => run_service(|stop| wec_null_ca::run(options, stop)).await,
+            Command::Bench(options) => conclude(&logging, |stop| bench::bench(options, stop)).await,
+            Command::ChallengeServer(options) => {
+                run_service(&logging, |stop| wec_challenge_server::run(options, stop)).await
+            }
+            Command::Analytics(options) => {
+                run_service(&logging, |stop| wec_analytics::run(options, stop)).await
+            }
+            Command::Serve(options) => {
+                run_service(&logging, |stop| wec_analytics::serve(options, stop)).await
+            }
+            Command::NullCa(options) => run_service(&logging, |stop| wec_null_ca::run(options, stop)).await,
         }
     })
 }
 
 /// Runs a command that ends by itself, or in two stages by signals, to its exit code.
-async fn conclude<F>(command: impl FnOnce(Stop) -> F) -> ExitCode
+async fn conclude<F>(logging: &Logging, command: impl FnOnce(Stop) -> F) -> ExitCode
 where
     F: Future<Output = anyhow::Result<Exit>>,
 {
-    start_logging("warn");
-    let stop = Stop::default();
-    let watching = stop_on_signals(stop.clone());
-    let outcome = command(stop).await;
-    watching.abort();
-    wec_startup::conclude(outcome).into()
+    logging.start(LevelFilter::WARN);
+    wec_startup::run_command(command).await.into()
 }
 
 async fn schema() -> anyhow::Result<Exit> {
     wec_startup::report(serde_json::to_string_pretty(&wec_requester::plan_schema())?)?;
     Ok(Exit::Passed)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn every_command_takes_the_flags_of_logging() {
+        let mut all = Cli::command();
+        all.build();
+        for command in all.get_subcommands().filter(|command| command.get_name() != "help") {
+            for flag in ["verbose", "log_level"] {
+                assert!(command.get_arguments().any(|arg| arg.get_id() == flag), "{}", command.get_name());
+            }
+        }
+    }
 }

@@ -10,11 +10,11 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use wec_analytics::{Analytics, FailureScope, Mark, NonceFigures, ScenarioFigures, Snapshot, time_text};
+use wec_analytics::{Analytics, FailureScope, NonceFigures, ScenarioFigures, Snapshot, time_text};
 use wec_board::{Phase, Session, Versioned};
-use wec_record::{Chain, FailureClass, Reach};
+use wec_record::{Chain, FailureClass, LoadState, Mark, MarkWhat, Reach};
 use wec_requester::Workload;
-use wec_startup::{Drawn, Paper, Stop, say, steps_aside};
+use wec_startup::{Drawn, Stop, TextStyle, say, steps_aside};
 
 const EVERY: Duration = Duration::from_secs(1);
 /// Plain lines come less often: they stay.
@@ -26,8 +26,9 @@ const IDLE: &str = "idle: limits and weights allow nothing more with what is sto
 /// Said while nothing starts because somebody asked for that.
 const PAUSED: &str = "paused: nothing starts until somebody resumes the run";
 
-/// Said while the load tester itself does not keep up.
-const LIMITED: &str = "generator-limited: the load tester itself does not keep up; the summary says in what";
+/// Shown while the load tester, its machine or a cap is the limit.
+const LIMITED: &str =
+    "generator-limited: the figures are not the CA's alone; the summary says what held the load back";
 
 /// What is shown.
 pub(crate) struct Setting {
@@ -39,6 +40,8 @@ pub(crate) struct Setting {
     pub(crate) page: Option<SocketAddr>,
     /// Lines for people.
     pub(crate) notes: Vec<String>,
+    /// What stored state the run goes on with.
+    pub(crate) state: Vec<String>,
     /// How long the run takes, at the most.
     pub(crate) run_time: Duration,
     /// How many chains end it, where their number does.
@@ -59,9 +62,12 @@ impl Progress {
     pub(crate) fn start(setting: Setting) -> Self {
         if !setting.quiet {
             for note in &setting.notes {
-                say(Paper::stderr().wrapped(note, 0));
+                say(TextStyle::stderr().wrapped(note, 0));
             }
             say(format_args!("target  {}", setting.target));
+            for line in &setting.state {
+                say(TextStyle::stderr().wrapped(line, 8));
+            }
             if let Some(page) = setting.page {
                 say(format_args!("page    http://{page}/"));
             }
@@ -146,12 +152,12 @@ impl Progress {
         };
         match &self.bar {
             Some((bar, _)) => {
-                let paper = Paper::stderr();
+                let style = TextStyle::stderr();
                 let counted = self.setting.iterations.map(|all| (now.chains, all));
                 let prefix = stage.prefix(active, whole, counted);
                 bar.set_position(counted.map_or(active.as_secs(), |(done, all)| done.min(all)));
-                bar.set_prefix(if stage.is_usual() { prefix } else { paper.doubtful(&prefix) });
-                bar.set_message(now.block(before, paper));
+                bar.set_prefix(if stage.is_usual() { prefix } else { style.doubtful(&prefix) });
+                bar.set_message(wec_text::printable(&now.block(before, style)).into_owned());
             }
             None => say(format_args!("{:>7}  {}{}", face(active), stage.word(), now.line(before))),
         }
@@ -228,8 +234,8 @@ fn face(time: Duration) -> String {
 /// epoch.
 fn paused(marks: &[Mark], now: u64) -> (bool, Duration) {
     let (mut since, mut total) = (None, 0);
-    for mark in marks.iter().filter(|mark| mark.what == "state") {
-        if mark.to == "paused" {
+    for mark in marks.iter().filter(|mark| mark.what == MarkWhat::State) {
+        if mark.new_state() == Some(LoadState::Paused) {
             since.get_or_insert(mark.at_unix_ns);
         } else if let Some(since) = since.take() {
             total += mark.at_unix_ns.saturating_sub(since);
@@ -287,8 +293,10 @@ struct Figures {
     authorizations: u64,
     certificates: u64,
     revoked: u64,
-    /// Certificates issued so far, revoked and replaced ones among them.
+    /// Certificates issued so far, revoked and replaced ones among them, and how long one took from newOrder on: mean, median, 95th
+    /// percentile, nanoseconds.
     issued: u64,
+    issuance: [Option<u64>; 3],
     failure: Option<String>,
     /// Whether the load tester itself is the limit now.
     limited: bool,
@@ -318,9 +326,7 @@ impl Figures {
         let several = snapshot.scenarios.len() > 1;
         let now = snapshot.run.started_unix_ns.saturating_add(elapsed.as_nanos() as u64);
         let (paused, paused_for) = paused(&snapshot.marks, now);
-        let succeeded = |chain: Chain| {
-            snapshot.chains.get(&chain).map_or(0, |chain| chain.count.saturating_sub(chain.failed))
-        };
+        let issuance = &snapshot.issued.response_time_ns;
         Self {
             elapsed,
             status: String::new(),
@@ -352,17 +358,22 @@ impl Figures {
             authorizations: snapshot.state.authorizations,
             certificates: snapshot.state.certificates,
             revoked: snapshot.state.revoked,
-            issued: succeeded(Chain::Certificate) + succeeded(Chain::Refresh),
+            issued: snapshot.issued.count,
+            issuance: [issuance.mean, issuance.p50, issuance.p95],
             failure,
             limited: snapshot.generator.limited_now,
         }
     }
 
-    /// Chains and requests a second since `before`.
-    fn rates(&self, before: &Self) -> (f64, f64) {
+    /// Certificates, chains and requests a second since `before`.
+    fn rates(&self, before: &Self) -> (f64, f64, f64) {
         let seconds = (self.elapsed.saturating_sub(before.elapsed)).as_secs_f64().max(f64::MIN_POSITIVE);
         let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
-        (rate(self.chains, before.chains), rate(self.requests, before.requests))
+        (
+            rate(self.issued, before.issued),
+            rate(self.chains, before.chains),
+            rate(self.requests, before.requests),
+        )
     }
 
     fn failures(&self) -> String {
@@ -381,13 +392,13 @@ impl Figures {
     }
 
     fn line(&self, before: &Self) -> String {
-        let (chains, requests) = self.rates(before);
+        let (issued, chains, requests) = self.rates(before);
         let mut line = format!(
-            "{}  {chains:.0} chains/s  {requests:.0} requests/s  {} chains  {}  {} certificates",
+            "{} issued  {issued:.1}/s  {}  {chains:.0} chains/s  {requests:.0} requests/s  {} chains  {}",
+            self.issued,
             self.loads().join("; "),
             self.chains,
             self.failures(),
-            self.certificates,
         );
         if !self.status.is_empty() {
             line = format!("{}  {line}", self.status);
@@ -401,13 +412,14 @@ impl Figures {
         line
     }
 
-    /// All of it, on paper of so many columns: what is wrong in rows of its own that stand out.
-    fn block(&self, before: &Self, paper: Paper) -> String {
-        let (chains, requests) = self.rates(before);
-        let mut rows = Rows { paper, text: String::new(), last: "" };
+    /// All of it, in so many columns: what is wrong in rows of its own that stand out.
+    fn block(&self, before: &Self, style: TextStyle) -> String {
+        let (issued, chains, requests) = self.rates(before);
+        let mut rows = Rows { style, text: String::new(), last: "" };
         if !self.status.is_empty() {
             rows.push("search", &self.status, Tone::Plain);
         }
+        rows.push("issued", &self.issued(issued), Tone::Plain);
         for load in self.loads() {
             rows.push("load", &load, Tone::Plain);
         }
@@ -427,7 +439,7 @@ impl Figures {
         });
         let times: Vec<_> = times.collect();
         // A row of two is at most 11 + 38 + 3 + 38 columns wide.
-        let beside = if paper.columns.is_none_or(|columns| columns >= 90) { 2 } else { 1 };
+        let beside = if style.columns.is_none_or(|columns| columns >= 90) { 2 } else { 1 };
         for row in times.chunks(beside) {
             let row: String = row.iter().map(|times| format!("{times:<41}")).collect();
             rows.push("times", row.trim_end(), Tone::Plain);
@@ -456,6 +468,17 @@ impl Figures {
         rows.text
     }
 
+    /// The headline.
+    fn issued(&self, per_second: f64) -> String {
+        let mut text = format!("{} certificates   {per_second:.1}/s", self.issued);
+        for (name, time) in ["mean", "p50", "p95"].into_iter().zip(self.issuance) {
+            if let Some(time) = time {
+                text.push_str(&format!("   {name} {}", time_text(time)));
+            }
+        }
+        text
+    }
+
     fn nonces(&self) -> String {
         let refused = self.nonces.rejected_share.map_or_else(
             || "none used yet".to_owned(),
@@ -480,7 +503,7 @@ enum Tone {
 
 /// Named rows, one below the other.
 struct Rows {
-    paper: Paper,
+    style: TextStyle,
     text: String,
     last: &'static str,
 }
@@ -490,17 +513,17 @@ impl Rows {
         // A name stands once above what belongs to it.
         let shown = if self.last == name { "" } else { name };
         self.last = name;
-        let row = self.paper.wrapped(&format!("  {shown:<8} {row}"), 11);
+        let row = self.style.wrapped(&format!("  {shown:<8} {row}"), 11);
         for (n, line) in row.lines().enumerate() {
             if !self.text.is_empty() {
                 self.text.push('\n');
             }
             let (head, line) = if n == 0 { line.split_at(11) } else { ("", line) };
-            self.text.push_str(&self.paper.dim(head));
+            self.text.push_str(&self.style.dim(head));
             self.text.push_str(&match tone {
                 Tone::Plain => line.to_owned(),
-                Tone::Doubtful => self.paper.doubtful(line),
-                Tone::Bad => self.paper.bad(line),
+                Tone::Doubtful => self.style.doubtful(line),
+                Tone::Bad => self.style.bad(line),
             });
         }
     }
@@ -516,6 +539,10 @@ fn phases(session: Option<&Versioned<Session>>) -> BTreeMap<String, Phase> {
 fn load(name: Option<&String>, scenario: &ScenarioFigures, phase: Option<Phase>) -> String {
     let name = name.map(|name| format!("{name}: ")).unwrap_or_default();
     let ScenarioFigures { workers, workers_target, busy, .. } = scenario;
+    let backing_off = match scenario.backing_off {
+        0 => String::new(),
+        backing_off => format!(", {backing_off} backing off"),
+    };
     match phase {
         Some(Phase::Waiting) => return format!("{name}waits for another scenario to end"),
         Some(Phase::Ended) if *busy > 0 => return format!("{name}ended, {busy} in flight"),
@@ -535,10 +562,10 @@ fn load(name: Option<&String>, scenario: &ScenarioFigures, phase: Option<Phase>)
                 idle => format!(", {idle} found nothing to run"),
             };
             format!(
-                "{name}{rate:.1} of {target:.1} {unit}/s{reached}, {busy} in flight, {workers} workers (at most {workers_target}){idle}"
+                "{name}{rate:.1} of {target:.1} {unit}/s{reached}, {busy} in flight{backing_off}, {workers} workers (at most {workers_target}){idle}"
             )
         }
-        None => format!("{name}{workers} of {workers_target} workers, {busy} in flight"),
+        None => format!("{name}{workers} of {workers_target} workers, {busy} in flight{backing_off}"),
     }
 }
 
@@ -568,6 +595,8 @@ fn short(name: Option<&String>, scenario: &ScenarioFigures, lasts: bool) -> Vec<
 
 #[cfg(test)]
 mod tests {
+    use wec_record::{MarkBy, MarkValue};
+
     use super::*;
 
     #[test]
@@ -581,12 +610,13 @@ mod tests {
             requests: 3_000,
             workers: 50,
             busy: 49,
-            certificates: 90,
+            certificates: 80,
+            issued: 90,
             ..Figures::default()
         };
         assert_eq!(
             now.line(&before),
-            "50 workers, 49 busy  50 chains/s  400 requests/s  350 chains  7 failed (2.0 %)  90 certificates"
+            "90 issued  18.0/s  50 workers, 49 busy  50 chains/s  400 requests/s  350 chains  7 failed (2.0 %)"
         );
     }
 
@@ -600,7 +630,7 @@ mod tests {
         assert!(!before.is_idle_since(before), "nobody asked");
         let shown = Figures { idle: true, ..Figures::default() };
         assert!(shown.line(&Figures::default()).ends_with(IDLE));
-        assert!(shown.block(&Figures::default(), Paper::default()).contains(IDLE));
+        assert!(shown.block(&Figures::default(), TextStyle::default()).contains(IDLE));
         let paused = Figures { paused: true, ..shown };
         assert!(!paused.line(&Figures::default()).contains(IDLE), "that is what a pause is");
     }
@@ -615,6 +645,8 @@ mod tests {
         let closed =
             ScenarioFigures { workers: 48, workers_target: 50, busy: 41, ..ScenarioFigures::default() };
         assert_eq!(load(None, &closed, None), "48 of 50 workers, 41 in flight");
+        let outage = ScenarioFigures { busy: 2, backing_off: 46, ..closed.clone() };
+        assert_eq!(load(None, &outage, None), "48 of 50 workers, 2 in flight, 46 backing off");
         let name = "storm".to_owned();
         let of = |scenario: &ScenarioFigures, phase| load(Some(&name), scenario, Some(phase));
         assert_eq!(
@@ -674,13 +706,9 @@ mod tests {
 
     #[test]
     fn the_time_stands_still_in_a_pause() {
-        let mark = |second: u64, to: &str| Mark {
-            at_unix_ns: second * 1_000_000_000,
-            by: "page".to_owned(),
-            scenario: String::new(),
-            what: "state".to_owned(),
-            from: String::new(),
-            to: to.to_owned(),
+        let mark = |second: u64, to: &str| {
+            let to = MarkValue::parse(&MarkWhat::State, to);
+            Mark::new(second * 1_000_000_000, MarkBy::Page, MarkWhat::State, to)
         };
         let s = Duration::from_secs;
         let marks = [mark(10, "paused"), mark(15, "running"), mark(20, "paused"), mark(21, "paused")];
@@ -732,21 +760,27 @@ mod tests {
                 (Chain::Certificate, 26_400_000, None),
                 (Chain::Revoke, 13_000_000, Some(40_000_000)),
             ],
-            nonces: NonceFigures { fetched: 5, rejected: 10, rejected_share: Some(0.01) },
+            nonces: NonceFigures {
+                fetched: 5,
+                rejected: 10,
+                rejected_share: Some(0.01),
+                ..NonceFigures::default()
+            },
             issued: 50,
+            issuance: [Some(31_000_000), Some(30_000_000), None],
             ..Figures::default()
         };
         assert_eq!(
-            now.block(&Figures::default(), Paper::default()),
-            "  load     a: 1 of 1 workers, 1 in flight\n           b: 2 of 2 workers, 0 in flight\n  reached  \
+            now.block(&Figures::default(), TextStyle::default()),
+            "  issued   50 certificates   50.0/s   mean 31.0 ms   p50 30.0 ms\n  load     a: 1 of 1 workers, 1 in flight\n           b: 2 of 2 workers, 0 in flight\n  reached  \
              200 chains/s   0 requests/s\n  chains   200 ended   3 failed (1.5 %)\n  errors   2 timeout   1 \
              server-error\n  times    certificate   p50 26.4 ms                revoke        p50 13.0 ms  p99 40.0 ms\n  nonces   0.10 \
              fetched per issuance   1.0 % of POSTs refused\n  state    0 registrations  0 authorizations  0 \
              certificates  0 revoked"
         );
-        let narrow = now.block(&Figures::default(), Paper { columns: Some(60), colours: false });
+        let narrow = now.block(&Figures::default(), TextStyle { columns: Some(60), colours: false });
         assert!(narrow.lines().all(|line| line.chars().count() <= 60), "{narrow}");
-        let painted = now.block(&Figures::default(), Paper { columns: None, colours: true });
+        let painted = now.block(&Figures::default(), TextStyle { columns: None, colours: true });
         assert!(painted.contains("\x1b[1;31m2 timeout   1 server-error\x1b[0m"), "{painted}");
     }
 }

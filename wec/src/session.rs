@@ -1,26 +1,29 @@
 //! `wec session`: looks at a run and changes it while it goes on, through its page's API or straight on the board.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow, bail};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 use tokio::net::TcpStream;
 use url::Url;
 use wec_analytics::control::{self, Refusal};
-use wec_analytics::{Mark, ScenarioView, SessionChanged, SessionView};
+use wec_analytics::{Journal, ScenarioView, SessionChanged, SessionView};
 use wec_board::{Board, BoardUrl, By, ChangeTo, Limited, Phase, SessionState};
-use wec_requester::executor::Unit;
-use wec_requester::scenario::rate;
-use wec_startup::{Exit, report, say};
+use wec_record::plan::RateUnit;
+use wec_record::{Mark, MarkValue, MarkWhat};
+use wec_requester::executor::rate;
+use wec_startup::{Exit, Undisclosed, parse_session_id, redacted, report, say};
 
 /// Where a run's page is unless told otherwise.
 const PAGE: &str = "http://127.0.0.1:8089";
+/// Changes that `show` lists at most.
+const LAST_CHANGES: usize = 10;
 /// A page that takes longer is taken for gone.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
@@ -30,13 +33,13 @@ pub(crate) struct Options {
     #[command(subcommand)]
     action: Action,
     /// The page of the run; its token, if it wants one, is taken from WEC_TOKEN [default: http://127.0.0.1:8089]
-    #[arg(long, value_name = "URL", env = "WEC_AT", global = true)]
+    #[arg(long, value_name = "URL", env = "WEC_AT", hide_env_values = true, global = true)]
     at: Option<String>,
-    /// Not through a page but on the board itself: etcd://HOST:PORT
-    #[arg(long, value_name = "URL", global = true)]
+    /// Not through a page but on the board itself: etcd://HOST:PORT or sqlite://PATH
+    #[arg(long, value_name = "URL", global = true, value_parser = Undisclosed(BoardUrl::parse))]
     board: Option<BoardUrl>,
     /// The session, with --board [default: default]
-    #[arg(long, value_name = "ID", global = true)]
+    #[arg(long, value_name = "ID", global = true, value_parser = parse_session_id)]
     session: Option<String>,
     /// The scenario that is meant, of a run that has several
     #[arg(long, value_name = "NAME", global = true)]
@@ -45,7 +48,7 @@ pub(crate) struct Options {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Say what the run is asked to do at the moment
+    /// Say what the run is asked to do at the moment, and what was changed last
     Show {
         /// As JSON
         #[arg(long)]
@@ -209,13 +212,22 @@ enum Way {
 impl Way {
     async fn session(&self) -> anyhow::Result<SessionView> {
         match self {
-            Self::Page(page) => page.ask(Method::GET, "session", None).await,
+            Self::Page(page) => page.ask(Method::GET, "sessions/current", None).await,
             Self::Board(board, id) => {
                 let session = board.session(id).borrow().clone();
                 let session = session.ok_or_else(|| Refusal::NoSession(id.clone()))?;
                 Ok(SessionView::new(&session.value, 0))
             }
         }
+    }
+
+    /// What has been changed of it, the last one last.
+    async fn journal(&self) -> anyhow::Result<Vec<Mark>> {
+        let journal = match self {
+            Self::Page(page) => page.ask(Method::GET, "sessions/current/journal", None).await?,
+            Self::Board(board, id) => Journal::read(board, id).await?,
+        };
+        Ok(journal.changes)
     }
 
     async fn change(
@@ -234,7 +246,7 @@ impl Way {
                 })?;
                 Ok(SessionChanged {
                     session: SessionView::new(&applied.session, 0),
-                    changes: applied.changes.into_iter().map(Mark::from).collect(),
+                    changes: applied.changes,
                 })
             }
         }
@@ -244,13 +256,34 @@ impl Way {
 async fn show(way: &Way, as_json: bool) -> anyhow::Result<()> {
     let session = way.session().await?;
     let running = matches!(way, Way::Page(_)).then_some(session.workers_running);
+    let journal = way.journal().await?;
+    let last = &journal[journal.len().saturating_sub(LAST_CHANGES)..];
     if as_json {
         let mut value = serde_json::to_value(&session).context("the session as JSON")?;
         // The board knows what is wanted, not what there is.
         value["workers_running"] = running.into();
+        value["changes"] = serde_json::to_value(last).context("the changes as JSON")?;
         return report(serde_json::to_string_pretty(&value).context("the session as JSON")?);
     }
-    report(described(&session, running))
+    report(described(&session, running) + &listed(last, journal.len(), &session))
+}
+
+/// The last changes in words, a line for each value.
+fn listed(last: &[Mark], of: usize, session: &SessionView) -> String {
+    let mut text = match of {
+        0 => return String::new(),
+        of if of == last.len() => "\nchanges:".to_owned(),
+        of => format!("\nchanges, the last {} of {of}:", last.len()),
+    };
+    for mark in last {
+        let at = UNIX_EPOCH + Duration::from_nanos(mark.at_unix_ns);
+        for change in told(mark, session) {
+            // Writing to a String cannot fail.
+            let change = wec_text::visible(&change);
+            let _ = write!(text, "\n  {} {}: {change}", humantime::format_rfc3339_seconds(at), mark.by);
+        }
+    }
+    text
 }
 
 /// The session in words.
@@ -316,12 +349,13 @@ async fn change(
         Action::Stop => lines.push("chains that run may finish, then the run ends".to_owned()),
         _ => {}
     }
+    let lines: Vec<_> = lines.iter().map(|line| wec_text::visible(line)).collect();
     report(lines.join("\n"))
 }
 
 /// Whether the unit that a rate names is what the scenario counts.
 fn check_unit(
-    (text, unit): (&str, Unit),
+    (text, unit): (&str, RateUnit),
     scenario: Option<&str>,
     session: &SessionView,
 ) -> anyhow::Result<()> {
@@ -342,18 +376,22 @@ fn check_unit(
 /// A change in words, one line for each value; with the session after it.
 fn told(mark: &Mark, session: &SessionView) -> Vec<String> {
     let of = if mark.scenario.is_empty() { String::new() } else { format!("{}: ", mark.scenario) };
-    let word = match mark.what.as_str() {
-        "weights" => "weight of ",
-        "limits" => "limit of ",
-        "rate" => {
+    let word = match &mark.what {
+        MarkWhat::Weights => "weight of ",
+        MarkWhat::Limits => "limit of ",
+        MarkWhat::Rate => {
             let unit = session.scenarios.get(&mark.scenario).map_or("", |target| &target.rate_unit);
             return vec![format!("{of}rate {} → {} {unit}/s", mark.from, mark.to)];
         }
         what => return vec![format!("{of}{what} {} → {}", mark.from, mark.to)],
     };
-    let before: BTreeMap<_, _> = mark.from.split(", ").filter_map(|pair| pair.split_once('=')).collect();
-    let pairs = mark.to.split(", ").filter_map(|pair| pair.split_once('='));
-    pairs.map(|(key, to)| format!("{of}{word}{key} {} → {to}", before.get(key).unwrap_or(&"unset"))).collect()
+    let before = if let MarkValue::Pairs(pairs) = &mark.from { pairs.as_slice() } else { &[] };
+    let MarkValue::Pairs(after) = &mark.to else { return Vec::new() };
+    let line = |(key, to): &(String, String)| {
+        let from = before.iter().find(|(known, _)| known == key).map_or("unset", |(_, from)| from);
+        format!("{of}{word}{key} {from} → {to}")
+    };
+    after.iter().map(line).collect()
 }
 
 /// A run's page and its API.
@@ -367,13 +405,15 @@ impl Page {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         let example = "write it like http://127.0.0.1:8089";
-        let mut url =
-            Url::parse(&full).map_err(|error| format!("--at: {text:?} is no URL ({error}): {example}"))?;
+        let mut url = Url::parse(&full)
+            .map_err(|error| format!("--at: {:?} is no URL ({error}): {example}", redacted(text)))?;
         if url.scheme() != "http" || url.host_str().is_none() {
-            return Err(format!("--at: {text:?} is not a page over http: {example}"));
+            return Err(format!("--at: {:?} is not a page over http: {example}", redacted(text)));
         }
         let token = url.query_pairs().find(|(key, _)| key == "token").map(|(_, token)| token.into_owned());
         let token = token.or_else(|| std::env::var("WEC_TOKEN").ok()).filter(|token| !token.is_empty());
+        // Neither is sent, and this is what messages show.
+        let _ = (url.set_username(""), url.set_password(None));
         url.set_query(None);
         url.set_fragment(None);
         if !url.path().ends_with('/') {
@@ -400,7 +440,7 @@ impl Page {
                         ChangeTo::Weights(weights) => json!(weights),
                         ChangeTo::Limit(..) | ChangeTo::State(_) => continue,
                     };
-                    body.insert(to.what().to_owned(), value);
+                    body.insert(to.what().to_string(), value);
                 }
             }
         }
@@ -408,9 +448,9 @@ impl Page {
             body.insert("limits".to_owned(), limits.into());
         }
         let path = if of_scenario {
-            format!("session/scenarios/{}", escaped(&self.scenario(scenario).await?))
+            format!("sessions/current/scenarios/{}", escaped(&self.scenario(scenario).await?))
         } else {
-            "session".to_owned()
+            "sessions/current".to_owned()
         };
         self.ask(Method::PATCH, &path, Some(&body.into())).await
     }
@@ -420,7 +460,7 @@ impl Page {
         if let Some(named) = named {
             return Ok(named);
         }
-        let session: SessionView = self.ask(Method::GET, "session", None).await?;
+        let session: SessionView = self.ask(Method::GET, "sessions/current", None).await?;
         let mut names = session.scenarios.into_keys();
         match (names.next(), names.next()) {
             (Some(only), None) => Ok(only),
@@ -499,21 +539,14 @@ impl Page {
 
 /// A scenario's name as one segment of a path.
 fn escaped(name: &str) -> String {
-    let mut text = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') {
-            text.push(byte.into());
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "%{byte:02X}");
-        }
-    }
-    text
+    const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
+    utf8_percent_encode(name, KEPT).to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use wec_board::Session;
+    use wec_record::MarkBy;
 
     use super::*;
 
@@ -544,13 +577,10 @@ mod tests {
 
     #[test]
     fn a_change_is_told_value_by_value() {
-        let mark = |scenario: &str, what: &str, from: &str, to: &str| Mark {
-            at_unix_ns: 0,
-            by: "cli".to_owned(),
-            scenario: scenario.to_owned(),
-            what: what.to_owned(),
-            from: from.to_owned(),
-            to: to.to_owned(),
+        let mark = |scenario: &str, what: &str, from: &str, to: &str| {
+            let what = MarkWhat::from(what);
+            let (from, to) = (MarkValue::parse(&what, from), MarkValue::parse(&what, to));
+            Mark { at_unix_ns: 0, by: MarkBy::Cli, scenario: scenario.to_owned(), what, from, to }
         };
         let target =
             |rate_unit: &str| ScenarioView { rate_unit: rate_unit.to_owned(), ..ScenarioView::default() };

@@ -8,10 +8,13 @@
 
 use std::time::Duration;
 
-use wec_requester::PlanOptions;
+use wec_record::plan::Stage;
+use wec_requester::config::{Command, Decided, Key, Place, Push};
+use wec_requester::{Flags, PlanOptions};
 use wec_startup::{Exit, Stop, say};
 
-use crate::run;
+use crate::output::OutputOptions;
+use crate::run::{eab_hmac_key, run_plan};
 
 /// The most workers of a run.
 const MAX_WORKERS: u32 = 1_000_000;
@@ -25,7 +28,9 @@ pub(crate) struct Hammer {
     #[arg(value_name = "N", value_parser = workers)]
     number: u32,
     #[command(flatten)]
-    run: run::Options,
+    flags: Flags<Constant>,
+    #[command(flatten)]
+    output: OutputOptions,
 }
 
 /// What `wec seq` takes.
@@ -38,7 +43,9 @@ pub(crate) struct Seq {
     #[arg(value_name = "N", required = true, value_parser = workers)]
     numbers: Vec<u32>,
     #[command(flatten)]
-    run: run::Options,
+    flags: Flags<Stepped>,
+    #[command(flatten)]
+    output: OutputOptions,
 }
 
 /// What `wec aseq` takes.
@@ -54,19 +61,54 @@ pub(crate) struct Aseq {
     #[arg(value_parser = interval)]
     interval: Duration,
     #[command(flatten)]
-    run: run::Options,
+    flags: Flags<Stepped>,
+    #[command(flatten)]
+    output: OutputOptions,
 }
 
-pub(crate) async fn hammer(Hammer { number, run }: Hammer, stop: Stop) -> anyhow::Result<Exit> {
-    run_with("hammer", run, number, None, stop).await
+/// One number of workers. How hard to push is said by the command, how long by `--run-time`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Constant {}
+
+impl Command for Constant {
+    const REFUSED: &'static [&'static str] =
+        &["executor", "workers", "rate", "target_rps", "iterations", "stages", "spacing"];
+
+    fn takes(key: &Key) -> bool {
+        key.place != Place::Search
+    }
 }
 
-pub(crate) async fn seq(Seq { interval, numbers, run }: Seq, stop: Stop) -> anyhow::Result<Exit> {
-    run_with("seq", run, numbers[0], Some(steps(interval, numbers)), stop).await
+/// One number of workers after the other, which says how long, too.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stepped {}
+
+impl Command for Stepped {
+    const REFUSED: &'static [&'static str] =
+        &["executor", "workers", "rate", "target_rps", "iterations", "stages", "spacing", "run_time"];
+
+    fn takes(key: &Key) -> bool {
+        Constant::takes(key)
+    }
+}
+
+pub(crate) async fn hammer(hammer: Hammer, stop: Stop) -> anyhow::Result<Exit> {
+    let Hammer { number: workers, flags, output } = hammer;
+    if let Some(exit) = refuse("hammer", &flags) {
+        return Ok(exit);
+    }
+    run_workers(flags.plan, Push::Workers { workers, stages: Vec::new() }, output, stop).await
+}
+
+pub(crate) async fn seq(Seq { interval, numbers, flags, output }: Seq, stop: Stop) -> anyhow::Result<Exit> {
+    if let Some(exit) = refuse("seq", &flags) {
+        return Ok(exit);
+    }
+    run_workers(flags.plan, steps(interval, &numbers), output, stop).await
 }
 
 pub(crate) async fn aseq(aseq: Aseq, stop: Stop) -> anyhow::Result<Exit> {
-    let Aseq { increment, last, interval, run } = aseq;
+    let Aseq { increment, last, interval, flags, output } = aseq;
     if increment > last {
         say(format_args!(
             "INCREMENT: {increment} is more than FINAL, which is {last}, and workers begin with INCREMENT: they would never rise; take {last} at \
@@ -82,7 +124,10 @@ pub(crate) async fn aseq(aseq: Aseq, stop: Stop) -> anyhow::Result<Exit> {
         ));
         return Ok(Exit::Usage);
     }
-    run_with("aseq", run, increment, Some(steps(interval, rising(increment, last))), stop).await
+    if let Some(exit) = refuse("aseq", &flags) {
+        return Ok(exit);
+    }
+    run_workers(flags.plan, steps(interval, &rising(increment, last)), output, stop).await
 }
 
 /// Numbers of workers from `increment` in steps of it to `last`.
@@ -91,48 +136,38 @@ fn rising(increment: u32, last: u32) -> Vec<u32> {
     whole.chain([last]).collect()
 }
 
-/// As `--stages` takes it: each number is jumped to, then kept.
-fn steps(interval: Duration, numbers: impl IntoIterator<Item = u32>) -> String {
-    let interval = humantime::format_duration(interval).to_string().replace(' ', "");
-    let stages = numbers.into_iter().map(|number| format!("0s:{number},{interval}:{number}"));
-    stages.collect::<Vec<_>>().join(",")
+/// Each number is jumped to, then kept.
+fn steps(interval: Duration, numbers: &[u32]) -> Push {
+    let step = |number: &u32| {
+        let target = f64::from(*number);
+        [Stage { duration: Duration::ZERO.into(), target }, Stage { duration: interval.into(), target }]
+    };
+    let workers = numbers.first().copied().unwrap_or_default();
+    Push::Workers { workers, stages: numbers.iter().flat_map(step).collect() }
 }
 
-async fn run_with(
-    command: &str,
-    mut options: run::Options,
-    workers: u32,
-    stages: Option<String>,
+async fn run_workers(
+    plan: PlanOptions,
+    push: Push,
+    output: OutputOptions,
     stop: Stop,
 ) -> anyhow::Result<Exit> {
-    let contradicting = contradictions(&options.plan, stages.is_some());
-    if !contradicting.is_empty() {
-        say(format_args!(
-            "wec {command} says itself how hard to push: leave away {}, or use wec run",
-            contradicting.join(", ")
-        ));
-        return Ok(Exit::Usage);
-    }
-    options.plan.executor = Some("workers".into());
-    options.plan.workers = Some(workers.to_string());
-    options.plan.stages = stages;
-    run::run(options, stop).await
+    let decided = Decided { push, ..Decided::default() };
+    run_plan(plan.resolve_as(decided, eab_hmac_key()), output, stop).await
 }
 
-/// Flags that say how hard to push, too.
-fn contradictions(plan: &PlanOptions, staged: bool) -> Vec<&'static str> {
-    [
-        ("--executor", plan.executor.is_some()),
-        ("--workers", plan.workers.is_some()),
-        ("--rate", plan.rate.is_some()),
-        ("--target-rps", plan.target_rps.is_some()),
-        ("--iterations", plan.iterations.is_some()),
-        ("--stages", plan.stages.is_some()),
-        ("--run-time", staged && plan.run_time.is_some()),
-    ]
-    .into_iter()
-    .filter_map(|(flag, given)| given.then_some(flag))
-    .collect()
+/// Reports flags that say how hard to push, too.
+fn refuse<C: Command>(command: &str, flags: &Flags<C>) -> Option<Exit> {
+    let given = C::REFUSED.iter().filter(|key| flags.plan.is_given(key)).filter_map(|key| Key::named(key));
+    let given: Vec<_> = given.map(|key| format!("--{}", key.long())).collect();
+    if given.is_empty() {
+        return None;
+    }
+    say(format_args!(
+        "wec {command} says itself how hard to push: leave out {}, or use wec run",
+        given.join(", ")
+    ));
+    Some(Exit::Usage)
 }
 
 /// As `--workers` takes it.
@@ -152,6 +187,10 @@ fn increment(text: &str) -> Result<u32, String> {
 
 fn interval(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
+        // Every step takes as long, and there are many.
+        Ok(time) if time > Duration::from_secs(366 * 86_400) => {
+            Err(format!("{text:?} is longer than a year"))
+        }
         Ok(time) if !time.is_zero() => Ok(time),
         _ => Err(format!("{text:?} is not a time like 30s, 5m, 1h30m")),
     }
@@ -163,25 +202,39 @@ mod tests {
 
     #[test]
     fn sequences_become_stages() {
-        assert_eq!(steps(Duration::from_secs(90), [5, 20]), "0s:5,1m30s:5,0s:20,1m30s:20");
+        let Push::Workers { workers, stages } = steps(Duration::from_secs(90), &[5, 20]) else { panic!() };
+        let stages: Vec<_> = stages.iter().map(|stage| (stage.duration.0.as_secs(), stage.target)).collect();
+        assert_eq!((workers, stages), (5, vec![(0, 5.0), (90, 5.0), (0, 20.0), (90, 20.0)]));
         assert_eq!(rising(10, 35), [10, 20, 30, 35]);
         assert_eq!(rising(10, 30), [10, 20, 30]);
         assert_eq!(rising(10, 4), [4]);
         assert_eq!(rising(u32::MAX, u32::MAX), [u32::MAX]);
     }
 
+    fn plan(push: Push) -> wec_requester::Plan {
+        let options = PlanOptions::default().with("directory", "https://127.0.0.1:14000/dir");
+        options.resolve_as(Decided { push, ..Decided::default() }, None).unwrap()
+    }
+
     #[test]
     fn a_sequence_is_as_long_as_its_steps() {
-        let plan = PlanOptions {
-            directory: Some("https://127.0.0.1:14000/dir".into()),
-            workers: Some("10".into()),
-            stages: Some(steps(Duration::from_secs(30), rising(10, 35))),
-            ..PlanOptions::default()
-        };
-        let plan = plan.resolve(None).unwrap();
+        let plan = plan(steps(Duration::from_secs(30), &rising(10, 35)));
         assert_eq!(plan.run_time(), Duration::from_secs(120));
         let workers = plan.scenarios[0].load.workers();
         let seen = [0, 29, 30, 89, 90, 119].map(|at| workers.at(Duration::from_secs(at)));
         assert_eq!(seen, [10.0, 10.0, 20.0, 30.0, 35.0, 35.0]);
+    }
+
+    #[test]
+    fn a_file_does_not_change_a_number_of_workers() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("s.toml");
+        std::fs::write(&file, "workers = 3\nstages = [{ duration = \"1m\", workers = 9 }]\n").unwrap();
+        let options = PlanOptions::default()
+            .with("directory", "https://127.0.0.1:14000/dir")
+            .with("config", file.display().to_string());
+        let push = Push::Workers { workers: 5, stages: Vec::new() };
+        let plan = options.resolve_as(Decided { push, ..Decided::default() }, None).unwrap();
+        assert_eq!((plan.workers(), plan.scenarios[0].load.stages().len()), (5, 0));
     }
 }

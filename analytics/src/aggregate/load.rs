@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use wec_record::{Limit, LoadSample, ScenarioSample};
+use wec_record::{Limit, LimitCause, LimitKind, LoadSample, ScenarioSample};
 
-use super::times::Times;
 use super::{MAX_NODES, MAX_SCENARIOS, NODE_SILENT_NS, rounded, shortened};
-use crate::snapshot::{GeneratorFigures, LimitFigures, ScenarioFigures};
+use crate::distribution::Times;
+use crate::snapshot::{CauseFigures, Distortion, GeneratorFigures, LimitFigures, ScenarioFigures};
 
 /// Exceeded bounds that are listed, the longest first. Ten thousand nodes can have as many as they like.
 const MAX_LIMITS: usize = 50;
@@ -31,12 +31,16 @@ struct Node {
     at_unix_ns: u64,
     seq: u64,
     scenarios: BTreeMap<String, ScenarioSample>,
+    /// By scenario, the last target of workers above 0: that of the run, when its end has taken it to 0.
+    asked_workers: BTreeMap<String, u64>,
     cpu_share: Option<f64>,
     cpu_wait_share: Option<f64>,
     processors: Option<f64>,
     backlog_share: f64,
     limits: Vec<Limit>,
     limited_ns: u64,
+    orders_expired: u64,
+    clock_ahead_s: Option<i64>,
 }
 
 impl Loads {
@@ -53,6 +57,11 @@ impl Loads {
         let sample = Node {
             at_unix_ns,
             seq,
+            asked_workers: scenarios
+                .clone()
+                .filter(|scenario| scenario.workers_target > 0)
+                .map(|scenario| (shortened(&scenario.name), scenario.workers_target))
+                .collect(),
             scenarios: scenarios.map(|scenario| (shortened(&scenario.name), scenario.clone())).collect(),
             cpu_share: generator.cpu_share,
             cpu_wait_share: generator.cpu_wait_share,
@@ -60,6 +69,8 @@ impl Loads {
             backlog_share: generator.backlog_share,
             limits: generator.limits.iter().take(MAX_LIMITS).cloned().collect(),
             limited_ns: generator.limited_ns,
+            orders_expired: load.ca.orders_expired,
+            clock_ahead_s: load.ca.clock_ahead_s,
         };
         self.latest(node, sample);
     }
@@ -84,25 +95,60 @@ impl Loads {
         self.other_scenarios
     }
 
-    /// By scenario. Targets, workers and rates are of the nodes that were heard of lately; counts are of all.
-    pub(super) fn scenarios(&self, latest_unix_ns: u64) -> BTreeMap<String, ScenarioFigures> {
+    /// Ready orders that were dropped as expired, over all nodes.
+    pub(super) fn orders_expired(&self) -> u64 {
+        self.nodes.values().fold(0, |sum, node| sum.saturating_add(node.orders_expired))
+    }
+
+    /// How far the CA's clock is ahead of that of the node that differs most from it, seconds.
+    pub(super) fn clock_ahead_s(&self) -> Option<i64> {
+        self.nodes
+            .values()
+            .filter_map(|node| node.clock_ahead_s)
+            .max_by_key(|ahead| (ahead.unsigned_abs(), *ahead))
+    }
+
+    /// By scenario. Targets, workers and rates are of the nodes that were heard of lately; counts are of all. When the run is `over`,
+    /// targets and rates are those of all of it.
+    pub(super) fn scenarios(&self, latest_unix_ns: u64, over: bool) -> BTreeMap<String, ScenarioFigures> {
         let mut scenarios: BTreeMap<String, ScenarioFigures> = BTreeMap::new();
         for node in self.nodes.values() {
             let lives = node.lives(latest_unix_ns);
             for (name, sample) in &node.scenarios {
                 if scenarios.len() < MAX_SCENARIOS || scenarios.contains_key(name) {
-                    scenarios.entry(name.clone()).or_default().add(sample, lives);
+                    let figures = scenarios.entry(name.clone()).or_default();
+                    figures.add(sample, lives);
+                    let asked = node.asked_workers.get(name).copied().unwrap_or_default();
+                    if over && lives && sample.workers_target == 0 {
+                        figures.workers_target = figures.workers_target.saturating_add(asked);
+                    }
                 }
             }
         }
         for figures in scenarios.values_mut() {
+            if over {
+                figures.average();
+            }
             figures.rate = rounded(figures.rate, 1e3);
             figures.rate_target = figures.rate_target.map(|target| rounded(target, 1e3));
         }
         scenarios
     }
 
-    pub(super) fn generator(&self, latest_unix_ns: u64) -> GeneratorFigures {
+    /// What lag can have added to these response times.
+    fn distortion(&self, response: &Times) -> Option<Distortion> {
+        let share = |lag: u64, of: u64| rounded(lag as f64 / of.max(1) as f64, 1e4);
+        let (p50_ns, p99_ns) = (self.lag.percentile(500)?, self.lag.percentile(990));
+        Some(Distortion {
+            p50_ns,
+            p50_share: share(p50_ns, response.percentile(500)?),
+            p99_ns,
+            p99_share: p99_ns.zip(response.percentile(990)).map(|(lag, of)| share(lag, of)),
+        })
+    }
+
+    /// `response` gives the response times of all requests, for what lag is compared with.
+    pub(super) fn generator(&self, latest_unix_ns: u64, response: impl Fn() -> Times) -> GeneratorFigures {
         let living = || self.nodes.values().filter(|node| node.lives(latest_unix_ns));
         let (mut due, mut dropped) = (0_u64, 0_u64);
         for scenario in self.nodes.values().flat_map(|node| node.scenarios.values()) {
@@ -115,10 +161,22 @@ impl Loads {
             .flat_map(|(node, sample)| sample.limits.iter().map(move |limit| (node, limit)))
             .collect();
         limits.sort_by_key(|(_, limit)| std::cmp::Reverse(limit.total_ns));
+        let causes = LimitCause::ALL.map(|cause| {
+            let of_cause = || limits.iter().map(|(_, limit)| limit).filter(|limit| limit.cause == cause);
+            let now = |node: &Node| node.limits.iter().any(|limit| limit.now && limit.cause == cause);
+            let figures = CauseFigures {
+                limited_now: living().any(now),
+                limited_ns: of_cause().map(|limit| limit.total_ns).max().unwrap_or(0),
+            };
+            (cause, figures)
+        });
+        let lag_limits = limits.iter().any(|(_, limit)| limit.what == LimitKind::Lag);
         GeneratorFigures {
             limited: !limits.is_empty(),
             limited_now: living().any(|node| node.limits.iter().any(|limit| limit.now)),
             limited_ns: self.nodes.values().map(|node| node.limited_ns).max().unwrap_or(0),
+            causes: causes.into(),
+            distortion: lag_limits.then(|| self.distortion(&response())).flatten(),
             limits: limits
                 .into_iter()
                 .take(MAX_LIMITS)
@@ -141,9 +199,12 @@ impl Loads {
         }
     }
 
-    fn latest(&mut self, node: &str, sample: Node) {
+    fn latest(&mut self, node: &str, mut sample: Node) {
         if let Some(known) = self.nodes.get_mut(node) {
             if (sample.at_unix_ns, sample.seq) >= (known.at_unix_ns, known.seq) {
+                for (scenario, asked) in std::mem::take(&mut known.asked_workers) {
+                    sample.asked_workers.entry(scenario).or_insert(asked);
+                }
                 *known = sample;
             }
         } else if self.nodes.len() < MAX_NODES {
@@ -159,6 +220,17 @@ impl Node {
 }
 
 impl ScenarioFigures {
+    /// Rate and target over the whole time in which it was active, in place of the latest second's.
+    fn average(&mut self) {
+        if self.active_ns == 0 {
+            return;
+        }
+        let mean = |count: u64| count as f64 * 1e9 / self.active_ns as f64;
+        let done = if self.rate_unit == "requests" { self.requests } else { self.ended };
+        self.rate = mean(done);
+        self.rate_target = (!self.rate_unit.is_empty()).then(|| mean(self.asked));
+    }
+
     fn add(&mut self, sample: &ScenarioSample, lives: bool) {
         if self.executor.is_empty() {
             self.executor = shortened(&sample.executor);
@@ -168,6 +240,7 @@ impl ScenarioFigures {
             self.workers_target = self.workers_target.saturating_add(sample.workers_target);
             self.workers = self.workers.saturating_add(sample.workers);
             self.busy = self.busy.saturating_add(sample.busy);
+            self.backing_off = self.backing_off.saturating_add(sample.backing_off);
             self.rate += sample.rate;
             self.rate_target = match (self.rate_target, sample.rate_target) {
                 (Some(ours), Some(theirs)) => Some(ours + theirs),
@@ -175,6 +248,7 @@ impl ScenarioFigures {
             };
             self.reach = self.reach.max(sample.reach);
         }
+        self.active_ns = self.active_ns.max(sample.active_ns);
         self.capped_ns = self.capped_ns.max(sample.capped_ns);
         self.saturated_ns = self.saturated_ns.max(sample.saturated_ns);
         for (ours, theirs) in [
@@ -195,6 +269,8 @@ fn figures_of(node: &str, limit: &Limit) -> LimitFigures {
     LimitFigures {
         node: node.to_owned(),
         what: limit.what,
+        cause: limit.cause,
+        against_ns: limit.against_ns,
         place: shortened(&limit.place),
         now: limit.now,
         worst: limit.worst,

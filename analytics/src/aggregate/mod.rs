@@ -3,31 +3,41 @@
 //! Nothing here reads a clock or a file. Everything is bounded, and what a bound kept out is counted in
 //! [`Missing`].
 
-mod interval;
+mod certificates;
 mod load;
+mod spent;
 mod timeline;
-pub(crate) mod times;
+mod validations;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use wec_record::{
-    Chain, ChainResult, ChallengeType, FailureClass, LoadSample, Purpose, Record, RequestResult, RunHeader,
-    StateCounts, Threshold, ValidationHit, Verdict,
+    CaSample, Chain, ChainResult, ChallengeType, FailureClass, LoadSample, LoadState, Mark, MarkBy,
+    MarkValue, MarkWhat, Purpose, Record, RequestResult, RunHeader, StateCounts, Threshold, ValidationHit,
+    Verdict,
 };
 
+use self::certificates::Certificates;
 use self::load::Loads;
+use self::spent::{Parts, RequestParts};
 use self::timeline::Timeline;
-use self::times::Times;
+use self::validations::Validations;
+use crate::consume::RecordConsumer;
+use crate::distribution::Times;
+use crate::never_succeeded::never_succeeded;
 use crate::snapshot::{
     ByteFigures, ChainFigures, ConnectionFigures, EndpointFigures, FailureFigures, FailureScope, HitFigures,
-    Mark, Missing, NonceFigures, Run, SNAPSHOT_VERSION, ScenarioFigures, Series, Snapshot,
+    IssuedFigures, Missing, NonceFigures, Run, SNAPSHOT_VERSION, ScenarioFigures, Series, Snapshot,
 };
-use crate::verdict::Verdict as Judges;
+use crate::verdict::RunVerdict;
 use crate::window::Windows;
 
 /// RFC 8555 has a dozen endpoints; the rest is for servers with several templates each.
 const MAX_ENDPOINTS: usize = 128;
 const MAX_FAILURES: usize = 256;
+/// Of one kind of failure. Details are texts of a server, and must not take the room of other kinds.
+const MAX_DETAILS: usize = 16;
 const MAX_MARKS: usize = 1_000;
 const MAX_SCENARIOS: usize = 64;
 const MAX_GENERATOR_MARKS: usize = 200;
@@ -44,13 +54,20 @@ pub struct Aggregate {
     /// Wall clock of the earliest start and the latest end, nanoseconds.
     earliest: Option<u64>,
     latest: u64,
+    issued: u64,
+    /// Whole issuances.
+    issuances: Times,
+    /// Whether the load has ended: rates are then of the whole run.
+    stopped: bool,
     chains: [ChainTotals; Chain::ALL.len()],
+    certificates: Certificates,
     endpoints: Vec<EndpointTotals>,
     other_endpoint: Option<Box<EndpointTotals>>,
     failures: Vec<FailureFigures>,
     other_failure: Option<FailureFigures>,
     requests: u64,
     requests_failed: u64,
+    refused_origins: u64,
     posts: u64,
     nonces_fetched: u64,
     nonces_rejected: u64,
@@ -59,11 +76,15 @@ pub struct Aggregate {
     connections: ConnectionFigures,
     bytes: ByteFigures,
     hits: Vec<HitTotals>,
+    validations: Validations,
+    nonce_age: Times,
     state: Option<(u64, StateCounts)>,
+    /// Changes of the state that nodes could not write before their ends.
+    unwritten: u64,
     /// By node: when it last said how many workers it runs, and how many.
     workers: BTreeMap<String, (u64, u64)>,
     loads: Loads,
-    judge: Judges,
+    verdict: RunVerdict,
     marks: Vec<Mark>,
     /// Workers that each scenario is asked to have, by name. Bounded as marks are: by what can be in a plan.
     workers_targets: BTreeMap<String, u32>,
@@ -71,6 +92,7 @@ pub struct Aggregate {
     generator_marks: usize,
     lost_results: u64,
     unknown_chains: u64,
+    unknown_records: u64,
     dropped_marks: u64,
     timeline: Timeline,
     /// Only where somebody looks at windows of time.
@@ -81,7 +103,9 @@ pub struct Aggregate {
 struct ChainTotals {
     outcome: Outcome,
     abandoned: u64,
+    cut_off: u64,
     keygen: u64,
+    parts: Parts,
     classes: BTreeMap<FailureClass, u64>,
 }
 
@@ -91,6 +115,7 @@ struct EndpointTotals {
     method: String,
     uri: String,
     outcome: Outcome,
+    parts: RequestParts,
 }
 
 /// Counts and times of something that can fail; failures are timed apart.
@@ -98,6 +123,8 @@ struct EndpointTotals {
 struct Outcome {
     count: u64,
     failed: u64,
+    cut_off: u64,
+    unknown: u64,
     response: Times,
     service: Times,
     failed_response: Times,
@@ -114,33 +141,29 @@ struct HitTotals {
 impl Aggregate {
     /// Counts one record.
     pub fn record(&mut self, record: &Record) {
-        self.judge.record(record);
+        let one = std::slice::from_ref(record);
+        self.verdict.take(one);
         if let Some(windows) = &mut self.windows {
-            windows.record(record);
+            windows.take(one);
         }
         match record {
             Record::Header(header) if self.header.is_none() => {
-                self.judge = Judges::new(&header.stamp.thresholds(), header.started_unix_ns);
+                self.verdict = RunVerdict::new(header.stamp.thresholds(), header.started_unix_ns);
                 self.header = Some(header.clone());
             }
-            Record::Header(_) => {}
+            Record::Header(_) | Record::Footer(_) => {}
             Record::Chain { origin_unix_ns, result, .. } => self.chain(*origin_unix_ns, result),
             Record::Hit { hit, .. } => self.hit(hit),
-            Record::Mark { at_unix_ns, by, scenario, what, from, to } => self.mark(Mark {
-                at_unix_ns: *at_unix_ns,
-                by: shortened(by),
-                scenario: shortened(scenario),
-                what: shortened(what),
-                from: shortened(from),
-                to: shortened(to),
-            }),
+            Record::Mark(mark) => self.mark(mark.clone().shortened(MAX_TEXT)),
             Record::State { node, at_unix_ns, counts, .. } => {
                 self.span(*at_unix_ns, *at_unix_ns);
                 self.workers_of(node, (*at_unix_ns, counts.workers));
+                self.unwritten = self.unwritten.saturating_add(counts.unwritten);
                 self.state = later(self.state, Some((*at_unix_ns, *counts)));
             }
             Record::Load { node, seq, at_unix_ns, load } => self.load(node, *seq, *at_unix_ns, load),
-            Record::Lost { count, .. } => self.lost_results += count,
+            Record::Lost { count, .. } => self.lost_results = self.lost_results.saturating_add(*count),
+            Record::Unknown(_) => self.unknown_records += 1,
         }
     }
 
@@ -149,22 +172,31 @@ impl Aggregate {
         self.header = self.header.take().or(other.header);
         self.earliest = self.earliest.into_iter().chain(other.earliest).min();
         self.latest = self.latest.max(other.latest);
+        self.issued += other.issued;
+        self.issuances.merge(other.issuances);
+        self.stopped |= other.stopped;
         for (ours, theirs) in self.chains.iter_mut().zip(other.chains) {
+            ours.cut_off += theirs.cut_off;
             ours.outcome.merge(theirs.outcome);
             ours.keygen += theirs.keygen;
+            ours.parts.merge(theirs.parts);
             ours.abandoned += theirs.abandoned;
             for (class, count) in theirs.classes {
                 *ours.classes.entry(class).or_default() += count;
             }
         }
+        self.certificates.merge(other.certificates);
         for theirs in other.endpoints.into_iter().chain(other.other_endpoint.map(|boxed| *boxed)) {
-            self.endpoint(&theirs.endpoint, &theirs.method, &theirs.uri).merge(theirs.outcome);
+            let ours = self.endpoint(&theirs.endpoint, &theirs.method, &theirs.uri);
+            ours.outcome.merge(theirs.outcome);
+            ours.parts.merge(theirs.parts);
         }
         for theirs in other.failures.into_iter().chain(other.other_failure) {
             self.failure(theirs);
         }
         self.requests += other.requests;
         self.requests_failed += other.requests_failed;
+        self.refused_origins += other.refused_origins;
         self.posts += other.posts;
         self.nonces_fetched += other.nonces_fetched;
         self.nonces_rejected += other.nonces_rejected;
@@ -172,17 +204,21 @@ impl Aggregate {
         self.polls += other.polls;
         self.connections.new += other.connections.new;
         self.connections.reused += other.connections.reused;
+        self.connections.reconnects += other.connections.reconnects;
         self.bytes.sent += other.bytes.sent;
         self.bytes.received += other.bytes.received;
         for theirs in other.hits {
             self.hits_of(theirs.challenge, theirs.verdict).merge(theirs.took);
         }
+        self.validations.merge(other.validations);
+        self.nonce_age.merge(other.nonce_age);
         self.state = later(self.state, other.state);
+        self.unwritten = self.unwritten.saturating_add(other.unwritten);
         for (node, workers) in &other.workers {
             self.workers_of(node, *workers);
         }
         self.loads.merge(other.loads);
-        self.judge.merge(other.judge);
+        self.verdict.merge(other.verdict);
         for mark in other.marks {
             self.mark(mark);
         }
@@ -190,6 +226,7 @@ impl Aggregate {
         self.workers_targets.extend(other.workers_targets);
         self.lost_results += other.lost_results;
         self.unknown_chains += other.unknown_chains;
+        self.unknown_records += other.unknown_records;
         self.dropped_marks += other.dropped_marks;
         self.timeline.merge(other.timeline);
     }
@@ -204,14 +241,21 @@ impl Aggregate {
         };
         let mut failures: Vec<_> = self.failures.iter().chain(&self.other_failure).cloned().collect();
         failures.sort_by_key(|failure| std::cmp::Reverse(failure.count));
-        Snapshot {
+        let (validations, unjoined_hits) = self.validations.figures();
+        let mut snapshot = Snapshot {
             version: SNAPSHOT_VERSION,
             run: self.header.as_ref().map(run_of).unwrap_or_default(),
             at_unix_ns: self.latest,
             elapsed_ns,
             requests: self.requests,
             requests_failed: self.requests_failed,
+            refused_origins: self.refused_origins,
             rps: rate(self.requests),
+            issued: IssuedFigures {
+                count: self.issued,
+                per_second: rate(self.issued),
+                response_time_ns: self.issuances.timing(),
+            },
             chains: Chain::ALL
                 .into_iter()
                 .zip(&self.chains)
@@ -220,6 +264,7 @@ impl Aggregate {
                     let figures = ChainFigures {
                         count: outcome.count,
                         failed: outcome.failed,
+                        cut_off: totals.cut_off,
                         abandoned: totals.abandoned,
                         rps: rate(outcome.count),
                         response_time_ns: outcome.response.timing(),
@@ -227,6 +272,7 @@ impl Aggregate {
                         failed_response_time_ns: outcome.failed_response.timing(),
                         failed_service_time_ns: outcome.failed_service.timing(),
                         keygen_ns: totals.keygen,
+                        time: totals.parts.figures(),
                         classes: totals.classes.clone(),
                     };
                     (chain, figures)
@@ -244,20 +290,26 @@ impl Aggregate {
                         uri: totals.uri.clone(),
                         count: outcome.count,
                         failed: outcome.failed,
+                        cut_off: outcome.cut_off,
+                        outcome_unknown: outcome.unknown,
                         rps: rate(outcome.count),
                         response_time_ns: outcome.response.timing(),
                         service_time_ns: outcome.service.timing(),
                         failed_response_time_ns: outcome.failed_response.timing(),
                         failed_service_time_ns: outcome.failed_service.timing(),
+                        phases: totals.parts.figures(),
                     }
                 })
                 .collect(),
+            unverified: self.certificates.unverified(),
+            profiles: self.certificates.profiles(),
             failures,
             nonces: NonceFigures {
                 fetched: self.nonces_fetched,
                 rejected: self.nonces_rejected,
                 rejected_share: (self.posts > 0)
                     .then(|| rounded(self.nonces_rejected as f64 / self.posts as f64, 1e6)),
+                age_ns: self.nonce_age.timing(),
             },
             retries: self.retries,
             polls: self.polls,
@@ -271,27 +323,43 @@ impl Aggregate {
                     HitFigures { challenge: hits.challenge, verdict: hits.verdict, count: took_ns.n, took_ns }
                 })
                 .collect(),
+            validations,
             state: StateCounts {
                 workers: self.workers_running(),
+                unwritten: self.unwritten,
                 ..self.state.map(|(_, counts)| counts).unwrap_or_default()
             },
             workers_target: self.workers_target(),
             scenarios: self.scenarios(),
-            generator: self.loads.generator(self.latest),
-            thresholds: self.judge.results(elapsed_ns),
+            generator: self.loads.generator(self.latest, || self.response_times()),
+            orders_expired: self.loads.orders_expired(),
+            ca_clock_ahead_s: self.loads.clock_ahead_s(),
+            thresholds: self.verdict.results(elapsed_ns),
+            never_succeeded: Vec::new(),
             marks: self.marks.clone(),
-            missing: self.missing(),
+            missing: Missing { unjoined_hits, ..self.missing() },
+        };
+        snapshot.never_succeeded = never_succeeded(&snapshot);
+        snapshot
+    }
+
+    /// Response times of all requests that succeeded.
+    fn response_times(&self) -> Times {
+        let mut all = Times::default();
+        for totals in self.endpoints.iter().chain(self.other_endpoint.as_deref()) {
+            all.merge(totals.outcome.response.clone());
         }
+        all
     }
 
     /// What requesters say of each scenario; of one that runs a number of iterations no single one of them knows how many
     /// there are to be, and the run's header does.
     fn scenarios(&self) -> BTreeMap<String, ScenarioFigures> {
-        let mut scenarios = self.loads.scenarios(self.latest);
-        let plan = self.header.as_ref().and_then(|header| header.stamp.scenario["scenarios"].as_array());
-        for planned in plan.into_iter().flatten() {
-            let figures = planned["name"].as_str().and_then(|name| scenarios.get_mut(name));
-            if let (Some(figures), Some(iterations)) = (figures, planned["iterations"].as_u64()) {
+        let mut scenarios = self.loads.scenarios(self.latest, self.stopped);
+        let plan = self.header.as_ref().and_then(|header| header.stamp.plan.as_ref());
+        for planned in plan.into_iter().flat_map(|plan| &plan.scenarios) {
+            let figures = scenarios.get_mut(&planned.name);
+            if let (Some(figures), Some(iterations)) = (figures, planned.load.iterations()) {
                 figures.asked = iterations;
             }
         }
@@ -316,7 +384,7 @@ impl Aggregate {
 
     /// The threshold that wants the run to be ended, until the log says that it was.
     pub(crate) fn wants_end(&self) -> Option<&Threshold> {
-        self.judge.wants_end()
+        self.verdict.wants_end()
     }
 
     /// The run's header, once seen.
@@ -341,38 +409,59 @@ impl Aggregate {
         for request in &result.requests {
             self.request(origin, request);
         }
+        for authorization in &result.authorizations {
+            self.validations.authorization(origin, authorization);
+        }
         let Some(chain) = result.chain else {
             self.unknown_chains += 1;
             return;
         };
         let totals = &mut self.chains[chain.index()];
+        if result.is_cut_off() {
+            totals.cut_off += 1;
+            return;
+        }
+        if result.issued {
+            self.issued += 1;
+            if let Some(took) = result.issuance {
+                self.issuances.record(took);
+            }
+            self.timeline.issued(done);
+        }
         if result.abandoned && result.successful {
             totals.outcome.count += 1;
             totals.abandoned += 1;
             self.timeline.abandoned_chain(done, chain);
             return;
         }
-        totals.outcome.record(
-            result.successful,
-            result.took,
-            // The design's records know only `chaintook`.
-            if result.done == 0 { result.took } else { result.done.saturating_sub(result.started) },
-        );
+        // The design's records know only `chaintook`.
+        let service = if result.done == 0 { result.took } else { result.done.saturating_sub(result.started) };
+        totals.outcome.record(result.successful, result.took, service);
+        self.certificates.record(chain, result, service);
         totals.keygen += result.keygen;
+        if result.successful {
+            totals.parts.record(result);
+        }
         if let Some(class) = result.class {
             *totals.classes.entry(class).or_default() += 1;
         }
         self.timeline.chain(done, chain, result.successful, result.took);
         if !result.successful {
-            let failed = result.requests.iter().rev().find(|request| !request.successful);
+            let (status, problem) = result.failed_by();
+            let failed = result.last_failed();
             self.failure(FailureFigures {
                 scope: FailureScope::Chain,
                 name: chain.name().to_owned(),
                 class: result.class,
-                status: failed.map_or(0, |request| request.status),
-                problem: failed.map(|request| shortened(&request.problem)).unwrap_or_default(),
+                status,
+                problem: shortened(problem),
+                detail: shortened(&result.detail),
                 count: 1,
+                retry_after_min_ns: failed.and_then(|request| request.retry_after),
+                retry_after_max_ns: failed.and_then(|request| request.retry_after),
                 example: shortened(&result.error),
+                request_id: failed.map(|request| shortened(&request.request_id)).unwrap_or_default(),
+                traceparent: failed.map(|request| shortened(&request.traceparent)).unwrap_or_default(),
             });
         }
     }
@@ -392,24 +481,44 @@ impl Aggregate {
         } else {
             self.connections.new += 1;
         }
+        self.connections.reconnects += u64::from(request.reconnects);
         self.bytes.sent += request.bytes_sent;
         self.bytes.received += request.bytes_received;
-        self.endpoint(&request.endpoint, &request.method, &request.uri).record(
-            request.successful,
-            request.took,
-            if request.done == 0 { request.took } else { request.service_time() },
-        );
-        self.timeline.request(origin.saturating_add(request.done), request.successful);
-        if !request.successful {
+        if request.nonce_age > 0 {
+            self.nonce_age.record(request.nonce_age);
+        }
+        let totals = self.endpoint(&request.endpoint, &request.method, &request.uri);
+        let outcome = &mut totals.outcome;
+        outcome.unknown += u64::from(request.outcome_is_unknown());
+        if request.is_cut_off() {
+            outcome.count += 1;
+            outcome.cut_off += 1;
+        } else {
+            outcome.record(
+                request.successful,
+                request.took,
+                if request.done == 0 { request.took } else { request.service_time() },
+            );
+            totals.parts.record(request);
+        }
+        let failed = !request.successful && !request.is_cut_off();
+        self.timeline.request(origin.saturating_add(request.done), !failed);
+        if failed {
             self.requests_failed += 1;
+            self.refused_origins += u64::from(request.class == Some(FailureClass::RefusedOrigin));
             self.failure(FailureFigures {
                 scope: FailureScope::Request,
                 name: shortened(if request.endpoint.is_empty() { &request.uri } else { &request.endpoint }),
                 class: request.class,
                 status: request.status,
                 problem: shortened(&request.problem),
+                detail: shortened(&request.detail),
                 count: 1,
+                retry_after_min_ns: request.retry_after,
+                retry_after_max_ns: request.retry_after,
                 example: shortened(&request.error),
+                request_id: shortened(&request.request_id),
+                traceparent: shortened(&request.traceparent),
             });
         }
     }
@@ -417,20 +526,20 @@ impl Aggregate {
     fn hit(&mut self, hit: &ValidationHit) {
         self.span(hit.at_unix_ns, hit.at_unix_ns.saturating_add(hit.took));
         self.hits_of(hit.challenge, hit.verdict).record(hit.took);
+        self.validations.hit(hit);
         self.timeline.hit(hit.at_unix_ns);
     }
 
     fn mark(&mut self, mark: Mark) {
         self.span(mark.at_unix_ns, mark.at_unix_ns);
-        if mark.what == "workers" {
+        self.stopped |= mark.new_state() == Some(LoadState::Stopped);
+        if let (MarkWhat::Workers, MarkValue::Workers(workers)) = (&mark.what, &mark.to) {
             let known = self.workers_targets.contains_key(&mark.scenario);
-            if let (Ok(workers), true) =
-                (mark.to.parse(), known || self.workers_targets.len() < MAX_SCENARIOS)
-            {
-                self.workers_targets.insert(mark.scenario.clone(), workers);
+            if known || self.workers_targets.len() < MAX_SCENARIOS {
+                self.workers_targets.insert(mark.scenario.clone(), *workers);
             }
         }
-        let by_generator = mark.by == GENERATOR;
+        let by_generator = mark.by == MarkBy::Generator;
         // A generator at its limits comes and goes; that must not take the room of what people did.
         let full = by_generator && self.generator_marks >= MAX_GENERATOR_MARKS;
         if self.marks.len() < MAX_MARKS && !full {
@@ -445,14 +554,30 @@ impl Aggregate {
         self.span(at_unix_ns, at_unix_ns);
         self.loads.record(node, seq, at_unix_ns, load);
         self.timeline.load(at_unix_ns, node, load);
+        self.silence(at_unix_ns, &load.ca);
         if let Some(limited) = load.generator.turned {
             let now = load.generator.limits.iter().filter(|limit| limit.now).map(|limit| limit.what.name());
             let limited_by = format!("limited by {}", now.collect::<Vec<_>>().join(", "));
             let (from, to) =
                 if limited { (KEEPS_UP.into(), limited_by) } else { ("limited".into(), KEEPS_UP.into()) };
-            let (by, what) = (GENERATOR.to_owned(), "generator".to_owned());
-            self.mark(Mark { at_unix_ns, by, scenario: String::new(), what, from, to });
+            self.generator_mark(at_unix_ns, MarkWhat::Generator, from, to);
         }
+    }
+
+    /// The CA fell silent on a node, or answers again. Bounded as the generator's marks are.
+    fn silence(&mut self, at_unix_ns: u64, ca: &CaSample) {
+        let Some(silent) = ca.turned else { return };
+        let since =
+            ca.silent.map_or(0, |silent| at_unix_ns.saturating_sub(silent.since_unix_ns)) / 1_000_000_000;
+        let in_flight = ca.silent.map_or(0, |silent| silent.in_flight);
+        let none = format!("none for {since} s, {in_flight} requests in flight");
+        let (from, to) = if silent { (ANSWERS.into(), none) } else { ("none".into(), ANSWERS.into()) };
+        self.generator_mark(at_unix_ns, MarkWhat::Answers, from, to);
+    }
+
+    fn generator_mark(&mut self, at_unix_ns: u64, what: MarkWhat, from: String, to: String) {
+        let (from, to) = (MarkValue::Text(from), MarkValue::Text(to));
+        self.mark(Mark { from, ..Mark::new(at_unix_ns, MarkBy::Generator, what, to) });
     }
 
     /// The design's records carry no wall clock: their time 0 says nothing about the run's span.
@@ -464,41 +589,45 @@ impl Aggregate {
     }
 
     /// The totals of an endpoint. Looked through in order: there are few, and the busy ones came first.
-    fn endpoint(&mut self, endpoint: &str, method: &str, uri: &str) -> &mut Outcome {
+    fn endpoint(&mut self, endpoint: &str, method: &str, uri: &str) -> &mut EndpointTotals {
         let known = self
             .endpoints
             .iter()
             .position(|known| known.uri == uri && known.endpoint == endpoint && known.method == method);
         match known {
-            Some(place) => &mut self.endpoints[place].outcome,
+            Some(place) => &mut self.endpoints[place],
             None if self.endpoints.len() < MAX_ENDPOINTS && endpoint != OTHER => {
                 self.endpoints.push(EndpointTotals {
                     endpoint: endpoint.to_owned(),
                     method: method.to_owned(),
                     uri: uri.to_owned(),
-                    outcome: Outcome::default(),
+                    ..EndpointTotals::default()
                 });
-                &mut self.endpoints.last_mut().expect("just pushed").outcome
+                self.endpoints.last_mut().expect("just pushed")
             }
-            None => {
-                let other = self.other_endpoint.get_or_insert_with(|| {
-                    Box::new(EndpointTotals { endpoint: OTHER.into(), ..EndpointTotals::default() })
-                });
-                &mut other.outcome
-            }
+            None => self.other_endpoint.get_or_insert_with(|| {
+                Box::new(EndpointTotals { endpoint: OTHER.into(), ..EndpointTotals::default() })
+            }),
         }
     }
 
-    fn failure(&mut self, failure: FailureFigures) {
-        let same = |known: &FailureFigures| {
-            known.scope == failure.scope
-                && known.class == failure.class
-                && known.status == failure.status
-                && known.name == failure.name
-                && known.problem == failure.problem
-        };
-        match self.failures.iter().position(same) {
-            Some(place) => self.failures[place].count += failure.count,
+    fn failure(&mut self, mut failure: FailureFigures) {
+        let mut place = self
+            .failures
+            .iter()
+            .position(|known| same_kind(known, &failure) && known.detail == failure.detail);
+        if place.is_none() && !failure.detail.is_empty() {
+            let details = self.failures.iter().filter(|known| same_kind(known, &failure)).count();
+            if details >= MAX_DETAILS {
+                failure.detail = OTHER.to_owned();
+                place = self
+                    .failures
+                    .iter()
+                    .position(|known| same_kind(known, &failure) && known.detail == OTHER);
+            }
+        }
+        match place {
+            Some(place) => self.failures[place].add(&failure),
             None if self.failures.len() < MAX_FAILURES && failure.name != OTHER => {
                 self.failures.push(failure)
             }
@@ -509,10 +638,15 @@ impl Aggregate {
                     class: None,
                     status: 0,
                     problem: String::new(),
+                    detail: String::new(),
                     count: 0,
-                    example: failure.example,
+                    retry_after_min_ns: None,
+                    retry_after_max_ns: None,
+                    example: failure.example.clone(),
+                    request_id: failure.request_id.clone(),
+                    traceparent: failure.traceparent.clone(),
                 });
-                other.count += failure.count;
+                other.add(&failure);
             }
         }
     }
@@ -534,7 +668,8 @@ impl Aggregate {
         }
     }
 
-    fn workers_running(&self) -> u64 {
+    /// How many workers run, by what nodes last reported.
+    pub(crate) fn workers_running(&self) -> u64 {
         let alive = self.workers.values().filter(|(at, _)| self.latest.saturating_sub(*at) < NODE_SILENT_NS);
         alive.fold(0, |sum, (_, workers)| sum.saturating_add(*workers))
     }
@@ -545,20 +680,35 @@ impl Aggregate {
         Missing {
             lost_results: self.lost_results,
             unknown_chains: self.unknown_chains,
+            unknown_records: self.unknown_records,
             clamped_times: outcomes.map(Outcome::clamped).sum::<u64>()
                 + self.hits.iter().map(|hits| hits.took.clamped()).sum::<u64>()
+                + self.validations.clamped()
+                + self.issuances.clamped()
                 + self.loads.clamped(),
             other_endpoints: self.other_endpoint.as_ref().map_or(0, |other| other.outcome.count),
             other_failures: self.other_failure.as_ref().map_or(0, |other| other.count),
             dropped_marks: self.dropped_marks,
             other_scenarios: self.loads.other_scenarios(),
             outside_series: self.timeline.outside(),
+            unjoined_hits: 0,
         }
     }
 }
 
-/// Who makes the marks of the generator's own limits.
-const GENERATOR: &str = "generator";
+/// Figures know no difference between what is new and what is read again.
+impl RecordConsumer for Aggregate {
+    fn known(&mut self, record: &Record) {
+        self.record(record);
+    }
+
+    fn take(&mut self, records: &[Record]) {
+        records.iter().for_each(|record| self.record(record));
+    }
+}
+
+/// The state of a CA that answers.
+const ANSWERS: &str = "come";
 /// The state of a generator that is none.
 const KEEPS_UP: &str = "keeps up";
 /// The name of what a bounded table had no room for.
@@ -580,6 +730,8 @@ impl Outcome {
     fn merge(&mut self, other: Self) {
         self.count += other.count;
         self.failed += other.failed;
+        self.cut_off += other.cut_off;
+        self.unknown += other.unknown;
         self.response.merge(other.response);
         self.service.merge(other.service);
         self.failed_response.merge(other.failed_response);
@@ -591,6 +743,24 @@ impl Outcome {
             .into_iter()
             .map(Times::clamped)
             .sum()
+    }
+}
+
+/// Whether two failures differ in nothing but their details.
+fn same_kind(a: &FailureFigures, b: &FailureFigures) -> bool {
+    a.scope == b.scope
+        && a.class == b.class
+        && a.status == b.status
+        && a.name == b.name
+        && a.problem == b.problem
+}
+
+impl FailureFigures {
+    fn add(&mut self, other: &Self) {
+        self.count += other.count;
+        let both = |a: Option<u64>, b: Option<u64>| a.into_iter().chain(b);
+        self.retry_after_min_ns = both(self.retry_after_min_ns, other.retry_after_min_ns).min();
+        self.retry_after_max_ns = both(self.retry_after_max_ns, other.retry_after_max_ns).max();
     }
 }
 
@@ -616,8 +786,13 @@ fn run_of(header: &RunHeader) -> Run {
         program: header.program.clone(),
         target: header.target.clone(),
         started_unix_ns: header.started_unix_ns,
+        run_time_ns: header.stamp.plan.as_ref().and_then(|plan| plan.run_time()).map(nanoseconds),
         stamp: header.stamp.clone(),
     }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// More digits would mean nothing, and not every JSON reader gives all of them back.

@@ -2,13 +2,13 @@
 //!
 //! Buckets are aligned to the Unix epoch and as wide as a power of two of seconds, the smallest with which the
 //! whole run fits. So the timeline depends on which records it holds but not on their order, and two merge
-//! exactly. Percentiles of a bucket come from a sparse sketch: 18,000 dense histograms would be gigabytes.
+//! exactly. Percentiles of a bucket come from sparse cells: 18,000 dense histograms would be gigabytes.
 
 use std::collections::VecDeque;
 
 use wec_record::{Chain, LoadSample, ScenarioSample};
 
-use super::times::{LONGEST_NS, may_be_named, nearest_rank};
+use crate::distribution::{Cell, Cells, LONGEST_NS};
 use crate::snapshot::{ChainSeries, Series};
 
 /// An hour at one second.
@@ -34,6 +34,7 @@ pub(crate) struct Timeline {
 #[derive(Clone, Debug, Default)]
 struct Bucket {
     revision: u64,
+    issued: u64,
     requests: u64,
     requests_failed: u64,
     hits: u64,
@@ -48,7 +49,7 @@ struct ChainBucket {
     abandoned: u64,
     /// Of the successful ones that were not abandoned, nanoseconds.
     sum: u128,
-    sketch: Sketch,
+    times: Cells<6>,
 }
 
 /// What requesters were asked to do and did: sums over the samples, weighed by the time that each stands for.
@@ -68,7 +69,7 @@ struct LoadBucket {
     requests_target: Option<u128>,
     /// Fingerprints of the nodes that said something, in order: the figures are of one node on average, times their number.
     nodes: Vec<u32>,
-    lag: Sketch,
+    lag: Cells<6>,
     lag_n: u64,
     lag_max: u64,
 }
@@ -88,10 +89,17 @@ impl Timeline {
             if successful {
                 let took = took.min(LONGEST_NS);
                 chain.sum += u128::from(took);
-                chain.sketch.record(took);
+                chain.times.record(took);
             } else {
                 chain.failed += 1;
             }
+        }
+    }
+
+    /// A certificate that was had at `at_unix_ns`.
+    pub(crate) fn issued(&mut self, at_unix_ns: u64) {
+        if let Some(bucket) = self.bucket(at_unix_ns) {
+            bucket.issued += 1;
         }
     }
 
@@ -170,6 +178,7 @@ impl Timeline {
             step_s: self.step_s,
             reset: seen.is_none(),
             at_unix_s: Vec::new(),
+            issued: Vec::new(),
             requests: Vec::new(),
             requests_failed: Vec::new(),
             hits: Vec::new(),
@@ -184,6 +193,7 @@ impl Timeline {
         };
         for (index, bucket) in changed {
             series.at_unix_s.push(index * self.step_s);
+            series.issued.push(bucket.issued);
             series.requests.push(bucket.requests);
             series.requests_failed.push(bucket.requests_failed);
             series.hits.push(bucket.hits);
@@ -194,15 +204,15 @@ impl Timeline {
             let rate = |milli| load.mean(milli).map(|milli| milli as f64 / 1e3);
             series.chains_target.push(load.chains_target.and_then(rate));
             series.requests_target.push(load.requests_target.and_then(rate));
-            series.lag_p99_ns.push(load.lag.percentile(load.lag_n, 990));
+            series.lag_p99_ns.push(load.lag.percentile(load.lag_n, 990).map(Cell::middle));
             series.lag_max_ns.push((load.lag_n > 0).then_some(load.lag_max));
             for (column, chain) in series.chains.values_mut().zip(&bucket.chains) {
                 let succeeded = chain.count - chain.failed - chain.abandoned;
                 column.count.push(chain.count);
                 column.failed.push(chain.failed);
                 column.mean_ns.push((succeeded > 0).then(|| (chain.sum / u128::from(succeeded)) as u64));
-                column.p50_ns.push(chain.sketch.percentile(succeeded, 500));
-                column.p95_ns.push(chain.sketch.percentile(succeeded, 950));
+                column.p50_ns.push(chain.times.percentile(succeeded, 500).map(Cell::middle));
+                column.p95_ns.push(chain.times.percentile(succeeded, 950).map(Cell::middle));
             }
         }
         (series, now)
@@ -276,6 +286,7 @@ impl Timeline {
 impl Bucket {
     fn add(&mut self, other: Self, revision: u64) {
         self.revision = revision;
+        self.issued += other.issued;
         self.requests += other.requests;
         self.requests_failed += other.requests_failed;
         self.hits += other.hits;
@@ -285,7 +296,7 @@ impl Bucket {
             ours.failed += theirs.failed;
             ours.abandoned += theirs.abandoned;
             ours.sum += theirs.sum;
-            ours.sketch.merge(&theirs.sketch);
+            ours.times.merge(&theirs.times);
         }
     }
 
@@ -306,9 +317,9 @@ impl LoadBucket {
             // `as` takes a negative number or none for 0 and ends at the largest.
             targets.map(|target| over * u128::from((target * 1e3).round() as u32)).reduce(|a, b| a + b)
         };
-        let mut lag = Sketch::default();
+        let mut lag = Cells::default();
         for &(ns, count) in &load.generator.lag {
-            lag.add(class_of(ns.min(LONGEST_NS)), u32::try_from(count).unwrap_or(u32::MAX));
+            lag.add(ns.min(LONGEST_NS), u32::try_from(count).unwrap_or(u32::MAX));
         }
         self.merge(Self {
             n: 1,
@@ -319,7 +330,7 @@ impl LoadBucket {
             chains_target: target("chains"),
             requests_target: target("requests"),
             nodes: vec![fingerprint(node)],
-            lag_n: lag.0.iter().map(|&(_, count)| u64::from(count)).sum(),
+            lag_n: lag.count(),
             lag_max: load.generator.lag.iter().map(|&(ns, _)| ns.min(LONGEST_NS)).max().unwrap_or(0),
             lag,
         });
@@ -354,64 +365,6 @@ impl LoadBucket {
 /// FNV-1a: the same in every process, unlike the standard library's.
 fn fingerprint(text: &str) -> u32 {
     text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
-}
-
-/// Counts by size class, 32 classes an octave: a value is known to within 1.6 %.
-///
-/// Sparse and in order; at most some 1,200 classes lie below an hour.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Sketch(Vec<(u16, u32)>);
-
-const CLASSES_PER_OCTAVE: u64 = 32;
-const CLASS_BITS: u32 = CLASSES_PER_OCTAVE.ilog2();
-
-impl Sketch {
-    fn record(&mut self, value: u64) {
-        self.add(class_of(value), 1);
-    }
-
-    fn merge(&mut self, other: &Self) {
-        for &(class, count) in &other.0 {
-            self.add(class, count);
-        }
-    }
-
-    fn add(&mut self, class: u16, count: u32) {
-        match self.0.binary_search_by_key(&class, |&(class, _)| class) {
-            Ok(place) => self.0[place].1 = self.0[place].1.saturating_add(count),
-            Err(place) => self.0.insert(place, (class, count)),
-        }
-    }
-
-    fn percentile(&self, n: u64, per_mille: u64) -> Option<u64> {
-        if !may_be_named(n, per_mille) {
-            return None;
-        }
-        let rank = nearest_rank(n, per_mille);
-        let mut seen = 0;
-        self.0.iter().find_map(|&(class, count)| {
-            seen += u64::from(count);
-            (seen >= rank).then(|| middle_of(class))
-        })
-    }
-}
-
-fn class_of(value: u64) -> u16 {
-    if value < CLASSES_PER_OCTAVE {
-        return value as u16;
-    }
-    let shift = value.ilog2() - CLASS_BITS;
-    (u64::from(shift + 1) * CLASSES_PER_OCTAVE + ((value >> shift) - CLASSES_PER_OCTAVE)) as u16
-}
-
-fn middle_of(class: u16) -> u64 {
-    let class = u64::from(class);
-    if class < CLASSES_PER_OCTAVE {
-        return class;
-    }
-    let shift = class / CLASSES_PER_OCTAVE - 1;
-    let low = (CLASSES_PER_OCTAVE + class % CLASSES_PER_OCTAVE) << shift;
-    low + (1 << shift) / 2
 }
 
 #[cfg(test)]
@@ -476,7 +429,7 @@ mod tests {
         };
         let generator =
             GeneratorSample { lag: vec![(50_000, 990), (7_000_000, 20)], ..GeneratorSample::default() };
-        LoadSample { over_ns, scenarios: vec![scenario], generator }
+        LoadSample { over_ns, scenarios: vec![scenario], generator, ..LoadSample::default() }
     }
 
     #[test]
@@ -526,12 +479,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn a_sketch_knows_a_value_to_within_two_percent(value in 0..LONGEST_NS) {
-            let middle = middle_of(class_of(value));
-            prop_assert!(middle.abs_diff(value) * 50 <= value, "{value} became {middle}");
-        }
-
         #[test]
         fn merged_timelines_equal_one_timeline(
             a in proptest::collection::vec((0u64..20_000, 0usize..5, any::<bool>(), 0u64..1 << 42), 0..40),

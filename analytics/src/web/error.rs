@@ -33,6 +33,10 @@ pub(crate) enum ApiError {
     NotFound(String),
     #[error("session {0:?} is not on the board: start a run that follows it")]
     NoSession(String),
+    #[error("there is no run {0:?}: GET /api/v1/runs lists those that there are")]
+    NoRun(String),
+    #[error("{0}")]
+    Unreadable(String),
     #[error("{0}")]
     NoScenario(String),
     #[error("{0}")]
@@ -53,7 +57,10 @@ impl IntoResponse for ApiError {
             Self::BadRequest(_) | Self::Mistakes(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
-            Self::NotFound(_) | Self::NoSession(_) | Self::NoScenario(_) => StatusCode::NOT_FOUND,
+            Self::NotFound(_) | Self::NoRun(_) | Self::NoSession(_) | Self::NoScenario(_) => {
+                StatusCode::NOT_FOUND
+            }
+            Self::Unreadable(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,

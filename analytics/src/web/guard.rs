@@ -9,6 +9,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use wec_listen::Connections;
+
 use super::error::ApiError;
 use crate::token::Token;
 
@@ -19,12 +21,19 @@ pub(crate) struct Guard {
     /// Cookies know no ports: two services on one host would overwrite each other's.
     cookie_name: String,
     allowed_hosts: Vec<String>,
+    /// Where requests without the token are counted.
+    connections: Arc<Connections>,
 }
 
 impl Guard {
-    pub(crate) fn new(token: Option<Token>, allowed_hosts: Vec<String>, port: u16) -> Self {
+    pub(crate) fn new(
+        token: Option<Token>,
+        allowed_hosts: Vec<String>,
+        port: u16,
+        connections: Arc<Connections>,
+    ) -> Self {
         let cookie = token.as_ref().and_then(|token| Token::new(token.as_cookie()));
-        Self { token, cookie, cookie_name: format!("wec-token-{port}"), allowed_hosts }
+        Self { token, cookie, cookie_name: format!("wec-token-{port}"), allowed_hosts, connections }
     }
 
     fn check(&self, request: &Request) -> Result<(), ApiError> {
@@ -34,6 +43,7 @@ impl Guard {
         if request.uri().path() == "/healthz" || self.lets_in(request.headers()) {
             Ok(())
         } else {
+            self.connections.count_unauthenticated();
             Err(ApiError::Unauthorized)
         }
     }
@@ -81,6 +91,7 @@ impl Guard {
         let offered =
             url_decoded(request.uri().query()?.split('&').find_map(|pair| pair.strip_prefix("token="))?);
         if !token.is(&offered) {
+            self.connections.count_unauthenticated();
             return Some(ApiError::Unauthorized.into_response());
         }
         let cookie = format!("{}={}; HttpOnly; SameSite=Strict; Path=/", self.cookie_name, token.as_cookie());
@@ -167,7 +178,12 @@ mod tests {
 
     #[test]
     fn knows_itself_by_address_and_by_configured_names_only() {
-        let guard = Guard::new(None, vec!["wec.test".to_owned()], 80);
+        let guard = Guard::new(
+            None,
+            vec!["wec.test".to_owned()],
+            80,
+            Connections::new(wec_listen::Rules::control("the page")),
+        );
         let cases = [
             ("127.0.0.1:8080", true),
             ("[::1]:8080", true),

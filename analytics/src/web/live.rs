@@ -1,24 +1,25 @@
 //! What is shown live: one object each second, with only what changed of the series.
 
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::{Stream, stream};
 use rand::RngExt;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, Interval, MissedTickBehavior};
-use wec_board::Board;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::{Interval, MissedTickBehavior};
+use wec_board::{Board, NodeInfo};
 
 use super::Web;
 use super::error::{ApiError, ErrorBody};
 use crate::clock::unix_now_ns;
-use crate::ingest::{Ingest, Shown, ShownRun};
-use crate::snapshot::{Live, NodeView, SessionView, Snapshot};
+use crate::ingest::Ingest;
+use crate::runs::{CURRENT, Run, Shown};
+use crate::snapshot::{CapacityView, Live, NodeView, SessionView};
 
 const PERIOD: Duration = Duration::from_secs(1);
 /// Figures this fresh are shown to a second watcher without being worked out again.
@@ -30,10 +31,9 @@ pub(crate) struct Feed {
     shown: Arc<Shown>,
     ingest: Ingest,
     board: Board,
-    session: String,
+    capacity: watch::Receiver<Option<CapacityView>>,
     /// Tells this process's event ids from those of one before it.
     boot: u32,
-    latest: Mutex<Option<(Instant, u64, Arc<Snapshot>)>>,
 }
 
 /// How far a watcher has seen: of which process, which run, up to which revision of the series.
@@ -45,95 +45,113 @@ struct Seen {
 }
 
 impl Feed {
-    pub(crate) fn new(shown: Arc<Shown>, ingest: Ingest, board: Board, session: String) -> Self {
-        Self { shown, ingest, board, session, boot: rand::rng().random(), latest: Mutex::default() }
+    pub(crate) fn new(
+        shown: Arc<Shown>,
+        ingest: Ingest,
+        board: Board,
+        capacity: watch::Receiver<Option<CapacityView>>,
+    ) -> Self {
+        Self { shown, ingest, board, capacity, boot: rand::rng().random() }
     }
 
-    /// Everything now, from figures no older than `fresh`; of the series what is new to one who has `seen`
-    /// so much.
-    fn live(&self, seen: Option<Seen>, fresh: Duration) -> (Live, Seen) {
-        let run = self.shown.run();
-        let revision =
-            seen.filter(|seen| (seen.boot, seen.run) == (self.boot, run.number)).map(|seen| seen.revision);
-        let (series, revision) = run.lock().series(revision);
-        let snapshot = self.snapshot(&run, fresh);
+    /// Everything about a run now, from figures no older than `fresh`; of the series what is new to one who has `seen`
+    /// so much. A run that is not live has nothing on the board; of one that is, the session is shown that is named, or
+    /// its own.
+    fn live(
+        &self,
+        run: &dyn Run,
+        session: Option<&str>,
+        seen: Option<Seen>,
+        fresh: Duration,
+    ) -> (Live, Seen) {
+        let (figures, live) = (run.figures(), run.is_live());
+        let seen = seen.filter(|seen| (seen.boot, seen.run) == (self.boot, figures.number));
+        let (series, revision) = figures.lock().series(seen.map(|seen| seen.revision));
+        let snapshot = figures.snapshot(fresh);
+        let session = session.unwrap_or(&snapshot.run.session);
         let live = Live {
             now_unix_ns: unix_now_ns(),
-            session: self.session_view(snapshot.state.workers),
-            nodes: self
-                .board
-                .nodes()
-                .borrow()
-                .iter()
-                .map(|node| NodeView {
-                    id: node.id.clone(),
-                    name: node.name.clone(),
-                    kind: node.kind.name().to_owned(),
-                    workers: node.workers,
-                })
-                .collect(),
-            health: self.shown.health(&self.ingest),
+            session: self.session_view(session, snapshot.state.workers).filter(|_| live),
+            nodes: if live { self.nodes() } else { Vec::new() },
+            health: self.shown.health(run, &self.ingest),
+            capacity: self.capacity.borrow().clone().filter(|_| live),
             snapshot: Arc::unwrap_or_clone(snapshot),
             series,
         };
-        (live, Seen { boot: self.boot, run: run.number, revision })
+        (live, Seen { boot: self.boot, run: figures.number, revision })
     }
 
-    fn snapshot(&self, run: &ShownRun, fresh: Duration) -> Arc<Snapshot> {
-        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*latest {
-            Some((made, number, snapshot)) if *number == run.number && made.elapsed() < fresh => {
-                snapshot.clone()
-            }
-            _ => {
-                let snapshot = Arc::new(run.lock().snapshot());
-                *latest = Some((Instant::now(), run.number, snapshot.clone()));
-                snapshot
-            }
-        }
+    fn nodes(&self) -> Vec<NodeView> {
+        let nodes = self.board.nodes();
+        let nodes = nodes.borrow();
+        let view = |node: &NodeInfo| NodeView {
+            id: node.id.clone(),
+            name: node.name.clone(),
+            kind: node.kind,
+            state: node.state,
+            workers: node.workers,
+        };
+        nodes.iter().map(view).collect()
     }
 
-    pub(crate) fn session_view(&self, workers_running: u64) -> Option<SessionView> {
-        let session = self.board.session(&self.session);
+    pub(crate) fn session_view(&self, id: &str, workers_running: u64) -> Option<SessionView> {
+        let session = self.board.session(id);
         let session = session.borrow();
         session.as_ref().map(|session| SessionView::new(&session.value, workers_running))
     }
 
-    pub(crate) fn workers_running(&self) -> u64 {
-        self.snapshot(&self.shown.run(), FRESH).state.workers
+    /// Workers that run in a session.
+    pub(crate) fn workers_running(&self, session: &str) -> u64 {
+        self.shown.workers_running(session)
     }
 }
 
 /// Everything now
 #[utoipa::path(
     get,
-    path = "/api/v1/snapshot",
+    path = "/api/v1/runs/{id}/snapshot",
     tag = "figures",
-    responses((status = OK, description = "All figures, with the whole series", body = Live))
+    params(("id" = String, Path, description = "The run's id, or `current`: the live run that was started last")),
+    responses(
+        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        (status = OK, description = "All figures, with the whole series", body = Live),
+        (status = NOT_FOUND, description = "There is no such run", body = ErrorBody),
+        (status = UNPROCESSABLE_ENTITY, description = "The run's log cannot be read", body = ErrorBody),
+    )
 )]
-pub(super) async fn snapshot(State(web): State<Arc<Web>>) -> Json<Live> {
-    Json(web.feed.live(None, FRESH).0)
+pub(super) async fn snapshot(
+    State(web): State<Arc<Web>>,
+    Path(id): Path<String>,
+) -> Result<Json<Live>, ApiError> {
+    let run = web.run(&id).await?;
+    Ok(Json(web.feed.live(&*run, web.session_of(&id), None, FRESH).0))
 }
 
 /// Everything every second, as Server-Sent Events
 #[utoipa::path(
     get,
-    path = "/api/v1/live",
+    path = "/api/v1/runs/{id}/live",
     tag = "figures",
-    params(("Last-Event-ID" = Option<String>, Header, description = "Goes on behind this event")),
+    params(
+        ("id" = String, Path, description = "The run's id, or `current`: the live run that was started last"),
+        ("Last-Event-ID" = Option<String>, Header, description = "Goes on behind this event")
+    ),
     responses(
         (
             status = OK,
             description = "Events `live`, and at the run's end `end`; the data of each is one `Live` whose series holds \
-                           what is new",
+                           what is new. A run that is not live has one event, `end`",
             body = Live,
             content_type = "text/event-stream"
         ),
+        (status = NOT_FOUND, description = "There is no such run", body = ErrorBody),
+        (status = UNPROCESSABLE_ENTITY, description = "The run's log cannot be read", body = ErrorBody),
         (status = SERVICE_UNAVAILABLE, description = "Too many pages are watching", body = ErrorBody),
     )
 )]
 pub(super) async fn live(
     State(web): State<Arc<Web>>,
+    Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     let permit = web
@@ -141,15 +159,18 @@ pub(super) async fn live(
         .clone()
         .try_acquire_owned()
         .map_err(|_| ApiError::Unavailable("too many pages are watching: close some".to_owned()))?;
+    let run = Some(web.run(&id).await?).filter(|_| id != CURRENT);
     let seen = headers.get("last-event-id").and_then(|id| Seen::parse(id.to_str().ok()?));
     let mut period = tokio::time::interval(PERIOD);
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let watcher = Watcher { web, seen, period, over: false, _permit: permit };
+    let watcher = Watcher { web, run, seen, period, over: false, _permit: permit };
     Ok(Sse::new(stream::unfold(watcher, Watcher::next)).keep_alive(KeepAlive::default()))
 }
 
 struct Watcher {
     web: Arc<Web>,
+    /// None where the current run is watched, whichever that is.
+    run: Option<Arc<dyn Run>>,
     seen: Option<Seen>,
     period: Interval,
     over: bool,
@@ -167,7 +188,11 @@ impl Watcher {
             // An error means that the owner is gone, which is an end too.
             _ = ended.wait_for(|ended| *ended) => self.over = true,
         }
-        let (live, seen) = self.web.feed.live(self.seen, if self.over { Duration::ZERO } else { FRESH });
+        let session = self.run.is_none().then_some(self.web.session.as_str());
+        let run = self.run.clone().unwrap_or_else(|| self.web.runs.current());
+        self.over |= !run.is_live();
+        let fresh = if self.over { Duration::ZERO } else { FRESH };
+        let (live, seen) = self.web.feed.live(&*run, session, self.seen, fresh);
         self.seen = Some(seen);
         let event = Event::default().event(if self.over { "end" } else { "live" }).id(seen.id());
         let event = event.json_data(&live).expect("the live figures have string keys and finite numbers");

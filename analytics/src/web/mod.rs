@@ -5,24 +5,30 @@ mod guard;
 mod live;
 mod openapi;
 mod page;
+mod runs;
 mod session;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::get;
+use axum::http::Uri;
+use axum::response::Redirect;
+use axum::routing::{any, get};
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use wec_board::Board;
+use wec_listen::Connections;
+use wec_listen::http::Version;
 
 use self::error::ApiError;
 use self::guard::Guard;
 pub(crate) use self::live::Feed;
-pub(crate) use self::openapi::SnapshotSchema;
-pub use self::openapi::openapi;
-pub use self::session::SessionChanged;
+pub use self::openapi::{openapi, summary_schema};
+pub use self::session::{Journal, SessionChanged};
+use crate::runs::{CURRENT, Catalogue};
 use crate::token::Token;
 
 /// Bodies name at most five numbers.
@@ -33,7 +39,9 @@ const MAX_WATCHERS: usize = 64;
 /// What the handlers share.
 struct Web {
     feed: Feed,
+    runs: Arc<Catalogue>,
     board: Board,
+    /// The session that is shown where nobody names one.
     session: String,
     ended: watch::Receiver<bool>,
     watchers: Arc<Semaphore>,
@@ -42,12 +50,14 @@ struct Web {
 /// What the listener needs besides the feed.
 pub(crate) struct Setup {
     pub(crate) feed: Feed,
+    pub(crate) runs: Catalogue,
     pub(crate) board: Board,
     pub(crate) session: String,
     pub(crate) token: Option<Token>,
     pub(crate) allowed_hosts: Vec<String>,
     /// True once the run is over and its last figures can be read.
     pub(crate) ended: watch::Receiver<bool>,
+    pub(crate) connections: Arc<Connections>,
 }
 
 /// Serves until `stop`.
@@ -57,31 +67,53 @@ pub(crate) async fn serve(
     stop: CancellationToken,
 ) -> std::io::Result<()> {
     let port = listener.local_addr()?.port();
-    let guard = Guard::new(setup.token, setup.allowed_hosts, port);
+    let connections = setup.connections;
+    let guard = Guard::new(setup.token, setup.allowed_hosts, port, Arc::clone(&connections));
     let web = Web {
         feed: setup.feed,
+        runs: Arc::new(setup.runs),
         board: setup.board,
         session: setup.session,
         ended: setup.ended,
         watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
     };
-    axum::serve(listener, router(web, guard)).with_graceful_shutdown(stop.cancelled_owned()).await
+    let service = TowerToHyperService::new(router(web, guard));
+    wec_listen::http::serve(listener, connections, Version::Http1, service, stop).await;
+    Ok(())
 }
 
 fn router(web: Web, guard: Guard) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
-        .route("/api/v1/snapshot", get(live::snapshot))
-        .route("/api/v1/live", get(live::live))
-        .route("/api/v1/session", get(session::show).patch(session::change))
-        .route("/api/v1/session/scenarios/{name}", axum::routing::patch(session::change_scenario))
+        .route("/api/v1/runs", get(runs::list))
+        .route("/api/v1/runs/{id}/snapshot", get(live::snapshot))
+        .route("/api/v1/runs/{id}/live", get(live::live))
+        .route("/api/v1/sessions", get(session::list))
+        .route("/api/v1/sessions/{id}", get(session::show).patch(session::change))
+        .route("/api/v1/sessions/{id}/journal", get(session::journal))
+        .route("/api/v1/sessions/{id}/scenarios/{name}", axum::routing::patch(session::change_scenario))
+        .route("/api/v1/snapshot", any(moved))
+        .route("/api/v1/live", any(moved))
+        .route("/api/v1/session", any(moved))
+        .route("/api/v1/session/{*rest}", any(moved))
         .route("/api/v1/openapi.json", get(openapi::document))
-        .route("/api/v1/summary.schema.json", get(openapi::summary_schema))
+        .route("/api/v1/summary.schema.json", get(openapi::summary_schema_document))
         .fallback(page::serve)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .with_state(Arc::new(web))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(axum::middleware::from_fn_with_state(Arc::new(guard), guard::guard))
+}
+
+/// Paths of before there were several runs and sessions. 308 keeps the method and the body.
+async fn moved(uri: Uri) -> Redirect {
+    let path = uri.path().strip_prefix("/api/v1").unwrap_or_default();
+    let moved = match path.strip_prefix("/session") {
+        Some(rest) => format!("/sessions/{CURRENT}{rest}"),
+        None => format!("/runs/{CURRENT}{path}"),
+    };
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    Redirect::permanent(&format!("/api/v1{moved}{query}"))
 }
 
 /// Whether the service is there; asks for no token

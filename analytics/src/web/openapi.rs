@@ -2,11 +2,12 @@
 
 use axum::http::header;
 use axum::response::IntoResponse;
+use utoipa::openapi::OpenApi as Document;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{OpenApi as Document, Ref, RefOr, Schema};
-use utoipa::{Modify, OpenApi, PartialSchema, ToSchema};
+use utoipa::{Modify, OpenApi};
 
-const SUMMARY_SCHEMA: &str = include_str!("../../../docs/summary.schema.json");
+use crate::schema::{self, require_what_is_written};
+use crate::snapshot::{CauseFigures, ChainFigures, ChainSeries, ProfileFigures};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -23,15 +24,20 @@ const SUMMARY_SCHEMA: &str = include_str!("../../../docs/summary.schema.json");
         (name = "figures", description = "What a run has found so far"),
     ),
     paths(
+        super::session::list,
         super::session::show,
         super::session::change,
+        super::session::journal,
         super::session::change_scenario,
+        super::runs::list,
         super::live::snapshot,
         super::live::live,
         super::healthz,
     ),
+    // What only objects by chain or by cause refer to.
+    components(schemas(ChainFigures, ChainSeries, ProfileFigures, CauseFigures)),
     security((), ("token" = [])),
-    modifiers(&Token),
+    modifiers(&Token, &Required),
 )]
 struct Api;
 
@@ -50,19 +56,17 @@ impl Modify for Token {
     }
 }
 
-/// The summary has a schema of its own, beside this document in `docs/` and on the server alike.
-pub(crate) struct SnapshotSchema;
+struct Required;
 
-impl PartialSchema for SnapshotSchema {
-    fn schema() -> RefOr<Schema> {
-        RefOr::Ref(Ref::new("summary.schema.json"))
+impl Modify for Required {
+    fn modify(&self, document: &mut Document) {
+        require_what_is_written(document);
     }
 }
 
-impl ToSchema for SnapshotSchema {
-    fn name() -> std::borrow::Cow<'static, str> {
-        "Snapshot".into()
-    }
+/// The summary's JSON Schema: what `GET /api/v1/summary.schema.json` answers.
+pub fn summary_schema() -> String {
+    schema::summary_schema(&Api::openapi())
 }
 
 /// The web API as OpenAPI 3.1, in JSON: what `GET /api/v1/openapi.json` answers.
@@ -76,6 +80,6 @@ pub(super) async fn document() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], openapi())
 }
 
-pub(super) async fn summary_schema() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/schema+json")], SUMMARY_SCHEMA)
+pub(super) async fn summary_schema_document() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/schema+json")], summary_schema())
 }

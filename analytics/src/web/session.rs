@@ -1,5 +1,6 @@
 //! The session as a resource: what the board has, and changes of it. It changes the board, which requesters follow.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -10,12 +11,15 @@ use axum::http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
-use wec_board::{By, Changed, Phase, SessionState};
+use wec_board::{Board, BoardError, By, Phase, SessionState};
+use wec_record::Mark;
 
 use super::error::{ApiError, ErrorBody};
 use super::{MAX_BODY, Web};
-use crate::control::{self, Asked};
-use crate::snapshot::{Mark, SessionView};
+use crate::control::{self, Asked, Refusal};
+use crate::runs::CURRENT;
+use crate::schema;
+use crate::snapshot::{RunEntry, SessionEntry, SessionView, Sessions};
 
 /// By this header `wec session` says that it is a command line that asks.
 const BY: &str = "wec-by";
@@ -27,20 +31,10 @@ const BY: &str = "wec-by";
 pub(super) struct SessionPatch {
     /// Running, paused or stopped. A stopped session stays stopped.
     #[schema(nullable = false)]
-    state: Option<StateName>,
+    state: Option<SessionState>,
     /// Each limit that is named; `null` takes it away.
     #[schema(nullable = false)]
     limits: Option<LimitsPatch>,
-}
-
-/// Whether the load is to be made.
-#[derive(ToSchema)]
-#[schema(rename_all = "kebab-case")]
-#[expect(dead_code, reason = "only its schema is used")]
-enum StateName {
-    Running,
-    Paused,
-    Stopped,
 }
 
 /// Hard limits on what the run may make at the CA.
@@ -67,24 +61,8 @@ pub(super) struct ScenarioPatch {
     #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
     rate: Option<f64>,
     /// Weights of those chains that are named; the others stay.
-    #[schema(nullable = false)]
-    weights: Option<WeightsPatch>,
-}
-
-/// How often each chain is chosen, relative to the others.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "only its schema is used")]
-struct WeightsPatch {
-    #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
-    registration: Option<f64>,
-    #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
-    authorization: Option<f64>,
-    #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
-    certificate: Option<f64>,
-    #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
-    refresh: Option<f64>,
-    #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
-    revoke: Option<f64>,
+    #[schema(schema_with = schema::weights, required = false)]
+    weights: Option<BTreeMap<String, f64>>,
 }
 
 /// What came of a change.
@@ -96,28 +74,95 @@ pub struct SessionChanged {
     pub changes: Vec<Mark>,
 }
 
+/// The sessions, each with its runs
+#[utoipa::path(
+    get,
+    path = "/api/v1/sessions",
+    operation_id = "list_sessions",
+    tag = "control",
+    responses(
+        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        (status = OK, description = "Those on the board and those that runs name", body = Sessions),
+    )
+)]
+pub(super) async fn list(State(web): State<Arc<Web>>) -> Json<Sessions> {
+    let runs = web.runs.list().await;
+    let on_board = web.board.sessions().into_iter().map(|session| session.value);
+    let on_board = on_board.map(|session| {
+        let running = web.feed.workers_running(&session.id);
+        (session.id.clone(), SessionView::new(&session, running))
+    });
+    Json(Sessions { sessions: by_session(on_board.collect(), runs) })
+}
+
 /// The session, as the board has it
 #[utoipa::path(
     get,
-    path = "/api/v1/session",
+    path = "/api/v1/sessions/{id}",
     tag = "control",
+    params(("id" = String, Path, description = "The session's id, or `current`: the one that this service shows")),
     responses(
         (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
         (status = OK, description = "The session", body = SessionView),
         (status = NOT_FOUND, description = "The board has no session yet", body = ErrorBody),
     )
 )]
-pub(super) async fn show(State(web): State<Arc<Web>>) -> Result<Json<SessionView>, ApiError> {
-    let view = web.feed.session_view(web.feed.workers_running());
-    view.map(Json).ok_or_else(|| ApiError::NoSession(web.session.clone()))
+pub(super) async fn show(
+    State(web): State<Arc<Web>>,
+    Path(id): Path<String>,
+) -> Result<Json<SessionView>, ApiError> {
+    let id = web.session_named(&id);
+    let view = web.feed.session_view(id, web.feed.workers_running(id));
+    view.map(Json).ok_or_else(|| ApiError::NoSession(id.to_owned()))
+}
+
+/// What has been changed of a session, in order: the last 1,000 changes of all its runs
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Journal {
+    /// Who changed what, from what, to what, and when; the last one last.
+    pub changes: Vec<Mark>,
+}
+
+impl Journal {
+    /// What a board has of a session.
+    ///
+    /// # Errors
+    /// When the board cannot be asked.
+    pub async fn read(board: &Board, session: &str) -> Result<Self, BoardError> {
+        let changes = board.journal(session).await?;
+        Ok(Self { changes: changes.into_iter().map(|change| change.mark).collect() })
+    }
+}
+
+/// What has been changed of the session, and by whom
+#[utoipa::path(
+    get,
+    path = "/api/v1/sessions/{id}/journal",
+    tag = "control",
+    params(("id" = String, Path, description = "The session's id, or `current`: the one that this service shows")),
+    responses(
+        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        (status = OK, description = "Its changes; none of a session that nobody has changed, or that is not there", body = Journal),
+        (status = SERVICE_UNAVAILABLE, description = "The board could not be asked", body = ErrorBody),
+    )
+)]
+pub(super) async fn journal(
+    State(web): State<Arc<Web>>,
+    Path(id): Path<String>,
+) -> Result<Json<Journal>, ApiError> {
+    let journal = Journal::read(&web.board, web.session_named(&id)).await;
+    Ok(Json(journal.map_err(Refusal::from)?))
 }
 
 /// Pauses, goes on, stops; changes limits
 #[utoipa::path(
     patch,
-    path = "/api/v1/session",
+    path = "/api/v1/sessions/{id}",
     tag = "control",
-    params(("Wec-By" = Option<String>, Header, description = "`cli` where a person's command line asks")),
+    params(
+        ("id" = String, Path, description = "The session's id, or `current`: the one that this service shows"),
+        ("Wec-By" = Option<String>, Header, description = "`cli` where a person's command line asks"),
+    ),
     request_body = SessionPatch,
     responses(
         (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
@@ -130,18 +175,20 @@ pub(super) async fn show(State(web): State<Arc<Web>>) -> Result<Json<SessionView
 )]
 pub(super) async fn change(
     State(web): State<Arc<Web>>,
+    Path(id): Path<String>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<SessionChanged>, ApiError> {
-    web.apply(&headers, None, control::session_changes(&read(&headers, body)?)).await
+    web.apply(&id, &headers, None, control::session_changes(&read(&headers, body)?)).await
 }
 
 /// Changes workers, rate and weights of one scenario
 #[utoipa::path(
     patch,
-    path = "/api/v1/session/scenarios/{name}",
+    path = "/api/v1/sessions/{id}/scenarios/{name}",
     tag = "control",
     params(
+        ("id" = String, Path, description = "The session's id, or `current`: the one that this service shows"),
         ("name" = String, Path, description = "The scenario; `default` in a run that has only one and did not name it"),
         ("Wec-By" = Option<String>, Header, description = "`cli` where a person's command line asks"),
     ),
@@ -157,39 +204,52 @@ pub(super) async fn change(
 )]
 pub(super) async fn change_scenario(
     State(web): State<Arc<Web>>,
-    Path(name): Path<String>,
+    Path((id, name)): Path<(String, String)>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<SessionChanged>, ApiError> {
-    web.apply(&headers, Some(&name), control::scenario_changes(&read(&headers, body)?)).await
+    web.apply(&id, &headers, Some(&name), control::scenario_changes(&read(&headers, body)?)).await
+}
+
+/// Sessions of the board and of runs. `runs` are latest first.
+fn by_session(mut on_board: BTreeMap<String, SessionView>, runs: Vec<RunEntry>) -> Vec<SessionEntry> {
+    let mut with_runs: Vec<SessionEntry> = Vec::new();
+    for run in runs {
+        match with_runs.iter_mut().find(|entry| entry.id == run.session) {
+            Some(entry) => entry.runs.push(run),
+            None => with_runs.push(SessionEntry {
+                id: run.session.clone(),
+                session: on_board.remove(&run.session),
+                runs: vec![run],
+            }),
+        }
+    }
+    let without_runs = on_board.into_iter();
+    let without_runs =
+        without_runs.map(|(id, view)| SessionEntry { id, session: Some(view), runs: Vec::new() });
+    without_runs.chain(with_runs).collect()
 }
 
 impl Web {
+    /// The session that a path names.
+    fn session_named<'a>(&'a self, id: &'a str) -> &'a str {
+        if id == CURRENT { &self.session } else { id }
+    }
+
     async fn apply(
         &self,
+        id: &str,
         headers: &HeaderMap,
         scenario: Option<&str>,
         asked: Asked,
     ) -> Result<Json<SessionChanged>, ApiError> {
         let by = by(headers)?;
-        let applied = control::apply(&self.board, &self.session, by, scenario, asked).await?;
+        let id = self.session_named(id);
+        let applied = control::apply(&self.board, id, by, scenario, asked).await?;
         Ok(Json(SessionChanged {
-            session: SessionView::new(&applied.session, self.feed.workers_running()),
-            changes: applied.changes.into_iter().map(Mark::from).collect(),
+            session: SessionView::new(&applied.session, self.feed.workers_running(id)),
+            changes: applied.changes,
         }))
-    }
-}
-
-impl From<Changed> for Mark {
-    fn from(change: Changed) -> Self {
-        Self {
-            at_unix_ns: change.at_unix_ns,
-            by: change.by.name().to_owned(),
-            scenario: change.scenario,
-            what: change.what,
-            from: change.from,
-            to: change.to,
-        }
     }
 }
 

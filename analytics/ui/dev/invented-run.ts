@@ -3,21 +3,25 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Plugin } from "vite";
 
+import { DEFAULT_WEIGHTS } from "../src/chains";
+import { NO_SCENARIO } from "../src/testing";
 import {
   CHAINS,
   type Chain,
   type ChainSeries,
   type EndpointFigures,
-  type Limits,
+  type LimitsView,
   type Live,
+  type RunEntry,
   type Series,
+  type SessionView,
   type Interval,
   type Timing,
 } from "../src/wire";
 
 const SECOND = 1e9;
 /** How often a worker runs each chain a second, how long it takes, which requests it makes. */
-const MODEL: Record<Chain, { share: number; ms: number; spread: number; requests: string[] }> = {
+const MODEL: Partial<Record<Chain, { share: number; ms: number; spread: number; requests: string[] }>> = {
   registration: { share: 0.9, ms: 9, spread: 0.3, requests: ["newNonce", "newAccount"] },
   authorization: {
     share: 1.6,
@@ -29,6 +33,7 @@ const MODEL: Record<Chain, { share: number; ms: number; spread: number; requests
   refresh: { share: 0.5, ms: 410, spread: 0.5, requests: ["renewalInfo", "newOrder", "authorization", "challenge", "finalize", "certificate"] },
   revoke: { share: 0.12, ms: 14, spread: 0.3, requests: ["revokeCert"] },
 };
+const PLAIN = { share: 0.2, ms: 20, spread: 0.3, requests: ["account"] };
 const URIS: Record<string, string> = {
   newNonce: "/nonce-plz",
   newAccount: "/sign-me-up",
@@ -45,8 +50,8 @@ const URIS: Record<string, string> = {
 interface Patch {
   workers?: number;
   weights?: Partial<Record<Chain, number>>;
-  limits?: Partial<Limits>;
-  state?: string;
+  limits?: Partial<LimitsView>;
+  state?: SessionView["state"];
 }
 
 export function inventedRun(): Plugin {
@@ -68,11 +73,11 @@ class Run {
   readonly #started = Math.floor(Date.now() / 1000) - 75;
   #target = 20;
   #running = 20;
-  #state = "running";
-  #weights: Record<Chain, number> = { registration: 1, authorization: 4, certificate: 4, refresh: 2, revoke: 1 };
-  #limits: Limits = { registrations: null, authorizations: null, certificates: null };
+  #state: SessionView["state"] = "running";
+  #weights: Record<Chain, number> = { ...DEFAULT_WEIGHTS };
+  #limits: LimitsView = { registrations: null, authorizations: null, certificates: null };
   #listeners = new Set<ServerResponse>();
-  #series: Series = { step_s: 1, reset: true, at_unix_s: [], requests: [], requests_failed: [], hits: [], workers_target: [], workers: [], busy: [], chains_target: [], requests_target: [], lag_p99_ns: [], lag_max_ns: [], chains: perChain(emptySeries) };
+  #series: Series = { step_s: 1, reset: true, at_unix_s: [], issued: [], requests: [], requests_failed: [], hits: [], workers_target: [], workers: [], busy: [], chains_target: [], requests_target: [], lag_p99_ns: [], lag_max_ns: [], chains: perChain(emptySeries) };
   #times = new Map<string, Times>();
   #failed = new Map<string, number>();
   #hits = { answered: new Times(), unknown: new Times() };
@@ -94,16 +99,18 @@ class Run {
 
   answer(request: IncomingMessage, response: ServerResponse): void {
     const path = request.url?.replace(/\?.*/, "");
-    if (path === "/api/v1/live") {
+    if (path === "/api/v1/runs/current/live") {
       response.writeHead(200, { "Content-Type": "text/event-stream", "Cache-Control": "no-store" });
       response.write(`event: live\ndata: ${JSON.stringify(this.#live(Infinity))}\n\n`);
       this.#listeners.add(response);
       request.on("close", () => this.#listeners.delete(response));
-    } else if (path?.startsWith("/api/v1/session") && request.method === "PATCH") {
+    } else if (path?.startsWith("/api/v1/sessions/") && request.method === "PATCH") {
       let body = "";
       request.on("data", (chunk: Buffer) => (body += chunk.toString()));
       request.on("end", () => this.#patch(JSON.parse(body) as Patch, response));
-    } else if (path === "/api/v1/snapshot") {
+    } else if (path === "/api/v1/runs") {
+      json(response, 200, { runs: this.#runs() });
+    } else if (path === "/api/v1/runs/current/snapshot") {
       json(response, 200, this.#live(Infinity));
     } else {
       json(response, 404, { error: `no such path: ${path}` });
@@ -122,10 +129,36 @@ class Run {
       this.#weights[chain as Chain] = weight;
     }
     for (const [key, limit] of Object.entries(limits ?? {})) {
-      this.#mark(now, "page", "limits", `${key}=${this.#limits[key as keyof Limits] ?? "none"}`, `${key}=${limit ?? "none"}`);
-      this.#limits[key as keyof Limits] = limit;
+      this.#mark(now, "page", "limits", `${key}=${this.#limits[key as keyof LimitsView] ?? "none"}`, `${key}=${limit ?? "none"}`);
+      this.#limits[key as keyof LimitsView] = limit;
     }
     json(response, 200, { session: this.#session(), changes: [] });
+  }
+
+  #runs(): RunEntry[] {
+    const { run, elapsed_ns } = this.#live(0).snapshot;
+    const outcomes: RunEntry["outcome"][] = [
+      { elapsed_ns: 602e9, chains: 184_312, chains_failed: 0, passed: true },
+      { elapsed_ns: 3_605e9, chains: 1_204_118, chains_failed: 2_310, passed: false },
+      { elapsed_ns: 41e9, chains: 402, chains_failed: 1, passed: null },
+      null,
+    ];
+    const entry = (id: string, started_unix_ns: number, live: boolean, outcome: RunEntry["outcome"]): RunEntry => ({
+      id,
+      session: run.session,
+      program: run.program,
+      target: run.target,
+      started_unix_ns,
+      live,
+      log: `results/${id}.jsonl`,
+      log_bytes: outcome === null ? 812_000_000 : outcome.chains * 2_048,
+      outcome,
+    });
+    const before = outcomes.map((outcome, index) =>
+      entry(`20261121-0${8 - index}5602`, run.started_unix_ns - (index + 1) * 4_321 * SECOND, false, outcome),
+    );
+    const now = { elapsed_ns, chains: 4_120, chains_failed: 12, passed: null };
+    return [entry(run.id, run.started_unix_ns, true, now), ...before];
   }
 
   #change(workers: number, by: string, second: number): void {
@@ -164,7 +197,7 @@ class Run {
     let hits = 0;
     this.#series.at_unix_s.push(second);
     for (const chain of CHAINS) {
-      const model = MODEL[chain];
+      const model = MODEL[chain] ?? PLAIN;
       const column = this.#series.chains[chain];
       const samples: number[] = [];
       const n = Math.round((busy * model.share * (0.9 + 0.2 * Math.random())) / slow);
@@ -187,7 +220,7 @@ class Run {
             this.#failed.set(`/${endpoint}`, (this.#failed.get(`/${endpoint}`) ?? 0) + 1);
           }
         }
-        if (chain === "authorization" || chain === "refresh") {
+        if (model.requests.includes("challenge")) {
           hits += 1;
           this.#hits[Math.random() < 0.002 ? "unknown" : "answered"].add(1.2e5 * Math.exp(0.4 * normal()));
         }
@@ -199,6 +232,7 @@ class Run {
       column.p50_ns.push(percentile(samples, 0.5));
       column.p95_ns.push(percentile(samples, 0.95));
     }
+    this.#series.issued.push((this.#series.chains.certificate.count.at(-1) ?? 0) - (this.#series.chains.certificate.failed.at(-1) ?? 0));
     this.#series.requests.push(requests);
     this.#series.requests_failed.push(failed);
     this.#series.hits.push(hits);
@@ -228,6 +262,12 @@ class Run {
       limited: over > 0,
       limited_now,
       limited_ns: over * SECOND,
+      causes: {
+        cap: { limited_now: false, limited_ns: 0 },
+        machine: { limited_now: false, limited_ns: 0 },
+        wec: { limited_now, limited_ns: over * SECOND },
+      },
+      distortion: null,
       limits:
         over === 0
           ? []
@@ -235,10 +275,12 @@ class Run {
               {
                 node: "r1",
                 what: "cpu",
+                cause: "wec",
                 place: "worker thread 0",
                 now: limited_now,
                 worst: 0.97,
                 bound: 0.9,
+                against_ns: 0,
                 first_unix_ns: (this.#started + 42) * SECOND,
                 total_ns: over * SECOND,
                 reason: `worker thread 0 used up to 97 % of its processor, for ${over} s: use more machines or fewer chains/s`,
@@ -273,6 +315,7 @@ class Run {
           {
             count: sum(count),
             failed: sum(failed),
+            cut_off: 0,
             abandoned: chain === "authorization" ? Math.round(sum(count) / 20) : 0,
             rps: sum(count) / elapsed,
             response_time_ns: timing,
@@ -280,6 +323,7 @@ class Run {
             failed_response_time_ns: none,
             failed_service_time_ns: none,
             keygen_ns: 0,
+            time: { requests_ns: timing, connecting_ns: none, asked_ns: none, polls_ns: none, keys_ns: none, own_ns: none },
             classes: {},
           },
         ];
@@ -296,20 +340,24 @@ class Run {
         uri: URIS[endpoint] ?? "",
         count: timing.n + failed,
         failed,
+        cut_off: 0,
+        outcome_unknown: 0,
         rps: (timing.n + failed) / elapsed,
         response_time_ns: timing,
         service_time_ns: timing,
         failed_response_time_ns: none,
         failed_service_time_ns: none,
+        phases: { new: 0, reused: timing.n + failed, dns_ns: none, connect_ns: none, tls_ns: none, first_byte_ns: none },
       };
     });
     return {
       now_unix_ns: Date.now() * 1e6,
       session: this.#session(),
       nodes: [
-        { id: "r1", name: "bench-1", kind: "requester", workers: this.#running },
-        { id: "c1", name: "bench-1", kind: "challenge-server", workers: 0 },
+        { id: "r1", name: "bench-1", kind: "requester", state: "running", workers: this.#running },
+        { id: "c1", name: "bench-1", kind: "challenge-server", state: "serving", workers: 0 },
       ],
+      capacity: null,
       health: {
         log: "results/20261121-101502.jsonl",
         log_bytes: requests * 412,
@@ -320,6 +368,7 @@ class Run {
         duplicates: 0,
         gaps: 0,
         senders: 2,
+        listeners: [],
       },
       snapshot: {
         version: 1,
@@ -329,27 +378,35 @@ class Run {
           program: "wec 0.1.0",
           target: "https://127.0.0.1:14000/dir",
           started_unix_ns: this.#started * SECOND,
-          stamp: { host: "bench-1", platform: "linux x86_64", cpus: 2, scenario: { run_time: "10m" } },
+          run_time_ns: 600e9,
+          stamp: { host: "bench-1", platform: "linux x86_64", cpus: 2, scenario: null },
         },
         at_unix_ns: Date.now() * 1e6,
         elapsed_ns: elapsed * SECOND,
         requests,
         requests_failed: requestsFailed,
+        refused_origins: 0,
         rps: requests / elapsed,
+        issued: { count: sum(this.#series.issued), per_second: sum(this.#series.issued) / elapsed, response_time_ns: this.#timesOf("certificate").timing() },
         chains,
         endpoints,
+        unverified: {},
+        orders_expired: 0,
+        ca_clock_ahead_s: null,
+        profiles: {},
         failures: [...this.#failed]
           .map(([name, count]): Live["snapshot"]["failures"][number] =>
             name.startsWith("/")
-              ? { scope: "request", name: name.slice(1), class: "bad-nonce", status: 400, problem: "badNonce", count, example: "JWS has an invalid anti-replay nonce: 3hJ2w9" }
-              : { scope: "chain", name, class: "validation", status: 403, problem: "unauthorized", count, example: "the authorization of a-42.wec.test became invalid: the key authorization file from the server did not match" },
+              ? { scope: "request", name: name.slice(1), class: "bad-nonce", status: 400, problem: "badNonce", count, detail: "", retry_after_min_ns: null, retry_after_max_ns: null, example: "JWS has an invalid anti-replay nonce: 3hJ2w9", request_id: "", traceparent: "" }
+              : { scope: "chain", name, class: "validation", status: 403, problem: "unauthorized", count, detail: "", retry_after_min_ns: null, retry_after_max_ns: null, example: "the authorization of a-42.wec.test became invalid: the key authorization file from the server did not match", request_id: "", traceparent: "" },
           )
           .sort((a, b) => b.count - a.count),
-        nonces: { fetched: 120, rejected: requestsFailed, rejected_share: requestsFailed / requests },
+        nonces: { fetched: 120, rejected: requestsFailed, rejected_share: requestsFailed / requests, age_ns: none },
         retries: requestsFailed,
         polls: Math.round(requests * 0.3),
-        connections: { new: 50, reused: requests - 50 },
+        connections: { new: 50, reused: requests - 50, reconnects: 0 },
         bytes: { sent: requests * 1310, received: requests * 1840 },
+        validations: [],
         hits: (["answered", "unknown"] as const).map((verdict) => {
           const took_ns = this.#hits[verdict].timing();
           return { type: "http-01", verdict, count: took_ns.n, took_ns };
@@ -360,16 +417,18 @@ class Run {
           certificates: chains.certificate.count - chains.revoke.count,
           revoked: chains.revoke.count,
           workers: this.#running,
+          unwritten: 0,
         },
         workers_target: this.#target,
         scenarios: {
-          default: { workers: this.#running, busy: Math.round(this.#running * 0.9), rate: 0, due: 0, dropped: 0, reach: null, capped_ns: 0, saturated_ns: 0 },
-          storm: { workers: 20, busy: 20, rate: 41.2, due: 4_120, dropped: 318, reach: null, capped_ns: 0, saturated_ns: 0 },
-          adaptive: { workers: 61, busy: 60, rate: 402.7, due: 0, dropped: 0, reach: "saturated", capped_ns: 0, saturated_ns: 14e9 },
-          warmup: { workers: 0, busy: 0, rate: 0, due: 0, dropped: 0, reach: null, capped_ns: 0, saturated_ns: 0 },
-          cooldown: { workers: 0, busy: 0, rate: 0, due: 0, dropped: 0, reach: null, capped_ns: 0, saturated_ns: 0 },
+          default: { ...NO_SCENARIO, workers: this.#running, busy: Math.round(this.#running * 0.9) },
+          storm: { ...NO_SCENARIO, workers: 20, busy: 20, rate: 41.2, due: 4_120, dropped: 318 },
+          adaptive: { ...NO_SCENARIO, workers: 61, busy: 60, rate: 402.7, reach: "saturated", saturated_ns: 14e9 },
+          warmup: NO_SCENARIO,
+          cooldown: NO_SCENARIO,
         },
         generator: this.#generator(),
+        never_succeeded: [],
         thresholds: [
           { expression: "chain.certificate{p(99)} < 2s", unit: "ns", value: chains.certificate.response_time_ns.p99, limit: 2e9, passed: true, n: chains.certificate.count, windows: null, windows_failed: null, worst_unix_ns: null, aborted: false },
           { expression: "requests{endpoint=newOrder}{failed} < 1%", unit: "share", value: 0.0483, limit: 0.01, passed: false, n: chains.authorization.count, windows: null, windows_failed: null, worst_unix_ns: null, aborted: false },
@@ -377,7 +436,7 @@ class Run {
           { expression: "rate{achieved/target} > 0.98", unit: "share", value: null, limit: 0.98, passed: null, n: 0, windows: null, windows_failed: null, worst_unix_ns: null, aborted: false },
         ],
         marks: this.#marks,
-        missing: { lost_results: 0, unknown_chains: 0, clamped_times: 0, other_endpoints: 0, other_failures: 0, dropped_marks: 0, other_scenarios: 0, outside_series: 0 },
+        missing: { lost_results: 0, unknown_chains: 0, unknown_records: 0, clamped_times: 0, other_endpoints: 0, other_failures: 0, dropped_marks: 0, other_scenarios: 0, outside_series: 0, unjoined_hits: 0 },
       },
       series: lastOf(this.#series, buckets),
     };
@@ -447,6 +506,7 @@ function lastOf(series: Series, buckets: number): Series {
     step_s: series.step_s,
     reset: buckets === Infinity,
     at_unix_s: cut(series.at_unix_s),
+    issued: cut(series.issued),
     requests: cut(series.requests),
     requests_failed: cut(series.requests_failed),
     hits: cut(series.hits),

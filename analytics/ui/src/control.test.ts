@@ -15,7 +15,7 @@ function server() {
   };
   const control = new Asking<number>(
     (wish) => wishes.push(wish),
-    (workers) => changeScenario("default", { workers }, send),
+    (workers) => changeScenario("s", "default", { workers }, send),
   );
   return { control, asked, wishes, answer: (response: Response | Error) => answers.shift()?.(response) };
 }
@@ -83,11 +83,11 @@ describe("a change", () => {
       asked.push([url, init.method, init.body]);
       return Promise.resolve(ok());
     };
-    await changeSession({ limits: { certificates: null } }, send);
-    await changeScenario("open one/2", { rate: 0.5 }, send);
+    await changeSession("a b", { limits: { certificates: null } }, send);
+    await changeScenario("a b", "open one/2", { rate: 0.5 }, send);
     expect(asked).toEqual([
-      ["api/v1/session", "PATCH", '{"limits":{"certificates":null}}'],
-      ["api/v1/session/scenarios/open%20one%2F2", "PATCH", '{"rate":0.5}'],
+      ["api/v1/sessions/a%20b", "PATCH", '{"limits":{"certificates":null}}'],
+      ["api/v1/sessions/a%20b/scenarios/open%20one%2F2", "PATCH", '{"rate":0.5}'],
     ]);
   });
 });

@@ -54,13 +54,13 @@ export class Asking<T> {
 type Send = (url: string, init: RequestInit) => Promise<Response>;
 
 /** Changes what concerns the whole session: `state`, `limits`. Says what is wrong, or nothing. */
-export function changeSession(body: object, send?: Send): Promise<string> {
-  return patch("api/v1/session", body, send);
+export function changeSession(id: string, body: object, send?: Send): Promise<string> {
+  return patch(`api/v1/sessions/${encodeURIComponent(id)}`, body, send);
 }
 
-/** Changes a scenario: `workers`, `rate`, `weights`. Says what is wrong, or nothing. */
-export function changeScenario(name: string, body: object, send?: Send): Promise<string> {
-  return patch(`api/v1/session/scenarios/${encodeURIComponent(name)}`, body, send);
+/** Changes a scenario of a session: `workers`, `rate`, `weights`. Says what is wrong, or nothing. */
+export function changeScenario(id: string, name: string, body: object, send?: Send): Promise<string> {
+  return patch(`api/v1/sessions/${encodeURIComponent(id)}/scenarios/${encodeURIComponent(name)}`, body, send);
 }
 
 async function patch(url: string, body: object, send: Send = (url, init) => fetch(url, init)): Promise<string> {

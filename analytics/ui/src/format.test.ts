@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { brief, bytes, count, duration, interval, rate, share, span, things } from "./format";
+import { brief, bytes, count, duration, interval, rate, retryAfter, share, span, things, visible } from "./format";
 
 /** Expectations are written with ordinary spaces. */
 const plain = (text: string) => text.replace(/[\u00a0\u202f]/g, " ");
@@ -22,6 +22,15 @@ describe("a duration", () => {
     [61_000_000_000, "61.0 s"],
     [3_600_000_000_000, "1:00:00"],
   ])("of %s ns reads %s", (ns, text) => expect(plain(duration(ns))).toBe(text));
+});
+
+describe("what a CA asked to wait", () => {
+  it.each([
+    [null, null, "–"],
+    [3e9, 3e9, "3.00 s"],
+    [1e9, 60e9, "1.00 s to 60.0 s"],
+  ])("of %s to %s ns reads %s", (min, max, text) =>
+    expect(plain(retryAfter({ retry_after_min_ns: min, retry_after_max_ns: max }))).toBe(text));
 });
 
 describe("a span", () => {
@@ -87,6 +96,10 @@ describe("bytes", () => {
     [1536, "1.50 KiB"],
     [104_857_600, "100 MiB"],
   ])("%s read %s", (n, text) => expect(plain(bytes(n))).toBe(text));
+});
+
+it("text from elsewhere shows what is not seen", () => {
+  expect(visible("ca\u001b]0;x\u0007\u202e\n東京")).toBe("ca\\u001b]0;x\\u0007\\u202e\\u000a東京");
 });
 
 it("a noun agrees with its number", () => {

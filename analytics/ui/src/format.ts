@@ -24,6 +24,12 @@ export function duration(ns: number | null): string {
   return seconds < 600 ? `${threeDigits(seconds)}${NBSP}s` : span(ns);
 }
 
+/** How long a CA asked to wait: once `3.00 s`, else the shortest and the longest, `1.00 s to 60.0 s`. */
+export function retryAfter(asked: { retry_after_min_ns: number | null; retry_after_max_ns: number | null }): string {
+  const [min, max] = [duration(asked.retry_after_min_ns), duration(asked.retry_after_max_ns)];
+  return min === max ? min : `${min} to ${max}`;
+}
+
 /** The ends of an interval around a duration, in its unit and with as many decimals: `4.05–4.48`. */
 export function interval(ns: number, [low, high]: readonly [number, number]): string {
   const [number = "", unit = "ns"] = duration(ns).split(NBSP);
@@ -91,6 +97,13 @@ export function clock(unixSeconds: number): string {
   return [at.getHours(), at.getMinutes(), at.getSeconds()].map((n) => String(n).padStart(2, "0")).join(":");
 }
 
+/** Day and clock time of a server time stamp, in the reader's time zone: `2026-11-21 10:12:31`. */
+export function moment(unixSeconds: number): string {
+  const at = new Date(unixSeconds * 1000);
+  const day = [at.getFullYear(), at.getMonth() + 1, at.getDate()].map((n) => String(n).padStart(2, "0")).join("-");
+  return `${day} ${clock(unixSeconds)}`;
+}
+
 /** A number of things with its noun: `1 worker`, `50 workers`, `2 batches`. */
 export function things(n: number, one: string, many = `${one}s`): string {
   return `${count(n)}${NBSP}${n === 1 ? one : many}`;
@@ -101,4 +114,13 @@ function threeDigits(value: number): string {
   if (value >= 99.95) return String(Math.round(value));
   if (value >= 9.995) return value.toFixed(1);
   return value.toFixed(2);
+}
+
+/** Text from elsewhere without what is not seen: control characters and those of direction, written as JSON escapes them. */
+export function visible(text: string): string {
+  return text.replace(
+    // eslint-disable-next-line no-control-regex
+    /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
 }

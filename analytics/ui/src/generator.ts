@@ -1,7 +1,7 @@
 // Whether the load tester itself kept up: what the page says of it, and how loudly.
 
 import { count, duration, share, things } from "./format";
-import type { GeneratorFigures, Run } from "./wire";
+import { LIMIT_CAUSES, type GeneratorFigures, type LimitCause, type Run } from "./wire";
 
 /** How loudly: nothing was measured, it keeps up, it was limited at some time, it is now. */
 export type Standing = "unknown" | "fine" | "was" | "is";
@@ -11,13 +11,34 @@ export function standing(generator: GeneratorFigures): Standing {
   return generator.lag_ns.n === 0 ? "unknown" : "fine";
 }
 
+/** Why the load tester is the limit, by what a person has to change. */
+const CAUSES: Record<LimitCause, { is: string; was: string }> = {
+  cap: { is: "a cap that you set holds the load back", was: "a cap that you set held the load back" },
+  machine: {
+    is: "this machine is busy with something else, or has no descriptors, ports or memory left",
+    was: "this machine was busy with something else, or had no descriptors, ports or memory left",
+  },
+  wec: { is: "wec itself is full", was: "wec itself was full" },
+};
+
+/** What lag can have added to response times, where it is among the limits. */
+export function distortion({ distortion: found }: GeneratorFigures): string | undefined {
+  if (found === null) return undefined;
+  const median = `${duration(found.p50_ns)} to half of the response times (${share(found.p50_share)} of their median)`;
+  if (found.p99_ns === null || found.p99_share === null) return `Lag can have added ${median}.`;
+  return `Lag can have added ${median} and ${duration(found.p99_ns)} to the slowest 1 % (${share(found.p99_share)} of their p99).`;
+}
+
 /** One sentence that says what that means for the figures. */
 export function headline(generator: GeneratorFigures, over: boolean): string {
   const how = standing(generator);
   if (how === "unknown") return "The load tester has not said yet whether it keeps up.";
   if (how === "fine") return over ? "The load tester kept up." : "The load tester keeps up.";
-  if (how === "is" && !over) return "Generator-limited: the load tester is the limit, what is measured now is not the CA’s alone.";
-  return `Generator-limited: the load tester was the limit for ${duration(generator.limited_ns)}: the figures are not the CA’s alone.`;
+  const now = how === "is" && !over;
+  const causes = LIMIT_CAUSES.filter((cause) => (now ? generator.causes[cause].limited_now : generator.causes[cause].limited_ns > 0));
+  const why = causes.map((cause) => (now ? CAUSES[cause].is : CAUSES[cause].was)).join(", and ");
+  if (now) return `Generator-limited: ${why}. What is measured now is not the CA’s alone.`;
+  return `Generator-limited for ${duration(generator.limited_ns)}: ${why}. The figures are not the CA’s alone.`;
 }
 
 export interface Figure {
@@ -30,7 +51,7 @@ export interface Figure {
 /** How near the run comes to what its machine can do, where that was measured. */
 export function ceiling(run: Run, rps: number): Figure | undefined {
   const { calibration } = run.stamp;
-  if (calibration === undefined || calibration.requests_per_s <= 0) return undefined;
+  if (calibration === undefined || calibration === null || calibration.requests_per_s <= 0) return undefined;
   const kept = calibration.kept_up_chains_per_s;
   const keeps = kept === null ? "" : `, keeps up to ${count(Math.floor(kept))} chains/s`;
   return {

@@ -13,12 +13,19 @@ it("everything that is missing is said, with its number", () => {
   value.health.gaps = 3;
   value.health.queued_batches = 1024;
   value.snapshot.missing.lost_results = 1;
+  const seen = { open: 0, accepted: 9, replaced: 0, slow: 0, unauthenticated: 0 };
+  value.health.listeners = [
+    { what: "the page", bound: 64, refused: 2, accept_errors: 0, ...seen },
+    { what: "results", bound: 64, refused: 0, accept_errors: 1, ...seen },
+  ];
   expect(warnings(value).join("\n").replace(/[\u00a0\u202f]/g, " ")).toBe(
     [
       "the log cannot be written: No space left on device",
-      "1 result lost at a requester whose queue and spool were full",
+      "1 result lost at their sender: the log’s lines “lost” have the reason",
       "3 records numbered by a sender never came",
       "analytics is behind: 1 024 batches wait, senders are held back",
+      "the page: 2 connections refused, all 64 places were taken",
+      "results: 1 connection not accepted for want of resources",
     ].join("\n"),
   );
 });

@@ -9,14 +9,23 @@ export function warnings({ health, snapshot: { missing } }: Pick<Live, "health" 
     health.log_error !== null && `the log cannot be written: ${health.log_error}`,
     health.log_failed > 0 && `${things(health.log_failed, "record")} missing from the log`,
     missing.lost_results > 0 &&
-      `${things(missing.lost_results, "result")} lost at a requester whose queue and spool were full`,
+      `${things(missing.lost_results, "result")} lost at their sender: the log’s lines “lost” have the reason`,
     health.gaps > 0 && `${things(health.gaps, "record")} numbered by a sender never came`,
     health.queued_batches >= health.queue_bound &&
       health.queue_bound > 0 &&
       `analytics is behind: ${count(health.queue_bound)} batches wait, senders are held back`,
+    ...health.listeners.map(
+      ({ what, refused, bound }) =>
+        refused > 0 && `${what}: ${things(refused, "connection")} refused, all ${count(bound)} places were taken`,
+    ),
+    ...health.listeners.map(
+      ({ what, accept_errors }) =>
+        accept_errors > 0 && `${what}: ${things(accept_errors, "connection")} not accepted for want of resources`,
+    ),
     missing.outside_series > 0 && `${things(missing.outside_series, "record")} of a wrong clock, in no chart`,
     missing.clamped_times > 0 && `${things(missing.clamped_times, "time")} above one hour, counted as one hour`,
     missing.unknown_chains > 0 && `${things(missing.unknown_chains, "result")} of an unknown chain, in no chain's figures`,
+    missing.unknown_records > 0 && `${things(missing.unknown_records, "record")} of a kind that this version does not know, in no figures`,
     missing.other_endpoints > 0 && `${things(missing.other_endpoints, "request")} counted under the endpoint “other”`,
     missing.other_failures > 0 && `${things(missing.other_failures, "failure")} counted under the name “other”`,
     missing.other_scenarios > 0 && `${things(missing.other_scenarios, "scenario")} beyond the first 64, in no figures`,

@@ -35,7 +35,7 @@ function subscribe(answer: () => Promise<Response> = () => Promise.reject(new Er
     later: (run, ms) => (timers.set((id += 1), { run, ms }), id),
     cancel: (timer) => timers.delete(timer),
   };
-  const subscription = new Subscription("api/v1/live", { live: () => (events += 1), phase: (...phase) => phases.push(phase) }, ground);
+  const subscription = new Subscription("api/v1/runs/current", { live: () => (events += 1), phase: (...phase) => phases.push(phase) }, ground);
   return {
     subscription,
     sources,

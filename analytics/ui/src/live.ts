@@ -1,6 +1,6 @@
-// The page's one subscription: Server-Sent Events of `api/v1/live`, kept up until the run ends.
+// The page's one subscription: Server-Sent Events of a run, kept up until the run ends.
 
-import { parseLive, type Live } from "./wire";
+import { parseError, parseLive, type Live } from "./wire";
 
 /**
  * | phase | means | leaves to |
@@ -45,8 +45,9 @@ export class Subscription {
   #attempts = 0;
   #phase: Phase = "connecting";
 
+  /** `run` is the path of a run in the API. */
   constructor(
-    private readonly url: string,
+    private readonly run: string,
     private readonly listener: Listener,
     private readonly ground: Ground = BROWSER,
   ) {
@@ -67,7 +68,7 @@ export class Subscription {
 
   #open(): void {
     this.close();
-    const source = this.ground.open(this.url);
+    const source = this.ground.open(`${this.run}/live`);
     this.#source = source;
     this.#watch();
     source.addEventListener("live", (event) => this.#take(event, "live"));
@@ -116,12 +117,12 @@ export class Subscription {
   /** An EventSource does not tell why it was refused; a plain request of the same API does. */
   async #explain(): Promise<void> {
     try {
-      const response = await this.ground.fetch("api/v1/snapshot");
+      const response = await this.ground.fetch(`${this.run}/snapshot`);
       if (this.#phase !== "lost") return;
       if (response.status === 401) {
         this.#enter("lost", "analytics wants its token: open this page once as /?token=TOKEN");
       } else if (!response.ok) {
-        this.#enter("lost", `analytics answered ${response.status}`);
+        this.#enter("lost", parseError(await response.text()) ?? `analytics answered ${response.status}`);
       }
     } catch {
       // Not reachable at all, which is what "lost" says already.

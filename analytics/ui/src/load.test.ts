@@ -1,19 +1,10 @@
 import { expect, it } from "vitest";
 
 import { achieved, alarms } from "./load";
+import { NO_SCENARIO } from "./testing";
 import type { ScenarioFigures, ScenarioView } from "./wire";
 
-const figures = (changes: Partial<ScenarioFigures>): ScenarioFigures => ({
-  workers: 12,
-  busy: 9,
-  rate: 49.84,
-  due: 0,
-  dropped: 0,
-  reach: null,
-  capped_ns: 0,
-  saturated_ns: 0,
-  ...changes,
-});
+const figures = (changes: Partial<ScenarioFigures>): ScenarioFigures => ({ ...NO_SCENARIO, workers: 12, busy: 9, rate: 49.84, ...changes });
 const target: ScenarioView = { state: "running", workers: 100, rate: 50, rate_unit: "chains", weights: {}, scheduled: false };
 const plain = (text: string) => text.replace(/[\u00a0\u202f]/g, " ");
 
@@ -24,6 +15,7 @@ it("shows what is reached beside what is wanted", () => {
   expect(said({ workers: 1 }, { ...target, rate: null })).toBe("now 1 worker, 9 busy");
   expect(said({ workers: 0 }, { ...target, state: "waiting" })).toBe("waits for another scenario to end");
   expect(said({}, { ...target, state: "ended" })).toBe("ended: nothing more of it starts, 9 finishing");
+  expect(said({ workers: 1, busy: 0, backing_off: 1 }, { ...target, rate: null })).toBe("now 1 worker, 0 busy, 1 backing off after failures");
   expect(said({ busy: 0 }, { ...target, state: "ended" })).toBe("ended: nothing more of it starts");
 });
 

@@ -9,7 +9,8 @@ export function achieved(figures: ScenarioFigures, target: ScenarioView): string
   if (target.state === "ended") {
     return `ended: nothing more of it starts${figures.busy > 0 ? `, ${count(figures.busy)} finishing` : ""}`;
   }
-  const workers = `${things(figures.workers, "worker")}, ${count(figures.busy)} busy`;
+  const backingOff = figures.backing_off > 0 ? `, ${count(figures.backing_off)} backing off after failures` : "";
+  const workers = `${things(figures.workers, "worker")}, ${count(figures.busy)} busy${backingOff}`;
   if (target.rate === null) return `now ${workers}`;
   const reached = figures.reach === "reached" ? " (reached)" : figures.reach === "approaching" ? " (on its way)" : "";
   return `now ${rate(figures.rate)} of ${target.rate} ${target.rate_unit}/s${reached} with ${workers}`;

@@ -2,6 +2,7 @@ import { mount } from "svelte";
 
 import App from "./App.svelte";
 import "uplot/dist/uPlot.min.css";
+import "./chains.css";
 import "./page.css";
 
 const target = document.getElementById("page");

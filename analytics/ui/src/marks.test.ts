@@ -24,6 +24,7 @@ describe("a change in words", () => {
       "weights",
       "weight of certificate unset → 4, weight of revoke 1 → 0",
     ],
+    [mark("answers", "come", "none for 10 s, 4 requests in flight"), "no answers", "answers come → none for 10 s, 4 requests in flight"],
     [mark("limits", "certificates=none", "certificates=7", { scenario: "" }), "limits", "limit of certificates none → 7"],
   ])("is brief and whole", (change, brief, whole) => {
     expect(brieflySaid(change)).toBe(brief);

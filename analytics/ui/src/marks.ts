@@ -29,6 +29,8 @@ export function brieflySaid(mark: Mark): string {
       return mark.to === "running" ? "resumed" : mark.to;
     case "generator":
       return `generator ${mark.to}`;
+    case "answers":
+      return mark.from === "none" ? "answers again" : "no answers";
     default:
       return mark.what;
   }

@@ -98,7 +98,7 @@ describe("a frame", () => {
 describe("what happened lately", () => {
   it("is summed over the buckets that are there, and over their time", () => {
     const window = merge(null, series([100, 101, 102]));
-    expect(recent(window, { from: 1, to: 3 })).toEqual({ seconds: 2, requests: 23, requestsFailed: 2, chains: 20, chainsFailed: 0, hits: 6 });
+    expect(recent(window, { from: 1, to: 3 })).toEqual({ seconds: 2, issued: 10, requests: 23, requestsFailed: 2, chains: 20, chainsFailed: 0, hits: 6 });
   });
 
   it("is nothing over no time when nothing came", () => {

@@ -115,6 +115,7 @@ export function acrossChains(columns: Columns, kind: "count" | "failed", index: 
 /** What happened lately: sums over a stretch, and how long its buckets last together. */
 export interface Recent {
   seconds: number;
+  issued: number;
   requests: number;
   requestsFailed: number;
   chains: number;
@@ -124,9 +125,10 @@ export interface Recent {
 
 /** Sums over a stretch. */
 export function recent(columns: Columns, { from, to }: Stretch): Recent {
-  const sum: Recent = { seconds: 0, requests: 0, requestsFailed: 0, chains: 0, chainsFailed: 0, hits: 0 };
+  const sum: Recent = { seconds: 0, issued: 0, requests: 0, requestsFailed: 0, chains: 0, chainsFailed: 0, hits: 0 };
   for (let index = from; index < to; index += 1) {
     sum.seconds += columns.step;
+    sum.issued += at(columns, "issued", index) ?? 0;
     sum.requests += at(columns, "requests", index) ?? 0;
     sum.requestsFailed += at(columns, "requests_failed", index) ?? 0;
     sum.hits += at(columns, "hits", index) ?? 0;

@@ -1,6 +1,6 @@
 // Values for tests: the smallest that the server could send.
 
-import { CHAINS, type Live, type Series, type Timing } from "./wire";
+import { CHAINS, type Live, type ScenarioFigures, type Series, type Timing } from "./wire";
 
 export const NO_TIMING: Timing = {
   n: 0,
@@ -19,6 +19,29 @@ export const NO_TIMING: Timing = {
   max: null,
 };
 
+/** What a scenario has reached that has not begun. */
+export const NO_SCENARIO: ScenarioFigures = {
+  executor: "workers",
+  workers_target: 0,
+  workers: 0,
+  busy: 0,
+  backing_off: 0,
+  rate_target: null,
+  rate: 0,
+  rate_unit: "",
+  asked: 0,
+  due: 0,
+  started: 0,
+  ended: 0,
+  requests: 0,
+  dropped: 0,
+  idle: 0,
+  reach: null,
+  active_ns: 0,
+  capped_ns: 0,
+  saturated_ns: 0,
+};
+
 /** A series with buckets at these seconds; `requests` counts up from 10, each chain has `perChain` iterations a bucket. */
 export function series(at: number[], { reset = false, step = 1, perChain = 2 } = {}): Series {
   const fill = <T>(value: T) => at.map(() => value);
@@ -26,6 +49,7 @@ export function series(at: number[], { reset = false, step = 1, perChain = 2 } =
     step_s: step,
     reset,
     at_unix_s: at,
+    issued: fill(5),
     requests: at.map((_, index) => 10 + index),
     requests_failed: fill(1),
     hits: fill(3),
@@ -58,7 +82,8 @@ export function live(series: Series): Live {
       scenarios: { default: { state: "running", workers: 50, rate: null, rate_unit: "", weights: {}, scheduled: false } },
     },
     nodes: [],
-    health: { log: "results/a.jsonl", log_bytes: 0, log_failed: 0, log_error: null, queued_batches: 0, queue_bound: 1024, duplicates: 0, gaps: 0, senders: 1 },
+    health: { log: "results/a.jsonl", log_bytes: 0, log_failed: 0, log_error: null, queued_batches: 0, queue_bound: 1024, duplicates: 0, gaps: 0, senders: 1, listeners: [] },
+    capacity: null,
     snapshot: {
       version: 1,
       run: {
@@ -67,16 +92,20 @@ export function live(series: Series): Live {
         program: "wec 0.1.0",
         target: "https://127.0.0.1:14000/dir",
         started_unix_ns: 100e9,
+        run_time_ns: 60e9,
         stamp: { host: "bench", platform: "linux x86_64", cpus: 2, scenario: null },
       },
       at_unix_ns: 104e9,
       elapsed_ns: 4e9,
       requests: 0,
       requests_failed: 0,
+      refused_origins: 0,
       rps: 0,
+      issued: { count: 0, per_second: 0, response_time_ns: NO_TIMING },
       chains: byChain(() => ({
         count: 0,
         failed: 0,
+        cut_off: 0,
         abandoned: 0,
         rps: 0,
         response_time_ns: NO_TIMING,
@@ -84,24 +113,43 @@ export function live(series: Series): Live {
         failed_response_time_ns: NO_TIMING,
         failed_service_time_ns: NO_TIMING,
         keygen_ns: 0,
+        time: {
+          requests_ns: NO_TIMING,
+          connecting_ns: NO_TIMING,
+          asked_ns: NO_TIMING,
+          polls_ns: NO_TIMING,
+          keys_ns: NO_TIMING,
+          own_ns: NO_TIMING,
+        },
         classes: {},
       })),
       endpoints: [],
       failures: [],
-      nonces: { fetched: 0, rejected: 0, rejected_share: null },
+      unverified: {},
+      profiles: {},
+      nonces: { fetched: 0, rejected: 0, rejected_share: null, age_ns: NO_TIMING },
       retries: 0,
       polls: 0,
-      connections: { new: 0, reused: 0 },
+      connections: { new: 0, reused: 0, reconnects: 0 },
       bytes: { sent: 0, received: 0 },
       hits: [],
-      state: { registrations: 0, authorizations: 0, certificates: 0, revoked: 0, workers: 50 },
+      validations: [],
+      orders_expired: 0,
+      ca_clock_ahead_s: null,
+      state: { registrations: 0, authorizations: 0, certificates: 0, revoked: 0, workers: 50, unwritten: 0 },
       workers_target: 50,
       scenarios: {},
       generator: {
         limited: false,
         limited_now: false,
         limited_ns: 0,
+        causes: {
+          cap: { limited_now: false, limited_ns: 0 },
+          machine: { limited_now: false, limited_ns: 0 },
+          wec: { limited_now: false, limited_ns: 0 },
+        },
         limits: [],
+        distortion: null,
         lag_ns: NO_TIMING,
         cpu_share: null,
         cpu_share_max: null,
@@ -115,8 +163,9 @@ export function live(series: Series): Live {
         dropped_share: null,
       },
       thresholds: [],
+      never_succeeded: [],
       marks: [],
-      missing: { lost_results: 0, unknown_chains: 0, clamped_times: 0, other_endpoints: 0, other_failures: 0, dropped_marks: 0, other_scenarios: 0, outside_series: 0 },
+      missing: { lost_results: 0, unknown_chains: 0, unknown_records: 0, clamped_times: 0, other_endpoints: 0, other_failures: 0, dropped_marks: 0, other_scenarios: 0, outside_series: 0, unjoined_hits: 0 },
     },
     series,
   };

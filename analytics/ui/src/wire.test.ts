@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 
 import { live, series } from "./testing";
-import { parseError, parseLive, runTime } from "./wire";
+import { parseError, parseLive } from "./wire";
 
 const text = (change: (value: ReturnType<typeof live>) => unknown) => {
   const value = live(series([100]));
@@ -18,7 +18,7 @@ describe("an event from the server", () => {
   });
 
   it.each<[string, (value: ReturnType<typeof live>) => unknown, RegExp]>([
-    ["of another version", (value) => ((value.snapshot.version = 2), undefined), /version 2, this page 1: reload/],
+    ["of another version", (value) => ({ ...value, snapshot: { ...value.snapshot, version: 2 } }), /version 2, this page 1: reload/],
     ["without a chain", (value) => (delete (value.snapshot.chains as Partial<typeof value.snapshot.chains>).revoke, undefined), /lacks the chain revoke/],
     ["with a column too short", (value) => (value.series.requests.pop(), undefined), /columns do not fit/],
     ["with a chain's column too short", (value) => (value.series.chains.refresh.p95_ns.pop(), undefined), /columns do not fit/],
@@ -33,29 +33,6 @@ describe("an event from the server", () => {
   it("that is no JSON is refused", () => {
     expect(() => parseLive("<html>")).toThrow();
   });
-});
-
-describe("the run's length", () => {
-  const of = (scenario: unknown) => {
-    const { run } = live(series([])).snapshot;
-    return runTime({ ...run, stamp: { ...run.stamp, scenario } });
-  };
-  it.each([
-    [{ run_time: "60s" }, 60e9],
-    [{ run_time: "2m 30s" }, 150e9],
-    [{ run_time: "1day 1h 500ms" }, 90_000.5e9],
-    [{ scenarios: [{ name: "default", run_time: "4m", start_at: "0s", after: null }] }, 240e9],
-    [{ scenarios: [{ name: "a", run_time: "10m" }, { name: "b", run_time: "1m", start_at: "30s", after: "a" }] }, 690e9],
-    [{ scenarios: [{ name: "a", run_time: "10m", after: "b" }, { name: "b", run_time: "1m", after: "a" }] }, null],
-    [{ scenarios: [{ name: "a" }] }, null],
-    [{ scenarios: [] }, null],
-    [{ run_time: "soon" }, null],
-    [{ run_time: "3 fortnights" }, null],
-    [{ run_time: "3fortnights" }, null],
-    [{ run_time: 60 }, null],
-    [{}, null],
-    [null, null],
-  ])("of %j is %s ns", (scenario, ns) => expect(of(scenario)).toBe(ns));
 });
 
 describe("an API error's text", () => {

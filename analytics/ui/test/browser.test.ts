@@ -1,5 +1,8 @@
 // The page in headless Chromium on a real `wec demo`: what a person would look at and do, in that order.
 
+import { readFile, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+
 import { chromium, type Browser, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
@@ -54,7 +57,7 @@ const text = async (selector: string) => (await page.locator(selector).first().i
 const number = async (selector: string) => Number((await text(selector)).replace(/[^\d.]/g, ""));
 const figure = (name: string) => number(`[data-figure="${name}"]`);
 const points = (chart: string) => page.locator(`[data-chart="${chart}"]`).getAttribute("data-points").then(Number);
-const snapshot = async () => parseLive(await (await page.request.get(new URL("api/v1/snapshot", wires.url).href)).text());
+const snapshot = async () => parseLive(await (await page.request.get(new URL("api/v1/runs/current/snapshot", wires.url).href)).text());
 
 describe("the page of a run", () => {
   it("says what is tested and that it runs", async () => {
@@ -205,9 +208,10 @@ describe("the page of a run", () => {
   it("names a change in the chart under the pointer", async () => {
     await page.setViewportSize({ width: 1440, height: 900 });
     const plot = page.locator('[data-chart="throughput"]');
-    await plot.scrollIntoViewIfNeeded();
     await expect
       .poll(async () => {
+        // Panels above may appear meanwhile, as that of a limited load tester, and move it out of the window.
+        await plot.locator(".u-over").scrollIntoViewIfNeeded();
         const box = await plot.locator(".u-over").boundingBox();
         for (let x = box?.width ?? 0; box !== null && x > 0; x -= 8) {
           await page.mouse.move(box.x + x, box.y + box.height / 2);
@@ -230,16 +234,62 @@ describe("the page of a run", () => {
   });
 
   it("shows the server's words for what it does not take", async () => {
-    await page.route("**/session/scenarios/**", (route) =>
+    await page.route("**/sessions/*/scenarios/**", (route) =>
       route.fulfill({ status: 409, contentType: "application/json", body: '{"error":"the session has been stopped"}' }),
     );
     await page.getByRole("button", { name: "Add 1 to the workers", exact: true }).click();
     const control = page.locator('[data-control="workers"]');
     await expect.poll(() => control.getByRole("status").innerText(), POLL).toBe("the session has been stopped");
     expect(await control.getByRole("spinbutton").inputValue()).toBe("19");
-    await page.unroute("**/session/scenarios/**");
+    await page.unroute("**/sessions/*/scenarios/**");
     // The browser itself tells of every refused request.
     complaints.splice(0, complaints.length, ...complaints.filter((complaint) => !complaint.includes("409")));
+  });
+
+  it("lists the runs, leads to each, and says when the list cannot be had", async () => {
+    // A run that is over: the log of this one under another name, with its start an hour earlier.
+    const { log } = (await snapshot()).health;
+    const [first = "", ...records] = (await readFile(join(demo.folder, log), "utf8")).split("\n").slice(0, -1);
+    const header = JSON.parse(first) as Record<string, unknown> & { started_unix_ns: number };
+    const earlier = { ...header, run: "earlier", started_unix_ns: header.started_unix_ns - 3_600e9 };
+    const copy = [JSON.stringify(earlier), ...records].join("\n");
+    await writeFile(join(demo.folder, dirname(log), "earlier.jsonl"), `${copy}\n`);
+
+    await page.getByRole("link", { name: "Runs", exact: true }).click();
+    await expect.poll(() => page.locator("#runs tbody tr").count(), POLL).toBe(2);
+    const rows = () => page.locator("#runs tbody tr").evaluateAll((rows) => rows.map((row) => row.getAttribute("data-standing")));
+    await expect.poll(rows, POLL).toEqual(["live", expect.stringMatching(/passed|failed/)]);
+    await expect.poll(() => number("#runs tbody tr:nth-child(1) td:nth-child(5)"), POLL).toBeGreaterThan(0);
+    expect(await text("#runs tbody tr:nth-child(2)")).toMatch(/earlier\s+https:/);
+    for (const width of [1280, 400]) {
+      await page.setViewportSize({ width, height: 900 });
+      expect(await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)).toBe(0);
+    }
+    await page.setViewportSize({ width: 1440, height: 900 });
+
+    await page.route("**/api/v1/runs", (route) =>
+      route.fulfill({ status: 503, contentType: "application/json", body: '{"error":"the disk is gone"}' }),
+    );
+    await expect.poll(() => page.getByRole("alert").innerText(), POLL).toMatch(/could not be fetched:\s+the disk is gone/);
+    expect(await page.locator("#runs tbody tr").count()).toBe(2);
+    await page.unroute("**/api/v1/runs");
+    await page.route("**/api/v1/runs", (route) => route.fulfill({ contentType: "application/json", body: '{"runs":[]}' }));
+    await expect.poll(() => text("main"), POLL).toMatch(/^No runs yet/);
+    await page.unroute("**/api/v1/runs");
+    complaints.splice(0, complaints.length, ...complaints.filter((complaint) => !complaint.includes("503")));
+
+    await page.getByRole("link", { name: "earlier", exact: true }).click();
+    await expect.poll(() => text("header"), POLL).toMatch(/finished/);
+    expect(new URL(page.url()).search).toBe("?run=earlier");
+    expect(await text("[aria-live]")).toMatch(/The run is over.*final figures, of \d{4}-\d\d-\d\d/);
+    expect(await figure("requests")).toBeGreaterThan(0);
+    expect(await page.getByRole("button", { name: "Pause" }).count()).toBe(0);
+    await page.locator("#plan summary").click();
+    expect(await text("#plan pre")).toMatch(/"executor": "workers"/);
+
+    await page.getByRole("link", { name: "Current run" }).click();
+    await expect.poll(() => text("header"), POLL).toMatch(/running/);
+    await expect.poll(() => points("throughput"), POLL).toBeGreaterThan(5);
   });
 
   it("has given the browser nothing to complain about", () => {

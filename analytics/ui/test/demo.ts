@@ -10,6 +10,8 @@ import { join, resolve } from "node:path";
 export interface Demo {
   /** Where its page is. */
   page: URL;
+  /** Where it works: paths that it says are relative to this. */
+  folder: string;
   /** Its exit code, when it has ended. */
   ended: Promise<number | null>;
   /** Ends it whatever it does, and removes what it left. */
@@ -36,6 +38,7 @@ export async function startDemo(workers: number, thresholds: readonly string[] =
   try {
     return {
       page: await addressPrinted(child),
+      folder,
       ended: exited.then(([code]) => code),
       end,
     };

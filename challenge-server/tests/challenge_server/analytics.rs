@@ -1,4 +1,4 @@
-//! The receiving end of the contract in `results.proto`: writes down what it gets and acknowledges as told.
+//! The receiving end of `results.proto`: keeps what it gets and acknowledges if configured.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -18,10 +18,12 @@ use wec_proto::results::{Ack, Batch};
 /// Every batch that arrived, over all streams.
 pub(crate) type Received = watch::Receiver<Vec<Batch>>;
 
-/// A running receiver; dropping it cuts every stream.
+/// A running receiver; dropping it ends every stream.
 pub(crate) struct Analytics {
     pub(crate) address: SocketAddr,
     pub(crate) received: Received,
+    /// The authorization in the latest stream's metadata.
+    pub(crate) authorization: watch::Receiver<Option<String>>,
     stop: CancellationToken,
     serving: JoinHandle<()>,
 }
@@ -34,20 +36,21 @@ impl Drop for Analytics {
 }
 
 impl Analytics {
-    /// Listens on `address`; `acknowledges` says whether it ever does.
+    /// Listens on `address`; `acknowledges` sets whether it ever does.
     pub(crate) async fn start(address: SocketAddr, acknowledges: bool) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, received) = watch::channel(Vec::new());
         let stop = CancellationToken::new();
-        let service = Receiver { batches: Arc::new(sender), acknowledges, stop: stop.clone() };
+        let (offered, authorization) = watch::channel(None);
+        let service = Receiver { batches: Arc::new(sender), offered, acknowledges, stop: stop.clone() };
         let server = Server::builder().add_service(ResultsServer::new(service));
         let stopped = stop.clone().cancelled_owned();
         let serving = tokio::spawn(async move {
             let incoming = TcpListenerStream::new(listener);
             server.serve_with_incoming_shutdown(incoming, stopped).await.unwrap();
         });
-        Self { address, received, stop, serving }
+        Self { address, received, authorization, stop, serving }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -63,6 +66,7 @@ impl Analytics {
 
 struct Receiver {
     batches: Arc<watch::Sender<Vec<Batch>>>,
+    offered: watch::Sender<Option<String>>,
     acknowledges: bool,
     stop: CancellationToken,
 }
@@ -75,6 +79,8 @@ impl Results for Receiver {
         &self,
         request: Request<Streaming<Batch>>,
     ) -> Result<Response<Self::DeliverStream>, Status> {
+        let offered = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
+        self.offered.send_replace(offered.map(str::to_owned));
         let mut incoming = request.into_inner();
         let (acks, outgoing) = mpsc::channel(16);
         let (batches, acknowledges, stop) = (Arc::clone(&self.batches), self.acknowledges, self.stop.clone());

@@ -1,4 +1,4 @@
-//! What a CA sends, down to the bytes where they matter.
+//! Requests as a CA sends them, to the byte where this matters.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use x509_parser::prelude::*;
 
-/// Longer than any answer takes, on however busy a machine.
+/// Longer than any answer takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Sends `request` and reads until the server closes.
@@ -23,7 +23,7 @@ pub(crate) async fn exchange(address: SocketAddr, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request).await.unwrap();
     let mut response = Vec::new();
-    // A server that refuses early may reset what it has not read; what it said before counts.
+    // A server that refuses early may reset what it has not read; its earlier answer counts.
     let _ = timeout(PATIENCE, stream.read_to_end(&mut response)).await.expect("the server closes");
     String::from_utf8_lossy(&response).into_owned()
 }
@@ -49,14 +49,14 @@ fn parsed(response: &str) -> (u16, String) {
     (status.unwrap_or_else(|| panic!("no HTTP response: {response:?}")), body.unwrap_or_default())
 }
 
-/// What a server proved in a TLS handshake.
+/// The proof in a TLS handshake.
 #[derive(Clone, Debug)]
 pub(crate) struct Shown {
     pub(crate) certificate: CertificateDer<'static>,
     pub(crate) intermediates: usize,
 }
 
-/// A CA's TLS client: any chain will do, but the handshake must be signed by the certificate's key.
+/// A CA's TLS client: it accepts any chain, but the certificate's key must sign the handshake.
 #[derive(Debug)]
 struct Lenient {
     provider: CryptoProvider,
@@ -102,7 +102,7 @@ impl ServerCertVerifier for Lenient {
 }
 
 impl Lenient {
-    /// rustls's own check parses the certificate and, as it should, knows no critical acmeIdentifier.
+    /// rustls's own check parses the certificate and refuses the critical acmeIdentifier, as it should.
     fn signed_by_key_of(
         &self,
         certificate: &CertificateDer<'_>,
@@ -121,7 +121,7 @@ impl Lenient {
     }
 }
 
-/// A TLS handshake offering these application protocols and versions; the stream, and what was shown.
+/// A TLS handshake that offers these application protocols and versions; the stream, and the certificate.
 pub(crate) async fn handshake(
     address: SocketAddr,
     name: ServerName<'static>,

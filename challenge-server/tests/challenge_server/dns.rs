@@ -1,4 +1,4 @@
-//! dns-01 over UDP, TCP and HTTPS, asked by Debian's `dig` and byte by byte.
+//! dns-01 over UDP, TCP and HTTPS, with Debian's `dig` and with single bytes.
 
 use std::net::SocketAddr;
 
@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use wec_challenge_server::{Config, DohCertificate, DohConfig};
 use wec_record::{ChallengeType, Verdict};
-use wec_store::{ChallengeData, ChallengeKind, ChallengeWriter};
+use wec_store::{ChallengeData, ChallengeWriter};
 use wec_testbed::Program;
 
 use crate::client::{exchange, handshake};
@@ -53,7 +53,7 @@ async fn dig(address: SocketAddr, arguments: &[&str]) -> String {
 #[tokio::test]
 async fn dig_gets_the_same_over_udp_tcp_and_https() {
     let mut started = start(everything()).await;
-    let first = started.put(ChallengeKind::Dns01, "www.example.test").await;
+    let first = started.put(ChallengeType::Dns01, "www.example.test").await;
     let second = ChallengeData { key_authorization: "second.thumb".into(), ..first.clone() };
     started.store.put(&second).await.unwrap();
     let mut expected = [format!("\"{}\"", first.txt_value()), format!("\"{}\"", second.txt_value())];
@@ -87,7 +87,7 @@ async fn dig_gets_the_same_over_udp_tcp_and_https() {
 #[tokio::test]
 async fn a_client_that_is_told_of_truncation_gets_everything_over_tcp() {
     let started = start(everything()).await;
-    let one = challenge(ChallengeKind::Dns01, "many.test");
+    let one = challenge(ChallengeType::Dns01, "many.test");
     for number in 0..50 {
         let data = ChallengeData { key_authorization: format!("{number}.thumb"), ..one.clone() };
         started.store.put(&data).await.unwrap();
@@ -102,7 +102,7 @@ async fn a_client_that_is_told_of_truncation_gets_everything_over_tcp() {
 #[tokio::test]
 async fn a_tcp_connection_takes_queries_one_after_the_other() {
     let started = start(everything()).await;
-    let data = started.put(ChallengeKind::Dns01, "a.test").await;
+    let data = started.put(ChallengeType::Dns01, "a.test").await;
     let mut stream = TcpStream::connect(started.server.addresses().dns.unwrap()).await.unwrap();
     let query = query("_acme-challenge.a.test", RecordType::TXT);
     let framed = [&(query.len() as u16).to_be_bytes(), query.as_slice()].concat();
@@ -132,7 +132,7 @@ async fn slow_and_malformed_clients_over_tcp_lose_their_connections() {
 #[tokio::test]
 async fn garbage_datagrams_do_not_disturb_the_next_query() {
     let started = start(everything()).await;
-    let data = started.put(ChallengeKind::Dns01, "a.test").await;
+    let data = started.put(ChallengeType::Dns01, "a.test").await;
     let socket = UdpSocket::bind(loopback()).await.unwrap();
     socket.connect(started.server.addresses().dns.unwrap()).await.unwrap();
     for garbage in [&b""[..], b"x", &[0xff; 12], &[0x80; 4000]] {
@@ -148,7 +148,7 @@ async fn garbage_datagrams_do_not_disturb_the_next_query() {
 #[tokio::test]
 async fn doh_over_http2_takes_get_and_post_and_refuses_the_rest() {
     let started = start(everything()).await;
-    let data = started.put(ChallengeKind::Dns01, "a.test").await;
+    let data = started.put(ChallengeType::Dns01, "a.test").await;
     let address = started.server.addresses().doh.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
     let (stream, _) = handshake(address, name, &[b"h2", b"http/1.1"], &[&TLS13]).await.unwrap();
@@ -213,7 +213,7 @@ async fn doh_takes_a_given_certificate_and_plain_http() {
     assert_eq!(&shown.certificate, certificate.der());
 
     let started = start(doh(DohCertificate::None)).await;
-    let data = started.put(ChallengeKind::Dns01, "a.test").await;
+    let data = started.put(ChallengeType::Dns01, "a.test").await;
     let encoded = URL_SAFE_NO_PAD.encode(query("_acme-challenge.a.test", RecordType::TXT));
     let request =
         format!("GET /dns-query?dns={encoded} HTTP/1.1\r\nHost: doh.test\r\nConnection: close\r\n\r\n");

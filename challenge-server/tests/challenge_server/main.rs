@@ -1,4 +1,4 @@
-//! The challenge server as a CA, a management client and analytics meet it: over real sockets.
+//! The challenge server over real sockets, used by a CA, a management client and analytics.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 

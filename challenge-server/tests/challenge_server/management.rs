@@ -1,4 +1,4 @@
-//! The management API as pebble-challtestsrv's clients use it: with the bodies its README shows.
+//! The management API as pebble-challtestsrv's clients use it, with the bodies of its README.
 
 use std::net::SocketAddr;
 

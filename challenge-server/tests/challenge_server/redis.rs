@@ -1,12 +1,13 @@
-//! Over a real Redis that another process writes: what the requester put there is answered, also after Redis was away.
+//! With a real Redis to which another process writes: the requester's data is answered, also after Redis was away.
 
 use std::sync::Arc;
 
 use rustls::version::TLS13;
 use rustls_pki_types::ServerName;
 use wec_challenge_server::{ChallengeServer, HitStream};
+use wec_record::ChallengeType;
 use wec_record::Verdict;
-use wec_store::{ChallengeKind, ChallengeReader, ChallengeWriter, RedisChallenges};
+use wec_store::{ChallengeReader, ChallengeWriter, RedisChallenges};
 use wec_testbed::redis::Redis;
 
 use crate::client::{get, handshake};
@@ -25,7 +26,7 @@ async fn answers_what_the_requester_put_into_redis_and_outlives_it() {
     let reader = Arc::new(RedisChallenges::connect(&redis.url()).await.unwrap()) as Arc<dyn ChallengeReader>;
     let (server, mut hits, stop) = start_over(everything(), reader).await;
 
-    for kind in [ChallengeKind::Http01, ChallengeKind::TlsAlpn01] {
+    for kind in [ChallengeType::Http01, ChallengeType::TlsAlpn01] {
         writer.put(&challenge(kind, "www.example.test")).await.unwrap();
     }
     let answered = (200, KEY_AUTHORIZATION.to_owned(), Verdict::Answered);
@@ -35,7 +36,7 @@ async fn answers_what_the_requester_put_into_redis_and_outlives_it() {
     handshake(address, name, &[b"acme-tls/1"], &[&TLS13]).await.unwrap();
     assert_eq!(next(&mut hits).await.verdict, Verdict::Answered);
 
-    writer.remove(&challenge(ChallengeKind::Http01, "www.example.test")).await.unwrap();
+    writer.remove(&challenge(ChallengeType::Http01, "www.example.test")).await.unwrap();
     assert_eq!(http01(&server, &mut hits).await.2, Verdict::Unknown);
 
     redis.kill().unwrap();
@@ -43,8 +44,8 @@ async fn answers_what_the_requester_put_into_redis_and_outlives_it() {
     assert_eq!((status, verdict), (503, Verdict::StoreFailed));
 
     redis.restart().await.unwrap();
-    writer.put(&challenge(ChallengeKind::Http01, "www.example.test")).await.unwrap();
-    // The reader's own connection comes back by itself, a little later than the writer's.
+    writer.put(&challenge(ChallengeType::Http01, "www.example.test")).await.unwrap();
+    // The reader reconnects by itself, a little later than the writer.
     let mut outcome = http01(&server, &mut hits).await;
     for _ in 0..20 {
         if outcome == answered {

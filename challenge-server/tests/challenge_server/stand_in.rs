@@ -1,11 +1,11 @@
-//! In the place of pebble-challtestsrv: a real Pebble validates at our server what clients nobody here wrote put
-//! into it through the management API.
+//! Instead of pebble-challtestsrv: a real Pebble validates at our server what other clients put into it through the
+//! management API.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::json;
-use wec_acme::{AccountKey, AuthorizationStatus, ChallengeKind, Client, Clock, Config, Policy, Roots, Trace};
+use wec_acme::{AccountKey, AuthorizationStatus, Client, Clock, Config, Policy, Roots, Trace};
 use wec_record::{ChallengeType, Verdict};
 use wec_testbed::{Pebble, PebbleOptions, Program};
 
@@ -15,7 +15,7 @@ use crate::started::{Started, everything, start};
 const LEGO: Program = Program { binary: "lego", package: "lego" };
 const DEHYDRATED: Program = Program { binary: "dehydrated", package: "dehydrated" };
 
-/// A hook in bash, which can speak enough HTTP without help. `$1` is the occasion.
+/// A hook in bash, which can send HTTP without other tools. `$1` is the event.
 const SAY: &str = r#"
 say() {
     exec 3<>"/dev/tcp/127.0.0.1/$PORT"
@@ -40,7 +40,7 @@ impl Lab {
             tls_port: addresses.tls_alpn01.unwrap().port(),
             dns: addresses.dns,
             authz_reuse: 0,
-            // dehydrated does not try again with the fresh nonce.
+            // dehydrated does not retry with the fresh nonce.
             nonce_reject: 0,
             ..PebbleOptions::default()
         })
@@ -49,7 +49,7 @@ impl Lab {
         Self { challenges, pebble, home: tempfile::tempdir().unwrap() }
     }
 
-    /// An executable hook that says to the management API what `body` makes of its arguments.
+    /// An executable hook that sends the result of `body` to the management API.
     fn hook(&self, body: &str) -> PathBuf {
         use std::os::unix::fs::PermissionsExt;
         let port = self.challenges.server.addresses().management.unwrap().port();
@@ -59,7 +59,7 @@ impl Lab {
         path
     }
 
-    /// Names that were answered for, each once, after checking that nothing was not.
+    /// Names that were answered, each once; checks that there were no other validations.
     fn answered(&self, challenge: ChallengeType) -> Vec<String> {
         let hits = self.challenges.server.hits();
         assert_eq!(hits.counts().of(challenge, Verdict::Answered), hits.counts().total());
@@ -70,7 +70,7 @@ impl Lab {
     }
 }
 
-/// Runs without blocking the server, which lives on this thread's runtime.
+/// Runs without blocking the server, which uses this thread's runtime.
 async fn run(mut command: Command) -> Output {
     let output = tokio::task::spawn_blocking(move || (command.output(), command)).await.unwrap();
     let (output, command) = (output.0.unwrap(), output.1);
@@ -138,7 +138,7 @@ async fn dehydrated_issues_by_http_01() {
     assert_eq!(lab.answered(ChallengeType::Http01), ["one.dehydrated.test", "two.dehydrated.test"]);
 }
 
-/// No client in Debian hands a tls-alpn-01 key authorization to a hook, so this one is the suite's own.
+/// No client in Debian gives a tls-alpn-01 key authorization to a hook, so this uses our own client.
 #[tokio::test]
 async fn pebble_validates_tls_alpn_01() {
     let lab = Lab::start().await;
@@ -156,9 +156,9 @@ async fn pebble_validates_tls_alpn_01() {
     let management = lab.challenges.server.addresses().management.unwrap();
     for url in &order.authorizations {
         let authorization = client.authorization(trace, &account, url).await.unwrap();
-        let challenge = authorization.challenge(ChallengeKind::TlsAlpn01).unwrap();
+        let challenge = authorization.challenge(wec_record::ChallengeType::TlsAlpn01).unwrap();
         let content = account.key.key_authorization(&challenge.token);
-        let body = json!({"host": authorization.identifier.value, "content": content}).to_string();
+        let body = json!({"host": authorization.identifier.validated(), "content": content}).to_string();
         assert_eq!(post(management, "/add-tlsalpn01", "", &body).await.0, 200);
         let responded = client.respond(trace, &account, &challenge.url).await.unwrap();
         let proven = client.poll_authorization(trace, &account, url, responded.retry_after).await.unwrap();

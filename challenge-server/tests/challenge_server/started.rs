@@ -1,4 +1,4 @@
-//! A challenge server on free loopback ports, over challenge data that the test puts in.
+//! A challenge server on free loopback ports, with challenge data from the test.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -8,11 +8,10 @@ use tokio_util::sync::CancellationToken;
 use wec_challenge_server::{
     ChallengeServer, Config, DohCertificate, DohConfig, HitStream, Limits, ManagementConfig,
 };
+use wec_record::ChallengeType;
 use wec_record::ValidationHit;
 use wec_store::challenge::BoxFuture;
-use wec_store::{
-    ChallengeData, ChallengeKind, ChallengeReader, ChallengeStoreError, ChallengeWriter, MemoryChallenges,
-};
+use wec_store::{ChallengeData, ChallengeReader, ChallengeStoreError, ChallengeWriter, MemoryChallenges};
 
 use crate::client::PATIENCE;
 
@@ -51,9 +50,14 @@ pub(crate) fn everything() -> Config {
     }
 }
 
-/// Limits that a test can wait for, and a client that is not slow can keep on a busy machine.
+/// Limits short enough for a test to await, and long enough for a fast client on a busy machine.
 pub(crate) fn impatient() -> Limits {
     Limits { connections: 4, request_timeout: Duration::from_secs(3) }
+}
+
+/// Few places, and more time than a test takes: an answered client did not wait for another one's timeout.
+pub(crate) fn crowded() -> Limits {
+    Limits { connections: 4, request_timeout: Duration::from_secs(600) }
 }
 
 pub(crate) async fn start(config: Config) -> Started {
@@ -73,7 +77,7 @@ pub(crate) async fn start_over(
 }
 
 impl Started {
-    pub(crate) async fn put(&self, kind: ChallengeKind, name: &str) -> ChallengeData {
+    pub(crate) async fn put(&self, kind: ChallengeType, name: &str) -> ChallengeData {
         let data = challenge(kind, name);
         self.store.put(&data).await.unwrap();
         data
@@ -88,7 +92,7 @@ pub(crate) async fn next(hits: &mut HitStream) -> ValidationHit {
     tokio::time::timeout(PATIENCE, hits.recv()).await.expect("a hit").expect("a running server")
 }
 
-pub(crate) fn challenge(kind: ChallengeKind, name: &str) -> ChallengeData {
+pub(crate) fn challenge(kind: ChallengeType, name: &str) -> ChallengeData {
     ChallengeData {
         kind,
         name: name.into(),
@@ -97,7 +101,7 @@ pub(crate) fn challenge(kind: ChallengeKind, name: &str) -> ChallengeData {
     }
 }
 
-/// A store that is out of reach.
+/// A store that cannot be reached.
 pub(crate) struct DeadStore;
 
 impl ChallengeReader for DeadStore {

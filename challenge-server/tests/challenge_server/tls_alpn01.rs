@@ -9,12 +9,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use wec_challenge_server::Config;
 use wec_record::{ChallengeType, Verdict};
-use wec_store::ChallengeKind;
 use wec_testbed::Program;
 use x509_parser::prelude::*;
 
 use crate::client::handshake;
-use crate::started::{DeadStore, everything, impatient, loopback, next, start, start_over};
+use crate::started::{DeadStore, crowded, everything, impatient, loopback, next, start, start_over};
 
 const ACME: &[&[u8]] = &[b"acme-tls/1"];
 const OPENSSL: Program = Program { binary: "openssl", package: "openssl" };
@@ -26,11 +25,11 @@ fn name(text: &str) -> ServerName<'static> {
 #[tokio::test]
 async fn proves_the_name_as_rfc_8737_asks() {
     let mut started = start(everything()).await;
-    let data = started.put(ChallengeKind::TlsAlpn01, "www.example.test").await;
+    let data = started.put(ChallengeType::TlsAlpn01, "www.example.test").await;
     let address = started.server.addresses().tls_alpn01.unwrap();
 
     for version in [&TLS13, &TLS12] {
-        // The client has checked that the handshake was signed by the key in the certificate.
+        // The client has checked that the certificate's key signed the handshake.
         let (stream, shown) = handshake(address, name("WWW.Example.test"), ACME, &[version]).await.unwrap();
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(ACME[0]));
         assert_eq!(shown.intermediates, 0);
@@ -56,7 +55,7 @@ async fn proves_the_name_as_rfc_8737_asks() {
 #[tokio::test]
 async fn closes_after_the_proof() {
     let started = start(everything()).await;
-    started.put(ChallengeKind::TlsAlpn01, "a.test").await;
+    started.put(ChallengeType::TlsAlpn01, "a.test").await;
     let address = started.server.addresses().tls_alpn01.unwrap();
     let (mut stream, _) = handshake(address, name("a.test"), ACME, &[&TLS13]).await.unwrap();
     let mut rest = Vec::new();
@@ -67,7 +66,7 @@ async fn closes_after_the_proof() {
 #[tokio::test]
 async fn proves_an_ip_identifier_named_in_reverse() {
     let mut started = start(everything()).await;
-    started.put(ChallengeKind::TlsAlpn01, "192.0.2.7").await;
+    started.put(ChallengeType::TlsAlpn01, "192.0.2.7").await;
     let address = started.server.addresses().tls_alpn01.unwrap();
     let (_, shown) = handshake(address, name("7.2.0.192.in-addr.arpa"), ACME, &[&TLS13]).await.unwrap();
     let (_, certificate) = X509Certificate::from_der(&shown.certificate).unwrap();
@@ -79,7 +78,7 @@ async fn proves_an_ip_identifier_named_in_reverse() {
 #[tokio::test]
 async fn refuses_with_an_alert_that_says_why() {
     let mut started = start(everything()).await;
-    started.put(ChallengeKind::TlsAlpn01, "a.test").await;
+    started.put(ChallengeType::TlsAlpn01, "a.test").await;
     let address = started.server.addresses().tls_alpn01.unwrap();
     let table: [(_, &[&[u8]], _, _); 5] = [
         (name("b.test"), ACME, "UnrecognisedName", Verdict::Unknown),
@@ -110,7 +109,7 @@ async fn a_dead_store_is_an_internal_error_alert() {
 async fn a_new_challenge_of_a_name_takes_the_place_of_the_old_one() {
     use wec_store::{ChallengeData, ChallengeWriter};
     let started = start(everything()).await;
-    let old = started.put(ChallengeKind::TlsAlpn01, "a.test").await;
+    let old = started.put(ChallengeType::TlsAlpn01, "a.test").await;
     let address = started.server.addresses().tls_alpn01.unwrap();
     let (_, first) = handshake(address, name("a.test"), ACME, &[&TLS13]).await.unwrap();
     started.store.put(&ChallengeData { key_authorization: "new.thumb".into(), ..old }).await.unwrap();
@@ -122,7 +121,7 @@ async fn a_new_challenge_of_a_name_takes_the_place_of_the_old_one() {
 async fn garbage_and_silence_do_not_hold_the_listener() {
     let config = Config { tls_alpn01: Some(loopback()), limits: impatient(), ..Config::default() };
     let mut started = start(config).await;
-    started.put(ChallengeKind::TlsAlpn01, "a.test").await;
+    started.put(ChallengeType::TlsAlpn01, "a.test").await;
     let address = started.server.addresses().tls_alpn01.unwrap();
     let mut silent = Vec::new();
     for _ in 0..impatient().connections {
@@ -137,9 +136,23 @@ async fn garbage_and_silence_do_not_hold_the_listener() {
 }
 
 #[tokio::test]
+async fn silence_does_not_keep_a_validation_out() {
+    let config = Config { tls_alpn01: Some(loopback()), limits: crowded(), ..Config::default() };
+    let mut started = start(config).await;
+    started.put(ChallengeType::TlsAlpn01, "a.test").await;
+    let address = started.server.addresses().tls_alpn01.unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..12 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    handshake(address, name("a.test"), ACME, &[&TLS13]).await.expect("answered all the same");
+    assert_eq!(started.hit().await.verdict, Verdict::Answered);
+}
+
+#[tokio::test]
 async fn openssl_sees_the_same_proof() {
     let started = start(everything()).await;
-    started.put(ChallengeKind::TlsAlpn01, "www.example.test").await;
+    started.put(ChallengeType::TlsAlpn01, "www.example.test").await;
     let address = started.server.addresses().tls_alpn01.unwrap().to_string();
     let output = tokio::process::Command::new(OPENSSL.find().unwrap())
         .args(["s_client", "-connect", &address, "-servername", "www.example.test", "-alpn", "acme-tls/1"])

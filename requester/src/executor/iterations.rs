@@ -1,307 +1,59 @@
 //! A fixed number of iterations, shared by the workers of all runtimes: exactly so many run, then their executors end.
-//!
-//! The executor is [`Workers`](super::Workers); its workers take each iteration from a [`Quota`].
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use wec_record::plan;
 
-/// Iterations that may still be run.
-#[derive(Debug)]
-pub struct Quota {
-    left: watch::Sender<Left>,
-    /// Fewer free ones than this are few.
-    mark: AtomicU64,
-    low: Notify,
-}
+use super::{Context, Executor, Kind, Load, Start, config, workers};
+use crate::config::settings::Scope;
+use crate::config::values::whole;
+use crate::pace::Ramp;
+
+/// The row of the table of executors.
+pub(super) const KIND: Kind =
+    Kind { name: "iterations", keys: &["iterations"], selected_by: Some("iterations"), thinks: true, read };
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Left {
-    /// Not taken by any worker.
-    free: u64,
-    /// Not used: free, or taken and not ended.
-    unused: u64,
-    /// How many there ever were.
-    given: u64,
-    /// There may come more.
-    open: bool,
+struct Iterations {
+    /// How many, all workers together.
+    iterations: u64,
+    /// How many workers share them.
+    workers: u32,
 }
 
-impl Quota {
-    /// A quota of so many.
-    pub fn new(iterations: u64) -> Arc<Self> {
-        Arc::new(Self::of(Left { free: iterations, unused: iterations, given: iterations, open: false }))
+fn read(s: &mut Scope<'_>, _staged: bool) -> Load {
+    let workers = config::workers(s).unwrap_or(config::WORKERS);
+    let iterations = s.take("iterations", |text| whole(text, 1..=u64::MAX));
+    if iterations.is_none() && !s.is_given("iterations") {
+        s.mistake("iterations", "missing: how many iterations, as in 1000");
     }
-
-    /// One of none, to which some may be added until it is closed.
-    pub fn open() -> Arc<Self> {
-        Arc::new(Self::of(Left { free: 0, unused: 0, given: 0, open: true }))
-    }
-
-    fn of(left: Left) -> Self {
-        Self { left: watch::Sender::new(left), mark: AtomicU64::new(0), low: Notify::new() }
-    }
-
-    /// So many more.
-    pub fn add(&self, iterations: u64) {
-        self.left.send_modify(|left| {
-            left.free += iterations;
-            left.unused += iterations;
-            left.given += iterations;
-        });
-    }
-
-    /// Takes back those that no worker has taken; how many that was.
-    pub fn take_back(&self) -> u64 {
-        let mut back = 0;
-        self.left.send_if_modified(|left| {
-            back = std::mem::take(&mut left.free);
-            left.unused -= back;
-            left.given -= back;
-            left.unused == 0
-        });
-        back
-    }
-
-    /// There will be no more.
-    pub fn close(&self) {
-        self.left.send_modify(|left| left.open = false);
-    }
-
-    /// Says from when on the free ones are few.
-    pub fn keep(&self, mark: u64) {
-        if self.mark.swap(mark, Ordering::Relaxed) < mark {
-            self.low.notify_one();
-        }
-    }
-
-    /// From when on the free ones are few.
-    pub fn mark(&self) -> u64 {
-        self.mark.load(Ordering::Relaxed)
-    }
-
-    /// Waits until the free ones are few.
-    pub async fn runs_low(&self) {
-        while self.free() >= self.mark() {
-            self.low.notified().await;
-        }
-    }
-
-    /// How many iterations have been used up.
-    pub fn used(&self) -> u64 {
-        let left = self.left.borrow();
-        left.given - left.unused
-    }
-
-    /// How many have not been used up: free ones, and those that a worker is at.
-    pub fn unused(&self) -> u64 {
-        self.left.borrow().unused
-    }
-
-    /// How many no worker has taken.
-    pub fn free(&self) -> u64 {
-        self.left.borrow().free
-    }
-
-    /// Whether every one has been used.
-    pub fn is_used_up(&self) -> bool {
-        let left = self.left.borrow();
-        left.unused == 0 && !left.open
-    }
-
-    /// Takes one to use. One that finds nothing to do keeps it and tries again with it.
-    pub(super) fn take(self: &Arc<Self>) -> Option<Ticket> {
-        let mut taken = false;
-        // Those who wait want to know of more, not of less.
-        let mut few = false;
-        self.left.send_if_modified(|left| {
-            taken = left.free > 0;
-            left.free = left.free.saturating_sub(1);
-            few = left.open && left.free < self.mark();
-            false
-        });
-        if few {
-            self.low.notify_one();
-        }
-        taken.then(|| Ticket { quota: Arc::clone(self), used: false })
-    }
-
-    /// Tells when one was given back, and when all are used up.
-    pub(super) fn watch(&self) -> watch::Receiver<Left> {
-        self.left.subscribe()
-    }
+    Load::of(Iterations { iterations: iterations.unwrap_or(1), workers })
 }
 
-/// The right to one iteration. Not used, it goes back: its worker was dismissed before it found something to do.
-#[derive(Debug)]
-pub(super) struct Ticket {
-    quota: Arc<Quota>,
-    used: bool,
-}
-
-impl Ticket {
-    pub(super) fn used(mut self) {
-        self.used = true;
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        // A panic is a bug in a chain, and repeating it would end never.
-        let used = self.used || std::thread::panicking();
-        self.quota.left.send_if_modified(|left| {
-            if used {
-                left.unused -= 1;
-            } else {
-                left.free += 1;
-            }
-            !used || left.unused == 0
-        });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    use std::time::Duration;
-
-    use tokio::task::JoinSet;
-    use tokio_util::sync::CancellationToken;
-    use wec_startup::Stop;
-
-    use super::super::{BoxFuture, Gauges, Habits, Iterated, VirtualUser, Workers, Workforce};
-    use super::*;
-
-    /// Ten milliseconds of work; every `idle_every`-th ask finds nothing.
-    struct Shift {
-        asked: AtomicU32,
-        idle_every: u32,
+impl Executor for Iterations {
+    fn kind(&self) -> &'static Kind {
+        &KIND
     }
 
-    struct Hand(Arc<Shift>);
-
-    impl Workforce for Arc<Shift> {
-        fn worker(&self, _number: u32) -> Box<dyn VirtualUser> {
-            Box::new(Hand(Self::clone(self)))
-        }
+    fn iterations(&self) -> Option<u64> {
+        Some(self.iterations)
     }
 
-    impl VirtualUser for Hand {
-        fn iterate<'a>(
-            &'a mut self,
-            _due: Option<u64>,
-            cut: &'a CancellationToken,
-        ) -> BoxFuture<'a, Iterated> {
-            Box::pin(async move {
-                let asked = self.0.asked.fetch_add(1, Ordering::SeqCst);
-                if asked % self.0.idle_every == self.0.idle_every - 1 {
-                    return Iterated::Idle;
-                }
-                tokio::select! {
-                    () = tokio::time::sleep(Duration::from_millis(10)) => {}
-                    () = cut.cancelled() => {}
-                }
-                Iterated::Answered { requests: 3 }
-            })
-        }
+    fn workers(&self) -> Ramp {
+        Ramp::constant(self.workers.into())
     }
 
-    struct Running {
-        gauges: Arc<Gauges>,
-        target: watch::Sender<u32>,
-        quota: Arc<Quota>,
-        stop: Stop,
-        tasks: JoinSet<()>,
+    /// The count ends the scenario; the time only bounds it.
+    fn usual_run_time(&self) -> Duration {
+        Duration::from_secs(600)
     }
 
-    fn start(iterations: u64, workers: u32, runtimes: u32, idle_every: u32) -> Running {
-        start_with(&Quota::new(iterations), workers, runtimes, idle_every)
+    fn recorded(&self) -> plan::Load {
+        let Self { iterations, workers } = *self;
+        plan::Load::Iterations { iterations, workers }
     }
 
-    fn start_with(quota: &Arc<Quota>, workers: u32, runtimes: u32, idle_every: u32) -> Running {
-        let shift = Arc::new(Shift { asked: AtomicU32::new(0), idle_every });
-        let (target, followed) = watch::channel(workers);
-        let (gauges, stop, quota) = (Arc::new(Gauges::default()), Stop::default(), Arc::clone(quota));
-        let mut tasks = JoinSet::new();
-        for place in 0..runtimes {
-            let workers = Workers {
-                workforce: Arc::new(Arc::clone(&shift)),
-                gauges: Arc::clone(&gauges),
-                target: followed.clone(),
-                habits: Habits { quota: Some(Arc::clone(&quota)), ..Habits::default() },
-                place: (place, runtimes),
-            };
-            tasks.spawn(workers.run(stop.clone()));
-        }
-        Running { gauges, target, quota, stop, tasks }
-    }
-
-    async fn ended(mut tasks: JoinSet<()>) {
-        let all = async { while tasks.join_next().await.transpose().unwrap().is_some() {} };
-        tokio::time::timeout(Duration::from_secs(3600), all).await.expect("it ends by itself");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn runs_exactly_so_many_and_ends() {
-        for (iterations, workers, runtimes) in [(1, 1, 1), (1000, 7, 3), (3, 50, 2), (10, 1, 4), (0, 5, 2)] {
-            let running = start(iterations, workers, runtimes, u32::MAX);
-            ended(running.tasks).await;
-            assert_eq!(running.gauges.iterations(), iterations, "{workers} workers, {runtimes} runtimes");
-            assert_eq!((running.gauges.workers(), running.gauges.started()), (0, iterations));
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_that_may_get_more_goes_on_until_it_is_closed() {
-        let running = start(0, 4, 2, u32::MAX);
-        ended(running.tasks).await;
-        let quota = Quota::open();
-        let running = start_with(&quota, 4, 2, u32::MAX);
-        quota.keep(8);
-        for round in 1..=5 {
-            quota.runs_low().await;
-            quota.add(20);
-            tokio::time::sleep(Duration::from_secs(5)).await;
-            assert_eq!((running.gauges.iterations(), quota.unused()), (round * 20, 0));
-            assert_eq!(quota.used(), round * 20);
-            assert!(!quota.is_used_up());
-        }
-        quota.close();
-        ended(running.tasks).await;
-        assert!(quota.is_used_up());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_found_nothing_uses_none_up() {
-        let running = start(500, 20, 2, 3);
-        ended(running.tasks).await;
-        assert_eq!(running.gauges.iterations(), 500);
-        assert!(running.gauges.idle() >= 200);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_a_dismissed_worker_had_taken_is_done_by_another() {
-        // Every ask finds nothing at first: all eight tickets are held by workers that wait to ask again.
-        let running = start(8, 8, 2, 1);
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        assert_eq!((running.quota.free(), running.gauges.iterations()), (0, 0));
-        running.target.send(1).unwrap();
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        assert_eq!((running.quota.free(), running.gauges.workers()), (7, 1));
-        assert!(!running.quota.is_used_up());
-        running.stop.finish.cancel();
-        ended(running.tasks).await;
-        assert_eq!((running.quota.free(), running.gauges.workers()), (8, 0));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn more_workers_end_sooner_and_none_wait() {
-        let running = start(1000, 0, 2, u32::MAX);
-        tokio::time::sleep(Duration::from_secs(60)).await;
-        assert_eq!(running.gauges.started(), 0);
-        running.target.send(10).unwrap();
-        ended(running.tasks).await;
-        assert_eq!(running.gauges.iterations(), 1000);
+    fn start(&self, context: Context) -> Start {
+        workers::start(context)
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct Arrival {
 
 /// The ways between the runtimes of a process, for one scenario.
 #[derive(Debug)]
-pub struct Relay {
+pub(super) struct Relay {
     /// How many workers each could still put to work, as far as it has said and others have made use of it.
     spare: Vec<AtomicI64>,
     to: Vec<mpsc::UnboundedSender<Arrival>>,
@@ -33,7 +33,7 @@ pub(super) type Inbox = mpsc::UnboundedReceiver<Arrival>;
 
 impl Relay {
     /// Between so many runtimes.
-    pub fn new(runtimes: u32) -> Self {
+    pub(super) fn new(runtimes: u32) -> Self {
         let (to, from) = (0..runtimes).map(|_| mpsc::unbounded_channel()).unzip();
         let from: Vec<_> = Vec::into_iter(from).map(Some).collect();
         let spare = (0..runtimes).map(|_| AtomicI64::new(0)).collect();
@@ -46,7 +46,7 @@ impl Relay {
     }
 
     /// Says how many workers the runtime at this place could put to work.
-    pub(super) fn say_spare(&self, place: u32, workers: u32) {
+    pub(super) fn report_spare(&self, place: u32, workers: u32) {
         self.spare[place as usize].store(workers.into(), Ordering::Relaxed);
     }
 

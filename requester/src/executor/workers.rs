@@ -1,312 +1,69 @@
-//! The closed model: a number of workers, each starting its next iteration when its last one has ended.
-//!
-//! The number can change at any time. Growing takes effect at once; shrinking lets running iterations end.
+//! A closed model: so many workers, each starting its next iteration when the last one has ended.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use tokio::sync::watch;
-use tokio::task::{Id, JoinSet};
+use wec_record::plan::{self, Stage};
 
-use wec_startup::Stop;
+use super::closed::ClosedModel;
+use super::worker_loop::LoopConfig;
+use super::{Context, Executor, Kind, Load, MAX_WORKERS, Start, config};
+use crate::config::settings::Scope;
+use crate::config::values::whole;
+use crate::pace::Ramp;
 
-use super::{Gauges, Habits, Post, Workforce, live, slots_of};
+/// The row of the table of executors.
+pub(super) const KIND: Kind =
+    Kind { name: "workers", keys: &["stages"], selected_by: None, thinks: true, read };
 
-/// Keeps as many workers alive as the target says, on the runtime it is run on.
-pub struct Workers {
-    /// Who the workers are.
-    pub workforce: Arc<dyn Workforce>,
-    /// Where this runtime's workers are counted.
-    pub gauges: Arc<Gauges>,
-    /// How many workers the process should have.
-    pub target: watch::Receiver<u32>,
-    /// What they do between iterations.
-    pub habits: Habits,
-    /// This runtime's place among those of the process, from 0, and their number. It keeps the workers whose number
-    /// leaves `place` when divided by the number of runtimes.
-    pub place: (u32, u32),
+#[derive(Clone, Debug)]
+struct Workers {
+    /// At the start.
+    workers: u32,
+    stages: Vec<Stage>,
 }
 
-impl Workers {
-    /// Runs until the last worker has ended after `stop.finish`, or after the last iteration of a quota.
-    pub async fn run(mut self, stop: Stop) {
-        let mut tasks = JoinSet::new();
-        let mut slots: HashMap<Id, u32> = HashMap::new();
-        let mut taken: Vec<bool> = Vec::new();
-        let mut watched = true;
-        let quota = self.habits.quota.clone();
-        let mut left = quota.as_ref().map(|quota| quota.watch());
-        while !stop.finish.is_cancelled() && !quota.as_ref().is_some_and(|quota| quota.is_used_up()) {
-            let target = *self.target.borrow_and_update();
-            let slots_here = slots_of(target, self.place);
-            if taken.len() < slots_here as usize {
-                taken.resize(slots_here as usize, false);
-            }
-            // No more than there is something to do for: others would end at once, again and again.
-            let wanted = quota.as_ref().map_or(u64::MAX, |quota| quota.free());
-            let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
-            let open = (0..slots_here).filter(|slot| !taken[*slot as usize]).take(wanted).collect::<Vec<_>>();
-            for slot in open {
-                taken[slot as usize] = true;
-                slots.insert(tasks.spawn(self.worker(slot, &stop)).id(), slot);
-            }
-            tokio::select! {
-                changed = self.target.changed(), if watched => watched = changed.is_ok(),
-                Some(ended) = tasks.join_next_with_id() => free(ended, &mut slots, &mut taken),
-                () = changed(&mut left) => {}
-                () = stop.finish.cancelled() => {}
-            }
-        }
-        while let Some(ended) = tasks.join_next_with_id().await {
-            free(ended, &mut slots, &mut taken);
-        }
+fn read(s: &mut Scope<'_>, staged: bool) -> Load {
+    let workers = config::workers(s);
+    let stages = config::stages(s, staged, "workers", |text| whole(text, 0..=MAX_WORKERS).map(f64::from))
+        .unwrap_or_default();
+    let usual = if stages.is_empty() { config::WORKERS } else { 0 };
+    load(workers.unwrap_or(usual), stages)
+}
+
+/// So many at the start, then the stages.
+pub(super) fn load(workers: u32, stages: Vec<Stage>) -> Load {
+    Load::of(Workers { workers, stages })
+}
+
+impl Executor for Workers {
+    fn kind(&self) -> &'static Kind {
+        &KIND
     }
 
-    fn worker(&self, slot: u32, stop: &Stop) -> impl Future<Output = ()> + Send + use<> {
-        let target = self.target.clone();
-        let (place, of) = self.place;
-        let worker = slot * of + place;
-        let post = Post { number: worker, target, stop: stop.clone() };
-        live(self.workforce.worker(worker), Arc::clone(&self.gauges), self.habits.clone(), post)
+    fn stages(&self) -> &[Stage] {
+        &self.stages
+    }
+
+    fn workers(&self) -> Ramp {
+        config::ramp(self.workers.into(), &self.stages)
+    }
+
+    fn recorded(&self) -> plan::Load {
+        let Self { workers, stages } = self.clone();
+        plan::Load::Workers { workers, stages }
+    }
+
+    fn start(&self, context: Context) -> Start {
+        start(context)
     }
 }
 
-/// Waits for news of the quota; for ever where there is none.
-async fn changed<T>(left: &mut Option<watch::Receiver<T>>) {
-    if let Some(left) = left
-        && left.changed().await.is_ok()
-    {
-        return;
-    }
-    std::future::pending().await
-}
-
-/// Frees the slot of a worker that ended; a panic in one is a bug, told once and not spread.
-fn free(ended: Result<(Id, ()), tokio::task::JoinError>, slots: &mut HashMap<Id, u32>, taken: &mut [bool]) {
-    let id = match ended {
-        Ok((id, ())) => id,
-        Err(error) => {
-            tracing::error!(%error, "a worker ended by a panic; another takes its place");
-            error.id()
-        }
-    };
-    if let Some(slot) = slots.remove(&id) {
-        taken[slot as usize] = false;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    use std::time::Duration;
-
-    use tokio_util::sync::CancellationToken;
-
-    use super::super::{BoxFuture, Iterated, VirtualUser};
-    use super::*;
-
-    /// Takes `takes` an iteration and counts how many run at once.
-    struct Sleeper {
-        takes: Duration,
-        running: AtomicU32,
-        ended: AtomicU32,
-        cut: AtomicU32,
-    }
-
-    impl Sleeper {
-        fn new(takes: Duration) -> Arc<Self> {
-            Arc::new(Self {
-                takes,
-                running: AtomicU32::new(0),
-                ended: AtomicU32::new(0),
-                cut: AtomicU32::new(0),
-            })
-        }
-        fn running(&self) -> u32 {
-            self.running.load(Ordering::SeqCst)
-        }
-    }
-
-    struct SleepingWorker(Arc<Sleeper>);
-
-    impl Workforce for Arc<Sleeper> {
-        fn worker(&self, _number: u32) -> Box<dyn VirtualUser> {
-            Box::new(SleepingWorker(Self::clone(self)))
-        }
-    }
-
-    impl VirtualUser for SleepingWorker {
-        fn iterate<'a>(
-            &'a mut self,
-            _due: Option<u64>,
-            cut: &'a CancellationToken,
-        ) -> BoxFuture<'a, Iterated> {
-            Box::pin(async move {
-                let sleeper = &self.0;
-                sleeper.running.fetch_add(1, Ordering::SeqCst);
-                tokio::select! {
-                    () = tokio::time::sleep(sleeper.takes) => sleeper.ended.fetch_add(1, Ordering::SeqCst),
-                    () = cut.cancelled() => sleeper.cut.fetch_add(1, Ordering::SeqCst),
-                };
-                sleeper.running.fetch_sub(1, Ordering::SeqCst);
-                Iterated::Answered { requests: 1 }
-            })
-        }
-    }
-
-    type Running = (watch::Sender<u32>, Arc<Gauges>, Stop, tokio::task::JoinHandle<()>);
-
-    fn start(user: &Arc<Sleeper>, workers: u32) -> Running {
-        start_with(user, workers, Habits::default())
-    }
-
-    fn start_with(user: &Arc<Sleeper>, workers: u32, habits: Habits) -> Running {
-        let (target, receiver) = watch::channel(workers);
-        let gauges = Arc::new(Gauges::default());
-        let stop = Stop::default();
-        let executor = Workers {
-            workforce: Arc::new(Arc::clone(user)),
-            gauges: Arc::clone(&gauges),
-            target: receiver,
-            habits,
-            place: (0, 1),
-        };
-        let task = tokio::spawn(executor.run(stop.clone()));
-        (target, gauges, stop, task)
-    }
-
-    async fn pass(time: Duration) {
-        tokio::time::sleep(time).await;
-    }
-
-    #[test]
-    fn runtimes_share_the_workers_without_remainder() {
-        for (target, of, expected) in
-            [(0, 3, [0, 0, 0]), (1, 3, [1, 0, 0]), (5, 3, [2, 2, 1]), (9, 3, [3, 3, 3])]
-        {
-            assert_eq!([0, 1, 2].map(|place| slots_of(target, (place, of))), expected);
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn runs_as_many_iterations_at_once_as_there_are_workers() {
-        let user = Sleeper::new(Duration::from_secs(1));
-        let (_target, gauges, stop, task) = start(&user, 5);
-        pass(Duration::from_millis(10_500)).await;
-        assert_eq!((user.running(), gauges.workers()), (5, 5));
-        assert_eq!(user.ended.load(Ordering::SeqCst), 50);
-        stop.finish.cancel();
-        task.await.unwrap();
-        assert_eq!(gauges.iterations(), 55);
-        assert_eq!(gauges.workers(), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn follows_a_changing_target_a_hundred_times_and_leaks_no_worker() {
-        let user = Sleeper::new(Duration::from_millis(100));
-        let (target, gauges, stop, task) = start(&user, 1);
-        for round in 0..100u32 {
-            let workers = [10_000, 1][round as usize % 2];
-            target.send(workers).unwrap();
-            // Those that are to go end what they are at.
-            pass(Duration::from_millis(130)).await;
-            assert_eq!(gauges.workers(), u64::from(workers), "round {round}");
-            assert_eq!(user.running(), workers, "round {round}");
-        }
-        stop.finish.cancel();
-        task.await.unwrap();
-        assert_eq!((user.running(), gauges.workers()), (0, 0));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn shrinking_lets_iterations_end() {
-        let user = Sleeper::new(Duration::from_secs(10));
-        let (target, gauges, stop, task) = start(&user, 8);
-        pass(Duration::from_secs(1)).await;
-        target.send(2).unwrap();
-        pass(Duration::from_secs(1)).await;
-        assert_eq!(user.running(), 8, "nothing is cut off");
-        pass(Duration::from_secs(10)).await;
-        assert_eq!((user.running(), gauges.workers()), (2, 2));
-        stop.finish.cancel();
-        task.await.unwrap();
-        assert_eq!(user.cut.load(Ordering::SeqCst), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn thinks_between_iterations_as_long_as_it_is_told() {
-        let user = Sleeper::new(Duration::from_millis(100));
-        let think = Some(Duration::from_millis(400)..=Duration::from_millis(1400));
-        let (_target, gauges, stop, task) = start_with(&user, 10, Habits { think, ..Habits::default() });
-        pass(Duration::from_secs(1000)).await;
-        // 100 ms of work and 900 ms of thought in the mean: one a second for each of ten; six deviations of the sum.
-        assert!((9_830..10_170).contains(&gauges.iterations()), "{}", gauges.iterations());
-        stop.finish.cancel();
-        task.await.unwrap();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_worker_that_waits_goes_at_once_when_it_is_not_wanted_any_more() {
-        let user = Sleeper::new(Duration::from_millis(100));
-        let think = Some(Duration::from_secs(3600)..=Duration::from_secs(3600));
-        let (target, gauges, stop, task) = start_with(&user, 1000, Habits { think, ..Habits::default() });
-        pass(Duration::from_secs(1)).await;
-        target.send(3).unwrap();
-        pass(Duration::from_millis(5)).await;
-        assert_eq!(gauges.workers(), 3);
-        stop.finish.cancel();
-        task.await.unwrap();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_cut_ends_what_is_running() {
-        let user = Sleeper::new(Duration::from_secs(3600));
-        let (_target, _gauges, stop, task) = start(&user, 4);
-        pass(Duration::from_secs(1)).await;
-        stop.finish.cancel();
-        pass(Duration::from_secs(1)).await;
-        assert!(!task.is_finished());
-        stop.cut.cancel();
-        task.await.unwrap();
-        assert_eq!(user.cut.load(Ordering::SeqCst), 4);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_panic_in_one_worker_is_replaced() {
-        struct PanicsFirst(AtomicU32);
-        impl Workforce for PanicsFirst {
-            fn worker(&self, _number: u32) -> Box<dyn VirtualUser> {
-                Box::new(Panics(self.0.fetch_add(1, Ordering::SeqCst) == 0))
-            }
-        }
-        struct Panics(bool);
-        impl VirtualUser for Panics {
-            fn iterate<'a>(
-                &'a mut self,
-                _due: Option<u64>,
-                _cut: &'a CancellationToken,
-            ) -> BoxFuture<'a, Iterated> {
-                Box::pin(async {
-                    assert!(!self.0, "the first worker panics");
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                    Iterated::Answered { requests: 1 }
-                })
-            }
-        }
-        let (_target, receiver) = watch::channel(1);
-        let gauges = Arc::new(Gauges::default());
-        let stop = Stop::default();
-        let executor = Workers {
-            workforce: Arc::new(PanicsFirst(AtomicU32::new(0))),
-            gauges: Arc::clone(&gauges),
-            target: receiver,
-            habits: Habits::default(),
-            place: (0, 1),
-        };
-        let task = tokio::spawn(executor.run(stop.clone()));
-        pass(Duration::from_secs(1)).await;
-        assert!(gauges.iterations() > 50);
-        stop.finish.cancel();
-        task.await.unwrap();
-    }
+/// Starts workers that follow the number on the board, on every runtime.
+pub(super) fn start(context: Context) -> Start {
+    let Context { gauges, workers, quota, think_time, back_off, stop, .. } = context;
+    let config = LoopConfig { think: think_time, quota, back_off, pacing: None };
+    Box::new(move |workforce, place| {
+        let (gauges, target, config) = (Arc::clone(&gauges), workers.clone(), config.clone());
+        Box::pin(ClosedModel { workforce, gauges, target, config, place }.run(stop.clone()))
+    })
 }

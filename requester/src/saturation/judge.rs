@@ -5,39 +5,52 @@
 //! | for 3 seconds on end | keeps up | limited, from the first of them on |
 //! | in a second | limited | the second counts |
 //! | for 3 seconds on end not | limited | keeps up |
+//!
+//! Lag takes 5 seconds instead of 3, and is compared with what is measured: see [`Bounds::lag_share`].
+//!
+//! A refusal of our own machine needs no confirmation: a single one has made a failure that is not the CA's.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Serialize;
-use wec_record::{Limit, LimitKind};
+use wec_record::{Limit, LimitCause, LimitKind};
 
 /// Seconds on end after which a state changes.
 const CONFIRM: u32 = 3;
+/// The same for lag, which a neighbour's short burst of work brings about, too.
+const CONFIRM_LAG: u32 = 5;
+/// A thread that ran for this share of a second, and longer than it waited, is late by its own work.
+const BUSY: f64 = 0.5;
 
 /// From where on the generator, and not the CA alone, decides what is measured. The one place of the defaults.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bounds {
-    /// Scheduling lag, 99th percentile of a second. A request to a CA of the neighbourhood takes milliseconds: with more
-    /// than this, what is measured is not the CA.
-    #[serde(serialize_with = "as_people_write")]
+    /// Scheduling lag, 99th percentile of a second, below which it never limits.
     pub lag: Duration,
+    /// The same as a share of the median response time of requests: lag limits when it is above both. A stall of 30 ms changes
+    /// nothing that people read off a CA that takes a second, and all of what they read off one that takes 5 ms.
+    pub lag_share: f64,
     /// Share of a second for which a worker thread ran, or ran and waited for a processor. Above nine tenths queues grow fast.
     pub cpu: f64,
     /// How full the queue of results may be. Results are lost when it is full.
     pub backlog: f64,
     /// Share of the iterations due in a second that may be dropped.
     pub dropped: f64,
+    /// Share of their time that requests may wait for a free connection.
+    pub connections: f64,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { lag: Duration::from_millis(20), cpu: 0.9, backlog: 0.5, dropped: 0.01 }
+        Self {
+            lag: Duration::from_millis(20),
+            lag_share: 0.25,
+            cpu: 0.9,
+            backlog: 0.5,
+            dropped: 0.01,
+            connections: 0.1,
+        }
     }
-}
-
-fn as_people_write<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&humantime::format_duration(*time))
 }
 
 /// What a stretch of time, about a second, measured.
@@ -49,12 +62,18 @@ pub(super) struct Second {
     pub(super) over_ns: u64,
     /// 99th percentile of the scheduling lag, nanoseconds; none with too few samples.
     pub(super) lag_p99: Option<u64>,
+    /// Median response time of requests lately, nanoseconds; none with too few.
+    pub(super) response_p50: Option<u64>,
+    /// Share of the requests' time that they waited for a free connection; none without requests.
+    pub(super) connection_wait: Option<f64>,
     /// By worker thread, the shares of the time for which it ran and for which it waited for a processor.
     pub(super) threads: Vec<(String, Usage)>,
     /// How full the queue of results is.
     pub(super) backlog: f64,
     /// By scenario, iterations due and those of them dropped.
     pub(super) arrivals: Vec<(String, u64, u64)>,
+    /// How often our own machine refused.
+    pub(super) local: u64,
 }
 
 /// How a thread spent a stretch of time, as shares of it.
@@ -73,41 +92,63 @@ impl Second {
     /// What each bound is about, measured: which, where, the figure and the bound, and whether it is exceeded.
     fn measured(&self, bounds: &Bounds) -> Vec<Measured> {
         let mut all = Vec::new();
-        let mut measure = |what, place: &str, value: f64, bound: f64, over: bool| {
-            all.push(Measured { what, place: place.to_owned(), value, bound, over });
+        let mut measure = |what, cause, place: &str, value: f64, bound: f64, over: bool| {
+            all.push(Measured { what, cause, place: place.to_owned(), value, bound, against_ns: 0, over });
         };
-        if let Some(lag) = self.lag_p99 {
-            let bound = bounds.lag.as_nanos() as f64;
-            measure(LimitKind::Lag, "", lag as f64, bound, lag as f64 > bound);
-        }
         if let Some((thread, usage)) = self.busiest() {
             let ran_enough = usage.ran >= bounds.cpu;
-            measure(LimitKind::Cpu, thread, usage.ran, bounds.cpu, ran_enough);
+            measure(LimitKind::Cpu, LimitCause::Wec, thread, usage.ran, bounds.cpu, ran_enough);
             // A thread that others keep from running is as late as one that has too much to do, but the way out is another.
             let kept = !ran_enough && usage.ran + usage.waited >= bounds.cpu;
-            measure(LimitKind::Wait, thread, usage.waited, bounds.cpu, kept);
+            measure(LimitKind::Wait, LimitCause::Machine, thread, usage.waited, bounds.cpu, kept);
         }
-        measure(LimitKind::Backlog, "", self.backlog, bounds.backlog, self.backlog >= bounds.backlog);
+        let full = self.backlog >= bounds.backlog;
+        measure(LimitKind::Backlog, LimitCause::Wec, "", self.backlog, bounds.backlog, full);
+        if let Some(share) = self.connection_wait {
+            let over = share >= bounds.connections;
+            measure(LimitKind::Connections, LimitCause::Cap, "", share, bounds.connections, over);
+        }
         for (scenario, due, dropped) in &self.arrivals {
             let share = if *due == 0 { 0.0 } else { *dropped as f64 / *due as f64 };
             measure(
                 LimitKind::Dropped,
+                LimitCause::Cap,
                 scenario,
                 share,
                 bounds.dropped,
                 *dropped > 0 && share >= bounds.dropped,
             );
         }
+        measure(LimitKind::LocalRefusals, LimitCause::Machine, "", self.local as f64, 0.0, self.local > 0);
+        all.extend(self.lag(bounds));
         all
+    }
+
+    /// Lag beside what it distorts. Where nothing is measured, nothing is distorted.
+    fn lag(&self, bounds: &Bounds) -> Option<Measured> {
+        let (lag, median) = (self.lag_p99?, self.response_p50.unwrap_or(0));
+        let bound = (bounds.lag.as_nanos() as f64).max(bounds.lag_share * median as f64);
+        let busy = self.busiest().is_some_and(|(_, usage)| usage.ran >= BUSY && usage.ran > usage.waited);
+        Some(Measured {
+            what: LimitKind::Lag,
+            cause: if busy { LimitCause::Wec } else { LimitCause::Machine },
+            place: String::new(),
+            value: lag as f64,
+            bound,
+            against_ns: median,
+            over: self.response_p50.is_some() && lag as f64 > bound,
+        })
     }
 }
 
 #[derive(Clone, Debug)]
 struct Measured {
     what: LimitKind,
+    cause: LimitCause,
     place: String,
     value: f64,
     bound: f64,
+    against_ns: u64,
     over: bool,
 }
 
@@ -142,8 +183,8 @@ struct Case {
     streak: u32,
     /// When they began, nanoseconds since the Unix epoch.
     since: u64,
-    /// Of a streak above the bound: how long it is, its worst second and where that was.
-    pending: (u64, f64, String),
+    /// Of a streak above the bound: how long it is, and its worst second.
+    pending: (u64, Option<Measured>),
     ever: bool,
 }
 
@@ -169,6 +210,9 @@ impl Judge {
         let turned = (limited != self.limited).then_some(limited);
         self.limited = limited;
         let limits = self.cases.values().filter(|case| case.ever).map(|case| case.limit.clone());
+        // Times by the wall clock and by the monotonic one differ a little: the whole is no shorter than a part of it.
+        let longest = self.cases.values().map(|case| case.limit.total_ns).max().unwrap_or(0);
+        self.limited_ns = self.limited_ns.max(longest);
         Verdict { limits: limits.collect(), limited_ns: self.limited_ns, turned }
     }
 }
@@ -181,7 +225,7 @@ impl Case {
             self.streak = 0;
             self.pending = <_>::default();
             if measured.over {
-                self.count(second.over_ns, measured.value, measured.place);
+                self.count(second.over_ns, measured);
                 return Some(began);
             }
             return None;
@@ -190,36 +234,43 @@ impl Case {
             self.since = began;
         }
         self.streak = self.streak.saturating_add(seconds);
-        if measured.over {
+        let (what, over) = (measured.what, measured.over);
+        if over {
             self.pending.0 += second.over_ns;
-            if measured.value >= self.pending.1 {
-                (self.pending.1, self.pending.2) = (measured.value, measured.place);
+            if self.pending.1.as_ref().is_none_or(|worst| measured.value >= worst.value) {
+                self.pending.1 = Some(measured);
             }
         }
-        if self.streak < CONFIRM {
+        let confirm = match what {
+            LimitKind::LocalRefusals if over => 0,
+            LimitKind::Lag => CONFIRM_LAG,
+            _ => CONFIRM,
+        };
+        if self.streak < confirm {
             return None;
         }
         self.streak = 0;
-        self.limit.now = measured.over;
-        let (over_ns, worst, place) = std::mem::take(&mut self.pending);
-        if !measured.over {
-            return None;
-        }
+        self.limit.now = over;
+        let (over_ns, worst) = std::mem::take(&mut self.pending);
+        let worst = worst.filter(|_| over)?;
         if !self.ever {
             self.ever = true;
-            self.limit.what = measured.what;
-            self.limit.bound = measured.bound;
+            self.limit.what = what;
             self.limit.first_unix_ns = self.since;
         }
-        self.count(over_ns, worst, place);
+        self.count(over_ns, worst);
         Some(self.since)
     }
 
-    fn count(&mut self, over_ns: u64, value: f64, place: String) {
+    /// Adds a time above the bound; the limit is told by its worst second.
+    fn count(&mut self, over_ns: u64, measured: Measured) {
         self.limit.total_ns += over_ns;
-        if value >= self.limit.worst {
-            self.limit.worst = (value * 1e4).round() / 1e4;
-            self.limit.place = place;
+        if measured.value >= self.limit.worst {
+            self.limit.worst = (measured.value * 1e4).round() / 1e4;
+            self.limit.cause = measured.cause;
+            self.limit.place = measured.place;
+            self.limit.bound = measured.bound;
+            self.limit.against_ns = measured.against_ns;
         }
     }
 }
@@ -236,9 +287,12 @@ mod tests {
             at_unix_ns: (100 + n) * SECOND,
             over_ns: SECOND,
             lag_p99: Some(1_000_000),
+            response_p50: Some(5_000_000),
+            connection_wait: Some(0.01),
             threads: vec![threaded(0, 0.4, 0.05), threaded(1, 0.5, 0.05)],
             backlog: 0.1,
             arrivals: vec![("open".to_owned(), 500, 0)],
+            local: 0,
         }
     }
 
@@ -262,10 +316,20 @@ mod tests {
     #[test]
     fn each_bound_is_exceeded_where_it_says() {
         type Worse = fn(&mut Second);
-        let cases: [(&str, Option<LimitKind>, Worse); 12] = [
+        let cases: [(&str, Option<LimitKind>, Worse); 18] = [
             ("lag at its bound", None, |s| s.lag_p99 = Some(20_000_000)),
             ("lag above", Some(LimitKind::Lag), |s| s.lag_p99 = Some(20_000_001)),
             ("lag unknown", None, |s| s.lag_p99 = None),
+            ("lag small beside a slow CA", None, |s| {
+                (s.lag_p99, s.response_p50) = (Some(100_000_000), Some(400_000_000));
+            }),
+            ("lag large beside a slow CA", Some(LimitKind::Lag), |s| {
+                (s.lag_p99, s.response_p50) = (Some(101_000_000), Some(400_000_000));
+            }),
+            ("lag with nothing measured", None, |s| (s.lag_p99, s.response_p50) = (Some(900_000_000), None)),
+            ("connections below", None, |s| s.connection_wait = Some(0.099)),
+            ("connections at their bound", Some(LimitKind::Connections), |s| s.connection_wait = Some(0.1)),
+            ("connections unknown", None, |s| s.connection_wait = None),
             ("a thread below", None, |s| s.threads[1] = threaded(1, 0.85, 0.04)),
             ("a thread at its bound", Some(LimitKind::Cpu), |s| s.threads[1] = threaded(1, 0.9, 0.0)),
             ("a thread that others keep", Some(LimitKind::Wait), |s| s.threads[1] = threaded(1, 0.3, 0.65)),
@@ -277,11 +341,59 @@ mod tests {
             ("nothing due", None, |s| s.arrivals[0] = ("open".into(), 0, 0)),
         ];
         for (name, expected, worse) in cases {
-            let last = judged("###", worse).pop().unwrap();
-            let kinds: Vec<_> = last.limits.iter().map(|limit| limit.what).collect();
+            let verdicts = judged("#####", worse);
+            let kinds: Vec<_> = verdicts[4].limits.iter().map(|limit| limit.what).collect();
             assert_eq!(kinds, expected.into_iter().collect::<Vec<_>>(), "{name}");
-            assert_eq!(last.turned, expected.map(|_| true), "{name}");
+            let turned = verdicts.iter().position(|verdict| verdict.turned == Some(true));
+            let after = expected.map(|kind| if kind == LimitKind::Lag { 4 } else { 2 });
+            assert_eq!(turned, after, "{name}");
         }
+    }
+
+    /// 2 % of a thread busy and 20 chains/s is no load tester that cannot keep up, whatever its host does to it.
+    #[test]
+    fn each_limit_has_the_cause_that_a_person_can_change() {
+        type Worse = fn(&mut Second);
+        let cases: [(LimitKind, LimitCause, Worse); 7] = [
+            (LimitKind::Dropped, LimitCause::Cap, |s| s.arrivals[0] = ("open".into(), 500, 50)),
+            (LimitKind::Connections, LimitCause::Cap, |s| s.connection_wait = Some(0.5)),
+            (LimitKind::Wait, LimitCause::Machine, |s| s.threads[1] = threaded(1, 0.1, 0.85)),
+            (LimitKind::Lag, LimitCause::Machine, |s| {
+                (s.lag_p99, s.threads) = (Some(50_000_000), vec![threaded(0, 0.02, 0.3)]);
+            }),
+            (LimitKind::Lag, LimitCause::Wec, |s| {
+                (s.lag_p99, s.threads) = (Some(50_000_000), vec![threaded(0, 0.7, 0.1)]);
+            }),
+            (LimitKind::Cpu, LimitCause::Wec, |s| s.threads[1] = threaded(1, 0.95, 0.0)),
+            (LimitKind::Backlog, LimitCause::Wec, |s| s.backlog = 0.9),
+        ];
+        for (what, cause, worse) in cases {
+            let last = judged("#####", worse).pop().unwrap();
+            let found: Vec<_> = last.limits.iter().map(|limit| (limit.what, limit.cause)).collect();
+            assert_eq!(found, [(what, cause)]);
+        }
+    }
+
+    #[test]
+    fn lag_is_told_beside_the_median_that_it_was_compared_with() {
+        let last = judged("######", |second| {
+            (second.lag_p99, second.response_p50) = (Some(50_000_000), Some(120_000_000));
+        });
+        let [limit] = &last[5].limits[..] else { panic!("{last:?}") };
+        assert_eq!((limit.worst, limit.bound, limit.against_ns), (50e6, 30e6, 120_000_000));
+    }
+
+    #[test]
+    fn one_refusal_of_our_own_machine_is_enough() {
+        let verdicts = judged(".#...", |second| second.local = 3);
+        assert_eq!(verdicts[1].turned, Some(true));
+        assert_eq!(verdicts[4].turned, Some(false));
+        let [limit] = &verdicts[4].limits[..] else { panic!("{verdicts:?}") };
+        assert_eq!((limit.what, limit.worst, limit.total_ns), (LimitKind::LocalRefusals, 3.0, SECOND));
+        let mut judge = Judge::new(Bounds::default());
+        let mut short = calm(0);
+        (short.over_ns, short.local) = (1_000, 1);
+        assert_eq!(judge.look(&short).turned, Some(true), "in the last moment of a run, too");
     }
 
     #[test]
@@ -295,7 +407,7 @@ mod tests {
             (".###...###...", "...LLL...LLL.", 6),
         ];
         for (over, expected, seconds) in cases {
-            let verdicts = judged(over, |second| second.lag_p99 = Some(50_000_000));
+            let verdicts = judged(over, |second| second.backlog = 0.9);
             let states: String = verdicts
                 .iter()
                 .map(|verdict| if verdict.limits.iter().any(|limit| limit.now) { 'L' } else { '.' })
@@ -341,7 +453,7 @@ mod tests {
         let mut judge = Judge::new(Bounds::default());
         for n in 0..6 {
             let mut second = calm(n);
-            second.lag_p99 = Some(50_000_000);
+            second.threads[0] = threaded(0, 0.95, 0.0);
             if n >= 1 {
                 second.backlog = 0.9;
             }

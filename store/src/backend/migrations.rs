@@ -11,10 +11,20 @@ pub(super) type History = &'static [(i64, &'static str, &'static str)];
 pub(super) const SQLITE: History = &[
     (1, "state", include_str!("../../migrations/sqlite/0001_state.sql")),
     (2, "registrations gone", include_str!("../../migrations/sqlite/0002_registrations_gone.sql")),
+    (3, "order profiles", include_str!("../../migrations/sqlite/0003_order_profiles.sql")),
+    (4, "order times", include_str!("../../migrations/sqlite/0004_order_times.sql")),
+    (5, "exclusive registrations", include_str!("../../migrations/sqlite/0005_exclusive_registrations.sql")),
 ];
 pub(super) const POSTGRES: History = &[
     (1, "state", include_str!("../../migrations/postgres/0001_state.sql")),
     (2, "registrations gone", include_str!("../../migrations/postgres/0002_registrations_gone.sql")),
+    (3, "order profiles", include_str!("../../migrations/postgres/0003_order_profiles.sql")),
+    (4, "order times", include_str!("../../migrations/postgres/0004_order_times.sql")),
+    (
+        5,
+        "exclusive registrations",
+        include_str!("../../migrations/postgres/0005_exclusive_registrations.sql"),
+    ),
 ];
 
 const TABLE: &str = "_sqlx_migrations";

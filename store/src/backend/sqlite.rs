@@ -3,22 +3,27 @@
 //! Several processes may share a file: every transaction begins as a writer, so that none meets a lock half-way, and
 //! waits its turn for up to [`BUSY`].
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Arguments as _, AssertSqlSafe, ConnectOptions as _, SqlSafeStr as _, SqlStr, Transaction};
+use sqlx::{Arguments as _, AssertSqlSafe, ConnectOptions as _, SqlSafeStr as _, SqlStr};
+use wec_startup::{keep_private, private_file};
 
 use super::{
-    Answer, Backend, Batch, Beat, CertificateColumns, CertificateRow, ChainRow, Ending, Enrolment, GivenBack,
-    Granted, OrderColumns, OrderRow, OwnerRow, RegistrationRow, Released, Standing, Totals,
-    WITH_REGISTRATION, Written, grant, migrations,
+    Answer, Backend, Batch, Beat, CertificateColumns, CertificateRow, ChainRow, Ending, Enrolment,
+    ExclusiveRegistrationRow, GivenBack, Granted, OrderColumns, OrderRow, OwnerRow, RegistrationRow,
+    Released, Standing, Totals, WITH_REGISTRATION, Written, common::backend, exclusive_registration, grant,
+    migrations,
 };
 use crate::challenge::BoxFuture;
 use crate::error::{SQLITE_BUSY, SQLITE_CANTOPEN, SQLITE_NOTADB, StoreError, reason, sqlite_code};
-use crate::state::StoreUrl;
+use crate::url::StoreUrl;
 
 const BUSY: Duration = Duration::from_secs(5);
 /// Between two tries to open a file that another process is just making.
@@ -27,6 +32,22 @@ const AGAIN: Duration = Duration::from_millis(20);
 /// Rows a statement, largest first: few statements for many rows, and few distinct ones to keep prepared.
 const STEPS: [usize; 4] = [128, 32, 8, 1];
 
+/// At least the seconds since 2025: two fresh databases do not give out the same names.
+const NEXT_OWNER: &str =
+    "UPDATE meta SET last_owner = max(last_owner + 1, unixepoch() - 1735689600) RETURNING last_owner";
+const CLAIM_REGISTRATIONS: &str = "UPDATE registrations SET owner = ?1 WHERE id IN (SELECT id FROM registrations \
+     WHERE ca = ?2 AND owner IS NULL AND exclusive AND NOT gone \
+     AND EXISTS (SELECT 1 FROM owners WHERE owners.id = ?1) LIMIT ?3) \
+     RETURNING id, url, key, suspect";
+const CLAIM_ORDERS: &str = "UPDATE orders SET owner = ?1 WHERE id IN (SELECT id FROM orders \
+     WHERE ca = ?2 AND owner IS NULL AND state = 0 AND expires > ?3 \
+     AND EXISTS (SELECT 1 FROM owners WHERE owners.id = ?1) LIMIT ?4) \
+     RETURNING id, registration, url, finalize_url, names, expires, profile, authorize_ns, suspect";
+const CLAIM_CERTIFICATES: &str = "UPDATE certificates SET owner = ?1 WHERE id IN (SELECT id FROM certificates \
+     WHERE ca = ?2 AND owner IS NULL AND state = 0 AND not_after > ?3 \
+     AND EXISTS (SELECT 1 FROM owners WHERE owners.id = ?1) LIMIT ?4) \
+     RETURNING id, registration, issuer, serial, ari_id, names, leaf, chain, key, not_before, not_after, \
+     suspect";
 const END_ORDERS: &str = "UPDATE orders SET state = j.value ->> 1, owner = NULL, note = j.value ->> 3 \
      FROM json_each(?) AS j WHERE orders.id = j.value ->> 0 AND state = 0";
 const END_CERTIFICATES: &str = "UPDATE certificates SET state = j.value ->> 1, owner = NULL, \
@@ -35,7 +56,11 @@ const END_CERTIFICATES: &str = "UPDATE certificates SET state = j.value ->> 1, o
 
 /// State in SQLite.
 pub(crate) struct SqliteBackend {
-    pool: SqlitePool,
+    pub(super) pool: SqlitePool,
+    /// The database ends with its connection, which is therefore never replaced.
+    memory: bool,
+    /// A transaction of that connection may still be open.
+    unended: AtomicBool,
     statements: AtomicU64,
     registrations: Insert,
     orders: Insert,
@@ -47,6 +72,13 @@ pub(crate) struct SqliteBackend {
 macro_rules! now_ms {
     () => {
         "CAST(unixepoch('subsec') * 1000 AS INTEGER)"
+    };
+}
+
+/// That a column is one of the ids in this parameter.
+macro_rules! among {
+    ($parameter:literal) => {
+        concat!("IN (SELECT value FROM json_each(", $parameter, "))")
     };
 }
 
@@ -65,6 +97,9 @@ impl SqliteBackend {
             .synchronous(SqliteSynchronous::Normal)
             .journal_mode(if *memory { SqliteJournalMode::Memory } else { SqliteJournalMode::Wal })
             .disable_statement_logging();
+        if !*memory && !url.is_read_only() {
+            make_private(options.get_filename());
+        }
         let refused = |error: sqlx::Error| {
             let store = url.to_string();
             let code = error.as_database_error().and_then(sqlite_code);
@@ -99,9 +134,13 @@ impl SqliteBackend {
         tx.commit().await.map_err(refused)?;
         Ok(Self {
             pool,
+            memory: *memory,
+            unended: AtomicBool::new(false),
             statements: AtomicU64::new(0),
-            registrations: Insert::new("registrations (id, ca, url, key, contact)"),
-            orders: Insert::new("orders (id, ca, registration, url, finalize_url, names, expires, owner)"),
+            registrations: Insert::new("registrations (id, ca, url, key, contact, exclusive, owner)"),
+            orders: Insert::new(
+                "orders (id, ca, registration, url, finalize_url, names, expires, profile, authorize_ns, owner)",
+            ),
             chains: Insert::new("chains (id, pem)"),
             certificates: Insert::new(
                 "certificates (id, ca, registration, issuer, serial, ari_id, names, leaf, chain, key, not_before, \
@@ -110,35 +149,23 @@ impl SqliteBackend {
         })
     }
 
-    fn count(&self, statements: u64) {
-        self.statements.fetch_add(statements, Ordering::Relaxed);
-    }
-
     /// A transaction that holds the write lock from its beginning.
-    async fn begin(&self) -> Result<Transaction<'static, sqlx::Sqlite>, sqlx::Error> {
+    async fn begin(&self) -> Result<Tx<'_>, sqlx::Error> {
         self.count(2); // and its COMMIT or ROLLBACK
-        self.pool.begin_with("BEGIN IMMEDIATE").await
-    }
-
-    /// Whether the owner is still signed in; prolongs its lease.
-    async fn prolong(&self, tx: &mut SqliteConnection, standing: &Standing) -> Result<bool, sqlx::Error> {
-        self.count(1);
-        let [registrations, authorizations, certificates] = standing.reserved;
-        let done = sqlx::query(concat!(
-            "UPDATE owners SET expires_ms = ",
-            now_ms!(),
-            " + ?, registrations_reserved = ?, authorizations_reserved = ?, certificates_reserved = ?, hungry = ? \
-             WHERE id = ?"
-        ))
-        .bind(standing.lease_ms)
-        .bind(registrations)
-        .bind(authorizations)
-        .bind(certificates)
-        .bind(standing.hungry)
-        .bind(standing.owner)
-        .execute(tx)
-        .await?;
-        Ok(done.rows_affected() == 1)
+        let connection = self.pool.acquire().await?;
+        let mut tx = Tx { connection, backend: self, ended: false };
+        if self.unended.swap(false, Ordering::Relaxed) {
+            // Most likely SQLite has ended it by itself, and refuses this.
+            let _ = tx.execute("ROLLBACK").await;
+        }
+        match tx.execute("BEGIN IMMEDIATE").await {
+            Ok(()) => Ok(tx),
+            Err(error) => {
+                // Another process holds the lock: the connection is as good as before.
+                tx.ended = is_busy(&error);
+                Err(error)
+            }
+        }
     }
 
     /// Inserts rows in large statements; returns how many were new.
@@ -185,35 +212,153 @@ impl SqliteBackend {
         Ok(sqlx::query(sql).bind(json).execute(tx).await?.rows_affected())
     }
 
-    /// Marks registrations as gone, and ends what nobody has claimed of theirs; returns how many of each.
-    async fn forget(&self, tx: &mut SqliteConnection, ids: &[i64]) -> Result<(u64, Released), sqlx::Error> {
-        if ids.is_empty() {
-            return Ok((0, Released::default()));
+    /// Inserts all rows of a batch; returns how many registrations, orders and certificates were new.
+    async fn insert_all(
+        &self,
+        tx: &mut SqliteConnection,
+        standing: &Standing,
+        batch: &Batch,
+    ) -> Result<[u64; 3], sqlx::Error> {
+        let Standing { ca, owner, .. } = *standing;
+        let registrations = self
+            .insert(tx, &self.registrations, &batch.registrations, |row, item| {
+                row.bind(item.id)
+                    .bind(ca)
+                    .bind(&*item.url)
+                    .bind(&*item.key)
+                    .bind(&*item.contact)
+                    .bind(item.exclusive)
+                    .bind(item.owned.then_some(owner));
+            })
+            .await?;
+        let orders = self
+            .insert(tx, &self.orders, &batch.orders, |row, item| {
+                row.bind(item.id)
+                    .bind(ca)
+                    .bind(item.registration)
+                    .bind(&*item.url)
+                    .bind(&*item.finalize_url)
+                    .bind(&*item.names)
+                    .bind(item.expires)
+                    .bind(&*item.profile)
+                    .bind(item.authorize_ns)
+                    .bind(item.owned.then_some(owner));
+            })
+            .await?;
+        self.insert(tx, &self.chains, &batch.chains, |row, item| {
+            row.bind(item.id).bind(&*item.pem);
+        })
+        .await?;
+        let certificates = self
+            .insert(tx, &self.certificates, &batch.certificates, |row, item| {
+                let details = &item.details;
+                row.bind(item.id)
+                    .bind(ca)
+                    .bind(item.registration)
+                    .bind(&*details.issuer)
+                    .bind(&*details.serial)
+                    .bind(&*details.ari_id)
+                    .bind(&*item.names)
+                    .bind(&*details.leaf_der)
+                    .bind(details.chain.id())
+                    .bind(&*details.key_pkcs8)
+                    .bind(details.not_before_unix)
+                    .bind(details.not_after_unix)
+                    .bind(item.owned.then_some(owner));
+            })
+            .await?;
+        Ok([registrations, orders, certificates])
+    }
+
+    /// Reserves some of a kind, see [`Backend::reserve`](super::Backend::reserve).
+    async fn reserve_some(
+        &self,
+        ca: i64,
+        owner: i64,
+        kind: usize,
+        want: i64,
+        limit: i64,
+    ) -> Result<Granted, sqlx::Error> {
+        let (left, take) = RESERVE[kind];
+        let mut tx = self.begin().await?;
+        self.count(2);
+        let (made, reserved, owners): (i64, i64, i64) =
+            sqlx::query_as(left).bind(ca).fetch_one(&mut *tx).await?;
+        let granted = grant(want, limit, made, reserved, owners);
+        let done = sqlx::query(take).bind(granted).bind(owner).execute(&mut *tx).await?;
+        tx.commit().await?;
+        // Somebody declared us dead: the next sign of life will tell, nothing is granted until then.
+        Ok(Granted { granted: if done.rows_affected() == 1 { granted } else { 0 }, made })
+    }
+}
+
+backend!(SqliteBackend, SqliteConnection);
+
+/// A transaction. One that does not come to its end takes its connection with it.
+///
+/// SQLite ends a transaction by itself when the disk is full, when memory runs out, and after some other errors. A
+/// connection whose library still counts it as open (as sqlx does) begins no other one ever again. So sqlx is not told
+/// of transactions, and what a connection was left in by a failure is not guessed: the next transaction has a new one.
+struct Tx<'a> {
+    connection: PoolConnection<sqlx::Sqlite>,
+    backend: &'a SqliteBackend,
+    ended: bool,
+}
+
+impl Tx<'_> {
+    async fn commit(mut self) -> Result<(), sqlx::Error> {
+        self.execute("COMMIT").await?;
+        self.ended = true;
+        Ok(())
+    }
+
+    async fn rollback(mut self) -> Result<(), sqlx::Error> {
+        self.execute("ROLLBACK").await?;
+        self.ended = true;
+        Ok(())
+    }
+
+    async fn execute(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
+        sqlx::query(sql).execute(&mut *self.connection).await.map(|_| ())
+    }
+}
+
+impl Drop for Tx<'_> {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
         }
-        self.count(3);
-        let gone = sqlx::query(
-            "UPDATE registrations SET gone = TRUE WHERE id IN (SELECT value FROM json_each(?1)) AND NOT gone",
-        )
-        .bind(json_ids(ids))
-        .execute(&mut *tx)
-        .await?
-        .rows_affected();
-        let mut ended = [0; 2];
-        for (ended, sql) in ended.iter_mut().zip([
-            "UPDATE orders SET state = 2, note = ?2 \
-             WHERE registration IN (SELECT value FROM json_each(?1)) AND owner IS NULL AND state = 0",
-            "UPDATE certificates SET state = 3, note = ?2 \
-             WHERE registration IN (SELECT value FROM json_each(?1)) AND owner IS NULL AND state = 0",
-        ]) {
-            *ended = sqlx::query(sql)
-                .bind(json_ids(ids))
-                .bind(WITH_REGISTRATION)
-                .execute(&mut *tx)
-                .await?
-                .rows_affected();
+        if self.backend.memory {
+            self.backend.unended.store(true, Ordering::Relaxed);
+        } else {
+            self.connection.close_on_drop();
         }
-        let [orders, certificates] = ended;
-        Ok((gone, Released { orders, certificates }))
+    }
+}
+
+impl Deref for Tx<'_> {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Tx<'_> {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
+    }
+}
+
+/// Private keys are in the file, and in those that SQLite makes beside it with the same rights.
+fn make_private(file: &Path) {
+    // What cannot be made is SQLite's to report.
+    if private_file().write(true).create_new(true).open(file).is_err() {
+        for suffix in ["", "-wal", "-shm"] {
+            let mut name = file.as_os_str().to_owned();
+            name.push(suffix);
+            keep_private(Path::new(&name), "private keys");
+        }
     }
 }
 
@@ -259,348 +404,6 @@ impl Row<'_> {
     }
 }
 
-impl Backend for SqliteBackend {
-    fn enrol<'a>(&'a self, directory: &'a str, place: &'a str, lease_ms: i64) -> Answer<'a, Enrolment> {
-        Box::pin(async move {
-            let mut tx = self.begin().await?;
-            self.count(4);
-            sqlx::query("INSERT INTO cas (directory) VALUES (?) ON CONFLICT DO NOTHING")
-                .bind(directory)
-                .execute(&mut *tx)
-                .await?;
-            let ca = sqlx::query_scalar("SELECT id FROM cas WHERE directory = ?")
-                .bind(directory)
-                .fetch_one(&mut *tx)
-                .await?;
-            // At least the seconds since 2025: two fresh databases do not give out the same names.
-            let owner = sqlx::query_scalar(
-                "UPDATE meta SET last_owner = max(last_owner + 1, unixepoch() - 1735689600) RETURNING last_owner",
-            )
-            .fetch_one(&mut *tx)
-            .await?;
-            sqlx::query(concat!(
-                "INSERT INTO owners (id, ca, place, expires_ms) VALUES (?, ?, ?, ",
-                now_ms!(),
-                " + ?)"
-            ))
-            .bind::<i64>(owner)
-            .bind::<i64>(ca)
-            .bind(place)
-            .bind(lease_ms)
-            .execute(&mut *tx)
-            .await?;
-            tx.commit().await?;
-            Ok(Enrolment { ca, owner })
-        })
-    }
-
-    fn beat<'a>(&'a self, standing: &'a Standing) -> Answer<'a, Beat> {
-        Box::pin(async move {
-            let mut tx = self.begin().await?;
-            let alive = self.prolong(&mut tx, standing).await?;
-            self.count(2);
-            let totals: (i64, i64, i64, i64) = sqlx::query_as(
-                "SELECT registrations_made - registrations_gone, orders_ready, certificates_live, certificates_revoked FROM cas WHERE id = ?",
-            )
-            .bind(standing.ca)
-            .fetch_one(&mut *tx)
-            .await?;
-            let others: Vec<i64> =
-                sqlx::query_scalar("SELECT hungry FROM owners WHERE ca = ? AND id <> ? AND hungry <> 0")
-                    .bind(standing.ca)
-                    .bind(standing.owner)
-                    .fetch_all(&mut *tx)
-                    .await?;
-            tx.commit().await?;
-            let others_hungry = others.into_iter().fold(0, |all, one| all | one);
-            Ok(Beat { alive, totals: totals.into(), others_hungry })
-        })
-    }
-
-    fn write<'a>(&'a self, standing: &'a Standing, batch: &'a Batch) -> Answer<'a, Written> {
-        Box::pin(async move {
-            let Standing { ca, owner, .. } = *standing;
-            let mut tx = self.begin().await?;
-            if !self.prolong(&mut tx, standing).await? {
-                tx.rollback().await?;
-                return Ok(Written::Expelled);
-            }
-            let registrations = self
-                .insert(&mut tx, &self.registrations, &batch.registrations, |row, item| {
-                    row.bind(item.id).bind(ca).bind(&*item.url).bind(&*item.key).bind(&*item.contact);
-                })
-                .await?;
-            let orders = self
-                .insert(&mut tx, &self.orders, &batch.orders, |row, item| {
-                    row.bind(item.id)
-                        .bind(ca)
-                        .bind(item.registration)
-                        .bind(&*item.url)
-                        .bind(&*item.finalize_url)
-                        .bind(&*item.names)
-                        .bind(item.expires)
-                        .bind(item.owned.then_some(owner));
-                })
-                .await?;
-            self.insert(&mut tx, &self.chains, &batch.chains, |row, item| {
-                row.bind(item.id).bind(&*item.pem);
-            })
-            .await?;
-            let certificates = self
-                .insert(&mut tx, &self.certificates, &batch.certificates, |row, item| {
-                    let details = &item.details;
-                    row.bind(item.id)
-                        .bind(ca)
-                        .bind(item.registration)
-                        .bind(&*details.issuer)
-                        .bind(&*details.serial)
-                        .bind(&*details.ari_id)
-                        .bind(&*item.names)
-                        .bind(&*details.leaf_der)
-                        .bind(details.chain.id())
-                        .bind(&*details.key_pkcs8)
-                        .bind(details.not_before_unix)
-                        .bind(details.not_after_unix)
-                        .bind(item.owned.then_some(owner));
-                })
-                .await?;
-            let mut duplicates = Vec::new();
-            if certificates < batch.certificates.len() as u64 {
-                let ids: Vec<i64> = batch.certificates.iter().map(|row| row.id).collect();
-                self.count(1);
-                let stored: Vec<i64> = sqlx::query_scalar(
-                    "SELECT id FROM certificates WHERE id IN (SELECT value FROM json_each(?))",
-                )
-                .bind(json_ids(&ids))
-                .fetch_all(&mut *tx)
-                .await?;
-                duplicates = ids.into_iter().filter(|id| !stored.contains(id)).collect();
-            }
-            let mut issued = 0;
-            if !batch.issued.is_empty() {
-                self.count(1);
-                issued = sqlx::query(
-                    "UPDATE orders SET state = 1, owner = NULL \
-                     WHERE id IN (SELECT value FROM json_each(?)) AND state = 0",
-                )
-                .bind(json_ids(&batch.issued))
-                .execute(&mut *tx)
-                .await?
-                .rows_affected();
-            }
-            let failed = self.end(&mut tx, END_ORDERS, &batch.failed).await?;
-            let revoked = self.end(&mut tx, END_CERTIFICATES, &batch.revoked).await?;
-            let ended = self.end(&mut tx, END_CERTIFICATES, &batch.ended).await?;
-            let (gone, with_registration) = self.forget(&mut tx, &batch.gone).await?;
-            self.count(1);
-            let totals: (i64, i64, i64, i64) = sqlx::query_as(
-                "UPDATE cas SET registrations_made = registrations_made + ?1, \
-                 authorizations_made = authorizations_made + ?2, certificates_made = certificates_made + ?3, \
-                 orders_ready = orders_ready + ?2 - ?4, certificates_live = certificates_live + ?3 - ?5, \
-                 certificates_revoked = certificates_revoked + ?6, \
-                 registrations_gone = registrations_gone + ?8 WHERE id = ?7 \
-                 RETURNING registrations_made - registrations_gone, orders_ready, certificates_live, \
-                 certificates_revoked",
-            )
-            .bind(registrations as i64)
-            .bind(orders as i64)
-            .bind(certificates as i64)
-            .bind((issued + failed + with_registration.orders) as i64)
-            .bind((revoked + ended + with_registration.certificates) as i64)
-            .bind(revoked as i64)
-            .bind(ca)
-            .bind(gone as i64)
-            .fetch_one(&mut *tx)
-            .await?;
-            tx.commit().await?;
-            Ok(Written::Stored { totals: Totals::from(totals), duplicates })
-        })
-    }
-
-    fn reserve<'a>(&'a self, ca: i64, owner: i64, kind: usize, want: i64, limit: i64) -> Answer<'a, Granted> {
-        Box::pin(async move {
-            let (left, take) = RESERVE[kind];
-            let mut tx = self.begin().await?;
-            self.count(2);
-            let (made, reserved, owners): (i64, i64, i64) =
-                sqlx::query_as(left).bind(ca).fetch_one(&mut *tx).await?;
-            let granted = grant(want, limit, made, reserved, owners);
-            let done = sqlx::query(take).bind(granted).bind(owner).execute(&mut *tx).await?;
-            tx.commit().await?;
-            // Somebody declared us dead: the next sign of life will tell, nothing is granted until then.
-            Ok(Granted { granted: if done.rows_affected() == 1 { granted } else { 0 }, made })
-        })
-    }
-
-    fn claim_orders(&self, ca: i64, owner: i64, usable_at: i64, limit: i64) -> Answer<'_, Vec<OrderRow>> {
-        Box::pin(async move {
-            self.count(1);
-            let rows: Vec<OrderColumns> = sqlx::query_as(
-                "UPDATE orders SET owner = ?1 WHERE id IN (SELECT id FROM orders \
-                 WHERE ca = ?2 AND owner IS NULL AND state = 0 AND expires > ?3 \
-                 AND EXISTS (SELECT 1 FROM owners WHERE owners.id = ?1) LIMIT ?4) \
-                 RETURNING id, registration, url, finalize_url, names, expires, suspect",
-            )
-            .bind(owner)
-            .bind(ca)
-            .bind(usable_at)
-            .bind(limit)
-            .fetch_all(&self.pool)
-            .await?;
-            Ok(rows.into_iter().map(OrderRow::from).collect())
-        })
-    }
-
-    fn claim_certificates(
-        &self,
-        ca: i64,
-        owner: i64,
-        usable_at: i64,
-        limit: i64,
-    ) -> Answer<'_, Vec<CertificateRow>> {
-        Box::pin(async move {
-            self.count(1);
-            let rows: Vec<CertificateColumns> = sqlx::query_as(
-                "UPDATE certificates SET owner = ?1 WHERE id IN (SELECT id FROM certificates \
-                 WHERE ca = ?2 AND owner IS NULL AND state = 0 AND not_after > ?3 \
-                 AND EXISTS (SELECT 1 FROM owners WHERE owners.id = ?1) LIMIT ?4) \
-                 RETURNING id, registration, issuer, serial, ari_id, names, leaf, chain, key, not_before, not_after, \
-                 suspect",
-            )
-            .bind(owner)
-            .bind(ca)
-            .bind(usable_at)
-            .bind(limit)
-            .fetch_all(&self.pool)
-            .await?;
-            Ok(rows.into_iter().map(CertificateRow::from).collect())
-        })
-    }
-
-    fn give_back<'a>(&'a self, owner: i64, items: &'a GivenBack) -> Answer<'a, ()> {
-        Box::pin(async move {
-            const ORDERS: &str = "UPDATE orders SET owner = NULL, suspect = suspect OR ?1 \
-                 WHERE id IN (SELECT value FROM json_each(?2)) AND owner = ?3 AND state = 0";
-            const CERTIFICATES: &str = "UPDATE certificates SET owner = NULL, suspect = suspect OR ?1 \
-                 WHERE id IN (SELECT value FROM json_each(?2)) AND owner = ?3 AND state = 0";
-            let mut tx = self.begin().await?;
-            for (sql, suspect, ids) in [
-                (ORDERS, false, &items.orders),
-                (ORDERS, true, &items.suspect_orders),
-                (CERTIFICATES, false, &items.certificates),
-                (CERTIFICATES, true, &items.suspect_certificates),
-            ] {
-                if !ids.is_empty() {
-                    self.count(1);
-                    sqlx::query(sql).bind(suspect).bind(json_ids(ids)).bind(owner).execute(&mut *tx).await?;
-                }
-            }
-            tx.commit().await
-        })
-    }
-
-    fn newest_registrations(&self, ca: i64, limit: i64) -> Answer<'_, Vec<RegistrationRow>> {
-        Box::pin(async move {
-            self.count(1);
-            let rows: Vec<(i64, String, Vec<u8>)> = sqlx::query_as(
-                "SELECT id, url, key FROM registrations WHERE ca = ? AND NOT gone ORDER BY id DESC LIMIT ?",
-            )
-            .bind(ca)
-            .bind(limit)
-            .fetch_all(&self.pool)
-            .await?;
-            Ok(rows.into_iter().map(RegistrationRow::from).collect())
-        })
-    }
-
-    fn registrations<'a>(&'a self, ids: &'a [i64]) -> Answer<'a, Vec<RegistrationRow>> {
-        Box::pin(async move {
-            self.count(1);
-            let rows: Vec<(i64, String, Vec<u8>)> = sqlx::query_as(
-                "SELECT id, url, key FROM registrations WHERE id IN (SELECT value FROM json_each(?))",
-            )
-            .bind(json_ids(ids))
-            .fetch_all(&self.pool)
-            .await?;
-            Ok(rows.into_iter().map(RegistrationRow::from).collect())
-        })
-    }
-
-    fn chains<'a>(&'a self, ids: &'a [i64]) -> Answer<'a, Vec<ChainRow>> {
-        Box::pin(async move {
-            self.count(1);
-            let rows: Vec<(i64, Vec<u8>)> =
-                sqlx::query_as("SELECT id, pem FROM chains WHERE id IN (SELECT value FROM json_each(?))")
-                    .bind(json_ids(ids))
-                    .fetch_all(&self.pool)
-                    .await?;
-            Ok(rows.into_iter().map(|(id, pem)| ChainRow { id, pem: pem.into() }).collect())
-        })
-    }
-
-    fn owners(&self, ca: i64) -> Answer<'_, Vec<OwnerRow>> {
-        Box::pin(async move {
-            self.count(1);
-            let rows: Vec<(i64, String, bool)> = sqlx::query_as(concat!(
-                "SELECT id, place, expires_ms < ",
-                now_ms!(),
-                " FROM owners WHERE ca = ?"
-            ))
-            .bind(ca)
-            .fetch_all(&self.pool)
-            .await?;
-            Ok(rows.into_iter().map(|(id, place, expired)| OwnerRow { id, place, expired }).collect())
-        })
-    }
-
-    fn release(&self, ca: i64, owner: i64, only_expired: bool) -> Answer<'_, Released> {
-        Box::pin(async move {
-            let mut tx = self.begin().await?;
-            self.count(1);
-            let gone = sqlx::query(concat!(
-                "DELETE FROM owners WHERE id = ?1 AND (expires_ms < ",
-                now_ms!(),
-                " OR NOT ?2)"
-            ))
-            .bind(owner)
-            .bind(only_expired)
-            .execute(&mut *tx)
-            .await?;
-            if gone.rows_affected() == 0 {
-                tx.rollback().await?;
-                return Ok(Released::default());
-            }
-            self.count(2);
-            let orders = sqlx::query(
-                "UPDATE orders SET owner = NULL, suspect = TRUE WHERE ca = ? AND owner = ? AND state = 0",
-            )
-            .bind(ca)
-            .bind(owner)
-            .execute(&mut *tx)
-            .await?
-            .rows_affected();
-            let certificates = sqlx::query(
-                "UPDATE certificates SET owner = NULL, suspect = TRUE WHERE ca = ? AND owner = ? AND state = 0",
-            )
-            .bind(ca)
-            .bind(owner)
-            .execute(&mut *tx)
-            .await?
-            .rows_affected();
-            tx.commit().await?;
-            Ok(Released { orders, certificates })
-        })
-    }
-
-    fn statements(&self) -> u64 {
-        self.statements.load(Ordering::Relaxed)
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.pool.close())
-    }
-}
-
 /// What is left below the limit, and how it is taken, by kind.
 const RESERVE: [(&str, &str); 3] = [
     (
@@ -621,7 +424,7 @@ const RESERVE: [(&str, &str); 3] = [
 ];
 
 /// `[1,2,3]`: one argument for any number of ids.
-fn json_ids(ids: &[i64]) -> String {
+fn ids(ids: &[i64]) -> String {
     let mut json = String::with_capacity(ids.len() * 20 + 2);
     json.push('[');
     for (n, id) in ids.iter().enumerate() {

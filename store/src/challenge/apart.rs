@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use super::{BoxFuture, ChallengeData, ChallengeKind, ChallengeStoreError, ChallengeWriter};
+use super::{BoxFuture, ChallengeData, ChallengeStoreError, ChallengeWriter};
+use wec_record::Listener;
 
 /// Writes dns-01 challenges to one store and all others to another.
 pub struct DnsApart {
@@ -18,9 +19,9 @@ impl DnsApart {
     }
 
     fn store_of(&self, challenge: &ChallengeData) -> &dyn ChallengeWriter {
-        match challenge.kind {
-            ChallengeKind::Dns01 => &*self.dns,
-            ChallengeKind::Http01 | ChallengeKind::TlsAlpn01 => &*self.others,
+        match challenge.kind.listener() {
+            Listener::Dns => &*self.dns,
+            Listener::Http | Listener::Tls => &*self.others,
         }
     }
 }
@@ -37,10 +38,12 @@ impl ChallengeWriter for DnsApart {
 
 #[cfg(test)]
 mod tests {
+    use wec_record::ChallengeType;
+
     use super::*;
     use crate::challenge::{ChallengeReader, MemoryChallenges};
 
-    fn challenge(kind: ChallengeKind) -> ChallengeData {
+    fn challenge(kind: ChallengeType) -> ChallengeData {
         ChallengeData {
             kind,
             name: "a.test".into(),
@@ -63,8 +66,7 @@ mod tests {
         let dns = Arc::new(MemoryChallenges::default());
         let others = Arc::new(MemoryChallenges::default());
         let apart = DnsApart::new(dns.clone(), others.clone());
-        let challenges =
-            [ChallengeKind::Http01, ChallengeKind::Dns01, ChallengeKind::TlsAlpn01].map(challenge);
+        let challenges = ChallengeType::ALL.map(challenge);
 
         for challenge in &challenges {
             apart.put(challenge).await.unwrap();

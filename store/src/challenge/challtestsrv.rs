@@ -17,8 +17,10 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
+use wec_startup::redacted;
 
-use super::{BoxFuture, ChallengeData, ChallengeKind, ChallengeStoreError, ChallengeWriter};
+use super::{BoxFuture, ChallengeData, ChallengeStoreError, ChallengeWriter};
+use wec_record::Listener;
 
 /// Requests at once; more wait. As many connections are kept.
 const CONNECTIONS: usize = 32;
@@ -51,7 +53,7 @@ impl ChallTestSrvWriter {
     /// # Errors
     /// When it is not an `http` URL without a path.
     pub fn new(url: &str) -> Result<Self, ChallengeStoreError> {
-        let wrong = |reason: String| ChallengeStoreError::Url { url: url.into(), reason };
+        let wrong = |reason: String| ChallengeStoreError::Url { url: redacted(url), reason };
         let parsed = Url::parse(url).map_err(|error| wrong(error.to_string()))?;
         if parsed.scheme() != "http" {
             return Err(wrong("a management API is spoken to by plain http".into()));
@@ -69,17 +71,26 @@ impl ChallTestSrvWriter {
         })
     }
 
+    /// A writer to a management API that answers.
+    ///
+    /// # Errors
+    /// As [`ChallTestSrvWriter::new`]; and when nobody answers there, or somebody who does not know such requests.
+    pub async fn reach(url: &str) -> Result<Self, ChallengeStoreError> {
+        let writer = Self::new(url)?;
+        // Of a name that nobody can have: it forgets nothing.
+        writer.post("/clear-txt", &json!({"host": "_acme-challenge.probe.invalid."})).await?;
+        Ok(writer)
+    }
+
     async fn store(&self, challenge: &ChallengeData) -> Result<(), ChallengeStoreError> {
         let host = challenge.stored_name();
         let content = &challenge.key_authorization;
-        match challenge.kind {
-            ChallengeKind::Http01 => {
+        match challenge.kind.listener() {
+            Listener::Http => {
                 self.post("/add-http01", &json!({"token": challenge.token, "content": content})).await
             }
-            ChallengeKind::TlsAlpn01 => {
-                self.post("/add-tlsalpn01", &json!({"host": host, "content": content})).await
-            }
-            ChallengeKind::Dns01 => {
+            Listener::Tls => self.post("/add-tlsalpn01", &json!({"host": host, "content": content})).await,
+            Listener::Dns => {
                 let value = challenge.txt_value();
                 self.txt().entry(host.clone()).or_default().push(value.clone());
                 self.set_txt(&host, &value).await
@@ -89,10 +100,10 @@ impl ChallTestSrvWriter {
 
     async fn forget(&self, challenge: &ChallengeData) -> Result<(), ChallengeStoreError> {
         let host = challenge.stored_name();
-        match challenge.kind {
-            ChallengeKind::Http01 => self.post("/del-http01", &json!({"token": challenge.token})).await,
-            ChallengeKind::TlsAlpn01 => self.post("/del-tlsalpn01", &json!({"host": host})).await,
-            ChallengeKind::Dns01 => {
+        match challenge.kind.listener() {
+            Listener::Http => self.post("/del-http01", &json!({"token": challenge.token})).await,
+            Listener::Tls => self.post("/del-tlsalpn01", &json!({"host": host})).await,
+            Listener::Dns => {
                 let others = self.without(&host, &challenge.txt_value());
                 self.post("/clear-txt", &json!({"host": record(&host)})).await?;
                 for value in others {
@@ -125,25 +136,30 @@ impl ChallTestSrvWriter {
 
     async fn post(&self, path: &str, body: &Value) -> Result<(), ChallengeStoreError> {
         let answer = tokio::time::timeout(ANSWER_WITHIN, self.exchange(path, body.to_string().into())).await;
+        let store = format!("http://{}", self.authority);
         let reason = match answer {
             Ok(Ok(())) => return Ok(()),
-            Ok(Err(reason)) => format!("POST {path}: {reason}"),
+            Ok(Err(Unanswered { local: true, reason })) => {
+                return Err(ChallengeStoreError::Local { store, reason });
+            }
+            Ok(Err(Unanswered { reason, .. })) => format!("POST {path}: {reason}"),
             Err(_) => format!("POST {path}: no answer within {} s", ANSWER_WITHIN.as_secs()),
         };
-        Err(ChallengeStoreError::Unavailable { store: format!("http://{}", self.authority), reason })
+        Err(ChallengeStoreError::Unavailable { store, reason })
     }
 
     /// Over a kept connection, and once more over a new one when that turns out to have been closed: every request may
     /// be repeated without harm.
-    async fn exchange(&self, path: &str, body: Bytes) -> Result<(), String> {
-        let _permit = self.permits.acquire().await.map_err(|error| error.to_string())?;
+    async fn exchange(&self, path: &str, body: Bytes) -> Result<(), Unanswered> {
+        let _permit = self.permits.acquire().await.map_err(|error| Unanswered::of(&error))?;
         if let Some(connection) = self.kept()
             && let Ok(answer) = self.send(connection, path, body.clone()).await
         {
-            return answer;
+            return answer.map_err(Unanswered::said);
         }
-        let connection = self.connect().await.map_err(|error| error.to_string())?;
-        self.send(connection, path, body).await.map_err(|error| error.to_string())?
+        let connection = self.connect().await.map_err(|error| Unanswered::of(error.as_ref()))?;
+        let answer = self.send(connection, path, body).await.map_err(|error| Unanswered::of(&error))?;
+        answer.map_err(Unanswered::said)
     }
 
     fn kept(&self) -> Option<Connection> {
@@ -187,6 +203,23 @@ impl ChallTestSrvWriter {
         }
         let said: String = String::from_utf8_lossy(&said).trim().chars().take(200).collect();
         Ok(Err(format!("{status} {said}")))
+    }
+}
+
+/// Why a request came to nothing.
+struct Unanswered {
+    /// Whether our own machine refused.
+    local: bool,
+    reason: String,
+}
+
+impl Unanswered {
+    fn of(error: &(dyn std::error::Error + 'static)) -> Self {
+        Self { local: wec_acme::local::is_refusal(error), reason: error.to_string() }
+    }
+
+    fn said(reason: String) -> Self {
+        Self { local: false, reason }
     }
 }
 

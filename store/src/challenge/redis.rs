@@ -6,18 +6,18 @@
 //! | `wec:alpn:{name}` | string | the key authorization's SHA-256 in lower-case hex |
 //! | `wec:dns:{name}` | set | TXT values |
 //!
-//! The requester cleans up at the end of a chain; what a killed one leaves behind ends by itself after [`TTL`].
+//! The requester cleans up; what a killed one leaves behind ends by itself after the time to live.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, FromRedisValue, Pipeline, RedisError, Script, cmd, pipe};
+use wec_startup::redacted;
 
-use super::{BoxFuture, ChallengeData, ChallengeKind, ChallengeReader, ChallengeStoreError, ChallengeWriter};
-use crate::state::redacted;
+use super::{BoxFuture, ChallengeData, ChallengeReader, ChallengeStoreError, ChallengeWriter};
+use wec_record::Listener;
 
-/// Longer than any CA takes to validate.
+/// Unless told otherwise: longer than any CA takes to validate.
 const TTL: Duration = Duration::from_secs(3600);
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
@@ -28,6 +28,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub struct RedisChallenges {
     connection: ConnectionManager,
+    /// How long data stays that nobody takes back, seconds.
+    seconds: u64,
     /// Deletes a key only while it has the value that we put there.
     delete_if: Script,
     /// The URL without its password.
@@ -68,7 +70,12 @@ impl RedisChallenges {
         let delete_if = Script::new(
             "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) else return 0 end",
         );
-        Ok(Self { connection, delete_if, shown })
+        Ok(Self { connection, seconds: TTL.as_secs(), delete_if, shown })
+    }
+
+    /// The same, whose data ends by itself after this time; at least a second.
+    pub fn with_ttl(self, ttl: Duration) -> Self {
+        Self { seconds: ttl.as_secs().max(1), ..self }
     }
 
     /// Asks once, and once more over a new connection when the old one turns out to be broken: every request may be
@@ -82,26 +89,31 @@ impl RedisChallenges {
     }
 
     fn unavailable(&self, error: &RedisError) -> ChallengeStoreError {
-        ChallengeStoreError::Unavailable { store: self.shown.clone(), reason: error.to_string() }
+        let (store, reason) = (self.shown.clone(), error.to_string());
+        // It keeps the system's error as text.
+        if wec_acme::local::is_refusal(error) || wec_acme::local::is_out_of_descriptors() {
+            return ChallengeStoreError::Local { store, reason };
+        }
+        ChallengeStoreError::Unavailable { store, reason }
     }
 
     async fn store(&self, challenge: &ChallengeData) -> Result<(), ChallengeStoreError> {
         let name = challenge.stored_name();
-        let seconds = TTL.as_secs();
+        let seconds = self.seconds;
         let mut request = pipe();
-        match challenge.kind {
-            ChallengeKind::Http01 => {
+        match challenge.kind.listener() {
+            Listener::Http => {
                 let key = http01_key(&name, &challenge.token);
                 request.set_ex(key, &challenge.key_authorization, seconds).ignore();
             }
-            ChallengeKind::TlsAlpn01 => {
-                request.set_ex(alpn_key(&name), hex(&challenge.digest()), seconds).ignore();
+            Listener::Tls => {
+                request.set_ex(alpn_key(&name), hex::encode(challenge.digest()), seconds).ignore();
             }
-            ChallengeKind::Dns01 => {
+            Listener::Dns => {
                 let key = dns_key(&name);
                 // Together, so that no set is left without an end.
                 request.atomic().sadd(&key, challenge.txt_value()).ignore();
-                request.expire(&key, TTL.as_secs() as i64).ignore();
+                request.expire(&key, i64::try_from(seconds).unwrap_or(i64::MAX)).ignore();
             }
         }
         self.ask(&request).await
@@ -110,10 +122,10 @@ impl RedisChallenges {
     async fn forget(&self, challenge: &ChallengeData) -> Result<(), ChallengeStoreError> {
         let name = challenge.stored_name();
         let mut request = pipe();
-        match challenge.kind {
-            ChallengeKind::Http01 => request.del(http01_key(&name, &challenge.token)).ignore(),
-            ChallengeKind::Dns01 => request.srem(dns_key(&name), challenge.txt_value()).ignore(),
-            ChallengeKind::TlsAlpn01 => return self.forget_alpn(&name, &hex(&challenge.digest())).await,
+        match challenge.kind.listener() {
+            Listener::Http => request.del(http01_key(&name, &challenge.token)).ignore(),
+            Listener::Dns => request.srem(dns_key(&name), challenge.txt_value()).ignore(),
+            Listener::Tls => return self.forget_alpn(&name, &hex::encode(challenge.digest())).await,
         };
         self.ask(&request).await
     }
@@ -146,22 +158,9 @@ fn dns_key(name: &str) -> String {
     format!("wec:dns:{name}")
 }
 
-fn hex(digest: &[u8; 32]) -> String {
-    digest.iter().fold(String::with_capacity(64), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}"); // writing into a String cannot fail
-        hex
-    })
-}
-
 fn unhex(hex: &str) -> Option<[u8; 32]> {
-    if hex.len() != 64 || !hex.is_ascii() {
-        return None;
-    }
     let mut digest = [0; 32];
-    for (byte, pair) in digest.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(digest)
+    hex::decode_to_slice(hex, &mut digest).ok().map(|()| digest)
 }
 
 impl ChallengeWriter for RedisChallenges {
@@ -216,8 +215,8 @@ mod tests {
     #[test]
     fn hex_digests_survive_the_store_and_nothing_else_passes_for_one() {
         let digest = std::array::from_fn(|n| (n * 8) as u8);
-        assert_eq!(unhex(&hex(&digest)), Some(digest));
-        assert!(hex(&digest).starts_with("000810"));
+        assert_eq!(unhex(&hex::encode(digest)), Some(digest));
+        assert!(hex::encode(digest).starts_with("000810"));
         for wrong in ["", "00", &"g".repeat(64), &"é".repeat(32), &"0".repeat(66)] {
             assert_eq!(unhex(wrong), None, "{wrong}");
         }

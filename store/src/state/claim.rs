@@ -3,9 +3,10 @@
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::objects::{ReadyOrder, StoredCertificate};
-use super::{Local, Shared, pool::Pool};
+use super::objects::{ExclusiveRegistration, ReadyOrder, StoredCertificate};
+use super::{local::Local, pool::Pool, shared::Shared};
 
 /// An object that nobody else uses, in this process or another.
 ///
@@ -28,6 +29,13 @@ impl<T: Claimable> Claim<T> {
     pub fn release(mut self) {
         if let Some(item) = self.item.take() {
             self.home.put_back(item, self.owner);
+        }
+    }
+
+    /// Puts it back unused and unsuspected, to be handed out again after so long: a limit of the CA is about it.
+    pub fn rest(mut self, time: Duration) {
+        if let Some(item) = self.item.take() {
+            self.home.put_to_rest(item, self.owner, time);
         }
     }
 
@@ -61,9 +69,10 @@ impl<T: Claimable> Drop for Claim<T> {
 }
 
 /// What can be claimed.
-#[expect(private_bounds, reason = "claimable are the two types that the pools hold, and no others")]
+#[expect(private_bounds, reason = "claimable are the types that the pools hold, and no others")]
 pub trait Claimable: Pooled {}
 
+impl Claimable for ExclusiveRegistration {}
 impl Claimable for ReadyOrder {}
 impl Claimable for StoredCertificate {}
 
@@ -71,6 +80,16 @@ pub(super) trait Pooled: Sized {
     fn pool(local: &mut Local) -> &mut Pool<Self>;
     /// Marks it as one whose state at the CA is not known for sure.
     fn suspect(&mut self);
+}
+
+impl Pooled for ExclusiveRegistration {
+    fn pool(local: &mut Local) -> &mut Pool<Self> {
+        &mut local.exclusive
+    }
+
+    fn suspect(&mut self) {
+        self.suspect = true;
+    }
 }
 
 impl Pooled for ReadyOrder {

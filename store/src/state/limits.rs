@@ -2,26 +2,9 @@
 
 use std::sync::Arc;
 
-use super::Shared;
+use wec_record::Object;
 
-/// What a chain may make.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// An account.
-    Registration,
-    /// An order made ready, with however many names.
-    Authorization,
-    /// A certificate, new or renewed.
-    Certificate,
-}
-
-impl Kind {
-    pub(crate) const ALL: [Self; 3] = [Self::Registration, Self::Authorization, Self::Certificate];
-
-    pub(crate) const fn index(self) -> usize {
-        self as usize
-    }
-}
+use super::shared::Shared;
 
 /// How many of each may ever be made at one CA, over all processes and restarts; none means no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -35,11 +18,11 @@ pub struct Limits {
 }
 
 impl Limits {
-    pub(crate) fn of(&self, kind: Kind) -> Option<i64> {
+    pub(crate) fn of(&self, kind: Object) -> Option<i64> {
         let limit = match kind {
-            Kind::Registration => self.registrations,
-            Kind::Authorization => self.authorizations,
-            Kind::Certificate => self.certificates,
+            Object::Registration => self.registrations,
+            Object::Order => self.authorizations,
+            Object::Certificate => self.certificates,
         };
         limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX))
     }
@@ -48,22 +31,22 @@ impl Limits {
 /// The right to make one object. Goes back when it is dropped without having been spent on one or forfeited.
 #[derive(Debug)]
 pub struct Reservation {
-    kind: Kind,
+    kind: Object,
     /// None when there is no limit, and so nothing to go back.
     home: Option<Arc<Shared>>,
 }
 
 impl Reservation {
-    pub(crate) const fn free(kind: Kind) -> Self {
+    pub(crate) const fn free(kind: Object) -> Self {
         Self { kind, home: None }
     }
 
-    pub(crate) const fn counted(kind: Kind, home: Arc<Shared>) -> Self {
+    pub(super) const fn counted(kind: Object, home: Arc<Shared>) -> Self {
         Self { kind, home: Some(home) }
     }
 
     /// What may be made.
-    pub const fn kind(&self) -> Kind {
+    pub const fn kind(&self) -> Object {
         self.kind
     }
 
@@ -74,7 +57,7 @@ impl Reservation {
     }
 
     /// The object exists.
-    pub(crate) fn spend(mut self, kind: Kind) {
+    pub(crate) fn spend(mut self, kind: Object) {
         debug_assert_eq!(self.kind, kind, "a reservation is spent on what it was made for");
         self.home = None;
     }

@@ -1,14 +1,12 @@
 //! What chains get from the state and give to it.
 
-use std::fmt;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use aws_lc_rs::digest::{SHA256, digest};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use wec_acme::Account;
+
+use crate::certificate::CertificateDetails;
 
 /// An account at the CA. Shared by any number of chains: signing uses nothing up.
 #[derive(Debug)]
@@ -19,16 +17,28 @@ pub struct Registration {
     pub account: Account,
     /// The CA has said that it does not know it.
     pub(super) gone: AtomicBool,
+    /// Until when a limit of the CA is about it, nanoseconds of the state's clock; 0 for never.
+    pub(super) rests_until: AtomicU64,
 }
 
 impl Registration {
     pub(super) const fn new(id: i64, account: Account) -> Self {
-        Self { id, account, gone: AtomicBool::new(false) }
+        Self { id, account, gone: AtomicBool::new(false), rests_until: AtomicU64::new(0) }
     }
 
     pub(super) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Relaxed)
     }
+}
+
+/// An account that one chain holds at a time, over all processes: for chains that change or end it. No order and no certificate is of
+/// it, since the others never share it.
+#[derive(Clone, Debug)]
+pub struct ExclusiveRegistration {
+    /// The account.
+    pub registration: Arc<Registration>,
+    /// Whether somebody began to use it and nobody knows how that ended: look at the CA first.
+    pub suspect: bool,
 }
 
 /// An order whose authorizations are valid and whose CSR has not been sent.
@@ -46,6 +56,10 @@ pub struct ReadyOrder {
     pub names: Vec<String>,
     /// When it expires, seconds since the Unix epoch; `i64::MAX` when the CA did not say.
     pub expires_unix: i64,
+    /// The certificate profile that newOrder named; empty without one.
+    pub profile: String,
+    /// How long newOrder to ready took, nanoseconds; none where it was not measured.
+    pub authorize_ns: Option<u64>,
     /// Whether somebody began to use it and nobody knows how that ended: look at the CA first.
     pub suspect: bool,
 }
@@ -90,147 +104,5 @@ impl Deref for StoredCertificate {
 
     fn deref(&self) -> &CertificateDetails {
         &self.details
-    }
-}
-
-/// What a stored certificate consists of.
-pub struct CertificateDetails {
-    /// Its issuer, as [`NewCertificate::issuer`] named it.
-    pub issuer: String,
-    /// The serial number in hex.
-    pub serial: String,
-    /// The certificate's identifier for renewal information (RFC 9773 §4.1).
-    pub ari_id: String,
-    /// The names in it.
-    pub names: Vec<String>,
-    /// The certificate.
-    pub leaf_der: Vec<u8>,
-    /// Its issuers.
-    pub chain: Arc<IssuerChain>,
-    /// Its private key, PKCS#8 without encryption.
-    pub key_pkcs8: Vec<u8>,
-    /// Seconds since the Unix epoch.
-    pub not_before_unix: i64,
-    /// Seconds since the Unix epoch.
-    pub not_after_unix: i64,
-}
-
-impl CertificateDetails {
-    /// The whole chain as PEM, leaf first.
-    pub fn pem(&self) -> Vec<u8> {
-        let base64 = STANDARD.encode(&self.leaf_der);
-        let mut pem = b"-----BEGIN CERTIFICATE-----\n".to_vec();
-        for line in base64.as_bytes().chunks(64) {
-            pem.extend_from_slice(line);
-            pem.push(b'\n');
-        }
-        pem.extend_from_slice(b"-----END CERTIFICATE-----\n");
-        pem.extend_from_slice(&self.chain.pem);
-        pem
-    }
-}
-
-impl fmt::Debug for CertificateDetails {
-    /// Without the key.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CertificateDetails")
-            .field("issuer", &self.issuer)
-            .field("serial", &self.serial)
-            .field("names", &self.names)
-            .finish_non_exhaustive()
-    }
-}
-
-/// The certificates above a leaf, stored once for all leaves under them.
-#[derive(Debug)]
-pub struct IssuerChain {
-    id: i64,
-    /// PEM, the leaf's issuer first; empty when the CA sent the leaf alone.
-    pub pem: Arc<[u8]>,
-}
-
-impl IssuerChain {
-    pub(crate) fn new(pem: Arc<[u8]>) -> Self {
-        let hash = digest(&SHA256, &pem);
-        let first = hash.as_ref().first_chunk().expect("a SHA-256 digest has 32 bytes");
-        Self { id: i64::from_be_bytes(*first), pem }
-    }
-
-    /// The beginning of its SHA-256, so that all processes agree on it without asking.
-    pub(crate) const fn id(&self) -> i64 {
-        self.id
-    }
-}
-
-/// The chains seen, few as they are. Bounded against a CA that never repeats one.
-#[derive(Debug, Default)]
-pub(super) struct Chains(Mutex<Vec<Arc<IssuerChain>>>);
-
-const MOST_CHAINS: usize = 64;
-
-impl Chains {
-    /// The chain with these bytes, and whether it is new here and must be stored.
-    pub(super) fn intern(&self, pem: &[u8]) -> (Arc<IssuerChain>, bool) {
-        let mut chains = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(chain) = chains.iter().find(|chain| *chain.pem == *pem) {
-            return (chain.clone(), false);
-        }
-        let chain = Arc::new(IssuerChain::new(pem.into()));
-        if chains.len() >= MOST_CHAINS {
-            chains.clear();
-        }
-        chains.push(chain.clone());
-        (chain, true)
-    }
-
-    pub(super) fn by_id(&self, id: i64) -> Option<Arc<IssuerChain>> {
-        let chains = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        chains.iter().find(|chain| chain.id == id).cloned()
-    }
-}
-
-/// What follows the first certificate of a PEM chain.
-pub(super) fn above_leaf(pem: &[u8]) -> &[u8] {
-    const END: &[u8] = b"-----END CERTIFICATE-----";
-    let Some(end) = pem.windows(END.len()).position(|window| window == END) else { return &[] };
-    pem[end + END.len()..].trim_ascii_start()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keeps_what_is_above_the_leaf_once() {
-        let issuer = "-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n";
-        let pem = |leaf: &str| {
-            format!("-----BEGIN CERTIFICATE-----\n{leaf}\n-----END CERTIFICATE-----\n\n{issuer}")
-        };
-        let chains = Chains::default();
-        let (first, new) = chains.intern(above_leaf(pem("Zm9v").as_bytes()));
-        assert!(new);
-        let (second, new) = chains.intern(above_leaf(pem("YmFy").as_bytes()));
-        assert!(!new && Arc::ptr_eq(&first, &second));
-        assert_eq!(&*first.pem, issuer.as_bytes());
-        assert_eq!(above_leaf(b"junk"), b"");
-    }
-
-    #[test]
-    fn gives_the_downloaded_chain_back() {
-        let pem = "-----BEGIN CERTIFICATE-----\nZm9v\n-----END CERTIFICATE-----\n\
-                   -----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n";
-        let details = CertificateDetails {
-            issuer: "i".into(),
-            serial: "01".into(),
-            ari_id: "a.b".into(),
-            names: vec![],
-            leaf_der: b"foo".to_vec(),
-            chain: Arc::new(IssuerChain::new(above_leaf(pem.as_bytes()).into())),
-            key_pkcs8: b"secret".to_vec(),
-            not_before_unix: 0,
-            not_after_unix: 1,
-        };
-        assert_eq!(String::from_utf8(details.pem()).unwrap(), pem);
-        assert!(!format!("{details:?}").contains("115"), "the key is not shown");
     }
 }

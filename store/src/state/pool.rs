@@ -2,10 +2,14 @@
 
 use rand::RngExt as _;
 
+use super::rest::Resting;
+
 /// A bounded bag.
 #[derive(Debug)]
 pub(super) struct Pool<T> {
     items: Vec<T>,
+    /// Claimed and not to be drawn for a while; no more than `capacity` beside the items, and not counted among them.
+    resting: Resting<T>,
     capacity: usize,
     /// Drawn since the last beat.
     pub(super) drawn: u64,
@@ -15,7 +19,7 @@ pub(super) struct Pool<T> {
 
 impl<T> Pool<T> {
     pub(super) const fn new(capacity: usize) -> Self {
-        Self { items: Vec::new(), capacity, drawn: 0, dry: false }
+        Self { items: Vec::new(), resting: Resting::new(capacity), capacity, drawn: 0, dry: false }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -39,6 +43,20 @@ impl<T> Pool<T> {
         self.items.push(item);
     }
 
+    /// Puts something in that is not to be drawn before then.
+    pub(super) fn rest(&mut self, item: T, until: u64) {
+        self.items.extend(self.resting.put(item, until));
+    }
+
+    /// Makes what has rested long enough available.
+    pub(super) fn wake(&mut self, now: u64) {
+        self.items.extend(std::iter::from_fn(|| self.resting.wake(now)));
+    }
+
+    pub(super) fn resting(&self) -> usize {
+        self.resting.len()
+    }
+
     /// Any one.
     pub(super) fn draw(&mut self) -> Option<T> {
         let item = self.take_any()?;
@@ -58,15 +76,19 @@ impl<T> Pool<T> {
 
     /// Those that `is` holds for, out of the pool.
     pub(super) fn extract(&mut self, mut is: impl FnMut(&T) -> bool) -> Vec<T> {
-        self.items.extract_if(.., |item| is(item)).collect()
+        let mut extracted = self.resting.extract(&mut is);
+        extracted.extend(self.items.extract_if(.., |item| is(item)));
+        extracted
     }
 
-    pub(super) fn retain(&mut self, keep: impl FnMut(&T) -> bool) {
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
+        self.resting.retain(&mut keep);
         self.items.retain(keep);
     }
 
     pub(super) fn clear(&mut self) {
         self.items.clear();
+        self.resting.clear();
     }
 
     fn take_any(&mut self) -> Option<T> {

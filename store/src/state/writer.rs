@@ -29,13 +29,15 @@ use wec_acme::{Account, AccountKey};
 
 use super::limits::share;
 use super::pool::Pool;
+use super::shared::Shared;
 use super::{
-    CertificateDetails, Kind, MOST_REGISTRATIONS, REGISTRATIONS_AT_START, RESERVE_BATCH, ReadyOrder,
-    Registration, Shared, StoredCertificate, USABLE_FOR, hunger, place,
+    EXPIRED, ExclusiveRegistration, MOST_REGISTRATIONS, Object, REGISTRATIONS_AT_START, RESERVE_BATCH,
+    ReadyOrder, Registration, StoredCertificate, USABLE_FOR, place,
 };
 use crate::backend::{
-    Batch, CertificateRow, GivenBack, Granted, OrderRow, RegistrationRow, Standing, Totals, Written,
+    Batch, CertificateRow, GivenBack, Granted, OrderRow, RegistrationRow, Standing, Totals, Written, hunger,
 };
+use crate::certificate::CertificateDetails;
 use crate::error::{StoreError, reason};
 
 /// A database that does not answer for so long has failed; the step is tried again.
@@ -54,11 +56,20 @@ pub(super) struct Writer {
     beats: u64,
     /// What others lack, as of the last beat.
     others_hungry: i64,
+    /// When the database began to refuse, and how many changes it had been given by then.
+    refusing: Option<(Instant, u64)>,
 }
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, batch: Batch::default(), beat_due: Instant::now(), beats: 0, others_hungry: 0 }
+        Self {
+            shared,
+            batch: Batch::default(),
+            beat_due: Instant::now(),
+            beats: 0,
+            others_hungry: 0,
+            refusing: None,
+        }
     }
 
     /// The first stock: what dead owners left is freed, accounts are read, orders and certificates claimed, limits
@@ -124,7 +135,10 @@ impl Writer {
         let mut pause = FIRST_PAUSE;
         let outcome = loop {
             match self.leave().await {
-                Ok(()) => break Ok(()),
+                Ok(()) => {
+                    self.recovered();
+                    break Ok(());
+                }
                 Err((doing, error)) if Instant::now() + pause >= deadline => {
                     self.refused(doing, &error);
                     break Err(error);
@@ -150,8 +164,10 @@ impl Writer {
         let shared = self.shared.clone();
         let items = {
             let mut local = shared.local();
+            let exclusive = local.exclusive.len();
             let (orders, certificates) = (local.orders.len(), local.certificates.len());
-            given_back(local.orders.take(orders), local.certificates.take(certificates))
+            let exclusive = local.exclusive.take(exclusive);
+            given_back(exclusive, local.orders.take(orders), local.certificates.take(certificates))
         };
         self.give_back(items).await?;
         // What chains still hold is freed here, as suspect.
@@ -223,7 +239,7 @@ impl Writer {
         let made = [batch.registrations.len(), batch.orders.len(), batch.certificates.len()];
         let mut reserved = [0; 3];
         let mut hungry = 0;
-        for kind in Kind::ALL {
+        for kind in Object::ALL {
             let index = kind.index();
             let allowance = &local.allowances[index];
             if local.limits.of(kind).is_some() {
@@ -232,6 +248,9 @@ impl Writer {
                     hungry |= hunger::of(kind);
                 }
             }
+        }
+        if local.exclusive.is_empty() && local.exclusive.dry {
+            hungry |= hunger::EXCLUSIVE;
         }
         if local.orders.is_empty() && local.orders.dry {
             hungry |= hunger::ORDERS;
@@ -269,12 +288,13 @@ impl Writer {
     fn learned(&self, totals: Totals) -> bool {
         let mut local = self.shared.local();
         local.totals = totals;
+        local.exclusive.dry = false;
         local.orders.dry = false;
         local.certificates.dry = false;
         for allowance in &mut local.allowances {
             allowance.exhausted = std::mem::take(&mut allowance.gave);
         }
-        local.registrations.is_empty() && totals.registrations > 0
+        local.registrations.is_empty() && local.resting_registrations.len() == 0 && totals.registrations > 0
     }
 
     /// Frees what dead owners left.
@@ -294,12 +314,14 @@ impl Writer {
                 .map_err(|error| ("free a dead owner's claims", error))?;
             tracing::info!(
                 owner = owner.id,
+                registrations = released.registrations,
                 orders = released.orders,
                 certificates = released.certificates,
                 "freed the claims of a dead process"
             );
             let mut local = shared.local();
             local.health.owners_released += 1;
+            local.exclusive.dry &= released.registrations == 0;
             local.orders.dry &= released.orders == 0;
             local.certificates.dry &= released.certificates == 0;
         }
@@ -311,7 +333,7 @@ impl Writer {
         let hungry = std::mem::take(&mut self.others_hungry);
         let items = {
             let mut local = self.shared.local();
-            for kind in Kind::ALL {
+            for kind in Object::ALL {
                 let allowance = &mut local.allowances[kind.index()];
                 let used = std::mem::take(&mut allowance.taken) > 0;
                 if hungry & hunger::of(kind) != 0 {
@@ -323,9 +345,10 @@ impl Writer {
                     allowance.gave |= shared > 0;
                 }
             }
+            let exclusive = shared_of(&mut local.exclusive, hungry & hunger::EXCLUSIVE != 0);
             let orders = shared_of(&mut local.orders, hungry & hunger::ORDERS != 0);
             let certificates = shared_of(&mut local.certificates, hungry & hunger::CERTIFICATES != 0);
-            given_back(orders, certificates)
+            given_back(exclusive, orders, certificates)
         };
         self.give_back(items).await
     }
@@ -333,7 +356,7 @@ impl Writer {
     async fn give_back_surplus(&mut self) -> Result<(), Failed> {
         let items = {
             let mut local = self.shared.local();
-            given_back(local.orders.surplus(), local.certificates.surplus())
+            given_back(local.exclusive.surplus(), local.orders.surplus(), local.certificates.surplus())
         };
         self.give_back(items).await
     }
@@ -353,21 +376,42 @@ impl Writer {
     async fn claim(&mut self) -> Result<(), Failed> {
         let shared = self.shared.clone();
         let batch = shared.options.claim_batch;
-        let usable_at = shared.clock.unix_now().saturating_add(2 * USABLE_FOR);
+        let usable_at = shared.ca_now().saturating_add(2 * USABLE_FOR);
         let owner = shared.owner.load(Ordering::Relaxed);
-        let (orders, certificates) = {
+        let (exclusive, orders, certificates) = {
             let local = shared.local();
-            (wanted(&local.orders, batch), wanted(&local.certificates, batch))
+            let exclusive = wanted(&local.exclusive, batch).filter(|_| local.claims_registrations);
+            (exclusive, wanted(&local.orders, batch), wanted(&local.certificates, batch))
         };
+        if let Some(limit) = exclusive {
+            let rows = within(shared.backend.claim_registrations(shared.ca, owner, limit))
+                .await
+                .map_err(|error| ("claim registrations", error))?;
+            let dry = (rows.len() as i64) < limit;
+            let usable = rows.into_iter().filter_map(|(row, suspect)| {
+                let registration = self.registration_of(row)?;
+                Some(ExclusiveRegistration { registration, suspect })
+            });
+            let usable: Vec<_> = usable.collect();
+            let mut local = shared.local();
+            local.exclusive.dry = dry;
+            usable.into_iter().for_each(|account| local.exclusive.put(account));
+        }
         if let Some(limit) = orders {
             let rows = within(shared.backend.claim_orders(shared.ca, owner, usable_at, limit))
                 .await
                 .map_err(|error| ("claim orders", error))?;
             let dry = (rows.len() as i64) < limit;
             let orders = self.orders_of(rows).await?;
-            let mut local = shared.local();
-            local.orders.dry = dry;
-            orders.into_iter().for_each(|order| local.put_order(order));
+            let ready = {
+                let mut local = shared.local();
+                local.orders.dry = dry;
+                orders.into_iter().for_each(|order| local.put_order(order));
+                local.totals.orders_ready > 0
+            };
+            if dry && ready {
+                self.drop_expired(owner, usable_at, limit).await?;
+            }
         }
         if let Some(limit) = certificates {
             let rows = within(shared.backend.claim_certificates(shared.ca, owner, usable_at, limit))
@@ -382,10 +426,32 @@ impl Writer {
         Ok(())
     }
 
+    /// What is ready and not usable any more would be counted as ready for ever, and nobody would know.
+    async fn drop_expired(&mut self, owner: i64, usable_at: i64, limit: i64) -> Result<(), Failed> {
+        let shared = self.shared.clone();
+        // Until the CA's clock is known, an order may only look expired.
+        if shared.ca_clock.get().is_none() {
+            return Ok(());
+        }
+        let rows = within(shared.backend.claim_orders(shared.ca, owner, i64::MIN, limit))
+            .await
+            .map_err(|error| ("drop expired orders", error))?;
+        // Somebody may have given some back meanwhile.
+        let (usable, expired): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.expires > usable_at);
+        let usable = self.orders_of(usable).await?;
+        let mut local = shared.local();
+        usable.into_iter().for_each(|order| local.put_order(order));
+        for order in &expired {
+            local.end_order(order.id, Some(EXPIRED.into()));
+        }
+        shared.orders_expired.fetch_add(expired.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
     async fn reserve(&mut self) -> Result<(), Failed> {
         let shared = self.shared.clone();
         let owner = shared.owner.load(Ordering::Relaxed);
-        for kind in Kind::ALL {
+        for kind in Object::ALL {
             let Some(limit) = shared.local().limits.of(kind) else { continue };
             let index = kind.index();
             let allowance = shared.local().allowances[index];
@@ -445,6 +511,8 @@ impl Writer {
                 finalize_url: row.finalize_url,
                 names: words(&row.names),
                 expires_unix: row.expires,
+                profile: row.profile,
+                authorize_ns: row.authorize_ns.and_then(|ns| u64::try_from(ns).ok()),
                 suspect: row.suspect,
             })
         };
@@ -526,8 +594,10 @@ impl Writer {
         let mut local = shared.local();
         shared.owner.store(enrolled.owner, Ordering::Relaxed);
         local.health.expulsions += 1;
+        local.exclusive.clear();
         local.orders.clear();
         local.certificates.clear();
+        local.exclusive.dry = false;
         local.orders.dry = false;
         local.certificates.dry = false;
         for allowance in &mut local.allowances {
@@ -535,6 +605,7 @@ impl Writer {
             allowance.exhausted = false;
         }
         for batch in [&mut self.batch, &mut local.queue] {
+            batch.registrations.iter_mut().for_each(|row| row.owned = false);
             batch.orders.iter_mut().for_each(|row| row.owned = false);
             batch.certificates.iter_mut().for_each(|row| row.owned = false);
         }
@@ -549,22 +620,37 @@ impl Writer {
         self.shared.valid_until.store(until, Ordering::Relaxed);
     }
 
-    /// Said once an outage, not once a try.
-    fn refused(&self, doing: &'static str, error: &sqlx::Error) {
+    /// Reported once an outage, not once a try.
+    fn refused(&mut self, doing: &'static str, error: &sqlx::Error) {
         let mut local = self.shared.local();
         local.health.retries += 1;
-        if local.refusal.replace((doing, reason(error))).is_none() {
-            tracing::error!("{}; changes are kept and tried again", self.shared.failed(doing, error));
-        }
+        let first = local.refusal.replace((doing, reason(error))).is_none();
+        let (queued, written) = (local.queued(), local.health.written);
         drop(local);
+        if first {
+            self.refusing.get_or_insert((Instant::now(), written));
+            tracing::error!(
+                "writing waits: {}; {queued} changes are queued and are written when it works again, from {} on chains wait",
+                self.shared.failed(doing, error),
+                self.shared.options.queue
+            );
+        }
         // For those who wait in `State::flush`.
         self.shared.room.notify_waiters();
     }
 
-    fn recovered(&self) {
+    fn recovered(&mut self) {
         let mut local = self.shared.local();
-        if local.refusal.take().is_some() {
-            tracing::info!(store = self.shared.store, "the state database works again");
+        let refused = local.refusal.take();
+        let written = local.health.written;
+        drop(local);
+        if let (Some(_), Some((since, before))) = (refused, self.refusing.take()) {
+            tracing::warn!(
+                "writing goes on: state database {} works again after {:.1} s, {} changes that waited are written",
+                self.shared.store,
+                since.elapsed().as_secs_f64(),
+                written.saturating_sub(before)
+            );
         }
     }
 }
@@ -595,8 +681,16 @@ fn shared_of<T>(pool: &mut Pool<T>, hungry: bool) -> Vec<T> {
     items
 }
 
-fn given_back(orders: Vec<ReadyOrder>, certificates: Vec<StoredCertificate>) -> GivenBack {
+fn given_back(
+    registrations: Vec<ExclusiveRegistration>,
+    orders: Vec<ReadyOrder>,
+    certificates: Vec<StoredCertificate>,
+) -> GivenBack {
     let mut items = GivenBack::default();
+    for account in registrations {
+        if account.suspect { &mut items.suspect_registrations } else { &mut items.registrations }
+            .push(account.registration.id);
+    }
     for order in orders {
         if order.suspect { &mut items.suspect_orders } else { &mut items.orders }.push(order.id);
     }

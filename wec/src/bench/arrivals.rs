@@ -1,7 +1,7 @@
-//! How exactly iterations of the open model arrive: how many, how late, and how they lie in time.
+//! How exactly iterations of the open model arrive: how many, how late, and with which spacing.
 //!
-//! The built-in CA in one process, a run with a constant rate in another; what was due, and when it started, is read from
-//! the run's log. Beside it the lateness of a loop on this machine that does nothing but wake up at the same moments.
+//! The built-in CA runs in one process, a run with a constant rate in another. Due and start times are read from the
+//! run's log. The baseline is the delay of a loop on this machine that only wakes up at the same moments.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,22 +9,22 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use wec_acme::Clock;
 use wec_record::Record;
-use wec_requester::executor::Alarm;
+use wec_requester::alarm::Alarm;
 use wec_requester::pace::Fit;
 use wec_startup::Stop;
 
 use super::process::{Ca, Measured, quantile};
 
-/// What `wec bench arrivals` takes.
+/// Options of `wec bench arrivals`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Chains a second
+    /// Chains per second
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     rate: u32,
-    /// How long, seconds, for each spacing
+    /// Duration of each spacing, seconds
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
-    /// Workers at most
+    /// Most workers
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     workers: u32,
     /// Runtimes of the requester [default: one for each processor]
@@ -82,7 +82,7 @@ enum Waking {
     Alarm,
 }
 
-/// How late a loop wakes, in order: on a runtime of its own kind, with nothing else to do.
+/// How late a loop wakes up, sorted: on a runtime of the same kind, without other work.
 async fn lateness(rate: u32, wakes: u64, waking: Waking) -> anyhow::Result<Vec<u64>> {
     tokio::task::spawn_blocking(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -107,15 +107,15 @@ async fn lateness(rate: u32, wakes: u64, waking: Waking) -> anyhow::Result<Vec<u
     .await?
 }
 
-/// What a run's log tells.
+/// Figures from a run's log.
 struct Arrived {
     due: u64,
     started: u64,
     dropped: u64,
     idle: u64,
-    /// start − due of those that ran a chain, in order.
+    /// start − due of iterations that ran a chain, sorted.
     late: Vec<u64>,
-    /// Between the moments at which those were due, in mean gaps.
+    /// Gaps between their due times, in mean gaps.
     gaps: Vec<f64>,
 }
 
@@ -157,7 +157,7 @@ fn read(folder: &Path, rate: u32) -> anyhow::Result<Arrived> {
                     arrived.late.push(result.started.saturating_sub(result.due));
                     dues.push(result.due);
                 }
-                // Counts since the start: the last sample has them all.
+                // Counts since the start: the last sample has all of them.
                 Record::Load { load, .. } => {
                     for scenario in load.scenarios {
                         (arrived.due, arrived.started) = (scenario.due, scenario.started);

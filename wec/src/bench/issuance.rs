@@ -1,7 +1,8 @@
-//! What an issuance costs the client, all in.
+//! The client's cost of an issuance, everything included.
 //!
-//! Three processes: the built-in CA and analytics on one processor, the requester on another. The requester's CPU time is
-//! taken between two looks, and divided by the certificates between them; the floor is measured right before, in this process.
+//! Three processes: the built-in CA and analytics on one processor, the requester on another. The requester's CPU
+//! time between two samples is divided by the certificates between them. The floor is measured just before, in this
+//! process.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use wec_startup::Stop;
 
 use super::process::{Ca, ISSUANCES, Measured};
 
-/// What `wec bench issuance` takes.
+/// Options of `wec bench issuance`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Virtual users
@@ -103,7 +104,7 @@ pub(crate) async fn run(options: Options, stop: &Stop) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Certificate chains in the log of the run so far. Whole lines only; reading costs the requester nothing.
+/// Certificate chains in the log of the run so far. It reads complete lines only, and costs the requester nothing.
 fn logged_certificates(folder: &std::path::Path) -> anyhow::Result<u64> {
     let mut count = 0;
     for entry in std::fs::read_dir(folder).context("analytics' log")? {
@@ -119,6 +120,6 @@ fn logged_certificates(folder: &std::path::Path) -> anyhow::Result<u64> {
 }
 
 fn find(line: &[u8], what: &[u8]) -> bool {
-    // Both keys stand at the beginning of a line, long before its requests.
+    // Both keys are near the beginning of a line, before its requests.
     line[..line.len().min(400)].windows(what.len()).any(|window| window == what)
 }

@@ -1,8 +1,8 @@
-//! How soon a live change of the number of workers takes effect, and what it leaves behind.
+//! How fast a live change of the number of workers takes effect, and what remains.
 //!
-//! A run in a process of its own goes between one worker and many, a number of times, against a CA whose validations are slow.
-//! The changes are PATCHes of its web API; when workers started what is read from the run's log. Beside it a PATCH that changes
-//! nothing.
+//! A run in a separate process goes between one worker and many, several times, against a CA with slow validations.
+//! The changes are PATCHes of its web API; the start times of workers are read from the run's log. The baseline is a
+//! PATCH that changes nothing.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -21,13 +21,13 @@ use wec_store::{State, StateOptions};
 use super::process::{Ca, ISSUANCES, Measured, mib, quantile};
 use crate::session::Page;
 
-/// What `wec bench live` takes.
+/// Options of `wec bench live`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Virtual users at the most
+    /// Most virtual users
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(2..=200_000))]
     workers: u32,
-    /// How often up to that and back to one
+    /// How often it goes up and back to one
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=100))]
     times: u64,
     /// How long a validation takes, seconds
@@ -37,22 +37,22 @@ pub(crate) struct Options {
 
 /// PATCHes that change nothing.
 const BASELINE: usize = 100;
-/// How long the most workers are kept once they are there.
+/// How long the highest number of workers is kept.
 const HELD: Duration = Duration::from_secs(2);
-/// How long it may take until they are there, or gone, beyond the time of their validations.
+/// How long reaching it, or one worker again, may take beyond the time of validations.
 const WITHIN: Duration = Duration::from_secs(120);
 
 pub(crate) async fn run(options: Options, stop: &Stop) -> anyhow::Result<()> {
     let Options { workers, times, validation } = options;
     let folder = tempfile::tempdir().context("a folder for the measurement")?;
     let delay = format!("{validation}s");
-    // Orders that wait for a certificate must not be forgotten meanwhile.
+    // Orders that wait for a certificate must be kept meanwhile.
     let keep = (u64::from(workers) * times * 2).max(200_000).to_string();
     let flags = ["--no-verify", "--validation-delay", &delay, "--keep-orders", &keep];
     let ca = Ca::start(None, folder.path(), &flags).await?;
     let page = crate::demo::free_port()?.to_string();
     let state = format!("sqlite://{}", folder.path().join("state.sqlite").display());
-    // Every wait below is bounded; this ends a run whose bench is gone.
+    // Every wait below is bounded; this ends a run whose benchmark has ended.
     let run_time = format!("{}s", (times + 1) * 2 * (validation + WITHIN.as_secs()));
     let mut measured = Measured::start(None, folder.path(), &arguments(&ca, &page, &state, &run_time))?;
     let steered = Steered {
@@ -62,8 +62,8 @@ pub(crate) async fn run(options: Options, stop: &Stop) -> anyhow::Result<()> {
         stop: stop.clone(),
     };
     let asked = steer(&steered, &measured, &options).await;
-    // Whatever went wrong, the run is ended as a run is.
-    let _ = steered.patch("session", json!({ "state": "stopped" })).await;
+    // After any error the run is stopped in the normal way.
+    let _ = steered.patch("sessions/current", json!({ "state": "stopped" })).await;
     measured.ended(steered.within, |_| {}).await?;
     let directory = ca.directory.clone();
     ca.finish().await?;
@@ -96,14 +96,14 @@ fn arguments<'a>(ca: &'a Ca, page: &'a str, state: &'a str, run_time: &'a str) -
     args
 }
 
-/// What was asked of the run, and what it held.
+/// Requests to the run, and its memory.
 struct Asked {
-    /// Of PATCHes that change nothing, nanoseconds from asking to the answer, in order.
+    /// Times of PATCHes that change nothing, nanoseconds from request to answer, sorted.
     baseline: Vec<u64>,
-    /// Of those that change the workers.
+    /// The same of PATCHes that change the workers.
     answered_in: Vec<u64>,
     changes: Vec<Change>,
-    /// With one worker again, each time: bytes resident, open descriptors.
+    /// With one worker again, each time: resident bytes, open descriptors.
     held: Vec<(u64, usize)>,
 }
 
@@ -155,15 +155,15 @@ impl Steered {
 
     async fn workers(&self, workers: u32) -> anyhow::Result<Change> {
         let asked = self.clock.unix_now_ns();
-        self.patch("session/scenarios/default", json!({ "workers": workers })).await?;
+        self.patch("sessions/current/scenarios/default", json!({ "workers": workers })).await?;
         Ok(Change { up: workers > 1, asked, answered: self.clock.unix_now_ns() })
     }
 
     async fn until_running(&self, workers: u32) -> anyhow::Result<()> {
         let reached = async {
             loop {
-                // There is no page in the run's first moments.
-                let session = self.page.ask::<Value>(Method::GET, "session", None).await;
+                // A new run has no page yet.
+                let session = self.page.ask::<Value>(Method::GET, "sessions/current", None).await;
                 if session.is_ok_and(|session| session["workers_running"] == workers) {
                     return;
                 }
@@ -179,16 +179,16 @@ impl Steered {
     }
 }
 
-/// What the run's log tells.
+/// Figures from the run's log.
 #[derive(Default)]
 struct Done {
-    /// Of each growth, nanoseconds from the PATCH's answer until the last new worker began.
+    /// For each growth, nanoseconds from the PATCH's answer until the last new worker began.
     grown: Vec<u64>,
-    /// Of each growth, how many new workers began.
+    /// For each growth, the number of new workers that began.
     began: Vec<usize>,
-    /// Of each shrinking, nanoseconds from the PATCH's answer until a worker that is too many began its last iteration.
+    /// For each decrease, nanoseconds from the PATCH's answer until a surplus worker began its last iteration.
     shrunk: Vec<u64>,
-    /// The most workers alive in any second.
+    /// The most live workers in any second.
     most: u64,
     started: u64,
     ended: u64,
@@ -200,7 +200,7 @@ struct Done {
 
 fn read(folder: &Path, changes: &[Change], workers: u32) -> anyhow::Result<Done> {
     let mut done = Done::default();
-    // What each worker but the first began, by the change before it.
+    // The first iteration of each worker but the first, by the change before it.
     let mut first: Vec<HashMap<u32, u64>> = vec![HashMap::new(); changes.len()];
     let mut last: Vec<u64> = changes.iter().map(|change| change.answered).collect();
     let mut numbers = HashSet::new();
@@ -219,7 +219,7 @@ fn read(folder: &Path, changes: &[Change], workers: u32) -> anyhow::Result<Done>
                         last[change] = started.max(last[change]);
                     }
                 }
-                // Counts since the start: the last sample has them all.
+                // Counts since the start: the last sample has all of them.
                 Record::Load { load, .. } => {
                     for scenario in load.scenarios {
                         done.most = done.most.max(scenario.workers);
@@ -246,7 +246,7 @@ fn read(folder: &Path, changes: &[Change], workers: u32) -> anyhow::Result<Done>
     Ok(done)
 }
 
-/// What is ready and live in the state store, and how much of it whoever comes next can have.
+/// Ready and live objects in the state store, and how many of them a new process can claim.
 struct Claims {
     orders: (usize, u64),
     certificates: (usize, u64),
@@ -267,7 +267,7 @@ async fn claim_everything(state: &str, directory: &str) -> anyhow::Result<Claims
             }
         }
     };
-    // What cannot be claimed by then is what this looks for.
+    // This finds objects that cannot be claimed.
     let _ = tokio::time::timeout(WITHIN, everything).await;
     let claims = Claims {
         orders: (orders.iter().filter(|order| !order.suspect).count(), there.authorizations),

@@ -1,4 +1,4 @@
-//! Processes that are measured: this very binary, pinned to a processor where asked, read through `/proc`.
+//! Processes that are measured: this binary, pinned to a processor if requested, read through `/proc`.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-/// Ticks a second in `/proc/PID/stat`: `USER_HZ`, which Linux fixes at 100 for programs.
+/// Ticks per second in `/proc/PID/stat`: `USER_HZ`, which is 100 for programs on Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// A running `wec` subcommand. Killed when dropped.
@@ -19,7 +19,7 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
-    /// Starts `wec ARGS…`, on one processor if `cpu` names it.
+    /// Starts `wec ARGS…`, on one processor if `cpu` is given.
     pub(crate) fn start(cpu: Option<usize>, folder: &Path, args: &[&str]) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("this program's own path")?;
         let mut command = match cpu {
@@ -34,7 +34,7 @@ impl Measured {
         let mut child = command
             .args(args)
             .current_dir(folder)
-            // What is measured is told by figures; that it was at its end is often the purpose.
+            // Only figures matter here; a run at its limits, which would be reported, is often the purpose.
             .env("RUST_LOG", "error")
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -47,13 +47,13 @@ impl Measured {
         Ok(Self { child, pid, lines: BufReader::new(stdout).lines() })
     }
 
-    /// The next line that it prints.
+    /// The next line of its output.
     pub(crate) async fn line(&mut self) -> anyhow::Result<String> {
         match tokio::time::timeout(Duration::from_secs(120), self.lines.next_line()).await {
             Ok(Ok(Some(line))) => Ok(line),
-            Ok(Ok(None)) => bail!("a measured process ended without saying what was waited for"),
+            Ok(Ok(None)) => bail!("a measured process ended before the expected line"),
             Ok(Err(error)) => Err(error).context("reading from a measured process"),
-            Err(_) => bail!("a measured process said nothing for 120 s"),
+            Err(_) => bail!("a measured process printed nothing for 120 s"),
         }
     }
 
@@ -70,7 +70,7 @@ impl Measured {
         resident_of(&status)
     }
 
-    /// Descriptors that it has open; none when it has ended.
+    /// Its open descriptors; none after it has ended.
     pub(crate) fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid)).map_or(0, Iterator::count)
     }
@@ -80,10 +80,10 @@ impl Measured {
         matches!(self.child.try_wait(), Ok(Some(_)) | Err(_))
     }
 
-    /// Waits until it has ended by itself; `look` sees it meanwhile, every tenth of a second.
+    /// Waits until it has ended by itself; `look` is called every tenth of a second meanwhile.
     ///
     /// # Errors
-    /// When it takes longer than `within`.
+    /// If it takes longer than `within`.
     pub(crate) async fn ended(
         &mut self,
         within: Duration,
@@ -99,7 +99,7 @@ impl Measured {
         .context("the run does not end")
     }
 
-    /// Asks it to finish, and waits.
+    /// Stops it with a signal and waits.
     pub(crate) async fn finish(mut self) -> anyhow::Result<()> {
         if !self.has_ended() {
             let asked = Command::new("kill").args(["-TERM", &self.pid.to_string()]).status().await;
@@ -113,15 +113,15 @@ impl Measured {
     }
 }
 
-/// The flags by which chains are issuances: after the registrations, authorizations and certificates in equal parts.
+/// Flags for issuances only: after the registrations, authorizations and certificates in equal parts.
 pub(crate) const ISSUANCES: [&str; 2] =
     ["--weight", "registration=100,authorization=1,certificate=1,refresh=0,revoke=0"];
 
-/// The built-in CA on its own, and where it is.
+/// The built-in CA in its own process, and its URL.
 pub(crate) struct Ca {
     process: Measured,
     pub(crate) directory: String,
-    /// Where the root is that it is to be trusted by.
+    /// File with the root to trust.
     root: String,
     counts: std::path::PathBuf,
 }
@@ -139,12 +139,12 @@ impl Ca {
         Ok(Self { process, directory, root, counts })
     }
 
-    /// The flags that point a requester at it. It looks at no challenge, so they may be answered anywhere.
+    /// The flags with which a requester uses it. It validates nothing, so the listeners may be anywhere.
     pub(crate) fn target(&self) -> [&str; 6] {
         ["--directory", &self.directory, "--cacert", &self.root, "--http01-listen", "127.0.0.1:0"]
     }
 
-    /// Certificates it issued, as it counted them itself.
+    /// Certificates that it issued, by its own count.
     pub(crate) async fn finish(self) -> anyhow::Result<u64> {
         self.process.finish().await?;
         let counts: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&self.counts)?)?;
@@ -152,7 +152,7 @@ impl Ca {
     }
 }
 
-/// utime and stime: the 14th and 15th field, counted behind the command's closing bracket.
+/// utime and stime: the 14th and 15th field, counted after the command's closing bracket.
 fn cpu_of(stat: &str) -> Option<f64> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks: f64 =
@@ -165,13 +165,13 @@ fn resident_of(status: &str) -> Option<u64> {
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
-/// The value below which this share of a sorted sample lies; none of nothing.
+/// The value below which this share of a sorted sample is; none for an empty sample.
 pub(crate) fn quantile(sorted: &[u64], share: f64) -> Option<u64> {
     let rank = (sorted.len() as f64 * share).ceil() as usize;
     sorted.get(rank.max(1) - 1).copied()
 }
 
-/// Bytes as people write them.
+/// Bytes in MiB.
 pub(crate) fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }

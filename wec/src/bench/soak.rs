@@ -1,4 +1,4 @@
-//! Whether memory stays flat: an hour's worth of chains, as fast as they go.
+//! Whether memory stays constant: an hour's number of chains, as fast as possible.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use wec_startup::Stop;
 
 use super::process::{Ca, Measured, mib};
 
-/// What `wec bench soak` takes.
+/// Options of `wec bench soak`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Chains to run
@@ -17,7 +17,7 @@ pub(crate) struct Options {
     /// Virtual users
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     workers: u32,
-    /// Longest time it may take, seconds
+    /// Longest duration, seconds
     #[arg(long, default_value_t = 900, value_parser = clap::value_parser!(u64).range(10..=7_200))]
     within: u64,
 }
@@ -53,7 +53,7 @@ pub(crate) async fn run(options: Options, stop: &Stop) -> anyhow::Result<()> {
     run.finish().await?;
     let issued = ca.finish().await?;
     println!("{issued} certificates by the CA's own count");
-    // The first rows are the way to the working set: pools, connections, histograms.
+    // The first rows show the growth to the working set: pools, connections, histograms.
     if let [_, _, third, .., last] = residents.as_slice() {
         println!(
             "growth from the third row to the last: {:+.1} %",
@@ -63,7 +63,7 @@ pub(crate) async fn run(options: Options, stop: &Stop) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Counts a growing log's chain records without reading anything twice.
+/// Counts the chain records of a growing log, reading nothing twice.
 #[derive(Default)]
 struct Log {
     read: u64,

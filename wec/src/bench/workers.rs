@@ -1,4 +1,4 @@
-//! What many workers cost while all they do is wait for slow validations.
+//! The cost of many workers that only wait for slow validations.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use wec_startup::Stop;
 
 use super::process::{Ca, ISSUANCES, Measured, mib};
 
-/// What `wec bench workers` takes.
+/// Options of `wec bench workers`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Virtual users
@@ -16,7 +16,7 @@ pub(crate) struct Options {
     /// How long a validation takes, seconds
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=600))]
     validation: u64,
-    /// How long to watch, seconds
+    /// Duration of the measurement, seconds
     #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u64).range(5..=600))]
     seconds: u64,
 }

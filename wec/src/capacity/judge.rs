@@ -1,8 +1,9 @@
 //! What a step was: its window's figures, and whether it shows trouble, held against what was asked of it. No clocks, no I/O.
 
 use wec_analytics::{Part, WindowFigures, WindowThreshold, time_text};
-use wec_record::threshold::Unit;
+use wec_record::threshold::{Threshold, Unit};
 
+use super::baseline::Baseline;
 use super::search::Outcome;
 use super::settle::{Rise, Sample, Series, Shown};
 
@@ -33,12 +34,16 @@ pub(crate) struct Judgement {
 }
 
 /// The circumstances of a window.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Around {
     /// The most workers.
     pub(crate) cap: u64,
     /// Mean response time at the highest rate that was sustained, nanoseconds.
     pub(crate) mean_below_ns: Option<u64>,
+    /// What is asked of each step, in the order of the windows' thresholds.
+    pub(crate) criteria: Vec<Threshold>,
+    /// What happened at lower rates.
+    pub(crate) below: Baseline,
 }
 
 /// What a rate asked for since the step had begun to settle, and what of it ended.
@@ -63,7 +68,7 @@ impl Balance {
 
 impl Judgement {
     /// Judges a step by its whole measuring window.
-    pub(crate) fn of(figures: &WindowFigures, shown: Shown, balance: Balance, around: Around) -> Self {
+    pub(crate) fn of(figures: &WindowFigures, shown: Shown, balance: Balance, around: &Around) -> Self {
         if let Some(limited) = limited(figures, around) {
             return limited;
         }
@@ -77,24 +82,38 @@ impl Judgement {
             reasons.push(said_of(rise));
         }
         reasons.extend(balance.falls_short());
-        let failed = figures.thresholds.iter().filter(|threshold| threshold.passed == Some(false));
-        reasons.extend(failed.map(threshold_text));
+        let failed = figures.thresholds.iter().enumerate().filter(|(place, threshold)| {
+            let excused = around
+                .criteria
+                .get(*place)
+                .is_some_and(|criterion| around.below.excuses(criterion, threshold.n, figures));
+            threshold.passed == Some(false) && !excused
+        });
+        reasons.extend(failed.map(|(_, threshold)| threshold_text(threshold)));
         let outcome = if reasons.is_empty() { Outcome::Sustained } else { Outcome::Failed };
         Self { outcome, reasons }
     }
 
     /// Whether the CA is down, by the latest `figures`.
     pub(crate) fn down(figures: &WindowFigures) -> Option<Self> {
-        let WindowFigures { ended, failed, .. } = figures;
+        let WindowFigures { ended, failed, local, .. } = figures;
+        if *failed < DOWN || ended != failed {
+            return None;
+        }
+        // Whether it is down cannot be seen from a machine that makes no connections.
+        if *local > 0 {
+            return limited(figures, &Around::default());
+        }
         let reasons = vec![format!("the CA is down: all of the last {failed} chains failed")];
-        (*failed >= DOWN && ended == failed).then_some(Self { outcome: Outcome::Down, reasons })
+        Some(Self { outcome: Outcome::Down, reasons })
     }
 
     /// Whether a step is to be ended before its time, by the latest `figures`: the CA must not suffer for a verdict that is clear.
-    pub(crate) fn hopeless(figures: &WindowFigures, around: Around) -> Option<Self> {
+    pub(crate) fn hopeless(figures: &WindowFigures, around: &Around) -> Option<Self> {
         let share = |part: u64, of: u64| if of < ENOUGH { 0.0 } else { part as f64 / of as f64 };
         let dropped = share(figures.dropped, figures.due);
-        let failed = share(figures.failed, figures.ended);
+        let independent: u64 = around.below.independent(figures).map(|failure| failure.count).sum();
+        let failed = share(figures.failed.saturating_sub(independent), figures.ended);
         let reason = if dropped >= HOPELESS_DROPPED {
             format!("{} of what was due was dropped: all {} workers were busy", percent(dropped), around.cap)
         } else if failed >= HOPELESS_FAILED {
@@ -107,14 +126,14 @@ impl Judgement {
     }
 
     /// A step that never settled.
-    pub(crate) fn unsettled(figures: &WindowFigures, rise: Rise, around: Around) -> Self {
+    pub(crate) fn unsettled(figures: &WindowFigures, rise: Rise, around: &Around) -> Self {
         let reasons = vec![format!("did not settle: {}", said_of(rise))];
         limited(figures, around).unwrap_or(Self { outcome: Outcome::Failed, reasons })
     }
 }
 
 /// Whether what was seen is no verdict on the CA.
-fn limited(figures: &WindowFigures, around: Around) -> Option<Judgement> {
+fn limited(figures: &WindowFigures, around: &Around) -> Option<Judgement> {
     let mut reasons = figures.limited.clone();
     if figures.started >= ENOUGH && figures.idle as f64 > IDLE_SHARE * figures.started as f64 {
         reasons.push(format!(
@@ -201,6 +220,9 @@ pub(crate) fn percent(share: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use wec_analytics::WindowFailure;
+    use wec_record::{Chain, FailureClass};
+
     use super::*;
 
     fn well() -> WindowFigures {
@@ -217,7 +239,10 @@ mod tests {
     }
 
     const KEPT_UP_WITH: Balance = Balance { asked: 400.0, ended: 398, poisson: true };
-    const AROUND: Around = Around { cap: 1_000, mean_below_ns: Some(15_000_000) };
+
+    fn around() -> Around {
+        Around { cap: 1_000, mean_below_ns: Some(15_000_000), ..Around::default() }
+    }
 
     fn threshold(passed: Option<bool>) -> WindowThreshold {
         WindowThreshold {
@@ -278,11 +303,39 @@ mod tests {
             (WindowFigures { idle: 30, ..well() }, Shown::Settled, Outcome::Limited, "found nothing"),
         ];
         for (figures, shown, outcome, reason) in cases {
-            let judged = Judgement::of(&figures, shown, KEPT_UP_WITH, AROUND);
+            let judged = Judgement::of(&figures, shown, KEPT_UP_WITH, &around());
             assert_eq!(judged.outcome, outcome, "{judged:?}");
             assert_eq!(judged.reasons.is_empty(), reason.is_empty(), "{judged:?}");
             assert!(judged.reasons.join("; ").contains(reason), "{judged:?}");
         }
+    }
+
+    #[test]
+    fn failures_that_do_not_depend_on_the_load_fail_no_step() {
+        let refused = WindowFailure {
+            chain: Chain::Revoke,
+            class: FailureClass::Problem,
+            status: 400,
+            problem: "badRevocationReason".into(),
+            count: 4,
+        };
+        let figures = WindowFigures {
+            failed: 4,
+            failures: vec![refused.clone()],
+            thresholds: vec![WindowThreshold { value: Some(0.0134), ..threshold(Some(false)) }],
+            ..well()
+        };
+        let around = Around { criteria: vec!["chain{failed} < 1%".parse().unwrap()], ..around() };
+        let of =
+            |figures: &WindowFigures| Judgement::of(figures, Shown::Settled, KEPT_UP_WITH, &around).outcome;
+        assert_eq!(of(&figures), Outcome::Sustained);
+        let overloaded = WindowFailure {
+            class: FailureClass::ServerError,
+            status: 503,
+            problem: String::new(),
+            ..refused
+        };
+        assert_eq!(of(&WindowFigures { failures: vec![overloaded], ..figures }), Outcome::Failed);
     }
 
     #[test]
@@ -303,7 +356,7 @@ mod tests {
             assert_eq!(short.is_none(), well, "{ended} of {asked}: {short:?}");
         }
         let balance = Balance { asked: 675.0, ended: 600, poisson: true };
-        let judged = Judgement::of(&well(), Shown::Settled, balance, AROUND);
+        let judged = Judgement::of(&well(), Shown::Settled, balance, &around());
         assert_eq!(judged.outcome, Outcome::Failed);
         assert_eq!(judged.reasons, ["only 600 of the 675 chains that the rate asks for ended"]);
     }
@@ -311,18 +364,18 @@ mod tests {
     #[test]
     fn a_cap_that_is_too_low_is_not_the_cas_fault() {
         let dropped = WindowFigures { dropped: 60, ..well() };
-        assert_eq!(Judgement::hopeless(&dropped, AROUND).unwrap().outcome, Outcome::Limited);
-        let slower = Around { mean_below_ns: Some(5_000_000), ..AROUND };
-        assert_eq!(Judgement::hopeless(&dropped, slower).unwrap().outcome, Outcome::Failed);
-        let unknown = Around { mean_below_ns: None, ..AROUND };
-        assert_eq!(Judgement::hopeless(&dropped, unknown).unwrap().outcome, Outcome::Failed);
+        assert_eq!(Judgement::hopeless(&dropped, &around()).unwrap().outcome, Outcome::Limited);
+        let slower = Around { mean_below_ns: Some(5_000_000), ..around() };
+        assert_eq!(Judgement::hopeless(&dropped, &slower).unwrap().outcome, Outcome::Failed);
+        let unknown = Around { mean_below_ns: None, ..around() };
+        assert_eq!(Judgement::hopeless(&dropped, &unknown).unwrap().outcome, Outcome::Failed);
     }
 
     #[test]
     fn a_ca_that_fell_over_ends_the_step_at_once() {
         let of = |ended, failed| {
             let figures = WindowFigures { due: ended, ended, failed, ..WindowFigures::default() };
-            let judged = Judgement::down(&figures).or_else(|| Judgement::hopeless(&figures, AROUND));
+            let judged = Judgement::down(&figures).or_else(|| Judgement::hopeless(&figures, &around()));
             judged.map(|judged| judged.outcome)
         };
         assert_eq!(of(5, 5), Some(Outcome::Down));
@@ -331,6 +384,17 @@ mod tests {
         assert_eq!(of(30, 20), Some(Outcome::Failed), "most failed");
         assert_eq!(of(30, 10), None);
         assert_eq!(of(0, 0), None);
+    }
+
+    #[test]
+    fn what_this_machine_refused_is_no_verdict_on_the_ca() {
+        let limited = vec!["9 chains met a refusal of this machine".to_owned()];
+        let figures = |ended, failed| {
+            let limited = limited.clone();
+            WindowFigures { due: ended, ended, failed, local: failed, limited, ..WindowFigures::default() }
+        };
+        assert_eq!(Judgement::down(&figures(9, 9)).unwrap().outcome, Outcome::Limited);
+        assert_eq!(Judgement::hopeless(&figures(30, 20), &around()).unwrap().outcome, Outcome::Limited);
     }
 
     #[test]

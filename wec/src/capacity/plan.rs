@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use wec_record::Threshold;
+use wec_record::plan::{Load, RateUnit};
 use wec_record::threshold::{Metric, Stat};
-use wec_requester::executor::Unit;
-use wec_requester::plan::PLAN_KEYS;
-use wec_requester::scenario::{SCENARIO_KEYS, rate};
-use wec_requester::settings::{Mistake, Mistakes, Origin, Settings};
-use wec_requester::{Load, Plan, PlanOptions, SearchOptions};
+use wec_requester::config::plan::plan;
+use wec_requester::config::{Command, Decided, Key, Mistakes, Push, Settings};
+use wec_requester::executor::rate;
+use wec_requester::{Plan, PlanOptions};
 
-use super::pilot::{coming_back, measuring};
 use super::search::{Growth, MAX_RATE, Resolution, Setting, TRICKLE_SHARE};
+use super::times::{coming_back, measuring};
 
 /// The shortest times that can be looked at: eight parts of a quarter of a second.
 const SHORTEST: Duration = Duration::from_secs(2);
@@ -38,95 +38,82 @@ pub(crate) struct SearchPlan {
     pub(crate) poisson: bool,
 }
 
+/// The keys of a search, and those of a run that have a meaning in it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Searched {}
+
+impl Command for Searched {
+    const REFUSED: &'static [&'static str] =
+        &["rate", "stages", "run_time", "executor", "target_rps", "iterations", "think_time"];
+
+    fn takes(key: &Key) -> bool {
+        // Dropped iterations are an answer here: above the knee there are always some.
+        key.name != "limited_dropped"
+    }
+}
+
 /// The search and the run that it takes place in: what was typed, `eab_hmac_key` from the environment, and what the file says of both.
 ///
 /// # Errors
 /// Every mistake at once: of the search, of the plan, and of what does not go together.
 pub(crate) fn resolve(
-    options: &SearchOptions,
-    plan: &PlanOptions,
+    options: &PlanOptions,
     eab_hmac_key: Option<String>,
 ) -> Result<(SearchPlan, Plan), Mistakes> {
-    let mut s = Settings::default();
-    options.set(&mut s);
-    not_ours(plan, &mut s);
-    let mut search = search(&mut s);
-    let mut mistakes = s.finish().err().map_or_else(Vec::new, |mistakes| mistakes.0);
-
-    // Room for the last step, its recovery and the hold; the search ends itself long before.
-    let slowest = search.setting.from * TRICKLE_SHARE;
-    let longest = search.max_time
-        + 2 * (search.recover + coming_back(search.recover, slowest))
-        + 2 * search.settle_most
-        + measuring(search.step_time, slowest)
-        + measuring(search.hold, slowest)
-        + Duration::from_secs(60);
-    let options = PlanOptions {
-        executor: Some("arrival-rate".to_owned()),
-        rate: Some("0/s".to_owned()),
-        run_time: Some(format!("{}s", longest.as_secs())),
-        ..plan.clone()
-    };
-    let mut plan = match options.resolve(eab_hmac_key) {
-        Ok(plan) => plan,
-        Err(plan_mistakes) => {
-            // What is wrong with how hard to push was told above, in other words.
-            let told = |one: &Mistake| mistakes.iter().any(|known| known == one || known.key == one.key);
-            let more: Vec<_> = plan_mistakes.0.into_iter().filter(|one| !told(one)).collect();
-            mistakes.extend(more);
-            return Err(Mistakes(mistakes));
-        }
-    };
+    let mut settings = options.settings();
+    let s = &mut settings;
+    not_ours(options, s);
+    let mut search = search(s);
+    let push = Push::Searched { run_time: longest(&search) };
+    let mut plan = plan(s, Decided { push, ..Decided::default() }, eab_hmac_key);
     search.criteria = std::mem::take(&mut plan.thresholds);
     search.usual_criteria = search.criteria.is_empty();
     if search.usual_criteria {
         let usual = CRITERIA.into_iter().map(|text| text.parse());
         search.criteria = usual.collect::<Result<_, _>>().expect("a constant threshold parses");
     }
-    mistakes.extend(search.criteria.iter().filter_map(unfit));
-    if !mistakes.is_empty() {
-        return Err(Mistakes(mistakes));
+    for message in search.criteria.iter().filter_map(unfit) {
+        s.mistake("thresholds", message);
     }
-    search.poisson =
-        plan.scenarios.iter().all(|one| matches!(one.load, Load::ArrivalRate { poisson: true, .. }));
-    // Dropped iterations are an answer here: above the knee there are always some.
+    search.poisson = plan
+        .scenarios
+        .iter()
+        .all(|one| matches!(one.load.recorded(), Load::ArrivalRate { poisson: true, .. }));
     plan.bounds.dropped = f64::from(u16::MAX);
-    Ok((search, plan))
+    settings.finish().map(|()| (search, plan))
 }
 
-/// Reads the plan's file, and tells flags and keys that say how hard to push, which is what is searched.
-fn not_ours(plan: &PlanOptions, s: &mut Settings) {
-    const SAYS: &str = "wec capacity finds out itself how hard to push";
-    let flags = [
-        ("rate", &plan.rate, "give --from and --to"),
-        ("stages", &plan.stages, "give --step and --step-time"),
-        ("run_time", &plan.run_time, "give --max-time"),
-        ("executor", &plan.executor, "it always uses arrival-rate"),
-        ("target_rps", &plan.target_rps, "give --from and --to"),
-        ("iterations", &plan.iterations, "give --max-time"),
-        ("think_time", &plan.think_time, "the rate says when chains start"),
-    ];
-    for (key, _, instead) in flags.iter().filter(|(_, given, _)| given.is_some()) {
-        s.mistake(key, format!("{SAYS}: {instead}"));
-    }
-    // What cannot be read is told by the plan.
-    let text =
-        plan.config.as_ref().and_then(|path| Some((path.display(), std::fs::read_to_string(path).ok()?)));
-    if let Some((path, text)) = text {
-        s.text(&path.to_string(), &text, PLAN_KEYS, SCENARIO_KEYS);
-        let scenarios = s.scenarios();
-        if scenarios.len() > 1 {
-            let (number, names) = (scenarios.len(), scenarios.join(", "));
-            let message = format!("{path} has {number} scenarios ({names}): a capacity search is of one");
-            s.mistake("config", message);
-        }
-    }
+/// Room for the last step, its recovery and the hold; the search ends itself long before.
+fn longest(search: &SearchPlan) -> Duration {
+    let slowest = search.setting.from * TRICKLE_SHARE;
+    search.max_time
+        + 2 * (search.recover + coming_back(search.recover, slowest))
+        + 2 * search.settle_most
+        + measuring(search.step_time, slowest)
+        + measuring(search.hold, slowest)
+        + Duration::from_secs(60)
+}
+
+/// Tells flags and keys that say how hard to push, which is what is searched, and more than one scenario.
+fn not_ours(options: &PlanOptions, s: &mut Settings) {
     let scenarios = s.scenarios();
-    for (key, _, instead) in flags {
+    if let (true, Some(path)) = (scenarios.len() > 1, options.value("config")) {
+        let (number, names) = (scenarios.len(), scenarios.join(", "));
+        let message = format!("{path} has {number} scenarios ({names}): a capacity search is of one");
+        s.mistake("config", message);
+    }
+    for key in Searched::REFUSED {
+        let instead = match *key {
+            "rate" | "target_rps" => "give --from and --to",
+            "stages" => "give --step and --step-time",
+            "executor" => "it always uses arrival-rate",
+            "think_time" => "the rate says when chains start",
+            _ => "give --max-time",
+        };
         let tables = scenarios.iter().map(|name| format!("scenarios.{name}.{key}"));
-        for key in tables.chain([key.to_owned()]) {
+        for key in tables.chain([(*key).to_owned()]) {
             if s.is_given(&key) {
-                s.mistake(&key, format!("{SAYS}: {instead}"));
+                s.mistake(&key, format!("wec capacity finds out itself how hard to push: {instead}"));
             }
         }
     }
@@ -162,7 +149,14 @@ fn search(s: &mut Settings) -> SearchPlan {
         );
     }
     let hold_at = s.take("capacity.hold_at", hold_at).unwrap_or(Some(0.8));
-    let hold = s.take("capacity.hold", |text| time(text, SHORTEST)).unwrap_or(Duration::from_secs(30));
+    let hold = s.take("capacity.hold", |text| time(text, SHORTEST));
+    // The usual hold is left out when there is no time for it; one that was asked for is not.
+    if hold.is_some_and(|hold| hold_at.is_some() && settle_least + hold > max_time) {
+        s.mistake(
+            "capacity.hold",
+            "is longer than the whole search may take (--max-time): give less, more time, or --hold-at off",
+        );
+    }
     SearchPlan {
         setting: Setting { from, to, growth, resolution, hold_at },
         step_time,
@@ -170,7 +164,7 @@ fn search(s: &mut Settings) -> SearchPlan {
         settle_most,
         recover,
         max_time,
-        hold,
+        hold: hold.unwrap_or(Duration::from_secs(30)),
         criteria: Vec::new(),
         usual_criteria: false,
         poisson: true,
@@ -178,11 +172,11 @@ fn search(s: &mut Settings) -> SearchPlan {
 }
 
 /// What of a threshold has no meaning for a step.
-fn unfit(threshold: &Threshold) -> Option<Mistake> {
+fn unfit(threshold: &Threshold) -> Option<String> {
     let message = if threshold.window.is_some() {
-        "a step is judged over its own window: leave over … away, and give --step-time"
+        "a step is judged over its own window: leave out over …, and give --step-time"
     } else if threshold.abort {
-        "a step that fails is ended, and the search goes on below: leave abort away"
+        "a step that fails is ended, and the search goes on below: leave out abort"
     } else if matches!(
         threshold.metric,
         Metric::Errors(_) | Metric::Chain(_, Stat::Count) | Metric::Requests(_, Stat::Count)
@@ -192,13 +186,12 @@ fn unfit(threshold: &Threshold) -> Option<Mistake> {
     } else {
         return None;
     };
-    let message = format!("{:?}: {message}", threshold.to_string());
-    Some(Mistake { key: "thresholds".to_owned(), origin: Some(Origin::Flag), message })
+    Some(format!("{:?}: {message}", threshold.to_string()))
 }
 
 fn positive_rate(text: &str) -> Result<f64, String> {
     let rate = rate(text)?;
-    if rate.unit == Some(Unit::Requests) {
+    if rate.unit == Some(RateUnit::Requests) {
         return Err(format!("{text:?} counts requests: a capacity is in chains, as in 10/s"));
     }
     let per_second = rate.per_second;
@@ -283,6 +276,8 @@ fn any_time(text: &str, least: Duration) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
+    use wec_requester::config::Place;
+
     use super::*;
 
     #[test]
@@ -292,24 +287,27 @@ mod tests {
         assert_eq!(measuring(s(15), 0.1), s(100), "ten chains");
         assert_eq!(measuring(s(15), 0.001), s(600), "but no longer than that");
         assert_eq!((coming_back(s(120), 0.25), coming_back(s(10), 0.25)), (s(120), s(24)));
-        let options = SearchOptions { from: Some("1/m".to_owned()), ..SearchOptions::default() };
-        let (search, plan) = resolve(&options, &plan(), None).unwrap();
+        let (search, plan) = resolve(&plan().with("capacity.from", "1/m"), None).unwrap();
         // The last step, its recovery and the hold may all come when the search's time is over.
         let last = measuring(search.step_time, 1.0 / 60.0) + measuring(search.hold, 0.8 / 60.0);
         assert!(plan.run_time() >= search.max_time + last + coming_back(search.recover, 0.5 / 60.0));
     }
 
     fn plan() -> PlanOptions {
-        PlanOptions { directory: Some("https://127.0.0.1:14000/dir".into()), ..PlanOptions::default() }
+        PlanOptions::default().with("directory", "https://127.0.0.1:14000/dir")
     }
 
-    fn some(text: &str) -> Option<String> {
-        Some(text.to_owned())
+    #[test]
+    fn every_key_of_a_search_is_read() {
+        let mut settings = plan().settings();
+        search(&mut settings);
+        let unread = settings.unread().into_iter().filter(|key| key.place == Place::Search);
+        assert_eq!(unread.map(|key| key.name).collect::<Vec<_>>(), [""; 0]);
     }
 
     #[test]
     fn needs_nothing_but_a_directory() {
-        let (search, plan) = resolve(&SearchOptions::default(), &plan(), None).unwrap();
+        let (search, plan) = resolve(&plan(), None).unwrap();
         assert_eq!(
             search.setting,
             Setting {
@@ -330,17 +328,15 @@ mod tests {
 
     #[test]
     fn reads_what_people_write() {
-        let options = SearchOptions {
-            from: some("60/min"),
-            to: some("500"),
-            step: some("10/s"),
-            resolution: some("2/s"),
-            settle: some("2s..10s"),
-            hold_at: some("off"),
-            ..SearchOptions::default()
-        };
-        let plan = PlanOptions { threshold: vec!["chain{p(95)} < 2s".to_owned()], ..plan() };
-        let (search, _) = resolve(&options, &plan, None).unwrap();
+        let options = plan()
+            .with("capacity.from", "60/min")
+            .with("capacity.to", "500")
+            .with("capacity.step", "10/s")
+            .with("capacity.resolution", "2/s")
+            .with("capacity.settle", "2s..10s")
+            .with("capacity.hold_at", "off");
+        let options = options.with("thresholds", "chain{p(95)} < 2s");
+        let (search, _) = resolve(&options, None).unwrap();
         let setting = search.setting;
         assert_eq!((setting.from, setting.to, setting.hold_at), (1.0, Some(500.0), None));
         assert_eq!((setting.growth, setting.resolution), (Growth::By(10.0), Resolution::Rate(2.0)));
@@ -352,23 +348,22 @@ mod tests {
     fn a_file_says_how_to_search_and_flags_go_before_it() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("s.toml");
-        let read = |text: &str, options: &SearchOptions| {
+        let read = |text: &str, key: &str, value: &str| {
             std::fs::write(&file, text).unwrap();
-            let plan = PlanOptions { config: Some(file.clone()), ..plan() };
-            resolve(options, &plan, None)
+            let options = plan().with("config", file.display().to_string()).with(key, value);
+            resolve(&options, None)
                 .map(|(search, _)| search)
                 .map_err(|mistakes| mistakes.to_string().replace(&folder.path().display().to_string(), ""))
         };
         let text = "weights = { revoke = 0 }\n[capacity]\nfrom = \"5/s\"\nto = 40\nstep_time = \"4s\"\nhold_at = \"off\"\n";
-        let search = read(text, &SearchOptions { from: some("8/s"), ..SearchOptions::default() }).unwrap();
+        let search = read(text, "capacity.from", "8/s").unwrap();
         assert_eq!((search.setting.from, search.setting.to, search.setting.hold_at), (8.0, Some(40.0), None));
         assert_eq!(search.step_time.as_secs(), 4);
 
         let text =
             "workers = 5\n[capacity]\nform = \"5/s\"\nto = \"fast\"\nmax_time = \"10s\"\nrate = \"5/s\"\n";
-        let options = SearchOptions { hold: some("1ms"), ..SearchOptions::default() };
         assert_eq!(
-            read(text, &options).unwrap_err(),
+            read(text, "capacity.hold", "1ms").unwrap_err(),
             "/s.toml:3: capacity.form: unknown key; did you mean from?\n\
              /s.toml:6: capacity.rate: does not belong to the table [capacity]: write it before that line\n\
              /s.toml:4: capacity.to: \"fast\" is not a rate like 50/s, 3000/min, 10/h or 500 requests/s, from 0 to \
@@ -381,33 +376,30 @@ mod tests {
     #[test]
     fn the_shipped_search_is_one() {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/scenarios/capacity.toml");
-        let plan = PlanOptions { config: Some(file.into()), ..PlanOptions::default() };
-        let (search, _) = resolve(&SearchOptions::default(), &plan, None).unwrap();
+        let plan = PlanOptions::default().with("config", file);
+        let (search, _) = resolve(&plan, None).unwrap();
         assert_eq!((search.setting.from, search.usual_criteria), (5.0, false));
     }
 
     #[test]
     fn every_mistake_is_told_at_once() {
-        let options = SearchOptions {
-            from: some("10 requests/s"),
-            to: some("none"),
-            step: some("x1"),
-            resolution: some("5"),
-            step_time: some("1s"),
-            settle: some("60s..5s"),
-            recover: some("soon"),
-            max_time: some("1s"),
-            hold_at: some("0.8"),
-            hold: some("1ms"),
-        };
-        let plan = PlanOptions {
-            rate: some("50/s"),
-            run_time: some("1m"),
-            workers: some("many"),
-            threshold: vec!["chain{failed} < 1% over 10s".to_owned()],
-            ..PlanOptions::default()
-        };
-        let Err(mistakes) = resolve(&options, &plan, None) else { panic!("nothing of it is right") };
+        let options = PlanOptions::default()
+            .with("capacity.from", "10 requests/s")
+            .with("capacity.to", "none")
+            .with("capacity.step", "x1")
+            .with("capacity.resolution", "5")
+            .with("capacity.step_time", "1s")
+            .with("capacity.settle", "60s..5s")
+            .with("capacity.recover", "soon")
+            .with("capacity.max_time", "1s")
+            .with("capacity.hold_at", "0.8")
+            .with("capacity.hold", "1ms");
+        let options = options
+            .with("rate", "50/s")
+            .with("run_time", "1m")
+            .with("workers", "many")
+            .with("thresholds", "chain{failed} < 1% over 10s");
+        let Err(mistakes) = resolve(&options, None) else { panic!("nothing of it is right") };
         let said = mistakes.to_string();
         for flag in [
             "--from: ",
@@ -430,15 +422,30 @@ mod tests {
     }
 
     #[test]
+    fn a_hold_that_was_asked_for_must_fit_into_the_time() {
+        let options = |hold: &str| {
+            plan()
+                .with("capacity.step_time", "2s")
+                .with("capacity.max_time", "15s")
+                .with("capacity.hold", hold)
+        };
+        let said = |options| resolve(&options, None).map(|_| ()).map_err(|mistakes| mistakes.to_string());
+        assert_eq!(
+            said(options("20s")).unwrap_err(),
+            "--hold: is longer than the whole search may take (--max-time): give less, more time, or --hold-at off"
+        );
+        assert_eq!(said(options("20s").with("capacity.hold_at", "off")), Ok(()));
+        assert_eq!(said(options("5s")), Ok(()));
+    }
+
+    #[test]
     fn a_step_has_no_other_windows_and_nothing_to_abort() {
         let threshold = ["chain{failed} < 1% over 10s", "chain{failed} < 1% abort", "chain{count} > 5"];
-        let plan = PlanOptions { threshold: threshold.map(str::to_owned).to_vec(), ..plan() };
-        let Err(mistakes) = resolve(&SearchOptions::default(), &plan, None) else {
-            panic!("none of them fits")
-        };
+        let options = threshold.into_iter().fold(plan(), |options, one| options.with("thresholds", one));
+        let Err(mistakes) = resolve(&options, None) else { panic!("none of them fits") };
         let said = mistakes.to_string();
         assert_eq!(said.lines().count(), 3, "{said}");
-        assert!(said.contains("leave over … away") && said.contains("leave abort away"), "{said}");
+        assert!(said.contains("leave out over …") && said.contains("leave out abort"), "{said}");
     }
 
     #[test]
@@ -447,8 +454,7 @@ mod tests {
         let file = folder.path().join("s.toml");
         let resolve = |text: &str| {
             std::fs::write(&file, text).unwrap();
-            let plan = PlanOptions { config: Some(file.clone()), ..PlanOptions::default() };
-            resolve(&SearchOptions::default(), &plan, None)
+            resolve(&PlanOptions::default().with("config", file.display().to_string()), None)
                 .map(|_| ())
                 .map_err(|mistakes| mistakes.to_string())
         };

@@ -3,14 +3,16 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
-use wec_analytics::{FailureScope, WindowFigures, counted, time_text};
+use wec_analytics::{FailureScope, WindowFailure, WindowFigures, counted, time_text};
 use wec_requester::Plan;
-use wec_startup::{Exit, Paper};
+use wec_startup::{Exit, TextStyle};
 
+use super::findings::{Findings, Step};
 use super::judge::percent;
-use super::pilot::{Findings, Step, nanoseconds, rate_text, verdict_text};
 use super::plan::SearchPlan;
 use super::search::{Answer, Growth, Outcome, Resolution, Why};
+use super::text::{rate_text, step_outcome, verdict_text};
+use super::times::nanoseconds;
 use crate::here::Ended;
 use crate::junit;
 
@@ -23,11 +25,11 @@ const MOST_WIDTH: usize = 120;
 /// Response times further apart than this are drawn on a logarithmic scale.
 const FAR_APART: f64 = 20.0;
 
-fn painted(paper: Paper, text: &str, outcome: Outcome) -> String {
+fn painted(style: TextStyle, text: &str, outcome: Outcome) -> String {
     match outcome {
-        Outcome::Sustained => paper.good(text),
-        Outcome::Failed | Outcome::Down => paper.bad(text),
-        Outcome::Limited => paper.doubtful(text),
+        Outcome::Sustained => style.good(text),
+        Outcome::Failed | Outcome::Down => style.bad(text),
+        Outcome::Limited => style.doubtful(text),
     }
 }
 
@@ -59,9 +61,7 @@ pub(crate) fn notes(search: &SearchPlan) -> Vec<String> {
         let hold = human(search.hold);
         let share = whole_percent(share);
         let most = human(search.max_time);
-        lines.push(format!(
-            "ends    at {share} of the knee for {hold}; no step begins that cannot end within {most}"
-        ));
+        lines.push(format!("ends    at {share} of the knee for {hold}, all of it within {most}"));
     }
     lines
 }
@@ -86,7 +86,7 @@ pub(crate) struct Report<'a> {
 
 impl Report<'_> {
     /// For people.
-    pub(crate) fn text(&self, paper: Paper) -> String {
+    pub(crate) fn text(&self, style: TextStyle) -> String {
         let findings = self.findings;
         let mut text = String::new();
         // Writing to a string does not fail.
@@ -97,10 +97,10 @@ impl Report<'_> {
             time_text(findings.took_ns),
             self.plan.directory
         );
-        text.push_str(&table(findings, paper));
-        text.push_str(&chart(findings, paper));
+        text.push_str(&table(findings, style));
+        text.push_str(&chart(findings, style));
         for sentence in self.sentences() {
-            text.push_str(&paper.wrapped(&sentence, 0));
+            text.push_str(&style.wrapped(&sentence, 0));
             text.push('\n');
         }
         text.pop();
@@ -140,8 +140,7 @@ impl Report<'_> {
         let to_hold = answer.knee.is_some() && self.search.setting.hold_at.is_some();
         if to_hold && hold.is_none() && !matches!(answer.why, Why::Gone | Why::Cut) {
             said.push(
-                "Whether the CA is well below the knee is not known: somebody changed the load there, and there was no time to \
-                 look again (--max-time)."
+                "Whether the CA is well below the knee is not known: there was no time to look (--max-time)."
                     .to_owned(),
             );
         }
@@ -152,6 +151,7 @@ impl Report<'_> {
                 failure.count, failure.name, failure.example
             ));
         }
+        said.extend(independent(self.findings));
         if *disturbed > 0 {
             said.push(format!(
                 "The load was changed by somebody else {}: those steps were begun anew.",
@@ -229,6 +229,33 @@ impl Report<'_> {
         let name = format!("wec capacity {}", self.plan.directory);
         junit::document(&name, self.findings.took_ns as f64 / 1e9, &cases)
     }
+}
+
+/// Failures that decided nothing, over all steps, most frequent first.
+fn independent(findings: &Findings) -> Option<String> {
+    let mut kinds: Vec<WindowFailure> = Vec::new();
+    for failure in findings.steps.iter().flat_map(|step| &step.independent) {
+        match kinds.iter_mut().find(|known| known.is_like(failure)) {
+            Some(known) => known.count += failure.count,
+            None => kinds.push(failure.clone()),
+        }
+    }
+    kinds.sort_by_key(|failure| std::cmp::Reverse(failure.count));
+    let ended: u64 = findings.steps.iter().map(|step| step.figures.ended).sum();
+    let shown = kinds.iter().take(3).map(|failure| {
+        let WindowFailure { chain, class, status, problem, count } = failure;
+        let status = if *status == 0 { String::new() } else { format!(" {status}") };
+        let problem =
+            if problem.is_empty() { String::new() } else { format!(" {}", wec_text::visible(problem)) };
+        format!("{count} × {chain} {class}{status}{problem}")
+    });
+    let shown: Vec<_> = shown.collect();
+    (!shown.is_empty()).then(|| {
+        format!(
+            "Failures that do not depend on the load, of {ended} chains, by which no step was judged: {}.",
+            shown.join(", ")
+        )
+    })
 }
 
 fn knee_sentence(report: &Report<'_>) -> String {
@@ -310,16 +337,23 @@ const fn why_name(why: Why) -> &'static str {
 }
 
 fn step_json(step: &Step) -> Value {
-    let Step { rate, judgement, at_unix_ns, settled_ns, figures, busy_most, recovered_ns } = step;
+    let Step { rate, judgement, at_unix_ns, settled_ns, figures, independent, busy_most, recovered_ns } =
+        step;
+    let failures = figures.failures.iter().map(|failure| {
+        json!({
+            "chain": failure.chain,
+            "class": failure.class,
+            "status": failure.status,
+            "problem": failure.problem,
+            "count": failure.count,
+            "depends_on_load": !independent.contains(failure),
+        })
+    });
     json!({
         "rate": rate,
-        "verdict": match judgement.outcome {
-            Outcome::Sustained => "sustained",
-            Outcome::Failed => "failed",
-            Outcome::Down => "ca-down",
-            Outcome::Limited => "generator-limited",
-        },
+        "verdict": step_outcome(judgement.outcome),
         "reasons": judgement.reasons,
+        "failures": failures.collect::<Vec<_>>(),
         "at_unix_ns": at_unix_ns,
         "settled_after_ns": settled_ns,
         "recovered_after_ns": recovered_ns,
@@ -352,7 +386,7 @@ fn step_json(step: &Step) -> Value {
 }
 
 /// A row for each step in the order of rate, and why those failed that did.
-fn table(findings: &Findings, paper: Paper) -> String {
+fn table(findings: &Findings, style: TextStyle) -> String {
     let mut text = String::new();
     let head = ["chains/s", "reached", "p50", "p95", "p99", "N", "failed", "dropped", "settle"];
     // With the verdict, 80 columns.
@@ -385,9 +419,9 @@ fn table(findings: &Findings, paper: Paper) -> String {
         ]);
         let outcome = step.judgement.outcome;
         let verdict = if held && outcome == Outcome::Sustained { "held" } else { verdict_text(outcome) };
-        let _ = writeln!(text, "{cells}  {}", painted(paper, verdict, outcome));
+        let _ = writeln!(text, "{cells}  {}", painted(style, verdict, outcome));
         for reason in &step.judgement.reasons {
-            text.push_str(&paper.wrapped(&format!("          {reason}"), 10));
+            text.push_str(&style.wrapped(&format!("          {reason}"), 10));
             text.push('\n');
         }
     }
@@ -396,7 +430,7 @@ fn table(findings: &Findings, paper: Paper) -> String {
 }
 
 /// Response times over rate: what is called a knee is seen here.
-fn chart(findings: &Findings, paper: Paper) -> String {
+fn chart(findings: &Findings, style: TextStyle) -> String {
     let mut steps: Vec<(&Step, u64, u64)> = findings
         .steps
         .iter()
@@ -416,7 +450,7 @@ fn chart(findings: &Findings, paper: Paper) -> String {
     if steps.len() < 2 {
         return String::new();
     }
-    let width = paper.columns.unwrap_or(USUAL_WIDTH).min(MOST_WIDTH);
+    let width = style.columns.unwrap_or(USUAL_WIDTH).min(MOST_WIDTH);
     let room = width.saturating_sub(8 + 2 + 22).max(10);
     let logarithmic = most as f64 > FAR_APART * least.max(1) as f64;
     let length = |ns: u64| {
@@ -440,7 +474,7 @@ fn chart(findings: &Findings, paper: Paper) -> String {
             text,
             "{:>8}  {} {times}",
             bare(step.rate),
-            painted(paper, &bar, step.judgement.outcome)
+            painted(style, &bar, step.judgement.outcome)
         );
     }
     text.push('\n');
@@ -463,7 +497,7 @@ fn bare(rate: f64) -> String {
 mod tests {
     use wec_analytics::{Aggregate, WindowThreshold};
     use wec_record::threshold::Unit;
-    use wec_requester::{PlanOptions, SearchOptions};
+    use wec_requester::PlanOptions;
 
     use super::super::judge::Judgement;
     use super::super::plan::resolve;
@@ -497,15 +531,15 @@ mod tests {
                 }],
                 ..WindowFigures::default()
             },
+            independent: Vec::new(),
             busy_most: 7,
             recovered_ns: None,
         }
     }
 
     fn found(answer: Answer, hold: Option<Step>, exit: Exit, read: impl FnOnce(&Report<'_>)) {
-        let plan =
-            PlanOptions { directory: Some("https://127.0.0.1:14000/dir".into()), ..PlanOptions::default() };
-        let (search, plan) = resolve(&SearchOptions::default(), &plan, None).unwrap();
+        let plan = PlanOptions::default().with("directory", "https://127.0.0.1:14000/dir");
+        let (search, plan) = resolve(&plan, None).unwrap();
         let findings = Findings {
             answer,
             steps: vec![
@@ -534,7 +568,7 @@ mod tests {
     #[test]
     fn rows_are_in_the_order_of_rate_and_say_why_they_failed() {
         found(KNEE, Some(step(76.8, 26, Outcome::Sustained, "")), Exit::Passed, |report| {
-            let text = report.text(Paper { columns: Some(80), colours: false });
+            let text = report.text(TextStyle { columns: Some(80), colours: false });
             let rows: Vec<&str> = text.lines().collect();
             assert_eq!(
                 rows[2..12],
@@ -566,7 +600,7 @@ mod tests {
     fn nothing_is_wider_than_the_terminal() {
         for columns in [80, 100, 120, 200] {
             found(KNEE, None, Exit::Passed, |report| {
-                let text = report.text(Paper { columns: Some(columns), colours: false });
+                let text = report.text(TextStyle { columns: Some(columns), colours: false });
                 let widest = text.lines().max_by_key(|line| line.chars().count()).unwrap_or_default();
                 assert!(widest.chars().count() <= columns, "{columns}: {widest:?}");
             });

@@ -220,6 +220,16 @@ impl Search {
         self.conclude(Why::Over)
     }
 
+    /// The time is over in the middle of a recovery: what is known is the answer, without a hold.
+    pub(crate) fn over(&mut self) -> Next {
+        self.done(Why::Over)
+    }
+
+    /// This machine keeps the search from seeing whether the CA has recovered: there is no verdict beyond what is known.
+    pub(crate) fn limited(&mut self) -> Next {
+        self.done(Why::Limited)
+    }
+
     /// At once, without a hold.
     pub(crate) fn cut(&mut self) -> Next {
         self.done(Why::Cut)

@@ -1,0 +1,141 @@
+//! `GivenOrSigned`: trusts certificates signed by the given roots, and the given certificates themselves.
+//!
+//! WebPKI accepts a root only as an issuer. `openssl req -x509` makes certificates that are marked as a CA's and are
+//! used as a server's own. OpenSSL and curl trust such a certificate if it is given as root, and so do we.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::crypto::CryptoProvider;
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+#[derive(Debug)]
+pub(crate) struct GivenOrSigned {
+    signed: Arc<WebPkiServerVerifier>,
+    given: Vec<CertificateDer<'static>>,
+}
+
+impl GivenOrSigned {
+    /// What is wrong with the roots; for people.
+    pub(crate) fn new(
+        given: Vec<CertificateDer<'static>>,
+        roots: RootCertStore,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, String> {
+        let signed = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
+        let signed = signed.build().map_err(|error| format!("the roots cannot be used: {error}"))?;
+        Ok(Self { signed, given })
+    }
+}
+
+impl ServerCertVerifier for GivenOrSigned {
+    fn verify_server_cert(
+        &self,
+        server: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let signed = self.signed.verify_server_cert(server, intermediates, name, ocsp, now);
+        match signed {
+            Err(_) if self.given.iter().any(|given| **given == **server) => {
+                verify_server_name(&ParsedCertificate::try_from(server)?, name)?;
+                check_validity(server, now)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            signed => signed,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.signed.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.signed.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.signed.supported_verify_schemes()
+    }
+}
+
+fn check_validity(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
+    let (_, parsed) = X509Certificate::from_der(certificate)
+        .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    let validity = parsed.validity();
+    if now < validity.not_before.timestamp() {
+        return Err(Error::InvalidCertificate(CertificateError::NotValidYet));
+    }
+    if now > validity.not_after.timestamp() {
+        return Err(Error::InvalidCertificate(CertificateError::Expired));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+
+    use super::*;
+
+    /// As made by `openssl req -x509`: signed with its own key, and marked as a CA's.
+    fn self_signed() -> CertificateDer<'static> {
+        let mut params = CertificateParams::new(vec!["ca.test".to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_before = rcgen::date_time_ymd(2026, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2027, 1, 1);
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
+    }
+
+    fn judge(
+        given: &CertificateDer<'static>,
+        shown: &CertificateDer<'static>,
+        name: &str,
+        at: u64,
+    ) -> Result<(), Error> {
+        let mut roots = RootCertStore::empty();
+        roots.add(given.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier = GivenOrSigned::new(vec![given.clone()], roots, provider).unwrap();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(at));
+        verifier.verify_server_cert(shown, &[], &name, &[], now).map(|_| ())
+    }
+
+    #[test]
+    fn a_given_certificate_is_trusted_for_its_names_and_its_time_only() {
+        let (given, other) = (self_signed(), self_signed());
+        let (before, within, after) = (1_735_689_600, 1_780_272_000, 1_830_297_600);
+        assert_eq!(judge(&given, &given, "ca.test", within), Ok(()));
+        assert_eq!(
+            judge(&given, &given, "ca.test", after),
+            Err(Error::InvalidCertificate(CertificateError::Expired))
+        );
+        assert_eq!(
+            judge(&given, &given, "ca.test", before),
+            Err(Error::InvalidCertificate(CertificateError::NotValidYet))
+        );
+        let wrong_name = judge(&given, &given, "other.test", within).unwrap_err().to_string();
+        assert!(wrong_name.contains("name"), "{wrong_name}");
+        assert!(judge(&given, &other, "ca.test", within).is_err(), "another certificate of the same name");
+    }
+}

@@ -1,0 +1,142 @@
+//! What is told of certificates beside their chains' figures: by profile, and those that were not verified.
+
+use std::collections::BTreeMap;
+
+use wec_record::{Chain, ChainResult};
+
+use super::{OTHER, shortened};
+use crate::distribution::Times;
+use crate::snapshot::ProfileFigures;
+
+/// Profiles told apart. CAs offer a handful; each has histograms.
+const MAX_PROFILES: usize = 16;
+/// Reasons told apart. A CA's algorithms are few.
+const MAX_REASONS: usize = 16;
+
+/// Figures of certificates.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Certificates {
+    /// By reason, how many were not verified.
+    unverified: BTreeMap<String, u64>,
+    /// By name; that of orders without a profile is empty.
+    profiles: BTreeMap<String, BTreeMap<Chain, Totals>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Totals {
+    count: u64,
+    failed: u64,
+    response: Times,
+    service: Times,
+}
+
+impl Certificates {
+    /// Counts a chain that did not leave its order unfinished on purpose, and took so long in service.
+    pub(super) fn record(&mut self, chain: Chain, result: &ChainResult, service: u64) {
+        if !result.unverified.is_empty() {
+            *self.unverified_for(shortened(&result.unverified)) += 1;
+        }
+        if !chain.orders() {
+            return;
+        }
+        let totals = self.profile(shortened(&result.profile)).entry(chain).or_default();
+        totals.count += 1;
+        if result.successful {
+            totals.response.record(result.took);
+            totals.service.record(service);
+        } else {
+            totals.failed += 1;
+        }
+    }
+
+    pub(super) fn merge(&mut self, other: Self) {
+        for (reason, count) in other.unverified {
+            *self.unverified_for(reason) += count;
+        }
+        for (name, theirs) in other.profiles {
+            let profile = self.profile(name);
+            for (chain, theirs) in theirs {
+                let ours = profile.entry(chain).or_default();
+                ours.count += theirs.count;
+                ours.failed += theirs.failed;
+                ours.response.merge(theirs.response);
+                ours.service.merge(theirs.service);
+            }
+        }
+    }
+
+    pub(super) fn unverified(&self) -> BTreeMap<String, u64> {
+        self.unverified.clone()
+    }
+
+    /// By profile, the chains that ran with it; nothing where no order named any.
+    pub(super) fn profiles(&self) -> BTreeMap<String, BTreeMap<Chain, ProfileFigures>> {
+        if self.profiles.keys().all(String::is_empty) {
+            return BTreeMap::new();
+        }
+        let figures = |totals: &Totals| ProfileFigures {
+            count: totals.count,
+            failed: totals.failed,
+            response_time_ns: totals.response.timing(),
+            service_time_ns: totals.service.timing(),
+        };
+        let ran = |totals: &BTreeMap<Chain, Totals>| {
+            totals.iter().map(|(chain, totals)| (*chain, figures(totals))).collect()
+        };
+        let shown = |name: &str| if name.is_empty() { "default".to_owned() } else { name.to_owned() };
+        self.profiles.iter().map(|(name, totals)| (shown(name), ran(totals))).collect()
+    }
+
+    fn unverified_for(&mut self, reason: String) -> &mut u64 {
+        let fits = self.unverified.contains_key(&reason) || self.unverified.len() < MAX_REASONS;
+        self.unverified.entry(if fits { reason } else { OTHER.to_owned() }).or_default()
+    }
+
+    fn profile(&mut self, name: String) -> &mut BTreeMap<Chain, Totals> {
+        let fits = self.profiles.contains_key(&name) || self.profiles.len() < MAX_PROFILES;
+        self.profiles.entry(if fits { name } else { OTHER.to_owned() }).or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn result(profile: &str, unverified: &str, took: u64) -> ChainResult {
+        let (profile, unverified) = (profile.to_owned(), unverified.to_owned());
+        ChainResult { profile, unverified, took, successful: took > 0, ..ChainResult::default() }
+    }
+
+    #[test]
+    fn profiles_are_told_apart_and_without_any_there_are_none() {
+        let mut certificates = Certificates::default();
+        certificates.record(Chain::Certificate, &result("", "", 5), 5);
+        assert!(certificates.profiles().is_empty());
+        for took in [10, 20, 0] {
+            certificates.record(Chain::Certificate, &result("shortlived", "", took), took);
+        }
+        certificates.record(Chain::Revoke, &result("", "", 1), 1);
+        let mut merged = Certificates::default();
+        merged.merge(certificates.clone());
+        merged.merge(certificates);
+        let profiles = merged.profiles();
+        assert_eq!(profiles.keys().collect::<Vec<_>>(), ["default", "shortlived"]);
+        let figures = &profiles["shortlived"][&Chain::Certificate];
+        assert_eq!((figures.count, figures.failed, figures.response_time_ns.n), (6, 2, 4));
+        assert_eq!(figures.response_time_ns.max, Some(20));
+        assert_eq!(profiles["default"].len(), 1, "revocations have no profile");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_counted_together() {
+        let mut certificates = Certificates::default();
+        for number in 0..50 {
+            certificates.record(Chain::Refresh, &result(&format!("p{number}"), &format!("r{number}"), 1), 1);
+        }
+        assert_eq!(certificates.unverified().values().sum::<u64>(), 50);
+        assert!(certificates.unverified().len() <= MAX_REASONS + 1);
+        let profiles = certificates.profiles();
+        assert_eq!(profiles.values().map(|chains| chains[&Chain::Refresh].count).sum::<u64>(), 50);
+        assert!(profiles.len() <= MAX_PROFILES + 1);
+    }
+}

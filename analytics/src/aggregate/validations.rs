@@ -1,0 +1,226 @@
+//! How long validations took, and what the CA did meanwhile: chains joined with the hits on the challenge servers.
+//!
+//! The boundaries are a requester's: it answered the challenge, and it saw the authorization to be final. Hits are a
+//! challenge server's, whose clock may be another: they subdivide the time between the boundaries and never change it. A
+//! hit belongs to the authorization of its name and type that is nearest in time.
+//!
+//! Hits and chains come in any order and by different senders, so both wait here until the other has come. The wait is
+//! bounded by number; what leaves without the other is counted.
+
+use std::collections::{HashMap, VecDeque};
+
+use wec_record::{AuthorizationResult, ChallengeType, ValidationHit};
+
+use crate::distribution::Times;
+use crate::snapshot::ValidationFigures;
+
+/// Names whose hits and authorizations wait for each other. At a thousand a second, ten seconds of them.
+const MAX_NAMES: usize = 10_000;
+/// Of one name. Names are ordered once by default; renewals order theirs again.
+const MAX_PROOFS: usize = 16;
+const MAX_HITS: usize = 64;
+/// A hit further away from every authorization of its name belongs to none: clocks differ by less.
+const NEAR_NS: u64 = 60_000_000_000;
+
+/// The validations of one run.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Validations {
+    /// By place in [`ChallengeType::ALL`].
+    totals: [Totals; ChallengeType::ALL.len()],
+    names: HashMap<String, Name>,
+    /// The names, oldest first.
+    order: VecDeque<String>,
+    /// Hits that left without an authorization.
+    hits_alone: u64,
+}
+
+/// Validations of one type.
+#[derive(Clone, Debug, Default)]
+struct Totals {
+    time: Times,
+    to_first_hit: Times,
+    between_hits: Times,
+    after_last_hit: Times,
+    without_hits: u64,
+    clipped: u64,
+}
+
+/// What is known of one name.
+#[derive(Clone, Debug, Default)]
+struct Name {
+    proofs: VecDeque<Proof>,
+    hits: VecDeque<Hit>,
+}
+
+/// From the answered challenge to the settled authorization, nanoseconds since the Unix epoch by the requester's clock.
+#[derive(Clone, Copy, Debug)]
+struct Proof {
+    challenge: ChallengeType,
+    answered: u64,
+    settled: u64,
+}
+
+/// A look at the challenge server, nanoseconds since the Unix epoch by its clock.
+#[derive(Clone, Copy, Debug)]
+struct Hit {
+    challenge: ChallengeType,
+    at: u64,
+}
+
+impl Validations {
+    /// Counts an authorization whose challenge was answered and which was seen to be final.
+    pub(super) fn authorization(&mut self, origin_unix_ns: u64, result: &AuthorizationResult) {
+        let Some(challenge) = result.challenge.filter(|_| result.answered > 0 && result.settled > 0) else {
+            return;
+        };
+        let answered = origin_unix_ns.saturating_add(result.answered);
+        let settled = origin_unix_ns.saturating_add(result.settled).max(answered);
+        self.proof(&result.name, Proof { challenge, answered, settled });
+    }
+
+    pub(super) fn hit(&mut self, hit: &ValidationHit) {
+        self.look(&hit.name, Hit { challenge: hit.challenge, at: hit.at_unix_ns });
+    }
+
+    pub(super) fn merge(&mut self, mut other: Self) {
+        for (ours, theirs) in self.totals.iter_mut().zip(other.totals) {
+            ours.merge(theirs);
+        }
+        self.hits_alone += other.hits_alone;
+        for name in other.order {
+            let Some(waiting) = other.names.remove(&name) else { continue };
+            waiting.proofs.into_iter().for_each(|proof| self.proof(&name, proof));
+            waiting.hits.into_iter().for_each(|hit| self.look(&name, hit));
+        }
+    }
+
+    /// The figures with all that waits, and how many hits belong to no authorization known by now.
+    pub(super) fn figures(&self) -> (Vec<ValidationFigures>, u64) {
+        let mut totals = self.totals.clone();
+        let waiting = self.names.values();
+        let alone = waiting.fold(self.hits_alone, |alone, name| alone + name.clone().settle(&mut totals));
+        let figures =
+            ChallengeType::ALL.into_iter().zip(&totals).filter(|(_, totals)| totals.time.count() > 0);
+        (figures.map(|(challenge, totals)| totals.figures(challenge)).collect(), alone)
+    }
+
+    pub(super) fn clamped(&self) -> u64 {
+        self.totals.iter().map(|totals| totals.time.clamped()).sum()
+    }
+
+    fn proof(&mut self, name: &str, proof: Proof) {
+        let known = self.name(name);
+        known.proofs.push_back(proof);
+        if known.proofs.len() > MAX_PROOFS {
+            let earlier = known.split_off_oldest();
+            self.hits_alone += earlier.settle(&mut self.totals);
+        }
+    }
+
+    fn look(&mut self, name: &str, hit: Hit) {
+        let known = self.name(name);
+        known.hits.push_back(hit);
+        if known.hits.len() > MAX_HITS {
+            known.hits.pop_front();
+            self.hits_alone += 1;
+        }
+    }
+
+    fn name(&mut self, name: &str) -> &mut Name {
+        if !self.names.contains_key(name) {
+            if self.order.len() == MAX_NAMES
+                && let Some(oldest) = self.order.pop_front().and_then(|oldest| self.names.remove(&oldest))
+            {
+                self.hits_alone += oldest.settle(&mut self.totals);
+            }
+            self.order.push_back(name.to_owned());
+        }
+        self.names.entry(name.to_owned()).or_default()
+    }
+}
+
+impl Name {
+    /// The oldest authorization with the hits that are nearest to it.
+    fn split_off_oldest(&mut self) -> Self {
+        let Some(oldest) = self.proofs.front().copied() else { return Self::default() };
+        let all = std::mem::take(&mut self.hits);
+        let (its, others) = all.into_iter().partition(|hit| self.nearest(*hit) == Some(0));
+        self.proofs.pop_front();
+        self.hits = others;
+        Self { proofs: VecDeque::from([oldest]), hits: its }
+    }
+
+    /// Counts the authorizations. Returns how many hits belong to none.
+    fn settle(self, totals: &mut [Totals]) -> u64 {
+        let mut spans: Vec<Option<(u64, u64)>> = vec![None; self.proofs.len()];
+        let mut alone = 0;
+        for hit in &self.hits {
+            let Some(place) = self.nearest(*hit) else {
+                alone += 1;
+                continue;
+            };
+            let (first, last) = spans[place].unwrap_or((hit.at, hit.at));
+            spans[place] = Some((first.min(hit.at), last.max(hit.at)));
+        }
+        for (proof, span) in self.proofs.iter().zip(spans) {
+            totals[proof.challenge as usize].record(*proof, span);
+        }
+        alone
+    }
+
+    /// The place of the authorization that a hit is for.
+    fn nearest(&self, hit: Hit) -> Option<usize> {
+        let near = self.proofs.iter().enumerate().filter(|(_, proof)| proof.challenge == hit.challenge);
+        // Of two that are as near, the earlier, in whichever order they came.
+        near.map(|(place, proof)| (proof.distance(hit.at), proof.answered, proof.settled, place))
+            .min()
+            .filter(|(distance, ..)| *distance <= NEAR_NS)
+            .map(|(.., place)| place)
+    }
+}
+
+impl Proof {
+    /// How far a time is from being between the two boundaries.
+    fn distance(&self, at: u64) -> u64 {
+        self.answered.saturating_sub(at).max(at.saturating_sub(self.settled))
+    }
+}
+
+impl Totals {
+    fn record(&mut self, proof: Proof, span: Option<(u64, u64)>) {
+        self.time.record(proof.settled - proof.answered);
+        let Some((first, last)) = span else {
+            self.without_hits += 1;
+            return;
+        };
+        // A first hit outside is of a clock that differs. A last one may be later: CAs look from several places.
+        self.clipped += u64::from(proof.distance(first) > 0);
+        let first = first.clamp(proof.answered, proof.settled);
+        let last = last.clamp(first, proof.settled);
+        self.to_first_hit.record(first - proof.answered);
+        self.between_hits.record(last - first);
+        self.after_last_hit.record(proof.settled - last);
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.time.merge(other.time);
+        self.to_first_hit.merge(other.to_first_hit);
+        self.between_hits.merge(other.between_hits);
+        self.after_last_hit.merge(other.after_last_hit);
+        self.without_hits += other.without_hits;
+        self.clipped += other.clipped;
+    }
+
+    fn figures(&self, challenge: ChallengeType) -> ValidationFigures {
+        ValidationFigures {
+            challenge,
+            count: self.time.count(),
+            without_hits: self.without_hits,
+            clipped: self.clipped,
+            time_ns: self.time.timing(),
+            to_first_hit_ns: self.to_first_hit.timing(),
+            between_hits_ns: self.between_hits.timing(),
+            after_last_hit_ns: self.after_last_hit.timing(),
+        }
+    }
+}

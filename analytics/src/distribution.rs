@@ -1,0 +1,53 @@
+//! Distributions of times, and when a percentile of one may be named.
+//!
+//! [`Times`] is a whole run's, with mean, deviation and intervals. [`Cells`] is of a second or of a part of one: there are
+//! thousands of these, most of them with few values.
+
+mod cells;
+mod interval;
+mod times;
+
+pub(crate) use self::cells::{Cell, Cells};
+pub(crate) use self::times::Times;
+
+/// Times above one hour are counted as one hour: no CA's answer is waited for that long.
+pub(crate) const LONGEST_NS: u64 = 3_600_000_000_000;
+
+/// A percentile needs this many samples beyond it.
+const TAIL: u64 = 10;
+
+/// Whether `n` samples leave [`TAIL`] of them beyond the percentile.
+pub(crate) fn may_be_named(n: u64, per_mille: u64) -> bool {
+    u128::from(n) * u128::from(1000 - per_mille) >= u128::from(TAIL) * 1000
+}
+
+/// The place, from 1, of the percentile among `n` samples in order.
+pub(crate) fn nearest_rank(n: u64, per_mille: u64) -> u64 {
+    (u128::from(n) * u128::from(per_mille)).div_ceil(1000).max(1) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_percentile_needs_ten_samples_in_its_tail() {
+        let cases = [
+            (500, 19, false),
+            (500, 20, true),
+            (900, 99, false),
+            (900, 100, true),
+            (950, 199, false),
+            (950, 200, true),
+            (990, 999, false),
+            (990, 1_000, true),
+            (999, 9_999, false),
+            (999, 10_000, true),
+            (999, u64::MAX, true),
+            (500, 0, false),
+        ];
+        for (per_mille, n, named) in cases {
+            assert_eq!(may_be_named(n, per_mille), named, "p{per_mille}‰ of {n}");
+        }
+    }
+}

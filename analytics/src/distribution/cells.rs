@@ -1,0 +1,147 @@
+//! `Cells`: counts by size, where a value is known to so many binary digits.
+
+use super::{may_be_named, nearest_rank};
+
+/// Sparse and in order. With 6 digits there are 32 cells an octave, and the middle of a cell is within 1.6 % of its values;
+/// with 11 digits the cells are those of an HdrHistogram of three decimal digits.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Cells<const DIGITS: u32>(Vec<(u16, u32)>);
+
+/// The values that are counted in one cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cell {
+    /// The least.
+    pub(crate) low: u64,
+    /// The largest.
+    pub(crate) high: u64,
+}
+
+impl Cell {
+    pub(crate) const fn middle(self) -> u64 {
+        self.low + (self.high - self.low).div_ceil(2)
+    }
+}
+
+impl<const DIGITS: u32> Cells<DIGITS> {
+    const AN_OCTAVE: u64 = 1 << (DIGITS - 1);
+
+    pub(crate) fn record(&mut self, value: u64) {
+        self.add(value, 1);
+    }
+
+    /// The same value, `count` times. A cell's count ends at what 32 bits hold.
+    pub(crate) fn add(&mut self, value: u64, count: u32) {
+        self.add_to(Self::place_of(value), count);
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for &(place, count) in &other.0 {
+            self.add_to(place, count);
+        }
+    }
+
+    /// Takes away what was merged before.
+    pub(crate) fn subtract(&mut self, other: &Self) {
+        for (place, count) in &other.0 {
+            if let Ok(index) = self.0.binary_search_by_key(place, |(place, _)| *place) {
+                self.0[index].1 = self.0[index].1.saturating_sub(*count);
+            }
+        }
+        self.0.retain(|(_, count)| *count > 0);
+    }
+
+    /// How many values are counted.
+    pub(crate) fn count(&self) -> u64 {
+        self.iter().map(|(_, count)| count).sum()
+    }
+
+    /// The cells in which there are values, ascending, with their counts.
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (Cell, u64)> {
+        self.0.iter().map(|&(place, count)| (Self::cell_at(place), u64::from(count)))
+    }
+
+    /// The cell with the percentile of `n` values; none where its tail has too few of them.
+    pub(crate) fn percentile(&self, n: u64, per_mille: u64) -> Option<Cell> {
+        if !may_be_named(n, per_mille) {
+            return None;
+        }
+        let rank = nearest_rank(n, per_mille);
+        let mut seen = 0;
+        self.iter().find_map(|(cell, count)| {
+            seen += count;
+            (seen >= rank).then_some(cell)
+        })
+    }
+
+    fn add_to(&mut self, place: u16, count: u32) {
+        match self.0.binary_search_by_key(&place, |(place, _)| *place) {
+            Ok(index) => self.0[index].1 = self.0[index].1.saturating_add(count),
+            Err(index) => self.0.insert(index, (place, count)),
+        }
+    }
+
+    /// Cells are numbered: those of the first octave have a width of one, those of each further octave twice the width.
+    const fn place_of(value: u64) -> u16 {
+        if value < Self::AN_OCTAVE {
+            return value as u16;
+        }
+        let octave = value.ilog2() - (DIGITS - 1);
+        ((octave as u64 + 1) * Self::AN_OCTAVE + ((value >> octave) - Self::AN_OCTAVE)) as u16
+    }
+
+    const fn cell_at(place: u16) -> Cell {
+        let place = place as u64;
+        if place < Self::AN_OCTAVE {
+            return Cell { low: place, high: place };
+        }
+        let octave = place / Self::AN_OCTAVE - 1;
+        let low = (Self::AN_OCTAVE + place % Self::AN_OCTAVE) << octave;
+        Cell { low, high: low + ((1 << octave) - 1) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::distribution::LONGEST_NS;
+
+    fn cell_of<const DIGITS: u32>(value: u64) -> Cell {
+        Cells::<DIGITS>::cell_at(Cells::<DIGITS>::place_of(value))
+    }
+
+    #[test]
+    fn eleven_digits_are_the_cells_of_an_hdr_histogram_of_three() {
+        let histogram = hdrhistogram::Histogram::<u64>::new_with_bounds(1, LONGEST_NS, 3).unwrap();
+        for value in [1, 2_047, 2_048, 4_095, 4_096, 123_456, 999_999_999, 3_599_999_999_999] {
+            let cell =
+                Cell { low: histogram.lowest_equivalent(value), high: histogram.highest_equivalent(value) };
+            assert_eq!(cell_of::<11>(value), cell, "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_taken_away_was_never_there() {
+        let of = |values: &[u64]| {
+            let mut cells = Cells::<11>::default();
+            values.iter().for_each(|value| cells.record(*value));
+            cells
+        };
+        let mut cells = of(&[5, 7, 7_000_000, u64::MAX]);
+        cells.subtract(&of(&[7, u64::MAX]));
+        assert_eq!(cells, of(&[5, 7_000_000]));
+        assert_eq!(cells.count(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn a_value_lies_in_its_cell_and_six_digits_are_within_two_percent(value: u64) {
+            for cell in [cell_of::<6>(value), cell_of::<11>(value)] {
+                prop_assert!((cell.low..=cell.high).contains(&value), "{value} in {cell:?}");
+            }
+            let middle = cell_of::<6>(value).middle();
+            prop_assert!(middle.abs_diff(value) <= value / 50, "{value} became {middle}");
+        }
+    }
+}

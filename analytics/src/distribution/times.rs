@@ -1,0 +1,243 @@
+//! `Times`: an exact sum and maximum beside a mergeable histogram of three digits.
+
+use hdrhistogram::Histogram;
+
+use super::interval::ranks_around;
+use super::{LONGEST_NS, may_be_named, nearest_rank};
+use crate::snapshot::Timing;
+
+/// Sums are integers, so that merging in any order gives the same mean and deviation to the last bit.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Times {
+    n: u64,
+    sum: u128,
+    sum_of_squares: u128,
+    max: u64,
+    clamped: u64,
+    /// Made by the first sample: most endpoints never fail.
+    histogram: Option<Histogram<u64>>,
+}
+
+impl Times {
+    pub(crate) fn record(&mut self, ns: u64) {
+        self.record_n(ns, 1);
+    }
+
+    /// The same time, `count` times. Counts of a distorted sender end at what 64 bits hold.
+    pub(crate) fn record_n(&mut self, ns: u64, count: u64) {
+        if count == 0 {
+            return;
+        }
+        let value = ns.min(LONGEST_NS);
+        self.clamped += if value == ns { 0 } else { count };
+        self.n = self.n.saturating_add(count);
+        self.sum += u128::from(value) * u128::from(count);
+        self.sum_of_squares = (u128::from(value) * u128::from(value))
+            .saturating_mul(count.into())
+            .saturating_add(self.sum_of_squares);
+        self.max = self.max.max(value);
+        self.histogram.get_or_insert_with(empty_histogram).saturating_record_n(value, count);
+    }
+
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.n += other.n;
+        self.sum += other.sum;
+        self.sum_of_squares += other.sum_of_squares;
+        self.max = self.max.max(other.max);
+        self.clamped += other.clamped;
+        self.histogram = match (self.histogram.take(), other.histogram) {
+            (Some(mut ours), Some(theirs)) => {
+                ours.add(theirs).expect("every histogram has the same bounds");
+                Some(ours)
+            }
+            (ours, theirs) => ours.or(theirs),
+        };
+    }
+
+    /// How many samples were longer than [`LONGEST_NS`].
+    pub(crate) const fn clamped(&self) -> u64 {
+        self.clamped
+    }
+
+    /// How many samples there are.
+    pub(crate) const fn count(&self) -> u64 {
+        self.n
+    }
+
+    /// One percentile; none where its tail has too few samples.
+    pub(crate) fn percentile(&self, per_mille: u64) -> Option<u64> {
+        let histogram = self.histogram.as_ref().filter(|_| may_be_named(self.n, per_mille))?;
+        self.cells_of(histogram, &[nearest_rank(self.n, per_mille)]).first().map(|(_, highest)| *highest)
+    }
+
+    pub(crate) fn timing(&self) -> Timing {
+        let [p50, p90, p95, p99, p99_9] = self.percentiles([500, 900, 950, 990, 999]);
+        let value = |percentile: Option<Percentile>| percentile.map(|percentile| percentile.value);
+        let between = |percentile: Option<Percentile>| percentile.and_then(|percentile| percentile.between);
+        Timing {
+            n: self.n,
+            mean: (self.n > 0).then(|| (self.sum / u128::from(self.n)) as u64),
+            std_error: self.std_error(),
+            p50: value(p50),
+            p50_ci: between(p50),
+            p90: value(p90),
+            p90_ci: between(p90),
+            p95: value(p95),
+            p95_ci: between(p95),
+            p99: value(p99),
+            p99_ci: between(p99),
+            p99_9: value(p99_9),
+            p99_9_ci: between(p99_9),
+            max: (self.n > 0).then_some(self.max),
+        }
+    }
+
+    /// Standard deviation of the samples over √n.
+    fn std_error(&self) -> Option<u64> {
+        if self.n < 2 {
+            return None;
+        }
+        let n = self.n as f64;
+        let mean = self.sum as f64 / n;
+        let variance = ((self.sum_of_squares as f64 - mean * self.sum as f64) / (n - 1.0)).max(0.0);
+        Some((variance / n).sqrt().round() as u64)
+    }
+
+    /// Percentiles with their intervals, in one walk over the histogram.
+    fn percentiles<const K: usize>(&self, per_mille: [u64; K]) -> [Option<Percentile>; K] {
+        let mut found = [None; K];
+        let Some(histogram) = &self.histogram else { return found };
+        let ranks = per_mille.map(|per_mille| {
+            may_be_named(self.n, per_mille)
+                .then(|| (nearest_rank(self.n, per_mille), ranks_around(self.n, per_mille)))
+        });
+        let mut wanted: Vec<u64> = ranks
+            .iter()
+            .flatten()
+            .flat_map(|(rank, around)| {
+                let (low, high) = around.unwrap_or((*rank, *rank));
+                [low, *rank, high]
+            })
+            .collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let cells = self.cells_of(histogram, &wanted);
+        let cell = |rank: u64| wanted.binary_search(&rank).ok().and_then(|place| cells.get(place));
+        for (slot, ranks) in found.iter_mut().zip(ranks) {
+            let Some((rank, around)) = ranks else { continue };
+            let Some((_, value)) = cell(rank) else { continue };
+            // A cell's whole width counts: the interval is not to be narrower than what is known.
+            let between = around.and_then(|(low, high)| Some([cell(low)?.0, cell(high)?.1]));
+            *slot = Some(Percentile { value: *value, between });
+        }
+        found
+    }
+
+    /// For each rank, which ascend, the least and the largest value of the cell in which its sample was counted.
+    fn cells_of(&self, histogram: &Histogram<u64>, ranks: &[u64]) -> Vec<(u64, u64)> {
+        let mut found = Vec::with_capacity(ranks.len());
+        let mut seen = 0;
+        for cell in histogram.iter_recorded() {
+            seen += cell.count_at_value();
+            while ranks.get(found.len()).is_some_and(|rank| *rank <= seen) {
+                let value = cell.value_iterated_to();
+                let highest = histogram.highest_equivalent(value).min(self.max);
+                found.push((histogram.lowest_equivalent(value), highest));
+            }
+            if found.len() == ranks.len() {
+                break;
+            }
+        }
+        found
+    }
+}
+
+/// A percentile, and the least and largest value that it has with 95 % confidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Percentile {
+    pub(crate) value: u64,
+    pub(crate) between: Option<[u64; 2]>,
+}
+
+fn empty_histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("the bounds are constant and valid")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(values: impl IntoIterator<Item = u64>) -> Times {
+        let mut times = Times::default();
+        values.into_iter().for_each(|value| times.record(value));
+        times
+    }
+
+    #[test]
+    fn percentiles_are_nearest_ranks_to_three_digits() {
+        let timing = of((1..=10_000).map(|i| i * 1_000_000)).timing();
+        assert_eq!(timing.n, 10_000);
+        let cases = [
+            (timing.p50, 5_000_000_000_u64),
+            (timing.p90, 9_000_000_000),
+            (timing.p95, 9_500_000_000),
+            (timing.p99, 9_900_000_000),
+            (timing.p99_9, 9_990_000_000),
+        ];
+        for (got, exact) in cases {
+            let got = got.expect("10,000 samples name every percentile");
+            assert!(got.abs_diff(exact) * 1000 <= exact, "{got} is not within 0.1 % of {exact}");
+        }
+        assert_eq!(timing.max, Some(10_000_000_000));
+        assert_eq!(timing.mean, Some(5_000_500_000));
+    }
+
+    #[test]
+    fn an_interval_stands_around_its_percentile_and_is_withheld_with_it() {
+        // The ranks of p50 of 1,000 are 469 and 532, those of p99 983 and 997.
+        let timing = of((1..=1_000).map(|i| i * 1_000_000)).timing();
+        let cases =
+            [(timing.p50_ci, [469_000_000, 532_000_000]), (timing.p99_ci, [983_000_000, 997_000_000])];
+        for (got, exact) in cases {
+            for (got, exact) in got.unwrap().into_iter().zip(exact) {
+                assert!(got.abs_diff(exact) * 1000 <= exact, "{got} is not within 0.1 % of {exact}");
+            }
+        }
+        assert_eq!(timing.p99_9_ci, None);
+        let few = of(1..=99).timing();
+        assert!(few.p50_ci.is_some_and(|[low, high]| low < few.p50.unwrap() && few.p50.unwrap() < high));
+        assert_eq!((few.p90, few.p90_ci), (None, None));
+        let equal = of(std::iter::repeat_n(1_234_567, 20)).timing();
+        assert_eq!(equal.p50_ci.unwrap()[1], 1_234_567, "nothing is above the maximum");
+    }
+
+    #[test]
+    fn names_nothing_of_nothing_and_little_of_little() {
+        assert_eq!(Times::default().timing(), Timing::default());
+        let one = of([7]).timing();
+        assert_eq!((one.n, one.mean, one.std_error, one.p50, one.max), (1, Some(7), None, None, Some(7)));
+        let twenty = of(1..=20).timing();
+        assert_eq!((twenty.p50, twenty.p90, twenty.max), (Some(10), None, Some(20)));
+    }
+
+    #[test]
+    fn std_error_is_the_deviation_over_root_n() {
+        // Sample deviation of 2, 4, 4, 4, 5, 5, 7, 9 (×1000) is 2138.09; over √8 it is 755.93.
+        let timing = of([2, 4, 4, 4, 5, 5, 7, 9].map(|v| v * 1000)).timing();
+        assert_eq!(timing.std_error, Some(756));
+        assert_eq!(of([5; 100]).timing().std_error, Some(0));
+    }
+
+    #[test]
+    fn counts_what_it_clamps() {
+        let times = of([1, LONGEST_NS, LONGEST_NS + 1, u64::MAX]);
+        assert_eq!(times.clamped(), 2);
+        assert_eq!(times.timing().max, Some(LONGEST_NS));
+    }
+
+    #[test]
+    fn a_percentile_never_exceeds_the_maximum() {
+        let timing = of(std::iter::repeat_n(1_234_567, 20)).timing();
+        assert_eq!(timing.p50, Some(1_234_567));
+    }
+}

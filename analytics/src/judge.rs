@@ -1,0 +1,200 @@
+//! Whether a record may be acknowledged: what is in the log can be read again, and counting it overflows nothing.
+//!
+//! JSON has no infinite numbers and no NaN; they would be written as `null` and make the whole log unreadable.
+
+use serde_json::Value;
+use wec_record::{FORMAT_VERSION, Record, RunHeader};
+
+/// Numbers and times are smaller: 18 years in nanoseconds. Sums of some of them are numbers still.
+const MOST: u64 = 1 << 59;
+/// Wall clocks end in the year 2262.
+const LATEST: u64 = i64::MAX as u64;
+/// Bytes of a record of an unknown kind.
+const LONGEST_UNKNOWN: usize = 1 << 20;
+/// Bytes of a text in a header that is a name.
+const LONGEST_NAME: usize = 256;
+
+/// Judges a record.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn judge(record: &Record) -> Result<(), String> {
+    match record {
+        Record::Chain { origin_unix_ns, result, .. } => {
+            within("origin_unix_ns", *origin_unix_ns, LATEST)?;
+            let times = [
+                ("took", result.took),
+                ("due", result.due),
+                ("started", result.started),
+                ("done", result.done),
+                ("keygen", result.keygen),
+            ];
+            times.into_iter().try_for_each(|(what, value)| within(what, value, MOST))?;
+            result.requests.iter().try_for_each(|request| {
+                let numbers = [
+                    ("took", request.took),
+                    ("due", request.due),
+                    ("sent", request.sent),
+                    ("done", request.done),
+                    ("bytes_sent", request.bytes_sent),
+                    ("bytes_received", request.bytes_received),
+                ];
+                let judged = numbers.into_iter().try_for_each(|(what, value)| within(what, value, MOST));
+                judged.map_err(|why| format!("of a request {why}"))
+            })
+        }
+        Record::Hit { hit, .. } => {
+            within("at_unix_ns", hit.at_unix_ns, LATEST).and_then(|()| within("took", hit.took, MOST))
+        }
+        // Nothing is counted from it.
+        Record::Unknown(unknown) if unknown.json().len() <= LONGEST_UNKNOWN => Ok(()),
+        Record::Unknown(unknown) => Err(format!(
+            "it is of the unknown kind {:?} and longer than {LONGEST_UNKNOWN} bytes",
+            unknown.kind()
+        )),
+        // Few, and with numbers at many places.
+        Record::Load { .. }
+        | Record::State { .. }
+        | Record::Lost { .. }
+        | Record::Mark(_)
+        | Record::Header(_)
+        | Record::Footer(_) => {
+            let line = serde_json::to_string(record).map_err(|error| error.to_string())?;
+            let read: Record = serde_json::from_str(&line).map_err(|error| {
+                format!("it cannot be read again as JSON, as an infinite number: {error}")
+            })?;
+            if read != *record {
+                return Err("it reads differently again, as a number that is none".to_owned());
+            }
+            let value: Value = serde_json::from_str(&line).map_err(|error| error.to_string())?;
+            numbers("record", &value)
+        }
+    }
+}
+
+/// Judges the header of a run that others report.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn judge_header(header: &RunHeader) -> Result<(), String> {
+    if header.version == 0 || header.version > FORMAT_VERSION {
+        return Err(format!(
+            "its header has version {}, and this program knows versions up to {FORMAT_VERSION}: use analytics of the \
+             version that made it",
+            header.version
+        ));
+    }
+    for (what, text) in [("run", &header.run), ("session", &header.session), ("program", &header.program)] {
+        if text.len() > LONGEST_NAME || text.chars().any(char::is_control) {
+            return Err(format!(
+                "its header's {what} is longer than {LONGEST_NAME} bytes or has control characters"
+            ));
+        }
+    }
+    judge(&Record::Header(header.clone())).map_err(|why| format!("of its header {why}"))
+}
+
+/// Of the settings and measurements of a run any number will do: nothing is counted from them.
+fn numbers(key: &str, value: &Value) -> Result<(), String> {
+    match value {
+        Value::Number(number) => {
+            let most = if key.ends_with("unix_ns") { LATEST } else { MOST };
+            number.as_u64().map_or(Ok(()), |value| within(key, value, most))
+        }
+        Value::Array(values) => values.iter().try_for_each(|value| numbers(key, value)),
+        Value::Object(entries) => {
+            entries.iter().filter(|(key, _)| *key != "stamp").try_for_each(|(key, value)| numbers(key, value))
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => Ok(()),
+    }
+}
+
+fn within(what: &str, value: u64, most: u64) -> Result<(), String> {
+    if value <= most {
+        Ok(())
+    } else {
+        Err(format!("{what} is {value}, and at most {most} is a number that can be counted"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wec_record::{ChainResult, GeneratorSample, LoadSample, RequestResult, ScenarioSample, StateCounts};
+
+    use super::*;
+
+    fn load(change: impl FnOnce(&mut LoadSample)) -> Record {
+        let mut load = LoadSample {
+            over_ns: 1_000_000_000,
+            scenarios: vec![ScenarioSample { rate_target: Some(0.1 + 0.2), ..ScenarioSample::default() }],
+            generator: GeneratorSample {
+                lag: vec![(1, 2)],
+                cpu_share: Some(1.0 / 3.0),
+                ..GeneratorSample::default()
+            },
+            ..LoadSample::default()
+        };
+        change(&mut load);
+        Record::Load { node: "r1".to_owned(), seq: 1, at_unix_ns: 1_795_254_960_000_000_000, load }
+    }
+
+    fn chain(change: impl FnOnce(&mut ChainResult)) -> Record {
+        let mut result = ChainResult { requests: vec![RequestResult::default()], ..ChainResult::default() };
+        change(&mut result);
+        Record::Chain { node: "r1".to_owned(), origin_unix_ns: 1_795_254_960_000_000_000, result }
+    }
+
+    #[test]
+    fn what_a_node_measures_passes() {
+        for record in
+            [load(|_| {}), chain(|_| {}), chain(|chain| chain.requests[0].retry_after = Some(u64::MAX))]
+        {
+            assert_eq!(judge(&record), Ok(()));
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_read_or_counted_again_does_not() {
+        let state = |certificates| Record::State {
+            node: "r1".to_owned(),
+            seq: 1,
+            at_unix_ns: 1,
+            counts: StateCounts { certificates, ..StateCounts::default() },
+        };
+        for (record, why) in [
+            (load(|load| load.scenarios[0].rate = f64::INFINITY), "infinite"),
+            (load(|load| load.scenarios[0].rate = f64::NAN), "infinite"),
+            (load(|load| load.scenarios[0].rate_target = Some(f64::NAN)), "number that is none"),
+            (load(|load| load.generator.cpu_share = Some(f64::NEG_INFINITY)), "number that is none"),
+            (load(|load| load.generator.backlog_share = f64::NAN), "infinite"),
+            (load(|load| load.scenarios[0].ended = u64::MAX), "ended is 18446744073709551615"),
+            (load(|load| load.generator.lag = vec![(1, u64::MAX)]), "lag"),
+            (state(u64::MAX), "certificates"),
+            (chain(|chain| chain.done = u64::MAX), "done"),
+            (chain(|chain| chain.requests[0].bytes_received = 1 << 60), "of a request bytes_received"),
+        ] {
+            let refused = judge(&record).unwrap_err();
+            assert!(refused.contains(why), "{why}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_header_of_another_version_does_not_pass() {
+        let header = RunHeader {
+            version: FORMAT_VERSION,
+            run: "run".to_owned(),
+            session: "default".to_owned(),
+            program: "wec".to_owned(),
+            target: "http://ca.test".to_owned(),
+            started_unix_ns: 1,
+            stamp: wec_record::Stamp::default(),
+        };
+        assert_eq!(judge_header(&header), Ok(()));
+        for version in [0, FORMAT_VERSION + 1, u32::MAX] {
+            let refused = judge_header(&RunHeader { version, ..header.clone() }).unwrap_err();
+            assert!(refused.contains(&format!("has version {version}")), "{refused}");
+        }
+        assert!(judge_header(&RunHeader { session: "\u{1b}[2J".to_owned(), ..header.clone() }).is_err());
+        assert!(judge_header(&RunHeader { started_unix_ns: u64::MAX, ..header }).is_err());
+    }
+}

@@ -1,0 +1,160 @@
+//! Chains that the plan wants and that never succeeded: a run with one of them has not passed, whatever its thresholds are.
+//!
+//! | chain | never succeeded when |
+//! | --- | --- |
+//! | was run | at least ten times, and every one failed |
+//! | was not run, though wanted | the run took 60 s and 100 iterations, and the chain was never possible |
+//! | certificate, wanted | the run took 60 s and 100 iterations, and no certificate was issued |
+//!
+//! A chain is wanted when it has weight, `--stop-before` and limits leave it something to do, and the chain that makes what it needs is
+//! wanted, too, or there was some in the state. What was changed in mid-run by hand is not second-guessed: then only the first rule holds.
+
+use std::collections::BTreeMap;
+
+use wec_record::plan::{Limits, Scenario};
+use wec_record::{Chain, Mark, MarkBy, MarkWhat, Object};
+
+use crate::snapshot::{FailureFigures, FailureScope, NeverSucceeded, Snapshot};
+use crate::way_out::way_out;
+use crate::wording::{counted, duration};
+
+/// Failures of one chain that are no accident.
+const ENOUGH: u64 = 10;
+/// The same in a run that is not short: workers that back off make few.
+const ENOUGH_IN_LONG: u64 = 3;
+/// A run shorter than this may not have come to every chain.
+const LONG_NS: u64 = 60_000_000_000;
+/// The same in iterations.
+const MANY: u64 = 100;
+
+/// The chains of the run so far, with the reason in a sentence each.
+pub(crate) fn never_succeeded(snapshot: &Snapshot) -> Vec<NeverSucceeded> {
+    let wishes = Wishes::of(snapshot);
+    let iterations: u64 = snapshot.chains.values().map(|chain| chain.count).sum();
+    let long = snapshot.elapsed_ns >= LONG_NS && iterations >= MANY;
+    let over = || format!("in {iterations} iterations over {}", duration(snapshot.elapsed_ns));
+    let mut found = Vec::new();
+    for (&chain, figures) in &snapshot.chains {
+        let (count, failed) = (figures.count, figures.failed);
+        // What was left unfinished is neither; where all that did not fail was, failures alone decide.
+        let succeeded = count - failed - figures.abandoned.min(count - failed);
+        let enough = if snapshot.elapsed_ns >= LONG_NS { ENOUGH_IN_LONG } else { ENOUGH };
+        let why = if failed >= enough && succeeded == 0 {
+            Some(format!(
+                "the {chain} chain never succeeded: {failed} of {count} failed{}",
+                cause(snapshot, chain)
+            ))
+        } else if !long || !wishes.wants(chain) {
+            None
+        } else if count == 0 && !wishes.may_be_chance(chain, iterations) {
+            let lacking = chain
+                .needed()
+                .filter(|needed| snapshot.chains[needed].count == snapshot.chains[needed].failed);
+            let because = lacking.map_or_else(
+                || ": no worker ever found anything to run it with".to_owned(),
+                |needed| match snapshot.chains[&needed].count {
+                    0 => format!(", because no {needed} chain was run either"),
+                    _ => format!(", because no {needed} chain succeeded{}", cause(snapshot, needed)),
+                },
+            );
+            Some(format!("the {chain} chain never became possible {}{because}", over()))
+        } else if chain == Chain::Certificate && snapshot.issued.count == 0 {
+            Some(format!(
+                "no certificate was issued {}: the certificate chain was run {} and never succeeded{}",
+                over(),
+                counted(count, "time", "times"),
+                cause(snapshot, chain)
+            ))
+        } else {
+            None
+        };
+        found.extend(why.map(|why| NeverSucceeded { chain, count, why }));
+    }
+    found
+}
+
+/// The most frequent error of the chain and what can be done about it, as the end of a sentence.
+pub(crate) fn cause(snapshot: &Snapshot, chain: Chain) -> String {
+    let of_chain =
+        |failure: &&FailureFigures| failure.scope == FailureScope::Chain && failure.name == chain.name();
+    let Some(most) = snapshot.failures.iter().find(of_chain) else { return String::new() };
+    let text: String = most.example.replace(char::is_control, " ");
+    let way = way_out(most.class, &most.problem, &text).map_or_else(String::new, |way| format!("; {way}"));
+    format!(", {} of them by: {text}{way}", most.count)
+}
+
+/// What the plan in the run's header wants.
+struct Wishes<'a> {
+    snapshot: &'a Snapshot,
+    /// By scenario: how many iterations it ended, and the weights of what it may run.
+    scenarios: Vec<(u64, BTreeMap<Chain, f64>)>,
+    /// Chains of whose objects only so many may be made.
+    limited: Vec<Chain>,
+}
+
+impl<'a> Wishes<'a> {
+    fn of(snapshot: &'a Snapshot) -> Self {
+        let plan = snapshot.run.stamp.plan.as_deref();
+        let by_hand = |mark: &&Mark| {
+            matches!(mark.what, MarkWhat::Weights | MarkWhat::Limits) && mark.by != MarkBy::Generator
+        };
+        let planned = plan.map_or(&[][..], |plan| plan.scenarios.as_slice());
+        let planned = if snapshot.marks.iter().any(|mark| by_hand(&mark)) { &[] } else { planned };
+        let scenario = |planned: &Scenario| {
+            let ended = snapshot.scenarios.get(&planned.name);
+            let stops = planned.stop_before.is_some();
+            let weights = Chain::ALL.into_iter().filter(|chain| !(stops && chain.begins_with_finalize()));
+            let weights = weights.map(|chain| (chain, planned.weights.of(chain)));
+            (ended.map_or(0, |figures| figures.ended), weights.filter(|(_, weight)| *weight > 0.0).collect())
+        };
+        let Limits { registrations, authorizations, certificates } =
+            plan.map(|plan| plan.limits).unwrap_or_default();
+        let limit = |made: Object| match made {
+            Object::Registration => registrations,
+            Object::Order => authorizations,
+            Object::Certificate => certificates,
+        };
+        let is_limited = |chain: &Chain| chain.facts().makes.and_then(limit).is_some();
+        Self {
+            snapshot,
+            scenarios: planned.iter().map(scenario).collect(),
+            limited: Chain::ALL.into_iter().filter(is_limited).collect(),
+        }
+    }
+
+    /// Whether the plan wants it to succeed.
+    fn wants(&self, chain: Chain) -> bool {
+        let weighs = self.scenarios.iter().any(|(_, weights)| weights.contains_key(&chain));
+        let figures = &self.snapshot.chains[&chain];
+        // One that was never run may have reached its limit in an earlier run.
+        let excluded = figures.count == 0 && self.limited.contains(&chain);
+        weighs && !excluded && chain.needed().is_none_or(|needed| self.is_made(needed))
+    }
+
+    /// Whether what the chain makes was there, or should have been made.
+    fn is_made(&self, chain: Chain) -> bool {
+        let figures = &self.snapshot.chains[&chain];
+        let state = &self.snapshot.state;
+        let stored = chain.facts().makes.map_or(0, |made| match made {
+            Object::Registration => state.registrations,
+            Object::Order => state.authorizations,
+            Object::Certificate => state.certificates,
+        });
+        // Of orders that are all left unfinished on purpose none becomes ready.
+        let abandons_all = figures.abandoned > 0 && figures.abandoned == figures.count - figures.failed;
+        !abandons_all && (stored > 0 || figures.count > figures.failed || self.wants(chain))
+    }
+
+    /// Whether it may not have been drawn by chance alone: what it needs was made, and its weight is small.
+    fn may_be_chance(&self, chain: Chain, iterations: u64) -> bool {
+        let made = |needed: Chain| self.snapshot.chains[&needed].count > self.snapshot.chains[&needed].failed;
+        let share = |weights: &BTreeMap<Chain, f64>| {
+            weights.get(&chain).map_or(0.0, |weight| weight / weights.values().sum::<f64>())
+        };
+        let expected = match self.scenarios.as_slice() {
+            [(_, weights)] => share(weights) * iterations as f64,
+            several => several.iter().map(|(ended, weights)| share(weights) * *ended as f64).sum(),
+        };
+        chain.needed().is_none_or(made) && expected < ENOUGH as f64
+    }
+}

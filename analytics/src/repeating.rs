@@ -1,0 +1,79 @@
+//! Errors that repeat from the start, reported while the run is on: who has forgotten a contact should not learn it at the end.
+//!
+//! An error repeats when it has come five times, alike in endpoint, class, status, problem and detail, and its endpoint has not succeeded once.
+//! What has no request of its own, as a validation that failed, is looked for among the chains.
+
+use wec_record::FailureClass;
+
+use crate::snapshot::{FailureFigures, FailureScope, Snapshot};
+use crate::way_out::way_out;
+
+/// How often an error must come.
+const REPEATS: u64 = 5;
+/// More than these are not told of one run: the table of failures has them all.
+const MOST: usize = 5;
+
+/// What has been reported of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Reported {
+    run: String,
+    known: Vec<(FailureScope, String, Option<FailureClass>, u16, String, String)>,
+}
+
+impl Reported {
+    /// What repeats and has not been reported yet, each in a sentence with the way out.
+    pub(crate) fn news(&mut self, snapshot: &Snapshot) -> Vec<String> {
+        if self.run != snapshot.run.id {
+            *self = Self { run: snapshot.run.id.clone(), known: Vec::new() };
+        }
+        let mut news = Vec::new();
+        for failure in snapshot.failures.iter().filter(|failure| failure.count >= REPEATS) {
+            let key = (
+                failure.scope,
+                failure.name.clone(),
+                failure.class,
+                failure.status,
+                failure.problem.clone(),
+                failure.detail.clone(),
+            );
+            if self.known.len() >= MOST || self.known.contains(&key) || !never_went_well(snapshot, failure) {
+                continue;
+            }
+            self.known.push(key);
+            let text = failure.example.replace(char::is_control, " ");
+            let way = way_out(failure.class, &failure.problem, &text);
+            news.push(format!(
+                "{} has failed {} times and never succeeded: {text}{}",
+                failure.name,
+                failure.count,
+                way.map_or_else(String::new, |way| format!("; {way}"))
+            ));
+        }
+        news
+    }
+}
+
+fn never_went_well(snapshot: &Snapshot, failure: &FailureFigures) -> bool {
+    match failure.scope {
+        FailureScope::Request => {
+            let same = snapshot.endpoints.iter().filter(|endpoint| endpoint.endpoint == failure.name);
+            failure.class != Some(FailureClass::BadNonce)
+                && same.map(|endpoint| endpoint.count - endpoint.failed - endpoint.cut_off).sum::<u64>() == 0
+        }
+        // The others are there as requests.
+        FailureScope::Chain => {
+            let apart = matches!(
+                failure.class,
+                Some(
+                    FailureClass::Validation
+                        | FailureClass::PollTimeout
+                        | FailureClass::WrongCertificate
+                        | FailureClass::Internal
+                        | FailureClass::RefusedOrigin
+                )
+            );
+            let chain = snapshot.chains.iter().find(|(chain, _)| chain.name() == failure.name);
+            apart && chain.is_some_and(|(_, figures)| figures.count <= figures.failed + figures.abandoned)
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The runs whose results are taken now, as those see them who look.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use wec_listen::Connections;
+use wec_record::Record;
+
+use super::{Figures, Run};
+use crate::Aggregate;
+use crate::consume::RecordConsumer;
+use crate::ingest::{Ingest, QUEUE_BOUND};
+use crate::snapshot::Health;
+
+/// A run whose results are taken now.
+#[derive(Debug)]
+pub(crate) struct LiveRun {
+    figures: Figures,
+    /// All but the queue's and the listeners' part.
+    health: Mutex<Health>,
+}
+
+impl LiveRun {
+    fn new(number: u64) -> Self {
+        Self { figures: Figures::new(number, Aggregate::default()), health: Mutex::default() }
+    }
+
+    pub(crate) fn report(&self, health: Health) {
+        *self.health.lock().unwrap_or_else(PoisonError::into_inner) = health;
+    }
+}
+
+impl Run for LiveRun {
+    fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    fn health(&self) -> Health {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn is_live(&self) -> bool {
+        true
+    }
+}
+
+impl RecordConsumer for Arc<LiveRun> {
+    fn known(&mut self, record: &Record) {
+        self.figures.lock().known(record);
+    }
+
+    fn take(&mut self, records: &[Record]) {
+        self.figures.lock().take(records);
+    }
+}
+
+/// What the thread that takes records shows to the rest.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    /// How many runs have been looked at or taken.
+    numbers: AtomicU64,
+    /// By id.
+    open: Mutex<BTreeMap<String, Arc<LiveRun>>>,
+    /// The run that is shown where nobody names one: the one that was started last. Empty before the first.
+    current: Mutex<Arc<LiveRun>>,
+    /// The service's listeners, set once.
+    listeners: OnceLock<Vec<Arc<Connections>>>,
+}
+
+impl Default for Shown {
+    fn default() -> Self {
+        Self {
+            numbers: AtomicU64::new(1),
+            open: Mutex::default(),
+            current: Mutex::new(Arc::new(LiveRun::new(0))),
+            listeners: OnceLock::new(),
+        }
+    }
+}
+
+impl Shown {
+    /// The run that was started last.
+    pub(crate) fn current(&self) -> Arc<LiveRun> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The run of that id, if its results are taken now.
+    pub(crate) fn run(&self, id: &str) -> Option<Arc<LiveRun>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// The workers that run in that session, over all its runs.
+    pub(crate) fn workers_running(&self, session: &str) -> u64 {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let of_session = open.values().map(|run| run.figures.lock());
+        let of_session = of_session
+            .filter(|figures| figures.header().is_some_and(|header| header.session == session))
+            .map(|figures| figures.workers_running());
+        of_session.fold(0, u64::saturating_add)
+    }
+
+    /// A run's condition, with the service's part of it.
+    pub(crate) fn health(&self, run: &dyn Run, ingest: &Ingest) -> Health {
+        let listeners = self.listeners.get().into_iter().flatten();
+        Health {
+            queued_batches: ingest.waiting() as u64,
+            queue_bound: QUEUE_BOUND as u64,
+            listeners: listeners.map(|connections| connections.counts()).collect(),
+            ..run.health()
+        }
+    }
+
+    pub(crate) fn watch_listeners(&self, listeners: Vec<Arc<Connections>>) {
+        // Set a second time by nobody: a service has one start.
+        let _ = self.listeners.set(listeners);
+    }
+
+    /// A number for a run that can be looked at.
+    pub(crate) fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn new_run(&self) -> Arc<LiveRun> {
+        Arc::new(LiveRun::new(self.number()))
+    }
+
+    pub(super) fn add(&self, id: &str, run: &Arc<LiveRun>) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), run.clone());
+    }
+
+    pub(super) fn remove(&self, id: &str) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
+    pub(super) fn show(&self, run: &Arc<LiveRun>) {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = run.clone();
+    }
+
+    pub(super) fn fail(&self, error: String) {
+        let current = self.current();
+        current.report(Health { log_error: Some(error), ..current.health() });
+    }
+}

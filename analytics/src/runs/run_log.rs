@@ -1,0 +1,273 @@
+//! `RunLog`: one run's log, what else takes its records, and how far each sender's records are in them.
+//!
+//! The log is the truth: a run that is opened again reads it, and knows then what it knew before.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::Path;
+use std::sync::{Arc, MutexGuard};
+
+use wec_board::Session;
+use wec_proto::results as wire;
+use wec_record::wire::{chain_from_wire, hit_from_wire, load_from_wire, state_from_wire};
+use wec_record::{Mark, MarkBy, MarkValue, MarkWhat, NoSuchRecord, Record, RunHeader, UnknownRecord};
+use wec_startup::is_plain_name;
+
+use super::{ConsumerOptions, LiveRun, Run as _, shown_path};
+use crate::Aggregate;
+use crate::consume::RecordConsumer;
+use crate::ingest::{Answer, Answered, Refusal};
+use crate::judge::judge;
+use crate::log::{Log, LogError};
+use crate::snapshot::Health;
+
+/// Processes that may ever send to one run.
+const MAX_SENDERS: usize = 100_000;
+
+pub(crate) struct RunLog {
+    log: Log,
+    run: Arc<LiveRun>,
+    consumers: Vec<Box<dyn RecordConsumer>>,
+    /// Highest number of each sender that is in the log; what is at or below it came already.
+    senders: HashMap<String, u64>,
+    /// Acknowledgements that wait for the log, in order of its length.
+    acks: VecDeque<PendingAck>,
+    duplicates: u64,
+    gaps: u64,
+    /// Records of this process that were left out, since they could not be read again.
+    refused: u64,
+}
+
+struct PendingAck {
+    end: u64,
+    through_seq: u64,
+    to: Arc<Answer>,
+}
+
+impl RunLog {
+    /// Opens the run's log at `path`, new or as an earlier process left it. `header` is written when it is new.
+    pub(crate) fn open(
+        path: &Path,
+        header: &RunHeader,
+        options: &ConsumerOptions,
+        run: Arc<LiveRun>,
+    ) -> Result<Self, LogError> {
+        let mut consumers = options.consumers(&run);
+        let mut senders = HashMap::<String, u64>::new();
+        let log = Log::open(path, header, |record| {
+            if let Some((sender, seq)) = record.origin() {
+                match senders.get_mut(sender) {
+                    Some(through) => *through = seq.max(*through),
+                    None => drop(senders.insert(sender.to_owned(), seq)),
+                }
+            }
+            consumers.iter_mut().for_each(|consumer| consumer.known(&record));
+        })?;
+        let mut opened =
+            Self { log, run, consumers, senders, acks: VecDeque::new(), duplicates: 0, gaps: 0, refused: 0 };
+        opened.log.flush();
+        Ok(opened)
+    }
+
+    /// Takes records of this process.
+    pub(crate) fn accept(&mut self, mut records: Vec<Record>) {
+        records.retain(|record| {
+            let judged = judge(record);
+            if let Err(why) = &judged {
+                if self.refused == 0 {
+                    tracing::error!("a record of this process is left out: {why}");
+                }
+                self.refused += 1;
+            }
+            judged.is_ok()
+        });
+        self.take(&records);
+    }
+
+    /// The log comes first: what is in the figures is in it, unless the disk refuses it.
+    fn take(&mut self, records: &[Record]) {
+        self.log.take(records);
+        self.consumers.iter_mut().for_each(|consumer| consumer.take(records));
+    }
+
+    /// Takes what is new in a batch; `answer` hears when it is in the log.
+    pub(crate) fn accept_batch(&mut self, batch: wire::Batch, answer: Arc<Answer>) -> Result<(), Refusal> {
+        if self.log.is_full() {
+            return Err(Refusal::NotNow(self.log.error().unwrap_or("the log is behind").to_owned()));
+        }
+        let wire::Batch { sender, run, origin_unix_ns, first_seq, entries, .. } = batch;
+        let through = self.through(&sender)?;
+        let last_seq = first_seq
+            .checked_add(entries.len() as u64)
+            .and_then(|next| next.checked_sub(1))
+            .filter(|_| first_seq > 0)
+            .ok_or_else(|| Refusal::Never(format!("first_seq {first_seq} is not a number from 1 on")))?;
+        let mut records = Vec::with_capacity(entries.len());
+        for (seq, entry) in (first_seq..).zip(entries) {
+            if seq <= through {
+                self.duplicates += 1;
+            } else {
+                let record = record_of(entry, &sender, origin_unix_ns, seq).map_err(|why| why.to_string());
+                let judged = record.and_then(|record| judge(&record).map(|()| record));
+                let refused = |why| Refusal::Never(format!("record {seq} of {sender:?}: {why}"));
+                records.push(judged.map_err(refused)?);
+            }
+        }
+        // Who serves every run may have begun to count in an earlier one.
+        let goes_on = through > 0 || !run.is_empty();
+        if first_seq > through + 1 && goes_on {
+            self.gaps += first_seq - through - 1;
+            tracing::warn!(sender, "records {} to {} never came", through + 1, first_seq - 1);
+        }
+        self.take(&records);
+        if last_seq > through {
+            self.senders.insert(sender, last_seq);
+        }
+        self.acks.push_back(PendingAck {
+            end: self.log.end_offset(),
+            through_seq: last_seq.max(through),
+            to: answer,
+        });
+        Ok(())
+    }
+
+    fn through(&self, sender: &str) -> Result<u64, Refusal> {
+        match self.senders.get(sender) {
+            Some(through) => Ok(*through),
+            None if !is_plain_name(sender, LONGEST_SENDER) => {
+                let shown: String = sender.chars().take(64).collect();
+                Err(Refusal::Never(format!("{shown:?} is no sender's id: it is a node's name and a number")))
+            }
+            None if self.senders.len() >= MAX_SENDERS => {
+                Err(Refusal::Never(format!("the run has had {MAX_SENDERS} senders already")))
+            }
+            None => Ok(0),
+        }
+    }
+
+    pub(crate) fn lacks_target(&self) -> bool {
+        self.figures().workers_target().is_none()
+    }
+
+    /// Notes the session's target where the log does not have it yet: at the start of a run, and after a restart
+    /// during which it was changed.
+    pub(crate) fn note_target(&mut self, session: &Session) {
+        let header = self.figures().header().cloned();
+        let Some(header) = header.filter(|header| header.session == session.id) else { return };
+        for (scenario, target) in &session.scenarios {
+            let known = self.figures().workers_target_of(scenario);
+            if known == Some(target.workers) {
+                continue;
+            }
+            let mut changes = session.last_changes.iter().map(|change| &change.mark);
+            let change = changes.find(|mark| mark.what == MarkWhat::Workers && mark.scenario == *scenario);
+            // A change that came with the run's start has a mark of its own, which follows.
+            let (change, to) = match (known, change) {
+                (None, Some(change)) => (None, change.from.clone()),
+                (_, change) => (change, MarkValue::Workers(target.workers)),
+            };
+            self.accept(vec![Record::Mark(Mark {
+                at_unix_ns: change.map_or(header.started_unix_ns, |change| change.at_unix_ns),
+                by: change.map_or(MarkBy::Cli, |change| change.by.clone()),
+                scenario: scenario.clone(),
+                from: MarkValue::Workers(known.unwrap_or(0)),
+                to,
+                what: MarkWhat::Workers,
+            })]);
+        }
+    }
+
+    /// Writes what is pending and acknowledges what that covers.
+    pub(crate) fn flush(&mut self) {
+        self.log.flush();
+        self.consumers.iter_mut().for_each(|consumer| consumer.flush());
+        while self.acks.front().is_some_and(|ack| ack.end <= self.log.written()) {
+            let ack = self.acks.pop_front().expect("looked at");
+            // A refusal is a stream's last word.
+            ack.to.send_if_modified(|answered| {
+                let open = matches!(answered, Answered::Nothing | Answered::Through(_));
+                if open {
+                    *answered = Answered::Through(ack.through_seq);
+                }
+                open
+            });
+        }
+    }
+
+    /// Writes how the run ended and waits for the disk.
+    pub(crate) fn close(&mut self) {
+        let outcome = crate::summary::outcome(&self.figures().snapshot());
+        self.log.end(outcome, crate::clock::unix_now_ns());
+        self.flush();
+        self.log.close();
+        self.consumers.iter_mut().for_each(|consumer| consumer.close());
+    }
+
+    pub(crate) fn wants_flush(&self) -> bool {
+        !self.acks.is_empty() || self.log.pending() >= 1 << 18
+    }
+
+    pub(crate) fn is_started_after(&self, other: &Self) -> bool {
+        let started = |log: &Self| log.figures().header().map(|header| header.started_unix_ns);
+        started(self) > started(other)
+    }
+
+    /// The run as those see it who look.
+    pub(crate) const fn run(&self) -> &Arc<LiveRun> {
+        &self.run
+    }
+
+    /// Tells those who look how the log is.
+    pub(crate) fn report(&self) {
+        self.run.report(Health {
+            log: shown_path(self.log.path()),
+            log_bytes: self.log.written(),
+            log_failed: self.refused + self.log.failed(),
+            log_error: self.log.error().map(str::to_owned),
+            duplicates: self.duplicates,
+            gaps: self.gaps,
+            senders: self.senders.len() as u64,
+            ..Health::default()
+        });
+    }
+
+    fn figures(&self) -> MutexGuard<'_, Aggregate> {
+        self.run.figures().lock()
+    }
+}
+
+/// A sender's id is a node's name and what makes it unique.
+const LONGEST_SENDER: usize = 96;
+
+/// What came as something that this version does not know is kept as a record of an unknown kind; of what it cannot
+/// even carry, at least that it came.
+fn record_of(
+    entry: wire::Entry,
+    sender: &str,
+    origin_unix_ns: u64,
+    seq: u64,
+) -> Result<Record, NoSuchRecord> {
+    let node = sender.to_owned();
+    let unreadable = || UnknownRecord::new("unreadable", sender, seq, "{}").map(Record::Unknown);
+    let Some(entry) = entry.entry else { return unreadable() };
+    Ok(match entry {
+        wire::entry::Entry::Chain(result) => {
+            Record::Chain { node, origin_unix_ns, result: chain_from_wire(result, seq) }
+        }
+        wire::entry::Entry::Hit(hit) => match hit_from_wire(hit, seq) {
+            Some(hit) => Record::Hit { node, hit },
+            None => return unreadable(),
+        },
+        wire::entry::Entry::Json(json) => {
+            return UnknownRecord::new(&json.kind, sender, seq, &json.object).map(Record::Unknown);
+        }
+        wire::entry::Entry::State(counts) => {
+            Record::State { node, seq, at_unix_ns: counts.at_unix_ns, counts: state_from_wire(counts) }
+        }
+        wire::entry::Entry::Load(load) => {
+            Record::Load { node, seq, at_unix_ns: load.at_unix_ns, load: load_from_wire(load) }
+        }
+        wire::entry::Entry::Lost(lost) => {
+            Record::Lost { node, seq, at_unix_ns: lost.at_unix_ns, count: lost.count, why: lost.why }
+        }
+    })
+}

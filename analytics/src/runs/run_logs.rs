@@ -1,0 +1,199 @@
+//! The logs of all runs whose results are taken now: which are open, and which one is shown.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use wec_board::{Session, Versioned};
+use wec_proto::results as wire;
+use wec_record::RunHeader;
+
+use super::run_log::RunLog;
+use super::{ConsumerOptions, LogPlace, Shown};
+use crate::ingest::{Answered, Delivery, Ingest, QUEUE_BOUND, Refusal};
+use crate::judge::judge_header;
+use crate::log::LogError;
+
+/// The log is handed to the operating system at least so often.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(200);
+/// Runs other than the shown one whose logs are kept open: spools of killed requesters may bring results of them.
+const MAX_OPEN: usize = 4;
+
+/// The logs of all runs that are open; only its thread touches it.
+pub(crate) struct RunLogs {
+    place: LogPlace,
+    options: ConsumerOptions,
+    target: watch::Receiver<Option<Versioned<Session>>>,
+    shown: Arc<Shown>,
+    logs: HashMap<String, RunLog>,
+    /// The run that is shown.
+    current: Option<String>,
+}
+
+impl RunLogs {
+    pub(crate) fn new(
+        place: LogPlace,
+        options: ConsumerOptions,
+        target: watch::Receiver<Option<Versioned<Session>>>,
+        shown: Arc<Shown>,
+    ) -> Self {
+        Self { place, options, target, shown, logs: HashMap::new(), current: None }
+    }
+
+    pub(crate) async fn keep(mut self, mut deliveries: mpsc::Receiver<Delivery>, drain: CancellationToken) {
+        let mut flush = tokio::time::interval(FLUSH_INTERVAL);
+        flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut some = Vec::new();
+        loop {
+            tokio::select! {
+                // A steady stream of deliveries must not put off the flush.
+                biased;
+                _ = flush.tick() => {
+                    self.note_target();
+                    self.logs.values_mut().for_each(RunLog::flush);
+                }
+                () = drain.cancelled(), if !deliveries.is_closed() => deliveries.close(),
+                taken = deliveries.recv_many(&mut some, 16) => {
+                    if taken == 0 {
+                        break;
+                    }
+                    some.drain(..).for_each(|delivery| self.take(delivery));
+                    // Before anything is acknowledged: who is told so may look at once.
+                    self.report();
+                    self.logs.values_mut().filter(|log| log.wants_flush()).for_each(RunLog::flush);
+                }
+            }
+            self.report();
+        }
+        self.logs.values_mut().for_each(RunLog::close);
+        self.report();
+    }
+
+    fn take(&mut self, delivery: Delivery) {
+        match delivery {
+            Delivery::Begin { header, opened } => {
+                // Whoever began it may have gone; the run is there all the same.
+                let _ = opened.send(self.open(&header));
+            }
+            Delivery::Local(records) => match self.current_log() {
+                Some(log) => log.accept(records),
+                None => tracing::debug!("a record came before its run had begun"),
+            },
+            Delivery::Remote { batch, answer } => {
+                // What came behind a refused batch would be acknowledged together with it.
+                if matches!(*answer.borrow(), Answered::Refused(_)) {
+                    return;
+                }
+                let taken = self.log_for(&batch).and_then(|log| log.accept_batch(batch, answer.clone()));
+                if let Err(refusal) = taken {
+                    answer.send_replace(Answered::Refused(refusal));
+                }
+            }
+        }
+    }
+
+    fn log_for(&mut self, batch: &wire::Batch) -> Result<&mut RunLog, Refusal> {
+        if batch.run.is_empty() {
+            let none = || Refusal::NotNow("no run has begun".to_owned());
+            return self.current_log().ok_or_else(none);
+        }
+        if !self.logs.contains_key(&batch.run) {
+            let json = batch.hello.as_ref().map(|hello| hello.header_json.as_str()).unwrap_or_default();
+            let header: RunHeader = serde_json::from_str(json).map_err(|error| {
+                Refusal::Never(format!("run {:?} has no usable header: {error}", batch.run))
+            })?;
+            if header.run != batch.run {
+                return Err(Refusal::Never(format!(
+                    "run {:?} has the header of {:?}",
+                    batch.run, header.run
+                )));
+            }
+            judge_header(&header).map_err(|why| Refusal::Never(format!("run {:?}: {why}", batch.run)))?;
+            self.open(&header).map_err(|error| {
+                if matches!(error, LogError::BadRun { .. }) {
+                    return Refusal::Never(error.to_string());
+                }
+                tracing::error!("{error}");
+                self.shown.fail(error.to_string());
+                Refusal::NotNow(error.to_string())
+            })?;
+        }
+        self.logs.get_mut(&batch.run).ok_or_else(|| Refusal::NotNow("the run has no log".to_owned()))
+    }
+
+    /// Opens a run's log unless it is open, and shows the run if it is the latest.
+    fn open(&mut self, header: &RunHeader) -> Result<(), LogError> {
+        let Entry::Vacant(vacant) = self.logs.entry(header.run.clone()) else { return Ok(()) };
+        let path = self.place.path_of(&header.run)?;
+        let mut asked = header.clone();
+        asked.stamp.ask(&self.options.thresholds);
+        let mut log = RunLog::open(&path, &asked, &self.options, self.shown.new_run())?;
+        if let Some(session) = self.target.borrow().as_ref() {
+            log.note_target(&session.value);
+        }
+        vacant.insert(log);
+        let log = &self.logs[&header.run];
+        self.shown.add(&header.run, log.run());
+        if self.current_ref().is_none_or(|current| log.is_started_after(current)) {
+            self.shown.show(log.run());
+            self.current = Some(header.run.clone());
+        }
+        self.close_surplus(&header.run);
+        Ok(())
+    }
+
+    /// A session may be seen on the board only after its run has begun.
+    fn note_target(&mut self) {
+        let session = self.target.borrow().as_ref().map(|session| session.value.clone());
+        if let (Some(session), Some(log)) = (session, self.current_log())
+            && log.lacks_target()
+        {
+            log.note_target(&session);
+        }
+    }
+
+    fn close_surplus(&mut self, opened: &str) {
+        while self.logs.len() > MAX_OPEN {
+            let keep = |run: &str| run == opened || self.current.as_deref() == Some(run);
+            let Some(run) = self.logs.keys().find(|run| !keep(run)).cloned() else { return };
+            if let Some(mut log) = self.logs.remove(&run) {
+                log.close();
+                self.shown.remove(&run);
+            }
+        }
+    }
+
+    fn current_log(&mut self) -> Option<&mut RunLog> {
+        self.logs.get_mut(self.current.as_ref()?)
+    }
+
+    fn current_ref(&self) -> Option<&RunLog> {
+        self.logs.get(self.current.as_ref()?)
+    }
+
+    fn report(&self) {
+        self.logs.values().for_each(RunLog::report);
+    }
+}
+
+/// Starts the thread that takes all records. It ends once `drain` is cancelled and the queue is empty; the logs are on the disk then.
+pub(crate) fn start(
+    place: LogPlace,
+    options: ConsumerOptions,
+    target: watch::Receiver<Option<Versioned<Session>>>,
+    drain: CancellationToken,
+) -> std::io::Result<(Ingest, Arc<Shown>, thread::JoinHandle<()>)> {
+    let (queue, deliveries) = mpsc::channel(QUEUE_BOUND);
+    let shown = Arc::new(Shown::default());
+    let logs = RunLogs::new(place, options, target, shown.clone());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let thread = thread::Builder::new()
+        .name("wec-log".to_owned())
+        .spawn(move || runtime.block_on(logs.keep(deliveries, drain)))?;
+    Ok((Ingest::new(queue), shown, thread))
+}

@@ -1,0 +1,146 @@
+//! Schemas of the JSON that is shown, where the types alone do not say enough; and the summary's own schema.
+//!
+//! The schemas come from the types ([`utoipa::ToSchema`]). What is said here: maps by chain or by cause have the keys of
+//! the tables in `wec-record`, and everything that is written is always written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use strum::VariantArray as _;
+use utoipa::ToSchema;
+use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::{KnownFormat, OpenApi as Document, Ref, RefOr, Schema, SchemaFormat};
+use wec_board::Phase;
+use wec_record::{Chain, LimitCause};
+
+/// Version of the JSON that is shown. Grows when a key changes its meaning or goes away.
+pub const SNAPSHOT_VERSION: u32 = 1;
+
+/// Keys of what is shown that are left out where they have no value.
+const LEFT_OUT: [(&str, &str); 2] = [("Stamp", "calibration"), ("ErrorBody", "mistakes")];
+/// What bodies of requests are called: their keys may all be left out.
+const PATCH: &str = "Patch";
+
+/// An object with a `T` for each chain.
+pub(crate) fn every_chain<T: ToSchema>() -> Schema {
+    object_of::<T>(Chain::ALL.map(Chain::name), true).into()
+}
+
+/// An object with objects in which chains may have a `T`.
+pub(crate) fn chains_by_name<T: ToSchema>() -> Schema {
+    let of_chains = object_of::<T>(Chain::ALL.map(Chain::name), false).build();
+    let of_chains = AdditionalProperties::RefOr(RefOr::T(Schema::Object(of_chains)));
+    ObjectBuilder::new().additional_properties(Some(of_chains)).into()
+}
+
+/// An object with a `T` for each cause of a limit.
+pub(crate) fn every_cause<T: ToSchema>() -> Schema {
+    object_of::<T>(LimitCause::ALL.map(LimitCause::name), true).into()
+}
+
+/// The ends of an interval.
+pub(crate) fn interval() -> Schema {
+    let end = ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::Integer))
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
+        .minimum(Some(0));
+    ArrayBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Array, Type::Null]))
+        .items(end)
+        .min_items(Some(2))
+        .max_items(Some(2))
+        .description(Some("95 % interval of the percentile."))
+        .into()
+}
+
+/// The state of a scenario.
+pub(crate) fn scenario_state() -> Schema {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::String))
+        .enum_values(Some(Phase::VARIANTS.iter().map(|phase| phase.name())))
+        .description(Some(
+            "`waiting` for another scenario to end, `running`, or `ended`: then nothing more of it starts.",
+        ))
+        .into()
+}
+
+/// An object in which chains may have a weight.
+pub(crate) fn weights() -> Schema {
+    let weight = || {
+        ObjectBuilder::new()
+            .schema_type(SchemaType::Type(Type::Number))
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Double)))
+            .minimum(Some(0))
+            .maximum(Some(1_000_000))
+    };
+    let object = ObjectBuilder::new().description(Some(
+        "How often each chain is chosen, relative to the others; one that is not named weighs what the run was started with.",
+    ));
+    Chain::ALL.into_iter().fold(object, |object, chain| object.property(chain.name(), weight())).into()
+}
+
+/// The one version that this program writes.
+pub(crate) fn version() -> Schema {
+    let only = ObjectBuilder::new().schema_type(SchemaType::Type(Type::Integer));
+    only.enum_values(Some([SNAPSHOT_VERSION])).into()
+}
+
+fn object_of<T: ToSchema>(names: impl IntoIterator<Item = &'static str>, required: bool) -> ObjectBuilder {
+    names.into_iter().fold(ObjectBuilder::new(), |object, name| {
+        let object = object.property(name, Ref::from_schema_name(T::name()));
+        if required { object.required(name) } else { object }
+    })
+}
+
+/// Says of everything that is written that it is always there. Types say it of too little: a key that older writers did
+/// not have may be missing where it is read.
+pub(crate) fn require_what_is_written(document: &mut Document) {
+    let schemas = document.components.iter_mut().flat_map(|components| &mut components.schemas);
+    for (name, schema) in schemas.filter(|(name, _)| !name.ends_with(PATCH)) {
+        if let RefOr::T(Schema::Object(object)) = schema {
+            let written = object.properties.keys().cloned();
+            object.required = written.filter(|key| !LEFT_OUT.contains(&(name, key))).collect();
+        }
+    }
+}
+
+/// The JSON Schema of the summary: that of a snapshot in the API, with all that it refers to.
+pub(crate) fn summary_schema(document: &Document) -> String {
+    let document = serde_json::to_value(document).expect("the document has string keys and finite numbers");
+    let schemas = &document["components"]["schemas"];
+    let mut named = BTreeSet::new();
+    let mut new = references(&schemas["Snapshot"]);
+    while let Some(name) = new.pop_first() {
+        new.extend(references(&schemas[&name]).difference(&named).cloned().collect::<Vec<_>>());
+        named.insert(name);
+    }
+    let definitions: BTreeMap<_, _> = named.iter().map(|name| (name, &schemas[name])).collect();
+    let mut schema = schemas["Snapshot"].clone();
+    schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
+    schema["title"] = json!("Summary of a wec run");
+    schema["description"] = json!(
+        "What --json writes and what `snapshot` of the web API holds. Durations are nanoseconds, their keys end in _ns; a \
+         figure that cannot be given is null. New keys may be added without a new version."
+    );
+    schema["$defs"] = json!(definitions);
+    let mut text = serde_json::to_string_pretty(&schema).expect("a value");
+    text.push('\n');
+    text.replace(COMPONENTS, "#/$defs/")
+}
+
+const COMPONENTS: &str = "#/components/schemas/";
+
+/// Names of the schemas that a schema refers to.
+fn references(schema: &Value) -> BTreeSet<String> {
+    match schema {
+        Value::Object(keys) => keys
+            .iter()
+            .flat_map(|(key, value)| match value.as_str().filter(|_| key == "$ref") {
+                Some(target) => target.strip_prefix(COMPONENTS).map(str::to_owned).into_iter().collect(),
+                None => references(value),
+            })
+            .collect(),
+        Value::Array(values) => values.iter().flat_map(references).collect(),
+        _ => BTreeSet::new(),
+    }
+}

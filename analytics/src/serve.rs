@@ -1,0 +1,90 @@
+//! `wec serve`: the runs of a folder in the page, without a run of its own.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::ensure;
+use tokio_util::sync::CancellationToken;
+use wec_board::Board;
+use wec_startup::{Exit, show};
+
+use crate::options::parse_token;
+use crate::runs::{ConsumerOptions, LogPlace};
+use crate::service::{Analytics, Config};
+use crate::token::Token;
+
+/// Shows the runs of a folder in the page.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ServeOptions {
+    /// Folder of the logs
+    #[arg(value_name = "DIR", env = "WEC_LOG_DIR", default_value = "results")]
+    folder: PathBuf,
+    /// Where the page and the web API listen
+    #[arg(long, env = "WEC_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8089")]
+    listen: SocketAddr,
+    /// A further host name by which the page may be asked for; may be repeated
+    #[arg(long = "allow-host", env = "WEC_PAGE_HOSTS", value_name = "NAME", value_delimiter = ',')]
+    allow_hosts: Vec<String>,
+    /// The secret that opens the page; required beyond loopback. Prefer the environment: other users can read the
+    /// command line
+    #[arg(long, env = "WEC_TOKEN", value_name = "SECRET", hide_env_values = true, value_parser = parse_token)]
+    token: Option<Token>,
+}
+
+/// Serves the page until `stop`.
+///
+/// # Errors
+/// When there is no such folder, or the address cannot be listened on.
+pub async fn serve(options: ServeOptions, stop: CancellationToken) -> anyhow::Result<Exit> {
+    let folder = options.folder.display().to_string();
+    ensure!(options.folder.is_dir(), "{folder} is no folder: name the folder of the logs, such as results");
+    let page = ServedPage {
+        folder: options.folder,
+        listen: options.listen,
+        allowed_hosts: options.allow_hosts,
+        token: options.token,
+        opens_with: None,
+    };
+    let analytics = page.start().await?;
+    if let Some(address) = analytics.web_addr() {
+        show(format_args!("runs of {folder} on http://{address}/?view=runs"));
+    }
+    stop.cancelled().await;
+    analytics.finish().await;
+    Ok(Exit::Passed)
+}
+
+/// A page over a folder of logs.
+#[derive(Clone, Debug)]
+pub struct ServedPage {
+    /// Where the logs are.
+    pub folder: PathBuf,
+    /// Where the page listens.
+    pub listen: SocketAddr,
+    /// As in [`Config`].
+    pub allowed_hosts: Vec<String>,
+    /// As in [`Config`].
+    pub token: Option<Token>,
+    /// As in [`Config`].
+    pub opens_with: Option<String>,
+}
+
+impl ServedPage {
+    /// Starts serving.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on, or the run that it is to open with has no log there.
+    pub async fn start(self) -> anyhow::Result<Analytics> {
+        let config = Config {
+            log: LogPlace::Folder(self.folder),
+            web: Some(self.listen),
+            grpc: None,
+            session: "default".to_owned(),
+            consumers: ConsumerOptions::default(),
+            token: self.token,
+            allowed_hosts: self.allowed_hosts,
+            opens_with: self.opens_with,
+        };
+        Ok(Analytics::start(config, Board::local()).await?)
+    }
+}

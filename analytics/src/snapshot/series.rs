@@ -1,0 +1,61 @@
+//! Figures over time.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use wec_record::Chain;
+
+use crate::schema;
+
+/// Figures over time, as columns: the i-th entry of each belongs to `at_unix_s[i]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Series {
+    /// Width of a bucket, seconds: 1, and doubled whenever the run outgrows the bounded number of buckets.
+    pub step_s: u64,
+    /// True when the columns replace everything sent before; otherwise each entry replaces or adds its bucket.
+    pub reset: bool,
+    /// Start of each bucket, seconds since the Unix epoch, ascending.
+    pub at_unix_s: Vec<u64>,
+    /// Certificates issued in the bucket.
+    #[serde(default)]
+    pub issued: Vec<u64>,
+    /// HTTP attempts that ended in the bucket. Divide by `step_s` for a rate.
+    pub requests: Vec<u64>,
+    /// Those of them that failed.
+    pub requests_failed: Vec<u64>,
+    /// Validations that arrived.
+    pub hits: Vec<u64>,
+    /// Workers asked for; here and below null in buckets without a sample of the load.
+    pub workers_target: Vec<Option<u64>>,
+    /// Workers alive.
+    pub workers: Vec<Option<u64>>,
+    /// Workers in the middle of an iteration.
+    pub busy: Vec<Option<u64>>,
+    /// Chains a second that scenarios with such a rate were to reach.
+    pub chains_target: Vec<Option<f64>>,
+    /// Requests a second that scenarios with such a rate were to reach.
+    pub requests_target: Vec<Option<f64>>,
+    /// 99th percentile of the scheduling lag, to within 2 %; null below 1,000 samples.
+    pub lag_p99_ns: Vec<Option<u64>>,
+    /// Largest scheduling lag.
+    pub lag_max_ns: Vec<Option<u64>>,
+    /// The five chains, each always there.
+    #[schema(schema_with = schema::every_chain::<ChainSeries>)]
+    pub chains: BTreeMap<Chain, ChainSeries>,
+}
+
+/// One chain over time. Times are of successful iterations, in the bucket in which they ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ChainSeries {
+    /// Iterations that ended.
+    pub count: Vec<u64>,
+    /// Those of them that failed.
+    pub failed: Vec<u64>,
+    /// Mean response time; null when none succeeded.
+    pub mean_ns: Vec<Option<u64>>,
+    /// Median response time, to within 2 %; null below 20 samples.
+    pub p50_ns: Vec<Option<u64>>,
+    /// 95th percentile, to within 2 %; null below 200 samples.
+    pub p95_ns: Vec<Option<u64>>,
+}

@@ -1,0 +1,181 @@
+//! One record, one aggregation: merging, logging and reading again change no figure.
+
+use proptest::prelude::*;
+use wec_analytics::{Aggregate, Analytics, Config, LogPlace, Series, Snapshot, replay};
+use wec_board::Board;
+use wec_record::{Chain, Record};
+
+use crate::common::{START, chain_record, chain_result, header, load_record, records};
+
+fn aggregated<'a>(records: impl IntoIterator<Item = &'a Record>) -> Aggregate {
+    let mut aggregate = Aggregate::default();
+    records.into_iter().for_each(|record| aggregate.record(record));
+    aggregate
+}
+
+fn figures(mut aggregate: Aggregate) -> (Snapshot, Series) {
+    (aggregate.snapshot(), aggregate.series(None).0)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+
+    #[test]
+    fn merged_aggregates_equal_one_aggregate(a in records(40), b in records(40)) {
+        let mut merged = aggregated(&a);
+        merged.merge(aggregated(&b));
+        prop_assert_eq!(figures(merged), figures(aggregated(a.iter().chain(&b))));
+    }
+
+    #[test]
+    fn a_replay_of_the_log_shows_the_figures_of_the_live_run(records in records(60)) {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("run.jsonl");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let live = runtime.block_on(async {
+            let config = Config { log: LogPlace::File(log.clone()), ..crate::common::config(folder.path()) };
+            let analytics = Analytics::start(config, Board::local()).await.unwrap();
+            analytics.begin(header("run")).await.unwrap();
+            for batch in records.chunks(7) {
+                analytics.ingest().deliver(batch.to_vec()).await.unwrap();
+            }
+            analytics.finish().await.snapshot
+        });
+        let replayed = replay(&log).unwrap();
+        prop_assert_eq!(replayed.snapshot(), live);
+        let header = Record::Header(header("run"));
+        prop_assert_eq!(figures(replayed), figures(aggregated([&header].into_iter().chain(&records))));
+    }
+}
+
+#[test]
+fn abandoned_chains_are_counted_and_not_timed() {
+    let result = |seq: u64, abandoned| {
+        let chain = chain_result(Chain::Authorization, seq, seq * 1_000_000, 8_000_000);
+        chain_record("r1", wec_record::ChainResult { abandoned, successful: true, class: None, ..chain })
+    };
+    let records: Vec<_> = (1..=40).map(|seq| result(seq, seq % 4 == 0)).collect();
+    let (snapshot, series) = figures(aggregated(&records));
+    let chain = &snapshot.chains[&Chain::Authorization];
+    assert_eq!((chain.count, chain.failed, chain.abandoned), (40, 0, 10));
+    assert_eq!(chain.response_time_ns.n, 30);
+    let series = &series.chains[&Chain::Authorization];
+    assert_eq!(series.count.iter().sum::<u64>(), 40);
+    assert_eq!(series.failed.iter().sum::<u64>(), 0);
+
+    let (first, second) = records.split_at(13);
+    let mut merged = aggregated(first);
+    merged.merge(aggregated(second));
+    assert_eq!(merged.snapshot().chains[&Chain::Authorization], *chain);
+}
+
+#[test]
+fn counts_by_chain_endpoint_and_failure() {
+    let records: Vec<_> = (1..=140)
+        .map(|seq| chain_record("r1", chain_result(Chain::Certificate, seq, seq * 1_000_000, 8_000_000)))
+        .collect();
+    let snapshot = aggregated(&records).snapshot();
+    assert_eq!(snapshot.chains.len(), 5);
+    assert_eq!(snapshot.chains[&Chain::Revoke].count, 0);
+    let certificate = &snapshot.chains[&Chain::Certificate];
+    assert_eq!((certificate.count, certificate.failed), (140, 20));
+    assert_eq!(certificate.response_time_ns.n, 120);
+    assert_eq!(certificate.failed_response_time_ns.n, 20);
+    assert_eq!(certificate.response_time_ns.mean, Some(8_000_000));
+    assert_eq!(certificate.response_time_ns.p99, None, "120 samples leave one beyond the 99th percentile");
+    assert_eq!(certificate.keygen_ns, 140 * 12_000);
+    assert_eq!(snapshot.requests, 560);
+    assert_eq!(snapshot.requests_failed, 20);
+    assert_eq!((snapshot.nonces.fetched, snapshot.polls, snapshot.connections.new), (140, 140, 140));
+    let endpoints: Vec<_> = snapshot.endpoints.iter().map(|figures| figures.endpoint.as_str()).collect();
+    assert_eq!(endpoints, ["newNonce", "newOrder", "authorization", "finalize"]);
+    let finalize = &snapshot.endpoints[3];
+    assert_eq!((finalize.count, finalize.failed), (140, 20));
+    // done − sent is shorter than done − due.
+    assert_eq!(finalize.response_time_ns.mean, Some(2_000_000));
+    assert_eq!(finalize.service_time_ns.mean, Some(1_920_000));
+    let failures: Vec<_> =
+        snapshot.failures.iter().map(|failure| (failure.name.as_str(), failure.count)).collect();
+    assert_eq!(failures, [("finalize", 20), ("certificate", 20)]);
+    assert_eq!(snapshot.failures[1].problem, "malformed");
+    // From the first start, 1 ms in, to the last end, 148 ms in.
+    assert_eq!((snapshot.at_unix_ns, snapshot.elapsed_ns), (START + 148_000_000, 147_000_000));
+}
+
+#[test]
+fn an_unbounded_number_of_endpoints_ends_up_in_other() {
+    let records: Vec<_> = (1..=200)
+        .map(|seq| {
+            let mut result = chain_result(Chain::Revoke, seq, 0, 100);
+            result.requests.truncate(1);
+            result.requests[0].uri = format!("/unfolded/{seq}").into();
+            chain_record("r1", result)
+        })
+        .collect();
+    let snapshot = aggregated(&records).snapshot();
+    assert_eq!(snapshot.endpoints.len(), 129);
+    let other = snapshot.endpoints.last().unwrap();
+    assert_eq!((other.endpoint.as_str(), other.count), ("other", 72));
+    assert_eq!(snapshot.missing.other_endpoints, 72);
+    assert_eq!(snapshot.requests, 200);
+}
+
+#[test]
+fn reads_the_log_of_the_2015_design() {
+    let line = r#"{"chainname":"NewRegistrationChain","chainsuccessful":true,"chaintook":1200,"individualresults":[{"uri":"/acme/new-reg","took":900,"successful":true}]}"#;
+    let snapshot = aggregated([&Record::parse(line, 1).unwrap()]).snapshot();
+    let registration = &snapshot.chains[&Chain::Registration];
+    assert_eq!((registration.count, registration.response_time_ns.mean), (1, Some(1200)));
+    assert_eq!(registration.service_time_ns.mean, Some(1200));
+    assert_eq!(snapshot.endpoints[0].service_time_ns.mean, Some(900));
+}
+
+#[test]
+fn the_load_is_summed_over_the_nodes_that_live_and_counts_over_all() {
+    const SECOND: u64 = 1_000_000_000;
+    let records = [
+        load_record("a", 1, START + SECOND, 100),
+        load_record("b", 1, START + SECOND, 7_000),
+        load_record("a", 2, START + 12 * SECOND, 200),
+    ];
+    let early = aggregated(&records[..2]).snapshot();
+    assert_eq!(early.scenarios["default"].workers, 50 + 3_500);
+    assert_eq!(early.scenarios["open"].rate_target, Some(100.0 / 8.0 + 7_000.0 / 8.0));
+    assert!(early.generator.limited && early.generator.limited_now);
+
+    // b has been silent for eleven seconds: its workers are gone, what it did is not.
+    let late = aggregated(&records).snapshot();
+    let (closed, open) = (&late.scenarios["default"], &late.scenarios["open"]);
+    assert_eq!((closed.executor.as_str(), closed.workers, closed.rate_target), ("workers", 100, None));
+    assert_eq!((open.rate_unit.as_str(), open.rate_target), ("chains", Some(25.0)));
+    assert_eq!((open.due, open.dropped), (72_000, 7_200));
+    let generator = &late.generator;
+    assert!(generator.limited && !generator.limited_now, "what was limited stays marked");
+    assert_eq!((generator.limits.len(), generator.limits[0].node.as_str()), (1, "b"));
+    assert_eq!(generator.limited_ns, 7 * SECOND);
+    assert_eq!((generator.due, generator.dropped, generator.dropped_share), (144_000, 14_400, Some(0.1)));
+    assert_eq!(generator.lag_ns.n, 101 + 7_001 + 201 + 3);
+    assert_eq!((generator.backlog_share, generator.backlog_share_max), (0.02, 0.7));
+}
+
+#[test]
+fn becoming_limited_and_keeping_up_again_are_marks_that_leave_room_for_others() {
+    let turn = |n: u64, limited: bool| {
+        // Divisible by 11: the sample in which it turns.
+        load_record("a", n, START + n * 1_000_000_000, if limited { 5_005 } else { 1_111 })
+    };
+    let records: Vec<_> = (1..=400).map(|n| turn(n, n % 2 == 1)).collect();
+    let snapshot = aggregated(&records).snapshot();
+    let said: Vec<_> = snapshot.marks[..2]
+        .iter()
+        .map(|mark| [mark.by.to_string(), mark.what.to_string(), mark.from.to_string(), mark.to.to_string()])
+        .collect();
+    assert_eq!(
+        said,
+        [
+            ["generator", "generator", "keeps up", "limited by lag"],
+            ["generator", "generator", "limited", "keeps up"]
+        ]
+    );
+    assert_eq!((snapshot.marks.len(), snapshot.missing.dropped_marks), (200, 200));
+}

@@ -1,0 +1,76 @@
+//! What failures are grouped by, and that the groups are bounded.
+
+use wec_analytics::{Aggregate, FailureScope, Snapshot, summary_table};
+use wec_record::{Chain, ChainResult, FailureClass};
+use wec_startup::TextStyle;
+
+use crate::common::{chain_record, chain_result};
+
+/// An authorization that a limit refused, with what the CA asked to wait.
+fn limited(seq: u64, limit: &str, wait_s: Option<u64>) -> ChainResult {
+    let mut result = chain_result(Chain::Authorization, 7 * seq, seq * 1_000_000, 8_000_000);
+    (result.class, result.detail) = (Some(FailureClass::RateLimited), limit.to_owned().into());
+    let request = result.requests.last_mut().unwrap();
+    (request.class, request.status) = (Some(FailureClass::RateLimited), 429);
+    (request.problem, request.endpoint) = ("rateLimited".into(), "newOrder".into());
+    request.detail = limit.to_owned().into();
+    request.retry_after = wait_s.map(|wait| wait * 1_000_000_000);
+    result
+}
+
+fn snapshot(results: impl IntoIterator<Item = ChainResult>) -> Snapshot {
+    let mut aggregate = Aggregate::default();
+    results.into_iter().for_each(|result| aggregate.record(&chain_record("r1", result)));
+    aggregate.snapshot()
+}
+
+#[test]
+fn two_limits_are_two_rows_with_their_own_waits() {
+    let names =
+        (1..=30).map(|seq| limited(seq, "new-certificates-per-exact-set-of-identifiers", Some(60 + seq)));
+    let orders = (31..=50).map(|seq| limited(seq, "new-orders-per-account", (seq > 35).then_some(3)));
+    let snapshot = snapshot(names.chain(orders));
+    for scope in [FailureScope::Request, FailureScope::Chain] {
+        let rows: Vec<_> = snapshot.failures.iter().filter(|failure| failure.scope == scope).collect();
+        let told = |place: usize| {
+            (
+                &*rows[place].detail,
+                rows[place].count,
+                rows[place].retry_after_min_ns,
+                rows[place].retry_after_max_ns,
+            )
+        };
+        assert_eq!(rows.len(), 2);
+        let s = |seconds: u64| Some(seconds * 1_000_000_000);
+        assert_eq!(told(0), ("new-certificates-per-exact-set-of-identifiers", 30, s(61), s(90)));
+        assert_eq!(told(1), ("new-orders-per-account", 20, s(3), s(3)));
+    }
+    let table = summary_table(&snapshot, TextStyle::default());
+    let first = "30 × newOrder, rate-limited 429 rateLimited [new-certificates-per-exact-set-of-identifiers], retry after 61.0 s to 90.0 s: ";
+    assert!(table.contains(first), "{table}");
+    assert!(
+        table.contains(
+            "20 × newOrder, rate-limited 429 rateLimited [new-orders-per-account], retry after 3.00 s: "
+        ),
+        "{table}"
+    );
+}
+
+/// Details are texts of a server: a flood of them keeps its rows, and takes no other failure's.
+#[test]
+fn details_without_number_end_up_in_one_row() {
+    let flood = (1..=1_000).map(|seq| limited(seq, &format!("limit-{seq}"), None));
+    let refused = chain_result(Chain::Revoke, 7, 2_000_000_000, 8_000_000);
+    let snapshot = snapshot(flood.chain([refused]));
+    let rows = |scope, name: &str| -> Vec<(String, u64)> {
+        let rows = snapshot.failures.iter().filter(|failure| failure.scope == scope && failure.name == name);
+        rows.map(|failure| (failure.detail.clone(), failure.count)).collect()
+    };
+    for rows in [rows(FailureScope::Request, "newOrder"), rows(FailureScope::Chain, "authorization")] {
+        assert_eq!(rows.len(), 17);
+        assert_eq!(rows[0], ("other".to_owned(), 984));
+        assert_eq!(rows.iter().map(|(_, count)| count).sum::<u64>(), 1_000);
+    }
+    assert_eq!(rows(FailureScope::Chain, "revoke"), [(String::new(), 1)]);
+    assert_eq!(snapshot.missing.other_failures, 0);
+}

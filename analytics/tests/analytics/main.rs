@@ -1,0 +1,16 @@
+//! The service as requesters, people and readers of logs meet it.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+mod aggregate;
+mod common;
+mod delivery;
+mod failures;
+mod listeners;
+mod log;
+mod never_succeeded;
+mod page_chains;
+mod reading;
+mod summary;
+mod web;
+mod whose_time;

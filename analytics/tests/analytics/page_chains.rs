@@ -1,0 +1,47 @@
+//! The page has its chains, and their colours, from the table of `wec_record::Chain`.
+
+use std::fmt::Write as _;
+
+use wec_record::Chain;
+
+fn script() -> String {
+    let listed = Chain::ALL.map(|chain| format!("\"{chain}\"")).join(", ");
+    let weights =
+        Chain::ALL.map(|chain| format!("  \"{chain}\": {},\n", chain.facts().default_weight)).concat();
+    format!(
+        "// Made from record/src/chain.rs: WEC_WRITE_PAGE=1 cargo test -p wec-analytics --test analytics page_chains\n\n\
+         export const CHAINS = [{listed}] as const;\n\
+         export type Chain = (typeof CHAINS)[number];\n\
+         /** What a plan that sets none has. */\n\
+         export const DEFAULT_WEIGHTS: Record<Chain, number> = {{\n{weights}}};\n"
+    )
+}
+
+fn style() -> String {
+    let variables = |ground: usize, indent: &str| {
+        Chain::ALL.into_iter().fold(String::new(), |mut text, chain| {
+            writeln!(text, "{indent}--chain-{chain}: {};", chain.facts().colours[ground]).unwrap();
+            text
+        })
+    };
+    format!(
+        "/* Made from record/src/chain.rs: WEC_WRITE_PAGE=1 cargo test -p wec-analytics --test analytics page_chains */\n\
+         :root {{\n{}}}\n\n@media (prefers-color-scheme: dark) {{\n  :root {{\n{}  }}\n}}\n",
+        variables(0, "  "),
+        variables(1, "    ")
+    )
+}
+
+#[test]
+fn the_committed_list_is_up_to_date() {
+    for (name, text) in [("chains.ts", script()), ("chains.css", style())] {
+        let path = format!("{}/ui/src/{name}", env!("CARGO_MANIFEST_DIR"));
+        if std::env::var_os("WEC_WRITE_PAGE").is_some() {
+            std::fs::write(&path, &text).unwrap();
+        }
+        assert!(
+            std::fs::read_to_string(&path).is_ok_and(|committed| committed == text),
+            "{path} is old: its first line names the command that writes it"
+        );
+    }
+}

@@ -1,0 +1,84 @@
+// The list of runs: fetched again and again while somebody looks, and what is said of each run.
+
+import { parseError, parseRuns, type RunEntry } from "./wire";
+
+export type Standing = "live" | "passed" | "failed" | "undecided" | "unread";
+
+/** What is known of how a run ended. */
+export function standing({ live, outcome }: Pick<RunEntry, "live" | "outcome">): Standing {
+  if (live) return "live";
+  if (outcome === null) return "unread";
+  if (outcome.passed === null) return "undecided";
+  return outcome.passed ? "passed" : "failed";
+}
+
+/** In words and with a sign, so that colour alone says nothing. */
+export const SAID: Record<Standing, { sign: string; word: string; title: string }> = {
+  live: { sign: "", word: "live", title: "Results of it are taken now" },
+  passed: { sign: "✓", word: "passed", title: "All thresholds hold, and every chain of the plan succeeded" },
+  failed: { sign: "✗", word: "failed", title: "A threshold does not hold, or a chain of the plan never succeeded" },
+  undecided: { sign: "–", word: "no verdict", title: "The run was interrupted" },
+  unread: { sign: "", word: "not read", title: "Its log has not been read yet: open the run" },
+};
+
+export interface Listing {
+  /** The latest that came; null before the first. */
+  runs: readonly RunEntry[] | null;
+  /** Why the latest attempt brought nothing; empty when it did. */
+  problem: string;
+}
+
+/** What a list stands on; tests put fakes here. */
+export interface Ground {
+  fetch(url: string): Promise<Response>;
+  later(run: () => void, ms: number): number;
+  cancel(timer: number): void;
+}
+
+const BROWSER: Ground = {
+  fetch: (url) => fetch(url),
+  later: (run, ms) => window.setTimeout(run, ms),
+  cancel: (timer) => window.clearTimeout(timer),
+};
+
+const PERIOD_MS = 5_000;
+
+/** Fetches the list now and every few seconds, until it is closed. */
+export class RunList {
+  #listing: Listing = { runs: null, problem: "" };
+  #timer = 0;
+  #closed = false;
+
+  constructor(
+    private readonly changed: (listing: Listing) => void,
+    private readonly ground: Ground = BROWSER,
+  ) {
+    void this.#fetch();
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.ground.cancel(this.#timer);
+  }
+
+  async #fetch(): Promise<void> {
+    this.#listing = await this.#next();
+    if (this.#closed) return;
+    this.changed(this.#listing);
+    this.#timer = this.ground.later(() => void this.#fetch(), PERIOD_MS);
+  }
+
+  async #next(): Promise<Listing> {
+    const without = (problem: string) => ({ ...this.#listing, problem });
+    try {
+      const response = await this.ground.fetch("api/v1/runs");
+      const text = await response.text();
+      if (response.status === 401) return without("analytics wants its token: open this page once as /?token=TOKEN");
+      if (!response.ok) return without(parseError(text) ?? `analytics answered ${response.status}`);
+      const runs = parseRuns(text);
+      return runs === undefined ? without("analytics sent something that is not a list of runs") : { runs, problem: "" };
+    } catch {
+      return without("analytics cannot be reached");
+    }
+  }
+}

@@ -1,0 +1,86 @@
+//! Where things are on the board, and how they are written there.
+//!
+//! | key | value | written by |
+//! | --- | --- | --- |
+//! | `v1/nodes/{id}` | [`NodeInfo`](crate::NodeInfo) as JSON, bound to the node's lease | that node |
+//! | `v1/sessions/{id}` | [`Session`](crate::Session) as JSON | anybody, by compare-and-swap |
+//! | `v1/shares/{session}` | [`Shares`](crate::Shares) as JSON | its requesters, by compare-and-swap |
+//! | `v1/pools/{session}/{scenario}` | [`Pool`](crate::Pool) as JSON | requesters, by compare-and-swap |
+//! | `journal/v1/{session}/{number}` | [`Changed`](crate::Changed) as JSON | who changed it, with the session |
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Versioned;
+use crate::kv::Pair;
+
+/// What all keys begin with that are watched.
+pub(crate) const WATCHED: &str = "v1/";
+/// What all nodes' keys begin with.
+pub(crate) const NODES: &str = "v1/nodes/";
+const SESSIONS: &str = "v1/sessions/";
+const SHARES: &str = "v1/shares/";
+const POOLS: &str = "v1/pools/";
+
+pub(crate) fn node(id: &str) -> String {
+    format!("{NODES}{id}")
+}
+
+pub(crate) fn session(id: &str) -> String {
+    format!("{SESSIONS}{id}")
+}
+
+pub(crate) fn shares(session: &str) -> String {
+    format!("{SHARES}{session}")
+}
+
+pub(crate) fn pool(session: &str, scenario: &str) -> String {
+    format!("{POOLS}{session}/{scenario}")
+}
+
+/// What the keys of all entries in a session's journal begin with. It is not watched.
+pub(crate) fn journal(session: &str) -> String {
+    format!("journal/v1/{session}/")
+}
+
+/// The key of one entry; keys are in the order of numbers.
+pub(crate) fn entry(session: &str, number: u64) -> String {
+    format!("{}{number:012}", journal(session))
+}
+
+/// What a key is of.
+pub(crate) enum Place<'a> {
+    Node(&'a str),
+    Session(&'a str),
+    /// The shares of this session's nodes.
+    Shares(&'a str),
+    Elsewhere,
+}
+
+pub(crate) fn place(key: &str) -> Place<'_> {
+    if let Some(id) = key.strip_prefix(NODES) {
+        Place::Node(id)
+    } else if let Some(id) = key.strip_prefix(SESSIONS) {
+        Place::Session(id)
+    } else if let Some(session) = key.strip_prefix(SHARES) {
+        Place::Shares(session)
+    } else {
+        Place::Elsewhere
+    }
+}
+
+pub(crate) fn json<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value)
+        .expect("the board's types have string keys only, the one thing that JSON refuses")
+}
+
+/// A value as of its write; none, with a warning, for what another program or version has put there.
+pub(crate) fn parse<T: DeserializeOwned>(pair: &Pair) -> Option<Versioned<T>> {
+    match serde_json::from_slice(&pair.value) {
+        Ok(value) => Some(Versioned { version: pair.version, value }),
+        Err(error) => {
+            tracing::warn!(key = %pair.key, %error, "not understood on the board: ignored");
+            None
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! `Follower`: the task that shows a watcher what etcd has.
+//!
+//! It reads everything once and watches from the revision after. When the watch ends it goes on from the revision
+//! it had reached, so that no change is missed; only when etcd has compacted that revision away, or is another
+//! cluster than before, does it read everything again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_stream::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataValue;
+
+use super::Root;
+use super::api::etcdserverpb::watch_client::WatchClient;
+use super::api::etcdserverpb::watch_request::RequestUnion;
+use super::api::etcdserverpb::{RangeResponse, WatchCreateRequest, WatchRequest, WatchResponse};
+use super::api::mvccpb;
+use super::api::mvccpb::event::EventType;
+use super::link::{Link, chain, end_of};
+use crate::kv::{Event, Watcher};
+use crate::{BoardError, Connection};
+
+/// First and longest wait before connecting again.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+pub(super) struct Follower {
+    link: Arc<Link>,
+    root: Root,
+    /// As etcd has it.
+    prefix: Vec<u8>,
+    watcher: Arc<dyn Watcher>,
+    /// The cluster that the watcher has seen.
+    cluster: u64,
+    /// The last revision that it has seen.
+    seen: i64,
+}
+
+/// Why a watch ended.
+enum Ended {
+    /// etcd no longer has the revision we would have gone on from.
+    Compacted,
+    /// Anything else, for people.
+    Lost(String),
+}
+
+impl Follower {
+    /// Reads the board for the first time.
+    pub(super) async fn start(
+        link: Arc<Link>,
+        root: Root,
+        prefix: &str,
+        watcher: Arc<dyn Watcher>,
+    ) -> Result<Self, BoardError> {
+        let prefix = root.key(prefix);
+        let mut follower = Self { link, root, prefix, watcher, cluster: 0, seen: 0 };
+        let board = follower.read().await?;
+        follower.show_all(board, None);
+        Ok(follower)
+    }
+
+    async fn read(&self) -> Result<RangeResponse, BoardError> {
+        self.link.range(&self.prefix, end_of(&self.prefix), "reading the board").await
+    }
+
+    /// Follows until told to stop.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        stop.run_until_cancelled(async {
+            let mut wait = BACKOFF.0;
+            loop {
+                match self.watch(&mut wait).await {
+                    Ended::Compacted => {
+                        tracing::warn!(revision = self.seen, "etcd has compacted what the board had not yet shown");
+                        if let Ok(board) = self.read().await {
+                            self.show_all(board, Some(self.seen.unsigned_abs()));
+                        }
+                    }
+                    Ended::Lost(reason) => {
+                        tracing::warn!(%reason, "the board is out of reach: going on with what was last seen");
+                        self.watcher.set_connection(Connection::Lost { reason });
+                    }
+                }
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(BACKOFF.1);
+                self.look().await;
+            }
+        })
+        .await;
+    }
+
+    /// Before going on: whether it is still the cluster that it was, and not one restored from an older state.
+    async fn look(&mut self) {
+        let Ok(board) = self.read().await else { return };
+        if let Some(header) = board.header
+            && (header.cluster_id != self.cluster || header.revision < self.seen)
+        {
+            tracing::warn!("etcd has lost or changed its state: the board is what it has now");
+            self.show_all(board, None);
+        }
+    }
+
+    /// Follows one watch to its end; `wait` is set back once it stands.
+    async fn watch(&mut self, wait: &mut Duration) -> Ended {
+        let create = WatchCreateRequest {
+            key: self.prefix.clone(),
+            range_end: end_of(&self.prefix),
+            start_revision: self.seen + 1,
+        };
+        let opened = self.link.call("watching the board", |lane| {
+            let create = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create.clone())) };
+            // etcd ends the watch when we end our side.
+            let mut request = tonic::Request::new(tokio_stream::once(create).chain(tokio_stream::pending()));
+            // Without it a member cut off from the others would go on showing us nothing.
+            request.metadata_mut().insert("hasleader", MetadataValue::from_static("true"));
+            async move { WatchClient::new(lane).watch(request).await }
+        });
+        let mut responses = match opened.await {
+            Ok(responses) => responses,
+            Err(error) => return Ended::Lost(error.to_string()),
+        };
+        loop {
+            match responses.message().await {
+                Ok(Some(WatchResponse { compact_revision: 1.., .. })) => return Ended::Compacted,
+                Ok(Some(response)) if response.canceled => return Ended::Lost(response.cancel_reason),
+                Ok(Some(response)) => {
+                    if response.created {
+                        *wait = BACKOFF.0;
+                        self.watcher.set_connection(Connection::Connected);
+                    }
+                    let events: Vec<_> =
+                        response.events.into_iter().filter_map(|event| self.event(event)).collect();
+                    self.watcher.show(&events);
+                }
+                Ok(None) => return Ended::Lost("etcd ended the watch".to_owned()),
+                Err(status) => return Ended::Lost(chain(&status)),
+            }
+        }
+    }
+
+    /// Notes how far the watcher has seen, too.
+    fn event(&mut self, event: mvccpb::Event) -> Option<Event> {
+        let gone = event.r#type() == EventType::Delete;
+        let pair = event.kv?;
+        self.seen = self.seen.max(pair.mod_revision);
+        if gone {
+            return Some(Event::Deleted {
+                key: self.root.own(&pair.key)?,
+                version: pair.mod_revision.unsigned_abs(),
+            });
+        }
+        self.root.pair(pair).map(Event::Put)
+    }
+
+    fn show_all(&mut self, board: RangeResponse, missed: Option<u64>) {
+        let pairs: Vec<_> = board.kvs.into_iter().filter_map(|pair| self.root.pair(pair)).collect();
+        self.watcher.show_all(&pairs, missed);
+        if let Some(header) = board.header {
+            self.cluster = header.cluster_id;
+            self.seen = header.revision;
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! How a board is reached, and whether it is.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use wec_startup::redacted;
+
+/// How to reach and use an etcd.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EtcdOptions {
+    /// `http://host:port`, or `https://host:port`, of one or more members of one cluster; tried in turn.
+    pub endpoints: Vec<String>,
+    /// Whom to be; none for an etcd without users.
+    pub user: Option<EtcdUser>,
+    /// How members with `https` are trusted.
+    pub tls: EtcdTls,
+    /// What all keys begin with, so that several suites can use one etcd: `/wec`.
+    pub prefix: String,
+    /// How long a node that died without leaving stays on the board. etcd raises what is under its own minimum,
+    /// usually 2 s.
+    pub lease: Duration,
+}
+
+impl fmt::Debug for EtcdOptions {
+    /// Without passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { endpoints, user, tls, prefix, lease } = self;
+        let endpoints: Vec<_> = endpoints.iter().map(|endpoint| redacted(endpoint)).collect();
+        f.debug_struct("EtcdOptions")
+            .field("endpoints", &endpoints)
+            .field("user", user)
+            .field("tls", tls)
+            .field("prefix", prefix)
+            .field("lease", lease)
+            .finish()
+    }
+}
+
+impl EtcdOptions {
+    /// These endpoints, prefix `/wec`, leases of 10 s.
+    pub fn new(endpoints: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self {
+            endpoints: endpoints.into_iter().map(Into::into).collect(),
+            user: None,
+            tls: EtcdTls::default(),
+            prefix: "/wec".to_owned(),
+            lease: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A user of an etcd.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EtcdUser {
+    /// As `etcdctl user add` was given it.
+    pub name: String,
+    /// The password.
+    pub password: String,
+}
+
+impl fmt::Debug for EtcdUser {
+    /// Without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:***", self.name)
+    }
+}
+
+/// Files for TLS with an etcd, all PEM.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EtcdTls {
+    /// Certificates of the CA that etcd's own are from; those of the system without it.
+    pub ca: Option<PathBuf>,
+    /// The certificate to show, with those between it and its CA, and its private key.
+    pub client: Option<(PathBuf, PathBuf)>,
+}
+
+/// How to use a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileOptions {
+    /// Where it is, on a disk of this machine: SQLite's locks do not work on those of others.
+    pub path: PathBuf,
+    /// How long a node that died without leaving stays on the board.
+    pub lease: Duration,
+}
+
+impl FileOptions {
+    /// This file, leases of 10 s.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), lease: Duration::from_secs(10) }
+    }
+}
+
+/// Whether what is shown is up to date.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// Changes are seen as they are made.
+    Connected,
+    /// What is shown is what was last seen; it is being tried to connect again.
+    Lost {
+        /// Why, for people.
+        reason: String,
+    },
+}

@@ -1,0 +1,251 @@
+//! Changes of a session that somebody wants, and what they make of it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use wec_record::{Mark, MarkBy, MarkValue, MarkWhat};
+
+use super::{Limited, Session, SessionState, Target, Versioned};
+use crate::BoardError;
+
+/// Whose hand a change came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum By {
+    /// The web page's control.
+    Page,
+    /// A command line.
+    Cli,
+    /// The scenario's own stages.
+    Schedule,
+    /// A program using the web API.
+    Api,
+    /// A threshold that ends the run when it fails.
+    Threshold,
+    /// A search for the CA's capacity.
+    Capacity,
+    /// A signal to the load tester, as by Ctrl-C.
+    Signal,
+}
+
+impl By {}
+
+impl From<By> for MarkBy {
+    fn from(by: By) -> Self {
+        match by {
+            By::Page => Self::Page,
+            By::Cli => Self::Cli,
+            By::Schedule => Self::Schedule,
+            By::Api => Self::Api,
+            By::Threshold => Self::Threshold,
+            By::Capacity => Self::Capacity,
+            By::Signal => Self::Signal,
+        }
+    }
+}
+
+/// A change that somebody wants.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// Who wants it.
+    pub by: By,
+    /// Of which scenario; none where the session has only one, and for what concerns the whole session.
+    pub scenario: Option<String>,
+    /// What is to be different.
+    pub to: ChangeTo,
+}
+
+impl Change {
+    /// Somebody's change of the session, or of its only scenario.
+    pub const fn new(by: By, to: ChangeTo) -> Self {
+        Self { by, scenario: None, to }
+    }
+
+    /// More or fewer workers.
+    pub const fn workers(by: By, workers: u32) -> Self {
+        Self::new(by, ChangeTo::Workers(workers))
+    }
+
+    /// Run, pause or stop.
+    pub const fn state(by: By, state: SessionState) -> Self {
+        Self::new(by, ChangeTo::State(state))
+    }
+
+    /// The same change, of this scenario.
+    pub fn of(self, scenario: impl Into<String>) -> Self {
+        Self { scenario: Some(scenario.into()), ..self }
+    }
+}
+
+/// What can be changed of a session.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ChangeTo {
+    /// [`Target::workers`].
+    Workers(u32),
+    /// [`Target::rate`], of a scenario that has one.
+    Rate(f64),
+    /// Some of [`Target::weights`]; the others stay.
+    Weights(BTreeMap<String, f64>),
+    /// One of [`Session::limits`]; none takes it away.
+    Limit(Limited, Option<u64>),
+    /// [`Session::state`]. A stopped session stays stopped for those who followed it.
+    State(SessionState),
+}
+
+impl ChangeTo {
+    /// What changes, as marks have it.
+    pub const fn what(&self) -> MarkWhat {
+        match self {
+            Self::Workers(_) => MarkWhat::Workers,
+            Self::Rate(_) => MarkWhat::Rate,
+            Self::Weights(_) => MarkWhat::Weights,
+            Self::Limit(..) => MarkWhat::Limits,
+            Self::State(_) => MarkWhat::State,
+        }
+    }
+}
+
+/// What came of changes that were wanted together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Made {
+    /// The session after them.
+    pub session: Versioned<Session>,
+    /// Those that made it different, in order; what was so already is not among them.
+    pub changes: Vec<Changed>,
+}
+
+/// A change that was made, as the mark that the log has of it. Its time is that of the node that made it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Changed {
+    /// The session's id.
+    pub session: String,
+    /// Who changed what, from what, to what, and when.
+    #[serde(flatten)]
+    pub mark: Mark,
+}
+
+impl Session {
+    /// This session after all of `changes`, or none when it is so already.
+    ///
+    /// # Errors
+    /// When one of them cannot be made; see [`Session::after`].
+    pub(crate) fn after_all(&self, changes: &[Change], at_unix_ns: u64) -> Result<Option<Self>, BoardError> {
+        let mut now = self.clone();
+        now.last_changes.clear();
+        for change in changes {
+            now = now.after(change, at_unix_ns)?.unwrap_or(now);
+        }
+        Ok((!now.last_changes.is_empty()).then_some(now))
+    }
+
+    /// This session after one change more, or none when it is so already.
+    ///
+    /// A schedule's change of a scenario whose value a person has set is none, too.
+    ///
+    /// # Errors
+    /// When the change is of a scenario that the session does not have, or cannot be made to it.
+    pub(super) fn after(&self, change: &Change, at_unix_ns: u64) -> Result<Option<Self>, BoardError> {
+        let mut next = self.clone();
+        let (scenario, from, to) = match &change.to {
+            ChangeTo::State(state) => {
+                let from = std::mem::replace(&mut next.state, *state);
+                next.mark_time(at_unix_ns);
+                (String::new(), MarkValue::State(from.into()), MarkValue::State((*state).into()))
+            }
+            ChangeTo::Limit(limited, limit) => {
+                let shown = |limit: Option<u64>| {
+                    let limit = limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string());
+                    MarkValue::Pairs(vec![(limited.name().to_owned(), limit)])
+                };
+                let from = std::mem::replace(next.limits.of(*limited), *limit);
+                (String::new(), shown(from), shown(*limit))
+            }
+            ChangeTo::Workers(_) | ChangeTo::Rate(_) | ChangeTo::Weights(_) => {
+                let scenario = self.scenario_of(change)?;
+                let active_ns = self.active_ns(at_unix_ns).unwrap_or_default();
+                let target = next.scenarios.get_mut(&scenario).expect("just found");
+                if change.by == By::Schedule && !target.scheduled {
+                    return Ok(None);
+                }
+                let Some((from, to)) = target.change(change, &scenario, active_ns)? else { return Ok(None) };
+                (scenario, from, to)
+            }
+        };
+        // What ends stages is a change, even to what they want at that moment.
+        if from == to && next.scenarios == self.scenarios {
+            return Ok(None);
+        }
+        let (by, what) = (change.by.into(), change.to.what());
+        let mark = Mark { at_unix_ns, by, scenario, what, from, to };
+        next.last_changes.push(Changed { session: self.id.clone(), mark });
+        Ok(Some(next))
+    }
+
+    fn scenario_of(&self, change: &Change) -> Result<String, BoardError> {
+        let mut names = self.scenarios.keys();
+        match (&change.scenario, names.next(), names.next()) {
+            (Some(name), ..) if self.scenarios.contains_key(name) => Ok(name.clone()),
+            (None, Some(only), None) => Ok(only.clone()),
+            (named, ..) => Err(BoardError::NoScenario {
+                session: self.id.clone(),
+                named: named.clone(),
+                known: self.scenarios.keys().cloned().collect::<Vec<_>>().join(", "),
+            }),
+        }
+    }
+}
+
+impl Target {
+    /// Makes the change at an active time of the session; says from what to what, or nothing when it is so already.
+    fn change(
+        &mut self,
+        change: &Change,
+        scenario: &str,
+        active_ns: u64,
+    ) -> Result<Option<(MarkValue, MarkValue)>, BoardError> {
+        let before = (self.workers, self.rate);
+        // The number of workers is only a cap where a rate is kept: stages are of the rate then.
+        let staged = matches!(change.to, ChangeTo::Rate(_)) || self.rate.is_none();
+        let on_the_way = self.scheduled && staged && change.by != By::Schedule;
+        let held = self.stages_at(active_ns).filter(|_| on_the_way);
+        let (from, to) = match &change.to {
+            ChangeTo::Workers(workers) => {
+                let from = std::mem::replace(&mut self.workers, *workers);
+                let from = held.map_or(from, |held| held.round() as u32);
+                (MarkValue::Workers(from), MarkValue::Workers(*workers))
+            }
+            ChangeTo::Rate(rate) => {
+                let Some(from) = self.rate.replace(*rate) else {
+                    return Err(BoardError::NoRate { scenario: scenario.to_owned() });
+                };
+                let held = held.map_or(from, |held| (held * 100.0).round() / 100.0);
+                (MarkValue::Rate(held), MarkValue::Rate(*rate))
+            }
+            ChangeTo::Weights(weights) => {
+                let different: Vec<_> = weights
+                    .iter()
+                    .filter(|(chain, weight)| self.weights.get(*chain) != Some(weight))
+                    .collect();
+                let shown = |weight: &dyn Fn(&str) -> Option<f64>| {
+                    let shown = different.iter().map(|(chain, _)| {
+                        let weight = weight(chain).map_or_else(|| "unset".to_owned(), |w| w.to_string());
+                        ((*chain).clone(), weight)
+                    });
+                    MarkValue::Pairs(shown.collect())
+                };
+                let from = shown(&|chain| self.weights.get(chain).copied());
+                let to = shown(&|chain| weights.get(chain).copied());
+                self.weights.extend(weights.iter().map(|(chain, weight)| (chain.clone(), *weight)));
+                return Ok((from != to).then_some((from, to)));
+            }
+            ChangeTo::Limit(..) | ChangeTo::State(_) => return Ok(None),
+        };
+        // What somebody says in the middle of stages holds from then on, even if they had led there.
+        let ends_stages = on_the_way && self.stages_go_on(active_ns);
+        if !ends_stages && before == (self.workers, self.rate) {
+            return Ok(None);
+        }
+        self.scheduled &= !on_the_way;
+        Ok(Some((from, to)))
+    }
+}

@@ -1,0 +1,505 @@
+//! What the board promises, run over all boards: in memory, in a file, and in a real etcd.
+
+#![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
+
+use std::time::Duration;
+
+use tokio::sync::{broadcast, watch};
+use wec_board::{
+    Board, BoardError, By, Change, ChangeTo, EtcdOptions, FileOptions, Limited, NodeInfo, NodeKind,
+    NodeState, RunRef, Session, SessionState, Shares, Versioned, Wants,
+};
+use wec_record::{Mark, MarkValue};
+use wec_testbed::etcd::Etcd;
+
+/// No test waits longer for an event than this.
+const BOUND: Duration = Duration::from_secs(120);
+
+/// Where several processes share a board.
+enum World {
+    Local(Board),
+    File(tempfile::TempDir),
+    Etcd(Box<Etcd>),
+}
+
+impl World {
+    fn file() -> Self {
+        Self::File(tempfile::tempdir().unwrap())
+    }
+
+    async fn etcd() -> Self {
+        Self::Etcd(Box::new(Etcd::start().await.unwrap()))
+    }
+
+    /// The board as one more process sees it.
+    async fn board(&self) -> Board {
+        match self {
+            Self::Local(board) => board.clone(),
+            Self::File(folder) => {
+                Board::file(FileOptions::new(folder.path().join("board.db"))).await.unwrap()
+            }
+            Self::Etcd(etcd) => Board::etcd(EtcdOptions::new([etcd.endpoint()])).await.unwrap(),
+        }
+    }
+}
+
+/// Makes each specification a test over all boards.
+macro_rules! over_all_boards {
+    ($($name:ident),* $(,)?) => {
+        mod local {
+            $(#[tokio::test] async fn $name() { super::$name(super::World::Local(wec_board::Board::local())).await; })*
+        }
+        mod file {
+            $(#[tokio::test] async fn $name() { super::$name(super::World::file()).await; })*
+        }
+        mod etcd {
+            $(#[tokio::test] async fn $name() { super::$name(super::World::etcd().await).await; })*
+        }
+    };
+}
+
+over_all_boards!(
+    a_node_is_seen_by_all_until_it_leaves,
+    a_node_leaves_when_its_membership_is_dropped,
+    two_live_nodes_cannot_have_one_id,
+    a_session_can_be_awaited_before_it_exists,
+    opening_a_session_takes_the_one_that_is_there,
+    putting_a_session_replaces_it,
+    who_changes_a_session_reads_its_own_change,
+    every_change_is_reported_once_with_who_and_from_and_to,
+    a_change_to_what_it_is_already_is_none,
+    the_journal_has_every_change_of_every_run,
+    concurrent_changes_are_all_made_one_after_the_other,
+    changes_wanted_together_are_made_by_one_write_or_not_at_all,
+    those_who_want_several_changes_at_once_are_not_mixed,
+    what_a_node_is_doing_is_seen_by_all_when_it_changes,
+    those_who_join_a_session_at_once_make_one_run,
+    a_run_begins_once_and_the_last_node_ends_it,
+    iterations_are_taken_exactly_once_by_whoever_is_first,
+    shares_are_decided_once_and_followed_by_all,
+    of_several_decisions_at_once_one_is_made,
+    a_session_that_is_not_there_cannot_be_changed,
+);
+
+fn requester(id: &str, workers: u32) -> NodeInfo {
+    NodeInfo {
+        id: id.to_owned(),
+        name: "host".to_owned(),
+        kind: NodeKind::Requester,
+        state: NodeState::Running,
+        workers,
+        session: String::new(),
+    }
+}
+
+/// Waits until what is shown is as wanted.
+async fn until<T: Clone>(shown: &mut watch::Receiver<T>, wanted: impl FnMut(&T) -> bool) -> T {
+    tokio::time::timeout(BOUND, shown.wait_for(wanted)).await.expect("in time").unwrap().clone()
+}
+
+async fn until_nodes(board: &Board, ids: &[&str]) {
+    until(&mut board.nodes(), |nodes| nodes.iter().map(|node| node.id.as_str()).eq(ids.iter().copied()))
+        .await;
+}
+
+async fn until_workers(board: &Board, id: &str, workers: u32) {
+    until(&mut board.session(id), |session| {
+        session.as_ref().is_some_and(|session| session.value.workers() == workers)
+    })
+    .await;
+}
+
+/// The next change as "by: from -> to".
+async fn next(changes: &mut broadcast::Receiver<wec_board::Changed>) -> String {
+    let changed = tokio::time::timeout(BOUND, changes.recv()).await.expect("in time").unwrap();
+    shown(&changed)
+}
+
+/// A change as "by: what from -> to".
+fn shown(changed: &wec_board::Changed) -> String {
+    let Mark { by, what, from, to, .. } = &changed.mark;
+    format!("{by}: {what} {from} -> {to}")
+}
+
+async fn a_node_is_seen_by_all_until_it_leaves(world: World) {
+    let (one, other) = (world.board().await, world.board().await);
+    let b = one.join(requester("b", 7)).await.unwrap();
+    let a = other.join(requester("a", 5)).await.unwrap();
+    for board in [&one, &other] {
+        until_nodes(board, &["a", "b"]).await;
+        assert_eq!(*board.nodes().borrow(), [requester("a", 5), requester("b", 7)]);
+    }
+    // One that comes later sees who is there.
+    let late = world.board().await;
+    until_nodes(&late, &["a", "b"]).await;
+
+    b.leave().await;
+    for board in [&one, &other, &late] {
+        until_nodes(board, &["a"]).await;
+    }
+    a.leave().await;
+    until_nodes(&late, &[]).await;
+}
+
+async fn a_node_leaves_when_its_membership_is_dropped(world: World) {
+    let board = world.board().await;
+    let membership = board.join(requester("a", 1)).await.unwrap();
+    until_nodes(&board, &["a"]).await;
+    drop(membership);
+    until_nodes(&board, &[]).await;
+}
+
+async fn two_live_nodes_cannot_have_one_id(world: World) {
+    let (one, other) = (world.board().await, world.board().await);
+    let held = one.join(requester("a", 1)).await.unwrap();
+    let error = other.join(requester("a", 2)).await.unwrap_err();
+    assert!(matches!(error, BoardError::NodeTaken(ref id) if id == "a"), "{error}");
+    held.leave().await;
+    other.join(requester("a", 2)).await.unwrap().leave().await;
+}
+
+async fn a_session_can_be_awaited_before_it_exists(world: World) {
+    let (one, other) = (world.board().await, world.board().await);
+    let mut shown = other.session("s");
+    assert_eq!(*shown.borrow(), None);
+    let put = one.put_session(Session::running("s", 50)).await.unwrap();
+    assert_eq!(until(&mut shown, Option::is_some).await, Some(put));
+}
+
+async fn opening_a_session_takes_the_one_that_is_there(world: World) {
+    let (one, other) = (world.board().await, world.board().await);
+    let first = one.open_session(Session::running("s", 50)).await.unwrap();
+    assert_eq!(first.value.workers(), 50);
+    let second = other.open_session(Session::running("s", 99)).await.unwrap();
+    assert_eq!(second, first);
+}
+
+async fn putting_a_session_replaces_it(world: World) {
+    let (one, other) = (world.board().await, world.board().await);
+    let first = one.put_session(Session::running("s", 50)).await.unwrap();
+    let second = other.put_session(Session::running("s", 99)).await.unwrap();
+    assert!(second.version > first.version);
+    until_workers(&one, "s", 99).await;
+}
+
+async fn who_changes_a_session_reads_its_own_change(world: World) {
+    let board = world.board().await;
+    board.put_session(Session::running("s", 1)).await.unwrap();
+    for workers in 2..12 {
+        let changed = board.change("s", Change::workers(By::Cli, workers)).await.unwrap();
+        assert_eq!(changed.value.workers(), workers);
+        assert_eq!(board.session("s").borrow().as_ref(), Some(&changed));
+    }
+}
+
+async fn every_change_is_reported_once_with_who_and_from_and_to(world: World) {
+    let (one, other) = (world.board().await, world.board().await);
+    let (mut here, mut there) = (one.changes(), other.changes());
+    one.put_session(Session::running("s", 50)).await.unwrap();
+    one.change("s", Change::workers(By::Page, 80)).await.unwrap();
+    other.change("s", Change::workers(By::Cli, 20)).await.unwrap();
+    other.change("s", Change::state(By::Cli, SessionState::Stopped)).await.unwrap();
+    one.change("s", Change::workers(By::Api, 0)).await.unwrap();
+    for changes in [&mut here, &mut there] {
+        assert_eq!(next(changes).await, "page: workers 50 -> 80");
+        assert_eq!(next(changes).await, "cli: workers 80 -> 20");
+        assert_eq!(next(changes).await, "cli: state running -> stopped");
+        assert_eq!(next(changes).await, "api: workers 20 -> 0");
+    }
+}
+
+async fn journal(board: &Board) -> Vec<String> {
+    board.journal("s").await.unwrap().iter().map(shown).collect()
+}
+
+async fn the_journal_has_every_change_of_every_run(world: World) {
+    let (one, other) = (world.board().await, world.board().await);
+    assert_eq!(journal(&one).await, [""; 0]);
+    one.put_session(Session::running("s", 5)).await.unwrap();
+    one.put_session(Session::running("s-2", 5)).await.unwrap();
+    one.change("s", Change::workers(By::Page, 80)).await.unwrap();
+    one.change("s", Change::workers(By::Page, 80)).await.unwrap();
+    one.change("s-2", Change::workers(By::Page, 81)).await.unwrap();
+    other.change_all("s", &together(7), |_| Ok::<_, BoardError>(())).await.unwrap();
+    // Another run of the session, over what was left.
+    let node = other.join(requester("a", 1)).await.unwrap();
+    other.join_or_create(&Session { run: "r".into(), ..Session::running("s", 1) }, "a").await.unwrap();
+    other.done(&RunRef::new("s", "r"), "a", By::Schedule).await.unwrap();
+    let expected = [
+        "page: workers 5 -> 80",
+        "api: workers 80 -> 7",
+        "api: limits certificates=none -> certificates=7",
+        "schedule: state running -> stopped",
+    ];
+    for board in [&one, &other] {
+        assert_eq!(journal(board).await, expected);
+    }
+    node.leave().await;
+}
+
+#[tokio::test]
+async fn a_journal_keeps_the_last_thousand_changes() {
+    let board = Board::local();
+    board.put_session(Session::running("s", 0)).await.unwrap();
+    for workers in 1..=1_005 {
+        board.change("s", Change::workers(By::Api, workers)).await.unwrap();
+    }
+    let kept = journal(&board).await;
+    assert_eq!((kept.len(), kept[0].as_str()), (1_000, "api: workers 5 -> 6"));
+}
+
+async fn a_change_to_what_it_is_already_is_none(world: World) {
+    let board = world.board().await;
+    let mut changes = board.changes();
+    let put = board.put_session(Session::running("s", 50)).await.unwrap();
+    assert_eq!(board.change("s", Change::workers(By::Page, 50)).await.unwrap(), put);
+    board.change("s", Change::workers(By::Page, 51)).await.unwrap();
+    assert_eq!(next(&mut changes).await, "page: workers 50 -> 51");
+}
+
+async fn concurrent_changes_are_all_made_one_after_the_other(world: World) {
+    let boards = [world.board().await, world.board().await, world.board().await];
+    let mut changes = boards[0].changes();
+    boards[0].put_session(Session::running("s", 0)).await.unwrap();
+    let made: Vec<_> = (1..=12u32)
+        .map(|workers| {
+            let board = boards[workers as usize % 3].clone();
+            tokio::spawn(async move { board.change("s", Change::workers(By::Api, workers)).await.unwrap() })
+        })
+        .collect();
+    for change in made {
+        change.await.unwrap();
+    }
+    // Each change begins where the one before it ended: none was made on a state that another had replaced.
+    let mut at = MarkValue::Workers(0);
+    let mut seen = Vec::new();
+    for _ in 0..12 {
+        let changed = tokio::time::timeout(BOUND, changes.recv()).await.expect("in time").unwrap();
+        assert_eq!(changed.mark.from, at);
+        let MarkValue::Workers(to) = changed.mark.to else { panic!("{changed:?}") };
+        at = MarkValue::Workers(to);
+        seen.push(to);
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, (1..=12).collect::<Vec<_>>());
+}
+
+fn together(workers: u32) -> [Change; 2] {
+    let limit = ChangeTo::Limit(Limited::Certificates, Some(workers.into()));
+    [Change::workers(By::Api, workers), Change::new(By::Api, limit)]
+}
+
+async fn changes_wanted_together_are_made_by_one_write_or_not_at_all(world: World) {
+    let (one, other) = (world.board().await, world.board().await);
+    let mut changes = other.changes();
+    let put = one.put_session(Session::running("s", 5)).await.unwrap();
+    let refused = one.change_all("s", &together(7), |_| Err(BoardError::NoSession("refused".into()))).await;
+    assert!(matches!(refused, Err(BoardError::NoSession(ref why)) if why == "refused"));
+    let [workers, _] = together(7);
+    let impossible = [workers, Change::new(By::Api, ChangeTo::Rate(2.0))];
+    let refused = one.change_all("s", &impossible, |_| Ok::<_, BoardError>(())).await;
+    assert!(matches!(refused, Err(BoardError::NoRate { .. })), "{refused:?}");
+    assert_eq!(one.session("s").borrow().clone(), Some(put));
+
+    let made = one.change_all("s", &together(7), |_| Ok::<_, BoardError>(())).await.unwrap();
+    assert_eq!(made.changes.len(), 2);
+    let shown = until(&mut other.session("s"), |shown| {
+        shown.as_ref().is_some_and(|shown| shown.version >= made.session.version)
+    })
+    .await;
+    assert_eq!(shown, Some(made.session), "nobody sees one of them without the other");
+    assert_eq!(next(&mut changes).await, "api: workers 5 -> 7");
+    assert_eq!(next(&mut changes).await, "api: limits certificates=none -> certificates=7");
+}
+
+async fn those_who_want_several_changes_at_once_are_not_mixed(world: World) {
+    let boards = [world.board().await, world.board().await];
+    let mut changes = boards[0].changes();
+    boards[0].put_session(Session::running("s", 0)).await.unwrap();
+    let made: Vec<_> = (1..=10u32)
+        .map(|workers| {
+            let board = boards[workers as usize % 2].clone();
+            tokio::spawn(async move {
+                board.change_all("s", &together(workers), |_| Ok::<_, BoardError>(())).await.unwrap()
+            })
+        })
+        .collect();
+    for made in made {
+        let Session { limits, .. } = &made.await.unwrap().session.value.clone();
+        assert!(limits.certificates.is_some());
+    }
+    for _ in 0..10 {
+        let (workers, limit) = (next(&mut changes).await, next(&mut changes).await);
+        let to = |change: &str| change.rsplit(['=', ' ']).next().unwrap().to_owned();
+        assert!(workers.contains("workers") && to(&workers) == to(&limit), "{workers}, {limit}");
+    }
+    let last = boards[1].session("s");
+    let session = last.borrow().clone().unwrap().value;
+    assert_eq!(Some(u64::from(session.workers())), session.limits.certificates);
+}
+
+async fn what_a_node_is_doing_is_seen_by_all_when_it_changes(world: World) {
+    let (one, other) = (world.board().await, world.board().await);
+    let doing = |state| NodeInfo { state, ..requester("a", 50) };
+    let mut a = one.join(doing(NodeState::Preparing)).await.unwrap();
+    assert_eq!(*one.nodes().borrow(), [doing(NodeState::Preparing)], "who joined sees itself");
+    for (state, shares) in
+        [(NodeState::Running, true), (NodeState::Finishing, false), (NodeState::Running, true)]
+    {
+        a.set_state(state);
+        for board in [&one, &other] {
+            let nodes = until(&mut board.nodes(), |nodes| *nodes == [doing(state)]).await;
+            assert_eq!(nodes[0].shares_load_of(""), shares);
+        }
+    }
+    a.leave().await;
+    until_nodes(&other, &[]).await;
+}
+
+async fn those_who_join_a_session_at_once_make_one_run(world: World) {
+    let boards = [world.board().await, world.board().await, world.board().await];
+    // Left by nodes that are gone.
+    let old = Session { run: "old".into(), members: vec!["gone".into()], ..Session::running("s", 1) };
+    boards[0].put_session(old).await.unwrap();
+    let mut seats = Vec::new();
+    let mut taken = Vec::new();
+    for (board, id) in boards.iter().zip(["a", "b", "c"]) {
+        seats.push(board.join(requester(id, 0)).await.unwrap());
+        let board = board.clone();
+        taken.push(tokio::spawn(async move {
+            let wanted = Session { run: format!("of {id}"), ..Session::running("s", 9) };
+            board.join_or_create(&wanted, id).await.unwrap().value
+        }));
+    }
+    let mut runs = Vec::new();
+    for taken in taken {
+        runs.push(taken.await.unwrap().run);
+    }
+    assert!(runs[0].starts_with("of ") && runs.iter().all(|run| *run == runs[0]), "{runs:?}");
+    let mut session = boards[0].session("s");
+    let all = |shown: &Option<Versioned<Session>>| {
+        shown.as_ref().is_some_and(|shown| shown.value.members.len() == 3)
+    };
+    let mut members = until(&mut session, all).await.unwrap().value.members;
+    members.sort();
+    assert_eq!(members, ["a", "b", "c"]);
+    for seat in seats {
+        seat.leave().await;
+    }
+}
+
+async fn a_run_begins_once_and_the_last_node_ends_it(world: World) {
+    let (one, other) = (world.board().await, world.board().await);
+    let mut changes = other.changes();
+    let seats = [one.join(requester("a", 1)).await.unwrap(), other.join(requester("b", 1)).await.unwrap()];
+    let wanted = Session { run: "r".into(), ..Session::running("s", 1) };
+    one.join_or_create(&wanted, "a").await.unwrap();
+    other.join_or_create(&wanted, "b").await.unwrap();
+    let (run, another) = (RunRef::new("s", "r"), RunRef::new("s", "another"));
+    assert_eq!(one.begin(&another, 3).await.unwrap().value.began_unix_ns, None);
+    let (begun, again) = tokio::join!(one.begin(&run, 5), other.begin(&run, 7));
+    let (begun, again) = (begun.unwrap().value.began_unix_ns, again.unwrap().value.began_unix_ns);
+    assert!(begun == again && [Some(5), Some(7)].contains(&begun), "{begun:?} {again:?}");
+    let begun = one.begin(&run, 9).await.unwrap();
+    let unchanged = one.end_scenario(&another, "default", "a").await.unwrap();
+    assert_eq!(unchanged.value, one.done(&another, "a", By::Schedule).await.unwrap().value);
+    assert_eq!(unchanged.value, begun.value, "another run is not touched");
+    let first = one.done(&run, "a", By::Schedule).await.unwrap().value;
+    assert_eq!(first.state, SessionState::Running);
+    let last = other.done(&run, "b", By::Schedule).await.unwrap().value;
+    assert_eq!(last.state, SessionState::Stopped);
+    assert_eq!(next(&mut changes).await, "schedule: state running -> stopped");
+    for seat in seats {
+        seat.leave().await;
+    }
+}
+
+async fn iterations_are_taken_exactly_once_by_whoever_is_first(world: World) {
+    const ALL: u64 = 1_000;
+    let (run, name) = (RunRef::new("s", "r"), "default");
+    let takers = ["a", "b", "c"].map(|node| (node, world.board()));
+    let mut taking = Vec::new();
+    for (node, board) in takers {
+        let (board, run) = (board.await, run.clone());
+        taking.push(tokio::spawn(async move {
+            let mut had = 0;
+            loop {
+                let wants = Wants { node, had, used: had, among: 3, most: 60 };
+                let pool = board.take_iterations(&run, name, ALL, wants).await.unwrap();
+                if pool.taken[node] == had {
+                    return (board, node, had);
+                }
+                had = pool.taken[node];
+            }
+        }));
+    }
+    let mut ended = Vec::new();
+    for taking in taking {
+        ended.push(taking.await.unwrap());
+    }
+    assert_eq!(ended.iter().map(|(.., had)| had).sum::<u64>(), ALL);
+    // One gives ten back, another takes them.
+    let (board, node, had) = &ended[0];
+    let pool = board.settle_iterations(&run, name, node, had - 10).await.unwrap();
+    assert_eq!((pool.left, pool.done), (10, had - 10));
+    let (board, node, had) = &ended[1];
+    let wants = Wants { node, had: *had, used: *had, among: 1, most: 60 };
+    let pool = board.take_iterations(&run, name, ALL, wants).await.unwrap();
+    assert_eq!((pool.left, pool.taken[*node]), (5, had + 5), "half of what is left, to end together");
+    // Another run has a pool of its own.
+    let next = RunRef::new("s", "r2");
+    let pool = board.take_iterations(&next, name, 7, Wants { had: 0, used: 0, ..wants }).await.unwrap();
+    assert_eq!((pool.left, pool.taken.len()), (3, 1));
+}
+
+async fn shares_are_decided_once_and_followed_by_all(world: World) {
+    let (one, other) = (world.board().await, world.board().await);
+    let of = |id, workers| NodeInfo { session: "s".to_owned(), ..requester(id, workers) };
+    let keeping =
+        [one.clone(), other.clone()].map(|board| tokio::spawn(async move { board.keep_shares("s").await }));
+    let shown = async |epoch: u64, nodes: &[(&str, u32)]| {
+        let nodes = nodes.iter().map(|(id, workers)| ((*id).to_owned(), *workers)).collect();
+        let expected = Shares { epoch, nodes };
+        for board in [&one, &other] {
+            until(&mut board.shares("s"), |shares| *shares == expected).await;
+        }
+    };
+    let a = one.join(of("a", 100)).await.unwrap();
+    shown(1, &[("a", 100)]).await;
+    let mut b = other.join(NodeInfo { state: NodeState::Preparing, ..of("b", 50) }).await.unwrap();
+    until_nodes(&one, &["a", "b"]).await;
+    assert_eq!(one.decide_shares("s").await.unwrap().epoch, 1, "who gets ready changes nothing");
+    b.set_state(NodeState::Running);
+    shown(2, &[("a", 100), ("b", 50)]).await;
+    let stranger = one.join(requester("c", 9)).await.unwrap();
+    assert_eq!(one.decide_shares("s").await.unwrap().epoch, 2, "nor does another session's node");
+    a.leave().await;
+    shown(3, &[("b", 50)]).await;
+    b.set_state(NodeState::Finishing);
+    shown(4, &[]).await;
+    // One that comes later sees what was decided.
+    let late = world.board().await;
+    until(&mut late.shares("s"), |shares| shares.epoch == 4).await;
+    for membership in [b, stranger] {
+        membership.leave().await;
+    }
+    for keeping in keeping {
+        keeping.abort();
+    }
+}
+
+async fn of_several_decisions_at_once_one_is_made(world: World) {
+    let boards = [world.board().await, world.board().await, world.board().await];
+    let node = NodeInfo { session: "s".to_owned(), ..requester("a", 5) };
+    let a = boards[0].join(node).await.unwrap();
+    let decided = boards.clone().map(|board| tokio::spawn(async move { board.decide_shares("s").await }));
+    for decided in decided {
+        assert_eq!(decided.await.unwrap().unwrap().epoch, 1);
+    }
+    a.leave().await;
+}
+
+async fn a_session_that_is_not_there_cannot_be_changed(world: World) {
+    let error = world.board().await.change("nowhere", Change::workers(By::Page, 1)).await.unwrap_err();
+    assert!(matches!(error, BoardError::NoSession(ref id) if id == "nowhere"), "{error}");
+}

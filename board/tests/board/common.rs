@@ -1,0 +1,55 @@
+//! What the tests of boards share.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use wec_board::{Board, BoardError, NodeInfo, NodeKind, NodeState};
+
+/// Far longer than anything takes.
+pub(crate) const BOUND: Duration = Duration::from_secs(120);
+
+pub(crate) fn requester(id: &str) -> NodeInfo {
+    NodeInfo {
+        id: id.to_owned(),
+        name: "host".to_owned(),
+        kind: NodeKind::Requester,
+        state: NodeState::Running,
+        workers: 1,
+        session: String::new(),
+    }
+}
+
+pub(crate) async fn until<T>(mut shown: watch::Receiver<T>, wanted: impl FnMut(&T) -> bool) {
+    tokio::time::timeout(BOUND, shown.wait_for(wanted)).await.expect("in time").unwrap();
+}
+
+/// A node whose process dies vanishes with its lease, and one that lives stays. `open` opens the board that both are on.
+pub(crate) async fn a_dead_node_vanishes<Opening>(open: impl Fn() -> Opening + Clone + Send + 'static)
+where
+    Opening: Future<Output = Result<Board, BoardError>>,
+{
+    let board = open().await.unwrap();
+    let alive = board.join(requester("alive")).await.unwrap();
+
+    let (seen, dies) = tokio::sync::oneshot::channel();
+    let dead = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let membership = runtime.block_on(async {
+            let membership = open().await.unwrap().join(requester("dead")).await.unwrap();
+            dies.await.unwrap();
+            membership
+        });
+        // The process dies: nothing of it runs any more, and nothing ends its lease.
+        drop(runtime);
+        drop(membership);
+    });
+
+    let ids = |nodes: &Vec<NodeInfo>| nodes.iter().map(|node| node.id.clone()).collect::<Vec<_>>();
+    until(board.nodes(), |nodes| ids(nodes) == ["alive", "dead"]).await;
+    seen.send(()).unwrap();
+    // The one that lives on for longer than a lease is still there.
+    until(board.nodes(), |nodes| ids(nodes) == ["alive"]).await;
+    dead.join().unwrap();
+    alive.leave().await;
+    board.close().await;
+}

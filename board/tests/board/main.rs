@@ -1,0 +1,9 @@
+//! The board as several processes see it, in memory and on a real etcd.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+mod board;
+mod common;
+mod file;
+mod secured;
+mod weather;

@@ -1,0 +1,42 @@
+//! The authorization chain: an order whose names are all proven (RFC 8555 §7.4, §7.5).
+//!
+//! newOrder → for each authorization: look, challenge → polls → order ready → stored.
+//!
+//! Of the share that is abandoned: newOrder → (one authorization), and nothing stored, as by a client that lost heart.
+
+use rand::RngExt as _;
+use wec_acme::Failure;
+use wec_store::Object;
+
+use crate::issuance;
+use crate::run::{Outcome, Scene};
+use crate::steps;
+
+pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
+    let context = scene.context;
+    let policy = &context.policy;
+    let Some(room) = context.state.reserve(Object::Order) else { return Ok(Outcome::NothingToDo) };
+    let Some(registration) = context.state.registration() else { return Ok(Outcome::NothingToDo) };
+    scene.signer = Some(registration.clone());
+
+    let names: Vec<String> = (0..scene.rng.random_range(policy.names.clone()))
+        .map(|_| context.state.unique_name(&policy.base_domain))
+        .collect();
+    scene.draw_profile();
+    let order = context
+        .client
+        .new_order_for(scene.trace, &registration.account, &names, None, scene.notes.profile())
+        .await
+        .map(Box::new)?;
+    if policy.abandon > 0.0 && scene.rng.random_bool(policy.abandon) {
+        // Half of them have looked at what they would have to prove.
+        if let Some(url) = order.authorizations.first().filter(|_| scene.rng.random_bool(0.5)) {
+            context.client.authorization(scene.trace, &registration.account, url).await?;
+        }
+        return Ok(Outcome::Abandoned);
+    }
+    let ready = steps::authorize(scene, &registration.account, order).await?;
+    let took = issuance::authorized(scene.trace.exchanges());
+    context.state.add_order(room, &registration, &ready, &scene.notes.profile, took).await;
+    Ok(Outcome::Done)
+}

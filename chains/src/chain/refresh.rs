@@ -1,0 +1,94 @@
+//! The refresh chain: a certificate in the place of a stored one, for the same names.
+//!
+//! (renewalInfo, where the CA has ARI) → newOrder, with `replaces` then → authorizations as in the authorization
+//! chain → finalize, polls, certificate as in the certificate chain → stored in the old one's place.
+//!
+//! The profile is drawn anew, as for any order.
+//!
+//! When the run stops before finalize, the chain ends with the ready order, and the old certificate stays.
+
+use wec_acme::{Endpoint, Failure, FailureClass, Order};
+use wec_store::{Object, StoredCertificate};
+
+use crate::context::StopBefore;
+use crate::issuance::Part;
+use crate::run::{Outcome, Scene};
+use crate::{rest, steps};
+
+pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
+    let context = scene.context;
+    let Some(room) = context.state.reserve(Object::Certificate) else { return Ok(Outcome::NothingToDo) };
+    let Some(claim) = context.state.claim_certificate() else { return Ok(Outcome::NothingToDo) };
+    let registration = claim.registration.clone();
+    scene.signer = Some(registration.clone());
+
+    let order = match order(scene, &claim).await {
+        Ok(order) => order,
+        Err(failure) => {
+            if is_already_replaced(&failure) || steps::is_unknown_account(&failure) {
+                context.state.certificate_gone(claim, &failure.message).await;
+            } else if steps::did_nothing(scene.trace, Endpoint::NewOrder) {
+                scene.notes.rests |= rest::put_back(context, scene.trace, claim, &failure);
+            }
+            return Err(failure);
+        }
+    };
+    let account = &registration.account;
+    let ready = Box::pin(steps::authorize(scene, account, order)).await?;
+    if context.policy.stop_before == Some(StopBefore::Finalize) {
+        // The claim goes back as suspect: the CA may refuse to have the certificate named as replaced once more.
+        return Ok(Outcome::Done);
+    }
+    let certificate = match steps::issue(scene, account, &ready, &claim.names).await {
+        Ok(certificate) => certificate,
+        Err(failure) => {
+            steps::settle(room, scene.trace, Endpoint::Finalize, &failure);
+            return Err(failure);
+        }
+    };
+    context.state.certificate_replaced(claim, room, &registration, certificate).await;
+    Ok(Outcome::Issued(Part::Whole))
+}
+
+/// newOrder for the certificate's names, naming it as replaced where the CA has ARI.
+async fn order(scene: &mut Scene<'_>, certificate: &StoredCertificate) -> Result<Box<Order>, Failure> {
+    let (client, account) = (&scene.context.client, &certificate.registration.account);
+    let replaces = renewal_window(scene, certificate).await?.then_some(certificate.ari_id.as_str());
+    scene.draw_profile();
+    let (names, profile) = (&certificate.names, scene.notes.profile());
+    let first = client.new_order_for(scene.trace, account, names, replaces, profile).await.map(Box::new);
+    match first {
+        // By an order of the chain that was cut off (RFC 9773 §5). Clients go on without naming it.
+        Err(failure) if certificate.suspect && is_already_replaced(&failure) => {
+            client.new_order_for(scene.trace, account, names, None, profile).await.map(Box::new)
+        }
+        first => first,
+    }
+}
+
+/// Asks when the CA would like this certificate renewed; says whether the renewal can name it.
+///
+/// A load test renews whatever the window says: the request is what counts. Servers that advertise ARI and do not
+/// have it are renewed from as if they did not advertise it.
+async fn renewal_window(scene: &mut Scene<'_>, certificate: &StoredCertificate) -> Result<bool, Failure> {
+    let Scene { context, trace, .. } = scene;
+    if context.client.directory().renewal_info.is_none() || certificate.ari_id.is_empty() {
+        return Ok(false);
+    }
+    match context.client.renewal_info(trace, &certificate.ari_id).await {
+        Ok(info) => {
+            let now = context.client.ca_clock().unix_now();
+            let open = info.suggested_window.unix().is_none_or(|(start, _)| start <= now);
+            tracing::debug!(serial = %certificate.serial, open, "renewal window");
+            Ok(true)
+        }
+        Err(failure) if matches!(failure.kind, FailureClass::Problem | FailureClass::UnexpectedStatus) => {
+            Ok(false)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+fn is_already_replaced(failure: &Failure) -> bool {
+    steps::is(failure, "alreadyReplaced")
+}

@@ -1,0 +1,66 @@
+//! What became of each authorization of a chain's order, and when: what joins the chain to the hits on the challenge server.
+//!
+//! All times are those of the requester's own clock: when a challenge's POST was sent, and when the authorization was
+//! first seen to be final.
+
+use wec_acme::{Authorization, AuthorizationStatus, Endpoint, Failure, FailureClass};
+use wec_record::AuthorizationResult;
+
+use crate::run::Scene;
+use crate::steps::Validation;
+
+/// Notes an authorization that has just been read. Returns its place among the chain's.
+pub(crate) fn looked_at(scene: &mut Scene<'_>, url: &str, authorization: &Authorization) -> usize {
+    let is_final = authorization.status != AuthorizationStatus::Pending;
+    scene.notes.authorizations.push(AuthorizationResult {
+        name: authorization.identifier.validated().to_ascii_lowercase(),
+        id: path_of(url).to_owned(),
+        challenge: None,
+        answered: 0,
+        settled: if is_final { last_done(scene) } else { 0 },
+    });
+    scene.notes.authorizations.len() - 1
+}
+
+/// The path of a URL, and what follows it: what a CA's own records call the resource by, and unique, which its last segment
+/// need not be.
+fn path_of(url: &str) -> &str {
+    let authority = url.find("://").map_or(0, |scheme| scheme + 3);
+    url[authority..].find('/').map_or(url, |path| &url[authority + path..])
+}
+
+/// Notes when its challenge was answered, by the attempts after the first `sent_before`, and whether it is final with that.
+pub(crate) fn answered(
+    scene: &mut Scene<'_>,
+    place: usize,
+    sent_before: usize,
+    answer: &Result<Validation, Failure>,
+) {
+    let attempts = scene.trace.exchanges().iter().skip(sent_before);
+    // What the CA refused (badNonce, busy) told it nothing; what got no answer may have.
+    let told = attempts
+        .filter(|attempt| attempt.endpoint == Endpoint::Challenge)
+        .find(|attempt| attempt.failure.is_none() || attempt.status == 0);
+    let sent = told.map_or(0, |attempt| attempt.sent);
+    scene.notes.authorizations[place].answered = sent;
+    if sent > 0 && (matches!(answer, Ok(Validation::Proven)) || is_refused(answer)) {
+        scene.notes.authorizations[place].settled = last_done(scene);
+    }
+}
+
+/// Notes that polling has ended, if it ended with an authorization that is final.
+pub(crate) fn polled(scene: &mut Scene<'_>, place: usize, polled: &Result<Authorization, Failure>) {
+    if polled.is_ok() || is_refused(polled) {
+        scene.notes.authorizations[place].settled = last_done(scene);
+    }
+}
+
+/// Whether the CA has declared the authorization anything but valid.
+fn is_refused<T>(outcome: &Result<T, Failure>) -> bool {
+    outcome.as_ref().is_err_and(|failure| failure.kind == FailureClass::Validation)
+}
+
+/// When the answer came that has just been read.
+fn last_done(scene: &Scene<'_>) -> u64 {
+    scene.trace.exchanges().last().map_or(0, |attempt| attempt.done)
+}

@@ -1,0 +1,68 @@
+//! Chains against Caddy's `acme_server`, which decides within the challenge's POST, answers finalize with a valid order,
+//! writes problems without a status and has one token for all challenges of an authorization.
+
+#![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
+
+use std::sync::Arc;
+
+use wec_acme::{HttpVersion, Roots};
+use wec_chains::{Chain, Connections, Context};
+use wec_record::{ChallengeType, Purpose};
+use wec_store::MemoryChallenges;
+use wec_testbed::{Caddy, Standard};
+
+use crate::common::{Answering, Worker, steps};
+
+#[tokio::test]
+async fn all_chains_run_by_each_challenge_type() {
+    all_chains_run(HttpVersion::Http1, Connections::Shared).await;
+}
+
+#[tokio::test]
+async fn all_chains_run_over_http_2() {
+    all_chains_run(HttpVersion::Http2, Connections::PerWorker).await;
+}
+
+async fn all_chains_run(http: HttpVersion, connections: Connections) {
+    let standard = Standard::reserve().unwrap();
+    let challenges = Arc::new(MemoryChallenges::new());
+    let config = wec_challenge_server::Config {
+        http01: Some(standard.http01()),
+        tls_alpn01: Some(standard.tlsalpn01()),
+        dns: Some(standard.dns()),
+        default_ipv4: Some(standard.address()),
+        ..Default::default()
+    };
+    let answering = Answering::from(challenges.clone(), config).await;
+    let caddy = Caddy::start(&standard).await.unwrap();
+    let roots = Roots::Pem(caddy.ca_pem().unwrap());
+    let mut worker = Worker::of(&caddy.directory_url(), roots, challenges, |client, policy| {
+        client.http = http;
+        policy.connections = connections;
+    })
+    .await;
+    worker.context = Context::clone(&Arc::new(worker.context).for_worker());
+
+    worker.succeed(Chain::Registration).await;
+    for kind in ChallengeType::ALL {
+        worker.policy(|policy| policy.challenges = vec![kind].into());
+        let authorization = worker.succeed(Chain::Authorization).await;
+        assert!(answering.answered(kind) > 0, "{kind}: no validation arrived");
+        assert_eq!(
+            steps(&authorization),
+            ["newOrder 201", "authorization 200", "challenge 200", "order 200"],
+            "{kind}: nothing is left to poll for"
+        );
+        let certificate = worker.succeed(Chain::Certificate).await;
+        assert_eq!(steps(&certificate), ["finalize 200", "certificate 200"]);
+        let polls = authorization.requests.iter().chain(&certificate.requests);
+        assert_eq!(polls.filter(|request| request.purpose == Purpose::Poll).count(), 0);
+        worker.succeed(Chain::Refresh).await;
+    }
+    for share in [0.0, 1.0] {
+        worker.policy(|policy| policy.revoke_by_certificate_key = share);
+        worker.succeed(Chain::Revoke).await;
+    }
+    let stored = worker.context.state.counts();
+    assert_eq!((stored.certificates, stored.revoked), (1, 2));
+}

@@ -1,0 +1,15 @@
+//! Chains against CAs: real ones, the built-in one, and answers written by hand.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+mod ca_clock;
+mod caddy;
+mod common;
+mod cut_off;
+mod late_validations;
+mod limits;
+mod null_ca;
+mod pebble;
+mod quirks;
+mod together;
+mod whose_time;

@@ -1,0 +1,75 @@
+//! The one clock of a process: monotonic nanoseconds, and the wall time of their origin.
+//!
+//! All time in the project comes from here, through tokio's `Instant`, so that tests can pause it.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
+
+/// Nanoseconds since an origin whose wall time is known. Copies share the origin.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    origin: Instant,
+    origin_unix_ns: u64,
+}
+
+impl Clock {
+    /// A clock that starts now.
+    #[expect(clippy::disallowed_methods, reason = "the one place where the wall clock is read")]
+    pub fn start() -> Self {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { origin: Instant::now(), origin_unix_ns: u64::try_from(unix.as_nanos()).unwrap_or(u64::MAX) }
+    }
+
+    /// Nanoseconds since the origin; never goes back.
+    pub fn now(&self) -> u64 {
+        // 2^64 ns are 584 years.
+        u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Wall time of the origin, nanoseconds since the Unix epoch.
+    pub const fn origin_unix_ns(&self) -> u64 {
+        self.origin_unix_ns
+    }
+
+    /// Wall time now, nanoseconds since the Unix epoch: the origin's wall time plus the elapsed time, so a step of
+    /// the system's clock does not affect a run.
+    pub fn unix_now_ns(&self) -> u64 {
+        self.origin_unix_ns.saturating_add(self.now())
+    }
+
+    /// Wall time of `at`; the origin's wall time if `at` is before the origin.
+    pub fn unix_ns(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.origin).as_nanos();
+        self.origin_unix_ns.saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
+    }
+
+    /// Wall time now, whole seconds since the Unix epoch.
+    pub fn unix_now(&self) -> i64 {
+        i64::try_from(self.unix_now_ns() / 1_000_000_000).unwrap_or(i64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn wall_time_is_the_origins_plus_what_passed() {
+        let clock = Clock::start();
+        let (before, unix, after) = (clock.now(), clock.unix_now_ns(), clock.now());
+        let since_origin = unix - clock.origin_unix_ns();
+        assert!(before <= since_origin && since_origin <= after);
+        // 2020-01-01: a machine with an earlier clock has no valid time.
+        assert!(clock.unix_now() > 1_577_836_800);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn follows_paused_time() {
+        let clock = Clock::start();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!(clock.now() / 1_000_000_000, 3);
+    }
+}

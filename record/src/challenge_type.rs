@@ -1,0 +1,106 @@
+//! The challenge types, by the names that they are registered with.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use strum::{EnumCount, IntoStaticStr, VariantArray};
+use utoipa::ToSchema;
+
+/// The challenge types of RFC 8555 §8 and RFC 8737.
+// Add a type at the end: its position is its number in protobuf messages. Which identifiers it can prove is in
+// `Identifier::challenge_types`.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    EnumCount,
+    IntoStaticStr,
+    VariantArray,
+    ToSchema,
+)]
+pub enum ChallengeType {
+    /// RFC 8555 §8.3.
+    #[serde(rename = "http-01")]
+    #[strum(serialize = "http-01")]
+    Http01,
+    /// RFC 8555 §8.4.
+    #[serde(rename = "dns-01")]
+    #[strum(serialize = "dns-01")]
+    Dns01,
+    /// RFC 8737.
+    #[serde(rename = "tls-alpn-01")]
+    #[strum(serialize = "tls-alpn-01")]
+    TlsAlpn01,
+}
+
+impl ChallengeType {
+    /// Every type, in the order of the table.
+    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
+
+    /// The registered name.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+
+    /// Where its validations arrive.
+    pub const fn listener(self) -> Listener {
+        match self {
+            Self::Http01 => Listener::Http,
+            Self::Dns01 => Listener::Dns,
+            Self::TlsAlpn01 => Listener::Tls,
+        }
+    }
+}
+
+/// Where the validations of a challenge type arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// At a web server.
+    Http,
+    /// At a TLS server.
+    Tls,
+    /// At a DNS server.
+    Dns,
+}
+
+impl fmt::Display for ChallengeType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for ChallengeType {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
+            let [others @ .., last] = &Self::ALL.map(Self::name);
+            format!("unknown challenge type {name:?}: expected {} or {last}", others.join(", "))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_and_text_have_the_same_names() {
+        for kind in ChallengeType::ALL {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+            assert_eq!(kind.name().parse(), Ok(kind));
+        }
+        assert_eq!(
+            "http-02".parse::<ChallengeType>().unwrap_err(),
+            "unknown challenge type \"http-02\": expected http-01, dns-01 or tls-alpn-01"
+        );
+    }
+}

@@ -1,0 +1,290 @@
+//! `Mark`: a change of the load, or of the load tester's condition: who made it, of what, from what to what.
+//!
+//! In JSON all four are texts. A text that this version does not know is carried as it is, so that a log of a later
+//! version reads and writes the same again.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A change of the load.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(from = "Written", into = "Written")]
+#[schema(as = Mark)]
+pub struct Mark {
+    /// Wall clock, nanoseconds since the Unix epoch.
+    pub at_unix_ns: u64,
+    /// `page`, `cli`, `schedule`, `api`, `threshold`, `capacity`, `signal`, `generator`.
+    #[schema(value_type = String)]
+    pub by: MarkBy,
+    /// The scenario that it is about; empty for what concerns the whole run.
+    #[serde(default)]
+    pub scenario: String,
+    /// What changed: `workers`, `rate`, `weights`, `limits`, `state`, `generator`, `answers`.
+    #[schema(value_type = String)]
+    pub what: MarkWhat,
+    /// Value before.
+    #[schema(value_type = String)]
+    pub from: MarkValue,
+    /// Value after.
+    #[schema(value_type = String)]
+    pub to: MarkValue,
+}
+
+impl Mark {
+    /// A change of the whole run, of which the value before is not known yet.
+    pub fn new(at_unix_ns: u64, by: MarkBy, what: MarkWhat, to: MarkValue) -> Self {
+        Self { at_unix_ns, by, scenario: String::new(), what, from: MarkValue::default(), to }
+    }
+
+    /// The load state that the run changes to, if that is what changed.
+    pub fn new_state(&self) -> Option<LoadState> {
+        match (&self.what, &self.to) {
+            (MarkWhat::State, MarkValue::State(state)) => Some(*state),
+            _ => None,
+        }
+    }
+
+    /// The same with no text longer than so many characters.
+    #[must_use]
+    pub fn shortened(mut self, characters: usize) -> Self {
+        let shorten = |text: &mut String| {
+            if let Some((end, _)) = text.char_indices().nth(characters) {
+                text.truncate(end);
+            }
+        };
+        shorten(&mut self.scenario);
+        if let MarkBy::Other(text) = &mut self.by {
+            shorten(text);
+        }
+        if let MarkWhat::Other(text) = &mut self.what {
+            shorten(text);
+        }
+        for value in [&mut self.from, &mut self.to] {
+            let mut text = value.to_string();
+            if text.chars().count() > characters {
+                shorten(&mut text);
+                *value = MarkValue::Text(text);
+            }
+        }
+        self
+    }
+}
+
+/// Who made a change.
+#[derive(Clone, Debug, PartialEq, Eq, strum::Display, strum::EnumString)]
+#[strum(serialize_all = "kebab-case")]
+pub enum MarkBy {
+    /// The web page.
+    Page,
+    /// A command line.
+    Cli,
+    /// The scenario's own stages, or the end of its time.
+    Schedule,
+    /// A program that uses the web API.
+    Api,
+    /// A threshold that ends the run when it fails.
+    Threshold,
+    /// A search for the CA's capacity.
+    Capacity,
+    /// A signal to the load tester, as by Ctrl-C.
+    Signal,
+    /// The load tester itself, about its own limits and the CA's silence.
+    Generator,
+    /// Somebody that this version does not know.
+    #[strum(default)]
+    Other(String),
+}
+
+/// What changed.
+#[derive(Clone, Debug, PartialEq, Eq, strum::Display, strum::EnumString)]
+#[strum(serialize_all = "kebab-case")]
+pub enum MarkWhat {
+    /// How many workers a scenario has.
+    Workers,
+    /// A scenario's rate.
+    Rate,
+    /// The weights of chains.
+    Weights,
+    /// How many objects may be made.
+    Limits,
+    /// Whether load is made.
+    State,
+    /// Whether the load tester keeps up.
+    Generator,
+    /// Whether the CA answers.
+    Answers,
+    /// Something that this version does not know.
+    #[strum(default)]
+    Other(String),
+}
+
+/// A value before or after a change. Which variant it is depends on what changed; a text that does not read as the
+/// value of its kind, and write the same again, stays a text.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MarkValue {
+    /// Of [`MarkWhat::Workers`].
+    Workers(u32),
+    /// Of [`MarkWhat::Rate`], a second.
+    Rate(f64),
+    /// Of [`MarkWhat::Weights`] and [`MarkWhat::Limits`], by name: `revoke=0, refresh=2`.
+    Pairs(Vec<(String, String)>),
+    /// Of [`MarkWhat::State`].
+    State(LoadState),
+    /// Anything else, for people.
+    Text(String),
+}
+
+/// Whether load is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display, strum::EnumString)]
+#[strum(serialize_all = "kebab-case")]
+pub enum LoadState {
+    /// Load is made.
+    Running,
+    /// Nothing more starts, until it is running again.
+    Paused,
+    /// Nothing more starts; what runs may finish.
+    Stopped,
+}
+
+impl MarkValue {
+    /// Reads the value of such a change.
+    pub fn parse(what: &MarkWhat, text: &str) -> Self {
+        let value = match what {
+            MarkWhat::Workers => text.parse().ok().map(Self::Workers),
+            MarkWhat::Rate => text.parse().ok().filter(|rate: &f64| rate.is_finite()).map(Self::Rate),
+            MarkWhat::Weights | MarkWhat::Limits => {
+                let pairs = text.split(", ").map(|pair| pair.split_once('='));
+                let pairs = pairs.map(|pair| pair.map(|(name, value)| (name.to_owned(), value.to_owned())));
+                pairs.collect::<Option<_>>().map(Self::Pairs)
+            }
+            MarkWhat::State => text.parse().ok().map(Self::State),
+            MarkWhat::Generator | MarkWhat::Answers | MarkWhat::Other(_) => None,
+        };
+        value.filter(|value| value.to_string() == text).unwrap_or_else(|| Self::Text(text.to_owned()))
+    }
+}
+
+impl Default for MarkValue {
+    fn default() -> Self {
+        Self::Text(String::new())
+    }
+}
+
+impl fmt::Display for MarkValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Workers(workers) => workers.fmt(f),
+            Self::Rate(rate) => rate.fmt(f),
+            Self::Pairs(pairs) => pairs.iter().enumerate().try_for_each(|(place, (name, value))| {
+                let comma = if place > 0 { ", " } else { "" };
+                write!(f, "{comma}{name}={value}")
+            }),
+            Self::State(state) => state.fmt(f),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+/// A mark as JSON has it.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    at_unix_ns: u64,
+    by: String,
+    #[serde(default)]
+    scenario: String,
+    what: String,
+    from: String,
+    to: String,
+}
+
+impl From<Written> for Mark {
+    fn from(written: Written) -> Self {
+        let Written { at_unix_ns, by, scenario, what, from, to } = written;
+        let what = MarkWhat::from(what.as_str());
+        let (from, to) = (MarkValue::parse(&what, &from), MarkValue::parse(&what, &to));
+        Self { at_unix_ns, by: MarkBy::from(by.as_str()), scenario, what, from, to }
+    }
+}
+
+impl From<Mark> for Written {
+    fn from(mark: Mark) -> Self {
+        let Mark { at_unix_ns, by, scenario, what, from, to } = mark;
+        let (by, what) = (by.to_string(), what.to_string());
+        Self { at_unix_ns, by, scenario, what, from: from.to_string(), to: to.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(by: &str, what: &str, from: &str, to: &str) -> Mark {
+        let json = serde_json::json!({ "at_unix_ns": 7, "by": by, "what": what, "from": from, "to": to });
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn each_kind_of_change_has_values_of_its_kind() {
+        let pairs = |text: &[(&str, &str)]| {
+            let pairs = text.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            MarkValue::Pairs(pairs.collect())
+        };
+        let cases = [
+            ("workers", "50", MarkValue::Workers(50)),
+            ("rate", "0.5", MarkValue::Rate(0.5)),
+            ("weights", "revoke=0, refresh=2", pairs(&[("revoke", "0"), ("refresh", "2")])),
+            ("limits", "certificates=none", pairs(&[("certificates", "none")])),
+            ("state", "paused", MarkValue::State(LoadState::Paused)),
+            ("generator", "keeps up", MarkValue::Text("keeps up".to_owned())),
+            ("workers", "050", MarkValue::Text("050".to_owned())),
+            ("workers", "many", MarkValue::Text("many".to_owned())),
+            ("rate", "NaN", MarkValue::Text("NaN".to_owned())),
+            ("state", "", MarkValue::default()),
+            ("state", "melting", MarkValue::Text("melting".to_owned())),
+        ];
+        for (what, text, value) in cases {
+            assert_eq!(read("page", what, "", text).to, value, "{what} {text}");
+        }
+    }
+
+    #[test]
+    fn what_this_version_does_not_know_is_carried_as_text() {
+        let mark = read("oracle", "weather", "sun", "rain");
+        assert_eq!(mark.by, MarkBy::Other("oracle".to_owned()));
+        assert_eq!(mark.what, MarkWhat::Other("weather".to_owned()));
+        let json = serde_json::to_string(&mark).unwrap();
+        assert_eq!(
+            json,
+            r#"{"at_unix_ns":7,"by":"oracle","scenario":"","what":"weather","from":"sun","to":"rain"}"#
+        );
+    }
+
+    #[test]
+    fn long_texts_are_shortened_and_values_stay_values() {
+        let long = "é".repeat(400);
+        let mark = read(&long, &long, &long, "x").shortened(300);
+        assert_eq!(mark.by.to_string().chars().count(), 300);
+        assert_eq!(mark.what.to_string().chars().count(), 300);
+        assert_eq!(mark.from.to_string().chars().count(), 300);
+        assert_eq!(read("cli", "workers", "1", "2").shortened(3).to, MarkValue::Workers(2));
+    }
+
+    proptest! {
+        #[test]
+        fn every_text_writes_the_same_again(
+            by in "page|cli|generator|[a-z ]{0,8}", what in "workers|rate|weights|limits|state|answers|[a-z]{0,8}",
+            value in "[0-9.e+-]{0,6}|running|stopped|([a-z]{0,3}=?[0-9]{0,2}(, )?){0,3}|.{0,12}",
+        ) {
+            let mark = read(&by, &what, &value, &value);
+            let json = serde_json::to_value(&mark).unwrap();
+            prop_assert_eq!(&json["by"], &by);
+            prop_assert_eq!(&json["what"], &what);
+            prop_assert_eq!(&json["to"], &value);
+            prop_assert_eq!(serde_json::from_value::<Mark>(json).unwrap(), mark);
+        }
+    }
+}

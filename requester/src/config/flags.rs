@@ -1,0 +1,206 @@
+//! The table's keys as flags of a command, and what was typed.
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::path::Path;
+use std::str::FromStr as _;
+use std::sync::LazyLock;
+
+use clap::{Arg, ArgAction, ArgMatches};
+use wec_record::Chain;
+
+use super::keys::{KEYS, Key, Kind, Place};
+use super::settings::Settings;
+
+/// A command whose flags come from the table of keys.
+pub trait Command {
+    /// Keys whose flags people give all the same, because they are those of a run. They are read so that the command can answer
+    /// what to give instead, and help leaves them out.
+    const REFUSED: &'static [&'static str] = &[];
+    /// Whether environment variables stand for flags.
+    const ENVIRONMENT: bool = true;
+
+    /// Whether the command has the key's flag.
+    fn takes(key: &Key) -> bool;
+}
+
+/// A run: every key but those of a search.
+#[derive(Clone, Copy, Debug)]
+pub enum Run {}
+
+impl Command for Run {
+    fn takes(key: &Key) -> bool {
+        key.place != Place::Search
+    }
+}
+
+/// The flags of a command, for clap.
+#[derive(Clone, Debug)]
+pub struct Flags<C> {
+    /// What was typed.
+    pub plan: PlanOptions,
+    command: PhantomData<C>,
+}
+
+/// The load and its target, as typed: flags, or the environment variables that stand for them. A file is read when the plan is
+/// [resolved](PlanOptions::resolve); flag over environment over file over default.
+#[derive(Clone, Debug, Default)]
+pub struct PlanOptions {
+    given: BTreeMap<&'static str, Vec<String>>,
+}
+
+impl PlanOptions {
+    /// The same with this key.
+    ///
+    /// # Panics
+    /// When there is no such key.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.set(name, value);
+        self
+    }
+
+    /// Gives this key, once more if it can be repeated; several by commas, as its flag takes them.
+    ///
+    /// # Panics
+    /// When there is no such key.
+    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+        let key = Key::named(name).unwrap_or_else(|| panic!("{name} is not in the table of keys"));
+        let values = self.given.entry(key.name).or_default();
+        if !key.kind.is_repeated() {
+            values.clear();
+        }
+        let value = value.into();
+        match key.kind {
+            Kind::Repeated | Kind::Weights => values.extend(value.split(',').map(str::to_owned)),
+            _ => values.push(value),
+        }
+    }
+
+    /// Whether a flag, or the environment, gave it.
+    pub fn is_given(&self, name: &str) -> bool {
+        self.given.contains_key(name)
+    }
+
+    /// What was given for it, the last one if it was repeated.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.given.get(name)?.last().map(String::as_str)
+    }
+
+    /// What was typed, with the file if there is one.
+    pub fn settings(&self) -> Settings {
+        let mut settings = Settings::default();
+        for key in KEYS.iter().filter(|key| key.place != Place::Command) {
+            match (key.kind, self.given.get(key.name)) {
+                (_, None) => {}
+                (Kind::Weights, Some(weights)) => {
+                    weights.iter().for_each(|weight| set_weight(&mut settings, key, weight));
+                }
+                (Kind::Thresholds, Some(texts)) if texts.iter().any(|text| text.trim().is_empty()) => settings
+                    .mistake(
+                        key.name,
+                        "is empty: write one like 'chain{p(95)} < 2s' (docs/thresholds.md), or leave the flag out",
+                    ),
+                (_, Some(values)) => settings.flag(key.name, &values.join(",")),
+            }
+        }
+        if let Some(path) = self.value("config") {
+            settings.file(Path::new(path));
+        }
+        settings
+    }
+}
+
+/// `certificate=4`.
+fn set_weight(settings: &mut Settings, key: &Key, weight: &str) {
+    match weight.split_once('=') {
+        Some((chain, value)) if Chain::from_str(chain.trim()).is_ok() => {
+            settings.flag(&format!("{}.{}", key.name, chain.trim()), value.trim());
+        }
+        // The flag's mistake: files have a table.
+        _ => settings.mistake(
+            &key.long(),
+            format!(
+                "{} is not CHAIN=WEIGHT, as in certificate=4; chains are {}",
+                wec_text::quoted(weight),
+                Chain::names()
+            ),
+        ),
+    }
+}
+
+impl<C: Command> Flags<C> {
+    fn keys() -> impl Iterator<Item = &'static Key> {
+        KEYS.iter().filter(|key| key.has_flag && C::takes(key))
+    }
+}
+
+impl<C: Command> clap::Args for Flags<C> {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        let command = Self::keys().fold(command, |command, key| {
+            let arg = arg(key, C::ENVIRONMENT);
+            command.arg(if C::REFUSED.contains(&key.name) { arg.hide(true) } else { arg })
+        });
+        if C::ENVIRONMENT { command.after_help(AFTER) } else { command }
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl<C: Command> clap::FromArgMatches for Flags<C> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut flags = Self { plan: PlanOptions::default(), command: PhantomData };
+        flags.update_from_arg_matches(matches)?;
+        Ok(flags)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        for key in Self::keys() {
+            if let Some(values) = matches.get_many::<String>(key.name) {
+                self.plan.given.insert(key.name, values.cloned().collect());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Kind {
+    /// Whether the flag may be given more than once.
+    pub(super) const fn is_repeated(self) -> bool {
+        matches!(self, Self::Repeated | Self::Thresholds | Self::Weights)
+    }
+}
+
+/// Below the flags in `-h` and `--help`.
+const AFTER: &str = "Flags override environment variables (--run-time: WEC_RUN_TIME), and these override the file (run_time).";
+
+/// A flag and its variable; clap keeps names for as long as the program runs.
+static NAMES: LazyLock<BTreeMap<&str, (String, String)>> =
+    LazyLock::new(|| KEYS.iter().map(|key| (key.name, (key.long(), key.variable()))).collect());
+
+fn arg(key: &'static Key, environment: bool) -> Arg {
+    let (long, variable) = &NAMES[key.name];
+    let arg = Arg::new(key.name)
+        .long(long.as_str())
+        .value_name(key.value)
+        .help(key.help)
+        .help_heading(key.group)
+        .hide_short_help(!key.usual);
+    let arg = match key.short {
+        Some(letter) => arg.short(letter),
+        None => arg,
+    };
+    let arg = match key.kind {
+        Kind::Bool => arg.num_args(0..=1).default_missing_value("true"),
+        Kind::Repeated | Kind::Weights => arg.action(ArgAction::Append).value_delimiter(','),
+        Kind::Thresholds => arg.action(ArgAction::Append).visible_alias(key.name),
+        _ => arg,
+    };
+    if !environment {
+        return arg;
+    }
+    // Its value may hold a password, and `-h` has no room for names that follow from the flags'.
+    arg.env(variable.as_str()).hide_env(true).long_help(format!("{} [env: {variable}]", key.help))
+}

@@ -1,0 +1,384 @@
+//! From settings to a plan.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use url::Url;
+use wec_acme::{ExternalAccount, HttpVersion, Roots};
+use wec_board::DEFAULT_SCENARIO;
+use wec_chains::Mix;
+use wec_record::threshold::{self, ThresholdMistakes};
+use wec_record::{ChallengeType, Threshold};
+use wec_store::Limits;
+use wec_text::quoted;
+
+use super::flags::PlanOptions;
+use super::scenario::{Push, is_name, scenario};
+use super::settings::{Mistakes, Scope, Settings};
+use super::values::{any_duration, boolean, duration, list, share, text, whole};
+use super::{client, contact, dialling};
+use crate::guard::Permission;
+use crate::plan::{Challenges, Listen, Patience, Plan};
+use crate::saturation::Bounds;
+use crate::scenario::Scenario;
+
+/// What a command decides itself, whatever flags and files say.
+#[derive(Clone, Debug, Default)]
+pub struct Decided {
+    /// The CA's directory; without it, the settings have it.
+    pub directory: Option<Url>,
+    /// Who says how hard scenarios push.
+    pub push: Push,
+}
+
+impl PlanOptions {
+    /// Validates what was typed, with `eab_hmac_key` from the environment.
+    ///
+    /// # Errors
+    /// Every mistake at once.
+    pub fn resolve(&self, eab_hmac_key: Option<String>) -> Result<Plan, Mistakes> {
+        self.resolve_as(Decided::default(), eab_hmac_key)
+    }
+
+    /// As [`Self::resolve`], for a command that decides some of it itself.
+    ///
+    /// # Errors
+    /// Every mistake at once.
+    pub fn resolve_as(&self, decided: Decided, eab_hmac_key: Option<String>) -> Result<Plan, Mistakes> {
+        let mut settings = self.settings();
+        let plan = plan(&mut settings, decided, eab_hmac_key);
+        settings.finish().map(|()| plan)
+    }
+}
+
+/// Reads the plan. It is to be used only when [`Settings::finish`] finds no mistake: what is missing or wrong is as by default in it.
+pub fn plan(s: &mut Settings, decided: Decided, eab_hmac_key: Option<String>) -> Plan {
+    let asked = s.take("directory", directory);
+    let directory = decided.directory.or(asked);
+    if directory.is_none() && !s.is_given("directory") {
+        s.mistake(
+            "directory",
+            "missing: the URL of the CA's ACME directory, as in https://ca.test:14000/dir",
+        );
+    }
+    let challenges = s.take("challenges", challenges).unwrap_or(Challenges::Memory);
+    let dns_challenges = s.take("dns_challenges", challtestsrv);
+    let listen = listen(s, &challenges);
+    let challenge_types = challenge_types(s, &challenges, dns_challenges.is_some(), &listen);
+    let scenarios = scenarios(s, &challenge_types, &decided.push);
+    let eab = match (s.take("eab_kid", text), eab_hmac_key) {
+        (Some(kid), Some(hmac_key)) => ExternalAccount::new(kid, &hmac_key)
+            .map_err(|failure| s.mistake("eab_kid", format!("WEC_EAB_HMAC_KEY: {}", failure.message)))
+            .ok(),
+        (Some(kid), None) => {
+            s.mistake(
+                "eab_kid",
+                format!("{kid:?} needs its HMAC key in the environment variable WEC_EAB_HMAC_KEY"),
+            );
+            None
+        }
+        (None, _) => None,
+    };
+    let cacert = s.take("cacert", certificates);
+    let insecure = s.take("insecure", boolean).unwrap_or(false);
+    if insecure && cacert.is_some() {
+        s.mistake("insecure", "contradicts --cacert: give one of them");
+    }
+    Plan {
+        directory: directory
+            .unwrap_or_else(|| Url::parse("http://localhost").expect("a constant URL parses")),
+        cacert,
+        insecure,
+        client: client::identity(s),
+        issuer_root: s.take("issuer_root", certificates),
+        challenge_linger: s.take("challenge_linger", any_duration).unwrap_or(Duration::from_secs(10)),
+        scenarios,
+        graceful_stop: s.take("graceful_stop", duration).unwrap_or(Duration::from_secs(30)),
+        limits: Limits {
+            registrations: s.take("limit_registrations", |text| whole(text, 0..=u64::MAX)),
+            authorizations: s.take("limit_authorizations", |text| whole(text, 0..=u64::MAX)),
+            certificates: s.take("limit_certificates", |text| whole(text, 0..=u64::MAX)),
+        },
+        base_domain: s.take("base_domain", domain).unwrap_or_else(|| "wec.test".into()),
+        http: s.take("http", HttpVersion::from_str).unwrap_or_default(),
+        contact: s.take("contact", contact::contacts).unwrap_or_default(),
+        eab,
+        seed: s.take("seed", |text| whole(text, 0..=u64::MAX)).unwrap_or_else(rand::random),
+        state: s.take("state", state).unwrap_or_else(|| "sqlite://wec-state.sqlite".into()),
+        challenges,
+        dns_challenges,
+        listen,
+        max_connections: s.take("max_connections", |text| whole(text, 1..=100_000)).unwrap_or(256),
+        dialling: dialling::dialling(s),
+        request_timeout: s.take("request_timeout", duration).unwrap_or(Duration::from_secs(30)),
+        patience: patience(s),
+        threads: s
+            .take("threads", |text| whole(text, 1..=1024))
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
+        bounds: bounds(s),
+        strict: s.take("strict", boolean).unwrap_or(false),
+        permission: Permission {
+            allowed_hosts: s.take("allow_host", list).unwrap_or_default(),
+            authorised_by: s.take("authorised_by", text),
+        },
+        thresholds: thresholds(s),
+    }
+}
+
+fn patience(s: &mut Settings) -> Patience {
+    let usual = Patience::default();
+    Patience {
+        poll_interval: s.take("poll_interval", duration).unwrap_or(usual.poll_interval),
+        poll_timeout: s.take("poll_timeout", duration).unwrap_or(usual.poll_timeout),
+        max_retries: s.take("max_retries", |text| whole(text, 0..=1000)).unwrap_or(usual.max_retries),
+        max_retry_after: s.take("max_retry_after", any_duration).unwrap_or(usual.max_retry_after),
+    }
+}
+
+fn bounds(s: &mut Settings) -> Bounds {
+    let usual = Bounds::default();
+    Bounds {
+        lag: s.take("limited_lag", duration).unwrap_or(usual.lag),
+        lag_share: s.take("limited_lag_share", share).unwrap_or(usual.lag_share),
+        cpu: s.take("limited_cpu", share).unwrap_or(usual.cpu),
+        backlog: s.take("limited_backlog", share).unwrap_or(usual.backlog),
+        dropped: s.take("limited_dropped", share).unwrap_or(usual.dropped),
+        connections: s.take("limited_connections", share).unwrap_or(usual.connections),
+    }
+}
+
+/// The scenarios by name; without any table of them, the top level is the only one.
+fn scenarios(s: &mut Settings, challenge_types: &Mix<ChallengeType>, push: &Push) -> Vec<Scenario> {
+    let names = s.scenarios();
+    if names.is_empty() {
+        return vec![scenario(&mut Scope::of(s, None), DEFAULT_SCENARIO, challenge_types, push)];
+    }
+    let scenarios: Vec<_> = names
+        .iter()
+        .map(|name| scenario(&mut Scope::of(s, Some(name)), name, challenge_types, push))
+        .collect();
+    for name in &names {
+        if !is_name(name) {
+            let message = "is no name of a scenario: up to 40 letters, digits, hyphens and underscores";
+            Scope::of(s, Some(name)).mistake_of_all(message);
+        }
+    }
+    for one in &scenarios {
+        let mut before = one;
+        // As many steps as there are scenarios come back to where they were only in a circle.
+        for _ in 0..scenarios.len() {
+            let Some(after) = &before.after else { break };
+            let Some(found) = scenarios.iter().find(|other| other.name == *after) else {
+                if before.name == one.name {
+                    let message = format!("there is no scenario {after:?}: name one of {}", names.join(", "));
+                    Scope::of(s, Some(&one.name)).mistake("after", message);
+                }
+                break;
+            };
+            if found.name == one.name {
+                Scope::of(s, Some(&one.name))
+                    .mistake("after", "waits for itself in the end: it would never start");
+                break;
+            }
+            before = found;
+        }
+    }
+    scenarios
+}
+
+/// Every mistake of every threshold: they are read one by one, and none hides another's.
+fn thresholds(s: &mut Settings) -> Vec<Threshold> {
+    let listed = s.take("thresholds", |text| Ok(text.to_owned())).unwrap_or_default();
+    let mut thresholds = Vec::new();
+    for text in threshold::split(&listed) {
+        match text.parse() {
+            Ok(threshold) => thresholds.push(threshold),
+            Err(mistakes) => s.mistake("thresholds", ThresholdMistakes::to_string(&mistakes)),
+        }
+    }
+    thresholds
+}
+
+fn listen(s: &mut Settings, challenges: &Challenges) -> Listen {
+    let default = |port: u16| {
+        matches!(challenges, Challenges::Memory).then(|| SocketAddr::from(([127, 0, 0, 1], port)))
+    };
+    let asked = [
+        s.take("http01_listen", address),
+        s.take("tlsalpn01_listen", address),
+        s.take("dns_listen", address),
+    ];
+    // Pebble's own default validation ports: a run against it needs no flags. Whoever names a listener gets just those named.
+    let none_named = asked.iter().all(Option::is_none);
+    let listen = Listen {
+        http01: asked[0].unwrap_or_else(|| default(5002).filter(|_| none_named)),
+        tlsalpn01: asked[1].unwrap_or_else(|| default(5001).filter(|_| none_named)),
+        dns: asked[2].flatten(),
+    };
+    if !matches!(challenges, Challenges::Memory) {
+        for (key, given) in [
+            ("http01_listen", listen.http01),
+            ("tlsalpn01_listen", listen.tlsalpn01),
+            ("dns_listen", listen.dns),
+        ] {
+            if given.is_some() {
+                s.mistake(
+                    key,
+                    "needs --challenges memory: with any other store, challenge servers elsewhere answer",
+                );
+            }
+        }
+    }
+    listen
+}
+
+fn challenge_types(
+    s: &mut Settings,
+    challenges: &Challenges,
+    dns_elsewhere: bool,
+    listen: &Listen,
+) -> Mix<ChallengeType> {
+    let answered: Vec<ChallengeType> = match challenges {
+        Challenges::Memory => [
+            (ChallengeType::Http01, listen.http01.is_some()),
+            (ChallengeType::Dns01, listen.dns.is_some() || dns_elsewhere),
+            (ChallengeType::TlsAlpn01, listen.tlsalpn01.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(kind, answered)| answered.then_some(kind))
+        .collect(),
+        _ => ChallengeType::ALL.to_vec(),
+    };
+    let Some(wanted) = s.take("challenge_types", Mix::<ChallengeType>::from_str) else {
+        if answered.is_empty() {
+            s.mistake("http01_listen", "nothing would answer the CA's validations: give --http01-listen, --tlsalpn01-listen or --dns-listen, or --challenges redis://… for a challenge server elsewhere");
+        }
+        return answered.into();
+    };
+    for kind in wanted.items() {
+        if !answered.contains(&kind) {
+            let listener = match kind {
+                ChallengeType::Http01 => "--http01-listen",
+                ChallengeType::TlsAlpn01 => "--tlsalpn01-listen",
+                ChallengeType::Dns01 => "--dns-listen",
+            };
+            s.mistake("challenge_types", format!("nothing would answer {kind}: give {listener} (whoever names one listener gets those named)"));
+        }
+    }
+    wanted
+}
+
+fn directory(value: &str) -> Result<Url, String> {
+    let url = Url::parse(value)
+        .map_err(|error| format!("{value:?} is no URL: {error}; as in https://ca.test:14000/dir"))?;
+    match url.scheme() {
+        // It is shown, stored and logged. The value is not repeated: it holds a password.
+        "http" | "https" if !url.username().is_empty() || url.password().is_some() => {
+            Err("has a user or password in it: ACME knows neither, its accounts sign with their keys".into())
+        }
+        "http" | "https" if url.has_host() => Ok(url),
+        scheme => {
+            Err(format!("{value:?} has the scheme {scheme:?}: an ACME directory is an http or https URL"))
+        }
+    }
+}
+
+/// A file of certificates in PEM. What they are good for is TLS's to say.
+fn certificates(text: &str) -> Result<PathBuf, String> {
+    let path = readable(text)?;
+    match std::fs::read(&path) {
+        Ok(pem) if pem.windows(17).any(|window| window == b"BEGIN CERTIFICATE") => {
+            Roots::Pem(pem).check().map(|()| path).map_err(|why| format!("{text}: {why}"))
+        }
+        Ok(_) => Err(format!("{text} has no certificate in PEM: no `BEGIN CERTIFICATE`")),
+        Err(error) => Err(format!("cannot read {text}: {error}")),
+    }
+}
+
+fn readable(value: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(value);
+    std::fs::File::open(&path).map_err(|error| format!("cannot read {value}: {error}"))?;
+    Ok(path)
+}
+
+/// Whether the last label is a number: then it is an IPv4 address in some form, and no domain.
+fn is_number(domain: &str) -> bool {
+    domain.rsplit('.').next().is_some_and(|label| {
+        !label.is_empty() && (label.bytes().all(|b| b.is_ascii_digit()) || is_hex(label))
+    })
+}
+
+/// `0x7f000001`, which resolvers and URL parsers take for a number, too.
+fn is_hex(label: &str) -> bool {
+    label.strip_prefix("0x").is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+fn domain(value: &str) -> Result<String, String> {
+    let domain = value.trim().trim_end_matches('.').to_ascii_lowercase();
+    let label_fits = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    if value.trim().trim_matches(['[', ']']).parse::<IpAddr>().is_ok() || is_number(&domain) {
+        return Err(format!(
+            "{value:?} is an address: names are ordered below it, so it must be a domain, such as wec.test"
+        ));
+    }
+    // A unique label of up to 30 bytes and a dot come in front of it.
+    if domain.len() <= 222 && domain.split('.').all(label_fits) {
+        Ok(domain)
+    } else if domain.len() > 222 || domain.split('.').any(|label| label.len() > 63) {
+        Err(format!("{} is too long: 222 letters in all at most, and 63 between two dots", quoted(value)))
+    } else {
+        Err(format!("{} is not a domain name of letters, digits, hyphens and dots", quoted(value)))
+    }
+}
+
+fn state(value: &str) -> Result<String, String> {
+    match value.split_once(':') {
+        Some(("sqlite" | "postgres" | "postgresql", rest)) if !rest.is_empty() => Ok(value.into()),
+        // The value may hold a password: only its scheme is repeated.
+        Some((scheme, _)) => {
+            Err(format!("the scheme {scheme:?} is not one of sqlite://FILE, postgres://USER@HOST/DB"))
+        }
+        None => Err("not a URL: sqlite://FILE or postgres://USER@HOST/DB".into()),
+    }
+}
+
+fn challenges(value: &str) -> Result<Challenges, String> {
+    if value == "memory" {
+        return Ok(Challenges::Memory);
+    }
+    if value.starts_with("redis://") {
+        return Ok(Challenges::Redis(value.into()));
+    }
+    challtestsrv(value)
+        .map(Challenges::ChallTestSrv)
+        .map_err(|_| "not one of memory, redis://HOST[:PORT], challtestsrv+http://HOST:8055".into())
+}
+
+/// `challtestsrv+http://HOST:PORT`: the management API's address.
+fn challtestsrv(value: &str) -> Result<Url, String> {
+    value
+        .strip_prefix("challtestsrv+")
+        .and_then(|url| Url::parse(url).ok())
+        .filter(|url| url.scheme() == "http" && url.has_host())
+        .ok_or_else(|| "not challtestsrv+http://HOST:8055".into())
+}
+
+fn address(value: &str) -> Result<Option<SocketAddr>, String> {
+    if value == "off" {
+        return Ok(None);
+    }
+    value
+        .parse()
+        .map(Some)
+        .map_err(|_| format!("{value:?} is not an address like 127.0.0.1:5002 or [::1]:5002, nor off"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,384 @@
+use std::collections::BTreeSet;
+
+use wec_acme::Policy;
+
+use super::super::keys::{KEYS, Key, Place};
+use super::*;
+
+fn options() -> PlanOptions {
+    PlanOptions::default().with("directory", "https://127.0.0.1:14000/dir")
+}
+
+fn resolve(mut settings: Settings) -> Result<Plan, Mistakes> {
+    let plan = plan(&mut settings, Decided::default(), None);
+    settings.finish().map(|()| plan)
+}
+
+#[test]
+fn every_key_of_the_table_is_read() {
+    let mut unread = BTreeSet::from_iter(KEYS.iter().map(|key| key.name));
+    // What says how hard to push is read by the executor that it belongs to.
+    for push in [("workers", "5"), ("rate", "5/s"), ("target_rps", "5"), ("iterations", "5")] {
+        let mut settings = options().with(push.0, push.1).settings();
+        plan(&mut settings, Decided::default(), None);
+        let left: BTreeSet<_> = settings.unread().iter().map(|key| key.name).collect();
+        unread.retain(|name| left.contains(name));
+    }
+    // Those of the table [capacity] are read by the search, where another test is for them.
+    let elsewhere = |name: &&str| matches!(Key::named(name).unwrap().place, Place::Command | Place::Search);
+    assert_eq!(unread.into_iter().filter(|name| !elsewhere(name)).collect::<Vec<_>>(), [""; 0]);
+}
+
+#[test]
+fn needs_nothing_but_a_directory() {
+    let plan = options().resolve(None).unwrap();
+    assert_eq!(plan.workers(), 50);
+    assert_eq!(plan.run_time(), Duration::from_secs(60));
+    assert_eq!(plan.scenarios[0].challenge_types.to_string(), "http-01=1,tls-alpn-01=1");
+    assert_eq!(plan.listen.http01, Some("127.0.0.1:5002".parse().unwrap()));
+    assert_eq!(plan.listen.dns, None);
+}
+
+#[test]
+fn the_shipped_scenarios_are_plans() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/scenarios");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() >= 7, "{files:?}");
+    for file in files {
+        let options = PlanOptions::default().with("config", file.display().to_string());
+        let plan = options.resolve(None).unwrap_or_else(|mistakes| panic!("{}:\n{mistakes}", file.display()));
+        assert!(!plan.run_time().is_zero(), "{}", file.display());
+    }
+}
+
+#[test]
+fn scenarios_take_from_the_top_what_they_do_not_say_and_flags_hold_for_all() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/scenarios");
+    let config = PlanOptions::default().with("config", format!("{folder}/renewal-storm.toml"));
+    let plan = config.resolve(None).unwrap();
+    let shown: Vec<_> = plan
+        .scenarios
+        .iter()
+        .map(|one| {
+            (one.name.as_str(), one.load.executor(), one.run_time.as_secs(), *one.names_per_order.end())
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ("clean-up", "iterations", 600, 1),
+            ("everyday", "arrival-rate", 600, 1),
+            ("storm", "arrival-rate", 180, 1)
+        ]
+    );
+    assert_eq!(plan.run_time(), Duration::from_secs(1200), "the clean-up waits for the everyday load");
+    let plan = config.with("names_per_order", "3").with("run_time", "5s").resolve(None).unwrap();
+    assert!(plan.scenarios.iter().all(|one| *one.names_per_order.end() == 3 && one.run_time.as_secs() == 5));
+}
+
+#[test]
+fn reports_every_mistake_of_a_file_at_once_with_its_line() {
+    let mut settings = Settings::default();
+    let text = "directory = \"https://127.0.0.1:14000/dir\"\nrat = \"5/s\"\n\
+                [scenarios.a]\nrate = \"fast\"\nthink_time = \"1s\"\nafter = \"b\"\n\
+                [scenarios.b]\nexecutor = \"workers\"\nrate = \"5/s\"\nafter = \"a\"\nworker = 1\n\
+                [scenarios.c]\nexecutor = \"arrival-rate\"\nafter = \"d\"\nstages = [{ duration = \"1m\", workers = 5 }]\n";
+    settings.text("s.toml", text);
+    let shown = resolve(settings).unwrap_err().to_string();
+    let lines: Vec<_> = shown.lines().map(|line| line.split_once(": ").unwrap().0).collect();
+    for line in [2, 4, 5, 6, 9, 10, 11, 13, 14, 15] {
+        assert!(lines.contains(&format!("s.toml:{line}").as_str()), "no mistake of line {line} in\n{shown}");
+    }
+    assert!(shown.contains("s.toml:11: scenarios.b.worker: unknown key; did you mean workers?"), "{shown}");
+    assert!(
+        shown.contains("s.toml:14: scenarios.c.after: there is no scenario \"d\": name one of a, b, c"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_mistake_that_several_scenarios_share_is_told_once_and_a_wrong_name_where_it_stands() {
+    let told = |text: &str| {
+        let mut settings = Settings::default();
+        settings.text("s.toml", text);
+        settings.flag("directory", "https://127.0.0.1:14000/dir");
+        resolve(settings).unwrap_err().to_string()
+    };
+    let kinds =
+        "[scenarios.a]\nexecutor = \"workers\"\n[scenarios.b]\nrate = 5\n[scenarios.c]\ntarget_rps = 5\n";
+    let stages =
+        "stages = [{ duration = \"1m\", workers = 5 }, { duration = \"x\", target = 5 }, \"1m:some\"]\n";
+    assert_eq!(
+        told(&format!("{stages}{kinds}")),
+        "s.toml:1: stages: stage 2: \"x\" is not a time (expected number at 0); as in 30s, 5m, 1h30m\n\
+         s.toml:1: stages: stage 3: \"some\" is not a whole number from 0 to 1000000\n\
+         s.toml:1: stages: stage 1: \"workers\" is unknown in a stage; known are duration, rate; target fits every executor"
+    );
+    let none = "registration = 0\nauthorization = 0\ncertificate = 0\nrefresh = 0\nrevoke = 0\n";
+    assert_eq!(
+        told(&format!("[weights]\n{none}[scenarios.a]\nworkers = 1\n")),
+        "s.toml:2: weights: every chain weighs 0, so none could ever run"
+    );
+    assert_eq!(
+        told("[scenarios.\"a b\"]\nrate = 5\nexecutor = \"arrival-rate\"\n"),
+        "s.toml:2: scenarios.a b: is no name of a scenario: up to 40 letters, digits, hyphens and underscores"
+    );
+}
+
+#[test]
+fn what_follows_from_a_mistake_is_not_told_as_another_one() {
+    let told = |text: &str| {
+        let mut settings = Settings::default();
+        settings.text("s.toml", text);
+        resolve(settings).unwrap_err().to_string()
+    };
+    let broken = told("directory = \"https://ca\nworkers = \nrat = 5\n");
+    let lines: Vec<_> = broken.lines().map(|line| line.split_once(": ").unwrap().0).collect();
+    assert_eq!(lines, ["s.toml:1", "s.toml:2", "s.toml:3"], "{broken}");
+    for text in ["[[scenarios]]\nname = \"a\"\n", "[scenario.a]\nworkers = 5\n"] {
+        assert!(told(text).contains("each scenario is a table of its own: [scenarios.NAME]"), "{text}");
+    }
+}
+
+#[test]
+fn two_ways_to_push_at_once_are_told_apart() {
+    let options = PlanOptions::default()
+        .with("directory", "https://127.0.0.1:14000/dir")
+        .with("rate", "50/s")
+        .with("iterations", "3");
+    assert_eq!(
+        options.resolve(None).unwrap_err().to_string(),
+        "--rate: contradicts iterations: give one of them, or each to a scenario of its own in a file"
+    );
+}
+
+#[test]
+fn reports_every_mistake_at_once() {
+    let options = PlanOptions::default()
+        .with("directory", "ca.test")
+        .with("workers", "-1")
+        .with("run_time", "0s")
+        .with("weights", "certificates=1")
+        .with("weights", "revoke=-1")
+        .with("names_per_order", "5..2")
+        .with("base_domain", "a..b")
+        .with("state", "mysql://root:secret@db/x")
+        .with("challenges", "http://x")
+        .with("http01_listen", "localhost")
+        .with("cacert", "no-such-file.pem")
+        .with("eab_kid", "kid-1");
+    let Mistakes(mistakes) = options.resolve(None).unwrap_err();
+    let mut keys: Vec<_> = mistakes.iter().map(|mistake| mistake.key.as_str()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!(
+        keys,
+        [
+            "base_domain",
+            "cacert",
+            "challenges",
+            "directory",
+            "eab_kid",
+            "http01_listen",
+            "names_per_order",
+            "run_time",
+            "state",
+            "weight",
+            "weights.revoke",
+            "workers"
+        ]
+    );
+    let shown = Mistakes(mistakes).to_string();
+    assert!(!shown.contains("secret"), "{shown}");
+}
+
+#[test]
+fn a_directory_with_a_password_is_refused_without_repeating_it() {
+    let mut options = options();
+    options.set("directory", "https://ops:hunter2@127.0.0.1:14000/dir");
+    let shown = options.resolve(None).unwrap_err().to_string();
+    assert!(shown.starts_with("--directory: ") && !shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn naming_one_listener_turns_the_default_ones_off() {
+    let mut options = options();
+    options.set("dns_listen", "127.0.0.1:5053");
+    let plan = options.resolve(None).unwrap();
+    assert_eq!(plan.listen.http01, None);
+    assert_eq!(plan.scenarios[0].challenge_types.to_string(), "dns-01=1");
+}
+
+#[test]
+fn a_challenge_type_that_nothing_answers_is_a_mistake() {
+    let mut options = options();
+    options.set("challenge_types", "http-01,dns-01");
+    let shown = options.resolve(None).unwrap_err().to_string();
+    assert_eq!(
+        shown,
+        "--challenge-types: nothing would answer dns-01: give --dns-listen (whoever names one listener gets those named)"
+    );
+}
+
+#[test]
+fn what_clients_do_has_weights_shares_and_names() {
+    let options = options()
+        .with("key_types", "p256=8, rsa2048")
+        .with("challenge_types", "http-01=3,tls-alpn-01=0")
+        .with("connections", "per-chain")
+        .with("http", "2")
+        .with("abandon", "2.5%")
+        .with("stop_before", "finalize")
+        .with("on_failure", "hammer");
+    let plan = options.resolve(None).unwrap();
+    let scenario = &plan.scenarios[0];
+    assert_eq!(scenario.key_types.to_string(), "p256=8,rsa2048=1");
+    assert_eq!(scenario.challenge_types.to_string(), "http-01=3,tls-alpn-01=0");
+    assert_eq!((scenario.abandon, scenario.connections.name()), (0.025, "per-chain"));
+    assert!(scenario.stop_before.is_some() && plan.http == HttpVersion::Http2);
+    let stamp = serde_json::to_value(wec_record::Plan::from(&plan)).unwrap();
+    assert_eq!(stamp["http"], "2");
+    assert_eq!(stamp["scenarios"][0]["key_types"], "p256=8,rsa2048=1");
+    assert_eq!(stamp["scenarios"][0]["connections"], "per-chain");
+    assert_eq!(stamp["scenarios"][0]["stop_before"], "finalize");
+    assert_eq!(stamp["scenarios"][0]["on_failure"], "hammer");
+}
+
+#[test]
+fn what_clients_cannot_do_is_said_with_what_they_can() {
+    let options = options()
+        .with("key_types", "p521")
+        .with("challenge_types", "http-01=-1")
+        .with("connections", "pooled")
+        .with("http", "3")
+        .with("abandon", "110%")
+        .with("stop_before", "newOrder")
+        .with("on_failure", "panic");
+    let shown = options.resolve(None).unwrap_err().to_string();
+    for part in [
+        "--key-types: \"p521\" is not a key type: there are p256, p384",
+        "--challenge-types: -1 is no weight",
+        "--connections: \"pooled\" is no connection model: there are shared, per-worker, per-chain",
+        "--http: \"3\" is no HTTP version: there are 1.1 and 2",
+        "--abandon: \"110%\" is not a share",
+        "--stop-before: \"newOrder\" is no step that can be stopped before: there is finalize",
+        "--on-failure: \"panic\" is not what workers can do on failure: there are back-off and hammer",
+    ] {
+        assert!(shown.contains(part), "{part} is missing in {shown}");
+    }
+    let nothing_left = super::tests::options()
+        .with("stop_before", "finalize")
+        .with("weights", "registration=0,authorization=0,refresh=0,revoke=0");
+    let shown = nothing_left.resolve(None).unwrap_err().to_string();
+    assert!(shown.contains("stops before finalize"), "{shown}");
+}
+
+#[test]
+fn listeners_belong_to_the_memory_store() {
+    let mut options = options();
+    options.set("challenges", "redis://127.0.0.1");
+    assert_eq!(
+        options.clone().resolve(None).unwrap().scenarios[0].challenge_types,
+        Mix::even(ChallengeType::ALL)
+    );
+    options.set("http01_listen", "127.0.0.1:80");
+    assert!(options.resolve(None).unwrap_err().to_string().contains("needs --challenges memory"));
+}
+
+#[test]
+fn dns01_may_be_answered_elsewhere_alone() {
+    let mut options = options();
+    options.set("http01_listen", "127.0.0.1:0");
+    options.set("dns_challenges", "challtestsrv+http://10.77.77.77:8055");
+    let plan = options.clone().resolve(None).unwrap();
+    assert_eq!(plan.challenges, Challenges::Memory);
+    assert_eq!(plan.scenarios[0].challenge_types.to_string(), "http-01=1,dns-01=1");
+    options.set("dns_challenges", "redis://127.0.0.1");
+    let shown = options.resolve(None).unwrap_err().to_string();
+    assert_eq!(shown, "--dns-challenges: not challtestsrv+http://HOST:8055");
+}
+
+#[test]
+fn secrets_are_in_no_debug_output_and_no_stamp() {
+    let mut options = options();
+    options.set("eab_kid", "kid-1");
+    options.set("state", "postgres://wec:hunter2@db/wec");
+    let plan = options.resolve(Some("aG1hYy1zZWNyZXQ".into())).unwrap();
+    let stamp = serde_json::to_string(&wec_record::Plan::from(&plan)).unwrap();
+    assert!(
+        stamp.contains("kid-1") && !stamp.contains("hunter2") && !stamp.contains("aG1hYy1zZWNyZXQ"),
+        "{stamp}"
+    );
+    assert!(!format!("{plan:?}").contains("aG1hYy1zZWNyZXQ"));
+}
+
+#[test]
+fn what_the_plan_asks_for_is_what_the_client_does() {
+    let plan = options().resolve(None).unwrap();
+    assert_eq!(plan.patience.policy(), Policy::default());
+    let plan = options()
+        .with("poll_interval", "3s")
+        .with("poll_timeout", "2m")
+        .with("max_retries", "0")
+        .with("max_retry_after", "0s");
+    let plan = plan.resolve(None).unwrap();
+    let policy = plan.patience.policy();
+    assert_eq!((policy.poll_interval.as_secs(), policy.poll_timeout.as_secs()), (3, 120));
+    assert_eq!((policy.busy_retries, policy.max_retry_after), (0, Duration::ZERO));
+    let stamp = serde_json::to_value(wec_record::Plan::from(&plan)).unwrap();
+    assert_eq!((&stamp["poll_interval"], &stamp["max_retries"]), (&"3s".into(), &0.into()));
+    assert_eq!((&stamp["poll_timeout"], &stamp["max_retry_after"]), (&"2m".into(), &"0s".into()));
+}
+
+#[test]
+fn every_wrong_bound_is_named() {
+    let options =
+        options().with("poll_interval", "0s").with("max_retries", "-1").with("max_retry_after", "soon");
+    let told = options.resolve(None).unwrap_err().to_string();
+    for flag in ["--poll-interval", "--max-retries", "--max-retry-after"] {
+        assert!(told.contains(flag), "{flag} is missing in {told}");
+    }
+}
+
+#[test]
+fn profiles_and_revocations_have_weights_and_shares() {
+    let plan = options().resolve(None).unwrap();
+    let scenario = &plan.scenarios[0];
+    assert_eq!(scenario.profile.to_string(), "default=1");
+    assert_eq!(scenario.revoke_reasons.to_string(), "none=1,0=1,1=1,4=1,5=1");
+    assert_eq!(scenario.revoke_by_certificate_key, 0.5);
+    assert_eq!((plan.challenge_linger, &plan.issuer_root), (Duration::from_secs(10), &None));
+    for share in ["20%", "0.2"] {
+        let plan = options()
+            .with("profile", "shortlived=1,classic=3")
+            .with("revoke_reasons", "none=4,0")
+            .with("revoke_by_certificate_key", share);
+        let plan = plan.resolve(None).unwrap();
+        let stamp = serde_json::to_value(wec_record::Plan::from(&plan)).unwrap();
+        let scenario = &stamp["scenarios"][0];
+        assert_eq!(scenario["profile"], "shortlived=1,classic=3");
+        assert_eq!(scenario["revoke_reasons"], "none=4,0=1");
+        assert_eq!(scenario["revoke_by_certificate_key"], 0.2);
+    }
+}
+
+#[test]
+fn mistakes_name_the_flag() {
+    let wrong = options()
+        .with("profile", "two words")
+        .with("revoke_reasons", "7")
+        .with("revoke_by_certificate_key", "120%")
+        .with("issuer_root", "Cargo.toml")
+        .with("challenge_linger", "2 hours and");
+    let shown = wrong.resolve(None).unwrap_err().to_string();
+    for part in [
+        "--profile: \"two words\" is no profile's name",
+        "--revoke-reasons: \"7\" is no reason of a revocation",
+        "--revoke-by-certificate-key: \"120%\" is not a share",
+        "--issuer-root: Cargo.toml has no certificate in PEM",
+        "--challenge-linger: \"2 hours and\" is not a time",
+    ] {
+        assert!(shown.contains(part), "{part} is missing in {shown}");
+    }
+}

@@ -1,0 +1,167 @@
+//! From settings to a scenario. What it does not say itself it takes from the plan's top level; a flag holds for all of them.
+
+use std::ops::RangeInclusive;
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use wec_acme::KeyType;
+use wec_chains::{Connections, Mix, Profile, RevocationReason, StopBefore};
+use wec_record::plan::Stage;
+use wec_record::{Chain, ChallengeType};
+
+use super::settings::Scope;
+use super::values::{any_duration, duration, whole};
+use crate::executor::{self, Load, OnFailure};
+use crate::picker::Weights;
+use crate::scenario::Scenario;
+
+/// Who says how hard scenarios push.
+#[derive(Clone, Debug, Default)]
+pub enum Push {
+    /// Flags, environment and file.
+    #[default]
+    Settings,
+    /// The command: so many workers, whatever a file says.
+    Workers {
+        /// At the start.
+        workers: u32,
+        /// Where it goes from there.
+        stages: Vec<Stage>,
+    },
+    /// A search, which changes the rate while it runs. Settings give the spacing of arrivals and the cap on workers.
+    Searched {
+        /// How long it may take in all.
+        run_time: Duration,
+    },
+}
+
+/// Reads one scenario; `name` for people.
+pub(super) fn scenario(
+    s: &mut Scope<'_>,
+    name: &str,
+    challenge_types: &Mix<ChallengeType>,
+    push: &Push,
+) -> Scenario {
+    let mut weights = Weights::default();
+    for chain in Chain::ALL {
+        if let Some(weight) = s.take(&format!("weights.{chain}"), weight) {
+            weights.set(chain, weight);
+        }
+    }
+    if Chain::ALL.into_iter().all(|chain| weights.of(chain) == 0.0) {
+        s.mistake("weights", "every chain weighs 0, so none could ever run");
+    }
+    let stop_before = s.take("stop_before", StopBefore::from_str);
+    let others = Chain::ALL.into_iter().filter(|chain| *chain != Chain::Certificate);
+    if stop_before.is_some()
+        && weights.of(Chain::Certificate) > 0.0
+        && others.map(|chain| weights.of(chain)).sum::<f64>() == 0.0
+    {
+        s.mistake(
+            "stop_before",
+            "only certificate has a weight, which is never run in a plan that stops before finalize",
+        );
+    }
+    let load = match push {
+        Push::Settings => executor::load(s),
+        Push::Workers { workers, stages } => Load::of_workers(*workers, stages.clone()),
+        Push::Searched { .. } => Load::of_search(s),
+    };
+    let staged: Duration = load.stages().iter().map(|stage| stage.duration.0).sum();
+    let run_time = match push {
+        Push::Searched { run_time } => Some(*run_time),
+        Push::Settings | Push::Workers { .. } => s.take("run_time", duration),
+    };
+    let think_time = s.take("think_time", think_time);
+    // What the plan says for all of its scenarios is for those that can think.
+    let searched = matches!(push, Push::Searched { .. });
+    if !searched && think_time.is_some() && !load.thinks() && s.is_own("think_time") {
+        let message = format!(
+            "belongs to the executors {}: with {} the rate says when iterations start",
+            executor::thinking(),
+            load.executor()
+        );
+        s.mistake("think_time", message);
+    }
+    Scenario {
+        name: name.to_owned(),
+        start_at: s.take("start_at", any_duration).unwrap_or_default(),
+        after: s.take("after", |text| Ok(text.to_owned())),
+        run_time: run_time.unwrap_or(if staged.is_zero() { load.usual_run_time() } else { staged }),
+        load,
+        think_time,
+        weights,
+        names_per_order: s.take("names_per_order", names_per_order).unwrap_or(1..=1),
+        challenge_types: challenge_types.clone(),
+        key_types: s.take("key_types", Mix::from_str).unwrap_or_else(|| Mix::even([KeyType::P256])),
+        account_key_types: s
+            .take("account_key_types", Mix::from_str)
+            .unwrap_or_else(|| Mix::even([KeyType::P256])),
+        connections: s.take("connections", Connections::from_str).unwrap_or_default(),
+        abandon: s.take("abandon", share).unwrap_or_default(),
+        stop_before,
+        profile: s.take("profile", Mix::from_str).unwrap_or_else(|| Mix::even([Profile::default()])),
+        revoke_reasons: s
+            .take("revoke_reasons", Mix::from_str)
+            .unwrap_or_else(|| Mix::even(RevocationReason::USUAL)),
+        revoke_by_certificate_key: s.take("revoke_by_certificate_key", share).unwrap_or(0.5),
+        on_failure: s.take("on_failure", OnFailure::from_str).unwrap_or_default(),
+    }
+}
+
+fn weight(value: &str) -> Result<f64, String> {
+    match value.parse::<f64>() {
+        Ok(weight) if weight.is_finite() && (0.0..=1e6).contains(&weight) => Ok(weight),
+        _ => Err(format!("{value:?} is not a weight from 0 (never) to 1000000")),
+    }
+}
+
+/// `10%` or `0.1`.
+fn share(value: &str) -> Result<f64, String> {
+    let (number, unit) = value.trim().strip_suffix('%').map_or((value, 1.0), |percent| (percent, 100.0));
+    match number.trim().parse::<f64>().map(|number| number / unit) {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err(format!("{value:?} is not a share from 0% to 100%, as in 10% or 0.1")),
+    }
+}
+
+fn think_time(value: &str) -> Result<RangeInclusive<Duration>, String> {
+    let (low, high) =
+        value.split_once("..").map_or((value, value), |(low, high)| (low, high.trim_start_matches('=')));
+    let (low, high) = (any_duration(low)?, any_duration(high)?);
+    if low <= high {
+        Ok(low..=high)
+    } else {
+        Err(format!("{value:?} ends before it begins: write it like 1s..5s"))
+    }
+}
+
+fn names_per_order(value: &str) -> Result<RangeInclusive<u32>, String> {
+    let wrong = || format!("{value:?} is neither a number nor a range like 1..5, from 1 to 100");
+    let number = |text: &str| whole::<u32>(text, 1..=100).map_err(|_| wrong());
+    let (low, high) = match value.split_once("..") {
+        Some((low, high)) => (number(low)?, number(high.trim_start_matches('='))?),
+        None => (number(value)?, number(value)?),
+    };
+    if low <= high { Ok(low..=high) } else { Err(wrong()) }
+}
+
+/// Whether a name can be a scenario's: it stands in keys, marks and thresholds.
+pub(super) fn is_name(name: &str) -> bool {
+    (1..=40).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn think_times_are_ranges() {
+        let seconds = Duration::from_secs;
+        assert_eq!(think_time("1s..3s"), Ok(seconds(1)..=seconds(3)));
+        assert_eq!(think_time("2s"), Ok(seconds(2)..=seconds(2)));
+        assert_eq!(think_time("0s..1s"), Ok(seconds(0)..=seconds(1)));
+        assert!(think_time("3s..1s").unwrap_err().contains("ends before it begins"));
+    }
+}

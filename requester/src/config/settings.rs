@@ -1,0 +1,594 @@
+//! From what was typed to named values: flags and environment over the file over defaults.
+//!
+//! Nothing stops at the first mistake. Every value remembers where it came from, so that each mistake can name
+//! its file, line and key, and all of them are reported at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::Path;
+
+use toml::de::{DeTable, DeValue};
+use wec_text::{bounded, visible};
+
+use super::keys::{CAPACITY, KEYS, Key, OF_FILES, OF_SCENARIOS, WEIGHTS, flag_of};
+
+/// Where a value was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A command line flag, or the environment variable that stands for it.
+    Flag,
+    /// A line of the configuration file.
+    File {
+        /// The file as it was named.
+        path: String,
+        /// Line, from 1.
+        line: usize,
+    },
+}
+
+impl Origin {
+    /// 0 of a flag, which goes before a file.
+    const fn line(&self) -> usize {
+        match self {
+            Self::File { line, .. } => *line,
+            Self::Flag => 0,
+        }
+    }
+}
+
+/// One thing wrong with the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// The key as written in a file (`run_time`).
+    pub key: String,
+    /// Where it was given; none for something that is missing.
+    pub origin: Option<Origin>,
+    /// What is wrong and what is allowed.
+    pub message: String,
+}
+
+impl fmt::Display for Mistake {
+    /// On one line; what was given is visible in it, and cut where it is long.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (key, message) = (visible(&self.key), self.message.as_str());
+        let text = match &self.origin {
+            Some(Origin::File { path, line }) if key.is_empty() => format!("{path}:{line}: {message}"),
+            Some(Origin::File { path, line }) => format!("{path}:{line}: {key}: {message}"),
+            None if key.starts_with("scenarios.") => format!("{key}: {message}"),
+            _ => match key.split_once('.') {
+                Some((WEIGHTS, chain)) => format!("{} {chain}: {message}", flag_of(WEIGHTS)),
+                _ => format!("{}: {message}", flag_of(&key)),
+            },
+        };
+        f.write_str(&bounded(&visible(&text)))
+    }
+}
+
+/// All that is wrong with the configuration, one mistake a line.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Mistakes(pub Vec<Mistake>);
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, mistake) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{mistake}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+/// The values given so far, by key, and what was wrong with them.
+#[derive(Debug, Default)]
+pub struct Settings {
+    given: BTreeMap<String, (String, Origin)>,
+    /// Of each key in the file, also of those that a flag overrides, where the elements stand if its value is a list.
+    elements: BTreeMap<String, Vec<Origin>>,
+    /// The keys that were asked for, whether or not they were given, without the names of scenarios.
+    read: BTreeSet<String>,
+    mistakes: Vec<Mistake>,
+    /// Whether a file could not be read as a whole: what is missing may stand in it.
+    partial: bool,
+}
+
+impl Settings {
+    /// Sets what a flag or its environment variable said; it wins over the file.
+    pub fn flag(&mut self, key: &str, value: &str) {
+        self.given.insert(key.into(), (value.into(), Origin::Flag));
+    }
+
+    /// Reads a configuration file; unknown keys are mistakes, and so is a key given twice.
+    pub fn file(&mut self, path: &Path) {
+        let shown = path.display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => self.text(&shown, &text),
+            Err(error) => {
+                self.partial = true;
+                self.mistakes.push(Mistake {
+                    key: "config".into(),
+                    origin: Some(Origin::Flag),
+                    message: format!("cannot read {shown}: {error}"),
+                });
+            }
+        }
+    }
+
+    /// As [`Settings::file`], from text already read; `path` is for messages.
+    pub fn text(&mut self, path: &str, text: &str) {
+        let names = |keys: &'static [String]| keys.iter().map(String::as_str).collect::<Vec<_>>();
+        self.text_with(path, text, &names(&OF_FILES), &names(&OF_SCENARIOS));
+    }
+
+    /// As [`Settings::text`], of a file that has the keys of `top`, and in scenarios those of `scenario`.
+    fn text_with(&mut self, path: &str, text: &str, top: &[&str], scenario: &[&str]) {
+        let at = |offset: usize| Origin::File {
+            path: path.into(),
+            line: text.as_bytes()[..offset.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1,
+        };
+        let (table, errors) = DeTable::parse_recoverable(text);
+        self.partial |= !errors.is_empty();
+        // What the parser made of a line that is none is not what was meant there.
+        let mut broken = Vec::new();
+        for error in errors {
+            let origin = at(error.span().map_or(0, |span| span.start));
+            broken.push(origin.clone());
+            let culprit =
+                error.span().and_then(|span| text.get(span)).filter(|_| error.message() == DUPLICATE);
+            let message = match culprit {
+                Some(key) => format!("{} was given before: give it once", key.trim()),
+                None => error.message().into(),
+            };
+            self.mistakes.push(Mistake { key: String::new(), origin: Some(origin), message });
+        }
+        let mut found = Vec::new();
+        flatten(table.get_ref(), "", &mut found);
+        found.sort_by_key(|found: &Found| found.offset);
+        for Found { key, offset, elements, value } in found {
+            let origin = at(offset);
+            if broken.contains(&origin) {
+                continue;
+            }
+            // `scenarios.NAME.KEY`: what is known is the key.
+            let (last, known) = match key.strip_prefix(SCENARIOS).and_then(|rest| rest.split_once('.')) {
+                Some((_, last)) => (last, scenario),
+                None => (key.as_str(), top),
+            };
+            if !known.contains(&last) {
+                let message = unknown(&key, last, known, top);
+                self.mistakes.push(Mistake { key, origin: Some(origin), message });
+                continue;
+            }
+            match value {
+                Ok(value) => {
+                    self.elements.insert(key.clone(), elements.into_iter().map(at).collect());
+                    self.given.entry(key).or_insert((value, origin));
+                }
+                Err(message) => self.mistakes.push(Mistake { key, origin: Some(origin), message }),
+            }
+        }
+    }
+
+    /// The value of `key`, read by `parse`; none when it was not given or is wrong (which is remembered).
+    pub fn take<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        self.asked(key);
+        let (text, origin) = self.given.get(key)?;
+        match parse(text) {
+            Ok(value) => Some(value),
+            Err(message) => {
+                let message = wec_text::with_cut(message, text);
+                let mistake = Mistake { key: key.into(), origin: Some(origin.clone()), message };
+                self.mistakes.push(mistake);
+                None
+            }
+        }
+    }
+
+    /// The values of a list, each read by `parse`; none when it was not given or any is wrong. Each wrong one is remembered, with
+    /// its place in the list and, from a file, its own line; once, however many scenarios read it and in however many ways.
+    pub fn take_list<T>(
+        &mut self,
+        key: &str,
+        item: &str,
+        parse: impl Fn(&str) -> Result<T, Vec<String>>,
+    ) -> Option<Vec<T>> {
+        self.asked(key);
+        let (text, origin) = self.given.get(key)?;
+        let lines = self.elements.get(key).filter(|_| *origin != Origin::Flag);
+        let mut values = Vec::new();
+        let mut mistakes = Vec::new();
+        let mut right = true;
+        for (index, text) in text.split(',').map(str::trim).filter(|text| !text.is_empty()).enumerate() {
+            match parse(text) {
+                Ok(value) => values.push(value),
+                Err(messages) => {
+                    right = false;
+                    let which = format!("{item} {}: ", index + 1);
+                    let told = |known: &Mistake| known.key == key && known.message.starts_with(&which);
+                    if self.mistakes.iter().any(told) {
+                        continue;
+                    }
+                    let origin = lines.and_then(|lines| lines.get(index)).unwrap_or(origin);
+                    mistakes.extend(messages.into_iter().map(|message| Mistake {
+                        key: key.into(),
+                        origin: Some(origin.clone()),
+                        message: format!("{which}{}", wec_text::with_cut(message, text)),
+                    }));
+                }
+            }
+        }
+        self.mistakes.extend(mistakes);
+        right.then_some(values)
+    }
+
+    /// Notes that a key was asked for; one that nobody put in the table could never be given.
+    fn asked(&mut self, key: &str) {
+        let name =
+            key.strip_prefix(SCENARIOS).and_then(|rest| rest.split_once('.')).map_or(key, |(_, key)| key);
+        debug_assert!(OF_FILES.iter().any(|known| known == name), "{name} is not in the table of keys");
+        self.read.insert(name.to_owned());
+    }
+
+    /// Of the table's keys, those that nothing has asked for: whoever gives one of them gives it in vain.
+    pub fn unread(&self) -> Vec<&'static Key> {
+        let is_read = |key: &&Key| key.in_files().iter().all(|name| self.read.contains(name));
+        KEYS.iter().filter(|key| !is_read(key)).collect()
+    }
+
+    /// Remembers a mistake that concerns `key` but is not one of its form.
+    pub fn mistake(&mut self, key: &str, message: impl Into<String>) {
+        let origin = self.origin(key);
+        self.mistakes.push(Mistake { key: key.into(), origin, message: message.into() });
+    }
+
+    /// Where a key was given, or the first one of its table.
+    fn origin(&self, key: &str) -> Option<Origin> {
+        let table = format!("{key}.");
+        let of_table = self
+            .given
+            .range(table.clone()..)
+            .take_while(|(key, _)| key.starts_with(&table))
+            .map(|(_, given)| given);
+        self.given
+            .get(key)
+            .into_iter()
+            .chain(of_table)
+            .map(|(_, origin)| origin.clone())
+            .min_by_key(Origin::line)
+    }
+
+    /// Whether `key` was given at all.
+    pub fn is_given(&self, key: &str) -> bool {
+        self.given.contains_key(key)
+    }
+
+    /// The names of the scenarios that a file has tables for.
+    pub fn scenarios(&self) -> Vec<String> {
+        let names = self.given.keys().filter_map(|key| key.strip_prefix(SCENARIOS)?.split_once('.'));
+        let mut names: Vec<String> = names.map(|(name, _)| name.to_owned()).collect();
+        names.dedup();
+        names
+    }
+
+    /// All mistakes, or nothing to complain of.
+    ///
+    /// # Errors
+    /// Every mistake met since the beginning.
+    pub fn finish(mut self) -> Result<(), Mistakes> {
+        // What several scenarios took from the top level was read several times.
+        let mut told = Vec::new();
+        self.mistakes.retain(|mistake| !(self.partial && mistake.message.starts_with(MISSING)));
+        self.mistakes.retain(|mistake| !told.contains(mistake) && (told.push(mistake.clone()), true).1);
+        if self.mistakes.is_empty() { Ok(()) } else { Err(Mistakes(self.mistakes)) }
+    }
+}
+
+/// What the complaint about a value begins with that was not given at all.
+pub const MISSING: &str = "missing: ";
+
+/// What the keys of scenarios begin with; a name and a dot follow.
+const SCENARIOS: &str = "scenarios.";
+/// How the parser calls a key or a table that is there already.
+const DUPLICATE: &str = "duplicate key";
+
+/// The settings as one scenario sees them: a flag before its own table before the file's top level.
+pub struct Scope<'a> {
+    settings: &'a mut Settings,
+    scenario: Option<&'a str>,
+}
+
+impl<'a> Scope<'a> {
+    /// Of this scenario; of none, the top level alone.
+    pub fn of(settings: &'a mut Settings, scenario: Option<&'a str>) -> Self {
+        Self { settings, scenario }
+    }
+
+    /// As [`Settings::take`].
+    pub fn take<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        self.settings.take(&self.key(key), parse)
+    }
+
+    /// As [`Settings::take_list`].
+    pub fn take_list<T>(
+        &mut self,
+        key: &str,
+        item: &str,
+        parse: impl Fn(&str) -> Result<T, Vec<String>>,
+    ) -> Option<Vec<T>> {
+        self.settings.take_list(&self.key(key), item, parse)
+    }
+
+    /// As [`Settings::mistake`]; where the key was not given at all, it is told where the scenario begins.
+    pub fn mistake(&mut self, key: &str, message: impl Into<String>) {
+        let own = self.own(key);
+        let given = Some(self.key(key)).filter(|key| self.settings.is_given(key));
+        let tables =
+            [own.clone(), key.to_owned()].into_iter().find(|key| self.settings.origin(key).is_some());
+        if let Some(place) = given.or(tables) {
+            return self.settings.mistake(&place, message);
+        }
+        let origin = self.beginning();
+        self.settings.mistakes.push(Mistake { key: own, origin, message: message.into() });
+    }
+
+    /// Remembers a mistake that concerns the scenario itself; it is told where it begins.
+    pub fn mistake_of_all(&mut self, message: impl Into<String>) {
+        let (origin, key) = (self.beginning(), self.own("").trim_end_matches('.').to_owned());
+        self.settings.mistakes.push(Mistake { key, origin, message: message.into() });
+    }
+
+    /// Where the first key of the scenario's own stands.
+    fn beginning(&self) -> Option<Origin> {
+        self.settings.origin(&format!("{SCENARIOS}{}", self.scenario?))
+    }
+
+    /// Whether it was given, to this scenario or to all.
+    pub fn is_given(&self, key: &str) -> bool {
+        self.settings.is_given(&self.key(key))
+    }
+
+    /// Whether it was given to this scenario itself, or by a flag.
+    pub fn is_own(&self, key: &str) -> bool {
+        self.settings.is_given(&self.own(key)) || self.is_flag(key)
+    }
+
+    /// Whether a flag, or its environment variable, gave it.
+    pub fn is_flag(&self, key: &str) -> bool {
+        matches!(self.settings.given.get(key), Some((_, Origin::Flag)))
+    }
+
+    /// Whether the file gives it to this scenario, whatever flags say.
+    pub fn is_in_file(&self, key: &str) -> bool {
+        let elements = &self.settings.elements;
+        elements.contains_key(&self.own(key)) || elements.contains_key(key)
+    }
+
+    fn own(&self, key: &str) -> String {
+        match self.scenario {
+            Some(scenario) => format!("{SCENARIOS}{scenario}.{key}"),
+            None => key.to_owned(),
+        }
+    }
+
+    /// Where the value of `key` stands.
+    fn key(&self, key: &str) -> String {
+        let own = self.own(key);
+        if self.settings.is_given(&own) && !self.is_flag(key) { own } else { key.to_owned() }
+    }
+}
+
+/// A key of a file.
+struct Found {
+    key: String,
+    /// Of the key, bytes into the file.
+    offset: usize,
+    /// Of each element, if the value is a list.
+    elements: Vec<usize>,
+    value: Result<String, String>,
+}
+
+/// Tables become dotted keys, arrays comma-separated text: the same text that a flag would carry.
+fn flatten(table: &DeTable<'_>, prefix: &str, found: &mut Vec<Found>) {
+    for (key, value) in table {
+        let name = format!("{prefix}{}", key.get_ref());
+        match value.get_ref() {
+            DeValue::Table(inner) => flatten(inner, &format!("{name}."), found),
+            other => {
+                let elements = match other {
+                    DeValue::Array(items) => items.iter().map(|item| item.span().start).collect(),
+                    _ => Vec::new(),
+                };
+                found.push(Found { key: name, offset: key.span().start, elements, value: text_of(other) });
+            }
+        }
+    }
+}
+
+fn text_of(value: &DeValue<'_>) -> Result<String, String> {
+    Ok(match value {
+        DeValue::String(text) => text.to_string(),
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.to_string(),
+        DeValue::Boolean(flag) => flag.to_string(),
+        DeValue::Array(items) => {
+            let texts: Result<Vec<_>, _> = items.iter().map(|item| text_of(item.get_ref())).collect();
+            texts?.join(",")
+        }
+        // Inside an array only: a stage.
+        DeValue::Table(entries) => {
+            let texts = entries
+                .iter()
+                .map(|(key, value)| Ok(format!("{}={}", key.get_ref(), text_of(value.get_ref())?)));
+            format!("{{{}}}", texts.collect::<Result<Vec<_>, String>>()?.join(";"))
+        }
+        other => return Err(format!("a {} is not expected here", other.type_str())),
+    })
+}
+
+/// What to say of `key`, which is not known; `last` is what it is called where `known` are, and `top` are those of the file's top
+/// level.
+fn unknown(key: &str, last: &str, known: &[&str], top: &[&str]) -> String {
+    if key == "scenarios" || key.starts_with("scenario.") {
+        return "each scenario is a table of its own: [scenarios.NAME], and below it executor, workers, rate, …".into();
+    }
+    let within = |table: &str| -> Vec<&str> {
+        known.iter().filter_map(|known| known.strip_prefix(table)?.strip_prefix('.')).collect()
+    };
+    // What has keys is a table, and is not told by its value.
+    let keys = within(last);
+    if !keys.is_empty() {
+        let example = if last == "weights" { "certificate = 4" } else { "from = \"5/s\"" };
+        return format!("is a table: [{key}], and below it {example}; its keys are {}", keys.join(", "));
+    }
+    // Of a misspelt key in a known table, those of the table are meant.
+    let table =
+        last.split_once('.').map(|(table, last)| (last, within(table))).filter(|(_, keys)| !keys.is_empty());
+    if let Some((last, _)) = table
+        && known.contains(&last)
+    {
+        let table = key.strip_suffix(last).unwrap_or(key).trim_end_matches('.');
+        return format!("does not belong to the table [{table}]: write it before that line");
+    }
+    let (last, known) = table.unwrap_or_else(|| (last, known.to_vec()));
+    if top.contains(&last) {
+        return "belongs at the top level of the file, before its first table".into();
+    }
+    let search = format!("{CAPACITY}.{last}");
+    if top.contains(&search.as_str()) {
+        return format!("belongs to the table [{CAPACITY}], as {search}");
+    }
+    match nearest(last, &known) {
+        Some(near) => format!("unknown key; did you mean {near}?"),
+        None => format!("unknown key; known are {}", known.join(", ")),
+    }
+}
+
+/// The known key that was probably meant.
+fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
+    known
+        .iter()
+        .map(|candidate| (strsim::damerau_levenshtein(key, candidate), *candidate))
+        .filter(|(distance, candidate)| *distance <= 2.max(candidate.len() / 4))
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: &[&str] = &["workers", "run_time", "contact", "weights.certificate"];
+
+    fn number(text: &str) -> Result<u32, String> {
+        text.parse().map_err(|_| format!("{text:?} is not a whole number"))
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file() {
+        let mut settings = Settings::default();
+        settings.flag("workers", "7");
+        settings.text_with(
+            "s.toml",
+            "workers = 3\ncontact = [\"mailto:a@b\", \"mailto:c@d\"]\n[weights]\ncertificate = 2.5\n",
+            KNOWN,
+            &[],
+        );
+        assert_eq!(settings.take("workers", number), Some(7));
+        assert_eq!(
+            settings.take("contact", |text| Ok(text.to_string())).as_deref(),
+            Some("mailto:a@b,mailto:c@d")
+        );
+        assert_eq!(settings.take("weights.certificate", |text| Ok(text.to_string())).as_deref(), Some("2.5"));
+        assert_eq!(settings.take("run_time", number), None);
+        settings.finish().unwrap();
+    }
+
+    #[test]
+    fn every_mistake_is_reported_with_file_line_and_key() {
+        let mut settings = Settings::default();
+        settings.text_with(
+            "s.toml",
+            "worker = 3\n\nrun_time = \"soon\"\n[weights]\nrevoked = 1\n",
+            KNOWN,
+            &[],
+        );
+        settings.flag("workers", "many");
+        settings.take("workers", number);
+        settings.take("run_time", number);
+        let shown = settings.finish().unwrap_err().to_string();
+        assert_eq!(
+            shown,
+            "s.toml:1: worker: unknown key; did you mean workers?\n\
+             s.toml:5: weights.revoked: unknown key; known are certificate\n\
+             --workers: \"many\" is not a whole number\n\
+             s.toml:3: run_time: \"soon\" is not a whole number"
+        );
+    }
+
+    #[test]
+    fn what_stands_in_a_wrong_place_is_told_where_it_belongs() {
+        const TOP: &[&str] = &["directory", "capacity.from", "capacity.hold_at"];
+        const SCENARIO: &[&str] = &["workers", "weights.certificate", "weights.revoke"];
+        for (text, told) in [
+            ("[capacity]\nform = 1\n", "s.toml:2: capacity.form: unknown key; did you mean from?"),
+            ("[capacity]\nuntil = 1\n", "s.toml:2: capacity.until: unknown key; known are from, hold_at"),
+            ("hold_at = \"5%\"\n", "s.toml:1: hold_at: belongs to the table [capacity], as capacity.hold_at"),
+            (
+                "capacity = \"5/s\"\n",
+                "s.toml:1: capacity: is a table: [capacity], and below it from = \"5/s\"; its keys are from, hold_at",
+            ),
+            (
+                "weights = [1, 2]\n",
+                "s.toml:1: weights: is a table: [weights], and below it certificate = 4; its keys are certificate, revoke",
+            ),
+            (
+                "[scenarios.a]\nweights = \"revoke=1\"\n",
+                "s.toml:2: scenarios.a.weights: is a table: [scenarios.a.weights], and below it certificate = 4; its keys are \
+                 certificate, revoke",
+            ),
+            (
+                "[scenarios.a.weights]\nworkers = 5\n",
+                "s.toml:2: scenarios.a.weights.workers: does not belong to the table [scenarios.a.weights]: write it before \
+                 that line",
+            ),
+            (
+                "[scenarios.a]\ndirectory = \"x\"\n",
+                "s.toml:2: scenarios.a.directory: belongs at the top level of the file, before its first table",
+            ),
+        ] {
+            let mut settings = Settings::default();
+            settings.text_with("s.toml", text, &[TOP, SCENARIO].concat(), SCENARIO);
+            assert_eq!(settings.finish().unwrap_err().to_string(), told, "{text}");
+        }
+    }
+
+    #[test]
+    fn text_that_is_no_toml_names_the_line() {
+        let mut settings = Settings::default();
+        settings.text_with("s.toml", "workers = 3\nrun_time = = 4\n", KNOWN, &[]);
+        let shown = settings.finish().unwrap_err().to_string();
+        assert!(shown.starts_with("s.toml:2: "), "{shown}");
+    }
+
+    #[test]
+    fn what_is_given_twice_is_named() {
+        let mut settings = Settings::default();
+        let text = "workers = 3\nworkers = 4\n[scenarios.a]\nworkers = 1\n[scenarios.a]\n";
+        settings.text_with("s.toml", text, KNOWN, KNOWN);
+        assert_eq!(
+            settings.finish().unwrap_err().to_string(),
+            "s.toml:2: workers was given before: give it once\ns.toml:5: a was given before: give it once"
+        );
+    }
+
+    #[test]
+    fn an_unreadable_file_is_named() {
+        let mut settings = Settings::default();
+        settings.file(Path::new("does-not-exist.toml"));
+        let shown = settings.finish().unwrap_err().to_string();
+        assert!(shown.starts_with("--config: cannot read does-not-exist.toml: "), "{shown}");
+    }
+}

@@ -1,0 +1,95 @@
+//! Values as people write them, in flags and files alike. Each error says what was written and what is allowed.
+
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+pub(crate) fn text(value: &str) -> Result<String, String> {
+    if value.trim().is_empty() { Err("is empty".into()) } else { Ok(value.to_string()) }
+}
+
+pub(crate) fn list(value: &str) -> Result<Vec<String>, String> {
+    Ok(value.split(',').map(str::trim).filter(|item| !item.is_empty()).map(String::from).collect())
+}
+
+pub(crate) fn boolean(value: &str) -> Result<bool, String> {
+    value.parse().map_err(|_| format!("{value:?} is neither true nor false"))
+}
+
+pub(crate) fn whole<T: FromStr + PartialOrd + std::fmt::Display>(
+    value: &str,
+    allowed: RangeInclusive<T>,
+) -> Result<T, String> {
+    let wrong = || format!("{value:?} is not a whole number from {} to {}", allowed.start(), allowed.end());
+    let number = value.trim().parse().map_err(|_| wrong())?;
+    if allowed.contains(&number) { Ok(number) } else { Err(wrong()) }
+}
+
+/// Ten years. Sums of some of them, in nanoseconds and on any clock, are numbers still.
+pub(crate) const LONGEST: Duration = Duration::from_secs(3_652 * 86_400);
+
+pub(crate) fn duration(value: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(value.trim()) {
+        Ok(duration) if duration > LONGEST => Err(too_long(value)),
+        Err(humantime::DurationError::NumberOverflow) => Err(too_long(value)),
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        Ok(_) => Err(format!("{value:?} is no time at all; as in 30s, 5m, 1h30m")),
+        Err(error) => Err(format!("{value:?} is not a time ({error}); as in 30s, 5m, 1h30m")),
+    }
+}
+
+fn too_long(value: &str) -> String {
+    // Digits without end say no more than the first of them.
+    let shown: String = value.chars().take(40).collect();
+    let more = if shown.len() < value.len() { "…" } else { "" };
+    format!("{shown:?}{more} is longer than ten years")
+}
+
+/// As [`duration`], and no time at all.
+pub(crate) fn any_duration(value: &str) -> Result<Duration, String> {
+    if matches!(value.trim(), "0" | "0s") { Ok(Duration::ZERO) } else { duration(value) }
+}
+
+/// A part of a whole, as a fraction.
+pub(crate) fn share(value: &str) -> Result<f64, String> {
+    let wrong = || format!("{value:?} is not a share above 0% and up to 100%, as in 90% or 0.5%");
+    let percent = value.trim().strip_suffix('%').ok_or_else(wrong)?;
+    let percent: f64 = percent.trim().parse().map_err(|_| wrong())?;
+    if percent > 0.0 && percent <= 100.0 { Ok(percent / 100.0) } else { Err(wrong()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_time_is_longer_than_ten_years() {
+        assert_eq!(duration("87648h"), Ok(LONGEST));
+        for value in [
+            "87649h",
+            "18446744073709551615s",
+            "18446744073709551616s",
+            "9999999999999999999999y",
+            "500000000000years",
+            "18446744073709551615h 18446744073709551615h",
+        ] {
+            let mistake = any_duration(value).unwrap_err();
+            assert!(mistake.contains("longer than ten years"), "{value}: {mistake}");
+        }
+        for value in ["1e30s", "inf", "NaN", "-5s", "0x10s"] {
+            let mistake = any_duration(value).unwrap_err();
+            assert!(mistake.contains("is not a time"), "{value}: {mistake}");
+        }
+        assert!(duration(&"9".repeat(1_000_000)).unwrap_err().len() < 100);
+    }
+
+    #[test]
+    fn a_share_is_a_percentage_of_something_and_not_more_than_all() {
+        assert_eq!(share("90%"), Ok(0.9));
+        assert_eq!(share(" 0.5 % "), Ok(0.005));
+        assert_eq!(share("100%"), Ok(1.0));
+        for wrong in ["", "%", "0%", "101%", "-1%", "0.9", "NaN%", "inf%", "ten%"] {
+            assert!(share(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The loop of one runtime in the open model: it waits for what is due next and passes it to a worker.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use wec_acme::Clock;
+use wec_record::plan::RateUnit;
+use wec_startup::Stop;
+
+use super::super::relay::{Arrival, Inbox, Relay};
+use super::super::{ArrivalSchedule, Gauges, Workforce, slots_of};
+use super::pool::WorkerPool;
+use super::position::Position;
+use crate::alarm::Alarm;
+use crate::pace::Spacing;
+
+/// Starts iterations when they are due, on the runtime it is run on.
+pub(super) struct ArrivalLoop {
+    /// Who the workers are.
+    pub(super) workforce: Arc<dyn Workforce>,
+    /// Where this runtime's workers and arrivals are counted.
+    pub(super) gauges: Arc<Gauges>,
+    /// What to follow; must already be what the run begins with.
+    pub(super) schedule: watch::Receiver<Arc<ArrivalSchedule>>,
+    /// What the rate counts.
+    pub(super) unit: RateUnit,
+    /// How arrivals lie in time.
+    pub(super) spacing: Spacing,
+    /// The run's clock.
+    pub(super) clock: Clock,
+    /// This runtime's place among those of the process, from 0, and their number. It starts every so many-th arrival.
+    pub(super) place: (u32, u32),
+    /// The way to the others of them.
+    pub(super) relay: Arc<Relay>,
+}
+
+impl ArrivalLoop {
+    /// Runs until the last iteration has ended after `stop.finish`.
+    ///
+    /// What was due before that and not started yet, because this wake-up came late, is still started.
+    pub(super) async fn run(mut self, stop: Stop) {
+        let mut alarm = Alarm::new(self.clock);
+        let mut position = Position::new(self.unit, self.spacing, self.place);
+        let mut pool = WorkerPool::new(&self, &stop);
+        let mut inbox = self.relay.inbox(self.place.0);
+        let mut watched = true;
+        loop {
+            let schedule = Arc::clone(&self.schedule.borrow_and_update());
+            pool.cap(slots_of(schedule.workers_cap, self.place));
+            if schedule.paused_at.is_some() {
+                pool.give_up_looking();
+            }
+            let now = self.clock.now();
+            let next = loop {
+                match schedule.due(position.next()) {
+                    Some(due) if due <= now => {
+                        pool.take(Arrival { due, expected: position.advance(), handed: false });
+                    }
+                    next => break next,
+                }
+            };
+            // After what is due: that may want those who look again.
+            pool.look_again(now);
+            pool.report_spare(inbox.as_ref().map_or(0, Inbox::len));
+            if stop.finish.is_cancelled() {
+                break;
+            }
+            tokio::select! {
+                () = alarm.at(next.unwrap_or(u64::MAX)), if next.is_some() => {}
+                () = until_look(pool.next_look(), now) => {}
+                changed = self.schedule.changed(), if watched => watched = changed.is_ok(),
+                Some(arrival) = handed_over(&mut inbox) => pool.take(arrival),
+                Some(ended) = pool.tasks.join_next() => pool.ended(ended, &mut position),
+                () = stop.finish.cancelled() => {}
+            }
+        }
+        self.relay.report_spare(self.place.0, 0);
+        if let Some(inbox) = &mut inbox {
+            inbox.close();
+            while let Some(arrival) = inbox.recv().await {
+                pool.take(arrival);
+            }
+        }
+        pool.give_up_looking();
+        while let Some(ended) = pool.tasks.join_next().await {
+            pool.ended(ended, &mut position);
+        }
+    }
+}
+
+/// The next arrival that another runtime hands over; none for ever where none can.
+async fn handed_over(inbox: &mut Option<Inbox>) -> Option<Arrival> {
+    match inbox {
+        Some(inbox) => inbox.recv().await,
+        None => None,
+    }
+}
+
+/// Waits for the moment at which somebody looks again; for ever where there is none.
+async fn until_look(at: Option<u64>, now: u64) {
+    match at {
+        Some(at) => tokio::time::sleep(Duration::from_nanos(at.saturating_sub(now))).await,
+        None => std::future::pending().await,
+    }
+}

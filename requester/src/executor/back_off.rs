@@ -1,0 +1,235 @@
+//! What a worker of a closed model does after an iteration: nothing, wait a little, or back off.
+//!
+//! | an iteration that | `back-off` | `hammer` |
+//! | --- | --- | --- |
+//! | succeeded, or failed for its own reasons | the next one at once | the same |
+//! | failed for the CA's or the network's reasons | 100 ms, doubled each time up to 30 s, with jitter; no less than the CA asked for | at once when the CA answered, else 50 ms, doubled up to 2 s |
+//! | found nothing to do | 20 ms, doubled up to 640 ms | the same |
+//!
+//! Open models keep their schedule: what is due starts when it is due.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+use super::Iterated;
+
+/// What workers do when iterations fail for the CA's or the network's reasons.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// They wait longer and longer until one succeeds, as clients should.
+    #[default]
+    BackOff,
+    /// They go on at once, as badly made clients do: the storm that follows is the load.
+    Hammer,
+}
+
+impl OnFailure {
+    /// Both, in the order of declaration.
+    pub const ALL: [Self; 2] = [Self::BackOff, Self::Hammer];
+
+    /// The name as written in configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BackOff => "back-off",
+            Self::Hammer => "hammer",
+        }
+    }
+}
+
+impl fmt::Display for OnFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for OnFailure {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|known| known.name() == text).ok_or_else(|| {
+            format!("{text:?} is not what workers can do on failure: there are back-off and hammer")
+        })
+    }
+}
+
+/// How workers wait after failures.
+#[derive(Clone, Copy, Debug)]
+pub struct BackOff {
+    /// Whether they do.
+    pub on_failure: OnFailure,
+    /// The longest that a worker waits because the CA asked for it.
+    pub max_retry_after: Duration,
+    /// Seed of the jitter; each worker's own follows from it.
+    pub seed: u64,
+}
+
+impl Default for BackOff {
+    fn default() -> Self {
+        Self { on_failure: OnFailure::default(), max_retry_after: Duration::from_secs(60), seed: 0 }
+    }
+}
+
+/// How long one worker waits before its next iteration.
+///
+/// A CA that fails would otherwise be met by a loop that does nothing but fail, and thousands of workers at a limit would keep
+/// a processor busy with asking.
+#[derive(Debug)]
+pub(super) struct Pause {
+    habit: BackOff,
+    /// Failures on end for the CA's or the network's reasons.
+    failures: u32,
+    idle: u32,
+    rng: StdRng,
+}
+
+impl Pause {
+    const IDLE: Duration = Duration::from_millis(20);
+    const LONGEST_IDLE: Duration = Duration::from_millis(640);
+    /// Without an answer, when hammering.
+    const UNANSWERED: Duration = Duration::from_millis(50);
+    const LONGEST_UNANSWERED: Duration = Duration::from_secs(2);
+    const FIRST: Duration = Duration::from_millis(100);
+    const LONGEST: Duration = Duration::from_secs(30);
+
+    pub(super) fn new(habit: BackOff, worker: u32) -> Self {
+        let rng = StdRng::seed_from_u64(habit.seed.wrapping_add(worker.into()));
+        Self { habit, failures: 0, idle: 0, rng }
+    }
+
+    /// The wait after an iteration that ended so.
+    pub(super) fn after(&mut self, iterated: Iterated) -> Duration {
+        match iterated {
+            Iterated::Answered { .. } | Iterated::CutOff { .. } => {
+                (self.failures, self.idle) = (0, 0);
+                Duration::ZERO
+            }
+            Iterated::Idle => {
+                let wait = doubled(Self::IDLE, self.idle, Self::LONGEST_IDLE);
+                self.idle += 1;
+                wait
+            }
+            Iterated::Failed { answered, asked, .. } => {
+                let before = self.failures;
+                (self.failures, self.idle) = (before.saturating_add(1), 0);
+                match self.habit.on_failure {
+                    OnFailure::BackOff => {
+                        backed_off(before, asked, self.habit.max_retry_after, self.rng.random())
+                    }
+                    OnFailure::Hammer if answered => {
+                        self.failures = 0;
+                        Duration::ZERO
+                    }
+                    OnFailure::Hammer => doubled(Self::UNANSWERED, before, Self::LONGEST_UNANSWERED),
+                }
+            }
+        }
+    }
+}
+
+/// How long to back off after so many failures before this one, when the CA asked for a wait or for none; `roll` from 0 to 1
+/// is the jitter.
+///
+/// Half of the exponential wait is certain and half is drawn, so that workers that failed together do not come back together. What
+/// the CA asked for is kept within the bound, and workers come back within a tenth of it, or at the bound.
+fn backed_off(failures: u32, asked: Option<Duration>, longest_asked: Duration, roll: f64) -> Duration {
+    let most = doubled(Pause::FIRST, failures, Pause::LONGEST);
+    let own = most / 2 + (most / 2).mul_f64(roll);
+    let asked = asked.unwrap_or_default().min(longest_asked);
+    own.max((asked + (asked / 10).mul_f64(roll)).min(longest_asked))
+}
+
+fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
+    first.saturating_mul(1 << times.min(16)).min(longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FAILED: Iterated = Iterated::Failed { requests: 1, answered: true, asked: None };
+    const UNANSWERED: Iterated = Iterated::Failed { requests: 1, answered: false, asked: None };
+    const ANSWERED: Iterated = Iterated::Answered { requests: 5 };
+
+    fn pause(on_failure: OnFailure) -> Pause {
+        Pause::new(BackOff { on_failure, ..BackOff::default() }, 3)
+    }
+
+    #[test]
+    fn backs_off_exponentially_with_jitter_and_as_long_as_asked() {
+        let (none, minute) = (None, Duration::from_secs(60));
+        let seconds = |seconds: u64| Some(Duration::from_secs(seconds));
+        for (failures, asked, longest, roll, milliseconds) in [
+            (0, none, minute, 0.0, 50),
+            (0, none, minute, 1.0, 100),
+            (1, none, minute, 0.0, 100),
+            (1, none, minute, 0.5, 150),
+            (5, none, minute, 1.0, 3_200),
+            (9, none, minute, 1.0, 30_000),
+            (9, none, minute, 0.0, 15_000),
+            (u32::MAX, none, minute, 1.0, 30_000),
+            // Retry-After, within its bound.
+            (0, seconds(0), minute, 0.0, 50),
+            (0, seconds(10), minute, 0.0, 10_000),
+            (0, seconds(10), minute, 1.0, 11_000),
+            (9, seconds(10), minute, 1.0, 30_000),
+            (0, seconds(60), minute, 1.0, 60_000),
+            (0, seconds(3600), minute, 0.3, 60_000),
+            (0, seconds(u64::MAX), minute, 1.0, 60_000),
+            (0, seconds(3600), Duration::ZERO, 1.0, 100),
+        ] {
+            let wait = backed_off(failures, asked, longest, roll);
+            assert_eq!(
+                wait.as_millis(),
+                milliseconds,
+                "{failures} failures, {asked:?} of {longest:?}, {roll}"
+            );
+        }
+    }
+
+    #[test]
+    fn comes_back_at_once_after_a_success_and_begins_anew() {
+        let mut pause = pause(OnFailure::BackOff);
+        let waits: Vec<_> = (0..12).map(|_| pause.after(FAILED)).collect();
+        for (failures, wait) in waits.iter().enumerate() {
+            let most = doubled(Pause::FIRST, failures as u32, Pause::LONGEST);
+            assert!((most / 2..=most).contains(wait), "{failures}: {wait:?}");
+        }
+        assert_eq!(pause.after(ANSWERED), Duration::ZERO);
+        assert!(pause.after(UNANSWERED) <= Pause::FIRST);
+    }
+
+    #[test]
+    fn workers_draw_jitter_of_their_own_and_the_same_in_every_run() {
+        let waits = |worker| {
+            let mut pause = Pause::new(BackOff { seed: 7, ..BackOff::default() }, worker);
+            [FAILED; 4].map(|failed| pause.after(failed))
+        };
+        assert_eq!(waits(1), waits(1));
+        assert_ne!(waits(1), waits(2));
+    }
+
+    #[test]
+    fn hammering_waits_only_without_an_answer() {
+        let mut pause = pause(OnFailure::Hammer);
+        let waits: Vec<_> = (0..8).map(|_| pause.after(UNANSWERED).as_millis()).collect();
+        assert_eq!(waits, [50, 100, 200, 400, 800, 1600, 2000, 2000]);
+        let asked = Iterated::Failed { requests: 1, answered: true, asked: Some(Duration::from_secs(9)) };
+        assert_eq!(pause.after(asked), Duration::ZERO);
+        assert_eq!(pause.after(UNANSWERED), Pause::UNANSWERED);
+    }
+
+    #[test]
+    fn whoever_finds_nothing_to_do_asks_less_and_less_often() {
+        for on_failure in OnFailure::ALL {
+            let mut pause = pause(on_failure);
+            let waits: Vec<_> = (0..7).map(|_| pause.after(Iterated::Idle).as_millis()).collect();
+            assert_eq!(waits, [20, 40, 80, 160, 320, 640, 640]);
+            assert_eq!(pause.after(ANSWERED), Duration::ZERO);
+            assert_eq!(pause.after(Iterated::Idle), Pause::IDLE);
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! What the executors of one scenario count in this process.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
+
+use wec_record::Reach;
+
+use super::Iterated;
+use crate::saturation::Lag;
+
+/// What the executors of one scenario count in this process, and what they were told to reach, for the live view.
+#[derive(Debug, Default)]
+pub struct Gauges {
+    pub(super) workers: AtomicU64,
+    pub(super) busy: AtomicU64,
+    pub(super) backing_off: AtomicU64,
+    pub(super) due: AtomicU64,
+    pub(super) started: AtomicU64,
+    pub(super) dropped: AtomicU64,
+    iterations: AtomicU64,
+    idle: AtomicU64,
+    requests: AtomicU64,
+    local: AtomicU64,
+    /// Nanoseconds that workers of the closed model spent on iterations and on the waits after them, pacing and backing off apart.
+    pub(super) occupied: AtomicU64,
+    workers_target: AtomicU64,
+    /// The bits of an `f64` and one more; 0 while there is none.
+    rate_target: AtomicU64,
+    /// A [`Reach`], by its place in [`Reach::ALL`] and one more; 0 before there is one.
+    reach: AtomicU8,
+    /// How much later than due iterations started (an open model).
+    pub(crate) lag: Lag,
+}
+
+impl Gauges {
+    /// Workers alive.
+    pub fn workers(&self) -> u64 {
+        self.workers.load(Ordering::Relaxed)
+    }
+
+    /// Workers in the middle of an iteration.
+    pub fn busy(&self) -> u64 {
+        self.busy.load(Ordering::Relaxed)
+    }
+
+    /// Workers of a closed model that wait because their last iteration failed.
+    pub fn backing_off(&self) -> u64 {
+        self.backing_off.load(Ordering::Relaxed)
+    }
+
+    /// Iterations that were due by schedule (an open model), cumulative: `started + dropped`.
+    pub fn due(&self) -> u64 {
+        self.due.load(Ordering::Relaxed)
+    }
+
+    /// Times that a worker set out on an iteration, idle ones among them, cumulative.
+    pub fn started(&self) -> u64 {
+        self.started.load(Ordering::Relaxed)
+    }
+
+    /// Iterations that were due and that no worker was free for (an open model), cumulative.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// HTTP attempts of the iterations ended, cumulative.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Times that our own machine refused: no descriptor, no local port, no memory; cumulative.
+    pub fn local(&self) -> u64 {
+        self.local.load(Ordering::Relaxed)
+    }
+
+    /// Counts so many more of them.
+    pub(crate) fn count_local(&self, refusals: u64) {
+        if refusals > 0 {
+            self.local.fetch_add(refusals, Ordering::Relaxed);
+        }
+    }
+
+    /// Time that workers of the closed model spent on the iterations ended and on the waits after them, pacing and backing off
+    /// apart: what is waited for then is no cost of an iteration, and no reason for more workers.
+    pub fn occupied(&self) -> Duration {
+        Duration::from_nanos(self.occupied.load(Ordering::Relaxed))
+    }
+
+    /// How many workers there should be (a closed model), or may be (an open one).
+    pub fn workers_target(&self) -> u64 {
+        self.workers_target.load(Ordering::Relaxed)
+    }
+
+    /// Sets what [`workers_target`](Self::workers_target) says.
+    pub fn set_workers_target(&self, workers: u64) {
+        self.workers_target.store(workers, Ordering::Relaxed);
+    }
+
+    /// The rate asked for, per second, where there is one.
+    pub fn rate_target(&self) -> Option<f64> {
+        let bits = self.rate_target.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(f64::from_bits(bits))
+    }
+
+    /// Sets what [`rate_target`](Self::rate_target) says.
+    pub fn set_rate_target(&self, rate: Option<f64>) {
+        self.rate_target.store(rate.map_or(0, |rate| rate.to_bits().saturating_add(1)), Ordering::Relaxed);
+    }
+
+    /// How near the rate is to its target, where workers are adapted to it.
+    pub fn reach(&self) -> Reach {
+        let place = usize::from(self.reach.load(Ordering::Relaxed));
+        place.checked_sub(1).and_then(|place| Reach::ALL.get(place)).copied().unwrap_or(Reach::Approaching)
+    }
+
+    pub(super) fn set_reach(&self, reach: Reach) {
+        let place = Reach::ALL.iter().position(|known| *known == reach).unwrap_or_default();
+        self.reach.store(place as u8 + 1, Ordering::Relaxed);
+    }
+
+    /// Counts an iteration that has ended so.
+    pub(super) fn ended(&self, iterated: Iterated) {
+        match iterated.requests() {
+            Some(requests) => {
+                let ended = !matches!(iterated, Iterated::CutOff { .. });
+                self.iterations.fetch_add(ended.into(), Ordering::Relaxed);
+                self.requests.fetch_add(requests.into(), Ordering::Relaxed);
+            }
+            None => {
+                self.idle.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Iterations ended, idle ones not among them.
+    pub fn iterations(&self) -> u64 {
+        self.iterations.load(Ordering::Relaxed)
+    }
+
+    /// Times that a worker found nothing it was allowed to run.
+    pub fn idle(&self) -> u64 {
+        self.idle.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts something for as long as it lives, however it ends.
+pub(super) struct Counted {
+    gauges: Arc<Gauges>,
+    gauge: fn(&Gauges) -> &AtomicU64,
+}
+
+impl Counted {
+    pub(super) fn one(gauges: &Arc<Gauges>, gauge: fn(&Gauges) -> &AtomicU64) -> Self {
+        gauge(gauges).fetch_add(1, Ordering::Relaxed);
+        Self { gauges: Arc::clone(gauges), gauge }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        (self.gauge)(&self.gauges).fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_of_nothing_is_not_no_rate() {
+        let gauges = Gauges::default();
+        assert_eq!(gauges.rate_target(), None);
+        for rate in [Some(0.0), Some(12.5), None] {
+            gauges.set_rate_target(rate);
+            assert_eq!(gauges.rate_target(), rate);
+        }
+    }
+
+    #[test]
+    fn a_rate_is_approached_until_it_is_known_to_be_more_or_less() {
+        let gauges = Gauges::default();
+        assert_eq!(gauges.reach(), Reach::Approaching);
+        for reach in Reach::ALL {
+            gauges.set_reach(reach);
+            assert_eq!(gauges.reach(), reach);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The loop of one worker in a closed model: iterate, wait as configured, iterate again.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use wec_startup::Stop;
+
+use super::back_off::Pause;
+use super::gauges::Counted;
+use super::{BackOff, Gauges, Iterated, Quota, VirtualUser};
+use crate::pace::Turns;
+
+/// What a worker of the closed model does between iterations.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LoopConfig {
+    /// How long it thinks after each one: a length drawn evenly from this range.
+    pub(super) think: Option<RangeInclusive<Duration>>,
+    /// The time that each request of an iteration is worth: it starts its next one no sooner.
+    pub(super) pacing: Option<watch::Receiver<Duration>>,
+    /// What iterations are taken from, until nothing is left.
+    pub(super) quota: Option<Arc<Quota>>,
+    /// What it does after failures.
+    pub(super) back_off: BackOff,
+}
+
+/// A worker's place among the workers of a process. It keeps the place while the target is above its number.
+pub(super) struct WorkerSlot {
+    pub(super) number: u32,
+    pub(super) target: watch::Receiver<u32>,
+    pub(super) stop: Stop,
+}
+
+impl WorkerSlot {
+    fn stays(&self) -> bool {
+        self.number < *self.target.borrow() && !self.stop.finish.is_cancelled()
+    }
+
+    /// Waits until `wake`, or until the slot is lost.
+    async fn rest_until(&mut self, wake: Instant) {
+        let number = self.number;
+        tokio::select! {
+            () = tokio::time::sleep_until(wake) => {}
+            // Without a sender the target stays as it is.
+            Ok(_) = self.target.wait_for(|target| number >= *target) => {}
+            () = self.stop.finish.cancelled() => {}
+        }
+    }
+}
+
+/// Runs the iterations of one worker until it loses its slot, or until its quota is used up.
+pub(super) async fn run_worker(
+    mut user: Box<dyn VirtualUser>,
+    gauges: Arc<Gauges>,
+    mut config: LoopConfig,
+    mut slot: WorkerSlot,
+) {
+    let _alive = Counted::one(&gauges, |gauges| &gauges.workers);
+    let mut pause = Pause::new(config.back_off, slot.number);
+    let mut turns = config.pacing.take().map(|pacing| PacedTurns::new(pacing, slot.number, &gauges));
+    let mut thinks = config.think.map(|range| (range, StdRng::seed_from_u64(slot.number.into())));
+    let mut ticket = None;
+    if let Some(turns) = &mut turns {
+        turns.wait(&mut slot).await;
+    }
+    while slot.stays() {
+        if let (Some(quota), None) = (&config.quota, &ticket) {
+            ticket = quota.take();
+            if ticket.is_none() {
+                break;
+            }
+        }
+        let began = Instant::now();
+        let iterated = {
+            let _busy = Counted::one(&gauges, |gauges| &gauges.busy);
+            gauges.started.fetch_add(1, Ordering::Relaxed);
+            user.iterate(None, &slot.stop.cut).await
+        };
+        gauges.ended(iterated);
+        let mut wait = pause.after(iterated);
+        if iterated.requests().is_some() {
+            if let Some(ticket) = ticket.take() {
+                ticket.used();
+            }
+            if let Some((range, rng)) = &mut thinks {
+                wait += rng.random_range(range.clone());
+            }
+        }
+        let mut occupied = began.elapsed();
+        if !wait.is_zero() {
+            let backs_off = matches!(iterated, Iterated::Failed { .. });
+            let _backs_off = backs_off.then(|| Counted::one(&gauges, |gauges| &gauges.backing_off));
+            slot.rest_until(Instant::now() + wait).await;
+            if !backs_off {
+                occupied = began.elapsed();
+            }
+        }
+        let occupied = u64::try_from(occupied.as_nanos()).unwrap_or(u64::MAX);
+        gauges.occupied.fetch_add(occupied, Ordering::Relaxed);
+        if let Some(turns) = &mut turns {
+            turns.ended(iterated.requests().unwrap_or_default());
+            turns.wait(&mut slot).await;
+        }
+    }
+}
+
+/// A worker's turns under a pacing that may change while it waits for one.
+struct PacedTurns {
+    pacing: watch::Receiver<Duration>,
+    origin: Instant,
+    turns: Turns,
+}
+
+impl PacedTurns {
+    /// Workers that begin together have their first turns spread over the length of one.
+    fn new(pacing: watch::Receiver<Duration>, number: u32, gauges: &Gauges) -> Self {
+        let per_chain = match gauges.iterations() {
+            0 => 0.0,
+            iterations => gauges.requests() as f64 / iterations as f64,
+        };
+        Self { pacing, origin: Instant::now(), turns: Turns::staggered(number, per_chain) }
+    }
+
+    fn ended(&mut self, requests: u32) {
+        self.turns.ended(self.origin.elapsed(), requests);
+    }
+
+    async fn wait(&mut self, slot: &mut WorkerSlot) {
+        loop {
+            let interval = *self.pacing.borrow_and_update();
+            let start = self.turns.start(interval);
+            if start <= self.origin.elapsed() || !slot.stays() {
+                self.turns.taken(interval);
+                return;
+            }
+            tokio::select! {
+                () = slot.rest_until(self.origin + start) => {}
+                Ok(()) = self.pacing.changed() => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! What a chain's result means for the worker that ran it: go on, or back off.
+
+use std::time::Duration;
+
+use wec_record::{Chain, ChainResult, FailureClass};
+
+use crate::executor::Iterated;
+
+/// How an iteration ended that had this result.
+///
+/// A Retry-After of the answer that the chain failed on is honoured whatever its status. Where it was about an account, an order or a
+/// certificate, that rests ([`ChainResult::rests`]) and the worker goes on with others.
+pub(crate) fn iterated(result: &ChainResult) -> Iterated {
+    let requests = u32::try_from(result.requests.len()).unwrap_or(u32::MAX);
+    if result.is_cut_off() {
+        return Iterated::CutOff { requests };
+    }
+    let Some(class) = result.class.filter(|_| !result.rests) else { return Iterated::Answered { requests } };
+    let last = result.requests.last();
+    let backs_off = backs_off(class) || is_lasting(result);
+    // An answer that did not fail may name when to look again, which is nothing to wait for after an invalid order.
+    let asked = last.filter(|last| backs_off || last.class.is_some()).and_then(|last| last.retry_after);
+    let asked = asked.map(Duration::from_nanos);
+    if !backs_off && asked.is_none() {
+        return Iterated::Answered { requests };
+    }
+    // Repeating failures of our own side at full speed helps nobody either.
+    let ours = matches!(class, FailureClass::Internal | FailureClass::Local);
+    let answered = !ours && result.requests.iter().any(|request| request.status != 0);
+    Iterated::Failed { requests, answered, asked }
+}
+
+/// Whether the CA's refusal would meet the next chain, too: it is about who asks, and not about what is asked for.
+fn is_lasting(result: &ChainResult) -> bool {
+    const OF_WHO_ASKS: [&str; 5] = [
+        "userActionRequired",
+        "externalAccountRequired",
+        "accountDoesNotExist",
+        "invalidContact",
+        "unsupportedContact",
+    ];
+    result.class == Some(FailureClass::Problem)
+        && (result.chain == Some(Chain::Registration) || OF_WHO_ASKS.contains(&&*result.problem))
+}
+
+/// Whether a chain that failed so failed for the CA's or the network's reasons, or for ours, so that the next one would probably
+/// fail, too. A refusal of what was asked for (a problem with 4xx), a validation that failed and a certificate that is wrong are
+/// what a chain measures: the next one asks for something else.
+const fn backs_off(class: FailureClass) -> bool {
+    match class {
+        FailureClass::RateLimited
+        | FailureClass::BadNonce
+        | FailureClass::ServerError
+        | FailureClass::UnexpectedStatus
+        | FailureClass::Malformed
+        | FailureClass::Connect
+        | FailureClass::Tls
+        | FailureClass::Reset
+        | FailureClass::Timeout
+        | FailureClass::PollTimeout
+        | FailureClass::RefusedOrigin
+        | FailureClass::Internal
+        | FailureClass::Local => true,
+        FailureClass::Problem
+        | FailureClass::Validation
+        | FailureClass::WrongCertificate
+        | FailureClass::Interrupted => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wec_record::RequestResult;
+
+    use super::*;
+
+    /// A chain that failed in this class, with these statuses; the last one is the failed one when it is no success.
+    fn failed(class: FailureClass, statuses: &[u16], retry_after: Option<u64>) -> ChainResult {
+        let mut requests: Vec<_> = statuses
+            .iter()
+            .map(|status| RequestResult {
+                status: *status,
+                class: (!(200..300).contains(status)).then_some(class),
+                ..RequestResult::default()
+            })
+            .collect();
+        if let Some(last) = requests.last_mut() {
+            last.retry_after = retry_after.map(|seconds| seconds * 1_000_000_000);
+        }
+        ChainResult { class: Some(class), requests, ..ChainResult::default() }
+    }
+
+    #[test]
+    fn backs_off_from_failures_that_the_next_chain_would_meet_too() {
+        use FailureClass::*;
+        let on = |answered, asked: Option<u64>| Some((answered, asked.map(Duration::from_secs)));
+        for (class, statuses, retry_after, expected) in [
+            (ServerError, &[200, 500][..], None, on(true, None)),
+            (ServerError, &[503], Some(30), on(true, Some(30))),
+            (RateLimited, &[429], Some(3600), on(true, Some(3600))),
+            (BadNonce, &[400, 400], None, on(true, None)),
+            (UnexpectedStatus, &[302], None, on(true, None)),
+            (Malformed, &[200], None, on(true, None)),
+            (Connect, &[0], None, on(false, None)),
+            (Tls, &[0], None, on(false, None)),
+            (Reset, &[200, 0], None, on(true, None)),
+            (Timeout, &[0], None, on(false, None)),
+            // What a poll was asked to wait and did not.
+            (PollTimeout, &[200, 200], Some(300), on(true, Some(300))),
+            (RefusedOrigin, &[200], None, on(true, None)),
+            (Internal, &[200], None, on(false, None)),
+            (Local, &[0], None, on(false, None)),
+            // On any status.
+            (Problem, &[403], Some(10), on(true, Some(10))),
+            (Problem, &[403], None, None),
+            (Validation, &[200, 200], Some(5), None),
+            (WrongCertificate, &[200], None, None),
+            (Interrupted, &[200, 0], None, None),
+        ] {
+            let found = match iterated(&failed(class, statuses, retry_after)) {
+                Iterated::Failed { requests, answered, asked } => {
+                    assert_eq!(requests as usize, statuses.len());
+                    Some((answered, asked))
+                }
+                _ => None,
+            };
+            assert_eq!(found, expected, "{class} {statuses:?} {retry_after:?}");
+        }
+    }
+
+    #[test]
+    fn backs_off_from_refusals_of_who_asks() {
+        for (chain, name, expected) in [
+            (Chain::Registration, "malformed", true),
+            (Chain::Authorization, "userActionRequired", true),
+            (Chain::Certificate, "accountDoesNotExist", true),
+            (Chain::Authorization, "rejectedIdentifier", false),
+            (Chain::Certificate, "badCSR", false),
+        ] {
+            let refused = failed(FailureClass::Problem, &[400], None);
+            let result = ChainResult { chain: Some(chain), problem: name.into(), ..refused };
+            let backs_off = matches!(iterated(&result), Iterated::Failed { answered: true, asked: None, .. });
+            assert_eq!(backs_off, expected, "{chain} {name}");
+        }
+    }
+
+    #[test]
+    fn goes_on_after_a_success_and_with_other_objects_than_the_one_that_rests() {
+        let request = RequestResult { status: 200, retry_after: Some(6 * 3600), ..RequestResult::default() };
+        let result = ChainResult { successful: true, requests: vec![request], ..ChainResult::default() };
+        assert_eq!(iterated(&result), Iterated::Answered { requests: 1 });
+        let rests = ChainResult { rests: true, ..failed(FailureClass::RateLimited, &[429], Some(3600)) };
+        assert_eq!(iterated(&rests), Iterated::Answered { requests: 1 });
+    }
+}

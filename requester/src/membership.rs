@@ -1,0 +1,125 @@
+//! This node's membership in a session.
+
+use wec_board::{Board, BoardError, Membership, NodeId, NodeInfo, NodeKind, NodeState, Session};
+
+use crate::executor::MAX_WORKERS;
+
+/// Held from before a run's first preparations until its last result has been delivered, so that others can tell a run
+/// that goes on from one that was left.
+///
+/// A member gets a share of the load only while it says that it is [`ready`](Self::ready).
+#[derive(Debug)]
+pub struct SessionMembership {
+    /// As it was when this node joined.
+    pub(crate) session: Session,
+    /// This node's number among all that ever took part, from 0.
+    pub(crate) place: u64,
+    membership: Membership,
+}
+
+impl SessionMembership {
+    /// Joins the board and takes part: in the session that is there while others are at it, else in `wanted`.
+    ///
+    /// # Errors
+    /// When others are ending the session, or the board cannot be told.
+    pub async fn take(board: &Board, wanted: Session, node: &NodeId) -> Result<Self, BoardError> {
+        let NodeId { id, name } = node.clone();
+        let info = NodeInfo {
+            id,
+            name,
+            kind: NodeKind::Requester,
+            state: NodeState::Preparing,
+            workers: MAX_WORKERS,
+            session: wanted.id.clone(),
+        };
+        let membership = board.join(info).await?;
+        let session = match board.join_or_create(&wanted, &node.id).await {
+            Ok(session) => session.value,
+            Err(error) => {
+                membership.leave().await;
+                return Err(error);
+            }
+        };
+        if session.run != wanted.run && asked_for(&session) != asked_for(&wanted) {
+            tracing::warn!(
+                session = wanted.id,
+                "others run this session already: its {} workers are shared, and the {} asked for here are not used; \
+                 change the load on the page, or name another session",
+                session.workers(),
+                wanted.workers(),
+            );
+        }
+        let place = session.members.iter().position(|member| *member == node.id).unwrap_or_default();
+        Ok(Self { session, place: place as u64, membership })
+    }
+
+    /// The run that this node takes part in: what its results are named by.
+    pub fn run(&self) -> &str {
+        &self.session.run
+    }
+
+    /// When that began, nanoseconds since the Unix epoch; none when this node may be the first.
+    pub const fn began_unix_ns(&self) -> Option<u64> {
+        self.session.began_unix_ns
+    }
+
+    /// Asks for a share of the load.
+    pub(crate) fn ready(&mut self) {
+        self.membership.set_state(NodeState::Running);
+    }
+
+    /// Gives it back, for the others to take.
+    pub(crate) fn rest(&mut self) {
+        self.membership.set_state(NodeState::Finishing);
+    }
+
+    /// Leaves the board.
+    pub async fn leave(self) {
+        self.membership.leave().await;
+    }
+}
+
+/// What people asked for when they started it.
+fn asked_for(session: &Session) -> impl PartialEq {
+    let targets = session.scenarios.iter().map(|(name, target)| {
+        let load = (target.workers, target.rate, target.rate_unit.clone(), target.iterations);
+        (name.clone(), load, target.weights.clone())
+    });
+    (targets.collect::<Vec<_>>(), session.limits)
+}
+
+#[cfg(test)]
+mod tests {
+    use wec_board::{By, Change, SessionState};
+
+    use super::*;
+
+    fn wanted(run: &str, workers: u32) -> Session {
+        Session { run: run.to_owned(), ..Session::running("default", workers) }
+    }
+
+    #[tokio::test]
+    async fn a_session_left_by_an_earlier_run_is_begun_anew_and_a_running_one_joined() {
+        let board = Board::local();
+        board.put_session(wanted("0", 500)).await.unwrap();
+        board.change("default", Change::state(By::Page, SessionState::Stopped)).await.unwrap();
+        let shown = || board.session("default").borrow().clone().unwrap().value;
+
+        let one = SessionMembership::take(&board, wanted("1", 20), &NodeId::new("a")).await.unwrap();
+        assert_eq!(
+            (one.run(), one.place, shown().workers(), shown().state),
+            ("1", 0, 20, SessionState::Running)
+        );
+        board.change("default", Change::workers(By::Page, 30)).await.unwrap();
+        let two = SessionMembership::take(&board, wanted("2", 99), &NodeId::new("b")).await.unwrap();
+        assert_eq!((two.run(), two.place, shown().workers()), ("1", 1, 30));
+
+        one.leave().await;
+        board.change("default", Change::state(By::Page, SessionState::Stopped)).await.unwrap();
+        let early = SessionMembership::take(&board, wanted("3", 7), &NodeId::new("c")).await.unwrap_err();
+        assert!(matches!(early, BoardError::Ending(_)), "{early}");
+        two.leave().await;
+        let three = SessionMembership::take(&board, wanted("3", 7), &NodeId::new("c")).await.unwrap();
+        assert_eq!((three.run(), three.place, shown().workers()), ("3", 0, 7));
+    }
+}

@@ -1,0 +1,264 @@
+//! One node's part of a run, from the first look at the CA to the last flush: the only place where that is put together.
+//!
+//! `wec run`, `wec requester`, `wec demo` and `wec capacity` differ in their [`Surroundings`] alone: which board they follow,
+//! where results go, who answers the CA's validations, and who watches. In order:
+//!
+//! | step | when it fails, or a signal comes before the load begins |
+//! | --- | --- |
+//! | the CA is looked at | nothing is left behind |
+//! | the board is opened | the same |
+//! | the session is joined or created | the same |
+//! | the state is opened, challenge data and results get their places | the session is left, the state closed |
+//! | the workers are made ready | the same |
+//! | the run begins: it has a header and is accompanied | the run ends, as by a cut; then as below |
+//!
+//! | at the end | |
+//! | --- | --- |
+//! | the last iterations end | they are cut after the graceful stop, or by a second signal |
+//! | the state is written | what could not be is reported to the results |
+//! | results are delivered | those that cannot be wait in the spool, or are counted |
+//! | the session is left | others take a node for dead after its lease anyway |
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
+use wec_acme::{Client, Clock};
+use wec_board::{Board, NodeId, RunRef, Session};
+use wec_delivery::{Health, Sink};
+use wec_record::{Limit, RunHeader};
+use wec_startup::Stop;
+use wec_store::{ChallengeWriter, State, StoreError};
+
+use crate::engine::Runtimes;
+use crate::membership::SessionMembership;
+use crate::plan::Plan;
+use crate::run::{Parts, Ran, Requester, Workload, preflight};
+use crate::service::{identify, tell_unwritten};
+use crate::stored::{Opened, open_state};
+
+/// Who takes part in what.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The process's clock.
+    pub clock: Clock,
+    /// Who this is on the board and in results.
+    pub id: NodeId,
+    /// The session to take part in.
+    pub session: String,
+}
+
+/// What differs between the ways to run a plan. Each is asked for once, in this order.
+pub trait Surroundings {
+    /// A client of the plan's CA; fails where the plan cannot be run.
+    fn client(&mut self, plan: &Plan, clock: Clock) -> impl Future<Output = anyhow::Result<Client>> {
+        async move { Ok(preflight(plan, clock).await?) }
+    }
+
+    /// The board to follow. `run` is the run's id if this node is the first.
+    fn board(&mut self, run: &str) -> impl Future<Output = anyhow::Result<Board>>;
+
+    /// The state that the plan names.
+    fn state(
+        &mut self,
+        plan: &Plan,
+        client: &Client,
+        clock: Clock,
+    ) -> impl Future<Output = Result<Opened, StoreError>> {
+        open_state(plan, client, clock)
+    }
+
+    /// The state is open: what people may want to know of it.
+    fn opened(&mut self, notes: Vec<String>);
+
+    /// Where challenge data goes.
+    fn challenges(&mut self, plan: &Plan) -> impl Future<Output = anyhow::Result<Arc<dyn ChallengeWriter>>>;
+
+    /// Where results go. All nodes of a session make one run, in one log.
+    ///
+    /// # Errors
+    /// When they can go nowhere.
+    fn sink(&mut self, header: RunHeader, node: &Node) -> anyhow::Result<Arc<dyn Sink>>;
+
+    /// The runtimes that the workers live on.
+    fn runtimes(&self, plan: &Plan) -> Runtimes {
+        Runtimes::Threads(u32::try_from(plan.threads).unwrap_or(u32::MAX))
+    }
+
+    /// The load begins. Returns once the run needs nobody any more: after [`Begun::over`] or [`Begun::ended`].
+    fn accompany(&mut self, run: Begun<'_>) -> impl Future<Output = anyhow::Result<()>>;
+
+    /// Delivers what results are left. Whoever cut chains off by a signal does not want to wait long.
+    fn deliver(&mut self, cut_by_signal: bool) -> impl Future<Output = Health>;
+}
+
+/// A run that has begun.
+pub struct Begun<'a> {
+    /// What it is; it began when the load could.
+    pub header: RunHeader,
+    /// Where its session is.
+    pub board: &'a Board,
+    /// Which run of which session.
+    pub at: RunRef,
+    /// Who takes part.
+    pub node: &'a Node,
+    /// Workers that the plan asks for.
+    pub workers: u32,
+    /// What the workers count.
+    pub workload: Workload,
+    /// Comes back when nothing more is wanted of any scenario: the last chains may still run.
+    pub over: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Cancelled when the last iteration has ended.
+    pub ended: CancellationToken,
+}
+
+/// What a run leaves, when everything has been flushed.
+#[derive(Debug)]
+pub struct Ended {
+    /// The run's id.
+    pub run: String,
+    /// Iterations that ended at this node.
+    pub iterations: u64,
+    /// The bounds of the load tester itself that were exceeded.
+    pub limits: Vec<Limit>,
+    /// What became of the results.
+    pub health: Health,
+    /// Whether the state is whole.
+    pub state: anyhow::Result<()>,
+}
+
+impl Node {
+    /// Runs this node's part of `plan`, until it is over or `stop` says so.
+    ///
+    /// # Errors
+    /// When something that the run needs cannot be had; every message names it. [`wec_startup::Interrupted`] when a signal
+    /// came before the load began. What was opened here is closed; the surroundings close what is theirs.
+    pub async fn run(
+        self,
+        plan: &Plan,
+        surroundings: &mut impl Surroundings,
+        stop: &Stop,
+    ) -> anyhow::Result<Ended> {
+        let client = stop.unless_stopped(surroundings.client(plan, self.clock)).await?;
+        let mut header = identify(plan, &self.session, &self.id.name, self.clock);
+        let board = stop.unless_stopped(surroundings.board(&header.run)).await?;
+        let wanted = Session { run: header.run.clone(), ..plan.session(&self.session) };
+        let member = stop.unless_stopped(SessionMembership::take(&board, wanted, &self.id)).await?;
+        header.run = member.run().to_owned();
+        let began = member.began_unix_ns();
+        header.started_unix_ns = began.unwrap_or(header.started_unix_ns);
+        let start = Start { node: &self, plan, client: client.in_run(&header.run), board: &board, stop };
+        let Started { requester, state, sink } = start.start(member, &header, surroundings).await?;
+        if began.is_none() {
+            // What had to be made before is not of its time.
+            header.started_unix_ns = requester.ready_unix_ns();
+        }
+        let (run, workload, ended) = (header.run.clone(), requester.workload(), CancellationToken::new());
+        let begun = Begun {
+            header,
+            board: &board,
+            at: RunRef::new(&self.session, &run),
+            node: &self,
+            workers: plan.workers(),
+            workload: workload.clone(),
+            over: Box::pin(requester.over()),
+            ended: ended.clone(),
+        };
+        let running = async {
+            let ran = requester.run_and_stay().await;
+            ended.cancel();
+            ran
+        };
+        let accompanied = async {
+            let accompanied = surroundings.accompany(begun).await;
+            if accompanied.is_err() {
+                // Nobody would see what is found.
+                stop.finish.cancel();
+                stop.cut.cancel();
+            }
+            accompanied
+        };
+        let (Ran { limits, membership, cut_by_signal }, accompanied) = tokio::join!(running, accompanied);
+
+        let counts = state.counts();
+        let closed = state.close().await;
+        tell_unwritten(sink.as_ref(), self.clock, counts, &closed);
+        let health = surroundings.deliver(cut_by_signal).await;
+        membership.leave().await;
+        accompanied?;
+        let state = closed.context("the last changes of the state");
+        Ok(Ended { run, iterations: workload.iterations(), limits, health, state })
+    }
+}
+
+/// What a start needs.
+struct Start<'a> {
+    node: &'a Node,
+    plan: &'a Plan,
+    client: Client,
+    board: &'a Board,
+    stop: &'a Stop,
+}
+
+/// What it gives.
+struct Started {
+    requester: Requester,
+    state: State,
+    sink: Arc<dyn Sink>,
+}
+
+impl Start<'_> {
+    /// Opens all that the workers need, and makes them ready. When that fails, the session is left and the state closed: the
+    /// first error is the one to report.
+    async fn start(
+        self,
+        member: SessionMembership,
+        header: &RunHeader,
+        surroundings: &mut impl Surroundings,
+    ) -> anyhow::Result<Started> {
+        let Self { node, plan, client, board, stop } = self;
+        let opened = match stop.unless_stopped(surroundings.state(plan, &client, node.clock)).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                member.leave().await;
+                return Err(error);
+            }
+        };
+        let state = opened.state;
+        surroundings.opened(opened.notes);
+        let places = stop.unless_stopped(async {
+            let challenges = surroundings.challenges(plan).await?;
+            anyhow::Ok((challenges, surroundings.sink(header.clone(), node)?))
+        });
+        let (challenges, sink) = match places.await {
+            Ok(places) => places,
+            Err(error) => {
+                member.leave().await;
+                let _ = state.close().await;
+                return Err(error);
+            }
+        };
+        let parts = Parts {
+            clock: node.clock,
+            client: Arc::new(client),
+            state: state.clone(),
+            challenges,
+            sink: Arc::clone(&sink),
+            board: board.clone(),
+            session: node.session.clone(),
+            node: node.id.clone(),
+            runtimes: surroundings.runtimes(plan),
+        };
+        match stop.unless_stopped(Requester::start_at(member, plan, parts, stop.clone())).await {
+            Ok(requester) => Ok(Started { requester, state, sink }),
+            Err(error) => {
+                let _ = state.close().await;
+                Err(error)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

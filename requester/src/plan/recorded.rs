@@ -1,0 +1,145 @@
+//! A plan as logs and the API have it: [`wec_record::Plan`], without secrets.
+
+use std::path::PathBuf;
+
+use wec_acme::{Correlation, Dialling};
+use wec_record::plan;
+use wec_store::Limits;
+
+use super::{ClientIdentity, Listen, Patience, Plan};
+use crate::saturation::Bounds;
+use crate::scenario::Scenario;
+
+impl From<&Plan> for plan::Plan {
+    fn from(given: &Plan) -> Self {
+        // Every field by its name: a new one is recorded, or left out on purpose.
+        let Plan {
+            directory,
+            cacert,
+            insecure,
+            client: ClientIdentity { client_cert, certificate: _, correlation },
+            issuer_root,
+            challenge_linger,
+            scenarios,
+            graceful_stop,
+            limits: Limits { registrations, authorizations, certificates },
+            base_domain,
+            http,
+            contact,
+            eab,
+            seed,
+            // May hold passwords.
+            state: _,
+            challenges: _,
+            dns_challenges: _,
+            listen: Listen { http01, tlsalpn01, dns },
+            max_connections,
+            dialling: Dialling { spread, connect_to, source_addresses },
+            request_timeout,
+            patience: Patience { poll_interval, poll_timeout, max_retries, max_retry_after },
+            threads,
+            bounds: Bounds { lag, lag_share, cpu, backlog, dropped, connections },
+            strict,
+            // Of whoever started it, not of the run.
+            permission: _,
+            thresholds,
+        } = given;
+        let Correlation { traceparent, request_id_header } = correlation;
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        Self {
+            version: plan::VERSION,
+            directory: directory.to_string(),
+            cacert: path(cacert),
+            insecure: *insecure,
+            client_cert: path(client_cert),
+            traceparent: *traceparent,
+            request_id_header: request_id_header.to_string(),
+            issuer_root: path(issuer_root),
+            challenge_linger: (*challenge_linger).into(),
+            scenarios: scenarios.iter().map(scenario).collect(),
+            graceful_stop: (*graceful_stop).into(),
+            limits: plan::Limits {
+                registrations: *registrations,
+                authorizations: *authorizations,
+                certificates: *certificates,
+            },
+            base_domain: base_domain.clone(),
+            http: http.to_string(),
+            contact: contact.clone(),
+            eab: eab.as_ref().map(|eab| eab.kid.clone()),
+            seed: *seed,
+            listen: plan::Listen { http01: *http01, tlsalpn01: *tlsalpn01, dns: *dns },
+            max_connections: *max_connections,
+            dialling: plan::Dialling {
+                spread: *spread,
+                connect_to: connect_to.iter().map(ToString::to_string).collect(),
+                source_addresses: source_addresses.clone(),
+            },
+            request_timeout: (*request_timeout).into(),
+            poll_interval: (*poll_interval).into(),
+            poll_timeout: (*poll_timeout).into(),
+            max_retries: *max_retries,
+            max_retry_after: (*max_retry_after).into(),
+            threads: *threads,
+            bounds: plan::Bounds {
+                lag: (*lag).into(),
+                lag_share: *lag_share,
+                cpu: *cpu,
+                backlog: *backlog,
+                dropped: *dropped,
+                connections: *connections,
+            },
+            strict: *strict,
+            thresholds: thresholds.clone(),
+            unknown: plan::Unknown::default(),
+        }
+    }
+}
+
+fn scenario(given: &Scenario) -> plan::Scenario {
+    let span = |times: &std::ops::RangeInclusive<std::time::Duration>| plan::Span {
+        from: plan::Time(*times.start()),
+        to: plan::Time(*times.end()),
+    };
+    let Scenario {
+        name,
+        start_at,
+        after,
+        run_time,
+        load,
+        think_time,
+        weights,
+        names_per_order,
+        challenge_types,
+        key_types,
+        account_key_types,
+        connections,
+        abandon,
+        stop_before,
+        profile,
+        revoke_reasons,
+        revoke_by_certificate_key,
+        on_failure,
+    } = given;
+    plan::Scenario {
+        name: name.clone(),
+        start_at: (*start_at).into(),
+        after: after.clone(),
+        run_time: (*run_time).into(),
+        load: load.recorded(),
+        think_time: think_time.as_ref().map(span),
+        weights: plan::Weights(weights.iter().collect()),
+        names_per_order: Some(plan::Span { from: *names_per_order.start(), to: *names_per_order.end() }),
+        challenge_types: challenge_types.shares(),
+        key_types: key_types.shares(),
+        account_key_types: account_key_types.shares(),
+        connections: connections.to_string(),
+        abandon: *abandon,
+        stop_before: stop_before.map(|step| step.name().to_owned()),
+        profile: profile.shares(),
+        revoke_reasons: revoke_reasons.shares(),
+        revoke_by_certificate_key: *revoke_by_certificate_key,
+        on_failure: on_failure.to_string(),
+        unknown: plan::Unknown::default(),
+    }
+}

@@ -1,0 +1,60 @@
+//! Whether a CA offers the certificate profiles that orders will name.
+
+use std::collections::BTreeSet;
+
+use wec_acme::Meta;
+
+use crate::error::StartError;
+use crate::plan::Plan;
+
+/// Whether the directory offers every profile of the plan (draft-ietf-acme-profiles §3): an order of another one would be
+/// refused.
+///
+/// # Errors
+/// [`StartError::Profiles`], with those on offer.
+pub(crate) fn check(plan: &Plan, meta: &Meta) -> Result<(), StartError> {
+    let wanted = plan.scenarios.iter().flat_map(|scenario| scenario.profile.items());
+    let missing: BTreeSet<String> = wanted
+        .filter_map(|profile| profile.name().map(str::to_owned))
+        .filter(|name| !meta.profiles.contains_key(name))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(StartError::Profiles {
+        directory: plan.directory.to_string(),
+        missing: missing.into_iter().collect(),
+        offered: meta.profiles.keys().cloned().collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::PlanOptions;
+
+    fn told(profile: &str, offered: &[&str]) -> Result<(), String> {
+        let options = PlanOptions::default().with("directory", "https://127.0.0.1:14000/dir");
+        let plan = options.with("profile", profile).resolve(None).unwrap();
+        let profiles = offered.iter().map(|name| ((*name).to_owned(), "what it is".into())).collect();
+        check(&plan, &Meta { profiles, ..Meta::default() }).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_the_directory_does_not_offer_is_refused_with_what_it_does() {
+        let boulder = ["legacy", "modern", "shortlived"];
+        assert_eq!(told("shortlived=1,legacy=3,default", &boulder), Ok(()));
+        assert_eq!(told("default", &[]), Ok(()));
+        assert_eq!(told("shortlived,classic=0", &boulder), Ok(()), "what weighs nothing is never ordered");
+        assert_eq!(
+            told("shortlived,classic", &boulder).unwrap_err(),
+            "the CA at https://127.0.0.1:14000/dir does not offer the profile classic: with --profile give some of \
+             legacy, modern, shortlived, or default"
+        );
+        assert_eq!(
+            told("classic", &[]).unwrap_err(),
+            "the CA at https://127.0.0.1:14000/dir offers no profiles, so not classic: leave out --profile"
+        );
+        assert!(told("x", &["bell\u{7}"]).unwrap_err().contains("bell\\u{7}"));
+    }
+}

@@ -1,0 +1,106 @@
+//! The stored state at the start of a run: what there is of the CA, and whether the CA still knows it.
+
+use wec_acme::{Client, Clock, Failure, Trace};
+use wec_store::{Catalogue, Counts, State, StateOptions, StoreError};
+
+use crate::plan::Plan;
+
+/// So many stored accounts are asked about before all that is stored is set aside: one may have been lost by itself.
+const ASKED_ABOUT: usize = 2;
+
+/// A state store that is open.
+#[derive(Debug)]
+pub struct Opened {
+    /// The store.
+    pub state: State,
+    /// What the run goes on with, for people: one line each.
+    pub notes: Vec<String>,
+}
+
+/// Opens the state store that `plan` names. When the CA does not know the accounts that are stored of it any more (it was
+/// reset, and gives its ids out again), all that is stored of it is set aside first.
+///
+/// # Errors
+/// See [`StoreError`]. A CA that does not answer whether it knows an account is taken to know it.
+pub async fn open_state(plan: &Plan, client: &Client, clock: Clock) -> Result<Opened, StoreError> {
+    let directory = plan.directory.as_str();
+    let options = StateOptions { limits: plan.limits, ..StateOptions::default() };
+    let state = State::open(&plan.state, directory, options).await?;
+    if knows(client, clock, &state).await {
+        let note = format!("state   {}: {}", shown(&plan.state), held(state.counts()));
+        return Ok(Opened { state, notes: vec![note] });
+    }
+    let lost = state.counts();
+    state.close().await?;
+    let catalogue = Catalogue::open(&plan.state).await?;
+    // None when another process of the run was first, and has reported it.
+    if let Some(name) = catalogue.set_aside(directory, clock).await? {
+        tracing::warn!(
+            "the CA does not know the stored accounts any more (was it reset?): all that {} holds of it is set aside, {}, and \
+             the run begins with nothing; to delete it: wec state forget --state {} {name:?}",
+            shown(&plan.state),
+            counted(lost),
+            shown(&plan.state),
+        );
+    }
+    catalogue.close().await;
+    let state = State::open(&plan.state, directory, options).await?;
+    let notes = vec![format!("state   {}: {}", shown(&plan.state), held(state.counts()))];
+    Ok(Opened { state, notes })
+}
+
+/// Whether the CA knows what is stored of it, as far as that can be asked.
+async fn knows(client: &Client, clock: Clock, state: &State) -> bool {
+    let asked = state.newest_registrations(ASKED_ABOUT);
+    for registration in &asked {
+        let account = &registration.account;
+        match client.find_account(&mut Trace::new(clock), &account.key).await {
+            // The same key at another URL is an account of after the reset.
+            Ok(Some(url)) if url == account.url => return true,
+            Ok(_) => {}
+            Err(Failure { message, .. }) => {
+                tracing::warn!(
+                    account = account.url,
+                    "the CA does not answer whether it knows a stored account, which is taken for yes: {message}"
+                );
+                return true;
+            }
+        }
+    }
+    asked.is_empty()
+}
+
+/// A state URL without its password.
+fn shown(url: &str) -> String {
+    wec_store::redacted(url)
+}
+
+fn held(counts: Counts) -> String {
+    if counts == Counts::default() {
+        return "nothing of this CA yet".into();
+    }
+    format!("goes on with {} of this CA", counted(counts))
+}
+
+fn counted(counts: Counts) -> String {
+    let things =
+        |count: u64, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
+    format!(
+        "{}, {} and {}",
+        things(counts.registrations, "account", "accounts"),
+        things(counts.authorizations, "ready order", "ready orders"),
+        things(counts.certificates, "certificate", "certificates")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_what_a_run_goes_on_with() {
+        assert_eq!(held(Counts::default()), "nothing of this CA yet");
+        let counts = Counts { registrations: 1, authorizations: 3, certificates: 0, revoked: 7 };
+        assert_eq!(held(counts), "goes on with 1 account, 3 ready orders and 0 certificates of this CA");
+    }
+}

@@ -1,0 +1,110 @@
+//! What a state database holds, CA by CA, for people: `wec state`.
+
+use wec_acme::Clock;
+
+use crate::backend::{self, Catalogued};
+use crate::error::{StoreError, reason};
+use crate::url::StoreUrl;
+
+/// A state database, looked at from outside of any run.
+pub struct Catalogue {
+    store: String,
+    backend: Box<dyn Catalogued>,
+}
+
+/// What is stored of one CA.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredCa {
+    id: i64,
+    /// The directory's URL; with a note behind it when it was set aside.
+    pub directory: String,
+    /// Accounts.
+    pub registrations: u64,
+    /// Orders that are ready to finalize.
+    pub authorizations: u64,
+    /// Certificates that are neither revoked nor replaced.
+    pub certificates: u64,
+    /// Certificates revoked.
+    pub revoked: u64,
+    /// Processes that use it now.
+    pub processes: u64,
+}
+
+impl Catalogue {
+    /// Opens the database at `url`, which must be there already.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being opened, with the way out.
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        let url = StoreUrl::parse(url)?;
+        if let Some(file) = url.file().filter(|file| !file.exists()) {
+            return Err(StoreError::NotThere { store: url.to_string(), file: file.display().to_string() });
+        }
+        Ok(Self { store: url.to_string(), backend: backend::open_catalogued(&url).await? })
+    }
+
+    /// All CAs, in the order in which they were first met.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn list(&self) -> Result<Vec<StoredCa>, StoreError> {
+        let rows = self.backend.stored().await.map_err(|error| self.failed("list what it holds", &error))?;
+        let count = |number: i64| u64::try_from(number).unwrap_or(0);
+        let stored = rows.into_iter().map(
+            |(id, directory, registrations, authorizations, certificates, revoked, processes)| StoredCa {
+                id,
+                directory,
+                registrations: count(registrations),
+                authorizations: count(authorizations),
+                certificates: count(certificates),
+                revoked: count(revoked),
+                processes: count(processes),
+            },
+        );
+        Ok(stored.collect())
+    }
+
+    /// Sets aside all that is stored of the CA at `directory`: the next run begins with nothing, and nothing is lost. Gives the
+    /// name under which it is kept; none when nothing is stored, or another process was first.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn set_aside(&self, directory: &str, clock: Clock) -> Result<Option<String>, StoreError> {
+        let Some(found) = self.list().await?.into_iter().find(|stored| stored.directory == directory) else {
+            return Ok(None);
+        };
+        let name = format!("{directory} (set aside {}, number {})", date(clock.unix_now()), found.id);
+        let renamed = self.backend.rename(found.id, directory, &name).await;
+        Ok(renamed.map_err(|error| self.failed("set aside", &error))?.then_some(name))
+    }
+
+    /// Deletes all that is stored of one CA.
+    ///
+    /// # Errors
+    /// When a process uses it, or the database refuses.
+    pub async fn forget(&self, stored: &StoredCa) -> Result<(), StoreError> {
+        if stored.processes > 0 {
+            return Err(StoreError::InUse {
+                store: self.store.clone(),
+                directory: stored.directory.clone(),
+                processes: stored.processes,
+            });
+        }
+        self.backend.delete(stored.id).await.map_err(|error| self.failed("delete", &error))
+    }
+
+    /// Ends the connection.
+    pub async fn close(self) {
+        self.backend.close().await;
+    }
+
+    fn failed(&self, doing: &'static str, error: &sqlx::Error) -> StoreError {
+        StoreError::Failed { store: self.store.clone(), doing, reason: reason(error) }
+    }
+}
+
+/// A day of the Gregorian calendar, from seconds since the Unix epoch: `2026-11-28`.
+fn date(unix: i64) -> String {
+    time::OffsetDateTime::from_unix_timestamp(unix)
+        .map_or_else(|_| unix.to_string(), |at| at.date().to_string())
+}

@@ -1,0 +1,229 @@
+//! A run as a search sees it: figures of windows, and the rate on the board.
+
+use std::cell::RefCell;
+
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::TryRecvError;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use wec_analytics::{CapacityStep, CapacityView, PART};
+use wec_board::{By, Change, ChangeTo, Changed, SessionState};
+use wec_record::{MarkBy, MarkWhat};
+
+use super::findings::Step;
+use super::judge::{Around, Judgement, samples};
+use super::search::Answer;
+use super::settle::{self, Shown};
+use super::text::{so_far, step_outcome};
+use crate::here::Running;
+
+pub(super) const PART_NS: u64 = PART.as_nanos() as u64;
+/// Over how long it is looked whether the CA is down. The longer ones are for low rates.
+const GLANCES_NS: [u64; 3] = [2_000_000_000, 5_000_000_000, 15_000_000_000];
+/// Over how long it is looked whether a step is hopeless; longer than the shortest look above, so that a CA that falls over is seen as
+/// that.
+const HOPELESS_NS: u64 = 5_000_000_000;
+
+/// Why a step could not be brought to its end.
+pub(super) enum Broken {
+    /// The run ends.
+    Cut,
+    /// Somebody changed the load.
+    Disturbed,
+    /// The search's time is over, or what is left of it is for the hold.
+    OutOfTime,
+}
+
+/// What the search sees of a run, and changes in it.
+pub(super) struct Probe<'a> {
+    pub(super) run: Running<'a>,
+    ticks: Interval,
+    /// Who changed what since the last look.
+    changes: Receiver<Changed>,
+    /// What the session is to have.
+    rate: f64,
+    /// Since the last change of the rate: when it was looked, nanoseconds since the Unix epoch, and how many workers were busy.
+    busy: Vec<(u64, u64)>,
+    /// What the page shows of the search.
+    shown: RefCell<CapacityView>,
+}
+
+impl<'a> Probe<'a> {
+    pub(super) fn new(run: Running<'a>) -> Self {
+        let mut ticks = interval(PART);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let changes = run.board.changes();
+        Self { run, ticks, changes, rate: 0.0, busy: Vec::new(), shown: RefCell::default() }
+    }
+
+    /// Changes the rate; gives when, nanoseconds since the Unix epoch.
+    pub(super) async fn set_rate(&mut self, rate: f64) -> u64 {
+        self.rate = rate;
+        let change = Change::new(By::Capacity, ChangeTo::Rate(rate));
+        if let Err(error) = self.run.board.change(self.run.session, change).await {
+            self.line(&format!("warning: the rate cannot be changed: {error}"));
+        }
+        self.busy.clear();
+        let now = self.run.clock.unix_now_ns();
+        self.run.analytics.forget_windows_before(now.saturating_sub(GLANCES_NS[2]));
+        now
+    }
+
+    /// Ends the run, its last chains finished.
+    pub(super) async fn end_run(&self) {
+        // Ended already, by a signal: that has its mark.
+        if self.run.stop.finish.is_cancelled() {
+            return;
+        }
+        let stop = Change::state(By::Capacity, SessionState::Stopped);
+        if self.run.board.change(self.run.session, stop).await.is_err() {
+            self.run.stop.finish.cancel();
+        }
+    }
+
+    /// Whether it is earlier than that, by the process's clock.
+    pub(super) fn in_time(&self, until_ns: u64) -> Result<(), Broken> {
+        if self.run.clock.now() < until_ns { Ok(()) } else { Err(Broken::OutOfTime) }
+    }
+
+    /// Waits for the next look; gives when, nanoseconds since the Unix epoch.
+    pub(super) async fn tick(&mut self) -> Result<u64, Broken> {
+        self.ticks.tick().await;
+        let disturbed = self.is_disturbed();
+        let session = self.run.board.session(self.run.session).borrow().clone();
+        if self.run.stop.finish.is_cancelled() {
+            return Err(Broken::Cut);
+        }
+        if let Some(session) = session.map(|session| session.value) {
+            match session.state {
+                SessionState::Stopped => return Err(Broken::Cut),
+                SessionState::Paused => return Err(Broken::Disturbed),
+                SessionState::Running => {}
+            }
+            if disturbed || session.scenarios.values().any(|target| target.rate != Some(self.rate)) {
+                return Err(Broken::Disturbed);
+            }
+        }
+        let now = self.run.clock.unix_now_ns();
+        self.busy.push((now, self.run.workload.busy()));
+        Ok(now)
+    }
+
+    /// Whether somebody else has changed the load since the last look: its rate, but also what is done at that rate, and what has
+    /// been changed back.
+    fn is_disturbed(&mut self) -> bool {
+        let mut disturbed = false;
+        loop {
+            match self.changes.try_recv() {
+                Ok(changed) => {
+                    disturbed |= changed.session == self.run.session && changed.mark.by != MarkBy::Capacity;
+                }
+                // It cannot be told whose they were.
+                Err(TryRecvError::Lagged(_)) => disturbed = true,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return disturbed,
+            }
+        }
+    }
+
+    /// Waits while the session is paused; none when the run ends.
+    pub(super) async fn until_running(&mut self) -> Option<()> {
+        loop {
+            match self.tick().await {
+                Err(Broken::Cut | Broken::OutOfTime) => return None,
+                Ok(_) => return Some(()),
+                Err(Broken::Disturbed) => {
+                    let session = self.run.board.session(self.run.session).borrow().clone();
+                    if session.is_some_and(|session| session.value.state == SessionState::Running) {
+                        return Some(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Who stopped the session, if anybody did.
+    pub(super) fn stopped_by(&self) -> Option<String> {
+        let session = self.run.board.session(self.run.session).borrow().clone()?.value;
+        let change = session.last_changes.iter().find(|change| change.mark.what == MarkWhat::State)?;
+        (session.state == SessionState::Stopped).then(|| change.mark.by.to_string())
+    }
+
+    pub(super) fn cap(&self) -> u64 {
+        let session = self.run.board.session(self.run.session).borrow().clone();
+        session.map_or(0, |session| session.value.workers().into())
+    }
+
+    pub(super) fn busy_most(&self) -> u64 {
+        self.busy.iter().map(|(_, busy)| *busy).max().unwrap_or(0)
+    }
+
+    /// Whether the step is over already.
+    pub(super) fn glance(&self, began: u64, now: u64, around: &Around) -> Option<Judgement> {
+        self.is_down(began, now).or_else(|| {
+            let whole = now - began >= HOPELESS_NS;
+            whole.then(|| Judgement::hopeless(&self.run.analytics.window(now - HOPELESS_NS..now), around))?
+        })
+    }
+
+    /// Whether nothing has succeeded lately, though much was tried.
+    pub(super) fn is_down(&self, began: u64, now: u64) -> Option<Judgement> {
+        let looks = GLANCES_NS.into_iter().map(|over| began.max(now.saturating_sub(over)));
+        looks.map(|from| self.run.analytics.window(from..now)).find_map(|figures| Judgement::down(&figures))
+    }
+
+    /// Whether a window shows a trend.
+    pub(super) fn look(&self, from: u64, to: u64) -> Shown {
+        let parts = self.run.analytics.window(from..to).parts;
+        let first = from / PART_NS;
+        let mut seen = vec![(0_u64, 0_u32); parts.len()];
+        for (at, busy) in &self.busy {
+            let place = (at / PART_NS).checked_sub(first).map(|place| place as usize);
+            if let Some((sum, n)) = place.and_then(|place| seen.get_mut(place)) {
+                *sum += busy;
+                *n += 1;
+            }
+        }
+        let busy: Vec<_> =
+            seen.into_iter().map(|(sum, n)| (n > 0).then(|| sum as f64 / f64::from(n))).collect();
+        settle::look(&samples(&parts, &busy))
+    }
+
+    pub(super) fn line(&self, line: &str) {
+        self.run.progress.tell(line);
+    }
+
+    /// What is being done now, on the terminal with the curve so far, and on the page.
+    pub(super) fn status(&self, status: &str) {
+        let mut shown = self.shown.borrow_mut();
+        status.clone_into(&mut shown.status);
+        self.run.progress.set_status(&format!("{status}{}", so_far(&shown)));
+        self.run.analytics.show_capacity(shown.clone());
+    }
+
+    /// A step that was judged.
+    pub(super) fn show(&self, step: &Step, hold: bool) {
+        let Step { rate, judgement, figures, .. } = step;
+        self.shown.borrow_mut().steps.push(CapacityStep {
+            rate: *rate,
+            reached: figures.ended as f64 * 1e9 / figures.over_ns.max(1) as f64,
+            hold,
+            verdict: step_outcome(judgement.outcome),
+            reasons: judgement.reasons.clone(),
+            p50_ns: figures.p50_ns,
+            p95_ns: figures.p95_ns,
+            n: figures.n,
+            ended: figures.ended,
+            chains_failed: figures.failed,
+        });
+    }
+
+    /// Between which rates the knee is known to be.
+    pub(super) fn show_bracket(&self, answer: Answer) {
+        let mut shown = self.shown.borrow_mut();
+        (shown.sustained, shown.failed) = (answer.knee, answer.above);
+    }
+
+    pub(super) fn show_end(&self) {
+        self.shown.borrow_mut().over = true;
+        self.status("");
+    }
+}

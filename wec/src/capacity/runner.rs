@@ -1,0 +1,455 @@
+//! Runs a search: sets the rate on the board as everybody else would, looks at the result, and ends the run with the CA well.
+//!
+//! Each step goes: change the rate, wait until the CA has settled under it ([`settle`]), measure, judge ([`Judgement`]), ask the
+//! [`Search`] what is next. After a step that failed the load goes away altogether, and a trickle must succeed before the next.
+//! Every wait is bounded.
+
+use std::time::Duration;
+
+use wec_analytics::WindowFigures;
+
+use super::baseline::Baseline;
+use super::findings::{Findings, Step};
+use super::judge::{Around, Balance, Judgement, is_back};
+use super::plan::SearchPlan;
+use super::probe::{Broken, PART_NS, Probe};
+use super::search::{Answer, Next, Outcome, Search, Why};
+use super::settle::{Rise, Series, Shown};
+use super::text::{rate_text, said_of};
+use super::times::{BACK_CHAINS, BACK_NS, LATE_NS, coming_back, measuring, nanoseconds};
+use crate::here::{RunController, Running};
+
+/// What the search's time is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Steps,
+    Hold,
+}
+
+/// What became of a CA whose load was taken away.
+enum Recovery {
+    /// A trickle succeeds.
+    Well,
+    /// It does not, or what was under way was never answered.
+    Gone,
+    /// It does not, and this machine is why.
+    Limited,
+}
+
+/// Why a rate could not be judged.
+enum Unjudged {
+    /// The run ends.
+    Cut,
+    /// The search's time is over, or what is left of it is for the hold.
+    OutOfTime,
+}
+
+/// The search and what it found so far; that outlives a run that is cut short.
+pub(crate) struct SearchRunner {
+    plan: SearchPlan,
+    search: Search,
+    first: Next,
+    steps: Vec<Step>,
+    hold: Option<Step>,
+    ended_by: Option<String>,
+    disturbed: u32,
+    started_ns: u64,
+    ended_ns: u64,
+    answer: Option<Answer>,
+}
+
+impl SearchRunner {
+    pub(crate) fn new(plan: SearchPlan) -> Self {
+        let (search, first) = Search::new(plan.setting);
+        Self {
+            plan,
+            search,
+            first,
+            steps: Vec::new(),
+            hold: None,
+            ended_by: None,
+            disturbed: 0,
+            started_ns: 0,
+            ended_ns: 0,
+            answer: None,
+        }
+    }
+
+    /// What it found; of a run that was cut short, so far.
+    pub(crate) fn findings(mut self) -> Findings {
+        if self.answer.is_none() {
+            self.search.cut();
+        }
+        Findings {
+            answer: self.answer.unwrap_or_else(|| self.search.answer()),
+            steps: self.steps,
+            hold: self.hold,
+            ended_by: self.ended_by,
+            disturbed: self.disturbed,
+            took_ns: self.ended_ns.saturating_sub(self.started_ns),
+        }
+    }
+}
+
+impl RunController for SearchRunner {
+    async fn steer(&mut self, run: Running<'_>) {
+        run.analytics.watch_windows(self.plan.criteria.clone());
+        self.started_ns = run.clock.now();
+        self.ended_ns = self.started_ns;
+        let mut probe = Probe::new(run);
+        let mut next = self.first;
+        loop {
+            next = match next {
+                Next::Step(rate) if self.is_out_of_time(&probe, rate, self.plan.step_time) => {
+                    probe.line("the search's time is over (--max-time)");
+                    self.search.out_of_time()
+                }
+                Next::Step(rate) => match self.step(&mut probe, rate).await {
+                    Ok(step) => {
+                        let outcome = step.judgement.outcome;
+                        probe.line(&said_of(self.steps.len() + 1, &step));
+                        probe.show(&step, false);
+                        self.steps.push(step);
+                        let next = self.search.stepped(outcome);
+                        probe.show_bracket(self.search.answer());
+                        next
+                    }
+                    Err(Unjudged::OutOfTime) => self.search.out_of_time(),
+                    Err(Unjudged::Cut) => self.search.cut(),
+                },
+                Next::Recover(trickle) => match self.recover(&mut probe, trickle).await {
+                    Ok(Recovery::Well) => self.search.recovered(true),
+                    Ok(Recovery::Gone) => self.search.recovered(false),
+                    Ok(Recovery::Limited) => self.search.limited(),
+                    // The load has gone already: there is no time to see whether the CA is well.
+                    Err(Unjudged::OutOfTime) => self.search.over(),
+                    Err(Unjudged::Cut) => self.search.cut(),
+                },
+                Next::Hold(rate) if !self.fits_hold(&probe, rate) => {
+                    probe.line("there is no time to hold the CA below the knee (--max-time)");
+                    self.search.held()
+                }
+                Next::Hold(rate) => match self.hold(&mut probe, rate).await {
+                    Ok(hold) => {
+                        probe.show(&hold, true);
+                        self.hold = Some(hold);
+                        self.search.held()
+                    }
+                    // The answer is there already.
+                    Err(Unjudged::OutOfTime) => self.search.held(),
+                    Err(Unjudged::Cut) => self.search.cut(),
+                },
+                Next::Done(answer) => {
+                    self.answer = Some(answer);
+                    break;
+                }
+            };
+            self.ended_ns = probe.run.clock.now();
+        }
+        if self.answer.is_some_and(|answer| answer.why == Why::Cut) {
+            self.ended_by = probe.stopped_by();
+        }
+        probe.show_end();
+        probe.end_run().await;
+    }
+}
+
+impl SearchRunner {
+    /// Whether there is no time to measure so long, and as long as the rate needs, before the hold.
+    fn is_out_of_time(&self, probe: &Probe<'_>, rate: f64, measured: Duration) -> bool {
+        let needs = self.plan.settle_least + measuring(measured, rate);
+        probe.run.clock.now() + nanoseconds(needs) > self.until_ns(Part::Steps, rate)
+    }
+
+    /// When a part of the search has to be over, by the process's clock: the hold by `--max-time`, all before it so much earlier
+    /// that the hold, and the recovery before it, fit in.
+    fn until_ns(&self, part: Part, rate: f64) -> u64 {
+        let end = self.started_ns.saturating_add(nanoseconds(self.plan.max_time));
+        let sustained = self.steps.iter().filter(|step| step.judgement.outcome == Outcome::Sustained);
+        // The step itself may become the knee.
+        let knee = sustained.map(|step| step.rate).max_by(f64::total_cmp).map_or(rate, |knee| knee.min(rate));
+        let reserved = match (part, self.plan.setting.hold_at) {
+            (Part::Steps, Some(share)) => {
+                let hold = self.plan.settle_least + measuring(self.plan.hold, knee * share);
+                nanoseconds(hold) + 2 * LATE_NS + BACK_NS
+            }
+            _ => 0,
+        };
+        end.saturating_sub(reserved)
+    }
+
+    /// Whether the hold can be brought to its end in time.
+    fn fits_hold(&self, probe: &Probe<'_>, rate: f64) -> bool {
+        let needs = nanoseconds(self.plan.settle_least + measuring(self.plan.hold, rate)) + 2 * LATE_NS;
+        probe.run.clock.now() + needs <= self.until_ns(Part::Hold, rate)
+    }
+
+    /// One step.
+    async fn step(&mut self, probe: &mut Probe<'_>, rate: f64) -> Result<Step, Unjudged> {
+        let name = format!("step {}", self.steps.len() + 1);
+        self.undisturbed(probe, rate, &name, self.plan.step_time, Part::Steps).await
+    }
+
+    /// Below the knee. As with the upper end of the bracket, chance must not decide: what fails is looked at once more.
+    async fn hold(&mut self, probe: &mut Probe<'_>, rate: f64) -> Result<Step, Unjudged> {
+        let hold = self.undisturbed(probe, rate, "hold", self.plan.hold, Part::Hold).await?;
+        let needs = nanoseconds(self.plan.settle_least + measuring(self.plan.hold, rate)) + LATE_NS;
+        let fits = probe.run.clock.now() + needs <= self.until_ns(Part::Hold, rate);
+        if hold.judgement.outcome != Outcome::Failed || !fits {
+            return Ok(hold);
+        }
+        probe.line(&format!("hold: {}; once more", hold.judgement.reasons.join("; ")));
+        match self.undisturbed(probe, rate, "hold", self.plan.hold, Part::Hold).await {
+            // What was found is better than nothing.
+            Err(Unjudged::OutOfTime) => Ok(hold),
+            again => again,
+        }
+    }
+
+    /// From the change of the rate to the judgement; again for as long as it is disturbed, and there is time.
+    async fn undisturbed(
+        &mut self,
+        probe: &mut Probe<'_>,
+        rate: f64,
+        name: &str,
+        measured: Duration,
+        part: Part,
+    ) -> Result<Step, Unjudged> {
+        let until = self.until_ns(part, rate);
+        loop {
+            match self.try_step(probe, rate, name, measured, until).await {
+                Err(Broken::Disturbed) => {
+                    self.disturbed += 1;
+                    probe.line(&format!("somebody changed the load in the middle of {name}: it begins anew"));
+                    probe.until_running().await.ok_or(Unjudged::Cut)?;
+                    let needs = nanoseconds(self.plan.settle_least + measuring(measured, rate));
+                    if probe.run.clock.now() + needs > until {
+                        probe.line("there is no time for that: the search ends (--max-time)");
+                        return Err(Unjudged::OutOfTime);
+                    }
+                }
+                Err(Broken::OutOfTime) => {
+                    probe.line(&format!("the search's time is over in the middle of {name} (--max-time)"));
+                    return Err(Unjudged::OutOfTime);
+                }
+                Err(Broken::Cut) => return Err(Unjudged::Cut),
+                Ok(step) => return Ok(step),
+            }
+        }
+    }
+
+    async fn try_step(
+        &self,
+        probe: &mut Probe<'_>,
+        rate: f64,
+        name: &str,
+        measured: Duration,
+        until_ns: u64,
+    ) -> Result<Step, Broken> {
+        let around = self.around(probe, rate);
+        let began = probe.set_rate(rate).await;
+        let mut step = Step {
+            rate,
+            judgement: Judgement { outcome: Outcome::Sustained, reasons: Vec::new() },
+            at_unix_ns: began,
+            settled_ns: None,
+            figures: WindowFigures::default(),
+            independent: Vec::new(),
+            busy_most: 0,
+            recovered_ns: None,
+        };
+        let settle_least = nanoseconds(self.plan.settle_least);
+        let settle_most = nanoseconds(self.plan.settle_most);
+        // Settling.
+        let early = loop {
+            let now = probe.tick().await?;
+            probe.in_time(until_ns)?;
+            let since = now - began;
+            let shown_rate = rate_text(rate);
+            probe.status(&format!("{name}: {shown_rate}, settling for {} s", since / 1_000_000_000));
+            if let Some(judgement) = probe.glance(began, now, &around) {
+                break Some(judgement);
+            }
+            if since < settle_least + LATE_NS {
+                continue;
+            }
+            let end = now - LATE_NS;
+            match probe.look(end - settle_least, end) {
+                Shown::Settled => break None,
+                Shown::Rising(rise) => {
+                    let hopeless = self.is_hopeless(probe, began, end, rate, &around);
+                    if let Some(rise) = hopeless.or((since >= settle_most).then_some(rise)) {
+                        let figures = probe.run.analytics.window(began..end);
+                        break Some(Judgement::unsettled(&figures, rise, &around));
+                    }
+                }
+                // It becomes better: nothing to wait for for ever.
+                Shown::Falling if since >= settle_most => break None,
+                Shown::Falling => {}
+            }
+        };
+        let settled = probe.run.clock.unix_now_ns();
+        if let Some(judgement) = early {
+            step.figures = probe.run.analytics.window(began..settled);
+            step.judgement = judgement;
+            step.independent = around.below.independent(&step.figures).cloned().collect();
+            step.busy_most = probe.busy_most();
+            return Ok(step);
+        }
+        step.settled_ns = Some(settled - began);
+        // Measuring, on whole parts.
+        let from = settled.div_ceil(PART_NS) * PART_NS;
+        let to = from + nanoseconds(measuring(measured, rate)).div_ceil(PART_NS) * PART_NS;
+        loop {
+            let now = probe.tick().await?;
+            probe.in_time(until_ns)?;
+            let done = now.saturating_sub(from).min(to - from) / 1_000_000_000;
+            probe.status(&format!(
+                "{name}: {}, measuring {done} s of {} s",
+                rate_text(rate),
+                (to - from) / 1_000_000_000
+            ));
+            if let Some(judgement) = probe.glance(began, now, &around) {
+                step.figures = probe.run.analytics.window(from.min(now - PART_NS)..now);
+                step.judgement = judgement;
+                break;
+            }
+            if now >= to + LATE_NS {
+                step.figures = probe.run.analytics.window(from..to);
+                let whole = probe.run.analytics.window(settled.saturating_sub(settle_least)..to);
+                let balance = Balance {
+                    asked: rate * whole.over_ns as f64 / 1e9,
+                    ended: whole.ended,
+                    poisson: self.plan.poisson,
+                };
+                step.judgement = Judgement::of(&step.figures, probe.look(from, to), balance, &around);
+                break;
+            }
+        }
+        step.independent = around.below.independent(&step.figures).cloned().collect();
+        step.busy_most = probe.busy_most();
+        Ok(step)
+    }
+
+    /// Whether what is due piles up so fast that nobody needs to wait for the longest time to settle: after several times the least
+    /// one, and several times what the CA took for a chain when it was well, more than a tenth of all that was due is still under way.
+    fn is_hopeless(
+        &self,
+        probe: &Probe<'_>,
+        began: u64,
+        now: u64,
+        rate: f64,
+        around: &Around,
+    ) -> Option<Rise> {
+        let (since, least) = (now - began, nanoseconds(self.plan.settle_least));
+        if since < 3 * least || since < 3 * around.mean_below_ns? {
+            return None;
+        }
+        let Shown::Rising(rise) = probe.look(began, now) else { return None };
+        let due = rate * since as f64 / 1e9;
+        (rise.what == Series::Busy && rise.to - rise.from > 0.1 * due).then_some(rise)
+    }
+
+    fn around(&self, probe: &Probe<'_>, rate: f64) -> Around {
+        let sustained = self.steps.iter().filter(|step| step.judgement.outcome == Outcome::Sustained);
+        let highest = sustained.max_by(|a, b| a.rate.total_cmp(&b.rate));
+        let mut below = Baseline::default();
+        let lower =
+            self.steps.iter().filter(|step| step.rate < rate && step.judgement.outcome != Outcome::Down);
+        lower.for_each(|step| below.add(&step.figures));
+        Around {
+            cap: probe.cap(),
+            mean_below_ns: highest.and_then(|step| step.figures.mean_ns),
+            criteria: self.plan.criteria.clone(),
+            below,
+        }
+    }
+
+    /// Takes the load away, then sees whether a trickle succeeds.
+    async fn recover(&mut self, probe: &mut Probe<'_>, trickle: f64) -> Result<Recovery, Unjudged> {
+        loop {
+            match self.try_recover(probe, trickle).await {
+                Ok(recovery) => return Ok(recovery),
+                Err(Broken::Cut) => return Err(Unjudged::Cut),
+                Err(Broken::OutOfTime) => {
+                    probe.set_rate(0.0).await;
+                    probe.line("the search's time is over while the CA recovers (--max-time)");
+                    return Err(Unjudged::OutOfTime);
+                }
+                Err(Broken::Disturbed) => probe.until_running().await.ok_or(Unjudged::Cut)?,
+            }
+        }
+    }
+
+    async fn try_recover(&mut self, probe: &mut Probe<'_>, trickle: f64) -> Result<Recovery, Broken> {
+        let end_ns = self.until_ns(Part::Hold, trickle);
+        let began = probe.set_rate(0.0).await;
+        let until = began + nanoseconds(self.plan.recover);
+        loop {
+            let now = probe.tick().await?;
+            probe.in_time(end_ns)?;
+            let busy = probe.run.workload.busy();
+            let chains = if busy == 1 { "chain" } else { "chains" };
+            probe.status(&format!("recovering: {busy} {chains} under way, nothing new starts"));
+            if busy == 0 {
+                break;
+            }
+            if now >= until {
+                probe.line(&format!(
+                    "the CA did not answer {busy} chains within {} after the load had gone (--recover)",
+                    humantime::format_duration(self.plan.recover)
+                ));
+                return Ok(Recovery::Gone);
+            }
+        }
+        let quiet = probe.set_rate(trickle).await;
+        // As many chains as tell must have become due at all.
+        let within = coming_back(self.plan.recover, trickle);
+        let until = until.max(quiet + nanoseconds(within));
+        loop {
+            let now = probe.tick().await?;
+            probe.in_time(end_ns)?;
+            probe.status(&format!("recovering: a trickle of {}", rate_text(trickle)));
+            // Chains of before the quiet have all ended.
+            let figures = probe.run.analytics.window(quiet..now);
+            if now >= quiet + BACK_NS && is_back(&figures.parts, BACK_CHAINS) {
+                if let Some(step) = self.steps.last_mut() {
+                    step.recovered_ns = Some(now - began);
+                    if step.judgement.outcome == Outcome::Down {
+                        probe.line(&format!("the CA came back after {} s", (now - began) / 1_000_000_000));
+                    }
+                }
+                return Ok(Recovery::Well);
+            }
+            if let Some(down) = probe.is_down(quiet, now) {
+                self.fell(down);
+            }
+            if now >= until && !figures.limited.is_empty() {
+                probe.line(&format!(
+                    "whether the CA came back cannot be seen, since this machine is the limit: {}",
+                    figures.limited.join("; ")
+                ));
+                return Ok(Recovery::Limited);
+            }
+            if now >= until {
+                probe.line(&format!(
+                    "the CA did not come back within {} (--recover)",
+                    humantime::format_duration(Duration::from_secs(within.as_secs()))
+                ));
+                return Ok(Recovery::Gone);
+            }
+        }
+    }
+}
+
+impl SearchRunner {
+    /// Not even a trickle succeeds after the last step: the CA fell over at its end, if that was not seen before.
+    fn fell(&mut self, down: Judgement) {
+        let Some(step) = self.steps.last_mut() else { return };
+        if step.judgement.outcome == Outcome::Failed {
+            step.judgement.outcome = Outcome::Down;
+            step.judgement.reasons.extend(down.reasons);
+            self.search.fell();
+        }
+    }
+}

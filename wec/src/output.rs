@@ -1,0 +1,161 @@
+//! Where a run in this process shows and leaves what it found.
+
+use std::io::IsTerminal as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, ensure};
+use serde::Serialize;
+use wec_requester::config::Mistakes;
+use wec_startup::{TextStyle, report, say, show, told};
+
+use crate::junit::{self, Outcome};
+
+/// In `--help`.
+const HEADING: &str = "Output";
+
+/// Where a run in this process shows and leaves what it found.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct OutputOptions {
+    /// Where the page listens; off for none [default: 127.0.0.1:8089, or a free port when that is taken]
+    #[arg(long, value_name = "ADDR", env = "WEC_LISTEN", hide_env_values = true, value_parser = page, help_heading = HEADING)]
+    pub(crate) listen: Option<Page>,
+    /// No page; the same as --listen off
+    #[arg(long, help_heading = HEADING, hide_short_help = true)]
+    pub(crate) headless: bool,
+    /// Serve the page after the run until Ctrl-C: on or off [default: on in a terminal]
+    #[arg(long, value_name = "on|off", env = "WEC_KEEP_PAGE", hide_env_values = true, value_parser = on_or_off, help_heading = HEADING, hide_short_help = true)]
+    pub(crate) keep_page: Option<bool>,
+    /// Folder of the result log, one file for each run
+    #[arg(long, value_name = "DIR", env = "WEC_LOG_DIR", hide_env_values = true, default_value = "results", help_heading = HEADING)]
+    pub(crate) log_dir: PathBuf,
+    /// Write the summary as JSON to a file, or to standard output with -
+    #[arg(long, value_name = "FILE|-", help_heading = HEADING)]
+    pub(crate) json: Option<PathBuf>,
+    /// Write the verdict as JUnit XML, for CI systems: a test case for each threshold
+    #[arg(long, value_name = "FILE", help_heading = HEADING, hide_short_help = true)]
+    pub(crate) junit: Option<PathBuf>,
+    /// Say nothing until the summary
+    #[arg(short, long, help_heading = HEADING)]
+    pub(crate) quiet: bool,
+}
+
+/// Where the page listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Page {
+    /// Nowhere.
+    Off,
+    /// There and nowhere else.
+    At(SocketAddr),
+}
+
+fn page(text: &str) -> Result<Page, String> {
+    match text {
+        "off" => Ok(Page::Off),
+        address => address
+            .parse()
+            .map(Page::At)
+            .map_err(|_| format!("{address:?} is neither an address like 127.0.0.1:8089 nor off")),
+    }
+}
+
+fn on_or_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(format!("{text:?} is neither on nor off")),
+    }
+}
+
+impl OutputOptions {
+    /// Whether the page is served when the run is over: where people are.
+    pub(crate) fn keeps_page(&self) -> bool {
+        self.keep_page.unwrap_or_else(|| std::io::stdout().is_terminal())
+    }
+
+    /// Whether what is asked for can be written at the end, told before anything is loaded. Leaves nothing.
+    ///
+    /// # Errors
+    /// One that names the file.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        let json = self.json.as_deref().filter(|path| path.as_os_str() != "-");
+        for (flag, path) in [("--json", json), ("--junit", self.junit.as_deref())] {
+            let Some(path) = path else { continue };
+            ensure!(path.as_os_str() != "-", "{flag} takes a file: standard output has the summary");
+            ensure!(
+                !is_fifo(path),
+                "{flag}: {} is a FIFO, which may never be read: give a file",
+                path.display()
+            );
+            let writable = if path.exists() {
+                std::fs::OpenOptions::new().write(true).open(path).map(drop)
+            } else {
+                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+                tempfile::tempfile_in(folder.unwrap_or(Path::new("."))).map(drop)
+            };
+            writable.with_context(|| format!("{flag}: cannot write the summary to {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Leaves what was found: as text for people, as JSON for programs, and the verdict as JUnit XML. Standard output carries one
+    /// of the first two. `what` it is, for errors.
+    ///
+    /// # Errors
+    /// One that names the file that cannot be written.
+    pub(crate) fn leave(
+        &self,
+        what: &str,
+        junit: impl FnOnce() -> String,
+        log: &str,
+        text: impl Fn(TextStyle) -> String,
+        found: &impl Serialize,
+    ) -> anyhow::Result<()> {
+        if let Some(path) = &self.junit {
+            std::fs::write(path, junit())
+                .with_context(|| format!("cannot write the verdict to {}", path.display()))?;
+        }
+        let json = || serde_json::to_string_pretty(found).with_context(|| format!("{what} as JSON"));
+        match &self.json {
+            Some(path) if path.as_os_str() == "-" => {
+                say(format_args!("{}\nlog: {log}", text(TextStyle::stderr())));
+                report(json()?)
+            }
+            Some(path) => {
+                // People get theirs even if the file cannot be written.
+                show(format_args!("{}\nlog: {log}", text(TextStyle::stdout())));
+                std::fs::write(path, json()? + "\n")
+                    .with_context(|| format!("cannot write {what} to {}", path.display()))
+            }
+            None => {
+                show(format_args!("{}\nlog: {log}", text(TextStyle::stdout())));
+                Ok(())
+            }
+        }
+    }
+
+    /// Leaves a verdict on what could not be run, where one is wanted.
+    pub(crate) fn leave_failure<T>(&self, outcome: &anyhow::Result<T>) {
+        if let Err(error) = outcome {
+            self.leave_why(&told(error));
+        }
+    }
+
+    /// The same on what was asked for in a wrong way: a file of an earlier run would be taken for this one's.
+    pub(crate) fn leave_mistakes(&self, mistakes: &Mistakes) {
+        self.leave_why(&mistakes.to_string());
+    }
+
+    fn leave_why(&self, why: &str) {
+        if let Some(path) = self.junit.as_ref().filter(|path| path.as_os_str() != "-" && !is_fifo(path)) {
+            // What went wrong is told anyway; a second complaint would hide it.
+            let _ = std::fs::write(path, junit::junit(&Outcome::CouldNotRun(why)));
+        }
+    }
+}
+
+/// Whether writing there may wait for ever.
+fn is_fifo(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt as _;
+    std::fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo())
+}

@@ -1,0 +1,178 @@
+//! `docs/reference/flags.md`, from the table of keys and from clap. There is nothing here but the test that compares them.
+
+use std::fmt::Write as _;
+
+use clap::{Arg, Command, CommandFactory as _};
+use wec_requester::config::{KEYS, Key, Kind, Place};
+
+use crate::Cli;
+
+const BEGINNING: &str = "\
+<!-- Made from requester/src/config/keys.rs and the commands' options:
+     WEC_WRITE_DOCS=1 cargo test -p wec --bin wec reference -->
+
+# Flags and keys
+
+`wec COMMAND -h` shows the flags that are used most, `--help` all of them. This page has all of
+them, with their environment variables and their keys in a configuration file.
+
+Flags override environment variables, and these override the file (`--config FILE`, TOML; its JSON
+Schema is printed by `wec schema`). Keys of a scenario can stand in its table `[scenarios.NAME]`, or
+at the top level for all scenarios that have none of their own; a flag holds for all of them. Lists
+are written with commas, or in a file as an array.
+";
+
+#[test]
+fn the_page_of_flags_is_current() {
+    let page = page();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/flags.md");
+    if std::env::var_os("WEC_WRITE_DOCS").is_some() {
+        std::fs::write(path, &page).unwrap();
+    }
+    assert!(
+        std::fs::read_to_string(path).is_ok_and(|written| written == page),
+        "docs/reference/flags.md is old: WEC_WRITE_DOCS=1 cargo test -p wec --bin wec reference"
+    );
+}
+
+fn page() -> String {
+    let mut page = BEGINNING.to_owned();
+    let mut heading = "";
+    for key in KEYS {
+        if key.group != heading {
+            heading = key.group;
+            let _ = write!(page, "\n## {heading}\n\n");
+            if key.place == Place::Search {
+                page += "Only `wec capacity` has these; in a file they stand in the table `[capacity]`.\n\n";
+            }
+        }
+        page += &entry_of_key(key);
+    }
+    let mut cli = Cli::command();
+    cli.build();
+    page += "\n## Commands\n\nEvery command takes the flags of [logging](#logging).\n";
+    commands(&cli, "", &mut page);
+    page += "\n## Logging\n\n";
+    let logging = cli.get_arguments().filter(|arg| arg.get_help_heading() == Some("Logging"));
+    logging.for_each(|arg| page += &entry_of_arg(arg));
+    page
+}
+
+fn entry_of_key(key: &Key) -> String {
+    let table = match key.kind {
+        Kind::Weights => format!("`[{}]`, a weight for each chain", key.name),
+        _ => format!("`{}`", key.name.trim_start_matches("capacity.")),
+    };
+    let place = match key.place {
+        Place::Command => None,
+        Place::Scenario => Some(format!("{table}, also of a scenario")),
+        Place::Plan | Place::Search => Some(table),
+    };
+    let flag = key.has_flag.then(|| {
+        let short = key.short.map(|letter| format!("`-{letter}`, ")).unwrap_or_default();
+        format!("{short}`--{} {}`", key.long(), key.value)
+    });
+    let (title, file) = match flag {
+        Some(flag) => (flag, place.map(|place| format!("File: {place}."))),
+        None => (place.unwrap_or_default(), Some("Only in a file.".to_owned())),
+    };
+    let variable = key.has_flag.then(|| format!("Environment: `{}`.", key.variable()));
+    let more: Vec<_> = [file, variable].into_iter().flatten().collect();
+    entry(&title, &format!("{}. {}", key.help, more.join(" ")))
+}
+
+/// What each command has of its own, and which keys of the table it takes.
+fn commands(command: &Command, name: &str, page: &mut String) {
+    for command in command.get_subcommands().filter(|command| command.get_name() != "help") {
+        let name = format!("{name} {}", command.get_name());
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        let _ = write!(page, "\n### `wec{name}`\n\n{}\n", wrapped(&format!("{about}.")));
+        // Flags of all subcommands are those of the command.
+        let inherited = name.trim().contains(' ');
+        let shown = |arg: &&Arg| !(arg.is_hide_set() || inherited && arg.is_global_set());
+        let arguments = || command.get_arguments().filter(shown);
+        let takes: Vec<&str> =
+            arguments().filter(|arg| is_key(arg)).map(|arg| arg.get_id().as_str()).collect();
+        if !takes.is_empty() {
+            let _ = write!(page, "\n{}\n", wrapped(&taken(&takes)));
+        }
+        *page += "\n";
+        for arg in arguments() {
+            let general = ["help", "version"].contains(&arg.get_id().as_str())
+                || arg.get_help_heading() == Some("Logging");
+            if !general && !is_key(arg) {
+                *page += &entry_of_arg(arg);
+            }
+        }
+        commands(command, &name, page);
+    }
+}
+
+/// Whether the flag comes from the table: other commands have flags of the same names.
+fn is_key(arg: &Arg) -> bool {
+    Key::named(arg.get_id().as_str()).is_some_and(|key| arg.get_help_heading() == Some(key.group))
+}
+
+/// Which keys of the table a command takes, in few words.
+fn taken(takes: &[&str]) -> String {
+    let flags =
+        |keys: Vec<&Key>| keys.iter().map(|key| format!("`--{}`", key.long())).collect::<Vec<_>>().join(", ");
+    let has = |key: &&Key| takes.contains(&key.name);
+    let of_runs = || KEYS.iter().filter(|key| key.has_flag && key.place != Place::Search);
+    let search = if KEYS.iter().any(|key| key.place == Place::Search && has(&key)) {
+        " and [search](#search)"
+    } else {
+        ""
+    };
+    let missing: Vec<_> = of_runs().filter(|key| !has(key)).collect();
+    if takes.len() < missing.len() {
+        return format!("Of the flags above: {}.", flags(KEYS.iter().filter(has).collect()));
+    }
+    let without = if missing.is_empty() { String::new() } else { format!(" but {}", flags(missing)) };
+    format!("All flags above of runs{search}{without}, and:")
+}
+
+fn entry_of_arg(arg: &Arg) -> String {
+    let values =
+        arg.get_value_names().unwrap_or_default().iter().map(ToString::to_string).collect::<Vec<_>>();
+    let value =
+        if arg.get_action().takes_values() { format!(" {}", values.join(" ")) } else { String::new() };
+    let title = match (arg.get_short(), arg.get_long()) {
+        (Some(short), Some(long)) => format!("`-{short}`, `--{long}{value}`"),
+        (None, Some(long)) => format!("`--{long}{value}`"),
+        _ => format!("`{}`", value.trim()),
+    };
+    let help = arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default();
+    let usual =
+        arg.get_default_values().iter().map(|value| value.to_string_lossy().into_owned()).collect::<Vec<_>>();
+    let usual = if usual.is_empty() || !arg.get_action().takes_values() {
+        String::new()
+    } else {
+        format!(" [default: {}]", usual.join(","))
+    };
+    let variable = arg.get_env().map(|name| format!(" Environment: `{}`.", name.to_string_lossy()));
+    entry(&title, &format!("{help}{usual}.{}", variable.unwrap_or_default()))
+}
+
+/// A list item.
+fn entry(title: &str, text: &str) -> String {
+    format!("{}\n", wrapped(&format!("- {title}: {text}")).replace('\n', "\n  "))
+}
+
+/// In lines of at most 98 columns, so that an indented one has 100.
+fn wrapped(text: &str) -> String {
+    let (mut lines, mut columns) = (String::new(), 0);
+    for word in text.split_whitespace() {
+        let width = word.chars().count();
+        if columns > 0 && columns + 1 + width > 98 {
+            lines.push('\n');
+            columns = 0;
+        } else if columns > 0 {
+            lines.push(' ');
+            columns += 1;
+        }
+        lines += word;
+        columns += width;
+    }
+    lines
+}

@@ -1,0 +1,312 @@
+//! What a mistaken user sees: one clear message that names the culprit and the way out, and the right exit code.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::path::Path;
+
+use wec_testbed::{Pebble, PebbleOptions};
+
+/// Exit code and standard error of `wec run` with these arguments.
+fn fails(folder: &Path, args: &[&str]) -> (i32, String) {
+    let mut all = vec!["run", "--headless", "--run-time", "5s"];
+    all.extend(args);
+    let output = crate::common::run(folder, &all);
+    let said = crate::common::said(&output);
+    assert!(!said.contains("panicked") && !said.contains("RUST_BACKTRACE"), "{said}");
+    assert!(output.stdout.is_empty(), "nothing was run, so nothing is reported");
+    (output.status.code().expect("an exit code"), said)
+}
+
+fn left_behind(folder: &Path) -> Vec<String> {
+    let mut left = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        let empty = path.is_dir() && std::fs::read_dir(&path).unwrap().next().is_none();
+        if !empty {
+            left.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    left
+}
+
+#[test]
+fn mistakes_of_a_file_and_of_flags_are_told_at_once_with_line_and_key() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("load.toml"),
+        "directory = \"ca.test\"\nworker = 5\n[weights]\nrevoke = -1\n",
+    )
+    .unwrap();
+    let (code, said) = fails(folder.path(), &["--config", "load.toml", "--names-per-order", "0"]);
+    assert_eq!(code, 2, "{said}");
+    for part in [
+        "load.toml:1: directory: \"ca.test\" is no URL",
+        "load.toml:2: worker: unknown key; did you mean workers?",
+        "load.toml:4: weights.revoke: \"-1\" is not a weight",
+        "--names-per-order: \"0\" is neither",
+    ] {
+        assert!(said.contains(part), "{part:?} is missing in:\n{said}");
+    }
+    assert_eq!(left_behind(folder.path()), ["load.toml"]);
+}
+
+/// What a file says, and what is told of it, whole.
+#[test]
+fn mistakes_of_a_file_are_told_where_they_are_once_and_with_what_is_allowed() {
+    let folder = tempfile::tempdir().unwrap();
+    for (file, told) in [
+        (
+            "weights = [1, 2]\n",
+            "load.toml:1: weights: is a table: [weights], and below it certificate = 4; its keys are registration, \
+             authorization, certificate, refresh, revoke",
+        ),
+        ("[weights]\nrevok = 1\n", "load.toml:2: weights.revok: unknown key; did you mean revoke?"),
+        (
+            "[capacity]\nresolutoin = \"5%\"\n",
+            "load.toml:2: capacity.resolutoin: unknown key; did you mean resolution?",
+        ),
+        ("from = \"5/s\"\n", "load.toml:1: from: belongs to the table [capacity], as capacity.from"),
+        (
+            "[scenarios.\"a b\"]\nworkers = 1\n",
+            "load.toml:2: scenarios.a b: is no name of a scenario: up to 40 letters, digits, hyphens and underscores",
+        ),
+        (
+            "stages = [{ duration = \"1s\", wokers = 5 }]\n[scenarios.a]\nrate = 5\n[scenarios.b]\ntarget_rps = 5\n",
+            "load.toml:1: stages: stage 1: \"wokers\" is unknown in a stage; known are duration, rate; target fits every executor",
+        ),
+    ] {
+        std::fs::write(folder.path().join("load.toml"), file).unwrap();
+        let (code, said) =
+            fails(folder.path(), &["--directory", "https://127.0.0.1:1/dir", "--config", "load.toml"]);
+        assert_eq!((code, said.trim_end()), (2, told), "{file}");
+    }
+}
+
+#[test]
+fn a_sequence_that_could_not_rise_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = crate::common::run(
+        folder.path(),
+        &["aseq", "20", "10", "1s", "--directory", "https://127.0.0.1:1/dir"],
+    );
+    let said = crate::common::said(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.starts_with("INCREMENT: 20 is more than FINAL, which is 10") && said.contains("wec hammer 10"),
+        "{said}"
+    );
+    assert!(left_behind(folder.path()).is_empty());
+}
+
+#[test]
+fn an_unknown_flag_is_a_usage_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, said) = fails(folder.path(), &["--workerz", "5"]);
+    assert_eq!(code, 2);
+    assert!(said.contains("--workerz") && said.contains("--workers"), "{said}");
+}
+
+#[test]
+fn unreadable_files_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, said) =
+        fails(folder.path(), &["--directory", "https://127.0.0.1:1/dir", "--cacert", "none.pem"]);
+    assert_eq!(code, 2);
+    assert!(said.contains("--cacert: cannot read none.pem"), "{said}");
+    let (code, said) = fails(folder.path(), &["--config", "none.toml"]);
+    assert_eq!(code, 2);
+    assert!(said.contains("cannot read none.toml"), "{said}");
+}
+
+#[test]
+fn public_cas_are_refused_before_anything_is_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    for directory in [
+        "https://acme-v02.api.letsencrypt.org/directory",
+        "https://acme-staging-v02.api.letsencrypt.org/directory",
+        "https://acme.zerossl.com/v2/DV90",
+        "https://dv.acme-v02.api.pki.goog/directory",
+        "https://api.buypass.com/acme/directory",
+        "https://acme.ssl.com/sslcom-dv-ecc",
+    ] {
+        let host = directory.split('/').nth(2).unwrap();
+        let (code, said) = fails(folder.path(), &["--directory", directory, "--allow-host", host]);
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains(host) && said.contains("--authorised-by"), "{said}");
+    }
+    assert!(left_behind(folder.path()).is_empty());
+}
+
+#[test]
+fn a_public_address_needs_to_be_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, said) = fails(folder.path(), &["--directory", "https://203.0.113.7/directory"]);
+    assert_eq!(code, 1);
+    assert!(said.contains("203.0.113.7") && said.contains("--allow-host 203.0.113.7"), "{said}");
+}
+
+#[test]
+fn an_unreachable_directory_is_named_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = crate::common::free();
+    let url = format!("http://{address}/dir");
+    let (code, said) = fails(folder.path(), &["--directory", &url, "--http01-listen", "127.0.0.1:0"]);
+    assert_eq!(code, 1);
+    assert!(said.contains(&address), "{said}");
+    assert!(left_behind(folder.path()).is_empty(), "{:?}", left_behind(folder.path()));
+}
+
+#[test]
+fn a_web_server_that_is_no_ca_is_told_from_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        // The directory is asked for once; more would be a retry of something that cannot get better.
+        for stream in listener.incoming().take(1) {
+            let mut stream = stream.unwrap();
+            let mut head = [0; 4096];
+            let _ = stream.read(&mut head).unwrap();
+            let page = "<html>hello</html>";
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n{page}",
+                page.len()
+            )
+            .unwrap();
+        }
+    });
+    let url = format!("http://{address}/");
+    let (code, said) = fails(folder.path(), &["--directory", &url, "--http01-listen", "127.0.0.1:0"]);
+    server.join().unwrap();
+    assert_eq!(code, 1);
+    assert!(said.contains("is not an ACME directory") && said.contains(&url), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_untrusted_certificate_is_told_with_the_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let pebble = Pebble::start(PebbleOptions::default()).await.unwrap();
+    let (code, said) =
+        fails(folder.path(), &["--directory", &pebble.directory_url(), "--http01-listen", "127.0.0.1:0"]);
+    assert_eq!(code, 1);
+    assert!(
+        said.contains("not trusted") && said.contains("--cacert") && said.contains("--insecure"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_state_of_a_newer_program_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = crate::common::NullCa::start(folder.path(), &[]);
+    let run = |json: &str| {
+        let mut args = vec![
+            "run",
+            "--headless",
+            "--run-time",
+            "5s",
+            "--workers",
+            "1",
+            "--http01-listen",
+            "127.0.0.1:0",
+            "--json",
+            json,
+        ];
+        args.extend(ca.target());
+        crate::common::run(folder.path(), &args)
+    };
+    assert_eq!(run("a.json").status.code(), Some(0));
+    let database = folder.path().join("wec-state.sqlite");
+    let changed = std::process::Command::new("sqlite3")
+        .arg(&database)
+        .arg("UPDATE _sqlx_migrations SET version = version + 1000")
+        .status();
+    assert!(changed.expect("sqlite3 is installed: Debian package sqlite3").success());
+    let refused = run("b.json");
+    let said = crate::common::said(&refused);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("wec-state.sqlite") && said.contains("version"), "{said}");
+    assert!(!folder.path().join("b.json").exists());
+}
+
+#[test]
+fn a_listener_that_is_taken_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = crate::common::NullCa::start(folder.path(), &[]);
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let mut args = vec!["--http01-listen", &address];
+    args.extend(ca.target());
+    let (code, said) = fails(folder.path(), &args);
+    assert_eq!(code, 1);
+    assert!(said.contains(&address) && said.contains("http-01"), "{said}");
+}
+
+#[test]
+fn a_ca_that_binds_accounts_asks_for_the_binding_before_anything_is_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = "aG1hYy1zZWNyZXQtaG1hYy1zZWNyZXQtaG1hYy1zZWNyZXQ";
+    let ca_folder = tempfile::tempdir().unwrap();
+    let ca = crate::common::NullCa::start(ca_folder.path(), &["--eab", &format!("kid-1:{key}")]);
+    let mut args = vec!["--http01-listen", "127.0.0.1:0"];
+    args.extend(ca.target());
+    let (code, said) = fails(folder.path(), &args);
+    assert_eq!(code, 1);
+    assert!(said.contains("--eab-kid") && said.contains("WEC_EAB_HMAC_KEY"), "{said}");
+    assert!(left_behind(folder.path()).is_empty());
+
+    let mut bound = vec!["run", "--headless", "--run-time", "5s", "--workers", "2", "--eab-kid", "kid-1"];
+    bound.extend(args);
+    let output = crate::common::wec(folder.path(), &bound).env("WEC_EAB_HMAC_KEY", key).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", crate::common::said(&output));
+}
+
+#[test]
+fn values_that_cannot_be_meant_are_refused_with_the_flag_and_the_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("key.pem"), "-----BEGIN PRIVATE KEY-----\n").unwrap();
+    std::fs::write(folder.path().join("junk.pem"), "-----BEGIN CERTIFICATE-----\n????\n").unwrap();
+    let long = "x".repeat(5_000);
+    let cases: [(&[&str], &[&str]); 13] = [
+        (&["--contact", "ops@ca.test"], &["--contact: \"ops@ca.test\" is no URI: write mailto:ops@ca.test"]),
+        (&["--threshold", ""], &["--threshold: is empty"]),
+        (
+            &["--base-domain", "127.0.0.1"],
+            &["--base-domain: \"127.0.0.1\" is an address", "such as wec.test"],
+        ),
+        (&["--base-domain", "::1"], &["--base-domain: \"::1\" is an address"]),
+        (&["--base-domain", "0x7f000001"], &["--base-domain: \"0x7f000001\" is an address"]),
+        (&["--graceful-stop", "-5s"], &["--graceful-stop", "-5s"]),
+        (&["--poll-timeout=-5s"], &["--poll-timeout", "-5s"]),
+        (&["--abandon", "-5%"], &["--abandon", "-5%"]),
+        (&["--limit-certificates", "-5"], &["--limit-certificates", "-5"]),
+        (&["--weight", "certificate=NaN"], &["--weight certificate: \"NaN\" is not a weight"]),
+        (&["--cacert", "key.pem"], &["--cacert: key.pem has no certificate in PEM"]),
+        (&["--cacert", "junk.pem"], &["--cacert: junk.pem: "]),
+        (&["--base-domain", &long], &["--base-domain: \"xxxx", "x…\""]),
+    ];
+    for (flags, parts) in cases {
+        let (code, said) =
+            fails(folder.path(), &[&["--directory", "https://127.0.0.1:1/dir"], flags].concat());
+        assert_eq!(code, 2, "{flags:?}: {said}");
+        for part in parts {
+            assert!(said.contains(part), "{part:?} is missing for {flags:?} in:\n{said}");
+        }
+        assert!(said.len() < 500, "{said}");
+    }
+    for args in [
+        &["session", "show", "--board", "etcd://127.0.0.1:1", "--session", ""][..],
+        &["analytics", "--session", ""],
+    ] {
+        let output = crate::common::run(folder.path(), args);
+        let said = crate::common::said(&output);
+        assert!(output.status.code() == Some(2) && said.contains("--session <ID>"), "{said}");
+    }
+    let output = crate::common::run(
+        folder.path(),
+        &["run", "--run-time", "-5s", "--directory", "https://127.0.0.1:1/dir"],
+    );
+    let said = crate::common::said(&output);
+    assert!(output.status.code() == Some(2) && said.contains("--run-time: \"-5s\""), "{said}");
+}

@@ -1,0 +1,383 @@
+//! Runs the real binary and reads what it leaves.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::thread::JoinHandle;
+
+use serde_json::Value;
+use wec_record::{Chain, ChainResult, Mark, MarkWhat, Record};
+
+/// For `--weight`: no chain needs what another one made, so none is idle.
+pub(crate) static ONLY_REGISTRATIONS: LazyLock<String> = LazyLock::new(|| only(Chain::Registration));
+
+/// For `--weight`: this chain and no other.
+pub(crate) fn only(chain: Chain) -> String {
+    let weight = |other: Chain| format!("{other}={}", u8::from(other == chain));
+    Chain::ALL.map(weight).join(",")
+}
+
+/// `wec ARGS…` in `folder`, without the environment's settings.
+pub(crate) fn wec(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wec"));
+    command.args(args).current_dir(folder).stdin(Stdio::null());
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WEC_")) {
+        command.env_remove(name);
+    }
+    command.env_remove("RUST_LOG");
+    // What is validated late is tested where it matters; every other run would end 10 s later for it.
+    command.env("WEC_CHALLENGE_LINGER", "0s");
+    command
+}
+
+/// Runs it to its end.
+pub(crate) fn run(folder: &Path, args: &[&str]) -> Output {
+    wec(folder, args).output().expect("the binary runs")
+}
+
+/// What it said on standard error.
+pub(crate) fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The summary that `--json summary.json` left.
+pub(crate) fn summary(folder: &Path) -> Value {
+    let text = std::fs::read_to_string(folder.join("summary.json")).expect("a summary was written");
+    serde_json::from_str(&text).expect("the summary is JSON")
+}
+
+/// The records of the one log in `results/`.
+pub(crate) fn log(folder: &Path) -> Vec<Record> {
+    let logs: Vec<_> = std::fs::read_dir(folder.join("results")).expect("a folder of logs").collect();
+    let [Ok(log)] = logs.as_slice() else { panic!("one log, not {logs:?}") };
+    records(&std::fs::read_to_string(log.path()).expect("the log can be read"))
+}
+
+/// What the logs in this folder hold by now; the line that is just being written is left out.
+pub(crate) fn log_so_far(logs: &Path) -> Vec<Record> {
+    let Ok(logs) = std::fs::read_dir(logs) else { return Vec::new() };
+    let texts = logs.flatten().filter_map(|log| std::fs::read_to_string(log.path()).ok());
+    texts.flat_map(|text| records(text.rsplit_once('\n').map_or("", |(whole, _)| whole))).collect()
+}
+
+fn records(text: &str) -> Vec<Record> {
+    text.lines().zip(1..).map(|(line, number)| Record::parse(line, number).expect("a record")).collect()
+}
+
+/// The results of chains among records.
+pub(crate) fn results(log: &[Record]) -> impl Iterator<Item = &ChainResult> + Clone {
+    log.iter()
+        .filter_map(|record| if let Record::Chain { result, .. } = record { Some(result) } else { None })
+}
+
+/// How many results of chains the logs in `results/` hold by now.
+pub(crate) fn chains_in_logs(folder: &Path) -> usize {
+    chains_in(&folder.join("results"))
+}
+
+/// How many results of chains the logs in this folder hold by now; none as long as there is no folder.
+pub(crate) fn chains_in(logs: &Path) -> usize {
+    let Ok(logs) = std::fs::read_dir(logs) else { return 0 };
+    let texts = logs.flatten().filter_map(|log| std::fs::read_to_string(log.path()).ok());
+    texts.map(|text| text.matches(r#"{"record":"chain""#).count()).sum()
+}
+
+/// Waits for something that another process does.
+#[expect(clippy::disallowed_methods, reason = "no runtime waits here, and nothing is measured")]
+pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let started = std::time::Instant::now();
+    while !done() {
+        assert!(started.elapsed() < std::time::Duration::from_secs(120), "never: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+/// Runs it until its log holds enough, and ends it as people do: however slow the machine is, there is something to
+/// look at. `args` name no run time.
+pub(crate) fn run_until(folder: &Path, args: &[&str], enough: impl Fn(&[Record]) -> bool) -> Output {
+    let mut args = args.to_vec();
+    args.extend(["--run-time", "10m", "--graceful-stop", "2m"]);
+    let run = wec(folder, &args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let mut run = Running(Some(run.expect("the binary runs")));
+    let logs = folder.join("results");
+    until("the log holds enough", || run.has_ended() || enough(&log_so_far(&logs)));
+    run.interrupt()
+}
+
+/// A run that is killed when the test fails, and not left to its run time.
+pub(crate) struct Running(pub(crate) Option<Child>);
+
+impl Running {
+    fn has_ended(&mut self) -> bool {
+        self.0.as_mut().is_none_or(|child| matches!(child.try_wait(), Ok(Some(_))))
+    }
+
+    /// Lets it finish, and waits until it has.
+    pub(crate) fn interrupt(mut self) -> Output {
+        let child = self.0.take().expect("it is taken here and nowhere else");
+        signal(&child, "-INT");
+        child.wait_with_output().expect("it ends")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Sends a signal to a process that has not been waited for.
+pub(crate) fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").args([name, &child.id().to_string()]).status();
+    assert!(status.expect("kill runs").success());
+}
+
+/// Count and failures of a chain in a summary.
+pub(crate) fn chain(summary: &Value, name: &str) -> (u64, u64) {
+    let chain = &summary["chains"][name];
+    (chain["count"].as_u64().expect("a count"), chain["failed"].as_u64().expect("failures"))
+}
+
+/// A loopback address that was free a moment ago.
+pub(crate) fn free() -> String {
+    wec_testbed::free_address().to_string()
+}
+
+/// The built-in CA in a process of its own. Ended when dropped.
+pub(crate) struct NullCa {
+    child: Child,
+    directory: String,
+    root: String,
+    counts: PathBuf,
+}
+
+impl NullCa {
+    /// Starts it on a free port, with these flags.
+    pub(crate) fn start(folder: &Path, flags: &[&str]) -> Self {
+        Self::start_at(folder, "127.0.0.1:0", flags)
+    }
+
+    /// The same at an address that is known before.
+    pub(crate) fn start_at(folder: &Path, listen: &str, flags: &[&str]) -> Self {
+        let root = folder.join("null-ca-root.pem").display().to_string();
+        let counts = folder.join("null-ca-counts.json");
+        let counts_out = counts.display().to_string();
+        let mut args = vec!["null-ca", "--listen", listen, "--root-out", &root];
+        args.extend(["--counts-out", &counts_out]);
+        args.extend(flags);
+        let mut child = wec(folder, &args).stdout(Stdio::piped()).spawn().expect("the binary runs");
+        let mut directory = String::new();
+        let stdout = child.stdout.take().expect("standard output is piped");
+        BufReader::new(stdout).read_line(&mut directory).expect("the CA says where it is");
+        Self { child, directory: directory.trim().to_owned(), root, counts }
+    }
+
+    /// Stops it; what it has counted.
+    pub(crate) fn stop(mut self) -> Value {
+        signal(&self.child, "-TERM");
+        self.child.wait().expect("it ends");
+        let text = std::fs::read_to_string(&self.counts).expect("it leaves its counts");
+        serde_json::from_str(&text).expect("the counts are JSON")
+    }
+
+    /// Has it do nothing at all for so long, and go on then.
+    #[expect(clippy::disallowed_methods, reason = "no runtime waits here, and nothing is measured")]
+    pub(crate) fn stall(&self, time: std::time::Duration) {
+        signal(&self.child, "-STOP");
+        std::thread::sleep(time);
+        signal(&self.child, "-CONT");
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> String {
+        self.directory.trim_start_matches("https://").trim_end_matches("/directory").to_owned()
+    }
+
+    /// The flags that point `wec run` at it.
+    pub(crate) fn target(&self) -> [&str; 4] {
+        ["--directory", &self.directory, "--cacert", &self.root]
+    }
+}
+
+impl Drop for NullCa {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a process says from now on, and who listens until it says nothing more: it must not fill the pipe.
+pub(crate) fn hear(mut said: BufReader<ChildStderr>) -> (Arc<Mutex<String>>, JoinHandle<()>) {
+    let heard = Arc::<Mutex<String>>::default();
+    let hears = Arc::clone(&heard);
+    let hearing = std::thread::spawn(move || {
+        let mut line = String::new();
+        while said.read_line(&mut line).expect("text") > 0 {
+            hears.lock().unwrap().push_str(&std::mem::take(&mut line));
+        }
+    });
+    (heard, hearing)
+}
+
+/// A run with a page on a free port. Ended when dropped.
+pub(crate) struct Run {
+    pub(crate) child: Child,
+    /// `127.0.0.1:PORT`.
+    pub(crate) page: String,
+    /// What it has said on standard error since it named its page, or since that was last cleared.
+    said: Arc<Mutex<String>>,
+}
+
+impl Run {
+    pub(crate) fn start(folder: &Path, ca: &NullCa, flags: &[&str]) -> Self {
+        let mut args = vec!["run", "--run-time", "10m", "--listen", "127.0.0.1:0"];
+        args.extend(["--http01-listen", "127.0.0.1:0", "--json", "summary.json"]);
+        args.extend(flags);
+        args.extend(ca.target());
+        Self::of(folder, &args)
+    }
+
+    /// The same by any command; `args` say that its page listens at a free port.
+    pub(crate) fn of(folder: &Path, args: &[&str]) -> Self {
+        let mut child = wec(folder, args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        let page = loop {
+            line.clear();
+            assert!(said.read_line(&mut line).unwrap() > 0, "it ended before it said where its page is");
+            if let Some((_, address)) = line.split_once("http://127.0.0.1:") {
+                let port: String = address.chars().take_while(char::is_ascii_digit).collect();
+                break format!("127.0.0.1:{port}");
+            }
+        };
+        Self { child, page, said: hear(said).0 }
+    }
+
+    /// A run that something else is known of than what it says.
+    pub(crate) fn unheard(child: Child, page: String) -> Self {
+        Self { child, page, said: Arc::default() }
+    }
+
+    /// Waits until it says this on standard error, from now on; a run that has ended says nothing more.
+    pub(crate) fn until_says(&mut self, words: &str) {
+        let said = Arc::clone(&self.said);
+        said.lock().unwrap().clear();
+        until(&format!("it says {words:?}"), || {
+            let said = said.lock().unwrap();
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "it ended with {ended:?}: {said}");
+            said.contains(words)
+        });
+    }
+
+    /// `wec session ARGS…` at this run.
+    pub(crate) fn session(&self, folder: &Path, args: &[&str]) -> Output {
+        let args: Vec<_> = ["session", "--at", &self.page].into_iter().chain(args.iter().copied()).collect();
+        run(folder, &args)
+    }
+
+    /// What `wec session ARGS…` printed when all went well.
+    pub(crate) fn told(&self, folder: &Path, args: &[&str]) -> String {
+        let output = self.session(folder, args);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", said(&output));
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// One exchange by nothing but a socket.
+    pub(crate) fn http(&self, request: &str, body: &str) -> (u16, Value) {
+        let mut stream = TcpStream::connect(&self.page).unwrap();
+        write!(
+            stream,
+            "{request} HTTP/1.0\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            self.page,
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap())
+    }
+
+    pub(crate) fn snapshot(&self) -> Value {
+        self.http("GET /api/v1/runs/current/snapshot", "").1["snapshot"].take()
+    }
+
+    /// Iterations of a chain that have ended.
+    pub(crate) fn count(&self, chain: &str) -> u64 {
+        self.snapshot()["chains"][chain]["count"].as_u64().unwrap()
+    }
+
+    pub(crate) fn until_chains(&self, ended: u64) {
+        until(&format!("{ended} chains have ended"), || chains(&self.snapshot()) >= ended);
+    }
+
+    /// Waits until two seconds of the run have brought no result; when they began, and how many had ended then.
+    pub(crate) fn until_still(&self) -> (u64, u64) {
+        self.until_no_more(chains)
+    }
+
+    /// The same, of whatever is counted.
+    pub(crate) fn until_no_more(&self, count: impl Fn(&Value) -> u64) -> (u64, u64) {
+        let mut since = (0, u64::MAX);
+        until("nothing ends any more", || {
+            let now = self.snapshot();
+            let (at, ended) = (now["at_unix_ns"].as_u64().unwrap(), count(&now));
+            if ended != since.1 {
+                since = (at, ended);
+            }
+            at >= since.0 + 2_000_000_000
+        });
+        since
+    }
+
+    pub(crate) fn running(&self) -> u64 {
+        self.http("GET /api/v1/sessions/current", "").1["workers_running"].as_u64().unwrap()
+    }
+
+    pub(crate) fn until_running(&self, workers: u64) {
+        until(&format!("{workers} workers run"), || self.running() == workers);
+    }
+
+    /// Changes the run's only scenario by the web API; it must be taken.
+    pub(crate) fn patch(&self, change: Value) -> Value {
+        let (status, body) =
+            self.http("PATCH /api/v1/sessions/current/scenarios/default", &change.to_string());
+        assert_eq!(status, 200, "{change}: {body}");
+        body
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Iterations that have ended, of all chains.
+pub(crate) fn chains(snapshot: &Value) -> u64 {
+    snapshot["chains"].as_object().unwrap().values().map(|chain| chain["count"].as_u64().unwrap()).sum()
+}
+
+/// Who changed what of the load, from what to what, in the log's order.
+pub(crate) fn marks(folder: &Path) -> Vec<(String, String, String, String)> {
+    let records = log(folder).into_iter();
+    records
+        .filter_map(|record| match record {
+            Record::Mark(Mark { by, what, from, to, .. }) if what != MarkWhat::Generator => {
+                Some((by.to_string(), what.to_string(), from.to_string(), to.to_string()))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+pub(crate) fn mark(by: &str, what: &str, from: &str, to: &str) -> (String, String, String, String) {
+    (by.to_owned(), what.to_owned(), from.to_owned(), to.to_owned())
+}

@@ -1,0 +1,110 @@
+//! Signals and closed pipes: a run ends when people want it to, and never without what it found.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Stdio};
+
+use wec_record::{Chain, FailureClass};
+
+use crate::common::signal;
+
+/// Starts it with its output piped.
+fn spawn(folder: &Path, args: &[&str]) -> Child {
+    crate::common::wec(folder, args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+#[test]
+fn a_first_signal_lets_chains_end_and_a_second_cuts_them_with_their_results() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = crate::common::NullCa::start(folder.path(), &["--validation-delay", "60s"]);
+    let mut args = vec!["run", "--headless", "--workers", "4", "--http01-listen", "127.0.0.1:0"];
+    args.extend(["--limit-registrations", "1", "--graceful-stop", "60s", "--json", "summary.json"]);
+    args.extend(ca.target());
+    let mut run = spawn(folder.path(), &args);
+    // The worker whose result this is goes on with an authorization, which takes longer than the test.
+    crate::common::until("the registration is in the log", || {
+        crate::common::chains_in_logs(folder.path()) > 0
+    });
+
+    signal(&run, "-INT");
+    assert!(run.try_wait().unwrap().is_none(), "chains may end within graceful_stop");
+    signal(&run, "-TERM");
+    assert_eq!(run.wait().unwrap().code(), Some(105));
+
+    let mut text = String::new();
+    run.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    assert!(text.contains("INTERRUPTED: there is no verdict on a part of a run"), "{text}");
+    let summary = crate::common::summary(folder.path());
+    let marks = summary["marks"].as_array().unwrap();
+    assert!(marks.iter().any(|mark| mark["by"] == "signal" && mark["to"] == "stopped"), "{marks:?}");
+    // Neither ended nor failed: it was this program that cut them off.
+    assert_eq!(crate::common::chain(&summary, "authorization"), (0, 0), "{summary}");
+    let cut_off = summary["chains"]["authorization"]["cut_off"].as_u64().unwrap();
+    assert!(cut_off > 0, "{summary}");
+    assert_eq!(summary["failures"].as_array().unwrap().len(), 0, "{summary}");
+    assert!(text.contains(" cut off at the end"), "{text}");
+    let log = crate::common::log(folder.path());
+    let results = crate::common::results(&log);
+    let cut = results.clone().filter(|result| result.class == Some(FailureClass::Interrupted));
+    assert_eq!(cut.clone().count() as u64, cut_off, "each of them has its result");
+    assert!(cut.clone().all(|result| result.chain == Some(Chain::Authorization)));
+    assert!(cut.clone().all(|result| !result.requests.is_empty()), "with what was sent until then");
+    assert_eq!(results.count() as u64, cut_off + 1);
+}
+
+#[test]
+fn a_start_that_hangs_ends_with_a_signal_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let directory = format!("http://{}/dir", silent.local_addr().unwrap());
+    let mut run = spawn(
+        folder.path(),
+        &["run", "--directory", &directory, "--http01-listen", "127.0.0.1:0", "--headless"],
+    );
+    let (_asked_and_never_answered, _) = silent.accept().unwrap();
+    signal(&run, "-INT");
+    assert_eq!(run.wait().unwrap().code(), Some(105));
+    let mut said = String::new();
+    run.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(said, "interrupted before the run began\n");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_reader_that_leaves_does_not_end_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = crate::common::NullCa::start(folder.path(), &[]);
+    // Longer than it takes to the first line of progress.
+    let mut args = vec!["run", "--headless", "--workers", "2", "--run-time", "8s"];
+    args.extend(["--http01-listen", "127.0.0.1:0", "--json", "summary.json"]);
+    args.extend(ca.target());
+    let mut run = spawn(folder.path(), &args);
+    drop(run.stdout.take());
+    let mut first = String::new();
+    BufReader::new(run.stderr.take().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.starts_with("target "), "{first}");
+    assert_eq!(run.wait().unwrap().code(), Some(0));
+    assert!(crate::common::chain(&crate::common::summary(folder.path()), "certificate").0 > 0);
+}
+
+#[test]
+fn a_summary_that_cannot_be_written_is_told_before_anything_is_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = ["run", "--directory", "https://127.0.0.1:1/dir", "--json", "nowhere/summary.json"];
+    let output = crate::common::run(folder.path(), &args);
+    assert_eq!(output.status.code(), Some(1));
+    let said = crate::common::said(&output);
+    assert!(said.starts_with("error: --json: cannot write the summary to nowhere/summary.json: "), "{said}");
+    // Nobody reads it: writing to it would wait for ever.
+    assert!(std::process::Command::new("mkfifo").arg(folder.path().join("fifo")).status().unwrap().success());
+    for flag in ["--json", "--junit"] {
+        let args = ["run", "--directory", "https://127.0.0.1:1/dir", flag, "fifo"];
+        let output = crate::common::run(folder.path(), &args);
+        assert_eq!(output.status.code(), Some(1));
+        let said = crate::common::said(&output);
+        assert!(said.starts_with(&format!("error: {flag}: fifo is a FIFO")), "{said}");
+    }
+    std::fs::remove_file(folder.path().join("fifo")).unwrap();
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}

@@ -1,0 +1,260 @@
+//! Live control, end to end: what a change brings about, what it loses (nothing) and what it leaves behind (nothing).
+
+use std::collections::HashSet;
+use std::fs;
+
+use serde_json::{Value, json};
+use wec_record::{Chain, Record};
+use wec_store::{State, StateOptions};
+
+use crate::common::{ONLY_REGISTRATIONS, Run, mark, marks};
+
+/// So many workers, where a person would take 10,000: `wec bench live` does.
+const MANY: u64 = 200;
+
+/// What a process holds.
+#[derive(Debug)]
+struct Footprint {
+    resident_kib: u64,
+    descriptors: usize,
+    threads: usize,
+}
+
+impl Footprint {
+    fn of(run: &Run) -> Self {
+        let proc = format!("/proc/{}", run.child.id());
+        let status = fs::read_to_string(format!("{proc}/status")).unwrap();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let entries = |folder: &str| fs::read_dir(format!("{proc}/{folder}")).unwrap().count();
+        Self {
+            resident_kib: resident.trim().trim_end_matches(" kB").parse().unwrap(),
+            descriptors: entries("fd"),
+            threads: entries("task"),
+        }
+    }
+}
+
+fn count(figures: &Value, key: &str) -> u64 {
+    figures[key].as_u64().unwrap_or_else(|| panic!("{key} is no count in {figures}"))
+}
+
+/// How many chains of this kind have ended well.
+fn done(snapshot: &Value, chain: &str) -> u64 {
+    let figures = &snapshot["chains"][chain];
+    figures["count"].as_u64().unwrap_or_default() - figures["failed"].as_u64().unwrap_or_default()
+}
+
+/// Most of the time all workers wait for validations, as they would in the world.
+#[test]
+fn workers_go_up_and_down_and_nothing_is_cut_off_or_lost_or_left_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = crate::common::NullCa::start(folder.path(), &["--no-verify", "--validation-delay", "2s"]);
+    let state = format!("sqlite://{}", folder.path().join("state.sqlite").display());
+    let weights = "registration=100,authorization=1,certificate=1,refresh=0,revoke=0";
+    let mut flags = vec!["--workers", "1", "--limit-registrations", "20", "--weight", weights];
+    flags.extend(["--state", &state, "--graceful-stop", "10m"]);
+    flags.extend(["--poll-timeout", "10m", "--request-timeout", "10m"]);
+    let mut run = Run::start(folder.path(), &ca, &flags);
+    let busy = |run: &Run| count(&run.snapshot()["scenarios"]["default"], "busy");
+    run.until_running(1);
+    let mut after = Vec::new();
+    for _ in 0..5 {
+        run.patch(json!({ "workers": MANY }));
+        run.until_running(MANY);
+        crate::common::until("all of them are at work", || busy(&run) == MANY);
+        run.patch(json!({ "workers": 1 }));
+        run.until_running(1);
+        after.push(Footprint::of(&run));
+    }
+    println!("after each time with one worker again: {after:#?}");
+    // A hundred changes, faster than any iteration ends.
+    for turn in 0..100 {
+        let workers = [MANY, 1][turn % 2];
+        run.patch(json!({ "workers": workers }));
+    }
+    run.until_running(1);
+    run.told(folder.path(), &["stop"]);
+    assert_eq!(run.child.wait().unwrap().code(), Some(0));
+
+    let (summary, log) = (crate::common::summary(folder.path()), crate::common::log(folder.path()));
+    let results: Vec<_> = crate::common::results(&log).collect();
+    let scenario = &summary["scenarios"]["default"];
+    assert_eq!(count(scenario, "started"), count(scenario, "ended") + count(scenario, "idle"), "{scenario}");
+    assert_eq!(count(scenario, "ended"), results.len() as u64, "each iteration has one result");
+    assert_eq!((count(scenario, "workers"), count(scenario, "busy")), (0, 0), "{scenario}");
+    let numbers: HashSet<_> = results.iter().map(|result| result.seq).collect();
+    assert_eq!(numbers.len(), results.len(), "no result came twice");
+    assert!(
+        summary["missing"].as_object().unwrap().values().all(|missing| *missing == 0),
+        "{}",
+        summary["missing"]
+    );
+    let wrong = results.iter().find(|result| !result.successful);
+    assert!(wrong.is_none(), "nothing is cut off: {wrong:?}");
+    let workers: HashSet<_> = results.iter().map(|result| u64::from(result.worker)).collect();
+    assert!(workers.len() as u64 == MANY && workers.iter().all(|worker| *worker < MANY), "{workers:?}");
+    let alive = log.iter().filter_map(|record| match record {
+        Record::Load { load, .. } => Some(load.scenarios[0].workers),
+        _ => None,
+    });
+    assert_eq!(alive.max(), Some(MANY), "never one too many");
+    let ups_and_downs =
+        marks(folder.path()).into_iter().filter(|(by, what, ..)| by == "api" && what == "workers");
+    assert_eq!(ups_and_downs.count(), 110);
+
+    // The CA has counted the same.
+    let counted = ca.stop();
+    let made = |chain| results.iter().filter(|result| result.chain == Some(chain)).count() as u64;
+    assert_eq!(count(&counted, "accounts"), made(Chain::Registration));
+    assert_eq!(count(&counted, "orders"), made(Chain::Authorization));
+    assert_eq!(count(&counted, "certificates"), made(Chain::Certificate));
+    let ready = made(Chain::Authorization) - made(Chain::Certificate);
+    claim_everything(&state, &summary, (ready, made(Chain::Certificate)));
+
+    // What the first two times brought, pools and buffers, is there to stay; what each further time adds would be a leak.
+    // A worker takes some 30 KiB: half of them left behind each time would be more than this.
+    let (settled, last) = (&after[1], &after[4]);
+    assert!(last.resident_kib < settled.resident_kib + 3 * MANY * 30 / 2, "{after:#?}");
+    assert!(last.descriptors <= settled.descriptors + 8, "{after:#?}");
+    assert!(last.threads <= settled.threads + 4, "{after:#?}");
+}
+
+/// Whoever comes next can have every ready order and every certificate, and finds none of them suspect.
+fn claim_everything(state: &str, summary: &Value, (orders, certificates): (u64, u64)) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let directory = summary["run"]["target"].as_str().unwrap();
+        let state = State::open(state, directory, StateOptions::default()).await.unwrap();
+        let counts = state.counts();
+        assert_eq!((counts.authorizations, counts.certificates), (orders, certificates));
+        let (mut claimed_orders, mut claimed_certificates) = (Vec::new(), Vec::new());
+        let everything = async {
+            while (claimed_orders.len() as u64) < orders || (claimed_certificates.len() as u64) < certificates
+            {
+                claimed_orders.extend(state.claim_order());
+                claimed_certificates.extend(state.claim_certificate());
+                tokio::task::yield_now().await;
+            }
+        };
+        let waited = tokio::time::timeout(std::time::Duration::from_secs(120), everything).await;
+        assert!(
+            waited.is_ok(),
+            "{} of {orders} orders and {} of {certificates} certificates can be claimed",
+            claimed_orders.len(),
+            claimed_certificates.len()
+        );
+        assert!(claimed_orders.iter().all(|order| !order.suspect));
+        assert!(claimed_certificates.iter().all(|certificate| !certificate.suspect));
+        drop((claimed_orders, claimed_certificates));
+        state.close().await.unwrap();
+    });
+}
+
+#[test]
+fn from_a_change_of_weights_on_only_what_they_allow_is_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = crate::common::NullCa::start(folder.path(), &["--latency", "2ms..5ms"]);
+    let run = Run::start(folder.path(), &ca, &["--workers", "4"]);
+    run.until_chains(60);
+    for only in [Chain::Registration, Chain::Authorization].map(Chain::name) {
+        let weights: serde_json::Map<_, _> = Chain::ALL
+            .map(|chain| (chain.name().to_owned(), u8::from(chain.name() == only).into()))
+            .into_iter()
+            .collect();
+        run.patch(json!({ "weights": weights }));
+        let others =
+            |snapshot: &Value| crate::common::chains(snapshot) - count(&snapshot["chains"][only], "count");
+        // Those under way end.
+        let (_, before) = run.until_no_more(others);
+        let allowed = run.count(only);
+        crate::common::until("fifty more have ended", || run.count(only) >= allowed + 50);
+        assert_eq!(others(&run.snapshot()), before, "of others than {only}");
+    }
+}
+
+#[test]
+fn a_limit_set_during_a_run_holds_but_for_what_is_under_way_and_can_be_raised_and_taken_away() {
+    const WORKERS: u64 = 4;
+    let folder = tempfile::tempdir().unwrap();
+    let ca = crate::common::NullCa::start(folder.path(), &["--latency", "2ms..5ms"]);
+    let mut run = Run::start(folder.path(), &ca, &["--workers", "4"]);
+    let made = |snapshot: &Value| done(snapshot, "certificate") + done(snapshot, "refresh");
+    let limit = |limit: Value| {
+        let (status, body) = run.http(
+            "PATCH /api/v1/sessions/current",
+            &json!({ "limits": { "certificates": limit } }).to_string(),
+        );
+        assert_eq!(status, 200, "{body}");
+    };
+    crate::common::until("some certificates are there", || made(&run.snapshot()) >= 10);
+    let first = made(&run.snapshot()) + 30;
+    for most in [first, first + 25] {
+        limit(most.into());
+        crate::common::until("the limit is reached", || made(&run.snapshot()) >= most);
+        let (_, reached) = run.until_no_more(made);
+        println!("limit {most}: {reached} certificates");
+        assert!((most..=most + WORKERS).contains(&reached), "limit {most}, {reached} made");
+    }
+    limit(Value::Null);
+    let enough = first + 25 + WORKERS + 30;
+    crate::common::until("it goes on without a limit", || made(&run.snapshot()) >= enough);
+    run.told(folder.path(), &["stop"]);
+    assert_eq!(run.child.wait().unwrap().code(), Some(0));
+    let made = made(&crate::common::summary(folder.path()));
+    assert_eq!(count(&ca.stop(), "certificates"), made, "the CA has counted the same");
+}
+
+/// Even spacing shows to the nanosecond where the schedule turned.
+#[test]
+fn another_rate_holds_from_one_arrival_to_the_next_and_is_marked_everywhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = crate::common::NullCa::start(folder.path(), &[]);
+    let only = &*ONLY_REGISTRATIONS;
+    let flags = ["--rate", "20/s", "--spacing", "even", "--workers", "20000", "--weight", only];
+    let mut run = Run::start(folder.path(), &ca, &flags);
+    run.until_chains(20);
+    run.patch(json!({ "rate": 40 }));
+    let ended = crate::common::chains(&run.snapshot());
+    run.until_chains(ended + 80);
+    assert_eq!(run.told(folder.path(), &["rate", "10/s"]), "default: rate 40 → 10 chains/s");
+    let ended = crate::common::chains(&run.snapshot());
+    run.until_chains(ended + 80);
+    run.told(folder.path(), &["stop"]);
+    assert_eq!(run.child.wait().unwrap().code(), Some(0));
+
+    let (summary, log) = (crate::common::summary(folder.path()), crate::common::log(folder.path()));
+    let mut dues: Vec<_> = crate::common::results(&log).map(|result| result.due).collect();
+    dues.sort_unstable();
+    assert_eq!(dues.len() as u64, count(&summary["scenarios"]["default"], "due"), "each has its result");
+    let near = |gap: u64, ms: u64| gap.abs_diff(ms * 1_000_000) <= 1_000;
+    let gaps: Vec<_> = dues.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let mut rest = gaps.as_slice();
+    for (ms, next) in [(50, Some(25)), (25, Some(100)), (100, None)] {
+        let even = rest.iter().take_while(|gap| near(**gap, ms)).count();
+        // What is seen on a busy machine is a second or two old: fewer than were waited for.
+        assert!(even >= 5, "{ms} ms: {even} of {rest:?}");
+        rest = &rest[even..];
+        // One gap lies over the change, and has a part of each.
+        if let (Some(next), Some((over, after))) = (next, rest.split_first()) {
+            assert!((ms.min(next) * 999_000..=ms.max(next) * 1_001_000).contains(over), "{over} of {gaps:?}");
+            rest = after;
+        }
+    }
+    assert!(rest.is_empty(), "{gaps:?}");
+
+    let expected = [
+        mark("api", "rate", "20", "40"),
+        mark("cli", "rate", "40", "10"),
+        mark("cli", "state", "running", "stopped"),
+    ];
+    let rates = |marks: Vec<(String, String, String, String)>| -> Vec<_> {
+        marks.into_iter().filter(|(_, what, ..)| what != "workers").collect()
+    };
+    assert_eq!(rates(marks(folder.path())), expected);
+    let text = |mark: &Value, key: &str| mark[key].as_str().unwrap().to_owned();
+    let in_summary = summary["marks"].as_array().unwrap().iter();
+    let in_summary =
+        in_summary.map(|mark| (text(mark, "by"), text(mark, "what"), text(mark, "from"), text(mark, "to")));
+    let in_summary = in_summary.filter(|(by, ..)| by != "generator");
+    assert_eq!(rates(in_summary.collect()), expected);
+}

@@ -1,0 +1,30 @@
+//! The programs end to end, as processes.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+mod bad_input;
+mod bad_weather;
+mod calibrate;
+mod capacity;
+mod certificates;
+mod common;
+mod faults;
+mod front_end;
+mod generator_limits;
+mod hostile_text;
+mod interrupt;
+mod live;
+mod load_models;
+mod local_refusals;
+mod nodes;
+mod patience;
+mod pebble;
+mod record;
+mod restart;
+mod scenarios;
+mod session;
+mod state;
+mod targets;
+mod trust;
+mod verdict;
+mod whose_time;

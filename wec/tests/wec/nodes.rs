@@ -1,0 +1,294 @@
+//! Several requesters, one analytics and an etcd between them make one run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Output, Stdio};
+
+use wec_board::{Board, EtcdOptions, Session, SessionState, Versioned};
+use wec_record::Record;
+use wec_testbed::etcd::Etcd;
+
+use crate::common::ONLY_REGISTRATIONS;
+
+/// No chain needs what another one made, so none is idle.
+const SECOND: u64 = 1_000_000_000;
+
+/// An etcd, a CA and analytics; each process is ended when dropped.
+struct Bed {
+    folder: tempfile::TempDir,
+    ca: crate::common::NullCa,
+    etcd: Etcd,
+    analytics: crate::common::Running,
+    /// Where results are taken.
+    results: String,
+}
+
+impl Bed {
+    async fn start(analytics: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = crate::common::NullCa::start(folder.path(), &[]);
+        let etcd = Etcd::start().await.unwrap();
+        let board = board(&etcd);
+        let mut args = vec!["analytics", "--listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0"];
+        args.extend(["--board", &board, "--session", "night"]);
+        args.extend(analytics);
+        let mut child = crate::common::wec(folder.path(), &args)
+            .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(folder.path().join("analytics.said")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let results = line.trim().rsplit(' ').next().unwrap().to_owned();
+        std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
+        Self {
+            folder,
+            ca,
+            etcd,
+            analytics: crate::common::Running(Some(child)),
+            results: format!("http://{results}"),
+        }
+    }
+
+    /// A node with a state of its own.
+    fn requester(&self, name: &str, flags: &[&str]) -> crate::common::Running {
+        let folder = self.folder.path().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let board = board(&self.etcd);
+        let mut args = vec!["requester", "--node", name, "--analytics", &self.results, "--board", &board];
+        args.extend([
+            "--session",
+            "night",
+            "--http01-listen",
+            "127.0.0.1:0",
+            "--weight",
+            &ONLY_REGISTRATIONS,
+        ]);
+        args.extend(flags);
+        args.extend(self.ca.target());
+        let child = crate::common::wec(&folder, &args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        crate::common::Running(Some(child.unwrap()))
+    }
+
+    /// What is in the one log by now.
+    fn log(&self) -> Vec<Record> {
+        crate::common::log_so_far(&self.folder.path().join("results"))
+    }
+
+    fn chains(&self) -> usize {
+        crate::common::results(&self.log()).count()
+    }
+
+    fn until_chains(&self, ended: usize) {
+        crate::common::until(&format!("{ended} chains are in the log"), || self.chains() >= ended);
+    }
+
+    /// How analytics ended, and what it said.
+    fn ended(&mut self) -> (Option<i32>, String) {
+        let output = wait(&mut self.analytics);
+        (output.status.code(), std::fs::read_to_string(self.folder.path().join("analytics.said")).unwrap())
+    }
+}
+
+fn board(etcd: &Etcd) -> String {
+    format!("etcd://{}", etcd.endpoint().trim_start_matches("http://"))
+}
+
+fn wait(running: &mut crate::common::Running) -> Output {
+    running.0.take().unwrap().wait_with_output().unwrap()
+}
+
+fn kill(running: &mut crate::common::Running) {
+    let mut child: Child = running.0.take().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// The nodes that chains in a log are of, and since when each ran, by the wall clock.
+fn started(log: &[Record]) -> Vec<(String, u64)> {
+    let chains = log.iter().filter_map(|record| match record {
+        Record::Chain { node, origin_unix_ns, result } => {
+            Some((node.clone(), origin_unix_ns + result.started))
+        }
+        _ => None,
+    });
+    chains.collect()
+}
+
+fn nodes(log: &[Record]) -> BTreeSet<String> {
+    started(log).into_iter().map(|(node, _)| node).collect()
+}
+
+fn one_log(folder: &Path) -> bool {
+    std::fs::read_dir(folder.join("results")).unwrap().count() == 1
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fixed_number_of_iterations_is_run_exactly_by_all_nodes_together() {
+    let mut bed = Bed::start(&["--once", "--threshold", "chain{count} == 500"]).await;
+    let flags = ["--iterations", "500", "--workers", "4", "--think-time", "100ms", "--run-time", "10m"];
+    let mut one = bed.requester("one", &flags);
+    bed.until_chains(20);
+    let mut two = bed.requester("two", &flags);
+    for node in [&mut one, &mut two] {
+        let output = wait(node);
+        assert_eq!(output.status.code(), Some(0), "{}", crate::common::said(&output));
+    }
+    let (code, said) = bed.ended();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(one_log(bed.folder.path()), "all nodes make one run");
+    let log = bed.log();
+    assert_eq!((crate::common::results(&log).count(), nodes(&log).len()), (500, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_node_held_is_said_to_be_missing_and_the_rest_is_run_by_others() {
+    let bed = Bed::start(&[]).await;
+    let flags = ["--iterations", "1200", "--workers", "4", "--think-time", "50ms", "--run-time", "10m"];
+    let (mut one, mut two) = (bed.requester("one", &flags), bed.requester("two", &flags));
+    crate::common::until("both nodes have results", || nodes(&bed.log()).len() == 2);
+    kill(&mut two);
+    let output = wait(&mut one);
+    assert_eq!(output.status.code(), Some(0), "{}", crate::common::said(&output));
+    let said = crate::common::said(&output);
+    let missing = said.split("may not have been run: ").nth(1).expect(&said);
+    let held: usize = missing.split(' ').next().unwrap().parse().unwrap();
+    assert!(missing.contains(" with two-"), "{said}");
+    let ran = bed.chains();
+    assert!((1200 - held..=1200).contains(&ran), "{ran} ran, {held} were held by the dead node");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_interrupted_node_had_not_started_is_run_by_another() {
+    let bed = Bed::start(&[]).await;
+    let flags = ["--iterations", "1200", "--workers", "4", "--think-time", "50ms", "--run-time", "10m"];
+    let (mut one, two) = (bed.requester("one", &flags), bed.requester("two", &flags));
+    crate::common::until("both nodes have results", || nodes(&bed.log()).len() == 2);
+    let output = two.interrupt();
+    assert_eq!(output.status.code(), Some(105), "{}", crate::common::said(&output));
+    let output = wait(&mut one);
+    assert_eq!(output.status.code(), Some(0), "{}", crate::common::said(&output));
+    assert_eq!(bed.chains(), 1200, "{}", crate::common::said(&output));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_joins_late_ends_with_the_run() {
+    let mut bed = Bed::start(&["--once"]).await;
+    let flags = ["--workers", "2", "--think-time", "50ms", "--run-time", "24s"];
+    let mut one = bed.requester("one", &flags);
+    let first = || started(&bed.log()).iter().map(|(_, at)| *at).min();
+    crate::common::until("the run has gone on for twelve seconds", || {
+        let latest = started(&bed.log()).iter().map(|(_, at)| *at).max();
+        latest.zip(first()).is_some_and(|(latest, first)| latest - first >= 12 * SECOND)
+    });
+    let mut two = bed.requester("two", &flags);
+    for node in [&mut one, &mut two] {
+        let output = wait(node);
+        assert_eq!(output.status.code(), Some(0), "{}", crate::common::said(&output));
+    }
+    assert_eq!(bed.ended().0, Some(0));
+    let log = bed.log();
+    assert_eq!(nodes(&log).len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_threshold_ends_the_run_of_all_nodes_and_analytics_has_the_verdict() {
+    let mut bed = Bed::start(&["--once"]).await;
+    let flags = ["--workers", "2", "--run-time", "10m", "--threshold", "chain{count} < 50 abort"];
+    let (mut one, mut two) = (bed.requester("one", &flags), bed.requester("two", &flags));
+    for node in [&mut one, &mut two] {
+        let output = wait(node);
+        assert_eq!(output.status.code(), Some(0), "{}", crate::common::said(&output));
+    }
+    let (code, said) = bed.ended();
+    assert_eq!(code, Some(99), "{said}");
+    assert!(said.contains("1 of 1 thresholds did not hold"), "{said}");
+    assert!(one_log(bed.folder.path()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_while_results_are_delivered_says_what_is_waited_for_and_the_next_one_leaves_it_to_the_spool()
+ {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = crate::common::NullCa::start(folder.path(), &[]);
+    let nobody = format!("http://{}", crate::common::free());
+    let etcd = Etcd::start().await.unwrap();
+    let url = board(&etcd);
+    let mut args = vec!["requester", "--analytics", &nobody, "--iterations", "5", "--workers", "1"];
+    args.extend(["--board", &url, "--session", "night"]);
+    args.extend(["--http01-listen", "127.0.0.1:0", "--weight", &ONLY_REGISTRATIONS]);
+    args.extend(ca.target());
+    let mut child = crate::common::wec(folder.path(), &args)
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (said, hearing) = crate::common::hear(BufReader::new(child.stderr.take().unwrap()));
+    let heard = |what: &str| said.lock().unwrap().contains(what);
+    let board = Board::etcd(EtcdOptions::new([etcd.endpoint()])).await.unwrap();
+    let mut session = board.session("night");
+    let over = |shown: &Option<Versioned<Session>>| {
+        shown.as_ref().is_some_and(|shown| shown.value.state == SessionState::Stopped)
+    };
+    // The load has ended, and nobody takes its results.
+    let bound = std::time::Duration::from_secs(120);
+    tokio::time::timeout(bound, session.wait_for(over)).await.expect("in time").unwrap();
+    crate::common::signal(&child, "-INT");
+    crate::common::until("it says what is waited for", || heard("results have not reached analytics yet"));
+    assert!(heard("interrupt again to leave them in spool for the next start"), "{}", said.lock().unwrap());
+    crate::common::signal(&child, "-INT");
+    let mut report = String::new();
+    std::io::Read::read_to_string(&mut child.stdout.take().unwrap(), &mut report).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(105));
+    hearing.join().unwrap();
+    assert!(report.contains("5 iterations, 5 succeeded, 0 results delivered, "), "{report}");
+    assert!(report.contains("waiting in the spool for the next start"), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rate_is_shared_and_a_pause_stands_all_nodes_still() {
+    let mut bed = Bed::start(&["--once"]).await;
+    let flags = ["--rate", "40/s", "--spacing", "even", "--workers", "900", "--run-time", "16s"];
+    let mut one = bed.requester("one", &flags);
+    bed.until_chains(40);
+    let mut two = bed.requester("two", &flags);
+    crate::common::until("both nodes have results", || nodes(&bed.log()).len() == 2);
+    let url = board(&bed.etcd);
+    let session = |verb: &str| {
+        let args = ["session", "--board", &url, "--session", "night", verb];
+        let output = crate::common::run(bed.folder.path(), &args);
+        assert_eq!(output.status.code(), Some(0), "{}", crate::common::said(&output));
+    };
+    session("pause");
+    let latest = || started(&bed.log()).iter().map(|(_, at)| *at).max().unwrap();
+    // Longer than all that is left of the run.
+    let samples = || bed.log().iter().filter(|record| matches!(record, Record::Load { .. })).count();
+    let before = samples();
+    crate::common::until("both nodes have rested for twenty seconds", || samples() >= before + 40);
+    let paused = latest();
+    session("resume");
+    for node in [&mut one, &mut two] {
+        let output = wait(node);
+        assert_eq!(output.status.code(), Some(0), "{}", crate::common::said(&output));
+    }
+    assert!(latest() > paused + 15 * SECOND, "it went on after the pause");
+    assert_eq!(bed.ended().0, Some(0));
+    let due = due(&bed.log());
+    assert_eq!(due.len(), 2);
+    let sum: u64 = due.values().sum();
+    // 640, and what the nodes made twice or not at all in the moment in which one saw the other a little later.
+    assert!((560..=720).contains(&sum), "{due:?}");
+}
+
+/// How many iterations were due at each node in all.
+fn due(log: &[Record]) -> BTreeMap<String, u64> {
+    let mut due = BTreeMap::new();
+    for record in log {
+        if let Record::Load { node, load, .. } = record {
+            due.insert(node.clone(), load.scenarios.iter().map(|scenario| scenario.due).sum());
+        }
+    }
+    due
+}

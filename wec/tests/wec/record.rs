@@ -1,0 +1,114 @@
+//! The record of a run: what a log tells when the run is over.
+
+use std::io::BufRead as _;
+use std::path::Path;
+use std::process::Stdio;
+
+use serde_json::Value;
+use wec_testbed::{Pebble, PebbleOptions};
+
+use crate::common::{Run, said, summary, wec};
+
+/// The only log in the folder.
+fn log_in(folder: &Path) -> String {
+    let log = std::fs::read_dir(folder.join("results")).unwrap().next().unwrap().unwrap().path();
+    log.to_str().unwrap().to_owned()
+}
+
+/// `wec serve results`, and where its page is.
+fn serve(folder: &Path) -> Run {
+    let args = ["serve", "results", "--listen", "127.0.0.1:0"];
+    let mut child = wec(folder, &args).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let (_, address) = line.split_once("http://").unwrap_or_else(|| panic!("no page: {line:?}"));
+    let page = address.split('/').next().unwrap().to_owned();
+    Run::unheard(child, page)
+}
+
+/// Against a real CA: what the run printed, and what its log gives later, are equal to the digit.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_equals_the_summary_of_the_run_and_the_log_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let pebble = Pebble::start(PebbleOptions::default()).await.unwrap();
+    let directory = pebble.directory_url();
+    let cacert = pebble.ca_file().to_str().unwrap().to_owned();
+    let mut args =
+        vec!["run", "--directory", &directory, "--cacert", &cacert, "--headless", "--workers", "2"];
+    args.extend(["--iterations", "12", "--json", "summary.json", "--weight", "registration=1"]);
+    args.extend(["--threshold", "chain{failed} < 100%", "--http01-listen", "127.0.0.1:0"]);
+    let output = crate::common::run(folder.path(), &args);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let table = String::from_utf8(output.stdout).unwrap();
+    let log = log_in(folder.path());
+
+    let report = crate::common::run(folder.path(), &["report", &log]);
+    assert_eq!(report.status.code(), Some(0), "{}", said(&report));
+    let reported = String::from_utf8(report.stdout).unwrap();
+    assert_eq!(reported.trim_end(), table.split("\nlog: ").next().unwrap().trim_end());
+    let json = crate::common::run(folder.path(), &["report", "--strict", "--json", &log]);
+    assert_eq!(serde_json::from_slice::<Value>(&json.stdout).unwrap(), summary(folder.path()));
+
+    let check = crate::common::run(folder.path(), &["log", "check", &log]);
+    let text = String::from_utf8(check.stdout).unwrap();
+    assert_eq!(check.status.code(), Some(0), "{text}");
+    assert!(text.contains(": whole\n") && text.contains(", passed\n"), "{text}");
+
+    let served = serve(folder.path());
+    let (_, runs) = served.http("GET /api/v1/runs", "");
+    let run = &runs["runs"][0];
+    assert_eq!(
+        (&run["live"], &run["outcome"]["passed"]),
+        (&Value::Bool(false), &Value::Bool(true)),
+        "{runs}"
+    );
+    let path = format!("GET /api/v1/runs/{}/snapshot", run["id"].as_str().unwrap());
+    assert_eq!(served.http(&path, "").1["snapshot"], summary(folder.path()));
+}
+
+#[test]
+fn a_log_that_is_not_whole_is_reported_with_a_warning_and_refused_where_it_has_to_be_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = crate::common::NullCa::start(folder.path(), &[]);
+    let flags = ["--headless", "--workers", "1", "--iterations", "5", "--weight", "registration=1"];
+    let listen = ["--http01-listen", "127.0.0.1:0"];
+    let output = crate::common::run(folder.path(), &[&["run"], &ca.target()[..], &flags, &listen].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let log = log_in(folder.path());
+    let text = std::fs::read_to_string(&log).unwrap();
+    std::fs::write(&log, text.replacen("\"record\":\"chain\"", "\"record\":\"ch", 1)).unwrap();
+
+    let check = crate::common::run(folder.path(), &["log", "check", "--json", &log]);
+    assert_eq!(check.status.code(), Some(1), "{}", said(&check));
+    let found: Value = serde_json::from_slice(&check.stdout).unwrap();
+    assert_eq!((&found["damaged_lines"], &found["records"]["chain"]), (&Value::from(1), &Value::from(4)));
+    let strict = crate::common::run(folder.path(), &["report", "--strict", &log]);
+    assert_eq!(strict.status.code(), Some(1));
+    assert!(said(&strict).contains("is not whole") && strict.stdout.is_empty(), "{}", said(&strict));
+    let report = crate::common::run(folder.path(), &["report", &log]);
+    assert_eq!(report.status.code(), Some(0));
+    assert!(
+        said(&report).contains("warning: ") && said(&report).contains("is no record"),
+        "{}",
+        said(&report)
+    );
+}
+
+/// The verdict is given when the run ends, and is still the process's when people have seen enough.
+#[test]
+fn a_page_that_stays_shows_the_run_until_a_signal_and_the_verdict_is_the_runs() {
+    for (threshold, code) in [("chain{count} > 0", 0), ("chain{count} < 1", 99)] {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = crate::common::NullCa::start(folder.path(), &[]);
+        let mut args = vec!["run", "--listen", "127.0.0.1:0", "--http01-listen", "127.0.0.1:0"];
+        args.extend(["--run-time", "2s", "--json", "summary.json", "--keep-page", "on"]);
+        args.extend(["--weight", "registration=1", "--threshold", threshold]);
+        args.extend(ca.target());
+        let mut run = Run::of(folder.path(), &args);
+        run.until_says("the page stays at http://");
+        let (status, shown) = run.http("GET /api/v1/runs/current/snapshot", "");
+        assert_eq!((status, &shown["snapshot"]), (200, &summary(folder.path())));
+        crate::common::signal(&run.child, "-INT");
+        assert_eq!(run.child.wait().unwrap().code(), Some(code), "{threshold}");
+    }
+}

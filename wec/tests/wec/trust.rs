@@ -1,0 +1,203 @@
+//! What a run's figures and its exit code can be trusted for, against CAs that fail.
+
+use std::process::Stdio;
+
+use serde_json::Value;
+use wec_testbed::{Pebble, PebbleOptions};
+
+use crate::common::ONLY_REGISTRATIONS;
+
+fn sum(summary: &Value, endpoint: &str, key: &str) -> u64 {
+    let endpoints = summary["endpoints"].as_array().unwrap().iter();
+    endpoints.filter(|one| one["endpoint"] == endpoint).map(|one| one[key].as_u64().unwrap()).sum()
+}
+
+/// How many of an endpoint's requests the CA has carried out for certain, and of how many nobody knows.
+fn known_and_unknown(summary: &Value, endpoint: &str) -> (u64, u64) {
+    let known = ["failed", "cut_off"]
+        .iter()
+        .fold(sum(summary, endpoint, "count"), |left, key| left - sum(summary, endpoint, key));
+    (known, sum(summary, endpoint, "outcome_unknown"))
+}
+
+/// The CA dies in mid-run, with requests in its hands: what it has done lies between what was answered well and that plus what
+/// nobody knows.
+#[test]
+fn a_killed_cas_own_counts_lie_between_what_is_known_and_that_plus_the_unknown() {
+    let folder = tempfile::tempdir().unwrap();
+    // An answer takes long enough for some to be under way whenever it dies.
+    let slow =
+        ["--latency", "newOrder=100ms", "--latency", "finalize=100ms", "--latency", "newAccount=100ms"];
+    let ca = crate::common::NullCa::start(folder.path(), &slow);
+    let mut args = vec!["run", "--headless", "--workers", "16", "--run-time", "10m", "--graceful-stop", "1s"];
+    args.extend(["--http01-listen", "127.0.0.1:0", "--json", "summary.json"]);
+    args.extend(ca.target());
+    let run =
+        crate::common::wec(folder.path(), &args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let run = crate::common::Running(Some(run));
+    crate::common::until("many chains have ended", || crate::common::chains_in_logs(folder.path()) > 200);
+    let counts = ca.stop();
+    let before = crate::common::chains_in_logs(folder.path());
+    crate::common::until("chains have failed since", || {
+        crate::common::chains_in_logs(folder.path()) > before + 16
+    });
+    run.interrupt();
+
+    let summary = crate::common::summary(folder.path());
+    let mut unknown_in_all = 0;
+    for (endpoint, made) in [("newAccount", "accounts"), ("newOrder", "orders"), ("finalize", "certificates")]
+    {
+        let (known, unknown) = known_and_unknown(&summary, endpoint);
+        let own = counts[made].as_u64().unwrap();
+        println!("{endpoint}: known {known}, unknown {unknown}, the CA's own {own}");
+        assert!(
+            known > 0 && (known..=known + unknown).contains(&own),
+            "{endpoint}: {known} + {unknown}, {own}: {counts}"
+        );
+        unknown_in_all += unknown;
+    }
+    assert!(unknown_in_all > 0, "{summary}");
+    let issued = &summary["issued"];
+    assert_eq!(
+        issued["count"], issued["response_time_ns"]["n"],
+        "all parts of each issuance were measured here"
+    );
+    assert!(issued["count"].as_u64().unwrap() > 0);
+}
+
+/// The same of a CA that nobody here wrote: what Pebble's own log says that it has made, killed in mid-run.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_pebbles_log_lies_between_what_is_known_and_that_plus_the_unknown() {
+    let folder = tempfile::tempdir().unwrap();
+    let http01 = wec_testbed::free_address();
+    let options = PebbleOptions { http_port: http01.port(), always_valid: true, ..PebbleOptions::default() };
+    let mut pebble = Pebble::start(options).await.unwrap();
+    let (directory, root) = (pebble.directory_url(), pebble.ca_file().display().to_string());
+    // Two: with more requests in flight Pebble 2.4 locks itself up sooner or later.
+    let mut args = vec!["run", "--headless", "--workers", "2", "--run-time", "10m", "--graceful-stop", "1s"];
+    args.extend(["--directory", &directory, "--cacert", &root, "--json", "summary.json"]);
+    let http01 = http01.to_string();
+    args.extend(["--http01-listen", &http01, "--request-timeout", "5s"]);
+    let run =
+        crate::common::wec(folder.path(), &args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let run = crate::common::Running(Some(run));
+    crate::common::until("many chains have ended", || crate::common::chains_in_logs(folder.path()) > 200);
+    pebble.process().kill().unwrap();
+    let log = pebble.process().log();
+    let before = crate::common::chains_in_logs(folder.path());
+    crate::common::until("chains have failed since", || {
+        crate::common::chains_in_logs(folder.path()) > before + 4
+    });
+    run.interrupt();
+
+    let summary = crate::common::summary(folder.path());
+    let said = |words: &str| log.lines().filter(|line| line.contains(words)).count() as u64;
+    for (endpoint, words) in [
+        ("newAccount", "accounts in memory"),
+        ("newOrder", "to the db"),
+        ("finalize", "Issued certificate serial"),
+    ] {
+        let (known, unknown) = known_and_unknown(&summary, endpoint);
+        let own = said(words);
+        println!("{endpoint}: known {known}, unknown {unknown}, Pebble's own {own}");
+        // It answers finalize first and issues then: what was downloaded was issued for certain.
+        let least = if endpoint == "finalize" { known_and_unknown(&summary, "certificate").0 } else { known };
+        assert!(
+            least > 0 && (least..=known + unknown).contains(&own),
+            "{endpoint}: {least} of {known} + {unknown}, {own}:\n{}",
+            log.lines().take(60).collect::<Vec<_>>().join("\n")
+        );
+    }
+}
+
+/// Rates of the last sample are those of a run that rests.
+#[test]
+fn a_summarys_rates_are_those_of_the_whole_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = crate::common::NullCa::start(folder.path(), &[]);
+    let only = &*ONLY_REGISTRATIONS;
+    let mut args = vec!["run", "--headless", "--rate", "20/s", "--run-time", "5s", "--weight", only];
+    args.extend(["--http01-listen", "127.0.0.1:0", "--json", "summary.json"]);
+    args.extend(ca.target());
+    let output = crate::common::run(folder.path(), &args);
+    assert_eq!(output.status.code(), Some(0), "{}", crate::common::said(&output));
+    let summary = crate::common::summary(folder.path());
+    let scenario = &summary["scenarios"]["default"];
+    let figure = |key: &str| scenario[key].as_f64().unwrap();
+    assert!(figure("active_ns") >= 4.9e9, "{scenario}");
+    for (key, count) in [("rate_target", "asked"), ("rate", "ended")] {
+        let mean = figure(count) * 1e9 / figure("active_ns");
+        assert!(mean > 0.0 && (figure(key) - mean).abs() < 0.01, "{key}: {scenario}");
+    }
+}
+
+/// Every validation fails: exit 0 was given, and the reason stood in the summary of a run that had taken its whole time.
+#[test]
+fn a_run_without_one_authorization_fails_and_says_why_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = crate::common::NullCa::start(folder.path(), &["--validation-failures", "100%"]);
+    let mut args = vec!["run", "--headless", "--workers", "4", "--iterations", "60", "--run-time", "5m"];
+    args.extend(["--http01-listen", "127.0.0.1:0", "--json", "summary.json", "--junit", "junit.xml"]);
+    args.extend(ca.target());
+    let output = crate::common::run(folder.path(), &args);
+    let said = crate::common::said(&output);
+    assert_eq!(output.status.code(), Some(99), "{said}");
+    let why = "the authorization chain never succeeded: ";
+    assert!(said.contains(&format!("error: {why}")), "{said}");
+    let summary = crate::common::summary(folder.path());
+    assert_eq!(summary["never_succeeded"][0]["chain"], "authorization", "{summary}");
+    assert!(std::fs::read_to_string(folder.path().join("junit.xml")).unwrap().contains(why));
+    assert_eq!(summary["issued"]["count"], 0);
+}
+
+/// The first error that repeats is reported while the run is on, once, with the way out.
+#[test]
+fn an_error_that_repeats_is_reported_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = crate::common::NullCa::start(folder.path(), &["--validation-failures", "100%"]);
+    let mut args = vec!["run", "--headless", "--workers", "2", "--run-time", "10m", "--graceful-stop", "1s"];
+    args.extend(["--http01-listen", "127.0.0.1:0", "--json", "summary.json"]);
+    args.extend(ca.target());
+    let output = crate::common::wec(folder.path(), &args)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut run = crate::common::Running(Some(output));
+    let stderr = run.0.as_mut().unwrap().stderr.take().unwrap();
+    let (heard, hearing) = crate::common::hear(std::io::BufReader::new(stderr));
+    let told = || heard.lock().unwrap().matches("authorization has failed ").count();
+    crate::common::until("the error is reported", || told() > 0);
+    run.interrupt();
+    hearing.join().unwrap();
+    assert_eq!(told(), 1);
+    assert!(heard.lock().unwrap().contains("--http01-listen"), "{}", heard.lock().unwrap());
+}
+
+#[test]
+fn a_challtestsrv_that_does_not_answer_is_refused_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = crate::common::NullCa::start(folder.path(), &[]);
+    for flag in ["--challenges", "--dns-challenges"] {
+        let nobody = format!("challtestsrv+http://user:hunter2@{}", crate::common::free());
+        let mut args =
+            vec!["run", "--headless", "--run-time", "5s", "--http01-listen", "127.0.0.1:0", flag, &nobody];
+        if flag == "--challenges" {
+            args.drain(4..6);
+        }
+        args.extend(ca.target());
+        let output = crate::common::run(folder.path(), &args);
+        let said = crate::common::said(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(
+            said.contains(&format!("{flag} challtestsrv+http://"))
+                && said.contains("start it, or give its address")
+                && !said.contains("hunter2"),
+            "{said}"
+        );
+        assert!(
+            !folder.path().join("results").exists()
+                || std::fs::read_dir(folder.path().join("results")).unwrap().count() == 0
+        );
+    }
+}
