@@ -3,12 +3,13 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Version of [`Calibration`]'s JSON. Grows when a key changes its meaning or goes away.
+/// Version of [`Calibration`]'s JSON. It grows when a key changes its meaning or is removed.
 pub const CALIBRATION_VERSION: u32 = 1;
 
-/// A machine's ceiling as a load tester: against the built-in CA, which shared the machine, so a CA elsewhere leaves more.
+/// The highest load that this machine can make, measured against the built-in CA on the same machine. Against
+/// a CA on another machine it is higher.
 ///
-/// It stands beside the figures of later runs on that machine: a run far below it was not held back by its load tester.
+/// Reports of later runs on this machine show it: a run far below it was not limited by the load tester.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Calibration {
     /// [`CALIBRATION_VERSION`] of the writer.
@@ -21,32 +22,36 @@ pub struct Calibration {
     pub host: String,
     /// Logical processors.
     pub cpus: u32,
-    /// Chains that ended a second, flat out, in a closed model; authorization and certificate chains in equal parts.
+    /// Chains ended per second at full load in a closed model, half authorization and half certificate
+    /// chains.
     pub chains_per_s: f64,
-    /// HTTP requests a second in the same run.
+    /// HTTP requests per second in the same run.
     pub requests_per_s: f64,
     /// Workers in that run.
     pub busy_workers: u32,
-    /// The highest constant rate of such chains, in an open model, at which the load tester kept up; null when it kept up
-    /// with none that was tried.
+    /// The highest constant rate of such chains, in an open model, at which the load tester kept up; null
+    /// when it kept up with no rate that was tried.
     pub kept_up_chains_per_s: Option<f64>,
-    /// Workers that it can have, all of them waiting for slow validations.
+    /// The number of workers that it can have while all of them wait for slow validations.
     pub workers: u32,
-    /// Whether more than that were not tried.
+    /// Whether no higher number of workers was tried.
     pub workers_at_least: bool,
-    /// Resident memory that each of those took, bytes; null where the system does not say.
+    /// Resident memory per such worker, bytes; null where the system does not report it.
     pub memory_per_worker: Option<u64>,
 }
 
 impl Calibration {
-    /// Why it says nothing about runs on a machine of that name with so many processors; none when it does.
+    /// Why this measurement does not apply to runs on `host` with `cpus` processors; none when it applies.
     pub fn mismatch(&self, host: &str, cpus: u32) -> Option<String> {
         if self.version != CALIBRATION_VERSION {
-            Some(format!("it is of version {}, and this program reads {CALIBRATION_VERSION}", self.version))
+            Some(format!(
+                "it has version {}, and this program reads version {CALIBRATION_VERSION}",
+                self.version
+            ))
         } else if self.host != host {
-            Some(format!("it was measured on {:?}, and this is {host:?}", self.host))
+            Some(format!("it was measured on {:?}, but this host is {host:?}", self.host))
         } else if self.cpus != cpus {
-            Some(format!("it was measured with {} processors, and there are {cpus} now", self.cpus))
+            Some(format!("it was measured with {} processors, but this machine has {cpus} now", self.cpus))
         } else {
             None
         }
@@ -74,7 +79,7 @@ mod tests {
             memory_per_worker: None,
         };
         assert_eq!(measured.mismatch("a", 2), None);
-        assert!(measured.mismatch("b", 2).unwrap().contains("\"a\", and this is \"b\""));
+        assert!(measured.mismatch("b", 2).unwrap().contains("\"a\", but this host is \"b\""));
         assert!(measured.mismatch("a", 4).unwrap().contains("2 processors"));
         let newer = Calibration { version: 2, ..measured };
         assert!(newer.mismatch("a", 2).unwrap().contains("version 2"));

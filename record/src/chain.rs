@@ -1,7 +1,8 @@
-//! The table of chains: what each is called, what it needs and makes, how often it runs by default.
+//! The table of chains: their names, what they need and make, and their default weights.
 //!
-//! Everything that lists chains reads this table: keys, thresholds' metrics, API bodies, error texts, the page's colours, the
-//! order in which a run can use them. How a chain works is in `wec-chains`. `docs/adding-a-chain.md` lists the steps.
+//! Everything that lists chains reads this table: keys, threshold metrics, API bodies, error texts, the
+//! page's colours, and the order in which a run can use chains. The chains themselves are in `wec-chains`.
+//! `docs/adding-a-chain.md` lists the steps.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,7 +13,7 @@ use utoipa::ToSchema;
 
 /// The test chains, by the names that people, logs and thresholds use.
 ///
-/// Add a chain at the end: its position is its number in protobuf messages.
+/// Add new chains at the end: a chain's position is its number in protobuf messages.
 #[derive(
     Clone,
     Copy,
@@ -38,13 +39,13 @@ pub enum Chain {
     Authorization,
     /// finalize, download, check (RFC 8555 §7.4).
     Certificate,
-    /// Renewal of a stored certificate, with ARI where the CA has it (RFC 9773).
+    /// Renewal of a stored certificate, with ARI if the CA supports it (RFC 9773).
     Refresh,
-    /// revokeCert by account or certificate key (RFC 8555 §7.6).
+    /// revokeCert, signed with the account key or the certificate key (RFC 8555 §7.6).
     Revoke,
 }
 
-/// What is stored of a CA between chains.
+/// What is stored about a CA between chains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, EnumCount, VariantArray)]
 pub enum Object {
     /// An account.
@@ -58,23 +59,22 @@ pub enum Object {
 /// A row of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct ChainFacts {
-    /// What must be stored for it to run.
+    /// The stored object that the chain needs.
     pub needs: Option<Object>,
-    /// What it adds, which the limit on that object counts.
+    /// The stored object that the chain adds. The limit on that object counts it.
     pub makes: Option<Object>,
-    /// How often it is chosen beside the others when the plan does not set it. A chain that ends an account or is rarely
-    /// wanted has 0.
+    /// The weight when the plan sets none. It is 0 for a chain that ends an account or is rarely needed.
     pub default_weight: f64,
-    /// Whether it ends with a new certificate.
+    /// Whether the chain ends with a new certificate.
     pub issues: bool,
-    /// Its names in logs of the 2015 design.
+    /// Names in logs of the 2015 design.
     pub former_names: &'static [&'static str],
-    /// Its colour on the page, on a light and on a dark ground.
+    /// Colours on the page: on a light and on a dark background.
     pub colours: [&'static str; 2],
 }
 
 impl Chain {
-    /// What the table has of it.
+    /// The chain's row of the table.
     pub const fn facts(self) -> ChainFacts {
         match self {
             Self::Registration => ChainFacts {
@@ -128,12 +128,12 @@ impl Chain {
         self.into()
     }
 
-    /// Those that run unless the plan takes their weight away.
+    /// The chains that run by default.
     pub fn usual() -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(|chain| chain.facts().default_weight > 0.0)
     }
 
-    /// The names of all, for people.
+    /// The names of all chains, for messages.
     pub fn names() -> String {
         Self::ALL.map(Self::name).join(", ")
     }
@@ -149,19 +149,19 @@ impl Chain {
         Self::ALL.into_iter().find(|chain| chain.facts().makes == Some(needs))
     }
 
-    /// Whether it begins with the finalization of an order that an earlier chain made.
+    /// Whether the chain begins with finalize, for an order that an earlier chain made.
     pub fn begins_with_finalize(self) -> bool {
         self.facts().needs == Some(Object::Order) && self.facts().issues
     }
 
-    /// Whether its results have the profile of an order.
+    /// Whether the chain's results have the profile of an order.
     pub const fn orders(self) -> bool {
         matches!(self.facts().makes, Some(Object::Order | Object::Certificate))
     }
 }
 
 impl Object {
-    /// Every object, in the order in which one needs the other.
+    /// Every object, each after the object that it needs.
     pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
 
     /// Position in [`Object::ALL`].
@@ -169,7 +169,7 @@ impl Object {
         self as usize
     }
 
-    /// The limit on it, as configuration names it; the plural that people read.
+    /// The name in the plural, as in configuration keys of limits and in messages.
     pub const fn plural(self) -> &'static str {
         match self {
             Self::Registration => "registrations",
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn what_a_chain_needs_is_made_by_an_earlier_one() {
         for chain in Chain::ALL.into_iter().filter(|chain| chain.facts().needs.is_some()) {
-            let needed = chain.needed().unwrap_or_else(|| panic!("nothing makes what {chain} needs"));
+            let needed = chain.needed().unwrap_or_else(|| panic!("no chain makes what {chain} needs"));
             assert!(needed < chain, "{chain} needs {needed}");
         }
     }

@@ -1,4 +1,4 @@
-//! The challenge types, by the names that they are registered with.
+//! The challenge types, by their registered names.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,8 +8,8 @@ use strum::{EnumCount, IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 
 /// The challenge types of RFC 8555 §8 and RFC 8737.
-// Add a type at the end: its position is its number in protobuf messages. Which identifiers it can prove is in
-// `Identifier::challenge_types`.
+// Add new types at the end: a type's position is its number in protobuf messages.
+// `Identifier::challenge_types` lists which types can validate an identifier.
 #[derive(
     Clone,
     Copy,
@@ -50,7 +50,7 @@ impl ChallengeType {
         self.into()
     }
 
-    /// Where its validations arrive.
+    /// The server at which its validations arrive.
     pub const fn listener(self) -> Listener {
         match self {
             Self::Http01 => Listener::Http,
@@ -60,7 +60,7 @@ impl ChallengeType {
     }
 }
 
-/// Where the validations of a challenge type arrive.
+/// The server at which the validations of a challenge type arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listener {
     /// At a web server.

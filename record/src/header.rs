@@ -1,4 +1,4 @@
-//! The first line of a log: which format, which run.
+//! The first line of a log: the format version and the run.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -6,13 +6,13 @@ use utoipa::ToSchema;
 use crate::plan::{self, Plan};
 use crate::{Calibration, Threshold};
 
-/// Version of the log's format. Grows when a reader of the old one would misread the new one.
+/// Version of the log's format. It grows when a reader of the old format would misread the new one.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// What a run was: enough to read its log years later.
+/// What is needed to read the log of a run later without other sources.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunHeader {
-    /// [`FORMAT_VERSION`] of the writer.
+    /// [`FORMAT_VERSION`] of the program that wrote the log.
     pub version: u32,
     /// The run's id, unique.
     pub run: String,
@@ -24,11 +24,11 @@ pub struct RunHeader {
     pub target: String,
     /// Wall clock at the start, nanoseconds since the Unix epoch.
     pub started_unix_ns: u64,
-    /// What a reader needs to judge the numbers.
+    /// What is needed to judge the figures.
     pub stamp: Stamp,
 }
 
-/// The machine and settings a run was made with.
+/// The machine and the settings of a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Stamp {
@@ -38,22 +38,22 @@ pub struct Stamp {
     pub platform: String,
     /// Logical processors the requester could use.
     pub cpus: u32,
-    /// The plan as it was after flags, environment and file, without secrets; none in a log without one. Its key in a log is
-    /// `scenario`.
+    /// The plan after flags, environment and file were merged, without secrets; none in a log without a plan.
+    /// Its key in the log is `scenario`.
     #[serde(rename = "scenario", deserialize_with = "plan::lenient")]
     pub plan: Option<Box<Plan>>,
-    /// What that machine can do at most; absent when it was never measured.
+    /// The highest load that this machine can make; absent when it was not measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Calibration>,
 }
 
 impl Stamp {
-    /// What the run was to hold.
+    /// The thresholds of the run's plan.
     pub fn thresholds(&self) -> &[Threshold] {
         self.plan.as_ref().map_or(&[], |plan| plan.thresholds.as_slice())
     }
 
-    /// Asks for more of the run than its plan did.
+    /// Adds thresholds to those of the plan.
     pub fn ask(&mut self, thresholds: &[Threshold]) {
         if !thresholds.is_empty() {
             self.plan.get_or_insert_default().thresholds.extend_from_slice(thresholds);

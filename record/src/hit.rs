@@ -1,4 +1,4 @@
-//! `ValidationHit`: one look that a CA took at the challenge server.
+//! `ValidationHit`: one validation request of a CA at the challenge server.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -9,35 +9,35 @@ use crate::ChallengeType;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// It had the data and served it.
+    /// The challenge data was found and served.
     Answered,
     /// Nothing is stored for that name and token.
     #[default]
     Unknown,
-    /// The challenge store could not be asked.
+    /// The challenge store could not be read.
     StoreFailed,
-    /// The hit itself was not a usable validation: no SNI, wrong ALPN, a bad path.
+    /// The request was not a usable validation: no SNI, wrong ALPN, or a bad path.
     Refused,
 }
 
 /// One validation that arrived.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ValidationHit {
-    /// Number of this hit among all records of its challenge server, from 1 without gaps.
+    /// Number of this hit among all records of its challenge server, from 1, without gaps.
     pub seq: u64,
     /// Wall clock of arrival, nanoseconds since the Unix epoch.
     pub at_unix_ns: u64,
-    /// Which challenge type it asked for.
+    /// The challenge type of the request.
     #[serde(rename = "type")]
     pub challenge: ChallengeType,
     /// The domain name asked for, lower case, without a `_acme-challenge.` prefix.
     pub name: String,
     /// Source address and port.
     pub source: String,
-    /// What was done with it.
+    /// What the challenge server did.
     pub verdict: Verdict,
-    /// What was answered, shortened to something a person can read.
+    /// The answer, shortened for display.
     pub answer: String,
-    /// Arrival to answer, nanoseconds.
+    /// Time from arrival to answer, nanoseconds.
     pub took: u64,
 }

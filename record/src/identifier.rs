@@ -1,6 +1,7 @@
-//! What a certificate is for: DNS names, wildcards and IP addresses, and the rules that differ between them.
+//! Identifiers of certificates: DNS names, wildcards and IP addresses, with their different rules.
 //!
-//! The client, the challenge server and the null CA read these rules. How a name gets into a certificate or out of it is theirs.
+//! The client, the challenge server and the null CA use these rules. Each encodes and decodes identifiers in
+//! certificates itself.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,16 +11,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::ChallengeType;
 
-/// An identifier of RFC 8555 §9.7.7, as orders have it.
+/// An identifier (RFC 8555 §9.7.7), as in orders.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Identifier {
     /// A DNS name.
     Dns(String),
-    /// All names with one more label, without the `*.`.
+    /// A wildcard: all names with one more label. The text has no `*.`.
     Wildcard(String),
     /// An address (RFC 8738).
     Ip(IpAddr),
-    /// What we order nowhere and a CA can still name.
+    /// An identifier that wec never orders but a CA may send.
     Other {
         /// Its type.
         kind: String,
@@ -29,7 +30,7 @@ pub enum Identifier {
 }
 
 impl Identifier {
-    /// What this text stands for: an address when it reads as one, else a name.
+    /// The identifier for this text: an IP address if it parses as one, else a DNS name.
     pub fn of(text: &str) -> Self {
         text.parse().map_or_else(|_| Self::dns(text), Self::Ip)
     }
@@ -42,29 +43,30 @@ impl Identifier {
         }
     }
 
-    /// The octets of an iPAddress; none when they are no address.
+    /// The address of the octets of an iPAddress; none when their number is not that of an address.
     pub fn of_octets(octets: &[u8]) -> Option<Self> {
         let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
         v4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from)).ok().map(Self::Ip)
     }
 
-    /// What a TLS server name stands for: an address in reverse notation (RFC 8738 §6), or a name in lower case.
+    /// The identifier of a TLS server name: an address in reverse notation (RFC 8738 §6), or a name in lower
+    /// case.
     pub fn of_server_name(server_name: &str) -> Self {
         let name = server_name.strip_suffix('.').unwrap_or(server_name).to_ascii_lowercase();
         reverse_ipv4(&name).or_else(|| reverse_ipv6(&name)).map_or(Self::Dns(name), Self::Ip)
     }
 
-    /// What an order asks for: a type and a value, if a public CA can issue for that.
+    /// The identifier of an order, checked for whether a public CA can issue for it.
     ///
     /// # Errors
-    /// Why it cannot.
+    /// When a public CA cannot.
     pub fn checked(kind: &str, value: &str) -> Result<Self, Unfit> {
         match kind {
             "dns" => match Self::dns(&value.to_ascii_lowercase()) {
                 Self::Dns(name) | Self::Wildcard(name) if !is_dns_name(&name) => Err(Unfit::Name),
                 identifier => Ok(identifier),
             },
-            // RFC 8738 §3: the text of RFC 1123 and RFC 5952.
+            // RFC 8738 §3: text as in RFC 1123 and RFC 5952.
             "ip" => value.parse().map(Self::Ip).map_err(|_| Unfit::Address),
             _ => Err(Unfit::Kind),
         }
@@ -87,7 +89,7 @@ impl Identifier {
         }
     }
 
-    /// The value in an authorization, which is what is validated: a wildcard without its `*.` (RFC 8555 §7.1.4).
+    /// The value in an authorization, which the CA validates: a wildcard without its `*.` (RFC 8555 §7.1.4).
     pub fn validated(&self) -> Cow<'_, str> {
         match self {
             Self::Dns(name) | Self::Wildcard(name) => name.into(),
@@ -96,7 +98,8 @@ impl Identifier {
         }
     }
 
-    /// What it can be validated with: a wildcard only by DNS (RFC 8555 §7.1.3), an address never (RFC 8738 §7).
+    /// The challenge types that can validate it: a wildcard only by DNS (RFC 8555 §7.1.3), an address never
+    /// by DNS (RFC 8738 §7).
     pub const fn challenge_types(&self) -> &'static [ChallengeType] {
         match self {
             Self::Dns(_) => &[ChallengeType::Http01, ChallengeType::TlsAlpn01, ChallengeType::Dns01],
@@ -106,7 +109,7 @@ impl Identifier {
         }
     }
 
-    /// As the host of a URL and in a Host header.
+    /// The host in a URL and in a Host header.
     pub fn host(&self) -> Cow<'_, str> {
         match self {
             Self::Ip(IpAddr::V6(address)) => format!("[{address}]").into(),
@@ -121,7 +124,7 @@ impl fmt::Display for Identifier {
     }
 }
 
-/// As the CA writes it: without regard to case in `type`, and whatever it is.
+/// As the CA writes it: `type` in any case and of any kind.
 #[derive(Serialize, Deserialize)]
 struct Wire<'a> {
     #[serde(rename = "type", borrow)]
@@ -150,15 +153,16 @@ impl<'de> Deserialize<'de> for Identifier {
 /// Why a CA cannot issue for an identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfit {
-    /// It is no DNS name that a certificate can have.
+    /// It is not a DNS name that a certificate can have.
     Name,
-    /// It is no IP address.
+    /// It is not an IP address.
     Address,
     /// Its type is neither `dns` nor `ip`.
     Kind,
 }
 
-/// Letters, digits and hyphens in two labels or more, the last of which is no number: so none is taken for an address.
+/// Two labels or more of letters, digits and hyphens. The last label is not a number, so that no name looks
+/// like an address.
 fn is_dns_name(name: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())

@@ -1,12 +1,12 @@
-//! The record of a run: what a chain did, what each of its requests did, which validations the CA sent, and how well the
-//! load was what it was asked to be.
+//! The records of a run: what each chain and each of its requests did, which validations arrived, and how
+//! closely the actual load followed the target.
 //!
-//! One value serves live, in the log and in replay. Its JSON form is a superset of the wile-e-coyote
-//! design's (`chainname`, `chainsuccessful`, `chaintook`, `individualresults`; `uri`, `took`, `successful`,
-//! `error`): keys are always written, and records that lack keys whose value is false, zero or empty can be
-//! read. The protobuf form is `wec-proto`'s; [`wire`] converts between the two.
+//! The same types are used live, in the log and in a replay. Their JSON form is a superset of that of the
+//! 2015 design (`chainname`, `chainsuccessful`, `chaintook`, `individualresults`; `uri`, `took`,
+//! `successful`, `error`). Keys are always written. A record without a key is read as if its value were
+//! false, zero or empty. The protobuf form is in `wec-proto`; [`wire`] converts between the two.
 //!
-//! Aggregation and files do not live here: see `wec-analytics`.
+//! Aggregation and files are in `wec-analytics`.
 
 mod calibration;
 mod chain;

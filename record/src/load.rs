@@ -1,47 +1,49 @@
-//! `LoadSample`: what a requester was asked to do and did, second by second, and how well it could keep up itself.
+//! `LoadSample`: each second, the target load of a requester, its actual load, and whether the requester
+//! itself kept up.
 //!
-//! Counts are since the node's start rather than since the last sample, so that a sample that was dropped costs detail and
-//! no truth. Only `lag` and the rates are of the time `over_ns` that a sample stands for.
+//! Counts are totals since the node's start, not since the last sample. A lost sample then costs detail but
+//! makes no count wrong. Only `lag` and the rates refer to the sample's own time, `over_ns`.
 
 use serde::{Deserialize, Serialize};
 use strum::{EnumCount, IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 
-/// What one requester says about its load, once a second and at its end.
+/// The load report of one requester, once a second and at its end.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LoadSample {
-    /// The time that it stands for: since the sample before, nanoseconds.
+    /// The time that the sample covers: since the sample before, nanoseconds.
     pub over_ns: u64,
-    /// The run's scenarios, as far as this node runs them.
+    /// The run's scenarios that this node runs.
     pub scenarios: Vec<ScenarioSample>,
     /// Whether the node itself keeps up.
     pub generator: GeneratorSample,
-    /// What the node noticed about the CA beside its answers.
+    /// What the node observed about the CA beside its answers.
     #[serde(skip_serializing_if = "CaSample::is_nothing")]
     pub ca: CaSample,
 }
 
-/// What a requester noticed about the CA beside its answers.
+/// What a requester observed about the CA beside its answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CaSample {
     /// Ready orders that were dropped as expired since the node's start.
     pub orders_expired: u64,
-    /// How many seconds the CA's clock is ahead of ours, negative when it is behind; null until an answer has shown it.
+    /// How far the CA's clock is ahead of ours, seconds; negative when it is behind, null until an answer has
+    /// shown it.
     pub clock_ahead_s: Option<i64>,
-    /// Requests are sent, and none has been answered for ten seconds; null while the CA answers.
+    /// Set when requests were sent and none has been answered for ten seconds; null while the CA answers.
     pub silent: Option<Silent>,
-    /// Present in the sample in which the CA fell silent, or answered again.
+    /// Set in the sample in which the CA stopped answering (true) or answered again (false).
     pub turned: Option<bool>,
 }
 
 /// A CA that does not answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Silent {
-    /// When the first request was sent that was not answered, nanoseconds since the Unix epoch.
+    /// When the first unanswered request was sent, nanoseconds since the Unix epoch.
     pub since_unix_ns: u64,
-    /// Requests under way.
+    /// Requests in flight.
     pub in_flight: u64,
 }
 
@@ -51,7 +53,7 @@ impl CaSample {
     }
 }
 
-/// The CA's clock beside ours, for people.
+/// The CA's clock compared with ours, as a sentence.
 pub fn clock_ahead(ahead_s: Option<i64>) -> String {
     let span = |seconds: u64| {
         let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
@@ -67,29 +69,29 @@ pub fn clock_ahead(ahead_s: Option<i64>) -> String {
     }
 }
 
-/// One scenario on one node. Counts are since the node's start.
+/// One scenario on one node. Counts are totals since the node's start.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ScenarioSample {
-    /// The scenario's name; `default` in a run of one.
+    /// The scenario's name; `default` if the run has only one scenario.
     pub name: String,
-    /// Who decides when iterations start, by the name that a plan gives it.
+    /// The executor's name in the plan.
     pub executor: String,
-    /// Workers that this node should have; with a rate, the most that it may have.
+    /// Target number of workers on this node; with a rate, the largest number allowed.
     pub workers_target: u64,
-    /// Workers alive.
+    /// Current number of workers.
     pub workers: u64,
-    /// Workers in the middle of an iteration.
+    /// Workers that are running an iteration.
     pub busy: u64,
     /// Workers that wait because their last iteration failed (closed models).
     pub backing_off: u64,
-    /// What this node should reach, in `rate_unit` a second; null for a scenario that has no rate.
+    /// This node's target rate, in `rate_unit` per second; null for a scenario without a rate.
     pub rate_target: Option<f64>,
-    /// What it reached over `over_ns`, in `rate_unit` a second; chains where there is no unit.
+    /// The actual rate over `over_ns`, in `rate_unit` per second; chains per second where there is no unit.
     pub rate: f64,
-    /// `chains`, `requests`, or empty for a scenario that has no rate.
+    /// `chains`, `requests`, or empty for a scenario without a rate.
     pub rate_unit: String,
-    /// Of `rate_unit`, how much the target has asked for.
+    /// How many of `rate_unit` the target rate has required.
     pub asked: u64,
     /// Iterations that were due.
     pub due: u64,
@@ -99,22 +101,23 @@ pub struct ScenarioSample {
     pub ended: u64,
     /// HTTP requests ended.
     pub requests: u64,
-    /// Iterations that were due but had no worker to run them, at the cap of workers.
+    /// Iterations dropped: they were due, but no worker was free and no more workers were allowed.
     pub dropped: u64,
-    /// Times that a worker found nothing it was allowed to run.
+    /// How often a worker found no chain that it could run.
     pub idle: u64,
-    /// How near the rate is to its target, where workers are adapted to it; null for other executors.
+    /// How close the rate is to its target, for the executor that adapts its workers to it; null for the
+    /// others.
     pub reach: Option<Reach>,
-    /// For how long it was to start iterations, pauses and waits for other scenarios left out, nanoseconds.
+    /// Active time, without pauses and waits for other scenarios, nanoseconds.
     pub active_ns: u64,
-    /// For how long it was [`Reach::Capped`], all times together, nanoseconds.
+    /// Total time in [`Reach::Capped`], nanoseconds.
     pub capped_ns: u64,
-    /// For how long it was [`Reach::Saturated`], all times together, nanoseconds.
+    /// Total time in [`Reach::Saturated`], nanoseconds.
     pub saturated_ns: u64,
 }
 
-/// How near a rate is to its target, where the number of workers is adapted to it. Of several nodes, the last in this order
-/// is told.
+/// How close a rate is to its target, where the number of workers is adapted to it. If nodes differ, the last
+/// variant in this order is shown.
 #[derive(
     Clone,
     Copy,
@@ -134,18 +137,18 @@ pub struct ScenarioSample {
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Reach {
-    /// There.
+    /// The rate is at its target.
     Reached,
-    /// Not there yet.
+    /// The rate is below its target, and workers are being added.
     Approaching,
-    /// Not there, because there may be no more workers.
+    /// The rate is below its target, and no more workers are allowed.
     Capped,
-    /// Not there, and more workers bring no more: the CA gives no more than this.
+    /// The rate is below its target, and more workers do not increase it: this is the CA's limit.
     Saturated,
 }
 
 impl Reach {
-    /// Every one, in the order of declaration.
+    /// Every variant, in the order of declaration.
     pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
 
     /// The name as written in logs and JSON.
@@ -160,53 +163,55 @@ impl std::fmt::Display for Reach {
     }
 }
 
-/// How a requester keeps up with what it is asked to do.
+/// How well a requester keeps up with its own schedule.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct GeneratorSample {
-    /// Scheduling lag over `over_ns`: how much later than due something ran. Nanoseconds and how often, ascending.
+    /// Scheduling lag over `over_ns`: how late work ran. Pairs of nanoseconds and count, ascending.
     pub lag: Vec<(u64, u64)>,
-    /// Of its busiest worker thread, the share of the time for which it ran, 0 to 1; null where the system does not say.
+    /// Share of the time for which its busiest worker thread ran, 0 to 1; null where the system does not
+    /// report it.
     pub cpu_share: Option<f64>,
-    /// Of that thread, the share of the time for which it was ready but had no processor, 0 to 1.
+    /// Share of the time for which that thread was ready but had no processor, 0 to 1.
     pub cpu_wait_share: Option<f64>,
-    /// Processors that the whole process used: 1.5 is one and a half.
+    /// Processors that the whole process used: 1.5 means one and a half.
     pub processors: Option<f64>,
-    /// How full the queue of results is, 0 to 1.
+    /// Fill level of the queue of results, 0 to 1.
     pub backlog_share: f64,
-    /// Every bound that was exceeded so far, for long enough to count.
+    /// Every bound that was exceeded so far for long enough to count.
     pub limits: Vec<Limit>,
-    /// For how long any bound was exceeded, all times together, nanoseconds.
+    /// Total time for which any bound was exceeded, nanoseconds.
     pub limited_ns: u64,
-    /// Set in the sample in which the node became limited (true), or ceased to be (false).
+    /// Set in the sample in which the node became limited (true), or was no longer limited (false).
     pub turned: Option<bool>,
 }
 
-/// A bound of the generator that was exceeded: from then on it, and not the CA alone, decided what was measured.
+/// A bound of the load tester that was exceeded. While it is, the figures are not those of the CA alone.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Limit {
-    /// Which.
+    /// What was exceeded.
     pub what: LimitKind,
-    /// Whose it is: what a person has to change.
+    /// The cause, by what a person has to change.
     pub cause: LimitCause,
-    /// Where: a thread, a scenario; may be empty.
+    /// The thread or scenario; may be empty.
     pub place: String,
-    /// Whether it still is.
+    /// Whether the bound is exceeded now.
     pub now: bool,
-    /// The worst second: nanoseconds for lag, a number for local refusals, a share from 0 to 1 for all else.
+    /// The worst second: nanoseconds for lag, a number for local refusals, else a share from 0 to 1.
     pub worst: f64,
-    /// The bound in force in that second: nanoseconds for lag, a number for local refusals, a share for all else.
+    /// The bound in force in that second: nanoseconds for lag, a number for local refusals, else a share.
     pub bound: f64,
-    /// For lag, the median response time of requests in that second, nanoseconds: what lag is large or small against. 0 for all else.
+    /// For lag, the median response time of requests in that second, nanoseconds, to compare the lag with.
+    /// Otherwise 0.
     pub against_ns: u64,
-    /// When it first was, nanoseconds since the Unix epoch.
+    /// When the bound was first exceeded, nanoseconds since the Unix epoch.
     pub first_unix_ns: u64,
-    /// For how long it was, all times together.
+    /// Total time for which the bound was exceeded, nanoseconds.
     pub total_ns: u64,
 }
 
-/// Why the load tester is the limit, by what a person does about it.
+/// Why the load tester is the limit, by the remedy.
 #[derive(
     Clone,
     Copy,
@@ -227,12 +232,14 @@ pub struct Limit {
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum LimitCause {
-    /// A bound that whoever started the run has set: workers, connections, descriptors, ports. Raise it.
+    /// A bound set by the user: workers, connections, descriptors, ports. Raise it.
     Cap,
-    /// The machine does something else: threads wait for a processor, or run late without being busy. End that, or move.
+    /// Other work on the machine: threads wait for a processor, or run late without being busy. End that
+    /// work, or use another machine.
     #[default]
     Machine,
-    /// The load tester itself has no more to give: its threads are full, or results are not taken fast enough. Use more machines.
+    /// The load tester itself is at its limit: its threads are busy, or results are not consumed fast enough.
+    /// Use more machines.
     Wec,
 }
 
@@ -245,14 +252,12 @@ impl LimitCause {
         self.into()
     }
 
-    /// One sentence for people, without a full stop.
+    /// One sentence for messages, without a full stop.
     pub const fn sentence(self) -> &'static str {
         match self {
             Self::Cap => "a cap that you set held the load back",
-            Self::Machine => {
-                "this machine was busy with something else, or had no descriptors, ports or memory left"
-            }
-            Self::Wec => "wec itself was full",
+            Self::Machine => "other work kept this machine busy, or had no descriptors, ports or memory left",
+            Self::Wec => "wec itself was at its limit",
         }
     }
 }
@@ -263,7 +268,7 @@ impl std::fmt::Display for LimitCause {
     }
 }
 
-/// What a generator can be short of.
+/// A resource that the load tester can run short of.
 #[derive(
     Clone,
     Copy,
@@ -284,21 +289,24 @@ impl std::fmt::Display for LimitCause {
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum LimitKind {
-    /// Time: what was due ran late.
+    /// Time: work ran later than due.
     #[default]
     Lag,
-    /// Processors: a worker thread ran nearly all the time. `worst` is the share for which it ran.
+    /// Processors: a worker thread ran nearly all the time. `worst` is the share of the time for which it
+    /// ran.
     Cpu,
-    /// Processors that others have: a worker thread ran, or waited for a processor, nearly all the time. `worst` is the
-    /// share for which it waited, `bound` that of both together.
+    /// Processors used by others: a worker thread ran, or waited for a processor, nearly all the time.
+    /// `worst` is the share of the time for which it waited, `bound` applies to the sum of both.
     Wait,
-    /// Room for results: they came faster than they were taken.
+    /// Room for results: they arrived faster than they were consumed.
     Backlog,
     /// Workers: iterations were due and no worker was free to run them.
     Dropped,
-    /// Connections: requests waited for one of those allowed. `worst` is the share of the requests' time that they waited.
+    /// Connections: requests waited for a free connection. `worst` is the share of the requests' time that
+    /// they waited.
     Connections,
-    /// What the machine gives: file descriptors, local ports, memory. `worst` is how often it refused in a second, `bound` is 0.
+    /// Resources of the machine: file descriptors, local ports, memory. `worst` is the number of refusals in
+    /// a second, `bound` is 0.
     LocalRefusals,
 }
 
@@ -325,7 +333,7 @@ impl GeneratorSample {
     }
 }
 
-/// What was short, for how long, and the way out; for people.
+/// Which bound was exceeded, for how long, and the remedy.
 impl std::fmt::Display for Limit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (place, seconds) = (&self.place, (self.total_ns as f64 / 1e9).round());
@@ -347,7 +355,7 @@ impl std::fmt::Display for Limit {
                 f.write_str(match self.cause {
                     LimitCause::Wec => ", with the worker threads busy: use fewer chains/s, or more machines",
                     _ => {
-                        ", while the worker threads had time left: something else holds this machine or its host up; end that, \
+                        ", while the worker threads had time left: other work delays this machine or its host; end that work, \
                          or use a quieter machine"
                     }
                 })
@@ -363,7 +371,7 @@ impl std::fmt::Display for Limit {
             ),
             LimitKind::Backlog => write!(
                 f,
-                "the queue of results was up to {percent} % full, for {seconds} s: analytics takes them too slowly; give \
+                "the queue of results was up to {percent} % full, for {seconds} s: analytics reads them too slowly; give \
                  it a faster disk or a machine of its own"
             ),
             LimitKind::Dropped => write!(
@@ -379,7 +387,7 @@ impl std::fmt::Display for Limit {
             LimitKind::LocalRefusals => write!(
                 f,
                 "this machine refused up to {} connections in a second, for {seconds} s: no file descriptor, local port or \
-                 memory was left, as the failures of class local say. They are not the CA's: raise the limit of open files \
+                 memory was left, as the failures of class local show. They are not the CA's: raise the limit of open files \
                  (ulimit -n), widen net.ipv4.ip_local_port_range, add a --source-address, or keep connections open with \
                  --connections shared",
                 self.worst.round()
@@ -388,7 +396,7 @@ impl std::fmt::Display for Limit {
     }
 }
 
-/// Nanoseconds as milliseconds: whole ones from 10 on, else with one decimal.
+/// Nanoseconds as milliseconds: a whole number from 10 ms on, else one decimal.
 fn milliseconds(ns: f64) -> String {
     let ms = ns / 1e6;
     if ms >= 10.0 { format!("{ms:.0}") } else { format!("{ms:.1}") }

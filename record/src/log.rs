@@ -19,9 +19,11 @@ pub enum Record {
     Chain {
         /// The node's id on the board.
         node: String,
-        /// Wall clock of the node's clock origin, nanoseconds since the Unix epoch: `due`, `sent` and `done` count from it.
+        /// Wall clock of the node's clock origin, nanoseconds since the Unix epoch: `due`, `sent` and `done`
+        /// are relative to it.
         origin_unix_ns: u64,
-        /// The result; its keys stand at the top of the line's object, as the design's readers expect.
+        /// The result. Its keys are at the top level of the line's object, where readers of the 2015 design
+        /// expect them.
         #[serde(flatten)]
         result: ChainResult,
     },
@@ -35,7 +37,7 @@ pub enum Record {
     },
     /// A change of the load, and who made it.
     Mark(Mark),
-    /// What the state store holds and how many workers a requester runs, as it counts them.
+    /// What the state store holds and how many workers a requester runs, as the requester counts them.
     State {
         /// The node's id on the board.
         node: String,
@@ -47,7 +49,7 @@ pub enum Record {
         /// The counts.
         counts: StateCounts,
     },
-    /// What a requester was asked to do and did, and whether it kept up, as it says once a second.
+    /// A requester's load sample, once a second: its target, its actual load, and whether it kept up.
     Load {
         /// The node's id on the board.
         node: String,
@@ -58,7 +60,8 @@ pub enum Record {
         /// The sample.
         load: LoadSample,
     },
-    /// Results that a node lost: without room in its queue and spool, or refused by analytics for good.
+    /// Results that a node lost because its queue and spool were full, or because analytics refused them
+    /// permanently.
     Lost {
         /// The node's id on the board.
         node: String,
@@ -71,44 +74,46 @@ pub enum Record {
         /// Why, for people.
         why: String,
     },
-    /// The last line: how the run ended. A run that goes on after a restart has records, and a footer, behind it.
+    /// The last line: how the run ended. A run that continues after a restart has more records and another
+    /// footer after it.
     Footer(Footer),
     /// A record of a kind that this version does not know.
     #[serde(skip)]
     Unknown(UnknownRecord),
 }
 
-/// How a run ended, and what its log holds.
+/// How a run ended, and how many records its log has.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Footer {
-    /// Wall clock of its writer, nanoseconds since the Unix epoch.
+    /// Wall clock of the process that wrote it, nanoseconds since the Unix epoch.
     pub at_unix_ns: u64,
-    /// How many records of each kind are before it, by the key `record`.
+    /// Number of records of each kind before it, by the value of the key `record`.
     pub records: BTreeMap<String, u64>,
     /// Requests of all chain results before it.
     pub requests: u64,
-    /// What became of the run.
+    /// How the run ended.
     pub outcome: RunOutcome,
 }
 
-/// What became of a run.
+/// How a run ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum RunOutcome {
     /// All thresholds hold, and something succeeded.
     Passed,
-    /// A threshold does not hold, or nothing that was tried succeeded.
+    /// A threshold does not hold, or everything that was tried failed.
     Failed,
-    /// People ended it before its time: there is no verdict on a part of it.
+    /// Somebody ended the run early. A partial run has no verdict.
     Interrupted,
     /// Nothing was run.
     #[default]
     Empty,
 }
 
-/// A record of a kind that this version does not know: read by nobody here, and kept to the byte for those who can.
+/// A record of a kind that this version does not know. It is not interpreted, and its bytes are kept for
+/// programs that know it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
 pub struct UnknownRecord {
@@ -118,7 +123,7 @@ pub struct UnknownRecord {
     keys: KnownKeys,
 }
 
-/// Beside what is derived: an unknown record is its own JSON.
+/// By hand, because an unknown record is its own JSON.
 impl Serialize for Record {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -128,14 +133,14 @@ impl Serialize for Record {
     }
 }
 
-/// Of the known kinds only: what keeps an unknown one is [`Record::parse`].
+/// For the known kinds only; [`Record::parse`] keeps unknown ones.
 impl<'de> Deserialize<'de> for Record {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::deserialize(deserializer)
     }
 }
 
-/// The keys that every kind of record has where it has them at all.
+/// The keys that have the same meaning in every kind of record.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 struct KnownKeys {
     record: String,
@@ -154,26 +159,26 @@ impl PartialEq for UnknownRecord {
 /// Why a text cannot be a record of an unknown kind.
 #[derive(Debug, thiserror::Error)]
 pub enum NoSuchRecord {
-    /// It is no JSON object.
+    /// It is not a JSON object.
     #[error("it is not one JSON object: {0}")]
     NotAnObject(serde_json::Error),
-    /// Its text has line breaks, and a record is a line.
+    /// Its text has line breaks. A record is one line.
     #[error("its JSON has more than one line")]
     Lines,
-    /// Its keys are those that the log adds.
+    /// It has a key that the log adds.
     #[error("its JSON has the key {0}, which the log adds")]
     Key(&'static str),
     /// This version knows the kind.
-    #[error("{0:?} is no kind that travels as JSON")]
+    #[error("records of kind {0:?} are not sent as JSON")]
     KnownKind(String),
 }
 
 impl UnknownRecord {
-    /// A record of a node and of a kind, with further keys from the text of a JSON object, which stay as they are
+    /// A record of this node and kind, with further keys from the text of a JSON object. The text is kept as
     /// written.
     ///
     /// # Errors
-    /// When that text is not one object on one line, or has keys that are given here.
+    /// When the text is not one object on one line, or has keys that this function adds.
     pub fn new(kind: &str, node: &str, seq: u64, object: &str) -> Result<Self, NoSuchRecord> {
         if KINDS.contains(&kind) || kind.is_empty() {
             return Err(NoSuchRecord::KnownKind(kind.to_owned()));
@@ -197,7 +202,7 @@ impl UnknownRecord {
         Ok(Self { json, keys })
     }
 
-    /// None for what is no object, or of a kind that this version knows.
+    /// None if the text is not an object, or is of a kind that this version knows.
     fn parse(text: &str) -> Option<Self> {
         let keys: KnownKeys = serde_json::from_str(text).ok()?;
         if KINDS.contains(&keys.record.as_str()) {
@@ -226,16 +231,16 @@ const KINDS: [&str; 8] = ["header", "chain", "hit", "mark", "state", "load", "lo
 pub struct StateCounts {
     /// Accounts that can be used.
     pub registrations: u64,
-    /// Orders that are ready to finalize.
+    /// Accounts that are usable.
     pub authorizations: u64,
     /// Certificates that are neither revoked nor replaced.
     pub certificates: u64,
     /// Certificates revoked.
     pub revoked: u64,
-    /// Workers that the node itself runs; the other counts are of the store, which several nodes may share.
+    /// Workers that this node runs. The other counts are of the store, which several nodes may share.
     pub workers: u64,
-    /// Changes that the node could not write before its end: the CA did what the store does not show. Of each record
-    /// what came with it; of a snapshot the sum over all nodes.
+    /// Changes that the node could not write before its end: the CA has made them and the store lacks them.
+    /// In a record, this node's number; in a snapshot, the sum over all nodes.
     pub unwritten: u64,
 }
 
@@ -245,14 +250,15 @@ pub struct StateCounts {
 pub struct RecordError {
     /// Line number, from 1.
     pub line: u64,
-    /// What the JSON reader found.
+    /// Why a line is not a record.
     pub source: serde_json::Error,
 }
 
 impl Record {
-    /// Who made it and its number among all that this node made; none for what analytics itself writes.
+    /// The node that made it and its number among that node's records; none for records that analytics itself
+    /// writes.
     ///
-    /// Delivery is countable by this pair: a node numbers whatever it sends from 1 without gaps.
+    /// Each node numbers the records that it sends from 1 without gaps, so that missing records are counted.
     pub fn origin(&self) -> Option<(&str, u64)> {
         match self {
             Self::Header(_) | Self::Mark(_) | Self::Footer(_) => None,
@@ -280,7 +286,7 @@ impl Record {
         }
     }
 
-    /// When what it reports ended, nanoseconds since the Unix epoch; none for a header and where nothing is known of it.
+    /// End of what it reports, nanoseconds since the Unix epoch; none for a header and where it is not known.
     pub fn unix_ns(&self) -> Option<u64> {
         match self {
             Self::Chain { origin_unix_ns, result, .. } => Some(origin_unix_ns.saturating_add(result.done)),
@@ -296,11 +302,11 @@ impl Record {
 
     /// Reads one line.
     ///
-    /// A line of a kind that this version does not know is kept as it is; see [`Self::Unknown`].
-    /// A line without a `record` key but with `chainname` is a design-era chain result and is read as one.
+    /// A line of an unknown kind is kept as it is; see [`Self::Unknown`]. A line without a `record` key but
+    /// with `chainname` is a chain result of the 2015 design and is read as one.
     ///
     /// # Errors
-    /// When the line is neither; `line` is named in the message.
+    /// When the line is neither. The message has the number `line`.
     pub fn parse(text: &str, line: u64) -> Result<Self, RecordError> {
         serde_json::from_str(text).or_else(|source| {
             let unknown = || UnknownRecord::parse(text).map(Self::Unknown);
@@ -312,8 +318,8 @@ impl Record {
     }
 }
 
-/// A chain result as the 2015 design wrote it: no `record` key, false and zero left out. A chain that has no
-/// name today is kept without one.
+/// A chain result as the 2015 design wrote it: no `record` key, and keys whose value is false or zero are
+/// left out. A chain without a name today is read without one.
 fn seed_result(text: &str) -> Option<ChainResult> {
     let mut object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).ok()?;
     let name = object.remove("chainname")?;
@@ -323,7 +329,7 @@ fn seed_result(text: &str) -> Option<ChainResult> {
     serde_json::from_value(object.into()).ok()
 }
 
-/// A chain by today's or the design's name.
+/// A chain by its name today or in the 2015 design.
 fn seed_name(name: &str) -> Option<&'static str> {
     let has = |chain: &Chain| chain.name() == name || chain.facts().former_names.contains(&name);
     Chain::ALL.into_iter().find(has).map(Chain::name)
@@ -393,11 +399,11 @@ mod tests {
         assert_eq!(record.origin(), Some(("r1", 7)));
         assert_eq!(serde_json::to_string(&record).unwrap(), line.trim());
         let nameless = Record::parse(r#"{"record":"clock","node":5}"#, 1);
-        assert!(nameless.is_err(), "a node is a name in every kind: {nameless:?}");
+        assert!(nameless.is_err(), "the node is a string in every kind: {nameless:?}");
         assert_eq!(Record::parse(r#"{"record":"clock"}"#, 1).unwrap().origin(), None);
     }
 
-    /// It is damaged, and not of a later kind.
+    /// It is damaged, not of a later kind.
     #[test]
     fn a_damaged_record_of_a_known_kind_is_no_unknown_one() {
         for line in [r#"{"record":"hit","node":"n"}"#, r#"{"record":"chain"}"#, r#"{"record":7}"#, "[]"] {
@@ -407,7 +413,7 @@ mod tests {
 
     #[test]
     fn every_known_kind_is_among_the_kinds() {
-        // A kind that is missing there would be an unknown one as soon as a line of it is damaged.
+        // If a kind is missing here, a damaged line of that kind is taken for a record of an unknown kind.
         let unknown = |kind: &str| serde_json::from_str::<Record>(&format!(r#"{{"record":{kind:?}}}"#));
         let error = unknown("none").unwrap_err().to_string();
         for kind in KINDS {

@@ -1,7 +1,8 @@
-//! `Mark`: a change of the load, or of the load tester's condition: who made it, of what, from what to what.
+//! `Mark`: a change of the load or of the load tester's condition: who made it, what changed, and the values
+//! before and after.
 //!
-//! In JSON all four are texts. A text that this version does not know is carried as it is, so that a log of a later
-//! version reads and writes the same again.
+//! In JSON all four are strings. A string that this version does not know is kept, so that the log of a later
+//! version can be read and written without loss.
 
 use std::fmt;
 
@@ -18,7 +19,7 @@ pub struct Mark {
     /// `page`, `cli`, `schedule`, `api`, `threshold`, `capacity`, `signal`, `generator`.
     #[schema(value_type = String)]
     pub by: MarkBy,
-    /// The scenario that it is about; empty for what concerns the whole run.
+    /// The scenario; empty for a change of the whole run.
     #[serde(default)]
     pub scenario: String,
     /// What changed: `workers`, `rate`, `weights`, `limits`, `state`, `generator`, `answers`.
@@ -33,12 +34,12 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// A change of the whole run, of which the value before is not known yet.
+    /// A change of the whole run whose earlier value is not known yet.
     pub fn new(at_unix_ns: u64, by: MarkBy, what: MarkWhat, to: MarkValue) -> Self {
         Self { at_unix_ns, by, scenario: String::new(), what, from: MarkValue::default(), to }
     }
 
-    /// The load state that the run changes to, if that is what changed.
+    /// The run's new load state, if the load state changed.
     pub fn new_state(&self) -> Option<LoadState> {
         match (&self.what, &self.to) {
             (MarkWhat::State, MarkValue::State(state)) => Some(*state),
@@ -46,7 +47,7 @@ impl Mark {
         }
     }
 
-    /// The same with no text longer than so many characters.
+    /// The same mark, each text cut to `characters`.
     #[must_use]
     pub fn shortened(mut self, characters: usize) -> Self {
         let shorten = |text: &mut String| {
@@ -78,9 +79,9 @@ impl Mark {
 pub enum MarkBy {
     /// The web page.
     Page,
-    /// A command line.
+    /// A command.
     Cli,
-    /// The scenario's own stages, or the end of its time.
+    /// The stages of the scenario, or the end of its time.
     Schedule,
     /// A program that uses the web API.
     Api,
@@ -88,11 +89,11 @@ pub enum MarkBy {
     Threshold,
     /// A search for the CA's capacity.
     Capacity,
-    /// A signal to the load tester, as by Ctrl-C.
+    /// A signal to the load tester, such as Ctrl-C.
     Signal,
-    /// The load tester itself, about its own limits and the CA's silence.
+    /// The load tester itself: it reports its own limits and a CA that does not answer.
     Generator,
-    /// Somebody that this version does not know.
+    /// An author that this version does not know.
     #[strum(default)]
     Other(String),
 }
@@ -101,27 +102,27 @@ pub enum MarkBy {
 #[derive(Clone, Debug, PartialEq, Eq, strum::Display, strum::EnumString)]
 #[strum(serialize_all = "kebab-case")]
 pub enum MarkWhat {
-    /// How many workers a scenario has.
+    /// The number of workers of a scenario.
     Workers,
     /// A scenario's rate.
     Rate,
     /// The weights of chains.
     Weights,
-    /// How many objects may be made.
+    /// The limits on objects.
     Limits,
-    /// Whether load is made.
+    /// Whether the run makes load.
     State,
     /// Whether the load tester keeps up.
     Generator,
     /// Whether the CA answers.
     Answers,
-    /// Something that this version does not know.
+    /// A change that this version does not know.
     #[strum(default)]
     Other(String),
 }
 
-/// A value before or after a change. Which variant it is depends on what changed; a text that does not read as the
-/// value of its kind, and write the same again, stays a text.
+/// A value before or after a change. The variant depends on what changed. A text that does not parse as such
+/// a value, or would be written differently, stays a text.
 #[derive(Clone, Debug, PartialEq)]
 pub enum MarkValue {
     /// Of [`MarkWhat::Workers`].
@@ -132,24 +133,24 @@ pub enum MarkValue {
     Pairs(Vec<(String, String)>),
     /// Of [`MarkWhat::State`].
     State(LoadState),
-    /// Anything else, for people.
+    /// Any other text.
     Text(String),
 }
 
-/// Whether load is made.
+/// Whether the run makes load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display, strum::EnumString)]
 #[strum(serialize_all = "kebab-case")]
 pub enum LoadState {
-    /// Load is made.
+    /// The run makes load.
     Running,
-    /// Nothing more starts, until it is running again.
+    /// No new chains start until the state is running again.
     Paused,
-    /// Nothing more starts; what runs may finish.
+    /// No new chains start; running chains may finish.
     Stopped,
 }
 
 impl MarkValue {
-    /// Reads the value of such a change.
+    /// Parses the value of such a change.
     pub fn parse(what: &MarkWhat, text: &str) -> Self {
         let value = match what {
             MarkWhat::Workers => text.parse().ok().map(Self::Workers),
@@ -187,7 +188,7 @@ impl fmt::Display for MarkValue {
     }
 }
 
-/// A mark as JSON has it.
+/// A mark as in JSON.
 #[derive(Serialize, Deserialize)]
 struct Written {
     at_unix_ns: u64,

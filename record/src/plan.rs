@@ -1,7 +1,7 @@
-//! `Plan`: what a run was asked to do, as it stands in the header of its log and in the API.
+//! `Plan`: the description of a run in the header of its log and in the API.
 //!
-//! Readers take times, loads and thresholds from here and compute nothing again. How a plan is written (flags,
-//! environment, file) is the requester's; secrets never stand in it.
+//! Readers take times, loads and thresholds from here and do not compute them again. Flags, environment and
+//! file are read in the requester. The plan contains no secrets.
 
 mod read;
 mod values;
@@ -17,45 +17,45 @@ use crate::Threshold;
 pub(crate) use self::read::lenient;
 pub use self::values::{Shares, Span, Time, Weights};
 
-/// Version of the plan's form. Grows when a reader of the old one would misread the new one.
+/// Version of the plan's format. It grows when a reader of the old format would misread the new one.
 pub const VERSION: u32 = 1;
 
-/// Keys that this version does not know: they are written again as they were read.
+/// Keys that this version does not know. They are written back as they were read.
 pub type Unknown = serde_json::Map<String, serde_json::Value>;
 
-/// A validated run: what to load, how hard, with what. Keys that a log does not have are as by default.
+/// A validated run: the target, the load and the settings. Keys missing in a log have their defaults.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Plan {
-    /// Version of the plan's form; 0 in logs of before there were versions.
+    /// Version of the plan's format; 0 in logs from before versions.
     pub version: u32,
     /// The CA's directory.
     pub directory: String,
-    /// PEM bundle that the CA's HTTPS certificate must chain to; the system's roots without.
+    /// PEM bundle that the CA's HTTPS certificate must chain to; none for the system's roots.
     pub cacert: Option<String>,
     /// Whether any HTTPS certificate is accepted.
     pub insecure: bool,
-    /// Where the certificate shown in TLS handshakes was read from.
+    /// Path from which the certificate shown in TLS handshakes was read.
     pub client_cert: Option<String>,
     /// Whether requests have a W3C traceparent.
     pub traceparent: bool,
-    /// The response header with the CA's own id of a request.
+    /// The response header in which the CA sends its own id of a request.
     pub request_id_header: String,
-    /// PEM file with CA certificates that issued certificates must lead to.
+    /// PEM file with the CA certificates that issued certificates must chain to.
     pub issuer_root: Option<String>,
-    /// How long challenge data stays after its authorization is final.
+    /// How long challenge data stays after its authorization has become final.
     #[schema(value_type = String)]
     pub challenge_linger: Time,
-    /// The loads, in the order of their names.
+    /// The scenarios, ordered by name.
     pub scenarios: Vec<Scenario>,
-    /// From the last iteration's start to interruption.
+    /// Time from the last start of an iteration to the interruption of running ones.
     #[schema(value_type = String)]
     pub graceful_stop: Time,
-    /// Hard limits on what is made.
+    /// Hard limits on the objects that the run makes.
     pub limits: Limits,
-    /// The domain that names lie below.
+    /// The domain under which the run creates names.
     pub base_domain: String,
-    /// Which HTTP is spoken to the CA: `1.1` or `2`.
+    /// The HTTP version for the CA: `1.1` or `2`.
     pub http: String,
     /// Contacts of new accounts.
     pub contact: Vec<String>,
@@ -63,55 +63,55 @@ pub struct Plan {
     pub eab: Option<String>,
     /// Seed of the random choices.
     pub seed: u64,
-    /// Where the requester answers validations.
+    /// The addresses at which the requester answers validations.
     pub listen: Listen,
-    /// Connections to the CA, each runtime.
+    /// Connections to the CA per runtime.
     pub max_connections: usize,
-    /// How the CA's servers are connected to.
+    /// How connections to the CA's servers are made.
     pub dialling: Dialling,
-    /// Bound of one request.
+    /// Time limit of one request.
     #[schema(value_type = String)]
     pub request_timeout: Time,
     /// The wait before the first poll.
     #[schema(value_type = String)]
     pub poll_interval: Time,
-    /// Bound of one poll loop.
+    /// Time limit of one poll loop.
     #[schema(value_type = String)]
     pub poll_timeout: Time,
-    /// Retries of one request that the CA refused with 429 or 503 and a Retry-After.
+    /// Retries of a request that the CA refused with 429 or 503 and a Retry-After.
     pub max_retries: u32,
-    /// The longest Retry-After that is waited for.
+    /// The longest Retry-After that the client waits for.
     #[schema(value_type = String)]
     pub max_retry_after: Time,
-    /// Runtimes.
+    /// Number of runtimes.
     pub threads: usize,
-    /// From where on the load tester itself is taken for the limit.
+    /// Above these bounds the load tester itself counts as the limit.
     pub bounds: Bounds,
-    /// Whether a run that was limited so ends with an exit code of its own.
+    /// Whether a run limited by the load tester ends with its own exit code.
     pub strict: bool,
-    /// What the run must hold to pass.
+    /// The conditions for the run to pass.
     #[schema(value_type = Vec<String>)]
     pub thresholds: Vec<Threshold>,
-    /// What later versions wrote.
+    /// Keys that later versions wrote.
     #[serde(flatten)]
     #[schema(ignore)]
     pub unknown: Unknown,
 }
 
-/// Hard limits on what a run makes; none is no limit.
+/// Hard limits on the objects that a run makes; none means no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 #[schema(as = PlanLimits)]
 pub struct Limits {
     /// Accounts.
     pub registrations: Option<u64>,
-    /// Orders made ready.
+    /// Ready orders.
     pub authorizations: Option<u64>,
     /// Certificates.
     pub certificates: Option<u64>,
 }
 
-/// Where a requester answers validations; none is off.
+/// Addresses at which a requester answers validations; none means off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 #[schema(as = PlanListen)]
@@ -127,21 +127,21 @@ pub struct Listen {
     pub dns: Option<SocketAddr>,
 }
 
-/// How servers are connected to.
+/// How connections to servers are made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 #[schema(as = PlanDialling)]
 pub struct Dialling {
-    /// Whether new connections take all addresses of a name in turn.
+    /// Whether new connections use all addresses of a name in turn.
     pub spread: bool,
-    /// Other ways to servers: `HOST:PORT:ADDR:PORT`.
+    /// Replacements for the address of a server: `HOST:PORT:ADDR:PORT`.
     pub connect_to: Vec<String>,
-    /// Local addresses that connections are made from, in turn.
+    /// Local addresses for outgoing connections, used in turn.
     #[schema(value_type = Vec<String>)]
     pub source_addresses: Vec<IpAddr>,
 }
 
-/// From where on the load tester, and not the CA alone, decides what is measured. Shares are 0 to 1.
+/// Bounds above which the load tester, and not only the CA, limits the run. Shares are 0 to 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 #[schema(as = PlanBounds)]
@@ -149,15 +149,15 @@ pub struct Bounds {
     /// Scheduling lag, 99th percentile of a second.
     #[schema(value_type = String)]
     pub lag: Time,
-    /// The same as a share of the median response time of requests.
+    /// The same, as a share of the median response time of requests.
     pub lag_share: f64,
-    /// Share of a second for which a worker thread runs or waits for a processor.
+    /// Share of the time for which a worker thread runs or waits for a processor.
     pub cpu: f64,
-    /// How full the queue of results may be.
+    /// Fill level of the queue of results.
     pub backlog: f64,
-    /// Share of the iterations due in a second that may be dropped.
+    /// Share of the iterations due in a second that are dropped.
     pub dropped: f64,
-    /// Share of their time that requests may wait for a free connection.
+    /// Share of their time for which requests wait for a free connection.
     pub connections: f64,
 }
 
@@ -168,108 +168,109 @@ pub struct Bounds {
 pub struct Scenario {
     /// Unique in the plan.
     pub name: String,
-    /// When it starts: so long after the run's start, or after the end of `after`.
+    /// Start time: after the run's start, or after the end of `after`.
     #[schema(value_type = String)]
     pub start_at: Time,
     /// The scenario whose end it waits for.
     pub after: Option<String>,
-    /// From its start to its last iteration's start, at most; pauses not counted.
+    /// Longest time from its start to the start of its last iteration, without pauses.
     #[schema(value_type = String)]
     pub run_time: Time,
-    /// Who starts iterations, and when.
+    /// The executor and its load.
     #[serde(flatten)]
     pub load: Load,
-    /// Between two iterations of one worker: `1s..5s`.
+    /// Pause between two iterations of one worker: `1s..5s`.
     #[schema(value_type = Option<String>)]
     pub think_time: Option<Span<Time>>,
-    /// How the picker weighs chains.
+    /// Weights of chains in the picker.
     #[schema(value_type = std::collections::BTreeMap<String, f64>)]
     pub weights: Weights,
-    /// Names in an order: `1..5`.
+    /// Number of names in an order: `1..5`.
     #[schema(value_type = Option<String>)]
     pub names_per_order: Option<Span<u32>>,
-    /// Challenge types that chains may choose.
+    /// Weights of the challenge types.
     #[schema(value_type = String)]
     pub challenge_types: Shares,
-    /// What the certificates' keys are made of.
+    /// Weights of the key types of certificates.
     #[schema(value_type = String)]
     pub key_types: Shares,
-    /// What the accounts' keys are made of.
+    /// Weights of the key types of accounts.
     #[schema(value_type = String)]
     pub account_key_types: Shares,
-    /// Who shares connections to the CA: `shared`, `per-worker` or `per-chain`.
+    /// How connections to the CA are shared: `shared`, `per-worker` or `per-chain`.
     pub connections: String,
-    /// Share of new orders that are left unfinished, 0 to 1.
+    /// Share of new orders left unfinished on purpose, 0 to 1.
     pub abandon: f64,
-    /// The step before which chains end: `finalize`.
+    /// Chains end before this step: `finalize`.
     pub stop_before: Option<String>,
-    /// Certificate profiles of new orders; `default` is none.
+    /// Weights of the certificate profiles of new orders; `default` means no profile.
     #[schema(value_type = String)]
     pub profile: Shares,
-    /// Reasons of revocations; `none` is none.
+    /// Weights of the reasons of revocations; `none` means no reason.
     #[schema(value_type = String)]
     pub revoke_reasons: Shares,
-    /// Share of revocations that are signed by the certificate's key, 0 to 1.
+    /// Share of revocations signed with the certificate's key, 0 to 1.
     pub revoke_by_certificate_key: f64,
-    /// What workers do when chains fail for the CA's or the network's reasons: `back-off` or `hammer`.
+    /// What workers do after a failure of the CA or the network: `back-off` or `hammer`.
     pub on_failure: String,
-    /// What later versions wrote. Filled when a log is read: serde cannot tell these keys from those of the load.
+    /// Keys that later versions wrote. Filled when a log is read, because serde cannot separate them from the
+    /// keys of `load`.
     #[serde(flatten, skip_deserializing)]
     #[schema(ignore)]
     pub unknown: Unknown,
 }
 
-/// How hard a scenario pushes, by its executor.
+/// The load of a scenario, by its executor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, strum::VariantNames, ToSchema)]
 #[serde(tag = "executor", rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 #[schema(as = PlanLoad)]
 pub enum Load {
-    /// A closed model: so many workers, each starting its next iteration when the last one has ended.
+    /// A closed model: each of a number of workers starts its next iteration when its last one has ended.
     Workers {
-        /// At the start.
+        /// Number of workers at the start.
         workers: u32,
-        /// Where it goes from there.
+        /// Later changes of the number.
         #[serde(default)]
         stages: Vec<Stage>,
     },
     /// An open model: iterations start when they are due, whether or not earlier ones have ended.
     ArrivalRate {
-        /// Per second, at the start.
+        /// Rate per second at the start.
         rate: f64,
         /// What the rate counts.
         #[serde(default)]
         unit: RateUnit,
-        /// Whether arrivals are as those of independent users (Poisson), or in equal distances.
+        /// Whether arrivals are independent (Poisson), or at equal intervals.
         #[serde(default)]
         poisson: bool,
-        /// Where it goes from there.
+        /// Later changes of the rate.
         #[serde(default)]
         stages: Vec<Stage>,
-        /// The most workers that may be used for it.
+        /// The largest number of workers.
         workers: u32,
     },
-    /// So many requests a second, by as many workers as that takes.
+    /// A rate of requests, reached with as many workers as needed.
     TargetRps {
-        /// Requests per second.
+        /// Requests per second at the start.
         target_rps: f64,
-        /// Where it goes from there.
+        /// Later changes of the rate.
         #[serde(default)]
         stages: Vec<Stage>,
-        /// The most workers that may be used for it.
+        /// The largest number of workers.
         workers: u32,
     },
     /// A fixed number of iterations, shared by workers.
     Iterations {
-        /// How many, all workers together.
+        /// Number of iterations, all workers together.
         iterations: u64,
-        /// How many workers share them.
+        /// Number of workers that share them.
         workers: u32,
     },
 }
 
 impl Default for Load {
-    /// No worker at all: what is known of a load that cannot be read.
+    /// No workers: stands for a load that cannot be read.
     fn default() -> Self {
         Self::Workers { workers: 0, stages: Vec::new() }
     }
@@ -283,44 +284,44 @@ impl Default for Load {
 #[strum(serialize_all = "kebab-case")]
 #[schema(as = PlanRateUnit)]
 pub enum RateUnit {
-    /// Chains a second.
+    /// Chains per second.
     #[default]
     Chains,
-    /// Requests a second.
+    /// Requests per second.
     Requests,
 }
 
 impl RateUnit {
-    /// The name, as in scenario files, on the board and in the log.
+    /// The name in scenario files, on the board and in the log.
     pub fn name(self) -> &'static str {
         self.into()
     }
 }
 
-/// A stretch over which a load changes linearly.
+/// A period in which a load changes linearly.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = PlanStage)]
 pub struct Stage {
-    /// How long it takes.
+    /// Its length.
     #[schema(value_type = String)]
     pub duration: Time,
-    /// What it ends with: workers, or a rate per second.
+    /// The load at its end: workers, or a rate per second.
     pub target: f64,
 }
 
 impl Plan {
-    /// The longest that it takes from the start to the last iteration's start, pauses not counted. None when no
+    /// Longest time from the run's start to the start of the last iteration, without pauses. None when no
     /// scenario has a time.
     pub fn run_time(&self) -> Option<Duration> {
         let end = |scenario| self.start_of(scenario).saturating_add(scenario.run_time.0);
         self.scenarios.iter().map(end).max().filter(|end| !end.is_zero())
     }
 
-    /// When a scenario starts at the latest.
+    /// The latest start of a scenario.
     fn start_of(&self, scenario: &Scenario) -> Duration {
         let mut start = scenario.start_at.0;
         let mut before = scenario.after.as_ref();
-        // A log's plan may have a circle, which no plan that was validated has.
+        // A log's plan may have a cycle of `after`; a validated plan has none.
         for _ in &self.scenarios {
             let Some(other) = before.and_then(|name| self.scenario(name)) else { break };
             start = start.saturating_add(other.start_at.0).saturating_add(other.run_time.0);
@@ -336,7 +337,7 @@ impl Plan {
 }
 
 impl Load {
-    /// How many iterations there are, where that is fixed.
+    /// The number of iterations, if it is fixed.
     pub const fn iterations(&self) -> Option<u64> {
         match self {
             Self::Iterations { iterations, .. } => Some(*iterations),

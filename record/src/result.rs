@@ -1,8 +1,7 @@
-//! `ChainResult` and `RequestResult`: the unit of everything counted, logged and shown.
+//! `ChainResult` and `RequestResult`: the units that are counted, logged and shown.
 //!
-//! All times are nanoseconds since the origin of the requester's one monotonic clock; the wall clock of that
-//! origin stands in the log's header and travels with each batch, so that a wall time can be had without ever
-//! having been used in a difference.
+//! All times are nanoseconds since the origin of the requester's monotonic clock. The wall clock of that
+//! origin is in the log's header and in each batch. Wall times are computed from it; durations are not.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,9 +11,9 @@ use strum::{EnumCount, IntoStaticStr, VariantArray};
 
 use crate::Chain;
 
-/// Why something failed, by who is at fault and what a person would do about it.
+/// The cause of a failure: who is at fault and what a person can do about it.
 ///
-/// A class is a small closed set, so that failures can be counted without keeping their texts.
+/// The set of classes is small and closed, so that failures are counted without storing their texts.
 #[derive(
     Clone,
     Copy,
@@ -38,13 +37,13 @@ pub enum FailureClass {
     Problem,
     /// The CA asked to slow down: 429, or a `rateLimited` problem.
     RateLimited,
-    /// The nonce was refused (`badNonce`); retried with the fresh nonce.
+    /// The nonce was refused (`badNonce`); the request is retried with a fresh one.
     BadNonce,
     /// The CA answered 5xx.
     ServerError,
-    /// A status that RFC 8555 does not allow there.
+    /// A status that RFC 8555 does not allow for this request.
     UnexpectedStatus,
-    /// A success status with a body or headers that cannot be used: HTML, truncated JSON, no Location.
+    /// A success status with an unusable body or headers: HTML, truncated JSON, no Location.
     Malformed,
     /// No connection: refused, unreachable, name not found.
     Connect,
@@ -52,21 +51,23 @@ pub enum FailureClass {
     Tls,
     /// The connection broke before the answer was complete.
     Reset,
-    /// No complete answer within the request's bound.
+    /// No complete answer within the time limit of the request.
     Timeout,
-    /// An authorization or order ended `invalid`: the CA could not validate.
+    /// An authorization or order became `invalid`: the CA could not validate.
     Validation,
-    /// A poll's bound passed before the object reached the wanted state.
+    /// The time limit of a poll passed before the object reached the expected state.
     PollTimeout,
-    /// A downloaded certificate was wrong: names, key, signature, validity or a serial seen before.
+    /// A downloaded certificate is wrong: its names, key, signature, validity, or a serial seen before.
     WrongCertificate,
-    /// The load tester's own side failed: challenge store, state store, key generation.
+    /// The load tester failed: challenge store, state store or key generation.
     Internal,
-    /// Cut off because the run was interrupted.
+    /// Interrupted at the end of the run.
     Interrupted,
-    /// A URL of the CA names an origin, or resolves to an address, that this run may not load. Nothing was sent to it.
+    /// A URL of the CA has an origin, or resolves to an address, that this run may not load. Nothing was sent
+    /// to it.
     RefusedOrigin,
-    /// The load tester's own machine refused: no descriptor, no local port, no buffer. Never the CA's failure.
+    /// The load tester's machine refused: no descriptor, local port or buffer was free. Not a failure of the
+    /// CA.
     Local,
 }
 
@@ -98,7 +99,7 @@ pub enum Purpose {
     Nonce,
     /// A further attempt of a step, after `badNonce`, 429 or 503.
     Retry,
-    /// A look whether an authorization, order or certificate is there yet (RFC 8555 §7.5.1).
+    /// A poll for the state of an authorization, order or certificate (RFC 8555 §7.5.1).
     Poll,
 }
 
@@ -109,21 +110,22 @@ impl Purpose {
     }
 }
 
-/// What one iteration of one chain did.
+/// The result of one iteration of one chain.
 ///
-/// `took` is response time, done − due, when the executor had a due time for the iteration (an open model),
-/// and equals service time, done − started, in a closed model, where `due == started`.
+/// `took` is response time. In an open model it is done − due. In a closed model `due == started`, so it
+/// equals the service time, done − started.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ChainResult {
-    /// Number of this result among all records of its node, which count from 1 without gaps: what makes delivery countable.
+    /// Number of this result among all records of its node, from 1 without gaps. Lost results are found by
+    /// it.
     pub seq: u64,
     /// The worker that ran it, unique within its node.
     pub worker: u32,
-    /// Which chain.
+    /// The chain.
     #[serde(rename = "chainname")]
     pub chain: Option<Chain>,
-    /// Whether the whole chain did what it should.
+    /// Whether the whole chain succeeded.
     #[serde(rename = "chainsuccessful")]
     pub successful: bool,
     /// done − due, nanoseconds.
@@ -135,80 +137,86 @@ pub struct ChainResult {
     pub started: u64,
     /// When it ended, nanoseconds since the clock's origin.
     pub done: u64,
-    /// Of the time between started and done, what the load tester spent on keys and CSRs, nanoseconds.
+    /// Time from started to done that the load tester spent on keys and CSRs, nanoseconds.
     pub keygen: u64,
-    /// What went wrong, for people; empty when successful.
+    /// The error, for people; empty when successful.
     pub error: String,
-    /// What went wrong, for counting.
+    /// The error's class, for counting.
     pub class: Option<FailureClass>,
-    /// HTTP status of the answer that decided the failure, whatever earlier attempts were answered; 0 when it was no answer, or one
-    /// whose status was right: a poll that finds an authorization `invalid` is answered 200.
+    /// HTTP status of the answer that decided the failure, not of earlier attempts. 0 when no answer decided
+    /// it, or when the status was right: an `invalid` authorization is polled with status 200.
     #[serde(skip_serializing_if = "is_zero")]
     pub status: u16,
-    /// Problem type of what decided the failure, as in [`RequestResult::problem`]: of the answer, or of the challenge or order that
-    /// became `invalid`.
+    /// Problem type of what decided the failure, as in [`RequestResult::problem`]: of the answer, or of the
+    /// challenge or order that became `invalid`.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub problem: Cow<'static, str>,
-    /// Whether it left an order unfinished on purpose; it is successful then. Its times are those of no whole chain.
+    /// Whether the order was left unfinished on purpose. The chain is successful then, and its times are not
+    /// counted.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub abandoned: bool,
-    /// The scenario that it was run for.
+    /// The scenario of the iteration.
     pub scenario: String,
     /// The certificate profile that newOrder named (draft-ietf-acme-profiles); empty without one.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub profile: String,
-    /// What `class` leaves open, for counting: the kind of a wrong certificate, the rate limit that a 429 names. One of few.
+    /// Details of `class`, for counting: the kind of a wrong certificate, or the rate limit in a 429. From a
+    /// small set.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub detail: Cow<'static, str>,
-    /// Waited between requests because the CA asked for it (Retry-After), nanoseconds.
+    /// Waiting time between requests that the CA asked for (Retry-After), nanoseconds.
     pub waited_asked: u64,
-    /// Waited between requests by our own poll interval, nanoseconds.
+    /// Waiting time between requests for our own poll interval, nanoseconds.
     pub waited_poll: u64,
-    /// Whether it issued a certificate: one that was downloaded and is not wrong.
+    /// Whether it issued a certificate: one was downloaded and is not wrong.
     pub issued: bool,
-    /// Response time of the whole issuance, newOrder to certificate of one order, nanoseconds; without the time that the ready order lay
-    /// in the state store. None where nothing was issued, or where the earlier part was not measured.
+    /// Response time of the whole issuance of one order, newOrder to certificate, nanoseconds, without the
+    /// time for which the ready order was stored. None where nothing was issued, or where the earlier part
+    /// was not measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issuance: Option<u64>,
-    /// Why the certificate could be shown neither right nor wrong; empty when it was verified, or there is none.
+    /// Why the certificate could not be verified; empty when it was verified, or there is none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub unverified: String,
-    /// Whether what the CA's limit is about, an account, an order or a certificate, now rests until the limit's Retry-After: its
-    /// worker can go on with others. For the worker alone, and in no record.
+    /// Whether the object of the CA's limit (account, order or certificate) rests until the limit's
+    /// Retry-After, so that the worker can continue with others. Used by the worker only; not in records.
     #[serde(skip)]
     pub rests: bool,
-    /// The authorizations that it proved, in the order's order.
+    /// The authorizations that it validated, in the order of the order's list.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub authorizations: Vec<AuthorizationResult>,
-    /// Every HTTP attempt, in the order of sending.
+    /// Every HTTP attempt, in the order in which they were sent.
     #[serde(rename = "individualresults")]
     pub requests: Vec<RequestResult>,
 }
 
-/// What became of one authorization of a chain's order: what joins the chain to the hits on the challenge server.
+/// The result of one authorization of a chain's order. It connects the chain with the hits on the challenge
+/// server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AuthorizationResult {
     /// The identifier's value, lower case: the `name` of its [`ValidationHit`](crate::ValidationHit)s.
     pub name: String,
-    /// The path of the authorization's URL: how the CA's own log names it.
+    /// The path of the authorization's URL, which is its name in the CA's own log.
     pub id: String,
-    /// The challenge that was answered; none when the authorization was valid already.
+    /// The challenge that was used; none when the authorization was valid already.
     pub challenge: Option<crate::ChallengeType>,
-    /// When the CA was told to validate: the challenge's POST was sent. Nanoseconds since the clock's origin, 0 when it was not.
+    /// When the challenge's POST was sent, after which the CA validates. Nanoseconds since the clock's
+    /// origin, 0 when it was not sent.
     pub answered: u64,
-    /// When the authorization was first seen to be final. Nanoseconds since the clock's origin, 0 when it was not.
+    /// When the authorization was first seen in a final state. Nanoseconds since the clock's origin, 0 when
+    /// it was not.
     pub settled: u64,
 }
 
-/// Parts of one HTTP attempt's time, nanoseconds. The first three are 0 over a connection that was there already.
+/// Parts of the time of one HTTP attempt, nanoseconds. The first three are 0 on an existing connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Phases {
     /// Resolving the server's name.
     #[serde(skip_serializing_if = "is_zero")]
     pub dns: u64,
-    /// Making the TCP connection, all addresses that were tried included.
+    /// Making the TCP connection, including all addresses that were tried.
     #[serde(skip_serializing_if = "is_zero")]
     pub connect: u64,
     /// The TLS handshake.
@@ -223,19 +231,19 @@ fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// What one HTTP attempt did.
+/// The result of one HTTP attempt.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RequestResult {
-    /// The endpoint's URI as a template, ids folded: `/authz/{id}`.
+    /// The endpoint's URI as a template, with ids replaced: `/authz/{id}`.
     pub uri: Cow<'static, str>,
     /// done − due, nanoseconds: response time.
     pub took: u64,
-    /// Whether the answer was the right one.
+    /// Whether the answer was as expected.
     pub successful: bool,
-    /// What went wrong, for people; empty when successful.
+    /// The error, for people; empty when successful.
     pub error: String,
-    /// What went wrong, for counting.
+    /// The error's class, for counting.
     pub class: Option<FailureClass>,
     /// The endpoint by RFC 8555's name: `newOrder`, `finalize`, `authorization`…
     pub endpoint: Cow<'static, str>,
@@ -245,49 +253,51 @@ pub struct RequestResult {
     pub purpose: Purpose,
     /// HTTP status, 0 when there was no answer.
     pub status: u16,
-    /// Problem type with `urn:ietf:params:acme:error:` taken off; empty without a problem document.
+    /// Problem type without `urn:ietf:params:acme:error:`; empty without a problem document.
     pub problem: Cow<'static, str>,
-    /// Bytes of the request's head and body.
+    /// Bytes of the request, head and body.
     pub bytes_sent: u64,
     /// Bytes of the answer's body.
     pub bytes_received: u64,
-    /// When it was due, nanoseconds since the clock's origin: when the chain had all it needed to send it.
+    /// When it was due, nanoseconds since the clock's origin: when the chain had everything that the request
+    /// needs.
     pub due: u64,
     /// When its first byte was handed to the connection.
     pub sent: u64,
     /// When its last body byte had been read, or it failed.
     pub done: u64,
-    /// Whether it went over a connection that had served a request before.
+    /// Whether the connection had carried a request before.
     pub reused: bool,
-    /// The address and port that the connection went to; empty without a connection.
+    /// Address and port of the connection; empty without one.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub address: Cow<'static, str>,
-    /// How old the nonce was when it was used, nanoseconds; 0 for a request without one.
+    /// Age of the nonce at its use, nanoseconds; 0 for a request without one.
     #[serde(skip_serializing_if = "is_zero")]
     pub nonce_age: u64,
     /// DNS, connect, TLS, first byte.
     #[serde(skip_serializing_if = "is_zero")]
     pub phases: Phases,
-    /// What the CA asked to wait (Retry-After), nanoseconds, on any status.
+    /// The Retry-After of the answer, nanoseconds, with any status.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
-    /// How often it went again over a new connection, since the used one before was closed or reset before any answer.
+    /// How often it was sent again on a new connection because the reused one was closed or reset before any
+    /// answer.
     #[serde(skip_serializing_if = "is_zero")]
     pub reconnects: u32,
-    /// What `class` leaves open, for counting: the rate limit that a 429 names. One of few.
+    /// Details of `class`, for counting: the rate limit in a 429. From a small set.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub detail: Cow<'static, str>,
-    /// The CA's own id of a failed request, from the header that the plan names; empty otherwise.
+    /// The CA's own id of a failed request, from the header that the plan gives; empty otherwise.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub request_id: String,
-    /// The `traceparent` that was sent with it (W3C Trace Context), by which it is found in the CA's traces; empty where the run
-    /// sends none.
+    /// The `traceparent` sent with the request (W3C Trace Context), to find it in the CA's traces; empty if
+    /// the run sends none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub traceparent: String,
 }
 
 impl ChainResult {
-    /// Whether the load tester itself cut it off at the end of the run: it has neither failed nor succeeded.
+    /// Whether the load tester interrupted it at the end of the run: it neither failed nor succeeded.
     pub fn is_cut_off(&self) -> bool {
         self.class == Some(FailureClass::Interrupted)
     }
@@ -297,9 +307,9 @@ impl ChainResult {
         self.requests.last().filter(|request| !request.successful)
     }
 
-    /// HTTP status and problem type of the answer that decided the failure; 0 and nothing without one.
+    /// HTTP status and problem type of the answer that decided the failure; 0 and empty without one.
     ///
-    /// Logs written before a chain recorded them have them only at the last attempt.
+    /// Older logs have them only in the last attempt.
     pub fn failed_by(&self) -> (u16, &str) {
         match (self.status, &*self.problem) {
             (0, "") => self.last_failed().map_or((0, ""), |request| (request.status, &*request.problem)),
@@ -309,17 +319,18 @@ impl ChainResult {
 }
 
 impl RequestResult {
-    /// Whether the load tester itself cut it off at the end of the run: it has neither failed nor succeeded.
+    /// Whether the load tester interrupted it at the end of the run: it neither failed nor succeeded.
     pub fn is_cut_off(&self) -> bool {
         self.class == Some(FailureClass::Interrupted)
     }
 
-    /// Whether it was sent and nothing tells if the server carried it out: no answer came, or a 5xx, or one of success that
-    /// cannot be read. A server's own count of such requests lies between the successful ones and those plus these.
+    /// Whether it was sent and it is not known if the server processed it: there was no answer, a 5xx, or an
+    /// unreadable success. A server's own count of such requests is between the successful ones and the sum
+    /// of both.
     pub fn outcome_is_unknown(&self) -> bool {
         match self.status {
             0 => match self.class {
-                // Of a request that was dropped, what had been sent is not known.
+                // It is not known how much of an interrupted request had been sent.
                 Some(FailureClass::Interrupted) => true,
                 Some(FailureClass::Reset | FailureClass::Timeout | FailureClass::Malformed) => {
                     self.bytes_sent > 0
@@ -330,7 +341,7 @@ impl RequestResult {
         }
     }
 
-    /// done − sent: the time the server and the network had, nanoseconds.
+    /// done − sent: the time of server and network, nanoseconds.
     pub const fn service_time(&self) -> u64 {
         self.done.saturating_sub(self.sent)
     }

@@ -1,38 +1,41 @@
-//! Whose time it was: a chain's time from started to done, in parts that add up.
+//! Splits a chain's time, started to done, by who used it. The parts add up to the whole.
 
 use crate::{ChainResult, FailureClass, RequestResult};
 
-/// What the time between a chain's start and its end was spent on, nanoseconds. The parts add up to exactly `done − started`.
+/// The parts of a chain's time, nanoseconds. Their sum is exactly `done − started`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spent {
-    /// In requests, nonce fetches, retries and polls among them: the sum of their service times. The CA's and the network's.
+    /// Requests, including nonce fetches, retries and polls: the sum of their service times. Used by the CA
+    /// and the network.
     pub requests: u64,
-    /// Making connections for them: DNS, TCP and TLS. The CA's and the network's.
+    /// Making connections: DNS, TCP and TLS. Used by the CA and the network.
     pub connecting: u64,
-    /// Waited because the CA asked for it (Retry-After).
+    /// Waits that the CA asked for (Retry-After).
     pub asked: u64,
-    /// Waited by our own poll interval or back-off, beyond what the CA asked for.
+    /// Waits for our own poll interval or back-off, beyond what the CA asked for.
     pub polls: u64,
-    /// Keys and CSRs: ours.
+    /// Keys and CSRs. Used by the load tester.
     pub keys: u64,
-    /// The rest, ours as well: waiting for a connection that is free, for a processor, for the challenge store, signing, checking.
+    /// The rest, also used by the load tester: waits for a free connection, a processor or the challenge
+    /// store; signing; checking.
     pub own: u64,
 }
 
 impl Spent {
-    /// All parts together.
+    /// The sum of all parts.
     pub const fn sum(&self) -> u64 {
         self.requests + self.connecting + self.asked + self.polls + self.keys + self.own
     }
 }
 
 impl ChainResult {
-    /// What this chain's time was spent on. None without its times, as in the records of the design, which know only `chaintook`.
+    /// The parts of this chain's time. None without times, as in records of the 2015 design, which have only
+    /// `chaintook`.
     pub fn spent(&self) -> Option<Spent> {
         if self.done == 0 {
             return None;
         }
-        // A chain's parts never overlap. Whatever a log holds, they are not made to add up to more than there was.
+        // A chain's parts never overlap, but a log may contain anything: limit the sum to the whole.
         let mut left = self.done.saturating_sub(self.started);
         let mut take = |part: u64| {
             let taken = part.min(left);
@@ -50,9 +53,11 @@ impl ChainResult {
 }
 
 impl RequestResult {
-    /// What making the connection took before the request was sent, nanoseconds: no part of its service time.
+    /// Time for making the connection before the request was sent, nanoseconds. It is not part of the service
+    /// time.
     pub fn connecting_time(&self) -> u64 {
-        // Of an attempt without a connection, `sent` is when it began to make one: its service time holds that.
+        // For an attempt without a connection, `sent` is the start of connecting, so its service time
+        // includes that.
         if matches!(
             self.class,
             Some(

@@ -1,12 +1,12 @@
-//! `Threshold`: what a run must hold to pass, as people write it.
+//! `Threshold`: a condition for a run to pass, as people write it.
 //!
 //! ```text
 //! METRIC{selector…}{stat} OP VALUE [over WINDOW] [abort [after GRACE]]
 //! chain.certificate{p(99)} < 2s over 30s abort after 10s
 //! ```
 //!
-//! Here is the grammar only: text to value, which says everything that is wrong with the text, and back. What a
-//! threshold is held against is in `wec-analytics`; `docs/thresholds.md` says for people what each metric means.
+//! This module has only the grammar: text to value with all errors of the text, and back. `wec-analytics`
+//! evaluates thresholds; `docs/thresholds.md` explains each metric.
 
 mod read;
 
@@ -18,46 +18,47 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub use self::read::{ThresholdMistakes, split};
 use crate::{Chain, FailureClass};
 
-/// The longest window, whose seconds are all kept.
+/// The longest window. Every second of a window is kept.
 pub const MAX_WINDOW: Duration = Duration::from_secs(3_600);
 
 /// One condition that a run must meet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Threshold {
-    /// What is looked at.
+    /// The measured value.
     pub metric: Metric,
-    /// How it must compare with the limit.
+    /// The comparison with the limit.
     pub op: Op,
     /// The limit, in the unit in which it was written.
     pub limit: Limit,
-    /// Judged over every window of so many whole seconds, and not over the whole run.
+    /// If set, the condition is judged over every window of this many whole seconds, instead of over the
+    /// whole run.
     pub window: Option<Duration>,
-    /// The run is ended once the threshold has failed.
+    /// Whether the run ends when the threshold fails.
     pub abort: bool,
-    /// What happens so early after the run's start is no reason to abort, nor part of a window.
+    /// Time after the run's start in which a failure does not abort. It is in no window.
     pub grace: Duration,
 }
 
-/// What is looked at.
+/// A measured value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Metric {
-    /// Iterations: of one chain, or of all.
+    /// Iterations of one chain, or of all.
     Chain(Option<Chain>, Stat),
-    /// HTTP attempts, all or those selected.
+    /// HTTP attempts: all, or those selected.
     Requests(Requests, Stat),
-    /// Certificates had, by the chains certificate and refresh, a second.
+    /// Certificates per second from the chains certificate and refresh.
     Certificates,
     /// Failures, of one class or of all.
     Errors(Option<FailureClass>),
     /// Share of POSTs refused with `badNonce`.
     NoncesRejected,
-    /// What was done of the rate that was wanted, as a share of it.
+    /// The rate achieved, as a share of the target.
     Achieved,
-    /// Share of due iterations that no worker was free for.
+    /// Share of due iterations for which no worker was free.
     Dropped,
 }
 
-/// Which HTTP attempts: those that all given selectors fit.
+/// Selects HTTP attempts that match all given selectors.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requests {
     /// RFC 8555's name of the endpoint: `newOrder`.
@@ -71,14 +72,14 @@ pub struct Requests {
 /// An HTTP status or a class of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// `503`; 0 where there was no answer.
+    /// `503`; 0 for no answer.
     Exactly(u16),
     /// `5xx`: the first digit.
     Class(u16),
 }
 
 impl Status {
-    /// Whether `status` is meant.
+    /// Whether `status` matches.
     pub const fn fits(self, status: u16) -> bool {
         match self {
             Self::Exactly(wanted) => status == wanted,
@@ -87,32 +88,32 @@ impl Status {
     }
 }
 
-/// What is taken of the iterations or requests of a metric.
+/// A statistic of the iterations or requests of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stat {
-    /// How many.
+    /// Their number.
     Count,
-    /// How many of them failed, as a share.
+    /// The share that failed.
     Failed,
-    /// How many a second.
+    /// Their number per second.
     Rate,
-    /// How long the successful ones took.
+    /// The time of the successful ones.
     Time(Clock, Of),
 }
 
-/// From when a time counts.
+/// The start of a measured time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clock {
-    /// From when it was due.
+    /// Since it was due.
     Response,
-    /// From when it was sent or started.
+    /// Since it was sent or started.
     Service,
 }
 
-/// Which of many times.
+/// A statistic of times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Of {
-    /// A percentile, per mille: 990 is `p(99)`.
+    /// A percentile, in tenths of a percent: 990 is `p(99)`.
     Percentile(u16),
     /// Arithmetic mean.
     Avg,
@@ -140,7 +141,7 @@ pub enum Op {
 impl Op {
     const ALL: [Self; 5] = [Self::AtMost, Self::AtLeast, Self::Equal, Self::Less, Self::More];
 
-    /// As written.
+    /// The operator as text.
     pub const fn sign(self) -> &'static str {
         match self {
             Self::Less => "<",
@@ -151,7 +152,7 @@ impl Op {
         }
     }
 
-    /// Whether `value` is as it must be.
+    /// Whether `value` satisfies the comparison.
     pub fn holds(self, value: f64, limit: f64) -> bool {
         match self {
             Self::Less => value < limit,
@@ -168,22 +169,22 @@ impl Op {
     }
 }
 
-/// What a value is measured in.
+/// The unit of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unit {
     /// Nanoseconds.
     Ns,
-    /// A share, 0 to 1 (`achieved/target` may be more).
+    /// A share, 0 to 1 (`achieved/target` may be higher).
     Share,
-    /// A number of things.
+    /// A count.
     Count,
-    /// Things a second.
+    /// A count per second.
     PerSecond,
 }
 
 impl Unit {
-    /// What may be written after a number, and what it makes of the number.
+    /// The suffixes allowed after a number, each with its factor.
     const fn suffixes(self) -> &'static [(&'static str, f64)] {
         match self {
             Self::Ns => &[("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9)],
@@ -203,25 +204,25 @@ impl Unit {
     }
 }
 
-/// A number in the unit in which it was written, so that it can be shown as it was.
+/// A number with the unit in which it was written, so that it is shown unchanged.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limit {
-    /// The number itself.
+    /// The number.
     pub number: f64,
     suffix: &'static str,
     factor: f64,
 }
 
 impl Limit {
-    /// In the base of its [`Unit`].
+    /// In the base unit of its [`Unit`].
     pub fn value(self) -> f64 {
-        // So that 1% is the same number as 0.01.
+        // Division makes 1% exactly the same number as 0.01.
         if self.factor < 1.0 { self.number / (1.0 / self.factor) } else { self.number * self.factor }
     }
 }
 
 impl Metric {
-    /// What its value is measured in.
+    /// The unit of its value.
     pub const fn unit(&self) -> Unit {
         match self {
             Self::Chain(_, stat) | Self::Requests(_, stat) => match stat {

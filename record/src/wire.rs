@@ -1,7 +1,7 @@
-//! Between the record types and the wire's.
+//! Converts between the record types and those of the wire protocol.
 //!
-//! Request times travel relative to the chain's start, which keeps their varints short; an unknown number of
-//! an enumeration (a newer sender) becomes none rather than an error, because a result must never be lost to it.
+//! Times of requests are sent relative to the chain's start, which keeps their varints short. An unknown
+//! number of an enumeration (from a newer sender) becomes none, not an error, so that the result is not lost.
 
 use std::borrow::Cow;
 
@@ -50,7 +50,7 @@ impl From<ChainResult> for wire::ChainResult {
     }
 }
 
-/// A chain result off the wire; `seq` is its number in the batch's count.
+/// A chain result from the wire; `seq` is its number.
 pub fn chain_from_wire(result: wire::ChainResult, seq: u64) -> ChainResult {
     let started = result.started;
     ChainResult {
@@ -87,7 +87,7 @@ pub fn chain_from_wire(result: wire::ChainResult, seq: u64) -> ChainResult {
 }
 
 fn authorization_to_wire(authorization: AuthorizationResult, started: u64) -> wire::AuthorizationResult {
-    // 0 is "never", so that a time is sent one too large.
+    // 0 means "never", so times are sent plus one.
     let after = |time: u64| if time == 0 { 0 } else { time.saturating_sub(started) + 1 };
     wire::AuthorizationResult {
         name: authorization.name,
@@ -198,7 +198,7 @@ impl From<ValidationHit> for wire::ValidationHit {
     }
 }
 
-/// A hit off the wire; `seq` is its number in the batch's count. None for a challenge type this version does not know.
+/// A hit from the wire; `seq` is its number. None for a challenge type that this version does not know.
 pub fn hit_from_wire(hit: wire::ValidationHit, seq: u64) -> Option<ValidationHit> {
     Some(ValidationHit {
         seq,
@@ -212,7 +212,7 @@ pub fn hit_from_wire(hit: wire::ValidationHit, seq: u64) -> Option<ValidationHit
     })
 }
 
-/// State counts for the wire, as counted at `at_unix_ns`.
+/// State counts for the wire, counted at `at_unix_ns`.
 pub fn state_to_wire(counts: StateCounts, at_unix_ns: u64) -> wire::StateCounts {
     wire::StateCounts {
         at_unix_ns,
@@ -225,7 +225,7 @@ pub fn state_to_wire(counts: StateCounts, at_unix_ns: u64) -> wire::StateCounts 
     }
 }
 
-/// State counts off the wire.
+/// State counts from the wire.
 pub fn state_from_wire(counts: wire::StateCounts) -> StateCounts {
     StateCounts {
         registrations: counts.registrations,
@@ -237,7 +237,7 @@ pub fn state_from_wire(counts: wire::StateCounts) -> StateCounts {
     }
 }
 
-/// A load sample for the wire, as taken at `at_unix_ns`.
+/// A load sample for the wire, taken at `at_unix_ns`.
 pub fn load_to_wire(load: LoadSample, at_unix_ns: u64) -> wire::Load {
     let GeneratorSample {
         lag,
@@ -275,7 +275,7 @@ pub fn load_to_wire(load: LoadSample, at_unix_ns: u64) -> wire::Load {
     }
 }
 
-/// A load sample off the wire. A limit of a kind that this version does not know is left out.
+/// A load sample from the wire. Limits of a kind that this version does not know are left out.
 pub fn load_from_wire(load: wire::Load) -> LoadSample {
     let generator = load.generator.unwrap_or_default();
     let ca = load.ca.unwrap_or_default();
@@ -370,7 +370,7 @@ fn limit_to_wire(limit: Limit) -> wire::Limit {
 fn limit_from_wire(limit: wire::Limit) -> Option<Limit> {
     Some(Limit {
         what: LimitKind::ALL.get((limit.what as usize).checked_sub(1)?).copied()?,
-        // A sender of before had none.
+        // Earlier senders did not send a cause.
         cause: (limit.cause as usize)
             .checked_sub(1)
             .and_then(|place| LimitCause::ALL.get(place).copied())

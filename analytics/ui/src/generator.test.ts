@@ -20,9 +20,9 @@ describe("what the load tester says of itself", () => {
     ["unknown", { lag_ns: NO_TIMING }, false, /not said yet/],
     ["fine", {}, false, /keeps up\.$/],
     ["fine", {}, true, /kept up\.$/],
-    ["is", { limited: true, limited_now: true, limited_ns: 12e9, causes: MACHINE }, false, /: this machine is busy with something else, or has no descriptors, ports or memory left\. What/],
-    ["is", { limited: true, limited_now: true, limited_ns: 12e9, causes: MACHINE }, true, /for 12.0 s: this machine was busy/],
-    ["was", { limited: true, limited_ns: 12e9, causes: BOTH }, false, /for 12.0 s: a cap that you set held the load back, and wec itself was full\. The/],
+    ["is", { limited: true, limited_now: true, limited_ns: 12e9, causes: MACHINE }, false, /: other work keeps this machine busy, or has no descriptors, ports or memory left\. What/],
+    ["is", { limited: true, limited_now: true, limited_ns: 12e9, causes: MACHINE }, true, /for 12.0 s: other work kept this machine busy/],
+    ["was", { limited: true, limited_ns: 12e9, causes: BOTH }, false, /for 12.0 s: a cap that you set held the load back, and wec itself was at its limit\. The/],
   ] as const)("%s", (expected, changes, over, words) => {
     const figures = generator(changes);
     expect(standing(figures)).toBe(expected);

@@ -15,10 +15,10 @@ export function standing(generator: GeneratorFigures): Standing {
 const CAUSES: Record<LimitCause, { is: string; was: string }> = {
   cap: { is: "a cap that you set holds the load back", was: "a cap that you set held the load back" },
   machine: {
-    is: "this machine is busy with something else, or has no descriptors, ports or memory left",
-    was: "this machine was busy with something else, or had no descriptors, ports or memory left",
+    is: "other work keeps this machine busy, or has no descriptors, ports or memory left",
+    was: "other work kept this machine busy, or had no descriptors, ports or memory left",
   },
-  wec: { is: "wec itself is full", was: "wec itself was full" },
+  wec: { is: "wec itself is at its limit", was: "wec itself was at its limit" },
 };
 
 /** What lag can have added to response times, where it is among the limits. */

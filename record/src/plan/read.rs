@@ -1,11 +1,12 @@
-//! Plans of logs that other versions wrote.
+//! Reads plans in logs of other versions.
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::{Plan, Scenario, Unknown};
 
-/// Reads a plan, whatever version wrote it: what it cannot read of one is as by default. None for what is no plan.
+/// Reads a plan of any version; a key that cannot be read has its default. None for a value that is not a
+/// plan.
 pub(crate) fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<Plan>>, D::Error> {
     Ok(plan(Value::deserialize(deserializer)?).map(Box::new))
 }
@@ -22,7 +23,7 @@ fn plan(value: Value) -> Option<Plan> {
     if let Ok(plan) = Plan::deserialize(&value) {
         return Some(Plan { scenarios, ..plan });
     }
-    // Key by key: one of another shape must not cost the others.
+    // Key by key, so that a value of another form does not affect the other keys.
     let mut known = serde_json::to_value(Plan::default()).ok()?;
     for (key, given) in object {
         let mut with = known.clone();
@@ -40,7 +41,7 @@ fn plan(value: Value) -> Option<Plan> {
 
 fn scenario(value: Value) -> Scenario {
     let read = known_of(value.clone());
-    // What is not written again is not known.
+    // Keys that are not written back are unknown.
     let written = serde_json::to_value(&read).unwrap_or_default();
     let mut unknown = match value {
         Value::Object(object) => object,
@@ -60,7 +61,7 @@ fn known_of(value: Value) -> Scenario {
     }
     let Ok(mut known) = serde_json::to_value(Scenario::default()) else { return Scenario::default() };
     let Some(object) = value.as_object() else { return Scenario::default() };
-    // An executor is read with what belongs to it, or not at all.
+    // An executor is read completely, or not at all.
     let load = super::Load::deserialize(&value);
     for (key, given) in object {
         let mut with = known.clone();

@@ -1,4 +1,4 @@
-//! Values of a plan, each with the text that people write and read.
+//! Values of a plan, with the text form that people write and read.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::Chain;
 
-/// A time as people write it: `1h 30m`, `250ms`.
+/// A duration in the form that people write: `1h 30m`, `250ms`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub Duration);
 
@@ -24,7 +24,7 @@ impl FromStr for Time {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        humantime::parse_duration(text).map(Self).map_err(|error| format!("{text:?} is no time: {error}"))
+        humantime::parse_duration(text).map(Self).map_err(|error| format!("{text:?} is not a time: {error}"))
     }
 }
 
@@ -89,7 +89,7 @@ impl FromStr for Shares {
     }
 }
 
-/// What is written as text, both ways.
+/// Conversions from and to text.
 macro_rules! as_text {
     ($({$($generic:tt)*} $type:ty: $bound:path),*) => {
         $(
@@ -110,13 +110,13 @@ macro_rules! as_text {
 
 as_text!({} Time: FromStr<Err = String>, {T} Span<T>: FromStr<Err = String>, {} Shares: FromStr<Err = String>);
 
-/// How the picker weighs chains. A chain that this version does not know is left out.
+/// Weights of chains in the picker. Chains that this version does not know are left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Weights(pub BTreeMap<Chain, f64>);
 
 impl Weights {
-    /// 0 for a chain that is not there.
+    /// The chain's weight; 0 for a chain that is not in the map.
     pub fn of(&self, chain: Chain) -> f64 {
         self.0.get(&chain).copied().unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! From text to a threshold, with everything that is wrong with the text.
+//! Parses a threshold and reports all errors of its text.
 
 use std::str::FromStr;
 use std::sync::LazyLock;
@@ -8,15 +8,15 @@ use std::{fmt, iter};
 use super::{Clock, Limit, MAX_WINDOW, Metric, Of, Op, Requests, Stat, Status, Threshold, Unit};
 use crate::{Chain, FailureClass};
 
-/// The longest time that a grace time may be, ten years: as of all other times.
+/// The longest grace time: ten years, as for all other times.
 const LONGEST: Duration = Duration::from_secs(3_652 * 86_400);
 
-/// Everything that is wrong with one threshold's text.
+/// All errors of one threshold's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ThresholdMistakes {
     /// The text.
     pub text: String,
-    /// What is wrong: the place in the text, in characters from 1, and what is allowed there.
+    /// Each error: its place in the text, in characters from 1, and what is allowed there.
     pub mistakes: Vec<(usize, String)>,
 }
 
@@ -45,8 +45,8 @@ impl FromStr for Threshold {
     }
 }
 
-/// Splits a list of thresholds at its commas, but not at those inside braces: `requests{endpoint=newOrder,method=POST}{failed}`
-/// is one.
+/// Splits a list of thresholds at its commas, but not at commas inside braces:
+/// `requests{endpoint=newOrder,method=POST}{failed}` is one threshold.
 pub fn split(list: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0_u32;
     let parts = list.split(move |char: char| {
@@ -72,7 +72,7 @@ fn metrics() -> Vec<&'static str> {
 pub(super) const STATS: &[&str] =
     &["p(50)", "p(90)", "p(95)", "p(99)", "p(99.9)", "avg", "max", "min", "count", "failed", "rate"];
 const SELECTORS: &[&str] = &["endpoint", "method", "status"];
-/// RFC 8555's names and RFC 9773's, as results carry them. Servers may have others.
+/// Endpoints of RFC 8555 and RFC 9773, as in results. Servers may have others.
 pub(super) const ENDPOINTS: &[&str] = &[
     "directory",
     "newNonce",
@@ -91,14 +91,14 @@ pub(super) const ENDPOINTS: &[&str] = &[
 ];
 const METHODS: &[&str] = &["GET", "HEAD", "POST"];
 
-/// Reads from left to right. A wrong part is noted and passed over, so that the parts after it are read, too.
+/// Reads from left to right. It notes a wrong part and skips it, so that later parts are also checked.
 struct Reader<'a> {
     text: &'a str,
     at: usize,
     mistakes: Vec<(usize, String)>,
 }
 
-/// What stood between braces, and where it began.
+/// The text between braces, and its start.
 struct Group<'a> {
     at: usize,
     text: &'a str,
@@ -198,7 +198,7 @@ impl<'a> Reader<'a> {
 
     fn stat(&mut self, name: &str, group: Option<Group<'a>>, end: usize) -> Option<Stat> {
         let Some(Group { at, text }) = group else {
-            self.wrong(end, format!("what of {name}? One of {}", in_braces(STATS)));
+            self.wrong(end, format!("{name} needs one of {}", in_braces(STATS)));
             return None;
         };
         let text = text.trim();
@@ -241,7 +241,7 @@ impl<'a> Reader<'a> {
                 None
             }
             None => {
-                self.wrong(end, format!("what of {name}? It has {}", in_braces(stats)));
+                self.wrong(end, format!("{name} needs {}", in_braces(stats)));
                 None
             }
         }
@@ -276,7 +276,7 @@ impl<'a> Reader<'a> {
             if twice {
                 self.wrong(at, format!("{key} is given twice"));
             }
-            // A name that nothing will ever have would make a threshold that can only be undecided.
+            // No request can match an unknown value, so the threshold would always be undecided.
             let known = match key {
                 "endpoint" => ENDPOINTS,
                 "method" => METHODS,
@@ -318,7 +318,7 @@ impl<'a> Reader<'a> {
             None => {
                 let at = self.at;
                 let word = self.take(|char| !char.is_whitespace() && !char.is_ascii_digit());
-                // After a metric that could not be read to its end this would be noise.
+                // After a metric that could not be read, this error would be noise.
                 if self.mistakes.is_empty() || !word.is_empty() {
                     self.wrong(at, "a comparison is expected: <, <=, >, >= or ==".to_owned());
                 }
@@ -339,23 +339,23 @@ impl<'a> Reader<'a> {
             let shown = if text.is_empty() {
                 "a value is missing".to_owned()
             } else {
-                format!("{text:?} does not fit")
+                format!("{text:?} is not valid")
             };
             self.wrong(at, format!("{shown}: here it is {}", unit.allowed()));
             return None;
         };
         let limit = Limit { number, suffix, factor };
         if !limit.value().is_finite() {
-            self.wrong(at, "the value is not a number that can be counted to".to_owned());
+            self.wrong(at, "the value is too large to count to".to_owned());
         }
         if unit == Unit::Share && limit.value() > 1.0 && !matches!(metric?, Metric::Achieved) {
-            self.wrong(at, format!("{text:?} is more than everything: a share is 0% to 100%, or 0 to 1"));
+            self.wrong(at, format!("{text:?} is more than 100%: a share is 0% to 100%, or 0 to 1"));
         }
         if unit == Unit::Count && number.fract() != 0.0 {
-            self.wrong(at, format!("{text:?} does not fit: here it is {}", unit.allowed()));
+            self.wrong(at, format!("{text:?} is not valid: here it is {}", unit.allowed()));
         }
         if op == Some(Op::Equal) && unit != Unit::Count {
-            self.wrong(at, "== is for counts: measured values are hardly ever equal to anything".to_owned());
+            self.wrong(at, "== is for counts: measured values are rarely exactly equal".to_owned());
         }
         Some(limit)
     }
@@ -436,7 +436,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// `a=1, b=2` with the place of each.
+/// `a=1, b=2`, each with its place.
 fn pairs(group: Group<'_>) -> Vec<(usize, &str, Option<&str>)> {
     let mut at = group.at;
     let mut found = Vec::new();
@@ -463,7 +463,7 @@ fn in_braces(names: &[&str]) -> String {
     names.iter().map(|name| format!("{{{name}}}")).collect::<Vec<_>>().join(", ")
 }
 
-/// What was probably meant, or all that is known.
+/// The most similar name, or all known names.
 fn suggestion(name: &str, known: &[&str]) -> String {
     let distances = known.iter().map(|known| (strsim::damerau_levenshtein(name, known), *known));
     match distances.filter(|(distance, known)| *distance <= 2.max(known.len() / 4)).min() {
