@@ -222,6 +222,7 @@ impl State {
             chains: Chains::default(),
             serials: serials::Serials::default(),
             wake: Notify::new(),
+            filled: Notify::new(),
             room: Notify::new(),
             stop: stop.clone(),
             writer: Mutex::new(None),

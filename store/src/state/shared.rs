@@ -42,6 +42,8 @@ pub(super) struct Shared {
     pub(super) serials: serials::Serials,
     /// For the writer: something is due before its next tick.
     pub(super) wake: Notify,
+    /// For the writer: the queue is no longer empty, so a tick is due.
+    pub(super) filled: Notify,
     /// From the writer: the queue became shorter, or a write failed.
     pub(super) room: Notify,
     pub(super) stop: CancellationToken,
@@ -81,13 +83,18 @@ impl Shared {
 
     /// Changes pools and queue together, and has the queue written when it is long enough.
     pub(super) fn change(&self, change: impl FnOnce(&mut Local)) {
-        let long = {
-            let mut local = self.local();
-            change(&mut local);
-            local.queue.len() >= self.options.flush_items
-        };
-        if long {
+        let mut local = self.local();
+        let before = local.queue.len();
+        change(&mut local);
+        self.queued(before, local.queue.len());
+    }
+
+    /// Has the queue written that became longer: soon, or at once when it is long enough.
+    fn queued(&self, before: usize, after: usize) {
+        if after >= self.options.flush_items {
             self.wake.notify_one();
+        } else if before == 0 && after > 0 {
+            self.filled.notify_one();
         }
     }
 
@@ -121,6 +128,7 @@ impl Shared {
         let (item, low) = {
             let mut local = self.local();
             local.wake(self.clock.now());
+            let before = local.queue.len();
             let item = loop {
                 let item = T::pool(&mut local).draw();
                 match item {
@@ -128,6 +136,7 @@ impl Shared {
                     item => break item,
                 }
             };
+            self.queued(before, local.queue.len());
             let pool = T::pool(&mut local);
             (item, pool.len() < self.options.claim_batch / 2 && !pool.dry)
         };

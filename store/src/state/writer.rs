@@ -1,6 +1,7 @@
 //! The task that talks to the database.
 //!
-//! It takes turns: at every tick, and at once when a pool or a reservation runs low or the queue is long. A turn is
+//! It takes turns: a flush interval after the first change, when a beat is due, and at once when a pool or a reservation
+//! runs low or the queue is long. Without changes it sleeps from beat to beat. A turn is
 //!
 //! | step | when | what it costs |
 //! | --- | --- | --- |
@@ -84,16 +85,17 @@ impl Writer {
     pub(super) async fn run(mut self) -> Result<(), StoreError> {
         let shared = self.shared.clone();
         let mut pause = FIRST_PAUSE;
-        let mut tick = Instant::now() + shared.options.flush_interval;
+        let mut failed = false;
         loop {
             tokio::select! {
                 biased;
                 () = shared.stop.cancelled() => return self.end().await,
                 () = shared.wake.notified() => {}
-                () = tokio::time::sleep_until(tick) => {}
+                () = self.tick(failed) => {}
             }
-            tick = Instant::now() + shared.options.flush_interval;
-            match self.turn(false).await {
+            let turn = self.turn(false).await;
+            failed = turn.is_err();
+            match turn {
                 Ok(()) => {
                     self.recovered();
                     pause = FIRST_PAUSE;
@@ -108,6 +110,20 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// Waits until the next turn is due: after a failed one at once.
+    async fn tick(&self, failed: bool) {
+        if failed {
+            return;
+        }
+        if self.shared.local().queue.len() == 0 {
+            let filled = tokio::time::timeout_at(self.beat_due, self.shared.filled.notified());
+            if filled.await.is_err() {
+                return;
+            }
+        }
+        tokio::time::sleep(self.shared.options.flush_interval).await;
     }
 
     async fn turn(&mut self, ending: bool) -> Result<(), Failed> {
