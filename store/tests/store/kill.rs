@@ -119,6 +119,15 @@ impl Process {
         crate::common::until("the process works", async || self.said.lock().unwrap().len() >= lines).await;
     }
 
+    /// Waits for flushes: without some of them nothing is known about the pace of the database.
+    async fn has_flushed(&self, times: usize) {
+        let flushes = async || {
+            let said = self.said.lock().unwrap();
+            said.iter().filter(|(_, line)| line.starts_with("= flush")).count() >= times
+        };
+        crate::common::until("the process flushes", flushes).await;
+    }
+
     /// SIGKILL; returns what was said and when that was over.
     fn kill(&mut self) -> (Vec<(Instant, String)>, Instant) {
         let killed = Instant::now();
@@ -148,10 +157,12 @@ async fn what_was_reported_250_ms_before_a_kill_is_stored_and_claims_are_freed(d
     let mut second = Process::start(database, None);
     first.has_said(2000).await;
     second.has_said(2000).await;
+    first.has_flushed(3).await;
     let mut logs = vec![first.kill()];
     // The other one goes on, and inherits.
     let lines = second.said.lock().unwrap().len();
     second.has_said(lines + 3000).await;
+    second.has_flushed(3).await;
     logs.push(second.kill());
 
     let mut fates: HashMap<String, Fate> = HashMap::new();
