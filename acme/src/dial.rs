@@ -22,11 +22,11 @@ use tokio::time::{Instant, sleep, sleep_until};
 use self::order::{Remembered, ordered};
 use crate::FailureClass;
 use crate::clock::Clock;
-use crate::connect::Origin;
 use crate::connect_to::ConnectTo;
 use crate::failure::Failure;
 use crate::gate::Gate;
 use crate::local;
+use crate::origin::Origin;
 use crate::transport::{BoxFuture, Way};
 
 /// Time between the beginnings of two attempts (RFC 8305 §8, "Connection Attempt Delay").

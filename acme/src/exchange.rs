@@ -1,64 +1,17 @@
 //! Every HTTP attempt of a chain, in the order of sending.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::time::Duration;
-
-use strum::IntoStaticStr;
 
 use crate::FailureClass;
 use crate::Purpose;
 use crate::clock::Clock;
 use crate::correlation::TraceId;
+use crate::endpoint::Endpoint;
 use crate::failure::Failure;
 use crate::problem::Problem;
 use crate::transport::Way;
 use crate::waits::{Wait, Waited};
-
-/// The resources of RFC 8555 §7.1, RFC 9773 and their fields, by the names that the standards use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
-#[strum(serialize_all = "camelCase")]
-pub enum Endpoint {
-    /// The directory itself.
-    Directory,
-    /// newNonce.
-    NewNonce,
-    /// newAccount.
-    NewAccount,
-    /// An account's URL.
-    Account,
-    /// newOrder.
-    NewOrder,
-    /// An order's URL.
-    Order,
-    /// An authorization's URL.
-    Authorization,
-    /// A challenge's URL.
-    Challenge,
-    /// An order's finalize URL.
-    Finalize,
-    /// A certificate's URL.
-    Certificate,
-    /// revokeCert.
-    RevokeCert,
-    /// renewalInfo.
-    RenewalInfo,
-    /// keyChange.
-    KeyChange,
-}
-
-impl Endpoint {
-    /// The name in the directory or in the object that links to it.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// One HTTP attempt. Times are nanoseconds of the client's [`Clock`].
 #[derive(Clone, Debug)]

@@ -29,11 +29,10 @@ use tokio::time::{Instant, timeout_at};
 use crate::FailureClass;
 use crate::body::Body;
 use crate::clock::Clock;
-use crate::connect::{
-    Connected, Counted, LONGEST_IDLE, Origin, Origins, Settings, digits, header_size, never_sent,
-};
+use crate::connect::{Connected, Counted, LONGEST_IDLE, Origins, Settings, digits, header_size, never_sent};
 use crate::failure::Failure;
 use crate::local;
+use crate::origin::Origin;
 use crate::transport::{BoxFuture, Places, Reply, Request, Response, Transport, Way};
 
 /// HTTP/1.1 with a bounded number of connections, each with a place; callers without one wait in turn.

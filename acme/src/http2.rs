@@ -33,9 +33,10 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use crate::FailureClass;
 use crate::body::Body;
 use crate::clock::Clock;
-use crate::connect::{Connected, LONGEST_IDLE, Origin, Origins, Settings, digits, header_size, never_sent};
+use crate::connect::{Connected, LONGEST_IDLE, Origins, Settings, digits, header_size, never_sent};
 use crate::failure::Failure;
 use crate::local;
+use crate::origin::Origin;
 use crate::transport::{BoxFuture, Reply, Request, Response, Transport, Way, pause_before_reconnect};
 
 /// HTTP/2 with one connection to each server.

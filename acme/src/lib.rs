@@ -9,6 +9,7 @@
 mod account;
 mod account_keys;
 mod ari;
+mod attempt;
 mod authorization;
 #[cfg(feature = "bench")]
 pub mod bench;
@@ -23,6 +24,7 @@ mod connect_to;
 mod correlation;
 mod dial;
 mod directory;
+mod endpoint;
 mod exchange;
 mod failure;
 mod gate;
@@ -38,6 +40,7 @@ mod limit;
 pub mod local;
 mod nonce;
 mod order;
+mod origin;
 mod policy;
 mod problem;
 #[cfg(test)]
@@ -69,7 +72,8 @@ pub use connect_to::ConnectTo;
 pub use correlation::Correlation;
 pub use dial::{Dialling, Resolver, SystemResolver};
 pub use directory::{Directory, Meta};
-pub use exchange::{Endpoint, Exchange, Trace};
+pub use endpoint::Endpoint;
+pub use exchange::{Exchange, Trace};
 pub use failure::Failure;
 pub use gate::{Gate, OpenGate, Refusal};
 pub use key::AccountKey;

@@ -1,6 +1,6 @@
 //! What a rate limit is on, which decides what has to wait.
 
-use crate::exchange::Endpoint;
+use crate::endpoint::Endpoint;
 
 /// What a 429 limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -4,12 +4,13 @@ use std::sync::{Arc, OnceLock};
 
 use super::{Config, DiscoverError};
 use crate::clock::Clock;
-use crate::connect::{Origin, Settings};
+use crate::connect::Settings;
 use crate::dial::Dialler;
 use crate::directory::Directory;
 use crate::failure::Failure;
 use crate::http1::HttpTransport;
 use crate::http2::Http2Transport;
+use crate::origin::Origin;
 use crate::tls::{self, HttpVersion};
 use crate::transport::Transport;
 

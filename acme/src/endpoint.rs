@@ -1,0 +1,50 @@
+//! The resources that a request can be for.
+
+use std::fmt;
+
+use strum::IntoStaticStr;
+
+/// The resources of RFC 8555 §7.1, RFC 9773 and their fields, by the names that the standards use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
+#[strum(serialize_all = "camelCase")]
+pub enum Endpoint {
+    /// The directory itself.
+    Directory,
+    /// newNonce.
+    NewNonce,
+    /// newAccount.
+    NewAccount,
+    /// An account's URL.
+    Account,
+    /// newOrder.
+    NewOrder,
+    /// An order's URL.
+    Order,
+    /// An authorization's URL.
+    Authorization,
+    /// A challenge's URL.
+    Challenge,
+    /// An order's finalize URL.
+    Finalize,
+    /// A certificate's URL.
+    Certificate,
+    /// revokeCert.
+    RevokeCert,
+    /// renewalInfo.
+    RenewalInfo,
+    /// keyChange.
+    KeyChange,
+}
+
+impl Endpoint {
+    /// The name in the directory or in the object that links to it.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
