@@ -11,7 +11,7 @@ mod revoke;
 use wec_acme::Failure;
 use wec_record::Chain;
 
-use crate::run::{Outcome, Scene};
+use crate::scene::{Outcome, Scene};
 
 /// Runs what `chain` does.
 pub(crate) async fn dispatch(chain: Chain, scene: &mut Scene<'_>) -> Result<Outcome, Failure> {

@@ -25,6 +25,7 @@ mod proofs;
 mod rest;
 mod result;
 mod run;
+mod scene;
 mod steps;
 
 pub use choice::{Profile, RevocationReason};

@@ -3,11 +3,20 @@
 //! All times are those of the requester's own clock: when a challenge's POST was sent, and when the authorization was
 //! first seen to be final.
 
+use std::time::Duration;
+
 use wec_acme::{Authorization, AuthorizationStatus, Endpoint, Failure, FailureClass};
 use wec_record::AuthorizationResult;
 
-use crate::run::Scene;
-use crate::steps::Validation;
+use crate::scene::Scene;
+
+/// Where an authorization stands once its challenge has been answered.
+pub(crate) enum Validation {
+    /// It is valid.
+    Proven,
+    /// The CA is looking, and asked to wait so long.
+    Awaited { retry_after: Option<Duration> },
+}
 
 /// Notes an authorization that has just been read. Returns its place among the chain's.
 pub(crate) fn looked_at(scene: &mut Scene<'_>, url: &str, authorization: &Authorization) -> usize {

@@ -1,7 +1,5 @@
 //! What chains have in common: authorizing an order, and turning a ready one into a checked certificate.
 
-use std::time::Duration;
-
 use wec_acme::{
     Account, Authorization, AuthorizationStatus, Challenge, ChallengeStatus, Endpoint, Failure, FailureClass,
     Order, OrderStatus, Purpose, Trace, WrongKind,
@@ -9,8 +7,8 @@ use wec_acme::{
 use wec_record::ChallengeType;
 use wec_store::{ChallengeData, NewCertificate, Reservation};
 
-use crate::proofs;
-use crate::run::Scene;
+use crate::proofs::{self, Validation};
+use crate::scene::Scene;
 
 /// Brings a new order to `ready`: proves every authorization that is not proven yet, then waits for the order.
 ///
@@ -56,14 +54,6 @@ pub(crate) async fn authorize(
     // With its last authorization an order becomes ready (RFC 8555 §7.1.6): nothing to wait for before looking.
     let order = Box::new(client.order(scene.trace, account, &order.url).await?);
     client.poll_order_ready(scene.trace, account, &order).await.map(Box::new)
-}
-
-/// Where an authorization stands once its challenge has been answered.
-pub(crate) enum Validation {
-    /// It is valid.
-    Proven,
-    /// The CA is looking, and asked to wait so long.
-    Awaited { retry_after: Option<Duration> },
 }
 
 /// Answers one challenge of an authorization that is not valid already.

@@ -8,7 +8,7 @@ use wec_store::{Claim, Object, ReadyOrder};
 
 use crate::context::Context;
 use crate::issuance::Part;
-use crate::run::{Outcome, Scene};
+use crate::scene::{Outcome, Scene};
 use crate::{rest, steps};
 
 pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {

@@ -12,7 +12,7 @@ use wec_store::{Object, StoredCertificate};
 
 use crate::context::StopBefore;
 use crate::issuance::Part;
-use crate::run::{Outcome, Scene};
+use crate::scene::{Outcome, Scene};
 use crate::{rest, steps};
 
 pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {

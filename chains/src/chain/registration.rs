@@ -5,7 +5,7 @@
 use wec_acme::{Endpoint, Failure};
 use wec_store::Object;
 
-use crate::run::{Outcome, Scene};
+use crate::scene::{Outcome, Scene};
 use crate::steps;
 
 pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {

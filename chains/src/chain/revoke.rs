@@ -10,7 +10,7 @@ use rand::RngExt as _;
 use wec_acme::{CertificateKey, Endpoint, Failure, FailureClass, Signer};
 
 use crate::choice::RevocationReason;
-use crate::run::{Outcome, Scene};
+use crate::scene::{Outcome, Scene};
 use crate::{rest, steps};
 
 pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
