@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use wec_listen::{Connection, Connections, Rules, WhenFull, within_descriptors};
 
-use crate::server::Limits;
+use crate::config::Limits;
 
 /// Serves connections until `stop`. `serve` marks the connection as busy from the last octet of a request to the last
 /// octet of its answer, and limits the time of both.

@@ -14,8 +14,8 @@ use wec_listen::Connection;
 
 use crate::accept::accept;
 use crate::answers::Answers;
+use crate::config::Limits;
 use crate::dns::{Transport, respond};
-use crate::server::Limits;
 
 /// Queries over UDP at a time; more are dropped, which clients of UDP must expect.
 const MOST_DATAGRAMS: usize = 4096;

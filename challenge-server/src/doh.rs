@@ -24,8 +24,8 @@ use wec_listen::Connection;
 
 use crate::accept::accept;
 use crate::answers::Answers;
+use crate::config::Limits;
 use crate::dns::{self, Transport};
-use crate::server::Limits;
 
 const PATH: &str = "/dns-query";
 const MEDIA_TYPE: &str = "application/dns-message";

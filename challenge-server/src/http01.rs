@@ -20,9 +20,9 @@ use wec_record::{ChallengeType, Verdict};
 
 use crate::accept::accept;
 use crate::answers::Answers;
+use crate::config::Limits;
 use crate::history;
 use crate::hits::Arrival;
-use crate::server::Limits;
 
 const PREFIX: &str = "/.well-known/acme-challenge/";
 /// For container health checks; it is no validation, so no hit.

@@ -10,6 +10,7 @@
 mod accept;
 mod answers;
 mod certificate;
+mod config;
 mod deliver;
 mod dns;
 mod dns_listen;
@@ -23,9 +24,8 @@ mod records;
 mod server;
 mod tls_alpn01;
 
+pub use config::{Config, DohCertificate, DohConfig, Limits, ManagementConfig};
 pub use deliver::deliver;
 pub use hits::{HitCounts, HitStream, Hits};
 pub use options::{DefaultAddress, Listen, Options, run};
-pub use server::{
-    Addresses, ChallengeServer, Config, DohCertificate, DohConfig, Limits, ManagementConfig, StartError,
-};
+pub use server::{Addresses, ChallengeServer, StartError};

@@ -15,8 +15,9 @@ use wec_record::Verdict;
 use wec_startup::{Undisclosed, parse_node_name, parse_service};
 use wec_store::{ChallengeReader, MemoryChallenges, RedisChallenges};
 
+use crate::config::{Config, DohCertificate, DohConfig, Limits, ManagementConfig};
 use crate::deliver::deliver;
-use crate::server::{ChallengeServer, Config, DohCertificate, DohConfig, Limits, ManagementConfig};
+use crate::server::ChallengeServer;
 
 /// Hits that wait to be passed on, which happens every 50 ms.
 const HITS_WAITING: usize = 1 << 14;

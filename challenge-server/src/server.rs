@@ -1,9 +1,8 @@
 //! Starts the configured listeners and owns their tasks.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::ServerConfig;
 use rustls::sign::SingleCertAndKey;
@@ -16,83 +15,12 @@ use wec_store::ChallengeReader;
 
 use crate::answers::Answers;
 use crate::certificate::{Mint, MintError, self_signed, server_config};
+use crate::config::{Config, DohCertificate, DohConfig};
 use crate::history::History;
 use crate::hits::Hits;
 use crate::records::Records;
 use crate::{dns_listen, doh, http01, management, tls_alpn01};
 use wec_clock::Clock;
-
-/// Configuration of a challenge server. A listener that is none is not started; port 0 takes a free port.
-#[derive(Clone, Debug, Default)]
-pub struct Config {
-    /// http-01, over plain HTTP/1.1.
-    pub http01: Option<SocketAddr>,
-    /// tls-alpn-01.
-    pub tls_alpn01: Option<SocketAddr>,
-    /// dns-01 and all other DNS, over UDP and TCP on the same port.
-    pub dns: Option<SocketAddr>,
-    /// The same over HTTPS.
-    pub doh: Option<DohConfig>,
-    /// The management API of pebble-challtestsrv.
-    pub management: Option<ManagementConfig>,
-    /// The answer to A queries for hosts: where the CA connects for http-01 and tls-alpn-01.
-    pub default_ipv4: Option<Ipv4Addr>,
-    /// The answer to AAAA queries for hosts.
-    pub default_ipv6: Option<Ipv6Addr>,
-    /// Bounds for clients.
-    pub limits: Limits,
-}
-
-/// DNS over HTTPS.
-#[derive(Clone, Debug)]
-pub struct DohConfig {
-    /// Where it listens.
-    pub listen: SocketAddr,
-    /// Its certificate.
-    pub certificate: DohCertificate,
-}
-
-/// The certificate of the DNS-over-HTTPS listener.
-#[derive(Clone, Debug)]
-pub enum DohCertificate {
-    /// One made at the start, for `localhost` and the address it listens on.
-    SelfSigned,
-    /// A chain and its key, both PEM.
-    Pem {
-        /// The leaf first.
-        chain: Vec<u8>,
-        /// PKCS#8, SEC 1 or PKCS#1.
-        key: Vec<u8>,
-    },
-    /// Plain HTTP/1.1, behind a proxy with TLS.
-    None,
-}
-
-/// The management API.
-#[derive(Clone, Debug)]
-pub struct ManagementConfig {
-    /// Where it listens.
-    pub listen: SocketAddr,
-    /// Required as `Authorization: Bearer` when set.
-    pub token: Option<String>,
-    /// It may listen beyond loopback without a token, as pebble-challtestsrv does.
-    pub open: bool,
-}
-
-/// Bounds for each listener.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Connections at a time; further ones wait to be accepted.
-    pub connections: usize,
-    /// How long a client may take for a request or a handshake.
-    pub request_timeout: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { connections: 4096, request_timeout: Duration::from_secs(10) }
-    }
-}
 
 /// Where the listeners are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -18,8 +18,8 @@ use wec_record::{ChallengeType, Identifier, Verdict};
 use crate::accept::accept;
 use crate::answers::Answers;
 use crate::certificate::{ALPN, Mint};
+use crate::config::Limits;
 use crate::history;
-use crate::server::Limits;
 
 /// Serves until `stop`.
 pub(crate) async fn serve(
