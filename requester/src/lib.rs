@@ -15,6 +15,7 @@ mod engine;
 mod error;
 pub mod executor;
 pub mod guard;
+mod header;
 mod judgement;
 mod membership;
 mod node;
@@ -35,13 +36,11 @@ pub use config::{Flags, PlanOptions, plan_schema};
 pub use engine::Runtimes;
 pub use error::StartError;
 pub use executor::{Gauges, Load};
+pub use header::{PROGRAM, cpus};
 pub use membership::SessionMembership;
 pub use node::{Begun, Ended, Node, Surroundings};
 pub use plan::{Challenges, Listen, Plan};
 pub use run::{Parts, Requester, Workload, preflight};
 pub use scenario::Scenario;
-pub use service::{
-    Delivered, PROGRAM, RemoteOptions, cpus, dns_apart, identify, remote_challenges, run_remote,
-    tell_unwritten,
-};
+pub use service::{Delivered, RemoteOptions, dns_apart, remote_challenges, run_remote};
 pub use stored::{Opened, open_state};

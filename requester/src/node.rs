@@ -27,15 +27,15 @@ use tokio_util::sync::CancellationToken;
 use wec_acme::{Client, Clock};
 use wec_board::{Board, NodeId, RunRef, Session};
 use wec_delivery::{Health, Sink};
-use wec_record::{Limit, RunHeader};
+use wec_record::{Limit, RunHeader, StateCounts};
 use wec_startup::Stop;
-use wec_store::{ChallengeWriter, State, StoreError};
+use wec_store::{ChallengeWriter, Counts, State, StoreError};
 
 use crate::engine::Runtimes;
+use crate::header::identify;
 use crate::membership::SessionMembership;
 use crate::plan::Plan;
 use crate::run::{Parts, Ran, Requester, Workload, preflight};
-use crate::service::{identify, tell_unwritten};
 use crate::stored::{Opened, open_state};
 
 /// Who takes part in what.
@@ -258,6 +258,15 @@ impl Start<'_> {
             }
         }
     }
+}
+
+/// Reports to `sink` what of the state could not be written before its end; `counts` are its last.
+fn tell_unwritten(sink: &dyn Sink, clock: Clock, counts: Counts, closed: &Result<(), StoreError>) {
+    let Err(StoreError::Unwritten { changes, .. }) = closed else { return };
+    let Counts { registrations, authorizations, certificates, revoked } = counts;
+    let unwritten = *changes as u64;
+    let counts = StateCounts { registrations, authorizations, certificates, revoked, workers: 0, unwritten };
+    sink.push_state(clock.unix_now_ns(), counts);
 }
 
 #[cfg(test)]

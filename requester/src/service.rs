@@ -9,13 +9,12 @@ use anyhow::Context as _;
 use wec_acme::Clock;
 use wec_board::{Board, BoardUrl, By, NodeId, RunRef};
 use wec_delivery::{Entry, GrpcOptions, GrpcSink, Health, Keep, Sink};
-use wec_record::{FORMAT_VERSION, Limit, RunHeader, Stamp, StateCounts};
+use wec_record::{Limit, RunHeader};
 use wec_startup::{
     Exit, Stop, Undisclosed, node_name, parse_node_name, parse_service, parse_session_id, redacted, say,
 };
-use wec_store::{ChallTestSrvWriter, ChallengeWriter, Counts, DnsApart, RedisChallenges, StoreError};
+use wec_store::{ChallTestSrvWriter, ChallengeWriter, DnsApart, RedisChallenges};
 
-use crate::calibration;
 use crate::node::{Begun, Ended, Node, Surroundings};
 use crate::plan::{Challenges, Plan};
 
@@ -144,43 +143,6 @@ impl Delivered {
         }
         report
     }
-}
-
-/// This program and its version, as logs name it.
-pub const PROGRAM: &str = concat!("wec ", env!("CARGO_PKG_VERSION"));
-
-/// Logical processors that this process may use.
-pub fn cpus() -> u32 {
-    std::thread::available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX))
-}
-
-/// What a run of `plan` is, for the first line of its log.
-pub fn identify(plan: &Plan, session: &str, host: &str, clock: Clock) -> RunHeader {
-    let started_unix_ns = clock.unix_now_ns();
-    RunHeader {
-        version: FORMAT_VERSION,
-        run: format!("{}-{:04x}", started_unix_ns / 1_000_000_000, rand::random::<u16>()),
-        session: session.to_owned(),
-        program: PROGRAM.to_owned(),
-        target: plan.directory.to_string(),
-        started_unix_ns,
-        stamp: Stamp {
-            host: host.to_owned(),
-            platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-            cpus: cpus(),
-            plan: Some(Box::new(plan.into())),
-            calibration: calibration::kept(&node_name(None), cpus()),
-        },
-    }
-}
-
-/// Reports to `sink` what of the state could not be written before its end; `counts` are its last.
-pub fn tell_unwritten(sink: &dyn Sink, clock: Clock, counts: Counts, closed: &Result<(), StoreError>) {
-    let Err(StoreError::Unwritten { changes, .. }) = closed else { return };
-    let Counts { registrations, authorizations, certificates, revoked } = counts;
-    let unwritten = *changes as u64;
-    let counts = StateCounts { registrations, authorizations, certificates, revoked, workers: 0, unwritten };
-    sink.push_state(clock.unix_now_ns(), counts);
 }
 
 /// Where challenge data goes when challenge servers elsewhere answer; none for memory.

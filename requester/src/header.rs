@@ -1,0 +1,36 @@
+//! What a run is: the first line of its log.
+
+use wec_acme::Clock;
+use wec_record::{FORMAT_VERSION, RunHeader, Stamp};
+use wec_startup::node_name;
+
+use crate::calibration;
+use crate::plan::Plan;
+
+/// This program and its version, as logs name it.
+pub const PROGRAM: &str = concat!("wec ", env!("CARGO_PKG_VERSION"));
+
+/// Logical processors that this process may use.
+pub fn cpus() -> u32 {
+    std::thread::available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX))
+}
+
+/// What a run of `plan` is, for the first line of its log.
+pub(crate) fn identify(plan: &Plan, session: &str, host: &str, clock: Clock) -> RunHeader {
+    let started_unix_ns = clock.unix_now_ns();
+    RunHeader {
+        version: FORMAT_VERSION,
+        run: format!("{}-{:04x}", started_unix_ns / 1_000_000_000, rand::random::<u16>()),
+        session: session.to_owned(),
+        program: PROGRAM.to_owned(),
+        target: plan.directory.to_string(),
+        started_unix_ns,
+        stamp: Stamp {
+            host: host.to_owned(),
+            platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+            cpus: cpus(),
+            plan: Some(Box::new(plan.into())),
+            calibration: calibration::kept(&node_name(None), cpus()),
+        },
+    }
+}
