@@ -84,7 +84,8 @@ pub struct Options {
         env = "WEC_CHALLENGES",
         value_name = "STORE",
         default_value = "memory",
-        hide_env_values = true
+        hide_env_values = true,
+        value_parser = Undisclosed(parse_store)
     )]
     pub challenges: String,
 
@@ -239,11 +240,17 @@ impl Options {
     async fn open_store(&self) -> anyhow::Result<Arc<dyn ChallengeReader>> {
         match self.challenges.as_str() {
             "memory" => Ok(Arc::new(MemoryChallenges::new())),
-            url if url.starts_with("redis://") => Ok(Arc::new(RedisChallenges::connect(url).await?)),
-            // It may contain a password, so it is not repeated.
-            _ => bail!("--challenges must be memory or redis://HOST[:PORT][/DATABASE]"),
+            url => Ok(Arc::new(RedisChallenges::connect(url).await?)),
         }
     }
+}
+
+/// It may contain a password, so a wrong one is not repeated.
+fn parse_store(text: &str) -> Result<String, String> {
+    let known = text == "memory" || text.starts_with("redis://");
+    known
+        .then(|| text.to_owned())
+        .ok_or_else(|| "must be memory or redis://HOST[:PORT][/DATABASE]".to_owned())
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 
 use clap::builder::TypedValueParser;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// `address` with `***` for its password, even if it does not parse. The user's name stays, because it shows which
 /// login failed.
@@ -79,7 +79,13 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for Undisclosed<T> {
         let text = value.to_str().ok_or_else(|| "is not UTF-8".to_owned());
         text.and_then(self.0).map_err(|why| {
             let flag = argument.and_then(clap::Arg::get_long).unwrap_or("value");
-            clap::Error::raw(ErrorKind::ValueValidation, format!("--{flag}: {why}\n")).with_cmd(command)
+            let message = format!("--{flag}: {why}\n");
+            let mut error = clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command);
+            // Says which argument it is about; the text is the message alone.
+            if let Some(argument) = argument {
+                error.insert(ContextKind::InvalidArg, ContextValue::String(argument.to_string()));
+            }
+            error
         })
     }
 }

@@ -101,7 +101,9 @@ pub(crate) async fn session(options: Options) -> anyhow::Result<Exit> {
         mistakes.extend(found);
         Vec::new()
     });
-    let page = Page::parse(at.as_deref().unwrap_or(PAGE)).map_err(|mistake| mistakes.push(mistake));
+    let named_by = if at == usual { "WEC_AT" } else { "--at" };
+    let page = Page::parse(at.as_deref().unwrap_or(PAGE));
+    let page = page.map_err(|mistake| mistakes.push(format!("{named_by}: {mistake}")));
     if !mistakes.is_empty() {
         mistakes.into_iter().for_each(|mistake| say(format_args!("error: {mistake}")));
         return Ok(Exit::Usage);
@@ -406,9 +408,9 @@ impl Page {
         let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         let example = "write it like http://127.0.0.1:8089";
         let mut url = Url::parse(&full)
-            .map_err(|error| format!("--at: {:?} is no URL ({error}): {example}", redacted(text)))?;
+            .map_err(|error| format!("{:?} is no URL ({error}): {example}", redacted(text)))?;
         if url.scheme() != "http" || url.host_str().is_none() {
-            return Err(format!("--at: {:?} is not a page over http: {example}", redacted(text)));
+            return Err(format!("{:?} is not a page over http: {example}", redacted(text)));
         }
         let token = url.query_pairs().find(|(key, _)| key == "token").map(|(_, token)| token.into_owned());
         let token = token.or_else(|| std::env::var("WEC_TOKEN").ok()).filter(|token| !token.is_empty());

@@ -6,11 +6,12 @@ use std::path::Path;
 use std::str::FromStr as _;
 use std::sync::LazyLock;
 
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches};
 use wec_record::Chain;
 
 use super::keys::{KEYS, Key, Kind, Place};
-use super::settings::Settings;
+use super::settings::{Origin, Settings};
 
 /// A command whose flags come from the table of keys.
 pub trait Command {
@@ -46,7 +47,13 @@ pub struct Flags<C> {
 /// [resolved](PlanOptions::resolve); flag over environment over file over default.
 #[derive(Clone, Debug, Default)]
 pub struct PlanOptions {
-    given: BTreeMap<&'static str, Vec<String>>,
+    given: BTreeMap<&'static str, Given>,
+}
+
+#[derive(Clone, Debug)]
+struct Given {
+    values: Vec<String>,
+    origin: Origin,
 }
 
 impl PlanOptions {
@@ -66,7 +73,9 @@ impl PlanOptions {
     /// When there is no such key.
     pub fn set(&mut self, name: &str, value: impl Into<String>) {
         let key = Key::named(name).unwrap_or_else(|| panic!("{name} is not in the table of keys"));
-        let values = self.given.entry(key.name).or_default();
+        let given = self.given.entry(key.name);
+        let Given { values, .. } =
+            given.or_insert_with(|| Given { values: Vec::new(), origin: Origin::Flag });
         if !key.kind.is_repeated() {
             values.clear();
         }
@@ -84,42 +93,45 @@ impl PlanOptions {
 
     /// What was given for it, the last one if it was repeated.
     pub fn value(&self, name: &str) -> Option<&str> {
-        self.given.get(name)?.last().map(String::as_str)
+        self.given.get(name)?.values.last().map(String::as_str)
     }
 
     /// What was typed, with the file if there is one.
     pub fn settings(&self) -> Settings {
         let mut settings = Settings::default();
         for key in KEYS.iter().filter(|key| key.place != Place::Command) {
-            match (key.kind, self.given.get(key.name)) {
-                (_, None) => {}
-                (Kind::Weights, Some(weights)) => {
-                    weights.iter().for_each(|weight| set_weight(&mut settings, key, weight));
+            let Some(Given { values, origin }) = self.given.get(key.name) else { continue };
+            match key.kind {
+                Kind::Weights => {
+                    values.iter().for_each(|weight| set_weight(&mut settings, key, weight, origin));
                 }
-                (Kind::Thresholds, Some(texts)) if texts.iter().any(|text| text.trim().is_empty()) => settings
-                    .mistake(
-                        key.name,
-                        "is empty: write one like 'chain{p(95)} < 2s' (docs/thresholds.md), or leave the flag out",
-                    ),
-                (_, Some(values)) => settings.flag(key.name, &values.join(",")),
+                Kind::Thresholds if values.iter().any(|text| text.trim().is_empty()) => settings.mistake_at(
+                    key.name,
+                    origin.clone(),
+                    "is empty: write one like 'chain{p(95)} < 2s' (docs/thresholds.md), or leave it out",
+                ),
+                _ => settings.give(key.name, &values.join(","), origin.clone()),
             }
         }
-        if let Some(path) = self.value("config") {
-            settings.file(Path::new(path));
+        if let Some(Given { values, origin }) = self.given.get("config")
+            && let Some(path) = values.last()
+        {
+            settings.file(Path::new(path), origin.clone());
         }
         settings
     }
 }
 
 /// `certificate=4`.
-fn set_weight(settings: &mut Settings, key: &Key, weight: &str) {
+fn set_weight(settings: &mut Settings, key: &Key, weight: &str, origin: &Origin) {
     match weight.split_once('=') {
         Some((chain, value)) if Chain::from_str(chain.trim()).is_ok() => {
-            settings.flag(&format!("{}.{}", key.name, chain.trim()), value.trim());
+            settings.give(&format!("{}.{}", key.name, chain.trim()), value.trim(), origin.clone());
         }
-        // The flag's mistake: files have a table.
-        _ => settings.mistake(
+        // Of the flag or its variable: files have a table.
+        _ => settings.mistake_at(
             &key.long(),
+            origin.clone(),
             format!(
                 "{} is not CHAIN=WEIGHT, as in certificate=4; chains are {}",
                 wec_text::quoted(weight),
@@ -159,7 +171,11 @@ impl<C: Command> clap::FromArgMatches for Flags<C> {
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         for key in Self::keys() {
             if let Some(values) = matches.get_many::<String>(key.name) {
-                self.plan.given.insert(key.name, values.cloned().collect());
+                let origin = match matches.value_source(key.name) {
+                    Some(ValueSource::EnvVariable) => Origin::Variable,
+                    _ => Origin::Flag,
+                };
+                self.plan.given.insert(key.name, Given { values: values.cloned().collect(), origin });
             }
         }
         Ok(())

@@ -391,3 +391,9 @@ pub(super) fn flag_of(name: &str) -> String {
     let long = Key::named(name).map_or_else(|| name.replace(['_', '.'], "-"), Key::long);
     format!("--{long}")
 }
+
+/// The environment variable of a key, by its name in a file or by its flag's, for messages: `WEC_RUN_TIME`.
+pub(super) fn variable_of(name: &str) -> String {
+    let key = KEYS.iter().find(|key| key.name == name || key.long() == name);
+    key.map_or_else(|| name.to_owned(), Key::variable)
+}

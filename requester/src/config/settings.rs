@@ -10,13 +10,15 @@ use std::path::Path;
 use toml::de::{DeTable, DeValue};
 use wec_text::{bounded, visible};
 
-use super::keys::{CAPACITY, KEYS, Key, OF_FILES, OF_SCENARIOS, WEIGHTS, flag_of};
+use super::keys::{CAPACITY, KEYS, Key, OF_FILES, OF_SCENARIOS, WEIGHTS, flag_of, variable_of};
 
 /// Where a value was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// A command line flag, or the environment variable that stands for it.
+    /// A command line flag.
     Flag,
+    /// The environment variable that stands for the flag.
+    Variable,
     /// A line of the configuration file.
     File {
         /// The file as it was named.
@@ -27,11 +29,11 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// 0 of a flag, which goes before a file.
+    /// 0 of a flag and of a variable, which override a file.
     const fn line(&self) -> usize {
         match self {
             Self::File { line, .. } => *line,
-            Self::Flag => 0,
+            Self::Flag | Self::Variable => 0,
         }
     }
 }
@@ -55,10 +57,13 @@ impl fmt::Display for Mistake {
             Some(Origin::File { path, line }) if key.is_empty() => format!("{path}:{line}: {message}"),
             Some(Origin::File { path, line }) => format!("{path}:{line}: {key}: {message}"),
             None if key.starts_with("scenarios.") => format!("{key}: {message}"),
-            _ => match key.split_once('.') {
-                Some((WEIGHTS, chain)) => format!("{} {chain}: {message}", flag_of(WEIGHTS)),
-                _ => format!("{}: {message}", flag_of(&key)),
-            },
+            origin => {
+                let name_of = if *origin == Some(Origin::Variable) { variable_of } else { flag_of };
+                match key.split_once('.') {
+                    Some((WEIGHTS, chain)) => format!("{} {chain}: {message}", name_of(WEIGHTS)),
+                    _ => format!("{}: {message}", name_of(&key)),
+                }
+            }
         };
         f.write_str(&bounded(&visible(&text)))
     }
@@ -96,13 +101,18 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Sets what a flag or its environment variable said; it wins over the file.
+    /// Sets the value of a flag; it overrides the file.
     pub fn flag(&mut self, key: &str, value: &str) {
-        self.given.insert(key.into(), (value.into(), Origin::Flag));
+        self.give(key, value, Origin::Flag);
     }
 
-    /// Reads a configuration file; unknown keys are mistakes, and so is a key given twice.
-    pub fn file(&mut self, path: &Path) {
+    /// Sets the value of a flag or of its environment variable; it overrides the file.
+    pub(super) fn give(&mut self, key: &str, value: &str, origin: Origin) {
+        self.given.insert(key.into(), (value.into(), origin));
+    }
+
+    /// Reads a configuration file; unknown keys are mistakes, and so is a key given twice. `named_by` is where the file was named.
+    pub(super) fn file(&mut self, path: &Path, named_by: Origin) {
         let shown = path.display().to_string();
         match std::fs::read_to_string(path) {
             Ok(text) => self.text(&shown, &text),
@@ -110,7 +120,7 @@ impl Settings {
                 self.partial = true;
                 self.mistakes.push(Mistake {
                     key: "config".into(),
-                    origin: Some(Origin::Flag),
+                    origin: Some(named_by),
                     message: format!("cannot read {shown}: {error}"),
                 });
             }
@@ -197,7 +207,7 @@ impl Settings {
     ) -> Option<Vec<T>> {
         self.asked(key);
         let (text, origin) = self.given.get(key)?;
-        let lines = self.elements.get(key).filter(|_| *origin != Origin::Flag);
+        let lines = self.elements.get(key).filter(|_| matches!(origin, Origin::File { .. }));
         let mut values = Vec::new();
         let mut mistakes = Vec::new();
         let mut right = true;
@@ -242,6 +252,11 @@ impl Settings {
     pub fn mistake(&mut self, key: &str, message: impl Into<String>) {
         let origin = self.origin(key);
         self.mistakes.push(Mistake { key: key.into(), origin, message: message.into() });
+    }
+
+    /// Remembers a mistake in a value that was not set because of it.
+    pub(super) fn mistake_at(&mut self, key: &str, origin: Origin, message: impl Into<String>) {
+        self.mistakes.push(Mistake { key: key.into(), origin: Some(origin), message: message.into() });
     }
 
     /// Where a key was given, or the first one of its table.
@@ -357,7 +372,7 @@ impl<'a> Scope<'a> {
 
     /// Whether a flag, or its environment variable, gave it.
     pub fn is_flag(&self, key: &str) -> bool {
-        matches!(self.settings.given.get(key), Some((_, Origin::Flag)))
+        matches!(self.settings.given.get(key), Some((_, Origin::Flag | Origin::Variable)))
     }
 
     /// Whether the file gives it to this scenario, whatever flags say.
@@ -529,6 +544,22 @@ mod tests {
     }
 
     #[test]
+    fn a_mistake_names_the_variable_that_the_value_came_from() {
+        let mut settings = Settings::default();
+        settings.text_with("s.toml", "workers = 3\n", KNOWN, &[]);
+        settings.file(Path::new("does-not-exist.toml"), Origin::Variable);
+        for key in ["workers", "weights.certificate"] {
+            settings.give(key, "many", Origin::Variable);
+            settings.take(key, number);
+        }
+        settings.give("run_time", "1s", Origin::Variable);
+        settings.mistake("run_time", "is too short");
+        let shown = settings.finish().unwrap_err().to_string();
+        let told: Vec<_> = shown.lines().map(|line| line.split(": ").next().unwrap()).collect();
+        assert_eq!(told, ["WEC_CONFIG", "WEC_WORKERS", "WEC_WEIGHTS certificate", "WEC_RUN_TIME"], "{shown}");
+    }
+
+    #[test]
     fn what_stands_in_a_wrong_place_is_told_where_it_belongs() {
         const TOP: &[&str] = &["directory", "capacity.from", "capacity.hold_at"];
         const SCENARIO: &[&str] = &["workers", "weights.certificate", "weights.revoke"];
@@ -587,7 +618,7 @@ mod tests {
     #[test]
     fn an_unreadable_file_is_named() {
         let mut settings = Settings::default();
-        settings.file(Path::new("does-not-exist.toml"));
+        settings.file(Path::new("does-not-exist.toml"), Origin::Flag);
         let shown = settings.finish().unwrap_err().to_string();
         assert!(shown.starts_with("--config: cannot read does-not-exist.toml: "), "{shown}");
     }

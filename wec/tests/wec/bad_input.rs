@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
 
+use wec_requester::config::{KEYS, Place};
 use wec_testbed::{Pebble, PebbleOptions};
 
 /// Exit code and standard error of `wec run` with these arguments.
@@ -48,6 +49,56 @@ fn mistakes_of_a_file_and_of_flags_are_told_at_once_with_line_and_key() {
         assert!(said.contains(part), "{part:?} is missing in:\n{said}");
     }
     assert_eq!(left_behind(folder.path()), ["load.toml"]);
+}
+
+/// Every key of the table whose value can be wrong by itself, once as a variable and once as a flag.
+#[test]
+fn a_mistake_names_the_variable_or_the_flag_that_the_value_came_from() {
+    // Any text is right for these.
+    const ANY_TEXT: [&str; 2] = ["allow_host", "authorised_by"];
+    let folder = tempfile::tempdir().unwrap();
+    let keys = || KEYS.iter().filter(|key| key.has_flag && !ANY_TEXT.contains(&key.name));
+    let told = |command: &mut std::process::Command| {
+        let output = command.output().unwrap();
+        let said = crate::common::said(&output);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        said.lines().map(|line| line.split([':', ' ']).next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    for key in keys() {
+        let command = if key.place == Place::Search { "capacity" } else { "run" };
+        let variable = told(crate::common::wec(folder.path(), &[command]).env(key.variable(), "?? ??"));
+        assert!(variable.contains(&key.variable()), "{}: {variable:?}", key.variable());
+        let flag = format!("--{}", key.long());
+        let typed = told(&mut crate::common::wec(folder.path(), &[command, &flag, "?? ??"]));
+        assert!(typed.contains(&flag) && !typed.contains(&key.variable()), "{flag}: {typed:?}");
+    }
+}
+
+#[test]
+fn a_wrong_variable_of_a_service_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    for (command, variable, flag) in [
+        (&["analytics"][..], "WEC_ANALYTICS_LISTEN", "--listen"),
+        (&["analytics"], "WEC_BOARD", "--board"),
+        (&["analytics"], "WEC_SESSION", "--session"),
+        (&["serve"], "WEC_LISTEN", "--listen"),
+        (&["run"], "WEC_LISTEN", "--listen"),
+        (&["run"], "WEC_KEEP_PAGE", "--keep-page"),
+        (&["requester"], "WEC_NODE", "--node"),
+        (&["requester"], "WEC_SPOOL_BYTES", "--spool-bytes"),
+        (&["null-ca"], "WEC_NULL_CA_EAB", "--eab"),
+        (&["session", "show"], "WEC_AT", "--at"),
+        (&["challenge-server"], "WEC_HTTP01_LISTEN", "--http01-listen"),
+        (&["challenge-server"], "WEC_DOH_PLAIN", "--doh-plain"),
+        (&["challenge-server"], "WEC_CHALLENGES", "--challenges"),
+        (&["challenge-server"], "WEC_ANALYTICS", "--analytics"),
+    ] {
+        let output = crate::common::wec(folder.path(), command).env(variable, "?? ??").output().unwrap();
+        let said = crate::common::said(&output);
+        assert_eq!(output.status.code(), Some(2), "{variable}: {said}");
+        let first = said.lines().next().unwrap_or_default();
+        assert!(first.contains(variable) && !first.contains(flag), "{variable}: {said}");
+    }
 }
 
 /// What a file says, and what is told of it, whole.

@@ -372,7 +372,7 @@ fn how_to_search_is_said_by_flags_the_environment_and_a_file_in_this_order() {
     let beginnings = [
         "s.toml:6: capacity.holdat: unknown key; did you mean hold_at?",
         "--from: \"flag\"",
-        "--to: \"environment\"",
+        "WEC_CAPACITY_TO: \"environment\"",
         "s.toml:5: capacity.hold: \"file\"",
     ];
     assert_eq!(search.lines().count(), beginnings.len(), "{search}");
