@@ -76,13 +76,22 @@ pub(crate) enum Route<'a> {
     Order(u64),
     /// The order, and which of its authorizations.
     Authorization(u64, usize),
-    Challenge(u64, usize, ChallengeType),
+    Challenge(ChallengePlace),
     Finalize(u64),
     Certificate(u64),
     RevokeCert,
     /// The certificate's identifier (RFC 9773 §4.1).
     RenewalInfo(&'a str),
     Unknown,
+}
+
+/// Which challenge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ChallengePlace {
+    pub(crate) order: u64,
+    /// Which of the order's authorizations.
+    pub(crate) authorization: usize,
+    pub(crate) kind: ChallengeType,
 }
 
 impl<'a> Route<'a> {
@@ -116,7 +125,11 @@ impl<'a> Route<'a> {
             "finalize" => Route::Finalize(id()?),
             "certificate" => Route::Certificate(id()?),
             "authorization" => Route::Authorization(id()?, parts.next()?.parse().ok()?),
-            "challenge" => Route::Challenge(id()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?),
+            "challenge" => Route::Challenge(ChallengePlace {
+                order: id()?,
+                authorization: parts.next()?.parse().ok()?,
+                kind: parts.next()?.parse().ok()?,
+            }),
             "renewal-info" => Route::RenewalInfo(parts.next()?),
             _ => return None,
         };
@@ -157,7 +170,10 @@ mod tests {
             ("/account/7/orders/9", Route::Orders(7, Some(9))),
             ("/account/7/order", Route::Unknown),
             ("/authorization/7/1", Route::Authorization(7, 1)),
-            ("/challenge/7/0/dns-01", Route::Challenge(7, 0, ChallengeType::Dns01)),
+            (
+                "/challenge/7/0/dns-01",
+                Route::Challenge(ChallengePlace { order: 7, authorization: 0, kind: ChallengeType::Dns01 }),
+            ),
             ("/renewal-info/aYhba4dG.AIdlQ", Route::RenewalInfo("aYhba4dG.AIdlQ")),
             ("/", Route::Unknown),
             ("", Route::Unknown),

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use wec_record::{ChallengeType, Identifier};
 
 use crate::clock::UnixTime;
+use crate::endpoint::ChallengePlace;
 use crate::reply::Problem;
 
 pub(crate) struct Order {
@@ -161,7 +162,8 @@ impl Authorization {
             if place > 0 {
                 json.push(',');
             }
-            self.push_challenge(&mut json, base, order, index, *kind);
+            let place = ChallengePlace { order, authorization: index, kind: *kind };
+            self.push_challenge(&mut json, base, place);
         }
         json.push(']');
         if matches!(self.identifier, Identifier::Wildcard(_)) {
@@ -171,14 +173,8 @@ impl Authorization {
         json
     }
 
-    pub(crate) fn push_challenge(
-        &self,
-        json: &mut String,
-        base: &str,
-        order: u64,
-        index: usize,
-        kind: ChallengeType,
-    ) {
+    pub(crate) fn push_challenge(&self, json: &mut String, base: &str, place: ChallengePlace) {
+        let ChallengePlace { order, authorization: index, kind } = place;
         let (name, token) = (kind.name(), self.token());
         push(
             json,

@@ -134,7 +134,7 @@ impl Ca {
                     Route::NewOrder => self.new_order(&call),
                     Route::Order(id) => self.order(&call, id),
                     Route::Authorization(id, index) => self.authorization(&call, id, index),
-                    Route::Challenge(id, index, kind) => self.challenge(&call, id, index, kind),
+                    Route::Challenge(place) => self.challenge(&call, place),
                     Route::Finalize(id) => self.finalize(&call, id),
                     Route::Certificate(id) => self.certificate(&call, id),
                     Route::RevokeCert => self.revoke(&call),

@@ -7,10 +7,11 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use tokio::time::Instant;
-use wec_record::{ChallengeType, Identifier, Unfit};
+use wec_record::{Identifier, Unfit};
 
 use crate::ca::{Ca, Call};
 use crate::clock::UnixTime;
+use crate::endpoint::ChallengePlace;
 use crate::issuer::CertificationRequest;
 use crate::keys::PublicKey;
 use crate::orders::{Authorization, EXPIRES_AFTER, Issued, Order, Progress, Verdict};
@@ -145,10 +146,9 @@ impl Ca {
     pub(crate) fn challenge(
         self: &Arc<Self>,
         call: &Call<'_>,
-        id: u64,
-        index: usize,
-        kind: ChallengeType,
+        place: ChallengePlace,
     ) -> Result<Reply, Problem> {
+        let ChallengePlace { order: id, authorization: index, kind } = place;
         let starts = !call.jws.is_post_as_get();
         if starts {
             call.jws.read::<serde_json::Map<_, _>>()?;
@@ -162,12 +162,12 @@ impl Ca {
             }
             // Started again while it runs or after it is decided, a challenge just shows itself.
             if starts && matches!(authorization.progress, Progress::Untried) {
-                self.start_validation(call.now, authorization, &key, id, index, kind);
+                self.start_validation(call.now, authorization, &key, place);
                 order.settle(call.now);
             }
             let authorization = nth(order, index)?;
             let mut json = String::new();
-            authorization.push_challenge(&mut json, call.base, id, index, kind);
+            authorization.push_challenge(&mut json, call.base, place);
             let running = matches!(authorization.progress, Progress::Running { .. });
             Ok(Reply {
                 up: Some(format!("{}/authorization/{id}/{index}", call.base)),
@@ -182,10 +182,9 @@ impl Ca {
         now: Instant,
         authorization: &mut Authorization,
         key: &PublicKey,
-        order: u64,
-        index: usize,
-        kind: ChallengeType,
+        place: ChallengePlace,
     ) {
+        let ChallengePlace { order, authorization: index, kind } = place;
         let (delay, fails) = self.plan.validation();
         let verdict = match fails {
             false => Ok(()),

@@ -1,0 +1,298 @@
+//! The plan made of the rules: it decides about each request, validation and certificate.
+//!
+//! Decisions are a function of the seed and of how many requests the endpoint has had, so the n-th request meets the same
+//! fate in every run with the same rules.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::rules::{
+    Fault, FaultRule, Flaw, FlawRule, Latency, LatencyRule, ServeRule, Share, Stall, Target, fraction,
+};
+use crate::endpoint::Endpoint;
+
+/// The rules about everything that varies, ready to decide.
+pub(crate) struct Plan {
+    seed: u64,
+    endpoints: [Fate; Endpoint::ALL.len()],
+    stalls: Vec<Stall>,
+    bad_nonce: (Share, AtomicU64),
+    flaws: (Vec<(Flaw, Share)>, AtomicU64),
+    validation: (Latency, Share, AtomicU64),
+}
+
+/// What the rules say about one endpoint, and how many requests it has had.
+struct Fate {
+    latency: Latency,
+    faults: Vec<(Fault, Share)>,
+    arrived: AtomicU64,
+    queue: Option<Queue>,
+}
+
+/// One that serves, and those who wait for it.
+struct Queue {
+    /// Nanoseconds that each takes.
+    takes: u64,
+    /// When all who came so far have been served, nanoseconds since the CA's start.
+    free: AtomicU64,
+}
+
+impl Queue {
+    /// How long whoever comes now waits until it has been served.
+    fn wait(&self, now: Duration) -> Duration {
+        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let served = |free: u64| free.max(now).saturating_add(self.takes);
+        let free = self.free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| Some(served(free)));
+        Duration::from_nanos(served(free.unwrap_or(now)).saturating_sub(now))
+    }
+}
+
+/// One request's fate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Decision {
+    pub(crate) latency: Duration,
+    pub(crate) fault: Option<Fault>,
+}
+
+/// What a [`Plan`] is made of.
+pub(crate) struct Rules<'a> {
+    /// Of every draw.
+    pub(crate) seed: u64,
+    pub(crate) latencies: &'a [LatencyRule],
+    pub(crate) faults: &'a [FaultRule],
+    pub(crate) stalls: &'a [Stall],
+    /// The share of good nonces that are refused.
+    pub(crate) bad_nonce: Share,
+    pub(crate) flaws: &'a [FlawRule],
+    /// How long a validation takes, and the share of them that fail.
+    pub(crate) validation: (Latency, Share),
+}
+
+impl Plan {
+    pub(crate) fn new(rules: Rules<'_>) -> Self {
+        let Rules { seed, latencies, faults, stalls, bad_nonce, flaws, validation } = rules;
+        Self {
+            seed,
+            endpoints: Endpoint::ALL.map(|endpoint| {
+                let specific = latencies.iter().rfind(|rule| rule.target == Target::One(endpoint));
+                let general = latencies.iter().rfind(|rule| rule.target == Target::All);
+                let about = faults.iter().filter(|rule| rule.target.is(endpoint));
+                Fate {
+                    latency: specific.or(general).map_or(Latency::NONE, |rule| rule.latency.clone()),
+                    faults: about.map(|rule| (rule.fault, rule.share)).collect(),
+                    arrived: AtomicU64::new(0),
+                    queue: None,
+                }
+            }),
+            stalls: stalls.to_vec(),
+            bad_nonce: (bad_nonce, AtomicU64::new(0)),
+            flaws: (flaws.iter().map(|rule| (rule.flaw, rule.share)).collect(), AtomicU64::new(0)),
+            validation: (validation.0, validation.1, AtomicU64::new(0)),
+        }
+    }
+
+    /// The same, with endpoints that serve only so many requests a second; of two rules for one the later counts.
+    pub(crate) fn serving(mut self, rules: &[ServeRule]) -> Self {
+        for rule in rules {
+            let takes = (1e9 / rule.per_second) as u64;
+            self.endpoints[rule.endpoint as usize].queue = Some(Queue { takes, free: AtomicU64::new(0) });
+        }
+        self
+    }
+
+    /// What becomes of the request that has just arrived.
+    pub(crate) fn request(&self, endpoint: Endpoint) -> Decision {
+        let fate = &self.endpoints[endpoint as usize];
+        let n = fate.arrived.fetch_add(1, Ordering::Relaxed);
+        Decision {
+            latency: fate.latency.of(n, self.roll(Stream::Latency(endpoint), n)),
+            fault: choose(&fate.faults, self.roll(Stream::Fault(endpoint), n)),
+        }
+    }
+
+    /// How long the request that has just arrived waits until it has been served, this long after the start.
+    pub(crate) fn queued(&self, endpoint: Endpoint, since_start: Duration) -> Duration {
+        let queue = &self.endpoints[endpoint as usize].queue;
+        queue.as_ref().map_or(Duration::ZERO, |queue| queue.wait(since_start))
+    }
+
+    /// How much longer everything stands still, this long after the start.
+    pub(crate) fn stalled(&self, since_start: Duration) -> Duration {
+        let remaining = |stall: &Stall| {
+            let end = stall.at + stall.lasting;
+            if since_start >= stall.at { end.saturating_sub(since_start) } else { Duration::ZERO }
+        };
+        self.stalls.iter().map(remaining).max().unwrap_or_default()
+    }
+
+    /// Whether a good nonce is refused.
+    pub(crate) fn refuses_nonce(&self) -> bool {
+        let (share, tried) = &self.bad_nonce;
+        *share != Share::default()
+            && share.covers(self.roll(Stream::Nonce, tried.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// What is wrong with the next certificate.
+    pub(crate) fn flaw(&self) -> Option<Flaw> {
+        let (shares, issued) = &self.flaws;
+        let roll = self.roll(Stream::Flaw, issued.fetch_add(1, Ordering::Relaxed));
+        choose(shares, roll)
+    }
+
+    /// How long the next validation takes, and whether it fails on purpose.
+    pub(crate) fn validation(&self) -> (Duration, bool) {
+        let (delay, failing, started) = &self.validation;
+        let n = started.fetch_add(1, Ordering::Relaxed);
+        (
+            delay.of(n, self.roll(Stream::ValidationDelay, n)),
+            failing.covers(self.roll(Stream::ValidationFailure, n)),
+        )
+    }
+
+    fn roll(&self, stream: Stream, n: u64) -> u64 {
+        mix(mix(self.seed ^ stream.number()).wrapping_add(n))
+    }
+}
+
+/// Each kind of decision has a dice of its own: adding a fault rule must not reshuffle latencies.
+#[derive(Clone, Copy)]
+enum Stream {
+    Nonce,
+    Flaw,
+    ValidationDelay,
+    ValidationFailure,
+    Latency(Endpoint),
+    Fault(Endpoint),
+}
+
+impl Stream {
+    fn number(self) -> u64 {
+        match self {
+            Stream::Nonce => 1,
+            Stream::Flaw => 2,
+            Stream::ValidationDelay => 3,
+            Stream::ValidationFailure => 4,
+            Stream::Latency(endpoint) => 0x100 + endpoint as u64,
+            Stream::Fault(endpoint) => 0x200 + endpoint as u64,
+        }
+    }
+}
+
+/// The finalizer of SplitMix64: neighbouring inputs give unrelated outputs.
+fn mix(input: u64) -> u64 {
+    let mut z = input.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// The shares lie side by side from 0; the roll falls into one of them or into what is left over.
+fn choose<T: Copy>(shares: &[(T, Share)], roll: u64) -> Option<T> {
+    let mut position = fraction(roll);
+    for (choice, share) in shares {
+        if position < share.0 {
+            return Some(*choice);
+        }
+        position -= share.0;
+    }
+    None
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn plan(latencies: &[&str], faults: &[&str]) -> Plan {
+        let latencies: Vec<_> = latencies.iter().map(|rule| rule.parse().unwrap()).collect();
+        let faults: Vec<_> = faults.iter().map(|rule| rule.parse().unwrap()).collect();
+        Plan::new(Rules {
+            seed: 7,
+            latencies: &latencies,
+            faults: &faults,
+            stalls: &[Stall { at: ms(100), lasting: ms(50) }],
+            bad_nonce: Share(0.25),
+            flaws: &[FlawRule { flaw: Flaw::WrongName, share: Share(0.5) }],
+            validation: (Latency::NONE, Share(0.0)),
+        })
+    }
+
+    #[test]
+    fn an_endpoint_serves_so_many_a_second_and_the_others_wait() {
+        let plan = plan(&[], &[]).serving(&["newAccount=10/s".parse().unwrap()]);
+        let waits = [0, 0, 0, 150, 1_000].map(|now| plan.queued(Endpoint::NewAccount, ms(now)).as_millis());
+        assert_eq!(waits, [100, 200, 300, 250, 100]);
+        assert_eq!(plan.queued(Endpoint::NewOrder, ms(0)), ms(0));
+        for wrong in ["newOrder", "newOrder=50", "newOrder=0/s", "newOrder=-1/s", "*=5/s", "order=NaN/s"] {
+            assert!(wrong.parse::<ServeRule>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_rule_for_one_endpoint_goes_before_a_rule_for_all() {
+        let plan = plan(&["newOrder=1ms", "20ms", "newOrder=2ms"], &[]);
+        assert_eq!(plan.request(Endpoint::NewOrder).latency, ms(2));
+        assert_eq!(plan.request(Endpoint::Order).latency, ms(20));
+    }
+
+    #[test]
+    fn latencies_in_turn_repeat_exactly() {
+        let plan = plan(&["10ms,20ms,500ms"], &[]);
+        let met: Vec<_> = (0..6).map(|_| plan.request(Endpoint::Order).latency).collect();
+        assert_eq!(met, [10, 20, 500, 10, 20, 500].map(ms));
+    }
+
+    #[test]
+    fn uniform_latencies_stay_within_their_bounds_and_fill_them() {
+        let plan = plan(&["10ms..20ms"], &[]);
+        let mut met: Vec<_> = (0..1000).map(|_| plan.request(Endpoint::Order).latency).collect();
+        met.sort();
+        assert!(met[0] >= ms(10) && met[0] < ms(11), "{:?}", met[0]);
+        assert!(met[999] < ms(20) && met[999] > ms(19), "{:?}", met[999]);
+        assert!(met[500] > ms(14) && met[500] < ms(16), "{:?}", met[500]);
+    }
+
+    #[test]
+    fn faults_come_in_their_shares() {
+        let plan = plan(&[], &["order=500:0.1", "*=429:0.2"]);
+        let mut met = [0; Fault::ALL.len()];
+        for _ in 0..10_000 {
+            if let Some(fault) = plan.request(Endpoint::Order).fault {
+                met[fault as usize] += 1;
+            }
+        }
+        assert!((900..1100).contains(&met[Fault::ServerError as usize]), "{met:?}");
+        assert!((1850..2150).contains(&met[Fault::RateLimited as usize]), "{met:?}");
+        assert_eq!(met[2..], [0; 5]);
+    }
+
+    #[test]
+    fn the_same_seed_decides_the_same() {
+        let rules = (&["5ms..50ms"][..], &["*=500:0.3"][..]);
+        let (one, other) = (plan(rules.0, rules.1), plan(rules.0, rules.1));
+        for _ in 0..100 {
+            assert_eq!(one.request(Endpoint::Finalize), other.request(Endpoint::Finalize));
+            assert_eq!(one.refuses_nonce(), other.refuses_nonce());
+            assert_eq!(one.flaw(), other.flaw());
+        }
+    }
+
+    #[test]
+    fn a_share_of_all_spares_nobody_and_a_share_of_none_hits_nobody() {
+        let plan = plan(&[], &["order=empty:1", "newOrder=empty:0"]);
+        for _ in 0..1000 {
+            assert_eq!(plan.request(Endpoint::Order).fault, Some(Fault::Empty));
+            assert_eq!(plan.request(Endpoint::NewOrder).fault, None);
+        }
+    }
+
+    #[test]
+    fn what_arrives_in_a_stall_waits_for_its_end() {
+        let plan = plan(&[], &[]);
+        for (since_start, wait) in [(0, 0), (99, 0), (100, 50), (149, 1), (150, 0), (10_000, 0)] {
+            assert_eq!(plan.stalled(ms(since_start)), ms(wait), "{since_start} ms");
+        }
+    }
+}

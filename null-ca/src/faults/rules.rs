@@ -1,0 +1,493 @@
+//! The rules about what goes wrong and how slowly it is answered, as people write them.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::Deserialize;
+use strum::{EnumCount, IntoStaticStr, VariantArray};
+use thiserror::Error;
+
+use crate::endpoint::{Endpoint, UnknownEndpoint};
+
+/// A rule that cannot be understood. The messages quote what was written and say what is accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum RuleError {
+    /// An endpoint RFC 8555 does not have.
+    #[error(transparent)]
+    Endpoint(#[from] UnknownEndpoint),
+    /// Not a share between none and all.
+    #[error("`{0}` is no share; write a number from 0 to 1 such as 0.05, or a percentage such as 5%")]
+    Share(String),
+    /// Not a duration.
+    #[error("`{0}` is no duration; write a number with its unit such as 20ms or 1s")]
+    Duration(String),
+    /// A range that ends before it begins.
+    #[error("`{0}` ends before it begins; write the shorter latency first, as in 5ms..50ms")]
+    Range(String),
+    /// A fault this CA cannot play.
+    #[error("no fault is called `{0}`; they are 500, 429, html503, truncated, reset, silence, empty")]
+    Fault(String),
+    /// A wrong certificate this CA cannot make.
+    #[error("no wrong certificate is called `{0}`; they are name, key, expired, serial, signature")]
+    Flaw(String),
+    /// Something is missing from the rule.
+    #[error("`{rule}` is no {what}; write it like {example}")]
+    Form {
+        /// What was written.
+        rule: String,
+        /// What it should have been.
+        what: &'static str,
+        /// One that would be understood.
+        example: &'static str,
+    },
+}
+
+/// A probability, 0 to 1. Written `0.05` or `5%`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd, Deserialize)]
+#[serde(try_from = "Written")]
+pub struct Share(pub(super) f64);
+
+impl Share {
+    /// `None` unless `share` is between 0 and 1.
+    pub fn new(share: f64) -> Option<Self> {
+        (0.0..=1.0).contains(&share).then_some(Self(share))
+    }
+
+    /// As a number from 0 to 1.
+    pub fn value(self) -> f64 {
+        self.0
+    }
+
+    /// Whether a roll of the dice falls into this share.
+    pub(crate) fn covers(self, roll: u64) -> bool {
+        fraction(roll) < self.0
+    }
+}
+
+impl FromStr for Share {
+    type Err = RuleError;
+
+    fn from_str(text: &str) -> Result<Self, RuleError> {
+        let (number, unit) = match text.strip_suffix('%') {
+            Some(percent) => (percent, 0.01),
+            None => (text, 1.0),
+        };
+        let share = number.trim().parse::<f64>().ok().map(|number| number * unit);
+        share.and_then(Share::new).ok_or_else(|| RuleError::Share(text.to_owned()))
+    }
+}
+
+/// How long an answer is held back. The timer's resolution is one millisecond.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Latency {
+    /// Always the same. Written `20ms`.
+    Fixed(Duration),
+    /// Evenly distributed between two bounds. Written `5ms..50ms`.
+    Uniform {
+        /// The shortest.
+        least: Duration,
+        /// The longest.
+        most: Duration,
+    },
+    /// These, one after the other and over again: a distribution known exactly, to compare a
+    /// client's percentiles with. Written `10ms,10ms,500ms`.
+    InTurn(Vec<Duration>),
+}
+
+impl Latency {
+    /// No delay at all.
+    pub const NONE: Latency = Latency::Fixed(Duration::ZERO);
+
+    /// The latency of the n-th time (from 0), given an even roll of 64 bits.
+    pub(super) fn of(&self, n: u64, roll: u64) -> Duration {
+        match self {
+            Latency::Fixed(latency) => *latency,
+            Latency::Uniform { least, most } => *least + (*most - *least).mul_f64(fraction(roll)),
+            Latency::InTurn(latencies) => latencies[(n % latencies.len() as u64) as usize],
+        }
+    }
+}
+
+impl Default for Latency {
+    fn default() -> Self {
+        Latency::NONE
+    }
+}
+
+impl FromStr for Latency {
+    type Err = RuleError;
+
+    fn from_str(text: &str) -> Result<Self, RuleError> {
+        if let Some((least, most)) = text.split_once("..") {
+            let (least, most) = (duration(least)?, duration(most)?);
+            if most < least {
+                return Err(RuleError::Range(text.to_owned()));
+            }
+            return Ok(Latency::Uniform { least, most });
+        }
+        let mut each = text.split(',').map(duration).collect::<Result<Vec<_>, _>>()?;
+        Ok(match each.len() {
+            1 => Latency::Fixed(each.remove(0)),
+            _ => Latency::InTurn(each),
+        })
+    }
+}
+
+/// Which endpoints a rule is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Every endpoint. Written `*`.
+    All,
+    /// One of them, by its name.
+    One(Endpoint),
+}
+
+impl Target {
+    pub(super) fn is(self, endpoint: Endpoint) -> bool {
+        self == Target::All || self == Target::One(endpoint)
+    }
+}
+
+impl FromStr for Target {
+    type Err = RuleError;
+
+    fn from_str(text: &str) -> Result<Self, RuleError> {
+        if text == "*" { Ok(Target::All) } else { Ok(Target::One(text.parse()?)) }
+    }
+}
+
+/// How slowly endpoints answer. Written `20ms` for all of them or `newOrder=5ms..50ms` for one.
+/// A rule for one endpoint goes before a rule for all; of two alike the later one counts.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct LatencyRule {
+    /// Whose answers.
+    pub target: Target,
+    /// How long they are held back.
+    pub latency: Latency,
+}
+
+impl FromStr for LatencyRule {
+    type Err = RuleError;
+
+    fn from_str(text: &str) -> Result<Self, RuleError> {
+        Ok(match text.split_once('=') {
+            Some((target, latency)) => Self { target: target.trim().parse()?, latency: latency.parse()? },
+            None => Self { target: Target::All, latency: text.parse()? },
+        })
+    }
+}
+
+/// A way for a request to go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, IntoStaticStr, VariantArray)]
+pub enum Fault {
+    /// 500 with a `serverInternal` problem; nothing was done. Written `500`.
+    #[strum(serialize = "500")]
+    ServerError,
+    /// 429 with a `rateLimited` problem and Retry-After; nothing was done. Written `429`.
+    #[strum(serialize = "429")]
+    RateLimited,
+    /// 503 with a page of HTML, as a proxy in front would answer; nothing was done. Written `html503`.
+    #[strum(serialize = "html503")]
+    Html,
+    /// The request is carried out, its answer breaks off half-way. Written `truncated`.
+    #[strum(serialize = "truncated")]
+    Truncated,
+    /// The TCP connection is reset in place of an answer; nothing was done. Written `reset`.
+    #[strum(serialize = "reset")]
+    Reset,
+    /// No answer ever, on an open connection; nothing was done. Written `silence`.
+    #[strum(serialize = "silence")]
+    Silence,
+    /// The request is carried out, the answer is 200 with no body and no ACME header. Written `empty`.
+    #[strum(serialize = "empty")]
+    Empty,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
+
+    /// The name used in rules and counters.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
+impl FromStr for Fault {
+    type Err = RuleError;
+
+    fn from_str(text: &str) -> Result<Self, RuleError> {
+        let found = Fault::ALL.into_iter().find(|fault| fault.name() == text);
+        found.ok_or_else(|| RuleError::Fault(text.to_owned()))
+    }
+}
+
+/// The share of an endpoint's requests that go wrong in one way. Written `newOrder=500:0.01`, or
+/// `*=reset:1%` for all endpoints. Rules about the same endpoint add up.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct FaultRule {
+    /// Whose requests.
+    pub target: Target,
+    /// What happens to them.
+    pub fault: Fault,
+    /// To how many of them.
+    pub share: Share,
+}
+
+impl FromStr for FaultRule {
+    type Err = RuleError;
+
+    fn from_str(text: &str) -> Result<Self, RuleError> {
+        let parts = text.split_once('=').and_then(|(target, rest)| Some((target, rest.split_once(':')?)));
+        let Some((target, (fault, share))) = parts else {
+            return Err(RuleError::Form {
+                rule: text.to_owned(),
+                what: "fault",
+                example: "newOrder=500:0.01 or *=reset:1%",
+            });
+        };
+        Ok(Self {
+            target: target.trim().parse()?,
+            fault: fault.trim().parse()?,
+            share: share.trim().parse()?,
+        })
+    }
+}
+
+/// A time in which nothing is answered; what arrives in it waits for its end. Written `10s+5s`:
+/// from the tenth second after the start, for five seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Stall {
+    /// When it begins, counted from the start of the CA.
+    pub at: Duration,
+    /// How long it lasts.
+    pub lasting: Duration,
+}
+
+impl FromStr for Stall {
+    type Err = RuleError;
+
+    fn from_str(text: &str) -> Result<Self, RuleError> {
+        let Some((at, lasting)) = text.split_once('+') else {
+            return Err(RuleError::Form { rule: text.to_owned(), what: "stall", example: "10s+5s" });
+        };
+        Ok(Self { at: duration(at)?, lasting: duration(lasting)? })
+    }
+}
+
+/// How many requests to an endpoint are served a second, one after the other: the others queue, in the order in which they
+/// came, for as long as it takes. Written `newOrder=50/s`. A CA with a capacity that is known exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ServeRule {
+    /// Whose requests.
+    pub endpoint: Endpoint,
+    /// How many of them a second.
+    pub per_second: f64,
+}
+
+impl FromStr for ServeRule {
+    type Err = RuleError;
+
+    fn from_str(text: &str) -> Result<Self, RuleError> {
+        let form = || RuleError::Form {
+            rule: text.to_owned(),
+            what: "number of requests a second that are served",
+            example: "newOrder=50/s",
+        };
+        let (endpoint, rate) = text.split_once('=').ok_or_else(form)?;
+        let per_second: f64 =
+            rate.trim().strip_suffix("/s").and_then(|number| number.trim().parse().ok()).ok_or_else(form)?;
+        if !(per_second > 0.0 && per_second <= 1e6) {
+            return Err(form());
+        }
+        Ok(Self { endpoint: endpoint.trim().parse()?, per_second })
+    }
+}
+
+/// A way for a certificate to be wrong on purpose, so that a client's checks can be tested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, IntoStaticStr, VariantArray)]
+pub enum Flaw {
+    /// It names somebody else. Written `name`.
+    #[strum(serialize = "name")]
+    WrongName,
+    /// It carries a key that is not the one in the certification request. Written `key`.
+    #[strum(serialize = "key")]
+    WrongKey,
+    /// It expired an hour ago. Written `expired`.
+    #[strum(serialize = "expired")]
+    Expired,
+    /// It has the serial number of the certificate issued before it. Written `serial`.
+    #[strum(serialize = "serial")]
+    RepeatedSerial,
+    /// The issuer's signature does not verify. Written `signature`.
+    #[strum(serialize = "signature")]
+    BrokenSignature,
+}
+
+impl Flaw {
+    /// All of them.
+    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
+
+    /// The name used in rules and counters.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
+impl FromStr for Flaw {
+    type Err = RuleError;
+
+    fn from_str(text: &str) -> Result<Self, RuleError> {
+        let found = Flaw::ALL.into_iter().find(|flaw| flaw.name() == text);
+        found.ok_or_else(|| RuleError::Flaw(text.to_owned()))
+    }
+}
+
+/// The share of certificates that are wrong in one way. Written `name:0.01`.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct FlawRule {
+    /// What is wrong with them.
+    pub flaw: Flaw,
+    /// With how many of them.
+    pub share: Share,
+}
+
+impl FromStr for FlawRule {
+    type Err = RuleError;
+
+    fn from_str(text: &str) -> Result<Self, RuleError> {
+        let Some((flaw, share)) = text.split_once(':') else {
+            return Err(RuleError::Form {
+                rule: text.to_owned(),
+                what: "wrong certificate",
+                example: "name:0.01",
+            });
+        };
+        Ok(Self { flaw: flaw.trim().parse()?, share: share.trim().parse()? })
+    }
+}
+
+/// A configuration file holds the rules as people write them.
+macro_rules! read_as_written {
+    ($($rule:ty),+) => {$(
+        impl TryFrom<String> for $rule {
+            type Error = RuleError;
+
+            fn try_from(text: String) -> Result<Self, RuleError> {
+                text.parse()
+            }
+        }
+    )+};
+}
+read_as_written!(Latency, LatencyRule, FaultRule, ServeRule, Stall, FlawRule);
+
+/// A share may also be a bare number in a file.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Number(f64),
+    Text(String),
+}
+
+impl TryFrom<Written> for Share {
+    type Error = RuleError;
+
+    fn try_from(written: Written) -> Result<Self, RuleError> {
+        match written {
+            Written::Number(share) => Share::new(share).ok_or_else(|| RuleError::Share(share.to_string())),
+            Written::Text(text) => text.parse(),
+        }
+    }
+}
+
+/// A hundred years: a certificate may be as old.
+const LONGEST: Duration = Duration::from_secs(36_525 * 86_400);
+
+/// Reads `20ms`, `1m 30s` and the like.
+pub(crate) fn duration(text: &str) -> Result<Duration, RuleError> {
+    let duration = humantime::parse_duration(text.trim()).ok().filter(|duration| *duration <= LONGEST);
+    duration.ok_or_else(|| RuleError::Duration(text.to_owned()))
+}
+
+/// 64 random bits as a number in [0, 1).
+pub(super) fn fraction(roll: u64) -> f64 {
+    (roll >> 11) as f64 / (1u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn reads_latencies() {
+        let uniform = Latency::Uniform { least: ms(5), most: ms(50) };
+        for (text, latency) in [
+            ("20ms", Latency::Fixed(ms(20))),
+            ("0s", Latency::NONE),
+            ("1s 500ms", Latency::Fixed(ms(1500))),
+            ("5ms..50ms", uniform.clone()),
+            ("10ms,10ms,500ms", Latency::InTurn(vec![ms(10), ms(10), ms(500)])),
+        ] {
+            assert_eq!(text.parse(), Ok(latency), "{text}");
+        }
+        assert_eq!(
+            "newOrder=5ms..50ms".parse(),
+            Ok(LatencyRule { target: Target::One(Endpoint::NewOrder), latency: uniform })
+        );
+    }
+
+    #[test]
+    fn reads_faults_stalls_and_flaws() {
+        assert_eq!(
+            "newOrder=500:0.01".parse(),
+            Ok(FaultRule {
+                target: Target::One(Endpoint::NewOrder),
+                fault: Fault::ServerError,
+                share: Share(0.01)
+            })
+        );
+        assert_eq!(
+            "*=reset:50%".parse(),
+            Ok(FaultRule { target: Target::All, fault: Fault::Reset, share: Share(0.5) })
+        );
+        assert_eq!("10s+5s".parse(), Ok(Stall { at: ms(10_000), lasting: ms(5_000) }));
+        assert_eq!("serial:1".parse(), Ok(FlawRule { flaw: Flaw::RepeatedSerial, share: Share(1.0) }));
+    }
+
+    #[test]
+    fn quotes_what_it_cannot_read_and_says_what_it_could() {
+        fn error<T: FromStr<Err = RuleError>>(text: &str) -> String {
+            text.parse::<T>().err().expect(text).to_string()
+        }
+        for (message, culprit, way_out) in [
+            (error::<FaultRule>("newOrder"), "`newOrder`", "newOrder=500:0.01"),
+            (error::<FaultRule>("newOrder=500"), "`newOrder=500`", "newOrder=500:0.01"),
+            (error::<FaultRule>("neworder=500:0.1"), "`neworder`", "newOrder"),
+            (error::<FaultRule>("newOrder=501:0.1"), "`501`", "html503"),
+            (error::<FaultRule>("newOrder=500:1.5"), "`1.5`", "from 0 to 1"),
+            (error::<FaultRule>("newOrder=500:-1"), "`-1`", "from 0 to 1"),
+            (error::<FaultRule>("newOrder=500:NaN"), "`NaN`", "from 0 to 1"),
+            (error::<FaultRule>("newOrder=500:101%"), "`101%`", "percentage"),
+            (error::<LatencyRule>("20"), "`20`", "20ms"),
+            (error::<LatencyRule>("order=fast"), "`fast`", "20ms"),
+            (error::<LatencyRule>("50ms..5ms"), "`50ms..5ms`", "shorter latency first"),
+            (error::<LatencyRule>("10ms,,5ms"), "``", "20ms"),
+            (error::<Stall>("10s"), "`10s`", "10s+5s"),
+            (error::<FlawRule>("names:0.1"), "`names`", "signature"),
+            (error::<FlawRule>("name"), "`name`", "name:0.01"),
+        ] {
+            assert!(message.contains(culprit), "{message}");
+            assert!(message.contains(way_out), "{message}");
+        }
+    }
+}
