@@ -1,0 +1,549 @@
+//! What one look at a run finds, as a line or as rows.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use wec_analytics::{FailureScope, NonceFigures, ScenarioFigures, Snapshot, time_text};
+use wec_board::{Phase, Session, Versioned};
+use wec_record::{Chain, FailureClass, LoadState, Mark, MarkWhat, Reach};
+use wec_requester::Workload;
+use wec_startup::TextStyle;
+
+/// Said while workers have nothing to run.
+const IDLE: &str = "idle: limits and weights allow nothing more with what is stored";
+
+/// Said while nothing starts because somebody asked for that.
+const PAUSED: &str = "paused: nothing starts until somebody resumes the run";
+
+/// Shown while the load tester, its machine or a cap is the limit.
+const LIMITED: &str =
+    "generator-limited: the figures are not the CA's alone; the summary says what held the load back";
+
+/// What one look at a run found.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Figures {
+    pub(super) elapsed: Duration,
+    /// What whoever steers the run is doing.
+    pub(super) status: String,
+    /// Whether the run is paused now, and for how long it has been.
+    pub(super) paused: bool,
+    pub(super) paused_for: Duration,
+    workers: u64,
+    busy: u64,
+    /// What is wanted of each scenario, and what is reached of it.
+    loads: Vec<String>,
+    /// What holds a scenario below what is wanted of it.
+    short: Vec<String>,
+    /// Whether no worker found anything to run lately.
+    pub(super) idle: bool,
+    pub(super) chains: u64,
+    failed: u64,
+    /// Failed chains by class, most frequent first.
+    classes: Vec<(FailureClass, u64)>,
+    /// Chains with a median to show: name, median, 99th percentile, nanoseconds.
+    times: Vec<(Chain, u64, Option<u64>)>,
+    requests: u64,
+    nonces: NonceFigures,
+    registrations: u64,
+    authorizations: u64,
+    certificates: u64,
+    revoked: u64,
+    /// Certificates issued so far, revoked and replaced ones among them, and how long one took from newOrder on: mean, median, 95th
+    /// percentile, nanoseconds.
+    issued: u64,
+    issuance: [Option<u64>; 3],
+    failure: Option<String>,
+    /// Whether the load tester itself is the limit now.
+    limited: bool,
+}
+
+impl Figures {
+    pub(super) fn of(
+        snapshot: &Snapshot,
+        phases: &BTreeMap<String, Phase>,
+        workload: &Workload,
+        elapsed: Duration,
+    ) -> Self {
+        // A request that failed and was retried is no trouble yet; a chain that failed is.
+        let trouble = snapshot.failures.iter().find(|failure| failure.scope == FailureScope::Chain);
+        let failure =
+            trouble.map(|failure| format!("{} × {}: {}", failure.count, failure.name, failure.example));
+        let mut classes = BTreeMap::new();
+        for (class, count) in snapshot.chains.values().flat_map(|chain| &chain.classes) {
+            *classes.entry(*class).or_default() += count;
+        }
+        let mut classes: Vec<(FailureClass, u64)> = classes.into_iter().collect();
+        classes.sort_by_key(|(_, count)| Reverse(*count));
+        let times = snapshot.chains.iter().filter_map(|(chain, figures)| {
+            let times = &figures.response_time_ns;
+            Some((*chain, times.p50?, times.p99))
+        });
+        let several = snapshot.scenarios.len() > 1;
+        let now = snapshot.run.started_unix_ns.saturating_add(elapsed.as_nanos() as u64);
+        let (paused, paused_for) = paused(&snapshot.marks, now);
+        let issuance = &snapshot.issued.response_time_ns;
+        Self {
+            elapsed,
+            status: String::new(),
+            paused,
+            paused_for,
+            workers: workload.workers(),
+            busy: workload.busy(),
+            loads: snapshot
+                .scenarios
+                .iter()
+                .map(|(name, scenario)| load(several.then_some(name), scenario, phases.get(name).copied()))
+                .collect(),
+            short: snapshot
+                .scenarios
+                .iter()
+                .flat_map(|(name, scenario)| {
+                    let lasts = !paused && phases.get(name).is_none_or(|phase| *phase == Phase::Running);
+                    short(several.then_some(name), scenario, lasts)
+                })
+                .collect(),
+            idle: false,
+            chains: snapshot.chains.values().map(|chain| chain.count).sum(),
+            failed: snapshot.chains.values().map(|chain| chain.failed).sum(),
+            classes,
+            times: times.collect(),
+            requests: snapshot.requests,
+            nonces: snapshot.nonces.clone(),
+            registrations: snapshot.state.registrations,
+            authorizations: snapshot.state.authorizations,
+            certificates: snapshot.state.certificates,
+            revoked: snapshot.state.revoked,
+            issued: snapshot.issued.count,
+            issuance: [issuance.mean, issuance.p50, issuance.p95],
+            failure,
+            limited: snapshot.generator.limited_now,
+        }
+    }
+
+    /// Certificates, chains and requests a second since `before`.
+    fn rates(&self, before: &Self) -> (f64, f64, f64) {
+        let seconds = (self.elapsed.saturating_sub(before.elapsed)).as_secs_f64().max(f64::MIN_POSITIVE);
+        let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
+        (
+            rate(self.issued, before.issued),
+            rate(self.chains, before.chains),
+            rate(self.requests, before.requests),
+        )
+    }
+
+    fn failures(&self) -> String {
+        if self.chains == 0 {
+            return "0 failed".to_owned();
+        }
+        format!("{} failed ({:.1} %)", self.failed, 100.0 * self.failed as f64 / self.chains as f64)
+    }
+
+    /// What is wanted and reached; before the first sample, only who is there.
+    fn loads(&self) -> Vec<String> {
+        match self.loads.as_slice() {
+            [] => vec![format!("{} workers, {} busy", self.workers, self.busy)],
+            loads => loads.to_vec(),
+        }
+    }
+
+    pub(super) fn line(&self, before: &Self) -> String {
+        let (issued, chains, requests) = self.rates(before);
+        let mut line = format!(
+            "{} issued  {issued:.1}/s  {}  {chains:.0} chains/s  {requests:.0} requests/s  {} chains  {}",
+            self.issued,
+            self.loads().join("; "),
+            self.chains,
+            self.failures(),
+        );
+        if !self.status.is_empty() {
+            line = format!("{}  {line}", self.status);
+        }
+        let said = [(IDLE, self.idle && !self.paused), (LIMITED, self.limited)];
+        let said = said.into_iter().filter_map(|(said, when)| when.then_some(said));
+        for said in self.short.iter().map(String::as_str).chain(said) {
+            line.push_str("  ");
+            line.push_str(said);
+        }
+        line
+    }
+
+    /// All of it, in so many columns: what is wrong in rows of its own that stand out.
+    pub(super) fn block(&self, before: &Self, style: TextStyle) -> String {
+        let (issued, chains, requests) = self.rates(before);
+        let mut rows = Rows { style, text: String::new(), last: "" };
+        if !self.status.is_empty() {
+            rows.push("search", &self.status, Tone::Plain);
+        }
+        rows.push("issued", &self.issued(issued), Tone::Plain);
+        for load in self.loads() {
+            rows.push("load", &load, Tone::Plain);
+        }
+        for short in &self.short {
+            rows.push("", short, Tone::Bad);
+        }
+        rows.push("reached", &format!("{chains:.0} chains/s   {requests:.0} requests/s"), Tone::Plain);
+        let failed = if self.failed > 0 { Tone::Bad } else { Tone::Plain };
+        rows.push("chains", &format!("{} ended   {}", self.chains, self.failures()), failed);
+        if !self.classes.is_empty() {
+            let classes = self.classes.iter().map(|(class, count)| format!("{count} {class}"));
+            rows.push("errors", &classes.collect::<Vec<_>>().join("   "), Tone::Bad);
+        }
+        let times = self.times.iter().map(|(chain, median, high)| {
+            let high = high.map(|high| format!("  p99 {:>7}", time_text(high))).unwrap_or_default();
+            format!("{:<13} p50 {:>7}{high}", chain.name(), time_text(*median))
+        });
+        let times: Vec<_> = times.collect();
+        // A row of two is at most 11 + 38 + 3 + 38 columns wide.
+        let beside = if style.columns.is_none_or(|columns| columns >= 90) { 2 } else { 1 };
+        for row in times.chunks(beside) {
+            let row: String = row.iter().map(|times| format!("{times:<41}")).collect();
+            rows.push("times", row.trim_end(), Tone::Plain);
+        }
+        rows.push("nonces", &self.nonces(), Tone::Plain);
+        rows.push(
+            "state",
+            &format!(
+                "{} registrations  {} authorizations  {} certificates  {} revoked",
+                self.registrations, self.authorizations, self.certificates, self.revoked
+            ),
+            Tone::Plain,
+        );
+        for (said, when) in
+            [(PAUSED, self.paused), (IDLE, self.idle && !self.paused), (LIMITED, self.limited)]
+        {
+            if when {
+                rows.push("", said, Tone::Doubtful);
+            }
+        }
+        if let Some(failure) = &self.failure {
+            // Enough to know what it is; the summary has all of it.
+            let brief: String = failure.chars().take(200).collect();
+            rows.push("trouble", &brief, Tone::Bad);
+        }
+        rows.text
+    }
+
+    /// The headline.
+    fn issued(&self, per_second: f64) -> String {
+        let mut text = format!("{} certificates   {per_second:.1}/s", self.issued);
+        for (name, time) in ["mean", "p50", "p95"].into_iter().zip(self.issuance) {
+            if let Some(time) = time {
+                text.push_str(&format!("   {name} {}", time_text(time)));
+            }
+        }
+        text
+    }
+
+    fn nonces(&self) -> String {
+        let refused = self.nonces.rejected_share.map_or_else(
+            || "none used yet".to_owned(),
+            |share| format!("{:.1} % of POSTs refused", 100.0 * share),
+        );
+        match self.issued {
+            0 => format!("{} fetched   {refused}", self.nonces.fetched),
+            issued => {
+                format!("{:.2} fetched per issuance   {refused}", self.nonces.fetched as f64 / issued as f64)
+            }
+        }
+    }
+}
+
+/// How much a row wants to be seen.
+#[derive(Clone, Copy, Debug)]
+enum Tone {
+    Plain,
+    Doubtful,
+    Bad,
+}
+
+/// Named rows, one below the other.
+struct Rows {
+    style: TextStyle,
+    text: String,
+    last: &'static str,
+}
+
+impl Rows {
+    fn push(&mut self, name: &'static str, row: &str, tone: Tone) {
+        // A name stands once above what belongs to it.
+        let shown = if self.last == name { "" } else { name };
+        self.last = name;
+        let row = self.style.wrapped(&format!("  {shown:<8} {row}"), 11);
+        for (n, line) in row.lines().enumerate() {
+            if !self.text.is_empty() {
+                self.text.push('\n');
+            }
+            let (head, line) = if n == 0 { line.split_at(11) } else { ("", line) };
+            self.text.push_str(&self.style.dim(head));
+            self.text.push_str(&match tone {
+                Tone::Plain => line.to_owned(),
+                Tone::Doubtful => self.style.doubtful(line),
+                Tone::Bad => self.style.bad(line),
+            });
+        }
+    }
+}
+
+/// Where each scenario of a session is.
+pub(super) fn phases(session: Option<&Versioned<Session>>) -> BTreeMap<String, Phase> {
+    let scenarios = session.into_iter().flat_map(|session| &session.value.scenarios);
+    scenarios.map(|(name, target)| (name.clone(), target.phase())).collect()
+}
+
+/// One scenario: what is reached beside what is wanted, and by whom; or why nothing is.
+fn load(name: Option<&String>, scenario: &ScenarioFigures, phase: Option<Phase>) -> String {
+    let name = name.map(|name| format!("{name}: ")).unwrap_or_default();
+    let ScenarioFigures { workers, workers_target, busy, .. } = scenario;
+    let backing_off = match scenario.backing_off {
+        0 => String::new(),
+        backing_off => format!(", {backing_off} backing off"),
+    };
+    match phase {
+        Some(Phase::Waiting) => return format!("{name}waits for another scenario to end"),
+        Some(Phase::Ended) if *busy > 0 => return format!("{name}ended, {busy} in flight"),
+        Some(Phase::Ended) => return format!("{name}ended"),
+        Some(Phase::Running) | None => {}
+    }
+    match scenario.rate_target {
+        Some(target) => {
+            let (rate, unit) = (scenario.rate, &scenario.rate_unit);
+            let reached = match scenario.reach {
+                Some(Reach::Reached) => " (reached)",
+                Some(Reach::Approaching) => " (on its way)",
+                Some(Reach::Capped | Reach::Saturated) | None => "",
+            };
+            let idle = match scenario.idle {
+                0 => String::new(),
+                idle => format!(", {idle} found nothing to run"),
+            };
+            format!(
+                "{name}{rate:.1} of {target:.1} {unit}/s{reached}, {busy} in flight{backing_off}, {workers} workers (at most {workers_target}){idle}"
+            )
+        }
+        None => format!("{name}{workers} of {workers_target} workers, {busy} in flight{backing_off}"),
+    }
+}
+
+/// What holds a scenario below its target, or did; `lasts` says whether it has one now.
+fn short(name: Option<&String>, scenario: &ScenarioFigures, lasts: bool) -> Vec<String> {
+    let name = name.map(|name| format!("{name}: ")).unwrap_or_default();
+    let mut said = Vec::new();
+    if scenario.dropped > 0 {
+        let (dropped, due) = (scenario.dropped, scenario.due);
+        let share = 100.0 * dropped as f64 / due.max(1) as f64;
+        said.push(format!(
+            "{name}{dropped} of {due} due iterations DROPPED ({share:.1} %): all workers were busy"
+        ));
+    }
+    match scenario.reach.filter(|_| lasts) {
+        Some(Reach::Saturated) => {
+            said.push(format!("{name}SATURATED: more workers bring no more, this is all the CA gives"));
+        }
+        Some(Reach::Capped) => said.push(format!(
+            "{name}CAPPED: {} workers are too few for this rate at the CA's response time",
+            scenario.workers_target
+        )),
+        Some(Reach::Reached | Reach::Approaching) | None => {}
+    }
+    said
+}
+
+/// Whether the run is paused, and for how long it has been in all, from the changes of its state. Nanoseconds since the Unix
+/// epoch.
+fn paused(marks: &[Mark], now: u64) -> (bool, Duration) {
+    let (mut since, mut total) = (None, 0);
+    for mark in marks.iter().filter(|mark| mark.what == MarkWhat::State) {
+        if mark.new_state() == Some(LoadState::Paused) {
+            since.get_or_insert(mark.at_unix_ns);
+        } else if let Some(since) = since.take() {
+            total += mark.at_unix_ns.saturating_sub(since);
+        }
+    }
+    total += since.map_or(0, |since| now.saturating_sub(since));
+    (since.is_some(), Duration::from_nanos(total))
+}
+
+/// What the workers have done so far, to tell those that run chains from those that only ask.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pulse {
+    iterations: u64,
+    idle: u64,
+    busy: u64,
+}
+
+impl Pulse {
+    pub(super) fn of(gauges: &Workload) -> Self {
+        Self { iterations: gauges.iterations(), idle: gauges.idle(), busy: gauges.busy() }
+    }
+
+    /// Whether every worker only asked for something to run since `before`, and none found any.
+    pub(super) const fn is_idle_since(self, before: Self) -> bool {
+        self.busy == 0 && self.idle > before.idle && self.iterations == before.iterations
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wec_record::{MarkBy, MarkValue};
+
+    use super::*;
+
+    #[test]
+    fn rates_are_of_the_time_since_the_last_look() {
+        let before =
+            Figures { elapsed: Duration::from_secs(10), chains: 100, requests: 1_000, ..Figures::default() };
+        let now = Figures {
+            elapsed: Duration::from_secs(15),
+            chains: 350,
+            failed: 7,
+            requests: 3_000,
+            workers: 50,
+            busy: 49,
+            certificates: 80,
+            issued: 90,
+            ..Figures::default()
+        };
+        assert_eq!(
+            now.line(&before),
+            "90 issued  18.0/s  50 workers, 49 busy  50 chains/s  400 requests/s  350 chains  7 failed (2.0 %)"
+        );
+    }
+
+    #[test]
+    fn a_run_whose_workers_find_nothing_to_run_says_so() {
+        let before = Pulse { iterations: 21, idle: 100, busy: 0 };
+        let asked = Pulse { idle: 150, ..before };
+        assert!(asked.is_idle_since(before));
+        assert!(!Pulse { iterations: 22, ..asked }.is_idle_since(before), "one had something to run");
+        assert!(!Pulse { busy: 1, ..asked }.is_idle_since(before), "one waits for the CA");
+        assert!(!before.is_idle_since(before), "nobody asked");
+        let shown = Figures { idle: true, ..Figures::default() };
+        assert!(shown.line(&Figures::default()).ends_with(IDLE));
+        assert!(shown.block(&Figures::default(), TextStyle::default()).contains(IDLE));
+        let paused = Figures { paused: true, ..shown };
+        assert!(!paused.line(&Figures::default()).contains(IDLE), "that is what a pause is");
+    }
+
+    #[test]
+    fn a_run_without_chains_has_no_share_of_failures() {
+        assert_eq!(Figures::default().failures(), "0 failed");
+    }
+
+    #[test]
+    fn a_load_shows_what_is_reached_beside_what_is_wanted() {
+        let closed =
+            ScenarioFigures { workers: 48, workers_target: 50, busy: 41, ..ScenarioFigures::default() };
+        assert_eq!(load(None, &closed, None), "48 of 50 workers, 41 in flight");
+        let outage = ScenarioFigures { busy: 2, backing_off: 46, ..closed.clone() };
+        assert_eq!(load(None, &outage, None), "48 of 50 workers, 2 in flight, 46 backing off");
+        let name = "storm".to_owned();
+        let of = |scenario: &ScenarioFigures, phase| load(Some(&name), scenario, Some(phase));
+        assert_eq!(
+            of(&ScenarioFigures::default(), Phase::Waiting),
+            "storm: waits for another scenario to end"
+        );
+        assert_eq!(of(&closed, Phase::Ended), "storm: ended, 41 in flight");
+        assert_eq!(of(&ScenarioFigures::default(), Phase::Ended), "storm: ended");
+        let open = ScenarioFigures {
+            rate: 49.8,
+            rate_target: Some(50.0),
+            rate_unit: "chains".to_owned(),
+            workers: 12,
+            workers_target: 1_000,
+            busy: 9,
+            ..ScenarioFigures::default()
+        };
+        assert_eq!(
+            of(&open, Phase::Running),
+            "storm: 49.8 of 50.0 chains/s, 9 in flight, 12 workers (at most 1000)"
+        );
+        let at_limits = ScenarioFigures { idle: 70, ..open };
+        assert_eq!(
+            load(None, &at_limits, None),
+            "49.8 of 50.0 chains/s, 9 in flight, 12 workers (at most 1000), 70 found nothing to run"
+        );
+    }
+
+    #[test]
+    fn what_holds_a_load_back_is_said_beside_it() {
+        let open = ScenarioFigures { due: 2_000, dropped: 24, ..ScenarioFigures::default() };
+        let name = "storm".to_owned();
+        assert_eq!(
+            short(Some(&name), &open, false),
+            ["storm: 24 of 2000 due iterations DROPPED (1.2 %): all workers were busy"]
+        );
+        let adaptive = |reach| ScenarioFigures {
+            rate: 402.7,
+            rate_target: Some(500.0),
+            rate_unit: "requests".to_owned(),
+            workers_target: 30,
+            reach: Some(reach),
+            ..ScenarioFigures::default()
+        };
+        assert_eq!(
+            short(None, &adaptive(Reach::Capped), true),
+            ["CAPPED: 30 workers are too few for this rate at the CA's response time"]
+        );
+        assert!(short(None, &adaptive(Reach::Saturated), true)[0].starts_with("SATURATED: "));
+        assert_eq!(short(None, &adaptive(Reach::Reached), true), Vec::<String>::new());
+        assert_eq!(short(None, &adaptive(Reach::Capped), false), Vec::<String>::new(), "paused, or over");
+        assert_eq!(
+            load(None, &adaptive(Reach::Reached), None),
+            "402.7 of 500.0 requests/s (reached), 0 in flight, 0 workers (at most 30)"
+        );
+    }
+
+    #[test]
+    fn the_time_stands_still_in_a_pause() {
+        let mark = |second: u64, to: &str| {
+            let to = MarkValue::parse(&MarkWhat::State, to);
+            Mark::new(second * 1_000_000_000, MarkBy::Page, MarkWhat::State, to)
+        };
+        let s = Duration::from_secs;
+        let marks = [mark(10, "paused"), mark(15, "running"), mark(20, "paused"), mark(21, "paused")];
+        assert_eq!(paused(&[], 30_000_000_000), (false, s(0)));
+        assert_eq!(paused(&marks[..1], 12_000_000_000), (true, s(2)));
+        assert_eq!(paused(&marks[..2], 30_000_000_000), (false, s(5)));
+        assert_eq!(paused(&marks, 30_000_000_000), (true, s(15)));
+    }
+
+    #[test]
+    fn the_block_names_times_errors_and_nonces() {
+        let now = Figures {
+            elapsed: Duration::from_secs(1),
+            loads: vec![
+                "a: 1 of 1 workers, 1 in flight".to_owned(),
+                "b: 2 of 2 workers, 0 in flight".to_owned(),
+            ],
+            chains: 200,
+            failed: 3,
+            classes: vec![(FailureClass::Timeout, 2), (FailureClass::ServerError, 1)],
+            times: vec![
+                (Chain::Certificate, 26_400_000, None),
+                (Chain::Revoke, 13_000_000, Some(40_000_000)),
+            ],
+            nonces: NonceFigures {
+                fetched: 5,
+                rejected: 10,
+                rejected_share: Some(0.01),
+                ..NonceFigures::default()
+            },
+            issued: 50,
+            issuance: [Some(31_000_000), Some(30_000_000), None],
+            ..Figures::default()
+        };
+        assert_eq!(
+            now.block(&Figures::default(), TextStyle::default()),
+            "  issued   50 certificates   50.0/s   mean 31.0 ms   p50 30.0 ms\n  load     a: 1 of 1 workers, 1 in flight\n           b: 2 of 2 workers, 0 in flight\n  reached  \
+             200 chains/s   0 requests/s\n  chains   200 ended   3 failed (1.5 %)\n  errors   2 timeout   1 \
+             server-error\n  times    certificate   p50 26.4 ms                revoke        p50 13.0 ms  p99 40.0 ms\n  nonces   0.10 \
+             fetched per issuance   1.0 % of POSTs refused\n  state    0 registrations  0 authorizations  0 \
+             certificates  0 revoked"
+        );
+        let narrow = now.block(&Figures::default(), TextStyle { columns: Some(60), colours: false });
+        assert!(narrow.lines().all(|line| line.chars().count() <= 60), "{narrow}");
+        let painted = now.block(&Figures::default(), TextStyle { columns: None, colours: true });
+        assert!(painted.contains("\x1b[1;31m2 timeout   1 server-error\x1b[0m"), "{painted}");
+    }
+}
