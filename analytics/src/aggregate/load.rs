@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use wec_record::{Limit, LimitCause, LimitKind, LoadSample, ScenarioSample};
 
-use super::{MAX_NODES, MAX_SCENARIOS, NODE_SILENT_NS, rounded, shortened};
+use super::figures::rounded;
+use super::{MAX_NODES, MAX_SCENARIOS, NODE_SILENT_NS, shortened};
 use crate::distribution::Times;
 use crate::snapshot::{CauseFigures, Distortion, GeneratorFigures, LimitFigures, ScenarioFigures};
 

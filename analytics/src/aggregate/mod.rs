@@ -1,16 +1,18 @@
-//! The one aggregation: records in, figures out, the same live as in a replay of the log.
+//! The one aggregation: records in, figures out, the same live as in a replay of the log. Here records are counted; `figures`
+//! makes figures of the counts.
 //!
 //! Nothing here reads a clock or a file. Everything is bounded, and what a bound kept out is counted in
 //! [`Missing`].
 
 mod certificates;
+mod failures;
+mod figures;
 mod load;
 mod spent;
 mod timeline;
 mod validations;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use wec_record::{
     CaSample, Chain, ChainResult, ChallengeType, FailureClass, LoadSample, LoadState, Mark, MarkBy,
@@ -25,19 +27,12 @@ use self::timeline::Timeline;
 use self::validations::Validations;
 use crate::consume::RecordConsumer;
 use crate::distribution::Times;
-use crate::never_succeeded::never_succeeded;
-use crate::snapshot::{
-    ByteFigures, ChainFigures, ConnectionFigures, EndpointFigures, FailureFigures, FailureScope, HitFigures,
-    IssuedFigures, Missing, NonceFigures, Run, SNAPSHOT_VERSION, ScenarioFigures, Series, Snapshot,
-};
+use crate::snapshot::{ByteFigures, ConnectionFigures, FailureFigures, FailureScope, Series};
 use crate::verdict::RunVerdict;
 use crate::window::Windows;
 
 /// RFC 8555 has a dozen endpoints; the rest is for servers with several templates each.
 const MAX_ENDPOINTS: usize = 128;
-const MAX_FAILURES: usize = 256;
-/// Of one kind of failure. Details are texts of a server, and must not take the room of other kinds.
-const MAX_DETAILS: usize = 16;
 const MAX_MARKS: usize = 1_000;
 const MAX_SCENARIOS: usize = 64;
 const MAX_GENERATOR_MARKS: usize = 200;
@@ -229,141 +224,6 @@ impl Aggregate {
         self.unknown_records += other.unknown_records;
         self.dropped_marks += other.dropped_marks;
         self.timeline.merge(other.timeline);
-    }
-
-    /// The figures so far.
-    pub fn snapshot(&self) -> Snapshot {
-        let started =
-            self.header.as_ref().map(|header| header.started_unix_ns).or(self.earliest).unwrap_or(0);
-        let elapsed_ns = self.latest.saturating_sub(started);
-        let rate = |count: u64| {
-            if elapsed_ns == 0 { 0.0 } else { rounded(count as f64 * 1e9 / elapsed_ns as f64, 1e3) }
-        };
-        let mut failures: Vec<_> = self.failures.iter().chain(&self.other_failure).cloned().collect();
-        failures.sort_by_key(|failure| std::cmp::Reverse(failure.count));
-        let (validations, unjoined_hits) = self.validations.figures();
-        let mut snapshot = Snapshot {
-            version: SNAPSHOT_VERSION,
-            run: self.header.as_ref().map(run_of).unwrap_or_default(),
-            at_unix_ns: self.latest,
-            elapsed_ns,
-            requests: self.requests,
-            requests_failed: self.requests_failed,
-            refused_origins: self.refused_origins,
-            rps: rate(self.requests),
-            issued: IssuedFigures {
-                count: self.issued,
-                per_second: rate(self.issued),
-                response_time_ns: self.issuances.timing(),
-            },
-            chains: Chain::ALL
-                .into_iter()
-                .zip(&self.chains)
-                .map(|(chain, totals)| {
-                    let outcome = &totals.outcome;
-                    let figures = ChainFigures {
-                        count: outcome.count,
-                        failed: outcome.failed,
-                        cut_off: totals.cut_off,
-                        abandoned: totals.abandoned,
-                        rps: rate(outcome.count),
-                        response_time_ns: outcome.response.timing(),
-                        service_time_ns: outcome.service.timing(),
-                        failed_response_time_ns: outcome.failed_response.timing(),
-                        failed_service_time_ns: outcome.failed_service.timing(),
-                        keygen_ns: totals.keygen,
-                        time: totals.parts.figures(),
-                        classes: totals.classes.clone(),
-                    };
-                    (chain, figures)
-                })
-                .collect(),
-            endpoints: self
-                .endpoints
-                .iter()
-                .chain(self.other_endpoint.as_deref())
-                .map(|totals| {
-                    let outcome = &totals.outcome;
-                    EndpointFigures {
-                        endpoint: totals.endpoint.clone(),
-                        method: totals.method.clone(),
-                        uri: totals.uri.clone(),
-                        count: outcome.count,
-                        failed: outcome.failed,
-                        cut_off: outcome.cut_off,
-                        outcome_unknown: outcome.unknown,
-                        rps: rate(outcome.count),
-                        response_time_ns: outcome.response.timing(),
-                        service_time_ns: outcome.service.timing(),
-                        failed_response_time_ns: outcome.failed_response.timing(),
-                        failed_service_time_ns: outcome.failed_service.timing(),
-                        phases: totals.parts.figures(),
-                    }
-                })
-                .collect(),
-            unverified: self.certificates.unverified(),
-            profiles: self.certificates.profiles(),
-            failures,
-            nonces: NonceFigures {
-                fetched: self.nonces_fetched,
-                rejected: self.nonces_rejected,
-                rejected_share: (self.posts > 0)
-                    .then(|| rounded(self.nonces_rejected as f64 / self.posts as f64, 1e6)),
-                age_ns: self.nonce_age.timing(),
-            },
-            retries: self.retries,
-            polls: self.polls,
-            connections: self.connections.clone(),
-            bytes: self.bytes.clone(),
-            hits: self
-                .hits
-                .iter()
-                .map(|hits| {
-                    let took_ns = hits.took.timing();
-                    HitFigures { challenge: hits.challenge, verdict: hits.verdict, count: took_ns.n, took_ns }
-                })
-                .collect(),
-            validations,
-            state: StateCounts {
-                workers: self.workers_running(),
-                unwritten: self.unwritten,
-                ..self.state.map(|(_, counts)| counts).unwrap_or_default()
-            },
-            workers_target: self.workers_target(),
-            scenarios: self.scenarios(),
-            generator: self.loads.generator(self.latest, || self.response_times()),
-            orders_expired: self.loads.orders_expired(),
-            ca_clock_ahead_s: self.loads.clock_ahead_s(),
-            thresholds: self.verdict.results(elapsed_ns),
-            never_succeeded: Vec::new(),
-            marks: self.marks.clone(),
-            missing: Missing { unjoined_hits, ..self.missing() },
-        };
-        snapshot.never_succeeded = never_succeeded(&snapshot);
-        snapshot
-    }
-
-    /// Response times of all requests that succeeded.
-    fn response_times(&self) -> Times {
-        let mut all = Times::default();
-        for totals in self.endpoints.iter().chain(self.other_endpoint.as_deref()) {
-            all.merge(totals.outcome.response.clone());
-        }
-        all
-    }
-
-    /// What requesters say of each scenario; of one that runs a number of iterations no single one of them knows how many
-    /// there are to be, and the run's header does.
-    fn scenarios(&self) -> BTreeMap<String, ScenarioFigures> {
-        let mut scenarios = self.loads.scenarios(self.latest, self.stopped);
-        let plan = self.header.as_ref().and_then(|header| header.stamp.plan.as_ref());
-        for planned in plan.into_iter().flat_map(|plan| &plan.scenarios) {
-            let figures = scenarios.get_mut(&planned.name);
-            if let (Some(figures), Some(iterations)) = (figures, planned.load.iterations()) {
-                figures.asked = iterations;
-            }
-        }
-        scenarios
     }
 
     /// The figures over time: all, or those that changed after the revision that a reader has `seen`. Returns the
@@ -611,46 +471,6 @@ impl Aggregate {
         }
     }
 
-    fn failure(&mut self, mut failure: FailureFigures) {
-        let mut place = self
-            .failures
-            .iter()
-            .position(|known| same_kind(known, &failure) && known.detail == failure.detail);
-        if place.is_none() && !failure.detail.is_empty() {
-            let details = self.failures.iter().filter(|known| same_kind(known, &failure)).count();
-            if details >= MAX_DETAILS {
-                failure.detail = OTHER.to_owned();
-                place = self
-                    .failures
-                    .iter()
-                    .position(|known| same_kind(known, &failure) && known.detail == OTHER);
-            }
-        }
-        match place {
-            Some(place) => self.failures[place].add(&failure),
-            None if self.failures.len() < MAX_FAILURES && failure.name != OTHER => {
-                self.failures.push(failure)
-            }
-            None => {
-                let other = self.other_failure.get_or_insert_with(|| FailureFigures {
-                    scope: failure.scope,
-                    name: OTHER.to_owned(),
-                    class: None,
-                    status: 0,
-                    problem: String::new(),
-                    detail: String::new(),
-                    count: 0,
-                    retry_after_min_ns: None,
-                    retry_after_max_ns: None,
-                    example: failure.example.clone(),
-                    request_id: failure.request_id.clone(),
-                    traceparent: failure.traceparent.clone(),
-                });
-                other.add(&failure);
-            }
-        }
-    }
-
     fn hits_of(&mut self, challenge: ChallengeType, verdict: Verdict) -> &mut Times {
         let known = self.hits.iter().position(|hits| hits.challenge == challenge && hits.verdict == verdict);
         let place = known.unwrap_or_else(|| {
@@ -665,33 +485,6 @@ impl Aggregate {
             *known = (at, workers).max(*known);
         } else if self.workers.len() < MAX_NODES {
             self.workers.insert(node.to_owned(), (at, workers));
-        }
-    }
-
-    /// How many workers run, by what nodes last reported.
-    pub(crate) fn workers_running(&self) -> u64 {
-        let alive = self.workers.values().filter(|(at, _)| self.latest.saturating_sub(*at) < NODE_SILENT_NS);
-        alive.fold(0, |sum, (_, workers)| sum.saturating_add(*workers))
-    }
-
-    fn missing(&self) -> Missing {
-        let outcomes = (self.chains.iter().map(|chain| &chain.outcome))
-            .chain(self.endpoints.iter().chain(self.other_endpoint.as_deref()).map(|totals| &totals.outcome));
-        Missing {
-            lost_results: self.lost_results,
-            unknown_chains: self.unknown_chains,
-            unknown_records: self.unknown_records,
-            clamped_times: outcomes.map(Outcome::clamped).sum::<u64>()
-                + self.hits.iter().map(|hits| hits.took.clamped()).sum::<u64>()
-                + self.validations.clamped()
-                + self.issuances.clamped()
-                + self.loads.clamped(),
-            other_endpoints: self.other_endpoint.as_ref().map_or(0, |other| other.outcome.count),
-            other_failures: self.other_failure.as_ref().map_or(0, |other| other.count),
-            dropped_marks: self.dropped_marks,
-            other_scenarios: self.loads.other_scenarios(),
-            outside_series: self.timeline.outside(),
-            unjoined_hits: 0,
         }
     }
 }
@@ -746,24 +539,6 @@ impl Outcome {
     }
 }
 
-/// Whether two failures differ in nothing but their details.
-fn same_kind(a: &FailureFigures, b: &FailureFigures) -> bool {
-    a.scope == b.scope
-        && a.class == b.class
-        && a.status == b.status
-        && a.name == b.name
-        && a.problem == b.problem
-}
-
-impl FailureFigures {
-    fn add(&mut self, other: &Self) {
-        self.count += other.count;
-        let both = |a: Option<u64>, b: Option<u64>| a.into_iter().chain(b);
-        self.retry_after_min_ns = both(self.retry_after_min_ns, other.retry_after_min_ns).min();
-        self.retry_after_max_ns = both(self.retry_after_max_ns, other.retry_after_max_ns).max();
-    }
-}
-
 /// The counts with the later time. With equal times the larger, so that the order of records does not matter.
 fn later(a: Option<(u64, StateCounts)>, b: Option<(u64, StateCounts)>) -> Option<(u64, StateCounts)> {
     let key = |(at, counts): &(u64, StateCounts)| {
@@ -777,27 +552,6 @@ fn later(a: Option<(u64, StateCounts)>, b: Option<(u64, StateCounts)>) -> Option
         )
     };
     a.into_iter().chain(b).max_by_key(key)
-}
-
-fn run_of(header: &RunHeader) -> Run {
-    Run {
-        id: header.run.clone(),
-        session: header.session.clone(),
-        program: header.program.clone(),
-        target: header.target.clone(),
-        started_unix_ns: header.started_unix_ns,
-        run_time_ns: header.stamp.plan.as_ref().and_then(|plan| plan.run_time()).map(nanoseconds),
-        stamp: header.stamp.clone(),
-    }
-}
-
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// More digits would mean nothing, and not every JSON reader gives all of them back.
-fn rounded(value: f64, to_one_in: f64) -> f64 {
-    (value * to_one_in).round() / to_one_in
 }
 
 fn shortened(text: &str) -> String {

@@ -1,0 +1,69 @@
+//! The table of failures: one row for each kind, within bounds.
+
+use super::{Aggregate, OTHER};
+use crate::snapshot::FailureFigures;
+
+/// Rows of the table.
+const MAX_FAILURES: usize = 256;
+/// Of one kind of failure. Details are texts of a server, and must not take the room of other kinds.
+const MAX_DETAILS: usize = 16;
+
+impl Aggregate {
+    pub(super) fn failure(&mut self, mut failure: FailureFigures) {
+        let mut place = self
+            .failures
+            .iter()
+            .position(|known| same_kind(known, &failure) && known.detail == failure.detail);
+        if place.is_none() && !failure.detail.is_empty() {
+            let details = self.failures.iter().filter(|known| same_kind(known, &failure)).count();
+            if details >= MAX_DETAILS {
+                failure.detail = OTHER.to_owned();
+                place = self
+                    .failures
+                    .iter()
+                    .position(|known| same_kind(known, &failure) && known.detail == OTHER);
+            }
+        }
+        match place {
+            Some(place) => self.failures[place].add(&failure),
+            None if self.failures.len() < MAX_FAILURES && failure.name != OTHER => {
+                self.failures.push(failure)
+            }
+            None => {
+                let other = self.other_failure.get_or_insert_with(|| FailureFigures {
+                    scope: failure.scope,
+                    name: OTHER.to_owned(),
+                    class: None,
+                    status: 0,
+                    problem: String::new(),
+                    detail: String::new(),
+                    count: 0,
+                    retry_after_min_ns: None,
+                    retry_after_max_ns: None,
+                    example: failure.example.clone(),
+                    request_id: failure.request_id.clone(),
+                    traceparent: failure.traceparent.clone(),
+                });
+                other.add(&failure);
+            }
+        }
+    }
+}
+
+/// Whether two failures differ in nothing but their details.
+fn same_kind(a: &FailureFigures, b: &FailureFigures) -> bool {
+    a.scope == b.scope
+        && a.class == b.class
+        && a.status == b.status
+        && a.name == b.name
+        && a.problem == b.problem
+}
+
+impl FailureFigures {
+    fn add(&mut self, other: &Self) {
+        self.count += other.count;
+        let both = |a: Option<u64>, b: Option<u64>| a.into_iter().chain(b);
+        self.retry_after_min_ns = both(self.retry_after_min_ns, other.retry_after_min_ns).min();
+        self.retry_after_max_ns = both(self.retry_after_max_ns, other.retry_after_max_ns).max();
+    }
+}
