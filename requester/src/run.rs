@@ -1,4 +1,11 @@
 //! A requester's run: workers that follow the board, from the first chain to the last flush.
+//!
+//! `preflight` finds out whether a plan can be run, `workforce` is what the workers share, `report` tells the results how the
+//! load is.
+
+mod preflight;
+mod report;
+mod workforce;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,59 +13,29 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
-use wec_acme::{AccountKeys, Checker, Client, Clock, Config, Dialling, IssuerRoots, KeyPool, KeyType, Roots};
+use wec_acme::{Client, Clock, KeyPool};
 use wec_board::{Board, NodeId, NodeInfo, RunRef, Session, SessionState, Versioned};
-use wec_chains::{Linger, Mix, Removed, Remover};
+use wec_chains::{Linger, Removed, Remover};
 use wec_delivery::Sink;
-use wec_record::plan::RateUnit;
-use wec_record::{Chain, Limit, LoadSample, StateCounts};
+use wec_record::{Chain, Limit};
 use wec_startup::{Stop, say};
 use wec_store::{Available, ChallengeWriter, Limits, Object, State};
 
-use crate::ca_watch::{CaWatch, SILENT_AFTER, Seen};
+pub use self::preflight::preflight;
+use self::report::{Counting, report};
+use self::workforce::{Equipment, checker, key_pool, workforces};
 use crate::conductor::{Conductor, ScenarioChannels};
 use crate::descriptors;
-use crate::engine::{Engine, Runtimes, ScenarioSet, WorkforceFactory};
+use crate::engine::{Engine, Runtimes, ScenarioSet};
 use crate::error::StartError;
-use crate::executor::{ArrivalSchedule, BackOff, Context, Gauges, MAX_WORKERS, OnFailure, Quota, Workforce};
-use crate::guard;
+use crate::executor::{ArrivalSchedule, BackOff, Context, Gauges, Quota};
 use crate::membership::SessionMembership;
 use crate::pace::Ramp;
 use crate::picker::{LiveWeights, allows};
 use crate::plan::Plan;
-use crate::profiles;
-use crate::saturation::{Counted, Sampler, Watch};
+use crate::saturation::{Sampler, Watch};
 use crate::scenario::Scenario;
-use crate::user::Users;
-
-/// How often the state's counts go into the results.
-const REPORT_EVERY: Duration = Duration::from_secs(1);
-
-/// Whether `plan` can be run at all: its target may be loaded, is there, is trusted, speaks ACME and would register
-/// accounts. Gives the client that found out; those of the run are siblings of it, so that the CA is asked for its directory
-/// once.
-///
-/// Comes before anything is opened, so that a run that cannot be leaves nothing behind.
-///
-/// # Errors
-/// See [`StartError`].
-pub async fn preflight(plan: &Plan, clock: Clock) -> Result<Client, StartError> {
-    guard::check(&plan.directory, &plan.permission, &plan.dialling).await?;
-    for (flag, url) in plan.challenge_servers() {
-        // Each chain sends requests there, too. They are not made through --connect-to.
-        let checked = guard::check(&url, &plan.permission, &Dialling::default()).await;
-        checked.map_err(|refused| StartError::ChallengesRefused { flag, refused })?;
-    }
-    let client = Client::discover(client_config(plan)?, clock).await?;
-    let registers = plan.scenarios.iter().any(|scenario| scenario.weights.of(Chain::Registration) > 0.0);
-    if registers && plan.eab.is_none() && client.directory().meta.external_account_required {
-        return Err(StartError::ExternalAccountRequired { directory: plan.directory.to_string() });
-    }
-    profiles::check(plan, &client.directory().meta)?;
-    Ok(client)
-}
 
 /// What a requester works with; whoever made it closes it, after the run.
 #[derive(Clone)]
@@ -168,8 +145,9 @@ impl Requester {
         let set = ScenarioSet { scenarios: scenarios.collect(), ended: tell_ended };
         let (linger, remover) = Linger::start(plan.challenge_linger, Arc::clone(&parts.challenges));
         let watch = Watch::new(parts.clock, threads);
-        let workforces = workforces(plan, &parts, &keys, checker, linger, &all_channels, &watch);
-        let keys = keys.certificates;
+        let certificate_keys = Arc::clone(&keys.certificates);
+        let equipment = Equipment { keys, checker, linger };
+        let workforces = workforces(plan, &parts, equipment, &all_channels, &watch);
         let engine = match Engine::start(parts.runtimes, set, workforces, &watch, &stop).await {
             Ok(engine) => engine,
             Err(error) => {
@@ -219,7 +197,7 @@ impl Requester {
             conductors,
             follower,
             reporter,
-            keys,
+            keys: certificate_keys,
             remover,
             challenge_linger: plan.challenge_linger,
             over,
@@ -401,37 +379,6 @@ fn context(
     }
 }
 
-/// Keys that were made before the run.
-struct Keys {
-    certificates: Arc<KeyPool>,
-    accounts: Arc<AccountKeys>,
-}
-
-/// The RSA keys that the scenarios will use, made on a thread where nobody waits for anything else.
-async fn key_pool(plan: &Plan) -> Result<Keys, StartError> {
-    let rsa = |types: fn(&Scenario) -> &Mix<KeyType>| -> Vec<KeyType> {
-        plan.scenarios
-            .iter()
-            .flat_map(|scenario| types(scenario).items())
-            .filter(|kind| kind.is_rsa())
-            .collect()
-    };
-    let (types, accounts) =
-        (rsa(|scenario| &scenario.key_types), rsa(|scenario| &scenario.account_key_types));
-    if types.is_empty() && accounts.is_empty() {
-        return Ok(Keys {
-            certificates: Arc::new(KeyPool::empty()),
-            accounts: Arc::new(AccountKeys::empty()),
-        });
-    }
-    tracing::info!("making RSA keys, which takes a few seconds");
-    let make = || Ok((KeyPool::generate(types)?, AccountKeys::generate(accounts)?));
-    let made = tokio::task::spawn_blocking(make).await;
-    let made = made.map_err(|error| StartError::Thread(std::io::Error::other(error)))?;
-    let (certificates, accounts) = made.map_err(StartError::Keys)?;
-    Ok(Keys { certificates: Arc::new(certificates), accounts: Arc::new(accounts) })
-}
-
 /// Waits until the challenge data of the last authorizations has stayed as long as it should. A signal, now or before, takes
 /// it back at once.
 async fn take_back(remover: Remover, linger: Duration, stop: &Stop) {
@@ -477,116 +424,6 @@ async fn close(keys: Arc<KeyPool>) {
     }
 }
 
-fn client_config(plan: &Plan) -> Result<Config, StartError> {
-    let roots = match (&plan.cacert, plan.insecure) {
-        (Some(path), _) => {
-            let pem = std::fs::read(path)
-                .map_err(|error| StartError::File { path: path.display().to_string(), error })?;
-            Roots::Pem(pem)
-        }
-        (None, true) => Roots::Insecure,
-        (None, false) => Roots::System,
-    };
-    Ok(Config {
-        roots,
-        client_certificate: plan.client.certificate.clone(),
-        correlation: plan.client.correlation.clone(),
-        http: plan.http,
-        max_connections: plan.max_connections,
-        request_timeout: plan.request_timeout,
-        gate: Arc::new(plan.permission.clone()),
-        dialling: plan.dialling.clone(),
-        policy: plan.patience.policy(),
-        ..Config::new(plan.directory.clone())
-    })
-}
-
-fn chain_policy(plan: &Plan, scenario: &Scenario, keys: &Keys) -> wec_chains::Policy {
-    let names = &scenario.names_per_order;
-    wec_chains::Policy {
-        scenario: scenario.name.clone(),
-        names: *names.start() as usize..=*names.end() as usize,
-        challenges: scenario.challenge_types.clone(),
-        key_types: scenario.key_types.clone(),
-        keys: Arc::clone(&keys.certificates),
-        account_key_types: scenario.account_key_types.clone(),
-        account_keys: Arc::clone(&keys.accounts),
-        connections: scenario.connections,
-        abandon: scenario.abandon,
-        stop_before: scenario.stop_before,
-        profiles: scenario.profile.clone(),
-        revocation_reasons: scenario.revoke_reasons.clone(),
-        revoke_by_certificate_key: scenario.revoke_by_certificate_key,
-        longest_rest: (scenario.on_failure == OnFailure::BackOff).then_some(plan.patience.max_retry_after),
-        contact: plan.contact.clone(),
-        external_account: plan.eab.clone(),
-        ..wec_chains::Policy::under(&plan.base_domain)
-    }
-}
-
-/// What judges certificates, with the roots that they must channels to.
-fn checker(plan: &Plan) -> Result<Checker, StartError> {
-    let Some(path) = &plan.issuer_root else { return Ok(Checker::new()) };
-    let shown = || path.display().to_string();
-    let pem = std::fs::read(path).map_err(|error| StartError::File { path: shown(), error })?;
-    let roots =
-        IssuerRoots::from_pem(&pem).map_err(|error| StartError::IssuerRoots { path: shown(), error })?;
-    Ok(Checker::with_roots(roots))
-}
-
-/// How each runtime gets its workers: with a client of its own, and all else shared.
-fn workforces(
-    plan: &Plan,
-    parts: &Parts,
-    keys: &Keys,
-    checker: Checker,
-    linger: Linger,
-    all_channels: &[ScenarioChannels],
-    watch: &Watch,
-) -> WorkforceFactory {
-    let responses = watch.responses();
-    let (parts, seed, max_connections) = (parts.clone(), plan.seed, plan.max_connections);
-    let kinds: Vec<_> = plan
-        .scenarios
-        .iter()
-        .zip(all_channels)
-        .map(|(scenario, channels)| {
-            let policy = Arc::new(chain_policy(plan, scenario, keys));
-            (policy, Arc::clone(&channels.weights), Arc::clone(&channels.gauges))
-        })
-        .collect();
-    let (kinds, checker) = (Arc::new(kinds), Arc::new(checker));
-    Arc::new(move |_place| {
-        let (parts, kinds, responses) = (parts.clone(), Arc::clone(&kinds), responses.clone());
-        let (checker, linger) = (Arc::new(checker.sibling()), linger.clone());
-        Box::pin(async move {
-            let client = Arc::new(parts.client.sibling(max_connections));
-            let users = kinds.iter().zip(0u32..).map(|((policy, weights, gauges), index)| {
-                let context = wec_chains::Context {
-                    client: Arc::clone(&client),
-                    state: parts.state.clone(),
-                    challenges: Arc::clone(&parts.challenges),
-                    linger: linger.clone(),
-                    checker: Arc::clone(&checker),
-                    policy: Arc::clone(policy),
-                    clock: parts.clock,
-                };
-                Arc::new(Users {
-                    context: Arc::new(context),
-                    weights: Arc::clone(weights),
-                    gauges: Arc::clone(gauges),
-                    sink: Arc::clone(&parts.sink),
-                    responses: responses.clone(),
-                    seed,
-                    // Numbers are unique within the node, whatever the scenario.
-                    first: index.saturating_mul(MAX_WORKERS),
-                }) as Arc<dyn Workforce>
-            });
-            Ok(users.collect())
-        })
-    })
-}
-
 /// Takes part in what the board decides until `finish`: how the load is shared, and what people want of the session.
 async fn follow(parts: Parts, finish: CancellationToken) {
     let sharing = async {
@@ -616,105 +453,6 @@ async fn follow_session(parts: &Parts, finish: CancellationToken) {
                 return finish.cancelled().await;
             },
             () = finish.cancelled() => return,
-        }
-    }
-}
-
-/// Tells the results every second what the state store holds and how the load is, and once more at the end. Gives the
-/// bounds of the load tester itself that were exceeded.
-async fn report(
-    parts: Parts,
-    scenarios: Vec<Counting>,
-    mut sampler: Sampler,
-    done: CancellationToken,
-) -> Vec<Limit> {
-    let mut ticks = interval_at(Instant::now() + until_mid_second(parts.clock), REPORT_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut ca_watch = CaWatch::default();
-    loop {
-        let at_unix_ns = parts.clock.unix_now_ns();
-        let counts = parts.state.counts();
-        let counts = StateCounts {
-            registrations: counts.registrations,
-            authorizations: counts.authorizations,
-            certificates: counts.certificates,
-            revoked: counts.revoked,
-            workers: scenarios.iter().map(|counting| counting.gauges.workers()).sum(),
-            unwritten: 0,
-        };
-        parts.sink.push_state(at_unix_ns, counts);
-        let now = parts.clock.now();
-        let mut counted: Vec<_> = scenarios.iter().map(|counting| counting.counted(now)).collect();
-        // What kept validations from the listeners of this process is no scenario's, and this machine's all the same.
-        if let Some(first) = counted.first_mut() {
-            first.local += wec_listen::shortages();
-        }
-        let queued = parts.client.queueing().map_or((0, 0), wec_acme::transport::Queueing::totals);
-        let ca = ca_watch.look(&Seen {
-            orders_expired: parts.state.orders_expired(),
-            ca_clock: parts.client.ca_clock(),
-            silence: parts.client.pulse().silence(now, SILENT_AFTER.as_nanos() as u64),
-            answers: parts.client.pulse().answers(),
-        });
-        let load = LoadSample { ca, ..sampler.sample(counted, parts.sink.health().backlog_share(), queued) };
-        let limits = load.generator.limits.clone();
-        parts.sink.push_load(at_unix_ns, load);
-        if done.is_cancelled() {
-            return limits;
-        }
-        tokio::select! {
-            _ = ticks.tick() => {}
-            () = done.cancelled() => {}
-        }
-    }
-}
-
-/// Samples are taken in the middle of a second of the wall clock: a little early or late, each still falls into a second of
-/// its own in the figures over time.
-fn until_mid_second(clock: Clock) -> Duration {
-    let into = clock.unix_now_ns() % 1_000_000_000;
-    Duration::from_nanos((1_500_000_000 - into) % 1_000_000_000)
-}
-
-/// What is read of a scenario for a sample.
-struct Counting {
-    scenario: Scenario,
-    gauges: Arc<Gauges>,
-    course: watch::Receiver<Arc<ArrivalSchedule>>,
-}
-
-impl Counting {
-    fn counted(&self, now: u64) -> Counted {
-        let Self { scenario, gauges, course } = self;
-        let unit = scenario.load.rate_unit();
-        let asked = match unit {
-            // Arrivals, Poisson's among them, are what was asked for.
-            Some(RateUnit::Chains) => gauges.due(),
-            _ => course.borrow().asked(now).round() as u64,
-        };
-        let steered = course.borrow().runs(now) && gauges.rate_target().is_some_and(|rate| rate > 0.0);
-        let active_ns = unit.map(|_| course.borrow().active_ns(now));
-        Counted {
-            steered,
-            active_ns,
-            name: scenario.name.clone(),
-            executor: scenario.load.executor(),
-            rate_unit: unit.map(RateUnit::name).unwrap_or_default(),
-            workers_target: gauges.workers_target(),
-            workers: gauges.workers(),
-            busy: gauges.busy(),
-            backing_off: gauges.backing_off(),
-            rate_target: gauges.rate_target(),
-            asked,
-            due: gauges.due(),
-            started: gauges.started(),
-            ended: gauges.iterations(),
-            requests: gauges.requests(),
-            dropped: gauges.dropped(),
-            idle: gauges.idle(),
-            local: gauges.local(),
-            reach: scenario.load.adapts_workers().then(|| gauges.reach()),
-            lag: gauges.lag.clone(),
         }
     }
 }

@@ -1,0 +1,59 @@
+//! Whether a plan can be run at all, before anything is opened.
+
+use std::sync::Arc;
+
+use wec_acme::{Client, Clock, Config, Dialling, Roots};
+use wec_record::Chain;
+
+use crate::error::StartError;
+use crate::guard;
+use crate::plan::Plan;
+use crate::profiles;
+
+/// Whether `plan` can be run at all: its target may be loaded, is there, is trusted, speaks ACME and would register
+/// accounts. Gives the client that found out; those of the run are siblings of it, so that the CA is asked for its directory
+/// once.
+///
+/// Comes before anything is opened, so that a run that cannot be leaves nothing behind.
+///
+/// # Errors
+/// See [`StartError`].
+pub async fn preflight(plan: &Plan, clock: Clock) -> Result<Client, StartError> {
+    guard::check(&plan.directory, &plan.permission, &plan.dialling).await?;
+    for (flag, url) in plan.challenge_servers() {
+        // Each chain sends requests there, too. They are not made through --connect-to.
+        let checked = guard::check(&url, &plan.permission, &Dialling::default()).await;
+        checked.map_err(|refused| StartError::ChallengesRefused { flag, refused })?;
+    }
+    let client = Client::discover(client_config(plan)?, clock).await?;
+    let registers = plan.scenarios.iter().any(|scenario| scenario.weights.of(Chain::Registration) > 0.0);
+    if registers && plan.eab.is_none() && client.directory().meta.external_account_required {
+        return Err(StartError::ExternalAccountRequired { directory: plan.directory.to_string() });
+    }
+    profiles::check(plan, &client.directory().meta)?;
+    Ok(client)
+}
+
+fn client_config(plan: &Plan) -> Result<Config, StartError> {
+    let roots = match (&plan.cacert, plan.insecure) {
+        (Some(path), _) => {
+            let pem = std::fs::read(path)
+                .map_err(|error| StartError::File { path: path.display().to_string(), error })?;
+            Roots::Pem(pem)
+        }
+        (None, true) => Roots::Insecure,
+        (None, false) => Roots::System,
+    };
+    Ok(Config {
+        roots,
+        client_certificate: plan.client.certificate.clone(),
+        correlation: plan.client.correlation.clone(),
+        http: plan.http,
+        max_connections: plan.max_connections,
+        request_timeout: plan.request_timeout,
+        gate: Arc::new(plan.permission.clone()),
+        dialling: plan.dialling.clone(),
+        policy: plan.patience.policy(),
+        ..Config::new(plan.directory.clone())
+    })
+}

@@ -1,0 +1,119 @@
+//! What goes into the results beside chains: the state's counts and samples of the load, every second.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio_util::sync::CancellationToken;
+use wec_acme::Clock;
+use wec_record::plan::RateUnit;
+use wec_record::{Limit, LoadSample, StateCounts};
+
+use super::Parts;
+use crate::ca_watch::{CaWatch, SILENT_AFTER, Seen};
+use crate::executor::{ArrivalSchedule, Gauges};
+use crate::saturation::{Counted, Sampler};
+use crate::scenario::Scenario;
+
+/// How often the state's counts go into the results.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// Tells the results every second what the state store holds and how the load is, and once more at the end. Gives the
+/// bounds of the load tester itself that were exceeded.
+pub(super) async fn report(
+    parts: Parts,
+    scenarios: Vec<Counting>,
+    mut sampler: Sampler,
+    done: CancellationToken,
+) -> Vec<Limit> {
+    let mut ticks = interval_at(Instant::now() + until_mid_second(parts.clock), REPORT_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut ca_watch = CaWatch::default();
+    loop {
+        let at_unix_ns = parts.clock.unix_now_ns();
+        let counts = parts.state.counts();
+        let counts = StateCounts {
+            registrations: counts.registrations,
+            authorizations: counts.authorizations,
+            certificates: counts.certificates,
+            revoked: counts.revoked,
+            workers: scenarios.iter().map(|counting| counting.gauges.workers()).sum(),
+            unwritten: 0,
+        };
+        parts.sink.push_state(at_unix_ns, counts);
+        let now = parts.clock.now();
+        let mut counted: Vec<_> = scenarios.iter().map(|counting| counting.counted(now)).collect();
+        // What kept validations from the listeners of this process is no scenario's, and this machine's all the same.
+        if let Some(first) = counted.first_mut() {
+            first.local += wec_listen::shortages();
+        }
+        let queued = parts.client.queueing().map_or((0, 0), wec_acme::transport::Queueing::totals);
+        let ca = ca_watch.look(&Seen {
+            orders_expired: parts.state.orders_expired(),
+            ca_clock: parts.client.ca_clock(),
+            silence: parts.client.pulse().silence(now, SILENT_AFTER.as_nanos() as u64),
+            answers: parts.client.pulse().answers(),
+        });
+        let load = LoadSample { ca, ..sampler.sample(counted, parts.sink.health().backlog_share(), queued) };
+        let limits = load.generator.limits.clone();
+        parts.sink.push_load(at_unix_ns, load);
+        if done.is_cancelled() {
+            return limits;
+        }
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = done.cancelled() => {}
+        }
+    }
+}
+
+/// Samples are taken in the middle of a second of the wall clock: a little early or late, each still falls into a second of
+/// its own in the figures over time.
+fn until_mid_second(clock: Clock) -> Duration {
+    let into = clock.unix_now_ns() % 1_000_000_000;
+    Duration::from_nanos((1_500_000_000 - into) % 1_000_000_000)
+}
+
+/// What is read of a scenario for a sample.
+pub(super) struct Counting {
+    pub(super) scenario: Scenario,
+    pub(super) gauges: Arc<Gauges>,
+    pub(super) course: watch::Receiver<Arc<ArrivalSchedule>>,
+}
+
+impl Counting {
+    fn counted(&self, now: u64) -> Counted {
+        let Self { scenario, gauges, course } = self;
+        let unit = scenario.load.rate_unit();
+        let asked = match unit {
+            // Arrivals, Poisson's among them, are what was asked for.
+            Some(RateUnit::Chains) => gauges.due(),
+            _ => course.borrow().asked(now).round() as u64,
+        };
+        let steered = course.borrow().runs(now) && gauges.rate_target().is_some_and(|rate| rate > 0.0);
+        let active_ns = unit.map(|_| course.borrow().active_ns(now));
+        Counted {
+            steered,
+            active_ns,
+            name: scenario.name.clone(),
+            executor: scenario.load.executor(),
+            rate_unit: unit.map(RateUnit::name).unwrap_or_default(),
+            workers_target: gauges.workers_target(),
+            workers: gauges.workers(),
+            busy: gauges.busy(),
+            backing_off: gauges.backing_off(),
+            rate_target: gauges.rate_target(),
+            asked,
+            due: gauges.due(),
+            started: gauges.started(),
+            ended: gauges.iterations(),
+            requests: gauges.requests(),
+            dropped: gauges.dropped(),
+            idle: gauges.idle(),
+            local: gauges.local(),
+            reach: scenario.load.adapts_workers().then(|| gauges.reach()),
+            lag: gauges.lag.clone(),
+        }
+    }
+}
