@@ -61,6 +61,17 @@ impl Board {
         Ok(Self::over(Arc::new(kv), view))
     }
 
+    /// This board as a node of another process has it: by a way that a test can cut.
+    ///
+    /// # Errors
+    /// When this board cannot be asked.
+    #[cfg(feature = "test-util")]
+    pub async fn linked(&self) -> Result<(Self, crate::Link), BoardError> {
+        let (link, view) = (crate::Link::to(self.kv.clone()), Arc::new(View::new()));
+        link.watch(keys::WATCHED, view.clone()).await?;
+        Ok((Self::over(Arc::new(link.clone()), view), link))
+    }
+
     fn over(kv: Arc<dyn Kv>, view: Arc<View>) -> Self {
         Self { view, kv, memberships: TaskTracker::new(), clock: Clock::start() }
     }

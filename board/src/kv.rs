@@ -4,6 +4,8 @@
 //! greater than that of all writes before it, whichever key it is of.
 
 pub(crate) mod etcd;
+#[cfg(feature = "test-util")]
+pub(crate) mod link;
 pub(crate) mod memory;
 pub(crate) mod sqlite;
 

@@ -24,6 +24,8 @@ mod view;
 
 pub use board::Board;
 pub use error::BoardError;
+#[cfg(feature = "test-util")]
+pub use kv::link::Link;
 pub use membership::Membership;
 pub use node::{NodeId, NodeInfo, NodeKind, NodeState};
 pub use options::{Connection, EtcdOptions, EtcdTls, EtcdUser, FileOptions};
