@@ -1,241 +1,32 @@
-//! Runs without processes: a CA that answers from here, a board in memory, results into a list.
+//! Runs without processes: with a CA that answers from here, a board in memory, results into a list, and time that is paused.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{LazyLock, Mutex};
+mod fake;
+
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue};
+use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, LocalSet};
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
-use wec_acme::transport::{BoxFuture, Reply, Request, Response, Transport};
-use wec_acme::{Directory, Policy, Way};
 use wec_board::{BoardError, By, Change, SessionState};
-use wec_delivery::Entry;
-use wec_record::ChainResult;
+use wec_record::{Chain, ChainResult, FailureClass};
 use wec_startup::Interrupted;
-use wec_store::{MemoryChallenges, StateOptions};
 
+use self::fake::{Ca, DATABASE, Fake, LATENCY, List, paused};
 use super::*;
 use crate::config::PlanOptions;
 
-/// How long the CA takes for each answer. Time stands still unless everybody waits, so without it none would pass.
-const LATENCY: Duration = Duration::from_millis(100);
-
-/// Runs a test on one runtime whose time is paused: it goes on to the next timer when nobody has anything to do.
-fn paused(test: impl Future<Output = ()>) {
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = runtime.enable_all().start_paused(true).build().unwrap();
-    // Surroundings belong to one task, so what they return need not be sent to others.
-    LocalSet::new().block_on(&runtime, test);
-}
-
-/// Where the state's database is talked to, whose answers take real time.
-static DATABASE: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
-});
-
-/// A CA that registers accounts while its gate is open; what comes meanwhile waits.
-#[derive(Clone)]
-struct Ca(Arc<Shared>);
-
-struct Shared {
-    clock: Clock,
-    open: watch::Sender<bool>,
-    /// Whether it refuses registrations.
-    refuses: AtomicBool,
-    /// Registrations that were asked for.
-    asked: watch::Sender<u64>,
-    nonces: AtomicU64,
-}
-
-impl Ca {
-    fn new(open: bool) -> Self {
-        Self(Arc::new(Shared {
-            clock: Clock::start(),
-            open: watch::Sender::new(open),
-            refuses: AtomicBool::new(false),
-            asked: watch::Sender::new(0),
-            nonces: AtomicU64::new(0),
-        }))
-    }
-
-    fn client(&self) -> Client {
-        let directory: Directory = serde_json::from_str(
-            r#"{"newNonce":"https://ca.test/new-nonce","newAccount":"https://ca.test/new-account",
-                "newOrder":"https://ca.test/new-order","revokeCert":"https://ca.test/revoke"}"#,
-        )
-        .unwrap();
-        Client::with_transport(directory, Box::new(self.clone()), Policy::default(), self.0.clock)
-    }
-
-    fn open(&self, open: bool) {
-        self.0.open.send_replace(open);
-    }
-
-    /// Waits until so many registrations have been asked for.
-    async fn asked(&self, count: u64) {
-        self.0.asked.subscribe().wait_for(|asked| *asked >= count).await.unwrap();
-    }
-}
-
-impl Transport for Ca {
-    fn send(&self, request: Request) -> BoxFuture<'_, Reply> {
-        let sent = self.0.clock.now();
-        Box::pin(async move {
-            sleep(LATENCY).await;
-            let mut headers = HeaderMap::new();
-            let nonce = format!("nonce-{}", self.0.nonces.fetch_add(1, Ordering::Relaxed));
-            headers.insert("replay-nonce", HeaderValue::try_from(nonce).unwrap());
-            let (mut status, mut body) = (200, "{}");
-            if request.url.ends_with("new-account") {
-                let mut number = 0;
-                self.0.asked.send_modify(|asked| {
-                    *asked += 1;
-                    number = *asked;
-                });
-                self.0.open.subscribe().wait_for(|open| *open).await.unwrap();
-                let account = format!("https://ca.test/account/{number}");
-                headers.insert("location", HeaderValue::try_from(account).unwrap());
-                status = 201;
-                if self.0.refuses.load(Ordering::Relaxed) {
-                    (status, body) =
-                        (403, r#"{"type":"urn:ietf:params:acme:error:unauthorized","detail":"closed"}"#);
-                }
-            }
-            Reply {
-                sent,
-                done: self.0.clock.now(),
-                reused: true,
-                way: Way::default(),
-                bytes_sent: request.body.len() as u64,
-                bytes_received: body.len() as u64,
-                result: Ok(Response { status, headers, body: body.into() }),
-            }
-        })
-    }
-}
-
-/// What was delivered.
-#[derive(Default)]
-struct List {
-    results: watch::Sender<Vec<ChainResult>>,
-}
-
-impl Sink for List {
-    fn push_entry(&self, entry: Entry) {
-        if let Entry::Chain(result) = entry {
-            self.results.send_modify(|results| results.push(result));
-        }
-    }
-
-    fn lose(&self, _: u64, _: &str) {}
-
-    fn health(&self) -> Health {
-        Health { pushed: self.results.borrow().len() as u64, ..Health::default() }
-    }
-}
-
-/// Surroundings of which one part may fail.
-struct Fake {
-    ca: Ca,
-    board: Board,
-    list: Arc<List>,
-    /// The part that fails.
-    fails: &'static str,
-    /// The part that never comes back.
-    hangs: &'static str,
-    /// Which parts were asked for.
-    steps: Arc<Mutex<Vec<&'static str>>>,
-    workload: watch::Sender<Option<Workload>>,
-}
-
-impl Fake {
-    fn new(ca: &Ca, board: &Board) -> Self {
-        Self {
-            ca: ca.clone(),
-            board: board.clone(),
-            list: Arc::default(),
-            fails: "",
-            hangs: "",
-            steps: Arc::default(),
-            workload: watch::Sender::new(None),
-        }
-    }
-
-    async fn step(&self, part: &'static str) -> anyhow::Result<()> {
-        self.steps.lock().unwrap().push(part);
-        if self.hangs == part {
-            std::future::pending::<()>().await;
-        }
-        anyhow::ensure!(self.fails != part, "no {part} today");
-        Ok(())
-    }
-}
-
-impl Surroundings for Fake {
-    async fn client(&mut self, _: &Plan, _: Clock) -> anyhow::Result<Client> {
-        self.step("client").await?;
-        Ok(self.ca.client())
-    }
-
-    async fn board(&mut self, _: &str) -> anyhow::Result<Board> {
-        self.step("board").await?;
-        Ok(self.board.clone())
-    }
-
-    async fn state(&mut self, plan: &Plan, _: &Client, _: Clock) -> Result<Opened, StoreError> {
-        // The time here is not that of the database's runtime: a lease as short as usual would be over before it is renewed.
-        let options = StateOptions { owner_lease: Duration::from_secs(1_000_000), ..StateOptions::default() };
-        let (url, directory) = (plan.state.clone(), plan.directory.to_string());
-        let open = move || DATABASE.block_on(State::open(&url, &directory, options));
-        // Time stands still as long as this takes.
-        let state = tokio::task::spawn_blocking(open).await.unwrap()?;
-        Ok(Opened { state, notes: Vec::new() })
-    }
-
-    fn runtimes(&self, _: &Plan) -> Runtimes {
-        Runtimes::Current
-    }
-
-    fn opened(&mut self, _: Vec<String>) {
-        self.steps.lock().unwrap().push("opened");
-    }
-
-    async fn challenges(&mut self, _: &Plan) -> anyhow::Result<Arc<dyn ChallengeWriter>> {
-        self.step("challenges").await?;
-        Ok(Arc::new(MemoryChallenges::default()))
-    }
-
-    fn sink(&mut self, _: RunHeader, _: &Node) -> anyhow::Result<Arc<dyn Sink>> {
-        self.steps.lock().unwrap().push("sink");
-        anyhow::ensure!(self.fails != "sink", "no sink today");
-        Ok(Arc::clone(&self.list) as Arc<dyn Sink>)
-    }
-
-    async fn accompany(&mut self, run: Begun<'_>) -> anyhow::Result<()> {
-        self.step("accompany").await?;
-        self.workload.send_replace(Some(run.workload));
-        run.ended.cancelled().await;
-        Ok(())
-    }
-
-    async fn deliver(&mut self, _: bool) -> Health {
-        self.steps.lock().unwrap().push("deliver");
-        let pushed = self.list.health().pushed;
-        match self.fails {
-            "deliver" => Health { pushed, lost: pushed, ..Health::default() },
-            _ => Health { pushed, delivered: pushed, ..Health::default() },
-        }
-    }
-}
-
 /// Registrations only, by workers or so many.
 fn plan(workers: &str, iterations: Option<&str>) -> Plan {
+    plan_of("registration=1,authorization=0,certificate=0,refresh=0,revoke=0", workers, iterations)
+}
+
+fn plan_of(weights: &str, workers: &str, iterations: Option<&str>) -> Plan {
     let plan = PlanOptions::default()
         .with("directory", "https://127.0.0.1:14000/dir")
         .with("workers", workers)
-        .with("weights", "registration=1,authorization=0,certificate=0,refresh=0,revoke=0")
+        .with("weights", weights)
         .with("state", "sqlite::memory:")
         .with("threads", "1")
         .with("run_time", "1h");
@@ -264,6 +55,19 @@ impl Run {
         let (node, stopped) = (node(name), stop.clone());
         let running = tokio::task::spawn_local(async move { node.run(&plan, &mut fake, &stopped).await });
         Self { list, workload, stop, running }
+    }
+
+    /// Waits for a result.
+    async fn until(&self, is: impl Fn(&ChainResult) -> bool) {
+        let mut results = self.list.results.subscribe();
+        results.wait_for(|results| results.iter().any(&is)).await.unwrap();
+    }
+
+    /// Waits for a result of what begins from now on.
+    async fn until_new(&self, is: impl Fn(&ChainResult) -> bool) {
+        let before = self.list.results.borrow().len();
+        let mut results = self.list.results.subscribe();
+        results.wait_for(|results| results.iter().skip(before).any(&is)).await.unwrap();
     }
 
     async fn results(&self, at_least: usize) -> usize {
@@ -519,5 +323,254 @@ fn a_node_that_comes_while_the_run_ends_is_refused() {
         assert_eq!(nodes(&board), 1);
         ca.open(true);
         first.end().await;
+    });
+}
+
+#[test]
+fn a_run_goes_on_without_its_board_and_follows_it_again_when_it_is_back() {
+    paused(async {
+        let (ca, page) = (Ca::new(true), Board::local());
+        let (board, link) = page.linked().await.unwrap();
+        let mut run = Run::start("a", plan("2", None), Fake::new(&ca, &board));
+        let workload = run.begun().await;
+        run.results(5).await;
+        link.cut();
+        page.change("default", Change::state(By::Page, SessionState::Paused)).await.unwrap();
+        let before = run.list.results.borrow().len();
+        run.results(before + 100).await;
+        assert_eq!(workload.workers(), 2, "it goes on with what it has");
+        link.mend().await;
+        while workload.workers() > 0 {
+            sleep(LATENCY).await;
+        }
+        page.change("default", Change::state(By::Page, SessionState::Stopped)).await.unwrap();
+        let list = Arc::clone(&run.list);
+        let ended = run.end().await;
+        ended.state.unwrap();
+        assert_eq!((ended.iterations, ended.health.lost), (list.results.borrow().len() as u64, 0));
+        assert_eq!(nodes(&page), 0, "the session has been left");
+    });
+}
+
+#[test]
+fn a_run_whose_board_is_lost_ends_with_its_time_or_a_signal_and_is_delivered() {
+    paused(async {
+        for by_signal in [false, true] {
+            let (ca, page) = (Ca::new(true), Board::local());
+            let (board, link) = page.linked().await.unwrap();
+            let mut plan = plan("2", None);
+            plan.scenarios[0].run_time = Duration::from_secs(30);
+            let run = Run::start("a", plan, Fake::new(&ca, &board));
+            run.results(5).await;
+            link.cut();
+            if by_signal {
+                run.stop.finish.cancel();
+            }
+            let list = Arc::clone(&run.list);
+            let ended = run.end().await;
+            ended.state.unwrap();
+            let results = list.results.borrow();
+            assert!(results.iter().all(|result| result.successful));
+            assert_eq!(
+                (ended.iterations, ended.health.delivered),
+                (results.len() as u64, results.len() as u64)
+            );
+            let last = results.iter().map(|result| result.started).max().unwrap();
+            assert_eq!(last < 29_000_000_000, by_signal, "{last}");
+            assert_eq!((nodes(&page), state(&page)), (1, SessionState::Running), "nobody could be told");
+            link.end_leases().await;
+            assert_eq!(nodes(&page), 0, "the lease tells it in the end");
+        }
+    });
+}
+
+#[test]
+fn a_run_whose_board_is_lost_takes_no_more_iterations_until_it_is_back() {
+    paused(async {
+        let (ca, page) = (Ca::new(true), Board::local());
+        let (board, link) = page.linked().await.unwrap();
+        let run = Run::start("a", plan("2", Some("60")), Fake::new(&ca, &board));
+        run.results(3).await;
+        link.cut();
+        // Much longer than all of them take.
+        sleep(Duration::from_secs(60)).await;
+        let taken = run.list.results.borrow().len();
+        assert!((3..60).contains(&taken), "{taken}: no more than it had taken before");
+        assert!(!run.running.is_finished(), "it waits for the others");
+        link.mend().await;
+        let list = Arc::clone(&run.list);
+        assert_eq!((run.end().await.iterations, list.results.borrow().len()), (60, 60));
+        assert_eq!(nodes(&page), 0);
+    });
+}
+
+#[test]
+fn a_run_that_finds_its_board_lost_at_the_start_begins_when_it_is_back() {
+    paused(async {
+        for comes_back in [true, false] {
+            let (ca, page) = (Ca::new(true), Board::local());
+            let (board, link) = page.linked().await.unwrap();
+            let fake = Fake { loses: Some(("challenges", link.clone())), ..Fake::new(&ca, &board) };
+            let mut run = Run::start("a", plan("2", None), fake);
+            run.begun().await;
+            sleep(Duration::from_secs(60)).await;
+            assert_eq!(*ca.0.asked.borrow(), 0, "nobody has given it a share");
+            if comes_back {
+                link.mend().await;
+                run.results(3).await;
+            }
+            run.stop.finish.cancel();
+            let ended = run.end().await;
+            ended.state.unwrap();
+            assert_eq!(ended.iterations > 0, comes_back);
+        }
+    });
+}
+
+#[test]
+fn a_node_that_the_board_has_given_up_keeps_its_share_and_comes_back() {
+    paused(async {
+        let (ca, page) = (Ca::new(true), Board::local());
+        let (board, link) = page.linked().await.unwrap();
+        let mut one = Run::start("a", plan("4", None), Fake::new(&ca, &board));
+        let mut two = Run::start("b", plan("4", None), Fake::new(&ca, &page));
+        let (here, there) = (one.begun().await, two.begun().await);
+        let workers = async |ours: u64, theirs: u64| {
+            while (here.workers(), there.workers()) != (ours, theirs) {
+                sleep(LATENCY).await;
+            }
+        };
+        workers(2, 2).await;
+        link.cut();
+        link.end_leases().await;
+        // The other has all of the load: nobody can know that the first still runs its part.
+        workers(2, 4).await;
+        let before = one.results(0).await;
+        one.results(before + 20).await;
+        link.mend().await;
+        workers(2, 2).await;
+        assert_eq!(nodes(&page), 2);
+        page.change("default", Change::state(By::Page, SessionState::Stopped)).await.unwrap();
+        assert_eq!(one.end().await.run, two.end().await.run, "they make one run");
+        assert_eq!((nodes(&page), state(&page)), (0, SessionState::Stopped));
+    });
+}
+
+#[test]
+fn a_state_that_cannot_be_written_at_the_end_is_reported_with_how_much_is_missing() {
+    paused(async {
+        let folder = tempfile::tempdir().unwrap();
+        let file = format!("sqlite://{}", folder.path().join("state.sqlite").display());
+        let (ca, board) = (Ca::new(false), Board::local());
+        let plan = Plan { state: file.clone(), ..plan("2", None) };
+        // So long the last changes are tried, in real time.
+        let fake = Fake { lease: Duration::from_secs(2), ..Fake::new(&ca, &board) };
+        let steps = Arc::clone(&fake.steps);
+        let run = Run::start("a", plan, fake);
+        ca.asked(2).await;
+        let refusing = async move {
+            let mut database = SqliteConnection::connect(&file).await.unwrap();
+            let refuses = "CREATE TRIGGER full BEFORE INSERT ON registrations
+                BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
+            database.execute(refuses).await.unwrap();
+            database.close().await.unwrap();
+        };
+        tokio::task::spawn_blocking(move || DATABASE.block_on(refusing)).await.unwrap();
+        run.stop.finish.cancel();
+        ca.open(true);
+        let list = Arc::clone(&run.list);
+        let ended = run.end().await;
+        let error = format!("{:#}", ended.state.unwrap_err());
+        assert!(error.starts_with("the last changes of the state: "), "{error}");
+        assert!(error.contains("2 changes") && error.contains("the disk is full"), "{error}");
+        assert_eq!(list.unwritten.load(Ordering::Relaxed), 2, "the results know it, too");
+        assert_eq!((ended.iterations, ended.health.delivered), (2, 2), "what was found is not lost");
+        assert_eq!(steps.lock().unwrap().last(), Some(&"deliver"));
+        assert_eq!(nodes(&board), 0, "the session has been left");
+    });
+}
+
+/// A run of registrations and, mostly, authorizations.
+fn proving(ca: &Ca, board: &Board) -> Run {
+    let weights = "registration=1,authorization=4,certificate=0,refresh=0,revoke=0";
+    Run::start("a", plan_of(weights, "2", None), Fake::new(ca, board))
+}
+
+fn authorized(result: &ChainResult) -> bool {
+    result.chain == Some(Chain::Authorization) && result.successful
+}
+
+fn failed_by(class: FailureClass) -> impl Fn(&ChainResult) -> bool {
+    move |result| result.chain == Some(Chain::Authorization) && result.class == Some(class)
+}
+
+#[test]
+fn chains_fail_while_the_challenge_store_is_away_and_the_run_goes_on() {
+    paused(async {
+        let (ca, board) = (Ca::new(true), Board::local());
+        let run = proving(&ca, &board);
+        run.until(authorized).await;
+        let away = &ca.0.challenges.store_is_away;
+        away.store(true, Ordering::Relaxed);
+        // The load tester's own side failed, not the CA.
+        run.until(failed_by(FailureClass::Internal)).await;
+        {
+            let results = run.list.results.borrow();
+            let failed = results.iter().find(|result| failed_by(FailureClass::Internal)(result)).unwrap();
+            assert!(
+                failed.error.contains("redis://ca.test") && failed.error.contains("refused"),
+                "{}",
+                failed.error
+            );
+            assert!(
+                results.iter().all(|result| result.successful || failed_by(FailureClass::Internal)(result))
+            );
+        }
+        run.until_new(|result| result.chain == Some(Chain::Registration) && result.successful).await;
+        away.store(false, Ordering::Relaxed);
+        run.until_new(authorized).await;
+        run.stop.finish.cancel();
+        let ended = run.end().await;
+        ended.state.unwrap();
+        assert_eq!((ended.health.lost, nodes(&board)), (0, 0));
+    });
+}
+
+#[test]
+fn a_challenge_store_that_is_away_at_the_end_keeps_what_it_has_and_the_run_ends() {
+    paused(async {
+        let (ca, board) = (Ca::new(true), Board::local());
+        let run = proving(&ca, &board);
+        run.until(authorized).await;
+        ca.0.challenges.store_is_away.store(true, Ordering::Relaxed);
+        run.stop.finish.cancel();
+        let ended = run.end().await;
+        ended.state.unwrap();
+        assert_eq!((ended.health.lost, nodes(&board)), (0, 0));
+        assert!(!ca.0.challenges.store.is_empty(), "it is left to its own expiry");
+    });
+}
+
+#[test]
+fn a_challenge_server_that_goes_away_fails_validations_until_it_is_back() {
+    paused(async {
+        let (ca, board) = (Ca::new(true), Board::local());
+        let run = proving(&ca, &board);
+        run.until(authorized).await;
+        let away = &ca.0.challenges.server_is_away;
+        away.store(true, Ordering::Relaxed);
+        run.until(failed_by(FailureClass::Validation)).await;
+        {
+            let results = run.list.results.borrow();
+            let failed = results.iter().find(|result| !result.successful).unwrap();
+            assert!(failed.error.contains("by http-01: connection: refused"), "{}", failed.error);
+        }
+        away.store(false, Ordering::Relaxed);
+        run.until_new(authorized).await;
+        run.stop.finish.cancel();
+        let ended = run.end().await;
+        ended.state.unwrap();
+        assert_eq!((ended.health.lost, nodes(&board)), (0, 0));
+        assert!(ca.0.challenges.store.is_empty(), "all was taken back");
     });
 }

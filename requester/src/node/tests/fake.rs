@@ -1,0 +1,374 @@
+//! What a run works with, without processes: a CA that answers from here, challenge data in memory, a list of results. Each
+//! may fail, or be away.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{LazyLock, Mutex};
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue};
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+use tokio::time::sleep;
+use wec_acme::transport::{BoxFuture, Reply, Request, Response, Transport};
+use wec_acme::{Directory, Policy, Way};
+use wec_board::Link;
+use wec_delivery::Entry;
+use wec_record::ChainResult;
+use wec_store::{ChallengeData, ChallengeReader as _, ChallengeStoreError, MemoryChallenges, StateOptions};
+
+use super::*;
+
+/// How long the CA takes for each answer. Time stands still unless everybody waits, so without it none would pass.
+pub(super) const LATENCY: Duration = Duration::from_millis(100);
+
+/// Runs a test on one runtime whose time is paused: it goes on to the next timer when nobody has anything to do.
+pub(super) fn paused(test: impl Future<Output = ()>) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().start_paused(true).build().unwrap();
+    // Surroundings belong to one task, so what they return need not be sent to others.
+    LocalSet::new().block_on(&runtime, test);
+}
+
+/// Where the state's database is talked to, whose answers take real time.
+pub(super) static DATABASE: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+});
+
+/// A lease that does not end: the time here is not that of the database's runtime, and one as short as usual would be over
+/// before it is renewed.
+pub(super) const ENDLESS: Duration = Duration::from_secs(1_000_000);
+
+/// A CA that registers accounts while its gate is open, and makes orders of one name whose challenge it looks at.
+#[derive(Clone)]
+pub(super) struct Ca(pub(super) Arc<Shared>);
+
+pub(super) struct Shared {
+    pub(super) clock: Clock,
+    pub(super) open: watch::Sender<bool>,
+    /// Whether it refuses registrations.
+    pub(super) refuses: AtomicBool,
+    /// Registrations that were asked for.
+    pub(super) asked: watch::Sender<u64>,
+    pub(super) nonces: AtomicU64,
+    /// Whether each order's name has been proven, by the order's number; none while it has not been looked at.
+    pub(super) orders: Mutex<BTreeMap<u64, Option<bool>>>,
+    pub(super) challenges: Arc<Challenges>,
+}
+
+/// The challenge store, and the challenge server in front of it. Each may be away.
+#[derive(Default)]
+pub(super) struct Challenges {
+    pub(super) store: MemoryChallenges,
+    pub(super) store_is_away: AtomicBool,
+    pub(super) server_is_away: AtomicBool,
+}
+
+impl Challenges {
+    pub(super) fn reached(&self) -> Result<(), ChallengeStoreError> {
+        if !self.store_is_away.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let (store, reason) = ("redis://ca.test".to_owned(), "connection refused".to_owned());
+        Err(ChallengeStoreError::Unavailable { store, reason })
+    }
+
+    /// What the CA finds at the challenge server.
+    pub(super) async fn answers(&self, name: &str, token: &str) -> bool {
+        !self.server_is_away.load(Ordering::Relaxed)
+            && self.store.http01(name, token).await.unwrap().is_some()
+    }
+}
+
+impl ChallengeWriter for Challenges {
+    fn put<'a>(&'a self, challenge: &'a ChallengeData) -> BoxFuture<'a, Result<(), ChallengeStoreError>> {
+        Box::pin(async move {
+            self.reached()?;
+            self.store.put(challenge).await
+        })
+    }
+
+    fn remove<'a>(&'a self, challenge: &'a ChallengeData) -> BoxFuture<'a, Result<(), ChallengeStoreError>> {
+        Box::pin(async move {
+            self.reached()?;
+            self.store.remove(challenge).await
+        })
+    }
+}
+
+impl Ca {
+    pub(super) fn new(open: bool) -> Self {
+        Self(Arc::new(Shared {
+            clock: Clock::start(),
+            open: watch::Sender::new(open),
+            refuses: AtomicBool::new(false),
+            asked: watch::Sender::new(0),
+            nonces: AtomicU64::new(0),
+            orders: Mutex::default(),
+            challenges: Arc::default(),
+        }))
+    }
+
+    pub(super) fn client(&self) -> Client {
+        let directory: Directory = serde_json::from_str(
+            r#"{"newNonce":"https://ca.test/new-nonce","newAccount":"https://ca.test/new-account",
+                "newOrder":"https://ca.test/new-order","revokeCert":"https://ca.test/revoke"}"#,
+        )
+        .unwrap();
+        Client::with_transport(directory, Box::new(self.clone()), Policy::default(), self.0.clock)
+    }
+
+    pub(super) fn open(&self, open: bool) {
+        self.0.open.send_replace(open);
+    }
+
+    /// Waits until so many registrations have been asked for.
+    pub(super) async fn asked(&self, count: u64) {
+        self.0.asked.subscribe().wait_for(|asked| *asked >= count).await.unwrap();
+    }
+
+    pub(super) fn new_order(&self) -> u64 {
+        let mut orders = self.0.orders.lock().unwrap();
+        let number = orders.len() as u64;
+        orders.insert(number, None);
+        number
+    }
+
+    /// The answer to what is about one order: itself, its authorization or its challenge.
+    pub(super) async fn order(&self, url: &str) -> Option<(u16, String)> {
+        let (kind, number) = url.strip_prefix("https://ca.test/")?.split_once('/')?;
+        let number = number.parse().unwrap();
+        if kind == "challenge" {
+            let found = self.0.challenges.answers(&name(number), &token(number)).await;
+            self.0.orders.lock().unwrap().insert(number, Some(found));
+        }
+        let proven = self.0.orders.lock().unwrap().get(&number).copied()?;
+        let answer = match kind {
+            "order" => self.order_json(number),
+            "challenge" => challenge_json(number, proven),
+            "authorization" => format!(
+                r#"{{"status":"{}","identifier":{{"type":"dns","value":"{}"}},"challenges":[{}]}}"#,
+                status(proven),
+                name(number),
+                challenge_json(number, proven)
+            ),
+            _ => return None,
+        };
+        Some((200, answer))
+    }
+
+    pub(super) fn order_json(&self, number: u64) -> String {
+        let proven = self.0.orders.lock().unwrap()[&number];
+        let status = match proven {
+            Some(true) => "ready",
+            _ => status(proven),
+        };
+        format!(
+            r#"{{"status":"{status}","identifiers":[{{"type":"dns","value":"{}"}}],
+                "authorizations":["https://ca.test/authorization/{number}"],"finalize":"https://ca.test/finalize/{number}"}}"#,
+            name(number)
+        )
+    }
+}
+
+pub(super) fn name(order: u64) -> String {
+    format!("n{order}.test")
+}
+
+pub(super) fn token(order: u64) -> String {
+    format!("token-{order}")
+}
+
+pub(super) fn status(proven: Option<bool>) -> &'static str {
+    match proven {
+        None => "pending",
+        Some(true) => "valid",
+        Some(false) => "invalid",
+    }
+}
+
+pub(super) fn challenge_json(order: u64, proven: Option<bool>) -> String {
+    let error = match proven {
+        Some(false) => r#","error":{"type":"urn:ietf:params:acme:error:connection","detail":"refused"}"#,
+        _ => "",
+    };
+    format!(
+        r#"{{"type":"http-01","url":"https://ca.test/challenge/{order}","token":"{}","status":"{}"{error}}}"#,
+        token(order),
+        status(proven)
+    )
+}
+
+impl Transport for Ca {
+    fn send(&self, request: Request) -> BoxFuture<'_, Reply> {
+        let sent = self.0.clock.now();
+        Box::pin(async move {
+            sleep(LATENCY).await;
+            let mut headers = HeaderMap::new();
+            let nonce = format!("nonce-{}", self.0.nonces.fetch_add(1, Ordering::Relaxed));
+            headers.insert("replay-nonce", HeaderValue::try_from(nonce).unwrap());
+            let (mut status, mut body) = (200, "{}".to_owned());
+            if let Some(order) = self.order(&request.url).await {
+                (status, body) = order;
+            }
+            if request.url.ends_with("new-order") {
+                let order = self.new_order();
+                (status, body) = (201, self.order_json(order));
+                let url = format!("https://ca.test/order/{order}");
+                headers.insert("location", HeaderValue::try_from(url).unwrap());
+            }
+            if request.url.ends_with("new-account") {
+                let mut number = 0;
+                self.0.asked.send_modify(|asked| {
+                    *asked += 1;
+                    number = *asked;
+                });
+                self.0.open.subscribe().wait_for(|open| *open).await.unwrap();
+                let account = format!("https://ca.test/account/{number}");
+                headers.insert("location", HeaderValue::try_from(account).unwrap());
+                status = 201;
+                if self.0.refuses.load(Ordering::Relaxed) {
+                    let problem = r#"{"type":"urn:ietf:params:acme:error:unauthorized","detail":"closed"}"#;
+                    (status, body) = (403, problem.to_owned());
+                }
+            }
+            Reply {
+                sent,
+                done: self.0.clock.now(),
+                reused: true,
+                way: Way::default(),
+                bytes_sent: request.body.len() as u64,
+                bytes_received: body.len() as u64,
+                result: Ok(Response { status, headers, body: body.into() }),
+            }
+        })
+    }
+}
+
+/// What was delivered.
+#[derive(Default)]
+pub(super) struct List {
+    pub(super) results: watch::Sender<Vec<ChainResult>>,
+    /// Changes of the state that were said to be unwritten.
+    pub(super) unwritten: AtomicU64,
+}
+
+impl Sink for List {
+    fn push_entry(&self, entry: Entry) {
+        match entry {
+            Entry::Chain(result) => self.results.send_modify(|results| results.push(result)),
+            Entry::State { counts, .. } => {
+                self.unwritten.fetch_add(counts.unwritten, Ordering::Relaxed);
+            }
+            _ => {}
+        }
+    }
+
+    fn lose(&self, _: u64, _: &str) {}
+
+    fn health(&self) -> Health {
+        Health { pushed: self.results.borrow().len() as u64, ..Health::default() }
+    }
+}
+
+/// Surroundings of which one part may fail.
+pub(super) struct Fake {
+    pub(super) ca: Ca,
+    pub(super) board: Board,
+    pub(super) list: Arc<List>,
+    /// The part that fails.
+    pub(super) fails: &'static str,
+    /// The part that never comes back.
+    pub(super) hangs: &'static str,
+    /// The part before which the board is lost.
+    pub(super) loses: Option<(&'static str, Link)>,
+    /// Of the state.
+    pub(super) lease: Duration,
+    /// Which parts were asked for.
+    pub(super) steps: Arc<Mutex<Vec<&'static str>>>,
+    pub(super) workload: watch::Sender<Option<Workload>>,
+}
+
+impl Fake {
+    pub(super) fn new(ca: &Ca, board: &Board) -> Self {
+        Self {
+            ca: ca.clone(),
+            board: board.clone(),
+            list: Arc::default(),
+            fails: "",
+            hangs: "",
+            loses: None,
+            lease: ENDLESS,
+            steps: Arc::default(),
+            workload: watch::Sender::new(None),
+        }
+    }
+
+    pub(super) async fn step(&mut self, part: &'static str) -> anyhow::Result<()> {
+        self.steps.lock().unwrap().push(part);
+        if let Some((_, link)) = self.loses.take_if(|(loses, _)| *loses == part) {
+            link.cut();
+        }
+        if self.hangs == part {
+            std::future::pending::<()>().await;
+        }
+        anyhow::ensure!(self.fails != part, "no {part} today");
+        Ok(())
+    }
+}
+
+impl Surroundings for Fake {
+    async fn client(&mut self, _: &Plan, _: Clock) -> anyhow::Result<Client> {
+        self.step("client").await?;
+        Ok(self.ca.client())
+    }
+
+    async fn board(&mut self, _: &str) -> anyhow::Result<Board> {
+        self.step("board").await?;
+        Ok(self.board.clone())
+    }
+
+    async fn state(&mut self, plan: &Plan, _: &Client, _: Clock) -> Result<Opened, StoreError> {
+        let options = StateOptions { owner_lease: self.lease, ..StateOptions::default() };
+        let (url, directory) = (plan.state.clone(), plan.directory.to_string());
+        let open = move || DATABASE.block_on(State::open(&url, &directory, options));
+        // Time stands still as long as this takes.
+        let state = tokio::task::spawn_blocking(open).await.unwrap()?;
+        Ok(Opened { state, notes: Vec::new() })
+    }
+
+    fn runtimes(&self, _: &Plan) -> Runtimes {
+        Runtimes::Current
+    }
+
+    fn opened(&mut self, _: Vec<String>) {
+        self.steps.lock().unwrap().push("opened");
+    }
+
+    async fn challenges(&mut self, _: &Plan) -> anyhow::Result<Arc<dyn ChallengeWriter>> {
+        self.step("challenges").await?;
+        Ok(Arc::clone(&self.ca.0.challenges) as Arc<dyn ChallengeWriter>)
+    }
+
+    fn sink(&mut self, _: RunHeader, _: &Node) -> anyhow::Result<Arc<dyn Sink>> {
+        self.steps.lock().unwrap().push("sink");
+        anyhow::ensure!(self.fails != "sink", "no sink today");
+        Ok(Arc::clone(&self.list) as Arc<dyn Sink>)
+    }
+
+    async fn accompany(&mut self, run: Begun<'_>) -> anyhow::Result<()> {
+        self.step("accompany").await?;
+        self.workload.send_replace(Some(run.workload));
+        run.ended.cancelled().await;
+        Ok(())
+    }
+
+    async fn deliver(&mut self, _: bool) -> Health {
+        self.steps.lock().unwrap().push("deliver");
+        let pushed = self.list.health().pushed;
+        match self.fails {
+            "deliver" => Health { pushed, lost: pushed, ..Health::default() },
+            _ => Health { pushed, delivered: pushed, ..Health::default() },
+        }
+    }
+}
