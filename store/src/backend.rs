@@ -48,9 +48,8 @@ pub(crate) trait Backend: Send + Sync {
     /// way can be asked for again.
     fn write<'a>(&'a self, standing: &'a Standing, batch: &'a Batch) -> Answer<'a, Written>;
 
-    /// Reserves up to `want` of `kind` (an index of [`Object`](crate::Object)) below `limit` over all owners; near the
-    /// limit no more than the owner's fair share.
-    fn reserve<'a>(&'a self, ca: i64, owner: i64, kind: usize, want: i64, limit: i64) -> Answer<'a, Granted>;
+    /// Reserves what is wanted below a limit over all owners; near the limit no more than the owner's fair share.
+    fn reserve(&self, ca: i64, owner: i64, wanted: Wanted) -> Answer<'_, Granted>;
 
     /// Claims up to `limit` free ones of the registrations that are never shared.
     fn claim_registrations(
@@ -427,6 +426,17 @@ pub(crate) struct Released {
     pub(crate) registrations: u64,
     pub(crate) orders: u64,
     pub(crate) certificates: u64,
+}
+
+/// What is to be reserved below a limit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    /// An index of [`Object`](crate::Object).
+    pub(crate) kind: usize,
+    /// Up to so many.
+    pub(crate) want: i64,
+    /// Over all owners.
+    pub(crate) limit: i64,
 }
 
 /// What came of asking for some below a hard limit.

@@ -191,8 +191,8 @@ macro_rules! backend {
                 })
             }
 
-            fn reserve<'a>(&'a self, ca: i64, owner: i64, kind: usize, want: i64, limit: i64) -> Answer<'a, Granted> {
-                Box::pin(self.reserve_some(ca, owner, kind, want, limit))
+            fn reserve(&self, ca: i64, owner: i64, wanted: Wanted) -> Answer<'_, Granted> {
+                Box::pin(self.reserve_some(ca, owner, wanted))
             }
 
             fn claim_registrations(

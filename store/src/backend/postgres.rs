@@ -12,8 +12,8 @@ use sqlx::{ConnectOptions as _, Transaction};
 use super::{
     Answer, Backend, Batch, Beat, CertificateColumns, CertificateRow, ChainRow, Ending, Enrolment,
     ExclusiveRegistrationRow, GivenBack, Granted, OrderColumns, OrderRow, OwnerRow, RegistrationRow,
-    Released, Standing, Totals, WITH_REGISTRATION, Written, common::backend, exclusive_registration, grant,
-    migrations,
+    Released, Standing, Totals, WITH_REGISTRATION, Wanted, Written, common::backend, exclusive_registration,
+    grant, migrations,
 };
 use crate::challenge::BoxFuture;
 use crate::error::{StoreError, reason};
@@ -226,14 +226,8 @@ impl PostgresBackend {
     }
 
     /// Reserves some of a kind, see [`Backend::reserve`](super::Backend::reserve).
-    async fn reserve_some(
-        &self,
-        ca: i64,
-        owner: i64,
-        kind: usize,
-        want: i64,
-        limit: i64,
-    ) -> Result<Granted, sqlx::Error> {
+    async fn reserve_some(&self, ca: i64, owner: i64, wanted: Wanted) -> Result<Granted, sqlx::Error> {
+        let Wanted { kind, want, limit } = wanted;
         let (made, reserved, take) = RESERVE[kind];
         let mut tx = self.begin().await?;
         self.count(3);

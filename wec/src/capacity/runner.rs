@@ -26,6 +26,17 @@ enum Part {
     Hold,
 }
 
+/// A rate to be tried.
+#[derive(Clone, Copy, Debug)]
+struct Attempt<'a> {
+    rate: f64,
+    /// As people are shown it.
+    name: &'a str,
+    /// How long it is measured, at the least.
+    measured: Duration,
+    part: Part,
+}
+
 /// What became of a CA whose load was taken away.
 enum Recovery {
     /// A trickle succeeds.
@@ -187,19 +198,21 @@ impl SearchRunner {
     /// One step.
     async fn step(&mut self, probe: &mut Probe<'_>, rate: f64) -> Result<Step, Unjudged> {
         let name = format!("step {}", self.steps.len() + 1);
-        self.undisturbed(probe, rate, &name, self.plan.step_time, Part::Steps).await
+        let measured = self.plan.step_time;
+        self.undisturbed(probe, Attempt { rate, name: &name, measured, part: Part::Steps }).await
     }
 
     /// Below the knee. As with the upper end of the bracket, chance must not decide: what fails is looked at once more.
     async fn hold(&mut self, probe: &mut Probe<'_>, rate: f64) -> Result<Step, Unjudged> {
-        let hold = self.undisturbed(probe, rate, "hold", self.plan.hold, Part::Hold).await?;
+        let attempt = Attempt { rate, name: "hold", measured: self.plan.hold, part: Part::Hold };
+        let hold = self.undisturbed(probe, attempt).await?;
         let needs = nanoseconds(self.plan.settle_least + measuring(self.plan.hold, rate)) + LATE_NS;
         let fits = probe.run.clock.now() + needs <= self.until_ns(Part::Hold, rate);
         if hold.judgement.outcome != Outcome::Failed || !fits {
             return Ok(hold);
         }
         probe.line(&format!("hold: {}; once more", hold.judgement.reasons.join("; ")));
-        match self.undisturbed(probe, rate, "hold", self.plan.hold, Part::Hold).await {
+        match self.undisturbed(probe, attempt).await {
             // What was found is better than nothing.
             Err(Unjudged::OutOfTime) => Ok(hold),
             again => again,
@@ -207,17 +220,11 @@ impl SearchRunner {
     }
 
     /// From the change of the rate to the judgement; again for as long as it is disturbed, and there is time.
-    async fn undisturbed(
-        &mut self,
-        probe: &mut Probe<'_>,
-        rate: f64,
-        name: &str,
-        measured: Duration,
-        part: Part,
-    ) -> Result<Step, Unjudged> {
+    async fn undisturbed(&mut self, probe: &mut Probe<'_>, attempt: Attempt<'_>) -> Result<Step, Unjudged> {
+        let Attempt { rate, name, measured, part } = attempt;
         let until = self.until_ns(part, rate);
         loop {
-            match self.try_step(probe, rate, name, measured, until).await {
+            match self.try_step(probe, attempt, until).await {
                 Err(Broken::Disturbed) => {
                     self.disturbed += 1;
                     probe.line(&format!("somebody changed the load in the middle of {name}: it begins anew"));
@@ -241,11 +248,10 @@ impl SearchRunner {
     async fn try_step(
         &self,
         probe: &mut Probe<'_>,
-        rate: f64,
-        name: &str,
-        measured: Duration,
+        attempt: Attempt<'_>,
         until_ns: u64,
     ) -> Result<Step, Broken> {
+        let Attempt { rate, name, measured, .. } = attempt;
         let around = self.around(probe, rate);
         let began = probe.set_rate(rate).await;
         let mut step = Step {

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use wec_acme::{Account, AccountKey};
 
 use super::{Failed, Writer, within};
-use crate::backend::{CertificateRow, GivenBack, Granted, OrderRow, RegistrationRow, hunger};
+use crate::backend::{CertificateRow, GivenBack, Granted, OrderRow, RegistrationRow, Wanted, hunger};
 use crate::certificate::CertificateDetails;
 use crate::state::limits::share;
 use crate::state::pool::Pool;
@@ -149,10 +149,10 @@ impl Writer {
                 continue;
             }
             let want = RESERVE_BATCH.max(allowance.taken);
-            let Granted { granted, made } =
-                within(shared.backend.reserve(shared.ca, owner, index, want, limit))
-                    .await
-                    .map_err(|error| ("reserve below a hard limit", error))?;
+            let wanted = Wanted { kind: index, want, limit };
+            let Granted { granted, made } = within(shared.backend.reserve(shared.ca, owner, wanted))
+                .await
+                .map_err(|error| ("reserve below a hard limit", error))?;
             let mut local = shared.local();
             let allowance = &mut local.allowances[index];
             allowance.reserved += granted;
