@@ -129,18 +129,14 @@ async fn no_more_streams_than_the_server_allows() {
     let server = start(b"h2", move |_, mut connection| {
         let seen = Arc::clone(&seen);
         async move {
-            let mut waiting = Vec::new();
-            loop {
-                tokio::select! {
-                    accepted = connection.accept() => match accepted {
-                        Some(Ok((_, respond))) => waiting.push(respond),
-                        _ => return,
-                    },
-                    // Only if nothing more arrives.
-                    () = tokio::time::sleep(Duration::from_millis(50)), if !waiting.is_empty() => {
-                        seen.fetch_max(waiting.len(), Ordering::SeqCst);
-                        waiting.drain(..).for_each(answer);
-                    }
+            // The first alone, then each two together.
+            let (mut waiting, mut together) = (Vec::new(), 1);
+            while let Some(Ok((_, respond))) = connection.accept().await {
+                waiting.push(respond);
+                if waiting.len() == together {
+                    seen.fetch_max(together, Ordering::SeqCst);
+                    waiting.drain(..).for_each(answer);
+                    together = 2;
                 }
             }
         }
@@ -150,6 +146,7 @@ async fn no_more_streams_than_the_server_allows() {
     transport.send(post(&server.url)).await.result.unwrap();
     let replies = futures_join((0..6).map(|_| transport.send(post(&server.url))).collect::<Vec<_>>()).await;
     assert!(replies.iter().all(|reply| reply.result.is_ok()));
+    assert!(replies.iter().all(|reply| reply.way.reconnects == 0), "one too many is refused, and goes again");
     assert_eq!(most.load(Ordering::SeqCst), 2);
     // A request that waited for a stream was not sent meanwhile.
     let first_done = replies.iter().map(|reply| reply.done).min().unwrap();

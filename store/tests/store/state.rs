@@ -147,7 +147,10 @@ async fn two_processes_never_share_a_claim(database: &Database) {
     let options = StateOptions { claim_batch: 7, pool: 14, ..talkative() };
     let (one, other) = tokio::join!(database.open_with(options), database.open_with(options));
     let left = Cell::new(400);
-    let (a, b) = tokio::join!(consume(&one, &left), consume(&other, &left));
+    let (mut a, mut b) = tokio::join!(consume(&one, &left), consume(&other, &left));
+    two_more_beats_of_each(database).await;
+    a.extend(one_more(&one));
+    b.extend(one_more(&other));
     let all: HashSet<i64> = a.iter().chain(&b).copied().collect();
     assert_eq!(a.len() + b.len(), 400, "each claimed");
     assert_eq!(all.len(), 400, "once");
@@ -238,7 +241,25 @@ async fn register_exclusively(state: &State, count: usize) {
     }
 }
 
-/// Uses up what there is until nothing is left, and then whatever should not be there.
+/// Waits until each of two processes has begun its second beat from now on: by then it has looked for what it could claim.
+async fn two_more_beats_of_each(database: &Database) {
+    let (mut ends, mut beats) = (database.first_lease_ends().await, 0);
+    until("both show signs of life", async || {
+        let now = database.first_lease_ends().await;
+        // Each prolongs its lease in turn.
+        beats += u32::from(std::mem::replace(&mut ends, now) != now);
+        beats >= 4
+    })
+    .await;
+}
+
+/// What should not be there any more.
+fn one_more(state: &State) -> impl Iterator<Item = i64> {
+    let order = state.claim_order().map(|order| order.id);
+    order.into_iter().chain(state.claim_certificate().map(|certificate| certificate.id))
+}
+
+/// Uses up what there is until nothing is left.
 async fn consume(state: &State, left: &Cell<i32>) -> Vec<i64> {
     let mut ids = Vec::new();
     until("all are claimed", async || {
@@ -255,9 +276,6 @@ async fn consume(state: &State, left: &Cell<i32>) -> Vec<i64> {
         left.get() <= 0
     })
     .await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    ids.extend(state.claim_order().map(|order| order.id));
-    ids.extend(state.claim_certificate().map(|certificate| certificate.id));
     ids
 }
 

@@ -54,13 +54,21 @@ impl Database {
     }
 
     pub(crate) async fn authorizations_made(&self) -> i64 {
-        const SQL: &str = "SELECT authorizations_made FROM cas";
+        self.number("SELECT authorizations_made FROM cas").await
+    }
+
+    /// When the lease ends that ends first.
+    pub(crate) async fn first_lease_ends(&self) -> i64 {
+        self.number("SELECT min(expires_ms) FROM owners").await
+    }
+
+    async fn number(&self, sql: &'static str) -> i64 {
         if self.dir.is_some() {
             let mut connection = sqlx::SqliteConnection::connect(&self.url).await.unwrap();
-            sqlx::query_scalar(SQL).fetch_one(&mut connection).await.unwrap()
+            sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
         } else {
             let mut connection = sqlx::PgConnection::connect(&self.url).await.unwrap();
-            sqlx::query_scalar(SQL).fetch_one(&mut connection).await.unwrap()
+            sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
         }
     }
 
