@@ -1,4 +1,4 @@
-//! The service's one look at the wall clock: what is shown and logged carries the server's time, never a browser's.
+//! The only place that reads the wall clock: figures and the log have the server's time, never a browser's.
 
 /// Nanoseconds since the Unix epoch.
 #[expect(clippy::disallowed_methods, reason = "the one place of this crate that reads the wall clock")]

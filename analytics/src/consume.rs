@@ -1,10 +1,11 @@
-//! `RecordConsumer`: what takes the records of a run. Each run owns a list of them: see `runs/consumers.rs`.
+//! `RecordConsumer`: processes the records of a run. Each run has a list of consumers: see
+//! `runs/consumers.rs`.
 
 use wec_record::Record;
 
-/// Takes the records of one run.
+/// Processes the records of one run.
 pub(crate) trait RecordConsumer: Send {
-    /// A record that the run's log has already: its header, and after a restart all that came before it.
+    /// A record that is already in the run's log: its header, and after a restart all earlier records.
     fn known(&mut self, record: &Record);
 
     /// New records, in the order of the log.

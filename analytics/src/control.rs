@@ -1,7 +1,7 @@
-//! Changing a session on the board: what may be asked for, looked at whole before any part of it is made.
+//! Changes of a session on the board: each change is checked as a whole before any part of it is made.
 //!
-//! The web API and `wec session` both come through here, so that a page, a program and a command line are told the
-//! same. What is changed is the board, which requesters follow; nobody is commanded.
+//! The web API and `wec session` both use this module, so that both give the same answers. A change is
+//! written to the board, and requesters follow the board; nothing is sent to them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,16 +10,16 @@ use serde_json::{Map, Value};
 use wec_board::{Board, BoardError, By, Change, ChangeTo, Limited, Made, Phase, Session, SessionState};
 use wec_record::{Chain, Mark};
 
-/// Most workers of one scenario.
+/// Largest number of workers of a scenario.
 pub const MAX_WORKERS: u32 = 1_000_000;
-/// Most arrivals a second of one scenario.
+/// Largest rate of a scenario, per second.
 pub const MAX_RATE: f64 = 1e6;
-/// Greatest weight of a chain.
+/// Largest weight of a chain.
 pub const MAX_WEIGHT: f64 = 1e6;
 
 const STATES: [SessionState; 3] = [SessionState::Running, SessionState::Paused, SessionState::Stopped];
 
-/// Everything that is wrong with what was asked for.
+/// All errors of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistakes(pub Vec<String>);
 
@@ -32,54 +32,54 @@ impl fmt::Display for Mistakes {
 /// Why nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// Something else must be asked for.
+    /// The request has errors.
     #[error("{0}")]
     Mistakes(Mistakes),
     /// The board has no such session.
     #[error("session {0:?} is not on the board: start a run that follows it")]
     NoSession(String),
-    /// The session has no such scenario, or several of which none was named.
+    /// The session has no such scenario, or has several and none was named.
     #[error("{0}")]
     NoScenario(BoardError),
-    /// Those who followed the session have left it.
-    #[error("session {0:?} has been stopped and cannot go on: start another run")]
+    /// The nodes of the session have left it.
+    #[error("session {0:?} has been stopped and cannot continue: start another run")]
     Stopped(String),
-    /// Nothing more of the scenario starts.
-    #[error("scenario {scenario:?} has ended, nothing more of it starts: {way_out}")]
+    /// No more iterations of the scenario start.
+    #[error("scenario {scenario:?} has ended, no more iterations of it start: {way_out}")]
     Ended {
         /// Its name.
         scenario: String,
         /// What to do instead.
         way_out: String,
     },
-    /// The board could not be told.
+    /// The board could not be written.
     #[error("{0}")]
     Board(BoardError),
 }
 
-/// What came of what was asked for.
+/// The result of a change.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Applied {
-    /// The session after it.
+    /// The session after the change.
     pub session: Session,
-    /// What is different now. What was so already is not among it.
+    /// The changes that were made. A value that was already as requested is not in the list.
     pub changes: Vec<Mark>,
 }
 
-/// What was read of a body, and everything that is wrong in it.
+/// The content of a body, and all its errors.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Asked {
-    /// What could be read.
+    /// The changes that could be read.
     pub wanted: Vec<ChangeTo>,
-    /// `key: what is wrong`, for what could not.
+    /// `key: error` for each part that could not be read.
     pub mistakes: Vec<String>,
 }
 
 impl Asked {
-    /// What is asked for, where nothing is wrong.
+    /// The changes, if there are no errors.
     ///
     /// # Errors
-    /// Every mistake in it.
+    /// All errors of the body.
     pub fn faultless(self) -> Result<Vec<ChangeTo>, Mistakes> {
         if self.mistakes.is_empty() { Ok(self.wanted) } else { Err(Mistakes(self.mistakes)) }
     }
@@ -91,13 +91,14 @@ impl From<Vec<ChangeTo>> for Asked {
     }
 }
 
-/// Makes all that is asked for, in this order and by one write, or nothing when something is wrong with any of it: with
-/// the session as it is then, whoever else changes it at the same time.
+/// Makes all changes, in this order and with one write, or none if any of them has an error. Concurrent
+/// changes by others are taken into account.
 ///
-/// `scenario` may be left out where the session has only one, and for what concerns the whole session.
+/// `scenario` may be omitted if the session has only one, and for changes of the whole session.
 ///
 /// # Errors
-/// See [`Refusal`]. After [`Refusal::Board`] all of it or nothing has been made; asking again is harmless.
+/// See [`Refusal`]. After [`Refusal::Board`] either all or none were made; the request can safely be
+/// repeated.
 pub async fn apply(
     board: &Board,
     session: &str,
@@ -113,7 +114,7 @@ pub async fn apply(
     Ok(Applied { session: session.value, changes: changes.into_iter().map(|change| change.mark).collect() })
 }
 
-/// Whether all of it may be made to this session.
+/// Whether all changes are allowed for this session.
 fn allowed(session: &Session, scenario: Option<&str>, asked: &Asked) -> Result<(), Refusal> {
     let stops = |to: &ChangeTo| *to == ChangeTo::State(SessionState::Stopped);
     if session.state == SessionState::Stopped && !asked.wanted.iter().all(stops) {
@@ -133,7 +134,7 @@ impl From<BoardError> for Refusal {
     }
 }
 
-/// Whether all of it can be made to this session.
+/// Whether all changes are valid for this session.
 fn check(session: &Session, scenario: Option<&str>, asked: &Asked) -> Result<(), Refusal> {
     let of_scenario = |to: &ChangeTo| !matches!(to, ChangeTo::Limit(..) | ChangeTo::State(_));
     let Asked { wanted, mistakes } = asked;
@@ -168,8 +169,9 @@ fn check(session: &Session, scenario: Option<&str>, asked: &Asked) -> Result<(),
                         weights.get(name).or_else(|| target.weights.get(name)).copied()
                     };
                     if Chain::ALL.iter().all(|chain| of(chain) == Some(0.0)) {
-                        mistakes
-                            .push("weights: all chains would weigh 0: leave one above, or pause".to_owned());
+                        mistakes.push(
+                            "weights: all chains would have weight 0: keep one above 0, or pause".to_owned(),
+                        );
                     }
                 }
                 _ => {}
@@ -179,7 +181,7 @@ fn check(session: &Session, scenario: Option<&str>, asked: &Asked) -> Result<(),
     if mistakes.is_empty() { Ok(()) } else { Err(Refusal::Mistakes(Mistakes(mistakes))) }
 }
 
-/// Why a scenario that has ended is not changed, and which may be.
+/// Why an ended scenario cannot be changed, and which scenarios can.
 fn ended(session: &Session, name: &str) -> Refusal {
     let others = session.scenarios.iter().filter(|(_, target)| target.phase() != Phase::Ended);
     let others: Vec<_> = others.map(|(name, _)| name.as_str()).collect();
@@ -190,7 +192,7 @@ fn ended(session: &Session, name: &str) -> Refusal {
     Refusal::Ended { scenario: name.to_owned(), way_out }
 }
 
-/// What no session could take.
+/// Why no session could accept the change.
 fn out_of_bounds(to: &ChangeTo) -> Result<(), Vec<String>> {
     let within = |value: f64, most: f64| value.is_finite() && (0.0..=most).contains(&value);
     let mistakes: Vec<String> = match to {
@@ -220,7 +222,7 @@ fn out_of_bounds(to: &ChangeTo) -> Result<(), Vec<String>> {
     if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
 }
 
-/// What a body of `PATCH …/session` asks for: `state`, `limits`.
+/// The changes in a body of `PATCH …/session`: `state`, `limits`.
 pub fn session_changes(body: &Value) -> Asked {
     let mut reader = Reader::default();
     for (key, value) in reader.object(body, &["state", "limits"]) {
@@ -232,7 +234,7 @@ pub fn session_changes(body: &Value) -> Asked {
     reader.0
 }
 
-/// What a body of `PATCH …/session/scenarios/NAME` asks for: `workers`, `rate`, `weights`.
+/// The changes in a body of `PATCH …/session/scenarios/NAME`: `workers`, `rate`, `weights`.
 pub fn scenario_changes(body: &Value) -> Asked {
     let mut reader = Reader::default();
     for (key, value) in reader.object(body, &["workers", "rate", "weights"]) {
@@ -245,16 +247,18 @@ pub fn scenario_changes(body: &Value) -> Asked {
     reader.0
 }
 
-/// Reads a body key by key, and remembers what was wrong rather than to stop there.
+/// Reads a body key by key and collects all errors.
 #[derive(Default)]
 struct Reader(Asked);
 
 impl Reader {
-    /// The known keys that are there, in the order in which they are known.
+    /// The known keys that are present, in the order of `known`.
     fn object<'a>(&mut self, body: &'a Value, known: &[&'static str]) -> Vec<(&'static str, &'a Value)> {
         let empty = |body: &Map<_, _>| body.is_empty();
         let Some(body) = body.as_object().filter(|body| !empty(body)) else {
-            self.0.mistakes.push(format!("nothing is asked for: send an object with {}", known.join(", ")));
+            self.0
+                .mistakes
+                .push(format!("the body has no changes: send an object with {}", known.join(", ")));
             return Vec::new();
         };
         for key in body.keys().filter(|key| !known.contains(&key.as_str())) {
@@ -337,10 +341,10 @@ impl Reader {
     }
 }
 
-/// The limit of this name.
+/// The limit with this name.
 ///
 /// # Errors
-/// One that says which there are.
+/// The message lists the names.
 pub fn limited(name: &str) -> Result<Limited, String> {
     let known = Limited::ALL.map(Limited::name);
     let found = Limited::ALL.into_iter().find(|limited| limited.name() == name);
@@ -349,7 +353,7 @@ pub fn limited(name: &str) -> Result<Limited, String> {
 
 fn unknown(place: &str, what: &str, name: &str, known: &[&str]) -> String {
     if known.contains(&"state") && ["workers", "rate", "weights"].contains(&name) {
-        return format!("{place}: belongs to a scenario: send it to …/session/scenarios/NAME");
+        return format!("{place}: is a key of a scenario: send it to …/session/scenarios/NAME");
     }
     let near = known
         .iter()
@@ -358,7 +362,7 @@ fn unknown(place: &str, what: &str, name: &str, known: &[&str]) -> String {
         .min();
     match near {
         Some((_, near)) => format!("{place}: unknown {what}; did you mean {near}?"),
-        None => format!("{place}: unknown {what}; there are {}", known.join(", ")),
+        None => format!("{place}: unknown {what}; expected one of {}", known.join(", ")),
     }
 }
 
@@ -373,8 +377,8 @@ mod tests {
     #[test]
     fn a_body_is_read_whole_with_every_mistake_in_it() {
         let cases = [
-            (session_changes(&json!([])), "nothing is asked for: send an object with state, limits"),
-            (session_changes(&json!({})), "nothing is asked for: send an object with state, limits"),
+            (session_changes(&json!([])), "the body has no changes: send an object with state, limits"),
+            (session_changes(&json!({})), "the body has no changes: send an object with state, limits"),
             (
                 session_changes(
                     &json!({"state": "halted", "limit": 1, "limits": {"certificate": 1, "registrations": -1}}),
@@ -409,7 +413,7 @@ mod tests {
             ),
             (
                 scenario_changes(&json!({"weights": {"everything": 1}})),
-                "weights.everything: unknown chain; there are registration, authorization, certificate, refresh, revoke",
+                "weights.everything: unknown chain; expected one of registration, authorization, certificate, refresh, revoke",
             ),
         ];
         for (read, expected) in cases {
@@ -459,12 +463,15 @@ mod tests {
 
         let zero = Chain::ALL.iter().map(|chain| (chain.name().to_owned(), 0.0)).collect();
         let refused = apply(&board, "s", By::Api, None, vec![ChangeTo::Weights(zero)]).await.unwrap_err();
-        assert_eq!(refused.to_string(), "weights: all chains would weigh 0: leave one above, or pause");
+        assert_eq!(
+            refused.to_string(),
+            "weights: all chains would have weight 0: keep one above 0, or pause"
+        );
 
         let applied =
             apply(&board, "s", By::Cli, None, vec![ChangeTo::Workers(9), ChangeTo::Workers(9)]).await;
         let applied = applied.unwrap();
-        assert_eq!(applied.changes.len(), 1, "what is so already is no change");
+        assert_eq!(applied.changes.len(), 1, "an unchanged value is no change");
         assert_eq!(
             (&applied.changes[0].from, &applied.changes[0].to),
             (&MarkValue::Workers(5), &MarkValue::Workers(9))
@@ -497,13 +504,13 @@ mod tests {
         let workers = |scenario| apply(&board, "s", By::Cli, Some(scenario), vec![ChangeTo::Workers(9)]);
         assert_eq!(
             workers("first").await.unwrap_err().to_string(),
-            "scenario \"first\" has ended, nothing more of it starts: change second, or start another run"
+            "scenario \"first\" has ended, no more iterations of it start: change second, or start another run"
         );
-        assert_eq!(workers("second").await.unwrap().changes.len(), 1, "one that waits may be told before");
+        assert_eq!(workers("second").await.unwrap().changes.len(), 1, "one that waits can be changed");
         board.end_scenario(&run, "second", "node").await.unwrap();
         assert_eq!(
             workers("second").await.unwrap_err().to_string(),
-            "scenario \"second\" has ended, nothing more of it starts: start another run"
+            "scenario \"second\" has ended, no more iterations of it start: start another run"
         );
         let limit = vec![ChangeTo::Limit(Limited::Certificates, Some(7))];
         assert_eq!(apply(&board, "s", By::Cli, None, limit).await.unwrap().changes.len(), 1);

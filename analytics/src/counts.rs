@@ -1,4 +1,4 @@
-//! What scenarios did between two samples of their load, from counts that run since each node's start.
+//! What scenarios did between two load samples, computed from totals since each node's start.
 
 use std::collections::HashMap;
 
@@ -7,12 +7,12 @@ use wec_record::ScenarioSample;
 /// Nodes and scenarios whose counts are followed.
 const MAX_FOLLOWED: usize = 10_000;
 
-/// What a scenario has done; of one node since its start, or between two moments.
+/// The counts of a scenario: of one node since its start, or between two moments.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LoadCounts {
-    /// Of the unit of its rate, what ended; nothing without a rate.
+    /// How many of the unit of its rate have ended; 0 without a rate.
     pub(crate) achieved: u64,
-    /// Of that unit, what the target asked for.
+    /// How many of that unit the target required.
     pub(crate) asked: u64,
     pub(crate) due: u64,
     pub(crate) started: u64,
@@ -20,12 +20,13 @@ pub(crate) struct LoadCounts {
     pub(crate) idle: u64,
 }
 
-/// By node and scenario, the counts of the latest sample.
+/// The counts of the latest sample, by node and scenario.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Followed(HashMap<(String, String), LoadCounts>);
 
 impl Followed {
-    /// What the sample counts, and what the one before it did, if there was one; none for a scenario too many.
+    /// The counts of this sample, and of the one before if there was one; none for a scenario beyond the
+    /// bound.
     pub(crate) fn follow(
         &mut self,
         node: &str,
@@ -54,7 +55,7 @@ impl LoadCounts {
         }
     }
 
-    /// What came after `before`.
+    /// The counts after `before`.
     pub(crate) fn since(&self, before: &Self) -> Self {
         Self {
             achieved: self.achieved.saturating_sub(before.achieved),

@@ -1,7 +1,7 @@
-//! Distributions of times, and when a percentile of one may be named.
+//! Distributions of times, and when a percentile may be shown.
 //!
-//! [`Times`] is a whole run's, with mean, deviation and intervals. [`Cells`] is of a second or of a part of one: there are
-//! thousands of these, most of them with few values.
+//! [`Times`] is for a whole run, with mean, deviation and intervals. [`Cells`] is for a second or a part of
+//! one: there are thousands of them, most with few values.
 
 mod cells;
 mod interval;
@@ -10,7 +10,7 @@ mod times;
 pub(crate) use self::cells::{Cell, Cells};
 pub(crate) use self::times::Times;
 
-/// Times above one hour are counted as one hour: no CA's answer is waited for that long.
+/// Times above one hour count as one hour: no request waits that long.
 pub(crate) const LONGEST_NS: u64 = 3_600_000_000_000;
 
 /// A percentile needs this many samples beyond it.
@@ -21,7 +21,7 @@ pub(crate) fn may_be_named(n: u64, per_mille: u64) -> bool {
     u128::from(n) * u128::from(1000 - per_mille) >= u128::from(TAIL) * 1000
 }
 
-/// The place, from 1, of the percentile among `n` samples in order.
+/// The rank, from 1, of the percentile among `n` sorted samples.
 pub(crate) fn nearest_rank(n: u64, per_mille: u64) -> u64 {
     (u128::from(n) * u128::from(per_mille)).div_ceil(1000).max(1) as u64
 }

@@ -1,7 +1,7 @@
 //! Results from other processes: `wec.results.v1` over gRPC.
 //!
-//! The token travels in the call's metadata and is judged before a byte of a message is read. A stream is held back by
-//! HTTP/2's flow control while the queue is full; nothing is dropped here.
+//! The token is in the call's metadata and is checked before a message is read. While the queue is full,
+//! HTTP/2 flow control slows the sender; no record is dropped here.
 
 mod measured;
 
@@ -29,19 +29,20 @@ use self::measured::Measured;
 use crate::ingest::{Answer, Answered, Ingest, Refusal};
 use crate::token::Token;
 
-/// 512 results with the longest errors a client keeps; a batch that is refused for its size would come again for ever.
+/// Large enough for 512 results with the longest errors that a client keeps. A batch refused for its size
+/// would be sent again forever.
 const MAX_BATCH: usize = 64 << 20;
-/// Bytes of all messages that are being received, over all connections: two of the largest.
+/// Total size of all messages that are being received, over all connections: two of the largest.
 const MAX_RECEIVING: usize = 2 * MAX_BATCH;
-/// A sender that opens a stream greets at once.
+/// A sender sends its first message as soon as it has opened a stream.
 const FIRST_MESSAGE_WITHIN: Duration = Duration::from_secs(10);
 
-/// The rules of this listener. The body of a call is a stream and lasts as long as its sender.
+/// The rules of this listener. A call's body is a stream that lasts as long as its sender.
 pub(crate) fn rules() -> Rules {
     Rules { body: None, window: 256 << 10, ..Rules::control("results") }
 }
 
-/// Serves until `stop`; streams end then, and senders keep what has not been acknowledged.
+/// Serves until `stop`. Then streams end, and senders keep what has not been acknowledged.
 pub(crate) async fn serve(
     listener: TcpListener,
     connections: Arc<Connections>,
@@ -96,10 +97,10 @@ impl Results for Receiver {
         let answer = Arc::new(Answer::default());
         let answers = WatchStream::from_changes(answer.subscribe());
         let stream = Inbound { batches: request.into_inner(), answer, ingest: self.ingest.clone() };
-        // Owned by the stream of answers: it ends when the sender has all it will get, or is gone.
+        // Owned by the stream of answers: the task ends after the last answer, or when the sender is gone.
         let inbound = tokio::spawn(stream.read(self.stop.clone()));
         let answers = answers.map(|answered| match answered {
-            Answered::Nothing => Err(Status::internal("nothing was answered")),
+            Answered::Nothing => Err(Status::internal("no answer was made")),
             Answered::Through(through_seq) => Ok(Ack { through_seq }),
             Answered::Refused(Refusal::NotNow(why)) => Err(Status::unavailable(why)),
             Answered::Refused(Refusal::Never(why)) => Err(Status::invalid_argument(why)),
@@ -126,8 +127,8 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// The batches of one stream. The answers end when nothing holds `answer` any more: this, and the
-/// acknowledgements that wait for the log.
+/// The batches of one stream. The answers end when the last clone of `answer` is dropped: this one, and those
+/// of the acknowledgements that wait for the log.
 struct Inbound {
     batches: Streaming<Batch>,
     answer: Arc<watch::Sender<Answered>>,
@@ -146,10 +147,10 @@ impl Inbound {
                 Ok(Some(batch)) => batch,
                 Ok(None) => return,
                 Err(status) => {
-                    // A broken stream is the sender's to notice and to open again; one that is refused gets the reason.
+                    // After a broken stream the sender connects again. After a refusal it gets the reason.
                     let why = status.message().to_owned();
                     let refusal = match status.code() {
-                        // One that is too large or is no batch would be so again.
+                        // A batch that is too large or cannot be decoded would fail again.
                         Code::OutOfRange | Code::InvalidArgument => Refusal::Never(why),
                         _ if is_no_batch(&status) => Refusal::Never(why),
                         Code::DeadlineExceeded => Refusal::NotNow(why),
@@ -174,7 +175,7 @@ async fn next(batches: &mut Streaming<Batch>, within: Option<Duration>) -> Resul
         None => batches.message().await,
         Some(within) => timeout(within, batches.message()).await.unwrap_or_else(|_| {
             Err(Status::deadline_exceeded(format!(
-                "the stream's first message did not come within {within:?}"
+                "the stream's first message did not arrive within {within:?}"
             )))
         }),
     }

@@ -1,7 +1,7 @@
-//! The way of every record: a bounded queue, then one thread (`runs/run_logs.rs`) that logs and counts.
+//! The path of every record: a bounded queue, then one thread (`runs/run_logs.rs`) that logs and counts it.
 //!
-//! One thread, so that the log's order is the order of counting, and so that neither the disk nor JSON ever holds
-//! up a runtime that makes load.
+//! With one thread the order in the log is the order of counting, and neither the disk nor JSON blocks a
+//! runtime that makes load.
 
 use std::sync::Arc;
 
@@ -11,23 +11,23 @@ use wec_record::{Record, RunHeader};
 
 use crate::log::LogError;
 
-/// Batches that may wait. A batch is what a sender collected in some 50 ms.
+/// Batches in the queue. A sender collects a batch in about 50 ms.
 pub(crate) const QUEUE_BOUND: usize = 256;
 
-/// What travels through the queue.
+/// An entry of the queue.
 pub(crate) enum Delivery {
     /// A run of this process begins.
     Begin { header: RunHeader, opened: oneshot::Sender<Result<(), LogError>> },
-    /// From this process: never comes twice.
+    /// From this process: never repeated.
     Local(Vec<Record>),
-    /// From another: may come again.
+    /// From another process: may be repeated.
     Remote { batch: wire::Batch, answer: Arc<Answer> },
 }
 
-/// Where a stream's acknowledgements go; only the latest matters.
+/// Receives a stream's acknowledgements; only the latest matters.
 pub(crate) type Answer = watch::Sender<Answered>;
 
-/// What a stream has been told.
+/// The latest answer on a stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Answered {
     /// Nothing yet.
@@ -35,22 +35,22 @@ pub(crate) enum Answered {
     Nothing,
     /// Everything up to this number is in the log.
     Through(u64),
-    /// A batch was not taken; the stream is over.
+    /// A batch was refused; the stream is over.
     Refused(Refusal),
 }
 
-/// Why a batch was not taken.
+/// Why a batch was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
     /// Try again later.
     #[error("{0}")]
     NotNow(String),
-    /// The sender is at fault; trying again would end the same.
+    /// The sender is at fault; another attempt would also fail.
     #[error("{0}")]
     Never(String),
 }
 
-/// The entrance for records of the same process. Clones are the same entrance.
+/// The entry point for records of the same process. Clones share one queue.
 #[derive(Clone, Debug)]
 pub struct Ingest {
     queue: mpsc::Sender<Delivery>,
@@ -61,10 +61,10 @@ impl Ingest {
         Self { queue }
     }
 
-    /// Begins a run, or goes on with it where its log is there already. Records delivered afterwards belong to it.
+    /// Begins a run, or continues it if its log exists. Records delivered afterwards belong to it.
     ///
     /// # Errors
-    /// When the log cannot be written to, or is another run's.
+    /// When the log cannot be written, or belongs to another run.
     pub async fn begin(&self, header: RunHeader) -> Result<(), LogError> {
         let (opened, outcome) = oneshot::channel();
         let sent = self.queue.send(Delivery::Begin { header, opened }).await.is_ok();
@@ -74,18 +74,18 @@ impl Ingest {
         }
     }
 
-    /// Delivers records of the run that has begun, without waiting.
+    /// Delivers records of the current run without waiting.
     ///
     /// # Errors
-    /// When the queue is full or analytics has ended the records come back.
+    /// When the queue is full or analytics has ended, the records are returned.
     pub fn try_deliver(&self, records: Vec<Record>) -> Result<(), Vec<Record>> {
         self.queue.try_send(Delivery::Local(records)).map_err(|refused| returned(refused.into_inner()))
     }
 
-    /// Delivers records, waiting while the queue is full.
+    /// Delivers records, and waits while the queue is full.
     ///
     /// # Errors
-    /// When analytics has ended the records come back.
+    /// When analytics has ended, the records are returned.
     pub async fn deliver(&self, records: Vec<Record>) -> Result<(), Vec<Record>> {
         self.queue.send(Delivery::Local(records)).await.map_err(|refused| returned(refused.0))
     }

@@ -1,23 +1,23 @@
-//! Whether a record may be acknowledged: what is in the log can be read again, and counting it overflows nothing.
+//! Whether a record can be acknowledged: it can be read back from the log, and counting it does not overflow.
 //!
-//! JSON has no infinite numbers and no NaN; they would be written as `null` and make the whole log unreadable.
+//! JSON has no infinity and no NaN. They would be written as `null`, and the whole log could not be read.
 
 use serde_json::Value;
 use wec_record::{FORMAT_VERSION, Record, RunHeader};
 
-/// Numbers and times are smaller: 18 years in nanoseconds. Sums of some of them are numbers still.
+/// Upper bound of numbers and times: 18 years in nanoseconds. Sums of several do not overflow.
 const MOST: u64 = 1 << 59;
 /// Wall clocks end in the year 2262.
 const LATEST: u64 = i64::MAX as u64;
-/// Bytes of a record of an unknown kind.
+/// Maximal length of a record of an unknown kind, bytes.
 const LONGEST_UNKNOWN: usize = 1 << 20;
-/// Bytes of a text in a header that is a name.
+/// Maximal length of a name in a header, bytes.
 const LONGEST_NAME: usize = 256;
 
-/// Judges a record.
+/// Checks a record.
 ///
 /// # Errors
-/// What is wrong with it.
+/// What is wrong with the record.
 pub(crate) fn judge(record: &Record) -> Result<(), String> {
     match record {
         Record::Chain { origin_unix_ns, result, .. } => {
@@ -46,13 +46,13 @@ pub(crate) fn judge(record: &Record) -> Result<(), String> {
         Record::Hit { hit, .. } => {
             within("at_unix_ns", hit.at_unix_ns, LATEST).and_then(|()| within("took", hit.took, MOST))
         }
-        // Nothing is counted from it.
+        // It is not counted.
         Record::Unknown(unknown) if unknown.json().len() <= LONGEST_UNKNOWN => Ok(()),
         Record::Unknown(unknown) => Err(format!(
-            "it is of the unknown kind {:?} and longer than {LONGEST_UNKNOWN} bytes",
+            "its kind {:?} is unknown and it is longer than {LONGEST_UNKNOWN} bytes",
             unknown.kind()
         )),
-        // Few, and with numbers at many places.
+        // These records are few and have numbers in many places.
         Record::Load { .. }
         | Record::State { .. }
         | Record::Lost { .. }
@@ -61,10 +61,12 @@ pub(crate) fn judge(record: &Record) -> Result<(), String> {
         | Record::Footer(_) => {
             let line = serde_json::to_string(record).map_err(|error| error.to_string())?;
             let read: Record = serde_json::from_str(&line).map_err(|error| {
-                format!("it cannot be read again as JSON, as an infinite number: {error}")
+                format!(
+                    "it cannot be read back from JSON, for example because of an infinite number: {error}"
+                )
             })?;
             if read != *record {
-                return Err("it reads differently again, as a number that is none".to_owned());
+                return Err("it changes when it is read back, for example because of NaN".to_owned());
             }
             let value: Value = serde_json::from_str(&line).map_err(|error| error.to_string())?;
             numbers("record", &value)
@@ -72,10 +74,10 @@ pub(crate) fn judge(record: &Record) -> Result<(), String> {
     }
 }
 
-/// Judges the header of a run that others report.
+/// Checks the header of a run of another process.
 ///
 /// # Errors
-/// What is wrong with it.
+/// What is wrong with the header.
 pub(crate) fn judge_header(header: &RunHeader) -> Result<(), String> {
     if header.version == 0 || header.version > FORMAT_VERSION {
         return Err(format!(
@@ -94,7 +96,7 @@ pub(crate) fn judge_header(header: &RunHeader) -> Result<(), String> {
     judge(&Record::Header(header.clone())).map_err(|why| format!("of its header {why}"))
 }
 
-/// Of the settings and measurements of a run any number will do: nothing is counted from them.
+/// The settings and measurements of a run may have any number: they are not counted.
 fn numbers(key: &str, value: &Value) -> Result<(), String> {
     match value {
         Value::Number(number) => {
@@ -113,7 +115,7 @@ fn within(what: &str, value: u64, most: u64) -> Result<(), String> {
     if value <= most {
         Ok(())
     } else {
-        Err(format!("{what} is {value}, and at most {most} is a number that can be counted"))
+        Err(format!("{what} is {value}, and the largest number allowed is {most}"))
     }
 }
 
@@ -164,8 +166,8 @@ mod tests {
         for (record, why) in [
             (load(|load| load.scenarios[0].rate = f64::INFINITY), "infinite"),
             (load(|load| load.scenarios[0].rate = f64::NAN), "infinite"),
-            (load(|load| load.scenarios[0].rate_target = Some(f64::NAN)), "number that is none"),
-            (load(|load| load.generator.cpu_share = Some(f64::NEG_INFINITY)), "number that is none"),
+            (load(|load| load.scenarios[0].rate_target = Some(f64::NAN)), "because of NaN"),
+            (load(|load| load.generator.cpu_share = Some(f64::NEG_INFINITY)), "because of NaN"),
             (load(|load| load.generator.backlog_share = f64::NAN), "infinite"),
             (load(|load| load.scenarios[0].ended = u64::MAX), "ended is 18446744073709551615"),
             (load(|load| load.generator.lag = vec![(1, u64::MAX)]), "lag"),

@@ -1,10 +1,10 @@
-//! Takes results, logs them, aggregates them and shows them live.
+//! Receives results, logs them, aggregates them and shows them live.
 //!
-//! The way of a record: [`Ingest`] or gRPC → one thread that appends it to the run's log and counts it in the run's
-//! [`Aggregate`] → [`Snapshot`] and [`Series`] → the web API, the page and the summary. [`replay`] goes the same way
-//! from the log on, and ends with equal figures.
+//! The path of a record: [`Ingest`] or gRPC → one thread that appends it to the run's log and counts it in
+//! the run's [`Aggregate`] → [`Snapshot`] and [`Series`] → the web API, the page and the summary. [`replay`]
+//! follows the same path from the log on and gives equal figures.
 //!
-//! What a record is, is said in `wec-record`; how it travels, in `wec-proto`.
+//! Records are defined in `wec-record`, their transport in `wec-proto`.
 
 mod aggregate;
 mod clock;

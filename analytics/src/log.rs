@@ -1,4 +1,4 @@
-//! The log of a run: JSON Lines, appended to by one writer, and read again by a restart and by replays.
+//! The log of a run: JSON Lines. One writer appends to it; restarts and replays read it.
 
 mod reader;
 
@@ -21,23 +21,23 @@ pub use self::reader::{DamagedLine, LogReport, read_logs};
 /// Why a log cannot be written to or read.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The file system refused.
+    /// The file system returned an error.
     #[error("cannot {what} the log {path}: {source}", path = path.display())]
     Io {
         /// What was attempted.
         what: &'static str,
         /// The log.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// Another process writes to it.
+    /// Another process is writing to it.
     #[error("the log {path} is being written by another process: stop that one or name another log", path = path.display())]
     InUse {
         /// The log.
         path: PathBuf,
     },
-    /// A line in the middle is no record.
+    /// A line in the middle is not a record.
     #[error("cannot read the log {path}: {source}", path = path.display())]
     NotARecord {
         /// The log.
@@ -53,32 +53,32 @@ pub enum LogError {
         /// Its format.
         version: u32,
     },
-    /// Something else is there.
-    #[error("{path} is {what}, and a log is a file: name another", path = path.display())]
+    /// The path is not a file.
+    #[error("{path} is {what}, but a log must be a file: name another path", path = path.display())]
     NotAFile {
-        /// What was to be the log.
+        /// The path given for the log.
         path: PathBuf,
-        /// What it is.
+        /// What the path is.
         what: &'static str,
     },
-    /// A file is there that this program did not write.
-    #[error("{path} is no log of this program ({what}), and is left as it is: name another log, or move it away", path = path.display())]
+    /// A file exists that this program did not write.
+    #[error("{path} is not a log of this program ({what}) and is not changed: name another log, or move the file away", path = path.display())]
     NotALog {
-        /// What was to be the log.
+        /// The path given for the log.
         path: PathBuf,
-        /// How that shows.
+        /// The reason.
         what: String,
     },
-    /// Nothing in the file is a record.
-    #[error("{path} is no log of this program: {what}", path = path.display())]
+    /// The file has no records.
+    #[error("{path} is not a log of this program: {what}", path = path.display())]
     NoRecords {
         /// The file.
         path: PathBuf,
-        /// How that shows.
+        /// The reason.
         what: String,
     },
-    /// Logs of several runs were given where one is read.
-    #[error("the log {path} is of run {found:?}, and the one before is of run {wanted:?}: give the logs of one run", path = path.display())]
+    /// Logs of several runs were given where one run is read.
+    #[error("the log {path} belongs to run {found:?}, but the one before belongs to run {wanted:?}: give the logs of one run", path = path.display())]
     AnotherRun {
         /// The log.
         path: PathBuf,
@@ -88,18 +88,18 @@ pub enum LogError {
         wanted: String,
     },
     /// Analytics has ended.
-    #[error("no log can be begun: analytics has ended")]
+    #[error("cannot begin a log: analytics has ended")]
     Ended,
-    /// The run's id cannot be a file's name.
-    #[error("run {run:?} cannot have a log in {folder}: a run's id is letters, digits, '-', '_' and '.'", folder = folder.display())]
+    /// The run's id cannot be a file name.
+    #[error("run {run:?} cannot have a log in {folder}: a run's id may have letters, digits, '-', '_' and '.'", folder = folder.display())]
     BadRun {
-        /// Where logs go.
+        /// The folder of logs.
         folder: PathBuf,
         /// The id.
         run: String,
     },
-    /// It is the log of a different run.
-    #[error("the log {path} is of run {found:?}, not of run {wanted:?}: name another log or move it away", path = path.display())]
+    /// The log belongs to another run.
+    #[error("the log {path} belongs to run {found:?}, not to run {wanted:?}: name another log or move it away", path = path.display())]
     OtherRun {
         /// The log.
         path: PathBuf,
@@ -110,12 +110,12 @@ pub enum LogError {
     },
 }
 
-/// Aggregates a log again: the figures are those of the live run.
+/// Aggregates a log: the figures equal those of the live run.
 ///
-/// A last line without a newline, as a killed writer leaves it, was never acknowledged to anybody and is not read.
+/// A last line without a newline, as after a kill, was never acknowledged and is not read.
 ///
 /// # Errors
-/// When the file cannot be read, is of a later format, or a line is not a record.
+/// When the file cannot be read, has a later format, or a line is not a record.
 pub fn replay(path: &Path) -> Result<Aggregate, LogError> {
     let file = File::open(path).map_err(|source| LogError::Io { what: "open", path: path.into(), source })?;
     let mut aggregate = Aggregate::default();
@@ -123,7 +123,7 @@ pub fn replay(path: &Path) -> Result<Aggregate, LogError> {
     Ok(aggregate)
 }
 
-/// Calls `each` with every record; returns the length of what was read, up to the last newline.
+/// Calls `each` with every record. Returns the length read, up to the last newline.
 fn read(path: &Path, file: &File, mut each: impl FnMut(Record)) -> Result<u64, LogError> {
     let mut lines = BufReader::with_capacity(1 << 18, file);
     let mut line = Vec::new();
@@ -155,12 +155,12 @@ fn read(path: &Path, file: &File, mut each: impl FnMut(Record)) -> Result<u64, L
     }
 }
 
-/// How a log begins, whoever wrote it.
+/// The first bytes of a log, whichever version wrote it.
 const BEGINNING: &[u8] = br#"{"record":"header""#;
-/// No header is longer.
+/// Maximal length of a header, bytes.
 const LONGEST_HEADER: u64 = 16 << 20;
 
-/// The header of the log in `file`, none when it is empty or holds no more than a torn header.
+/// The header of the log in `file`; none when the file is empty or has only an incomplete header.
 fn header_of(path: &Path, mut file: &File) -> Result<Option<RunHeader>, LogError> {
     let failed = |source| LogError::Io { what: "read", path: path.into(), source };
     let no_log = |what: String| LogError::NotALog { path: path.into(), what };
@@ -180,7 +180,7 @@ fn header_of(path: &Path, mut file: &File) -> Result<Option<RunHeader>, LogError
     }
 }
 
-/// The footer of the log at `path`; none when its last line is another record, or torn.
+/// The footer of the log at `path`; none when its last line is another record, or incomplete.
 pub(crate) fn footer_at(path: &Path) -> Option<Footer> {
     const LONGEST: u64 = 64 << 10;
     let mut file = File::open(path).ok()?;
@@ -195,13 +195,14 @@ pub(crate) fn footer_at(path: &Path) -> Option<Footer> {
     }
 }
 
-/// The header of the log at `path`; none when it has no more than a torn one.
+/// The header of the log at `path`; none when it has only an incomplete one.
 pub(crate) fn header_at(path: &Path) -> Result<Option<RunHeader>, LogError> {
     let file = File::open(path).map_err(|source| LogError::Io { what: "open", path: path.into(), source })?;
     header_of(path, &file)
 }
 
-/// Whether logs can be kept in that folder, or in that file, as far as it can be seen before there is one.
+/// Whether a log could be written in that folder, or at that path, as far as can be checked before there is
+/// one.
 pub(crate) fn check(place: &Path, folder: bool) -> Result<(), LogError> {
     match std::fs::metadata(place) {
         Ok(there) if folder && there.is_dir() => Ok(()),
@@ -219,7 +220,7 @@ pub(crate) fn check(place: &Path, folder: bool) -> Result<(), LogError> {
     }
 }
 
-/// Opening a FIFO or writing to a device would hang or do harm.
+/// Opening a FIFO or writing to a device could block or do damage.
 fn is_file(path: &Path, there: &Metadata) -> Result<(), LogError> {
     let kind = there.file_type();
     let what = match () {
@@ -232,20 +233,20 @@ fn is_file(path: &Path, there: &Metadata) -> Result<(), LogError> {
     Err(LogError::NotAFile { path: path.into(), what })
 }
 
-/// Unwritten bytes that are kept while the disk refuses them.
+/// Unwritten bytes that are kept while the disk refuses writes.
 const MAX_PENDING: usize = 16 << 20;
-/// So often it is looked whether the file still has its name.
+/// How often to check whether the file still has its name.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// The writing end.
+/// The writer.
 ///
-/// Lines are collected and written in large pieces; a piece of which the system took only a part goes on where
-/// it stopped, so a full disk tears no line. While nothing can be written, lines collect up to a bound; after it
-/// they are refused.
+/// Lines are collected and written in large pieces. After a partial write, writing continues at the first
+/// missing byte, so a full disk leaves no line incomplete. While writes fail, lines are kept up to a bound;
+/// beyond it they are refused.
 ///
-/// Others may rotate it. It is appended to, so one that is truncated goes on at its new end; when it was renamed or
-/// deleted, a new file of that name is begun. Either begins with the header again, so that each file is a log by itself
-/// and all of them one behind the other are one, too.
+/// Other programs may rotate the file. After a truncation, writing continues at the new end. After a rename
+/// or a deletion, a new file of the same name is begun. In both cases the header is written again, so that
+/// each file is a complete log, and so are all of them concatenated.
 #[derive(Debug)]
 pub(crate) struct Log {
     path: PathBuf,
@@ -253,22 +254,22 @@ pub(crate) struct Log {
     /// The header's line.
     head: Vec<u8>,
     file: File,
-    /// What the file has to begin with once more, before anything pending.
+    /// To be written again at the start of the file, before anything pending.
     again: Vec<u8>,
-    /// How long the file is at least, as long as nobody truncates it.
+    /// Least length of the file, unless it is truncated.
     length: u64,
     looked: Instant,
-    /// The last byte written is not the end of a line.
+    /// The last byte written does not end a line.
     mid_line: bool,
     pending: Vec<u8>,
     written: u64,
-    /// Records that were refused.
+    /// Number of refused records.
     failed: u64,
     error: Option<String>,
     held: Held,
 }
 
-/// What a log holds, for its footer.
+/// The content of a log, for its footer.
 #[derive(Debug, Default)]
 struct Held {
     records: BTreeMap<String, u64>,
@@ -277,13 +278,13 @@ struct Held {
     has_ended: bool,
 }
 
-/// Kinds of records that are counted apart.
+/// Kinds of records with their own count.
 const MAX_KINDS: usize = 64;
 
 impl Held {
     fn count(&mut self, record: &Record) {
         self.has_ended = matches!(record, Record::Footer(_));
-        // A footer counts what is before it, and a header stands again where others rotated the log.
+        // A footer counts the records before it; after a rotation the header is repeated.
         if matches!(record, Record::Footer(_) | Record::Header(_)) {
             return;
         }
@@ -301,7 +302,7 @@ impl Held {
     }
 }
 
-/// Records that are known to the log's consumers were read from it.
+/// Known records were read from this log.
 impl RecordConsumer for Log {
     fn known(&mut self, _: &Record) {}
 
@@ -324,17 +325,17 @@ impl RecordConsumer for Log {
         self.write_pending();
         let outcome = self.file.sync_all();
         self.note(outcome, "write");
-        // What is pending still has been refused by the disk for good.
+        // The disk has refused what is still pending.
         if !self.pending.is_empty() {
             let (refused, path) = (self.pending.len(), self.path.display());
-            tracing::error!("{refused} bytes of the log {path} could not be written");
+            tracing::error!("cannot write {refused} bytes of the log {path}");
         }
     }
 }
 
 impl Log {
-    /// Opens the log of the run for appending; `each` is called with every record that it already holds, and a torn last
-    /// line is cut off. A new one begins with the header. Holds a lock on the file until dropped.
+    /// Opens the run's log for appending. `each` is called with every record in it, and an incomplete last
+    /// line is cut off. A new log begins with the header. The file is locked until this is dropped.
     pub(crate) fn open(
         path: &Path,
         header: &RunHeader,
@@ -349,7 +350,7 @@ impl Log {
         })?;
         file.set_len(length).map_err(failed("repair"))?;
         let header = Record::Header(found.as_ref().unwrap_or(header).clone());
-        // A header was JSON before, or is made of what always has a JSON form.
+        // A header was read from JSON, or has only values with a JSON form.
         let mut head = serde_json::to_vec(&header).unwrap_or_default();
         head.push(b'\n');
         let run = match &header {
@@ -378,7 +379,8 @@ impl Log {
         Ok(log)
     }
 
-    /// Opens and locks the file, makes it if it is not there, and leaves alone what is no log of this run.
+    /// Opens and locks the file, and creates it if necessary. A file that is not a log of this run is not
+    /// changed.
     fn open_file(path: &Path, run: &str) -> Result<(File, Option<RunHeader>), LogError> {
         let failed = |what| move |source| LogError::Io { what, path: path.into(), source };
         if let Some(folder) = path.parent() {
@@ -391,7 +393,7 @@ impl Log {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(LogError::InUse { path: path.into() }),
-            // A file system without locks is no reason not to run.
+            // A file system without locks does not prevent the run.
             Err(TryLockError::Error(_)) => {}
         }
         let found = header_of(path, &file)?;
@@ -403,7 +405,7 @@ impl Log {
         Ok((file, found))
     }
 
-    /// Adds a line. False when the disk has refused so much that there is no room for it.
+    /// Adds a line. False when too much is pending because the disk refuses writes.
     fn append(&mut self, record: &Record) -> bool {
         if self.is_full() {
             return false;
@@ -418,7 +420,7 @@ impl Log {
         true
     }
 
-    /// Adds the footer, unless nothing came since the last one.
+    /// Adds the footer, unless it is already the last record.
     pub(crate) fn end(&mut self, outcome: RunOutcome, at_unix_ns: u64) {
         if self.held.has_ended {
             return;
@@ -427,12 +429,12 @@ impl Log {
         self.take(&[Record::Footer(Footer { at_unix_ns, records, requests, outcome })]);
     }
 
-    /// Whether no further line is taken until the disk takes some.
+    /// Whether lines are refused until the disk accepts writes again.
     pub(crate) fn is_full(&self) -> bool {
         self.pending.len() >= MAX_PENDING
     }
 
-    /// Hands what is pending to the operating system; what it refuses stays pending.
+    /// Writes pending bytes; what the operating system refuses stays pending.
     fn write_pending(&mut self) {
         if !self.is_there() {
             return;
@@ -456,8 +458,7 @@ impl Log {
         self.note(outcome, "write");
     }
 
-    /// Whether what is written now is in the log, and not where others have moved it or cut it off. If not, the log
-    /// begins again.
+    /// Whether written bytes arrive in the log. If it was moved or truncated, it is begun again.
     fn is_there(&mut self) -> bool {
         let looks = self.looked.elapsed() >= LOOK_EVERY;
         if self.pending.is_empty() && !looks {
@@ -486,10 +487,10 @@ impl Log {
                 true
             }
             Err(error) => {
-                // What nobody would find under this name is not acknowledged.
+                // Bytes that are not in the file of this name are not acknowledged.
                 let error = format!("the log {} was renamed or deleted: {error}", self.path.display());
                 if self.error.replace(error.clone()).is_none() {
-                    tracing::error!("{error}; results wait until that is mended");
+                    tracing::error!("{error}; results wait until this is repaired");
                 }
                 false
             }
@@ -498,14 +499,14 @@ impl Log {
 
     fn begin_again(&mut self, length: u64, what: &str) {
         tracing::warn!(
-            "the log {} {what} while it is written: it goes on in a file of that name, which begins with the run's \
+            "the log {} {what} while it was being written: it continues in a file of the same name, which begins with the run's \
              header again; what was written before is not in it",
             self.path.display()
         );
         self.length = length;
         self.again.clone_from(&self.head);
         if std::mem::take(&mut self.mid_line) {
-            // The beginning of this line is gone, and with it the record.
+            // The start of this line is lost, and so is the record.
             let end =
                 self.pending.iter().position(|byte| *byte == b'\n').map_or(self.pending.len(), |at| at + 1);
             self.pending.drain(..end);
@@ -517,7 +518,7 @@ impl Log {
         if let Err(source) = outcome {
             let error = LogError::Io { what, path: self.path.clone(), source };
             if self.error.is_none() {
-                tracing::error!("{error}; the run goes on");
+                tracing::error!("{error}; the run continues");
             }
             self.error = Some(error.to_string());
         }
@@ -527,17 +528,17 @@ impl Log {
         self.pending.len()
     }
 
-    /// Bytes that the operating system has.
+    /// Bytes written to the operating system.
     pub(crate) const fn written(&self) -> u64 {
         self.written
     }
 
-    /// What `written` will be when everything appended so far is.
+    /// `written` once everything appended so far has been written.
     pub(crate) const fn end_offset(&self) -> u64 {
         self.written + self.pending.len() as u64
     }
 
-    /// How many records are not in it.
+    /// Number of records that are missing in it.
     pub(crate) const fn failed(&self) -> u64 {
         self.failed
     }
@@ -551,7 +552,7 @@ impl Log {
     }
 }
 
-/// How much the system took, and why it took no more.
+/// How many bytes the system accepted, and why it accepted no more.
 fn write(file: &mut File, bytes: &[u8]) -> (usize, io::Result<()>) {
     let mut taken = 0;
     while taken < bytes.len() {

@@ -1,4 +1,4 @@
-//! `wec-analytics`, the service on its own.
+//! `wec-analytics`: the service as its own program.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use clap::Parser;
 use wec_analytics::{Options, run};
 use wec_startup::Logging;
 
-/// Takes results, logs them, aggregates them and shows them live
+/// Receives results, logs them, aggregates them and shows them live
 #[derive(Parser)]
 #[command(name = "wec-analytics", version)]
 struct Cli {

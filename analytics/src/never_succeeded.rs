@@ -1,13 +1,15 @@
-//! Chains that the plan wants and that never succeeded: a run with one of them has not passed, whatever its thresholds are.
+//! Chains that the plan includes and that never succeeded. A run with such a chain has not passed, whatever
+//! its thresholds.
 //!
 //! | chain | never succeeded when |
 //! | --- | --- |
 //! | was run | at least ten times, and every one failed |
-//! | was not run, though wanted | the run took 60 s and 100 iterations, and the chain was never possible |
-//! | certificate, wanted | the run took 60 s and 100 iterations, and no certificate was issued |
+//! | was not run, though included | the run took 60 s and 100 iterations, and the chain was never possible |
+//! | certificate, included | the run took 60 s and 100 iterations, and no certificate was issued |
 //!
-//! A chain is wanted when it has weight, `--stop-before` and limits leave it something to do, and the chain that makes what it needs is
-//! wanted, too, or there was some in the state. What was changed in mid-run by hand is not second-guessed: then only the first rule holds.
+//! A chain is included when it has weight, `--stop-before` and limits allow it, and the chain that makes what
+//! it needs is included or there was such an object in the state. After a change by hand during the run only
+//! the first rule applies.
 
 use std::collections::BTreeMap;
 
@@ -18,16 +20,16 @@ use crate::snapshot::{FailureFigures, FailureScope, NeverSucceeded, Snapshot};
 use crate::way_out::way_out;
 use crate::wording::{counted, duration};
 
-/// Failures of one chain that are no accident.
+/// This many failures of one chain are not chance.
 const ENOUGH: u64 = 10;
-/// The same in a run that is not short: workers that back off make few.
+/// The same for a run that is not short: workers that back off run few iterations.
 const ENOUGH_IN_LONG: u64 = 3;
-/// A run shorter than this may not have come to every chain.
+/// A shorter run may not have reached every chain.
 const LONG_NS: u64 = 60_000_000_000;
 /// The same in iterations.
 const MANY: u64 = 100;
 
-/// The chains of the run so far, with the reason in a sentence each.
+/// These chains in the run so far, with the reason in a sentence each.
 pub(crate) fn never_succeeded(snapshot: &Snapshot) -> Vec<NeverSucceeded> {
     let wishes = Wishes::of(snapshot);
     let iterations: u64 = snapshot.chains.values().map(|chain| chain.count).sum();
@@ -36,7 +38,7 @@ pub(crate) fn never_succeeded(snapshot: &Snapshot) -> Vec<NeverSucceeded> {
     let mut found = Vec::new();
     for (&chain, figures) in &snapshot.chains {
         let (count, failed) = (figures.count, figures.failed);
-        // What was left unfinished is neither; where all that did not fail was, failures alone decide.
+        // Abandoned iterations are neither; if all others failed, the failures decide.
         let succeeded = count - failed - figures.abandoned.min(count - failed);
         let enough = if snapshot.elapsed_ns >= LONG_NS { ENOUGH_IN_LONG } else { ENOUGH };
         let why = if failed >= enough && succeeded == 0 {
@@ -51,7 +53,7 @@ pub(crate) fn never_succeeded(snapshot: &Snapshot) -> Vec<NeverSucceeded> {
                 .needed()
                 .filter(|needed| snapshot.chains[needed].count == snapshot.chains[needed].failed);
             let because = lacking.map_or_else(
-                || ": no worker ever found anything to run it with".to_owned(),
+                || ": no worker ever found an object that it needs".to_owned(),
                 |needed| match snapshot.chains[&needed].count {
                     0 => format!(", because no {needed} chain was run either"),
                     _ => format!(", because no {needed} chain succeeded{}", cause(snapshot, needed)),
@@ -73,7 +75,7 @@ pub(crate) fn never_succeeded(snapshot: &Snapshot) -> Vec<NeverSucceeded> {
     found
 }
 
-/// The most frequent error of the chain and what can be done about it, as the end of a sentence.
+/// The most frequent error of the chain and its remedy, as the end of a sentence.
 pub(crate) fn cause(snapshot: &Snapshot, chain: Chain) -> String {
     let of_chain =
         |failure: &&FailureFigures| failure.scope == FailureScope::Chain && failure.name == chain.name();
@@ -83,12 +85,12 @@ pub(crate) fn cause(snapshot: &Snapshot, chain: Chain) -> String {
     format!(", {} of them by: {text}{way}", most.count)
 }
 
-/// What the plan in the run's header wants.
+/// The chains that the plan in the run's header includes.
 struct Wishes<'a> {
     snapshot: &'a Snapshot,
-    /// By scenario: how many iterations it ended, and the weights of what it may run.
+    /// For each scenario, the number of iterations ended, and the weights of the chains that it may run.
     scenarios: Vec<(u64, BTreeMap<Chain, f64>)>,
-    /// Chains of whose objects only so many may be made.
+    /// Chains whose objects have a limit.
     limited: Vec<Chain>,
 }
 
@@ -122,16 +124,16 @@ impl<'a> Wishes<'a> {
         }
     }
 
-    /// Whether the plan wants it to succeed.
+    /// Whether the plan includes it.
     fn wants(&self, chain: Chain) -> bool {
         let weighs = self.scenarios.iter().any(|(_, weights)| weights.contains_key(&chain));
         let figures = &self.snapshot.chains[&chain];
-        // One that was never run may have reached its limit in an earlier run.
+        // A chain that was never run may have reached its limit in an earlier run.
         let excluded = figures.count == 0 && self.limited.contains(&chain);
         weighs && !excluded && chain.needed().is_none_or(|needed| self.is_made(needed))
     }
 
-    /// Whether what the chain makes was there, or should have been made.
+    /// Whether the object that the chain makes existed, or should have been made.
     fn is_made(&self, chain: Chain) -> bool {
         let figures = &self.snapshot.chains[&chain];
         let state = &self.snapshot.state;
@@ -140,12 +142,13 @@ impl<'a> Wishes<'a> {
             Object::Order => state.authorizations,
             Object::Certificate => state.certificates,
         });
-        // Of orders that are all left unfinished on purpose none becomes ready.
+        // If all orders are abandoned, none becomes ready.
         let abandons_all = figures.abandoned > 0 && figures.abandoned == figures.count - figures.failed;
         !abandons_all && (stored > 0 || figures.count > figures.failed || self.wants(chain))
     }
 
-    /// Whether it may not have been drawn by chance alone: what it needs was made, and its weight is small.
+    /// Whether chance alone may explain that it was not chosen: its object was there, and its weight is
+    /// small.
     fn may_be_chance(&self, chain: Chain, iterations: u64) -> bool {
         let made = |needed: Chain| self.snapshot.chains[&needed].count > self.snapshot.chains[&needed].failed;
         let share = |weights: &BTreeMap<Chain, f64>| {

@@ -1,4 +1,4 @@
-//! `wec-analytics` as a program of its own: its options, and its run from start to end.
+//! `wec-analytics` as its own program: its options, and its run from start to end.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,13 +15,13 @@ use crate::snapshot::Snapshot;
 use crate::summary::{broken_thresholds, nothing_succeeded, summary_table};
 use crate::token::Token;
 
-/// Takes results, logs them, aggregates them and shows them live.
+/// Receives results, logs them, aggregates them and shows them live.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Where the page and the web API listen
+    /// Address of the page and the web API
     #[arg(long, env = "WEC_ANALYTICS_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8089")]
     listen: SocketAddr,
-    /// Where results are taken by gRPC
+    /// Address for results by gRPC
     #[arg(long, env = "WEC_ANALYTICS_GRPC_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8090")]
     grpc_listen: SocketAddr,
     /// Folder of the logs, one file for each run
@@ -46,29 +46,30 @@ pub struct Options {
         value_parser = parse_session_id
     )]
     session: String,
-    /// End with the run: when the requesters of the session have ended it, or are gone. Needs the board that they are on
+    /// End with the run: when the requesters of the session have ended it, or are gone. Needs the board that
+    /// they use
     #[arg(long)]
     once: bool,
     #[command(flatten)]
     consumers: ConsumerOptions,
-    /// A further host name by which the page may be asked for; may be repeated
+    /// A further host name for requests to the page; may be repeated
     #[arg(long = "allow-host", env = "WEC_PAGE_HOSTS", value_name = "NAME", value_delimiter = ',')]
     allow_hosts: Vec<String>,
-    /// What lets people and requesters in; needed beyond loopback. The command line can be read by others on this
-    /// machine: prefer the environment
+    /// Token for people and requesters; required beyond loopback. Prefer the environment: other users can
+    /// read the command line
     #[arg(long, env = "WEC_TOKEN", value_name = "SECRET", hide_env_values = true, value_parser = parse_token)]
     token: Option<Token>,
 }
 
-/// Runs the service until `stop`, or until the run is over when it is to take only one. Prints the summary of the latest run, and
-/// ends by its verdict: this is where the results of all requesters are.
+/// Runs the service until `stop`, or with `--once` until the run is over. Prints the summary of the latest
+/// run and ends with its verdict, because only analytics has the results of all requesters.
 ///
 /// # Errors
 /// When it cannot start.
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Exit> {
     if options.once && options.board == BoardUrl::Local {
         say(
-            "error: --once: the end of a run is seen on the board: name the one that its requesters are on by --board etcd://HOST:PORT",
+            "error: --once: the board shows the end of a run: name the board of its requesters with --board etcd://HOST:PORT",
         );
         return Ok(Exit::Usage);
     }
@@ -111,16 +112,16 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Ex
     let table = summary_table(&snapshot, TextStyle::stdout());
     show(wec_text::printable(table.trim_end_matches('\n')));
     if let Some(error) = health.log_error {
-        bail!("the log is not whole, the summary above is: {error}");
+        bail!("the log is not complete, but the summary above is: {error}");
     }
     Ok(verdict(&snapshot))
 }
 
-/// How often it is looked whether the run is over.
+/// How often to check whether the run is over.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// Waits until a run of the session has begun and none of its requesters is there any more. They leave after their last
-/// result has been taken.
+/// Waits until a run of the session has begun and all its requesters have left. They leave after their last
+/// result was received.
 async fn run_over(analytics: &Analytics, board: &Board, session: &str) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
@@ -131,14 +132,14 @@ async fn run_over(analytics: &Analytics, board: &Board, session: &str) {
         let lives = |member: &String| nodes.iter().any(|node| node.id == *member);
         if !shown.value.members.iter().any(lives) {
             if shown.value.state != SessionState::Stopped {
-                say("warning: every requester is gone, and none of them has ended the run");
+                say("warning: all requesters are gone, and none of them has ended the run");
             }
             return;
         }
     }
 }
 
-/// Whether the run held what it was to hold.
+/// Whether the run passed.
 fn verdict(snapshot: &Snapshot) -> Exit {
     let (broken, nothing) = (broken_thresholds(snapshot), nothing_succeeded(snapshot));
     broken.iter().for_each(say);
@@ -149,5 +150,6 @@ fn verdict(snapshot: &Snapshot) -> Exit {
 }
 
 pub(crate) fn parse_token(text: &str) -> Result<Token, String> {
-    Token::new(text).ok_or_else(|| "an empty token lets nobody in: leave it out or set one".to_owned())
+    Token::new(text)
+        .ok_or_else(|| "an empty token would refuse everybody: leave it out or set one".to_owned())
 }

@@ -1,19 +1,21 @@
-//! Errors that repeat from the start, reported while the run is on: who has forgotten a contact should not learn it at the end.
+//! Reports errors that repeat from the start while the run is on, so that a missing contact is not found only
+//! at the end.
 //!
-//! An error repeats when it has come five times, alike in endpoint, class, status, problem and detail, and its endpoint has not succeeded once.
-//! What has no request of its own, as a validation that failed, is looked for among the chains.
+//! An error repeats when it has occurred five times with equal endpoint, class, status, problem and detail,
+//! and its endpoint has never succeeded. Errors without a request of their own, such as a failed validation,
+//! are found among the chains.
 
 use wec_record::FailureClass;
 
 use crate::snapshot::{FailureFigures, FailureScope, Snapshot};
 use crate::way_out::way_out;
 
-/// How often an error must come.
+/// Number of occurrences before an error is reported.
 const REPEATS: u64 = 5;
-/// More than these are not told of one run: the table of failures has them all.
+/// Number of errors reported per run; the table of failures has all.
 const MOST: usize = 5;
 
-/// What has been reported of a run.
+/// What has been reported for a run.
 #[derive(Debug, Default)]
 pub(crate) struct Reported {
     run: String,
@@ -21,7 +23,7 @@ pub(crate) struct Reported {
 }
 
 impl Reported {
-    /// What repeats and has not been reported yet, each in a sentence with the way out.
+    /// Repeating errors that have not been reported yet, each in a sentence with the remedy.
     pub(crate) fn news(&mut self, snapshot: &Snapshot) -> Vec<String> {
         if self.run != snapshot.run.id {
             *self = Self { run: snapshot.run.id.clone(), known: Vec::new() };
@@ -60,7 +62,7 @@ fn never_went_well(snapshot: &Snapshot, failure: &FailureFigures) -> bool {
             failure.class != Some(FailureClass::BadNonce)
                 && same.map(|endpoint| endpoint.count - endpoint.failed - endpoint.cut_off).sum::<u64>() == 0
         }
-        // The others are there as requests.
+        // The others are reported as requests.
         FailureScope::Chain => {
             let apart = matches!(
                 failure.class,

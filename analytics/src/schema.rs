@@ -1,7 +1,7 @@
-//! Schemas of the JSON that is shown, where the types alone do not say enough; and the summary's own schema.
+//! Schemas of the JSON output where the types do not suffice, and the schema of the summary.
 //!
-//! The schemas come from the types ([`utoipa::ToSchema`]). What is said here: maps by chain or by cause have the keys of
-//! the tables in `wec-record`, and everything that is written is always written.
+//! The schemas come from the types ([`utoipa::ToSchema`]). This module adds that maps by chain or by cause
+//! have the keys of the tables in `wec-record`, and that keys which are always written are required.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,12 +13,12 @@ use utoipa::openapi::{KnownFormat, OpenApi as Document, Ref, RefOr, Schema, Sche
 use wec_board::Phase;
 use wec_record::{Chain, LimitCause};
 
-/// Version of the JSON that is shown. Grows when a key changes its meaning or goes away.
+/// Version of the JSON output. It grows when a key changes its meaning or is removed.
 pub const SNAPSHOT_VERSION: u32 = 1;
 
-/// Keys of what is shown that are left out where they have no value.
+/// Keys that are omitted when they have no value.
 const LEFT_OUT: [(&str, &str); 2] = [("Stamp", "calibration"), ("ErrorBody", "mistakes")];
-/// What bodies of requests are called: their keys may all be left out.
+/// Name suffix of the bodies of requests: all their keys are optional.
 const PATCH: &str = "Patch";
 
 /// An object with a `T` for each chain.
@@ -26,7 +26,7 @@ pub(crate) fn every_chain<T: ToSchema>() -> Schema {
     object_of::<T>(Chain::ALL.map(Chain::name), true).into()
 }
 
-/// An object with objects in which chains may have a `T`.
+/// An object of objects, each with a `T` for some chains.
 pub(crate) fn chains_by_name<T: ToSchema>() -> Schema {
     let of_chains = object_of::<T>(Chain::ALL.map(Chain::name), false).build();
     let of_chains = AdditionalProperties::RefOr(RefOr::T(Schema::Object(of_chains)));
@@ -59,12 +59,12 @@ pub(crate) fn scenario_state() -> Schema {
         .schema_type(SchemaType::Type(Type::String))
         .enum_values(Some(Phase::VARIANTS.iter().map(|phase| phase.name())))
         .description(Some(
-            "`waiting` for another scenario to end, `running`, or `ended`: then nothing more of it starts.",
+            "`waiting` for another scenario to end, `running`, or `ended`: then no more iterations of it start.",
         ))
         .into()
 }
 
-/// An object in which chains may have a weight.
+/// An object with weights of some chains.
 pub(crate) fn weights() -> Schema {
     let weight = || {
         ObjectBuilder::new()
@@ -74,12 +74,12 @@ pub(crate) fn weights() -> Schema {
             .maximum(Some(1_000_000))
     };
     let object = ObjectBuilder::new().description(Some(
-        "How often each chain is chosen, relative to the others; one that is not named weighs what the run was started with.",
+        "How often each chain is chosen, relative to the others; a chain that is missing has its weight from the start of the run.",
     ));
     Chain::ALL.into_iter().fold(object, |object, chain| object.property(chain.name(), weight())).into()
 }
 
-/// The one version that this program writes.
+/// The version that this program writes.
 pub(crate) fn version() -> Schema {
     let only = ObjectBuilder::new().schema_type(SchemaType::Type(Type::Integer));
     only.enum_values(Some([SNAPSHOT_VERSION])).into()
@@ -92,8 +92,8 @@ fn object_of<T: ToSchema>(names: impl IntoIterator<Item = &'static str>, require
     })
 }
 
-/// Says of everything that is written that it is always there. Types say it of too little: a key that older writers did
-/// not have may be missing where it is read.
+/// Makes every key that is always written required. The types alone mark fewer, because keys that older
+/// writers did not have are optional when read.
 pub(crate) fn require_what_is_written(document: &mut Document) {
     let schemas = document.components.iter_mut().flat_map(|components| &mut components.schemas);
     for (name, schema) in schemas.filter(|(name, _)| !name.ends_with(PATCH)) {
@@ -104,7 +104,7 @@ pub(crate) fn require_what_is_written(document: &mut Document) {
     }
 }
 
-/// The JSON Schema of the summary: that of a snapshot in the API, with all that it refers to.
+/// The JSON Schema of the summary: the API's schema of a snapshot with all schemas that it refers to.
 pub(crate) fn summary_schema(document: &Document) -> String {
     let document = serde_json::to_value(document).expect("the document has string keys and finite numbers");
     let schemas = &document["components"]["schemas"];
@@ -130,7 +130,7 @@ pub(crate) fn summary_schema(document: &Document) -> String {
 
 const COMPONENTS: &str = "#/components/schemas/";
 
-/// Names of the schemas that a schema refers to.
+/// The names of the schemas that a schema refers to.
 fn references(schema: &Value) -> BTreeSet<String> {
     match schema {
         Value::Object(keys) => keys

@@ -1,4 +1,4 @@
-//! `wec serve`: the runs of a folder in the page, without a run of its own.
+//! `wec serve`: shows the runs of a folder in the page, without a run of its own.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,14 +19,14 @@ pub struct ServeOptions {
     /// Folder of the logs
     #[arg(value_name = "DIR", env = "WEC_LOG_DIR", default_value = "results")]
     folder: PathBuf,
-    /// Where the page and the web API listen
+    /// Address of the page and the web API
     #[arg(long, env = "WEC_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8089")]
     listen: SocketAddr,
-    /// A further host name by which the page may be asked for; may be repeated
+    /// A further host name for requests to the page; may be repeated
     #[arg(long = "allow-host", env = "WEC_PAGE_HOSTS", value_name = "NAME", value_delimiter = ',')]
     allow_hosts: Vec<String>,
-    /// The secret that opens the page; required beyond loopback. Prefer the environment: other users can read the
-    /// command line
+    /// Token for the page; required beyond loopback. Prefer the environment: other users can read the command
+    /// line
     #[arg(long, env = "WEC_TOKEN", value_name = "SECRET", hide_env_values = true, value_parser = parse_token)]
     token: Option<Token>,
 }
@@ -34,10 +34,13 @@ pub struct ServeOptions {
 /// Serves the page until `stop`.
 ///
 /// # Errors
-/// When there is no such folder, or the address cannot be listened on.
+/// When the folder does not exist, or it cannot listen on the address.
 pub async fn serve(options: ServeOptions, stop: CancellationToken) -> anyhow::Result<Exit> {
     let folder = options.folder.display().to_string();
-    ensure!(options.folder.is_dir(), "{folder} is no folder: name the folder of the logs, such as results");
+    ensure!(
+        options.folder.is_dir(),
+        "{folder} is not a folder: name the folder of the logs, such as results"
+    );
     let page = ServedPage {
         folder: options.folder,
         listen: options.listen,
@@ -57,9 +60,9 @@ pub async fn serve(options: ServeOptions, stop: CancellationToken) -> anyhow::Re
 /// A page over a folder of logs.
 #[derive(Clone, Debug)]
 pub struct ServedPage {
-    /// Where the logs are.
+    /// The folder of the logs.
     pub folder: PathBuf,
-    /// Where the page listens.
+    /// The address of the page.
     pub listen: SocketAddr,
     /// As in [`Config`].
     pub allowed_hosts: Vec<String>,
@@ -73,7 +76,7 @@ impl ServedPage {
     /// Starts serving.
     ///
     /// # Errors
-    /// When the address cannot be listened on, or the run that it is to open with has no log there.
+    /// When it cannot listen on the address, or the run to show first has no log there.
     pub async fn start(self) -> anyhow::Result<Analytics> {
         let config = Config {
             log: LogPlace::Folder(self.folder),

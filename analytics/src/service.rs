@@ -1,7 +1,7 @@
-//! `Analytics`: the running service, and who starts and ends its parts.
+//! `Analytics`: the running service. It starts and ends the parts.
 //!
-//! Ending goes against the flow: no new results by gRPC, then the queue is emptied into the log and the figures,
-//! then watchers get the last figures, then the page goes.
+//! The parts end in the order of the data flow: first the receiving of results by gRPC, then the queue is
+//! drained into the log and the figures, then watchers get the last figures, then the page ends.
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,44 +29,44 @@ use crate::token::Token;
 use crate::web::{self, Feed};
 use crate::window::WindowFigures;
 
-/// How long watchers may take to fetch the last figures, and servers to end.
+/// Time for watchers to fetch the last figures, and for servers to end.
 const LAST_FIGURES: Duration = Duration::from_secs(2);
 
-/// What analytics is to do.
+/// Configuration of analytics.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where logs go.
+    /// Place of the logs.
     pub log: LogPlace,
-    /// Where the page and the web API listen; nowhere when none.
+    /// Address of the page and the web API; none for no page.
     pub web: Option<SocketAddr>,
-    /// Where results are taken by gRPC; nowhere when none.
+    /// Address for results by gRPC; none for no listener.
     pub grpc: Option<SocketAddr>,
     /// The session that the page shows and changes.
     pub session: String,
-    /// What the consumers of each run are asked to do.
+    /// Options of the consumers of each run.
     pub consumers: ConsumerOptions,
-    /// What lets people and senders in. Needed for a listener beyond loopback.
+    /// Token for people and senders. Required for a listener beyond loopback.
     pub token: Option<Token>,
-    /// Names, besides IP addresses and `localhost`, by which the page may be asked for.
+    /// Host names for requests to the page, beside IP addresses and `localhost`.
     pub allowed_hosts: Vec<String>,
-    /// The run that is shown where nobody names one, as long as no run has begun here.
+    /// The run that is shown by default until a run has begun here.
     pub opens_with: Option<String>,
 }
 
 /// Why analytics could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// An address cannot be listened on.
+    /// It cannot listen on an address.
     #[error("cannot listen on {address} for {what}: {source}; name another address or free this one")]
     Listen {
         /// The page or results.
         what: &'static str,
         /// As configured.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// A listener that others could reach has no token.
+    /// A listener that other machines can reach has no token.
     #[error("{what} on {address} can be reached by others: set WEC_TOKEN, or listen on loopback")]
     TokenNeeded {
         /// The page or results.
@@ -74,16 +74,16 @@ pub enum StartError {
         /// As configured.
         address: SocketAddr,
     },
-    /// There can be no log.
+    /// The log cannot be written.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// The system gave no thread.
+    /// The system refused a thread.
     #[error("cannot start the thread that writes the log: {0}")]
     Thread(io::Error),
 }
 
-/// The running service. End it with [`Analytics::finish`]; dropped, it still empties its queue into the log, but
-/// nobody waits for that.
+/// The running service. End it with [`Analytics::finish`]. If it is dropped, it still drains its queue into
+/// the log, but nothing waits for that.
 #[derive(Debug)]
 pub struct Analytics {
     ingest: Ingest,
@@ -100,10 +100,10 @@ pub struct Analytics {
 }
 
 impl Analytics {
-    /// Starts listening and logging. Must be called within a tokio runtime, on which the listeners then live.
+    /// Starts listening and logging. Must be called within a tokio runtime, which then runs the listeners.
     ///
     /// # Errors
-    /// When an address cannot be listened on, or one beyond loopback has no token.
+    /// When it cannot listen on an address, or an address beyond loopback has no token.
     pub async fn start(config: Config, board: Board) -> Result<Self, StartError> {
         match &config.log {
             LogPlace::Folder(folder) => log::check(folder, true)?,
@@ -129,7 +129,7 @@ impl Analytics {
             stop_web: CancellationToken::new(),
         };
         let of_page = Connections::new(Rules {
-            // The last figures are fetched within it.
+            // The last figures are fetched within this time.
             grace: LAST_FIGURES,
             ..Rules::control("the page")
         });
@@ -176,15 +176,15 @@ impl Analytics {
         Ok(analytics)
     }
 
-    /// Begins a run of this process, or goes on with it where its log is there already.
+    /// Begins a run of this process, or continues it if its log exists.
     ///
     /// # Errors
-    /// When its log cannot be written to, or is another run's.
+    /// When its log cannot be written, or belongs to another run.
     pub async fn begin(&self, header: RunHeader) -> Result<(), LogError> {
         self.ingest.begin(header).await
     }
 
-    /// The entrance for records of this process.
+    /// The entry point for records of this process.
     pub fn ingest(&self) -> Ingest {
         self.ingest.clone()
     }
@@ -194,14 +194,14 @@ impl Analytics {
         self.shown.current().figures().lock().snapshot()
     }
 
-    /// Keeps from now on what windows of time within the run that has begun are made of, to judge each of them by these
-    /// thresholds, whose own windows do not count.
+    /// From now on keeps what is needed for windows of time within the current run, and judges each window by
+    /// these thresholds. Windows of the thresholds themselves are ignored.
     pub fn watch_windows(&self, thresholds: Vec<Threshold>) {
         self.shown.current().figures().lock().watch_windows(thresholds);
     }
 
-    /// What happened in the window, nanoseconds since the Unix epoch, rounded to whole [`PART`](crate::PART)s. Empty where
-    /// nothing was kept of it.
+    /// The figures of a window, nanoseconds since the Unix epoch, rounded to whole [`PART`](crate::PART)s.
+    /// Empty where nothing was kept.
     pub fn window(&self, unix_ns: Range<u64>) -> WindowFigures {
         self.shown
             .current()
@@ -212,44 +212,45 @@ impl Analytics {
             .unwrap_or_default()
     }
 
-    /// Forgets what was before, nanoseconds since the Unix epoch: no window will reach back so far.
+    /// Discards everything before this time, nanoseconds since the Unix epoch. No later window may begin
+    /// before it.
     pub fn forget_windows_before(&self, unix_ns: u64) {
         if let Some(windows) = self.shown.current().figures().lock().windows() {
             windows.forget_before(unix_ns);
         }
     }
 
-    /// Shows how far a search for the CA's capacity is.
+    /// Shows the state of a capacity search.
     pub fn show_capacity(&self, view: CapacityView) {
         self.capacity.send_replace(Some(view));
     }
 
-    /// Which run that is; none before the first.
+    /// The id of the latest run; none before the first.
     pub fn run_id(&self) -> Option<String> {
         self.shown.current().figures().lock().header().map(|header| header.run.clone())
     }
 
-    /// Whether what is shown is all there is.
+    /// The condition of the service.
     pub fn health(&self) -> Health {
         self.shown.health(&*self.shown.current(), &self.ingest)
     }
 
-    /// Where the page is, if anywhere.
+    /// The address of the page, if any.
     pub const fn web_addr(&self) -> Option<SocketAddr> {
         self.web_addr
     }
 
-    /// Where results are taken, if anywhere.
+    /// The address for results, if any.
     pub const fn grpc_addr(&self) -> Option<SocketAddr> {
         self.grpc_addr
     }
 
-    /// Takes what is still on its way, writes the log to the disk, and says the final figures.
+    /// Processes all queued records, writes the log to the disk, and returns the final figures.
     pub async fn finish(mut self) -> Finished {
         self.stop_results.cancel();
         self.drain.cancel();
         if let Some(thread) = self.log_thread.take() {
-            // A panic of that thread has been reported by the panic hook; the figures until then are there.
+            // The panic hook has reported a panic of that thread; the figures until then remain.
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
         self.ended.send_replace(true);
@@ -263,12 +264,12 @@ impl Analytics {
     }
 }
 
-/// What a service that has ended leaves.
+/// The results of a service that has ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finished {
     /// The last run's figures.
     pub snapshot: Snapshot,
-    /// Whether all of it is in the log.
+    /// Whether the log is complete.
     pub health: Health,
 }
 
@@ -295,7 +296,7 @@ async fn listen(
     Ok(Some((listener, bound)))
 }
 
-/// Every change of the session becomes a mark in the log, whoever made it.
+/// Writes every change of the session to the log as a mark, whoever made it.
 async fn write_marks(board: Board, session: String, ingest: Ingest) {
     let mut changes = board.changes();
     loop {
@@ -315,11 +316,11 @@ async fn write_marks(board: Board, session: String, ingest: Ingest) {
     }
 }
 
-/// How often it is looked whether a threshold wants the run to be ended.
+/// How often to check whether a threshold ends the run.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// Stops the session when a threshold of the run that follows it has failed and is to abort it. The mark of that change
-/// comes back with the log, so nothing is remembered here.
+/// Stops the session when a threshold with `abort` has failed. The mark of that change arrives with the log,
+/// so no state is kept here.
 async fn end_on_threshold(board: Board, session: String, shown: Arc<Shown>) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
@@ -330,20 +331,20 @@ async fn end_on_threshold(board: Board, session: String, shown: Arc<Shown>) {
             aggregate.wants_end().filter(|_| follows).map(ToString::to_string)
         };
         let Some(expression) = failed else { continue };
-        tracing::warn!("the run is ended: {expression} has failed");
+        tracing::warn!("the run ends: {expression} has failed");
         if let Err(error) = board.change(&session, Change::state(By::Threshold, SessionState::Stopped)).await
         {
-            tracing::error!("the run cannot be ended: {error}");
+            tracing::error!("cannot end the run: {error}");
         }
-        // The mark takes its time into the log; and a board that is away is not asked all the time.
+        // The mark reaches the log after a delay, and an unreachable board is not asked continuously.
         tokio::time::sleep(4 * LOOK_EVERY).await;
     }
 }
 
-/// How often it is looked whether an error repeats.
+/// How often to check for repeating errors.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
-/// Warns of errors that repeat from the start of the run on, once each.
+/// Warns of errors that repeat from the start of the run, once each.
 async fn report_repeating(shown: Arc<Shown>) {
     let mut reported = Reported::default();
     loop {

@@ -1,8 +1,8 @@
-//! What people and programs are shown of a run: the JSON of the web API and of `--json`.
+//! The figures of a run for people and programs: the JSON of the web API and of `--json`.
 //!
-//! A [`Snapshot`] and a [`Series`] are made from records alone, so a live run and a replay of its log give equal
-//! ones. What only a running service knows (the board, its own queue and disk) stands beside them in [`Live`].
-//! Every duration is in nanoseconds and says so in its key; a figure that cannot be given is `null`.
+//! A [`Snapshot`] and a [`Series`] are made from records alone, so a live run and a replay of its log give
+//! equal ones. What only a running service has (the board, its own queue and disk) is in [`Live`]. Every
+//! duration is in nanoseconds and its key ends in `_ns`; a figure that cannot be given is `null`.
 
 mod live;
 mod runs;
@@ -29,39 +29,40 @@ pub use crate::schema::SNAPSHOT_VERSION;
 /// All figures of a run so far.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Snapshot {
-    /// The version of this JSON. Grows when a key changes its meaning or goes away.
+    /// The version of this JSON. It grows when a key changes its meaning or is removed.
     #[schema(schema_with = schema::version)]
     pub version: u32,
-    /// Which run.
+    /// The run.
     pub run: Run,
     /// Wall clock of the latest record, nanoseconds since the Unix epoch; 0 before the first.
     pub at_unix_ns: u64,
-    /// From the run's start to the latest record: what rates are over.
+    /// Time from the run's start to the latest record, nanoseconds. Rates are over this time.
     pub elapsed_ns: u64,
     /// HTTP attempts: steps, nonce fetches, retries and polls together.
     pub requests: u64,
-    /// HTTP attempts that did not get the right answer; those that were cut off at the end of the run are not among them.
+    /// HTTP attempts without the expected answer; those cut off at the end of the run are not included.
     pub requests_failed: u64,
-    /// Those of them that were not sent: the CA named a server, or its name an address, that this run may not load.
+    /// Those of them that were not sent because this run may not load the server that the CA named, or its
+    /// address.
     #[serde(default)]
     pub refused_origins: u64,
-    /// HTTP attempts a second, over `elapsed_ns`.
+    /// HTTP attempts per second, over `elapsed_ns`.
     pub rps: f64,
-    /// Certificates issued: the headline.
+    /// Certificates issued.
     #[serde(default)]
     pub issued: IssuedFigures,
     /// The five chains, each always there.
     #[schema(schema_with = schema::every_chain::<ChainFigures>)]
     pub chains: BTreeMap<Chain, ChainFigures>,
-    /// The endpoints that were asked, in order of first use, `other` last.
+    /// The endpoints that received requests, in order of first use, `other` last.
     pub endpoints: Vec<EndpointFigures>,
     /// Failures grouped by what failed, most frequent first.
     pub failures: Vec<FailureFigures>,
-    /// How the CA and the client got on with nonces.
+    /// Figures of nonces.
     pub nonces: NonceFigures,
     /// Further attempts of a step, after `badNonce`, 429 or 503.
     pub retries: u64,
-    /// Looks whether an object had reached its state yet.
+    /// Polls for the state of an object.
     pub polls: u64,
     /// Connections.
     pub connections: ConnectionFigures,
@@ -72,43 +73,43 @@ pub struct Snapshot {
     /// How long authorizations took to be validated, by challenge type.
     #[serde(default)]
     pub validations: Vec<ValidationFigures>,
-    /// What the state store held when a requester last said so. `workers` is the sum over all nodes, as each last
-    /// said; a node silent for 10 s is not counted.
+    /// What the state store held by the latest report of a requester. `workers` is the sum of the latest
+    /// reports of all nodes; a node without a report for 10 s is not counted.
     pub state: StateCounts,
-    /// How many workers the run was asked to have, by the last mark of `workers`; null before the first.
+    /// Target number of workers, by the last mark of `workers`; null before the first.
     pub workers_target: Option<u32>,
-    /// By name, what each scenario was asked to do and did; empty before the first sample.
+    /// Target and actual load of each scenario, by name; empty before the first sample.
     pub scenarios: BTreeMap<String, ScenarioFigures>,
     /// Whether the load tester itself kept up.
     pub generator: GeneratorFigures,
-    /// Ready orders that were dropped because they had expired by the CA's clock, or were about to.
+    /// Ready orders that were dropped because they had expired by the CA's clock, or were about to expire.
     #[serde(default)]
     pub orders_expired: u64,
-    /// How many seconds the CA's clock is ahead of the requesters', negative when it is behind, where they differ most; null while
-    /// no answer has shown it.
+    /// How far the CA's clock is ahead of the requesters' clocks, seconds; negative when it is behind. The
+    /// largest difference of all requesters; null while no answer has shown it.
     #[serde(default)]
     pub ca_clock_ahead_s: Option<i64>,
-    /// What the run must hold to pass, in the order in which it was given, and how far it does.
+    /// The thresholds in the order in which they were given, with their results.
     #[serde(default)]
     pub thresholds: Vec<ThresholdResult>,
-    /// Chains that the plan wants and that never succeeded: with any of them the run has not passed.
+    /// Chains that the plan includes and that never succeeded. A run with any of them has not passed.
     #[serde(default)]
     pub never_succeeded: Vec<NeverSucceeded>,
     /// Changes of the load, oldest first.
     pub marks: Vec<Mark>,
-    /// Certificates that could be shown neither right nor wrong, by reason. They have not failed.
+    /// Certificates that could not be verified, by reason. They have not failed.
     #[serde(default)]
     pub unverified: BTreeMap<String, u64>,
-    /// By certificate profile, the chains whose orders named it, and under `default` those whose orders named none; empty where
-    /// no order named any.
+    /// Chains by certificate profile: those whose orders named it, and under `default` those whose orders
+    /// named none. Empty if no order named any.
     #[serde(default)]
     #[schema(schema_with = schema::chains_by_name::<ProfileFigures>)]
     pub profiles: BTreeMap<String, BTreeMap<Chain, ProfileFigures>>,
-    /// What the figures above do not contain.
+    /// What the figures above do not include.
     pub missing: Missing,
 }
 
-/// One chain of one profile, abandoned iterations left out.
+/// One chain of one profile, without abandoned iterations.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ProfileFigures {
     /// Iterations that ended.
@@ -121,7 +122,7 @@ pub struct ProfileFigures {
     pub service_time_ns: Timing,
 }
 
-/// Which run, from the log's header.
+/// The run, from the log's header.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Run {
     /// The run's id; empty when no header has been seen.
@@ -134,39 +135,41 @@ pub struct Run {
     pub target: String,
     /// Wall clock of the start, nanoseconds since the Unix epoch.
     pub started_unix_ns: u64,
-    /// How long its load is to last at most by its plan, pauses not counted, nanoseconds; null when no plan is known.
+    /// Longest time of its load by its plan, without pauses, nanoseconds; null when no plan is known.
     #[serde(default)]
     pub run_time_ns: Option<u64>,
     /// Machine and settings.
     pub stamp: Stamp,
 }
 
-/// Certificates that were issued, downloaded and not found wrong, by the certificate and the refresh chain together.
+/// Certificates that were issued, downloaded and not found wrong, of the chains certificate and refresh.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct IssuedFigures {
-    /// How many.
+    /// Number of certificates.
     pub count: u64,
-    /// How many a second, over `elapsed_ns`.
+    /// Certificates per second, over `elapsed_ns`.
     pub per_second: f64,
-    /// Response time of a whole issuance, from newOrder to the certificate of one order, without the time that a ready order lay in the
-    /// state store and without key generation. Of those of which all parts were measured.
+    /// Response time of a whole issuance, newOrder to certificate of one order, without the time for which a
+    /// ready order was stored and without key generation. Only issuances of which all parts were measured.
     pub response_time_ns: Timing,
 }
 
 /// One chain.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ChainFigures {
-    /// Iterations that ended by themselves.
+    /// Iterations that ended and were not cut off.
     pub count: u64,
     /// Those of them that failed.
     pub failed: u64,
-    /// Iterations that the load tester cut off at the end of the run. They are in no other figure of the chain.
+    /// Iterations that the load tester cut off at the end of the run. No other figure of the chain includes
+    /// them.
     #[serde(default)]
     pub cut_off: u64,
-    /// Those that left an order unfinished on purpose. They are neither failed nor in the times below.
+    /// Iterations that left an order unfinished on purpose. They have not failed and are not in the times
+    /// below.
     #[serde(default)]
     pub abandoned: u64,
-    /// Iterations a second.
+    /// Iterations per second.
     pub rps: f64,
     /// done − due of the successful ones.
     pub response_time_ns: Timing,
@@ -176,48 +179,50 @@ pub struct ChainFigures {
     pub failed_response_time_ns: Timing,
     /// done − started of the failed ones.
     pub failed_service_time_ns: Timing,
-    /// Key and CSR generation inside all of them, summed; never the server's time.
+    /// Total time of key and CSR generation in all of them; never counted as the server's time.
     pub keygen_ns: u64,
-    /// What `service_time_ns` was spent on.
+    /// The parts of `service_time_ns`.
     #[serde(default)]
     pub time: TimeFigures,
-    /// Failures by class; only classes that occurred.
+    /// Failures by class; only classes with failures.
     #[schema(value_type = BTreeMap<String, u64>)]
     pub classes: BTreeMap<FailureClass, u64>,
 }
 
-/// A chain that the plan wants and that never succeeded.
+/// A chain that the plan includes and that never succeeded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct NeverSucceeded {
-    /// Which.
+    /// The chain.
     pub chain: Chain,
     /// How often it was run.
     pub count: u64,
-    /// The reason in a sentence, with the most frequent error and the way out where one is known.
+    /// The reason in a sentence, with the most frequent error and its remedy where one is known.
     pub why: String,
 }
 
 /// One endpoint: a method and a URI template under one of RFC 8555's names.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EndpointFigures {
-    /// RFC 8555's name: `newOrder`; `other` for what did not fit into the bounded table.
+    /// RFC 8555's name: `newOrder`; `other` for endpoints beyond the bounded table.
     pub endpoint: String,
     /// HTTP method.
     pub method: String,
-    /// URI template, ids folded.
+    /// URI template, with ids replaced.
     pub uri: String,
     /// HTTP attempts.
     pub count: u64,
     /// Those of them that failed.
     pub failed: u64,
-    /// Those of them that the load tester cut off at the end of the run: neither failed nor in the times below.
+    /// Those of them that the load tester cut off at the end of the run: they have not failed and are not in
+    /// the times below.
     #[serde(default)]
     pub cut_off: u64,
-    /// Those of them that were sent and of which nothing tells whether the server carried them out: no answer came, or a 5xx, or one of
-    /// success that cannot be read. The server's own count lies between `count − failed − cut_off` and that plus these.
+    /// Those of them that were sent and of which it is not known if the server processed them: no answer, a
+    /// 5xx, or an unreadable success. The server's own count is between `count − failed − cut_off` and the
+    /// sum of that and these.
     #[serde(default)]
     pub outcome_unknown: u64,
-    /// HTTP attempts a second.
+    /// HTTP attempts per second.
     pub rps: f64,
     /// done − due of the successful ones.
     pub response_time_ns: Timing,
@@ -232,47 +237,49 @@ pub struct EndpointFigures {
     pub phases: PhaseFigures,
 }
 
-/// Whose time a chain's was: the parts of `service_time_ns` of the successful iterations. Their means add up to its mean.
+/// The parts of `service_time_ns` of a chain's successful iterations. The means of the parts add up to its
+/// mean.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TimeFigures {
-    /// In requests, nonce fetches, retries and polls among them: the CA's and the network's.
+    /// Requests, including nonce fetches, retries and polls. Used by the CA and the network.
     pub requests_ns: Timing,
-    /// Making connections for them, by DNS, TCP and TLS: the CA's and the network's.
+    /// Making connections, by DNS, TCP and TLS. Used by the CA and the network.
     pub connecting_ns: Timing,
-    /// Waited because the CA asked for it (Retry-After).
+    /// Waits that the CA asked for (Retry-After).
     pub asked_ns: Timing,
-    /// Waited by the load tester's own poll interval or back-off, beyond what the CA asked for.
+    /// Waits for the load tester's own poll interval or back-off, beyond what the CA asked for.
     pub polls_ns: Timing,
-    /// Keys and CSRs: the load tester's.
+    /// Keys and CSRs. Used by the load tester.
     pub keys_ns: Timing,
-    /// The rest, the load tester's as well: waiting for a free connection, for a processor, for the challenge store, signing.
+    /// The rest, also used by the load tester: waits for a free connection, a processor or the challenge
+    /// store, and signing.
     pub own_ns: Timing,
 }
 
-/// Connections of an endpoint's requests, and the parts of their time, successful or not.
+/// Connections of an endpoint's requests, and the phases of their time, successful or not.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PhaseFigures {
     /// Requests that were the first on their connection, or had none.
     pub new: u64,
-    /// Requests over a connection that had served one before.
+    /// Requests on a connection that had carried one before.
     pub reused: u64,
-    /// Resolving the server's name, where that was done.
+    /// Resolving the server's name, if necessary.
     pub dns_ns: Timing,
-    /// Making the TCP connection, of new ones.
+    /// Making new TCP connections.
     pub connect_ns: Timing,
-    /// The TLS handshake, of new ones.
+    /// TLS handshakes of new connections.
     pub tls_ns: Timing,
-    /// From sent to the answer's head, of all that were answered.
+    /// From sent to the head of the answer, for all requests with an answer.
     pub first_byte_ns: Timing,
 }
 
 /// A distribution of times, nanoseconds. A percentile with fewer than 10 samples in its tail is null.
 ///
-/// The key of a percentile with `_ci` behind it holds the least and the largest value that the percentile has with
-/// 95 % confidence; null with the percentile.
+/// A key that ends in `_ci` has the ends of the percentile's 95 % confidence interval; null with the
+/// percentile.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Timing {
-    /// How many samples the rest is made of.
+    /// Number of samples.
     pub n: u64,
     /// Arithmetic mean; null without samples.
     pub mean: Option<u64>,
@@ -317,37 +324,37 @@ pub struct Timing {
 pub struct FailureFigures {
     /// A failed chain or a failed request.
     pub scope: FailureScope,
-    /// The chain's name or the endpoint's; `other` for what did not fit into the bounded table.
+    /// Name of the chain or the endpoint; `other` for those beyond the bounded table.
     pub name: String,
-    /// Who is at fault; null when the record did not say.
+    /// The cause; null when the record does not have it.
     pub class: Option<FailureClass>,
     /// HTTP status; 0 when there was none.
     pub status: u16,
     /// Problem type without `urn:ietf:params:acme:error:`; may be empty.
     pub problem: String,
-    /// What the class leaves open: the rate limit that a 429 names, the kind of a wrong certificate. May be empty; `other` for what
-    /// did not fit into the bounded table.
+    /// Details of the class: the rate limit in a 429, or the kind of a wrong certificate. May be empty;
+    /// `other` for those beyond the bounded table.
     #[serde(default)]
     pub detail: String,
-    /// How often.
+    /// Number of failures.
     pub count: u64,
-    /// The shortest wait that the CA asked for (Retry-After), nanoseconds; null where it asked for none.
+    /// The shortest wait that the CA asked for (Retry-After), nanoseconds; null if it asked for none.
     #[serde(default)]
     pub retry_after_min_ns: Option<u64>,
-    /// The longest.
+    /// The longest such wait.
     #[serde(default)]
     pub retry_after_max_ns: Option<u64>,
-    /// The message of the first.
+    /// The message of the first failure.
     pub example: String,
-    /// The CA's own id of that request, where the run names the header that has it; else empty.
+    /// The CA's own id of that request, from the header that the plan gives; else empty.
     #[serde(default)]
     pub request_id: String,
-    /// The `traceparent` that was sent with that request, where the run sends one; else empty.
+    /// The `traceparent` that was sent with that request; empty if the run sends none.
     #[serde(default)]
     pub traceparent: String,
 }
 
-/// What a group of failures is about.
+/// The kind of a group of failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureScope {
@@ -360,13 +367,13 @@ pub enum FailureScope {
 /// Nonces.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct NonceFigures {
-    /// Requests made only to fetch one.
+    /// Requests made only to fetch a nonce.
     pub fetched: u64,
     /// Signed requests that the CA refused with `badNonce`.
     pub rejected: u64,
     /// `rejected` as a share of all POSTs, 0 to 1; null without POSTs.
     pub rejected_share: Option<f64>,
-    /// How old nonces were when they were used.
+    /// Age of nonces at their use.
     #[serde(default)]
     pub age_ns: Timing,
 }
@@ -376,9 +383,10 @@ pub struct NonceFigures {
 pub struct ConnectionFigures {
     /// Requests that were the first on their connection.
     pub new: u64,
-    /// Requests over a connection that had served one before.
+    /// Requests on a connection that had carried one before.
     pub reused: u64,
-    /// How often a request went again over a new connection, since its used one was closed or reset before any answer.
+    /// How often a request was sent again on a new connection because its reused one was closed or reset
+    /// before any answer.
     #[serde(default)]
     pub reconnects: u64,
 }
@@ -392,10 +400,10 @@ pub struct ByteFigures {
     pub received: u64,
 }
 
-/// Authorizations that were proven by one type of challenge, from the challenge's answer to the settled authorization.
+/// Authorizations validated with one type of challenge, from the challenge's POST to the final state.
 ///
-/// `time_ns` is by the requester's clock. The last three subdivide it by the hits on the challenge server, whose clock may be
-/// another; they are of the `count − without_hits` authorizations that have hits.
+/// `time_ns` is by the requester's clock. The last three subdivide it by the hits on the challenge server,
+/// whose clock may differ; they cover the `count − without_hits` authorizations with hits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ValidationFigures {
     /// Challenge type.
@@ -403,121 +411,124 @@ pub struct ValidationFigures {
     pub challenge: ChallengeType,
     /// Authorizations that became valid or invalid.
     pub count: u64,
-    /// Those of them for which no hit is known.
+    /// Those of them without a known hit.
     pub without_hits: u64,
-    /// Those whose first hit lies outside of their time, so that it was moved to its nearer end: the clocks differ.
+    /// Those whose first hit was outside of their time and was moved to the nearer end: the clocks differ.
     pub clipped: u64,
-    /// From the challenge's POST to the first answer by which the authorization is final.
+    /// From the challenge's POST to the first answer with a final state.
     pub time_ns: Timing,
-    /// The part of it before the CA's first look.
+    /// The part before the first hit.
     pub to_first_hit_ns: Timing,
-    /// The part of it from the first look to the last, 0 where there was one.
+    /// The part from the first hit to the last; 0 if there was one.
     pub between_hits_ns: Timing,
-    /// The part of it after the last look.
+    /// The part after the last hit.
     pub after_last_hit_ns: Timing,
 }
 
-/// Validations of one type that were answered in one way.
+/// Validations of one type with one result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct HitFigures {
     /// Challenge type.
     #[serde(rename = "type")]
     pub challenge: ChallengeType,
-    /// What the challenge server did.
+    /// The result.
     pub verdict: Verdict,
-    /// How many.
+    /// Number of validations.
     pub count: u64,
-    /// Arrival to answer.
+    /// Time from arrival to answer.
     pub took_ns: Timing,
 }
 
 /// One scenario, over all nodes that run it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ScenarioFigures {
-    /// Who decides when iterations start: `workers`, `arrival-rate`, `target-rps`, `iterations`.
+    /// The executor: `workers`, `arrival-rate`, `target-rps`, `iterations`.
     pub executor: String,
-    /// Workers asked for now; with a rate, the most that there may be. Here and in the next four, a node silent for 10 s is
-    /// not counted.
+    /// Target number of workers now; with a rate, the largest number allowed. Here and in the next four, a
+    /// node without a sample for 10 s is not counted.
     pub workers_target: u64,
-    /// Workers alive.
+    /// Current number of workers.
     pub workers: u64,
-    /// Workers in the middle of an iteration.
+    /// Workers that are running an iteration.
     pub busy: u64,
-    /// Workers that wait because their last iteration failed, and back off.
+    /// Workers that back off because their last iteration failed.
     #[serde(default)]
     pub backing_off: u64,
-    /// What is asked for now, in `rate_unit` a second; null without a rate. Of a run that was stopped, the mean over the time in which
-    /// the scenario was active.
+    /// Target rate now, in `rate_unit` per second; null without a rate. For a run that was stopped, the mean
+    /// over the scenario's active time.
     pub rate_target: Option<f64>,
-    /// What was reached in the latest second, in `rate_unit` a second; chains where there is no unit. Of a run that was stopped, the
-    /// mean over the time in which the scenario was active.
+    /// Actual rate in the latest second, in `rate_unit` per second; chains per second where there is no unit.
+    /// For a run that was stopped, the mean over the scenario's active time.
     pub rate: f64,
     /// `chains`, `requests`, or empty without a rate.
     pub rate_unit: String,
-    /// Of `rate_unit`, how much the target has asked for so far: its integral over time. Without a rate, how many iterations
-    /// there are to be, where that is what ends the scenario, and else 0.
+    /// How many of `rate_unit` the target has required so far: its integral over time. Without a rate, the
+    /// number of iterations that ends the scenario, or 0.
     pub asked: u64,
     /// Iterations that were due.
     pub due: u64,
     /// Iterations started.
     pub started: u64,
-    /// Iterations ended by themselves.
+    /// Iterations that ended and were not interrupted.
     pub ended: u64,
     /// HTTP requests ended.
     pub requests: u64,
-    /// Iterations that were due but had no worker, at the cap of workers.
+    /// Iterations dropped: they were due, but no worker was free and no more workers were allowed.
     pub dropped: u64,
-    /// Times that a worker found nothing it was allowed to run.
+    /// How often a worker found no chain that it could run.
     pub idle: u64,
-    /// How near the rate is to its target, where workers are adapted to it, of the living node that is worst off; null for
-    /// other executors.
+    /// How close the rate is to its target, for the executor that adapts its workers to it, on the live node
+    /// that is furthest from it; null for other executors.
     #[serde(default)]
     pub reach: Option<Reach>,
-    /// For how long it was to start iterations, on the node where it was longest; pauses and waits for other scenarios left out.
-    /// Nanoseconds.
+    /// Active time on the node where it was longest, without pauses and waits for other scenarios,
+    /// nanoseconds.
     #[serde(default)]
     pub active_ns: u64,
-    /// For how long the cap on workers held the rate below its target, on the node where it was longest, nanoseconds.
+    /// Time for which the cap on workers kept the rate below its target, on the node where it was longest,
+    /// nanoseconds.
     #[serde(default)]
     pub capped_ns: u64,
-    /// For how long more workers brought no more, on the node where it was longest, nanoseconds.
+    /// Time for which more workers did not increase the rate, on the node where it was longest, nanoseconds.
     #[serde(default)]
     pub saturated_ns: u64,
 }
 
-/// Whether the load tester itself kept up with what it was asked to do.
+/// Whether the load tester itself kept up with its schedule.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct GeneratorFigures {
-    /// Whether any bound was exceeded for long enough to count, at any time: the figures are then not the CA's alone.
+    /// Whether any bound was exceeded for long enough to count. Then the figures are not those of the CA
+    /// alone.
     pub limited: bool,
-    /// Whether one is now.
+    /// Whether a bound is exceeded now.
     pub limited_now: bool,
-    /// For how long, on the node where it was longest, nanoseconds.
+    /// Time for which a bound was exceeded, on the node where it was longest, nanoseconds.
     pub limited_ns: u64,
-    /// The same by cause: what a person has to change. All three are always there.
+    /// The same by cause, which is what a person has to change. All three are always there.
     #[serde(default)]
     #[schema(schema_with = schema::every_cause::<CauseFigures>)]
     pub causes: BTreeMap<LimitCause, CauseFigures>,
-    /// Which bounds, longest first; at most 50.
+    /// The exceeded bounds, longest first; at most 50.
     pub limits: Vec<LimitFigures>,
-    /// What lag adds to response times, where lag is among the limits.
+    /// How much lag adds to response times, if lag exceeded its bound.
     #[serde(default)]
     pub distortion: Option<Distortion>,
-    /// Scheduling lag: how much later than due something ran, over the run and all nodes. To the microsecond below 2 ms.
+    /// Scheduling lag: how late work ran, over the run and all nodes. Precise to a microsecond below 2 ms.
     pub lag_ns: Timing,
-    /// Share of the latest second for which the busiest worker thread ran, 0 to 1; null where the system does not say.
+    /// Share of the latest second for which the busiest worker thread ran, 0 to 1; null where the system does
+    /// not report it.
     pub cpu_share: Option<f64>,
-    /// The most of it so far.
+    /// Its maximum so far.
     pub cpu_share_max: Option<f64>,
     /// Share of the latest second for which that thread was ready but had no processor.
     pub cpu_wait_share: Option<f64>,
-    /// The most of it so far.
+    /// Its maximum so far.
     pub cpu_wait_share_max: Option<f64>,
-    /// Processors that all requesters' processes used in the latest second, summed.
+    /// Processors used by all requesters in the latest second, summed.
     pub processors: Option<f64>,
-    /// How full the fullest queue of results is, 0 to 1.
+    /// Fill level of the fullest queue of results, 0 to 1.
     pub backlog_share: f64,
-    /// The most of it so far.
+    /// Its maximum so far.
     pub backlog_share_max: f64,
     /// Iterations that were due, over all scenarios.
     pub due: u64,
@@ -527,16 +538,16 @@ pub struct GeneratorFigures {
     pub dropped_share: Option<f64>,
 }
 
-/// For how long one cause limited the load.
+/// Time for which one cause limited the load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CauseFigures {
     /// Whether a bound with this cause is exceeded now.
     pub limited_now: bool,
-    /// For how long one was, on the node where it was longest, nanoseconds.
+    /// Time for which one was exceeded, on the node where it was longest, nanoseconds.
     pub limited_ns: u64,
 }
 
-/// What scheduling lag can have added to the response times of requests, over the whole run.
+/// How much scheduling lag can have added to the response times of requests, over the whole run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Distortion {
     /// The median lag, nanoseconds.
@@ -549,50 +560,50 @@ pub struct Distortion {
     pub p99_share: Option<f64>,
 }
 
-/// A bound of the generator that one node exceeded.
+/// A bound of the load tester that one node exceeded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LimitFigures {
     /// The node's id.
     pub node: String,
-    /// Which bound.
+    /// The bound.
     pub what: LimitKind,
-    /// What a person has to change.
+    /// The cause, by what a person has to change.
     #[serde(default)]
     pub cause: LimitCause,
-    /// Which thread or scenario; may be empty.
+    /// The thread or scenario; may be empty.
     pub place: String,
     /// Whether it is exceeded now.
     pub now: bool,
-    /// The worst second: nanoseconds for `lag`, a share from 0 to 1 for all else.
+    /// The worst second: nanoseconds for `lag`, else a share from 0 to 1.
     pub worst: f64,
     /// The bound in that second, in the same unit.
     pub bound: f64,
-    /// For lag, the median response time that it was compared with, nanoseconds; 0 for all else.
+    /// For lag, the median response time that it is compared with, nanoseconds; otherwise 0.
     #[serde(default)]
     pub against_ns: u64,
-    /// When it first was, nanoseconds since the Unix epoch.
+    /// When it was first exceeded, nanoseconds since the Unix epoch.
     pub first_unix_ns: u64,
-    /// For how long, all times together, nanoseconds.
+    /// Total time for which it was exceeded, nanoseconds.
     pub total_ns: u64,
-    /// All of this and the way out, for people.
+    /// The same as a sentence, with the remedy.
     pub reason: String,
 }
 
 /// One threshold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ThresholdResult {
-    /// As it is written, in its one form.
+    /// The threshold in its normal form.
     pub expression: String,
-    /// What `value` and `limit` are measured in.
+    /// The unit of `value` and `limit`.
     pub unit: Unit,
-    /// Of the run so far; with a window, of the worst one; of the moment in which it ended the run, if it did. Null while it
-    /// cannot be given.
+    /// The value of the run so far; with a window, of the worst one; if it ended the run, the value at that
+    /// moment. Null while there is none.
     pub value: Option<f64>,
-    /// What the value is compared with.
+    /// The limit.
     pub limit: f64,
-    /// Null while undecided. What is undecided when the run has ended has not passed.
+    /// Null while undecided. A threshold that is undecided at the end of the run has not passed.
     pub passed: Option<bool>,
-    /// How many samples the value is made of.
+    /// Number of samples in the value.
     pub n: u64,
     /// Windows judged; null without a window.
     pub windows: Option<u64>,
@@ -600,21 +611,22 @@ pub struct ThresholdResult {
     pub windows_failed: Option<u64>,
     /// Start of the worst window, nanoseconds since the Unix epoch; null without one.
     pub worst_unix_ns: Option<u64>,
-    /// Whether it ended the run before its time.
+    /// Whether it ended the run early.
     pub aborted: bool,
 }
 
-/// What was bounded away. All zero in a healthy run.
+/// What exceeded a bound and is not in the figures. All zero in a healthy run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Missing {
-    /// Results that senders lost: without room in queue and spool, or refused for good. The log's `lost` records have the reason.
+    /// Results that senders lost because queue and spool were full, or because they were refused permanently.
+    /// The log's `lost` records have the reason.
     pub lost_results: u64,
-    /// Results that name no chain known to this version: logged, not in any chain's figures.
+    /// Results of chains unknown to this version: in the log, but in no chain's figures.
     pub unknown_chains: u64,
-    /// Records of kinds that this version does not know: in the log as they came, and in no figure.
+    /// Records of kinds unknown to this version: unchanged in the log, but in no figure.
     #[serde(default)]
     pub unknown_records: u64,
-    /// Times above the histograms' bound of one hour, counted as one hour.
+    /// Times above one hour, counted as one hour.
     pub clamped_times: u64,
     /// Requests counted under the endpoint `other`.
     pub other_endpoints: u64,
@@ -624,9 +636,9 @@ pub struct Missing {
     pub dropped_marks: u64,
     /// Scenarios in samples beyond the first 64.
     pub other_scenarios: u64,
-    /// Records whose time lies outside what the series can hold.
+    /// Records whose time is outside of the series.
     pub outside_series: u64,
-    /// Hits whose name is of no authorization known by now.
+    /// Hits without an authorization of the same name so far.
     #[serde(default)]
     pub unjoined_hits: u64,
 }

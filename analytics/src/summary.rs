@@ -1,4 +1,4 @@
-//! The summary that a person reads in a terminal at the end of a run.
+//! The summary for the terminal at the end of a run.
 
 mod tables;
 mod whose_time;
@@ -13,10 +13,10 @@ use crate::never_succeeded::cause;
 use crate::snapshot::{FailureFigures, FailureScope, GeneratorFigures, Snapshot, ThresholdResult};
 use crate::wording::{counted, duration, rate};
 
-/// The tables of a run, per chain and per endpoint, and what is missing from them, in this style. Ends with a
+/// The tables of a run, per chain and per endpoint, and what is missing in them, in this style. Ends with a
 /// newline.
 ///
-/// In few columns the tables leave columns away, the least needed first, and say which.
+/// If the terminal is narrow, the least important columns are left out and named below the table.
 pub fn summary_table(snapshot: &Snapshot, style: TextStyle) -> String {
     let prose = |line: String| style.wrapped(&line, 4);
     let failed: u64 = snapshot.chains.values().map(|chain| chain.failed).sum();
@@ -32,9 +32,7 @@ pub fn summary_table(snapshot: &Snapshot, style: TextStyle) -> String {
         snapshot.requests_failed,
     ));
     if outcome(snapshot) == RunOutcome::Interrupted {
-        text.push_str(
-            &style.doubtful(&prose("INTERRUPTED: there is no verdict on a part of a run\n\n".to_owned())),
-        );
+        text.push_str(&style.doubtful(&prose("INTERRUPTED: a partial run has no verdict\n\n".to_owned())));
     }
     text.push_str(&limited(&snapshot.generator, style));
     push_thresholds(&mut text, &snapshot.thresholds, style);
@@ -73,7 +71,7 @@ pub fn summary_table(snapshot: &Snapshot, style: TextStyle) -> String {
          A percentile with fewer than 10 samples in its tail is withheld (–)."
             .to_owned();
     if !left_out.is_empty() {
-        about.push_str(&format!(" Too wide for here, but in --json: {}.", left_out.join(", ")));
+        about.push_str(&format!(" Left out for lack of width, but in --json: {}.", left_out.join(", ")));
     }
     text.push_str(&prose(about + "\n\n"));
     text.push_str(&whose_time::whose_time(snapshot, prose));
@@ -81,7 +79,7 @@ pub fn summary_table(snapshot: &Snapshot, style: TextStyle) -> String {
     text
 }
 
-/// Nonces, failures, the load tester, what there is now, and what is missing: a line each.
+/// Nonces, failures, the load tester, the state, and what is missing: a line each.
 fn push_notes(text: &mut String, snapshot: &Snapshot, prose: impl Fn(String) -> String) {
     let nonces = &snapshot.nonces;
     if let Some(share) = nonces.rejected_share {
@@ -95,8 +93,8 @@ fn push_notes(text: &mut String, snapshot: &Snapshot, prose: impl Fn(String) -> 
     let connections = &snapshot.connections;
     if connections.reconnects > 0 {
         text.push_str(&prose(format!(
-            "Connections: {} new, {} requests over used ones; {} went again over a new connection, \
-             since theirs was closed or reset before any answer.\n",
+            "Connections: {} new, {} requests on reused ones; {} sent again on a new connection, \
+             because theirs was closed or reset before any answer.\n",
             connections.new,
             connections.reused,
             counted(connections.reconnects, "request", "requests"),
@@ -106,19 +104,19 @@ fn push_notes(text: &mut String, snapshot: &Snapshot, prose: impl Fn(String) -> 
     if unknown > 0 {
         text.push_str(&prose(format!(
             "Outcome unknown: {} sent, and no answer, a 5xx or one that cannot be read came back: the CA may have carried \
-             them out, or not.\n",
+             them out or not.\n",
             counted(unknown, "request was", "requests were")
         )));
     }
     push_failures(text, snapshot, &prose);
     for (reason, count) in &snapshot.unverified {
         text.push_str(&prose(format!(
-            "Unverified certificates: {count}, neither right nor wrong: {reason}\n"
+            "Unverified certificates: {count}, which could not be checked: {reason}\n"
         )));
     }
     if snapshot.refused_origins > 0 {
         text.push_str(&prose(format!(
-            "Refused origins: {} not sent, since the CA named servers, or their names addresses, that this run may not load.\n",
+            "Refused origins: {} not sent, because this run may not load the servers that the CA named, or their addresses.\n",
             counted(snapshot.refused_origins, "request was", "requests were")
         )));
     }
@@ -140,17 +138,14 @@ fn push_notes(text: &mut String, snapshot: &Snapshot, prose: impl Fn(String) -> 
     for (count, what) in [
         (
             state.unwritten,
-            "changes of the state were not written to its database: the CA did what it does not show",
+            "changes of the state were not written to its database: the CA made them, the database lacks them",
         ),
         (
             missing.lost_results,
             "results were lost by their senders; the log's `lost` records have the reason",
         ),
-        (missing.unknown_chains, "results name no known chain and are in no chain's row"),
-        (
-            missing.unknown_records,
-            "records are of kinds that this version does not know, and are in the log only",
-        ),
+        (missing.unknown_chains, "results are of unknown chains and are in no chain's row"),
+        (missing.unknown_records, "records are of unknown kinds and are only in the log"),
         (missing.clamped_times, "times above one hour were counted as one hour"),
         (missing.other_endpoints, "requests are in the row `other`: too many endpoints"),
     ] {
@@ -160,7 +155,7 @@ fn push_notes(text: &mut String, snapshot: &Snapshot, prose: impl Fn(String) -> 
     }
 }
 
-/// The headline: how many certificates were issued, how fast, and how long one takes.
+/// The first line: how many certificates were issued, how fast, and how long one takes.
 fn issued(snapshot: &Snapshot) -> String {
     let issued = &snapshot.issued;
     let mut line = format!(
@@ -184,11 +179,11 @@ fn issued(snapshot: &Snapshot) -> String {
     line + "\n"
 }
 
-/// What failed, most frequent first: chains apart from the requests that they failed by.
+/// The failures, most frequent first: chains separate from the requests that made them fail.
 fn push_failures(text: &mut String, snapshot: &Snapshot, prose: impl Fn(String) -> String) {
     for (scope, title) in [(FailureScope::Chain, "Failed chains"), (FailureScope::Request, "Failed requests")]
     {
-        // Refused nonces have their line; here they would hide what went wrong.
+        // Refused nonces have their own line; here they would hide other errors.
         let told = |failure: &&FailureFigures| {
             failure.scope == scope
                 && !(scope == FailureScope::Request && failure.class == Some(FailureClass::BadNonce))
@@ -218,7 +213,7 @@ fn push_failures(text: &mut String, snapshot: &Snapshot, prose: impl Fn(String) 
                 (Some(min), Some(max)) => format!(", retry after {} to {}", duration(min), duration(max)),
                 _ => String::new(),
             };
-            // A request's message begins with its endpoint, which is said already.
+            // A request's message begins with its endpoint, which is already in the line.
             let example =
                 failure.example.strip_prefix(&format!("{}: ", failure.name)).unwrap_or(&failure.example);
             let ids = [("request id", &failure.request_id), ("traceparent", &failure.traceparent)];
@@ -243,7 +238,7 @@ fn push_failures(text: &mut String, snapshot: &Snapshot, prose: impl Fn(String) 
     }
 }
 
-/// Loud, and before anything that it puts in doubt; empty for a run in which the load tester kept up.
+/// A warning in front of the figures that it affects; empty if the load tester kept up.
 fn limited(generator: &GeneratorFigures, style: TextStyle) -> String {
     if !generator.limited {
         return String::new();
@@ -251,7 +246,7 @@ fn limited(generator: &GeneratorFigures, style: TextStyle) -> String {
     let causes = generator.causes.iter().filter(|(_, figures)| figures.limited_ns > 0);
     let causes: Vec<_> = causes.map(|(cause, _)| cause.sentence()).collect();
     let title = format!(
-        "*** GENERATOR-LIMITED for {}: {}; what is below is not the CA's alone ***",
+        "*** GENERATOR-LIMITED for {}: {}; the figures below are not the CA's alone ***",
         duration(generator.limited_ns),
         causes.join(", and ")
     );
@@ -279,7 +274,7 @@ fn limited(generator: &GeneratorFigures, style: TextStyle) -> String {
     text
 }
 
-/// One line with the figures by which it was judged; empty where nothing was measured.
+/// One line with the figures of the load tester; empty without measurements.
 fn generator(generator: &GeneratorFigures) -> String {
     let lag = &generator.lag_ns;
     if lag.n == 0 {
@@ -306,7 +301,7 @@ fn generator(generator: &GeneratorFigures) -> String {
     format!("Load tester {verdict}: {}.\n", figures.join(", "))
 }
 
-/// What the load tester's machine can do at most, where it was measured, and how near to it the run came.
+/// The measured ceiling of this machine, and how close the run came to it.
 fn ceiling(snapshot: &Snapshot) -> String {
     let Some(calibration) = &snapshot.run.stamp.calibration else { return String::new() };
     let most = calibration.requests_per_s;
@@ -328,13 +323,14 @@ fn ceiling(snapshot: &Snapshot) -> String {
     )
 }
 
-/// The verdict comes before the figures that explain it: how each threshold did, and which one ended the run.
+/// The verdict comes before the figures that explain it: the result of each threshold, and which one ended
+/// the run.
 fn push_thresholds(text: &mut String, thresholds: &[ThresholdResult], style: TextStyle) {
     if thresholds.is_empty() {
         return;
     }
     let longest = thresholds.iter().map(|result| result.expression.chars().count()).max().unwrap_or(0);
-    // What was found stands in a column of its own where there is room, else below what was asked.
+    // The result has its own column if there is room, else it is below the threshold.
     let found_width = thresholds.iter().map(|result| found(result).chars().count()).max().unwrap_or(0);
     let beside = style.columns.is_none_or(|columns| 9 + 2 + longest + 2 + found_width <= columns);
     for result in thresholds {
@@ -352,12 +348,12 @@ fn push_thresholds(text: &mut String, thresholds: &[ThresholdResult], style: Tex
         }
     }
     for result in thresholds.iter().filter(|result| result.aborted) {
-        text.push_str(&style.wrapped(&format!("The run was cut short by {}\n", result.expression), 2));
+        text.push_str(&style.wrapped(&format!("The run was ended early by {}\n", result.expression), 2));
     }
     text.push('\n');
 }
 
-/// What was reached of what was asked for, for scenarios with a rate or a count of their own.
+/// Actual and target load, for scenarios with a rate or a number of iterations.
 fn push_loads(text: &mut String, snapshot: &Snapshot, style: TextStyle) {
     let mut any = false;
     for (name, scenario) in &snapshot.scenarios {
@@ -373,7 +369,7 @@ fn push_loads(text: &mut String, snapshot: &Snapshot, style: TextStyle) {
             asked => format!(" ({:.1} %)", 100.0 * done as f64 / asked as f64),
         };
         let mut line = format!(
-            "Load {name} ({}): {done} of {} {} asked for{share}",
+            "Load {name} ({}): {done} of {} {} required{share}",
             scenario.executor, scenario.asked, unit
         );
         if scenario.dropped > 0 {
@@ -392,7 +388,7 @@ fn push_loads(text: &mut String, snapshot: &Snapshot, style: TextStyle) {
         });
         for (what, why, ns) in [
             ("CAPPED", "the cap on workers was too low for the CA's response time", scenario.capped_ns),
-            ("SATURATED", "the CA gave no more, however many workers there were", scenario.saturated_ns),
+            ("SATURATED", "more workers did not increase the rate", scenario.saturated_ns),
         ] {
             if ns > 0 {
                 line.push_str(&format!("; {what} for {}: {why}", duration(ns)));
@@ -414,7 +410,7 @@ pub fn threshold_line(result: &ThresholdResult) -> String {
     format!("{} {}: {}", verdict_of(result), result.expression, found(result))
 }
 
-/// The complaint about the thresholds that did not hold, in lines; empty when all did.
+/// The error lines for the thresholds that did not hold; empty when all did.
 pub fn broken_thresholds(snapshot: &Snapshot) -> Vec<String> {
     let all = &snapshot.thresholds;
     let broken: Vec<_> = all.iter().filter(|result| result.passed != Some(true)).collect();
@@ -426,7 +422,7 @@ pub fn broken_thresholds(snapshot: &Snapshot) -> Vec<String> {
     lines
 }
 
-/// What became of the run that this is the end of.
+/// The outcome of the run.
 pub(crate) fn outcome(snapshot: &Snapshot) -> RunOutcome {
     let interrupted = |mark: &Mark| mark.what == MarkWhat::State && mark.by == MarkBy::Signal;
     if snapshot.marks.iter().any(interrupted) {
@@ -440,12 +436,13 @@ pub(crate) fn outcome(snapshot: &Snapshot) -> RunOutcome {
     }
 }
 
-/// What is wrong with a run in which nothing worked, or a wanted chain never did; a line for each such chain.
+/// What is wrong with a run in which nothing succeeded, or an included chain never did; a line for each such
+/// chain.
 pub fn nothing_succeeded(snapshot: &Snapshot) -> Option<String> {
     let chains = snapshot.chains.values();
     let (ended, failed) =
         chains.fold((0, 0), |(ended, failed), chain| (ended + chain.count, failed + chain.failed));
-    let none = "not one chain ran to its end: is there anything that the limits and weights allow?";
+    let none = "no chain ran to its end: check that the limits and weights allow one";
     match (ended, failed) {
         (0, _) => Some(none.to_owned()),
         (ended, failed) if ended == failed => {
@@ -498,7 +495,7 @@ fn found(result: &ThresholdResult) -> String {
     }
 }
 
-/// A share with two decimals, or as many more as it takes to be told from its limit.
+/// A share with two decimals, or with as many as are needed to differ from its limit.
 fn percent(share: f64, limit: f64) -> String {
     let rounded = |share: f64, size: f64| (100.0 * share * size).round() / size;
     let told = [1e2, 1e3, 1e4, 1e5].into_iter().find(|size| rounded(share, *size) != rounded(limit, *size));

@@ -1,23 +1,24 @@
-//! `Token`: the secret that lets somebody in.
+//! `Token`: the secret for access to the page and the API.
 
 use std::fmt;
 
-/// A shared secret. Never printed, compared in constant time.
+/// A shared secret. It is never printed, and compared in constant time.
 #[derive(Clone)]
 pub struct Token(String);
 
 impl Token {
-    /// A token; none when it is empty.
+    /// A token; none if `secret` is empty.
     pub fn new(secret: impl Into<String>) -> Option<Self> {
         Some(Self(secret.into())).filter(|token| !token.0.is_empty())
     }
 
-    /// The token in characters that a cookie may hold.
+    /// The token in the characters allowed in a cookie.
     pub(crate) fn as_cookie(&self) -> String {
         hex::encode(&self.0)
     }
 
-    /// Whether `offered` is this token. Takes the same time wherever they differ; only their lengths can be told.
+    /// Whether `offered` is this token. The time does not depend on where they differ; only the length can be
+    /// measured.
     pub(crate) fn is(&self, offered: &str) -> bool {
         let differences =
             self.0.bytes().zip(offered.bytes()).fold(0, |seen, (a, b)| std::hint::black_box(seen | (a ^ b)));

@@ -1,10 +1,10 @@
-//! Thresholds held against records: the run's verdict, live and again in a replay of the log.
+//! Evaluates thresholds: the run's verdict, live and in a replay of the log.
 //!
-//! Everything follows from the records in the order of the log, and nothing from a clock. So a replay ends with equal
-//! verdicts, even of what was decided on the way: the worst window, and which threshold cut the run short.
+//! Everything follows from the records in the order of the log; no clock is read. So a replay gives the same
+//! verdicts, including those made during the run: the worst window, and which threshold ended the run.
 //!
-//! Each threshold has a tally of its own. One with a window also has a tally of every second of that window and of those
-//! whose results may still come, and no more: memory is bounded whatever the run's length.
+//! Each threshold has a tally. One with a window also has a tally for every second of the window and of the
+//! time in which its results can still arrive. So memory does not depend on the run's length.
 
 mod metric;
 mod window;
@@ -21,32 +21,32 @@ use crate::distribution::Times;
 use crate::snapshot::ThresholdResult;
 
 pub(crate) const SECOND: u64 = 1_000_000_000;
-/// A second is settled this much later: results reach the log within some tenths of a second.
+/// A second is complete after this delay: results reach the log within some tenths of a second.
 const SETTLE_S: u64 = 2;
-/// A record that is further ahead of all before it has a wrong clock, and moves no window.
+/// A record further ahead of all earlier ones has a wrong clock and moves no window.
 const MAX_JUMP_S: u64 = 86_400;
 const MAX_PAUSES: usize = 1_000;
 
-/// The thresholds of a run, and how far it meets them.
+/// The thresholds of a run and their state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RunVerdict {
     judges: Vec<ThresholdJudge>,
     course: Course,
     latest_unix_ns: u64,
-    /// The first second that is not settled.
+    /// The first second that is not complete.
     next: u64,
     followed: Followed,
-    /// Whether a threshold has ended the run, by the log.
+    /// Whether a threshold has ended the run, according to the log.
     cut_short: bool,
 }
 
-/// When there was load at all, in seconds since the Unix epoch.
+/// The time with load, in seconds since the Unix epoch.
 #[derive(Clone, Debug, Default)]
 struct Course {
     started_unix_ns: u64,
-    /// In which it rested; the last one is open while it does.
+    /// Pauses; the last one is open while it lasts.
     pauses: Vec<(u64, Option<u64>)>,
-    /// When the session was stopped: what comes after it is an end, and no load.
+    /// When the session was stopped: later records are not load.
     stopped: Option<u64>,
 }
 
@@ -55,27 +55,27 @@ struct ThresholdJudge {
     threshold: Threshold,
     total: Tally,
     window: Option<Window>,
-    /// The second at whose end it failed past its grace, so that the run was to be ended.
+    /// The second at whose end it failed after its grace, which ends the run.
     tripped: Option<u64>,
-    /// What it was then.
+    /// Its value in that second.
     tripped_by: Option<f64>,
 }
 
-/// What a value is made of.
+/// The data for a value.
 #[derive(Clone, Debug, Default)]
 struct Tally {
-    /// Of the things that the metric is about: iterations, requests, POSTs, due iterations.
+    /// Number of the metric's events: iterations, requests, POSTs, due iterations.
     count: u64,
-    /// Those of them that were not as they should be.
+    /// Number of those that failed, or were dropped or refused.
     bad: u64,
-    /// What scenarios reached of what was asked of them.
+    /// Achieved and required by scenario.
     reached: Reached,
     min: Option<u64>,
     times: Times,
 }
 
 impl RunVerdict {
-    /// Begins to judge a run that started then.
+    /// For a run that started at this time.
     pub(crate) fn new(thresholds: &[Threshold], started_unix_ns: u64) -> Self {
         let next = started_unix_ns.div_ceil(SECOND);
         let judges = thresholds.iter().cloned().map(|threshold| ThresholdJudge {
@@ -118,7 +118,7 @@ impl RunVerdict {
         }
     }
 
-    /// Adds what `other` has seen; its windows are judged apart.
+    /// Adds the data of `other`, except its windows.
     pub(crate) fn merge(&mut self, other: Self) {
         if self.judges.is_empty() {
             *self = other;
@@ -132,7 +132,7 @@ impl RunVerdict {
         }
     }
 
-    /// Each threshold as it stands, for rates over what of `elapsed_ns` was not paused.
+    /// The result of each threshold. Rates are over the part of `elapsed_ns` without pauses.
     pub(crate) fn results(&self, elapsed_ns: u64) -> Vec<ThresholdResult> {
         let elapsed_ns = self
             .course
@@ -140,7 +140,7 @@ impl RunVerdict {
         let first = self.judges.iter().filter_map(|judge| judge.tripped).min();
         let end = self.latest_unix_ns / SECOND;
         let result = |judge: &ThresholdJudge| {
-            // What is not settled yet is judged as far as it is known, on a copy: the run may end here.
+            // Incomplete seconds are judged on a copy, because the run may end here.
             let mut window = judge.window.clone();
             if let Some(window) = &mut window {
                 (self.next..end).for_each(|second| window.enter(second, &judge.threshold, &self.course));
@@ -151,7 +151,7 @@ impl RunVerdict {
         self.judges.iter().map(result).collect()
     }
 
-    /// The threshold that wants the run to be ended, until the log says that it was.
+    /// The threshold that ends the run, until the log says that the run was ended.
     pub(crate) fn wants_end(&self) -> Option<&Threshold> {
         let tripped = self.judges.iter().filter(|judge| judge.tripped.is_some());
         let first = tripped.min_by_key(|judge| judge.tripped)?;
@@ -196,7 +196,7 @@ impl RunVerdict {
         let open = pauses.last_mut().filter(|(_, end)| end.is_none());
         match (to, open) {
             (LoadState::Running, Some((_, end))) => *end = Some(second + 1),
-            // After the last that is remembered, a pause is judged as load.
+            // When the list of pauses is full, further pauses are judged as load.
             (LoadState::Paused, None) if known < MAX_PAUSES => pauses.push((second, None)),
             (LoadState::Stopped, _) => {
                 *stopped = stopped.or(Some(second));
@@ -206,7 +206,7 @@ impl RunVerdict {
         }
     }
 
-    /// Goes on to the latest record, and settles what it leaves behind.
+    /// Advances to the latest record, and judges the seconds before it.
     fn reach(&mut self, at_unix_ns: u64) {
         if at_unix_ns.saturating_sub(self.latest_unix_ns) / SECOND > MAX_JUMP_S {
             return;
@@ -222,7 +222,7 @@ impl RunVerdict {
             }
         }
         self.next = end;
-        // A run is ended once; what fails while it ends has not ended it.
+        // A run is ended once; a threshold that fails afterwards has not ended it.
         if self.course.stopped.is_none() && self.judges.iter().all(|judge| judge.tripped.is_none()) {
             let elapsed_ns = self.latest_unix_ns.saturating_sub(self.course.started_unix_ns);
             let elapsed_ns = self.course.active_ns(elapsed_ns, end);
@@ -244,18 +244,18 @@ impl RecordConsumer for RunVerdict {
 }
 
 impl Course {
-    /// Whether a window of these seconds, both inside, is to be judged: it begins after the grace, and all of it is of the
-    /// load. Nothing is asked of a load that rests, or has ended.
+    /// Whether a window of these seconds (inclusive) is judged: it begins after the grace, and there is load
+    /// in all of it. Pauses and the end of the load are not judged.
     fn judges(&self, threshold: &Threshold, first: u64, last: u64) -> bool {
         first >= self.after_grace(threshold).div_ceil(SECOND)
             && self.stopped.is_none_or(|stopped| last < stopped)
             && !self.pauses.iter().any(|&(from, to)| from <= last && to.is_none_or(|to| first < to))
     }
 
-    /// What of some time until a second was not paused, with pauses in whole seconds.
+    /// The part of `elapsed_ns` until `second` without pauses, which are whole seconds.
     fn active_ns(&self, elapsed_ns: u64, second: u64) -> u64 {
         let paused = |&(from, to): &(u64, Option<u64>)| {
-            // The second in which it went on is a part of the pause for windows, and of the load for rates.
+            // The second of the resume is part of the pause for windows, and of the load for rates.
             to.map_or(second, |to| to - 1).min(second).saturating_sub(from)
         };
         let paused: u64 = self.pauses.iter().map(paused).sum();
@@ -318,7 +318,7 @@ impl ThresholdJudge {
         self.threshold.op.holds(value, self.threshold.limit.value())
     }
 
-    /// Notes the second in which it has failed so that the run is to be ended.
+    /// Records the second in which it failed so that the run ends.
     fn trip(&mut self, course: &Course, elapsed_ns: u64, second: u64) {
         if !self.threshold.abort {
             return;
@@ -359,7 +359,7 @@ impl ThresholdJudge {
             unit,
             value: value.map(|value| rounded(value, unit)),
             limit: limit.value(),
-            // The value itself, not what is left of its digits: both must not contradict each other at the limit.
+            // Judges the exact value, not the rounded one, so that both agree at the limit.
             passed: value.map(|value| self.tripped.is_none() && self.holds(value)),
             n,
             windows,

@@ -1,8 +1,8 @@
-//! What a person can do about a failure: a pure function of how it is counted and of its text.
+//! The remedy for a failure, from its class, problem type and text.
 
 use wec_record::FailureClass;
 
-/// The flag or the place to look at, as the end of a sentence; none where nothing is known that helps.
+/// The flag or the place to check, as the end of a sentence; none if no remedy is known.
 pub(crate) fn way_out(class: Option<FailureClass>, problem: &str, text: &str) -> Option<String> {
     let lower = text.to_lowercase();
     let by_problem = match problem {
@@ -13,12 +13,12 @@ pub(crate) fn way_out(class: Option<FailureClass>, problem: &str, text: &str) ->
             Some("give accounts a contact that the CA accepts: --contact mailto:NAME@DOMAIN")
         }
         "badPublicKey" => Some(
-            "the CA forbids the key: give key types that it takes by --key-types; a key that was revoked as compromised stays blocked",
+            "the CA forbids the key: give key types that it accepts with --key-types; a key that was revoked as compromised stays blocked",
         ),
         "rejectedIdentifier" => Some("give a domain that the CA issues for: --base-domain"),
-        "accountDoesNotExist" => Some("the CA does not know the stored account: go on with another --state"),
-        "badRevocationReason" => Some("give reasons that the CA takes: --revoke-reasons"),
-        "userActionRequired" => Some("the CA wants its terms agreed to: look at the URL in its answer"),
+        "accountDoesNotExist" => Some("the CA does not know the stored account: use another --state"),
+        "badRevocationReason" => Some("give reasons that the CA accepts: --revoke-reasons"),
+        "userActionRequired" => Some("the CA requires agreement to its terms: open the URL in its answer"),
         _ => None,
     };
     if let Some(way_out) = by_problem {
@@ -38,7 +38,7 @@ pub(crate) fn way_out(class: Option<FailureClass>, problem: &str, text: &str) ->
         FailureClass::Connect => Some("check that the CA is running and reachable at this address".to_owned()),
         FailureClass::Tls => Some("give the root of the CA's server certificate: --cacert".to_owned()),
         FailureClass::RateLimited => {
-            Some("raise the CA's limit for this test, or load it less; the limit's name is in the table of failures".to_owned())
+            Some("raise the CA's limit for this test, or reduce the load; the limit's name is in the table of failures".to_owned())
         }
         FailureClass::PollTimeout => Some("the CA takes longer than --poll-timeout".to_owned()),
         FailureClass::Timeout => Some("the CA takes longer than --request-timeout".to_owned()),
@@ -46,7 +46,7 @@ pub(crate) fn way_out(class: Option<FailureClass>, problem: &str, text: &str) ->
     }
 }
 
-/// Which listener the CA has not reached, and how.
+/// Which listener the CA did not reach, and how.
 fn validation(text: &str) -> String {
     let (port, listener) = if text.contains("tls-alpn-01") {
         ("port 443, unless it is configured otherwise", "--tlsalpn01-listen")
@@ -69,20 +69,20 @@ fn validation(text: &str) -> String {
         "dns problem",
     ];
     if no_name.iter().any(|sign| text.contains(sign)) {
-        return "the CA's resolver must answer for the names of the test: let it ask the challenge server (--dns-listen), or a DNS that knows them".to_owned();
+        return "the CA's resolver must answer for the names of the test: let it query the challenge server (--dns-listen), or a DNS server that has them".to_owned();
     }
     let refused = ["refused", "timeout", "timed out", "connection:", "connect", "unreachable"];
     if refused.iter().any(|sign| text.contains(sign)) {
         return format!(
-            "the CA tried {tried}: let the challenge server answer there ({listener}), and the names resolve to it"
+            "the CA tried {tried}: let the challenge server answer there ({listener}), and let the names resolve to it"
         );
     }
     format!(
-        "the CA reached something else than this run's challenge server, or an old answer: it tried {tried}, the listener is {listener}"
+        "the CA reached something other than this run's challenge server, or an old answer: it tried {tried}, the listener is {listener}"
     )
 }
 
-/// The port of the URL that the CA says it fetched.
+/// The port of the URL in the CA's message.
 fn port_in(text: &str) -> Option<u16> {
     let (_, rest) = text.split_once("://")?;
     let authority = rest.split(['/', ' ', '"', '?']).next()?;
@@ -139,7 +139,7 @@ mod tests {
                 Validation,
                 "unauthorized",
                 "http-01: unauthorized: key authorization did not match",
-                "something else",
+                "something other",
             ),
         ];
         for (class, problem, text, way) in cases {

@@ -1,8 +1,9 @@
-//! Windows of time within a run: figures of any stretch of it, and thresholds judged on that stretch alone.
+//! Windows of time within a run: figures of any period, and thresholds judged on that period alone.
 //!
-//! A search for a CA's capacity looks at one step of the load after the other. Parts of a quarter of a second are kept, and a window
-//! is the sum of those in it. As with thresholds' own windows, what happened belongs to the part in which it ended, and
-//! percentiles come from cells of three digits. Memory is bounded by [`MAX_PARTS`], and whoever looks forgets what is past.
+//! A capacity search examines one step of the load after the other. Data is kept in parts of a quarter of a
+//! second, and a window is the sum of its parts. As in the windows of thresholds, an event belongs to the
+//! part in which it ended, and percentiles come from cells with three digits. Memory is bounded by
+//! [`MAX_PARTS`], and the caller discards past parts.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -21,23 +22,23 @@ pub const PART: Duration = Duration::from_millis(250);
 const PART_NS: u64 = PART.as_nanos() as u64;
 /// An hour.
 const MAX_PARTS: usize = 14_400;
-/// Kinds of failures of one window.
+/// Kinds of failures listed for one window.
 const MAX_FAILURES: usize = 32;
-/// Reasons of one part why the load tester was limited.
+/// Reasons kept per part why the load tester was limited.
 const MAX_LIMITS: usize = 4;
 
-/// What happened in a stretch of time.
+/// The figures of a period.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WindowFigures {
-    /// How long the stretch is, nanoseconds.
+    /// Length of the period, nanoseconds.
     pub over_ns: u64,
-    /// Iterations that were due, by the samples that came in it; each stands for the second before it.
+    /// Iterations that were due, by the samples in the period; each covers the second before it.
     pub due: u64,
     /// Of those, started.
     pub started: u64,
     /// Of those, dropped because no worker was free.
     pub dropped: u64,
-    /// Times that a worker found nothing that it was allowed to run.
+    /// How often a worker found no chain that it could run.
     pub idle: u64,
     /// Chains that ended.
     pub ended: u64,
@@ -45,31 +46,32 @@ pub struct WindowFigures {
     pub failed: u64,
     /// Chains that ended, by chain.
     pub ended_by_chain: [u64; Chain::ALL.len()],
-    /// Failed chains by kind, in the order of first use; at most 32 kinds, others are only in `failed`.
+    /// Failed chains by kind, in the order of first use; at most 32 kinds. Further ones are only in `failed`.
     pub failures: Vec<WindowFailure>,
-    /// Chains that met a refusal of the load tester's own machine: their failures are not the CA's.
+    /// Chains that failed because of the load tester's own machine, not because of the CA.
     pub local: u64,
-    /// Certificates had.
+    /// Certificates issued.
     pub certificates: u64,
-    /// Response times of the chains that succeeded, nanoseconds.
+    /// Mean response time of the successful chains, nanoseconds.
     pub mean_ns: Option<u64>,
-    /// The same; a percentile is withheld with fewer than ten samples beyond it.
+    /// Median; a percentile is none with fewer than ten samples beyond it.
     pub p50_ns: Option<u64>,
     /// See `p50_ns`.
     pub p95_ns: Option<u64>,
     /// See `p50_ns`.
     pub p99_ns: Option<u64>,
-    /// How many samples these are of.
+    /// Number of samples in these times.
     pub n: u64,
-    /// Why the load tester itself was the limit, if it was: dropped iterations are counted above, and are no such reason here.
+    /// Why the load tester itself was the limit, if it was. Dropped iterations are counted above and are not
+    /// listed here.
     pub limited: Vec<String>,
-    /// Each threshold, as it holds in this stretch.
+    /// Each threshold, judged on this period.
     pub thresholds: Vec<WindowThreshold>,
-    /// Response time of each part of the stretch, in order.
+    /// Response time of each part of the period, in order.
     pub parts: Vec<Part>,
 }
 
-/// A kind of failure of a chain, and how often it was met.
+/// A kind of failure of a chain, and its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WindowFailure {
     /// The chain that failed.
@@ -80,19 +82,19 @@ pub struct WindowFailure {
     pub status: u16,
     /// Problem type of that answer, without its prefix; may be empty.
     pub problem: String,
-    /// How many chains.
+    /// Number of chains.
     pub count: u64,
 }
 
 impl WindowFailure {
-    /// Whether both are of one kind, however often each was met.
+    /// Whether both are of one kind, whatever their counts.
     pub fn is_like(&self, other: &Self) -> bool {
         (self.chain, self.class, self.status) == (other.chain, other.class, other.status)
             && self.problem == other.problem
     }
 }
 
-/// Adds a failure to those of its kind.
+/// Adds a failure to the count of its kind.
 fn add_failure(failures: &mut Vec<WindowFailure>, failure: &WindowFailure) {
     match failures.iter().position(|known| known.is_like(failure)) {
         Some(place) => failures[place].count += failure.count,
@@ -114,20 +116,21 @@ pub struct Part {
     pub sum_ns: u128,
 }
 
-/// A threshold held against a stretch of time.
+/// A threshold judged on a period.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WindowThreshold {
     /// As written.
     pub expression: String,
-    /// What its value is measured in.
+    /// The unit of its value.
     pub unit: Unit,
-    /// Of the stretch; none with too few samples.
+    /// The value in the period; none with too few samples.
     pub value: Option<f64>,
-    /// Whether it held; none where nothing happened that it is about.
+    /// Whether it held; none without any sample.
     pub passed: Option<bool>,
     /// Samples.
     pub n: u64,
-    /// With too few samples to name a percentile: how many of them are beyond the limit. It is judged by these.
+    /// If there are too few samples for a percentile, the number of samples beyond the limit, which then
+    /// decides.
     pub beyond: Option<u64>,
 }
 
@@ -150,7 +153,7 @@ struct Kept {
     certificates: u64,
     local: u64,
     load: LoadCounts,
-    /// What was exceeded, where, and what to say of it.
+    /// The exceeded bound, its place, and the text for it.
     limited: Vec<(LimitKind, String, String)>,
 }
 
@@ -187,10 +190,10 @@ impl Windows {
         }
         let time = |per_mille| sum.chains.percentile(per_mille);
         let mut limited: Vec<_> = sum.limited.into_iter().map(|(_, _, said)| said).collect();
-        // Known before the sample that says so comes.
+        // Known before the sample that reports it arrives.
         if sum.local > 0 {
             limited.push(format!(
-                "{} met a refusal of this machine (no file descriptor, local port or memory), which is not the CA's",
+                "{} failed because this machine refused (no file descriptor, local port or memory), not because of the CA",
                 counted(sum.local, "chain", "chains")
             ));
         }
@@ -246,7 +249,7 @@ impl Windows {
         if result.is_cut_off() {
             return;
         }
-        // An order that was left unfinished on purpose says nothing about how long chains take.
+        // The time of an abandoned order is not that of a whole chain.
         let timed = result.successful && !result.abandoned;
         let event =
             Event { bad: u64::from(!result.successful), took: timed.then_some(result.took), ..Event::ONE };
@@ -283,7 +286,7 @@ impl Windows {
         let mut sum = LoadCounts::default();
         for scenario in &load.scenarios {
             let Some((now, before)) = self.followed.follow(node, scenario) else { continue };
-            // What a node did before it was first heard of belongs to no window.
+            // What a node did before its first sample belongs to no window.
             sum.plus(&now.since(&before.unwrap_or(now)));
         }
         let events = self.thresholds.iter().enumerate();
@@ -301,7 +304,7 @@ impl Windows {
         }
     }
 
-    /// The part to change for what happened then; none for what was forgotten already, or lies too far ahead.
+    /// The part for this time; none if it was discarded, or is too far ahead.
     fn part(&mut self, at_unix_ns: u64) -> Option<&mut Kept> {
         let number = at_unix_ns / PART_NS;
         if self.parts.is_empty() {
@@ -351,7 +354,7 @@ impl Kept {
         for limit in limits {
             let same = |known: &(LimitKind, String, String)| (known.0, &known.1) == (limit.0, &limit.1);
             match self.limited.iter().position(same) {
-                // The same limit goes on for ever longer: the last text says it best.
+                // The time of one limit grows, so its last text is the most complete.
                 Some(place) => self.limited[place].clone_from(limit),
                 None if self.limited.len() < MAX_LIMITS => self.limited.push(limit.clone()),
                 None => {}
@@ -360,8 +363,8 @@ impl Kept {
     }
 }
 
-/// A percentile that may not be named is judged all the same, by how many samples are beyond the limit: short windows at low
-/// rates never have a thousand samples, and a step must end with some verdict.
+/// With too few samples for a percentile, the threshold is judged by how many samples are beyond the limit:
+/// short windows at low rates never have a thousand samples, and a step must end with a verdict.
 fn judge(threshold: &Threshold, slice: &Slice, over_ns: u64) -> WindowThreshold {
     let Threshold { metric, op, limit, .. } = threshold;
     let (unit, limit) = (metric.unit(), limit.value());
@@ -438,7 +441,7 @@ mod tests {
         windows.figures(START + from_ms * MS..START + to_ms * MS)
     }
 
-    /// Ten chains a second, one in ten of them failed; each second is as slow in milliseconds as its number times ten.
+    /// Ten chains per second, one in ten failed; each second's time in milliseconds is its number times ten.
     fn run() -> Vec<Record> {
         let chains = (0..100).map(|n| chain(100 * n, 10 * (n / 10 + 1), n % 10 != 9));
         chains.chain((0..=10).map(|second| load(1_000 * second, 10 * second, second, None))).collect()
@@ -451,7 +454,7 @@ mod tests {
         assert_eq!((figures.over_ns, figures.ended, figures.failed, figures.n), (4_000 * MS, 40, 4, 36));
         assert_eq!((figures.due, figures.dropped, figures.started), (40, 4, 36));
         assert_eq!((figures.certificates, figures.mean_ns), (36, Some(45 * MS)));
-        assert_eq!(figures.p99_ns, None, "36 samples have no 99th percentile");
+        assert_eq!(figures.p99_ns, None, "36 samples do not suffice for a 99th percentile");
         let p50 = figures.p50_ns.unwrap() as f64;
         assert!((p50 / (40.0 * MS as f64) - 1.0).abs() < 0.001, "{p50}");
         let judged: Vec<_> =
@@ -502,10 +505,10 @@ mod tests {
         let windows = windows(&[], [chain(50, 10, true), local]);
         let figures = between(&windows, 0, 1_000);
         assert_eq!((figures.local, figures.failed), (1, 1));
-        assert!(figures.limited[0].starts_with("1 chain met a refusal of this machine"), "{figures:?}");
+        assert!(figures.limited[0].starts_with("1 chain failed because this machine refused"), "{figures:?}");
     }
 
-    /// As with an authorization that was refused, and a later poll that failed for another reason.
+    /// For example: an authorization that was refused, and a later poll that failed for another reason.
     #[test]
     fn a_failure_is_of_the_answer_that_decided_it() {
         let mut refused = chain(100, 10, false);

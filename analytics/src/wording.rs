@@ -1,4 +1,4 @@
-//! Numbers as people read them in a terminal.
+//! Formats numbers for the terminal.
 
 pub(crate) const UNITS: [(&str, u64); 4] =
     [("ns", 1), ("µs", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000)];
@@ -12,7 +12,7 @@ pub fn duration(ns: u64) -> String {
         ..9.995 => format!("{value:.2} {unit}"),
         ..99.95 => format!("{value:.1} {unit}"),
         ..999.5 => format!("{value:.0} {unit}"),
-        // Rounding would write 1000: the next unit says 1.00; seconds have none.
+        // Rounding would give 1000: the next unit gives 1.00; seconds have no next unit.
         _ if unit == "s" => format!("{value:.0} s"),
         _ => duration(size * 1_000),
     }

@@ -1,6 +1,6 @@
-//! The chains, one file each, and which name runs which file.
+//! Selects the file that runs a chain; one file per chain.
 //!
-//! What a chain needs and makes, and how often it runs, is in the table of `wec_record::Chain`.
+//! The table of `wec_record::Chain` has what each chain needs and makes, and its default weight.
 
 mod authorization;
 mod certificate;
@@ -13,13 +13,13 @@ use wec_record::Chain;
 
 use crate::scene::{Outcome, Scene};
 
-/// Runs what `chain` does.
+/// Runs the given chain.
 pub(crate) async fn dispatch(chain: Chain, scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
     match chain {
         Chain::Registration => registration::run(scene).await,
         Chain::Authorization => authorization::run(scene).await,
         Chain::Certificate => certificate::run(scene).await,
-        // The largest by far: in place it would make every worker's memory larger.
+        // The largest future by far: unboxed it would enlarge every worker's memory.
         Chain::Refresh => Box::pin(refresh::run(scene)).await,
         Chain::Revoke => revoke::run(scene).await,
     }

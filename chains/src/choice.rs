@@ -1,21 +1,21 @@
-//! What is drawn for a chain and is no type of another crate: certificate profiles, reasons of revocations.
+//! Choices of a chain that have no type in another crate: certificate profiles and revocation reasons.
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// The longest name of a profile. Names stand in records, in the state store and in figures.
+/// The longest name of a profile. Names are in records, in the state store and in figures.
 const LONGEST_PROFILE: usize = 64;
 
-/// What an order asks for: a certificate profile by its name (draft-ietf-acme-profiles), or whatever the CA chooses.
+/// The certificate profile of an order, by name (draft-ietf-acme-profiles), or the CA's choice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Profile(Option<Arc<str>>);
 
 impl Profile {
-    /// How an order without a profile is written in configuration.
+    /// The name in configuration for an order without a profile.
     pub const DEFAULT: &'static str = "default";
 
-    /// The name that newOrder has; none when the CA chooses.
+    /// The name in newOrder; none when the CA chooses.
     pub fn name(&self) -> Option<&str> {
         self.0.as_deref()
     }
@@ -39,27 +39,28 @@ impl FromStr for Profile {
         } else {
             let shown: String = text.chars().take(LONGEST_PROFILE).collect();
             Err(format!(
-                "{shown:?} is no profile's name: up to {LONGEST_PROFILE} printable ASCII characters, or default for \
+                "{shown:?} is not a profile's name: up to {LONGEST_PROFILE} printable ASCII characters, or default for \
                  orders without a profile"
             ))
         }
     }
 }
 
-/// The reason that a revocation gives (RFC 5280 §5.3.1); none: the request has no reason.
+/// The reason in a revocation (RFC 5280 §5.3.1); none if the request has no reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RevocationReason(Option<u8>);
 
 impl RevocationReason {
     /// No reason in the request.
     pub const NONE: Self = Self(None);
-    /// CAs refuse such a certificate's key from then on.
+    /// CAs refuse the certificate's key after such a revocation.
     pub const KEY_COMPROMISE: Self = Self(Some(1));
-    /// Those that every known CA takes: none, unspecified, keyCompromise, superseded, cessationOfOperation.
+    /// The reasons that every known CA accepts: none, unspecified, keyCompromise, superseded,
+    /// cessationOfOperation.
     pub const USUAL: [Self; 5] =
         [Self::NONE, Self(Some(0)), Self::KEY_COMPROMISE, Self(Some(4)), Self(Some(5))];
 
-    /// This code; none when RFC 5280 has no such reason.
+    /// The reason with this code; none if RFC 5280 does not define it.
     pub fn of_code(code: u8) -> Option<Self> {
         // 7 is unused, 10 is the last.
         (code != 7 && code <= 10).then_some(Self(Some(code)))
@@ -89,7 +90,7 @@ impl FromStr for RevocationReason {
         }
         text.parse().ok().and_then(Self::of_code).ok_or_else(|| {
             format!(
-                "{text:?} is no reason of a revocation: there are none, and of RFC 5280 0 to 6 and 8 to 10"
+                "{text:?} is not a revocation reason: expected none, or a code of RFC 5280, 0 to 6 and 8 to 10"
             )
         })
     }
@@ -108,7 +109,7 @@ mod tests {
         assert_eq!(named, [Some("shortlived".to_owned()), Some("classic".to_owned())]);
         assert_eq!(Profile::default().to_string().parse(), Ok(Profile::default()));
         for wrong in ["two words", "", &"x".repeat(65), "bell\u{7}"] {
-            assert!(wrong.parse::<Profile>().unwrap_err().contains("is no profile's name"), "{wrong:?}");
+            assert!(wrong.parse::<Profile>().unwrap_err().contains("is not a profile's name"), "{wrong:?}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a chain may use, and the policy that it draws its choices from.
+//! What a chain uses, and the policy for its random choices.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -15,27 +15,27 @@ use crate::choice::{Profile, RevocationReason};
 use crate::linger::Linger;
 use crate::mix::Mix;
 
-/// What a chain may use. Made once for each of the requester's runtimes, shared by its workers.
+/// What a chain uses. Created once for each of the requester's runtimes and shared by its workers.
 #[derive(Clone)]
 pub struct Context {
     /// The CA.
     pub client: Arc<Client>,
-    /// What the CA has been made to know, one for the whole process.
+    /// The stored state, one for the whole process.
     pub state: State,
-    /// Where the challenge server looks.
+    /// Writes the data that the challenge server reads.
     pub challenges: Arc<dyn ChallengeWriter>,
-    /// Where challenge data goes that is done with.
+    /// Removes challenge data some time after its use.
     pub linger: Linger,
-    /// Judges downloaded certificates.
+    /// Checks downloaded certificates.
     pub checker: Arc<Checker>,
-    /// What to draw from.
+    /// The policy for random choices.
     pub policy: Arc<Policy>,
-    /// The process's clock, the one that the client has.
+    /// The process's clock, which the client also uses.
     pub clock: Clock,
 }
 
 impl Context {
-    /// The context of one more worker: the same, with connections of its own when the policy says so.
+    /// The context of one more worker: the same, with its own connections if the policy requires it.
     pub fn for_worker(self: &Arc<Self>) -> Arc<Self> {
         match self.policy.connections {
             Connections::PerWorker => Arc::new(self.with(self.client.sibling(1))),
@@ -43,22 +43,22 @@ impl Context {
         }
     }
 
-    /// The same with another client.
+    /// The same context with another client.
     pub(crate) fn with(&self, client: Client) -> Self {
         Self { client: Arc::new(client), ..self.clone() }
     }
 }
 
-/// Who shares connections to the CA, and the nonces that come over them.
+/// How connections to the CA, and the nonces received on them, are shared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, EnumCount, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Connections {
-    /// The workers of a runtime: the cheapest way to make load.
+    /// Shared by the workers of a runtime: the least effort for the load tester.
     #[default]
     Shared,
-    /// Nobody: each worker has one connection at most, and keeps it.
+    /// Not shared: each worker has at most one connection and keeps it.
     PerWorker,
-    /// Nobody, and each chain begins as a client that the CA has never seen ([`Client::stranger`]).
+    /// Not shared, and each chain starts as a client that the CA has not seen before ([`Client::stranger`]).
     PerChain,
 }
 
@@ -66,7 +66,7 @@ impl Connections {
     /// Every model, in the order of declaration.
     pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
 
-    /// The name as written in configuration.
+    /// The name in configuration.
     pub fn name(self) -> &'static str {
         self.into()
     }
@@ -84,21 +84,21 @@ impl FromStr for Connections {
     fn from_str(text: &str) -> Result<Self, String> {
         Self::ALL.into_iter().find(|model| model.name() == text).ok_or_else(|| {
             let names = Self::ALL.map(Self::name).join(", ");
-            format!("{text:?} is no connection model: there are {names}")
+            format!("{text:?} is not a connection model: expected one of {names}")
         })
     }
 }
 
-/// The step that chains end before, having succeeded.
+/// The step before which chains end successfully.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum StopBefore {
-    /// No order is finalized: the CA does everything but issue.
+    /// No order is finalized: the CA does everything except issuing.
     Finalize,
 }
 
 impl StopBefore {
-    /// The name as written in configuration.
+    /// The name in configuration.
     pub fn name(self) -> &'static str {
         self.into()
     }
@@ -111,56 +111,57 @@ impl FromStr for StopBefore {
         if text == Self::Finalize.name() {
             Ok(Self::Finalize)
         } else {
-            Err(format!("{text:?} is no step that can be stopped before: there is finalize"))
+            Err(format!("chains cannot stop before {text:?}: expected finalize"))
         }
     }
 }
 
-/// What chains draw their choices from.
+/// The policy for the random choices of chains.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// The scenario that chains are run for; every result has it.
+    /// The scenario of the chains; every result has it.
     pub scenario: String,
-    /// Every name ordered is under this one.
+    /// All names in orders are under this domain.
     pub base_domain: String,
-    /// How many names an order has, both ends included.
+    /// Number of names in an order, both ends included.
     pub names: RangeInclusive<usize>,
-    /// The challenge types that the challenge server answers. One that an authorization does not offer is left out there.
+    /// The challenge types that the challenge server answers. Types that an authorization does not offer are
+    /// skipped.
     pub challenges: Mix<ChallengeType>,
-    /// What the keys of certificates are made of.
+    /// Key types of certificates.
     pub key_types: Mix<KeyType>,
-    /// Where they come from; must have been prepared for the RSA types among them.
+    /// Source of those keys; must be prepared for the RSA types among them.
     pub keys: Arc<KeyPool>,
-    /// What the keys of new accounts are made of.
+    /// Key types of new accounts.
     pub account_key_types: Mix<KeyType>,
-    /// Where they come from; must have been prepared for the RSA types among them.
+    /// Source of those keys; must be prepared for the RSA types among them.
     pub account_keys: Arc<AccountKeys>,
-    /// Share of the authorization chain's orders that are left unfinished, 0 to 1.
+    /// Share of the authorization chain's orders left unfinished on purpose, 0 to 1.
     pub abandon: f64,
-    /// Where chains end before they are done.
+    /// The step before which chains end.
     pub stop_before: Option<StopBefore>,
-    /// Who shares connections.
+    /// How connections are shared.
     pub connections: Connections,
     /// Contact URLs of new accounts (`mailto:`…), usually none.
     pub contact: Vec<String>,
-    /// What new accounts are bound to, if anything.
+    /// External account binding of new accounts, if any.
     pub external_account: Option<ExternalAccount>,
-    /// Certificate profiles of new orders.
+    /// Weights of the certificate profiles of new orders.
     pub profiles: Mix<Profile>,
-    /// Reasons of revocations.
+    /// Weights of the revocation reasons.
     pub revocation_reasons: Mix<RevocationReason>,
-    /// Share of revocations signed by the certificate's key rather than the account's, 0 to 1.
+    /// Share of revocations signed with the certificate's key instead of the account's, 0 to 1.
     pub revoke_by_certificate_key: f64,
-    /// Ready orders that expire sooner than this are not used any more.
+    /// Ready orders that expire within this time are no longer used.
     pub order_margin: Duration,
-    /// The longest that an account, an order or a certificate rests because a limit of the CA is about it; none: they are used
-    /// again at once.
+    /// The longest rest of an account, an order or a certificate after a rate limit of the CA; none: they are
+    /// used again at once.
     pub longest_rest: Option<Duration>,
 }
 
 impl Policy {
-    /// Orders of one name under `base_domain`, every challenge type, no profile, no contact, no external account; the
-    /// usual reasons of revocations, half of which are signed by the certificate's key.
+    /// Orders with one name under `base_domain`, every challenge type, no profile, no contact, no external
+    /// account; the usual revocation reasons, half of the revocations signed with the certificate's key.
     pub fn under(base_domain: impl Into<String>) -> Self {
         Self {
             scenario: String::new(),
@@ -184,12 +185,12 @@ impl Policy {
         }
     }
 
-    /// Whether `chain` is run at all; what is stored may still leave it nothing to do.
+    /// Whether `chain` can be run at all; the stored state may still lack what it needs.
     pub fn runs(&self, chain: Chain) -> bool {
         !(self.stop_before == Some(StopBefore::Finalize) && chain.begins_with_finalize())
     }
 
-    /// Everything that makes no sense, for people; empty when chains can be run with it.
+    /// All errors of the policy, for people; empty if it is valid.
     pub fn mistakes(&self) -> Vec<String> {
         let mut mistakes = Vec::new();
         if self.base_domain.split('.').any(str::is_empty) {
@@ -200,7 +201,7 @@ impl Policy {
         }
         if *self.names.start() == 0 || self.names.is_empty() {
             mistakes.push(format!(
-                "an order cannot have {} to {} names: the range begins at 1 or more and ends no lower",
+                "an order cannot have {} to {} names: the range must begin at 1 or more and must not end below its start",
                 self.names.start(),
                 self.names.end()
             ));
@@ -215,14 +216,16 @@ impl Policy {
             mistakes.push(format!("no {kind} account keys were made before the run"));
         }
         if !(0.0..=1.0).contains(&self.abandon) {
-            mistakes
-                .push(format!("{} is no share of abandoned orders: give a number from 0 to 1", self.abandon));
+            mistakes.push(format!(
+                "{} is not a share of abandoned orders: give a number from 0 to 1",
+                self.abandon
+            ));
         }
         mistakes.extend(self.profiles.mistakes("profile"));
-        mistakes.extend(self.revocation_reasons.mistakes("reason of revocations"));
+        mistakes.extend(self.revocation_reasons.mistakes("revocation reason"));
         if !(0.0..=1.0).contains(&self.revoke_by_certificate_key) {
             mistakes.push(format!(
-                "{} is no share of revocations by certificate key: give a number from 0 to 1",
+                "{} is not a share of revocations by certificate key: give a number from 0 to 1",
                 self.revoke_by_certificate_key
             ));
         }
@@ -257,9 +260,9 @@ mod tests {
             "3 to 2 names",
             "no challenge type",
             "no rsa3072 keys",
-            "-0.1 is no share",
-            "no reason of revocations",
-            "1.5 is no share",
+            "-0.1 is not a share",
+            "no revocation reason",
+            "1.5 is not a share",
         ] {
             assert!(mistakes.contains(part), "{part} is missing in {mistakes}");
         }

@@ -1,8 +1,8 @@
-//! The test chains: complete series of requests that are one action of a CA's user, one file each.
+//! The test chains: complete series of requests for one action of a CA's user, one file each.
 //!
-//! [`run`] runs one chain to its [`ChainResult`]. A chain uses what [`Context`] offers and nothing else: the ACME
-//! client, the stored state, the challenge store, and a policy of what to draw from. What two chains have in
-//! common is a step (`steps`): authorizing an order, turning a ready one into a checked certificate.
+//! [`run`] runs one chain to its [`ChainResult`]. A chain uses only what [`Context`] has: the ACME client,
+//! the stored state, the challenge store, and the policy for random choices. Parts that chains share are
+//! steps (`steps`): authorizing an order, and getting a checked certificate for a ready order.
 //!
 //! | chain | file | uses | makes |
 //! | --- | --- | --- | --- |
@@ -12,7 +12,7 @@
 //! | refresh | `chain/refresh.rs` | a certificate, claimed | a certificate in its place |
 //! | revoke | `chain/revoke.rs` | a certificate, claimed | |
 //!
-//! Which chain is run when is not decided here: see `wec-requester`.
+//! `wec-requester` decides when to run which chain.
 
 mod chain;
 mod choice;
@@ -34,8 +34,8 @@ pub use linger::{Linger, Removed, Remover};
 pub use mix::Mix;
 pub use run::run;
 
-/// The closed set of chains, as results name them.
+/// The chains, as in results.
 pub use wec_record::Chain;
 
-/// What a chain hands back.
+/// The result of a chain.
 pub use wec_record::ChainResult;

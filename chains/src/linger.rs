@@ -1,5 +1,5 @@
-//! Challenge data stays for a while after its authorization is final: CAs validate from several places, and decide before
-//! the last of them has come. One task of the requester takes it back then.
+//! Keeps challenge data for some time after its authorization is final, because CAs validate from several
+//! places and decide before the last validation. One task of the requester removes the data afterwards.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,13 +12,13 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use wec_store::{ChallengeData, ChallengeWriter};
 
-/// How much data waits at most: that of 10,000 authorizations a second for 10 s, some 30 MiB. What comes beyond is taken
-/// back at once.
+/// Largest amount of data kept: that of 10,000 authorizations per second for 10 s, some 30 MiB. More data is
+/// removed at once.
 const MOST_WAITING: usize = 100_000;
-/// Removals under way at once.
+/// Concurrent removals.
 const AT_ONCE: usize = 16;
 
-/// Where chains leave challenge data that is done with. Cloned for each of the requester's runtimes.
+/// Receives challenge data that chains no longer need. Cloned for each of the requester's runtimes.
 #[derive(Clone, Debug, Default)]
 pub struct Linger {
     queue: Option<mpsc::Sender<Removal>>,
@@ -33,12 +33,12 @@ struct Removal {
 }
 
 impl Linger {
-    /// Data does not stay: chains take it back at their ends.
+    /// Data is not kept: chains remove it at their ends.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Data stays for `time`, then a task on the current runtime takes it back from `writer`.
+    /// Data is kept for `time`, then a task on the current runtime removes it from `writer`.
     pub fn start(time: Duration, writer: Arc<dyn ChallengeWriter>) -> (Self, Remover) {
         Self::bounded(time, writer, MOST_WAITING)
     }
@@ -52,7 +52,8 @@ impl Linger {
         (Self { queue, time, early: Arc::clone(&early) }, Remover { task, end, hurry, early })
     }
 
-    /// Leaves `data` to the task. It comes back when it does not stay, or when too much waits already: that is counted.
+    /// Passes `data` to the task. Returns it if data is not kept, or if too much is kept already, which is
+    /// counted.
     pub(crate) fn leave(&self, data: ChallengeData) -> Option<ChallengeData> {
         let Some(queue) = &self.queue else { return Some(data) };
         let due = Instant::now() + self.time;
@@ -62,7 +63,7 @@ impl Linger {
                 if self.early.fetch_add(1, Ordering::Relaxed) == 0 {
                     tracing::warn!(
                         waiting = queue.max_capacity(),
-                        "too much challenge data waits to be taken back: some is taken back early, and a late validation \
+                        "too much challenge data is kept: some is removed early, and a late validation \
                          finds nothing; a shorter --challenge-linger needs less"
                     );
                 }
@@ -73,7 +74,7 @@ impl Linger {
     }
 }
 
-/// The task that takes data back. Whoever started it ends it, after the last chain.
+/// The task that removes data. Its creator ends it after the last chain.
 #[derive(Debug)]
 pub struct Remover {
     task: JoinHandle<u64>,
@@ -83,7 +84,8 @@ pub struct Remover {
 }
 
 impl Remover {
-    /// Whether nothing waits any more, once the last chain has ended. Cancelling `hurry` takes back at once what waits.
+    /// Waits until all data has been removed, after the last chain has ended. When `hurry` completes, the
+    /// rest is removed at once.
     pub async fn finish(self, hurry: impl Future<Output = ()>) -> Removed {
         let Self { mut task, end, hurry: now, early } = self;
         end.cancel();
@@ -95,23 +97,24 @@ impl Remover {
             }
         };
         let failed = ended.unwrap_or_else(|error| {
-            tracing::error!(%error, "the task that takes challenge data back ended by a panic");
+            tracing::error!(%error, "the task that removes challenge data ended by a panic");
             0
         });
         Removed { early: early.load(Ordering::Relaxed), failed }
     }
 }
 
-/// What did not go as it should.
+/// Irregular removals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Removed {
-    /// Data that was taken back at once, since too much waited.
+    /// Data removed at once because too much was kept.
     pub early: u64,
-    /// Data that the store did not take back: it is left to the store's own expiry.
+    /// Data that the store did not remove: it stays until the store's own expiry.
     pub failed: u64,
 }
 
-/// Takes back what is due, in the order in which it came: all stays equally long. Gives how often the store refused.
+/// Removes what is due in the order of arrival, because all data is kept equally long. Returns how often the
+/// store refused.
 async fn remove(
     writer: Arc<dyn ChallengeWriter>,
     mut waiting: mpsc::Receiver<Removal>,
@@ -130,7 +133,7 @@ async fn remove(
                 continue;
             }
             () = end.cancelled(), if !waiting.is_closed() => {
-                // What has come is still handed out.
+                // Data that has arrived is still delivered.
                 waiting.close();
                 continue;
             }
@@ -154,10 +157,10 @@ async fn remove(
     failed
 }
 
-/// Whether the store has forgotten it.
+/// Whether the store has removed it.
 pub(crate) async fn take_back(writer: &dyn ChallengeWriter, data: &ChallengeData) -> bool {
     let Err(error) = writer.remove(data).await else { return true };
-    tracing::warn!(name = %data.name, %error, "challenge data could not be taken back");
+    tracing::warn!(name = %data.name, %error, "cannot remove challenge data");
     false
 }
 
@@ -194,11 +197,11 @@ mod tests {
         assert!(has(&store, "a").await && has(&store, "b").await);
         tokio::time::sleep(Duration::from_secs(2)).await;
         assert!(!has(&store, "a").await && has(&store, "b").await);
-        // The end waits for what is left.
+        // The end waits for the remaining data.
         assert_eq!(remover.finish(std::future::pending()).await, Removed::default());
         assert!(store.is_empty());
         let late = put(&store, "c").await;
-        assert_eq!(linger.leave(late.clone()), Some(late), "nobody would take it back");
+        assert_eq!(linger.leave(late.clone()), Some(late), "nothing would remove it");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,36 +1,36 @@
-//! Choices with weights: key types, challenge types, profiles, reasons of revocations.
+//! Weighted choices: key types, challenge types, profiles, revocation reasons.
 
 use std::fmt;
 use std::str::FromStr;
 
 use rand::{Rng, RngExt as _};
 
-/// What is drawn from, each with how often relative to the others. Written `p256=8,rsa2048=1`; without a weight it is 1.
+/// Items to draw from, with their weights. Written `p256=8,rsa2048=1`; the default weight is 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mix<T>(Vec<(T, f64)>);
 
 impl<T: Clone + PartialEq> Mix<T> {
-    /// These with their weights; [`Mix::mistakes`] says whether that makes sense.
+    /// These items with their weights; [`Mix::mistakes`] checks them.
     pub const fn new(parts: Vec<(T, f64)>) -> Self {
         Self(parts)
     }
 
-    /// These, equally often.
+    /// These items with equal weights.
     pub fn even(items: impl IntoIterator<Item = T>) -> Self {
         Self(items.into_iter().map(|item| (item, 1.0)).collect())
     }
 
-    /// What can be drawn: the weights above 0.
+    /// The items that can be drawn: those with weights above 0.
     pub fn items(&self) -> impl Iterator<Item = T> {
         self.0.iter().filter(|(_, weight)| *weight > 0.0).map(|(item, _)| item.clone())
     }
 
-    /// Whether this can be drawn.
+    /// Whether this item can be drawn.
     pub fn has(&self, item: T) -> bool {
         self.items().any(|known| known == item)
     }
 
-    /// As a plan records it.
+    /// In the form of a plan.
     pub fn shares(&self) -> wec_record::plan::Shares
     where
         T: fmt::Display,
@@ -38,12 +38,12 @@ impl<T: Clone + PartialEq> Mix<T> {
         wec_record::plan::Shares(self.0.iter().map(|(item, weight)| (item.to_string(), *weight)).collect())
     }
 
-    /// Draws among those that are `possible`, in proportion to their weights; none when there is none of them.
+    /// Draws one of the items that are `possible`, in proportion to their weights; none if there is none.
     pub fn draw(&self, rng: &mut impl Rng, possible: impl Fn(T) -> bool) -> Option<T> {
         let candidates = || self.0.iter().filter(|(item, weight)| *weight > 0.0 && possible(item.clone()));
         let mut rest = candidates();
         let first = rest.next()?;
-        // The common case costs no random number.
+        // The common case needs no random number.
         if rest.next().is_none() {
             return Some(first.0.clone());
         }
@@ -53,20 +53,20 @@ impl<T: Clone + PartialEq> Mix<T> {
             left -= weight;
             left < 0.0
         });
-        // Rounding may leave a little after the last.
+        // Rounding may leave a small rest after the last item.
         drawn.or_else(|| candidates().last()).map(|(item, _)| item.clone())
     }
 }
 
 impl<T: Clone + PartialEq + fmt::Display> Mix<T> {
-    /// Everything that makes no sense, for people, who know it as `what`.
+    /// All errors, for people. `what` is the items' name in messages.
     pub(crate) fn mistakes(&self, what: &str) -> Vec<String> {
         let mut mistakes: Vec<String> = self
             .0
             .iter()
             .filter(|(_, weight)| !is_weight(*weight))
             .map(|(item, weight)| {
-                format!("{weight} is no weight of the {what} {item}: give 0 (never) to 1000000")
+                format!("{weight} is not a weight of the {what} {item}: give 0 (never) to 1000000")
             })
             .collect();
         for (place, (item, _)) in self.0.iter().enumerate() {
@@ -107,7 +107,7 @@ where
 {
     type Err = String;
 
-    /// Every mistake at once, by semicolons.
+    /// All errors, separated by semicolons.
     fn from_str(text: &str) -> Result<Self, String> {
         let mut mistakes = Vec::new();
         let mut parts = Vec::new();
@@ -117,9 +117,8 @@ where
             match name.parse::<T>() {
                 Ok(item) => match weight.parse::<f64>() {
                     Ok(weight) => parts.push((item, weight)),
-                    Err(_) => {
-                        mistakes.push(format!("{weight:?} is no weight of {item}: give 0 (never) to 1000000"))
-                    }
+                    Err(_) => mistakes
+                        .push(format!("{weight:?} is not a weight of {item}: give 0 (never) to 1000000")),
                 },
                 Err(error) => mistakes.push(error.to_string()),
             }
@@ -155,8 +154,8 @@ mod tests {
     #[test]
     fn names_every_mistake_at_once() {
         for (text, parts) in [
-            ("rsa1024,p256=x", &["\"rsa1024\"", "\"x\" is no weight of p256"][..]),
-            ("p256=-1,p384=nan,p256", &["-1 is no weight", "NaN is no weight", "p256 is listed twice"]),
+            ("rsa1024,p256=x", &["\"rsa1024\"", "\"x\" is not a weight of p256"][..]),
+            ("p256=-1,p384=nan,p256", &["-1 is not a weight", "NaN is not a weight", "p256 is listed twice"]),
             ("p256=0", &["above 0"]),
             ("", &["above 0"]),
         ] {

@@ -1,4 +1,4 @@
-//! What a 429 is about rests until its Retry-After, and workers go on with others.
+//! The object of a rate limit rests until its Retry-After, and workers continue with others.
 
 use std::time::Duration;
 
@@ -7,22 +7,23 @@ use wec_store::{Claim, Claimable};
 
 use crate::context::{Context, Policy};
 
-/// What the limit is about that a chain failed on, and how long that is to rest; none when nothing is.
+/// The object of the rate limit on which a chain failed, and its rest; none if nothing rests.
 ///
-/// A limit without Retry-After rests nothing: the worker backs off.
+/// A rate limit without Retry-After rests nothing: the worker backs off.
 pub(crate) fn of(context: &Context, trace: &Trace, failure: &Failure) -> Option<(Subject, Duration)> {
     let endpoint = trace.exchanges().last()?.endpoint;
     Some((Subject::of(endpoint, &failure.detail), time(&context.policy, failure)?))
 }
 
 fn time(policy: &Policy, failure: &Failure) -> Option<Duration> {
-    // A 503 is about the server: the worker rests.
+    // A 503 is about the server: the worker backs off.
     let limited = failure.kind == FailureClass::RateLimited && failure.status == 429;
     let asked = failure.retry_after.filter(|_| limited)?;
     Some(asked.min(policy.longest_rest?)).filter(|time| !time.is_zero())
 }
 
-/// Puts back what a failed chain has not used: to rest, when the limit that it failed on is about it. Says whether it rests.
+/// Returns an unused claim of a failed chain; the object rests if the rate limit is about it. Returns whether
+/// it rests.
 pub(crate) fn put_back<T: Claimable>(
     context: &Context,
     trace: &Trace,
@@ -54,7 +55,7 @@ mod tests {
             (FailureClass::RateLimited, 429, None, Some(60), None),
             (FailureClass::RateLimited, 429, Some(0), Some(60), None),
             (FailureClass::RateLimited, 429, Some(10), Some(0), None),
-            // Workers hammer, and nothing rests.
+            // With `hammer` nothing rests.
             (FailureClass::RateLimited, 429, Some(10), None, None),
             // A problem of type rateLimited may come with it.
             (FailureClass::RateLimited, 503, Some(10), Some(60), None),

@@ -1,4 +1,4 @@
-//! From what a chain did to the record of it.
+//! Makes the record of a chain.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ pub(crate) struct Times {
     pub(crate) done: u64,
 }
 
-/// What a chain did: [`wec_acme::Trace`]'s parts, and what became of the authorizations.
+/// What a chain did: the parts of [`wec_acme::Trace`], and the results of the authorizations.
 #[derive(Debug)]
 pub(crate) struct Did {
     pub(crate) exchanges: Vec<Exchange>,
@@ -22,9 +22,10 @@ pub(crate) struct Did {
     pub(crate) authorizations: Vec<AuthorizationResult>,
 }
 
-/// The record; who ran it, and its number, are the caller's to add.
+/// The record; the caller adds the worker and the number.
 pub(crate) fn of(chain: Chain, times: Times, did: Did, failure: Option<Failure>) -> ChainResult {
-    // Of the failure itself, not of the last attempt that failed: that may be an earlier one, which was repeated.
+    // From the failure itself, not from the last failed attempt, which may be an earlier one that was
+    // repeated.
     let (status, problem) = failure.as_ref().map_or((0, Cow::Borrowed("")), |failure| {
         let problem = failure.problem.as_ref().map(|problem| Cow::Owned(problem.name().to_owned()));
         (failure.status, problem.unwrap_or_default())
@@ -88,7 +89,7 @@ fn request(exchange: Exchange) -> RequestResult {
     }
 }
 
-/// A failure's text, class and detail; of none, nothing.
+/// A failure's text, class and detail; empty without one.
 fn told(failure: Option<Failure>) -> (String, Option<FailureClass>, Cow<'static, str>) {
     failure.map_or_else(Default::default, |failure| (failure.message, Some(failure.kind), failure.detail))
 }

@@ -1,7 +1,7 @@
 //! `wec bench`: the cost of the load tester itself. Linux only: it reads `/proc`.
 //!
-//! Every measurement runs the real binary in separate processes, prints its baseline from the same run, and is
-//! bounded in time and count. Nothing here asserts.
+//! Every measurement runs the real binary in separate processes, prints its baseline from the same run, and
+//! is bounded in time and count. It makes no assertions.
 
 mod arrivals;
 mod issuance;

@@ -1,10 +1,11 @@
-//! `wec calibrate`: what this machine can do as a load tester, measured against the built-in CA and stored.
+//! `wec calibrate`: measures and stores the highest load that this machine can make, against the built-in CA.
 //!
-//! Every run is this binary in a separate process, and so is the CA, so neither shares a runtime with the measuring
-//! one. They share the machine: with a CA elsewhere the limits are higher. Three questions, one after the other:
+//! Every run is this binary in a separate process, and so is the CA, so neither shares a runtime with the
+//! measuring process. They share the machine: with a CA on another machine the limits are higher. Three
+//! measurements, one after the other:
 //!
-//! 1. *Flat out*: closed runs with more and more workers, until more workers bring no more chains.
-//! 2. *Kept up*: open runs at decreasing shares of that, until one is not generator-limited.
+//! 1. *Full load*: closed runs with more and more workers, until more workers no longer increase the rate.
+//! 2. *Kept up*: open runs at decreasing shares of that rate, until one is not generator-limited.
 //! 3. *Workers*: one run whose workers all wait for slow validations, with more of them every second, until it is
 //!    generator-limited or has the requested number.
 
@@ -22,11 +23,11 @@ use crate::bench::process::{Ca, ISSUANCES, Measured, mib};
 
 /// Workers of the closed runs, in turn.
 const CROWDS: [u32; 4] = [16, 64, 256, 1024];
-/// The factor that the next number of workers must bring for the search to continue.
+/// The factor by which the next number of workers must increase the rate for the search to continue.
 const WORTHWHILE: f64 = 1.05;
-/// Shares of the flat-out rate for the open runs, in turn.
+/// Shares of the full-load rate for the open runs, in turn.
 const SHARES: [f64; 8] = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2];
-/// The share of the flat-out rate at which waiting workers are added.
+/// The share of the full-load rate at which waiting workers are added.
 const ADDING: f64 = 0.1;
 /// How long all workers are kept waiting at the end.
 const KEPT: Duration = Duration::from_secs(5);
@@ -54,10 +55,10 @@ pub(crate) struct Options {
 
 pub(crate) async fn calibrate(options: Options, stop: Stop) -> anyhow::Result<Exit> {
     let file = calibration_file()
-        .context("there is nowhere to keep a calibration: neither XDG_STATE_HOME nor HOME is set")?;
+        .context("a calibration cannot be stored: neither XDG_STATE_HOME nor HOME is set")?;
     if options.show {
         let Some(kept) = read_calibration(&file, &node_name(None), cpus())? else {
-            bail!("nothing is kept in {}: run wec calibrate", file.display());
+            bail!("there is no calibration in {}: run wec calibrate", file.display());
         };
         tell(&kept, options.json)?;
         return Ok(Exit::Passed);
@@ -65,7 +66,7 @@ pub(crate) async fn calibrate(options: Options, stop: Stop) -> anyhow::Result<Ex
     let measuring = measure(&options, &stop);
     // An interrupted calibration is not stored.
     let Some(measured) = stop.finish.run_until_cancelled(measuring).await else {
-        say("stopped: nothing was measured to its end, and what was kept before is kept");
+        say("stopped: no measurement was completed, and the earlier calibration is unchanged");
         return Ok(Exit::Interrupted);
     };
     let measured = measured?;
@@ -80,7 +81,7 @@ async fn measure(options: &Options, stop: &Stop) -> anyhow::Result<Calibration> 
     let folder = tempfile::tempdir().context("a folder for the measurement")?;
     let lab = Lab { folder: folder.path(), seconds: options.seconds };
     say(
-        "against the built-in CA on this machine, which it shares; a CA elsewhere leaves more for the load tester",
+        "against the built-in CA on this machine, which both share; with a CA on another machine the load tester can do more",
     );
     let ca = Ca::start(None, folder.path(), &["--no-verify"]).await?;
     let (crowd, flat_out) = flat_out(&lab, &ca, stop).await?;
@@ -124,7 +125,7 @@ async fn flat_out(lab: &Lab<'_>, ca: &Ca, stop: &Stop) -> anyhow::Result<(u32, P
             break;
         }
     }
-    best.filter(|(_, pace)| pace.chains_per_s > 0.0).context("not one chain ran against the built-in CA")
+    best.filter(|(_, pace)| pace.chains_per_s > 0.0).context("no chain ran against the built-in CA")
 }
 
 /// The highest tried rate at which the load tester kept up.
@@ -183,7 +184,7 @@ async fn waiting(lab: &Lab<'_>, ca: &Ca, most: u32, adding: f64) -> anyhow::Resu
     Ok(Waiting { workers, at_least: limited.is_none(), memory })
 }
 
-/// Surroundings of the runs.
+/// The environment of the runs.
 struct Lab<'a> {
     folder: &'a Path,
     seconds: u64,

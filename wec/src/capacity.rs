@@ -1,8 +1,9 @@
-//! `wec capacity`: the highest rate that a CA sustains, searched for in one run.
+//! `wec capacity`: searches in one run for the highest rate that a CA sustains.
 //!
-//! The rate of the one scenario is changed step by step; everything else is as in `wec run`: the same flags, one log, the page. Read in
-//! this order: [`plan`] (what was asked), [`search`] (which rate is next), [`settle`] (whether a step has settled), [`judge`] (what
-//! a step was), [`runner`] (does it), [`report`] (tells it). Why it is so: docs/adr/0018.
+//! The rate of the one scenario is changed step by step; everything else is as in `wec run`: the same flags,
+//! one log, the page. Read in this order: [`plan`] (the options), [`search`] (the next rate), [`settle`]
+//! (whether a step has settled), [`judge`] (the verdict on a step), [`runner`] (runs the search), [`report`]
+//! (reports it). Reasons: docs/adr/0018.
 
 mod baseline;
 mod findings;
@@ -28,7 +29,7 @@ use crate::here::{self, Ended};
 use crate::output::OutputOptions;
 use crate::run::eab_hmac_key;
 
-/// What `wec capacity` takes.
+/// Options of `wec capacity`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]

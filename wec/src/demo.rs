@@ -12,11 +12,11 @@ use wec_startup::{Exit, Stop, say};
 use crate::here::{self, Here};
 use crate::output::OutputOptions;
 
-/// Honest, and nothing to worry about.
-const WHEN_LIMITED: &str = "That the load tester was limited is to be expected here: in a demonstration the CA shares its processors. The figures \
+/// The limit is expected in a demonstration.
+const WHEN_LIMITED: &str = "A limited load tester is expected here: in a demonstration the CA shares its processors. The figures \
     are of both together.\n";
 
-/// What `wec demo` takes.
+/// Options of `wec demo`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -25,7 +25,7 @@ pub(crate) struct Options {
     output: OutputOptions,
 }
 
-/// Nothing is to be configured, so the environment says nothing either.
+/// A demonstration has no configuration, so the environment is not read either.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Demo {}
 
@@ -53,7 +53,7 @@ pub(crate) async fn demo(options: Options, stop: Stop) -> anyhow::Result<Exit> {
         ..CaConfig::default()
     })?;
     let root = folder.path().join("root.pem");
-    std::fs::write(&root, ca.root_pem().context("the built-in CA speaks HTTPS")?)?;
+    std::fs::write(&root, ca.root_pem().context("the built-in CA uses HTTPS")?)?;
     let directory = Some(ca.directory_url().parse().context("the built-in CA's directory")?);
     let mut plan = match options.flags.plan.resolve_as(Decided { directory, push: Push::Settings }, None) {
         Ok(plan) => plan,
@@ -65,10 +65,10 @@ pub(crate) async fn demo(options: Options, stop: Stop) -> anyhow::Result<Exit> {
     plan.cacert = Some(root);
     plan.state = format!("sqlite://{}", folder.path().join("state.sqlite").display());
     plan.listen = Listen { http01: Some(http01), tlsalpn01: Some(tlsalpn01), dns: None };
-    // The built-in CA validates once, and decides by it.
+    // The built-in CA validates once and decides by that.
     plan.challenge_linger = Duration::ZERO;
     let notes = vec![
-        "a demonstration: the built-in CA answers, a little slowly on purpose; its figures say nothing about any real CA"
+        "a demonstration: the built-in CA answers slowly on purpose; the figures are not those of a real CA"
             .to_owned(),
     ];
     let outcome =
@@ -77,7 +77,7 @@ pub(crate) async fn demo(options: Options, stop: Stop) -> anyhow::Result<Exit> {
     outcome
 }
 
-/// A loopback port that was free a moment ago.
+/// A loopback port that was free at the time of the call.
 pub(crate) fn free_port() -> anyhow::Result<SocketAddr> {
     let listener =
         std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("a free port on loopback")?;

@@ -1,7 +1,7 @@
 //! A run with everything in this process: challenge server, requester, analytics and its page.
 //!
-//! Parts start in the order in which one needs the other, and end the other way round: workers, state, sink,
-//! challenge server, analytics. What a part still holds is flushed before the next one goes.
+//! Parts start in the order of their dependencies and end in the reverse order: workers, state, sink,
+//! challenge server, analytics. Each part is flushed before the next one ends.
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -29,28 +29,28 @@ use crate::kept_page::KeptPage;
 use crate::output::{OutputOptions, Page};
 use crate::progress::{self, Progress};
 
-/// The page's address unless another is asked for.
+/// The default address of the page.
 const PAGE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8089);
-/// The one session of a board in memory.
+/// The only session of a board in memory.
 const SESSION: &str = "default";
-/// How long results may take from the workers into the log, after the end.
+/// Longest time for results to reach the log after the end.
 const DELIVER_WITHIN: Duration = Duration::from_secs(30);
-/// Validation hits that may wait for analytics.
+/// Validation hits that may be queued for analytics.
 const HITS: usize = 65_536;
 
-/// What is run, and what is shown of it.
+/// A run and its output.
 pub(crate) struct Here {
-    /// What to do.
+    /// What to run.
     pub(crate) plan: Plan,
-    /// What to leave.
+    /// The output.
     pub(crate) output: OutputOptions,
-    /// Lines to show people before the run.
+    /// Lines to show before the run.
     pub(crate) notes: Vec<String>,
-    /// What to tell people of a run in which the load tester was the limit, beside that it was; may be empty.
+    /// Text to add to the warning that the load tester was the limit; may be empty.
     pub(crate) when_limited: &'static str,
 }
 
-/// Runs it, shows it, and says how it ended.
+/// Runs it, shows it, and returns its exit code.
 pub(crate) async fn run(here: Here, stop: Stop) -> anyhow::Result<Exit> {
     let output = here.output.clone();
     let outcome = run_and_conclude(here, stop).await;
@@ -81,56 +81,56 @@ impl RunController for () {
     async fn steer(&mut self, _: Running<'_>) {}
 }
 
-/// Who steers a run from within this process. `()` leaves it alone.
+/// Controls a run from within this process. `()` does nothing.
 pub(crate) trait RunController {
-    /// Steers for as long as it is polled. What ends the run is a session that is stopped, not that this returns.
+    /// Controls the run while it is polled. The run ends when its session is stopped, not when this returns.
     async fn steer(&mut self, run: Running<'_>);
 }
 
-/// A run that is under way.
+/// A run in progress.
 #[derive(Clone, Copy)]
 pub(crate) struct Running<'a> {
-    /// What is found, and where to deliver more.
+    /// The figures, and the queue for more records.
     pub(crate) analytics: &'a Analytics,
-    /// Where the session is that the run follows.
+    /// The board with the run's session.
     pub(crate) board: &'a Board,
-    /// Which one.
+    /// The session.
     pub(crate) session: &'a str,
-    /// What the workers count.
+    /// The counters of the workers.
     pub(crate) workload: &'a Workload,
     /// Cancelled when the run is to end.
     pub(crate) stop: &'a Stop,
-    /// The process's.
+    /// The process's clock.
     pub(crate) clock: Clock,
-    /// What people are shown meanwhile.
+    /// The live view.
     pub(crate) progress: &'a Progress,
 }
 
-/// What a run leaves.
+/// The results of a run.
 pub(crate) struct Ended {
     /// All its figures.
     pub(crate) snapshot: Snapshot,
-    /// Where its log is.
+    /// The path of its log.
     pub(crate) log: String,
-    /// Where its page was.
+    /// The address of its page.
     page: Option<SocketAddr>,
-    /// Results that reached neither.
+    /// Results that reached neither log nor summary.
     lost: u64,
     log_error: Option<String>,
     state: anyhow::Result<()>,
 }
 
 impl Ended {
-    /// Of nothing that ran.
+    /// For a run that did not run here.
     #[cfg(test)]
     pub(crate) fn of(snapshot: Snapshot, log: &str) -> Self {
         Self { snapshot, log: log.to_owned(), page: None, lost: 0, log_error: None, state: Ok(()) }
     }
 
-    /// Warns of what is missing in the figures, after they have been reported, and keeps the page for those who look.
+    /// Warns of what is missing in the figures, after they have been reported, and keeps the page.
     ///
     /// # Errors
-    /// When the state or the log is not whole.
+    /// When the state or the log is not complete.
     pub(crate) async fn conclude(self, output: &OutputOptions, stop: &Stop) -> anyhow::Result<()> {
         let kept = self.page.filter(|_| output.keeps_page()).map(|address| KeptPage {
             address,
@@ -147,19 +147,19 @@ impl Ended {
     fn check(self) -> anyhow::Result<()> {
         self.state?;
         if self.lost > 0 {
-            say(format_args!("warning: {} results never reached the log and the summary", self.lost));
+            say(format_args!("warning: {} results did not reach the log and the summary", self.lost));
         }
         match self.log_error {
-            Some(error) => bail!("the log {} is not whole, the summary above is: {error}", self.log),
+            Some(error) => bail!("the log {} is not complete, but the summary above is: {error}", self.log),
             None => Ok(()),
         }
     }
 }
 
-/// Starts all that a run needs, runs it, and ends it all again.
+/// Starts all that a run needs, runs it, and ends everything.
 ///
 /// # Errors
-/// When something that the run needs cannot be had; then nothing is left behind.
+/// When something that the run needs is not available; then nothing is left behind.
 pub(crate) async fn conduct(
     plan: &Plan,
     output: &OutputOptions,
@@ -198,15 +198,15 @@ pub(crate) async fn conduct(
     Ok(Ended { snapshot, log, page, lost, log_error: health.log_error, state: ended.state })
 }
 
-/// The order of a run's steps was changed.
+/// A programming error: the order of a run's steps was changed.
 const NO_ANALYTICS: &str = "analytics was not started";
 
-/// A board, analytics and a challenge server of this process, and people at its terminal.
+/// Board, analytics and challenge server of this process, and its terminal.
 struct InProcess<'a, P> {
     plan: &'a Plan,
     output: &'a OutputOptions,
     notes: Vec<String>,
-    /// What is known of the state.
+    /// Lines about the stored state.
     state: Vec<String>,
     controller: &'a mut P,
     stop: &'a Stop,
@@ -261,7 +261,7 @@ impl<P: RunController> Surroundings for InProcess<'_, P> {
     async fn accompany(&mut self, run: Begun<'_>) -> anyhow::Result<()> {
         let Self { plan, output, stop, clock, .. } = *self;
         let analytics = self.analytics.as_ref().context(NO_ANALYTICS)?;
-        // A run that could not start leaves no log behind.
+        // A run that cannot start leaves no log.
         analytics.begin(run.header).await?;
         let progress = Progress::start(progress::Setting {
             quiet: output.quiet,
@@ -330,7 +330,7 @@ async fn start_analytics(
     };
     let log = output.log_dir.join(format!("{run}.jsonl")).display().to_string();
     match Analytics::start(config(listen), board.clone()).await {
-        // Somebody else has the usual port. Whoever named a port wants that one.
+        // Another process uses the default port. A port that was given is not replaced.
         Err(wec_analytics::StartError::Listen { .. }) if output.listen.is_none() => {
             let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
             Ok((Analytics::start(config(Some(free)), board.clone()).await?, log))
@@ -353,10 +353,10 @@ impl OwnServer {
     }
 }
 
-/// Where challenge data goes; with challenges in memory, into a server of this process.
+/// The challenge store; for challenges in memory, with a server of this process.
 ///
 /// # Errors
-/// When what the plan names cannot be reached, or an address cannot be listened on.
+/// When the store in the plan cannot be reached, or an address is in use.
 pub(crate) async fn challenges(plan: &Plan) -> anyhow::Result<(Arc<dyn ChallengeWriter>, Option<OwnServer>)> {
     if let Some(writer) = remote_challenges(plan).await? {
         return Ok((writer, None));
@@ -375,7 +375,7 @@ pub(crate) async fn challenges(plan: &Plan) -> anyhow::Result<(Arc<dyn Challenge
     Ok((dns_apart(plan, challenges).await?, Some(OwnServer { server, stop })))
 }
 
-/// Marks when the load ends, so that no rate is asked of the time in which the last chains finish. A session that was
+/// Marks the end of the load, so that the time of the last chains counts for no rate. A session that was
 /// stopped has its mark already.
 async fn mark_end(stop: Stop, board: Board, ingest: Ingest, clock: Clock) {
     stop.finish.cancelled().await;
@@ -388,25 +388,26 @@ async fn mark_end(stop: Stop, board: Board, ingest: Ingest, clock: Clock) {
     let from = MarkValue::parse(&MarkWhat::State, from.name());
     let to = MarkValue::State(LoadState::Stopped);
     let mark = Mark { from, ..Mark::new(clock.unix_now_ns(), by, MarkWhat::State, to) };
-    // Only analytics that has ended gives it back.
+    // Only analytics that has ended returns the record.
     let _ = ingest.deliver(vec![Record::Mark(mark)]).await;
 }
 
-/// Why what was found is no verdict on the CA, if it is none, and how such a run ends.
+/// Why the figures are no verdict on the CA, if they are not, and the exit code of such a run.
 fn no_verdict(snapshot: &Snapshot, plan: &Plan, stop: &Stop) -> Option<(Exit, &'static str)> {
     // A run may be too short for a bound to be exceeded for long enough.
     let dropped = snapshot.generator.dropped_share.is_some_and(|share| share > plan.bounds.dropped);
     if stop.by_signal() {
-        Some((Exit::Interrupted, "the run was interrupted: there is no verdict on a part of it"))
+        Some((Exit::Interrupted, "the run was interrupted: a partial run has no verdict"))
     } else if plan.strict && (snapshot.generator.limited || dropped) {
-        let why = "the run was generator-limited, and --strict asks for one that is not";
+        let why = "the run was generator-limited, which --strict does not allow";
         Some((Exit::GeneratorLimited, why))
     } else {
         None
     }
 }
 
-/// In the order of [`Exit`]: what people cut short has no verdict, and one that is not the CA's is not given.
+/// In the order of [`Exit`]: an interrupted run has no verdict, and neither has one that the load tester
+/// limited.
 fn verdict(snapshot: &Snapshot, nothing: Option<&str>, none: Option<(Exit, &str)>) -> Exit {
     if let Some((Exit::Interrupted, why)) = none {
         say(format_args!("error: {why}"));

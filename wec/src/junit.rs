@@ -1,8 +1,9 @@
-//! The verdict as JUnit XML, which CI systems show: a test case for each threshold, and two for the run itself.
+//! The verdict as JUnit XML for CI systems: a test case for each threshold, and two for the run itself.
 //!
-//! There is no standard; what is written is what Jenkins, GitLab and GitHub actions read alike: `testsuites`, `testsuite`,
-//! `testcase` with at most one `failure` (did not hold), `error` (could not be tried) or neither. Five elements do not
-//! need a library: all that can go wrong is a character that XML does not allow, and [`escaped`] has the test for it.
+//! There is no standard. The output has what Jenkins, GitLab and GitHub actions all read: `testsuites`,
+//! `testsuite`, `testcase` with at most one `failure` (did not hold) or `error` (could not be tried). Five
+//! elements do not need a library: the only risk is a character that XML does not allow, and [`escaped`] has
+//! a test for it.
 
 use std::fmt::Write as _;
 
@@ -12,9 +13,9 @@ use wec_analytics::{Snapshot, ThresholdResult, threshold_line};
 pub(crate) enum Outcome<'a> {
     /// It ran; with what is wrong with it as a whole, if anything.
     Ran(&'a Snapshot, Option<&'a str>),
-    /// It ran, and its verdict is not to be taken for one on the CA: why.
+    /// It ran, but has no verdict on the CA, for this reason.
     NoVerdict(&'a Snapshot, &'a str),
-    /// It did not.
+    /// It could not run, for this reason.
     CouldNotRun(&'a str),
 }
 
@@ -40,7 +41,7 @@ pub(crate) fn junit(outcome: &Outcome<'_>) -> String {
     document(format!("wec run {name}").trim_end(), seconds, &cases)
 }
 
-/// A suite of cases, each as [`case`] writes it.
+/// A suite of cases, each written by [`case`].
 pub(crate) fn document(name: &str, seconds: f64, cases: &[String]) -> String {
     let count = |kind: &str| cases.iter().filter(|case| case.contains(&format!("<{kind} "))).count();
     let counts = format!(
@@ -63,7 +64,7 @@ fn threshold(result: &ThresholdResult) -> String {
     case(&result.expression, wrong)
 }
 
-/// One case: well, or with a `failure` or an `error` and what to say of it.
+/// One case: passed, or with a `failure` or an `error` and its message.
 pub(crate) fn case(name: &str, wrong: Option<(&str, String)>) -> String {
     let name = escaped(name);
     match wrong {
@@ -77,7 +78,8 @@ pub(crate) fn case(name: &str, wrong: Option<(&str, String)>) -> String {
     }
 }
 
-/// For an attribute between double quotes. What XML 1.0 has no place for (section 2.2, Char) becomes U+FFFD.
+/// For an attribute between double quotes. Characters that XML 1.0 does not allow (section 2.2, Char) become
+/// U+FFFD.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for char in text.chars() {
@@ -86,7 +88,7 @@ fn escaped(text: &str) -> String {
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
-            // As they are, a reader would make spaces of them.
+            // Unescaped, a reader would turn them into spaces.
             '\n' | '\r' | '\t' => drop(write!(escaped, "&#{};", u32::from(char))),
             '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => escaped.push('\u{fffd}'),
             other => escaped.push(other),

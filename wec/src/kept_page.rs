@@ -1,4 +1,4 @@
-//! The page after the end of its run: people look at what was found for as long as they like.
+//! The page after the end of its run, until the user ends it.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,26 +6,26 @@ use std::path::PathBuf;
 use wec_analytics::{ServedPage, Token};
 use wec_startup::{Stop, say};
 
-/// Where the page of a run was, and what it shows from now on.
+/// The address of a run's page, and what it shows from now on.
 #[derive(Debug)]
 pub(crate) struct KeptPage {
-    /// Where the page was, and will be.
+    /// The address of the page, before and after.
     pub(crate) address: SocketAddr,
-    /// Where the run's log is.
+    /// The folder of the run's log.
     pub(crate) folder: PathBuf,
     /// The run.
     pub(crate) run: String,
 }
 
 impl KeptPage {
-    /// Serves the page from the log until a signal comes. Whoever ended the run by a signal has seen enough already.
+    /// Serves the page from the log until a signal. A run that a signal ended has no such page.
     ///
-    /// A page that cannot be served any more is a warning: the run is over, and its verdict stands.
+    /// If the page cannot be served, that is a warning: the run is over, and its verdict remains.
     pub(crate) async fn keep(self, stop: &Stop) {
         if stop.by_signal() {
             return;
         }
-        // A signal from now on ends the page and is no interruption of the run.
+        // A signal from now on ends the page and does not interrupt the run.
         stop.mark_over();
         stop.finish.cancel();
         stop.cut.cancel();

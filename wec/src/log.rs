@@ -1,4 +1,4 @@
-//! `wec log check`: whether a log is whole.
+//! `wec log check`: whether a log is complete.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use wec_analytics::{LogReport, read_logs, time_text};
 use wec_startup::{Exit, report as print, show};
 
-/// What `wec log` takes.
+/// Options of `wec log`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     #[command(subcommand)]
@@ -15,16 +15,16 @@ pub(crate) struct Options {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Count what a log holds, and report what is missing or damaged; exit code 1 when it is not whole
+    /// Count the records of a log, and report missing or damaged ones; exit code 1 when it is not complete
     Check(Check),
 }
 
 #[derive(Debug, clap::Args)]
 struct Check {
-    /// The log of a run, or the pieces of a rotated one; - for standard input
+    /// The log of a run, or the files of a rotated one; - for standard input
     #[arg(required = true, value_name = "LOG")]
     logs: Vec<PathBuf>,
-    /// Print what was found as JSON
+    /// Print the result as JSON
     #[arg(long)]
     json: bool,
 }
@@ -65,7 +65,7 @@ fn text(found: &LogReport) -> String {
         text += "run     unknown: there is no header\n";
     }
     if found.footer.is_none() {
-        text += "end     unknown: there is no footer, so its writer still runs, was killed, or is of an earlier version\n";
+        text += "end     unknown: there is no footer, so its writer is still running, was killed, or is an earlier version\n";
     }
     text += &format!("size    {} bytes, {} lines\n", found.bytes, found.lines);
     for (kind, count) in &found.records {

@@ -1,4 +1,4 @@
-//! `wec`: the whole suite in one binary. This file is its table of contents.
+//! `wec`: all programs in one binary. This file is its table of contents.
 
 mod bench;
 mod calibrate;
@@ -43,7 +43,7 @@ enum Command {
     Hammer(shorthand::Hammer),
     /// Run with one number of workers after the other
     Seq(shorthand::Seq),
-    /// Run with ever more workers, step by step
+    /// Run with more and more workers, step by step
     Aseq(shorthand::Aseq),
     /// Find the highest rate that a CA sustains
     Capacity(capacity::Options),
@@ -51,23 +51,23 @@ enum Command {
     Requester(run::RemoteRun),
     /// Answer a CA's validations from stored challenge data
     ChallengeServer(wec_challenge_server::Options),
-    /// Take results, log them and show them live
+    /// Receive results, log them and show them live
     Analytics(wec_analytics::Options),
     /// Show the runs of a folder in the page
     Serve(wec_analytics::ServeOptions),
     /// The built-in CA by itself: for demonstrations, faults and calibration
     NullCa(wec_null_ca::Options),
-    /// Look at a run, and change it while it goes on
+    /// Show a run, and change it while it is on
     Session(session::Options),
     /// Print the summary of a run again, from its log
     Report(report::Options),
     /// Check the log of a run
     Log(log::Options),
-    /// List what is stored of each CA, or delete it
+    /// List the stored state of each CA, or delete it
     State(state::Options),
     /// Print the JSON Schema of configuration files, for editors
     Schema,
-    /// Measure what this machine can do as a load tester, and keep it
+    /// Measure the highest load that this machine can make, and store it
     Calibrate(calibrate::Options),
     /// Measure the load tester itself
     Bench(bench::Options),
@@ -118,7 +118,7 @@ fn dispatch() -> ExitCode {
     })
 }
 
-/// Runs a command that ends by itself, or in two stages by signals, to its exit code.
+/// Runs a command that ends by itself, or in two stages by signals, and returns its exit code.
 async fn conclude<F>(logging: &Logging, command: impl FnOnce(Stop) -> F) -> ExitCode
 where
     F: Future<Output = anyhow::Result<Exit>>,

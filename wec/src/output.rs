@@ -1,4 +1,4 @@
-//! Where a run in this process shows and leaves what it found.
+//! Where a run in this process writes its results.
 
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
@@ -11,13 +11,13 @@ use wec_startup::{TextStyle, report, say, show, told};
 
 use crate::junit::{self, Outcome};
 
-/// In `--help`.
+/// The heading in `--help`.
 const HEADING: &str = "Output";
 
-/// Where a run in this process shows and leaves what it found.
+/// Where a run in this process writes its results.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct OutputOptions {
-    /// Where the page listens; off for none [default: 127.0.0.1:8089, or a free port when that is taken]
+    /// Address of the page; off for none [default: 127.0.0.1:8089, or a free port when that is in use]
     #[arg(long, value_name = "ADDR", env = "WEC_LISTEN", hide_env_values = true, value_parser = page, help_heading = HEADING)]
     pub(crate) listen: Option<Page>,
     /// No page; the same as --listen off
@@ -35,17 +35,17 @@ pub(crate) struct OutputOptions {
     /// Write the verdict as JUnit XML, for CI systems: a test case for each threshold
     #[arg(long, value_name = "FILE", help_heading = HEADING, hide_short_help = true)]
     pub(crate) junit: Option<PathBuf>,
-    /// Say nothing until the summary
+    /// Print nothing before the summary
     #[arg(short, long, help_heading = HEADING)]
     pub(crate) quiet: bool,
 }
 
-/// Where the page listens.
+/// The address of the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Page {
-    /// Nowhere.
+    /// No page.
     Off,
-    /// There and nowhere else.
+    /// This address only.
     At(SocketAddr),
 }
 
@@ -68,20 +68,20 @@ fn on_or_off(text: &str) -> Result<bool, String> {
 }
 
 impl OutputOptions {
-    /// Whether the page is served when the run is over: where people are.
+    /// Whether the page is served after the run: by default in a terminal.
     pub(crate) fn keeps_page(&self) -> bool {
         self.keep_page.unwrap_or_else(|| std::io::stdout().is_terminal())
     }
 
-    /// Whether what is asked for can be written at the end, told before anything is loaded. Leaves nothing.
+    /// Checks before any load whether the output can be written at the end. Creates no file.
     ///
     /// # Errors
-    /// One that names the file.
+    /// The message has the file.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         let json = self.json.as_deref().filter(|path| path.as_os_str() != "-");
         for (flag, path) in [("--json", json), ("--junit", self.junit.as_deref())] {
             let Some(path) = path else { continue };
-            ensure!(path.as_os_str() != "-", "{flag} takes a file: standard output has the summary");
+            ensure!(path.as_os_str() != "-", "{flag} needs a file: standard output has the summary");
             ensure!(
                 !is_fifo(path),
                 "{flag}: {} is a FIFO, which may never be read: give a file",
@@ -98,11 +98,11 @@ impl OutputOptions {
         Ok(())
     }
 
-    /// Leaves what was found: as text for people, as JSON for programs, and the verdict as JUnit XML. Standard output carries one
-    /// of the first two. `what` it is, for errors.
+    /// Writes the results: text for people, JSON for programs, and the verdict as JUnit XML. Standard output
+    /// has one of the first two. `what` describes them in errors.
     ///
     /// # Errors
-    /// One that names the file that cannot be written.
+    /// The message has the file that cannot be written.
     pub(crate) fn leave(
         &self,
         what: &str,
@@ -122,7 +122,7 @@ impl OutputOptions {
                 report(json()?)
             }
             Some(path) => {
-                // People get theirs even if the file cannot be written.
+                // The text is shown even if the file cannot be written.
                 show(format_args!("{}\nlog: {log}", text(TextStyle::stdout())));
                 std::fs::write(path, json()? + "\n")
                     .with_context(|| format!("cannot write {what} to {}", path.display()))
@@ -134,27 +134,27 @@ impl OutputOptions {
         }
     }
 
-    /// Leaves a verdict on what could not be run, where one is wanted.
+    /// Writes a verdict for a run that could not run, if requested.
     pub(crate) fn leave_failure<T>(&self, outcome: &anyhow::Result<T>) {
         if let Err(error) = outcome {
             self.leave_why(&told(error));
         }
     }
 
-    /// The same on what was asked for in a wrong way: a file of an earlier run would be taken for this one's.
+    /// The same for wrong options, so that no file of an earlier run is taken for this one's.
     pub(crate) fn leave_mistakes(&self, mistakes: &Mistakes) {
         self.leave_why(&mistakes.to_string());
     }
 
     fn leave_why(&self, why: &str) {
         if let Some(path) = self.junit.as_ref().filter(|path| path.as_os_str() != "-" && !is_fifo(path)) {
-            // What went wrong is told anyway; a second complaint would hide it.
+            // The error is reported anyway; a second one would hide it.
             let _ = std::fs::write(path, junit::junit(&Outcome::CouldNotRun(why)));
         }
     }
 }
 
-/// Whether writing there may wait for ever.
+/// Whether writing to the path may block forever.
 fn is_fifo(path: &Path) -> bool {
     use std::os::unix::fs::FileTypeExt as _;
     std::fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo())

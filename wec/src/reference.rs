@@ -1,4 +1,5 @@
-//! `docs/reference/flags.md`, from the table of keys and from clap. There is nothing here but the test that compares them.
+//! `docs/reference/flags.md`, generated from the table of keys and from clap. This module has only the test
+//! that compares them.
 
 use std::fmt::Write as _;
 
@@ -31,7 +32,7 @@ fn the_page_of_flags_is_current() {
     }
     assert!(
         std::fs::read_to_string(path).is_ok_and(|written| written == page),
-        "docs/reference/flags.md is old: WEC_WRITE_DOCS=1 cargo test -p wec --bin wec reference"
+        "docs/reference/flags.md is out of date: WEC_WRITE_DOCS=1 cargo test -p wec --bin wec reference"
     );
 }
 
@@ -81,13 +82,13 @@ fn entry_of_key(key: &Key) -> String {
     entry(&title, &format!("{}. {}", key.help, more.join(" ")))
 }
 
-/// What each command has of its own, and which keys of the table it takes.
+/// The flags of each command, and the keys of the table that it supports.
 fn commands(command: &Command, name: &str, page: &mut String) {
     for command in command.get_subcommands().filter(|command| command.get_name() != "help") {
         let name = format!("{name} {}", command.get_name());
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
         let _ = write!(page, "\n### `wec{name}`\n\n{}\n", wrapped(&format!("{about}.")));
-        // Flags of all subcommands are those of the command.
+        // Flags for all subcommands are listed with the command.
         let inherited = name.trim().contains(' ');
         let shown = |arg: &&Arg| !(arg.is_hide_set() || inherited && arg.is_global_set());
         let arguments = || command.get_arguments().filter(shown);
@@ -113,7 +114,7 @@ fn is_key(arg: &Arg) -> bool {
     Key::named(arg.get_id().as_str()).is_some_and(|key| arg.get_help_heading() == Some(key.group))
 }
 
-/// Which keys of the table a command takes, in few words.
+/// The keys of the table that a command supports, in few words.
 fn taken(takes: &[&str]) -> String {
     let flags =
         |keys: Vec<&Key>| keys.iter().map(|key| format!("`--{}`", key.long())).collect::<Vec<_>>().join(", ");

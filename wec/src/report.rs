@@ -6,16 +6,16 @@ use anyhow::bail;
 use wec_analytics::{Aggregate, LogReport, read_logs, summary_table};
 use wec_startup::{Exit, TextStyle, report as print, say, show};
 
-/// What `wec report` takes.
+/// Options of `wec report`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The log of a run, or the pieces of a rotated one; - for standard input
+    /// The log of a run, or the files of a rotated one; - for standard input
     #[arg(required = true, value_name = "LOG")]
     logs: Vec<PathBuf>,
     /// Print the summary as JSON (docs/summary.md)
     #[arg(long)]
     json: bool,
-    /// Refuse a log that is not whole
+    /// Refuse a log that is not complete
     #[arg(long)]
     strict: bool,
 }
@@ -25,7 +25,7 @@ pub(crate) async fn report(options: Options) -> anyhow::Result<Exit> {
     let (found, aggregate) = tokio::task::spawn_blocking(move || aggregate(&logs)).await??;
     let problems = found.problems();
     if strict && !problems.is_empty() {
-        bail!("the log is not whole, and --strict asks for one that is:\n  {}", problems.join("\n  "));
+        bail!("the log is not complete, which --strict does not allow:\n  {}", problems.join("\n  "));
     }
     for problem in problems {
         say(format_args!("warning: {problem}"));

@@ -1,4 +1,4 @@
-//! `wec run` and `wec requester`: a load against any ACME CA.
+//! `wec run` and `wec requester`: load against any ACME CA.
 
 use wec_requester::config::{Mistakes, Run};
 use wec_requester::{Flags, Plan, RemoteOptions, run_remote};
@@ -7,7 +7,7 @@ use wec_startup::{Exit, Stop, say, show};
 use crate::here::{self, Here};
 use crate::output::OutputOptions;
 
-/// What `wec run` takes.
+/// Options of `wec run`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -16,7 +16,7 @@ pub(crate) struct Options {
     output: OutputOptions,
 }
 
-/// What `wec requester` takes.
+/// Options of `wec requester`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RemoteRun {
     #[command(flatten)]
@@ -29,7 +29,7 @@ pub(crate) async fn run(options: Options, stop: Stop) -> anyhow::Result<Exit> {
     run_plan(options.flags.plan.resolve(eab_hmac_key()), options.output, stop).await
 }
 
-/// Runs a plan in this process, or reports its mistakes.
+/// Runs a plan in this process, or reports its errors.
 pub(crate) async fn run_plan(
     plan: Result<Plan, Mistakes>,
     output: OutputOptions,
@@ -53,7 +53,8 @@ pub(crate) async fn remote(options: RemoteRun, stop: Stop) -> anyhow::Result<Exi
             return Ok(Exit::Usage);
         }
     };
-    // With challenges in memory, this process answers the CA, too; its hits stay uncounted, as analytics is elsewhere.
+    // With challenges in memory, this process also answers the CA; its hits are not counted, because
+    // analytics is another process.
     let (challenges, server) = stop.unless_stopped(here::challenges(&plan)).await?;
     let delivered = run_remote(plan, options.remote, challenges, stop.clone()).await?;
     if let Some(server) = server {
@@ -63,7 +64,7 @@ pub(crate) async fn remote(options: RemoteRun, stop: Stop) -> anyhow::Result<Exi
     Ok(delivered.exit(&stop))
 }
 
-/// The key that proves to the CA whose account is made; a secret, so it is no flag.
+/// The HMAC key of the external account binding. It is a secret, so there is no flag.
 pub(crate) fn eab_hmac_key() -> Option<String> {
     std::env::var("WEC_EAB_HMAC_KEY").ok()
 }

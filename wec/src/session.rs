@@ -1,4 +1,4 @@
-//! `wec session`: looks at a run and changes it while it goes on, through its page's API or straight on the board.
+//! `wec session`: shows a run and changes it while it is on, through its page's API or directly on the board.
 
 use std::fmt::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
@@ -20,41 +20,41 @@ use wec_record::{Mark, MarkValue, MarkWhat};
 use wec_requester::executor::rate;
 use wec_startup::{Exit, Undisclosed, parse_session_id, redacted, report, say};
 
-/// Where a run's page is unless told otherwise.
+/// The default address of a run's page.
 const PAGE: &str = "http://127.0.0.1:8089";
-/// Changes that `show` lists at most.
+/// Number of changes that `show` lists.
 const LAST_CHANGES: usize = 10;
-/// A page that takes longer is taken for gone.
+/// A page that takes longer counts as unreachable.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// What `wec session` takes.
+/// Options of `wec session`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     #[command(subcommand)]
     action: Action,
-    /// The page of the run; its token, if it wants one, is taken from WEC_TOKEN [default: http://127.0.0.1:8089]
+    /// The page of the run; its token, if required, is read from WEC_TOKEN [default: http://127.0.0.1:8089]
     #[arg(long, value_name = "URL", env = "WEC_AT", hide_env_values = true, global = true)]
     at: Option<String>,
-    /// Not through a page but on the board itself: etcd://HOST:PORT or sqlite://PATH
+    /// Use the board instead of a page: etcd://HOST:PORT or sqlite://PATH
     #[arg(long, value_name = "URL", global = true, value_parser = Undisclosed(BoardUrl::parse))]
     board: Option<BoardUrl>,
     /// The session, with --board [default: default]
     #[arg(long, value_name = "ID", global = true, value_parser = parse_session_id)]
     session: Option<String>,
-    /// The scenario that is meant, of a run that has several
+    /// The scenario, for a run that has several
     #[arg(long, value_name = "NAME", global = true)]
     scenario: Option<String>,
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Say what the run is asked to do at the moment, and what was changed last
+    /// Show the targets of the run, and its latest changes
     Show {
         /// As JSON
         #[arg(long)]
         json: bool,
     },
-    /// Change the number of virtual users; of a scenario that keeps a rate, how many it may use
+    /// Change the number of virtual users; for a scenario with a rate, the largest number allowed
     Workers {
         /// How many
         #[arg(value_name = "N", allow_negative_numbers = true)]
@@ -62,25 +62,25 @@ enum Action {
     },
     /// Change the rate of arrivals
     Rate {
-        /// 50/s, 3000/min, 0.5; with what it counts, as in "50 requests/s", only if the scenario counts that
+        /// 50/s, 3000/min, 0.5; a unit, as in "50 requests/s", must be that of the scenario
         #[arg(value_name = "RATE", allow_negative_numbers = true)]
         rate: String,
     },
-    /// Change how often chains are chosen: certificate=4 revoke=0
+    /// Change the weights of chains: certificate=4 revoke=0
     Weight {
-        /// A chain and its weight among those allowed
+        /// A chain and its weight
         #[arg(value_name = "CHAIN=W", required = true, value_delimiter = ',')]
         weights: Vec<String>,
     },
     /// Change hard limits: certificates=1000, registrations=none
     Limit {
-        /// registrations, authorizations or certificates, and how many there may be
+        /// registrations, authorizations or certificates, and the largest number allowed
         #[arg(value_name = "WHAT=N|none", required = true, value_delimiter = ',')]
         limits: Vec<String>,
     },
-    /// Start nothing more; running chains end, the run time stands still
+    /// Start no more chains; running chains end, the run time stops
     Pause,
-    /// Go on after a pause
+    /// Continue after a pause
     Resume,
     /// End the run as its run time would: running chains may finish
     Stop,
@@ -89,7 +89,7 @@ enum Action {
 pub(crate) async fn session(options: Options) -> anyhow::Result<Exit> {
     let Options { action, at, board, session, scenario } = options;
     let mut mistakes = Vec::new();
-    // Where pages usually are gives way to a board that is named.
+    // A board that was given overrides the default page.
     let usual = std::env::var("WEC_AT").ok();
     if at.is_some() && at != usual && board.is_some() {
         mistakes.push("--at and --board: give one of them".to_owned());
@@ -115,7 +115,7 @@ pub(crate) async fn session(options: Options) -> anyhow::Result<Exit> {
         }
         (Some(url), _) => Way::Board(url.open().await?, session.unwrap_or_else(|| "default".to_owned())),
         (None, Ok(page)) => Way::Page(page),
-        (None, Err(())) => unreachable!("it was among the mistakes"),
+        (None, Err(())) => unreachable!("it was reported as a mistake"),
     };
     let outcome = match &action {
         Action::Show { json } => show(&way, *json).await,
@@ -133,12 +133,12 @@ pub(crate) async fn session(options: Options) -> anyhow::Result<Exit> {
     }
 }
 
-/// Something else must be asked for.
+/// The request has an error.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Mistaken(String);
 
-/// What is to be different, or every mistake in how it was said.
+/// The changes, or all errors of the arguments.
 fn wanted(action: &Action) -> Result<Vec<ChangeTo>, Vec<String>> {
     let (found, mistakes): (Vec<_>, Vec<_>) = match action {
         Action::Show { .. } => return Ok(Vec::new()),
@@ -197,7 +197,7 @@ fn pair(text: &str, example: &str) -> String {
     format!("{text:?} is not a pair like {example}")
 }
 
-/// A number as JSON has it; what is none stays text, and is refused where its bounds are known.
+/// A number for JSON. Other text stays text, and is refused where its bounds are known.
 fn number(text: &str) -> Value {
     let whole = text.parse::<u64>().ok().map(Value::from);
     whole
@@ -205,7 +205,7 @@ fn number(text: &str) -> Value {
         .unwrap_or_else(|| text.into())
 }
 
-/// How the session is reached.
+/// How to access the session.
 enum Way {
     Page(Page),
     Board(Board, String),
@@ -223,7 +223,7 @@ impl Way {
         }
     }
 
-    /// What has been changed of it, the last one last.
+    /// The changes of the session; the latest is last.
     async fn journal(&self) -> anyhow::Result<Vec<Mark>> {
         let journal = match self {
             Self::Page(page) => page.ask(Method::GET, "sessions/current/journal", None).await?,
@@ -262,7 +262,7 @@ async fn show(way: &Way, as_json: bool) -> anyhow::Result<()> {
     let last = &journal[journal.len().saturating_sub(LAST_CHANGES)..];
     if as_json {
         let mut value = serde_json::to_value(&session).context("the session as JSON")?;
-        // The board knows what is wanted, not what there is.
+        // The board has the targets, not the running workers.
         value["workers_running"] = running.into();
         value["changes"] = serde_json::to_value(last).context("the changes as JSON")?;
         return report(serde_json::to_string_pretty(&value).context("the session as JSON")?);
@@ -270,7 +270,7 @@ async fn show(way: &Way, as_json: bool) -> anyhow::Result<()> {
     report(described(&session, running) + &listed(last, journal.len(), &session))
 }
 
-/// The last changes in words, a line for each value.
+/// The latest changes as text, a line for each value.
 fn listed(last: &[Mark], of: usize, session: &SessionView) -> String {
     let mut text = match of {
         0 => return String::new(),
@@ -288,7 +288,7 @@ fn listed(last: &[Mark], of: usize, session: &SessionView) -> String {
     text
 }
 
-/// The session in words.
+/// The session as text.
 fn described(session: &SessionView, running: Option<u64>) -> String {
     let workers = match running {
         Some(running) => format!("{running} of {} workers", session.workers_target),
@@ -344,18 +344,18 @@ async fn change(
     let SessionChanged { session, changes } = way.change(scenario, wanted).await?;
     let mut lines: Vec<_> = changes.iter().flat_map(|mark| told(mark, &session)).collect();
     match action {
-        _ if lines.is_empty() => lines.push("nothing changed: it is so already".to_owned()),
+        _ if lines.is_empty() => lines.push("nothing changed: the values are already set".to_owned()),
         Action::Pause => {
-            lines.push("chains that run end, nothing more starts until wec session resume".to_owned())
+            lines.push("running chains end, no new ones start until wec session resume".to_owned())
         }
-        Action::Stop => lines.push("chains that run may finish, then the run ends".to_owned()),
+        Action::Stop => lines.push("running chains may finish, then the run ends".to_owned()),
         _ => {}
     }
     let lines: Vec<_> = lines.iter().map(|line| wec_text::visible(line)).collect();
     report(lines.join("\n"))
 }
 
-/// Whether the unit that a rate names is what the scenario counts.
+/// Checks that the unit of a rate is that of the scenario.
 fn check_unit(
     (text, unit): (&str, RateUnit),
     scenario: Option<&str>,
@@ -363,19 +363,19 @@ fn check_unit(
 ) -> anyhow::Result<()> {
     let named = |(name, _): &(&String, &ScenarioView)| scenario.is_none_or(|scenario| scenario == *name);
     let mut scenarios = session.scenarios.iter().filter(named);
-    // A scenario that is not there, not the only one, or has no rate is told of by whoever makes the change.
+    // Errors of the scenario are reported by the change itself.
     let (Some((name, target)), None) = (scenarios.next(), scenarios.next()) else { return Ok(()) };
     if target.rate.is_none() || target.rate_unit == unit.name() {
         return Ok(());
     }
     bail!(Mistaken(format!(
-        "rate: {text:?} counts {}, and scenario {name:?} counts {}: ask for these",
+        "rate: {text:?} counts {}, but scenario {name:?} counts {}: use that unit",
         unit.name(),
         target.rate_unit
     )))
 }
 
-/// A change in words, one line for each value; with the session after it.
+/// A change as text, one line for each value, with the session after it.
 fn told(mark: &Mark, session: &SessionView) -> Vec<String> {
     let of = if mark.scenario.is_empty() { String::new() } else { format!("{}: ", mark.scenario) };
     let word = match &mark.what {
@@ -403,18 +403,18 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// As people copy it from a browser: without a scheme, or with the token still in it.
+    /// Text as copied from a browser: without a scheme, or with the token in it.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         let example = "write it like http://127.0.0.1:8089";
         let mut url = Url::parse(&full)
-            .map_err(|error| format!("{:?} is no URL ({error}): {example}", redacted(text)))?;
+            .map_err(|error| format!("{:?} is not a URL ({error}): {example}", redacted(text)))?;
         if url.scheme() != "http" || url.host_str().is_none() {
             return Err(format!("{:?} is not a page over http: {example}", redacted(text)));
         }
         let token = url.query_pairs().find(|(key, _)| key == "token").map(|(_, token)| token.into_owned());
         let token = token.or_else(|| std::env::var("WEC_TOKEN").ok()).filter(|token| !token.is_empty());
-        // Neither is sent, and this is what messages show.
+        // They are not sent, and messages show this URL.
         let _ = (url.set_username(""), url.set_password(None));
         url.set_query(None);
         url.set_fragment(None);
@@ -424,7 +424,7 @@ impl Page {
         Ok(Self { url, token })
     }
 
-    /// One request for what concerns the session, one for what concerns the scenario; there is never both.
+    /// One request for changes of the session, or one for changes of the scenario; there are never both.
     async fn change(&self, scenario: Option<String>, wanted: &[ChangeTo]) -> anyhow::Result<SessionChanged> {
         let mut body = Map::new();
         let (mut of_scenario, mut limits) = (false, Map::new());
@@ -457,7 +457,7 @@ impl Page {
         self.ask(Method::PATCH, &path, Some(&body.into())).await
     }
 
-    /// The scenario that was named, or the only one.
+    /// The given scenario, or the only one.
     async fn scenario(&self, named: Option<String>) -> anyhow::Result<String> {
         if let Some(named) = named {
             return Ok(named);
@@ -476,7 +476,7 @@ impl Page {
         }
     }
 
-    /// One request of the API below `/api/v1/`.
+    /// A request to the API below `/api/v1/`.
     pub(crate) async fn ask<T: serde::de::DeserializeOwned>(
         &self,
         method: Method,
@@ -491,14 +491,14 @@ impl Page {
         let refused = refused.as_ref().and_then(|body| body["error"].as_str());
         match (status, refused) {
             (StatusCode::OK, _) => serde_json::from_slice(&text)
-                .with_context(|| format!("what answers at {} is no page of this wec", self.url)),
+                .with_context(|| format!("the server at {} is not a page of this wec", self.url)),
             (StatusCode::UNAUTHORIZED, _) if self.token.is_some() => {
-                bail!("{} does not take the token in WEC_TOKEN: it wants that of the run", self.url)
+                bail!("{} refuses the token in WEC_TOKEN: use that of the run", self.url)
             }
-            (StatusCode::UNAUTHORIZED, _) => bail!("{} wants its token: set WEC_TOKEN", self.url),
+            (StatusCode::UNAUTHORIZED, _) => bail!("{} requires a token: set WEC_TOKEN", self.url),
             (StatusCode::BAD_REQUEST, Some(why)) => bail!(Mistaken(why.to_owned())),
             (_, Some(why)) => bail!("{why}"),
-            (status, None) => bail!("what answers at {} is no page of wec: it said {status}", self.url),
+            (status, None) => bail!("the server at {} is not a page of wec: it answered {status}", self.url),
         }
     }
 
@@ -511,12 +511,12 @@ impl Page {
         let host = self.url.host_str().unwrap_or_default();
         let port = self.url.port().unwrap_or(80);
         let stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await.map_err(|error| {
-            anyhow!("nobody listens at {} ({error}): start a run, or name its page with --at", self.url)
+            anyhow!("nothing listens at {} ({error}): start a run, or name its page with --at", self.url)
         })?;
         let broken = || format!("the connection to {} broke", self.url);
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.with_context(broken)?;
-        // Ends with the sender; what went wrong is told by the request.
+        // Ends with the sender; the request reports errors.
         tokio::spawn(connection);
         let url = self.url.join(&format!("api/v1/{path}")).context("the API's address")?;
         let mut request = Request::builder()

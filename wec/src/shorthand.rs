@@ -1,10 +1,10 @@
-//! `wec hammer`, `wec seq`, `wec aseq`: `wec run` with the load said in a few words.
+//! `wec hammer`, `wec seq`, `wec aseq`: `wec run` with short arguments for the load.
 //!
 //! | command | workers |
 //! | --- | --- |
 //! | `hammer N` | N, all the time |
 //! | `seq INTERVAL N N N…` | each N in turn, each for INTERVAL |
-//! | `aseq INCREMENT FINAL INTERVAL` | INCREMENT at the start, as many more after every INTERVAL, until FINAL has been held for one |
+//! | `aseq INCREMENT FINAL INTERVAL` | INCREMENT at the start, INCREMENT more after every INTERVAL, until FINAL has lasted for one |
 
 use std::time::Duration;
 
@@ -21,10 +21,10 @@ const MAX_WORKERS: u32 = 1_000_000;
 /// The most steps of one sequence.
 const MAX_STEPS: u32 = 10_000;
 
-/// What `wec hammer` takes.
+/// Options of `wec hammer`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Hammer {
-    /// Virtual users that run chains side by side
+    /// Virtual users that run chains concurrently
     #[arg(value_name = "N", value_parser = workers)]
     number: u32,
     #[command(flatten)]
@@ -33,7 +33,7 @@ pub(crate) struct Hammer {
     output: OutputOptions,
 }
 
-/// What `wec seq` takes.
+/// Options of `wec seq`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Seq {
     /// How long each number of workers is kept: 30s, 5m
@@ -48,13 +48,13 @@ pub(crate) struct Seq {
     output: OutputOptions,
 }
 
-/// What `wec aseq` takes.
+/// Options of `wec aseq`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Aseq {
     /// Workers at the start, and added after every interval
     #[arg(value_parser = increment)]
     increment: u32,
-    /// Workers in the end
+    /// Workers at the end
     #[arg(value_name = "FINAL", value_parser = workers)]
     last: u32,
     /// How long each number of workers is kept: 30s, 5m
@@ -66,7 +66,7 @@ pub(crate) struct Aseq {
     output: OutputOptions,
 }
 
-/// One number of workers. How hard to push is said by the command, how long by `--run-time`.
+/// A constant number of workers. The command sets the load, `--run-time` the duration.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Constant {}
 
@@ -79,7 +79,7 @@ impl Command for Constant {
     }
 }
 
-/// One number of workers after the other, which says how long, too.
+/// One number of workers after the other. The command also sets the duration.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Stepped {}
 
@@ -111,15 +111,15 @@ pub(crate) async fn aseq(aseq: Aseq, stop: Stop) -> anyhow::Result<Exit> {
     let Aseq { increment, last, interval, flags, output } = aseq;
     if increment > last {
         say(format_args!(
-            "INCREMENT: {increment} is more than FINAL, which is {last}, and workers begin with INCREMENT: they would never rise; take {last} at \
-             most, or wec hammer {last} --run-time {} to keep them",
+            "INCREMENT: {increment} is more than FINAL, {last}, so the number would never grow: give {last} at \
+             most, or wec hammer {last} --run-time {} for a constant number",
             humantime::format_duration(interval)
         ));
         return Ok(Exit::Usage);
     }
     if last.div_ceil(increment) > MAX_STEPS {
         say(format_args!(
-            "INCREMENT: {increment} up to {last} are more than {MAX_STEPS} steps: take a larger one, or wec run --stages {}:{last}",
+            "INCREMENT: {increment} up to {last} are more than {MAX_STEPS} steps: give a larger one, or use wec run --stages {}:{last}",
             humantime::format_duration(interval)
         ));
         return Ok(Exit::Usage);
@@ -136,7 +136,7 @@ fn rising(increment: u32, last: u32) -> Vec<u32> {
     whole.chain([last]).collect()
 }
 
-/// Each number is jumped to, then kept.
+/// The load jumps to each number, then keeps it.
 fn steps(interval: Duration, numbers: &[u32]) -> Push {
     let step = |number: &u32| {
         let target = f64::from(*number);
@@ -156,17 +156,14 @@ async fn run_workers(
     run_plan(plan.resolve_as(decided, eab_hmac_key()), output, stop).await
 }
 
-/// Reports flags that say how hard to push, too.
+/// Reports flags that also set the load.
 fn refuse<C: Command>(command: &str, flags: &Flags<C>) -> Option<Exit> {
     let given = C::REFUSED.iter().filter(|key| flags.plan.is_given(key)).filter_map(|key| Key::named(key));
     let given: Vec<_> = given.map(|key| format!("--{}", key.long())).collect();
     if given.is_empty() {
         return None;
     }
-    say(format_args!(
-        "wec {command} says itself how hard to push: leave out {}, or use wec run",
-        given.join(", ")
-    ));
+    say(format_args!("wec {command} sets the load itself: omit {}, or use wec run", given.join(", ")));
     Some(Exit::Usage)
 }
 
@@ -187,7 +184,7 @@ fn increment(text: &str) -> Result<u32, String> {
 
 fn interval(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
-        // Every step takes as long, and there are many.
+        // Every step takes this long, and there are many.
         Ok(time) if time > Duration::from_secs(366 * 86_400) => {
             Err(format!("{text:?} is longer than a year"))
         }

@@ -1,4 +1,4 @@
-//! `wec state`: what a state database holds of each CA, and how to be rid of it.
+//! `wec state`: lists or deletes the stored state of each CA.
 
 use anyhow::bail;
 use comfy_table::{CellAlignment, Table, presets};
@@ -6,7 +6,7 @@ use serde_json::json;
 use wec_startup::{Exit, report};
 use wec_store::{Catalogue, StoredCa};
 
-/// What `wec state` takes.
+/// Options of `wec state`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     #[command(subcommand)]
@@ -25,15 +25,15 @@ pub(crate) struct Options {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// List the CAs that something is stored of
+    /// List the CAs with stored state
     List {
         /// As JSON
         #[arg(long)]
         json: bool,
     },
-    /// Delete all that is stored of a CA; at the CA itself nothing changes
+    /// Delete the stored state of a CA; the CA itself is not changed
     Forget {
-        /// As `wec state list` writes it
+        /// The CA's directory, as `wec state list` prints it
         directory: String,
     },
 }

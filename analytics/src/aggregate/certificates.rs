@@ -1,4 +1,4 @@
-//! What is told of certificates beside their chains' figures: by profile, and those that were not verified.
+//! Figures of certificates beside those of chains: by profile, and certificates that were not verified.
 
 use std::collections::BTreeMap;
 
@@ -8,17 +8,17 @@ use super::{OTHER, shortened};
 use crate::distribution::Times;
 use crate::snapshot::ProfileFigures;
 
-/// Profiles told apart. CAs offer a handful; each has histograms.
+/// Profiles with their own figures. CAs have a handful; each has histograms.
 const MAX_PROFILES: usize = 16;
-/// Reasons told apart. A CA's algorithms are few.
+/// Reasons with their own counts. A CA uses few algorithms.
 const MAX_REASONS: usize = 16;
 
 /// Figures of certificates.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Certificates {
-    /// By reason, how many were not verified.
+    /// Number of certificates that were not verified, by reason.
     unverified: BTreeMap<String, u64>,
-    /// By name; that of orders without a profile is empty.
+    /// By profile; the key for orders without one is empty.
     profiles: BTreeMap<String, BTreeMap<Chain, Totals>>,
 }
 
@@ -31,7 +31,7 @@ struct Totals {
 }
 
 impl Certificates {
-    /// Counts a chain that did not leave its order unfinished on purpose, and took so long in service.
+    /// Counts a chain that did not leave its order unfinished on purpose. `service` is its service time.
     pub(super) fn record(&mut self, chain: Chain, result: &ChainResult, service: u64) {
         if !result.unverified.is_empty() {
             *self.unverified_for(shortened(&result.unverified)) += 1;
@@ -69,7 +69,7 @@ impl Certificates {
         self.unverified.clone()
     }
 
-    /// By profile, the chains that ran with it; nothing where no order named any.
+    /// The chains of each profile; empty where no order had one.
     pub(super) fn profiles(&self) -> BTreeMap<String, BTreeMap<Chain, ProfileFigures>> {
         if self.profiles.keys().all(String::is_empty) {
             return BTreeMap::new();

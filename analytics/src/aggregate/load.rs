@@ -1,7 +1,7 @@
-//! What requesters say of their load: the sum over those that live, and who could not keep up.
+//! The load samples of requesters: the sum over the live nodes, and which bounds were exceeded.
 //!
-//! A node's counts are since its start, so its latest sample says all of them: order does not matter, and a sample that
-//! never came costs nothing but its share of the lag.
+//! A node's counts are totals since its start, so its latest sample contains them all. The order of samples
+//! does not matter, and a lost sample costs only its part of the lag.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::{MAX_NODES, MAX_SCENARIOS, NODE_SILENT_NS, shortened};
 use crate::distribution::Times;
 use crate::snapshot::{CauseFigures, Distortion, GeneratorFigures, LimitFigures, ScenarioFigures};
 
-/// Exceeded bounds that are listed, the longest first. Ten thousand nodes can have as many as they like.
+/// Exceeded bounds that are listed, the longest first. The number of nodes is not bounded.
 const MAX_LIMITS: usize = 50;
 
 #[derive(Clone, Debug, Default)]
@@ -22,7 +22,7 @@ pub(super) struct Loads {
     cpu_share_max: Option<f64>,
     cpu_wait_share_max: Option<f64>,
     backlog_share_max: f64,
-    /// Samples' scenarios beyond the bounded number.
+    /// Scenarios of samples beyond the bounded number.
     other_scenarios: u64,
 }
 
@@ -32,7 +32,7 @@ struct Node {
     at_unix_ns: u64,
     seq: u64,
     scenarios: BTreeMap<String, ScenarioSample>,
-    /// By scenario, the last target of workers above 0: that of the run, when its end has taken it to 0.
+    /// By scenario, the last target of workers above 0, because the target is 0 at a run's end.
     asked_workers: BTreeMap<String, u64>,
     cpu_share: Option<f64>,
     cpu_wait_share: Option<f64>,
@@ -87,7 +87,7 @@ impl Loads {
         self.other_scenarios += other.other_scenarios;
     }
 
-    /// Times above the histogram's bound.
+    /// Number of times above the histogram's bound.
     pub(super) const fn clamped(&self) -> u64 {
         self.lag.clamped()
     }
@@ -96,7 +96,7 @@ impl Loads {
         self.other_scenarios
     }
 
-    /// Ready orders that were dropped as expired, over all nodes.
+    /// Ready orders dropped as expired, over all nodes.
     pub(super) fn orders_expired(&self) -> u64 {
         self.nodes.values().fold(0, |sum, node| sum.saturating_add(node.orders_expired))
     }
@@ -109,8 +109,8 @@ impl Loads {
             .max_by_key(|ahead| (ahead.unsigned_abs(), *ahead))
     }
 
-    /// By scenario. Targets, workers and rates are of the nodes that were heard of lately; counts are of all. When the run is `over`,
-    /// targets and rates are those of all of it.
+    /// Figures by scenario. Targets, workers and rates are of the nodes with a recent sample; counts are of
+    /// all nodes. When the run is `over`, targets and rates are means over the whole run.
     pub(super) fn scenarios(&self, latest_unix_ns: u64, over: bool) -> BTreeMap<String, ScenarioFigures> {
         let mut scenarios: BTreeMap<String, ScenarioFigures> = BTreeMap::new();
         for node in self.nodes.values() {
@@ -136,7 +136,7 @@ impl Loads {
         scenarios
     }
 
-    /// What lag can have added to these response times.
+    /// How much lag can have added to these response times.
     fn distortion(&self, response: &Times) -> Option<Distortion> {
         let share = |lag: u64, of: u64| rounded(lag as f64 / of.max(1) as f64, 1e4);
         let (p50_ns, p99_ns) = (self.lag.percentile(500)?, self.lag.percentile(990));
@@ -148,7 +148,7 @@ impl Loads {
         })
     }
 
-    /// `response` gives the response times of all requests, for what lag is compared with.
+    /// `response` returns the response times of all requests, to compare the lag with.
     pub(super) fn generator(&self, latest_unix_ns: u64, response: impl Fn() -> Times) -> GeneratorFigures {
         let living = || self.nodes.values().filter(|node| node.lives(latest_unix_ns));
         let (mut due, mut dropped) = (0_u64, 0_u64);
@@ -221,7 +221,7 @@ impl Node {
 }
 
 impl ScenarioFigures {
-    /// Rate and target over the whole time in which it was active, in place of the latest second's.
+    /// Replaces rate and target of the latest second by their means over the active time.
     fn average(&mut self) {
         if self.active_ns == 0 {
             return;

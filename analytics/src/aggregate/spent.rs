@@ -1,4 +1,4 @@
-//! Whose time it was: a chain's time in parts that add up, and the parts of requests.
+//! Splits a chain's time into parts that add up to it, and the time of requests into phases.
 
 use wec_record::{ChainResult, RequestResult, Spent};
 
@@ -17,7 +17,7 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Counts an iteration. A record without times has no parts.
+    /// Counts an iteration. Records without times have no parts.
     pub(super) fn record(&mut self, result: &ChainResult) {
         let Some(Spent { requests, connecting, asked, polls, keys, own }) = result.spent() else { return };
         self.requests.record(requests);
@@ -49,7 +49,7 @@ impl Parts {
     }
 }
 
-/// The parts of an endpoint's requests, whatever became of them.
+/// The phases of an endpoint's requests, failed or not.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RequestParts {
     new: u64,
@@ -61,7 +61,8 @@ pub(super) struct RequestParts {
 }
 
 impl RequestParts {
-    /// Counts a request. A phase that did not occur, as DNS for an address or TLS for `http://`, is no sample of it.
+    /// Counts a request. A phase that did not occur (DNS for an IP address, TLS for `http://`) adds no
+    /// sample.
     pub(super) fn record(&mut self, request: &RequestResult) {
         if request.reused {
             self.reused += 1;

@@ -1,8 +1,8 @@
 //! Figures over time in a bounded number of buckets.
 //!
-//! Buckets are aligned to the Unix epoch and as wide as a power of two of seconds, the smallest with which the
-//! whole run fits. So the timeline depends on which records it holds but not on their order, and two merge
-//! exactly. Percentiles of a bucket come from sparse cells: 18,000 dense histograms would be gigabytes.
+//! Buckets are aligned to the Unix epoch. Their width in seconds is the smallest power of two with which the
+//! whole run fits. So the timeline depends on its records but not on their order, and two timelines merge
+//! exactly. Percentiles of a bucket come from sparse cells: 18,000 dense histograms would take gigabytes.
 
 use std::collections::VecDeque;
 
@@ -11,22 +11,22 @@ use wec_record::{Chain, LoadSample, ScenarioSample};
 use crate::distribution::{Cell, Cells, LONGEST_NS};
 use crate::snapshot::{ChainSeries, Series};
 
-/// An hour at one second.
+/// One hour of buckets of one second.
 const MAX_BUCKETS: usize = 3_600;
-/// A sample stands for a second; a sender that says more than this is not believed.
+/// A sample covers one second; larger values from a sender are cut to this.
 const MAX_OVER_NS: u64 = 10_000_000_000;
-/// 4,096 s: with it the timeline spans 170 days. A record further away than that has a wrong clock.
+/// 4,096 s: with it the timeline spans 170 days. A record further away has a wrong clock.
 const MAX_STEP_S: u64 = 1 << 12;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Timeline {
     step_s: u64,
-    /// Number of the first bucket: its start over `step_s`.
+    /// Number of the first bucket: its start divided by `step_s`.
     first: u64,
     buckets: VecDeque<Bucket>,
-    /// What is being changed now; a reader who has seen revision r has seen every change made at or before r.
+    /// Current revision. A reader who has seen revision r has seen every change up to r.
     revision: u64,
-    /// Readers who have seen less than this must forget what they have.
+    /// Readers who have seen an earlier revision must discard what they have.
     reset_at: u64,
     outside: u64,
 }
@@ -47,27 +47,28 @@ struct ChainBucket {
     count: u64,
     failed: u64,
     abandoned: u64,
-    /// Of the successful ones that were not abandoned, nanoseconds.
+    /// Sum of the successful ones that were not abandoned, nanoseconds.
     sum: u128,
     times: Cells<6>,
 }
 
-/// What requesters were asked to do and did: sums over the samples, weighed by the time that each stands for.
+/// Target and actual load: sums over the samples, weighted by the time that each covers.
 ///
-/// Integers, so that the order of adding does not show.
+/// Integers, so that the sum does not depend on the order.
 #[derive(Clone, Debug, Default)]
 struct LoadBucket {
     /// Samples.
     n: u64,
-    /// Time that all samples together stand for, nanoseconds.
+    /// Time covered by all samples, nanoseconds.
     over: u128,
     workers_target: u128,
     workers: u128,
     busy: u128,
-    /// Thousandths a second; none while no sample had such a target.
+    /// Thousandths per second; none while no sample had such a target.
     chains_target: Option<u128>,
     requests_target: Option<u128>,
-    /// Fingerprints of the nodes that said something, in order: the figures are of one node on average, times their number.
+    /// Fingerprints of the nodes with samples, sorted. A figure is the mean of one node times the number of
+    /// nodes.
     nodes: Vec<u32>,
     lag: Cells<6>,
     lag_n: u64,
@@ -96,7 +97,7 @@ impl Timeline {
         }
     }
 
-    /// A certificate that was had at `at_unix_ns`.
+    /// A certificate issued at `at_unix_ns`.
     pub(crate) fn issued(&mut self, at_unix_ns: u64) {
         if let Some(bucket) = self.bucket(at_unix_ns) {
             bucket.issued += 1;
@@ -127,14 +128,14 @@ impl Timeline {
         }
     }
 
-    /// What `node` was asked to do and did until `at_unix_ns`.
+    /// A load sample of `node` that ends at `at_unix_ns`.
     pub(crate) fn load(&mut self, at_unix_ns: u64, node: &str, load: &LoadSample) {
         if let Some(bucket) = self.bucket(at_unix_ns) {
             bucket.load.record(node, load);
         }
     }
 
-    /// Records that fit no bucket.
+    /// Number of records that fit no bucket.
     pub(crate) const fn outside(&self) -> u64 {
         self.outside
     }
@@ -151,7 +152,7 @@ impl Timeline {
             self.double_step();
         }
         let (first, end) = (other.first, other.first + other.buckets.len() as u64);
-        // Both ends first: the step may double on the way, and `other` must follow before its buckets are added.
+        // Both ends first: the step may double, and `other` must double with it before its buckets are added.
         self.make_room(first * other.step_s);
         self.make_room(end * other.step_s - 1);
         while other.step_s < self.step_s {
@@ -166,7 +167,7 @@ impl Timeline {
         }
     }
 
-    /// The buckets changed since revision `seen`, and the revision that a reader then has seen.
+    /// The buckets changed after revision `seen`, and the current revision.
     pub(crate) fn series(&mut self, seen: Option<u64>) -> (Series, u64) {
         let seen = seen.filter(|seen| (self.reset_at..self.revision).contains(seen));
         let now = self.revision;
@@ -218,7 +219,7 @@ impl Timeline {
         (series, now)
     }
 
-    /// The bucket to change for a record of that time, marked as changed.
+    /// The bucket for a record of that time, marked as changed.
     fn bucket(&mut self, at_unix_ns: u64) -> Option<&mut Bucket> {
         let second = at_unix_ns / 1_000_000_000;
         if !self.make_room(second) {
@@ -230,8 +231,8 @@ impl Timeline {
         Some(bucket)
     }
 
-    /// Makes the timeline cover the second `at`, by new buckets or wider ones. False when even the widest would
-    /// not do.
+    /// Makes the timeline cover the second `at`, by new buckets or wider ones. False when even the widest
+    /// buckets do not suffice.
     fn make_room(&mut self, at: u64) -> bool {
         if self.buckets.is_empty() {
             self.first = at / self.step_s;
@@ -266,7 +267,7 @@ impl Timeline {
         self.buckets.push_back(Bucket { revision: self.revision, ..Bucket::default() });
     }
 
-    /// Joins neighbours into buckets twice as wide.
+    /// Merges each two neighbours into one bucket.
     fn double_step(&mut self) {
         let old = std::mem::take(&mut self.buckets);
         let first = self.first / 2;
@@ -314,7 +315,7 @@ impl LoadBucket {
         let target = |unit: &str| {
             let with = load.scenarios.iter().filter(|scenario| scenario.rate_unit == unit);
             let targets = with.filter_map(|scenario| scenario.rate_target);
-            // `as` takes a negative number or none for 0 and ends at the largest.
+            // `as` converts a negative number and NaN to 0, and saturates at the largest value.
             targets.map(|target| over * u128::from((target * 1e3).round() as u32)).reduce(|a, b| a + b)
         };
         let mut lag = Cells::default();
@@ -355,14 +356,14 @@ impl LoadBucket {
         self.lag_max = self.lag_max.max(other.lag_max);
     }
 
-    /// Of one node on average, times the number of nodes; none without a sample.
+    /// The mean of one node times the number of nodes; none without a sample.
     fn mean(&self, weighed: u128) -> Option<u64> {
         let nodes = self.nodes.len() as u128;
         (self.over > 0).then(|| ((weighed * nodes + self.over / 2) / self.over) as u64)
     }
 }
 
-/// FNV-1a: the same in every process, unlike the standard library's.
+/// FNV-1a: unlike the standard library's hash it is the same in every process.
 fn fingerprint(text: &str) -> u32 {
     text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
@@ -415,7 +416,7 @@ mod tests {
         assert_eq!(changes.requests, [2, 0, 1]);
         let (nothing, _) = timeline.series(Some(seen));
         assert!(nothing.at_unix_s.is_empty() && !nothing.reset);
-        assert!(timeline.series(Some(u64::MAX)).0.reset, "a revision of another life is not believed");
+        assert!(timeline.series(Some(u64::MAX)).0.reset, "a revision of an earlier process is ignored");
     }
 
     fn sample(over_ns: u64, workers: u64, target: Option<f64>) -> LoadSample {
@@ -438,7 +439,7 @@ mod tests {
         timeline.load(at(0), "a", &sample(SECOND, 10, Some(2.5)));
         timeline.load(at(0), "b", &sample(SECOND, 4, Some(2.5)));
         timeline.hit(at(1));
-        // Two samples of one node in a second: one of them was late.
+        // Two samples of one node in one second: one of them was late.
         timeline.load(at(2), "a", &sample(SECOND, 10, None));
         timeline.load(at(2), "a", &sample(SECOND, 20, None));
         let (series, _) = timeline.series(None);

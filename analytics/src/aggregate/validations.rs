@@ -1,11 +1,13 @@
-//! How long validations took, and what the CA did meanwhile: chains joined with the hits on the challenge servers.
+//! How long validations took and when the CA's requests arrived: joins chains with the hits on the challenge
+//! servers.
 //!
-//! The boundaries are a requester's: it answered the challenge, and it saw the authorization to be final. Hits are a
-//! challenge server's, whose clock may be another: they subdivide the time between the boundaries and never change it. A
-//! hit belongs to the authorization of its name and type that is nearest in time.
+//! A requester measures start and end: it answered the challenge, and it saw the authorization in a final
+//! state. Hits have the clock of a challenge server, which may differ. They subdivide the time between start
+//! and end but do not change it. A hit belongs to the authorization of its name and type that is nearest in
+//! time.
 //!
-//! Hits and chains come in any order and by different senders, so both wait here until the other has come. The wait is
-//! bounded by number; what leaves without the other is counted.
+//! Hits and chains arrive in any order from different senders, so each is kept until the other arrives. The
+//! number of kept entries is bounded; entries that are removed without a match are counted.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -14,23 +16,23 @@ use wec_record::{AuthorizationResult, ChallengeType, ValidationHit};
 use crate::distribution::Times;
 use crate::snapshot::ValidationFigures;
 
-/// Names whose hits and authorizations wait for each other. At a thousand a second, ten seconds of them.
+/// Names whose hits and authorizations are kept: ten seconds at a thousand per second.
 const MAX_NAMES: usize = 10_000;
-/// Of one name. Names are ordered once by default; renewals order theirs again.
+/// Authorizations kept per name. By default a name is ordered once; renewals order it again.
 const MAX_PROOFS: usize = 16;
 const MAX_HITS: usize = 64;
-/// A hit further away from every authorization of its name belongs to none: clocks differ by less.
+/// A hit further than this from every authorization of its name belongs to none: clocks differ by less.
 const NEAR_NS: u64 = 60_000_000_000;
 
 /// The validations of one run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Validations {
-    /// By place in [`ChallengeType::ALL`].
+    /// By position in [`ChallengeType::ALL`].
     totals: [Totals; ChallengeType::ALL.len()],
     names: HashMap<String, Name>,
     /// The names, oldest first.
     order: VecDeque<String>,
-    /// Hits that left without an authorization.
+    /// Hits removed without an authorization.
     hits_alone: u64,
 }
 
@@ -45,7 +47,7 @@ struct Totals {
     clipped: u64,
 }
 
-/// What is known of one name.
+/// The entries of one name.
 #[derive(Clone, Debug, Default)]
 struct Name {
     proofs: VecDeque<Proof>,
@@ -60,7 +62,7 @@ struct Proof {
     settled: u64,
 }
 
-/// A look at the challenge server, nanoseconds since the Unix epoch by its clock.
+/// A hit, nanoseconds since the Unix epoch by the challenge server's clock.
 #[derive(Clone, Copy, Debug)]
 struct Hit {
     challenge: ChallengeType,
@@ -68,7 +70,7 @@ struct Hit {
 }
 
 impl Validations {
-    /// Counts an authorization whose challenge was answered and which was seen to be final.
+    /// Counts an authorization whose challenge was answered and which was seen in a final state.
     pub(super) fn authorization(&mut self, origin_unix_ns: u64, result: &AuthorizationResult) {
         let Some(challenge) = result.challenge.filter(|_| result.answered > 0 && result.settled > 0) else {
             return;
@@ -94,7 +96,7 @@ impl Validations {
         }
     }
 
-    /// The figures with all that waits, and how many hits belong to no authorization known by now.
+    /// The figures including entries that are still kept, and how many hits have no authorization so far.
     pub(super) fn figures(&self) -> (Vec<ValidationFigures>, u64) {
         let mut totals = self.totals.clone();
         let waiting = self.names.values();
@@ -140,7 +142,7 @@ impl Validations {
 }
 
 impl Name {
-    /// The oldest authorization with the hits that are nearest to it.
+    /// The oldest authorization with the hits nearest to it.
     fn split_off_oldest(&mut self) -> Self {
         let Some(oldest) = self.proofs.front().copied() else { return Self::default() };
         let all = std::mem::take(&mut self.hits);
@@ -168,10 +170,10 @@ impl Name {
         alone
     }
 
-    /// The place of the authorization that a hit is for.
+    /// The position of the authorization that a hit belongs to.
     fn nearest(&self, hit: Hit) -> Option<usize> {
         let near = self.proofs.iter().enumerate().filter(|(_, proof)| proof.challenge == hit.challenge);
-        // Of two that are as near, the earlier, in whichever order they came.
+        // If two are equally near, the earlier one, whatever the order of arrival.
         near.map(|(place, proof)| (proof.distance(hit.at), proof.answered, proof.settled, place))
             .min()
             .filter(|(distance, ..)| *distance <= NEAR_NS)
@@ -180,7 +182,7 @@ impl Name {
 }
 
 impl Proof {
-    /// How far a time is from being between the two boundaries.
+    /// Distance of a time from the interval between start and end; 0 inside.
     fn distance(&self, at: u64) -> u64 {
         self.answered.saturating_sub(at).max(at.saturating_sub(self.settled))
     }
@@ -193,7 +195,8 @@ impl Totals {
             self.without_hits += 1;
             return;
         };
-        // A first hit outside is of a clock that differs. A last one may be later: CAs look from several places.
+        // If the first hit is outside, the clocks differ. The last hit may be later, because CAs validate
+        // from several places.
         self.clipped += u64::from(proof.distance(first) > 0);
         let first = first.clamp(proof.answered, proof.settled);
         let last = last.clamp(first, proof.settled);

@@ -1,18 +1,18 @@
-//! `Cells`: counts by size, where a value is known to so many binary digits.
+//! `Cells`: counts by size, with values rounded to a fixed number of binary digits.
 
 use super::{may_be_named, nearest_rank};
 
-/// Sparse and in order. With 6 digits there are 32 cells an octave, and the middle of a cell is within 1.6 % of its values;
-/// with 11 digits the cells are those of an HdrHistogram of three decimal digits.
+/// Sparse and sorted. With 6 digits an octave has 32 cells, and the middle of a cell is within 1.6 % of its
+/// values; with 11 digits the cells are those of an HdrHistogram with three decimal digits.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Cells<const DIGITS: u32>(Vec<(u16, u32)>);
 
-/// The values that are counted in one cell.
+/// The range of values that one cell counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cell {
-    /// The least.
+    /// The smallest value.
     pub(crate) low: u64,
-    /// The largest.
+    /// The largest value.
     pub(crate) high: u64,
 }
 
@@ -29,7 +29,7 @@ impl<const DIGITS: u32> Cells<DIGITS> {
         self.add(value, 1);
     }
 
-    /// The same value, `count` times. A cell's count ends at what 32 bits hold.
+    /// Adds `count` equal values. A cell's count saturates at 32 bits.
     pub(crate) fn add(&mut self, value: u64, count: u32) {
         self.add_to(Self::place_of(value), count);
     }
@@ -40,7 +40,7 @@ impl<const DIGITS: u32> Cells<DIGITS> {
         }
     }
 
-    /// Takes away what was merged before.
+    /// Subtracts cells that were merged before.
     pub(crate) fn subtract(&mut self, other: &Self) {
         for (place, count) in &other.0 {
             if let Ok(index) = self.0.binary_search_by_key(place, |(place, _)| *place) {
@@ -50,17 +50,17 @@ impl<const DIGITS: u32> Cells<DIGITS> {
         self.0.retain(|(_, count)| *count > 0);
     }
 
-    /// How many values are counted.
+    /// Number of values.
     pub(crate) fn count(&self) -> u64 {
         self.iter().map(|(_, count)| count).sum()
     }
 
-    /// The cells in which there are values, ascending, with their counts.
+    /// The cells that are not empty, ascending, with their counts.
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (Cell, u64)> {
         self.0.iter().map(|&(place, count)| (Self::cell_at(place), u64::from(count)))
     }
 
-    /// The cell with the percentile of `n` values; none where its tail has too few of them.
+    /// The cell of the percentile of `n` values; none if there are too few samples beyond it.
     pub(crate) fn percentile(&self, n: u64, per_mille: u64) -> Option<Cell> {
         if !may_be_named(n, per_mille) {
             return None;

@@ -1,18 +1,21 @@
-//! Between which samples a percentile lies: a confidence interval that assumes nothing about the distribution.
+//! Confidence interval of a percentile, as ranks of samples, for any distribution.
 //!
-//! How many of n independent samples lie below the true p-quantile is binomial(n, p), whatever they are distributed
-//! like. So the l-th and the u-th smallest enclose it with the probability that this number is at least l and less
-//! than u. H. A. David and H. N. Nagaraja, *Order Statistics*, 3rd edition (Wiley 2003), section 7.1.
+//! The number of n independent samples below the true p-quantile is binomial(n, p) for every distribution. So
+//! the l-th and the u-th smallest enclose the quantile with the probability that this number is at least l
+//! and less than u. H. A. David and H. N. Nagaraja, *Order Statistics*, 3rd edition (Wiley 2003), section
+//! 7.1.
 //!
-//! Iterations of a load test are not quite independent: a slow second slows many of them. Then the interval is
-//! narrower than it should be, and a repeated run tells more.
+//! Iterations of a load test are not fully independent: a slow second slows many of them. Then the interval
+//! is too narrow, and repeated runs give more information.
 
-/// What may be missed at either end, together 5 %.
+/// Probability beyond either end, together 5 %.
 const MISSED_AT_EACH_END: f64 = 0.025;
-/// Above this variance the binomial distribution is taken for normal, and the interval a rank wider at both ends.
+/// Above this variance the normal distribution approximates the binomial one, and the interval is one rank
+/// wider at both ends.
 const NORMAL_FROM_VARIANCE: f64 = 1_000.0;
 
-/// The ranks, from 1, of the samples that enclose the percentile in 95 % of all cases; none where `n` are too few.
+/// The ranks, from 1, of the samples that enclose the percentile with 95 % confidence; none if `n` is too
+/// small.
 pub(crate) fn ranks_around(n: u64, per_mille: u64) -> Option<(u64, u64)> {
     let p = per_mille as f64 / 1000.0;
     let variance = n as f64 * p * (1.0 - p);
@@ -29,8 +32,8 @@ pub(crate) fn ranks_around(n: u64, per_mille: u64) -> Option<(u64, u64)> {
 fn binomial_ranks(n: u64, p: f64) -> (u64, u64) {
     let mode = (((n + 1) as f64 * p) as u64).min(n);
     let odds = p / (1.0 - p);
-    // Weights relative to the mode's, by the ratio of neighbours: no factorial ever overflows. What is left out at
-    // either side is below the precision of the sum.
+    // Weights relative to that of the mode, from the ratio of neighbours, so that no factorial overflows. The
+    // weights left out at both ends are below the precision of the sum.
     let falling = |(_, weight): &(u64, f64)| *weight > 1e-18;
     let below = std::iter::successors(Some((mode, 1.0)), |&(k, weight)| {
         (k > 0).then(|| (k - 1, weight * k as f64 / ((n - k + 1) as f64 * odds)))
@@ -48,7 +51,7 @@ fn binomial_ranks(n: u64, p: f64) -> (u64, u64) {
     (low, high + 1)
 }
 
-/// The number at which the weights, summed up to it, exceed `bound`.
+/// The number at which the cumulated weights exceed `bound`.
 fn first_beyond<'a>(bound: f64, weights: impl Iterator<Item = &'a (u64, f64)>) -> u64 {
     let mut sum = 0.0;
     let mut beyond = weights.skip_while(|(_, weight)| {
@@ -113,8 +116,8 @@ mod tests {
         }
     }
 
-    /// Shares of seeded samples whose interval holds the true percentile of three distributions: even, exponential, and
-    /// one of two humps with nothing between them.
+    /// How often the intervals of seeded samples contain the true percentile, for three distributions:
+    /// uniform, exponential, and one with two humps and a gap between them.
     #[test]
     fn ninety_five_of_a_hundred_intervals_hold_the_truth() {
         let mut rng = StdRng::seed_from_u64(7);
@@ -132,7 +135,8 @@ mod tests {
                     samples[low as usize - 1] <= truth && truth <= samples[high as usize - 1]
                 });
                 let (share, times) = (held.count() as f64 / f64::from(times), f64::from(times));
-                // At least 95 %, less three deviations of the simulation; not much more, for then it would be too wide.
+                // At least 95 %, less three standard deviations of the simulation. A much higher share would
+                // mean that the interval is too wide.
                 let least = 0.95 - 3.0 * (0.95 * 0.05 / times).sqrt();
                 assert!(
                     (least..0.99).contains(&share),

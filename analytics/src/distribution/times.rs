@@ -1,4 +1,4 @@
-//! `Times`: an exact sum and maximum beside a mergeable histogram of three digits.
+//! `Times`: an exact sum and maximum, and a mergeable histogram with three digits.
 
 use hdrhistogram::Histogram;
 
@@ -6,7 +6,7 @@ use super::interval::ranks_around;
 use super::{LONGEST_NS, may_be_named, nearest_rank};
 use crate::snapshot::Timing;
 
-/// Sums are integers, so that merging in any order gives the same mean and deviation to the last bit.
+/// Sums are integers, so that mean and deviation do not depend on the order of merging.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Times {
     n: u64,
@@ -14,7 +14,7 @@ pub(crate) struct Times {
     sum_of_squares: u128,
     max: u64,
     clamped: u64,
-    /// Made by the first sample: most endpoints never fail.
+    /// Created by the first sample, because most endpoints never fail.
     histogram: Option<Histogram<u64>>,
 }
 
@@ -23,7 +23,7 @@ impl Times {
         self.record_n(ns, 1);
     }
 
-    /// The same time, `count` times. Counts of a distorted sender end at what 64 bits hold.
+    /// Adds `count` equal times. Counts saturate at 64 bits.
     pub(crate) fn record_n(&mut self, ns: u64, count: u64) {
         if count == 0 {
             return;
@@ -54,17 +54,17 @@ impl Times {
         };
     }
 
-    /// How many samples were longer than [`LONGEST_NS`].
+    /// Number of samples longer than [`LONGEST_NS`].
     pub(crate) const fn clamped(&self) -> u64 {
         self.clamped
     }
 
-    /// How many samples there are.
+    /// Number of samples.
     pub(crate) const fn count(&self) -> u64 {
         self.n
     }
 
-    /// One percentile; none where its tail has too few samples.
+    /// One percentile; none if there are too few samples beyond it.
     pub(crate) fn percentile(&self, per_mille: u64) -> Option<u64> {
         let histogram = self.histogram.as_ref().filter(|_| may_be_named(self.n, per_mille))?;
         self.cells_of(histogram, &[nearest_rank(self.n, per_mille)]).first().map(|(_, highest)| *highest)
@@ -92,7 +92,7 @@ impl Times {
         }
     }
 
-    /// Standard deviation of the samples over √n.
+    /// Sample standard deviation over √n.
     fn std_error(&self) -> Option<u64> {
         if self.n < 2 {
             return None;
@@ -103,7 +103,7 @@ impl Times {
         Some((variance / n).sqrt().round() as u64)
     }
 
-    /// Percentiles with their intervals, in one walk over the histogram.
+    /// Percentiles with their intervals, in one pass over the histogram.
     fn percentiles<const K: usize>(&self, per_mille: [u64; K]) -> [Option<Percentile>; K] {
         let mut found = [None; K];
         let Some(histogram) = &self.histogram else { return found };
@@ -126,14 +126,14 @@ impl Times {
         for (slot, ranks) in found.iter_mut().zip(ranks) {
             let Some((rank, around)) = ranks else { continue };
             let Some((_, value)) = cell(rank) else { continue };
-            // A cell's whole width counts: the interval is not to be narrower than what is known.
+            // The whole cell counts: the interval must not be narrower than the precision.
             let between = around.and_then(|(low, high)| Some([cell(low)?.0, cell(high)?.1]));
             *slot = Some(Percentile { value: *value, between });
         }
         found
     }
 
-    /// For each rank, which ascend, the least and the largest value of the cell in which its sample was counted.
+    /// For each of the ascending ranks, the smallest and the largest value of its sample's cell.
     fn cells_of(&self, histogram: &Histogram<u64>, ranks: &[u64]) -> Vec<(u64, u64)> {
         let mut found = Vec::with_capacity(ranks.len());
         let mut seen = 0;
@@ -152,7 +152,7 @@ impl Times {
     }
 }
 
-/// A percentile, and the least and largest value that it has with 95 % confidence.
+/// A percentile with the ends of its 95 % confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Percentile {
     pub(crate) value: u64,
@@ -185,7 +185,7 @@ mod tests {
             (timing.p99_9, 9_990_000_000),
         ];
         for (got, exact) in cases {
-            let got = got.expect("10,000 samples name every percentile");
+            let got = got.expect("10,000 samples suffice for every percentile");
             assert!(got.abs_diff(exact) * 1000 <= exact, "{got} is not within 0.1 % of {exact}");
         }
         assert_eq!(timing.max, Some(10_000_000_000));

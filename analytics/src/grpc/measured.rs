@@ -1,8 +1,8 @@
-//! `Measured`: the body of a call, whose messages are measured before they are received.
+//! `Measured`: the body of a call, with a check of each message's length before it is received.
 //!
-//! A gRPC message is five bytes (a flag and its length, big-endian) and as many bytes as the length says; whoever
-//! decodes it reserves that many at once. So the length is judged here, and the next message does not begin before all
-//! connections together receive less than their bound.
+//! A gRPC message is five bytes (a flag and the length, big-endian) and then the message. The decoder
+//! reserves that length at once. So the length is checked here, and a message waits until all connections
+//! together receive less than their bound.
 
 use std::error::Error;
 use std::pin::Pin;
@@ -18,23 +18,23 @@ use tokio_util::sync::PollSemaphore;
 use tonic::Status;
 use wec_listen::http::Timed;
 
-/// The first message greets: it holds the sender's id and the run's header.
+/// The first message has only the sender's id and the run's header.
 const MAX_FIRST: usize = 1 << 20;
-/// How long a message may take from its first byte to its last. It holds its share of the bound for as long.
+/// Longest time from a message's first byte to its last. For that time it occupies its part of the bound.
 const MESSAGE_WITHIN: Duration = Duration::from_secs(60);
-/// Bytes are counted in units of 2^10, for which a semaphore's permits suffice.
+/// Bytes are counted in units of 2^10, because a semaphore has a limited number of permits.
 pub(super) const UNIT_BITS: u32 = 10;
 
 pub(super) struct Measured {
     body: Timed,
     receiving: PollSemaphore,
-    /// Read from the network and not handed on.
+    /// Read from the network, not passed on yet.
     pending: Bytes,
-    /// The beginning of a message's five bytes.
+    /// The start of a message's five bytes.
     prefix: Vec<u8>,
-    /// Bytes of the current message that have not been handed on.
+    /// Bytes of the current message that have not been passed on.
     left: usize,
-    /// Of the current message; the next one gives it back.
+    /// The permits of the current message; the next message releases them.
     share: Option<OwnedSemaphorePermit>,
     deadline: Option<Pin<Box<Sleep>>>,
     first: bool,
@@ -54,13 +54,13 @@ impl Measured {
         }
     }
 
-    /// The length that `prefix` states, once the message may be received.
+    /// The length in `prefix`, once the message may be received.
     fn poll_admit(&mut self, context: &mut Context<'_>) -> Poll<Result<usize, Status>> {
         let length = self.prefix[1..].iter().fold(0usize, |length, byte| length << 8 | usize::from(*byte));
         let most = if self.first { MAX_FIRST } else { super::MAX_BATCH };
         if length > most {
             let which = if self.first { "first message" } else { "message" };
-            let why = format!("a {which} of {length} bytes is not taken: at most {most} bytes are");
+            let why = format!("a {which} of {length} bytes is refused: at most {most} bytes are allowed");
             return Poll::Ready(Err(Status::out_of_range(why)));
         }
         self.share = None;
@@ -83,7 +83,8 @@ impl Body for Measured {
         let this = &mut *self;
         loop {
             if this.prefix.len() == 5 {
-                // Handed on with the message's first bytes, so that nothing is reserved before it is admitted.
+                // Passed on with the message's first bytes, so that the decoder reserves nothing before the
+                // message is admitted.
                 match ready!(this.poll_admit(context)) {
                     Ok(length) => this.left = length,
                     Err(status) => return Poll::Ready(Some(Err(status.into()))),
@@ -116,7 +117,7 @@ impl Body for Measured {
                         && let Some(deadline) = &mut this.deadline
                     {
                         ready!(deadline.as_mut().poll(context));
-                        let why = format!("a message did not come within {MESSAGE_WITHIN:?}");
+                        let why = format!("a message did not arrive within {MESSAGE_WITHIN:?}");
                         return Poll::Ready(Some(Err(Status::deadline_exceeded(why).into())));
                     }
                     return Poll::Pending;

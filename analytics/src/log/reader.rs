@@ -1,7 +1,7 @@
-//! `LogReader`: the records of a log, one after the other, and what is wrong with the log.
+//! `LogReader`: reads the records of a log and reports the log's defects.
 //!
-//! A line that is no record is reported with its number and its place in the file, skipped and counted; the records
-//! around it are read. Nothing here decides whether that is acceptable: see [`LogReport::is_whole`].
+//! A line that is not a record is reported with its number and its offset, skipped and counted; the records
+//! around it are read. Whether defects are acceptable is decided by the caller: see [`LogReport::is_whole`].
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,39 +14,40 @@ use wec_record::{FORMAT_VERSION, Footer, Record, RunHeader};
 use super::LogError;
 use crate::judge::judge;
 
-/// No line of a log is longer, bytes.
+/// Maximal length of a line, bytes.
 const LONGEST_LINE: u64 = 16 << 20;
-/// Damaged lines of a log that are reported one by one; all are counted.
+/// Damaged lines that are reported individually; all are counted.
 const MAX_DAMAGED: usize = 20;
-/// Characters of a damaged line's explanation.
+/// Maximal length of the explanation of a damaged line, characters.
 const LONGEST_WHY: usize = 300;
-/// Nodes whose numbers are followed.
+/// Nodes whose record numbers are checked.
 const MAX_NODES: usize = 100_000;
 
-/// What the logs of one run hold, and what is wrong with them.
+/// The content of the logs of one run, and their defects.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct LogReport {
-    /// Files read, `-` for standard input.
+    /// Files that were read; `-` is standard input.
     pub files: Vec<String>,
     /// Bytes read.
     pub bytes: u64,
-    /// Lines read, with damaged ones.
+    /// Lines read, including damaged ones.
     pub lines: u64,
-    /// Records by kind, without repeated ones.
+    /// Records by kind, without duplicates.
     pub records: BTreeMap<String, u64>,
     /// Requests of all chain results.
     pub requests: u64,
     /// The first damaged lines.
     pub damaged: Vec<DamagedLine>,
-    /// All damaged lines.
+    /// Number of damaged lines.
     pub damaged_lines: u64,
-    /// Bytes of last lines without a line break, as a killed writer leaves one.
+    /// Bytes of last lines without a line break, as after a kill.
     pub torn_bytes: u64,
-    /// Records that came before, by their node and number; they are skipped.
+    /// Duplicate records, by node and number; they are skipped.
     pub repeated: u64,
-    /// Ranges of numbers that are missing between others, by node.
+    /// Ranges of missing numbers between others, by node.
     pub missing: BTreeMap<String, Vec<(u64, u64)>>,
-    /// How the run ended; none when its writer was killed, still runs, or is of a version before footers.
+    /// How the run ended; none when the writer was killed, is still running, or was a version without
+    /// footers.
     pub footer: Option<Footer>,
     /// The run's header; none in a log of the 2015 design.
     #[serde(skip)]
@@ -55,26 +56,26 @@ pub struct LogReport {
     numbers: BTreeMap<String, Ranges>,
 }
 
-/// A line that is no record.
+/// A line that is not a record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DamagedLine {
     /// The file.
     pub file: String,
     /// Its number, from 1.
     pub line: u64,
-    /// Where it begins, bytes from the file's beginning.
+    /// Its start, in bytes from the start of the file.
     pub offset: u64,
     /// What is wrong with it.
     pub why: String,
 }
 
 impl LogReport {
-    /// How many numbers are missing.
+    /// Number of missing records.
     pub fn missing_records(&self) -> u64 {
         self.missing.values().flatten().map(|(first, last)| last - first + 1).sum()
     }
 
-    /// What keeps the log from being whole, a sentence each; empty when it is whole.
+    /// The defects of the log, one sentence each; empty when it is complete.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         let DamagedLine { file, line, offset, why } = match self.damaged.first() {
@@ -84,7 +85,7 @@ impl LogReport {
         if self.damaged_lines > 0 {
             let more = self.damaged_lines - 1;
             let more = if more > 0 { format!("; {more} more damaged lines follow") } else { String::new() };
-            problems.push(format!("{file}, line {line} (byte {offset}) is no record: {why}{more}"));
+            problems.push(format!("{file}, line {line} (byte {offset}) is not a record: {why}{more}"));
         }
         if self.torn_bytes > 0 {
             problems.push(format!(
@@ -106,7 +107,7 @@ impl LogReport {
                 let here = self.records.get(kind).copied().unwrap_or(0);
                 if here < *count {
                     problems.push(format!(
-                        "{} of {count} records of the kind {kind:?} that the writer counted are not here",
+                        "{} of {count} records of kind {kind:?} that the writer counted are missing",
                         count - here
                     ));
                 }
@@ -115,17 +116,17 @@ impl LogReport {
         problems
     }
 
-    /// Whether every line is a record, and every record that was written is here as far as the log can tell.
+    /// Whether every line is a record and, as far as the log shows, no record is missing.
     pub fn is_whole(&self) -> bool {
         self.problems().is_empty()
     }
 }
 
-/// Reads the logs of one run, and calls `each` with every record, without repeated ones. `-` is standard input.
+/// Reads the logs of one run, and calls `each` with every record except duplicates. `-` is standard input.
 ///
 /// # Errors
-/// When a file cannot be read, is of a later format, is of another run than the one before, or holds nothing that is a
-/// record.
+/// When a file cannot be read, has a later format, belongs to another run than the one before, or has no
+/// records.
 pub fn read_logs(paths: &[PathBuf], mut each: impl FnMut(&Record)) -> Result<LogReport, LogError> {
     let mut report = LogReport::default();
     let mut files = Vec::new();
@@ -137,7 +138,7 @@ pub fn read_logs(paths: &[PathBuf], mut each: impl FnMut(&Record)) -> Result<Log
         let (began, file) = open(path)?;
         files.push((began, path, Some(file)));
     }
-    // A rotated log's pieces come in any order of names.
+    // The names of a rotated log's files need not be in the order of time.
     files.sort_by_key(|(began, ..)| *began);
     for (_, path, file) in files {
         match file {
@@ -153,7 +154,7 @@ pub fn read_logs(paths: &[PathBuf], mut each: impl FnMut(&Record)) -> Result<Log
     Ok(report)
 }
 
-/// When the first record of that file that has a time was made, and the file from its beginning.
+/// The file from its start, and the time of its first record that has one.
 fn open(path: &Path) -> Result<(u64, File), LogError> {
     let failed = |what| move |source| LogError::Io { what, path: path.into(), source };
     let there = std::fs::metadata(path).map_err(failed("open"))?;
@@ -249,7 +250,7 @@ impl LogReport {
                     let (found, wanted) = (header.run.clone(), known.run.clone());
                     return Err(LogError::AnotherRun { path: path.into(), found, wanted });
                 }
-                // Each piece of a rotated log begins with it.
+                // Each file of a rotated log begins with it.
                 Some(_) => return Ok(()),
                 None => self.header = Some(header.clone()),
             },
@@ -283,7 +284,7 @@ impl LogReport {
     }
 }
 
-/// Why a line is no record, without its number, which is said with it.
+/// Why a line is not a record, without its number, which the caller adds.
 fn parse(line: &[u8], number: u64) -> Result<Record, String> {
     let text = std::str::from_utf8(line)
         .map_err(|error| format!("byte {} of it is not UTF-8", error.valid_up_to()))?;
@@ -292,7 +293,7 @@ fn parse(line: &[u8], number: u64) -> Result<Record, String> {
     Ok(record)
 }
 
-/// Reads on behind the next line break; returns how many bytes that were.
+/// Reads past the next line break; returns the number of bytes.
 fn skip_line(lines: &mut impl BufRead) -> io::Result<u64> {
     let mut skipped = 0;
     loop {
@@ -310,12 +311,12 @@ fn skip_line(lines: &mut impl BufRead) -> io::Result<u64> {
     }
 }
 
-/// A set of numbers, kept as ranges: those of a node come in order, but for pieces that are given in another.
+/// A set of numbers, kept as ranges, because a node's numbers are mostly ascending.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Ranges(Vec<(u64, u64)>);
 
 impl Ranges {
-    /// Whether the number was not in it.
+    /// Whether the number is new.
     fn add(&mut self, number: u64) -> bool {
         let after = self.0.partition_point(|(first, _)| *first <= number);
         let before = after.checked_sub(1);
@@ -333,7 +334,7 @@ impl Ranges {
         true
     }
 
-    /// What is missing between the first and the last. A node may have counted before this run.
+    /// The numbers missing between the first and the last. A node may have counted before this run.
     fn gaps(&self) -> Vec<(u64, u64)> {
         self.0.windows(2).map(|two| (two[0].1 + 1, two[1].0 - 1)).collect()
     }

@@ -1,4 +1,4 @@
-//! `Catalogue`: the runs that can be looked at, by their ids. What is not live is read from its log, when somebody looks.
+//! `Catalogue`: the runs that can be shown, by id. A run that is not live is read from its log on demand.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -13,34 +13,34 @@ use crate::log::{LogError, footer_at, header_at, replay};
 use crate::snapshot::{Health, RunEnd, RunEntry, Snapshot};
 use crate::summary;
 
-/// The name of the run that is shown where nobody names one.
+/// The name of the run that is shown by default.
 pub(crate) const CURRENT: &str = "current";
-/// Runs that stay in memory after somebody has looked at them. Each costs as much as a live one.
+/// Runs that stay in memory after they have been shown. Each takes as much as a live one.
 const MAX_KEPT: usize = 4;
-/// Runs that are listed, latest first.
+/// Runs in a listing, latest first.
 const MAX_LISTED: usize = 1_000;
-/// Bytes of logs that one listing reads for outcomes that are not known yet: a fraction of a second of one processor, also
-/// beside a run. The next listing goes on.
+/// Bytes of logs that one listing reads for outcomes that are not known yet: a fraction of a second of one
+/// processor, also during a run. The next listing continues.
 const READ_BY_LISTING: u64 = 16 << 20;
-/// A live run's outcome may be so old.
+/// Maximal age of a live run's outcome.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// The runs that can be looked at.
+/// The runs that can be shown.
 #[derive(Debug)]
 pub(crate) struct Catalogue {
     place: LogPlace,
     shown: Arc<Shown>,
-    /// Shown where nobody names a run and none has begun.
+    /// Shown by default until a run has begun.
     first: Option<Arc<LoggedRun>>,
     /// In the order in which they were read.
     kept: Mutex<VecDeque<Arc<LoggedRun>>>,
-    /// What came of the runs whose logs have been read; nothing of a log that cannot be read.
+    /// The outcomes of the runs whose logs have been read; none for a log that cannot be read.
     outcomes: Mutex<HashMap<PathBuf, (LogFile, Option<RunEnd>)>>,
-    /// Reading a log takes a processor: one at a time.
+    /// Reading a log occupies a processor: one at a time.
     reading: tokio::sync::Mutex<()>,
 }
 
-/// A run as its log has it.
+/// A run read from its log.
 #[derive(Debug)]
 struct LoggedRun {
     id: String,
@@ -48,7 +48,7 @@ struct LoggedRun {
     figures: Figures,
 }
 
-/// A log, as it was at some moment.
+/// A log at one point in time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct LogFile {
     path: PathBuf,
@@ -82,7 +82,7 @@ impl Catalogue {
         }
     }
 
-    /// The run that is shown where nobody names one.
+    /// The run that is shown by default.
     pub(crate) fn current(&self) -> Arc<dyn Run> {
         let live = self.shown.current();
         match &self.first {
@@ -91,10 +91,10 @@ impl Catalogue {
         }
     }
 
-    /// Shows that run where nobody names one, as long as none has begun.
+    /// Shows this run by default until a run has begun.
     ///
     /// # Errors
-    /// When its log cannot be read, or there is none.
+    /// When its log cannot be read or does not exist.
     pub(crate) fn open_with(&mut self, id: &str) -> Result<(), LogError> {
         let found = self.read(id)?;
         let path = self.place.path_of(id)?;
@@ -103,10 +103,10 @@ impl Catalogue {
         Ok(())
     }
 
-    /// The run of that id; none when there is none.
+    /// The run with that id; none if there is none.
     ///
     /// # Errors
-    /// When there is a log of it that cannot be read.
+    /// When its log cannot be read.
     pub(crate) async fn find(self: &Arc<Self>, id: &str) -> Result<Option<Arc<dyn Run>>, LogError> {
         if id == CURRENT {
             return Ok(Some(self.current()));
@@ -116,12 +116,12 @@ impl Catalogue {
         }
         let _one_at_a_time = self.reading.lock().await;
         let (catalogue, id) = (Arc::clone(self), id.to_owned());
-        // A panic has been reported by the panic hook.
+        // The panic hook has reported the panic.
         let found = tokio::task::spawn_blocking(move || catalogue.read(&id)).await.unwrap_or(Ok(None))?;
         Ok(found.map(|run| run as Arc<dyn Run>))
     }
 
-    /// The latest runs of which there is a log, latest first.
+    /// The latest runs that have a log, latest first.
     pub(crate) async fn list(self: &Arc<Self>) -> Vec<RunEntry> {
         let catalogue = Arc::clone(self);
         let list = move || {
@@ -133,7 +133,7 @@ impl Catalogue {
     }
 
     fn read(&self, id: &str) -> Result<Option<Arc<LoggedRun>>, LogError> {
-        // What cannot be a file's name is the name of no run.
+        // An id that cannot be a file name is the id of no run.
         let Ok(path) = self.place.path_of(id) else { return Ok(None) };
         let Ok(file) = LogFile::at(&path) else { return Ok(None) };
         if header_at(&path)?.is_none_or(|header| header.run != id) {
@@ -162,7 +162,7 @@ impl Catalogue {
         entries
     }
 
-    /// Adds what came of each run, where that is known or found out within the bound of one listing.
+    /// Adds the outcome of each run that is known, or can be read within the bound of one listing.
     fn add_outcomes(&self, entries: &mut [(LogFile, RunEntry)]) {
         let known = || self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
         known().retain(|path, _| entries.iter().any(|(file, _)| file.path == *path));
@@ -203,7 +203,7 @@ impl Catalogue {
         }
     }
 
-    /// None for what is no log, or one that is not found by its run's id.
+    /// None if it is not a log, or is not found by its run's id.
     fn entry(&self, path: &Path) -> Option<(LogFile, RunEntry)> {
         let file = LogFile::at(path).ok()?;
         let RunHeader { run: id, session, program, target, started_unix_ns, .. } = header_at(path).ok()??;

@@ -1,4 +1,4 @@
-//! The runs whose results are taken now, as those see them who look.
+//! The live runs, as the API reads them.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,11 +13,11 @@ use crate::consume::RecordConsumer;
 use crate::ingest::{Ingest, QUEUE_BOUND};
 use crate::snapshot::Health;
 
-/// A run whose results are taken now.
+/// A run that is receiving results.
 #[derive(Debug)]
 pub(crate) struct LiveRun {
     figures: Figures,
-    /// All but the queue's and the listeners' part.
+    /// Everything except the queue and the listeners.
     health: Mutex<Health>,
 }
 
@@ -55,14 +55,14 @@ impl RecordConsumer for Arc<LiveRun> {
     }
 }
 
-/// What the thread that takes records shows to the rest.
+/// What the thread that processes records shares with the API.
 #[derive(Debug)]
 pub(crate) struct Shown {
-    /// How many runs have been looked at or taken.
+    /// Number of runs that have been shown or received.
     numbers: AtomicU64,
     /// By id.
     open: Mutex<BTreeMap<String, Arc<LiveRun>>>,
-    /// The run that is shown where nobody names one: the one that was started last. Empty before the first.
+    /// The run that is shown by default: the one that started last. Empty before the first.
     current: Mutex<Arc<LiveRun>>,
     /// The service's listeners, set once.
     listeners: OnceLock<Vec<Arc<Connections>>>,
@@ -80,17 +80,17 @@ impl Default for Shown {
 }
 
 impl Shown {
-    /// The run that was started last.
+    /// The run that started last.
     pub(crate) fn current(&self) -> Arc<LiveRun> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The run of that id, if its results are taken now.
+    /// The run with that id, if it is receiving results.
     pub(crate) fn run(&self, id: &str) -> Option<Arc<LiveRun>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
-    /// The workers that run in that session, over all its runs.
+    /// The workers in that session, over all its runs.
     pub(crate) fn workers_running(&self, session: &str) -> u64 {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let of_session = open.values().map(|run| run.figures.lock());
@@ -100,7 +100,7 @@ impl Shown {
         of_session.fold(0, u64::saturating_add)
     }
 
-    /// A run's condition, with the service's part of it.
+    /// A run's condition, including that of the service.
     pub(crate) fn health(&self, run: &dyn Run, ingest: &Ingest) -> Health {
         let listeners = self.listeners.get().into_iter().flatten();
         Health {
@@ -112,11 +112,11 @@ impl Shown {
     }
 
     pub(crate) fn watch_listeners(&self, listeners: Vec<Arc<Connections>>) {
-        // Set a second time by nobody: a service has one start.
+        // Never set a second time: a service starts once.
         let _ = self.listeners.set(listeners);
     }
 
-    /// A number for a run that can be looked at.
+    /// A number for a run that can be shown.
     pub(crate) fn number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! The runs that can be looked at: those whose results are taken now, and those of which there is a log.
+//! The runs that can be shown: live ones, and those that have a log.
 
 mod catalogue;
 mod consumers;
@@ -21,17 +21,17 @@ pub use self::consumers::ConsumerOptions;
 pub(crate) use self::live::{LiveRun, Shown};
 pub(crate) use self::run_logs::start;
 
-/// Where logs go.
+/// Place of the logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogPlace {
     /// `<run>.jsonl` in this folder, one file for each run.
     Folder(PathBuf),
-    /// This file; there can be one run only.
+    /// This file; there is only one run.
     File(PathBuf),
 }
 
 impl LogPlace {
-    /// The log of a run. Its id comes over the network; it must not choose a folder.
+    /// The log of a run. The id arrives over the network, so it must not select a folder.
     fn path_of(&self, run: &str) -> Result<PathBuf, LogError> {
         match self {
             Self::File(path) => Ok(path.clone()),
@@ -46,20 +46,20 @@ fn is_file_name(run: &str) -> bool {
     (1..=128).contains(&run.len()) && !run.starts_with('.') && run.bytes().all(plain)
 }
 
-/// A run that can be looked at.
+/// A run that can be shown.
 pub(crate) trait Run: Send + Sync {
     /// Its figures.
     fn figures(&self) -> &Figures;
-    /// Where its log is, and whether all of it is there.
+    /// The place of its log, and whether the log is complete.
     fn health(&self) -> Health;
-    /// Whether results of it may still come.
+    /// Whether more results may arrive.
     fn is_live(&self) -> bool;
 }
 
-/// The figures of a run, shared by the one who counts and those who look.
+/// The figures of a run, shared by the writer and the readers.
 #[derive(Debug)]
 pub(crate) struct Figures {
-    /// Tells readers of the series that it is another run. Unique within the process.
+    /// Shows readers of the series that it is another run. Unique within the process.
     pub(crate) number: u64,
     aggregate: Mutex<Aggregate>,
     latest: Mutex<Option<(Instant, Arc<Snapshot>)>>,
@@ -74,7 +74,7 @@ impl Figures {
         self.aggregate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A snapshot no older than `fresh`, so that a second watcher costs nothing.
+    /// A snapshot no older than `fresh`, so that further watchers cost little.
     pub(crate) fn snapshot(&self, fresh: Duration) -> Arc<Snapshot> {
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         match &*latest {
@@ -88,7 +88,7 @@ impl Figures {
     }
 }
 
-/// How a log's file is named in what is shown.
+/// The name of a log's file in the API and in messages.
 fn shown_path(path: &Path) -> String {
     path.display().to_string()
 }

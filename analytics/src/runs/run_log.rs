@@ -1,6 +1,6 @@
-//! `RunLog`: one run's log, what else takes its records, and how far each sender's records are in them.
+//! `RunLog`: the log and the other consumers of one run, and the highest record number of each sender.
 //!
-//! The log is the truth: a run that is opened again reads it, and knows then what it knew before.
+//! The log is authoritative: a run that is opened again reads it and has the same state as before.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
@@ -20,20 +20,20 @@ use crate::judge::judge;
 use crate::log::{Log, LogError};
 use crate::snapshot::Health;
 
-/// Processes that may ever send to one run.
+/// Number of processes that may send to one run.
 const MAX_SENDERS: usize = 100_000;
 
 pub(crate) struct RunLog {
     log: Log,
     run: Arc<LiveRun>,
     consumers: Vec<Box<dyn RecordConsumer>>,
-    /// Highest number of each sender that is in the log; what is at or below it came already.
+    /// Highest number of each sender in the log; records up to it are duplicates.
     senders: HashMap<String, u64>,
-    /// Acknowledgements that wait for the log, in order of its length.
+    /// Acknowledgements that wait for the log, ordered by its length.
     acks: VecDeque<PendingAck>,
     duplicates: u64,
     gaps: u64,
-    /// Records of this process that were left out, since they could not be read again.
+    /// Records of this process that were left out because they could not be read back.
     refused: u64,
 }
 
@@ -44,7 +44,7 @@ struct PendingAck {
 }
 
 impl RunLog {
-    /// Opens the run's log at `path`, new or as an earlier process left it. `header` is written when it is new.
+    /// Opens the run's log at `path`, whether or not it exists. A new log begins with `header`.
     pub(crate) fn open(
         path: &Path,
         header: &RunHeader,
@@ -68,13 +68,13 @@ impl RunLog {
         Ok(opened)
     }
 
-    /// Takes records of this process.
+    /// Processes records of this process.
     pub(crate) fn accept(&mut self, mut records: Vec<Record>) {
         records.retain(|record| {
             let judged = judge(record);
             if let Err(why) = &judged {
                 if self.refused == 0 {
-                    tracing::error!("a record of this process is left out: {why}");
+                    tracing::error!("left out a record of this process: {why}");
                 }
                 self.refused += 1;
             }
@@ -83,13 +83,13 @@ impl RunLog {
         self.take(&records);
     }
 
-    /// The log comes first: what is in the figures is in it, unless the disk refuses it.
+    /// The log comes first: every counted record is in it, unless the disk refuses it.
     fn take(&mut self, records: &[Record]) {
         self.log.take(records);
         self.consumers.iter_mut().for_each(|consumer| consumer.take(records));
     }
 
-    /// Takes what is new in a batch; `answer` hears when it is in the log.
+    /// Processes the new records of a batch; `answer` is set when they are in the log.
     pub(crate) fn accept_batch(&mut self, batch: wire::Batch, answer: Arc<Answer>) -> Result<(), Refusal> {
         if self.log.is_full() {
             return Err(Refusal::NotNow(self.log.error().unwrap_or("the log is behind").to_owned()));
@@ -112,11 +112,11 @@ impl RunLog {
                 records.push(judged.map_err(refused)?);
             }
         }
-        // Who serves every run may have begun to count in an earlier one.
+        // A sender that serves several runs may have numbered records of an earlier one.
         let goes_on = through > 0 || !run.is_empty();
         if first_seq > through + 1 && goes_on {
             self.gaps += first_seq - through - 1;
-            tracing::warn!(sender, "records {} to {} never came", through + 1, first_seq - 1);
+            tracing::warn!(sender, "records {} to {} never arrived", through + 1, first_seq - 1);
         }
         self.take(&records);
         if last_seq > through {
@@ -135,7 +135,9 @@ impl RunLog {
             Some(through) => Ok(*through),
             None if !is_plain_name(sender, LONGEST_SENDER) => {
                 let shown: String = sender.chars().take(64).collect();
-                Err(Refusal::Never(format!("{shown:?} is no sender's id: it is a node's name and a number")))
+                Err(Refusal::Never(format!(
+                    "{shown:?} is not a sender's id, which is a node's name and a number"
+                )))
             }
             None if self.senders.len() >= MAX_SENDERS => {
                 Err(Refusal::Never(format!("the run has had {MAX_SENDERS} senders already")))
@@ -148,8 +150,8 @@ impl RunLog {
         self.figures().workers_target().is_none()
     }
 
-    /// Notes the session's target where the log does not have it yet: at the start of a run, and after a restart
-    /// during which it was changed.
+    /// Writes marks for session targets that are not in the log yet: at the start of a run, and after a
+    /// restart during which they were changed.
     pub(crate) fn note_target(&mut self, session: &Session) {
         let header = self.figures().header().cloned();
         let Some(header) = header.filter(|header| header.session == session.id) else { return };
@@ -160,7 +162,7 @@ impl RunLog {
             }
             let mut changes = session.last_changes.iter().map(|change| &change.mark);
             let change = changes.find(|mark| mark.what == MarkWhat::Workers && mark.scenario == *scenario);
-            // A change that came with the run's start has a mark of its own, which follows.
+            // A change at the run's start has its own mark, which follows.
             let (change, to) = match (known, change) {
                 (None, Some(change)) => (None, change.from.clone()),
                 (_, change) => (change, MarkValue::Workers(target.workers)),
@@ -176,13 +178,13 @@ impl RunLog {
         }
     }
 
-    /// Writes what is pending and acknowledges what that covers.
+    /// Writes pending records and acknowledges those that were written.
     pub(crate) fn flush(&mut self) {
         self.log.flush();
         self.consumers.iter_mut().for_each(|consumer| consumer.flush());
         while self.acks.front().is_some_and(|ack| ack.end <= self.log.written()) {
             let ack = self.acks.pop_front().expect("looked at");
-            // A refusal is a stream's last word.
+            // A refusal is the last answer of a stream.
             ack.to.send_if_modified(|answered| {
                 let open = matches!(answered, Answered::Nothing | Answered::Through(_));
                 if open {
@@ -193,7 +195,7 @@ impl RunLog {
         }
     }
 
-    /// Writes how the run ended and waits for the disk.
+    /// Writes the footer and waits for the disk.
     pub(crate) fn close(&mut self) {
         let outcome = crate::summary::outcome(&self.figures().snapshot());
         self.log.end(outcome, crate::clock::unix_now_ns());
@@ -211,12 +213,12 @@ impl RunLog {
         started(self) > started(other)
     }
 
-    /// The run as those see it who look.
+    /// The run as the API reads it.
     pub(crate) const fn run(&self) -> &Arc<LiveRun> {
         &self.run
     }
 
-    /// Tells those who look how the log is.
+    /// Publishes the condition of the log.
     pub(crate) fn report(&self) {
         self.run.report(Health {
             log: shown_path(self.log.path()),
@@ -235,11 +237,10 @@ impl RunLog {
     }
 }
 
-/// A sender's id is a node's name and what makes it unique.
+/// Maximal length of a sender's id: a node's name and a unique suffix.
 const LONGEST_SENDER: usize = 96;
 
-/// What came as something that this version does not know is kept as a record of an unknown kind; of what it cannot
-/// even carry, at least that it came.
+/// An unknown value is kept as a record of an unknown kind. If it cannot be kept, its arrival is recorded.
 fn record_of(
     entry: wire::Entry,
     sender: &str,

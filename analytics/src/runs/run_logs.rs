@@ -1,4 +1,4 @@
-//! The logs of all runs whose results are taken now: which are open, and which one is shown.
+//! The open logs of all live runs, and which run is shown.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -19,12 +19,13 @@ use crate::ingest::{Answered, Delivery, Ingest, QUEUE_BOUND, Refusal};
 use crate::judge::judge_header;
 use crate::log::LogError;
 
-/// The log is handed to the operating system at least so often.
+/// How often pending bytes are written to the operating system.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(200);
-/// Runs other than the shown one whose logs are kept open: spools of killed requesters may bring results of them.
+/// Open logs of runs other than the shown one: the spool of a killed requester may still deliver their
+/// results.
 const MAX_OPEN: usize = 4;
 
-/// The logs of all runs that are open; only its thread touches it.
+/// The open logs of all runs; only the thread of this type accesses it.
 pub(crate) struct RunLogs {
     place: LogPlace,
     options: ConsumerOptions,
@@ -51,7 +52,7 @@ impl RunLogs {
         let mut some = Vec::new();
         loop {
             tokio::select! {
-                // A steady stream of deliveries must not put off the flush.
+                // A steady stream of deliveries must not delay the flush.
                 biased;
                 _ = flush.tick() => {
                     self.note_target();
@@ -63,7 +64,7 @@ impl RunLogs {
                         break;
                     }
                     some.drain(..).for_each(|delivery| self.take(delivery));
-                    // Before anything is acknowledged: who is told so may look at once.
+                    // Before any acknowledgement, because its receiver may read the figures at once.
                     self.report();
                     self.logs.values_mut().filter(|log| log.wants_flush()).for_each(RunLog::flush);
                 }
@@ -77,15 +78,15 @@ impl RunLogs {
     fn take(&mut self, delivery: Delivery) {
         match delivery {
             Delivery::Begin { header, opened } => {
-                // Whoever began it may have gone; the run is there all the same.
+                // The caller may be gone; the run exists nevertheless.
                 let _ = opened.send(self.open(&header));
             }
             Delivery::Local(records) => match self.current_log() {
                 Some(log) => log.accept(records),
-                None => tracing::debug!("a record came before its run had begun"),
+                None => tracing::debug!("a record arrived before its run had begun"),
             },
             Delivery::Remote { batch, answer } => {
-                // What came behind a refused batch would be acknowledged together with it.
+                // Batches after a refused one would be acknowledged together with it.
                 if matches!(*answer.borrow(), Answered::Refused(_)) {
                     return;
                 }
@@ -126,7 +127,7 @@ impl RunLogs {
         self.logs.get_mut(&batch.run).ok_or_else(|| Refusal::NotNow("the run has no log".to_owned()))
     }
 
-    /// Opens a run's log unless it is open, and shows the run if it is the latest.
+    /// Opens a run's log if necessary, and shows the run if it is the latest.
     fn open(&mut self, header: &RunHeader) -> Result<(), LogError> {
         let Entry::Vacant(vacant) = self.logs.entry(header.run.clone()) else { return Ok(()) };
         let path = self.place.path_of(&header.run)?;
@@ -147,7 +148,7 @@ impl RunLogs {
         Ok(())
     }
 
-    /// A session may be seen on the board only after its run has begun.
+    /// The session may appear on the board only after its run has begun.
     fn note_target(&mut self) {
         let session = self.target.borrow().as_ref().map(|session| session.value.clone());
         if let (Some(session), Some(log)) = (session, self.current_log())
@@ -181,7 +182,8 @@ impl RunLogs {
     }
 }
 
-/// Starts the thread that takes all records. It ends once `drain` is cancelled and the queue is empty; the logs are on the disk then.
+/// Starts the thread that processes all records. It ends when `drain` is cancelled and the queue is empty;
+/// the logs are on disk then.
 pub(crate) fn start(
     place: LogPlace,
     options: ConsumerOptions,

@@ -1,4 +1,4 @@
-//! What only a running service knows: the board, the service's own condition, a search that steers the run.
+//! What only a running service has: the board, its own condition, and a search that controls the run.
 
 use std::collections::BTreeMap;
 
@@ -10,35 +10,35 @@ use wec_listen::ListenerCounts;
 use super::{Series, Snapshot};
 use crate::schema;
 
-/// What `GET /api/v1/runs/{id}/snapshot` answers and each event of `GET /api/v1/runs/{id}/live` carries.
+/// The answer of `GET /api/v1/runs/{id}/snapshot` and the data of each event of `GET /api/v1/runs/{id}/live`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Live {
     /// The server's wall clock when this was made, nanoseconds since the Unix epoch.
     pub now_unix_ns: u64,
-    /// The session as the board has it; null when there is none yet, and of a run that is not live.
+    /// The session on the board; null when there is none yet, and for a run that is not live.
     pub session: Option<SessionView>,
-    /// Live nodes on the board; none of a run that is not live.
+    /// Live nodes on the board; empty for a run that is not live.
     pub nodes: Vec<NodeView>,
-    /// The service's own condition.
+    /// The condition of the service.
     pub health: Health,
-    /// The search for the CA's capacity that steers this run; null when none does.
+    /// The capacity search that controls this run; null without one.
     pub capacity: Option<CapacityView>,
     /// All figures.
     pub snapshot: Snapshot,
-    /// The buckets that are new or have changed since the event before; all of them in the first.
+    /// The buckets that are new or have changed since the event before; all buckets in the first event.
     pub series: Series,
 }
 
-/// How far a search for the CA's capacity is.
+/// The state of a capacity search.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CapacityView {
-    /// What is being done now, for people; empty when the search is over.
+    /// The current activity, for people; empty when the search is over.
     pub status: String,
-    /// Whether it is over.
+    /// Whether the search is over.
     pub over: bool,
-    /// The highest rate that was sustained so far, chains a second.
+    /// The highest rate sustained so far, chains per second.
     pub sustained: Option<f64>,
-    /// The lowest rate above it that was not.
+    /// The lowest rate above it that was not sustained.
     pub failed: Option<f64>,
     /// Each step, in the order of time; a hold below the knee comes last.
     pub steps: Vec<CapacityStep>,
@@ -47,21 +47,21 @@ pub struct CapacityView {
 /// One step of a search.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CapacityStep {
-    /// Asked for, chains a second.
+    /// Target rate, chains per second.
     pub rate: f64,
-    /// What ended, a second.
+    /// Chains ended per second.
     pub reached: f64,
-    /// Whether it is the hold below the knee.
+    /// Whether this is the hold below the knee.
     pub hold: bool,
-    /// What the step showed.
+    /// The result.
     pub verdict: StepOutcome,
-    /// Why, if it was not sustained.
+    /// The reasons, if the rate was not sustained.
     pub reasons: Vec<String>,
-    /// Median response time of the chains that succeeded, nanoseconds; null with too few.
+    /// Median response time of the successful chains, nanoseconds; null with too few.
     pub p50_ns: Option<u64>,
     /// The 95th percentile.
     pub p95_ns: Option<u64>,
-    /// How many chains these are of.
+    /// Number of chains in these percentiles.
     pub n: u64,
     /// Chains that ended.
     pub ended: u64,
@@ -69,16 +69,16 @@ pub struct CapacityStep {
     pub chains_failed: u64,
 }
 
-/// What a step of a search showed.
+/// The result of a step of a search.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepOutcome {
     /// The CA sustained the rate.
     #[default]
     Sustained,
-    /// It did not.
+    /// The CA did not sustain the rate.
     Failed,
-    /// It went down.
+    /// The CA stopped answering.
     CaDown,
     /// The load tester was the limit.
     GeneratorLimited,
@@ -89,22 +89,22 @@ pub enum StepOutcome {
 pub struct SessionView {
     /// Its id.
     pub id: String,
-    /// Whether its load is to be made.
+    /// The state of its load.
     #[schema(value_type = SessionState)]
     pub state: String,
-    /// How many workers it wants now: of all scenarios that run, together.
+    /// Target number of workers now: the sum of all scenarios that run.
     pub workers_target: u32,
-    /// How many run, as in the snapshot.
+    /// Current number of workers, as in the snapshot.
     pub workers_running: u64,
-    /// Hard limits on what the run may make at the CA.
+    /// Hard limits on the objects that the run makes at the CA.
     #[serde(default)]
     pub limits: LimitsView,
-    /// What is wanted of each scenario, by its name.
+    /// The targets of each scenario, by its name.
     #[serde(default)]
     pub scenarios: BTreeMap<String, ScenarioView>,
 }
 
-/// How many of each may be made at the CA; null means no limit.
+/// Limits on the objects made at the CA; null means no limit.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LimitsView {
     /// Accounts.
@@ -115,24 +115,24 @@ pub struct LimitsView {
     pub certificates: Option<u64>,
 }
 
-/// What is wanted of a scenario.
+/// The targets of a scenario.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ScenarioView {
-    /// `waiting` for another scenario to end, `running`, or `ended`: then nothing more of it starts.
+    /// `waiting` for another scenario to end, `running`, or `ended`: then no more iterations of it start.
     #[serde(default)]
     #[schema(schema_with = schema::scenario_state)]
     pub state: String,
-    /// Virtual users: how many, or how many at most where it keeps a rate.
+    /// Number of virtual users, or the largest number allowed if the scenario has a rate.
     pub workers: u32,
-    /// Arrivals a second, in `rate_unit`; null where it keeps a number of workers.
+    /// Arrivals per second, in `rate_unit`; null if the scenario has a number of workers.
     pub rate: Option<f64>,
-    /// What the rate counts: `chains` or `requests`; empty without one.
+    /// The unit of the rate: `chains` or `requests`; empty without one.
     #[serde(default)]
     pub rate_unit: String,
-    /// Weights of chains by their names; one that is not named weighs what the run was started with.
+    /// Weights of chains by name; a chain that is missing has its weight from the start of the run.
     #[schema(schema_with = schema::weights)]
     pub weights: BTreeMap<String, f64>,
-    /// Whether its own stages decide on workers and rate. A change by hand ends that.
+    /// Whether its own stages set workers and rate. A change by hand ends that.
     pub scheduled: bool,
 }
 
@@ -143,36 +143,36 @@ pub struct NodeView {
     pub id: String,
     /// Its name, for people.
     pub name: String,
-    /// What it does.
+    /// Its kind.
     pub kind: NodeKind,
-    /// What it is doing.
+    /// Its state.
     pub state: NodeState,
-    /// Workers that it can run while it takes a share of the load.
+    /// Number of workers that it can run; 0 while it takes no share of the load.
     pub workers: u32,
 }
 
-/// Whether what is shown is all there is.
+/// The condition of the log, the queue and the listeners.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Health {
-    /// Where the log is.
+    /// The log's path.
     pub log: String,
-    /// Bytes written to it.
+    /// Bytes written to the log.
     pub log_bytes: u64,
-    /// Records that could not be written to it.
+    /// Records that could not be written to the log.
     pub log_failed: u64,
-    /// Why, for people; null while the log is well.
+    /// The reason, for people; null while writing succeeds.
     pub log_error: Option<String>,
-    /// Batches waiting to be aggregated.
+    /// Batches in the queue.
     pub queued_batches: u64,
-    /// How many may wait before senders are held back.
+    /// Size of the queue; senders wait when it is full.
     pub queue_bound: u64,
-    /// Records that came again and were not counted again.
+    /// Duplicate records, which were not counted again.
     pub duplicates: u64,
-    /// Records that a sender had numbered but that never came.
+    /// Records that a sender had numbered but that never arrived.
     pub gaps: u64,
-    /// Senders seen.
+    /// Number of senders so far.
     pub senders: u64,
-    /// What the page's and the results' listeners have seen.
+    /// Counters of the listeners for the page and for results.
     #[serde(default)]
     pub listeners: Vec<ListenerCounts>,
 }

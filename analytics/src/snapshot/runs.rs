@@ -1,23 +1,23 @@
-//! Which runs and sessions there are.
+//! The lists of runs and sessions.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::SessionView;
 
-/// What `GET /api/v1/runs` answers.
+/// The answer of `GET /api/v1/runs`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Runs {
-    /// The latest 1,000 of which there is a log, latest first.
+    /// The latest 1,000 runs that have a log, latest first.
     pub runs: Vec<RunEntry>,
 }
 
-/// A run of which there is a log.
+/// A run that has a log.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RunEntry {
     /// The run's id.
     pub id: String,
-    /// The board's session that it follows, or followed.
+    /// The board's session of the run.
     pub session: String,
     /// Program and version.
     pub program: String,
@@ -25,18 +25,18 @@ pub struct RunEntry {
     pub target: String,
     /// Wall clock of the start, nanoseconds since the Unix epoch.
     pub started_unix_ns: u64,
-    /// Whether results of it are taken now.
+    /// Whether it is receiving results.
     pub live: bool,
-    /// Where its log is.
+    /// The log's path.
     pub log: String,
     /// The log's length, bytes.
     pub log_bytes: u64,
-    /// What came of it; null while nobody has read the log and it has no footer.
+    /// The outcome; null if the log has no footer and has not been read.
     #[serde(default)]
     pub outcome: Option<RunEnd>,
 }
 
-/// What came of a run, so far if it is live.
+/// The outcome of a run; of a live run, the outcome so far.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RunEnd {
     /// From the run's start to its latest record, nanoseconds.
@@ -45,15 +45,16 @@ pub struct RunEnd {
     pub chains: u64,
     /// Those of them that failed; null while only the log's footer has been read.
     pub chains_failed: Option<u64>,
-    /// Whether all thresholds hold and every wanted chain succeeded; null of a run that is live or was interrupted.
+    /// Whether all thresholds hold and every included chain succeeded; null for a run that is live or was
+    /// interrupted.
     pub passed: Option<bool>,
 }
 
-/// What `GET /api/v1/sessions` answers.
+/// The answer of `GET /api/v1/sessions`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Sessions {
-    /// Those on the board and those that the listed runs name: first the ones that have no run, then by their latest run, latest
-    /// first.
+    /// The sessions on the board and those of the listed runs: first those without a run, then by their
+    /// latest run, latest first.
     pub sessions: Vec<SessionEntry>,
 }
 
@@ -62,8 +63,8 @@ pub struct Sessions {
 pub struct SessionEntry {
     /// Its id.
     pub id: String,
-    /// The session as the board has it; null when the board has it no more.
+    /// The session on the board; null when the board no longer has it.
     pub session: Option<SessionView>,
-    /// Those of its runs that `GET /api/v1/runs` lists, latest first.
+    /// Its runs in `GET /api/v1/runs`, latest first.
     pub runs: Vec<RunEntry>,
 }

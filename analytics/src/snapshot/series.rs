@@ -11,7 +11,7 @@ use crate::schema;
 /// Figures over time, as columns: the i-th entry of each belongs to `at_unix_s[i]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Series {
-    /// Width of a bucket, seconds: 1, and doubled whenever the run outgrows the bounded number of buckets.
+    /// Width of a bucket, seconds: 1, doubled whenever the run exceeds the bounded number of buckets.
     pub step_s: u64,
     /// True when the columns replace everything sent before; otherwise each entry replaces or adds its bucket.
     pub reset: bool,
@@ -26,15 +26,15 @@ pub struct Series {
     pub requests_failed: Vec<u64>,
     /// Validations that arrived.
     pub hits: Vec<u64>,
-    /// Workers asked for; here and below null in buckets without a sample of the load.
+    /// Target number of workers; here and below null in buckets without a load sample.
     pub workers_target: Vec<Option<u64>>,
-    /// Workers alive.
+    /// Current number of workers.
     pub workers: Vec<Option<u64>>,
-    /// Workers in the middle of an iteration.
+    /// Workers that are running an iteration.
     pub busy: Vec<Option<u64>>,
-    /// Chains a second that scenarios with such a rate were to reach.
+    /// Target rate of the scenarios with a rate of chains, chains per second.
     pub chains_target: Vec<Option<f64>>,
-    /// Requests a second that scenarios with such a rate were to reach.
+    /// Target rate of the scenarios with a rate of requests, requests per second.
     pub requests_target: Vec<Option<f64>>,
     /// 99th percentile of the scheduling lag, to within 2 %; null below 1,000 samples.
     pub lag_p99_ns: Vec<Option<u64>>,

@@ -47,10 +47,11 @@ pub(super) enum Column {
 }
 
 impl Column {
-    /// In the order in which they stand.
+    /// In the order of display.
     const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
 
-    /// In the order in which they go where there is no room. Names, failures, N, median and p99 stay.
+    /// In the order in which they are left out if the terminal is narrow. Names, failures, N, median and p99
+    /// stay.
     pub(super) const LEFT_OUT: [Self; 8] = [
         Self::StdError,
         Self::Count,
@@ -62,7 +63,7 @@ impl Column {
         Self::Max,
     ];
 
-    /// Those that say something about these rows: all, but those of rare things only where there are any.
+    /// The columns for these rows: all, except those of rare events without any.
     pub(super) fn of<'a>(rows: impl Iterator<Item = &'a Row<'a>> + Clone) -> Vec<Self> {
         let any = |count: fn(&Row<'_>) -> u64| rows.clone().any(|row| count(row) > 0);
         let rare = [
@@ -79,7 +80,7 @@ impl Column {
     }
 }
 
-/// What one row of a table is made of.
+/// The figures of one row.
 pub(super) struct Row<'a> {
     name: String,
     count: u64,
@@ -119,7 +120,7 @@ impl Row<'_> {
     }
 }
 
-/// The rows of one table, and what its first column is called.
+/// The rows of one table, and the header of its first column.
 pub(super) struct Rows<'a> {
     pub(super) name: &'static str,
     pub(super) rows: Vec<Row<'a>>,
@@ -138,8 +139,8 @@ pub(super) fn chain_row<'a>((chain, figures): (&Chain, &'a ChainFigures)) -> Row
     }
 }
 
-/// Endpoints of one name are numbered, and told apart by their URI templates in the text that is returned beside: in the
-/// table these would make lines longer than terminals.
+/// Endpoints with the same name are numbered, and the returned text lists their URI templates: in the table
+/// these would make lines too long for terminals.
 pub(super) fn endpoint_rows(endpoints: &[EndpointFigures]) -> (Rows<'_>, String) {
     let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
     let mut apart = String::new();
@@ -196,7 +197,7 @@ impl Rows<'_> {
 /// A table as lines.
 pub(super) struct Lines {
     lines: Vec<String>,
-    /// Which of them are there for the second look.
+    /// Which lines are less important and shown faint.
     faint: Vec<bool>,
 }
 
@@ -214,7 +215,7 @@ impl Lines {
     }
 }
 
-/// The ends of an interval in the unit of the value that it is around, and with as many decimals: `1.21–1.25`.
+/// The ends of an interval in the unit of its value and with as many decimals: `1.21–1.25`.
 pub(super) fn interval(value: u64, [low, high]: [u64; 2]) -> String {
     let text = duration(value);
     let (number, unit) = text.split_once(' ').unwrap_or((&text, "ns"));

@@ -1,9 +1,9 @@
-//! Where the time went, in lines: a chain's parts, and a validation's.
+//! The parts of a chain's time and of a validation's, as lines.
 
 use crate::snapshot::{ChainFigures, Snapshot, Timing, ValidationFigures};
 use crate::wording::duration;
 
-/// The block of lines; empty where nothing is known. Only means are added up, so only they stand here.
+/// The lines; empty if nothing is known. Only means add up, so only means are shown.
 pub(super) fn whose_time(snapshot: &Snapshot, prose: impl Fn(String) -> String) -> String {
     let chains: Vec<String> = snapshot
         .chains
@@ -38,12 +38,12 @@ fn parts_of(figures: &ChainFigures) -> Option<String> {
     let parts = [
         (time.requests_ns.mean, "in requests"),
         (time.connecting_ns.mean, "connecting"),
-        (time.asked_ns.mean, "waited as the CA asked"),
-        (time.polls_ns.mean, "waited by our interval"),
+        (time.asked_ns.mean, "waited for Retry-After"),
+        (time.polls_ns.mean, "waited for our interval"),
         (time.keys_ns.mean, "keys"),
         (Some(own), "own"),
     ];
-    // What shows is the sum of what shows: each mean is rounded down to a nanosecond.
+    // The sum of the parts shown, because each mean is rounded down to a nanosecond.
     let whole = parts.iter().filter_map(|(mean, _)| *mean).sum();
     Some(format!("{} (N {}) = {}", duration(whole), time.own_ns.n, sum(&parts)))
 }
@@ -57,7 +57,7 @@ fn validation_line(validation: &ValidationFigures) -> String {
             (validation.between_hits_ns.mean, "between first and last hit"),
             (validation.after_last_hit_ns.mean, "after the last hit"),
         ];
-        // Those with hits have a mean of their own, unless all have.
+        // Validations with hits have their own mean, unless all have hits.
         if validation.without_hits > 0 {
             let whole = parts.iter().filter_map(|(mean, _)| *mean).sum();
             line.push_str(&format!("; with hits {} (N {})", duration(whole), hits.n));
@@ -68,7 +68,7 @@ fn validation_line(validation: &ValidationFigures) -> String {
         line.push_str(&format!("; {} without a hit", validation.without_hits));
     }
     if validation.clipped > 0 {
-        line.push_str(&format!("; of {} the first hit lies outside: the clocks differ", validation.clipped));
+        line.push_str(&format!("; the first hit of {} is outside: the clocks differ", validation.clipped));
     }
     line
 }
@@ -77,7 +77,7 @@ fn of(timing: &Timing) -> String {
     format!("{} (N {})", duration(timing.mean.unwrap_or(0)), timing.n)
 }
 
-/// The parts that there were, joined by plus signs.
+/// The parts that are not empty, joined by plus signs.
 fn sum(parts: &[(Option<u64>, &str)]) -> String {
     let shown = parts.iter().filter_map(|(mean, what)| {
         mean.filter(|mean| *mean > 0).map(|mean| format!("{} {what}", duration(mean)))

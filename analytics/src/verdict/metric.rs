@@ -1,4 +1,4 @@
-//! What a metric makes of what happened: events, their sum over a stretch of time, and the value of that.
+//! How a metric measures: events, their sum over a period, and the value of that sum.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -9,14 +9,14 @@ use wec_record::{ChainResult, FailureClass, RequestResult};
 use crate::counts::LoadCounts;
 use crate::distribution::{Cells, LONGEST_NS};
 
-/// A happening, as a metric sees it.
+/// An event that a metric counts.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Event {
     pub(crate) count: u64,
     pub(crate) bad: u64,
-    /// How many of these a target asked for, where that is what matters.
+    /// How many of these the target required, if the metric needs it.
     pub(crate) asked: Option<u64>,
-    /// Of which scenario that is; see [`key_of`].
+    /// The scenario; see [`key_of`].
     pub(crate) scenario: u64,
     pub(crate) took: Option<u64>,
 }
@@ -25,9 +25,9 @@ impl Event {
     pub(crate) const ONE: Self = Self { count: 1, bad: 0, asked: None, scenario: 0, took: None };
 }
 
-/// What a metric makes of what happened.
+/// How a metric measures records.
 pub(crate) trait Sees {
-    /// Which of the times it is about; none for one about anything else.
+    /// The statistic of times; none for a metric of anything else.
     fn time(&self) -> Option<Of>;
     fn of_chain(&self, result: &ChainResult) -> Option<Event>;
     fn of_request(&self, request: &RequestResult) -> Option<Event>;
@@ -44,7 +44,7 @@ impl Sees for Metric {
 
     fn of_chain(&self, result: &ChainResult) -> Option<Event> {
         let chain = result.chain?;
-        // What the load tester cut off itself says nothing about the CA.
+        // An interruption by the load tester is not a result of the CA.
         if result.is_cut_off() {
             return None;
         }
@@ -59,7 +59,7 @@ impl Sees for Metric {
                 })
             }
             Self::Certificates => result.issued.then_some(Event::ONE),
-            // A chain that failed by a request that is counted already is not counted again.
+            // A chain whose failed request is already counted is not counted again.
             Self::Errors(wanted) => {
                 let class = (!result.successful).then_some(result.class);
                 let counted = class.is_some_and(|class| {
@@ -78,7 +78,7 @@ impl Sees for Metric {
         match self {
             Self::Requests(wanted, stat) if wanted.fit(request) => {
                 let service = if request.done == 0 { request.took } else { request.service_time() };
-                // Whoever asks for a status asks for the times of just those, failed or not.
+                // With a selector for the status, the times of all matching requests count, failed or not.
                 let timed = request.successful || wanted.status.is_some();
                 Some(Event {
                     bad: u64::from(!request.successful),
@@ -102,7 +102,8 @@ impl Sees for Metric {
             Self::Achieved => {
                 Some(Event { count: done.achieved, asked: Some(done.asked), ..Event::default() })
             }
-            // The executor's own number: whether due counts what was dropped is its business, the share is of both.
+            // Whether `due` includes dropped iterations depends on the executor; the share is of what it
+            // reports.
             Self::Dropped => Some(Event { count: done.due, bad: done.dropped, ..Event::default() }),
             _ => None,
         }
@@ -146,10 +147,10 @@ pub(crate) struct Slice {
     pub(crate) count: u64,
     pub(crate) bad: u64,
     reached: Reached,
-    /// Of those that have a time.
+    /// Number of events with a time.
     pub(crate) n: u64,
     pub(crate) sum: u128,
-    /// Times by the cell that an HdrHistogram of three digits would count them in.
+    /// Times by the cell of an HdrHistogram with three digits.
     pub(super) cells: Cells<11>,
 }
 
@@ -198,7 +199,7 @@ impl Slice {
         })
     }
 
-    /// How many times are not as they must be against `limit`, each taken as the end of its cell.
+    /// How many times violate `limit`, each taken as the end of its cell.
     pub(crate) fn beyond(&self, op: Op, limit: f64) -> u64 {
         let beyond = self.cells.iter().filter(|(cell, _)| !op.holds(cell.high as f64, limit));
         beyond.map(|(_, count)| count).sum()
@@ -209,7 +210,7 @@ impl Slice {
     }
 }
 
-/// All but times.
+/// All data except times.
 pub(super) struct Counts<'a> {
     pub(super) count: u64,
     pub(super) bad: u64,
@@ -218,7 +219,7 @@ pub(super) struct Counts<'a> {
 }
 
 impl Counts<'_> {
-    /// None where it cannot be given, and for times.
+    /// None if there is no value, and for times.
     pub(super) fn value(&self, metric: &Metric) -> Option<f64> {
         let share = |part: u64, of: u64| (of > 0).then(|| part as f64 / of as f64);
         match metric {
@@ -238,8 +239,8 @@ impl Counts<'_> {
     }
 }
 
-/// By scenario, what was reached and what was asked for. They may count in different units, and one that is starved must not
-/// vanish beside one that is not: their shares are told apart.
+/// Achieved and required by scenario. Units may differ, and a starved scenario must not be hidden by others,
+/// so their shares are kept apart.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reached(BTreeMap<u64, (u64, u64)>);
 
@@ -267,21 +268,21 @@ impl Reached {
         }
     }
 
-    /// The share of the scenario that is worst off; none where nothing was asked for.
+    /// The share of the worst scenario; none where nothing was required.
     pub(super) fn least(&self) -> Option<f64> {
         let asked = self.0.values().filter(|(_, asked)| *asked > 0);
         asked.map(|(count, asked)| *count as f64 / *asked as f64).min_by(f64::total_cmp)
     }
 }
 
-/// A scenario's name as a number.
+/// A hash of a scenario's name.
 pub(super) fn key_of(name: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     name.hash(&mut hasher);
     hasher.finish()
 }
 
-/// As many digits as mean something, and as every JSON reader gives back.
+/// As many digits as are significant and as every JSON reader preserves.
 pub(crate) fn rounded(value: f64, unit: Unit) -> f64 {
     let to_one_in = match unit {
         Unit::Ns | Unit::Count => 1.0,

@@ -121,10 +121,14 @@ fn what_has_no_value_is_undecided() {
         assert_eq!((result.value, result.passed), (None, None), "{expression}");
     }
     let window = judged("chain{p(50)} < 1s over 5s", (0..10).map(|second| chain(second, 1, None)));
-    assert_eq!((window.passed, window.windows), (None, Some(0)), "five samples in a window make no median");
+    assert_eq!(
+        (window.passed, window.windows),
+        (None, Some(0)),
+        "five samples in a window do not suffice for a median"
+    );
 }
 
-/// One slow second in twenty: not seen in the whole run's median, but in every window that holds it.
+/// One slow second in twenty: not visible in the whole run's median, but in every window with it.
 #[test]
 fn a_window_finds_what_the_whole_run_hides() {
     let records = || {
@@ -193,7 +197,7 @@ fn a_window_with_too_little_fails_what_must_be_equal() {
 
 #[test]
 fn windows_slide_by_seconds_and_forget() {
-    // 10, 20, … iterations a second: the worst of `>` is the least.
+    // 10, 20, … iterations per second: the worst value for `>` is the smallest.
     let chains = (0..8_u64).flat_map(|second| (0..10 * (second + 1)).map(move |_| chain(second, 1, None)));
     let result = judged("chain{rate} >= 25/s over 2s", chains.chain([tick(8)]));
     assert_eq!((result.value, result.n), (Some(15.0), 30));
@@ -249,7 +253,7 @@ fn memory_is_bounded_by_the_window() {
     for second in 0..5_000 {
         verdict.record(&chain(second, second % 900, None));
     }
-    // From here on a wrong clock.
+    // From here on with a wrong clock.
     verdict.record(&chain(1 << 30, 1, None));
     let window = verdict.judges[0].window.as_ref().unwrap();
     assert!(window.seconds.len() <= 14, "{}", window.seconds.len());

@@ -7,17 +7,17 @@ use wec_record::threshold::{Op, Threshold, Unit};
 use super::metric::{Event, Slice};
 use super::{Course, MAX_JUMP_S, SECOND};
 
-/// The seconds of a sliding window, those whose results still come, and the worst window so far.
+/// The seconds of a sliding window, those whose results can still arrive, and the worst window so far.
 #[derive(Clone, Debug)]
 pub(super) struct Window {
-    /// Seconds.
+    /// Width, seconds.
     pub(super) width: u64,
     /// Number of the first second that is kept.
     pub(super) first: u64,
     pub(super) seconds: VecDeque<Slice>,
-    /// All that is in the window now: the sum of its seconds.
+    /// The sum of the seconds in the window.
     pub(super) sum: Slice,
-    /// Seconds in the sum, the first and the one behind the last.
+    /// Seconds in the sum: the first, and the one after the last.
     inside: (u64, u64),
     pub(super) judged: u64,
     pub(super) failed: u64,
@@ -46,9 +46,9 @@ impl Window {
         }
     }
 
-    /// What came too late for its window is in the whole run's tally only.
+    /// A record too late for its window is only in the whole run's tally.
     pub(super) fn add(&mut self, second: u64, event: Event) {
-        // Far beyond lies a wrong clock.
+        // A second far ahead has a wrong clock.
         let place = second.checked_sub(self.first).filter(|place| *place <= self.width + MAX_JUMP_S);
         let Some(place) = place.map(|place| place as usize) else { return };
         if place >= self.seconds.len() {
@@ -60,7 +60,7 @@ impl Window {
         }
     }
 
-    /// Slides on, so that `second` is the last one inside, and judges what is inside then.
+    /// Advances the window so that `second` is the last one inside, and judges it.
     pub(super) fn enter(&mut self, second: u64, threshold: &Threshold, course: &Course) {
         if let Some(slice) = second.checked_sub(self.first).and_then(|place| self.seconds.get(place as usize))
         {

@@ -1,4 +1,4 @@
-//! What the API answers when it will not.
+//! Error answers of the API.
 
 use axum::Json;
 use axum::http::{StatusCode, header};
@@ -8,17 +8,17 @@ use utoipa::ToSchema;
 
 use crate::control::{Mistakes, Refusal};
 
-/// What every refusal says
+/// The body of every error answer
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ErrorBody {
-    /// What is wrong and the way out, for people.
+    /// The error and its remedy, for people.
     error: String,
-    /// Each mistake of a body by itself, as `key: what is wrong`; left out where there is none.
+    /// Each error of a body, as `key: error`; omitted if there is none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     mistakes: Vec<String>,
 }
 
-/// A refusal, for people and programs alike.
+/// An error answer for people and programs.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
     #[error("{0}")]
@@ -29,11 +29,11 @@ pub(crate) enum ApiError {
     Unauthorized,
     #[error("{0}")]
     Forbidden(String),
-    #[error("nothing is at {0}: see docs/web-api.md for what there is")]
+    #[error("{0} does not exist: see docs/web-api.md for the paths")]
     NotFound(String),
     #[error("session {0:?} is not on the board: start a run that follows it")]
     NoSession(String),
-    #[error("there is no run {0:?}: GET /api/v1/runs lists those that there are")]
+    #[error("there is no run {0:?}: GET /api/v1/runs lists the runs")]
     NoRun(String),
     #[error("{0}")]
     Unreadable(String),
@@ -41,7 +41,7 @@ pub(crate) enum ApiError {
     NoScenario(String),
     #[error("{0}")]
     Conflict(String),
-    #[error("that path does not take this method: see docs/web-api.md")]
+    #[error("that path does not support this method: see docs/web-api.md")]
     MethodNotAllowed,
     #[error("the body is longer than {0} bytes")]
     TooLarge(usize),

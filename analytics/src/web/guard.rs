@@ -1,4 +1,4 @@
-//! Who may ask: checks on every request before it reaches a handler, and headers on every answer.
+//! Access control: checks of every request before its handler, and headers of every answer.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ pub(crate) struct Guard {
     token: Option<Token>,
     /// The token as a cookie's value.
     cookie: Option<Token>,
-    /// Cookies know no ports: two services on one host would overwrite each other's.
+    /// Cookies are shared by all ports of a host: two services on one host would overwrite each other's.
     cookie_name: String,
     allowed_hosts: Vec<String>,
-    /// Where requests without the token are counted.
+    /// Counts requests without the token.
     connections: Arc<Connections>,
 }
 
@@ -48,8 +48,8 @@ impl Guard {
         }
     }
 
-    /// A page of somebody else can point a DNS name of its own at a loopback address, but not make a browser send
-    /// another name than that; an IP address never passed through DNS.
+    /// Another site can let its DNS name resolve to a loopback address, but the browser still sends that
+    /// name. An IP address in the header did not come from DNS.
     fn check_host(&self, host: &Authority) -> Result<(), ApiError> {
         let name = host.host();
         let literal = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
@@ -58,7 +58,7 @@ impl Guard {
             || self.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(name));
         known.then_some(()).ok_or_else(|| {
             ApiError::Forbidden(format!(
-                "host {name:?} is not known here: wec analytics takes it with --allow-host {name}"
+                "host {name:?} is not allowed: start wec analytics with --allow-host {name}"
             ))
         })
     }
@@ -82,7 +82,7 @@ impl Guard {
                 .any(|(_, offered)| self.cookie.as_ref().is_some_and(|cookie| cookie.is(offered)))
     }
 
-    /// The answer to `/?token=…`: the cookie, and the way to the page without the token in its address.
+    /// The answer to `/?token=…`: the cookie, and a redirect to the page without the token in its address.
     fn sign_in(&self, request: &Request) -> Option<Response> {
         let token = self.token.as_ref()?;
         if request.uri().path() != "/" {
@@ -104,7 +104,7 @@ pub(crate) async fn guard(State(guard): State<Arc<Guard>>, request: Request, nex
     let mut response = match guard.sign_in(&request).map_or_else(
         || guard.check(&request).map(|()| None),
         |response| {
-            // The name is checked before a cookie is set for it.
+            // The host is checked before its cookie is set.
             host_of(&request).and_then(|host| guard.check_host(&host)).map(|()| Some(response))
         },
     ) {
@@ -139,7 +139,7 @@ fn host_of(request: &Request) -> Result<Authority, ApiError> {
     }
 }
 
-/// A browser names the page that asks, except for plain navigation.
+/// A browser sends the page's origin, except for plain navigation.
 fn check_origin(headers: &HeaderMap, host: &Authority) -> Result<(), ApiError> {
     headers.get_all(header::ORIGIN).iter().try_for_each(|origin| {
         let ours = origin
@@ -147,12 +147,13 @@ fn check_origin(headers: &HeaderMap, host: &Authority) -> Result<(), ApiError> {
             .ok()
             .and_then(|origin| origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")))
             .is_some_and(|origin| origin.eq_ignore_ascii_case(host.as_str()));
-        ours.then_some(())
-            .ok_or_else(|| ApiError::Forbidden("pages of other sites may not ask here".to_owned()))
+        ours.then_some(()).ok_or_else(|| {
+            ApiError::Forbidden("requests from pages of other sites are not allowed".to_owned())
+        })
     })
 }
 
-/// Undoes percent-encoding; what is no UTF-8 then cannot be a token.
+/// Decodes percent-encoding; a result that is not UTF-8 cannot be a token.
 fn url_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -1,4 +1,4 @@
-//! What is shown live: one object each second, with only what changed of the series.
+//! The live view: one object per second, with only the changes of the series.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -22,21 +22,21 @@ use crate::runs::{CURRENT, Run, Shown};
 use crate::snapshot::{CapacityView, Live, NodeView, SessionView};
 
 const PERIOD: Duration = Duration::from_secs(1);
-/// Figures this fresh are shown to a second watcher without being worked out again.
+/// Figures no older than this are reused for further watchers.
 const FRESH: Duration = Duration::from_millis(250);
 
-/// Where the live figures come from.
+/// The source of the live figures.
 #[derive(Debug)]
 pub(crate) struct Feed {
     shown: Arc<Shown>,
     ingest: Ingest,
     board: Board,
     capacity: watch::Receiver<Option<CapacityView>>,
-    /// Tells this process's event ids from those of one before it.
+    /// Distinguishes this process's event ids from those of an earlier one.
     boot: u32,
 }
 
-/// How far a watcher has seen: of which process, which run, up to which revision of the series.
+/// How far a watcher has read: the process, the run, and the revision of the series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Seen {
     boot: u32,
@@ -54,9 +54,8 @@ impl Feed {
         Self { shown, ingest, board, capacity, boot: rand::rng().random() }
     }
 
-    /// Everything about a run now, from figures no older than `fresh`; of the series what is new to one who has `seen`
-    /// so much. A run that is not live has nothing on the board; of one that is, the session is shown that is named, or
-    /// its own.
+    /// The current data of a run, from figures no older than `fresh`, with the changes of the series since
+    /// `seen`. The board is shown only for a live run: with the named session, or with the run's own.
     fn live(
         &self,
         run: &dyn Run,
@@ -100,13 +99,13 @@ impl Feed {
         session.as_ref().map(|session| SessionView::new(&session.value, workers_running))
     }
 
-    /// Workers that run in a session.
+    /// The workers in a session.
     pub(crate) fn workers_running(&self, session: &str) -> u64 {
         self.shown.workers_running(session)
     }
 }
 
-/// Everything now
+/// All figures now
 #[utoipa::path(
     get,
     path = "/api/v1/runs/{id}/snapshot",
@@ -127,20 +126,20 @@ pub(super) async fn snapshot(
     Ok(Json(web.feed.live(&*run, web.session_of(&id), None, FRESH).0))
 }
 
-/// Everything every second, as Server-Sent Events
+/// All figures every second, as Server-Sent Events
 #[utoipa::path(
     get,
     path = "/api/v1/runs/{id}/live",
     tag = "figures",
     params(
         ("id" = String, Path, description = "The run's id, or `current`: the live run that was started last"),
-        ("Last-Event-ID" = Option<String>, Header, description = "Goes on behind this event")
+        ("Last-Event-ID" = Option<String>, Header, description = "Continues after this event")
     ),
     responses(
         (
             status = OK,
             description = "Events `live`, and at the run's end `end`; the data of each is one `Live` whose series holds \
-                           what is new. A run that is not live has one event, `end`",
+                           the changes. A run that is not live has one event, `end`",
             body = Live,
             content_type = "text/event-stream"
         ),
@@ -169,7 +168,7 @@ pub(super) async fn live(
 
 struct Watcher {
     web: Arc<Web>,
-    /// None where the current run is watched, whichever that is.
+    /// None to watch the current run, whichever that is.
     run: Option<Arc<dyn Run>>,
     seen: Option<Seen>,
     period: Interval,
@@ -185,7 +184,7 @@ impl Watcher {
         let mut ended = self.web.ended.clone();
         tokio::select! {
             _ = self.period.tick() => {}
-            // An error means that the owner is gone, which is an end too.
+            // An error means that the owner is gone, which is also an end.
             _ = ended.wait_for(|ended| *ended) => self.over = true,
         }
         let session = self.run.is_none().then_some(self.web.session.as_str());

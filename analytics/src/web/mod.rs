@@ -1,4 +1,4 @@
-//! The page and the API under it: see `docs/web-api.md`, which is the contract.
+//! The page and its API. `docs/web-api.md` is the contract.
 
 mod error;
 mod guard;
@@ -31,23 +31,23 @@ pub use self::session::{Journal, SessionChanged};
 use crate::runs::{CURRENT, Catalogue};
 use crate::token::Token;
 
-/// Bodies name at most five numbers.
+/// A body has at most five numbers.
 const MAX_BODY: usize = 4 << 10;
-/// Pages that may watch at once.
+/// Largest number of pages that watch at once.
 const MAX_WATCHERS: usize = 64;
 
-/// What the handlers share.
+/// Shared by the handlers.
 struct Web {
     feed: Feed,
     runs: Arc<Catalogue>,
     board: Board,
-    /// The session that is shown where nobody names one.
+    /// The session that is shown by default.
     session: String,
     ended: watch::Receiver<bool>,
     watchers: Arc<Semaphore>,
 }
 
-/// What the listener needs besides the feed.
+/// What the listener needs beside the feed.
 pub(crate) struct Setup {
     pub(crate) feed: Feed,
     pub(crate) runs: Catalogue,
@@ -105,7 +105,7 @@ fn router(web: Web, guard: Guard) -> Router {
         .layer(axum::middleware::from_fn_with_state(Arc::new(guard), guard::guard))
 }
 
-/// Paths of before there were several runs and sessions. 308 keeps the method and the body.
+/// Paths from before there were several runs and sessions. 308 keeps method and body.
 async fn moved(uri: Uri) -> Redirect {
     let path = uri.path().strip_prefix("/api/v1").unwrap_or_default();
     let moved = match path.strip_prefix("/session") {
@@ -116,7 +116,7 @@ async fn moved(uri: Uri) -> Redirect {
     Redirect::permanent(&format!("/api/v1{moved}{query}"))
 }
 
-/// Whether the service is there; asks for no token
+/// Whether the service is running; needs no token
 #[utoipa::path(get, path = "/healthz", tag = "figures", security(()), responses((status = OK, description = "It is", body = String)))]
 async fn healthz() -> &'static str {
     "ok"

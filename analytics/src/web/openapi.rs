@@ -14,14 +14,14 @@ use crate::snapshot::{CauseFigures, ChainFigures, ChainSeries, ProfileFigures};
     info(
         title = "wec",
         version = "1",
-        description = "What `wec run`, `wec demo` and `wec-analytics` show of a run, and how it is changed while it runs. \
+        description = "What `wec run`, `wec demo` and `wec-analytics` show about a run, and how to change it while it runs. \
                        docs/web-api.md says more.",
         license(name = "MPL-2.0", identifier = "MPL-2.0"),
     ),
-    servers((url = "http://127.0.0.1:8089", description = "Where a run's page is unless told otherwise")),
+    servers((url = "http://127.0.0.1:8089", description = "Default address of a run's page")),
     tags(
-        (name = "control", description = "Changing a run while it goes on"),
-        (name = "figures", description = "What a run has found so far"),
+        (name = "control", description = "Changing a run while it is on"),
+        (name = "figures", description = "The figures of a run so far"),
     ),
     paths(
         super::session::list,
@@ -34,7 +34,7 @@ use crate::snapshot::{CauseFigures, ChainFigures, ChainSeries, ProfileFigures};
         super::live::live,
         super::healthz,
     ),
-    // What only objects by chain or by cause refer to.
+    // Referred to only by objects by chain or by cause.
     components(schemas(ChainFigures, ChainSeries, ProfileFigures, CauseFigures)),
     security((), ("token" = [])),
     modifiers(&Token, &Required),
@@ -47,7 +47,7 @@ impl Modify for Token {
     fn modify(&self, document: &mut Document) {
         let bearer = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("Where the service was given a token (`WEC_TOKEN`)"))
+            .description(Some("If the service has a token (`WEC_TOKEN`)"))
             .build();
         document
             .components
@@ -64,12 +64,12 @@ impl Modify for Required {
     }
 }
 
-/// The summary's JSON Schema: what `GET /api/v1/summary.schema.json` answers.
+/// The summary's JSON Schema, as in `GET /api/v1/summary.schema.json`.
 pub fn summary_schema() -> String {
     schema::summary_schema(&Api::openapi())
 }
 
-/// The web API as OpenAPI 3.1, in JSON: what `GET /api/v1/openapi.json` answers.
+/// The web API as OpenAPI 3.1 in JSON, as in `GET /api/v1/openapi.json`.
 pub fn openapi() -> String {
     let mut text = Api::openapi().to_pretty_json().expect("the document has string keys and finite numbers");
     text.push('\n');

@@ -19,7 +19,7 @@ pub(crate) async fn serve(method: Method, uri: Uri) -> Response {
     }
     match FILES.iter().find(|(name, _)| *name == path) {
         Some((name, bytes)) => {
-            // The build names assets by their content.
+            // The names of assets contain a hash of their content.
             let caching =
                 if name.starts_with("assets/") { "max-age=31536000, immutable" } else { "no-cache" };
             ([(header::CONTENT_TYPE, media_type(name)), (header::CACHE_CONTROL, caching)], *bytes)

@@ -1,4 +1,4 @@
-//! Which runs there are.
+//! The list of runs.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::error::{ApiError, ErrorBody};
 use crate::runs::{CURRENT, Run};
 use crate::snapshot::Runs;
 
-/// The runs of which there is a log
+/// The runs that have a log
 #[utoipa::path(
     get,
     path = "/api/v1/runs",
@@ -25,12 +25,12 @@ pub(super) async fn list(State(web): State<Arc<Web>>) -> Json<Runs> {
 }
 
 impl Web {
-    /// The session to show with the run that a path names; none where it is the run's own.
+    /// The session to show with the run in a path; none for the run's own.
     pub(super) fn session_of(&self, id: &str) -> Option<&str> {
         (id == CURRENT).then_some(&self.session)
     }
 
-    /// The run that a path names.
+    /// The run in a path.
     pub(super) async fn run(&self, id: &str) -> Result<Arc<dyn Run>, ApiError> {
         let found = self.runs.find(id).await.map_err(|error| ApiError::Unreadable(error.to_string()));
         found?.ok_or_else(|| ApiError::NoRun(id.to_owned()))

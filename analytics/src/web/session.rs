@@ -1,4 +1,4 @@
-//! The session as a resource: what the board has, and changes of it. It changes the board, which requesters follow.
+//! The session as a resource: read from the board, and changed on the board, which requesters follow.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,56 +21,56 @@ use crate::runs::CURRENT;
 use crate::schema;
 use crate::snapshot::{RunEntry, SessionEntry, SessionView, Sessions};
 
-/// By this header `wec session` says that it is a command line that asks.
+/// The header by which `wec session` identifies itself as a command line.
 const BY: &str = "wec-by";
 
-/// What is to be different about the whole session. Keys that are left out stay as they are.
+/// Changes of the whole session. Keys that are left out stay as they are.
 #[derive(ToSchema)]
 #[schema(as = SessionPatch)]
-#[expect(dead_code, reason = "bodies are read key by key, so that every mistake in them is told")]
+#[expect(dead_code, reason = "bodies are read key by key, so that all errors in them are reported")]
 pub(super) struct SessionPatch {
     /// Running, paused or stopped. A stopped session stays stopped.
     #[schema(nullable = false)]
     state: Option<SessionState>,
-    /// Each limit that is named; `null` takes it away.
+    /// Limits to set; `null` removes a limit. The others stay.
     #[schema(nullable = false)]
     limits: Option<LimitsPatch>,
 }
 
-/// Hard limits on what the run may make at the CA.
+/// Hard limits on the objects that the run may make at the CA.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct LimitsPatch {
     /// Accounts.
     registrations: Option<u64>,
-    /// Orders made ready.
+    /// Ready orders.
     authorizations: Option<u64>,
     /// Certificates.
     certificates: Option<u64>,
 }
 
-/// What is to be different about one scenario. Keys that are left out stay as they are. A change of `workers` or `rate`
-/// ends the scenario's own stages: what was asked for holds from then on.
+/// Changes of one scenario. Keys that are left out stay as they are. A change of `workers` or `rate` ends the
+/// scenario's own stages, and the new value stays.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "bodies are read key by key, so that every mistake in them is told")]
+#[expect(dead_code, reason = "bodies are read key by key, so that all errors in them are reported")]
 pub(super) struct ScenarioPatch {
-    /// Virtual users: how many, or how many at most where the scenario keeps a rate.
+    /// Number of virtual users, or the largest number allowed if the scenario has a rate.
     #[schema(nullable = false, maximum = 1_000_000)]
     workers: Option<u32>,
-    /// Arrivals a second, in the scenario's `rate_unit`; only of a scenario that has a rate.
+    /// Arrivals per second, in the scenario's `rate_unit`; only for a scenario with a rate.
     #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
     rate: Option<f64>,
-    /// Weights of those chains that are named; the others stay.
+    /// Weights to set; the other chains keep theirs.
     #[schema(schema_with = schema::weights, required = false)]
     weights: Option<BTreeMap<String, f64>>,
 }
 
-/// What came of a change.
+/// The result of a change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SessionChanged {
-    /// The session after it.
+    /// The session after the change.
     pub session: SessionView,
-    /// What is different now; what was so already is not among it.
+    /// The changes that were made; a value that was already as requested is not in the list.
     pub changes: Vec<Mark>,
 }
 
@@ -82,7 +82,7 @@ pub struct SessionChanged {
     tag = "control",
     responses(
         (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
-        (status = OK, description = "Those on the board and those that runs name", body = Sessions),
+        (status = OK, description = "The sessions on the board and those of the runs", body = Sessions),
     )
 )]
 pub(super) async fn list(State(web): State<Arc<Web>>) -> Json<Sessions> {
@@ -95,12 +95,12 @@ pub(super) async fn list(State(web): State<Arc<Web>>) -> Json<Sessions> {
     Json(Sessions { sessions: by_session(on_board.collect(), runs) })
 }
 
-/// The session, as the board has it
+/// The session on the board
 #[utoipa::path(
     get,
     path = "/api/v1/sessions/{id}",
     tag = "control",
-    params(("id" = String, Path, description = "The session's id, or `current`: the one that this service shows")),
+    params(("id" = String, Path, description = "The session's id, or `current`: the session that this service shows")),
     responses(
         (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
         (status = OK, description = "The session", body = SessionView),
@@ -116,34 +116,34 @@ pub(super) async fn show(
     view.map(Json).ok_or_else(|| ApiError::NoSession(id.to_owned()))
 }
 
-/// What has been changed of a session, in order: the last 1,000 changes of all its runs
+/// The changes of a session, in order: the last 1,000 of all its runs
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Journal {
-    /// Who changed what, from what, to what, and when; the last one last.
+    /// Who changed what, from what, to what, and when; the latest is last.
     pub changes: Vec<Mark>,
 }
 
 impl Journal {
-    /// What a board has of a session.
+    /// The journal of a session on a board.
     ///
     /// # Errors
-    /// When the board cannot be asked.
+    /// When the board cannot be read.
     pub async fn read(board: &Board, session: &str) -> Result<Self, BoardError> {
         let changes = board.journal(session).await?;
         Ok(Self { changes: changes.into_iter().map(|change| change.mark).collect() })
     }
 }
 
-/// What has been changed of the session, and by whom
+/// The changes of the session, and who made them
 #[utoipa::path(
     get,
     path = "/api/v1/sessions/{id}/journal",
     tag = "control",
-    params(("id" = String, Path, description = "The session's id, or `current`: the one that this service shows")),
+    params(("id" = String, Path, description = "The session's id, or `current`: the session that this service shows")),
     responses(
         (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
-        (status = OK, description = "Its changes; none of a session that nobody has changed, or that is not there", body = Journal),
-        (status = SERVICE_UNAVAILABLE, description = "The board could not be asked", body = ErrorBody),
+        (status = OK, description = "Its changes; empty for a session that was not changed or does not exist", body = Journal),
+        (status = SERVICE_UNAVAILABLE, description = "The board cannot be read", body = ErrorBody),
     )
 )]
 pub(super) async fn journal(
@@ -154,23 +154,23 @@ pub(super) async fn journal(
     Ok(Json(journal.map_err(Refusal::from)?))
 }
 
-/// Pauses, goes on, stops; changes limits
+/// Pauses, resumes or stops the session; changes limits
 #[utoipa::path(
     patch,
     path = "/api/v1/sessions/{id}",
     tag = "control",
     params(
-        ("id" = String, Path, description = "The session's id, or `current`: the one that this service shows"),
-        ("Wec-By" = Option<String>, Header, description = "`cli` where a person's command line asks"),
+        ("id" = String, Path, description = "The session's id, or `current`: the session that this service shows"),
+        ("Wec-By" = Option<String>, Header, description = "`cli` for a request from a command line"),
     ),
     request_body = SessionPatch,
     responses(
         (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
-        (status = OK, description = "It is so now", body = SessionChanged),
-        (status = BAD_REQUEST, description = "Something is wrong with the body; nothing was changed", body = ErrorBody),
+        (status = OK, description = "The changes were made", body = SessionChanged),
+        (status = BAD_REQUEST, description = "The body has errors; nothing was changed", body = ErrorBody),
         (status = NOT_FOUND, description = "The board has no session", body = ErrorBody),
         (status = CONFLICT, description = "The session has been stopped", body = ErrorBody),
-        (status = SERVICE_UNAVAILABLE, description = "The board could not be told", body = ErrorBody),
+        (status = SERVICE_UNAVAILABLE, description = "The board cannot be written", body = ErrorBody),
     )
 )]
 pub(super) async fn change(
@@ -188,18 +188,18 @@ pub(super) async fn change(
     path = "/api/v1/sessions/{id}/scenarios/{name}",
     tag = "control",
     params(
-        ("id" = String, Path, description = "The session's id, or `current`: the one that this service shows"),
-        ("name" = String, Path, description = "The scenario; `default` in a run that has only one and did not name it"),
-        ("Wec-By" = Option<String>, Header, description = "`cli` where a person's command line asks"),
+        ("id" = String, Path, description = "The session's id, or `current`: the session that this service shows"),
+        ("name" = String, Path, description = "The scenario; `default` in a run with one scenario without a name"),
+        ("Wec-By" = Option<String>, Header, description = "`cli` for a request from a command line"),
     ),
     request_body = ScenarioPatch,
     responses(
         (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
-        (status = OK, description = "It is so now", body = SessionChanged),
-        (status = BAD_REQUEST, description = "Something is wrong with the body; nothing was changed", body = ErrorBody),
+        (status = OK, description = "The changes were made", body = SessionChanged),
+        (status = BAD_REQUEST, description = "The body has errors; nothing was changed", body = ErrorBody),
         (status = NOT_FOUND, description = "The board has no session, or the session has no such scenario", body = ErrorBody),
         (status = CONFLICT, description = "The session has been stopped, or the scenario has ended", body = ErrorBody),
-        (status = SERVICE_UNAVAILABLE, description = "The board could not be told", body = ErrorBody),
+        (status = SERVICE_UNAVAILABLE, description = "The board cannot be written", body = ErrorBody),
     )
 )]
 pub(super) async fn change_scenario(
@@ -211,7 +211,7 @@ pub(super) async fn change_scenario(
     web.apply(&id, &headers, Some(&name), control::scenario_changes(&read(&headers, body)?)).await
 }
 
-/// Sessions of the board and of runs. `runs` are latest first.
+/// The sessions of the board and of the runs. `runs` are latest first.
 fn by_session(mut on_board: BTreeMap<String, SessionView>, runs: Vec<RunEntry>) -> Vec<SessionEntry> {
     let mut with_runs: Vec<SessionEntry> = Vec::new();
     for run in runs {
@@ -231,7 +231,7 @@ fn by_session(mut on_board: BTreeMap<String, SessionView>, runs: Vec<RunEntry>) 
 }
 
 impl Web {
-    /// The session that a path names.
+    /// The session in a path.
     fn session_named<'a>(&'a self, id: &'a str) -> &'a str {
         if id == CURRENT { &self.session } else { id }
     }
@@ -253,7 +253,7 @@ impl Web {
     }
 }
 
-/// A browser names the page it acts for, and cannot be made not to; other programs say by a header of ours what they are.
+/// A browser always sends the origin of its page; other programs identify themselves with our own header.
 fn by(headers: &HeaderMap) -> Result<By, ApiError> {
     if headers.contains_key(header::ORIGIN) {
         return Ok(By::Page);
@@ -261,14 +261,14 @@ fn by(headers: &HeaderMap) -> Result<By, ApiError> {
     match headers.get(BY).map(|value| value.to_str().unwrap_or_default()) {
         None => Ok(By::Api),
         Some("cli") => Ok(By::Cli),
-        Some(other) => Err(ApiError::BadRequest(format!("Wec-By: {other:?} is not cli: leave it out"))),
+        Some(other) => Err(ApiError::BadRequest(format!("Wec-By: {other:?} is not cli: omit the header"))),
     }
 }
 
 fn read(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<Value, ApiError> {
     let body = body.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge(MAX_BODY),
-        _ => ApiError::BadRequest(format!("the body could not be read: {rejection}")),
+        _ => ApiError::BadRequest(format!("cannot read the body: {rejection}")),
     })?;
     let is_json = headers
         .get(header::CONTENT_TYPE)
@@ -283,7 +283,7 @@ fn read(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<Valu
 }
 
 impl SessionView {
-    /// A session as people and programs are shown it.
+    /// A session in the form of the API.
     pub fn new(session: &wec_board::Session, workers_running: u64) -> Self {
         use crate::snapshot::{LimitsView, ScenarioView};
         let running = session.scenarios.values().filter(|target| target.phase() == Phase::Running);
@@ -313,7 +313,7 @@ impl SessionView {
         }
     }
 
-    /// Whether nobody makes its load any more.
+    /// Whether the session has been stopped.
     pub fn is_stopped(&self) -> bool {
         self.state == SessionState::Stopped.name()
     }

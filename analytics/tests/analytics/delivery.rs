@@ -244,7 +244,7 @@ async fn records_of_kinds_to_come_are_logged_as_they_are_and_counted() {
     bad.entries.push(json("chain", "{}"));
     let mut acks = client.deliver(tokio_stream::iter([bad])).await.unwrap().into_inner();
     let status = acks.message().await.unwrap_err();
-    assert!(status.message().contains("record 6 of \"r1\": \"chain\" is no kind"), "{status:?}");
+    assert!(status.message().contains("record 6 of \"r1\": records of kind \"chain\" are not sent"), "{status:?}");
 
     let live = analytics.finish().await.snapshot;
     assert_eq!((live.missing.unknown_records, live.chains[&Chain::Registration].count), (3, 2));
@@ -301,8 +301,8 @@ async fn refuses_batches_that_make_no_sense_and_says_why() {
         (no_run, "no run has begun"),
         (wire::Batch { first_seq: 0, ..batch(1, 1) }, "first_seq"),
         (wire::Batch { first_seq: u64::MAX, ..batch(1, 2) }, "first_seq"),
-        (wire::Batch { sender: String::new(), ..batch(1, 1) }, "no sender"),
-        (wire::Batch { sender: "x".repeat(1_000), ..batch(1, 1) }, "no sender"),
+        (wire::Batch { sender: String::new(), ..batch(1, 1) }, "not a sender"),
+        (wire::Batch { sender: "x".repeat(1_000), ..batch(1, 1) }, "not a sender"),
     ];
     for (batch, why) in cases {
         let mut acks = client.deliver(tokio_stream::iter([batch])).await.unwrap().into_inner();
@@ -350,9 +350,9 @@ async fn a_record_that_would_make_the_log_unreadable_is_refused_by_its_number() 
     newer.hello = Some(wire::Hello { header_json, ..wire::Hello::default() });
     let strange = wire::Batch { sender: "r1\u{1b}[2J".to_owned(), ..batch(1, 1) };
     for (batch, why) in [
-        (bad, "record 3 of \"r1\": it cannot be read again"),
+        (bad, "record 3 of \"r1\": it cannot be read back"),
         (newer, "run \"newer\": its header has version 99"),
-        (strange, "is no sender's id"),
+        (strange, "is not a sender's id"),
     ] {
         let mut acks = client.deliver(tokio_stream::iter([batch])).await.unwrap().into_inner();
         let status = acks.message().await.unwrap_err();
@@ -388,7 +388,7 @@ async fn a_batch_that_is_refused_for_good_loses_itself_and_nothing_behind_it() {
     let health = sink.finish(LONG).await;
     assert_eq!((health.delivered + health.lost, health.queued, health.spooled), (40, 0, 0), "{health:?}");
     let why = health.lost_why.clone().unwrap();
-    assert!(why.contains("refuses them for good: record") && why.contains("cannot be read again"), "{why}");
+    assert!(why.contains("refuses them for good: record") && why.contains("cannot be read back"), "{why}");
     let live = analytics.live().await;
     assert_eq!(live.snapshot.chains[&Chain::Refresh].count, health.delivered);
     assert_eq!(live.snapshot.missing.lost_results, health.lost, "analytics is told");

@@ -73,13 +73,13 @@ async fn a_file_that_is_no_log_of_the_run_is_left_as_it_is() {
     let other = serde_json::to_string(&Record::Header(header("other"))).unwrap();
     for (there, why) in [
         ("my notes, all on one line that has no end", "does not begin with a header"),
-        ("my notes\nin two lines\n", "is no log of this program"),
+        ("my notes\nin two lines\n", "is not a log of this program"),
         (
             "{\"record\":\"lost\",\"node\":\"r\",\"seq\":1,\"at_unix_ns\":1,\"count\":1,\"why\":\"\"}\n",
             "does not begin with a header",
         ),
         ("\0\0\0\0", "does not begin with a header"),
-        (&*format!("{other}\n{{\"record\":\"cha"), "is of run \"other\""),
+        (&*format!("{other}\n{{\"record\":\"cha"), "belongs to run \"other\""),
         (&*other.replace("\"version\":1", "\"version\":99").add_line(), "has format 99"),
     ] {
         fs::write(&log, there).unwrap();
@@ -109,10 +109,10 @@ async fn what_cannot_be_a_log_is_refused_at_the_start() {
     let notes = folder.path().join("notes");
     fs::write(&notes, "mine").unwrap();
     for (place, why) in [
-        (LogPlace::File(fifo), "is a FIFO, and a log is a file"),
-        (LogPlace::File(folder.path().into()), "is a directory, and a log is a file"),
-        (LogPlace::File("/dev/null".into()), "is a device, and a log is a file"),
-        (LogPlace::File(notes.clone()), "is no log of this program"),
+        (LogPlace::File(fifo), "is a FIFO, but a log must be a file"),
+        (LogPlace::File(folder.path().into()), "is a directory, but a log must be a file"),
+        (LogPlace::File("/dev/null".into()), "is a device, but a log must be a file"),
+        (LogPlace::File(notes.clone()), "is not a log of this program"),
         (LogPlace::Folder(notes), "not a directory"),
     ] {
         let config = Config { log: place, ..crate::common::config(folder.path()) };

@@ -162,7 +162,7 @@ fn the_reason_names_the_error_and_the_way_out() {
         whys[0],
         "the authorization chain never succeeded: 40 of 40 failed, 40 of them by: authorization of a.test is invalid: \
          http-01: connection: Connection refused; the CA tried port 80, unless it is configured otherwise: let the challenge \
-         server answer there (--http01-listen), and the names resolve to it"
+         server answer there (--http01-listen), and let the names resolve to it"
     );
     assert!(
         whys[1].starts_with(

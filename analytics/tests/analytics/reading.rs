@@ -74,7 +74,7 @@ async fn damaged_lines_are_counted_with_their_place_and_the_rest_is_read() {
     let problems = report.problems();
     assert!(problems[0].contains("line 2") && problems[0].contains("2 more damaged lines"), "{problems:?}");
     assert!(
-        problems.iter().any(|problem| problem.contains("3 of 9 records of the kind \"chain\"")),
+        problems.iter().any(|problem| problem.contains("3 of 9 records of kind \"chain\"")),
         "{problems:?}"
     );
 }

@@ -88,7 +88,7 @@ fn narrow_terminals_get_fewer_columns_and_are_told_which_are_left_out() {
         let longest = table.lines().map(|line| line.chars().count()).max().unwrap();
         assert!(longest <= columns, "{columns} columns, {longest} used:\n{table}");
         let joined = table.split_whitespace().collect::<Vec<_>>().join(" ");
-        let left_out = joined.contains("Too wide for here, but in --json: std error");
+        let left_out = joined.contains("Left out for lack of width, but in --json: std error");
         assert_eq!(left_out, columns < 160, "{table}");
     }
     insta::assert_snapshot!(summary_table(&snapshot, TextStyle { columns: Some(80), colours: false }));
@@ -196,11 +196,11 @@ fn says_beside_each_rate_what_was_reached_of_it_and_why_no_more() {
         saturated_ns,
         ..ScenarioSample::default()
     };
-    let asked = "Load default (target-rps): 24810 of 30000 requests asked for (82.7 %)";
+    let asked = "Load default (target-rps): 24810 of 30000 requests required (82.7 %)";
     assert_eq!(said(adaptive(Reach::Reached, 0, 0)).unwrap(), format!("{asked}; target reached"));
     assert_eq!(
         said(adaptive(Reach::Saturated, 0, 41_000_000_000)).unwrap(),
-        format!("{asked}; SATURATED for 41.0 s: the CA gave no more, however many workers there were")
+        format!("{asked}; SATURATED for 41.0 s: more workers did not increase the rate")
     );
     assert_eq!(
         said(adaptive(Reach::Reached, 3_000_000_000, 0)).unwrap(),
@@ -221,7 +221,7 @@ fn says_beside_each_rate_what_was_reached_of_it_and_why_no_more() {
     };
     assert_eq!(
         said(open).unwrap(),
-        "Load storm (arrival-rate): 2970 of 3000 chains asked for (99.0 %); 30 of 3000 due iterations DROPPED (1.00 %): \
+        "Load storm (arrival-rate): 2970 of 3000 chains required (99.0 %); 30 of 3000 due iterations DROPPED (1.00 %): \
          all workers were busy"
     );
     assert_eq!(said(ScenarioSample { executor: "workers".to_owned(), ..ScenarioSample::default() }), None);

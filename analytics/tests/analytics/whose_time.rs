@@ -116,8 +116,8 @@ fn the_means_of_the_parts_add_up_to_the_mean_of_the_chain() {
     assert_eq!((snapshot.nonces.age_ns.n, snapshot.nonces.age_ns.mean), (80, Some(5 * MS)));
 
     let table = summary_table(&snapshot, TextStyle::default());
-    let line = "certificate: 3.03 s (N 40) = 6.00 ms in requests + 750 µs connecting + 3.00 s waited as the CA asked + \
-                20.0 ms waited by our interval + 2.00 ms keys + 1.25 ms own";
+    let line = "certificate: 3.03 s (N 40) = 6.00 ms in requests + 750 µs connecting + 3.00 s waited for Retry-After + \
+                20.0 ms waited for our interval + 2.00 ms keys + 1.25 ms own";
     assert!(table.contains(line), "{table}");
 }
 
@@ -151,7 +151,7 @@ fn hits_subdivide_a_validation_and_never_change_it() {
     assert_eq!(snapshot.missing.unjoined_hits, 1);
     let table = summary_table(&snapshot, TextStyle::default());
     let line = "http-01: 133 ms (N 3); with hits 100 ms (N 2) = 55.0 ms to the first hit + 45.0 ms between first and last hit; \
-                1 without a hit; of 1 the first hit lies outside: the clocks differ";
+                1 without a hit; the first hit of 1 is outside: the clocks differ";
     assert!(table.contains(line), "{table}");
 }
 

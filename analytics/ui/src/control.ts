@@ -71,7 +71,7 @@ async function patch(url: string, body: object, send: Send = (url, init) => fetc
       body: JSON.stringify(body),
     });
     if (response.ok) return "";
-    if (response.status === 401) return "analytics wants its token: open this page once as /?token=TOKEN";
+    if (response.status === 401) return "analytics requires a token: open this page once as /?token=TOKEN";
     return parseError(await response.text()) ?? `analytics answered ${response.status}; nothing was changed`;
   } catch {
     return "analytics could not be reached; nothing was changed";

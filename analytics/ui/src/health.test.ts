@@ -22,7 +22,7 @@ it("everything that is missing is said, with its number", () => {
     [
       "the log cannot be written: No space left on device",
       "1 result lost at their sender: the log’s lines “lost” have the reason",
-      "3 records numbered by a sender never came",
+      "3 records numbered by a sender never arrived",
       "analytics is behind: 1 024 batches wait, senders are held back",
       "the page: 2 connections refused, all 64 places were taken",
       "results: 1 connection not accepted for want of resources",

@@ -10,7 +10,7 @@ export function warnings({ health, snapshot: { missing } }: Pick<Live, "health" 
     health.log_failed > 0 && `${things(health.log_failed, "record")} missing from the log`,
     missing.lost_results > 0 &&
       `${things(missing.lost_results, "result")} lost at their sender: the log’s lines “lost” have the reason`,
-    health.gaps > 0 && `${things(health.gaps, "record")} numbered by a sender never came`,
+    health.gaps > 0 && `${things(health.gaps, "record")} numbered by a sender never arrived`,
     health.queued_batches >= health.queue_bound &&
       health.queue_bound > 0 &&
       `analytics is behind: ${count(health.queue_bound)} batches wait, senders are held back`,

@@ -117,7 +117,7 @@ describe("the subscription", () => {
   it("says that a token is wanted", async () => {
     const page = subscribe(() => Promise.resolve(new Response("", { status: 401 })));
     page.latest().fail(2);
-    await expect.poll(() => page.phases.at(-1)?.[1]).toMatch(/wants its token: open this page once as/);
+    await expect.poll(() => page.phases.at(-1)?.[1]).toMatch(/requires a token: open this page once as/);
   });
 
   it("says why it cannot read an event, and shows nothing of it", () => {

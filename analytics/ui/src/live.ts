@@ -120,7 +120,7 @@ export class Subscription {
       const response = await this.ground.fetch(`${this.run}/snapshot`);
       if (this.#phase !== "lost") return;
       if (response.status === 401) {
-        this.#enter("lost", "analytics wants its token: open this page once as /?token=TOKEN");
+        this.#enter("lost", "analytics requires a token: open this page once as /?token=TOKEN");
       } else if (!response.ok) {
         this.#enter("lost", parseError(await response.text()) ?? `analytics answered ${response.status}`);
       }

@@ -14,9 +14,9 @@ it("shows what is reached beside what is wanted", () => {
   expect(said({ reach: "reached" }, { ...target, rate_unit: "requests" })).toBe("now 49.8 of 50 requests/s (reached) with 12 workers, 9 busy");
   expect(said({ workers: 1 }, { ...target, rate: null })).toBe("now 1 worker, 9 busy");
   expect(said({ workers: 0 }, { ...target, state: "waiting" })).toBe("waits for another scenario to end");
-  expect(said({}, { ...target, state: "ended" })).toBe("ended: nothing more of it starts, 9 finishing");
+  expect(said({}, { ...target, state: "ended" })).toBe("ended: no more iterations of it start, 9 finishing");
   expect(said({ workers: 1, busy: 0, backing_off: 1 }, { ...target, rate: null })).toBe("now 1 worker, 0 busy, 1 backing off after failures");
-  expect(said({ busy: 0 }, { ...target, state: "ended" })).toBe("ended: nothing more of it starts");
+  expect(said({ busy: 0 }, { ...target, state: "ended" })).toBe("ended: no more iterations of it start");
 });
 
 it("is loud about what was dropped and about a rate that cannot be reached", () => {

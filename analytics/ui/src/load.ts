@@ -7,7 +7,7 @@ import type { ScenarioFigures, ScenarioView } from "./wire";
 export function achieved(figures: ScenarioFigures, target: ScenarioView): string {
   if (target.state === "waiting") return "waits for another scenario to end";
   if (target.state === "ended") {
-    return `ended: nothing more of it starts${figures.busy > 0 ? `, ${count(figures.busy)} finishing` : ""}`;
+    return `ended: no more iterations of it start${figures.busy > 0 ? `, ${count(figures.busy)} finishing` : ""}`;
   }
   const backingOff = figures.backing_off > 0 ? `, ${count(figures.backing_off)} backing off after failures` : "";
   const workers = `${things(figures.workers, "worker")}, ${count(figures.busy)} busy${backingOff}`;

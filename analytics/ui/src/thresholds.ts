@@ -10,7 +10,7 @@ export function standing(threshold: ThresholdResult): Standing {
   return threshold.passed ? "passed" : "failed";
 }
 
-/** What is said of it: while the run goes on it only holds so far. */
+/** The state as text: during the run a threshold only holds so far. */
 export function verdict(threshold: ThresholdResult, over: boolean): string {
   const how = standing(threshold);
   if (how === "undecided") return over ? "undecided: not passed" : "undecided";

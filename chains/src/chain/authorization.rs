@@ -1,8 +1,9 @@
-//! The authorization chain: an order whose names are all proven (RFC 8555 §7.4, §7.5).
+//! The authorization chain: an order whose names are all validated (RFC 8555 §7.4, §7.5).
 //!
-//! newOrder → for each authorization: look, challenge → polls → order ready → stored.
+//! newOrder → for each authorization: fetch it, challenge → polls → order ready → stored.
 //!
-//! Of the share that is abandoned: newOrder → (one authorization), and nothing stored, as by a client that lost heart.
+//! For the share of orders that is abandoned: newOrder → (one authorization). Nothing is stored, as with a
+//! client that gives up.
 
 use rand::RngExt as _;
 use wec_acme::Failure;
@@ -29,7 +30,7 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
         .await
         .map(Box::new)?;
     if policy.abandon > 0.0 && scene.rng.random_bool(policy.abandon) {
-        // Half of them have looked at what they would have to prove.
+        // Half of them also fetch an authorization.
         if let Some(url) = order.authorizations.first().filter(|_| scene.rng.random_bool(0.5)) {
             context.client.authorization(scene.trace, &registration.account, url).await?;
         }

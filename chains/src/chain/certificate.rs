@@ -1,6 +1,6 @@
 //! The certificate chain: from a ready order to a checked certificate (RFC 8555 §7.4).
 //!
-//! (order, when its claim is suspect) → finalize → polls → certificate → stored.
+//! (fetch the order, if its claim is suspect) → finalize → polls → certificate → stored.
 
 use wec_acme::{Endpoint, Failure, FailureClass, Order, OrderStatus};
 use wec_record::Chain;
@@ -34,13 +34,13 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
             } else if steps::did_nothing(scene.trace, Endpoint::Finalize) {
                 scene.notes.rests |= rest::put_back(context, scene.trace, claim, &failure);
             }
-            // Else the CA may have issued or not: dropped, the claim goes back as suspect.
+            // Otherwise the CA may have issued or not. The claim is dropped and becomes suspect.
             Err(failure)
         }
     }
 }
 
-/// The order as the CA answered it when it became ready; what issuing does not need is not stored.
+/// The order as the CA returned it when it became ready, without the fields that issuing does not need.
 fn ready(order: &ReadyOrder) -> Order {
     Order {
         url: order.url.clone(),
@@ -56,7 +56,7 @@ fn ready(order: &ReadyOrder) -> Order {
     }
 }
 
-/// A ready order that can be finalized; those that turn out to be of no use are dropped from the state on the way.
+/// A ready order that can be finalized. Orders found unusable on the way are dropped from the state.
 async fn usable_order(scene: &mut Scene<'_>) -> Result<Option<Claim<ReadyOrder>>, Failure> {
     let context = scene.context;
     while let Some(claim) = context.state.claim_order() {
@@ -68,7 +68,7 @@ async fn usable_order(scene: &mut Scene<'_>) -> Result<Option<Claim<ReadyOrder>>
         match why {
             None => return Ok(Some(claim)),
             Some(why) => {
-                tracing::info!(order = %claim.url, why, "a stored order is of no use any more");
+                tracing::info!(order = %claim.url, why, "a stored order is no longer usable");
                 context.state.order_failed(claim, why).await;
             }
         }
@@ -82,25 +82,25 @@ fn expires(context: &Context, order: &ReadyOrder) -> bool {
     order.expires_unix <= soon
 }
 
-/// Asks the CA what became of an order whose last user died or was cut off; says why it cannot be used, if so.
+/// Fetches an order whose last user died or was interrupted; returns why it is unusable, if it is.
 async fn look(scene: &mut Scene<'_>, claim: &ReadyOrder) -> Result<Option<&'static str>, Failure> {
     let Scene { context, trace, .. } = scene;
     match context.client.order(trace, &claim.registration.account, &claim.url).await {
         Ok(order) => Ok(match order.status {
             OrderStatus::Ready => None,
-            OrderStatus::Pending => Some("the CA has taken an authorization back"),
-            // The key went with whoever finalized it.
+            OrderStatus::Pending => Some("the CA has withdrawn an authorization"),
+            // The certificate's key was lost with the chain that finalized it.
             OrderStatus::Processing | OrderStatus::Valid => {
-                Some("it was finalized by a chain that was cut off")
+                Some("it was finalized by a chain that was interrupted")
             }
             OrderStatus::Invalid => Some("it is invalid"),
         }),
-        Err(failure) if failure.kind == FailureClass::Problem => Ok(Some("the CA does not know it any more")),
+        Err(failure) if failure.kind == FailureClass::Problem => Ok(Some("the CA no longer knows it")),
         Err(failure) => Err(failure),
     }
 }
 
-/// Whether a failure after finalize leaves nothing of the order to be used again.
+/// Whether a failure after finalize makes the order unusable.
 const fn is_spent(kind: FailureClass) -> bool {
     matches!(kind, FailureClass::Problem | FailureClass::Validation | FailureClass::WrongCertificate)
 }

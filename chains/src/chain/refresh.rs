@@ -1,11 +1,12 @@
-//! The refresh chain: a certificate in the place of a stored one, for the same names.
+//! The refresh chain: replaces a stored certificate by a new one for the same names.
 //!
-//! (renewalInfo, where the CA has ARI) → newOrder, with `replaces` then → authorizations as in the authorization
-//! chain → finalize, polls, certificate as in the certificate chain → stored in the old one's place.
+//! (renewalInfo, if the CA has ARI) → newOrder, with `replaces` in that case → authorizations as in the
+//! authorization chain → finalize, polls, certificate as in the certificate chain → stored in place of the
+//! old one.
 //!
 //! The profile is drawn anew, as for any order.
 //!
-//! When the run stops before finalize, the chain ends with the ready order, and the old certificate stays.
+//! With `--stop-before finalize` the chain ends with the ready order, and the old certificate stays.
 
 use wec_acme::{Endpoint, Failure, FailureClass, Order};
 use wec_store::{Object, StoredCertificate};
@@ -36,7 +37,7 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
     let account = &registration.account;
     let ready = Box::pin(steps::authorize(scene, account, order)).await?;
     if context.policy.stop_before == Some(StopBefore::Finalize) {
-        // The claim goes back as suspect: the CA may refuse to have the certificate named as replaced once more.
+        // The claim becomes suspect: the CA may refuse a second order that replaces the same certificate.
         return Ok(Outcome::Done);
     }
     let certificate = match steps::issue(scene, account, &ready, &claim.names).await {
@@ -50,7 +51,7 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
     Ok(Outcome::Issued(Part::Whole))
 }
 
-/// newOrder for the certificate's names, naming it as replaced where the CA has ARI.
+/// newOrder for the certificate's names, with `replaces` if the CA has ARI.
 async fn order(scene: &mut Scene<'_>, certificate: &StoredCertificate) -> Result<Box<Order>, Failure> {
     let (client, account) = (&scene.context.client, &certificate.registration.account);
     let replaces = renewal_window(scene, certificate).await?.then_some(certificate.ari_id.as_str());
@@ -58,7 +59,8 @@ async fn order(scene: &mut Scene<'_>, certificate: &StoredCertificate) -> Result
     let (names, profile) = (&certificate.names, scene.notes.profile());
     let first = client.new_order_for(scene.trace, account, names, replaces, profile).await.map(Box::new);
     match first {
-        // By an order of the chain that was cut off (RFC 9773 §5). Clients go on without naming it.
+        // Already replaced by the order of the interrupted chain (RFC 9773 §5). Clients continue without
+        // `replaces`.
         Err(failure) if certificate.suspect && is_already_replaced(&failure) => {
             client.new_order_for(scene.trace, account, names, None, profile).await.map(Box::new)
         }
@@ -66,10 +68,10 @@ async fn order(scene: &mut Scene<'_>, certificate: &StoredCertificate) -> Result
     }
 }
 
-/// Asks when the CA would like this certificate renewed; says whether the renewal can name it.
+/// Fetches the suggested renewal window; returns whether the renewal can use `replaces`.
 ///
-/// A load test renews whatever the window says: the request is what counts. Servers that advertise ARI and do not
-/// have it are renewed from as if they did not advertise it.
+/// A load test renews regardless of the window: only the request matters. A server that advertises ARI but
+/// does not support it is treated as one without ARI.
 async fn renewal_window(scene: &mut Scene<'_>, certificate: &StoredCertificate) -> Result<bool, Failure> {
     let Scene { context, trace, .. } = scene;
     if context.client.directory().renewal_info.is_none() || certificate.ari_id.is_empty() {

@@ -1,4 +1,4 @@
-//! The registration chain: an account with a key of its own (RFC 8555 §7.3).
+//! The registration chain: an account with its own key (RFC 8555 §7.3).
 //!
 //! newAccount → stored.
 

@@ -1,10 +1,10 @@
-//! The revoke chain: a stored certificate is revoked (RFC 8555 §7.6).
+//! The revoke chain: revokes a stored certificate (RFC 8555 §7.6).
 //!
-//! revokeCert, signed by the account's or the certificate's own key.
+//! revokeCert, signed with the account's or the certificate's key.
 //!
-//! CAs take a revocation by the certificate's key, whatever its reason, and one for keyCompromise, for a sign that the key
-//! is known to others, and refuse the key from then on. A key of the RSA stock, which is used for many certificates, leaves
-//! the stock then.
+//! After a revocation signed with the certificate's key, or with the reason keyCompromise, CAs consider the
+//! key compromised and refuse it from then on. If it is a key of the RSA pool, which many certificates use,
+//! it is removed from the pool.
 
 use rand::RngExt as _;
 use wec_acme::{CertificateKey, Endpoint, Failure, FailureClass, Signer};
@@ -29,7 +29,7 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
         }
     };
     let answer = context.client.revoke(trace, signer, &claim.leaf_der, reason.code()).await;
-    // A CA whose answer was lost may have blocked it, too.
+    // A CA whose answer was lost may also have blocked the key.
     if let Some(key) = key
         && !(answer.is_err() && steps::did_nothing(trace, Endpoint::RevokeCert))
     {
@@ -50,11 +50,11 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
     }
     if is("alreadyRevoked") {
         context.state.certificate_gone(claim, "revoked already").await;
-        // By the chain that was cut off.
+        // It was revoked by the interrupted chain.
         return if suspect { Ok(Outcome::Done) } else { Err(failure) };
     }
     if failure.kind == FailureClass::Problem && !is("badRevocationReason") {
-        // Trying it again and again would end the same way.
+        // Further attempts would fail in the same way.
         context.state.certificate_gone(claim, &failure.message).await;
     } else if steps::did_nothing(trace, Endpoint::RevokeCert) {
         notes.rests |= rest::put_back(context, trace, claim, &failure);

@@ -264,7 +264,7 @@ impl<'a> Reader<'a> {
                     let status = status(value);
                     if status.is_none() {
                         let allowed = "a status is 100 to 599, a class like 5xx, or 0 for no answer";
-                        self.wrong(at, format!("{value:?} is no status: {allowed}"));
+                        self.wrong(at, format!("{value:?} is not a status: {allowed}"));
                     }
                     std::mem::replace(&mut requests.status, status).is_some()
                 }
@@ -304,7 +304,7 @@ impl<'a> Reader<'a> {
                     ("class", Some(value), None) => {
                         self.wrong(at, format!("unknown class {value:?}{}", suggestion(value, &names)));
                     }
-                    _ => self.wrong(at, format!("{key:?} is no selector of errors: write class=CLASS")),
+                    _ => self.wrong(at, format!("{key:?} is not a selector of errors: write class=CLASS")),
                 }
             }
         }

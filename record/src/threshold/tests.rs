@@ -73,7 +73,7 @@ fn every_mistake_says_where_it_is_and_what_is_allowed() {
         ("chain{p(99)} == 2s", "== is for counts"),
         ("chain{x=1}{count} < 2", "at character 7: chain has no selectors"),
         ("requests{endpoint=neworder}{count} > 1", "unknown endpoint \"neworder\"; did you mean newOrder?"),
-        ("requests{status=77}{count} > 1", "\"77\" is no status: a status is 100 to 599"),
+        ("requests{status=77}{count} > 1", "\"77\" is not a status: a status is 100 to 599"),
         ("requests{methud=GET}{count} > 1", "unknown selector \"methud\"; did you mean method?"),
         ("requests{method=GET,method=POST}{count} > 1", "at character 21: method is given twice"),
         ("errors{class=nonce}{count} > 1", "unknown class \"nonce\""),

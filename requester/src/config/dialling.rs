@@ -29,7 +29,7 @@ fn own_address(text: &str) -> Result<IpAddr, String> {
     let address: IpAddr =
         bare.parse().map_err(|_| format!("{text:?} is no IP address, as in 192.168.1.10"))?;
     UdpSocket::bind((address, 0)).map_err(|error| {
-        format!("{text:?} is no address of this machine that connections can come from: {error}")
+        format!("{text:?} is not an address of this machine for outgoing connections: {error}")
     })?;
     Ok(address)
 }
@@ -48,7 +48,7 @@ mod tests {
         assert_eq!(error, "\"eth0\" is no IP address, as in 192.168.1.10");
         // A documentation address.
         let error = own_addresses("192.0.2.7").unwrap_err();
-        assert!(error.starts_with("\"192.0.2.7\" is no address of this machine"), "{error}");
+        assert!(error.starts_with("\"192.0.2.7\" is not an address of this machine"), "{error}");
     }
 
     #[test]

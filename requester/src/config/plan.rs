@@ -161,7 +161,7 @@ fn scenarios(s: &mut Settings, challenge_types: &Mix<ChallengeType>, push: &Push
         .collect();
     for name in &names {
         if !is_name(name) {
-            let message = "is no name of a scenario: up to 40 letters, digits, hyphens and underscores";
+            let message = "is not a scenario name: up to 40 letters, digits, hyphens and underscores";
             Scope::of(s, Some(name)).mistake_of_all(message);
         }
     }
@@ -272,7 +272,7 @@ fn challenge_types(
 
 fn directory(value: &str) -> Result<Url, String> {
     let url = Url::parse(value)
-        .map_err(|error| format!("{value:?} is no URL: {error}; as in https://ca.test:14000/dir"))?;
+        .map_err(|error| format!("{value:?} is not a URL: {error}; as in https://ca.test:14000/dir"))?;
     match url.scheme() {
         // It is shown, stored and logged. The value is not repeated: it holds a password.
         "http" | "https" if !url.username().is_empty() || url.password().is_some() => {

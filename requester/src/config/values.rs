@@ -33,7 +33,7 @@ pub(crate) fn duration(value: &str) -> Result<Duration, String> {
         Ok(duration) if duration > LONGEST => Err(too_long(value)),
         Err(humantime::DurationError::NumberOverflow) => Err(too_long(value)),
         Ok(duration) if !duration.is_zero() => Ok(duration),
-        Ok(_) => Err(format!("{value:?} is no time at all; as in 30s, 5m, 1h30m")),
+        Ok(_) => Err(format!("{value:?} must be longer than 0; as in 30s, 5m, 1h30m")),
         Err(error) => Err(format!("{value:?} is not a time ({error}); as in 30s, 5m, 1h30m")),
     }
 }

@@ -1,8 +1,8 @@
-//! The client's cost of an issuance, everything included.
+//! The client's total cost of an issuance.
 //!
-//! Three processes: the built-in CA and analytics on one processor, the requester on another. The requester's CPU
-//! time between two samples is divided by the certificates between them. The floor is measured just before, in this
-//! process.
+//! Three processes: the built-in CA and analytics on one processor, the requester on another. The requester's
+//! CPU time between two samples is divided by the certificates between them. The floor is measured just
+//! before, in this process.
 
 use std::time::Duration;
 
@@ -24,7 +24,8 @@ pub(crate) struct Options {
     /// How long to warm up, seconds
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
     warm_up: u64,
-    /// Flags of wec requester that change what an issuance is, after --: --key-types rsa2048, --connections per-chain
+    /// Flags of wec requester that change the issuance, after --: --key-types rsa2048, --connections
+    /// per-chain
     #[arg(last = true, value_name = "FLAG")]
     requester: Vec<String>,
 }
@@ -84,7 +85,7 @@ pub(crate) async fn run(options: Options, stop: &Stop) -> anyhow::Result<()> {
     let issued = ca.finish().await?;
 
     let certificates = certificates_after - certificates_before;
-    ensure!(certificates > 0, "no certificate was issued between the two looks");
+    ensure!(certificates > 0, "no certificate was issued between the two samples");
     let cpu = cpu_after - cpu_before;
     let each = cpu * 1e6 / certificates as f64;
     let micro = |nanoseconds: u64| nanoseconds as f64 / 1e3;
@@ -104,7 +105,8 @@ pub(crate) async fn run(options: Options, stop: &Stop) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Certificate chains in the log of the run so far. It reads complete lines only, and costs the requester nothing.
+/// Certificate chains in the log of the run so far. It reads only complete lines and does not affect the
+/// requester.
 fn logged_certificates(folder: &std::path::Path) -> anyhow::Result<u64> {
     let mut count = 0;
     for entry in std::fs::read_dir(folder).context("analytics' log")? {

@@ -1,8 +1,8 @@
 //! How fast a live change of the number of workers takes effect, and what remains.
 //!
-//! A run in a separate process goes between one worker and many, several times, against a CA with slow validations.
-//! The changes are PATCHes of its web API; the start times of workers are read from the run's log. The baseline is a
-//! PATCH that changes nothing.
+//! A run in a separate process changes several times between one worker and many, against a CA with slow
+//! validations. The changes are PATCHes of its web API; the start times of workers are read from the run's
+//! log. The baseline is a PATCH that changes nothing.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -240,7 +240,7 @@ fn read(folder: &Path, changes: &[Change], workers: u32) -> anyhow::Result<Done>
             done.shrunk.push(last - change.answered);
         }
     }
-    ensure!(done.most <= workers.into(), "there were {} workers, {workers} were asked for", done.most);
+    ensure!(done.most <= workers.into(), "there were {} workers, {workers} were requested", done.most);
     done.grown.sort_unstable();
     done.shrunk.sort_unstable();
     Ok(done)

@@ -1,12 +1,13 @@
-//! Which failures depend on the load: a rate is judged by those alone. No clocks, no I/O.
+//! Which failures depend on the load. A rate is judged only by those. No clocks, no I/O.
 //!
-//! A CA that refuses one revocation in five refuses it at 1/s and at 100/s. Such failures say nothing about how much it sustains,
-//! but their share can be above a threshold at any step by chance, and then the search ends far below the knee.
+//! A CA that refuses one revocation in five refuses it at 1/s and at 100/s. Such failures do not show how
+//! much load it sustains, but by chance their share can exceed a threshold at any step, and then the search
+//! ends far below the knee.
 //!
 //! | a failure's class | at lower rates | here | depends on the load |
 //! | --- | --- | --- | --- |
 //! | a refusal (problem, wrong certificate, failed validation …) | fewer than [`ENOUGH`] such chains ended | | no |
-//! | a refusal | as frequent, within what chance does | | no |
+//! | a refusal | as frequent, within chance | | no |
 //! | a refusal | rarer | more frequent | yes |
 //! | any other (429, 5xx, no answer, no connection …) | seen at least [`SEEN`] times, as frequent | | no |
 //! | any other | rarer, or not tried | | yes |
@@ -15,12 +16,13 @@ use wec_analytics::{WindowFailure, WindowFigures};
 use wec_record::threshold::{Metric, Stat, Threshold};
 use wec_record::{Chain, FailureClass};
 
-/// With fewer chains that ended at lower rates, these say nothing about how frequent a failure is there.
+/// With fewer ended chains at lower rates, the frequency of a failure there is not known.
 const ENOUGH: u64 = 20;
-/// So often must a failure that looks like overload have been seen at lower rates to be none.
+/// How often a failure that looks like overload must have occurred at lower rates to be independent of the
+/// load.
 const SEEN: u64 = 5;
 
-/// What happened at lower rates.
+/// The results at lower rates.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Baseline {
     ended_by_chain: [u64; Chain::ALL.len()],
@@ -28,7 +30,7 @@ pub(crate) struct Baseline {
 }
 
 impl Baseline {
-    /// Takes in the window of a step at a lower rate.
+    /// Adds the window of a step at a lower rate.
     pub(crate) fn add(&mut self, figures: &WindowFigures) {
         for (ours, theirs) in self.ended_by_chain.iter_mut().zip(figures.ended_by_chain) {
             *ours += theirs;
@@ -41,7 +43,7 @@ impl Baseline {
         }
     }
 
-    /// Whether a failure of a window is one that the load brings about.
+    /// Whether a failure of a window depends on the load.
     pub(crate) fn depends_on_load(&self, failure: &WindowFailure, figures: &WindowFigures) -> bool {
         let chain = failure.chain.index();
         let (below, here) = (self.ended_by_chain[chain], figures.ended_by_chain[chain]);
@@ -52,7 +54,8 @@ impl Baseline {
         if !is_refusal(failure.class) && seen < SEEN {
             return true;
         }
-        // The most that the share below can well be (three by the rule of three where none was seen), and what chance adds here.
+        // The largest plausible share at lower rates (rule of three if none was seen), plus chance at this
+        // rate.
         let most_below = seen as f64 + 2.0 * (seen as f64).sqrt() + 3.0;
         let expected = most_below * here as f64 / below as f64;
         failure.count as f64 > expected + 2.0 * expected.sqrt() + 1.0
@@ -66,7 +69,7 @@ impl Baseline {
         figures.failures.iter().filter(|failure| !self.depends_on_load(failure, figures))
     }
 
-    /// Whether a threshold that failed holds once the failures that do not depend on the load are left out.
+    /// Whether a failed threshold holds without the failures that do not depend on the load.
     pub(crate) fn excuses(&self, threshold: &Threshold, n: u64, figures: &WindowFigures) -> bool {
         let Metric::Chain(which, Stat::Failed) = &threshold.metric else { return false };
         let meant = |chain: Chain| which.is_none_or(|wanted| wanted == chain);
@@ -86,7 +89,7 @@ impl Baseline {
     }
 }
 
-/// Whether the CA answered, and said no to what was asked rather than to how much.
+/// Whether the CA answered and refused the request for its content, not for its amount.
 const fn is_refusal(class: FailureClass) -> bool {
     matches!(
         class,
@@ -156,7 +159,7 @@ mod tests {
         baseline.add(&window(200, &[failure(FailureClass::Problem, 26)]));
         let (refused, busy) = (failure(FailureClass::Problem, 13), failure(FailureClass::ServerError, 9));
         let all: Threshold = "chain{failed} < 1%".parse().unwrap();
-        // 13 of 1000 chains are above 1 %, and left out nothing is.
+        // 13 of 1000 chains are above 1 %; without refusals none is left.
         let only_refused = window(100, std::slice::from_ref(&refused));
         assert!(baseline.excuses(&all, 1_000, &only_refused));
         // 9 of 1000 are left, which is below; 9 of 500 would not be.

@@ -1,44 +1,44 @@
-//! What a search found.
+//! The result of a search.
 
 use wec_analytics::{WindowFailure, WindowFigures};
 
 use super::judge::Judgement;
 use super::search::Answer;
 
-/// What a search found, and how.
+/// The result of a search, with its steps.
 #[derive(Clone, Debug)]
 pub(crate) struct Findings {
-    /// Where the knee is.
+    /// The knee.
     pub(crate) answer: Answer,
     /// Each step, in the order of time.
     pub(crate) steps: Vec<Step>,
     /// The hold below the knee.
     pub(crate) hold: Option<Step>,
-    /// Who ended the search before its end, by the name of [`By`]; empty for a signal.
+    /// Who ended the search early, by the name of [`By`]; empty for a signal.
     pub(crate) ended_by: Option<String>,
-    /// How often a step was begun anew, because somebody changed the load meanwhile.
+    /// How often a step was restarted because somebody changed the load.
     pub(crate) disturbed: u32,
     /// How long it took, nanoseconds.
     pub(crate) took_ns: u64,
 }
 
-/// One rate, tried.
+/// A rate that was tried.
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
-    /// Asked for, chains a second.
+    /// Target rate, chains per second.
     pub(crate) rate: f64,
-    /// What it was held to be.
+    /// The verdict.
     pub(crate) judgement: Judgement,
-    /// When it began, nanoseconds since the Unix epoch.
+    /// Start, nanoseconds since the Unix epoch.
     pub(crate) at_unix_ns: u64,
-    /// How long until it had settled; none when it never did.
+    /// Time until it had settled; none if it never did.
     pub(crate) settled_ns: Option<u64>,
-    /// Of the measuring window, or of all that was seen of a step that ended before it.
+    /// The figures of the measuring window, or of the whole step if it ended before.
     pub(crate) figures: WindowFigures,
-    /// Failures of the window that do not depend on the load: the step was not judged by them.
+    /// Failures in the window that do not depend on the load and did not count for the verdict.
     pub(crate) independent: Vec<WindowFailure>,
-    /// Workers in the middle of a chain, the most that were seen.
+    /// The largest number of workers in a chain.
     pub(crate) busy_most: u64,
-    /// How long the CA took to recover after it, if it had to and did.
+    /// The CA's recovery time afterwards, if it had to recover and did.
     pub(crate) recovered_ns: Option<u64>,
 }

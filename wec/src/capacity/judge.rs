@@ -1,4 +1,4 @@
-//! What a step was: its window's figures, and whether it shows trouble, held against what was asked of it. No clocks, no I/O.
+//! Judges a step from its window's figures, its trend and the criteria. No clocks, no I/O.
 
 use wec_analytics::{Part, WindowFigures, WindowThreshold, time_text};
 use wec_record::threshold::{Threshold, Unit};
@@ -7,62 +7,64 @@ use super::baseline::Baseline;
 use super::search::Outcome;
 use super::settle::{Rise, Sample, Series, Shown};
 
-/// Of what a rate asks for, what must end.
+/// The share of the target rate that must end.
 const KEPT_UP: f64 = 0.98;
-/// How many standard deviations of Poisson arrivals are put down to chance.
+/// How many standard deviations of Poisson arrivals count as chance.
 const CHANCE: f64 = 2.0;
-/// Into how many samples a window is cut for the test of its trend.
+/// Number of samples of a window for the test of its trend.
 const SAMPLES: usize = 10;
-/// Of what is due, dropped while settling: the step is over.
+/// Share of due iterations dropped while settling, above which the step ends.
 const HOPELESS_DROPPED: f64 = 0.10;
-/// Of what ends, failed while settling: the step is over.
+/// Share of chains failed while settling, above which the step ends.
 const HOPELESS_FAILED: f64 = 0.50;
-/// With fewer chains nothing is hopeless.
+/// With fewer chains a step does not end early.
 const ENOUGH: u64 = 20;
-/// So many chains in a row, each failed: the CA is down.
+/// If the last chains, this many, all failed, the CA is down.
 const DOWN: u64 = 5;
-/// Of the iterations started, those that found nothing to run.
+/// Share of started iterations that found no chain to run.
 const IDLE_SHARE: f64 = 0.01;
-/// Dropped iterations of a CA whose response times are not longer than so many times those below are not its fault.
+/// If response times are below this factor of those at the rate below, dropped iterations are not the CA's
+/// fault.
 const AS_FAST: f64 = 1.5;
 
-/// What a step was held to be, and why; no reason when all was well.
+/// The verdict on a step, with the reasons if it was not sustained.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Judgement {
     pub(crate) outcome: Outcome,
     pub(crate) reasons: Vec<String>,
 }
 
-/// The circumstances of a window.
+/// Context of a window.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Around {
-    /// The most workers.
+    /// The largest number of workers.
     pub(crate) cap: u64,
-    /// Mean response time at the highest rate that was sustained, nanoseconds.
+    /// Mean response time at the highest sustained rate, nanoseconds.
     pub(crate) mean_below_ns: Option<u64>,
-    /// What is asked of each step, in the order of the windows' thresholds.
+    /// The criteria of each step, in the order of the windows' thresholds.
     pub(crate) criteria: Vec<Threshold>,
-    /// What happened at lower rates.
+    /// The results at lower rates.
     pub(crate) below: Baseline,
 }
 
-/// What a rate asked for since the step had begun to settle, and what of it ended.
+/// Chains required by the rate since the step began to settle, and how many ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Balance {
     pub(crate) asked: f64,
     pub(crate) ended: u64,
-    /// Whether arrivals are Poisson's, so that their number varies.
+    /// Whether arrivals are Poisson, so that their number varies.
     pub(crate) poisson: bool,
 }
 
 impl Balance {
-    /// A queue that happens to rest for a while looks settled; what comes out of it says that it is full. Above its capacity a CA ends
-    /// what it can and not what is asked for, and that hardly varies, so this finds an overload of more than `CHANCE / √asked`.
+    /// A queue that happens to be constant for a while looks settled, but the number of ended chains shows
+    /// that it is full. Above its capacity a CA ends chains at its own rate with little variation, so this
+    /// detects an overload of more than `CHANCE / √asked`.
     fn falls_short(self) -> Option<String> {
         let Self { asked, ended, poisson } = self;
         let chance = if poisson { CHANCE * asked.sqrt() } else { CHANCE };
         ((ended as f64) < KEPT_UP * asked - chance)
-            .then(|| format!("only {ended} of the {asked:.0} chains that the rate asks for ended"))
+            .then(|| format!("only {ended} of the {asked:.0} chains that the rate requires ended"))
     }
 }
 
@@ -74,7 +76,7 @@ impl Judgement {
         }
         let mut reasons = Vec::new();
         if figures.ended == 0 {
-            reasons.push("not one chain ended".to_owned());
+            reasons.push("no chain ended".to_owned());
         } else if figures.ended == figures.failed {
             reasons.push(format!("all {} chains failed", figures.ended));
         }
@@ -100,7 +102,7 @@ impl Judgement {
         if *failed < DOWN || ended != failed {
             return None;
         }
-        // Whether it is down cannot be seen from a machine that makes no connections.
+        // If this machine cannot make connections, whether the CA is down is not known.
         if *local > 0 {
             return limited(figures, &Around::default());
         }
@@ -108,7 +110,8 @@ impl Judgement {
         Some(Self { outcome: Outcome::Down, reasons })
     }
 
-    /// Whether a step is to be ended before its time, by the latest `figures`: the CA must not suffer for a verdict that is clear.
+    /// Whether the step should end early, by the latest `figures`: further load on the CA would not change
+    /// the verdict.
     pub(crate) fn hopeless(figures: &WindowFigures, around: &Around) -> Option<Self> {
         let share = |part: u64, of: u64| if of < ENOUGH { 0.0 } else { part as f64 / of as f64 };
         let dropped = share(figures.dropped, figures.due);
@@ -125,20 +128,20 @@ impl Judgement {
         Some(limited(figures, around).unwrap_or(failed))
     }
 
-    /// A step that never settled.
+    /// The verdict on a step that never settled.
     pub(crate) fn unsettled(figures: &WindowFigures, rise: Rise, around: &Around) -> Self {
         let reasons = vec![format!("did not settle: {}", said_of(rise))];
         limited(figures, around).unwrap_or(Self { outcome: Outcome::Failed, reasons })
     }
 }
 
-/// Whether what was seen is no verdict on the CA.
+/// Whether the figures allow no verdict on the CA.
 fn limited(figures: &WindowFigures, around: &Around) -> Option<Judgement> {
     let mut reasons = figures.limited.clone();
     if figures.started >= ENOUGH && figures.idle as f64 > IDLE_SHARE * figures.started as f64 {
         reasons.push(format!(
-            "{} of {} times a worker found nothing that weights, limits and the stored state allow: give chains weights that \
-             need no more than what is stored, as registration and authorization",
+            "{} of {} times a worker found no chain that weights, limits and the stored state allow: give chains weights that \
+             need only what is stored, such as registration and authorization",
             figures.idle, figures.started
         ));
     }
@@ -156,11 +159,15 @@ fn limited(figures: &WindowFigures, around: &Around) -> Option<Judgement> {
 fn said_of(rise: Rise) -> String {
     match rise.what {
         Series::Busy => {
-            format!("chains under way grew from {:.0} to {:.0}, and on", rise.from.round(), rise.to.round())
+            format!(
+                "chains in flight grew from {:.0} to {:.0} without end",
+                rise.from.round(),
+                rise.to.round()
+            )
         }
         Series::Response => {
             let time = |ns: f64| time_text(ns as u64);
-            format!("the mean response time grew from {} to {}, and on", time(rise.from), time(rise.to))
+            format!("the mean response time grew from {} to {} without end", time(rise.from), time(rise.to))
         }
     }
 }
@@ -181,7 +188,8 @@ pub(crate) fn threshold_text(threshold: &WindowThreshold) -> String {
     format!("{expression}: {found}, N {n}")
 }
 
-/// The samples of a window: `busy` is the mean number of busy workers in each of `parts`, as far as it was looked at.
+/// The samples of a window. `busy` is the mean number of busy workers in each of `parts`, where it was
+/// sampled.
 pub(crate) fn samples(parts: &[Part], busy: &[Option<f64>]) -> Vec<Sample> {
     let size = parts.len().div_ceil(SAMPLES).max(1);
     let groups = parts.chunks(size).zip(busy.chunks(size));
@@ -198,7 +206,7 @@ pub(crate) fn samples(parts: &[Part], busy: &[Option<f64>]) -> Vec<Sample> {
         .collect()
 }
 
-/// Whether the latest chains all succeeded: the CA is back.
+/// Whether the latest chains all succeeded: the CA has recovered.
 pub(crate) fn is_back(parts: &[Part], wanted: u64) -> bool {
     let mut ended = 0;
     for part in parts.iter().rev() {
@@ -276,14 +284,9 @@ mod tests {
                 well(),
                 Shown::Rising(Rise { what: Series::Busy, from: 3.0, to: 41.0 }),
                 Outcome::Failed,
-                "chains under way grew from 3 to 41, and on",
+                "chains in flight grew from 3 to 41 without end",
             ),
-            (
-                WindowFigures { ended: 0, n: 0, ..well() },
-                Shown::Settled,
-                Outcome::Failed,
-                "not one chain ended",
-            ),
+            (WindowFigures { ended: 0, n: 0, ..well() }, Shown::Settled, Outcome::Failed, "no chain ended"),
             (
                 WindowFigures { failed: 298, ..well() },
                 Shown::Settled,
@@ -345,7 +348,7 @@ mod tests {
             // Two standard deviations are 60.
             (900.0, 823, true, true),
             (900.0, 821, true, false),
-            // A CA that can do 40/s, asked for 45/s.
+            // A CA that can do 40/s, at a target of 45/s.
             (900.0, 800, true, false),
             (900.0, 881, false, true),
             (900.0, 879, false, false),
@@ -358,7 +361,7 @@ mod tests {
         let balance = Balance { asked: 675.0, ended: 600, poisson: true };
         let judged = Judgement::of(&well(), Shown::Settled, balance, &around());
         assert_eq!(judged.outcome, Outcome::Failed);
-        assert_eq!(judged.reasons, ["only 600 of the 675 chains that the rate asks for ended"]);
+        assert_eq!(judged.reasons, ["only 600 of the 675 chains that the rate requires ended"]);
     }
 
     #[test]
@@ -388,7 +391,7 @@ mod tests {
 
     #[test]
     fn what_this_machine_refused_is_no_verdict_on_the_ca() {
-        let limited = vec!["9 chains met a refusal of this machine".to_owned()];
+        let limited = vec!["9 chains failed because this machine refused".to_owned()];
         let figures = |ended, failed| {
             let limited = limited.clone();
             WindowFigures { due: ended, ended, failed, local: failed, limited, ..WindowFigures::default() }

@@ -1,4 +1,4 @@
-//! What `wec capacity` is asked to do, as the program uses it. Every mistake is told at once, those of the plan among them.
+//! The validated options of `wec capacity`. All errors are reported together, including those of the plan.
 
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use wec_requester::{Plan, PlanOptions};
 use super::search::{Growth, MAX_RATE, Resolution, Setting, TRICKLE_SHARE};
 use super::times::{coming_back, measuring};
 
-/// The shortest times that can be looked at: eight parts of a quarter of a second.
+/// The shortest time that can be measured: eight parts of a quarter of a second.
 const SHORTEST: Duration = Duration::from_secs(2);
-/// The longest: what analytics keeps of windows is bounded.
+/// The longest time: analytics keeps a bounded number of parts.
 const LONGEST: Duration = Duration::from_secs(1_800);
-/// What a step must hold when nothing is asked for.
+/// The default criteria of a step.
 const CRITERIA: [&str; 2] = ["chain{failed} < 1%", "dropped < 1%"];
 
 /// How to search.
@@ -30,15 +30,15 @@ pub(crate) struct SearchPlan {
     pub(crate) recover: Duration,
     pub(crate) max_time: Duration,
     pub(crate) hold: Duration,
-    /// What each step must hold.
+    /// The criteria of each step.
     pub(crate) criteria: Vec<Threshold>,
-    /// Whether they are the usual ones, because none was named.
+    /// Whether the criteria are the default.
     pub(crate) usual_criteria: bool,
-    /// Whether arrivals are Poisson's.
+    /// Whether arrivals are Poisson.
     pub(crate) poisson: bool,
 }
 
-/// The keys of a search, and those of a run that have a meaning in it.
+/// The keys of a search, and the keys of a run that apply to it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Searched {}
 
@@ -47,15 +47,15 @@ impl Command for Searched {
         &["rate", "stages", "run_time", "executor", "target_rps", "iterations", "think_time"];
 
     fn takes(key: &Key) -> bool {
-        // Dropped iterations are an answer here: above the knee there are always some.
+        // Above the knee there are always dropped iterations, so they are a result here.
         key.name != "limited_dropped"
     }
 }
 
-/// The search and the run that it takes place in: what was typed, `eab_hmac_key` from the environment, and what the file says of both.
+/// The search and its run, from the flags, `eab_hmac_key` from the environment, and the file.
 ///
 /// # Errors
-/// Every mistake at once: of the search, of the plan, and of what does not go together.
+/// All errors: of the search, of the plan, and of their combination.
 pub(crate) fn resolve(
     options: &PlanOptions,
     eab_hmac_key: Option<String>,
@@ -83,7 +83,7 @@ pub(crate) fn resolve(
     settings.finish().map(|()| (search, plan))
 }
 
-/// Room for the last step, its recovery and the hold; the search ends itself long before.
+/// Includes the last step, its recovery and the hold; the search ends itself long before.
 fn longest(search: &SearchPlan) -> Duration {
     let slowest = search.setting.from * TRICKLE_SHARE;
     search.max_time
@@ -94,12 +94,12 @@ fn longest(search: &SearchPlan) -> Duration {
         + Duration::from_secs(60)
 }
 
-/// Tells flags and keys that say how hard to push, which is what is searched, and more than one scenario.
+/// Reports keys that set the load, which the search sets itself, and more than one scenario.
 fn not_ours(options: &PlanOptions, s: &mut Settings) {
     let scenarios = s.scenarios();
     if let (true, Some(path)) = (scenarios.len() > 1, options.value("config")) {
         let (number, names) = (scenarios.len(), scenarios.join(", "));
-        let message = format!("{path} has {number} scenarios ({names}): a capacity search is of one");
+        let message = format!("{path} has {number} scenarios ({names}): a capacity search has one");
         s.mistake("config", message);
     }
     for key in Searched::REFUSED {
@@ -113,7 +113,7 @@ fn not_ours(options: &PlanOptions, s: &mut Settings) {
         let tables = scenarios.iter().map(|name| format!("scenarios.{name}.{key}"));
         for key in tables.chain([(*key).to_owned()]) {
             if s.is_given(&key) {
-                s.mistake(&key, format!("wec capacity finds out itself how hard to push: {instead}"));
+                s.mistake(&key, format!("wec capacity sets the load itself: {instead}"));
             }
         }
     }
@@ -150,7 +150,7 @@ fn search(s: &mut Settings) -> SearchPlan {
     }
     let hold_at = s.take("capacity.hold_at", hold_at).unwrap_or(Some(0.8));
     let hold = s.take("capacity.hold", |text| time(text, SHORTEST));
-    // The usual hold is left out when there is no time for it; one that was asked for is not.
+    // The default hold is left out when there is no time for it; a hold that was set is not.
     if hold.is_some_and(|hold| hold_at.is_some() && settle_least + hold > max_time) {
         s.mistake(
             "capacity.hold",
@@ -171,18 +171,18 @@ fn search(s: &mut Settings) -> SearchPlan {
     }
 }
 
-/// What of a threshold has no meaning for a step.
+/// The part of a threshold that a step does not support.
 fn unfit(threshold: &Threshold) -> Option<String> {
     let message = if threshold.window.is_some() {
-        "a step is judged over its own window: leave out over …, and give --step-time"
+        "a step is judged over its own window: omit over …, and give --step-time"
     } else if threshold.abort {
-        "a step that fails is ended, and the search goes on below: leave out abort"
+        "a step that fails ends, and the search continues below it: omit abort"
     } else if matches!(
         threshold.metric,
         Metric::Errors(_) | Metric::Chain(_, Stat::Count) | Metric::Requests(_, Stat::Count)
     ) && !threshold.op.wants_little()
     {
-        "steps differ in how many things happen in them: give a share, a rate or a time"
+        "counts differ between steps: give a share, a rate or a time"
     } else {
         return None;
     };
@@ -198,7 +198,7 @@ fn positive_rate(text: &str) -> Result<f64, String> {
     if per_second > 0.0 && per_second <= MAX_RATE {
         Ok(per_second)
     } else {
-        Err(format!("{text:?} is no load at all: as in 1/s or 10/min"))
+        Err(format!("{text:?} is no load: give more, as in 1/s or 10/min"))
     }
 }
 
@@ -236,7 +236,7 @@ fn settle(text: &str) -> Result<(Duration, Duration), String> {
     let (least, most) = text.split_once("..").ok_or_else(wrong)?;
     let (least, most) = (time(least, SHORTEST)?, time(most, SHORTEST)?);
     if most < least {
-        Err(format!("{text:?} ends before it begins: write the shorter time first"))
+        Err(format!("{text:?} has the longer time first: write the shorter time first"))
     } else {
         Ok((least, most))
     }
@@ -267,7 +267,7 @@ fn any_time(text: &str, least: Duration) -> Result<Duration, String> {
     if time < least {
         return Err(format!("{text:?} is shorter than {}", humantime::format_duration(least)));
     }
-    // A week is a mistyped unit.
+    // More than a week is a wrong unit.
     if time > Duration::from_secs(7 * 86_400) {
         return Err(format!("{text:?} is longer than 7days"));
     }
@@ -288,7 +288,7 @@ mod tests {
         assert_eq!(measuring(s(15), 0.001), s(600), "but no longer than that");
         assert_eq!((coming_back(s(120), 0.25), coming_back(s(10), 0.25)), (s(120), s(24)));
         let (search, plan) = resolve(&plan().with("capacity.from", "1/m"), None).unwrap();
-        // The last step, its recovery and the hold may all come when the search's time is over.
+        // The last step, its recovery and the hold may all start when the search's time is over.
         let last = measuring(search.step_time, 1.0 / 60.0) + measuring(search.hold, 0.8 / 60.0);
         assert!(plan.run_time() >= search.max_time + last + coming_back(search.recover, 0.5 / 60.0));
     }
@@ -445,7 +445,7 @@ mod tests {
         let Err(mistakes) = resolve(&options, None) else { panic!("none of them fits") };
         let said = mistakes.to_string();
         assert_eq!(said.lines().count(), 3, "{said}");
-        assert!(said.contains("leave out over …") && said.contains("leave out abort"), "{said}");
+        assert!(said.contains("omit over …") && said.contains("omit abort"), "{said}");
     }
 
     #[test]
@@ -461,13 +461,13 @@ mod tests {
         let directory = "directory = \"https://127.0.0.1:14000/dir\"\n";
         assert_eq!(resolve(&format!("{directory}workers = 50\n[weights]\nrevoke = 0\n")), Ok(()));
         let said = resolve(&format!("{directory}rate = \"5/s\"\nworker = 5\n")).unwrap_err();
-        assert!(said.contains("s.toml:2: rate: wec capacity finds out itself"), "{said}");
+        assert!(said.contains("s.toml:2: rate: wec capacity sets the load itself"), "{said}");
         assert!(said.contains("did you mean workers?"), "{said}");
         assert_eq!(said.lines().count(), 2, "{said}");
         let two = "[scenarios.a]\nexecutor = \"workers\"\n[scenarios.b]\nstages = [{ duration = \"1s\", target = 5 }]\n";
         let said = resolve(&format!("{directory}{two}")).unwrap_err();
-        assert!(said.contains("has 2 scenarios (a, b): a capacity search is of one"), "{said}");
-        assert!(said.contains("s.toml:3: scenarios.a.executor: wec capacity finds out itself"), "{said}");
+        assert!(said.contains("has 2 scenarios (a, b): a capacity search has one"), "{said}");
+        assert!(said.contains("s.toml:3: scenarios.a.executor: wec capacity sets the load itself"), "{said}");
         assert!(said.contains("s.toml:5: scenarios.b.stages: "), "{said}");
     }
 }

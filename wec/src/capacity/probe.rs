@@ -1,4 +1,4 @@
-//! A run as a search sees it: figures of windows, and the rate on the board.
+//! The search's access to its run: figures of windows, and the rate on the board.
 
 use std::cell::RefCell;
 
@@ -17,33 +17,34 @@ use super::text::{so_far, step_outcome};
 use crate::here::Running;
 
 pub(super) const PART_NS: u64 = PART.as_nanos() as u64;
-/// Over how long it is looked whether the CA is down. The longer ones are for low rates.
+/// Periods in which to check whether the CA is down. The longer ones are for low rates.
 const GLANCES_NS: [u64; 3] = [2_000_000_000, 5_000_000_000, 15_000_000_000];
-/// Over how long it is looked whether a step is hopeless; longer than the shortest look above, so that a CA that falls over is seen as
-/// that.
+/// Period in which to check whether a step should end early. It is longer than the shortest period above, so
+/// that a CA that fails completely is detected as down.
 const HOPELESS_NS: u64 = 5_000_000_000;
 
-/// Why a step could not be brought to its end.
+/// Why a step was not completed.
 pub(super) enum Broken {
-    /// The run ends.
+    /// The run is ending.
     Cut,
     /// Somebody changed the load.
     Disturbed,
-    /// The search's time is over, or what is left of it is for the hold.
+    /// The search's time is over, or the rest is reserved for the hold.
     OutOfTime,
 }
 
-/// What the search sees of a run, and changes in it.
+/// Reads the run and changes its rate.
 pub(super) struct Probe<'a> {
     pub(super) run: Running<'a>,
     ticks: Interval,
-    /// Who changed what since the last look.
+    /// Changes of the session since the last tick, with their authors.
     changes: Receiver<Changed>,
-    /// What the session is to have.
+    /// The session's rate.
     rate: f64,
-    /// Since the last change of the rate: when it was looked, nanoseconds since the Unix epoch, and how many workers were busy.
+    /// Samples since the last change of the rate: time, nanoseconds since the Unix epoch, and number of busy
+    /// workers.
     busy: Vec<(u64, u64)>,
-    /// What the page shows of the search.
+    /// The search as shown on the page.
     shown: RefCell<CapacityView>,
 }
 
@@ -55,12 +56,12 @@ impl<'a> Probe<'a> {
         Self { run, ticks, changes, rate: 0.0, busy: Vec::new(), shown: RefCell::default() }
     }
 
-    /// Changes the rate; gives when, nanoseconds since the Unix epoch.
+    /// Changes the rate; returns the time, nanoseconds since the Unix epoch.
     pub(super) async fn set_rate(&mut self, rate: f64) -> u64 {
         self.rate = rate;
         let change = Change::new(By::Capacity, ChangeTo::Rate(rate));
         if let Err(error) = self.run.board.change(self.run.session, change).await {
-            self.line(&format!("warning: the rate cannot be changed: {error}"));
+            self.line(&format!("warning: cannot change the rate: {error}"));
         }
         self.busy.clear();
         let now = self.run.clock.unix_now_ns();
@@ -68,9 +69,9 @@ impl<'a> Probe<'a> {
         now
     }
 
-    /// Ends the run, its last chains finished.
+    /// Ends the run after its last chains.
     pub(super) async fn end_run(&self) {
-        // Ended already, by a signal: that has its mark.
+        // A signal has ended it already and has its own mark.
         if self.run.stop.finish.is_cancelled() {
             return;
         }
@@ -80,12 +81,12 @@ impl<'a> Probe<'a> {
         }
     }
 
-    /// Whether it is earlier than that, by the process's clock.
+    /// Whether `until_ns` is not yet reached, by the process's clock.
     pub(super) fn in_time(&self, until_ns: u64) -> Result<(), Broken> {
         if self.run.clock.now() < until_ns { Ok(()) } else { Err(Broken::OutOfTime) }
     }
 
-    /// Waits for the next look; gives when, nanoseconds since the Unix epoch.
+    /// Waits for the next tick; returns the time, nanoseconds since the Unix epoch.
     pub(super) async fn tick(&mut self) -> Result<u64, Broken> {
         self.ticks.tick().await;
         let disturbed = self.is_disturbed();
@@ -108,8 +109,8 @@ impl<'a> Probe<'a> {
         Ok(now)
     }
 
-    /// Whether somebody else has changed the load since the last look: its rate, but also what is done at that rate, and what has
-    /// been changed back.
+    /// Whether somebody else has changed the load since the last tick. Changes of other values and changes
+    /// that were reverted also count.
     fn is_disturbed(&mut self) -> bool {
         let mut disturbed = false;
         loop {
@@ -117,14 +118,14 @@ impl<'a> Probe<'a> {
                 Ok(changed) => {
                     disturbed |= changed.session == self.run.session && changed.mark.by != MarkBy::Capacity;
                 }
-                // It cannot be told whose they were.
+                // Their authors are not known.
                 Err(TryRecvError::Lagged(_)) => disturbed = true,
                 Err(TryRecvError::Empty | TryRecvError::Closed) => return disturbed,
             }
         }
     }
 
-    /// Waits while the session is paused; none when the run ends.
+    /// Waits while the session is paused; none when the run is ending.
     pub(super) async fn until_running(&mut self) -> Option<()> {
         loop {
             match self.tick().await {
@@ -140,7 +141,7 @@ impl<'a> Probe<'a> {
         }
     }
 
-    /// Who stopped the session, if anybody did.
+    /// Who stopped the session, if it was stopped.
     pub(super) fn stopped_by(&self) -> Option<String> {
         let session = self.run.board.session(self.run.session).borrow().clone()?.value;
         let change = session.last_changes.iter().find(|change| change.mark.what == MarkWhat::State)?;
@@ -156,7 +157,7 @@ impl<'a> Probe<'a> {
         self.busy.iter().map(|(_, busy)| *busy).max().unwrap_or(0)
     }
 
-    /// Whether the step is over already.
+    /// Whether the step should end early.
     pub(super) fn glance(&self, began: u64, now: u64, around: &Around) -> Option<Judgement> {
         self.is_down(began, now).or_else(|| {
             let whole = now - began >= HOPELESS_NS;
@@ -164,13 +165,13 @@ impl<'a> Probe<'a> {
         })
     }
 
-    /// Whether nothing has succeeded lately, though much was tried.
+    /// Whether nothing succeeded in the last period although enough was tried.
     pub(super) fn is_down(&self, began: u64, now: u64) -> Option<Judgement> {
         let looks = GLANCES_NS.into_iter().map(|over| began.max(now.saturating_sub(over)));
         looks.map(|from| self.run.analytics.window(from..now)).find_map(|figures| Judgement::down(&figures))
     }
 
-    /// Whether a window shows a trend.
+    /// The trend of a window.
     pub(super) fn look(&self, from: u64, to: u64) -> Shown {
         let parts = self.run.analytics.window(from..to).parts;
         let first = from / PART_NS;
@@ -191,7 +192,7 @@ impl<'a> Probe<'a> {
         self.run.progress.tell(line);
     }
 
-    /// What is being done now, on the terminal with the curve so far, and on the page.
+    /// Shows the current activity on the terminal, with the curve so far, and on the page.
     pub(super) fn status(&self, status: &str) {
         let mut shown = self.shown.borrow_mut();
         status.clone_into(&mut shown.status);
@@ -199,7 +200,7 @@ impl<'a> Probe<'a> {
         self.run.analytics.show_capacity(shown.clone());
     }
 
-    /// A step that was judged.
+    /// Shows a judged step.
     pub(super) fn show(&self, step: &Step, hold: bool) {
         let Step { rate, judgement, figures, .. } = step;
         self.shown.borrow_mut().steps.push(CapacityStep {
@@ -216,7 +217,7 @@ impl<'a> Probe<'a> {
         });
     }
 
-    /// Between which rates the knee is known to be.
+    /// Shows the rates between which the knee is known to be.
     pub(super) fn show_bracket(&self, answer: Answer) {
         let mut shown = self.shown.borrow_mut();
         (shown.sustained, shown.failed) = (answer.knee, answer.above);

@@ -1,4 +1,4 @@
-//! What a search found, for people and for programs.
+//! The result of a search, for people and for programs.
 
 use std::fmt::Write as _;
 
@@ -16,13 +16,13 @@ use super::times::nanoseconds;
 use crate::here::Ended;
 use crate::junit;
 
-/// Version of the JSON below. Grows when a key changes its meaning or goes away.
+/// Version of the JSON below. It grows when a key changes its meaning or is removed.
 const CAPACITY_VERSION: u32 = 1;
-/// Where the width is not known.
+/// Width if the terminal's width is not known.
 const USUAL_WIDTH: usize = 80;
-/// Bars longer than this say no more.
+/// Longer bars do not show more.
 const MOST_WIDTH: usize = 120;
-/// Response times further apart than this are drawn on a logarithmic scale.
+/// Above this ratio, response times are drawn on a logarithmic scale.
 const FAR_APART: f64 = 20.0;
 
 fn painted(style: TextStyle, text: &str, outcome: Outcome) -> String {
@@ -33,10 +33,10 @@ fn painted(style: TextStyle, text: &str, outcome: Outcome) -> String {
     }
 }
 
-/// What is said before a search begins.
+/// The lines before a search begins.
 pub(crate) fn notes(search: &SearchPlan) -> Vec<String> {
     let criteria: Vec<String> = search.criteria.iter().map(ToString::to_string).collect();
-    let usual = if search.usual_criteria { " (the usual ones; others by --threshold)" } else { "" };
+    let usual = if search.usual_criteria { " (the default; set others with --threshold)" } else { "" };
     let setting = &search.setting;
     let growth = match setting.growth {
         Growth::Factor(factor) => format!("times {factor}"),
@@ -75,7 +75,7 @@ fn human(time: std::time::Duration) -> String {
     humantime::format_duration(time).to_string().replace(' ', "")
 }
 
-/// All that is told of a search.
+/// The report of a search.
 pub(crate) struct Report<'a> {
     pub(crate) search: &'a SearchPlan,
     pub(crate) plan: &'a Plan,
@@ -107,13 +107,13 @@ impl Report<'_> {
         text
     }
 
-    /// What it comes to.
+    /// The result in sentences.
     fn sentences(&self) -> Vec<String> {
         let Findings { answer, hold, disturbed, .. } = self.findings;
         let mut said = vec![knee(self.findings, self.search)];
         if answer.knee.is_some() && answer.why != Why::Limited {
             said.push(
-                "Up to the knee, what is due ends, neither response times nor the number of chains under way grow with \
+                "Up to the knee, what is due ends, neither response times nor the number of chains in flight grow with \
                  time, and every criterion holds. It is a rate of this mix of chains, against this CA as it is now."
                     .to_owned(),
             );
@@ -127,12 +127,12 @@ impl Report<'_> {
                     format!("The CA was left running well below the knee: {rate} for {seconds} s, {} of {} chains failed{p95}.", figures.failed, figures.ended)
                 }
                 Outcome::Limited => format!(
-                    "Below the knee, at {rate}, this machine was the limit: {}. Whether the CA is well there is not known.",
+                    "Below the knee, at {rate}, this machine was the limit: {}. Whether the CA works well there is not known.",
                     judgement.reasons.join("; ")
                 ),
                 Outcome::Failed | Outcome::Down => format!(
-                    "The CA is NOT well below the knee: at {rate}, {}. What it sustained before, it does not sustain any \
-                     more; look at the CA, and search again.",
+                    "The CA does NOT work well below the knee: at {rate}, {}. It no longer sustains what it sustained \
+                     before; check the CA, and search again.",
                     judgement.reasons.join("; ")
                 ),
             });
@@ -140,7 +140,7 @@ impl Report<'_> {
         let to_hold = answer.knee.is_some() && self.search.setting.hold_at.is_some();
         if to_hold && hold.is_none() && !matches!(answer.why, Why::Gone | Why::Cut) {
             said.push(
-                "Whether the CA is well below the knee is not known: there was no time to look (--max-time)."
+                "Whether the CA works well below the knee is not known: there was no time for the hold (--max-time)."
                     .to_owned(),
             );
         }
@@ -154,14 +154,14 @@ impl Report<'_> {
         said.extend(independent(self.findings));
         if *disturbed > 0 {
             said.push(format!(
-                "The load was changed by somebody else {}: those steps were begun anew.",
+                "Somebody else changed the load {}: those steps were restarted.",
                 counted(u64::from(*disturbed), "time", "times")
             ));
         }
         said
     }
 
-    /// For programs; docs/capacity.md says what each key is.
+    /// For programs; docs/capacity.md explains the keys.
     pub(crate) fn json(&self) -> Value {
         let Findings { answer, steps, hold, took_ns, disturbed, ended_by } = self.findings;
         let Answer { knee, above, .. } = *answer;
@@ -218,20 +218,20 @@ impl Report<'_> {
         };
         let mut cases = vec![junit::case("a knee is found", found)];
         if self.exit == Exit::GeneratorLimited {
-            let why = "the search was generator-limited, and --strict asks for one that is not".to_owned();
+            let why = "the search was generator-limited, which --strict does not allow".to_owned();
             cases.push(junit::case("the load tester keeps up", Some(("failure", why))));
         }
         if let Some(hold) = &self.findings.hold {
             let well = matches!(hold.judgement.outcome, Outcome::Sustained | Outcome::Limited);
             let wrong = (!well).then(|| ("failure", hold.judgement.reasons.join("; ")));
-            cases.push(junit::case("the CA is well below the knee", wrong));
+            cases.push(junit::case("the CA works well below the knee", wrong));
         }
         let name = format!("wec capacity {}", self.plan.directory);
         junit::document(&name, self.findings.took_ns as f64 / 1e9, &cases)
     }
 }
 
-/// Failures that decided nothing, over all steps, most frequent first.
+/// Failures that did not count for any verdict, over all steps, most frequent first.
 fn independent(findings: &Findings) -> Option<String> {
     let mut kinds: Vec<WindowFailure> = Vec::new();
     for failure in findings.steps.iter().flat_map(|step| &step.independent) {
@@ -252,7 +252,7 @@ fn independent(findings: &Findings) -> Option<String> {
     let shown: Vec<_> = shown.collect();
     (!shown.is_empty()).then(|| {
         format!(
-            "Failures that do not depend on the load, of {ended} chains, by which no step was judged: {}.",
+            "Failures that do not depend on the load and did not count for any verdict, of {ended} chains: {}.",
             shown.join(", ")
         )
     })
@@ -262,7 +262,7 @@ fn knee_sentence(report: &Report<'_>) -> String {
     knee(report.findings, report.search)
 }
 
-/// The answer, in a sentence or two.
+/// The answer in one or two sentences.
 fn knee(findings: &Findings, search: &SearchPlan) -> String {
     let Answer { knee, above, why } = findings.answer;
     let reason = |rate: f64| {
@@ -293,32 +293,29 @@ fn knee(findings: &Findings, search: &SearchPlan) -> String {
                 rate_text(search.setting.from)
             )
         }
-        (None, None) => "No knee: not one step was brought to its end.".to_owned(),
+        (None, None) => "No knee: no step was completed.".to_owned(),
     };
     let more = match why {
         Why::Narrow | Why::BelowFirst => String::new(),
-        Why::ReachedTo => " It is the last rate asked for (--to): the CA may do more.".to_owned(),
+        Why::ReachedTo => " It is the last rate of the search (--to): the CA may do more.".to_owned(),
         Why::Limited => match limited {
             Some(step) => format!(
-                " At {} this machine was the limit, which is no verdict on the CA, so the search went no further: {}.",
+                " At {} this machine was the limit, which is no verdict on the CA, so the search ended: {}.",
                 rate_text(step.rate),
                 step.judgement.reasons.join("; ")
             ),
             None => " This machine was the limit.".to_owned(),
         },
         Why::Gone => {
-            format!(
-                " After the last step the CA did not come back within {}: it needs your help.",
-                human(search.recover)
-            )
+            format!(" After the last step the CA did not recover within {}: check it.", human(search.recover))
         }
         Why::Over => format!(
-            " The search's time was over ({}): more is known with a longer --max-time.",
+            " The search's time was over ({}): a longer --max-time gives a closer result.",
             human(search.max_time)
         ),
         Why::Cut => match &findings.ended_by {
-            Some(by) => format!(" The search was stopped before its end, by {by}."),
-            None => " The search was interrupted before its end.".to_owned(),
+            Some(by) => format!(" The search was stopped early, by {by}."),
+            None => " The search was interrupted.".to_owned(),
         },
     };
     known + &more
@@ -385,11 +382,11 @@ fn step_json(step: &Step) -> Value {
     })
 }
 
-/// A row for each step in the order of rate, and why those failed that did.
+/// A row for each step, ordered by rate, and the reasons of those that were not sustained.
 fn table(findings: &Findings, style: TextStyle) -> String {
     let mut text = String::new();
     let head = ["chains/s", "reached", "p50", "p95", "p99", "N", "failed", "dropped", "settle"];
-    // With the verdict, 80 columns.
+    // 80 columns with the verdict.
     let widths = [8, 8, 8, 8, 8, 6, 8, 8, 7];
     let row = |cells: [String; 9]| {
         let cells = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:>width$}"));
@@ -429,14 +426,14 @@ fn table(findings: &Findings, style: TextStyle) -> String {
     text
 }
 
-/// Response times over rate: what is called a knee is seen here.
+/// Response times over rate: the curve whose bend is the knee.
 fn chart(findings: &Findings, style: TextStyle) -> String {
     let mut steps: Vec<(&Step, u64, u64)> = findings
         .steps
         .iter()
         .filter_map(|step| {
             let p50 = step.figures.p50_ns?;
-            // With few samples only the median has a name.
+            // With few samples only the median is available.
             let high = step.figures.p99_ns.or(step.figures.p95_ns).unwrap_or(p50);
             Some((step, p50, high.max(p50)))
         })
@@ -549,7 +546,7 @@ mod tests {
                     128.0,
                     2_400,
                     Outcome::Failed,
-                    "did not settle: chains under way grew from 9 to 310, and on",
+                    "did not settle: chains in flight grew from 9 to 310 without end",
                 ),
                 step(96.0, 31, Outcome::Sustained, ""),
                 step(112.0, 420, Outcome::Down, "the CA is down: all of the last 5 chains failed"),
@@ -581,7 +578,7 @@ mod tests {
                     "     112   112.0  420 ms  630 ms  840 ms  1680   0.0 %   0.0 %  never  CA DOWN",
                     "          the CA is down: all of the last 5 chains failed",
                     "     128   128.0  2.40 s  3.60 s  4.80 s  1920   0.0 %   0.0 %  never  FAILED",
-                    "          did not settle: chains under way grew from 9 to 310, and on",
+                    "          did not settle: chains in flight grew from 9 to 310 without end",
                     "    76.8    76.8 26.0 ms 39.0 ms 52.0 ms  1152   0.0 %   0.0 %  5.8 s  held",
                 ],
                 "{text}"
@@ -616,9 +613,9 @@ mod tests {
                 "does not sustain 32/s, the lowest rate",
             ),
             (Answer { knee: Some(64.0), above: None, why: Why::Limited }, "This machine was the limit"),
-            (Answer { knee: Some(64.0), above: Some(112.0), why: Why::Gone }, "did not come back within 2m"),
+            (Answer { knee: Some(64.0), above: Some(112.0), why: Why::Gone }, "did not recover within 2m"),
             (Answer { knee: Some(64.0), above: Some(128.0), why: Why::Over }, "longer --max-time"),
-            (Answer { knee: None, above: None, why: Why::Cut }, "interrupted before its end"),
+            (Answer { knee: None, above: None, why: Why::Cut }, "was interrupted"),
         ];
         for (answer, expected) in cases {
             found(answer, None, Exit::Failed, |report| {

@@ -1,8 +1,9 @@
-//! Runs a search: sets the rate on the board as everybody else would, looks at the result, and ends the run with the CA well.
+//! Runs a search: sets the rate on the board as any other user would, evaluates the result, and ends the run
+//! with the CA recovered.
 //!
-//! Each step goes: change the rate, wait until the CA has settled under it ([`settle`]), measure, judge ([`Judgement`]), ask the
-//! [`Search`] what is next. After a step that failed the load goes away altogether, and a trickle must succeed before the next.
-//! Every wait is bounded.
+//! Each step: change the rate, wait until the CA has settled ([`settle`]), measure, judge ([`Judgement`]),
+//! get the next action from [`Search`]. After a failed step the load is removed completely, and chains at a
+//! low rate must succeed before the next step. Every wait is bounded.
 
 use std::time::Duration;
 
@@ -19,43 +20,43 @@ use super::text::{rate_text, said_of};
 use super::times::{BACK_CHAINS, BACK_NS, LATE_NS, coming_back, measuring, nanoseconds};
 use crate::here::{RunController, Running};
 
-/// What the search's time is for.
+/// Parts of the search's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
     Steps,
     Hold,
 }
 
-/// A rate to be tried.
+/// A rate to try.
 #[derive(Clone, Copy, Debug)]
 struct Attempt<'a> {
     rate: f64,
-    /// As people are shown it.
+    /// The name of the step in messages.
     name: &'a str,
-    /// How long it is measured, at the least.
+    /// Least measuring time.
     measured: Duration,
     part: Part,
 }
 
-/// What became of a CA whose load was taken away.
+/// The result of a recovery.
 enum Recovery {
-    /// A trickle succeeds.
+    /// Chains at a low rate succeed.
     Well,
-    /// It does not, or what was under way was never answered.
+    /// They do not, or running chains were never answered.
     Gone,
-    /// It does not, and this machine is why.
+    /// They do not, because of this machine.
     Limited,
 }
 
-/// Why a rate could not be judged.
+/// Why there is no verdict on a rate.
 enum Unjudged {
-    /// The run ends.
+    /// The run is ending.
     Cut,
-    /// The search's time is over, or what is left of it is for the hold.
+    /// The search's time is over, or the rest is reserved for the hold.
     OutOfTime,
 }
 
-/// The search and what it found so far; that outlives a run that is cut short.
+/// The search and its results so far, which remain if the run is ended early.
 pub(crate) struct SearchRunner {
     plan: SearchPlan,
     search: Search,
@@ -86,7 +87,7 @@ impl SearchRunner {
         }
     }
 
-    /// What it found; of a run that was cut short, so far.
+    /// The results; if the run was ended early, those so far.
     pub(crate) fn findings(mut self) -> Findings {
         if self.answer.is_none() {
             self.search.cut();
@@ -132,7 +133,7 @@ impl RunController for SearchRunner {
                     Ok(Recovery::Well) => self.search.recovered(true),
                     Ok(Recovery::Gone) => self.search.recovered(false),
                     Ok(Recovery::Limited) => self.search.limited(),
-                    // The load has gone already: there is no time to see whether the CA is well.
+                    // The load is already removed: there is no time to see whether the CA recovers.
                     Err(Unjudged::OutOfTime) => self.search.over(),
                     Err(Unjudged::Cut) => self.search.cut(),
                 },
@@ -146,7 +147,7 @@ impl RunController for SearchRunner {
                         self.hold = Some(hold);
                         self.search.held()
                     }
-                    // The answer is there already.
+                    // The answer is already known.
                     Err(Unjudged::OutOfTime) => self.search.held(),
                     Err(Unjudged::Cut) => self.search.cut(),
                 },
@@ -166,14 +167,15 @@ impl RunController for SearchRunner {
 }
 
 impl SearchRunner {
-    /// Whether there is no time to measure so long, and as long as the rate needs, before the hold.
+    /// Whether there is too little time before the hold to measure for `measured`, and as long as the rate
+    /// needs.
     fn is_out_of_time(&self, probe: &Probe<'_>, rate: f64, measured: Duration) -> bool {
         let needs = self.plan.settle_least + measuring(measured, rate);
         probe.run.clock.now() + nanoseconds(needs) > self.until_ns(Part::Steps, rate)
     }
 
-    /// When a part of the search has to be over, by the process's clock: the hold by `--max-time`, all before it so much earlier
-    /// that the hold, and the recovery before it, fit in.
+    /// End of a part of the search, by the process's clock: `--max-time` for the hold; for everything before
+    /// it, earlier by the time of the hold and of the recovery before it.
     fn until_ns(&self, part: Part, rate: f64) -> u64 {
         let end = self.started_ns.saturating_add(nanoseconds(self.plan.max_time));
         let sustained = self.steps.iter().filter(|step| step.judgement.outcome == Outcome::Sustained);
@@ -189,7 +191,7 @@ impl SearchRunner {
         end.saturating_sub(reserved)
     }
 
-    /// Whether the hold can be brought to its end in time.
+    /// Whether there is time for the hold.
     fn fits_hold(&self, probe: &Probe<'_>, rate: f64) -> bool {
         let needs = nanoseconds(self.plan.settle_least + measuring(self.plan.hold, rate)) + 2 * LATE_NS;
         probe.run.clock.now() + needs <= self.until_ns(Part::Hold, rate)
@@ -202,7 +204,8 @@ impl SearchRunner {
         self.undisturbed(probe, Attempt { rate, name: &name, measured, part: Part::Steps }).await
     }
 
-    /// Below the knee. As with the upper end of the bracket, chance must not decide: what fails is looked at once more.
+    /// A step below the knee. A failure is repeated once, so that chance does not decide, as with the upper
+    /// end of the bracket.
     async fn hold(&mut self, probe: &mut Probe<'_>, rate: f64) -> Result<Step, Unjudged> {
         let attempt = Attempt { rate, name: "hold", measured: self.plan.hold, part: Part::Hold };
         let hold = self.undisturbed(probe, attempt).await?;
@@ -211,15 +214,15 @@ impl SearchRunner {
         if hold.judgement.outcome != Outcome::Failed || !fits {
             return Ok(hold);
         }
-        probe.line(&format!("hold: {}; once more", hold.judgement.reasons.join("; ")));
+        probe.line(&format!("hold: {}; repeating it", hold.judgement.reasons.join("; ")));
         match self.undisturbed(probe, attempt).await {
-            // What was found is better than nothing.
+            // The first result is better than none.
             Err(Unjudged::OutOfTime) => Ok(hold),
             again => again,
         }
     }
 
-    /// From the change of the rate to the judgement; again for as long as it is disturbed, and there is time.
+    /// From the change of the rate to the verdict; repeated while it is disturbed and there is time.
     async fn undisturbed(&mut self, probe: &mut Probe<'_>, attempt: Attempt<'_>) -> Result<Step, Unjudged> {
         let Attempt { rate, name, measured, part } = attempt;
         let until = self.until_ns(part, rate);
@@ -227,7 +230,7 @@ impl SearchRunner {
             match self.try_step(probe, attempt, until).await {
                 Err(Broken::Disturbed) => {
                     self.disturbed += 1;
-                    probe.line(&format!("somebody changed the load in the middle of {name}: it begins anew"));
+                    probe.line(&format!("somebody changed the load during {name}: it is restarted"));
                     probe.until_running().await.ok_or(Unjudged::Cut)?;
                     let needs = nanoseconds(self.plan.settle_least + measuring(measured, rate));
                     if probe.run.clock.now() + needs > until {
@@ -236,7 +239,7 @@ impl SearchRunner {
                     }
                 }
                 Err(Broken::OutOfTime) => {
-                    probe.line(&format!("the search's time is over in the middle of {name} (--max-time)"));
+                    probe.line(&format!("the search's time was over during {name} (--max-time)"));
                     return Err(Unjudged::OutOfTime);
                 }
                 Err(Broken::Cut) => return Err(Unjudged::Cut),
@@ -289,7 +292,7 @@ impl SearchRunner {
                         break Some(Judgement::unsettled(&figures, rise, &around));
                     }
                 }
-                // It becomes better: nothing to wait for for ever.
+                // It improves: do not wait forever.
                 Shown::Falling if since >= settle_most => break None,
                 Shown::Falling => {}
             }
@@ -337,8 +340,9 @@ impl SearchRunner {
         Ok(step)
     }
 
-    /// Whether what is due piles up so fast that nobody needs to wait for the longest time to settle: after several times the least
-    /// one, and several times what the CA took for a chain when it was well, more than a tenth of all that was due is still under way.
+    /// Whether due chains pile up so fast that the longest settling time need not pass: after several times
+    /// the least settling time, and several times the CA's usual time for a chain, more than a tenth of all
+    /// due chains are still in flight.
     fn is_hopeless(
         &self,
         probe: &Probe<'_>,
@@ -371,7 +375,7 @@ impl SearchRunner {
         }
     }
 
-    /// Takes the load away, then sees whether a trickle succeeds.
+    /// Removes the load, then checks whether chains at a low rate succeed.
     async fn recover(&mut self, probe: &mut Probe<'_>, trickle: f64) -> Result<Recovery, Unjudged> {
         loop {
             match self.try_recover(probe, trickle).await {
@@ -396,33 +400,33 @@ impl SearchRunner {
             probe.in_time(end_ns)?;
             let busy = probe.run.workload.busy();
             let chains = if busy == 1 { "chain" } else { "chains" };
-            probe.status(&format!("recovering: {busy} {chains} under way, nothing new starts"));
+            probe.status(&format!("recovering: {busy} {chains} in flight, no new ones start"));
             if busy == 0 {
                 break;
             }
             if now >= until {
                 probe.line(&format!(
-                    "the CA did not answer {busy} chains within {} after the load had gone (--recover)",
+                    "the CA did not answer {busy} chains within {} after the load was removed (--recover)",
                     humantime::format_duration(self.plan.recover)
                 ));
                 return Ok(Recovery::Gone);
             }
         }
         let quiet = probe.set_rate(trickle).await;
-        // As many chains as tell must have become due at all.
+        // Enough chains must become due within the time.
         let within = coming_back(self.plan.recover, trickle);
         let until = until.max(quiet + nanoseconds(within));
         loop {
             let now = probe.tick().await?;
             probe.in_time(end_ns)?;
-            probe.status(&format!("recovering: a trickle of {}", rate_text(trickle)));
-            // Chains of before the quiet have all ended.
+            probe.status(&format!("recovering: a low rate of {}", rate_text(trickle)));
+            // All chains from before the pause have ended.
             let figures = probe.run.analytics.window(quiet..now);
             if now >= quiet + BACK_NS && is_back(&figures.parts, BACK_CHAINS) {
                 if let Some(step) = self.steps.last_mut() {
                     step.recovered_ns = Some(now - began);
                     if step.judgement.outcome == Outcome::Down {
-                        probe.line(&format!("the CA came back after {} s", (now - began) / 1_000_000_000));
+                        probe.line(&format!("the CA recovered after {} s", (now - began) / 1_000_000_000));
                     }
                 }
                 return Ok(Recovery::Well);
@@ -432,14 +436,14 @@ impl SearchRunner {
             }
             if now >= until && !figures.limited.is_empty() {
                 probe.line(&format!(
-                    "whether the CA came back cannot be seen, since this machine is the limit: {}",
+                    "whether the CA recovered is not known, because this machine is the limit: {}",
                     figures.limited.join("; ")
                 ));
                 return Ok(Recovery::Limited);
             }
             if now >= until {
                 probe.line(&format!(
-                    "the CA did not come back within {} (--recover)",
+                    "the CA did not recover within {} (--recover)",
                     humantime::format_duration(Duration::from_secs(within.as_secs()))
                 ));
                 return Ok(Recovery::Gone);
@@ -449,7 +453,8 @@ impl SearchRunner {
 }
 
 impl SearchRunner {
-    /// Not even a trickle succeeds after the last step: the CA fell over at its end, if that was not seen before.
+    /// Chains fail even at a low rate after the last step: the CA failed at its end, if that was not detected
+    /// before.
     fn fell(&mut self, down: Judgement) {
         let Some(step) = self.steps.last_mut() else { return };
         if step.judgement.outcome == Outcome::Failed {

@@ -1,40 +1,42 @@
-//! Which rate is tried next: the search for the highest rate that a CA sustains, as a state machine without clocks or I/O.
+//! Selects the next rate: the search for the highest rate that a CA sustains, as a state machine without
+//! clocks and I/O.
 //!
 //! | after | comes |
 //! | --- | --- |
 //! | the start | a step at the first rate |
-//! | a step that was sustained, nothing above it failed | a step at a higher rate: stepped, up to the last rate |
+//! | a sustained step, no failure above it | a step at a higher rate, up to the last rate |
 //! | a step that was not sustained | [`Next::Recover`], then a step between the highest sustained and the lowest failed rate |
-//! | a bracket within the resolution, its upper end failed once | that upper end once more: chance must not decide |
-//! | the same, failed twice, or the CA fell over there | [`Next::Hold`] below the knee, then [`Next::Done`] |
+//! | a bracket within the resolution, its upper end failed once | that upper end once more, so that chance does not decide |
+//! | the same, failed twice, or the CA was down there | [`Next::Hold`] below the knee, then [`Next::Done`] |
 //! | a step in which the load tester was the limit | the same step once more; then the end, as it is no verdict on the CA |
-//! | a CA that does not come back | the end |
+//! | a CA that does not recover | the end |
 //!
-//! A step that fails by bad luck would pull the answer down for good, since everything after it happens below. So the one failed
-//! rate that the answer rests on, the upper end of the last bracket, is tried again; when it is sustained then, the search goes on
-//! above it. A rate at which the CA fell over is never tried again, nor any above it.
+//! After a step that fails by chance all later steps are below it, and the answer would stay too low. So the
+//! one failed rate on which the answer depends, the upper end of the last bracket, is tried again; if it is
+//! sustained then, the search continues above it. A rate at which the CA was down is never tried again, nor
+//! any higher rate.
 
 /// The most steps of one search: from one to a million a second by doubling, then bisection, takes under 40.
 pub(crate) const MAX_STEPS: u32 = 200;
-/// The highest rate of any step, a second.
+/// The highest rate of any step, per second.
 pub(crate) const MAX_RATE: f64 = 1e6;
-/// How much lower than the lowest rate of interest the trickle is by which a CA shows that it has recovered.
+/// The rate for recovery, as a share of the lowest rate of interest.
 pub(super) const TRICKLE_SHARE: f64 = 0.25;
-/// The most of it, a second.
+/// The highest rate for recovery, per second.
 const TRICKLE_MOST: f64 = 5.0;
 
-/// How the search goes.
+/// Parameters of a search.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Setting {
-    /// The first rate, a second.
+    /// The first rate, per second.
     pub(crate) from: f64,
     /// The last rate, if there is one.
     pub(crate) to: Option<f64>,
-    /// From one step to the next as long as all is well.
+    /// Growth from one step to the next while steps are sustained.
     pub(crate) growth: Growth,
-    /// How wide the bracket may be in the end.
+    /// Largest width of the final bracket.
     pub(crate) resolution: Resolution,
-    /// What share of the knee is held in the end; none for no hold.
+    /// Share of the knee for the hold at the end; none for no hold.
     pub(crate) hold_at: Option<f64>,
 }
 
@@ -43,51 +45,51 @@ pub(crate) struct Setting {
 pub(crate) enum Growth {
     /// By this factor, more than 1.
     Factor(f64),
-    /// By so many a second.
+    /// By this many per second.
     By(f64),
 }
 
-/// How narrow the bracket around the knee must be.
+/// The required width of the bracket around the knee.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Resolution {
     /// A share of its upper end.
     Share(f64),
-    /// So many a second.
+    /// This many per second.
     Rate(f64),
 }
 
-/// What became of a step.
+/// The result of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// All that was asked of it held.
+    /// All criteria held.
     Sustained,
-    /// Something did not.
+    /// A criterion did not hold.
     Failed,
-    /// The CA fell over.
+    /// The CA was down.
     Down,
     /// The load tester itself was the limit.
     Limited,
 }
 
-/// What to do.
+/// The next action.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Next {
-    /// Load at this rate, and judge.
+    /// Run at this rate, and judge.
     Step(f64),
-    /// Take the load away, then see whether a trickle of so many a second succeeds.
+    /// Remove the load, then check whether chains succeed at this rate per second.
     Recover(f64),
-    /// Load at this rate, below the knee, to see the CA well.
+    /// Run at this rate, below the knee, to show that the CA works well.
     Hold(f64),
-    /// It is over.
+    /// The search is over.
     Done(Answer),
 }
 
-/// Where the knee is.
+/// The knee.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Answer {
     /// The highest rate that was sustained.
     pub(crate) knee: Option<f64>,
-    /// The lowest rate above it that was not.
+    /// The lowest rate above it that was not sustained.
     pub(crate) above: Option<f64>,
     /// Why it ended.
     pub(crate) why: Why,
@@ -96,23 +98,23 @@ pub(crate) struct Answer {
 /// Why a search ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
-    /// The bracket is as narrow as asked for.
+    /// The bracket is as narrow as required.
     Narrow,
     /// The last rate was sustained.
     ReachedTo,
-    /// The first rate was not.
+    /// The first rate was not sustained.
     BelowFirst,
     /// This machine was the limit.
     Limited,
-    /// The CA did not come back.
+    /// The CA did not recover.
     Gone,
-    /// The steps, or the time, were over.
+    /// The steps or the time were used up.
     Over,
-    /// People ended it.
+    /// Somebody ended it.
     Cut,
 }
 
-/// The search's state.
+/// The state of the search.
 #[derive(Clone, Debug)]
 pub(crate) struct Search {
     setting: Setting,
@@ -130,7 +132,7 @@ pub(crate) struct Search {
 struct Fail {
     rate: f64,
     times: u32,
-    /// Whether the CA fell over.
+    /// Whether the CA was down.
     down: bool,
 }
 
@@ -145,7 +147,7 @@ enum Now {
 }
 
 impl Search {
-    /// A search, and its first step.
+    /// A search and its first step.
     pub(crate) fn new(setting: Setting) -> (Self, Next) {
         let first = setting.to.map_or(setting.from, |to| setting.from.min(to));
         let search = Self {
@@ -159,14 +161,14 @@ impl Search {
         (search, Next::Step(first))
     }
 
-    /// What follows a step.
+    /// The action after a step.
     pub(crate) fn stepped(&mut self, outcome: Outcome) -> Next {
         let Now::Stepping(rate) = self.now else { return self.done(Why::Over) };
         self.steps += 1;
         match outcome {
             Outcome::Sustained => {
                 self.low = Some(self.low.map_or(rate, |low| low.max(rate)));
-                // What failed at or below it once has been refuted.
+                // Failures at this rate or below are refuted.
                 self.failed.retain(|fail| fail.rate > rate);
                 self.limited = None;
                 self.onwards()
@@ -192,14 +194,14 @@ impl Search {
         }
     }
 
-    /// The CA turned out to have fallen over at the lowest rate that failed: it is recovering from that.
+    /// The CA was in fact down at the lowest failed rate; it is recovering from that.
     pub(crate) fn fell(&mut self) {
         if let (Now::Recovering, Some(fail)) = (self.now, self.failed.first_mut()) {
             fail.down = true;
         }
     }
 
-    /// What follows a recovery that went well, or did not.
+    /// The action after a recovery; `well` says whether it succeeded.
     pub(crate) fn recovered(&mut self, well: bool) -> Next {
         match self.now {
             Now::Recovering | Now::RecoveringToHold(_) if !well => self.done(Why::Gone),
@@ -209,33 +211,33 @@ impl Search {
         }
     }
 
-    /// What follows the hold.
+    /// The action after the hold.
     pub(crate) fn held(&mut self) -> Next {
         let why = if let Now::Holding(why) = self.now { why } else { Why::Over };
         self.done(why)
     }
 
-    /// No more steps: the search's time is over. What is known is held, if something is.
+    /// No more steps: the time is over. If a knee is known, the hold follows.
     pub(crate) fn out_of_time(&mut self) -> Next {
         self.conclude(Why::Over)
     }
 
-    /// The time is over in the middle of a recovery: what is known is the answer, without a hold.
+    /// The time is over during a recovery: the answer is what is known, without a hold.
     pub(crate) fn over(&mut self) -> Next {
         self.done(Why::Over)
     }
 
-    /// This machine keeps the search from seeing whether the CA has recovered: there is no verdict beyond what is known.
+    /// This machine prevents the check of the recovery: no verdict beyond what is known.
     pub(crate) fn limited(&mut self) -> Next {
         self.done(Why::Limited)
     }
 
-    /// At once, without a hold.
+    /// Ends at once, without a hold.
     pub(crate) fn cut(&mut self) -> Next {
         self.done(Why::Cut)
     }
 
-    /// Where the knee is, by what is known so far.
+    /// The knee by what is known so far.
     pub(crate) fn answer(&self) -> Answer {
         let why = if let Now::Done(why) = self.now { why } else { Why::Over };
         let above = self.upper().map(|fail| fail.rate);
@@ -246,7 +248,7 @@ impl Search {
         self.failed.first().copied()
     }
 
-    /// After good or bad: the next step, or the end.
+    /// The next step, or the end.
     fn onwards(&mut self) -> Next {
         if let Some((rate, times)) = self.limited {
             return if times < 2 { self.step(rate) } else { self.conclude(Why::Limited) };
@@ -286,7 +288,7 @@ impl Search {
             Resolution::Share(share) => share * high,
             Resolution::Rate(rate) => rate,
         };
-        // A bracket that no number lies within is as narrow as can be.
+        // A bracket without a number inside is as narrow as possible.
         high - low <= width * (1.0 + 1e-9) || between(low, high) <= low || between(low, high) >= high
     }
 
@@ -303,10 +305,10 @@ impl Search {
         Next::Recover(self.trickle())
     }
 
-    /// Well below all that was sustained.
+    /// A rate well below all sustained rates.
     fn trickle(&self) -> f64 {
         let good = self.low.unwrap_or(self.setting.from);
-        // Where chains are rare, a quarter of them would be waited for too long.
+        // At low rates a quarter would take too long.
         (if good < 1.0 { 2.0 * TRICKLE_SHARE } else { TRICKLE_SHARE } * good).min(TRICKLE_MOST)
     }
 
@@ -335,7 +337,7 @@ impl Search {
     }
 }
 
-/// The middle, in a number that people can read where one lies well inside.
+/// The middle of the bracket, as a short number if one is well inside.
 fn between(low: f64, high: f64) -> f64 {
     let middle = low + (high - low) / 2.0;
     let readable = rounded(middle);
@@ -367,7 +369,7 @@ mod tests {
         hold_at: Some(0.8),
     };
 
-    /// Runs a search against a CA that says what becomes of each step; gives all that was asked for.
+    /// Runs a search against a CA that returns the result of each step; returns all actions.
     fn asked(setting: Setting, mut ca: impl FnMut(f64) -> Outcome) -> (Vec<Next>, Answer) {
         let (mut search, mut next) = Search::new(setting);
         let mut all = vec![next];
@@ -429,7 +431,7 @@ mod tests {
 
     #[test]
     fn chance_does_not_decide() {
-        // The first try at 8 fails, and never again.
+        // The first try at 8 fails, later ones do not.
         let mut tries = 0;
         let (all, answer) = asked(SETTING, |rate| {
             tries += u32::from(rate == 8.0);
@@ -517,8 +519,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the CA can do and however the search goes: the knee is below it by no more than the bracket's width, the steps are
-        /// few, and no rate is far above it.
+        /// Whatever the CA's capacity: the knee is below it by no more than the bracket's width, the steps
+        /// are few, and no rate is far above it.
         #[test]
         fn the_knee_is_within_its_width_of_the_truth(
             most in 0.01f64..200_000.0,
@@ -546,7 +548,7 @@ mod tests {
             prop_assert!(rates(&all).len() <= 130, "{}", rates(&all).len());
         }
 
-        /// Whatever happens, it ends, and never goes where the CA fell over.
+        /// With any results it ends, and never returns to a rate at which the CA was down.
         #[test]
         fn it_ends_whatever_happens(outcomes in proptest::collection::vec(0u8..4, 1..60)) {
             let mut place = 0;

@@ -1,57 +1,60 @@
-//! Whether a step of the load has settled: a test for a trend in what it does to the CA.
+//! Tests whether a step has settled: a test for a trend in response times and chains in flight.
 //!
-//! After a change of the load, response times move: connections are made, caches fill, queues build up. What is measured meanwhile
-//! belongs to the change and not to the rate. And above its capacity a CA never settles: its queue, and with it the number of
-//! workers under way and the response time, grow for as long as the load lasts. One test serves both.
+//! After a change of the load, response times move: connections are made, caches fill, queues build up.
+//! Measurements in this time belong to the change and not to the rate. And above its capacity a CA never
+//! settles: its queue, and with it the number of chains in flight and the response time, grow for as long as
+//! the load lasts. One test serves both.
 //!
-//! A series is held to have a trend when two things are true of it. The Mann–Kendall test (Mann 1945, Kendall 1975: the sum of the signs
-//! of all pairwise differences, which needs no distribution of the values, and is normal enough from five values on) finds it
-//! *significant* at 5 %. And its *size*, Sen's slope (Sen 1968: the median of all pairwise slopes) over the whole window, is more than
-//! 10 % of the level: a trend that is real and does not matter must not keep a step from being measured.
+//! A series has a trend when two conditions hold. First, the Mann–Kendall test (Mann 1945, Kendall 1975: the
+//! sum of the signs of all pairwise differences, which needs no distribution of the values, and is normal
+//! enough from five values on) finds it *significant* at 5 %. Second, its *size*, Sen's slope (Sen 1968: the
+//! median of all pairwise slopes) over the whole window, is more than 10 % of the level: a real but small
+//! trend must not prevent a measurement.
 
 /// Two-sided, 5 %.
 const SIGNIFICANT_Z: f64 = 1.96;
-/// Of the level, over the window.
+/// Share of the level, over the window.
 const MATTERS_SHARE: f64 = 0.10;
-/// With fewer values no trend can be significant: of four in perfect order, Z is 1.70.
+/// With fewer values no trend is significant: for four in perfect order, Z is 1.70.
 const ENOUGH: usize = 5;
-/// Changes of a response time smaller than this, nanoseconds, are a scheduler's and not a CA's.
+/// Smaller changes of a response time, nanoseconds, come from the scheduler and not from the CA.
 const MATTERS_NS: f64 = 2e6;
-/// Changes of the number of workers under way smaller than this are one more chain at the moment of looking.
+/// Smaller changes of the number of workers in a chain are chance: one more chain at the moment of the
+/// sample.
 const MATTERS_WORKERS: f64 = 1.5;
 
-/// What a look at one stretch of a window saw.
+/// A sample of one part of a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Sample {
-    /// Mean response time of the chains that succeeded in it, nanoseconds.
+    /// Mean response time of the successful chains in it, nanoseconds.
     pub(crate) response_ns: Option<f64>,
-    /// Mean number of workers in the middle of a chain.
+    /// Mean number of workers in a chain.
     pub(crate) busy: f64,
 }
 
-/// What a window shows.
+/// The result of the test for a window.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Shown {
-    /// No trend that matters.
+    /// No significant trend.
     Settled,
-    /// Something falls: better is yet to come.
+    /// A series falls: the step is still improving.
     Falling,
-    /// Something grows.
+    /// A series grows.
     Rising(Rise),
 }
 
-/// What grows, and by how much in the window.
+/// The series that grows, and by how much in the window.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Rise {
-    /// Which.
+    /// The series.
     pub(crate) what: Series,
-    /// Where it began, by Sen's line: workers, or nanoseconds.
+    /// Its start, by Sen's line: workers, or nanoseconds.
     pub(crate) from: f64,
-    /// Where it ended.
+    /// Its end.
     pub(crate) to: f64,
 }
 
-/// What is looked at.
+/// A series of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Series {
     /// [`Sample::busy`]
@@ -60,11 +63,11 @@ pub(crate) enum Series {
     Response,
 }
 
-/// Looks at a window, in order of time.
+/// Tests a window, in order of time.
 pub(crate) fn look(window: &[Sample]) -> Shown {
     let busy: Vec<f64> = window.iter().map(|sample| sample.busy).collect();
     let response: Vec<f64> = window.iter().filter_map(|sample| sample.response_ns).collect();
-    // Workers first: that they pile up is the cause, and what people can picture.
+    // Workers first: their growth is the cause, and is easier to understand.
     let looks = [(Series::Busy, busy, MATTERS_WORKERS), (Series::Response, response, MATTERS_NS)];
     let mut falling = false;
     for (what, values, matters) in looks {
@@ -89,7 +92,7 @@ struct Trend {
     level: f64,
     /// Sen's line through the medians, at the first value.
     from: f64,
-    /// The same, at the last one.
+    /// Sen's line at the last value.
     to: f64,
 }
 
@@ -108,7 +111,7 @@ fn trend(values: &[f64]) -> Option<Trend> {
     })
 }
 
-/// The test's Z: positive where values grow, standard normal where there is no trend. Ties are corrected for.
+/// The test's Z: positive if values grow, standard normal without a trend. Corrected for ties.
 fn mann_kendall(values: &[f64]) -> f64 {
     let n = values.len();
     let mut s = 0_i64;
@@ -128,7 +131,7 @@ fn mann_kendall(values: &[f64]) -> f64 {
     if deviation > 0.0 { (s - s.signum()) as f64 / deviation } else { 0.0 }
 }
 
-/// By one value.
+/// Slope per value.
 fn sens_slope(values: &[f64]) -> Option<f64> {
     let mut slopes = Vec::with_capacity(values.len() * values.len() / 2);
     for (place, value) in values.iter().enumerate() {
@@ -183,14 +186,14 @@ mod tests {
     #[test]
     fn what_a_window_shows() {
         let rising = |what, shown: Shown| matches!(shown, Shown::Rising(rise) if rise.what == what);
-        // A queue that grows by two a second.
+        // A queue that grows by two per second.
         assert!(rising(
             Series::Busy,
             look(&busy(&[5.0, 7.0, 9.0, 11.0, 13.0, 15.0, 17.0, 19.0, 21.0, 23.0]))
         ));
         // Noise around a level.
         assert_eq!(look(&busy(&[9.0, 12.0, 10.0, 11.0, 8.0, 12.0, 9.0, 10.0, 11.0, 9.0])), Shown::Settled);
-        // Significant, and of no matter: 3 % of the level.
+        // Significant, but too small: 3 % of the level.
         assert_eq!(
             look(&response(&[100.0, 100.4, 100.8, 101.2, 101.6, 102.0, 102.4, 102.8])),
             Shown::Settled
@@ -198,9 +201,9 @@ mod tests {
         assert!(rising(Series::Response, look(&response(&[100.0, 110.0, 121.0, 129.0, 141.0, 150.0]))));
         // A CA that warms up.
         assert_eq!(look(&response(&[300.0, 200.0, 150.0, 120.0, 110.0, 101.0])), Shown::Falling);
-        // Less than a scheduler's noise.
+        // Less than the scheduler's noise.
         assert_eq!(look(&response(&[1.0, 1.2, 1.4, 1.6, 1.8, 2.0])), Shown::Settled);
-        // Too few to say.
+        // Too few values.
         assert_eq!(look(&busy(&[1.0, 10.0, 100.0, 1_000.0])), Shown::Settled);
         assert_eq!(look(&[]), Shown::Settled);
     }
@@ -222,7 +225,7 @@ mod tests {
         }
     }
 
-    /// Where all orders are as likely, chance is taken for a trend as often as the level of the test says.
+    /// If all orders are equally likely, a trend is found as often as the level of the test allows.
     #[test]
     fn an_order_without_meaning_is_seldom_a_trend() {
         let mut rng = StdRng::seed_from_u64(12);

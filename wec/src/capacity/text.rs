@@ -1,4 +1,4 @@
-//! What a search tells people while it runs: lines, and the curve so far.
+//! The texts of a search while it runs: lines, and the curve so far.
 
 use wec_analytics::{CapacityView, StepOutcome, time_text};
 
@@ -41,7 +41,7 @@ fn sparkline(times: &[u64]) -> String {
         .collect()
 }
 
-/// As programs know it.
+/// The outcome in the web API.
 pub(crate) const fn step_outcome(outcome: Outcome) -> StepOutcome {
     match outcome {
         Outcome::Sustained => StepOutcome::Sustained,
@@ -69,7 +69,7 @@ pub(super) fn said_of(number: usize, step: &Step) -> String {
     }
 }
 
-/// One word or two for a table.
+/// The outcome in one or two words, for a table.
 pub(crate) const fn verdict_text(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Sustained => "sustained",
@@ -79,7 +79,7 @@ pub(crate) const fn verdict_text(outcome: Outcome) -> &'static str {
     }
 }
 
-/// `12.5/s`, with no more digits than say something.
+/// `12.5/s`, without meaningless digits.
 pub(crate) fn rate_text(rate: f64) -> String {
     let digits = (rate * 1e4).round() / 1e4;
     let text = match rate {

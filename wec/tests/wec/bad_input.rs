@@ -41,7 +41,7 @@ fn mistakes_of_a_file_and_of_flags_are_told_at_once_with_line_and_key() {
     let (code, said) = fails(folder.path(), &["--config", "load.toml", "--names-per-order", "0"]);
     assert_eq!(code, 2, "{said}");
     for part in [
-        "load.toml:1: directory: \"ca.test\" is no URL",
+        "load.toml:1: directory: \"ca.test\" is not a URL",
         "load.toml:2: worker: unknown key; did you mean workers?",
         "load.toml:4: weights.revoke: \"-1\" is not a weight",
         "--names-per-order: \"0\" is neither",
@@ -119,7 +119,7 @@ fn mistakes_of_a_file_are_told_where_they_are_once_and_with_what_is_allowed() {
         ("from = \"5/s\"\n", "load.toml:1: from: belongs to the table [capacity], as capacity.from"),
         (
             "[scenarios.\"a b\"]\nworkers = 1\n",
-            "load.toml:2: scenarios.a b: is no name of a scenario: up to 40 letters, digits, hyphens and underscores",
+            "load.toml:2: scenarios.a b: is not a scenario name: up to 40 letters, digits, hyphens and underscores",
         ),
         (
             "stages = [{ duration = \"1s\", wokers = 5 }]\n[scenarios.a]\nrate = 5\n[scenarios.b]\ntarget_rps = 5\n",

@@ -63,5 +63,5 @@ fn without_a_calibration_it_says_how_to_have_one() {
     let output = wec(folder.path(), &["calibrate", "--show"]);
     assert_eq!(output.status.code(), Some(1));
     let said = crate::common::said(&output);
-    assert!(said.contains("nothing is kept in") && said.contains("run wec calibrate"), "{said}");
+    assert!(said.contains("there is no calibration in") && said.contains("run wec calibrate"), "{said}");
 }

@@ -227,7 +227,7 @@ fn a_ca_that_falls_over_is_survived_and_left_running_below_the_knee() {
     let steps = steps(&found);
     let down: Vec<_> = steps.iter().filter(|(_, verdict)| *verdict == "ca-down").collect();
     assert_eq!(down, [&(40.0, "ca-down")], "it fell over, and was not sent there again: {steps:?}");
-    assert!(said.contains("came back"), "{said}");
+    assert!(said.contains("the CA recovered after"), "{said}");
     assert!(found["knee"].as_f64().unwrap() < 40.0 && found["above"].as_f64() <= Some(40.0), "{steps:?}");
     assert_eq!(found["hold"]["verdict"], "sustained", "{}", found["hold"]);
     let fell = found["steps"].as_array().unwrap().iter().find(|step| step["verdict"] == "ca-down").unwrap();
@@ -242,7 +242,7 @@ fn a_ca_that_never_comes_back_ends_the_search_with_what_is_known() {
     assert_eq!((found["ended"].as_str(), found["knee"].as_f64()), (Some("ca-gone"), Some(10.0)), "{found}");
     assert_eq!((found["above"].as_f64(), &found["hold"]), (Some(20.0), &Value::Null));
     let text = String::from_utf8_lossy(&output.stdout).replace('\n', " ");
-    assert!(text.contains("did not come back within 6s"), "{text}");
+    assert!(text.contains("did not recover within 6s"), "{text}");
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn a_first_signal_lets_chains_end_and_a_second_cuts_them_with_their_results() {
 
     let mut text = String::new();
     run.stdout.take().unwrap().read_to_string(&mut text).unwrap();
-    assert!(text.contains("INTERRUPTED: there is no verdict on a part of a run"), "{text}");
+    assert!(text.contains("INTERRUPTED: a partial run has no verdict"), "{text}");
     let summary = crate::common::summary(folder.path());
     let marks = summary["marks"].as_array().unwrap();
     assert!(marks.iter().any(|mark| mark["by"] == "signal" && mark["to"] == "stopped"), "{marks:?}");

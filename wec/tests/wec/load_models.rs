@@ -108,7 +108,7 @@ fn iterations_that_the_run_time_leaves_are_told_in_all_forms() {
     let summary = crate::common::summary(folder.path());
     let scenario = &summary["scenarios"]["default"];
     assert_eq!(scenario["asked"], 100_000);
-    let line = format!("Load default (iterations): {} of 100000 iterations asked for", scenario["ended"]);
+    let line = format!("Load default (iterations): {} of 100000 iterations required", scenario["ended"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains(&line), "{text}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("give a longer --run-time"));

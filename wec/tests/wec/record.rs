@@ -84,11 +84,11 @@ fn a_log_that_is_not_whole_is_reported_with_a_warning_and_refused_where_it_has_t
     assert_eq!((&found["damaged_lines"], &found["records"]["chain"]), (&Value::from(1), &Value::from(4)));
     let strict = crate::common::run(folder.path(), &["report", "--strict", &log]);
     assert_eq!(strict.status.code(), Some(1));
-    assert!(said(&strict).contains("is not whole") && strict.stdout.is_empty(), "{}", said(&strict));
+    assert!(said(&strict).contains("is not complete") && strict.stdout.is_empty(), "{}", said(&strict));
     let report = crate::common::run(folder.path(), &["report", &log]);
     assert_eq!(report.status.code(), Some(0));
     assert!(
-        said(&report).contains("warning: ") && said(&report).contains("is no record"),
+        said(&report).contains("warning: ") && said(&report).contains("is not a record"),
         "{}",
         said(&report)
     );

@@ -22,7 +22,7 @@ fn workers_go_up_and_down_and_the_run_ends_when_told_to() {
 
     assert_eq!(run.told(folder.path(), &["workers", "9"]), "default: workers 4 → 9");
     run.until_running(9);
-    assert_eq!(run.told(folder.path(), &["workers", "9"]), "nothing changed: it is so already");
+    assert_eq!(run.told(folder.path(), &["workers", "9"]), "nothing changed: the values are already set");
     let (status, changed) = run.http("PATCH /api/v1/sessions/current/scenarios/default", r#"{"workers":2}"#);
     assert_eq!(status, 200, "{changed}");
     assert_eq!(changed["changes"][0]["from"], "9");
@@ -48,7 +48,7 @@ fn workers_go_up_and_down_and_the_run_ends_when_told_to() {
     let gone = run.session(folder.path(), &["pause"]);
     assert_eq!(gone.status.code(), Some(1));
     let said = crate::common::said(&gone);
-    assert!(said.starts_with("error: nobody listens at http://127.0.0.1:"), "{said}");
+    assert!(said.starts_with("error: nothing listens at http://127.0.0.1:"), "{said}");
     assert!(said.contains("start a run, or name its page with --at"), "{said}");
 }
 
@@ -83,7 +83,7 @@ fn what_cannot_be_asked_for_is_told_whole_and_changes_nothing() {
         ),
         (
             &["weight", "registration=0,authorization=0,certificate=0,refresh=0,revoke=0"],
-            "error: weights: all chains would weigh 0: leave one above, or pause\n",
+            "error: weights: all chains would have weight 0: keep one above 0, or pause\n",
         ),
     ];
     for (args, expected) in cases {
@@ -118,7 +118,7 @@ fn a_page_with_a_token_is_asked_with_it() {
     let refused = run.session(folder.path(), &["show"]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(
-        crate::common::said(&refused).contains("wants its token: set WEC_TOKEN"),
+        crate::common::said(&refused).contains("requires a token: set WEC_TOKEN"),
         "{}",
         crate::common::said(&refused)
     );
@@ -138,7 +138,7 @@ fn a_pause_starts_nothing_and_weights_and_limits_hold_from_then_on() {
     let paused = run.told(folder.path(), &["pause"]);
     assert_eq!(
         paused,
-        "state running → paused\nchains that run end, nothing more starts until wec session resume"
+        "state running → paused\nrunning chains end, no new ones start until wec session resume"
     );
     let (still, ended) = run.until_still();
     assert_eq!(run.told(folder.path(), &["resume"]), "state paused → running");
@@ -218,7 +218,7 @@ fn of_scenarios_one_after_the_other_only_those_that_go_on_are_changed() {
     let before = marks();
     let (status, body) = run.http("PATCH /api/v1/sessions/current/scenarios/first", r#"{"workers":9}"#);
     let refused =
-        "scenario \"first\" has ended, nothing more of it starts: change second, or start another run";
+        "scenario \"first\" has ended, no more iterations of it start: change second, or start another run";
     assert_eq!((status, body["error"].as_str()), (409, Some(refused)));
     let output = run.session(folder.path(), &["workers", "9", "--scenario", "first"]);
     assert_eq!(
@@ -263,7 +263,7 @@ async fn a_session_in_etcd_is_changed_without_a_page() {
     assert_eq!(stopped.status.code(), Some(1));
     assert_eq!(
         crate::common::said(&stopped),
-        "error: session \"night\" has been stopped and cannot go on: start another run\n"
+        "error: session \"night\" has been stopped and cannot continue: start another run\n"
     );
     board.close().await;
 }

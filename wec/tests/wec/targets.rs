@@ -221,7 +221,7 @@ fn wrong_ways_to_the_ca_are_named_with_their_flags() {
         "--connect-to",
         "\"ca.test:443\" is not HOST:PORT:ADDR:PORT",
         "--source-address",
-        "\"192.0.2.9\" is no address of this machine",
+        "\"192.0.2.9\" is not an address of this machine",
         "--spread-addresses",
     ] {
         assert!(said.contains(words), "{words}: {said}");

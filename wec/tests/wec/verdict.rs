@@ -161,7 +161,7 @@ fn a_threshold_that_aborts_ends_the_run_before_its_time_and_a_replay_agrees() {
     let said = crate::common::said(&output);
     assert_eq!(output.status.code(), Some(99), "{said}");
     let table = String::from_utf8(output.stdout).unwrap();
-    assert!(table.contains(&format!("The run was cut short by {expression}")), "{table}");
+    assert!(table.contains(&format!("The run was ended early by {expression}")), "{table}");
     let summary = crate::common::summary(folder.path());
     assert_eq!(summary["thresholds"][0]["aborted"], true, "{}", summary["thresholds"]);
     assert_eq!(summary["thresholds"][1]["aborted"], false);
@@ -215,7 +215,7 @@ fn mistakes_of_all_thresholds_are_told_at_once() {
     let said = crate::common::said(&output);
     assert_eq!(output.status.code(), Some(2), "{said}");
     for part in [
-        "load.toml:1: directory: \"ca.test\" is no URL",
+        "load.toml:1: directory: \"ca.test\" is not a URL",
         "--workers: \"none\" is not a whole number",
         "load.toml:3: thresholds: \"chain.certficate{p(99)} < 2s\": at character 1: unknown metric \"chain.certficate\"; did you mean chain.certificate?",
         "at character 28: unknown selector \"x\"; known are endpoint, method, status; at character 33: unknown \"p(98)\"",

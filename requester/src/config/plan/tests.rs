@@ -122,7 +122,7 @@ fn a_mistake_that_several_scenarios_share_is_told_once_and_a_wrong_name_where_it
     );
     assert_eq!(
         told("[scenarios.\"a b\"]\nrate = 5\nexecutor = \"arrival-rate\"\n"),
-        "s.toml:2: scenarios.a b: is no name of a scenario: up to 40 letters, digits, hyphens and underscores"
+        "s.toml:2: scenarios.a b: is not a scenario name: up to 40 letters, digits, hyphens and underscores"
     );
 }
 
@@ -258,11 +258,11 @@ fn what_clients_cannot_do_is_said_with_what_they_can() {
     let shown = options.resolve(None).unwrap_err().to_string();
     for part in [
         "--key-types: \"p521\" is not a key type: there are p256, p384",
-        "--challenge-types: -1 is no weight",
-        "--connections: \"pooled\" is no connection model: there are shared, per-worker, per-chain",
+        "--challenge-types: -1 is not a weight",
+        "--connections: \"pooled\" is not a connection model: expected one of shared, per-worker, per-chain",
         "--http: \"3\" is no HTTP version: there are 1.1 and 2",
         "--abandon: \"110%\" is not a share",
-        "--stop-before: \"newOrder\" is no step that can be stopped before: there is finalize",
+        "--stop-before: chains cannot stop before \"newOrder\": expected finalize",
         "--on-failure: \"panic\" is not what workers can do on failure: there are back-off and hammer",
     ] {
         assert!(shown.contains(part), "{part} is missing in {shown}");
@@ -373,8 +373,8 @@ fn mistakes_name_the_flag() {
         .with("challenge_linger", "2 hours and");
     let shown = wrong.resolve(None).unwrap_err().to_string();
     for part in [
-        "--profile: \"two words\" is no profile's name",
-        "--revoke-reasons: \"7\" is no reason of a revocation",
+        "--profile: \"two words\" is not a profile's name",
+        "--revoke-reasons: \"7\" is not a revocation reason",
         "--revoke-by-certificate-key: \"120%\" is not a share",
         "--issuer-root: Cargo.toml has no certificate in PEM",
         "--challenge-linger: \"2 hours and\" is not a time",
