@@ -8,7 +8,7 @@
 //! clean and two builds (debug and release, two checkouts) cannot collide. npm runs when its lock file changed,
 //! Vite when a source of the page changed, neither otherwise.
 //!
-//! Without Node.js, or when npm cannot reach its registry, the build goes on with a page that says so: the
+//! Without Node.js, or when npm cannot reach its registry, the build continues with a page that reports it: the
 //! binary's work does not need the page. `WEC_UI=require` makes that an error, `WEC_UI=skip` asks for it.
 
 use std::fmt::Write as _;

@@ -117,7 +117,7 @@ impl ClientCertificate {
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| {
             WrongClientCertificate::Key(
                 match encrypted {
-                    true => "it is encrypted: give it as openssl pkey -in FILE -out PLAIN writes it",
+                    true => "it is encrypted: decrypt it with openssl pkey -in FILE -out PLAIN",
                     false => "it has no private key in PEM that is not encrypted",
                 }
                 .into(),

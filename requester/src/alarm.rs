@@ -1,24 +1,25 @@
-//! Waking up at a moment of the run's clock, as precisely as the machine can.
+//! Wakes a task at a moment of the run's clock, as precisely as the machine can.
 //!
-//! tokio's timer counts milliseconds and rounds up, which is as much as the lag that an open model may have at all. On
-//! Linux a timerfd in the runtime's own poll wakes within some ten microseconds. Elsewhere, and where no timerfd can be had,
-//! tokio's timer serves until shortly before, and from there on the alarm lets other tasks run again and again until it is
-//! time: precise, at the price of the processor for that long. [`Alarm::frugal`] does not pay that. In this crate's tests time is
-//! paused and would stand still while an alarm is awake, so it is tokio's timer alone there.
+//! tokio's timer counts milliseconds and rounds up, which is as much as the lag that an open model may have
+//! at all. On Linux a timerfd in the runtime's own poll wakes within some ten microseconds. Without a
+//! timerfd, tokio's timer is used until shortly before the moment; then the alarm yields to other tasks again
+//! and again until it is time. This is precise, but uses the processor for that time; [`Alarm::frugal`] does
+//! not. In this crate's tests time is paused and would not advance while an alarm is awake, so they use only
+//! tokio's timer.
 
 use std::time::Duration;
 
 use wec_acme::Clock;
 
-/// What is left of a wait when an alarm without a timerfd stops to sleep: by so much tokio's timer may be late.
+/// How long before the end an alarm without a timerfd stops sleeping, because tokio's timer may be this late.
 const AWAKE: Duration = Duration::from_millis(2);
 
-/// Wakes one task, again and again. On Linux it belongs to the runtime that made it.
+/// Wakes one task repeatedly. On Linux it belongs to the runtime on which it was created.
 pub struct Alarm {
     clock: Clock,
     #[cfg(target_os = "linux")]
     timer: Option<timerfd::Timer>,
-    /// The end of a wait for which it stays awake where there is no timerfd.
+    /// The part of a wait for which it stays awake without a timerfd.
     awake: Duration,
 }
 
@@ -29,12 +30,12 @@ impl std::fmt::Debug for Alarm {
 }
 
 impl Alarm {
-    /// The most precise alarm there is.
+    /// The most precise alarm of this machine.
     pub fn new(clock: Clock) -> Self {
         if cfg!(test) { Self::coarse(clock) } else { Self::precise(clock) }
     }
 
-    /// As precise as it can be without a processor's time: where there is no timerfd, it wakes up to 2 ms late.
+    /// As precise as possible without using processor time: without a timerfd it wakes up to 2 ms late.
     pub fn frugal(clock: Clock) -> Self {
         Self { awake: Duration::ZERO, ..Self::new(clock) }
     }
@@ -62,7 +63,8 @@ impl Alarm {
         }
     }
 
-    /// Waits until the clock says `due`, and not at all when it is later already. May be dropped and called again.
+    /// Waits until the clock reaches `due`; returns at once if that has passed. May be dropped and called
+    /// again.
     pub async fn at(&mut self, due: u64) {
         loop {
             let now = self.clock.now();
@@ -102,7 +104,7 @@ mod timerfd {
     };
     use tokio::io::unix::AsyncFd;
 
-    /// A timer of the kernel that the runtime's poll watches.
+    /// A kernel timer that the runtime's poll watches.
     pub(super) struct Timer(AsyncFd<OwnedFd>);
 
     impl Timer {
@@ -117,7 +119,7 @@ mod timerfd {
             AsyncFd::new(fd).map(Self)
         }
 
-        /// Waits so long, or less when an earlier wait was given up in the moment in which it ended.
+        /// Waits for this time, or less if an earlier wait was dropped at the moment of its end.
         pub(super) async fn sleep(&mut self, time: Duration) -> io::Result<()> {
             let it_value = Timespec {
                 tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
@@ -131,7 +133,7 @@ mod timerfd {
                 match ready.try_io(|fd| Ok(rustix::io::read(fd, &mut expirations)?)) {
                     Ok(Ok(_)) => return Ok(()),
                     Ok(Err(error)) => return Err(error),
-                    // Readiness that an earlier wait left behind.
+                    // Readiness left by an earlier wait.
                     Err(_would_block) => {}
                 }
             }

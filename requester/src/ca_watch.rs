@@ -1,34 +1,34 @@
-//! What a requester notices about the CA beside its answers: that there are none, and that ready orders expire.
+//! Observes the CA beside its answers: missing answers, and expired ready orders.
 
 use std::time::Duration;
 
 use wec_acme::{CaClock, Silence};
 use wec_record::{CaSample, Silent};
 
-/// A run without any answer for so long says so at once.
+/// After this time without any answer a run reports it at once.
 pub(crate) const SILENT_AFTER: Duration = Duration::from_secs(10);
 
-/// What has been said already.
+/// What has been reported.
 #[derive(Debug, Default)]
 pub(crate) struct CaWatch {
-    /// While the CA is silent: how many answers there had been.
+    /// If the CA does not answer: the number of answers before.
     silent: Option<u64>,
     orders_expired: u64,
 }
 
-/// What is seen once a second.
+/// Observations of one second.
 pub(crate) struct Seen<'a> {
     /// Ready orders dropped as expired since the start.
     pub(crate) orders_expired: u64,
     pub(crate) ca_clock: &'a CaClock,
-    /// A silence of at least [`SILENT_AFTER`].
+    /// No answer for at least [`SILENT_AFTER`].
     pub(crate) silence: Option<Silence>,
-    /// How many answers there were. Where nobody asks any more there is neither an answer nor a silence.
+    /// Number of answers. Without requests there is neither an answer nor a silence.
     pub(crate) answers: u64,
 }
 
 impl CaWatch {
-    /// The sample's part, once a second; what begins or ends is logged.
+    /// The CA's part of the sample, once a second; start and end of a silence are logged.
     pub(crate) fn look(&mut self, seen: &Seen<'_>) -> CaSample {
         let ahead_s = seen.ca_clock.ahead();
         if seen.orders_expired > 0 && self.orders_expired == 0 {
@@ -55,7 +55,7 @@ impl CaWatch {
             (Some(true), Some(silence)) => {
                 let seconds = ours.now().saturating_sub(silence.since) / 1_000_000_000;
                 tracing::warn!(
-                    "no answer from the CA for {seconds} s, {} requests are in flight: is it running, and can it be reached?",
+                    "no answer from the CA for {seconds} s, {} requests are in flight: check that it is running and reachable",
                     silence.in_flight
                 );
             }
@@ -66,14 +66,14 @@ impl CaWatch {
     }
 }
 
-/// What is said when the first ready orders are dropped, with the way out.
+/// The message when the first ready orders are dropped, with the remedy.
 fn expired(orders: u64, ahead_s: Option<i64>) -> String {
     let orders =
         if orders == 1 { "1 ready order was".to_owned() } else { format!("{orders} ready orders were") };
     let clock = wec_record::clock_ahead(ahead_s);
     format!(
-        "{orders} dropped as expired: {clock}. Orders are judged by the CA's clock: when both agree they waited too long, so give the \
-         certificate chain more weight or the authorization chain less; else set the clock that is wrong"
+        "{orders} dropped as expired: {clock}. The CA's clock decides: if both clocks agree, orders waited too long, so give the \
+         certificate chain more weight or the authorization chain less; otherwise correct the wrong clock"
     )
 }
 
@@ -95,7 +95,7 @@ mod tests {
             [(None, 7), (silence, 7), (silence, 7), (None, 9), (None, 9)].map(&mut look),
             [None, Some(true), None, Some(false), None]
         );
-        // Nobody asks any more: that is no answer.
+        // Without requests there is no answer.
         assert_eq!(
             [(silence, 9), (None, 9), (None, 9), (None, 10)].map(&mut look),
             [Some(true), None, None, Some(false)]

@@ -1,22 +1,22 @@
-//! Where a machine's ceiling is kept between `wec calibrate` and the runs that it is shown beside.
+//! Stores the ceiling that `wec calibrate` measured, and reads it for runs.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use wec_record::Calibration;
 
-/// `wec/calibration.json` in the folder for state of the XDG Base Directory Specification: `$XDG_STATE_HOME`, else
-/// `~/.local/state`. None where the environment names neither.
+/// `wec/calibration.json` in the state folder of the XDG Base Directory Specification: `$XDG_STATE_HOME`,
+/// else `~/.local/state`. None if the environment has neither.
 pub fn calibration_file() -> Option<PathBuf> {
     let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let state = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")))?;
     Some(state.join("wec/calibration.json"))
 }
 
-/// What is kept of this machine; none when nothing is.
+/// The stored calibration of this machine; none if there is none.
 ///
 /// # Errors
-/// When what is kept cannot be read, or is of another machine; names the file and the way out.
+/// When it cannot be read, or belongs to another machine. The message has the file and the remedy.
 pub fn read_calibration(path: &Path, host: &str, cpus: u32) -> anyhow::Result<Option<Calibration>> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
@@ -36,10 +36,10 @@ pub fn read_calibration(path: &Path, host: &str, cpus: u32) -> anyhow::Result<Op
     }
 }
 
-/// Keeps it, whole or not at all, instead of what was kept before.
+/// Stores it atomically in place of an earlier one.
 ///
 /// # Errors
-/// When it cannot be written; names the file.
+/// When it cannot be written. The message has the file.
 pub fn keep_calibration(path: &Path, calibration: &Calibration) -> anyhow::Result<()> {
     let write = || -> std::io::Result<()> {
         let folder = path.parent().unwrap_or(Path::new("."));
@@ -48,10 +48,11 @@ pub fn keep_calibration(path: &Path, calibration: &Calibration) -> anyhow::Resul
         std::fs::write(&unfinished, serde_json::to_string_pretty(calibration)? + "\n")?;
         std::fs::rename(&unfinished, path)
     };
-    write().with_context(|| format!("cannot keep the calibration in {}", path.display()))
+    write().with_context(|| format!("cannot store the calibration in {}", path.display()))
 }
 
-/// What is kept of this machine, for the header of a run; says on standard error why it has to do without.
+/// The stored calibration of this machine, for the header of a run. If it cannot be used, the reason is
+/// printed to standard error.
 pub(crate) fn kept(host: &str, cpus: u32) -> Option<Calibration> {
     let path = calibration_file()?;
     read_calibration(&path, host, cpus).unwrap_or_else(|error| {

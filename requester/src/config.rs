@@ -1,8 +1,8 @@
-//! How a plan is written: flags, environment variables and a file.
+//! Reads a plan from flags, environment variables and a file.
 //!
-//! [`keys`] is the one table of what can be asked for. [`flags`] makes a command's flags of it, [`settings`] collects what was
-//! given and every mistake, [`plan`] and [`scenario`] read it into a [`Plan`](crate::Plan), and [`schema`] describes files for
-//! editors. To add a key: an entry of the table, and a line that reads it.
+//! [`keys`] is the table of all keys. [`flags`] makes a command's flags from it, [`settings`] collects the
+//! given values and all errors, [`plan`] and [`scenario`] read them into a [`Plan`](crate::Plan), and
+//! [`schema`] describes files for editors. To add a key: an entry in the table, and a line that reads it.
 
 mod client;
 mod contact;

@@ -1,21 +1,21 @@
-//! Whether the connections that a plan can lead to fit into what this process may have open.
+//! Whether this process may open as many files as the plan's connections need.
 
 use wec_acme::HttpVersion;
 use wec_chains::Connections;
 
 use crate::plan::Plan;
 
-/// What a process has open besides: log, state store, listeners, and validations that come in.
+/// Open files beside connections: log, state store, listeners, and incoming validations.
 const BESIDES: u64 = 100;
 
-/// What to say of a plan that may need more than `limit` open files.
+/// The warning if a plan may need more than `limit` open files.
 pub(crate) fn warning(plan: &Plan, limit: Option<u64>) -> Option<String> {
     let limit = limit?;
     let needed = connections(plan).saturating_add(BESIDES);
     (needed > limit).then(|| {
         format!(
-            "up to {} workers' connections need about {needed} open files, and this process may have {limit}: what is \
-             beyond that is refused by this machine (failures of class local); raise the hard limit (ulimit -Hn) or use \
+            "up to {} workers' connections need about {needed} open files, but this process may open {limit}: further \
+             ones are refused by this machine (failures of class local); raise the hard limit (ulimit -Hn) or use \
              fewer --workers",
             workers(plan)
         )
@@ -26,7 +26,7 @@ fn workers(plan: &Plan) -> u64 {
     plan.scenarios.iter().map(|scenario| scenario.load.workers().peak() as u64).sum()
 }
 
-/// Connections to the CA at most.
+/// Largest number of connections to the CA.
 fn connections(plan: &Plan) -> u64 {
     let (threads, most) = (plan.threads as u64, plan.max_connections as u64);
     let shared = if plan.http == HttpVersion::Http2 { threads } else { threads.saturating_mul(most) };

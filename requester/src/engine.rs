@@ -1,7 +1,7 @@
-//! The runtimes that virtual users live on: one thread each, with an executor of every scenario.
+//! The runtimes of virtual users: one thread each, with an executor for every scenario.
 //!
-//! A runtime shares nothing with the others that is touched for every request: ACME client, connections and nonces are
-//! its own. That measured 15 to 30 % cheaper than one runtime over all threads.
+//! Runtimes share nothing that every request uses: each has its own ACME client, connections and nonces. This
+//! measured 15 to 30 % cheaper than one runtime over all threads.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,28 +17,29 @@ use wec_startup::Stop;
 use crate::executor::{BoxFuture, Start, Workforce};
 use crate::saturation::Watch;
 
-/// Makes the workforces of one runtime, on that runtime, given its place: one for each scenario, in their order.
+/// Creates the workforces of one runtime, on that runtime, given its place: one for each scenario, in their
+/// order.
 pub(crate) type WorkforceFactory =
     Arc<dyn Fn(u32) -> BoxFuture<'static, Result<Vec<Arc<dyn Workforce>>, StartError>> + Send + Sync>;
 
-/// What is run: each scenario's name and executor.
+/// The scenarios to run: names and executors.
 pub(crate) struct ScenarioSet {
     pub(crate) scenarios: Vec<(String, Start)>,
-    /// Where the names of those are put whose last iteration has ended.
+    /// Receives the names of scenarios whose last iteration has ended.
     pub(crate) ended: watch::Sender<BTreeSet<String>>,
 }
 
-/// Which runtimes virtual users live on.
+/// The runtimes of the virtual users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Runtimes {
-    /// So many of their own, each on a thread.
+    /// This many, each on its own thread.
     Threads(u32),
-    /// The one that starts the run: also one whose time is paused.
+    /// The current runtime, also if its time is paused.
     Current,
 }
 
 impl Runtimes {
-    /// How many there are.
+    /// Their number.
     pub const fn count(self) -> u32 {
         match self {
             Self::Threads(threads) => threads,
@@ -47,7 +48,7 @@ impl Runtimes {
     }
 }
 
-/// Runtimes at work.
+/// Running runtimes.
 pub(crate) struct Engine {
     threads: Vec<thread::JoinHandle<()>>,
     /// On the current runtime.
@@ -58,7 +59,8 @@ impl Engine {
     /// Starts the runtimes and returns once each has its workforces.
     ///
     /// # Errors
-    /// When a thread or a runtime cannot be had, or a workforce cannot be made; the threads already started end.
+    /// When a thread or a runtime cannot be started, or a workforce cannot be created; threads already
+    /// started end.
     pub(crate) async fn start(
         runtimes: Runtimes,
         scenarios: ScenarioSet,
@@ -137,10 +139,10 @@ impl Engine {
     }
 }
 
-/// What the runtimes have in common.
+/// Shared by the runtimes.
 struct Running {
     set: ScenarioSet,
-    /// On how many runtimes each scenario still runs.
+    /// Number of runtimes on which each scenario is still running.
     on: Vec<AtomicUsize>,
 }
 

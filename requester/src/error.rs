@@ -6,16 +6,16 @@ use wec_store::Object;
 
 use crate::guard::Refused;
 
-/// What kept the workers from starting. Every message names the culprit and the way out.
+/// Why the workers could not start. Every message has the cause and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The target may not be loaded.
     #[error(transparent)]
     Refused(#[from] Refused),
-    /// The management API that challenge data goes to may not be spoken to.
+    /// This run may not connect to the management API for challenge data.
     #[error("{flag}: {refused}")]
     ChallengesRefused {
-        /// The flag that names it.
+        /// The flag with its URL.
         flag: &'static str,
         /// Why.
         refused: Refused,
@@ -23,35 +23,35 @@ pub enum StartError {
     /// The CA.
     #[error("{0}{flags}", flags = flags(.0))]
     Ca(#[from] DiscoverError),
-    /// The CA binds accounts to accounts elsewhere (RFC 8555 §7.3.4), and none is configured.
+    /// The CA requires an external account binding (RFC 8555 §7.3.4), and none is configured.
     #[error(
-        "the CA at {directory} registers accounts with an external account binding only: give --eab-kid and, in the \
+        "the CA at {directory} registers accounts only with an external account binding: give --eab-kid and, in the \
          environment, WEC_EAB_HMAC_KEY"
     )]
     ExternalAccountRequired {
         /// The directory.
         directory: String,
     },
-    /// The CA does not offer certificate profiles that orders would name.
+    /// The CA does not offer certificate profiles of the plan.
     #[error("{}", profiles(directory, missing, offered))]
     Profiles {
         /// The directory.
         directory: String,
-        /// Names of the profiles that are wanted and not offered.
+        /// The missing profiles.
         missing: Vec<String>,
-        /// Names of those that are.
+        /// The offered profiles.
         offered: Vec<String>,
     },
-    /// Hard limits that were reached before leave nothing that the weights allow.
+    /// The limits were reached before, and the weights allow nothing else.
     #[error(
         "nothing can be run: in the state {state} {} before this run: raise {}, or name another state with --state",
         limits_reached(reached),
         limit_flags(reached)
     )]
     LimitsReached {
-        /// Where it is.
+        /// The state store's URL.
         state: String,
-        /// What is reached, and at which number.
+        /// The limits that were reached.
         reached: Vec<(Object, u64)>,
     },
     /// The board.
@@ -62,10 +62,10 @@ pub enum StartError {
     File {
         /// The file.
         path: String,
-        /// What the system said.
+        /// The system's error.
         error: std::io::Error,
     },
-    /// The roots that issued certificates must lead to.
+    /// The roots that issued certificates must chain to.
     #[error("--issuer-root: {path}: {error}")]
     IssuerRoots {
         /// The file.
@@ -73,20 +73,22 @@ pub enum StartError {
         /// What is wrong with it.
         error: String,
     },
-    /// No RSA keys could be made.
+    /// RSA keys could not be made.
     #[error("cannot prepare the certificates' keys: {0}")]
     Keys(Failure),
-    /// The system gave no thread or no runtime.
-    #[error("cannot start a thread for workers: {0}; fewer --threads may do")]
+    /// The system refused a thread or a runtime.
+    #[error("cannot start a thread for workers: {0}; try fewer --threads")]
     Thread(std::io::Error),
 }
 
 fn profiles(directory: &str, missing: &[String], offered: &[String]) -> String {
     let missing = missing.join(", ");
     if offered.is_empty() {
-        return format!("the CA at {directory} offers no profiles, so not {missing}: leave out --profile");
+        return format!(
+            "the CA at {directory} offers no profiles, but the plan has {missing}: omit --profile"
+        );
     }
-    // A CA's names, and as many as it likes.
+    // Names from a CA: their number is not bounded.
     let listed: Vec<_> = offered.iter().take(20).map(|name| name.escape_debug().to_string()).collect();
     let more = if offered.len() > listed.len() { ", …" } else { "" };
     format!(
@@ -107,7 +109,7 @@ fn limit_flags(reached: &[(Object, u64)]) -> String {
     flags.join(" and ")
 }
 
-/// The flags behind the way out that the client's message names.
+/// The flags for the remedy in the client's message.
 const fn flags(error: &DiscoverError) -> &'static str {
     match error {
         DiscoverError::NoHttp2 { .. } => " with --http 1.1",

@@ -1,8 +1,9 @@
-//! Executors: who decides when a virtual user starts its next iteration.
+//! Executors: they decide when a virtual user starts its next iteration.
 //!
-//! [`EXECUTORS`] is the table of them. Each has a file with its configuration, its validation, its load over time and its
-//! start; `docs/adding-an-executor.md` lists the steps to add one. What several executors use has files of its own:
-//! [`closed`] (so many workers at a time, each in a [`worker_loop`]), [`schedule`], [`quota`], [`gauges`] and [`config`].
+//! [`EXECUTORS`] is their table. Each has a file with its configuration, validation, load over time and
+//! start; `docs/adding-an-executor.md` lists the steps to add one. Shared parts have their own files:
+//! [`closed`] (a number of workers, each in a [`worker_loop`]), [`schedule`], [`quota`], [`gauges`] and
+//! [`config`].
 
 mod arrival_rate;
 mod back_off;
@@ -37,25 +38,24 @@ pub use gauges::Gauges;
 pub use quota::Quota;
 pub use schedule::ArrivalSchedule;
 
-/// The most workers of one scenario.
+/// The largest number of workers of a scenario.
 pub(crate) const MAX_WORKERS: u32 = 1_000_000;
 
-/// Every executor. The first one is used when a scenario names none. Of several that are selected by a key, the last one
-/// is meant.
+/// Every executor. The first is the default. If several are selected by keys, the last one is used.
 static EXECUTORS: [Kind; 4] = [workers::KIND, arrival_rate::KIND, target_rps::KIND, iterations::KIND];
 
 /// A row of the table of executors.
 #[derive(Debug)]
 pub struct Kind {
-    /// The name as people write it.
+    /// The name in configuration.
     name: &'static str,
-    /// The keys that not every executor has.
+    /// The keys that only some executors have.
     keys: &'static [&'static str],
     /// The key that selects this executor when `executor` is not given.
     selected_by: Option<&'static str>,
     /// Whether its workers can wait for `think_time` between two iterations.
     thinks: bool,
-    /// Reads its configuration; stages only where they are for this executor.
+    /// Reads its configuration; stages only if the argument is true.
     read: fn(&mut Scope<'_>, bool) -> Load,
 }
 
@@ -64,47 +64,48 @@ pub trait Executor: fmt::Debug + Send + Sync {
     /// Its row in the table.
     fn kind(&self) -> &'static Kind;
 
-    /// How many iterations there are, where that is fixed.
+    /// The number of iterations, if it is fixed.
     fn iterations(&self) -> Option<u64> {
         None
     }
 
-    /// Where the load goes from its start.
+    /// The stages of the load.
     fn stages(&self) -> &[Stage] {
         &[]
     }
 
-    /// Workers over active time: how many, or how many at most.
+    /// Number of workers over active time, or the largest number allowed.
     fn workers(&self) -> Ramp;
 
-    /// The rate per second over active time, of an executor that keeps one.
+    /// The rate per second over active time, for an executor with a rate.
     fn rate(&self) -> Option<Ramp> {
         None
     }
 
-    /// What that rate counts.
+    /// The unit of that rate.
     fn rate_unit(&self) -> Option<RateUnit> {
         None
     }
 
-    /// Whether it adapts the number of workers to its rate, and so knows how near the rate is to its target.
+    /// Whether it adapts the number of workers to its rate, and so reports how close the rate is to its
+    /// target.
     fn adapts_workers(&self) -> bool {
         false
     }
 
-    /// How long it runs when neither a run time nor stages are given.
+    /// The run time if neither a run time nor stages are given.
     fn usual_run_time(&self) -> Duration {
         Duration::from_secs(60)
     }
 
-    /// Its configuration as logs and the API have it.
+    /// Its configuration in the form of logs and the API.
     fn recorded(&self) -> plan::Load;
 
     /// Prepares it for every runtime of the process.
     fn start(&self, context: Context) -> Start;
 }
 
-/// How hard a scenario pushes: an executor with its configuration.
+/// The load of a scenario: an executor with its configuration.
 #[derive(Clone, Debug)]
 pub struct Load(Arc<dyn Executor>);
 
@@ -113,17 +114,17 @@ impl Load {
         Self(Arc::new(executor))
     }
 
-    /// So many workers, and where they go from there.
+    /// A number of workers with its stages.
     pub(crate) fn of_workers(workers: u32, stages: Vec<Stage>) -> Self {
         workers::load(workers, stages)
     }
 
-    /// Arrivals whose rate a search changes while it runs.
+    /// Arrivals whose rate a search changes during the run.
     pub(crate) fn of_search(s: &mut Scope<'_>) -> Self {
         arrival_rate::searched(s)
     }
 
-    /// The executor's name as people write it.
+    /// The executor's name in configuration.
     pub fn executor(&self) -> &'static str {
         self.kind().name
     }
@@ -148,30 +149,30 @@ impl PartialEq for Load {
     }
 }
 
-/// What executors of one scenario work with in this process.
+/// What the executors of one scenario use in this process.
 pub struct Context {
-    /// Where workers and iterations are counted.
+    /// Counts workers and iterations.
     pub(crate) gauges: Arc<Gauges>,
-    /// How many workers there should be, for executors that keep workers.
+    /// Target number of workers, for executors with a number of workers.
     pub(crate) workers: watch::Receiver<u32>,
-    /// For executors that keep a rate.
+    /// For executors with a rate.
     pub(crate) schedule: watch::Receiver<Arc<ArrivalSchedule>>,
-    /// What iterations are taken from, where their number is fixed.
+    /// The source of iterations, if their number is fixed.
     pub(crate) quota: Option<Arc<Quota>>,
-    /// What workers wait between two iterations: a length drawn evenly from this range.
+    /// Pause of a worker between two iterations: drawn uniformly from this range.
     pub(crate) think_time: Option<RangeInclusive<Duration>>,
     /// What workers do after failures.
     pub(crate) back_off: BackOff,
     /// The run's clock.
     pub(crate) clock: Clock,
-    /// How many runtimes share the load.
+    /// Number of runtimes that share the load.
     pub(crate) runtimes: u32,
-    /// The scenario's own.
+    /// The scenario's stop signals.
     pub(crate) stop: Stop,
 }
 
-/// Runs a scenario's executor on one runtime until its last iteration has ended, given its workers, the place of the
-/// runtime and the number of runtimes.
+/// Runs a scenario's executor on one runtime until its last iteration has ended. Arguments: its workers, the
+/// place of the runtime and the number of runtimes.
 pub type Start = Box<dyn Fn(Arc<dyn Workforce>, (u32, u32)) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// The names of all executors.
@@ -185,14 +186,14 @@ pub(crate) fn thinking() -> String {
     names.collect::<Vec<_>>().join(" and ")
 }
 
-/// Reads how hard a scenario pushes: which executor is meant, and its configuration.
+/// Reads the load of a scenario: the executor and its configuration.
 pub(crate) fn load(s: &mut Scope<'_>) -> Load {
     // The key of an executor selects it without `executor`.
     let selecting = || EXECUTORS.iter().rev().filter_map(|kind| Some((kind.selected_by?, kind)));
     let in_file = selecting().find(|(key, _)| s.is_in_file(key)).map(|(_, kind)| kind);
     let (flags, given): (Vec<_>, Vec<_>) =
         selecting().filter(|(key, _)| s.is_given(key)).partition(|(key, _)| s.is_flag(key));
-    // Flags override a file, also where the file asks for another kind of load.
+    // Flags override a file, also if the file has another executor.
     let by_flag = s.is_flag("executor") || !flags.is_empty();
     let named = s.take("executor", named);
     let in_file = named.filter(|_| !s.is_flag("executor")).or(in_file).unwrap_or(&EXECUTORS[0]);
@@ -210,7 +211,7 @@ pub(crate) fn load(s: &mut Scope<'_>) -> Load {
             Some((rival, _)) if given.iter().any(|(other, _)| *other == key) && !s.is_given("executor") => {
                 format!("contradicts {rival}: give one of them, or each to a scenario of its own in a file")
             }
-            _ => format!("belongs to the executor {}, and this is {}", owners.join(" or "), kind.name),
+            _ => format!("belongs to the executor {}, but this one is {}", owners.join(" or "), kind.name),
         };
         s.mistake(key, message);
     }
@@ -224,7 +225,7 @@ fn named(text: &str) -> Result<&'static Kind, String> {
         .ok_or_else(|| format!("{text:?} is not one of {}", names().collect::<Vec<_>>().join(", ")))
 }
 
-/// The keys that not every executor has, each with the executors that have it.
+/// The keys that only some executors have, each with these executors.
 fn keys() -> Vec<(&'static str, Vec<&'static str>)> {
     let mut keys: Vec<(&str, Vec<&str>)> = Vec::new();
     for kind in &EXECUTORS {
@@ -241,42 +242,42 @@ fn keys() -> Vec<(&'static str, Vec<&'static str>)> {
 /// A boxed future that a runtime of the requester can own.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// What a worker does over and over: pick a chain, run it, hand the result on.
+/// A worker's repeated work: picks a chain, runs it, passes on the result.
 pub trait VirtualUser: Send + 'static {
-    /// Runs one iteration. `due` is when an open model wanted it started, nanoseconds of the run's clock; none in a closed one.
-    /// When `cut` is cancelled it must end soon, handing on what it has.
+    /// Runs one iteration. `due` is the due time in an open model, nanoseconds of the run's clock; none in a
+    /// closed one. After `cut` is cancelled it must end soon, with the results so far.
     fn iterate<'a>(&'a mut self, due: Option<u64>, cut: &'a CancellationToken) -> BoxFuture<'a, Iterated>;
 }
 
-/// Makes the workers of one runtime.
+/// Creates the workers of one runtime.
 pub trait Workforce: Send + Sync + 'static {
     /// The worker of this number, unique in the process.
     fn worker(&self, number: u32) -> Box<dyn VirtualUser>;
 }
 
-/// How an iteration ended, as far as the executor cares.
+/// How an iteration ended, for the executor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Iterated {
-    /// It succeeded, or failed for reasons of its own: a further one may do better at once.
+    /// It succeeded, or failed for its own reasons: the next one may succeed at once.
     Answered {
         /// HTTP attempts made.
         requests: u32,
     },
-    /// It failed for the CA's or the network's reasons: a further one at once would probably fail, too.
+    /// It failed for reasons of the CA or the network: the next one would probably fail, too.
     Failed {
         /// HTTP attempts made.
         requests: u32,
-        /// Whether the CA answered anything at all.
+        /// Whether the CA sent any answer.
         answered: bool,
-        /// How long the CA asked to wait.
+        /// The wait that the CA asked for.
         asked: Option<Duration>,
     },
-    /// It was cut off at the end of the run: it is no iteration that ended.
+    /// It was interrupted at the end of the run and does not count as ended.
     CutOff {
         /// HTTP attempts made.
         requests: u32,
     },
-    /// Nothing was allowed to run: limits reached, or all that exists is in use.
+    /// No chain could run: limits were reached, or all objects are in use.
     Idle,
 }
 
@@ -292,7 +293,7 @@ impl Iterated {
     }
 }
 
-/// How many of `total` fall to the runtime at `place` of so many.
+/// The part of `total` for the runtime at `place` of this many.
 fn slots_of(total: u32, (place, of): (u32, u32)) -> u32 {
     total / of + u32::from(place < total % of)
 }
@@ -343,7 +344,7 @@ mod tests {
         assert!(
             matches!(same, plan::Load::ArrivalRate { rate: 2.0, poisson: false, ref stages, .. } if stages.len() == 1)
         );
-        // What flags say among themselves must fit, and so must what a file says.
+        // Flags must be consistent with each other, and so must the keys of a file.
         let told = loaded("", &[("target_rps", "3"), ("rate", "2/s")]).unwrap_err();
         assert!(told.contains("contradicts"), "{told}");
         let told = loaded("rate = 2\nexecutor = \"workers\"\n", &[]).unwrap_err();

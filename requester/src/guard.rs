@@ -1,18 +1,19 @@
-//! The tool refuses to hurt: which targets may be loaded at all.
+//! Decides which targets may be loaded.
 //!
-//! The directory's host is judged before anything is sent. All that the CA names afterwards is judged by the ACME client, which asks
-//! the [`Permission`] before the first connection to each server, and about each address before it is dialled.
+//! The directory's host is checked before anything is sent. The ACME client checks all servers that the CA
+//! names later: it asks [`Permission`] before the first connection to each server, and about each address
+//! before it connects.
 //!
-//! A target is free to be loaded when every address of its host is loopback or private. Any other needs
-//! `--allow-host` naming it. A known public CA, production or staging, is refused even then, unless
-//! `--authorised-by` also says who at the CA agreed.
+//! A target may be loaded when every address of its host is loopback or private. Any other needs
+//! `--allow-host` with its name. A known public CA, production or staging, also needs `--authorised-by` with
+//! the person at the CA who agreed.
 
 use std::net::{IpAddr, SocketAddr};
 
 use url::Url;
 use wec_acme::{Dialling, Gate, Refusal};
 
-/// Registrable domains under which public CAs serve ACME, with the CA's name. Everything below them is meant.
+/// Registrable domains of public CAs with ACME servers, and the CA's name. All names below them count.
 pub const PUBLIC_CAS: &[(&str, &str)] = &[
     ("letsencrypt.org", "Let's Encrypt"),
     ("zerossl.com", "ZeroSSL"),
@@ -58,27 +59,27 @@ pub const PUBLIC_CAS: &[(&str, &str)] = &[
 /// Why a target was refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// Not a URL that ACME can be spoken to.
+    /// Not a URL for ACME.
     #[error("directory {url:?} is not an http or https URL with a host")]
     NotHttp {
-        /// What was given.
+        /// The URL as given.
         url: String,
     },
     /// A known public CA.
     #[error(
         "refusing to load {host}: it belongs to {ca}, a public CA (staging systems included); \
-         if the CA agreed to this test, name both --allow-host {host} and --authorised-by with who agreed"
+         if the CA agreed to this test, give --allow-host {host} and --authorised-by with the person who agreed"
     )]
     PublicCa {
         /// The host.
         host: String,
-        /// Whose it is.
+        /// The CA's name.
         ca: &'static str,
     },
-    /// Neither loopback nor private, and not named.
+    /// Neither loopback nor private, and not allowed.
     #[error(
         "refusing to load {host}: its address {address} is neither loopback nor private; \
-         if the machine is yours to test, say so with --allow-host {host}"
+         if you may test this machine, give --allow-host {host}"
     )]
     PublicAddress {
         /// The host.
@@ -91,17 +92,17 @@ pub enum Refused {
     NoAddress {
         /// The host.
         host: String,
-        /// What the resolver said.
+        /// The resolver's error.
         reason: String,
     },
 }
 
-/// What the user said about the target.
+/// The user's permissions for the target.
 #[derive(Clone, Debug, Default)]
 pub struct Permission {
-    /// Hosts named by `--allow-host`, compared without case.
+    /// Hosts of `--allow-host`, compared without case.
     pub allowed_hosts: Vec<String>,
-    /// Who agreed to the test of a public CA.
+    /// The person who agreed to the test of a public CA.
     pub authorised_by: Option<String>,
 }
 
@@ -115,13 +116,13 @@ impl Gate for Permission {
     }
 }
 
-/// Resolves the directory's host, or what is connected to in its place, and judges it.
+/// Resolves the directory's host, or its replacement for connections, and checks it.
 ///
 /// # Errors
-/// [`Refused`], with the way out in its message.
+/// [`Refused`], with the remedy in its message.
 pub async fn check(directory: &Url, permission: &Permission, dialling: &Dialling) -> Result<(), Refused> {
     let (host, port) = host_of(directory)?;
-    // A public CA is refused before even a name is looked up.
+    // A public CA is refused before its name is resolved.
     judge(&host, &[], permission)?;
     let mut ways = dialling.connect_to.iter();
     let (host, port) = ways.find_map(|way| way.target(&host, port)).unwrap_or((&host, port));
@@ -147,7 +148,7 @@ fn host_of(directory: &Url) -> Result<(String, u16), Refused> {
     Ok((host, directory.port_or_known_default().ok_or_else(refused)?))
 }
 
-/// The decision itself, given what the resolver answered.
+/// The decision, given the resolved addresses.
 fn judge(host: &str, addresses: &[IpAddr], permission: &Permission) -> Result<(), Refused> {
     let named = permission
         .allowed_hosts
@@ -195,7 +196,8 @@ mod tests {
         }
     }
 
-    /// The directories that the CAs publish. Nothing here is ever contacted: the refusal comes before the look-up.
+    /// The directories that the CAs publish. They are never contacted: they are refused before their names
+    /// are resolved.
     const DIRECTORIES: &[&str] = &[
         "https://acme-v02.api.letsencrypt.org/directory",
         "https://acme-staging-v02.api.letsencrypt.org/directory",

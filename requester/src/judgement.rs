@@ -1,4 +1,4 @@
-//! What a chain's result means for the worker that ran it: go on, or back off.
+//! What a chain's result means for its worker: continue, or back off.
 
 use std::time::Duration;
 
@@ -6,10 +6,11 @@ use wec_record::{Chain, ChainResult, FailureClass};
 
 use crate::executor::Iterated;
 
-/// How an iteration ended that had this result.
+/// How the iteration with this result ended, for the executor.
 ///
-/// A Retry-After of the answer that the chain failed on is honoured whatever its status. Where it was about an account, an order or a
-/// certificate, that rests ([`ChainResult::rests`]) and the worker goes on with others.
+/// The Retry-After of the answer on which the chain failed is respected, whatever its status. If the limit
+/// was about an account, an order or a certificate, that object rests ([`ChainResult::rests`]) and the worker
+/// continues with others.
 pub(crate) fn iterated(result: &ChainResult) -> Iterated {
     let requests = u32::try_from(result.requests.len()).unwrap_or(u32::MAX);
     if result.is_cut_off() {
@@ -18,19 +19,20 @@ pub(crate) fn iterated(result: &ChainResult) -> Iterated {
     let Some(class) = result.class.filter(|_| !result.rests) else { return Iterated::Answered { requests } };
     let last = result.requests.last();
     let backs_off = backs_off(class) || is_lasting(result);
-    // An answer that did not fail may name when to look again, which is nothing to wait for after an invalid order.
+    // An answer without a failure may have a Retry-After for the next poll, which does not apply after an
+    // invalid order.
     let asked = last.filter(|last| backs_off || last.class.is_some()).and_then(|last| last.retry_after);
     let asked = asked.map(Duration::from_nanos);
     if !backs_off && asked.is_none() {
         return Iterated::Answered { requests };
     }
-    // Repeating failures of our own side at full speed helps nobody either.
+    // Failures of our own side are not repeated at full speed either.
     let ours = matches!(class, FailureClass::Internal | FailureClass::Local);
     let answered = !ours && result.requests.iter().any(|request| request.status != 0);
     Iterated::Failed { requests, answered, asked }
 }
 
-/// Whether the CA's refusal would meet the next chain, too: it is about who asks, and not about what is asked for.
+/// Whether the CA would also refuse the next chain, because of the client and not because of the request.
 fn is_lasting(result: &ChainResult) -> bool {
     const OF_WHO_ASKS: [&str; 5] = [
         "userActionRequired",
@@ -43,9 +45,9 @@ fn is_lasting(result: &ChainResult) -> bool {
         && (result.chain == Some(Chain::Registration) || OF_WHO_ASKS.contains(&&*result.problem))
 }
 
-/// Whether a chain that failed so failed for the CA's or the network's reasons, or for ours, so that the next one would probably
-/// fail, too. A refusal of what was asked for (a problem with 4xx), a validation that failed and a certificate that is wrong are
-/// what a chain measures: the next one asks for something else.
+/// Whether a failure of this class is probably repeated by the next chain, because its reason is the CA, the
+/// network or the load tester. A refused request (a problem with 4xx), a failed validation and a wrong
+/// certificate are results of the chain: the next one makes another request.
 const fn backs_off(class: FailureClass) -> bool {
     match class {
         FailureClass::RateLimited
@@ -74,7 +76,7 @@ mod tests {
 
     use super::*;
 
-    /// A chain that failed in this class, with these statuses; the last one is the failed one when it is no success.
+    /// A chain that failed in this class, with these statuses; the last one failed unless it is a success.
     fn failed(class: FailureClass, statuses: &[u16], retry_after: Option<u64>) -> ChainResult {
         let mut requests: Vec<_> = statuses
             .iter()
@@ -105,7 +107,7 @@ mod tests {
             (Tls, &[0], None, on(false, None)),
             (Reset, &[200, 0], None, on(true, None)),
             (Timeout, &[0], None, on(false, None)),
-            // What a poll was asked to wait and did not.
+            // The Retry-After of a poll that was not waited for.
             (PollTimeout, &[200, 200], Some(300), on(true, Some(300))),
             (RefusedOrigin, &[200], None, on(true, None)),
             (Internal, &[200], None, on(false, None)),

@@ -1,4 +1,4 @@
-//! `wec-requester`, the service on its own.
+//! `wec-requester`: the service as its own program.
 
 use std::process::ExitCode;
 

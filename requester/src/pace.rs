@@ -1,8 +1,8 @@
 //! When work is due: pure functions of active time, without a clock and without waiting.
 //!
-//! A schedule is a [`Ramp`]: so many per second (or so many workers) at each moment. Its integral says how many were due
-//! by then, and the inverse of that says when the n-th is due. What is due is therefore always computed from a run's
-//! beginning and never from the last wake-up: no delay anywhere adds up to a drift.
+//! A schedule is a [`Ramp`]: a number per second (or of workers) at each moment. Its integral is the number
+//! due by then, and the inverse of the integral is the due time of the n-th. So due times are always computed
+//! from a run's start and not from the last wake-up, and delays do not add up to a drift.
 
 mod arrivals;
 mod budget;

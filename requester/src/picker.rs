@@ -1,4 +1,4 @@
-//! Which chain a worker runs next: a pure choice among those that the stored state allows.
+//! Selects a worker's next chain: a pure choice among those that the stored state allows.
 //!
 //! | the store has | chains |
 //! | --- | --- |
@@ -7,7 +7,7 @@
 //! | + ready orders | registration, authorization, certificate |
 //! | + certificates | registration, authorization, certificate, refresh, revoke |
 //!
-//! A chain that would pass a hard limit is not allowed, whatever its weight.
+//! A chain that would exceed a hard limit is not allowed, whatever its weight.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -17,19 +17,19 @@ use rand::{Rng, RngExt};
 use wec_record::Chain;
 use wec_store::Available;
 
-/// How often each chain is chosen, relative to the others that are allowed at that moment.
+/// The weight of each chain in the choice among those allowed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Weights([f64; Chain::ALL.len()]);
 
 impl Default for Weights {
-    /// Orders and certificates dominate, as they do at a CA; accounts are few beside them.
+    /// Mostly orders and certificates, as at a real CA, with few accounts.
     fn default() -> Self {
         Self(Chain::ALL.map(|chain| chain.facts().default_weight))
     }
 }
 
 impl Weights {
-    /// Those of a run of `chain` alone.
+    /// Only `chain` has a weight.
     pub fn only(chain: Chain) -> Self {
         Self(Chain::ALL.map(|other| if other == chain { 1.0 } else { 0.0 }))
     }
@@ -51,7 +51,7 @@ impl Weights {
 }
 
 impl Weights {
-    /// These, with those that are named in their place; names of no chain are left out.
+    /// These weights, with the named ones replaced; unknown names are ignored.
     pub fn with(mut self, named: &BTreeMap<String, f64>) -> Self {
         for (chain, weight) in named {
             if let Ok(chain) = Chain::from_str(chain) {
@@ -62,22 +62,22 @@ impl Weights {
     }
 }
 
-/// Weights that are changed while workers pick by them.
+/// Weights that can change while workers pick.
 #[derive(Debug)]
 pub struct LiveWeights([AtomicU64; Chain::ALL.len()]);
 
 impl LiveWeights {
-    /// These for now.
+    /// With these weights.
     pub fn new(weights: Weights) -> Self {
         Self(weights.0.map(|weight| AtomicU64::new(weight.to_bits())))
     }
 
-    /// As they are now. A change that is under way may be half of it: the next pick has the rest.
+    /// The current weights. During a change they may be partly new; the next pick has all of them.
     pub fn now(&self) -> Weights {
         Weights(std::array::from_fn(|index| f64::from_bits(self.0[index].load(Ordering::Relaxed))))
     }
 
-    /// Others from now on.
+    /// Replaces the weights.
     pub fn set(&self, weights: Weights) {
         for (live, weight) in self.0.iter().zip(weights.0) {
             live.store(weight.to_bits(), Ordering::Relaxed);
@@ -85,7 +85,7 @@ impl LiveWeights {
     }
 }
 
-/// Whether what is stored lets `chain` run.
+/// Whether the stored state allows `chain`.
 pub fn allows(available: &Available, chain: Chain) -> bool {
     let facts = chain.facts();
     facts.needs.is_none_or(|object| available.has(object))

@@ -1,4 +1,5 @@
-//! `Plan`: what a run is asked to do, validated. How it is written is in [`config`](crate::config).
+//! `Plan`: the validated description of a run. [`config`](crate::config) reads it from flags, environment and
+//! file.
 
 mod recorded;
 
@@ -17,77 +18,77 @@ use crate::guard::Permission;
 use crate::saturation::Bounds;
 use crate::scenario::Scenario;
 
-/// A validated run: what to load, how hard, with what.
+/// A validated run: the target, the load and the settings.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The CA's directory.
     pub directory: Url,
-    /// PEM bundle that the CA's HTTPS certificate must chain to; the system's roots without.
+    /// PEM bundle that the CA's HTTPS certificate must chain to; none for the system's roots.
     pub cacert: Option<PathBuf>,
     /// Whether any HTTPS certificate is accepted.
     pub insecure: bool,
-    /// Who the client is to the CA's server.
+    /// The client's certificate and the headers of its requests.
     pub client: ClientIdentity,
-    /// PEM file with CA certificates that issued certificates must lead to.
+    /// PEM file with the CA certificates that issued certificates must chain to.
     pub issuer_root: Option<PathBuf>,
-    /// How long challenge data stays after its authorization is final.
+    /// How long challenge data stays after its authorization has become final.
     pub challenge_linger: Duration,
-    /// The loads, in the order of their names; at least one.
+    /// The scenarios, ordered by name; at least one.
     pub scenarios: Vec<Scenario>,
-    /// From the last iteration's start to interruption.
+    /// Time from the last start of an iteration to the interruption of running ones.
     pub graceful_stop: Duration,
-    /// Hard limits on what is made.
+    /// Hard limits on the objects that the run makes.
     pub limits: Limits,
-    /// The domain that names lie below.
+    /// The domain under which the run creates names.
     pub base_domain: String,
-    /// Which HTTP is spoken to the CA.
+    /// The HTTP version for the CA.
     pub http: HttpVersion,
     /// Contacts of new accounts.
     pub contact: Vec<String>,
-    /// External account binding; of it, the identifier is written into logs.
+    /// External account binding; logs have only its identifier.
     pub eab: Option<ExternalAccount>,
     /// Seed of the random choices.
     pub seed: u64,
-    /// State store URL; holds a password perhaps, so it is not written into logs.
+    /// State store URL; it may contain a password, so it is not logged.
     pub state: String,
-    /// Where challenge data goes.
+    /// The challenge store.
     pub challenges: Challenges,
-    /// The challtestsrv that takes dns-01 records in place of `challenges`.
+    /// The challtestsrv that stores dns-01 records instead of `challenges`.
     pub dns_challenges: Option<Url>,
-    /// Where this process answers validations.
+    /// The addresses at which this process answers validations.
     pub listen: Listen,
-    /// Connections to the CA, each runtime.
+    /// Connections to the CA per runtime.
     pub max_connections: usize,
-    /// How the CA's servers are connected to.
+    /// How connections to the CA's servers are made.
     pub dialling: Dialling,
-    /// Bound of one request.
+    /// Time limit of one request.
     pub request_timeout: Duration,
-    /// Bounds on polls and retries.
+    /// Limits on polls and retries.
     pub patience: Patience,
-    /// Runtimes.
+    /// Number of runtimes.
     pub threads: usize,
-    /// From where on the load tester itself is taken for the limit.
+    /// Above these bounds the load tester itself counts as the limit.
     pub bounds: Bounds,
-    /// Whether a run that was limited so ends with an exit code of its own.
+    /// Whether a run limited by the load tester ends with its own exit code.
     pub strict: bool,
-    /// What the user said about the target.
+    /// The user's permissions for the target.
     pub permission: Permission,
-    /// What the run must hold to pass; in the log's header, from which a replay takes them.
+    /// The conditions for the run to pass; they are in the log's header, and a replay takes them from there.
     pub thresholds: Vec<Threshold>,
 }
 
-/// Where challenge data is put for whoever answers the CA.
+/// The challenge store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Challenges {
-    /// In this process, whose challenge server answers.
+    /// In this process, with its challenge server.
     Memory,
-    /// In Redis, from which challenge servers elsewhere read.
+    /// In Redis, from which external challenge servers read.
     Redis(String),
-    /// Into a challtestsrv by its management API.
+    /// In a challtestsrv, by its management API.
     ChallTestSrv(Url),
 }
 
-/// Where this process answers validations; none is off.
+/// Addresses at which this process answers validations; none means off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Listen {
     /// http-01.
@@ -99,8 +100,8 @@ pub struct Listen {
 }
 
 impl Plan {
-    /// How long challenge data can be of use: as long as the authorizations of the largest order may take, and it lingers. A
-    /// store that forgets by itself forgets it then.
+    /// How long challenge data can be needed: the longest time of the largest order's authorizations, and the
+    /// linger time. A store with expiry removes it then.
     pub fn challenge_ttl(&self) -> Duration {
         let names = self.scenarios.iter().map(|scenario| *scenario.names_per_order.end()).max().unwrap_or(1);
         let polls = self.patience.poll_timeout.saturating_mul(names.max(1));
@@ -109,7 +110,7 @@ impl Plan {
             .fold(polls, Duration::saturating_add)
     }
 
-    /// The longest that it takes from the start to the last iteration's start, pauses not counted.
+    /// Longest time from the run's start to the start of the last iteration, without pauses.
     pub fn run_time(&self) -> Duration {
         self.scenarios
             .iter()
@@ -118,7 +119,7 @@ impl Plan {
             .unwrap_or_default()
     }
 
-    /// When a scenario starts at the latest.
+    /// The latest start of a scenario.
     fn start_of(&self, scenario: &Scenario) -> Duration {
         let mut start = scenario.start_at;
         let mut before = scenario.after.as_ref();
@@ -131,11 +132,11 @@ impl Plan {
         start
     }
 
-    /// Where challenge data goes over the network, with the flag that names it.
+    /// The servers to which challenge data is sent, each with its flag.
     pub(crate) fn challenge_servers(&self) -> Vec<(&'static str, Url)> {
         let main = match &self.challenges {
             Challenges::Memory => None,
-            // The guard judges http and https URLs; of a Redis it looks at host and port.
+            // The guard checks http and https URLs; for Redis, host and port are checked.
             Challenges::Redis(url) => Url::parse(url).ok().and_then(|url| {
                 let host = url.host_str()?.to_owned();
                 Url::parse(&format!("http://{host}:{}", url.port().unwrap_or(6379))).ok()
@@ -146,7 +147,7 @@ impl Plan {
         main.map(|url| ("--challenges", url)).into_iter().chain(dns).collect()
     }
 
-    /// The session that this plan asks for.
+    /// The session for this plan.
     pub fn session(&self, id: &str) -> Session {
         let targets = self.scenarios.iter().map(|scenario| {
             let load = &scenario.load;
@@ -170,18 +171,18 @@ impl Plan {
         Session::new(id, targets.collect(), limits)
     }
 
-    /// How many iterations end it, where every scenario has a number of them.
+    /// The number of iterations that ends the run, if every scenario has one.
     pub fn iterations(&self) -> Option<u64> {
         self.scenarios.iter().map(|scenario| scenario.load.iterations()).sum()
     }
 
-    /// Workers at the start, those of all scenarios that start with it.
+    /// Workers at the start, of all scenarios that start with the run.
     pub fn workers(&self) -> u32 {
         self.scenarios.iter().map(|scenario| scenario.load.workers().at(Duration::ZERO) as u32).sum()
     }
 }
 
-/// What the board is to know of a scenario's stages; nothing without any.
+/// The points of a scenario's stages for the board; empty without stages.
 fn stage_points(scenario: &Scenario) -> Vec<StagePoint> {
     if scenario.load.stages().is_empty() {
         return Vec::new();
@@ -194,27 +195,28 @@ fn stage_points(scenario: &Scenario) -> Vec<StagePoint> {
     points.collect()
 }
 
-/// Who the client is to the CA's server.
+/// The client's certificate for the CA's server, and the headers of its requests.
 #[derive(Clone, Debug, Default)]
 pub struct ClientIdentity {
-    /// Where the certificate shown in TLS handshakes was read from.
+    /// Path from which the certificate shown in TLS handshakes was read.
     pub client_cert: Option<PathBuf>,
     /// That certificate, with its key.
     pub certificate: Option<ClientCertificate>,
-    /// By what requests are found again.
+    /// Headers that identify requests in the CA's records.
     pub correlation: Correlation,
 }
 
-/// Bounds on polls and retries.
+/// Limits on polls and retries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// The wait before the first poll; each further one is half as long again, up to 2 s or this, whichever is longer.
+    /// The wait before the first poll; each further wait is half as long again, up to 2 s or this, whichever
+    /// is longer.
     pub poll_interval: Duration,
-    /// Bound of one poll loop.
+    /// Time limit of one poll loop.
     pub poll_timeout: Duration,
-    /// Retries of one request that the CA refused with 429 or 503 and a Retry-After.
+    /// Retries of a request that the CA refused with 429 or 503 and a Retry-After.
     pub max_retries: u32,
-    /// The longest Retry-After that is waited for.
+    /// The longest Retry-After that is respected.
     pub max_retry_after: Duration,
 }
 
@@ -227,7 +229,7 @@ impl Default for Patience {
 }
 
 impl Patience {
-    /// As the ACME client takes it.
+    /// In the form of the ACME client.
     pub fn policy(&self) -> Policy {
         let Self { poll_interval, poll_timeout, max_retries: busy_retries, max_retry_after } = *self;
         Policy { poll_interval, poll_timeout, busy_retries, max_retry_after, ..Policy::default() }

@@ -1,4 +1,4 @@
-//! Whether a CA offers the certificate profiles that orders will name.
+//! Checks that the CA offers the certificate profiles of the plan.
 
 use std::collections::BTreeSet;
 
@@ -7,11 +7,11 @@ use wec_acme::Meta;
 use crate::error::StartError;
 use crate::plan::Plan;
 
-/// Whether the directory offers every profile of the plan (draft-ietf-acme-profiles §3): an order of another one would be
-/// refused.
+/// Checks that the directory offers every profile of the plan (draft-ietf-acme-profiles §3): the CA would
+/// refuse orders with another one.
 ///
 /// # Errors
-/// [`StartError::Profiles`], with those on offer.
+/// [`StartError::Profiles`], with the offered ones.
 pub(crate) fn check(plan: &Plan, meta: &Meta) -> Result<(), StartError> {
     let wanted = plan.scenarios.iter().flat_map(|scenario| scenario.profile.items());
     let missing: BTreeSet<String> = wanted
@@ -53,7 +53,7 @@ mod tests {
         );
         assert_eq!(
             told("classic", &[]).unwrap_err(),
-            "the CA at https://127.0.0.1:14000/dir offers no profiles, so not classic: leave out --profile"
+            "the CA at https://127.0.0.1:14000/dir offers no profiles, but the plan has classic: omit --profile"
         );
         assert!(told("x", &["bell\u{7}"]).unwrap_err().contains("bell\\u{7}"));
     }

@@ -1,6 +1,6 @@
-//! One load of a run: which executor starts iterations, how hard, and what its users do.
+//! One load of a run: its executor, its rate or workers, and the choices of its users.
 //!
-//! A plan has one scenario or several, side by side or one after the other.
+//! A plan has one or several scenarios, concurrent or one after the other.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -17,38 +17,38 @@ use crate::picker::Weights;
 pub struct Scenario {
     /// Unique in the plan.
     pub name: String,
-    /// When it starts: so long after the run's start, or after the end of `after`.
+    /// Start time: after the run's start, or after the end of `after`.
     pub start_at: Duration,
     /// The scenario whose end it waits for.
     pub after: Option<String>,
-    /// From its start to its last iteration's start, at most; pauses not counted.
+    /// Longest time from its start to the start of its last iteration, without pauses.
     pub run_time: Duration,
-    /// Who starts iterations, and when.
+    /// The executor and its load.
     pub load: Load,
-    /// Between two iterations of one worker, with an executor that keeps workers.
+    /// Pause between two iterations of one worker, with an executor with a number of workers.
     pub think_time: Option<RangeInclusive<Duration>>,
-    /// How the picker weighs chains.
+    /// Weights of chains in the picker.
     pub weights: Weights,
-    /// Names in an order.
+    /// Number of names in an order.
     pub names_per_order: RangeInclusive<u32>,
-    /// Challenge types that chains may choose.
+    /// Weights of the challenge types.
     pub challenge_types: Mix<ChallengeType>,
-    /// What the certificates' keys are made of.
+    /// Weights of the key types of certificates.
     pub key_types: Mix<KeyType>,
-    /// What the accounts' keys are made of.
+    /// Weights of the key types of accounts.
     pub account_key_types: Mix<KeyType>,
-    /// Who shares connections to the CA.
+    /// How connections to the CA are shared.
     pub connections: Connections,
-    /// Share of new orders that are left unfinished, 0 to 1.
+    /// Share of new orders left unfinished on purpose, 0 to 1.
     pub abandon: f64,
-    /// Where chains end before they are done.
+    /// The step before which chains end.
     pub stop_before: Option<StopBefore>,
-    /// Certificate profiles of new orders.
+    /// Weights of the certificate profiles of new orders.
     pub profile: Mix<Profile>,
-    /// Reasons of revocations.
+    /// Weights of the reasons of revocations.
     pub revoke_reasons: Mix<RevocationReason>,
-    /// Share of revocations that are signed by the certificate's key, 0 to 1.
+    /// Share of revocations signed with the certificate's key, 0 to 1.
     pub revoke_by_certificate_key: f64,
-    /// What workers do when chains fail for the CA's or the network's reasons.
+    /// What workers do after a failure of the CA or the network.
     pub on_failure: OnFailure,
 }

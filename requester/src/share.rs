@@ -1,4 +1,4 @@
-//! What of a session's load falls to this node, as the board has decided.
+//! This node's share of a session's load, as decided on the board.
 
 use wec_board::Shares;
 
@@ -10,7 +10,7 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    /// None while the board gives the node none: it is not ready, or the board has lost it for a moment.
+    /// None while the board gives the node no share: it is not ready, or the board has lost it for a moment.
     pub(crate) fn new(node: &str, shares: &Shares) -> Option<Self> {
         let taken = shares.nodes.contains_key(node);
         taken.then(|| Self { node: node.to_owned(), shares: shares.clone() })
@@ -21,7 +21,7 @@ impl Share {
         self.shares.workers(&self.node, workers)
     }
 
-    /// The same of a rate that so many workers may make.
+    /// This node's part of a rate that this many workers make.
     pub(crate) fn fraction(&self, workers: u32) -> f64 {
         self.shares.fraction(&self.node, workers)
     }
@@ -31,7 +31,7 @@ impl Share {
 pub(crate) mod tests {
     use super::*;
 
-    /// The part of a node that shares with others of the same strength.
+    /// The share of a node among others with the same capacity.
     pub(crate) fn among(node: &str, ids: &[&str]) -> Share {
         let nodes = ids.iter().map(|id| ((*id).to_owned(), 1_000)).collect();
         Share::new(node, &Shares { epoch: 1, nodes }).unwrap()

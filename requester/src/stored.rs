@@ -1,27 +1,28 @@
-//! The stored state at the start of a run: what there is of the CA, and whether the CA still knows it.
+//! The stored state at the start of a run: the objects of the CA, and whether the CA still knows them.
 
 use wec_acme::{Client, Clock, Failure, Trace};
 use wec_store::{Catalogue, Counts, State, StateOptions, StoreError};
 
 use crate::plan::Plan;
 
-/// So many stored accounts are asked about before all that is stored is set aside: one may have been lost by itself.
+/// Number of stored accounts that are checked before all stored objects are set aside, because a single
+/// account may be missing for its own reasons.
 const ASKED_ABOUT: usize = 2;
 
-/// A state store that is open.
+/// An open state store.
 #[derive(Debug)]
 pub struct Opened {
     /// The store.
     pub state: State,
-    /// What the run goes on with, for people: one line each.
+    /// What the run continues with, one line each.
     pub notes: Vec<String>,
 }
 
-/// Opens the state store that `plan` names. When the CA does not know the accounts that are stored of it any more (it was
-/// reset, and gives its ids out again), all that is stored of it is set aside first.
+/// Opens the state store of `plan`. If the CA no longer knows the stored accounts (it was reset, and assigns
+/// its ids again), all stored objects of this CA are set aside first.
 ///
 /// # Errors
-/// See [`StoreError`]. A CA that does not answer whether it knows an account is taken to know it.
+/// See [`StoreError`]. If the CA does not answer whether it knows an account, the account counts as known.
 pub async fn open_state(plan: &Plan, client: &Client, clock: Clock) -> Result<Opened, StoreError> {
     let directory = plan.directory.as_str();
     let options = StateOptions { limits: plan.limits, ..StateOptions::default() };
@@ -33,11 +34,11 @@ pub async fn open_state(plan: &Plan, client: &Client, clock: Clock) -> Result<Op
     let lost = state.counts();
     state.close().await?;
     let catalogue = Catalogue::open(&plan.state).await?;
-    // None when another process of the run was first, and has reported it.
+    // None when another process of the run did it first and reported it.
     if let Some(name) = catalogue.set_aside(directory, clock).await? {
         tracing::warn!(
-            "the CA does not know the stored accounts any more (was it reset?): all that {} holds of it is set aside, {}, and \
-             the run begins with nothing; to delete it: wec state forget --state {} {name:?}",
+            "the CA no longer knows the stored accounts (was it reset?): everything in {} for this CA is set aside, {}, and \
+             the run starts empty; to delete it: wec state forget --state {} {name:?}",
             shown(&plan.state),
             counted(lost),
             shown(&plan.state),
@@ -49,19 +50,19 @@ pub async fn open_state(plan: &Plan, client: &Client, clock: Clock) -> Result<Op
     Ok(Opened { state, notes })
 }
 
-/// Whether the CA knows what is stored of it, as far as that can be asked.
+/// Whether the CA knows the stored objects, as far as it answers.
 async fn knows(client: &Client, clock: Clock, state: &State) -> bool {
     let asked = state.newest_registrations(ASKED_ABOUT);
     for registration in &asked {
         let account = &registration.account;
         match client.find_account(&mut Trace::new(clock), &account.key).await {
-            // The same key at another URL is an account of after the reset.
+            // The same key at another URL is an account from after the reset.
             Ok(Some(url)) if url == account.url => return true,
             Ok(_) => {}
             Err(Failure { message, .. }) => {
                 tracing::warn!(
                     account = account.url,
-                    "the CA does not answer whether it knows a stored account, which is taken for yes: {message}"
+                    "the CA does not answer whether it knows a stored account, so it counts as known: {message}"
                 );
                 return true;
             }
@@ -79,7 +80,7 @@ fn held(counts: Counts) -> String {
     if counts == Counts::default() {
         return "nothing of this CA yet".into();
     }
-    format!("goes on with {} of this CA", counted(counts))
+    format!("continues with {} of this CA", counted(counts))
 }
 
 fn counted(counts: Counts) -> String {
@@ -101,6 +102,6 @@ mod tests {
     fn says_what_a_run_goes_on_with() {
         assert_eq!(held(Counts::default()), "nothing of this CA yet");
         let counts = Counts { registrations: 1, authorizations: 3, certificates: 0, revoked: 7 };
-        assert_eq!(held(counts), "goes on with 1 account, 3 ready orders and 0 certificates of this CA");
+        assert_eq!(held(counts), "continues with 1 account, 3 ready orders and 0 certificates of this CA");
     }
 }

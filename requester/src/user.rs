@@ -1,4 +1,4 @@
-//! The virtual user: picks a chain, runs it, hands the result on.
+//! The virtual user: picks a chain, runs it, passes on the result.
 
 use std::sync::Arc;
 
@@ -13,11 +13,11 @@ use crate::judgement::iterated;
 use crate::picker::{LiveWeights, pick};
 use crate::saturation::Responses;
 
-/// What the workers of one runtime share.
+/// Shared by the workers of one runtime.
 pub(crate) struct Users {
     pub(crate) context: Arc<wec_chains::Context>,
     pub(crate) weights: Arc<LiveWeights>,
-    /// Where refusals of our own machine are counted.
+    /// Counts refusals of our own machine.
     pub(crate) gauges: Arc<Gauges>,
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) responses: Responses,
@@ -60,7 +60,7 @@ impl VirtualUser for User {
                 weights.set(chain, 0.0);
             }
             let Some(chain) = pick(&weights, &available, &mut self.rng) else { return Iterated::Idle };
-            // Another worker may have claimed the last of what the picker saw: then there is no result.
+            // Another worker may have claimed the object that the picker saw: then there is no result.
             let Some(mut result) = wec_chains::run(chain, &self.context, &mut self.rng, due, cut).await
             else {
                 return Iterated::Idle;
@@ -76,7 +76,7 @@ impl VirtualUser for User {
     }
 }
 
-/// How often our own machine refused: requests that failed by it, or the chain when it failed so without one.
+/// How often our own machine refused: failed requests, or the chain if it failed without one.
 fn local_refusals(result: &ChainResult) -> u64 {
     let is_local = |class: Option<FailureClass>| class == Some(FailureClass::Local);
     let requests = result.requests.iter().filter(|request| is_local(request.class)).count() as u64;

@@ -55,7 +55,7 @@ pub fn parse_service(address: &str) -> Result<String, String> {
         None => (host, None),
     };
     if name.is_empty() || (name.contains(':') && !name.starts_with('[')) {
-        return Err(wrong("names no host"));
+        return Err(wrong("has no host"));
     }
     if port.is_some_and(|port| !matches!(port.parse::<u16>(), Ok(1..))) {
         return Err(wrong("has a port outside 1 to 65535"));
@@ -110,9 +110,9 @@ mod tests {
             ("", "does not begin"),
             ("127.0.0.1:8090", "does not begin"),
             ("https://a:1", "does not begin"),
-            ("http://", "names no host"),
-            ("http://:8090", "names no host"),
-            ("http://::1:8090", "names no host"),
+            ("http://", "has no host"),
+            ("http://:8090", "has no host"),
+            ("http://::1:8090", "has no host"),
             ("http://a:none", "port"),
             ("http://a:0", "port"),
             ("http://a:65536", "port"),

@@ -27,14 +27,14 @@ impl StoreUrl {
                 let memory =
                     url == "sqlite::memory:" || url == "sqlite://:memory:" || url.contains("mode=memory");
                 if !memory && options.get_filename().as_os_str().is_empty() {
-                    return Err(wrong("it names no file".into()));
+                    return Err(wrong("it has no file".into()));
                 }
                 Ok(Self::Sqlite { shown: url.into(), memory, options: Box::new(options) })
             }
             Some("postgres" | "postgresql") => {
                 let parsed = Url::parse(url).map_err(|error| wrong(error.to_string()))?;
                 if parsed.host_str().is_none_or(str::is_empty) && !url.contains("host=") {
-                    return Err(wrong("it names no host".into()));
+                    return Err(wrong("it has no host".into()));
                 }
                 let options = PgConnectOptions::from_str(url).map_err(|error| wrong(error.to_string()))?;
                 Ok(Self::Postgres { shown: redacted(url), options: Box::new(options) })
@@ -79,7 +79,7 @@ mod tests {
         for (url, reason) in [
             ("state.db", "no scheme"),
             ("mysql://wec:s3cret@db/wec", "mysql"),
-            ("sqlite://", "names no file"),
+            ("sqlite://", "has no file"),
             ("postgres:///wec", "no host"),
             ("postgres://wec:s3cret@db:port/wec", "port"),
             ("sqlite://x?mode=never", "never"),

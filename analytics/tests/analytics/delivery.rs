@@ -244,7 +244,10 @@ async fn records_of_kinds_to_come_are_logged_as_they_are_and_counted() {
     bad.entries.push(json("chain", "{}"));
     let mut acks = client.deliver(tokio_stream::iter([bad])).await.unwrap().into_inner();
     let status = acks.message().await.unwrap_err();
-    assert!(status.message().contains("record 6 of \"r1\": records of kind \"chain\" are not sent"), "{status:?}");
+    assert!(
+        status.message().contains("record 6 of \"r1\": records of kind \"chain\" are not sent"),
+        "{status:?}"
+    );
 
     let live = analytics.finish().await.snapshot;
     assert_eq!((live.missing.unknown_records, live.chains[&Chain::Registration].count), (3, 2));

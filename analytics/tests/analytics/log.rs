@@ -41,7 +41,7 @@ fn begins_with_the_header(text: &str) -> bool {
         && text.lines().next().is_some_and(|line| line.contains(r#""run":"run""#))
 }
 
-/// A log that a later version has written to: this one reads it, goes on with it, and changes no byte of it.
+/// A log that a later version has written to: this one reads it, continues it, and changes no byte of it.
 #[tokio::test]
 async fn a_log_with_kinds_to_come_is_read_and_gone_on_with() {
     let folder = tempfile::tempdir().unwrap();

@@ -180,7 +180,7 @@ proptest! {
             }
             Err(error) => prop_assert!(lines == 0, "{error}"),
         }
-        // Whoever goes on with it cuts off what is torn, and the log ends whole.
+        // A restart cuts off the incomplete line, and the log ends complete.
         let analytics = runtime.block_on(async {
             let analytics = Analytics::start(crate::common::config(folder.path()), Board::local()).await.unwrap();
             analytics.begin(header("run")).await.map(|()| analytics)

@@ -1,4 +1,4 @@
-//! Who the client is to the CA's server, and by what its requests are found there.
+//! The client's certificate for the CA's server, and the header with the id of a request.
 
 use std::path::PathBuf;
 
@@ -8,11 +8,11 @@ use super::settings::Settings;
 use super::values::boolean;
 use crate::plan::ClientIdentity;
 
-/// Reads the files, so that what is wrong with them is reported with the flag before anything is loaded.
+/// Reads the files, so that their errors are reported with the flag before any load.
 pub(super) fn identity(s: &mut Settings) -> ClientIdentity {
     let usual = Correlation::default();
     let header = s.take("request_id_header", |text| {
-        text.parse().map_err(|_| format!("{text:?} cannot be a header's name, as x-request-id is"))
+        text.parse().map_err(|_| format!("{text:?} is not a header name such as x-request-id"))
     });
     let correlation = Correlation {
         request_id_header: header.unwrap_or(usual.request_id_header),
@@ -91,7 +91,7 @@ mod tests {
             (
                 &cert,
                 &encrypted,
-                "--client-key: DIR/encrypted.pem: it is encrypted: give it as openssl pkey -in FILE -out PLAIN writes it",
+                "--client-key: DIR/encrypted.pem: it is encrypted: decrypt it with openssl pkey -in FILE -out PLAIN",
             ),
             (
                 &cert,
@@ -115,6 +115,6 @@ mod tests {
         assert!(plan.contains(r#""traceparent":true,"request_id_header":"x-trace""#), "{plan}");
         assert!(plan.contains(r#""account_key_types":"rsa2048=1,p384=1""#), "{plan}");
         let wrong = PlanOptions::default().with("request_id_header", "a b");
-        assert_eq!(told(wrong), "--request-id-header: \"a b\" cannot be a header's name, as x-request-id is");
+        assert_eq!(told(wrong), "--request-id-header: \"a b\" is not a header name such as x-request-id");
     }
 }

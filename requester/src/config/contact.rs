@@ -15,9 +15,9 @@ fn contact(text: &str) -> Result<String, String> {
         }
         Ok(_) => Ok(text.to_owned()),
         Err(_) if text.contains('@') => {
-            Err(format!("{} is no URI: write mailto:{}", quoted(text), wec_text::visible(text)))
+            Err(format!("{} is not a URI: write mailto:{}", quoted(text), wec_text::visible(text)))
         }
-        Err(_) => Err(format!("{} is no URI, such as mailto:ops@ca.test", quoted(text))),
+        Err(_) => Err(format!("{} is not a URI such as mailto:ops@ca.test", quoted(text))),
     }
 }
 
@@ -29,8 +29,8 @@ mod tests {
     fn a_contact_is_a_uri() {
         assert_eq!(contacts("mailto:a@ca.test, tel:+1234").unwrap(), ["mailto:a@ca.test", "tel:+1234"]);
         for (text, why) in [
-            ("ops@ca.test", "\"ops@ca.test\" is no URI: write mailto:ops@ca.test"),
-            ("mailto:a@ca.test,ops", "\"ops\" is no URI, such as mailto:ops@ca.test"),
+            ("ops@ca.test", "\"ops@ca.test\" is not a URI: write mailto:ops@ca.test"),
+            ("mailto:a@ca.test,ops", "\"ops\" is not a URI such as mailto:ops@ca.test"),
             ("mailto:ops", "\"mailto:ops\" has no address: write it like mailto:ops@ca.test"),
         ] {
             assert_eq!(contacts(text).unwrap_err(), why);

@@ -1,4 +1,4 @@
-//! How the CA's servers are connected to: `--spread-addresses`, `--connect-to`, `--source-address`.
+//! How connections to the CA's servers are made: `--spread-addresses`, `--connect-to`, `--source-address`.
 
 use std::net::{IpAddr, UdpSocket};
 
@@ -19,7 +19,7 @@ fn ways(value: &str) -> Result<Vec<ConnectTo>, String> {
     list(value)?.iter().map(|way| way.parse()).collect()
 }
 
-/// Addresses of this machine. One that is not would fail each connection.
+/// Addresses of this machine. With any other address every connection would fail.
 fn own_addresses(value: &str) -> Result<Vec<IpAddr>, String> {
     list(value)?.iter().map(|address| own_address(address)).collect()
 }
@@ -27,7 +27,7 @@ fn own_addresses(value: &str) -> Result<Vec<IpAddr>, String> {
 fn own_address(text: &str) -> Result<IpAddr, String> {
     let bare = text.trim_start_matches('[').trim_end_matches(']');
     let address: IpAddr =
-        bare.parse().map_err(|_| format!("{text:?} is no IP address, as in 192.168.1.10"))?;
+        bare.parse().map_err(|_| format!("{text:?} is not an IP address, as in 192.168.1.10"))?;
     UdpSocket::bind((address, 0)).map_err(|error| {
         format!("{text:?} is not an address of this machine for outgoing connections: {error}")
     })?;
@@ -45,7 +45,7 @@ mod tests {
             Ok(vec![[127, 0, 0, 1].into(), [127, 0, 0, 2].into()])
         );
         let error = own_addresses("127.0.0.1,eth0").unwrap_err();
-        assert_eq!(error, "\"eth0\" is no IP address, as in 192.168.1.10");
+        assert_eq!(error, "\"eth0\" is not an IP address, as in 192.168.1.10");
         // A documentation address.
         let error = own_addresses("192.0.2.7").unwrap_err();
         assert!(error.starts_with("\"192.0.2.7\" is not an address of this machine"), "{error}");

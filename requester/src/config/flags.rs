@@ -1,4 +1,4 @@
-//! The table's keys as flags of a command, and what was typed.
+//! The flags of a command, made from the table of keys, and their values.
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -15,17 +15,16 @@ use super::settings::{Origin, Settings};
 
 /// A command whose flags come from the table of keys.
 pub trait Command {
-    /// Keys whose flags people give all the same, because they are those of a run. They are read so that the command can answer
-    /// what to give instead, and help leaves them out.
+    /// Keys whose flags the command reads only to report what to give instead. Help does not show them.
     const REFUSED: &'static [&'static str] = &[];
-    /// Whether environment variables stand for flags.
+    /// Whether environment variables replace missing flags.
     const ENVIRONMENT: bool = true;
 
     /// Whether the command has the key's flag.
     fn takes(key: &Key) -> bool;
 }
 
-/// A run: every key but those of a search.
+/// A run: every key except those of a search.
 #[derive(Clone, Copy, Debug)]
 pub enum Run {}
 
@@ -38,13 +37,13 @@ impl Command for Run {
 /// The flags of a command, for clap.
 #[derive(Clone, Debug)]
 pub struct Flags<C> {
-    /// What was typed.
+    /// The given values.
     pub plan: PlanOptions,
     command: PhantomData<C>,
 }
 
-/// The load and its target, as typed: flags, or the environment variables that stand for them. A file is read when the plan is
-/// [resolved](PlanOptions::resolve); flag over environment over file over default.
+/// The load and its target as given by flags, or by the environment variables for them. The file is read when
+/// the plan is [resolved](PlanOptions::resolve). Flags override the environment, which overrides the file.
 #[derive(Clone, Debug, Default)]
 pub struct PlanOptions {
     given: BTreeMap<&'static str, Given>,
@@ -57,7 +56,7 @@ struct Given {
 }
 
 impl PlanOptions {
-    /// The same with this key.
+    /// The same options with this key.
     ///
     /// # Panics
     /// When there is no such key.
@@ -67,7 +66,8 @@ impl PlanOptions {
         self
     }
 
-    /// Gives this key, once more if it can be repeated; several by commas, as its flag takes them.
+    /// Sets this key, or adds a value if it can be repeated; several values are separated by commas, as in
+    /// its flag.
     ///
     /// # Panics
     /// When there is no such key.
@@ -91,12 +91,12 @@ impl PlanOptions {
         self.given.contains_key(name)
     }
 
-    /// What was given for it, the last one if it was repeated.
+    /// Its value, the last one if it was repeated.
     pub fn value(&self, name: &str) -> Option<&str> {
         self.given.get(name)?.values.last().map(String::as_str)
     }
 
-    /// What was typed, with the file if there is one.
+    /// The values as settings, with the file if there is one.
     pub fn settings(&self) -> Settings {
         let mut settings = Settings::default();
         for key in KEYS.iter().filter(|key| key.place != Place::Command) {
@@ -128,12 +128,12 @@ fn set_weight(settings: &mut Settings, key: &Key, weight: &str, origin: &Origin)
         Some((chain, value)) if Chain::from_str(chain.trim()).is_ok() => {
             settings.give(&format!("{}.{}", key.name, chain.trim()), value.trim(), origin.clone());
         }
-        // Of the flag or its variable: files have a table.
+        // An error of the flag or its variable: files have a table.
         _ => settings.mistake_at(
             &key.long(),
             origin.clone(),
             format!(
-                "{} is not CHAIN=WEIGHT, as in certificate=4; chains are {}",
+                "{} is not CHAIN=WEIGHT, as in certificate=4; expected CHAIN to be one of {}",
                 wec_text::quoted(weight),
                 Chain::names()
             ),
@@ -189,10 +189,10 @@ impl Kind {
     }
 }
 
-/// Below the flags in `-h` and `--help`.
+/// Text below the flags in `-h` and `--help`.
 const AFTER: &str = "Flags override environment variables (--run-time: WEC_RUN_TIME), and these override the file (run_time).";
 
-/// A flag and its variable; clap keeps names for as long as the program runs.
+/// A flag and its variable. clap keeps names for the life of the program.
 static NAMES: LazyLock<BTreeMap<&str, (String, String)>> =
     LazyLock::new(|| KEYS.iter().map(|key| (key.name, (key.long(), key.variable()))).collect());
 
@@ -217,6 +217,6 @@ fn arg(key: &'static Key, environment: bool) -> Arg {
     if !environment {
         return arg;
     }
-    // Its value may hold a password, and `-h` has no room for names that follow from the flags'.
+    // The value may contain a password, and `-h` has no room for names that follow from those of the flags.
     arg.env(variable.as_str()).hide_env(true).long_help(format!("{} [env: {variable}]", key.help))
 }

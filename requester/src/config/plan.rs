@@ -1,4 +1,4 @@
-//! From settings to a plan.
+//! Makes a plan from settings.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -24,28 +24,28 @@ use crate::plan::{Challenges, Listen, Patience, Plan};
 use crate::saturation::Bounds;
 use crate::scenario::Scenario;
 
-/// What a command decides itself, whatever flags and files say.
+/// Values that a command sets itself, whatever flags and files have.
 #[derive(Clone, Debug, Default)]
 pub struct Decided {
-    /// The CA's directory; without it, the settings have it.
+    /// The CA's directory; if none, from the settings.
     pub directory: Option<Url>,
-    /// Who says how hard scenarios push.
+    /// What sets the load of scenarios.
     pub push: Push,
 }
 
 impl PlanOptions {
-    /// Validates what was typed, with `eab_hmac_key` from the environment.
+    /// Validates the given values, with `eab_hmac_key` from the environment.
     ///
     /// # Errors
-    /// Every mistake at once.
+    /// All errors.
     pub fn resolve(&self, eab_hmac_key: Option<String>) -> Result<Plan, Mistakes> {
         self.resolve_as(Decided::default(), eab_hmac_key)
     }
 
-    /// As [`Self::resolve`], for a command that decides some of it itself.
+    /// As [`Self::resolve`], for a command that sets some of the values itself.
     ///
     /// # Errors
-    /// Every mistake at once.
+    /// All errors.
     pub fn resolve_as(&self, decided: Decided, eab_hmac_key: Option<String>) -> Result<Plan, Mistakes> {
         let mut settings = self.settings();
         let plan = plan(&mut settings, decided, eab_hmac_key);
@@ -53,7 +53,8 @@ impl PlanOptions {
     }
 }
 
-/// Reads the plan. It is to be used only when [`Settings::finish`] finds no mistake: what is missing or wrong is as by default in it.
+/// Reads the plan. Use it only if [`Settings::finish`] has no errors: missing and wrong values are replaced
+/// by defaults.
 pub fn plan(s: &mut Settings, decided: Decided, eab_hmac_key: Option<String>) -> Plan {
     let asked = s.take("directory", directory);
     let directory = decided.directory.or(asked);
@@ -149,7 +150,7 @@ fn bounds(s: &mut Settings) -> Bounds {
     }
 }
 
-/// The scenarios by name; without any table of them, the top level is the only one.
+/// The scenarios by name; without tables of scenarios, the top level is the only one.
 fn scenarios(s: &mut Settings, challenge_types: &Mix<ChallengeType>, push: &Push) -> Vec<Scenario> {
     let names = s.scenarios();
     if names.is_empty() {
@@ -167,7 +168,7 @@ fn scenarios(s: &mut Settings, challenge_types: &Mix<ChallengeType>, push: &Push
     }
     for one in &scenarios {
         let mut before = one;
-        // As many steps as there are scenarios come back to where they were only in a circle.
+        // Only in a cycle are there as many steps as scenarios.
         for _ in 0..scenarios.len() {
             let Some(after) = &before.after else { break };
             let Some(found) = scenarios.iter().find(|other| other.name == *after) else {
@@ -178,8 +179,7 @@ fn scenarios(s: &mut Settings, challenge_types: &Mix<ChallengeType>, push: &Push
                 break;
             };
             if found.name == one.name {
-                Scope::of(s, Some(&one.name))
-                    .mistake("after", "waits for itself in the end: it would never start");
+                Scope::of(s, Some(&one.name)).mistake("after", "is part of a cycle: it would never start");
                 break;
             }
             before = found;
@@ -188,7 +188,7 @@ fn scenarios(s: &mut Settings, challenge_types: &Mix<ChallengeType>, push: &Push
     scenarios
 }
 
-/// Every mistake of every threshold: they are read one by one, and none hides another's.
+/// All errors of all thresholds: they are read one by one.
 fn thresholds(s: &mut Settings) -> Vec<Threshold> {
     let listed = s.take("thresholds", |text| Ok(text.to_owned())).unwrap_or_default();
     let mut thresholds = Vec::new();
@@ -210,7 +210,8 @@ fn listen(s: &mut Settings, challenges: &Challenges) -> Listen {
         s.take("tlsalpn01_listen", address),
         s.take("dns_listen", address),
     ];
-    // Pebble's own default validation ports: a run against it needs no flags. Whoever names a listener gets just those named.
+    // Pebble's default validation ports, so that a run against it needs no flags. If any listener is given,
+    // only the given ones are opened.
     let none_named = asked.iter().all(Option::is_none);
     let listen = Listen {
         http01: asked[0].unwrap_or_else(|| default(5002).filter(|_| none_named)),
@@ -226,7 +227,7 @@ fn listen(s: &mut Settings, challenges: &Challenges) -> Listen {
             if given.is_some() {
                 s.mistake(
                     key,
-                    "needs --challenges memory: with any other store, challenge servers elsewhere answer",
+                    "needs --challenges memory: with any other store, external challenge servers answer",
                 );
             }
         }
@@ -253,7 +254,7 @@ fn challenge_types(
     };
     let Some(wanted) = s.take("challenge_types", Mix::<ChallengeType>::from_str) else {
         if answered.is_empty() {
-            s.mistake("http01_listen", "nothing would answer the CA's validations: give --http01-listen, --tlsalpn01-listen or --dns-listen, or --challenges redis://… for a challenge server elsewhere");
+            s.mistake("http01_listen", "nothing would answer the CA's validations: give --http01-listen, --tlsalpn01-listen or --dns-listen, or --challenges redis://… for an external challenge server");
         }
         return answered.into();
     };
@@ -264,7 +265,7 @@ fn challenge_types(
                 ChallengeType::TlsAlpn01 => "--tlsalpn01-listen",
                 ChallengeType::Dns01 => "--dns-listen",
             };
-            s.mistake("challenge_types", format!("nothing would answer {kind}: give {listener} (whoever names one listener gets those named)"));
+            s.mistake("challenge_types", format!("nothing would answer {kind}: give {listener} (if one listener is given, only the given ones are opened)"));
         }
     }
     wanted
@@ -274,9 +275,9 @@ fn directory(value: &str) -> Result<Url, String> {
     let url = Url::parse(value)
         .map_err(|error| format!("{value:?} is not a URL: {error}; as in https://ca.test:14000/dir"))?;
     match url.scheme() {
-        // It is shown, stored and logged. The value is not repeated: it holds a password.
+        // The URL is shown, stored and logged. The value is not repeated, because it contains a password.
         "http" | "https" if !url.username().is_empty() || url.password().is_some() => {
-            Err("has a user or password in it: ACME knows neither, its accounts sign with their keys".into())
+            Err("contains a user or password: ACME uses neither, its accounts sign with their keys".into())
         }
         "http" | "https" if url.has_host() => Ok(url),
         scheme => {
@@ -285,7 +286,7 @@ fn directory(value: &str) -> Result<Url, String> {
     }
 }
 
-/// A file of certificates in PEM. What they are good for is TLS's to say.
+/// A file of certificates in PEM. TLS checks their use.
 fn certificates(text: &str) -> Result<PathBuf, String> {
     let path = readable(text)?;
     match std::fs::read(&path) {
@@ -303,14 +304,14 @@ fn readable(value: &str) -> Result<PathBuf, String> {
     Ok(path)
 }
 
-/// Whether the last label is a number: then it is an IPv4 address in some form, and no domain.
+/// Whether the last label is a number: then it is an IPv4 address in some form, not a domain.
 fn is_number(domain: &str) -> bool {
     domain.rsplit('.').next().is_some_and(|label| {
         !label.is_empty() && (label.bytes().all(|b| b.is_ascii_digit()) || is_hex(label))
     })
 }
 
-/// `0x7f000001`, which resolvers and URL parsers take for a number, too.
+/// `0x7f000001`, which resolvers and URL parsers also read as a number.
 fn is_hex(label: &str) -> bool {
     label.strip_prefix("0x").is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
 }
@@ -325,14 +326,14 @@ fn domain(value: &str) -> Result<String, String> {
     };
     if value.trim().trim_matches(['[', ']']).parse::<IpAddr>().is_ok() || is_number(&domain) {
         return Err(format!(
-            "{value:?} is an address: names are ordered below it, so it must be a domain, such as wec.test"
+            "{value:?} is an address: it must be a domain such as wec.test, because ordered names end with it"
         ));
     }
-    // A unique label of up to 30 bytes and a dot come in front of it.
+    // A unique label of up to 30 bytes and a dot are put in front of it.
     if domain.len() <= 222 && domain.split('.').all(label_fits) {
         Ok(domain)
     } else if domain.len() > 222 || domain.split('.').any(|label| label.len() > 63) {
-        Err(format!("{} is too long: 222 letters in all at most, and 63 between two dots", quoted(value)))
+        Err(format!("{} is too long: at most 222 letters in total, and 63 between two dots", quoted(value)))
     } else {
         Err(format!("{} is not a domain name of letters, digits, hyphens and dots", quoted(value)))
     }
@@ -341,7 +342,7 @@ fn domain(value: &str) -> Result<String, String> {
 fn state(value: &str) -> Result<String, String> {
     match value.split_once(':') {
         Some(("sqlite" | "postgres" | "postgresql", rest)) if !rest.is_empty() => Ok(value.into()),
-        // The value may hold a password: only its scheme is repeated.
+        // The value may contain a password: only its scheme is repeated.
         Some((scheme, _)) => {
             Err(format!("the scheme {scheme:?} is not one of sqlite://FILE, postgres://USER@HOST/DB"))
         }

@@ -1,4 +1,5 @@
-//! From settings to a scenario. What it does not say itself it takes from the plan's top level; a flag holds for all of them.
+//! Makes a scenario from settings. Values that it does not have come from the plan's top level; a flag
+//! applies to all scenarios.
 
 use std::ops::RangeInclusive;
 use std::str::FromStr as _;
@@ -15,27 +16,28 @@ use crate::executor::{self, Load, OnFailure};
 use crate::picker::Weights;
 use crate::scenario::Scenario;
 
-/// Who says how hard scenarios push.
+/// What sets the load of scenarios.
 #[derive(Clone, Debug, Default)]
 pub enum Push {
     /// Flags, environment and file.
     #[default]
     Settings,
-    /// The command: so many workers, whatever a file says.
+    /// The command: this number of workers, whatever a file has.
     Workers {
-        /// At the start.
+        /// Workers at the start.
         workers: u32,
-        /// Where it goes from there.
+        /// Later changes of the number.
         stages: Vec<Stage>,
     },
-    /// A search, which changes the rate while it runs. Settings give the spacing of arrivals and the cap on workers.
+    /// A search, which changes the rate during the run. Settings give the spacing of arrivals and the cap on
+    /// workers.
     Searched {
-        /// How long it may take in all.
+        /// Longest time of the search.
         run_time: Duration,
     },
 }
 
-/// Reads one scenario; `name` for people.
+/// Reads one scenario; `name` is for messages.
 pub(super) fn scenario(
     s: &mut Scope<'_>,
     name: &str,
@@ -73,11 +75,11 @@ pub(super) fn scenario(
         Push::Settings | Push::Workers { .. } => s.take("run_time", duration),
     };
     let think_time = s.take("think_time", think_time);
-    // What the plan says for all of its scenarios is for those that can think.
+    // A think time at the top level applies only to executors that support it.
     let searched = matches!(push, Push::Searched { .. });
     if !searched && think_time.is_some() && !load.thinks() && s.is_own("think_time") {
         let message = format!(
-            "belongs to the executors {}: with {} the rate says when iterations start",
+            "belongs to the executors {}: with {} the rate sets when iterations start",
             executor::thinking(),
             load.executor()
         );
@@ -132,7 +134,7 @@ fn think_time(value: &str) -> Result<RangeInclusive<Duration>, String> {
     if low <= high {
         Ok(low..=high)
     } else {
-        Err(format!("{value:?} ends before it begins: write it like 1s..5s"))
+        Err(format!("{value:?} has the longer time first: write it like 1s..5s"))
     }
 }
 
@@ -146,7 +148,7 @@ fn names_per_order(value: &str) -> Result<RangeInclusive<u32>, String> {
     if low <= high { Ok(low..=high) } else { Err(wrong()) }
 }
 
-/// Whether a name can be a scenario's: it stands in keys, marks and thresholds.
+/// Whether a text can be a scenario's name, which is used in keys, marks and thresholds.
 pub(super) fn is_name(name: &str) -> bool {
     (1..=40).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
@@ -162,6 +164,6 @@ mod tests {
         assert_eq!(think_time("1s..3s"), Ok(seconds(1)..=seconds(3)));
         assert_eq!(think_time("2s"), Ok(seconds(2)..=seconds(2)));
         assert_eq!(think_time("0s..1s"), Ok(seconds(0)..=seconds(1)));
-        assert!(think_time("3s..1s").unwrap_err().contains("ends before it begins"));
+        assert!(think_time("3s..1s").unwrap_err().contains("has the longer time first"));
     }
 }

@@ -1,6 +1,7 @@
 //! The JSON Schema of configuration files, for editors that complete and check TOML.
 //!
-//! Made from the table of keys. It is as strict as it can be without repeating the rules of values; those are checked, all at once, when the file is read.
+//! Made from the table of keys. It is as strict as possible without repeating the rules of values, which are
+//! all checked when the file is read.
 
 use serde_json::{Map, Value, json};
 use wec_record::Chain;
@@ -14,7 +15,7 @@ pub fn plan_schema() -> Value {
         CAPACITY.to_owned(),
         json!({
             "type": "object",
-            "description": "How wec capacity searches for the highest rate that the CA sustains; a run leaves it alone",
+            "description": "How wec capacity searches for the highest rate that the CA sustains; a run ignores it",
             "properties": properties(|key| key.place == Place::Search),
             "additionalProperties": false
         }),
@@ -23,7 +24,7 @@ pub fn plan_schema() -> Value {
         "scenarios".to_owned(),
         json!({
             "type": "object",
-            "description": "Loads of one run, by name; each takes from the top level what it does not say itself",
+            "description": "Loads of one run, by name; values that a scenario does not have come from the top level",
             "propertyNames": {"pattern": "^[A-Za-z0-9_-]{1,40}$"},
             "additionalProperties": {
                 "type": "object",

@@ -1,7 +1,7 @@
-//! From what was typed to named values: flags and environment over the file over defaults.
+//! Collects values from flags and environment, file and defaults, in this order of precedence.
 //!
-//! Nothing stops at the first mistake. Every value remembers where it came from, so that each mistake can name
-//! its file, line and key, and all of them are reported at once.
+//! Reading continues after an error. Every value has its origin, so that each error is reported with its
+//! file, line and key, and all errors together.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,7 +12,7 @@ use wec_text::{bounded, visible};
 
 use super::keys::{CAPACITY, KEYS, Key, OF_FILES, OF_SCENARIOS, WEIGHTS, flag_of, variable_of};
 
-/// Where a value was given.
+/// The origin of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// A command line flag.
@@ -21,7 +21,7 @@ pub enum Origin {
     Variable,
     /// A line of the configuration file.
     File {
-        /// The file as it was named.
+        /// The file's path as it was given.
         path: String,
         /// Line, from 1.
         line: usize,
@@ -29,7 +29,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// 0 of a flag and of a variable, which override a file.
+    /// 0 for a flag and a variable, which come before the file.
     const fn line(&self) -> usize {
         match self {
             Self::File { line, .. } => *line,
@@ -38,19 +38,19 @@ impl Origin {
     }
 }
 
-/// One thing wrong with the configuration.
+/// One error of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
     /// The key as written in a file (`run_time`).
     pub key: String,
-    /// Where it was given; none for something that is missing.
+    /// The origin; none if the value is missing.
     pub origin: Option<Origin>,
-    /// What is wrong and what is allowed.
+    /// What is wrong, and what is allowed.
     pub message: String,
 }
 
 impl fmt::Display for Mistake {
-    /// On one line; what was given is visible in it, and cut where it is long.
+    /// On one line. Special characters of the value are escaped, and long values cut.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (key, message) = (visible(&self.key), self.message.as_str());
         let text = match &self.origin {
@@ -69,7 +69,7 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// All that is wrong with the configuration, one mistake a line.
+/// All errors of the configuration, one per line.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Mistakes(pub Vec<Mistake>);
 
@@ -87,16 +87,17 @@ impl fmt::Display for Mistakes {
 
 impl std::error::Error for Mistakes {}
 
-/// The values given so far, by key, and what was wrong with them.
+/// The values given so far, by key, and their errors.
 #[derive(Debug, Default)]
 pub struct Settings {
     given: BTreeMap<String, (String, Origin)>,
-    /// Of each key in the file, also of those that a flag overrides, where the elements stand if its value is a list.
+    /// For each key in the file, including those that a flag overrides, the places of the elements if its
+    /// value is a list.
     elements: BTreeMap<String, Vec<Origin>>,
-    /// The keys that were asked for, whether or not they were given, without the names of scenarios.
+    /// The keys that were read, whether or not they were given, without the names of scenarios.
     read: BTreeSet<String>,
     mistakes: Vec<Mistake>,
-    /// Whether a file could not be read as a whole: what is missing may stand in it.
+    /// Whether a file could not be read completely: missing values may be in it.
     partial: bool,
 }
 
@@ -111,7 +112,7 @@ impl Settings {
         self.given.insert(key.into(), (value.into(), origin));
     }
 
-    /// Reads a configuration file; unknown keys are mistakes, and so is a key given twice. `named_by` is where the file was named.
+    /// Reads a configuration file. Unknown keys and repeated keys are errors. `named_by` is the origin of its path.
     pub(super) fn file(&mut self, path: &Path, named_by: Origin) {
         let shown = path.display().to_string();
         match std::fs::read_to_string(path) {
@@ -127,13 +128,13 @@ impl Settings {
         }
     }
 
-    /// As [`Settings::file`], from text already read; `path` is for messages.
+    /// As [`Settings::file`], for a text already read; `path` is for messages.
     pub fn text(&mut self, path: &str, text: &str) {
         let names = |keys: &'static [String]| keys.iter().map(String::as_str).collect::<Vec<_>>();
         self.text_with(path, text, &names(&OF_FILES), &names(&OF_SCENARIOS));
     }
 
-    /// As [`Settings::text`], of a file that has the keys of `top`, and in scenarios those of `scenario`.
+    /// As [`Settings::text`], for a file with the keys `top`, and in scenarios those of `scenario`.
     fn text_with(&mut self, path: &str, text: &str, top: &[&str], scenario: &[&str]) {
         let at = |offset: usize| Origin::File {
             path: path.into(),
@@ -141,7 +142,7 @@ impl Settings {
         };
         let (table, errors) = DeTable::parse_recoverable(text);
         self.partial |= !errors.is_empty();
-        // What the parser made of a line that is none is not what was meant there.
+        // Values that the parser made from a broken line are not reported.
         let mut broken = Vec::new();
         for error in errors {
             let origin = at(error.span().map_or(0, |span| span.start));
@@ -162,7 +163,7 @@ impl Settings {
             if broken.contains(&origin) {
                 continue;
             }
-            // `scenarios.NAME.KEY`: what is known is the key.
+            // `scenarios.NAME.KEY`: only the key is checked.
             let (last, known) = match key.strip_prefix(SCENARIOS).and_then(|rest| rest.split_once('.')) {
                 Some((_, last)) => (last, scenario),
                 None => (key.as_str(), top),
@@ -182,7 +183,7 @@ impl Settings {
         }
     }
 
-    /// The value of `key`, read by `parse`; none when it was not given or is wrong (which is remembered).
+    /// The value of `key`, read by `parse`; none if it was not given or is wrong, which is recorded.
     pub fn take<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         self.asked(key);
         let (text, origin) = self.given.get(key)?;
@@ -197,8 +198,9 @@ impl Settings {
         }
     }
 
-    /// The values of a list, each read by `parse`; none when it was not given or any is wrong. Each wrong one is remembered, with
-    /// its place in the list and, from a file, its own line; once, however many scenarios read it and in however many ways.
+    /// The values of a list, each read by `parse`; none if the list was not given or any value is wrong. Each
+    /// wrong value is recorded once, with its place in the list and, from a file, its own line, however many
+    /// scenarios read it.
     pub fn take_list<T>(
         &mut self,
         key: &str,
@@ -234,7 +236,7 @@ impl Settings {
         right.then_some(values)
     }
 
-    /// Notes that a key was asked for; one that nobody put in the table could never be given.
+    /// Records that a key was read. A key that is not in the table could never be given.
     fn asked(&mut self, key: &str) {
         let name =
             key.strip_prefix(SCENARIOS).and_then(|rest| rest.split_once('.')).map_or(key, |(_, key)| key);
@@ -242,24 +244,24 @@ impl Settings {
         self.read.insert(name.to_owned());
     }
 
-    /// Of the table's keys, those that nothing has asked for: whoever gives one of them gives it in vain.
+    /// Keys of the table that were never read, so that giving them would have no effect.
     pub fn unread(&self) -> Vec<&'static Key> {
         let is_read = |key: &&Key| key.in_files().iter().all(|name| self.read.contains(name));
         KEYS.iter().filter(|key| !is_read(key)).collect()
     }
 
-    /// Remembers a mistake that concerns `key` but is not one of its form.
+    /// Records an error of `key` that is not an error of its form.
     pub fn mistake(&mut self, key: &str, message: impl Into<String>) {
         let origin = self.origin(key);
         self.mistakes.push(Mistake { key: key.into(), origin, message: message.into() });
     }
 
-    /// Remembers a mistake in a value that was not set because of it.
+    /// Records an error of a value, which is therefore not set.
     pub(super) fn mistake_at(&mut self, key: &str, origin: Origin, message: impl Into<String>) {
         self.mistakes.push(Mistake { key: key.into(), origin: Some(origin), message: message.into() });
     }
 
-    /// Where a key was given, or the first one of its table.
+    /// The origin of a key, or of the first key of its table.
     fn origin(&self, key: &str) -> Option<Origin> {
         let table = format!("{key}.");
         let of_table = self
@@ -288,12 +290,12 @@ impl Settings {
         names
     }
 
-    /// All mistakes, or nothing to complain of.
+    /// Succeeds if there are no errors.
     ///
     /// # Errors
-    /// Every mistake met since the beginning.
+    /// All errors so far.
     pub fn finish(mut self) -> Result<(), Mistakes> {
-        // What several scenarios took from the top level was read several times.
+        // Errors of the top level were recorded once for each scenario.
         let mut told = Vec::new();
         self.mistakes.retain(|mistake| !(self.partial && mistake.message.starts_with(MISSING)));
         self.mistakes.retain(|mistake| !told.contains(mistake) && (told.push(mistake.clone()), true).1);
@@ -301,22 +303,22 @@ impl Settings {
     }
 }
 
-/// What the complaint about a value begins with that was not given at all.
+/// Start of the message about a missing value.
 pub const MISSING: &str = "missing: ";
 
-/// What the keys of scenarios begin with; a name and a dot follow.
+/// Prefix of the keys of scenarios; a name and a dot follow.
 const SCENARIOS: &str = "scenarios.";
-/// How the parser calls a key or a table that is there already.
+/// The parser's name for a repeated key or table.
 const DUPLICATE: &str = "duplicate key";
 
-/// The settings as one scenario sees them: a flag before its own table before the file's top level.
+/// The settings for one scenario: flags override its own table, which overrides the file's top level.
 pub struct Scope<'a> {
     settings: &'a mut Settings,
     scenario: Option<&'a str>,
 }
 
 impl<'a> Scope<'a> {
-    /// Of this scenario; of none, the top level alone.
+    /// For this scenario; if none, for the top level only.
     pub fn of(settings: &'a mut Settings, scenario: Option<&'a str>) -> Self {
         Self { settings, scenario }
     }
@@ -336,7 +338,7 @@ impl<'a> Scope<'a> {
         self.settings.take_list(&self.key(key), item, parse)
     }
 
-    /// As [`Settings::mistake`]; where the key was not given at all, it is told where the scenario begins.
+    /// As [`Settings::mistake`]. If the key was not given, the error has the place where the scenario begins.
     pub fn mistake(&mut self, key: &str, message: impl Into<String>) {
         let own = self.own(key);
         let given = Some(self.key(key)).filter(|key| self.settings.is_given(key));
@@ -349,23 +351,23 @@ impl<'a> Scope<'a> {
         self.settings.mistakes.push(Mistake { key: own, origin, message: message.into() });
     }
 
-    /// Remembers a mistake that concerns the scenario itself; it is told where it begins.
+    /// Records an error of the scenario itself, with the place where it begins.
     pub fn mistake_of_all(&mut self, message: impl Into<String>) {
         let (origin, key) = (self.beginning(), self.own("").trim_end_matches('.').to_owned());
         self.settings.mistakes.push(Mistake { key, origin, message: message.into() });
     }
 
-    /// Where the first key of the scenario's own stands.
+    /// The place of the scenario's first own key.
     fn beginning(&self) -> Option<Origin> {
         self.settings.origin(&format!("{SCENARIOS}{}", self.scenario?))
     }
 
-    /// Whether it was given, to this scenario or to all.
+    /// Whether it was given, for this scenario or for all.
     pub fn is_given(&self, key: &str) -> bool {
         self.settings.is_given(&self.key(key))
     }
 
-    /// Whether it was given to this scenario itself, or by a flag.
+    /// Whether it was given for this scenario itself, or by a flag.
     pub fn is_own(&self, key: &str) -> bool {
         self.settings.is_given(&self.own(key)) || self.is_flag(key)
     }
@@ -375,7 +377,7 @@ impl<'a> Scope<'a> {
         matches!(self.settings.given.get(key), Some((_, Origin::Flag | Origin::Variable)))
     }
 
-    /// Whether the file gives it to this scenario, whatever flags say.
+    /// Whether the file gives it for this scenario, whatever flags are given.
     pub fn is_in_file(&self, key: &str) -> bool {
         let elements = &self.settings.elements;
         elements.contains_key(&self.own(key)) || elements.contains_key(key)
@@ -388,7 +390,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Where the value of `key` stands.
+    /// The full name of `key` with its value.
     fn key(&self, key: &str) -> String {
         let own = self.own(key);
         if self.settings.is_given(&own) && !self.is_flag(key) { own } else { key.to_owned() }
@@ -398,14 +400,14 @@ impl<'a> Scope<'a> {
 /// A key of a file.
 struct Found {
     key: String,
-    /// Of the key, bytes into the file.
+    /// Offset of the key in the file, bytes.
     offset: usize,
-    /// Of each element, if the value is a list.
+    /// Offset of each element, if the value is a list.
     elements: Vec<usize>,
     value: Result<String, String>,
 }
 
-/// Tables become dotted keys, arrays comma-separated text: the same text that a flag would carry.
+/// Tables become dotted keys, arrays comma-separated text: the same text as in a flag.
 fn flatten(table: &DeTable<'_>, prefix: &str, found: &mut Vec<Found>) {
     for (key, value) in table {
         let name = format!("{prefix}{}", key.get_ref());
@@ -432,7 +434,7 @@ fn text_of(value: &DeValue<'_>) -> Result<String, String> {
             let texts: Result<Vec<_>, _> = items.iter().map(|item| text_of(item.get_ref())).collect();
             texts?.join(",")
         }
-        // Inside an array only: a stage.
+        // Only inside an array: a stage.
         DeValue::Table(entries) => {
             let texts = entries
                 .iter()
@@ -443,8 +445,8 @@ fn text_of(value: &DeValue<'_>) -> Result<String, String> {
     })
 }
 
-/// What to say of `key`, which is not known; `last` is what it is called where `known` are, and `top` are those of the file's top
-/// level.
+/// The message for the unknown `key`. `last` is its last part, `known` are the keys allowed in its place, and
+/// `top` those of the file's top level.
 fn unknown(key: &str, last: &str, known: &[&str], top: &[&str]) -> String {
     if key == "scenarios" || key.starts_with("scenario.") {
         return "each scenario is a table of its own: [scenarios.NAME], and below it executor, workers, rate, …".into();
@@ -452,13 +454,13 @@ fn unknown(key: &str, last: &str, known: &[&str], top: &[&str]) -> String {
     let within = |table: &str| -> Vec<&str> {
         known.iter().filter_map(|known| known.strip_prefix(table)?.strip_prefix('.')).collect()
     };
-    // What has keys is a table, and is not told by its value.
+    // A key with keys below it is a table, not a value.
     let keys = within(last);
     if !keys.is_empty() {
         let example = if last == "weights" { "certificate = 4" } else { "from = \"5/s\"" };
         return format!("is a table: [{key}], and below it {example}; its keys are {}", keys.join(", "));
     }
-    // Of a misspelt key in a known table, those of the table are meant.
+    // A misspelt key in a known table is compared with the keys of that table.
     let table =
         last.split_once('.').map(|(table, last)| (last, within(table))).filter(|(_, keys)| !keys.is_empty());
     if let Some((last, _)) = table
@@ -481,7 +483,7 @@ fn unknown(key: &str, last: &str, known: &[&str], top: &[&str]) -> String {
     }
 }
 
-/// The known key that was probably meant.
+/// The most similar known key.
 fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
     known
         .iter()

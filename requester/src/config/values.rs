@@ -1,4 +1,4 @@
-//! Values as people write them, in flags and files alike. Each error says what was written and what is allowed.
+//! Parses values of flags and files. Each error has the text and what is allowed.
 
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -25,7 +25,7 @@ pub(crate) fn whole<T: FromStr + PartialOrd + std::fmt::Display>(
     if allowed.contains(&number) { Ok(number) } else { Err(wrong()) }
 }
 
-/// Ten years. Sums of some of them, in nanoseconds and on any clock, are numbers still.
+/// Ten years. Sums of several, in nanoseconds and on any clock, do not overflow.
 pub(crate) const LONGEST: Duration = Duration::from_secs(3_652 * 86_400);
 
 pub(crate) fn duration(value: &str) -> Result<Duration, String> {
@@ -39,18 +39,18 @@ pub(crate) fn duration(value: &str) -> Result<Duration, String> {
 }
 
 fn too_long(value: &str) -> String {
-    // Digits without end say no more than the first of them.
+    // More digits would not add information.
     let shown: String = value.chars().take(40).collect();
     let more = if shown.len() < value.len() { "…" } else { "" };
     format!("{shown:?}{more} is longer than ten years")
 }
 
-/// As [`duration`], and no time at all.
+/// As [`duration`], and 0.
 pub(crate) fn any_duration(value: &str) -> Result<Duration, String> {
     if matches!(value.trim(), "0" | "0s") { Ok(Duration::ZERO) } else { duration(value) }
 }
 
-/// A part of a whole, as a fraction.
+/// A share, as a fraction.
 pub(crate) fn share(value: &str) -> Result<f64, String> {
     let wrong = || format!("{value:?} is not a share above 0% and up to 100%, as in 90% or 0.5%");
     let percent = value.trim().strip_suffix('%').ok_or_else(wrong)?;

@@ -1,14 +1,16 @@
 //! The open model: iterations start when they are due, whether or not earlier ones have ended.
 //!
-//! Users of a CA do not wait for each other, so a CA that becomes slow gets more and more of them at once. A free worker takes what is
-//! due; where none is, one is made, up to a cap. Past the cap what is due is *dropped*: counted and shown, never put off, because
-//! a queue on our side would hide how late the CA is.
+//! Users of a CA do not wait for each other, so a slow CA gets more and more of them at once. A free worker
+//! takes the due iteration; if there is none, one is created, up to a cap. At the cap, due iterations are
+//! *dropped*: counted and shown, but never delayed, because a queue in the load tester would hide how slow
+//! the CA is.
 //!
-//! A worker that finds nothing it may run looks again a few times, because what another one holds may be free a moment later. Until
-//! then it is not busy: it takes what is due next when there is nobody else, and what it looked for counts as idle.
+//! A worker that finds no chain to run looks again a few times, because objects in use may be released a
+//! moment later. Until then it is not busy: it takes the next due iteration if no other worker is free, and
+//! its own counts as idle.
 //!
-//! When the n-th is due is computed from the schedule ([`Ramp`]), so a late wake-up delays one start and moves no later one. What is
-//! found late is started at once, with the moment it was due.
+//! The due time of the n-th iteration is computed from the schedule ([`Ramp`]), so a late wake-up delays one
+//! start and no later ones. Late iterations are started at once, with their original due time.
 
 mod pool;
 mod position;
@@ -34,28 +36,28 @@ pub(super) const KIND: Kind = Kind {
     read,
 };
 
-/// So many iterations per second are due, or as many as make so many requests per second.
+/// A rate of iterations, or of requests, per second.
 #[derive(Clone, Debug)]
 struct ArrivalRate {
-    /// Per second, at the start.
+    /// Rate per second at the start.
     rate: f64,
     unit: RateUnit,
-    /// Whether arrivals are as those of independent users (Poisson), or in equal distances.
+    /// Whether arrivals are independent (Poisson), or at equal intervals.
     poisson: bool,
     stages: Vec<Stage>,
-    /// The most workers that may be used for it.
+    /// The largest number of workers.
     workers: u32,
 }
 
 fn read(s: &mut Scope<'_>, staged: bool) -> Load {
     let given = s.take("rate", rate);
     if given.is_none() && !s.is_given("rate") {
-        s.mistake("rate", "missing: how many iterations a second, as in 50/s");
+        s.mistake("rate", "missing: give the iterations per second, as in 50/s");
     }
     with_rate(s, given, staged)
 }
 
-/// At no rate yet: a search changes it. Settings give the spacing and the cap on workers.
+/// Without a rate at first: a search sets it. Settings give the spacing and the cap on workers.
 pub(super) fn searched(s: &mut Scope<'_>) -> Load {
     with_rate(s, None, false)
 }

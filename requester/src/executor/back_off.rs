@@ -3,10 +3,10 @@
 //! | an iteration that | `back-off` | `hammer` |
 //! | --- | --- | --- |
 //! | succeeded, or failed for its own reasons | the next one at once | the same |
-//! | failed for the CA's or the network's reasons | 100 ms, doubled each time up to 30 s, with jitter; no less than the CA asked for | at once when the CA answered, else 50 ms, doubled up to 2 s |
-//! | found nothing to do | 20 ms, doubled up to 640 ms | the same |
+//! | failed for reasons of the CA or the network | 100 ms, doubled each time up to 30 s, with jitter; at least the Retry-After | at once if the CA answered, else 50 ms, doubled up to 2 s |
+//! | found no chain to run | 20 ms, doubled up to 640 ms | the same |
 //!
-//! Open models keep their schedule: what is due starts when it is due.
+//! Open models keep their schedule: iterations start when they are due.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,13 +17,13 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::Iterated;
 
-/// What workers do when iterations fail for the CA's or the network's reasons.
+/// What workers do after iterations that failed for reasons of the CA or the network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnFailure {
     /// They wait longer and longer until one succeeds, as clients should.
     #[default]
     BackOff,
-    /// They go on at once, as badly made clients do: the storm that follows is the load.
+    /// They continue at once, like badly written clients. The resulting storm of requests is the load.
     Hammer,
 }
 
@@ -31,7 +31,7 @@ impl OnFailure {
     /// Both, in the order of declaration.
     pub const ALL: [Self; 2] = [Self::BackOff, Self::Hammer];
 
-    /// The name as written in configuration.
+    /// The name in configuration.
     pub const fn name(self) -> &'static str {
         match self {
             Self::BackOff => "back-off",
@@ -50,20 +50,21 @@ impl FromStr for OnFailure {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|known| known.name() == text).ok_or_else(|| {
-            format!("{text:?} is not what workers can do on failure: there are back-off and hammer")
-        })
+        Self::ALL
+            .into_iter()
+            .find(|known| known.name() == text)
+            .ok_or_else(|| format!("{text:?} is not a behaviour after failures: expected back-off or hammer"))
     }
 }
 
-/// How workers wait after failures.
+/// Back-off of workers after failures.
 #[derive(Clone, Copy, Debug)]
 pub struct BackOff {
-    /// Whether they do.
+    /// Whether they back off.
     pub on_failure: OnFailure,
-    /// The longest that a worker waits because the CA asked for it.
+    /// The longest Retry-After that a worker respects.
     pub max_retry_after: Duration,
-    /// Seed of the jitter; each worker's own follows from it.
+    /// Seed of the jitter; each worker derives its own.
     pub seed: u64,
 }
 
@@ -73,14 +74,14 @@ impl Default for BackOff {
     }
 }
 
-/// How long one worker waits before its next iteration.
+/// The wait of one worker before its next iteration.
 ///
-/// A CA that fails would otherwise be met by a loop that does nothing but fail, and thousands of workers at a limit would keep
-/// a processor busy with asking.
+/// Without it, workers would retry against a failing CA in a busy loop, and thousands of workers at a limit
+/// would use a whole processor for looking.
 #[derive(Debug)]
 pub(super) struct Pause {
     habit: BackOff,
-    /// Failures on end for the CA's or the network's reasons.
+    /// Consecutive failures for reasons of the CA or the network.
     failures: u32,
     idle: u32,
     rng: StdRng,
@@ -89,7 +90,7 @@ pub(super) struct Pause {
 impl Pause {
     const IDLE: Duration = Duration::from_millis(20);
     const LONGEST_IDLE: Duration = Duration::from_millis(640);
-    /// Without an answer, when hammering.
+    /// Wait without an answer, with `hammer`.
     const UNANSWERED: Duration = Duration::from_millis(50);
     const LONGEST_UNANSWERED: Duration = Duration::from_secs(2);
     const FIRST: Duration = Duration::from_millis(100);
@@ -100,7 +101,7 @@ impl Pause {
         Self { habit, failures: 0, idle: 0, rng }
     }
 
-    /// The wait after an iteration that ended so.
+    /// The wait after this iteration.
     pub(super) fn after(&mut self, iterated: Iterated) -> Duration {
         match iterated {
             Iterated::Answered { .. } | Iterated::CutOff { .. } => {
@@ -130,11 +131,12 @@ impl Pause {
     }
 }
 
-/// How long to back off after so many failures before this one, when the CA asked for a wait or for none; `roll` from 0 to 1
-/// is the jitter.
+/// The back-off after `failures` earlier failures, with the wait that the CA asked for, if any; `roll` from 0
+/// to 1 is the jitter.
 ///
-/// Half of the exponential wait is certain and half is drawn, so that workers that failed together do not come back together. What
-/// the CA asked for is kept within the bound, and workers come back within a tenth of it, or at the bound.
+/// Half of the exponential wait is fixed and half is random, so that workers that failed together do not
+/// retry together. The CA's wait is kept within the bound, and workers retry within a tenth of it afterwards,
+/// or at the bound.
 fn backed_off(failures: u32, asked: Option<Duration>, longest_asked: Duration, roll: f64) -> Duration {
     let most = doubled(Pause::FIRST, failures, Pause::LONGEST);
     let own = most / 2 + (most / 2).mul_f64(roll);

@@ -1,6 +1,8 @@
-//! The closed model: a number of workers, each starting its next iteration when its last one has ended.
+//! The closed model: a number of workers, each of which starts its next iteration when its last one has
+//! ended.
 //!
-//! The number can change at any time. Growing takes effect at once; shrinking lets running iterations end.
+//! The number can change at any time. More workers start at once; surplus workers end after their running
+//! iteration.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,18 +15,18 @@ use wec_startup::Stop;
 use super::worker_loop::{LoopConfig, WorkerSlot, run_worker};
 use super::{Gauges, Workforce, slots_of};
 
-/// Keeps as many workers alive as the target says, on the runtime it is run on.
+/// Keeps the target number of workers on its runtime.
 pub(super) struct ClosedModel {
-    /// Who the workers are.
+    /// Creates the workers.
     pub(super) workforce: Arc<dyn Workforce>,
-    /// Where this runtime's workers are counted.
+    /// Counts this runtime's workers.
     pub(super) gauges: Arc<Gauges>,
-    /// How many workers the process should have.
+    /// Target number of workers of the process.
     pub(super) target: watch::Receiver<u32>,
-    /// What they do between iterations.
+    /// The behaviour between iterations.
     pub(super) config: LoopConfig,
-    /// This runtime's place among those of the process, from 0, and their number. It keeps the workers whose number
-    /// leaves `place` when divided by the number of runtimes.
+    /// This runtime's place in the process, from 0, and the number of runtimes. It runs the workers whose
+    /// number modulo the number of runtimes is `place`.
     pub(super) place: (u32, u32),
 }
 
@@ -43,7 +45,7 @@ impl ClosedModel {
             if taken.len() < slots_here as usize {
                 taken.resize(slots_here as usize, false);
             }
-            // No more than there is something to do for: others would end at once, again and again.
+            // No more workers than free iterations: others would start and end again and again.
             let wanted = quota.as_ref().map_or(u64::MAX, |quota| quota.free());
             let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
             let open = (0..slots_here).filter(|slot| !taken[*slot as usize]).take(wanted).collect::<Vec<_>>();
@@ -72,7 +74,7 @@ impl ClosedModel {
     }
 }
 
-/// Waits for news of the quota; for ever where there is none.
+/// Waits for a change of the quota; pending forever without one.
 async fn changed<T>(left: &mut Option<watch::Receiver<T>>) {
     if let Some(left) = left
         && left.changed().await.is_ok()
@@ -82,7 +84,7 @@ async fn changed<T>(left: &mut Option<watch::Receiver<T>>) {
     std::future::pending().await
 }
 
-/// Frees the slot of a worker that ended; a panic in one is a bug, told once and not spread.
+/// Frees the slot of a worker that ended; a panic is a bug, which is logged and does not end the executor.
 fn free(ended: Result<(Id, ()), tokio::task::JoinError>, slots: &mut HashMap<Id, u32>, taken: &mut [bool]) {
     let id = match ended {
         Ok((id, ())) => id,
@@ -106,7 +108,7 @@ mod tests {
     use super::super::{BackOff, BoxFuture, Iterated, OnFailure, VirtualUser};
     use super::*;
 
-    /// Takes `takes` an iteration and counts how many run at once.
+    /// Takes `takes` per iteration and counts the concurrent ones.
     struct Sleeper {
         takes: Duration,
         running: AtomicU32,
@@ -209,7 +211,7 @@ mod tests {
         for round in 0..100u32 {
             let workers = [10_000, 1][round as usize % 2];
             target.send(workers).unwrap();
-            // Those that are to go end what they are at.
+            // Surplus workers end their running iteration.
             pass(Duration::from_millis(130)).await;
             assert_eq!(gauges.workers(), u64::from(workers), "round {round}");
             assert_eq!(user.running(), workers, "round {round}");
@@ -226,7 +228,7 @@ mod tests {
         pass(Duration::from_secs(1)).await;
         target.send(2).unwrap();
         pass(Duration::from_secs(1)).await;
-        assert_eq!(user.running(), 8, "nothing is cut off");
+        assert_eq!(user.running(), 8, "nothing is interrupted");
         pass(Duration::from_secs(10)).await;
         assert_eq!((user.running(), gauges.workers()), (2, 2));
         stop.finish.cancel();
@@ -241,7 +243,8 @@ mod tests {
         let (_target, gauges, stop, task) =
             start_with(&user, 10, LoopConfig { think, ..LoopConfig::default() });
         pass(Duration::from_secs(1000)).await;
-        // 100 ms of work and 900 ms of thought in the mean: one a second for each of ten; six deviations of the sum.
+        // 100 ms of work and a mean think time of 900 ms: one per second for each of ten; six standard
+        // deviations of the sum.
         assert!((9_830..10_170).contains(&gauges.iterations()), "{}", gauges.iterations());
         stop.finish.cancel();
         task.await.unwrap();
@@ -261,7 +264,7 @@ mod tests {
         task.await.unwrap();
     }
 
-    /// A CA that fails until it is mended, in ten milliseconds each time.
+    /// A CA that fails until it is repaired, after ten milliseconds each time.
     #[derive(Clone, Default)]
     struct Outage {
         mended: Arc<std::sync::atomic::AtomicBool>,
@@ -322,7 +325,7 @@ mod tests {
                 assert!(gauges.occupied() < Duration::from_secs(3), "waiting is no cost of an iteration");
             }
             user.mended.store(true, Ordering::SeqCst);
-            // The longest wait; from then on none waits.
+            // The longest wait; afterwards none waits.
             pass(Duration::from_secs(30)).await;
             let before = user.succeeded.load(Ordering::SeqCst);
             pass(Duration::from_secs(10)).await;
@@ -331,7 +334,7 @@ mod tests {
             stop.finish.cancel();
             task.await.unwrap();
         }
-        // Eight workers: nine waits to 30 s at the most, and then one each 15 s at least.
+        // Eight workers: at most nine waits up to 30 s, and then one each of at least 15 s.
         assert!((8 * 9..=8 * 17).contains(&failed[0]), "{failed:?}");
         assert!(failed[1] > 90_000, "{failed:?}");
     }

@@ -1,4 +1,4 @@
-//! What several executors read: numbers of workers, rates and stages, as people write them.
+//! Configuration shared by several executors: numbers of workers, rates and stages.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use crate::config::settings::Scope;
 use crate::config::values::{LONGEST, any_duration, whole};
 use crate::pace::Ramp;
 
-/// How many workers an executor that keeps workers has unless told otherwise.
+/// Default number of workers, for executors with a number of workers.
 pub(super) const WORKERS: u32 = 50;
-/// How many workers an executor that keeps a rate may use unless told otherwise.
+/// Default cap on workers, for executors with a rate.
 pub(super) const WORKERS_CAP: u32 = 1_000;
 /// The highest rate, per second.
 const MAX_RATE: f64 = 1e6;
@@ -21,24 +21,24 @@ pub(super) fn workers(s: &mut Scope<'_>) -> Option<u32> {
     s.take("workers", |text| whole(text, 0..=MAX_WORKERS))
 }
 
-/// What changes linearly from `start` through these stages.
+/// The ramp from `start` through these stages.
 pub(super) fn ramp(start: f64, stages: &[Stage]) -> Ramp {
     Ramp::stages(start, stages.iter().map(|stage| (stage.target, stage.duration.0)))
 }
 
-/// A rate as people write it.
+/// A rate in configuration.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
     /// Per second.
     pub per_second: f64,
-    /// What it counts, where that is named.
+    /// Its unit, if given.
     pub unit: Option<RateUnit>,
 }
 
 /// `50`, `50/s`, `3000/min`, `0.5/h`, `500 requests/s`.
 ///
 /// # Errors
-/// What was written, and what is allowed.
+/// The message has the text and what is allowed.
 pub fn rate(text: &str) -> Result<Rate, String> {
     let wrong = || {
         format!(
@@ -66,11 +66,11 @@ pub fn rate(text: &str) -> Result<Rate, String> {
     Ok(Rate { per_second, unit: counted })
 }
 
-/// The same per second, of what counts this unit.
+/// The same per second, checked for this unit.
 pub(super) fn rate_in(text: &str, unit: RateUnit) -> Result<f64, String> {
     match rate(text)? {
         Rate { unit: Some(named), .. } if named != unit => Err(format!(
-            "{text:?} counts {}, and the rate counts {}: give all in one unit",
+            "{text:?} counts {}, but the rate counts {}: use one unit",
             named.name(),
             unit.name()
         )),
@@ -86,8 +86,9 @@ pub(super) fn unit(text: &str) -> Result<RateUnit, String> {
     }
 }
 
-/// `30s:100,1h:5000`, or in a file tables `{duration = "30s", workers = 100}`, which arrive as `{duration=30s;workers=100}`.
-/// None when they were not given, are not `wanted`, or any is wrong: each is then told.
+/// `30s:100,1h:5000`, or in a file tables `{duration = "30s", workers = 100}`, which arrive as
+/// `{duration=30s;workers=100}`. None if they are not given, are not `wanted`, or any is wrong, which is
+/// reported.
 pub(super) fn stages(
     s: &mut Scope<'_>,
     wanted: bool,
@@ -110,7 +111,7 @@ pub(super) fn stages(
     Some(stages)
 }
 
-/// All that is wrong with it is told.
+/// Reports all errors of the stage.
 fn stage(
     text: &str,
     target_key: &str,
@@ -133,7 +134,7 @@ fn stage(
             (time, value)
         }
     };
-    // What is missing is probably what a wrong key was meant to be.
+    // A missing part is probably what the wrong key stands for.
     if mistakes.is_empty() && (time.is_none() || value.is_none()) {
         mistakes.push(format!("{text:?} is not a stage: {form}"));
     }
@@ -178,7 +179,7 @@ mod tests {
         assert_eq!(rate_in("50 requests/s", RateUnit::Requests), Ok(50.0));
         assert_eq!(
             rate_in("50 requests/s", RateUnit::Chains).unwrap_err(),
-            "\"50 requests/s\" counts requests, and the rate counts chains: give all in one unit"
+            "\"50 requests/s\" counts requests, but the rate counts chains: use one unit"
         );
         for text in ["", "fast", "-1/s", "1/day", "5 cats/s", "2000000/s", "1e400/s", "nan"] {
             assert!(rate(text).unwrap_err().contains("is not a rate like 50/s"), "{text}");

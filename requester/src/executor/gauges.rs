@@ -1,4 +1,4 @@
-//! What the executors of one scenario count in this process.
+//! Counters of the executors of one scenario in this process.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use wec_record::Reach;
 use super::Iterated;
 use crate::saturation::Lag;
 
-/// What the executors of one scenario count in this process, and what they were told to reach, for the live view.
+/// Counters of the executors of one scenario in this process, and their targets, for the live view.
 #[derive(Debug, Default)]
 pub struct Gauges {
     pub(super) workers: AtomicU64,
@@ -22,29 +22,30 @@ pub struct Gauges {
     idle: AtomicU64,
     requests: AtomicU64,
     local: AtomicU64,
-    /// Nanoseconds that workers of the closed model spent on iterations and on the waits after them, pacing and backing off apart.
+    /// Time that workers of the closed model spent on iterations and on the waits after them, without pacing
+    /// and back-off, nanoseconds.
     pub(super) occupied: AtomicU64,
     workers_target: AtomicU64,
-    /// The bits of an `f64` and one more; 0 while there is none.
+    /// The bits of an `f64` plus one; 0 while there is none.
     rate_target: AtomicU64,
-    /// A [`Reach`], by its place in [`Reach::ALL`] and one more; 0 before there is one.
+    /// A [`Reach`], as its position in [`Reach::ALL`] plus one; 0 before there is one.
     reach: AtomicU8,
-    /// How much later than due iterations started (an open model).
+    /// How late iterations started (an open model).
     pub(crate) lag: Lag,
 }
 
 impl Gauges {
-    /// Workers alive.
+    /// Current number of workers.
     pub fn workers(&self) -> u64 {
         self.workers.load(Ordering::Relaxed)
     }
 
-    /// Workers in the middle of an iteration.
+    /// Workers that are running an iteration.
     pub fn busy(&self) -> u64 {
         self.busy.load(Ordering::Relaxed)
     }
 
-    /// Workers of a closed model that wait because their last iteration failed.
+    /// Workers of a closed model that back off.
     pub fn backing_off(&self) -> u64 {
         self.backing_off.load(Ordering::Relaxed)
     }
@@ -54,61 +55,61 @@ impl Gauges {
         self.due.load(Ordering::Relaxed)
     }
 
-    /// Times that a worker set out on an iteration, idle ones among them, cumulative.
+    /// How often a worker began an iteration, including idle ones, cumulative.
     pub fn started(&self) -> u64 {
         self.started.load(Ordering::Relaxed)
     }
 
-    /// Iterations that were due and that no worker was free for (an open model), cumulative.
+    /// Iterations that were due while no worker was free (an open model), cumulative.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// HTTP attempts of the iterations ended, cumulative.
+    /// HTTP attempts of the ended iterations, cumulative.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Times that our own machine refused: no descriptor, no local port, no memory; cumulative.
+    /// How often our own machine refused: no descriptor, local port or memory; cumulative.
     pub fn local(&self) -> u64 {
         self.local.load(Ordering::Relaxed)
     }
 
-    /// Counts so many more of them.
+    /// Adds refusals.
     pub(crate) fn count_local(&self, refusals: u64) {
         if refusals > 0 {
             self.local.fetch_add(refusals, Ordering::Relaxed);
         }
     }
 
-    /// Time that workers of the closed model spent on the iterations ended and on the waits after them, pacing and backing off
-    /// apart: what is waited for then is no cost of an iteration, and no reason for more workers.
+    /// Time that workers of the closed model spent on ended iterations and on the waits after them. Pacing
+    /// and back-off are not included: they are not the cost of an iteration and need no more workers.
     pub fn occupied(&self) -> Duration {
         Duration::from_nanos(self.occupied.load(Ordering::Relaxed))
     }
 
-    /// How many workers there should be (a closed model), or may be (an open one).
+    /// Target number of workers (a closed model), or the largest number (an open one).
     pub fn workers_target(&self) -> u64 {
         self.workers_target.load(Ordering::Relaxed)
     }
 
-    /// Sets what [`workers_target`](Self::workers_target) says.
+    /// Sets [`workers_target`](Self::workers_target).
     pub fn set_workers_target(&self, workers: u64) {
         self.workers_target.store(workers, Ordering::Relaxed);
     }
 
-    /// The rate asked for, per second, where there is one.
+    /// The target rate per second, if there is one.
     pub fn rate_target(&self) -> Option<f64> {
         let bits = self.rate_target.load(Ordering::Relaxed).checked_sub(1)?;
         Some(f64::from_bits(bits))
     }
 
-    /// Sets what [`rate_target`](Self::rate_target) says.
+    /// Sets [`rate_target`](Self::rate_target).
     pub fn set_rate_target(&self, rate: Option<f64>) {
         self.rate_target.store(rate.map_or(0, |rate| rate.to_bits().saturating_add(1)), Ordering::Relaxed);
     }
 
-    /// How near the rate is to its target, where workers are adapted to it.
+    /// How close the rate is to its target, if workers are adapted to it.
     pub fn reach(&self) -> Reach {
         let place = usize::from(self.reach.load(Ordering::Relaxed));
         place.checked_sub(1).and_then(|place| Reach::ALL.get(place)).copied().unwrap_or(Reach::Approaching)
@@ -119,7 +120,7 @@ impl Gauges {
         self.reach.store(place as u8 + 1, Ordering::Relaxed);
     }
 
-    /// Counts an iteration that has ended so.
+    /// Counts an ended iteration.
     pub(super) fn ended(&self, iterated: Iterated) {
         match iterated.requests() {
             Some(requests) => {
@@ -133,18 +134,18 @@ impl Gauges {
         }
     }
 
-    /// Iterations ended, idle ones not among them.
+    /// Iterations ended, without idle ones.
     pub fn iterations(&self) -> u64 {
         self.iterations.load(Ordering::Relaxed)
     }
 
-    /// Times that a worker found nothing it was allowed to run.
+    /// How often a worker found no chain that it could run.
     pub fn idle(&self) -> u64 {
         self.idle.load(Ordering::Relaxed)
     }
 }
 
-/// Counts something for as long as it lives, however it ends.
+/// Increments a counter for as long as it exists.
 pub(super) struct Counted {
     gauges: Arc<Gauges>,
     gauge: fn(&Gauges) -> &AtomicU64,

@@ -1,4 +1,5 @@
-//! A fixed number of iterations, shared by the workers of all runtimes: exactly so many run, then their executors end.
+//! A fixed number of iterations, shared by the workers of all runtimes: exactly this many run, then their
+//! executors end.
 
 use std::time::Duration;
 
@@ -15,9 +16,9 @@ pub(super) const KIND: Kind =
 
 #[derive(Clone, Copy, Debug)]
 struct Iterations {
-    /// How many, all workers together.
+    /// Number of iterations, all workers together.
     iterations: u64,
-    /// How many workers share them.
+    /// Number of workers that share them.
     workers: u32,
 }
 
@@ -25,7 +26,7 @@ fn read(s: &mut Scope<'_>, _staged: bool) -> Load {
     let workers = config::workers(s).unwrap_or(config::WORKERS);
     let iterations = s.take("iterations", |text| whole(text, 1..=u64::MAX));
     if iterations.is_none() && !s.is_given("iterations") {
-        s.mistake("iterations", "missing: how many iterations, as in 1000");
+        s.mistake("iterations", "missing: give the number of iterations, as in 1000");
     }
     Load::of(Iterations { iterations: iterations.unwrap_or(1), workers })
 }
@@ -43,7 +44,7 @@ impl Executor for Iterations {
         Ramp::constant(self.workers.into())
     }
 
-    /// The count ends the scenario; the time only bounds it.
+    /// The count ends the scenario; the time is only an upper bound.
     fn usual_run_time(&self) -> Duration {
         Duration::from_secs(600)
     }

@@ -1,38 +1,39 @@
-//! Iterations that are counted: the workers of all runtimes take each one from a [`Quota`], so exactly so many run.
+//! A quota of iterations: the workers of all runtimes take each iteration from a [`Quota`], so exactly this
+//! many run.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{Notify, watch};
 
-/// Iterations that may still be run.
+/// The iterations that may still be run.
 #[derive(Debug)]
 pub struct Quota {
     left: watch::Sender<Left>,
-    /// Fewer free ones than this are few.
+    /// Below this number of free ones, the quota is low.
     mark: AtomicU64,
     low: Notify,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Left {
-    /// Not taken by any worker.
+    /// Iterations that no worker has taken.
     free: u64,
-    /// Not used: free, or taken and not ended.
+    /// Iterations not used up: free, or taken and not ended.
     unused: u64,
-    /// How many there ever were.
+    /// Total number given.
     given: u64,
-    /// There may come more.
+    /// Whether more may be added.
     open: bool,
 }
 
 impl Quota {
-    /// A quota of so many.
+    /// A quota of this many.
     pub fn new(iterations: u64) -> Arc<Self> {
         Arc::new(Self::of(Left { free: iterations, unused: iterations, given: iterations, open: false }))
     }
 
-    /// One of none, to which some may be added until it is closed.
+    /// An empty quota, to which iterations can be added until it is closed.
     pub fn open() -> Arc<Self> {
         Arc::new(Self::of(Left { free: 0, unused: 0, given: 0, open: true }))
     }
@@ -41,7 +42,7 @@ impl Quota {
         Self { left: watch::Sender::new(left), mark: AtomicU64::new(0), low: Notify::new() }
     }
 
-    /// So many more.
+    /// Adds iterations.
     pub fn add(&self, iterations: u64) {
         self.left.send_modify(|left| {
             left.free += iterations;
@@ -50,7 +51,7 @@ impl Quota {
         });
     }
 
-    /// Takes back those that no worker has taken; how many that was.
+    /// Removes those that no worker has taken; returns their number.
     pub fn take_back(&self) -> u64 {
         let mut back = 0;
         self.left.send_if_modified(|left| {
@@ -62,56 +63,56 @@ impl Quota {
         back
     }
 
-    /// There will be no more.
+    /// No more will be added.
     pub fn close(&self) {
         self.left.send_modify(|left| left.open = false);
     }
 
-    /// Says from when on the free ones are few.
+    /// Sets the number below which the quota is low.
     pub fn keep(&self, mark: u64) {
         if self.mark.swap(mark, Ordering::Relaxed) < mark {
             self.low.notify_one();
         }
     }
 
-    /// From when on the free ones are few.
+    /// The number below which the quota is low.
     pub fn mark(&self) -> u64 {
         self.mark.load(Ordering::Relaxed)
     }
 
-    /// Waits until the free ones are few.
+    /// Waits until the quota is low.
     pub async fn runs_low(&self) {
         while self.free() >= self.mark() {
             self.low.notified().await;
         }
     }
 
-    /// How many iterations have been used up.
+    /// Number of used iterations.
     pub fn used(&self) -> u64 {
         let left = self.left.borrow();
         left.given - left.unused
     }
 
-    /// How many have not been used up: free ones, and those that a worker is at.
+    /// Number of iterations not used up: free ones, and those that are running.
     pub fn unused(&self) -> u64 {
         self.left.borrow().unused
     }
 
-    /// How many no worker has taken.
+    /// Number of iterations that no worker has taken.
     pub fn free(&self) -> u64 {
         self.left.borrow().free
     }
 
-    /// Whether every one has been used.
+    /// Whether all have been used.
     pub fn is_used_up(&self) -> bool {
         let left = self.left.borrow();
         left.unused == 0 && !left.open
     }
 
-    /// Takes one to use. One that finds nothing to do keeps it and tries again with it.
+    /// Takes one. A worker that finds no chain keeps it and tries again.
     pub(super) fn take(self: &Arc<Self>) -> Option<Ticket> {
         let mut taken = false;
-        // Those who wait want to know of more, not of less.
+        // Watchers need to know of more iterations, not of fewer.
         let mut few = false;
         self.left.send_if_modified(|left| {
             taken = left.free > 0;
@@ -125,13 +126,13 @@ impl Quota {
         taken.then(|| Ticket { quota: Arc::clone(self), used: false })
     }
 
-    /// Tells when one was given back, and when all are used up.
+    /// Changes when one was returned, and when all are used up.
     pub(super) fn watch(&self) -> watch::Receiver<Left> {
         self.left.subscribe()
     }
 }
 
-/// The right to one iteration. Not used, it goes back: its worker was dismissed before it found something to do.
+/// The right to one iteration. If unused, it is returned: its worker ended before it found a chain to run.
 #[derive(Debug)]
 pub(super) struct Ticket {
     quota: Arc<Quota>,
@@ -146,7 +147,7 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        // A panic is a bug in a chain, and repeating it would end never.
+        // A panic is a bug in a chain, and repeating it would never end.
         let used = self.used || std::thread::panicking();
         self.quota.left.send_if_modified(|left| {
             if used {
@@ -173,7 +174,7 @@ mod tests {
     use super::super::{BoxFuture, Gauges, Iterated, VirtualUser, Workforce};
     use super::*;
 
-    /// Ten milliseconds of work; every `idle_every`-th ask finds nothing.
+    /// Ten milliseconds of work; every `idle_every`-th attempt finds nothing.
     struct Shift {
         asked: AtomicU32,
         idle_every: u32,
@@ -282,7 +283,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_a_dismissed_worker_had_taken_is_done_by_another() {
-        // Every ask finds nothing at first: all eight tickets are held by workers that wait to ask again.
+        // At first every attempt finds nothing: waiting workers hold all eight tickets.
         let running = start(8, 8, 2, 1);
         tokio::time::sleep(Duration::from_secs(5)).await;
         assert_eq!((running.quota.free(), running.gauges.iterations()), (0, 0));

@@ -1,38 +1,39 @@
-//! Where arrivals go that fall to a runtime without a free worker for them.
+//! Passes arrivals of a runtime without a free worker to another runtime.
 //!
-//! Runtimes share arrivals evenly and for good, so that each knows its own without asking, and so they share the cap on workers.
-//! What is due where all workers are busy is handed to a runtime that has one free: a drop means that there was none anywhere.
+//! Runtimes share arrivals and the cap on workers evenly and permanently, so that each knows its own part
+//! without communication. An arrival whose runtime has only busy workers is passed to one with a free worker:
+//! an arrival is dropped only if no runtime has one.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
-/// An arrival that another runtime is to start.
+/// An arrival passed to another runtime.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrival {
     /// When it is due, nanoseconds of the clock.
     pub(super) due: u64,
-    /// How many requests it is taken to make, where the rate counts them.
+    /// Expected number of requests, if the rate counts them.
     pub(super) expected: f64,
-    /// Whether another runtime has handed it over.
+    /// Whether another runtime passed it on.
     pub(super) handed: bool,
 }
 
-/// The ways between the runtimes of a process, for one scenario.
+/// The connections between the runtimes of a process, for one scenario.
 #[derive(Debug)]
 pub(super) struct Relay {
-    /// How many workers each could still put to work, as far as it has said and others have made use of it.
+    /// Available workers of each runtime, as last reported, minus those used by others since.
     spare: Vec<AtomicI64>,
     to: Vec<mpsc::UnboundedSender<Arrival>>,
     from: Mutex<Vec<Option<Inbox>>>,
 }
 
-/// What was handed to one runtime.
+/// Arrivals passed to one runtime.
 pub(super) type Inbox = mpsc::UnboundedReceiver<Arrival>;
 
 impl Relay {
-    /// Between so many runtimes.
+    /// Between this many runtimes.
     pub(super) fn new(runtimes: u32) -> Self {
         let (to, from) = (0..runtimes).map(|_| mpsc::unbounded_channel()).unzip();
         let from: Vec<_> = Vec::into_iter(from).map(Some).collect();
@@ -40,24 +41,24 @@ impl Relay {
         Self { spare, to, from: Mutex::new(from) }
     }
 
-    /// What is handed to the runtime at this place; for whoever asks first.
+    /// The arrivals passed to the runtime at this place; only the first call gets them.
     pub(super) fn inbox(&self, place: u32) -> Option<Inbox> {
         self.from.lock().unwrap_or_else(PoisonError::into_inner).get_mut(place as usize)?.take()
     }
 
-    /// Says how many workers the runtime at this place could put to work.
+    /// Reports the available workers of the runtime at this place.
     pub(super) fn report_spare(&self, place: u32, workers: u32) {
         self.spare[place as usize].store(workers.into(), Ordering::Relaxed);
     }
 
-    /// Hands it from the runtime at this place to the one that has the most workers to spare.
+    /// Passes an arrival from the runtime at this place to the one with the most available workers.
     ///
     /// # Errors
-    /// When none has any, or that one takes no more: the arrival.
+    /// The arrival, when none has an available worker, or that runtime has ended.
     pub(super) fn hand_over(&self, place: u32, arrival: Arrival) -> Result<(), Arrival> {
         let others = self.spare.iter().zip(&self.to).enumerate().filter(|(to, _)| *to != place as usize);
         match others.map(|(_, other)| other).max_by_key(|(spare, _)| spare.load(Ordering::Relaxed)) {
-            // Two that hand over at the same time find out: the second one takes back what was not there.
+            // If two runtimes pass arrivals at the same time, the second one undoes its decrement.
             Some((spare, to)) if spare.fetch_sub(1, Ordering::Relaxed) > 0 => {
                 to.send(Arrival { handed: true, ..arrival }).map_err(|refused| refused.0)
             }

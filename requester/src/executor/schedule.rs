@@ -1,43 +1,45 @@
-//! When arrivals are due in this process: a rate over active time, and what active time is.
+//! Due times of arrivals in this process: a rate over active time, and the origin of active time.
 
 use std::time::Duration;
 
 use crate::pace::Ramp;
 
-/// What an executor with a rate follows: this process's share of the load, as the conductor last computed it.
+/// The schedule of an executor with a rate: this process's share of the load, as last computed by the
+/// conductor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ArrivalSchedule {
-    /// How many per second, over active time.
+    /// The rate per second over active time.
     pub ramp: Ramp,
-    /// When active time was 0, nanoseconds of the clock; moved on by the length of each pause when it ends. Before the
-    /// clock's own beginning on a node that came later.
+    /// The zero of active time, nanoseconds of the clock, moved by the length of each pause at its end. It is
+    /// before the clock's own zero on a node that joined later.
     pub origin: i64,
-    /// Since when nothing starts, nanoseconds of the clock, if it is so; what is running ends.
+    /// Start of the current pause, nanoseconds of the clock, if there is one. Nothing starts then; running
+    /// iterations end.
     pub paused_at: Option<i64>,
-    /// The most workers this process may have.
+    /// The largest number of workers of this process.
     pub workers_cap: u32,
 }
 
 impl ArrivalSchedule {
-    /// How many were asked for until `now`, nanoseconds of the clock.
+    /// Number of arrivals required until `now`, nanoseconds of the clock.
     pub fn asked(&self, now: u64) -> f64 {
         self.ramp.total(self.active(now))
     }
 
-    /// The same until `now`, and nothing from there on.
+    /// The same schedule until `now`, and nothing afterwards.
     #[must_use]
     pub fn ended(&self, now: u64) -> Self {
         Self { ramp: self.ramp.until(self.active(now)), ..self.clone() }
     }
 
-    /// For how long the schedule had been at work by `now`, until its end; nanoseconds.
+    /// Active time until `now`, or until the schedule's end; nanoseconds.
     pub(crate) fn active_ns(&self, now: u64) -> u64 {
         let active = self.active(now);
         let active = if self.ramp.held() > 0.0 { active } else { active.min(self.ramp.end()) };
         u64::try_from(active.as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Whether the schedule is at work at `now`: begun, and not paused.
+    /// Whether the schedule is active at `now`: begun, and not paused.
     pub(crate) fn runs(&self, now: u64) -> bool {
         self.paused_at.is_none() && i64::try_from(now).unwrap_or(i64::MAX) >= self.origin
     }
@@ -47,7 +49,8 @@ impl ArrivalSchedule {
         Duration::from_nanos(u64::try_from(now.saturating_sub(self.origin)).unwrap_or_default())
     }
 
-    /// When the schedule reaches `position`, nanoseconds of the clock; none when it never does, or not before a pause ends.
+    /// When the schedule reaches `position`, nanoseconds of the clock; none if never, or not before a pause
+    /// ends.
     pub(super) fn due(&self, position: f64) -> Option<u64> {
         if self.paused_at.is_some() {
             return None;

@@ -1,17 +1,19 @@
-//! "Simulate about 500 requests per second": as many workers as that takes at the response time that is measured.
+//! "Simulate about 500 requests per second": as many workers as that takes at the measured response time.
 //!
-//! Little's law says how many: so many requests per second, times the seconds that a worker is occupied with each. Some more
-//! than that are kept, and *pacing* holds them to the rate: each request is worth `workers ÷ rate` seconds of a worker. So the rate is
-//! exact with any whole number of workers, even where a fraction of one would do, and a CA that stalls is not met by a burst.
+//! Little's law gives the number: requests per second, times the seconds that a worker needs for each. Some
+//! more workers than that are kept, and *pacing* keeps them at the rate: each request takes at least `workers
+//! ÷ rate` seconds of a worker. So the rate is exact with any whole number of workers, and there is no burst
+//! after a stall of the CA.
 //!
-//! [`Controller`] decides, as a pure function of what it was shown; [`Adapter`] shows it the gauges and passes its decisions on.
+//! [`Controller`] decides, as a pure function of what it observed; [`Adapter`] passes it the gauges and
+//! applies its decisions.
 //!
 //! | the rate is | and | then |
 //! | --- | --- | --- |
-//! | reached | the law wants more or fewer than there are | some of the way there |
-//! | short | fewer workers than the law wants | up to half as many again, and a look at what that brought |
-//! | short | two such steps brought next to nothing | back to before them: the CA is *saturated*; another try later |
-//! | short | the law wants more than the cap | the cap |
+//! | reached | the law requires more or fewer workers | some of the way there |
+//! | short | there are fewer workers than the law requires | up to half as many again, then the effect is measured |
+//! | short | two such steps had almost no effect | back to the number before them: the CA is *saturated*; another try later |
+//! | short | the law requires more than the cap | the cap |
 
 mod controller;
 
@@ -47,7 +49,7 @@ struct TargetRps {
     /// Requests per second, at the start.
     target_rps: f64,
     stages: Vec<Stage>,
-    /// The most workers that may be used for it.
+    /// The largest number of workers.
     workers: u32,
 }
 
@@ -56,7 +58,7 @@ fn read(s: &mut Scope<'_>, staged: bool) -> Load {
     let requests = |text: &str| rate_in(text, RateUnit::Requests);
     let target_rps = s.take("target_rps", requests);
     if target_rps.is_none() && !s.is_given("target_rps") {
-        s.mistake("target_rps", "missing: how many requests a second, as in 500");
+        s.mistake("target_rps", "missing: give the requests per second, as in 500");
     }
     let stages = stages(s, staged, "target_rps", requests).unwrap_or_default();
     Load::of(TargetRps { target_rps: target_rps.unwrap_or_default(), stages, workers })
@@ -94,7 +96,7 @@ impl Executor for TargetRps {
 
     fn start(&self, context: Context) -> Start {
         let Context { gauges, schedule, back_off, clock, stop, .. } = context;
-        // The board's number is the cap; the controller decides how many there are.
+        // The number on the board is the cap; the controller sets the number of workers.
         let (workers, pacing) = (watch::Sender::new(0), watch::Sender::new(Duration::ZERO));
         let (target, paced) = (workers.subscribe(), pacing.subscribe());
         let adapter = Adapter { gauges: Arc::clone(&gauges), schedule, workers, pacing, clock };
@@ -118,16 +120,16 @@ impl Executor for TargetRps {
     }
 }
 
-/// Shows a [`Controller`] what is, and has the process's workers do what it says: one for each scenario and process, beside
-/// the [`ClosedModel`] of each runtime, which follows `workers` and whose workers follow `pacing`.
+/// Passes measurements to a [`Controller`] and applies its decisions: one for each scenario and process. The
+/// [`ClosedModel`] of each runtime follows `workers`, and its workers follow `pacing`.
 struct Adapter {
-    /// Where the workers of all runtimes are counted.
+    /// Counts the workers of all runtimes.
     gauges: Arc<Gauges>,
-    /// What to follow; the ramp is in requests per second.
+    /// The schedule; the ramp is in requests per second.
     schedule: watch::Receiver<Arc<ArrivalSchedule>>,
-    /// How many workers there should be.
+    /// Target number of workers.
     workers: watch::Sender<u32>,
-    /// What each request is worth of a worker's time.
+    /// The time of a worker for each request.
     pacing: watch::Sender<Duration>,
     /// The run's clock.
     clock: Clock,
@@ -180,7 +182,8 @@ impl Adapter {
 
     fn set(&self, workers: u32, interval: Duration) {
         if workers == 0 {
-            // Their turns are left alone: one that comes sooner would be taken before its worker knows that it is dismissed.
+            // Pacing is not changed: a shorter one would let workers start an iteration before they know that
+            // they have to end.
             self.workers.send_if_modified(|now| std::mem::replace(now, 0) != 0);
             return;
         }
@@ -195,11 +198,11 @@ fn report(Steering { workers, reach, .. }: Steering, rate: f64) {
         Reach::Reached => tracing::info!(workers, "{rate} requests/s are reached"),
         Reach::Capped => tracing::warn!(
             workers,
-            "{rate} requests/s are not reached: the cap on workers is too low for this CA's response time"
+            "{rate} requests/s were not reached: the cap on workers is too low for this CA's response time"
         ),
         Reach::Saturated => tracing::warn!(
             workers,
-            "{rate} requests/s are not reached, and more workers do not bring more: the CA gives no more than this"
+            "{rate} requests/s are not reached, and more workers do not increase the rate: this is the CA's limit"
         ),
     }
 }

@@ -1,4 +1,4 @@
-//! The loop of one worker in a closed model: iterate, wait as configured, iterate again.
+//! The loop of one worker in a closed model: iterate, wait as configured, repeat.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -16,20 +16,20 @@ use super::gauges::Counted;
 use super::{BackOff, Gauges, Iterated, Quota, VirtualUser};
 use crate::pace::Turns;
 
-/// What a worker of the closed model does between iterations.
+/// A worker's behaviour between iterations.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LoopConfig {
-    /// How long it thinks after each one: a length drawn evenly from this range.
+    /// Think time after each iteration: drawn uniformly from this range.
     pub(super) think: Option<RangeInclusive<Duration>>,
-    /// The time that each request of an iteration is worth: it starts its next one no sooner.
+    /// The time of each request of an iteration: the next iteration starts no sooner.
     pub(super) pacing: Option<watch::Receiver<Duration>>,
-    /// What iterations are taken from, until nothing is left.
+    /// The source of iterations, until it is empty.
     pub(super) quota: Option<Arc<Quota>>,
-    /// What it does after failures.
+    /// The behaviour after failures.
     pub(super) back_off: BackOff,
 }
 
-/// A worker's place among the workers of a process. It keeps the place while the target is above its number.
+/// A worker's slot among the workers of a process. It has the slot while the target is above its number.
 pub(super) struct WorkerSlot {
     pub(super) number: u32,
     pub(super) target: watch::Receiver<u32>,
@@ -46,7 +46,7 @@ impl WorkerSlot {
         let number = self.number;
         tokio::select! {
             () = tokio::time::sleep_until(wake) => {}
-            // Without a sender the target stays as it is.
+            // Without a sender the target does not change.
             Ok(_) = self.target.wait_for(|target| number >= *target) => {}
             () = self.stop.finish.cancelled() => {}
         }
@@ -109,7 +109,7 @@ pub(super) async fn run_worker(
     }
 }
 
-/// A worker's turns under a pacing that may change while it waits for one.
+/// A worker's turns, with a pacing that may change while it waits.
 struct PacedTurns {
     pacing: watch::Receiver<Duration>,
     origin: Instant,
@@ -117,7 +117,7 @@ struct PacedTurns {
 }
 
 impl PacedTurns {
-    /// Workers that begin together have their first turns spread over the length of one.
+    /// The first turns of workers that start together are spread over the length of one.
     fn new(pacing: watch::Receiver<Duration>, number: u32, gauges: &Gauges) -> Self {
         let per_chain = match gauges.iterations() {
             0 => 0.0,

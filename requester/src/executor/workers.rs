@@ -1,4 +1,4 @@
-//! A closed model: so many workers, each starting its next iteration when the last one has ended.
+//! A closed model: a number of workers, each of which starts its next iteration when its last one has ended.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub(super) const KIND: Kind =
 
 #[derive(Clone, Debug)]
 struct Workers {
-    /// At the start.
+    /// Number of workers at the start.
     workers: u32,
     stages: Vec<Stage>,
 }
@@ -30,7 +30,7 @@ fn read(s: &mut Scope<'_>, staged: bool) -> Load {
     load(workers.unwrap_or(usual), stages)
 }
 
-/// So many at the start, then the stages.
+/// This number of workers at the start, then the stages.
 pub(super) fn load(workers: u32, stages: Vec<Stage>) -> Load {
     Load::of(Workers { workers, stages })
 }
@@ -58,7 +58,7 @@ impl Executor for Workers {
     }
 }
 
-/// Starts workers that follow the number on the board, on every runtime.
+/// Starts workers that follow the target on the board, on every runtime.
 pub(super) fn start(context: Context) -> Start {
     let Context { gauges, workers, quota, think_time, back_off, stop, .. } = context;
     let config = LoopConfig { think: think_time, quota, back_off, pacing: None };

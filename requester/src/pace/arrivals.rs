@@ -1,26 +1,26 @@
-//! The sequence of arrivals: where on a ramp's total each one lies.
+//! The sequence of arrivals: the position of each on a ramp's total.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-/// How arrivals lie in time.
+/// The spacing of arrivals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spacing {
-    /// Equal gaps: the n-th when n were due.
+    /// Equal intervals: the n-th when n were due.
     Even,
-    /// Exponential gaps of the same mean, as independent users make them.
+    /// Exponential intervals with the same mean, as of independent users.
     Poisson {
-        /// Equal seeds make equal arrivals.
+        /// Equal seeds give equal arrivals.
         seed: u64,
     },
 }
 
-/// Every so many-th of one sequence of positions s₀ < s₁ < … on a [`Ramp`](super::Ramp)'s total: 0, 1, 2, … for even spacing, sums of
-/// exponentials of mean 1 for Poisson.
+/// Every n-th of one sequence of positions s₀ < s₁ < … on a [`Ramp`](super::Ramp)'s total: 0, 1, 2, … for
+/// even spacing, sums of exponentials of mean 1 for Poisson.
 ///
-/// Each runtime makes the whole sequence and keeps its own part, so that all of them together are the sequence, whatever
-/// their number. A position never depends on the ramp: when that changes, the arrivals stay the same and only
-/// their moments move.
+/// Each of n runtimes generates the whole sequence and keeps its own part, so that together they give the
+/// sequence, whatever n is. A position does not depend on the ramp: when the ramp changes, the arrivals stay
+/// the same and only their times move.
 #[derive(Debug)]
 pub struct Arrivals {
     of: u32,
@@ -35,7 +35,7 @@ enum Gaps {
 }
 
 impl Gaps {
-    /// Over `steps` arrivals.
+    /// The distance over `steps` arrivals.
     fn over(&mut self, steps: u32) -> f64 {
         match self {
             Self::Even => f64::from(steps),
@@ -44,12 +44,12 @@ impl Gaps {
     }
 }
 
-/// A draw of mean 1.
+/// A random number of mean 1.
 fn exponential(rng: &mut StdRng) -> f64 {
     exponential_above(rng.random())
 }
 
-/// What this share of an exponential distribution of mean 1 lies below.
+/// The quantile of this share of an exponential distribution of mean 1.
 fn exponential_above(share: f64) -> f64 {
     // A share is in [0, 1): the logarithm's argument is never 0.
     -(1.0 - share).ln()
@@ -66,12 +66,12 @@ impl Arrivals {
         Self { of, next, gaps }
     }
 
-    /// Where the next one lies.
+    /// The position of the next one.
     pub const fn next(&self) -> f64 {
         self.next
     }
 
-    /// Goes on to the one after, and says how far that was.
+    /// Advances to the next one and returns the distance.
     pub fn advance(&mut self) -> f64 {
         let gap = self.gaps.over(self.of);
         self.next += gap;
@@ -107,12 +107,13 @@ mod tests {
         for seed in 0..20 {
             let gaps = gaps_of(&positions(Spacing::Poisson { seed }, (0, 1), 10_000));
             let fit = Fit::to_exponential(&gaps);
-            // Twenty seeds: one below 0.001 among good ones would be a chance of 2 %; these are fixed and are not.
+            // Twenty seeds: by chance one is below 0.001 with a probability of 2 %; these are fixed and none
+            // is.
             assert!(fit.p > 0.001, "seed {seed}: {fit:?}");
         }
     }
 
-    /// Chance would hide a rate that is a thousandth off; the sum over the whole distribution does not.
+    /// Chance would hide an error of a thousandth; the sum over the whole distribution does not.
     #[test]
     fn poisson_gaps_have_a_mean_of_one() {
         let parts = 100_000;
@@ -122,7 +123,7 @@ mod tests {
 
         let drawn = (0..20).flat_map(|seed| gaps_of(&positions(Spacing::Poisson { seed }, (0, 1), 10_000)));
         let (count, sum) = drawn.fold((0.0, 0.0), |(count, sum), gap| (count + 1.0, sum + gap));
-        // Five deviations of the mean of so many.
+        // Five standard deviations of the mean.
         assert!((sum / count - 1.0_f64).abs() < 5.0 / f64::sqrt(count), "{}", sum / count);
     }
 
@@ -162,7 +163,7 @@ mod tests {
     }
 
     proptest! {
-        // Each case goes through hours, one arrival at a time.
+        // Each case simulates hours, one arrival at a time.
         #![proptest_config(ProptestConfig::with_cases(24))]
 
         #[test]
@@ -173,7 +174,7 @@ mod tests {
             of in 1u32..5,
             at in 0u64..10_000,
         ) {
-            // As it would run: changes come one after the other, and arrivals go on where they are.
+            // As in a run: changes come one after the other, and arrivals continue at their position.
             let mut ramp = Ramp::stages(start, stages.into_iter().map(|(value, takes)| (value, Duration::from_secs(takes))));
             let mut changes = changes;
             changes.sort_by_key(|change| change.0);

@@ -1,37 +1,37 @@
-//! Requests per second, where only chains can be started: each chain is charged with the requests it will likely make.
+//! Requests per second, where only chains can be started: each chain is charged with its expected requests.
 
-/// Turns a total of requests into chains, so that in the long run the requests made are those that were due.
+/// Converts a total of requests into chains, so that in the long run as many requests are made as were due.
 ///
-/// A chain is charged what chains took lately when it starts. What it really made becomes known when it ends, and the
-/// difference is made up for over the next chains: little by little, so that no correction is a burst or a gap. What a chain
-/// pays of it is paid when it starts: were it paid when it ends, all that start until then would pay the same again.
+/// A chain is charged with the recent mean when it starts. Its real number is known when it ends, and the
+/// difference is paid by the next chains, a little each, so that no correction is a burst or a gap. A chain
+/// pays its part at its start: if it paid at its end, all chains started until then would pay the same again.
 #[derive(Debug)]
 pub struct RequestBudget {
-    /// Requests of a chain, as they were lately.
+    /// Recent mean of requests per chain.
     per_chain: f64,
-    /// Requests made beyond what was charged for them and is not paid; negative when too much was charged.
+    /// Requests made beyond what was charged and not paid yet; negative when too much was charged.
     owed: f64,
 }
 
 impl RequestBudget {
-    /// What a chain is taken to make before one has ended.
+    /// Assumed requests per chain before one has ended.
     const GUESS: f64 = 5.0;
-    /// The weight of one more chain in what they were lately.
+    /// The weight of one more chain in the recent mean.
     const NEWS: f64 = 1.0 / 32.0;
-    /// The part of what is owed that one chain pays.
+    /// The share of the debt that one chain pays.
     const PAYS: f64 = 1.0 / 32.0;
 
-    /// A budget that has seen no chain yet.
+    /// A budget before any chain.
     pub const fn new() -> Self {
         Self { per_chain: Self::GUESS, owed: 0.0 }
     }
 
-    /// What chains are taken to make.
+    /// Expected requests per chain.
     pub const fn per_chain(&self) -> f64 {
         self.per_chain
     }
 
-    /// Charges a chain that starts: between half and twice what chains are taken to make.
+    /// Charges a chain that starts: between half and twice the expected requests.
     pub fn charge(&mut self) -> Charge {
         let (expected, least, most) = (self.per_chain, self.per_chain / 2.0, self.per_chain * 2.0);
         let requests = (expected + self.owed * Self::PAYS).clamp(least, most);
@@ -39,23 +39,23 @@ impl RequestBudget {
         Charge { requests, expected }
     }
 
-    /// A chain that was to make `expected` has ended with so many requests. One that never ran has not: it was due, and is
-    /// lost.
+    /// A chain that was charged `expected` has ended with this many requests. A chain that never ran is not
+    /// counted: it was due, and is lost.
     pub fn ended(&mut self, expected: f64, requests: u32) {
         let requests = f64::from(requests);
         self.per_chain += Self::NEWS * (requests - self.per_chain);
-        // A CA that refuses every connection leaves chains of next to no request; the charge must stay above nothing.
+        // If a CA refuses every connection, chains make almost no requests; the charge must stay above 0.
         self.per_chain = self.per_chain.max(0.5);
         self.owed += requests - expected;
     }
 }
 
-/// What one chain is charged.
+/// The charge of one chain.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Charge {
-    /// How many requests it counts for.
+    /// The number of requests that it counts for.
     pub requests: f64,
-    /// How many of them it is taken to make; the others pay for earlier ones.
+    /// Its expected requests; the rest pays for earlier chains.
     pub expected: f64,
 }
 
@@ -75,7 +75,8 @@ mod tests {
 
     use super::*;
 
-    /// Spends `due` requests on chains that each take what `takes` says, `in_flight` at once; gives what was made.
+    /// Spends `due` requests on chains that each make the number given by `takes`, `in_flight` at once;
+    /// returns the number made.
     fn spend(due: f64, in_flight: usize, mut takes: impl FnMut(f64) -> u32) -> f64 {
         let mut budget = RequestBudget::new();
         let mut running = VecDeque::new();
@@ -106,7 +107,7 @@ mod tests {
             cases.into_iter().flat_map(|case| [0, 50, 400].map(|in_flight| (case, in_flight)));
         for ((case, takes), in_flight) in many_in_flight {
             let made = spend(100_000.0, in_flight, takes);
-            // Charging what chains took lately would do for one in a hundred: what that leaves owed is paid.
+            // Charging the recent mean alone would be within 1 %; paying the debt is exact.
             assert!((made / 100_000.0 - 1.0).abs() < 0.001, "{case}, {in_flight}: {made}");
         }
     }
@@ -124,8 +125,8 @@ mod tests {
         assert!(budget.charge().requests >= budget.per_chain / 2.0);
     }
 
-    /// Many chains are under way before the first has told what it takes: what they owe is paid once, and then charges are what
-    /// chains take.
+    /// Many chains are in flight before the number of the first is known: their debt is paid once, and then
+    /// charges equal the real numbers.
     #[test]
     fn what_is_owed_is_paid_once_however_many_are_under_way() {
         for in_flight in [1, 50, 400, 2000] {

@@ -1,22 +1,22 @@
-//! Whether a sample may be of a distribution: for tests, and for benchmarks that show what arrivals are like.
+//! Whether a sample may come from a distribution: for tests, and for benchmarks of arrivals.
 
-/// How well a sample fits a distribution, by Kolmogorov and Smirnov.
+/// How well a sample fits a distribution, by the Kolmogorov–Smirnov test.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fit {
-    /// The largest distance between the sample's distribution function and the other.
+    /// The largest distance between the two distribution functions.
     pub d: f64,
-    /// The probability of one at least so large when the sample is of that distribution: the asymptotic series with
-    /// Stephens' correction, good from some 35 values on.
+    /// The probability of a distance at least this large if the sample comes from the distribution: the
+    /// asymptotic series with Stephens' correction, accurate from about 35 values on.
     pub p: f64,
 }
 
 impl Fit {
-    /// Of a sample to the exponential distribution of mean 1.
+    /// Of a sample and the exponential distribution of mean 1.
     pub fn to_exponential(sample: &[f64]) -> Self {
         Self::to(sample, |x| 1.0 - (-x).exp())
     }
 
-    /// Of a sample to the distribution with this distribution function.
+    /// Of a sample and the distribution with this function.
     pub fn to(sample: &[f64], cdf: impl Fn(f64) -> f64) -> Self {
         let mut sorted = sample.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -27,7 +27,7 @@ impl Fit {
         };
         let d = sorted.iter().enumerate().map(apart).fold(0.0, f64::max);
         let lambda = (n.sqrt() + 0.12 + 0.11 / n.sqrt()) * d;
-        // The series does not converge where the probability is as good as 1.
+        // The series does not converge where the probability is close to 1.
         let p = if lambda < 0.2 {
             1.0
         } else {
@@ -46,7 +46,7 @@ mod tests {
     fn knows_the_tables_critical_values() {
         // The quantiles of the limiting distribution: 1.2238 at 10 %, 1.3581 at 5 %, 1.6276 at 1 %.
         for (lambda, p) in [(1.2238, 0.10), (1.3581, 0.05), (1.6276, 0.01)] {
-            // A uniform sample moved by as much as makes the distance that.
+            // A uniform sample, shifted by the amount that gives this distance.
             let n = 100_000;
             let root = f64::from(n).sqrt();
             let d = lambda / (root + 0.12 + 0.11 / root);

@@ -1,10 +1,10 @@
-//! A quantity that changes linearly between points in time, with its exact integral and the inverse of that.
+//! A piecewise-linear function of time, with its exact integral and the inverse of the integral.
 
 use std::time::Duration;
 
 /// A piecewise-linear, never negative function of active time; after its last point the last value holds.
 ///
-/// It may jump: two points at one moment. At that moment it has the later value.
+/// Two points at one moment are a jump: at that moment the function has the later value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ramp {
     /// In order of time, the first at 0; never empty.
@@ -15,21 +15,21 @@ pub struct Ramp {
 struct Point {
     at: Duration,
     value: f64,
-    /// The integral from 0 up to here.
+    /// The integral up to here.
     total: f64,
 }
 
-/// How near to a piece's whole a position counts as not inside it any more. Rounding must not make an arrival more at the end
-/// of a stage whose total is a round number.
+/// Tolerance at the end of a piece. Rounding must not add an arrival at the end of a stage whose total is a
+/// whole number.
 const WHOLE: f64 = 1e-6;
 
 impl Ramp {
-    /// The same value for ever.
+    /// A constant.
     pub fn constant(value: f64) -> Self {
         Self { points: vec![Point { at: Duration::ZERO, value: sane(value), total: 0.0 }] }
     }
 
-    /// From `start` linearly to each stage's value over its duration, one after the other; a stage of no duration is a jump.
+    /// From `start` linearly to each stage's value over its duration; a stage of duration 0 is a jump.
     pub fn stages(start: f64, stages: impl IntoIterator<Item = (f64, Duration)>) -> Self {
         let mut ramp = Self::constant(start);
         let mut at = Duration::ZERO;
@@ -46,23 +46,23 @@ impl Ramp {
         next.map_or(here.value, |next| here.value + slope(here, next) * (t - here.at).as_secs_f64())
     }
 
-    /// The integral up to a moment: how many were due by then, when the value is a rate per second.
+    /// The integral up to a moment: the number due by then, when the value is a rate per second.
     pub fn total(&self, t: Duration) -> f64 {
         let (here, _) = self.around(t);
         here.total + (here.value + self.at(t)) / 2.0 * (t - here.at).as_secs_f64()
     }
 
-    /// When the integral passes `total`: the inverse of [`total`](Self::total). Where the value is 0 for a while the end of that
-    /// while; none when it never gets further.
+    /// When the integral exceeds `total`: the inverse of [`total`](Self::total). Where the value is 0, the
+    /// end of that period; none when it is never exceeded.
     pub fn when(&self, total: f64) -> Option<Duration> {
-        // The first point's total is 0, which is inside nothing for a total of 0: the piece before it does not exist.
+        // The first point's total is 0; for a total of 0 there is no piece before it.
         let next = self.points.partition_point(|point| point.total - total <= WHOLE).max(1);
         let here = &self.points[next - 1];
         let next = self.points.get(next);
         let rest = (total - here.total).max(0.0);
         let seconds = match next.map(|next| slope(here, next)) {
             _ if rest == 0.0 && (next.is_some() || here.value > 0.0) => 0.0,
-            // Of the two forms of a quadratic's root this one also holds for a slope of 0 and a beginning at 0.
+            // This form of a quadratic's root also holds for a slope of 0 and a start at 0.
             Some(slope) => {
                 let root = (here.value * here.value + 2.0 * slope * rest).max(0.0).sqrt();
                 2.0 * rest / (here.value + root)
@@ -73,27 +73,27 @@ impl Ramp {
         here.at.checked_add(since)
     }
 
-    /// The points that it is linear between, in order of time; two at one moment are a jump.
+    /// Its points, in order of time; two at one moment are a jump.
     pub fn points(&self) -> impl Iterator<Item = (Duration, f64)> {
         self.points.iter().map(|point| (point.at, point.value))
     }
 
-    /// From when on the last value holds.
+    /// When the last value begins to hold.
     pub fn end(&self) -> Duration {
         self.last().at
     }
 
-    /// The value that holds in the end.
+    /// The last value.
     pub fn held(&self) -> f64 {
         self.last().value
     }
 
-    /// The highest value it ever has.
+    /// The highest value.
     pub fn peak(&self) -> f64 {
         self.points.iter().map(|point| point.value).fold(0.0, f64::max)
     }
 
-    /// The same past, and `future` from `at` on. What was due before `at` stays due when it was.
+    /// The same function before `at`, and `future` from `at` on. What was due before `at` keeps its due time.
     #[must_use]
     pub fn then(&self, at: Duration, future: &Self) -> Self {
         let mut ramp = Self { points: self.points.iter().filter(|point| point.at <= at).copied().collect() };
@@ -105,20 +105,20 @@ impl Ramp {
         ramp
     }
 
-    /// The same past, and `value` from `at` on: what a live change makes of a schedule.
+    /// The same function before `at`, and `value` from `at` on: a live change of a schedule.
     #[must_use]
     pub fn then_hold(&self, at: Duration, value: f64) -> Self {
         self.then(at, &Self::constant(value))
     }
 
-    /// The same until `end`, and nothing from there on: a run of 60 s at 500/s is 30,000, and not one more at the last
-    /// moment.
+    /// The same function until `end`, and 0 afterwards: a run of 60 s at 500/s has 30,000 arrivals, without
+    /// one more at the last moment.
     #[must_use]
     pub fn until(&self, end: Duration) -> Self {
         self.then_hold(end, 0.0)
     }
 
-    /// A share of it.
+    /// The function multiplied by `by`.
     #[must_use]
     pub fn scaled(&self, by: f64) -> Self {
         let mut scaled = Self::constant(self.points[0].value * by);
@@ -138,7 +138,7 @@ impl Ramp {
         self.points.push(Point { at, value, total });
     }
 
-    /// The last point not after `t`, and the one after it.
+    /// The last point not after `t`, and the next one.
     fn around(&self, t: Duration) -> (&Point, Option<&Point>) {
         let next = self.points.partition_point(|point| point.at <= t);
         (&self.points[next - 1], self.points.get(next))
@@ -149,12 +149,12 @@ impl Ramp {
     }
 }
 
-/// Per second, between two points at different moments.
+/// Change per second between two points at different moments.
 fn slope(here: &Point, next: &Point) -> f64 {
     (next.value - here.value) / (next.at - here.at).as_secs_f64()
 }
 
-/// Neither negative nor infinite nor not a number.
+/// Replaces negative, infinite and NaN values.
 fn sane(value: f64) -> f64 {
     if value.is_finite() { value.max(0.0) } else { 0.0 }
 }
@@ -258,7 +258,7 @@ mod tests {
         #[test]
         fn when_undoes_total(ramp in ramps(), ms in 0u64..40_000_000) {
             let t = Duration::from_millis(ms);
-            // Where nothing is due many moments share one total, and near 0 rounding moves the moment a lot.
+            // Where the value is 0, many moments share one total, and near 0 rounding moves the moment a lot.
             prop_assume!(ramp.at(t) > 0.01);
             let when = ramp.when(ramp.total(t)).unwrap();
             let off = when.as_secs_f64() - t.as_secs_f64();

@@ -1,38 +1,38 @@
-//! When a paced worker starts its next iteration: each request it makes is worth some time, and a turn is over when the time that its
-//! requests are worth has passed.
+//! When a paced worker starts its next iteration: each request takes a fixed time, and a turn lasts for the
+//! sum of its requests' times.
 //!
-//! So many workers make exactly so many requests per second together, however many of them one iteration takes, as
-//! long as the CA answers sooner than that. One that is late does not catch up more than one turn: after a stall there is no burst.
+//! Together, n workers make exactly the target rate, however many requests an iteration has, as long as the
+//! CA answers in time. A late worker catches up by at most one turn, so there is no burst after a stall.
 
 use std::time::Duration;
 
-/// The turns of one worker, in time since it began.
+/// The turns of one worker, in time since its start.
 #[derive(Clone, Copy, Debug)]
 pub struct Turns {
     /// When the last turn should have started.
     last: Duration,
-    /// What the turn since then is worth, in requests.
+    /// Requests of the turn since then.
     requests: f64,
     /// When its iteration ended.
     ended: Duration,
 }
 
 impl Turns {
-    /// The turns of worker `number` of some that begin together: their first ones are spread over the length of one, which is worth
-    /// about `per_chain` requests.
+    /// The turns of worker `number` of several that start together: their first turns are spread over the
+    /// length of one, which has about `per_chain` requests.
     pub fn staggered(number: u32, per_chain: f64) -> Self {
         // Multiples of the golden ratio fill the unit interval evenly, however many there are.
         let part = (f64::from(number) * 0.618_033_988_749_894_9).fract();
         Self { last: Duration::ZERO, requests: part * per_chain, ended: Duration::MAX }
     }
 
-    /// The iteration of this turn has ended after so many requests.
+    /// The iteration of this turn has ended after this many requests.
     pub fn ended(&mut self, now: Duration, requests: u32) {
         self.requests = requests.into();
         self.ended = now;
     }
 
-    /// When the next turn starts if each request is worth `interval`.
+    /// When the next turn starts if each request takes `interval`.
     pub fn start(&self, interval: Duration) -> Duration {
         let worth =
             Duration::try_from_secs_f64(interval.as_secs_f64() * self.requests).unwrap_or(Duration::MAX);

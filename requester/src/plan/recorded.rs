@@ -1,4 +1,4 @@
-//! A plan as logs and the API have it: [`wec_record::Plan`], without secrets.
+//! A plan in the form of logs and the API: [`wec_record::Plan`], without secrets.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use crate::scenario::Scenario;
 
 impl From<&Plan> for plan::Plan {
     fn from(given: &Plan) -> Self {
-        // Every field by its name: a new one is recorded, or left out on purpose.
+        // Every field by name: a new one must be recorded, or left out explicitly.
         let Plan {
             directory,
             cacert,
@@ -28,7 +28,7 @@ impl From<&Plan> for plan::Plan {
             contact,
             eab,
             seed,
-            // May hold passwords.
+            // It may contain passwords.
             state: _,
             challenges: _,
             dns_challenges: _,
@@ -40,7 +40,7 @@ impl From<&Plan> for plan::Plan {
             threads,
             bounds: Bounds { lag, lag_share, cpu, backlog, dropped, connections },
             strict,
-            // Of whoever started it, not of the run.
+            // It belongs to the user, not to the run.
             permission: _,
             thresholds,
         } = given;

@@ -1,42 +1,43 @@
-//! Whether the generator was the limit: a pure function of what each second measured.
+//! Whether the load tester was the limit: a pure function of each second's measurements.
 //!
 //! | a bound is exceeded | in a state | then |
 //! | --- | --- | --- |
-//! | for 3 seconds on end | keeps up | limited, from the first of them on |
+//! | for 3 seconds in a row | keeps up | limited, from the first of them on |
 //! | in a second | limited | the second counts |
-//! | for 3 seconds on end not | limited | keeps up |
+//! | in none of 3 seconds in a row | limited | keeps up |
 //!
-//! Lag takes 5 seconds instead of 3, and is compared with what is measured: see [`Bounds::lag_share`].
+//! Lag takes 5 seconds instead of 3, and is compared with the response time: see [`Bounds::lag_share`].
 //!
-//! A refusal of our own machine needs no confirmation: a single one has made a failure that is not the CA's.
+//! A refusal of our own machine counts at once: a single one has caused a failure that is not the CA's.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use wec_record::{Limit, LimitCause, LimitKind};
 
-/// Seconds on end after which a state changes.
+/// Seconds in a row after which a state changes.
 const CONFIRM: u32 = 3;
-/// The same for lag, which a neighbour's short burst of work brings about, too.
+/// The same for lag, which a short burst of other work can also cause.
 const CONFIRM_LAG: u32 = 5;
-/// A thread that ran for this share of a second, and longer than it waited, is late by its own work.
+/// A thread that ran for this share of a second, and longer than it waited, is late because of its own work.
 const BUSY: f64 = 0.5;
 
-/// From where on the generator, and not the CA alone, decides what is measured. The one place of the defaults.
+/// Bounds above which the load tester, and not only the CA, limits the run. The defaults are only here.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bounds {
-    /// Scheduling lag, 99th percentile of a second, below which it never limits.
+    /// Scheduling lag, 99th percentile of a second, below which lag is never a limit.
     pub lag: Duration,
-    /// The same as a share of the median response time of requests: lag limits when it is above both. A stall of 30 ms changes
-    /// nothing that people read off a CA that takes a second, and all of what they read off one that takes 5 ms.
+    /// The same, as a share of the median response time of requests: lag is a limit only above both. A stall
+    /// of 30 ms does not matter for a CA that takes a second, but dominates for one that takes 5 ms.
     pub lag_share: f64,
-    /// Share of a second for which a worker thread ran, or ran and waited for a processor. Above nine tenths queues grow fast.
+    /// Share of a second for which a worker thread ran, or ran and waited for a processor. Above nine tenths
+    /// queues grow fast.
     pub cpu: f64,
-    /// How full the queue of results may be. Results are lost when it is full.
+    /// Fill level of the queue of results. Results are lost when it is full.
     pub backlog: f64,
-    /// Share of the iterations due in a second that may be dropped.
+    /// Share of the iterations due in a second that are dropped.
     pub dropped: f64,
-    /// Share of their time that requests may wait for a free connection.
+    /// Share of their time for which requests wait for a free connection.
     pub connections: f64,
 }
 
@@ -53,7 +54,7 @@ impl Default for Bounds {
     }
 }
 
-/// What a stretch of time, about a second, measured.
+/// The measurements of a period of about a second.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Second {
     /// Its end, nanoseconds since the Unix epoch.
@@ -62,21 +63,22 @@ pub(super) struct Second {
     pub(super) over_ns: u64,
     /// 99th percentile of the scheduling lag, nanoseconds; none with too few samples.
     pub(super) lag_p99: Option<u64>,
-    /// Median response time of requests lately, nanoseconds; none with too few.
+    /// Recent median response time of requests, nanoseconds; none with too few.
     pub(super) response_p50: Option<u64>,
-    /// Share of the requests' time that they waited for a free connection; none without requests.
+    /// Share of the requests' time for which they waited for a free connection; none without requests.
     pub(super) connection_wait: Option<f64>,
-    /// By worker thread, the shares of the time for which it ran and for which it waited for a processor.
+    /// For each worker thread, the shares of the time for which it ran and for which it waited for a
+    /// processor.
     pub(super) threads: Vec<(String, Usage)>,
-    /// How full the queue of results is.
+    /// Fill level of the queue of results.
     pub(super) backlog: f64,
-    /// By scenario, iterations due and those of them dropped.
+    /// For each scenario, iterations due and dropped.
     pub(super) arrivals: Vec<(String, u64, u64)>,
     /// How often our own machine refused.
     pub(super) local: u64,
 }
 
-/// How a thread spent a stretch of time, as shares of it.
+/// A thread's time in a period, as shares of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Usage {
     pub(super) ran: f64,
@@ -89,7 +91,7 @@ impl Second {
         self.threads.iter().max_by(|(_, a), (_, b)| (a.ran + a.waited).total_cmp(&(b.ran + b.waited)))
     }
 
-    /// What each bound is about, measured: which, where, the figure and the bound, and whether it is exceeded.
+    /// The measurements for each bound: kind, place, value, bound, and whether it is exceeded.
     fn measured(&self, bounds: &Bounds) -> Vec<Measured> {
         let mut all = Vec::new();
         let mut measure = |what, cause, place: &str, value: f64, bound: f64, over: bool| {
@@ -98,7 +100,7 @@ impl Second {
         if let Some((thread, usage)) = self.busiest() {
             let ran_enough = usage.ran >= bounds.cpu;
             measure(LimitKind::Cpu, LimitCause::Wec, thread, usage.ran, bounds.cpu, ran_enough);
-            // A thread that others keep from running is as late as one that has too much to do, but the way out is another.
+            // A thread without a processor is as late as one with too much work, but the remedy differs.
             let kept = !ran_enough && usage.ran + usage.waited >= bounds.cpu;
             measure(LimitKind::Wait, LimitCause::Machine, thread, usage.waited, bounds.cpu, kept);
         }
@@ -124,7 +126,7 @@ impl Second {
         all
     }
 
-    /// Lag beside what it distorts. Where nothing is measured, nothing is distorted.
+    /// Lag compared with the response time. Without requests nothing is distorted.
     fn lag(&self, bounds: &Bounds) -> Option<Measured> {
         let (lag, median) = (self.lag_p99?, self.response_p50.unwrap_or(0));
         let bound = (bounds.lag.as_nanos() as f64).max(bounds.lag_share * median as f64);
@@ -152,26 +154,26 @@ struct Measured {
     over: bool,
 }
 
-/// Judges second after second.
+/// Judges one second after the other.
 #[derive(Clone, Debug)]
 pub(super) struct Judge {
     bounds: Bounds,
-    /// By kind, and for dropped iterations by scenario.
+    /// By kind, and for dropped iterations also by scenario.
     cases: BTreeMap<(LimitKind, String), Case>,
     limited: bool,
     limited_ns: u64,
-    /// Up to when `limited_ns` has been counted.
+    /// The time up to which `limited_ns` is counted.
     counted_until: u64,
 }
 
-/// What the judge says after a second.
+/// The result after a second.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Verdict {
     /// Every bound exceeded so far, and whether it is now.
     pub(super) limits: Vec<Limit>,
-    /// For how long any was, nanoseconds.
+    /// Total time above any bound, nanoseconds.
     pub(super) limited_ns: u64,
-    /// Whether this second made it limited, or not limited any more.
+    /// Whether this second made it limited, or no longer limited.
     pub(super) turned: Option<bool>,
 }
 
@@ -179,11 +181,11 @@ pub(super) struct Verdict {
 #[derive(Clone, Debug, Default)]
 struct Case {
     limit: Limit,
-    /// Seconds on end that speak against the present state.
+    /// Consecutive seconds that contradict the present state.
     streak: u32,
-    /// When they began, nanoseconds since the Unix epoch.
+    /// Start of these seconds, nanoseconds since the Unix epoch.
     since: u64,
-    /// Of a streak above the bound: how long it is, and its worst second.
+    /// For consecutive seconds above the bound: their length and the worst one.
     pending: (u64, Option<Measured>),
     ever: bool,
 }
@@ -194,7 +196,7 @@ impl Judge {
     }
 
     pub(super) fn look(&mut self, second: &Second) -> Verdict {
-        // A stretch much shorter than a second, the last of a run, decides nothing by itself.
+        // A period much shorter than a second, at the end of a run, decides nothing.
         let seconds = (second.over_ns + 500_000_000) / 1_000_000_000;
         let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
         for measured in second.measured(&self.bounds) {
@@ -210,7 +212,7 @@ impl Judge {
         let turned = (limited != self.limited).then_some(limited);
         self.limited = limited;
         let limits = self.cases.values().filter(|case| case.ever).map(|case| case.limit.clone());
-        // Times by the wall clock and by the monotonic one differ a little: the whole is no shorter than a part of it.
+        // Wall clock and monotonic clock differ slightly: make the whole at least as long as its parts.
         let longest = self.cases.values().map(|case| case.limit.total_ns).max().unwrap_or(0);
         self.limited_ns = self.limited_ns.max(longest);
         Verdict { limits: limits.collect(), limited_ns: self.limited_ns, turned }
@@ -218,7 +220,7 @@ impl Judge {
 }
 
 impl Case {
-    /// Takes in a second; from when on it says that the time was limited, if it does.
+    /// Adds a second; returns the start of the limited time, if it is limited.
     fn look(&mut self, measured: Measured, second: &Second, seconds: u32) -> Option<u64> {
         let began = second.at_unix_ns.saturating_sub(second.over_ns);
         if self.limit.now == measured.over {
@@ -262,7 +264,7 @@ impl Case {
         Some(self.since)
     }
 
-    /// Adds a time above the bound; the limit is told by its worst second.
+    /// Adds a time above the bound; the limit is reported with its worst second.
     fn count(&mut self, over_ns: u64, measured: Measured) {
         self.limit.total_ns += over_ns;
         if measured.value >= self.limit.worst {
@@ -281,7 +283,7 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    /// A second of a generator that keeps up.
+    /// A second in which the load tester keeps up.
     fn calm(n: u64) -> Second {
         Second {
             at_unix_ns: (100 + n) * SECOND,
@@ -300,7 +302,7 @@ mod tests {
         (format!("worker thread {place}"), Usage { ran, waited })
     }
 
-    /// The verdicts over seconds of which those where `over` says so are changed by `worse`.
+    /// The verdicts over seconds, of which those marked in `over` are changed by `worse`.
     fn judged(over: &str, worse: impl Fn(&mut Second)) -> Vec<Verdict> {
         let mut judge = Judge::new(Bounds::default());
         let seconds = (0..).zip(over.chars()).map(|(n, mark)| {
@@ -350,7 +352,7 @@ mod tests {
         }
     }
 
-    /// 2 % of a thread busy and 20 chains/s is no load tester that cannot keep up, whatever its host does to it.
+    /// With 2 % of a thread busy at 20 chains/s, the load tester keeps up, whatever its host does.
     #[test]
     fn each_limit_has_the_cause_that_a_person_can_change() {
         type Worse = fn(&mut Second);
@@ -399,7 +401,7 @@ mod tests {
     #[test]
     fn three_seconds_on_end_turn_it_and_three_turn_it_back() {
         let cases = [
-            // Each second's state after it: `.` keeps up, `L` limited.
+            // The state after each second: `.` keeps up, `L` limited.
             ("##.##.##", "........", 0),
             ("###...", "..LLL.", 3),
             ("####.#..#...", "..LLLLLLLLL.", 6),
@@ -416,7 +418,7 @@ mod tests {
             let last = verdicts.last().unwrap();
             assert_eq!(last.limited_ns, seconds * SECOND, "{over}");
             assert_eq!(last.limits.first().map_or(0, |limit| limit.total_ns), seconds * SECOND, "{over}");
-            // It turns exactly where the state changes.
+            // `turned` is set exactly when the state changes.
             let mut before = '.';
             for (verdict, state) in verdicts.iter().zip(states.chars()) {
                 assert_eq!(verdict.turned, (state != before).then_some(state == 'L'), "{over}");
@@ -449,7 +451,7 @@ mod tests {
         let last = verdicts.last().unwrap();
         assert_eq!(last.limits.len(), 2);
         assert_eq!(last.limited_ns, 5 * SECOND);
-        // One that joins later does not count again what the other has counted.
+        // A limit that begins later does not count time that is already counted.
         let mut judge = Judge::new(Bounds::default());
         for n in 0..6 {
             let mut second = calm(n);

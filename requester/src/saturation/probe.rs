@@ -1,12 +1,12 @@
-//! How late a runtime is: it is asked for its attention at even times, and how much later it came is recorded.
+//! Measures how late a runtime is: a timer is set at regular times, and the delay of its wake-up is recorded.
 //!
-//! | the runtime | asked |
+//! | the runtime | next probe |
 //! | --- | --- |
-//! | worked for more than a tenth of the time since it was asked last, or came late | every 2 ms |
+//! | worked for more than a tenth of the time since the last probe, or was late | after 2 ms |
 //! | did neither | after twice the time, up to 256 ms |
 //!
-//! To ask a resting runtime every 2 ms costs more than all else that it does. A lag stands for all the 2 ms that have passed
-//! since the one before, so that percentiles have the same weights at every pace.
+//! Probing an idle runtime every 2 ms costs more than all its other work. A lag counts for all periods of 2
+//! ms since the last probe, so that percentiles have the same weights at every interval.
 
 use tokio::runtime::Handle;
 use wec_acme::Clock;
@@ -14,16 +14,16 @@ use wec_acme::Clock;
 use super::Lag;
 use crate::alarm::Alarm;
 
-/// How often a runtime that works is asked, nanoseconds. Often enough for a 99th percentile each second, seldom enough to
-/// leave the processor to the load.
+/// Interval of the probes of a busy runtime, nanoseconds. It gives enough samples for a 99th percentile each
+/// second, and leaves the processor to the load.
 const TICK_NS: u64 = 2_000_000;
-/// How many ticks a runtime that rests is left alone at most: 256 ms. A run is limited by its lag only if it lasts for
-/// seconds, so several of these meet what matters.
+/// Longest interval for an idle runtime, in ticks: 256 ms. Lag limits a run only if it lasts for seconds, so
+/// several probes detect it.
 const MOST_TICKS: u32 = 128;
 
 /// Records lags until it is dropped.
 pub(super) async fn run(clock: Clock, lag: Lag) {
-    // A watch that took processor time would find what it looks for.
+    // A probe that used processor time would cause the lag that it measures.
     let mut alarm = Alarm::frugal(clock);
     let (mut due, mut pace, mut worked) = (clock.now(), Pace::default(), worked_ns());
     loop {
@@ -32,9 +32,9 @@ pub(super) async fn run(clock: Clock, lag: Lag) {
         alarm.at(due).await;
         let (now, before) = (clock.now(), std::mem::replace(&mut worked, worked_ns()));
         let late = now.saturating_sub(due);
-        // Of the ticks that were left out it is not known how late they would have been, unless nothing was.
+        // The lag of skipped ticks is not known, unless there was none.
         lag.record_n(late, if late < TICK_NS { ticks } else { 1 });
-        // Times that passed unattended count too: each was late.
+        // Ticks that passed without a wake-up also count: each was late.
         while due + TICK_NS <= now {
             due += TICK_NS;
             lag.record(now - due);
@@ -43,13 +43,13 @@ pub(super) async fn run(clock: Clock, lag: Lag) {
     }
 }
 
-/// For how long the calling thread's runtime has worked since it began, nanoseconds.
+/// Working time of the calling thread's runtime since its start, nanoseconds.
 fn worked_ns() -> u64 {
     let worked = Handle::current().metrics().worker_total_busy_duration(0);
     u64::try_from(worked.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// After how many ticks a runtime is asked next.
+/// The number of ticks to the next probe.
 #[derive(Debug, PartialEq, Eq)]
 struct Pace {
     ticks: u32,
@@ -62,7 +62,7 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// It came `late_ns` late, and has worked for `worked_ns` since it was asked before.
+    /// It was `late_ns` late, and has worked for `worked_ns` since the last probe.
     fn look(&mut self, late_ns: u64, worked_ns: u64) {
         let working = worked_ns.saturating_mul(10) > u64::from(self.ticks) * TICK_NS;
         self.ticks = if working || late_ns >= TICK_NS { 1 } else { (self.ticks * 2).min(MOST_TICKS) };
@@ -81,7 +81,7 @@ mod tests {
             pace.ticks
         };
         let table = [
-            // As it rests: after 2, 4, 8, 16, 32, 64, 128, 256 ms, and no later.
+            // When idle: after 2, 4, 8, 16, 32, 64, 128, 256 ms, and no later.
             (20_000, 10_000, 2),
             (20_000, 10_000, 4),
             (20_000, 800_000, 8),
@@ -95,7 +95,7 @@ mod tests {
             (20_000, 25_600_001, 1),
             (20_000, 200_001, 1),
             (20_000, 200_000, 2),
-            // It came late.
+            // It was late.
             (1_999_999, 0, 4),
             (2_000_000, 0, 1),
         ];

@@ -1,45 +1,45 @@
-//! What the system says of processors used: by a thread, with how long it waited for one, and by the whole process.
+//! Processor use by the system's accounting: of a thread, with its waiting time, and of the whole process.
 
-/// What a thread has had of processors since it began, nanoseconds.
+/// A thread's processor time since its start, nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ThreadTimes {
-    /// On a processor.
+    /// Running.
     pub(super) ran: u64,
-    /// Ready to run, with no processor.
+    /// Ready to run, but without a processor.
     pub(super) waited: u64,
 }
 
-/// A thread of this process, as the system numbers it.
+/// A thread of this process, by its number in the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Thread(#[cfg(target_os = "linux")] i32);
 
 impl Thread {
-    /// The calling thread; none where there is no way to ask about it.
+    /// The calling thread; none if the system does not report on threads.
     #[cfg(target_os = "linux")]
     pub(super) fn current() -> Option<Self> {
         Some(Self(rustix::thread::gettid().as_raw_nonzero().get()))
     }
 
-    /// The calling thread; none where there is no way to ask about it.
+    /// The calling thread; none if the system does not report on threads.
     #[cfg(not(target_os = "linux"))]
     pub(super) const fn current() -> Option<Self> {
         None
     }
 
-    /// Its times, from the scheduler itself; none when it has ended, or the system does not say.
+    /// Its times, from the scheduler; none when it has ended, or the system does not report them.
     #[cfg(target_os = "linux")]
     pub(super) fn times(self) -> Option<ThreadTimes> {
         parse(&std::fs::read_to_string(format!("/proc/self/task/{}/schedstat", self.0)).ok()?)
     }
 
-    /// Its times; none where the system does not say.
+    /// Its times; none where the system does not report them.
     #[cfg(not(target_os = "linux"))]
     pub(super) const fn times(self) -> Option<ThreadTimes> {
         None
     }
 }
 
-/// `schedstat`: time on a processor, time in a run queue, times it was put on a processor.
+/// `schedstat`: time on a processor, time in a run queue, number of times on a processor.
 #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only Linux writes it"))]
 fn parse(schedstat: &str) -> Option<ThreadTimes> {
     let mut numbers = schedstat.split_ascii_whitespace().map(|number| number.parse().ok());

@@ -61,7 +61,7 @@ impl ChallTestSrvWriter {
         if parsed.path() != "/" || parsed.query().is_some() {
             return Err(wrong("it has a path, a management API is at the root".into()));
         }
-        let host = parsed.host_str().ok_or_else(|| wrong("it names no host".into()))?;
+        let host = parsed.host_str().ok_or_else(|| wrong("it has no host".into()))?;
         let authority = format!("{host}:{}", parsed.port_or_known_default().unwrap_or(80));
         Ok(Self {
             authority,

@@ -320,7 +320,10 @@ fn values_that_cannot_be_meant_are_refused_with_the_flag_and_the_way_out() {
     std::fs::write(folder.path().join("junk.pem"), "-----BEGIN CERTIFICATE-----\n????\n").unwrap();
     let long = "x".repeat(5_000);
     let cases: [(&[&str], &[&str]); 13] = [
-        (&["--contact", "ops@ca.test"], &["--contact: \"ops@ca.test\" is no URI: write mailto:ops@ca.test"]),
+        (
+            &["--contact", "ops@ca.test"],
+            &["--contact: \"ops@ca.test\" is not a URI: write mailto:ops@ca.test"],
+        ),
         (&["--threshold", ""], &["--threshold: is empty"]),
         (
             &["--base-domain", "127.0.0.1"],

@@ -191,7 +191,7 @@ fn a_requester_whose_results_nobody_has_does_not_end_well() {
     let ca = crate::common::NullCa::start(folder.path(), &[]);
     for (address, why) in [
         ("127.0.0.1:8090", "does not begin with http://"),
-        ("http://", "names no host"),
+        ("http://", "has no host"),
         ("http://analytics:port", "has a port outside 1 to 65535"),
     ] {
         let mut args = vec!["requester", "--analytics", address];

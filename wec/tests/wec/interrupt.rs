@@ -22,7 +22,7 @@ fn a_first_signal_lets_chains_end_and_a_second_cuts_them_with_their_results() {
     args.extend(["--limit-registrations", "1", "--graceful-stop", "60s", "--json", "summary.json"]);
     args.extend(ca.target());
     let mut run = spawn(folder.path(), &args);
-    // The worker whose result this is goes on with an authorization, which takes longer than the test.
+    // The worker of this result continues with an authorization, which takes longer than the test.
     crate::common::until("the registration is in the log", || {
         crate::common::chains_in_logs(folder.path()) > 0
     });

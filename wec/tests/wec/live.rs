@@ -197,7 +197,7 @@ fn a_limit_set_during_a_run_holds_but_for_what_is_under_way_and_can_be_raised_an
     }
     limit(Value::Null);
     let enough = first + 25 + WORKERS + 30;
-    crate::common::until("it goes on without a limit", || made(&run.snapshot()) >= enough);
+    crate::common::until("it continues without a limit", || made(&run.snapshot()) >= enough);
     run.told(folder.path(), &["stop"]);
     assert_eq!(run.child.wait().unwrap().code(), Some(0));
     let made = made(&crate::common::summary(folder.path()));

@@ -122,7 +122,7 @@ fn stages_count_what_their_rate_counts() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(
         crate::common::said(&output),
-        "--stages: stage 1: \"50 requests/s\" counts requests, and the rate counts chains: give all in one unit\n"
+        "--stages: stage 1: \"50 requests/s\" counts requests, but the rate counts chains: use one unit\n"
     );
 }
 

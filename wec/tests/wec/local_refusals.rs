@@ -77,5 +77,5 @@ fn file_descriptors_that_run_out_are_not_the_cas_failure_and_are_warned_about() 
     let example = summary["failures"][0]["example"].as_str().unwrap();
     assert!(example.contains("ulimit -n"), "{example}");
     let said = crate::common::said(&output);
-    assert!(said.contains("need about 220 open files, and this process may have 90"), "{said}");
+    assert!(said.contains("need about 220 open files, but this process may open 90"), "{said}");
 }

@@ -25,10 +25,10 @@ fn what_is_stored_of_a_ca_that_was_reset_is_set_aside_at_the_start() {
     let stored = crate::common::summary(folder.path())["state"]["registrations"].as_u64().unwrap();
     assert!(stored > 0);
 
-    // The same CA again: the run goes on with what there is.
+    // The same CA again: the run continues with the stored state.
     let output = run(folder.path(), &first, &["--log-dir", "second"]);
     let said = crate::common::said(&output);
-    assert!(said.contains(&format!("goes on with {stored} account")), "{said}");
+    assert!(said.contains(&format!("continues with {stored} account")), "{said}");
     drop(first);
 
     // One that has lost everything, at the same address.

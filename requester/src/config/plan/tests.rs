@@ -17,14 +17,14 @@ fn resolve(mut settings: Settings) -> Result<Plan, Mistakes> {
 #[test]
 fn every_key_of_the_table_is_read() {
     let mut unread = BTreeSet::from_iter(KEYS.iter().map(|key| key.name));
-    // What says how hard to push is read by the executor that it belongs to.
+    // A key that sets the load is read by the executor that it belongs to.
     for push in [("workers", "5"), ("rate", "5/s"), ("target_rps", "5"), ("iterations", "5")] {
         let mut settings = options().with(push.0, push.1).settings();
         plan(&mut settings, Decided::default(), None);
         let left: BTreeSet<_> = settings.unread().iter().map(|key| key.name).collect();
         unread.retain(|name| left.contains(name));
     }
-    // Those of the table [capacity] are read by the search, where another test is for them.
+    // The search reads those of the table [capacity]; another test covers them.
     let elsewhere = |name: &&str| matches!(Key::named(name).unwrap().place, Place::Command | Place::Search);
     assert_eq!(unread.into_iter().filter(|name| !elsewhere(name)).collect::<Vec<_>>(), [""; 0]);
 }
@@ -217,7 +217,7 @@ fn a_challenge_type_that_nothing_answers_is_a_mistake() {
     let shown = options.resolve(None).unwrap_err().to_string();
     assert_eq!(
         shown,
-        "--challenge-types: nothing would answer dns-01: give --dns-listen (whoever names one listener gets those named)"
+        "--challenge-types: nothing would answer dns-01: give --dns-listen (if one listener is given, only the given ones are opened)"
     );
 }
 
@@ -263,7 +263,7 @@ fn what_clients_cannot_do_is_said_with_what_they_can() {
         "--http: \"3\" is no HTTP version: there are 1.1 and 2",
         "--abandon: \"110%\" is not a share",
         "--stop-before: chains cannot stop before \"newOrder\": expected finalize",
-        "--on-failure: \"panic\" is not what workers can do on failure: there are back-off and hammer",
+        "--on-failure: \"panic\" is not a behaviour after failures: expected back-off or hammer",
     ] {
         assert!(shown.contains(part), "{part} is missing in {shown}");
     }

@@ -1,4 +1,4 @@
-//! The workers of one runtime in the open model, and which of them takes an arrival.
+//! The workers of one runtime in the open model, and which of them gets an arrival.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use super::super::{Gauges, Iterated, VirtualUser, Workforce};
 use super::ArrivalLoop;
 use super::position::Position;
 
-/// How long to wait before a worker that found nothing looks again: what another one holds may be free a moment later.
+/// Waits before a worker that found nothing looks again: an object in use may be released a moment later.
 const LOOKS_AGAIN: [Duration; 3] = [Duration::ZERO, Duration::from_millis(10), Duration::from_millis(40)];
 
-/// The workers of one runtime: free ones, those in an iteration, and those that found nothing and will look again.
+/// The workers of one runtime: free ones, busy ones, and those that will look again.
 pub(super) struct WorkerPool {
     workforce: Arc<dyn Workforce>,
     gauges: Arc<Gauges>,
@@ -27,15 +27,15 @@ pub(super) struct WorkerPool {
     place: (u32, u32),
     relay: Arc<Relay>,
     cap: u32,
-    /// How many there are, free or not.
+    /// Number of workers, free or not.
     alive: u32,
-    /// The last one to become free is the first to be used again: fewer stay warm.
+    /// The last one to become free is used first, so that fewer connections stay open.
     free: Vec<Member>,
-    /// Who will look again, by how often they have; in each the first to do so is at the front.
+    /// Workers that will look again, by the number of their looks so far, each queue in order of time.
     looking: [VecDeque<Looking>; LOOKS_AGAIN.len()],
-    /// Slots that were given up.
+    /// Slots that are free.
     slots: Vec<u32>,
-    /// How many slots there ever were.
+    /// Number of slots that were ever used.
     highest: u32,
     pub(super) tasks: JoinSet<(Member, Assignment, Iterated)>,
 }
@@ -46,18 +46,18 @@ pub(super) struct Member {
     _alive: Counted,
 }
 
-/// What a worker was given to do.
+/// An iteration for a worker.
 #[derive(Clone, Copy)]
 pub(super) struct Assignment {
     due: u64,
-    /// How many requests it is taken to make, where the rate counts them.
+    /// Expected number of requests, if the rate counts them.
     expected: f64,
-    /// How often its worker has looked again for something to run.
+    /// How often its worker has looked again for a chain.
     looks: usize,
 }
 
 struct Looking {
-    /// When it looks again, nanoseconds of the clock.
+    /// Time of the next look, nanoseconds of the clock.
     at: u64,
     member: Member,
     assignment: Assignment,
@@ -82,7 +82,7 @@ impl WorkerPool {
         }
     }
 
-    /// Follows a cap: free workers beyond it go now, others when their iteration has ended.
+    /// Applies a cap: free workers beyond it end now, others after their iteration.
     pub(super) fn cap(&mut self, cap: u32) {
         self.cap = cap;
         while self.alive > cap
@@ -97,7 +97,7 @@ impl WorkerPool {
         self.slots.push(member.slot);
     }
 
-    /// Has a worker do what is due, or another runtime, or drops it.
+    /// Gives a due iteration to a worker or to another runtime, or drops it.
     pub(super) fn take(&mut self, arrival: Arrival) {
         let member = self.free.pop().or_else(|| self.add()).or_else(|| self.reclaim_idle());
         let Some(member) = member else {
@@ -115,7 +115,8 @@ impl WorkerPool {
         self.set_out(member, Assignment { due, expected, looks: 0 });
     }
 
-    /// Tells the other runtimes how many workers there are for what they cannot do, beside so many arrivals that wait here.
+    /// Reports to the other runtimes how many workers are available for their arrivals, beside `waiting`
+    /// arrivals of this one.
     pub(super) fn report_spare(&self, waiting: usize) {
         let busy = u32::try_from(self.tasks.len() + waiting).unwrap_or(u32::MAX);
         self.relay.report_spare(self.place.0, self.cap.saturating_sub(busy));
@@ -133,7 +134,7 @@ impl WorkerPool {
         });
     }
 
-    /// The worker that has looked most often and found nothing; that is over now.
+    /// Takes back the worker with the most unsuccessful looks.
     fn reclaim_idle(&mut self) -> Option<Member> {
         let Looking { member, .. } = self.looking.iter_mut().rev().find_map(VecDeque::pop_front)?;
         self.gauges.ended(Iterated::Idle);
@@ -155,7 +156,7 @@ impl WorkerPool {
         }
     }
 
-    /// Nobody looks again: what they looked for was not there.
+    /// Ends all pending looks: they count as idle.
     pub(super) fn give_up_looking(&mut self) {
         while let Some(member) = self.reclaim_idle() {
             self.released(member);
@@ -203,7 +204,7 @@ impl WorkerPool {
         }
     }
 
-    /// A worker has nothing to do any more.
+    /// A worker has become free.
     fn released(&mut self, member: Member) {
         if self.alive > self.cap {
             self.dismiss(&member);

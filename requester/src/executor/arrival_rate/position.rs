@@ -1,16 +1,17 @@
-//! Where the next arrival of a runtime lies on the total of the ramp.
+//! The position of a runtime's next arrival on the total of the ramp.
 
 use wec_record::plan::RateUnit;
 
 use super::super::Iterated;
 use crate::pace::{Arrivals, RequestBudget, Spacing};
 
-/// Where on the ramp's total the next arrival of this runtime lies.
+/// The position of this runtime's next arrival on the ramp's total.
 pub(super) struct Position {
     arrivals: Arrivals,
-    /// For requests: what the next chain lies at and what chains cost, in requests of this runtime.
+    /// For a rate of requests: the position of the next chain and the cost of chains, in requests of this
+    /// runtime.
     requests: Option<(f64, RequestBudget)>,
-    /// Among how many runtimes, and this one's place.
+    /// This runtime's place, and the number of runtimes.
     place: (u32, u32),
 }
 
@@ -19,7 +20,7 @@ impl Position {
         let (arrivals, requests) = match unit {
             RateUnit::Chains => (Arrivals::new(spacing, (place, of)), None),
             RateUnit::Requests => {
-                // Chains' costs differ, so there is no one sequence to share: each runtime has its own.
+                // The costs of chains differ, so the runtimes cannot share one sequence: each has its own.
                 let spacing = match spacing {
                     Spacing::Even => Spacing::Even,
                     Spacing::Poisson { seed } => {
@@ -44,7 +45,7 @@ impl Position {
         }
     }
 
-    /// Goes on to the next arrival; gives what the one before it is taken to make.
+    /// Advances to the next arrival; returns the expected requests of the one before.
     pub(super) fn advance(&mut self) -> f64 {
         let gap = self.arrivals.advance();
         let Some((position, budget)) = &mut self.requests else { return 1.0 };

@@ -1,4 +1,4 @@
-//! The loop of one runtime in the open model: it waits for what is due next and passes it to a worker.
+//! The loop of one runtime in the open model: waits for the next due iteration and passes it to a worker.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,30 +15,31 @@ use super::position::Position;
 use crate::alarm::Alarm;
 use crate::pace::Spacing;
 
-/// Starts iterations when they are due, on the runtime it is run on.
+/// Starts due iterations on its runtime.
 pub(super) struct ArrivalLoop {
-    /// Who the workers are.
+    /// Creates the workers.
     pub(super) workforce: Arc<dyn Workforce>,
-    /// Where this runtime's workers and arrivals are counted.
+    /// Counts this runtime's workers and arrivals.
     pub(super) gauges: Arc<Gauges>,
-    /// What to follow; must already be what the run begins with.
+    /// The schedule; must have its first value already.
     pub(super) schedule: watch::Receiver<Arc<ArrivalSchedule>>,
-    /// What the rate counts.
+    /// The unit of the rate.
     pub(super) unit: RateUnit,
-    /// How arrivals lie in time.
+    /// The spacing of arrivals.
     pub(super) spacing: Spacing,
     /// The run's clock.
     pub(super) clock: Clock,
-    /// This runtime's place among those of the process, from 0, and their number. It starts every so many-th arrival.
+    /// This runtime's place in the process, from 0, and the number of runtimes n. It starts every n-th
+    /// arrival.
     pub(super) place: (u32, u32),
-    /// The way to the others of them.
+    /// The connection to the other runtimes.
     pub(super) relay: Arc<Relay>,
 }
 
 impl ArrivalLoop {
     /// Runs until the last iteration has ended after `stop.finish`.
     ///
-    /// What was due before that and not started yet, because this wake-up came late, is still started.
+    /// Iterations that were due before, but not started because of a late wake-up, are still started.
     pub(super) async fn run(mut self, stop: Stop) {
         let mut alarm = Alarm::new(self.clock);
         let mut position = Position::new(self.unit, self.spacing, self.place);
@@ -60,7 +61,7 @@ impl ArrivalLoop {
                     next => break next,
                 }
             };
-            // After what is due: that may want those who look again.
+            // After due iterations, which may need the workers that look again.
             pool.look_again(now);
             pool.report_spare(inbox.as_ref().map_or(0, Inbox::len));
             if stop.finish.is_cancelled() {
@@ -89,7 +90,7 @@ impl ArrivalLoop {
     }
 }
 
-/// The next arrival that another runtime hands over; none for ever where none can.
+/// The next arrival from another runtime; pending forever if there is none.
 async fn handed_over(inbox: &mut Option<Inbox>) -> Option<Arrival> {
     match inbox {
         Some(inbox) => inbox.recv().await,
@@ -97,7 +98,7 @@ async fn handed_over(inbox: &mut Option<Inbox>) -> Option<Arrival> {
     }
 }
 
-/// Waits for the moment at which somebody looks again; for ever where there is none.
+/// Waits until the next look; pending forever if there is none.
 async fn until_look(at: Option<u64>, now: u64) {
     match at {
         Some(at) => tokio::time::sleep(Duration::from_nanos(at.saturating_sub(now))).await,

@@ -1,4 +1,4 @@
-//! The open model, tested on a paused clock.
+//! Tests of the open model on a paused clock.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -21,14 +21,14 @@ const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Workers that take `takes` for an iteration, and what they were given to do.
+/// Workers that take `takes` per iteration, and their iterations.
 struct Diary {
     clock: Clock,
     takes: Mutex<Duration>,
     /// When each iteration was due and when it started.
     started: Mutex<Vec<(u64, u64)>>,
     cut: Mutex<u32>,
-    /// How often the next asks find nothing.
+    /// How many of the next attempts find nothing.
     idle: Mutex<u32>,
     by_worker: Mutex<HashMap<u32, u32>>,
     requests: u32,
@@ -184,7 +184,7 @@ async fn drops_iterations_when_every_worker_is_busy_and_the_others_keep_their_mo
     let mut running = Running::start(Ramp::constant(10.0).until(s(10)), 3, Duration::from_millis(950));
     pass(s(12)).await;
     running.finish().await;
-    // Three of each ten: the workers are busy for the seven after that.
+    // Three of every ten: the workers are busy during the other seven.
     assert_eq!((running.gauges.due(), running.count(), running.gauges.dropped()), (100, 30, 70));
     for (n, (due, _)) in running.started().into_iter().enumerate() {
         let n = n as u64;
@@ -217,7 +217,7 @@ async fn follows_a_live_change_without_loss_or_repetition() {
     pass(s(10)).await;
     running.finish().await;
     let dues: Vec<_> = running.started().iter().map(|(due, _)| *due).collect();
-    // The first in each stretch lies where the total is whole: 1000, 1070 and from there on.
+    // The first in each period is at a whole total: 1000, 1070 and from there on.
     assert_eq!(dues.len(), 1000 + 70 + 1000);
     assert!(dues.windows(2).all(|pair| pair[0] < pair[1]));
     assert_eq!(dues.iter().filter(|due| (20 * SECOND + 1..120 * SECOND).contains(due)).count(), 0);
@@ -245,7 +245,7 @@ async fn a_pause_stands_the_schedule_still() {
 #[tokio::test(start_paused = true)]
 async fn what_is_found_late_is_started_at_once_with_its_own_moment() {
     let mut running = Running::start(Ramp::constant(10.0).until(s(10)), 1000, Duration::from_millis(10));
-    // The whole run goes by before this executor is polled for the first time.
+    // The whole run passes before this executor is polled for the first time.
     tokio::time::advance(s(60)).await;
     pass(s(1)).await;
     running.finish().await;
@@ -350,7 +350,7 @@ async fn what_is_dropped_does_not_depend_on_the_number_of_runtimes() {
     let mut dropped = Vec::new();
     for of in [1, 2, 5, 20] {
         let (ramp, spacing) = (Ramp::constant(100.0).until(s(60)), Spacing::Poisson { seed: 7 });
-        // Seventeen are busy on average, of twenty: by Erlang's formula 8 % find none.
+        // On average seventeen of twenty are busy: by Erlang's formula 8 % find none.
         let mut running = Running::with(ramp, 20, Duration::from_millis(170), RateUnit::Chains, spacing, of);
         pass(s(62)).await;
         running.finish().await;
@@ -373,7 +373,7 @@ async fn a_cap_that_leaves_runtimes_without_a_worker_and_gives_them_some_again_l
     running.steer(|schedule| schedule.workers_cap = 0);
     pass(s(10)).await;
     let dropped = running.gauges.dropped();
-    assert!((999..=1001).contains(&dropped), "{dropped}: nobody is left");
+    assert!((999..=1001).contains(&dropped), "{dropped}: no worker is left");
     running.steer(|schedule| schedule.workers_cap = 8);
     *running.diary.takes.lock().unwrap() = Duration::from_millis(70);
     pass(s(11)).await;

@@ -1,11 +1,11 @@
-//! How many workers make a rate: a pure function of what is measured.
+//! The number of workers for a rate: a pure function of measurements.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use wec_record::Reach;
 
-/// What is measured at one moment; counts and times are cumulative.
+/// Measurements at one moment; counts and times are cumulative.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Observation {
     /// Active time.
@@ -14,22 +14,22 @@ pub(super) struct Observation {
     pub(super) iterations: u64,
     /// Requests of the iterations ended.
     pub(super) requests: u64,
-    /// What workers spent on them, waits that are not pacing included.
+    /// Time that workers spent on them, without pacing.
     pub(super) occupied: Duration,
 }
 
-/// What the workers are to do.
+/// The decision.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Steering {
-    /// How many there should be.
+    /// Target number of workers.
     pub(super) workers: u32,
-    /// What each request is worth of a worker's time.
+    /// The time of a worker for each request.
     pub(super) interval: Duration,
-    /// How it goes.
+    /// How close the rate is to its target.
     pub(super) reach: Reach,
 }
 
-/// Decides how many workers make a rate.
+/// Decides the number of workers for a rate.
 #[derive(Debug)]
 pub(super) struct Controller {
     /// Requests per second.
@@ -38,15 +38,15 @@ pub(super) struct Controller {
     workers: u32,
     reach: Reach,
     seen: VecDeque<Observation>,
-    /// Whether the response time has been known at all.
+    /// Whether the response time has ever been known.
     informed: bool,
-    /// When the number of workers or the rate last changed by much: what was reached before says nothing of now.
+    /// Time of the last large change of workers or rate; earlier measurements do not apply.
     since: Duration,
-    /// The step whose effect is awaited.
+    /// The step whose effect is being measured.
     step: Option<Step>,
-    /// The number of workers before the first of the steps that brought nothing, and how many those were.
+    /// The number of workers before the first step without effect, and the number of such steps.
     futile: Option<(u32, u32)>,
-    /// No more workers before this.
+    /// No more workers are added before this time.
     holds_until: Duration,
     holds_for: Duration,
 }
@@ -59,33 +59,35 @@ struct Step {
     rate: f64,
 }
 
-/// What a while looked like.
+/// Costs in a period.
 #[derive(Clone, Copy, Debug)]
 struct Cost {
-    /// Seconds of a worker for each request.
+    /// Time of a worker per request, seconds.
     per_request: f64,
-    /// Seconds of a worker for each iteration.
+    /// Time of a worker per iteration, seconds.
     per_iteration: f64,
 }
 
 impl Controller {
-    /// How often it should be shown what is.
+    /// Interval of observations.
     pub(super) const EVERY: Duration = Duration::from_millis(250);
-    /// More workers than the law wants: late ones catch up, and the response time may vary.
+    /// Factor of workers over Little's law: late workers catch up, and the response time may vary.
     const SPARE: f64 = 1.25;
-    /// Under this part of the rate it counts as short.
+    /// Below this share of the target, the rate is short.
     const SHORT: f64 = 0.96;
-    /// The most that one step multiplies the workers by, once the response time is known.
+    /// The largest factor of one step, once the response time is known.
     const STEP: f64 = 1.5;
-    /// The part of a step's growth that must be seen in the rate for the step to have brought something.
+    /// The share of a step's growth that must appear in the rate for the step to have had an effect.
     const GAIN: f64 = 0.3;
-    /// Steps in a row that bring nothing before the CA counts as saturated: one may have met a CA that just became slower.
+    /// Steps in a row without effect before the CA counts as saturated: with one, the CA may just have become
+    /// slower.
     const FUTILE: u32 = 2;
     const HOLD: Duration = Duration::from_secs(10);
     const LONGEST_HOLD: Duration = Duration::from_secs(60);
-    /// What it remembers.
+    /// How long observations are kept.
     const MEMORY: Duration = Duration::from_secs(20);
-    /// What a worker is taken to need for a request before it is known, in seconds: little, so that it begins with few.
+    /// Assumed time of a worker per request before it is known, seconds. It is small, so that it begins with
+    /// few workers.
     const GUESS: f64 = 0.01;
 
     /// A controller towards `rate` requests per second with at most `cap` workers.
@@ -107,12 +109,12 @@ impl Controller {
         controller
     }
 
-    /// Follows another rate or cap from now on.
+    /// Sets another rate or cap.
     pub(super) fn steer(&mut self, rate: f64, cap: u32) {
         if (rate, cap) == (self.rate, self.cap) {
             return;
         }
-        // A schedule's slow climb is many small changes: what was measured stays good through them.
+        // A slow ramp is many small changes; earlier measurements stay valid.
         let anew = cap != self.cap || self.rate == 0.0 || (rate / self.rate - 1.0).abs() > 0.05;
         (self.rate, self.cap) = (rate, cap);
         let lawful = self.lawful(self.cost().map_or(Self::GUESS, |cost| cost.per_request));
@@ -121,7 +123,7 @@ impl Controller {
             self.since = self.seen.back().map_or(Duration::ZERO, |last| last.at);
             (self.step, self.futile) = (None, None);
             (self.holds_until, self.holds_for) = (self.since, Self::HOLD);
-            // Nothing is asked for any more, as at the end of a run: what was reached stays what was reached.
+            // At the end of a run the rate is 0; the last reach is kept.
             if rate > 0.0 {
                 self.reach = Reach::Approaching;
             }
@@ -130,7 +132,7 @@ impl Controller {
         }
     }
 
-    /// What the workers are to do as long as nothing else is decided.
+    /// The current decision.
     pub(super) fn steering(&self) -> Steering {
         let interval = if self.rate > 0.0 { f64::from(self.workers) / self.rate } else { 0.0 };
         Steering {
@@ -140,7 +142,7 @@ impl Controller {
         }
     }
 
-    /// Decides anew, after what is now.
+    /// Decides from an observation.
     pub(super) fn observe(&mut self, now: Observation) -> Steering {
         self.seen.push_back(now);
         while self.seen.front().is_some_and(|first| now.at.saturating_sub(first.at) > Self::MEMORY) {
@@ -157,7 +159,7 @@ impl Controller {
     fn decide(&mut self, now: Observation, cost: Cost) {
         let lawful = self.lawful(cost.per_request);
         if !self.informed {
-            // Short iterations end first, and would make it too few: one of each worker must have.
+            // Short iterations end first and would bias the result: wait until each worker has ended one.
             self.informed = now.iterations >= self.workers.min(20).into();
             if self.informed {
                 self.workers = lawful;
@@ -200,7 +202,7 @@ impl Controller {
         }
     }
 
-    /// The CA gives no more than this: no more workers for a while than gave it.
+    /// The CA is saturated: for a while, no more workers than had an effect.
     fn settle_for(&mut self, workers: u32, now: Duration) {
         self.workers = workers;
         self.reach = Reach::Saturated;
@@ -210,8 +212,8 @@ impl Controller {
         self.holds_for = (self.holds_for * 2).min(Self::LONGEST_HOLD);
     }
 
-    /// What requests and iterations cost lately: over at least a second, two iterations and some requests, or over all that is
-    /// remembered; none when nothing has ended.
+    /// The recent cost of requests and iterations: over at least a second, two iterations and some requests,
+    /// or over everything that is kept; none when nothing has ended.
     fn cost(&self) -> Option<Cost> {
         let now = self.seen.back()?;
         let between = |then: &Observation| {
@@ -230,9 +232,10 @@ impl Controller {
         Some(cost)
     }
 
-    /// Requests per second since what was decided last has come into effect; none while that takes.
+    /// Requests per second since the last decision took effect; none until then.
     fn reached(&self, now: Observation, cost: Cost) -> Option<f64> {
-        // New workers' first iterations begin over the length of one, and are seen when they end.
+        // The first iterations of new workers start spread over the length of one, and are counted at their
+        // ends.
         let effect = self.since + seconds((2.5 * cost.per_iteration).max(0.75));
         let longest = seconds((3.0 * cost.per_iteration).max(2.0).max(100.0 / self.rate).min(10.0));
         let shortest = seconds(cost.per_iteration.clamp(1.0, 10.0));
@@ -242,7 +245,7 @@ impl Controller {
         (span >= shortest).then(|| (now.requests - then.requests) as f64 / span.as_secs_f64())
     }
 
-    /// What the law says, within the cap.
+    /// The number by Little's law, within the cap.
     fn lawful(&self, per_request: f64) -> u32 {
         let least = u32::from(self.rate > 0.0).min(self.cap);
         (self.wanted(per_request).min(self.cap.into()) as u32).max(least)
@@ -253,7 +256,8 @@ impl Controller {
     }
 }
 
-/// Half of the way up, or a fifth of the way down: pacing holds the rate anyway, so there is no hurry. Not down for a little.
+/// Half of the way up, or a fifth of the way down: pacing keeps the rate, so slow steps suffice. Small
+/// decreases are skipped.
 fn drawn(from: u32, to: u32) -> u32 {
     if to > from {
         from + (to - from).div_ceil(2)

@@ -1,4 +1,4 @@
-//! The controller before simulated CAs.
+//! Tests of the controller with simulated CAs.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -17,11 +17,11 @@ const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// How long a CA takes for a request.
+/// A CA's time for a request.
 enum Ca {
-    /// As long at this moment, however many there are.
+    /// A function of the time, whatever the number of requests.
     Latency(fn(Duration) -> Duration),
-    /// So many at once, each for an exponential time of this mean; others wait in order of arrival.
+    /// This many at once, each with an exponential time of this mean; others wait in order of arrival.
     Servers { free_at: BinaryHeap<Reverse<Duration>>, mean: Duration },
 }
 
@@ -47,9 +47,9 @@ impl Ca {
 struct Worker {
     began: Duration,
     turns: Turns,
-    /// When its iteration began, what is left of it and what it has in all; none while it waits for its turn.
+    /// When its iteration began, its remaining and its total requests; none while it waits for its turn.
     iteration: Option<(Duration, u32, u32)>,
-    /// Which of the events for its next turn counts.
+    /// The valid event for its next turn.
     turn: u64,
     gone: bool,
 }
@@ -61,7 +61,7 @@ enum Event {
     Tick,
 }
 
-/// Workers as `live` has them live, a CA, and the controller between them, on a time of its own.
+/// Workers, a CA and the controller, in simulated time.
 struct Loop {
     ca: Ca,
     controller: Controller,
@@ -74,7 +74,7 @@ struct Loop {
     total: Observation,
     /// Answers in each second.
     answered: Vec<u32>,
-    /// What was decided at each tick.
+    /// Decisions at each tick.
     decided: Vec<(Duration, Steering)>,
 }
 
@@ -199,7 +199,7 @@ impl Loop {
         }
     }
 
-    /// Mean rate in each stretch of five seconds from `from` to `to`.
+    /// Mean rate in each period of five seconds from `from` to `to`.
     fn rates(&self, from: usize, to: usize) -> Vec<f64> {
         self.answered[from..to]
             .chunks(5)
@@ -231,7 +231,7 @@ impl Loop {
 
 #[test]
 fn converges_within_ten_seconds_and_stays() {
-    // Rate, latency, requests of a chain, what Little's law wants.
+    // Rate, latency, requests of a chain, workers by Little's law.
     type Latency = fn(Duration) -> Duration;
     let cases: [(&str, f64, Latency, _, f64); 7] = [
         ("an ordinary CA", 500.0, |_| ms(20), 1..=12, 10.0),
@@ -266,7 +266,7 @@ fn a_latency_that_doubles_is_met_by_twice_the_workers_without_swinging() {
     run.run(s(90));
     run.near("before", 500.0, 10, 30);
     run.near("after", 500.0, 40, 90);
-    // 40 workers are wanted then, 50 with what is kept beside.
+    // 40 workers are needed, 50 with the spare ones.
     assert!(run.most_workers(s(30)) <= 75, "{}", run.trace());
     let late: Vec<u32> =
         run.decided.iter().filter(|(at, _)| *at >= s(45)).map(|(_, now)| now.workers).collect();
@@ -284,7 +284,7 @@ fn a_latency_that_halves_lets_workers_go_and_keeps_the_rate() {
     );
     run.run(s(90));
     run.near("before", 500.0, 10, 30);
-    // Each worker that was late is less so now, by a turn at most: no burst.
+    // Each late worker catches up by at most one turn: no burst.
     assert!(run.answered[30..35].iter().sum::<u32>() < 2800, "{}", run.trace());
     run.near("after", 500.0, 35, 90);
     assert!(run.steering.workers <= 40, "{}", run.trace());
@@ -292,7 +292,7 @@ fn a_latency_that_halves_lets_workers_go_and_keeps_the_rate() {
 
 #[test]
 fn a_saturated_ca_is_called_so_and_not_buried_in_workers() {
-    // Ten at once, 20 ms each: 500/s at most.
+    // Ten at once, 20 ms each: at most 500/s.
     let mut run = Loop::new(1000.0, 10_000, Ca::servers(10, ms(20)), 1..=12);
     run.run(s(60));
     let verdicts: Vec<_> = run.decided.iter().map(|(_, steering)| steering.reach).collect();
