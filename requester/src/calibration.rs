@@ -100,7 +100,10 @@ mod tests {
         let path = folder.path().join("calibration.json");
         keep_calibration(&path, &calibration()).unwrap();
         let error = read_calibration(&path, "lab", 16).unwrap_err();
-        assert!(error.to_string().contains("there are 16 now; wec calibrate makes a new one"), "{error:#}");
+        assert!(
+            error.to_string().contains("this machine has 16 now; wec calibrate makes a new one"),
+            "{error:#}"
+        );
         std::fs::write(&path, "{}").unwrap();
         let error = format!("{:#}", read_calibration(&path, "lab", 2).unwrap_err());
         assert!(

@@ -11,7 +11,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The runs of which there is a log */
+        /** The runs that have a log */
         get: operations["list"];
         put?: never;
         post?: never;
@@ -28,7 +28,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Everything every second, as Server-Sent Events */
+        /** All figures every second, as Server-Sent Events */
         get: operations["live"];
         put?: never;
         post?: never;
@@ -45,7 +45,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Everything now */
+        /** All figures now */
         get: operations["snapshot"];
         put?: never;
         post?: never;
@@ -79,14 +79,14 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The session, as the board has it */
+        /** The session on the board */
         get: operations["show"];
         put?: never;
         post?: never;
         delete?: never;
         options?: never;
         head?: never;
-        /** Pauses, goes on, stops; changes limits */
+        /** Pauses, resumes or stops the session; changes limits */
         patch: operations["change"];
         trace?: never;
     };
@@ -97,7 +97,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What has been changed of the session, and by whom */
+        /** The changes of the session, and who made them */
         get: operations["journal"];
         put?: never;
         post?: never;
@@ -131,7 +131,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Whether the service is there; asks for no token */
+        /** Whether the service is running; needs no token */
         get: operations["healthz"];
         put?: never;
         post?: never;
@@ -159,9 +159,10 @@ export interface components {
             sent: number;
         };
         /**
-         * @description A machine's ceiling as a load tester: against the built-in CA, which shared the machine, so a CA elsewhere leaves more.
+         * @description The highest load that this machine can make, measured against the built-in CA on the same machine. Against
+         *     a CA on another machine it is higher.
          *
-         *     It stands beside the figures of later runs on that machine: a run far below it was not held back by its load tester.
+         *     Reports of later runs on this machine show it: a run far below it was not limited by the load tester.
          */
         Calibration: {
             /**
@@ -171,7 +172,8 @@ export interface components {
             busy_workers: number;
             /**
              * Format: double
-             * @description Chains that ended a second, flat out, in a closed model; authorization and certificate chains in equal parts.
+             * @description Chains ended per second at full load in a closed model, half authorization and half certificate
+             *     chains.
              */
             chains_per_s: number;
             /**
@@ -183,8 +185,8 @@ export interface components {
             host: string;
             /**
              * Format: double
-             * @description The highest constant rate of such chains, in an open model, at which the load tester kept up; null when it kept up
-             *     with none that was tried.
+             * @description The highest constant rate of such chains, in an open model, at which the load tester kept up; null
+             *     when it kept up with no rate that was tried.
              */
             kept_up_chains_per_s: number | null;
             /**
@@ -194,14 +196,14 @@ export interface components {
             measured_unix_ns: number;
             /**
              * Format: int64
-             * @description Resident memory that each of those took, bytes; null where the system does not say.
+             * @description Resident memory per such worker, bytes; null where the system does not report it.
              */
             memory_per_worker: number | null;
             /** @description Program and version that measured: `wec 0.1.0`. */
             program: string;
             /**
              * Format: double
-             * @description HTTP requests a second in the same run.
+             * @description HTTP requests per second in the same run.
              */
             requests_per_s: number;
             /**
@@ -211,10 +213,10 @@ export interface components {
             version: number;
             /**
              * Format: int32
-             * @description Workers that it can have, all of them waiting for slow validations.
+             * @description The number of workers that it can have while all of them wait for slow validations.
              */
             workers: number;
-            /** @description Whether more than that were not tried. */
+            /** @description Whether no higher number of workers was tried. */
             workers_at_least: boolean;
         };
         /** @description One step of a search. */
@@ -229,16 +231,16 @@ export interface components {
              * @description Chains that ended.
              */
             ended: number;
-            /** @description Whether it is the hold below the knee. */
+            /** @description Whether this is the hold below the knee. */
             hold: boolean;
             /**
              * Format: int64
-             * @description How many chains these are of.
+             * @description Number of chains in these percentiles.
              */
             n: number;
             /**
              * Format: int64
-             * @description Median response time of the chains that succeeded, nanoseconds; null with too few.
+             * @description Median response time of the successful chains, nanoseconds; null with too few.
              */
             p50_ns: number | null;
             /**
@@ -248,52 +250,52 @@ export interface components {
             p95_ns: number | null;
             /**
              * Format: double
-             * @description Asked for, chains a second.
+             * @description Target rate, chains per second.
              */
             rate: number;
             /**
              * Format: double
-             * @description What ended, a second.
+             * @description Chains ended per second.
              */
             reached: number;
-            /** @description Why, if it was not sustained. */
+            /** @description The reasons, if the rate was not sustained. */
             reasons: string[];
-            /** @description What the step showed. */
+            /** @description The result. */
             verdict: components["schemas"]["StepOutcome"];
         };
-        /** @description How far a search for the CA's capacity is. */
+        /** @description The state of a capacity search. */
         CapacityView: {
             /**
              * Format: double
-             * @description The lowest rate above it that was not.
+             * @description The lowest rate above it that was not sustained.
              */
             failed: number | null;
-            /** @description Whether it is over. */
+            /** @description Whether the search is over. */
             over: boolean;
-            /** @description What is being done now, for people; empty when the search is over. */
+            /** @description The current activity, for people; empty when the search is over. */
             status: string;
             /** @description Each step, in the order of time; a hold below the knee comes last. */
             steps: components["schemas"]["CapacityStep"][];
             /**
              * Format: double
-             * @description The highest rate that was sustained so far, chains a second.
+             * @description The highest rate sustained so far, chains per second.
              */
             sustained: number | null;
         };
-        /** @description For how long one cause limited the load. */
+        /** @description Time for which one cause limited the load. */
         CauseFigures: {
             /** @description Whether a bound with this cause is exceeded now. */
             limited_now: boolean;
             /**
              * Format: int64
-             * @description For how long one was, on the node where it was longest, nanoseconds.
+             * @description Time for which one was exceeded, on the node where it was longest, nanoseconds.
              */
             limited_ns: number;
         };
         /**
          * @description The test chains, by the names that people, logs and thresholds use.
          *
-         *     Add a chain at the end: its position is its number in protobuf messages.
+         *     Add new chains at the end: a chain's position is its number in protobuf messages.
          * @enum {string}
          */
         Chain: "registration" | "authorization" | "certificate" | "refresh" | "revoke";
@@ -301,21 +303,23 @@ export interface components {
         ChainFigures: {
             /**
              * Format: int64
-             * @description Those that left an order unfinished on purpose. They are neither failed nor in the times below.
+             * @description Iterations that left an order unfinished on purpose. They have not failed and are not in the times
+             *     below.
              */
             abandoned: number;
-            /** @description Failures by class; only classes that occurred. */
+            /** @description Failures by class; only classes with failures. */
             classes: {
                 [key: string]: number;
             };
             /**
              * Format: int64
-             * @description Iterations that ended by themselves.
+             * @description Iterations that ended and were not cut off.
              */
             count: number;
             /**
              * Format: int64
-             * @description Iterations that the load tester cut off at the end of the run. They are in no other figure of the chain.
+             * @description Iterations that the load tester cut off at the end of the run. No other figure of the chain includes
+             *     them.
              */
             cut_off: number;
             /**
@@ -329,19 +333,19 @@ export interface components {
             failed_service_time_ns: components["schemas"]["Timing"];
             /**
              * Format: int64
-             * @description Key and CSR generation inside all of them, summed; never the server's time.
+             * @description Total time of key and CSR generation in all of them; never counted as the server's time.
              */
             keygen_ns: number;
             /** @description done − due of the successful ones. */
             response_time_ns: components["schemas"]["Timing"];
             /**
              * Format: double
-             * @description Iterations a second.
+             * @description Iterations per second.
              */
             rps: number;
             /** @description done − started of the successful ones. */
             service_time_ns: components["schemas"]["Timing"];
-            /** @description What `service_time_ns` was spent on. */
+            /** @description The parts of `service_time_ns`. */
             time: components["schemas"]["TimeFigures"];
         };
         /** @description One chain over time. Times are of successful iterations, in the bucket in which they ended. */
@@ -371,16 +375,17 @@ export interface components {
             new: number;
             /**
              * Format: int64
-             * @description How often a request went again over a new connection, since its used one was closed or reset before any answer.
+             * @description How often a request was sent again on a new connection because its reused one was closed or reset
+             *     before any answer.
              */
             reconnects: number;
             /**
              * Format: int64
-             * @description Requests over a connection that had served one before.
+             * @description Requests on a connection that had carried one before.
              */
             reused: number;
         };
-        /** @description What scheduling lag can have added to the response times of requests, over the whole run. */
+        /** @description How much scheduling lag can have added to the response times of requests, over the whole run. */
         Distortion: {
             /**
              * Format: int64
@@ -412,10 +417,11 @@ export interface components {
             count: number;
             /**
              * Format: int64
-             * @description Those of them that the load tester cut off at the end of the run: neither failed nor in the times below.
+             * @description Those of them that the load tester cut off at the end of the run: they have not failed and are not in
+             *     the times below.
              */
             cut_off: number;
-            /** @description RFC 8555's name: `newOrder`; `other` for what did not fit into the bounded table. */
+            /** @description RFC 8555's name: `newOrder`; `other` for endpoints beyond the bounded table. */
             endpoint: string;
             /**
              * Format: int64
@@ -430,8 +436,9 @@ export interface components {
             method: string;
             /**
              * Format: int64
-             * @description Those of them that were sent and of which nothing tells whether the server carried them out: no answer came, or a 5xx, or one of
-             *     success that cannot be read. The server's own count lies between `count − failed − cut_off` and that plus these.
+             * @description Those of them that were sent and of which it is not known if the server processed them: no answer, a
+             *     5xx, or an unreadable success. The server's own count is between `count − failed − cut_off` and the
+             *     sum of that and these.
              */
             outcome_unknown: number;
             /** @description Connections, and the parts of a request's time. */
@@ -440,25 +447,25 @@ export interface components {
             response_time_ns: components["schemas"]["Timing"];
             /**
              * Format: double
-             * @description HTTP attempts a second.
+             * @description HTTP attempts per second.
              */
             rps: number;
             /** @description done − sent of the successful ones. */
             service_time_ns: components["schemas"]["Timing"];
-            /** @description URI template, ids folded. */
+            /** @description URI template, with ids replaced. */
             uri: string;
         };
-        /** @description What every refusal says */
+        /** @description The body of every error answer */
         ErrorBody: {
-            /** @description What is wrong and the way out, for people. */
+            /** @description The error and its remedy, for people. */
             error: string;
-            /** @description Each mistake of a body by itself, as `key: what is wrong`; left out where there is none. */
+            /** @description Each error of a body, as `key: error`; omitted if there is none. */
             mistakes?: string[];
         };
         /**
-         * @description Why something failed, by who is at fault and what a person would do about it.
+         * @description The cause of a failure: who is at fault and what a person can do about it.
          *
-         *     A class is a small closed set, so that failures can be counted without keeping their texts.
+         *     The set of classes is small and closed, so that failures are counted without storing their texts.
          * @enum {string}
          */
         FailureClass: "problem" | "rate-limited" | "bad-nonce" | "server-error" | "unexpected-status" | "malformed" | "connect" | "tls" | "reset" | "timeout" | "validation" | "poll-timeout" | "wrong-certificate" | "internal" | "interrupted" | "refused-origin" | "local";
@@ -467,30 +474,30 @@ export interface components {
             class: components["schemas"]["FailureClass"] | null;
             /**
              * Format: int64
-             * @description How often.
+             * @description Number of failures.
              */
             count: number;
             /**
-             * @description What the class leaves open: the rate limit that a 429 names, the kind of a wrong certificate. May be empty; `other` for what
-             *     did not fit into the bounded table.
+             * @description Details of the class: the rate limit in a 429, or the kind of a wrong certificate. May be empty;
+             *     `other` for those beyond the bounded table.
              */
             detail: string;
-            /** @description The message of the first. */
+            /** @description The message of the first failure. */
             example: string;
-            /** @description The chain's name or the endpoint's; `other` for what did not fit into the bounded table. */
+            /** @description Name of the chain or the endpoint; `other` for those beyond the bounded table. */
             name: string;
             /** @description Problem type without `urn:ietf:params:acme:error:`; may be empty. */
             problem: string;
-            /** @description The CA's own id of that request, where the run names the header that has it; else empty. */
+            /** @description The CA's own id of that request, from the header that the plan gives; else empty. */
             request_id: string;
             /**
              * Format: int64
-             * @description The longest.
+             * @description The longest such wait.
              */
             retry_after_max_ns: number | null;
             /**
              * Format: int64
-             * @description The shortest wait that the CA asked for (Retry-After), nanoseconds; null where it asked for none.
+             * @description The shortest wait that the CA asked for (Retry-After), nanoseconds; null if it asked for none.
              */
             retry_after_min_ns: number | null;
             /** @description A failed chain or a failed request. */
@@ -500,24 +507,24 @@ export interface components {
              * @description HTTP status; 0 when there was none.
              */
             status: number;
-            /** @description The `traceparent` that was sent with that request, where the run sends one; else empty. */
+            /** @description The `traceparent` that was sent with that request; empty if the run sends none. */
             traceparent: string;
         };
         /**
-         * @description What a group of failures is about.
+         * @description The kind of a group of failures.
          * @enum {string}
          */
         FailureScope: "chain" | "request";
-        /** @description Whether the load tester itself kept up with what it was asked to do. */
+        /** @description Whether the load tester itself kept up with its schedule. */
         GeneratorFigures: {
             /**
              * Format: double
-             * @description How full the fullest queue of results is, 0 to 1.
+             * @description Fill level of the fullest queue of results, 0 to 1.
              */
             backlog_share: number;
             /**
              * Format: double
-             * @description The most of it so far.
+             * @description Its maximum so far.
              */
             backlog_share_max: number;
             causes: {
@@ -527,12 +534,13 @@ export interface components {
             };
             /**
              * Format: double
-             * @description Share of the latest second for which the busiest worker thread ran, 0 to 1; null where the system does not say.
+             * @description Share of the latest second for which the busiest worker thread ran, 0 to 1; null where the system does
+             *     not report it.
              */
             cpu_share: number | null;
             /**
              * Format: double
-             * @description The most of it so far.
+             * @description Its maximum so far.
              */
             cpu_share_max: number | null;
             /**
@@ -542,7 +550,7 @@ export interface components {
             cpu_wait_share: number | null;
             /**
              * Format: double
-             * @description The most of it so far.
+             * @description Its maximum so far.
              */
             cpu_wait_share_max: number | null;
             distortion: components["schemas"]["Distortion"] | null;
@@ -561,116 +569,119 @@ export interface components {
              * @description Iterations that were due, over all scenarios.
              */
             due: number;
-            /** @description Scheduling lag: how much later than due something ran, over the run and all nodes. To the microsecond below 2 ms. */
+            /** @description Scheduling lag: how late work ran, over the run and all nodes. Precise to a microsecond below 2 ms. */
             lag_ns: components["schemas"]["Timing"];
-            /** @description Whether any bound was exceeded for long enough to count, at any time: the figures are then not the CA's alone. */
+            /**
+             * @description Whether any bound was exceeded for long enough to count. Then the figures are not those of the CA
+             *     alone.
+             */
             limited: boolean;
-            /** @description Whether one is now. */
+            /** @description Whether a bound is exceeded now. */
             limited_now: boolean;
             /**
              * Format: int64
-             * @description For how long, on the node where it was longest, nanoseconds.
+             * @description Time for which a bound was exceeded, on the node where it was longest, nanoseconds.
              */
             limited_ns: number;
-            /** @description Which bounds, longest first; at most 50. */
+            /** @description The exceeded bounds, longest first; at most 50. */
             limits: components["schemas"]["LimitFigures"][];
             /**
              * Format: double
-             * @description Processors that all requesters' processes used in the latest second, summed.
+             * @description Processors used by all requesters in the latest second, summed.
              */
             processors: number | null;
         };
-        /** @description Whether what is shown is all there is. */
+        /** @description The condition of the log, the queue and the listeners. */
         Health: {
             /**
              * Format: int64
-             * @description Records that came again and were not counted again.
+             * @description Duplicate records, which were not counted again.
              */
             duplicates: number;
             /**
              * Format: int64
-             * @description Records that a sender had numbered but that never came.
+             * @description Records that a sender had numbered but that never arrived.
              */
             gaps: number;
-            /** @description What the page's and the results' listeners have seen. */
+            /** @description Counters of the listeners for the page and for results. */
             listeners: components["schemas"]["ListenerCounts"][];
-            /** @description Where the log is. */
+            /** @description The log's path. */
             log: string;
             /**
              * Format: int64
-             * @description Bytes written to it.
+             * @description Bytes written to the log.
              */
             log_bytes: number;
-            /** @description Why, for people; null while the log is well. */
+            /** @description The reason, for people; null while writing succeeds. */
             log_error: string | null;
             /**
              * Format: int64
-             * @description Records that could not be written to it.
+             * @description Records that could not be written to the log.
              */
             log_failed: number;
             /**
              * Format: int64
-             * @description How many may wait before senders are held back.
+             * @description Size of the queue; senders wait when it is full.
              */
             queue_bound: number;
             /**
              * Format: int64
-             * @description Batches waiting to be aggregated.
+             * @description Batches in the queue.
              */
             queued_batches: number;
             /**
              * Format: int64
-             * @description Senders seen.
+             * @description Number of senders so far.
              */
             senders: number;
         };
-        /** @description Validations of one type that were answered in one way. */
+        /** @description Validations of one type with one result. */
         HitFigures: {
             /**
              * Format: int64
-             * @description How many.
+             * @description Number of validations.
              */
             count: number;
-            /** @description Arrival to answer. */
+            /** @description Time from arrival to answer. */
             took_ns: components["schemas"]["Timing"];
             /** @description Challenge type. */
             type: components["schemas"]["ChallengeType"];
-            /** @description What the challenge server did. */
+            /** @description The result. */
             verdict: components["schemas"]["Verdict"];
         };
-        /** @description Certificates that were issued, downloaded and not found wrong, by the certificate and the refresh chain together. */
+        /** @description Certificates that were issued, downloaded and not found wrong, of the chains certificate and refresh. */
         IssuedFigures: {
             /**
              * Format: int64
-             * @description How many.
+             * @description Number of certificates.
              */
             count: number;
             /**
              * Format: double
-             * @description How many a second, over `elapsed_ns`.
+             * @description Certificates per second, over `elapsed_ns`.
              */
             per_second: number;
             /**
-             * @description Response time of a whole issuance, from newOrder to the certificate of one order, without the time that a ready order lay in the
-             *     state store and without key generation. Of those of which all parts were measured.
+             * @description Response time of a whole issuance, newOrder to certificate of one order, without the time for which a
+             *     ready order was stored and without key generation. Only issuances of which all parts were measured.
              */
             response_time_ns: components["schemas"]["Timing"];
         };
-        /** @description What has been changed of a session, in order: the last 1,000 changes of all its runs */
+        /** @description The changes of a session, in order: the last 1,000 of all its runs */
         Journal: {
-            /** @description Who changed what, from what, to what, and when; the last one last. */
+            /** @description Who changed what, from what, to what, and when; the latest is last. */
             changes: components["schemas"]["Mark"][];
         };
         /**
-         * @description Why the load tester is the limit, by what a person does about it.
+         * @description Why the load tester is the limit, by the remedy.
          * @enum {string}
          */
         LimitCause: "cap" | "machine" | "wec";
-        /** @description A bound of the generator that one node exceeded. */
+        /** @description A bound of the load tester that one node exceeded. */
         LimitFigures: {
             /**
              * Format: int64
-             * @description For lag, the median response time that it was compared with, nanoseconds; 0 for all else.
+             * @description For lag, the median response time that it is compared with, nanoseconds; otherwise 0.
              */
             against_ns: number;
             /**
@@ -678,44 +689,44 @@ export interface components {
              * @description The bound in that second, in the same unit.
              */
             bound: number;
-            /** @description What a person has to change. */
+            /** @description The cause, by what a person has to change. */
             cause: components["schemas"]["LimitCause"];
             /**
              * Format: int64
-             * @description When it first was, nanoseconds since the Unix epoch.
+             * @description When it was first exceeded, nanoseconds since the Unix epoch.
              */
             first_unix_ns: number;
             /** @description The node's id. */
             node: string;
             /** @description Whether it is exceeded now. */
             now: boolean;
-            /** @description Which thread or scenario; may be empty. */
+            /** @description The thread or scenario; may be empty. */
             place: string;
-            /** @description All of this and the way out, for people. */
+            /** @description The same as a sentence, with the remedy. */
             reason: string;
             /**
              * Format: int64
-             * @description For how long, all times together, nanoseconds.
+             * @description Total time for which it was exceeded, nanoseconds.
              */
             total_ns: number;
-            /** @description Which bound. */
+            /** @description The bound. */
             what: components["schemas"]["LimitKind"];
             /**
              * Format: double
-             * @description The worst second: nanoseconds for `lag`, a share from 0 to 1 for all else.
+             * @description The worst second: nanoseconds for `lag`, else a share from 0 to 1.
              */
             worst: number;
         };
         /**
-         * @description What a generator can be short of.
+         * @description A resource that the load tester can run short of.
          * @enum {string}
          */
         LimitKind: "lag" | "cpu" | "wait" | "backlog" | "dropped" | "connections" | "local-refusals";
-        /** @description Hard limits on what the run may make at the CA. */
+        /** @description Hard limits on the objects that the run may make at the CA. */
         LimitsPatch: {
             /**
              * Format: int64
-             * @description Orders made ready.
+             * @description Ready orders.
              */
             authorizations?: number | null;
             /**
@@ -729,7 +740,7 @@ export interface components {
              */
             registrations?: number | null;
         };
-        /** @description How many of each may be made at the CA; null means no limit. */
+        /** @description Limits on the objects made at the CA; null means no limit. */
         LimitsView: {
             /**
              * Format: int64
@@ -792,19 +803,19 @@ export interface components {
             /** @description The listener's name: `the page` or `results`. */
             what: string;
         };
-        /** @description What `GET /api/v1/runs/{id}/snapshot` answers and each event of `GET /api/v1/runs/{id}/live` carries. */
+        /** @description The answer of `GET /api/v1/runs/{id}/snapshot` and the data of each event of `GET /api/v1/runs/{id}/live`. */
         Live: {
             capacity: components["schemas"]["CapacityView"] | null;
-            /** @description The service's own condition. */
+            /** @description The condition of the service. */
             health: components["schemas"]["Health"];
-            /** @description Live nodes on the board; none of a run that is not live. */
+            /** @description Live nodes on the board; empty for a run that is not live. */
             nodes: components["schemas"]["NodeView"][];
             /**
              * Format: int64
              * @description The server's wall clock when this was made, nanoseconds since the Unix epoch.
              */
             now_unix_ns: number;
-            /** @description The buckets that are new or have changed since the event before; all of them in the first. */
+            /** @description The buckets that are new or have changed since the event before; all buckets in the first event. */
             series: components["schemas"]["Series"];
             session: components["schemas"]["SessionView"] | null;
             /** @description All figures. */
@@ -821,18 +832,18 @@ export interface components {
             by: string;
             /** @description Value before. */
             from: string;
-            /** @description The scenario that it is about; empty for what concerns the whole run. */
+            /** @description The scenario; empty for a change of the whole run. */
             scenario: string;
             /** @description Value after. */
             to: string;
             /** @description What changed: `workers`, `rate`, `weights`, `limits`, `state`, `generator`, `answers`. */
             what: string;
         };
-        /** @description What was bounded away. All zero in a healthy run. */
+        /** @description What exceeded a bound and is not in the figures. All zero in a healthy run. */
         Missing: {
             /**
              * Format: int64
-             * @description Times above the histograms' bound of one hour, counted as one hour.
+             * @description Times above one hour, counted as one hour.
              */
             clamped_times: number;
             /**
@@ -842,7 +853,8 @@ export interface components {
             dropped_marks: number;
             /**
              * Format: int64
-             * @description Results that senders lost: without room in queue and spool, or refused for good. The log's `lost` records have the reason.
+             * @description Results that senders lost because queue and spool were full, or because they were refused permanently.
+             *     The log's `lost` records have the reason.
              */
             lost_results: number;
             /**
@@ -862,35 +874,35 @@ export interface components {
             other_scenarios: number;
             /**
              * Format: int64
-             * @description Records whose time lies outside what the series can hold.
+             * @description Records whose time is outside of the series.
              */
             outside_series: number;
             /**
              * Format: int64
-             * @description Hits whose name is of no authorization known by now.
+             * @description Hits without an authorization of the same name so far.
              */
             unjoined_hits: number;
             /**
              * Format: int64
-             * @description Results that name no chain known to this version: logged, not in any chain's figures.
+             * @description Results of chains unknown to this version: in the log, but in no chain's figures.
              */
             unknown_chains: number;
             /**
              * Format: int64
-             * @description Records of kinds that this version does not know: in the log as they came, and in no figure.
+             * @description Records of kinds unknown to this version: unchanged in the log, but in no figure.
              */
             unknown_records: number;
         };
-        /** @description A chain that the plan wants and that never succeeded. */
+        /** @description A chain that the plan includes and that never succeeded. */
         NeverSucceeded: {
-            /** @description Which. */
+            /** @description The chain. */
             chain: components["schemas"]["Chain"];
             /**
              * Format: int64
              * @description How often it was run.
              */
             count: number;
-            /** @description The reason in a sentence, with the most frequent error and the way out where one is known. */
+            /** @description The reason in a sentence, with the most frequent error and its remedy where one is known. */
             why: string;
         };
         /**
@@ -907,25 +919,25 @@ export interface components {
         NodeView: {
             /** @description Its id. */
             id: string;
-            /** @description What it does. */
+            /** @description Its kind. */
             kind: components["schemas"]["NodeKind"];
             /** @description Its name, for people. */
             name: string;
-            /** @description What it is doing. */
+            /** @description Its state. */
             state: components["schemas"]["NodeState"];
             /**
              * Format: int32
-             * @description Workers that it can run while it takes a share of the load.
+             * @description Number of workers that it can run; 0 while it takes no share of the load.
              */
             workers: number;
         };
         /** @description Nonces. */
         NonceFigures: {
-            /** @description How old nonces were when they were used. */
+            /** @description Age of nonces at their use. */
             age_ns: components["schemas"]["Timing"];
             /**
              * Format: int64
-             * @description Requests made only to fetch one.
+             * @description Requests made only to fetch a nonce.
              */
             fetched: number;
             /**
@@ -939,13 +951,13 @@ export interface components {
              */
             rejected_share: number | null;
         };
-        /** @description Connections of an endpoint's requests, and the parts of their time, successful or not. */
+        /** @description Connections of an endpoint's requests, and the phases of their time, successful or not. */
         PhaseFigures: {
-            /** @description Making the TCP connection, of new ones. */
+            /** @description Making new TCP connections. */
             connect_ns: components["schemas"]["Timing"];
-            /** @description Resolving the server's name, where that was done. */
+            /** @description Resolving the server's name, if necessary. */
             dns_ns: components["schemas"]["Timing"];
-            /** @description From sent to the answer's head, of all that were answered. */
+            /** @description From sent to the head of the answer, for all requests with an answer. */
             first_byte_ns: components["schemas"]["Timing"];
             /**
              * Format: int64
@@ -954,21 +966,21 @@ export interface components {
             new: number;
             /**
              * Format: int64
-             * @description Requests over a connection that had served one before.
+             * @description Requests on a connection that had carried one before.
              */
             reused: number;
-            /** @description The TLS handshake, of new ones. */
+            /** @description TLS handshakes of new connections. */
             tls_ns: components["schemas"]["Timing"];
         };
-        /** @description A validated run: what to load, how hard, with what. Keys that a log does not have are as by default. */
+        /** @description A validated run: the target, the load and the settings. Keys missing in a log have their defaults. */
         Plan: {
             /**
-             * @description The domain that names lie below.
+             * @description The domain under which the run creates names.
              * @default
              */
             base_domain: string;
             /**
-             * @description From where on the load tester itself is taken for the limit.
+             * @description Above these bounds the load tester itself counts as the limit.
              * @default {
              *       "backlog": 0,
              *       "connections": 0,
@@ -980,17 +992,17 @@ export interface components {
              */
             bounds: components["schemas"]["PlanBounds"];
             /**
-             * @description PEM bundle that the CA's HTTPS certificate must chain to; the system's roots without.
+             * @description PEM bundle that the CA's HTTPS certificate must chain to; none for the system's roots.
              * @default null
              */
             cacert: string | null;
             /**
-             * @description How long challenge data stays after its authorization is final.
+             * @description How long challenge data stays after its authorization has become final.
              * @default 0s
              */
             challenge_linger: string;
             /**
-             * @description Where the certificate shown in TLS handshakes was read from.
+             * @description Path from which the certificate shown in TLS handshakes was read.
              * @default null
              */
             client_cert: string | null;
@@ -1000,7 +1012,7 @@ export interface components {
              */
             contact: string[];
             /**
-             * @description How the CA's servers are connected to.
+             * @description How connections to the CA's servers are made.
              * @default {
              *       "connect_to": [],
              *       "source_addresses": [],
@@ -1019,12 +1031,12 @@ export interface components {
              */
             eab: string | null;
             /**
-             * @description From the last iteration's start to interruption.
+             * @description Time from the last start of an iteration to the interruption of running ones.
              * @default 0s
              */
             graceful_stop: string;
             /**
-             * @description Which HTTP is spoken to the CA: `1.1` or `2`.
+             * @description The HTTP version for the CA: `1.1` or `2`.
              * @default
              */
             http: string;
@@ -1034,12 +1046,12 @@ export interface components {
              */
             insecure: boolean;
             /**
-             * @description PEM file with CA certificates that issued certificates must lead to.
+             * @description PEM file with the CA certificates that issued certificates must chain to.
              * @default null
              */
             issuer_root: string | null;
             /**
-             * @description Hard limits on what is made.
+             * @description Hard limits on the objects that the run makes.
              * @default {
              *       "authorizations": null,
              *       "certificates": null,
@@ -1048,7 +1060,7 @@ export interface components {
              */
             limits: components["schemas"]["PlanLimits"];
             /**
-             * @description Where the requester answers validations.
+             * @description The addresses at which the requester answers validations.
              * @default {
              *       "dns": null,
              *       "http01": null,
@@ -1057,18 +1069,18 @@ export interface components {
              */
             listen: components["schemas"]["PlanListen"];
             /**
-             * @description Connections to the CA, each runtime.
+             * @description Connections to the CA per runtime.
              * @default 0
              */
             max_connections: number;
             /**
              * Format: int32
-             * @description Retries of one request that the CA refused with 429 or 503 and a Retry-After.
+             * @description Retries of a request that the CA refused with 429 or 503 and a Retry-After.
              * @default 0
              */
             max_retries: number;
             /**
-             * @description The longest Retry-After that is waited for.
+             * @description The longest Retry-After that the client waits for.
              * @default 0s
              */
             max_retry_after: string;
@@ -1078,22 +1090,22 @@ export interface components {
              */
             poll_interval: string;
             /**
-             * @description Bound of one poll loop.
+             * @description Time limit of one poll loop.
              * @default 0s
              */
             poll_timeout: string;
             /**
-             * @description The response header with the CA's own id of a request.
+             * @description The response header in which the CA sends its own id of a request.
              * @default
              */
             request_id_header: string;
             /**
-             * @description Bound of one request.
+             * @description Time limit of one request.
              * @default 0s
              */
             request_timeout: string;
             /**
-             * @description The loads, in the order of their names.
+             * @description The scenarios, ordered by name.
              * @default []
              */
             scenarios: components["schemas"]["PlanScenario"][];
@@ -1104,17 +1116,17 @@ export interface components {
              */
             seed: number;
             /**
-             * @description Whether a run that was limited so ends with an exit code of its own.
+             * @description Whether a run limited by the load tester ends with its own exit code.
              * @default false
              */
             strict: boolean;
             /**
-             * @description Runtimes.
+             * @description Number of runtimes.
              * @default 0
              */
             threads: number;
             /**
-             * @description What the run must hold to pass.
+             * @description The conditions for the run to pass.
              * @default []
              */
             thresholds: string[];
@@ -1125,34 +1137,34 @@ export interface components {
             traceparent: boolean;
             /**
              * Format: int32
-             * @description Version of the plan's form; 0 in logs of before there were versions.
+             * @description Version of the plan's format; 0 in logs from before versions.
              * @default 0
              */
             version: number;
         };
-        /** @description From where on the load tester, and not the CA alone, decides what is measured. Shares are 0 to 1. */
+        /** @description Bounds above which the load tester, and not only the CA, limits the run. Shares are 0 to 1. */
         PlanBounds: {
             /**
              * Format: double
-             * @description How full the queue of results may be.
+             * @description Fill level of the queue of results.
              * @default 0
              */
             backlog: number;
             /**
              * Format: double
-             * @description Share of their time that requests may wait for a free connection.
+             * @description Share of their time for which requests wait for a free connection.
              * @default 0
              */
             connections: number;
             /**
              * Format: double
-             * @description Share of a second for which a worker thread runs or waits for a processor.
+             * @description Share of the time for which a worker thread runs or waits for a processor.
              * @default 0
              */
             cpu: number;
             /**
              * Format: double
-             * @description Share of the iterations due in a second that may be dropped.
+             * @description Share of the iterations due in a second that are dropped.
              * @default 0
              */
             dropped: number;
@@ -1163,34 +1175,34 @@ export interface components {
             lag: string;
             /**
              * Format: double
-             * @description The same as a share of the median response time of requests.
+             * @description The same, as a share of the median response time of requests.
              * @default 0
              */
             lag_share: number;
         };
-        /** @description How servers are connected to. */
+        /** @description How connections to servers are made. */
         PlanDialling: {
             /**
-             * @description Other ways to servers: `HOST:PORT:ADDR:PORT`.
+             * @description Replacements for the address of a server: `HOST:PORT:ADDR:PORT`.
              * @default []
              */
             connect_to: string[];
             /**
-             * @description Local addresses that connections are made from, in turn.
+             * @description Local addresses for outgoing connections, used in turn.
              * @default []
              */
             source_addresses: string[];
             /**
-             * @description Whether new connections take all addresses of a name in turn.
+             * @description Whether new connections use all addresses of a name in turn.
              * @default false
              */
             spread: boolean;
         };
-        /** @description Hard limits on what a run makes; none is no limit. */
+        /** @description Hard limits on the objects that a run makes; none means no limit. */
         PlanLimits: {
             /**
              * Format: int64
-             * @description Orders made ready.
+             * @description Ready orders.
              * @default null
              */
             authorizations: number | null;
@@ -1207,7 +1219,7 @@ export interface components {
              */
             registrations: number | null;
         };
-        /** @description Where a requester answers validations; none is off. */
+        /** @description Addresses at which a requester answers validations; none means off. */
         PlanListen: {
             /**
              * @description DNS, UDP and TCP.
@@ -1225,49 +1237,49 @@ export interface components {
              */
             tlsalpn01: string | null;
         };
-        /** @description How hard a scenario pushes, by its executor. */
+        /** @description The load of a scenario, by its executor. */
         PlanLoad: {
             /** @enum {string} */
             executor: "workers";
-            /** @description Where it goes from there. */
+            /** @description Later changes of the number. */
             stages?: components["schemas"]["PlanStage"][];
             /**
              * Format: int32
-             * @description At the start.
+             * @description Number of workers at the start.
              */
             workers: number;
         } | {
             /** @enum {string} */
             executor: "arrival-rate";
-            /** @description Whether arrivals are as those of independent users (Poisson), or in equal distances. */
+            /** @description Whether arrivals are independent (Poisson), or at equal intervals. */
             poisson?: boolean;
             /**
              * Format: double
-             * @description Per second, at the start.
+             * @description Rate per second at the start.
              */
             rate: number;
-            /** @description Where it goes from there. */
+            /** @description Later changes of the rate. */
             stages?: components["schemas"]["PlanStage"][];
             /** @description What the rate counts. */
             unit?: components["schemas"]["PlanRateUnit"];
             /**
              * Format: int32
-             * @description The most workers that may be used for it.
+             * @description The largest number of workers.
              */
             workers: number;
         } | {
             /** @enum {string} */
             executor: "target-rps";
-            /** @description Where it goes from there. */
+            /** @description Later changes of the rate. */
             stages?: components["schemas"]["PlanStage"][];
             /**
              * Format: double
-             * @description Requests per second.
+             * @description Requests per second at the start.
              */
             target_rps: number;
             /**
              * Format: int32
-             * @description The most workers that may be used for it.
+             * @description The largest number of workers.
              */
             workers: number;
         } | {
@@ -1275,12 +1287,12 @@ export interface components {
             executor: "iterations";
             /**
              * Format: int64
-             * @description How many, all workers together.
+             * @description Number of iterations, all workers together.
              */
             iterations: number;
             /**
              * Format: int32
-             * @description How many workers share them.
+             * @description Number of workers that share them.
              */
             workers: number;
         };
@@ -1293,12 +1305,12 @@ export interface components {
         PlanScenario: components["schemas"]["PlanLoad"] & {
             /**
              * Format: double
-             * @description Share of new orders that are left unfinished, 0 to 1.
+             * @description Share of new orders left unfinished on purpose, 0 to 1.
              * @default 0
              */
             abandon?: number;
             /**
-             * @description What the accounts' keys are made of.
+             * @description Weights of the key types of accounts.
              * @default
              */
             account_key_types?: string;
@@ -1308,17 +1320,17 @@ export interface components {
              */
             after?: string | null;
             /**
-             * @description Challenge types that chains may choose.
+             * @description Weights of the challenge types.
              * @default
              */
             challenge_types?: string;
             /**
-             * @description Who shares connections to the CA: `shared`, `per-worker` or `per-chain`.
+             * @description How connections to the CA are shared: `shared`, `per-worker` or `per-chain`.
              * @default
              */
             connections?: string;
             /**
-             * @description What the certificates' keys are made of.
+             * @description Weights of the key types of certificates.
              * @default
              */
             key_types?: string;
@@ -1328,70 +1340,70 @@ export interface components {
              */
             name?: string;
             /**
-             * @description Names in an order: `1..5`.
+             * @description Number of names in an order: `1..5`.
              * @default null
              */
             names_per_order?: string | null;
             /**
-             * @description What workers do when chains fail for the CA's or the network's reasons: `back-off` or `hammer`.
+             * @description What workers do after a failure of the CA or the network: `back-off` or `hammer`.
              * @default
              */
             on_failure?: string;
             /**
-             * @description Certificate profiles of new orders; `default` is none.
+             * @description Weights of the certificate profiles of new orders; `default` means no profile.
              * @default
              */
             profile?: string;
             /**
              * Format: double
-             * @description Share of revocations that are signed by the certificate's key, 0 to 1.
+             * @description Share of revocations signed with the certificate's key, 0 to 1.
              * @default 0
              */
             revoke_by_certificate_key?: number;
             /**
-             * @description Reasons of revocations; `none` is none.
+             * @description Weights of the reasons of revocations; `none` means no reason.
              * @default
              */
             revoke_reasons?: string;
             /**
-             * @description From its start to its last iteration's start, at most; pauses not counted.
+             * @description Longest time from its start to the start of its last iteration, without pauses.
              * @default 0s
              */
             run_time?: string;
             /**
-             * @description When it starts: so long after the run's start, or after the end of `after`.
+             * @description Start time: after the run's start, or after the end of `after`.
              * @default 0s
              */
             start_at?: string;
             /**
-             * @description The step before which chains end: `finalize`.
+             * @description Chains end before this step: `finalize`.
              * @default null
              */
             stop_before?: string | null;
             /**
-             * @description Between two iterations of one worker: `1s..5s`.
+             * @description Pause between two iterations of one worker: `1s..5s`.
              * @default null
              */
             think_time?: string | null;
             /**
-             * @description How the picker weighs chains.
+             * @description Weights of chains in the picker.
              * @default {}
              */
             weights?: {
                 [key: string]: number;
             };
         };
-        /** @description A stretch over which a load changes linearly. */
+        /** @description A period in which a load changes linearly. */
         PlanStage: {
-            /** @description How long it takes. */
+            /** @description Its length. */
             duration: string;
             /**
              * Format: double
-             * @description What it ends with: workers, or a rate per second.
+             * @description The load at its end: workers, or a rate per second.
              */
             target: number;
         };
-        /** @description One chain of one profile, abandoned iterations left out. */
+        /** @description One chain of one profile, without abandoned iterations. */
         ProfileFigures: {
             /**
              * Format: int64
@@ -1409,12 +1421,12 @@ export interface components {
             service_time_ns: components["schemas"]["Timing"];
         };
         /**
-         * @description How near a rate is to its target, where the number of workers is adapted to it. Of several nodes, the last in this order
-         *     is told.
+         * @description How close a rate is to its target, where the number of workers is adapted to it. If nodes differ, the last
+         *     variant in this order is shown.
          * @enum {string}
          */
         Reach: "reached" | "approaching" | "capped" | "saturated";
-        /** @description Which run, from the log's header. */
+        /** @description The run, from the log's header. */
         Run: {
             /** @description The run's id; empty when no header has been seen. */
             id: string;
@@ -1422,7 +1434,7 @@ export interface components {
             program: string;
             /**
              * Format: int64
-             * @description How long its load is to last at most by its plan, pauses not counted, nanoseconds; null when no plan is known.
+             * @description Longest time of its load by its plan, without pauses, nanoseconds; null when no plan is known.
              */
             run_time_ns: number | null;
             /** @description The board's session that it follows. */
@@ -1437,7 +1449,7 @@ export interface components {
             /** @description The CA's directory URL. */
             target: string;
         };
-        /** @description What came of a run, so far if it is live. */
+        /** @description The outcome of a run; of a live run, the outcome so far. */
         RunEnd: {
             /**
              * Format: int64
@@ -1454,16 +1466,19 @@ export interface components {
              * @description From the run's start to its latest record, nanoseconds.
              */
             elapsed_ns: number;
-            /** @description Whether all thresholds hold and every wanted chain succeeded; null of a run that is live or was interrupted. */
+            /**
+             * @description Whether all thresholds hold and every included chain succeeded; null for a run that is live or was
+             *     interrupted.
+             */
             passed: boolean | null;
         };
-        /** @description A run of which there is a log. */
+        /** @description A run that has a log. */
         RunEntry: {
             /** @description The run's id. */
             id: string;
-            /** @description Whether results of it are taken now. */
+            /** @description Whether it is receiving results. */
             live: boolean;
-            /** @description Where its log is. */
+            /** @description The log's path. */
             log: string;
             /**
              * Format: int64
@@ -1473,7 +1488,7 @@ export interface components {
             outcome: components["schemas"]["RunEnd"] | null;
             /** @description Program and version. */
             program: string;
-            /** @description The board's session that it follows, or followed. */
+            /** @description The board's session of the run. */
             session: string;
             /**
              * Format: int64
@@ -1483,43 +1498,44 @@ export interface components {
             /** @description The CA's directory URL. */
             target: string;
         };
-        /** @description What `GET /api/v1/runs` answers. */
+        /** @description The answer of `GET /api/v1/runs`. */
         Runs: {
-            /** @description The latest 1,000 of which there is a log, latest first. */
+            /** @description The latest 1,000 runs that have a log, latest first. */
             runs: components["schemas"]["RunEntry"][];
         };
         /** @description One scenario, over all nodes that run it. */
         ScenarioFigures: {
             /**
              * Format: int64
-             * @description For how long it was to start iterations, on the node where it was longest; pauses and waits for other scenarios left out.
-             *     Nanoseconds.
+             * @description Active time on the node where it was longest, without pauses and waits for other scenarios,
+             *     nanoseconds.
              */
             active_ns: number;
             /**
              * Format: int64
-             * @description Of `rate_unit`, how much the target has asked for so far: its integral over time. Without a rate, how many iterations
-             *     there are to be, where that is what ends the scenario, and else 0.
+             * @description How many of `rate_unit` the target has required so far: its integral over time. Without a rate, the
+             *     number of iterations that ends the scenario, or 0.
              */
             asked: number;
             /**
              * Format: int64
-             * @description Workers that wait because their last iteration failed, and back off.
+             * @description Workers that back off because their last iteration failed.
              */
             backing_off: number;
             /**
              * Format: int64
-             * @description Workers in the middle of an iteration.
+             * @description Workers that are running an iteration.
              */
             busy: number;
             /**
              * Format: int64
-             * @description For how long the cap on workers held the rate below its target, on the node where it was longest, nanoseconds.
+             * @description Time for which the cap on workers kept the rate below its target, on the node where it was longest,
+             *     nanoseconds.
              */
             capped_ns: number;
             /**
              * Format: int64
-             * @description Iterations that were due but had no worker, at the cap of workers.
+             * @description Iterations dropped: they were due, but no worker was free and no more workers were allowed.
              */
             dropped: number;
             /**
@@ -1529,26 +1545,26 @@ export interface components {
             due: number;
             /**
              * Format: int64
-             * @description Iterations ended by themselves.
+             * @description Iterations that ended and were not interrupted.
              */
             ended: number;
-            /** @description Who decides when iterations start: `workers`, `arrival-rate`, `target-rps`, `iterations`. */
+            /** @description The executor: `workers`, `arrival-rate`, `target-rps`, `iterations`. */
             executor: string;
             /**
              * Format: int64
-             * @description Times that a worker found nothing it was allowed to run.
+             * @description How often a worker found no chain that it could run.
              */
             idle: number;
             /**
              * Format: double
-             * @description What was reached in the latest second, in `rate_unit` a second; chains where there is no unit. Of a run that was stopped, the
-             *     mean over the time in which the scenario was active.
+             * @description Actual rate in the latest second, in `rate_unit` per second; chains per second where there is no unit.
+             *     For a run that was stopped, the mean over the scenario's active time.
              */
             rate: number;
             /**
              * Format: double
-             * @description What is asked for now, in `rate_unit` a second; null without a rate. Of a run that was stopped, the mean over the time in which
-             *     the scenario was active.
+             * @description Target rate now, in `rate_unit` per second; null without a rate. For a run that was stopped, the mean
+             *     over the scenario's active time.
              */
             rate_target: number | null;
             /** @description `chains`, `requests`, or empty without a rate. */
@@ -1561,7 +1577,7 @@ export interface components {
             requests: number;
             /**
              * Format: int64
-             * @description For how long more workers brought no more, on the node where it was longest, nanoseconds.
+             * @description Time for which more workers did not increase the rate, on the node where it was longest, nanoseconds.
              */
             saturated_ns: number;
             /**
@@ -1571,27 +1587,27 @@ export interface components {
             started: number;
             /**
              * Format: int64
-             * @description Workers alive.
+             * @description Current number of workers.
              */
             workers: number;
             /**
              * Format: int64
-             * @description Workers asked for now; with a rate, the most that there may be. Here and in the next four, a node silent for 10 s is
-             *     not counted.
+             * @description Target number of workers now; with a rate, the largest number allowed. Here and in the next four, a
+             *     node without a sample for 10 s is not counted.
              */
             workers_target: number;
         };
         /**
-         * @description What is to be different about one scenario. Keys that are left out stay as they are. A change of `workers` or `rate`
-         *     ends the scenario's own stages: what was asked for holds from then on.
+         * @description Changes of one scenario. Keys that are left out stay as they are. A change of `workers` or `rate` ends the
+         *     scenario's own stages, and the new value stays.
          */
         ScenarioPatch: {
             /**
              * Format: double
-             * @description Arrivals a second, in the scenario's `rate_unit`; only of a scenario that has a rate.
+             * @description Arrivals per second, in the scenario's `rate_unit`; only for a scenario with a rate.
              */
             rate?: number;
-            /** @description How often each chain is chosen, relative to the others; one that is not named weighs what the run was started with. */
+            /** @description How often each chain is chosen, relative to the others; a chain that is missing has its weight from the start of the run. */
             weights?: {
                 /** Format: double */
                 authorization?: number;
@@ -1606,27 +1622,27 @@ export interface components {
             };
             /**
              * Format: int32
-             * @description Virtual users: how many, or how many at most where the scenario keeps a rate.
+             * @description Number of virtual users, or the largest number allowed if the scenario has a rate.
              */
             workers?: number;
         };
-        /** @description What is wanted of a scenario. */
+        /** @description The targets of a scenario. */
         ScenarioView: {
             /**
              * Format: double
-             * @description Arrivals a second, in `rate_unit`; null where it keeps a number of workers.
+             * @description Arrivals per second, in `rate_unit`; null if the scenario has a number of workers.
              */
             rate: number | null;
-            /** @description What the rate counts: `chains` or `requests`; empty without one. */
+            /** @description The unit of the rate: `chains` or `requests`; empty without one. */
             rate_unit: string;
-            /** @description Whether its own stages decide on workers and rate. A change by hand ends that. */
+            /** @description Whether its own stages set workers and rate. A change by hand ends that. */
             scheduled: boolean;
             /**
-             * @description `waiting` for another scenario to end, `running`, or `ended`: then nothing more of it starts.
+             * @description `waiting` for another scenario to end, `running`, or `ended`: then no more iterations of it start.
              * @enum {string}
              */
             state: "waiting" | "running" | "ended";
-            /** @description How often each chain is chosen, relative to the others; one that is not named weighs what the run was started with. */
+            /** @description How often each chain is chosen, relative to the others; a chain that is missing has its weight from the start of the run. */
             weights: {
                 /** Format: double */
                 authorization?: number;
@@ -1641,7 +1657,7 @@ export interface components {
             };
             /**
              * Format: int32
-             * @description Virtual users: how many, or how many at most where it keeps a rate.
+             * @description Number of virtual users, or the largest number allowed if the scenario has a rate.
              */
             workers: number;
         };
@@ -1649,7 +1665,7 @@ export interface components {
         Series: {
             /** @description Start of each bucket, seconds since the Unix epoch, ascending. */
             at_unix_s: number[];
-            /** @description Workers in the middle of an iteration. */
+            /** @description Workers that are running an iteration. */
             busy: (number | null)[];
             chains: {
                 authorization: components["schemas"]["ChainSeries"];
@@ -1658,7 +1674,7 @@ export interface components {
                 registration: components["schemas"]["ChainSeries"];
                 revoke: components["schemas"]["ChainSeries"];
             };
-            /** @description Chains a second that scenarios with such a rate were to reach. */
+            /** @description Target rate of the scenarios with a rate of chains, chains per second. */
             chains_target: (number | null)[];
             /** @description Validations that arrived. */
             hits: number[];
@@ -1672,38 +1688,38 @@ export interface components {
             requests: number[];
             /** @description Those of them that failed. */
             requests_failed: number[];
-            /** @description Requests a second that scenarios with such a rate were to reach. */
+            /** @description Target rate of the scenarios with a rate of requests, requests per second. */
             requests_target: (number | null)[];
             /** @description True when the columns replace everything sent before; otherwise each entry replaces or adds its bucket. */
             reset: boolean;
             /**
              * Format: int64
-             * @description Width of a bucket, seconds: 1, and doubled whenever the run outgrows the bounded number of buckets.
+             * @description Width of a bucket, seconds: 1, doubled whenever the run exceeds the bounded number of buckets.
              */
             step_s: number;
-            /** @description Workers alive. */
+            /** @description Current number of workers. */
             workers: (number | null)[];
-            /** @description Workers asked for; here and below null in buckets without a sample of the load. */
+            /** @description Target number of workers; here and below null in buckets without a load sample. */
             workers_target: (number | null)[];
         };
-        /** @description What came of a change. */
+        /** @description The result of a change. */
         SessionChanged: {
-            /** @description What is different now; what was so already is not among it. */
+            /** @description The changes that were made; a value that was already as requested is not in the list. */
             changes: components["schemas"]["Mark"][];
-            /** @description The session after it. */
+            /** @description The session after the change. */
             session: components["schemas"]["SessionView"];
         };
         /** @description A session with its runs. */
         SessionEntry: {
             /** @description Its id. */
             id: string;
-            /** @description Those of its runs that `GET /api/v1/runs` lists, latest first. */
+            /** @description Its runs in `GET /api/v1/runs`, latest first. */
             runs: components["schemas"]["RunEntry"][];
             session: components["schemas"]["SessionView"] | null;
         };
-        /** @description What is to be different about the whole session. Keys that are left out stay as they are. */
+        /** @description Changes of the whole session. Keys that are left out stay as they are. */
         SessionPatch: {
-            /** @description Each limit that is named; `null` takes it away. */
+            /** @description Limits to set; `null` removes a limit. The others stay. */
             limits?: components["schemas"]["LimitsPatch"];
             /** @description Running, paused or stopped. A stopped session stays stopped. */
             state?: components["schemas"]["SessionState"];
@@ -1717,30 +1733,30 @@ export interface components {
         SessionView: {
             /** @description Its id. */
             id: string;
-            /** @description Hard limits on what the run may make at the CA. */
+            /** @description Hard limits on the objects that the run makes at the CA. */
             limits: components["schemas"]["LimitsView"];
-            /** @description What is wanted of each scenario, by its name. */
+            /** @description The targets of each scenario, by its name. */
             scenarios: {
                 [key: string]: components["schemas"]["ScenarioView"];
             };
-            /** @description Whether its load is to be made. */
+            /** @description The state of its load. */
             state: components["schemas"]["SessionState"];
             /**
              * Format: int64
-             * @description How many run, as in the snapshot.
+             * @description Current number of workers, as in the snapshot.
              */
             workers_running: number;
             /**
              * Format: int32
-             * @description How many workers it wants now: of all scenarios that run, together.
+             * @description Target number of workers now: the sum of all scenarios that run.
              */
             workers_target: number;
         };
-        /** @description What `GET /api/v1/sessions` answers. */
+        /** @description The answer of `GET /api/v1/sessions`. */
         Sessions: {
             /**
-             * @description Those on the board and those that the listed runs name: first the ones that have no run, then by their latest run, latest
-             *     first.
+             * @description The sessions on the board and those of the listed runs: first those without a run, then by their
+             *     latest run, latest first.
              */
             sessions: components["schemas"]["SessionEntry"][];
         };
@@ -1755,8 +1771,8 @@ export interface components {
             bytes: components["schemas"]["ByteFigures"];
             /**
              * Format: int64
-             * @description How many seconds the CA's clock is ahead of the requesters', negative when it is behind, where they differ most; null while
-             *     no answer has shown it.
+             * @description How far the CA's clock is ahead of the requesters' clocks, seconds; negative when it is behind. The
+             *     largest difference of all requesters; null while no answer has shown it.
              */
             ca_clock_ahead_s: number | null;
             chains: {
@@ -1770,10 +1786,10 @@ export interface components {
             connections: components["schemas"]["ConnectionFigures"];
             /**
              * Format: int64
-             * @description From the run's start to the latest record: what rates are over.
+             * @description Time from the run's start to the latest record, nanoseconds. Rates are over this time.
              */
             elapsed_ns: number;
-            /** @description The endpoints that were asked, in order of first use, `other` last. */
+            /** @description The endpoints that received requests, in order of first use, `other` last. */
             endpoints: components["schemas"]["EndpointFigures"][];
             /** @description Failures grouped by what failed, most frequent first. */
             failures: components["schemas"]["FailureFigures"][];
@@ -1781,24 +1797,24 @@ export interface components {
             generator: components["schemas"]["GeneratorFigures"];
             /** @description Validations that arrived at the challenge servers. */
             hits: components["schemas"]["HitFigures"][];
-            /** @description Certificates issued: the headline. */
+            /** @description Certificates issued. */
             issued: components["schemas"]["IssuedFigures"];
             /** @description Changes of the load, oldest first. */
             marks: components["schemas"]["Mark"][];
-            /** @description What the figures above do not contain. */
+            /** @description What the figures above do not include. */
             missing: components["schemas"]["Missing"];
-            /** @description Chains that the plan wants and that never succeeded: with any of them the run has not passed. */
+            /** @description Chains that the plan includes and that never succeeded. A run with any of them has not passed. */
             never_succeeded: components["schemas"]["NeverSucceeded"][];
-            /** @description How the CA and the client got on with nonces. */
+            /** @description Figures of nonces. */
             nonces: components["schemas"]["NonceFigures"];
             /**
              * Format: int64
-             * @description Ready orders that were dropped because they had expired by the CA's clock, or were about to.
+             * @description Ready orders that were dropped because they had expired by the CA's clock, or were about to expire.
              */
             orders_expired: number;
             /**
              * Format: int64
-             * @description Looks whether an object had reached its state yet.
+             * @description Polls for the state of an object.
              */
             polls: number;
             profiles: {
@@ -1812,7 +1828,8 @@ export interface components {
             };
             /**
              * Format: int64
-             * @description Those of them that were not sent: the CA named a server, or its name an address, that this run may not load.
+             * @description Those of them that were not sent because this run may not load the server that the CA named, or its
+             *     address.
              */
             refused_origins: number;
             /**
@@ -1822,7 +1839,7 @@ export interface components {
             requests: number;
             /**
              * Format: int64
-             * @description HTTP attempts that did not get the right answer; those that were cut off at the end of the run are not among them.
+             * @description HTTP attempts without the expected answer; those cut off at the end of the run are not included.
              */
             requests_failed: number;
             /**
@@ -1832,23 +1849,23 @@ export interface components {
             retries: number;
             /**
              * Format: double
-             * @description HTTP attempts a second, over `elapsed_ns`.
+             * @description HTTP attempts per second, over `elapsed_ns`.
              */
             rps: number;
-            /** @description Which run. */
+            /** @description The run. */
             run: components["schemas"]["Run"];
-            /** @description By name, what each scenario was asked to do and did; empty before the first sample. */
+            /** @description Target and actual load of each scenario, by name; empty before the first sample. */
             scenarios: {
                 [key: string]: components["schemas"]["ScenarioFigures"];
             };
             /**
-             * @description What the state store held when a requester last said so. `workers` is the sum over all nodes, as each last
-             *     said; a node silent for 10 s is not counted.
+             * @description What the state store held by the latest report of a requester. `workers` is the sum of the latest
+             *     reports of all nodes; a node without a report for 10 s is not counted.
              */
             state: components["schemas"]["StateCounts"];
-            /** @description What the run must hold to pass, in the order in which it was given, and how far it does. */
+            /** @description The thresholds in the order in which they were given, with their results. */
             thresholds: components["schemas"]["ThresholdResult"][];
-            /** @description Certificates that could be shown neither right nor wrong, by reason. They have not failed. */
+            /** @description Certificates that could not be verified, by reason. They have not failed. */
             unverified: {
                 [key: string]: number;
             };
@@ -1858,11 +1875,11 @@ export interface components {
             version: 1;
             /**
              * Format: int32
-             * @description How many workers the run was asked to have, by the last mark of `workers`; null before the first.
+             * @description Target number of workers, by the last mark of `workers`; null before the first.
              */
             workers_target: number | null;
         };
-        /** @description The machine and settings a run was made with. */
+        /** @description The machine and the settings of a run. */
         Stamp: {
             /** @default null */
             calibration?: components["schemas"]["Calibration"] | null;
@@ -1889,7 +1906,7 @@ export interface components {
         StateCounts: {
             /**
              * Format: int64
-             * @description Orders that are ready to finalize.
+             * @description Accounts that are usable.
              * @default 0
              */
             authorizations: number;
@@ -1913,47 +1930,47 @@ export interface components {
             revoked: number;
             /**
              * Format: int64
-             * @description Changes that the node could not write before its end: the CA did what the store does not show. Of each record
-             *     what came with it; of a snapshot the sum over all nodes.
+             * @description Changes that the node could not write before its end: the CA has made them and the store lacks them.
+             *     In a record, this node's number; in a snapshot, the sum over all nodes.
              * @default 0
              */
             unwritten: number;
             /**
              * Format: int64
-             * @description Workers that the node itself runs; the other counts are of the store, which several nodes may share.
+             * @description Workers that this node runs. The other counts are of the store, which several nodes may share.
              * @default 0
              */
             workers: number;
         };
         /**
-         * @description What a step of a search showed.
+         * @description The result of a step of a search.
          * @enum {string}
          */
         StepOutcome: "sustained" | "failed" | "ca-down" | "generator-limited";
         /** @description One threshold. */
         ThresholdResult: {
-            /** @description Whether it ended the run before its time. */
+            /** @description Whether it ended the run early. */
             aborted: boolean;
-            /** @description As it is written, in its one form. */
+            /** @description The threshold in its normal form. */
             expression: string;
             /**
              * Format: double
-             * @description What the value is compared with.
+             * @description The limit.
              */
             limit: number;
             /**
              * Format: int64
-             * @description How many samples the value is made of.
+             * @description Number of samples in the value.
              */
             n: number;
-            /** @description Null while undecided. What is undecided when the run has ended has not passed. */
+            /** @description Null while undecided. A threshold that is undecided at the end of the run has not passed. */
             passed: boolean | null;
-            /** @description What `value` and `limit` are measured in. */
+            /** @description The unit of `value` and `limit`. */
             unit: components["schemas"]["Unit"];
             /**
              * Format: double
-             * @description Of the run so far; with a window, of the worst one; of the moment in which it ended the run, if it did. Null while it
-             *     cannot be given.
+             * @description The value of the run so far; with a window, of the worst one; if it ended the run, the value at that
+             *     moment. Null while there is none.
              */
             value: number | null;
             /**
@@ -1972,26 +1989,32 @@ export interface components {
              */
             worst_unix_ns: number | null;
         };
-        /** @description Whose time a chain's was: the parts of `service_time_ns` of the successful iterations. Their means add up to its mean. */
+        /**
+         * @description The parts of `service_time_ns` of a chain's successful iterations. The means of the parts add up to its
+         *     mean.
+         */
         TimeFigures: {
-            /** @description Waited because the CA asked for it (Retry-After). */
+            /** @description Waits that the CA asked for (Retry-After). */
             asked_ns: components["schemas"]["Timing"];
-            /** @description Making connections for them, by DNS, TCP and TLS: the CA's and the network's. */
+            /** @description Making connections, by DNS, TCP and TLS. Used by the CA and the network. */
             connecting_ns: components["schemas"]["Timing"];
-            /** @description Keys and CSRs: the load tester's. */
+            /** @description Keys and CSRs. Used by the load tester. */
             keys_ns: components["schemas"]["Timing"];
-            /** @description The rest, the load tester's as well: waiting for a free connection, for a processor, for the challenge store, signing. */
+            /**
+             * @description The rest, also used by the load tester: waits for a free connection, a processor or the challenge
+             *     store, and signing.
+             */
             own_ns: components["schemas"]["Timing"];
-            /** @description Waited by the load tester's own poll interval or back-off, beyond what the CA asked for. */
+            /** @description Waits for the load tester's own poll interval or back-off, beyond what the CA asked for. */
             polls_ns: components["schemas"]["Timing"];
-            /** @description In requests, nonce fetches, retries and polls among them: the CA's and the network's. */
+            /** @description Requests, including nonce fetches, retries and polls. Used by the CA and the network. */
             requests_ns: components["schemas"]["Timing"];
         };
         /**
          * @description A distribution of times, nanoseconds. A percentile with fewer than 10 samples in its tail is null.
          *
-         *     The key of a percentile with `_ci` behind it holds the least and the largest value that the percentile has with
-         *     95 % confidence; null with the percentile.
+         *     A key that ends in `_ci` has the ends of the percentile's 95 % confidence interval; null with the
+         *     percentile.
          */
         Timing: {
             /**
@@ -2006,7 +2029,7 @@ export interface components {
             mean: number | null;
             /**
              * Format: int64
-             * @description How many samples the rest is made of.
+             * @description Number of samples.
              */
             n: number;
             /**
@@ -2066,24 +2089,24 @@ export interface components {
             std_error: number | null;
         };
         /**
-         * @description What a value is measured in.
+         * @description The unit of a value.
          * @enum {string}
          */
         Unit: "ns" | "share" | "count" | "per-second";
         /**
-         * @description Authorizations that were proven by one type of challenge, from the challenge's answer to the settled authorization.
+         * @description Authorizations validated with one type of challenge, from the challenge's POST to the final state.
          *
-         *     `time_ns` is by the requester's clock. The last three subdivide it by the hits on the challenge server, whose clock may be
-         *     another; they are of the `count − without_hits` authorizations that have hits.
+         *     `time_ns` is by the requester's clock. The last three subdivide it by the hits on the challenge server,
+         *     whose clock may differ; they cover the `count − without_hits` authorizations with hits.
          */
         ValidationFigures: {
-            /** @description The part of it after the last look. */
+            /** @description The part after the last hit. */
             after_last_hit_ns: components["schemas"]["Timing"];
-            /** @description The part of it from the first look to the last, 0 where there was one. */
+            /** @description The part from the first hit to the last; 0 if there was one. */
             between_hits_ns: components["schemas"]["Timing"];
             /**
              * Format: int64
-             * @description Those whose first hit lies outside of their time, so that it was moved to its nearer end: the clocks differ.
+             * @description Those whose first hit was outside of their time and was moved to the nearer end: the clocks differ.
              */
             clipped: number;
             /**
@@ -2091,15 +2114,15 @@ export interface components {
              * @description Authorizations that became valid or invalid.
              */
             count: number;
-            /** @description From the challenge's POST to the first answer by which the authorization is final. */
+            /** @description From the challenge's POST to the first answer with a final state. */
             time_ns: components["schemas"]["Timing"];
-            /** @description The part of it before the CA's first look. */
+            /** @description The part before the first hit. */
             to_first_hit_ns: components["schemas"]["Timing"];
             /** @description Challenge type. */
             type: components["schemas"]["ChallengeType"];
             /**
              * Format: int64
-             * @description Those of them for which no hit is known.
+             * @description Those of them without a known hit.
              */
             without_hits: number;
         };
@@ -2221,7 +2244,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Goes on behind this event */
+                /** @description Continues after this event */
                 "Last-Event-ID"?: string | null;
             };
             path: {
@@ -2232,7 +2255,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Events `live`, and at the run's end `end`; the data of each is one `Live` whose series holds what is new. A run that is not live has one event, `end` */
+            /** @description Events `live`, and at the run's end `end`; the data of each is one `Live` whose series holds the changes. A run that is not live has one event, `end` */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2329,7 +2352,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Those on the board and those that runs name */
+            /** @description The sessions on the board and those of the runs */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2354,7 +2377,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The session's id, or `current`: the one that this service shows */
+                /** @description The session's id, or `current`: the session that this service shows */
                 id: string;
             };
             cookie?: never;
@@ -2394,11 +2417,11 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description `cli` where a person's command line asks */
+                /** @description `cli` for a request from a command line */
                 "Wec-By"?: string | null;
             };
             path: {
-                /** @description The session's id, or `current`: the one that this service shows */
+                /** @description The session's id, or `current`: the session that this service shows */
                 id: string;
             };
             cookie?: never;
@@ -2409,7 +2432,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description It is so now */
+            /** @description The changes were made */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2418,7 +2441,7 @@ export interface operations {
                     "application/json": components["schemas"]["SessionChanged"];
                 };
             };
-            /** @description Something is wrong with the body; nothing was changed */
+            /** @description The body has errors; nothing was changed */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2445,7 +2468,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The board could not be told */
+            /** @description The board cannot be written */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2470,14 +2493,14 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The session's id, or `current`: the one that this service shows */
+                /** @description The session's id, or `current`: the session that this service shows */
                 id: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Its changes; none of a session that nobody has changed, or that is not there */
+            /** @description Its changes; empty for a session that was not changed or does not exist */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2486,7 +2509,7 @@ export interface operations {
                     "application/json": components["schemas"]["Journal"];
                 };
             };
-            /** @description The board could not be asked */
+            /** @description The board cannot be read */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2510,13 +2533,13 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description `cli` where a person's command line asks */
+                /** @description `cli` for a request from a command line */
                 "Wec-By"?: string | null;
             };
             path: {
-                /** @description The session's id, or `current`: the one that this service shows */
+                /** @description The session's id, or `current`: the session that this service shows */
                 id: string;
-                /** @description The scenario; `default` in a run that has only one and did not name it */
+                /** @description The scenario; `default` in a run with one scenario without a name */
                 name: string;
             };
             cookie?: never;
@@ -2527,7 +2550,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description It is so now */
+            /** @description The changes were made */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2536,7 +2559,7 @@ export interface operations {
                     "application/json": components["schemas"]["SessionChanged"];
                 };
             };
-            /** @description Something is wrong with the body; nothing was changed */
+            /** @description The body has errors; nothing was changed */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2563,7 +2586,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The board could not be told */
+            /** @description The board cannot be written */
             503: {
                 headers: {
                     [name: string]: unknown;

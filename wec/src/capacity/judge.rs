@@ -303,7 +303,7 @@ mod tests {
                 Outcome::Limited,
                 "lag",
             ),
-            (WindowFigures { idle: 30, ..well() }, Shown::Settled, Outcome::Limited, "found nothing"),
+            (WindowFigures { idle: 30, ..well() }, Shown::Settled, Outcome::Limited, "found no chain"),
         ];
         for (figures, shown, outcome, reason) in cases {
             let judged = Judgement::of(&figures, shown, KEPT_UP_WITH, &around());
