@@ -36,7 +36,7 @@ fn what_is_stored_of_a_ca_that_was_reset_is_set_aside_at_the_start() {
     let output = run(folder.path(), &reset, &["--log-dir", "third"]);
     let said = crate::common::said(&output);
     assert_eq!(output.status.code(), Some(0), "{said}");
-    assert!(said.contains("the CA does not know the stored accounts any more"), "{said}");
+    assert!(said.contains("the CA no longer knows the stored accounts"), "{said}");
     let summary = crate::common::summary(folder.path());
     for chain in Chain::ALL {
         assert_eq!(crate::common::chain(&summary, chain.name()).1, 0, "{chain}: {}", summary["failures"]);
