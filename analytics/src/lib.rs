@@ -50,6 +50,6 @@ pub use summary::{broken_thresholds, nothing_succeeded, summary_table, threshold
 pub use token::Token;
 pub use wec_listen::ListenerCounts;
 
-pub use web::{Journal, SessionChanged, openapi, summary_schema};
+pub use web::{Journal, SessionChanged, log_schema, openapi, summary_schema};
 pub use window::{PART, Part, WindowFailure, WindowFigures, WindowThreshold};
 pub use wording::{counted, duration as time_text};

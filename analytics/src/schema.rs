@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use strum::VariantArray as _;
-use utoipa::ToSchema;
 use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{KnownFormat, OpenApi as Document, Ref, RefOr, Schema, SchemaFormat};
+use utoipa::{PartialSchema as _, ToSchema};
 use wec_board::Phase;
-use wec_record::{Chain, LimitCause};
+use wec_record::{Chain, KINDS, LimitCause, Record};
 
 /// Version of the JSON output. It grows when a key changes its meaning or is removed.
 pub const SNAPSHOT_VERSION: u32 = 1;
@@ -123,7 +123,37 @@ pub(crate) fn summary_schema(document: &Document) -> String {
          figure that cannot be given is null. New keys may be added without a new version."
     );
     schema["$defs"] = json!(definitions);
-    let mut text = serde_json::to_string_pretty(&schema).expect("a value");
+    written(&schema)
+}
+
+/// The JSON Schema of one line of a log. What older versions did not write is not required.
+pub(crate) fn log_schema() -> String {
+    let mut named = Vec::new();
+    Record::schemas(&mut named);
+    let definitions: BTreeMap<_, _> = named.into_iter().collect();
+    let known = Record::schema();
+    let schema = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Line of a wec log",
+        "description": "One record of a JSON Lines log; its key `record` is the kind. Durations and times are nanoseconds. \
+            Readers skip kinds and keys that they do not know.",
+        "anyOf": [known, {
+            "type": "object",
+            "description": "A record of a kind that this version does not know.",
+            "properties": {
+                "record": { "type": "string", "not": { "enum": KINDS } },
+                "node": { "type": "string" },
+                "seq": { "type": "integer", "minimum": 0 },
+            },
+            "required": ["record"],
+        }],
+        "$defs": definitions,
+    });
+    written(&schema)
+}
+
+fn written(schema: &Value) -> String {
+    let mut text = serde_json::to_string_pretty(schema).expect("a value");
     text.push('\n');
     text.replace(COMPONENTS, "#/$defs/")
 }

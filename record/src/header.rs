@@ -10,7 +10,7 @@ use crate::{Calibration, Threshold};
 pub const FORMAT_VERSION: u32 = 1;
 
 /// What is needed to read the log of a run later without other sources.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RunHeader {
     /// [`FORMAT_VERSION`] of the program that wrote the log.
     pub version: u32,

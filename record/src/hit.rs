@@ -21,7 +21,7 @@ pub enum Verdict {
 }
 
 /// One validation that arrived.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ValidationHit {
     /// Number of this hit among all records of its challenge server, from 1, without gaps.
     pub seq: u64,

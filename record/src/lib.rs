@@ -33,7 +33,7 @@ pub use load::{
     CaSample, GeneratorSample, Limit, LimitCause, LimitKind, LoadSample, Reach, ScenarioSample, Silent,
     clock_ahead,
 };
-pub use log::{Footer, NoSuchRecord, Record, RecordError, RunOutcome, StateCounts, UnknownRecord};
+pub use log::{Footer, KINDS, NoSuchRecord, Record, RecordError, RunOutcome, StateCounts, UnknownRecord};
 pub use mark::{LoadState, Mark, MarkBy, MarkValue, MarkWhat};
 pub use plan::Plan;
 pub use result::{AuthorizationResult, ChainResult, FailureClass, Phases, Purpose, RequestResult};

@@ -9,7 +9,7 @@ use strum::{EnumCount, IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 
 /// The load report of one requester, once a second and at its end.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct LoadSample {
     /// The time that the sample covers: since the sample before, nanoseconds.
@@ -24,7 +24,7 @@ pub struct LoadSample {
 }
 
 /// What a requester observed about the CA beside its answers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct CaSample {
     /// Ready orders that were dropped as expired since the node's start.
@@ -39,7 +39,7 @@ pub struct CaSample {
 }
 
 /// A CA that does not answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Silent {
     /// When the first unanswered request was sent, nanoseconds since the Unix epoch.
     pub since_unix_ns: u64,
@@ -70,7 +70,7 @@ pub fn clock_ahead(ahead_s: Option<i64>) -> String {
 }
 
 /// One scenario on one node. Counts are totals since the node's start.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ScenarioSample {
     /// The scenario's name; `default` if the run has only one scenario.
@@ -164,7 +164,7 @@ impl std::fmt::Display for Reach {
 }
 
 /// How well a requester keeps up with its own schedule.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct GeneratorSample {
     /// Scheduling lag over `over_ns`: how late work ran. Pairs of nanoseconds and count, ascending.
@@ -187,7 +187,7 @@ pub struct GeneratorSample {
 }
 
 /// A bound of the load tester that was exceeded. While it is, the figures are not those of the CA alone.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Limit {
     /// What was exceeded.

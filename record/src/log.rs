@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use crate::{Chain, ChainResult, LoadSample, Mark, RunHeader, ValidationHit};
 
 /// One line of the log.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "record", rename_all = "kebab-case", remote = "Self")]
 pub enum Record {
     /// The first line.
@@ -83,7 +83,7 @@ pub enum Record {
 }
 
 /// How a run ended, and how many records its log has.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Footer {
     /// Wall clock of the process that wrote it, nanoseconds since the Unix epoch.
@@ -97,7 +97,9 @@ pub struct Footer {
 }
 
 /// How a run ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr, ToSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum RunOutcome {
@@ -223,7 +225,7 @@ impl UnknownRecord {
 }
 
 /// The kinds of records that this version knows: values of the key `record`.
-const KINDS: [&str; 8] = ["header", "chain", "hit", "mark", "state", "load", "lost", "footer"];
+pub const KINDS: [&str; 8] = ["header", "chain", "hit", "mark", "state", "load", "lost", "footer"];
 
 /// How many objects the state store holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

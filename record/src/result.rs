@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use strum::{EnumCount, IntoStaticStr, VariantArray};
+use utoipa::ToSchema;
 
 use crate::Chain;
 
@@ -28,7 +29,7 @@ use crate::Chain;
     EnumCount,
     IntoStaticStr,
     VariantArray,
-    utoipa::ToSchema,
+    ToSchema,
 )]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
@@ -88,7 +89,9 @@ impl fmt::Display for FailureClass {
 }
 
 /// Why a request was sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, IntoStaticStr)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, IntoStaticStr, ToSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Purpose {
@@ -114,7 +117,7 @@ impl Purpose {
 ///
 /// `took` is response time. In an open model it is done − due. In a closed model `due == started`, so it
 /// equals the service time, done − started.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ChainResult {
     /// Number of this result among all records of its node, from 1 without gaps. Lost results are found by
@@ -192,7 +195,7 @@ pub struct ChainResult {
 
 /// The result of one authorization of a chain's order. It connects the chain with the hits on the challenge
 /// server.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct AuthorizationResult {
     /// The identifier's value, lower case: the `name` of its [`ValidationHit`](crate::ValidationHit)s.
@@ -210,7 +213,7 @@ pub struct AuthorizationResult {
 }
 
 /// Parts of the time of one HTTP attempt, nanoseconds. The first three are 0 on an existing connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Phases {
     /// Resolving the server's name.
@@ -232,7 +235,7 @@ fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 /// The result of one HTTP attempt.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct RequestResult {
     /// The endpoint's URI as a template, with ids replaced: `/authz/{id}`.

@@ -26,7 +26,7 @@ use wec_listen::http::Version;
 use self::error::ApiError;
 use self::guard::Guard;
 pub(crate) use self::live::Feed;
-pub use self::openapi::{openapi, summary_schema};
+pub use self::openapi::{log_schema, openapi, summary_schema};
 pub use self::session::{Journal, SessionChanged};
 use crate::runs::{CURRENT, Catalogue};
 use crate::token::Token;

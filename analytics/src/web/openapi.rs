@@ -69,6 +69,11 @@ pub fn summary_schema() -> String {
     schema::summary_schema(&Api::openapi())
 }
 
+/// The JSON Schema of one line of a log.
+pub fn log_schema() -> String {
+    schema::log_schema()
+}
+
 /// The web API as OpenAPI 3.1 in JSON, as in `GET /api/v1/openapi.json`.
 pub fn openapi() -> String {
     let mut text = Api::openapi().to_pretty_json().expect("the document has string keys and finite numbers");

@@ -372,9 +372,11 @@ async fn sessions_are_shown_and_changed_by_their_ids() {
 #[test]
 fn the_committed_descriptions_are_up_to_date() {
     let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/");
-    for (name, text) in
-        [("openapi.json", wec_analytics::openapi()), ("summary.schema.json", wec_analytics::summary_schema())]
-    {
+    for (name, text) in [
+        ("openapi.json", wec_analytics::openapi()),
+        ("summary.schema.json", wec_analytics::summary_schema()),
+        ("log.schema.json", wec_analytics::log_schema()),
+    ] {
         let path = format!("{docs}{name}");
         if std::env::var_os("WEC_WRITE_OPENAPI").is_some() {
             std::fs::write(&path, &text).unwrap();

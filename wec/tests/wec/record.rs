@@ -1,10 +1,12 @@
 //! The record of a run: what a log tells when the run is over.
 
+use std::collections::BTreeSet;
 use std::io::BufRead as _;
 use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::Value;
+use wec_record::{Chain, KINDS};
 use wec_testbed::{Pebble, PebbleOptions};
 
 use crate::common::{Run, said, summary, wec};
@@ -26,6 +28,66 @@ fn serve(folder: &Path) -> Run {
     Run::unheard(child, page)
 }
 
+/// Every line of the log is valid by `docs/log.schema.json`, and has no key that stands nowhere in it.
+fn assert_described(log: &str) {
+    let schema = include_str!("../../../docs/log.schema.json");
+    let schema: Value = serde_json::from_str(schema).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let mut described = BTreeSet::new();
+    properties(&schema, &mut described);
+    // Keys of maps: weights by chain, counts by kind of record.
+    described.extend(Chain::ALL.map(|chain| chain.name().to_owned()));
+    described.extend(KINDS.map(str::to_owned));
+    let mut kinds = BTreeSet::new();
+    for line in std::fs::read_to_string(log).unwrap().lines() {
+        let record: Value = serde_json::from_str(line).unwrap();
+        let errors: Vec<_> = validator.iter_errors(&record).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{errors:?}: {line}");
+        let mut used = BTreeSet::new();
+        keys(&record, &mut used);
+        assert!(used.is_subset(&described), "{:?}: {line}", used.difference(&described));
+        kinds.insert(record["record"].as_str().unwrap().to_owned());
+        // The schema is no formality: without its kind, or with another type, no line is valid.
+        for (key, wrong) in
+            [("record", Value::from(7)), ("record", Value::from("chain ")), ("seq", "1".into())]
+        {
+            let mut record = record.clone();
+            record.as_object_mut().unwrap().insert(key.into(), wrong.clone());
+            let of_later_kind = wrong == "chain ";
+            let numbered = key != "seq" || record.get("node").is_some();
+            assert_eq!(validator.is_valid(&record), of_later_kind || !numbered, "{record}");
+        }
+    }
+    for kind in ["header", "chain", "state", "load", "footer"] {
+        assert!(kinds.contains(kind), "{kind} is not in {kinds:?}");
+    }
+}
+
+/// Names of all properties that a schema describes.
+fn properties(schema: &Value, found: &mut BTreeSet<String>) {
+    match schema {
+        Value::Object(object) => {
+            if let Some(Value::Object(properties)) = object.get("properties") {
+                found.extend(properties.keys().cloned());
+            }
+            object.values().for_each(|value| self::properties(value, found));
+        }
+        Value::Array(values) => values.iter().for_each(|value| properties(value, found)),
+        _ => {}
+    }
+}
+
+fn keys(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(object) => object.iter().for_each(|(key, value)| {
+            found.insert(key.clone());
+            keys(value, found);
+        }),
+        Value::Array(values) => values.iter().for_each(|value| keys(value, found)),
+        _ => {}
+    }
+}
+
 /// Against a real CA: what the run printed, and what its log gives later, are equal to the digit.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_report_equals_the_summary_of_the_run_and_the_log_is_whole() {
@@ -41,6 +103,8 @@ async fn a_report_equals_the_summary_of_the_run_and_the_log_is_whole() {
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     let table = String::from_utf8(output.stdout).unwrap();
     let log = log_in(folder.path());
+
+    assert_described(&log);
 
     let report = crate::common::run(folder.path(), &["report", &log]);
     assert_eq!(report.status.code(), Some(0), "{}", said(&report));
