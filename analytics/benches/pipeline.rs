@@ -1,7 +1,8 @@
-//! What a result costs on its way, in CPU time: `cargo bench -p wec-analytics --bench pipeline`.
+//! The CPU time of a result: `cargo bench -p wec-analytics --bench pipeline`.
 //!
-//! The unit is one issuance: an authorization and a certificate chain, 4 + 5 HTTP requests. Sender and receiver are
-//! measured as threads at work (`/proc/self/task/*/schedstat`), gRPC, system calls and all; the parts then one by one.
+//! The unit is one issuance: an authorization and a certificate chain, 4 + 5 HTTP requests. Sender and
+//! receiver are measured as running threads (`/proc/self/task/*/schedstat`), including gRPC and system calls;
+//! then the parts one by one.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -16,11 +17,11 @@ use wec_proto::results as wire;
 use wec_record::wire::chain_from_wire;
 use wec_record::{Chain, ChainResult, Purpose, Record, RequestResult, RunHeader, Stamp};
 
-/// What a push on a busy runtime, the sender's thread and its system calls may cost together.
+/// Target for a push on a busy runtime, the sender's thread and its system calls together.
 const AIM_US: f64 = 15.0;
 
 fn main() {
-    // Without `--bench`, as under `cargo test`, it is only seen to run.
+    // Without `--bench`, as under `cargo test`, it is only a smoke run.
     let issuances: u64 = if std::env::args().any(|arg| arg == "--bench") { 200_000 } else { 500 };
     println!("{issuances} issuances, 2 results with 9 requests each");
     let runtime =

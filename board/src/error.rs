@@ -1,9 +1,9 @@
-//! Why the board could not do as asked.
+//! Errors of the board.
 
-/// Why the board could not do as asked.
+/// Why an operation on the board failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BoardError {
-    /// The caller named something that is no etcd endpoint.
+    /// The endpoint is not valid.
     #[error("{endpoint:?} is not an etcd endpoint ({reason}): write it like http://127.0.0.1:2379")]
     BadEndpoint {
         /// As given.
@@ -12,11 +12,11 @@ pub enum BoardError {
         reason: String,
     },
     /// A file for TLS cannot be read.
-    #[error("{path:?}, for TLS with etcd, cannot be read: {reason}")]
+    #[error("cannot read {path:?} for TLS with etcd: {reason}")]
     TlsFile {
         /// As given.
         path: String,
-        /// The system's words.
+        /// The system's error.
         reason: String,
     },
     /// No endpoint answered.
@@ -24,29 +24,29 @@ pub enum BoardError {
         "no etcd answers at {endpoints} while {doing} ({reason}): start etcd there, or name the endpoint of a running one"
     )]
     Unreachable {
-        /// All that were tried.
+        /// All endpoints that were tried.
         endpoints: String,
-        /// What the board wanted.
+        /// The attempted operation.
         doing: &'static str,
-        /// What the last one tried failed with.
+        /// The error of the last one.
         reason: String,
     },
     /// The connection to etcd broke while it was answering.
     #[error("lost etcd while {doing} ({reason})")]
     Lost {
-        /// What the board wanted.
+        /// The attempted operation.
         doing: &'static str,
-        /// What broke.
+        /// The connection's error.
         reason: String,
     },
-    /// etcd answered, but not as an etcd of version 3.4 or later would, or refused.
+    /// etcd refused, or answered unlike etcd 3.4 or later.
     #[error("etcd at {endpoint} refused {doing}: {reason}")]
     Refused {
-        /// The one that answered.
+        /// The endpoint.
         endpoint: String,
-        /// What the board wanted.
+        /// The attempted operation.
         doing: &'static str,
-        /// Its own words.
+        /// etcd's message.
         reason: String,
     },
     /// The file could not be read or written.
@@ -54,9 +54,9 @@ pub enum BoardError {
     File {
         /// As given.
         path: String,
-        /// What the board wanted.
+        /// The attempted operation.
         doing: &'static str,
-        /// SQLite's own words.
+        /// SQLite's message.
         reason: String,
     },
     /// The file is an SQLite database, but not a board that this version reads.
@@ -65,26 +65,26 @@ pub enum BoardError {
         /// As given.
         path: String,
     },
-    /// The caller named a session that nobody has put on the board.
+    /// The session is not on the board.
     #[error("there is no session {0:?} on the board: start a requester with that session, or name another")]
     NoSession(String),
-    /// Those at the session are ending it.
+    /// The nodes of the session are ending it.
     #[error(
         "session {0:?} has been stopped and its nodes are still ending it: start again when they have, or name another \
          session"
     )]
     Ending(String),
-    /// The change is of a scenario that the session does not have, or of none where it has several.
+    /// The session does not have the scenario of the change, or has several and none was given.
     #[error("{}", no_scenario(session, named.as_deref(), known))]
     NoScenario {
         /// The session's id.
         session: String,
         /// As given.
         named: Option<String>,
-        /// Those that it has.
+        /// The scenarios that it has.
         known: String,
     },
-    /// The scenario keeps workers, not a rate.
+    /// The scenario has a number of workers, not a rate.
     #[error("scenario {scenario:?} keeps a number of workers and has no rate: change its workers")]
     NoRate {
         /// Its name.
@@ -93,7 +93,7 @@ pub enum BoardError {
     /// Another live node has that id.
     #[error("a node {0:?} is on the board already: give each node an id of its own")]
     NodeTaken(String),
-    /// Others changed the session each time between our look and our write.
+    /// Others changed the session between our read and our write, at every attempt.
     #[error("session {0:?} was changed by others on every one of our attempts to change it: try again")]
     Contended(String),
 }

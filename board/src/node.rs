@@ -1,9 +1,9 @@
-//! A node: one process of the suite, as the others see it.
+//! A node: one process of the suite, as on the board.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Who a process is on the board and in results.
+/// The identity of a process on the board and in results.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeId {
     /// Unique for each start of a process.
@@ -13,54 +13,54 @@ pub struct NodeId {
 }
 
 impl NodeId {
-    /// A new id behind `name`.
+    /// A new id with `name` in it.
     pub fn new(name: impl Into<String>) -> Self {
         let name = name.into();
         Self { id: format!("{name}-{:08x}", rand::random::<u32>()), name }
     }
 }
 
-/// What a node says about itself while it lives.
+/// A node's entry on the board.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeInfo {
     /// Unique on the board, new with each start of the process.
     pub id: String,
     /// For people: the host's name, usually.
     pub name: String,
-    /// What it does.
+    /// Its kind.
     pub kind: NodeKind,
-    /// What it is doing.
+    /// Its state.
     pub state: NodeState,
-    /// How many workers it can run when it takes a share; 0 for a node that runs none.
+    /// Number of workers that it can run with a share; 0 if it runs none.
     pub workers: u32,
-    /// Which session it takes part in; empty for a node that is there for all of them.
+    /// Its session; empty for a node that serves all sessions.
     #[serde(default)]
     pub session: String,
 }
 
 impl NodeInfo {
-    /// Whether a part of the load of a session is meant for it now.
+    /// Whether it takes a share of the session's load now.
     pub fn shares_load_of(&self, session: &str) -> bool {
         self.kind == NodeKind::Requester && self.session == session && self.state.takes_a_share()
     }
 }
 
-/// What a node is doing.
+/// The state of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum NodeState {
-    /// Gets ready to take part in its session.
+    /// Prepares for its session.
     Preparing,
     /// Takes its share of the session's load.
     Running,
-    /// Starts nothing more, and delivers what it has.
+    /// Starts no more chains, and delivers its results.
     Finishing,
     /// Serves all nodes, and takes no share of a load.
     Serving,
 }
 
 impl NodeState {
-    /// Whether a part of its session's load is meant for it.
+    /// Whether it takes a share of its session's load.
     pub const fn takes_a_share(self) -> bool {
         match self {
             Self::Running => true,
@@ -69,7 +69,7 @@ impl NodeState {
     }
 }
 
-/// What a node does.
+/// The kind of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum NodeKind {
@@ -77,6 +77,6 @@ pub enum NodeKind {
     Requester,
     /// Answers validations.
     ChallengeServer,
-    /// Takes results.
+    /// Receives results.
     Analytics,
 }

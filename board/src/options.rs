@@ -1,4 +1,4 @@
-//! How a board is reached, and whether it is.
+//! How to connect to a board, and the state of the connection.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,14 +11,14 @@ use wec_startup::redacted;
 pub struct EtcdOptions {
     /// `http://host:port`, or `https://host:port`, of one or more members of one cluster; tried in turn.
     pub endpoints: Vec<String>,
-    /// Whom to be; none for an etcd without users.
+    /// The user; none for an etcd without users.
     pub user: Option<EtcdUser>,
-    /// How members with `https` are trusted.
+    /// How to trust members with `https`.
     pub tls: EtcdTls,
-    /// What all keys begin with, so that several suites can use one etcd: `/wec`.
+    /// Prefix of all keys, so that several suites can share one etcd: `/wec`.
     pub prefix: String,
-    /// How long a node that died without leaving stays on the board. etcd raises what is under its own minimum,
-    /// usually 2 s.
+    /// How long a node that died without leaving stays on the board. etcd raises values below its own
+    /// minimum, usually 2 s.
     pub lease: Duration,
 }
 
@@ -53,7 +53,7 @@ impl EtcdOptions {
 /// A user of an etcd.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EtcdUser {
-    /// As `etcdctl user add` was given it.
+    /// The name, as in `etcdctl user add`.
     pub name: String,
     /// The password.
     pub password: String,
@@ -69,16 +69,16 @@ impl fmt::Debug for EtcdUser {
 /// Files for TLS with an etcd, all PEM.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EtcdTls {
-    /// Certificates of the CA that etcd's own are from; those of the system without it.
+    /// Certificates of the CA of etcd's certificates; none for those of the system.
     pub ca: Option<PathBuf>,
-    /// The certificate to show, with those between it and its CA, and its private key.
+    /// The client's certificate with its intermediates, and its private key.
     pub client: Option<(PathBuf, PathBuf)>,
 }
 
 /// How to use a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileOptions {
-    /// Where it is, on a disk of this machine: SQLite's locks do not work on those of others.
+    /// Its path, on a disk of this machine: SQLite's locks do not work on network disks.
     pub path: PathBuf,
     /// How long a node that died without leaving stays on the board.
     pub lease: Duration,
@@ -91,12 +91,12 @@ impl FileOptions {
     }
 }
 
-/// Whether what is shown is up to date.
+/// Whether the board's data is current.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Connection {
-    /// Changes are seen as they are made.
+    /// Changes arrive as they are made.
     Connected,
-    /// What is shown is what was last seen; it is being tried to connect again.
+    /// The data is the last known; the connection is being retried.
     Lost {
         /// Why, for people.
         reason: String,

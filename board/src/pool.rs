@@ -1,7 +1,7 @@
 //! A pool: a fixed number of iterations that several nodes take from, a few at a time.
 //!
-//! What a node has taken is its own until it settles. So a node that dies takes with it what it held, and nothing is done
-//! twice; how much that was is known, because it never settled.
+//! Iterations that a node has taken belong to it until it settles. So if a node dies, its iterations are lost
+//! and none is run twice; their number is known, because the node never settled.
 
 use std::collections::BTreeMap;
 
@@ -10,40 +10,40 @@ use serde::{Deserialize, Serialize};
 /// Iterations of one scenario of one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pool {
-    /// The run that they are of.
+    /// The run.
     pub run: String,
-    /// Which no node has taken.
+    /// Iterations that no node has taken.
     pub left: u64,
-    /// Which nodes have taken that have not settled: all of them together, by node.
+    /// Iterations taken by nodes that have not settled, by node.
     pub taken: BTreeMap<String, u64>,
-    /// How many of these they had used up when they last said so.
+    /// How many of these were used up by each node's last report.
     pub used: BTreeMap<String, u64>,
-    /// Which nodes that settled had used.
+    /// Iterations used by nodes that have settled.
     pub done: u64,
 }
 
-/// How a node wants to take some.
+/// A node's request for iterations.
 #[derive(Clone, Copy, Debug)]
 pub struct Wants<'a> {
     /// Its id.
     pub node: &'a str,
-    /// How many it has had so far: what was granted beyond, by an answer that was lost, is granted again.
+    /// How many it has received so far: iterations granted beyond that, in a lost answer, are granted again.
     pub had: u64,
     /// How many of those it has used up.
     pub used: u64,
-    /// How many nodes share what is left.
+    /// Number of nodes that share the rest.
     pub among: u64,
-    /// No more than so many; 0 to look only.
+    /// Largest number; 0 only reads.
     pub most: u64,
 }
 
 impl Pool {
-    /// One of so many, untouched.
+    /// A new pool.
     pub(crate) fn new(run: &str, iterations: u64) -> Self {
         Self { run: run.to_owned(), left: iterations, ..Self::default() }
     }
 
-    /// How many each node holds, as far as it has said: taken, and not used up.
+    /// How many each node holds by its reports: taken, and not used up.
     pub fn held(&self) -> impl Iterator<Item = (&str, u64)> {
         let held = |(node, taken): (&String, &u64)| {
             taken.saturating_sub(self.used.get(node).copied().unwrap_or_default())
@@ -51,8 +51,8 @@ impl Pool {
         self.taken.iter().map(move |entry| (entry.0.as_str(), held(entry))).filter(|(_, held)| *held > 0)
     }
 
-    /// Takes some for a node: a part of what is left, so that the last ones are taken in small numbers and all nodes
-    /// end together.
+    /// Takes iterations for a node: a part of the rest, so that the last ones are taken in small numbers and
+    /// all nodes end together.
     pub(crate) fn take(&mut self, wants: Wants<'_>) {
         let taken = self.taken.entry(wants.node.to_owned()).or_default();
         if *taken <= wants.had {
@@ -63,7 +63,7 @@ impl Pool {
         self.used.insert(wants.node.to_owned(), wants.used);
     }
 
-    /// A node has only so many by now, fewer than it had: others may take the rest. Does nothing when asked again.
+    /// Reduces a node's iterations to `has`: others may take the rest. Repeating it changes nothing.
     pub(crate) fn keep(&mut self, node: &str, has: u64) {
         if let Some(taken) = self.taken.get_mut(node) {
             self.left += taken.saturating_sub(has);
@@ -71,8 +71,8 @@ impl Pool {
         }
     }
 
-    /// A node has ended, and has used so many of those that it had, granted without its knowledge or not. Does nothing
-    /// when asked again.
+    /// Settles a node that has used this many of its iterations, including those from lost answers. Repeating
+    /// it changes nothing.
     pub(crate) fn settle(&mut self, node: &str, used: u64) {
         if let Some(taken) = self.taken.remove(node) {
             let used = used.min(taken);

@@ -1,4 +1,4 @@
-//! A board named in a setting.
+//! The URL of a board.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -8,24 +8,24 @@ use wec_startup::redacted;
 
 use crate::{Board, BoardError, EtcdOptions, EtcdTls, EtcdUser, FileOptions};
 
-/// Which board: `local`, `sqlite://PATH`, or `etcd://[USER:PASSWORD@]HOST:PORT[,HOST:PORT…]`, with
-/// `etcds` by TLS.
+/// Which board: `local`, `sqlite://PATH`, or `etcd://[USER:PASSWORD@]HOST:PORT[,HOST:PORT…]`, with `etcds`
+/// for TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum BoardUrl {
     /// In this process's memory.
     #[default]
     Local,
-    /// In a file, for all processes of this machine.
+    /// In a file, shared by all processes of this machine.
     File(FileOptions),
     /// In an etcd.
     Etcd(EtcdOptions),
 }
 
 impl BoardUrl {
-    /// The board itself.
+    /// Opens the board.
     ///
     /// # Errors
-    /// When the file cannot be opened, or no etcd answers there.
+    /// When the file cannot be opened, or no etcd answers.
     pub async fn open(self) -> Result<Board, BoardError> {
         match self {
             Self::Local => Ok(Board::local()),
@@ -36,10 +36,10 @@ impl BoardUrl {
 }
 
 impl BoardUrl {
-    /// Reads one as [`FromStr`] does: for the parsers of flags.
+    /// Parses as [`FromStr`] does, for the parsers of flags.
     ///
     /// # Errors
-    /// What is wrong with it, without its password.
+    /// What is wrong, without the password.
     pub fn parse(text: &str) -> Result<Self, String> {
         text.parse()
     }
@@ -64,7 +64,7 @@ impl FromStr for BoardUrl {
 
 /// `etcd://[USER:PASSWORD@]HOST:PORT[,HOST:PORT…]`, or `etcds://…[?cacert=FILE&client-cert=FILE&client-key=FILE]`.
 fn etcd(text: &str) -> Result<EtcdOptions, String> {
-    let none = || "is no board: write local, sqlite://PATH, or etcd://HOST:PORT".to_owned();
+    let none = || "is not a board: write local, sqlite://PATH, or etcd://HOST:PORT".to_owned();
     let (scheme, rest) = match (text.strip_prefix("etcds://"), text.strip_prefix("etcd://")) {
         (Some(rest), _) => ("https", rest),
         (_, Some(rest)) => ("http", rest),
@@ -105,12 +105,11 @@ fn tls(query: &str) -> Result<EtcdTls, String> {
             "client-cert" => &mut certificate,
             "client-key" => &mut key,
             _ => {
-                return Err("has a setting that there is not: there are cacert, client-cert and client-key"
-                    .to_owned());
+                return Err("has an unknown setting: expected cacert, client-cert or client-key".to_owned());
             }
         };
         if file.is_empty() || place.replace(PathBuf::from(decoded(file)?)).is_some() {
-            return Err("wants one file for each of cacert, client-cert and client-key".to_owned());
+            return Err("needs one file for each of cacert, client-cert and client-key".to_owned());
         }
     }
     let client = match (certificate, key) {
@@ -123,7 +122,7 @@ fn tls(query: &str) -> Result<EtcdTls, String> {
 
 fn decoded(text: &str) -> Result<String, String> {
     let decoded = percent_decode_str(text).decode_utf8();
-    Ok(decoded.map_err(|_| "has text that is no UTF-8 once decoded".to_owned())?.into_owned())
+    Ok(decoded.map_err(|_| "is not UTF-8 after decoding".to_owned())?.into_owned())
 }
 
 #[cfg(test)]
@@ -164,12 +163,12 @@ mod tests {
         assert_eq!(board.parse(), Ok(BoardUrl::Etcd(expected)));
         for (text, why) in [
             ("etcd://a:1?cacert=x", "begin it with etcds://"),
-            ("etcds://a:1?ca=x", "cacert, client-cert and client-key"),
+            ("etcds://a:1?ca=x", "cacert, client-cert or client-key"),
             ("etcds://a:1?cacert=", "one file for each"),
             ("etcds://a:1?client-key=x", "together"),
             ("etcds://wec@a:1", "without a password"),
             ("etcd://u:s3cret@a:1,v:s3cret@b:1", "one user before all hosts"),
-            ("etcd://u:%ff@a:1", "no UTF-8"),
+            ("etcd://u:%ff@a:1", "not UTF-8"),
         ] {
             let message = text.parse::<BoardUrl>().unwrap_err();
             assert!(message.contains(why) && !message.contains("s3cret"), "{message}");

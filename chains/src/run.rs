@@ -1,4 +1,4 @@
-//! One run of one chain, from the moment it is due to its result.
+//! One run of one chain, from its due time to its result.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -13,16 +13,16 @@ use crate::present::Presented;
 use crate::scene::{Notes, Outcome, Scene};
 use crate::{chain, issuance, rest, result, steps};
 
-/// Bound of taking back challenge data at the end of a chain.
+/// Time limit for removing challenge data at the end of a chain.
 const CLEAN_UP: Duration = Duration::from_secs(5);
 
-/// Runs `chain` to its result, and has the challenge data taken back that it put.
+/// Runs `chain` to its result, and removes the challenge data that it stored.
 ///
-/// `due` is when an open model wanted it started, nanoseconds of the context's clock; none in a closed model. When
-/// `cut` is cancelled the chain is dropped where it stands: the result is an interrupted one with everything that
-/// it did until then, and what it had claimed goes back to the state as suspect.
+/// `due` is the due time in an open model, nanoseconds of the context's clock; none in a closed model. When
+/// `cut` is cancelled, the chain is dropped at once: the result is an interrupted one with everything done
+/// until then, and its claims become suspect.
 ///
-/// The answer is none when there was nothing to do and nothing was sent: another worker took the last order or
+/// Returns none when there was nothing to do and nothing was sent: another worker took the last order or
 /// certificate between the pick and the claim, or a limit was reached.
 pub async fn run(
     chain: Chain,
@@ -36,7 +36,7 @@ pub async fn run(
     let mut presented = Presented::default();
     let stranger;
     let context = if context.policy.connections == Connections::PerChain {
-        // Few need it: it is not to lie in every worker's memory.
+        // Few chains need it, so it is not part of every worker's memory.
         stranger = Box::new(context.with(context.client.stranger()));
         &*stranger
     } else {
@@ -51,7 +51,8 @@ pub async fn run(
             signer: None,
             notes: Box::default(),
         };
-        // Handed over by value it would lie in the worker's memory twice: as what is handed over, and as what runs.
+        // Passed by value, it would be in the worker's memory twice: as the argument and as the running
+        // future.
         let outcome = {
             let running = pin!(async {
                 let outcome = chain::dispatch(chain, &mut scene).await;
@@ -69,16 +70,17 @@ pub async fn run(
         };
         (outcome, scene.notes)
     };
-    // Boxed: what is held while challenge data is taken back has room in the memory of every worker.
+    // Boxed: data held while challenge data is removed would be part of every worker's memory.
     let result = closed(context, chain, (due, started), (trace, notes), outcome).map(Box::new);
     let ended = presented.end(&*context.challenges, &context.linger);
     if tokio::time::timeout(CLEAN_UP, ended).await.is_err() {
-        tracing::warn!(%chain, "challenge data could not be taken back in time");
+        tracing::warn!(%chain, "cannot remove challenge data in time");
     }
     result.map(|result| *result)
 }
 
-/// The result of a chain that ends now; none when it had nothing to do and did nothing. Without an outcome it was cut off.
+/// The result of a chain that ends now; none when it had nothing to do and did nothing. Without an outcome it
+/// was interrupted.
 fn closed(
     context: &Context,
     chain: Chain,
@@ -92,11 +94,11 @@ fn closed(
     let did = result::Did { exchanges, keygen, waited, authorizations };
     let times = result::Times { due: due.unwrap_or(started), started, done: context.clock.now() };
     let outcome = outcome
-        .unwrap_or_else(|| Err(Failure::new(FailureClass::Interrupted, "cut off by the end of the run")));
+        .unwrap_or_else(|| Err(Failure::new(FailureClass::Interrupted, "interrupted at the end of the run")));
     if outcome == Ok(Outcome::NothingToDo) && did.exchanges.is_empty() {
         return None;
     }
-    // A look that only found that a stored object is of no use is no success of the chain, and no time of one.
+    // A chain that only found a stored object unusable is not a success, and its time is not counted.
     let abandoned = matches!(outcome, Ok(Outcome::Abandoned | Outcome::NothingToDo));
     let (issued, issuance) = match outcome {
         Ok(Outcome::Issued(part)) => (true, issuance::whole(part, &did.exchanges, did.keygen)),
@@ -118,7 +120,7 @@ fn closed(
 mod tests {
     use super::*;
 
-    /// Ten thousand workers that wait are ten thousand of these. It once was twice as large, by one await.
+    /// Ten thousand waiting workers have ten thousand of these. A single await once doubled the size.
     #[test]
     fn a_running_chain_takes_less_than_four_kib() {
         const fn size<A, F: Future>(_: &impl Fn(A) -> F) -> usize {

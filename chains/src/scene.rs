@@ -1,4 +1,4 @@
-//! What one run of a chain has in hand, what it notes, and how it ends.
+//! The data of one run of a chain, its notes, and how it ends.
 
 use std::sync::Arc;
 
@@ -12,45 +12,45 @@ use crate::context::Context;
 use crate::issuance;
 use crate::present::Presented;
 
-/// What one run of a chain has in hand.
+/// The data of one run of a chain.
 pub(crate) struct Scene<'a> {
     pub(crate) context: &'a Context,
     pub(crate) rng: &'a mut StdRng,
     pub(crate) trace: &'a mut Trace,
     pub(crate) presented: &'a mut Presented,
-    /// The account whose key signs: whose fault it is when the CA does not know it.
+    /// The account whose key signs. It is dropped if the CA does not know it.
     pub(crate) signer: Option<Arc<Registration>>,
-    /// What the result will have. Boxed, as it would lie in every waiting worker.
+    /// Notes for the result. Boxed, because every waiting worker would have them.
     pub(crate) notes: Box<Notes>,
 }
 
-/// What a chain notes on its way for its result.
+/// What a chain notes for its result.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
     /// The certificate profile of the chain's order; empty without one.
     pub(crate) profile: String,
-    /// Whether what a limit of the CA is about has been put to rest.
+    /// Whether the object of a rate limit rests.
     pub(crate) rests: bool,
-    /// Why the certificate that it issued could be shown neither right nor wrong; empty otherwise.
+    /// Why the issued certificate could not be verified; empty otherwise.
     pub(crate) unverified: String,
-    /// What became of the order's authorizations.
+    /// The results of the order's authorizations.
     pub(crate) authorizations: Vec<AuthorizationResult>,
 }
 
 impl Notes {
-    /// What newOrder names.
+    /// The certificate profile for newOrder.
     pub(crate) fn profile(&self) -> Option<&str> {
         Some(&*self.profile).filter(|name| !name.is_empty())
     }
 }
 
 impl Scene<'_> {
-    /// The authorization of `name` is final: what answered its challenges may go, after a while.
+    /// The authorization of `name` is final: its challenge data is removed after the linger time.
     pub(crate) fn settled(&mut self, name: &str) {
         self.presented.settled(name, &self.context.linger);
     }
 
-    /// Draws a profile for a new order, and notes it: the result has it.
+    /// Draws a profile for a new order, and notes it for the result.
     pub(crate) fn draw_profile(&mut self) {
         let profile: Profile = self.context.policy.profiles.draw(self.rng, |_| true).unwrap_or_default();
         self.notes.profile = profile.name().unwrap_or_default().to_owned();
@@ -60,12 +60,12 @@ impl Scene<'_> {
 /// How a chain ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It did what it should.
+    /// It succeeded.
     Done,
     /// It has a certificate, downloaded and not wrong.
     Issued(issuance::Part),
-    /// It left an order unfinished, as it should.
+    /// It left an order unfinished on purpose.
     Abandoned,
-    /// There was nothing in the stored state to do it with, or a limit leaves no room for what it makes.
+    /// The stored state lacks what it needs, or a limit does not allow what it makes.
     NothingToDo,
 }

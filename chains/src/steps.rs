@@ -1,4 +1,4 @@
-//! What chains have in common: authorizing an order, and turning a ready one into a checked certificate.
+//! Steps that chains share: authorizing an order, and getting a checked certificate for a ready one.
 
 use wec_acme::{
     Account, Authorization, AuthorizationStatus, Challenge, ChallengeStatus, Endpoint, Failure, FailureClass,
@@ -10,10 +10,11 @@ use wec_store::{ChallengeData, NewCertificate, Reservation};
 use crate::proofs::{self, Validation};
 use crate::scene::Scene;
 
-/// Brings a new order to `ready`: proves every authorization that is not proven yet, then waits for the order.
+/// Brings a new order to `ready`: validates every authorization that is not valid yet, then waits for the
+/// order.
 ///
-/// All challenges are answered before the first is waited for, as clients do. An order that is ready from the
-/// start (the CA reuses authorizations) takes no request. Orders are boxed: each would lie in every waiting worker.
+/// All challenges are sent before the first poll, as clients do. An order that is ready at once (the CA
+/// reuses authorizations) needs no request. Orders are boxed: each would be part of every waiting worker.
 pub(crate) async fn authorize(
     scene: &mut Scene<'_>,
     account: &Account,
@@ -51,12 +52,12 @@ pub(crate) async fn authorize(
         polled?;
         scene.settled(&name);
     }
-    // With its last authorization an order becomes ready (RFC 8555 §7.1.6): nothing to wait for before looking.
+    // With its last authorization an order becomes ready (RFC 8555 §7.1.6): fetch it without waiting.
     let order = Box::new(client.order(scene.trace, account, &order.url).await?);
     client.poll_order_ready(scene.trace, account, &order).await.map(Box::new)
 }
 
-/// Answers one challenge of an authorization that is not valid already.
+/// Sends one challenge of an authorization that is not valid yet.
 async fn prove(
     scene: &mut Scene<'_>,
     account: &Account,
@@ -85,7 +86,7 @@ async fn prove(
     let Scene { context, trace, presented, .. } = scene;
     presented.put(&*context.challenges, data).await?;
     let challenge = match context.client.respond(trace, account, &challenge.url).await {
-        // Boulder: "authorization must be pending". What the first attempt has started is seen by polling.
+        // Boulder: "authorization must be pending". Polling shows the result of the first attempt.
         Err(failure) if failure.kind == FailureClass::Problem && was_repeated(trace) => {
             return Ok(Validation::Awaited { retry_after: None });
         }
@@ -97,10 +98,8 @@ async fn prove(
             Ok(Validation::Awaited { retry_after: challenge.retry_after })
         }
         ChallengeStatus::Invalid => {
-            let why = challenge
-                .error
-                .as_ref()
-                .map_or_else(|| "it does not say why".to_owned(), ToString::to_string);
+            let why =
+                challenge.error.as_ref().map_or_else(|| "without a reason".to_owned(), ToString::to_string);
             let message = format!("the CA could not validate {name} by {kind}: {why}");
             Err(Failure {
                 problem: challenge.error.map(Box::new),
@@ -110,7 +109,7 @@ async fn prove(
     }
 }
 
-/// One of the challenges that the CA offers and the challenge server answers, drawn as the policy weighs them.
+/// One of the challenges that the CA offers and the challenge server answers, drawn by the policy's weights.
 fn pick<'a>(
     scene: &mut Scene<'_>,
     authorization: &'a Authorization,
@@ -130,7 +129,7 @@ fn pick<'a>(
     })
 }
 
-/// Finalizes a ready order with a fresh key, waits, downloads and checks the certificate.
+/// Finalizes a ready order with a new key, waits, downloads and checks the certificate.
 pub(crate) async fn issue(
     scene: &mut Scene<'_>,
     account: &Account,
@@ -153,7 +152,7 @@ pub(crate) async fn issue(
     };
     let order = match context.client.finalize(trace, account, order, &csr).await {
         Err(failure) if is(&failure, "badPublicKey") => {
-            // Blocked, for whatever reason: it would be refused for ever.
+            // Blocked for some reason: it would always be refused.
             policy.keys.retire(key.public_key());
             return Err(failure);
         }
@@ -165,7 +164,7 @@ pub(crate) async fn issue(
     let order = context.client.poll_order_valid(trace, account, &order).await?;
     let url = order.certificate.as_deref().expect("an order without one is not what the poll returns");
     let pem = context.client.certificate(trace, account, url).await?;
-    // A CA whose clock is hours ahead issues what begins in our future.
+    // A CA whose clock is hours ahead issues certificates that begin in our future.
     let now = context.client.ca_clock().unix_now();
     let checked = context.checker.check(&pem, names, &key, now)?;
     if !context.state.serial_is_new(&checked.issuer_id, &checked.serial_hex) {
@@ -190,8 +189,8 @@ pub(crate) async fn issue(
     })
 }
 
-/// Whether no request to `endpoint` has changed anything at the CA: each was refused, or never reached it. What the
-/// chain had claimed can then be used as before.
+/// Whether no request to `endpoint` has changed anything at the CA: each was refused, or did not reach it.
+/// Then the chain's claims remain usable.
 pub(crate) fn did_nothing(trace: &Trace, endpoint: Endpoint) -> bool {
     let mut attempts = trace.exchanges().iter().filter(|attempt| attempt.endpoint == endpoint);
     attempts.all(|attempt| {
@@ -209,8 +208,9 @@ pub(crate) fn did_nothing(trace: &Trace, endpoint: Endpoint) -> bool {
     })
 }
 
-/// What becomes of the right to make one object after a failure: it goes back, unless the CA made the object, or may
-/// have without anybody having heard. A CA whose answers are lost is not asked past a hard limit for that.
+/// Decides about the right to make one object after a failure: it is returned, unless the CA made the object,
+/// or may have made it without a received answer. A CA whose answers are lost must not be made to exceed a
+/// hard limit.
 pub(crate) fn settle(room: Reservation, trace: &Trace, maker: Endpoint, failure: &Failure) {
     let mut attempts = trace.exchanges().iter().filter(|attempt| attempt.endpoint == maker);
     let may_have_made = attempts.any(|attempt| match &attempt.failure {
@@ -219,24 +219,25 @@ pub(crate) fn settle(room: Reservation, trace: &Trace, maker: Endpoint, failure:
             attempt.status == 0 && !matches!(failure.kind, FailureClass::Connect | FailureClass::Tls)
         }
     });
-    // An order that the CA declared invalid has no certificate.
+    // An order that became invalid has no certificate.
     if may_have_made && failure.kind != FailureClass::Validation {
         room.forfeit();
     }
 }
 
-/// Whether the CA does not know the account that signed (RFC 8555 §6.7): nothing of that account can be used any more.
+/// Whether the CA does not know the account that signed (RFC 8555 §6.7): then all objects of that account are
+/// unusable.
 pub(crate) fn is_unknown_account(failure: &Failure) -> bool {
     is(failure, "accountDoesNotExist")
 }
 
-/// Whether the CA answered this problem (RFC 8555 §6.7).
+/// Whether the CA answered with this problem (RFC 8555 §6.7).
 pub(crate) fn is(failure: &Failure, problem: &str) -> bool {
     failure.problem.as_ref().is_some_and(|answered| answered.is(problem))
 }
 
-/// Whether the last request was the repetition of one that got no answer: the CA may have carried that one out, and
-/// refuse this one because of it.
+/// Whether the last request repeated one without an answer: the CA may have processed the first one, and
+/// refuses this one because of it.
 pub(crate) fn was_repeated(trace: &Trace) -> bool {
     let mut attempts = trace.exchanges().iter().rev().filter(|attempt| attempt.purpose != Purpose::Nonce);
     let Some(last) = attempts.next() else { return false };
@@ -245,7 +246,7 @@ pub(crate) fn was_repeated(trace: &Trace) -> bool {
     }
     let mut retry = last.purpose == Purpose::Retry;
     while retry {
-        // The attempt before it, of which the step itself is the first.
+        // The attempt before it; the step itself is the first attempt.
         match attempts.next() {
             Some(earlier) if earlier.status == 0 || earlier.way.doubtful => return true,
             earlier => retry = earlier.is_some_and(|earlier| earlier.purpose == Purpose::Retry),

@@ -11,8 +11,8 @@ use crate::ring::{Ring, lock};
 
 pub(crate) struct Accounts {
     pub(crate) ring: Ring<Account>,
-    /// The account of each key that has one. Locked for as long as an account changes its key,
-    /// so that two requests cannot give two accounts the same one.
+    /// Accounts by key. Locked while an account changes its key, so that two requests cannot give the same
+    /// key to two accounts.
     by_key: Mutex<HashMap<Thumbprint, u64>>,
 }
 
@@ -22,11 +22,11 @@ pub(crate) struct Account {
     key: Arc<PublicKey>,
     pub(crate) contact: Vec<String>,
     pub(crate) deactivated: bool,
-    /// The newest, oldest first.
+    /// The newest orders, oldest first.
     orders: VecDeque<u64>,
 }
 
-/// Orders of an account that its list remembers.
+/// Largest number of orders in an account's list.
 const MOST_ORDERS: usize = 500;
 
 impl Account {
@@ -42,7 +42,7 @@ impl Accounts {
         Self { ring: Ring::new(capacity), by_key: Mutex::default() }
     }
 
-    /// The key of an account that may act.
+    /// The key of an account that is not deactivated.
     pub(crate) fn key(&self, id: u64) -> Result<Arc<PublicKey>, Problem> {
         match self.ring.with(id, |account| (account.key.clone(), account.deactivated)) {
             Some((key, false)) => Ok(key),
@@ -51,7 +51,7 @@ impl Accounts {
         }
     }
 
-    /// The account of this key, or a new one as `create` describes it. `true` when it is new.
+    /// The account with this key, or a new one from `create`; `true` if it is new.
     pub(crate) fn find_or_create(
         &self,
         key: Arc<PublicKey>,
@@ -73,7 +73,7 @@ impl Accounts {
         Ok((id, true))
     }
 
-    /// Puts an order on the account's list.
+    /// Adds an order to the account's list.
     pub(crate) fn note_order(&self, id: u64, order: u64) {
         self.ring.with(id, |account| {
             if account.orders.len() == MOST_ORDERS {
@@ -83,10 +83,10 @@ impl Accounts {
         });
     }
 
-    /// The orders that the account's list remembers, oldest first.
+    /// The orders in the account's list, oldest first.
     pub(crate) fn orders(&self, id: u64) -> Vec<u64> {
         let mut orders = self.ring.with(id, |account| Vec::from_iter(account.orders.iter().copied()));
-        // Two connections may have put theirs in the other order.
+        // Two connections may have added theirs in the other order.
         orders.iter_mut().for_each(|orders| orders.sort_unstable());
         orders.unwrap_or_default()
     }

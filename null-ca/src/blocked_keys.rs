@@ -1,9 +1,9 @@
-//! Public keys that certificates may not have any more, because a revocation showed that others know them.
+//! Public keys that certificates may no longer have, because a revocation showed that they are compromised.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
-/// The newest blocked keys, by their digests; the oldest is forgotten when there are too many.
+/// The newest blocked keys, by their digests; when there are too many, the oldest is removed.
 pub(crate) struct BlockedKeys {
     kept: Mutex<Kept>,
     most: usize,

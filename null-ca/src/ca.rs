@@ -1,4 +1,4 @@
-//! The state of the CA, and a signed request as its handlers get it.
+//! The state of the CA, and a signed request for its handlers.
 
 use std::sync::Arc;
 
@@ -29,20 +29,20 @@ pub(crate) struct Ca {
     pub(crate) accounts: Accounts,
     pub(crate) orders: Ring<Order>,
     pub(crate) certificates: Certificates,
-    /// Keys that certificates may not have any more.
+    /// Keys that certificates may no longer have.
     pub(crate) blocked_keys: BlockedKeys,
     pub(crate) issuer: Issuer,
     pub(crate) validator: Validator,
-    /// Validations under way.
+    /// Running validations.
     pub(crate) validations: TaskTracker,
     pub(crate) stop: CancellationToken,
     pub(crate) started: Instant,
     pub(crate) config: Config,
 }
 
-/// A signed request whose signature and nonce were in order.
+/// A signed request with a valid signature and nonce.
 pub(crate) struct Call<'a> {
-    /// Scheme, host and port the client used; every URL in an answer begins with it.
+    /// Scheme, host and port that the client used; every URL in an answer begins with it.
     pub(crate) base: &'a str,
     pub(crate) url: &'a str,
     pub(crate) jws: Jws,
@@ -55,7 +55,7 @@ pub(crate) enum Signer {
         id: u64,
         key: Arc<PublicKey>,
     },
-    /// A key that came along, for newAccount and revokeCert (RFC 8555 §6.2).
+    /// A key in the request, for newAccount and revokeCert (RFC 8555 §6.2).
     Key(Arc<PublicKey>),
 }
 

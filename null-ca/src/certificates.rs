@@ -1,7 +1,7 @@
 //! Issued certificates.
 //!
-//! A certificate is two entries. Its body is only kept while it is among the newest; what it takes
-//! to revoke or renew it (hash, serial number, status) is a tenth of the size and kept longer.
+//! A certificate has two entries. Its body is kept only while it is among the newest. The data to revoke or
+//! renew it (hash, serial number, status) is a tenth of the size and is kept longer.
 
 use std::sync::atomic::AtomicU64;
 
@@ -12,7 +12,7 @@ pub(crate) struct Certificates {
     pub(crate) known: Ring<Certificate>,
     /// Leaves in DER.
     pub(crate) bodies: Ring<Box<[u8]>>,
-    /// The certificate issued last, whose serial number a wrong one repeats.
+    /// The last issued certificate, whose serial number a wrong one repeats.
     pub(crate) last: AtomicU64,
 }
 

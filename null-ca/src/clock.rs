@@ -1,9 +1,9 @@
-//! Wall time, and how ACME writes it. Everything that only measures or waits uses tokio's clock.
+//! Wall time in ACME's format. Measurements and waits use tokio's clock.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Seconds since 1970. Written as RFC 3339 in UTC, as ACME's JSON wants it.
+/// Seconds since 1970, written as RFC 3339 in UTC, as in ACME's JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct UnixTime(pub(crate) u64);
 

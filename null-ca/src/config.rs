@@ -1,4 +1,4 @@
-//! What can be set, its defaults, and the check that reports every contradiction at once.
+//! The settings with their defaults, and the check that reports all contradictions together.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,38 +14,38 @@ use thiserror::Error;
 use crate::endpoint::Endpoint;
 use crate::faults::{FaultRule, FlawRule, Latency, LatencyRule, ServeRule, Share, Stall, Target};
 
-/// How the CA behaves. Every field has a default; the defaults are a fast, faultless CA on a free
-/// port of loopback. Reads from TOML or JSON; unknown keys are errors.
+/// The settings of the CA. Every field has a default; the defaults are a fast CA without faults on a free
+/// port of loopback. Read from TOML or JSON; unknown keys are errors.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where it listens. Port 0 takes a free one.
+    /// Address to listen on; port 0 for a free one.
     pub listen: SocketAddr,
-    /// HTTPS (TLS 1.3), or plain HTTP for calibration. RFC 8555 §6.1 wants HTTPS.
+    /// HTTPS (TLS 1.3), or plain HTTP for calibration. RFC 8555 §6.1 requires HTTPS.
     pub tls: bool,
-    /// Whether clients over TLS may choose HTTP/2; HTTP/1.1 they always may.
+    /// Whether clients may also choose HTTP/2 over TLS.
     pub http2: bool,
     /// Names and addresses in the TLS certificate beside `localhost`, loopback and `listen`.
     pub names: Vec<String>,
-    /// How many threads serve, each with a runtime of its own.
+    /// Number of serving threads, each with its own runtime.
     pub threads: NonZeroUsize,
-    /// Whether signatures of requests and certification requests are verified. Everything else
-    /// about them is checked all the same. Off only for calibration, where the CA must not be the
-    /// limit: verifying costs some 60 µs of CPU, everything else about a request 10.
+    /// Whether signatures of requests and certification requests are verified. Everything else about them is
+    /// always checked. Off only for calibration, where the CA must not be the limit: verifying costs some 60
+    /// µs of CPU, the rest of a request 10.
     pub verify_signatures: bool,
-    /// Decides everything that is left to chance in latencies and faults.
+    /// Seed of all random choices in latencies and faults.
     pub seed: u64,
-    /// How slowly endpoints answer.
+    /// Latency of the endpoints.
     pub latency: Vec<LatencyRule>,
-    /// What goes wrong, and how often.
+    /// Faults and their shares.
     pub faults: Vec<FaultRule>,
-    /// How many requests endpoints serve a second.
+    /// Requests per second that endpoints serve.
     pub serves: Vec<ServeRule>,
-    /// When everything stands still.
+    /// Times without any answer.
     pub stalls: Vec<Stall>,
-    /// Share of good nonces that are refused.
+    /// Share of valid nonces that are refused.
     pub bad_nonce: Share,
-    /// Retry-After, in seconds, of 429 and of orders that are still processing.
+    /// Retry-After of 429 and of orders that are still processing, seconds.
     pub retry_after: u32,
     /// How long an order is `processing` after finalize. Zero finalizes at once.
     #[serde(deserialize_with = "duration")]
@@ -54,20 +54,20 @@ pub struct Config {
     pub validation: Validation,
     /// Certificates that are wrong on purpose.
     pub wrong_certificates: Vec<FlawRule>,
-    /// Whether a key is refused after a revocation that it signed itself, or that gave keyCompromise as its reason: by
-    /// finalize, as `badPublicKey`.
+    /// Whether finalize refuses a key (`badPublicKey`) after a revocation that was signed with it, or that
+    /// had the reason keyCompromise.
     pub block_keys: bool,
-    /// When there are any, every new account must be bound to one of them (RFC 8555 §7.3.4).
+    /// If not empty, every new account must be bound to one of them (RFC 8555 §7.3.4).
     pub external_accounts: Vec<ExternalAccount>,
-    /// Certificate profiles by name, each with a description for people. An order may name one of them, which changes
-    /// nothing about its certificate.
+    /// Certificate profiles by name, each with a description. An order may name one of them; its certificate
+    /// does not depend on it.
     pub profiles: BTreeMap<String, String>,
     /// Validity of a certificate.
     #[serde(deserialize_with = "duration")]
     pub lifetime: Duration,
-    /// What ARI says.
+    /// The renewal information (ARI).
     pub renewal: Renewal,
-    /// How much is remembered.
+    /// Numbers of entries that are kept.
     pub keep: Keep,
 }
 
@@ -100,24 +100,24 @@ impl Default for Config {
     }
 }
 
-/// How challenges are validated. **A type without an address is accepted without looking**, which
-/// is the default for all three: such a CA issues to anybody who asks.
+/// How challenges are validated. **A type without an address is accepted without validation**, which is the
+/// default for all three: such a CA issues to everybody.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Validation {
-    /// How long a validation takes, before anything is looked at. Zero, and no address to look at,
-    /// decides within the challenge's POST.
+    /// Delay before a validation. With zero, and without an address for the type, the challenge's POST
+    /// decides.
     pub delay: Latency,
     /// Share of validations that fail on purpose.
     pub failures: Share,
     /// Retry-After, in seconds, of pending authorizations and processing challenges; none by default.
     pub retry_after: Option<u32>,
-    /// Where http-01 responses of every name are fetched from. Redirects are not followed.
+    /// Address from which http-01 responses of every name are fetched. Redirects are not followed.
     pub http01: Option<SocketAddr>,
-    /// Where the tls-alpn-01 certificates of every name are fetched from, over TLS 1.3.
+    /// Address from which tls-alpn-01 certificates of every name are fetched, over TLS 1.3.
     pub tls_alpn01: Option<SocketAddr>,
-    /// The DNS server that is asked for the dns-01 TXT records of every name, over UDP, and over
-    /// TCP when an answer is truncated.
+    /// The DNS server for the dns-01 TXT records of every name, over UDP, and over TCP when an answer is
+    /// truncated.
     pub dns01: Option<SocketAddr>,
 }
 
@@ -142,7 +142,7 @@ impl fmt::Debug for ExternalAccount {
 impl ExternalAccount {
     /// Reads `KID:KEY`, the key in base64url.
     pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
-        // The value is a secret, so no message quotes it.
+        // The value is a secret, so messages do not contain it.
         const FORM: &str = "not a key identifier and a base64url key; write KID:KEY";
         let (kid, key) = text.split_once(':').ok_or(FORM)?;
         let hmac_key = URL_SAFE_NO_PAD.decode(key).map_err(|_| FORM)?;
@@ -154,10 +154,10 @@ impl ExternalAccount {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Renewal {
-    /// From issuance to the opening of the suggested window. Zero: it is open at once.
+    /// Time from issuance to the start of the suggested window. Zero: it starts at once.
     #[serde(deserialize_with = "duration")]
     pub opens_after: Duration,
-    /// How long the window is open.
+    /// Length of the window.
     #[serde(deserialize_with = "duration")]
     pub open_for: Duration,
     /// Retry-After of the renewal information, in seconds.
@@ -170,9 +170,9 @@ impl Default for Renewal {
     }
 }
 
-/// How much is remembered before the oldest is forgotten. An account takes about 400 bytes, an order
-/// of one name 220, a certificate's status 130, its body 500, a nonce 8: some 200 MiB in all when the
-/// defaults are full, and no more after that.
+/// Numbers of entries that are kept before the oldest is removed. An account takes about 400 bytes, an order
+/// of one name 220, a certificate's status 130, its body 500, a nonce 8: some 200 MiB in total at the
+/// defaults, and not more.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Keep {
@@ -180,11 +180,11 @@ pub struct Keep {
     pub accounts: usize,
     /// Orders with their authorizations and challenges.
     pub orders: usize,
-    /// What is known about issued certificates: enough to revoke them, and for ARI.
+    /// Data of issued certificates for revocation and ARI.
     pub certificates: usize,
     /// Certificates that can still be downloaded.
     pub bodies: usize,
-    /// Unused nonces. A client may not hoard more.
+    /// Unused nonces. A client cannot collect more.
     pub nonces: usize,
 }
 
@@ -194,9 +194,9 @@ impl Default for Keep {
     }
 }
 
-/// Settings that contradict each other or make no sense, all of them at once.
+/// Invalid or contradictory settings, all together.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("the null CA's settings do not work: {}", .0.join("; "))]
+#[error("the null CA's settings are not valid: {}", .0.join("; "))]
 pub struct ConfigError(pub Vec<String>);
 
 impl Config {
@@ -246,7 +246,7 @@ impl Config {
             }
         }
         if self.renewal.open_for.is_zero() {
-            mistakes.push("`renewal.open_for` is 0s; a window must be open for a while".to_owned());
+            mistakes.push("`renewal.open_for` is 0s; a window must be longer than 0s".to_owned());
         }
         if mistakes.is_empty() { Ok(()) } else { Err(ConfigError(mistakes)) }
     }
@@ -259,7 +259,7 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
 
 fn base64url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    // The value is a secret, so the message does not quote it.
+    // The value is a secret, so the message does not contain it.
     let not = |_| serde::de::Error::custom("`hmac_key` is not base64url without padding");
     URL_SAFE_NO_PAD.decode(text).map_err(not)
 }

@@ -1,4 +1,4 @@
-//! What the CA has done, counted where it happens, so that a client's own counts can be compared.
+//! Counters of the CA's work, to compare with a client's own counts.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,21 +8,20 @@ use serde::Serialize;
 use crate::endpoint::Endpoint;
 use crate::faults::{Fault, Flaw};
 
-/// Everything counted since the start. Read while the CA works, the figures are each right but
-/// not of one instant.
+/// Counts since the start. Read while the CA works, each is right, but they are not from one instant.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Connections accepted.
     pub connections: u64,
     /// Answered requests by endpoint and HTTP status.
     pub answers: BTreeMap<&'static str, BTreeMap<u16, u64>>,
-    /// Requests that got no answer (reset, silence) by endpoint.
+    /// Requests without an answer (reset, silence) by endpoint.
     pub unanswered: BTreeMap<&'static str, u64>,
-    /// Nonces handed out.
+    /// Nonces issued.
     pub nonces: u64,
-    /// Nonces refused because they were unknown, used or forgotten.
+    /// Nonces refused because they were unknown, used or removed.
     pub nonces_unknown: u64,
-    /// Good nonces refused on purpose.
+    /// Valid nonces refused on purpose.
     pub nonces_refused: u64,
     /// Accounts created.
     pub accounts: u64,
@@ -36,33 +35,33 @@ pub struct Counts {
     pub certificates: u64,
     /// Certificates revoked.
     pub revocations: u64,
-    /// What was made to go wrong.
+    /// Faults on purpose.
     pub on_purpose: FaultCounts,
 }
 
-/// What was made to go wrong, by the names the rules use.
+/// Faults on purpose, by the names in rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct FaultCounts {
-    /// Spoilt requests.
+    /// Requests with a fault.
     pub faults: BTreeMap<&'static str, u64>,
     /// Wrong certificates.
     pub wrong_certificates: BTreeMap<&'static str, u64>,
 }
 
 impl Counts {
-    /// How often `endpoint` answered with `status`.
+    /// Number of answers of `endpoint` with `status`.
     pub fn answered(&self, endpoint: Endpoint, status: u16) -> u64 {
         let statuses = self.answers.get(endpoint.name());
         statuses.and_then(|statuses| statuses.get(&status)).copied().unwrap_or(0)
     }
 
-    /// How many requests `endpoint` answered, whatever the status.
+    /// Number of answers of `endpoint`, whatever the status.
     pub fn answers(&self, endpoint: Endpoint) -> u64 {
         self.answers.get(endpoint.name()).map_or(0, |statuses| statuses.values().sum())
     }
 }
 
-/// Every status this CA ever answers with.
+/// Every status of this CA's answers.
 const STATUSES: [u16; 13] = [200, 201, 204, 400, 403, 404, 405, 409, 413, 415, 429, 500, 503];
 
 #[derive(Default)]

@@ -1,4 +1,4 @@
-//! What can be asked: the endpoints by RFC 8555's names, and the paths that lead to them.
+//! The endpoints by RFC 8555's names, and their paths.
 
 use std::fmt;
 use std::str::FromStr;
@@ -28,12 +28,12 @@ pub enum Endpoint {
     Certificate,
     RevokeCert,
     RenewalInfo,
-    /// A path that leads nowhere.
+    /// An unknown path.
     Unknown,
 }
 
 impl Endpoint {
-    /// All of them, in the order an issuance meets them.
+    /// All of them, in the order of an issuance.
     pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
 
     /// The name used in rules, counters and messages, such as `newOrder`.
@@ -62,19 +62,19 @@ impl FromStr for Endpoint {
 #[error("no endpoint is called `{0}`; they are *, {list}", list = Endpoint::ALL.map(Endpoint::name).join(", "))]
 pub struct UnknownEndpoint(pub String);
 
-/// A request's path, understood.
+/// A parsed request path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Route<'a> {
     Directory,
     NewNonce,
     NewAccount,
     Account(u64),
-    /// An account, and the order after which its list goes on.
+    /// An account, and the order after which its list continues.
     Orders(u64, Option<u64>),
     KeyChange,
     NewOrder,
     Order(u64),
-    /// The order, and which of its authorizations.
+    /// The order, and the position of its authorization.
     Authorization(u64, usize),
     Challenge(ChallengePlace),
     Finalize(u64),
@@ -85,11 +85,11 @@ pub(crate) enum Route<'a> {
     Unknown,
 }
 
-/// Which challenge.
+/// The challenge's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ChallengePlace {
     pub(crate) order: u64,
-    /// Which of the order's authorizations.
+    /// The position of the order's authorization.
     pub(crate) authorization: usize,
     pub(crate) kind: ChallengeType,
 }

@@ -1,5 +1,5 @@
-//! What goes wrong and how slowly it answers: the rules as people write them (`rules`), and the plan made of them, which decides
-//! about each request (`plan`).
+//! Faults and latencies: the rules as written (`rules`), and the plan made from them, which decides about
+//! each request (`plan`).
 
 mod plan;
 mod rules;

@@ -1,4 +1,4 @@
-//! What each endpoint does with a signed request. Who may call it is checked before, in `service.rs`.
+//! The handlers of signed requests, by endpoint. `service.rs` authenticates requests before.
 
 mod accounts;
 mod certificates;

@@ -1,5 +1,5 @@
-//! The issuing side: a root, an intermediate, and the leaves it signs, right or wrong on purpose;
-//! and the certification requests they are issued for.
+//! Issuing: a root, an intermediate, and the leaves that it signs, correct or wrong on purpose; and the
+//! certification requests for them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -20,33 +20,32 @@ use crate::faults::Flaw;
 use crate::keys::PublicKey;
 use crate::reply::{Kind, Problem};
 
-/// Signs with an intermediate that is as old as the process.
+/// Signs with an intermediate that is created at the start of the process.
 pub(crate) struct Issuer {
     intermediate: rcgen::Issuer<'static, KeyPair>,
     pub(crate) intermediate_pem: String,
     pub(crate) root_pem: String,
-    /// What leaves carry as authority key identifier; RFC 9773 §4.1 builds on it.
+    /// The authority key identifier of leaves; RFC 9773 §4.1 uses it.
     pub(crate) key_id: Vec<u8>,
-    /// The key of certificates that carry the wrong one.
+    /// The key in certificates with the wrong key.
     other_key: KeyPair,
     lifetime: Duration,
 }
 
-/// Certificates begin to be valid this long before they are issued, so that a client's clock may
-/// be a little slow.
+/// Certificates are valid from this time before they are issued, in case a client's clock is slow.
 const BACKDATED: Duration = Duration::from_secs(3600);
 
-/// Roots and intermediates outlive every process.
+/// Longer than any process lives.
 const CA_LIFETIME: Duration = Duration::from_hours(365 * 24);
 
-/// A certification request that was read and, unless that is switched off, verified.
+/// A certification request that was parsed and, unless switched off, verified.
 pub(crate) struct CertificationRequest {
     pub(crate) key: PublicKey,
     /// Lower-case, from subject and subjectAltName together.
     pub(crate) names: BTreeSet<Identifier>,
 }
 
-/// Serial numbers are 16 bytes: a positive lead that is never zero, the certificate's id, chance.
+/// Serial numbers have 16 bytes: a first byte that keeps them positive, the certificate's id, random bytes.
 pub(crate) fn serial_number(id: u64) -> [u8; 16] {
     let mut serial = [0; 16];
     serial[..8].copy_from_slice(&id.to_be_bytes());
@@ -57,7 +56,7 @@ pub(crate) fn serial_number(id: u64) -> [u8; 16] {
 
 const SERIAL_LEAD: u8 = 0x4e;
 
-/// The id within a serial number of ours.
+/// The certificate's id in a serial number of this CA.
 pub(crate) fn id_of_serial(serial: &[u8]) -> Option<u64> {
     let serial: &[u8; 16] = serial.try_into().ok()?;
     let (lead, id) = (serial[0], &serial[1..8]);
@@ -83,7 +82,7 @@ impl Issuer {
         })
     }
 
-    /// A leaf in DER for identifiers that were checked.
+    /// A leaf in DER for validated identifiers.
     pub(crate) fn issue<'a>(
         &self,
         identifiers: impl Iterator<Item = &'a Identifier>,
@@ -93,7 +92,7 @@ impl Issuer {
         flaw: Option<Flaw>,
     ) -> Result<Vec<u8>, rcgen::Error> {
         let mut params = CertificateParams::default();
-        // The names are all in the subjectAltName; a common name says nothing more.
+        // All names are in the subjectAltName; a common name would add nothing.
         params.distinguished_name = DistinguishedName::new();
         params.subject_alt_names = match flaw {
             Some(Flaw::WrongName) => vec![SanType::DnsName("wrong.null-ca.test".try_into()?)],
@@ -123,14 +122,14 @@ impl Issuer {
         if flaw == Some(Flaw::BrokenSignature)
             && let Some(last) = der.last_mut()
         {
-            // The end of the signature's second integer: still well-formed, no longer true.
+            // The end of the signature's second integer: still well-formed, but wrong.
             *last ^= 1;
         }
         Ok(der)
     }
 }
 
-/// A root fresh from the mint, with what signs in its name.
+/// A new root, with the key to sign with.
 pub(crate) struct Root {
     pub(crate) issuer: rcgen::Issuer<'static, KeyPair>,
     pub(crate) pem: String,
@@ -231,7 +230,7 @@ mod tests {
         for bit in 0..der.len() * 8 {
             let mut changed = der.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
-            // The parser forgives a little in the frame around what is signed; it never panics.
+            // The parser tolerates some changes outside of the signed part; it never panics.
             let refused = CertificationRequest::read(&changed, true).is_err();
             assert!(refused || !(start..start + signed.len()).contains(&(bit / 8)), "bit {bit}");
         }

@@ -1,5 +1,5 @@
-//! Signed requests (RFC 8555 §6.2): the flattened JWS taken apart, and its signature verified.
-//! Which key it must be signed with is for `service` to say.
+//! Signed requests (RFC 8555 §6.2): parses the flattened JWS and verifies its signature. `service` decides
+//! which key must have signed it.
 
 use aws_lc_rs::hmac;
 use base64::Engine;
@@ -56,12 +56,12 @@ impl Jws {
         })
     }
 
-    /// Whether `alg` suits the key. Separate from [`Jws::verify`], which can be switched off.
+    /// Whether `alg` fits the key. Separate from [`Jws::verify`], which can be switched off.
     pub(crate) fn check_algorithm(&self, key: &PublicKey) -> Result<(), Problem> {
         if key.signs_with(&self.header.alg) {
             return Ok(());
         }
-        let detail = format!("algorithm `{}` does not suit the key", self.header.alg);
+        let detail = format!("algorithm `{}` does not fit the key", self.header.alg);
         Err(Problem::new(Kind::BadSignatureAlgorithm, detail))
     }
 

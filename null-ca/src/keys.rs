@@ -1,5 +1,5 @@
-//! Public keys, whether they come as a JWK (RFC 7517), in a certification request or in a
-//! certificate: one form for all three, so that they can be compared and verified with.
+//! Public keys in one form, from a JWK (RFC 7517), a certification request or a certificate, so that they can
+//! be compared and used to verify.
 
 use aws_lc_rs::digest;
 use aws_lc_rs::signature::{self, ParsedPublicKey, UnparsedPublicKey, VerificationAlgorithm};
@@ -12,12 +12,12 @@ use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 
 use crate::reply::{Kind, Problem};
 
-/// A public key this CA can verify with.
+/// A public key for verification.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PublicKey {
     family: Family,
-    /// What X.509 puts into the SubjectPublicKeyInfo's bit string: the uncompressed point, the
-    /// PKCS #1 RSAPublicKey, or Ed25519's 32 bytes.
+    /// The bit string of X.509's SubjectPublicKeyInfo: the uncompressed point, the PKCS #1 RSAPublicKey, or
+    /// Ed25519's 32 bytes.
     bytes: Box<[u8]>,
 }
 
@@ -107,7 +107,7 @@ impl PublicKey {
         }
     }
 
-    /// Whether `alg` (RFC 7518 §3.1, RFC 8037) is the one this kind of key signs JWS with.
+    /// Whether `alg` (RFC 7518 §3.1, RFC 8037) is the JWS algorithm of this kind of key.
     pub(crate) fn signs_with(&self, alg: &str) -> bool {
         let expected = match self.family {
             Family::P256 => "ES256",
@@ -185,7 +185,7 @@ impl PublicKey {
     }
 }
 
-/// Lets a certificate be issued for the key.
+/// For issuing a certificate for the key.
 impl PublicKeyData for PublicKey {
     fn der_bytes(&self) -> &[u8] {
         &self.bytes

@@ -1,18 +1,16 @@
 //! An in-memory ACME CA (RFC 8555, RFC 9773) for demonstrations, fault injection and calibration.
 //!
-//! It speaks the protocol for real: nonces count once, signatures are verified, certification
-//! requests are compared with their orders, certificates chain to a root. What it does not do is
-//! decide who may have a certificate: **a challenge type without a configured address is accepted
-//! without looking**, so its certificates prove nothing and its roots must be trusted by nobody.
-//! Both roots are minted anew at every start and their keys never leave the process.
+//! It implements the protocol: nonces are valid once, signatures are verified, certification requests are
+//! compared with their orders, certificates chain to a root. But **a challenge type without a configured
+//! address is accepted without validation**, so its certificates prove nothing, and its roots must not be
+//! trusted. Both roots are created at every start, and their keys never leave the process.
 //!
-//! [`NullCa::start`] runs it inside the calling process, [`run`] is the command of a process of its
-//! own. How a request travels: `server` accepts it, `service` delays or spoils it as the fault plan
-//! says, `endpoint` tells what it asks for, `jws` proves who asks, and `accounts`, `orders` or
-//! `certificates` answers. Everything is kept in rings of a fixed size ([`Keep`]): the oldest
-//! entry is forgotten when a new one needs its place.
+//! [`NullCa::start`] runs it inside the calling process; [`run`] is the command of its own process. The path
+//! of a request: `server` accepts it, `service` delays it or applies a fault of the fault plan, `endpoint`
+//! parses its path, `jws` verifies its signature, and `accounts`, `orders` or `certificates` answer it. All
+//! data is in rings of a fixed size ([`Keep`]): a new entry replaces the oldest one.
 //!
-//! Not here: load, measurement, or a persistent state. Nothing survives a restart.
+//! It makes no load, measures nothing and stores nothing: all data is lost at the end.
 
 mod accounts;
 mod blocked_keys;

@@ -1,18 +1,18 @@
-//! Replay nonces (RFC 8555 §6.5): each counts once, and only the newest are remembered.
+//! Replay nonces (RFC 8555 §6.5): each is valid once, and only the newest are kept.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// A nonce is its number and a random value; the value waits in the place that the number names
-/// until it is used, or until a newer nonce takes the place. No lock, no growth, no sweeping.
+/// A nonce has a number and a random value. The value is kept in the slot given by the number until it is
+/// used, or until a newer nonce uses the slot. This needs no lock, no growth and no cleaning.
 pub(crate) struct Nonces {
     places: Box<[AtomicU64]>,
     next: AtomicU64,
 }
 
-/// Marks a place as used or never filled.
+/// Marks a slot as used or empty.
 const SPENT: u64 = 0;
 
 impl Nonces {
@@ -34,7 +34,7 @@ impl Nonces {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// Whether this nonce was issued, is still remembered and has not been used. It is used now.
+    /// Whether this nonce was issued, is still kept and has not been used. It is used now.
     pub(crate) fn spend(&self, nonce: &str) -> bool {
         let mut bytes = [0; 16];
         if URL_SAFE_NO_PAD.decode_slice(nonce, &mut bytes) != Ok(bytes.len()) {

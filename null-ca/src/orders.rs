@@ -1,8 +1,8 @@
 //! Orders with their authorizations and challenges (RFC 8555 §7.1.3 to §7.1.6).
 //!
-//! An authorization belongs to one order and is never reused. What happens by itself (a delayed
-//! validation, an order that is still processing) is a time in the future that is compared when
-//! somebody asks, so waiting costs nothing.
+//! An authorization belongs to one order and is never reused. Delayed changes (a delayed validation, an order
+//! that is still processing) are stored as times and applied when the object is next read, so waiting needs
+//! no task.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(crate) struct Order {
     pub(crate) account: u64,
     pub(crate) authorizations: Vec<Authorization>,
     pub(crate) expires: UnixTime,
-    /// The predecessor's ARI identifier, echoed (RFC 9773 §5).
+    /// The ARI identifier of the replaced certificate, returned as received (RFC 9773 §5).
     pub(crate) replaces: Option<Box<str>>,
     /// One of the configured ones.
     pub(crate) profile: Option<Box<str>>,
@@ -30,11 +30,11 @@ pub(crate) struct Order {
 #[derive(Clone, Copy)]
 pub(crate) struct Issued {
     pub(crate) certificate: u64,
-    /// Until then the order is `processing`.
+    /// The order is `processing` until then.
     pub(crate) available: Instant,
 }
 
-/// States, as the order, the authorization and its challenges show them:
+/// States of the authorization and its challenges:
 ///
 /// | progress    | authorization | the challenge tried | the others |
 /// |-------------|---------------|---------------------|------------|
@@ -55,7 +55,7 @@ pub(crate) enum Progress {
     Untried,
     Running {
         challenge: ChallengeType,
-        /// When a validation that looks at nothing is decided; `None` while a real one is under way.
+        /// When a validation without an address is decided; `None` while a real one is running.
         due: Option<Instant>,
         verdict: Verdict,
     },
@@ -69,8 +69,8 @@ pub(crate) enum Progress {
 
 pub(crate) type Verdict = Result<(), Box<Problem>>;
 
-/// An order, and so its authorizations, expires a week after it was made. Nobody waits for it: the
-/// ring forgets the order sooner.
+/// An order and its authorizations expire a week after creation. Nothing waits for that: the ring removes the
+/// order sooner.
 pub(crate) const EXPIRES_AFTER: Duration = Duration::from_hours(7 * 24);
 
 impl Order {

@@ -1,5 +1,5 @@
-//! Answers: what an endpoint says, the problem documents (RFC 8555 §6.7), and both as HTTP with the
-//! headers that every answer carries.
+//! Answers of endpoints, problem documents (RFC 8555 §6.7), and both as HTTP with the headers of every
+//! answer.
 
 use std::fmt::{self, Write};
 
@@ -8,14 +8,14 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use http_body_util::Full;
 
-/// What an endpoint says, before it becomes HTTP.
+/// An endpoint's answer, before it becomes HTTP.
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) content: Content,
     pub(crate) location: Option<String>,
     /// URL of the authorization above a challenge (RFC 8555 §7.5.1).
     pub(crate) up: Option<String>,
-    /// Where a list goes on (RFC 8555 §7.1.2.1).
+    /// URL of the rest of a list (RFC 8555 §7.1.2.1).
     pub(crate) next: Option<String>,
     /// Seconds.
     pub(crate) retry_after: Option<u32>,
@@ -42,7 +42,7 @@ impl Reply {
         self
     }
 
-    /// As HTTP, with a nonce and the way to the directory (RFC 8555 §6.5, §7.1).
+    /// As HTTP, with a nonce and a link to the directory (RFC 8555 §6.5, §7.1).
     pub(crate) fn into_response(self, base: &str, nonce: String) -> Response<Full<Bytes>> {
         let (content_type, body) = match self.content {
             Content::Nothing => (None, Bytes::new()),
@@ -82,7 +82,7 @@ fn text(value: String) -> HeaderValue {
     HeaderValue::try_from(value).expect("made of a checked host, base64url and digits")
 }
 
-/// The problem types of RFC 8555 §6.7 and RFC 9773 §5 in use here, with the status each implies.
+/// The problem types of RFC 8555 §6.7 and RFC 9773 §5 used here, each with its status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     AccountDoesNotExist,
@@ -127,7 +127,7 @@ impl Kind {
             Kind::BadRevocationReason => ("badRevocationReason", 400),
             Kind::BadSignatureAlgorithm => ("badSignatureAlgorithm", 400),
             Kind::Compound => ("compound", 400),
-            // RFC 8555 §7.3.5 names the status but no type of its own.
+            // RFC 8555 §7.3.5 defines the status but no type.
             Kind::Conflict => ("malformed", 409),
             Kind::Connection => ("connection", 400),
             Kind::Dns => ("dns", 400),
@@ -156,17 +156,17 @@ impl Kind {
 pub(crate) struct Problem {
     pub(crate) kind: Kind,
     pub(crate) detail: String,
-    /// What lies in the way, for a conflict (RFC 8555 §7.3.5).
+    /// URL of the conflicting resource (RFC 8555 §7.3.5).
     location: Option<String>,
     retry_after: Option<u32>,
-    /// Of single identifiers (RFC 8555 §6.7.1).
+    /// Subproblems of identifiers (RFC 8555 §6.7.1).
     subproblems: Vec<Subproblem>,
 }
 
-/// What is wrong with one identifier.
+/// The problem of one identifier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Subproblem {
-    /// Type and value, as they were sent.
+    /// Type and value, as received.
     pub(crate) identifier: (String, String),
     pub(crate) problem: Problem,
 }
@@ -176,7 +176,7 @@ impl Problem {
         Self { kind, detail: detail.into(), location: None, retry_after: None, subproblems: Vec::new() }
     }
 
-    /// The one problem there is, or all of them as one.
+    /// The only problem, or one with all of them as subproblems.
     pub(crate) fn of_identifiers(mut subproblems: Vec<Subproblem>) -> Self {
         if subproblems.len() == 1
             && let Some(only) = subproblems.pop()
@@ -209,7 +209,7 @@ impl fmt::Display for Problem {
         let detail = serde_json::Value::from(self.detail.as_str());
         write!(f, r#"{{"type":"urn:ietf:params:acme:error:{name}","detail":{detail},"status":{status}"#)?;
         if self.kind == Kind::BadSignatureAlgorithm {
-            // RFC 8555 §6.2 wants the accepted ones listed.
+            // RFC 8555 §6.2 requires a list of the accepted ones.
             f.write_str(r#","algorithms":["ES256","ES384","ES512","RS256","EdDSA"]"#)?;
         }
         for (place, Subproblem { identifier: (kind, value), problem }) in self.subproblems.iter().enumerate()

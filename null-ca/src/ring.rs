@@ -1,22 +1,21 @@
-//! A store that holds the newest N entries and never grows: what keeps a CA that issues for days
-//! in bounded memory.
+//! A store of the newest N entries that never grows, so that a CA that issues for days has bounded memory.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The newest `capacity` entries by id. Ids ascend from a start chosen at random for each process,
-/// so that an id handed out before a restart is unknown afterwards rather than somebody else's.
+/// The newest `capacity` entries by id. Ids ascend from a random start for each process, so that an id from
+/// before a restart is unknown afterwards, and not that of another entry.
 ///
-/// One lock an entry: two requests meet only when they are about the same thing.
+/// Each entry has its own lock: two requests wait for each other only if they use the same entry.
 pub(crate) struct Ring<T> {
     slots: Box<[Mutex<Slot<T>>]>,
     next: AtomicU64,
 }
 
-/// Boxed, so that an empty place costs a pointer.
+/// Boxed, so that an empty slot takes only a pointer.
 type Slot<T> = Option<Box<(u64, T)>>;
 
-/// Ids stay below 2^56, so that seven bytes of a certificate's serial number can carry one.
+/// Ids stay below 2^56, so that they fit into seven bytes of a certificate's serial number.
 const FIRST_ID_BITS: u32 = 54;
 
 impl<T> Ring<T> {
@@ -25,18 +24,18 @@ impl<T> Ring<T> {
         Self { slots: (0..capacity.max(1)).map(|_| Mutex::new(None)).collect(), next: AtomicU64::new(first) }
     }
 
-    /// An id nobody else has. Nothing is displaced before [`Ring::put`].
+    /// A new id. Nothing is replaced before [`Ring::put`].
     pub(crate) fn reserve(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Stores under a reserved id and returns what had to make room.
+    /// Stores under a reserved id and returns the entry that was replaced.
     pub(crate) fn put(&self, id: u64, value: T) -> Option<T> {
         let displaced = self.slot(id).replace(Box::new((id, value)));
         displaced.map(|entry| entry.1)
     }
 
-    /// Runs `f` on the entry under its lock; `None` when it was never stored or is forgotten.
+    /// Runs `f` on the entry under its lock; `None` when it was never stored or was replaced.
     pub(crate) fn with<R>(&self, id: u64, f: impl FnOnce(&mut T) -> R) -> Option<R> {
         match self.slot(id).as_deref_mut() {
             Some((stored, value)) if *stored == id => Some(f(value)),
@@ -50,8 +49,7 @@ impl<T> Ring<T> {
     }
 }
 
-/// A panic while holding one of this crate's locks leaves plain values behind, never half-made
-/// ones, so the lock can be used on.
+/// A panic under one of this crate's locks never leaves partial values, so the lock can still be used.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,5 @@
-//! Listening and serving: threads with a runtime each, TLS, HTTP/1.1. Owns everything that runs;
-//! when the CA stops, its connections and validations are cut off rather than waited for.
+//! Listening and serving: threads with a runtime each, TLS, HTTP/1.1 and HTTP/2. Owns everything that runs;
+//! when the CA stops, its connections and validations are interrupted.
 
 use std::fmt;
 use std::io;
@@ -38,26 +38,26 @@ pub enum StartError {
     /// The settings contradict each other.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The address cannot be had.
+    /// It cannot listen on the address.
     #[error("cannot listen on {addr}: {source}; choose another address, or port 0 for a free port")]
     Listen {
         /// The configured address.
         addr: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// One of `names` cannot stand in a certificate, or the system has no randomness.
-    #[error("cannot mint the TLS certificate or the issuing chain: {0}; check `names`")]
+    /// One of `names` cannot be in a certificate, or the system has no randomness.
+    #[error("cannot make the TLS certificate or the issuing chain: {0}; check `names`")]
     Mint(#[from] rcgen::Error),
-    /// The minted certificate does not suit the TLS library.
+    /// The TLS library refuses the certificate.
     #[error("cannot set up TLS: {0}")]
     Tls(#[from] rustls::Error),
-    /// A thread or its runtime cannot be made.
+    /// A thread or its runtime cannot be started.
     #[error("cannot start a serving thread: {0}")]
     Thread(io::Error),
 }
 
-/// A running CA. Ends when stopped or dropped; stopping also waits for its threads.
+/// A running CA. It ends when stopped or dropped; stopping also waits for its threads.
 pub struct NullCa {
     addr: SocketAddr,
     directory_url: String,
@@ -67,10 +67,10 @@ pub struct NullCa {
 }
 
 impl NullCa {
-    /// Mints the roots, binds the address and serves on threads of its own.
+    /// Creates the roots, binds the address and serves on its own threads.
     ///
     /// # Errors
-    /// When the settings contradict each other, the address is taken, or threads cannot be had.
+    /// When the settings contradict each other, the address is in use, or threads cannot be started.
     pub fn start(config: Config) -> Result<Self, StartError> {
         config.check()?;
         let provider = Arc::new(aws_lc_rs::default_provider());
@@ -98,7 +98,7 @@ impl NullCa {
             config,
         ));
         let connections = Connections::new(rules());
-        // Every thread accepts from the same socket: whichever is idle takes the next connection.
+        // Every thread accepts from the same socket: an idle one takes the next connection.
         let mut started = Self {
             addr,
             directory_url: format!("{scheme}://{host}/directory"),
@@ -113,7 +113,7 @@ impl NullCa {
         Ok(started)
     }
 
-    /// Where clients begin.
+    /// The directory's URL.
     pub fn directory_url(&self) -> &str {
         &self.directory_url
     }
@@ -123,22 +123,22 @@ impl NullCa {
         self.root_pem.as_deref()
     }
 
-    /// The root above the issued certificates, in PEM. Not the one that HTTPS clients trust.
+    /// The root above the issued certificates, in PEM. HTTPS uses another root.
     pub fn issuer_root_pem(&self) -> &str {
         &self.ca.issuer.root_pem
     }
 
-    /// Where it listens, the port being the real one.
+    /// Its address, with the actual port.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// What it has done so far.
+    /// The counts so far.
     pub fn counters(&self) -> Counts {
         self.ca.counts()
     }
 
-    /// Stops serving, waits for the threads and returns the final counts. Connections are cut.
+    /// Stops serving, waits for the threads and returns the final counts. Connections are closed.
     pub async fn stop(mut self) -> Counts {
         self.ca.stop.cancel();
         let threads = std::mem::take(&mut self.threads);
@@ -185,7 +185,7 @@ impl Drop for NullCa {
     }
 }
 
-/// A root of its own, and a server certificate below it.
+/// A root, and a server certificate signed by it.
 fn tls_identity(
     config: &Config,
     listen: IpAddr,
@@ -219,12 +219,12 @@ fn tls_identity(
     Ok((TlsAcceptor::from(Arc::new(tls)), root.pem))
 }
 
-/// A handshake that takes longer is given up.
+/// Time limit of a handshake.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 
 const H2: &[u8] = b"h2";
 
-/// A load tester opens thousands of connections from one address, and keeps them.
+/// A load tester opens thousands of connections from one address, and keeps them open.
 fn rules() -> Rules {
     Rules {
         connections: within_descriptors(16_384, 2),
@@ -272,7 +272,7 @@ async fn serve_connection(ca: Arc<Ca>, tcp: TcpStream, connection: Connection, t
     }
 }
 
-/// HTTP/2. Where HTTP/1.1 resets the connection on purpose, this resets the stream.
+/// HTTP/2. A fault that resets the connection in HTTP/1.1 resets the stream here.
 async fn serve_http2<S>(ca: Arc<Ca>, stream: S, connection: &Connection)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -294,14 +294,14 @@ where
     let service = service_fn(|request| {
         let answer = service.call(request);
         let reset = &reset;
-        // Boxed: giving the socket back, below, takes an Unpin future.
+        // Boxed, because giving the socket back, below, needs an Unpin future.
         Box::pin(async move { answer.await.inspect_err(|_| reset.store(true, Ordering::Relaxed)) })
     });
     let mut connection = http1(&rules).serve_connection(TokioIo::new(stream), service);
     let ended = std::future::poll_fn(|context| connection.poll_without_shutdown(context)).await;
     let mut stream = connection.into_parts().io.into_inner();
     if reset.load(Ordering::Relaxed) {
-        // Closing with nothing left to linger for makes the kernel send RST instead of FIN.
+        // Closing with a linger time of zero makes the kernel send RST instead of FIN.
         if let Err(error) = socket(&stream).set_zero_linger() {
             debug!(%error, "cannot reset a connection");
         }

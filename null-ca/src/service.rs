@@ -1,5 +1,5 @@
-//! One request from its arrival to its answer: what the fault plan does to it, who signed it, which
-//! endpoint answers.
+//! One request from arrival to answer: applies the fault plan, authenticates the request, and calls the
+//! endpoint's handler.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ pub(crate) struct Reset;
 const LONGEST_REQUEST: usize = 128 * 1024;
 
 impl Ca {
-    /// Answers one request. Never answers at all when the plan wants silence.
+    /// Answers one request. Never returns if the plan requires silence.
     pub(crate) async fn serve(
         self: Arc<Self>,
         request: Request<Timed>,
@@ -93,9 +93,9 @@ impl Ca {
     fn base(&self, head: &http::request::Parts) -> String {
         let scheme = if self.config.tls { "https" } else { "http" };
         let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        // HTTP/2 has it in the request's target.
+        // In HTTP/2 it is in the request's target.
         let host = host.or_else(|| head.uri.authority().map(http::uri::Authority::as_str));
-        // What goes into JSON and headers unescaped must not need escaping.
+        // It goes into JSON and headers unescaped, so it must not need escaping.
         let host = host.filter(|host| host.bytes().all(is_host_byte));
         format!("{scheme}://{}", host.unwrap_or("localhost"))
     }
@@ -113,7 +113,7 @@ impl Ca {
     ) -> Result<Reply, Problem> {
         match (route, &head.method) {
             (Route::Unknown, _) => {
-                let detail = format!("nothing is at {}", head.uri.path());
+                let detail = format!("{} does not exist", head.uri.path());
                 Err(Problem::new(Kind::NotFound, detail))
             }
             (Route::Directory, &Method::GET) => Ok(Reply::json(200, self.directory(base))),
@@ -230,7 +230,7 @@ fn is_host_byte(byte: u8) -> bool {
 }
 
 fn method_not_allowed(route: &Route<'_>, head: &http::request::Parts) -> Problem {
-    let detail = format!("{} does not take {}", route.endpoint(), head.method);
+    let detail = format!("{} does not support {}", route.endpoint(), head.method);
     Problem::new(Kind::MethodNotAllowed, detail)
 }
 
@@ -239,13 +239,13 @@ fn account_id(base: &str, kid: &str) -> Result<u64, Problem> {
     match path {
         Some(Route::Account(id)) => Ok(id),
         _ => Err(Problem::malformed(format!(
-            "`{kid}` is no account of this CA; accounts are like {}",
+            "`{kid}` is not an account of this CA; accounts are like {}",
             account_url(base, 1)
         ))),
     }
 }
 
-/// What a proxy says when the CA behind it is gone.
+/// A proxy's answer when its CA is unreachable.
 fn html_503() -> Response<Full<Bytes>> {
     const PAGE: &str = "<html><head><title>503 Service Temporarily Unavailable</title></head>\
         <body><h1>503 Service Temporarily Unavailable</h1></body></html>\n";
@@ -256,7 +256,7 @@ fn html_503() -> Response<Full<Bytes>> {
     response
 }
 
-/// An answer whose text stops in the middle. HTTP is content with it; its reader is not.
+/// A truncated answer. It is valid HTTP, but not valid JSON.
 fn half(mut reply: Reply) -> Reply {
     if let Content::Json(body) | Content::Problem(body) | Content::PemChain(body) = &mut reply.content {
         let middle = body.floor_char_boundary(body.len() / 2);

@@ -1,6 +1,6 @@
-//! Validations that really look: http-01 (RFC 8555 §8.3), tls-alpn-01 (RFC 8737) and dns-01
-//! (§8.4), each at one configured address for all names. Real CAs resolve the name and look from
-//! several places; this looks once, from here. tls-alpn-01 is tried over TLS 1.3 only.
+//! Real validations: http-01 (RFC 8555 §8.3), tls-alpn-01 (RFC 8737) and dns-01 (§8.4), each at one
+//! configured address for all names. Real CAs resolve the name and validate from several places; this CA
+//! validates once. tls-alpn-01 uses only TLS 1.3.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -34,17 +34,17 @@ use crate::config::Validation;
 use crate::issuer::name_of;
 use crate::reply::{Kind, Problem};
 
-/// Looks at challenge responses.
+/// Validates challenges.
 pub(crate) struct Validator {
     http01: Option<SocketAddr>,
     tls_alpn01: Option<SocketAddr>,
     dns01: Option<SocketAddr>,
     tls: TlsConnector,
-    /// More validations than this wait for one another, so that sockets stay countable.
+    /// Bounds concurrent validations, and so the number of sockets; more wait.
     at_once: Semaphore,
 }
 
-/// One challenge as the validator needs it.
+/// The data of one challenge for the validator.
 pub(crate) struct Validated {
     pub(crate) kind: ChallengeType,
     pub(crate) identifier: Identifier,
@@ -54,13 +54,13 @@ pub(crate) struct Validated {
 
 const MOST_AT_ONCE: usize = 512;
 
-/// As patient as Boulder.
+/// The same as Boulder's.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A UDP answer that takes longer is lost; the question is asked once more.
+/// Time limit of a UDP answer; then the query is sent once more.
 const UDP_PATIENCE: Duration = Duration::from_secs(3);
 
-/// A key authorization has some 90 bytes; whoever sends much more is not answering the challenge.
+/// A key authorization has some 90 bytes; a much longer response does not answer the challenge.
 const LONGEST_RESPONSE: usize = 4096;
 
 const ACME_TLS: &[u8] = b"acme-tls/1";
@@ -86,7 +86,7 @@ impl Validator {
         })
     }
 
-    /// Where this type of challenge is looked at; `None` when it is accepted without looking.
+    /// The address for this type of challenge; `None` when it is accepted without validation.
     pub(crate) fn target(&self, kind: ChallengeType) -> Option<SocketAddr> {
         match kind.listener() {
             Listener::Http => self.http01,
@@ -112,13 +112,13 @@ impl Validator {
 
     async fn look_tls(&self, challenge: &Validated, target: SocketAddr) -> Result<(), Problem> {
         let tls = |detail: String| Problem::new(Kind::Tls, detail);
-        // RFC 8738 §6: an address is asked for by its name in reverse DNS.
+        // RFC 8738 §6: the server name for an IP address is its name in reverse DNS.
         let asked = match &challenge.identifier {
             Identifier::Ip(address) => Name::from(*address).to_ascii().trim_end_matches('.').to_owned(),
             name => name.validated().into_owned(),
         };
         let name = ServerName::try_from(asked).map_err(|error| {
-            tls(format!("`{}` is no server name: {error}", challenge.identifier.validated()))
+            tls(format!("`{}` is not a server name: {error}", challenge.identifier.validated()))
         })?;
         let tcp = connect(target).await?;
         let stream = self
@@ -148,9 +148,8 @@ async fn look_http(challenge: &Validated, target: SocketAddr) -> Result<(), Prob
     };
     let incorrect = |detail: String| Problem::new(Kind::IncorrectResponse, detail);
     let tcp = connect(target).await?;
-    let (mut client, driver) = http1::handshake(TokioIo::new(tcp))
-        .await
-        .map_err(|error| connection("speaking HTTP with", &error))?;
+    let (mut client, driver) =
+        http1::handshake(TokioIo::new(tcp)).await.map_err(|error| connection("HTTP with", &error))?;
     let path = format!("/.well-known/acme-challenge/{}", challenge.token);
     let request = Request::get(path)
         .header(header::HOST, &*challenge.identifier.host())
@@ -169,7 +168,7 @@ async fn look_http(challenge: &Validated, target: SocketAddr) -> Result<(), Prob
         let body = Limited::new(response.into_body(), LONGEST_RESPONSE).collect().await;
         body.map_err(|error| connection("reading the response from", &error))
     };
-    // The driver ends when the exchange has: both by themselves and, when dropped, together.
+    // The driver ends with the exchange, both by themselves and when they are dropped.
     tokio::pin!(driver, exchange);
     let body = tokio::select! {
         result = &mut exchange => result?,
@@ -211,8 +210,8 @@ fn check_tls_alpn(der: &CertificateDer<'_>, challenge: &Validated) -> Result<(),
     }
 }
 
-/// tls-alpn-01 certificates are self-signed: what they must contain is checked afterwards, but the
-/// handshake must be signed with their key.
+/// tls-alpn-01 certificates are self-signed: their content is checked afterwards, but the handshake must be
+/// signed with their key.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 
@@ -243,7 +242,7 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        // With the bare key: the ways to verify with the certificate refuse its critical extension.
+        // With the bare key, because verification with the certificate refuses its critical extension.
         let (_, certificate) =
             X509Certificate::from_der(certificate).map_err(|_| CertificateError::BadEncoding)?;
         let key = SubjectPublicKeyInfoDer::from(certificate.public_key().raw);

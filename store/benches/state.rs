@@ -11,14 +11,14 @@ use wec_acme::{Account, AccountKey, Order, OrderStatus};
 use wec_record::Identifier;
 use wec_store::{NewCertificate, Object, State, StateOptions};
 
-/// Repetitions of which the least is shown: other load on the machine only adds.
+/// Repetitions; the smallest result counts, because other load on the machine only adds.
 const ROUNDS: usize = 5;
 /// Issuances a second, each for two seconds. The first is about what Boulder does on a laptop.
 const RATES: [u32; 4] = [20, 200, 1000, 4000];
 
 #[expect(clippy::print_stdout, reason = "its output is a table for people")]
 fn main() {
-    // `cargo test --benches` only looks whether it runs.
+    // `cargo test --benches` is only a smoke run.
     let bench = std::env::args().any(|argument| argument == "--bench");
     let (rounds, ticks) = if bench { (ROUNDS, 20) } else { (1, 2) };
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -1,7 +1,7 @@
-//! What [`State`](crate::State) asks of a database, in the few large steps that it takes: rows in, rows out.
+//! The operations that [`State`](crate::State) needs from a database, few and large: rows in, rows out.
 //!
-//! The choice of what to keep, hand out or hand back is not made here. One caller (the state's writer task) uses a
-//! backend, one call at a time; other processes use the same database through their own.
+//! Decisions about which rows to keep, claim or give back are made elsewhere. One caller (the state's writer
+//! task) uses a backend, one call at a time; other processes use the same database through their own.
 
 mod catalogue;
 mod common;
@@ -17,10 +17,10 @@ use crate::url::StoreUrl;
 
 pub(crate) use self::catalogue::Catalogued;
 
-/// What a backend's methods return.
+/// The result of a backend's method.
 pub(crate) type Answer<'a, T> = BoxFuture<'a, Result<T, sqlx::Error>>;
 
-/// Connects to the database that `url` names and brings its schema up to date.
+/// Connects to the database at `url` and migrates its schema.
 pub(crate) async fn open(url: &StoreUrl) -> Result<Box<dyn Backend>, StoreError> {
     Ok(match url {
         StoreUrl::Sqlite { .. } => Box::new(sqlite::SqliteBackend::open(url).await?),
@@ -28,7 +28,7 @@ pub(crate) async fn open(url: &StoreUrl) -> Result<Box<dyn Backend>, StoreError>
     })
 }
 
-/// The same, to be looked at from outside of a run.
+/// The same, for use outside of a run.
 pub(crate) async fn open_catalogued(url: &StoreUrl) -> Result<Box<dyn Catalogued>, StoreError> {
     Ok(match url {
         StoreUrl::Sqlite { .. } => Box::new(sqlite::SqliteBackend::open(url).await?),
@@ -38,20 +38,20 @@ pub(crate) async fn open_catalogued(url: &StoreUrl) -> Result<Box<dyn Catalogued
 
 /// A database of state. Every method is one transaction.
 pub(crate) trait Backend: Send + Sync {
-    /// Signs a new owner in for the CA at `directory`.
+    /// Registers a new owner for the CA at `directory`.
     fn enrol<'a>(&'a self, directory: &'a str, place: &'a str, lease_ms: i64) -> Answer<'a, Enrolment>;
 
-    /// Prolongs the owner's lease and says what is known about everybody.
+    /// Extends the owner's lease and returns the numbers of all owners.
     fn beat<'a>(&'a self, standing: &'a Standing) -> Answer<'a, Beat>;
 
-    /// Writes everything in `batch` or nothing. Writing a batch again changes nothing: an answer that was lost on the
-    /// way can be asked for again.
+    /// Writes everything in `batch` or nothing. Writing a batch again changes nothing, so it can be retried
+    /// after a lost answer.
     fn write<'a>(&'a self, standing: &'a Standing, batch: &'a Batch) -> Answer<'a, Written>;
 
     /// Reserves what is wanted below a limit over all owners; near the limit no more than the owner's fair share.
     fn reserve(&self, ca: i64, owner: i64, wanted: Wanted) -> Answer<'_, Granted>;
 
-    /// Claims up to `limit` free ones of the registrations that are never shared.
+    /// Claims up to `limit` free exclusive registrations.
     fn claim_registrations(
         &self,
         ca: i64,
@@ -71,7 +71,7 @@ pub(crate) trait Backend: Send + Sync {
         limit: i64,
     ) -> Answer<'_, Vec<CertificateRow>>;
 
-    /// Frees claims of `owner` for others. What it does not own, or what has come to its end, is left as it is.
+    /// Releases claims of `owner`. Objects that it does not own, or that have ended, are not changed.
     fn give_back<'a>(&'a self, owner: i64, items: &'a GivenBack) -> Answer<'a, ()>;
 
     /// The newest shared registrations of a CA.
@@ -86,13 +86,14 @@ pub(crate) trait Backend: Send + Sync {
     /// All owners of a CA.
     fn owners(&self, ca: i64) -> Answer<'_, Vec<OwnerRow>>;
 
-    /// Signs an owner out and frees its claims as suspect; with `only_expired`, only when its lease has run out.
+    /// Removes an owner and releases its claims as suspect; with `only_expired`, only when its lease has
+    /// expired.
     fn release(&self, ca: i64, owner: i64, only_expired: bool) -> Answer<'_, Released>;
 
-    /// How many statements were executed so far, transaction control included.
+    /// Number of statements executed so far, including transaction control.
     fn statements(&self) -> u64;
 
-    /// Ends the connections.
+    /// Closes the connections.
     fn close(&self) -> BoxFuture<'_, ()>;
 }
 
@@ -102,25 +103,26 @@ pub(crate) struct Enrolment {
     pub(crate) owner: i64,
 }
 
-/// What an owner says about itself with every sign of life.
+/// An owner's report with every heartbeat.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Standing {
     pub(crate) ca: i64,
     pub(crate) owner: i64,
     pub(crate) lease_ms: i64,
-    /// Reserved below the hard limits and not yet stored as made; absolute, so that saying it twice is harmless.
+    /// Reserved below the hard limits and not yet stored as made. Totals, so that a repeated report changes
+    /// nothing.
     pub(crate) reserved: [i64; 3],
-    /// What it lacks: bits of [`hunger`].
+    /// The kinds that it needs: bits of [`hunger`].
     pub(crate) hungry: i64,
 }
 
-/// Everybody's numbers.
+/// The numbers of all owners.
 #[derive(Debug)]
 pub(crate) struct Beat {
-    /// Whether the owner is still signed in; if not, its claims are others' by now.
+    /// Whether the owner is still registered; if not, others have its claims.
     pub(crate) alive: bool,
     pub(crate) totals: Totals,
-    /// What other owners lack, or-ed.
+    /// The kinds that other owners need, combined with OR.
     pub(crate) others_hungry: i64,
 }
 
@@ -159,20 +161,20 @@ impl From<(i64, i64, i64, i64)> for Totals {
     }
 }
 
-/// The outcome of a write.
+/// The result of a write.
 #[derive(Debug)]
 pub(crate) enum Written {
     /// Everything is stored.
     Stored {
         totals: Totals,
-        /// Ids of certificates that are not stored, because their issuer and serial are there already.
+        /// Ids of certificates that were not stored, because their issuer and serial already exist.
         duplicates: Vec<i64>,
     },
     /// Nothing is stored: the owner was declared dead in the meantime.
     Expelled,
 }
 
-/// What a process can lack, as bits.
+/// The kinds that a process can need, as bits.
 pub(crate) mod hunger {
     use crate::Object;
 
@@ -185,7 +187,7 @@ pub(crate) mod hunger {
     }
 }
 
-/// What is written together.
+/// Changes that are written together.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub(crate) registrations: Vec<NewRegistrationRow>,
@@ -194,21 +196,21 @@ pub(crate) struct Batch {
     pub(crate) certificates: Vec<NewCertificateRow>,
     /// Orders that were issued.
     pub(crate) issued: Vec<i64>,
-    /// Orders that failed, and why.
+    /// Orders that failed, with the reasons.
     pub(crate) failed: Vec<Ending>,
     /// Certificates that were revoked.
     pub(crate) revoked: Vec<Ending>,
-    /// Certificates that came to another end.
+    /// Certificates that ended in other ways.
     pub(crate) ended: Vec<Ending>,
-    /// Registrations that the CA does not know any more; what nobody has claimed of theirs comes to its end with them.
+    /// Registrations that the CA no longer knows; their unclaimed objects end with them.
     pub(crate) gone: Vec<i64>,
 }
 
-/// The note of what ended with its registration.
-pub(crate) const WITH_REGISTRATION: &str = "the CA does not know its account any more";
+/// The note of objects that ended with their registration.
+pub(crate) const WITH_REGISTRATION: &str = "the CA no longer knows its account";
 
 impl Batch {
-    /// How many changes it holds.
+    /// Number of changes.
     pub(crate) fn len(&self) -> usize {
         self.registrations.len()
             + self.orders.len()
@@ -220,7 +222,7 @@ impl Batch {
             + self.gone.len()
     }
 
-    /// What it changes about the totals.
+    /// The change of the totals.
     pub(crate) fn deltas(&self) -> Totals {
         let [orders, issued, failed, certificates, revoked, ended] = [
             self.orders.len(),
@@ -240,7 +242,7 @@ impl Batch {
     }
 }
 
-/// An order or a certificate that came to an end that has a story.
+/// An order or a certificate that has ended, with the reason.
 #[derive(Debug)]
 pub(crate) struct Ending {
     pub(crate) id: i64,
@@ -269,9 +271,9 @@ pub(crate) struct NewRegistrationRow {
     pub(crate) url: String,
     pub(crate) key: Vec<u8>,
     pub(crate) contact: String,
-    /// Whether one chain holds it at a time.
+    /// Whether only one chain at a time may use it.
     pub(crate) exclusive: bool,
-    /// Whether it went into the local pool of those, and is therefore claimed from the start.
+    /// Whether it was added to the local pool of exclusive registrations, and so is claimed from the start.
     pub(crate) owned: bool,
 }
 
@@ -285,7 +287,7 @@ pub(crate) struct NewOrderRow {
     pub(crate) expires: i64,
     pub(crate) profile: String,
     pub(crate) authorize_ns: Option<i64>,
-    /// Whether it went into the local pool, and is therefore claimed from the start.
+    /// Whether it was added to the local pool, and so is claimed from the start.
     pub(crate) owned: bool,
 }
 
@@ -295,7 +297,7 @@ pub(crate) struct NewCertificateRow {
     pub(crate) registration: i64,
     pub(crate) details: Arc<crate::certificate::CertificateDetails>,
     pub(crate) names: String,
-    /// Whether it went into the local pool, and is therefore claimed from the start.
+    /// Whether it was added to the local pool, and so is claimed from the start.
     pub(crate) owned: bool,
 }
 
@@ -390,7 +392,7 @@ pub(crate) struct ChainRow {
     pub(crate) pem: Arc<[u8]>,
 }
 
-/// An owner as others see it.
+/// An owner as stored.
 #[derive(Debug)]
 pub(crate) struct OwnerRow {
     pub(crate) id: i64,
@@ -398,7 +400,7 @@ pub(crate) struct OwnerRow {
     pub(crate) expired: bool,
 }
 
-/// Claims that are given up.
+/// Claims to release.
 #[derive(Debug, Default)]
 pub(crate) struct GivenBack {
     pub(crate) registrations: Vec<i64>,
@@ -420,7 +422,7 @@ impl GivenBack {
     }
 }
 
-/// What a dead owner left.
+/// What a dead owner held.
 #[derive(Debug, Default)]
 pub(crate) struct Released {
     pub(crate) registrations: u64,
@@ -439,17 +441,17 @@ pub(crate) struct Wanted {
     pub(crate) limit: i64,
 }
 
-/// What came of asking for some below a hard limit.
+/// The result of a reservation below a hard limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Granted {
     pub(crate) granted: i64,
-    /// How many were ever made, over all owners.
+    /// Total number made, over all owners.
     pub(crate) made: i64,
 }
 
 /// `(made, reserved by all owners, owners)` against `limit`: how many of `want` may be reserved.
 ///
-/// Near the limit nobody takes more than its share of what is left, so that several processes reach it together.
+/// Near the limit no owner gets more than its share of the rest, so that several processes reach it together.
 pub(crate) fn grant(want: i64, limit: i64, made: i64, reserved: i64, owners: i64) -> i64 {
     let left = (limit - made - reserved).max(0);
     let owners = owners.max(1);

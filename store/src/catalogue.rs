@@ -1,4 +1,4 @@
-//! What a state database holds, CA by CA, for people: `wec state`.
+//! The contents of a state database per CA, for `wec state`.
 
 use wec_acme::Clock;
 
@@ -6,17 +6,17 @@ use crate::backend::{self, Catalogued};
 use crate::error::{StoreError, reason};
 use crate::url::StoreUrl;
 
-/// A state database, looked at from outside of any run.
+/// A state database, outside of any run.
 pub struct Catalogue {
     store: String,
     backend: Box<dyn Catalogued>,
 }
 
-/// What is stored of one CA.
+/// The stored objects of one CA.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredCa {
     id: i64,
-    /// The directory's URL; with a note behind it when it was set aside.
+    /// The directory's URL, with a note after it if the CA was set aside.
     pub directory: String,
     /// Accounts.
     pub registrations: u64,
@@ -31,10 +31,10 @@ pub struct StoredCa {
 }
 
 impl Catalogue {
-    /// Opens the database at `url`, which must be there already.
+    /// Opens the existing database at `url`.
     ///
     /// # Errors
-    /// Whatever keeps it from being opened, with the way out.
+    /// When it cannot be opened. The message has the remedy.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let url = StoreUrl::parse(url)?;
         if let Some(file) = url.file().filter(|file| !file.exists()) {
@@ -43,10 +43,10 @@ impl Catalogue {
         Ok(Self { store: url.to_string(), backend: backend::open_catalogued(&url).await? })
     }
 
-    /// All CAs, in the order in which they were first met.
+    /// All CAs, in the order in which they were first stored.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// When the database fails.
     pub async fn list(&self) -> Result<Vec<StoredCa>, StoreError> {
         let rows = self.backend.stored().await.map_err(|error| self.failed("list what it holds", &error))?;
         let count = |number: i64| u64::try_from(number).unwrap_or(0);
@@ -64,11 +64,11 @@ impl Catalogue {
         Ok(stored.collect())
     }
 
-    /// Sets aside all that is stored of the CA at `directory`: the next run begins with nothing, and nothing is lost. Gives the
-    /// name under which it is kept; none when nothing is stored, or another process was first.
+    /// Sets aside all objects of the CA at `directory`: the next run starts empty, and nothing is deleted.
+    /// Returns the name under which they are kept; none when nothing is stored, or another process was first.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// When the database fails.
     pub async fn set_aside(&self, directory: &str, clock: Clock) -> Result<Option<String>, StoreError> {
         let Some(found) = self.list().await?.into_iter().find(|stored| stored.directory == directory) else {
             return Ok(None);
@@ -78,10 +78,10 @@ impl Catalogue {
         Ok(renamed.map_err(|error| self.failed("set aside", &error))?.then_some(name))
     }
 
-    /// Deletes all that is stored of one CA.
+    /// Deletes all objects of one CA.
     ///
     /// # Errors
-    /// When a process uses it, or the database refuses.
+    /// When a process uses it, or the database fails.
     pub async fn forget(&self, stored: &StoredCa) -> Result<(), StoreError> {
         if stored.processes > 0 {
             return Err(StoreError::InUse {
@@ -93,7 +93,7 @@ impl Catalogue {
         self.backend.delete(stored.id).await.map_err(|error| self.failed("delete", &error))
     }
 
-    /// Ends the connection.
+    /// Closes the connection.
     pub async fn close(self) {
         self.backend.close().await;
     }

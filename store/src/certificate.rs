@@ -1,4 +1,4 @@
-//! What is stored of a certificate: itself, its key, and its issuers once for all certificates under them.
+//! The stored data of a certificate: the certificate, its key, and its issuers, which certificates share.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,9 +7,9 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// What a stored certificate consists of.
+/// The data of a stored certificate.
 pub struct CertificateDetails {
-    /// Its issuer, as [`NewCertificate::issuer`](crate::NewCertificate::issuer) named it.
+    /// Its issuer, as in [`NewCertificate::issuer`](crate::NewCertificate::issuer).
     pub issuer: String,
     /// The serial number in hex.
     pub serial: String,
@@ -70,13 +70,13 @@ impl IssuerChain {
         Self { id: i64::from_be_bytes(*first), pem }
     }
 
-    /// The beginning of its SHA-256, so that all processes agree on it without asking.
+    /// The start of its SHA-256, so that all processes get the same id.
     pub(crate) const fn id(&self) -> i64 {
         self.id
     }
 }
 
-/// The chains seen, few as they are. Bounded against a CA that never repeats one.
+/// The chains seen so far; there are few. Bounded, in case a CA never repeats one.
 #[derive(Debug, Default)]
 pub(crate) struct Chains(Mutex<Vec<Arc<IssuerChain>>>);
 
@@ -103,7 +103,7 @@ impl Chains {
     }
 }
 
-/// What follows the first certificate of a PEM chain.
+/// The part after the first certificate of a PEM chain.
 pub(crate) fn above_leaf(pem: &[u8]) -> &[u8] {
     const END: &[u8] = b"-----END CERTIFICATE-----";
     let Some(end) = pem.windows(END.len()).position(|window| window == END) else { return &[] };

@@ -1,7 +1,9 @@
-//! What the challenge server must answer: who writes it, who reads it, and the map that serves one process.
+//! The data with which the challenge server answers: traits for writing and reading it, and an implementation
+//! in memory.
 //!
-//! The requester writes before it tells the CA to validate and removes some time after; the challenge server only reads. Other stores implement the same traits: [`RedisChallenges`] between processes, and
-//! [`ChallTestSrvWriter`] for a CA that validates against a challenge server of its own.
+//! The requester writes data before the CA validates and removes it some time later; the challenge server
+//! only reads. Other implementations: [`RedisChallenges`] between processes, and [`ChallTestSrvWriter`] for a
+//! CA that validates against its own challenge server.
 
 mod apart;
 mod challtestsrv;
@@ -21,19 +23,19 @@ pub use apart::DnsApart;
 pub use challtestsrv::ChallTestSrvWriter;
 pub use redis::RedisChallenges;
 
-/// What the traits return: they are used as objects, so their futures are boxed.
+/// The result of the traits' methods. Their futures are boxed, because the traits are used as objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Takes challenge data before a validation and forgets it after.
+/// Stores challenge data before a validation and removes it afterwards.
 pub trait ChallengeWriter: Send + Sync {
-    /// Makes `challenge` answerable. When this returns, the challenge server can see it.
+    /// Stores `challenge`. When this returns, the challenge server can read it.
     fn put<'a>(&'a self, challenge: &'a ChallengeData) -> BoxFuture<'a, Result<(), ChallengeStoreError>>;
 
-    /// Forgets `challenge`; not an error when it is gone already. Other data of the same name stays.
+    /// Removes `challenge`; no error if it does not exist. Other data of the same name stays.
     fn remove<'a>(&'a self, challenge: &'a ChallengeData) -> BoxFuture<'a, Result<(), ChallengeStoreError>>;
 }
 
-/// Answers the challenge server. Names are lower case, without a final dot and without `_acme-challenge.`.
+/// Reads for the challenge server. Names are lower case, without a final dot and without `_acme-challenge.`.
 pub trait ChallengeReader: Send + Sync {
     /// The key authorization for `token` at `name` (RFC 8555 §8.3).
     fn http01<'a>(
@@ -52,10 +54,10 @@ pub trait ChallengeReader: Send + Sync {
     fn dns01<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<String>, ChallengeStoreError>>;
 }
 
-/// One challenge, as the requester learned it from the CA.
+/// The data of one challenge of the CA.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChallengeData {
-    /// Which challenge will be answered.
+    /// The challenge's type.
     pub kind: ChallengeType,
     /// The identifier: a domain name without `*.`, or an IP address as text.
     pub name: String,
@@ -66,29 +68,29 @@ pub struct ChallengeData {
 }
 
 impl ChallengeData {
-    /// The name under which stores keep it: lower case, without a final dot.
+    /// The name in stores: lower case, without a final dot.
     pub fn stored_name(&self) -> String {
         self.name.trim_end_matches('.').to_ascii_lowercase()
     }
 
-    /// SHA-256 of the key authorization: what tls-alpn-01 puts in the certificate.
+    /// SHA-256 of the key authorization, as in the certificate for tls-alpn-01.
     pub fn digest(&self) -> [u8; 32] {
         let hash = digest(&SHA256, self.key_authorization.as_bytes());
         hash.as_ref().try_into().expect("a SHA-256 digest has 32 bytes")
     }
 
-    /// The digest in base64url: what dns-01 puts in the TXT record.
+    /// The digest in base64url, as in the TXT record for dns-01.
     pub fn txt_value(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.digest())
     }
 }
 
-/// A challenge store that cannot do what it was asked.
+/// An error of a challenge store.
 #[derive(Debug, thiserror::Error)]
 pub enum ChallengeStoreError {
-    /// The store's URL is not one.
+    /// The store's URL is invalid.
     #[error(
-        "challenge store URL {url:?} is not understood: {reason}; use redis://host[:port][/database] for Redis, or http://host:port for the management API of a challtestsrv"
+        "challenge store URL {url:?} is not valid: {reason}; use redis://host[:port][/database] for Redis, or http://host:port for the management API of a challtestsrv"
     )]
     Url {
         /// The URL, without its password.
@@ -96,26 +98,26 @@ pub enum ChallengeStoreError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The store did not answer, or answered with an error of its own.
+    /// The store did not answer, or answered with an error.
     #[error("challenge store {store} failed: {reason}; check that it runs and that its URL is right")]
     Unavailable {
         /// Its URL without credentials.
         store: String,
-        /// What it or the connection said.
+        /// The error of the store or of the connection.
         reason: String,
     },
-    /// Our own machine refused before the store could be asked.
-    #[error("challenge store {store} could not be asked: {reason}; this machine refused, not the store")]
+    /// Our own machine refused before the store could be reached.
+    #[error("challenge store {store} could not be reached: {reason}; this machine refused, not the store")]
     Local {
         /// Its URL without credentials.
         store: String,
-        /// What the system said.
+        /// The system's error.
         reason: String,
     },
     /// The in-process map is at its limit.
-    #[error("{what} are kept for {name:?} already, no more are taken; remove challenges that are done with")]
+    #[error("{what} are stored for {name:?} already, no more are accepted; remove old challenges")]
     Full {
-        /// The name that did not fit.
+        /// The name whose data was refused.
         name: String,
         /// The limit reached.
         what: String,
@@ -124,7 +126,7 @@ pub enum ChallengeStoreError {
 
 /// Challenge data in this process: both the writer and the reader of an all-in-one run.
 ///
-/// Sharded by name, so that validations on several threads seldom meet.
+/// Sharded by name, so that validations on several threads rarely share a lock.
 #[derive(Debug)]
 pub struct MemoryChallenges {
     shards: [Mutex<HashMap<String, Stored>>; SHARDS],
@@ -132,11 +134,12 @@ pub struct MemoryChallenges {
 }
 
 const SHARDS: usize = 16;
-/// With 16 shards, about a million names: far beyond any run, and a bound for a client that never cleans up.
+/// With 16 shards about a million names: far more than any run, and a bound for a client that never removes
+/// data.
 const MOST_NAMES_IN_A_SHARD: usize = 1 << 16;
 const MOST_VALUES_OF_A_NAME: usize = 256;
 
-/// All that is known of one name.
+/// The data of one name.
 #[derive(Debug, Default)]
 struct Stored {
     /// Token and key authorization.
@@ -157,7 +160,7 @@ impl MemoryChallenges {
         Self { shards: std::array::from_fn(|_| Mutex::default()), hasher: RandomState::new() }
     }
 
-    /// How many names have data.
+    /// Number of names with data.
     pub fn len(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
@@ -200,7 +203,7 @@ impl MemoryChallenges {
         let Some(stored) = shard.get_mut(&name) else { return };
         match challenge.kind.listener() {
             Listener::Http => stored.http01.retain(|(token, _)| *token != challenge.token),
-            // A later challenge of the same name may have taken the place already.
+            // A later challenge of the same name may have replaced it.
             Listener::Tls => {
                 stored.tls_alpn01 = stored.tls_alpn01.filter(|digest| *digest != challenge.digest());
             }
@@ -239,7 +242,7 @@ fn put_value(values: &mut Vec<String>, value: String) -> bool {
 }
 
 fn lock(shard: &Mutex<HashMap<String, Stored>>) -> MutexGuard<'_, HashMap<String, Stored>> {
-    // Every change leaves the map whole, so a panic elsewhere has broken nothing here.
+    // A change is never partial, so a panic elsewhere leaves valid data.
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -336,7 +339,7 @@ mod tests {
 
     #[test]
     fn txt_value_is_the_digest_of_the_key_authorization() {
-        // As `openssl dgst -sha256 -binary` has it for "a.thumb".
+        // As computed by `openssl dgst -sha256 -binary` for "a.thumb".
         let data = challenge(ChallengeType::Dns01, "a");
         assert_eq!(data.txt_value(), "-ld-JA6QofIPORAjyxRy54vHxcJDoq0J6dBiW3UP4fY");
     }

@@ -1,11 +1,11 @@
-//! What can go wrong with a database of state, told to the person who can do something about it.
+//! Errors of the state store, with their remedies.
 
 /// An error of the state store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The URL is not one of a database that we know.
+    /// The URL is not that of a supported database.
     #[error(
-        "state URL {url:?} is not understood: {reason}; use sqlite://path/to/file, sqlite::memory: or \
+        "state URL {url:?} is not valid: {reason}; use sqlite://path/to/file, sqlite::memory: or \
          postgres://user:password@host/database"
     )]
     Url {
@@ -14,7 +14,7 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The file is something else.
+    /// The file is not an SQLite database.
     #[error("{store} is not an SQLite database; name another file, or move this one away")]
     NotADatabase {
         /// The URL.
@@ -22,15 +22,15 @@ pub enum StoreError {
     },
     /// The file cannot be opened or created.
     #[error(
-        "state database {store} cannot be opened: {reason}; check that its directory exists and can be written to"
+        "state database {store} cannot be opened: {reason}; check that its directory exists and is writable"
     )]
     Open {
         /// The URL.
         store: String,
-        /// What SQLite said.
+        /// SQLite's error.
         reason: String,
     },
-    /// There is no such file.
+    /// The file does not exist.
     #[error(
         "there is no state database {store}: the file {file} does not exist; name the one that runs used with --state"
     )]
@@ -40,7 +40,7 @@ pub enum StoreError {
         /// The file.
         file: String,
     },
-    /// A process is at it.
+    /// A process uses the CA's objects.
     #[error(
         "{processes} process(es) use what {store} holds of {directory}: end them first, or wait 10 s after a kill"
     )]
@@ -49,25 +49,25 @@ pub enum StoreError {
         store: String,
         /// The CA.
         directory: String,
-        /// How many.
+        /// Number of processes.
         processes: u64,
     },
-    /// No PostgreSQL there.
+    /// There is no PostgreSQL server.
     #[error("PostgreSQL at {store} does not answer: {reason}; check host and port, and that it runs")]
     Unreachable {
         /// The URL, without its password.
         store: String,
-        /// What the connection said.
+        /// The connection's error.
         reason: String,
     },
-    /// PostgreSQL does not let us in.
+    /// PostgreSQL refused the login.
     #[error(
         "PostgreSQL at {store} refused the login: {reason}; check user, password and database in the URL"
     )]
     Login {
         /// The URL, without its password.
         store: String,
-        /// What the server said.
+        /// The server's error.
         reason: String,
     },
     /// A newer program has migrated the database.
@@ -78,42 +78,42 @@ pub enum StoreError {
     Newer {
         /// The URL, without its password.
         store: String,
-        /// The schema's version there.
+        /// The schema version of the database.
         found: i64,
-        /// The newest version known here.
+        /// The newest version known to this program.
         known: i64,
     },
-    /// The database said no.
+    /// The database returned an error.
     #[error("state database {store} failed to {doing}: {reason}")]
     Failed {
         /// The URL, without its password.
         store: String,
         /// What was being attempted.
         doing: &'static str,
-        /// What the database said.
+        /// The database's error.
         reason: String,
     },
-    /// A stored value is not what this program writes.
+    /// A stored value is invalid.
     #[error("state database {store} holds {what} that cannot be used: {reason}")]
     Corrupt {
         /// The URL, without its password.
         store: String,
-        /// Which value.
+        /// The value.
         what: String,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
-    /// The state was closed while the database refused to take the last changes.
-    #[error("{changes} changes could not be written to state database {store} before the end: {reason}")]
+    /// The state was closed while the database refused the last changes.
+    #[error("cannot write the last {changes} changes to state database {store}: {reason}")]
     Unwritten {
         /// The URL, without its password.
         store: String,
-        /// How many are lost.
+        /// Number of lost changes.
         changes: usize,
-        /// What the database said last.
+        /// The database's last error.
         reason: String,
     },
-    /// The writer task is gone: its runtime was shut down, or it panicked.
+    /// The writer task has ended: its runtime was shut down, or it panicked.
     #[error(
         "the task that writes to state database {store} ended before the state was closed; close it first"
     )]
@@ -123,14 +123,14 @@ pub enum StoreError {
     },
 }
 
-/// What a database error means, with the way out where there is a known one.
+/// The text of a database error, with the remedy if there is a known one.
 pub(crate) fn reason(error: &sqlx::Error) -> String {
     let hint = match error {
         sqlx::Error::Database(error) if is_postgres_full(error.as_ref()) => "; free some space there",
         sqlx::Error::Database(error) => match sqlite_code(error.as_ref()) {
             Some(SQLITE_FULL) => "; free some space",
             Some(SQLITE_READONLY) => "; make the file and its directory writable",
-            Some(SQLITE_BUSY) => "; another program holds it locked",
+            Some(SQLITE_BUSY) => "; another program has it locked",
             _ => "",
         },
         _ => "",
@@ -149,7 +149,7 @@ const SQLITE_FULL: u32 = 13;
 pub(crate) const SQLITE_CANTOPEN: u32 = 14;
 pub(crate) const SQLITE_NOTADB: u32 = 26;
 
-/// The primary result code (the low byte of the extended one), if SQLite speaks.
+/// SQLite's primary result code (the low byte of the extended one); none for another database.
 pub(crate) fn sqlite_code(error: &dyn sqlx::error::DatabaseError) -> Option<u32> {
     error.try_downcast_ref::<sqlx::sqlite::SqliteError>()?;
     Some(error.code()?.parse::<u32>().ok()? & 0xff)

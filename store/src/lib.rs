@@ -1,4 +1,4 @@
-//! What the CA did and what the challenge server must answer: SQL, Redis, and their embedded twins.
+//! The state store (SQLite, PostgreSQL) and the challenge store (memory, Redis, challtestsrv).
 
 mod backend;
 mod catalogue;

@@ -1,9 +1,10 @@
-//! What the CA did, as chains use it: local pools of claimed objects, and changes written behind in batches.
+//! The stored objects, for chains: local pools of claimed objects, and changes that are written later in
+//! batches.
 //!
-//! Nothing here waits for the database, except when the queue of changes is full. One task (`writer.rs`) talks to the
-//! database: it writes the queue at least every [`StateOptions::flush_interval`], claims more before a pool runs
-//! dry, reserves below hard limits, shows that this process is alive, and frees what dead processes left. So a chain
-//! costs no query of its own, and everything older than the last flush survives a kill.
+//! Calls do not wait for the database, except when the queue of changes is full. One task (`writer.rs`) uses
+//! the database: it writes the queue at least every [`StateOptions::flush_interval`], claims objects before a
+//! pool is empty, reserves below hard limits, extends this process's lease, and releases the claims of dead
+//! processes. So a chain needs no query of its own, and everything older than the last flush survives a kill.
 
 mod claim;
 mod limits;
@@ -40,23 +41,23 @@ use crate::url::StoreUrl;
 use local::Local;
 use shared::Shared;
 
-/// How the state behaves. The defaults suit a load of 10,000 workers.
+/// Options of the state. The defaults suit a load of 10,000 workers.
 #[derive(Clone, Copy, Debug)]
 pub struct StateOptions {
     /// Hard limits over all processes.
     pub limits: Limits,
-    /// How many orders, and as many certificates, are kept claimed for this process's chains.
+    /// Number of orders, and of certificates, kept claimed for this process's chains.
     pub pool: usize,
-    /// How many are claimed at once when a pool falls below half of this.
+    /// Number claimed at once when a pool falls below half of it.
     pub claim_batch: usize,
-    /// The longest that a change waits before it is written. At most 100 ms are kept, whatever is asked for, so that
-    /// with the writing itself a kill loses no more than the last 250 ms.
+    /// Longest time before a change is written. It is limited to 100 ms, so that with the write itself a kill
+    /// loses at most the last 250 ms.
     pub flush_interval: Duration,
-    /// So many changes are written at once, without waiting.
+    /// With this many changes they are written at once.
     pub flush_items: usize,
-    /// So many changes may wait while the database is slow; then chains wait.
+    /// With this many changes in the queue, chains wait.
     pub queue: usize,
-    /// How long this process counts as alive without a sign of life.
+    /// How long this process counts as alive without a heartbeat.
     pub owner_lease: Duration,
 }
 
@@ -75,22 +76,22 @@ impl Default for StateOptions {
 }
 
 const LONGEST_FLUSH_INTERVAL: Duration = Duration::from_millis(100);
-/// Below this a stall of a second would cost the claims.
+/// With a shorter lease, a stall of a second would lose the claims.
 const SHORTEST_LEASE: Duration = Duration::from_secs(1);
-/// Registrations held in memory: what is drawn from, not what exists.
+/// Registrations in memory, from which chains draw; more may exist.
 const MOST_REGISTRATIONS: usize = 8192;
 /// Registrations read at the start; their keys are parsed then.
 const REGISTRATIONS_AT_START: i64 = 1024;
-/// The least to reserve at once.
+/// Least number to reserve at once.
 const RESERVE_BATCH: i64 = 64;
-/// What is noted of an order that expired.
+/// The note of an expired order.
 const EXPIRED: &str = "expired before it was used";
-/// An order or a certificate is not handed out when it expires sooner, in seconds.
+/// Orders and certificates that expire within this time are not handed out, seconds.
 const USABLE_FOR: i64 = 30;
-/// Notes say what a CA said, and are kept short.
+/// Largest length of a note, which has the CA's message.
 const LONGEST_NOTE: usize = 500;
 
-/// What is stored over all processes, plus what waits to be.
+/// The stored objects of all processes, plus those in this process's queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Accounts.
@@ -103,7 +104,7 @@ pub struct Counts {
     pub revoked: u64,
 }
 
-/// What this process could use at this moment.
+/// What this process can use now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Available {
     /// There is an account.
@@ -112,11 +113,11 @@ pub struct Available {
     pub orders: bool,
     /// There is a live certificate.
     pub certificates: bool,
-    /// The limit allows an account more.
+    /// The limit allows one more account.
     pub may_register: bool,
-    /// The limit allows an order more.
+    /// The limit allows one more order.
     pub may_authorize: bool,
-    /// The limit allows a certificate more.
+    /// The limit allows one more certificate.
     pub may_certify: bool,
 }
 
@@ -140,36 +141,36 @@ impl Available {
     }
 }
 
-/// How the state's writing goes.
+/// The condition of the writer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
-    /// What the database said last, while it refuses; none when all is well.
+    /// The database's last error, while it fails; none otherwise.
     pub failing: Option<String>,
-    /// Changes that wait to be written.
+    /// Changes in the queue.
     pub queued: usize,
-    /// From how many waiting changes on chains wait too.
+    /// Size of the queue; with more changes, chains wait.
     pub capacity: usize,
-    /// How often chains had to wait for room.
+    /// How often chains had to wait for the queue.
     pub waits: u64,
     /// Transactions that wrote changes.
     pub flushes: u64,
     /// Changes written.
     pub written: u64,
-    /// Statements executed, transaction control included.
+    /// Statements executed, including transaction control.
     pub statements: u64,
-    /// Steps that failed and were tried again.
+    /// Steps that failed and were retried.
     pub retries: u64,
-    /// Certificates whose issuer and serial another process (or an earlier run) had stored before.
+    /// Certificates whose issuer and serial another process or an earlier run had already stored.
     pub duplicate_serials: u64,
-    /// Registrations that the CA turned out not to know any more.
+    /// Registrations that the CA no longer knew.
     pub registrations_gone: u64,
-    /// How often this process stalled past its lease, was declared dead and signed in anew.
+    /// How often this process stalled beyond its lease, was declared dead and registered again.
     pub expulsions: u64,
-    /// Dead owners whose claims this process freed.
+    /// Dead owners whose claims this process released.
     pub owners_released: u64,
-    /// The lease is about to run out for want of an answer: nothing is handed out until the database is back.
+    /// The lease is about to expire without an answer: nothing is handed out until the database answers.
     pub fenced: bool,
-    /// Accounts, orders and certificates that are not handed out because a limit of the CA is about them.
+    /// Accounts, orders and certificates that rest because of a rate limit of the CA.
     pub resting: usize,
 }
 
@@ -177,18 +178,20 @@ pub struct Health {
 #[derive(Clone)]
 pub struct State {
     shared: Arc<Shared>,
-    /// When the last clone goes, so does the writer task, after its last flush.
+    /// When the last clone is dropped, the writer task ends after its last flush.
     _stop: Arc<DropGuard>,
 }
 
 impl State {
-    /// Opens the database at `url` (`sqlite://path`, `sqlite::memory:`, `postgres://…`) for the CA whose directory is
-    /// at `ca`, brings its schema up to date, frees what dead processes left, and claims a first stock.
+    /// Opens the database at `url` (`sqlite://path`, `sqlite::memory:`, `postgres://…`) for the CA whose
+    /// directory is at `ca`: migrates its schema, releases the claims of dead processes, and claims the first
+    /// objects.
     ///
-    /// The task that writes runs on the current tokio runtime.
+    /// The writer task runs on the current tokio runtime.
     ///
     /// # Errors
-    /// One that names the culprit and the way out: the URL, the file, the server, the login, the schema's version.
+    /// The message has the cause and the remedy: the URL, the file, the server, the login, the schema
+    /// version.
     pub async fn open(url: &str, ca: &str, options: StateOptions) -> Result<Self, StoreError> {
         let url = StoreUrl::parse(url)?;
         let options = StateOptions {
@@ -239,10 +242,10 @@ impl State {
         Ok(Self { shared, _stop: Arc::new(stop.drop_guard()) })
     }
 
-    /// Judges expiry by the CA's clock from now on, and no longer by ours. Once; a further call changes nothing.
+    /// From now on uses the CA's clock for expiry instead of ours. Further calls have no effect.
     pub fn follow(&self, ca_clock: &CaClock) {
         if self.shared.ca_clock.set(ca_clock.clone()).is_ok() {
-            // What looked expired by our clock may be claimed after all.
+            // Objects that had expired by our clock may be usable.
             let mut local = self.shared.local();
             (local.orders.dry, local.certificates.dry) = (false, false);
             drop(local);
@@ -250,12 +253,13 @@ impl State {
         }
     }
 
-    /// Counts over all processes, as of the last flush, plus this process's since. No query.
+    /// Counts over all processes at the last flush, plus this process's changes since. No query.
     pub fn counts(&self) -> Counts {
         let local = self.shared.local();
         let mut totals = local.totals;
         totals += local.pending;
-        // A negative count would be a flush of another process seen before the object it ended: never for long.
+        // A count is negative for a moment if another process's flush is seen before the object that it
+        // ended.
         let count = |number: i64| u64::try_from(number).unwrap_or(0);
         Counts {
             registrations: count(totals.registrations),
@@ -265,7 +269,7 @@ impl State {
         }
     }
 
-    /// What chains could run now. No query.
+    /// What chains can run now. No query.
     pub fn available(&self) -> Available {
         if self.shared.is_fenced() {
             return Available::default();
@@ -285,8 +289,8 @@ impl State {
         }
     }
 
-    /// The limits that are reached by what was ever made, over all processes, and not only by what others may yet make:
-    /// each with its number. As of when some were last asked for.
+    /// The limits that are reached by objects made by all processes, without reservations, each with its
+    /// number. As of the last reservation.
     pub fn limits_reached(&self) -> Vec<(Object, u64)> {
         let local = self.shared.local();
         let reached = |kind: Object| {
@@ -296,7 +300,7 @@ impl State {
         Object::ALL.into_iter().filter_map(reached).collect()
     }
 
-    /// Any account that does not rest. Not exclusive: accounts are used by many at once.
+    /// Any account that does not rest. It is not exclusive: many chains use an account at once.
     pub fn registration(&self) -> Option<Arc<Registration>> {
         let mut local = self.shared.local();
         local.wake(self.shared.clock.now());
@@ -307,7 +311,7 @@ impl State {
         Some(local.registrations[index].clone())
     }
 
-    /// Any account of those that are never shared, for exclusive use. From the first call on, a stock of them is kept claimed.
+    /// Any exclusive account, claimed. From the first call on, some are kept claimed.
     pub fn claim_registration(&self) -> Option<Claim<ExclusiveRegistration>> {
         let first = !std::mem::replace(&mut self.shared.local().claims_registrations, true);
         if first {
@@ -316,7 +320,7 @@ impl State {
         self.shared.claim(|_: &ExclusiveRegistration| i64::MAX, |_, _| {})
     }
 
-    /// Up to so many accounts, the newest first: what can be asked about to see whether the CA still knows them.
+    /// Up to `most` accounts, the newest first, to check whether the CA still knows them.
     pub fn newest_registrations(&self, most: usize) -> Vec<Arc<Registration>> {
         let mut all = self.shared.local().registrations.clone();
         all.sort_by_key(|registration| std::cmp::Reverse(registration.id));
@@ -324,8 +328,8 @@ impl State {
         all
     }
 
-    /// A limit of the CA is about this account: it is not handed out for so long, nor a certificate of it to be renewed. It may be
-    /// used by chains that have it, and by other processes.
+    /// The account rests for this time because of a rate limit of the CA: it is not handed out, nor are its
+    /// certificates for renewal. Chains that already have it, and other processes, may still use it.
     pub fn rest_registration(&self, registration: &Arc<Registration>, time: Duration) {
         let until = self.shared.wakes(time);
         registration.rests_until.fetch_max(until, Ordering::Relaxed);
@@ -338,8 +342,8 @@ impl State {
         }
     }
 
-    /// The right to make one more of `kind`; none when the hard limit is reached, or for the moment while more is
-    /// being reserved.
+    /// The right to make one more of `kind`; none when the hard limit is reached, or while more is being
+    /// reserved.
     pub fn reserve(&self, kind: Object) -> Option<Reservation> {
         if self.shared.is_fenced() {
             return None;
@@ -360,14 +364,14 @@ impl State {
         reservation
     }
 
-    /// Other hard limits from now on. What chains have in hand is not taken back: they may still make it.
+    /// Sets other hard limits. Rights that chains already have remain.
     pub fn set_limits(&self, limits: Limits) {
         let mut local = self.shared.local();
         for kind in Object::ALL {
             if local.limits.of(kind) != limits.of(kind) {
                 let allowance = &mut local.allowances[kind.index()];
                 allowance.reserved -= std::mem::take(&mut allowance.available);
-                // Asked again once the database knows what has been given back.
+                // Requested again once the database has the returned ones.
                 allowance.exhausted = true;
             }
         }
@@ -376,12 +380,12 @@ impl State {
         self.shared.wake.notify_one();
     }
 
-    /// Ready orders that this process has dropped because they had expired, or were about to.
+    /// Ready orders that this process dropped because they had expired, or were about to expire.
     pub fn orders_expired(&self) -> u64 {
         self.shared.orders_expired.load(Ordering::Relaxed)
     }
 
-    /// Any ready order, for exclusive use.
+    /// Any ready order, claimed.
     pub fn claim_order(&self) -> Option<Claim<ReadyOrder>> {
         self.of_an_account_that_does_not_rest(
             |local| local.orders.len(),
@@ -398,7 +402,7 @@ impl State {
         )
     }
 
-    /// Any live certificate, for exclusive use.
+    /// Any live certificate, claimed.
     pub fn claim_certificate(&self) -> Option<Claim<StoredCertificate>> {
         self.of_an_account_that_does_not_rest(
             |local| local.certificates.len(),
@@ -418,8 +422,8 @@ impl State {
         )
     }
 
-    /// What is drawn while its account rests rests as long. So each is drawn in vain once, and a round of `all` is enough;
-    /// they are counted only when there is one.
+    /// An object whose account rests is put to rest for as long. So each is drawn at most once, and one round
+    /// over `all` suffices; `all` is counted only if necessary.
     fn of_an_account_that_does_not_rest<T: Claimable>(
         &self,
         all: impl Fn(&Local) -> usize,
@@ -440,8 +444,8 @@ impl State {
         }
     }
 
-    /// Whether this serial was not seen before from this issuer; remembers it. Certificates that another process has
-    /// are noticed when they are written, see [`Health::duplicate_serials`].
+    /// Whether this serial of this issuer is new; stores it. Duplicates of other processes are found when
+    /// certificates are written, see [`Health::duplicate_serials`].
     pub fn serial_is_new(&self, issuer: &str, serial: &str) -> bool {
         self.shared.serials.is_new(issuer, serial)
     }
@@ -451,12 +455,12 @@ impl State {
         names::unique_name(self.owner(), self.shared.next_name.fetch_add(1, Ordering::Relaxed), base)
     }
 
-    /// This process's number in the database.
+    /// This process's owner number in the database.
     pub fn owner(&self) -> i64 {
         self.shared.owner.load(Ordering::Relaxed)
     }
 
-    /// How the writing goes. No query.
+    /// The condition of the writer. No query.
     pub fn health(&self) -> Health {
         let local = self.shared.local();
         Health {
@@ -470,16 +474,16 @@ impl State {
         }
     }
 
-    /// Waits until everything that was reported before this call is written, or the database refuses.
+    /// Waits until everything reported before this call is written, or the database fails.
     ///
     /// # Errors
-    /// What the database said; the changes stay queued and are tried again. Or that the state is closed.
+    /// The database's error; the changes stay in the queue and are retried. Or that the state is closed.
     pub async fn flush(&self) -> Result<(), StoreError> {
         loop {
             let written = self.shared.room.notified();
             {
                 let local = self.shared.local();
-                // First: a refusal is remembered until the end of a turn, and the turn begins with writing.
+                // Checked first: an error is kept until the end of a turn, and a turn begins with writing.
                 if local.queued() == 0 {
                     return Ok(());
                 }
@@ -496,11 +500,11 @@ impl State {
         }
     }
 
-    /// Writes what is left, frees this process's claims and signs it out. Chains should have ended: what they still
-    /// hold is freed as suspect, and what they report from now on is lost.
+    /// Writes the rest, releases this process's claims and removes its owner. Chains should have ended:
+    /// claims that they still hold are released as suspect, and later reports are lost.
     ///
     /// # Errors
-    /// When the database refuses the last changes for longer than the lease, or the writer task is gone.
+    /// When the database refuses the last changes for longer than the lease, or the writer task has ended.
     pub async fn close(self) -> Result<(), StoreError> {
         self.shared.stop.cancel();
         let task = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner).take();

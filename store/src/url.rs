@@ -1,4 +1,5 @@
-//! Where the state is: `sqlite://path`, `sqlite::memory:` or `postgres://…`, and how it is shown without its password.
+//! The URL of the state store: `sqlite://path`, `sqlite::memory:` or `postgres://…`, and its display without
+//! password.
 
 use std::fmt;
 use std::str::FromStr as _;
@@ -10,7 +11,7 @@ use wec_startup::redacted;
 
 use crate::error::StoreError;
 
-/// A database URL that parsed.
+/// A parsed database URL.
 #[derive(Clone)]
 pub(crate) enum StoreUrl {
     Sqlite { shown: String, memory: bool, options: Box<SqliteConnectOptions> },
@@ -39,14 +40,14 @@ impl StoreUrl {
                 let options = PgConnectOptions::from_str(url).map_err(|error| wrong(error.to_string()))?;
                 Ok(Self::Postgres { shown: redacted(url), options: Box::new(options) })
             }
-            Some(scheme) => Err(wrong(format!("no state can be kept in {scheme:?}"))),
+            Some(scheme) => Err(wrong(format!("a state store cannot have the scheme {scheme:?}"))),
             None => Err(wrong("it has no scheme".into())),
         }
     }
 }
 
 impl StoreUrl {
-    /// The file that it names, if it names one.
+    /// The file in the URL, if any.
     pub(crate) fn file(&self) -> Option<&std::path::Path> {
         match self {
             Self::Sqlite { memory: false, options, .. } => Some(options.get_filename()),
@@ -54,7 +55,7 @@ impl StoreUrl {
         }
     }
 
-    /// Whether the URL asks for a file that is neither made nor changed.
+    /// Whether the URL asks for a read-only file.
     pub(crate) fn is_read_only(&self) -> bool {
         let (Self::Sqlite { shown, .. } | Self::Postgres { shown, .. }) = self;
         shown.contains("mode=ro") || shown.contains("immutable=")

@@ -1,4 +1,4 @@
-//! What the terminal shows while a run is on: a bar and figures, or plain lines when it is no terminal.
+//! The live view on the terminal: a bar and figures, or plain lines without a terminal.
 
 mod figures;
 
@@ -18,38 +18,38 @@ use wec_startup::{Drawn, Stop, TextStyle, say, steps_aside};
 use self::figures::{Figures, Pulse, phases};
 
 const EVERY: Duration = Duration::from_secs(1);
-/// Plain lines come less often: they stay.
+/// Plain lines are rarer, because they stay.
 const PLAIN_EVERY: u64 = 5;
 
-/// What is shown.
+/// What the view shows.
 pub(crate) struct Setting {
-    /// Nothing while running.
+    /// Whether to show nothing during the run.
     pub(crate) quiet: bool,
     /// The CA's directory.
     pub(crate) target: String,
-    /// Where the page is.
+    /// Address of the page.
     pub(crate) page: Option<SocketAddr>,
-    /// Lines for people.
+    /// Lines to show before the run.
     pub(crate) notes: Vec<String>,
-    /// What stored state the run goes on with.
+    /// The stored state with which the run continues.
     pub(crate) state: Vec<String>,
-    /// How long the run takes, at the most.
+    /// Longest time of the run.
     pub(crate) run_time: Duration,
-    /// How many chains end it, where their number does.
+    /// The number of chains that ends it, if there is one.
     pub(crate) iterations: Option<u64>,
 }
 
-/// The live view. It goes to standard error: standard output belongs to the summary.
+/// The live view. It uses standard error, because the summary uses standard output.
 pub(crate) struct Progress {
     setting: Setting,
     bar: Option<(ProgressBar, Drawn)>,
     started: Instant,
-    /// What whoever steers the run is doing; empty when nobody does.
+    /// The activity of the run's controller; empty without one.
     status: Mutex<String>,
 }
 
 impl Progress {
-    /// Shows what is about to run, and where its page is.
+    /// Shows the run and its page.
     pub(crate) fn start(setting: Setting) -> Self {
         if !setting.quiet {
             for note in &setting.notes {
@@ -67,7 +67,7 @@ impl Progress {
         let bar = (!setting.quiet && !target.is_hidden()).then(|| {
             let whole = setting.iterations.unwrap_or(setting.run_time.as_secs());
             let bar = ProgressBar::with_draw_target(Some(whole), target);
-            // The longest prefix beside it fits a terminal of 80 columns.
+            // The longest prefix fits beside it in 80 columns.
             let style = ProgressStyle::with_template("{bar:22.cyan/dim} {prefix}\n{msg}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             let drawn = steps_aside({
@@ -79,7 +79,7 @@ impl Progress {
         Self { setting, bar, started: Instant::now(), status: Mutex::default() }
     }
 
-    /// Keeps the view up to date for as long as it is polled.
+    /// Updates the view while it is polled.
     pub(crate) async fn watch(
         &self,
         analytics: &Analytics,
@@ -110,14 +110,14 @@ impl Progress {
         std::future::pending().await
     }
 
-    /// A line that stays, above the view.
+    /// Prints a permanent line above the view.
     pub(crate) fn tell(&self, line: &str) {
         if !self.setting.quiet {
             say(line);
         }
     }
 
-    /// What is being done now, shown from the next look on.
+    /// Sets the current activity, shown at the next update.
     pub(crate) fn set_status(&self, status: &str) {
         status.clone_into(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
     }
@@ -126,7 +126,7 @@ impl Progress {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes the view away; what it showed last is in the summary.
+    /// Removes the view; its last figures are in the summary.
     pub(crate) fn end(&self) {
         if let Some((bar, _)) = &self.bar {
             bar.finish_and_clear();
@@ -135,7 +135,7 @@ impl Progress {
 
     fn show(&self, now: &Figures, before: &Figures, stop: &Stop) {
         let whole = self.setting.run_time;
-        // The run time stands still while the run is paused.
+        // The run time stops during a pause.
         let active = now.elapsed.saturating_sub(now.paused_for).min(whole);
         let stage = match Stage::of(stop, now.paused) {
             Stage::Running if !now.status.is_empty() => Stage::Steered,
@@ -155,18 +155,18 @@ impl Progress {
     }
 }
 
-/// Where a run is between its start and its end.
+/// The phase of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Running,
-    /// Somebody steers it, and ends it when that is done.
+    /// A controller steers it and ends it.
     Steered,
     Paused,
-    /// Nothing more starts: its time is over, or somebody stopped it.
+    /// No more chains start: the time is over, or somebody stopped it.
     Finishing,
-    /// Nothing more starts: a signal said so.
+    /// No more chains start, because of a signal.
     FinishingEarly,
-    /// What still ran has been cut off.
+    /// Running chains were interrupted.
     Cut,
 }
 
@@ -181,9 +181,9 @@ impl Stage {
         }
     }
 
-    /// What stands beside the bar: how far the run is, and what Ctrl-C would do.
+    /// The text beside the bar: the progress of the run, and the effect of Ctrl-C.
     fn prefix(self, active: Duration, whole: Duration, counted: Option<(u64, u64)>) -> String {
-        // Whole seconds, so that what has passed and what is left add up.
+        // Whole seconds, so that elapsed and remaining time add up.
         let active = Duration::from_secs(active.as_secs());
         let (at, of, left) = (face(active), face(whole), face(whole.saturating_sub(active)));
         match (self, counted) {
@@ -199,12 +199,12 @@ impl Stage {
         }
     }
 
-    /// Whether nothing of it needs to be noticed.
+    /// Whether it needs no attention.
     const fn is_usual(self) -> bool {
         matches!(self, Self::Running | Self::Steered)
     }
 
-    /// The same in a word, for plain lines.
+    /// The phase in a word, for plain lines.
     const fn word(self) -> &'static str {
         match self {
             Self::Running | Self::Steered => "",
@@ -215,7 +215,7 @@ impl Stage {
     }
 }
 
-/// Time on a clock face: `0:42`, `12:05`, `1:00:00`.
+/// Time in clock format: `0:42`, `12:05`, `1:00:00`.
 fn face(time: Duration) -> String {
     let (hours, minutes, seconds) = (time.as_secs() / 3600, time.as_secs() / 60 % 60, time.as_secs() % 60);
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }

@@ -1,5 +1,5 @@
-//! Results from another process, end to end: the requester's sink, gRPC, and `wec-analytics` as a real process
-//! that is killed, paused and started again. Each result counts once.
+//! Results from another process, end to end: the requester's sink, gRPC, and `wec-analytics` as a real
+//! process that is killed, paused and started again. Each result counts once.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ use wec_record::{Chain, Record, RunHeader};
 
 use crate::common::{START, chain_result, exchange, header, load_record, unchunked};
 
-/// Longer than any of this takes; a test that needs it has failed.
+/// Longer than any step; a test that needs it has failed.
 const LONG: Duration = Duration::from_secs(180);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -181,7 +181,7 @@ async fn what_a_requester_left_on_its_spool_is_delivered_by_the_next_start() {
 async fn a_log_that_cannot_be_written_is_said_and_the_run_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let addresses = Addresses::free();
-    // A limit on the file's size is a full disk that needs no privileges to have.
+    // A limit on the file's size simulates a full disk and needs no privileges.
     let limited = "trap '' XFSZ; ulimit -f 100; exec \"$0\" \"$@\"";
     let mut command = Command::new("sh");
     command.args(["-c", limited, env!("CARGO_BIN_EXE_wec-analytics")]);
@@ -212,7 +212,7 @@ async fn a_log_that_cannot_be_written_is_said_and_the_run_goes_on() {
 async fn a_batch_that_comes_again_counts_once() {
     let (analytics, _folder) = in_process(None).await;
     let mut client = client_of(&analytics).await;
-    // Two streams, as after a broken connection: the second begins before what was acknowledged.
+    // Two streams, as after a broken connection: the second begins before the acknowledged number.
     for (batches, through) in [(vec![batch(1, 3), batch(4, 2)], 5), (vec![batch(4, 2), batch(4, 5)], 8)] {
         let acks = client.deliver(tokio_stream::iter(batches)).await.unwrap().into_inner();
         let acks: Vec<_> = acks.map(|ack| ack.unwrap().through_seq).collect().await;
@@ -233,7 +233,7 @@ async fn records_of_kinds_to_come_are_logged_as_they_are_and_counted() {
     };
     let mut later = batch(1, 1);
     later.entries.push(json("event", r#"{"at_unix_ns":1,"text":"slow","share":0.10000000000000000001}"#));
-    // As an entry looks whose field this version does not have.
+    // Like an entry with a field that this version does not have.
     later.entries.push(wire::Entry { entry: None });
     let challenge = wire::ValidationHit { challenge: 99, ..wire::ValidationHit::default() };
     later.entries.push(wire::Entry { entry: Some(wire::entry::Entry::Hit(challenge)) });
@@ -284,7 +284,7 @@ async fn a_challenge_server_outlives_runs_without_leaving_gaps() {
         client.deliver(tokio_stream::iter([hits(500), hits(502), hits(505)])).await.unwrap().into_inner();
     let acks: Vec<_> = acks.map(|ack| ack.unwrap().through_seq).collect().await;
     assert_eq!(acks.last(), Some(&506));
-    // The last acknowledgement may come before the counts of what it is about.
+    // The last acknowledgement may arrive before its counts.
     until(|| analytics.health().gaps > 0).await;
     assert_eq!(analytics.health().gaps, 1, "what came before the run is none of its business");
 }
@@ -374,8 +374,8 @@ async fn a_batch_that_is_refused_for_good_loses_itself_and_nothing_behind_it() {
     let folder = tempfile::tempdir().unwrap();
     let addresses = Addresses::free();
     let sink = GrpcSink::start(options(folder.path(), addresses.grpc, "r1"), Clock::start()).unwrap();
-    // While analytics is away, so that all of it is under way at once: many batches, one of them with a rate that is none. A
-    // result that shares that one's batch is lost with it.
+    // While analytics is away, so that all batches are in flight at once, one of them with an invalid rate. A
+    // result in the same batch is lost with it.
     for number in 1..=40 {
         if number == 17 {
             let mut load = wec_record::LoadSample::default();
@@ -398,7 +398,7 @@ async fn a_batch_that_is_refused_for_good_loses_itself_and_nothing_behind_it() {
     analytics.terminate().await;
     let log = folder.path().join("results/run.jsonl");
     assert_eq!(results_in(&log), (health.delivered, health.delivered));
-    // The load has number 17. What is lost is the batch around it, and the results before and behind that are here.
+    // The load sample has number 17. Its batch is lost, and the results before and after the batch are there.
     let here: HashSet<_> = numbered_results(&log).into_iter().map(|(_, seq)| seq).collect();
     let lost: Vec<_> = (1..=41).filter(|seq| !here.contains(seq)).collect();
     assert!(lost.contains(&17) && lost.windows(2).all(|two| two[0] + 1 == two[1]), "{lost:?}");
@@ -476,7 +476,7 @@ fn options(folder: &Path, grpc: SocketAddr, sender: &str) -> GrpcOptions {
     }
 }
 
-/// Results in a log, and how many of them are different ones.
+/// Number of results in a log, and of different ones.
 fn results_in(log: &Path) -> (u64, u64) {
     let results = numbered_results(log);
     let distinct: HashSet<_> = results.iter().collect();
@@ -502,7 +502,7 @@ async fn until(mut condition: impl FnMut() -> bool) {
     tokio::time::timeout(LONG, waited).await.expect("it comes to pass");
 }
 
-/// Where a process listens, the same again after a restart.
+/// Addresses of a process, the same after a restart.
 #[derive(Clone, Copy)]
 struct Addresses {
     web: SocketAddr,

@@ -1,4 +1,4 @@
-//! What failures are grouped by, and that the groups are bounded.
+//! How failures are grouped, and that the groups are bounded.
 
 use wec_analytics::{Aggregate, FailureScope, Snapshot, summary_table};
 use wec_record::{Chain, ChainResult, FailureClass};
@@ -56,7 +56,7 @@ fn two_limits_are_two_rows_with_their_own_waits() {
     );
 }
 
-/// Details are texts of a server: a flood of them keeps its rows, and takes no other failure's.
+/// Details come from a server: too many of them share one row, and do not displace other failures.
 #[test]
 fn details_without_number_end_up_in_one_row() {
     let flood = (1..=1_000).map(|seq| limited(seq, &format!("limit-{seq}"), None));

@@ -1,4 +1,4 @@
-//! What the page's and the results' listeners bear from clients that do not behave.
+//! The listeners of the page and of results against clients that misbehave.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

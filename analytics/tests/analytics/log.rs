@@ -1,4 +1,4 @@
-//! The file that a log is: what was there before, and what others do to it while it is written.
+//! The log file: earlier content, and changes by others while it is written.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;

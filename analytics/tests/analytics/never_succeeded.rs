@@ -1,4 +1,4 @@
-//! Which runs fail because a wanted chain never succeeded, and which reasons exempt a chain.
+//! Runs that fail because an included chain never succeeded, and the exemptions.
 
 use serde_json::{Value, json};
 use wec_analytics::{Aggregate, Snapshot, nothing_succeeded, summary_table};
@@ -20,9 +20,9 @@ fn plan() -> Value {
     })
 }
 
-/// So many that succeed, then so many that fail.
+/// Number of successes, then of failures.
 type Runs = (Chain, u64, u64);
-/// What it is, the plan, the run's seconds, what was run, and the chains that are found.
+/// Name, plan, length in seconds, chains that were run, and chains that are found.
 type Case<'a> = (&'a str, Value, u64, &'a [Runs], &'a [Chain]);
 
 fn snapshot(plan: Value, seconds: u64, runs: &[Runs]) -> Snapshot {

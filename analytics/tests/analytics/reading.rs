@@ -1,4 +1,4 @@
-//! Logs as they are found: damaged, torn, in pieces, repeated, or made by others.
+//! Logs with defects: damaged, incomplete, in several files, with duplicates, or made by others.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ fn refused(path: &Path) -> String {
     read_logs(&[path.to_owned()], |_| {}).unwrap_err().to_string()
 }
 
-/// The log of a run of so many results, and the run's last figures.
+/// The log of a run with this many results, and the run's last figures.
 async fn log_of(folder: &Path, results: u64) -> (PathBuf, Snapshot) {
     let analytics = Analytics::start(crate::common::config(folder), Board::local()).await.unwrap();
     analytics.begin(header("run")).await.unwrap();
@@ -162,7 +162,7 @@ fn what_is_no_log_is_refused_with_its_name() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
-    /// As a killed writer, or a disk that is full, leaves it.
+    /// As after a kill, or on a full disk.
     #[test]
     fn a_log_that_is_cut_at_any_byte_gives_what_is_before(cut in 0.0..1.0f64) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -191,7 +191,8 @@ proptest! {
     }
 }
 
-/// What `wec serve` and a page that stays do: no run of their own, and one of the folder where nobody names any.
+/// As `wec serve` and a page that stays after its run: without a run of their own, they show one of the
+/// folder by default.
 #[tokio::test]
 async fn a_page_over_a_folder_shows_the_run_that_it_opens_with() {
     let folder = tempfile::tempdir().unwrap();

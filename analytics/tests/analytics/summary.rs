@@ -248,7 +248,7 @@ fn the_json_is_what_its_schema_says() {
         assert_eq!(empty["chains"][chain.name()]["count"], 0);
     }
 
-    // The check itself can fail.
+    // The check itself detects errors.
     let broken: [(&str, Value); 6] = [
         ("/chains/revoke/count", json!(-1)),
         ("/chains/revoke/response_time_ns/p50", json!("1 ms")),
@@ -264,7 +264,7 @@ fn the_json_is_what_its_schema_says() {
     }
 }
 
-/// Whether the JSON is what the schema says, and holds no key of which the schema says nothing.
+/// Checks that the JSON matches the schema and has no key that the schema lacks.
 fn check(schema: &Value, json: &Value) -> Result<(), String> {
     let mut strict = schema.clone();
     forbid_others(&mut strict);

@@ -1,4 +1,4 @@
-//! The web API as `docs/web-api.md` says it is, and who may use it.
+//! The web API against `docs/web-api.md`, and its access control.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -100,7 +100,7 @@ async fn changing_the_workers_changes_the_board_and_leaves_a_mark() {
     assert_eq!(service.analytics.finish().await.snapshot.marks.len(), 4);
 }
 
-/// Two scenarios, one of which keeps a rate.
+/// Two scenarios, one with a rate.
 async fn two_scenarios() -> Service {
     let service = service(None).await;
     let steady = Target { workers: 5, ..Target::default() };
@@ -327,7 +327,7 @@ async fn every_run_with_a_log_can_be_looked_at_by_its_id() {
     for current in ["/current/snapshot", "/later/snapshot"] {
         assert_eq!(read(current).await.snapshot.run.id, "later");
     }
-    // One event, and the stream is over.
+    // One event, then the stream ends.
     let (status, text) = get(&analytics, "/earlier/live").await;
     assert_eq!((status, text.matches("event: end").count(), text.matches("event:").count()), (200, 1, 1));
 
@@ -431,7 +431,7 @@ async fn the_control_reaches_other_processes_through_etcd() {
     let nine =
         |session: &Option<Versioned<Session>>| session.as_ref().is_some_and(|now| now.value.workers() == 9);
     tokio::time::timeout(Duration::from_secs(120), session.wait_for(nine)).await.unwrap().unwrap();
-    // The other way round: somebody else's change is marked here.
+    // In the other direction: somebody else's change is marked here.
     of_requester.change("default", Change::workers(By::Cli, 11)).await.unwrap();
     let live = wait_for(address, |live| live.snapshot.workers_target == Some(11)).await;
     let marks: Vec<_> =
@@ -562,7 +562,7 @@ async fn a_token_is_asked_of_everybody_and_can_become_a_cookie() {
     let cookie = cookie.split(';').next().unwrap();
     assert_eq!(ask(&format!("Cookie: other=1; {cookie}")).await, 200);
     assert_eq!(ask(&format!("Cookie: {cookie}0")).await, 401);
-    // A name that is not ours gets no cookie, whatever the token.
+    // A foreign host name gets no cookie, whatever the token.
     let request = "GET /?token=geheim%20%26%20gut";
     assert_eq!(exchange(service.address, request, &["Host: evil.example"], b"").await.0, 403);
     assert_eq!(format!("{:?}", Token::new("geheim")), "Some(Token(…))");
@@ -638,7 +638,7 @@ async fn streams_what_changed_and_ends_with_the_run() {
     assert!(TcpStream::connect(address).await.is_err());
 }
 
-/// Asks until the figures are as wanted; a test that waits for ever fails by the time limit of its runner.
+/// Polls until the figures are as expected; the runner's time limit ends a test that would wait forever.
 async fn wait_for(address: SocketAddr, wanted: impl Fn(&Live) -> bool) -> Live {
     loop {
         let (status, _, body) =

@@ -1,4 +1,5 @@
-//! Whose time it was: parts that add up, requests' phases, and validations joined with hits of another clock.
+//! The parts of a time: they add up; the phases of requests; and validations joined with hits of another
+//! clock.
 
 use proptest::prelude::*;
 use wec_analytics::{Aggregate, Snapshot, summary_table};
@@ -22,7 +23,7 @@ fn aggregated<'a>(records: impl IntoIterator<Item = &'a Record>) -> Aggregate {
     aggregate
 }
 
-/// A certificate that took 3.03 s: 3 s as asked, 20 ms by our interval, 6 ms in two requests, 2 ms for a key.
+/// A certificate that took 3.03 s: 3 s Retry-After, 20 ms our interval, 6 ms in two requests, 2 ms for a key.
 fn slow_certificate(seq: u64) -> ChainResult {
     let started = seq * 10 * MS;
     let request = |sent: u64, phases| RequestResult {
@@ -129,14 +130,14 @@ fn hits_subdivide_a_validation_and_never_change_it() {
         hit(1, "a.test", http, 110),
         authorized(1, "a.test", http, 100, 200),
         hit(2, "a.test", http, 150),
-        // Looks from several places may be later than the verdict.
+        // Validations from further places may arrive after the decision.
         hit(3, "a.test", http, 230),
-        // Another type's is not its own.
+        // A hit of another type is not counted.
         hit(4, "a.test", ChallengeType::Dns01, 101),
         // A clock that is 5 s off.
         authorized(2, "b.test", http, 300, 400),
         hit(5, "b.test", http, 5_310),
-        // No hit at all: the CA has reused what it knew.
+        // No hit: the CA has reused an authorization.
         authorized(3, "c.test", http, 300, 500),
     ];
     let snapshot = snapshot(&records);

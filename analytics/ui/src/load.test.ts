@@ -26,7 +26,7 @@ it("is loud about what was dropped and about a rate that cannot be reached", () 
     "Dropped: 24 iterations of 2 000 that were due (1.2 %), because all 100 workers were busy.",
   ]);
   expect(said({ reach: "saturated", saturated_ns: 12e9 })).toEqual([
-    "Saturated: more workers bring no more than this, the CA gives no more. For 12.0 s so far.",
+    "Saturated: more workers do not increase the rate, this is the CA's limit. For 12.0 s so far.",
   ]);
   expect(said({ reach: "capped" })).toEqual(["Capped: 100 workers at most are too few for this rate at the CA’s response time."]);
 });

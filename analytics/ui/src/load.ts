@@ -23,7 +23,7 @@ export function alarms(figures: ScenarioFigures, target: ScenarioView): string[]
     figures.dropped > 0 &&
       `Dropped: ${things(figures.dropped, "iteration")} of ${count(figures.due)} that were due (${share(figures.dropped / Math.max(1, figures.due))}), because all ${things(target.workers, "worker")} were busy.`,
     figures.reach === "saturated" &&
-      `Saturated: more workers bring no more than this, the CA gives no more.${short(figures.saturated_ns)}`,
+      `Saturated: more workers do not increase the rate, this is the CA's limit.${short(figures.saturated_ns)}`,
     figures.reach === "capped" &&
       `Capped: ${things(target.workers, "worker")} at most are too few for this rate at the CA’s response time.${short(figures.capped_ns)}`,
   ];

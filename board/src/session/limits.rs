@@ -1,21 +1,21 @@
-//! Hard limits on what a session may make at one CA.
+//! Hard limits on the objects that a session may make at one CA.
 
 use serde::{Deserialize, Serialize};
 use strum::{EnumCount, IntoStaticStr, VariantArray};
 
-/// How many of each may be made at one CA; none means no limit.
+/// Limits on the objects made at one CA; none means no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Accounts.
     pub registrations: Option<u64>,
-    /// Orders made ready.
+    /// Ready orders.
     pub authorizations: Option<u64>,
     /// Certificates.
     pub certificates: Option<u64>,
 }
 
-/// What a limit is about.
+/// An object with a limit.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, EnumCount, IntoStaticStr, VariantArray,
 )]
@@ -31,7 +31,7 @@ pub enum Limited {
 }
 
 impl Limited {
-    /// Each of them.
+    /// All of them.
     pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
 
     /// The name as written on the board and in marks.

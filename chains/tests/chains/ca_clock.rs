@@ -1,4 +1,4 @@
-//! A CA whose clock is not ours: what it dates is judged by its clock.
+//! A CA with another clock than ours: its dates are compared with its own clock.
 
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 

@@ -1,4 +1,4 @@
-//! A chain that is cut off in the middle of a request, over a transport that never answers.
+//! A chain that is interrupted during a request, over a transport that never answers.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Validations that come when the order is long ready: CAs look from several places, and need not wait for all of them.
+//! Validations that arrive when the order is ready: CAs validate from several places and do not wait for all
+//! of them.
 
 use std::sync::{Arc, Mutex};
 
@@ -54,7 +55,7 @@ async fn late_validations_are_answered_until_the_data_is_taken_back() {
     config.validation.http01 = answering.server.addresses().http01;
     let ca = NullCa::start(config).unwrap();
     let writer = Arc::new(Remembering { store: Arc::clone(&store), put: Mutex::default() });
-    // Longer than any test: what is there later is there because it stays.
+    // Longer than any test, so that data does not disappear by itself.
     let time = std::time::Duration::from_secs(3600);
     let (linger, remover) = Linger::start(time, Arc::clone(&writer) as _);
     let roots = Roots::Pem(ca.root_pem().unwrap().as_bytes().to_vec());
@@ -72,7 +73,7 @@ async fn late_validations_are_answered_until_the_data_is_taken_back() {
         let result = run.await.unwrap();
         assert!(result.successful, "{kind}: {}", result.error);
     }
-    // The orders are ready, and the chains over.
+    // The orders are ready, and the chains have ended.
     let put = std::mem::take(&mut *writer.put.lock().unwrap());
     assert_eq!((put.len(), store.len()), (6, 6));
     let of_http: Vec<_> = put.iter().filter(|data| data.kind == ChallengeType::Http01).collect();

@@ -1,4 +1,4 @@
-//! A CA with rate limits: what a limit is about rests, and chains go on with others.
+//! A CA with rate limits: the object of a limit rests, and chains continue with others.
 
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
@@ -20,7 +20,8 @@ use wec_store::{NewCertificate, Object};
 
 use crate::common::{over, reply, response};
 
-/// Refuses newOrder with this limit where `refuses` says so of the account's URL; other orders are ready at once.
+/// Refuses newOrder with this limit if `refuses` returns true for the account's URL; other orders are ready
+/// at once.
 struct Limited {
     clock: Clock,
     limit: &'static str,
@@ -76,7 +77,7 @@ struct Ca {
 }
 
 impl Ca {
-    /// One that has so many accounts.
+    /// One with this many accounts.
     async fn with(
         limit: &'static str,
         retry_after: &'static str,
@@ -104,12 +105,12 @@ impl Ca {
         wec_chains::run(chain, &self.context, &mut self.rng, None, &CancellationToken::new()).await
     }
 
-    /// How often newOrder was asked for by this account.
+    /// Number of newOrder requests of this account.
     fn asked(&self, account: u32) -> u32 {
         self.asked.lock().unwrap().get(&format!("https://ca.test/acct/{account}")).copied().unwrap_or(0)
     }
 
-    /// Puts certificates into the state that are good for being renewed.
+    /// Adds certificates to the state that can be renewed.
     async fn stock(&self, certificates: u32) {
         let state = &self.context.state;
         for number in 0..certificates {

@@ -1,4 +1,4 @@
-//! Chains against the built-in CA, which does on purpose what real ones seldom do.
+//! Chains against the built-in CA, which does on purpose what real ones rarely do.
 
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
@@ -18,7 +18,7 @@ use wec_store::{ChallengeData, ChallengeStoreError, ChallengeWriter, MemoryChall
 
 use crate::common::{Worker, requests_in, steps};
 
-/// How long an answer may take where one is missing on purpose: those that come do so sooner, on however busy a machine.
+/// Time limit for an answer that is missing on purpose; real answers arrive sooner on any machine.
 const SILENCE: Duration = Duration::from_secs(4);
 
 fn null_ca(config: Config) -> NullCa {
@@ -30,7 +30,7 @@ async fn worker(ca: &NullCa, set: impl FnOnce(&mut ClientConfig, &mut Policy)) -
     Worker::of(ca.directory_url(), roots, Arc::new(MemoryChallenges::new()), set).await
 }
 
-/// Runs the chains that come before `chain`, so that it has something to use.
+/// Runs the chains that `chain` needs before it.
 async fn prepare(worker: &mut Worker, chain: Chain) {
     let mut earlier: Vec<_> = std::iter::successors(chain.needed(), |chain| chain.needed()).collect();
     while let Some(chain) = earlier.pop() {
@@ -126,7 +126,7 @@ async fn a_fault_of_the_ca_is_a_failure_of_its_class_and_the_run_goes_on() {
         let faults = vec![format!("newOrder={fault}:1").parse().unwrap()];
         let ca = null_ca(Config { faults, ..Config::default() });
         let mut worker = worker(&ca, |client, _| {
-            // Only who says nothing is waited for that long.
+            // Only a missing answer takes that long.
             if fault == "silence" {
                 client.request_timeout = SILENCE;
             }
@@ -160,7 +160,7 @@ async fn each_wrong_certificate_is_detected_and_its_order_not_used_again() {
         let result = worker.fail(Chain::Certificate, FailureClass::WrongCertificate).await;
         assert!(result.error.contains(reason), "{flaw}: {}", result.error);
         assert_eq!(result.detail, kind);
-        // The requests themselves were answered as they should.
+        // The requests themselves were answered correctly.
         assert!(result.requests.iter().all(|request| request.successful), "{:#?}", result.requests);
         assert!(worker.has_nothing_to_do(Chain::Certificate).await);
         assert_eq!(worker.context.state.counts().certificates, 0);
@@ -222,7 +222,7 @@ async fn a_certificate_that_cannot_be_downloaded_leaves_no_order_that_looks_read
     prepare(&mut worker, Chain::Certificate).await;
     let result = worker.fail(Chain::Certificate, FailureClass::RateLimited).await;
     assert_eq!(steps(&result), ["finalize 200", "certificate 429"]);
-    // Its key is gone: finalizing it once more could only be refused.
+    // Its key is lost: another finalize would be refused.
     assert_eq!(steps(&worker.succeed(Chain::Certificate).await), ["order 200"]);
     assert!(worker.has_nothing_to_do(Chain::Certificate).await);
 }
@@ -302,11 +302,11 @@ async fn a_challenge_store_that_is_away_is_our_own_failure() {
     worker.succeed(Chain::Registration).await;
     let result = worker.fail(Chain::Authorization, FailureClass::Internal).await;
     assert!(result.error.contains("redis://gone.test"), "{}", result.error);
-    // The CA was not told to look.
+    // The challenge was not sent to the CA.
     assert_eq!(ca.counters().answers(Endpoint::Challenge), 0);
 }
 
-/// Cuts a chain as soon as the CA has answered `endpoint` once.
+/// Interrupts a chain as soon as the CA has answered `endpoint` once.
 async fn cut_after(
     ca: &NullCa,
     worker: &mut Worker,
@@ -361,7 +361,7 @@ async fn an_order_that_the_ca_forgot_is_dropped_without_a_failure() {
     let mut worker = worker(&ca, |_, _| {}).await;
     prepare(&mut worker, Chain::Certificate).await;
     {
-        // Another order takes its place at the CA; and it is given up, as by a chain that is cut off.
+        // Another order replaces it at the CA, and the claim is dropped, as by an interrupted chain.
         let claim = worker.context.state.claim_order().unwrap();
         let mut trace = Trace::new(worker.context.clock);
         let names = ["other.wec.test".to_owned()];
@@ -394,7 +394,7 @@ async fn a_certificate_that_a_cut_off_chain_revoked_is_let_go_without_a_failure(
     assert!(worker.has_nothing_to_do(Chain::Revoke).await);
 }
 
-/// Revokes the stored certificate and gives its claim up, as a chain that is cut off before the answer does.
+/// Revokes the stored certificate and drops its claim, like a chain that is interrupted before the answer.
 async fn revoke_behind_our_back(worker: &Worker) {
     let claim = worker.context.state.claim_certificate().unwrap();
     let signer = wec_acme::Signer::Account(&claim.registration.account);
@@ -408,7 +408,7 @@ async fn a_certificate_whose_renewal_was_cut_off_is_renewed_all_the_same() {
     let mut worker = worker(&ca, |_, _| {}).await;
     prepare(&mut worker, Chain::Refresh).await;
     {
-        // As a chain that is cut off after newOrder.
+        // Like a chain that is interrupted after newOrder.
         let claim = worker.context.state.claim_certificate().unwrap();
         let mut trace = Trace::new(worker.context.clock);
         let (account, names) = (&claim.registration.account, &claim.names);
@@ -498,8 +498,8 @@ async fn draws_key_types_by_their_weights_and_stores_each() {
     assert!(!seen.contains(&KeyType::Rsa4096));
 }
 
-/// Boulder takes a revocation by the certificate's key for a sign that others know the key: 43 certificates were
-/// issued with the stock's 16 keys, and then no more.
+/// Boulder blocks a key after a revocation signed with it: 43 certificates were issued with the pool's 16
+/// keys, and then no more.
 #[tokio::test]
 async fn a_key_of_the_stock_that_the_ca_blocks_is_replaced() {
     for (reason, by_certificate_key) in [("none", 1.0), ("1", 0.0)] {
@@ -513,7 +513,7 @@ async fn a_key_of_the_stock_that_the_ca_blocks_is_replaced() {
         })
         .await;
         worker.succeed(Chain::Registration).await;
-        // One worker has no key in hand while it revokes, so that none is ever used after the CA has blocked it.
+        // A single worker has no key in use while it revokes, so no key is used after the CA has blocked it.
         for _ in 0..20 {
             for chain in [Chain::Authorization, Chain::Certificate, Chain::Revoke] {
                 worker.succeed(chain).await;
@@ -524,7 +524,7 @@ async fn a_key_of_the_stock_that_the_ca_blocks_is_replaced() {
     }
 }
 
-/// What another client, or an earlier run with the same key, has brought about is found out by finalize.
+/// A key that was blocked by another client or an earlier run is found by finalize.
 #[tokio::test]
 async fn a_key_that_finalize_refuses_is_replaced() {
     let ca = null_ca(Config { block_keys: true, ..Config::default() });
@@ -575,7 +575,7 @@ async fn a_profile_goes_with_its_order_into_every_result() {
     let mut worker = worker(&ca, |_, policy| policy.profiles = "shortlived".parse().unwrap()).await;
     worker.succeed(Chain::Registration).await;
     assert_eq!(worker.succeed(Chain::Authorization).await.profile, "shortlived");
-    // What the order was made with counts, not what would be drawn now.
+    // The order's own profile counts, not the present policy.
     worker.policy(|policy| policy.profiles = "default=1,classic=0".parse().unwrap());
     assert_eq!(worker.succeed(Chain::Certificate).await.profile, "shortlived");
     worker.policy(|policy| policy.profiles = "classic".parse().unwrap());
@@ -628,7 +628,7 @@ async fn a_run_that_stops_before_finalize_issues_nothing() {
     let first = steps(&worker.succeed(Chain::Refresh).await);
     assert_eq!(first[..2], ["renewalInfo 200", "newOrder 201"]);
     assert!(!first.iter().any(|step| step.starts_with("finalize")), "{first:?}");
-    // The order of the first names the certificate as replaced; the second does without.
+    // The first order has `replaces`, the second does not.
     let second = steps(&worker.succeed(Chain::Refresh).await);
     assert_eq!(second[..3], ["renewalInfo 200", "newOrder 409", "newOrder 201"]);
 

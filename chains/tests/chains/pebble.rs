@@ -1,4 +1,4 @@
-//! Chains against a real Pebble, which looks at our challenge server before it believes anything.
+//! Chains against a real Pebble, which validates at our challenge server.
 
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
@@ -12,7 +12,7 @@ use wec_testbed::{ChallTestSrv, Pebble, PebbleOptions, Redis};
 
 use crate::common::{Answering, Worker, requests_in, steps};
 
-/// A Pebble whose validations arrive at a challenge server that has what the worker puts.
+/// A Pebble that validates at a challenge server with the worker's data.
 struct World {
     worker: Worker,
     answering: Answering,
@@ -141,7 +141,7 @@ async fn issues_with_the_challenge_data_in_redis() {
     let redis = Redis::start().await.unwrap();
     let [reader, writer] =
         [redis.url(), redis.url()].map(async |url| Arc::new(RedisChallenges::connect(&url).await.unwrap()));
-    // The challenge server and the worker know nothing of each other but Redis.
+    // The challenge server and the worker share only Redis.
     let answering = Answering::on_loopback(reader.await).await;
     let pebble = pebble(&answering, PebbleOptions::default()).await;
     let mut worker = worker(&pebble, Arc::default(), |_| {}).await;

@@ -1,4 +1,4 @@
-//! What servers answer that are not at hand here, word for word: a transport with a script.
+//! Literal answers of servers that are not available here: a transport with a script.
 
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
@@ -15,10 +15,10 @@ use wec_record::{ChallengeType, FailureClass};
 
 use crate::common::{check, over, reply, response, steps};
 
-/// One answer: for which path, its status and body. Status 0: the used connection ends, and the request goes again.
+/// One answer: path, status and body. Status 0: the reused connection ends, and the request is sent again.
 type Line = (&'static str, u16, &'static str);
 
-/// A CA that answers what its script says, in this order, and gives a nonce with everything.
+/// A CA that answers by its script, in this order, with a nonce in every answer.
 struct Script {
     clock: Clock,
     lines: Arc<Mutex<VecDeque<Line>>>,
@@ -51,7 +51,7 @@ impl Transport for Script {
     }
 }
 
-/// Runs chains against a script, to whose end they must come.
+/// Runs chains against a script and checks that all of it was used.
 async fn play<const N: usize>(
     chains: [Chain; N],
     challenges: &[ChallengeType],
@@ -212,11 +212,11 @@ async fn a_finalize_refused_because_a_lost_attempt_had_arrived_goes_on_with_the_
         ],
     )
     .await;
-    // It got as far as the download, which this script has none for.
+    // The chain reached the download, which is not in this script.
     assert_eq!(steps(&result).last().map(String::as_str), Some("certificate 200"));
 }
 
-/// As Boulder refuses: the limit's name is in the detail, and two limits of one endpoint are told apart by it.
+/// As Boulder refuses: the limit's name is in the detail, and distinguishes two limits of one endpoint.
 #[tokio::test]
 async fn a_429_names_its_limit() {
     const NAMES: &str = r#"{"type":"urn:ietf:params:acme:error:rateLimited","detail":"too many certificates (2) already issued for this exact set of identifiers in the last 3h0m0s, retry after 2026-11-28 09:00:00 UTC: see https://letsencrypt.org/docs/rate-limits/#new-certificates-per-exact-set-of-identifiers"}"#;
@@ -251,7 +251,7 @@ async fn a_failed_validation_has_the_problem_that_decided_it_and_no_earlier_atte
     .await;
     assert_eq!(result.class, Some(FailureClass::Validation));
     assert_eq!((result.status, &*result.problem), (0, "connection"), "{}", result.error);
-    // The CA was told by the attempt that it took.
+    // The CA began to validate with the accepted attempt.
     let [_, _, refused, taken, poll] = &result.requests[..] else { panic!("{:#?}", result.requests) };
     assert_eq!((refused.status, taken.status), (400, 200));
     let [authorization] = &result.authorizations[..] else { panic!("{:#?}", result.authorizations) };

@@ -1,4 +1,4 @@
-//! Many workers over one state: nothing is used twice, and nothing is lost from the count.
+//! Many workers over one state: no object is used twice, and none is lost from the count.
 
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
@@ -20,7 +20,7 @@ use crate::common::Worker;
 const WORKERS: u64 = 16;
 const CHAINS: usize = 40;
 
-/// Runs chains drawn at random; says how many of each were done.
+/// Runs chains drawn at random; returns how many of each were run.
 async fn work(context: Context, seed: u64) -> [u64; Chain::ALL.len()] {
     let mut rng = StdRng::seed_from_u64(seed);
     let cut = CancellationToken::new();
@@ -28,7 +28,7 @@ async fn work(context: Context, seed: u64) -> [u64; Chain::ALL.len()] {
     for _ in 0..CHAINS {
         let chain = *Chain::ALL.choose(&mut rng).unwrap();
         let mut draws = StdRng::seed_from_u64(rng.random());
-        // None: the others have taken what there was.
+        // None: the others have taken the objects.
         let Some(result) = wec_chains::run(chain, &context, &mut draws, None, &cut).await else { continue };
         assert!(result.successful, "{chain}: {}", result.error);
         done[chain.index()] += 1;
@@ -36,7 +36,7 @@ async fn work(context: Context, seed: u64) -> [u64; Chain::ALL.len()] {
     done
 }
 
-/// Workers on each of these states, all of one database, and what they, the CA and the database say about it.
+/// Workers on each of these states, all of one database; compares their results with the CA and the database.
 async fn work_together(database: &str, states: usize) {
     let config = Config { bad_nonce: "5%".parse().unwrap(), ..Config::default() };
     let ca = NullCa::start(config).unwrap();
@@ -69,11 +69,11 @@ async fn work_together(database: &str, states: usize) {
         [Chain::Registration, Chain::Authorization, Chain::Certificate, Chain::Refresh, Chain::Revoke]
             .map(|chain| done[chain.index()]);
     assert!(done.iter().all(|count| *count > 10), "{done:?}");
-    // What the chains say they did is what the CA has seen: a certificate revoked twice would be missing there.
+    // The chains' results equal the CA's counts: a certificate revoked twice would be a difference.
     let seen = ca.counters();
     assert_eq!((seen.accounts, seen.orders), (registrations, authorizations + refreshes));
     assert_eq!((seen.certificates, seen.revocations), (certificates + refreshes, revocations));
-    // And what a later run finds.
+    // And a later run finds them.
     let later = open().await;
     let stored = later.counts();
     assert_eq!(stored.registrations, registrations);

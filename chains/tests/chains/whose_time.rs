@@ -1,4 +1,5 @@
-//! Whose time a chain's was: in requests, waited as asked, waited by our own choice. `crate::common::check` holds that the parts add up.
+//! The parts of a chain's time: requests, waits for Retry-After, our own waits. `crate::common::check` checks
+//! that they add up.
 
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
@@ -21,7 +22,7 @@ async fn worker(ca: &NullCa) -> Worker {
     Worker::of(ca.directory_url(), roots, Arc::new(MemoryChallenges::new()), |_, _| {}).await
 }
 
-/// A CA that decides later, and asks to wait 3 s for an order and 1 s for an authorization.
+/// A CA that decides later, with a Retry-After of 3 s for an order and 1 s for an authorization.
 fn asynchronous_ca() -> NullCa {
     NullCa::start(Config {
         processing: Duration::from_millis(1),
@@ -47,7 +48,7 @@ async fn what_the_ca_asked_for_is_no_time_in_requests() {
     worker.succeed(Chain::Registration).await;
 
     let authorized = worker.succeed(Chain::Authorization).await;
-    // Each look came a second after the CA had asked for that; our own interval is shorter.
+    // Each poll was sent a second after the previous one, as the CA asked; our own interval is shorter.
     assert_eq!(authorized.waited_asked, polls(&authorized) * SECOND, "{authorized:#?}");
     assert_eq!(authorized.waited_poll, 0);
     let [proof] = &authorized.authorizations[..] else { panic!("{:#?}", authorized.authorizations) };

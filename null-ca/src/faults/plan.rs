@@ -1,7 +1,7 @@
-//! The plan made of the rules: it decides about each request, validation and certificate.
+//! The plan made from the rules: it decides about each request, validation and certificate.
 //!
-//! Decisions are a function of the seed and of how many requests the endpoint has had, so the n-th request meets the same
-//! fate in every run with the same rules.
+//! Decisions depend only on the seed and on the number of earlier requests to the endpoint, so the n-th
+//! request gets the same decision in every run with the same rules.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::rules::{
 };
 use crate::endpoint::Endpoint;
 
-/// The rules about everything that varies, ready to decide.
+/// All rules, prepared for decisions.
 pub(crate) struct Plan {
     seed: u64,
     endpoints: [Fate; Endpoint::ALL.len()],
@@ -21,7 +21,7 @@ pub(crate) struct Plan {
     validation: (Latency, Share, AtomicU64),
 }
 
-/// What the rules say about one endpoint, and how many requests it has had.
+/// The rules for one endpoint, and the number of its requests.
 struct Fate {
     latency: Latency,
     faults: Vec<(Fault, Share)>,
@@ -29,16 +29,16 @@ struct Fate {
     queue: Option<Queue>,
 }
 
-/// One that serves, and those who wait for it.
+/// A server with a queue.
 struct Queue {
-    /// Nanoseconds that each takes.
+    /// Service time, nanoseconds.
     takes: u64,
-    /// When all who came so far have been served, nanoseconds since the CA's start.
+    /// When all requests so far are served, nanoseconds since the CA's start.
     free: AtomicU64,
 }
 
 impl Queue {
-    /// How long whoever comes now waits until it has been served.
+    /// How long a request that arrives now waits until it is served.
     fn wait(&self, now: Duration) -> Duration {
         let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
         let served = |free: u64| free.max(now).saturating_add(self.takes);
@@ -47,24 +47,24 @@ impl Queue {
     }
 }
 
-/// One request's fate.
+/// The decision about one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Decision {
     pub(crate) latency: Duration,
     pub(crate) fault: Option<Fault>,
 }
 
-/// What a [`Plan`] is made of.
+/// The input of a [`Plan`].
 pub(crate) struct Rules<'a> {
-    /// Of every draw.
+    /// Seed of all random choices.
     pub(crate) seed: u64,
     pub(crate) latencies: &'a [LatencyRule],
     pub(crate) faults: &'a [FaultRule],
     pub(crate) stalls: &'a [Stall],
-    /// The share of good nonces that are refused.
+    /// Share of valid nonces that are refused.
     pub(crate) bad_nonce: Share,
     pub(crate) flaws: &'a [FlawRule],
-    /// How long a validation takes, and the share of them that fail.
+    /// Delay of a validation, and the share that fails.
     pub(crate) validation: (Latency, Share),
 }
 
@@ -91,7 +91,8 @@ impl Plan {
         }
     }
 
-    /// The same, with endpoints that serve only so many requests a second; of two rules for one the later counts.
+    /// The same, with endpoints that serve a number of requests per second; of two rules for one endpoint the
+    /// later counts.
     pub(crate) fn serving(mut self, rules: &[ServeRule]) -> Self {
         for rule in rules {
             let takes = (1e9 / rule.per_second) as u64;
@@ -100,7 +101,7 @@ impl Plan {
         self
     }
 
-    /// What becomes of the request that has just arrived.
+    /// The decision about the request that has just arrived.
     pub(crate) fn request(&self, endpoint: Endpoint) -> Decision {
         let fate = &self.endpoints[endpoint as usize];
         let n = fate.arrived.fetch_add(1, Ordering::Relaxed);
@@ -110,13 +111,13 @@ impl Plan {
         }
     }
 
-    /// How long the request that has just arrived waits until it has been served, this long after the start.
+    /// How long the request that has just arrived waits until it is served, this long after the start.
     pub(crate) fn queued(&self, endpoint: Endpoint, since_start: Duration) -> Duration {
         let queue = &self.endpoints[endpoint as usize].queue;
         queue.as_ref().map_or(Duration::ZERO, |queue| queue.wait(since_start))
     }
 
-    /// How much longer everything stands still, this long after the start.
+    /// Rest of a stall, this long after the start.
     pub(crate) fn stalled(&self, since_start: Duration) -> Duration {
         let remaining = |stall: &Stall| {
             let end = stall.at + stall.lasting;
@@ -125,21 +126,21 @@ impl Plan {
         self.stalls.iter().map(remaining).max().unwrap_or_default()
     }
 
-    /// Whether a good nonce is refused.
+    /// Whether a valid nonce is refused.
     pub(crate) fn refuses_nonce(&self) -> bool {
         let (share, tried) = &self.bad_nonce;
         *share != Share::default()
             && share.covers(self.roll(Stream::Nonce, tried.fetch_add(1, Ordering::Relaxed)))
     }
 
-    /// What is wrong with the next certificate.
+    /// The flaw of the next certificate.
     pub(crate) fn flaw(&self) -> Option<Flaw> {
         let (shares, issued) = &self.flaws;
         let roll = self.roll(Stream::Flaw, issued.fetch_add(1, Ordering::Relaxed));
         choose(shares, roll)
     }
 
-    /// How long the next validation takes, and whether it fails on purpose.
+    /// Delay of the next validation, and whether it fails on purpose.
     pub(crate) fn validation(&self) -> (Duration, bool) {
         let (delay, failing, started) = &self.validation;
         let n = started.fetch_add(1, Ordering::Relaxed);
@@ -154,7 +155,7 @@ impl Plan {
     }
 }
 
-/// Each kind of decision has a dice of its own: adding a fault rule must not reshuffle latencies.
+/// Each kind of decision has its own random numbers, so that a new fault rule does not change latencies.
 #[derive(Clone, Copy)]
 enum Stream {
     Nonce,
@@ -178,7 +179,7 @@ impl Stream {
     }
 }
 
-/// The finalizer of SplitMix64: neighbouring inputs give unrelated outputs.
+/// The finalizer of SplitMix64: similar inputs give unrelated outputs.
 fn mix(input: u64) -> u64 {
     let mut z = input.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -186,7 +187,7 @@ fn mix(input: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// The shares lie side by side from 0; the roll falls into one of them or into what is left over.
+/// The shares are adjacent intervals from 0; the random number is in one of them or in the rest.
 fn choose<T: Copy>(shares: &[(T, Share)], roll: u64) -> Option<T> {
     let mut position = fraction(roll);
     for (choice, share) in shares {

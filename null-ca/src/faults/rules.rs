@@ -1,4 +1,4 @@
-//! The rules about what goes wrong and how slowly it is answered, as people write them.
+//! The rules for faults and latencies, as written.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -9,35 +9,35 @@ use thiserror::Error;
 
 use crate::endpoint::{Endpoint, UnknownEndpoint};
 
-/// A rule that cannot be understood. The messages quote what was written and say what is accepted.
+/// A rule that cannot be parsed. The messages have its text and what is accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RuleError {
     /// An endpoint RFC 8555 does not have.
     #[error(transparent)]
     Endpoint(#[from] UnknownEndpoint),
-    /// Not a share between none and all.
-    #[error("`{0}` is no share; write a number from 0 to 1 such as 0.05, or a percentage such as 5%")]
+    /// Not a share from 0 to 1.
+    #[error("`{0}` is not a share; write a number from 0 to 1 such as 0.05, or a percentage such as 5%")]
     Share(String),
     /// Not a duration.
-    #[error("`{0}` is no duration; write a number with its unit such as 20ms or 1s")]
+    #[error("`{0}` is not a duration; write a number with its unit such as 20ms or 1s")]
     Duration(String),
-    /// A range that ends before it begins.
-    #[error("`{0}` ends before it begins; write the shorter latency first, as in 5ms..50ms")]
+    /// A range with the longer latency first.
+    #[error("`{0}` has the longer latency first; write the shorter latency first, as in 5ms..50ms")]
     Range(String),
-    /// A fault this CA cannot play.
+    /// An unknown fault.
     #[error("no fault is called `{0}`; they are 500, 429, html503, truncated, reset, silence, empty")]
     Fault(String),
-    /// A wrong certificate this CA cannot make.
+    /// An unknown flaw of a certificate.
     #[error("no wrong certificate is called `{0}`; they are name, key, expired, serial, signature")]
     Flaw(String),
-    /// Something is missing from the rule.
-    #[error("`{rule}` is no {what}; write it like {example}")]
+    /// A rule with a missing part.
+    #[error("`{rule}` is not a {what}; write it like {example}")]
     Form {
-        /// What was written.
+        /// The rule as written.
         rule: String,
-        /// What it should have been.
+        /// The kind of rule.
         what: &'static str,
-        /// One that would be understood.
+        /// A valid example.
         example: &'static str,
     },
 }
@@ -58,7 +58,7 @@ impl Share {
         self.0
     }
 
-    /// Whether a roll of the dice falls into this share.
+    /// Whether a random number is in this share.
     pub(crate) fn covers(self, roll: u64) -> bool {
         fraction(roll) < self.0
     }
@@ -77,29 +77,29 @@ impl FromStr for Share {
     }
 }
 
-/// How long an answer is held back. The timer's resolution is one millisecond.
+/// Delay of an answer. The timer's resolution is one millisecond.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Latency {
-    /// Always the same. Written `20ms`.
+    /// Constant. Written `20ms`.
     Fixed(Duration),
-    /// Evenly distributed between two bounds. Written `5ms..50ms`.
+    /// Uniformly distributed between two bounds. Written `5ms..50ms`.
     Uniform {
         /// The shortest.
         least: Duration,
         /// The longest.
         most: Duration,
     },
-    /// These, one after the other and over again: a distribution known exactly, to compare a
-    /// client's percentiles with. Written `10ms,10ms,500ms`.
+    /// These in turn, again and again: an exactly known distribution to compare a client's percentiles with.
+    /// Written `10ms,10ms,500ms`.
     InTurn(Vec<Duration>),
 }
 
 impl Latency {
-    /// No delay at all.
+    /// No delay.
     pub const NONE: Latency = Latency::Fixed(Duration::ZERO);
 
-    /// The latency of the n-th time (from 0), given an even roll of 64 bits.
+    /// The latency of the n-th time (from 0), given 64 random bits.
     pub(super) fn of(&self, n: u64, roll: u64) -> Duration {
         match self {
             Latency::Fixed(latency) => *latency,
@@ -134,7 +134,7 @@ impl FromStr for Latency {
     }
 }
 
-/// Which endpoints a rule is about.
+/// The endpoints of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// Every endpoint. Written `*`.
@@ -157,14 +157,14 @@ impl FromStr for Target {
     }
 }
 
-/// How slowly endpoints answer. Written `20ms` for all of them or `newOrder=5ms..50ms` for one.
-/// A rule for one endpoint goes before a rule for all; of two alike the later one counts.
+/// Latency of endpoints. Written `20ms` for all of them or `newOrder=5ms..50ms` for one. A rule for one
+/// endpoint overrides a rule for all; of two equal ones the later counts.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct LatencyRule {
-    /// Whose answers.
+    /// The endpoints.
     pub target: Target,
-    /// How long they are held back.
+    /// Their latency.
     pub latency: Latency,
 }
 
@@ -179,28 +179,28 @@ impl FromStr for LatencyRule {
     }
 }
 
-/// A way for a request to go wrong.
+/// A fault of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, IntoStaticStr, VariantArray)]
 pub enum Fault {
-    /// 500 with a `serverInternal` problem; nothing was done. Written `500`.
+    /// 500 with a `serverInternal` problem; the request is not processed. Written `500`.
     #[strum(serialize = "500")]
     ServerError,
-    /// 429 with a `rateLimited` problem and Retry-After; nothing was done. Written `429`.
+    /// 429 with a `rateLimited` problem and Retry-After; the request is not processed. Written `429`.
     #[strum(serialize = "429")]
     RateLimited,
-    /// 503 with a page of HTML, as a proxy in front would answer; nothing was done. Written `html503`.
+    /// 503 with a page of HTML, as from a proxy; the request is not processed. Written `html503`.
     #[strum(serialize = "html503")]
     Html,
-    /// The request is carried out, its answer breaks off half-way. Written `truncated`.
+    /// The request is processed, but its answer is truncated. Written `truncated`.
     #[strum(serialize = "truncated")]
     Truncated,
-    /// The TCP connection is reset in place of an answer; nothing was done. Written `reset`.
+    /// The TCP connection is reset instead of an answer; the request is not processed. Written `reset`.
     #[strum(serialize = "reset")]
     Reset,
-    /// No answer ever, on an open connection; nothing was done. Written `silence`.
+    /// No answer, on an open connection; the request is not processed. Written `silence`.
     #[strum(serialize = "silence")]
     Silence,
-    /// The request is carried out, the answer is 200 with no body and no ACME header. Written `empty`.
+    /// The request is processed; the answer is 200 without a body and without ACME headers. Written `empty`.
     #[strum(serialize = "empty")]
     Empty,
 }
@@ -224,16 +224,16 @@ impl FromStr for Fault {
     }
 }
 
-/// The share of an endpoint's requests that go wrong in one way. Written `newOrder=500:0.01`, or
-/// `*=reset:1%` for all endpoints. Rules about the same endpoint add up.
+/// The share of an endpoint's requests with one fault. Written `newOrder=500:0.01`, or `*=reset:1%` for all
+/// endpoints. Rules for the same endpoint add up.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct FaultRule {
-    /// Whose requests.
+    /// The endpoints.
     pub target: Target,
-    /// What happens to them.
+    /// The fault.
     pub fault: Fault,
-    /// To how many of them.
+    /// The share.
     pub share: Share,
 }
 
@@ -257,14 +257,14 @@ impl FromStr for FaultRule {
     }
 }
 
-/// A time in which nothing is answered; what arrives in it waits for its end. Written `10s+5s`:
-/// from the tenth second after the start, for five seconds.
+/// A time without any answer; requests wait for its end. Written `10s+5s`: from the tenth second after the
+/// start, for five seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Stall {
-    /// When it begins, counted from the start of the CA.
+    /// Its start, counted from the start of the CA.
     pub at: Duration,
-    /// How long it lasts.
+    /// Its length.
     pub lasting: Duration,
 }
 
@@ -279,14 +279,14 @@ impl FromStr for Stall {
     }
 }
 
-/// How many requests to an endpoint are served a second, one after the other: the others queue, in the order in which they
-/// came, for as long as it takes. Written `newOrder=50/s`. A CA with a capacity that is known exactly.
+/// Requests to an endpoint that are served per second, one after the other; the others queue in the order of
+/// arrival. Written `newOrder=50/s`. It gives a CA with an exactly known capacity.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct ServeRule {
-    /// Whose requests.
+    /// The endpoint.
     pub endpoint: Endpoint,
-    /// How many of them a second.
+    /// Requests per second.
     pub per_second: f64,
 }
 
@@ -309,13 +309,13 @@ impl FromStr for ServeRule {
     }
 }
 
-/// A way for a certificate to be wrong on purpose, so that a client's checks can be tested.
+/// A flaw of a certificate on purpose, to test a client's checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, IntoStaticStr, VariantArray)]
 pub enum Flaw {
-    /// It names somebody else. Written `name`.
+    /// It has another name. Written `name`.
     #[strum(serialize = "name")]
     WrongName,
-    /// It carries a key that is not the one in the certification request. Written `key`.
+    /// It has another key than the certification request. Written `key`.
     #[strum(serialize = "key")]
     WrongKey,
     /// It expired an hour ago. Written `expired`.
@@ -348,13 +348,13 @@ impl FromStr for Flaw {
     }
 }
 
-/// The share of certificates that are wrong in one way. Written `name:0.01`.
+/// The share of certificates with one flaw. Written `name:0.01`.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct FlawRule {
-    /// What is wrong with them.
+    /// The flaw.
     pub flaw: Flaw,
-    /// With how many of them.
+    /// The share.
     pub share: Share,
 }
 
@@ -373,7 +373,7 @@ impl FromStr for FlawRule {
     }
 }
 
-/// A configuration file holds the rules as people write them.
+/// A configuration file has the rules in the same form as flags.
 macro_rules! read_as_written {
     ($($rule:ty),+) => {$(
         impl TryFrom<String> for $rule {
@@ -406,7 +406,7 @@ impl TryFrom<Written> for Share {
     }
 }
 
-/// A hundred years: a certificate may be as old.
+/// A hundred years, the largest lifetime of a certificate.
 const LONGEST: Duration = Duration::from_secs(36_525 * 86_400);
 
 /// Reads `20ms`, `1m 30s` and the like.

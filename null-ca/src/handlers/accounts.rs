@@ -53,7 +53,7 @@ impl Ca {
             self.check_binding(asked.external_account_binding.as_deref(), key, call.url)?;
             Ok(asked.contact)
         })?;
-        // Also refuses a deactivated account that is asked for again (RFC 8555 §7.3.6).
+        // Also refuses a deactivated account (RFC 8555 §7.3.6).
         self.accounts.key(id)?;
         let json = self.accounts.ring.with(id, |account| account.json(call.base, id)).ok_or_else(unknown)?;
         if created {
@@ -67,7 +67,7 @@ impl Ca {
     pub(crate) fn account(&self, call: &Call<'_>, id: u64) -> Result<Reply, Problem> {
         let signer = call.account()?;
         if signer != id {
-            return Err(Problem::new(Kind::Unauthorized, "the account is somebody else's"));
+            return Err(Problem::new(Kind::Unauthorized, "the account belongs to another key"));
         }
         let update = if call.jws.is_post_as_get() {
             AccountUpdate { contact: None, status: None }
@@ -103,7 +103,7 @@ impl Ca {
     ) -> Result<Reply, Problem> {
         call.post_as_get()?;
         if call.account()? != id {
-            return Err(Problem::new(Kind::Unauthorized, "the account is somebody else's"));
+            return Err(Problem::new(Kind::Unauthorized, "the account belongs to another key"));
         }
         let orders = self.accounts.orders(id).into_iter();
         let mut orders = orders.filter(|order| after.is_none_or(|after| *order > after));
@@ -117,7 +117,8 @@ impl Ca {
         Ok(Reply { next, ..Reply::json(200, json!({ "orders": urls }).to_string()) })
     }
 
-    /// Account key rollover (RFC 8555 §7.3.5): a JWS by the new key within one by the old.
+    /// Account key rollover (RFC 8555 §7.3.5): a JWS signed with the new key inside one signed with the old
+    /// key.
     pub(crate) fn key_change(&self, call: &Call<'_>) -> Result<Reply, Problem> {
         let id = call.account()?;
         let inner = Jws::parse(&call.jws.payload)?;
@@ -182,8 +183,9 @@ fn check_contact(contact: &[String]) -> Result<(), Problem> {
         .find(|contact| contact.strip_prefix("mailto:").is_none_or(|address| !address.contains('@')));
     match strange {
         None => Ok(()),
-        Some(contact) => {
-            Err(Problem::new(Kind::UnsupportedContact, format!("contact `{contact}` is no mailto: address")))
-        }
+        Some(contact) => Err(Problem::new(
+            Kind::UnsupportedContact,
+            format!("contact `{contact}` is not a mailto: address"),
+        )),
     }
 }

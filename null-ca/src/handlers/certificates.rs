@@ -19,8 +19,8 @@ use crate::issuer::{id_of_serial, name_of, pem, serial_number};
 use crate::keys::PublicKey;
 use crate::reply::{Content, Kind, Problem, Reply};
 
-/// What CAs let subscribers say (RFC 5280 §5.3.1): unspecified, keyCompromise, affiliationChanged,
-/// superseded, cessationOfOperation.
+/// Reasons that CAs accept from subscribers (RFC 5280 §5.3.1): unspecified, keyCompromise,
+/// affiliationChanged, superseded, cessationOfOperation.
 const REASONS: [u8; 5] = [0, 1, 3, 4, 5];
 
 const KEY_COMPROMISE: u8 = 1;
@@ -32,7 +32,7 @@ struct Revoke {
 }
 
 impl Ca {
-    /// Issues a certificate, or a wrong one when the plan says so, and returns its id.
+    /// Issues a certificate, or a wrong one if the plan requires it, and returns its id.
     pub(crate) fn issue<'a>(
         &self,
         account: u64,
@@ -74,7 +74,7 @@ impl Ca {
         let (owner, body) =
             known.ok_or_else(|| Problem::new(Kind::NotFound, "there is no such certificate"))?;
         if owner != account {
-            return Err(Problem::new(Kind::Unauthorized, "the certificate is somebody else's"));
+            return Err(Problem::new(Kind::Unauthorized, "the certificate belongs to another account"));
         }
         let chain = self.certificates.bodies.with(body, |leaf| {
             let mut chain = pem(leaf);
@@ -88,7 +88,7 @@ impl Ca {
         Ok(Reply::new(200, Content::PemChain(chain)))
     }
 
-    /// By the account that ordered it, by one that holds authorizations for all of its names, or by whoever has the
+    /// Signed by the account that ordered it, by one with authorizations for all of its names, or with the
     /// certificate's own key (RFC 8555 §7.6).
     pub(crate) fn revoke(&self, call: &Call<'_>) -> Result<Reply, Problem> {
         let asked: Revoke = call.jws.read()?;
@@ -98,7 +98,7 @@ impl Ca {
             .map_err(|error| Problem::malformed(format!("the certificate does not parse: {error}")))?;
         let reason = asked.reason.unwrap_or(0);
         if !REASONS.contains(&reason) {
-            let detail = format!("reason {reason} is none of {REASONS:?}");
+            let detail = format!("reason {reason} is not one of {REASONS:?}");
             return Err(Problem::new(Kind::BadRevocationReason, detail));
         }
         let its_key = PublicKey::from_spki(certificate.public_key())?;
@@ -112,7 +112,7 @@ impl Ca {
         let is_authorized = match call.signer {
             Signer::Account { id: account, .. } => {
                 let owner = self.certificates.known.with(id, |known| known.account);
-                // Asked only of others: it looks at all of their orders.
+                // Only for other accounts, because it searches all of their orders.
                 owner != Some(account) && self.holds_authorizations(account, &names_of(&certificate))
             }
             Signer::Key(_) => false,
@@ -143,7 +143,7 @@ impl Ca {
         Ok(Reply::new(200, Content::Nothing))
     }
 
-    /// When to renew (RFC 9773 §4.2). Anybody may ask.
+    /// When to renew (RFC 9773 §4.2). No signature is required.
     pub(crate) fn renewal_info(&self, ari_id: &str) -> Result<Reply, Problem> {
         let id = self.certificate_of(ari_id)?;
         let renewal = &self.config.renewal;
@@ -155,15 +155,15 @@ impl Ca {
         Ok(Reply { retry_after: Some(renewal.retry_after), ..Reply::json(200, json) })
     }
 
-    /// Notes that an order replaces a certificate; another order may do so only when that order
-    /// failed (RFC 9773 §5).
+    /// Records that an order replaces a certificate. Another order may replace it only if that order failed
+    /// (RFC 9773 §5).
     pub(crate) fn replace_certificate(&self, account: u64, ari_id: &str, order: u64) -> Result<(), Problem> {
         let id = self.certificate_of(ari_id)?;
         let before = self.certificates.known.with(id, |known| known.replaced_by).flatten();
         let free = before.is_none_or(|order| self.order_is_void(order));
         let replaced = self.certificates.known.with(id, |known| {
             if known.account != account {
-                let detail = "the certificate to replace is somebody else's";
+                let detail = "the certificate to replace belongs to another account";
                 return Err(Problem::new(Kind::Unauthorized, detail));
             }
             if !free || known.replaced_by != before {
@@ -176,8 +176,8 @@ impl Ca {
         replaced.ok_or_else(|| not_known(ari_id))?
     }
 
-    /// The id of the certificate that an ARI identifier names: base64url of the authority key
-    /// identifier, a dot, base64url of the serial number (RFC 9773 §4.1).
+    /// The id of the certificate with an ARI identifier: base64url of the authority key identifier, a dot,
+    /// base64url of the serial number (RFC 9773 §4.1).
     fn certificate_of(&self, ari_id: &str) -> Result<u64, Problem> {
         let malformed = || Problem::malformed(format!("`{ari_id}` identifies no certificate"));
         let (key_id, serial) = ari_id.split_once('.').ok_or_else(malformed)?;

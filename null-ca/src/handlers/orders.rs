@@ -18,7 +18,7 @@ use crate::orders::{Authorization, EXPIRES_AFTER, Issued, Order, Progress, Verdi
 use crate::reply::{Kind, Problem, Reply, Subproblem};
 use crate::validation::Validated;
 
-/// As many as the public CAs take.
+/// As many as public CAs accept.
 const MOST_NAMES: usize = 100;
 
 #[derive(Deserialize)]
@@ -111,7 +111,7 @@ impl Ca {
         !names.is_empty() && missing.is_empty()
     }
 
-    /// Whether an order has failed or is forgotten, so that another may replace what it replaces.
+    /// Whether an order has failed or was removed, so that another may replace the same certificate.
     pub(crate) fn order_is_void(&self, id: u64) -> bool {
         let now = Instant::now();
         let status = self.orders.with(id, |order| {
@@ -160,7 +160,7 @@ impl Ca {
                 let detail = format!("`{}` is not validated by {}", authorization.identifier, kind.name());
                 return Err(Problem::new(Kind::NotFound, detail));
             }
-            // Started again while it runs or after it is decided, a challenge just shows itself.
+            // If it is running or decided, the challenge is returned unchanged.
             if starts && matches!(authorization.progress, Progress::Untried) {
                 self.start_validation(call.now, authorization, &key, place);
                 order.settle(call.now);
@@ -224,7 +224,7 @@ impl Ca {
                 }
             });
         };
-        // Ended together with the connections when the CA stops.
+        // Ends with the connections when the CA stops.
         let stop = self.stop.clone();
         self.validations.spawn(async move { stop.run_until_cancelled(looking).await });
     }
@@ -279,7 +279,7 @@ impl Ca {
         Reply { retry_after, ..Reply::json(http_status, json) }.at(format!("{}/order/{id}", call.base))
     }
 
-    /// Runs `f` on an order of the caller's, brought up to date.
+    /// Runs `f` on an order of the caller, after updating its state.
     fn with_order<R>(
         &self,
         call: &Call<'_>,
@@ -289,7 +289,7 @@ impl Ca {
         let account = call.account()?;
         let found = self.orders.with(id, |order| {
             if order.account != account {
-                return Err(Problem::new(Kind::Unauthorized, "the order is somebody else's"));
+                return Err(Problem::new(Kind::Unauthorized, "the order belongs to another account"));
             }
             order.settle(call.now);
             f(order)
@@ -303,7 +303,7 @@ fn nth(order: &mut Order, index: usize) -> Result<&mut Authorization, Problem> {
     found.ok_or_else(|| Problem::new(Kind::NotFound, "there is no such authorization"))
 }
 
-/// The identifiers of a new order: lower-case, each once, in the order they came.
+/// The identifiers of a new order: lower case, without duplicates, in the order of the request.
 fn checked_identifiers(asked: &[Asked]) -> Result<Vec<Identifier>, Problem> {
     if asked.is_empty() || asked.len() > MOST_NAMES {
         return Err(Problem::malformed(format!(
@@ -322,10 +322,10 @@ fn checked_identifiers(asked: &[Asked]) -> Result<Vec<Identifier>, Problem> {
                 let problem = match unfit {
                     Unfit::Name => Problem::new(
                         Kind::RejectedIdentifier,
-                        format!("`{value}` is no DNS name that a certificate can have"),
+                        format!("`{value}` is not a DNS name that a certificate can have"),
                     ),
                     Unfit::Address => {
-                        Problem::new(Kind::RejectedIdentifier, format!("`{value}` is no IP address"))
+                        Problem::new(Kind::RejectedIdentifier, format!("`{value}` is not an IP address"))
                     }
                     Unfit::Kind => Problem::new(
                         Kind::UnsupportedIdentifier,

@@ -1,6 +1,7 @@
-//! What a database holds of each CA, and the two things that are done with all of it at once: it is set aside, or deleted.
+//! The contents of a database per CA, and the two operations on all of a CA's objects: setting aside and
+//! deleting.
 //!
-//! The SQL is the same for both databases: SQLite knows numbered parameters as `$1`, too.
+//! The SQL is the same for both databases: SQLite also supports numbered parameters like `$1`.
 
 use super::postgres::PostgresBackend;
 use super::sqlite::SqliteBackend;
@@ -11,17 +12,17 @@ pub(crate) trait Catalogued: Backend {
     /// Every CA of the database.
     fn stored(&self) -> Answer<'_, Vec<StoredRow>>;
 
-    /// Gives a CA another name, by which no run looks for it, if it still has the one it is known by. Says whether it had.
+    /// Renames a CA, so that no run finds it, if it still has the name `from`. Returns whether it had.
     fn rename<'a>(&'a self, ca: i64, from: &'a str, to: &'a str) -> Answer<'a, bool>;
 
-    /// Deletes a CA and all that is stored of it.
+    /// Deletes a CA and all its objects.
     fn delete(&self, ca: i64) -> Answer<'_, ()>;
 }
 
-/// A CA: its number, directory and counts, and how many processes are signed in.
+/// A CA: its number, directory and counts, and the number of processes that use it.
 pub(crate) type StoredRow = (i64, String, i64, i64, i64, i64, i64);
 
-/// What is deleted with a CA; the CA itself comes last. Chains may be those of other CAs, too, and are few.
+/// The tables deleted with a CA; the CA itself comes last. Chains may be shared with other CAs, and are few.
 const TABLES: [&str; 5] = [
     "DELETE FROM certificates WHERE ca = $1",
     "DELETE FROM orders WHERE ca = $1",

@@ -1,11 +1,11 @@
-//! What is the same in both databases: all methods of [`Backend`](super::Backend), and the SQL that both understand.
+//! The parts common to both databases: all methods of [`Backend`](super::Backend), and the common SQL.
 //!
-//! SQLite knows numbered parameters as `$1`, too. A database's file has what differs:
+//! SQLite also supports numbered parameters like `$1`. Each database's file defines what differs:
 //!
 //! | name | what it is |
 //! | --- | --- |
 //! | `now_ms!()` | its clock in milliseconds since the Unix epoch, as SQL |
-//! | `among!("$1")` | that a column is in the list of ids that is this parameter; `ids` makes the parameter |
+//! | `among!("$1")` | tests that a column is in the list of ids in this parameter; `ids` makes the parameter |
 //! | `NEXT_OWNER`, `CLAIM_…`, `END_…` | statements |
 //! | `begin`, `insert_all`, `end`, `reserve_some` | methods |
 
@@ -17,7 +17,7 @@ macro_rules! backend {
                 self.statements.fetch_add(statements, Ordering::Relaxed);
             }
 
-            /// Whether the owner is still signed in; prolongs its lease, and locks its row.
+            /// Whether the owner is still registered; extends its lease and locks its row.
             async fn prolong(&self, tx: &mut $connection, standing: &Standing) -> Result<bool, sqlx::Error> {
                 self.count(1);
                 let [registrations, authorizations, certificates] = standing.reserved;
@@ -38,7 +38,7 @@ macro_rules! backend {
                 Ok(done.rows_affected() == 1)
             }
 
-            /// Marks registrations as gone, and ends what nobody has claimed of theirs; returns how many of each.
+            /// Marks registrations as gone, and ends their unclaimed objects; returns the number of each.
             async fn forget(
                 &self,
                 tx: &mut $connection,
@@ -166,7 +166,7 @@ macro_rules! backend {
                     let ended = self.end(&mut tx, END_CERTIFICATES, &batch.ended).await?;
                     let (gone, with_registration) = self.forget(&mut tx, &batch.gone).await?;
                     self.count(1);
-                    // Last, because every process wants this row.
+                    // Last, because every process updates this row.
                     let totals: (i64, i64, i64, i64) = sqlx::query_as(
                         "UPDATE cas SET registrations_made = registrations_made + $1, \
                          authorizations_made = authorizations_made + $2, certificates_made = certificates_made + $3, \

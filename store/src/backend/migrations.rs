@@ -1,11 +1,11 @@
-//! Bringing a database's schema up to date, and refusing one that is ahead of us.
+//! Migrates a database's schema, and refuses one that is newer than this program.
 
 use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
 
 use crate::error::{StoreError, reason};
 
-/// A schema's history: number, what it brings, SQL. Published entries are never changed, only added to.
+/// A schema's history: number, description, SQL. Published entries never change; new ones are added.
 pub(super) type History = &'static [(i64, &'static str, &'static str)];
 
 pub(super) const SQLITE: History = &[
@@ -29,7 +29,7 @@ pub(super) const POSTGRES: History = &[
 
 const TABLE: &str = "_sqlx_migrations";
 
-/// Applies what is missing. `shown` is the database in messages.
+/// Applies the missing migrations. `shown` is the database's name in messages.
 pub(super) async fn run<C: Migrate>(
     history: History,
     connection: &mut C,
@@ -47,7 +47,8 @@ pub(super) async fn run<C: Migrate>(
         StoreError::Failed { store: shown.into(), doing: "bring its schema up to date", reason }
     };
     let known = history.iter().map(|(version, ..)| *version).max().unwrap_or(0);
-    // Several processes may open a new database at once. An error ends the connection, and with it the lock.
+    // Several processes may open a new database at once. An error closes the connection and so releases the
+    // lock.
     connection.lock().await.map_err(failed)?;
     connection.ensure_migrations_table(TABLE).await.map_err(failed)?;
     let applied = connection.list_applied_migrations(TABLE).await.map_err(failed)?;

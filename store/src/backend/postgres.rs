@@ -1,5 +1,5 @@
-//! State in PostgreSQL: rows as arrays (`UNNEST`), claims with `SKIP LOCKED`, so that processes never wait for each
-//! other's choice.
+//! State in PostgreSQL: rows as arrays (`UNNEST`), claims with `SKIP LOCKED`, so that processes do not wait
+//! for each other's claims.
 //!
 //! Rows are locked in one order: the owner's, then objects, then the CA's.
 
@@ -19,7 +19,7 @@ use crate::challenge::BoxFuture;
 use crate::error::{StoreError, reason};
 use crate::url::StoreUrl;
 
-/// A server on a busy machine takes seconds to greet; one that is not there refuses at once.
+/// A server on a busy machine may need seconds to answer; without a server the connection is refused at once.
 const CONNECT_WITHIN: Duration = Duration::from_secs(20);
 
 /// State in PostgreSQL.
@@ -35,7 +35,7 @@ macro_rules! now_ms {
     };
 }
 
-/// That a column is one of the ids in this parameter.
+/// Tests that a column is one of the ids in this parameter.
 macro_rules! among {
     ($parameter:literal) => {
         concat!("= ANY(", $parameter, ")")
@@ -46,7 +46,7 @@ impl PostgresBackend {
     pub(crate) async fn open(url: &StoreUrl) -> Result<Self, StoreError> {
         let StoreUrl::Postgres { options, .. } = url else { unreachable!("chosen by the URL's kind") };
         let options = options.as_ref().clone().application_name("wec").disable_statement_logging();
-        // Asked first, because a pool would try a wrong password again and again until its time is up.
+        // First without the pool, which would retry with a wrong password until its timeout.
         let trial = tokio::time::timeout(CONNECT_WITHIN, options.connect()).await.unwrap_or_else(|_| {
             let silence = format!("no answer within {} s", CONNECT_WITHIN.as_secs());
             Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, silence)))
@@ -69,7 +69,7 @@ impl PostgresBackend {
         self.pool.begin().await
     }
 
-    /// Ends orders or certificates that are still `state = 0`; returns how many were.
+    /// Ends orders or certificates that are still `state = 0`; returns their number.
     async fn end(
         &self,
         tx: &mut PgConnection,
@@ -90,7 +90,7 @@ impl PostgresBackend {
         Ok(done.rows_affected())
     }
 
-    /// Inserts all rows of a batch; returns how many registrations, orders and certificates were new.
+    /// Inserts all rows of a batch; returns the numbers of new registrations, orders and certificates.
     async fn insert_all(
         &self,
         tx: &mut PgConnection,
@@ -231,24 +231,25 @@ impl PostgresBackend {
         let (made, reserved, take) = RESERVE[kind];
         let mut tx = self.begin().await?;
         self.count(3);
-        // Locked: whoever reserves or writes at the same time comes before or after, not in between. Read apart
-        // from the owners, so that these are read as they are once the lock is ours.
+        // Locked, so that concurrent reservations and writes are before or after, not in between. Read
+        // separately from the owners, so that these are read while the lock is held.
         let made: i64 = sqlx::query_scalar(made).bind(ca).fetch_one(&mut *tx).await?;
         let (reserved, owners): (i64, i64) = sqlx::query_as(reserved).bind(ca).fetch_one(&mut *tx).await?;
         let granted = grant(want, limit, made, reserved, owners);
         let done = sqlx::query(take).bind(granted).bind(owner).execute(&mut *tx).await?;
         tx.commit().await?;
-        // Somebody declared us dead: the next sign of life will tell, nothing is granted until then.
+        // Another process declared this owner dead. The next heartbeat reports it; until then nothing is
+        // granted.
         Ok(Granted { granted: if done.rows_affected() == 1 { granted } else { 0 }, made })
     }
 }
 
 backend!(PostgresBackend, PgConnection);
 
-/// At least the seconds since 2025: two fresh databases do not give out the same names.
+/// At least the seconds since 2025, so that two new databases do not use the same names.
 const NEXT_OWNER: &str = "UPDATE meta SET last_owner = greatest(last_owner + 1, \
      extract(epoch FROM now())::bigint - 1735689600) RETURNING last_owner";
-// The lock on the owner keeps others from declaring us dead between the look and the claim.
+// The lock on the owner prevents others from declaring it dead between the check and the claim.
 const CLAIM_REGISTRATIONS: &str = "WITH me AS MATERIALIZED (SELECT id FROM owners WHERE id = $1 FOR SHARE), \
      free AS MATERIALIZED (SELECT id FROM registrations WHERE ca = $2 AND owner IS NULL AND exclusive \
      AND NOT gone AND EXISTS (SELECT 1 FROM me) LIMIT $3 FOR UPDATE SKIP LOCKED) \
@@ -282,12 +283,12 @@ fn column<'a, T, C>(rows: &'a [T], value: impl Fn(&'a T) -> C) -> Vec<C> {
     rows.iter().map(value).collect()
 }
 
-/// PostgreSQL takes no NUL in a text, and a CA's URL may contain anything that JSON can write.
+/// PostgreSQL does not allow NUL in a text, and a CA's URL may contain any JSON character.
 fn text(text: &str) -> std::borrow::Cow<'_, str> {
     if text.contains('\0') { text.replace('\0', "").into() } else { text.into() }
 }
 
-/// Who is to blame that there is no connection.
+/// The error for a refused connection.
 fn refused(url: &StoreUrl, error: &sqlx::Error) -> StoreError {
     let store = url.to_string();
     match error {
@@ -302,7 +303,7 @@ fn refused(url: &StoreUrl, error: &sqlx::Error) -> StoreError {
     }
 }
 
-/// What was made, what is reserved and by how many, and how more is reserved, by kind.
+/// For each kind, queries for what was made, what is reserved and by how many owners, and the reservation.
 const RESERVE: [(&str, &str, &str); 3] = [
     (
         "SELECT registrations_made FROM cas WHERE id = $1 FOR UPDATE",

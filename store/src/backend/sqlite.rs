@@ -1,7 +1,7 @@
 //! State in an SQLite file (or in memory): WAL, one connection, writes as whole transactions.
 //!
-//! Several processes may share a file: every transaction begins as a writer, so that none meets a lock half-way, and
-//! waits its turn for up to [`BUSY`].
+//! Several processes may share a file: every transaction begins with the write lock, so that none has to
+//! upgrade a lock, and waits for it up to [`BUSY`].
 
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
@@ -26,13 +26,13 @@ use crate::error::{SQLITE_BUSY, SQLITE_CANTOPEN, SQLITE_NOTADB, StoreError, reas
 use crate::url::StoreUrl;
 
 const BUSY: Duration = Duration::from_secs(5);
-/// Between two tries to open a file that another process is just making.
+/// Interval of retries to open a file that another process is creating.
 const AGAIN: Duration = Duration::from_millis(20);
 
-/// Rows a statement, largest first: few statements for many rows, and few distinct ones to keep prepared.
+/// Rows per statement, largest first: few statements for many rows, and few distinct ones to keep prepared.
 const STEPS: [usize; 4] = [128, 32, 8, 1];
 
-/// At least the seconds since 2025: two fresh databases do not give out the same names.
+/// At least the seconds since 2025, so that two new databases do not use the same names.
 const NEXT_OWNER: &str =
     "UPDATE meta SET last_owner = max(last_owner + 1, unixepoch() - 1735689600) RETURNING last_owner";
 const CLAIM_REGISTRATIONS: &str = "UPDATE registrations SET owner = ?1 WHERE id IN (SELECT id FROM registrations \
@@ -68,14 +68,14 @@ pub(crate) struct SqliteBackend {
     certificates: Insert,
 }
 
-/// The database's clock in milliseconds since the Unix epoch; the same for all who share the file.
+/// The database's clock in milliseconds since the Unix epoch, common to all processes that use the file.
 macro_rules! now_ms {
     () => {
         "CAST(unixepoch('subsec') * 1000 AS INTEGER)"
     };
 }
 
-/// That a column is one of the ids in this parameter.
+/// Tests that a column is one of the ids in this parameter.
 macro_rules! among {
     ($parameter:literal) => {
         concat!("IN (SELECT value FROM json_each(", $parameter, "))")
@@ -109,15 +109,15 @@ impl SqliteBackend {
                 _ => StoreError::Failed { store, doing: "open", reason: reason(&error) },
             }
         };
-        // One connection for ever: it is the one writer, and a database in memory lives and dies with it.
+        // One permanent connection: it is the only writer, and a database in memory ends with it.
         let pool = SqlitePoolOptions::new()
             .min_connections(1)
             .max_connections(1)
             .idle_timeout(None)
             .max_lifetime(None)
             .test_before_acquire(false);
-        // Whoever turns a new file to WAL while another process does the same is told "locked" at once, whatever the
-        // busy timeout says: SQLite asks no busy handler where waiting could be a deadlock.
+        // If two processes convert a new file to WAL at once, one gets "locked" immediately, without the busy
+        // timeout: SQLite does not call the busy handler where waiting could be a deadlock.
         let mut tries = BUSY.as_millis() / AGAIN.as_millis();
         let pool = loop {
             match pool.clone().connect_with(options.clone()).await {
@@ -128,7 +128,7 @@ impl SqliteBackend {
                 other => break other.map_err(refused)?,
             }
         };
-        // Two processes may open a new file at once: the second finds the work done.
+        // Two processes may open a new file at once: the second finds it migrated.
         let mut tx = pool.begin_with("BEGIN IMMEDIATE").await.map_err(refused)?;
         migrations::run(migrations::SQLITE, &mut *tx, &url.to_string()).await?;
         tx.commit().await.map_err(refused)?;
@@ -155,20 +155,20 @@ impl SqliteBackend {
         let connection = self.pool.acquire().await?;
         let mut tx = Tx { connection, backend: self, ended: false };
         if self.unended.swap(false, Ordering::Relaxed) {
-            // Most likely SQLite has ended it by itself, and refuses this.
+            // SQLite has probably ended it already and refuses this.
             let _ = tx.execute("ROLLBACK").await;
         }
         match tx.execute("BEGIN IMMEDIATE").await {
             Ok(()) => Ok(tx),
             Err(error) => {
-                // Another process holds the lock: the connection is as good as before.
+                // Another process holds the lock: the connection remains usable.
                 tx.ended = is_busy(&error);
                 Err(error)
             }
         }
     }
 
-    /// Inserts rows in large statements; returns how many were new.
+    /// Inserts rows in large statements; returns the number of new ones.
     async fn insert<T>(
         &self,
         tx: &mut SqliteConnection,
@@ -195,7 +195,7 @@ impl SqliteBackend {
         Ok(inserted)
     }
 
-    /// Ends orders or certificates that are still `state = 0`; returns how many were.
+    /// Ends orders or certificates that are still `state = 0`; returns their number.
     async fn end(
         &self,
         tx: &mut SqliteConnection,
@@ -212,7 +212,7 @@ impl SqliteBackend {
         Ok(sqlx::query(sql).bind(json).execute(tx).await?.rows_affected())
     }
 
-    /// Inserts all rows of a batch; returns how many registrations, orders and certificates were new.
+    /// Inserts all rows of a batch; returns the numbers of new registrations, orders and certificates.
     async fn insert_all(
         &self,
         tx: &mut SqliteConnection,
@@ -281,18 +281,20 @@ impl SqliteBackend {
         let granted = grant(want, limit, made, reserved, owners);
         let done = sqlx::query(take).bind(granted).bind(owner).execute(&mut *tx).await?;
         tx.commit().await?;
-        // Somebody declared us dead: the next sign of life will tell, nothing is granted until then.
+        // Another process declared this owner dead. The next heartbeat reports it; until then nothing is
+        // granted.
         Ok(Granted { granted: if done.rows_affected() == 1 { granted } else { 0 }, made })
     }
 }
 
 backend!(SqliteBackend, SqliteConnection);
 
-/// A transaction. One that does not come to its end takes its connection with it.
+/// A transaction. If it does not end normally, its connection is closed.
 ///
-/// SQLite ends a transaction by itself when the disk is full, when memory runs out, and after some other errors. A
-/// connection whose library still counts it as open (as sqlx does) begins no other one ever again. So sqlx is not told
-/// of transactions, and what a connection was left in by a failure is not guessed: the next transaction has a new one.
+/// SQLite ends a transaction by itself when the disk is full, when memory runs out, and after some other
+/// errors. A library that still counts it as open (as sqlx does) could never begin another one on that
+/// connection. So sqlx is not used for transactions, and after a failure the next transaction gets a new
+/// connection.
 struct Tx<'a> {
     connection: PoolConnection<sqlx::Sqlite>,
     backend: &'a SqliteBackend,
@@ -344,9 +346,9 @@ impl DerefMut for Tx<'_> {
     }
 }
 
-/// Private keys are in the file, and in those that SQLite makes beside it with the same rights.
+/// Private keys are in the file, and in the files that SQLite creates beside it with the same permissions.
 fn make_private(file: &Path) {
-    // What cannot be made is SQLite's to report.
+    // SQLite reports it if the file cannot be created.
     if private_file().write(true).create_new(true).open(file).is_err() {
         for suffix in ["", "-wal", "-shm"] {
             let mut name = file.as_os_str().to_owned();
@@ -365,8 +367,8 @@ struct Insert {
 impl Insert {
     /// `target` is the table and its columns, as after `INSERT INTO`.
     ///
-    /// Conflicts are passed over: a row of the same id is ours from a write whose answer was lost, and a certificate
-    /// of the same serial is reported by its absence.
+    /// Conflicts are ignored: a row with the same id is from an earlier attempt whose answer was lost, and a
+    /// certificate with the same serial is reported because it is missing in the result.
     fn new(target: &str) -> Self {
         let columns = target.split(',').count();
         let values = format!("({})", vec!["?"; columns].join(","));
@@ -380,7 +382,7 @@ impl Insert {
     }
 }
 
-/// One row's values on their way into the arguments.
+/// Adds one row's values to the arguments.
 struct Row<'a> {
     arguments: &'a mut SqliteArguments,
     error: Option<sqlx::error::BoxDynError>,
@@ -398,7 +400,7 @@ impl Row<'_> {
     }
 }
 
-/// What is left below the limit, and how it is taken, by kind.
+/// For each kind, queries for what is left below the limit, and the reservation.
 const RESERVE: [(&str, &str); 3] = [
     (
         "SELECT registrations_made, (SELECT coalesce(sum(registrations_reserved), 0) FROM owners WHERE ca = cas.id), \

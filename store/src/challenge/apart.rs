@@ -1,5 +1,5 @@
-//! dns-01 in a store of its own: for a CA whose resolver is not ours, while its connections still arrive at our
-//! challenge server. Boulder beside its own compose file is such a CA.
+//! dns-01 in its own store: for a CA with its own resolver, whose connections still arrive at our challenge
+//! server. An example is Boulder outside of its own compose file.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
-//! Challenge data put into a `pebble-challtestsrv` (or Boulder's `chall-test-srv`) through its management API, for CAs
-//! that validate against theirs.
+//! Writes challenge data to a `pebble-challtestsrv` (or Boulder's `chall-test-srv`) through its management
+//! API, for CAs that validate against it.
 //!
-//! Its own limits apply: `clear-txt` forgets every value of a name, and one tls-alpn-01 challenge is kept per name.
+//! It has limits: `clear-txt` removes all values of a name, and a name has at most one tls-alpn-01 challenge.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -22,7 +22,7 @@ use wec_startup::redacted;
 use super::{BoxFuture, ChallengeData, ChallengeStoreError, ChallengeWriter};
 use wec_record::Listener;
 
-/// Requests at once; more wait. As many connections are kept.
+/// Concurrent requests; more wait. As many connections are kept open.
 const CONNECTIONS: usize = 32;
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
@@ -32,7 +32,7 @@ pub struct ChallTestSrvWriter {
     authority: String,
     idle: Mutex<Vec<Connection>>,
     permits: Semaphore,
-    /// TXT values by name: clearing one there clears all, so the others are put again.
+    /// TXT values by name: removing one removes all, so the others are added again.
     txt: Mutex<HashMap<String, Vec<String>>>,
 }
 
@@ -48,7 +48,8 @@ struct Connection {
 }
 
 impl ChallTestSrvWriter {
-    /// A writer to the management API at `url`, for example `http://10.77.77.77:8055`. Connects with the first request.
+    /// A writer to the management API at `url`, for example `http://10.77.77.77:8055`. Connects at the first
+    /// request.
     ///
     /// # Errors
     /// When it is not an `http` URL without a path.
@@ -56,10 +57,10 @@ impl ChallTestSrvWriter {
         let wrong = |reason: String| ChallengeStoreError::Url { url: redacted(url), reason };
         let parsed = Url::parse(url).map_err(|error| wrong(error.to_string()))?;
         if parsed.scheme() != "http" {
-            return Err(wrong("a management API is spoken to by plain http".into()));
+            return Err(wrong("a management API uses plain http".into()));
         }
         if parsed.path() != "/" || parsed.query().is_some() {
-            return Err(wrong("it has a path, a management API is at the root".into()));
+            return Err(wrong("it has a path, but a management API is at the root".into()));
         }
         let host = parsed.host_str().ok_or_else(|| wrong("it has no host".into()))?;
         let authority = format!("{host}:{}", parsed.port_or_known_default().unwrap_or(80));
@@ -71,13 +72,13 @@ impl ChallTestSrvWriter {
         })
     }
 
-    /// A writer to a management API that answers.
+    /// A writer to a management API, after a test request.
     ///
     /// # Errors
-    /// As [`ChallTestSrvWriter::new`]; and when nobody answers there, or somebody who does not know such requests.
+    /// As [`ChallTestSrvWriter::new`], and when there is no server or it does not support the request.
     pub async fn reach(url: &str) -> Result<Self, ChallengeStoreError> {
         let writer = Self::new(url)?;
-        // Of a name that nobody can have: it forgets nothing.
+        // For a name that cannot exist: it removes nothing.
         writer.post("/clear-txt", &json!({"host": "_acme-challenge.probe.invalid."})).await?;
         Ok(writer)
     }
@@ -118,7 +119,7 @@ impl ChallTestSrvWriter {
         self.post("/set-txt", &json!({"host": record(host), "value": value})).await
     }
 
-    /// The values of `host` that stay when `value` goes.
+    /// The values of `host` that stay when `value` is removed.
     fn without(&self, host: &str, value: &str) -> Vec<String> {
         let mut txt = self.txt();
         let Some(values) = txt.get_mut(host) else { return Vec::new() };
@@ -148,8 +149,7 @@ impl ChallTestSrvWriter {
         Err(ChallengeStoreError::Unavailable { store, reason })
     }
 
-    /// Over a kept connection, and once more over a new one when that turns out to have been closed: every request may
-    /// be repeated without harm.
+    /// On a kept connection, and again on a new one if that was closed: every request can be repeated safely.
     async fn exchange(&self, path: &str, body: Bytes) -> Result<(), Unanswered> {
         let _permit = self.permits.acquire().await.map_err(|error| Unanswered::of(&error))?;
         if let Some(connection) = self.kept()
@@ -172,13 +172,13 @@ impl ChallTestSrvWriter {
         stream.set_nodelay(true)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         let driver = tokio::spawn(async move {
-            // Its error is also the request's.
+            // The request returns the same error.
             let _ = connection.await;
         });
         Ok(Connection { sender, _driver: AbortOnDropHandle::new(driver) })
     }
 
-    /// Err when the connection broke, Ok with what the server said otherwise.
+    /// `Err` if the connection broke, else `Ok` with the server's answer.
     async fn send(
         &self,
         mut connection: Connection,
@@ -206,7 +206,7 @@ impl ChallTestSrvWriter {
     }
 }
 
-/// Why a request came to nothing.
+/// Why a request failed.
 struct Unanswered {
     /// Whether our own machine refused.
     local: bool,

@@ -1,12 +1,12 @@
 //! Challenge data in Redis: the requester writes, the challenge server only reads.
 //!
-//! | key | type | what |
+//! | key | type | value |
 //! | --- | --- | --- |
 //! | `wec:http01:{name}:{token}` | string | the key authorization |
 //! | `wec:alpn:{name}` | string | the key authorization's SHA-256 in lower-case hex |
 //! | `wec:dns:{name}` | set | TXT values |
 //!
-//! The requester cleans up; what a killed one leaves behind ends by itself after the time to live.
+//! The requester removes its data; the data of a killed requester expires after the time to live.
 
 use std::time::Duration;
 
@@ -17,20 +17,20 @@ use wec_startup::redacted;
 use super::{BoxFuture, ChallengeData, ChallengeReader, ChallengeStoreError, ChallengeWriter};
 use wec_record::Listener;
 
-/// Unless told otherwise: longer than any CA takes to validate.
+/// Default time to live: longer than any CA takes to validate.
 const TTL: Duration = Duration::from_secs(3600);
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
-/// A Redis, over one multiplexed connection that is made anew when it breaks.
+/// A Redis, on one multiplexed connection that is opened again when it breaks.
 ///
-/// The connection lives on the tokio runtime that made it; it can be used from others.
+/// The connection runs on the tokio runtime on which it was created; it can be used from others.
 #[derive(Clone)]
 pub struct RedisChallenges {
     connection: ConnectionManager,
-    /// How long data stays that nobody takes back, seconds.
+    /// Time to live, seconds.
     seconds: u64,
-    /// Deletes a key only while it has the value that we put there.
+    /// Deletes a key only if it has the value that was stored here.
     delete_if: Script,
     /// The URL without its password.
     shown: String,
@@ -46,8 +46,8 @@ impl RedisChallenges {
     /// Connects to `redis://[[user]:password@]host[:port][/database]`.
     ///
     /// # Errors
-    /// When the URL is none of Redis, nobody answers there, or the login is refused; the message names the URL without
-    /// its password.
+    /// When the URL is not valid, there is no server, or the login is refused. The message has the URL
+    /// without its password.
     pub async fn connect(url: &str) -> Result<Self, ChallengeStoreError> {
         let shown = redacted(url);
         let wrong =
@@ -57,7 +57,7 @@ impl RedisChallenges {
             .set_connection_timeout(Some(CONNECT_WITHIN))
             .set_response_timeout(Some(ANSWER_WITHIN))
             .set_max_delay(Duration::from_millis(500));
-        // At the start one try is enough to tell that nobody is there; later, several are made.
+        // At the start a single attempt; later, several.
         let first = config.clone().set_number_of_retries(0);
         let unavailable = |error: RedisError| ChallengeStoreError::Unavailable {
             store: shown.clone(),
@@ -73,13 +73,13 @@ impl RedisChallenges {
         Ok(Self { connection, seconds: TTL.as_secs(), delete_if, shown })
     }
 
-    /// The same, whose data ends by itself after this time; at least a second.
+    /// The same, with this time to live; at least a second.
     pub fn with_ttl(self, ttl: Duration) -> Self {
         Self { seconds: ttl.as_secs().max(1), ..self }
     }
 
-    /// Asks once, and once more over a new connection when the old one turns out to be broken: every request may be
-    /// repeated without harm.
+    /// Sends a request, and again on a new connection if the old one is broken: every request can be repeated
+    /// safely.
     async fn ask<T: FromRedisValue>(&self, request: &Pipeline) -> Result<T, ChallengeStoreError> {
         let answer = match request.query_async(&mut self.connection.clone()).await {
             Err(error) if is_broken(&error) => request.query_async(&mut self.connection.clone()).await,
@@ -90,7 +90,7 @@ impl RedisChallenges {
 
     fn unavailable(&self, error: &RedisError) -> ChallengeStoreError {
         let (store, reason) = (self.shown.clone(), error.to_string());
-        // It keeps the system's error as text.
+        // The error contains the system's error only as text.
         if wec_acme::local::is_refusal(error) || wec_acme::local::is_out_of_descriptors() {
             return ChallengeStoreError::Local { store, reason };
         }
@@ -111,7 +111,7 @@ impl RedisChallenges {
             }
             Listener::Dns => {
                 let key = dns_key(&name);
-                // Together, so that no set is left without an end.
+                // In one transaction, so that every set has a time to live.
                 request.atomic().sadd(&key, challenge.txt_value()).ignore();
                 request.expire(&key, i64::try_from(seconds).unwrap_or(i64::MAX)).ignore();
             }
@@ -130,7 +130,7 @@ impl RedisChallenges {
         self.ask(&request).await
     }
 
-    /// A later challenge of the same name may have taken the place already.
+    /// A later challenge of the same name may have replaced it.
     async fn forget_alpn(&self, name: &str, digest: &str) -> Result<(), ChallengeStoreError> {
         let mut script = self.delete_if.key(alpn_key(name));
         script.arg(digest);
@@ -194,7 +194,7 @@ impl ChallengeReader for RedisChallenges {
             let Some(answer) = answer else { return Ok(None) };
             let wrong = || ChallengeStoreError::Unavailable {
                 store: self.shown.clone(),
-                reason: format!("{} holds {answer:?}, which is no SHA-256 in hex", alpn_key(name)),
+                reason: format!("{} holds {answer:?}, which is not a SHA-256 in hex", alpn_key(name)),
             };
             unhex(&answer).map(Some).ok_or_else(wrong)
         })

@@ -1,4 +1,4 @@
-//! Exclusive use of a stored object, from the draw to an outcome or back into the pool.
+//! Exclusive use of a stored object, until an outcome or its return to the pool.
 
 use std::fmt;
 use std::ops::Deref;
@@ -8,15 +8,15 @@ use std::time::Duration;
 use super::objects::{ExclusiveRegistration, ReadyOrder, StoredCertificate};
 use super::{local::Local, pool::Pool, shared::Shared};
 
-/// An object that nobody else uses, in this process or another.
+/// An object that no other chain uses, in this process or another.
 ///
-/// It ends with an outcome ([`State::order_issued`](crate::State::order_issued) and its like). Dropped without one (a
-/// chain that was cut off) it goes back to the pool as suspect: the next chain looks at the CA first.
+/// It ends with an outcome ([`State::order_issued`](crate::State::order_issued) and similar). Dropped without
+/// one (by an interrupted chain) it returns to the pool as suspect: the next chain asks the CA first.
 pub struct Claim<T: Claimable> {
     /// None once it has an outcome.
     item: Option<T>,
     home: Arc<Shared>,
-    /// The owner under which it was claimed: after an expulsion it is not ours to put back.
+    /// The owner that claimed it: after an expulsion it must not be returned.
     owner: i64,
 }
 
@@ -25,21 +25,21 @@ impl<T: Claimable> Claim<T> {
         Self { item: Some(item), home, owner }
     }
 
-    /// Puts it back unused and unsuspected.
+    /// Returns it unused and not suspect.
     pub fn release(mut self) {
         if let Some(item) = self.item.take() {
             self.home.put_back(item, self.owner);
         }
     }
 
-    /// Puts it back unused and unsuspected, to be handed out again after so long: a limit of the CA is about it.
+    /// Returns it unused and not suspect, to rest for this time because of a rate limit of the CA.
     pub fn rest(mut self, time: Duration) {
         if let Some(item) = self.item.take() {
             self.home.put_to_rest(item, self.owner, time);
         }
     }
 
-    /// The object, which has come to an outcome.
+    /// The object, which has an outcome.
     pub(super) fn conclude(mut self) -> T {
         self.item.take().expect("a claim is concluded once, and consumed by it")
     }
@@ -68,7 +68,7 @@ impl<T: Claimable> Drop for Claim<T> {
     }
 }
 
-/// What can be claimed.
+/// Types that can be claimed.
 #[expect(private_bounds, reason = "claimable are the types that the pools hold, and no others")]
 pub trait Claimable: Pooled {}
 
@@ -78,7 +78,7 @@ impl Claimable for StoredCertificate {}
 
 pub(super) trait Pooled: Sized {
     fn pool(local: &mut Local) -> &mut Pool<Self>;
-    /// Marks it as one whose state at the CA is not known for sure.
+    /// Marks it as suspect: its state at the CA is not known.
     fn suspect(&mut self);
 }
 

@@ -1,4 +1,4 @@
-//! Hard limits over all processes, kept by reserving in batches from the database and spending locally.
+//! Hard limits over all processes: reserved in batches in the database and spent locally.
 
 use std::sync::Arc;
 
@@ -6,12 +6,12 @@ use wec_record::Object;
 
 use super::shared::Shared;
 
-/// How many of each may ever be made at one CA, over all processes and restarts; none means no limit.
+/// Limits on the objects made at one CA, over all processes and restarts; none means no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Limits {
     /// Accounts.
     pub registrations: Option<u64>,
-    /// Orders made ready.
+    /// Ready orders.
     pub authorizations: Option<u64>,
     /// Certificates.
     pub certificates: Option<u64>,
@@ -28,11 +28,11 @@ impl Limits {
     }
 }
 
-/// The right to make one object. Goes back when it is dropped without having been spent on one or forfeited.
+/// The right to make one object. It returns when it is dropped without being spent or forfeited.
 #[derive(Debug)]
 pub struct Reservation {
     kind: Object,
-    /// None when there is no limit, and so nothing to go back.
+    /// None when there is no limit.
     home: Option<Arc<Shared>>,
 }
 
@@ -45,18 +45,18 @@ impl Reservation {
         Self { kind, home: Some(home) }
     }
 
-    /// What may be made.
+    /// The object that may be made.
     pub const fn kind(&self) -> Object {
         self.kind
     }
 
-    /// Nobody knows whether the CA made the object, or it did and the object is of no use: a hard limit counts it for as
-    /// long as this process lives.
+    /// It is not known whether the CA made the object, or the object is unusable: the hard limit counts it
+    /// for the life of this process.
     pub fn forfeit(mut self) {
         self.home = None;
     }
 
-    /// The object exists.
+    /// The object was made.
     pub(crate) fn spend(mut self, kind: Object) {
         debug_assert_eq!(self.kind, kind, "a reservation is spent on what it was made for");
         self.home = None;
@@ -71,25 +71,27 @@ impl Drop for Reservation {
     }
 }
 
-/// What this process holds of one limit.
+/// This process's part of one limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Allowance {
-    /// Reserved in the database and not yet stored as made: available, in chains' hands, or waiting to be written.
+    /// Reserved in the database and not yet stored as made: available, used by chains, or in the queue.
     pub(super) reserved: i64,
-    /// Of these, what no chain has taken.
+    /// Part of it that no chain has taken.
     pub(super) available: i64,
-    /// Taken since the last beat: how much to reserve at once, and whether others may have the rest.
+    /// Taken since the last heartbeat. It decides how much to reserve at once, and whether others may have
+    /// the rest.
     pub(super) taken: i64,
-    /// How many were ever made, over all processes, when some were last asked for below a limit.
+    /// Total number made by all processes, as of the last reservation.
     pub(super) made: i64,
-    /// Nothing was granted since the last beat, or others lack it: no use asking again before.
+    /// Nothing was granted since the last heartbeat, or others need it: do not ask before the next one.
     pub(super) exhausted: bool,
-    /// Some was given to others since the last beat. The database learns of it with the next one; until the one after
-    /// that it is theirs to take.
+    /// Some was given to others since the last heartbeat. The database gets it with the next one; until the
+    /// one after that, others may take it.
     pub(super) gave: bool,
 }
 
-/// How much of an unused stock goes to others who lack it: half, and the last one too if it was idle.
+/// How much of an unused stock goes to others that need it: half, and also the last one if the stock was
+/// idle.
 pub(super) fn share(held: usize, used_lately: bool) -> usize {
     if used_lately { held / 2 } else { held.div_ceil(2) }
 }

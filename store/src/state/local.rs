@@ -1,4 +1,4 @@
-//! What this process has in memory: pools to draw from, and changes that wait to be written.
+//! The state in memory: pools of claimed objects, and the queue of changes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -14,15 +14,15 @@ use crate::backend::{
     Batch, ChainRow, Ending, NewCertificateRow, Totals, WITH_REGISTRATION, certificate_state, order_state,
 };
 
-/// What lives in memory. Every operation under its lock is short and O(1).
+/// The state in memory. Every operation under its lock is short and O(1).
 pub(super) struct Local {
     pub(super) registrations: Vec<Arc<Registration>>,
     pub(super) resting_registrations: Resting<Arc<Registration>>,
-    /// Accounts that are never shared.
+    /// Exclusive accounts.
     pub(super) exclusive: Pool<ExclusiveRegistration>,
-    /// Whether anybody claims those: else none is claimed from the database.
+    /// Whether chains claim exclusive accounts; otherwise none is claimed from the database.
     pub(super) claims_registrations: bool,
-    /// Accounts of claimed objects, beyond those in `registrations`: each key is parsed once.
+    /// Accounts of claimed objects, beyond those in `registrations`, so that each key is parsed once.
     pub(super) known: HashMap<i64, Weak<Registration>>,
     pub(super) orders: Pool<ReadyOrder>,
     pub(super) certificates: Pool<StoredCertificate>,
@@ -30,20 +30,20 @@ pub(super) struct Local {
     pub(super) allowances: [Allowance; 3],
     /// Changes to be written.
     pub(super) queue: Batch,
-    /// How many changes the writer is writing.
+    /// Number of changes that are being written.
     pub(super) writing: usize,
-    /// What the database had when it last said.
+    /// The totals as last reported by the database.
     pub(super) totals: Totals,
-    /// What the queue, and the writer's hands, will change about it.
+    /// The change of the totals by the queue and the current write.
     pub(super) pending: Totals,
-    /// What the database refuses to do at the moment, and why.
+    /// The operation that the database currently refuses, and the reason.
     pub(super) refusal: Option<(&'static str, String)>,
-    /// The writer task is gone: nothing will be written any more.
+    /// The writer task has ended: nothing more will be written.
     pub(super) closed: bool,
     pub(super) health: Health,
 }
 
-/// A certificate on its way into pool and queue.
+/// A certificate for pool and queue.
 pub(super) struct AddedCertificate {
     pub(super) certificate: StoredCertificate,
     pub(super) row: NewCertificateRow,
@@ -72,7 +72,7 @@ impl Local {
         }
     }
 
-    /// Makes what has rested long enough available.
+    /// Makes objects available whose rest is over.
     pub(super) fn wake(&mut self, now: u64) {
         while let Some(registration) = self.resting_registrations.wake(now) {
             self.add_registration(registration);
@@ -93,7 +93,7 @@ impl Local {
         self.queue.len() + self.writing
     }
 
-    /// Into the bag of accounts; when it is full, in the place of any.
+    /// Adds an account; if there are too many, it replaces a random one.
     pub(super) fn add_registration(&mut self, registration: Arc<Registration>) {
         if self.registrations.len() < MOST_REGISTRATIONS {
             self.registrations.push(registration);
@@ -124,7 +124,8 @@ impl Local {
         self.pending.certificates_live -= 1;
     }
 
-    /// What of it is claimed here ends here; what nobody has claimed ends in the database; others find out themselves.
+    /// Ends its objects claimed here, and in the database its unclaimed ones; other processes find out
+    /// themselves.
     pub(super) fn end_registration(&mut self, id: i64) {
         self.registrations.retain(|registration| registration.id != id);
         self.resting_registrations.retain(|registration| registration.id != id);
@@ -139,7 +140,7 @@ impl Local {
         self.pending.registrations -= 1;
     }
 
-    /// Into the pool, unless its account was lost while it was being claimed.
+    /// Adds it to the pool, unless its account was lost while it was being claimed.
     pub(super) fn put_order(&mut self, order: ReadyOrder) {
         if order.registration.is_gone() {
             self.end_order(order.id, Some(WITH_REGISTRATION.into()));
@@ -162,7 +163,7 @@ impl Local {
     }
 
     pub(super) fn remember(&mut self, registration: &Arc<Registration>) {
-        // Forget those that nobody holds when their number could have doubled.
+        // Removes unused entries when the number could have doubled.
         if self.known.len() == self.known.capacity() {
             self.known.retain(|_, known| known.strong_count() > 0);
         }

@@ -1,4 +1,4 @@
-//! Names that nobody used before: owner and counter in base 36, one DNS label.
+//! Unique names: owner and counter in base 36, as one DNS label.
 
 /// `w<owner>-<counter>.<base>`, lower case. At most 27 characters before the base.
 pub(super) fn unique_name(owner: i64, counter: u64, base: &str) -> String {

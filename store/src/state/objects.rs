@@ -1,4 +1,4 @@
-//! What chains get from the state and give to it.
+//! The objects that chains get from the state and report to it.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -8,16 +8,16 @@ use wec_acme::Account;
 
 use crate::certificate::CertificateDetails;
 
-/// An account at the CA. Shared by any number of chains: signing uses nothing up.
+/// An account at the CA. Any number of chains share it, because signing does not use it up.
 #[derive(Debug)]
 pub struct Registration {
     /// Its id in the database.
     pub id: i64,
     /// The account.
     pub account: Account,
-    /// The CA has said that it does not know it.
+    /// The CA no longer knows it.
     pub(super) gone: AtomicBool,
-    /// Until when a limit of the CA is about it, nanoseconds of the state's clock; 0 for never.
+    /// End of its rest because of a rate limit, nanoseconds of the state's clock; 0 if it does not rest.
     pub(super) rests_until: AtomicU64,
 }
 
@@ -31,13 +31,13 @@ impl Registration {
     }
 }
 
-/// An account that one chain holds at a time, over all processes: for chains that change or end it. No order and no certificate is of
-/// it, since the others never share it.
+/// An exclusive account: one chain at a time uses it, over all processes, to change or end it. It has no
+/// orders and no certificates, because it is never shared.
 #[derive(Clone, Debug)]
 pub struct ExclusiveRegistration {
     /// The account.
     pub registration: Arc<Registration>,
-    /// Whether somebody began to use it and nobody knows how that ended: look at the CA first.
+    /// Suspect: a chain used it with an unknown result. Ask the CA first.
     pub suspect: bool,
 }
 
@@ -46,28 +46,28 @@ pub struct ExclusiveRegistration {
 pub struct ReadyOrder {
     /// Its id in the database.
     pub id: i64,
-    /// Whose it is.
+    /// Its account.
     pub registration: Arc<Registration>,
     /// The order.
     pub url: String,
-    /// Where the CSR goes.
+    /// URL for the CSR.
     pub finalize_url: String,
     /// The identifiers' values.
     pub names: Vec<String>,
-    /// When it expires, seconds since the Unix epoch; `i64::MAX` when the CA did not say.
+    /// Expiry, seconds since the Unix epoch; `i64::MAX` if the CA did not give it.
     pub expires_unix: i64,
-    /// The certificate profile that newOrder named; empty without one.
+    /// The certificate profile in newOrder; empty without one.
     pub profile: String,
-    /// How long newOrder to ready took, nanoseconds; none where it was not measured.
+    /// Time from newOrder to ready, nanoseconds; none if it was not measured.
     pub authorize_ns: Option<u64>,
-    /// Whether somebody began to use it and nobody knows how that ended: look at the CA first.
+    /// Suspect: a chain used it with an unknown result. Ask the CA first.
     pub suspect: bool,
 }
 
-/// A certificate as a chain made it.
+/// A certificate from a chain.
 #[derive(Debug)]
 pub struct NewCertificate {
-    /// Names the issuer among those of the CA, for example by a digest of its key: serials are unique under it.
+    /// The issuer's name, unique for this CA, for example a digest of its key: serials are unique per issuer.
     pub issuer: String,
     /// The serial number in hex.
     pub serial: String,
@@ -92,9 +92,9 @@ pub struct NewCertificate {
 pub struct StoredCertificate {
     /// Its id in the database.
     pub id: i64,
-    /// Whose it is.
+    /// Its account.
     pub registration: Arc<Registration>,
-    /// Whether somebody began to revoke or renew it and nobody knows how that ended: look at the CA first.
+    /// Suspect: a chain began to revoke or renew it with an unknown result. Ask the CA first.
     pub suspect: bool,
     pub(crate) details: Arc<CertificateDetails>,
 }

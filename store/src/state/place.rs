@@ -1,15 +1,15 @@
-//! Where an owner runs, precisely enough for another process of the same machine to see that it is dead before its
-//! lease runs out.
+//! The process of an owner, precise enough for another process of the same machine to see that it has ended
+//! before its lease expires.
 
 use std::path::Path;
 
-/// `boot/pid namespace/pid/start time`; empty parts where the system does not say.
+/// `boot/pid namespace/pid/start time`; a part is empty if the system does not report it.
 pub(super) fn here() -> String {
     let pid = std::process::id();
     format!("{}/{pid}/{}", machine(), start_of(pid).unwrap_or_default())
 }
 
-/// Whether `place` is a process of this machine that has ended. Unknown places are taken to be alive: their lease
+/// Whether `place` is a process of this machine that has ended. Unknown places count as alive: their lease
 /// decides.
 pub(super) fn is_dead(place: &str) -> bool {
     let machine = machine();
@@ -24,17 +24,17 @@ pub(super) fn is_dead(place: &str) -> bool {
     !start.is_empty() && start_of(pid).as_deref() != Some(start)
 }
 
-/// `boot id/pid namespace`: within it, a pid and its start time name one process for ever.
+/// `boot id/pid namespace`: within it, a pid and its start time identify one process.
 fn machine() -> String {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let namespace = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
     format!("{}/{}", boot.trim(), namespace.display())
 }
 
-/// When a living process started, in ticks since boot; none when there is no such process, or only its zombie.
+/// Start time of a running process, in ticks since boot; none if there is no such process, or it is a zombie.
 fn start_of(pid: u32) -> Option<String> {
     let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
-    // The name in parentheses may contain anything, blanks and parentheses too (proc(5)).
+    // The name in parentheses may contain blanks and parentheses (proc(5)).
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     let alive = fields.next()? != "Z";
     alive.then_some(fields.nth(18)?.to_owned())

@@ -1,19 +1,19 @@
-//! Objects that this process has claimed and no chain is using: bounded, drawn at random, O(1) a draw.
+//! Claimed objects that no chain is using: bounded, drawn at random in O(1).
 
 use rand::RngExt as _;
 
 use super::rest::Resting;
 
-/// A bounded bag.
+/// A bounded pool.
 #[derive(Debug)]
 pub(super) struct Pool<T> {
     items: Vec<T>,
-    /// Claimed and not to be drawn for a while; no more than `capacity` beside the items, and not counted among them.
+    /// Claimed objects that rest; at most `capacity` beside the items, and not counted with them.
     resting: Resting<T>,
     capacity: usize,
-    /// Drawn since the last beat.
+    /// Number drawn since the last heartbeat.
     pub(super) drawn: u64,
-    /// The database had no more when last asked; ask again after the next beat.
+    /// The database had no more at the last query; ask again after the next heartbeat.
     pub(super) dry: bool,
 }
 
@@ -38,17 +38,17 @@ impl<T> Pool<T> {
         self.capacity.saturating_sub(self.items.len())
     }
 
-    /// Puts something in, beyond the bound too: what comes back from a chain must go somewhere.
+    /// Adds an item, even beyond the bound, because returned items must be kept.
     pub(super) fn put(&mut self, item: T) {
         self.items.push(item);
     }
 
-    /// Puts something in that is not to be drawn before then.
+    /// Adds an item that rests until then.
     pub(super) fn rest(&mut self, item: T, until: u64) {
         self.items.extend(self.resting.put(item, until));
     }
 
-    /// Makes what has rested long enough available.
+    /// Makes items available whose rest is over.
     pub(super) fn wake(&mut self, now: u64) {
         self.items.extend(std::iter::from_fn(|| self.resting.wake(now)));
     }
@@ -57,24 +57,24 @@ impl<T> Pool<T> {
         self.resting.len()
     }
 
-    /// Any one.
+    /// Takes any item.
     pub(super) fn draw(&mut self) -> Option<T> {
         let item = self.take_any()?;
         self.drawn += 1;
         Some(item)
     }
 
-    /// Up to `count`, any, to be handed back.
+    /// Takes up to `count` items, to give them back to the database.
     pub(super) fn take(&mut self, count: usize) -> Vec<T> {
         (0..count).map_while(|_| self.take_any()).collect()
     }
 
-    /// What exceeds the bound.
+    /// Takes the items beyond the bound.
     pub(super) fn surplus(&mut self) -> Vec<T> {
         self.take(self.items.len().saturating_sub(self.capacity))
     }
 
-    /// Those that `is` holds for, out of the pool.
+    /// Takes the items for which `is` holds.
     pub(super) fn extract(&mut self, mut is: impl FnMut(&T) -> bool) -> Vec<T> {
         let mut extracted = self.resting.extract(&mut is);
         extracted.extend(self.items.extract_if(.., |item| is(item)));

@@ -1,4 +1,4 @@
-//! What chains report: what they made, what they used up, and what turned out not to exist any more.
+//! Reports of chains: objects that they made, used up, or found missing at the CA.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,7 +13,7 @@ use super::{EXPIRED, LONGEST_NOTE, State};
 use crate::backend::{Ending, NewOrderRow, NewRegistrationRow, certificate_state};
 
 impl State {
-    /// An account was made, to be shared.
+    /// A shared account was made.
     pub async fn add_registration(&self, reservation: Reservation, account: &Account, contact: &[String]) {
         let (registration, row) = self.new_registration(reservation, account, contact);
         self.shared.change(|local| {
@@ -25,7 +25,7 @@ impl State {
         self.shared.room().await;
     }
 
-    /// An account was made that is never shared: one chain at a time claims it.
+    /// An exclusive account was made: one chain at a time claims it.
     pub async fn add_exclusive_registration(
         &self,
         reservation: Reservation,
@@ -63,15 +63,15 @@ impl State {
         (Arc::new(Registration::new(id, account.clone())), row)
     }
 
-    /// The account exists no more at the CA.
+    /// The account no longer exists at the CA.
     pub async fn registration_ended(&self, registration: Claim<ExclusiveRegistration>) {
         let ended = registration.conclude();
         self.shared.change(|local| local.end_registration(ended.registration.id));
         self.shared.room().await;
     }
 
-    /// An order became ready. `profile` is the certificate profile that newOrder named, empty without one; `authorize_ns` is how long it took
-    /// from newOrder on, if that was measured.
+    /// An order became ready. `profile` is the certificate profile in newOrder, empty without one;
+    /// `authorize_ns` is the time since newOrder, if it was measured.
     pub async fn add_order(
         &self,
         reservation: Reservation,
@@ -132,7 +132,7 @@ impl State {
         self.shared.room().await;
     }
 
-    /// The order cannot be used any more.
+    /// The order is unusable.
     pub async fn order_failed(&self, order: Claim<ReadyOrder>, why: &str) {
         let order = order.conclude();
         self.shared.change(|local| local.end_order(order.id, Some(note(why))));
@@ -176,16 +176,17 @@ impl State {
         self.shared.room().await;
     }
 
-    /// The certificate cannot be used any more, for example because it was revoked by a chain that was cut off.
+    /// The certificate is unusable, for example because an interrupted chain revoked it.
     pub async fn certificate_gone(&self, certificate: Claim<StoredCertificate>, why: &str) {
         let id = certificate.conclude().id;
         self.shared.change(|local| local.end_certificate(id, certificate_state::GONE, Some(note(why))));
         self.shared.room().await;
     }
 
-    /// The CA does not know the account any more: it is not handed out again, nor what hangs on it.
+    /// The CA no longer knows the account: neither the account nor its objects are handed out again.
     ///
-    /// A CA that keeps nothing over a restart would otherwise be asked for the same lost accounts for ever.
+    /// Otherwise a CA that loses its data at a restart would get requests for the same lost accounts again
+    /// and again.
     pub async fn registration_gone(&self, registration: &Arc<Registration>) {
         if registration.gone.swap(true, Ordering::Relaxed) {
             return;
@@ -200,8 +201,8 @@ impl State {
             tracing::warn!(
                 store = self.shared.store,
                 account = registration.account.url,
-                "the CA does not know this stored account any more; such accounts are dropped as they are met, with what \
-                 hangs on them. If the CA has lost all its data, a new state database is quicker"
+                "the CA no longer knows this stored account; such accounts are dropped when they are used, with their \
+                 objects. If the CA has lost all its data, use a new state database"
             );
         }
         self.shared.room().await;

@@ -1,14 +1,14 @@
-//! Objects that rest: a limit of the CA is about them, and they are not handed out before its Retry-After.
+//! Resting objects: because of a rate limit of the CA they are not handed out before its Retry-After.
 
 use std::collections::BTreeMap;
 
-/// A bounded set of resting objects, ordered by the time at which each may be used again.
+/// A bounded set of resting objects, ordered by the end of their rest.
 ///
-/// It is of this process alone: another process that has the same account, or claims an object after this one has ended, asks
-/// the CA once more.
+/// It belongs to this process: another process with the same account, or one that claims an object after this
+/// one has ended, asks the CA again.
 #[derive(Debug)]
 pub(super) struct Resting<T> {
-    /// By time, nanoseconds of the state's clock; the number tells those of one time apart.
+    /// By time, nanoseconds of the state's clock, and a number to distinguish equal times.
     by_time: BTreeMap<(u64, u64), T>,
     next: u64,
     capacity: usize,
@@ -19,14 +19,14 @@ impl<T> Resting<T> {
         Self { by_time: BTreeMap::new(), next: 0, capacity }
     }
 
-    /// Lets it rest until then. Of too many, the one that has the shortest time left does not rest any longer, and comes back.
+    /// Lets an item rest until then. If there are too many, returns the one with the shortest rest left.
     pub(super) fn put(&mut self, item: T, until: u64) -> Option<T> {
         self.by_time.insert((until, self.next), item);
         self.next += 1;
         if self.by_time.len() > self.capacity { self.by_time.pop_first().map(|(_, item)| item) } else { None }
     }
 
-    /// One whose time has come.
+    /// Takes an item whose rest is over.
     pub(super) fn wake(&mut self, now: u64) -> Option<T> {
         let first = self.by_time.first_entry().filter(|first| first.key().0 <= now)?;
         Some(first.remove())
@@ -36,7 +36,7 @@ impl<T> Resting<T> {
         self.by_time.len()
     }
 
-    /// Those that `is` holds for.
+    /// Takes the items for which `is` holds.
     pub(super) fn extract(&mut self, mut is: impl FnMut(&T) -> bool) -> Vec<T> {
         self.by_time.extract_if(.., |_, item| is(item)).map(|(_, item)| item).collect()
     }

@@ -1,13 +1,13 @@
-//! Serial numbers seen lately: a repeated one is noticed at once, within bounded memory.
+//! Recent serial numbers, to detect a repeated one at once in bounded memory.
 //!
-//! The database's unique index notices the rest, when the certificate is written.
+//! The database's unique index detects others when the certificate is written.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Mutex, PoisonError};
 
-/// The last [`GENERATION`] to twice as many serials, by a 64-bit keyed hash: a false alarm comes about once in
-/// 10^13 serials.
+/// The last [`GENERATION`] to twice as many serials, by a 64-bit keyed hash: a false alarm occurs about once
+/// in 10^13 serials.
 #[derive(Debug, Default)]
 pub(super) struct Serials {
     hasher: RandomState,
@@ -23,7 +23,7 @@ struct Generations {
 }
 
 impl Serials {
-    /// Remembers a serial; whether it was not known.
+    /// Stores a serial; returns whether it is new.
     pub(super) fn is_new(&self, issuer: &str, serial: &str) -> bool {
         let hash = self.hasher.hash_one((issuer, serial));
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);

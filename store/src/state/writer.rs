@@ -1,24 +1,25 @@
-//! The task that talks to the database.
+//! The task that uses the database.
 //!
-//! It takes turns: a flush interval after the first change, when a beat is due, and at once when a pool or a reservation
-//! runs low or the queue is long. Without changes it sleeps from beat to beat. A turn is
+//! It works in turns: a flush interval after the first change, when a heartbeat is due, and at once when a
+//! pool or a reservation runs low or the queue is long. Without changes it sleeps from heartbeat to
+//! heartbeat. The steps of a turn:
 //!
-//! | step | when | what it costs |
+//! | step | when | cost |
 //! | --- | --- | --- |
-//! | write | something is queued | one transaction, whatever the number of changes |
-//! | beat | four times a lease | one transaction; shows life, learns the totals and what others lack |
-//! | bury | with every other beat | one query; a transaction for each dead owner |
-//! | share | after a beat that told of hunger | one transaction |
+//! | write | there are changes in the queue | one transaction, whatever the number of changes |
+//! | beat | four times a lease | one transaction; extends the lease, reads the totals and what others need |
+//! | release dead owners | with every other beat | one query; a transaction for each dead owner |
+//! | share | after a beat that others need something | one transaction |
 //! | claim | a pool is low and the database may have more | one or two queries |
 //! | reserve | a reservation is low and the limit not reached | one transaction |
 //!
-//! A step that fails ends the turn; the next turn comes after a growing pause and begins with the same batch. Writing a
-//! batch twice is harmless, so an answer lost on the way costs nothing.
+//! A failed step ends the turn. The next turn comes after a growing pause and begins with the same batch.
+//! Writing a batch twice changes nothing, so it can be repeated after a lost answer.
 //!
-//! **Expulsion.** Others may free this process's claims once its lease has run out. Before that moment the state is
-//! fenced: it hands nothing out. If the lease did run out, the next write or beat finds the owner gone; then the process
-//! signs in as a new owner, forgets its pools (they are others' now, marked suspect) and writes its changes all the
-//! same: what the CA did is true no matter who claims it.
+//! **Expulsion.** Others may release this process's claims once its lease has expired. Before that moment the
+//! state is fenced: it hands out nothing. If the lease did expire, the next write or beat reports it. Then
+//! the process registers as a new owner, discards its pools (others have them now, as suspect) and still
+//! writes its changes: what the CA did is true whoever has the claim.
 
 mod stock;
 
@@ -35,12 +36,12 @@ use super::{Object, place};
 use crate::backend::{Batch, Standing, Totals, Written, hunger};
 use crate::error::{StoreError, reason};
 
-/// A database that does not answer for so long has failed; the step is tried again.
+/// Time limit of an answer of the database; the step is then retried.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// What a step was, and why it failed.
+/// The step, and its error.
 type Failed = (&'static str, sqlx::Error);
 
 pub(super) struct Writer {
@@ -49,9 +50,9 @@ pub(super) struct Writer {
     batch: Batch,
     beat_due: Instant,
     beats: u64,
-    /// What others lack, as of the last beat.
+    /// What others need, as of the last beat.
     others_hungry: i64,
-    /// When the database began to refuse, and how many changes it had been given by then.
+    /// When the database began to fail, and the number of changes written until then.
     refusing: Option<(Instant, u64)>,
 }
 
@@ -67,15 +68,15 @@ impl Writer {
         }
     }
 
-    /// The first stock: what dead owners left is freed, accounts are read, orders and certificates claimed, limits
-    /// reserved against.
+    /// The start: claims of dead owners are released, accounts are read, orders and certificates are claimed,
+    /// rights below limits are reserved.
     pub(super) async fn start(&mut self) -> Result<(), Failed> {
         self.bury().await?;
         self.read_registrations().await?;
         self.turn(false).await
     }
 
-    /// Takes turns until told to stop, then writes what is left and signs out.
+    /// Runs turns until stopped, then writes the rest and removes the owner.
     pub(super) async fn run(mut self) -> Result<(), StoreError> {
         let shared = self.shared.clone();
         let mut pause = FIRST_PAUSE;
@@ -106,7 +107,7 @@ impl Writer {
         }
     }
 
-    /// Waits until the next turn is due: after a failed one at once.
+    /// Waits until the next turn is due; after a failed one at once.
     async fn tick(&self, failed: bool) {
         if failed {
             return;
@@ -138,7 +139,7 @@ impl Writer {
         self.reserve().await
     }
 
-    /// The last flush, for as long as a lease; then claims are freed and the owner signs out.
+    /// The last flush, for at most a lease; then claims are released and the owner is removed.
     async fn end(mut self) -> Result<(), StoreError> {
         let shared = self.shared.clone();
         let deadline = Instant::now() + shared.options.owner_lease;
@@ -162,7 +163,7 @@ impl Writer {
         shared.backend.close().await;
         match outcome {
             Ok(()) => Ok(()),
-            Err(error) if changes == 0 => Err(shared.failed("sign this process out", &error)),
+            Err(error) if changes == 0 => Err(shared.failed("remove this process as an owner", &error)),
             Err(error) => {
                 Err(StoreError::Unwritten { store: shared.store.clone(), changes, reason: reason(&error) })
             }
@@ -180,7 +181,7 @@ impl Writer {
             given_back(exclusive, local.orders.take(orders), local.certificates.take(certificates))
         };
         self.give_back(items).await?;
-        // What chains still hold is freed here, as suspect.
+        // Claims that chains still hold are released as suspect.
         let owner = shared.owner.load(Ordering::Relaxed);
         within(shared.backend.release(shared.ca, owner, false)).await.map_err(|error| ("sign out", error))?;
         Ok(())
@@ -242,7 +243,7 @@ impl Writer {
         self.shared.room.notify_waiters();
     }
 
-    /// What this owner says about itself once `batch` is stored.
+    /// This owner's report once `batch` is stored.
     fn standing(&self, batch: &Batch) -> Standing {
         let shared = &self.shared;
         let local = shared.local();
@@ -277,9 +278,8 @@ impl Writer {
         loop {
             let standing = self.standing(&Batch::default());
             let asked = shared.clock.now();
-            let beat = within(shared.backend.beat(&standing))
-                .await
-                .map_err(|error| ("show signs of life", error))?;
+            let beat =
+                within(shared.backend.beat(&standing)).await.map_err(|error| ("extend the lease", error))?;
             if !beat.alive {
                 self.sign_in_anew().await?;
                 continue;
@@ -294,7 +294,7 @@ impl Writer {
         }
     }
 
-    /// A new interval begins: what ran dry may have been filled by others. Whether there are accounts to be read.
+    /// A new interval begins: others may have filled empty pools. Returns whether there are accounts to read.
     fn learned(&self, totals: Totals) -> bool {
         let mut local = self.shared.local();
         local.totals = totals;
@@ -307,7 +307,7 @@ impl Writer {
         local.registrations.is_empty() && local.resting_registrations.len() == 0 && totals.registrations > 0
     }
 
-    /// Frees what dead owners left.
+    /// Releases the claims of dead owners.
     async fn bury(&mut self) -> Result<(), Failed> {
         let shared = self.shared.clone();
         let owners = within(shared.backend.owners(shared.ca))
@@ -321,13 +321,13 @@ impl Writer {
             }
             let released = within(shared.backend.release(shared.ca, owner.id, !dead))
                 .await
-                .map_err(|error| ("free a dead owner's claims", error))?;
+                .map_err(|error| ("release a dead owner's claims", error))?;
             tracing::info!(
                 owner = owner.id,
                 registrations = released.registrations,
                 orders = released.orders,
                 certificates = released.certificates,
-                "freed the claims of a dead process"
+                "released the claims of a dead process"
             );
             let mut local = shared.local();
             local.health.owners_released += 1;
@@ -338,17 +338,18 @@ impl Writer {
         Ok(())
     }
 
-    /// Others think us dead and have our claims. What chains hold ends as it ends; the rest is forgotten.
+    /// Others declared this owner dead and have its claims. Claims of chains end with the chains; the pools
+    /// are discarded.
     async fn sign_in_anew(&mut self) -> Result<(), Failed> {
         let shared = self.shared.clone();
         let asked = shared.clock.now();
         let lease_ms = milliseconds(shared.options.owner_lease);
         let enrolled = within(shared.backend.enrol(&shared.directory, &shared.place, lease_ms))
             .await
-            .map_err(|error| ("sign this process in anew", error))?;
+            .map_err(|error| ("register this process again", error))?;
         tracing::warn!(
             store = shared.store,
-            "this process was silent for longer than its lease and was declared dead: its claims are freed, it goes on \
+            "this process did not write for longer than its lease and was declared dead: its claims are released, it continues \
              as a new owner"
         );
         let mut local = shared.local();
@@ -374,13 +375,13 @@ impl Writer {
         Ok(())
     }
 
-    /// The database confirmed the lease in answer to what was asked at `asked`.
+    /// The database confirmed the lease; the request was sent at `asked`.
     fn prolonged(&self, asked: u64) {
         let until = fence(asked, self.shared.options.owner_lease);
         self.shared.valid_until.store(until, Ordering::Relaxed);
     }
 
-    /// Reported once an outage, not once a try.
+    /// Reported once per outage, not once per attempt.
     fn refused(&mut self, doing: &'static str, error: &sqlx::Error) {
         let mut local = self.shared.local();
         local.health.retries += 1;
@@ -390,12 +391,12 @@ impl Writer {
         if first {
             self.refusing.get_or_insert((Instant::now(), written));
             tracing::error!(
-                "writing waits: {}; {queued} changes are queued and are written when it works again, from {} on chains wait",
+                "writing waits: {}; {queued} changes are queued and are written when it works again; with {} changes chains wait",
                 self.shared.failed(doing, error),
                 self.shared.options.queue
             );
         }
-        // For those who wait in `State::flush`.
+        // Wakes callers of `State::flush`.
         self.shared.room.notify_waiters();
     }
 
@@ -406,7 +407,7 @@ impl Writer {
         drop(local);
         if let (Some(_), Some((since, before))) = (refused, self.refusing.take()) {
             tracing::warn!(
-                "writing goes on: state database {} works again after {:.1} s, {} changes that waited are written",
+                "writing continues: state database {} works again after {:.1} s, {} changes that waited are written",
                 self.shared.store,
                 since.elapsed().as_secs_f64(),
                 written.saturating_sub(before)
@@ -416,14 +417,14 @@ impl Writer {
 }
 
 impl Drop for Writer {
-    /// At the end, or when the runtime is shut down: nobody waits for room that will not come.
+    /// At the end, or when the runtime is shut down: callers must not wait for room.
     fn drop(&mut self) {
         self.shared.local().closed = true;
         self.shared.room.notify_waiters();
     }
 }
 
-/// Bounds an answer; a connection that hangs is given up.
+/// Limits the time of an answer; a connection that hangs is abandoned.
 async fn within<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
     tokio::time::timeout(ANSWER_WITHIN, answer).await.unwrap_or_else(|_| {
         let silence = std::io::Error::new(
@@ -434,7 +435,7 @@ async fn within<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Resu
     })
 }
 
-/// When to stop handing things out if the sign of life sent at `asked` (ns) is the last one that arrives.
+/// When to stop handing out objects if the heartbeat sent at `asked` (ns) is the last one that arrives.
 pub(super) fn fence(asked: u64, lease: Duration) -> u64 {
     asked.saturating_add(u64::try_from((lease * 3 / 4).as_nanos()).unwrap_or(u64::MAX))
 }

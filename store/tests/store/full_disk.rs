@@ -111,7 +111,7 @@ async fn all_that_happened_while_the_disk_was_full_is_written_when_it_is_not() {
         until("it is tried again", async || state.health().retries > retries + 2).await;
         assert!(state.health().queued >= 50, "{:?}", state.health());
         disk.free();
-        until("writing goes on", async || state.health().failing.is_none() && state.health().queued == 0)
+        until("writing continues", async || state.health().failing.is_none() && state.health().queued == 0)
             .await;
         assert_eq!(disk.orders_stored().await, orders);
     }

@@ -35,7 +35,7 @@ fn options() -> StateOptions {
     }
 }
 
-/// Not a test: what the processes run, and nothing unless told by the environment.
+/// Not a test: the code of the processes. It does nothing unless the environment requests it.
 #[tokio::test]
 async fn a_process_under_load() {
     let Ok(url) = std::env::var(DATABASE) else { return };
@@ -128,7 +128,7 @@ impl Process {
         crate::common::until("the process flushes", flushes).await;
     }
 
-    /// SIGKILL; returns what was said and when that was over.
+    /// SIGKILL; returns the output and the time at which the process had ended.
     fn kill(&mut self) -> (Vec<(Instant, String)>, Instant) {
         let killed = Instant::now();
         self.child.kill().unwrap();
@@ -145,7 +145,7 @@ impl Drop for Process {
     }
 }
 
-/// How far an object certainly came (reported early enough), and how far it may have come (begun).
+/// How far an object certainly got (reported early enough), and how far it may have got (begun).
 #[derive(Default)]
 struct Fate {
     certain: HashSet<&'static str>,
@@ -159,7 +159,7 @@ async fn what_was_reported_250_ms_before_a_kill_is_stored_and_claims_are_freed(d
     second.has_said(2000).await;
     first.has_flushed(3).await;
     let mut logs = vec![first.kill()];
-    // The other one goes on, and inherits.
+    // The other process continues and takes over the claims.
     let lines = second.said.lock().unwrap().len();
     second.has_said(lines + 3000).await;
     second.has_flushed(3).await;
@@ -245,7 +245,7 @@ async fn hard_limits_hold_over_processes_that_are_killed(database: &Database) {
         process.has_said(150).await;
         process.kill();
     }
-    // What the dead had reserved and not spent comes back.
+    // Reservations that dead processes have not spent are available again.
     let limits = Limits { authorizations: Some(400), ..Limits::default() };
     let state = database.open_with(StateOptions { limits, ..crate::common::patient() }).await;
     let registration = register(&state).await;

@@ -1,4 +1,4 @@
-//! Two processes do anything in any order; a model of a few lines says what they may see.
+//! Two processes do anything in any order; a small model gives the allowed results.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use wec_store::{Claim, Object, ReadyOrder, State, StateOptions};
 
 use crate::common::{CA, Database, issue, order, register};
 
-/// What one of the two processes does. The number chooses among what it holds.
+/// A step of one of the two processes. The number selects among the objects that it holds.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Add,
@@ -37,7 +37,7 @@ fn step() -> impl Strategy<Value = (usize, Step)> {
     (0..2usize, step)
 }
 
-/// What is true of an order.
+/// The true state of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Truth {
     Free { suspect: bool },
@@ -120,7 +120,7 @@ impl World<'_> {
         self.states.insert(who, self.database.open_with(options()).await);
     }
 
-    /// Everything that should be free can be had, once, and nothing else.
+    /// Every free object can be claimed once, and no other.
     async fn settle(mut self) {
         for held in &mut self.held {
             for claim in held.drain(..) {

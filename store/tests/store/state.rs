@@ -1,4 +1,4 @@
-//! What chains may rely on, over both backends.
+//! What chains may rely on, with both backends.
 
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -244,7 +244,7 @@ async fn register_exclusively(state: &State, count: usize) {
 /// Waits until each of two processes has begun its second beat from now on: by then it has looked for what it could claim.
 async fn two_more_beats_of_each(database: &Database) {
     let (mut ends, mut beats) = (database.first_lease_ends().await, 0);
-    until("both show signs of life", async || {
+    until("both have extended their leases", async || {
         let now = database.first_lease_ends().await;
         // Each prolongs its lease in turn.
         beats += u32::from(std::mem::replace(&mut ends, now) != now);
@@ -460,7 +460,7 @@ async fn a_serial_of_another_process_is_noticed(database: &Database) {
     }
     assert_eq!((one.health().duplicate_serials, other.health().duplicate_serials), (0, 1));
     assert!(one.available().certificates && !other.available().certificates);
-    // The other one goes on writing.
+    // The other process continues to write.
     let registration = other.registration().unwrap();
     authorize(&other, &registration).await;
     issue(&other, other.claim_order().unwrap()).await;
@@ -609,7 +609,7 @@ async fn what_rests_is_not_handed_out_before_its_time(database: &Database) {
     until("it has rested", async || state.available().registrations).await;
     assert_eq!(state.registration().unwrap().id, last.id);
 
-    // Resting is of this process alone, and ends with it.
+    // Only this process knows of the rest, and it ends with the process.
     state.close().await.unwrap();
     let state = database.open().await;
     assert_eq!(state.health().resting, 0);
@@ -667,7 +667,7 @@ async fn a_process_that_slept_past_its_lease_loses_its_claims_but_no_outcome(dat
     let (order, certificate) = (sleeper.claim_order().unwrap(), sleeper.claim_certificate().unwrap());
     let abandoned = sleeper.claim_order().unwrap();
     let first_owner = sleeper.owner();
-    // What another process does when a lease has run out.
+    // As another process does when a lease has expired.
     database
         .execute(
             "DELETE FROM owners; UPDATE orders SET owner = NULL, suspect = TRUE WHERE state = 0; \

@@ -1,4 +1,4 @@
-//! What one look at a run finds, as a line or as rows.
+//! The figures of one update, as a line or as rows.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -10,38 +10,37 @@ use wec_record::{Chain, FailureClass, LoadState, Mark, MarkWhat, Reach};
 use wec_requester::Workload;
 use wec_startup::TextStyle;
 
-/// Said while workers have nothing to run.
+/// Shown while workers find no chain to run.
 const IDLE: &str = "idle: limits and weights allow nothing more with what is stored";
 
-/// Said while nothing starts because somebody asked for that.
+/// Shown during a pause.
 const PAUSED: &str = "paused: nothing starts until somebody resumes the run";
 
 /// Shown while the load tester, its machine or a cap is the limit.
-const LIMITED: &str =
-    "generator-limited: the figures are not the CA's alone; the summary says what held the load back";
+const LIMITED: &str = "generator-limited: the figures are not the CA's alone; the summary has the reason";
 
-/// What one look at a run found.
+/// The figures of one update.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Figures {
     pub(super) elapsed: Duration,
-    /// What whoever steers the run is doing.
+    /// The activity of the run's controller.
     pub(super) status: String,
-    /// Whether the run is paused now, and for how long it has been.
+    /// Whether the run is paused now, and the total time of its pauses.
     pub(super) paused: bool,
     pub(super) paused_for: Duration,
     workers: u64,
     busy: u64,
-    /// What is wanted of each scenario, and what is reached of it.
+    /// Target and actual load of each scenario.
     loads: Vec<String>,
-    /// What holds a scenario below what is wanted of it.
+    /// Why a scenario is below its target.
     short: Vec<String>,
-    /// Whether no worker found anything to run lately.
+    /// Whether no worker found a chain to run recently.
     pub(super) idle: bool,
     pub(super) chains: u64,
     failed: u64,
     /// Failed chains by class, most frequent first.
     classes: Vec<(FailureClass, u64)>,
-    /// Chains with a median to show: name, median, 99th percentile, nanoseconds.
+    /// Chains with a median: name, median, 99th percentile, nanoseconds.
     times: Vec<(Chain, u64, Option<u64>)>,
     requests: u64,
     nonces: NonceFigures,
@@ -49,8 +48,8 @@ pub(super) struct Figures {
     authorizations: u64,
     certificates: u64,
     revoked: u64,
-    /// Certificates issued so far, revoked and replaced ones among them, and how long one took from newOrder on: mean, median, 95th
-    /// percentile, nanoseconds.
+    /// Certificates issued so far, including revoked and replaced ones, and the time of one from newOrder on:
+    /// mean, median, 95th percentile, nanoseconds.
     issued: u64,
     issuance: [Option<u64>; 3],
     failure: Option<String>,
@@ -65,7 +64,7 @@ impl Figures {
         workload: &Workload,
         elapsed: Duration,
     ) -> Self {
-        // A request that failed and was retried is no trouble yet; a chain that failed is.
+        // A failed request that was retried is not shown; a failed chain is.
         let trouble = snapshot.failures.iter().find(|failure| failure.scope == FailureScope::Chain);
         let failure =
             trouble.map(|failure| format!("{} × {}: {}", failure.count, failure.name, failure.example));
@@ -121,7 +120,7 @@ impl Figures {
         }
     }
 
-    /// Certificates, chains and requests a second since `before`.
+    /// Certificates, chains and requests per second since `before`.
     fn rates(&self, before: &Self) -> (f64, f64, f64) {
         let seconds = (self.elapsed.saturating_sub(before.elapsed)).as_secs_f64().max(f64::MIN_POSITIVE);
         let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
@@ -139,7 +138,7 @@ impl Figures {
         format!("{} failed ({:.1} %)", self.failed, 100.0 * self.failed as f64 / self.chains as f64)
     }
 
-    /// What is wanted and reached; before the first sample, only who is there.
+    /// Target and actual load; before the first sample, only the workers.
     fn loads(&self) -> Vec<String> {
         match self.loads.as_slice() {
             [] => vec![format!("{} workers, {} busy", self.workers, self.busy)],
@@ -168,7 +167,7 @@ impl Figures {
         line
     }
 
-    /// All of it, in so many columns: what is wrong in rows of its own that stand out.
+    /// All figures in `style`'s columns; problems are in their own highlighted rows.
     pub(super) fn block(&self, before: &Self, style: TextStyle) -> String {
         let (issued, chains, requests) = self.rates(before);
         let mut rows = Rows { style, text: String::new(), last: "" };
@@ -194,7 +193,7 @@ impl Figures {
             format!("{:<13} p50 {:>7}{high}", chain.name(), time_text(*median))
         });
         let times: Vec<_> = times.collect();
-        // A row of two is at most 11 + 38 + 3 + 38 columns wide.
+        // Two columns are at most 11 + 38 + 3 + 38 wide.
         let beside = if style.columns.is_none_or(|columns| columns >= 90) { 2 } else { 1 };
         for row in times.chunks(beside) {
             let row: String = row.iter().map(|times| format!("{times:<41}")).collect();
@@ -217,14 +216,14 @@ impl Figures {
             }
         }
         if let Some(failure) = &self.failure {
-            // Enough to know what it is; the summary has all of it.
+            // Shortened; the summary has all of it.
             let brief: String = failure.chars().take(200).collect();
             rows.push("trouble", &brief, Tone::Bad);
         }
         rows.text
     }
 
-    /// The headline.
+    /// The first row.
     fn issued(&self, per_second: f64) -> String {
         let mut text = format!("{} certificates   {per_second:.1}/s", self.issued);
         for (name, time) in ["mean", "p50", "p95"].into_iter().zip(self.issuance) {
@@ -249,7 +248,7 @@ impl Figures {
     }
 }
 
-/// How much a row wants to be seen.
+/// The emphasis of a row.
 #[derive(Clone, Copy, Debug)]
 enum Tone {
     Plain,
@@ -257,7 +256,7 @@ enum Tone {
     Bad,
 }
 
-/// Named rows, one below the other.
+/// Rows with names.
 struct Rows {
     style: TextStyle,
     text: String,
@@ -266,7 +265,7 @@ struct Rows {
 
 impl Rows {
     fn push(&mut self, name: &'static str, row: &str, tone: Tone) {
-        // A name stands once above what belongs to it.
+        // The name is shown only in the first of its rows.
         let shown = if self.last == name { "" } else { name };
         self.last = name;
         let row = self.style.wrapped(&format!("  {shown:<8} {row}"), 11);
@@ -285,13 +284,13 @@ impl Rows {
     }
 }
 
-/// Where each scenario of a session is.
+/// The phase of each scenario of a session.
 pub(super) fn phases(session: Option<&Versioned<Session>>) -> BTreeMap<String, Phase> {
     let scenarios = session.into_iter().flat_map(|session| &session.value.scenarios);
     scenarios.map(|(name, target)| (name.clone(), target.phase())).collect()
 }
 
-/// One scenario: what is reached beside what is wanted, and by whom; or why nothing is.
+/// One scenario: actual and target load, with its workers; or why it has no load.
 fn load(name: Option<&String>, scenario: &ScenarioFigures, phase: Option<Phase>) -> String {
     let name = name.map(|name| format!("{name}: ")).unwrap_or_default();
     let ScenarioFigures { workers, workers_target, busy, .. } = scenario;
@@ -325,7 +324,7 @@ fn load(name: Option<&String>, scenario: &ScenarioFigures, phase: Option<Phase>)
     }
 }
 
-/// What holds a scenario below its target, or did; `lasts` says whether it has one now.
+/// Why a scenario is or was below its target; `lasts` is whether it has one now.
 fn short(name: Option<&String>, scenario: &ScenarioFigures, lasts: bool) -> Vec<String> {
     let name = name.map(|name| format!("{name}: ")).unwrap_or_default();
     let mut said = Vec::new();
@@ -338,7 +337,9 @@ fn short(name: Option<&String>, scenario: &ScenarioFigures, lasts: bool) -> Vec<
     }
     match scenario.reach.filter(|_| lasts) {
         Some(Reach::Saturated) => {
-            said.push(format!("{name}SATURATED: more workers bring no more, this is all the CA gives"));
+            said.push(format!(
+                "{name}SATURATED: more workers do not increase the rate, this is the CA's limit"
+            ));
         }
         Some(Reach::Capped) => said.push(format!(
             "{name}CAPPED: {} workers are too few for this rate at the CA's response time",
@@ -349,8 +350,8 @@ fn short(name: Option<&String>, scenario: &ScenarioFigures, lasts: bool) -> Vec<
     said
 }
 
-/// Whether the run is paused, and for how long it has been in all, from the changes of its state. Nanoseconds since the Unix
-/// epoch.
+/// Whether the run is paused, and the total time of its pauses, from the marks of its state. Nanoseconds
+/// since the Unix epoch.
 fn paused(marks: &[Mark], now: u64) -> (bool, Duration) {
     let (mut since, mut total) = (None, 0);
     for mark in marks.iter().filter(|mark| mark.what == MarkWhat::State) {
@@ -364,7 +365,7 @@ fn paused(marks: &[Mark], now: u64) -> (bool, Duration) {
     (since.is_some(), Duration::from_nanos(total))
 }
 
-/// What the workers have done so far, to tell those that run chains from those that only ask.
+/// The workers' counts, to distinguish workers that run chains from workers that find none.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pulse {
     iterations: u64,
@@ -377,7 +378,7 @@ impl Pulse {
         Self { iterations: gauges.iterations(), idle: gauges.idle(), busy: gauges.busy() }
     }
 
-    /// Whether every worker only asked for something to run since `before`, and none found any.
+    /// Whether since `before` every worker only looked for a chain, and none found one.
     pub(super) const fn is_idle_since(self, before: Self) -> bool {
         self.busy == 0 && self.idle > before.idle && self.iterations == before.iterations
     }

@@ -1,4 +1,4 @@
-//! What a mistaken user sees: one clear message that names the culprit and the way out, and the right exit code.
+//! Errors of the user: one clear message with the cause and the remedy, and the right exit code.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -213,7 +213,7 @@ fn a_web_server_that_is_no_ca_is_told_from_one() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let server = std::thread::spawn(move || {
-        // The directory is asked for once; more would be a retry of something that cannot get better.
+        // The directory is requested once; a retry could not succeed.
         for stream in listener.incoming().take(1) {
             let mut stream = stream.unwrap();
             let mut head = [0; 4096];

@@ -1,12 +1,12 @@
-//! A CA that misbehaves: failed results of the right class, and a run that goes on.
+//! A CA with faults: failed results of the right class, and a run that continues.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 use wec_record::{Chain, ChainResult, FailureClass};
 
-/// Runs against a null CA with these flags until a few chains have met the weather (`met`) and many have not; the CA is
-/// well for the rest of its requests.
+/// Runs against a null CA with these flags until a few chains have met the fault (`met`) and many have not;
+/// the CA answers the other requests normally.
 fn weather(flags: &[&str], more: &[&str], met: impl Fn(&ChainResult) -> bool) -> Value {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), flags);
@@ -78,7 +78,8 @@ fn html_instead_of_a_problem() {
 fn truncated_json() {
     let summary = weather(&["--fault", "newOrder=truncated:0.3"], &[], failed);
     the_run_goes_on(&summary);
-    // Of a renewal the CA has the order, although its answer was lost: those may fail by alreadyReplaced, later.
+    // The CA has the order of a renewal although its answer was lost: later renewals may fail with
+    // alreadyReplaced.
     let classes = summary["chains"]["authorization"]["classes"].as_object().unwrap();
     assert_eq!(classes.keys().collect::<Vec<_>>(), ["malformed"]);
 }

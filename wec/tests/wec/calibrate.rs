@@ -1,4 +1,4 @@
-//! What a machine can do is measured once, kept, and shown beside later runs.
+//! The ceiling of a machine is measured once, stored, and shown with later runs.
 
 use std::path::Path;
 use std::process::Output;

@@ -1,5 +1,5 @@
-//! What the world around a run does to it: absurd settings, closed and full outputs, hung-up terminals, analytics that is
-//! not there. And what others may see of it: files and secrets.
+//! Faults of the environment: absurd settings, closed and full outputs, closed terminals, missing analytics.
+//! And visibility to others: files and secrets.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -69,7 +69,7 @@ fn a_full_standard_output_is_reported_once_and_ends_nothing() {
     // Nor does standard error.
     let status = crate::common::wec(folder.path(), &args).stdout(full()).stderr(full()).status().unwrap();
     assert_eq!(status.code(), Some(0));
-    // What is for nothing but its output cannot do without.
+    // A command that only prints cannot work without its output.
     let output = crate::common::wec(folder.path(), &["schema"]).stdout(full()).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", crate::common::said(&output));
 }

@@ -1,4 +1,4 @@
-//! `wec run` against a CA behind nginx, which ends connections as front ends do.
+//! `wec run` against a CA behind nginx, which closes connections as front ends do.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! A run in which the load tester itself was the limit is marked so wherever people look. Bounds are set by flags, so that
-//! no machine is too fast or too slow for these tests.
+//! A run that the load tester limited is marked as such everywhere. Bounds are set by flags, so that the
+//! tests do not depend on the machine's speed.
 
 use std::path::Path;
 use std::process::Output;
@@ -26,7 +26,7 @@ fn loads(folder: &Path) -> Vec<LoadSample> {
 fn a_run_past_a_bound_is_marked_in_summary_log_and_table_and_strict_ends_with_108() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &[]);
-    // Whoever runs chains at all needs a thousandth of a processor.
+    // Any run needs a thousandth of a processor.
     let tiny = ["--limited-lag", "10m", "--limited-cpu", "0.1%"];
     let args = ["--workers", "4", "--run-time", "7s", "--strict"];
     let output = run(folder.path(), &ca, &[&tiny[..], &args].concat());

@@ -1,4 +1,4 @@
-//! Text of a CA that would move the terminal's cursor, set its title, or make a line of the log.
+//! Text of a CA that would move the terminal's cursor, set its title, or forge a line of the log.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};

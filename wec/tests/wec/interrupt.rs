@@ -1,4 +1,4 @@
-//! Signals and closed pipes: a run ends when people want it to, and never without what it found.
+//! Signals and closed pipes: a run ends when interrupted, and keeps its results.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
@@ -38,7 +38,7 @@ fn a_first_signal_lets_chains_end_and_a_second_cuts_them_with_their_results() {
     let summary = crate::common::summary(folder.path());
     let marks = summary["marks"].as_array().unwrap();
     assert!(marks.iter().any(|mark| mark["by"] == "signal" && mark["to"] == "stopped"), "{marks:?}");
-    // Neither ended nor failed: it was this program that cut them off.
+    // Neither ended nor failed: this program interrupted them.
     assert_eq!(crate::common::chain(&summary, "authorization"), (0, 0), "{summary}");
     let cut_off = summary["chains"]["authorization"]["cut_off"].as_u64().unwrap();
     assert!(cut_off > 0, "{summary}");
@@ -96,7 +96,7 @@ fn a_summary_that_cannot_be_written_is_told_before_anything_is_loaded() {
     assert_eq!(output.status.code(), Some(1));
     let said = crate::common::said(&output);
     assert!(said.starts_with("error: --json: cannot write the summary to nowhere/summary.json: "), "{said}");
-    // Nobody reads it: writing to it would wait for ever.
+    // It is never read: writing to it would block forever.
     assert!(std::process::Command::new("mkfifo").arg(folder.path().join("fifo")).status().unwrap().success());
     for flag in ["--json", "--junit"] {
         let args = ["run", "--directory", "https://127.0.0.1:1/dir", flag, "fifo"];

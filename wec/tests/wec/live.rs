@@ -1,4 +1,5 @@
-//! Live control, end to end: what a change brings about, what it loses (nothing) and what it leaves behind (nothing).
+//! Live control, end to end: the effect of a change, that it loses no results, and that it leaves nothing
+//! behind.
 
 use std::collections::HashSet;
 use std::fs;
@@ -44,7 +45,7 @@ fn done(snapshot: &Value, chain: &str) -> u64 {
     figures["count"].as_u64().unwrap_or_default() - figures["failed"].as_u64().unwrap_or_default()
 }
 
-/// Most of the time all workers wait for validations, as they would in the world.
+/// Most of the time all workers wait for validations, as with a real CA.
 #[test]
 fn workers_go_up_and_down_and_nothing_is_cut_off_or_lost_or_left_behind() {
     let folder = tempfile::tempdir().unwrap();
@@ -119,7 +120,7 @@ fn workers_go_up_and_down_and_nothing_is_cut_off_or_lost_or_left_behind() {
     assert!(last.threads <= settled.threads + 4, "{after:#?}");
 }
 
-/// Whoever comes next can have every ready order and every certificate, and finds none of them suspect.
+/// The next process can claim every ready order and every certificate, and none is suspect.
 fn claim_everything(state: &str, summary: &Value, (orders, certificates): (u64, u64)) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {

@@ -1,4 +1,4 @@
-//! How hard a run pushes, and whether what it reports about that is true.
+//! The load of a run, and whether its report is correct.
 
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -73,7 +73,7 @@ fn what_no_worker_is_free_for_is_dropped_and_counted() {
     assert_eq!(count("started"), crate::common::chain(&summary, "registration").0, "{scenario}");
 }
 
-/// One registration is all that is allowed: what is due after it finds nothing to do, which is no drop.
+/// Only one registration is allowed: later due iterations find nothing to do, which is not a drop.
 #[test]
 fn an_open_run_at_its_limits_says_that_it_idles_and_drops_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -126,8 +126,8 @@ fn stages_count_what_their_rate_counts() {
     );
 }
 
-/// A CA that stands still for 5 s, and four connections to it. Only four requests are under way then, so service times hardly
-/// show it; those that were due meanwhile had to wait, and response times say so.
+/// A CA that stalls for 5 s, and four connections to it. Only four requests are in flight then, so service
+/// times hardly show it; iterations due in that time had to wait, which response times show.
 #[test]
 fn a_stall_shows_in_response_times_and_not_in_service_times() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! What the load tester's own machine refuses is a failure of its own class, and the generator's limit; never the CA's failure.
+//! Refusals of the load tester's own machine have their own class and count as a generator limit, never as a
+//! failure of the CA.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -1,4 +1,4 @@
-//! A CA that refuses: what workers do until it does no longer.
+//! A CA that refuses: what workers do until it accepts again.
 
 use wec_record::Record;
 

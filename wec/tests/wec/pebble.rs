@@ -1,4 +1,4 @@
-//! `wec run` against a real Pebble: the job the suite exists for.
+//! `wec run` against a real Pebble.
 
 use serde_json::Value;
 use wec_record::{Chain, ChallengeType, Purpose, Record, Verdict};

@@ -1,4 +1,4 @@
-//! The record of a run: what a log tells when the run is over.
+//! The record of a run: what its log contains after the end.
 
 use std::collections::BTreeSet;
 use std::io::BufRead as _;

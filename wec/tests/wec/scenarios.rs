@@ -1,5 +1,5 @@
-//! What is shipped to be run is run: the examples, and the commands that say a load in a few words. Their times, rates and numbers of
-//! workers are made small, and nothing else of them is changed.
+//! Runs the shipped examples and the short commands. Their times, rates and numbers of workers are reduced;
+//! nothing else is changed.
 
 use std::collections::BTreeMap;
 use std::fs;

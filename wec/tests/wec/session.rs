@@ -1,4 +1,4 @@
-//! A run changed while it goes on, as people and programs do it: `wec session`, and the HTTP API by itself.
+//! Changes of a running run: `wec session`, and the HTTP API by itself.
 
 use std::net::TcpStream;
 use std::process::Stdio;

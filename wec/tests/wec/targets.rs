@@ -1,5 +1,6 @@
-//! Nothing is loaded that was not allowed: not by what a CA names in its directory or later, and whatever the addresses are
-//! that connections take. The hosts that are refused here are public CAs' and documentation addresses: nothing is ever sent there.
+//! Only allowed targets are loaded, whatever a CA names in its directory or later, and whatever addresses
+//! connections use. The refused hosts are those of public CAs and documentation addresses: nothing is ever
+//! sent there.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;

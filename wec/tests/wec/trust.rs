@@ -1,4 +1,4 @@
-//! What a run's figures and its exit code can be trusted for, against CAs that fail.
+//! Whether a run's figures and exit code are correct, against CAs that fail.
 
 use std::process::Stdio;
 
@@ -12,7 +12,7 @@ fn sum(summary: &Value, endpoint: &str, key: &str) -> u64 {
     endpoints.filter(|one| one["endpoint"] == endpoint).map(|one| one[key].as_u64().unwrap()).sum()
 }
 
-/// How many of an endpoint's requests the CA has carried out for certain, and of how many nobody knows.
+/// Number of an endpoint's requests that the CA certainly processed, and of those with an unknown outcome.
 fn known_and_unknown(summary: &Value, endpoint: &str) -> (u64, u64) {
     let known = ["failed", "cut_off"]
         .iter()
@@ -20,8 +20,8 @@ fn known_and_unknown(summary: &Value, endpoint: &str) -> (u64, u64) {
     (known, sum(summary, endpoint, "outcome_unknown"))
 }
 
-/// The CA dies in mid-run, with requests in its hands: what it has done lies between what was answered well and that plus what
-/// nobody knows.
+/// The CA is killed during the run, with requests in flight: its own count is between the successful requests
+/// and the sum of these and the unknown ones.
 #[test]
 fn a_killed_cas_own_counts_lie_between_what_is_known_and_that_plus_the_unknown() {
     let folder = tempfile::tempdir().unwrap();

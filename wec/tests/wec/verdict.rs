@@ -1,4 +1,4 @@
-//! Thresholds, end to end: what passes, what fails, what ends a run, and what pipelines read of it.
+//! Thresholds, end to end: what passes, what fails, what ends a run, and what pipelines read.
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -1,4 +1,4 @@
-//! Whose time a run's was, from the command line to the summary; and a CA from which no answer comes.
+//! The parts of a run's time, from the command line to the summary; and a CA that does not answer.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the tests of this crate share: made-up records, and a bare HTTP client that can misbehave.
+//! Shared by the tests of this crate: generated records, and a bare HTTP client that can misbehave.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -33,7 +33,7 @@ pub(crate) fn header(run: &str) -> RunHeader {
     }
 }
 
-/// Logs into `folder`, listens nowhere.
+/// Logs into `folder`, without listeners.
 pub(crate) fn config(folder: &Path) -> Config {
     Config {
         log: LogPlace::Folder(folder.into()),
@@ -176,7 +176,7 @@ fn record() -> impl Strategy<Value = Record> {
     ]
 }
 
-/// What a node says of its load; `some` varies all of it, and above 5,000 the node is limited.
+/// A node's load sample; `some` varies all of it, and above 5,000 the node is limited.
 pub(crate) fn load_record(node: &str, seq: u64, at_unix_ns: u64, some: u64) -> Record {
     let share = some as f64 / 10_000.0;
     let limited = some > 5_000;

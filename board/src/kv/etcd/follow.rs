@@ -1,8 +1,8 @@
-//! `Follower`: the task that shows a watcher what etcd has.
+//! `Follower`: the task that passes etcd's content to a watcher.
 //!
-//! It reads everything once and watches from the revision after. When the watch ends it goes on from the revision
-//! it had reached, so that no change is missed; only when etcd has compacted that revision away, or is another
-//! cluster than before, does it read everything again.
+//! It reads everything once and watches from the next revision. When the watch ends, it continues from the
+//! revision that it had reached, so that no change is missed. It reads everything again only when etcd has
+//! compacted that revision, or is another cluster than before.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,18 +27,18 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 pub(super) struct Follower {
     link: Arc<Link>,
     root: Root,
-    /// As etcd has it.
+    /// As in etcd.
     prefix: Vec<u8>,
     watcher: Arc<dyn Watcher>,
-    /// The cluster that the watcher has seen.
+    /// The cluster of the watcher's data.
     cluster: u64,
-    /// The last revision that it has seen.
+    /// The last revision that the watcher has received.
     seen: i64,
 }
 
 /// Why a watch ended.
 enum Ended {
-    /// etcd no longer has the revision we would have gone on from.
+    /// etcd has compacted the next revision.
     Compacted,
     /// Anything else, for people.
     Lost(String),
@@ -63,7 +63,7 @@ impl Follower {
         self.link.range(&self.prefix, end_of(&self.prefix), "reading the board").await
     }
 
-    /// Follows until told to stop.
+    /// Follows until stopped.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         stop.run_until_cancelled(async {
             let mut wait = BACKOFF.0;
@@ -76,7 +76,7 @@ impl Follower {
                         }
                     }
                     Ended::Lost(reason) => {
-                        tracing::warn!(%reason, "the board is out of reach: going on with what was last seen");
+                        tracing::warn!(%reason, "the board is out of reach: continuing with the last known state");
                         self.watcher.set_connection(Connection::Lost { reason });
                     }
                 }
@@ -88,18 +88,18 @@ impl Follower {
         .await;
     }
 
-    /// Before going on: whether it is still the cluster that it was, and not one restored from an older state.
+    /// Checks before continuing that it is the same cluster, and not one restored from an older state.
     async fn look(&mut self) {
         let Ok(board) = self.read().await else { return };
         if let Some(header) = board.header
             && (header.cluster_id != self.cluster || header.revision < self.seen)
         {
-            tracing::warn!("etcd has lost or changed its state: the board is what it has now");
+            tracing::warn!("etcd has lost or changed its state: the board is read again");
             self.show_all(board, None);
         }
     }
 
-    /// Follows one watch to its end; `wait` is set back once it stands.
+    /// Follows one watch to its end; resets `wait` once the watch exists.
     async fn watch(&mut self, wait: &mut Duration) -> Ended {
         let create = WatchCreateRequest {
             key: self.prefix.clone(),
@@ -108,9 +108,9 @@ impl Follower {
         };
         let opened = self.link.call("watching the board", |lane| {
             let create = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create.clone())) };
-            // etcd ends the watch when we end our side.
+            // etcd ends the watch when our side of the stream ends.
             let mut request = tonic::Request::new(tokio_stream::once(create).chain(tokio_stream::pending()));
-            // Without it a member cut off from the others would go on showing us nothing.
+            // Without it, a member that is cut off from the others would report no changes and no error.
             request.metadata_mut().insert("hasleader", MetadataValue::from_static("true"));
             async move { WatchClient::new(lane).watch(request).await }
         });
@@ -137,7 +137,7 @@ impl Follower {
         }
     }
 
-    /// Notes how far the watcher has seen, too.
+    /// Also records the revision that the watcher has received.
     fn event(&mut self, event: mvccpb::Event) -> Option<Event> {
         let gone = event.r#type() == EventType::Delete;
         let pair = event.kv?;

@@ -1,4 +1,4 @@
-//! `Link`: calls to whichever endpoint answers, by TLS and as a user where that is asked for.
+//! `Link`: calls to the first endpoint that answers, with TLS and a user if configured.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,32 +17,32 @@ use super::api::etcdserverpb::kv_client::KvClient;
 use super::api::etcdserverpb::{AuthenticateRequest, RangeRequest, RangeResponse};
 use crate::{BoardError, EtcdOptions, EtcdTls, EtcdUser};
 
-/// Bound of one call to one endpoint.
+/// Time limit of a call to one endpoint.
 pub(super) const CALL: Duration = Duration::from_secs(3);
-/// etcd takes more frequent pings for an attack (its `--grpc-keepalive-min-time` is 5 s).
+/// etcd closes connections with more frequent pings (its `--grpc-keepalive-min-time` is 5 s).
 const PING: Duration = Duration::from_secs(7);
 
-/// A way to a member, with the user's token.
+/// A connection to a member, with the user's token.
 pub(super) type Lane = InterceptedService<Channel, Token>;
 
 #[derive(Debug)]
 pub(crate) struct Link {
     members: Vec<Member>,
-    /// The one that answered last.
+    /// The endpoint that answered last.
     current: AtomicUsize,
     user: Option<EtcdUser>,
-    /// What etcd has given the user; none as long as it has not been asked.
+    /// The user's token; none before the first request for one.
     token: Mutex<Option<Token>>,
 }
 
 #[derive(Debug)]
 struct Member {
-    /// As it may be shown.
+    /// The URL for messages.
     url: String,
     channel: Channel,
 }
 
-/// What etcd knows a user by; empty for none, and where etcd has no users.
+/// The token of a user; empty without a user, and if etcd has no users.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Token(Option<MetadataValue<Ascii>>);
 
@@ -55,7 +55,7 @@ impl Interceptor for Token {
     }
 }
 
-/// Why a member has not done as asked.
+/// Why a call to a member failed.
 enum Failure {
     Silent,
     Status(Status),
@@ -69,7 +69,7 @@ impl Failure {
         }
     }
 
-    /// Whether another endpoint may do better: this one is away, has no leader, or is no etcd at all.
+    /// Whether another endpoint may succeed: this one is unreachable, has no leader, or is not etcd.
     fn is_elsewhere(&self) -> bool {
         let Self::Status(status) = self else { return true };
         matches!(
@@ -83,8 +83,8 @@ impl Failure {
         )
     }
 
-    /// Whether another token may do better: this one has expired or is from before a restart, or users or roles have changed
-    /// since.
+    /// Whether a new token may succeed: this one has expired or is from before a restart, or users or roles
+    /// have changed.
     fn is_of_the_token(&self) -> bool {
         let Self::Status(status) = self else { return false };
         let old = ["revision of auth store is old", "user name is empty"];
@@ -100,7 +100,7 @@ async fn bounded<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> 
 }
 
 impl Link {
-    /// Connects to nobody yet.
+    /// Does not connect yet.
     pub(super) fn new(options: &EtcdOptions) -> Result<Self, BoardError> {
         let mut tls = None;
         let members = options
@@ -136,7 +136,7 @@ impl Link {
         Ok(Self { members, current: AtomicUsize::new(0), user, token: Mutex::new(None) })
     }
 
-    /// Makes a call, at each endpoint in turn until one answers, beginning with the one that did last.
+    /// Makes a call at each endpoint in turn until one answers, starting with the one that answered last.
     pub(super) async fn call<T, F>(
         &self,
         doing: &'static str,
@@ -165,7 +165,7 @@ impl Link {
         Err(BoardError::Unreachable { endpoints: endpoints.join(", "), doing, reason })
     }
 
-    /// The same at one member; once more with a new token where the one that there was is not good any more.
+    /// Makes the call at one member, and again with a new token if the token is no longer valid.
     async fn ask<T, F>(&self, member: &Member, call: &impl Fn(Lane) -> F) -> Result<T, Failure>
     where
         F: Future<Output = Result<Response<T>, Status>>,
@@ -181,10 +181,10 @@ impl Link {
         }
     }
 
-    /// The user's token: the one that is known, if it is another than `refused`, or a new one.
+    /// The user's token: the current one if it differs from `refused`, else a new one.
     async fn token_after(&self, member: &Member, refused: Option<&Token>) -> Result<Token, Failure> {
         let Some(EtcdUser { name, password }) = &self.user else { return Ok(Token::default()) };
-        // Held while asking, so that many calls at once ask for one.
+        // Locked during the request, so that concurrent calls request only one.
         let mut known = self.token.lock().await;
         if let Some(token) = known.as_ref().filter(|token| refused != Some(token)) {
             return Ok(token.clone());
@@ -199,7 +199,7 @@ impl Link {
                 token.set_sensitive(true);
                 Token(Some(token))
             }
-            // Its users are not used: everybody may do everything.
+            // etcd has no users enabled: no token is needed.
             Err(Failure::Status(status)) if status.message().contains("authentication is not enabled") => {
                 Token::default()
             }
@@ -209,7 +209,7 @@ impl Link {
         Ok(token)
     }
 
-    /// A range of keys; those that it ends before, or one key where that is empty.
+    /// A range of keys up to `end`; one key if that is empty.
     pub(super) async fn range(
         &self,
         key: &[u8],
@@ -225,7 +225,7 @@ impl Link {
     }
 }
 
-/// Trusts the given CA, or those of the system, and shows the client's certificate if there is one.
+/// Trusts the given CA, or those of the system, and presents the client's certificate if there is one.
 fn tls_config(files: &EtcdTls) -> Result<ClientTlsConfig, BoardError> {
     let read = |path: &Path| {
         let failed = |error: std::io::Error| BoardError::TlsFile {
@@ -244,7 +244,7 @@ fn tls_config(files: &EtcdTls) -> Result<ClientTlsConfig, BoardError> {
     Ok(config)
 }
 
-/// The first key after all that begin with `prefix`, whose last byte is never 0xff.
+/// The first key after all with the prefix `prefix`, whose last byte is never 0xff.
 pub(super) fn end_of(prefix: &[u8]) -> Vec<u8> {
     let mut end = prefix.to_vec();
     if let Some(last) = end.last_mut() {
@@ -253,10 +253,10 @@ pub(super) fn end_of(prefix: &[u8]) -> Vec<u8> {
     end
 }
 
-/// An error with its causes, which is where tonic keeps what a person needs to know.
+/// An error with its causes, where tonic keeps the useful message.
 pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = match error.downcast_ref::<Status>() {
-        // Its own text has its causes as they are written for programmers.
+        // Its own text contains its causes in debug format.
         Some(status) if status.message().is_empty() => status.code().description().to_owned(),
         Some(status) => status.message().to_owned(),
         None => error.to_string(),

@@ -1,4 +1,4 @@
-//! What the tests of chains share: a context against some CA, and short words for what a result says.
+//! Shared by the tests of chains: a context against some CA, and short forms of results.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -61,7 +61,7 @@ impl Worker {
         self.context.policy = Arc::new(policy);
     }
 
-    /// Runs a chain that has something to do.
+    /// Runs a chain that is able to run.
     pub(crate) async fn run(&mut self, chain: Chain) -> ChainResult {
         self.run_until(chain, &CancellationToken::new()).await.expect("there is something to do")
     }
@@ -81,7 +81,7 @@ impl Worker {
         result
     }
 
-    /// Whether a chain has nothing to do.
+    /// Whether a chain is unable to run.
     pub(crate) async fn has_nothing_to_do(&mut self, chain: Chain) -> bool {
         self.run_until(chain, &CancellationToken::new()).await.is_none()
     }
@@ -119,7 +119,7 @@ pub(crate) async fn over_client(
     Worker { context, challenges, rng: StdRng::seed_from_u64(7) }
 }
 
-/// What chains need, over a transport in the place of the network: the CA is at `https://ca.test/`.
+/// A context for chains over a transport instead of the network: the CA is at `https://ca.test/`.
 pub(crate) async fn over(transport: impl Transport + 'static, clock: Clock, policy: Policy) -> Context {
     let url = |path: &str| format!("https://ca.test/{path}");
     let directory = Directory {
@@ -145,7 +145,7 @@ pub(crate) async fn over(transport: impl Transport + 'static, clock: Clock, poli
     }
 }
 
-/// An answer that the network never carried.
+/// An answer that did not come from the network.
 pub(crate) fn reply(clock: Clock, result: Result<Response, Failure>) -> Reply {
     let now = clock.now();
     let bytes_received = result.as_ref().map_or(0, |response| response.body.len() as u64);
@@ -168,7 +168,7 @@ pub(crate) fn response(status: u16, location: &'static str, body: &'static str) 
     Response { status, headers, body: bytes::Bytes::from_static(body.as_bytes()) }
 }
 
-/// What holds for every result.
+/// Checks that hold for every result.
 pub(crate) fn check(result: &ChainResult) {
     assert!(result.due <= result.started && result.started <= result.done, "{result:#?}");
     assert_eq!(result.took, result.done - result.due);
@@ -198,7 +198,7 @@ pub(crate) fn check(result: &ChainResult) {
     }
 }
 
-/// The requests that a chain meant to send: `newOrder 201`, `order 200`…; nonces, retries and polls left out.
+/// The steps of a chain: `newOrder 201`, `order 200`…, without nonces, retries and polls.
 pub(crate) fn steps(result: &ChainResult) -> Vec<String> {
     result
         .requests
@@ -213,7 +213,7 @@ pub(crate) fn requests_in(result: &ChainResult, class: FailureClass) -> usize {
     result.requests.iter().filter(|request| request.class == Some(class)).count()
 }
 
-/// A challenge server on free ports of loopback that reads what workers put.
+/// A challenge server on free ports of loopback that reads the workers' data.
 pub(crate) struct Answering {
     pub(crate) server: ChallengeServer,
     pub(crate) stop: CancellationToken,

@@ -1,5 +1,5 @@
-//! The stock of this process: what it claims of the database and reserves below the hard limits, and what it gives back for
-//! others.
+//! The stock of this process: the objects that it claims from the database, the rights that it reserves below
+//! the hard limits, and what it gives back for others.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::state::{
 };
 
 impl Writer {
-    /// Others lack what we have in stock: they get their part of it.
+    /// Gives others a part of the stock that they need.
     pub(super) async fn share(&mut self) -> Result<(), Failed> {
         let hungry = std::mem::take(&mut self.others_hungry);
         let items = {
@@ -28,7 +28,7 @@ impl Writer {
                 let used = std::mem::take(&mut allowance.taken) > 0;
                 if hungry & hunger::of(kind) != 0 {
                     let shared = share(usize::try_from(allowance.available).unwrap_or(0), used) as i64;
-                    // The next write or beat tells the database.
+                    // The next write or beat reports it to the database.
                     allowance.available -= shared;
                     allowance.reserved -= shared;
                     allowance.exhausted |= shared > 0;
@@ -51,13 +51,13 @@ impl Writer {
         self.give_back(items).await
     }
 
-    /// Failing, the items are forgotten here and ours in the database, until a lease ends: nobody uses them, nobody
-    /// uses them twice.
+    /// After a failure, the items are no longer here but still claimed in the database until a lease ends:
+    /// they are unused, but never used twice.
     pub(super) async fn give_back(&mut self, items: GivenBack) -> Result<(), Failed> {
         if items.is_empty() {
             return Ok(());
         }
-        // They must be there to be freed.
+        // They must be stored before they are released.
         self.write().await?;
         let owner = self.shared.owner.load(Ordering::Relaxed);
         within(self.shared.backend.give_back(owner, &items)).await.map_err(|error| ("free claims", error))
@@ -116,17 +116,17 @@ impl Writer {
         Ok(())
     }
 
-    /// What is ready and not usable any more would be counted as ready for ever, and nobody would know.
+    /// Orders that have expired would otherwise be counted as ready forever.
     async fn drop_expired(&mut self, owner: i64, usable_at: i64, limit: i64) -> Result<(), Failed> {
         let shared = self.shared.clone();
-        // Until the CA's clock is known, an order may only look expired.
+        // Before the CA's clock is known, an order may only seem expired.
         if shared.ca_clock.get().is_none() {
             return Ok(());
         }
         let rows = within(shared.backend.claim_orders(shared.ca, owner, i64::MIN, limit))
             .await
             .map_err(|error| ("drop expired orders", error))?;
-        // Somebody may have given some back meanwhile.
+        // Others may have given some back in the meantime.
         let (usable, expired): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.expires > usable_at);
         let usable = self.orders_of(usable).await?;
         let mut local = shared.local();
@@ -178,7 +178,7 @@ impl Writer {
         Ok(())
     }
 
-    /// None, and said so, when the key cannot be used: the rest of the state still can.
+    /// None if the key is unusable, which is logged: the rest of the state is still usable.
     fn registration_of(&self, row: RegistrationRow) -> Option<Arc<Registration>> {
         let RegistrationRow { id, url, key } = row;
         match AccountKey::from_pkcs8(&key) {
@@ -246,7 +246,7 @@ impl Writer {
         Ok(rows.into_iter().filter_map(certificate_of).collect())
     }
 
-    /// Makes the accounts of claimed objects known.
+    /// Loads the accounts of claimed objects.
     async fn learn_registrations(&mut self, ids: impl Iterator<Item = i64>) -> Result<(), Failed> {
         let shared = self.shared.clone();
         let unknown: HashSet<i64> = {
@@ -269,14 +269,14 @@ impl Writer {
     }
 }
 
-/// How many to claim, if any: a pool below half a batch is filled up by one, within its bound.
+/// Number to claim, if any: a pool below half a batch gets one batch, within its bound.
 fn wanted<T>(pool: &Pool<T>, batch: usize) -> Option<i64> {
     let wanted = batch.min(pool.room());
     (!pool.dry && pool.len() < batch.div_ceil(2)).then_some(wanted as i64)
 }
 
-/// What of a pool goes to others; until the next beat it is theirs to claim. Also begins a new interval of counting what
-/// was used.
+/// Takes the part of a pool that goes to others; until the next beat it is theirs to claim. Also starts a new
+/// interval of counting use.
 fn shared_of<T>(pool: &mut Pool<T>, hungry: bool) -> Vec<T> {
     let used = std::mem::take(&mut pool.drawn) > 0;
     if !hungry {
@@ -307,7 +307,7 @@ pub(super) fn given_back(
     items
 }
 
-/// Names are stored with blanks between them: neither a domain name nor an address contains one.
+/// Names are stored separated by blanks: neither a domain name nor an address contains one.
 fn words(names: &str) -> Vec<String> {
     names.split_whitespace().map(str::to_owned).collect()
 }

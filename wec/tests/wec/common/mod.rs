@@ -1,4 +1,4 @@
-//! Runs the real binary and reads what it leaves.
+//! Runs the real binary and reads its output.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -27,7 +27,7 @@ pub(crate) fn wec(folder: &Path, args: &[&str]) -> Command {
         command.env_remove(name);
     }
     command.env_remove("RUST_LOG");
-    // What is validated late is tested where it matters; every other run would end 10 s later for it.
+    // Late validations have their own tests; every other run would take 10 s longer.
     command.env("WEC_CHALLENGE_LINGER", "0s");
     command
 }
@@ -37,12 +37,12 @@ pub(crate) fn run(folder: &Path, args: &[&str]) -> Output {
     wec(folder, args).output().expect("the binary runs")
 }
 
-/// What it said on standard error.
+/// Its standard error.
 pub(crate) fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// The summary that `--json summary.json` left.
+/// The summary written by `--json summary.json`.
 pub(crate) fn summary(folder: &Path) -> Value {
     let text = std::fs::read_to_string(folder.join("summary.json")).expect("a summary was written");
     serde_json::from_str(&text).expect("the summary is JSON")
@@ -55,7 +55,7 @@ pub(crate) fn log(folder: &Path) -> Vec<Record> {
     records(&std::fs::read_to_string(log.path()).expect("the log can be read"))
 }
 
-/// What the logs in this folder hold by now; the line that is just being written is left out.
+/// The records of the logs in this folder so far, without the line that is being written.
 pub(crate) fn log_so_far(logs: &Path) -> Vec<Record> {
     let Ok(logs) = std::fs::read_dir(logs) else { return Vec::new() };
     let texts = logs.flatten().filter_map(|log| std::fs::read_to_string(log.path()).ok());
@@ -77,7 +77,7 @@ pub(crate) fn chains_in_logs(folder: &Path) -> usize {
     chains_in(&folder.join("results"))
 }
 
-/// How many results of chains the logs in this folder hold by now; none as long as there is no folder.
+/// Number of chain results in the logs of this folder so far; 0 while there is no folder.
 pub(crate) fn chains_in(logs: &Path) -> usize {
     let Ok(logs) = std::fs::read_dir(logs) else { return 0 };
     let texts = logs.flatten().filter_map(|log| std::fs::read_to_string(log.path()).ok());
@@ -94,8 +94,8 @@ pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// Runs it until its log holds enough, and ends it as people do: however slow the machine is, there is something to
-/// look at. `args` name no run time.
+/// Runs it until its log has enough, then interrupts it, so that it works on slow machines. `args` have no
+/// run time.
 pub(crate) fn run_until(folder: &Path, args: &[&str], enough: impl Fn(&[Record]) -> bool) -> Output {
     let mut args = args.to_vec();
     args.extend(["--run-time", "10m", "--graceful-stop", "2m"]);
@@ -106,7 +106,7 @@ pub(crate) fn run_until(folder: &Path, args: &[&str], enough: impl Fn(&[Record])
     run.interrupt()
 }
 
-/// A run that is killed when the test fails, and not left to its run time.
+/// A run that is killed when the test fails, instead of running to its end.
 pub(crate) struct Running(pub(crate) Option<Child>);
 
 impl Running {
@@ -185,7 +185,7 @@ impl NullCa {
         serde_json::from_str(&text).expect("the counts are JSON")
     }
 
-    /// Has it do nothing at all for so long, and go on then.
+    /// Makes it stall for this time.
     #[expect(clippy::disallowed_methods, reason = "no runtime waits here, and nothing is measured")]
     pub(crate) fn stall(&self, time: std::time::Duration) {
         signal(&self.child, "-STOP");
@@ -211,7 +211,7 @@ impl Drop for NullCa {
     }
 }
 
-/// What a process says from now on, and who listens until it says nothing more: it must not fill the pipe.
+/// Collects a process's output, and reads it to the end so that the pipe does not fill up.
 pub(crate) fn hear(mut said: BufReader<ChildStderr>) -> (Arc<Mutex<String>>, JoinHandle<()>) {
     let heard = Arc::<Mutex<String>>::default();
     let hears = Arc::clone(&heard);
@@ -258,12 +258,12 @@ impl Run {
         Self { child, page, said: hear(said).0 }
     }
 
-    /// A run that something else is known of than what it says.
+    /// A run whose standard error is not read.
     pub(crate) fn unheard(child: Child, page: String) -> Self {
         Self { child, page, said: Arc::default() }
     }
 
-    /// Waits until it says this on standard error, from now on; a run that has ended says nothing more.
+    /// Waits for these words on standard error, from now on; fails if the run has ended.
     pub(crate) fn until_says(&mut self, words: &str) {
         let said = Arc::clone(&self.said);
         said.lock().unwrap().clear();
@@ -281,14 +281,14 @@ impl Run {
         run(folder, &args)
     }
 
-    /// What `wec session ARGS…` printed when all went well.
+    /// The output of `wec session ARGS…`, which must succeed.
     pub(crate) fn told(&self, folder: &Path, args: &[&str]) -> String {
         let output = self.session(folder, args);
         assert_eq!(output.status.code(), Some(0), "{args:?}: {}", said(&output));
         String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
     }
 
-    /// One exchange by nothing but a socket.
+    /// One HTTP exchange over a plain socket.
     pub(crate) fn http(&self, request: &str, body: &str) -> (u16, Value) {
         let mut stream = TcpStream::connect(&self.page).unwrap();
         write!(
@@ -317,7 +317,7 @@ impl Run {
         until(&format!("{ended} chains have ended"), || chains(&self.snapshot()) >= ended);
     }
 
-    /// Waits until two seconds of the run have brought no result; when they began, and how many had ended then.
+    /// Waits for two seconds without results; returns when they began, and how many had ended then.
     pub(crate) fn until_still(&self) -> (u64, u64) {
         self.until_no_more(chains)
     }
@@ -344,7 +344,7 @@ impl Run {
         until(&format!("{workers} workers run"), || self.running() == workers);
     }
 
-    /// Changes the run's only scenario by the web API; it must be taken.
+    /// Changes the run's only scenario by the web API; the change must be accepted.
     pub(crate) fn patch(&self, change: Value) -> Value {
         let (status, body) =
             self.http("PATCH /api/v1/sessions/current/scenarios/default", &change.to_string());
