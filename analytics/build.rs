@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::{env, fs, io};
 
-/// What the page is built from. Not `dev` and `test`, which do not end up in it.
+/// The sources of the page. `dev` and `test` are not part of it.
 const SOURCES: [&str; 8] = [
     ".npmrc",
     "index.html",
@@ -28,7 +28,7 @@ const SOURCES: [&str; 8] = [
     "vite.config.ts",
 ];
 
-/// Vite's lowest.
+/// The lowest version that Vite supports.
 const NODE: (u32, u32) = (20, 19);
 
 fn main() -> ExitCode {
@@ -95,7 +95,7 @@ fn check_node() -> Result<(), String> {
     }
 }
 
-/// Makes `work` hold the sources of `ui`, and keeps what npm installed there.
+/// Copies the sources of `ui` into `work`, and keeps what npm installed there.
 fn refresh(ui: &Path, work: &Path) -> io::Result<()> {
     fs::create_dir_all(work)?;
     for source in SOURCES {
@@ -120,7 +120,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Installs what the build needs, unless it is what the same lock file led to before.
+/// Installs the dependencies, unless they are those of the same lock file.
 fn install(work: &Path) -> Result<(), String> {
     let done = work.join("installed-lock.json");
     let lock =
@@ -139,7 +139,7 @@ fn npm(work: &Path, arguments: &[&str]) -> Result<(), String> {
     let output = Command::new("npm")
         .args(arguments)
         .current_dir(work)
-        // `npm run` would look for a newer npm on the network.
+        // `npm run` would check for a newer npm on the network.
         .env("npm_config_update_notifier", "false")
         .output()
         .map_err(|error| format!("npm could not be run ({error}); it comes with Node.js"))?;
@@ -150,7 +150,7 @@ fn npm(work: &Path, arguments: &[&str]) -> Result<(), String> {
     Err(format!("`npm {}` failed: {}", arguments[0], gist(&String::from_utf8_lossy(&said))))
 }
 
-/// The first few lines in which npm or Vite says what is wrong, without warnings and stack.
+/// The first lines of npm's or Vite's error, without warnings and stack.
 fn gist(said: &str) -> String {
     let lines = said
         .lines()
@@ -159,7 +159,7 @@ fn gist(said: &str) -> String {
     lines.take(5).collect::<Vec<_>>().join("; ")
 }
 
-/// Puts the page that stands in for the real one.
+/// Writes the replacement page.
 fn unbuilt(ui: &Path, page: &Path, reason: &str) -> io::Result<()> {
     let reason = reason.replace('&', "&amp;").replace('<', "&lt;");
     let html = fs::read_to_string(ui.join("unbuilt.html"))?.replace("{reason}", &reason);
@@ -203,7 +203,7 @@ fn variable(name: &str) -> Result<String, String> {
     env::var(name).map_err(|error| format!("{name}: {error}"))
 }
 
-/// Cargo reads one directive a line.
+/// A Cargo directive is one line.
 fn one_line(text: &str) -> String {
     text.replace(['\n', '\r'], " ")
 }

@@ -1,4 +1,4 @@
-//! What a run is: the first line of its log.
+//! The header of a run, which is the first line of its log.
 
 use wec_acme::Clock;
 use wec_record::{FORMAT_VERSION, RunHeader, Stamp};
@@ -7,7 +7,7 @@ use wec_startup::node_name;
 use crate::calibration;
 use crate::plan::Plan;
 
-/// This program and its version, as logs name it.
+/// This program and its version, as in logs.
 pub const PROGRAM: &str = concat!("wec ", env!("CARGO_PKG_VERSION"));
 
 /// Logical processors that this process may use.
@@ -15,7 +15,7 @@ pub fn cpus() -> u32 {
     std::thread::available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX))
 }
 
-/// What a run of `plan` is, for the first line of its log.
+/// The header of a run of `plan`.
 pub(crate) fn identify(plan: &Plan, session: &str, host: &str, clock: Clock) -> RunHeader {
     let started_unix_ns = clock.unix_now_ns();
     RunHeader {

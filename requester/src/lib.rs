@@ -1,9 +1,10 @@
-//! Runs virtual users: what a run is asked to do, whom it may load, which chain comes next, and where results go.
+//! Runs virtual users: the plan, the check of the target, the choice of chains, and the delivery of results.
 //!
-//! A run reads in this order: [`config`] (how it is written), [`plan`] (what was asked), [`guard`] (may it be done), [`run`] (workers that follow the
-//! board), [`pace`] (when something is due), [`executor`] (when iterations start), [`picker`] (which chain).
-//! Results go to `wec-delivery`. Whether it keeps up itself is watched by [`saturation`]. Chains live in `wec-chains`,
-//! aggregation in `wec-analytics`.
+//! Read in this order: [`config`] (flags, environment and file), [`plan`] (the validated plan), [`guard`]
+//! (which targets may be loaded), [`run`] (workers that follow the board), [`pace`] (due times), [`executor`]
+//! (when iterations start), [`picker`] (the next chain). Results go to `wec-delivery`. [`saturation`]
+//! measures whether the load tester itself keeps up. Chains are in `wec-chains`, aggregation in
+//! `wec-analytics`.
 
 pub mod alarm;
 mod ca_watch;

@@ -1,23 +1,24 @@
-//! One node's part of a run, from the first look at the CA to the last flush: the only place where that is put together.
+//! One node's part of a run, from the first request to the CA to the last flush. Only this module combines
+//! all parts.
 //!
-//! `wec run`, `wec requester`, `wec demo` and `wec capacity` differ in their [`Surroundings`] alone: which board they follow,
-//! where results go, who answers the CA's validations, and who watches. In order:
+//! `wec run`, `wec requester`, `wec demo` and `wec capacity` differ only in their [`Surroundings`]: the
+//! board, the destination of results, the challenge server and the display. In order:
 //!
-//! | step | when it fails, or a signal comes before the load begins |
+//! | step | on an error, or a signal before the load begins |
 //! | --- | --- |
-//! | the CA is looked at | nothing is left behind |
+//! | the CA's directory is read | nothing is left behind |
 //! | the board is opened | the same |
 //! | the session is joined or created | the same |
-//! | the state is opened, challenge data and results get their places | the session is left, the state closed |
-//! | the workers are made ready | the same |
-//! | the run begins: it has a header and is accompanied | the run ends, as by a cut; then as below |
+//! | the state store, the challenge store and the sink are opened | the session is left, the state closed |
+//! | the workers are prepared | the same |
+//! | the run begins: it has a header and is accompanied | the run ends as after an interruption; then as below |
 //!
 //! | at the end | |
 //! | --- | --- |
-//! | the last iterations end | they are cut after the graceful stop, or by a second signal |
-//! | the state is written | what could not be is reported to the results |
-//! | results are delivered | those that cannot be wait in the spool, or are counted |
-//! | the session is left | others take a node for dead after its lease anyway |
+//! | the last iterations end | they are interrupted after the graceful stop, or by a second signal |
+//! | the state is written | changes that cannot be written are reported in the results |
+//! | results are delivered | the rest stays in the spool, or is counted |
+//! | the session is left | others consider the node dead after its lease anyway |
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -38,20 +39,20 @@ use crate::plan::Plan;
 use crate::run::{Parts, Ran, Requester, Workload, preflight};
 use crate::stored::{Opened, open_state};
 
-/// Who takes part in what.
+/// The identity of a node and its session.
 #[derive(Clone, Debug)]
 pub struct Node {
     /// The process's clock.
     pub clock: Clock,
-    /// Who this is on the board and in results.
+    /// The node's identity on the board and in results.
     pub id: NodeId,
-    /// The session to take part in.
+    /// The session to join or create.
     pub session: String,
 }
 
-/// What differs between the ways to run a plan. Each is asked for once, in this order.
+/// The differences between the ways to run a plan. Each method is called once, in this order.
 pub trait Surroundings {
-    /// A client of the plan's CA; fails where the plan cannot be run.
+    /// A client of the plan's CA; fails if the plan cannot be run.
     fn client(&mut self, plan: &Plan, clock: Clock) -> impl Future<Output = anyhow::Result<Client>> {
         async move { Ok(preflight(plan, clock).await?) }
     }
@@ -59,7 +60,7 @@ pub trait Surroundings {
     /// The board to follow. `run` is the run's id if this node is the first.
     fn board(&mut self, run: &str) -> impl Future<Output = anyhow::Result<Board>>;
 
-    /// The state that the plan names.
+    /// The state store of the plan.
     fn state(
         &mut self,
         plan: &Plan,
@@ -69,51 +70,52 @@ pub trait Surroundings {
         open_state(plan, client, clock)
     }
 
-    /// The state is open: what people may want to know of it.
+    /// The state is open; `notes` describe it.
     fn opened(&mut self, notes: Vec<String>);
 
-    /// Where challenge data goes.
+    /// The challenge store.
     fn challenges(&mut self, plan: &Plan) -> impl Future<Output = anyhow::Result<Arc<dyn ChallengeWriter>>>;
 
-    /// Where results go. All nodes of a session make one run, in one log.
+    /// The destination of results. All nodes of a session make one run, in one log.
     ///
     /// # Errors
-    /// When they can go nowhere.
+    /// When there is no destination.
     fn sink(&mut self, header: RunHeader, node: &Node) -> anyhow::Result<Arc<dyn Sink>>;
 
-    /// The runtimes that the workers live on.
+    /// The runtimes of the workers.
     fn runtimes(&self, plan: &Plan) -> Runtimes {
         Runtimes::Threads(u32::try_from(plan.threads).unwrap_or(u32::MAX))
     }
 
-    /// The load begins. Returns once the run needs nobody any more: after [`Begun::over`] or [`Begun::ended`].
+    /// The load begins. Returns when the run is no longer accompanied: after [`Begun::over`] or
+    /// [`Begun::ended`].
     fn accompany(&mut self, run: Begun<'_>) -> impl Future<Output = anyhow::Result<()>>;
 
-    /// Delivers what results are left. Whoever cut chains off by a signal does not want to wait long.
+    /// Delivers the remaining results. After an interruption by a signal it must not take long.
     fn deliver(&mut self, cut_by_signal: bool) -> impl Future<Output = Health>;
 }
 
 /// A run that has begun.
 pub struct Begun<'a> {
-    /// What it is; it began when the load could.
+    /// Its header; the start time is when the load could begin.
     pub header: RunHeader,
-    /// Where its session is.
+    /// The board with its session.
     pub board: &'a Board,
-    /// Which run of which session.
+    /// The run and its session.
     pub at: RunRef,
-    /// Who takes part.
+    /// The node.
     pub node: &'a Node,
-    /// Workers that the plan asks for.
+    /// Number of workers in the plan.
     pub workers: u32,
-    /// What the workers count.
+    /// The counters of the workers.
     pub workload: Workload,
-    /// Comes back when nothing more is wanted of any scenario: the last chains may still run.
+    /// Completes when no scenario starts more chains; the last chains may still run.
     pub over: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// Cancelled when the last iteration has ended.
     pub ended: CancellationToken,
 }
 
-/// What a run leaves, when everything has been flushed.
+/// The results of a run, after everything has been flushed.
 #[derive(Debug)]
 pub struct Ended {
     /// The run's id.
@@ -122,18 +124,19 @@ pub struct Ended {
     pub iterations: u64,
     /// The bounds of the load tester itself that were exceeded.
     pub limits: Vec<Limit>,
-    /// What became of the results.
+    /// The state of the delivery.
     pub health: Health,
-    /// Whether the state is whole.
+    /// Whether the state was written completely.
     pub state: anyhow::Result<()>,
 }
 
 impl Node {
-    /// Runs this node's part of `plan`, until it is over or `stop` says so.
+    /// Runs this node's part of `plan`, until it is over or `stop` is cancelled.
     ///
     /// # Errors
-    /// When something that the run needs cannot be had; every message names it. [`wec_startup::Interrupted`] when a signal
-    /// came before the load began. What was opened here is closed; the surroundings close what is theirs.
+    /// When something that the run needs is not available; every message names it.
+    /// [`wec_startup::Interrupted`] after a signal before the load began. What was opened here is closed; the
+    /// surroundings close their own parts.
     pub async fn run(
         self,
         plan: &Plan,
@@ -151,7 +154,7 @@ impl Node {
         let start = Start { node: &self, plan, client: client.in_run(&header.run), board: &board, stop };
         let Started { requester, state, sink } = start.start(member, &header, surroundings).await?;
         if began.is_none() {
-            // What had to be made before is not of its time.
+            // The time of the preparations is not part of the run.
             header.started_unix_ns = requester.ready_unix_ns();
         }
         let (run, workload, ended) = (header.run.clone(), requester.workload(), CancellationToken::new());
@@ -173,7 +176,7 @@ impl Node {
         let accompanied = async {
             let accompanied = surroundings.accompany(begun).await;
             if accompanied.is_err() {
-                // Nobody would see what is found.
+                // The results would not be shown.
                 stop.finish.cancel();
                 stop.cut.cancel();
             }
@@ -192,7 +195,7 @@ impl Node {
     }
 }
 
-/// What a start needs.
+/// The input of a start.
 struct Start<'a> {
     node: &'a Node,
     plan: &'a Plan,
@@ -201,7 +204,7 @@ struct Start<'a> {
     stop: &'a Stop,
 }
 
-/// What it gives.
+/// The result of a start.
 struct Started {
     requester: Requester,
     state: State,
@@ -209,8 +212,8 @@ struct Started {
 }
 
 impl Start<'_> {
-    /// Opens all that the workers need, and makes them ready. When that fails, the session is left and the state closed: the
-    /// first error is the one to report.
+    /// Opens what the workers need, and prepares them. On an error the session is left and the state closed,
+    /// and the first error is returned.
     async fn start(
         self,
         member: SessionMembership,
@@ -260,7 +263,8 @@ impl Start<'_> {
     }
 }
 
-/// Reports to `sink` what of the state could not be written before its end; `counts` are its last.
+/// Reports to `sink` the changes of the state that could not be written before its end; `counts` are its last
+/// counts.
 fn tell_unwritten(sink: &dyn Sink, clock: Clock, counts: Counts, closed: &Result<(), StoreError>) {
     let Err(StoreError::Unwritten { changes, .. }) = closed else { return };
     let Counts { registrations, authorizations, certificates, revoked } = counts;

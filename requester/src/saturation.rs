@@ -1,8 +1,10 @@
-//! Whether the load tester itself is the limit: it watches its own lag, processors, queue of results and dropped iterations.
+//! Measures whether the load tester itself is the limit: its lag, processors, queue of results and dropped
+//! iterations.
 //!
-//! Each runtime has a seat at the [`Watch`], where its lag is recorded. Once a second a [`Sampler`] takes what was recorded,
-//! asks the system about the threads, has the judge look at it, and makes of it, and of what the scenarios counted, a
-//! [`LoadSample`]. Bounds are in [`Bounds`], and what they mean in docs/generator-limits.md.
+//! Each runtime has a seat at the [`Watch`], which records its lag. Once a second a [`Sampler`] reads the
+//! records and the system's accounting of the threads, lets the judge evaluate them, and makes a
+//! [`LoadSample`] from them and the scenarios' counters. Bounds are in [`Bounds`]; docs/generator-limits.md
+//! explains them.
 
 mod judge;
 mod probe;
@@ -19,18 +21,19 @@ pub use self::judge::Bounds;
 use self::judge::{Judge, Second, Usage};
 use self::usage::{Thread, ThreadTimes, process_time};
 
-/// Lags from a microsecond to an hour, three digits: what analytics' histograms hold too.
+/// Lags from a microsecond to an hour, three digits: the same as analytics' histograms.
 const LAG_BOUNDS_NS: (u64, u64) = (1_000, 3_600_000_000_000);
-/// A stretch shorter than this, the first or last of a run, has no rates and shares: they would be of single events.
+/// A shorter period, the first or last of a run, has no rates and shares, because single events would decide
+/// them.
 const SHORT_NS: u64 = 200_000_000;
-/// With fewer lags than this a second has no percentile to judge by.
+/// With fewer lags a second has no percentile.
 const ENOUGH_LAGS: u64 = 20;
-/// With fewer response times than this there is no median to compare with.
+/// With fewer response times there is no median.
 const ENOUGH_RESPONSES: u64 = 10;
-/// How long a histogram of response times is written to before the next one, nanoseconds.
+/// For how long a histogram of response times is used before the next one, nanoseconds.
 const RECENT_NS: u64 = 10_000_000_000;
 
-/// Where the runtimes of a process are watched.
+/// Records the lag of the runtimes of a process.
 #[derive(Clone, Debug)]
 pub struct Watch {
     clock: Clock,
@@ -38,36 +41,36 @@ pub struct Watch {
     responses: Responses,
 }
 
-/// Response times of requests lately: what lag is large or small against.
+/// Recent response times of requests, to compare lag with.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Responses(Arc<Mutex<Recent>>);
 
-/// The last ten to twenty seconds in two histograms, of which the older is dropped every ten.
+/// The last ten to twenty seconds in two histograms; the older is dropped every ten seconds.
 #[derive(Debug)]
 struct Recent {
     now: Histogram<u32>,
     before: Histogram<u32>,
-    /// How much of its ten seconds the newer stands for, nanoseconds.
+    /// The part of the ten seconds that the newer one covers, nanoseconds.
     over_ns: u64,
 }
 
 impl Default for Recent {
     fn default() -> Self {
         let (low, high) = LAG_BOUNDS_NS;
-        // A median is only compared: two digits.
+        // Two digits suffice for a comparison.
         let empty = Histogram::new_with_bounds(low, high, 2).expect("the bounds are constant and valid");
         Self { now: empty.clone(), before: empty, over_ns: 0 }
     }
 }
 
 impl Responses {
-    /// Takes in a chain's requests that were answered, nanoseconds each.
+    /// Records response times of a chain's answered requests, nanoseconds each.
     pub(crate) fn record(&self, times: impl Iterator<Item = u64>) {
         let mut recent = lock(&self.0);
         times.for_each(|ns| recent.now.saturating_record(ns));
     }
 
-    /// The median lately, as of a further stretch of time; none with fewer than [`ENOUGH_RESPONSES`].
+    /// The recent median, after a further period; none with fewer than [`ENOUGH_RESPONSES`].
     fn median(&self, over_ns: u64) -> Option<u64> {
         let mut recent = lock(&self.0);
         let mut all = recent.before.clone();
@@ -83,18 +86,18 @@ impl Responses {
     }
 }
 
-/// One runtime's place.
+/// The place of one runtime.
 #[derive(Debug)]
 struct Place {
     lag: Lag,
     thread: Mutex<Option<Thread>>,
 }
 
-/// Takes how much later than due something ran: a runtime's ticks, a scenario's arrivals.
+/// Records how late work ran: a runtime's ticks, a scenario's arrivals.
 #[derive(Clone, Debug)]
 pub struct Lag(Arc<Mutex<Histogram<u32>>>);
 
-/// A runtime that is being watched, for as long as this lives.
+/// A runtime whose lag is recorded while this exists.
 #[derive(Debug)]
 pub struct Seat {
     watch: Watch,
@@ -103,18 +106,18 @@ pub struct Seat {
 }
 
 impl Watch {
-    /// Room for so many runtimes.
+    /// For this many runtimes.
     pub fn new(clock: Clock, runtimes: u32) -> Self {
         let place = |_| Place { lag: Lag::default(), thread: Mutex::default() };
         Self { clock, seats: Arc::new((0..runtimes).map(place).collect()), responses: Responses::default() }
     }
 
-    /// Where workers record how long requests took.
+    /// Records the response times of requests.
     pub(crate) fn responses(&self) -> Responses {
         self.responses.clone()
     }
 
-    /// Watches the calling thread and the runtime that it runs, of that place; to be called on it.
+    /// Starts to record the calling thread and its runtime at this place; must be called on it.
     pub fn sit(&self, place: u32) -> Option<Seat> {
         let place = place as usize;
         let seat = self.seats.get(place)?;
@@ -140,17 +143,17 @@ impl Default for Lag {
 }
 
 impl Lag {
-    /// Records that something ran `ns` later than due.
+    /// Records a lag of `ns`.
     pub fn record(&self, ns: u64) {
         lock(&self.0).saturating_record(ns);
     }
 
-    /// The same of so many things.
+    /// Records `count` equal lags.
     fn record_n(&self, ns: u64, count: u32) {
         lock(&self.0).saturating_record_n(ns, count);
     }
 
-    /// Moves what was recorded into `into`.
+    /// Moves the records into `into`.
     pub(crate) fn drain(&self, into: &mut Histogram<u32>) {
         let mut histogram = lock(&self.0);
         into.add(&*histogram).expect("every histogram has the same bounds");
@@ -158,7 +161,7 @@ impl Lag {
     }
 }
 
-/// What a scenario has counted since its start, and is to reach; see [`ScenarioSample`] for the units.
+/// A scenario's counts since its start, and its targets; see [`ScenarioSample`] for the units.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counted {
     pub(crate) name: String,
@@ -176,37 +179,37 @@ pub(crate) struct Counted {
     pub(crate) requests: u64,
     pub(crate) dropped: u64,
     pub(crate) idle: u64,
-    /// Times that our own machine refused.
+    /// Number of refusals of our own machine.
     pub(crate) local: u64,
     pub(crate) reach: Option<Reach>,
-    /// For how long its schedule has been at work, where it has one; nanoseconds.
+    /// Active time of its schedule, if it has one; nanoseconds.
     pub(crate) active_ns: Option<u64>,
-    /// Whether a rate is wanted of it now: it has begun, is not paused and has not ended.
+    /// Whether it has a target rate now: it has begun, is not paused and has not ended.
     pub(crate) steered: bool,
-    /// Where its arrivals record how late they started.
+    /// Records how late its arrivals started.
     pub(crate) lag: Lag,
 }
 
-/// Makes a sample of each second.
+/// Makes a load sample of each second.
 #[derive(Debug)]
 pub(crate) struct Sampler {
     watch: Watch,
     judge: Judge,
-    /// The clock at the sample before.
+    /// The clock at the last sample.
     at: u64,
     processed: u64,
-    /// Time that requests waited for connections and had them, at the sample before.
+    /// Total time that requests waited for connections and used them, at the last sample.
     queued: (u64, u64),
     threads: Vec<Option<ThreadTimes>>,
     scenarios: Vec<Before>,
 }
 
-/// A scenario at the sample before.
+/// A scenario at the last sample.
 #[derive(Clone, Debug, Default)]
 struct Before {
     counted: Counted,
     rate: f64,
-    /// Without a schedule, the samples together in which something was started.
+    /// Without a schedule: the sum of the samples in which an iteration started.
     active_ns: u64,
     capped_ns: u64,
     saturated_ns: u64,
@@ -220,9 +223,9 @@ impl Sampler {
         Self { watch, judge, at, processed: process_time(), queued: (0, 0), threads, scenarios: Vec::new() }
     }
 
-    /// What happened since the sample before; `backlog` is how full the queue of results is, `queued` for how long requests have
-    /// waited for connections and had them since the start ([`wec_acme::transport::Queueing`]). Always the same scenarios, in
-    /// the same order.
+    /// A sample since the last one. `backlog` is the fill level of the queue of results; `queued` is the
+    /// total time that requests waited for connections and used them ([`wec_acme::transport::Queueing`]). The
+    /// scenarios and their order must always be the same.
     pub(crate) fn sample(&mut self, counted: Vec<Counted>, backlog: f64, queued: (u64, u64)) -> LoadSample {
         let now = self.watch.clock.now();
         let over_ns = now.saturating_sub(std::mem::replace(&mut self.at, now)).max(1);
@@ -266,7 +269,7 @@ impl Sampler {
         }
     }
 
-    /// Share of the requests' time since the sample before that they waited for a connection.
+    /// Share of the requests' time since the last sample for which they waited for a connection.
     fn connection_wait(&mut self, queued: (u64, u64)) -> Option<f64> {
         let before = std::mem::replace(&mut self.queued, queued);
         let (waited, held) = (queued.0.saturating_sub(before.0), queued.1.saturating_sub(before.1));
@@ -298,7 +301,7 @@ impl Sampler {
         arrivals.collect()
     }
 
-    /// How often our own machine refused since the sample before.
+    /// Number of refusals of our own machine since the last sample.
     fn local(&self, counted: &[Counted]) -> u64 {
         let now: u64 = counted.iter().map(|counted| counted.local).sum();
         now.saturating_sub(self.scenarios.iter().map(|before| before.counted.local).sum())
@@ -351,7 +354,7 @@ impl Sampler {
     }
 }
 
-/// Says on standard error when the generator becomes the limit, and when it no longer is.
+/// Logs when the load tester becomes the limit, and when it no longer is.
 fn tell(limits: &[Limit], turned: Option<bool>) {
     match turned {
         Some(true) => {
@@ -371,7 +374,7 @@ fn empty() -> Histogram<u32> {
     Histogram::new_with_bounds(low, high, 3).expect("the bounds are constant and valid")
 }
 
-/// More digits would mean nothing, and not every JSON reader gives all of them back.
+/// More digits are not significant, and not every JSON reader preserves them.
 fn rounded(value: f64, to_one_in: f64) -> f64 {
     (value * to_one_in).round() / to_one_in
 }
@@ -483,7 +486,7 @@ mod tests {
         assert!(watch.sit(2).is_none(), "there are two places");
         let arrivals = Counted::default();
         arrivals.lag.record(5_000_000_000);
-        // The ticker begins, then the runtime is away for a second.
+        // The ticker begins, then the runtime is blocked for a second.
         tokio::task::yield_now().await;
         tokio::time::advance(Duration::from_secs(1)).await;
         for _ in 0..10 {
@@ -496,7 +499,7 @@ mod tests {
         assert!((240..=260).contains(&late), "half of them more than half a second, {late}");
         assert!(lag.last().unwrap().0.abs_diff(5_000_000_000) < 5_000_000, "an arrival's lag is among them");
         drop(seat);
-        assert!(sampler.sample(Vec::new(), 0.0, (0, 0)).generator.lag.is_empty(), "each is told once");
+        assert!(sampler.sample(Vec::new(), 0.0, (0, 0)).generator.lag.is_empty(), "each is reported once");
     }
 
     #[tokio::test]

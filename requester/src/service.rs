@@ -1,4 +1,4 @@
-//! A requester whose results go to analytics of another process: the stand-alone service.
+//! A requester whose results go to analytics in another process: the stand-alone service.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -136,7 +136,7 @@ impl Delivered {
         }
         if succeeded == 0 {
             report += if iterations == 0 {
-                "\nnot one chain ran to its end at this node"
+                "\nno chain ran to its end at this node"
             } else {
                 "\nnothing succeeded at this node"
             };
@@ -145,10 +145,10 @@ impl Delivered {
     }
 }
 
-/// Where challenge data goes when challenge servers elsewhere answer; none for memory.
+/// The external challenge store; none for memory.
 ///
 /// # Errors
-/// When Redis or the challtestsrv cannot be reached, or an address is none.
+/// When Redis or the challtestsrv cannot be reached, or an address is not valid.
 pub async fn remote_challenges(plan: &Plan) -> anyhow::Result<Option<Arc<dyn ChallengeWriter>>> {
     let writer: Arc<dyn ChallengeWriter> = match &plan.challenges {
         Challenges::Memory => return Ok(None),
@@ -160,10 +160,10 @@ pub async fn remote_challenges(plan: &Plan) -> anyhow::Result<Option<Arc<dyn Cha
     dns_apart(plan, writer).await.map(Some)
 }
 
-/// `writer`, or a store over it whose dns-01 records go where the plan says.
+/// `writer`, or a store over it that writes dns-01 records as the plan requires.
 ///
 /// # Errors
-/// When that address is none, or nobody answers there.
+/// When the address is not valid, or there is no server.
 pub async fn dns_apart(
     plan: &Plan,
     writer: Arc<dyn ChallengeWriter>,
@@ -174,7 +174,7 @@ pub async fn dns_apart(
     })
 }
 
-/// One that answers: a run whose challenge data goes nowhere would find that out by every authorization that fails.
+/// Checks the server first: otherwise a wrong address would be noticed only by failing authorizations.
 async fn challtestsrv(url: &wec_acme::Url, flag: &str) -> anyhow::Result<ChallTestSrvWriter> {
     let reached = ChallTestSrvWriter::reach(url.as_str()).await;
     reached.with_context(|| {
@@ -183,11 +183,11 @@ async fn challtestsrv(url: &wec_acme::Url, flag: &str) -> anyhow::Result<ChallTe
     })
 }
 
-/// Runs `plan` with its results going to analytics elsewhere.
+/// Runs `plan` and delivers its results to analytics in another process.
 ///
 /// # Errors
-/// When something that the run needs cannot be had; every message names it. [`wec_startup::Interrupted`] when a signal
-/// came before the run began.
+/// When something that the run needs is not available; every message names it. [`wec_startup::Interrupted`]
+/// after a signal before the run began.
 pub async fn run_remote(
     plan: Plan,
     remote: RemoteOptions,
@@ -213,7 +213,7 @@ pub async fn run_remote(
     Ok(Delivered { run, iterations, succeeded, shared, health, analytics, limits, strict: plan.strict })
 }
 
-/// A board, analytics and challenge servers that are other processes.
+/// Board, analytics and challenge servers in other processes.
 struct Remote {
     options: RemoteOptions,
     challenges: Arc<dyn ChallengeWriter>,
@@ -268,21 +268,21 @@ impl Surroundings for Remote {
     }
 }
 
-/// Tells the board that this node's part of the run is over, but for the chains that still run: with the last one the run is.
-/// Says whether there were others.
+/// Writes to the board that this node's part of the run is over, except for running chains: the run ends with
+/// the last node. Returns whether there were others.
 async fn end_part(board: &Board, run: &RunRef, node: &str, stop: &Stop) -> bool {
     let by = if stop.by_signal() { By::Signal } else { By::Schedule };
     match tokio::time::timeout(DELIVER_BRIEFLY, board.done(run, node, by)).await {
         Ok(Ok(session)) => session.value.members.len() > 1,
         Ok(Err(error)) => {
-            tracing::warn!(%error, "the board does not know that this node has ended its part of the run");
+            tracing::warn!(%error, "cannot write to the board that this node has ended its part of the run");
             true
         }
         Err(_) => true,
     }
 }
 
-/// Delivers what is left. The first signal meanwhile says what is waited for, the next one ends that.
+/// Delivers the remaining results. A first signal shows what is pending, a second one ends the wait.
 async fn deliver(sink: &GrpcSink, impatient: bool, spool: &str, stop: &Stop) -> Health {
     let within = if impatient { DELIVER_BRIEFLY } else { DELIVER_WITHIN };
     let began = tokio::time::Instant::now();
@@ -308,7 +308,7 @@ async fn deliver(sink: &GrpcSink, impatient: bool, spool: &str, stop: &Stop) -> 
     delivering.await
 }
 
-/// Counts on the way what had the result that it was made for.
+/// Counts successful results on the way.
 struct Counting {
     sink: GrpcSink,
     succeeded: AtomicU64,

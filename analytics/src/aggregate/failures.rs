@@ -5,7 +5,7 @@ use crate::snapshot::FailureFigures;
 
 /// Rows of the table.
 const MAX_FAILURES: usize = 256;
-/// Of one kind of failure. Details are texts of a server, and must not take the room of other kinds.
+/// Details of one kind of failure. They come from a server, and must not displace other kinds.
 const MAX_DETAILS: usize = 16;
 
 impl Aggregate {
@@ -50,7 +50,7 @@ impl Aggregate {
     }
 }
 
-/// Whether two failures differ in nothing but their details.
+/// Whether two failures differ only in their details.
 fn same_kind(a: &FailureFigures, b: &FailureFigures) -> bool {
     a.scope == b.scope
         && a.class == b.class

@@ -1,4 +1,4 @@
-//! The figures of all that was counted, as they are shown.
+//! Makes the figures from the counts.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -135,8 +135,8 @@ impl Aggregate {
         all
     }
 
-    /// What requesters say of each scenario; of one that runs a number of iterations no single one of them knows how many
-    /// there are to be, and the run's header does.
+    /// The figures of each scenario from the load samples. The number of iterations, if it is fixed, comes
+    /// from the run's header, because no single node knows it.
     fn scenarios(&self) -> BTreeMap<String, ScenarioFigures> {
         let mut scenarios = self.loads.scenarios(self.latest, self.stopped);
         let plan = self.header.as_ref().and_then(|header| header.stamp.plan.as_ref());
@@ -149,7 +149,7 @@ impl Aggregate {
         scenarios
     }
 
-    /// How many workers run, by what nodes last reported.
+    /// Number of workers, by the latest samples of the nodes.
     pub(crate) fn workers_running(&self) -> u64 {
         let alive = self.workers.values().filter(|(at, _)| self.latest.saturating_sub(*at) < NODE_SILENT_NS);
         alive.fold(0, |sum, (_, workers)| sum.saturating_add(*workers))
@@ -193,7 +193,7 @@ fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// More digits would mean nothing, and not every JSON reader gives all of them back.
+/// More digits are not significant, and not every JSON reader preserves them.
 pub(super) fn rounded(value: f64, to_one_in: f64) -> f64 {
     (value * to_one_in).round() / to_one_in
 }

@@ -5,7 +5,7 @@ export const CURRENT = "current";
 
 export type View = { name: "runs" } | { name: "run"; run: string };
 
-/** What an address's query asks for. */
+/** The view in an address's query. */
 export function viewAsked(search: string): View {
   const query = new URLSearchParams(search);
   if (query.get("view") === "runs") return { name: "runs" };
@@ -18,7 +18,7 @@ export function queryOf(view: View): string {
   return view.run === CURRENT ? "?" : `?${new URLSearchParams({ run: view.run })}`;
 }
 
-/** Where a run is in the API. */
+/** The path of a run in the API. */
 export function pathOf(run: string): string {
   return `api/v1/runs/${encodeURIComponent(run)}`;
 }

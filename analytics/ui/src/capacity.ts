@@ -1,4 +1,4 @@
-// A search for the CA's capacity: where the knee is so far, and the curve of response times over rates.
+// A capacity search: the knee so far, and the curve of response times over rates.
 
 import { rate } from "./format";
 import type { CapacityStep, CapacityView } from "./wire";

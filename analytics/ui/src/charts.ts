@@ -8,7 +8,7 @@ import { CHAINS } from "./wire";
 export type Colour = "requests" | "chains" | "bad" | "hits" | `chain-${(typeof CHAINS)[number]}`;
 
 export interface Line {
-  /** What the legend calls it; lines of one name share a colour and are hidden together. */
+  /** Name in the legend; lines with one name share a colour and are hidden together. */
   name: string;
   /** What distinguishes it from others of its name. */
   variant?: string;

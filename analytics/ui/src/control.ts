@@ -1,4 +1,4 @@
-// Changing a run while it goes on: of each thing one request at a time, the latest wish wins.
+// Changes of a running run: one request at a time for each value; the latest change wins.
 
 import { parseError } from "./wire";
 
@@ -8,13 +8,13 @@ export const MOST_RATE = 1_000_000;
 export const MOST_WEIGHT = 1_000_000;
 
 export interface Wish<T> {
-  /** What was asked for and is not yet on the board; undefined when nothing is pending. */
+  /** The requested value that is not on the board yet; undefined when nothing is pending. */
   wanted: T | undefined;
-  /** Why the latest change did not go through; empty when it did. */
+  /** Why the latest change failed; empty when it succeeded. */
   problem: string;
 }
 
-/** One thing that can be changed: `put` makes the change, and says what is wrong or nothing. */
+/** A value that can be changed: `put` makes the change and returns an error or nothing. */
 export class Asking<T> {
   #wanted: T | undefined;
   #problem = "";
@@ -25,7 +25,7 @@ export class Asking<T> {
     private readonly put: (value: T) => Promise<string>,
   ) {}
 
-  /** Asks for it. Asked again before the answer, only the last wish is sent after it. */
+  /** Requests a value. Of several requests before the answer, only the last is sent. */
   async ask(value: T): Promise<void> {
     this.#wanted = value;
     this.#problem = "";
@@ -53,12 +53,12 @@ export class Asking<T> {
 
 type Send = (url: string, init: RequestInit) => Promise<Response>;
 
-/** Changes what concerns the whole session: `state`, `limits`. Says what is wrong, or nothing. */
+/** Changes the whole session: `state`, `limits`. Returns an error or nothing. */
 export function changeSession(id: string, body: object, send?: Send): Promise<string> {
   return patch(`api/v1/sessions/${encodeURIComponent(id)}`, body, send);
 }
 
-/** Changes a scenario of a session: `workers`, `rate`, `weights`. Says what is wrong, or nothing. */
+/** Changes a scenario of a session: `workers`, `rate`, `weights`. Returns an error or nothing. */
 export function changeScenario(id: string, name: string, body: object, send?: Send): Promise<string> {
   return patch(`api/v1/sessions/${encodeURIComponent(id)}/scenarios/${encodeURIComponent(name)}`, body, send);
 }
@@ -84,12 +84,12 @@ export function steps(value: number): [number, number] {
   return [small, small * 10];
 }
 
-/** A whole number within what the API takes. */
+/** A whole number within the API's bounds. */
 export function clamp(workers: number): number {
   return Math.min(MOST_WORKERS, Math.max(0, Math.round(workers)));
 }
 
-/** The entries that differ from what there is; undefined stands for a field left as it was. */
+/** The entries that differ from the current ones; undefined stands for an unchanged field. */
 export function differing<T>(now: Record<string, T>, typed: Record<string, T | undefined>): Record<string, T> {
   return Object.fromEntries(
     Object.entries(typed).filter((entry): entry is [string, T] => entry[1] !== undefined && entry[1] !== now[entry[0]]),

@@ -1,6 +1,6 @@
-// Numbers as people read them. Pure; a unit is always written, and what cannot be given is an en dash.
+// Formats numbers. Pure; a unit is always written, and a missing figure is an en dash.
 
-/** What stands where a figure cannot be given. */
+/** The text for a missing figure. */
 export const NONE = "–";
 
 const NBSP = "\u00a0";
@@ -86,7 +86,7 @@ export function bytes(n: number): string {
   return unit === 0 ? `${n}${NBSP}B` : `${threeDigits(value)}${NBSP}${units[unit]}`;
 }
 
-/** A figure as an axis writes it, without zeros that say nothing: `30 ms`, not `30.0 ms`. */
+/** A figure for an axis, without trailing zeros: `30 ms`, not `30.0 ms`. */
 export function brief(figure: string): string {
   return figure.replace(/(\.\d*?)0+(?!\d)/, "$1").replace(/\.(?!\d)/, "");
 }

@@ -1,9 +1,9 @@
-// Whether the load tester itself kept up: what the page says of it, and how loudly.
+// Whether the load tester itself kept up: the text on the page and its emphasis.
 
 import { count, duration, share, things } from "./format";
 import { LIMIT_CAUSES, type GeneratorFigures, type LimitCause, type Run } from "./wire";
 
-/** How loudly: nothing was measured, it keeps up, it was limited at some time, it is now. */
+/** The emphasis: nothing was measured, it keeps up, it was limited at some time, it is limited now. */
 export type Standing = "unknown" | "fine" | "was" | "is";
 
 export function standing(generator: GeneratorFigures): Standing {
@@ -29,7 +29,7 @@ export function distortion({ distortion: found }: GeneratorFigures): string | un
   return `Lag can have added ${median} and ${duration(found.p99_ns)} to the slowest 1 % (${share(found.p99_share)} of their p99).`;
 }
 
-/** One sentence that says what that means for the figures. */
+/** One sentence about the effect on the figures. */
 export function headline(generator: GeneratorFigures, over: boolean): string {
   const how = standing(generator);
   if (how === "unknown") return "The load tester has not said yet whether it keeps up.";
@@ -48,7 +48,7 @@ export interface Figure {
   title: string;
 }
 
-/** How near the run comes to what its machine can do, where that was measured. */
+/** How close the run comes to the ceiling of its machine, if that was measured. */
 export function ceiling(run: Run, rps: number): Figure | undefined {
   const { calibration } = run.stamp;
   if (calibration === undefined || calibration === null || calibration.requests_per_s <= 0) return undefined;

@@ -1,9 +1,9 @@
-// Whether the figures are all there is.
+// Whether the figures are complete.
 
 import { count, things } from "./format";
 import type { Live } from "./wire";
 
-/** What people must know before they believe the figures; empty when every result was counted and logged. */
+/** What is missing in the figures; empty when every result was counted and logged. */
 export function warnings({ health, snapshot: { missing } }: Pick<Live, "health" | "snapshot">): string[] {
   const found: (string | false)[] = [
     health.log_error !== null && `the log cannot be written: ${health.log_error}`,

@@ -7,8 +7,8 @@ import { parseError, parseLive, type Live } from "./wire";
  * | --- | --- | --- |
  * | connecting | no event has come yet | live, lost |
  * | live | events come | lost, ended |
- * | lost | the stream broke or fell silent; tried again by itself | live, ended |
- * | ended | the run is over, what is shown is final | connecting, when somebody asks |
+ * | lost | the stream broke or sent nothing for too long; it is retried | live, ended |
+ * | ended | the run is over, the figures are final | connecting, on request |
  */
 export type Phase = "connecting" | "live" | "lost" | "ended";
 
@@ -19,7 +19,7 @@ export interface Listener {
   phase(phase: Phase, why: string): void;
 }
 
-/** What a subscription stands on; tests put fakes here. */
+/** What a subscription uses; tests replace it. */
 export interface Ground {
   open(url: string): EventSource;
   fetch(url: string): Promise<Response>;
@@ -27,9 +27,9 @@ export interface Ground {
   cancel(timer: number): void;
 }
 
-/** Events come every second; after this long without one the connection is taken for dead. */
+/** Events come every second; after this time without one the connection counts as lost. */
 const SILENCE_MS = 5_000;
-/** Waits between attempts once the browser has given up by itself. */
+/** Waits between attempts once the browser no longer retries. */
 const WAITS_MS = [500, 1_000, 2_000, 5_000];
 
 const BROWSER: Ground = {
@@ -76,7 +76,7 @@ export class Subscription {
     source.addEventListener("error", () => {
       if (this.#source !== source) return;
       this.#enter("lost", "");
-      // While it reconnects by itself it keeps the id of the last event; an answer that is no stream ends that.
+      // While it reconnects by itself it keeps the id of the last event; an answer that is not a stream ends that.
       if (source.readyState === 2) {
         void this.#explain();
         this.#again();
@@ -114,7 +114,7 @@ export class Subscription {
     this.#timer = this.ground.later(() => this.#open(), wait);
   }
 
-  /** An EventSource does not tell why it was refused; a plain request of the same API does. */
+  /** An EventSource does not report why it was refused; a plain request to the same API does. */
   async #explain(): Promise<void> {
     try {
       const response = await this.ground.fetch(`${this.run}/snapshot`);
@@ -125,7 +125,7 @@ export class Subscription {
         this.#enter("lost", parseError(await response.text()) ?? `analytics answered ${response.status}`);
       }
     } catch {
-      // Not reachable at all, which is what "lost" says already.
+      // Not reachable at all, which "lost" already means.
     }
   }
 

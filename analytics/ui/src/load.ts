@@ -1,9 +1,9 @@
-// What a scenario has reached of what is wanted of it, in words. Pure.
+// Actual and target load of a scenario, as text. Pure.
 
 import { count, duration, rate, share, things } from "./format";
 import type { ScenarioFigures, ScenarioView } from "./wire";
 
-/** What there is now: `now 49.8 of 50 chains/s with 12 workers, 9 busy`; or why there is nothing. */
+/** The current load: `now 49.8 of 50 chains/s with 12 workers, 9 busy`; or why there is none. */
 export function achieved(figures: ScenarioFigures, target: ScenarioView): string {
   if (target.state === "waiting") return "waits for another scenario to end";
   if (target.state === "ended") {
@@ -16,7 +16,7 @@ export function achieved(figures: ScenarioFigures, target: ScenarioView): string
   return `now ${rate(figures.rate)} of ${target.rate} ${target.rate_unit}/s${reached} with ${workers}`;
 }
 
-/** What must not be overlooked: what was dropped, and a rate that is not reached, and why. */
+/** Warnings: dropped iterations, and a rate that is not reached, with the reason. */
 export function alarms(figures: ScenarioFigures, target: ScenarioView): string[] {
   const short = (ns: number) => (ns > 0 ? ` For ${duration(ns)} so far.` : "");
   const found: (string | false)[] = [

@@ -1,4 +1,4 @@
-// Changes of the load in words, and how long a run stood still. Pure.
+// Changes of the load as text, and the time of a run's pauses. Pure.
 
 import type { Mark } from "./wire";
 
@@ -18,7 +18,7 @@ export function who(mark: Mark): string {
   return BY[mark.by] ?? mark.by;
 }
 
-/** What fits above a chart. */
+/** The text above a chart. */
 export function brieflySaid(mark: Mark): string {
   switch (mark.what) {
     case "workers":
@@ -36,7 +36,7 @@ export function brieflySaid(mark: Mark): string {
   }
 }
 
-/** What became what, without who: `workers 50 → 80`, `weight of revoke 1 → 0`. */
+/** The change without its author: `workers 50 → 80`, `weight of revoke 1 → 0`. */
 export function said(mark: Mark): string {
   const of = mark.scenario === undefined || mark.scenario === "" || mark.scenario === "default" ? "" : `${mark.scenario}: `;
   const noun = { weights: "weight of ", limits: "limit of " }[mark.what];
@@ -60,7 +60,7 @@ export function around(marks: readonly Mark[], unixSeconds: number, within: numb
   return marks.filter((mark) => Math.abs(mark.at_unix_ns / 1e9 - unixSeconds) <= within);
 }
 
-/** How long the run has stood still up to `now_unix_ns`: its run time does not go on meanwhile. */
+/** The time of the run's pauses up to `now_unix_ns`, which its run time does not include. */
 export function pausedFor(marks: readonly Mark[], now_unix_ns: number): number {
   let since: number | null = null;
   let total = 0;

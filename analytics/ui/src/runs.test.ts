@@ -29,7 +29,7 @@ function fake(...answers: (Response | Error)[]) {
   return { ground, step: () => waiting?.(), waits: () => waiting !== undefined };
 }
 
-/** The next thing that a list tells. */
+/** The next update of a list. */
 function telling() {
   let heard: (listing: Listing) => void = () => {};
   const next = () => new Promise<Listing>((resolve) => (heard = resolve));

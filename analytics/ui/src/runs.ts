@@ -1,4 +1,4 @@
-// The list of runs: fetched again and again while somebody looks, and what is said of each run.
+// The list of runs: fetched repeatedly while it is shown, with the text for each run.
 
 import { parseError, parseRuns, type RunEntry } from "./wire";
 
@@ -12,7 +12,7 @@ export function standing({ live, outcome }: Pick<RunEntry, "live" | "outcome">):
   return outcome.passed ? "passed" : "failed";
 }
 
-/** In words and with a sign, so that colour alone says nothing. */
+/** As text with a sign, so that it does not depend on colour. */
 export const SAID: Record<Standing, { sign: string; word: string; title: string }> = {
   live: { sign: "", word: "live", title: "Results of it are taken now" },
   passed: { sign: "✓", word: "passed", title: "All thresholds hold, and every chain of the plan succeeded" },
@@ -24,11 +24,11 @@ export const SAID: Record<Standing, { sign: string; word: string; title: string 
 export interface Listing {
   /** The latest that came; null before the first. */
   runs: readonly RunEntry[] | null;
-  /** Why the latest attempt brought nothing; empty when it did. */
+  /** Why the latest attempt failed; empty when it succeeded. */
   problem: string;
 }
 
-/** What a list stands on; tests put fakes here. */
+/** What a list uses; tests replace it. */
 export interface Ground {
   fetch(url: string): Promise<Response>;
   later(run: () => void, ms: number): number;

@@ -1,5 +1,5 @@
-// The window of columns that the charts draw: how updates from the server go into it, and what of it is shown.
-// Pure. All times are the server's; a bucket that never came is a gap, not a zero.
+// The window of columns that the charts draw: how updates change it, and which part is shown.
+// Pure. All times are the server's; a missing bucket is a gap, not a zero.
 
 import { CHAINS, COUNT_COLUMNS, LOAD_COLUMNS, type Chain, type ChainSeries, type Series } from "./wire";
 
@@ -30,7 +30,7 @@ export const COLUMNS: readonly Column[] = [
 ];
 
 /**
- * The window after an update: everything anew when the server says so, otherwise each bucket put at its time,
+ * The window after an update: everything is replaced if `reset` is set, otherwise each bucket is put at its time,
  * replacing the one that was there. The oldest fall out beyond the bound.
  */
 export function merge(window: Columns | null, update: Series, bound = BOUND): Columns {
@@ -57,7 +57,7 @@ export function merge(window: Columns | null, update: Series, bound = BOUND): Co
   return tail({ step: window.step, at, values }, bound);
 }
 
-/** A stretch of the window, first index to one past the last. */
+/** A part of the window, first index to one past the last. */
 export interface Stretch {
   from: number;
   to: number;
@@ -112,7 +112,7 @@ export function acrossChains(columns: Columns, kind: "count" | "failed", index: 
   return sum;
 }
 
-/** What happened lately: sums over a stretch, and how long its buckets last together. */
+/** Recent sums over a period, and the total length of its buckets. */
 export interface Recent {
   seconds: number;
   issued: number;
@@ -123,7 +123,7 @@ export interface Recent {
   hits: number;
 }
 
-/** Sums over a stretch. */
+/** Sums over a period. */
 export function recent(columns: Columns, { from, to }: Stretch): Recent {
   const sum: Recent = { seconds: 0, issued: 0, requests: 0, requestsFailed: 0, chains: 0, chainsFailed: 0, hits: 0 };
   for (let index = from; index < to; index += 1) {

@@ -1,4 +1,4 @@
-// Thresholds in words: how each stands, its value and its limit. Pure.
+// Thresholds as text: state, value and limit. Pure.
 
 import { clock, count, duration, NONE, things } from "./format";
 import type { ThresholdResult, Unit } from "./wire";
@@ -45,7 +45,7 @@ export function amount(value: number | null, unit: Unit, limit = value): string 
   }
 }
 
-/** Two decimals, or as many more as it takes to be told from the limit. */
+/** Two decimals, or as many more as needed to differ from the limit. */
 function percent(share: number, limit: number): number {
   for (let decimals = 2; decimals < 6; decimals += 1) {
     const text = Number((100 * share).toFixed(decimals));

@@ -34,7 +34,7 @@ export function between(timing: Timing, column: TimingColumn): string {
   return value !== null && ends ? interval(value, ends) : "";
 }
 
-/** A cell: what it shows, and why there is nothing when there is nothing. */
+/** A cell: its text, or why it is empty. */
 export function cell(timing: Timing, column: TimingColumn): { text: string; title: string } {
   const value = timing[column.key];
   if (value !== null) {

@@ -1,4 +1,4 @@
-//! Whether a plan can be run at all, before anything is opened.
+//! Checks whether a plan can be run, before anything is opened.
 
 use std::sync::Arc;
 
@@ -10,18 +10,18 @@ use crate::guard;
 use crate::plan::Plan;
 use crate::profiles;
 
-/// Whether `plan` can be run at all: its target may be loaded, is there, is trusted, speaks ACME and would register
-/// accounts. Gives the client that found out; those of the run are siblings of it, so that the CA is asked for its directory
-/// once.
+/// Checks whether `plan` can be run: the target may be loaded, is reachable, is trusted, is an ACME server
+/// and would register accounts. Returns the client that was used; those of the run are its siblings, so that
+/// the directory is read once.
 ///
-/// Comes before anything is opened, so that a run that cannot be leaves nothing behind.
+/// Runs before anything is opened, so that a failure leaves nothing behind.
 ///
 /// # Errors
 /// See [`StartError`].
 pub async fn preflight(plan: &Plan, clock: Clock) -> Result<Client, StartError> {
     guard::check(&plan.directory, &plan.permission, &plan.dialling).await?;
     for (flag, url) in plan.challenge_servers() {
-        // Each chain sends requests there, too. They are not made through --connect-to.
+        // Each chain also sends requests there, without --connect-to.
         let checked = guard::check(&url, &plan.permission, &Dialling::default()).await;
         checked.map_err(|refused| StartError::ChallengesRefused { flag, refused })?;
     }

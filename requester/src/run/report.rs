@@ -1,4 +1,4 @@
-//! What goes into the results beside chains: the state's counts and samples of the load, every second.
+//! Adds the state's counts and load samples to the results, every second.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,11 +16,11 @@ use crate::executor::{ArrivalSchedule, Gauges};
 use crate::saturation::{Counted, Sampler};
 use crate::scenario::Scenario;
 
-/// How often the state's counts go into the results.
+/// Interval of the state's counts in the results.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
-/// Tells the results every second what the state store holds and how the load is, and once more at the end. Gives the
-/// bounds of the load tester itself that were exceeded.
+/// Adds the counts of the state store and a load sample to the results every second, and once more at the
+/// end. Returns the exceeded bounds of the load tester itself.
 pub(super) async fn report(
     parts: Parts,
     scenarios: Vec<Counting>,
@@ -44,7 +44,7 @@ pub(super) async fn report(
         parts.sink.push_state(at_unix_ns, counts);
         let now = parts.clock.now();
         let mut counted: Vec<_> = scenarios.iter().map(|counting| counting.counted(now)).collect();
-        // What kept validations from the listeners of this process is no scenario's, and this machine's all the same.
+        // Refusals at the listeners of this process belong to no scenario, but to this machine.
         if let Some(first) = counted.first_mut() {
             first.local += wec_listen::shortages();
         }
@@ -68,14 +68,14 @@ pub(super) async fn report(
     }
 }
 
-/// Samples are taken in the middle of a second of the wall clock: a little early or late, each still falls into a second of
-/// its own in the figures over time.
+/// Samples are taken in the middle of a second of the wall clock, so that each falls into its own second of
+/// the figures over time, even if it is slightly early or late.
 fn until_mid_second(clock: Clock) -> Duration {
     let into = clock.unix_now_ns() % 1_000_000_000;
     Duration::from_nanos((1_500_000_000 - into) % 1_000_000_000)
 }
 
-/// What is read of a scenario for a sample.
+/// The parts of a scenario that a sample reads.
 pub(super) struct Counting {
     pub(super) scenario: Scenario,
     pub(super) gauges: Arc<Gauges>,
@@ -87,7 +87,7 @@ impl Counting {
         let Self { scenario, gauges, course } = self;
         let unit = scenario.load.rate_unit();
         let asked = match unit {
-            // Arrivals, Poisson's among them, are what was asked for.
+            // The arrivals, also for Poisson, are what was required.
             Some(RateUnit::Chains) => gauges.due(),
             _ => course.borrow().asked(now).round() as u64,
         };

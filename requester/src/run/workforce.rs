@@ -1,4 +1,5 @@
-//! How each runtime gets its workers, and what they share: keys, the check of certificates, the policy of each scenario.
+//! Creates the workers of each runtime and what they share: keys, the check of certificates, the policy of
+//! each scenario.
 
 use std::sync::Arc;
 
@@ -15,22 +16,22 @@ use crate::saturation::Watch;
 use crate::scenario::Scenario;
 use crate::user::Users;
 
-/// Keys that were made before the run.
+/// Keys made before the run.
 pub(super) struct Keys {
     pub(super) certificates: Arc<KeyPool>,
     accounts: Arc<AccountKeys>,
 }
 
-/// What the workers of all scenarios and runtimes use together.
+/// Shared by the workers of all scenarios and runtimes.
 pub(super) struct Equipment {
     pub(super) keys: Keys,
     /// Of certificates.
     pub(super) checker: Checker,
-    /// Where challenge data stays for a while.
+    /// Keeps challenge data for some time.
     pub(super) linger: Linger,
 }
 
-/// The RSA keys that the scenarios will use, made on a thread where nobody waits for anything else.
+/// Makes the RSA keys of the scenarios on a thread of its own.
 pub(super) async fn key_pool(plan: &Plan) -> Result<Keys, StartError> {
     let rsa = |types: fn(&Scenario) -> &Mix<KeyType>| -> Vec<KeyType> {
         plan.scenarios
@@ -55,7 +56,7 @@ pub(super) async fn key_pool(plan: &Plan) -> Result<Keys, StartError> {
     Ok(Keys { certificates: Arc::new(certificates), accounts: Arc::new(accounts) })
 }
 
-/// What judges certificates, with the roots that they must channels to.
+/// The check of certificates, with the roots that they must chain to.
 pub(super) fn checker(plan: &Plan) -> Result<Checker, StartError> {
     let Some(path) = &plan.issuer_root else { return Ok(Checker::new()) };
     let shown = || path.display().to_string();
@@ -88,7 +89,7 @@ fn chain_policy(plan: &Plan, scenario: &Scenario, keys: &Keys) -> wec_chains::Po
     }
 }
 
-/// How each runtime gets its workers: with a client of its own, and all else shared.
+/// Creates the workers of each runtime: the client is its own, everything else is shared.
 pub(super) fn workforces(
     plan: &Plan,
     parts: &Parts,
