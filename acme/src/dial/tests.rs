@@ -68,8 +68,8 @@ async fn goes_to(dialler: &Dialler) -> SocketAddr {
 }
 
 /// Whether a connection waits to be accepted. Those on loopback wait as soon as they have been made.
-async fn was_dialled(listener: &TcpListener) -> bool {
-    tokio::time::timeout(Duration::from_millis(200), listener.accept()).await.is_ok()
+fn was_dialled(listener: TcpListener) -> bool {
+    listener.into_std().unwrap().accept().is_ok()
 }
 
 /// An address on which connection requests get no answer, as behind a firewall: its queue is full.
@@ -104,7 +104,7 @@ async fn a_name_that_comes_to_mean_another_address_is_refused_before_it_is_diall
     assert_eq!(failure.message, format!("not {second} of ca.test"));
     assert_eq!(way.address, None);
     // Not even the allowed one: chance decides which is used.
-    assert!(!was_dialled(&allowed).await && !was_dialled(&other).await);
+    assert!(!was_dialled(allowed) && !was_dialled(other));
 }
 
 #[tokio::test]
