@@ -13,7 +13,7 @@ use wec_board::{BoardError, By, Change, SessionState};
 use wec_record::{Chain, ChainResult, FailureClass};
 use wec_startup::Interrupted;
 
-use self::fake::{Ca, DATABASE, Fake, LATENCY, List, paused};
+use self::fake::{Ca, DATABASE, Fake, LATENCY, List, Reported, paused};
 use super::*;
 use crate::config::PlanOptions;
 
@@ -331,14 +331,17 @@ fn a_run_goes_on_without_its_board_and_follows_it_again_when_it_is_back() {
     paused(async {
         let (ca, page) = (Ca::new(true), Board::local());
         let (board, link) = page.linked().await.unwrap();
+        let (reported, _until) = Reported::start();
         let mut run = Run::start("a", plan("2", None), Fake::new(&ca, &board));
         let workload = run.begun().await;
         run.results(5).await;
+        assert!(!reported.has("link"));
         link.cut();
         page.change("default", Change::state(By::Page, SessionState::Paused)).await.unwrap();
         let before = run.list.results.borrow().len();
         run.results(before + 100).await;
         assert_eq!(workload.workers(), 2, "it goes on with what it has");
+        assert!(reported.has("the link is cut"), "people are told");
         link.mend().await;
         while workload.workers() > 0 {
             sleep(LATENCY).await;
@@ -389,6 +392,7 @@ fn a_run_whose_board_is_lost_takes_no_more_iterations_until_it_is_back() {
     paused(async {
         let (ca, page) = (Ca::new(true), Board::local());
         let (board, link) = page.linked().await.unwrap();
+        let (reported, _until) = Reported::start();
         let run = Run::start("a", plan("2", Some("60")), Fake::new(&ca, &board));
         run.results(3).await;
         link.cut();
@@ -397,6 +401,7 @@ fn a_run_whose_board_is_lost_takes_no_more_iterations_until_it_is_back() {
         let taken = run.list.results.borrow().len();
         assert!((3..60).contains(&taken), "{taken}: no more than it had taken before");
         assert!(!run.running.is_finished(), "it waits for the others");
+        assert!(reported.has("sharing iterations (the link is cut)"), "people are told");
         link.mend().await;
         let list = Arc::clone(&run.list);
         assert_eq!((run.end().await.iterations, list.results.borrow().len()), (60, 60));
@@ -410,11 +415,13 @@ fn a_run_that_finds_its_board_lost_at_the_start_begins_when_it_is_back() {
         for comes_back in [true, false] {
             let (ca, page) = (Ca::new(true), Board::local());
             let (board, link) = page.linked().await.unwrap();
+            let (reported, _until) = Reported::start();
             let fake = Fake { loses: Some(("challenges", link.clone())), ..Fake::new(&ca, &board) };
             let mut run = Run::start("a", plan("2", None), fake);
             run.begun().await;
             sleep(Duration::from_secs(60)).await;
             assert_eq!(*ca.0.asked.borrow(), 0, "nobody has given it a share");
+            assert!(reported.has("the link is cut"), "people are told");
             if comes_back {
                 link.mend().await;
                 run.results(3).await;

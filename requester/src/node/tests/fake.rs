@@ -2,6 +2,7 @@
 //! may fail, or be away.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
@@ -10,6 +11,10 @@ use http::{HeaderMap, HeaderValue};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 use tokio::time::sleep;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::DefaultGuard;
+use tracing::{Event, Level, Metadata, Subscriber};
 use wec_acme::transport::{BoxFuture, Reply, Request, Response, Transport};
 use wec_acme::{Directory, Policy, Way};
 use wec_board::Link;
@@ -34,6 +39,50 @@ pub(super) fn paused(test: impl Future<Output = ()>) {
 pub(super) static DATABASE: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
 });
+
+/// Keeps the warnings and errors of the thread that it was started on.
+#[derive(Clone, Default)]
+pub(super) struct Reported(Arc<Mutex<Vec<String>>>);
+
+impl Reported {
+    /// Keeps them until the guard is dropped.
+    pub(super) fn start() -> (Self, DefaultGuard) {
+        let reported = Self::default();
+        let guard = tracing::subscriber::set_default(reported.clone());
+        (reported, guard)
+    }
+
+    pub(super) fn has(&self, text: &str) -> bool {
+        self.0.lock().unwrap().iter().any(|line| line.contains(text))
+    }
+}
+
+impl Subscriber for Reported {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= Level::WARN
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        struct Line(String);
+        impl Visit for Line {
+            fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+                self.0 += &format!("{field}={value:?} ");
+            }
+        }
+        let mut line = Line(String::new());
+        event.record(&mut line);
+        self.0.lock().unwrap().push(line.0);
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
 
 /// A lease that does not end: the time here is not that of the database's runtime, and one as short as usual would be over
 /// before it is renewed.
