@@ -117,8 +117,8 @@ pub async fn apply(
 /// Whether all changes are allowed for this session.
 fn allowed(session: &Session, scenario: Option<&str>, asked: &Asked) -> Result<(), Refusal> {
     let stops = |to: &ChangeTo| *to == ChangeTo::State(SessionState::Stopped);
-    if session.state == SessionState::Stopped && !asked.wanted.iter().all(stops) {
-        return Err(Refusal::Stopped(session.id.clone()));
+    if session.spec.state == SessionState::Stopped && !asked.wanted.iter().all(stops) {
+        return Err(Refusal::Stopped(session.spec.id.clone()));
     }
     check(session, scenario, asked)
 }
@@ -141,20 +141,20 @@ fn check(session: &Session, scenario: Option<&str>, asked: &Asked) -> Result<(),
     let beyond = wanted.iter().filter_map(|to| out_of_bounds(to).err()).flatten();
     let mut mistakes: Vec<String> = mistakes.iter().cloned().chain(beyond).collect();
     if scenario.is_some() || wanted.iter().any(of_scenario) {
-        let mut names = session.scenarios.keys();
+        let mut names = session.spec.scenarios.keys();
         let name = match (scenario, names.next(), names.next()) {
-            (Some(name), ..) if session.scenarios.contains_key(name) => name,
+            (Some(name), ..) if session.spec.scenarios.contains_key(name) => name,
             (None, Some(only), None) => only,
             (named, ..) => {
                 return Err(Refusal::NoScenario(BoardError::NoScenario {
-                    session: session.id.clone(),
+                    session: session.spec.id.clone(),
                     named: named.map(str::to_owned),
-                    known: session.scenarios.keys().cloned().collect::<Vec<_>>().join(", "),
+                    known: session.spec.scenarios.keys().cloned().collect::<Vec<_>>().join(", "),
                 }));
             }
         };
-        let target = &session.scenarios[name];
-        if target.phase() == Phase::Ended && wanted.iter().any(of_scenario) {
+        let target = &session.spec.scenarios[name];
+        if session.phase(name) == Phase::Ended && wanted.iter().any(of_scenario) {
             return Err(ended(session, name));
         }
         for to in wanted {
@@ -183,8 +183,8 @@ fn check(session: &Session, scenario: Option<&str>, asked: &Asked) -> Result<(),
 
 /// Why an ended scenario cannot be changed, and which scenarios can.
 fn ended(session: &Session, name: &str) -> Refusal {
-    let others = session.scenarios.iter().filter(|(_, target)| target.phase() != Phase::Ended);
-    let others: Vec<_> = others.map(|(name, _)| name.as_str()).collect();
+    let others = session.spec.scenarios.keys().filter(|name| session.phase(name) != Phase::Ended);
+    let others: Vec<_> = others.map(String::as_str).collect();
     let way_out = match others[..] {
         [] => "start another run".to_owned(),
         _ => format!("change {}, or start another run", others.join(" or ")),
@@ -497,7 +497,7 @@ mod tests {
         let target = |waits| Target { workers: 5, waits, ..Target::default() };
         let scenarios = [("first", target(false)), ("second", target(true))];
         let scenarios = scenarios.map(|(name, target)| (name.to_owned(), target)).into();
-        let session = Session { run: "r".to_owned(), ..Session::new("s", scenarios, Limits::default()) };
+        let session = Session::new("s", scenarios, Limits::default()).of_run("r");
         board.put_session(session).await.unwrap();
         let run = RunRef::new("s", "r");
         board.end_scenario(&run, "first", "node").await.unwrap();

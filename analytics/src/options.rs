@@ -127,11 +127,11 @@ async fn run_over(analytics: &Analytics, board: &Board, session: &str) {
         tokio::time::sleep(LOOK_EVERY).await;
         let Some(run) = analytics.run_id() else { continue };
         let shown = board.session(session).borrow().clone();
-        let Some(shown) = shown.filter(|shown| shown.value.run == run) else { continue };
+        let Some(shown) = shown.filter(|shown| shown.value.status.run == run) else { continue };
         let nodes = board.nodes().borrow().clone();
         let lives = |member: &String| nodes.iter().any(|node| node.id == *member);
-        if !shown.value.members.iter().any(lives) {
-            if shown.value.state != SessionState::Stopped {
+        if !shown.value.status.members.iter().any(lives) {
+            if shown.value.spec.state != SessionState::Stopped {
                 say("warning: all requesters are gone, and none of them has ended the run");
             }
             return;

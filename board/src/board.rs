@@ -10,6 +10,7 @@ use crate::kv::etcd::Etcd;
 use crate::kv::memory::Memory;
 use crate::kv::sqlite::Sqlite;
 use crate::kv::{Kv, Write};
+use crate::stored::{Part, Stored};
 use crate::view::View;
 use crate::{
     BoardError, By, Change, Changed, Connection, EtcdOptions, FileOptions, Made, Membership, NodeInfo, Pool,
@@ -97,7 +98,7 @@ impl Board {
     /// # Errors
     /// When the board cannot be told.
     pub async fn put_session(&self, session: Session) -> Result<Versioned<Session>, BoardError> {
-        self.decide(&session.id, |_, _| Ok(Some(session.clone()))).await
+        self.decide(&session.spec.id, |_, _| Ok(Some(session.clone()))).await
     }
 
     /// Puts a session on the board unless one with the same id is there; says which one is there now.
@@ -105,7 +106,7 @@ impl Board {
     /// # Errors
     /// When the board cannot be told.
     pub async fn open_session(&self, session: Session) -> Result<Versioned<Session>, BoardError> {
-        self.decide(&session.id, |there, _| Ok(there.is_none().then(|| session.clone()))).await
+        self.decide(&session.spec.id, |there, _| Ok(there.is_none().then(|| session.clone()))).await
     }
 
     /// Takes part in a session: joins the one that is there while others are at it, else creates `wanted`, over what was
@@ -118,7 +119,7 @@ impl Board {
         wanted: &Session,
         node: &str,
     ) -> Result<Versioned<Session>, BoardError> {
-        self.decide(&wanted.id, |there, live| {
+        self.decide(&wanted.spec.id, |there, live| {
             let joined = Session::joined_or_created(there, wanted, node, live)?;
             Ok((there != Some(&joined)).then_some(joined))
         })
@@ -175,7 +176,7 @@ impl Board {
         next: impl Fn(&Session, &[NodeInfo]) -> Option<Session>,
     ) -> Result<Versioned<Session>, BoardError> {
         self.decide(&run.session, |there, live| {
-            Ok(there.filter(|there| there.run == run.run).and_then(|there| next(there, live)))
+            Ok(there.filter(|there| there.status.run == run.run).and_then(|there| next(there, live)))
         })
         .await
     }
@@ -186,55 +187,66 @@ impl Board {
         id: &str,
         next: impl Fn(Option<&Session>, &[NodeInfo]) -> Result<Option<Session>, BoardError>,
     ) -> Result<Versioned<Session>, BoardError> {
-        let (key, doing) = (keys::session(id), "taking part in a session");
+        let doing = "taking part in a session";
         for _ in 0..ATTEMPTS {
-            let pair = self.kv.get(&key, doing).await?;
+            let there = self.read(id, doing).await?;
             // After the session: what is decided must not rest on nodes from before its last write.
             let nodes = self.kv.list(keys::NODES, doing).await?;
             let nodes: Vec<NodeInfo> = nodes.iter().filter_map(keys::parse).map(|node| node.value).collect();
-            let now = pair.as_ref().and_then(keys::parse::<Session>);
-            let Some(next) = next(now.as_ref().map(|now| &now.value), &nodes)? else {
+            let now = there.session();
+            let Some(mut next) = next(now.as_ref().map(|now| &now.value), &nodes)? else {
                 return now.ok_or_else(|| BoardError::NoSession(id.to_owned()));
             };
-            // What another program has put there is written over, not taken for nothing.
-            let after = pair.map_or(0, |pair| pair.version);
-            let changes = now.map_or(0, |now| now.value.changes);
-            let next = Session { changes, ..next };
-            if let Some(written) = self.write(&key, after, next, doing).await? {
+            next.spec.changes = now.map_or(0, |now| now.value.spec.changes);
+            if let Some(written) = self.write(there, next, doing).await? {
                 return Ok(written);
             }
         }
         Err(BoardError::Contended(id.to_owned()))
     }
 
-    /// Writes a session if it is still what was read, with its changes in the journal, and shows it at once: who wrote reads
-    /// what it wrote. Reports come from the watch, in order.
+    /// A session as it is stored. Whether its parts are of one moment shows when something is written that is based on them.
+    async fn read(&self, id: &str, doing: &'static str) -> Result<Stored, BoardError> {
+        let (spec, status) = (keys::session(id), keys::status(id));
+        let (spec, status) = tokio::try_join!(self.kv.get(&spec, doing), self.kv.get(&status, doing))?;
+        let none = Stored::default();
+        Ok(Stored {
+            spec: spec.as_ref().map_or(none.spec, Part::read),
+            status: status.as_ref().map_or(none.status, Part::read),
+        })
+    }
+
+    /// Writes those parts of a session that are different, if both are still what was read, with its changes in the journal.
+    /// Shows it at once: who wrote reads what it wrote. Reports come from the watch, in order.
     async fn write(
         &self,
-        key: &str,
-        after: u64,
-        mut session: Session,
+        there: Stored,
+        next: Session,
         doing: &'static str,
     ) -> Result<Option<Versioned<Session>>, BoardError> {
+        let Session { mut spec, status } = next;
+        if there.spec.is(&spec) && there.status.is(&status) {
+            return Ok(there.session());
+        }
         let mut writes = Vec::new();
-        for changed in &session.last_changes {
-            session.changes += 1;
-            let number = session.changes;
-            writes.push(Write::put(keys::entry(&session.id, number), None, keys::json(changed)));
-            if let Some(old) = number.checked_sub(JOURNAL) {
-                writes.push(Write {
-                    key: keys::entry(&session.id, old),
-                    after: None,
-                    value: None,
-                    lease: None,
-                });
+        if !there.spec.is(&spec) {
+            for changed in &spec.last_changes {
+                spec.changes += 1;
+                let number = spec.changes;
+                writes.push(Write::put(keys::entry(&spec.id, number), None, keys::json(changed)));
+                let old = number.checked_sub(JOURNAL);
+                writes.extend(old.map(|old| Write::delete(keys::entry(&spec.id, old))));
             }
         }
-        writes.push(Write::put(key.to_owned(), Some(after), keys::json(&session)));
+        writes.push(there.spec.write(keys::session(&spec.id), &spec));
+        writes.push(there.status.write(keys::status(&spec.id), &status));
         let Some(version) = self.kv.write_if(writes, doing).await? else { return Ok(None) };
-        let session = Versioned { version, value: session };
-        self.view.put_session(session.clone());
-        Ok(Some(session))
+        let id = spec.id.clone();
+        let written =
+            Stored { spec: there.spec.written(spec, version), status: there.status.written(status, version) };
+        let session = written.session();
+        self.view.put_session(&id, written);
+        Ok(session)
     }
 
     /// Takes iterations of a scenario for a node; says how all of them stand after it. The first who asks says how many
@@ -422,18 +434,17 @@ impl Board {
         changes: &[Change],
         allowed: impl Fn(&Session) -> Result<(), E>,
     ) -> Result<Made, E> {
-        let (key, at_unix_ns) = (keys::session(id), self.clock.unix_now_ns());
+        let at_unix_ns = self.clock.unix_now_ns();
         for _ in 0..ATTEMPTS {
-            let pair = self.kv.get(&key, "reading a session").await?;
-            let now = pair.as_ref().and_then(keys::parse::<Session>);
-            let now = now.ok_or_else(|| BoardError::NoSession(id.to_owned()))?;
+            let there = self.read(id, "reading a session").await?;
+            let now = there.session().ok_or_else(|| BoardError::NoSession(id.to_owned()))?;
             allowed(&now.value)?;
             // Also when an attempt of ours was carried out although its answer was lost.
             let Some(next) = now.value.after_all(changes, at_unix_ns)? else {
                 return Ok(Made { session: now, changes: Vec::new() });
             };
-            let changes = next.last_changes.clone();
-            if let Some(session) = self.write(&key, now.version, next, "changing a session").await? {
+            let changes = next.spec.last_changes.clone();
+            if let Some(session) = self.write(there, next, "changing a session").await? {
                 return Ok(Made { session, changes });
             }
         }
@@ -488,5 +499,56 @@ impl Clock {
 
     fn unix_now_ns(&self) -> u64 {
         u64::try_from((self.origin_unix + self.origin.elapsed()).as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A board on which somebody has put values by hand.
+    async fn with(pairs: &[(String, &str)]) -> Board {
+        let board = Board::local();
+        for (key, value) in pairs {
+            put(&board, key, value).await;
+        }
+        board
+    }
+
+    async fn put(board: &Board, key: &str, value: &str) {
+        let write = Write::put(key.to_owned(), None, value.as_bytes().to_vec());
+        board.kv.write_if(vec![write], "testing").await.unwrap();
+    }
+
+    const SPEC: &str = r#"{"id":"s","scenarios":{"default":{"workers":5}},"limits":{},"state":"running"}"#;
+
+    #[tokio::test]
+    async fn a_session_put_by_hand_needs_no_status_and_no_plan() {
+        let board = with(&[(keys::session("s"), SPEC)]).await;
+        let shown = board.session("s").borrow().clone().unwrap().value;
+        assert_eq!(shown, Session::running("s", 5));
+        let changed = board.change("s", Change::workers(By::Cli, 8)).await.unwrap();
+        assert_eq!(changed.value.workers(), 8);
+        assert_eq!(board.kv.get(&keys::status("s"), "testing").await.unwrap(), None, "nothing to report");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_understood_is_ignored_and_written_over() {
+        let board = with(&[(keys::session("s"), SPEC), (keys::status("s"), "[7]")]).await;
+        let shown = || board.session("s").borrow().clone().unwrap().value;
+        assert_eq!(shown(), Session::running("s", 5));
+        let node = "a";
+        let wanted = Session::running("s", 9).of_run("r");
+        let taken = board.join_or_create(&wanted, node).await.unwrap().value;
+        assert_eq!((taken.workers(), taken.status.members.as_slice()), (9, &[node.to_owned()][..]));
+        // What was seen last holds.
+        for key in [keys::session("s"), keys::status("s")] {
+            put(&board, &key, "no json").await;
+            assert_eq!(shown(), taken);
+        }
+        let error = board.change("s", Change::workers(By::Cli, 1)).await.unwrap_err();
+        assert!(matches!(error, BoardError::NoSession(_)), "{error}");
+        assert_eq!(board.join_or_create(&wanted, node).await.unwrap().value.spec.changes, 0);
+        assert_eq!(board.change("s", Change::workers(By::Cli, 1)).await.unwrap().value.workers(), 1);
     }
 }

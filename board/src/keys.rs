@@ -3,7 +3,8 @@
 //! | key | value | written by |
 //! | --- | --- | --- |
 //! | `v1/nodes/{id}` | [`NodeInfo`](crate::NodeInfo) as JSON, bound to the node's lease | that node |
-//! | `v1/sessions/{id}` | [`Session`](crate::Session) as JSON | anybody, by compare-and-swap |
+//! | `v1/sessions/{id}` | [`SessionSpec`](crate::SessionSpec) as JSON | people, by compare-and-swap; nodes that create or end it |
+//! | `v1/status/{id}` | [`RunStatus`](crate::RunStatus) as JSON | its requesters, by compare-and-swap |
 //! | `v1/shares/{session}` | [`Shares`](crate::Shares) as JSON | its requesters, by compare-and-swap |
 //! | `v1/pools/{session}/{scenario}` | [`Pool`](crate::Pool) as JSON | requesters, by compare-and-swap |
 //! | `journal/v1/{session}/{number}` | [`Changed`](crate::Changed) as JSON | who changed it, with the session |
@@ -19,6 +20,7 @@ pub(crate) const WATCHED: &str = "v1/";
 /// What all nodes' keys begin with.
 pub(crate) const NODES: &str = "v1/nodes/";
 const SESSIONS: &str = "v1/sessions/";
+const STATUS: &str = "v1/status/";
 const SHARES: &str = "v1/shares/";
 const POOLS: &str = "v1/pools/";
 
@@ -26,8 +28,14 @@ pub(crate) fn node(id: &str) -> String {
     format!("{NODES}{id}")
 }
 
+/// What people want of a session.
 pub(crate) fn session(id: &str) -> String {
     format!("{SESSIONS}{id}")
+}
+
+/// What its nodes report.
+pub(crate) fn status(id: &str) -> String {
+    format!("{STATUS}{id}")
 }
 
 pub(crate) fn shares(session: &str) -> String {
@@ -52,6 +60,7 @@ pub(crate) fn entry(session: &str, number: u64) -> String {
 pub(crate) enum Place<'a> {
     Node(&'a str),
     Session(&'a str),
+    Status(&'a str),
     /// The shares of this session's nodes.
     Shares(&'a str),
     Elsewhere,
@@ -62,6 +71,8 @@ pub(crate) fn place(key: &str) -> Place<'_> {
         Place::Node(id)
     } else if let Some(id) = key.strip_prefix(SESSIONS) {
         Place::Session(id)
+    } else if let Some(id) = key.strip_prefix(STATUS) {
+        Place::Status(id)
     } else if let Some(session) = key.strip_prefix(SHARES) {
         Place::Shares(session)
     } else {

@@ -71,23 +71,42 @@ pub(crate) struct Pair {
     pub(crate) lease: Option<LeaseId>,
 }
 
-/// A write of one key.
+/// A write of one key, or a condition of the writes that are made with it.
 #[derive(Clone, Debug)]
 pub(crate) struct Write {
     pub(crate) key: String,
     /// The version of the key's last write that this one is based on, 0 for a key that does not exist; none for one that
     /// is made whatever is there.
     pub(crate) after: Option<u64>,
-    /// None to delete it.
-    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) make: Make,
     /// What it is bound to.
     pub(crate) lease: Option<LeaseId>,
+}
+
+/// What is made of a key.
+#[derive(Clone, Debug)]
+pub(crate) enum Make {
+    Value(Vec<u8>),
+    /// It is deleted.
+    Nothing,
+    /// It stays as it is.
+    Same,
 }
 
 impl Write {
     /// Of a value that is bound to nothing.
     pub(crate) const fn put(key: String, after: Option<u64>, value: Vec<u8>) -> Self {
-        Self { key, after, value: Some(value), lease: None }
+        Self { key, after, make: Make::Value(value), lease: None }
+    }
+
+    /// Deletes a key, whatever is there.
+    pub(crate) const fn delete(key: String) -> Self {
+        Self { key, after: None, make: Make::Nothing, lease: None }
+    }
+
+    /// Writes nothing: others are made only if nobody has written this key since.
+    pub(crate) const fn unchanged(key: String, since: u64) -> Self {
+        Self { key, after: Some(since), make: Make::Same, lease: None }
     }
 }
 

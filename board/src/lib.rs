@@ -19,6 +19,7 @@ mod pool;
 mod run;
 mod session;
 mod share;
+mod stored;
 mod url;
 mod view;
 
@@ -32,8 +33,8 @@ pub use options::{Connection, EtcdOptions, EtcdTls, EtcdUser, FileOptions};
 pub use pool::{Pool, Wants};
 pub use run::RunRef;
 pub use session::{
-    By, Change, ChangeTo, Changed, DEFAULT_SCENARIO, Limited, Limits, Made, Phase, Session, SessionState,
-    StagePoint, Target, Versioned,
+    By, Change, ChangeTo, Changed, DEFAULT_SCENARIO, Limited, Limits, Made, Pause, Phase, RunStatus,
+    ScenarioStatus, Session, SessionSpec, SessionState, StagePoint, Target, Versioned,
 };
 pub use share::Shares;
 pub use url::BoardUrl;

@@ -9,7 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::kv::{Kv, Lease, Write};
+use crate::kv::{Kv, Lease, Make, Write};
 use crate::{BoardError, NodeInfo, NodeState, keys};
 
 /// Renewals in the time that a lease lasts: two may fail.
@@ -142,7 +142,12 @@ impl Presence {
     }
 
     fn write(&self, after: u64, value: Vec<u8>) -> Write {
-        Write { key: self.key.clone(), after: Some(after), value: Some(value), lease: Some(self.lease.id) }
+        Write {
+            key: self.key.clone(),
+            after: Some(after),
+            make: Make::Value(value),
+            lease: Some(self.lease.id),
+        }
     }
 
     /// Tells the board what the node says of itself now; whether that has to be tried again.

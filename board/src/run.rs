@@ -5,7 +5,7 @@
 pub struct RunRef {
     /// The session's id.
     pub session: String,
-    /// The run's, as in [`Session::run`](crate::Session::run).
+    /// The run's, as in [`RunStatus::run`](crate::RunStatus::run).
     pub run: String,
 }
 

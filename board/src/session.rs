@@ -1,8 +1,10 @@
-//! A session: the load that the nodes together are to make, and who last changed it.
+//! A session: the load that the nodes together are to make, and what became of it.
 
 mod change;
 mod limits;
 mod run;
+mod spec;
+mod status;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -15,66 +17,26 @@ use wec_record::LoadState;
 
 pub use change::{By, Change, ChangeTo, Changed, Made};
 pub use limits::{Limited, Limits};
+pub use spec::{Pause, SessionSpec};
+pub use status::{RunStatus, ScenarioStatus};
 pub use target::{Phase, StagePoint, Target};
 
 /// The name of the scenario of a session that has only one.
 pub const DEFAULT_SCENARIO: &str = "default";
 
-/// What the board says about one run that several nodes take part in.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A session as it is on the board, where its two parts have a key each.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Session {
-    /// Unique on the board.
-    pub id: String,
-    /// What is wanted of all nodes together, by scenario; at least one.
-    pub scenarios: BTreeMap<String, Target>,
-    /// Hard limits on what all of them together may make.
-    pub limits: Limits,
-    /// Whether the load is to be made.
-    pub state: SessionState,
-    /// The run that it is: all who take part name their results by it.
-    #[serde(default)]
-    pub run: String,
-    /// Ids of the nodes that have taken part, in the order in which they came.
-    #[serde(default)]
-    pub members: Vec<String>,
-    /// Those of them whose run is over.
-    #[serde(default)]
-    pub done: Vec<String>,
-    /// When its active time was 0: when the first of them was ready, by that node's clock, nanoseconds since the Unix
-    /// epoch; none until then.
-    #[serde(default)]
-    pub began_unix_ns: Option<u64>,
-    /// Since when it is paused, by the clock of who paused it.
-    #[serde(default)]
-    pub paused_unix_ns: Option<u64>,
-    /// How long all pauses took that have ended.
-    #[serde(default)]
-    pub paused_ns: u64,
-    /// What the write that made it what it is changed, in order; nothing for one that is as it was put.
-    #[serde(default)]
-    pub last_changes: Vec<Changed>,
-    /// How many changes have been made to it ever: the number of the last one in its journal.
-    #[serde(default)]
-    pub changes: u64,
+    /// What people want.
+    pub spec: SessionSpec,
+    /// What its nodes report; as by default as long as none has.
+    pub status: RunStatus,
 }
 
 impl Session {
     /// A running session of these scenarios, unchanged by anybody.
     pub fn new(id: impl Into<String>, scenarios: BTreeMap<String, Target>, limits: Limits) -> Self {
-        Self {
-            id: id.into(),
-            scenarios,
-            limits,
-            state: SessionState::Running,
-            run: String::new(),
-            members: Vec::new(),
-            done: Vec::new(),
-            began_unix_ns: None,
-            paused_unix_ns: None,
-            paused_ns: 0,
-            last_changes: Vec::new(),
-            changes: 0,
-        }
+        Self { spec: SessionSpec::new(id, scenarios, limits), status: RunStatus::default() }
     }
 
     /// A running session of one scenario that keeps `workers`.
@@ -83,15 +45,56 @@ impl Session {
         Self::new(id, BTreeMap::from([(DEFAULT_SCENARIO.to_owned(), target)]), Limits::default())
     }
 
-    /// Active time at a moment: since it began, pauses not counted. None before it began, or where that lies ahead.
+    /// The same session as this run of it, in which no node has taken part.
+    #[must_use]
+    pub fn of_run(self, run: impl Into<String>) -> Self {
+        Self { status: RunStatus { run: run.into(), ..RunStatus::default() }, ..self }
+    }
+
+    /// Active time at a moment: since the run began, pauses not counted. None before it began, or where that lies ahead.
     pub fn active_ns(&self, unix_ns: u64) -> Option<u64> {
-        let until = self.paused_unix_ns.unwrap_or(unix_ns);
-        until.checked_sub(self.began_unix_ns?)?.checked_sub(self.paused_ns)
+        let until = self.paused_since().unwrap_or(unix_ns);
+        until.checked_sub(self.status.began_unix_ns?)?.checked_sub(self.paused_ns())
+    }
+
+    /// Since when active time stands still; none where it does not, and before the run began.
+    pub fn paused_since(&self) -> Option<u64> {
+        let began = self.status.began_unix_ns?;
+        self.spec
+            .pauses
+            .last()
+            .filter(|pause| pause.until_unix_ns.is_none())
+            .map(|pause| pause.from_unix_ns.max(began))
+    }
+
+    /// How long active time stood still in all pauses that have ended.
+    pub fn paused_ns(&self) -> u64 {
+        // Before the run began there was no time to stand still.
+        let Some(began) = self.status.began_unix_ns else { return 0 };
+        self.spec.pauses.iter().map(|pause| pause.length_ns(began)).fold(0, u64::saturating_add)
+    }
+
+    /// Where a scenario is; [`Phase::Running`] for one that the session does not have.
+    pub fn phase(&self, scenario: &str) -> Phase {
+        let waits = self.spec.scenarios.get(scenario).is_some_and(|target| target.waits);
+        match self.status.scenarios.get(scenario) {
+            Some(status) if status.ended => Phase::Ended,
+            Some(status) if status.begins_ns.is_some() => Phase::Running,
+            _ if waits => Phase::Waiting,
+            _ => Phase::Running,
+        }
+    }
+
+    /// How long a scenario has been active at an active time of the session: not at all as long as it waits.
+    fn active_of(&self, scenario: &str, active_ns: u64) -> u64 {
+        let waits = self.spec.scenarios.get(scenario).is_some_and(|target| target.waits);
+        let begins_ns = self.status.scenarios.get(scenario).and_then(|status| status.begins_ns);
+        active_ns.saturating_sub(begins_ns.unwrap_or(if waits { active_ns } else { 0 }))
     }
 
     /// Workers of all scenarios together.
     pub fn workers(&self) -> u32 {
-        self.scenarios.values().map(|target| target.workers).fold(0, u32::saturating_add)
+        self.spec.scenarios.values().map(|target| target.workers).fold(0, u32::saturating_add)
     }
 }
 

@@ -9,7 +9,8 @@ use tokio::sync::{broadcast, watch};
 
 use crate::keys::{self, Place};
 use crate::kv::{Event, Pair, Watcher};
-use crate::{Changed, Connection, NodeInfo, Session, Shares, Versioned};
+use crate::stored::{Part, Stored};
+use crate::{Changed, Connection, NodeInfo, RunStatus, Session, SessionSpec, Shares, Versioned};
 
 /// Changes a subscriber may fall behind by before it is told that it missed some.
 const CHANGES_KEPT: usize = 1_024;
@@ -17,12 +18,31 @@ const CHANGES_KEPT: usize = 1_024;
 #[derive(Debug)]
 pub(crate) struct View {
     nodes: watch::Sender<Vec<NodeInfo>>,
-    /// A sender for each session that exists or that somebody waits for.
-    sessions: Mutex<BTreeMap<String, watch::Sender<Option<Versioned<Session>>>>>,
+    /// Each session that exists or that somebody waits for.
+    sessions: Mutex<BTreeMap<String, SeenSession>>,
     /// The same of the shares of their nodes; those before the first decision where there is none.
     shares: Mutex<BTreeMap<String, watch::Sender<Shares>>>,
     changes: broadcast::Sender<Changed>,
     connection: watch::Sender<Connection>,
+}
+
+/// A session as far as it has been seen.
+#[derive(Debug, Default)]
+struct SeenSession {
+    stored: Stored,
+    shown: watch::Sender<Option<Versioned<Session>>>,
+}
+
+impl SeenSession {
+    /// Shows it as it has been seen.
+    fn show(&self) {
+        let session = self.stored.session();
+        self.shown.send_if_modified(|now| {
+            let modified = *now != session;
+            *now = session;
+            modified
+        });
+    }
 }
 
 impl View {
@@ -41,11 +61,11 @@ impl View {
     }
 
     pub(crate) fn session(&self, id: &str) -> watch::Receiver<Option<Versioned<Session>>> {
-        self.lock().entry(id.to_owned()).or_insert_with(|| watch::Sender::new(None)).subscribe()
+        self.lock().entry(id.to_owned()).or_default().shown.subscribe()
     }
 
     pub(crate) fn sessions(&self) -> Vec<Versioned<Session>> {
-        self.lock().values().filter_map(|session| session.borrow().clone()).collect()
+        self.lock().values().filter_map(|session| session.shown.borrow().clone()).collect()
     }
 
     pub(crate) fn shares(&self, session: &str) -> watch::Receiver<Shares> {
@@ -93,46 +113,25 @@ impl View {
         });
     }
 
-    /// Shows `session` unless a later one is shown already.
-    pub(crate) fn put_session(&self, session: Versioned<Session>) {
+    /// Shows a session but for what is shown of a later write.
+    pub(crate) fn put_session(&self, id: &str, stored: Stored) {
         let mut sessions = self.lock();
-        let sender = sessions.entry(session.value.id.clone()).or_insert_with(|| watch::Sender::new(None));
-        sender.send_if_modified(|now| {
-            let newer = now.as_ref().is_none_or(|now| now.version < session.version);
-            if newer {
-                *now = Some(session);
-            }
-            newer
-        });
-    }
-
-    /// Shows that the session is gone unless it was put again after `version`.
-    fn remove_session(&self, id: &str, version: u64) {
-        if let Some(sender) = self.lock().get(id) {
-            sender.send_if_modified(|now| now.take_if(|now| now.version < version).is_some());
-        }
+        let session = sessions.entry(id.to_owned()).or_default();
+        session.stored.spec.replace(stored.spec);
+        session.stored.status.replace(stored.status);
+        session.show();
     }
 
     /// Shows `sessions` and no others, whatever was shown.
-    fn set_sessions(&self, sessions: Vec<Versioned<Session>>) {
+    fn set_sessions(&self, mut sessions: BTreeMap<String, Stored>) {
         let mut known = self.lock();
-        for sender in known.values() {
-            sender.send_if_modified(|now| {
-                let gone =
-                    now.as_ref().is_some_and(|now| sessions.iter().all(|one| one.value.id != now.value.id));
-                if gone {
-                    *now = None;
-                }
-                gone
-            });
+        for id in known.keys() {
+            sessions.entry(id.clone()).or_default();
         }
-        for session in sessions {
-            let sender = known.entry(session.value.id.clone()).or_insert_with(|| watch::Sender::new(None));
-            sender.send_if_modified(|now| {
-                let modified = now.as_ref() != Some(&session);
-                *now = Some(session);
-                modified
-            });
+        for (id, stored) in sessions {
+            let session = known.entry(id).or_default();
+            session.stored = stored;
+            session.show();
         }
     }
 
@@ -175,7 +174,7 @@ impl View {
         let _ = self.changes.send(changed);
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, watch::Sender<Option<Versioned<Session>>>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, SeenSession>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -183,12 +182,13 @@ impl View {
 impl Watcher for View {
     fn show_all(&self, pairs: &[Pair], missed: Option<u64>) {
         let mut nodes = Vec::new();
-        let mut sessions: Vec<Versioned<Session>> = Vec::new();
+        let mut sessions: BTreeMap<String, Stored> = BTreeMap::new();
         let mut shares = BTreeMap::new();
         for pair in pairs {
             match keys::place(&pair.key) {
                 Place::Node(_) => nodes.extend(keys::parse::<NodeInfo>(pair).map(|node| node.value)),
-                Place::Session(_) => sessions.extend(keys::parse::<Session>(pair)),
+                Place::Session(id) => sessions.entry(id.to_owned()).or_default().spec = Part::read(pair),
+                Place::Status(id) => sessions.entry(id.to_owned()).or_default().status = Part::read(pair),
                 Place::Shares(session) => {
                     shares.extend(keys::parse::<Shares>(pair).map(|found| (session.to_owned(), found.value)));
                 }
@@ -197,9 +197,9 @@ impl Watcher for View {
         }
         // Those made after what was missed are reported, as far as they can still be known.
         let mut changes: Vec<_> = sessions
-            .iter()
-            .filter(|session| missed.is_some_and(|missed| session.version > missed))
-            .map(|session| (session.version, session.value.last_changes.clone()))
+            .values()
+            .filter(|session| missed.is_some_and(|missed| session.spec.version > missed))
+            .map(|session| (session.spec.version, last_changes(&session.spec)))
             .collect();
         changes.sort_unstable_by_key(|(version, _)| *version);
         self.set_nodes(nodes);
@@ -211,6 +211,8 @@ impl Watcher for View {
     }
 
     fn show(&self, events: &[Event]) {
+        // Both parts of a session may have been written at once: nobody is to see one without the other.
+        let (mut sessions, mut changes) = (BTreeMap::<&str, Stored>::new(), Vec::new());
         for event in events {
             match (keys::place(event.key()), event) {
                 (Place::Node(id), Event::Deleted { .. }) => self.remove_node(id),
@@ -219,12 +221,23 @@ impl Watcher for View {
                         self.put_node(node.value);
                     }
                 }
-                (Place::Session(id), Event::Deleted { version, .. }) => self.remove_session(id, *version),
-                (Place::Session(_), Event::Put(pair)) => {
-                    if let Some(session) = keys::parse::<Session>(pair) {
-                        let changes = session.value.last_changes.clone();
-                        self.put_session(session);
-                        changes.into_iter().for_each(|changed| self.report(changed));
+                (Place::Session(id), Event::Deleted { version, .. }) => {
+                    sessions.entry(id).or_default().spec = Part::gone(*version, None);
+                }
+                (Place::Session(id), Event::Put(pair)) => {
+                    let spec = Part::read(pair);
+                    changes.extend(last_changes(&spec));
+                    if spec.value.is_some() {
+                        sessions.entry(id).or_default().spec = spec;
+                    }
+                }
+                (Place::Status(id), Event::Deleted { version, .. }) => {
+                    sessions.entry(id).or_default().status = Part::gone(*version, Some(RunStatus::default()));
+                }
+                (Place::Status(id), Event::Put(pair)) => {
+                    let status = Part::read(pair);
+                    if status.value.is_some() {
+                        sessions.entry(id).or_default().status = status;
                     }
                 }
                 (Place::Shares(session), Event::Put(pair)) => {
@@ -235,6 +248,10 @@ impl Watcher for View {
                 (Place::Shares(_), Event::Deleted { .. }) | (Place::Elsewhere, _) => {}
             }
         }
+        for (id, stored) in sessions {
+            self.put_session(id, stored);
+        }
+        changes.into_iter().for_each(|changed| self.report(changed));
     }
 
     fn set_connection(&self, connection: Connection) {
@@ -244,4 +261,8 @@ impl Watcher for View {
             modified
         });
     }
+}
+
+fn last_changes(spec: &Part<SessionSpec>) -> Vec<Changed> {
+    spec.value.as_ref().map(|spec| spec.last_changes.clone()).unwrap_or_default()
 }

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use crate::Threshold;
 
-pub(crate) use self::read::lenient;
+pub use self::read::lenient;
 pub use self::values::{Shares, Span, Time, Weights};
 
 /// Version of the plan's format. It grows when a reader of the old format would misread the new one.

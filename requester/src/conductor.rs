@@ -158,15 +158,18 @@ impl Conductor {
         let ready_unix_ns = self.clock.unix_now_ns();
         let (run, name) = (&self.run, &self.scenario.name);
         let begun = |session: &Session| {
-            let here = session.scenarios.get(name).is_some_and(|target| target.begins_ns.is_some());
-            session.began_unix_ns.is_some() && (self.scenario.after.is_none() || here)
+            let here = session.status.scenarios.get(name).is_some_and(|status| status.begins_ns.is_some());
+            session.status.began_unix_ns.is_some() && (self.scenario.after.is_none() || here)
         };
         let session = self.board.session(&run.session);
         let mut told = false;
         loop {
             let shown = session.borrow().clone();
-            if let Some(shown) = shown.filter(|shown| shown.value.run == run.run && begun(&shown.value)) {
-                let ahead = shown.value.began_unix_ns.unwrap_or_default().saturating_sub(ready_unix_ns);
+            if let Some(shown) =
+                shown.filter(|shown| shown.value.status.run == run.run && begun(&shown.value))
+            {
+                let ahead =
+                    shown.value.status.began_unix_ns.unwrap_or_default().saturating_sub(ready_unix_ns);
                 if Duration::from_nanos(ahead) > CLOCKS {
                     tracing::warn!(
                         "by this machine's clock the run will begin in {} s although it has begun: set the clocks of all \
@@ -292,10 +295,11 @@ impl Conductor {
             let now = self.clock.now();
             // A board that has lost this node for a moment leaves it the share that it had.
             share = Share::new(&self.node, &shares.borrow_and_update()).or(share);
-            let seen = session.borrow_and_update().clone();
             // A session that nobody can see any more, or that is another run by now, keeps the load that it had.
-            if let Some(Versioned { value, .. }) = seen.filter(|seen| seen.value.run == self.run.run) {
-                state.see(&value, &self.scenario.name, now);
+            if let Some(Versioned { value, .. }) = session.borrow_and_update().as_ref()
+                && value.status.run == self.run.run
+            {
+                state.see(value, &self.scenario.name, now);
             }
             if let Some(share) = &share {
                 self.publish(&mut state, share, now);
@@ -435,17 +439,19 @@ impl ScenarioState {
 
     /// Takes in what the board says.
     fn see(&mut self, session: &Session, scenario: &str, now: u64) {
-        let target = session.scenarios.get(scenario);
+        let target = session.spec.scenarios.get(scenario);
         // A session that others opened may not have this scenario: it goes by its plan then.
         let begins = match target {
-            Some(target) if self.follows => target.begins_ns,
+            Some(_) if self.follows => {
+                session.status.scenarios.get(scenario).and_then(|status| status.begins_ns)
+            }
             _ => Some(0),
         };
-        self.origin = session.began_unix_ns.zip(begins).map(|(began, begins)| {
-            let since = signed(began, self.clock_unix_ns).saturating_add_unsigned(session.paused_ns);
+        self.origin = session.status.began_unix_ns.zip(begins).map(|(began, begins)| {
+            let since = signed(began, self.clock_unix_ns).saturating_add_unsigned(session.paused_ns());
             since.saturating_add_unsigned(begins).saturating_add_unsigned(nanoseconds(self.start_at))
         });
-        self.paused_at = session.paused_unix_ns.map(|at| signed(at, self.clock_unix_ns));
+        self.paused_at = session.paused_since().map(|at| signed(at, self.clock_unix_ns));
         if let Some(target) = target {
             self.aim(target, now);
         }
@@ -550,7 +556,7 @@ fn nanoseconds(time: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use wec_board::SessionState;
+    use wec_board::{Pause, SessionState};
 
     use super::*;
     use crate::config::PlanOptions;
@@ -561,15 +567,17 @@ mod tests {
     fn state(options: PlanOptions) -> (ScenarioState, Session) {
         let plan = options.with("directory", "https://127.0.0.1:14000/dir").resolve(None).unwrap();
         // The clock's origin is 1000 s after the epoch; the session begins 100 s later.
-        let began = Some(1_100 * SECOND);
-        let session = Session { began_unix_ns: began, ..plan.session("s") };
+        let mut session = plan.session("s");
+        session.status.began_unix_ns = Some(1_100 * SECOND);
         (ScenarioState::new(&plan.scenarios[0], 1_000 * SECOND, 1_100 * SECOND), session)
     }
 
     fn paused(session: &mut Session, at: Option<u64>, paused_s: u64) {
-        session.state = if at.is_some() { SessionState::Paused } else { SessionState::Running };
-        session.paused_unix_ns = at.map(|at| (1_000 + at) * SECOND);
-        session.paused_ns = paused_s * SECOND;
+        session.spec.state = if at.is_some() { SessionState::Paused } else { SessionState::Running };
+        let pause = |from_unix_ns, until_unix_ns| Pause { from_unix_ns, until_unix_ns };
+        let began = session.status.began_unix_ns.unwrap();
+        session.spec.pauses = vec![pause(began, Some(began + paused_s * SECOND))];
+        session.spec.pauses.extend(at.map(|at| pause((1_000 + at) * SECOND, None)));
     }
 
     fn staged_workers() -> (ScenarioState, Session) {
@@ -615,7 +623,7 @@ mod tests {
     fn what_a_person_sets_holds_and_ends_the_stages() {
         let (mut state, mut session) = staged_workers();
         state.see(&session, "default", 110 * SECOND);
-        let target = session.scenarios.get_mut("default").unwrap();
+        let target = session.spec.scenarios.get_mut("default").unwrap();
         (target.workers, target.scheduled) = (500, false);
         state.see(&session, "default", 110 * SECOND);
         assert_eq!(state.workers(110 * SECOND), 500);
@@ -629,7 +637,7 @@ mod tests {
         let share = among("a", &["a"]);
         state.see(&session, "default", 100 * SECOND);
         assert_eq!(state.course(&share, 100 * SECOND).unwrap().ramp.total(Duration::from_secs(100)), 600.0);
-        session.scenarios.get_mut("default").unwrap().rate = Some(20.0);
+        session.spec.scenarios.get_mut("default").unwrap().rate = Some(20.0);
         state.see(&session, "default", 130 * SECOND);
         let ramp = state.course(&share, 130 * SECOND).unwrap().ramp;
         assert_eq!((state.rate(131 * SECOND), ramp.total(Duration::from_secs(100))), (Some(20.0), 900.0));
@@ -649,7 +657,7 @@ mod tests {
         assert_eq!([110.0, 119.9].map(|at| asked(&session, 110, at)), [1_000.0, 1_000.0]);
         paused(&mut session, None, 10);
         assert_eq!(asked(&session, 120, 121.0), 1_100.0);
-        session.scenarios.get_mut("default").unwrap().rate = Some(10.0);
+        session.spec.scenarios.get_mut("default").unwrap().rate = Some(10.0);
         assert_eq!(asked(&session, 125, 135.0), 1_600.0);
         assert_eq!(asked(&session, 125, 500.0), 1_500.0 + 45.0 * 10.0, "nothing after the run time");
         state.see(&session, "default", 130 * SECOND);
@@ -673,12 +681,10 @@ mod tests {
 
     /// The second of two nodes, on a machine whose clock began 1050 s after the epoch; ready at once.
     fn late(options: PlanOptions) -> (ScenarioState, Session) {
-        let (state, session) = state(options);
+        let (state, mut session) = state(options);
         let ready = 1_050 * SECOND;
-        (
-            ScenarioState { clock_unix_ns: ready, ready: 0, ..state },
-            Session { began_unix_ns: Some(1_000 * SECOND), ..session },
-        )
+        session.status.began_unix_ns = Some(1_000 * SECOND);
+        (ScenarioState { clock_unix_ns: ready, ready: 0, ..state }, session)
     }
 
     #[test]
@@ -696,7 +702,7 @@ mod tests {
     fn a_node_that_joins_late_makes_nothing_up() {
         let options = PlanOptions::default().with("rate", "10/s").with("run_time", "60s");
         let (mut state, mut session) = late(options);
-        session.paused_ns = 20 * SECOND;
+        paused(&mut session, None, 20);
         state.see(&session, "default", 0);
         let course = state.course(&among("b", &["a", "b"]), 0).unwrap();
         assert_eq!(course.origin, -30 * SECOND as i64);
@@ -712,7 +718,7 @@ mod tests {
         let mut state = ScenarioState { follows: true, ..state };
         state.see(&session, "default", 150 * SECOND);
         assert!(!state.runs(150 * SECOND) && !state.is_over(10_000 * SECOND));
-        session.scenarios.get_mut("default").unwrap().begins_ns = Some(40 * SECOND);
+        session.status.scenarios.entry("default".into()).or_default().begins_ns = Some(40 * SECOND);
         state.see(&session, "default", 150 * SECOND);
         assert_eq!(state.workers(150 * SECOND), 20);
     }

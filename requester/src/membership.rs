@@ -30,7 +30,7 @@ impl SessionMembership {
             kind: NodeKind::Requester,
             state: NodeState::Preparing,
             workers: MAX_WORKERS,
-            session: wanted.id.clone(),
+            session: wanted.spec.id.clone(),
         };
         let membership = board.join(info).await?;
         let session = match board.join_or_create(&wanted, &node.id).await {
@@ -40,27 +40,27 @@ impl SessionMembership {
                 return Err(error);
             }
         };
-        if session.run != wanted.run && asked_for(&session) != asked_for(&wanted) {
+        if session.status.run != wanted.status.run && asked_for(&session) != asked_for(&wanted) {
             tracing::warn!(
-                session = wanted.id,
+                session = wanted.spec.id,
                 "others run this session already: its {} workers are shared, and the {} asked for here are not used; \
                  change the load on the page, or name another session",
                 session.workers(),
                 wanted.workers(),
             );
         }
-        let place = session.members.iter().position(|member| *member == node.id).unwrap_or_default();
+        let place = session.status.members.iter().position(|member| *member == node.id).unwrap_or_default();
         Ok(Self { session, place: place as u64, membership })
     }
 
     /// The run that this node takes part in: what its results are named by.
     pub fn run(&self) -> &str {
-        &self.session.run
+        &self.session.status.run
     }
 
     /// When that began, nanoseconds since the Unix epoch; none when this node may be the first.
     pub const fn began_unix_ns(&self) -> Option<u64> {
-        self.session.began_unix_ns
+        self.session.status.began_unix_ns
     }
 
     /// Asks for a share of the load.
@@ -81,11 +81,11 @@ impl SessionMembership {
 
 /// What people asked for when they started it.
 fn asked_for(session: &Session) -> impl PartialEq {
-    let targets = session.scenarios.iter().map(|(name, target)| {
+    let targets = session.spec.scenarios.iter().map(|(name, target)| {
         let load = (target.workers, target.rate, target.rate_unit.clone(), target.iterations);
         (name.clone(), load, target.weights.clone())
     });
-    (targets.collect::<Vec<_>>(), session.limits)
+    (targets.collect::<Vec<_>>(), session.spec.limits)
 }
 
 #[cfg(test)]
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     fn wanted(run: &str, workers: u32) -> Session {
-        Session { run: run.to_owned(), ..Session::running("default", workers) }
+        Session::running("default", workers).of_run(run)
     }
 
     #[tokio::test]
@@ -107,7 +107,7 @@ mod tests {
 
         let one = SessionMembership::take(&board, wanted("1", 20), &NodeId::new("a")).await.unwrap();
         assert_eq!(
-            (one.run(), one.place, shown().workers(), shown().state),
+            (one.run(), one.place, shown().workers(), shown().spec.state),
             ("1", 0, 20, SessionState::Running)
         );
         board.change("default", Change::workers(By::Page, 30)).await.unwrap();

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 use wec_acme::{Client, Clock};
-use wec_board::{Board, NodeId, RunRef, Session};
+use wec_board::{Board, NodeId, RunRef};
 use wec_delivery::{Health, Sink};
 use wec_record::{Limit, RunHeader, StateCounts};
 use wec_startup::Stop;
@@ -146,7 +146,7 @@ impl Node {
         let client = stop.unless_stopped(surroundings.client(plan, self.clock)).await?;
         let mut header = identify(plan, &self.session, &self.id.name, self.clock);
         let board = stop.unless_stopped(surroundings.board(&header.run)).await?;
-        let wanted = Session { run: header.run.clone(), ..plan.session(&self.session) };
+        let wanted = plan.session(&self.session).of_run(header.run.clone());
         let member = stop.unless_stopped(SessionMembership::take(&board, wanted, &self.id)).await?;
         header.run = member.run().to_owned();
         let began = member.began_unix_ns();

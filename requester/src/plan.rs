@@ -160,15 +160,14 @@ impl Plan {
                 stages: stage_points(scenario),
                 iterations: load.iterations(),
                 waits: scenario.after.is_some(),
-                begins_ns: None,
-                over_on: Vec::new(),
-                ended: false,
             };
             (scenario.name.clone(), target)
         });
         let Limits { registrations, authorizations, certificates } = self.limits;
         let limits = wec_board::Limits { registrations, authorizations, certificates };
-        Session::new(id, targets.collect(), limits)
+        let mut session = Session::new(id, targets.collect(), limits);
+        session.spec.plan = Some(Box::new(self.into()));
+        session
     }
 
     /// The number of iterations that ends the run, if every scenario has one.

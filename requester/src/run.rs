@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wec_acme::{Client, Clock, KeyPool};
-use wec_board::{Board, NodeId, NodeInfo, RunRef, Session, SessionState, Versioned};
+use wec_board::{Board, NodeId, NodeInfo, RunRef, SessionState, Versioned};
 use wec_chains::{Linger, Removed, Remover};
 use wec_delivery::Sink;
 use wec_record::{Chain, Limit};
@@ -96,7 +96,7 @@ impl Requester {
     /// # Errors
     /// See [`StartError`]. Nothing is left behind then.
     pub async fn start(plan: &Plan, parts: Parts, stop: Stop) -> Result<Self, StartError> {
-        let wanted = Session { run: parts.node.id.clone(), ..plan.session(&parts.session) };
+        let wanted = plan.session(&parts.session).of_run(parts.node.id.clone());
         let membership = SessionMembership::take(&parts.board, wanted, &parts.node).await?;
         Self::start_at(membership, plan, parts, stop).await
     }
@@ -315,7 +315,7 @@ impl Workload {
 /// Whether there is anything that the hard limits leave to do. What others may still give back, or make, does not count
 /// against it.
 fn something_to_do(plan: &Plan, parts: &Parts, membership: &SessionMembership) -> Result<(), StartError> {
-    let wec_board::Limits { registrations, authorizations, certificates } = membership.session.limits;
+    let wec_board::Limits { registrations, authorizations, certificates } = membership.session.spec.limits;
     let reached = parts.state.limits_reached();
     // A session whose limits were changed is another matter than this plan.
     if reached.is_empty() || plan.limits != (Limits { registrations, authorizations, certificates }) {
@@ -442,10 +442,10 @@ async fn follow_session(parts: &Parts, finish: CancellationToken) {
     loop {
         let now = session.borrow_and_update().clone();
         if let Some(Versioned { value, .. }) = now {
-            if value.state == SessionState::Stopped {
+            if value.spec.state == SessionState::Stopped {
                 finish.cancel();
             }
-            let wec_board::Limits { registrations, authorizations, certificates } = value.limits;
+            let wec_board::Limits { registrations, authorizations, certificates } = value.spec.limits;
             parts.state.set_limits(Limits { registrations, authorizations, certificates });
         }
         tokio::select! {

@@ -273,7 +273,7 @@ impl Surroundings for Remote {
 async fn end_part(board: &Board, run: &RunRef, node: &str, stop: &Stop) -> bool {
     let by = if stop.by_signal() { By::Signal } else { By::Schedule };
     match tokio::time::timeout(DELIVER_BRIEFLY, board.done(run, node, by)).await {
-        Ok(Ok(session)) => session.value.members.len() > 1,
+        Ok(Ok(session)) => session.value.status.members.len() > 1,
         Ok(Err(error)) => {
             tracing::warn!(%error, "cannot write to the board that this node has ended its part of the run");
             true

@@ -380,7 +380,7 @@ pub(crate) async fn challenges(plan: &Plan) -> anyhow::Result<(Arc<dyn Challenge
 async fn mark_end(stop: Stop, board: Board, ingest: Ingest, clock: Clock) {
     stop.finish.cancelled().await;
     let by = if stop.by_signal() { MarkBy::Signal } else { MarkBy::Schedule };
-    let state = |session: &Versioned<Session>| session.value.state;
+    let state = |session: &Versioned<Session>| session.value.spec.state;
     let from = board.session(SESSION).borrow().as_ref().map(state).unwrap_or(SessionState::Running);
     if from == SessionState::Stopped {
         return;

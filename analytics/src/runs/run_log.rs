@@ -154,13 +154,16 @@ impl RunLog {
     /// restart during which they were changed.
     pub(crate) fn note_target(&mut self, session: &Session) {
         let header = self.figures().header().cloned();
-        let Some(header) = header.filter(|header| header.session == session.id) else { return };
-        for (scenario, target) in &session.scenarios {
+        let Some(header) = header.filter(|header| header.session == session.spec.id) else { return };
+        for (scenario, target) in &session.spec.scenarios {
             let known = self.figures().workers_target_of(scenario);
             if known == Some(target.workers) {
                 continue;
             }
-            let mut changes = session.last_changes.iter().map(|change| &change.mark);
+            // What was changed before the run began has no mark in its log. A stage begins after it, whatever its clock says.
+            let of_run =
+                |mark: &&Mark| mark.by == MarkBy::Schedule || mark.at_unix_ns >= header.started_unix_ns;
+            let mut changes = session.spec.last_changes.iter().map(|change| &change.mark).filter(of_run);
             let change = changes.find(|mark| mark.what == MarkWhat::Workers && mark.scenario == *scenario);
             // A change at the run's start has its own mark, which follows.
             let (change, to) = match (known, change) {

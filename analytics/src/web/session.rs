@@ -89,8 +89,8 @@ pub(super) async fn list(State(web): State<Arc<Web>>) -> Json<Sessions> {
     let runs = web.runs.list().await;
     let on_board = web.board.sessions().into_iter().map(|session| session.value);
     let on_board = on_board.map(|session| {
-        let running = web.feed.workers_running(&session.id);
-        (session.id.clone(), SessionView::new(&session, running))
+        let running = web.feed.workers_running(&session.spec.id);
+        (session.spec.id.clone(), SessionView::new(&session, running))
     });
     Json(Sessions { sessions: by_session(on_board.collect(), runs) })
 }
@@ -286,11 +286,12 @@ impl SessionView {
     /// A session in the form of the API.
     pub fn new(session: &wec_board::Session, workers_running: u64) -> Self {
         use crate::snapshot::{LimitsView, ScenarioView};
-        let running = session.scenarios.values().filter(|target| target.phase() == Phase::Running);
-        let workers = running.map(|target| target.workers).fold(0, u32::saturating_add);
-        let scenarios = session.scenarios.iter().map(|(name, target)| {
+        let spec = &session.spec;
+        let running = spec.scenarios.iter().filter(|(name, _)| session.phase(name) == Phase::Running);
+        let workers = running.map(|(_, target)| target.workers).fold(0, u32::saturating_add);
+        let scenarios = spec.scenarios.iter().map(|(name, target)| {
             let view = ScenarioView {
-                state: target.phase().name().to_owned(),
+                state: session.phase(name).name().to_owned(),
                 workers: target.workers,
                 rate: target.rate,
                 rate_unit: target.rate_unit.clone(),
@@ -300,14 +301,14 @@ impl SessionView {
             (name.clone(), view)
         });
         Self {
-            id: session.id.clone(),
-            state: session.state.name().to_owned(),
+            id: spec.id.clone(),
+            state: spec.state.name().to_owned(),
             workers_target: workers,
             workers_running,
             limits: LimitsView {
-                registrations: session.limits.registrations,
-                authorizations: session.limits.authorizations,
-                certificates: session.limits.certificates,
+                registrations: spec.limits.registrations,
+                authorizations: spec.limits.authorizations,
+                certificates: spec.limits.certificates,
             },
             scenarios: scenarios.collect(),
         }

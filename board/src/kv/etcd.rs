@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Answer, Kv, Lease, LeaseId, Pair, Watcher, Write};
+use super::{Answer, Kv, Lease, LeaseId, Make, Pair, Watcher, Write};
 use crate::{BoardError, EtcdOptions};
 
 use api::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
@@ -77,18 +77,21 @@ impl Kv for Etcd {
     fn write_if(&self, writes: Vec<Write>, doing: &'static str) -> Answer<'_, Option<u64>> {
         Box::pin(async move {
             let (mut unchanged, mut operations) = (Vec::new(), Vec::new());
-            for Write { key, after, value, lease } in writes {
+            for Write { key, after, make, lease } in writes {
                 let key = self.root.key(&key);
                 unchanged.extend(after.map(|after| {
                     let revision = TargetUnion::ModRevision(i64::try_from(after).unwrap_or(i64::MAX));
                     let (result, target) = (CompareResult::Equal.into(), CompareTarget::Mod.into());
                     Compare { result, target, key: key.clone(), target_union: Some(revision) }
                 }));
-                let request = match value {
-                    Some(value) => {
+                let request = match make {
+                    Make::Value(value) => {
                         Operation::RequestPut(PutRequest { key, value, lease: lease.unwrap_or_default() })
                     }
-                    None => Operation::RequestDeleteRange(DeleteRangeRequest { key, range_end: Vec::new() }),
+                    Make::Nothing => {
+                        Operation::RequestDeleteRange(DeleteRangeRequest { key, range_end: Vec::new() })
+                    }
+                    Make::Same => continue,
                 };
                 operations.push(RequestOp { request: Some(request) });
             }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Answer, Event, Kv, Lease, LeaseId, Pair, Watcher, Write};
+use super::{Answer, Event, Kv, Lease, LeaseId, Make, Pair, Watcher, Write};
 
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
@@ -39,13 +39,17 @@ impl Memory {
         content.version += 1;
         let version = content.version;
         let mut events = Vec::new();
-        for Write { key, value, lease, .. } in writes {
-            if let Some(value) = value {
-                let pair = Pair { key: key.clone(), value, version, lease };
-                content.pairs.insert(key, pair.clone());
-                events.push(Event::Put(pair));
-            } else if content.pairs.remove(&key).is_some() {
-                events.push(Event::Deleted { key, version });
+        for Write { key, make, lease, .. } in writes {
+            match make {
+                Make::Value(value) => {
+                    let pair = Pair { key: key.clone(), value, version, lease };
+                    content.pairs.insert(key, pair.clone());
+                    events.push(Event::Put(pair));
+                }
+                Make::Nothing if content.pairs.remove(&key).is_some() => {
+                    events.push(Event::Deleted { key, version });
+                }
+                Make::Nothing | Make::Same => {}
             }
         }
         content.show(&events);

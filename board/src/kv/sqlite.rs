@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Answer, Event, Kv, Lease, LeaseId, Pair, Watcher, Write};
+use super::{Answer, Event, Kv, Lease, LeaseId, Make, Pair, Watcher, Write};
 use crate::{BoardError, Connection};
 
 /// Between two looks at the file.
@@ -168,14 +168,18 @@ async fn write(tx: &mut Transaction<'_, Database>, writes: &[Write]) -> Result<O
         }
     }
     let version = next_version(tx).await?;
-    for Write { key, value, lease, .. } in writes {
-        let made = match value {
-            Some(value) => {
+    for Write { key, make, lease, .. } in writes {
+        let (made, value) = match make {
+            Make::Value(value) => {
                 let put = "INSERT OR REPLACE INTO pairs (key, value, version, lease) VALUES (?, ?, ?, ?)";
                 let put = sqlx::query(put).bind(key).bind(value).bind(version).bind(lease);
-                put.execute(&mut **tx).await?
+                (put.execute(&mut **tx).await?, Some(value))
             }
-            None => sqlx::query("DELETE FROM pairs WHERE key = ?").bind(key).execute(&mut **tx).await?,
+            Make::Nothing => {
+                let delete = sqlx::query("DELETE FROM pairs WHERE key = ?").bind(key);
+                (delete.execute(&mut **tx).await?, None)
+            }
+            Make::Same => continue,
         };
         if made.rows_affected() > 0 {
             let event = "INSERT INTO events (key, value, version, lease) VALUES (?, ?, ?, ?)";

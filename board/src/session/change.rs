@@ -28,8 +28,6 @@ pub enum By {
     Signal,
 }
 
-impl By {}
-
 impl From<By> for MarkBy {
     fn from(by: By) -> Self {
         match by {
@@ -86,9 +84,9 @@ pub enum ChangeTo {
     Rate(f64),
     /// Some of [`Target::weights`]; the others stay.
     Weights(BTreeMap<String, f64>),
-    /// One of [`Session::limits`]; none takes it away.
+    /// One of [`SessionSpec::limits`](super::SessionSpec::limits); none takes it away.
     Limit(Limited, Option<u64>),
-    /// [`Session::state`]. A stopped session stays stopped for those who followed it.
+    /// [`SessionSpec::state`](super::SessionSpec::state). A stopped session stays stopped for those who followed it.
     State(SessionState),
 }
 
@@ -131,11 +129,11 @@ impl Session {
     /// When one of them cannot be made; see [`Session::after`].
     pub(crate) fn after_all(&self, changes: &[Change], at_unix_ns: u64) -> Result<Option<Self>, BoardError> {
         let mut now = self.clone();
-        now.last_changes.clear();
+        now.spec.last_changes.clear();
         for change in changes {
             now = now.after(change, at_unix_ns)?.unwrap_or(now);
         }
-        Ok((!now.last_changes.is_empty()).then_some(now))
+        Ok((!now.spec.last_changes.is_empty()).then_some(now))
     }
 
     /// This session after one change more, or none when it is so already.
@@ -145,11 +143,11 @@ impl Session {
     /// # Errors
     /// When the change is of a scenario that the session does not have, or cannot be made to it.
     pub(super) fn after(&self, change: &Change, at_unix_ns: u64) -> Result<Option<Self>, BoardError> {
-        let mut next = self.clone();
+        let (mut next, began) = (self.clone(), self.status.began_unix_ns);
+        let spec = &mut next.spec;
         let (scenario, from, to) = match &change.to {
             ChangeTo::State(state) => {
-                let from = std::mem::replace(&mut next.state, *state);
-                next.mark_time(at_unix_ns);
+                let from = spec.change_state(*state, at_unix_ns, began);
                 (String::new(), MarkValue::State(from.into()), MarkValue::State((*state).into()))
             }
             ChangeTo::Limit(limited, limit) => {
@@ -157,13 +155,13 @@ impl Session {
                     let limit = limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string());
                     MarkValue::Pairs(vec![(limited.name().to_owned(), limit)])
                 };
-                let from = std::mem::replace(next.limits.of(*limited), *limit);
+                let from = std::mem::replace(spec.limits.of(*limited), *limit);
                 (String::new(), shown(from), shown(*limit))
             }
             ChangeTo::Workers(_) | ChangeTo::Rate(_) | ChangeTo::Weights(_) => {
                 let scenario = self.scenario_of(change)?;
-                let active_ns = self.active_ns(at_unix_ns).unwrap_or_default();
-                let target = next.scenarios.get_mut(&scenario).expect("just found");
+                let active_ns = self.active_of(&scenario, self.active_ns(at_unix_ns).unwrap_or_default());
+                let target = spec.scenarios.get_mut(&scenario).expect("just found");
                 if change.by == By::Schedule && !target.scheduled {
                     return Ok(None);
                 }
@@ -172,31 +170,31 @@ impl Session {
             }
         };
         // What ends stages is a change, even to what they want at that moment.
-        if from == to && next.scenarios == self.scenarios {
+        if from == to && spec.scenarios == self.spec.scenarios {
             return Ok(None);
         }
         let (by, what) = (change.by.into(), change.to.what());
         let mark = Mark { at_unix_ns, by, scenario, what, from, to };
-        next.last_changes.push(Changed { session: self.id.clone(), mark });
+        spec.last_changes.push(Changed { session: self.spec.id.clone(), mark });
         Ok(Some(next))
     }
 
     fn scenario_of(&self, change: &Change) -> Result<String, BoardError> {
-        let mut names = self.scenarios.keys();
+        let mut names = self.spec.scenarios.keys();
         match (&change.scenario, names.next(), names.next()) {
-            (Some(name), ..) if self.scenarios.contains_key(name) => Ok(name.clone()),
+            (Some(name), ..) if self.spec.scenarios.contains_key(name) => Ok(name.clone()),
             (None, Some(only), None) => Ok(only.clone()),
             (named, ..) => Err(BoardError::NoScenario {
-                session: self.id.clone(),
+                session: self.spec.id.clone(),
                 named: named.clone(),
-                known: self.scenarios.keys().cloned().collect::<Vec<_>>().join(", "),
+                known: self.spec.scenarios.keys().cloned().collect::<Vec<_>>().join(", "),
             }),
         }
     }
 }
 
 impl Target {
-    /// Makes the change at an active time of the session; says from what to what, or nothing when it is so already.
+    /// Makes the change at an active time of the scenario; says from what to what, or nothing when it is so already.
     fn change(
         &mut self,
         change: &Change,

@@ -29,15 +29,6 @@ pub struct Target {
     /// Whether it begins only when another scenario has ended.
     #[serde(default)]
     pub waits: bool,
-    /// At which active time of the session it began, where it waited for another scenario to end; none until then.
-    #[serde(default)]
-    pub begins_ns: Option<u64>,
-    /// Ids of the nodes on which nothing more of it starts: its run time is over, or all of its iterations have been run.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub over_on: Vec<String>,
-    /// Whether that is so on all of them.
-    #[serde(default)]
-    pub ended: bool,
     /// How many iterations all nodes together are to run; none where time is what ends it.
     #[serde(default)]
     pub iterations: Option<u64>,
@@ -72,18 +63,8 @@ pub struct StagePoint {
 }
 
 impl Target {
-    /// Where it is in the session.
-    pub const fn phase(&self) -> Phase {
-        match (self.ended, self.waits && self.begins_ns.is_none()) {
-            (true, _) => Phase::Ended,
-            (false, true) => Phase::Waiting,
-            (false, false) => Phase::Running,
-        }
-    }
-
-    /// What the stages want at an active time of the session.
-    pub(super) fn stages_at(&self, active_ns: u64) -> Option<f64> {
-        let since = self.active_since(active_ns);
+    /// What the stages want after an active time of the scenario.
+    pub(super) fn stages_at(&self, since: u64) -> Option<f64> {
         let next = self.stages.partition_point(|point| point.at_ns <= since);
         let here = self.stages.get(next.saturating_sub(1))?;
         Some(match self.stages.get(next) {
@@ -96,13 +77,7 @@ impl Target {
     }
 
     /// Whether they have not come to their end.
-    pub(super) fn stages_go_on(&self, active_ns: u64) -> bool {
-        self.stages.last().is_some_and(|last| self.active_since(active_ns) < last.at_ns)
-    }
-
-    /// How long it has been active at an active time of the session: not at all as long as it waits.
-    fn active_since(&self, active_ns: u64) -> u64 {
-        let begins_ns = self.begins_ns.unwrap_or(if self.waits { active_ns } else { 0 });
-        active_ns.saturating_sub(begins_ns)
+    pub(super) fn stages_go_on(&self, since: u64) -> bool {
+        self.stages.last().is_some_and(|last| since < last.at_ns)
     }
 }

@@ -75,6 +75,8 @@ over_all_boards!(
     what_a_node_is_doing_is_seen_by_all_when_it_changes,
     those_who_join_a_session_at_once_make_one_run,
     a_run_begins_once_and_the_last_node_ends_it,
+    nobody_joins_a_session_after_it_was_stopped,
+    what_people_want_and_what_nodes_report_do_not_replace_each_other,
     iterations_are_taken_exactly_once_by_whoever_is_first,
     shares_are_decided_once_and_followed_by_all,
     of_several_decisions_at_once_one_is_made,
@@ -223,7 +225,7 @@ async fn the_journal_has_every_change_of_every_run(world: World) {
     other.change_all("s", &together(7), |_| Ok::<_, BoardError>(())).await.unwrap();
     // Another run of the session, over what was left.
     let node = other.join(requester("a", 1)).await.unwrap();
-    other.join_or_create(&Session { run: "r".into(), ..Session::running("s", 1) }, "a").await.unwrap();
+    other.join_or_create(&Session::running("s", 1).of_run("r"), "a").await.unwrap();
     other.done(&RunRef::new("s", "r"), "a", By::Schedule).await.unwrap();
     let expected = [
         "page: workers 5 -> 80",
@@ -325,8 +327,8 @@ async fn those_who_want_several_changes_at_once_are_not_mixed(world: World) {
         })
         .collect();
     for made in made {
-        let Session { limits, .. } = &made.await.unwrap().session.value.clone();
-        assert!(limits.certificates.is_some());
+        let session = made.await.unwrap().session.value;
+        assert!(session.spec.limits.certificates.is_some());
     }
     for _ in 0..10 {
         let (workers, limit) = (next(&mut changes).await, next(&mut changes).await);
@@ -335,7 +337,7 @@ async fn those_who_want_several_changes_at_once_are_not_mixed(world: World) {
     }
     let last = boards[1].session("s");
     let session = last.borrow().clone().unwrap().value;
-    assert_eq!(Some(u64::from(session.workers())), session.limits.certificates);
+    assert_eq!(Some(u64::from(session.workers())), session.spec.limits.certificates);
 }
 
 async fn what_a_node_is_doing_is_seen_by_all_when_it_changes(world: World) {
@@ -359,7 +361,8 @@ async fn what_a_node_is_doing_is_seen_by_all_when_it_changes(world: World) {
 async fn those_who_join_a_session_at_once_make_one_run(world: World) {
     let boards = [world.board().await, world.board().await, world.board().await];
     // Left by nodes that are gone.
-    let old = Session { run: "old".into(), members: vec!["gone".into()], ..Session::running("s", 1) };
+    let mut old = Session::running("s", 1).of_run("old");
+    old.status.members = vec!["gone".into()];
     boards[0].put_session(old).await.unwrap();
     let mut seats = Vec::new();
     let mut taken = Vec::new();
@@ -367,20 +370,20 @@ async fn those_who_join_a_session_at_once_make_one_run(world: World) {
         seats.push(board.join(requester(id, 0)).await.unwrap());
         let board = board.clone();
         taken.push(tokio::spawn(async move {
-            let wanted = Session { run: format!("of {id}"), ..Session::running("s", 9) };
+            let wanted = Session::running("s", 9).of_run(format!("of {id}"));
             board.join_or_create(&wanted, id).await.unwrap().value
         }));
     }
     let mut runs = Vec::new();
     for taken in taken {
-        runs.push(taken.await.unwrap().run);
+        runs.push(taken.await.unwrap().status.run);
     }
     assert!(runs[0].starts_with("of ") && runs.iter().all(|run| *run == runs[0]), "{runs:?}");
     let mut session = boards[0].session("s");
     let all = |shown: &Option<Versioned<Session>>| {
-        shown.as_ref().is_some_and(|shown| shown.value.members.len() == 3)
+        shown.as_ref().is_some_and(|shown| shown.value.status.members.len() == 3)
     };
-    let mut members = until(&mut session, all).await.unwrap().value.members;
+    let mut members = until(&mut session, all).await.unwrap().value.status.members;
     members.sort();
     assert_eq!(members, ["a", "b", "c"]);
     for seat in seats {
@@ -392,25 +395,72 @@ async fn a_run_begins_once_and_the_last_node_ends_it(world: World) {
     let (one, other) = (world.board().await, world.board().await);
     let mut changes = other.changes();
     let seats = [one.join(requester("a", 1)).await.unwrap(), other.join(requester("b", 1)).await.unwrap()];
-    let wanted = Session { run: "r".into(), ..Session::running("s", 1) };
+    let wanted = Session::running("s", 1).of_run("r");
     one.join_or_create(&wanted, "a").await.unwrap();
     other.join_or_create(&wanted, "b").await.unwrap();
     let (run, another) = (RunRef::new("s", "r"), RunRef::new("s", "another"));
-    assert_eq!(one.begin(&another, 3).await.unwrap().value.began_unix_ns, None);
+    assert_eq!(one.begin(&another, 3).await.unwrap().value.status.began_unix_ns, None);
     let (begun, again) = tokio::join!(one.begin(&run, 5), other.begin(&run, 7));
-    let (begun, again) = (begun.unwrap().value.began_unix_ns, again.unwrap().value.began_unix_ns);
+    let (begun, again) =
+        (begun.unwrap().value.status.began_unix_ns, again.unwrap().value.status.began_unix_ns);
     assert!(begun == again && [Some(5), Some(7)].contains(&begun), "{begun:?} {again:?}");
     let begun = one.begin(&run, 9).await.unwrap();
     let unchanged = one.end_scenario(&another, "default", "a").await.unwrap();
     assert_eq!(unchanged.value, one.done(&another, "a", By::Schedule).await.unwrap().value);
     assert_eq!(unchanged.value, begun.value, "another run is not touched");
     let first = one.done(&run, "a", By::Schedule).await.unwrap().value;
-    assert_eq!(first.state, SessionState::Running);
+    assert_eq!(first.spec.state, SessionState::Running);
     let last = other.done(&run, "b", By::Schedule).await.unwrap().value;
-    assert_eq!(last.state, SessionState::Stopped);
+    assert_eq!(last.spec.state, SessionState::Stopped);
     assert_eq!(next(&mut changes).await, "schedule: state running -> stopped");
     for seat in seats {
         seat.leave().await;
+    }
+}
+
+async fn nobody_joins_a_session_after_it_was_stopped(world: World) {
+    let (one, other) = (world.board().await, world.board().await);
+    let seats = [one.join(requester("a", 1)).await.unwrap(), other.join(requester("b", 1)).await.unwrap()];
+    for round in 0..10 {
+        let wanted = Session::running(format!("s-{round}"), 1).of_run("r");
+        one.join_or_create(&wanted, "a").await.unwrap();
+        let stop = Change::state(By::Page, SessionState::Stopped);
+        let (stopped, joined) =
+            tokio::join!(one.change(&wanted.spec.id, stop), other.join_or_create(&wanted, "b"));
+        match joined {
+            Ok(joined) => assert!(joined.version < stopped.unwrap().version, "joined before it was stopped"),
+            Err(error) => assert!(matches!(error, BoardError::Ending(_)), "{error}"),
+        }
+    }
+    for seat in seats {
+        seat.leave().await;
+    }
+}
+
+async fn what_people_want_and_what_nodes_report_do_not_replace_each_other(world: World) {
+    let (one, other) = (world.board().await, world.board().await);
+    one.put_session(Session::running("s", 1).of_run("r")).await.unwrap();
+    let run = RunRef::new("s", "r");
+    let changing = async {
+        for workers in 2..=10 {
+            one.change("s", Change::workers(By::Page, workers)).await.unwrap();
+        }
+    };
+    let reporting = async {
+        other.begin(&run, 5).await.unwrap();
+        for node in 0..9 {
+            other.end_scenario(&run, "default", &format!("node-{node}")).await.unwrap();
+        }
+    };
+    tokio::join!(changing, reporting);
+    for board in [&one, &other] {
+        let all = |shown: &Option<Versioned<Session>>| {
+            let Session { spec, status } = &shown.as_ref().unwrap().value;
+            spec.scenarios["default"].workers == 10 && status.scenarios["default"].over_on.len() == 9
+        };
+        let shown = until(&mut board.session("s"), all).await.unwrap().value;
+        assert_eq!(shown.status.began_unix_ns, Some(5));
+        assert_eq!(shown.spec.last_changes.len(), 1, "a report is no change");
     }
 }
 

@@ -7,7 +7,7 @@ use super::{Plan, Scenario, Unknown};
 
 /// Reads a plan of any version; a key that cannot be read has its default. None for a value that is not a
 /// plan.
-pub(crate) fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<Plan>>, D::Error> {
+pub fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<Plan>>, D::Error> {
     Ok(plan(Value::deserialize(deserializer)?).map(Box::new))
 }
 

@@ -90,7 +90,7 @@ fn nodes(board: &Board) -> usize {
 }
 
 fn state(board: &Board) -> SessionState {
-    board.session("default").borrow().as_ref().unwrap().value.state
+    board.session("default").borrow().as_ref().unwrap().value.spec.state
 }
 
 #[test]

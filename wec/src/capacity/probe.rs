@@ -95,12 +95,12 @@ impl<'a> Probe<'a> {
             return Err(Broken::Cut);
         }
         if let Some(session) = session.map(|session| session.value) {
-            match session.state {
+            match session.spec.state {
                 SessionState::Stopped => return Err(Broken::Cut),
                 SessionState::Paused => return Err(Broken::Disturbed),
                 SessionState::Running => {}
             }
-            if disturbed || session.scenarios.values().any(|target| target.rate != Some(self.rate)) {
+            if disturbed || session.spec.scenarios.values().any(|target| target.rate != Some(self.rate)) {
                 return Err(Broken::Disturbed);
             }
         }
@@ -133,7 +133,7 @@ impl<'a> Probe<'a> {
                 Ok(_) => return Some(()),
                 Err(Broken::Disturbed) => {
                     let session = self.run.board.session(self.run.session).borrow().clone();
-                    if session.is_some_and(|session| session.value.state == SessionState::Running) {
+                    if session.is_some_and(|session| session.value.spec.state == SessionState::Running) {
                         return Some(());
                     }
                 }
@@ -144,8 +144,8 @@ impl<'a> Probe<'a> {
     /// Who stopped the session, if it was stopped.
     pub(super) fn stopped_by(&self) -> Option<String> {
         let session = self.run.board.session(self.run.session).borrow().clone()?.value;
-        let change = session.last_changes.iter().find(|change| change.mark.what == MarkWhat::State)?;
-        (session.state == SessionState::Stopped).then(|| change.mark.by.to_string())
+        let change = session.spec.last_changes.iter().find(|change| change.mark.what == MarkWhat::State)?;
+        (session.spec.state == SessionState::Stopped).then(|| change.mark.by.to_string())
     }
 
     pub(super) fn cap(&self) -> u64 {

@@ -286,8 +286,8 @@ impl Rows {
 
 /// The phase of each scenario of a session.
 pub(super) fn phases(session: Option<&Versioned<Session>>) -> BTreeMap<String, Phase> {
-    let scenarios = session.into_iter().flat_map(|session| &session.value.scenarios);
-    scenarios.map(|(name, target)| (name.clone(), target.phase())).collect()
+    let Some(Versioned { value: session, .. }) = session else { return BTreeMap::new() };
+    session.spec.scenarios.keys().map(|name| (name.clone(), session.phase(name))).collect()
 }
 
 /// One scenario: actual and target load, with its workers; or why it has no load.

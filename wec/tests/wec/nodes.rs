@@ -230,7 +230,7 @@ async fn a_signal_while_results_are_delivered_says_what_is_waited_for_and_the_ne
     let board = Board::etcd(EtcdOptions::new([etcd.endpoint()])).await.unwrap();
     let mut session = board.session("night");
     let over = |shown: &Option<Versioned<Session>>| {
-        shown.as_ref().is_some_and(|shown| shown.value.state == SessionState::Stopped)
+        shown.as_ref().is_some_and(|shown| shown.value.spec.state == SessionState::Stopped)
     };
     // The load has ended, and nobody takes its results.
     let bound = std::time::Duration::from_secs(120);
