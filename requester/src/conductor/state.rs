@@ -1,0 +1,388 @@
+//! `ScenarioState`: where a scenario stands, as a pure function of what was seen on the board and of the clock.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use wec_board::{ChangeTo, Session, Target};
+
+use crate::executor::ArrivalSchedule;
+use crate::pace::Ramp;
+use crate::scenario::Scenario;
+use crate::share::Share;
+
+/// How often a number of workers is brought up to its ramp.
+const STEP: Duration = Duration::from_millis(50);
+/// The longest time between two looks, so that what is shown of a ramp is up to date.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Where a scenario stands: a pure function of what was seen and of the clock.
+#[derive(Debug)]
+pub(super) struct ScenarioState {
+    /// What stages, or people, make of the number of workers, or of the rate where the executor keeps one.
+    ramp: Ramp,
+    /// Whether `ramp` is of a rate.
+    keeps_rate: bool,
+    /// Workers at most, of executors that keep a rate.
+    pub(super) cap: u32,
+    run_time: Duration,
+    /// When it starts after the session began, or after the scenario that it waits for ended.
+    start_at: Duration,
+    follows: bool,
+    /// The wall time of the clock's origin.
+    clock_unix_ns: u64,
+    /// Since when this node is ready, nanoseconds of the clock.
+    ready: i64,
+    /// When the scenario's active time was 0, nanoseconds of the clock: ahead of it before it starts, below 0 on a node that
+    /// came later; none as long as it has not begun.
+    origin: Option<i64>,
+    paused_at: Option<i64>,
+    scheduled: bool,
+    pub(super) weights: BTreeMap<String, f64>,
+    /// Each stage's beginning and what it leads to.
+    stages: Vec<(Duration, f64)>,
+    announced: usize,
+    /// This node's part of `ramp`, as it was at each time.
+    local: Option<LocalShare>,
+}
+
+#[derive(Debug)]
+struct LocalShare {
+    ramp: Ramp,
+    /// What it was last made to follow.
+    future: Ramp,
+}
+
+impl ScenarioState {
+    pub(super) fn new(scenario: &Scenario, clock_unix_ns: u64, ready_unix_ns: u64) -> Self {
+        let load = &scenario.load;
+        let rate = load.rate();
+        let mut at = Duration::ZERO;
+        let stages = load.stages().iter().map(|stage| {
+            let begins = at;
+            at += stage.duration.0;
+            (begins, stage.target)
+        });
+        Self {
+            stages: stages.collect(),
+            keeps_rate: rate.is_some(),
+            cap: load.workers().at(Duration::ZERO) as u32,
+            ramp: rate.unwrap_or_else(|| load.workers()),
+            run_time: scenario.run_time,
+            start_at: scenario.start_at,
+            follows: scenario.after.is_some(),
+            clock_unix_ns,
+            ready: signed(ready_unix_ns, clock_unix_ns),
+            origin: None,
+            paused_at: None,
+            scheduled: !load.stages().is_empty(),
+            weights: BTreeMap::new(),
+            announced: 0,
+            local: None,
+        }
+    }
+
+    /// Active time, or none before the start.
+    fn active(&self, now: u64) -> Option<Duration> {
+        self.active_at(i64::try_from(now).unwrap_or(i64::MAX))
+    }
+
+    fn active_at(&self, now: i64) -> Option<Duration> {
+        let now = self.paused_at.unwrap_or(now);
+        u64::try_from(now.checked_sub(self.origin?)?).ok().map(Duration::from_nanos)
+    }
+
+    /// Takes in what the board says.
+    pub(super) fn see(&mut self, session: &Session, scenario: &str, now: u64) {
+        let target = session.spec.scenarios.get(scenario);
+        // A session that others opened may not have this scenario: it goes by its plan then.
+        let begins = match target {
+            Some(_) if self.follows => {
+                session.status.scenarios.get(scenario).and_then(|status| status.begins_ns)
+            }
+            _ => Some(0),
+        };
+        self.origin = session.status.began_unix_ns.zip(begins).map(|(began, begins)| {
+            let since = signed(began, self.clock_unix_ns).saturating_add_unsigned(session.paused_ns());
+            since.saturating_add_unsigned(begins).saturating_add_unsigned(nanoseconds(self.start_at))
+        });
+        self.paused_at = session.paused_since().map(|at| signed(at, self.clock_unix_ns));
+        if let Some(target) = target {
+            self.aim(target, now);
+        }
+    }
+
+    fn aim(&mut self, target: &Target, now: u64) {
+        let active = self.active(now).unwrap_or_default();
+        let value = if self.keeps_rate { target.rate.unwrap_or_default() } else { f64::from(target.workers) };
+        if !target.scheduled && (self.scheduled || self.ramp.held() != value) {
+            self.ramp = self.ramp.then_hold(active, value);
+            self.scheduled = false;
+        }
+        self.cap = target.workers;
+        self.weights.clone_from(&target.weights);
+    }
+
+    /// Workers now: how many, or how many at most.
+    pub(super) fn workers(&self, now: u64) -> u32 {
+        match self.active(now) {
+            _ if self.keeps_rate => self.cap,
+            Some(active) => self.ramp.at(active).round() as u32,
+            None => 0,
+        }
+    }
+
+    pub(super) fn rate(&self, now: u64) -> Option<f64> {
+        self.keeps_rate.then(|| self.active(now).map_or(0.0, |active| self.ramp.at(active)))
+    }
+
+    pub(super) fn runs(&self, now: u64) -> bool {
+        self.paused_at.is_none() && self.active(now).is_some()
+    }
+
+    pub(super) fn course(&mut self, share: &Share, now: u64) -> Option<ArrivalSchedule> {
+        if !self.keeps_rate {
+            return None;
+        }
+        let (part, active) = (share.fraction(self.cap), self.active(now).unwrap_or_default());
+        let future = self.ramp.until(self.run_time).scaled(part);
+        // What was this node's part before another joined, or left, stays what was due here: arrivals are positions on it.
+        let local = self.local.take_if(|local| local.future == future).unwrap_or_else(|| {
+            let ramp = match &self.local {
+                Some(local) => local.ramp.then(active, &future),
+                // What was due before this node was ready fell to others.
+                None => match self.active_at(self.ready) {
+                    Some(ready) if !ready.is_zero() => Ramp::constant(0.0).then(ready, &future),
+                    _ => future.clone(),
+                },
+            };
+            LocalShare { ramp, future }
+        });
+        let ramp = local.ramp.clone();
+        self.local = Some(local);
+        Some(ArrivalSchedule {
+            ramp,
+            origin: self.origin?,
+            paused_at: self.paused_at,
+            workers_cap: share.of(self.cap),
+        })
+    }
+
+    pub(super) fn is_over(&self, now: u64) -> bool {
+        self.active(now).is_some_and(|active| active >= self.run_time)
+    }
+
+    /// What the stage that has begun since this was asked last leads to.
+    pub(super) fn stage_begun(&mut self, now: u64) -> Option<ChangeTo> {
+        let active = self.active(now)?;
+        let begun = self.stages.iter().take_while(|(begins, _)| *begins <= active).count();
+        if !self.scheduled || begun <= self.announced {
+            return None;
+        }
+        self.announced = begun;
+        let (_, target) = self.stages[begun - 1];
+        Some(if self.keeps_rate { ChangeTo::Rate(target) } else { ChangeTo::Workers(target.round() as u32) })
+    }
+
+    pub(super) fn next_look(&self, now: u64) -> Duration {
+        let Some(active) = self.active(now) else {
+            let ahead = self.origin.map(|origin| origin.saturating_sub_unsigned(now));
+            let ahead = ahead.and_then(|ahead| u64::try_from(ahead).ok()).map(Duration::from_nanos);
+            return ahead.unwrap_or(LOOK).min(LOOK).max(Duration::from_millis(1));
+        };
+        let moves = active < self.ramp.end();
+        let step = if moves && !self.keeps_rate { STEP } else { LOOK };
+        let next_stage = self.stages.get(self.announced).map(|(begins, _)| *begins);
+        let events = [Some(self.run_time), next_stage.filter(|_| self.scheduled)];
+        let until = events.into_iter().flatten().filter_map(|event| event.checked_sub(active)).min();
+        until.unwrap_or(step).min(step).max(Duration::from_millis(1))
+    }
+}
+
+/// How long after `origin` a moment is, both nanoseconds since the Unix epoch.
+fn signed(unix_ns: u64, origin: u64) -> i64 {
+    let apart = i128::from(unix_ns) - i128::from(origin);
+    i64::try_from(apart).unwrap_or(if apart < 0 { i64::MIN } else { i64::MAX })
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use wec_board::{Pause, SessionState};
+
+    use super::*;
+    use crate::config::PlanOptions;
+    use crate::share::tests::among;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn state(options: PlanOptions) -> (ScenarioState, Session) {
+        let plan = options.with("directory", "https://127.0.0.1:14000/dir").resolve(None).unwrap();
+        // The clock's origin is 1000 s after the epoch; the session begins 100 s later.
+        let mut session = plan.session("s");
+        session.status.began_unix_ns = Some(1_100 * SECOND);
+        (ScenarioState::new(&plan.scenarios[0], 1_000 * SECOND, 1_100 * SECOND), session)
+    }
+
+    fn paused(session: &mut Session, at: Option<u64>, paused_s: u64) {
+        session.spec.state = if at.is_some() { SessionState::Paused } else { SessionState::Running };
+        let pause = |from_unix_ns, until_unix_ns| Pause { from_unix_ns, until_unix_ns };
+        let began = session.status.began_unix_ns.unwrap();
+        session.spec.pauses = vec![pause(began, Some(began + paused_s * SECOND))];
+        session.spec.pauses.extend(at.map(|at| pause((1_000 + at) * SECOND, None)));
+    }
+
+    fn staged_workers() -> (ScenarioState, Session) {
+        state(PlanOptions::default().with("workers", "10").with("stages", "100s:110,0s:20,50s:20"))
+    }
+
+    #[test]
+    fn follows_its_stages_and_announces_each_once() {
+        let (mut state, session) = staged_workers();
+        for (at, workers, announced) in [
+            (100, 10, Some(ChangeTo::Workers(110))),
+            (101, 11, None),
+            (150, 60, None),
+            (200, 20, Some(ChangeTo::Workers(20))),
+            (249, 20, None),
+        ] {
+            state.see(&session, "default", at * SECOND);
+            assert_eq!(
+                (state.workers(at * SECOND), state.stage_begun(at * SECOND)),
+                (workers, announced),
+                "{at}"
+            );
+            assert!(!state.is_over(at * SECOND));
+        }
+        assert!(state.is_over(250 * SECOND));
+    }
+
+    #[test]
+    fn a_pause_makes_time_stand_still() {
+        let (mut state, mut session) = staged_workers();
+        state.see(&session, "default", 110 * SECOND);
+        paused(&mut session, Some(110), 0);
+        state.see(&session, "default", 110 * SECOND);
+        assert!(!state.runs(1_000 * SECOND) && !state.is_over(1_000 * SECOND));
+        paused(&mut session, None, 1_000);
+        state.see(&session, "default", 1_110 * SECOND);
+        assert!(state.runs(1_110 * SECOND));
+        assert_eq!(state.workers(1_111 * SECOND), 21);
+        assert!(state.is_over(1_250 * SECOND));
+    }
+
+    #[test]
+    fn what_a_person_sets_holds_and_ends_the_stages() {
+        let (mut state, mut session) = staged_workers();
+        state.see(&session, "default", 110 * SECOND);
+        let target = session.spec.scenarios.get_mut("default").unwrap();
+        (target.workers, target.scheduled) = (500, false);
+        state.see(&session, "default", 110 * SECOND);
+        assert_eq!(state.workers(110 * SECOND), 500);
+        assert_eq!((state.workers(200 * SECOND), state.stage_begun(220 * SECOND)), (500, None));
+    }
+
+    #[test]
+    fn a_changed_rate_takes_effect_where_the_schedule_is() {
+        let (mut state, mut session) =
+            state(PlanOptions::default().with("rate", "10/s").with("run_time", "60s"));
+        let share = among("a", &["a"]);
+        state.see(&session, "default", 100 * SECOND);
+        assert_eq!(state.course(&share, 100 * SECOND).unwrap().ramp.total(Duration::from_secs(100)), 600.0);
+        session.spec.scenarios.get_mut("default").unwrap().rate = Some(20.0);
+        state.see(&session, "default", 130 * SECOND);
+        let ramp = state.course(&share, 130 * SECOND).unwrap().ramp;
+        assert_eq!((state.rate(131 * SECOND), ramp.total(Duration::from_secs(100))), (Some(20.0), 900.0));
+    }
+
+    #[test]
+    fn what_was_asked_for_stands_still_in_a_pause_and_follows_a_change_at_once() {
+        let options = PlanOptions::default().with("rate", "100 requests/s").with("run_time", "60s");
+        let (mut state, mut session) = state(options);
+        let share = among("a", &["a"]);
+        let mut asked = |session: &Session, seen: u64, at: f64| {
+            state.see(session, "default", seen * SECOND);
+            state.course(&share, seen * SECOND).unwrap().asked((at * 1e9) as u64)
+        };
+        assert_eq!([100.0, 102.5].map(|at| asked(&session, 100, at)), [0.0, 250.0]);
+        paused(&mut session, Some(110), 0);
+        assert_eq!([110.0, 119.9].map(|at| asked(&session, 110, at)), [1_000.0, 1_000.0]);
+        paused(&mut session, None, 10);
+        assert_eq!(asked(&session, 120, 121.0), 1_100.0);
+        session.spec.scenarios.get_mut("default").unwrap().rate = Some(10.0);
+        assert_eq!(asked(&session, 125, 135.0), 1_600.0);
+        assert_eq!(asked(&session, 125, 500.0), 1_500.0 + 45.0 * 10.0, "nothing after the run time");
+        state.see(&session, "default", 130 * SECOND);
+        let ended = state.course(&share, 130 * SECOND).unwrap().ended(130 * SECOND);
+        assert_eq!(ended.asked(150 * SECOND), 1_550.0, "nothing after it was stopped");
+    }
+
+    #[test]
+    fn a_node_that_joins_takes_a_part_of_what_comes_and_not_of_what_was() {
+        let options = PlanOptions::default().with("rate", "10/s").with("run_time", "60s");
+        let (mut state, session) = state(options);
+        state.see(&session, "default", 100 * SECOND);
+        let (alone, both) = (among("a", &["a"]), among("a", &["a", "b"]));
+        let totals =
+            |course: ArrivalSchedule| [20, 40, 60].map(|at| course.ramp.total(Duration::from_secs(at)));
+        assert_eq!(totals(state.course(&alone, 100 * SECOND).unwrap()), [200.0, 400.0, 600.0]);
+        assert_eq!(totals(state.course(&both, 120 * SECOND).unwrap()), [200.0, 300.0, 400.0]);
+        assert_eq!(totals(state.course(&both, 125 * SECOND).unwrap()), [200.0, 300.0, 400.0]);
+        assert_eq!(totals(state.course(&alone, 140 * SECOND).unwrap()), [200.0, 300.0, 500.0]);
+    }
+
+    /// The second of two nodes, on a machine whose clock began 1050 s after the epoch; ready at once.
+    fn late(options: PlanOptions) -> (ScenarioState, Session) {
+        let (state, mut session) = state(options);
+        let ready = 1_050 * SECOND;
+        session.status.began_unix_ns = Some(1_000 * SECOND);
+        (ScenarioState { clock_unix_ns: ready, ready: 0, ..state }, session)
+    }
+
+    #[test]
+    fn a_node_that_joins_late_finds_a_ramp_half_done() {
+        let options = PlanOptions::default().with("workers", "10").with("stages", "100s:110,0s:20,50s:20");
+        let (mut state, session) = late(options);
+        for (at, workers) in [(0, 60), (10, 70), (50, 20)] {
+            state.see(&session, "default", at * SECOND);
+            assert_eq!(state.workers(at * SECOND), workers, "{at}");
+        }
+        assert!(!state.is_over(99 * SECOND) && state.is_over(100 * SECOND));
+    }
+
+    #[test]
+    fn a_node_that_joins_late_makes_nothing_up() {
+        let options = PlanOptions::default().with("rate", "10/s").with("run_time", "60s");
+        let (mut state, mut session) = late(options);
+        paused(&mut session, None, 20);
+        state.see(&session, "default", 0);
+        let course = state.course(&among("b", &["a", "b"]), 0).unwrap();
+        assert_eq!(course.origin, -30 * SECOND as i64);
+        assert_eq!(
+            [30, 40, 60, 99].map(|at| course.ramp.total(Duration::from_secs(at))),
+            [0.0, 50.0, 150.0, 150.0]
+        );
+    }
+
+    #[test]
+    fn a_scenario_after_another_begins_where_the_board_says() {
+        let (state, mut session) = staged_workers();
+        let mut state = ScenarioState { follows: true, ..state };
+        state.see(&session, "default", 150 * SECOND);
+        assert!(!state.runs(150 * SECOND) && !state.is_over(10_000 * SECOND));
+        session.status.scenarios.entry("default".into()).or_default().begins_ns = Some(40 * SECOND);
+        state.see(&session, "default", 150 * SECOND);
+        assert_eq!(state.workers(150 * SECOND), 20);
+    }
+
+    #[test]
+    fn looks_again_when_something_is_to_happen() {
+        let (mut state, session) = staged_workers();
+        state.see(&session, "default", 100 * SECOND);
+        state.stage_begun(100 * SECOND);
+        assert_eq!(state.next_look(100 * SECOND), STEP);
+        assert_eq!(state.next_look(200 * SECOND - 20_000_000), Duration::from_millis(20));
+    }
+}
