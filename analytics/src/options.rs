@@ -15,26 +15,27 @@ use crate::snapshot::Snapshot;
 use crate::summary::{broken_thresholds, nothing_succeeded, summary_table};
 use crate::token::Token;
 
+const LISTENERS: &str = "Listeners";
+const SESSION: &str = "Session";
+
 /// Receives results, logs them, aggregates them and shows them live.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// Address of the page and the web API
-    #[arg(long, env = "WEC_ANALYTICS_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8089")]
+    #[arg(long, env = "WEC_ANALYTICS_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8089", help_heading = LISTENERS)]
     listen: SocketAddr,
     /// Address for results by gRPC
-    #[arg(long, env = "WEC_ANALYTICS_GRPC_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8090")]
+    #[arg(long, env = "WEC_ANALYTICS_GRPC_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8090", help_heading = LISTENERS)]
     grpc_listen: SocketAddr,
-    /// Folder of the logs, one file for each run
-    #[arg(long, env = "WEC_LOG_DIR", value_name = "DIR", default_value = "results")]
-    log_dir: PathBuf,
-    /// The board: `local`, `sqlite://PATH` on one machine, or `etcd://HOST:PORT[,HOST:PORT…]`
+    /// The board: local, sqlite://PATH on one machine, or etcd://HOST:PORT[,HOST:PORT…]
     #[arg(
         long,
         env = "WEC_BOARD",
         hide_env_values = true,
         value_name = "URL",
         default_value = "local",
-        value_parser = Undisclosed(BoardUrl::parse)
+        value_parser = Undisclosed(BoardUrl::parse),
+        help_heading = SESSION
     )]
     board: BoardUrl,
     /// The session that the page shows and changes
@@ -43,21 +44,24 @@ pub struct Options {
         env = "WEC_SESSION",
         value_name = "ID",
         default_value = "default",
-        value_parser = parse_session_id
+        value_parser = parse_session_id,
+        help_heading = SESSION
     )]
     session: String,
-    /// End with the run: when the requesters of the session have ended it, or are gone. Needs the board that
-    /// they use
-    #[arg(long)]
+    /// End with the run, when its requesters have ended it or are gone; needs the board that they use
+    #[arg(long, help_heading = SESSION)]
     once: bool,
+    /// Folder of the logs, one file for each run
+    #[arg(long, env = "WEC_LOG_DIR", value_name = "DIR", default_value = "results", help_heading = "Output")]
+    log_dir: PathBuf,
     #[command(flatten)]
     consumers: ConsumerOptions,
     /// A further host name for requests to the page; may be repeated
-    #[arg(long = "allow-host", env = "WEC_PAGE_HOSTS", value_name = "NAME", value_delimiter = ',')]
+    #[arg(long = "allow-host", env = "WEC_PAGE_HOSTS", value_name = "NAME", value_delimiter = ',', help_heading = LISTENERS)]
     allow_hosts: Vec<String>,
-    /// Token for people and requesters; required beyond loopback. Prefer the environment: other users can
-    /// read the command line
-    #[arg(long, env = "WEC_TOKEN", value_name = "SECRET", hide_env_values = true, value_parser = parse_token)]
+    /// Token for people and requesters, required beyond loopback; prefer the environment, because other
+    /// users can read the command line
+    #[arg(long, env = "WEC_TOKEN", value_name = "SECRET", hide_env_values = true, value_parser = parse_token, help_heading = LISTENERS)]
     token: Option<Token>,
 }
 

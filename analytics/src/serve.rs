@@ -25,8 +25,8 @@ pub struct ServeOptions {
     /// A further host name for requests to the page; may be repeated
     #[arg(long = "allow-host", env = "WEC_PAGE_HOSTS", value_name = "NAME", value_delimiter = ',')]
     allow_hosts: Vec<String>,
-    /// Token for the page; required beyond loopback. Prefer the environment: other users can read the command
-    /// line
+    /// Token for the page, required beyond loopback; prefer the environment, because other
+    /// users can read the command line
     #[arg(long, env = "WEC_TOKEN", value_name = "SECRET", hide_env_values = true, value_parser = parse_token)]
     token: Option<Token>,
 }

@@ -26,79 +26,87 @@ const MOST_KEPT: usize = 1 << 17;
 /// Time for analytics to take the rest after the last hit.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+const VALIDATIONS: &str = "Validations";
+const DOH: &str = "DNS over HTTPS";
+const MANAGEMENT: &str = "Management API";
+const ANSWERS: &str = "Answers";
+const HITS: &str = "Delivery of hits";
+
 /// Options of the stand-alone challenge server.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
-    /// Where http-01 validations arrive: an address with port, or `off`
-    #[arg(long, env = "WEC_HTTP01_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:5002")]
+    /// Where http-01 validations arrive: an address with port, or off
+    #[arg(long, env = "WEC_HTTP01_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:5002", help_heading = VALIDATIONS)]
     pub http01_listen: Listen,
 
-    /// Where tls-alpn-01 validations arrive: an address with port, or `off`
-    #[arg(long, env = "WEC_TLSALPN01_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:5001")]
+    /// Where tls-alpn-01 validations arrive: an address with port, or off
+    #[arg(long, env = "WEC_TLSALPN01_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:5001", help_heading = VALIDATIONS)]
     pub tlsalpn01_listen: Listen,
 
-    /// Where DNS queries arrive, UDP and TCP: an address with port, or `off`
-    #[arg(long, env = "WEC_DNS_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8053")]
+    /// Where DNS queries arrive, by UDP and TCP: an address with port, or off
+    #[arg(long, env = "WEC_DNS_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8053", help_heading = VALIDATIONS)]
     pub dns_listen: Listen,
 
-    /// Where DNS over HTTPS arrives (`/dns-query`): an address with port, or `off`
-    #[arg(long, env = "WEC_DOH_LISTEN", value_name = "ADDRESS", default_value = "off")]
+    /// Where DNS over HTTPS arrives (/dns-query): an address with port, or off
+    #[arg(long, env = "WEC_DOH_LISTEN", value_name = "ADDR", default_value = "off", help_heading = DOH)]
     pub doh_listen: Listen,
 
-    /// Certificate chain for DNS over HTTPS, PEM; by default one is made at the start
-    #[arg(long, env = "WEC_DOH_CERT", value_name = "FILE", requires = "doh_key")]
+    /// PEM file with the certificate chain for DNS over HTTPS [default: one that is made at the start]
+    #[arg(long, env = "WEC_DOH_CERT", value_name = "FILE", requires = "doh_key", help_heading = DOH)]
     pub doh_cert: Option<PathBuf>,
 
-    /// Key of that certificate, PEM
-    #[arg(long, env = "WEC_DOH_KEY", value_name = "FILE", requires = "doh_cert")]
+    /// PEM file with the key of --doh-cert
+    #[arg(long, env = "WEC_DOH_KEY", value_name = "FILE", requires = "doh_cert", help_heading = DOH)]
     pub doh_key: Option<PathBuf>,
 
-    /// Use plain HTTP on the DNS-over-HTTPS address
-    #[arg(long, env = "WEC_DOH_PLAIN", conflicts_with_all = ["doh_cert", "doh_key"])]
+    /// Speak plain HTTP on the address of DNS over HTTPS
+    #[arg(long, env = "WEC_DOH_PLAIN", conflicts_with_all = ["doh_cert", "doh_key"], help_heading = DOH)]
     pub doh_plain: bool,
 
-    /// Where the management API of pebble-challtestsrv is served: an address with port, or `off`
-    #[arg(long, env = "WEC_MANAGEMENT_LISTEN", value_name = "ADDRESS", default_value = "off")]
+    /// Where the management API of pebble-challtestsrv listens: an address with port, or off
+    #[arg(long, env = "WEC_MANAGEMENT_LISTEN", value_name = "ADDR", default_value = "off", help_heading = MANAGEMENT)]
     pub management_listen: Listen,
 
-    /// Token that the management API requires, as `Authorization: Bearer`; necessary beyond loopback
-    #[arg(long, env = "WEC_MANAGEMENT_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    /// Token for the management API (`Authorization: Bearer`), required beyond loopback
+    #[arg(long, env = "WEC_MANAGEMENT_TOKEN", value_name = "SECRET", hide_env_values = true, help_heading = MANAGEMENT)]
     pub management_token: Option<String>,
 
-    /// Let the management API listen beyond loopback without a token: anyone who reaches it controls the CA's
+    /// Let the management API listen beyond loopback without a token, although whoever reaches it controls the CA's
     /// validations
-    #[arg(long, env = "WEC_MANAGEMENT_OPEN")]
+    #[arg(long, env = "WEC_MANAGEMENT_OPEN", help_heading = MANAGEMENT)]
     pub management_open: bool,
 
-    /// The answer to A queries for hosts, or `none`
-    #[arg(long, env = "WEC_DEFAULT_IPV4", value_name = "IPV4", default_value = "127.0.0.1")]
+    /// The answer to A queries for hosts, or none
+    #[arg(long, env = "WEC_DEFAULT_IPV4", value_name = "IPV4", default_value = "127.0.0.1", help_heading = ANSWERS)]
     pub default_ipv4: DefaultAddress<Ipv4Addr>,
 
-    /// The answer to AAAA queries for hosts, or `none`
-    #[arg(long, env = "WEC_DEFAULT_IPV6", value_name = "IPV6", default_value = "none")]
+    /// The answer to AAAA queries for hosts, or none
+    #[arg(long, env = "WEC_DEFAULT_IPV6", value_name = "IPV6", default_value = "none", help_heading = ANSWERS)]
     pub default_ipv6: DefaultAddress<Ipv6Addr>,
 
-    /// Where the challenge data is: redis://HOST[:PORT][/DATABASE], or `memory` for data from the management API only
+    /// Where the challenge data is: redis://HOST[:PORT][/DATABASE], or memory for data from the management API only
     #[arg(
         long,
         env = "WEC_CHALLENGES",
-        value_name = "STORE",
+        value_name = "WHERE",
         default_value = "memory",
         hide_env_values = true,
-        value_parser = Undisclosed(parse_store)
+        value_parser = Undisclosed(parse_store),
+        help_heading = ANSWERS
     )]
     pub challenges: String,
 
-    /// Where hits are sent, http://HOST:PORT; without it they are only counted
-    #[arg(long, env = "WEC_ANALYTICS", hide_env_values = true, value_name = "URL", value_parser = Undisclosed(parse_service))]
+    /// Where hits are sent: http://HOST:PORT [default: nowhere, they are only counted]
+    #[arg(long, env = "WEC_ANALYTICS", hide_env_values = true, value_name = "URL", value_parser = Undisclosed(parse_service), help_heading = HITS)]
     pub analytics: Option<String>,
 
-    /// Token of an analytics service that listens beyond loopback
-    #[arg(long, env = "WEC_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    /// Token for analytics, required beyond loopback; prefer the environment, because other
+    /// users can read the command line
+    #[arg(long, env = "WEC_TOKEN", value_name = "SECRET", hide_env_values = true, help_heading = HITS)]
     pub token: Option<String>,
 
     /// This node's name in analytics
-    #[arg(long, env = "WEC_NODE", value_name = "NAME", default_value = "challenge-server", value_parser = parse_node_name)]
+    #[arg(long, env = "WEC_NODE", value_name = "NAME", default_value = "challenge-server", value_parser = parse_node_name, help_heading = HITS)]
     pub node: String,
 }
 

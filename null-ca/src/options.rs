@@ -20,105 +20,112 @@ use crate::server::NullCa;
 /// Where the command listens unless told otherwise. The library takes a free port.
 const DEFAULT_LISTEN: &str = "127.0.0.1:14443";
 
+const SERVER: &str = "Server";
+const OUTPUT: &str = "Output";
+const FAULTS: &str = "Faults and delays";
+const ORDERS: &str = "Accounts and orders";
+const VALIDATION: &str = "Validation";
+
 /// Run an in-memory ACME CA for demonstrations, fault injection and calibration.
 ///
 /// Its certificates prove nothing: a challenge type without an address (--http01, --tls-alpn01,
 /// --dns01) is accepted without looking. Nothing is kept across restarts.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
-    /// Settings in TOML, or JSON if its name ends in .json; flags go before it
-    #[arg(long, value_name = "FILE")]
+    /// Configuration file in TOML, or in JSON if its name ends in .json; flags override it
+    #[arg(long, value_name = "FILE", help_heading = SERVER)]
     config: Option<PathBuf>,
-    /// Address to listen on [default: 127.0.0.1:14443]
-    #[arg(long, value_name = "ADDR")]
+    /// Where the CA listens [default: 127.0.0.1:14443]
+    #[arg(long, value_name = "ADDR", help_heading = SERVER)]
     listen: Option<SocketAddr>,
-    /// Plain HTTP instead of HTTPS
-    #[arg(long)]
+    /// Speak plain HTTP instead of HTTPS
+    #[arg(long, help_heading = SERVER)]
     plain: bool,
-    /// HTTP/1.1 only
-    #[arg(long)]
+    /// Speak HTTP/1.1 only
+    #[arg(long, help_heading = SERVER, hide_short_help = true)]
     no_http2: bool,
-    /// Further name or address in the TLS certificate (repeatable)
-    #[arg(long, value_name = "NAME")]
+    /// Further name or address in the TLS certificate; may be repeated
+    #[arg(long, value_name = "NAME", help_heading = SERVER, hide_short_help = true)]
     name: Vec<String>,
-    /// Serving threads [default: 1]
-    #[arg(long, value_name = "N")]
+    /// Threads that serve requests [default: 1]
+    #[arg(long, value_name = "N", help_heading = SERVER, hide_short_help = true)]
     threads: Option<NonZeroUsize>,
     /// Write the root that HTTPS clients must trust to this file, in PEM
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     root_out: Option<PathBuf>,
     /// Write the root above the issued certificates to this file, in PEM
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     issuer_root_out: Option<PathBuf>,
-    /// Write what was counted to this file when stopped, as JSON; - for standard output
-    #[arg(long, value_name = "FILE")]
+    /// Write what was counted to this file at the end, as JSON; - for standard output
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     counts_out: Option<PathBuf>,
-    /// Do not verify signatures; for calibration, where the CA must not be the limit
-    #[arg(long)]
+    /// Do not verify signatures: for calibration, where the CA must not be the limit
+    #[arg(long, help_heading = SERVER, hide_short_help = true)]
     no_verify: bool,
-    /// What chance begins with; the same seed gives the same faults and latencies
-    #[arg(long, value_name = "NUMBER")]
+    /// Seed of every random choice; the same seed gives the same faults and latencies [default: 0]
+    #[arg(long, value_name = "NUMBER", help_heading = FAULTS, hide_short_help = true)]
     seed: Option<u64>,
-    /// How slowly to answer: 20ms, 5ms..50ms (evenly), 10ms,10ms,500ms (in turn); for one
-    /// endpoint newOrder=20ms (repeatable)
-    #[arg(long, value_name = "[ENDPOINT=]LATENCY")]
+    /// How long answers take: 20ms, 5ms..50ms (evenly) or 10ms,10ms,500ms (in turn), of one endpoint as
+    /// newOrder=20ms; may be repeated
+    #[arg(long, value_name = "[ENDPOINT=]LATENCY", help_heading = FAULTS)]
     latency: Vec<LatencyRule>,
-    /// Share of requests that go wrong: newOrder=500:0.01, *=reset:1% (repeatable). Kinds: 500,
-    /// 429, html503, truncated, reset, silence, empty
-    #[arg(long, value_name = "ENDPOINT=KIND:SHARE")]
+    /// Share of the requests that fail, by 500, 429, html503, truncated, reset, silence or empty:
+    /// newOrder=500:0.01, *=reset:1%; may be repeated
+    #[arg(long, value_name = "ENDPOINT=KIND:SHARE", help_heading = FAULTS)]
     fault: Vec<FaultRule>,
-    /// Serve so many requests to an endpoint a second, one after the other; the others queue: newOrder=50/s (repeatable)
-    #[arg(long, value_name = "ENDPOINT=N/s")]
+    /// Serve so many requests to an endpoint a second, one after the other, while the others queue: newOrder=50/s;
+    /// may be repeated
+    #[arg(long, value_name = "ENDPOINT=N/s", help_heading = FAULTS)]
     serve: Vec<ServeRule>,
-    /// Answer nothing for a while: 10s+5s stalls from the tenth second for five (repeatable)
-    #[arg(long, value_name = "AT+FOR")]
+    /// Answer nothing for a while: 10s+5s stalls from the tenth second on for five seconds; may be repeated
+    #[arg(long, value_name = "AT+FOR", help_heading = FAULTS)]
     stall: Vec<Stall>,
-    /// Share of good nonces to refuse, such as 0.05
-    #[arg(long, value_name = "SHARE")]
+    /// Share of good nonces that are refused, such as 0.05 [default: none]
+    #[arg(long, value_name = "SHARE", help_heading = FAULTS)]
     bad_nonce: Option<Share>,
-    /// Seconds of Retry-After with 429 and with orders that are still processing [default: 1]
-    #[arg(long, value_name = "SECONDS")]
+    /// Seconds of Retry-After with 429 and with orders that are processing [default: 1]
+    #[arg(long, value_name = "SECONDS", help_heading = FAULTS)]
     retry_after: Option<u32>,
-    /// How long orders are processing after finalize [default: 0s]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    /// How long an order is processing after finalize [default: 0s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = ORDERS)]
     processing: Option<Duration>,
-    /// How long validations take, written like a latency [default: 0s]
-    #[arg(long, value_name = "LATENCY")]
+    /// How long a validation takes, written like --latency [default: 0s]
+    #[arg(long, value_name = "LATENCY", help_heading = VALIDATION)]
     validation_delay: Option<Latency>,
-    /// Share of validations that fail on purpose
-    #[arg(long, value_name = "SHARE")]
+    /// Share of the validations that fail on purpose [default: none]
+    #[arg(long, value_name = "SHARE", help_heading = VALIDATION)]
     validation_failures: Option<Share>,
-    /// Fetch http-01 responses of every name here; without it http-01 is accepted without looking
-    #[arg(long, value_name = "ADDR")]
+    /// Where http-01 responses of every name are fetched [default: http-01 is accepted unchecked]
+    #[arg(long, value_name = "ADDR", help_heading = VALIDATION)]
     http01: Option<SocketAddr>,
-    /// Fetch tls-alpn-01 certificates of every name here; without it accepted without looking
-    #[arg(long, value_name = "ADDR")]
+    /// Where tls-alpn-01 certificates of every name are fetched [default: tls-alpn-01 is accepted unchecked]
+    #[arg(long, value_name = "ADDR", help_heading = VALIDATION)]
     tls_alpn01: Option<SocketAddr>,
-    /// Ask this DNS server for dns-01 records; without it dns-01 is accepted without looking
-    #[arg(long, value_name = "ADDR")]
+    /// The DNS server that is asked for dns-01 records [default: dns-01 is accepted unchecked]
+    #[arg(long, value_name = "ADDR", help_heading = VALIDATION)]
     dns01: Option<SocketAddr>,
-    /// Share of wrong certificates: name:0.01 (repeatable). Kinds: name, key, expired, serial,
-    /// signature
-    #[arg(long, value_name = "KIND:SHARE")]
+    /// Share of the certificates that are wrong, by name, key, expired, serial or signature: name:0.01; may be repeated
+    #[arg(long, value_name = "KIND:SHARE", help_heading = FAULTS)]
     wrong_certificate: Vec<FlawRule>,
     /// Refuse a key in finalize after a revocation that it signed itself, or that gave keyCompromise as its reason
-    #[arg(long)]
+    #[arg(long, help_heading = ORDERS, hide_short_help = true)]
     block_keys: bool,
-    /// Require external account binding with this key, in base64url
+    /// Require external account binding with this key (base64url); may be repeated
     #[arg(
         long,
         env = "WEC_NULL_CA_EAB",
         hide_env_values = true,
         value_name = "KID:KEY",
         value_delimiter = ',',
-        value_parser = wec_startup::Undisclosed(|text| ExternalAccount::parse(text).map_err(str::to_owned))
+        value_parser = wec_startup::Undisclosed(|text| ExternalAccount::parse(text).map_err(str::to_owned)),
+        help_heading = ORDERS
     )]
     eab: Vec<ExternalAccount>,
-    /// A certificate profile that orders may name, and its description (repeatable)
-    #[arg(long, value_name = "NAME=TEXT", value_parser = parse_profile)]
+    /// Certificate profile that orders may name, and its description; may be repeated
+    #[arg(long, value_name = "NAME=TEXT", value_parser = parse_profile, help_heading = ORDERS)]
     profile: Vec<(String, String)>,
-    /// Orders to remember [default: 200000]
-    #[arg(long, value_name = "N")]
+    /// How many orders are remembered [default: 200000]
+    #[arg(long, value_name = "N", help_heading = ORDERS, hide_short_help = true)]
     keep_orders: Option<usize>,
 }
 

@@ -23,9 +23,36 @@ const DELIVER_WITHIN: Duration = Duration::from_secs(30);
 /// The same when people have cut the run: what is in the spool is not lost.
 const DELIVER_BRIEFLY: Duration = Duration::from_secs(3);
 
+const SESSION: &str = "Session";
+const DELIVERY: &str = "Delivery to analytics";
+
 /// Where results go and what is followed, when that is in other processes.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RemoteOptions {
+    /// The board: local, sqlite://PATH on one machine, or etcd://HOST:PORT[,HOST:PORT…]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "WEC_BOARD",
+        hide_env_values = true,
+        default_value = "local",
+        value_parser = Undisclosed(BoardUrl::parse),
+        help_heading = SESSION
+    )]
+    pub board: BoardUrl,
+    /// The session on the board that this node takes a share of
+    #[arg(
+        long,
+        value_name = "ID",
+        env = "WEC_SESSION",
+        default_value = "default",
+        value_parser = parse_session_id,
+        help_heading = SESSION
+    )]
+    pub session: String,
+    /// This node's name on the board [default: the host's name]
+    #[arg(long, value_name = "NAME", env = "WEC_NODE", value_parser = parse_node_name, help_heading = SESSION)]
+    pub node: Option<String>,
     /// Where analytics takes results
     #[arg(
         long,
@@ -33,39 +60,19 @@ pub struct RemoteOptions {
         env = "WEC_ANALYTICS",
         hide_env_values = true,
         default_value = "http://127.0.0.1:8090",
-        value_parser = Undisclosed(parse_service)
+        value_parser = Undisclosed(parse_service),
+        help_heading = DELIVERY
     )]
     pub analytics: String,
-    /// The board: `local`, `sqlite://PATH` on one machine, or `etcd://HOST:PORT[,HOST:PORT…]`
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "WEC_BOARD",
-        hide_env_values = true,
-        default_value = "local",
-        value_parser = Undisclosed(BoardUrl::parse)
-    )]
-    pub board: BoardUrl,
-    /// The session on the board to take a share of
-    #[arg(
-        long,
-        value_name = "ID",
-        env = "WEC_SESSION",
-        default_value = "default",
-        value_parser = parse_session_id
-    )]
-    pub session: String,
-    /// This node's name on the board [default: the host's name]
-    #[arg(long, value_name = "NAME", env = "WEC_NODE", value_parser = parse_node_name)]
-    pub node: Option<String>,
     /// Folder in which results wait while analytics is away
-    #[arg(long, value_name = "DIR", env = "WEC_SPOOL", default_value = "spool")]
+    #[arg(long, value_name = "DIR", env = "WEC_SPOOL", default_value = "spool", help_heading = DELIVERY)]
     pub spool: PathBuf,
-    /// How many bytes may wait there
-    #[arg(long, value_name = "BYTES", env = "WEC_SPOOL_BYTES", default_value_t = 1 << 30)]
+    /// How many bytes may wait in --spool
+    #[arg(long, value_name = "BYTES", env = "WEC_SPOOL_BYTES", default_value_t = 1 << 30, help_heading = DELIVERY)]
     pub spool_bytes: u64,
-    /// What analytics beyond loopback wants to be shown; prefer the environment
-    #[arg(long, value_name = "SECRET", env = "WEC_TOKEN", hide_env_values = true)]
+    /// Token for analytics, required beyond loopback; prefer the environment, because other
+    /// users can read the command line
+    #[arg(long, value_name = "SECRET", env = "WEC_TOKEN", hide_env_values = true, help_heading = DELIVERY)]
     pub token: Option<String>,
 }
 

@@ -12,7 +12,7 @@ const NUMBERS: [&str; 7] = ["N", "TIME", "RATE", "RPS", "SHARE", "DURATION", "SE
 
 /// The program's arguments. Help and errors are printed and end the program.
 pub fn parse_arguments<C: Parser>() -> C {
-    let mut command = numbers_may_be_negative(C::command());
+    let mut command = without_values_of_variables(numbers_may_be_negative(C::command()));
     let typed: Vec<OsString> = std::env::args_os().collect();
     let matches = command.try_get_matches_from_mut(&typed);
     let parsed = matches.and_then(|mut matches| C::from_arg_matches_mut(&mut matches));
@@ -50,8 +50,13 @@ fn numbers_may_be_negative(command: Command) -> Command {
         .mut_subcommands(numbers_may_be_negative)
 }
 
-/// Names variables instead of flags in an error about a value that came from the environment: clap names the flag. The answer
-/// is the message of an error whose text is fixed already.
+/// Help names the variable of a flag and not its value, which differs from machine to machine and may be a secret.
+fn without_values_of_variables(command: Command) -> Command {
+    command.mut_args(|arg| arg.hide_env_values(true)).mut_subcommands(without_values_of_variables)
+}
+
+/// Names variables instead of flags in an error about a value that came from the environment: clap names the flag.
+/// Returns the message of an error whose text is fixed already.
 fn naming_variables(
     error: &mut clap::Error,
     command: &Command,

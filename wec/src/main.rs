@@ -139,6 +139,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn flags_of_a_command_with_more_than_ten_stand_under_headings() {
+        fn look(command: &clap::Command) {
+            let flags = || command.get_arguments().filter(|arg| !arg.is_positional() && !arg.is_hide_set());
+            let without = flags().filter(|arg| arg.get_help_heading().is_none());
+            // All commands have help and version without a heading.
+            let without: Vec<_> = without.map(|arg| arg.get_id().as_str()).collect();
+            assert!(flags().count() <= 10 || without.len() <= 2, "{}: {without:?}", command.get_name());
+            command.get_subcommands().for_each(look);
+        }
+        let mut all = Cli::command();
+        all.build();
+        look(&all);
+    }
+
+    #[test]
     fn every_command_takes_the_flags_of_logging() {
         let mut all = Cli::command();
         all.build();

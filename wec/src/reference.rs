@@ -111,7 +111,8 @@ fn commands(command: &Command, name: &str, page: &mut String) {
 
 /// Whether the flag comes from the table: other commands have flags of the same names.
 fn is_key(arg: &Arg) -> bool {
-    Key::named(arg.get_id().as_str()).is_some_and(|key| arg.get_help_heading() == Some(key.group))
+    let help = arg.get_help().map(ToString::to_string);
+    Key::named(arg.get_id().as_str()).is_some_and(|key| help.as_deref() == Some(key.help))
 }
 
 /// The keys of the table that a command supports, in few words.

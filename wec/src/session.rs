@@ -50,7 +50,7 @@ pub(crate) struct Options {
 enum Action {
     /// Show the targets of the run, and its latest changes
     Show {
-        /// As JSON
+        /// Print it as JSON
         #[arg(long)]
         json: bool,
     },

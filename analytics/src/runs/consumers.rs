@@ -15,7 +15,13 @@ use crate::consume::RecordConsumer;
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct ConsumerOptions {
     /// A condition for the run to pass, beside those of its requesters; may be repeated (docs/thresholds.md)
-    #[arg(long = "threshold", env = "WEC_ANALYTICS_THRESHOLDS", value_name = "EXPR", value_delimiter = ';')]
+    #[arg(
+        long = "threshold",
+        env = "WEC_ANALYTICS_THRESHOLDS",
+        value_name = "EXPR",
+        value_delimiter = ';',
+        help_heading = "Verdict"
+    )]
     pub thresholds: Vec<Threshold>,
 }
 
