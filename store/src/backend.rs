@@ -48,7 +48,7 @@ pub(crate) trait Backend: Send + Sync {
     /// after a lost answer.
     fn write<'a>(&'a self, standing: &'a Standing, batch: &'a Batch) -> Answer<'a, Written>;
 
-    /// Reserves what is wanted below a limit over all owners; near the limit no more than the owner's fair share.
+    /// Reserves rights below a limit over all owners; near the limit at most the owner's fair share.
     fn reserve(&self, ca: i64, owner: i64, wanted: Wanted) -> Answer<'_, Granted>;
 
     /// Claims up to `limit` free exclusive registrations.
@@ -430,14 +430,14 @@ pub(crate) struct Released {
     pub(crate) certificates: u64,
 }
 
-/// What is to be reserved below a limit.
+/// A request for a reservation below a limit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted {
     /// An index of [`Object`](crate::Object).
     pub(crate) kind: usize,
-    /// Up to so many.
+    /// Largest number to reserve.
     pub(crate) want: i64,
-    /// Over all owners.
+    /// The limit over all owners.
     pub(crate) limit: i64,
 }
 

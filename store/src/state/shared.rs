@@ -1,4 +1,4 @@
-//! What the clones of a state and its writer task have in common.
+//! Shared by the clones of a state and its writer task.
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -19,7 +19,7 @@ use crate::backend::{Backend, ChainRow, NewCertificateRow};
 use crate::certificate::{CertificateDetails, Chains, above_leaf};
 use crate::error::{StoreError, reason};
 
-/// What the clones and the writer task have in common.
+/// Shared by the clones of a state and its writer task.
 pub(super) struct Shared {
     /// The URL without its password.
     pub(super) store: String,
@@ -28,23 +28,23 @@ pub(super) struct Shared {
     pub(super) options: StateOptions,
     pub(super) backend: Box<dyn Backend>,
     pub(super) clock: Clock,
-    /// By which orders and certificates expire; ours until somebody knows the CA's.
+    /// The clock for the expiry of orders and certificates; our own until the CA's is known.
     pub(super) ca_clock: OnceLock<CaClock>,
     pub(super) orders_expired: AtomicU64,
     pub(super) ca: i64,
     pub(super) owner: AtomicI64,
-    /// On `clock`: from then on others may think us dead, and nothing is handed out.
+    /// On `clock`: after this time others may consider the owner dead, and nothing is handed out.
     pub(super) valid_until: AtomicU64,
     pub(super) next_object: AtomicU64,
     pub(super) next_name: AtomicU64,
     pub(super) local: Mutex<Local>,
     pub(super) chains: Chains,
     pub(super) serials: serials::Serials,
-    /// For the writer: something is due before its next tick.
+    /// Wakes the writer before its next tick.
     pub(super) wake: Notify,
-    /// For the writer: the queue is no longer empty, so a tick is due.
+    /// Wakes the writer because the queue is no longer empty, so a tick is due.
     pub(super) filled: Notify,
-    /// From the writer: the queue became shorter, or a write failed.
+    /// Wakes callers: the queue became shorter, or a write failed.
     pub(super) room: Notify,
     pub(super) stop: CancellationToken,
     pub(super) writer: Mutex<Option<JoinHandle<Result<(), StoreError>>>>,
@@ -58,7 +58,7 @@ impl fmt::Debug for Shared {
 
 impl Shared {
     pub(super) fn local(&self) -> MutexGuard<'_, Local> {
-        // No operation under the lock can leave half a change behind.
+        // Operations under the lock never leave a partial change.
         self.local.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -66,13 +66,13 @@ impl Shared {
         StoreError::Failed { store: self.store.clone(), doing, reason: reason(error) }
     }
 
-    /// Owner and counter: unique over processes and restarts without asking anybody.
+    /// Owner and counter: unique over processes and restarts without a query.
     pub(super) fn next_id(&self) -> i64 {
         let counter = self.next_object.fetch_add(1, Ordering::Relaxed);
         (self.owner.load(Ordering::Relaxed) << 32) | i64::from(counter as u32)
     }
 
-    /// What the CA's clock shows, seconds since the Unix epoch.
+    /// The CA's time, seconds since the Unix epoch.
     pub(super) fn ca_now(&self) -> i64 {
         self.ca_clock.get().map_or_else(|| self.clock.unix_now(), CaClock::unix_now)
     }
@@ -81,7 +81,7 @@ impl Shared {
         self.clock.now() >= self.valid_until.load(Ordering::Relaxed)
     }
 
-    /// Changes pools and queue together, and has the queue written when it is long enough.
+    /// Changes pools and queue together, and wakes the writer if the queue is long enough.
     pub(super) fn change(&self, change: impl FnOnce(&mut Local)) {
         let mut local = self.local();
         let before = local.queue.len();
@@ -89,7 +89,7 @@ impl Shared {
         self.queued(before, local.queue.len());
     }
 
-    /// Has the queue written that became longer: soon, or at once when it is long enough.
+    /// Wakes the writer after the queue became longer: soon, or at once if it is long enough.
     fn queued(&self, before: usize, after: usize) {
         if after >= self.options.flush_items {
             self.wake.notify_one();
@@ -98,7 +98,7 @@ impl Shared {
         }
     }
 
-    /// Waits while the queue is too long. What was put into it stays, even if the caller is gone by then.
+    /// Waits while the queue is too long. Queued changes stay, even if the caller is dropped.
     pub(super) async fn room(&self) {
         let mut waited = false;
         loop {
@@ -162,7 +162,7 @@ impl Shared {
         }
     }
 
-    /// When a rest of this time ends that begins now, on `clock`.
+    /// The end of a rest of this length that begins now, on `clock`.
     pub(super) fn wakes(&self, time: Duration) -> u64 {
         self.clock.now().saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
     }
