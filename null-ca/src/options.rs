@@ -1,5 +1,5 @@
-//! The CA as a command of its own: its flags, and its life from start to stop.
-//! Flags go before the configuration file, the file before the defaults.
+//! The CA as its own command: its flags, and its run from start to stop. Flags override the configuration
+//! file, which overrides the defaults.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -17,7 +17,7 @@ use crate::faults::{
 };
 use crate::server::NullCa;
 
-/// Where the command listens unless told otherwise. The library takes a free port.
+/// Default address of the command. The library uses a free port.
 const DEFAULT_LISTEN: &str = "127.0.0.1:14443";
 
 const SERVER: &str = "Server";
@@ -142,7 +142,7 @@ impl Options {
     /// The file's settings, overridden by the flags.
     ///
     /// # Errors
-    /// When the file cannot be read or has a key or value that makes no sense.
+    /// When the file cannot be read or has an unknown key or an invalid value.
     pub fn config(&self) -> anyhow::Result<Config> {
         let default_listen = DEFAULT_LISTEN.parse().context("the default address")?;
         let mut config = match &self.config {
@@ -176,7 +176,7 @@ impl Options {
         extend(&mut config.wrong_certificates, &self.wrong_certificate);
         extend(&mut config.external_accounts, &self.eab);
         for (place, (name, description)) in self.profile.iter().enumerate() {
-            // A flag overrides the file; two flags of one name are a slip.
+            // A flag overrides the file; two flags with one name are an error.
             if self.profile[..place].iter().any(|(earlier, _)| earlier == name) {
                 anyhow::bail!("--profile: {name:?} is given twice");
             }
@@ -195,11 +195,11 @@ impl Options {
 /// Runs the CA until `stop` is cancelled. The first line on standard output is the directory's URL.
 ///
 /// # Errors
-/// When the settings do not work, the address is taken or a file cannot be written.
+/// When the settings are not valid, the address is in use or a file cannot be written.
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     let ca = NullCa::start(options.config()?)?;
     if let Some(file) = &options.root_out {
-        let root = ca.root_pem().context("--root-out makes no sense with plain HTTP; leave it out")?;
+        let root = ca.root_pem().context("--root-out has no use with plain HTTP: omit it")?;
         write(file, root)?;
     }
     if let Some(file) = &options.issuer_root_out {
@@ -223,9 +223,9 @@ fn read(file: &Path) -> anyhow::Result<Config> {
     let name = file.display();
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
     if file.extension().is_some_and(|extension| extension == "json") {
-        serde_json::from_str(&text).with_context(|| format!("cannot understand {name}"))
+        serde_json::from_str(&text).with_context(|| format!("cannot parse {name}"))
     } else {
-        toml::from_str(&text).with_context(|| format!("cannot understand {name}"))
+        toml::from_str(&text).with_context(|| format!("cannot parse {name}"))
     }
 }
 

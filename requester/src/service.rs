@@ -18,9 +18,9 @@ use wec_store::{ChallTestSrvWriter, ChallengeWriter, DnsApart, RedisChallenges};
 use crate::node::{Begun, Ended, Node, Surroundings};
 use crate::plan::{Challenges, Plan};
 
-/// How long results may take to reach analytics after the last worker has ended; then they stay in the spool.
+/// Longest time for results to reach analytics after the last worker has ended; then they stay in the spool.
 const DELIVER_WITHIN: Duration = Duration::from_secs(30);
-/// The same when people have cut the run: what is in the spool is not lost.
+/// The same after an interruption by the user: results in the spool are not lost.
 const DELIVER_BRIEFLY: Duration = Duration::from_secs(3);
 
 const SESSION: &str = "Session";
@@ -76,31 +76,32 @@ pub struct RemoteOptions {
     pub token: Option<String>,
 }
 
-/// What a remote run ended with.
+/// The end of a remote run.
 #[derive(Clone, Debug)]
 pub struct Delivered {
     /// The run's id: its log is `<run>.jsonl` at analytics.
     pub run: String,
     /// Iterations that ended at this node.
     pub iterations: u64,
-    /// Those of them that did what they were to do.
+    /// Iterations that succeeded.
     pub succeeded: u64,
     /// Whether other nodes took part.
     pub shared: bool,
-    /// What became of their results.
+    /// The state of the delivery.
     pub health: Health,
-    /// Where they were to go, as it may be shown.
+    /// The destination of the results, without secrets.
     pub analytics: String,
-    /// The bounds of this load tester that were exceeded.
+    /// The exceeded bounds of this load tester.
     pub limits: Vec<Limit>,
-    /// Whether that is asked to matter.
+    /// Whether an exceeded bound decides the exit code.
     pub strict: bool,
 }
 
 impl Delivered {
-    /// How such a run ends. Its thresholds are held by analytics, which has the results of all nodes.
+    /// The exit code of such a run. Analytics evaluates its thresholds, because it has the results of all
+    /// nodes.
     pub fn exit(&self, stop: &Stop) -> Exit {
-        // A node that came when there was nothing left to do has failed at nothing.
+        // A node that joined when there was nothing left to do has not failed.
         let nothing = self.succeeded == 0 && (self.iterations > 0 || !self.shared);
         if stop.by_signal() {
             Exit::Interrupted
@@ -115,12 +116,12 @@ impl Delivered {
         }
     }
 
-    /// There were results, and analytics has none of them: nobody will see what was found.
+    /// There were results, and none of them reached analytics.
     fn delivered_nothing(&self) -> bool {
         self.health.pushed > 0 && self.health.delivered == 0
     }
 
-    /// A line for people, and one for each bound that was exceeded.
+    /// A line for people, and one for each exceeded bound.
     pub fn report(&self) -> String {
         let Health { delivered, queued, spooled, lost, .. } = self.health;
         let waiting = queued + spooled;
@@ -136,7 +137,7 @@ impl Delivered {
         }
         if self.delivered_nothing() {
             let why = self.health.trouble.as_deref().unwrap_or("it acknowledged none");
-            report += &format!("\nerror: not one result reached analytics at {}: {why}", self.analytics);
+            report += &format!("\nerror: no result reached analytics at {}: {why}", self.analytics);
         }
         for limit in &self.limits {
             report += &format!("\ngenerator-limited: {limit}");

@@ -208,7 +208,7 @@ fn a_requester_whose_results_nobody_has_does_not_end_well() {
     let output = crate::common::run(folder.path(), &args);
     let said = crate::common::said(&output) + &String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("error: not one result reached analytics at http://127.0.0.1:"), "{said}");
+    assert!(said.contains("error: no result reached analytics at http://127.0.0.1:"), "{said}");
     for (name, value) in [("--node", "a b"), ("--node", "\u{1b}[2J"), ("--node", &"n".repeat(65))] {
         let output = crate::common::run(folder.path(), &["requester", name, value]);
         assert_eq!(output.status.code(), Some(2), "{}", crate::common::said(&output));
