@@ -1,4 +1,5 @@
-//! `Board`: what components call. Each rule is a read, a decision and a write that is made again when another was faster.
+//! `Board`: the operations of components. Each is a read, a decision and a write, and is repeated after a
+//! concurrent write.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,14 +18,14 @@ use crate::{
     RunRef, Session, Shares, Versioned, Wants, keys,
 };
 
-/// Changes of a session that its journal keeps.
+/// Number of changes that a session's journal keeps.
 const JOURNAL: u64 = 1_000;
-/// Between two attempts to decide shares while the board is away.
+/// Interval of retries to decide shares while the board is unreachable.
 const AGAIN: Duration = Duration::from_millis(500);
-/// Times that a write is tried against others who write the same key.
+/// Attempts of a write against concurrent writes of the same key.
 const ATTEMPTS: u32 = 20;
 
-/// The state that every component reacts to. Clones are the same board.
+/// The state that every component follows. Clones are the same board.
 #[derive(Clone, Debug)]
 pub struct Board {
     view: Arc<View>,
@@ -41,20 +42,20 @@ impl Board {
         Self::over(Arc::new(kv), view)
     }
 
-    /// The board in an etcd, as it stands now.
+    /// The board in an etcd, with its current content.
     ///
     /// # Errors
-    /// When an endpoint is not one, or none answers.
+    /// When an endpoint is not valid, or none answers.
     pub async fn etcd(options: EtcdOptions) -> Result<Self, BoardError> {
         let (kv, view) = (Etcd::new(&options)?, Arc::new(View::new()));
         kv.watch(keys::WATCHED, view.clone()).await?;
         Ok(Self::over(Arc::new(kv), view))
     }
 
-    /// The board in a file of this machine, as it stands now; an empty one where there is no such file.
+    /// The board in a file of this machine, with its current content; an empty one if there is no such file.
     ///
     /// # Errors
-    /// When the file cannot be opened, or is something else.
+    /// When the file cannot be opened, or is not a board.
     pub async fn file(options: FileOptions) -> Result<Self, BoardError> {
         let kv = Sqlite::open(&options.path, options.lease).await?;
         let view = Arc::new(View::new());
@@ -62,10 +63,10 @@ impl Board {
         Ok(Self::over(Arc::new(kv), view))
     }
 
-    /// This board as a node of another process has it: by a way that a test can cut.
+    /// This board as seen by a node of another process, over a connection that a test can cut.
     ///
     /// # Errors
-    /// When this board cannot be asked.
+    /// When this board cannot be read.
     #[cfg(feature = "test-util")]
     pub async fn linked(&self) -> Result<(Self, crate::Link), BoardError> {
         let (link, view) = (crate::Link::to(self.kv.clone()), Arc::new(View::new()));
@@ -77,13 +78,13 @@ impl Board {
         Self { view, kv, memberships: TaskTracker::new(), clock: Clock::start() }
     }
 
-    /// Puts a node on the board for as long as the answer lives.
+    /// Puts a node on the board until the returned membership is dropped.
     ///
     /// # Errors
-    /// When a live node has its id, or the board cannot be told.
+    /// When a live node has its id, or the board cannot be written.
     pub async fn join(&self, node: NodeInfo) -> Result<Membership, BoardError> {
         let membership = Membership::begin(self.kv.clone(), node.clone(), &self.memberships).await?;
-        // Who wrote reads what it wrote.
+        // The writer reads its own write.
         self.view.put_node(node);
         Ok(membership)
     }
@@ -93,27 +94,27 @@ impl Board {
         self.view.nodes()
     }
 
-    /// Puts a session on the board, over one with the same id if there is one.
+    /// Puts a session on the board; it replaces one with the same id.
     ///
     /// # Errors
-    /// When the board cannot be told.
+    /// When the board cannot be written.
     pub async fn put_session(&self, session: Session) -> Result<Versioned<Session>, BoardError> {
         self.decide(&session.spec.id, |_, _| Ok(Some(session.clone()))).await
     }
 
-    /// Puts a session on the board unless one with the same id is there; says which one is there now.
+    /// Puts a session on the board unless there is one with the same id; returns the one that is there now.
     ///
     /// # Errors
-    /// When the board cannot be told.
+    /// When the board cannot be written.
     pub async fn open_session(&self, session: Session) -> Result<Versioned<Session>, BoardError> {
         self.decide(&session.spec.id, |there, _| Ok(there.is_none().then(|| session.clone()))).await
     }
 
-    /// Takes part in a session: joins the one that is there while others are at it, else creates `wanted`, over what was
-    /// left. The node must have joined the board, so that others know that it lives.
+    /// Joins a session if there is one with live nodes; else creates `wanted`, which replaces one that was
+    /// left. The node must have joined the board before, so that others see it.
     ///
     /// # Errors
-    /// When those who are at it are ending it, or the board cannot be told.
+    /// When the session's nodes are ending it, or the board cannot be written.
     pub async fn join_or_create(
         &self,
         wanted: &Session,
@@ -126,10 +127,10 @@ impl Board {
         .await
     }
 
-    /// Begins a run at this moment unless somebody has: its active time counts from there, on all nodes.
+    /// Begins a run at this moment unless it has begun: all nodes count its active time from there.
     ///
     /// # Errors
-    /// When there is no such session, or the board cannot be told.
+    /// When there is no such session, or the board cannot be written.
     pub async fn begin(&self, run: &RunRef, at_unix_ns: u64) -> Result<Versioned<Session>, BoardError> {
         self.update(run, |there, _| there.begun(at_unix_ns)).await
     }
@@ -137,7 +138,7 @@ impl Board {
     /// The same for a scenario that waited for another one to end.
     ///
     /// # Errors
-    /// When there is no such session, or the board cannot be told.
+    /// When there is no such session, or the board cannot be written.
     pub async fn begin_scenario(
         &self,
         run: &RunRef,
@@ -147,10 +148,11 @@ impl Board {
         self.update(run, |there, _| there.scenario_begun(scenario, at_unix_ns)).await
     }
 
-    /// Says that nothing more of a scenario starts on a node; with the last of those who live it has ended.
+    /// Records that a node starts no more iterations of a scenario; with the last live node the scenario has
+    /// ended.
     ///
     /// # Errors
-    /// When there is no such session, or the board cannot be told.
+    /// When there is no such session, or the board cannot be written.
     pub async fn end_scenario(
         &self,
         run: &RunRef,
@@ -160,16 +162,17 @@ impl Board {
         self.update(run, |there, live| there.scenario_over(scenario, node, live)).await
     }
 
-    /// Says that a node's part of a run is over; the last of those who live stops the session, in the name of `by`.
+    /// Records that a node's part of a run is over; the last live node stops the session, in the name of
+    /// `by`.
     ///
     /// # Errors
-    /// When there is no such session, or the board cannot be told.
+    /// When there is no such session, or the board cannot be written.
     pub async fn done(&self, run: &RunRef, node: &str, by: By) -> Result<Versioned<Session>, BoardError> {
         let at = self.clock.unix_now_ns();
         self.update(run, |there, live| there.done_by(node, by, at, live)).await
     }
 
-    /// Changes the session of a run; nothing where it is another run by now.
+    /// Changes the session of a run; does nothing if it is another run by now.
     async fn update(
         &self,
         run: &RunRef,
@@ -181,7 +184,7 @@ impl Board {
         .await
     }
 
-    /// Writes what `next` makes of the session that is there and of the live nodes; nothing when that is none.
+    /// Writes the result of `next` for the current session and the live nodes; does nothing if it is none.
     async fn decide(
         &self,
         id: &str,
@@ -190,7 +193,7 @@ impl Board {
         let doing = "taking part in a session";
         for _ in 0..ATTEMPTS {
             let there = self.read(id, doing).await?;
-            // After the session: what is decided must not rest on nodes from before its last write.
+            // Read after the session, so that the decision does not use nodes from before its last write.
             let nodes = self.kv.list(keys::NODES, doing).await?;
             let nodes: Vec<NodeInfo> = nodes.iter().filter_map(keys::parse).map(|node| node.value).collect();
             let now = there.session();
@@ -205,7 +208,7 @@ impl Board {
         Err(BoardError::Contended(id.to_owned()))
     }
 
-    /// A session as it is stored. Whether its parts are of one moment shows when something is written that is based on them.
+    /// A session as stored. Whether its parts are from one moment is checked by the next write.
     async fn read(&self, id: &str, doing: &'static str) -> Result<Stored, BoardError> {
         let (spec, status) = (keys::session(id), keys::status(id));
         let (spec, status) = tokio::try_join!(self.kv.get(&spec, doing), self.kv.get(&status, doing))?;
@@ -216,8 +219,9 @@ impl Board {
         })
     }
 
-    /// Writes those parts of a session that are different, if both are still what was read, with its changes in the journal.
-    /// Shows it at once: who wrote reads what it wrote. Reports come from the watch, in order.
+    /// Writes the changed parts of a session, if both are as they were read, with its changes in the journal.
+    /// The result is visible at once, so that the writer reads its own write. Reports come from the watch, in
+    /// order.
     async fn write(
         &self,
         there: Stored,
@@ -249,11 +253,11 @@ impl Board {
         Ok(session)
     }
 
-    /// Takes iterations of a scenario for a node; says how all of them stand after it. The first who asks says how many
-    /// there are.
+    /// Takes iterations of a scenario for a node; returns the pool after it. The first request sets the
+    /// number of iterations.
     ///
     /// # Errors
-    /// When the board cannot be told. Asking again with the same [`Wants::had`] grants nothing twice.
+    /// When the board cannot be written. Repeating it with the same [`Wants::had`] grants nothing twice.
     pub async fn take_iterations(
         &self,
         run: &RunRef,
@@ -270,10 +274,10 @@ impl Board {
         .await
     }
 
-    /// Says that a node has only so many iterations of a scenario by now, fewer than it had; others may take the rest.
+    /// Reduces a node's iterations of a scenario to `has`; others may take the rest.
     ///
     /// # Errors
-    /// When the board cannot be told; then the next [`Board::take_iterations`] grants the rest again.
+    /// When the board cannot be written; then the next [`Board::take_iterations`] grants the rest again.
     pub async fn keep_iterations(
         &self,
         run: &RunRef,
@@ -284,10 +288,11 @@ impl Board {
         self.update_pool(run, scenario, |pool| pool.keep(node, has)).await
     }
 
-    /// Says that a node has ended a scenario and has used so many iterations; others may take what else it had.
+    /// Records that a node has ended a scenario and how many iterations it has used; others may take the
+    /// rest.
     ///
     /// # Errors
-    /// When the board cannot be told; saying it again is harmless.
+    /// When the board cannot be written; it can safely be repeated.
     pub async fn settle_iterations(
         &self,
         run: &RunRef,
@@ -298,7 +303,7 @@ impl Board {
         self.update_pool(run, scenario, |pool| pool.settle(node, used)).await
     }
 
-    /// Changes the pool of a run; another's stays as it is.
+    /// Changes the pool of a run; does nothing if it belongs to another run.
     async fn update_pool(
         &self,
         run: &RunRef,
@@ -335,21 +340,21 @@ impl Board {
         Err(BoardError::Contended(run.session.clone()))
     }
 
-    /// The sessions that exist now, by their ids.
+    /// The current sessions, ordered by id.
     pub fn sessions(&self) -> Vec<Versioned<Session>> {
         self.view.sessions()
     }
 
-    /// Decides how the load of a session is shared, from the nodes that live; says how it is. A decision that changes nothing is
-    /// none, and of several at the same time one is made.
+    /// Decides how the load of a session is shared among its live nodes; returns the shares. A decision
+    /// without a change is not written, and of several concurrent ones one is made.
     ///
     /// # Errors
-    /// When the board cannot be told.
+    /// When the board cannot be written.
     pub async fn decide_shares(&self, session: &str) -> Result<Shares, BoardError> {
         let (key, doing) = (keys::shares(session), "sharing a load");
         for _ in 0..ATTEMPTS {
             let pair = self.kv.get(&key, doing).await?;
-            // After the shares: who leaves later causes another decision.
+            // Read after the shares: a node that leaves later causes another decision.
             let nodes = self.kv.list(keys::NODES, doing).await?;
             let nodes: Vec<NodeInfo> = nodes.iter().filter_map(keys::parse).map(|node| node.value).collect();
             let now = pair.as_ref().and_then(keys::parse::<Shares>).map(|now| now.value).unwrap_or_default();
@@ -369,8 +374,8 @@ impl Board {
         Err(BoardError::Contended(session.to_owned()))
     }
 
-    /// Decides the shares of a session anew whenever nodes come, go or change, until it is dropped. Each node of the session
-    /// does that, so one that dies is replaced by the others.
+    /// Decides the shares of a session again whenever nodes join, leave or change, until it is dropped. Each
+    /// node of the session does that, so it does not depend on one of them.
     pub async fn keep_shares(&self, session: &str) {
         let (mut nodes, mut shares) = (self.nodes(), self.shares(session));
         let mut told = false;
@@ -394,37 +399,38 @@ impl Board {
                 changed = shares.changed() => changed,
             };
             if changed.is_err() {
-                // Nobody is left who could change anything.
+                // There is no further sender: nothing can change.
                 return;
             }
         }
     }
 
-    /// How the load of a session is shared, now and after each decision.
+    /// The shares of a session, now and after each decision.
     pub fn shares(&self, session: &str) -> watch::Receiver<Shares> {
         self.view.shares(session)
     }
 
-    /// A session, now and whenever it changes; none while it does not exist.
+    /// A session, now and after each change; none while it does not exist.
     ///
-    /// Only the latest value is shown; for each change in turn see [`Board::changes`].
+    /// Only the latest value is delivered; for each single change see [`Board::changes`].
     pub fn session(&self, id: &str) -> watch::Receiver<Option<Versioned<Session>>> {
         self.view.session(id)
     }
 
-    /// Changes a session, whoever else is changing it at the same time, and says how it is after it.
+    /// Changes a session, also with concurrent changes by others, and returns the session after it.
     ///
-    /// A session that is so already is not written.
+    /// A change without an effect is not written.
     ///
     /// # Errors
-    /// When there is no such session or scenario, or the board cannot be told. After [`BoardError::Unreachable`] the change may or
-    /// may not have been made; making it again is harmless.
+    /// When there is no such session or scenario, or the board cannot be written. After
+    /// [`BoardError::Unreachable`] the change may or may not have been made; it can safely be repeated.
     pub async fn change(&self, id: &str, change: Change) -> Result<Versioned<Session>, BoardError> {
         self.change_all(id, &[change], |_| Ok::<_, BoardError>(())).await.map(|made| made.session)
     }
 
-    /// Makes all of `changes`, in this order, by one write; or none of them, when one cannot be made or the session
-    /// as it then is is not `allowed` to be changed so. It may be asked several times, as others change the session.
+    /// Makes all of `changes`, in this order and with one write, or none if one cannot be made or is not
+    /// `allowed` for the current session. `allowed` may be called several times, if others change the
+    /// session.
     ///
     /// # Errors
     /// Those of `allowed`, and as for [`Board::change`].
@@ -439,7 +445,7 @@ impl Board {
             let there = self.read(id, "reading a session").await?;
             let now = there.session().ok_or_else(|| BoardError::NoSession(id.to_owned()))?;
             allowed(&now.value)?;
-            // Also when an attempt of ours was carried out although its answer was lost.
+            // Also if an earlier attempt was made and its answer was lost.
             let Some(next) = now.value.after_all(changes, at_unix_ns)? else {
                 return Ok(Made { session: now, changes: Vec::new() });
             };
@@ -451,39 +457,39 @@ impl Board {
         Err(BoardError::Contended(id.to_owned()).into())
     }
 
-    /// The changes that have been made to a session, of all its runs, in order: the last thousand.
+    /// The journal of a session: the last thousand changes of all its runs, in order.
     ///
     /// # Errors
-    /// When the board cannot be asked.
+    /// When the board cannot be read.
     pub async fn journal(&self, session: &str) -> Result<Vec<Changed>, BoardError> {
         let entries = self.kv.list(&keys::journal(session), "reading a journal").await?;
         Ok(entries.iter().filter_map(keys::parse).map(|changed| changed.value).collect())
     }
 
-    /// Every change that anybody makes to any session from now on, in order, once.
+    /// Every later change of any session, in order, once.
     ///
-    /// With etcd, changes made while it was out of reach follow when it is back; only when etcd has compacted them
-    /// away meanwhile is the last one of each session all that is told.
+    /// With etcd, changes made while it was unreachable follow afterwards; if etcd has compacted them, only
+    /// the last one of each session is delivered.
     pub fn changes(&self) -> broadcast::Receiver<Changed> {
         self.view.changes()
     }
 
-    /// Whether the board is being followed.
+    /// Whether changes of the board are received.
     pub fn connection(&self) -> watch::Receiver<Connection> {
         self.view.connection()
     }
 
-    /// Stops following, and waits until that is so. Memberships must have been left before.
+    /// Stops following, and waits for it. Memberships must have been left before.
     pub async fn close(&self) {
         self.memberships.close();
         self.memberships.wait().await;
-        // Nobody is left who could do something about a failure.
+        // The caller cannot handle a failure.
         let _ = self.kv.close().await;
     }
 }
 
-/// The date on changes: the wall clock as it was at the start and what has passed since, so that a step of the system's
-/// clock does not bend how long a pause was.
+/// The time of changes: the wall clock at the start plus the time passed since, so that a step of the
+/// system's clock does not change the length of a pause.
 #[derive(Clone, Copy, Debug)]
 struct Clock {
     origin: tokio::time::Instant,
@@ -506,7 +512,7 @@ impl Clock {
 mod tests {
     use super::*;
 
-    /// A board on which somebody has put values by hand.
+    /// A board with values written by hand.
     async fn with(pairs: &[(String, &str)]) -> Board {
         let board = Board::local();
         for (key, value) in pairs {
@@ -541,7 +547,7 @@ mod tests {
         let wanted = Session::running("s", 9).of_run("r");
         let taken = board.join_or_create(&wanted, node).await.unwrap().value;
         assert_eq!((taken.workers(), taken.status.members.as_slice()), (9, &[node.to_owned()][..]));
-        // What was seen last holds.
+        // The last known values remain.
         for key in [keys::session("s"), keys::status("s")] {
             put(&board, &key, "no json").await;
             assert_eq!(shown(), taken);

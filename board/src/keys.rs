@@ -15,9 +15,9 @@ use serde::de::DeserializeOwned;
 use crate::Versioned;
 use crate::kv::Pair;
 
-/// What all keys begin with that are watched.
+/// Prefix of all keys that are watched.
 pub(crate) const WATCHED: &str = "v1/";
-/// What all nodes' keys begin with.
+/// Prefix of the keys of nodes.
 pub(crate) const NODES: &str = "v1/nodes/";
 const SESSIONS: &str = "v1/sessions/";
 const STATUS: &str = "v1/status/";
@@ -28,12 +28,12 @@ pub(crate) fn node(id: &str) -> String {
     format!("{NODES}{id}")
 }
 
-/// What people want of a session.
+/// The key of a session's targets.
 pub(crate) fn session(id: &str) -> String {
     format!("{SESSIONS}{id}")
 }
 
-/// What its nodes report.
+/// The key of its nodes' reports.
 pub(crate) fn status(id: &str) -> String {
     format!("{STATUS}{id}")
 }
@@ -46,17 +46,17 @@ pub(crate) fn pool(session: &str, scenario: &str) -> String {
     format!("{POOLS}{session}/{scenario}")
 }
 
-/// What the keys of all entries in a session's journal begin with. It is not watched.
+/// Prefix of the keys of a session's journal, which is not watched.
 pub(crate) fn journal(session: &str) -> String {
     format!("journal/v1/{session}/")
 }
 
-/// The key of one entry; keys are in the order of numbers.
+/// The key of one entry; keys are ordered by number.
 pub(crate) fn entry(session: &str, number: u64) -> String {
     format!("{}{number:012}", journal(session))
 }
 
-/// What a key is of.
+/// The object of a key.
 pub(crate) enum Place<'a> {
     Node(&'a str),
     Session(&'a str),
@@ -85,7 +85,7 @@ pub(crate) fn json<T: Serialize>(value: &T) -> Vec<u8> {
         .expect("the board's types have string keys only, the one thing that JSON refuses")
 }
 
-/// A value as of its write; none, with a warning, for what another program or version has put there.
+/// A value with its version; none, with a warning, for a value of another program or version.
 pub(crate) fn parse<T: DeserializeOwned>(pair: &Pair) -> Option<Versioned<T>> {
     match serde_json::from_slice(&pair.value) {
         Ok(value) => Some(Versioned { version: pair.version, value }),

@@ -1,7 +1,8 @@
-//! `Kv`: what the board needs of a store of keys and values, and nothing about sessions, nodes or pools.
+//! `Kv`: the operations that the board needs from a key-value store. It knows nothing of sessions, nodes or
+//! pools.
 //!
-//! The rules stand above it once ([`crate::Board`]); [`memory`], [`sqlite`] and [`etcd`] implement it. Every write gets a version,
-//! greater than that of all writes before it, whichever key it is of.
+//! The rules of the board are above it, in [`crate::Board`]; [`memory`], [`sqlite`] and [`etcd`] implement
+//! it. Every write has a version greater than that of all earlier writes, of any key.
 
 pub(crate) mod etcd;
 #[cfg(feature = "test-util")]
@@ -16,22 +17,22 @@ use std::time::Duration;
 
 use crate::{BoardError, Connection};
 
-/// An answer that may take a round trip.
+/// The result of an operation that may need a round trip.
 pub(crate) type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, BoardError>> + Send + 'a>>;
 
-/// A store of keys and values. `doing` says what a call is for, in the words of an error.
+/// A key-value store. `doing` describes the operation in an error.
 pub(crate) trait Kv: fmt::Debug + Send + Sync {
-    /// All pairs whose keys begin with `prefix`, in order of key, as of one moment.
+    /// All pairs whose keys begin with `prefix`, ordered by key, from one moment.
     fn list<'a>(&'a self, prefix: &'a str, doing: &'static str) -> Answer<'a, Vec<Pair>>;
 
     /// One pair.
     fn get<'a>(&'a self, key: &'a str, doing: &'static str) -> Answer<'a, Option<Pair>>;
 
-    /// Makes all of `writes` at once if nobody has written their keys since the versions that they are based on; the version
-    /// of all of them, or none when they were not made.
+    /// Makes all of `writes` atomically if their keys have not been written since the given versions; returns
+    /// the version of the writes, or none if they were not made.
     fn write_if(&self, writes: Vec<Write>, doing: &'static str) -> Answer<'_, Option<u64>>;
 
-    /// Grants a lease of about the length that it was opened with: what is bound to it is deleted when it ends.
+    /// Grants a lease of about the configured length; keys bound to it are deleted when it ends.
     fn lease(&self, doing: &'static str) -> Answer<'_, Lease>;
 
     /// Renews a lease; false when it has ended.
@@ -40,7 +41,7 @@ pub(crate) trait Kv: fmt::Debug + Send + Sync {
     /// Ends a lease.
     fn revoke(&self, lease: LeaseId) -> Answer<'_, ()>;
 
-    /// Shows all pairs whose keys begin with `prefix` to `watcher`, and every write to them from then on, in order,
+    /// Passes all pairs whose keys begin with `prefix` to `watcher`, and then every write to them, in order,
     /// until [`Kv::close`].
     fn watch<'a>(&'a self, prefix: &'static str, watcher: Arc<dyn Watcher>) -> Answer<'a, ()>;
 
@@ -48,83 +49,83 @@ pub(crate) trait Kv: fmt::Debug + Send + Sync {
     fn close(&self) -> Answer<'_, ()>;
 }
 
-/// Sees what is written.
+/// Receives writes.
 pub(crate) trait Watcher: fmt::Debug + Send + Sync {
-    /// All that is there now. After `missed`, if it is given, there were writes that were not shown one by one.
+    /// All current pairs. With `missed`, writes after that version were not delivered one by one.
     fn show_all(&self, pairs: &[Pair], missed: Option<u64>);
 
-    /// What was written at once.
+    /// Writes that were made together.
     fn show(&self, events: &[Event]);
 
-    /// Whether writes are being seen.
+    /// Whether writes are being received.
     fn set_connection(&self, connection: Connection);
 }
 
-/// A key and its value as of its last write.
+/// A key and the value of its last write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pair {
     pub(crate) key: String,
     pub(crate) value: Vec<u8>,
-    /// Of its last write.
+    /// The version of its last write.
     pub(crate) version: u64,
-    /// What it is bound to.
+    /// The lease that it is bound to.
     pub(crate) lease: Option<LeaseId>,
 }
 
-/// A write of one key, or a condition of the writes that are made with it.
+/// A write of one key, or a condition for the other writes.
 #[derive(Clone, Debug)]
 pub(crate) struct Write {
     pub(crate) key: String,
-    /// The version of the key's last write that this one is based on, 0 for a key that does not exist; none for one that
-    /// is made whatever is there.
+    /// The version of the key's last write that this one requires, 0 for a key that does not exist; none for
+    /// no condition.
     pub(crate) after: Option<u64>,
     pub(crate) make: Make,
-    /// What it is bound to.
+    /// The lease to bind it to.
     pub(crate) lease: Option<LeaseId>,
 }
 
-/// What is made of a key.
+/// The effect on a key.
 #[derive(Clone, Debug)]
 pub(crate) enum Make {
     Value(Vec<u8>),
-    /// It is deleted.
+    /// The key is deleted.
     Nothing,
-    /// It stays as it is.
+    /// The key is not changed.
     Same,
 }
 
 impl Write {
-    /// Of a value that is bound to nothing.
+    /// Writes a value without a lease.
     pub(crate) const fn put(key: String, after: Option<u64>, value: Vec<u8>) -> Self {
         Self { key, after, make: Make::Value(value), lease: None }
     }
 
-    /// Deletes a key, whatever is there.
+    /// Deletes a key without a condition.
     pub(crate) const fn delete(key: String) -> Self {
         Self { key, after: None, make: Make::Nothing, lease: None }
     }
 
-    /// Writes nothing: others are made only if nobody has written this key since.
+    /// Writes nothing: the others are made only if this key has not been written since.
     pub(crate) const fn unchanged(key: String, since: u64) -> Self {
         Self { key, after: Some(since), make: Make::Same, lease: None }
     }
 }
 
-/// What happened to a key.
+/// A change of a key.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
     Put(Pair),
     Deleted { key: String, version: u64 },
 }
 
-/// Names a lease.
+/// The id of a lease.
 pub(crate) type LeaseId = i64;
 
-/// A lease as it was granted.
+/// A granted lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lease {
     pub(crate) id: LeaseId,
-    /// How long after a renewal it ends; none for one that ends only when it is revoked.
+    /// Time from a renewal to its end; none for a lease that ends only when it is revoked.
     pub(crate) length: Option<Duration>,
 }
 

@@ -1,12 +1,12 @@
-//! The board: which nodes are there, and what load a session wants of them.
+//! The board: the live nodes, and the target load of sessions.
 //!
-//! Every component subscribes to it and reacts; none commands another. A page changes a session here, requesters
-//! see it and follow. The rules stand here once ([`Board`]), over a store of keys and values: in one process that is
-//! memory ([`Board::local`]), between processes of one machine a file ([`Board::file`]), between machines etcd
-//! ([`Board::etcd`]); callers cannot tell, except that the board can be away ([`Board::connection`]): then everybody goes on
-//! with what was last seen.
+//! Every component follows it; components do not send commands to each other. The page changes a session
+//! here, and requesters follow it. The rules are in [`Board`], over a key-value store: memory within one
+//! process ([`Board::local`]), a file between processes of one machine ([`Board::file`]), etcd between
+//! machines ([`Board::etcd`]). Callers do not depend on which one it is, except that the board can be
+//! unreachable ([`Board::connection`]): then components continue with the last known state.
 //!
-//! Results do not travel here; see `wec-proto`.
+//! Results do not use the board; see `wec-proto`.
 
 mod board;
 mod error;

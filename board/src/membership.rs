@@ -1,4 +1,4 @@
-//! A node's place on the board: one key, bound to a lease that is renewed for as long as the node lives.
+//! A node's entry on the board: one key, bound to a lease that is renewed while the node runs.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -12,14 +12,15 @@ use tokio_util::task::TaskTracker;
 use crate::kv::{Kv, Lease, Make, Write};
 use crate::{BoardError, NodeInfo, NodeState, keys};
 
-/// Renewals in the time that a lease lasts: two may fail.
+/// Renewals per lease: two may fail.
 const RENEWALS: u32 = 3;
-/// Bound of ending the lease when we leave; it ends by itself when the board is out of reach.
+/// Time limit of ending the lease when the node leaves; if the board is unreachable, it expires.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// A node's place on the board: held while this lives, given up by [`Membership::leave`] or on drop.
+/// A node's entry on the board, until [`Membership::leave`] or drop.
 ///
-/// When the process dies instead, the board drops the node after the lease ([`EtcdOptions::lease`](crate::EtcdOptions)).
+/// If the process dies, the board removes the node after the lease
+/// ([`EtcdOptions::lease`](crate::EtcdOptions)).
 #[derive(Debug)]
 pub struct Membership {
     node: NodeInfo,
@@ -51,16 +52,16 @@ impl Membership {
         Ok(Self { node, value, stop: stop.drop_guard(), held })
     }
 
-    /// Says what the node is doing from now on. The board knows it a little later, or when it is back.
+    /// Sets the node's state. It is written in the background, or when the board is reachable again.
     pub fn set_state(&mut self, state: NodeState) {
         self.node.state = state;
         self.value.send_replace(keys::json(&self.node));
     }
 
-    /// Leaves, and waits until the board knows (or could not be told within a few seconds).
+    /// Leaves, and waits until that is written, at most a few seconds.
     pub async fn leave(self) {
         drop(self.stop);
-        // A panic of the task has been reported by the panic hook; the lease runs out by itself.
+        // The panic hook has reported a panic of the task; the lease expires.
         let _ = self.held.await;
     }
 }
@@ -68,16 +69,16 @@ impl Membership {
 struct Presence {
     kv: Arc<dyn Kv>,
     key: String,
-    /// What the node says of itself; it may change.
+    /// The node's entry; it may change.
     value: watch::Receiver<Vec<u8>>,
-    /// As it was granted last.
+    /// The last lease.
     lease: Lease,
-    /// Of our last write to the key.
+    /// The version of our last write to the key.
     version: u64,
 }
 
 impl Presence {
-    /// Keeps the node there until `leave`; puts it back when its lease had ended.
+    /// Keeps the node on the board until `leave`; puts it back after its lease has ended.
     async fn hold(mut self, leave: CancellationToken) {
         leave
             .run_until_cancelled(async {
@@ -112,7 +113,7 @@ impl Presence {
                             Ok(true)
                         }
                         Ok(true) => Ok(true),
-                        // Out of reach for longer than the lease lasts: the others have seen us go.
+                        // Unreachable for longer than the lease: the other nodes have seen this one leave.
                         Ok(false) => self.put().await,
                         Err(error) => Err(error),
                     };
@@ -121,7 +122,7 @@ impl Presence {
                         Ok(false) => {
                             tracing::warn!(key = %self.key, "another node has taken our id on the board")
                         }
-                        Err(error) => tracing::warn!(%error, "this node's presence could not be renewed"),
+                        Err(error) => tracing::warn!(%error, "cannot renew this node's presence"),
                     }
                 }
             })
@@ -131,7 +132,7 @@ impl Presence {
         }
     }
 
-    /// Gets a lease and puts the key under it; false when a live node holds the key.
+    /// Gets a lease and binds the key to it; false when a live node has the key.
     async fn put(&mut self) -> Result<bool, BoardError> {
         let doing = "putting a node on the board";
         self.lease = self.kv.lease(doing).await?;
@@ -150,7 +151,7 @@ impl Presence {
         }
     }
 
-    /// Tells the board what the node says of itself now; whether that has to be tried again.
+    /// Writes the node's entry to the board; returns whether that must be repeated.
     async fn tell(&mut self) -> bool {
         match self.update().await {
             Ok(told) => !told,
@@ -161,7 +162,7 @@ impl Presence {
         }
     }
 
-    /// False when the key is not ours any more.
+    /// False when the key no longer belongs to this node.
     async fn update(&mut self) -> Result<bool, BoardError> {
         let doing = "updating a node on the board";
         let value = self.value.borrow_and_update().clone();
@@ -171,7 +172,7 @@ impl Presence {
                 self.version = version;
                 return Ok(true);
             }
-            // An update of ours may have been made although its answer was lost.
+            // An earlier update may have been made although its answer was lost.
             match self.kv.get(&self.key, doing).await? {
                 Some(there) if there.lease == Some(self.lease.id) && there.version != self.version => {
                     self.version = there.version;

@@ -1,11 +1,11 @@
-//! Names a run.
+//! The name of a run.
 
 /// One run of a session: the same session may be run again later, under another name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunRef {
     /// The session's id.
     pub session: String,
-    /// The run's, as in [`RunStatus::run`](crate::RunStatus::run).
+    /// The run's id, as in [`RunStatus::run`](crate::RunStatus::run).
     pub run: String,
 }
 

@@ -1,4 +1,4 @@
-//! A session: the load that the nodes together are to make, and what became of it.
+//! A session: the target load of its nodes together, and their reports.
 
 mod change;
 mod limits;
@@ -24,40 +24,41 @@ pub use target::{Phase, StagePoint, Target};
 /// The name of the scenario of a session that has only one.
 pub const DEFAULT_SCENARIO: &str = "default";
 
-/// A session as it is on the board, where its two parts have a key each.
+/// A session as on the board, where its two parts have one key each.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Session {
-    /// What people want.
+    /// The targets, set by people.
     pub spec: SessionSpec,
-    /// What its nodes report; as by default as long as none has.
+    /// The reports of its nodes; the default before the first report.
     pub status: RunStatus,
 }
 
 impl Session {
-    /// A running session of these scenarios, unchanged by anybody.
+    /// A running session of these scenarios, without changes.
     pub fn new(id: impl Into<String>, scenarios: BTreeMap<String, Target>, limits: Limits) -> Self {
         Self { spec: SessionSpec::new(id, scenarios, limits), status: RunStatus::default() }
     }
 
-    /// A running session of one scenario that keeps `workers`.
+    /// A running session of one scenario with `workers`.
     pub fn running(id: impl Into<String>, workers: u32) -> Self {
         let target = Target { workers, ..Target::default() };
         Self::new(id, BTreeMap::from([(DEFAULT_SCENARIO.to_owned(), target)]), Limits::default())
     }
 
-    /// The same session as this run of it, in which no node has taken part.
+    /// The same session as this run, without nodes.
     #[must_use]
     pub fn of_run(self, run: impl Into<String>) -> Self {
         Self { status: RunStatus { run: run.into(), ..RunStatus::default() }, ..self }
     }
 
-    /// Active time at a moment: since the run began, pauses not counted. None before it began, or where that lies ahead.
+    /// Active time at a moment: since the run began, without pauses. None before it began, or if that is in
+    /// the future.
     pub fn active_ns(&self, unix_ns: u64) -> Option<u64> {
         let until = self.paused_since().unwrap_or(unix_ns);
         until.checked_sub(self.status.began_unix_ns?)?.checked_sub(self.paused_ns())
     }
 
-    /// Since when active time stands still; none where it does not, and before the run began.
+    /// Start of the current pause of active time; none without one, and before the run began.
     pub fn paused_since(&self) -> Option<u64> {
         let began = self.status.began_unix_ns?;
         self.spec
@@ -67,14 +68,14 @@ impl Session {
             .map(|pause| pause.from_unix_ns.max(began))
     }
 
-    /// How long active time stood still in all pauses that have ended.
+    /// Total length of the pauses of active time that have ended.
     pub fn paused_ns(&self) -> u64 {
-        // Before the run began there was no time to stand still.
+        // Before the run began there was no active time.
         let Some(began) = self.status.began_unix_ns else { return 0 };
         self.spec.pauses.iter().map(|pause| pause.length_ns(began)).fold(0, u64::saturating_add)
     }
 
-    /// Where a scenario is; [`Phase::Running`] for one that the session does not have.
+    /// The phase of a scenario; [`Phase::Running`] for one that the session does not have.
     pub fn phase(&self, scenario: &str) -> Phase {
         let waits = self.spec.scenarios.get(scenario).is_some_and(|target| target.waits);
         match self.status.scenarios.get(scenario) {
@@ -85,7 +86,7 @@ impl Session {
         }
     }
 
-    /// How long a scenario has been active at an active time of the session: not at all as long as it waits.
+    /// Active time of a scenario at an active time of the session; 0 while it waits.
     fn active_of(&self, scenario: &str, active_ns: u64) -> u64 {
         let waits = self.spec.scenarios.get(scenario).is_some_and(|target| target.waits);
         let begins_ns = self.status.scenarios.get(scenario).and_then(|status| status.begins_ns);
@@ -98,15 +99,15 @@ impl Session {
     }
 }
 
-/// Whether a session's load is to be made.
+/// The state of a session's load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SessionState {
     /// Its nodes make the load.
     Running,
-    /// Its nodes end what they are doing and start nothing more until it runs again; schedules and run time stand still.
+    /// Its nodes finish running chains and start no more until it runs again; schedules and run time stop.
     Paused,
-    /// Its nodes end what they are doing, and with that the run.
+    /// Its nodes finish running chains, and the run ends.
     Stopped,
 }
 
@@ -131,10 +132,10 @@ impl From<SessionState> for LoadState {
     }
 }
 
-/// A value as of one write to the board; a later write has a greater version.
+/// A value with the version of its last write; a later write has a greater version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Versioned<T> {
-    /// Grows with every write to the board, not only to this value.
+    /// It grows with every write to the board, not only to this value.
     pub version: u64,
     /// The value.
     pub value: T,

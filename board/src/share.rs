@@ -1,4 +1,4 @@
-//! How the load of a session is shared between its nodes: decided once on the board, as one value that all of them follow.
+//! The shares of a session's nodes: decided on the board, as one value that all of them follow.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -7,17 +7,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::NodeInfo;
 
-/// Which nodes share the load of a session.
+/// The nodes that share the load of a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shares {
     /// Grows by one with each decision; 0 before the first.
     pub epoch: u64,
-    /// The nodes that take a share, by id, and how many workers each can run.
+    /// The nodes with a share, by id, with the number of workers that each can run.
     pub nodes: BTreeMap<String, u32>,
 }
 
 impl Shares {
-    /// The shares among the live nodes of a session; none when they are so already.
+    /// The shares of the live nodes of a session; none if they are unchanged.
     pub(crate) fn next(&self, session: &str, live: &[NodeInfo]) -> Option<Self> {
         let sharing = live.iter().filter(|node| node.shares_load_of(session));
         let nodes: BTreeMap<_, _> = sharing.map(|node| (node.id.clone(), node.workers)).collect();
@@ -29,15 +29,15 @@ impl Shares {
         self.divided(of).find(|(id, ..)| *id == node).map_or(0, |(.., part)| part)
     }
 
-    /// A node's part of a rate that so many workers may make: none where none of them is its. Of what nobody may make, every
-    /// node has a part to drop.
+    /// A node's part of a rate that this many workers may make; 0 if it has none of the workers. If no worker
+    /// is allowed, every node has a part, whose iterations it drops.
     pub fn fraction(&self, node: &str, workers: u32) -> f64 {
         let makes = || self.divided(workers).filter(|(.., part)| workers == 0 || *part > 0);
         let all: f64 = makes().map(|(_, capacity, _)| f64::from(capacity)).sum();
         makes().find(|(id, ..)| *id == node).map_or(0.0, |(_, capacity, _)| f64::from(capacity) / all)
     }
 
-    /// Each node, what it can run, and its part of a number of workers.
+    /// Each node, its capacity, and its part of a number of workers.
     fn divided(&self, workers: u32) -> impl Iterator<Item = (&str, u32, u32)> {
         let capacities: Vec<_> = self.nodes.iter().map(|(id, capacity)| (id.as_str(), *capacity)).collect();
         let parts = share(workers, &capacities);
@@ -45,20 +45,20 @@ impl Shares {
     }
 }
 
-/// Each node's part of `target`, in proportion to what it can do.
+/// Each node's part of `target`, in proportion to its capacity.
 ///
-/// `capacities` are (id, capacity) of the live nodes; the answer keeps their order. The parts sum to
-/// `min(target, sum of capacities)` and none exceeds its node's capacity.
+/// `capacities` are (id, capacity) of the live nodes; the result keeps their order. The parts sum to
+/// `min(target, sum of capacities)`, and none exceeds its node's capacity.
 ///
-/// With T the target and C the sum of capacities, each node gets `floor(T * c / max(T, C))`; what rounding left
-/// over goes by ones to the strongest nodes, ties to the smaller id.
+/// With T the target and C the sum of capacities, each node gets `floor(T * c / max(T, C))`; the rest goes by
+/// ones to the nodes with the largest capacity, ties to the smaller id.
 fn share<Id: Ord + Clone>(target: u32, capacities: &[(Id, u32)]) -> Vec<(Id, u32)> {
     let wanted = u64::from(target);
     let possible: u64 = capacities.iter().map(|(_, capacity)| u64::from(*capacity)).sum();
     let whole = wanted.max(possible).max(1);
     let mut shares: Vec<u64> =
         capacities.iter().map(|(_, capacity)| wanted * u64::from(*capacity) / whole).collect();
-    // Fewer than the nodes that can do anything, because each lost less than one to rounding.
+    // Less than the number of nodes with a capacity, because each lost less than one to rounding.
     let left = wanted.min(possible) - shares.iter().sum::<u64>();
 
     let mut strongest: Vec<usize> = (0..capacities.len()).collect();
@@ -129,10 +129,10 @@ mod tests {
             // Ties go to the smaller id, wherever it stands.
             (1, &[("B", 10), ("A", 10)], &[0, 1]),
             (3, &[("B", 10), ("C", 10), ("A", 10)], &[1, 1, 1]),
-            // More than all can do: everyone does what it can.
+            // More than the sum of capacities: each node gets its capacity.
             (u32::MAX, &[("A", 7), ("B", 0)], &[7, 0]),
             (u32::MAX, &[("A", u32::MAX), ("B", u32::MAX)], &[u32::MAX / 2 + 1, u32::MAX / 2]),
-            // Nothing wanted, nothing possible, nobody there.
+            // No target, no capacity, no node.
             (0, &[a, b], &[0, 0]),
             (9, &[("A", 0), ("B", 0)], &[0, 0]),
             (0, &[("A", 0)], &[0]),

@@ -1,28 +1,28 @@
-//! A session as the board stores it: two values, each with the version of its last write.
+//! A session as stored: two values, each with the version of its last write.
 
 use serde::de::DeserializeOwned;
 
 use crate::kv::{Pair, Write};
 use crate::{RunStatus, Session, SessionSpec, Versioned, keys};
 
-/// Both parts of a session, as far as they are there.
+/// Both parts of a session, if they exist.
 #[derive(Clone, Debug)]
 pub(crate) struct Stored {
     pub(crate) spec: Part<SessionSpec>,
     pub(crate) status: Part<RunStatus>,
 }
 
-/// One value as of its last write.
+/// A value with the version of its last write.
 #[derive(Clone, Debug)]
 pub(crate) struct Part<T> {
-    /// 0 for one that has never been written.
+    /// 0 if it was never written.
     pub(crate) version: u64,
-    /// None where it is not there, or is not understood.
+    /// None if it does not exist or cannot be parsed.
     pub(crate) value: Option<T>,
 }
 
 impl Stored {
-    /// None without a spec: then nobody wants such a session.
+    /// None without a spec: the session does not exist.
     pub(crate) fn session(&self) -> Option<Versioned<Session>> {
         let spec = self.spec.value.clone()?;
         let status = self.status.value.clone().unwrap_or_default();
@@ -38,12 +38,12 @@ impl Default for Stored {
 }
 
 impl<T> Part<T> {
-    /// Deleted by a write; `default` is what it is taken for.
+    /// Deleted by a write; `default` is its value.
     pub(crate) const fn gone(version: u64, default: Option<T>) -> Self {
         Self { version, value: default }
     }
 
-    /// Takes a later value in the place of this one.
+    /// Replaces this value by a later one.
     pub(crate) fn replace(&mut self, by: Self) {
         if self.version < by.version {
             *self = by;
@@ -52,19 +52,19 @@ impl<T> Part<T> {
 }
 
 impl<T: DeserializeOwned> Part<T> {
-    /// What another program has put there has no value, but a version: it is written over.
+    /// A value of another program is not parsed; it has a version and is overwritten.
     pub(crate) fn read(pair: &Pair) -> Self {
         Self { version: pair.version, value: keys::parse(pair).map(|read| read.value) }
     }
 }
 
 impl<T: PartialEq + serde::Serialize> Part<T> {
-    /// Whether it is so already.
+    /// Whether it has this value already.
     pub(crate) fn is(&self, next: &T) -> bool {
         self.value.as_ref() == Some(next)
     }
 
-    /// What makes it `next`, if nobody has written it since.
+    /// A write of `next`, if the key has not been written since.
     pub(crate) fn write(&self, key: String, next: &T) -> Write {
         match self.is(next) {
             true => Write::unchanged(key, self.version),
@@ -72,7 +72,7 @@ impl<T: PartialEq + serde::Serialize> Part<T> {
         }
     }
 
-    /// It as it is after that write.
+    /// The value after that write.
     pub(crate) fn written(self, next: T, version: u64) -> Self {
         if self.is(&next) { self } else { Self { version, value: Some(next) } }
     }

@@ -1,6 +1,6 @@
-//! `View`: what this process knows of the board, in the form that components subscribe to.
+//! `View`: the board's data in this process, to which components subscribe.
 //!
-//! It watches the keys. Readers keep what they last saw when the board is out of reach.
+//! It watches the keys. If the board is unreachable, subscribers keep the last known values.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,21 +12,21 @@ use crate::kv::{Event, Pair, Watcher};
 use crate::stored::{Part, Stored};
 use crate::{Changed, Connection, NodeInfo, RunStatus, Session, SessionSpec, Shares, Versioned};
 
-/// Changes a subscriber may fall behind by before it is told that it missed some.
+/// Number of changes that a subscriber may be behind before it misses some.
 const CHANGES_KEPT: usize = 1_024;
 
 #[derive(Debug)]
 pub(crate) struct View {
     nodes: watch::Sender<Vec<NodeInfo>>,
-    /// Each session that exists or that somebody waits for.
+    /// Each session that exists or has a subscriber.
     sessions: Mutex<BTreeMap<String, SeenSession>>,
-    /// The same of the shares of their nodes; those before the first decision where there is none.
+    /// The shares of the sessions; the initial value before the first decision.
     shares: Mutex<BTreeMap<String, watch::Sender<Shares>>>,
     changes: broadcast::Sender<Changed>,
     connection: watch::Sender<Connection>,
 }
 
-/// A session as far as it has been seen.
+/// The known parts of a session.
 #[derive(Debug, Default)]
 struct SeenSession {
     stored: Stored,
@@ -34,7 +34,7 @@ struct SeenSession {
 }
 
 impl SeenSession {
-    /// Shows it as it has been seen.
+    /// Publishes the known parts.
     fn show(&self) {
         let session = self.stored.session();
         self.shown.send_if_modified(|now| {
@@ -80,7 +80,7 @@ impl View {
         self.connection.subscribe()
     }
 
-    /// Puts `node` in its place by id, over an earlier one with the same id.
+    /// Inserts `node` in the order of ids; it replaces one with the same id.
     pub(crate) fn put_node(&self, node: NodeInfo) {
         self.nodes.send_if_modified(|nodes| match nodes.binary_search_by(|known| known.id.cmp(&node.id)) {
             Ok(at) if nodes[at] == node => false,
@@ -113,7 +113,7 @@ impl View {
         });
     }
 
-    /// Shows a session but for what is shown of a later write.
+    /// Publishes a session, except for parts of which a later write is known.
     pub(crate) fn put_session(&self, id: &str, stored: Stored) {
         let mut sessions = self.lock();
         let session = sessions.entry(id.to_owned()).or_default();
@@ -122,7 +122,7 @@ impl View {
         session.show();
     }
 
-    /// Shows `sessions` and no others, whatever was shown.
+    /// Publishes exactly these `sessions`.
     fn set_sessions(&self, mut sessions: BTreeMap<String, Stored>) {
         let mut known = self.lock();
         for id in known.keys() {
@@ -135,7 +135,7 @@ impl View {
         }
     }
 
-    /// Shows how a session's load is shared, unless a later decision is shown already.
+    /// Publishes the shares of a session, unless a later decision is known.
     pub(crate) fn put_shares(&self, session: &str, shares: Shares) {
         self.shares_of(session).send_if_modified(|now| {
             let newer = now.epoch < shares.epoch;
@@ -146,7 +146,7 @@ impl View {
         });
     }
 
-    /// Shows these shares and no others, whatever was shown.
+    /// Publishes exactly these shares.
     fn set_shares(&self, mut shares: BTreeMap<String, Shares>) {
         let known: Vec<_> = self.lock_shares().keys().cloned().collect();
         for session in known {
@@ -170,7 +170,7 @@ impl View {
     }
 
     fn report(&self, changed: Changed) {
-        // No receiver: nobody keeps a log here.
+        // Without a receiver nothing writes a log here.
         let _ = self.changes.send(changed);
     }
 
@@ -195,7 +195,7 @@ impl Watcher for View {
                 Place::Elsewhere => {}
             }
         }
-        // Those made after what was missed are reported, as far as they can still be known.
+        // Changes made after the missed ones are reported, as far as they are still known.
         let mut changes: Vec<_> = sessions
             .values()
             .filter(|session| missed.is_some_and(|missed| session.spec.version > missed))
@@ -211,7 +211,8 @@ impl Watcher for View {
     }
 
     fn show(&self, events: &[Event]) {
-        // Both parts of a session may have been written at once: nobody is to see one without the other.
+        // Both parts of a session may have been written together: subscribers must not get one without the
+        // other.
         let (mut sessions, mut changes) = (BTreeMap::<&str, Stored>::new(), Vec::new());
         for event in events {
             match (keys::place(event.key()), event) {

@@ -30,26 +30,26 @@ use crate::scenario::Scenario;
 use crate::share::Share;
 use state::ScenarioState;
 
-/// Between two looks at what others may still give back, or at a board that is away.
+/// Interval of checks for returned iterations, or for an unreachable board.
 const AGAIN: Duration = Duration::from_millis(500);
-/// How far apart the clocks of two machines may be without being told.
+/// Difference of two machines' clocks that is not reported.
 const CLOCKS: Duration = Duration::from_secs(1);
-/// How long the board may take to hear what became of a node's iterations.
+/// Time limit for writing a node's used iterations to the board.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// What executors of one scenario follow, on every runtime.
+/// What the executors of one scenario follow, on every runtime.
 pub(crate) struct ScenarioChannels {
-    /// For executors that keep workers.
+    /// For executors with a number of workers.
     pub(crate) workers: watch::Sender<u32>,
-    /// For executors that keep a rate.
+    /// For executors with a rate.
     pub(crate) course: watch::Sender<Arc<ArrivalSchedule>>,
-    /// What its users weigh chains by.
+    /// The weights of its users.
     pub(crate) weights: Arc<LiveWeights>,
-    /// What is counted, and the targets beside it.
+    /// The counters, with the targets.
     pub(crate) gauges: Arc<Gauges>,
-    /// What iterations are taken from, where their number is fixed.
+    /// The source of iterations, if their number is fixed.
     pub(crate) quota: Option<Arc<Quota>>,
-    /// The scenario's own.
+    /// The scenario's stop signals.
     pub(crate) stop: Stop,
 }
 
@@ -62,14 +62,14 @@ pub(crate) struct Conductor {
     pub(crate) node: String,
     pub(crate) clock: Clock,
     pub(crate) graceful_stop: Duration,
-    /// The scenarios of which nothing more is wanted.
+    /// The scenarios that start no more iterations.
     pub(crate) over: Arc<watch::Sender<BTreeSet<String>>>,
     /// The scenarios whose last iteration has ended.
     pub(crate) ended: watch::Receiver<BTreeSet<String>>,
 }
 
 impl Conductor {
-    /// Leads until the scenario's last iteration has ended.
+    /// Leads the scenario until its last iteration has ended.
     pub(crate) async fn run(mut self) {
         let mut time_is_over = false;
         if self.wait_for_its_turn().await
@@ -114,18 +114,18 @@ impl Conductor {
         }
     }
 
-    /// Until its last iteration has ended, or is cut off.
+    /// Waits until its last iteration has ended or was interrupted.
     async fn wait_for_the_last(&self) {
         let name = &self.scenario.name;
         let mut ended = self.ended.clone();
         if timeout(self.graceful_stop, ended.wait_for(|ended| ended.contains(name))).await.is_err() {
             self.channels.stop.cut.cancel();
-            // Whoever should have said so has gone, which is told elsewhere.
+            // The sender is gone, which is reported elsewhere.
             let _ = ended.wait_for(|ended| ended.contains(name)).await;
         }
     }
 
-    /// From this moment on, as executors and those who look at them are told.
+    /// From now on no more iterations start, and no target is shown.
     fn want_nothing(&self) {
         let ScenarioChannels { workers, course, gauges, .. } = &self.channels;
         course.send_modify(|course| *course = Arc::new(course.ended(self.clock.now())));
@@ -135,7 +135,8 @@ impl Conductor {
         self.over.send_if_modified(|over| over.insert(self.scenario.name.clone()));
     }
 
-    /// So that nobody changes it in vain. The board may be away: then it is only not refused.
+    /// Records that it has ended, so that later changes of it are refused. If the board is unreachable, they
+    /// are not refused.
     async fn say_that_it_has_ended(&self) {
         let ended = self.board.end_scenario(&self.run, &self.scenario.name, &self.node);
         match timeout(SETTLE, ended).await {
@@ -145,12 +146,12 @@ impl Conductor {
         }
     }
 
-    /// Begins the session's active time, or that of the scenario after another one, unless another node has; says since when
-    /// this node is ready. None when the run ends first.
+    /// Begins the active time of the session, or of the scenario after another one, unless another node has
+    /// begun it; returns when this node was ready. None when the run ends first.
     async fn begin(&self) -> Option<u64> {
         let mut shares = self.board.shares(&self.run.session);
         let shown = shares.wait_for(|shares| shares.nodes.contains_key(&self.node));
-        // The others count on this node from when the board gives it a share.
+        // The other nodes count on this node from its first share on.
         let _ = self.channels.stop.finish.run_until_cancelled(shown).await?;
         let ready_unix_ns = self.clock.unix_now_ns();
         let (run, name) = (&self.run, &self.scenario.name);
@@ -184,7 +185,8 @@ impl Conductor {
                 self.board.begin_scenario(run, name, ready_unix_ns).await
             };
             match begin.await {
-                // A scenario that the session does not know, which others opened, goes by this node's own time.
+                // A scenario that the session does not have, because others created it, uses this node's own
+                // time.
                 Ok(_) => return Some(ready_unix_ns),
                 Err::<_, wec_board::BoardError>(error) if !told => {
                     tracing::warn!(%error, "a scenario waits for the board to begin");
@@ -196,7 +198,7 @@ impl Conductor {
         }
     }
 
-    /// Whether the scenario before this one has ended, rather than the run.
+    /// Whether the scenario before this one has ended, and not the run.
     async fn wait_for_its_turn(&mut self) -> bool {
         let Some(before) = self.scenario.after.clone() else { return true };
         tokio::select! {
@@ -215,9 +217,9 @@ impl Conductor {
         let announced = self.announcer();
         loop {
             let now = self.clock.now();
-            // A board that has lost this node for a moment leaves it the share that it had.
+            // If the board has lost this node for a moment, the node keeps its share.
             share = Share::new(&self.node, &shares.borrow_and_update()).or(share);
-            // A session that nobody can see any more, or that is another run by now, keeps the load that it had.
+            // If the session is not visible, or is another run by now, the load is unchanged.
             if let Some(Versioned { value, .. }) = session.borrow_and_update().as_ref()
                 && value.status.run == self.run.run
             {
@@ -230,7 +232,7 @@ impl Conductor {
                 return;
             }
             if let Some(change) = state.stage_begun(now) {
-                // Whoever tells the board waits for it where it is away, and the load does not.
+                // Writing to an unreachable board waits; the load does not wait for it.
                 let _ = announced.send(change);
                 continue;
             }
@@ -266,7 +268,7 @@ impl Conductor {
         }
     }
 
-    /// Tells the board what each stage that begins leads to, in their order.
+    /// Writes the start of each stage to the board, in order.
     fn announcer(&self) -> mpsc::UnboundedSender<ChangeTo> {
         let (announced, mut stages) = mpsc::unbounded_channel();
         let (board, session) = (self.board.clone(), self.run.session.clone());

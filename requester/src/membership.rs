@@ -4,24 +4,24 @@ use wec_board::{Board, BoardError, Membership, NodeId, NodeInfo, NodeKind, NodeS
 
 use crate::executor::MAX_WORKERS;
 
-/// Held from before a run's first preparations until its last result has been delivered, so that others can tell a run
-/// that goes on from one that was left.
+/// Held from before a run's first preparations until its last result has been delivered, so that others can
+/// distinguish an active run from an abandoned one.
 ///
-/// A member gets a share of the load only while it says that it is [`ready`](Self::ready).
+/// A member gets a share of the load only while it is [`ready`](Self::ready).
 #[derive(Debug)]
 pub struct SessionMembership {
-    /// As it was when this node joined.
+    /// The session when this node joined.
     pub(crate) session: Session,
-    /// This node's number among all that ever took part, from 0.
+    /// This node's number among all nodes of the run so far, from 0.
     pub(crate) place: u64,
     membership: Membership,
 }
 
 impl SessionMembership {
-    /// Joins the board and takes part: in the session that is there while others are at it, else in `wanted`.
+    /// Joins the board and the session: the existing one if it has live nodes, else `wanted`.
     ///
     /// # Errors
-    /// When others are ending the session, or the board cannot be told.
+    /// When others are ending the session, or the board cannot be written.
     pub async fn take(board: &Board, wanted: Session, node: &NodeId) -> Result<Self, BoardError> {
         let NodeId { id, name } = node.clone();
         let info = NodeInfo {
@@ -53,12 +53,12 @@ impl SessionMembership {
         Ok(Self { session, place: place as u64, membership })
     }
 
-    /// The run that this node takes part in: what its results are named by.
+    /// The id of the run, which is in its results.
     pub fn run(&self) -> &str {
         &self.session.status.run
     }
 
-    /// When that began, nanoseconds since the Unix epoch; none when this node may be the first.
+    /// When the run began, nanoseconds since the Unix epoch; none when this node may be the first.
     pub const fn began_unix_ns(&self) -> Option<u64> {
         self.session.status.began_unix_ns
     }
@@ -68,7 +68,7 @@ impl SessionMembership {
         self.membership.set_state(NodeState::Running);
     }
 
-    /// Gives it back, for the others to take.
+    /// Returns its share to the others.
     pub(crate) fn rest(&mut self) {
         self.membership.set_state(NodeState::Finishing);
     }
@@ -79,7 +79,7 @@ impl SessionMembership {
     }
 }
 
-/// What people asked for when they started it.
+/// The targets with which it was started.
 fn asked_for(session: &Session) -> impl PartialEq {
     let targets = session.spec.scenarios.iter().map(|(name, target)| {
         let load = (target.workers, target.rate, target.rate_unit.clone(), target.iterations);

@@ -1,7 +1,7 @@
 //! A requester's run: workers that follow the board, from the first chain to the last flush.
 //!
-//! `preflight` finds out whether a plan can be run, `workforce` is what the workers share, `report` tells the results how the
-//! load is.
+//! `preflight` checks whether a plan can be run, `workforce` creates the workers and what they share,
+//! `report` adds load samples to the results.
 
 mod preflight;
 mod report;
@@ -37,30 +37,30 @@ use crate::plan::Plan;
 use crate::saturation::{Sampler, Watch};
 use crate::scenario::Scenario;
 
-/// What a requester works with; whoever made it closes it, after the run.
+/// What a requester uses; the caller closes it after the run.
 #[derive(Clone)]
 pub struct Parts {
     /// The process's clock.
     pub clock: Clock,
-    /// A client of the CA, from [`preflight`]: every runtime takes a sibling of it.
+    /// A client of the CA, from [`preflight`]: every runtime uses a sibling of it.
     pub client: Arc<Client>,
-    /// What the CA has been made to know.
+    /// The stored state.
     pub state: State,
-    /// Where challenge data goes.
+    /// The challenge store.
     pub challenges: Arc<dyn ChallengeWriter>,
-    /// Where results go.
+    /// The destination of results.
     pub sink: Arc<dyn Sink>,
-    /// What is followed.
+    /// The board.
     pub board: Board,
-    /// Which session on it.
+    /// The session on it.
     pub session: String,
     /// This node: its id is unique for each start of a process.
     pub node: NodeId,
-    /// Where the workers live.
+    /// The runtimes of the workers.
     pub runtimes: Runtimes,
 }
 
-/// Workers at work.
+/// Running workers.
 pub struct Requester {
     engine: Engine,
     workload: Workload,
@@ -72,21 +72,21 @@ pub struct Requester {
     keys: Arc<KeyPool>,
     remover: Remover,
     challenge_linger: Duration,
-    /// The scenarios of which nothing more is wanted.
+    /// The scenarios that start no more iterations.
     over: watch::Receiver<BTreeSet<String>>,
     ended: watch::Receiver<BTreeSet<String>>,
     stop: Stop,
-    /// Ends the followers, after the workers.
+    /// Ends the tasks that follow the board, after the workers.
     done: CancellationToken,
 }
 
-/// What came of a run.
+/// The end of a run.
 pub struct Ran {
-    /// The bounds of the load tester itself that were exceeded.
+    /// The exceeded bounds of the load tester itself.
     pub limits: Vec<Limit>,
-    /// In the session, without a share of its load.
+    /// The membership, without a share of the load.
     pub membership: SessionMembership,
-    /// Whether a signal cut chains off. One that comes later is about something else.
+    /// Whether a signal interrupted chains. A later signal has another meaning.
     pub cut_by_signal: bool,
 }
 
@@ -133,7 +133,7 @@ impl Requester {
         let seed = plan.seed.wrapping_add(membership.place);
         let threads = parts.runtimes.count();
         let scenarios = with_channels().zip(0u64..).map(|((scenario, channels), index)| {
-            // Arrivals of their own for each scenario, node and, further on, runtime: together they are Poisson's, too.
+            // Each scenario, node and runtime has its own arrivals: together they are also Poisson.
             let seed = seed.wrapping_add(index << 32);
             let max_retry_after = plan.patience.max_retry_after;
             let back_off = BackOff { on_failure: scenario.on_failure, max_retry_after, seed };
@@ -157,7 +157,7 @@ impl Requester {
             }
         };
         let ready_unix_ns = parts.clock.unix_now_ns();
-        // Whoever is ready gets a share of the load, and those who are at it give one.
+        // A node that is ready gets a share of the load, and the others get less.
         membership.ready();
         let gauges =
             with_channels().map(|(scenario, channels)| (scenario.name.clone(), Arc::clone(&channels.gauges)));
@@ -207,34 +207,35 @@ impl Requester {
         })
     }
 
-    /// What the workers count.
+    /// The counters of the workers.
     pub fn workload(&self) -> Workload {
         self.workload.clone()
     }
 
-    /// When its clock said that all was ready, and the load could begin; nanoseconds since the Unix epoch.
+    /// When everything was ready and the load could begin, by its clock; nanoseconds since the Unix epoch.
     pub const fn ready_unix_ns(&self) -> u64 {
         self.ready_unix_ns
     }
 
-    /// Waits until nothing more is wanted of any scenario: the last chains may still run.
+    /// Waits until no scenario starts more iterations; the last chains may still run.
     pub fn over(&self) -> impl Future<Output = ()> + use<> {
         let (mut over, scenarios) = (self.over.clone(), self.workload.0.len());
         async move {
-            // It fails only where all who could say more have gone.
+            // It fails only if all senders are gone.
             let _ = over.wait_for(|over| over.len() == scenarios).await;
         }
     }
 
-    /// Lets the scenarios run to their ends, or until `stop.finish`, and waits for the last iteration. Gives the bounds of the
-    /// load tester itself that were exceeded on the way.
+    /// Runs the scenarios to their ends, or until `stop.finish`, and waits for the last iteration. Returns
+    /// the exceeded bounds of the load tester itself.
     pub async fn run(self) -> Vec<Limit> {
         let Ran { limits, membership, .. } = self.run_and_stay().await;
         membership.leave().await;
         limits
     }
 
-    /// The same, with the membership kept until it is left: so long this node is seen to be at it, without a share of the load.
+    /// The same, but keeps the membership, so that others see this node, without a share of the load, until
+    /// it leaves.
     pub async fn run_and_stay(self) -> Ran {
         self.over().await;
         let Self {
@@ -271,13 +272,13 @@ impl Requester {
             tracing::error!(%error, "the reports of the load ended by a panic");
             Vec::new()
         });
-        // Last: samples of this time would make the run longer than its load, and its rates lower.
+        // Last, because samples of this time would make the run longer than its load, and its rates lower.
         take_back(remover, challenge_linger, &stop).await;
         Ran { limits, membership, cut_by_signal }
     }
 }
 
-/// What the workers of all scenarios count.
+/// The counters of the workers of all scenarios.
 #[derive(Clone, Debug, Default)]
 pub struct Workload(pub Vec<(String, Arc<Gauges>)>);
 
@@ -286,38 +287,38 @@ impl Workload {
         self.0.iter().map(|(_, gauges)| of(gauges)).sum()
     }
 
-    /// Workers alive.
+    /// Current number of workers.
     pub fn workers(&self) -> u64 {
         self.sum(Gauges::workers)
     }
 
-    /// Workers in the middle of an iteration.
+    /// Workers that are running an iteration.
     pub fn busy(&self) -> u64 {
         self.sum(Gauges::busy)
     }
 
-    /// Iterations ended, idle ones not among them.
+    /// Iterations ended, without idle ones.
     pub fn iterations(&self) -> u64 {
         self.sum(Gauges::iterations)
     }
 
-    /// Times that a worker found nothing it was allowed to run.
+    /// How often a worker found no chain that it could run.
     pub fn idle(&self) -> u64 {
         self.sum(Gauges::idle)
     }
 
-    /// Iterations that were due and that no worker was free for.
+    /// Iterations that were due while no worker was free.
     pub fn dropped(&self) -> u64 {
         self.sum(Gauges::dropped)
     }
 }
 
-/// Whether there is anything that the hard limits leave to do. What others may still give back, or make, does not count
-/// against it.
+/// Whether the hard limits allow any chain. Objects that others may still return or make are not considered
+/// missing.
 fn something_to_do(plan: &Plan, parts: &Parts, membership: &SessionMembership) -> Result<(), StartError> {
     let wec_board::Limits { registrations, authorizations, certificates } = membership.session.spec.limits;
     let reached = parts.state.limits_reached();
-    // A session whose limits were changed is another matter than this plan.
+    // If the session's limits were changed, they are not those of this plan.
     if reached.is_empty() || plan.limits != (Limits { registrations, authorizations, certificates }) {
         return Ok(());
     }
@@ -339,10 +340,10 @@ fn something_to_do(plan: &Plan, parts: &Parts, membership: &SessionMembership) -
     Err(StartError::LimitsReached { state: plan.state.clone(), reached })
 }
 
-/// What a scenario's executors will follow, with nothing to do yet.
+/// The channels of a scenario's executors, without a target yet.
 fn channels_of(scenario: &Scenario, parts: &Parts, stop: &Stop) -> ScenarioChannels {
     let cap = scenario.load.workers().peak() as u32;
-    // As if it were shared with those who are at it; it makes nothing yet.
+    // With the present shares; it makes no load yet.
     let nodes = parts.board.nodes().borrow().clone();
     let other = |node: &&NodeInfo| node.id != parts.node.id && node.shares_load_of(&parts.session);
     let others = nodes.iter().filter(other).count() as u32;
@@ -358,7 +359,7 @@ fn channels_of(scenario: &Scenario, parts: &Parts, stop: &Stop) -> ScenarioChann
     }
 }
 
-/// What a scenario's executors work with in this process.
+/// What a scenario's executors use in this process.
 fn context(
     scenario: &Scenario,
     channels: &ScenarioChannels,
@@ -379,17 +380,17 @@ fn context(
     }
 }
 
-/// Waits until the challenge data of the last authorizations has stayed as long as it should. A signal, now or before, takes
-/// it back at once.
+/// Waits until the challenge data of the last authorizations has been kept for the linger time. A signal, now
+/// or before, removes it at once.
 async fn take_back(remover: Remover, linger: Duration, stop: &Stop) {
     let impatient = async {
         if stop.by_signal() {
             return;
         }
-        // Whichever stage is left for the next signal.
+        // The stage for the next signal.
         let next = if stop.cut.is_cancelled() { &stop.enough } else { &stop.cut };
         let told = async {
-            // A wait as short as that needs no word.
+            // A short wait is not reported.
             tokio::time::sleep(Duration::from_secs(1)).await;
             stop.mark_over();
             say(format_args!(
@@ -411,7 +412,7 @@ async fn take_back(remover: Remover, linger: Duration, stop: &Stop) {
     }
 }
 
-/// Ends the making of RSA keys, and reports what the CA blocked.
+/// Stops making RSA keys, and reports keys that the CA blocked.
 async fn close(keys: Arc<KeyPool>) {
     let (retired, waits) = (keys.retired(), keys.waits());
     if retired > 0 {
@@ -424,7 +425,7 @@ async fn close(keys: Arc<KeyPool>) {
     }
 }
 
-/// Takes part in what the board decides until `finish`: how the load is shared, and what people want of the session.
+/// Follows the board until `finish`: the shares of the load, and the targets of the session.
 async fn follow(parts: Parts, finish: CancellationToken) {
     let sharing = async {
         parts.board.keep_shares(&parts.session).await;
@@ -436,7 +437,7 @@ async fn follow(parts: Parts, finish: CancellationToken) {
     }
 }
 
-/// Ends the run when the session is stopped, and keeps the store to the session's limits.
+/// Ends the run when the session is stopped, and applies the session's limits to the store.
 async fn follow_session(parts: &Parts, finish: CancellationToken) {
     let mut session = parts.board.session(&parts.session);
     loop {

@@ -1,6 +1,6 @@
-//! Keys and values in an etcd: leases for life, a watch for change, compare-and-swap for writes.
+//! Keys and values in an etcd: leases for presence, a watch for changes, compare-and-swap for writes.
 //!
-//! Keys are under the caller's prefix ([`EtcdOptions::prefix`]); versions are etcd's revisions.
+//! Keys have the configured prefix ([`EtcdOptions::prefix`]); versions are etcd's revisions.
 
 mod follow;
 mod link;
@@ -26,7 +26,7 @@ use api::mvccpb::KeyValue;
 use follow::Follower;
 use link::{CALL, Link, chain, end_of};
 
-/// etcd's v3 API, as much as the board speaks.
+/// The part of etcd's v3 API that the board uses.
 mod api {
     pub(crate) mod mvccpb {
         #![allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]
@@ -42,14 +42,14 @@ mod api {
 pub(crate) struct Etcd {
     link: Arc<Link>,
     root: Root,
-    /// What is asked for.
+    /// The configured length.
     lease: Duration,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
 impl Etcd {
-    /// Connects to nobody yet.
+    /// Does not connect yet.
     pub(crate) fn new(options: &EtcdOptions) -> Result<Self, BoardError> {
         let root = Root(format!("{}/", options.prefix.trim_end_matches('/')));
         let link = Arc::new(Link::new(options)?);
@@ -169,17 +169,17 @@ impl Drop for Etcd {
     }
 }
 
-/// What all of our keys begin with in etcd.
+/// Prefix of all of our keys in etcd.
 #[derive(Clone, Debug)]
 struct Root(String);
 
 impl Root {
-    /// A key of ours as etcd has it.
+    /// The key in etcd.
     fn key(&self, key: &str) -> Vec<u8> {
         format!("{}{key}", self.0).into_bytes()
     }
 
-    /// A key of etcd's as ours; none for what another program has put there.
+    /// The key without the prefix; none for a key of another program.
     fn own(&self, key: &[u8]) -> Option<String> {
         Some(std::str::from_utf8(key).ok()?.strip_prefix(&self.0)?.to_owned())
     }

@@ -1,7 +1,7 @@
-//! A way to keys and values that tests can cut.
+//! A connection to a key-value store that tests can cut.
 //!
-//! While it is cut, calls fail and no write is seen, as with an etcd that is out of reach. Afterwards all that is there is
-//! shown at once.
+//! While it is cut, calls fail and no writes arrive, as with an unreachable etcd. Afterwards the current
+//! content is delivered at once.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,10 +10,10 @@ use std::time::Duration;
 use super::{Answer, Event, Kv, Lease, LeaseId, Pair, Watcher, Write};
 use crate::{BoardError, Connection};
 
-/// How long a lease lasts over a link. It ends only by [`Link::end_leases`], as tests want it.
+/// Length of a lease over a link. It ends only by [`Link::end_leases`], when a test calls it.
 const LEASE: Duration = Duration::from_secs(10);
 
-/// A board's way to its keys and values, for tests: it can be cut and mended.
+/// A board's connection to its key-value store, for tests: it can be cut and restored.
 #[derive(Clone, Debug)]
 pub struct Link {
     kv: Arc<dyn Kv>,
@@ -23,18 +23,18 @@ pub struct Link {
 #[derive(Debug, Default)]
 struct State {
     cut: bool,
-    /// Those that were granted over the link and have not ended.
+    /// Leases granted over the link that have not ended.
     leases: Vec<LeaseId>,
     ends: Vec<Arc<End>>,
 }
 
-/// The end of a watch: what a watcher sees over the link.
+/// The end of a watch: what a watcher receives over the link.
 #[derive(Debug)]
 struct End {
     prefix: &'static str,
     watcher: Arc<dyn Watcher>,
     state: Arc<Mutex<State>>,
-    /// Of the last write that was shown.
+    /// The version of the last delivered write.
     shown: AtomicU64,
 }
 
@@ -49,7 +49,7 @@ impl Link {
         self.set_connection(Connection::Lost { reason: "the link is cut".to_owned() });
     }
 
-    /// From now on everything passes, and what was missed is shown.
+    /// From now on everything passes, and missed writes are delivered.
     pub async fn mend(&self) {
         self.lock().cut = false;
         self.set_connection(Connection::Connected);
@@ -61,7 +61,7 @@ impl Link {
         }
     }
 
-    /// Ends the leases that were granted over the link, as if they had not been renewed for too long.
+    /// Ends the leases granted over the link, as if they had not been renewed in time.
     pub async fn end_leases(&self) {
         let leases = std::mem::take(&mut self.lock().leases);
         for lease in leases {
@@ -140,7 +140,7 @@ impl Kv for Link {
     }
 
     fn close(&self) -> Answer<'_, ()> {
-        // What is behind the link has other users.
+        // The store behind the link has other users.
         Box::pin(async { Ok(()) })
     }
 }

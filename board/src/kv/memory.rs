@@ -1,6 +1,6 @@
-//! Keys and values in this process's memory, gone with it.
+//! Keys and values in this process's memory.
 //!
-//! A lease here ends only when it is revoked: whoever could fail to renew it is this process.
+//! A lease ends only when it is revoked, because only this process could fail to renew it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,21 +9,21 @@ use super::{Answer, Event, Kv, Lease, LeaseId, Make, Pair, Watcher, Write};
 
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    /// Held while writing and while showing, so that all see writes in their order.
+    /// Locked while writing and delivering, so that all watchers receive writes in order.
     content: Mutex<Content>,
 }
 
 #[derive(Debug, Default)]
 struct Content {
     pairs: BTreeMap<String, Pair>,
-    /// Of the last write.
+    /// The version of the last write.
     version: u64,
     last_lease: LeaseId,
     watchers: Vec<(&'static str, Arc<dyn Watcher>)>,
 }
 
 impl Memory {
-    /// [`Kv::watch`], at once.
+    /// [`Kv::watch`], without waiting.
     pub(crate) fn follow(&self, prefix: &'static str, watcher: Arc<dyn Watcher>) {
         let mut content = self.lock();
         watcher.show_all(&content.list(prefix), None);
@@ -134,7 +134,7 @@ impl Kv for Memory {
     }
 
     fn close(&self) -> Answer<'_, ()> {
-        // A watch costs nothing where nobody writes.
+        // Without writes a watch does nothing.
         Box::pin(async { Ok(()) })
     }
 }

@@ -1,9 +1,9 @@
 //! Keys and values in an SQLite file: several processes of one machine share it, and it outlives them.
 //!
-//! Each write is a transaction that takes the next version and notes what it did in `events`. Others see it by looking at
-//! the file's `data_version` every [`POLL`], which costs no more than a look at shared memory, and read the events after the
-//! last one that they saw. A lease is a moment at which it ends, by the machine's wall clock; whoever looks at the file
-//! deletes what is bound to those that have ended.
+//! Each write is a transaction that gets the next version and records its changes in `events`. Other
+//! processes check the file's `data_version` every [`POLL`], which only reads shared memory, and read the
+//! events after the last one that they have. A lease has an end by the machine's wall clock; every process
+//! deletes keys bound to expired leases.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,17 +22,17 @@ use tokio_util::task::TaskTracker;
 use super::{Answer, Event, Kv, Lease, LeaseId, Make, Pair, Watcher, Write};
 use crate::{BoardError, Connection};
 
-/// Between two looks at the file.
+/// Interval of checks of the file.
 const POLL: Duration = Duration::from_millis(50);
-/// Between two looks for leases that have ended.
+/// Interval of checks for expired leases.
 const EXPIRY: Duration = Duration::from_millis(500);
 /// How long a write waits for those of others.
 const BUSY: Duration = Duration::from_secs(5);
-/// Between two tries to open a file that another process is just making, or to look at one that failed.
+/// Interval of retries to open a file that another process is creating, or to read one after an error.
 const AGAIN: Duration = Duration::from_millis(20);
-/// Of how many writes the events are kept, for those who look late.
+/// Number of writes whose events are kept for slow readers.
 const KEPT: i64 = 10_000;
-/// Marks a file as a board, and says in which format.
+/// Identifies a file as a board and its format.
 const APPLICATION: i64 = 0x7765_6362;
 const FORMAT: i64 = 1;
 
@@ -48,7 +48,7 @@ CREATE TABLE events (
     version INTEGER NOT NULL, key TEXT NOT NULL, value BLOB, lease INTEGER, PRIMARY KEY (version, key)
 ) STRICT, WITHOUT ROWID;
 ";
-/// The machine's clock, the same for all who share the file.
+/// The machine's clock, common to all processes that use the file.
 macro_rules! now_ms {
     () => {
         "CAST(unixepoch('subsec') * 1000 AS INTEGER)"
@@ -61,7 +61,7 @@ pub(crate) struct Sqlite {
     /// One connection: writes wait for each other here instead of in SQLite.
     pool: SqlitePool,
     lease: Duration,
-    /// A write of this process.
+    /// Notified by a write of this process.
     written: Arc<Notify>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -80,7 +80,7 @@ impl File {
 }
 
 impl Sqlite {
-    /// Opens the file, and makes it where there is none.
+    /// Opens the file, and creates it if there is none.
     pub(crate) async fn open(path: &Path, lease: Duration) -> Result<Self, BoardError> {
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -91,7 +91,8 @@ impl Sqlite {
         let file = Arc::new(File { path: path.display().to_string(), options });
         let doing = "opening it";
         let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
-        // SQLite refuses at once to turn a file to WAL that another process is turning: waiting could be a deadlock there.
+        // SQLite refuses at once to convert a file to WAL while another process does it: waiting could be a
+        // deadlock.
         let mut tries = BUSY.as_millis() / AGAIN.as_millis();
         let pool = loop {
             match pool.clone().connect_with(file.options.clone()).await {
@@ -120,7 +121,7 @@ impl Sqlite {
     }
 }
 
-/// Makes the tables where there are none; whether the file is a board then.
+/// Creates missing tables; returns whether the file is a board.
 async fn prepare(tx: &mut Transaction<'_, Database>) -> Result<bool, sqlx::Error> {
     let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema").fetch_one(&mut **tx).await?;
     if tables > 0 {
@@ -133,7 +134,7 @@ async fn prepare(tx: &mut Transaction<'_, Database>) -> Result<bool, sqlx::Error
     Ok(true)
 }
 
-/// The version of the write that is being made.
+/// The version of the current write.
 async fn next_version(tx: &mut Transaction<'_, Database>) -> Result<i64, sqlx::Error> {
     let version = "UPDATE board SET version = version + 1 RETURNING version";
     let version: i64 = sqlx::query_scalar(version).fetch_one(&mut **tx).await?;
@@ -141,7 +142,7 @@ async fn next_version(tx: &mut Transaction<'_, Database>) -> Result<i64, sqlx::E
     Ok(version)
 }
 
-/// Ends a lease and all whose time is over, and deletes what was bound to them.
+/// Ends a lease and all expired ones, and deletes the keys bound to them.
 async fn end_leases(tx: &mut Transaction<'_, Database>, lease: Option<LeaseId>) -> Result<(), sqlx::Error> {
     let ended = concat!("DELETE FROM leases WHERE id = ? OR ends_ms <= ", now_ms!());
     sqlx::query(ended).bind(lease).execute(&mut **tx).await?;
@@ -310,30 +311,30 @@ impl Drop for Sqlite {
     }
 }
 
-/// The task that shows a watcher what is written to the file.
+/// The task that passes the file's writes to a watcher.
 struct Follower {
     file: Arc<File>,
-    /// For what it writes itself.
+    /// For its own writes.
     pool: SqlitePool,
-    /// A connection of its own: a connection's `data_version` does not count its own writes.
+    /// Its own connection, because `data_version` does not count writes of the same connection.
     look: SqliteConnection,
     written: Arc<Notify>,
     prefix: &'static str,
     watcher: Arc<dyn Watcher>,
-    /// The file's `data_version` when it was read last.
+    /// The file's `data_version` at the last read.
     data: i64,
-    /// The last version that the watcher has seen.
+    /// The last version that the watcher has received.
     seen: Option<i64>,
 }
 
 impl Follower {
-    /// Follows until told to stop.
+    /// Follows until stopped.
     async fn run(mut self, stop: CancellationToken) {
         let written = self.written.clone();
         let following = async {
             let mut expired = Instant::now();
             loop {
-                // Either way there may be something to see.
+                // In both cases there may be something new.
                 let _ = timeout(POLL, written.notified()).await;
                 let mut seen = self.follow().await;
                 if seen.is_ok() && expired.elapsed() >= EXPIRY {
@@ -355,13 +356,13 @@ impl Follower {
         let _ = self.look.close().await;
     }
 
-    /// Shows what has been written since the last look.
+    /// Delivers the writes since the last check.
     async fn follow(&mut self) -> Result<(), sqlx::Error> {
         let data: i64 = sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut self.look).await?;
         if self.seen.is_some() && data == self.data {
             return Ok(());
         }
-        // All that is read here is as of one moment.
+        // Everything is read from one moment.
         let mut tx = self.look.begin().await?;
         let version: i64 = sqlx::query_scalar("SELECT version FROM board").fetch_one(&mut *tx).await?;
         match self.seen {
@@ -385,7 +386,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Ends leases whose time is over.
+    /// Ends expired leases.
     async fn expire(&mut self) -> Result<(), sqlx::Error> {
         let ended = concat!("SELECT count(*) FROM leases WHERE ends_ms <= ", now_ms!());
         let ended: i64 = sqlx::query_scalar(ended).fetch_one(&mut self.look).await?;
@@ -413,7 +414,7 @@ mod tests {
 
     use super::*;
 
-    /// What it was shown, in words.
+    /// What the watcher received, as text.
     #[derive(Debug, Default)]
     struct Seen(Mutex<Vec<String>>);
 

@@ -1,4 +1,4 @@
-//! Changes of a session that somebody wants, and what they make of it.
+//! Changes of a session, and their effect.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,11 @@ use wec_record::{Mark, MarkBy, MarkValue, MarkWhat};
 use super::{Limited, Session, SessionState, Target, Versioned};
 use crate::BoardError;
 
-/// Whose hand a change came from.
+/// The author of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum By {
-    /// The web page's control.
+    /// The web page.
     Page,
     /// A command line.
     Cli,
@@ -20,11 +20,11 @@ pub enum By {
     Schedule,
     /// A program using the web API.
     Api,
-    /// A threshold that ends the run when it fails.
+    /// A threshold with `abort`.
     Threshold,
-    /// A search for the CA's capacity.
+    /// A capacity search.
     Capacity,
-    /// A signal to the load tester, as by Ctrl-C.
+    /// A signal to the load tester, such as Ctrl-C.
     Signal,
 }
 
@@ -42,56 +42,56 @@ impl From<By> for MarkBy {
     }
 }
 
-/// A change that somebody wants.
+/// A requested change.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
-    /// Who wants it.
+    /// Its author.
     pub by: By,
-    /// Of which scenario; none where the session has only one, and for what concerns the whole session.
+    /// Its scenario; none if the session has only one, and for a change of the whole session.
     pub scenario: Option<String>,
-    /// What is to be different.
+    /// The new value.
     pub to: ChangeTo,
 }
 
 impl Change {
-    /// Somebody's change of the session, or of its only scenario.
+    /// A change of the session, or of its only scenario.
     pub const fn new(by: By, to: ChangeTo) -> Self {
         Self { by, scenario: None, to }
     }
 
-    /// More or fewer workers.
+    /// A change of the number of workers.
     pub const fn workers(by: By, workers: u32) -> Self {
         Self::new(by, ChangeTo::Workers(workers))
     }
 
-    /// Run, pause or stop.
+    /// A change to running, paused or stopped.
     pub const fn state(by: By, state: SessionState) -> Self {
         Self::new(by, ChangeTo::State(state))
     }
 
-    /// The same change, of this scenario.
+    /// The same change for this scenario.
     pub fn of(self, scenario: impl Into<String>) -> Self {
         Self { scenario: Some(scenario.into()), ..self }
     }
 }
 
-/// What can be changed of a session.
+/// The new value of a change.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ChangeTo {
     /// [`Target::workers`].
     Workers(u32),
-    /// [`Target::rate`], of a scenario that has one.
+    /// [`Target::rate`], for a scenario with a rate.
     Rate(f64),
-    /// Some of [`Target::weights`]; the others stay.
+    /// Some of [`Target::weights`]; the others are unchanged.
     Weights(BTreeMap<String, f64>),
-    /// One of [`SessionSpec::limits`](super::SessionSpec::limits); none takes it away.
+    /// One of [`SessionSpec::limits`](super::SessionSpec::limits); none removes it.
     Limit(Limited, Option<u64>),
-    /// [`SessionSpec::state`](super::SessionSpec::state). A stopped session stays stopped for those who followed it.
+    /// [`SessionSpec::state`](super::SessionSpec::state). A stopped session stays stopped for its nodes.
     State(SessionState),
 }
 
 impl ChangeTo {
-    /// What changes, as marks have it.
+    /// What changes, as in marks.
     pub const fn what(&self) -> MarkWhat {
         match self {
             Self::Workers(_) => MarkWhat::Workers,
@@ -103,16 +103,16 @@ impl ChangeTo {
     }
 }
 
-/// What came of changes that were wanted together.
+/// The result of changes that were requested together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Made {
-    /// The session after them.
+    /// The session after the changes.
     pub session: Versioned<Session>,
-    /// Those that made it different, in order; what was so already is not among them.
+    /// The changes with an effect, in order.
     pub changes: Vec<Changed>,
 }
 
-/// A change that was made, as the mark that the log has of it. Its time is that of the node that made it.
+/// A change that was made, with its mark in the log. Its time is that of the node that made it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Changed {
     /// The session's id.
@@ -123,7 +123,7 @@ pub struct Changed {
 }
 
 impl Session {
-    /// This session after all of `changes`, or none when it is so already.
+    /// This session after all of `changes`, or none without an effect.
     ///
     /// # Errors
     /// When one of them cannot be made; see [`Session::after`].
@@ -136,12 +136,12 @@ impl Session {
         Ok((!now.spec.last_changes.is_empty()).then_some(now))
     }
 
-    /// This session after one change more, or none when it is so already.
+    /// This session after one more change, or none without an effect.
     ///
-    /// A schedule's change of a scenario whose value a person has set is none, too.
+    /// A schedule's change of a scenario whose value was set by a person has no effect.
     ///
     /// # Errors
-    /// When the change is of a scenario that the session does not have, or cannot be made to it.
+    /// When the session does not have the scenario of the change, or the change cannot be made.
     pub(super) fn after(&self, change: &Change, at_unix_ns: u64) -> Result<Option<Self>, BoardError> {
         let (mut next, began) = (self.clone(), self.status.began_unix_ns);
         let spec = &mut next.spec;
@@ -169,7 +169,7 @@ impl Session {
                 (scenario, from, to)
             }
         };
-        // What ends stages is a change, even to what they want at that moment.
+        // Ending the stages is a change, even if they had the same value at that moment.
         if from == to && spec.scenarios == self.spec.scenarios {
             return Ok(None);
         }
@@ -194,7 +194,8 @@ impl Session {
 }
 
 impl Target {
-    /// Makes the change at an active time of the scenario; says from what to what, or nothing when it is so already.
+    /// Makes the change at an active time of the scenario; returns the values before and after, or nothing
+    /// without an effect.
     fn change(
         &mut self,
         change: &Change,
@@ -202,7 +203,7 @@ impl Target {
         active_ns: u64,
     ) -> Result<Option<(MarkValue, MarkValue)>, BoardError> {
         let before = (self.workers, self.rate);
-        // The number of workers is only a cap where a rate is kept: stages are of the rate then.
+        // For a scenario with a rate the number of workers is only a cap, and stages are of the rate.
         let staged = matches!(change.to, ChangeTo::Rate(_)) || self.rate.is_none();
         let on_the_way = self.scheduled && staged && change.by != By::Schedule;
         let held = self.stages_at(active_ns).filter(|_| on_the_way);
@@ -238,7 +239,7 @@ impl Target {
             }
             ChangeTo::Limit(..) | ChangeTo::State(_) => return Ok(None),
         };
-        // What somebody says in the middle of stages holds from then on, even if they had led there.
+        // A change during stages ends them, even if they had reached the same value.
         let ends_stages = on_the_way && self.stages_go_on(active_ns);
         if !ends_stages && before == (self.workers, self.rate) {
             return Ok(None);

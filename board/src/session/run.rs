@@ -1,10 +1,10 @@
-//! A run of a session: who takes part, when it and its scenarios began, and when they are over.
+//! A run of a session: its nodes, its begin and that of its scenarios, and their ends.
 
 use super::{By, Change, RunStatus, ScenarioStatus, Session, SessionState};
 use crate::{BoardError, NodeInfo};
 
 impl Session {
-    /// This session begun at a moment; none when it has begun.
+    /// This session, begun at a moment; none if it has begun.
     pub(crate) fn begun(&self, at_unix_ns: u64) -> Option<Self> {
         if self.status.began_unix_ns.is_some() {
             return None;
@@ -12,7 +12,7 @@ impl Session {
         Some(self.reporting(|status| status.began_unix_ns = Some(at_unix_ns)))
     }
 
-    /// The same of a scenario that waited for another one.
+    /// The same for a scenario that waited for another one.
     pub(crate) fn scenario_begun(&self, scenario: &str, at_unix_ns: u64) -> Option<Self> {
         let active = self.active_ns(at_unix_ns)?;
         let has_begun = self.scenario_status(scenario)?.begins_ns.is_some();
@@ -20,7 +20,7 @@ impl Session {
         (!has_begun).then(begun)
     }
 
-    /// This session after nothing more of a scenario starts on a node; none when that was known.
+    /// This session after a scenario has ended on a node; none if that is recorded.
     pub(crate) fn scenario_over(&self, scenario: &str, node: &str, live: &[NodeInfo]) -> Option<Self> {
         let mut over_on = self.scenario_status(scenario)?.over_on;
         if over_on.iter().any(|known| known == node) {
@@ -38,8 +38,8 @@ impl Session {
         }))
     }
 
-    /// What a node finds that wants to take part in `wanted`: the session that is there, when others are at it, or its own,
-    /// when what is there has been left by all of them.
+    /// The session for a node that asks for `wanted`: the existing one if it has live nodes, or `wanted` if
+    /// all its nodes have left.
     pub(crate) fn joined_or_created(
         there: Option<&Self>,
         wanted: &Self,
@@ -61,8 +61,7 @@ impl Session {
         }))
     }
 
-    /// This session after a node's part of it is over; stopped when it was the last of those who live. None when that
-    /// changes nothing.
+    /// This session after a node's part is over; stopped after the last live node. None without an effect.
     pub(crate) fn done_by(&self, node: &str, by: By, at_unix_ns: u64, live: &[NodeInfo]) -> Option<Self> {
         if self.status.done.iter().any(|done| done == node) {
             return None;
@@ -78,14 +77,14 @@ impl Session {
         Some(stopped.ok().flatten().unwrap_or(next))
     }
 
-    /// The same session with something more reported.
+    /// The same session with another report.
     fn reporting(&self, report: impl FnOnce(&mut RunStatus)) -> Self {
         let mut next = self.clone();
         report(&mut next.status);
         next
     }
 
-    /// What is reported of a scenario; none of one that the session does not have.
+    /// The report of a scenario; none if the session does not have it.
     fn scenario_status(&self, scenario: &str) -> Option<ScenarioStatus> {
         self.spec.scenarios.get(scenario)?;
         Some(self.status.scenarios.get(scenario).cloned().unwrap_or_default())

@@ -1,4 +1,4 @@
-//! What people want of a session.
+//! The targets of a session.
 
 use std::collections::BTreeMap;
 
@@ -7,31 +7,31 @@ use wec_record::Plan;
 
 use super::{Changed, Limits, SessionState, Target};
 
-/// Pauses that are kept one by one; earlier ones are kept as one.
+/// Number of pauses that are kept separately; earlier ones are merged into one.
 const PAUSES: usize = 100;
 
-/// What is wanted of all nodes of a session together. People write it; of the nodes, the last one stops it, and those that
-/// begin a stage say so.
+/// The targets of all nodes of a session together. People set them. Nodes change them only when a stage
+/// begins, and when the last one stops the session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SessionSpec {
     /// Unique on the board.
     pub id: String,
-    /// What is wanted, by scenario; at least one.
+    /// The targets by scenario; at least one.
     pub scenarios: BTreeMap<String, Target>,
-    /// Hard limits on what all of them together may make.
+    /// Hard limits of all nodes together.
     pub limits: Limits,
-    /// Whether the load is to be made.
+    /// The state of the load.
     pub state: SessionState,
-    /// When it was paused, in order; only the last pause may go on.
+    /// Its pauses, in order; only the last one may be open.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pauses: Vec<Pause>,
-    /// What the last write of it changed, in order; nothing for one that is as it was put.
+    /// The changes of its last write, in order; empty if it was put.
     #[serde(default)]
     pub last_changes: Vec<Changed>,
-    /// How many changes have been made to it ever: the number of the last one in its journal.
+    /// Number of its changes so far, which is the number of the last one in its journal.
     #[serde(default)]
     pub changes: u64,
-    /// The plan that it was made from, without secrets; none for a session that was put by hand.
+    /// The plan that it was made from, without secrets; none for a session put by hand.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -41,7 +41,7 @@ pub struct SessionSpec {
 }
 
 impl SessionSpec {
-    /// Of a running session, unchanged by anybody.
+    /// For a running session without changes.
     pub(super) fn new(id: impl Into<String>, scenarios: BTreeMap<String, Target>, limits: Limits) -> Self {
         Self {
             id: id.into(),
@@ -55,7 +55,8 @@ impl SessionSpec {
         }
     }
 
-    /// Changes its state, and notes a pause's beginning or end; says what the state was. `began_unix_ns` is of its run.
+    /// Changes its state, and records the start or end of a pause; returns the earlier state. `began_unix_ns`
+    /// is that of its run.
     pub(super) fn change_state(
         &mut self,
         state: SessionState,
@@ -74,7 +75,7 @@ impl SessionSpec {
             _ => {}
         }
         if self.pauses.len() > PAUSES {
-            // Active time depends on how long they took, and on which of them the run began in or after.
+            // Active time depends on their lengths, and on whether the run began during or after them.
             let first = self.pauses.remove(0);
             let length = began_unix_ns.map_or(0, |began| first.length_ns(began));
             let next = &mut self.pauses[0];
@@ -84,18 +85,18 @@ impl SessionSpec {
     }
 }
 
-/// When a session was paused, by the clock of who paused it.
+/// A pause, by the clock of its author.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pause {
     /// Nanoseconds since the Unix epoch.
     pub from_unix_ns: u64,
-    /// The same; none as long as it goes on.
+    /// Its end, nanoseconds since the Unix epoch; none while it is open.
     #[serde(default)]
     pub until_unix_ns: Option<u64>,
 }
 
 impl Pause {
-    /// How long it took after a moment; nothing as long as it goes on.
+    /// Its length after a moment; 0 while it is open.
     pub(super) fn length_ns(&self, after_unix_ns: u64) -> u64 {
         let until = self.until_unix_ns.unwrap_or_default();
         until.saturating_sub(self.from_unix_ns.max(after_unix_ns))

@@ -1,34 +1,34 @@
-//! What the nodes of a session report.
+//! The reports of a session's nodes.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// What became of a session's load: which run it is, who takes part, what has begun and what is over. Its nodes write it.
+/// The progress of a session: its run, its nodes, and which parts have begun and ended. Its nodes write it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RunStatus {
-    /// The run that it is: all who take part name their results by it. Empty before the first.
+    /// The id of its run, which is in the results of all nodes. Empty before the first.
     pub run: String,
-    /// Ids of the nodes that have taken part, in the order in which they came.
+    /// Ids of its nodes, in the order in which they joined.
     pub members: Vec<String>,
-    /// Those of them whose run is over.
+    /// Ids of the nodes whose part is over.
     pub done: Vec<String>,
-    /// When its active time was 0: when the first of them was ready, by that node's clock, nanoseconds since the Unix
-    /// epoch; none until then.
+    /// The zero of its active time: when the first node was ready, by that node's clock, nanoseconds since
+    /// the Unix epoch; none before.
     pub began_unix_ns: Option<u64>,
-    /// By scenario; one of which nothing has been reported may be missing.
+    /// By scenario; a scenario without reports may be missing.
     pub scenarios: BTreeMap<String, ScenarioStatus>,
 }
 
-/// What became of one scenario.
+/// The progress of one scenario.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ScenarioStatus {
-    /// At which active time of the session it began, where it waited for another scenario to end; none until then.
+    /// The active time of the session at which it began, if it waited for another scenario; none before.
     pub begins_ns: Option<u64>,
-    /// Ids of the nodes on which nothing more of it starts: its run time is over, or all of its iterations have been run.
+    /// Ids of the nodes on which it has ended: its run time is over, or all of its iterations have been run.
     pub over_on: Vec<String>,
-    /// Whether that is so on all of them.
+    /// Whether it has ended on all nodes.
     pub ended: bool,
 }

@@ -1,69 +1,69 @@
-//! The load that is wanted for one scenario, and how far it is.
+//! The target load of one scenario, and its phase.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantArray};
 
-/// The load wanted of all nodes together for one scenario.
+/// The target load of all nodes together for one scenario.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Target {
-    /// Virtual users: how many of them with an executor that keeps workers; how many at most with one that keeps a rate.
+    /// Number of virtual users, or the largest number allowed if the executor has a rate.
     pub workers: u32,
-    /// Arrivals a second, in `rate_unit`; none with an executor that keeps workers.
+    /// Arrivals per second, in `rate_unit`; none if the executor has a number of workers.
     #[serde(default)]
     pub rate: Option<f64>,
-    /// What the rate counts: `chains` or `requests`; empty without one.
+    /// The unit of the rate: `chains` or `requests`; empty without one.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub rate_unit: String,
-    /// Weights of chains, by their names. One that is not named weighs what the scenario says.
+    /// Weights of chains by name; a chain that is missing has its weight in the scenario.
     #[serde(default)]
     pub weights: BTreeMap<String, f64>,
-    /// Whether the scenario's own stages decide; `workers` and `rate` are then what the present stage leads to.
-    /// A person's change ends that: what they said holds from then on.
+    /// Whether the scenario's own stages set the target; `workers` and `rate` are then the target of the
+    /// current stage. A change by a person ends that, and its value stays.
     #[serde(default)]
     pub scheduled: bool,
-    /// Those stages: what is wanted at each moment, in order of time and linear between two of them; two at one moment are a jump.
+    /// The stages as points in order of time, linear between two of them; two at one moment are a jump.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<StagePoint>,
-    /// Whether it begins only when another scenario has ended.
+    /// Whether it begins when another scenario has ended.
     #[serde(default)]
     pub waits: bool,
-    /// How many iterations all nodes together are to run; none where time is what ends it.
+    /// Number of iterations of all nodes together; none if time ends it.
     #[serde(default)]
     pub iterations: Option<u64>,
 }
 
-/// Where a scenario is between the start of a session and its own end.
+/// The phase of a scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Phase {
-    /// Another scenario must end first.
+    /// It waits for another scenario to end.
     Waiting,
-    /// Its load is wanted.
+    /// It has load.
     Running,
-    /// Nothing more of it starts.
+    /// No more iterations of it start.
     Ended,
 }
 
 impl Phase {
-    /// The name, as people and programs are told it.
+    /// The name in the API and in messages.
     pub fn name(self) -> &'static str {
         self.into()
     }
 }
 
-/// What a scenario's own stages want at one moment.
+/// A point of a scenario's stages.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StagePoint {
     /// Active time since the scenario began.
     pub at_ns: u64,
-    /// Workers, or with an executor that keeps a rate, arrivals a second.
+    /// Workers, or arrivals per second if the executor has a rate.
     pub value: f64,
 }
 
 impl Target {
-    /// What the stages want after an active time of the scenario.
+    /// The target of the stages after an active time of the scenario.
     pub(super) fn stages_at(&self, since: u64) -> Option<f64> {
         let next = self.stages.partition_point(|point| point.at_ns <= since);
         let here = self.stages.get(next.saturating_sub(1))?;
@@ -76,7 +76,7 @@ impl Target {
         })
     }
 
-    /// Whether they have not come to their end.
+    /// Whether the stages have not ended.
     pub(super) fn stages_go_on(&self, since: u64) -> bool {
         self.stages.last().is_some_and(|last| since < last.at_ns)
     }

@@ -1,4 +1,5 @@
-//! A fixed number of iterations: this node takes its part from the board as it is used up, and gives back what it does not run.
+//! A fixed number of iterations: this node takes them from the board as they are used up, and returns those
+//! that it does not run.
 
 use tokio::time::{sleep, timeout};
 use wec_board::Wants;
@@ -6,22 +7,23 @@ use wec_board::Wants;
 use super::{AGAIN, Conductor, SETTLE};
 use crate::executor::Quota;
 
-/// Iterations that a node takes at once, at most, for each of its workers: what is missing when it dies.
+/// Iterations that a node takes at once for each of its workers, at most; they are lost if it dies.
 const TAKE: u64 = 8;
 
 impl Conductor {
-    /// Takes iterations from the board as they are used up, until none are left that this or another node could run.
+    /// Takes iterations from the board as they are used up, until this and the other nodes have none left.
     pub(super) async fn provide(&self, quota: &Quota) {
         let (run, name) = (&self.run, &*self.scenario.name);
         let iterations = self.scenario.load.iterations().unwrap_or_default();
         let (mut had, mut told) = (0, false);
         loop {
-            // A node without a worker looks from time to time: it must know the end, too.
+            // A node without a worker also checks from time to time, to notice the end.
             let low = timeout(AGAIN, quota.runs_low()).await.is_ok();
             if !low && quota.mark() > 0 {
                 continue;
             }
-            // Without a worker for them they are for others: those would wait for them until the run time is over.
+            // Without a worker for them they are returned: other nodes would wait for them until the run time
+            // is over.
             if quota.mark() == 0 && quota.free() > 0 {
                 had -= quota.take_back();
                 if let Err(error) = self.board.keep_iterations(run, name, &self.node, had).await {
@@ -48,7 +50,7 @@ impl Conductor {
             if granted > 0 {
                 continue;
             }
-            // What others hold may come back when they leave before they are done with it.
+            // Other nodes may return theirs when they leave early.
             let lives = |node: &str| node != self.node && nodes.iter().any(|one| one.id == node);
             if pool.left == 0 && !pool.held().any(|(node, _)| lives(node)) {
                 return quota.close();
@@ -57,8 +59,8 @@ impl Conductor {
         }
     }
 
-    /// Tells the board what this node has not run, for others to take, and people what nobody will. Gives how many no node has
-    /// taken.
+    /// Returns this node's unused iterations to the board, and reports those that no node will run. Returns
+    /// how many no node has taken.
     pub(super) async fn settle(&self, quota: &Quota) -> Option<u64> {
         let settled = self.board.settle_iterations(&self.run, &self.scenario.name, &self.node, quota.used());
         let pool = match timeout(SETTLE, settled).await {

@@ -1,4 +1,4 @@
-//! `ScenarioState`: where a scenario stands, as a pure function of what was seen on the board and of the clock.
+//! `ScenarioState`: the targets of a scenario, as a pure function of the board's data and the clock.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,45 +10,45 @@ use crate::pace::Ramp;
 use crate::scenario::Scenario;
 use crate::share::Share;
 
-/// How often a number of workers is brought up to its ramp.
+/// Interval of updates of a number of workers on a ramp.
 const STEP: Duration = Duration::from_millis(50);
-/// The longest time between two looks, so that what is shown of a ramp is up to date.
+/// Longest interval of updates, so that the shown target is current.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Where a scenario stands: a pure function of what was seen and of the clock.
+/// The targets of a scenario: a pure function of the board's data and the clock.
 #[derive(Debug)]
 pub(super) struct ScenarioState {
-    /// What stages, or people, make of the number of workers, or of the rate where the executor keeps one.
+    /// The target of workers by stages or people, or of the rate if the executor has one.
     ramp: Ramp,
     /// Whether `ramp` is of a rate.
     keeps_rate: bool,
-    /// Workers at most, of executors that keep a rate.
+    /// The largest number of workers, for executors with a rate.
     pub(super) cap: u32,
     run_time: Duration,
-    /// When it starts after the session began, or after the scenario that it waits for ended.
+    /// Its start after the session began, or after the end of the scenario that it waits for.
     start_at: Duration,
     follows: bool,
     /// The wall time of the clock's origin.
     clock_unix_ns: u64,
-    /// Since when this node is ready, nanoseconds of the clock.
+    /// When this node became ready, nanoseconds of the clock.
     ready: i64,
-    /// When the scenario's active time was 0, nanoseconds of the clock: ahead of it before it starts, below 0 on a node that
-    /// came later; none as long as it has not begun.
+    /// The zero of the scenario's active time, nanoseconds of the clock: in the future before it starts,
+    /// below 0 on a node that joined later; none before it is known.
     origin: Option<i64>,
     paused_at: Option<i64>,
     scheduled: bool,
     pub(super) weights: BTreeMap<String, f64>,
-    /// Each stage's beginning and what it leads to.
+    /// The start of each stage and its target.
     stages: Vec<(Duration, f64)>,
     announced: usize,
-    /// This node's part of `ramp`, as it was at each time.
+    /// This node's part of `ramp` at each time.
     local: Option<LocalShare>,
 }
 
 #[derive(Debug)]
 struct LocalShare {
     ramp: Ramp,
-    /// What it was last made to follow.
+    /// The ramp that it followed last.
     future: Ramp,
 }
 
@@ -91,10 +91,10 @@ impl ScenarioState {
         u64::try_from(now.checked_sub(self.origin?)?).ok().map(Duration::from_nanos)
     }
 
-    /// Takes in what the board says.
+    /// Reads a session from the board.
     pub(super) fn see(&mut self, session: &Session, scenario: &str, now: u64) {
         let target = session.spec.scenarios.get(scenario);
-        // A session that others opened may not have this scenario: it goes by its plan then.
+        // A session that others created may not have this scenario: it follows its plan then.
         let begins = match target {
             Some(_) if self.follows => {
                 session.status.scenarios.get(scenario).and_then(|status| status.begins_ns)
@@ -122,7 +122,7 @@ impl ScenarioState {
         self.weights.clone_from(&target.weights);
     }
 
-    /// Workers now: how many, or how many at most.
+    /// Number of workers now, or the largest number allowed.
     pub(super) fn workers(&self, now: u64) -> u32 {
         match self.active(now) {
             _ if self.keeps_rate => self.cap,
@@ -145,11 +145,11 @@ impl ScenarioState {
         }
         let (part, active) = (share.fraction(self.cap), self.active(now).unwrap_or_default());
         let future = self.ramp.until(self.run_time).scaled(part);
-        // What was this node's part before another joined, or left, stays what was due here: arrivals are positions on it.
+        // This node's part before another node joined or left stays as it was: arrivals are positions on it.
         let local = self.local.take_if(|local| local.future == future).unwrap_or_else(|| {
             let ramp = match &self.local {
                 Some(local) => local.ramp.then(active, &future),
-                // What was due before this node was ready fell to others.
+                // Iterations due before this node was ready belong to other nodes.
                 None => match self.active_at(self.ready) {
                     Some(ready) if !ready.is_zero() => Ramp::constant(0.0).then(ready, &future),
                     _ => future.clone(),
@@ -171,7 +171,7 @@ impl ScenarioState {
         self.active(now).is_some_and(|active| active >= self.run_time)
     }
 
-    /// What the stage that has begun since this was asked last leads to.
+    /// The target of a stage that has begun since the last call.
     pub(super) fn stage_begun(&mut self, now: u64) -> Option<ChangeTo> {
         let active = self.active(now)?;
         let begun = self.stages.iter().take_while(|(begins, _)| *begins <= active).count();
@@ -198,7 +198,7 @@ impl ScenarioState {
     }
 }
 
-/// How long after `origin` a moment is, both nanoseconds since the Unix epoch.
+/// Time from `origin` to a moment, both nanoseconds since the Unix epoch.
 fn signed(unix_ns: u64, origin: u64) -> i64 {
     let apart = i128::from(unix_ns) - i128::from(origin);
     i64::try_from(apart).unwrap_or(if apart < 0 { i64::MIN } else { i64::MAX })
