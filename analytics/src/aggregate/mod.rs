@@ -1,7 +1,7 @@
-//! The one aggregation: records in, figures out, the same live as in a replay of the log. Here records are counted; `figures`
-//! makes figures of the counts.
+//! The aggregation of records, the same live and in a replay of the log. This file counts records; `figures`
+//! makes figures from the counts.
 //!
-//! Nothing here reads a clock or a file. Everything is bounded, and what a bound kept out is counted in
+//! No clock and no file is read here. Everything is bounded, and what exceeds a bound is counted in
 //! [`Missing`].
 
 mod certificates;
@@ -37,9 +37,9 @@ const MAX_MARKS: usize = 1_000;
 const MAX_SCENARIOS: usize = 64;
 const MAX_GENERATOR_MARKS: usize = 200;
 const MAX_NODES: usize = 10_000;
-/// A node that has not said for so long how many workers it runs is taken for gone.
+/// A node without a report for this time counts as gone.
 const NODE_SILENT_NS: u64 = 10_000_000_000;
-/// Characters kept of a text that a server chose.
+/// Characters that are kept of a server's text.
 const MAX_TEXT: usize = 300;
 
 /// The figures of one run.
@@ -52,7 +52,7 @@ pub struct Aggregate {
     issued: u64,
     /// Whole issuances.
     issuances: Times,
-    /// Whether the load has ended: rates are then of the whole run.
+    /// Whether the load has ended: then rates are of the whole run.
     stopped: bool,
     chains: [ChainTotals; Chain::ALL.len()],
     certificates: Certificates,
@@ -76,21 +76,21 @@ pub struct Aggregate {
     state: Option<(u64, StateCounts)>,
     /// Changes of the state that nodes could not write before their ends.
     unwritten: u64,
-    /// By node: when it last said how many workers it runs, and how many.
+    /// For each node, the time of its last report and the number of its workers.
     workers: BTreeMap<String, (u64, u64)>,
     loads: Loads,
     verdict: RunVerdict,
     marks: Vec<Mark>,
-    /// Workers that each scenario is asked to have, by name. Bounded as marks are: by what can be in a plan.
+    /// Target number of workers of each scenario, by name. Bounded by the number of scenarios in a plan.
     workers_targets: BTreeMap<String, u32>,
-    /// How many of the marks are the generator's own.
+    /// Number of marks of the load tester itself.
     generator_marks: usize,
     lost_results: u64,
     unknown_chains: u64,
     unknown_records: u64,
     dropped_marks: u64,
     timeline: Timeline,
-    /// Only where somebody looks at windows of time.
+    /// Only if windows of time are used.
     windows: Option<Windows>,
 }
 
@@ -113,7 +113,7 @@ struct EndpointTotals {
     parts: RequestParts,
 }
 
-/// Counts and times of something that can fail; failures are timed apart.
+/// Counts and times; failures are timed separately.
 #[derive(Clone, Debug, Default)]
 struct Outcome {
     count: u64,
@@ -162,7 +162,7 @@ impl Aggregate {
         }
     }
 
-    /// Adds the figures of `other`, as if its records had come after these.
+    /// Adds the figures of `other`, as if its records had followed.
     pub fn merge(&mut self, other: Self) {
         self.header = self.header.take().or(other.header);
         self.earliest = self.earliest.into_iter().chain(other.earliest).min();
@@ -217,7 +217,7 @@ impl Aggregate {
         for mark in other.marks {
             self.mark(mark);
         }
-        // The target outlives the bounded list of marks.
+        // The target is kept even if the list of marks is full.
         self.workers_targets.extend(other.workers_targets);
         self.lost_results += other.lost_results;
         self.unknown_chains += other.unknown_chains;
@@ -226,39 +226,38 @@ impl Aggregate {
         self.timeline.merge(other.timeline);
     }
 
-    /// The figures over time: all, or those that changed after the revision that a reader has `seen`. Returns the
-    /// revision that the reader has seen then.
+    /// The series: all of it, or the buckets changed after the revision `seen`. Returns the current revision.
     pub fn series(&mut self, seen: Option<u64>) -> (Series, u64) {
         self.timeline.series(seen)
     }
 
-    /// Keeps from now on what windows of time are made of, to judge them by these thresholds.
+    /// From now on keeps the data for windows of time, to judge them by these thresholds.
     pub(crate) fn watch_windows(&mut self, thresholds: Vec<Threshold>) {
         self.windows = Some(Windows::new(thresholds));
     }
 
-    /// Windows of time, where they are kept.
+    /// Windows of time, if they are kept.
     pub(crate) const fn windows(&mut self) -> Option<&mut Windows> {
         self.windows.as_mut()
     }
 
-    /// The threshold that wants the run to be ended, until the log says that it was.
+    /// The threshold that ends the run, until the log says that the run was ended.
     pub(crate) fn wants_end(&self) -> Option<&Threshold> {
         self.verdict.wants_end()
     }
 
-    /// The run's header, once seen.
+    /// The run's header, once it was read.
     pub const fn header(&self) -> Option<&RunHeader> {
         self.header.as_ref()
     }
 
-    /// How many workers the run is asked to have, by its marks.
+    /// Target number of workers of the run, by its marks.
     pub(crate) fn workers_target(&self) -> Option<u32> {
         let targets = self.workers_targets.values().copied();
         targets.reduce(u32::saturating_add)
     }
 
-    /// The same, of one scenario.
+    /// The same for one scenario.
     pub(crate) fn workers_target_of(&self, scenario: &str) -> Option<u32> {
         self.workers_targets.get(scenario).copied()
     }
@@ -294,7 +293,7 @@ impl Aggregate {
             self.timeline.abandoned_chain(done, chain);
             return;
         }
-        // The design's records know only `chaintook`.
+        // Records of the 2015 design have only `chaintook`.
         let service = if result.done == 0 { result.took } else { result.done.saturating_sub(result.started) };
         totals.outcome.record(result.successful, result.took, service);
         self.certificates.record(chain, result, service);
@@ -400,7 +399,7 @@ impl Aggregate {
             }
         }
         let by_generator = mark.by == MarkBy::Generator;
-        // A generator at its limits comes and goes; that must not take the room of what people did.
+        // A load tester near its limits makes many marks, which must not displace those of people.
         let full = by_generator && self.generator_marks >= MAX_GENERATOR_MARKS;
         if self.marks.len() < MAX_MARKS && !full {
             self.generator_marks += usize::from(by_generator);
@@ -424,7 +423,7 @@ impl Aggregate {
         }
     }
 
-    /// The CA fell silent on a node, or answers again. Bounded as the generator's marks are.
+    /// The CA stopped answering a node, or answers again. Bounded like the marks of the load tester.
     fn silence(&mut self, at_unix_ns: u64, ca: &CaSample) {
         let Some(silent) = ca.turned else { return };
         let since =
@@ -440,7 +439,7 @@ impl Aggregate {
         self.mark(Mark { from, ..Mark::new(at_unix_ns, MarkBy::Generator, what, to) });
     }
 
-    /// The design's records carry no wall clock: their time 0 says nothing about the run's span.
+    /// Records of the 2015 design have no wall clock: their time 0 is not part of the run.
     fn span(&mut self, from_unix_ns: u64, to_unix_ns: u64) {
         if from_unix_ns > 0 {
             self.earliest = Some(self.earliest.map_or(from_unix_ns, |earliest| earliest.min(from_unix_ns)));
@@ -448,7 +447,7 @@ impl Aggregate {
         self.latest = self.latest.max(to_unix_ns);
     }
 
-    /// The totals of an endpoint. Looked through in order: there are few, and the busy ones came first.
+    /// The totals of an endpoint. A linear search suffices: there are few, and the busy ones come first.
     fn endpoint(&mut self, endpoint: &str, method: &str, uri: &str) -> &mut EndpointTotals {
         let known = self
             .endpoints
@@ -489,7 +488,7 @@ impl Aggregate {
     }
 }
 
-/// Figures know no difference between what is new and what is read again.
+/// Figures do not distinguish new records from those read again.
 impl RecordConsumer for Aggregate {
     fn known(&mut self, record: &Record) {
         self.record(record);
@@ -502,9 +501,9 @@ impl RecordConsumer for Aggregate {
 
 /// The state of a CA that answers.
 const ANSWERS: &str = "come";
-/// The state of a generator that is none.
+/// The state of a load tester that keeps up.
 const KEEPS_UP: &str = "keeps up";
-/// The name of what a bounded table had no room for.
+/// The name of the rest of a bounded table.
 const OTHER: &str = "other";
 
 impl Outcome {
@@ -539,7 +538,8 @@ impl Outcome {
     }
 }
 
-/// The counts with the later time. With equal times the larger, so that the order of records does not matter.
+/// The counts with the later time. If times are equal, the larger ones, so that the order of records does not
+/// matter.
 fn later(a: Option<(u64, StateCounts)>, b: Option<(u64, StateCounts)>) -> Option<(u64, StateCounts)> {
     let key = |(at, counts): &(u64, StateCounts)| {
         (
