@@ -4,12 +4,13 @@
 //! page's colours, and the order in which a run can use chains. The chains themselves are in `wec-chains`.
 //! `docs/adding-a-chain.md` lists the steps.
 
-use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use strum::{EnumCount, IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
+
+use crate::named::named;
 
 /// The test chains, by the names that people, logs and thresholds use.
 ///
@@ -73,6 +74,8 @@ pub struct ChainFacts {
     pub colours: [&'static str; 2],
 }
 
+named!(Chain);
+
 impl Chain {
     /// The chain's row of the table.
     pub const fn facts(self) -> ChainFacts {
@@ -118,14 +121,6 @@ impl Chain {
                 colours: ["#c22f80", "#ff82ba"],
             },
         }
-    }
-
-    /// Every chain, in the order of the table.
-    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
-
-    /// The name as written in logs, thresholds and JSON.
-    pub fn name(self) -> &'static str {
-        self.into()
     }
 
     /// The chains that run by default.
@@ -176,12 +171,6 @@ impl Object {
             Self::Order => "authorizations",
             Self::Certificate => "certificates",
         }
-    }
-}
-
-impl fmt::Display for Chain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 

@@ -1,11 +1,12 @@
 //! The challenge types, by their registered names.
 
-use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use strum::{EnumCount, IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
+
+use crate::named::named;
 
 /// The challenge types of RFC 8555 §8 and RFC 8737.
 // Add new types at the end: a type's position is its number in protobuf messages.
@@ -41,15 +42,9 @@ pub enum ChallengeType {
     TlsAlpn01,
 }
 
+named!(ChallengeType);
+
 impl ChallengeType {
-    /// Every type, in the order of the table.
-    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
-
-    /// The registered name.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-
     /// The server at which its validations arrive.
     pub const fn listener(self) -> Listener {
         match self {
@@ -69,12 +64,6 @@ pub enum Listener {
     Tls,
     /// At a DNS server.
     Dns,
-}
-
-impl fmt::Display for ChallengeType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
 }
 
 impl FromStr for ChallengeType {

@@ -17,6 +17,7 @@ mod identifier;
 mod load;
 mod log;
 mod mark;
+mod named;
 pub mod plan;
 mod result;
 mod spent;

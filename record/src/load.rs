@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use strum::{EnumCount, IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 
+use crate::named::named;
+
 /// The load report of one requester, once a second and at its end.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
@@ -147,21 +149,7 @@ pub enum Reach {
     Saturated,
 }
 
-impl Reach {
-    /// Every variant, in the order of declaration.
-    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
-
-    /// The name as written in logs and JSON.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-}
-
-impl std::fmt::Display for Reach {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
-}
+named!(Reach);
 
 /// How well a requester keeps up with its own schedule.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -243,15 +231,9 @@ pub enum LimitCause {
     Wec,
 }
 
+named!(LimitCause);
+
 impl LimitCause {
-    /// Every cause, in the order of declaration.
-    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
-
-    /// The name as written in logs and JSON.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-
     /// One sentence for messages, without a full stop.
     pub const fn sentence(self) -> &'static str {
         match self {
@@ -259,12 +241,6 @@ impl LimitCause {
             Self::Machine => "other work kept this machine busy, or had no descriptors, ports or memory left",
             Self::Wec => "wec itself was at its limit",
         }
-    }
-}
-
-impl std::fmt::Display for LimitCause {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
     }
 }
 
@@ -310,21 +286,7 @@ pub enum LimitKind {
     LocalRefusals,
 }
 
-impl LimitKind {
-    /// Every kind, in the order of declaration.
-    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
-
-    /// The name as written in logs and JSON.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-}
-
-impl std::fmt::Display for LimitKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
-}
+named!(LimitKind);
 
 impl GeneratorSample {
     /// Whether a bound is exceeded at the time of the sample.

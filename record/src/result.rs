@@ -4,13 +4,13 @@
 //! origin is in the log's header and in each batch. Wall times are computed from it; durations are not.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use strum::{EnumCount, IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 
 use crate::Chain;
+use crate::named::named;
 
 /// The cause of a failure: who is at fault and what a person can do about it.
 ///
@@ -72,21 +72,7 @@ pub enum FailureClass {
     Local,
 }
 
-impl FailureClass {
-    /// Every class, in the order of declaration.
-    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
-
-    /// The name as written in logs and JSON.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-}
-
-impl fmt::Display for FailureClass {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+named!(FailureClass);
 
 /// Why a request was sent.
 #[derive(
