@@ -906,12 +906,12 @@ export interface components {
             why: string;
         };
         /**
-         * @description What a node does.
+         * @description The kind of a node.
          * @enum {string}
          */
         NodeKind: "requester" | "challenge-server" | "analytics";
         /**
-         * @description What a node is doing.
+         * @description The state of a node.
          * @enum {string}
          */
         NodeState: "preparing" | "running" | "finishing" | "serving";
@@ -1725,7 +1725,7 @@ export interface components {
             state?: components["schemas"]["SessionState"];
         };
         /**
-         * @description Whether a session's load is to be made.
+         * @description The state of a session's load.
          * @enum {string}
          */
         SessionState: "running" | "paused" | "stopped";
