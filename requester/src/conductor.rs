@@ -184,7 +184,7 @@ impl Conductor {
                 }
                 self.board.begin_scenario(run, name, ready_unix_ns).await
             };
-            match begin.await {
+            match self.channels.stop.finish.run_until_cancelled(begin).await? {
                 // A scenario that the session does not have, because others created it, uses this node's own
                 // time.
                 Ok(_) => return Some(ready_unix_ns),
