@@ -236,7 +236,7 @@ fn is_file(path: &Path, there: &Metadata) -> Result<(), LogError> {
 /// Unwritten bytes that are kept while the disk refuses writes.
 const MAX_PENDING: usize = 16 << 20;
 /// How often to check whether the file still has its name.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The writer.
 ///

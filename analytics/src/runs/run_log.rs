@@ -211,6 +211,11 @@ impl RunLog {
         !self.acks.is_empty() || self.log.pending() >= 1 << 18
     }
 
+    /// Whether something waits to be written.
+    pub(crate) fn is_unwritten(&self) -> bool {
+        self.log.pending() > 0
+    }
+
     pub(crate) fn is_started_after(&self, other: &Self) -> bool {
         let started = |log: &Self| log.figures().header().map(|header| header.started_unix_ns);
         started(self) > started(other)

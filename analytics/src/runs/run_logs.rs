@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::MissedTickBehavior;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wec_board::{Session, Versioned};
 use wec_proto::results as wire;
@@ -17,9 +17,9 @@ use super::run_log::RunLog;
 use super::{ConsumerOptions, LogPlace, Shown};
 use crate::ingest::{Answered, Delivery, Ingest, QUEUE_BOUND, Refusal};
 use crate::judge::judge_header;
-use crate::log::LogError;
+use crate::log::{LOOK_EVERY, LogError};
 
-/// How often pending bytes are written to the operating system.
+/// The longest time from a record to its write to the operating system.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(200);
 /// Open logs of runs other than the shown one: the spool of a killed requester may still deliver their
 /// results.
@@ -47,22 +47,31 @@ impl RunLogs {
     }
 
     pub(crate) async fn keep(mut self, mut deliveries: mpsc::Receiver<Delivery>, drain: CancellationToken) {
-        let mut flush = tokio::time::interval(FLUSH_INTERVAL);
-        flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let soon = || Instant::now() + FLUSH_INTERVAL;
+        let mut flush_at = soon();
+        let mut target_is_known = true;
         let mut some = Vec::new();
         loop {
             tokio::select! {
                 // A steady stream of deliveries must not delay the flush.
                 biased;
-                _ = flush.tick() => {
+                () = tokio::time::sleep_until(flush_at) => {
                     self.note_target();
                     self.logs.values_mut().for_each(RunLog::flush);
+                    // What the disk refused is tried again soon.
+                    let refused = self.logs.values().any(RunLog::is_unwritten);
+                    flush_at = if refused { soon() } else { Instant::now() + LOOK_EVERY };
                 }
                 () = drain.cancelled(), if !deliveries.is_closed() => deliveries.close(),
+                changed = self.target.changed(), if target_is_known => {
+                    target_is_known = changed.is_ok();
+                    flush_at = flush_at.min(soon());
+                }
                 taken = deliveries.recv_many(&mut some, 16) => {
                     if taken == 0 {
                         break;
                     }
+                    flush_at = flush_at.min(soon());
                     some.drain(..).for_each(|delivery| self.take(delivery));
                     // Before any acknowledgement, because its receiver may read the figures at once.
                     self.report();
