@@ -7,13 +7,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::{Map, Value};
-use wec_board::{Board, BoardError, By, Change, ChangeTo, Limited, Made, Phase, Session, SessionState};
+use wec_board::{
+    Board, BoardError, By, Change, ChangeTo, Limited, LiveKind, LiveValue, Made, Phase, Session, SessionState,
+};
+pub use wec_board::{MAX_RATE, MAX_WORKERS};
 use wec_record::{Chain, Mark};
 
-/// Largest number of workers of a scenario.
-pub const MAX_WORKERS: u32 = 1_000_000;
-/// Largest rate of a scenario, per second.
-pub const MAX_RATE: f64 = 1e6;
 /// Largest weight of a chain.
 pub const MAX_WEIGHT: f64 = 1e6;
 
@@ -136,7 +135,7 @@ impl From<BoardError> for Refusal {
 
 /// Whether all changes are valid for this session.
 fn check(session: &Session, scenario: Option<&str>, asked: &Asked) -> Result<(), Refusal> {
-    let of_scenario = |to: &ChangeTo| !matches!(to, ChangeTo::Limit(..) | ChangeTo::State(_));
+    let of_scenario = |to: &ChangeTo| to.live().of_scenario;
     let Asked { wanted, mistakes } = asked;
     let beyond = wanted.iter().filter_map(|to| out_of_bounds(to).err()).flatten();
     let mut mistakes: Vec<String> = mistakes.iter().cloned().chain(beyond).collect();
@@ -195,17 +194,19 @@ fn ended(session: &Session, name: &str) -> Refusal {
 /// Why no session could accept the change.
 fn out_of_bounds(to: &ChangeTo) -> Result<(), Vec<String>> {
     let within = |value: f64, most: f64| value.is_finite() && (0.0..=most).contains(&value);
-    let mistakes: Vec<String> = match to {
-        ChangeTo::Workers(workers) if *workers > MAX_WORKERS => {
-            vec![format!("workers: {workers} is more than {MAX_WORKERS}: ask for fewer")]
+    let LiveValue { key, kind, .. } = to.live();
+    let number = to.number().unwrap_or_default();
+    let mistakes: Vec<String> = match (kind, to) {
+        (LiveKind::Whole { most, .. }, _) if number > f64::from(*most) => {
+            vec![format!("{key}: {number} is more than {most}: ask for fewer")]
         }
-        ChangeTo::Rate(rate) if !within(*rate, MAX_RATE) => {
-            vec![format!("rate: {rate} is not a number from 0 to {MAX_RATE}")]
+        (LiveKind::Number { most, .. }, _) if !within(number, *most) => {
+            vec![format!("{key}: {number} is not a number from 0 to {most}")]
         }
-        ChangeTo::Weights(weights) if weights.is_empty() => {
+        (_, ChangeTo::Weights(weights)) if weights.is_empty() => {
             vec![format!("weights: name at least one of {}", Chain::names())]
         }
-        ChangeTo::Weights(weights) => weights
+        (_, ChangeTo::Weights(weights)) => weights
             .iter()
             .filter_map(|(chain, weight)| {
                 if !Chain::ALL.iter().any(|known| known.name() == chain) {
@@ -224,24 +225,32 @@ fn out_of_bounds(to: &ChangeTo) -> Result<(), Vec<String>> {
 
 /// The changes in a body of `PATCH …/session`: `state`, `limits`.
 pub fn session_changes(body: &Value) -> Asked {
-    let mut reader = Reader::default();
-    for (key, value) in reader.object(body, &["state", "limits"]) {
-        match key {
-            "limits" => reader.limits(value),
-            _ => reader.state(value),
-        }
-    }
-    reader.0
+    changes(body, false)
 }
 
 /// The changes in a body of `PATCH …/session/scenarios/NAME`: `workers`, `rate`, `weights`.
 pub fn scenario_changes(body: &Value) -> Asked {
+    changes(body, true)
+}
+
+fn changes(body: &Value, of_scenario: bool) -> Asked {
     let mut reader = Reader::default();
-    for (key, value) in reader.object(body, &["workers", "rate", "weights"]) {
-        match key {
-            "workers" => reader.workers(value),
-            "rate" => reader.rate(value),
-            _ => reader.weights(value),
+    for (live, value) in reader.object(body, of_scenario) {
+        match live.kind {
+            LiveKind::Whole { most, to } => reader.whole((live.key, most), to, value),
+            LiveKind::Number { most, unit, to } => match value.as_f64() {
+                Some(number) => reader.found(to(number)),
+                None => {
+                    let key = live.key;
+                    reader
+                        .0
+                        .mistakes
+                        .push(format!("{key}: {value} is not a number from 0 to {most} ({unit})"));
+                }
+            },
+            LiveKind::Weights => reader.weights(value),
+            LiveKind::Limits => reader.limits(value),
+            LiveKind::State => reader.state(value),
         }
     }
     reader.0
@@ -252,8 +261,9 @@ pub fn scenario_changes(body: &Value) -> Asked {
 struct Reader(Asked);
 
 impl Reader {
-    /// The known keys that are present, in the order of `known`.
-    fn object<'a>(&mut self, body: &'a Value, known: &[&'static str]) -> Vec<(&'static str, &'a Value)> {
+    /// The known keys that are present, in the order of [`LiveValue::ALL`].
+    fn object<'a>(&mut self, body: &'a Value, of_scenario: bool) -> Vec<(&'static LiveValue, &'a Value)> {
+        let known: Vec<_> = LiveValue::all(of_scenario).map(|live| live.key).collect();
         let empty = |body: &Map<_, _>| body.is_empty();
         let Some(body) = body.as_object().filter(|body| !empty(body)) else {
             self.0
@@ -262,9 +272,20 @@ impl Reader {
             return Vec::new();
         };
         for key in body.keys().filter(|key| !known.contains(&key.as_str())) {
-            self.0.mistakes.push(unknown(key, "key", key, known));
+            let elsewhere = !of_scenario && LiveValue::all(true).any(|live| live.key == key);
+            self.0.mistakes.push(match elsewhere {
+                true => format!("{key}: is a key of a scenario: send it to …/session/scenarios/NAME"),
+                false => unknown(key, "key", key, &known),
+            });
         }
-        known.iter().filter_map(|key| Some((*key, body.get(*key)?))).collect()
+        LiveValue::all(of_scenario).filter_map(|live| Some((live, body.get(live.key)?))).collect()
+    }
+
+    fn whole(&mut self, (key, most): (&str, u32), to: fn(u32) -> ChangeTo, value: &Value) {
+        match value.as_u64().and_then(|number| u32::try_from(number).ok()).filter(|n| *n <= most) {
+            Some(number) => self.0.wanted.push(to(number)),
+            None => self.0.mistakes.push(format!("{key}: {value} is not a whole number from 0 to {most}")),
+        }
     }
 
     fn state(&mut self, value: &Value) {
@@ -290,25 +311,6 @@ impl Reader {
                         "limits.{key}: {limit} is neither a whole number from 0 nor null (for no limit)"
                     )),
                 },
-            }
-        }
-    }
-
-    fn workers(&mut self, value: &Value) {
-        match value.as_u64().and_then(|workers| u32::try_from(workers).ok()).filter(|n| *n <= MAX_WORKERS) {
-            Some(workers) => self.0.wanted.push(ChangeTo::Workers(workers)),
-            None => self
-                .0
-                .mistakes
-                .push(format!("workers: {value} is not a whole number from 0 to {MAX_WORKERS}")),
-        }
-    }
-
-    fn rate(&mut self, value: &Value) {
-        match value.as_f64() {
-            Some(rate) => self.found(ChangeTo::Rate(rate)),
-            None => {
-                self.0.mistakes.push(format!("rate: {value} is not a number from 0 to {MAX_RATE} (a second)"))
             }
         }
     }
@@ -352,9 +354,6 @@ pub fn limited(name: &str) -> Result<Limited, String> {
 }
 
 fn unknown(place: &str, what: &str, name: &str, known: &[&str]) -> String {
-    if known.contains(&"state") && ["workers", "rate", "weights"].contains(&name) {
-        return format!("{place}: is a key of a scenario: send it to …/session/scenarios/NAME");
-    }
     let near = known
         .iter()
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), *candidate))

@@ -10,7 +10,7 @@ use strum::VariantArray as _;
 use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{KnownFormat, OpenApi as Document, Ref, RefOr, Schema, SchemaFormat};
 use utoipa::{PartialSchema as _, ToSchema};
-use wec_board::Phase;
+use wec_board::{LiveKind, LiveValue, Phase};
 use wec_record::{Chain, KINDS, LimitCause, Record};
 
 /// Version of the JSON output. It grows when a key changes its meaning or is removed.
@@ -62,6 +62,25 @@ pub(crate) fn scenario_state() -> Schema {
             "`waiting` for another scenario to end, `running`, or `ended`: then no more iterations of it start.",
         ))
         .into()
+}
+
+/// A value of a scenario that can be changed during a run.
+pub(crate) fn live(value: &LiveValue) -> Schema {
+    let number = |of, format| {
+        ObjectBuilder::new()
+            .schema_type(SchemaType::Type(of))
+            .format(Some(SchemaFormat::KnownFormat(format)))
+            .description(Some(value.about))
+            .minimum(Some(0))
+    };
+    match &value.kind {
+        LiveKind::Whole { most, .. } => number(Type::Integer, KnownFormat::Int32).maximum(Some(*most)).into(),
+        LiveKind::Number { most, .. } => {
+            number(Type::Number, KnownFormat::Double).maximum(Some(*most as u32)).into()
+        }
+        LiveKind::Weights => weights(),
+        LiveKind::Limits | LiveKind::State => unreachable!("values of the session have types"),
+    }
 }
 
 /// An object with weights of some chains.

@@ -2,6 +2,7 @@
 
 mod change;
 mod limits;
+mod live;
 mod run;
 mod spec;
 mod status;
@@ -15,8 +16,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wec_record::LoadState;
 
-pub use change::{By, Change, ChangeTo, Changed, Made};
+pub use change::{By, Change, Changed, Made};
 pub use limits::{Limited, Limits};
+pub use live::{ChangeTo, LiveCommand, LiveKind, LiveValue, MAX_RATE, MAX_WORKERS};
 pub use spec::{Pause, SessionSpec};
 pub use status::{RunStatus, ScenarioStatus};
 pub use target::{Phase, StagePoint, Target};

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use url::Url;
 use wec_analytics::control::{self, Refusal};
 use wec_analytics::{Journal, ScenarioView, SessionChanged, SessionView};
-use wec_board::{Board, BoardUrl, By, ChangeTo, Limited, Phase, SessionState};
+use wec_board::{Board, BoardUrl, By, ChangeTo, Limited, LiveCommand, LiveValue, Phase, SessionState};
 use wec_record::plan::RateUnit;
 use wec_record::{Mark, MarkValue, MarkWhat};
 use wec_requester::executor::rate;
@@ -54,12 +54,8 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Change the number of virtual users; for a scenario with a rate, the largest number allowed
-    Workers {
-        /// How many
-        #[arg(value_name = "N", allow_negative_numbers = true)]
-        workers: String,
-    },
+    #[command(flatten)]
+    Number(Number),
     /// Change the rate of arrivals
     Rate {
         /// 50/s, 3000/min, 0.5; a unit, as in "50 requests/s", must be that of the scenario
@@ -84,6 +80,55 @@ enum Action {
     Resume,
     /// End the run as its run time would: running chains may finish
     Stop,
+}
+
+/// A new number for one of the values that can be changed during a run.
+#[derive(Debug)]
+struct Number {
+    key: &'static str,
+    text: String,
+}
+
+impl Number {
+    /// Each command, with the key that it changes.
+    fn commands() -> impl Iterator<Item = (&'static str, clap::Command)> {
+        let command = |live: &'static LiveValue| {
+            let LiveCommand { name, about, value_name, value_help } = live.command.as_ref()?;
+            let value = clap::Arg::new("value").value_name(*value_name).help(*value_help);
+            let value = value.required(true).allow_negative_numbers(true);
+            Some((live.key, clap::Command::new(*name).about(*about).arg(value)))
+        };
+        LiveValue::all(true).filter_map(command)
+    }
+}
+
+impl clap::Subcommand for Number {
+    fn augment_subcommands(command: clap::Command) -> clap::Command {
+        Self::commands().fold(command, |command, (_, more)| command.subcommand(more))
+    }
+
+    fn augment_subcommands_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_subcommands(command)
+    }
+
+    fn has_subcommand(name: &str) -> bool {
+        Self::commands().any(|(_, command)| command.get_name() == name)
+    }
+}
+
+impl clap::FromArgMatches for Number {
+    fn from_arg_matches(matches: &clap::ArgMatches) -> Result<Self, clap::Error> {
+        let found = matches.subcommand().and_then(|(name, matches)| {
+            let (key, _) = Self::commands().find(|(_, command)| command.get_name() == name)?;
+            Some(Self { key, text: matches.get_one::<String>("value")?.clone() })
+        });
+        found.ok_or_else(|| clap::Error::new(clap::error::ErrorKind::MissingSubcommand))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &clap::ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
 }
 
 pub(crate) async fn session(options: Options) -> anyhow::Result<Exit> {
@@ -145,7 +190,7 @@ fn wanted(action: &Action) -> Result<Vec<ChangeTo>, Vec<String>> {
         Action::Pause => return Ok(vec![ChangeTo::State(SessionState::Paused)]),
         Action::Resume => return Ok(vec![ChangeTo::State(SessionState::Running)]),
         Action::Stop => return Ok(vec![ChangeTo::State(SessionState::Stopped)]),
-        Action::Workers { workers } => return changes(&json!({ "workers": number(workers) })),
+        Action::Number(Number { key, text }) => return changes(&json!({ *key: number(text) })),
         Action::Rate { rate: text } => {
             let rate = rate(text).map_err(|mistake| vec![format!("rate: {mistake}")])?;
             return changes(&json!({ "rate": rate.per_second }));
@@ -429,20 +474,14 @@ impl Page {
         let mut body = Map::new();
         let (mut of_scenario, mut limits) = (false, Map::new());
         for to in wanted {
+            let live = to.live();
+            of_scenario |= live.of_scenario;
             match to {
-                ChangeTo::State(state) => drop(body.insert("state".to_owned(), state.name().into())),
                 ChangeTo::Limit(limited, limit) => {
-                    drop(limits.insert(limited.name().to_owned(), json!(limit)))
+                    limits.insert(limited.name().to_owned(), json!(limit));
                 }
-                ChangeTo::Workers(_) | ChangeTo::Rate(_) | ChangeTo::Weights(_) => {
-                    of_scenario = true;
-                    let value = match to {
-                        ChangeTo::Workers(workers) => json!(workers),
-                        ChangeTo::Rate(rate) => json!(rate),
-                        ChangeTo::Weights(weights) => json!(weights),
-                        ChangeTo::Limit(..) | ChangeTo::State(_) => continue,
-                    };
-                    body.insert(to.what().to_string(), value);
+                to => {
+                    body.insert(live.key.to_owned(), to.json());
                 }
             }
         }
@@ -573,7 +612,8 @@ mod tests {
                 "\"registrations=-1\": \"-1\" is neither a whole number from 0 nor none"
             ]
         );
-        let mistakes = wanted(&Action::Workers { workers: "many".to_owned() }).unwrap_err();
+        let mistakes =
+            wanted(&Action::Number(Number { key: "workers", text: "many".to_owned() })).unwrap_err();
         assert_eq!(mistakes, ["workers: \"many\" is not a whole number from 0 to 1000000"]);
     }
 

@@ -1,5 +1,6 @@
 //! The session as a resource: read from the board, and changed on the board, which requesters follow.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -10,8 +11,10 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
-use wec_board::{Board, BoardError, By, Phase, SessionState};
+use utoipa::openapi::schema::ObjectBuilder;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+use wec_board::{Board, BoardError, By, LiveValue, Phase, SessionState};
 use wec_record::Mark;
 
 use super::error::{ApiError, ErrorBody};
@@ -49,20 +52,24 @@ struct LimitsPatch {
     certificates: Option<u64>,
 }
 
-/// Changes of one scenario. Keys that are left out stay as they are. A change of `workers` or `rate` ends the
-/// scenario's own stages, and the new value stays.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "bodies are read key by key, so that all errors in them are reported")]
-pub(super) struct ScenarioPatch {
-    /// Number of virtual users, or the largest number allowed if the scenario has a rate.
-    #[schema(nullable = false, maximum = 1_000_000)]
-    workers: Option<u32>,
-    /// Arrivals per second, in the scenario's `rate_unit`; only for a scenario with a rate.
-    #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
-    rate: Option<f64>,
-    /// Weights to set; the other chains keep theirs.
-    #[schema(schema_with = schema::weights, required = false)]
-    weights: Option<BTreeMap<String, f64>>,
+/// Changes of one scenario: those of [`LiveValue`] that each scenario has. The body is read key by key, so that all
+/// errors in it are reported.
+pub(super) struct ScenarioPatch;
+
+impl ToSchema for ScenarioPatch {
+    fn name() -> Cow<'static, str> {
+        "ScenarioPatch".into()
+    }
+}
+
+impl PartialSchema for ScenarioPatch {
+    fn schema() -> RefOr<Schema> {
+        let object = ObjectBuilder::new().description(Some(
+            "Changes of one scenario. Keys that are left out stay as they are. A change of `workers` or `rate` ends the\n\
+             scenario's own stages, and the new value stays.",
+        ));
+        LiveValue::all(true).fold(object, |object, live| object.property(live.key, schema::live(live))).into()
+    }
 }
 
 /// The result of a change.

@@ -1,11 +1,9 @@
 //! Changes of a session, and their effect.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
-use wec_record::{Mark, MarkBy, MarkValue, MarkWhat};
+use wec_record::{Mark, MarkBy, MarkValue};
 
-use super::{Limited, Session, SessionState, Target, Versioned};
+use super::{ChangeTo, Session, SessionState, Versioned};
 use crate::BoardError;
 
 /// The author of a change.
@@ -75,34 +73,6 @@ impl Change {
     }
 }
 
-/// The new value of a change.
-#[derive(Clone, Debug, PartialEq)]
-pub enum ChangeTo {
-    /// [`Target::workers`].
-    Workers(u32),
-    /// [`Target::rate`], for a scenario with a rate.
-    Rate(f64),
-    /// Some of [`Target::weights`]; the others are unchanged.
-    Weights(BTreeMap<String, f64>),
-    /// One of [`SessionSpec::limits`](super::SessionSpec::limits); none removes it.
-    Limit(Limited, Option<u64>),
-    /// [`SessionSpec::state`](super::SessionSpec::state). A stopped session stays stopped for its nodes.
-    State(SessionState),
-}
-
-impl ChangeTo {
-    /// What changes, as in marks.
-    pub const fn what(&self) -> MarkWhat {
-        match self {
-            Self::Workers(_) => MarkWhat::Workers,
-            Self::Rate(_) => MarkWhat::Rate,
-            Self::Weights(_) => MarkWhat::Weights,
-            Self::Limit(..) => MarkWhat::Limits,
-            Self::State(_) => MarkWhat::State,
-        }
-    }
-}
-
 /// The result of changes that were requested together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Made {
@@ -158,7 +128,7 @@ impl Session {
                 let from = std::mem::replace(spec.limits.of(*limited), *limit);
                 (String::new(), shown(from), shown(*limit))
             }
-            ChangeTo::Workers(_) | ChangeTo::Rate(_) | ChangeTo::Weights(_) => {
+            _ => {
                 let scenario = self.scenario_of(change)?;
                 let active_ns = self.active_of(&scenario, self.active_ns(at_unix_ns).unwrap_or_default());
                 let target = spec.scenarios.get_mut(&scenario).expect("just found");
@@ -190,61 +160,5 @@ impl Session {
                 known: self.spec.scenarios.keys().cloned().collect::<Vec<_>>().join(", "),
             }),
         }
-    }
-}
-
-impl Target {
-    /// Makes the change at an active time of the scenario; returns the values before and after, or nothing
-    /// without an effect.
-    fn change(
-        &mut self,
-        change: &Change,
-        scenario: &str,
-        active_ns: u64,
-    ) -> Result<Option<(MarkValue, MarkValue)>, BoardError> {
-        let before = (self.workers, self.rate);
-        // For a scenario with a rate the number of workers is only a cap, and stages are of the rate.
-        let staged = matches!(change.to, ChangeTo::Rate(_)) || self.rate.is_none();
-        let on_the_way = self.scheduled && staged && change.by != By::Schedule;
-        let held = self.stages_at(active_ns).filter(|_| on_the_way);
-        let (from, to) = match &change.to {
-            ChangeTo::Workers(workers) => {
-                let from = std::mem::replace(&mut self.workers, *workers);
-                let from = held.map_or(from, |held| held.round() as u32);
-                (MarkValue::Workers(from), MarkValue::Workers(*workers))
-            }
-            ChangeTo::Rate(rate) => {
-                let Some(from) = self.rate.replace(*rate) else {
-                    return Err(BoardError::NoRate { scenario: scenario.to_owned() });
-                };
-                let held = held.map_or(from, |held| (held * 100.0).round() / 100.0);
-                (MarkValue::Rate(held), MarkValue::Rate(*rate))
-            }
-            ChangeTo::Weights(weights) => {
-                let different: Vec<_> = weights
-                    .iter()
-                    .filter(|(chain, weight)| self.weights.get(*chain) != Some(weight))
-                    .collect();
-                let shown = |weight: &dyn Fn(&str) -> Option<f64>| {
-                    let shown = different.iter().map(|(chain, _)| {
-                        let weight = weight(chain).map_or_else(|| "unset".to_owned(), |w| w.to_string());
-                        ((*chain).clone(), weight)
-                    });
-                    MarkValue::Pairs(shown.collect())
-                };
-                let from = shown(&|chain| self.weights.get(chain).copied());
-                let to = shown(&|chain| weights.get(chain).copied());
-                self.weights.extend(weights.iter().map(|(chain, weight)| (chain.clone(), *weight)));
-                return Ok((from != to).then_some((from, to)));
-            }
-            ChangeTo::Limit(..) | ChangeTo::State(_) => return Ok(None),
-        };
-        // A change during stages ends them, even if they had reached the same value.
-        let ends_stages = on_the_way && self.stages_go_on(active_ns);
-        if !ends_stages && before == (self.workers, self.rate) {
-            return Ok(None);
-        }
-        self.scheduled &= !on_the_way;
-        Ok(Some((from, to)))
     }
 }

@@ -1,0 +1,261 @@
+//! The values that can be changed during a run: one table, from which the web API's bodies and the commands of
+//! `wec session` come.
+//!
+//! A new number needs a row in [`LiveValue::ALL`], a variant of [`ChangeTo`], and a field of [`Target`] that
+//! [`Target::change`] changes. Its effect is in the code that follows the session.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use wec_record::{MarkValue, MarkWhat};
+
+use super::{By, Change, Limited, SessionState, Target};
+use crate::BoardError;
+
+/// Largest number of workers of a scenario.
+pub const MAX_WORKERS: u32 = 1_000_000;
+/// Largest rate of a scenario, per second.
+pub const MAX_RATE: f64 = 1e6;
+
+/// A value that can be changed during a run.
+#[derive(Debug)]
+pub struct LiveValue {
+    /// Its key in a body of the web API, and the `what` of marks.
+    pub key: &'static str,
+    /// Its description in the web API's documentation.
+    pub about: &'static str,
+    /// Whether each scenario has one; otherwise the session has it.
+    pub of_scenario: bool,
+    /// Its type and bounds.
+    pub kind: LiveKind,
+    /// The command of `wec session` that changes it; none if the command reads more than a number.
+    pub command: Option<LiveCommand>,
+}
+
+/// Type and bounds of a value. The smallest number is 0.
+#[derive(Debug)]
+pub enum LiveKind {
+    /// A whole number.
+    Whole {
+        /// The largest number allowed.
+        most: u32,
+        /// Makes the change.
+        to: fn(u32) -> ChangeTo,
+    },
+    /// Any number.
+    Number {
+        /// The largest number allowed.
+        most: f64,
+        /// Its unit, for people.
+        unit: &'static str,
+        /// Makes the change.
+        to: fn(f64) -> ChangeTo,
+    },
+    /// A number for each named chain.
+    Weights,
+    /// A number or none for each named [`Limited`].
+    Limits,
+    /// The name of a [`SessionState`].
+    State,
+}
+
+/// A command, as its help shows it.
+#[derive(Debug)]
+pub struct LiveCommand {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does.
+    pub about: &'static str,
+    /// The name of its argument.
+    pub value_name: &'static str,
+    /// The help of its argument.
+    pub value_help: &'static str,
+}
+
+impl LiveValue {
+    /// All values, in the order in which they are read.
+    pub const ALL: [Self; 5] = [
+        Self {
+            key: "state",
+            about: "Running, paused or stopped. A stopped session stays stopped.",
+            of_scenario: false,
+            kind: LiveKind::State,
+            command: None,
+        },
+        Self {
+            key: "limits",
+            about: "Limits to set; `null` removes a limit. The others stay.",
+            of_scenario: false,
+            kind: LiveKind::Limits,
+            command: None,
+        },
+        Self {
+            key: "workers",
+            about: "Number of virtual users, or the largest number allowed if the scenario has a rate.",
+            of_scenario: true,
+            kind: LiveKind::Whole { most: MAX_WORKERS, to: ChangeTo::Workers },
+            command: Some(LiveCommand {
+                name: "workers",
+                about: "Change the number of virtual users; for a scenario with a rate, the largest number allowed",
+                value_name: "N",
+                value_help: "How many",
+            }),
+        },
+        Self {
+            key: "rate",
+            about: "Arrivals per second, in the scenario's `rate_unit`; only for a scenario with a rate.",
+            of_scenario: true,
+            kind: LiveKind::Number { most: MAX_RATE, unit: "a second", to: ChangeTo::Rate },
+            command: None,
+        },
+        Self {
+            key: "weights",
+            about: "Weights to set; the other chains keep theirs.",
+            of_scenario: true,
+            kind: LiveKind::Weights,
+            command: None,
+        },
+    ];
+
+    /// The values of each scenario, or those of the session.
+    pub fn all(of_scenario: bool) -> impl Iterator<Item = &'static Self> {
+        const ALL: &[LiveValue] = &LiveValue::ALL;
+        ALL.iter().filter(move |value| value.of_scenario == of_scenario)
+    }
+}
+
+/// The new value of a change.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ChangeTo {
+    /// [`Target::workers`].
+    Workers(u32),
+    /// [`Target::rate`], for a scenario with a rate.
+    Rate(f64),
+    /// Some of [`Target::weights`]; the others are unchanged.
+    Weights(BTreeMap<String, f64>),
+    /// One of [`SessionSpec::limits`](super::SessionSpec::limits); none removes it.
+    Limit(Limited, Option<u64>),
+    /// [`SessionSpec::state`](super::SessionSpec::state). A stopped session stays stopped for its nodes.
+    State(SessionState),
+}
+
+impl ChangeTo {
+    /// What changes, as in marks.
+    pub const fn what(&self) -> MarkWhat {
+        match self {
+            Self::Workers(_) => MarkWhat::Workers,
+            Self::Rate(_) => MarkWhat::Rate,
+            Self::Weights(_) => MarkWhat::Weights,
+            Self::Limit(..) => MarkWhat::Limits,
+            Self::State(_) => MarkWhat::State,
+        }
+    }
+
+    /// The new value, if it is a number.
+    pub fn number(&self) -> Option<f64> {
+        match self {
+            Self::Workers(workers) => Some(f64::from(*workers)),
+            Self::Rate(rate) => Some(*rate),
+            Self::Weights(_) | Self::Limit(..) | Self::State(_) => None,
+        }
+    }
+
+    /// The new value in a body of the web API, under the key of its [`LiveValue`].
+    pub fn json(&self) -> Value {
+        match self {
+            Self::Workers(workers) => json!(workers),
+            Self::Rate(rate) => json!(rate),
+            Self::Weights(weights) => json!(weights),
+            Self::Limit(limited, limit) => json!({ limited.name(): limit }),
+            Self::State(state) => json!(state.name()),
+        }
+    }
+
+    /// The value that is changed.
+    pub fn live(&self) -> &'static LiveValue {
+        let key = self.what().to_string();
+        let mut all = LiveValue::all(true).chain(LiveValue::all(false));
+        all.find(|value| value.key == key).expect("a test looks up the row of every change")
+    }
+}
+
+impl Target {
+    /// Makes the change at an active time of the scenario; returns the values before and after, or nothing
+    /// without an effect.
+    pub(super) fn change(
+        &mut self,
+        change: &Change,
+        scenario: &str,
+        active_ns: u64,
+    ) -> Result<Option<(MarkValue, MarkValue)>, BoardError> {
+        let before = (self.workers, self.rate);
+        // For a scenario with a rate the number of workers is only a cap, and stages are of the rate.
+        let staged = matches!(change.to, ChangeTo::Rate(_)) || self.rate.is_none();
+        let on_the_way = self.scheduled && staged && change.by != By::Schedule;
+        let held = self.stages_at(active_ns).filter(|_| on_the_way);
+        let (from, to) = match &change.to {
+            ChangeTo::Workers(workers) => {
+                let from = std::mem::replace(&mut self.workers, *workers);
+                let from = held.map_or(from, |held| held.round() as u32);
+                (MarkValue::Workers(from), MarkValue::Workers(*workers))
+            }
+            ChangeTo::Rate(rate) => {
+                let Some(from) = self.rate.replace(*rate) else {
+                    return Err(BoardError::NoRate { scenario: scenario.to_owned() });
+                };
+                let held = held.map_or(from, |held| (held * 100.0).round() / 100.0);
+                (MarkValue::Rate(held), MarkValue::Rate(*rate))
+            }
+            ChangeTo::Weights(weights) => {
+                let different: Vec<_> = weights
+                    .iter()
+                    .filter(|(chain, weight)| self.weights.get(*chain) != Some(weight))
+                    .collect();
+                let shown = |weight: &dyn Fn(&str) -> Option<f64>| {
+                    let shown = different.iter().map(|(chain, _)| {
+                        let weight = weight(chain).map_or_else(|| "unset".to_owned(), |w| w.to_string());
+                        ((*chain).clone(), weight)
+                    });
+                    MarkValue::Pairs(shown.collect())
+                };
+                let from = shown(&|chain| self.weights.get(chain).copied());
+                let to = shown(&|chain| weights.get(chain).copied());
+                self.weights.extend(weights.iter().map(|(chain, weight)| (chain.clone(), *weight)));
+                return Ok((from != to).then_some((from, to)));
+            }
+            ChangeTo::Limit(..) | ChangeTo::State(_) => return Ok(None),
+        };
+        // A change during stages ends them, even if they had reached the same value.
+        let ends_stages = on_the_way && self.stages_go_on(active_ns);
+        if !ends_stages && before == (self.workers, self.rate) {
+            return Ok(None);
+        }
+        self.scheduled &= !on_the_way;
+        Ok(Some((from, to)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_change_has_its_row() {
+        let changes = [
+            ChangeTo::State(SessionState::Paused),
+            ChangeTo::Limit(Limited::Certificates, None),
+            ChangeTo::Workers(1),
+            ChangeTo::Rate(1.0),
+            ChangeTo::Weights(BTreeMap::new()),
+        ];
+        assert_eq!(changes.each_ref().map(|to| to.live().key), LiveValue::ALL.map(|value| value.key));
+        for value in LiveValue::ALL {
+            let to = match value.kind {
+                LiveKind::Whole { most, to } => to(most),
+                LiveKind::Number { most, to, .. } => to(most),
+                LiveKind::Weights | LiveKind::Limits | LiveKind::State => continue,
+            };
+            assert_eq!((to.live().key, to.json().as_f64()), (value.key, to.number()));
+        }
+    }
+}
