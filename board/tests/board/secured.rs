@@ -161,10 +161,7 @@ async fn says_what_is_wrong_with_a_certificate_a_user_or_a_password_and_not_the_
         (EtcdOptions { user: None, ..right.clone() }, "permission denied"),
         // Whether its alert arrives before it hangs up is left to chance.
         (tls(|tls| tls.client = None), "no etcd answers at https://"),
-        (
-            tls(|tls| tls.ca = Some("/no/such/file".into())),
-            "\"/no/such/file\", for TLS with etcd, cannot be read",
-        ),
+        (tls(|tls| tls.ca = Some("/no/such/file".into())), "cannot read \"/no/such/file\" for TLS with etcd"),
         (EtcdOptions { tls: another, ..right.clone() }, "invalid peer certificate"),
     ] {
         let error: BoardError = Board::etcd(options).await.unwrap_err();

@@ -193,7 +193,7 @@ fn a_rate_goes_to_nothing_and_up_again() {
     assert_eq!(other.status.code(), Some(2));
     assert_eq!(
         crate::common::said(&other),
-        "error: rate: \"10 requests/s\" counts requests, and scenario \"default\" counts chains: ask for these\n"
+        "error: rate: \"10 requests/s\" counts requests, but scenario \"default\" counts chains: use that unit\n"
     );
 }
 
