@@ -143,7 +143,7 @@ fn a_sequence_that_could_not_rise_is_refused() {
     let said = crate::common::said(&output);
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(
-        said.starts_with("INCREMENT: 20 is more than FINAL, which is 10") && said.contains("wec hammer 10"),
+        said.starts_with("INCREMENT: 20 is more than FINAL, 10") && said.contains("wec hammer 10"),
         "{said}"
     );
     assert!(left_behind(folder.path()).is_empty());
