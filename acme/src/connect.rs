@@ -32,7 +32,7 @@ const MOST_ORIGINS: usize = 16;
 
 /// How to connect.
 #[derive(Clone, Debug)]
-pub(crate) struct Settings {
+pub(crate) struct ConnectSettings {
     pub(crate) http: HttpVersion,
     pub(crate) max_connections: usize,
     pub(crate) connect_timeout: Duration,
@@ -56,7 +56,7 @@ pub(crate) struct Connected {
     pub(crate) address: Option<SocketAddr>,
 }
 
-impl Settings {
+impl ConnectSettings {
     /// A connection to this server for the requested HTTP version. Adds the time it took to `way`, also after a
     /// failure.
     pub(crate) async fn connect(

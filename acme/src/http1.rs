@@ -29,7 +29,9 @@ use tokio::time::{Instant, timeout_at};
 use crate::FailureClass;
 use crate::body::Body;
 use crate::clock::Clock;
-use crate::connect::{Connected, Counted, LONGEST_IDLE, Origins, Settings, digits, header_size, never_sent};
+use crate::connect::{
+    ConnectSettings, Connected, Counted, LONGEST_IDLE, Origins, digits, header_size, never_sent,
+};
 use crate::failure::Failure;
 use crate::local;
 use crate::origin::Origin;
@@ -37,7 +39,7 @@ use crate::transport::{BoxFuture, Places, Reply, Request, Response, Transport, W
 
 /// HTTP/1.1 with a bounded number of connections, each with a place; callers without one wait in turn.
 pub(crate) struct HttpTransport {
-    settings: Settings,
+    settings: ConnectSettings,
     clock: Clock,
     /// One for each connection.
     places: Places,
@@ -47,7 +49,7 @@ pub(crate) struct HttpTransport {
 }
 
 impl HttpTransport {
-    pub(crate) fn new(settings: Settings, clock: Clock) -> Self {
+    pub(crate) fn new(settings: ConnectSettings, clock: Clock) -> Self {
         Self {
             places: Places::counted(
                 settings.max_connections,
@@ -195,7 +197,7 @@ struct Message {
 }
 
 impl Message {
-    fn of(origin: &Origin, request: Request, settings: &Settings) -> Result<Self, Failure> {
+    fn of(origin: &Origin, request: Request, settings: &ConnectSettings) -> Result<Self, Failure> {
         let start = origin.prefix.len();
         let uri = match &request.url[start..] {
             "" => Uri::from_static("/"),
@@ -385,7 +387,7 @@ mod tests {
     use crate::tls::{HttpVersion, Roots, client_config};
 
     fn transport(max_connections: usize) -> HttpTransport {
-        let settings = Settings {
+        let settings = ConnectSettings {
             http: HttpVersion::Http1,
             max_connections,
             connect_timeout: Duration::from_secs(60),

@@ -32,7 +32,7 @@ use self::connection::{Connection, bounded};
 use crate::FailureClass;
 use crate::body::Body;
 use crate::clock::Clock;
-use crate::connect::{Connected, Origins, Settings, digits, header_size, never_sent};
+use crate::connect::{ConnectSettings, Connected, Origins, digits, header_size, never_sent};
 use crate::failure::Failure;
 use crate::local;
 use crate::origin::Origin;
@@ -40,7 +40,7 @@ use crate::transport::{BoxFuture, Reply, Request, Response, Transport, Way, paus
 
 /// HTTP/2 with one connection to each server.
 pub(crate) struct Http2Transport {
-    settings: Settings,
+    settings: ConnectSettings,
     clock: Clock,
     origins: Origins,
     lanes: Mutex<Vec<(Arc<Origin>, Lane)>>,
@@ -54,7 +54,7 @@ enum Lane {
 }
 
 impl Http2Transport {
-    pub(crate) fn new(settings: Settings, clock: Clock) -> Self {
+    pub(crate) fn new(settings: ConnectSettings, clock: Clock) -> Self {
         Self { settings, clock, origins: Origins::default(), lanes: Mutex::default() }
     }
 

@@ -31,7 +31,7 @@ const MAX_PAUSES: usize = 1_000;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RunVerdict {
     judges: Vec<ThresholdJudge>,
-    course: Course,
+    load_time: LoadTime,
     latest_unix_ns: u64,
     /// The first second that is not complete.
     next: u64,
@@ -42,7 +42,7 @@ pub(crate) struct RunVerdict {
 
 /// The time with load, in seconds since the Unix epoch.
 #[derive(Clone, Debug, Default)]
-struct Course {
+struct LoadTime {
     started_unix_ns: u64,
     /// Pauses; the last one is open while it lasts.
     pauses: Vec<(u64, Option<u64>)>,
@@ -87,7 +87,7 @@ impl RunVerdict {
         });
         Self {
             judges: judges.collect(),
-            course: Course { started_unix_ns, ..Course::default() },
+            load_time: LoadTime { started_unix_ns, ..LoadTime::default() },
             latest_unix_ns: started_unix_ns,
             next,
             ..Self::default()
@@ -135,15 +135,15 @@ impl RunVerdict {
     /// The result of each threshold. Rates are over the part of `elapsed_ns` without pauses.
     pub(crate) fn results(&self, elapsed_ns: u64) -> Vec<ThresholdResult> {
         let elapsed_ns = self
-            .course
-            .active_ns(elapsed_ns, self.course.started_unix_ns.saturating_add(elapsed_ns) / SECOND);
+            .load_time
+            .active_ns(elapsed_ns, self.load_time.started_unix_ns.saturating_add(elapsed_ns) / SECOND);
         let first = self.judges.iter().filter_map(|judge| judge.tripped).min();
         let end = self.latest_unix_ns / SECOND;
         let result = |judge: &ThresholdJudge| {
             // Incomplete seconds are judged on a copy, because the run may end here.
             let mut window = judge.window.clone();
             if let Some(window) = &mut window {
-                (self.next..end).for_each(|second| window.enter(second, &judge.threshold, &self.course));
+                (self.next..end).for_each(|second| window.enter(second, &judge.threshold, &self.load_time));
             }
             let aborted = self.cut_short && judge.tripped.is_some() && judge.tripped == first;
             judge.result(window.as_ref(), elapsed_ns, aborted)
@@ -155,7 +155,7 @@ impl RunVerdict {
     pub(crate) fn wants_end(&self) -> Option<&Threshold> {
         let tripped = self.judges.iter().filter(|judge| judge.tripped.is_some());
         let first = tripped.min_by_key(|judge| judge.tripped)?;
-        (!self.cut_short && self.course.stopped.is_none()).then_some(&first.threshold)
+        (!self.cut_short && self.load_time.stopped.is_none()).then_some(&first.threshold)
     }
 
     fn chain(&mut self, origin: u64, result: &ChainResult) {
@@ -191,7 +191,7 @@ impl RunVerdict {
     }
 
     fn state(&mut self, second: u64, by: &MarkBy, to: LoadState) {
-        let Course { pauses, stopped, .. } = &mut self.course;
+        let LoadTime { pauses, stopped, .. } = &mut self.load_time;
         let known = pauses.len();
         let open = pauses.last_mut().filter(|(_, end)| end.is_none());
         match (to, open) {
@@ -218,16 +218,16 @@ impl RunVerdict {
         }
         for judge in &mut self.judges {
             if let Some(window) = &mut judge.window {
-                (self.next..end).for_each(|second| window.enter(second, &judge.threshold, &self.course));
+                (self.next..end).for_each(|second| window.enter(second, &judge.threshold, &self.load_time));
             }
         }
         self.next = end;
         // A run is ended once; a threshold that fails afterwards has not ended it.
-        if self.course.stopped.is_none() && self.judges.iter().all(|judge| judge.tripped.is_none()) {
-            let elapsed_ns = self.latest_unix_ns.saturating_sub(self.course.started_unix_ns);
-            let elapsed_ns = self.course.active_ns(elapsed_ns, end);
+        if self.load_time.stopped.is_none() && self.judges.iter().all(|judge| judge.tripped.is_none()) {
+            let elapsed_ns = self.latest_unix_ns.saturating_sub(self.load_time.started_unix_ns);
+            let elapsed_ns = self.load_time.active_ns(elapsed_ns, end);
             for judge in &mut self.judges {
-                judge.trip(&self.course, elapsed_ns, end);
+                judge.trip(&self.load_time, elapsed_ns, end);
             }
         }
     }
@@ -243,7 +243,7 @@ impl RecordConsumer for RunVerdict {
     }
 }
 
-impl Course {
+impl LoadTime {
     /// Whether a window of these seconds (inclusive) is judged: it begins after the grace, and there is load
     /// in all of it. Pauses and the end of the load are not judged.
     fn judges(&self, threshold: &Threshold, first: u64, last: u64) -> bool {
@@ -319,14 +319,14 @@ impl ThresholdJudge {
     }
 
     /// Records the second in which it failed so that the run ends.
-    fn trip(&mut self, course: &Course, elapsed_ns: u64, second: u64) {
+    fn trip(&mut self, load_time: &LoadTime, elapsed_ns: u64, second: u64) {
         if !self.threshold.abort {
             return;
         }
         let failed_by = match &self.window {
             Some(window) => window.worst.filter(|_| window.failed > 0).map(|worst| worst.value),
             None => {
-                let graced = second.saturating_mul(SECOND) >= course.after_grace(&self.threshold);
+                let graced = second.saturating_mul(SECOND) >= load_time.after_grace(&self.threshold);
                 let value = self.total.value(&self.threshold.metric, elapsed_ns);
                 value.filter(|value| graced && !self.holds(*value))
             }

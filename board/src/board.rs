@@ -31,7 +31,7 @@ pub struct Board {
     view: Arc<View>,
     kv: Arc<dyn Kv>,
     memberships: TaskTracker,
-    clock: Clock,
+    clock: WallClock,
 }
 
 impl Board {
@@ -75,7 +75,7 @@ impl Board {
     }
 
     fn over(kv: Arc<dyn Kv>, view: Arc<View>) -> Self {
-        Self { view, kv, memberships: TaskTracker::new(), clock: Clock::start() }
+        Self { view, kv, memberships: TaskTracker::new(), clock: WallClock::start() }
     }
 
     /// Puts a node on the board until the returned membership is dropped.
@@ -491,12 +491,12 @@ impl Board {
 /// The time of changes: the wall clock at the start plus the time passed since, so that a step of the
 /// system's clock does not change the length of a pause.
 #[derive(Clone, Copy, Debug)]
-struct Clock {
+struct WallClock {
     origin: tokio::time::Instant,
     origin_unix: Duration,
 }
 
-impl Clock {
+impl WallClock {
     #[expect(clippy::disallowed_methods, reason = "the board's only wall clock")]
     fn start() -> Self {
         let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();

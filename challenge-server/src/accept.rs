@@ -7,14 +7,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use wec_listen::{Connection, Connections, Rules, WhenFull, within_descriptors};
 
-use crate::config::Limits;
+use crate::config::ListenLimits;
 
 /// Serves connections until `stop`. `serve` marks the connection as busy from the last octet of a request to the last
 /// octet of its answer, and limits the time of both.
 pub(crate) async fn accept<Serving>(
     what: &'static str,
     listener: TcpListener,
-    limits: Limits,
+    limits: ListenLimits,
     stop: CancellationToken,
     serve: impl Fn(TcpStream, SocketAddr, Connection) -> Serving,
 ) where

@@ -21,7 +21,7 @@ pub struct Config {
     /// The answer to AAAA queries for hosts.
     pub default_ipv6: Option<Ipv6Addr>,
     /// Bounds for clients.
-    pub limits: Limits,
+    pub limits: ListenLimits,
 }
 
 /// DNS over HTTPS.
@@ -62,14 +62,14 @@ pub struct ManagementConfig {
 
 /// Bounds for each listener.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct ListenLimits {
     /// Connections at a time; further ones wait to be accepted.
     pub connections: usize,
     /// How long a client may take for a request or a handshake.
     pub request_timeout: Duration,
 }
 
-impl Default for Limits {
+impl Default for ListenLimits {
     fn default() -> Self {
         Self { connections: 4096, request_timeout: Duration::from_secs(10) }
     }

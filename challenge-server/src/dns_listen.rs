@@ -14,7 +14,7 @@ use wec_listen::Connection;
 
 use crate::accept::accept;
 use crate::answers::Answers;
-use crate::config::Limits;
+use crate::config::ListenLimits;
 use crate::dns::{Transport, respond};
 
 /// Queries over UDP at a time; more are dropped, which clients of UDP must expect.
@@ -72,7 +72,7 @@ pub(crate) async fn serve_udp(socket: UdpSocket, answers: Arc<Answers>, stop: Ca
 pub(crate) async fn serve_tcp(
     listener: TcpListener,
     answers: Arc<Answers>,
-    limits: Limits,
+    limits: ListenLimits,
     stop: CancellationToken,
 ) {
     accept("DNS over TCP", listener, limits, stop, |stream, source, place| {
@@ -92,7 +92,7 @@ async fn connection(
     source: SocketAddr,
     place: &Connection,
     answers: &Answers,
-    limits: Limits,
+    limits: ListenLimits,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
     loop {

@@ -24,7 +24,7 @@ use wec_listen::Connection;
 
 use crate::accept::accept;
 use crate::answers::Answers;
-use crate::config::Limits;
+use crate::config::ListenLimits;
 use crate::dns::{self, Transport};
 
 const PATH: &str = "/dns-query";
@@ -45,7 +45,7 @@ pub(crate) async fn serve(
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,
     answers: Arc<Answers>,
-    limits: Limits,
+    limits: ListenLimits,
     stop: CancellationToken,
 ) {
     let tls = tls.map(TlsAcceptor::from);
@@ -68,7 +68,7 @@ pub(crate) async fn serve(
     .await;
 }
 
-async fn http1<S>(stream: S, asker: Asker, answers: Arc<Answers>, limits: Limits)
+async fn http1<S>(stream: S, asker: Asker, answers: Arc<Answers>, limits: ListenLimits)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -81,7 +81,7 @@ where
     }
 }
 
-async fn http2<S>(stream: S, asker: Asker, answers: Arc<Answers>, limits: Limits)
+async fn http2<S>(stream: S, asker: Asker, answers: Arc<Answers>, limits: ListenLimits)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -108,7 +108,7 @@ struct Asker {
 async fn answer<B>(
     answers: Arc<Answers>,
     asker: Asker,
-    limits: Limits,
+    limits: ListenLimits,
     request: Request<B>,
 ) -> Result<Response<Full<Bytes>>, Infallible>
 where

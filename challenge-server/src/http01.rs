@@ -20,7 +20,7 @@ use wec_record::{ChallengeType, Verdict};
 
 use crate::accept::accept;
 use crate::answers::Answers;
-use crate::config::Limits;
+use crate::config::ListenLimits;
 use crate::history;
 use crate::hits::Arrival;
 
@@ -37,7 +37,7 @@ const USUAL_HEAD: usize = 1 << 10;
 pub(crate) async fn serve(
     listener: TcpListener,
     answers: Arc<Answers>,
-    limits: Limits,
+    limits: ListenLimits,
     stop: CancellationToken,
 ) {
     accept("http-01", listener, limits, stop, |stream, source, place| {
@@ -57,7 +57,7 @@ async fn connection(
     source: SocketAddr,
     place: &Connection,
     answers: &Answers,
-    limits: Limits,
+    limits: ListenLimits,
 ) -> io::Result<()> {
     let mut received = Vec::with_capacity(USUAL_HEAD);
     loop {
@@ -328,7 +328,7 @@ mod tests {
                 client.write_all(chunk).await.unwrap();
             }
             client.shutdown().await.unwrap();
-            let _ = connection(server, source, &Connection::alone(), &answers, Limits::default()).await;
+            let _ = connection(server, source, &Connection::alone(), &answers, ListenLimits::default()).await;
             let mut response = String::new();
             client.read_to_string(&mut response).await.unwrap();
             response

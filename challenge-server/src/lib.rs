@@ -24,7 +24,7 @@ mod records;
 mod server;
 mod tls_alpn01;
 
-pub use config::{Config, DohCertificate, DohConfig, Limits, ManagementConfig};
+pub use config::{Config, DohCertificate, DohConfig, ListenLimits, ManagementConfig};
 pub use deliver::deliver;
 pub use hits::{HitCounts, HitStream, Hits};
 pub use options::{DefaultAddress, Listen, Options, run};

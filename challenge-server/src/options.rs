@@ -15,7 +15,7 @@ use wec_record::Verdict;
 use wec_startup::{Undisclosed, parse_node_name, parse_service};
 use wec_store::{ChallengeReader, MemoryChallenges, RedisChallenges};
 
-use crate::config::{Config, DohCertificate, DohConfig, Limits, ManagementConfig};
+use crate::config::{Config, DohCertificate, DohConfig, ListenLimits, ManagementConfig};
 use crate::deliver::deliver;
 use crate::server::ChallengeServer;
 
@@ -220,7 +220,7 @@ impl Options {
             management,
             default_ipv4: self.default_ipv4.0,
             default_ipv6: self.default_ipv6.0,
-            limits: Limits::default(),
+            limits: ListenLimits::default(),
         })
     }
 

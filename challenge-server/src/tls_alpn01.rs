@@ -18,7 +18,7 @@ use wec_record::{ChallengeType, Identifier, Verdict};
 use crate::accept::accept;
 use crate::answers::Answers;
 use crate::certificate::{ALPN, Mint};
-use crate::config::Limits;
+use crate::config::ListenLimits;
 use crate::history;
 
 /// Serves until `stop`.
@@ -26,7 +26,7 @@ pub(crate) async fn serve(
     listener: TcpListener,
     answers: Arc<Answers>,
     mint: Arc<Mint>,
-    limits: Limits,
+    limits: ListenLimits,
     stop: CancellationToken,
 ) {
     accept("tls-alpn-01", listener, limits, stop, |stream, source, place| {

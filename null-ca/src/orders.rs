@@ -57,17 +57,17 @@ pub(crate) enum Progress {
         challenge: ChallengeType,
         /// When a validation without an address is decided; `None` while a real one is running.
         due: Option<Instant>,
-        verdict: Verdict,
+        verdict: ValidationResult,
     },
     Done {
         challenge: ChallengeType,
         at: UnixTime,
-        verdict: Verdict,
+        verdict: ValidationResult,
     },
     Withdrawn,
 }
 
-pub(crate) type Verdict = Result<(), Box<Problem>>;
+pub(crate) type ValidationResult = Result<(), Box<Problem>>;
 
 /// An order and its authorizations expire a week after creation. Nothing waits for that: the ring removes the
 /// order sooner.

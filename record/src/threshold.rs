@@ -98,12 +98,12 @@ pub enum Stat {
     /// Their number per second.
     Rate,
     /// The time of the successful ones.
-    Time(Clock, Of),
+    Time(TimeKind, Of),
 }
 
 /// The start of a measured time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Clock {
+pub enum TimeKind {
     /// Since it was due.
     Response,
     /// Since it was sent or started.
@@ -291,7 +291,7 @@ impl fmt::Display for Stat {
             Self::Rate => return f.write_str("rate"),
             Self::Time(clock, of) => (clock, of),
         };
-        if *clock == Clock::Service {
+        if *clock == TimeKind::Service {
             f.write_str("service.")?;
         }
         match of {

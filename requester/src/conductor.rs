@@ -42,7 +42,7 @@ pub(crate) struct ScenarioChannels {
     /// For executors with a number of workers.
     pub(crate) workers: watch::Sender<u32>,
     /// For executors with a rate.
-    pub(crate) course: watch::Sender<Arc<ArrivalSchedule>>,
+    pub(crate) schedule: watch::Sender<Arc<ArrivalSchedule>>,
     /// The weights of its users.
     pub(crate) weights: Arc<LiveWeights>,
     /// The counters, with the targets.
@@ -127,8 +127,8 @@ impl Conductor {
 
     /// From now on no more iterations start, and no target is shown.
     fn want_nothing(&self) {
-        let ScenarioChannels { workers, course, gauges, .. } = &self.channels;
-        course.send_modify(|course| *course = Arc::new(course.ended(self.clock.now())));
+        let ScenarioChannels { workers, schedule, gauges, .. } = &self.channels;
+        schedule.send_modify(|schedule| *schedule = Arc::new(schedule.ended(self.clock.now())));
         workers.send_if_modified(|workers| std::mem::replace(workers, 0) != 0);
         gauges.set_workers_target(0);
         gauges.set_rate_target(gauges.rate_target().map(|_| 0.0));
@@ -141,8 +141,8 @@ impl Conductor {
         let ended = self.board.end_scenario(&self.run, &self.scenario.name, &self.node);
         match timeout(SETTLE, ended).await {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "the board does not know that a scenario has ended"),
-            Err(_) => tracing::debug!("the board was not told in time that a scenario has ended"),
+            Ok(Err(error)) => tracing::debug!(%error, "cannot write to the board that a scenario has ended"),
+            Err(_) => tracing::debug!("a scenario has ended, but writing that to the board took too long"),
         }
     }
 
@@ -247,7 +247,7 @@ impl Conductor {
     }
 
     fn publish(&self, state: &mut ScenarioState, share: &Share, now: u64) {
-        let ScenarioChannels { workers, course, weights, gauges, quota, .. } = &self.channels;
+        let ScenarioChannels { workers, schedule, weights, gauges, quota, .. } = &self.channels;
         weights.set(self.scenario.weights.with(&state.weights));
         let count = share.of(state.workers(now));
         gauges.set_workers_target(count.into());
@@ -257,11 +257,11 @@ impl Conductor {
         if let Some(quota) = quota {
             quota.keep(keeps.into());
         }
-        if let Some(next) = state.course(share, now) {
-            course.send_if_modified(|course| {
-                let modified = **course != next;
+        if let Some(next) = state.schedule(share, now) {
+            schedule.send_if_modified(|schedule| {
+                let modified = **schedule != next;
                 if modified {
-                    *course = Arc::new(next);
+                    *schedule = Arc::new(next);
                 }
                 modified
             });

@@ -168,7 +168,7 @@ impl Requester {
         let counting = with_channels().map(|(scenario, channels)| Counting {
             scenario: scenario.clone(),
             gauges: Arc::clone(&channels.gauges),
-            course: channels.course.subscribe(),
+            schedule: channels.schedule.subscribe(),
         });
         let counting = counting.collect();
         let reporter = tokio::spawn(report(parts.clone(), counting, sampler, done.clone()));
@@ -351,7 +351,7 @@ fn channels_of(scenario: &Scenario, parts: &Parts, stop: &Stop) -> ScenarioChann
     let waiting = ArrivalSchedule { ramp: Ramp::constant(0.0), origin: 0, paused_at: Some(0), workers_cap };
     ScenarioChannels {
         workers: watch::Sender::new(0),
-        course: watch::Sender::new(Arc::new(waiting)),
+        schedule: watch::Sender::new(Arc::new(waiting)),
         weights: Arc::new(LiveWeights::new(scenario.weights)),
         gauges: Arc::default(),
         quota: scenario.load.iterations().map(|_| Quota::open()),
@@ -370,7 +370,7 @@ fn context(
     Context {
         gauges: Arc::clone(&channels.gauges),
         workers: channels.workers.subscribe(),
-        schedule: channels.course.subscribe(),
+        schedule: channels.schedule.subscribe(),
         quota: channels.quota.clone(),
         think_time: scenario.think_time.clone(),
         back_off,

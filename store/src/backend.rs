@@ -112,8 +112,8 @@ pub(crate) struct Standing {
     /// Reserved below the hard limits and not yet stored as made. Totals, so that a repeated report changes
     /// nothing.
     pub(crate) reserved: [i64; 3],
-    /// The kinds that it needs: bits of [`hunger`].
-    pub(crate) hungry: i64,
+    /// The kinds that it needs: bits of [`needs`].
+    pub(crate) wants_more: i64,
 }
 
 /// The numbers of all owners.
@@ -123,7 +123,7 @@ pub(crate) struct Beat {
     pub(crate) alive: bool,
     pub(crate) totals: Totals,
     /// The kinds that other owners need, combined with OR.
-    pub(crate) others_hungry: i64,
+    pub(crate) others_want_more: i64,
 }
 
 /// Counts over all processes of one CA.
@@ -175,7 +175,7 @@ pub(crate) enum Written {
 }
 
 /// The kinds that a process can need, as bits.
-pub(crate) mod hunger {
+pub(crate) mod needs {
     use crate::Object;
 
     pub(crate) const ORDERS: i64 = 1;

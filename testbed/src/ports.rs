@@ -1,4 +1,4 @@
-//! Free loopback ports for servers that cannot be told "any port, and tell me which".
+//! Free loopback ports for servers that cannot take any free port and report which one.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};

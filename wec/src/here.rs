@@ -263,7 +263,7 @@ impl<P: RunController> Surroundings for InProcess<'_, P> {
         let analytics = self.analytics.as_ref().context(NO_ANALYTICS)?;
         // A run that cannot start leaves no log.
         analytics.begin(run.header).await?;
-        let progress = Progress::start(progress::Setting {
+        let progress = Progress::start(progress::ViewOptions {
             quiet: output.quiet,
             target: plan.directory.to_string(),
             page: analytics.web_addr(),

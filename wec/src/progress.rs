@@ -22,7 +22,7 @@ const EVERY: Duration = Duration::from_secs(1);
 const PLAIN_EVERY: u64 = 5;
 
 /// What the view shows.
-pub(crate) struct Setting {
+pub(crate) struct ViewOptions {
     /// Whether to show nothing during the run.
     pub(crate) quiet: bool,
     /// The CA's directory.
@@ -41,7 +41,7 @@ pub(crate) struct Setting {
 
 /// The live view. It uses standard error, because the summary uses standard output.
 pub(crate) struct Progress {
-    setting: Setting,
+    setting: ViewOptions,
     bar: Option<(ProgressBar, Drawn)>,
     started: Instant,
     /// The activity of the run's controller; empty without one.
@@ -50,7 +50,7 @@ pub(crate) struct Progress {
 
 impl Progress {
     /// Shows the run and its page.
-    pub(crate) fn start(setting: Setting) -> Self {
+    pub(crate) fn start(setting: ViewOptions) -> Self {
         if !setting.quiet {
             for note in &setting.notes {
                 say(TextStyle::stderr().wrapped(note, 0));
@@ -137,8 +137,8 @@ impl Progress {
         let whole = self.setting.run_time;
         // The run time stops during a pause.
         let active = now.elapsed.saturating_sub(now.paused_for).min(whole);
-        let stage = match Stage::of(stop, now.paused) {
-            Stage::Running if !now.status.is_empty() => Stage::Steered,
+        let stage = match RunPhase::of(stop, now.paused) {
+            RunPhase::Running if !now.status.is_empty() => RunPhase::Steered,
             stage => stage,
         };
         match &self.bar {
@@ -157,7 +157,7 @@ impl Progress {
 
 /// The phase of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum RunPhase {
     Running,
     /// A controller steers it and ends it.
     Steered,
@@ -170,7 +170,7 @@ enum Stage {
     Cut,
 }
 
-impl Stage {
+impl RunPhase {
     fn of(stop: &Stop, paused: bool) -> Self {
         match (stop.cut.is_cancelled(), stop.finish.is_cancelled()) {
             (true, _) => Self::Cut,
@@ -229,26 +229,26 @@ mod tests {
     fn says_how_far_it_is_and_what_ctrl_c_does() {
         let (at, whole) = (Duration::from_secs(42), Duration::from_secs(3_600));
         let cases = [
-            (Stage::Running, "0:42 of 1:00:00, 59:18 left; Ctrl-C finishes early"),
-            (Stage::Steered, "0:42, at most 1:00:00; Ctrl-C finishes early"),
-            (Stage::Paused, "PAUSED at 0:42 of 1:00:00; Ctrl-C finishes the run"),
-            (Stage::Finishing, "finishing running chains; Ctrl-C interrupts them"),
-            (Stage::FinishingEarly, "finishing running chains; Ctrl-C again interrupts them"),
-            (Stage::Cut, "interrupting running chains; writing the results"),
+            (RunPhase::Running, "0:42 of 1:00:00, 59:18 left; Ctrl-C finishes early"),
+            (RunPhase::Steered, "0:42, at most 1:00:00; Ctrl-C finishes early"),
+            (RunPhase::Paused, "PAUSED at 0:42 of 1:00:00; Ctrl-C finishes the run"),
+            (RunPhase::Finishing, "finishing running chains; Ctrl-C interrupts them"),
+            (RunPhase::FinishingEarly, "finishing running chains; Ctrl-C again interrupts them"),
+            (RunPhase::Cut, "interrupting running chains; writing the results"),
         ];
         for (stage, prefix) in cases {
             assert_eq!(stage.prefix(at, whole, None), prefix);
             assert!(prefix.len() + 23 <= 80, "{prefix}");
         }
-        let counted = Stage::Running.prefix(at, whole, Some((950_000, 1_000_000)));
+        let counted = RunPhase::Running.prefix(at, whole, Some((950_000, 1_000_000)));
         assert_eq!(counted, "950000 of 1000000 chains, 0:42; Ctrl-C finishes early");
         assert!(counted.len() + 23 <= 80);
         let stop = Stop::default();
-        assert_eq!(Stage::of(&stop, false), Stage::Running);
-        assert_eq!(Stage::of(&stop, true), Stage::Paused);
+        assert_eq!(RunPhase::of(&stop, false), RunPhase::Running);
+        assert_eq!(RunPhase::of(&stop, true), RunPhase::Paused);
         stop.finish.cancel();
-        assert_eq!(Stage::of(&stop, true), Stage::Finishing);
+        assert_eq!(RunPhase::of(&stop, true), RunPhase::Finishing);
         stop.cut.cancel();
-        assert_eq!(Stage::of(&stop, false), Stage::Cut);
+        assert_eq!(RunPhase::of(&stop, false), RunPhase::Cut);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::{Config, DiscoverError};
 use crate::clock::Clock;
-use crate::connect::Settings;
+use crate::connect::ConnectSettings;
 use crate::dial::Dialler;
 use crate::directory::Directory;
 use crate::failure::Failure;
@@ -17,7 +17,7 @@ use crate::transport::Transport;
 /// Makes transports to a CA.
 pub(super) struct Network {
     pub(super) directory_url: String,
-    pub(super) settings: Settings,
+    pub(super) settings: ConnectSettings,
     /// As in the settings, without session resumption.
     no_resumption: OnceLock<Arc<rustls::ClientConfig>>,
 }
@@ -39,7 +39,7 @@ impl Network {
         let user_agent = http::HeaderValue::from_str(&config.user_agent).map_err(|_| {
             DiscoverError::Setting(format!("user agent {:?} cannot be a header", config.user_agent))
         })?;
-        let settings = Settings {
+        let settings = ConnectSettings {
             http: config.http,
             max_connections: config.max_connections,
             connect_timeout: config.connect_timeout,
@@ -65,7 +65,7 @@ impl Network {
         let user_agent = named.unwrap_or_else(|_| self.settings.user_agent.clone());
         Self {
             directory_url: self.directory_url.clone(),
-            settings: Settings { user_agent, ..self.settings.clone() },
+            settings: ConnectSettings { user_agent, ..self.settings.clone() },
             no_resumption: OnceLock::new(),
         }
     }
@@ -101,7 +101,7 @@ impl Network {
         let tls = &self.settings.tls;
         let tls =
             if stranger { self.no_resumption.get_or_init(|| tls::without_resumption(tls)) } else { tls };
-        let settings = Settings { max_connections, tls: Arc::clone(tls), ..self.settings.clone() };
+        let settings = ConnectSettings { max_connections, tls: Arc::clone(tls), ..self.settings.clone() };
         match settings.http {
             HttpVersion::Http1 => Arc::new(HttpTransport::new(settings, clock)),
             HttpVersion::Http2 => Arc::new(Http2Transport::new(settings, clock)),

@@ -19,7 +19,7 @@ use crate::tls::{HttpVersion, Roots, client_config};
 type Served = server::Connection<TlsStream<TcpStream>, Bytes>;
 
 fn transport() -> Http2Transport {
-    let settings = Settings {
+    let settings = ConnectSettings {
         http: HttpVersion::Http2,
         max_connections: 1,
         connect_timeout: Duration::from_secs(20),

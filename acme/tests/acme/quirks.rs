@@ -11,7 +11,7 @@ use wec_acme::{
     Purpose, Trace,
 };
 
-use crate::support::fake::{Answer, Stage, answer, broken_connection};
+use crate::support::fake::{Answer, ScriptedClient, answer, broken_connection};
 
 const PENDING: &str = r#"{"status":"pending","identifiers":[{"type":"dns","value":"a.test"}],
     "authorizations":["https://ca.test/authz/1"],"finalize":"https://ca.test/finalize/1"}"#;
@@ -54,7 +54,7 @@ fn story(trace: Trace) -> Vec<(Endpoint, Purpose, Option<FailureClass>)> {
 async fn a_refused_nonce_is_retried_with_the_one_that_came_with_the_error() {
     let refused =
         r#"{"type":"urn:ietf:params:acme:error:badNonce","detail":"JWS has an invalid anti-replay nonce"}"#;
-    let stage = Stage::new([
+    let stage = ScriptedClient::new([
         nonce(),
         answer(400, refused).nonce("second"),
         // Not 400, as some servers do; the type counts.
@@ -80,7 +80,7 @@ async fn a_ca_that_refuses_every_nonce_is_given_up() {
     let refused = answer(400, r#"{"type":"urn:ietf:params:acme:error:badNonce"}"#);
     let script = std::iter::once(nonce()).chain(std::iter::repeat_n(refused, 4));
     let policy = Policy { bad_nonce_retries: 3, ..Policy::default() };
-    let stage = Stage::with_policy(policy, script);
+    let stage = ScriptedClient::with_policy(policy, script);
     let mut trace = Trace::new(stage.clock);
     let failure = stage.client.new_order(&mut trace, &stage.account, &names(), None).await.unwrap_err();
     assert_eq!(failure.kind, FailureClass::BadNonce);
@@ -93,7 +93,7 @@ async fn a_ca_that_refuses_every_nonce_is_given_up() {
 
 #[tokio::test]
 async fn a_nonce_answer_without_a_nonce_is_said_to_be_so() {
-    let stage = Stage::new([answer(200, "").without("replay-nonce")]);
+    let stage = ScriptedClient::new([answer(200, "").without("replay-nonce")]);
     let mut trace = Trace::new(stage.clock);
     let failure = stage.client.new_order(&mut trace, &stage.account, &names(), None).await.unwrap_err();
     assert_eq!(failure.kind, FailureClass::Malformed);
@@ -105,7 +105,7 @@ async fn a_nonce_answer_without_a_nonce_is_said_to_be_so() {
 
 #[tokio::test]
 async fn a_nonce_fetch_is_part_of_the_time_that_the_request_was_due() {
-    let stage = Stage::new([
+    let stage = ScriptedClient::new([
         answer(204, ""),
         order_answer("pending", "").with("location", "https://ca.test/order/1"),
     ]);
@@ -120,7 +120,7 @@ async fn a_nonce_fetch_is_part_of_the_time_that_the_request_was_due() {
 async fn whoever_waits_for_a_connection_holds_no_nonce() {
     let places = Arc::new(Places::new(1, Duration::from_secs(60)));
     let answers = (0..8).map(|number| answer(200, &authorization("valid")).nonce(&format!("after-{number}")));
-    let stage = Stage::with_places(&places, std::iter::once(nonce()).chain(answers));
+    let stage = ScriptedClient::with_places(&places, std::iter::once(nonce()).chain(answers));
     let read = async |number: usize| {
         let url = format!("https://ca.test/authz/{number}");
         let mut trace = Trace::new(stage.clock);
@@ -137,7 +137,7 @@ async fn whoever_waits_for_a_connection_holds_no_nonce() {
 #[tokio::test(start_paused = true)]
 async fn a_request_that_never_finds_a_connection_is_told_as_one() {
     let places = Arc::new(Places::new(1, Duration::from_secs(3)));
-    let stage = Stage::with_places(&places, [nonce(), answer(200, &authorization("valid"))]);
+    let stage = ScriptedClient::with_places(&places, [nonce(), answer(200, &authorization("valid"))]);
     let held = places.take().await.unwrap();
     let mut trace = Trace::new(stage.clock);
     let url = "https://ca.test/authz/1";
@@ -156,7 +156,7 @@ async fn a_request_that_never_finds_a_connection_is_told_as_one() {
 async fn who_waits_because_the_server_asks_for_it_leaves_its_connection_to_others() {
     let places = Arc::new(Places::new(1, Duration::from_secs(3)));
     let busy = answer(503, "{}").with("retry-after", "20").nonce("second");
-    let stage = Stage::with_places(&places, [nonce(), busy, answer(200, &authorization("valid"))]);
+    let stage = ScriptedClient::with_places(&places, [nonce(), busy, answer(200, &authorization("valid"))]);
     let mut trace = Trace::new(stage.clock);
     let read = stage.client.authorization(&mut trace, &stage.account, "https://ca.test/authz/1");
     let other = async {
@@ -170,7 +170,7 @@ async fn who_waits_because_the_server_asks_for_it_leaves_its_connection_to_other
 #[tokio::test(start_paused = true)]
 async fn busy_servers_are_asked_again_as_late_as_they_say() {
     let limited = r#"{"type":"urn:ietf:params:acme:error:rateLimited","detail":"too many"}"#;
-    let stage = Stage::new([
+    let stage = ScriptedClient::new([
         nonce(),
         answer(429, limited).with("retry-after", "7").with("link", r#"<https://ca.test/doc>;rel="help""#),
         answer(503, "<html>busy</html>").with("retry-after", "2"),
@@ -192,7 +192,7 @@ async fn busy_servers_are_asked_again_as_late_as_they_say() {
 
 #[tokio::test(start_paused = true)]
 async fn a_retry_after_beyond_the_bound_is_a_failure_that_says_so() {
-    let stage = Stage::new([nonce(), answer(429, "{}").with("retry-after", "86400")]);
+    let stage = ScriptedClient::new([nonce(), answer(429, "{}").with("retry-after", "86400")]);
     let mut trace = Trace::new(stage.clock);
     let failure = stage.client.new_order(&mut trace, &stage.account, &names(), None).await.unwrap_err();
     assert_eq!(failure.kind, FailureClass::RateLimited);
@@ -217,7 +217,7 @@ async fn a_busy_server_without_retry_after_and_a_broken_one_with_it_are_not_aske
         if let Some(value) = header {
             scripted = scripted.with("retry-after", value);
         }
-        let stage = Stage::new([nonce(), scripted]);
+        let stage = ScriptedClient::new([nonce(), scripted]);
         let mut trace = Trace::new(stage.clock);
         let failure = stage.client.new_order(&mut trace, &stage.account, &names(), None).await.unwrap_err();
         assert_eq!(failure.kind, kind, "{failure}");
@@ -233,7 +233,7 @@ async fn relative_urls_are_those_of_the_url_that_was_asked() {
         );
         answer(200, &order)
     };
-    let stage = Stage::new([
+    let stage = ScriptedClient::new([
         nonce(),
         order("").with("location", "/orders/1"),
         answer(
@@ -244,7 +244,7 @@ async fn relative_urls_are_those_of_the_url_that_was_asked() {
         order(r#","certificate":"cert?id=9""#),
     ]);
     let mut trace = Trace::new(stage.clock);
-    let Stage { client, account, .. } = &stage;
+    let ScriptedClient { client, account, .. } = &stage;
     let order = client.new_order(&mut trace, account, &names(), None).await.unwrap();
     // Of newOrder's URL, https://ca.test/new-order.
     assert_eq!(order.url, "https://ca.test/orders/1");
@@ -262,7 +262,7 @@ async fn relative_urls_are_those_of_the_url_that_was_asked() {
 
 #[tokio::test]
 async fn a_connection_that_breaks_is_a_failure_and_no_retry() {
-    let stage = Stage::new([nonce(), broken_connection()]);
+    let stage = ScriptedClient::new([nonce(), broken_connection()]);
     let mut trace = Trace::new(stage.clock);
     let failure = stage.client.new_order(&mut trace, &stage.account, &names(), None).await.unwrap_err();
     assert_eq!(failure.kind, FailureClass::Reset);
@@ -327,7 +327,7 @@ async fn answers_that_are_not_acme_keep_their_status_and_show_what_they_are() {
         (answer(500, r#"{"title":"Oops"}"#), FailureClass::ServerError, "answered 500 about:blank: Oops"),
         (answer(400, "[1]"), FailureClass::UnexpectedStatus, "answered 400 without a problem document"),
     ] {
-        let stage = Stage::new([nonce(), scripted]);
+        let stage = ScriptedClient::new([nonce(), scripted]);
         let mut trace = Trace::new(stage.clock);
         let failure = stage.client.new_order(&mut trace, &stage.account, &names(), None).await.unwrap_err();
         assert_eq!(failure.kind, kind, "{failure}");
@@ -344,7 +344,7 @@ async fn answers_that_are_not_acme_keep_their_status_and_show_what_they_are() {
 
 #[tokio::test]
 async fn a_repeated_new_account_may_be_an_empty_object() {
-    let stage = Stage::new([nonce(), answer(200, "{}").with("location", "https://ca.test/acct/7")]);
+    let stage = ScriptedClient::new([nonce(), answer(200, "{}").with("location", "https://ca.test/acct/7")]);
     let key = AccountKey::generate().unwrap();
     let account = stage.client.new_account(&mut Trace::new(stage.clock), &key, &[], None).await.unwrap();
     assert_eq!(account.url, "https://ca.test/acct/7");
@@ -357,7 +357,7 @@ async fn a_new_order_may_be_ready_and_then_needs_no_poll() {
         .with("link", r#"<https://ca.test/dir>;rel="index""#)
         .with("link", r#"<https://ca.test/doc>;rel="help""#)
         .with("content-type", "application/json; charset=utf-8");
-    let stage = Stage::new([nonce(), links]);
+    let stage = ScriptedClient::new([nonce(), links]);
     let mut trace = Trace::new(stage.clock);
     let order = stage.client.new_order(&mut trace, &stage.account, &names(), None).await.unwrap();
     let ready = stage.client.poll_order_ready(&mut trace, &stage.account, &order).await.unwrap();
@@ -366,7 +366,8 @@ async fn a_new_order_may_be_ready_and_then_needs_no_poll() {
 
 #[tokio::test]
 async fn finalize_may_answer_the_valid_order_and_no_location() {
-    let stage = Stage::new([nonce(), order_answer("valid", r#","certificate":"https://ca.test/cert/1""#)]);
+    let stage =
+        ScriptedClient::new([nonce(), order_answer("valid", r#","certificate":"https://ca.test/cert/1""#)]);
     let mut trace = Trace::new(stage.clock);
     let order = order(OrderStatus::Ready);
     let finalized = stage.client.finalize(&mut trace, &stage.account, &order, b"csr").await.unwrap();
@@ -378,7 +379,7 @@ async fn finalize_may_answer_the_valid_order_and_no_location() {
 
 #[tokio::test]
 async fn a_valid_order_without_a_certificate_is_malformed() {
-    let stage = Stage::new([]);
+    let stage = ScriptedClient::new([]);
     let mut trace = Trace::new(stage.clock);
     let failure = stage
         .client
@@ -391,7 +392,7 @@ async fn a_valid_order_without_a_certificate_is_malformed() {
 
 #[tokio::test]
 async fn unknown_challenges_are_kept_and_need_no_token() {
-    let stage = Stage::new([nonce(), answer(200, &authorization("pending"))]);
+    let stage = ScriptedClient::new([nonce(), answer(200, &authorization("pending"))]);
     let mut trace = Trace::new(stage.clock);
     let authorization =
         stage.client.authorization(&mut trace, &stage.account, "https://ca.test/authz/1").await.unwrap();
@@ -405,7 +406,7 @@ async fn a_challenge_may_be_answered_pending_processing_or_valid() {
         let body = format!(
             r#"{{"type":"http-01","url":"https://ca.test/chall/1","token":"t","status":"{status}"}}"#
         );
-        let stage = Stage::new([nonce(), answer(200, &body)]);
+        let stage = ScriptedClient::new([nonce(), answer(200, &body)]);
         let mut trace = Trace::new(stage.clock);
         let challenge =
             stage.client.respond(&mut trace, &stage.account, "https://ca.test/chall/1").await.unwrap();
@@ -415,7 +416,7 @@ async fn a_challenge_may_be_answered_pending_processing_or_valid() {
 
 #[tokio::test(start_paused = true)]
 async fn polls_wait_for_our_interval_or_as_long_as_the_ca_asks() {
-    let stage = Stage::new([
+    let stage = ScriptedClient::new([
         nonce(),
         answer(200, &authorization("pending")),
         answer(200, &authorization("pending")).with("retry-after", "3"),
@@ -442,8 +443,10 @@ async fn polls_end_at_their_bound() {
         ..Policy::default()
     };
     let processing = order_answer("processing", "");
-    let stage =
-        Stage::with_policy(policy.clone(), [nonce(), processing.clone(), processing.clone(), processing]);
+    let stage = ScriptedClient::with_policy(
+        policy.clone(),
+        [nonce(), processing.clone(), processing.clone(), processing],
+    );
     let mut trace = Trace::new(stage.clock);
     let finalized = order(OrderStatus::Processing);
     let failure = stage.client.poll_order_valid(&mut trace, &stage.account, &finalized).await.unwrap_err();
@@ -452,7 +455,7 @@ async fn polls_end_at_their_bound() {
     assert_eq!(stage.clock.now() / 1_000_000, 2_500);
 
     // A wait that cannot end in time is not begun.
-    let stage = Stage::with_policy(policy, []);
+    let stage = ScriptedClient::with_policy(policy, []);
     let asked = Order { retry_after: Some(Duration::from_secs(5)), ..finalized };
     let failure = stage.client.poll_order_valid(&mut trace, &stage.account, &asked).await.unwrap_err();
     assert!(failure.message.ends_with("the CA asks to wait 5s, longer than what is left"), "{failure}");
@@ -462,7 +465,7 @@ async fn polls_end_at_their_bound() {
 #[tokio::test(start_paused = true)]
 async fn an_invalid_order_ends_a_poll_with_its_problem() {
     let error = r#","error":{"type":"urn:ietf:params:acme:error:badCSR","detail":"key is weak"}"#;
-    let stage = Stage::new([nonce(), order_answer("invalid", error)]);
+    let stage = ScriptedClient::new([nonce(), order_answer("invalid", error)]);
     let mut trace = Trace::new(stage.clock);
     let failure = stage
         .client
@@ -477,7 +480,7 @@ async fn an_invalid_order_ends_a_poll_with_its_problem() {
 #[tokio::test]
 async fn renewal_information_is_asked_without_a_signature_and_may_bring_no_nonce() {
     let info = r#"{"suggestedWindow":{"start":"2026-01-01T00:00:00Z","end":"2026-01-02T00:00:00.5+00:00"}}"#;
-    let stage = Stage::new([answer(200, info).without("replay-nonce").with("retry-after", "21600")]);
+    let stage = ScriptedClient::new([answer(200, info).without("replay-nonce").with("retry-after", "21600")]);
     let mut trace = Trace::new(stage.clock);
     let info = stage.client.renewal_info(&mut trace, "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE").await.unwrap();
     assert_eq!(info.suggested_window.unix(), Some((1_767_225_600, 1_767_312_000)));
@@ -541,7 +544,7 @@ async fn a_date_in_retry_after_counts_from_the_answers_own() {
         let now = u64::try_from(clock.unix_now() + ahead).unwrap();
         let date =
             |later: u64| httpdate::fmt_http_date(std::time::UNIX_EPOCH + Duration::from_secs(now + later));
-        let stage = Stage::new([
+        let stage = ScriptedClient::new([
             nonce().with("date", &date(0)),
             answer(503, "").with("date", &date(0)).with("retry-after", &date(7)),
             order_answer("pending", "").with("location", "https://ca.test/order/1"),
@@ -556,7 +559,7 @@ async fn a_date_in_retry_after_counts_from_the_answers_own() {
 
 #[tokio::test]
 async fn the_cas_clock_is_known_from_its_answers_by_all_siblings() {
-    let stage = Stage::new([
+    let stage = ScriptedClient::new([
         nonce().with("date", &at(0)),
         answer(200, &authorization("valid")).with("date", &at(1)),
         // Without a Date, the known difference to the CA's clock counts.
@@ -576,8 +579,8 @@ async fn the_cas_clock_is_known_from_its_answers_by_all_siblings() {
 }
 
 /// A CA that is busy at first, and then asks to wait for the order.
-fn slow_order() -> Stage {
-    Stage::new([
+fn slow_order() -> ScriptedClient {
+    ScriptedClient::new([
         nonce(),
         answer(503, "").with("retry-after", "7"),
         answer(201, PENDING).with("location", "https://ca.test/order/1").with("retry-after", "3"),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use wec_record::threshold::{Clock, Metric, Of, Op, Requests, Stat, Unit};
+use wec_record::threshold::{Metric, Of, Op, Requests, Stat, TimeKind, Unit};
 use wec_record::{ChainResult, FailureClass, RequestResult};
 
 use crate::counts::LoadCounts;
@@ -134,7 +134,7 @@ impl Timed for Stat {
     fn time_of(self, timed: bool, response: u64, service: u64) -> Option<u64> {
         match self {
             Self::Time(clock, _) if timed => {
-                Some(if clock == Clock::Response { response } else { service }.min(LONGEST_NS))
+                Some(if clock == TimeKind::Response { response } else { service }.min(LONGEST_NS))
             }
             _ => None,
         }

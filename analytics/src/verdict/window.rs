@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use wec_record::threshold::{Op, Threshold, Unit};
 
 use super::metric::{Event, Slice};
-use super::{Course, MAX_JUMP_S, SECOND};
+use super::{LoadTime, MAX_JUMP_S, SECOND};
 
 /// The seconds of a sliding window, those whose results can still arrive, and the worst window so far.
 #[derive(Clone, Debug)]
@@ -61,7 +61,7 @@ impl Window {
     }
 
     /// Advances the window so that `second` is the last one inside, and judges it.
-    pub(super) fn enter(&mut self, second: u64, threshold: &Threshold, course: &Course) {
+    pub(super) fn enter(&mut self, second: u64, threshold: &Threshold, load_time: &LoadTime) {
         if let Some(slice) = second.checked_sub(self.first).and_then(|place| self.seconds.get(place as usize))
         {
             self.sum.plus(slice);
@@ -74,7 +74,7 @@ impl Window {
             self.inside.0 += 1;
             self.first = self.inside.0;
         }
-        if self.inside.1 - self.inside.0 == self.width && course.judges(threshold, self.inside.0, second) {
+        if self.inside.1 - self.inside.0 == self.width && load_time.judges(threshold, self.inside.0, second) {
             self.judge(threshold, self.inside.0);
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use wec_challenge_server::{
-    ChallengeServer, Config, DohCertificate, DohConfig, HitStream, Limits, ManagementConfig,
+    ChallengeServer, Config, DohCertificate, DohConfig, HitStream, ListenLimits, ManagementConfig,
 };
 use wec_record::ChallengeType;
 use wec_record::ValidationHit;
@@ -46,18 +46,18 @@ pub(crate) fn everything() -> Config {
         management: Some(ManagementConfig { listen: loopback(), token: None, open: false }),
         default_ipv4: Some(Ipv4Addr::LOCALHOST),
         default_ipv6: None,
-        limits: Limits::default(),
+        limits: ListenLimits::default(),
     }
 }
 
 /// Limits short enough for a test to await, and long enough for a fast client on a busy machine.
-pub(crate) fn impatient() -> Limits {
-    Limits { connections: 4, request_timeout: Duration::from_secs(3) }
+pub(crate) fn impatient() -> ListenLimits {
+    ListenLimits { connections: 4, request_timeout: Duration::from_secs(3) }
 }
 
 /// Few places, and more time than a test takes: an answered client did not wait for another one's timeout.
-pub(crate) fn crowded() -> Limits {
-    Limits { connections: 4, request_timeout: Duration::from_secs(600) }
+pub(crate) fn crowded() -> ListenLimits {
+    ListenLimits { connections: 4, request_timeout: Duration::from_secs(600) }
 }
 
 pub(crate) async fn start(config: Config) -> Started {

@@ -14,7 +14,7 @@ use crate::clock::UnixTime;
 use crate::endpoint::ChallengePlace;
 use crate::issuer::CertificationRequest;
 use crate::keys::PublicKey;
-use crate::orders::{Authorization, EXPIRES_AFTER, Issued, Order, Progress, Verdict};
+use crate::orders::{Authorization, EXPIRES_AFTER, Issued, Order, Progress, ValidationResult};
 use crate::reply::{Kind, Problem, Reply, Subproblem};
 use crate::validation::Validated;
 
@@ -229,7 +229,7 @@ impl Ca {
         self.validations.spawn(async move { stop.run_until_cancelled(looking).await });
     }
 
-    fn count_validation(&self, verdict: &Verdict) {
+    fn count_validation(&self, verdict: &ValidationResult) {
         match verdict {
             Ok(()) => self.counters.validations_valid.add(),
             Err(_) => self.counters.validations_invalid.add(),

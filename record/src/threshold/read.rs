@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 use std::{fmt, iter};
 
-use super::{Clock, Limit, MAX_WINDOW, Metric, Of, Op, Requests, Stat, Status, Threshold, Unit};
+use super::{Limit, MAX_WINDOW, Metric, Of, Op, Requests, Stat, Status, Threshold, TimeKind, Unit};
 use crate::{Chain, FailureClass};
 
 /// The longest grace time: ten years, as for all other times.
@@ -203,11 +203,11 @@ impl<'a> Reader<'a> {
         };
         let text = text.trim();
         let (clock, of) = match text.strip_prefix("service.").or_else(|| text.strip_prefix("response.")) {
-            Some(of) if text.starts_with("service.") => (Clock::Service, of),
-            Some(of) => (Clock::Response, of),
-            None => (Clock::Response, text),
+            Some(of) if text.starts_with("service.") => (TimeKind::Service, of),
+            Some(of) => (TimeKind::Response, of),
+            None => (TimeKind::Response, text),
         };
-        let timed = clock == Clock::Service || of != text;
+        let timed = clock == TimeKind::Service || of != text;
         let time = |of| Some(Stat::Time(clock, of));
         let stat = match of {
             "avg" => time(Of::Avg),

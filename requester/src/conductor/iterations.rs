@@ -66,11 +66,11 @@ impl Conductor {
         let pool = match timeout(SETTLE, settled).await {
             Ok(Ok(pool)) => pool,
             Ok(Err(error)) => {
-                tracing::warn!(%error, "the board does not know what was not run here");
+                tracing::warn!(%error, "cannot write to the board what was not run here");
                 return None;
             }
             Err(_) => {
-                tracing::warn!("the board was not told in time what was not run here");
+                tracing::warn!("writing to the board what was not run here took too long");
                 return None;
             }
         };

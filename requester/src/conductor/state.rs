@@ -139,7 +139,7 @@ impl ScenarioState {
         self.paused_at.is_none() && self.active(now).is_some()
     }
 
-    pub(super) fn course(&mut self, share: &Share, now: u64) -> Option<ArrivalSchedule> {
+    pub(super) fn schedule(&mut self, share: &Share, now: u64) -> Option<ArrivalSchedule> {
         if !self.keeps_rate {
             return None;
         }
@@ -290,10 +290,10 @@ mod tests {
             state(PlanOptions::default().with("rate", "10/s").with("run_time", "60s"));
         let share = among("a", &["a"]);
         state.see(&session, "default", 100 * SECOND);
-        assert_eq!(state.course(&share, 100 * SECOND).unwrap().ramp.total(Duration::from_secs(100)), 600.0);
+        assert_eq!(state.schedule(&share, 100 * SECOND).unwrap().ramp.total(Duration::from_secs(100)), 600.0);
         session.spec.scenarios.get_mut("default").unwrap().rate = Some(20.0);
         state.see(&session, "default", 130 * SECOND);
-        let ramp = state.course(&share, 130 * SECOND).unwrap().ramp;
+        let ramp = state.schedule(&share, 130 * SECOND).unwrap().ramp;
         assert_eq!((state.rate(131 * SECOND), ramp.total(Duration::from_secs(100))), (Some(20.0), 900.0));
     }
 
@@ -304,7 +304,7 @@ mod tests {
         let share = among("a", &["a"]);
         let mut asked = |session: &Session, seen: u64, at: f64| {
             state.see(session, "default", seen * SECOND);
-            state.course(&share, seen * SECOND).unwrap().asked((at * 1e9) as u64)
+            state.schedule(&share, seen * SECOND).unwrap().asked((at * 1e9) as u64)
         };
         assert_eq!([100.0, 102.5].map(|at| asked(&session, 100, at)), [0.0, 250.0]);
         paused(&mut session, Some(110), 0);
@@ -315,7 +315,7 @@ mod tests {
         assert_eq!(asked(&session, 125, 135.0), 1_600.0);
         assert_eq!(asked(&session, 125, 500.0), 1_500.0 + 45.0 * 10.0, "nothing after the run time");
         state.see(&session, "default", 130 * SECOND);
-        let ended = state.course(&share, 130 * SECOND).unwrap().ended(130 * SECOND);
+        let ended = state.schedule(&share, 130 * SECOND).unwrap().ended(130 * SECOND);
         assert_eq!(ended.asked(150 * SECOND), 1_550.0, "nothing after it was stopped");
     }
 
@@ -326,11 +326,11 @@ mod tests {
         state.see(&session, "default", 100 * SECOND);
         let (alone, both) = (among("a", &["a"]), among("a", &["a", "b"]));
         let totals =
-            |course: ArrivalSchedule| [20, 40, 60].map(|at| course.ramp.total(Duration::from_secs(at)));
-        assert_eq!(totals(state.course(&alone, 100 * SECOND).unwrap()), [200.0, 400.0, 600.0]);
-        assert_eq!(totals(state.course(&both, 120 * SECOND).unwrap()), [200.0, 300.0, 400.0]);
-        assert_eq!(totals(state.course(&both, 125 * SECOND).unwrap()), [200.0, 300.0, 400.0]);
-        assert_eq!(totals(state.course(&alone, 140 * SECOND).unwrap()), [200.0, 300.0, 500.0]);
+            |schedule: ArrivalSchedule| [20, 40, 60].map(|at| schedule.ramp.total(Duration::from_secs(at)));
+        assert_eq!(totals(state.schedule(&alone, 100 * SECOND).unwrap()), [200.0, 400.0, 600.0]);
+        assert_eq!(totals(state.schedule(&both, 120 * SECOND).unwrap()), [200.0, 300.0, 400.0]);
+        assert_eq!(totals(state.schedule(&both, 125 * SECOND).unwrap()), [200.0, 300.0, 400.0]);
+        assert_eq!(totals(state.schedule(&alone, 140 * SECOND).unwrap()), [200.0, 300.0, 500.0]);
     }
 
     /// The second of two nodes, on a machine whose clock began 1050 s after the epoch; ready at once.
@@ -358,10 +358,10 @@ mod tests {
         let (mut state, mut session) = late(options);
         paused(&mut session, None, 20);
         state.see(&session, "default", 0);
-        let course = state.course(&among("b", &["a", "b"]), 0).unwrap();
-        assert_eq!(course.origin, -30 * SECOND as i64);
+        let schedule = state.schedule(&among("b", &["a", "b"]), 0).unwrap();
+        assert_eq!(schedule.origin, -30 * SECOND as i64);
         assert_eq!(
-            [30, 40, 60, 99].map(|at| course.ramp.total(Duration::from_secs(at))),
+            [30, 40, 60, 99].map(|at| schedule.ramp.total(Duration::from_secs(at))),
             [0.0, 50.0, 150.0, 150.0]
         );
     }

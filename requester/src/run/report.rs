@@ -79,20 +79,20 @@ fn until_mid_second(clock: Clock) -> Duration {
 pub(super) struct Counting {
     pub(super) scenario: Scenario,
     pub(super) gauges: Arc<Gauges>,
-    pub(super) course: watch::Receiver<Arc<ArrivalSchedule>>,
+    pub(super) schedule: watch::Receiver<Arc<ArrivalSchedule>>,
 }
 
 impl Counting {
     fn counted(&self, now: u64) -> Counted {
-        let Self { scenario, gauges, course } = self;
+        let Self { scenario, gauges, schedule } = self;
         let unit = scenario.load.rate_unit();
         let asked = match unit {
             // The arrivals, also for Poisson, are what was required.
             Some(RateUnit::Chains) => gauges.due(),
-            _ => course.borrow().asked(now).round() as u64,
+            _ => schedule.borrow().asked(now).round() as u64,
         };
-        let steered = course.borrow().runs(now) && gauges.rate_target().is_some_and(|rate| rate > 0.0);
-        let active_ns = unit.map(|_| course.borrow().active_ns(now));
+        let steered = schedule.borrow().runs(now) && gauges.rate_target().is_some_and(|rate| rate > 0.0);
+        let active_ns = unit.map(|_| schedule.borrow().active_ns(now));
         Counted {
             steered,
             active_ns,

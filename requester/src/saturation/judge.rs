@@ -168,7 +168,7 @@ pub(super) struct Judge {
 
 /// The result after a second.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Verdict {
+pub(super) struct LimitReport {
     /// Every bound exceeded so far, and whether it is now.
     pub(super) limits: Vec<Limit>,
     /// Total time above any bound, nanoseconds.
@@ -195,7 +195,7 @@ impl Judge {
         Self { bounds, cases: BTreeMap::new(), limited: false, limited_ns: 0, counted_until: 0 }
     }
 
-    pub(super) fn look(&mut self, second: &Second) -> Verdict {
+    pub(super) fn look(&mut self, second: &Second) -> LimitReport {
         // A period much shorter than a second, at the end of a run, decides nothing.
         let seconds = (second.over_ns + 500_000_000) / 1_000_000_000;
         let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
@@ -215,7 +215,7 @@ impl Judge {
         // Wall clock and monotonic clock differ slightly: make the whole at least as long as its parts.
         let longest = self.cases.values().map(|case| case.limit.total_ns).max().unwrap_or(0);
         self.limited_ns = self.limited_ns.max(longest);
-        Verdict { limits: limits.collect(), limited_ns: self.limited_ns, turned }
+        LimitReport { limits: limits.collect(), limited_ns: self.limited_ns, turned }
     }
 }
 
@@ -303,7 +303,7 @@ mod tests {
     }
 
     /// The verdicts over seconds, of which those marked in `over` are changed by `worse`.
-    fn judged(over: &str, worse: impl Fn(&mut Second)) -> Vec<Verdict> {
+    fn judged(over: &str, worse: impl Fn(&mut Second)) -> Vec<LimitReport> {
         let mut judge = Judge::new(Bounds::default());
         let seconds = (0..).zip(over.chars()).map(|(n, mark)| {
             let mut second = calm(n);
@@ -430,7 +430,7 @@ mod tests {
     #[test]
     fn says_since_when_the_worst_and_where_it_was() {
         let mut judge = Judge::new(Bounds::default());
-        let mut last = Verdict::default();
+        let mut last = LimitReport::default();
         for (n, ran) in (0..).zip([0.5, 0.92, 0.97, 0.91, 0.93]) {
             let mut second = calm(n);
             second.threads[usize::from(n != 2)] = threaded(u32::from(n != 2), ran, 0.02);

@@ -31,7 +31,7 @@ macro_rules! backend {
                 .bind(registrations)
                 .bind(authorizations)
                 .bind(certificates)
-                .bind(standing.hungry)
+                .bind(standing.wants_more)
                 .bind(standing.owner)
                 .execute(tx)
                 .await?;
@@ -127,8 +127,8 @@ macro_rules! backend {
                             .fetch_all(&mut *tx)
                             .await?;
                     tx.commit().await?;
-                    let others_hungry = others.into_iter().fold(0, |all, one| all | one);
-                    Ok(Beat { alive, totals: totals.into(), others_hungry })
+                    let others_want_more = others.into_iter().fold(0, |all, one| all | one);
+                    Ok(Beat { alive, totals: totals.into(), others_want_more })
                 })
             }
 

@@ -33,7 +33,7 @@ use tokio::time::Instant;
 use self::stock::given_back;
 use super::shared::Shared;
 use super::{Object, place};
-use crate::backend::{Batch, Standing, Totals, Written, hunger};
+use crate::backend::{Batch, Standing, Totals, Written, needs};
 use crate::error::{StoreError, reason};
 
 /// Time limit of an answer of the database; the step is then retried.
@@ -51,7 +51,7 @@ pub(super) struct Writer {
     beat_due: Instant,
     beats: u64,
     /// What others need, as of the last beat.
-    others_hungry: i64,
+    others_want_more: i64,
     /// When the database began to fail, and the number of changes written until then.
     refusing: Option<(Instant, u64)>,
 }
@@ -63,7 +63,7 @@ impl Writer {
             batch: Batch::default(),
             beat_due: Instant::now(),
             beats: 0,
-            others_hungry: 0,
+            others_want_more: 0,
             refusing: None,
         }
     }
@@ -71,7 +71,7 @@ impl Writer {
     /// The start: claims of dead owners are released, accounts are read, orders and certificates are claimed,
     /// rights below limits are reserved.
     pub(super) async fn start(&mut self) -> Result<(), Failed> {
-        self.bury().await?;
+        self.release_dead_owners().await?;
         self.read_registrations().await?;
         self.turn(false).await
     }
@@ -129,7 +129,7 @@ impl Writer {
         if Instant::now() >= self.beat_due {
             self.beat().await?;
             if self.beats.is_multiple_of(2) {
-                self.bury().await?;
+                self.release_dead_owners().await?;
             }
             self.share().await?;
             self.beat_due = Instant::now() + self.shared.options.owner_lease / 4;
@@ -249,28 +249,34 @@ impl Writer {
         let local = shared.local();
         let made = [batch.registrations.len(), batch.orders.len(), batch.certificates.len()];
         let mut reserved = [0; 3];
-        let mut hungry = 0;
+        let mut wants_more = 0;
         for kind in Object::ALL {
             let index = kind.index();
             let allowance = &local.allowances[index];
             if local.limits.of(kind).is_some() {
                 reserved[index] = (allowance.reserved - made[index] as i64).max(0);
                 if allowance.available == 0 && allowance.exhausted {
-                    hungry |= hunger::of(kind);
+                    wants_more |= needs::of(kind);
                 }
             }
         }
         if local.exclusive.is_empty() && local.exclusive.dry {
-            hungry |= hunger::EXCLUSIVE;
+            wants_more |= needs::EXCLUSIVE;
         }
         if local.orders.is_empty() && local.orders.dry {
-            hungry |= hunger::ORDERS;
+            wants_more |= needs::ORDERS;
         }
         if local.certificates.is_empty() && local.certificates.dry {
-            hungry |= hunger::CERTIFICATES;
+            wants_more |= needs::CERTIFICATES;
         }
         let lease_ms = milliseconds(shared.options.owner_lease);
-        Standing { ca: shared.ca, owner: shared.owner.load(Ordering::Relaxed), lease_ms, reserved, hungry }
+        Standing {
+            ca: shared.ca,
+            owner: shared.owner.load(Ordering::Relaxed),
+            lease_ms,
+            reserved,
+            wants_more,
+        }
     }
 
     async fn beat(&mut self) -> Result<(), Failed> {
@@ -286,7 +292,7 @@ impl Writer {
             }
             self.prolonged(asked);
             self.beats += 1;
-            self.others_hungry = beat.others_hungry;
+            self.others_want_more = beat.others_want_more;
             if self.learned(beat.totals) {
                 self.read_registrations().await?;
             }
@@ -308,7 +314,7 @@ impl Writer {
     }
 
     /// Releases the claims of dead owners.
-    async fn bury(&mut self) -> Result<(), Failed> {
+    async fn release_dead_owners(&mut self) -> Result<(), Failed> {
         let shared = self.shared.clone();
         let owners = within(shared.backend.owners(shared.ca))
             .await

@@ -10,7 +10,7 @@ use wec_requester::config::{Command, Decided, Key, Mistakes, Push, Settings};
 use wec_requester::executor::rate;
 use wec_requester::{Plan, PlanOptions};
 
-use super::search::{Growth, MAX_RATE, Resolution, Setting, TRICKLE_SHARE};
+use super::search::{Growth, MAX_RATE, Resolution, SearchParameters, TRICKLE_SHARE};
 use super::times::{coming_back, measuring};
 
 /// The shortest time that can be measured: eight parts of a quarter of a second.
@@ -23,7 +23,7 @@ const CRITERIA: [&str; 2] = ["chain{failed} < 1%", "dropped < 1%"];
 /// How to search.
 #[derive(Clone, Debug)]
 pub(crate) struct SearchPlan {
-    pub(crate) setting: Setting,
+    pub(crate) setting: SearchParameters,
     pub(crate) step_time: Duration,
     pub(crate) settle_least: Duration,
     pub(crate) settle_most: Duration,
@@ -158,7 +158,7 @@ fn search(s: &mut Settings) -> SearchPlan {
         );
     }
     SearchPlan {
-        setting: Setting { from, to, growth, resolution, hold_at },
+        setting: SearchParameters { from, to, growth, resolution, hold_at },
         step_time,
         settle_least,
         settle_most,
@@ -310,7 +310,7 @@ mod tests {
         let (search, plan) = resolve(&plan(), None).unwrap();
         assert_eq!(
             search.setting,
-            Setting {
+            SearchParameters {
                 from: 1.0,
                 to: None,
                 growth: Growth::Factor(2.0),

@@ -27,7 +27,7 @@ const TRICKLE_MOST: f64 = 5.0;
 
 /// Parameters of a search.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Setting {
+pub(crate) struct SearchParameters {
     /// The first rate, per second.
     pub(crate) from: f64,
     /// The last rate, if there is one.
@@ -117,7 +117,7 @@ pub(crate) enum Why {
 /// The state of the search.
 #[derive(Clone, Debug)]
 pub(crate) struct Search {
-    setting: Setting,
+    setting: SearchParameters,
     steps: u32,
     /// The highest rate sustained.
     low: Option<f64>,
@@ -148,7 +148,7 @@ enum Now {
 
 impl Search {
     /// A search and its first step.
-    pub(crate) fn new(setting: Setting) -> (Self, Next) {
+    pub(crate) fn new(setting: SearchParameters) -> (Self, Next) {
         let first = setting.to.map_or(setting.from, |to| setting.from.min(to));
         let search = Self {
             setting,
@@ -361,7 +361,7 @@ mod tests {
 
     use super::*;
 
-    const SETTING: Setting = Setting {
+    const SETTING: SearchParameters = SearchParameters {
         from: 1.0,
         to: None,
         growth: Growth::Factor(2.0),
@@ -370,7 +370,7 @@ mod tests {
     };
 
     /// Runs a search against a CA that returns the result of each step; returns all actions.
-    fn asked(setting: Setting, mut ca: impl FnMut(f64) -> Outcome) -> (Vec<Next>, Answer) {
+    fn asked(setting: SearchParameters, mut ca: impl FnMut(f64) -> Outcome) -> (Vec<Next>, Answer) {
         let (mut search, mut next) = Search::new(setting);
         let mut all = vec![next];
         loop {
@@ -407,7 +407,7 @@ mod tests {
 
     #[test]
     fn linear_steps_and_a_width_in_chains_per_second() {
-        let setting = Setting {
+        let setting = SearchParameters {
             from: 10.0,
             growth: Growth::By(10.0),
             resolution: Resolution::Rate(5.0),
@@ -421,7 +421,7 @@ mod tests {
 
     #[test]
     fn after_every_failure_the_ca_recovers_at_a_trickle() {
-        let (all, _) = asked(Setting { from: 8.0, ..SETTING }, capacity(50.0));
+        let (all, _) = asked(SearchParameters { from: 8.0, ..SETTING }, capacity(50.0));
         for pair in all.windows(2) {
             if let [Next::Step(rate), after] = pair {
                 assert_eq!(*after == Next::Recover(5.0), *rate > 50.0, "{rate}: {after:?}");
@@ -452,7 +452,8 @@ mod tests {
 
     #[test]
     fn a_ca_that_was_only_then_seen_to_have_fallen_is_not_sent_there_again() {
-        let (mut search, mut next) = Search::new(Setting { resolution: Resolution::Share(0.5), ..SETTING });
+        let (mut search, mut next) =
+            Search::new(SearchParameters { resolution: Resolution::Share(0.5), ..SETTING });
         let mut tried = Vec::new();
         while let Next::Step(rate) = next {
             tried.push(rate);
@@ -468,9 +469,9 @@ mod tests {
     #[test]
     fn ends_otherwise_than_in_a_bracket() {
         type Ca = fn(f64) -> Outcome;
-        let cases: [(Setting, Ca, Answer); 4] = [
+        let cases: [(SearchParameters, Ca, Answer); 4] = [
             (
-                Setting { to: Some(10.0), ..SETTING },
+                SearchParameters { to: Some(10.0), ..SETTING },
                 |_| Outcome::Sustained,
                 Answer { knee: Some(10.0), above: None, why: Why::ReachedTo },
             ),
@@ -528,7 +529,7 @@ mod tests {
             factor in 1.2f64..10.0,
             share in 0.005f64..0.5,
         ) {
-            let setting = Setting {
+            let setting = SearchParameters {
                 from,
                 growth: Growth::Factor(factor),
                 resolution: Resolution::Share(share),

@@ -100,14 +100,14 @@ impl Transport for Fake {
 }
 
 /// A client with a scripted server, and an account that needs no request.
-pub(crate) struct Stage {
+pub(crate) struct ScriptedClient {
     pub(crate) client: Client,
     pub(crate) asked: Asked,
     pub(crate) clock: Clock,
     pub(crate) account: Account,
 }
 
-impl Stage {
+impl ScriptedClient {
     pub(crate) fn new(script: impl IntoIterator<Item = Answer>) -> Self {
         Self::with_policy(Policy::default(), script)
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use wec_acme::{Account, AccountKey};
 
 use super::{Failed, Writer, within};
-use crate::backend::{CertificateRow, GivenBack, Granted, OrderRow, RegistrationRow, Wanted, hunger};
+use crate::backend::{CertificateRow, GivenBack, Granted, OrderRow, RegistrationRow, Wanted, needs};
 use crate::certificate::CertificateDetails;
 use crate::state::limits::share;
 use crate::state::pool::Pool;
@@ -20,13 +20,13 @@ use crate::state::{
 impl Writer {
     /// Gives others a part of the stock that they need.
     pub(super) async fn share(&mut self) -> Result<(), Failed> {
-        let hungry = std::mem::take(&mut self.others_hungry);
+        let wants_more = std::mem::take(&mut self.others_want_more);
         let items = {
             let mut local = self.shared.local();
             for kind in Object::ALL {
                 let allowance = &mut local.allowances[kind.index()];
                 let used = std::mem::take(&mut allowance.taken) > 0;
-                if hungry & hunger::of(kind) != 0 {
+                if wants_more & needs::of(kind) != 0 {
                     let shared = share(usize::try_from(allowance.available).unwrap_or(0), used) as i64;
                     // The next write or beat reports it to the database.
                     allowance.available -= shared;
@@ -35,9 +35,9 @@ impl Writer {
                     allowance.gave |= shared > 0;
                 }
             }
-            let exclusive = shared_of(&mut local.exclusive, hungry & hunger::EXCLUSIVE != 0);
-            let orders = shared_of(&mut local.orders, hungry & hunger::ORDERS != 0);
-            let certificates = shared_of(&mut local.certificates, hungry & hunger::CERTIFICATES != 0);
+            let exclusive = shared_of(&mut local.exclusive, wants_more & needs::EXCLUSIVE != 0);
+            let orders = shared_of(&mut local.orders, wants_more & needs::ORDERS != 0);
+            let certificates = shared_of(&mut local.certificates, wants_more & needs::CERTIFICATES != 0);
             given_back(exclusive, orders, certificates)
         };
         self.give_back(items).await
@@ -277,9 +277,9 @@ fn wanted<T>(pool: &Pool<T>, batch: usize) -> Option<i64> {
 
 /// Takes the part of a pool that goes to others; until the next beat it is theirs to claim. Also starts a new
 /// interval of counting use.
-fn shared_of<T>(pool: &mut Pool<T>, hungry: bool) -> Vec<T> {
+fn shared_of<T>(pool: &mut Pool<T>, wants_more: bool) -> Vec<T> {
     let used = std::mem::take(&mut pool.drawn) > 0;
-    if !hungry {
+    if !wants_more {
         return Vec::new();
     }
     let items = pool.take(share(pool.len(), used));
