@@ -42,7 +42,11 @@ fn main() -> ExitCode {
                                     .spawn(|| panic!("at {}", "a thread")),
                             ),
                             "thousands" => {
-                                (0..1_000).for_each(|_| drop(tokio::spawn(async { panic!("at a task") })))
+                                let tasks = (0..1_000).map(|_| tokio::spawn(async { panic!("at a task") }));
+                                // The first panic ends the command; all are to be counted before that.
+                                for task in tasks.collect::<Vec<_>>() {
+                                    let _: Result<(), _> = task.await;
+                                }
                             }
                             other => panic!("{other:?} is no place"),
                         }
