@@ -85,7 +85,7 @@ RUN for crate in */Cargo.toml; do \
         echo 'fn main() {}' >"$crate/build.rs"; \
         sed -i '/^\[\[/,/^\[[^[]/{/^\[[^[]/!d}' "$crate/Cargo.toml"; \
     done \
-    && cargo build --release --locked --lib \
+    && cargo build --profile dist --locked --lib \
         --package wec-requester --package wec-challenge-server --package wec-analytics \
     && rm -r */src */build.rs
 
@@ -116,9 +116,9 @@ COPY text text
 COPY wec wec
 # The empty crates are newer than the real sources; without the touch cargo would keep their build output.
 RUN find . -path ./target -prune -o -name '*.rs' -exec touch {} + \
-    && cargo build --release --locked --bins \
+    && cargo build --profile dist --locked --bins \
         --package wec-requester --package wec-challenge-server --package wec-analytics \
-    && install -D -t /out target/release/wec-requester target/release/wec-challenge-server target/release/wec-analytics
+    && install -D -t /out target/dist/wec-requester target/dist/wec-challenge-server target/dist/wec-analytics
 
 FROM debian:bookworm-slim AS runtime
 RUN apt-get update \
