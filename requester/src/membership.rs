@@ -1,6 +1,6 @@
 //! This node's membership in a session.
 
-use wec_board::{Board, BoardError, Membership, NodeId, NodeInfo, NodeKind, NodeState, Session};
+use wec_board::{Board, BoardError, Membership, NodeId, NodeInfo, NodeKind, NodeState, Session, Target};
 
 use crate::executor::MAX_WORKERS;
 
@@ -82,8 +82,10 @@ impl SessionMembership {
 /// The targets with which it was started.
 fn asked_for(session: &Session) -> impl PartialEq {
     let targets = session.spec.scenarios.iter().map(|(name, target)| {
-        let load = (target.workers, target.rate, target.rate_unit.clone(), target.iterations);
-        (name.clone(), load, target.weights.clone())
+        // All fields are named, so that a new one is either compared or left out on purpose.
+        let Target { workers, rate, rate_unit, weights, iterations, scheduled: _, stages: _, waits: _ } =
+            target;
+        (name.clone(), (*workers, *rate, rate_unit.clone(), *iterations), weights.clone())
     });
     (targets.collect::<Vec<_>>(), session.spec.limits)
 }

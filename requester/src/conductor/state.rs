@@ -112,14 +112,17 @@ impl ScenarioState {
     }
 
     fn aim(&mut self, target: &Target, now: u64) {
+        // All fields are named: a new one that has no effect here does not compile.
+        let Target { workers, rate, weights, scheduled, rate_unit: _, stages: _, waits: _, iterations: _ } =
+            target;
         let active = self.active(now).unwrap_or_default();
-        let value = if self.keeps_rate { target.rate.unwrap_or_default() } else { f64::from(target.workers) };
-        if !target.scheduled && (self.scheduled || self.ramp.held() != value) {
+        let value = if self.keeps_rate { rate.unwrap_or_default() } else { f64::from(*workers) };
+        if !scheduled && (self.scheduled || self.ramp.held() != value) {
             self.ramp = self.ramp.then_hold(active, value);
             self.scheduled = false;
         }
-        self.cap = target.workers;
-        self.weights.clone_from(&target.weights);
+        self.cap = *workers;
+        self.weights.clone_from(weights);
     }
 
     /// Number of workers now, or the largest number allowed.
