@@ -1,14 +1,17 @@
-//! Who leads one scenario: from the board's session, this node's share of it and active time to what executors follow.
+//! The conductor of one scenario. It reads the session on the board and this node's share, computes the active
+//! time, and passes targets to the executors.
 //!
-//! | the session says | the scenario |
+//! | state of the session | effect on the scenario |
 //! | --- | --- |
-//! | running | follows its stages, or what a person has set instead, until its run time is over |
-//! | paused | starts nothing; its active time stands still, and with it stages and run time |
-//! | stopped | ends, and the run with it |
+//! | running | follows its stages, or the value that a person has set, until its run time is over |
+//! | paused | starts nothing; its active time stops, and with it stages and run time |
+//! | stopped | ends, and the run ends with it |
 //!
-//! Several nodes lead the same scenario at the same time, each its share; the stages' marks are made once, because a change
-//! to what is so already is none. Active time counts from one moment for all of them: when the first was ready, as the board
-//! says ([ADR 20](../../docs/adr/0020-one-origin-for-all-nodes.md)). A node that joins later finds a schedule half done.
+//! Several nodes conduct the same scenario at the same time, each with its share. A stage is marked once, because
+//! a change to the present value is not written. Active time counts for all nodes from the moment when the first
+//! one was ready, which is on the board
+//! ([ADR 20](../../docs/adr/0020-one-origin-for-all-nodes.md)). A node that joins later continues the schedule at
+//! the present active time.
 
 mod iterations;
 mod state;
@@ -53,7 +56,7 @@ pub(crate) struct ScenarioChannels {
     pub(crate) stop: Stop,
 }
 
-/// Leads one scenario.
+/// Conducts one scenario.
 pub(crate) struct Conductor {
     pub(crate) scenario: Scenario,
     pub(crate) channels: ScenarioChannels,

@@ -28,7 +28,7 @@ fn serve(folder: &Path) -> Run {
     Run::unheard(child, page)
 }
 
-/// Every line of the log is valid by `docs/log.schema.json`, and has no key that stands nowhere in it.
+/// Every line of the log is valid by `docs/log.schema.json`, and has only keys that the schema describes.
 fn assert_described(log: &str) {
     let schema = include_str!("../../../docs/log.schema.json");
     let schema: Value = serde_json::from_str(schema).unwrap();
@@ -47,7 +47,7 @@ fn assert_described(log: &str) {
         keys(&record, &mut used);
         assert!(used.is_subset(&described), "{:?}: {line}", used.difference(&described));
         kinds.insert(record["record"].as_str().unwrap().to_owned());
-        // The schema is no formality: without its kind, or with another type, no line is valid.
+        // A value of a wrong type is refused; a kind that the schema does not know is accepted.
         for (key, wrong) in
             [("record", Value::from(7)), ("record", Value::from("chain ")), ("seq", "1".into())]
         {
