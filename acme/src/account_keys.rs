@@ -98,7 +98,7 @@ mod tests {
     use crate::FailureClass;
 
     #[tokio::test]
-    async fn no_two_accounts_get_the_same_key_and_a_used_up_stock_is_made_anew() {
+    async fn each_account_gets_its_own_key_and_an_empty_stock_is_refilled() {
         let keys = AccountKeys::generate([KeyType::P256, KeyType::Rsa2048, KeyType::Rsa2048]).unwrap();
         assert_eq!(format!("{keys:?}"), "[Rsa2048]");
         let mut seen = BTreeSet::new();

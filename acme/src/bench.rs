@@ -363,7 +363,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_sides_issue_and_cost_something() {
+    fn both_clients_issue_and_their_cost_is_measured() {
         let server = CannedServer::start().unwrap();
         for cost in [server.floor(2, 4), server.client(2, 4)] {
             assert!(cost.cpu_ns > 0 && cost.wall_ns > 0, "{cost:?}");

@@ -88,18 +88,18 @@ mod tests {
         const NOW: u64 = 1_795_255_200;
         let at = |seconds: f64| NOW * 1_000_000_000 + (seconds * 1e9) as u64;
         for (date, sent, done, known, expected) in [
-            // The same second, and one that ended meanwhile.
+            // The same second, and a second that ended during the request.
             (0, 0.2, 0.4, 0, 0),
             (0, 0.9, 1.3, 0, 0),
             (1, 0.9, 1.3, 0, 0),
-            // A slow answer can have been written at any moment.
+            // A slow answer's Date can be of any moment of the request.
             (12, 0.0, 30.0, 0, 0),
             (12, 0.0, 30.0, 5, 5),
-            // Three hours ahead, and behind.
+            // The CA's clock is three hours ahead, and three hours behind.
             (10_800, 0.2, 0.4, 0, 10_800),
             (-10_800, 0.2, 0.4, 0, -10_800),
             (10_801, 0.9, 1.3, 10_800, 10_800),
-            // The clock was corrected.
+            // The CA's clock was corrected.
             (0, 0.2, 0.4, 10_800, 0),
             (0, 0.2, 0.4, -10_800, 0),
         ] {
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_out_of_a_cache_is_of_another_time() {
+    fn the_date_of_a_cached_answer_is_not_used() {
         let clock = CaClock::new(Clock::start());
         assert_eq!((clock.ahead(), clock.unix_now()), (None, clock.ours().unix_now()));
         let mut headers = HeaderMap::new();

@@ -180,12 +180,12 @@ mod tests {
             let again = CertificateKey::from_pkcs8(&key.to_pkcs8()).unwrap();
             assert_eq!((again.kind(), again.public_key()), (kind, key.public_key()));
             assert_eq!(again.to_pkcs8(), key.to_pkcs8());
-            assert!(format!("{key:?}").len() < 50, "no private half: {key:?}");
+            assert!(format!("{key:?}").len() < 50, "the private key is not shown: {key:?}");
         }
     }
 
     #[test]
-    fn a_stored_key_that_is_none_is_our_own_failure() {
+    fn a_broken_stored_key_is_a_failure_of_our_side() {
         let failure = CertificateKey::from_pkcs8(b"junk").unwrap_err();
         assert_eq!(failure.kind, crate::FailureClass::Internal);
         assert!(failure.message.contains("the stored certificate key"), "{failure}");

@@ -97,7 +97,7 @@ mod tests {
 
     use super::*;
 
-    /// As made by `openssl req -x509`: signed with its own key, and marked as a CA's.
+    /// As `openssl req -x509` makes it: self-signed and marked as a CA certificate.
     fn self_signed() -> CertificateDer<'static> {
         let mut params = CertificateParams::new(vec!["ca.test".to_owned()]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -410,17 +410,17 @@ mod tests {
         }
     }
 
-    /// In turn, as the client does.
+    /// Sends with a turn, as the client does.
     async fn send(transport: &HttpTransport, request: Request) -> Reply {
         let _place = transport.places.take().await.unwrap();
         transport.send(request).await
     }
 
-    /// What a raw server does with each request of a connection, in order; then it closes.
+    /// What the raw server does with one request. After the last act it closes the connection.
     #[derive(Clone)]
     enum Act {
         Answer(String),
-        /// Answers with the request.
+        /// Answers with the request as body.
         Echo,
         /// Sends nothing.
         Wait,
@@ -433,7 +433,7 @@ mod tests {
         _tasks: JoinSet<()>,
     }
 
-    /// Each connection gets the next script; after the last, the server no longer listens.
+    /// Each connection gets the next script. After the last the server stops listening.
     async fn serve(scripts: Vec<Vec<Act>>) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/path", listener.local_addr().unwrap());
@@ -448,7 +448,7 @@ mod tests {
                 let done = Arc::clone(&done);
                 connections.spawn(async move {
                     for act in script {
-                        // A request comes in one piece: it is smaller than a segment.
+                        // A request arrives whole, because it is smaller than a TCP segment.
                         let mut buffer = vec![0; 4096];
                         let length = stream.read(&mut buffer).await.unwrap_or(0);
                         if length == 0 {
@@ -518,7 +518,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn notices_that_an_idle_connection_was_closed_before_using_it() {
+    async fn detects_that_an_idle_connection_was_closed_before_using_it() {
         let server = serve(vec![vec![ok()], vec![ok()]]).await;
         let transport = transport(4);
         assert!(send(&transport, post(&server.url)).await.result.is_ok());
@@ -529,36 +529,40 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_that_meets_the_end_of_a_used_connection_goes_again_over_a_new_one() {
+    async fn a_request_on_a_reused_connection_that_breaks_is_sent_again_on_a_new_one() {
         let server = serve(vec![vec![ok(), says("")], vec![Act::Echo]]).await;
         let transport = transport(4);
         assert!(send(&transport, post(&server.url)).await.result.is_ok());
         let reply = send(&transport, post(&server.url)).await;
         assert_eq!((reply.way.reconnects, reply.way.doubtful, reply.reused), (1, true, false));
-        // The same bytes again, with the same nonce, so that a server which did carry it out can detect this.
+        // The same bytes with the same nonce, so that a server which processed the first can detect the second.
         let echoed = reply.result.unwrap().body;
         assert_eq!(reply.bytes_sent, echoed.len() as u64);
         assert!(echoed.ends_with(b"0123456789ab"), "{echoed:?}");
     }
 
     #[tokio::test]
-    async fn without_a_new_connection_its_outcome_is_unknown() {
+    async fn without_a_new_connection_the_requests_outcome_is_unknown() {
         let server = serve(vec![vec![ok(), says("")]]).await;
         let transport = transport(4);
         assert!(send(&transport, post(&server.url)).await.result.is_ok());
         let reply = send(&transport, post(&server.url)).await;
         let failure = reply.result.unwrap_err();
-        assert_eq!(failure.kind, FailureClass::Reset, "not a failure to connect: it was sent");
+        assert_eq!(
+            failure.kind,
+            FailureClass::Reset,
+            "the request was sent, so it is not a failure to connect"
+        );
         assert!(failure.message.contains("; no new connection: "), "{failure}");
         assert!(reply.bytes_sent > 0 && reply.way.doubtful);
     }
 
     #[tokio::test]
-    async fn a_connection_that_dies_otherwise_is_a_reset() {
+    async fn any_other_broken_connection_is_a_reset() {
         for (script, received) in [
             // A new connection.
             (vec![says("")], 0),
-            // A reused one, within the head and within the body.
+            // A reused connection, within the head and within the body.
             (vec![ok(), says("HTTP/1.1 20")], 0),
             (vec![ok(), says("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n12345")], 5),
         ] {
@@ -575,7 +579,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_closes_without_notice_costs_no_request() {
+    async fn no_request_fails_when_a_server_closes_idle_connections() {
         // Each connection ends after one to four answers, without `Connection: close`.
         let scripts = (0..400).map(|number| vec![ok(); number % 4 + 1]).collect();
         let server = serve(scripts).await;
@@ -605,14 +609,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_http_is_malformed() {
+    async fn an_answer_that_is_not_http_is_malformed() {
         let server = serve(vec![vec![says("SSH-2.0-OpenSSH_9.2\r\n\r\n")]]).await;
         let failure = send(&transport(1), post(&server.url)).await.result.unwrap_err();
         assert_eq!(failure.kind, FailureClass::Malformed, "{failure}");
     }
 
     #[tokio::test]
-    async fn a_body_without_end_is_cut_off() {
+    async fn a_body_above_the_bound_is_refused() {
         let endless = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(LONGEST_BODY as usize + 1));
         let server = serve(vec![vec![says(&endless)]]).await;
         let reply = send(&transport(1), post(&server.url)).await;
@@ -632,7 +636,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_finds_all_connections_in_use_waits_in_turn() {
+    async fn a_request_that_finds_all_connections_in_use_waits_in_order() {
         let server = serve(vec![vec![Act::Wait], vec![ok()]]).await;
         let transport = transport(1);
         let mut first = Box::pin(send(&transport, post(&server.url)));
@@ -640,12 +644,12 @@ mod tests {
         while server.opened.load(Ordering::SeqCst) == 0 {
             tokio::select! {
                 biased;
-                _ = &mut first => unreachable!("the server says nothing"),
+                _ = &mut first => unreachable!("the server does not answer"),
                 _ = &mut second => unreachable!("the only connection is in use"),
                 () = tokio::task::yield_now() => {}
             }
         }
-        // Dropped: its connection is closed, its place free.
+        // The first request was dropped: its connection is closed and its place is free.
         drop(first);
         let reply = second.await;
         assert!(reply.result.is_ok() && !reply.reused);
@@ -661,7 +665,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn urls_that_cannot_be_asked_are_said_to_be_so() {
+    async fn unusable_urls_are_reported_as_such() {
         let transport = transport(1);
         for url in ["ftp://ca.test/x", "/relative", "https://", "http://a b/", "http://127.0.0.1:1/\u{7f}"] {
             let failure = send(&transport, post(url)).await.result.unwrap_err();

@@ -199,13 +199,13 @@ mod tests {
                 _ => ("RS256", &RSA_PKCS1_2048_8192_SHA256),
             };
             let public = UnparsedPublicKey::new(algorithm, key.public_key().to_vec());
-            // A stored key signs as the key in memory does.
+            // A key read from the store signs as the original does.
             a_request_verifies(&key.signing_key().unwrap(), alg, &public);
         }
     }
 
     fn a_request_verifies(key: &SigningKey, alg: &str, public: &UnparsedPublicKey<Vec<u8>>) {
-        // Every length modulo three, and an empty payload (POST-as-GET).
+        // Payloads of every length modulo three, and an empty one (POST-as-GET).
         for payload in [&b""[..], b"{}", b"{\"csr\":\"AA\"}", &[b'x'; 1000]] {
             for (identity, member) in
                 [(Identity::Key, "jwk"), (Identity::Account("https://ca.test/acct/1"), "kid")]
@@ -218,7 +218,7 @@ mod tests {
                 assert_eq!(protected["alg"], alg);
                 assert_eq!(protected["nonce"], "nonce");
                 assert_eq!(protected["url"], "https://ca.test/x");
-                // RFC 8555 §6.2: one of the two, never both.
+                // RFC 8555 §6.2: exactly one of `jwk` and `kid`.
                 assert_eq!(protected.as_object().unwrap().len(), 4);
                 assert!(protected.get(member).is_some());
                 assert_eq!(decoded(&envelope["payload"]), payload);

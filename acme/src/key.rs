@@ -211,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn survives_the_store() {
+    fn is_the_same_after_being_stored() {
         for kind in KeyType::ALL {
             let key = AccountKey::generate_of(kind).unwrap();
             let again = AccountKey::from_pkcs8(&key.to_pkcs8()).unwrap();
@@ -221,14 +221,14 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_key_that_is_none_is_our_own_failure() {
+    fn a_broken_stored_key_is_a_failure_of_our_side() {
         let failure = AccountKey::from_pkcs8(b"junk").unwrap_err();
         assert_eq!(failure.kind, crate::FailureClass::Internal);
         assert!(failure.message.contains("the stored account key"), "{failure}");
     }
 
     #[test]
-    fn does_not_show_its_private_half() {
+    fn does_not_show_its_private_key() {
         let key = AccountKey::generate().unwrap();
         let shown = format!("{key:?}");
         assert!(shown.len() < 120 && shown.contains(key.thumbprint()), "{shown}");

@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn elliptic_keys_are_fresh_and_rsa_keys_come_round_again() {
+    fn elliptic_keys_are_new_and_rsa_keys_are_reused_in_turn() {
         let pool = KeyPool::generate([KeyType::P256, KeyType::Rsa2048, KeyType::Rsa2048]).unwrap();
         assert_ne!(public(&pool, KeyType::P384), public(&pool, KeyType::P384));
         let round: Vec<_> = (0..16).map(|_| public(&pool, KeyType::Rsa2048)).collect();
@@ -280,7 +280,7 @@ mod tests {
         for key in &blocked {
             assert!(pool.retire(key));
         }
-        assert!(!pool.retire(blocked.first().unwrap()), "it has left the stock");
+        assert!(!pool.retire(blocked.first().unwrap()), "the key is no longer in the stock");
         assert!(!pool.retire(CertificateKey::generate(KeyType::P256).unwrap().public_key()));
         assert_eq!(pool.retired(), 16);
         let restocked = tokio::time::timeout(Duration::from_secs(120), pool.restocked(KeyType::Rsa2048));

@@ -166,7 +166,7 @@ mod tests {
         limit_name(&headers, Problem::parse(document.to_string().as_bytes()).as_ref())
     }
 
-    /// Boulder's `ratelimits/transaction.go` and `errors/errors.go`, and the versions before.
+    /// Messages of Boulder's `ratelimits/transaction.go` and `errors/errors.go`, and of earlier versions.
     #[test]
     fn boulders_limits_are_the_fragments_of_their_urls() {
         let cases = [
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_help_link_goes_before_the_detail() {
+    fn a_help_link_has_precedence_over_the_detail() {
         let detail = "too many orders, see https://ca.test/limits#orders";
         let cases: [(&[&str], &str); 6] = [
             (
@@ -219,11 +219,11 @@ mod tests {
         }
     }
 
-    /// Without a fragment, what differs between answers is replaced.
+    /// Without a fragment, the parts that differ between answers are replaced.
     #[test]
-    fn a_sentence_is_folded_to_what_its_limit_always_says() {
+    fn the_variable_parts_of_a_sentence_are_replaced() {
         let cases = [
-            // Boulder before its page with fragments, and its overloaded front end.
+            // Boulder before its documentation had fragments, and its overloaded front end.
             (
                 "Error creating new order :: too many certificates already issued for: example.com: see https://letsencrypt.org/docs/rate-limits/",
                 "Error creating new order :: too many certificates already issued for: …: see …",
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_short_whatever_the_server_sends() {
+    fn a_name_has_a_maximum_length() {
         let long = "word ".repeat(10_000);
         assert_eq!(name(&[], &long).chars().count(), MAX_NAME);
         assert_eq!(name(&[], &format!("see https://ca.test/#{}", "x".repeat(5_000))).len(), MAX_NAME);

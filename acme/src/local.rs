@@ -50,7 +50,7 @@ mod tests {
     struct Outer(#[source] io::Error);
 
     #[test]
-    fn a_refusal_of_our_own_machine_is_found_among_the_causes() {
+    fn a_refusal_of_this_machine_is_found_among_the_causes() {
         for (errno, ours) in [
             (Errno::EMFILE, true),
             (Errno::ENFILE, true),

@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_when_each_came() {
+    fn records_when_each_arrived() {
         let pool = NoncePool::new(8, Duration::from_secs(1));
         pool.put(b"a", 3);
         pool.put(b"b", 5);
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn gives_the_freshest_first() {
+    fn gives_the_newest_first() {
         let pool = NoncePool::new(8, Duration::from_secs(1));
         pool.put(b"a", 0);
         pool.put(b"b", 1);
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn ignores_what_is_no_nonce() {
+    fn ignores_invalid_nonces() {
         let pool = NoncePool::new(8, Duration::from_secs(1));
         let long = [b'a'; LONGEST + 1];
         for bad in [&b""[..], b"a\"b", b"a b", b"a=", b"\xff", &long] {
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_one_even_when_asked_for_none() {
+    fn keeps_one_even_with_a_bound_of_zero() {
         let pool = NoncePool::new(0, Duration::from_secs(1));
         pool.put(b"a", 0);
         assert_eq!(value(&pool, 0), Some("a".into()));

@@ -71,27 +71,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn silence_begins_with_the_first_request_that_no_answer_came_after() {
+    fn silence_begins_with_the_first_request_after_the_last_answer() {
         let pulse = Pulse::default();
-        assert_eq!(pulse.silence(1_000, 10), None, "nobody has asked");
+        assert_eq!(pulse.silence(1_000, 10), None, "no request was sent");
         let first = pulse.begin(100);
         let second = pulse.begin(105);
         assert_eq!(pulse.silence(109, 10), None);
         assert_eq!(pulse.silence(110, 10), Some(Silence { since: 100, in_flight: 2 }));
         first.answered();
         drop(first);
-        assert_eq!(pulse.silence(200, 10), None, "what is under way may still be answered");
+        assert_eq!(pulse.silence(200, 10), None, "a request in flight may still be answered");
         drop(second);
         assert_eq!(pulse.silence(300, 10), None);
     }
 
     #[test]
-    fn requests_that_fail_at_once_are_a_silence_and_a_pause_is_none() {
+    fn failing_requests_are_a_silence_and_a_pause_is_not() {
         let pulse = Pulse::default();
         for at in (100..200).step_by(5) {
             drop(pulse.begin(at));
         }
         assert_eq!(pulse.silence(200, 10), Some(Silence { since: 100, in_flight: 0 }));
-        assert_eq!(pulse.silence(300, 10), None, "nothing is sent any more");
+        assert_eq!(pulse.silence(300, 10), None, "no more requests are sent");
     }
 }

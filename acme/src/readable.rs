@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_certificate_is_explained_without_lists_of_bytes() {
+    fn errors_about_invalid_certificates_contain_no_lists_of_bytes() {
         let spki = [0x30, 0x03, 0x02, 0x01, 0x05];
         for der in [&b"-----"[..], &spki, &spki[..3]] {
             let error = x509_parser::certificate::X509Certificate::from_der(der).unwrap_err();

@@ -99,7 +99,7 @@ mod tests {
             ("//other.test/x", "https://other.test/x"),
             ("?y", "https://ca.test:8443/acme/order/1?y"),
             ("/x?next=http://a", "https://ca.test:8443/x?next=http://a"),
-            // As the CA wrote it, including port and case.
+            // Unchanged, including port and case.
             ("HTTPS://CA.test:443/A", "HTTPS://CA.test:443/A"),
             ("http://ca.test", "http://ca.test"),
         ] {

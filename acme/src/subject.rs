@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn boulders_limits_and_others_by_what_they_are_about() {
+    fn limits_are_mapped_to_their_subject() {
         use Endpoint::{Authorization, Finalize, NewAccount, NewNonce, NewOrder, RenewalInfo, RevokeCert};
         use Subject::{Account, Address, Domain, Names};
         for (endpoint, limit, subject) in [

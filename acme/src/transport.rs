@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_waits_for_a_place_longer_than_the_bound() {
+    async fn a_request_waits_for_a_place_up_to_the_bound() {
         let places = Places::new(2, Duration::from_secs(3));
         let held = [places.take().await.unwrap(), places.take().await.unwrap()];
         let failure = places.take().await.unwrap_err();

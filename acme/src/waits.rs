@@ -55,10 +55,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_ca_asked_for_comes_first_and_a_late_timer_is_neither() {
+    fn the_cas_wait_counts_first_and_a_late_timer_counts_for_neither() {
         let second = 1_000_000_000;
         let cases = [
-            // asked s, own s, passed ns → asked, poll
+            // Asked s, own s, passed ns → asked, poll.
             (3, 1, 3 * second, (3 * second, 0)),
             (3, 1, 3 * second + 7, (3 * second, 0)),
             (1, 3, 3 * second, (second, 2 * second)),

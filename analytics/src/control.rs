@@ -440,7 +440,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn all_is_made_or_nothing() {
+    async fn either_all_changes_are_made_or_none() {
         let board = Board::local();
         board.put_session(Session::running("s", 5)).await.unwrap();
         let wanted = || vec![ChangeTo::Workers(9), ChangeTo::Rate(5.0)];
@@ -457,7 +457,7 @@ mod tests {
             refused.to_string(),
             "workers: -1 is not a whole number from 0 to 1000000; weights.revok: unknown chain; did you mean revoke?; \
              rate: scenario \"default\" keeps a number of workers and has no rate: change its workers",
-            "what is wrong with the body and with the session"
+            "errors of the body and of the session together"
         );
 
         let zero = Chain::ALL.iter().map(|chain| (chain.name().to_owned(), 0.0)).collect();
@@ -478,7 +478,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stopped_session_takes_nothing_but_being_stopped() {
+    async fn a_stopped_session_accepts_only_stop() {
         let board = Board::local();
         board.put_session(Session::running("s", 5)).await.unwrap();
         let stop = || vec![ChangeTo::State(SessionState::Stopped)];
@@ -491,7 +491,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_scenario_that_has_ended_is_not_changed_in_vain() {
+    async fn changing_an_ended_scenario_is_an_error() {
         let board = Board::local();
         let target = |waits| Target { workers: 5, waits, ..Target::default() };
         let scenarios = [("first", target(false)), ("second", target(true))];
@@ -505,7 +505,7 @@ mod tests {
             workers("first").await.unwrap_err().to_string(),
             "scenario \"first\" has ended, no more iterations of it start: change second, or start another run"
         );
-        assert_eq!(workers("second").await.unwrap().changes.len(), 1, "one that waits can be changed");
+        assert_eq!(workers("second").await.unwrap().changes.len(), 1, "a waiting scenario can be changed");
         board.end_scenario(&run, "second", "node").await.unwrap();
         assert_eq!(
             workers("second").await.unwrap_err().to_string(),

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_node_measures_passes() {
+    fn valid_records_pass() {
         for record in
             [load(|_| {}), chain(|_| {}), chain(|chain| chain.requests[0].retry_after = Some(u64::MAX))]
         {
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_read_or_counted_again_does_not() {
+    fn records_that_could_not_be_read_back_or_counted_are_refused() {
         let state = |certificates| Record::State {
             node: "r1".to_owned(),
             seq: 1,
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_of_another_version_does_not_pass() {
+    fn a_header_of_another_version_is_refused() {
         let header = RunHeader {
             version: FORMAT_VERSION,
             run: "run".to_owned(),

@@ -507,7 +507,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_is_not_rounded_onto_its_limit() {
+    fn a_share_is_not_rounded_to_its_limit() {
         let cases = [
             (0.981_055, 0.95, "98.11 %"),
             (0.010_01, 0.01, "1.001 %"),

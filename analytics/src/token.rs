@@ -37,8 +37,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_itself_and_nothing_else() {
-        let token = Token::new("secret").expect("it is not empty");
+    fn only_the_same_text_matches() {
+        let token = Token::new("secret").expect("the token is not empty");
         for (offered, same) in
             [("secret", true), ("secre", false), ("secrets", false), ("Secret", false), ("", false)]
         {

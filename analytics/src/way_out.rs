@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_cause_has_its_way_out() {
+    fn each_cause_has_its_remedy() {
         use FailureClass::{Connect, Problem, Reset, Validation};
         let cases = [
             (Problem, "invalidContact", "contact required", "--contact mailto:"),

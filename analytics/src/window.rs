@@ -448,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_is_of_its_own_time_alone() {
+    fn a_window_contains_only_its_own_time() {
         let windows = windows(&["chain{failed} < 5%", "dropped < 20%", "chain{p(50)} < 45ms"], run());
         let figures = between(&windows, 2_000, 6_000);
         assert_eq!((figures.over_ns, figures.ended, figures.failed, figures.n), (4_000 * MS, 40, 4, 36));
@@ -469,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn a_percentile_without_a_name_is_judged_by_the_samples_beyond_it() {
+    fn a_withheld_percentile_is_judged_by_the_samples_beyond_the_bound() {
         let of = |slow: u64| {
             let records = (0..100).map(|n| chain(n, if n < slow { 500 } else { 10 }, true));
             between(&windows(&["chain{p(99)} < 100ms"], records), 0, 1_000).thresholds.remove(0)
@@ -485,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn the_load_testers_limits_are_told_but_not_what_was_dropped() {
+    fn the_load_testers_limits_are_reported_without_dropped_iterations() {
         let records = [
             load(500, 0, 0, Some(LimitKind::Lag)),
             load(900, 0, 0, Some(LimitKind::Lag)),
@@ -497,7 +497,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_of_our_own_machine_limit_before_a_sample_says_so() {
+    fn refusals_of_this_machine_limit_before_a_sample_reports_them() {
         let mut local = chain(100, 10, false);
         if let Record::Chain { result, .. } = &mut local {
             result.class = Some(FailureClass::Local);
@@ -508,9 +508,9 @@ mod tests {
         assert!(figures.limited[0].starts_with("1 chain failed because this machine refused"), "{figures:?}");
     }
 
-    /// For example: an authorization that was refused, and a later poll that failed for another reason.
+    /// For example, an authorization was refused and a later poll failed for another reason.
     #[test]
-    fn a_failure_is_of_the_answer_that_decided_it() {
+    fn a_failure_has_the_status_and_problem_that_decided_it() {
         let mut refused = chain(100, 10, false);
         let Record::Chain { result, .. } = &mut refused else { panic!("a chain") };
         (result.class, result.status, result.problem) = (Some(FailureClass::Problem), 403, "caa".into());
@@ -526,17 +526,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_forgotten_stays_so_and_memory_is_bounded() {
+    fn late_records_of_a_dropped_time_are_ignored_and_memory_is_bounded() {
         let mut windows = windows(&[], run());
         windows.forget_before(START + 5_000 * MS);
         assert_eq!(between(&windows, 0, 5_000).ended, 0);
         assert_eq!(between(&windows, 0, 10_000).ended, 50);
         windows.record(&chain(1_000, 1, true));
-        assert_eq!(between(&windows, 0, 10_000).ended, 50, "it came too late");
+        assert_eq!(between(&windows, 0, 10_000).ended, 50, "the late record is ignored");
         for hour in 0..5 {
             windows.record(&chain(3_600_000 * hour + 10_000, 1, true));
         }
-        // A wrong clock.
+        // A record of a wrong clock.
         windows.record(&chain(1 << 42, 1, true));
         assert!(windows.parts.len() <= MAX_PARTS);
         assert_eq!(between(&windows, 3_600_000 * 4, 3_600_000 * 4 + 20_000).ended, 1);

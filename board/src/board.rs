@@ -535,11 +535,11 @@ mod tests {
         assert_eq!(shown, Session::running("s", 5));
         let changed = board.change("s", Change::workers(By::Cli, 8)).await.unwrap();
         assert_eq!(changed.value.workers(), 8);
-        assert_eq!(board.kv.get(&keys::status("s"), "testing").await.unwrap(), None, "nothing to report");
+        assert_eq!(board.kv.get(&keys::status("s"), "testing").await.unwrap(), None, "no node has reported");
     }
 
     #[tokio::test]
-    async fn what_is_not_understood_is_ignored_and_written_over() {
+    async fn unreadable_values_are_ignored_and_overwritten() {
         let board = with(&[(keys::session("s"), SPEC), (keys::status("s"), "[7]")]).await;
         let shown = || board.session("s").borrow().clone().unwrap().value;
         assert_eq!(shown(), Session::running("s", 5));

@@ -112,7 +112,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn none_is_lost_and_none_counted_twice(
+        fn no_iteration_is_lost_or_counted_twice(
             iterations in 0u64..5_000,
             steps in proptest::collection::vec((0usize..4, 0u64..300, 0u64..300, any::<bool>()), 0..200),
         ) {

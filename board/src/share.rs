@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_ready_or_of_another_session_takes_nothing() {
+    fn nodes_that_are_not_ready_or_of_another_session_take_nothing() {
         let live = [
             node("a", NodeState::Running, "s"),
             node("b", NodeState::Preparing, "s"),
@@ -103,12 +103,12 @@ mod tests {
         let shares = Shares::default().next("s", &live).unwrap();
         assert_eq!((shares.epoch, shares.workers("a", 50), shares.fraction("a", 50)), (1, 50, 1.0));
         assert_eq!((shares.workers("b", 50), shares.fraction("b", 50)), (0, 0.0));
-        assert_eq!(shares.next("s", &live), None, "they are so already");
+        assert_eq!(shares.next("s", &live), None, "the shares are already so");
         assert_eq!(shares.next("s", &live[1..]).unwrap(), Shares { epoch: 2, nodes: BTreeMap::new() });
     }
 
     #[test]
-    fn a_rate_is_made_by_those_who_have_a_worker_for_it() {
+    fn a_rate_is_shared_by_the_nodes_that_have_a_worker() {
         let parts = |workers| ["a", "b", "c"].map(|node| among(&["a", "b", "c"]).fraction(node, workers));
         assert_eq!(parts(1), [1.0, 0.0, 0.0]);
         assert_eq!(parts(2), [0.5, 0.5, 0.0]);
@@ -122,11 +122,11 @@ mod tests {
         let (a, b, c) = (("A", 4_000), ("B", 5_000), ("C", 3_000));
         type Row<'a> = (u32, &'a [(&'a str, u32)], &'a [u32]);
         let table: &[Row<'_>] = &[
-            // One node after the other joins a load of 5000.
+            // Nodes join a load of 5000 one after the other.
             (5_000, &[a], &[4_000]),
             (5_000, &[a, b], &[2_222, 2_778]),
             (5_000, &[a, b, c], &[1_666, 2_084, 1_250]),
-            // Ties go to the smaller id, wherever it stands.
+            // Ties go to the smaller id, in any order.
             (1, &[("B", 10), ("A", 10)], &[0, 1]),
             (3, &[("B", 10), ("C", 10), ("A", 10)], &[1, 1, 1]),
             // More than the sum of capacities: each node gets its capacity.
@@ -146,7 +146,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sums_exactly_and_asks_no_node_for_more_than_it_can(
+        fn sums_exactly_and_gives_no_node_more_than_its_capacity(
             target: u32,
             capacities in proptest::collection::vec(prop_oneof![0u32..20, any::<u32>()], 0..12),
         ) {

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_shown_nowhere() {
+    fn no_message_shows_a_password() {
         let wrong = "etcd://wec:s3cret@a:2379/x".parse::<BoardUrl>().unwrap_err();
         assert!(wrong.contains("etcd://wec:***@a:2379/x") && !wrong.contains("s3cret"), "{wrong}");
         let board = "etcd://wec:s3cret@a:2379,b:2379".parse::<BoardUrl>().unwrap();
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_shown_with_what_is_allowed() {
+    fn another_url_is_refused_with_the_allowed_forms() {
         for text in
             ["", "sqlite://", "sqlite://x?mode=ro", "etcd://", "etcds://", "http://a:2379", "etcd://a/b"]
         {

@@ -102,7 +102,7 @@ mod tests {
     use crate::mix::Mix;
 
     #[test]
-    fn profiles_are_names_and_default_is_none_at_all() {
+    fn profiles_are_names_and_default_means_no_profile() {
         let mix: Mix<Profile> = "shortlived=1,classic=3,default=0".parse().unwrap();
         assert_eq!(mix.to_string(), "shortlived=1,classic=3,default=0");
         let named: Vec<_> = mix.items().map(|profile| profile.name().map(str::to_owned)).collect();

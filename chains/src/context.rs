@@ -238,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_it_begins_with_makes_sense() {
+    fn the_default_policy_is_valid() {
         assert_eq!(Policy::under("wec.test").mistakes(), Vec::<String>::new());
     }
 

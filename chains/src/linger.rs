@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn data_stays_for_its_time_and_goes_then() {
+    async fn data_stays_for_its_time_and_is_then_removed() {
         let store = Arc::new(MemoryChallenges::new());
         let (linger, remover) = Linger::start(Duration::from_secs(10), Arc::clone(&store) as _);
         assert!(linger.leave(put(&store, "a").await).is_none());
@@ -201,11 +201,11 @@ mod tests {
         assert_eq!(remover.finish(std::future::pending()).await, Removed::default());
         assert!(store.is_empty());
         let late = put(&store, "c").await;
-        assert_eq!(linger.leave(late.clone()), Some(late), "nothing would remove it");
+        assert_eq!(linger.leave(late.clone()), Some(late), "after the end nothing removes data");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_end_in_a_hurry_takes_all_back_at_once() {
+    async fn a_cancelled_end_removes_all_data_at_once() {
         let store = Arc::new(MemoryChallenges::new());
         let (linger, remover) = Linger::start(Duration::from_secs(3600), Arc::clone(&store) as _);
         for token in ["a", "b", "c"] {
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_does_not_fit_comes_back_and_is_counted() {
+    async fn data_beyond_the_bound_is_returned_and_counted() {
         let store = Arc::new(MemoryChallenges::new());
         let (linger, remover) = Linger::bounded(Duration::from_secs(10), Arc::clone(&store) as _, 2);
         let mut returned = 0;
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_time_at_all_leaves_it_to_the_chain() {
+    async fn without_a_linger_time_the_chain_removes_its_data() {
         let store = Arc::new(MemoryChallenges::new());
         let (linger, remover) = Linger::start(Duration::ZERO, Arc::clone(&store) as _);
         let data = put(&store, "a").await;

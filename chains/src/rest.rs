@@ -55,9 +55,9 @@ mod tests {
             (FailureClass::RateLimited, 429, None, Some(60), None),
             (FailureClass::RateLimited, 429, Some(0), Some(60), None),
             (FailureClass::RateLimited, 429, Some(10), Some(0), None),
-            // With `hammer` nothing rests.
+            // With `hammer` no object rests.
             (FailureClass::RateLimited, 429, Some(10), None, None),
-            // A problem of type rateLimited may come with it.
+            // With a problem of type rateLimited.
             (FailureClass::RateLimited, 503, Some(10), Some(60), None),
             (FailureClass::ServerError, 503, Some(10), Some(60), None),
         ] {

@@ -120,7 +120,7 @@ fn closed(
 mod tests {
     use super::*;
 
-    /// Ten thousand waiting workers have ten thousand of these. A single await once doubled the size.
+    /// Ten thousand waiting workers hold ten thousand of these futures. One more await once doubled their size.
     #[test]
     fn a_running_chain_takes_less_than_four_kib() {
         const fn size<A, F: Future>(_: &impl Fn(A) -> F) -> usize {

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn remembers_a_bounded_number_of_short_hits() {
+    async fn keeps_a_bounded_number_of_shortened_hits() {
         let hits = Hits::new(Clock::start());
         for _ in 0..RECENT + 5 {
             add(&hits, "a");

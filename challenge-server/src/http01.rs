@@ -308,7 +308,7 @@ mod tests {
     use crate::records::Records;
     use wec_clock::Clock;
 
-    /// The answer to a connection that sends `chunks` and then nothing.
+    /// The answer to a connection that sends `chunks` and then no more.
     fn answered(chunks: &[&[u8]]) -> String {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
@@ -371,7 +371,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_octets_get_http_or_nothing(octets in proptest::collection::vec(any::<u8>(), 0..300)) {
+        fn any_octets_get_an_http_answer_or_none(octets in proptest::collection::vec(any::<u8>(), 0..300)) {
             let response = answered(&[&octets, b"\r\n\r\n"]);
             prop_assert!(response.starts_with("HTTP/1.1 "), "{response:?}");
         }
@@ -385,7 +385,7 @@ mod tests {
         }
 
         #[test]
-        fn it_does_not_matter_how_a_request_is_cut(cut in 0usize..70) {
+        fn a_request_may_arrive_in_any_two_parts(cut in 0usize..70) {
             let cut = cut.min(GET.len());
             let response = answered(&[&GET.as_bytes()[..cut], &GET.as_bytes()[cut..]]);
             prop_assert!(response.ends_with("\r\n\r\ntoken.thumb"), "{response:?}");
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_header_names_what_is_stored() {
+    fn a_host_header_is_normalised_to_the_stored_name() {
         let table = [
             ("example.test", Some("example.test")),
             ("Example.TEST:5002", Some("example.test")),

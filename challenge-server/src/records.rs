@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_of_a_name_whose_records_are_gone() {
+    fn a_name_without_records_is_removed() {
         let mut data = Data::default();
         data.change("a.test", |records| records.servfail = true);
         data.change("a.test", |records| records.servfail = false);

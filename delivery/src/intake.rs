@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_full_batch_is_told_at_once() {
+    async fn a_full_batch_wakes_the_pump_at_once() {
         let (intake, began) = (Intake::default(), Instant::now());
         for _ in 0..BATCH {
             intake.push(Entry::Chain(ChainResult::default()));
@@ -189,13 +189,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_gathers_is_told_once_and_nothing_wakes_the_pump_before() {
+    async fn a_partial_batch_wakes_the_pump_once_after_its_time() {
         let intake = Intake::default();
         let wait = |seconds| tokio::time::timeout(Duration::from_secs(seconds), intake.gathered());
-        assert!(wait(3_600).await.is_err(), "nothing waits");
+        assert!(wait(3_600).await.is_err(), "there is nothing to deliver");
         let began = Instant::now();
         intake.push(Entry::Load { at_unix_ns: 1, load: LoadSample::default() });
-        // A caller that waits for several events drops one wait and begins another.
+        // A caller that waits for several events drops one wait and starts another.
         assert!(tokio::time::timeout(GATHER / 2, intake.gathered()).await.is_err());
         intake.gathered().await;
         assert_eq!(began.elapsed(), GATHER);

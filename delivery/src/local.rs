@@ -199,7 +199,7 @@ mod tests {
     async fn numbers_every_record_without_gaps_and_delivers_all() {
         let (send, received) = std::sync::mpsc::channel();
         let sink = LocalSink::start("r1", Clock::start(), move |records| {
-            send.send(records).expect("the test still listens");
+            send.send(records).expect("the receiver exists");
             Ok(())
         });
         for _ in 0..1_500 {
@@ -215,20 +215,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn holds_what_analytics_has_no_room_for_and_tells_what_was_dropped() {
+    async fn holds_records_while_analytics_is_full_and_reports_dropped_ones() {
         let (send, received) = std::sync::mpsc::channel();
         let open = Arc::new(AtomicBool::new(false));
         let gate = Arc::clone(&open);
         let sink = LocalSink::start("r1", Clock::start(), move |records| {
             if gate.load(Ordering::Relaxed) {
-                send.send(records).expect("the test still listens");
+                send.send(records).expect("the receiver exists");
                 return Ok(());
             }
             Err(records)
         });
         sink.push(ChainResult::default());
         tokio::time::sleep(GATHER * 2).await;
-        // One is held by the pump, 2^16 wait, ten have no room.
+        // The pump holds one record, 2^16 wait in the queue, and ten have no room.
         for _ in 0..(1 << 16) + 10 {
             sink.push(ChainResult::default());
         }

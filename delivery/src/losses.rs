@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keeps_reasons_apart_and_their_number_bounded() {
+    fn keeps_a_bounded_number_of_separate_reasons() {
         let mut losses = Losses::default();
         losses.add(2, "full");
         losses.add(0, "nothing");

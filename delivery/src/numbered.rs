@@ -90,11 +90,11 @@ mod tests {
         let batch = numbering.number(entries(), 7);
         assert_eq!((batch.first, batch.last(), batch.counted), (4, 7, 2));
         assert!(matches!(&batch.entries[3], Entry::Lost { at_unix_ns: 7, count: 4, why } if why == "full"));
-        assert!(!numbering.has_untold(), "told once");
+        assert!(!numbering.has_untold(), "each loss is reported once");
     }
 
     #[test]
-    fn a_batch_that_was_never_sent_is_lost_and_its_numbers_are_used_again() {
+    fn a_batch_that_was_never_sent_is_lost_and_its_numbers_are_reused() {
         let mut numbering = Numbering::default();
         numbering.number(entries(), 0);
         numbering.lose(4, "damaged");
@@ -103,7 +103,7 @@ mod tests {
         let batch = numbering.number(Vec::new(), 0);
         let told = |entry: &Entry| match entry {
             Entry::Lost { count, why, .. } => (*count, why.clone()),
-            other => panic!("{other:?} is no loss"),
+            other => panic!("{other:?} is not a loss"),
         };
         let told: Vec<_> = batch.entries.iter().map(told).collect();
         assert_eq!((batch.first, told), (4, vec![(4, "damaged".to_owned()), (2, "full".to_owned())]));

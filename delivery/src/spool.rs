@@ -414,11 +414,11 @@ mod tests {
     }
 
     #[test]
-    fn gives_batches_back_in_order_and_leaves_nothing_behind() {
+    fn returns_batches_in_order_and_removes_its_files() {
         let root = tempfile::tempdir().unwrap();
         let mut spool = Spool::new(root.path(), owner("r/1"), 1 << 30);
         assert!(fs::read_dir(root.path()).unwrap().next().is_none(), "an unused spool is not on disk");
-        // Three segments.
+        // This makes three segments.
         for seq in 1..=20 {
             spool.append(&frame(seq, 1 << 20)).unwrap();
         }
@@ -449,7 +449,7 @@ mod tests {
                 }
             }
         };
-        assert_eq!(fill(&mut spool), 19, "19 MiB and their heads fit into 20 MiB");
+        assert_eq!(fill(&mut spool), 19, "19 MiB with their headers fit into 20 MiB");
         for _ in 0..10 {
             spool.next().unwrap().unwrap();
             spool.acknowledged();
@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_before_can_be_put_before() {
+    fn earlier_batches_can_be_put_in_front() {
         let root = tempfile::tempdir().unwrap();
         let mut spool = Spool::new(root.path(), owner("r1"), 1 << 30);
         spool.append(&frame(3, 100)).unwrap();
@@ -470,10 +470,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_damaged_is_lost_by_itself_and_counted() {
+    fn only_damaged_batches_are_lost_and_they_are_counted() {
         let root = tempfile::tempdir().unwrap();
         let mut spool = Spool::new(root.path(), owner("r1"), 1 << 30);
-        // Three segments, of eight, eight and four.
+        // Three segments with eight, eight and four batches.
         for seq in 1..=20 {
             spool.append(&frame(seq, 1 << 20)).unwrap();
         }
@@ -484,7 +484,7 @@ mod tests {
             fs::write(path, bytes).unwrap();
         };
         let length = HEAD + (1 << 20);
-        // In the batch of 3, in the heads of 5 and 6, and everything from 9 to 16.
+        // Damage in the batch of 3, in the headers of 5 and 6. The segment with 9 to 16 is gone.
         damage(&first, 2 * length + 500);
         damage(&first, 4 * length + 1);
         damage(&first, 5 * length + 30);
@@ -497,7 +497,7 @@ mod tests {
 
         let mut spool = Spool::leftovers(root.path()).remove(0);
         assert_eq!(spool.results(), 18);
-        // Two entries of the damaged head are missing. That a segment is missing shows in the numbers at analytics.
+        // The two entries with damaged headers are not counted. Analytics detects a missing segment by the numbers.
         assert_eq!(spool.take_lost(), 2 + 2);
         assert_eq!(drain(&mut spool), expected);
         assert_eq!(spool.last_seq(), 20);
@@ -507,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn a_spool_of_nothing_but_damage_is_counted_and_goes() {
+    fn a_spool_with_only_damaged_batches_is_counted_and_removed() {
         let root = tempfile::tempdir().unwrap();
         let mut spool = Spool::new(root.path(), owner("r1"), 1 << 30);
         spool.append(&frame(1, 100)).unwrap();
@@ -535,13 +535,13 @@ mod tests {
     }
 
     #[test]
-    fn a_later_start_finds_all_but_the_torn_end() {
+    fn a_later_start_finds_all_but_the_incomplete_end() {
         let root = tempfile::tempdir().unwrap();
         let mut spool = Spool::new(root.path(), owner("r1"), 1 << 30);
         for seq in 1..=3 {
             spool.append(&frame(seq, 100)).unwrap();
         }
-        assert!(Spool::leftovers(root.path()).is_empty(), "its sender lives");
+        assert!(Spool::leftovers(root.path()).is_empty(), "its sender is running");
         let last = spool.path_of(FIRST);
         drop(spool);
         for cut in [1, 99, 101, 131] {
@@ -552,8 +552,8 @@ mod tests {
             let mut spool = found.remove(0);
             assert_eq!(*spool.owner(), owner("r1"));
             assert_eq!(spool.results(), 4);
-            assert!(spool.take_lost() > 0, "the torn one is counted");
-            assert_eq!(drain(&mut spool), [1, 2], "{cut} bytes torn off");
+            assert!(spool.take_lost() > 0, "the incomplete batch is counted");
+            assert_eq!(drain(&mut spool), [1, 2], "{cut} bytes cut off");
             drop(spool);
             fs::write(&last, &whole).unwrap();
         }

@@ -230,14 +230,14 @@ mod tests {
         for bit in 0..der.len() * 8 {
             let mut changed = der.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
-            // The parser tolerates some changes outside of the signed part; it never panics.
+            // The parser may accept changes outside the signed part, but never panics.
             let refused = CertificationRequest::read(&changed, true).is_err();
             assert!(refused || !(start..start + signed.len()).contains(&(bit / 8)), "bit {bit}");
         }
     }
 
     #[test]
-    fn a_serial_number_tells_its_certificate() {
+    fn a_serial_number_identifies_its_certificate() {
         for id in [0, 1, 0xff, (1 << 56) - 1] {
             let serial = serial_number(id);
             assert_eq!(id_of_serial(&serial), Some(id));

@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_keys_that_are_none() {
+    fn refuses_invalid_keys() {
         let zeros = URL_SAFE_NO_PAD.encode([0; 32]);
         for (jwk, why) in [
             (r#"{"kty":"oct"}"#.to_owned(), "`oct`"),

@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_nonce_counts_once() {
+    fn a_nonce_is_accepted_once() {
         let nonces = Nonces::new(8);
         let nonce = nonces.issue();
         assert!(nonces.spend(&nonce));
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_it_never_issued() {
+    fn refuses_nonces_that_it_never_issued() {
         let nonces = Nonces::new(4);
         nonces.issue();
         for invented in ["", "nonsense", "AAAAAAAAAAAAAAAAAAAAAA", "!!!!", &"A".repeat(300)] {

@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_go_before_the_file_and_the_file_before_defaults() {
+    fn flags_override_the_file_and_the_file_overrides_defaults() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("ca.toml");
         std::fs::write(&file, "seed = 1\nretry_after = 5\nfaults = [\"*=500:0.1\"]").unwrap();
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn every_flag_arrives() {
+    fn every_flag_sets_the_configuration() {
         let config = config(&[
             "--listen=127.0.0.1:0",
             "--plain",

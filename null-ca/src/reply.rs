@@ -246,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_problem_is_json_whatever_its_detail() {
+    fn a_problem_is_valid_json_for_any_detail() {
         let problem = Problem::malformed("a \"quoted\"\nname \u{1}");
         let read: serde_json::Value = serde_json::from_str(&problem.to_string()).unwrap();
         assert_eq!(read["type"], "urn:ietf:params:acme:error:malformed");
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_algorithm_comes_with_the_accepted_ones() {
+    fn a_refusal_of_an_algorithm_lists_the_accepted_ones() {
         let problem = Problem::new(Kind::BadSignatureAlgorithm, "HS256");
         let read: serde_json::Value = serde_json::from_str(&problem.to_string()).unwrap();
         assert_eq!(read["algorithms"][0], "ES256");

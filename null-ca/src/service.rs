@@ -285,9 +285,9 @@ mod tests {
     }
 
     #[test]
-    fn half_an_answer_is_still_text() {
+    fn a_truncated_answer_is_still_utf_8() {
         let reply = half(Reply::json(200, r#"{"a":"ä"}"#.to_owned()));
-        let Content::Json(body) = reply.content else { panic!("still JSON") };
+        let Content::Json(body) = reply.content else { panic!("the content is JSON") };
         assert!(serde_json::from_str::<serde_json::Value>(&body).is_err());
     }
 }

@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn follows_paused_time_when_it_may_be_coarse() {
+    async fn follows_paused_time_in_coarse_mode() {
         let clock = Clock::start();
         Alarm::new(clock).at(3_600_000_000_000).await;
         let late = clock.now() - 3_600_000_000_000;
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn never_wakes_early_and_survives_being_dropped() {
+    async fn never_wakes_early_and_can_be_dropped_while_waiting() {
         let clock = Clock::start();
         for mut alarm in [Alarm::precise(clock), Alarm::awake(clock), Alarm::coarse(clock)] {
             for wait in [300_000, 2_500_000].repeat(10) {
@@ -178,7 +178,7 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         });
-        // Never asleep, however long this takes.
+        // The task never sleeps, however long this takes.
         let mut alarm = Alarm { awake: Duration::MAX, ..Alarm::coarse(clock) };
         tokio::select! {
             () = alarm.at(u64::MAX) => panic!("woke early"),

@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_silence_turns_once_and_back_once() {
+    fn a_silence_is_reported_once_and_its_end_once() {
         let ca_clock = CaClock::new(Clock::start());
         let mut watch = CaWatch::default();
         let mut look = |(silence, answers)| {
@@ -95,7 +95,7 @@ mod tests {
             [(None, 7), (silence, 7), (silence, 7), (None, 9), (None, 9)].map(&mut look),
             [None, Some(true), None, Some(false), None]
         );
-        // Without requests there is no answer.
+        // Without requests there can be no answer.
         assert_eq!(
             [(silence, 9), (None, 9), (None, 9), (None, 10)].map(&mut look),
             [Some(true), None, None, Some(false)]
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn expired_orders_are_told_with_the_cas_clock_beside_ours() {
+    fn expired_orders_are_reported_with_the_difference_of_the_clocks() {
         assert!(
             expired(239, Some(7_200))
                 .starts_with("239 ready orders were dropped as expired: the CA's clock is 2h ahead of ours")

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_read_again_and_what_was_kept_before_is_gone() {
+    fn a_calibration_is_read_as_written_and_replaces_the_one_before() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state/wec/calibration.json");
         assert_eq!(read_calibration(&path, "lab", 2).unwrap(), None);
@@ -91,11 +91,15 @@ mod tests {
         let newer = Calibration { workers: 5_000, ..calibration() };
         keep_calibration(&path, &newer).unwrap();
         assert_eq!(read_calibration(&path, "lab", 2).unwrap(), Some(newer));
-        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing else is left");
+        assert_eq!(
+            std::fs::read_dir(path.parent().unwrap()).unwrap().count(),
+            1,
+            "no temporary file is left"
+        );
     }
 
     #[test]
-    fn what_is_none_or_of_another_machine_is_not_used_and_said_to_be_so() {
+    fn an_invalid_calibration_or_one_of_another_machine_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("calibration.json");
         keep_calibration(&path, &calibration()).unwrap();

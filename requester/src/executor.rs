@@ -305,7 +305,7 @@ mod tests {
     use strum::VariantNames as _;
 
     #[test]
-    fn each_executor_is_what_it_is_called_in_the_record() {
+    fn each_executor_has_its_name_in_the_record() {
         let mut recorded = plan::Load::VARIANTS.to_vec();
         let mut known: Vec<_> = names().collect();
         recorded.sort_unstable();
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_goes_before_a_file_that_asks_for_another_kind_of_load() {
+    fn a_flag_overrides_a_file_with_another_executor() {
         let loaded = |file: &str, flags: &[(&str, &str)]| {
             let mut settings = Settings::default();
             flags.iter().for_each(|(key, value)| settings.flag(key, value));
@@ -344,7 +344,7 @@ mod tests {
         assert!(
             matches!(same, plan::Load::ArrivalRate { rate: 2.0, poisson: false, ref stages, .. } if stages.len() == 1)
         );
-        // Flags must be consistent with each other, and so must the keys of a file.
+        // Flags must agree with each other, and so must the keys of a file.
         let told = loaded("", &[("target_rps", "3"), ("rate", "2/s")]).unwrap_err();
         assert!(told.contains("contradicts"), "{told}");
         let told = loaded("rate = 2\nexecutor = \"workers\"\n", &[]).unwrap_err();

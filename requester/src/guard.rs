@@ -196,8 +196,8 @@ mod tests {
         }
     }
 
-    /// The directories that the CAs publish. They are never contacted: they are refused before their names
-    /// are resolved.
+    /// The directories that the CAs publish. They are never contacted, because they are refused before their
+    /// names are resolved.
     const DIRECTORIES: &[&str] = &[
         "https://acme-v02.api.letsencrypt.org/directory",
         "https://acme-staging-v02.api.letsencrypt.org/directory",
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_domain_that_only_ends_alike_is_no_public_ca() {
+    fn a_domain_with_a_similar_end_is_not_a_public_ca() {
         assert_eq!(
             judge("notletsencrypt.org", &["10.0.0.1".parse().unwrap()], &Permission::default()),
             Ok(())
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_and_private_addresses_are_free() {
+    fn loopback_and_private_addresses_are_allowed() {
         for address in [
             "127.0.0.1",
             "127.8.9.1",
@@ -289,13 +289,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_way_to_the_directory_is_judged_by_where_it_leads() {
+    async fn connect_to_is_judged_by_its_destination() {
         let dialling = |way: &str| Dialling { connect_to: vec![way.parse().unwrap()], ..Dialling::default() };
         let directory = Url::parse("https://ca.invalid/directory").unwrap();
         let check = async |way: &str| check(&directory, &Permission::default(), &dialling(way)).await;
         assert_eq!(check("ca.invalid:443:127.0.0.1:14000").await, Ok(()));
         assert_eq!(check("::[::1]:14000").await, Ok(()));
-        // A documentation address; nothing is sent in a look-up of an address.
+        // A documentation address. Nothing is sent: an address needs no look-up.
         let refused = check("ca.invalid:443:192.0.2.1:443").await.unwrap_err();
         assert!(refused.to_string().contains("--allow-host 192.0.2.1"), "{refused}");
         let refused = check("::acme-v02.api.letsencrypt.org:").await.unwrap_err();
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn the_client_asks_it_about_servers_and_addresses() {
+    fn checks_servers_and_addresses_for_the_client() {
         let (named, nobody) = (permission(&["ca.example", "[2001:db8::1]"], None), Permission::default());
         assert!(nobody.origin("acme-v02.api.letsencrypt.org").is_err());
         assert_eq!(nobody.origin("anything.else"), Ok(()));

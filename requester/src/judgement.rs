@@ -76,7 +76,7 @@ mod tests {
 
     use super::*;
 
-    /// A chain that failed in this class, with these statuses; the last one failed unless it is a success.
+    /// A chain that failed in this class with these statuses. Its last request failed, unless its status is a success.
     fn failed(class: FailureClass, statuses: &[u16], retry_after: Option<u64>) -> ChainResult {
         let mut requests: Vec<_> = statuses
             .iter()
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn backs_off_from_failures_that_the_next_chain_would_meet_too() {
+    fn backs_off_after_failures_that_the_next_chain_would_have_too() {
         use FailureClass::*;
         let on = |answered, asked: Option<u64>| Some((answered, asked.map(Duration::from_secs)));
         for (class, statuses, retry_after, expected) in [
@@ -107,12 +107,12 @@ mod tests {
             (Tls, &[0], None, on(false, None)),
             (Reset, &[200, 0], None, on(true, None)),
             (Timeout, &[0], None, on(false, None)),
-            // The Retry-After of a poll that was not waited for.
+            // The Retry-After of a poll, which was not waited for.
             (PollTimeout, &[200, 200], Some(300), on(true, Some(300))),
             (RefusedOrigin, &[200], None, on(true, None)),
             (Internal, &[200], None, on(false, None)),
             (Local, &[0], None, on(false, None)),
-            // On any status.
+            // A Retry-After with any status.
             (Problem, &[403], Some(10), on(true, Some(10))),
             (Problem, &[403], None, None),
             (Validation, &[200, 200], Some(5), None),
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn backs_off_from_refusals_of_who_asks() {
+    fn backs_off_after_refusals_that_concern_the_client() {
         for (chain, name, expected) in [
             (Chain::Registration, "malformed", true),
             (Chain::Authorization, "userActionRequired", true),

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_session_left_by_an_earlier_run_is_begun_anew_and_a_running_one_joined() {
+    async fn a_session_of_an_ended_run_is_replaced_and_a_running_one_is_joined() {
         let board = Board::local();
         board.put_session(wanted("0", 500)).await.unwrap();
         board.change("default", Change::state(By::Page, SessionState::Stopped)).await.unwrap();

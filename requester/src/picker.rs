@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn allows_what_the_designs_table_says() {
+    fn allows_the_chains_of_the_documented_table() {
         assert_eq!(allowed(""), "registration");
         assert_eq!(allowed("r"), "registration authorization");
         assert_eq!(allowed("ro"), "registration authorization certificate");
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reached_limit_takes_the_chains_that_would_pass_it_away() {
+    fn a_reached_limit_excludes_the_chains_that_would_exceed_it() {
         assert_eq!(allowed("rocR"), "authorization certificate refresh revoke");
         assert_eq!(allowed("rocA"), "registration certificate refresh revoke");
         assert_eq!(allowed("rocC"), "registration authorization revoke");
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn picks_nothing_when_nothing_is_allowed_or_weighs() {
+    fn picks_nothing_when_no_chain_is_allowed_or_has_weight() {
         let mut rng = StdRng::seed_from_u64(1);
         assert_eq!(pick(&Weights::default(), &available("RAC"), &mut rng), None);
         let only_revoke = Weights::only(Chain::Revoke);

@@ -41,11 +41,15 @@ mod tests {
     }
 
     #[test]
-    fn what_the_directory_does_not_offer_is_refused_with_what_it_does() {
+    fn a_profile_that_the_directory_lacks_is_refused_with_the_offered_ones() {
         let boulder = ["legacy", "modern", "shortlived"];
         assert_eq!(told("shortlived=1,legacy=3,default", &boulder), Ok(()));
         assert_eq!(told("default", &[]), Ok(()));
-        assert_eq!(told("shortlived,classic=0", &boulder), Ok(()), "what weighs nothing is never ordered");
+        assert_eq!(
+            told("shortlived,classic=0", &boulder),
+            Ok(()),
+            "a profile of weight zero is never ordered"
+        );
         assert_eq!(
             told("shortlived,classic", &boulder).unwrap_err(),
             "the CA at https://127.0.0.1:14000/dir does not offer the profile classic: with --profile give some of \

@@ -437,8 +437,8 @@ mod tests {
         assert!(near(responses.median(RECENT_NS), 5));
         responses.record([400_000_000; 30].into_iter());
         assert!(near(responses.median(RECENT_NS), 400), "30 of 40");
-        assert!(near(responses.median(RECENT_NS), 400), "the older ones are forgotten");
-        assert_eq!(responses.median(1), None, "and so are these");
+        assert!(near(responses.median(RECENT_NS), 400), "the older ones are dropped");
+        assert_eq!(responses.median(1), None, "these are dropped, too");
     }
 
     #[tokio::test(start_paused = true)]
@@ -479,14 +479,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_tick_that_nobody_attended_to_was_late_all_the_same() {
+    async fn ticks_missed_by_a_blocked_runtime_count_as_late() {
         let clock = Clock::start();
         let (watch, mut sampler) = sampler(clock);
         let seat = watch.sit(0).unwrap();
-        assert!(watch.sit(2).is_none(), "there are two places");
+        assert!(watch.sit(2).is_none(), "there are only two places");
         let arrivals = Counted::default();
         arrivals.lag.record(5_000_000_000);
-        // The ticker begins, then the runtime is blocked for a second.
+        // The ticker starts, then the runtime is blocked for a second.
         tokio::task::yield_now().await;
         tokio::time::advance(Duration::from_secs(1)).await;
         for _ in 0..10 {
@@ -496,14 +496,14 @@ mod tests {
         let count: u64 = lag.iter().map(|(_, count)| count).sum();
         assert!((490..=510).contains(&count), "{count} ticks of 2 ms in a second");
         let late = lag.iter().filter(|(ns, _)| *ns > 500_000_000).map(|(_, count)| count).sum::<u64>();
-        assert!((240..=260).contains(&late), "half of them more than half a second, {late}");
-        assert!(lag.last().unwrap().0.abs_diff(5_000_000_000) < 5_000_000, "an arrival's lag is among them");
+        assert!((240..=260).contains(&late), "half of them are late by more than half a second, {late}");
+        assert!(lag.last().unwrap().0.abs_diff(5_000_000_000) < 5_000_000, "the lags include the arrival's");
         drop(seat);
         assert!(sampler.sample(Vec::new(), 0.0, (0, 0)).generator.lag.is_empty(), "each is reported once");
     }
 
     #[tokio::test]
-    async fn knows_the_thread_that_sits_and_forgets_it_when_it_leaves() {
+    async fn samples_a_threads_processor_time_until_it_leaves() {
         let clock = Clock::start();
         let (watch, mut sampler) = sampler(clock);
         let seat = watch.sit(1);
@@ -516,7 +516,7 @@ mod tests {
         assert!(load.processors.is_some());
         if cfg!(target_os = "linux") {
             let busy = load.cpu_share.unwrap() + load.cpu_wait_share.unwrap();
-            assert!(busy > 0.5, "{load:?}: it computed, or wanted to, all the time");
+            assert!(busy > 0.5, "{load:?}: it ran or waited to run all the time");
         }
         drop(seat);
         assert_eq!(sampler.sample(Vec::new(), 0.0, (0, 0)).generator.cpu_share, None);

@@ -42,6 +42,6 @@ pub(crate) mod tests {
         assert_eq!(among("a", &["a"]).of(50), 50);
         assert_eq!((among("a", &["a", "b"]).of(51), among("b", &["a", "b"]).of(51)), (26, 25));
         assert_eq!(among("b", &["a", "b"]).fraction(50), 0.5);
-        assert!(Share::new("a", &Shares::default()).is_none(), "before it is decided");
+        assert!(Share::new("a", &Shares::default()).is_none(), "shares are not decided yet");
     }
 }

@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn says_what_a_run_goes_on_with() {
+    fn describes_the_state_that_a_run_continues_with() {
         assert_eq!(held(Counts::default()), "nothing of this CA yet");
         let counts = Counts { registrations: 1, authorizations: 3, certificates: 0, revoked: 7 };
         assert_eq!(held(counts), "continues with 1 account, 3 ready orders and 0 certificates of this CA");

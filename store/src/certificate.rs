@@ -145,6 +145,6 @@ mod tests {
             not_after_unix: 1,
         };
         assert_eq!(String::from_utf8(details.pem()).unwrap(), pem);
-        assert!(!format!("{details:?}").contains("115"), "the key is not shown");
+        assert!(!format!("{details:?}").contains("115"), "Debug output shows the key");
     }
 }

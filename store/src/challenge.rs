@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn keeps_each_type_of_a_name_apart_and_forgets_only_what_it_is_told() {
+    async fn keeps_each_type_of_a_name_separate_and_removes_only_what_is_named() {
         let store = MemoryChallenges::new();
         let kinds = [ChallengeType::Http01, ChallengeType::Dns01, ChallengeType::TlsAlpn01];
         for kind in kinds {
@@ -324,11 +324,11 @@ mod tests {
         for kind in kinds {
             store.remove(&challenge(kind, "b")).await.unwrap();
         }
-        assert!(store.is_empty(), "nothing is kept of a name without data");
+        assert!(store.is_empty(), "an entry without data is removed");
     }
 
     #[tokio::test]
-    async fn a_writer_that_never_cleans_up_meets_a_bound() {
+    async fn a_writer_that_never_removes_is_refused_at_the_bound() {
         let store = MemoryChallenges::new();
         for token in 0..MOST_VALUES_OF_A_NAME {
             store.put(&challenge(ChallengeType::Dns01, &token.to_string())).await.unwrap();

@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_full_disk_says_what_to_do() {
+    async fn the_message_for_a_full_disk_has_a_remedy() {
         let mut full = SqliteConnection::connect("sqlite::memory:").await.unwrap();
         let fill = "PRAGMA max_page_count = 3; CREATE TABLE t (x); INSERT INTO t VALUES (zeroblob(100000));";
         let error = raw_sql(fill).execute(&mut full).await.unwrap_err();

@@ -528,7 +528,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_refusal_that_is_over_fails_no_flush() {
+    async fn a_flush_succeeds_after_writing_is_possible_again() {
         let ca = "https://ca.test/directory";
         let state = State::open("sqlite::memory:", ca, StateOptions::default()).await.expect("a database");
         state.shared.local().refusal = Some(("write changes", "database is locked".to_owned()));

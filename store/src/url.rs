@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bad_url_is_named_with_what_would_do() {
+    fn a_wrong_url_is_named_with_the_accepted_forms() {
         for (url, reason) in [
             ("state.db", "no scheme"),
             ("mysql://wec:s3cret@db/wec", "mysql"),
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_a_database_that_ends_with_the_process() {
+    fn recognises_in_memory_databases() {
         for (url, expected) in [("sqlite::memory:", true), ("sqlite://a/b.db", false), ("sqlite:b.db", false)]
         {
             let Ok(StoreUrl::Sqlite { memory, .. }) = StoreUrl::parse(url) else { panic!("{url}") };

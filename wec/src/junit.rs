@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_xml_does_not_allow_is_written_otherwise() {
+    fn characters_that_xml_forbids_are_replaced() {
         let cases = [
             ("chain{p(99)} < 2s & \"more\"", "chain{p(99)} &lt; 2s &amp; &quot;more&quot;"),
             ("two\nlines\t", "two&#10;lines&#9;"),
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_could_not_be_is_an_error() {
+    fn a_run_that_could_not_start_is_an_error() {
         let text = junit(&Outcome::CouldNotRun("cannot reach \"ca\": refused"));
         assert!(text.contains("tests=\"1\" failures=\"0\" errors=\"1\""), "{text}");
         assert!(text.contains("<error message=\"cannot reach &quot;ca&quot;: refused\"/>"), "{text}");

@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn flags_of_a_command_with_more_than_ten_stand_under_headings() {
+    fn more_than_ten_flags_are_under_headings() {
         fn look(command: &clap::Command) {
             let flags = || command.get_arguments().filter(|arg| !arg.is_positional() && !arg.is_hide_set());
             let without = flags().filter(|arg| arg.get_help_heading().is_none());

@@ -226,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn says_how_far_it_is_and_what_ctrl_c_does() {
+    fn shows_the_progress_and_what_ctrl_c_does() {
         let (at, whole) = (Duration::from_secs(42), Duration::from_secs(3_600));
         let cases = [
             (RunPhase::Running, "0:42 of 1:00:00, 59:18 left; Ctrl-C finishes early"),

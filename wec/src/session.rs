@@ -592,7 +592,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_mistake_of_a_line_is_told_at_once() {
+    fn all_errors_of_a_command_are_reported_at_once() {
         let weights = ["revok=1", "certificate", "refresh=-1"].map(str::to_owned).to_vec();
         let mistakes = wanted(&Action::Weight { weights }).unwrap_err();
         assert_eq!(
@@ -618,7 +618,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_told_value_by_value() {
+    fn a_change_is_shown_value_by_value() {
         let mark = |scenario: &str, what: &str, from: &str, to: &str| {
             let what = MarkWhat::from(what);
             let (from, to) = (MarkValue::parse(&what, from), MarkValue::parse(&what, to));
@@ -649,7 +649,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_named_as_people_copy_it() {
+    fn accepts_a_pages_address_as_copied_from_a_browser() {
         for (text, url) in [
             ("127.0.0.1:8089", "http://127.0.0.1:8089/"),
             ("http://127.0.0.1:8089/?token=a%20b", "http://127.0.0.1:8089/"),

@@ -91,7 +91,7 @@ fn split(pem: &str) -> Vec<&str> {
 }
 
 #[test]
-fn roots_verify_what_came_without_its_issuer() {
+fn given_roots_verify_chains_that_end_without_their_issuer() {
     let key = CertificateKey::generate(KeyType::P256).unwrap();
     let root = root(&PKCS_ECDSA_P256_SHA256);
     let ca = root.below("intermediate", &PKCS_ECDSA_P256_SHA256);
@@ -99,7 +99,7 @@ fn roots_verify_what_came_without_its_issuer() {
     let check = |checker: &Checker, pem: &str| checker.check(pem.as_bytes(), &owned(&["a.test"]), &key, NOW);
     let leaf = |ca: &TestCa| ca.leaf(&leaf_params(&["a.test"]), &key);
     let intermediate = split(&ca.pem)[0].to_owned();
-    // The root comes with it, or an intermediate, or nothing.
+    // The chain ends with the root, with an intermediate, or with the leaf.
     for pem in [leaf(&ca) + &ca.pem, leaf(&ca) + &intermediate, leaf(&root)] {
         let checked = check(&roots(&root.pem).sibling(), &pem).unwrap();
         assert_eq!(checked.unverified, None);
@@ -108,11 +108,11 @@ fn roots_verify_what_came_without_its_issuer() {
     }
     let without = unverified(check(&roots(&root.pem), &leaf(&ca)));
     assert!(without.ends_with("none of the roots that are given is its issuer"), "{without}");
-    // Of several roots with one name, the one that has signed counts.
+    // Among several roots with the same name, the one that signed counts.
     let same_name = self::root(&PKCS_ECDSA_P384_SHA384);
     let both = same_name.pem.clone() + &root.pem;
     assert_eq!(unverified(check(&roots(&both), &leaf(&root))), "");
-    // The given root may be of an older CA with the same name: then none of the given roots has signed it.
+    // The given root may belong to an older CA with the same name: then no given root has signed it.
     assert_eq!(kind(check(&roots(&same_name.pem), &leaf(&root))), "root");
     assert_eq!(kind(check(&roots(&same_name.pem), &(leaf(&ca) + &intermediate))), "root");
     let other = root_of(ca_params("other root"), &PKCS_ECDSA_P256_SHA256);
@@ -125,7 +125,7 @@ fn roots_verify_what_came_without_its_issuer() {
 }
 
 #[test]
-fn passes_what_was_asked_for_whatever_the_issuers_key() {
+fn accepts_what_was_ordered_with_any_type_of_issuer_key() {
     let key = CertificateKey::generate(KeyType::P256).unwrap();
     let names = ["b.test", "A.test", "127.0.0.1", "::1", "*.c.test"];
     for algorithm in [&PKCS_ECDSA_P256_SHA256, &PKCS_ECDSA_P384_SHA384, &PKCS_RSA_SHA256] {
@@ -145,7 +145,7 @@ fn passes_what_was_asked_for_whatever_the_issuers_key() {
 }
 
 #[test]
-fn knows_the_certificates_key_whatever_its_type() {
+fn recognises_the_certificates_key_of_any_type() {
     let ca = root(&PKCS_ECDSA_P256_SHA256);
     let names = owned(&["a.test"]);
     for kind in [KeyType::P256, KeyType::P384, KeyType::Rsa2048] {
@@ -159,7 +159,7 @@ fn knows_the_certificates_key_whatever_its_type() {
 }
 
 #[test]
-fn says_which_certificate_is_wrong_and_how() {
+fn names_the_wrong_certificate_and_its_fault() {
     let key = CertificateKey::generate(KeyType::P256).unwrap();
     let root = root(&PKCS_ECDSA_P256_SHA256);
     let ca = root.below("intermediate", &PKCS_ECDSA_P256_SHA256);
@@ -179,9 +179,9 @@ fn says_which_certificate_is_wrong_and_how() {
     let mut no_signing = ca_params("root");
     no_signing.key_usages = vec![KeyUsagePurpose::CrlSign];
     let may_not_sign = root_of(no_signing, &PKCS_ECDSA_P256_SHA256);
-    // The intermediate and the root swapped: the leaf's issuer is not the next.
+    // The intermediate and the root are swapped: the leaf's issuer is not the next certificate.
     let (intermediate, top) = ca.pem.split_at(ca.pem.len() - root.pem.len());
-    // Two roots' PEM need not be of one length: signatures are not.
+    // The PEM of two roots may differ in length, because signatures do.
     let (_, strange_root) = stranger.pem.split_at(stranger.pem.rfind("-----BEGIN").unwrap());
     for (pem, text) in [
         ("junk".to_owned(), "the download has no certificate"),
@@ -221,7 +221,7 @@ fn says_which_certificate_is_wrong_and_how() {
     }
     let unsigned = Checker::new().check(good.as_bytes(), &owned(&["a.test"]), &key, NOW).unwrap();
     assert_eq!(unsigned.unverified.as_deref(), Some("no issuer's certificate came with it"));
-    // The issuers' validity is checked again although the chain is known.
+    // The issuers' validity is checked again for a chain that was already verified.
     let checker = Checker::new();
     let mut long = leaf_params(&["a.test"]);
     long.not_after = OffsetDateTime::from_unix_timestamp(NOW + 3 * DAY).unwrap();
@@ -233,7 +233,7 @@ fn says_which_certificate_is_wrong_and_how() {
 }
 
 #[test]
-fn remembers_few_chains() {
+fn keeps_a_bounded_number_of_verified_chains() {
     let checker = Checker::new();
     let key = CertificateKey::generate(KeyType::P256).unwrap();
     for _ in 0..MOST_CHAINS + 4 {
@@ -244,7 +244,7 @@ fn remembers_few_chains() {
     assert_eq!(checker.chains.lock().unwrap().len(), MOST_CHAINS);
 }
 
-/// A download and what it was asked with, made once.
+/// A downloaded chain and the request it answers, made once.
 static SAMPLE: std::sync::LazyLock<(String, CertificateKey)> = std::sync::LazyLock::new(|| {
     let key = CertificateKey::generate(KeyType::P256).unwrap();
     let ca = root(&PKCS_ECDSA_P256_SHA256).below("intermediate", &PKCS_ECDSA_P256_SHA256);
@@ -258,7 +258,7 @@ proptest! {
         let (pem, key) = &*SAMPLE;
         let ders: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes()).map(Result::unwrap).collect();
         let mut bytes: Vec<Vec<u8>> = ders.iter().map(|der| der.to_vec()).collect();
-        // The last is self-signed, and no signature covers the chain's end: only the others are checked.
+        // The last certificate is self-signed and its signature is not checked, so only the others are changed.
         let held: usize = bytes[..bytes.len() - 1].iter().map(Vec::len).sum();
         let mut place = place.index(held);
         let certificate = bytes.iter().position(|der| {
@@ -279,7 +279,7 @@ proptest! {
         let place = place.index(text.len());
         let end = (place + cut).min(text.len());
         text.splice(place..end, with);
-        // It may pass, because white space and text after the chain do not matter.
+        // It may pass, because white space and text after the chain are ignored.
         let _ = Checker::new().check(&text, &owned(&["a.test"]), key, NOW);
     }
 }

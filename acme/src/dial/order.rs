@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn families_take_turns_beginning_with_the_resolvers_first() {
+    fn families_alternate_beginning_with_the_resolvers_first() {
         for (given, expected) in [
             ("", ""),
             ("10.0.0.1", "10.0.0.1"),

@@ -19,7 +19,7 @@ impl Resolver for Answers {
     }
 }
 
-/// Allows only this address and refuses this host; keeps its calls.
+/// Allows only this address, refuses this host, and records its calls.
 #[derive(Debug)]
 struct Only(SocketAddr, Mutex<Vec<(String, Option<SocketAddr>)>>);
 
@@ -67,12 +67,12 @@ async fn goes_to(dialler: &Dialler) -> SocketAddr {
     peer
 }
 
-/// Whether a connection waits to be accepted. Those on loopback wait as soon as they have been made.
+/// Whether a connection waits to be accepted. On loopback it waits as soon as it has been made.
 fn was_dialled(listener: TcpListener) -> bool {
     listener.into_std().unwrap().accept().is_ok()
 }
 
-/// An address on which connection requests get no answer, as behind a firewall: its queue is full.
+/// An address on which connection requests get no answer, as behind a firewall: its accept queue is full.
 async fn silent() -> (TcpListener, Vec<TcpStream>, SocketAddr) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -89,7 +89,7 @@ async fn silent() -> (TcpListener, Vec<TcpStream>, SocketAddr) {
 }
 
 #[tokio::test]
-async fn a_name_that_comes_to_mean_another_address_is_refused_before_it_is_dialled() {
+async fn a_name_that_resolves_to_another_address_later_is_refused_before_dialling() {
     let ((allowed, first), (other, second)) = (listener("127.0.0.1").await, listener("127.0.0.1").await);
     let gate = Arc::new(Only(first, Mutex::default()));
     let dialler =
@@ -103,7 +103,7 @@ async fn a_name_that_comes_to_mean_another_address_is_refused_before_it_is_diall
     assert_eq!(failure.kind, FailureClass::RefusedOrigin);
     assert_eq!(failure.message, format!("not {second} of ca.test"));
     assert_eq!(way.address, None);
-    // Not even the allowed one: chance decides which is used.
+    // The allowed address is not dialled either, because chance decides which of them a connection uses.
     assert!(!was_dialled(allowed) && !was_dialled(other));
 }
 
@@ -118,7 +118,7 @@ async fn a_refused_host_is_not_looked_up() {
 }
 
 #[tokio::test]
-async fn another_way_is_judged_by_where_it_leads() {
+async fn connect_to_is_judged_by_its_destination() {
     let (_own, address) = listener("127.0.0.1").await;
     let gate = Arc::new(Only(address, Mutex::default()));
     let to = |way: &str| {
@@ -129,7 +129,7 @@ async fn another_way_is_judged_by_where_it_leads() {
     let (stream, _) = dialled(&to(&format!("ca.test:8080:{}:{}", address.ip(), address.port())), url).await;
     assert_eq!(stream.unwrap().peer_addr().unwrap(), address);
     assert!(gate.1.lock().unwrap().contains(&("127.0.0.1".to_owned(), Some(address))));
-    // A documentation address; it is never dialled.
+    // A documentation address, which is never dialled.
     let failure = dialled(&to("ca.test::192.0.2.1:"), url).await.0.unwrap_err();
     assert_eq!(failure.message, "not 192.0.2.1:8080 of 192.0.2.1");
     let failure = to("::forbidden.test:").judge_origin(&origin(url)).unwrap_err();
@@ -137,7 +137,7 @@ async fn another_way_is_judged_by_where_it_leads() {
 }
 
 #[tokio::test]
-async fn an_address_that_refuses_is_passed_over_and_comes_last_from_then_on() {
+async fn an_address_that_refuses_is_skipped_and_then_tried_last() {
     let ((gone, refusing), (_works, works)) = (listener("127.0.0.1").await, listener("127.0.0.1").await);
     drop(gone);
     let dialler = open(&[&[refusing, works]], Dialling::default());
@@ -146,7 +146,7 @@ async fn an_address_that_refuses_is_passed_over_and_comes_last_from_then_on() {
 }
 
 #[tokio::test]
-async fn an_address_that_does_not_answer_is_overtaken_and_comes_last_from_then_on() {
+async fn an_address_that_does_not_answer_loses_the_race_and_is_then_tried_last() {
     let (_queue, _taken, silent) = silent().await;
     let (_works, works) = listener("127.0.0.1").await;
     let dialler = open(&[&[silent, works]], Dialling::default());
@@ -200,7 +200,7 @@ async fn connections_leave_from_the_source_addresses_in_turn() {
 }
 
 #[tokio::test]
-async fn a_source_address_that_is_not_ours_is_our_own_failure() {
+async fn a_source_address_of_another_machine_is_a_failure_of_our_side() {
     let (_listener, address) = listener("127.0.0.1").await;
     let source_addresses = vec!["192.0.2.77".parse().unwrap()];
     let dialler = open(&[&[address]], Dialling { source_addresses, ..Dialling::default() });

@@ -54,7 +54,7 @@ impl Drop for Server {
     }
 }
 
-/// Serves each connection, with its number, by `serve`; the server allows two streams at a time.
+/// A server that calls `serve` for each connection with its number. It allows two streams at a time.
 async fn start<F: Future<Output = ()> + Send + 'static>(
     alpn: &'static [u8],
     serve: impl Fn(usize, Served) -> F + Send + 'static,
@@ -99,7 +99,7 @@ fn answer(mut respond: SendResponse<Bytes>) {
     stream.send_data(Bytes::from_static(b"hello"), true).unwrap();
 }
 
-/// Answers everything.
+/// Answers every request.
 async fn obliging(_: usize, mut connection: Served) {
     while let Some(Ok((_, respond))) = connection.accept().await {
         answer(respond);
@@ -129,7 +129,7 @@ async fn no_more_streams_than_the_server_allows() {
     let server = start(b"h2", move |_, mut connection| {
         let seen = Arc::clone(&seen);
         async move {
-            // The first alone, then each two together.
+            // The first alone, then pairs.
             let (mut waiting, mut together) = (Vec::new(), 1);
             while let Some(Ok((_, respond))) = connection.accept().await {
                 waiting.push(respond);
@@ -146,14 +146,17 @@ async fn no_more_streams_than_the_server_allows() {
     transport.send(post(&server.url)).await.result.unwrap();
     let replies = futures_join((0..6).map(|_| transport.send(post(&server.url))).collect::<Vec<_>>()).await;
     assert!(replies.iter().all(|reply| reply.result.is_ok()));
-    assert!(replies.iter().all(|reply| reply.way.reconnects == 0), "one too many is refused, and goes again");
+    assert!(
+        replies.iter().all(|reply| reply.way.reconnects == 0),
+        "a stream above the server's limit is refused and sent again"
+    );
     assert_eq!(most.load(Ordering::SeqCst), 2);
-    // A request that waited for a stream was not sent meanwhile.
+    // The time that a request waits for a stream is before `sent`.
     let first_done = replies.iter().map(|reply| reply.done).min().unwrap();
     assert!(replies.iter().filter(|reply| reply.sent >= first_done).count() >= 4);
 }
 
-/// All of them at once.
+/// Polls all futures at once.
 async fn futures_join<T>(mut futures: Vec<BoxFuture<'_, T>>) -> Vec<T> {
     let mut done: Vec<Option<T>> = futures.iter().map(|_| None).collect();
     poll_fn(|context| {
@@ -171,7 +174,7 @@ async fn futures_join<T>(mut futures: Vec<BoxFuture<'_, T>>) -> Vec<T> {
 }
 
 #[tokio::test]
-async fn a_connection_that_the_server_said_goodbye_on_is_replaced_unseen() {
+async fn a_connection_with_goaway_is_replaced_without_a_failure() {
     let server = start(b"h2", |_, mut connection| async move {
         let Some(Ok((_, respond))) = connection.accept().await else { return };
         answer(respond);
@@ -195,7 +198,7 @@ async fn a_connection_that_the_server_said_goodbye_on_is_replaced_unseen() {
 }
 
 #[tokio::test]
-async fn a_request_that_the_server_did_not_process_goes_again_as_often_as_that_takes() {
+async fn a_request_that_the_server_did_not_process_is_sent_until_it_is() {
     let server = start(b"h2", |_, mut connection| async move {
         for _ in 0..6 {
             let Some(Ok((_, mut refused))) = connection.accept().await else { return };
@@ -209,11 +212,11 @@ async fn a_request_that_the_server_did_not_process_goes_again_as_often_as_that_t
     let reply = transport().send(post(&server.url)).await;
     assert!(reply.result.is_ok(), "{:?}", reply.result);
     assert_eq!((reply.way.reconnects, reply.way.doubtful), (6, false));
-    assert_eq!(server.opened.load(Ordering::SeqCst), 1, "the connection itself is good");
+    assert_eq!(server.opened.load(Ordering::SeqCst), 1, "the connection is still used");
 }
 
 #[tokio::test]
-async fn what_is_never_processed_ends_at_the_requests_bound() {
+async fn a_request_that_is_never_processed_ends_at_its_bound() {
     let server = start(b"h2", |_, mut connection| async move {
         while let Some(Ok((_, mut refused))) = connection.accept().await {
             refused.send_reset(Reason::REFUSED_STREAM);
@@ -230,7 +233,7 @@ async fn what_is_never_processed_ends_at_the_requests_bound() {
 }
 
 #[tokio::test]
-async fn a_stream_that_breaks_is_a_reset_and_no_retry() {
+async fn a_reset_stream_is_a_failure_without_retry() {
     let server = start(b"h2", |_, mut connection| async move {
         while let Some(Ok((_, mut respond))) = connection.accept().await {
             let head = http::Response::builder().status(200).body(()).unwrap();
@@ -250,14 +253,14 @@ async fn a_used_connection_that_turns_out_dead_is_replaced() {
     let server = start(b"h2", |_, mut connection| async move {
         let Some(Ok((_, respond))) = connection.accept().await else { return };
         answer(respond);
-        // The next is read and the connection dropped without an answer.
+        // The next request is read, and the connection is dropped without an answer.
         let _ = connection.accept().await;
     })
     .await;
     let transport = transport();
     assert!(transport.send(post(&server.url)).await.result.is_ok());
     let reply = transport.send(post(&server.url)).await;
-    // The server may have acknowledged what it read before it closed: then it is an ordinary reset.
+    // The server may have acknowledged the request before it closed: then it is an ordinary reset.
     match reply.result {
         Ok(_) => assert!(reply.way.doubtful && reply.way.reconnects == 1),
         Err(failure) => assert_eq!(failure.kind, FailureClass::Reset),
@@ -282,11 +285,11 @@ async fn silence_ends_at_the_requests_bound() {
 }
 
 #[tokio::test]
-async fn whoever_waits_for_a_connection_makes_it_when_its_maker_is_cut_off() {
+async fn a_waiting_request_connects_when_the_request_that_was_connecting_is_dropped() {
     let server = start(b"h2", obliging).await;
     let transport = transport();
     let mut maker = transport.send(post(&server.url));
-    // Polled once, it has begun to connect.
+    // One poll starts the connection.
     poll_fn(|context| {
         assert!(maker.as_mut().poll(context).is_pending());
         Poll::Ready(())
@@ -303,7 +306,7 @@ async fn whoever_waits_for_a_connection_makes_it_when_its_maker_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_speak_it_is_said_to_be_so() {
+async fn a_server_without_http_2_is_reported_as_such() {
     for alpn in [&b"http/1.1"[..], b""] {
         let server = start(alpn, obliging).await;
         let failure = transport().send(post(&server.url)).await.result.unwrap_err();
@@ -313,7 +316,7 @@ async fn a_server_that_does_not_speak_it_is_said_to_be_so() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_no_connection() {
+async fn a_refused_connection_is_a_connect_failure() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let failure = transport().send(post(&format!("https://{free}/"))).await.result.unwrap_err();
     assert_eq!(failure.kind, FailureClass::Connect);

@@ -1,5 +1,5 @@
-//! Against a real Caddy, which differs: it validates within the challenge's POST, finalizes at once, and its problems
-//! have no `status`.
+//! Against a real Caddy, which differs from Pebble: it validates within the challenge's POST, finalizes at once, and its
+//! problems have no `status`.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test that cannot go on has failed")]
 

@@ -1,4 +1,4 @@
-//! Error messages when there is no CA at the other end.
+//! Error messages when the directory URL leads to no CA.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test that cannot go on has failed")]
 
@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use wec_acme::{Client, Clock, Config, DiscoverError, Roots};
 
-/// Longer than a busy machine needs, or a resolver that does not answer.
+/// Longer than a busy machine or a resolver without an answer takes.
 const BOUND: Duration = Duration::from_secs(60);
 
 async fn error(config: Config) -> DiscoverError {
@@ -20,7 +20,7 @@ fn config(url: &str) -> Config {
     Config { roots: Roots::Insecure, ..Config::new(url.parse().unwrap()) }
 }
 
-/// The message for a server that answers one request with this.
+/// The error message for a server that answers one request with this text.
 async fn answered(text: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/dir", listener.local_addr().unwrap());
@@ -35,7 +35,7 @@ async fn answered(text: &'static str) -> String {
 }
 
 #[tokio::test]
-async fn nobody_listening_is_unreachable() {
+async fn a_port_without_listener_is_unreachable() {
     let unused = wec_testbed::free_address();
     let error = error(config(&format!("https://{unused}/dir"))).await;
     assert!(matches!(error, DiscoverError::Unreachable(_)), "{error:?}");
@@ -58,7 +58,7 @@ async fn a_url_of_another_scheme_is_refused_before_anything_is_sent() {
 }
 
 #[tokio::test]
-async fn roots_that_are_no_certificates_are_said_to_be_so() {
+async fn invalid_root_certificates_are_reported_as_such() {
     let junk = Config { roots: Roots::Pem(b"junk".to_vec()), ..config("https://ca.test/dir") };
     assert_eq!(error(junk).await.to_string(), "the root certificates' file has no `BEGIN CERTIFICATE`");
 }
@@ -88,7 +88,7 @@ async fn a_missing_page_is_no_directory() {
     );
 }
 
-/// Answers one request on each connection with the next of `answers`; `URL` in them is its own URL.
+/// Answers one request on each connection with the next of `answers`; `URL` in them stands for its own URL.
 async fn serves(answers: &'static [&'static str]) -> (String, tokio::task::JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -132,7 +132,7 @@ async fn a_directory_that_has_moved_is_followed_once_and_its_entries_are_relativ
 }
 
 #[tokio::test]
-async fn a_directory_that_moves_on_and_on_is_none() {
+async fn a_second_redirect_of_the_directory_is_refused() {
     const MOVED: &str = "HTTP/1.1 307 \r\nlocation: /dir\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
     let (url, _serving) = serves(&[MOVED, MOVED]).await;
     let message = error(config(&format!("{url}/dir"))).await.to_string();

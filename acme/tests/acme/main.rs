@@ -1,4 +1,4 @@
-//! The client against real servers and against answers that RFC 8555 does not foresee.
+//! The client against real servers and against answers that RFC 8555 does not describe.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 

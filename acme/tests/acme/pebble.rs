@@ -100,7 +100,7 @@ fn config(pebble: &Pebble) -> Config {
     }
 }
 
-/// `localhost` is at its usual address, until it moves.
+/// Resolves `localhost` to its usual address, and to another one after the switch.
 #[derive(Debug, Default)]
 struct Moving(std::sync::atomic::AtomicBool);
 
@@ -131,7 +131,7 @@ impl Gate for Only {
 }
 
 #[tokio::test]
-async fn a_name_that_moves_in_mid_run_is_not_followed() {
+async fn a_new_address_of_a_name_during_a_run_is_refused() {
     let pebble = Pebble::start(PebbleOptions::default()).await.unwrap();
     let directory: wec_acme::Url = pebble.directory_url().parse().unwrap();
     let port = directory.port().unwrap();
@@ -152,17 +152,21 @@ async fn a_name_that_moves_in_mid_run_is_not_followed() {
     assert_eq!(refused.kind, FailureClass::RefusedOrigin);
     let moved = format!("localhost moved to 127.0.0.2:{port}; the URL is `newNonce` of the directory");
     assert!(refused.message.ends_with(&moved), "{refused}");
-    // A connection to the first address continues.
+    // The open connection to the first address is still used.
     client.new_account(&mut trace, &key, &[], None).await.unwrap();
-    // A connection would be there to be accepted.
-    assert_eq!(elsewhere.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "somebody connected");
+    // A connection to the new address would wait to be accepted.
+    assert_eq!(
+        elsewhere.accept().unwrap_err().kind(),
+        std::io::ErrorKind::WouldBlock,
+        "the client has connected to the new address"
+    );
 }
 
 fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|&name| name.to_owned()).collect()
 }
 
-/// What holds for every exchange.
+/// Checks that hold for every exchange.
 fn consistent(exchanges: &[Exchange]) {
     let mut before = 0;
     for exchange in exchanges {
@@ -234,7 +238,7 @@ async fn accounts_and_certificates_have_keys_of_each_type() {
         let names = names(&[&format!("{kind}.example.test")]);
         let issued = lab.issue_of(kind, &mut trace, &account, &names).await;
         let checked = Checker::new().check(&issued.pem, &names, &issued.key, lab.clock.unix_now()).unwrap();
-        // As in a later chain, which has the key from the store.
+        // As in a later chain, which reads the key from the store.
         let stored = CertificateKey::from_pkcs8(&issued.key.to_pkcs8()).unwrap();
         let signer = Signer::CertificateKey(&stored);
         lab.client.revoke(&mut trace, signer, &checked.leaf_der, Some(4)).await.unwrap();
@@ -291,7 +295,7 @@ async fn a_sibling_has_connections_and_nonces_of_its_own_and_a_stranger_reads_th
             consistent(&stranger);
             let begins = [("directory", false), ("newNonce", true)];
             assert_eq!(shown(&stranger), [&begins[..], &accounts].concat());
-            // Making the connection and the handshake are in the response time of the first request, not in its
+            // Connecting and the handshake count in the response time of the first request, not in its
             // service time.
             assert!(stranger[0].sent > stranger[0].due);
         }
@@ -312,7 +316,7 @@ async fn issues_and_revokes_without_a_refused_nonce() {
     let exchanges = issues_checks_and_revokes(0).await;
     assert_eq!(refused(&exchanges), 0);
     let nonces = exchanges.iter().filter(|exchange| exchange.purpose == Purpose::Nonce).count();
-    assert_eq!(nonces, 1, "every answer's nonce is used again");
+    assert_eq!(nonces, 1, "the nonce of every answer is used");
     let opened = exchanges.iter().filter(|exchange| !exchange.reused).count();
     assert!(opened <= 1, "one connection serves all: {opened}");
     for template in ["/my-order/{id}", "/authZ/{id}", "/chalZ/{id}", "/finalize-order/{id}", "/certZ/{id}"] {
@@ -383,7 +387,7 @@ async fn binds_an_external_account_where_one_is_required() {
 }
 
 #[tokio::test]
-async fn an_account_survives_in_the_store() {
+async fn a_stored_account_can_be_used_again() {
     let lab = Lab::start(PebbleOptions::default()).await;
     let mut trace = Trace::new(lab.clock);
     let key = AccountKey::generate().unwrap();
@@ -407,14 +411,14 @@ async fn accounts_have_rsa_and_p384_keys() {
 }
 
 #[tokio::test]
-async fn a_killed_ca_is_no_connection() {
+async fn a_killed_ca_is_a_connect_or_reset_failure() {
     let mut lab = Lab::start(PebbleOptions { nonce_reject: 0, ..PebbleOptions::default() }).await;
     let mut trace = Trace::new(lab.clock);
     let key = AccountKey::generate().unwrap();
     lab.client.new_account(&mut trace, &key, &[], None).await.unwrap();
     lab.pebble.process().kill().unwrap();
     let failure = lab.client.new_account(&mut trace, &key, &[], None).await.unwrap_err();
-    // Sent over the connection that the kill ended, its outcome is unknown; else it found no connection.
+    // Reset if the request was sent over the connection that the kill ended; otherwise Connect.
     assert!(matches!(failure.kind, FailureClass::Connect | FailureClass::Reset), "{failure}");
     assert!(
         failure.message.contains("https://localhost:") && failure.message.contains("cannot connect"),
@@ -424,7 +428,7 @@ async fn a_killed_ca_is_no_connection() {
 }
 
 #[tokio::test]
-async fn an_untrusted_ca_is_said_to_be_so() {
+async fn an_untrusted_ca_is_reported_as_such() {
     let pebble = Pebble::start(PebbleOptions::default()).await.unwrap();
     let other = Pebble::start(PebbleOptions::default()).await.unwrap();
     let config = Config { roots: Roots::Pem(other.ca_pem().unwrap()), ..config(&pebble) };
@@ -436,7 +440,7 @@ async fn an_untrusted_ca_is_said_to_be_so() {
 }
 
 #[tokio::test]
-async fn what_is_no_directory_is_said_to_be_so() {
+async fn a_url_that_is_no_directory_is_reported_as_such() {
     let pebble = Pebble::start(PebbleOptions::default()).await.unwrap();
     let mut config = config(&pebble);
     config.directory.set_path("/nonce-plz");
@@ -491,10 +495,10 @@ async fn many_workers_share_few_connections_fairly() {
 }
 
 #[tokio::test]
-async fn another_client_takes_our_account_and_our_request_to_the_same_end() {
+async fn another_client_uses_our_account_and_csr_with_the_same_result() {
     use instant_acme::{ChallengeType, Identifier, Key, NewOrder, RetryPolicy};
 
-    // The other client gives up when a CA refuses its nonces several times.
+    // The other client gives up when a CA refuses several of its nonces.
     let lab = Lab::start(PebbleOptions { authz_reuse: 0, nonce_reject: 0, ..PebbleOptions::default() }).await;
     let mut trace = Trace::new(lab.clock);
     let key = AccountKey::generate().unwrap();
@@ -527,7 +531,7 @@ async fn another_client_takes_our_account_and_our_request_to_the_same_end() {
     let checked =
         Checker::new().check(pem.as_bytes(), &names, &certificate_key, lab.clock.unix_now()).unwrap();
 
-    // Our own order can be read and revoked.
+    // Our own order can be read, and its certificate revoked.
     let seen = lab.client.order(&mut trace, &ours, order.url()).await.unwrap();
     assert_eq!(seen.status, OrderStatus::Valid);
     lab.client.revoke(&mut trace, Signer::Account(&ours), &checked.leaf_der, None).await.unwrap();

@@ -1,4 +1,4 @@
-//! Behaviour of real servers that RFC 8555 does not describe, or describes differently.
+//! Behaviour of real servers that RFC 8555 does not describe, or that differs from it.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test that cannot go on has failed")]
 
@@ -41,7 +41,7 @@ fn authorization(status: &str) -> String {
     )
 }
 
-/// The purposes and kinds of failure of a trace, in order.
+/// Endpoint, purpose and failure class of each exchange, in order.
 fn story(trace: Trace) -> Vec<(Endpoint, Purpose, Option<FailureClass>)> {
     let (exchanges, _) = trace.into_parts();
     exchanges
@@ -57,7 +57,7 @@ async fn a_refused_nonce_is_retried_with_the_one_that_came_with_the_error() {
     let stage = ScriptedClient::new([
         nonce(),
         answer(400, refused).nonce("second"),
-        // Not 400, as some servers do; the type counts.
+        // Some servers do not use status 400; the problem type counts.
         answer(403, refused).nonce("third"),
         order_answer("pending", "").with("location", "https://ca.test/order/1"),
     ]);
@@ -76,7 +76,7 @@ async fn a_refused_nonce_is_retried_with_the_one_that_came_with_the_error() {
 }
 
 #[tokio::test]
-async fn a_ca_that_refuses_every_nonce_is_given_up() {
+async fn gives_up_when_a_ca_refuses_every_nonce() {
     let refused = answer(400, r#"{"type":"urn:ietf:params:acme:error:badNonce"}"#);
     let script = std::iter::once(nonce()).chain(std::iter::repeat_n(refused, 4));
     let policy = Policy { bad_nonce_retries: 3, ..Policy::default() };
@@ -92,7 +92,7 @@ async fn a_ca_that_refuses_every_nonce_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_nonce_answer_without_a_nonce_is_said_to_be_so() {
+async fn a_new_nonce_answer_without_a_nonce_is_reported_as_such() {
     let stage = ScriptedClient::new([answer(200, "").without("replay-nonce")]);
     let mut trace = Trace::new(stage.clock);
     let failure = stage.client.new_order(&mut trace, &stage.account, &names(), None).await.unwrap_err();
@@ -117,7 +117,7 @@ async fn a_nonce_fetch_is_part_of_the_time_that_the_request_was_due() {
 }
 
 #[tokio::test]
-async fn whoever_waits_for_a_connection_holds_no_nonce() {
+async fn a_request_that_waits_for_a_connection_holds_no_nonce() {
     let places = Arc::new(Places::new(1, Duration::from_secs(60)));
     let answers = (0..8).map(|number| answer(200, &authorization("valid")).nonce(&format!("after-{number}")));
     let stage = ScriptedClient::with_places(&places, std::iter::once(nonce()).chain(answers));
@@ -127,7 +127,7 @@ async fn whoever_waits_for_a_connection_holds_no_nonce() {
         stage.client.authorization(&mut trace, &stage.account, &url).await.unwrap();
     };
     tokio::join!(read(0), read(1), read(2), read(3), read(4), read(5), read(6), read(7));
-    // One was fetched; each of the others came with the answer before.
+    // The first nonce was fetched; each later one came with the previous answer.
     let nonces = stage.asked.protected("nonce");
     assert_eq!(nonces[0], "first");
     assert_eq!(nonces[1..], (0..7).map(|number| format!("after-{number}")).collect::<Vec<_>>());
@@ -135,7 +135,7 @@ async fn whoever_waits_for_a_connection_holds_no_nonce() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_never_finds_a_connection_is_told_as_one() {
+async fn a_request_that_gets_no_connection_is_recorded_as_one() {
     let places = Arc::new(Places::new(1, Duration::from_secs(3)));
     let stage = ScriptedClient::with_places(&places, [nonce(), answer(200, &authorization("valid"))]);
     let held = places.take().await.unwrap();
@@ -146,14 +146,14 @@ async fn a_request_that_never_finds_a_connection_is_told_as_one() {
     assert_eq!(
         story(trace),
         [(Endpoint::Authorization, Purpose::Step, Some(FailureClass::Timeout))],
-        "nothing was sent, and no nonce was spent on it"
+        "nothing was sent and no nonce was used"
     );
     drop(held);
     stage.client.authorization(&mut Trace::new(stage.clock), &stage.account, url).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_because_the_server_asks_for_it_leaves_its_connection_to_others() {
+async fn a_retry_after_wait_holds_no_connection() {
     let places = Arc::new(Places::new(1, Duration::from_secs(3)));
     let busy = answer(503, "{}").with("retry-after", "20").nonce("second");
     let stage = ScriptedClient::with_places(&places, [nonce(), busy, answer(200, &authorization("valid"))]);
@@ -168,7 +168,7 @@ async fn who_waits_because_the_server_asks_for_it_leaves_its_connection_to_other
 }
 
 #[tokio::test(start_paused = true)]
-async fn busy_servers_are_asked_again_as_late_as_they_say() {
+async fn busy_servers_are_retried_after_their_retry_after() {
     let limited = r#"{"type":"urn:ietf:params:acme:error:rateLimited","detail":"too many"}"#;
     let stage = ScriptedClient::new([
         nonce(),
@@ -246,7 +246,7 @@ async fn relative_urls_are_those_of_the_url_that_was_asked() {
     let mut trace = Trace::new(stage.clock);
     let ScriptedClient { client, account, .. } = &stage;
     let order = client.new_order(&mut trace, account, &names(), None).await.unwrap();
-    // Of newOrder's URL, https://ca.test/new-order.
+    // Relative to newOrder's URL, https://ca.test/new-order.
     assert_eq!(order.url, "https://ca.test/orders/1");
     assert_eq!(order.authorizations, ["https://ca.test/authz/7"]);
     let authorization = client.authorization(&mut trace, account, &order.authorizations[0]).await.unwrap();
@@ -256,12 +256,12 @@ async fn relative_urls_are_those_of_the_url_that_was_asked() {
     assert_eq!(
         stage.asked.protected("url"),
         ["https://ca.test/new-order", "https://ca.test/authz/7", "https://ca.test/orders/1"],
-        "what is signed is absolute"
+        "the signed URL is absolute"
     );
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_is_a_failure_and_no_retry() {
+async fn a_broken_connection_is_a_failure_without_retry() {
     let stage = ScriptedClient::new([nonce(), broken_connection()]);
     let mut trace = Trace::new(stage.clock);
     let failure = stage.client.new_order(&mut trace, &stage.account, &names(), None).await.unwrap_err();
@@ -429,7 +429,7 @@ async fn polls_wait_for_our_interval_or_as_long_as_the_ca_asks() {
     let valid = stage.client.poll_authorization(&mut trace, &stage.account, url, asked).await.unwrap();
     assert_eq!(valid.status, AuthorizationStatus::Valid);
     let due: Vec<u64> = trace.exchanges()[1..].iter().map(|exchange| exchange.due / 1_000_000).collect();
-    // 1 s as the challenge's answer asked, 75 ms of our own, 3 s as asked, 168.75 ms of our own in whole ms.
+    // 1 s (Retry-After of the challenge), 75 ms (our interval), 3 s (Retry-After), 168.75 ms (our interval) in whole ms.
     assert_eq!(due, [1_000, 1_075, 4_075, 4_244]);
     assert!(trace.exchanges()[1..].iter().all(|exchange| exchange.purpose == Purpose::Poll));
 }
@@ -454,7 +454,7 @@ async fn polls_end_at_their_bound() {
     assert_eq!(failure.message, "order https://ca.test/order/1 is not settled after polling for up to 2.5s");
     assert_eq!(stage.clock.now() / 1_000_000, 2_500);
 
-    // A wait that cannot end in time is not begun.
+    // A wait that would end after the bound is not begun.
     let stage = ScriptedClient::with_policy(policy, []);
     let asked = Order { retry_after: Some(Duration::from_secs(5)), ..finalized };
     let failure = stage.client.poll_order_valid(&mut trace, &stage.account, &asked).await.unwrap_err();
@@ -538,7 +538,7 @@ fn at(seconds: u64) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn a_date_in_retry_after_counts_from_the_answers_own() {
-    // Whatever our clock shows beside the CA's: hours too early, or hours too late.
+    // Our clock may be hours behind or ahead of the CA's.
     for ahead in [-10_800i64, 0, 10_800] {
         let clock = Clock::start();
         let now = u64::try_from(clock.unix_now() + ahead).unwrap();
@@ -562,7 +562,7 @@ async fn the_cas_clock_is_known_from_its_answers_by_all_siblings() {
     let stage = ScriptedClient::new([
         nonce().with("date", &at(0)),
         answer(200, &authorization("valid")).with("date", &at(1)),
-        // Without a Date, the known difference to the CA's clock counts.
+        // Without a Date, the known difference to the CA's clock is used.
         answer(200, &authorization("pending")).with("retry-after", &at(301)),
     ]);
     assert_eq!(stage.client.ca_clock().ahead(), None);
@@ -572,13 +572,13 @@ async fn the_cas_clock_is_known_from_its_answers_by_all_siblings() {
     stage.client.authorization(&mut trace, &stage.account, url).await.unwrap();
     let off = 1_795_255_200 - stage.clock.unix_now();
     let ahead = sibling.ca_clock().ahead().unwrap();
-    assert!((ahead - off).abs() < 60, "{ahead} s ahead, and {off} would be right");
+    assert!((ahead - off).abs() < 60, "estimated {ahead} s ahead, in truth {off} s");
     let pending = stage.client.authorization(&mut trace, &stage.account, url).await.unwrap();
     let asked = pending.retry_after.unwrap().as_secs();
     assert!((240..=301).contains(&asked), "{asked} s");
 }
 
-/// A CA that is busy at first, and then asks to wait for the order.
+/// A CA that is busy at first and then sends a Retry-After for the order.
 fn slow_order() -> ScriptedClient {
     ScriptedClient::new([
         nonce(),
@@ -596,7 +596,7 @@ async fn waits_are_noted_as_asked_for_or_our_own_and_nonces_with_their_age() {
     let order = stage.client.new_order(&mut trace, &stage.account, &names(), None).await.unwrap();
     stage.client.poll_order_ready(&mut trace, &stage.account, &order).await.unwrap();
     let waited = trace.waited();
-    // Our second interval is 1.5 times the first, which the CA's wait replaced.
+    // Our second interval is 1.5 times the first; the CA's Retry-After replaced the first.
     assert_eq!((waited.asked, waited.poll), (10_000_000_000, 75_000_000));
     let ages: Vec<u64> =
         trace.exchanges().iter().map(|exchange| (exchange.nonce_age + 500_000_000) / 1_000_000_000).collect();
@@ -609,7 +609,7 @@ async fn waits_are_noted_as_asked_for_or_our_own_and_nonces_with_their_age() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_is_cut_off_is_noted_as_far_as_it_went() {
+async fn an_interrupted_wait_is_recorded_up_to_the_interruption() {
     let stage = slow_order();
     let mut trace = Trace::new(stage.clock);
     let names = names();

@@ -1,4 +1,4 @@
-//! Certificates that CAs make and our own tools do not: made by openssl, checked by the checker.
+//! Certificates of kinds that CAs issue and rcgen cannot make: made by openssl, checked by the checker.
 
 use std::path::Path;
 use std::process::Command;
@@ -26,11 +26,11 @@ impl Folder {
 
     fn openssl(&self, args: &[&str]) {
         let output = Command::new("openssl").args(args).current_dir(self.path()).output();
-        let output = output.expect("openssl is there: the package openssl has it");
+        let output = output.expect("openssl is installed: Debian package openssl");
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// A root `NAME.pem` with its key, and an intermediate below it, with these signatures.
+    /// Makes a root `NAME.pem` with its key, and an intermediate below it, with these signatures.
     fn chain(&self, key: &[&str], sign: &[&str]) {
         std::fs::write(self.path().join("ca.ext"), CA).unwrap();
         for name in ["root", "intermediate"] {
@@ -107,9 +107,9 @@ fn curve(name: &'static str) -> Vec<&'static str> {
     vec!["-algorithm", "EC", "-pkeyopt", option]
 }
 
-/// Each of these was reported as a failure once, although the certificates were right.
+/// Each of these correct certificates was once reported as a failure.
 #[test]
-fn signatures_that_can_be_verified_are() {
+fn verifies_all_supported_signatures() {
     let key = CertificateKey::generate(KeyType::P256).unwrap();
     let other = CertificateKey::generate(KeyType::P256).unwrap();
     for (name, ca_key, sign) in [
@@ -132,7 +132,7 @@ fn signatures_that_can_be_verified_are() {
             panic!("{name}: {failure}");
         });
         assert_eq!(checked.unverified, None, "{name}");
-        // The same names and algorithms, signed by another CA.
+        // A certificate with the same names and algorithms, signed by another CA.
         let strange = Folder::new();
         strange.chain(&ca_key, &sign);
         let stranger = strange.leaf(&key, "intermediate", &sign);
@@ -143,7 +143,7 @@ fn signatures_that_can_be_verified_are() {
 }
 
 #[test]
-fn what_cannot_be_verified_is_no_failure_and_says_why() {
+fn an_unsupported_signature_is_unverified_with_the_reason_and_no_failure() {
     let key = CertificateKey::generate(KeyType::P384).unwrap();
     for (ca_key, sign, reason) in [
         (
@@ -178,7 +178,7 @@ fn what_cannot_be_verified_is_no_failure_and_says_why() {
 }
 
 #[test]
-fn a_leaf_alone_is_verified_by_the_root_that_is_given() {
+fn a_leaf_without_chain_is_verified_by_the_given_root() {
     let key = CertificateKey::generate(KeyType::P256).unwrap();
     let (folder, other) = (Folder::new(), Folder::new());
     for folder in [&folder, &other] {
@@ -191,7 +191,7 @@ fn a_leaf_alone_is_verified_by_the_root_that_is_given() {
         Checker::with_roots(IssuerRoots::from_pem(folder.read("root.pem").as_bytes()).unwrap())
     };
     assert_eq!(check(&with(&folder), &leaf, &key).unwrap().unverified, None);
-    // It was not signed by this CA of the same name. The root may be the wrong one, so this is the message.
+    // Another CA of the same name signed it. The given root may be the wrong one, so the message names the root.
     let wrong = check(&with(&other), &leaf, &key).unwrap_err();
     assert_eq!(wrong.detail, "root", "{wrong}");
 }

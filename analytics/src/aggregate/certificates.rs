@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn profiles_are_told_apart_and_without_any_there_are_none() {
+    fn profiles_are_counted_separately_and_omitted_when_unused() {
         let mut certificates = Certificates::default();
         certificates.record(Chain::Certificate, &result("", "", 5), 5);
         assert!(certificates.profiles().is_empty());
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_counted_together() {
+    fn profiles_and_reasons_above_the_bound_are_counted_as_one() {
         let mut certificates = Certificates::default();
         for number in 0..50 {
             certificates.record(Chain::Refresh, &result(&format!("p{number}"), &format!("r{number}"), 1), 1);

@@ -439,7 +439,7 @@ mod tests {
         timeline.load(at(0), "a", &sample(SECOND, 10, Some(2.5)));
         timeline.load(at(0), "b", &sample(SECOND, 4, Some(2.5)));
         timeline.hit(at(1));
-        // Two samples of one node in one second: one of them was late.
+        // Two samples of one node fall into one second, because one was late.
         timeline.load(at(2), "a", &sample(SECOND, 10, None));
         timeline.load(at(2), "a", &sample(SECOND, 20, None));
         let (series, _) = timeline.series(None);
@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn doubles_its_step_rather_than_grow() {
+    fn doubles_its_step_instead_of_growing() {
         let mut timeline = Timeline::default();
         for second in 0..3 * MAX_BUCKETS as u64 {
             timeline.request(at(second), true);

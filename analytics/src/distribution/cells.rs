@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_away_was_never_there() {
+    fn removed_values_leave_no_trace() {
         let of = |values: &[u64]| {
             let mut cells = Cells::<11>::default();
             values.iter().for_each(|value| cells.record(*value));

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_normal_part_goes_on_where_the_exact_part_ends() {
+    fn the_normal_approximation_continues_the_exact_ranks() {
         for per_mille in [500, 900, 950, 990, 999] {
             let p = per_mille as f64 / 1000.0;
             let n = (NORMAL_FROM_VARIANCE / (p * (1.0 - p))) as u64 + 10;
@@ -119,7 +119,7 @@ mod tests {
     /// How often the intervals of seeded samples contain the true percentile, for three distributions:
     /// uniform, exponential, and one with two humps and a gap between them.
     #[test]
-    fn ninety_five_of_a_hundred_intervals_hold_the_truth() {
+    fn ninety_five_percent_of_intervals_contain_the_true_percentile() {
         let mut rng = StdRng::seed_from_u64(7);
         let quantiles: [fn(f64) -> f64; 3] =
             [|u| u, |u| -(1.0 - u).ln(), |u| if u < 0.7 { u } else { 50.0 + 9.0 * u }];

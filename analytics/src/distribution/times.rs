@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_stands_around_its_percentile_and_is_withheld_with_it() {
+    fn an_interval_contains_its_percentile_and_is_withheld_with_it() {
         // The ranks of p50 of 1,000 are 469 and 532, those of p99 983 and 997.
         let timing = of((1..=1_000).map(|i| i * 1_000_000)).timing();
         let cases =
@@ -208,11 +208,11 @@ mod tests {
         assert!(few.p50_ci.is_some_and(|[low, high]| low < few.p50.unwrap() && few.p50.unwrap() < high));
         assert_eq!((few.p90, few.p90_ci), (None, None));
         let equal = of(std::iter::repeat_n(1_234_567, 20)).timing();
-        assert_eq!(equal.p50_ci.unwrap()[1], 1_234_567, "nothing is above the maximum");
+        assert_eq!(equal.p50_ci.unwrap()[1], 1_234_567, "the interval does not exceed the maximum");
     }
 
     #[test]
-    fn names_nothing_of_nothing_and_little_of_little() {
+    fn few_samples_have_few_or_no_percentiles() {
         assert_eq!(Times::default().timing(), Timing::default());
         let one = of([7]).timing();
         assert_eq!((one.n, one.mean, one.std_error, one.p50, one.max), (1, Some(7), None, None, Some(7)));

@@ -229,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_interval_is_in_the_unit_and_to_the_digit_of_its_value() {
+    fn an_interval_has_the_unit_and_digits_of_its_value() {
         let cases = [
             (26_400_000, [26_240_000, 26_560_000], "26.2–26.6"),
             (1_000_000, [998_000, 1_250_000], "1.00–1.25"),

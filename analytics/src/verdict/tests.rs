@@ -75,8 +75,8 @@ fn judged(expression: &str, records: impl IntoIterator<Item = Record>) -> Thresh
 }
 
 #[test]
-fn each_metric_is_of_what_it_names() {
-    // A hundred chains of 1 to 100 ms in ten seconds, every tenth refused.
+fn each_metric_measures_what_it_names() {
+    // A hundred chains of 1 to 100 ms in ten seconds; every tenth is refused.
     let records = || {
         let chains =
             (0..100_u64).map(|i| chain(i / 10, i + 1, (i % 10 == 9).then_some(FailureClass::ServerError)));
@@ -114,7 +114,7 @@ fn each_metric_is_of_what_it_names() {
 }
 
 #[test]
-fn what_has_no_value_is_undecided() {
+fn a_threshold_without_a_value_is_undecided() {
     for expression in ["chain{p(50)} < 1m", "chain{failed} < 1%", "rate{achieved/target} > 0", "dropped < 1%"]
     {
         let result = judged(expression, [tick(5)]);
@@ -128,9 +128,9 @@ fn what_has_no_value_is_undecided() {
     );
 }
 
-/// One slow second in twenty: not visible in the whole run's median, but in every window with it.
+/// One slow second in twenty does not show in the whole run's median, but in every window that contains it.
 #[test]
-fn a_window_finds_what_the_whole_run_hides() {
+fn a_window_shows_what_the_whole_runs_median_hides() {
     let records = || {
         let chains = (0..20_u64).flat_map(|second| {
             (0..50).map(move |_| chain(second, if second == 12 { 400 } else { 10 }, None))
@@ -142,15 +142,15 @@ fn a_window_finds_what_the_whole_run_hides() {
     assert_eq!((window.passed, window.windows, window.windows_failed), (Some(false), Some(20), Some(1)));
     assert_eq!(window.worst_unix_ns, Some((START_S + 12) * SECOND));
     let value = window.value.unwrap();
-    assert!((value - 400e6).abs() <= 0.4e6, "three digits: {value}");
+    assert!((value - 400e6).abs() <= 0.4e6, "exact to three digits: {value}");
     assert_eq!(window.n, 50);
     assert_eq!(judged("chain{p(50)} < 100ms over 3s", records()).windows_failed, Some(0));
     let graced = judged("chain{p(50)} < 100ms over 1s abort after 13s", records());
-    assert_eq!((graced.passed, graced.windows), (Some(true), Some(7)), "windows after the grace only");
+    assert_eq!((graced.passed, graced.windows), (Some(true), Some(7)), "only windows after the grace period");
 }
 
 #[test]
-fn a_scenario_that_is_starved_does_not_vanish_beside_another() {
+fn a_starved_scenario_fails_its_threshold_beside_another() {
     let of = |second: u64, name: &str, unit: &str, done: u64, asked: u64| {
         let mut record = load(second, done, asked, asked, 0);
         let Record::Load { load, .. } = &mut record else { panic!("a load") };
@@ -174,7 +174,7 @@ fn a_scenario_that_is_starved_does_not_vanish_beside_another() {
 }
 
 #[test]
-fn a_pause_is_not_of_the_time_that_a_rate_is_over() {
+fn a_pause_does_not_count_in_the_time_of_a_rate() {
     let busy = |seconds: std::ops::Range<u64>| {
         seconds.flat_map(|second| (0..20).map(move |_| chain(second, 1, None)))
     };
@@ -185,18 +185,18 @@ fn a_pause_is_not_of_the_time_that_a_rate_is_over() {
     let result = judged("chain{rate} > 15/s", records());
     assert_eq!((result.passed, result.value), (Some(true), Some(20.0)));
     let on = judged("chain{rate} > 15/s", busy(0..4).chain([state(4, "cli", "paused"), tick(14)]));
-    assert_eq!((on.passed, on.value), (Some(true), Some(20.0)), "one that lasts");
+    assert_eq!((on.passed, on.value), (Some(true), Some(20.0)), "a pause that continues to the end");
 }
 
 #[test]
-fn a_window_with_too_little_fails_what_must_be_equal() {
+fn a_window_with_a_smaller_value_fails_an_equality() {
     let records = (0..12).filter(|second| *second != 7).map(|second| chain(second, 1, None));
     let result = judged("chain{count} == 3 over 3s", records);
     assert_eq!((result.passed, result.windows_failed, result.value), (Some(false), Some(3), Some(2.0)));
 }
 
 #[test]
-fn windows_slide_by_seconds_and_forget() {
+fn windows_slide_by_seconds() {
     // 10, 20, … iterations per second: the worst value for `>` is the smallest.
     let chains = (0..8_u64).flat_map(|second| (0..10 * (second + 1)).map(move |_| chain(second, 1, None)));
     let result = judged("chain{rate} >= 25/s over 2s", chains.chain([tick(8)]));
@@ -206,7 +206,7 @@ fn windows_slide_by_seconds_and_forget() {
 }
 
 #[test]
-fn a_load_that_rests_or_has_ended_owes_nothing() {
+fn a_paused_or_ended_load_fails_no_rate() {
     let busy = |seconds: std::ops::Range<u64>| {
         seconds.flat_map(|second| (0..10).map(move |_| chain(second, 1, None)))
     };
@@ -219,11 +219,11 @@ fn a_load_that_rests_or_has_ended_owes_nothing() {
     let ended = busy(0..4).chain([state(4, "cli", "stopped"), tick(30)]);
     assert_eq!(judged(expression, ended).passed, Some(true));
     let silent = busy(0..4).chain([tick(30)]);
-    assert_eq!(judged(expression, silent).passed, Some(false), "and otherwise it does");
+    assert_eq!(judged(expression, silent).passed, Some(false), "a running load without iterations fails");
 }
 
 #[test]
-fn a_threshold_trips_once_it_fails_past_its_grace_and_stays_failed() {
+fn a_threshold_aborts_once_when_it_fails_after_its_grace_and_stays_failed() {
     let failing = |second| chain(second, 1, Some(FailureClass::Problem));
     let mut verdict = verdict(&["chain{failed} < 10% abort after 5s", "chain{count} < 2 abort after 8s"]);
     for second in 0..=6 {
@@ -239,7 +239,7 @@ fn a_threshold_trips_once_it_fails_past_its_grace_and_stays_failed() {
     assert!(!results[0].aborted, "the log does not say yet that the run was ended");
 
     verdict.record(&state(8, "threshold", "stopped"));
-    assert!(verdict.wants_end().is_none(), "once is enough");
+    assert!(verdict.wants_end().is_none(), "the abort is requested only once");
     (9..200).for_each(|second| verdict.record(&chain(second, 1, None)));
     let results = verdict.results(200 * SECOND);
     assert_eq!((results[0].passed, results[0].value, results[0].aborted), (Some(false), Some(1.0), true));
@@ -253,7 +253,7 @@ fn memory_is_bounded_by_the_window() {
     for second in 0..5_000 {
         verdict.record(&chain(second, second % 900, None));
     }
-    // From here on with a wrong clock.
+    // From here on the records have a wrong clock.
     verdict.record(&chain(1 << 30, 1, None));
     let window = verdict.judges[0].window.as_ref().unwrap();
     assert!(window.seconds.len() <= 14, "{}", window.seconds.len());

@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn knows_itself_by_address_and_by_configured_names_only() {
+    fn accepts_only_addresses_and_configured_names_as_host() {
         let guard = Guard::new(
             None,
             vec!["wec.test".to_owned()],
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_only_its_own_origin() {
+    fn accepts_only_its_own_origin() {
         let cases = [
             ("http://127.0.0.1:8080", true),
             ("https://127.0.0.1:8080", true),
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn undoes_percent_encoding() {
+    fn decodes_percent_encoding() {
         for (text, decoded) in [("a%2Bb", "a+b"), ("100%", "100%"), ("%zz%4", "%zz%4"), ("%ff", ""), ("", "")]
         {
             assert_eq!(url_decoded(text), decoded, "{text}");

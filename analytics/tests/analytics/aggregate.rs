@@ -1,4 +1,4 @@
-//! One record, one aggregation: merging, logging and reading again change no figure.
+//! Merging aggregates, and reading the log again, change no figure.
 
 use proptest::prelude::*;
 use wec_analytics::{Aggregate, Analytics, Config, LogPlace, Series, Snapshot, replay};
@@ -98,12 +98,12 @@ fn counts_by_chain_endpoint_and_failure() {
         snapshot.failures.iter().map(|failure| (failure.name.as_str(), failure.count)).collect();
     assert_eq!(failures, [("finalize", 20), ("certificate", 20)]);
     assert_eq!(snapshot.failures[1].problem, "malformed");
-    // From the first start, 1 ms in, to the last end, 148 ms in.
+    // From the first start, 1 ms after the run's, to the last end, 148 ms after it.
     assert_eq!((snapshot.at_unix_ns, snapshot.elapsed_ns), (START + 148_000_000, 147_000_000));
 }
 
 #[test]
-fn an_unbounded_number_of_endpoints_ends_up_in_other() {
+fn endpoints_above_the_bound_are_counted_as_other() {
     let records: Vec<_> = (1..=200)
         .map(|seq| {
             let mut result = chain_result(Chain::Revoke, seq, 0, 100);
@@ -131,7 +131,7 @@ fn reads_the_log_of_the_2015_design() {
 }
 
 #[test]
-fn the_load_is_summed_over_the_nodes_that_live_and_counts_over_all() {
+fn the_load_is_summed_over_live_nodes_and_counts_over_all() {
     const SECOND: u64 = 1_000_000_000;
     let records = [
         load_record("a", 1, START + SECOND, 100),
@@ -143,14 +143,14 @@ fn the_load_is_summed_over_the_nodes_that_live_and_counts_over_all() {
     assert_eq!(early.scenarios["open"].rate_target, Some(100.0 / 8.0 + 7_000.0 / 8.0));
     assert!(early.generator.limited && early.generator.limited_now);
 
-    // b has been silent for eleven seconds: its workers are gone, what it did is not.
+    // b has sent nothing for eleven seconds: its workers no longer count, its results still do.
     let late = aggregated(&records).snapshot();
     let (closed, open) = (&late.scenarios["default"], &late.scenarios["open"]);
     assert_eq!((closed.executor.as_str(), closed.workers, closed.rate_target), ("workers", 100, None));
     assert_eq!((open.rate_unit.as_str(), open.rate_target), ("chains", Some(25.0)));
     assert_eq!((open.due, open.dropped), (72_000, 7_200));
     let generator = &late.generator;
-    assert!(generator.limited && !generator.limited_now, "what was limited stays marked");
+    assert!(generator.limited && !generator.limited_now, "the run stays marked as limited");
     assert_eq!((generator.limits.len(), generator.limits[0].node.as_str()), (1, "b"));
     assert_eq!(generator.limited_ns, 7 * SECOND);
     assert_eq!((generator.due, generator.dropped, generator.dropped_share), (144_000, 14_400, Some(0.1)));
@@ -159,9 +159,9 @@ fn the_load_is_summed_over_the_nodes_that_live_and_counts_over_all() {
 }
 
 #[test]
-fn becoming_limited_and_keeping_up_again_are_marks_that_leave_room_for_others() {
+fn marks_of_generator_limits_are_bounded_and_do_not_displace_others() {
     let turn = |n: u64, limited: bool| {
-        // Divisible by 11: the sample in which it turns.
+        // The state changes in samples whose number is divisible by 11.
         load_record("a", n, START + n * 1_000_000_000, if limited { 5_005 } else { 1_111 })
     };
     let records: Vec<_> = (1..=400).map(|n| turn(n, n % 2 == 1)).collect();

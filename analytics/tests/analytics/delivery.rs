@@ -23,7 +23,7 @@ use wec_record::{Chain, Record, RunHeader};
 
 use crate::common::{START, chain_result, exchange, header, load_record, unchunked};
 
-/// Longer than any step; a test that needs it has failed.
+/// Longer than any step takes; a test that waits so long fails.
 const LONG: Duration = Duration::from_secs(180);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -90,12 +90,12 @@ async fn each_result_counts_once_though_analytics_is_killed_and_started_again() 
     let (results, distinct) = results_in(&folder.path().join("results/run.jsonl"));
     assert_eq!((results, distinct), (pushed, pushed));
     let replayed = replay(&folder.path().join("results/run.jsonl")).unwrap().snapshot();
-    assert_eq!(replayed, live.snapshot, "the live figures after three restarts are those of the log");
-    assert!(!folder.path().join("spool/r1").exists(), "nothing is left on the spool");
+    assert_eq!(replayed, live.snapshot, "after three restarts the live figures equal the log's");
+    assert!(!folder.path().join("spool/r1").exists(), "the spool is empty");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pushing_goes_on_while_analytics_stands_still() {
+async fn results_are_accepted_while_analytics_is_stopped() {
     let folder = tempfile::tempdir().unwrap();
     let addresses = Addresses::free();
     let analytics = Process::start(folder.path(), addresses).await;
@@ -105,7 +105,7 @@ async fn pushing_goes_on_while_analytics_stands_still() {
     analytics.signal("STOP").await;
     let mut pushed = 1;
     until(|| {
-        // Some 20,000 a second, more than a requester makes.
+        // About 20,000 results a second, more than a requester makes.
         for _ in 0..100 {
             pushed += 1;
             sink.push(chain_result(Chain::Refresh, pushed, 0, 1_000));
@@ -121,7 +121,7 @@ async fn pushing_goes_on_while_analytics_stands_still() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_a_full_spool_loses_results_and_analytics_is_told_how_many() {
+async fn only_a_full_spool_loses_results_and_their_number_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let addresses = Addresses::free();
     let keep = Keep::Spool { folder: folder.path().join("spool"), bytes: 300_000 };
@@ -150,7 +150,7 @@ async fn only_a_full_spool_loses_results_and_analytics_is_told_how_many() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_requester_left_on_its_spool_is_delivered_by_the_next_start() {
+async fn the_next_start_delivers_what_a_requester_left_in_its_spool() {
     let folder = tempfile::tempdir().unwrap();
     let addresses = Addresses::free();
     let old = GrpcOptions { header: Some(header("old")), ..options(folder.path(), addresses.grpc, "r1") };
@@ -178,10 +178,10 @@ async fn what_a_requester_left_on_its_spool_is_delivered_by_the_next_start() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_that_cannot_be_written_is_said_and_the_run_goes_on() {
+async fn a_log_that_cannot_be_written_is_reported_and_the_run_continues() {
     let folder = tempfile::tempdir().unwrap();
     let addresses = Addresses::free();
-    // A limit on the file's size simulates a full disk and needs no privileges.
+    // A limit on the file's size acts as a full disk and needs no privileges.
     let limited = "trap '' XFSZ; ulimit -f 100; exec \"$0\" \"$@\"";
     let mut command = Command::new("sh");
     command.args(["-c", limited, env!("CARGO_BIN_EXE_wec-analytics")]);
@@ -200,19 +200,15 @@ async fn a_log_that_cannot_be_written_is_said_and_the_run_goes_on() {
     assert!(live.health.log_error.unwrap().contains("cannot write the log"));
     let health = sink.finish(Duration::from_millis(200)).await;
     assert_eq!(health.lost, 0);
-    assert!(health.spooled > 0, "what is in no log is not acknowledged: {health:?}");
-    assert_eq!(
-        analytics.terminated().await.code(),
-        Some(1),
-        "whoever reads the log must not take it for whole"
-    );
+    assert!(health.spooled > 0, "results that are not in the log are not acknowledged: {health:?}");
+    assert_eq!(analytics.terminated().await.code(), Some(1), "the log must not be reported as whole");
 }
 
 #[tokio::test]
-async fn a_batch_that_comes_again_counts_once() {
+async fn a_batch_that_is_sent_again_counts_once() {
     let (analytics, _folder) = in_process(None).await;
     let mut client = client_of(&analytics).await;
-    // Two streams, as after a broken connection: the second begins before the acknowledged number.
+    // Two streams, as after a broken connection. The second begins before the acknowledged number.
     for (batches, through) in [(vec![batch(1, 3), batch(4, 2)], 5), (vec![batch(4, 2), batch(4, 5)], 8)] {
         let acks = client.deliver(tokio_stream::iter(batches)).await.unwrap().into_inner();
         let acks: Vec<_> = acks.map(|ack| ack.unwrap().through_seq).collect().await;
@@ -224,7 +220,7 @@ async fn a_batch_that_comes_again_counts_once() {
 }
 
 #[tokio::test]
-async fn records_of_kinds_to_come_are_logged_as_they_are_and_counted() {
+async fn records_of_unknown_kinds_are_logged_unchanged_and_counted() {
     let (analytics, folder) = in_process(None).await;
     let mut client = client_of(&analytics).await;
     let json = |kind: &str, object: &str| {
@@ -233,7 +229,7 @@ async fn records_of_kinds_to_come_are_logged_as_they_are_and_counted() {
     };
     let mut later = batch(1, 1);
     later.entries.push(json("event", r#"{"at_unix_ns":1,"text":"slow","share":0.10000000000000000001}"#));
-    // Like an entry with a field that this version does not have.
+    // An entry with a field that this version does not have.
     later.entries.push(wire::Entry { entry: None });
     let challenge = wire::ValidationHit { challenge: 99, ..wire::ValidationHit::default() };
     later.entries.push(wire::Entry { entry: Some(wire::entry::Entry::Hit(challenge)) });
@@ -263,7 +259,7 @@ async fn records_of_kinds_to_come_are_logged_as_they_are_and_counted() {
 }
 
 #[tokio::test]
-async fn numbers_that_never_came_are_counted_as_gaps() {
+async fn missing_numbers_are_counted_as_gaps() {
     let (analytics, _folder) = in_process(None).await;
     let mut client = client_of(&analytics).await;
     let batches = tokio_stream::iter([batch(1, 1), batch(11, 1)]);
@@ -275,7 +271,7 @@ async fn numbers_that_never_came_are_counted_as_gaps() {
 }
 
 #[tokio::test]
-async fn a_challenge_server_outlives_runs_without_leaving_gaps() {
+async fn a_challenge_server_of_several_runs_leaves_no_gaps() {
     let (analytics, _folder) = in_process(None).await;
     analytics.begin(header("run")).await.unwrap();
     let mut client = client_of(&analytics).await;
@@ -284,13 +280,13 @@ async fn a_challenge_server_outlives_runs_without_leaving_gaps() {
         client.deliver(tokio_stream::iter([hits(500), hits(502), hits(505)])).await.unwrap().into_inner();
     let acks: Vec<_> = acks.map(|ack| ack.unwrap().through_seq).collect().await;
     assert_eq!(acks.last(), Some(&506));
-    // The last acknowledgement may arrive before its counts.
+    // The acknowledgement may arrive before the counts are updated.
     until(|| analytics.health().gaps > 0).await;
-    assert_eq!(analytics.health().gaps, 1, "what came before the run is none of its business");
+    assert_eq!(analytics.health().gaps, 1, "numbers from before the run are not gaps");
 }
 
 #[tokio::test]
-async fn refuses_batches_that_make_no_sense_and_says_why() {
+async fn refuses_invalid_batches_with_the_reason() {
     let (analytics, folder) = in_process(None).await;
     let mut client = client_of(&analytics).await;
     let no_header = wire::Batch { hello: None, ..batch(1, 1) };
@@ -310,7 +306,7 @@ async fn refuses_batches_that_make_no_sense_and_says_why() {
     for (batch, why) in cases {
         let mut acks = client.deliver(tokio_stream::iter([batch])).await.unwrap().into_inner();
         let status = acks.message().await.unwrap_err();
-        assert!(status.message().contains(why), "{status:?} does not say {why:?}");
+        assert!(status.message().contains(why), "{why:?} is missing in {status:?}");
     }
     assert_eq!(analytics.finish().await.snapshot.requests, 0);
     assert!(!folder.path().parent().unwrap().join("escape.jsonl").exists());
@@ -360,7 +356,7 @@ async fn a_record_that_would_make_the_log_unreadable_is_refused_by_its_number() 
         let mut acks = client.deliver(tokio_stream::iter([batch])).await.unwrap().into_inner();
         let status = acks.message().await.unwrap_err();
         assert_eq!(status.code(), tonic::Code::InvalidArgument, "{status:?}");
-        assert!(status.message().contains(why), "{status:?} does not say {why:?}");
+        assert!(status.message().contains(why), "{why:?} is missing in {status:?}");
     }
     let mut acks = client.deliver(tokio_stream::iter([batch(1, 5)])).await.unwrap().into_inner();
     assert_eq!(acks.message().await.unwrap().unwrap().through_seq, 5);
@@ -370,12 +366,12 @@ async fn a_record_that_would_make_the_log_unreadable_is_refused_by_its_number() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_batch_that_is_refused_for_good_loses_itself_and_nothing_behind_it() {
+async fn only_a_batch_that_is_refused_for_good_is_lost() {
     let folder = tempfile::tempdir().unwrap();
     let addresses = Addresses::free();
     let sink = GrpcSink::start(options(folder.path(), addresses.grpc, "r1"), Clock::start()).unwrap();
-    // While analytics is away, so that all batches are in flight at once, one of them with an invalid rate. A
-    // result in the same batch is lost with it.
+    // Analytics is away, so all batches are in flight at once. One contains an invalid rate; the result in the
+    // same batch is lost with it.
     for number in 1..=40 {
         if number == 17 {
             let mut load = wec_record::LoadSample::default();
@@ -394,20 +390,23 @@ async fn a_batch_that_is_refused_for_good_loses_itself_and_nothing_behind_it() {
     assert!(why.contains("refuses them for good: record") && why.contains("cannot be read back"), "{why}");
     let live = analytics.live().await;
     assert_eq!(live.snapshot.chains[&Chain::Refresh].count, health.delivered);
-    assert_eq!(live.snapshot.missing.lost_results, health.lost, "analytics is told");
+    assert_eq!(
+        live.snapshot.missing.lost_results, health.lost,
+        "analytics receives the number of lost results"
+    );
     analytics.terminate().await;
     let log = folder.path().join("results/run.jsonl");
     assert_eq!(results_in(&log), (health.delivered, health.delivered));
-    // The load sample has number 17. Its batch is lost, and the results before and after the batch are there.
+    // The load sample has number 17. Its batch is lost; the results before and after it are in the log.
     let here: HashSet<_> = numbered_results(&log).into_iter().map(|(_, seq)| seq).collect();
     let lost: Vec<_> = (1..=41).filter(|seq| !here.contains(seq)).collect();
     assert!(lost.contains(&17) && lost.windows(2).all(|two| two[0] + 1 == two[1]), "{lost:?}");
     assert!(here.contains(&1) && here.contains(&41), "{lost:?}");
-    assert!(!folder.path().join("spool/r1").exists(), "nothing is left to be refused again");
+    assert!(!folder.path().join("spool/r1").exists(), "the refused batch is no longer in the spool");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_dead_sender_left_and_nobody_takes_holds_up_no_later_run() {
+async fn the_undeliverable_spool_of_a_dead_sender_does_not_delay_a_later_run() {
     let folder = tempfile::tempdir().unwrap();
     let addresses = Addresses::free();
     let newer = GrpcOptions {
@@ -476,7 +475,7 @@ fn options(folder: &Path, grpc: SocketAddr, sender: &str) -> GrpcOptions {
     }
 }
 
-/// Number of results in a log, and of different ones.
+/// Number of results in a log, and of distinct ones.
 fn results_in(log: &Path) -> (u64, u64) {
     let results = numbered_results(log);
     let distinct: HashSet<_> = results.iter().collect();
@@ -499,7 +498,7 @@ async fn until(mut condition: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(LONG, waited).await.expect("it comes to pass");
+    tokio::time::timeout(LONG, waited).await.expect("the condition is met in time");
 }
 
 /// Addresses of a process, the same after a restart.
@@ -538,7 +537,7 @@ impl Process {
         Self { child, addresses }
     }
 
-    /// What its page shows.
+    /// The snapshot that its page shows.
     async fn live(&self) -> Live {
         let request = "GET /api/v1/runs/current/snapshot";
         let (status, _, body) = exchange(self.addresses.web, request, &["Host: localhost"], b"").await;
@@ -560,7 +559,7 @@ impl Process {
         assert!(status.success(), "{status}");
     }
 
-    /// How it ends when it is asked to.
+    /// Sends SIGTERM; its exit status.
     async fn terminated(mut self) -> ExitStatus {
         self.signal("TERM").await;
         tokio::time::timeout(LONG, self.child.wait()).await.unwrap().unwrap()

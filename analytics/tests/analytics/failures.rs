@@ -1,4 +1,4 @@
-//! How failures are grouped, and that the groups are bounded.
+//! Failures are grouped, and the number of groups is bounded.
 
 use wec_analytics::{Aggregate, FailureScope, Snapshot, summary_table};
 use wec_record::{Chain, ChainResult, FailureClass};
@@ -6,7 +6,7 @@ use wec_startup::TextStyle;
 
 use crate::common::{chain_record, chain_result};
 
-/// An authorization that a limit refused, with what the CA asked to wait.
+/// An authorization that a rate limit refused, with the CA's Retry-After.
 fn limited(seq: u64, limit: &str, wait_s: Option<u64>) -> ChainResult {
     let mut result = chain_result(Chain::Authorization, 7 * seq, seq * 1_000_000, 8_000_000);
     (result.class, result.detail) = (Some(FailureClass::RateLimited), limit.to_owned().into());
@@ -25,7 +25,7 @@ fn snapshot(results: impl IntoIterator<Item = ChainResult>) -> Snapshot {
 }
 
 #[test]
-fn two_limits_are_two_rows_with_their_own_waits() {
+fn two_rate_limits_are_two_rows_with_their_own_waits() {
     let names =
         (1..=30).map(|seq| limited(seq, "new-certificates-per-exact-set-of-identifiers", Some(60 + seq)));
     let orders = (31..=50).map(|seq| limited(seq, "new-orders-per-account", (seq > 35).then_some(3)));
@@ -56,9 +56,9 @@ fn two_limits_are_two_rows_with_their_own_waits() {
     );
 }
 
-/// Details come from a server: too many of them share one row, and do not displace other failures.
+/// Details come from a server. Details above the bound share one row and do not displace other failures.
 #[test]
-fn details_without_number_end_up_in_one_row() {
+fn details_above_the_bound_share_one_row() {
     let flood = (1..=1_000).map(|seq| limited(seq, &format!("limit-{seq}"), None));
     let refused = chain_result(Chain::Revoke, 7, 2_000_000_000, 8_000_000);
     let snapshot = snapshot(flood.chain([refused]));

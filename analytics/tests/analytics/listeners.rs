@@ -16,7 +16,7 @@ use wec_record::Chain;
 
 use crate::common::{chain_result, exchange, header};
 
-/// Longer than any of this takes.
+/// Longer than any step takes.
 const LONG: Duration = Duration::from_secs(120);
 
 async fn service(token: Option<&str>) -> (Analytics, tempfile::TempDir) {
@@ -35,7 +35,7 @@ fn counts(analytics: &Analytics, what: &str) -> ListenerCounts {
 }
 
 #[tokio::test]
-async fn the_page_answers_and_results_come_in_beside_more_half_requests_than_there_are_places() {
+async fn page_and_results_work_beside_more_incomplete_requests_than_places() {
     let (analytics, _folder) = service(None).await;
     analytics.begin(header("run")).await.unwrap();
     let (page, results) = (analytics.web_addr().unwrap(), analytics.grpc_addr().unwrap());
@@ -68,13 +68,13 @@ async fn a_large_message_without_the_token_is_refused_before_it_is_read() {
     assert_eq!(status.code(), tonic::Code::Unauthenticated, "{status:?}");
     assert!(status.message().contains("WEC_TOKEN"), "{status:?}");
     let taken = taken.load(Ordering::Relaxed);
-    // The window of a stream, and what the relay's sockets hold.
+    // At most the flow-control window of a stream and the buffers of the relay's sockets.
     assert!(taken < 8 << 20, "{taken} bytes of 60 MiB were read");
     assert_eq!(counts(&analytics, "results").unauthenticated, 1);
 }
 
 #[tokio::test]
-async fn the_first_message_is_small_and_later_ones_need_not_be() {
+async fn only_the_first_message_must_be_small() {
     let (analytics, _folder) = service(None).await;
     analytics.begin(header("run")).await.unwrap();
     let mut client = client_at(analytics.grpc_addr().unwrap()).await;
@@ -92,7 +92,7 @@ async fn the_first_message_is_small_and_later_ones_need_not_be() {
     assert_eq!(analytics.finish().await.snapshot.chains[&Chain::Registration].count, 2);
 }
 
-/// One result whose error has so many bytes.
+/// One result whose error has this many bytes.
 fn batch(seq: u64, error: usize) -> wire::Batch {
     let mut result = chain_result(Chain::Registration, seq, 0, 1_000);
     result.error = "x".repeat(error);
@@ -116,7 +116,7 @@ async fn half_sent(address: SocketAddr, bytes: &[u8]) -> TcpStream {
     stream
 }
 
-/// Passes one connection on, and counts what the server's side takes.
+/// Relays one connection and counts the bytes that the server reads.
 async fn counting_relay(to: SocketAddr) -> (SocketAddr, Arc<AtomicU64>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! The log file: earlier content, and changes by others while it is written.
+//! The log file: existing content, and changes by other programs while it is written.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
@@ -29,7 +29,7 @@ async fn until(log: &Path, condition: impl Fn(&str) -> bool) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(120), waited).await.expect("it comes to pass");
+    tokio::time::timeout(Duration::from_secs(120), waited).await.expect("the condition is met in time");
 }
 
 fn results(text: &str) -> usize {
@@ -41,9 +41,9 @@ fn begins_with_the_header(text: &str) -> bool {
         && text.lines().next().is_some_and(|line| line.contains(r#""run":"run""#))
 }
 
-/// A log that a later version has written to: this one reads it, continues it, and changes no byte of it.
+/// This version reads and continues a log of a later version, and changes no byte of it.
 #[tokio::test]
-async fn a_log_with_kinds_to_come_is_read_and_gone_on_with() {
+async fn a_log_with_unknown_kinds_is_read_and_continued() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("run.jsonl");
     let lines = [
@@ -67,7 +67,7 @@ async fn a_log_with_kinds_to_come_is_read_and_gone_on_with() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_log_of_the_run_is_left_as_it_is() {
+async fn a_file_that_is_no_log_of_the_run_is_not_changed() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("run.jsonl");
     let other = serde_json::to_string(&Record::Header(header("other"))).unwrap();
@@ -126,14 +126,14 @@ async fn what_cannot_be_a_log_is_refused_at_the_start() {
 }
 
 #[tokio::test]
-async fn a_log_that_is_truncated_goes_on_as_a_log() {
+async fn a_truncated_log_is_continued_with_a_header() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("run.jsonl");
     let analytics = start(folder.path()).await;
     analytics.begin(header("run")).await.unwrap();
     deliver(&analytics, 1..=20).await;
     until(&log, |text| results(text) == 20).await;
-    // As logrotate does with copytruncate.
+    // As logrotate with copytruncate does.
     fs::copy(&log, folder.path().join("run.jsonl.1")).unwrap();
     File::options().write(true).open(&log).unwrap().set_len(0).unwrap();
     deliver(&analytics, 21..=30).await;
@@ -143,7 +143,7 @@ async fn a_log_that_is_truncated_goes_on_as_a_log() {
     let finished = analytics.finish().await;
     assert_eq!(finished.snapshot.chains[&Chain::Refresh].count, 30);
     assert_eq!(replay(&log).unwrap().snapshot().chains[&Chain::Refresh].count, 10);
-    // One behind the other they are the whole run.
+    // The two files together are the whole run.
     let whole = folder.path().join("whole.jsonl");
     fs::write(&whole, [fs::read(folder.path().join("run.jsonl.1")).unwrap(), text.into_bytes()].concat())
         .unwrap();
@@ -151,7 +151,7 @@ async fn a_log_that_is_truncated_goes_on_as_a_log() {
 }
 
 #[tokio::test]
-async fn a_log_that_is_renamed_or_deleted_is_begun_again_under_its_name() {
+async fn a_renamed_or_deleted_log_is_begun_again_under_its_name() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("run.jsonl");
     let moved = folder.path().join("moved");
@@ -191,7 +191,7 @@ async fn logs_are_private() {
 }
 
 #[tokio::test]
-async fn a_number_of_ours_that_is_none_is_left_out_and_the_log_stays_readable() {
+async fn a_non_finite_number_is_omitted_and_the_log_stays_readable() {
     let folder = tempfile::tempdir().unwrap();
     let analytics = start(folder.path()).await;
     analytics.begin(header("run")).await.unwrap();

@@ -1,4 +1,4 @@
-//! The service as used by requesters, people and readers of logs.
+//! Analytics as used by requesters, by people, and by readers of logs.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 

@@ -1,4 +1,4 @@
-//! Runs that fail because an included chain never succeeded, and the exemptions.
+//! Runs that fail because a wanted chain never succeeded, and the exceptions.
 
 use serde_json::{Value, json};
 use wec_analytics::{Aggregate, Snapshot, nothing_succeeded, summary_table};
@@ -20,9 +20,9 @@ fn plan() -> Value {
     })
 }
 
-/// Number of successes, then of failures.
+/// The numbers of successes and of failures.
 type Runs = (Chain, u64, u64);
-/// Name, plan, length in seconds, chains that were run, and chains that are found.
+/// Name, plan, length in seconds, chains that ran, and chains that must be reported.
 type Case<'a> = (&'a str, Value, u64, &'a [Runs], &'a [Chain]);
 
 fn snapshot(plan: Value, seconds: u64, runs: &[Runs]) -> Snapshot {
@@ -85,7 +85,7 @@ fn a_wanted_chain_that_never_succeeds_fails_the_run() {
         ("all is well", plan(), 90, well, &[]),
         ("every authorization failed", plan(), 5, no_authorization, &[Authorization]),
         (
-            "and in a long run nothing came after it",
+            "a long run in which nothing came after it",
             plan(),
             90,
             no_authorization,
@@ -93,15 +93,15 @@ fn a_wanted_chain_that_never_succeeds_fails_the_run() {
         ),
         ("nine failures may be an accident", plan(), 5, &[(Registration, 9, 0), (Authorization, 0, 9)], &[]),
         (
-            "three failures are no accident in a run that is not short",
+            "three failures in a run that is not short",
             plan(),
             60,
             &[(Registration, 5, 0), (Authorization, 0, 3)],
             &[Authorization],
         ),
-        ("two may be one", plan(), 60, &[(Registration, 5, 0), (Authorization, 0, 2)], &[]),
+        ("two failures may be an accident", plan(), 60, &[(Registration, 5, 0), (Authorization, 0, 2)], &[]),
         (
-            "orders were ready and no certificate chain was run",
+            "orders were ready and no certificate chain ran",
             plan(),
             90,
             no_certificate,
@@ -125,7 +125,7 @@ fn a_wanted_chain_that_never_succeeds_fails_the_run() {
         ),
         ("no weight", with(weights, json!({"registration": 1, "authorization": 1})), 90, no_certificate, &[]),
         (
-            "nothing makes what it needs",
+            "no chain makes what it needs",
             with(weights, json!({"registration": 1, "certificate": 1})),
             90,
             &[(Registration, 200, 0)],
@@ -133,14 +133,14 @@ fn a_wanted_chain_that_never_succeeds_fails_the_run() {
         ),
         ("a limit leaves none", with("/limits/certificates", json!(0)), 90, no_certificate, &[]),
         (
-            "a limit leaves none of what it needs",
+            "a limit prevents what it needs",
             with("/limits/authorizations", json!(0)),
             90,
             &[(Registration, 200, 0)],
             &[],
         ),
         (
-            "so small a weight is chance",
+            "a weight so small that it may never be drawn",
             with("/scenarios/0/weights/revoke", json!(0.1)),
             90,
             no_revocation,
@@ -177,7 +177,7 @@ fn the_reason_names_the_error_and_the_way_out() {
 }
 
 #[test]
-fn what_the_load_tester_cut_off_is_no_failure() {
+fn an_interrupted_chain_is_no_failure() {
     let mut aggregate = Aggregate::default();
     for seq in 1..=60 {
         let result = ChainResult {

@@ -1,4 +1,4 @@
-//! The page has its chains, and their colours, from the table of `wec_record::Chain`.
+//! The page's chains and their colours are generated from the table of `wec_record::Chain`.
 
 use std::fmt::Write as _;
 
@@ -41,7 +41,7 @@ fn the_committed_list_is_up_to_date() {
         }
         assert!(
             std::fs::read_to_string(&path).is_ok_and(|committed| committed == text),
-            "{path} is old: its first line names the command that writes it"
+            "{path} is outdated: its first line names the command that writes it"
         );
     }
 }

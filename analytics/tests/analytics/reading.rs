@@ -70,7 +70,7 @@ async fn damaged_lines_are_counted_with_their_place_and_the_rest_is_read() {
     assert_eq!((report.damaged[0].line, report.damaged[0].offset), (2, offset as u64));
     assert!(report.damaged[1].why.contains("not UTF-8"), "{places:?}");
     assert_eq!(snapshot.chains[&Chain::Refresh].count, 6);
-    assert_eq!(report.missing["r1"], [(3, 3), (5, 5)], "and 1, the first of all");
+    assert_eq!(report.missing["r1"], [(3, 3), (5, 5)], "number 1 is missing, too");
     let problems = report.problems();
     assert!(problems[0].contains("line 2") && problems[0].contains("2 more damaged lines"), "{problems:?}");
     assert!(
@@ -80,7 +80,7 @@ async fn damaged_lines_are_counted_with_their_place_and_the_rest_is_read() {
 }
 
 #[tokio::test]
-async fn a_line_that_never_ends_costs_no_memory_and_one_record() {
+async fn an_endless_line_costs_one_record_and_no_memory() {
     let folder = tempfile::tempdir().unwrap();
     let (log, _) = log_of(folder.path(), 2).await;
     let text = fs::read_to_string(&log).unwrap();
@@ -93,7 +93,7 @@ async fn a_line_that_never_ends_costs_no_memory_and_one_record() {
 }
 
 #[tokio::test]
-async fn pieces_of_a_rotated_log_are_one_run_in_any_order_and_what_repeats_counts_once() {
+async fn parts_of_a_rotated_log_are_one_run_in_any_order_and_duplicates_count_once() {
     let folder = tempfile::tempdir().unwrap();
     let (log, live) = log_of(folder.path(), 20).await;
     let text = fs::read_to_string(&log).unwrap();
@@ -137,7 +137,7 @@ fn a_log_of_the_2015_design_is_read() {
 }
 
 #[test]
-fn what_is_no_log_is_refused_with_its_name() {
+fn a_file_that_is_no_log_is_refused_with_its_name() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &[u8]| {
         let path = folder.path().join(name);
@@ -162,9 +162,9 @@ fn what_is_no_log_is_refused_with_its_name() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
-    /// As after a kill, or on a full disk.
+    /// A log may end in a line after a kill, or on a full disk.
     #[test]
-    fn a_log_that_is_cut_at_any_byte_gives_what_is_before(cut in 0.0..1.0f64) {
+    fn a_log_that_ends_at_any_byte_is_read_up_to_there(cut in 0.0..1.0f64) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let (log, _) = runtime.block_on(log_of(folder.path(), 12));
@@ -180,7 +180,7 @@ proptest! {
             }
             Err(error) => prop_assert!(lines == 0, "{error}"),
         }
-        // A restart cuts off the incomplete line, and the log ends complete.
+        // A restart removes the incomplete line, and the log is then complete.
         let analytics = runtime.block_on(async {
             let analytics = Analytics::start(crate::common::config(folder.path()), Board::local()).await.unwrap();
             analytics.begin(header("run")).await.map(|()| analytics)
@@ -191,10 +191,10 @@ proptest! {
     }
 }
 
-/// As `wec serve` and a page that stays after its run: without a run of their own, they show one of the
-/// folder by default.
+/// Like `wec serve` and a page that stays after its run: without a live run, the page shows one run of the folder by
+/// default.
 #[tokio::test]
-async fn a_page_over_a_folder_shows_the_run_that_it_opens_with() {
+async fn a_page_of_a_folder_shows_its_default_run() {
     let folder = tempfile::tempdir().unwrap();
     let (_, live) = log_of(folder.path(), 5).await;
     let page = |opens_with: &str| ServedPage {

@@ -19,7 +19,7 @@ fn snapshot(records: impl IntoIterator<Item = Record>) -> Snapshot {
     aggregate.snapshot()
 }
 
-/// A table for a file.
+/// The table as written to a file.
 fn table(records: impl IntoIterator<Item = Record>) -> String {
     summary_table(&snapshot(records), TextStyle::default())
 }
@@ -80,7 +80,7 @@ fn the_table_names_units_counts_and_what_is_missing() {
 }
 
 #[test]
-fn narrow_terminals_get_fewer_columns_and_are_told_which_are_left_out() {
+fn narrow_terminals_get_fewer_columns_and_a_note_of_the_omitted_ones() {
     let snapshot = snapshot(eventful());
     for columns in [160, 100, 80, 60] {
         let style = TextStyle { columns: Some(columns), colours: false };
@@ -112,7 +112,7 @@ fn an_empty_run_has_a_table_too() {
 }
 
 #[test]
-fn a_ceiling_that_was_measured_stands_beside_what_was_reached() {
+fn a_measured_ceiling_is_shown_beside_the_reached_rate() {
     let mut run = header("run");
     run.stamp.calibration = Some(Calibration {
         version: CALIBRATION_VERSION,
@@ -146,7 +146,7 @@ fn a_ceiling_that_was_measured_stands_beside_what_was_reached() {
 }
 
 #[test]
-fn says_in_a_line_that_the_load_tester_kept_up_and_loudly_that_it_did_not() {
+fn one_line_shows_that_the_load_tester_kept_up_and_a_marked_one_that_it_did_not() {
     let kept_up = table([load_record("r1", 1, START + 1_000_000_000, 1_234)]);
     let line = kept_up.lines().find(|line| line.starts_with("Load tester")).unwrap();
     assert_eq!(
@@ -174,7 +174,7 @@ fn says_in_a_line_that_the_load_tester_kept_up_and_loudly_that_it_did_not() {
 }
 
 #[test]
-fn says_beside_each_rate_what_was_reached_of_it_and_why_no_more() {
+fn each_rate_is_shown_with_what_was_reached_and_why() {
     let said = |scenario: ScenarioSample| {
         let load = LoadSample { scenarios: vec![scenario], ..LoadSample::default() };
         let record = Record::Load { node: "r1".to_owned(), seq: 1, at_unix_ns: START + 1_000_000_000, load };
@@ -228,7 +228,7 @@ fn says_beside_each_rate_what_was_reached_of_it_and_why_no_more() {
 }
 
 #[test]
-fn the_json_is_what_its_schema_says() {
+fn the_json_matches_its_schema() {
     let schema: Value = serde_json::from_str(&wec_analytics::summary_schema()).unwrap();
     let mut runner = TestRunner::deterministic();
     for _ in 0..8 {
@@ -248,7 +248,7 @@ fn the_json_is_what_its_schema_says() {
         assert_eq!(empty["chains"][chain.name()]["count"], 0);
     }
 
-    // The check itself detects errors.
+    // Changed JSON must fail the same check.
     let broken: [(&str, Value); 6] = [
         ("/chains/revoke/count", json!(-1)),
         ("/chains/revoke/response_time_ns/p50", json!("1 ms")),
@@ -276,7 +276,7 @@ fn check(schema: &Value, json: &Value) -> Result<(), String> {
     if errors.is_empty() { Ok(()) } else { Err(errors.join("\n")) }
 }
 
-/// Programs that read the summary must ignore keys that they do not know; this test must not.
+/// Programs that read the summary must ignore unknown keys; this test must not.
 fn forbid_others(schema: &mut Value) {
     match schema {
         Value::Object(keys) => {

@@ -58,7 +58,7 @@ async fn shows_everything_in_one_object() {
         (session.id.as_str(), session.state.as_str(), session.workers_target),
         ("default", "running", 50)
     );
-    assert_eq!(live.snapshot.workers_target, Some(50), "a run's log begins with what was wanted of it");
+    assert_eq!(live.snapshot.workers_target, Some(50), "the log begins with the wanted workers");
     assert!(live.health.log.ends_with("run.jsonl"));
     assert_eq!(live.health.log_error, None);
     assert_eq!(live.series.chains[&Chain::Refresh].count, [5]);
@@ -168,11 +168,11 @@ async fn several_keys_are_several_changes_with_a_mark_each() {
     assert_eq!(live.session, Some(shown));
     let (_, _, text) = exchange(service.address, SESSION, &[host, JSON], body).await;
     let changed: SessionChanged = serde_json::from_str(&text).unwrap();
-    assert_eq!(changed.changes, [], "it was so already");
+    assert_eq!(changed.changes, [], "the value was already set");
 }
 
 #[tokio::test]
-async fn what_cannot_be_made_to_this_session_changes_nothing_of_it() {
+async fn an_impossible_change_leaves_the_session_unchanged() {
     let service = two_scenarios().await;
     let before = service.board.session("default").borrow().clone();
     let steady = "PATCH /api/v1/sessions/current/scenarios/steady";
@@ -203,7 +203,7 @@ async fn what_cannot_be_made_to_this_session_changes_nothing_of_it() {
 }
 
 #[tokio::test]
-async fn every_mistake_is_told_at_once_and_by_itself() {
+async fn all_errors_are_reported_at_once_with_their_keys() {
     let service = service(None).await;
     let body = br#"{"workers":-1,"rate":"fast","weights":{"revok":1,"refresh":-2},"extra":true}"#;
     let (status, _, text) = exchange(service.address, PATCH, &["Host: localhost", JSON], body).await;
@@ -252,7 +252,7 @@ async fn describes_itself_for_programs() {
 }
 
 #[tokio::test]
-async fn paths_of_before_lead_to_those_of_now() {
+async fn old_paths_redirect_to_the_new_ones() {
     let service = service(None).await;
     for (before, now) in [
         ("GET /api/v1/snapshot", "/api/v1/runs/current/snapshot"),
@@ -306,13 +306,17 @@ async fn every_run_with_a_log_can_be_looked_at_by_its_id() {
     assert_eq!(
         outcomes,
         [Some(outcome(0, 0, None, 0)), Some(replayed)],
-        "a log is read, and a live run has no verdict"
+        "the log is read for the earlier run; a live run has no verdict"
     );
     let (address, host) = (analytics.web_addr().unwrap(), "Host: localhost");
     let (_, _, text) = exchange(address, "GET /api/v1/sessions", &[host], b"").await;
     let sessions = serde_json::from_str::<Sessions>(&text).unwrap().sessions;
     let [SessionEntry { id, session: None, runs }] = &sessions[..] else { panic!("{sessions:?}") };
-    assert_eq!((id.as_str(), runs.len()), ("default", 2), "its runs, and it is not on the board");
+    assert_eq!(
+        (id.as_str(), runs.len()),
+        ("default", 2),
+        "the session's runs are listed, although it is not on the board"
+    );
 
     let read = async |path: &str| {
         let (status, text) = get(&analytics, path).await;
@@ -323,7 +327,7 @@ async fn every_run_with_a_log_can_be_looked_at_by_its_id() {
     assert_eq!(replayed.snapshot, earlier.snapshot);
     assert_eq!((replayed.session, replayed.nodes.len()), (None, 0));
     assert!(replayed.series.reset && replayed.health.log.ends_with("earlier.jsonl"));
-    assert_eq!(read("/earlier/snapshot").await.snapshot, earlier.snapshot, "and again");
+    assert_eq!(read("/earlier/snapshot").await.snapshot, earlier.snapshot, "reading it again gives the same");
     for current in ["/current/snapshot", "/later/snapshot"] {
         assert_eq!(read(current).await.snapshot.run.id, "later");
     }
@@ -390,7 +394,7 @@ fn the_committed_descriptions_are_up_to_date() {
 }
 
 #[tokio::test]
-async fn a_session_that_appears_after_its_run_began_is_marked_too() {
+async fn the_session_is_marked_also_when_it_appears_after_the_run_began() {
     let folder = tempfile::tempdir().unwrap();
     let board = Board::local();
     let config = Config { web: Some("127.0.0.1:0".parse().unwrap()), ..crate::common::config(folder.path()) };
@@ -431,7 +435,7 @@ async fn the_control_reaches_other_processes_through_etcd() {
     let nine =
         |session: &Option<Versioned<Session>>| session.as_ref().is_some_and(|now| now.value.workers() == 9);
     tokio::time::timeout(Duration::from_secs(120), session.wait_for(nine)).await.unwrap().unwrap();
-    // In the other direction: somebody else's change is marked here.
+    // In the other direction: a change by another process is marked here.
     of_requester.change("default", Change::workers(By::Cli, 11)).await.unwrap();
     let live = wait_for(address, |live| live.snapshot.workers_target == Some(11)).await;
     let marks: Vec<_> =
@@ -444,7 +448,7 @@ async fn the_control_reaches_other_processes_through_etcd() {
 }
 
 #[tokio::test]
-async fn refuses_what_is_no_change_and_says_why() {
+async fn refuses_invalid_changes_with_the_reason() {
     let service = service(None).await;
     let host = format!("Host: {}", service.address);
     let huge = vec![b' '; 1 << 20];
@@ -481,7 +485,7 @@ async fn refuses_what_is_no_change_and_says_why() {
 }
 
 #[tokio::test]
-async fn serves_a_page_whatever_the_build_had() {
+async fn serves_a_page_with_or_without_the_built_ui() {
     let service = service(None).await;
     let (status, head, body) = exchange(service.address, "GET /", &["Host: localhost"], b"").await;
     assert_eq!(status, 200);
@@ -512,7 +516,7 @@ async fn answers_404_when_the_board_has_no_such_session() {
 }
 
 #[tokio::test]
-async fn pages_of_others_are_kept_out() {
+async fn other_origins_are_refused() {
     let service = service(None).await;
     let own = service.address.to_string();
     let cases: [(Vec<String>, u16); 8] = [
@@ -540,7 +544,7 @@ async fn pages_of_others_are_kept_out() {
 }
 
 #[tokio::test]
-async fn a_token_is_asked_of_everybody_and_can_become_a_cookie() {
+async fn a_token_is_required_of_every_client_and_can_become_a_cookie() {
     let service = service(Some("geheim & gut")).await;
     let host = format!("Host: {}", service.address);
     let ask = async |line: &str| {
@@ -569,7 +573,7 @@ async fn a_token_is_asked_of_everybody_and_can_become_a_cookie() {
 }
 
 #[tokio::test]
-async fn listens_beyond_loopback_with_a_token_only() {
+async fn listens_beyond_loopback_only_with_a_token() {
     let folder = tempfile::tempdir().unwrap();
     for (web, grpc) in [(Some("0.0.0.0:0"), None), (None, Some("[::]:0"))] {
         let config = Config {
@@ -583,7 +587,7 @@ async fn listens_beyond_loopback_with_a_token_only() {
 }
 
 #[tokio::test]
-async fn streams_what_changed_and_ends_with_the_run() {
+async fn streams_changes_and_ends_with_the_run() {
     let service = service(None).await;
     service.analytics.begin(header("run")).await.unwrap();
     let deliver = async |seq, started| {
@@ -599,7 +603,7 @@ async fn streams_what_changed_and_ends_with_the_run() {
     assert!(first.live.series.reset);
     assert_eq!(first.live.series.at_unix_s.len(), 6);
     deliver(3, 6_000_000_000).await;
-    // An event comes every second, with news or without: how much there is of them depends on the machine.
+    // An event comes every second, with or without changes; the number depends on the machine.
     let second = loop {
         let event = events.next().await.unwrap();
         assert!(!event.live.series.reset);
@@ -613,13 +617,10 @@ async fn streams_what_changed_and_ends_with_the_run() {
 
     let mut resumed = Events::open(service.address, Some(&first.id)).await;
     let third = resumed.next().await.unwrap();
-    assert!(!third.live.series.reset, "goes on where the other left off");
+    assert!(!third.live.series.reset, "the stream continues after the last event of the other");
     assert_eq!(third.live.series.at_unix_s.len(), 1);
     let mut stranger = Events::open(service.address, Some("1-1-1")).await;
-    assert!(
-        stranger.next().await.unwrap().live.series.reset,
-        "an id of another process is no place to go on"
-    );
+    assert!(stranger.next().await.unwrap().live.series.reset, "an id of another process cannot be continued");
 
     deliver(4, 7_000_000_000).await;
     let address = service.address;
@@ -638,7 +639,7 @@ async fn streams_what_changed_and_ends_with_the_run() {
     assert!(TcpStream::connect(address).await.is_err());
 }
 
-/// Polls until the figures are as expected; the runner's time limit ends a test that would wait forever.
+/// Polls until the figures are as expected. The test runner's time limit ends an endless wait.
 async fn wait_for(address: SocketAddr, wanted: impl Fn(&Live) -> bool) -> Live {
     loop {
         let (status, _, body) =

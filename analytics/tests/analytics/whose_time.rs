@@ -1,5 +1,5 @@
-//! The parts of a time: they add up; the phases of requests; and validations joined with hits of another
-//! clock.
+//! The parts of a chain's time add up; the phases of requests; validations joined with hits that another clock
+//! stamped.
 
 use proptest::prelude::*;
 use wec_analytics::{Aggregate, Snapshot, summary_table};
@@ -123,10 +123,10 @@ fn the_means_of_the_parts_add_up_to_the_mean_of_the_chain() {
 }
 
 #[test]
-fn hits_subdivide_a_validation_and_never_change_it() {
+fn hits_divide_a_validation_into_parts_and_never_change_its_total() {
     let http = ChallengeType::Http01;
     let records = [
-        // Before and after its chain, as they come.
+        // Hits may arrive before or after their chain.
         hit(1, "a.test", http, 110),
         authorized(1, "a.test", http, 100, 200),
         hit(2, "a.test", http, 150),
@@ -134,10 +134,10 @@ fn hits_subdivide_a_validation_and_never_change_it() {
         hit(3, "a.test", http, 230),
         // A hit of another type is not counted.
         hit(4, "a.test", ChallengeType::Dns01, 101),
-        // A clock that is 5 s off.
+        // A hit by a clock that is wrong by 5 s.
         authorized(2, "b.test", http, 300, 400),
         hit(5, "b.test", http, 5_310),
-        // No hit: the CA has reused an authorization.
+        // No hit, because the CA reused an authorization.
         authorized(3, "c.test", http, 300, 500),
     ];
     let snapshot = snapshot(&records);
@@ -174,10 +174,10 @@ fn a_name_that_is_ordered_again_gets_the_hits_that_are_nearest() {
 }
 
 #[test]
-fn what_waits_for_its_other_half_is_bounded_and_counted() {
+fn unmatched_validations_and_hits_are_bounded_and_counted() {
     let tls = ChallengeType::TlsAlpn01;
     let mut records: Vec<_> = (0..10_050).map(|at| hit(at + 1, &format!("{at}.test"), tls, at)).collect();
-    // The first names have left by now, the last are there.
+    // The first names have been dropped by now, the last are kept.
     records.push(authorized(1, "0.test", tls, 1, 20));
     records.push(authorized(2, "10049.test", tls, 10_000, 20_000));
     let snapshot = snapshot(&records);
@@ -187,7 +187,7 @@ fn what_waits_for_its_other_half_is_bounded_and_counted() {
 }
 
 #[test]
-fn a_failed_chain_has_the_status_and_problem_of_what_decided_it() {
+fn a_failed_chain_has_the_status_and_problem_that_decided_it() {
     let refused = RequestResult {
         endpoint: "challenge".into(),
         status: 400,
@@ -252,7 +252,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_order_in_which_hits_and_chains_come_changes_nothing(
+    fn the_order_of_hits_and_chains_does_not_matter(
         events in proptest::collection::vec((0..3_usize, 0..4_u8, 0..1_000_u64, 0..100_u64, any::<bool>()), 1..30),
         split in any::<prop::sample::Index>(),
     ) {
@@ -262,7 +262,7 @@ proptest! {
             if is_hit {
                 return Some(hit(seq as u64, &name, kind, at));
             }
-            // So many of one name would leave in the order in which they came.
+            // More of one name would exceed the bound and be dropped in order of arrival.
             proofs += 1;
             (proofs <= 16).then(|| authorized(seq as u64, &name, kind, at + 1, at + 1 + took))
         }).collect();
@@ -278,7 +278,7 @@ proptest! {
     }
 
     #[test]
-    fn parts_add_up_whatever_the_chains(took in 10_000_000_u64..10_000_000_000, seq in 1_u64..100) {
+    fn parts_add_up_for_any_chains(took in 10_000_000_u64..10_000_000_000, seq in 1_u64..100) {
         let result = chain_result(Chain::Revoke, seq * 7 + 1, 5, took);
         let spent = result.spent().unwrap();
         prop_assert_eq!(spent.sum(), result.done - result.started);

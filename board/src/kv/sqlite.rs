@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_looks_too_late_for_the_events_is_shown_all_that_is_there() {
+    async fn a_watcher_that_missed_events_receives_the_present_state() {
         let folder = tempfile::tempdir().unwrap();
         let kv = Sqlite::open(&folder.path().join("board.db"), POLL).await.unwrap();
         let put = |key: &str| vec![Write::put(key.to_owned(), Some(0), Vec::new())];

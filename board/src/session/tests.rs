@@ -44,12 +44,12 @@ fn a_change_says_who_what_from_and_to() {
 }
 
 #[test]
-fn active_time_counts_from_the_beginning_and_stands_still_in_pauses() {
+fn active_time_counts_from_the_beginning_and_stops_in_pauses() {
     let waiting = session(&[("a", Target::default())]).of_run("r");
     assert_eq!(waiting.active_ns(500), None);
     let begun = waiting.begun(100).unwrap();
     assert_eq!((begun.active_ns(99), begun.active_ns(100), begun.active_ns(160)), (None, Some(0), Some(60)));
-    assert_eq!(begun.begun(130), None, "the first who was ready began it");
+    assert_eq!(begun.begun(130), None, "the first ready node began the run");
     let state = |session: &Session, state, at| {
         session.after_all(&[Change::state(By::Page, state)], at).unwrap().unwrap()
     };
@@ -60,14 +60,14 @@ fn active_time_counts_from_the_beginning_and_stands_still_in_pauses() {
     let waits = again.scenario_begun("a", 1_170).unwrap();
     assert_eq!(waits.status.scenarios["a"].begins_ns, Some(70));
     assert_eq!(waits.scenario_begun("a", 1_200), None);
-    // One that is paused before it begins begins paused.
+    // A session that is paused before the run begins stays paused when it begins.
     let paused = state(&waiting, SessionState::Paused, 40).begun(100).unwrap();
     assert_eq!(paused.active_ns(9_000), Some(0));
     assert_eq!(state(&paused, SessionState::Running, 300).active_ns(310), Some(10));
 }
 
 #[test]
-fn of_many_pauses_the_first_are_kept_as_one() {
+fn the_oldest_of_many_pauses_are_merged() {
     let mut session = session(&[("a", Target::default())]).of_run("r").begun(1_000).unwrap();
     let mut at = 1_000;
     for _ in 0..150 {
@@ -81,7 +81,7 @@ fn of_many_pauses_the_first_are_kept_as_one() {
 }
 
 #[test]
-fn a_scenario_has_ended_when_nobody_runs_it_any_more() {
+fn a_scenario_has_ended_when_no_node_runs_it() {
     let live = ["one", "two"].map(|id| NodeInfo {
         id: id.to_owned(),
         name: id.to_owned(),
@@ -97,14 +97,14 @@ fn a_scenario_has_ended_when_nobody_runs_it_any_more() {
     assert_eq!(over(&session, "c", "one"), None);
     let partly = over(&session, "a", "one").unwrap();
     assert_eq!(partly.phase("a"), Phase::Running, "another node may run longer");
-    assert_eq!(over(&partly, "a", "one"), None, "that is known");
+    assert_eq!(over(&partly, "a", "one"), None, "the report changes nothing");
     let ended = over(&partly, "a", "two").unwrap();
-    assert_eq!(ended.phase("a"), Phase::Ended, "who is gone is not waited for");
+    assert_eq!(ended.phase("a"), Phase::Ended, "a node that is gone is not waited for");
     assert_eq!(ended.phase("b"), Phase::Running);
 }
 
 #[test]
-fn a_session_is_joined_while_one_of_its_nodes_lives_and_begun_anew_after() {
+fn a_session_is_joined_while_one_of_its_nodes_is_alive_and_begun_anew_afterwards() {
     let node = |id: &str| NodeInfo {
         id: id.to_owned(),
         name: id.to_owned(),
@@ -132,7 +132,7 @@ fn a_session_is_joined_while_one_of_its_nodes_lives_and_begun_anew_after() {
 }
 
 #[test]
-fn the_last_one_that_lives_ends_the_session() {
+fn the_last_live_node_ends_the_session() {
     let node = |id: &str| NodeInfo {
         id: id.to_owned(),
         name: id.to_owned(),
@@ -168,7 +168,7 @@ fn of_several_changes_all_are_made_or_none() {
 }
 
 #[test]
-fn a_scenario_is_named_where_there_are_several() {
+fn with_several_scenarios_the_scenario_must_be_named() {
     let two = session(&[("a", Target::default()), ("b", Target::default())]);
     assert_eq!(
         shown(&two, Change::workers(By::Cli, 1)),
@@ -188,7 +188,7 @@ fn a_scenario_that_keeps_workers_has_no_rate_to_change() {
 }
 
 #[test]
-fn what_a_person_said_holds_against_the_schedule() {
+fn a_persons_change_overrides_the_schedule() {
     let scheduled = session(&[("a", Target { workers: 5, scheduled: true, ..Target::default() })]);
     let next = scheduled.after(&Change::workers(By::Schedule, 9), 0).unwrap().unwrap();
     assert!(next.spec.scenarios["a"].scheduled);
@@ -198,7 +198,7 @@ fn what_a_person_said_holds_against_the_schedule() {
 }
 
 #[test]
-fn a_change_in_the_middle_of_a_stage_is_from_what_held_at_that_moment() {
+fn a_change_in_the_middle_of_a_stage_starts_from_the_value_at_that_moment() {
     let stages = [(0, 10.0), (100, 110.0), (100, 20.0), (150, 20.0)];
     let stages: Vec<_> = stages.map(|(at_ns, value)| StagePoint { at_ns, value }).into();
     let workers = Target { workers: 110, scheduled: true, stages, ..Target::default() };
@@ -231,7 +231,7 @@ fn a_change_in_the_middle_of_a_stage_is_from_what_held_at_that_moment() {
 }
 
 #[test]
-fn a_cap_of_workers_can_be_moved_without_ending_the_schedule_of_a_rate() {
+fn changing_the_cap_on_workers_does_not_end_the_schedule_of_a_rate() {
     let ramp = Target { workers: 5, rate: Some(2.0), scheduled: true, ..Target::default() };
     let next = session(&[("a", ramp)]).after(&Change::workers(By::Page, 50), 0).unwrap().unwrap();
     assert!(next.spec.scenarios["a"].scheduled);

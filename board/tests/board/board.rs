@@ -1,4 +1,4 @@
-//! What the board promises, run over all boards: in memory, in a file, and in a real etcd.
+//! The board's contract, tested over all boards: in memory, in a file, and in a real etcd.
 
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
@@ -31,7 +31,7 @@ impl World {
         Self::Etcd(Box::new(Etcd::start().await.unwrap()))
     }
 
-    /// The board as one more process sees it.
+    /// The board as a further process opens it.
     async fn board(&self) -> Board {
         match self {
             Self::Local(board) => board.clone(),
@@ -65,22 +65,22 @@ over_all_boards!(
     a_session_can_be_awaited_before_it_exists,
     opening_a_session_takes_the_one_that_is_there,
     putting_a_session_replaces_it,
-    who_changes_a_session_reads_its_own_change,
+    a_change_is_visible_at_once_to_the_process_that_made_it,
     every_change_is_reported_once_with_who_and_from_and_to,
-    a_change_to_what_it_is_already_is_none,
+    setting_the_same_value_is_no_change,
     the_journal_has_every_change_of_every_run,
     concurrent_changes_are_all_made_one_after_the_other,
     changes_wanted_together_are_made_by_one_write_or_not_at_all,
-    those_who_want_several_changes_at_once_are_not_mixed,
-    what_a_node_is_doing_is_seen_by_all_when_it_changes,
-    those_who_join_a_session_at_once_make_one_run,
+    concurrent_groups_of_changes_are_not_mixed,
+    a_changed_node_state_is_seen_by_all,
+    nodes_that_join_a_session_at_once_make_one_run,
     a_run_begins_once_and_the_last_node_ends_it,
-    nobody_joins_a_session_after_it_was_stopped,
-    what_people_want_and_what_nodes_report_do_not_replace_each_other,
-    iterations_are_taken_exactly_once_by_whoever_is_first,
+    no_node_joins_a_session_after_it_was_stopped,
+    spec_and_status_do_not_overwrite_each_other,
+    each_iteration_is_taken_exactly_once,
     shares_are_decided_once_and_followed_by_all,
     of_several_decisions_at_once_one_is_made,
-    a_session_that_is_not_there_cannot_be_changed,
+    a_missing_session_cannot_be_changed,
 );
 
 fn requester(id: &str, workers: u32) -> NodeInfo {
@@ -94,7 +94,7 @@ fn requester(id: &str, workers: u32) -> NodeInfo {
     }
 }
 
-/// Waits until what is shown is as wanted.
+/// Waits until the watched value is as wanted.
 async fn until<T: Clone>(shown: &mut watch::Receiver<T>, wanted: impl FnMut(&T) -> bool) -> T {
     tokio::time::timeout(BOUND, shown.wait_for(wanted)).await.expect("in time").unwrap().clone()
 }
@@ -131,7 +131,7 @@ async fn a_node_is_seen_by_all_until_it_leaves(world: World) {
         until_nodes(board, &["a", "b"]).await;
         assert_eq!(*board.nodes().borrow(), [requester("a", 5), requester("b", 7)]);
     }
-    // One that comes later sees who is there.
+    // A later board sees the present nodes.
     let late = world.board().await;
     until_nodes(&late, &["a", "b"]).await;
 
@@ -184,7 +184,7 @@ async fn putting_a_session_replaces_it(world: World) {
     until_workers(&one, "s", 99).await;
 }
 
-async fn who_changes_a_session_reads_its_own_change(world: World) {
+async fn a_change_is_visible_at_once_to_the_process_that_made_it(world: World) {
     let board = world.board().await;
     board.put_session(Session::running("s", 1)).await.unwrap();
     for workers in 2..12 {
@@ -223,7 +223,7 @@ async fn the_journal_has_every_change_of_every_run(world: World) {
     one.change("s", Change::workers(By::Page, 80)).await.unwrap();
     one.change("s-2", Change::workers(By::Page, 81)).await.unwrap();
     other.change_all("s", &together(7), |_| Ok::<_, BoardError>(())).await.unwrap();
-    // Another run of the session, over what was left.
+    // Another run of the same session.
     let node = other.join(requester("a", 1)).await.unwrap();
     other.join_or_create(&Session::running("s", 1).of_run("r"), "a").await.unwrap();
     other.done(&RunRef::new("s", "r"), "a", By::Schedule).await.unwrap();
@@ -250,7 +250,7 @@ async fn a_journal_keeps_the_last_thousand_changes() {
     assert_eq!((kept.len(), kept[0].as_str()), (1_000, "api: workers 5 -> 6"));
 }
 
-async fn a_change_to_what_it_is_already_is_none(world: World) {
+async fn setting_the_same_value_is_no_change(world: World) {
     let board = world.board().await;
     let mut changes = board.changes();
     let put = board.put_session(Session::running("s", 50)).await.unwrap();
@@ -272,7 +272,7 @@ async fn concurrent_changes_are_all_made_one_after_the_other(world: World) {
     for change in made {
         change.await.unwrap();
     }
-    // Each change begins where the one before it ended: none was made on a state that another had replaced.
+    // Each change starts from the value of the one before: no change was made to an outdated state.
     let mut at = MarkValue::Workers(0);
     let mut seen = Vec::new();
     for _ in 0..12 {
@@ -309,12 +309,12 @@ async fn changes_wanted_together_are_made_by_one_write_or_not_at_all(world: Worl
         shown.as_ref().is_some_and(|shown| shown.version >= made.session.version)
     })
     .await;
-    assert_eq!(shown, Some(made.session), "nobody sees one of them without the other");
+    assert_eq!(shown, Some(made.session), "no process sees only one of them");
     assert_eq!(next(&mut changes).await, "api: workers 5 -> 7");
     assert_eq!(next(&mut changes).await, "api: limits certificates=none -> certificates=7");
 }
 
-async fn those_who_want_several_changes_at_once_are_not_mixed(world: World) {
+async fn concurrent_groups_of_changes_are_not_mixed(world: World) {
     let boards = [world.board().await, world.board().await];
     let mut changes = boards[0].changes();
     boards[0].put_session(Session::running("s", 0)).await.unwrap();
@@ -340,11 +340,11 @@ async fn those_who_want_several_changes_at_once_are_not_mixed(world: World) {
     assert_eq!(Some(u64::from(session.workers())), session.spec.limits.certificates);
 }
 
-async fn what_a_node_is_doing_is_seen_by_all_when_it_changes(world: World) {
+async fn a_changed_node_state_is_seen_by_all(world: World) {
     let (one, other) = (world.board().await, world.board().await);
     let doing = |state| NodeInfo { state, ..requester("a", 50) };
     let mut a = one.join(doing(NodeState::Preparing)).await.unwrap();
-    assert_eq!(*one.nodes().borrow(), [doing(NodeState::Preparing)], "who joined sees itself");
+    assert_eq!(*one.nodes().borrow(), [doing(NodeState::Preparing)], "a node sees itself");
     for (state, shares) in
         [(NodeState::Running, true), (NodeState::Finishing, false), (NodeState::Running, true)]
     {
@@ -358,9 +358,9 @@ async fn what_a_node_is_doing_is_seen_by_all_when_it_changes(world: World) {
     until_nodes(&other, &[]).await;
 }
 
-async fn those_who_join_a_session_at_once_make_one_run(world: World) {
+async fn nodes_that_join_a_session_at_once_make_one_run(world: World) {
     let boards = [world.board().await, world.board().await, world.board().await];
-    // Left by nodes that are gone.
+    // A session whose nodes are gone.
     let mut old = Session::running("s", 1).of_run("old");
     old.status.members = vec!["gone".into()];
     boards[0].put_session(old).await.unwrap();
@@ -418,7 +418,7 @@ async fn a_run_begins_once_and_the_last_node_ends_it(world: World) {
     }
 }
 
-async fn nobody_joins_a_session_after_it_was_stopped(world: World) {
+async fn no_node_joins_a_session_after_it_was_stopped(world: World) {
     let (one, other) = (world.board().await, world.board().await);
     let seats = [one.join(requester("a", 1)).await.unwrap(), other.join(requester("b", 1)).await.unwrap()];
     for round in 0..10 {
@@ -437,7 +437,7 @@ async fn nobody_joins_a_session_after_it_was_stopped(world: World) {
     }
 }
 
-async fn what_people_want_and_what_nodes_report_do_not_replace_each_other(world: World) {
+async fn spec_and_status_do_not_overwrite_each_other(world: World) {
     let (one, other) = (world.board().await, world.board().await);
     one.put_session(Session::running("s", 1).of_run("r")).await.unwrap();
     let run = RunRef::new("s", "r");
@@ -461,11 +461,11 @@ async fn what_people_want_and_what_nodes_report_do_not_replace_each_other(world:
         };
         let shown = until(&mut board.session("s"), all).await.unwrap().value;
         assert_eq!(shown.status.began_unix_ns, Some(5));
-        assert_eq!(shown.spec.last_changes.len(), 1, "a report is no change");
+        assert_eq!(shown.spec.last_changes.len(), 1, "a node's report is not a change");
     }
 }
 
-async fn iterations_are_taken_exactly_once_by_whoever_is_first(world: World) {
+async fn each_iteration_is_taken_exactly_once(world: World) {
     const ALL: u64 = 1_000;
     let (run, name) = (RunRef::new("s", "r"), "default");
     let takers = ["a", "b", "c"].map(|node| (node, world.board()));
@@ -489,7 +489,7 @@ async fn iterations_are_taken_exactly_once_by_whoever_is_first(world: World) {
         ended.push(taking.await.unwrap());
     }
     assert_eq!(ended.iter().map(|(.., had)| had).sum::<u64>(), ALL);
-    // One that has many gives ten back, another takes them.
+    // A node returns ten of its iterations, and another takes them.
     ended.sort_unstable_by_key(|(.., had)| std::cmp::Reverse(*had));
     let (board, node, had) = &ended[0];
     let pool = board.settle_iterations(&run, name, node, had - 10).await.unwrap();
@@ -497,8 +497,12 @@ async fn iterations_are_taken_exactly_once_by_whoever_is_first(world: World) {
     let (board, node, had) = &ended[1];
     let wants = Wants { node, had: *had, used: *had, among: 1, most: 60 };
     let pool = board.take_iterations(&run, name, ALL, wants).await.unwrap();
-    assert_eq!((pool.left, pool.taken[*node]), (5, had + 5), "half of what is left, to end together");
-    // Another run has a pool of its own.
+    assert_eq!(
+        (pool.left, pool.taken[*node]),
+        (5, had + 5),
+        "a node gets half of what is left, so that all end at the same time"
+    );
+    // Another run has its own pool.
     let next = RunRef::new("s", "r2");
     let pool = board.take_iterations(&next, name, 7, Wants { had: 0, used: 0, ..wants }).await.unwrap();
     assert_eq!((pool.left, pool.taken.len()), (3, 1));
@@ -520,16 +524,16 @@ async fn shares_are_decided_once_and_followed_by_all(world: World) {
     shown(1, &[("a", 100)]).await;
     let mut b = other.join(NodeInfo { state: NodeState::Preparing, ..of("b", 50) }).await.unwrap();
     until_nodes(&one, &["a", "b"]).await;
-    assert_eq!(one.decide_shares("s").await.unwrap().epoch, 1, "who gets ready changes nothing");
+    assert_eq!(one.decide_shares("s").await.unwrap().epoch, 1, "a node that becomes ready changes nothing");
     b.set_state(NodeState::Running);
     shown(2, &[("a", 100), ("b", 50)]).await;
     let stranger = one.join(requester("c", 9)).await.unwrap();
-    assert_eq!(one.decide_shares("s").await.unwrap().epoch, 2, "nor does another session's node");
+    assert_eq!(one.decide_shares("s").await.unwrap().epoch, 2, "another session's node changes nothing");
     a.leave().await;
     shown(3, &[("b", 50)]).await;
     b.set_state(NodeState::Finishing);
     shown(4, &[]).await;
-    // One that comes later sees what was decided.
+    // A later board sees the decided shares.
     let late = world.board().await;
     until(&mut late.shares("s"), |shares| shares.epoch == 4).await;
     for membership in [b, stranger] {
@@ -551,7 +555,7 @@ async fn of_several_decisions_at_once_one_is_made(world: World) {
     a.leave().await;
 }
 
-async fn a_session_that_is_not_there_cannot_be_changed(world: World) {
+async fn a_missing_session_cannot_be_changed(world: World) {
     let error = world.board().await.change("nowhere", Change::workers(By::Page, 1)).await.unwrap_err();
     assert!(matches!(error, BoardError::NoSession(ref id) if id == "nowhere"), "{error}");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use wec_board::{Board, BoardError, NodeInfo, NodeKind, NodeState};
 
-/// Far longer than anything takes.
+/// Far longer than any wait here takes.
 pub(crate) const BOUND: Duration = Duration::from_secs(120);
 
 pub(crate) fn requester(id: &str) -> NodeInfo {
@@ -23,7 +23,7 @@ pub(crate) async fn until<T>(mut shown: watch::Receiver<T>, wanted: impl FnMut(&
     tokio::time::timeout(BOUND, shown.wait_for(wanted)).await.expect("in time").unwrap();
 }
 
-/// A node whose process dies vanishes with its lease, and one that lives stays. `open` opens the board that both are on.
+/// A dead process's node disappears when its lease ends; a live one stays. `open` opens the board of both.
 pub(crate) async fn a_dead_node_vanishes<Opening>(open: impl Fn() -> Opening + Clone + Send + 'static)
 where
     Opening: Future<Output = Result<Board, BoardError>>,
@@ -39,7 +39,7 @@ where
             dies.await.unwrap();
             membership
         });
-        // The process dies: nothing of it runs any more, and nothing ends its lease.
+        // The process dies: none of its tasks runs any more, and its lease is not ended.
         drop(runtime);
         drop(membership);
     });
@@ -47,7 +47,7 @@ where
     let ids = |nodes: &Vec<NodeInfo>| nodes.iter().map(|node| node.id.clone()).collect::<Vec<_>>();
     until(board.nodes(), |nodes| ids(nodes) == ["alive", "dead"]).await;
     seen.send(()).unwrap();
-    // The one that lives on for longer than a lease is still there.
+    // The live node is still there after more than the time of a lease.
     until(board.nodes(), |nodes| ids(nodes) == ["alive"]).await;
     dead.join().unwrap();
     alive.leave().await;

@@ -1,4 +1,4 @@
-//! The board in a file: what outlives a process, and what does not.
+//! The board in a file: sessions remain after a process ends, nodes do not.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ async fn sessions_outlive_the_processes_that_made_them() {
 }
 
 #[tokio::test]
-async fn a_node_that_dies_vanishes_with_its_lease() {
+async fn a_dead_node_disappears_when_its_lease_ends() {
     let folder = tempfile::tempdir().unwrap();
     let lease = Duration::from_secs(2);
     let options = FileOptions { lease, ..FileOptions::new(folder.path().join("board.db")) };
@@ -34,7 +34,7 @@ async fn a_node_that_dies_vanishes_with_its_lease() {
 }
 
 #[tokio::test]
-async fn what_is_no_board_is_left_alone() {
+async fn a_file_that_is_no_board_is_not_changed() {
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("text");
     std::fs::write(&text, "not a database, and longer than the header of one".repeat(9)).unwrap();

@@ -1,4 +1,4 @@
-//! The board as several processes see it, in memory and on a real etcd.
+//! The board with several processes: in memory, in a file and in a real etcd.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 

@@ -120,7 +120,7 @@ async fn a_token_that_etcd_has_forgotten_is_replaced() {
     etcd.kill().unwrap();
     etcd.restart().await.unwrap();
     board.change("s", Change::workers(By::Cli, 6)).await.unwrap();
-    // Also for what follows, and for the lease.
+    // Later requests and the lease use the new token, too.
     let other = Board::etcd(options).await.unwrap();
     other.change("s", Change::workers(By::Cli, 7)).await.unwrap();
     until_workers(&board, 7).await;
@@ -130,19 +130,19 @@ async fn a_token_that_etcd_has_forgotten_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_user_is_not_asked_for_where_etcd_has_none() {
+async fn a_user_is_not_used_while_etcd_has_no_authentication() {
     let etcd = Etcd::start().await.unwrap();
     let options = EtcdOptions { user: user(PASSWORD), ..EtcdOptions::new([etcd.endpoint()]) };
     let board = Board::etcd(options).await.unwrap();
     board.put_session(Session::running("s", 5)).await.unwrap();
-    // From now on it has.
+    // From now on etcd has users.
     etcd.enable_users("wec", PASSWORD, "/wec/").await.unwrap();
     board.change("s", Change::workers(By::Cli, 6)).await.unwrap();
     board.close().await;
 }
 
 #[tokio::test]
-async fn says_what_is_wrong_with_a_certificate_a_user_or_a_password_and_not_the_password() {
+async fn errors_name_the_wrong_certificate_user_or_password_without_showing_the_password() {
     let pki = Pki::new();
     let etcd = pki.etcd().await;
     etcd.enable_users("wec", PASSWORD, "/wec/").await.unwrap();
@@ -157,9 +157,9 @@ async fn says_what_is_wrong_with_a_certificate_a_user_or_a_password_and_not_the_
     let another = EtcdTls { ca: Some(others.path("ca.pem")), ..right.tls.clone() };
     for (options, why) in [
         (EtcdOptions { user: user("s3cret"), ..right.clone() }, "invalid user ID or password"),
-        // Without a user etcd takes the certificate's name for one.
+        // Without a user, etcd uses the certificate's common name.
         (EtcdOptions { user: None, ..right.clone() }, "permission denied"),
-        // Whether its alert arrives before it hangs up is left to chance.
+        // etcd's TLS alert may or may not arrive before the connection closes.
         (tls(|tls| tls.client = None), "no etcd answers at https://"),
         (tls(|tls| tls.ca = Some("/no/such/file".into())), "cannot read \"/no/such/file\" for TLS with etcd"),
         (EtcdOptions { tls: another, ..right.clone() }, "invalid peer certificate"),

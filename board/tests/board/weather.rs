@@ -1,4 +1,4 @@
-//! etcd in bad weather: away, back, compacted, another one, not one at all.
+//! etcd that is unreachable, restarted, compacted, without its data, or no etcd at all.
 
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
@@ -29,7 +29,7 @@ async fn until_workers(board: &Board, id: &str, workers: u32) {
     until(board.session(id), |now| now.as_ref().is_some_and(|now| now.value.workers() == workers)).await;
 }
 
-/// A cable between a board and an etcd that can be cut.
+/// A relay between a board and an etcd, whose connections a test can cut.
 struct Cable {
     address: SocketAddr,
     to: SocketAddr,
@@ -72,14 +72,14 @@ impl Cable {
 }
 
 #[tokio::test]
-async fn a_node_that_dies_vanishes_with_its_lease() {
+async fn a_dead_node_disappears_when_its_lease_ends() {
     let etcd = Etcd::start().await.unwrap();
     let options = options(&etcd);
     a_dead_node_vanishes(move || Board::etcd(options.clone())).await;
 }
 
 #[tokio::test]
-async fn keeps_what_it_last_saw_while_etcd_is_away_and_follows_again_after() {
+async fn keeps_the_last_known_state_while_etcd_is_away_and_follows_again_afterwards() {
     let mut etcd = Etcd::start().await.unwrap();
     let board = Board::etcd(options(&etcd)).await.unwrap();
     let node = board.join(requester("a")).await.unwrap();
@@ -154,7 +154,7 @@ async fn learns_the_state_and_the_last_change_when_etcd_has_compacted_the_others
     until_workers(&far, "s", 5).await;
     until(far.nodes(), Vec::is_empty).await;
 
-    // And goes on from there.
+    // It then follows further changes.
     until_connected(&far).await;
     near.change("s", Change::workers(By::Page, 6)).await.unwrap();
     assert_eq!(
@@ -180,7 +180,7 @@ async fn a_node_cut_off_for_longer_than_its_lease_comes_back() {
 }
 
 #[tokio::test]
-async fn an_etcd_that_lost_its_state_is_believed() {
+async fn the_state_of_an_etcd_that_lost_its_data_is_used() {
     let old = Etcd::start().await.unwrap();
     let mut cable = Cable::to(old.address()).await;
     let board = Board::etcd(cable.options()).await.unwrap();
@@ -214,7 +214,7 @@ async fn uses_whichever_of_several_endpoints_answers() {
 }
 
 #[tokio::test]
-async fn says_who_does_not_answer_and_what_to_do() {
+async fn names_the_endpoint_that_does_not_answer_and_the_remedy() {
     let nobody = wec_testbed::free_address();
     let error = Board::etcd(EtcdOptions::new([format!("http://{nobody}")])).await.unwrap_err().to_string();
     assert!(error.contains(&nobody.to_string()), "{error}");
@@ -223,7 +223,7 @@ async fn says_who_does_not_answer_and_what_to_do() {
 }
 
 #[tokio::test]
-async fn says_what_is_no_endpoint() {
+async fn refuses_wrong_endpoints_with_the_reason() {
     for (endpoint, reason) in [
         ("127.0.0.1:2379", "does not begin with http://"),
         ("ftp://127.0.0.1:2379", "does not begin with http://"),
@@ -237,7 +237,7 @@ async fn says_what_is_no_endpoint() {
 }
 
 #[tokio::test]
-async fn two_prefixes_of_one_etcd_do_not_meet() {
+async fn two_prefixes_of_one_etcd_are_separate() {
     let etcd = Etcd::start().await.unwrap();
     let one = Board::etcd(EtcdOptions { prefix: "/one".into(), ..options(&etcd) }).await.unwrap();
     let other = Board::etcd(EtcdOptions { prefix: "/one/two".into(), ..options(&etcd) }).await.unwrap();

@@ -1,4 +1,4 @@
-//! A CA with another clock than ours: its dates are compared with its own clock.
+//! A CA whose clock differs from ours: its dates are compared with its clock.
 
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
@@ -13,7 +13,7 @@ use wec_record::FailureClass;
 
 use crate::common::{over, reply, response, steps};
 
-/// Gives orders that are ready at once and expire at this time, and cannot finalize.
+/// Its orders are ready at once and expire at this time; finalize is not implemented.
 struct Dated {
     clock: Clock,
     now: &'static str,
@@ -27,7 +27,7 @@ impl Transport for Dated {
             "account" => (201, r#"{"status":"valid"}"#),
             "order" => (201, self.order),
             "finalize/1" => (500, ""),
-            other => panic!("{other} is not asked for"),
+            other => panic!("unexpected request for {other}"),
         };
         let mut answer = response(status, "https://ca.test/order/1", body);
         answer.headers.insert("date", HeaderValue::from_static(self.now));
@@ -38,10 +38,10 @@ impl Transport for Dated {
 #[tokio::test]
 async fn orders_expire_by_the_cas_clock() {
     for (now, expires, usable) in [
-        // Years behind: by our clock all of its orders have expired.
+        // The CA's clock is years behind: by our clock all of its orders have expired.
         ("Sat, 21 Nov 2020 10:00:00 GMT", "2020-11-21T11:00:00Z", true),
         ("Sat, 21 Nov 2020 10:00:00 GMT", "2020-11-21T10:00:20Z", false),
-        // Years ahead: by our clock none has.
+        // The CA's clock is years ahead: by our clock no order has expired.
         ("Tue, 21 Nov 2090 10:00:00 GMT", "2090-11-21T11:00:00Z", true),
         ("Tue, 21 Nov 2090 10:00:00 GMT", "2089-11-21T11:00:00Z", false),
     ] {

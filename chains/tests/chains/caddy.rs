@@ -51,7 +51,7 @@ async fn all_chains_run(http: HttpVersion, connections: Connections) {
         assert_eq!(
             steps(&authorization),
             ["newOrder 201", "authorization 200", "challenge 200", "order 200"],
-            "{kind}: nothing is left to poll for"
+            "{kind}: there is nothing to poll"
         );
         let certificate = worker.succeed(Chain::Certificate).await;
         assert_eq!(steps(&certificate), ["finalize 200", "certificate 200"]);

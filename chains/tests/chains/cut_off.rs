@@ -13,7 +13,7 @@ use wec_record::{FailureClass, Purpose};
 
 use crate::common::{check, over, reply, response};
 
-/// A CA that gives out nonces and leaves everything else unanswered.
+/// A CA that answers newNonce and nothing else.
 struct Silent {
     clock: Clock,
     asked: Arc<Notify>,
@@ -32,7 +32,7 @@ impl Transport for Silent {
 }
 
 #[tokio::test]
-async fn tells_everything_that_it_did_and_what_was_under_way() {
+async fn reports_its_finished_requests_and_the_one_in_flight() {
     let clock = Clock::start();
     let asked = Arc::new(Notify::new());
     let silent = Silent { clock, asked: asked.clone() };

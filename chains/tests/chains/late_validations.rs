@@ -1,5 +1,5 @@
-//! Validations that arrive when the order is ready: CAs validate from several places and do not wait for all
-//! of them.
+//! Validations that arrive after the order has become ready: CAs validate from several places and do not wait
+//! for all of them.
 
 use std::sync::{Arc, Mutex};
 
@@ -16,7 +16,7 @@ use wec_store::{
 
 use crate::common::{Answering, Worker};
 
-/// A store that remembers what was put.
+/// A store that records what was put into it.
 struct Remembering {
     store: Arc<MemoryChallenges>,
     put: Mutex<Vec<ChallengeData>>,
@@ -48,14 +48,14 @@ async fn validate(answering: &Answering, data: &ChallengeData) -> String {
 }
 
 #[tokio::test]
-async fn late_validations_are_answered_until_the_data_is_taken_back() {
+async fn late_validations_are_answered_until_the_data_is_removed() {
     let store = Arc::new(MemoryChallenges::new());
     let answering = Answering::on_loopback(Arc::clone(&store) as _).await;
     let mut config = Config::default();
     config.validation.http01 = answering.server.addresses().http01;
     let ca = NullCa::start(config).unwrap();
     let writer = Arc::new(Remembering { store: Arc::clone(&store), put: Mutex::default() });
-    // Longer than any test, so that data does not disappear by itself.
+    // Longer than any test, so that data does not expire.
     let time = std::time::Duration::from_secs(3600);
     let (linger, remover) = Linger::start(time, Arc::clone(&writer) as _);
     let roots = Roots::Pem(ca.root_pem().unwrap().as_bytes().to_vec());
@@ -73,7 +73,7 @@ async fn late_validations_are_answered_until_the_data_is_taken_back() {
         let result = run.await.unwrap();
         assert!(result.successful, "{kind}: {}", result.error);
     }
-    // The orders are ready, and the chains have ended.
+    // Now the orders are ready and the chains have ended.
     let put = std::mem::take(&mut *writer.put.lock().unwrap());
     assert_eq!((put.len(), store.len()), (6, 6));
     let of_http: Vec<_> = put.iter().filter(|data| data.kind == ChallengeType::Http01).collect();

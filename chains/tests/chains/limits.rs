@@ -1,4 +1,4 @@
-//! A CA with rate limits: the object of a limit rests, and chains continue with others.
+//! A CA with rate limits: the object that is limited rests, and chains use others.
 
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
@@ -64,7 +64,7 @@ impl Transport for Limited {
                     response(201, "https://ca.test/order/1", READY)
                 }
             }
-            other => panic!("{other} is not asked for"),
+            other => panic!("unexpected request for {other}"),
         };
         Box::pin(std::future::ready(reply(self.clock, Ok(answer))))
     }
@@ -77,7 +77,7 @@ struct Ca {
 }
 
 impl Ca {
-    /// One with this many accounts.
+    /// A CA with this many accounts.
     async fn with(
         limit: &'static str,
         retry_after: &'static str,
@@ -110,7 +110,7 @@ impl Ca {
         self.asked.lock().unwrap().get(&format!("https://ca.test/acct/{account}")).copied().unwrap_or(0)
     }
 
-    /// Adds certificates to the state that can be renewed.
+    /// Adds certificates that can be renewed to the state.
     async fn stock(&self, certificates: u32) {
         let state = &self.context.state;
         for number in 0..certificates {
@@ -146,7 +146,7 @@ impl Ca {
 }
 
 #[tokio::test]
-async fn an_account_that_a_limit_is_about_rests_and_others_go_on() {
+async fn a_limited_account_rests_and_others_are_used() {
     let mut ca = Ca::with("new-orders-per-account", "3600", |account| account.ends_with("/1"), 3).await;
     let mut rested = 0;
     for _ in 0..60 {
@@ -159,13 +159,13 @@ async fn an_account_that_a_limit_is_about_rests_and_others_go_on() {
             rested += 1;
         }
     }
-    assert_eq!((rested, ca.asked(1)), (1, 1), "once, and neither again nor in the same request");
+    assert_eq!((rested, ca.asked(1)), (1, 1), "refused once and not retried");
     assert!(ca.asked(2) > 0 && ca.asked(3) > 0);
     assert_eq!(ca.asked(2) + ca.asked(3), 59);
 }
 
 #[tokio::test]
-async fn certificates_whose_names_a_limit_is_about_are_refused_once_each() {
+async fn certificates_with_limited_names_are_refused_once_each() {
     let limit = "new-certificates-per-exact-set-of-identifiers";
     let mut ca = Ca::with(limit, "3600", |_| true, 1).await;
     ca.stock(10).await;
@@ -176,12 +176,12 @@ async fn certificates_whose_names_a_limit_is_about_are_refused_once_each() {
         refused += 1;
     }
     assert_eq!((refused, ca.asked(1)), (10, 10));
-    assert!(ca.context.state.available().registrations, "the account goes on");
+    assert!(ca.context.state.available().registrations, "the account is still used");
     assert!(!ca.context.state.available().certificates);
 }
 
 #[tokio::test]
-async fn what_rested_comes_back_when_its_time_is_over() {
+async fn an_object_is_used_again_after_its_rest() {
     let mut ca = Ca::with("new-certificates-per-exact-set-of-identifiers", "1", |_| true, 1).await;
     ca.stock(1).await;
     assert!(ca.run(Chain::Refresh).await.unwrap().rests);
@@ -190,12 +190,12 @@ async fn what_rested_comes_back_when_its_time_is_over() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), again).await.expect("it comes back");
-    assert!(ca.run(Chain::Refresh).await.unwrap().rests, "and is asked for once more");
+    tokio::time::timeout(Duration::from_secs(60), again).await.expect("the certificate is used again");
+    assert!(ca.run(Chain::Refresh).await.unwrap().rests, "the CA refuses it again");
 }
 
 #[tokio::test]
-async fn nothing_rests_without_a_time_or_when_nothing_is_to() {
+async fn nothing_rests_without_a_retry_after_or_with_hammer() {
     for (retry_after, longest) in [("", Some(Duration::from_secs(60))), ("3600", None)] {
         let mut ca = Ca::with("new-orders-per-account", retry_after, |_| true, 1).await;
         let policy = Policy { longest_rest: longest, ..Policy::clone(&ca.context.policy) };

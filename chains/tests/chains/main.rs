@@ -1,4 +1,4 @@
-//! Chains against CAs: real ones, the built-in one, and answers written by hand.
+//! Chains against real CAs, the built-in CA, and scripted answers.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 

@@ -1,4 +1,4 @@
-//! Chains against the built-in CA, which does on purpose what real ones rarely do.
+//! Chains against the built-in CA, with faults that real CAs rarely have.
 
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
@@ -18,7 +18,7 @@ use wec_store::{ChallengeData, ChallengeStoreError, ChallengeWriter, MemoryChall
 
 use crate::common::{Worker, requests_in, steps};
 
-/// Time limit for an answer that is missing on purpose; real answers arrive sooner on any machine.
+/// Time limit of a request whose answer never comes; real answers come sooner on any machine.
 const SILENCE: Duration = Duration::from_secs(4);
 
 fn null_ca(config: Config) -> NullCa {
@@ -78,7 +78,7 @@ async fn a_chain_without_anything_to_use_sends_nothing_and_is_no_result() {
     for chain in [Chain::Authorization, Chain::Certificate, Chain::Refresh, Chain::Revoke] {
         assert!(worker.has_nothing_to_do(chain).await, "{chain}");
     }
-    // The directory, when the client was made.
+    // One request: the directory, when the client was made.
     let answers: u64 = ca.counters().answers.values().flat_map(|answers| answers.values()).sum();
     assert_eq!(answers, 1);
 }
@@ -111,7 +111,7 @@ async fn refused_nonces_are_retried_and_recorded() {
     assert_eq!(ca.counters().nonces_refused, refused as u64);
 }
 
-/// What the CA does at newOrder, and what class the chain's failure then has.
+/// A fault of the CA at newOrder, and the class of the chain's failure.
 #[tokio::test]
 async fn a_fault_of_the_ca_is_a_failure_of_its_class_and_the_run_goes_on() {
     for (fault, class, status) in [
@@ -126,7 +126,7 @@ async fn a_fault_of_the_ca_is_a_failure_of_its_class_and_the_run_goes_on() {
         let faults = vec![format!("newOrder={fault}:1").parse().unwrap()];
         let ca = null_ca(Config { faults, ..Config::default() });
         let mut worker = worker(&ca, |client, _| {
-            // Only a missing answer takes that long.
+            // Only a missing answer uses up the time limit.
             if fault == "silence" {
                 client.request_timeout = SILENCE;
             }
@@ -222,7 +222,7 @@ async fn a_certificate_that_cannot_be_downloaded_leaves_no_order_that_looks_read
     prepare(&mut worker, Chain::Certificate).await;
     let result = worker.fail(Chain::Certificate, FailureClass::RateLimited).await;
     assert_eq!(steps(&result), ["finalize 200", "certificate 429"]);
-    // Its key is lost: another finalize would be refused.
+    // The certificate's key is lost, so the order is dropped: another finalize would be refused.
     assert_eq!(steps(&worker.succeed(Chain::Certificate).await), ["order 200"]);
     assert!(worker.has_nothing_to_do(Chain::Certificate).await);
 }
@@ -251,7 +251,7 @@ async fn a_certificate_whose_revocation_got_no_answer_is_suspect() {
 }
 
 #[tokio::test]
-async fn waits_for_a_ca_that_takes_its_time() {
+async fn polls_a_ca_that_answers_late() {
     let mut config = Config { processing: Duration::from_millis(200), retry_after: 0, ..Config::default() };
     config.validation.delay = "200ms".parse().unwrap();
     let ca = null_ca(config);
@@ -266,7 +266,7 @@ async fn waits_for_a_ca_that_takes_its_time() {
 }
 
 #[tokio::test]
-async fn a_validation_without_an_end_is_a_poll_timeout() {
+async fn a_validation_that_never_ends_is_a_poll_timeout() {
     let mut config = Config::default();
     config.validation.delay = "1h".parse().unwrap();
     let ca = null_ca(config);
@@ -276,7 +276,7 @@ async fn a_validation_without_an_end_is_a_poll_timeout() {
     assert!(result.requests.iter().all(|request| request.successful), "{:#?}", result.requests);
 }
 
-/// A challenge store that is not there.
+/// A challenge store that fails.
 struct Away;
 
 impl ChallengeWriter for Away {
@@ -295,7 +295,7 @@ impl ChallengeWriter for Away {
 }
 
 #[tokio::test]
-async fn a_challenge_store_that_is_away_is_our_own_failure() {
+async fn a_failing_challenge_store_is_a_failure_of_our_side() {
     let ca = null_ca(Config::default());
     let mut worker = worker(&ca, |_, _| {}).await;
     worker.context.challenges = Arc::new(Away);
@@ -334,7 +334,7 @@ async fn a_cut_off_authorization_takes_its_challenge_data_back() {
     let ca = null_ca(config);
     let mut worker = worker(&ca, |_, policy| policy.names = 3..=3).await;
     worker.succeed(Chain::Registration).await;
-    // That nothing is left is checked after every run.
+    // `Worker::run_until` checks that no challenge data is left.
     let result = cut_after(&ca, &mut worker, Chain::Authorization, Endpoint::Challenge).await;
     assert!(result.requests.iter().any(|request| request.endpoint == "challenge"), "{:?}", steps(&result));
     assert_eq!(worker.context.state.counts().authorizations, 0);
@@ -361,7 +361,7 @@ async fn an_order_that_the_ca_forgot_is_dropped_without_a_failure() {
     let mut worker = worker(&ca, |_, _| {}).await;
     prepare(&mut worker, Chain::Certificate).await;
     {
-        // Another order replaces it at the CA, and the claim is dropped, as by an interrupted chain.
+        // A second order displaces the first at the CA; the claim is dropped as by an interrupted chain.
         let claim = worker.context.state.claim_order().unwrap();
         let mut trace = Trace::new(worker.context.clock);
         let names = ["other.wec.test".to_owned()];
@@ -384,7 +384,7 @@ async fn orders_about_to_expire_are_dropped_without_a_request() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_a_cut_off_chain_revoked_is_let_go_without_a_failure() {
+async fn a_certificate_that_a_cut_off_chain_revoked_is_dropped_without_a_failure() {
     let ca = null_ca(Config::default());
     let mut worker = worker(&ca, |_, _| {}).await;
     prepare(&mut worker, Chain::Refresh).await;
@@ -408,7 +408,7 @@ async fn a_certificate_whose_renewal_was_cut_off_is_renewed_all_the_same() {
     let mut worker = worker(&ca, |_, _| {}).await;
     prepare(&mut worker, Chain::Refresh).await;
     {
-        // Like a chain that is interrupted after newOrder.
+        // As after a chain that was interrupted after newOrder.
         let claim = worker.context.state.claim_certificate().unwrap();
         let mut trace = Trace::new(worker.context.clock);
         let (account, names) = (&claim.registration.account, &claim.names);
@@ -440,7 +440,7 @@ async fn revokes_by_either_key_with_and_without_reasons() {
 }
 
 #[tokio::test]
-async fn a_refused_reason_costs_no_certificate() {
+async fn a_certificate_is_kept_when_the_ca_refuses_the_reason() {
     let ca = null_ca(Config::default());
     let mut worker = worker(&ca, |_, policy| policy.revocation_reasons = "8".parse().unwrap()).await;
     prepare(&mut worker, Chain::Refresh).await;
@@ -467,7 +467,7 @@ async fn limits_leave_chains_nothing_to_do() {
         }
         assert!(worker.has_nothing_to_do(chain).await, "{chain}");
     }
-    // A renewal makes a certificate too.
+    // Renewal counts for the limit of certificates.
     assert!(worker.has_nothing_to_do(Chain::Refresh).await);
     worker.succeed(Chain::Revoke).await;
 }
@@ -542,7 +542,7 @@ async fn a_key_that_finalize_refuses_is_replaced() {
     for _ in 0..4 {
         revoke_by_key_behind_our_back(&worker).await;
     }
-    // Each refusal takes one key out of the stock; new ones may be drawn meanwhile.
+    // Each refusal removes one key from the stock; its replacement may be drawn at once.
     let mut refused = 0;
     loop {
         worker.succeed(Chain::Authorization).await;
@@ -553,7 +553,7 @@ async fn a_key_that_finalize_refuses_is_replaced() {
         refused += 1;
         assert_eq!(result.requests.last().unwrap().problem, "badPublicKey");
         assert_eq!(keys.retired(), refused);
-        assert!(refused <= 4, "a key that was refused once is used again");
+        assert!(refused <= 4, "a refused key was used again");
     }
     assert!(refused >= 1);
     keys.close();
@@ -575,7 +575,7 @@ async fn a_profile_goes_with_its_order_into_every_result() {
     let mut worker = worker(&ca, |_, policy| policy.profiles = "shortlived".parse().unwrap()).await;
     worker.succeed(Chain::Registration).await;
     assert_eq!(worker.succeed(Chain::Authorization).await.profile, "shortlived");
-    // The order's own profile counts, not the present policy.
+    // The profile stored with the order counts, not the current policy.
     worker.policy(|policy| policy.profiles = "default=1,classic=0".parse().unwrap());
     assert_eq!(worker.succeed(Chain::Certificate).await.profile, "shortlived");
     worker.policy(|policy| policy.profiles = "classic".parse().unwrap());
@@ -584,7 +584,7 @@ async fn a_profile_goes_with_its_order_into_every_result() {
 }
 
 #[tokio::test]
-async fn a_challenge_type_that_weighs_nothing_is_not_used() {
+async fn a_challenge_type_of_weight_zero_is_not_used() {
     let ca = null_ca(Config::default());
     let mut worker =
         worker(&ca, |_, policy| policy.challenges = "http-01=0,dns-01=0,tls-alpn-01=2".parse().unwrap())
@@ -628,18 +628,18 @@ async fn a_run_that_stops_before_finalize_issues_nothing() {
     let first = steps(&worker.succeed(Chain::Refresh).await);
     assert_eq!(first[..2], ["renewalInfo 200", "newOrder 201"]);
     assert!(!first.iter().any(|step| step.starts_with("finalize")), "{first:?}");
-    // The first order has `replaces`, the second does not.
+    // The first newOrder names `replaces`, the second does not.
     let second = steps(&worker.succeed(Chain::Refresh).await);
     assert_eq!(second[..3], ["renewalInfo 200", "newOrder 409", "newOrder 201"]);
 
     let counts = ca.counters();
-    assert_eq!(counts.certificates, 1, "the one from before");
+    assert_eq!(counts.certificates, 1, "only the one from before the run");
     let stored = worker.context.state.counts();
     assert_eq!((stored.authorizations, stored.certificates), (1, 1));
 }
 
 #[tokio::test]
-async fn a_worker_of_its_own_connection_keeps_it_and_its_nonces() {
+async fn a_worker_with_its_own_connection_keeps_it_and_its_nonces() {
     let ca = null_ca(Config::default());
     let mut first = worker(&ca, |_, policy| policy.connections = Connections::PerWorker).await;
     let shared = Arc::new(first.context.clone());
@@ -655,14 +655,18 @@ async fn a_worker_of_its_own_connection_keeps_it_and_its_nonces() {
     assert_eq!(shape(&registered), expected);
     assert_eq!(shape(&first.succeed(Chain::Registration).await), expected[1..]);
     first.context = Context::clone(&second);
-    assert_eq!(shape(&first.succeed(Chain::Registration).await), expected, "nothing of the first's");
+    assert_eq!(
+        shape(&first.succeed(Chain::Registration).await),
+        expected,
+        "the second worker reuses nothing of the first"
+    );
 }
 
 #[tokio::test]
-async fn a_stranger_whose_directory_fails_leaves_what_it_had_claimed_as_it_was() {
+async fn a_stranger_whose_directory_fails_releases_its_claim_unsuspected() {
     let ca = null_ca(Config { faults: vec!["directory=500:0.5".parse().unwrap()], ..Config::default() });
     let roots = Roots::Pem(ca.root_pem().unwrap().as_bytes().to_vec());
-    // Half of the directories fail, that of the client's own discovery perhaps among them.
+    // Half of the directory requests fail, perhaps also the one that makes the client.
     let clock = Clock::start();
     let client = loop {
         let config =
@@ -689,7 +693,7 @@ async fn a_stranger_whose_directory_fails_leaves_what_it_had_claimed_as_it_was()
 }
 
 #[tokio::test]
-async fn http_2_against_a_server_that_does_not_speak_it_is_said_at_the_start() {
+async fn a_server_without_http_2_is_reported_at_the_start() {
     let ca = null_ca(Config { http2: false, ..Config::default() });
     let config = ClientConfig {
         roots: Roots::Pem(ca.root_pem().unwrap().as_bytes().to_vec()),

@@ -28,7 +28,7 @@ impl World {
         Self { worker, answering, pebble }
     }
 
-    /// A registration, then `rounds` of all the other chains, none of which may fail.
+    /// A registration, then `rounds` times all other chains; none may fail.
     async fn rounds(&mut self, rounds: usize) -> Vec<ChainResult> {
         let mut results = vec![self.worker.succeed(Chain::Registration).await];
         for _ in 0..rounds {
@@ -95,7 +95,7 @@ fn refused_nonces(results: &[ChainResult]) -> usize {
     results.iter().map(|result| requests_in(result, FailureClass::BadNonce)).sum()
 }
 
-/// Pebble as it is by default, 5 % of nonces rejected and half of the authorizations reused, one challenge type.
+/// Pebble's defaults: 5 % of nonces rejected, half of the authorizations reused. One challenge type.
 async fn issues_by(challenge: ChallengeType) {
     let mut world = World::with(PebbleOptions::default(), |policy| {
         policy.challenges = vec![challenge].into();
@@ -203,7 +203,7 @@ async fn needs_no_retry_when_no_nonce_is_refused() {
 }
 
 #[tokio::test]
-async fn gets_through_when_half_of_the_nonces_are_refused() {
+async fn succeeds_when_half_of_the_nonces_are_refused() {
     let options = PebbleOptions { nonce_reject: 50, ..PebbleOptions::default() };
     let mut world = World::with(options, |_| {}).await;
     let results = world.rounds(3).await;
@@ -254,7 +254,7 @@ async fn a_challenge_that_nobody_answers_is_a_failed_validation() {
 }
 
 #[tokio::test]
-async fn a_ca_that_dies_is_a_failure_of_the_way_to_it() {
+async fn a_killed_ca_is_a_connect_or_reset_failure() {
     let mut world = World::with(PebbleOptions::default(), |_| {}).await;
     for chain in [Chain::Registration, Chain::Authorization] {
         world.worker.succeed(chain).await;
@@ -265,5 +265,5 @@ async fn a_ca_that_dies_is_a_failure_of_the_way_to_it() {
         let class = result.class.unwrap();
         assert!(matches!(class, FailureClass::Connect | FailureClass::Reset), "{class}: {}", result.error);
     }
-    assert_eq!(world.worker.context.state.counts().authorizations, 1, "the order is kept for better times");
+    assert_eq!(world.worker.context.state.counts().authorizations, 1, "the order is kept");
 }

@@ -1,4 +1,4 @@
-//! Literal answers of servers that are not available here: a transport with a script.
+//! Recorded answers of servers that are not available here, over a scripted transport.
 
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
@@ -15,10 +15,10 @@ use wec_record::{ChallengeType, FailureClass};
 
 use crate::common::{check, over, reply, response, steps};
 
-/// One answer: path, status and body. Status 0: the reused connection ends, and the request is sent again.
+/// One answer: path, status and body. Status 0: the reused connection breaks and the request is sent again.
 type Line = (&'static str, u16, &'static str);
 
-/// A CA that answers by its script, in this order, with a nonce in every answer.
+/// A CA that answers in the script's order, with a nonce in every answer.
 struct Script {
     clock: Clock,
     lines: Arc<Mutex<VecDeque<Line>>>,
@@ -70,7 +70,7 @@ async fn play<const N: usize>(
         check(&result);
         results.push(result);
     }
-    assert_eq!(*lines.lock().unwrap(), [], "the script was not played to its end");
+    assert_eq!(*lines.lock().unwrap(), [], "answers of the script are left");
     results.try_into().unwrap()
 }
 
@@ -96,13 +96,13 @@ const NOT_READY: &str =
     r#"{"type":"urn:ietf:params:acme:error:orderNotReady","detail":"order is not ready: valid"}"#;
 
 #[tokio::test]
-async fn an_order_that_is_ready_from_the_start_needs_no_more() {
+async fn a_new_order_that_is_already_ready_needs_no_more_requests() {
     let result = authorize(&[("order", 201, READY_ORDER)]).await;
     assert!(result.successful, "{}", result.error);
 }
 
 #[tokio::test]
-async fn an_authorization_that_is_valid_from_the_start_needs_no_challenge() {
+async fn a_valid_authorization_needs_no_challenge() {
     let result = authorize(&[
         ("order", 201, PENDING_ORDER),
         ("authz/1", 200, VALID_AUTHORIZATION),
@@ -127,7 +127,7 @@ async fn a_challenge_may_be_pending_or_processing_or_valid_at_once() {
         if polls {
             lines.extend([("authz/1", 200, PENDING_AUTHORIZATION), ("authz/1", 200, VALID_AUTHORIZATION)]);
         }
-        // An order may lag behind its authorizations.
+        // An order may become ready later than its authorizations become valid.
         lines.extend([("order/1", 200, PENDING_ORDER), ("order/1", 200, READY_ORDER)]);
         let result = authorize(&lines).await;
         assert!(result.successful, "{status}: {}", result.error);
@@ -152,7 +152,7 @@ async fn a_challenge_that_is_invalid_at_once_is_a_failed_validation() {
 }
 
 #[tokio::test]
-async fn says_when_none_of_the_challenges_on_offer_is_enabled() {
+async fn reports_that_none_of_the_offered_challenge_types_is_enabled() {
     let [result] = play(
         [Chain::Authorization],
         &[ChallengeType::TlsAlpn01],
@@ -168,13 +168,13 @@ async fn says_when_none_of_the_challenges_on_offer_is_enabled() {
 }
 
 #[tokio::test]
-async fn an_order_that_is_over_from_the_start_is_not_what_was_asked_for() {
+async fn a_new_order_that_is_already_valid_is_a_failure() {
     let result = authorize(&[("order", 201, VALID_ORDER)]).await;
     assert_eq!(result.class, Some(FailureClass::Malformed));
 }
 
 #[tokio::test]
-async fn a_challenge_refused_because_a_lost_attempt_had_arrived_is_looked_at() {
+async fn after_a_resent_challenge_is_refused_the_authorization_is_fetched() {
     let result = authorize(&[
         ("order", 201, PENDING_ORDER),
         ("authz/1", 200, PENDING_AUTHORIZATION),
@@ -199,7 +199,7 @@ async fn a_challenge_refused_at_the_first_attempt_is_a_failure() {
 }
 
 #[tokio::test]
-async fn a_finalize_refused_because_a_lost_attempt_had_arrived_goes_on_with_the_order() {
+async fn after_a_resent_finalize_is_refused_the_order_is_polled() {
     let [_, result] = play(
         [Chain::Authorization, Chain::Certificate],
         &ChallengeType::ALL,
@@ -212,11 +212,11 @@ async fn a_finalize_refused_because_a_lost_attempt_had_arrived_goes_on_with_the_
         ],
     )
     .await;
-    // The chain reached the download, which is not in this script.
+    // The chain has reached the download; the script's answer is no certificate.
     assert_eq!(steps(&result).last().map(String::as_str), Some("certificate 200"));
 }
 
-/// As Boulder refuses: the limit's name is in the detail, and distinguishes two limits of one endpoint.
+/// As Boulder refuses: the detail names the limit, which distinguishes two limits of one endpoint.
 #[tokio::test]
 async fn a_429_names_its_limit() {
     const NAMES: &str = r#"{"type":"urn:ietf:params:acme:error:rateLimited","detail":"too many certificates (2) already issued for this exact set of identifiers in the last 3h0m0s, retry after 2026-11-28 09:00:00 UTC: see https://letsencrypt.org/docs/rate-limits/#new-certificates-per-exact-set-of-identifiers"}"#;
@@ -229,11 +229,11 @@ async fn a_429_names_its_limit() {
         assert_eq!(result.requests.last().unwrap().detail, limit);
     }
     let refused = r#"{"type":"urn:ietf:params:acme:error:unauthorized","detail":"not you"}"#;
-    assert_eq!(authorize(&[("order", 403, refused)]).await.detail, "", "only limits are told apart so");
+    assert_eq!(authorize(&[("order", 403, refused)]).await.detail, "", "only rate limits have a detail");
 }
 
 #[tokio::test]
-async fn a_failed_validation_has_the_problem_that_decided_it_and_no_earlier_attempts_status() {
+async fn a_failed_validation_has_its_own_problem_and_no_status_of_earlier_attempts() {
     const REFUSED_NONCE: &str =
         r#"{"type":"urn:ietf:params:acme:error:badNonce","detail":"used","status":400}"#;
     const PENDING_CHALLENGE: &str =

@@ -1,4 +1,4 @@
-//! Many workers over one state: no object is used twice, and none is lost from the count.
+//! Many workers with one state: no object is used twice, and each is counted.
 
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
@@ -28,7 +28,7 @@ async fn work(context: Context, seed: u64) -> [u64; Chain::ALL.len()] {
     for _ in 0..CHAINS {
         let chain = *Chain::ALL.choose(&mut rng).unwrap();
         let mut draws = StdRng::seed_from_u64(rng.random());
-        // None: the others have taken the objects.
+        // None: other workers have claimed all objects.
         let Some(result) = wec_chains::run(chain, &context, &mut draws, None, &cut).await else { continue };
         assert!(result.successful, "{chain}: {}", result.error);
         done[chain.index()] += 1;
@@ -36,7 +36,7 @@ async fn work(context: Context, seed: u64) -> [u64; Chain::ALL.len()] {
     done
 }
 
-/// Workers on each of these states, all of one database; compares their results with the CA and the database.
+/// Runs workers on several states of one database; compares their results with the CA and the database.
 async fn work_together(database: &str, states: usize) {
     let config = Config { bad_nonce: "5%".parse().unwrap(), ..Config::default() };
     let ca = NullCa::start(config).unwrap();
@@ -69,11 +69,11 @@ async fn work_together(database: &str, states: usize) {
         [Chain::Registration, Chain::Authorization, Chain::Certificate, Chain::Refresh, Chain::Revoke]
             .map(|chain| done[chain.index()]);
     assert!(done.iter().all(|count| *count > 10), "{done:?}");
-    // The chains' results equal the CA's counts: a certificate revoked twice would be a difference.
+    // The results equal the CA's counts. A certificate that is revoked twice would show as a difference.
     let seen = ca.counters();
     assert_eq!((seen.accounts, seen.orders), (registrations, authorizations + refreshes));
     assert_eq!((seen.certificates, seen.revocations), (certificates + refreshes, revocations));
-    // And a later run finds them.
+    // A later run finds the same objects.
     let later = open().await;
     let stored = later.counts();
     assert_eq!(stored.registrations, registrations);
@@ -89,14 +89,14 @@ async fn workers_never_use_the_same_order_or_certificate() {
 }
 
 #[tokio::test]
-async fn nor_do_workers_of_several_processes() {
+async fn workers_of_several_processes_never_use_the_same_order_or_certificate() {
     let postgres = Postgres::start().await.unwrap();
     let database = postgres.create_database("wec").await.unwrap();
     work_together(&database, 2).await;
 }
 
 #[tokio::test]
-async fn a_later_run_goes_on_with_what_an_earlier_one_has_stored() {
+async fn a_later_run_uses_what_an_earlier_run_stored() {
     let ca = NullCa::start(Config::default()).unwrap();
     let roots = Roots::Pem(ca.root_pem().unwrap().as_bytes().to_vec());
     let dir = tempfile::tempdir().unwrap();
@@ -122,7 +122,7 @@ async fn a_later_run_goes_on_with_what_an_earlier_one_has_stored() {
 }
 
 #[tokio::test]
-async fn a_ca_that_lost_its_data_is_met_once_by_each_account() {
+async fn each_account_fails_once_at_a_ca_that_lost_its_data() {
     let dir = tempfile::tempdir().unwrap();
     let database = format!("sqlite://{}", dir.path().join("state.db").display());
     let config = Config { listen: wec_testbed::free_address(), ..Config::default() };
@@ -147,7 +147,7 @@ async fn a_ca_that_lost_its_data_is_met_once_by_each_account() {
     let failed = after.fail(Chain::Authorization, FailureClass::Problem).await;
     assert!(failed.error.contains("accountDoesNotExist"), "{}", failed.error);
     for chain in [Chain::Authorization, Chain::Certificate, Chain::Refresh, Chain::Revoke] {
-        assert!(after.has_nothing_to_do(chain).await, "{chain}: what hung on the account is gone with it");
+        assert!(after.has_nothing_to_do(chain).await, "{chain}: the account's objects are dropped with it");
     }
     for chain in
         [Chain::Registration, Chain::Authorization, Chain::Certificate, Chain::Refresh, Chain::Revoke]

@@ -42,7 +42,7 @@ fn polls(result: &ChainResult) -> u64 {
 }
 
 #[tokio::test]
-async fn what_the_ca_asked_for_is_no_time_in_requests() {
+async fn retry_after_is_not_counted_as_time_in_requests() {
     let ca = asynchronous_ca();
     let mut worker = worker(&ca).await;
     worker.succeed(Chain::Registration).await;
@@ -65,7 +65,7 @@ async fn what_the_ca_asked_for_is_no_time_in_requests() {
 }
 
 #[tokio::test]
-async fn pebble_asks_for_nothing_so_that_its_processing_is_waited_for_by_our_own_interval() {
+async fn without_a_retry_after_from_pebble_waits_are_our_own_interval() {
     let challenges = Arc::new(MemoryChallenges::new());
     let answering = Answering::on_loopback(challenges.clone()).await;
     let at = answering.server.addresses();

@@ -1,4 +1,4 @@
-//! The receiving end of `results.proto`: keeps what it gets and acknowledges if configured.
+//! A receiver of `results.proto` that records what it gets and acknowledges if configured.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -36,7 +36,7 @@ impl Drop for Analytics {
 }
 
 impl Analytics {
-    /// Listens on `address`; `acknowledges` sets whether it ever does.
+    /// Listens on `address`; `acknowledges` sets whether it acknowledges batches.
     pub(crate) async fn start(address: SocketAddr, acknowledges: bool) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();

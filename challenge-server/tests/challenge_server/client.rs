@@ -1,4 +1,4 @@
-//! Requests as a CA sends them, to the byte where this matters.
+//! Requests as a CA sends them, byte for byte where this matters.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -23,7 +23,7 @@ pub(crate) async fn exchange(address: SocketAddr, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request).await.unwrap();
     let mut response = Vec::new();
-    // A server that refuses early may reset what it has not read; its earlier answer counts.
+    // A server that refuses early may reset the connection with unread data; the answer read before that counts.
     let _ = timeout(PATIENCE, stream.read_to_end(&mut response)).await.expect("the server closes");
     String::from_utf8_lossy(&response).into_owned()
 }
@@ -49,7 +49,7 @@ fn parsed(response: &str) -> (u16, String) {
     (status.unwrap_or_else(|| panic!("no HTTP response: {response:?}")), body.unwrap_or_default())
 }
 
-/// The proof in a TLS handshake.
+/// What a tls-alpn-01 handshake has proved.
 #[derive(Clone, Debug)]
 pub(crate) struct Shown {
     pub(crate) certificate: CertificateDer<'static>,
@@ -102,7 +102,7 @@ impl ServerCertVerifier for Lenient {
 }
 
 impl Lenient {
-    /// rustls's own check parses the certificate and refuses the critical acmeIdentifier, as it should.
+    /// rustls's own check is not used: it refuses the critical acmeIdentifier extension.
     fn signed_by_key_of(
         &self,
         certificate: &CertificateDer<'_>,

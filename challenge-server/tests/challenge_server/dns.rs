@@ -1,4 +1,4 @@
-//! dns-01 over UDP, TCP and HTTPS, with Debian's `dig` and with single bytes.
+//! dns-01 over UDP, TCP and HTTPS, with Debian's `dig` and with hand-made messages.
 
 use std::net::SocketAddr;
 
@@ -85,7 +85,7 @@ async fn dig_gets_the_same_over_udp_tcp_and_https() {
 }
 
 #[tokio::test]
-async fn a_client_that_is_told_of_truncation_gets_everything_over_tcp() {
+async fn a_truncated_answer_can_be_repeated_whole_over_tcp() {
     let started = start(everything()).await;
     let one = challenge(ChallengeType::Dns01, "many.test");
     for number in 0..50 {
@@ -100,7 +100,7 @@ async fn a_client_that_is_told_of_truncation_gets_everything_over_tcp() {
 }
 
 #[tokio::test]
-async fn a_tcp_connection_takes_queries_one_after_the_other() {
+async fn a_tcp_connection_takes_several_queries() {
     let started = start(everything()).await;
     let data = started.put(ChallengeType::Dns01, "a.test").await;
     let mut stream = TcpStream::connect(started.server.addresses().dns.unwrap()).await.unwrap();
@@ -146,7 +146,7 @@ async fn garbage_datagrams_do_not_disturb_the_next_query() {
 }
 
 #[tokio::test]
-async fn doh_over_http2_takes_get_and_post_and_refuses_the_rest() {
+async fn doh_over_http2_accepts_get_and_post_only() {
     let started = start(everything()).await;
     let data = started.put(ChallengeType::Dns01, "a.test").await;
     let address = started.server.addresses().doh.unwrap();

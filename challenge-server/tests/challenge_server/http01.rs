@@ -63,7 +63,7 @@ async fn keeps_a_connection_for_several_validations_and_takes_head_and_absolute_
 }
 
 #[tokio::test]
-async fn anything_else_is_refused_shortly_and_said_in_the_record() {
+async fn other_requests_get_a_short_refusal_and_a_hit_with_its_reason() {
     let mut started = start(everything()).await;
     started.put(ChallengeType::Http01, "a.test").await;
     let address = started.server.addresses().http01.unwrap();
@@ -96,7 +96,7 @@ async fn health_checks_are_no_hits() {
 }
 
 #[tokio::test]
-async fn a_dead_store_is_503_and_a_hit_that_names_it() {
+async fn a_failing_store_is_a_503_and_a_hit_that_names_it() {
     let (server, mut hits, stop) = start_over(everything(), Arc::new(DeadStore)).await;
     assert_eq!(get(server.addresses().http01.unwrap(), "a.test", &path()).await.0, 503);
     let hit = next(&mut hits).await;
@@ -106,7 +106,7 @@ async fn a_dead_store_is_503_and_a_hit_that_names_it() {
 }
 
 #[tokio::test]
-async fn oversized_and_malformed_requests_are_turned_away() {
+async fn oversized_and_malformed_requests_are_refused() {
     let started = start(everything()).await;
     let address = started.server.addresses().http01.unwrap();
     let big = "x".repeat(100_000);
@@ -117,10 +117,10 @@ async fn oversized_and_malformed_requests_are_turned_away() {
     ] {
         let response = exchange(address, request.as_bytes()).await;
         let status = response.split(' ').nth(1).unwrap_or_default();
-        // The server may close with unread data, and the reset can overtake the answer.
+        // The server may close with unread data, and then the reset can arrive before the answer.
         assert!(statuses.contains(&status) || response.is_empty(), "{response:?}");
     }
-    assert_eq!(get(address, "a.test", "/healthz").await.0, 200, "and goes on");
+    assert_eq!(get(address, "a.test", "/healthz").await.0, 200, "the server still answers");
 }
 
 #[tokio::test]
@@ -145,7 +145,7 @@ async fn slow_and_idle_clients_lose_their_connections_and_others_get_them() {
 }
 
 #[tokio::test]
-async fn half_requests_do_not_keep_a_validation_out() {
+async fn incomplete_requests_do_not_block_a_validation() {
     let config = Config { http01: Some(loopback()), limits: crowded(), ..Config::default() };
     let started = start(config).await;
     let address = started.server.addresses().http01.unwrap();
@@ -159,7 +159,7 @@ async fn half_requests_do_not_keep_a_validation_out() {
 }
 
 #[tokio::test]
-async fn stops_when_told_and_ends_the_stream_of_hits() {
+async fn stopping_ends_the_stream_of_hits() {
     let stop = tokio_util::sync::CancellationToken::new();
     let store = Arc::new(wec_store::MemoryChallenges::new());
     let server =

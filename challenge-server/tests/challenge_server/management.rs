@@ -1,4 +1,4 @@
-//! The management API as pebble-challtestsrv's clients use it, with the bodies of its README.
+//! The management API, with requests as in the README of pebble-challtestsrv.
 
 use std::net::SocketAddr;
 
@@ -15,7 +15,7 @@ use wec_store::MemoryChallenges;
 use crate::client::{exchange, get, handshake, post};
 use crate::started::{Started, everything, loopback, start};
 
-/// What `curl -d` sends.
+/// Sends a body as `curl -d` does.
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
 
 async fn told(started: &Started, path: &str, body: Value) {
@@ -54,7 +54,7 @@ fn one(record: &str) -> (ResponseCode, Vec<String>) {
 }
 
 #[tokio::test]
-async fn http01_is_told_by_token_for_every_host() {
+async fn http01_is_set_by_token_for_every_host() {
     let started = start(everything()).await;
     let address = started.server.addresses().http01.unwrap();
     told(&started, "/add-http01", json!({"token": "aaaa", "content": "bbbb"})).await;
@@ -82,7 +82,7 @@ async fn redirects_are_served_by_path() {
 }
 
 #[tokio::test]
-async fn tls_alpn01_is_told_by_host() {
+async fn tls_alpn01_is_set_by_host() {
     let started = start(everything()).await;
     let address = started.server.addresses().tls_alpn01.unwrap();
     let name = ServerName::try_from("test-host.test").unwrap();
@@ -166,7 +166,7 @@ async fn histories_are_kept_by_host_and_cleared_by_type() {
 }
 
 #[tokio::test]
-async fn bad_requests_are_400_and_say_why() {
+async fn bad_requests_get_400_with_the_reason() {
     let started = start(everything()).await;
     let address = started.server.addresses().management.unwrap();
     let long = "x".repeat(300);
@@ -197,7 +197,7 @@ async fn bad_requests_are_400_and_say_why() {
 }
 
 #[tokio::test]
-async fn a_web_page_may_not_use_it_and_a_token_is_required_where_one_is_set() {
+async fn web_pages_are_refused_and_a_configured_token_is_required() {
     let body = json!({"token": "t", "content": "c"}).to_string();
     let started = start(everything()).await;
     let address = started.server.addresses().management.unwrap();
@@ -225,7 +225,7 @@ async fn a_web_page_may_not_use_it_and_a_token_is_required_where_one_is_set() {
 }
 
 #[tokio::test]
-async fn beyond_loopback_it_needs_a_token_or_an_explicit_word() {
+async fn beyond_loopback_it_needs_a_token_or_explicit_permission() {
     let listen = SocketAddr::from(([0, 0, 0, 0], 0));
     for (token, open, starts) in
         [(None, false, false), (Some("secret".to_owned()), false, true), (None, true, true)]

@@ -1,4 +1,4 @@
-//! With a real Redis to which another process writes: the requester's data is answered, also after Redis was away.
+//! With a real Redis to which the requester writes: its data is answered, also after an outage of Redis.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ async fn http01(server: &ChallengeServer, hits: &mut HitStream) -> (u16, String,
 }
 
 #[tokio::test]
-async fn answers_what_the_requester_put_into_redis_and_outlives_it() {
+async fn answers_from_redis_before_and_after_its_outage() {
     let mut redis = Redis::start().await.unwrap();
     let writer = RedisChallenges::connect(&redis.url()).await.unwrap();
     let reader = Arc::new(RedisChallenges::connect(&redis.url()).await.unwrap()) as Arc<dyn ChallengeReader>;

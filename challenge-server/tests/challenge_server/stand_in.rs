@@ -1,5 +1,5 @@
-//! Instead of pebble-challtestsrv: a real Pebble validates at our server what other clients put into it through the
-//! management API.
+//! Our server in place of pebble-challtestsrv: other clients set challenge data through the management API, and a real
+//! Pebble validates it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -15,7 +15,7 @@ use crate::started::{Started, everything, start};
 const LEGO: Program = Program { binary: "lego", package: "lego" };
 const DEHYDRATED: Program = Program { binary: "dehydrated", package: "dehydrated" };
 
-/// A hook in bash, which can send HTTP without other tools. `$1` is the event.
+/// A hook in bash, which can send HTTP by itself. `$1` is the event.
 const SAY: &str = r#"
 say() {
     exec 3<>"/dev/tcp/127.0.0.1/$PORT"
@@ -40,7 +40,7 @@ impl Lab {
             tls_port: addresses.tls_alpn01.unwrap().port(),
             dns: addresses.dns,
             authz_reuse: 0,
-            // dehydrated does not retry with the fresh nonce.
+            // dehydrated does not retry with the nonce of the refusal.
             nonce_reject: 0,
             ..PebbleOptions::default()
         })
@@ -59,7 +59,7 @@ impl Lab {
         path
     }
 
-    /// Names that were answered, each once; checks that there were no other validations.
+    /// The names that were answered, each once. Checks that there were no validations of other types.
     fn answered(&self, challenge: ChallengeType) -> Vec<String> {
         let hits = self.challenges.server.hits();
         assert_eq!(hits.counts().of(challenge, Verdict::Answered), hits.counts().total());
@@ -70,7 +70,7 @@ impl Lab {
     }
 }
 
-/// Runs without blocking the server, which uses this thread's runtime.
+/// Runs on another thread, because the server uses this thread's runtime.
 async fn run(mut command: Command) -> Output {
     let output = tokio::task::spawn_blocking(move || (command.output(), command)).await.unwrap();
     let (output, command) = (output.0.unwrap(), output.1);
@@ -138,7 +138,7 @@ async fn dehydrated_issues_by_http_01() {
     assert_eq!(lab.answered(ChallengeType::Http01), ["one.dehydrated.test", "two.dehydrated.test"]);
 }
 
-/// No client in Debian gives a tls-alpn-01 key authorization to a hook, so this uses our own client.
+/// No client in Debian passes a tls-alpn-01 key authorization to a hook, so this uses our own client.
 #[tokio::test]
 async fn pebble_validates_tls_alpn_01() {
     let lab = Lab::start().await;

@@ -1,4 +1,4 @@
-//! The binary: its command line, its delivery of hits to analytics, its end.
+//! The binary: its command line, its delivery of hits to analytics, and how it ends.
 
 use std::net::SocketAddr;
 use std::process::{Command, Output};
@@ -75,29 +75,29 @@ fn numbered(names: impl IntoIterator<Item = u32>) -> Vec<(u64, String)> {
 }
 
 #[tokio::test]
-async fn streams_hits_in_order_and_says_who_it_is() {
+async fn streams_hits_in_order_with_the_servers_identity() {
     let mut analytics = Analytics::start(loopback(), true).await;
     let server = Standalone::start(&analytics.url()).await;
     server.validate(0..20).await;
     let batches = until(&mut analytics.received, 20).await;
     assert_eq!(hits(&batches), numbered(0..20));
 
-    let hello = batches[0].hello.as_ref().expect("the first batch of a stream greets");
+    let hello = batches[0].hello.as_ref().expect("the first batch of a stream has a Hello");
     assert_eq!(hello.node, "edge-1");
     assert_eq!(analytics.authorization.borrow().as_deref(), Some("Bearer let-me-in"));
     assert!(batches.iter().all(|batch| batch.sender == batches[0].sender && batch.run.is_empty()));
     assert!(batches[0].sender.starts_with("edge-1-"));
     assert!(batches[0].origin_unix_ns > 1_700_000_000_000_000_000);
-    assert!(!server.process.log().contains("let-me-in"), "the token is never printed");
+    assert!(!server.process.log().contains("let-me-in"), "the token is never logged");
 }
 
 #[tokio::test]
-async fn hits_wait_for_analytics_to_come_and_to_come_back() {
+async fn hits_wait_until_analytics_is_there_and_back_again() {
     let address = free_address();
     let server = Standalone::start(&format!("http://{address}")).await;
     server.validate(0..5).await;
 
-    // The first never acknowledges, so everything is sent again to the second.
+    // The first analytics never acknowledges, so all hits are sent again to the second.
     let mut forgetful = Analytics::start(address, false).await;
     let batches = until(&mut forgetful.received, 5).await;
     assert_eq!(hits(&batches), numbered(0..5));
@@ -106,12 +106,12 @@ async fn hits_wait_for_analytics_to_come_and_to_come_back() {
 
     let mut analytics = Analytics::start(address, true).await;
     let batches = until(&mut analytics.received, 10).await;
-    assert_eq!(hits(&batches), numbered(0..10), "the same numbers again");
-    assert!(batches[0].hello.is_some(), "a new stream greets anew");
+    assert_eq!(hits(&batches), numbered(0..10), "the same hits have the same numbers");
+    assert!(batches[0].hello.is_some(), "the first batch of the new stream has a Hello");
 }
 
 #[tokio::test]
-async fn what_was_recorded_before_the_end_is_delivered_before_the_end() {
+async fn all_recorded_hits_are_delivered_before_the_end() {
     let analytics = Analytics::start(loopback(), true).await;
     let server = Standalone::start(&analytics.url()).await;
     server.validate(0..50).await;
@@ -121,7 +121,7 @@ async fn what_was_recorded_before_the_end_is_delivered_before_the_end() {
 }
 
 #[tokio::test]
-async fn an_end_without_analytics_is_bounded_and_says_what_was_not_delivered() {
+async fn the_end_without_analytics_is_bounded_and_reports_undelivered_hits() {
     let server = Standalone::start(&format!("http://{}", free_address())).await;
     server.validate(0..3).await;
     let log = server.end().await;
@@ -134,7 +134,7 @@ fn refused(arguments: &[&str]) -> (i32, String) {
 }
 
 #[test]
-fn what_cannot_work_is_refused_with_the_way_out() {
+fn wrong_options_are_refused_with_the_remedy() {
     let taken = std::net::TcpListener::bind(loopback()).unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     let management = ["--management-listen", "127.0.0.1:0"];
@@ -164,14 +164,14 @@ fn what_cannot_work_is_refused_with_the_way_out() {
         let (got, said) = refused(&arguments);
         assert_eq!(got, code, "{arguments:?}: {said}");
         for part in parts {
-            assert!(said.contains(part), "{arguments:?} should say {part:?}: {said}");
+            assert!(said.contains(part), "{arguments:?}: {part:?} is missing in {said}");
         }
         assert!(!said.contains("panicked"), "{said}");
     }
 }
 
 #[tokio::test]
-async fn answers_with_what_the_requester_put_into_redis() {
+async fn answers_with_the_requesters_data_in_redis() {
     let redis = Redis::start_with_password("let-me-in").await.unwrap();
     let http01 = free_address();
     let mut process = Process::start_with("wec-challenge-server", |_| {
@@ -204,5 +204,5 @@ async fn answers_with_what_the_requester_put_into_redis() {
     assert_eq!(get(http01, "a.test", path).await.0, 200);
     requester.remove(&challenge).await.unwrap();
     assert_eq!(get(http01, "a.test", path).await.0, 404);
-    assert!(!process.log().contains("let-me-in"), "the password is never printed");
+    assert!(!process.log().contains("let-me-in"), "the password is never logged");
 }

@@ -50,12 +50,12 @@ pub(crate) fn everything() -> Config {
     }
 }
 
-/// Limits short enough for a test to await, and long enough for a fast client on a busy machine.
+/// Time limits that a test can wait for, and that a fast client keeps on a busy machine.
 pub(crate) fn impatient() -> ListenLimits {
     ListenLimits { connections: 4, request_timeout: Duration::from_secs(3) }
 }
 
-/// Few places, and more time than a test takes: an answered client did not wait for another one's timeout.
+/// Few places and long time limits: a client that is answered has not waited for another's timeout.
 pub(crate) fn crowded() -> ListenLimits {
     ListenLimits { connections: 4, request_timeout: Duration::from_secs(600) }
 }

@@ -23,13 +23,13 @@ fn name(text: &str) -> ServerName<'static> {
 }
 
 #[tokio::test]
-async fn proves_the_name_as_rfc_8737_asks() {
+async fn proves_the_name_as_rfc_8737_requires() {
     let mut started = start(everything()).await;
     let data = started.put(ChallengeType::TlsAlpn01, "www.example.test").await;
     let address = started.server.addresses().tls_alpn01.unwrap();
 
     for version in [&TLS13, &TLS12] {
-        // The client has checked that the certificate's key signed the handshake.
+        // The client has verified that the certificate's key signed the handshake.
         let (stream, shown) = handshake(address, name("WWW.Example.test"), ACME, &[version]).await.unwrap();
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(ACME[0]));
         assert_eq!(shown.intermediates, 0);
@@ -76,13 +76,13 @@ async fn proves_an_ip_identifier_named_in_reverse() {
 }
 
 #[tokio::test]
-async fn refuses_with_an_alert_that_says_why() {
+async fn refuses_with_the_alert_for_each_reason() {
     let mut started = start(everything()).await;
     started.put(ChallengeType::TlsAlpn01, "a.test").await;
     let address = started.server.addresses().tls_alpn01.unwrap();
     let table: [(_, &[&[u8]], _, _); 5] = [
         (name("b.test"), ACME, "UnrecognisedName", Verdict::Unknown),
-        // A ServerName that is an address sends no server name.
+        // For an address, rustls sends no server name.
         (name("192.0.2.1"), ACME, "UnrecognisedName", Verdict::Refused),
         (name("a.test"), &[b"h2", b"http/1.1"], "NoApplicationProtocol", Verdict::Refused),
         (name("a.test"), &[b"acme-tls/1", b"h2"], "NoApplicationProtocol", Verdict::Refused),
@@ -96,7 +96,7 @@ async fn refuses_with_an_alert_that_says_why() {
 }
 
 #[tokio::test]
-async fn a_dead_store_is_an_internal_error_alert() {
+async fn a_failing_store_is_an_internal_error_alert() {
     let (server, mut hits, stop) = start_over(everything(), Arc::new(DeadStore)).await;
     let address = server.addresses().tls_alpn01.unwrap();
     let error = handshake(address, name("a.test"), ACME, &[&TLS13]).await.unwrap_err();
@@ -106,7 +106,7 @@ async fn a_dead_store_is_an_internal_error_alert() {
 }
 
 #[tokio::test]
-async fn a_new_challenge_of_a_name_takes_the_place_of_the_old_one() {
+async fn a_new_challenge_of_a_name_replaces_the_old_one() {
     use wec_store::{ChallengeData, ChallengeWriter};
     let started = start(everything()).await;
     let old = started.put(ChallengeType::TlsAlpn01, "a.test").await;
@@ -118,7 +118,7 @@ async fn a_new_challenge_of_a_name_takes_the_place_of_the_old_one() {
 }
 
 #[tokio::test]
-async fn garbage_and_silence_do_not_hold_the_listener() {
+async fn garbage_and_silence_do_not_block_the_listener() {
     let config = Config { tls_alpn01: Some(loopback()), limits: impatient(), ..Config::default() };
     let mut started = start(config).await;
     started.put(ChallengeType::TlsAlpn01, "a.test").await;
@@ -129,14 +129,14 @@ async fn garbage_and_silence_do_not_hold_the_listener() {
     }
     let mut garbage = TcpStream::connect(address).await.unwrap();
     garbage.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-    handshake(address, name("a.test"), ACME, &[&TLS13]).await.expect("answered all the same");
+    handshake(address, name("a.test"), ACME, &[&TLS13]).await.expect("the server still answers");
     let mut verdicts = [started.hit().await.verdict, started.hit().await.verdict];
     verdicts.sort_by_key(|verdict| *verdict as u8);
     assert_eq!(verdicts, [Verdict::Answered, Verdict::Refused]);
 }
 
 #[tokio::test]
-async fn silence_does_not_keep_a_validation_out() {
+async fn silent_connections_do_not_block_a_validation() {
     let config = Config { tls_alpn01: Some(loopback()), limits: crowded(), ..Config::default() };
     let mut started = start(config).await;
     started.put(ChallengeType::TlsAlpn01, "a.test").await;
@@ -145,7 +145,7 @@ async fn silence_does_not_keep_a_validation_out() {
     for _ in 0..12 {
         silent.push(TcpStream::connect(address).await.unwrap());
     }
-    handshake(address, name("a.test"), ACME, &[&TLS13]).await.expect("answered all the same");
+    handshake(address, name("a.test"), ACME, &[&TLS13]).await.expect("the server still answers");
     assert_eq!(started.hit().await.verdict, Verdict::Answered);
 }
 

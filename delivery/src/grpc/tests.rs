@@ -1,4 +1,4 @@
-//! A pump without a network: its outbox, and what happens to the records.
+//! A pump without a network: its outbox, and what becomes of the records.
 
 use wec_record::{ChainResult, LoadSample};
 
@@ -60,13 +60,17 @@ fn acknowledging_again_or_half_a_batch_changes_nothing() {
 }
 
 #[test]
-fn what_is_refused_is_lost_and_told_with_the_reason() {
+fn refused_records_are_reported_as_lost_with_the_reason() {
     let (mut pump, intake) = pump(100);
     let mut road = Road::Blocked(Instant::now());
     (0..3).for_each(|_| add(&mut pump, &intake, 2));
     pump.sent = 3;
     pump.refused(&mut road, "too large");
-    assert_eq!((kept(&pump).0.len(), pump.cautious), (3, true), "which of them it was is not known yet");
+    assert_eq!(
+        (kept(&pump).0.len(), pump.cautious),
+        (3, true),
+        "it is not known yet which of them was refused"
+    );
     pump.sent = 1;
     pump.refused(&mut road, "too large");
     pump.collect();
@@ -76,7 +80,7 @@ fn what_is_refused_is_lost_and_told_with_the_reason() {
 }
 
 #[test]
-fn what_does_not_fit_is_counted_and_told_in_its_place() {
+fn records_without_room_are_counted_and_reported_in_their_place() {
     let (mut pump, intake) = pump(4);
     (0..3).for_each(|_| add(&mut pump, &intake, 2));
     intake.lose(10, "elsewhere");
@@ -100,7 +104,7 @@ fn a_record_that_is_no_result_is_sent_and_not_counted() {
 }
 
 #[test]
-fn what_is_kept_in_memory_stays_there_at_the_end() {
+fn records_in_memory_are_kept_at_the_end() {
     let (mut pump, intake) = pump(4);
     add(&mut pump, &intake, 3);
     pump.leave();

@@ -189,8 +189,8 @@ mod tests {
         for cut in 1..length {
             let torn = &segment[..segment.len() - cut];
             let known = if length - cut < HEAD { None } else { Some(2) };
-            assert_eq!(all(torn), (vec![1, 2], vec![known]), "{cut} bytes torn off");
-            assert_eq!(find(torn, 2 * length, false), Found::End, "more may come");
+            assert_eq!(all(torn), (vec![1, 2], vec![known]), "{cut} bytes cut off");
+            assert_eq!(find(torn, 2 * length, false), Found::End, "more bytes may follow");
         }
         // Missing bytes, additional bytes, and zeros as after a crash of the machine.
         let lost: Vec<u8> = [&segment[..length + 20], &segment[length + 40..]].concat();
@@ -203,7 +203,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn anything_is_read_to_its_end(noise in proptest::collection::vec(any::<u8>(), 0..400), cut in 0usize..200) {
+        fn any_bytes_are_read_to_their_end(noise in proptest::collection::vec(any::<u8>(), 0..400), cut in 0usize..200) {
             let mut segment = noise;
             segment.extend_from_slice(&encoded(&frame(7)));
             segment.truncate(segment.len().saturating_sub(cut));

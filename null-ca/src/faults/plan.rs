@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_for_one_endpoint_goes_before_a_rule_for_all() {
+    fn a_rule_for_one_endpoint_overrides_a_rule_for_all() {
         let plan = plan(&["newOrder=1ms", "20ms", "newOrder=2ms"], &[]);
         assert_eq!(plan.request(Endpoint::NewOrder).latency, ms(2));
         assert_eq!(plan.request(Endpoint::Order).latency, ms(20));
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_come_in_their_shares() {
+    fn faults_occur_in_their_shares() {
         let plan = plan(&[], &["order=500:0.1", "*=429:0.2"]);
         let mut met = [0; Fault::ALL.len()];
         for _ in 0..10_000 {
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_of_all_spares_nobody_and_a_share_of_none_hits_nobody() {
+    fn a_share_of_1_affects_every_request_and_a_share_of_0_none() {
         let plan = plan(&[], &["order=empty:1", "newOrder=empty:0"]);
         for _ in 0..1000 {
             assert_eq!(plan.request(Endpoint::Order).fault, Some(Fault::Empty));
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn what_arrives_in_a_stall_waits_for_its_end() {
+    fn requests_that_arrive_in_a_stall_wait_for_its_end() {
         let plan = plan(&[], &[]);
         for (since_start, wait) in [(0, 0), (99, 0), (100, 50), (149, 1), (150, 0), (10_000, 0)] {
             assert_eq!(plan.stalled(ms(since_start)), ms(wait), "{since_start} ms");

@@ -465,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn quotes_what_it_cannot_read_and_says_what_it_could() {
+    fn quotes_wrong_text_and_names_what_is_allowed() {
         fn error<T: FromStr<Err = RuleError>>(text: &str) -> String {
             text.parse::<T>().err().expect(text).to_string()
         }

@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_lower_cased_and_taken_once() {
+    fn names_are_lower_cased_and_deduplicated() {
         assert_eq!(
             names(&["B.test", "a.test", "b.TEST", "*.b.test"]).unwrap(),
             ["b.test", "a.test", "*.b.test"]

@@ -1,4 +1,4 @@
-//! HTTP/2 as Debian's `curl`, a client nobody here wrote, speaks it, and HTTP/1.1 for who asks for that.
+//! HTTP/2 with Debian's `curl`, an independent client, and HTTP/1.1 when it requests that.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! What the CA does wrong on purpose arrives as described, and is counted.
+//! Configured faults reach the client as documented, and are counted.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -26,7 +26,7 @@ async fn counts_of(ca: NullCa, fault: &str) -> Counts {
 }
 
 #[tokio::test]
-async fn server_errors_rate_limits_and_html_come_as_a_ca_and_its_proxy_send_them() {
+async fn server_errors_rate_limits_and_html_look_like_those_of_a_ca_and_its_proxy() {
     for (fault, status, content_type) in [
         ("500", 500, "application/problem+json"),
         ("429", 429, "application/problem+json"),
@@ -45,7 +45,7 @@ async fn server_errors_rate_limits_and_html_come_as_a_ca_and_its_proxy_send_them
 }
 
 #[tokio::test]
-async fn truncated_and_empty_answers_hide_what_was_done() {
+async fn requests_with_truncated_and_empty_answers_were_processed() {
     for fault in ["truncated", "empty"] {
         let ca = start(&format!("faults = ['newOrder={fault}:1']"));
         let mut client = Client::register(&ca).await;
@@ -82,12 +82,12 @@ async fn silence_lasts_until_the_ca_stops() {
     let mut client = Client::register(&ca).await;
     let order = new_order(&["a.test"]).to_string();
     let mut asked = Box::pin(client.try_post("/new-order", &order));
-    // Counted as unanswered is as far as a silent request ever gets.
+    // The CA counts a silent request as unanswered and does nothing more with it.
     let mut silent = false;
     while !silent {
         tokio::select! {
             biased;
-            answer = &mut asked => panic!("an answer: {:?}", answer.map(|answer| answer.status)),
+            answer = &mut asked => panic!("answered: {:?}", answer.map(|answer| answer.status)),
             () = tokio::task::yield_now() => silent = ca.counters().unanswered.contains_key("newOrder"),
         }
     }
@@ -96,7 +96,7 @@ async fn silence_lasts_until_the_ca_stops() {
 }
 
 #[tokio::test]
-async fn a_stall_holds_everything_back_until_its_end() {
+async fn a_stall_delays_every_answer_until_its_end() {
     let before_start = tokio::time::Instant::now();
     let ca = start("stalls = ['0s+200ms']");
     let mut client = Client::connect(&ca).await;
@@ -105,7 +105,7 @@ async fn a_stall_holds_everything_back_until_its_end() {
 }
 
 #[tokio::test]
-async fn latency_holds_answers_back() {
+async fn latency_delays_answers() {
     let ca = start("latency = ['directory=50ms']");
     let mut client = Client::connect(&ca).await;
     let started = tokio::time::Instant::now();
@@ -114,7 +114,7 @@ async fn latency_holds_answers_back() {
 }
 
 #[tokio::test]
-async fn a_validation_can_fail_and_take_the_order_with_it() {
+async fn a_failed_validation_invalidates_its_order() {
     let ca = start("[validation]\nfailures = 1.0");
     let mut client = Client::register(&ca).await;
     let (path, order) = client.order(&["a.test"]).await;
@@ -169,7 +169,7 @@ async fn a_validation_under_way_shows_as_processing() {
     assert_eq!(authorization.json()["challenges"][1]["status"], "pending");
 }
 
-/// What a client can see of a certificate.
+/// The properties of a certificate that a client can see.
 #[derive(Debug, PartialEq)]
 struct Seen {
     right_name: bool,
@@ -201,7 +201,7 @@ fn look(chain: &str, key: &KeyPair) -> (Seen, Vec<u8>) {
 }
 
 #[tokio::test]
-async fn each_wrong_certificate_is_wrong_in_its_one_way() {
+async fn each_wrong_certificate_has_exactly_its_flaw() {
     for (flaw, expected) in [
         ("name", Seen { right_name: false, ..RIGHT }),
         ("key", Seen { right_key: false, ..RIGHT }),

@@ -1,5 +1,5 @@
-//! instant-acme, a client nobody here wrote, goes through the whole life of an account and a
-//! certificate, including what `lego` does not do: ARI, key rollover, deactivation.
+//! instant-acme, an independent client, uses an account and a certificate from creation to their end,
+//! including what `lego` does not do: ARI, key rollover, deactivation.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -68,7 +68,7 @@ fn ari_id<'a>(leaf: &'a CertificateDer<'_>) -> CertificateIdentifier<'a> {
 fn problem_type(error: &Error) -> &str {
     match error {
         Error::Api(problem) => problem.r#type.as_deref().unwrap_or_default(),
-        other => panic!("no problem document but {other}"),
+        other => panic!("{other} instead of a problem document"),
     }
 }
 
@@ -132,7 +132,7 @@ async fn delayed_validation_and_processing_orders_are_waited_for() {
 }
 
 #[tokio::test]
-async fn refused_nonces_are_survived() {
+async fn issues_although_nonces_are_refused() {
     let ca = NullCa::start(Config { bad_nonce: "5%".parse().unwrap(), ..Config::default() });
     let ca = ca.unwrap();
     let account = account(&ca).await;

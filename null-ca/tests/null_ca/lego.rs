@@ -1,5 +1,5 @@
-//! Debian's `lego`, a client nobody here wrote, gets certificates from the null CA, which validates
-//! for real: at lego's own http-01 and tls-alpn-01 listeners, and dns-01 at `pebble-challtestsrv`.
+//! Debian's `lego`, an independent client, gets certificates from the null CA, which validates at
+//! lego's http-01 and tls-alpn-01 listeners, and dns-01 at `pebble-challtestsrv`.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use wec_null_ca::{Config, Counts, Endpoint, ExternalAccount, NullCa, Validation};
 use wec_testbed::{ChallTestSrv, free_address};
 
-/// lego with a home of its own, against one CA.
+/// lego with its own data folder and one CA.
 struct Lego {
     home: TempDir,
     ca: NullCa,
@@ -61,7 +61,7 @@ fn output(lego: &mut Command) -> Output {
     lego.output().expect("cannot run `lego`; install Debian's package lego")
 }
 
-/// With a Retry-After, or lego would wait five seconds for each validation.
+/// With a Retry-After: otherwise lego waits five seconds for each validation.
 fn validated_by(validation: Validation) -> Config {
     let validation = Validation { retry_after: Some(1), ..validation };
     Config { validation, ..Config::default() }

@@ -1,4 +1,4 @@
-//! The CA as clients meet it, among them some that nobody here wrote.
+//! The CA tested with its own small client and with independent clients.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 

@@ -1,5 +1,5 @@
-//! The rules of RFC 8555 and RFC 9773 that a well-behaved client never touches: what the CA refuses,
-//! with which problem, and which headers every answer has.
+//! Rules of RFC 8555 and RFC 9773 that a correct client does not exercise: what the CA refuses, with which
+//! problem, and the headers of every answer.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -67,7 +67,7 @@ async fn the_directory_lists_working_urls() {
 }
 
 #[tokio::test]
-async fn a_strange_host_does_not_spoil_the_directory() {
+async fn an_invalid_host_header_does_not_get_into_the_directory() {
     let ca = start(plain());
     let mut client = Client::connect(&ca).await;
     client.base = r#"http://a","newNonce":"b"#.to_owned();
@@ -76,7 +76,7 @@ async fn a_strange_host_does_not_spoil_the_directory() {
 }
 
 #[tokio::test]
-async fn a_spoilt_jws_is_refused_with_the_problem_rfc_8555_names() {
+async fn an_invalid_jws_is_refused_with_the_problem_of_rfc_8555() {
     let ca = start(plain());
     let mut client = Client::register(&ca).await;
     let path = "/new-order";
@@ -103,7 +103,7 @@ async fn a_spoilt_jws_is_refused_with_the_problem_rfc_8555_names() {
         ("an algorithm of another key", |h, _| h["alg"] = json!("RS256"), 400, "badSignatureAlgorithm"),
         ("no signature at all", |h, _| h["alg"] = json!("none"), 400, "badSignatureAlgorithm"),
         (
-            "an account that never was",
+            "an account that does not exist",
             |h, _| h["kid"] = json!(format!("{}0", h["kid"].as_str().unwrap())),
             400,
             "accountDoesNotExist",
@@ -264,7 +264,7 @@ async fn finalize_compares_the_request_with_the_order() {
         let answer = client.post(&finalize, &payload).await;
         assert_eq!(answer.problem(), refused(400, kind), "{what}");
     }
-    // None of that harms the order.
+    // The order is unchanged by the refusals.
     let order = client.post(&finalize, &finalization(&["B.test", "a.test"], &key)).await.json();
     assert_eq!(order["status"], "valid");
 }
@@ -287,7 +287,7 @@ async fn orders_and_certificates_belong_to_their_account() {
 }
 
 #[tokio::test]
-async fn a_deactivated_account_or_authorization_is_of_no_more_use() {
+async fn a_deactivated_account_or_authorization_is_refused() {
     let ca = start(plain());
     let mut client = Client::register(&ca).await;
     let deactivate = json!({ "status": "deactivated" });
@@ -306,7 +306,7 @@ async fn a_deactivated_account_or_authorization_is_of_no_more_use() {
 }
 
 #[tokio::test]
-async fn a_certificate_is_revoked_by_its_account_or_its_key_and_nobody_else() {
+async fn only_its_account_or_its_key_revokes_a_certificate() {
     let ca = start(plain());
     let mut owner = Client::register(&ca).await;
     let key = KeyPair::generate().unwrap();
@@ -388,7 +388,7 @@ fn ari_id(chain: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_oldest_order_and_certificate_make_room() {
+async fn the_oldest_order_and_certificate_are_removed_at_the_bound() {
     let ca =
         start(Config { keep: Keep { orders: 2, certificates: 8, bodies: 2, ..Keep::default() }, ..plain() });
     let mut client = Client::register(&ca).await;
@@ -403,14 +403,14 @@ async fn the_oldest_order_and_certificate_make_room() {
     }
     assert_eq!(client.post_as_get(&first).await.problem(), refused(404, "malformed"));
     assert_eq!(client.post_as_get(&certificate).await.problem(), refused(404, "malformed"));
-    // Its body is forgotten, its status is not.
+    // Its body has been removed, but its status is kept.
     let leaf = CertificateDer::from_pem_slice(&chain.body).unwrap();
     let revoke = json!({ "certificate": URL_SAFE_NO_PAD.encode(&leaf) });
     assert_eq!(client.post("/revoke-cert", &revoke).await.status, 200);
 }
 
 #[tokio::test]
-async fn a_key_rolls_over_unless_it_belongs_to_somebody() {
+async fn a_key_rolls_over_unless_another_account_has_the_new_key() {
     let ca = start(plain());
     let mut client = Client::register(&ca).await;
     let other = Client::register(&ca).await;
@@ -475,7 +475,7 @@ async fn an_account_lists_its_orders_a_page_at_a_time_without_invalid_ones() {
 }
 
 #[tokio::test]
-async fn an_order_may_name_a_profile_that_there_is() {
+async fn an_order_may_name_a_configured_profile() {
     let profiles = [("shortlived".to_owned(), "Six days".to_owned())].into();
     let ca = start(Config { profiles, ..plain() });
     let mut client = Client::register(&ca).await;

@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_makes_time_stand_still() {
+    fn active_time_stops_in_a_pause() {
         let (mut state, mut session) = staged_workers();
         state.see(&session, "default", 110 * SECOND);
         paused(&mut session, Some(110), 0);
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_person_sets_holds_and_ends_the_stages() {
+    fn a_persons_value_is_kept_and_ends_the_stages() {
         let (mut state, mut session) = staged_workers();
         state.see(&session, "default", 110 * SECOND);
         let target = session.spec.scenarios.get_mut("default").unwrap();
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_asked_for_stands_still_in_a_pause_and_follows_a_change_at_once() {
+    fn the_requested_load_does_not_grow_in_a_pause_and_follows_a_change_at_once() {
         let options = PlanOptions::default().with("rate", "100 requests/s").with("run_time", "60s");
         let (mut state, mut session) = state(options);
         let share = among("a", &["a"]);
@@ -316,14 +316,14 @@ mod tests {
         assert_eq!(asked(&session, 120, 121.0), 1_100.0);
         session.spec.scenarios.get_mut("default").unwrap().rate = Some(10.0);
         assert_eq!(asked(&session, 125, 135.0), 1_600.0);
-        assert_eq!(asked(&session, 125, 500.0), 1_500.0 + 45.0 * 10.0, "nothing after the run time");
+        assert_eq!(asked(&session, 125, 500.0), 1_500.0 + 45.0 * 10.0, "it does not grow after the run time");
         state.see(&session, "default", 130 * SECOND);
         let ended = state.schedule(&share, 130 * SECOND).unwrap().ended(130 * SECOND);
-        assert_eq!(ended.asked(150 * SECOND), 1_550.0, "nothing after it was stopped");
+        assert_eq!(ended.asked(150 * SECOND), 1_550.0, "it does not grow after the stop");
     }
 
     #[test]
-    fn a_node_that_joins_takes_a_part_of_what_comes_and_not_of_what_was() {
+    fn a_joining_node_takes_a_part_of_future_arrivals_only() {
         let options = PlanOptions::default().with("rate", "10/s").with("run_time", "60s");
         let (mut state, session) = state(options);
         state.see(&session, "default", 100 * SECOND);
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_joins_late_finds_a_ramp_half_done() {
+    fn a_node_that_joins_late_starts_in_the_middle_of_a_ramp() {
         let options = PlanOptions::default().with("workers", "10").with("stages", "100s:110,0s:20,50s:20");
         let (mut state, session) = late(options);
         for (at, workers) in [(0, 60), (10, 70), (50, 20)] {
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_joins_late_makes_nothing_up() {
+    fn a_node_that_joins_late_does_not_catch_up() {
         let options = PlanOptions::default().with("rate", "10/s").with("run_time", "60s");
         let (mut state, mut session) = late(options);
         paused(&mut session, None, 20);
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scenario_after_another_begins_where_the_board_says() {
+    fn a_scenario_after_another_begins_at_the_time_on_the_board() {
         let (state, mut session) = staged_workers();
         let mut state = ScenarioState { follows: true, ..state };
         state.see(&session, "default", 150 * SECOND);
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn looks_again_when_something_is_to_happen() {
+    fn wakes_for_the_next_change_of_its_schedule() {
         let (mut state, session) = staged_workers();
         state.see(&session, "default", 100 * SECOND);
         state.stage_begun(100 * SECOND);

@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_and_kept_of_requests_stands_in_the_plan() {
+    fn options_of_requests_are_in_the_plan() {
         let options = PlanOptions::default()
             .with("traceparent", "true")
             .with("request_id_header", "X-Trace")

@@ -562,7 +562,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_in_a_wrong_place_is_told_where_it_belongs() {
+    fn a_key_in_a_wrong_place_is_refused_with_its_right_place() {
         const TOP: &[&str] = &["directory", "capacity.from", "capacity.hold_at"];
         const SCENARIO: &[&str] = &["workers", "weights.certificate", "weights.revoke"];
         for (text, told) in [
@@ -607,7 +607,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_twice_is_named() {
+    fn a_key_given_twice_is_named() {
         let mut settings = Settings::default();
         let text = "workers = 3\nworkers = 4\n[scenarios.a]\nworkers = 1\n[scenarios.a]\n";
         settings.text_with("s.toml", text, KNOWN, KNOWN);

@@ -173,7 +173,7 @@ mod tests {
             (9, none, minute, 1.0, 30_000),
             (9, none, minute, 0.0, 15_000),
             (u32::MAX, none, minute, 1.0, 30_000),
-            // Retry-After, within its bound.
+            // A Retry-After, up to its bound.
             (0, seconds(0), minute, 0.0, 50),
             (0, seconds(10), minute, 0.0, 10_000),
             (0, seconds(10), minute, 1.0, 11_000),
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn comes_back_at_once_after_a_success_and_begins_anew() {
+    fn a_success_ends_the_back_off_and_the_next_one_starts_short() {
         let mut pause = pause(OnFailure::BackOff);
         let waits: Vec<_> = (0..12).map(|_| pause.after(FAILED)).collect();
         for (failures, wait) in waits.iter().enumerate() {
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn workers_draw_jitter_of_their_own_and_the_same_in_every_run() {
+    fn each_worker_has_its_own_jitter_which_is_the_same_in_every_run() {
         let waits = |worker| {
             let mut pause = Pause::new(BackOff { seed: 7, ..BackOff::default() }, worker);
             [FAILED; 4].map(|failed| pause.after(failed))
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn hammering_waits_only_without_an_answer() {
+    fn hammer_waits_only_after_failures_without_an_answer() {
         let mut pause = pause(OnFailure::Hammer);
         let waits: Vec<_> = (0..8).map(|_| pause.after(UNANSWERED).as_millis()).collect();
         assert_eq!(waits, [50, 100, 200, 400, 800, 1600, 2000, 2000]);
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_finds_nothing_to_do_asks_less_and_less_often() {
+    fn an_idle_worker_asks_at_growing_intervals() {
         for on_failure in OnFailure::ALL {
             let mut pause = pause(on_failure);
             let waits: Vec<_> = (0..7).map(|_| pause.after(Iterated::Idle).as_millis()).collect();

@@ -108,7 +108,7 @@ mod tests {
     use super::super::{BackOff, BoxFuture, Iterated, OnFailure, VirtualUser};
     use super::*;
 
-    /// Takes `takes` per iteration and counts the concurrent ones.
+    /// Takes `takes` per iteration and counts concurrent iterations.
     struct Sleeper {
         takes: Duration,
         running: AtomicU32,
@@ -211,7 +211,7 @@ mod tests {
         for round in 0..100u32 {
             let workers = [10_000, 1][round as usize % 2];
             target.send(workers).unwrap();
-            // Surplus workers end their running iteration.
+            // Surplus workers finish their running iteration first.
             pass(Duration::from_millis(130)).await;
             assert_eq!(gauges.workers(), u64::from(workers), "round {round}");
             assert_eq!(user.running(), workers, "round {round}");
@@ -222,13 +222,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn shrinking_lets_iterations_end() {
+    async fn shrinking_lets_iterations_finish() {
         let user = Sleeper::new(Duration::from_secs(10));
         let (target, gauges, stop, task) = start(&user, 8);
         pass(Duration::from_secs(1)).await;
         target.send(2).unwrap();
         pass(Duration::from_secs(1)).await;
-        assert_eq!(user.running(), 8, "nothing is interrupted");
+        assert_eq!(user.running(), 8, "no iteration is interrupted");
         pass(Duration::from_secs(10)).await;
         assert_eq!((user.running(), gauges.workers()), (2, 2));
         stop.finish.cancel();
@@ -237,21 +237,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn thinks_between_iterations_as_long_as_it_is_told() {
+    async fn thinks_for_the_configured_time_between_iterations() {
         let user = Sleeper::new(Duration::from_millis(100));
         let think = Some(Duration::from_millis(400)..=Duration::from_millis(1400));
         let (_target, gauges, stop, task) =
             start_with(&user, 10, LoopConfig { think, ..LoopConfig::default() });
         pass(Duration::from_secs(1000)).await;
-        // 100 ms of work and a mean think time of 900 ms: one per second for each of ten; six standard
-        // deviations of the sum.
+        // 100 ms of work and a mean think time of 900 ms: each of ten workers does one per second. The bounds are
+        // six standard deviations of the sum.
         assert!((9_830..10_170).contains(&gauges.iterations()), "{}", gauges.iterations());
         stop.finish.cancel();
         task.await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_worker_that_waits_goes_at_once_when_it_is_not_wanted_any_more() {
+    async fn a_surplus_worker_that_thinks_ends_at_once() {
         let user = Sleeper::new(Duration::from_millis(100));
         let think = Some(Duration::from_secs(3600)..=Duration::from_secs(3600));
         let (target, gauges, stop, task) =
@@ -264,7 +264,7 @@ mod tests {
         task.await.unwrap();
     }
 
-    /// A CA that fails until it is repaired, after ten milliseconds each time.
+    /// A CA that fails until it is repaired, each time after ten milliseconds.
     #[derive(Clone, Default)]
     struct Outage {
         mended: Arc<std::sync::atomic::AtomicBool>,
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_outage_is_met_by_few_iterations_and_its_end_by_all_workers() {
+    async fn workers_back_off_in_an_outage_and_all_return_at_its_end() {
         let mut failed = Vec::new();
         for on_failure in OnFailure::ALL {
             let user = Outage::default();
@@ -321,11 +321,14 @@ mod tests {
             pass(Duration::from_secs(120)).await;
             failed.push(user.failed.load(Ordering::SeqCst));
             if on_failure == OnFailure::BackOff {
-                assert_eq!(gauges.backing_off(), 8, "all wait");
-                assert!(gauges.occupied() < Duration::from_secs(3), "waiting is no cost of an iteration");
+                assert_eq!(gauges.backing_off(), 8, "all workers back off");
+                assert!(
+                    gauges.occupied() < Duration::from_secs(3),
+                    "waiting does not count as occupied time"
+                );
             }
             user.mended.store(true, Ordering::SeqCst);
-            // The longest wait; afterwards none waits.
+            // After the longest wait no worker waits.
             pass(Duration::from_secs(30)).await;
             let before = user.succeeded.load(Ordering::SeqCst);
             pass(Duration::from_secs(10)).await;
@@ -334,24 +337,24 @@ mod tests {
             stop.finish.cancel();
             task.await.unwrap();
         }
-        // Eight workers: at most nine waits up to 30 s, and then one each of at least 15 s.
+        // For each of eight workers: at most nine waits to reach 30 s, then waits of at least 15 s.
         assert!((8 * 9..=8 * 17).contains(&failed[0]), "{failed:?}");
         assert!(failed[1] > 90_000, "{failed:?}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_permanent_429_is_asked_no_sooner_than_it_says() {
+    async fn a_permanent_429_is_not_retried_before_its_retry_after() {
         let user = Outage { asked: Some(Duration::from_secs(3600)), ..Outage::default() };
         let (_target, _gauges, stop, task) = outage(&user, OnFailure::BackOff);
         pass(Duration::from_secs(600)).await;
-        // The bound is 60 s: at 0, 60, …, 540.
+        // The bound is 60 s: attempts at 0, 60, …, 540 s.
         assert_eq!(user.failed.load(Ordering::SeqCst), 8 * 10);
         stop.finish.cancel();
         task.await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_worker_that_backs_off_goes_at_once_when_it_is_not_wanted_any_more() {
+    async fn a_surplus_worker_that_backs_off_ends_at_once() {
         let user = Outage { asked: Some(Duration::from_secs(3600)), ..Outage::default() };
         let (target, gauges, stop, task) = outage(&user, OnFailure::BackOff);
         pass(Duration::from_secs(1)).await;
@@ -365,7 +368,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_cut_ends_what_is_running() {
+    async fn a_cut_interrupts_running_iterations() {
         let user = Sleeper::new(Duration::from_secs(3600));
         let (_target, _gauges, stop, task) = start(&user, 4);
         pass(Duration::from_secs(1)).await;
@@ -378,7 +381,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_panic_in_one_worker_is_replaced() {
+    async fn a_worker_that_panics_is_replaced() {
         struct PanicsFirst(AtomicU32);
         impl Workforce for PanicsFirst {
             fn worker(&self, _number: u32) -> Box<dyn VirtualUser> {

@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn every_wrong_stage_is_told_with_its_line() {
+    fn every_wrong_stage_is_reported_with_its_line() {
         let file = "stages = [\n  { duration = \"1x\", workers = -3 },\n  { duration = \"1s\", workers = 3 },\n  \
                     { duration = \"1s\", wokers = 3 },\n  \"foo\",\n]\n";
         let mut settings = Settings::default();

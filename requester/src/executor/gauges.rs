@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_of_nothing_is_not_no_rate() {
+    fn a_rate_of_zero_differs_from_no_rate() {
         let gauges = Gauges::default();
         assert_eq!(gauges.rate_target(), None);
         for rate in [Some(0.0), Some(12.5), None] {
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_is_approached_until_it_is_known_to_be_more_or_less() {
+    fn a_rate_is_approaching_until_it_is_reached_capped_or_saturated() {
         let gauges = Gauges::default();
         assert_eq!(gauges.reach(), Reach::Approaching);
         for reach in Reach::ALL {

@@ -174,7 +174,7 @@ mod tests {
     use super::super::{BoxFuture, Gauges, Iterated, VirtualUser, Workforce};
     use super::*;
 
-    /// Ten milliseconds of work; every `idle_every`-th attempt finds nothing.
+    /// Works for ten milliseconds; every `idle_every`-th attempt finds nothing to run.
     struct Shift {
         asked: AtomicU32,
         idle_every: u32,
@@ -240,11 +240,11 @@ mod tests {
 
     async fn ended(mut tasks: JoinSet<()>) {
         let all = async { while tasks.join_next().await.transpose().unwrap().is_some() {} };
-        tokio::time::timeout(Duration::from_secs(3600), all).await.expect("it ends by itself");
+        tokio::time::timeout(Duration::from_secs(3600), all).await.expect("the executor ends");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn runs_exactly_so_many_and_ends() {
+    async fn runs_exactly_the_given_number_and_ends() {
         for (iterations, workers, runtimes) in [(1, 1, 1), (1000, 7, 3), (3, 50, 2), (10, 1, 4), (0, 5, 2)] {
             let running = start(iterations, workers, runtimes, u32::MAX);
             ended(running.tasks).await;
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_may_get_more_goes_on_until_it_is_closed() {
+    async fn an_open_quota_waits_for_more_until_it_is_closed() {
         let running = start(0, 4, 2, u32::MAX);
         ended(running.tasks).await;
         let quota = Quota::open();
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_found_nothing_uses_none_up() {
+    async fn an_idle_attempt_uses_no_iteration() {
         let running = start(500, 20, 2, 3);
         ended(running.tasks).await;
         assert_eq!(running.gauges.iterations(), 500);
@@ -282,8 +282,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_a_dismissed_worker_had_taken_is_done_by_another() {
-        // At first every attempt finds nothing: waiting workers hold all eight tickets.
+    async fn the_iteration_of_a_dismissed_worker_is_run_by_another() {
+        // At first every attempt finds nothing to run: waiting workers hold all eight iterations.
         let running = start(8, 8, 2, 1);
         tokio::time::sleep(Duration::from_secs(5)).await;
         assert_eq!((running.quota.free(), running.gauges.iterations()), (0, 0));
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn more_workers_end_sooner_and_none_wait() {
+    async fn more_workers_end_sooner_and_no_worker_waits() {
         let running = start(1000, 0, 2, u32::MAX);
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert_eq!(running.gauges.started(), 0);

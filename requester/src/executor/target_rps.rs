@@ -266,7 +266,7 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(seconds)).await;
             (gauges.requests() - before) as f64 / seconds as f64
         };
-        assert_eq!((rate_over(19).await, gauges.workers()), (0.0, 0), "it starts later");
+        assert_eq!((rate_over(19).await, gauges.workers()), (0.0, 0), "the load starts later");
         rate_over(11).await;
         let rate = rate_over(30).await;
         assert!((rate / 300.0 - 1.0).abs() <= 0.05, "{rate}");

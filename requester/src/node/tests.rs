@@ -1,4 +1,4 @@
-//! Runs without processes: with a CA that answers from here, a board in memory, results into a list, and time that is paused.
+//! Runs without processes: with a fake CA in this process, a board in memory, results in a list, and paused time.
 
 mod fake;
 
@@ -17,7 +17,7 @@ use self::fake::{Ca, DATABASE, Fake, LATENCY, List, Reported, paused};
 use super::*;
 use crate::config::PlanOptions;
 
-/// Registrations only, by workers or so many.
+/// Registrations only, by this many workers or for this many iterations.
 fn plan(workers: &str, iterations: Option<&str>) -> Plan {
     plan_of("registration=1,authorization=0,certificate=0,refresh=0,revoke=0", workers, iterations)
 }
@@ -63,7 +63,7 @@ impl Run {
         results.wait_for(|results| results.iter().any(&is)).await.unwrap();
     }
 
-    /// Waits for a result of what begins from now on.
+    /// Waits for a result of a chain that begins from now on.
     async fn until_new(&self, is: impl Fn(&ChainResult) -> bool) {
         let before = self.list.results.borrow().len();
         let mut results = self.list.results.subscribe();
@@ -112,7 +112,7 @@ fn a_run_takes_its_steps_in_order_and_leaves_the_session_when_all_is_delivered()
 }
 
 #[test]
-fn a_part_that_cannot_be_had_ends_the_start_and_leaves_nothing_behind() {
+fn a_part_that_fails_to_start_ends_the_run_and_leaves_nothing() {
     paused(async {
         for (part, asked) in [("client", 1), ("board", 2), ("challenges", 4), ("sink", 5)] {
             let (ca, board) = (Ca::new(true), Board::local());
@@ -120,7 +120,7 @@ fn a_part_that_cannot_be_had_ends_the_start_and_leaves_nothing_behind() {
             let steps = Arc::clone(&fake.steps);
             let error = Run::start("a", plan("1", None), fake).running.await.unwrap().unwrap_err();
             assert_eq!(error.to_string(), format!("no {part} today"));
-            assert_eq!(steps.lock().unwrap().len(), asked, "{part}: nothing more is asked for");
+            assert_eq!(steps.lock().unwrap().len(), asked, "{part}: no further part is started");
             assert_eq!((nodes(&board), *ca.0.asked.borrow()), (0, 0), "{part}");
         }
     });
@@ -138,7 +138,7 @@ fn a_state_that_cannot_be_opened_ends_the_start() {
 }
 
 #[test]
-fn a_run_that_nobody_can_see_ends_and_is_delivered_all_the_same() {
+fn a_run_whose_display_fails_ends_and_delivers_its_results() {
     paused(async {
         let (ca, board) = (Ca::new(true), Board::local());
         let fake = Fake { fails: "accompany", ..Fake::new(&ca, &board) };
@@ -175,12 +175,12 @@ fn a_change_on_the_board_reaches_the_workers() {
         ca.asked(3).await;
         run.stop.finish.cancel();
         ca.open(true);
-        assert_eq!(run.end().await.iterations, 3, "all that were begun have ended");
+        assert_eq!(run.end().await.iterations, 3, "all iterations that had begun have ended");
     });
 }
 
 #[test]
-fn a_paused_run_starts_nothing_until_it_goes_on() {
+fn a_paused_run_starts_nothing_until_it_is_resumed() {
     paused(async {
         let (ca, board) = (Ca::new(true), Board::local());
         let mut run = Run::start("a", plan("2", None), Fake::new(&ca, &board));
@@ -201,7 +201,7 @@ fn a_paused_run_starts_nothing_until_it_goes_on() {
 }
 
 #[test]
-fn what_was_begun_before_the_end_is_drained() {
+fn chains_that_began_before_the_end_are_drained() {
     paused(async {
         let (ca, board) = (Ca::new(false), Board::local());
         let run = Run::start("a", plan("2", None), Fake::new(&ca, &board));
@@ -216,7 +216,7 @@ fn what_was_begun_before_the_end_is_drained() {
 }
 
 #[test]
-fn a_second_signal_cuts_what_still_runs() {
+fn a_second_signal_interrupts_running_chains() {
     paused(async {
         let (ca, board) = (Ca::new(false), Board::local());
         let run = Run::start("a", plan("2", None), Fake::new(&ca, &board));
@@ -243,13 +243,13 @@ fn a_node_that_joins_late_ends_with_the_run() {
         assert_eq!((nodes(&board), board.shares("default").borrow().nodes.len()), (2, 2));
         board.change("default", Change::state(By::Page, SessionState::Stopped)).await.unwrap();
         let (one, two) = (first.end().await, second.end().await);
-        assert_eq!(one.run, two.run, "they make one run");
+        assert_eq!(one.run, two.run, "both nodes are in one run");
         assert_eq!((nodes(&board), state(&board)), (0, SessionState::Stopped));
     });
 }
 
 #[test]
-fn a_run_ends_with_its_run_time_and_what_was_begun_is_drained() {
+fn a_run_ends_at_its_run_time_and_running_chains_are_drained() {
     paused(async {
         let (ca, board) = (Ca::new(true), Board::local());
         let mut plan = plan("2", None);
@@ -261,12 +261,15 @@ fn a_run_ends_with_its_run_time_and_what_was_begun_is_drained() {
         assert_eq!(ended.iterations, results.len() as u64);
         assert!(results.iter().all(|result| result.successful));
         let last = results.iter().map(|result| result.started).max().unwrap();
-        assert!((29_000_000_000..31_000_000_000).contains(&last), "{last}: none began later");
+        assert!(
+            (29_000_000_000..31_000_000_000).contains(&last),
+            "{last}: no chain began after the run time"
+        );
     });
 }
 
 #[test]
-fn what_outlives_the_graceful_stop_is_cut() {
+fn chains_that_run_after_graceful_stop_are_interrupted() {
     paused(async {
         let (ca, board) = (Ca::new(false), Board::local());
         let mut plan = Plan { graceful_stop: Duration::from_secs(5), ..plan("2", None) };
@@ -281,7 +284,7 @@ fn what_outlives_the_graceful_stop_is_cut() {
 }
 
 #[test]
-fn a_ca_that_refuses_is_not_hammered_and_is_used_again_when_it_accepts() {
+fn backs_off_from_a_ca_that_refuses_until_it_accepts_again() {
     paused(async {
         let (ca, board) = (Ca::new(true), Board::local());
         ca.0.refuses.store(true, Ordering::Relaxed);
@@ -289,7 +292,7 @@ fn a_ca_that_refuses_is_not_hammered_and_is_used_again_when_it_accepts() {
         sleep(Duration::from_secs(60)).await;
         let refused = run.results(1).await;
         assert!(run.list.results.borrow().iter().all(|result| !result.successful));
-        assert!(refused < 200, "{refused}: without back-off it is asked more than 500 times");
+        assert!(refused < 200, "{refused}: without back-off there are more than 500 requests");
         ca.0.refuses.store(false, Ordering::Relaxed);
         let mut results = run.list.results.subscribe();
         results.wait_for(|results| results.iter().any(|result| result.successful)).await.unwrap();
@@ -311,7 +314,7 @@ fn results_that_cannot_be_delivered_are_reported_at_the_end() {
 }
 
 #[test]
-fn a_node_that_comes_while_the_run_ends_is_refused() {
+fn a_node_that_joins_while_the_run_ends_is_refused() {
     paused(async {
         let (ca, board) = (Ca::new(false), Board::local());
         let first = Run::start("a", plan("2", None), Fake::new(&ca, &board));
@@ -327,7 +330,7 @@ fn a_node_that_comes_while_the_run_ends_is_refused() {
 }
 
 #[test]
-fn a_run_goes_on_without_its_board_and_follows_it_again_when_it_is_back() {
+fn a_run_continues_without_its_board_and_follows_it_again_afterwards() {
     paused(async {
         let (ca, page) = (Ca::new(true), Board::local());
         let (board, link) = page.linked().await.unwrap();
@@ -340,8 +343,8 @@ fn a_run_goes_on_without_its_board_and_follows_it_again_when_it_is_back() {
         page.change("default", Change::state(By::Page, SessionState::Paused)).await.unwrap();
         let before = run.list.results.borrow().len();
         run.results(before + 100).await;
-        assert_eq!(workload.workers(), 2, "it goes on with what it has");
-        assert!(reported.has("the link is cut"), "people are told");
+        assert_eq!(workload.workers(), 2, "the load is unchanged");
+        assert!(reported.has("the link is cut"), "the loss is logged");
         link.mend().await;
         while workload.workers() > 0 {
             sleep(LATENCY).await;
@@ -380,9 +383,13 @@ fn a_run_whose_board_is_lost_ends_with_its_time_or_a_signal_and_is_delivered() {
             );
             let last = results.iter().map(|result| result.started).max().unwrap();
             assert_eq!(last < 29_000_000_000, by_signal, "{last}");
-            assert_eq!((nodes(&page), state(&page)), (1, SessionState::Running), "nobody could be told");
+            assert_eq!(
+                (nodes(&page), state(&page)),
+                (1, SessionState::Running),
+                "the board could not be updated"
+            );
             link.end_leases().await;
-            assert_eq!(nodes(&page), 0, "the lease tells it in the end");
+            assert_eq!(nodes(&page), 0, "the node disappears when its lease ends");
         }
     });
 }
@@ -396,12 +403,12 @@ fn a_run_whose_board_is_lost_takes_no_more_iterations_until_it_is_back() {
         let run = Run::start("a", plan("2", Some("60")), Fake::new(&ca, &board));
         run.results(3).await;
         link.cut();
-        // Much longer than all of them take.
+        // Much longer than all iterations take.
         sleep(Duration::from_secs(60)).await;
         let taken = run.list.results.borrow().len();
-        assert!((3..60).contains(&taken), "{taken}: no more than it had taken before");
-        assert!(!run.running.is_finished(), "it waits for the others");
-        assert!(reported.has("sharing iterations (the link is cut)"), "people are told");
+        assert!((3..60).contains(&taken), "{taken}: it takes no more iterations without the board");
+        assert!(!run.running.is_finished(), "the run waits for the remaining iterations");
+        assert!(reported.has("sharing iterations (the link is cut)"), "the loss is logged");
         link.mend().await;
         let list = Arc::clone(&run.list);
         assert_eq!((run.end().await.iterations, list.results.borrow().len()), (60, 60));
@@ -410,7 +417,7 @@ fn a_run_whose_board_is_lost_takes_no_more_iterations_until_it_is_back() {
 }
 
 #[test]
-fn a_run_that_finds_its_board_lost_at_the_start_begins_when_it_is_back() {
+fn a_run_that_loses_its_board_at_the_start_begins_when_it_is_back() {
     paused(async {
         for comes_back in [true, false] {
             let (ca, page) = (Ca::new(true), Board::local());
@@ -420,8 +427,8 @@ fn a_run_that_finds_its_board_lost_at_the_start_begins_when_it_is_back() {
             let mut run = Run::start("a", plan("2", None), fake);
             run.begun().await;
             sleep(Duration::from_secs(60)).await;
-            assert_eq!(*ca.0.asked.borrow(), 0, "nobody has given it a share");
-            assert!(reported.has("the link is cut"), "people are told");
+            assert_eq!(*ca.0.asked.borrow(), 0, "the node has no share yet");
+            assert!(reported.has("the link is cut"), "the loss is logged");
             if comes_back {
                 link.mend().await;
                 run.results(3).await;
@@ -435,7 +442,7 @@ fn a_run_that_finds_its_board_lost_at_the_start_begins_when_it_is_back() {
 }
 
 #[test]
-fn a_node_that_the_board_has_given_up_keeps_its_share_and_comes_back() {
+fn a_node_whose_lease_ended_keeps_its_share_and_joins_again() {
     paused(async {
         let (ca, page) = (Ca::new(true), Board::local());
         let (board, link) = page.linked().await.unwrap();
@@ -450,7 +457,7 @@ fn a_node_that_the_board_has_given_up_keeps_its_share_and_comes_back() {
         workers(2, 2).await;
         link.cut();
         link.end_leases().await;
-        // The other has all of the load: nobody can know that the first still runs its part.
+        // The other node takes all of the load: the board cannot show that the first still runs its part.
         workers(2, 4).await;
         let before = one.results(0).await;
         one.results(before + 20).await;
@@ -458,7 +465,7 @@ fn a_node_that_the_board_has_given_up_keeps_its_share_and_comes_back() {
         workers(2, 2).await;
         assert_eq!(nodes(&page), 2);
         page.change("default", Change::state(By::Page, SessionState::Stopped)).await.unwrap();
-        assert_eq!(one.end().await.run, two.end().await.run, "they make one run");
+        assert_eq!(one.end().await.run, two.end().await.run, "both nodes are in one run");
         assert_eq!((nodes(&page), state(&page)), (0, SessionState::Stopped));
     });
 }
@@ -470,7 +477,7 @@ fn a_state_that_cannot_be_written_at_the_end_is_reported_with_how_much_is_missin
         let file = format!("sqlite://{}", folder.path().join("state.sqlite").display());
         let (ca, board) = (Ca::new(false), Board::local());
         let plan = Plan { state: file.clone(), ..plan("2", None) };
-        // So long the last changes are tried, in real time.
+        // The time for which the last changes are retried, in real time.
         let fake = Fake { lease: Duration::from_secs(2), ..Fake::new(&ca, &board) };
         let steps = Arc::clone(&fake.steps);
         let run = Run::start("a", plan, fake);
@@ -490,14 +497,14 @@ fn a_state_that_cannot_be_written_at_the_end_is_reported_with_how_much_is_missin
         let error = format!("{:#}", ended.state.unwrap_err());
         assert!(error.starts_with("the last changes of the state: "), "{error}");
         assert!(error.contains("2 changes") && error.contains("the disk is full"), "{error}");
-        assert_eq!(list.unwritten.load(Ordering::Relaxed), 2, "the results know it, too");
-        assert_eq!((ended.iterations, ended.health.delivered), (2, 2), "what was found is not lost");
+        assert_eq!(list.unwritten.load(Ordering::Relaxed), 2, "the number is delivered with the results");
+        assert_eq!((ended.iterations, ended.health.delivered), (2, 2), "the results are delivered");
         assert_eq!(steps.lock().unwrap().last(), Some(&"deliver"));
         assert_eq!(nodes(&board), 0, "the session has been left");
     });
 }
 
-/// A run of registrations and, mostly, authorizations.
+/// A run of registrations and, for the most part, authorizations.
 fn proving(ca: &Ca, board: &Board) -> Run {
     let weights = "registration=1,authorization=4,certificate=0,refresh=0,revoke=0";
     Run::start("a", plan_of(weights, "2", None), Fake::new(ca, board))
@@ -512,14 +519,14 @@ fn failed_by(class: FailureClass) -> impl Fn(&ChainResult) -> bool {
 }
 
 #[test]
-fn chains_fail_while_the_challenge_store_is_away_and_the_run_goes_on() {
+fn chains_fail_while_the_challenge_store_is_away_and_the_run_continues() {
     paused(async {
         let (ca, board) = (Ca::new(true), Board::local());
         let run = proving(&ca, &board);
         run.until(authorized).await;
         let away = &ca.0.challenges.store_is_away;
         away.store(true, Ordering::Relaxed);
-        // The load tester's own side failed, not the CA.
+        // The failure is on the load tester's side, not the CA's.
         run.until(failed_by(FailureClass::Internal)).await;
         {
             let results = run.list.results.borrow();
@@ -544,7 +551,7 @@ fn chains_fail_while_the_challenge_store_is_away_and_the_run_goes_on() {
 }
 
 #[test]
-fn a_challenge_store_that_is_away_at_the_end_keeps_what_it_has_and_the_run_ends() {
+fn the_run_ends_although_the_challenge_store_is_away() {
     paused(async {
         let (ca, board) = (Ca::new(true), Board::local());
         let run = proving(&ca, &board);
@@ -554,12 +561,12 @@ fn a_challenge_store_that_is_away_at_the_end_keeps_what_it_has_and_the_run_ends(
         let ended = run.end().await;
         ended.state.unwrap();
         assert_eq!((ended.health.lost, nodes(&board)), (0, 0));
-        assert!(!ca.0.challenges.store.is_empty(), "it is left to its own expiry");
+        assert!(!ca.0.challenges.store.is_empty(), "the data stays until it expires");
     });
 }
 
 #[test]
-fn a_challenge_server_that_goes_away_fails_validations_until_it_is_back() {
+fn validations_fail_while_the_challenge_server_is_away() {
     paused(async {
         let (ca, board) = (Ca::new(true), Board::local());
         let run = proving(&ca, &board);
@@ -578,6 +585,6 @@ fn a_challenge_server_that_goes_away_fails_validations_until_it_is_back() {
         let ended = run.end().await;
         ended.state.unwrap();
         assert_eq!((ended.health.lost, nodes(&board)), (0, 0));
-        assert!(ca.0.challenges.store.is_empty(), "all was taken back");
+        assert!(ca.0.challenges.store.is_empty(), "all challenge data was removed");
     });
 }

@@ -107,13 +107,13 @@ mod tests {
         for seed in 0..20 {
             let gaps = gaps_of(&positions(Spacing::Poisson { seed }, (0, 1), 10_000));
             let fit = Fit::to_exponential(&gaps);
-            // Twenty seeds: by chance one is below 0.001 with a probability of 2 %; these are fixed and none
-            // is.
+            // With twenty random seeds the probability of a p below 0.001 is 2 %. These seeds are fixed, and none
+            // is below.
             assert!(fit.p > 0.001, "seed {seed}: {fit:?}");
         }
     }
 
-    /// Chance would hide an error of a thousandth; the sum over the whole distribution does not.
+    /// A random sample would hide an error of a thousandth; the sum over the whole distribution does not.
     #[test]
     fn poisson_gaps_have_a_mean_of_one() {
         let parts = 100_000;
@@ -128,17 +128,17 @@ mod tests {
     }
 
     #[test]
-    fn the_same_test_refuses_what_only_looks_exponential() {
+    fn the_same_test_rejects_similar_distributions() {
         let even = gaps_of(&positions(Spacing::Even, (0, 1), 10_000));
         assert!(Fit::to_exponential(&even).p < 1e-9);
         let mut rng = StdRng::seed_from_u64(3);
         let uniform: Vec<f64> = (0..10_000).map(|_| rng.random_range(0.0..2.0)).collect();
-        assert!(Fit::to_exponential(&uniform).p < 1e-9, "mean 1, but uniform");
+        assert!(Fit::to_exponential(&uniform).p < 1e-9, "a uniform distribution with mean 1");
         let stretched: Vec<f64> = gaps_of(&positions(Spacing::Poisson { seed: 1 }, (0, 1), 10_000))
             .iter()
             .map(|gap| gap * 1.05)
             .collect();
-        assert!(Fit::to_exponential(&stretched).p < 1e-3, "5 % too slow");
+        assert!(Fit::to_exponential(&stretched).p < 1e-3, "exponential, 5 % too slow");
     }
 
     #[test]
@@ -150,7 +150,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn all_runtimes_together_are_the_sequence_of_one(of in 1u32..17, seed: u64, poisson: bool) {
+        fn the_runtimes_parts_add_up_to_the_whole_sequence(of in 1u32..17, seed: u64, poisson: bool) {
             let spacing = if poisson { Spacing::Poisson { seed } } else { Spacing::Even };
             let each = 40;
             let whole = positions(spacing, (0, 1), each * of as usize);
@@ -174,7 +174,7 @@ mod tests {
             of in 1u32..5,
             at in 0u64..10_000,
         ) {
-            // As in a run: changes come one after the other, and arrivals continue at their position.
+            // As in a run, changes come one after the other and arrivals continue at their position.
             let mut ramp = Ramp::stages(start, stages.into_iter().map(|(value, takes)| (value, Duration::from_secs(takes))));
             let mut changes = changes;
             changes.sort_by_key(|change| change.0);
@@ -187,7 +187,7 @@ mod tests {
                 let change = Duration::from_secs(change);
                 for arrivals in &mut runtimes {
                     while let Some(due) = ramp.when(arrivals.next()).filter(|due| *due < change) {
-                        prop_assert!(due + Duration::from_micros(1) >= before, "nothing new is due in the past");
+                        prop_assert!(due + Duration::from_micros(1) >= before, "no new arrival is due in the past");
                         started += 1;
                         arrivals.advance();
                     }

@@ -107,13 +107,13 @@ mod tests {
             cases.into_iter().flat_map(|case| [0, 50, 400].map(|in_flight| (case, in_flight)));
         for ((case, takes), in_flight) in many_in_flight {
             let made = spend(100_000.0, in_flight, takes);
-            // Charging the recent mean alone would be within 1 %; paying the debt is exact.
+            // Charging only the recent mean would be within 1 %; also charging the difference is exact.
             assert!((made / 100_000.0 - 1.0).abs() < 0.001, "{case}, {in_flight}: {made}");
         }
     }
 
     #[test]
-    fn a_correction_is_neither_burst_nor_gap() {
+    fn a_correction_makes_neither_burst_nor_gap() {
         let mut budget = RequestBudget::new();
         for _ in 0..1000 {
             let charge = budget.charge();
@@ -125,10 +125,10 @@ mod tests {
         assert!(budget.charge().requests >= budget.per_chain / 2.0);
     }
 
-    /// Many chains are in flight before the number of the first is known: their debt is paid once, and then
-    /// charges equal the real numbers.
+    /// Many chains are in flight before the number of requests of the first is known: their difference is charged once, and
+    /// then charges equal the real numbers.
     #[test]
-    fn what_is_owed_is_paid_once_however_many_are_under_way() {
+    fn differences_are_charged_once_for_any_number_in_flight() {
         for in_flight in [1, 50, 400, 2000] {
             let mut budget = RequestBudget::new();
             let mut running = VecDeque::new();
@@ -144,7 +144,7 @@ mod tests {
                 }
             }
             let steady = late.iter().all(|charge| (charge - 12.0).abs() < 0.1);
-            assert!(steady, "{in_flight} under way: {:?}", &late[..10]);
+            assert!(steady, "{in_flight} in flight: {:?}", &late[..10]);
         }
     }
 

@@ -43,10 +43,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn knows_the_tables_critical_values() {
+    fn agrees_with_the_tables_of_critical_values() {
         // The quantiles of the limiting distribution: 1.2238 at 10 %, 1.3581 at 5 %, 1.6276 at 1 %.
         for (lambda, p) in [(1.2238, 0.10), (1.3581, 0.05), (1.6276, 0.01)] {
-            // A uniform sample, shifted by the amount that gives this distance.
+            // A uniform sample, shifted so that it has this distance.
             let n = 100_000;
             let root = f64::from(n).sqrt();
             let d = lambda / (root + 0.12 + 0.11 / root);

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn has_the_value_of_the_line_between_its_points() {
+    fn interpolates_linearly_between_its_points() {
         for (at, value) in
             [(0, 0.0), (5, 5.0), (10, 10.0), (15, 10.0), (20, 0.0), (29, 0.0), (30, 4.0), (4000, 4.0)]
         {
@@ -202,7 +202,7 @@ mod tests {
         ] {
             assert_eq!(example().when(total), when, "{total}");
         }
-        assert_eq!(Ramp::constant(0.0).when(0.0), None, "nothing is ever due");
+        assert_eq!(Ramp::constant(0.0).when(0.0), None, "at a rate of 0 nothing is ever due");
         assert_eq!(
             Ramp::stages(0.0, [(0.0, s(7)), (1.0, s(0))]).when(0.0),
             Some(s(7)),
@@ -212,7 +212,7 @@ mod tests {
             Ramp::stages(10.0, [(0.0, s(2))]).when(9.999_9),
             Some(Duration::from_secs_f64(1.993_675_444_7))
         );
-        assert_eq!(Ramp::stages(10.0, [(0.0, s(2))]).when(10.0), None, "it ends with 10 in all");
+        assert_eq!(Ramp::stages(10.0, [(0.0, s(2))]).when(10.0), None, "the ramp ends with a total of 10");
     }
 
     #[test]
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_live_change_keeps_the_past() {
+    fn a_live_change_does_not_change_the_past() {
         let changed = example().then_hold(s(5), 100.0);
         assert_eq!((changed.at(s(4)), changed.at(s(5)), changed.at(s(500))), (4.0, 100.0, 100.0));
         assert_eq!(changed.total(s(6)), 112.5);
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_counts_as_nothing() {
+    fn invalid_values_count_as_zero() {
         assert_eq!(Ramp::constant(-1.0), Ramp::constant(0.0));
         assert_eq!(Ramp::constant(f64::NAN), Ramp::constant(0.0));
     }
@@ -258,7 +258,7 @@ mod tests {
         #[test]
         fn when_undoes_total(ramp in ramps(), ms in 0u64..40_000_000) {
             let t = Duration::from_millis(ms);
-            // Where the value is 0, many moments share one total, and near 0 rounding moves the moment a lot.
+            // At a value of 0 many moments have the same total, and near 0 rounding moves the moment far.
             prop_assume!(ramp.at(t) > 0.01);
             let when = ramp.when(ramp.total(t)).unwrap();
             let off = when.as_secs_f64() - t.as_secs_f64();

@@ -68,34 +68,34 @@ mod tests {
     }
 
     #[test]
-    fn a_late_one_is_made_up_for_but_a_stall_is_not() {
+    fn a_late_turn_is_caught_up_but_a_stall_is_not() {
         let mut turns = Turns::staggered(0, 5.0);
         turns.taken(ms(10));
         turns.ended(ms(130), 10);
-        assert_eq!(turns.start(ms(10)), ms(100), "30 ms ago: at once");
+        assert_eq!(turns.start(ms(10)), ms(100), "it was due 30 ms ago and starts at once");
         turns.taken(ms(10));
         turns.ended(ms(150), 10);
-        assert_eq!(turns.start(ms(10)), ms(200), "where it would have been without delay");
+        assert_eq!(turns.start(ms(10)), ms(200), "the next start is as if there had been no delay");
         turns.taken(ms(10));
         turns.ended(ms(9_000), 10);
         assert_eq!(turns.start(ms(10)), ms(8_900), "not the 88 turns that were missed");
     }
 
     #[test]
-    fn those_that_begin_together_do_not_start_together() {
+    fn workers_that_begin_together_start_at_different_times() {
         let mut starts: Vec<_> =
             (0..100).map(|number| Turns::staggered(number, 10.0).start(ms(10))).collect();
         starts.sort_unstable();
         assert_eq!(starts[0], Duration::ZERO);
         assert!(
             starts.windows(2).all(|pair| pair[1] - pair[0] <= ms(2)),
-            "no two further apart than two equal parts"
+            "neighbours are at most two equal parts apart"
         );
         assert!(starts[99] < ms(100));
     }
 
     #[test]
-    fn a_changed_worth_holds_for_the_turn_that_is_waited_for() {
+    fn a_changed_worth_applies_to_the_current_wait() {
         let mut turns = Turns::staggered(0, 5.0);
         turns.taken(ms(10_000));
         turns.ended(ms(5), 10);

@@ -302,7 +302,7 @@ mod tests {
         (format!("worker thread {place}"), Usage { ran, waited })
     }
 
-    /// The verdicts over seconds, of which those marked in `over` are changed by `worse`.
+    /// The verdicts of seconds; `worse` changes those that are marked in `over`.
     fn judged(over: &str, worse: impl Fn(&mut Second)) -> Vec<LimitReport> {
         let mut judge = Judge::new(Bounds::default());
         let seconds = (0..).zip(over.chars()).map(|(n, mark)| {
@@ -352,9 +352,9 @@ mod tests {
         }
     }
 
-    /// With 2 % of a thread busy at 20 chains/s, the load tester keeps up, whatever its host does.
+    /// With 2 % of a thread busy at 20 chains/s, the load tester keeps up, whatever the machine does.
     #[test]
-    fn each_limit_has_the_cause_that_a_person_can_change() {
+    fn each_limit_has_a_cause_with_a_remedy() {
         type Worse = fn(&mut Second);
         let cases: [(LimitKind, LimitCause, Worse); 7] = [
             (LimitKind::Dropped, LimitCause::Cap, |s| s.arrivals[0] = ("open".into(), 500, 50)),
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn lag_is_told_beside_the_median_that_it_was_compared_with() {
+    fn lag_is_reported_with_the_median_that_it_is_compared_with() {
         let last = judged("######", |second| {
             (second.lag_p99, second.response_p50) = (Some(50_000_000), Some(120_000_000));
         });
@@ -395,11 +395,11 @@ mod tests {
         let mut judge = Judge::new(Bounds::default());
         let mut short = calm(0);
         (short.over_ns, short.local) = (1_000, 1);
-        assert_eq!(judge.look(&short).turned, Some(true), "in the last moment of a run, too");
+        assert_eq!(judge.look(&short).turned, Some(true), "also in the last moment of a run");
     }
 
     #[test]
-    fn three_seconds_on_end_turn_it_and_three_turn_it_back() {
+    fn three_seconds_in_a_row_change_the_state_in_each_direction() {
         let cases = [
             // The state after each second: `.` keeps up, `L` limited.
             ("##.##.##", "........", 0),
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn says_since_when_the_worst_and_where_it_was() {
+    fn reports_the_begin_the_worst_value_and_its_place() {
         let mut judge = Judge::new(Bounds::default());
         let mut last = LimitReport::default();
         for (n, ran) in (0..).zip([0.5, 0.92, 0.97, 0.91, 0.93]) {
@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn two_bounds_at_once_are_one_time() {
+    fn the_time_of_two_exceeded_bounds_counts_once() {
         let verdicts = judged("#####", |second| {
             second.lag_p99 = Some(50_000_000);
             second.backlog = 0.9;
@@ -451,7 +451,7 @@ mod tests {
         let last = verdicts.last().unwrap();
         assert_eq!(last.limits.len(), 2);
         assert_eq!(last.limited_ns, 5 * SECOND);
-        // A limit that begins later does not count time that is already counted.
+        // A limit that begins later does not count again the time that is already counted.
         let mut judge = Judge::new(Bounds::default());
         for n in 0..6 {
             let mut second = calm(n);
@@ -467,11 +467,11 @@ mod tests {
     }
 
     #[test]
-    fn a_stretch_stands_for_its_length() {
+    fn a_longer_period_counts_with_its_length() {
         let mut judge = Judge::new(Bounds::default());
         let mut late = calm(3);
         (late.over_ns, late.backlog) = (3 * SECOND, 0.9);
-        assert_eq!(judge.look(&late).turned, Some(true), "three seconds in one");
+        assert_eq!(judge.look(&late).turned, Some(true), "one period of three seconds");
         let mut judge = Judge::new(Bounds::default());
         for n in 0..5 {
             let mut short = calm(0);
@@ -481,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn each_scenario_answers_for_itself() {
+    fn each_scenario_is_judged_separately() {
         let verdicts = judged("###", |second| {
             second.arrivals = vec![("a".into(), 100, 0), ("b".into(), 100, 30), ("c".into(), 100, 2)];
         });

@@ -74,14 +74,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_runtime_is_asked_seldom_only_while_it_rests() {
+    fn only_an_idle_runtime_is_probed_seldom() {
         let mut pace = Pace::default();
         let mut after = |late_ns, worked_ns| {
             pace.look(late_ns, worked_ns);
             pace.ticks
         };
         let table = [
-            // When idle: after 2, 4, 8, 16, 32, 64, 128, 256 ms, and no later.
+            // When idle, probes come after 2, 4, 8, 16, 32, 64, 128 and 256 ms, which is the maximum.
             (20_000, 10_000, 2),
             (20_000, 10_000, 4),
             (20_000, 800_000, 8),
@@ -90,7 +90,7 @@ mod tests {
             (20_000, 10_000, 64),
             (20_000, 10_000, 128),
             (20_000, 10_000, 128),
-            // It worked for a tenth of 256 ms, then for more.
+            // It was busy for a tenth of 256 ms, then for more.
             (20_000, 25_600_000, 128),
             (20_000, 25_600_001, 1),
             (20_000, 200_001, 1),

@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn a_thread_that_computes_has_run_and_so_has_its_process() {
+    fn a_computing_thread_adds_to_its_own_and_its_processs_time() {
         let thread = Thread::current().unwrap();
         let (before, process) = (thread.times().unwrap(), process_time());
         let mut sum = 0_u64;

@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hex_digests_survive_the_store_and_nothing_else_passes_for_one() {
+    fn digests_are_read_back_from_hex_and_other_text_is_not() {
         let digest = std::array::from_fn(|n| (n * 8) as u8);
         assert_eq!(unhex(&hex::encode(digest)), Some(digest));
         assert!(hex::encode(digest).starts_with("000810"));

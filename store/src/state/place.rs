@@ -49,13 +49,13 @@ mod tests {
         assert!(!is_dead(&here()));
         let (before, start) = here().rsplit_once('/').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
         assert!(!start.is_empty());
-        assert!(is_dead(&format!("{before}/{start}1")), "the same pid, started at another time");
+        assert!(is_dead(&format!("{before}/{start}1")), "the pid has been given to a later process");
         let machine = before.rsplit_once('/').unwrap().0;
-        assert!(is_dead(&format!("{machine}/4194999/1")), "a pid that cannot be");
+        assert!(is_dead(&format!("{machine}/4194999/1")), "the pid is above the kernel's maximum");
     }
 
     #[test]
-    fn a_process_elsewhere_is_left_to_its_lease() {
+    fn a_process_on_another_machine_is_alive_until_its_lease_ends() {
         for place in ["", "other-boot/pid:[1]/17/4711", "/", "///", "nonsense"] {
             assert!(!is_dead(place), "{place}");
         }

@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_item_is_drawn_once_and_the_order_is_not_that_of_arrival() {
+    fn every_item_is_drawn_once_in_random_order() {
         let mut pool = Pool::new(1000);
         (0..1000).for_each(|item| pool.put(item));
         let drawn: Vec<i32> = std::iter::from_fn(|| pool.draw()).collect();

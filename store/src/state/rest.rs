@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn is_bounded_and_gives_up_the_shortest_rest() {
+    fn is_bounded_and_ends_the_shortest_rest_first() {
         let mut resting = Resting::new(2);
         assert_eq!((resting.put('a', 30), resting.put('b', 10)), (None, None));
         assert_eq!(resting.put('c', 20), Some('b'));

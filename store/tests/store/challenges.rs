@@ -15,7 +15,7 @@ fn challenge(kind: ChallengeType, name: &str, token: &str) -> ChallengeData {
     ChallengeData { kind, name: name.into(), token: token.into(), key_authorization }
 }
 
-/// What every store that is read through us promises.
+/// The contract of every store that we can read.
 async fn keeps_and_forgets(store: &(impl ChallengeWriter + ChallengeReader)) {
     let [a, b] = ["a", "b"].map(|token| challenge(ChallengeType::Http01, "Host.Test.", token));
     store.put(&a).await.unwrap();
@@ -31,7 +31,7 @@ async fn keeps_and_forgets(store: &(impl ChallengeWriter + ChallengeReader)) {
     store.put(&a).await.unwrap();
     store.put(&b).await.unwrap();
     store.remove(&a).await.unwrap();
-    assert_eq!(store.tls_alpn01("host.test").await.unwrap(), Some(b.digest()), "the later one stays");
+    assert_eq!(store.tls_alpn01("host.test").await.unwrap(), Some(b.digest()), "the later digest stays");
     store.remove(&b).await.unwrap();
     assert_eq!(store.tls_alpn01("host.test").await.unwrap(), None);
 
@@ -42,7 +42,7 @@ async fn keeps_and_forgets(store: &(impl ChallengeWriter + ChallengeReader)) {
     values.sort();
     let mut both = [a.txt_value(), b.txt_value()];
     both.sort();
-    assert_eq!(values, both, "validations of one name may overlap");
+    assert_eq!(values, both, "one name may have two validations at once");
     store.remove(&a).await.unwrap();
     assert_eq!(store.dns01("host.test").await.unwrap(), [b.txt_value()]);
     store.remove(&b).await.unwrap();
@@ -55,7 +55,7 @@ async fn memory_keeps_and_forgets() {
 }
 
 #[tokio::test]
-async fn what_nobody_takes_back_from_redis_ends_by_itself() {
+async fn redis_expires_what_is_never_removed() {
     let server = Redis::start().await.unwrap();
     let ttl = Duration::from_secs(131);
     let store = RedisChallenges::connect(&server.url()).await.unwrap().with_ttl(ttl);
@@ -79,7 +79,7 @@ async fn redis_keeps_and_forgets() {
 }
 
 #[tokio::test]
-async fn redis_serves_another_process_by_the_keys_that_are_agreed_on_and_lets_them_end() {
+async fn redis_has_the_documented_keys_and_they_expire() {
     let server = Redis::start().await.unwrap();
     let store = RedisChallenges::connect(&server.url()).await.unwrap();
     for kind in [ChallengeType::Http01, ChallengeType::TlsAlpn01, ChallengeType::Dns01] {
@@ -106,12 +106,12 @@ async fn redis_serves_another_process_by_the_keys_that_are_agreed_on_and_lets_th
     assert!(ask("SMEMBERS", "wec:dns:host.test").await.contains(&value));
     for key in ["wec:http01:host.test:tok", "wec:alpn:host.test", "wec:dns:host.test"] {
         let ttl: i64 = redis::cmd("TTL").arg(key).query_async(&mut other).await.unwrap();
-        assert!((1..=3600).contains(&ttl), "{key} ends by itself: {ttl}");
+        assert!((1..=3600).contains(&ttl), "{key} expires: {ttl}");
     }
 }
 
 #[tokio::test]
-async fn redis_is_found_again_after_a_restart() {
+async fn reconnects_to_redis_after_its_restart() {
     let mut server = Redis::start().await.unwrap();
     let store = RedisChallenges::connect(&server.url()).await.unwrap();
     let data = challenge(ChallengeType::Http01, "host.test", "a");
@@ -127,7 +127,7 @@ async fn redis_is_found_again_after_a_restart() {
     };
     tokio::time::timeout(Duration::from_secs(120), again).await.unwrap();
     assert!(store.http01("host.test", "a").await.unwrap().is_some());
-    // The script that deletes by value is not known to the new server: it is told again.
+    // The new server does not have the script that deletes by value; it is sent again.
     let alpn = challenge(ChallengeType::TlsAlpn01, "host.test", "a");
     store.put(&alpn).await.unwrap();
     store.remove(&alpn).await.unwrap();
@@ -199,7 +199,7 @@ fn sorted<const N: usize>(data: [&ChallengeData; N]) -> Vec<String> {
     values
 }
 
-/// The TXT strings of an answer over TCP, read by hand: those 43 characters long, as every challenge's is.
+/// The TXT strings in an answer over TCP, without a DNS library: a challenge's value has 43 characters.
 async fn txt_values(server: std::net::SocketAddr, name: &str) -> Vec<String> {
     let mut query = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in name.split('.') {
@@ -221,7 +221,7 @@ async fn txt_values(server: std::net::SocketAddr, name: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn challtestsrv_is_written_to_by_many_at_once_and_its_absence_is_named() {
+async fn challtestsrv_takes_concurrent_writes_and_an_absent_one_is_named() {
     let mut server = ChallTestSrv::start().await.unwrap();
     let url = server.management_url();
     let writer = std::sync::Arc::new(ChallTestSrvWriter::new(&url).unwrap());

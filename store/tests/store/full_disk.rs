@@ -1,7 +1,7 @@
-//! A file system that fills up under an SQLite file, and what is written once there is room again.
+//! A full file system under an SQLite file, and what is written when there is space again.
 //!
-//! The file system is a small tmpfs in a mount namespace of its own, which this test binary, run again in there, has for
-//! itself. Where the system allows neither, the tests skip themselves and print so.
+//! The file system is a small tmpfs in a new mount namespace, in which this test binary runs itself again. Where the
+//! system does not allow this, the tests print so and are skipped.
 
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,10 +14,10 @@ use wec_store::{State, StateOptions, StoreError};
 
 use crate::common::{CA, authorize, patient, register, stocked, until};
 
-/// Where the small file system is.
+/// The mount point of the small file system.
 const PLACE: &str = "WEC_TEST_SMALL_DISK";
 
-/// Runs `test` again where [`PLACE`] is a file system of 3 MiB. False when it is to run here: it is there already.
+/// Runs `test` again in a process where [`PLACE`] is a file system of 3 MiB. False in that process.
 fn runs_in_a_small_file_system(test: &str) -> bool {
     if std::env::var_os(PLACE).is_some() {
         return false;
@@ -61,7 +61,7 @@ impl SmallDisk {
 
     fn fill(&self) {
         let mut file = std::fs::File::options().create(true).append(true).open(self.filler()).unwrap();
-        // Byte by byte at the end: not one more goes in.
+        // Byte by byte at the end, until no byte fits.
         for piece in [4096, 1] {
             while file.write_all(&vec![b'x'; piece]).is_ok() {}
         }
@@ -83,8 +83,8 @@ impl SmallDisk {
 }
 
 #[tokio::test]
-async fn all_that_happened_while_the_disk_was_full_is_written_when_it_is_not() {
-    const NAME: &str = "full_disk::all_that_happened_while_the_disk_was_full_is_written_when_it_is_not";
+async fn changes_made_while_the_disk_is_full_are_written_when_there_is_space() {
+    const NAME: &str = "full_disk::changes_made_while_the_disk_is_full_are_written_when_there_is_space";
     if runs_in_a_small_file_system(NAME) {
         return;
     }
@@ -92,7 +92,7 @@ async fn all_that_happened_while_the_disk_was_full_is_written_when_it_is_not() {
     let state = disk.open(patient()).await;
     let registration = stocked(&state, 5).await;
     let mut orders = 10;
-    // More than once: what the first time leaves behind must not spoil the second.
+    // Twice: the first time must leave nothing that makes the second fail.
     for _ in 0..3 {
         disk.fill();
         until("the full disk shows", async || {
@@ -120,8 +120,8 @@ async fn all_that_happened_while_the_disk_was_full_is_written_when_it_is_not() {
 }
 
 #[tokio::test]
-async fn what_a_full_disk_keeps_out_until_the_end_is_counted() {
-    const NAME: &str = "full_disk::what_a_full_disk_keeps_out_until_the_end_is_counted";
+async fn changes_that_a_full_disk_prevents_until_the_end_are_counted() {
+    const NAME: &str = "full_disk::changes_that_a_full_disk_prevents_until_the_end_are_counted";
     if runs_in_a_small_file_system(NAME) {
         return;
     }
@@ -133,7 +133,7 @@ async fn what_a_full_disk_keeps_out_until_the_end_is_counted() {
     disk.fill();
     let mut orders = 0;
     until("the full disk shows", async || {
-        // None while the state is fenced.
+        // No orders while the state is fenced.
         if let Some(reservation) = state.reserve(wec_store::Object::Order) {
             state
                 .add_order(
@@ -175,7 +175,7 @@ async fn the_files_of_the_state_are_private_whatever_the_umask() {
     state.flush().await.unwrap();
     assert_eq!(modes(), [0o600; 3]);
     state.close().await.unwrap();
-    // As earlier versions made it.
+    // A file with the permissions that earlier versions gave it.
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
     let state = State::open(&url, CA, patient()).await.unwrap();
     register(&state).await;

@@ -1,8 +1,8 @@
-//! Processes that share a database and are killed: what they reported is stored, what they held is freed, and nothing
-//! is handed out twice.
+//! Processes that share a database and are killed: what they reported is stored, what they had claimed is released,
+//! and nothing is claimed twice.
 //!
 //! The processes are this test binary, run again with the test [`a_process_under_load`] and a database in the
-//! environment. They print what they do before they do it (`!`) and when it is reported to the state (`=`).
+//! environment. They print each step before they do it (`!`) and after it is reported to the state (`=`).
 
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -35,13 +35,13 @@ fn options() -> StateOptions {
     }
 }
 
-/// Not a test: the code of the processes. It does nothing unless the environment requests it.
+/// The code of the processes, not a test. It does nothing unless the environment requests it.
 #[tokio::test]
 async fn a_process_under_load() {
     let Ok(url) = std::env::var(DATABASE) else { return };
     let state = State::open(&url, crate::common::CA, options()).await.unwrap();
     let say = |line: String| {
-        // Whole lines, at once: the parent stamps them as they come.
+        // One write for each line: the parent stamps lines as they arrive.
         let mut out = std::io::stdout().lock();
         out.write_all(format!("\n~{line}\n").as_bytes()).unwrap();
         out.flush().unwrap();
@@ -62,7 +62,7 @@ async fn a_process_under_load() {
             }
         }
         for _ in 0..2 {
-            // None of either while this process is fenced, because the machine stalled it for most of a lease.
+            // There is none while this process is fenced, after the machine stalled it for most of a lease.
             let Some(reservation) = state.reserve(Object::Certificate) else { continue };
             let Some(order) = state.claim_order() else { continue };
             say(format!("= claim {} {}", order.url, order.suspect));
@@ -83,7 +83,7 @@ async fn a_process_under_load() {
     }
 }
 
-/// What a process said, and when.
+/// The lines of a process, and when each arrived.
 type Said = Arc<Mutex<Vec<(Instant, String)>>>;
 
 struct Process {
@@ -119,7 +119,7 @@ impl Process {
         crate::common::until("the process works", async || self.said.lock().unwrap().len() >= lines).await;
     }
 
-    /// Waits for flushes: without some of them nothing is known about the pace of the database.
+    /// Waits for flushes, which show how fast the database writes.
     async fn has_flushed(&self, times: usize) {
         let flushes = async || {
             let said = self.said.lock().unwrap();
@@ -128,7 +128,7 @@ impl Process {
         crate::common::until("the process flushes", flushes).await;
     }
 
-    /// SIGKILL; returns the output and the time at which the process had ended.
+    /// Sends SIGKILL; returns the output and the time at which the process had ended.
     fn kill(&mut self) -> (Vec<(Instant, String)>, Instant) {
         let killed = Instant::now();
         self.child.kill().unwrap();
@@ -145,7 +145,7 @@ impl Drop for Process {
     }
 }
 
-/// How far an object certainly got (reported early enough), and how far it may have got (begun).
+/// The last step of an object that is certainly stored (reported early enough), and the last that may be (begun).
 #[derive(Default)]
 struct Fate {
     certain: HashSet<&'static str>,
@@ -168,8 +168,8 @@ async fn what_was_reported_250_ms_before_a_kill_is_stored_and_claims_are_freed(d
     let mut fates: HashMap<String, Fate> = HashMap::new();
     let mut claims: Vec<(Instant, String, bool)> = Vec::new();
     for (log, killed) in &logs {
-        // A machine that stopped the process for a while stopped its writing too; and so did one that stopped the
-        // database: a flush comes every 100 ms.
+        // A flush comes every 100 ms. A machine that stalls the process or the database delays it, so the longest
+        // delays are subtracted.
         let longest = |times: Vec<Instant>| times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
         let stall = longest(log.iter().map(|(when, _)| *when).chain([*killed]).collect());
         let flushes = log.iter().filter(|(_, line)| line.starts_with("= flush")).map(|(when, _)| *when);
@@ -202,18 +202,18 @@ async fn what_was_reported_250_ms_before_a_kill_is_stored_and_claims_are_freed(d
     claims.sort_by_key(|claim| claim.0);
     let mut seen = HashSet::new();
     for (_, object, suspect) in &claims {
-        assert!(seen.insert(object) || *suspect, "{object} was handed out twice, unsuspected");
+        assert!(seen.insert(object) || *suspect, "{object} was claimed twice and was not suspect");
     }
 
     let state = State::open(&database.url, crate::common::CA, options()).await.unwrap();
     let mut found = HashSet::new();
     crate::common::until("all that is stored was claimed", async || {
         while let Some(order) = state.claim_order() {
-            assert!(found.insert(order.url.clone()), "{} twice", order.url);
+            assert!(found.insert(order.url.clone()), "{} is stored twice", order.url);
             state.order_failed(order, "seen").await;
         }
         while let Some(certificate) = state.claim_certificate() {
-            assert!(found.insert(certificate.serial.clone()), "{} twice", certificate.serial);
+            assert!(found.insert(certificate.serial.clone()), "{} is stored twice", certificate.serial);
             state.certificate_gone(certificate, "seen").await;
         }
         let Counts { authorizations, certificates, .. } = state.counts();
@@ -245,7 +245,7 @@ async fn hard_limits_hold_over_processes_that_are_killed(database: &Database) {
         process.has_said(150).await;
         process.kill();
     }
-    // Reservations that dead processes have not spent are available again.
+    // Reservations that dead processes have not used are available again.
     let limits = Limits { authorizations: Some(400), ..Limits::default() };
     let state = database.open_with(StateOptions { limits, ..crate::common::patient() }).await;
     let registration = register(&state).await;

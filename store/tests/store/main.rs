@@ -1,4 +1,4 @@
-//! State and challenge data on the real databases.
+//! The state store and the challenge store on real servers.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 

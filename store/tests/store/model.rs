@@ -1,4 +1,4 @@
-//! Two processes do anything in any order; a small model gives the allowed results.
+//! Two processes take random steps; a small model gives the allowed results.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use wec_store::{Claim, Object, ReadyOrder, State, StateOptions};
 
 use crate::common::{CA, Database, issue, order, register};
 
-/// A step of one of the two processes. The number selects among the objects that it holds.
+/// A step of one of the two processes. The number selects one of its claimed objects.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Add,
@@ -19,7 +19,7 @@ enum Step {
     Issue(usize),
     Fail(usize),
     Flush,
-    /// Close, with all that it holds, and open again.
+    /// Close with all claims held, and open again.
     Restart,
 }
 
@@ -54,7 +54,7 @@ struct World<'a> {
 }
 
 fn options() -> StateOptions {
-    // Small pools, so that orders travel between the processes; a long lease, because nobody dies here.
+    // Small pools, so that orders move between the processes; a long lease, because no process dies.
     StateOptions { claim_batch: 2, pool: 3, owner_lease: Duration::from_secs(600), ..StateOptions::default() }
 }
 
@@ -120,7 +120,7 @@ impl World<'_> {
         self.states.insert(who, self.database.open_with(options()).await);
     }
 
-    /// Every free object can be claimed once, and no other.
+    /// Every free object can be claimed once, and no other object can be claimed.
     async fn settle(mut self) {
         for held in &mut self.held {
             for claim in held.drain(..) {

@@ -1,4 +1,4 @@
-//! What chains may rely on, with both backends.
+//! The contract of the state store with chains, on both backends.
 
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -14,7 +14,7 @@ use crate::common::{
 };
 
 over_both_backends!(
-    offers_what_is_stored_and_no_more,
+    offers_exactly_what_is_stored,
     keeps_everything_over_a_restart,
     an_object_is_claimed_by_one,
     a_dropped_claim_comes_back_as_suspect,
@@ -28,22 +28,22 @@ over_both_backends!(
     hard_limits_hold_over_two_processes_and_a_restart,
     a_reservation_that_is_not_spent_goes_back,
     a_forfeited_reservation_counts_as_made,
-    what_hangs_on_an_account_that_the_ca_forgot_goes_with_it,
+    objects_of_an_account_that_the_ca_forgot_are_dropped,
     a_serial_of_another_process_is_noticed,
     each_ca_has_a_state_of_its_own,
-    what_is_set_aside_is_listed_apart_and_can_be_deleted,
-    expired_objects_are_not_handed_out,
+    a_state_that_is_set_aside_is_listed_separately_and_can_be_deleted,
+    expired_objects_cannot_be_claimed,
     orders_that_expired_in_the_store_are_dropped_and_counted,
     a_process_that_slept_past_its_lease_loses_its_claims_but_no_outcome,
     names_are_never_repeated,
-    what_rests_is_not_handed_out_before_its_time,
-    nothing_of_a_resting_account_is_handed_out,
-    what_is_reported_after_the_end_is_refused_and_waits_for_nobody,
+    a_resting_object_cannot_be_claimed_before_its_time,
+    no_object_of_a_resting_account_can_be_claimed,
+    a_report_after_the_end_is_refused_at_once,
     a_newer_database_is_refused_with_both_versions,
     texts_that_a_database_cannot_hold_do_not_stop_the_writing,
 );
 
-async fn offers_what_is_stored_and_no_more(database: &Database) {
+async fn offers_exactly_what_is_stored(database: &Database) {
     let state = database.open().await;
     let nothing =
         Available { may_register: true, may_authorize: true, may_certify: true, ..Available::default() };
@@ -124,7 +124,7 @@ async fn a_dropped_claim_comes_back_as_suspect(database: &Database) {
     assert!(state.claim_order().unwrap().suspect && state.claim_certificate().unwrap().suspect);
     state.close().await.unwrap();
     let state = database.open().await;
-    assert!(state.claim_order().unwrap().suspect, "suspicion outlives the process");
+    assert!(state.claim_order().unwrap().suspect, "a suspect object stays suspect in the next process");
     assert!(state.claim_certificate().unwrap().suspect);
 }
 
@@ -136,7 +136,7 @@ async fn a_released_claim_comes_back_unsuspected(database: &Database) {
     let held = state.claim_certificate().unwrap();
     state.close().await.unwrap();
     let state = database.open().await;
-    assert!(state.claim_certificate().unwrap().suspect, "held by a chain when the state was closed");
+    assert!(state.claim_certificate().unwrap().suspect, "a chain held it when the state was closed");
     drop(held);
 }
 
@@ -152,19 +152,19 @@ async fn two_processes_never_share_a_claim(database: &Database) {
     a.extend(one_more(&one));
     b.extend(one_more(&other));
     let all: HashSet<i64> = a.iter().chain(&b).copied().collect();
-    assert_eq!(a.len() + b.len(), 400, "each claimed");
+    assert_eq!(a.len() + b.len(), 400, "all are claimed");
     assert_eq!(all.len(), 400, "once");
     assert!(!a.is_empty() && !b.is_empty(), "by both");
     one.flush().await.unwrap();
     other.flush().await.unwrap();
-    until("the counts are everybody's", async || one.counts() == other.counts()).await;
+    until("both processes have the same counts", async || one.counts() == other.counts()).await;
     assert_eq!(one.counts(), Counts { registrations: 1, ..Counts::default() });
 }
 
 async fn an_exclusive_account_is_claimed_by_one_and_never_shared(database: &Database) {
     let state = database.open().await;
     register_exclusively(&state, 5).await;
-    assert!(state.registration().is_none(), "none of them is shared");
+    assert!(state.registration().is_none(), "none is shared");
     assert_eq!(state.counts().registrations, 5);
     let mut claims: Vec<_> = std::iter::from_fn(|| state.claim_registration()).collect();
     let ids: HashSet<i64> = claims.iter().map(|claim| claim.registration.id).collect();
@@ -177,7 +177,7 @@ async fn an_exclusive_account_is_claimed_by_one_and_never_shared(database: &Data
     state.close().await.unwrap();
 
     let later = database.open().await;
-    assert!(later.registration().is_none(), "not by a later process either");
+    assert!(later.registration().is_none(), "a later process does not share it either");
     assert_eq!(later.counts().registrations, 4);
     let mut claimed = Vec::new();
     until("what is left is claimed", async || {
@@ -185,7 +185,7 @@ async fn an_exclusive_account_is_claimed_by_one_and_never_shared(database: &Data
         claimed.len() == 4
     })
     .await;
-    assert!(claimed.iter().all(|claim| claim.suspect), "suspicion outlives the process");
+    assert!(claimed.iter().all(|claim| claim.suspect), "a suspect object stays suspect in the next process");
     let account = claimed[0].registration.account.clone();
     assert!(!account.key.to_pkcs8().is_empty() && account.url.starts_with("https://ca.test/account/"));
 }
@@ -207,22 +207,25 @@ async fn two_processes_never_share_an_exclusive_account(database: &Database) {
         ended[0].len() + ended[1].len() >= 100
     })
     .await;
-    assert!(ended[0].is_disjoint(&ended[1]) && ended.iter().all(|ended| !ended.is_empty()), "by both, once");
+    assert!(
+        ended[0].is_disjoint(&ended[1]) && ended.iter().all(|ended| !ended.is_empty()),
+        "both claim accounts, each account once"
+    );
     one.flush().await.unwrap();
     other.flush().await.unwrap();
-    until("the counts are everybody's", async || one.counts() == other.counts()).await;
+    until("both processes have the same counts", async || one.counts() == other.counts()).await;
     assert_eq!(one.counts(), Counts::default());
     assert!(one.claim_registration().is_none() && other.claim_registration().is_none());
 }
 
-/// The owner's row says that its process is alive for as long as its lease; the process is this one, so nobody takes it for dead before.
+/// The owner is this process, which is alive, so only the end of its lease shows others that it is gone.
 async fn exclusive_accounts_of_a_process_that_is_gone_come_back_as_suspect(database: &Database) {
     let gone = database.open().await;
     register_exclusively(&gone, 3).await;
     let held = gone.claim_registration().unwrap();
     gone.flush().await.unwrap();
     let other = database.open_with(talkative()).await;
-    assert!(other.claim_registration().is_none(), "its owner lives");
+    assert!(other.claim_registration().is_none(), "its owner's lease has not ended");
     database.execute("UPDATE owners SET expires_ms = 0 WHERE id = (SELECT min(id) FROM owners)").await;
     let mut claimed = Vec::new();
     until("its owner is dead", async || {
@@ -241,25 +244,25 @@ async fn register_exclusively(state: &State, count: usize) {
     }
 }
 
-/// Waits until each of two processes has begun its second beat from now on: by then it has looked for what it could claim.
+/// Waits until each of two processes has begun its second beat from now on. By then it has looked for objects to claim.
 async fn two_more_beats_of_each(database: &Database) {
     let (mut ends, mut beats) = (database.first_lease_ends().await, 0);
     until("both have extended their leases", async || {
         let now = database.first_lease_ends().await;
-        // Each prolongs its lease in turn.
+        // They renew their leases in turn.
         beats += u32::from(std::mem::replace(&mut ends, now) != now);
         beats >= 4
     })
     .await;
 }
 
-/// What should not be there any more.
+/// Claims one more object of each kind; there must be none.
 fn one_more(state: &State) -> impl Iterator<Item = i64> {
     let order = state.claim_order().map(|order| order.id);
     order.into_iter().chain(state.claim_certificate().map(|certificate| certificate.id))
 }
 
-/// Uses up what there is until nothing is left.
+/// Consumes objects until none is left.
 async fn consume(state: &State, left: &Cell<i32>) -> Vec<i64> {
     let mut ids = Vec::new();
     until("all are claimed", async || {
@@ -283,14 +286,14 @@ async fn surplus_goes_to_a_process_that_lacks_it(database: &Database) {
     let rich = database.open_with(talkative()).await;
     stocked(&rich, 40).await;
     let poor = database.open_with(talkative()).await;
-    assert!(!poor.available().orders, "everything is claimed by the first");
+    assert!(!poor.available().orders, "the first process has all of them");
     until("orders and certificates arrive", async || {
         poor.available().orders && poor.available().certificates
     })
     .await;
     let (order, certificate) = (poor.claim_order().unwrap(), poor.claim_certificate().unwrap());
-    assert!(!order.suspect && !certificate.suspect, "handed over, not left behind");
-    assert!(poor.available().registrations, "accounts are everybody's");
+    assert!(!order.suspect && !certificate.suspect, "the first process released it in order");
+    assert!(poor.available().registrations, "accounts are shared");
 }
 
 async fn a_steady_load_costs_statements_by_the_flush_and_not_by_the_chain(database: &Database) {
@@ -298,7 +301,7 @@ async fn a_steady_load_costs_statements_by_the_flush_and_not_by_the_chain(databa
     let registration = stocked(&state, 1000).await;
     let (before, began) = (state.health(), Instant::now());
     for chain in 0..2500 {
-        // Four chains a round: 10,000 in all.
+        // Four chains in each round: 10,000 in total.
         authorize(&state, &registration).await;
         issue(&state, state.claim_order().unwrap()).await;
         renew(&state, state.claim_certificate().unwrap()).await;
@@ -312,9 +315,9 @@ async fn a_steady_load_costs_statements_by_the_flush_and_not_by_the_chain(databa
     let after = state.health();
     assert_eq!(after.written - before.written, 2500 * 6);
     let (flushes, statements) = (after.flushes - before.flushes, after.statements - before.statements);
-    // A flush has at most 27 statements on SQLite (up to 8 steps of an insert for three tables) and less on
-    // PostgreSQL; what remains are beats. And a flush comes every 100 ms or with 1024 changes at once: how many there
-    // are depends on how long this machine takes, and not on the 10,000 chains.
+    // A flush has at most 27 statements on SQLite (up to 8 steps of an insert for three tables) and fewer on
+    // PostgreSQL; the other statements are beats. A flush comes every 100 ms or at 1024 changes, so the number of
+    // flushes depends on the time that this machine takes, not on the 10,000 chains.
     let took = began.elapsed();
     let beats = took.as_secs() / 15 + 1;
     assert!(statements <= 40 * flushes + 20 * beats + 40, "{statements} statements in {flushes} flushes");
@@ -333,7 +336,7 @@ async fn hard_limits_hold_over_two_processes_and_a_restart(database: &Database) 
             *made += 1;
             left.set(left.get() - 1);
         };
-        // On for two beats when all is made: nothing may come after it.
+        // Continue for two beats after the limits are reached: nothing more may be made.
         let mut more = 1500;
         while more > 0 {
             more -= i32::from(left.get() <= 0);
@@ -367,7 +370,7 @@ async fn hard_limits_hold_over_two_processes_and_a_restart(database: &Database) 
     }
 
     let state = database.open_with(options).await;
-    assert!(state.reserve(Object::Order).is_none(), "made once, made for ever");
+    assert!(state.reserve(Object::Order).is_none(), "the limit also counts what was ended");
     let reached = [(Object::Registration, 3), (Object::Order, 100), (Object::Certificate, 40)];
     assert_eq!(state.limits_reached(), reached);
     state.close().await.unwrap();
@@ -387,8 +390,8 @@ async fn a_reservation_that_is_not_spent_goes_back(database: &Database) {
     drop(reservation);
     assert!(state.available().may_register);
     let other = database.open_with(options).await;
-    assert!(other.reserve(Object::Registration).is_none(), "the other process has it");
-    until("the idle process gives its reservation up", async || other.available().may_register).await;
+    assert!(other.reserve(Object::Registration).is_none(), "the other process holds the reservation");
+    until("the idle process returns its reservation", async || other.available().may_register).await;
     register(&other).await;
     assert!(state.reserve(Object::Registration).is_none());
 }
@@ -402,13 +405,13 @@ async fn a_forfeited_reservation_counts_as_made(database: &Database) {
     authorize(&state, &registration).await;
     issue(&state, state.claim_order().unwrap()).await;
     state.flush().await.unwrap();
-    assert!(!state.available().may_certify, "one is stored, one may exist");
+    assert!(!state.available().may_certify, "one is stored and one may exist at the CA");
     let other = database.open_with(options).await;
-    assert!(other.reserve(Object::Certificate).is_none(), "in other processes, too");
+    assert!(other.reserve(Object::Certificate).is_none(), "other processes count it, too");
 }
 
-async fn what_hangs_on_an_account_that_the_ca_forgot_goes_with_it(database: &Database) {
-    // A pool of one: the rest is in the database, claimed by nobody.
+async fn objects_of_an_account_that_the_ca_forgot_are_dropped(database: &Database) {
+    // A pool of one: the others are only in the database, unclaimed.
     let options = StateOptions { pool: 1, claim_batch: 1, ..patient() };
     let state = database.open_with(options).await;
     let lost = register(&state).await;
@@ -430,7 +433,7 @@ async fn what_hangs_on_an_account_that_the_ca_forgot_goes_with_it(database: &Dat
     state.registration_gone(&lost).await;
     state.flush().await.unwrap();
     let counts = Counts { registrations: 1, authorizations: 2, ..Counts::default() };
-    assert_eq!(state.counts(), counts, "what a chain has in its hands is the chain's to end");
+    assert_eq!(state.counts(), counts, "what a chain has claimed is left to the chain");
     state.order_failed(held, "its account is gone").await;
     assert_eq!(state.registration().unwrap().id, kept.id);
     assert_eq!(state.health().registrations_gone, 1);
@@ -446,9 +449,9 @@ async fn a_serial_of_another_process_is_noticed(database: &Database) {
     let (one, other) = tokio::join!(database.open(), database.open());
     assert!(
         one.serial_is_new("issuer", "01") && !one.serial_is_new("issuer", "01"),
-        "within a process at once"
+        "a process knows its own serials at once"
     );
-    assert!(other.serial_is_new("issuer", "01"), "between processes when it is written");
+    assert!(other.serial_is_new("issuer", "01"), "other processes know it after the flush");
     for state in [&one, &other] {
         let registration = register(state).await;
         authorize(state, &registration).await;
@@ -479,7 +482,7 @@ async fn each_ca_has_a_state_of_its_own(database: &Database) {
     assert!(!available.registrations && !available.orders && !available.certificates);
 }
 
-async fn what_is_set_aside_is_listed_apart_and_can_be_deleted(database: &Database) {
+async fn a_state_that_is_set_aside_is_listed_separately_and_can_be_deleted(database: &Database) {
     let state = database.open().await;
     stocked(&state, 3).await;
     let newest = state.newest_registrations(2);
@@ -514,7 +517,7 @@ async fn what_is_set_aside_is_listed_apart_and_can_be_deleted(database: &Databas
 }
 
 #[tokio::test]
-async fn a_database_that_is_not_there_is_not_made_by_looking() {
+async fn listing_does_not_create_a_database() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("none.sqlite");
     let error = Catalogue::open(&format!("sqlite://{}", file.display())).await.err().unwrap();
@@ -523,7 +526,7 @@ async fn a_database_that_is_not_there_is_not_made_by_looking() {
     assert!(!file.exists());
 }
 
-async fn expired_objects_are_not_handed_out(database: &Database) {
+async fn expired_objects_cannot_be_claimed(database: &Database) {
     let state = database.open().await;
     let registration = register(&state).await;
     let mut old = order("old.test");
@@ -544,7 +547,7 @@ async fn expired_objects_are_not_handed_out(database: &Database) {
     assert_eq!(state.counts(), Counts { registrations: 1, ..Counts::default() });
 }
 
-/// Nobody claims them, and so nobody would ever find out.
+/// No chain claims them, so no chain detects that they have expired.
 async fn orders_that_expired_in_the_store_are_dropped_and_counted(database: &Database) {
     let state = database.open().await;
     let registration = register(&state).await;
@@ -558,7 +561,7 @@ async fn orders_that_expired_in_the_store_are_dropped_and_counted(database: &Dat
     assert_eq!(
         (state.counts().authorizations, state.orders_expired()),
         (4, 0),
-        "by whose clock is not known yet"
+        "the CA's clock is not known yet"
     );
     state.follow(&CaClock::new(Clock::start()));
     until("the expired orders are dropped", async || state.orders_expired() == 3).await;
@@ -567,7 +570,7 @@ async fn orders_that_expired_in_the_store_are_dropped_and_counted(database: &Dat
     state.close().await.unwrap();
 }
 
-async fn what_is_reported_after_the_end_is_refused_and_waits_for_nobody(database: &Database) {
+async fn a_report_after_the_end_is_refused_at_once(database: &Database) {
     let state = database.open_with(StateOptions { queue: 1, ..StateOptions::default() }).await;
     let late = state.clone();
     state.close().await.unwrap();
@@ -583,7 +586,7 @@ async fn what_is_reported_after_the_end_is_refused_and_waits_for_nobody(database
 /// Longer than any test takes.
 const LONG: Duration = Duration::from_secs(3600);
 
-async fn what_rests_is_not_handed_out_before_its_time(database: &Database) {
+async fn a_resting_object_cannot_be_claimed_before_its_time(database: &Database) {
     let state = database.open().await;
     let registration = stocked(&state, 2).await;
     state.claim_order().unwrap().rest(LONG);
@@ -597,7 +600,7 @@ async fn what_rests_is_not_handed_out_before_its_time(database: &Database) {
     until("both have rested", async || state.available().orders && state.available().certificates).await;
     assert!(!state.claim_order().unwrap().suspect && !state.claim_certificate().unwrap().suspect);
 
-    // An account rests beside others, and comes back.
+    // One of several accounts rests and is used again afterwards.
     register(&state).await;
     state.rest_registration(&registration, LONG);
     for _ in 0..50 {
@@ -609,7 +612,7 @@ async fn what_rests_is_not_handed_out_before_its_time(database: &Database) {
     until("it has rested", async || state.available().registrations).await;
     assert_eq!(state.registration().unwrap().id, last.id);
 
-    // Only this process knows of the rest, and it ends with the process.
+    // A rest is known to this process only and ends with it.
     state.close().await.unwrap();
     let state = database.open().await;
     assert_eq!(state.health().resting, 0);
@@ -617,7 +620,7 @@ async fn what_rests_is_not_handed_out_before_its_time(database: &Database) {
     assert_eq!(claims.len(), 2);
 }
 
-async fn nothing_of_a_resting_account_is_handed_out(database: &Database) {
+async fn no_object_of_a_resting_account_can_be_claimed(database: &Database) {
     let state = database.open().await;
     let resting = stocked(&state, 3).await;
     let order = state.claim_order().unwrap();
@@ -626,7 +629,7 @@ async fn nothing_of_a_resting_account_is_handed_out(database: &Database) {
     assert!(state.claim_order().is_none() && state.claim_certificate().is_none());
     assert_eq!(state.health().resting, 6, "the account, its two orders and its three certificates");
     issue(&state, order).await;
-    assert!(state.claim_certificate().is_none(), "it is of the same account");
+    assert!(state.claim_certificate().is_none(), "it belongs to the resting account");
     let other = state.registration().unwrap();
     authorize(&state, &other).await;
     let order = state.claim_order().unwrap();
@@ -667,7 +670,7 @@ async fn a_process_that_slept_past_its_lease_loses_its_claims_but_no_outcome(dat
     let (order, certificate) = (sleeper.claim_order().unwrap(), sleeper.claim_certificate().unwrap());
     let abandoned = sleeper.claim_order().unwrap();
     let first_owner = sleeper.owner();
-    // As another process does when a lease has expired.
+    // Another process does this when a lease has expired.
     database
         .execute(
             "DELETE FROM owners; UPDATE orders SET owner = NULL, suspect = TRUE WHERE state = 0; \
@@ -685,11 +688,11 @@ async fn a_process_that_slept_past_its_lease_loses_its_claims_but_no_outcome(dat
     assert_eq!(sleeper.health().expulsions, 1);
     assert_ne!(sleeper.owner(), first_owner);
     let counts = Counts { registrations: 1, authorizations: 9, certificates: 10, revoked: 1 };
-    assert_eq!(sleeper.counts(), counts, "what was done is stored");
+    assert_eq!(sleeper.counts(), counts, "reported changes are stored");
     drop(abandoned);
-    assert!(sleeper.claim_order().is_none(), "what was claimed is the heir's");
+    assert!(sleeper.claim_order().is_none(), "the other process has its claims");
     authorize(&sleeper, &sleeper.registration().unwrap()).await;
-    assert!(sleeper.claim_order().is_some(), "and it goes on");
+    assert!(sleeper.claim_order().is_some(), "it can claim again");
 }
 
 async fn a_newer_database_is_refused_with_both_versions(database: &Database) {

@@ -1,4 +1,4 @@
-//! Databases that cannot be used, and databases that stop working.
+//! Databases that cannot be used, and databases that fail during a run.
 
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;
@@ -35,17 +35,17 @@ async fn a_directory_that_does_not_exist_is_named() {
     assert!(error.to_string().contains("/nonexistent/wec/state.db"), "{error}");
 }
 
-/// Two processes that open a new file at the same moment meet this: SQLite refuses the turn to WAL at once while
-/// another is about to write, without waiting for its busy timeout.
+/// Happens when two processes open a new file at the same moment: SQLite refuses the change to WAL while another
+/// process is about to write, without waiting for its busy timeout.
 #[tokio::test]
-async fn a_new_file_that_another_process_is_just_making_is_waited_for() {
+async fn waits_for_another_process_that_is_creating_the_file() {
     let database = Database::sqlite();
     let options = database.url.parse::<sqlx::sqlite::SqliteConnectOptions>().unwrap().create_if_missing(true);
     let mut writer = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
     let writing = writer.begin_with("BEGIN IMMEDIATE").await.unwrap();
 
     let mut opening = pin!(State::open(&database.url, CA, StateOptions::default()));
-    // Answers of SQLite's thread and its own timer wake it: by so many times it has been refused, and has tried again.
+    // SQLite's answers and the retry timer wake the task: after this many wakes it has been refused and has tried again.
     let mut woken = 0;
     let tried_again = poll_fn(|context| {
         woken += 1;
@@ -89,7 +89,7 @@ async fn a_postgresql_that_cannot_be_used_is_named_without_its_password() {
 }
 
 #[tokio::test]
-async fn an_outage_costs_time_and_nothing_else() {
+async fn an_outage_delays_changes_and_loses_none() {
     let mut server = Postgres::start().await.unwrap();
     let url = server.create_database("state").await.unwrap();
     let options = StateOptions { queue: 50, ..StateOptions::default() };
@@ -141,7 +141,7 @@ async fn changes_that_cannot_be_written_before_the_end_are_counted() {
 }
 
 #[tokio::test]
-async fn a_process_that_cannot_show_signs_of_life_hands_nothing_out() {
+async fn a_process_that_cannot_renew_its_lease_grants_no_claims() {
     let database = Database::sqlite();
     let state = database.open_with(talkative()).await;
     stocked(&state, 5).await;
@@ -162,7 +162,7 @@ async fn a_process_that_cannot_show_signs_of_life_hands_nothing_out() {
 }
 
 #[tokio::test]
-async fn the_last_clone_to_go_writes_what_is_left() {
+async fn dropping_the_last_clone_writes_what_is_queued() {
     let database = Database::sqlite();
     let state = database.open().await;
     let registration = register(&state).await;

@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_times_behind_a_command_with_brackets_and_blanks() {
+    fn reads_times_after_a_command_with_brackets_and_blanks() {
         let stat = "42 (a ) b) S 1 1 1 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 3 0 100 1000 10";
         assert_eq!(cpu_of(stat), Some(3.0));
         assert_eq!(cpu_of("nonsense"), None);

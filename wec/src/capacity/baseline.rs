@@ -131,7 +131,7 @@ mod tests {
     fn a_failure_depends_on_the_load_when_it_was_rarer_at_lower_rates() {
         use FailureClass::{Problem, ServerError};
         for (class, below, here, depends) in [
-            // Chains and failures at lower rates, chains and failures here.
+            // Chains and failures at lower rates, chains and failures at this rate.
             (Problem, (0, 0), (100, 13), false),
             (Problem, (19, 0), (100, 13), false),
             (Problem, (200, 26), (100, 13), false),
@@ -154,21 +154,21 @@ mod tests {
     }
 
     #[test]
-    fn a_threshold_is_excused_only_for_the_part_that_does_not_depend_on_the_load() {
+    fn only_failures_that_do_not_depend_on_the_load_are_excused() {
         let mut baseline = Baseline::default();
         baseline.add(&window(200, &[failure(FailureClass::Problem, 26)]));
         let (refused, busy) = (failure(FailureClass::Problem, 13), failure(FailureClass::ServerError, 9));
         let all: Threshold = "chain{failed} < 1%".parse().unwrap();
-        // 13 of 1000 chains are above 1 %; without refusals none is left.
+        // 13 failures of 1000 chains are above 1 %; without the refusals there is none.
         let only_refused = window(100, std::slice::from_ref(&refused));
         assert!(baseline.excuses(&all, 1_000, &only_refused));
-        // 9 of 1000 are left, which is below; 9 of 500 would not be.
+        // 9 failures of 1000 remain, which is below 1 %; 9 of 500 would be above.
         let both = window(100, &[refused, busy]);
         assert!(baseline.excuses(&all, 1_000, &both));
         assert!(!baseline.excuses(&all, 500, &both));
         let of_revoke: Threshold = "chain.revoke{failed} < 5%".parse().unwrap();
         assert!(baseline.excuses(&of_revoke, 100, &only_refused));
-        assert!(!baseline.excuses(&of_revoke, 100, &both), "9 of 100 are left");
+        assert!(!baseline.excuses(&of_revoke, 100, &both), "9 of 100 remain");
         for other in ["chain.refresh{failed} < 1%", "chain{p(95)} < 1s", "dropped < 1%"] {
             assert!(!baseline.excuses(&other.parse().unwrap(), 1_000, &only_refused), "{other}");
         }

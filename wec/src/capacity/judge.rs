@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_is_sustained_when_nothing_speaks_against_it() {
+    fn a_step_is_sustained_without_a_reason_against_it() {
         let cases: [(WindowFigures, Shown, Outcome, &str); 9] = [
             (well(), Shown::Settled, Outcome::Sustained, ""),
             (well(), Shown::Falling, Outcome::Sustained, ""),
@@ -342,13 +342,13 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_must_be_what_is_asked_for_but_for_chance() {
+    fn the_ended_chains_must_match_the_rate_within_chance() {
         for (asked, ended, poisson, well) in [
             (900.0, 890, true, true),
-            // Two standard deviations are 60.
+            // Two standard deviations are 60 chains.
             (900.0, 823, true, true),
             (900.0, 821, true, false),
-            // A CA that can do 40/s, at a target of 45/s.
+            // A CA with a capacity of 40/s at a target of 45/s.
             (900.0, 800, true, false),
             (900.0, 881, false, true),
             (900.0, 879, false, false),
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ca_that_fell_over_ends_the_step_at_once() {
+    fn a_ca_that_is_down_ends_the_step_at_once() {
         let of = |ended, failed| {
             let figures = WindowFigures { due: ended, ended, failed, ..WindowFigures::default() };
             let judged = Judgement::down(&figures).or_else(|| Judgement::hopeless(&figures, &around()));
@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn what_this_machine_refused_is_no_verdict_on_the_ca() {
+    fn refusals_of_this_machine_are_no_verdict_on_the_ca() {
         let limited = vec!["9 chains failed because this machine refused".to_owned()];
         let figures = |ended, failed| {
             let limited = limited.clone();
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_back_when_the_latest_all_succeeded() {
+    fn the_ca_has_recovered_when_the_latest_chains_all_succeeded() {
         let good = Part { ended: 1, failed: 0, n: 1, sum_ns: 1 };
         let bad = Part { ended: 2, failed: 1, n: 1, sum_ns: 1 };
         let none = Part::default();

@@ -281,14 +281,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rare_chains_are_given_the_time_to_become_due() {
+    fn low_rates_get_longer_windows() {
         let s = Duration::from_secs;
         assert_eq!(measuring(s(15), 50.0), s(15));
         assert_eq!(measuring(s(15), 0.1), s(100), "ten chains");
         assert_eq!(measuring(s(15), 0.001), s(600), "but no longer than that");
         assert_eq!((coming_back(s(120), 0.25), coming_back(s(10), 0.25)), (s(120), s(24)));
         let (search, plan) = resolve(&plan().with("capacity.from", "1/m"), None).unwrap();
-        // The last step, its recovery and the hold may all start when the search's time is over.
+        // The last step, its recovery and the hold may all start after the time of the search is over.
         let last = measuring(search.step_time, 1.0 / 60.0) + measuring(search.hold, 0.8 / 60.0);
         assert!(plan.run_time() >= search.max_time + last + coming_back(search.recover, 0.5 / 60.0));
     }
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn needs_nothing_but_a_directory() {
+    fn a_directory_is_the_only_required_key() {
         let (search, plan) = resolve(&plan(), None).unwrap();
         assert_eq!(
             search.setting,
@@ -323,7 +323,7 @@ mod tests {
         assert!(plan.run_time() > search.max_time);
         let criteria: Vec<_> = search.criteria.iter().map(ToString::to_string).collect();
         assert_eq!(criteria, CRITERIA);
-        assert!(plan.thresholds.is_empty(), "they judge steps, and not the run");
+        assert!(plan.thresholds.is_empty(), "thresholds judge steps, not the run");
     }
 
     #[test]
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_says_how_to_search_and_flags_go_before_it() {
+    fn flags_override_the_files_search_options() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("s.toml");
         let read = |text: &str, key: &str, value: &str| {
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shipped_search_is_one() {
+    fn the_shipped_example_is_a_valid_search() {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/scenarios/capacity.toml");
         let plan = PlanOptions::default().with("config", file);
         let (search, _) = resolve(&plan, None).unwrap();
@@ -399,7 +399,7 @@ mod tests {
             .with("run_time", "1m")
             .with("workers", "many")
             .with("thresholds", "chain{failed} < 1% over 10s");
-        let Err(mistakes) = resolve(&options, None) else { panic!("nothing of it is right") };
+        let Err(mistakes) = resolve(&options, None) else { panic!("all options are wrong") };
         let said = mistakes.to_string();
         for flag in [
             "--from: ",
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hold_that_was_asked_for_must_fit_into_the_time() {
+    fn a_requested_hold_must_fit_into_the_time_of_the_search() {
         let options = |hold: &str| {
             plan()
                 .with("capacity.step_time", "2s")
@@ -439,17 +439,17 @@ mod tests {
     }
 
     #[test]
-    fn a_step_has_no_other_windows_and_nothing_to_abort() {
+    fn thresholds_of_a_search_have_no_over_and_no_abort() {
         let threshold = ["chain{failed} < 1% over 10s", "chain{failed} < 1% abort", "chain{count} > 5"];
         let options = threshold.into_iter().fold(plan(), |options, one| options.with("thresholds", one));
-        let Err(mistakes) = resolve(&options, None) else { panic!("none of them fits") };
+        let Err(mistakes) = resolve(&options, None) else { panic!("no threshold is usable") };
         let said = mistakes.to_string();
         assert_eq!(said.lines().count(), 3, "{said}");
         assert!(said.contains("omit over …") && said.contains("omit abort"), "{said}");
     }
 
     #[test]
-    fn a_file_may_say_anything_but_how_hard_to_push() {
+    fn a_file_may_set_anything_but_the_load() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("s.toml");
         let resolve = |text: &str| {

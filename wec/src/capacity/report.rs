@@ -563,7 +563,7 @@ mod tests {
     const KNEE: Answer = Answer { knee: Some(96.0), above: Some(112.0), why: Why::Narrow };
 
     #[test]
-    fn rows_are_in_the_order_of_rate_and_say_why_they_failed() {
+    fn rows_are_ordered_by_rate_and_have_reasons() {
         found(KNEE, Some(step(76.8, 26, Outcome::Sustained, "")), Exit::Passed, |report| {
             let text = report.text(TextStyle { columns: Some(80), colours: false });
             let rows: Vec<&str> = text.lines().collect();
@@ -594,7 +594,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_wider_than_the_terminal() {
+    fn no_line_is_wider_than_the_terminal() {
         for columns in [80, 100, 120, 200] {
             found(KNEE, None, Exit::Passed, |report| {
                 let text = report.text(TextStyle { columns: Some(columns), colours: false });
@@ -605,7 +605,7 @@ mod tests {
     }
 
     #[test]
-    fn each_end_has_its_sentence() {
+    fn each_result_has_its_sentence() {
         let cases = [
             (Answer { knee: Some(64.0), above: None, why: Why::ReachedTo }, "at least 64 chains/s"),
             (
@@ -626,7 +626,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_get_the_same() {
+    fn json_and_junit_have_the_same_content() {
         let ill = step(76.8, 26, Outcome::Failed, "all 5 chains failed");
         found(KNEE, Some(ill), Exit::Failed, |report| {
             let json = report.json();

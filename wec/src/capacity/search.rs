@@ -369,7 +369,7 @@ mod tests {
         hold_at: Some(0.8),
     };
 
-    /// Runs a search against a CA that returns the result of each step; returns all actions.
+    /// Runs a search in which `ca` gives the outcome of each step; returns all actions.
     fn asked(setting: SearchParameters, mut ca: impl FnMut(f64) -> Outcome) -> (Vec<Next>, Answer) {
         let (mut search, mut next) = Search::new(setting);
         let mut all = vec![next];
@@ -381,7 +381,7 @@ mod tests {
                 Next::Done(answer) => return (all, answer),
             };
             all.push(next);
-            assert!(all.len() < 1_000, "it never ends: {all:?}");
+            assert!(all.len() < 1_000, "the search does not end: {all:?}");
         }
     }
 
@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn after_every_failure_the_ca_recovers_at_a_trickle() {
+    fn after_every_failure_the_ca_recovers_at_a_low_rate() {
         let (all, _) = asked(SearchParameters { from: 8.0, ..SETTING }, capacity(50.0));
         for pair in all.windows(2) {
             if let [Next::Step(rate), after] = pair {
@@ -430,8 +430,8 @@ mod tests {
     }
 
     #[test]
-    fn chance_does_not_decide() {
-        // The first try at 8 fails, later ones do not.
+    fn one_failure_by_chance_does_not_decide() {
+        // Only the first try at 8 fails.
         let mut tries = 0;
         let (all, answer) = asked(SETTING, |rate| {
             tries += u32::from(rate == 8.0);
@@ -442,16 +442,16 @@ mod tests {
     }
 
     #[test]
-    fn where_the_ca_fell_over_is_never_gone_again() {
+    fn a_rate_at_which_the_ca_went_down_is_never_repeated() {
         let (all, answer) =
             asked(SETTING, |rate| if rate <= 50.0 { Outcome::Sustained } else { Outcome::Down });
         let over: Vec<f64> = rates(&all).into_iter().filter(|rate| *rate > 50.0).collect();
-        assert_eq!(over, [64.0, 56.0, 52.0], "each once, each below the one before");
+        assert_eq!(over, [64.0, 56.0, 52.0], "each rate once, each below the one before");
         assert_eq!(answer.knee, Some(50.0));
     }
 
     #[test]
-    fn a_ca_that_was_only_then_seen_to_have_fallen_is_not_sent_there_again() {
+    fn a_rate_is_not_repeated_when_the_ca_is_found_down_afterwards() {
         let (mut search, mut next) =
             Search::new(SearchParameters { resolution: Resolution::Share(0.5), ..SETTING });
         let mut tried = Vec::new();
@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn ends_otherwise_than_in_a_bracket() {
+    fn other_ends_than_a_bracket() {
         type Ca = fn(f64) -> Outcome;
         let cases: [(SearchParameters, Ca, Answer); 4] = [
             (
@@ -490,7 +490,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_was_busy_once_is_asked_again() {
+    fn a_step_on_a_busy_machine_is_repeated() {
         let mut busy = true;
         let (_, answer) = asked(SETTING, |rate| {
             if rate == 16.0 && std::mem::take(&mut busy) { Outcome::Limited } else { capacity(50.0)(rate) }
@@ -499,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ca_that_does_not_come_back_ends_the_search_with_what_is_known() {
+    fn a_ca_that_does_not_recover_ends_the_search_with_the_known_result() {
         let (mut search, _) = Search::new(SETTING);
         search.stepped(Outcome::Sustained);
         assert_eq!(search.stepped(Outcome::Down), Next::Recover(0.25));
@@ -508,7 +508,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_without_time_holds_what_it_has() {
+    fn a_search_out_of_time_holds_the_known_rate() {
         let (mut search, _) = Search::new(SETTING);
         search.stepped(Outcome::Sustained);
         let next = search.out_of_time();
@@ -520,8 +520,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the CA's capacity: the knee is below it by no more than the bracket's width, the steps
-        /// are few, and no rate is far above it.
+        /// For any capacity of the CA, the knee is below it by at most the bracket's width, the steps are
+        /// few, and no rate is far above it.
         #[test]
         fn the_knee_is_within_its_width_of_the_truth(
             most in 0.01f64..200_000.0,
@@ -549,9 +549,9 @@ mod tests {
             prop_assert!(rates(&all).len() <= 130, "{}", rates(&all).len());
         }
 
-        /// With any results it ends, and never returns to a rate at which the CA was down.
+        /// For any outcomes the search ends, and never returns to a rate at which the CA was down.
         #[test]
-        fn it_ends_whatever_happens(outcomes in proptest::collection::vec(0u8..4, 1..60)) {
+        fn it_ends_for_any_outcomes(outcomes in proptest::collection::vec(0u8..4, 1..60)) {
             let mut place = 0;
             let mut fell = f64::INFINITY;
             let mut bad = None;

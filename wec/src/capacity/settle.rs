@@ -172,11 +172,15 @@ mod tests {
         // S = 10 of 10 pairs, variance 5·4·15/18.
         assert!((mann_kendall(&[1.0, 2.0, 3.0, 4.0, 5.0]) - 9.0 / (300.0f64 / 18.0).sqrt()).abs() < 1e-12);
         assert!((mann_kendall(&[5.0, 4.0, 3.0, 2.0, 1.0]) + 9.0 / (300.0f64 / 18.0).sqrt()).abs() < 1e-12);
-        assert_eq!(mann_kendall(&[3.0; 9]), 0.0, "nothing but ties");
+        assert_eq!(mann_kendall(&[3.0; 9]), 0.0, "only ties");
         // Gilbert 1987, section 16.4: one tie of two.
         let tied = (weight_of(6) - weight_of(2)) / 18.0;
         assert!((mann_kendall(&[1.0, 2.0, 2.0, 3.0, 4.0, 5.0]) - 13.0 / tied.sqrt()).abs() < 1e-12);
-        assert_eq!(sens_slope(&[1.0, 3.0, 5.0, 100.0, 9.0]), Some(2.0), "one outlier does not move it");
+        assert_eq!(
+            sens_slope(&[1.0, 3.0, 5.0, 100.0, 9.0]),
+            Some(2.0),
+            "one outlier does not change the slope"
+        );
     }
 
     fn weight_of(n: u32) -> f64 {
@@ -184,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_window_shows() {
+    fn windows_are_steady_rising_or_undecided() {
         let rising = |what, shown: Shown| matches!(shown, Shown::Rising(rise) if rise.what == what);
         // A queue that grows by two per second.
         assert!(rising(
@@ -199,9 +203,9 @@ mod tests {
             Shown::Settled
         );
         assert!(rising(Series::Response, look(&response(&[100.0, 110.0, 121.0, 129.0, 141.0, 150.0]))));
-        // A CA that warms up.
+        // A CA that becomes faster.
         assert_eq!(look(&response(&[300.0, 200.0, 150.0, 120.0, 110.0, 101.0])), Shown::Falling);
-        // Less than the scheduler's noise.
+        // A rise below the scheduler's noise.
         assert_eq!(look(&response(&[1.0, 1.2, 1.4, 1.6, 1.8, 2.0])), Shown::Settled);
         // Too few values.
         assert_eq!(look(&busy(&[1.0, 10.0, 100.0, 1_000.0])), Shown::Settled);
@@ -209,14 +213,14 @@ mod tests {
     }
 
     #[test]
-    fn a_rise_says_from_where_to_where() {
+    fn a_rise_has_its_first_and_last_level() {
         let Shown::Rising(rise) = look(&busy(&[2.0, 4.0, 6.0, 8.0, 10.0, 12.0])) else { panic!("it rises") };
         assert_eq!((rise.from, rise.to), (2.0, 12.0));
     }
 
     proptest! {
         #[test]
-        fn backwards_is_the_other_way_round(values in proptest::collection::vec(-100i32..100, 5..30)) {
+        fn a_reversed_series_has_the_opposite_trend(values in proptest::collection::vec(-100i32..100, 5..30)) {
             let forwards: Vec<f64> = values.iter().map(|value| f64::from(*value)).collect();
             let backwards: Vec<f64> = forwards.iter().rev().copied().collect();
             prop_assert!((mann_kendall(&forwards) + mann_kendall(&backwards)).abs() < 1e-9);
@@ -225,9 +229,9 @@ mod tests {
         }
     }
 
-    /// If all orders are equally likely, a trend is found as often as the level of the test allows.
+    /// For random orders, a trend is found as often as the significance level allows.
     #[test]
-    fn an_order_without_meaning_is_seldom_a_trend() {
+    fn a_random_order_is_seldom_a_trend() {
         let mut rng = StdRng::seed_from_u64(12);
         let mut values: Vec<f64> = (0..12).map(f64::from).collect();
         let trends = (0..10_000).filter(|_| {

@@ -391,7 +391,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rates_are_of_the_time_since_the_last_look() {
+    fn rates_are_of_the_time_since_the_last_line() {
         let before =
             Figures { elapsed: Duration::from_secs(10), chains: 100, requests: 1_000, ..Figures::default() };
         let now = Figures {
@@ -412,18 +412,18 @@ mod tests {
     }
 
     #[test]
-    fn a_run_whose_workers_find_nothing_to_run_says_so() {
+    fn an_idle_run_is_reported_as_idle() {
         let before = Pulse { iterations: 21, idle: 100, busy: 0 };
         let asked = Pulse { idle: 150, ..before };
         assert!(asked.is_idle_since(before));
-        assert!(!Pulse { iterations: 22, ..asked }.is_idle_since(before), "one had something to run");
-        assert!(!Pulse { busy: 1, ..asked }.is_idle_since(before), "one waits for the CA");
-        assert!(!before.is_idle_since(before), "nobody asked");
+        assert!(!Pulse { iterations: 22, ..asked }.is_idle_since(before), "one worker had something to run");
+        assert!(!Pulse { busy: 1, ..asked }.is_idle_since(before), "one worker waits for the CA");
+        assert!(!before.is_idle_since(before), "no worker looked for a chain");
         let shown = Figures { idle: true, ..Figures::default() };
         assert!(shown.line(&Figures::default()).ends_with(IDLE));
         assert!(shown.block(&Figures::default(), TextStyle::default()).contains(IDLE));
         let paused = Figures { paused: true, ..shown };
-        assert!(!paused.line(&Figures::default()).contains(IDLE), "that is what a pause is");
+        assert!(!paused.line(&Figures::default()).contains(IDLE), "a paused run is not reported as idle");
     }
 
     #[test]
@@ -432,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn a_load_shows_what_is_reached_beside_what_is_wanted() {
+    fn a_load_shows_the_reached_beside_the_wanted_value() {
         let closed =
             ScenarioFigures { workers: 48, workers_target: 50, busy: 41, ..ScenarioFigures::default() };
         assert_eq!(load(None, &closed, None), "48 of 50 workers, 41 in flight");
@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_a_load_back_is_said_beside_it() {
+    fn a_load_below_its_target_shows_the_reason() {
         let open = ScenarioFigures { due: 2_000, dropped: 24, ..ScenarioFigures::default() };
         let name = "storm".to_owned();
         assert_eq!(
@@ -488,7 +488,11 @@ mod tests {
         );
         assert!(short(None, &adaptive(Reach::Saturated), true)[0].starts_with("SATURATED: "));
         assert_eq!(short(None, &adaptive(Reach::Reached), true), Vec::<String>::new());
-        assert_eq!(short(None, &adaptive(Reach::Capped), false), Vec::<String>::new(), "paused, or over");
+        assert_eq!(
+            short(None, &adaptive(Reach::Capped), false),
+            Vec::<String>::new(),
+            "a paused or ended load has no note"
+        );
         assert_eq!(
             load(None, &adaptive(Reach::Reached), None),
             "402.7 of 500.0 requests/s (reached), 0 in flight, 0 workers (at most 30)"
@@ -496,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_stands_still_in_a_pause() {
+    fn the_shown_time_stops_in_a_pause() {
         let mark = |second: u64, to: &str| {
             let to = MarkValue::parse(&MarkWhat::State, to);
             Mark::new(second * 1_000_000_000, MarkBy::Page, MarkWhat::State, to)
@@ -510,7 +514,7 @@ mod tests {
     }
 
     #[test]
-    fn the_block_names_times_errors_and_nonces() {
+    fn the_block_has_times_errors_and_nonces() {
         let now = Figures {
             elapsed: Duration::from_secs(1),
             loads: vec![

@@ -1,4 +1,4 @@
-//! Errors of the user: one clear message with the cause and the remedy, and the right exit code.
+//! Wrong input: one message with the cause and the remedy, and the right exit code.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -14,7 +14,7 @@ fn fails(folder: &Path, args: &[&str]) -> (i32, String) {
     let output = crate::common::run(folder, &all);
     let said = crate::common::said(&output);
     assert!(!said.contains("panicked") && !said.contains("RUST_BACKTRACE"), "{said}");
-    assert!(output.stdout.is_empty(), "nothing was run, so nothing is reported");
+    assert!(output.stdout.is_empty(), "a run that did not start prints no summary");
     (output.status.code().expect("an exit code"), said)
 }
 
@@ -31,7 +31,7 @@ fn left_behind(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn mistakes_of_a_file_and_of_flags_are_told_at_once_with_line_and_key() {
+fn errors_of_file_and_flags_are_reported_at_once_with_line_and_key() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(
         folder.path().join("load.toml"),
@@ -51,10 +51,10 @@ fn mistakes_of_a_file_and_of_flags_are_told_at_once_with_line_and_key() {
     assert_eq!(left_behind(folder.path()), ["load.toml"]);
 }
 
-/// Every key of the table whose value can be wrong by itself, once as a variable and once as a flag.
+/// Every key of the table whose value can be wrong, once as a variable and once as a flag.
 #[test]
 fn a_mistake_names_the_variable_or_the_flag_that_the_value_came_from() {
-    // Any text is right for these.
+    // Any text is valid for these.
     const ANY_TEXT: [&str; 2] = ["allow_host", "authorised_by"];
     let folder = tempfile::tempdir().unwrap();
     let keys = || KEYS.iter().filter(|key| key.has_flag && !ANY_TEXT.contains(&key.name));
@@ -101,9 +101,9 @@ fn a_wrong_variable_of_a_service_is_named() {
     }
 }
 
-/// What a file says, and what is told of it, whole.
+/// Files and the whole message for each.
 #[test]
-fn mistakes_of_a_file_are_told_where_they_are_once_and_with_what_is_allowed() {
+fn errors_of_a_file_are_reported_once_with_line_and_allowed_values() {
     let folder = tempfile::tempdir().unwrap();
     for (file, told) in [
         (
@@ -189,7 +189,7 @@ fn public_cas_are_refused_before_anything_is_sent() {
 }
 
 #[test]
-fn a_public_address_needs_to_be_named() {
+fn a_public_address_must_be_allowed_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let (code, said) = fails(folder.path(), &["--directory", "https://203.0.113.7/directory"]);
     assert_eq!(code, 1);
@@ -208,12 +208,12 @@ fn an_unreachable_directory_is_named_and_leaves_nothing() {
 }
 
 #[test]
-fn a_web_server_that_is_no_ca_is_told_from_one() {
+fn a_web_server_that_is_no_ca_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let server = std::thread::spawn(move || {
-        // The directory is requested once; a retry could not succeed.
+        // The server answers one request: the directory is not requested again.
         for stream in listener.incoming().take(1) {
             let mut stream = stream.unwrap();
             let mut head = [0; 4096];
@@ -235,7 +235,7 @@ fn a_web_server_that_is_no_ca_is_told_from_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_untrusted_certificate_is_told_with_the_way_out() {
+async fn an_untrusted_certificate_is_reported_with_the_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let pebble = Pebble::start(PebbleOptions::default()).await.unwrap();
     let (code, said) =
@@ -248,7 +248,7 @@ async fn an_untrusted_certificate_is_told_with_the_way_out() {
 }
 
 #[test]
-fn a_state_of_a_newer_program_is_left_alone() {
+fn a_state_of_a_newer_program_is_refused_and_not_changed() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &[]);
     let run = |json: &str| {
@@ -282,7 +282,7 @@ fn a_state_of_a_newer_program_is_left_alone() {
 }
 
 #[test]
-fn a_listener_that_is_taken_is_named() {
+fn a_listener_whose_address_is_in_use_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &[]);
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -295,7 +295,7 @@ fn a_listener_that_is_taken_is_named() {
 }
 
 #[test]
-fn a_ca_that_binds_accounts_asks_for_the_binding_before_anything_is_loaded() {
+fn a_missing_external_account_binding_is_reported_before_any_load() {
     let folder = tempfile::tempdir().unwrap();
     let key = "aG1hYy1zZWNyZXQtaG1hYy1zZWNyZXQtaG1hYy1zZWNyZXQ";
     let ca_folder = tempfile::tempdir().unwrap();
@@ -314,7 +314,7 @@ fn a_ca_that_binds_accounts_asks_for_the_binding_before_anything_is_loaded() {
 }
 
 #[test]
-fn values_that_cannot_be_meant_are_refused_with_the_flag_and_the_way_out() {
+fn impossible_values_are_refused_with_the_flag_and_the_remedy() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("key.pem"), "-----BEGIN PRIVATE KEY-----\n").unwrap();
     std::fs::write(folder.path().join("junk.pem"), "-----BEGIN CERTIFICATE-----\n????\n").unwrap();

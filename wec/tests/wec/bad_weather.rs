@@ -1,12 +1,12 @@
-//! A CA with faults: failed results of the right class, and a run that continues.
+//! Runs against a CA with faults: failures have the right class, and the run continues.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 use wec_record::{Chain, ChainResult, FailureClass};
 
-/// Runs against a null CA with these flags until a few chains have met the fault (`met`) and many have not;
-/// the CA answers the other requests normally.
+/// Runs against a null CA with these flags until a few chains have had the fault (`met`) and many have not. The
+/// CA answers the other requests normally.
 fn weather(flags: &[&str], more: &[&str], met: impl Fn(&ChainResult) -> bool) -> Value {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), flags);
@@ -40,9 +40,9 @@ fn classes(summary: &Value, endpoint: &str) -> BTreeSet<String> {
 
 fn the_run_goes_on(summary: &Value) {
     let (authorizations, failed) = crate::common::chain(summary, "authorization");
-    assert!(failed > 0, "the weather was bad: {}", summary["failures"]);
-    assert!(authorizations > failed, "and some succeeded");
-    assert!(crate::common::chain(summary, "certificate").0 > 0, "what succeeded was used");
+    assert!(failed > 0, "no chain has failed: {}", summary["failures"]);
+    assert!(authorizations > failed, "too few chains succeeded");
+    assert!(crate::common::chain(summary, "certificate").0 > 0, "no certificate chain ran");
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn html_instead_of_a_problem() {
     assert_eq!(
         classes(&summary, "newOrder"),
         ["server-error".to_owned()].into(),
-        "the status is not lost to a parser"
+        "the status is kept although the body is not JSON"
     );
     assert!(summary["failures"].as_array().unwrap().iter().any(|failure| failure["status"] == 503));
 }
@@ -78,7 +78,7 @@ fn html_instead_of_a_problem() {
 fn truncated_json() {
     let summary = weather(&["--fault", "newOrder=truncated:0.3"], &[], failed);
     the_run_goes_on(&summary);
-    // The CA has the order of a renewal although its answer was lost: later renewals may fail with
+    // The CA has made the renewal's order although its answer was cut, so later renewals may fail with
     // alreadyReplaced.
     let classes = summary["chains"]["authorization"]["classes"].as_object().unwrap();
     assert_eq!(classes.keys().collect::<Vec<_>>(), ["malformed"]);
@@ -106,7 +106,7 @@ fn certificates_that_are_wrong() {
     assert!(wrong > Some(0), "{}", summary["chains"]["certificate"]);
     let (count, failed) = crate::common::chain(&summary, "certificate");
     assert!(count > failed);
-    // Each kind is a row of its own, with its own example.
+    // Each kind of flaw is a separate row with its own example.
     let failures = summary["failures"].as_array().unwrap();
     let example = |kind: &str| {
         let is = |failure: &&Value| failure["scope"] == "chain" && failure["detail"] == kind;
@@ -117,7 +117,7 @@ fn certificates_that_are_wrong() {
 }
 
 #[test]
-fn a_ca_where_nothing_works_is_a_failed_run_that_still_reports() {
+fn a_run_at_a_ca_where_all_fails_fails_and_has_a_summary() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &["--fault", "newAccount=500:1"]);
     let mut args = vec![

@@ -1,4 +1,4 @@
-//! The ceiling of a machine is measured once, stored, and shown with later runs.
+//! The highest load of a machine is measured once, stored, and shown with later runs.
 
 use std::path::Path;
 use std::process::Output;
@@ -10,7 +10,7 @@ fn wec(folder: &Path, args: &[&str]) -> Output {
 }
 
 #[test]
-fn a_calibration_is_kept_and_stands_beside_later_runs_until_it_is_of_another_machine() {
+fn a_calibration_is_stored_and_shown_with_later_runs_of_the_same_machine() {
     let folder = tempfile::tempdir().unwrap();
     let output = wec(folder.path(), &["calibrate", "--seconds", "1", "--max-workers", "40", "--json"]);
     let said = crate::common::said(&output);
@@ -48,7 +48,11 @@ fn a_calibration_is_kept_and_stands_beside_later_runs_until_it_is_of_another_mac
     let elsewhere = std::fs::read_to_string(&file).unwrap().replace("\"host\": \"", "\"host\": \"another-");
     std::fs::write(&file, elsewhere).unwrap();
     let output = run("without");
-    assert!(output.status.success(), "it is no reason not to run: {}", crate::common::said(&output));
+    assert!(
+        output.status.success(),
+        "a calibration of another machine does not prevent a run: {}",
+        crate::common::said(&output)
+    );
     assert!(
         crate::common::said(&output).contains("measured on \"another-"),
         "{}",
@@ -58,7 +62,7 @@ fn a_calibration_is_kept_and_stands_beside_later_runs_until_it_is_of_another_mac
 }
 
 #[test]
-fn without_a_calibration_it_says_how_to_have_one() {
+fn without_a_calibration_the_message_names_the_command() {
     let folder = tempfile::tempdir().unwrap();
     let output = wec(folder.path(), &["calibrate", "--show"]);
     assert_eq!(output.status.code(), Some(1));

@@ -1,5 +1,5 @@
-//! The highest rate that a CA sustains, found. The CA's true capacity is known by arithmetic: it serves so many requests a second,
-//! one after the other.
+//! `wec capacity` finds the highest rate that a CA sustains. The true capacity of the CA is known: it serves a set number of
+//! requests per second, one after the other.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
@@ -11,7 +11,7 @@ use wec_testbed::{Caddy, Pebble, PebbleOptions, Standard};
 
 use crate::common::{ONLY_REGISTRATIONS, Run};
 
-/// Bounds of the load tester that a busy machine does not exceed, and short steps.
+/// Short steps, and bounds on the load tester that a busy machine does not exceed.
 const USUAL: [&str; 14] = [
     "--headless",
     "--json",
@@ -30,7 +30,7 @@ const USUAL: [&str; 14] = [
 ];
 const SETTLE: [&str; 4] = ["--settle", "3s..9s", "--limited-cpu", "100%"];
 
-/// One request to newAccount is one chain.
+/// Each chain is one request to newAccount.
 fn only_registrations() -> [&'static str; 2] {
     ["--weight", &ONLY_REGISTRATIONS]
 }
@@ -68,10 +68,10 @@ fn the_knee_of_a_ca_whose_capacity_is_known_is_within_its_width_of_the_truth() {
     for step in found["steps"].as_array().unwrap() {
         if step["verdict"] == "sustained" {
             let (rate, reached) = (step["rate"].as_f64().unwrap(), step["reached"].as_f64().unwrap());
-            assert!((reached / rate - 1.0).abs() < 0.35, "a window of 3 s at an even rate: {step}");
+            assert!((reached / rate - 1.0).abs() < 0.35, "the rate in a window of 3 s is off: {step}");
         }
     }
-    // The whole search is one run, with a mark at every change.
+    // The whole search is one run, with a mark for every change.
     let log = crate::common::log(folder.path());
     let rates = log.iter().filter(|record| {
         matches!(record, Record::Mark(mark) if mark.by == MarkBy::Capacity && mark.what == MarkWhat::Rate)
@@ -81,8 +81,8 @@ fn the_knee_of_a_ca_whose_capacity_is_known_is_within_its_width_of_the_truth() {
     assert!(junit.contains("tests=\"2\" failures=\"0\" errors=\"0\""), "{junit}");
 }
 
-/// One order in five is answered with half of a body, at every rate: above the usual bound of 1 %, and nothing to do with how
-/// much the CA sustains. Counted like failures by overload it ended the search at the first step that met enough of them.
+/// One order in five is answered with half of a body at every rate. This is above the usual bound of 1 % and does not depend on
+/// the load. Counted like failures by overload, it once ended the search at the first step with enough of them.
 #[test]
 fn failures_that_do_not_depend_on_the_load_do_not_lower_the_knee() {
     let folder = tempfile::tempdir().unwrap();
@@ -94,7 +94,7 @@ fn failures_that_do_not_depend_on_the_load_do_not_lower_the_knee() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("Failures that do not depend on the load"), "{text}");
     let found = crate::common::summary(folder.path());
-    // A step may fail for another reason: chance finds a rise in one of twenty windows, and a machine may be busy.
+    // A step may fail for another reason: by chance one window in twenty shows a rise, and the machine may be busy.
     for step in found["steps"].as_array().unwrap() {
         let reasons = step["reasons"].as_array().unwrap();
         assert!(!reasons.iter().any(|reason| reason.as_str().unwrap().contains("{failed}")), "{step}");
@@ -112,8 +112,8 @@ fn failures_that_do_not_depend_on_the_load_do_not_lower_the_knee() {
     }
 }
 
-/// The hold follows the search at the last moment, so there is no time to repeat one that a busy machine disturbed: its verdict is
-/// whatever it is, and decides how the process ends.
+/// The hold starts at the last moment, so there is no time to repeat one that a busy machine disturbed. Any verdict is accepted,
+/// and the exit code must agree with it.
 #[test]
 fn the_hold_is_within_the_time_of_the_search() {
     let folder = tempfile::tempdir().unwrap();
@@ -127,7 +127,7 @@ fn the_hold_is_within_the_time_of_the_search() {
     assert_eq!(output.status.code(), Some(expected), "{}\n{found}", crate::common::said(&output));
 }
 
-/// A null CA on an address of its own, which this test kills and starts again.
+/// A null CA at a fixed address, which the test kills and starts again.
 struct Fragile {
     folder: PathBuf,
     address: String,
@@ -141,14 +141,14 @@ impl Fragile {
         Self { folder: folder.to_owned(), address, child }
     }
 
-    /// Over plain HTTP: with each start it would have another root.
+    /// Over plain HTTP, because each start would make another root.
     fn spawn(folder: &Path, address: &str) -> Child {
         let mut command = crate::common::wec(folder, &["null-ca", "--plain", "--listen", address]);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
         let mut line = String::new();
         std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
-        assert!(line.starts_with("http://"), "it is up: {line:?}");
+        assert!(line.starts_with("http://"), "the CA did not start: {line:?}");
         child
     }
 
@@ -173,7 +173,7 @@ impl Drop for Fragile {
     }
 }
 
-/// The rate that the session has now, by the marks in the log.
+/// The present rate of the session, by the marks in the log.
 fn rate_now(folder: &Path) -> f64 {
     let mut rates =
         crate::common::log_so_far(&folder.join("results")).into_iter().filter_map(|record| match record {
@@ -183,8 +183,8 @@ fn rate_now(folder: &Path) -> f64 {
     rates.next_back().unwrap_or(0.0)
 }
 
-/// Runs a search against a CA that falls over whenever the rate is `most` or more, and rises again, if it does, when the
-/// load has gone.
+/// Runs a search against a CA that is killed when the rate reaches `most`, and is started again, if `rises`, when the load
+/// has ended.
 #[expect(clippy::disallowed_methods, reason = "no runtime waits here")]
 fn search_of_a_fragile_ca(most: f64, rises: bool, flags: &[&str]) -> (Output, Value) {
     let folder = tempfile::tempdir().unwrap();
@@ -216,20 +216,20 @@ fn search_of_a_fragile_ca(most: f64, rises: bool, flags: &[&str]) -> (Output, Va
     (output, found)
 }
 
-/// Nothing but a trickle.
+/// Whether the rate is at most the low rate of a recovery.
 fn rates_are_over(rate: f64) -> bool {
     rate <= 5.0
 }
 
 #[test]
-fn a_ca_that_falls_over_is_survived_and_left_running_below_the_knee() {
+fn a_search_continues_after_the_ca_went_down_and_holds_below_the_knee() {
     let flags = ["--from", "10/s", "--resolution", "30%", "--recover", "60s"];
     let (output, found) = search_of_a_fragile_ca(40.0, true, &flags);
     let said = crate::common::said(&output);
     assert_eq!(output.status.code(), Some(0), "{said}\n{}", String::from_utf8_lossy(&output.stdout));
     let steps = steps(&found);
     let down: Vec<_> = steps.iter().filter(|(_, verdict)| *verdict == "ca-down").collect();
-    assert_eq!(down, [&(40.0, "ca-down")], "it fell over, and was not sent there again: {steps:?}");
+    assert_eq!(down, [&(40.0, "ca-down")], "the CA went down once, and the rate was not repeated: {steps:?}");
     assert!(said.contains("the CA recovered after"), "{said}");
     assert!(found["knee"].as_f64().unwrap() < 40.0 && found["above"].as_f64() <= Some(40.0), "{steps:?}");
     assert_eq!(found["hold"]["verdict"], "sustained", "{}", found["hold"]);
@@ -238,7 +238,7 @@ fn a_ca_that_falls_over_is_survived_and_left_running_below_the_knee() {
 }
 
 #[test]
-fn a_ca_that_never_comes_back_ends_the_search_with_what_is_known() {
+fn a_ca_that_does_not_recover_ends_the_search_with_the_known_result() {
     let flags = ["--from", "10/s", "--recover", "6s"];
     let (output, found) = search_of_a_fragile_ca(20.0, false, &flags);
     assert_eq!(output.status.code(), Some(99), "{}", crate::common::said(&output));
@@ -249,22 +249,26 @@ fn a_ca_that_never_comes_back_ends_the_search_with_what_is_known() {
 }
 
 #[test]
-fn a_machine_that_is_the_limit_is_no_verdict_on_the_ca() {
+fn a_generator_limited_step_is_no_verdict_on_the_ca() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &[]);
-    // Whoever runs chains at all needs a thousandth of a processor.
+    // Any run uses more than a thousandth of a processor.
     let flags = ["--from", "20/s", "--settle", "4s..9s", "--limited-cpu", "0.1%", "--strict"];
     let output = capacity(folder.path(), &ca.target(), &flags);
     assert_eq!(output.status.code(), Some(108), "{}", crate::common::said(&output));
     let found = crate::common::summary(folder.path());
     assert_eq!((found["ended"].as_str(), &found["knee"]), (Some("generator-limited"), &Value::Null));
-    assert_eq!(steps(&found), [(20.0, "generator-limited"); 2], "once more, and no further");
+    assert_eq!(
+        steps(&found),
+        [(20.0, "generator-limited"); 2],
+        "the step is repeated once, then the search ends"
+    );
     let reason = found["steps"][0]["reasons"][0].as_str().unwrap();
     assert!(reason.contains("worker thread"), "{reason}");
 }
 
 #[test]
-fn the_first_interrupt_ends_the_search_and_reports_what_is_known() {
+fn the_first_interrupt_ends_the_search_and_reports_the_known_result() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &[]);
     let rates = ["--from", "10/s", "--step", "10/s"];
@@ -284,16 +288,16 @@ fn the_first_interrupt_ends_the_search_and_reports_what_is_known() {
     assert_eq!((found["ended"].as_str(), found["knee"].as_f64()), (Some("cut"), Some(10.0)));
 }
 
-/// A search of one rate, 5/s, at a CA that serves 22.5/s, with a page for those who interfere.
+/// A search of one rate, 5/s, at a CA that serves 22.5/s, with a page through which the test interferes.
 fn search_with_a_page(folder: &Path, ca: &crate::common::NullCa) -> Run {
     let page = ["capacity", "--listen", "127.0.0.1:0"];
     let rates = ["--from", "5/s", "--to", "5/s"];
-    // All but the first, which is to have no page.
+    // All flags but the first, which disables the page.
     let args = [&page[..], &ca.target(), &USUAL[1..], &only_registrations(), &SETTLE, &rates].concat();
     Run::of(folder, &args)
 }
 
-/// What it found, though somebody interfered so often.
+/// The result of a search with this number of disturbed steps.
 fn found_in_spite_of(mut run: Run, folder: &Path, disturbed: u64) -> Value {
     assert_eq!(run.child.wait().unwrap().code(), Some(0));
     let found = crate::common::summary(folder);
@@ -303,18 +307,21 @@ fn found_in_spite_of(mut run: Run, folder: &Path, disturbed: u64) -> Value {
     let judged =
         found["steps"].as_array().unwrap().iter().find(|step| step["verdict"] == "sustained").unwrap();
     // 5/s for 3 s.
-    assert!((10..=20).contains(&judged["due"].as_u64().unwrap()), "nothing of before is in it: {judged}");
+    assert!(
+        (10..=20).contains(&judged["due"].as_u64().unwrap()),
+        "the window contains iterations from before the restart: {judged}"
+    );
     found
 }
 
 #[test]
-fn a_step_begins_anew_when_somebody_changes_its_rate_and_so_does_the_hold_when_weights_change() {
+fn a_change_of_rate_restarts_a_step_and_a_change_of_weights_the_hold() {
     let folder = tempfile::tempdir().unwrap();
     let ca =
         crate::common::NullCa::start(folder.path(), &["--serve", "newAccount=22.5/s", "--latency", "100ms"]);
     let run = search_with_a_page(folder.path(), &ca);
     run.until_chains(8);
-    // More than the CA serves: whoever judges it calls it failed.
+    // More than the CA serves: a step at this rate would fail.
     run.patch(json!({ "rate": 60 }));
     crate::common::until("the search holds the CA below the knee", || rate_now(folder.path()) == 4.0);
     run.told(folder.path(), &["weight", "registration=2"]);
@@ -328,7 +335,7 @@ fn a_step_begins_anew_when_somebody_changes_its_rate_and_so_does_the_hold_when_w
 }
 
 #[test]
-fn a_step_begins_anew_after_a_pause_however_short() {
+fn a_step_is_restarted_after_any_pause() {
     let folder = tempfile::tempdir().unwrap();
     let ca =
         crate::common::NullCa::start(folder.path(), &["--serve", "newAccount=22.5/s", "--latency", "100ms"]);
@@ -338,7 +345,7 @@ fn a_step_begins_anew_after_a_pause_however_short() {
     let (_, ended) = run.until_still();
     run.told(folder.path(), &["resume"]);
     run.until_chains(ended + 5);
-    // Over before anybody looks.
+    // The pause is over before the search looks at the session.
     for state in ["paused", "running"] {
         assert_eq!(run.http("PATCH /api/v1/sessions/current", &json!({ "state": state }).to_string()).0, 200);
     }
@@ -346,7 +353,7 @@ fn a_step_begins_anew_after_a_pause_however_short() {
 }
 
 #[test]
-fn mistakes_are_told_all_at_once_and_nothing_is_loaded() {
+fn all_errors_are_reported_at_once_before_any_load() {
     let folder = tempfile::tempdir().unwrap();
     let flags = ["--from", "fast", "--settle", "5s", "--hold-at", "110%", "--rate", "5/s"];
     let output = capacity(folder.path(), &["--directory", "http://127.0.0.1:1/dir"], &flags);
@@ -359,7 +366,7 @@ fn mistakes_are_told_all_at_once_and_nothing_is_loaded() {
 }
 
 #[test]
-fn how_to_search_is_said_by_flags_the_environment_and_a_file_in_this_order() {
+fn flags_override_the_environment_which_overrides_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = "directory = \"http://127.0.0.1:1/dir\"\n[capacity]\nfrom = \"file\"\nto = \"file\"\nhold = \"file\"\nholdat = \"80%\"\n";
     std::fs::write(folder.path().join("s.toml"), file).unwrap();
@@ -385,12 +392,12 @@ fn how_to_search_is_said_by_flags_the_environment_and_a_file_in_this_order() {
     let run = said(&["run"]);
     assert_eq!(
         run, "s.toml:6: capacity.holdat: unknown key; did you mean hold_at?\n",
-        "the rest is not for a run"
+        "wec run ignores the table [capacity]"
     );
 }
 
-/// A search that ends with a verdict; what it found. A machine that is busy with other work may take so much from the CA
-/// that it sustains nothing: then the search reports that no rate is sustained, and its exit code agrees.
+/// A search that ends with a verdict; its result. A machine that is busy with other work may slow the CA so much that it
+/// sustains no rate: then the search reports this, and the exit code agrees.
 fn short_search(folder: &Path, flags: &[&str]) -> Value {
     let mut args = vec!["capacity", "--headless", "--spacing", "even", "--limited-lag", "10m"];
     args.extend(["--limited-cpu", "100%", "--threshold", "chain{failed} < 1%"]);
@@ -408,7 +415,7 @@ fn short_search(folder: &Path, flags: &[&str]) -> Value {
     found
 }
 
-/// Two workers: with three requests in flight Pebble 2.4 locks itself up sooner or later (docs/servers.md).
+/// Two workers: with three requests in flight Pebble 2.4 deadlocks sooner or later (docs/servers.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_search_against_pebble() {
     let folder = tempfile::tempdir().unwrap();
@@ -425,14 +432,14 @@ async fn a_short_search_against_pebble() {
     let [http01, tlsalpn01, dns] = [http01, tlsalpn01, dns].map(|address| address.to_string());
     let mut flags = vec!["--directory", &directory, "--cacert", &cacert];
     flags.extend(["--http01-listen", &http01, "--tlsalpn01-listen", &tlsalpn01, "--dns-listen", &dns]);
-    // That two workers are too few at times is not Pebble's fault.
+    // Two workers may be too few at times, which is not Pebble's fault.
     flags.extend(["--workers", "2", "--from", "1/s", "--to", "2/s"]);
     let found = short_search(folder.path(), &flags);
     assert!(found["knee"].is_null() || found["knee"].as_f64() >= Some(1.0), "{found}");
     assert!(found["summary"]["requests"].as_u64() > Some(0));
 }
 
-/// Caddy asks the system's resolver, which is here this run's own DNS, on an address that has its standard ports to itself.
+/// Caddy uses the system's resolver: here the run's own DNS, on a loopback address whose port 53 is free.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_search_against_caddy() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,10 +1,10 @@
-//! What is asked about certificates: which roots they lead to, which profiles they have, which keys are blocked.
+//! Options of certificates: the roots they lead to, their profiles, and blocked keys.
 
 use std::path::Path;
 
 use serde_json::Value;
 
-/// So many chains against a null CA with these flags; what the run said, and its summary.
+/// Runs a number of chains against a null CA with these flags. Returns the exit code, standard error and the summary.
 fn run(
     folder: &Path,
     ca: &crate::common::NullCa,
@@ -28,7 +28,7 @@ fn certificates_lead_to_the_roots_that_are_given() {
     assert_eq!(summary["unverified"], serde_json::json!({}));
     assert!(crate::common::chain(&summary, "certificate").0 > 0);
 
-    // The root of its HTTPS certificate is another, and the root of its issuer does not come with the chain: nothing
+    // The root of the CA's HTTPS certificate is another one, and the chain does not contain the issuer's root: so nothing
     // shows that these certificates are wrong.
     let (code, said, summary) = run(folder.path(), &ca, "120", &["--issuer-root", "null-ca-root.pem"]);
     assert_eq!(code, Some(0), "{said}");
@@ -40,7 +40,7 @@ fn certificates_lead_to_the_roots_that_are_given() {
 }
 
 #[test]
-fn a_profile_that_is_not_on_offer_is_refused_at_the_start() {
+fn a_profile_that_the_ca_does_not_offer_is_refused_at_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &[]);
     let mut args =
@@ -49,11 +49,11 @@ fn a_profile_that_is_not_on_offer_is_refused_at_the_start() {
     let output = crate::common::run(folder.path(), &args);
     assert_eq!(output.status.code(), Some(1), "{}", crate::common::said(&output));
     assert!(crate::common::said(&output).contains("nobody-has-this"), "{}", crate::common::said(&output));
-    assert!(!folder.path().join("results").exists(), "nothing was opened");
+    assert!(!folder.path().join("results").exists(), "no log was begun");
 }
 
 #[test]
-fn profiles_are_ordered_by_weight_and_told_apart() {
+fn profiles_are_ordered_by_weight_and_counted_separately() {
     let folder = tempfile::tempdir().unwrap();
     let offered = ["--profile", "shortlived=Six days", "--profile", "classic=As ever"];
     let ca = crate::common::NullCa::start(folder.path(), &offered);
@@ -71,7 +71,7 @@ fn profiles_are_ordered_by_weight_and_told_apart() {
     assert!(profiles["classic"]["authorization"]["response_time_ns"]["n"].as_u64() > Some(0));
 }
 
-/// Without new keys, every finalize is refused as soon as each of the stock's 16 keys was revoked once.
+/// If blocked keys were not replaced, every finalize would be refused once each of the 16 keys had been revoked.
 #[test]
 fn blocked_keys_cost_few_certificates() {
     let folder = tempfile::tempdir().unwrap();
@@ -81,7 +81,7 @@ fn blocked_keys_cost_few_certificates() {
     let revoked = crate::common::chain(&summary, "revoke").0;
     let (certificates, refused) = crate::common::chain(&summary, "certificate");
     assert!(revoked > 32 && certificates > 32, "{said}");
-    // A key may be in another worker's hand while it is blocked: three others, at each revocation at most.
+    // Other workers may be using a key when it is blocked: at most three at each revocation.
     assert!(
         refused <= 3 * revoked,
         "{refused} of {certificates} refused, {revoked} revoked: {}",

@@ -1,5 +1,5 @@
-//! Faults of the environment: absurd settings, closed and full outputs, closed terminals, missing analytics.
-//! And visibility to others: files and secrets.
+//! Faults of the environment: extreme settings, closed and full outputs, closed terminals, missing analytics.
+//! Also privacy: permissions of files, and secrets in output.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::common::signal;
 const SECRET: &str = "s3cret-of-this-test";
 
 #[test]
-fn no_time_is_so_long_that_it_breaks_anything() {
+fn extremely_long_times_are_refused_without_a_panic() {
     let folder = tempfile::tempdir().unwrap();
     for time in [
         "18446744073709551615s",
@@ -46,7 +46,7 @@ fn no_time_is_so_long_that_it_breaks_anything() {
         for args in [&capacity[..], &null_ca, &staged, &judged, &aseq] {
             let output = crate::common::run(folder.path(), args);
             let said = crate::common::said(&output);
-            // The longest thresholds that are numbers are thresholds, and then there is no CA.
+            // The largest valid times pass the check, and then the run fails because there is no CA.
             assert!(matches!(output.status.code(), Some(1 | 2)), "{args:?}: {said}");
             assert!(!said.contains("panicked"), "{args:?}: {said}");
         }
@@ -54,7 +54,7 @@ fn no_time_is_so_long_that_it_breaks_anything() {
 }
 
 #[test]
-fn a_full_standard_output_is_reported_once_and_ends_nothing() {
+fn a_full_standard_output_is_reported_once_and_the_run_continues() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &[]);
     let mut args = vec!["run", "--headless", "--workers", "2", "--run-time", "3s"];
@@ -66,16 +66,16 @@ fn a_full_standard_output_is_reported_once_and_ends_nothing() {
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert_eq!(said.matches("standard output cannot be written").count(), 1, "{said}");
     assert!(crate::common::chain(&crate::common::summary(folder.path()), "certificate").0 > 0);
-    // Nor does standard error.
+    // A full standard error does not end the run either.
     let status = crate::common::wec(folder.path(), &args).stdout(full()).stderr(full()).status().unwrap();
     assert_eq!(status.code(), Some(0));
-    // A command that only prints cannot work without its output.
+    // A command that only prints fails without its output.
     let output = crate::common::wec(folder.path(), &["schema"]).stdout(full()).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", crate::common::said(&output));
 }
 
 #[test]
-fn a_terminal_that_goes_ends_the_run_as_a_signal_does_but_not_under_nohup() {
+fn a_closed_terminal_ends_the_run_like_a_signal_except_under_nohup() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &[]);
     let mut args = vec!["run", "--headless", "--workers", "2", "--run-time", "10m", "--graceful-stop", "2m"];
@@ -186,7 +186,7 @@ fn no_help_and_no_error_shows_a_secret() {
 }
 
 #[test]
-fn a_requester_whose_results_nobody_has_does_not_end_well() {
+fn a_requester_without_analytics_fails() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &[]);
     for (address, why) in [

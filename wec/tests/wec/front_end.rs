@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 use wec_testbed::{Nginx, NginxOptions};
 
-/// The built-in CA, and nginx before it.
+/// The built-in CA with nginx in front of it.
 async fn behind_nginx(
     folder: &Path,
     flags: &[&str],
@@ -16,7 +16,7 @@ async fn behind_nginx(
     (ca, nginx)
 }
 
-/// A bounded number of chains by many workers; its exit code, what it said and its summary.
+/// Runs a number of chains with many workers. Returns the exit code, standard error and the summary.
 fn run(folder: &Path, url: &str, root: &Path, flags: &[&str]) -> (Option<i32>, String, Value) {
     let directory = if url.ends_with("/moved") { url.to_owned() } else { format!("{url}/directory") };
     let root = root.to_str().unwrap();
@@ -46,7 +46,7 @@ async fn graceful_ends(flags: &[&str], http2: bool) -> Value {
     assert_eq!(summary["requests_failed"], 0, "{said}");
     assert!(
         summary["connections"]["new"].as_u64() > Some(20),
-        "nginx ended none: {}",
+        "nginx has ended no connection: {}",
         summary["connections"]
     );
     summary
@@ -103,7 +103,7 @@ async fn a_server_that_demands_client_certificates_gets_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_are_found_in_the_cas_own_records() {
+async fn failed_requests_can_be_found_in_the_cas_access_log() {
     let folder = tempfile::tempdir().unwrap();
     let options = NginxOptions { request_id: Some("X-Request-Id"), ..NginxOptions::default() };
     let (_ca, nginx) = behind_nginx(folder.path(), &["--fault", "newOrder=500:0.5"], options).await;
@@ -112,7 +112,7 @@ async fn requests_are_found_in_the_cas_own_records() {
     let lines = nginx.access_log().unwrap();
     let run = format!("run/{}\"", summary["run"]["id"].as_str().unwrap());
     let ours = lines.lines().filter(|line| line.contains(&run)).count() as u64;
-    // The directory is read before there is a run.
+    // The directory is read before the run begins and is not in its count.
     assert_eq!(Some(ours), summary["requests"].as_u64(), "{said}");
 
     let failures = summary["failures"].as_array().unwrap();
@@ -120,15 +120,15 @@ async fn requests_are_found_in_the_cas_own_records() {
     let failure = failure.unwrap_or_else(|| panic!("none failed: {said}"));
     let [id, trace] = ["request_id", "traceparent"].map(|key| failure[key].as_str().unwrap());
     assert!(id.len() == 32 && trace.len() == 55, "{failure}");
-    let line = lines.lines().find(|line| line.starts_with(id)).expect("the CA's server knows its own id");
+    let line = lines.lines().find(|line| line.starts_with(id)).expect("nginx has logged the request id");
     assert!(line.contains(" 500 ") && line.contains(trace), "{line}");
-    assert!(said.contains(id) && said.contains(trace), "the table has them, too: {said}");
+    assert!(said.contains(id) && said.contains(trace), "the table shows both ids: {said}");
 
     let log = crate::common::log(folder.path());
     for result in crate::common::results(&log).filter(|result| !result.requests.is_empty()) {
         let traces: std::collections::BTreeSet<_> =
             result.requests.iter().map(|request| &request.traceparent[..35]).collect();
-        assert_eq!(traces.len(), 1, "a trace for each chain");
+        assert_eq!(traces.len(), 1, "each chain has one trace");
         for request in &result.requests {
             assert_eq!(request.request_id.is_empty(), request.successful, "{request:?}");
         }
@@ -136,14 +136,14 @@ async fn requests_are_found_in_the_cas_own_records() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_that_is_its_own_root_is_trusted_when_it_is_given() {
+async fn a_self_signed_certificate_is_trusted_when_given_as_cacert() {
     let folder = tempfile::tempdir().unwrap();
     let options = NginxOptions { self_signed: true, ..NginxOptions::default() };
     let (ca, nginx) = behind_nginx(folder.path(), &[], options).await;
     let flags = ["--workers", "2", "--iterations", "10"];
     let (code, said, _) = run(folder.path(), &nginx.http1_url(), &nginx.ca_file(), &flags);
     assert_eq!(code, Some(0), "{said}");
-    // Another root does not stand for it.
+    // Another root is not accepted instead.
     let other = ca.target()[3].to_owned();
     let (code, said, _) = run(folder.path(), &nginx.http1_url(), Path::new(&other), &flags);
     assert_eq!(code, Some(1), "{said}");
@@ -151,7 +151,7 @@ async fn a_certificate_that_is_its_own_root_is_trusted_when_it_is_given() {
 }
 
 #[test]
-fn accounts_have_keys_of_each_type_asked_for() {
+fn accounts_have_keys_of_each_configured_type() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &[]);
     let mut args = vec!["run", "--headless", "--json", "summary.json", "--state", "sqlite::memory:"];

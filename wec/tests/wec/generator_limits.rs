@@ -1,12 +1,12 @@
-//! A run that the load tester limited is marked as such everywhere. Bounds are set by flags, so that the
-//! tests do not depend on the machine's speed.
+//! A run that the load tester limited is marked in summary, log and table. Flags set the bounds, so that the tests
+//! do not depend on the machine's speed.
 
 use std::path::Path;
 use std::process::Output;
 
 use wec_record::{LimitKind, LoadSample, Record};
 
-/// Bounds that nothing exceeds.
+/// Bounds that no run exceeds.
 const GENEROUS: [&str; 4] = ["--limited-lag", "10m", "--limited-cpu", "100%"];
 
 fn run(folder: &Path, ca: &crate::common::NullCa, args: &[&str]) -> Output {
@@ -26,7 +26,7 @@ fn loads(folder: &Path) -> Vec<LoadSample> {
 fn a_run_past_a_bound_is_marked_in_summary_log_and_table_and_strict_ends_with_108() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &[]);
-    // Any run needs a thousandth of a processor.
+    // Any run uses more than a thousandth of a processor.
     let tiny = ["--limited-lag", "10m", "--limited-cpu", "0.1%"];
     let args = ["--workers", "4", "--run-time", "7s", "--strict"];
     let output = run(folder.path(), &ca, &[&tiny[..], &args].concat());
@@ -60,14 +60,14 @@ fn a_run_past_a_bound_is_marked_in_summary_log_and_table_and_strict_ends_with_10
     let last = loads.last().unwrap();
     let kinds: Vec<_> = last.generator.limits.iter().map(|limit| limit.what).collect();
     assert!(kinds.iter().all(|kind| matches!(kind, LimitKind::Cpu | LimitKind::Wait)), "{kinds:?}");
-    assert!(loads.iter().map(|load| load.generator.lag.len()).sum::<usize>() > 0, "its lag was measured");
+    assert!(loads.iter().map(|load| load.generator.lag.len()).sum::<usize>() > 0, "no lag was measured");
 }
 
 #[test]
-fn dropped_iterations_are_counted_exactly_and_mark_the_run_which_ends_well_unless_strict() {
+fn dropped_iterations_are_counted_exactly_and_mark_the_run_without_failing_it() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &["--latency", "200ms"]);
-    // One worker can do five chains a second at most.
+    // One worker can run at most five chains a second.
     let args = ["--rate", "50/s", "--spacing", "even", "--workers", "1", "--run-time", "6s"];
     let output = run(folder.path(), &ca, &[&GENEROUS[..], &args].concat());
     let said = crate::common::said(&output);
@@ -92,7 +92,7 @@ fn dropped_iterations_are_counted_exactly_and_mark_the_run_which_ends_well_unles
 }
 
 #[test]
-fn too_few_connections_are_a_cap_and_say_which_flag_raises_it() {
+fn too_few_connections_are_a_cap_and_the_flag_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &["--latency", "100ms"]);
     let few = ["--workers", "40", "--threads", "1", "--max-connections", "2", "--run-time", "6s"];
@@ -105,7 +105,7 @@ fn too_few_connections_are_a_cap_and_say_which_flag_raises_it() {
     let generator = &crate::common::summary(folder.path())["generator"];
     let limit = &generator["limits"][0];
     assert_eq!((&limit["what"], &limit["cause"]), (&"connections".into(), &"cap".into()), "{generator}");
-    assert!(limit["worst"].as_f64().unwrap() > 0.5, "38 of 40 wait: {limit}");
+    assert!(limit["worst"].as_f64().unwrap() > 0.5, "38 of 40 requests wait: {limit}");
     assert!(generator["causes"]["cap"]["limited_ns"].as_u64().unwrap() > 0);
     for other in ["machine", "wec"] {
         assert_eq!(generator["causes"][other]["limited_ns"], 0, "{generator}");
@@ -113,7 +113,7 @@ fn too_few_connections_are_a_cap_and_say_which_flag_raises_it() {
 }
 
 #[test]
-fn a_gentle_run_under_generous_bounds_is_not_marked() {
+fn a_small_run_within_wide_bounds_is_not_marked() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &["--latency", "50ms"]);
     let args = ["--workers", "1", "--run-time", "5s", "--strict"];
@@ -125,13 +125,13 @@ fn a_gentle_run_under_generous_bounds_is_not_marked() {
     assert_eq!(summary["generator"]["limited"], false);
     assert_eq!(summary["generator"]["limits"].as_array().unwrap().len(), 0);
     let scenario = &summary["scenarios"]["default"];
-    assert_eq!(scenario["workers"], 0, "they have gone home");
+    assert_eq!(scenario["workers"], 0, "workers are left at the end");
     let (ended, chains) = (scenario["ended"].as_u64().unwrap(), summary["chains"].as_object().unwrap());
     assert_eq!(ended, chains.values().map(|chain| chain["count"].as_u64().unwrap()).sum::<u64>());
 }
 
 #[test]
-fn a_run_too_short_for_a_bound_is_not_strictly_well_when_most_of_it_was_dropped() {
+fn a_short_run_that_dropped_most_iterations_fails_with_strict() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &["--latency", "50ms"]);
     let args = ["--rate", "100/s", "--workers", "1", "--run-time", "2s", "--strict"];
@@ -140,7 +140,7 @@ fn a_run_too_short_for_a_bound_is_not_strictly_well_when_most_of_it_was_dropped(
 }
 
 #[test]
-fn bounds_that_are_none_are_told_all_at_once() {
+fn all_invalid_bounds_are_reported_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let args =
         ["run", "--directory", "http://127.0.0.1:1/dir", "--limited-cpu", "0.9", "--limited-lag", "soon"];

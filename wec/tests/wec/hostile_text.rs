@@ -1,12 +1,12 @@
-//! Text of a CA that would move the terminal's cursor, set its title, or forge a line of the log.
+//! Text of a CA that could move the terminal's cursor, set its title, or forge a log line.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
-/// As JSON: sets a title, rings, hides, clears the screen, turns the text around, and forges a line.
+/// A JSON string that sets the title, rings the bell, hides text, clears the screen, reverses text and forges a line.
 const HOSTILE: &str = r"no\u001b]0;owned\u0007 \u0000 \u009b2J \u202etxt.exe\r\nINFO wec: all is well";
 
-/// A CA that refuses every account, in words of its own.
+/// A CA that refuses every account with this text.
 fn fake_ca() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -60,7 +60,7 @@ fn answer(stream: &TcpStream, address: SocketAddr) -> Option<()> {
 }
 
 #[test]
-fn what_a_ca_says_is_shown_as_it_is_and_does_nothing() {
+fn control_characters_in_a_cas_text_are_escaped() {
     let folder = tempfile::tempdir().unwrap();
     let directory = format!("http://{}/dir", fake_ca());
     let listen = ["--http01-listen", "127.0.0.1:0"];

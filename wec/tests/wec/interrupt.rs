@@ -1,4 +1,4 @@
-//! Signals and closed pipes: a run ends when interrupted, and keeps its results.
+//! Signals and closed pipes: an interrupted run ends and keeps its results.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
@@ -15,7 +15,7 @@ fn spawn(folder: &Path, args: &[&str]) -> Child {
 }
 
 #[test]
-fn a_first_signal_lets_chains_end_and_a_second_cuts_them_with_their_results() {
+fn a_first_signal_lets_chains_finish_and_a_second_interrupts_them() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &["--validation-delay", "60s"]);
     let mut args = vec!["run", "--headless", "--workers", "4", "--http01-listen", "127.0.0.1:0"];
@@ -38,7 +38,7 @@ fn a_first_signal_lets_chains_end_and_a_second_cuts_them_with_their_results() {
     let summary = crate::common::summary(folder.path());
     let marks = summary["marks"].as_array().unwrap();
     assert!(marks.iter().any(|mark| mark["by"] == "signal" && mark["to"] == "stopped"), "{marks:?}");
-    // Neither ended nor failed: this program interrupted them.
+    // Interrupted chains count neither as ended nor as failed.
     assert_eq!(crate::common::chain(&summary, "authorization"), (0, 0), "{summary}");
     let cut_off = summary["chains"]["authorization"]["cut_off"].as_u64().unwrap();
     assert!(cut_off > 0, "{summary}");
@@ -47,9 +47,12 @@ fn a_first_signal_lets_chains_end_and_a_second_cuts_them_with_their_results() {
     let log = crate::common::log(folder.path());
     let results = crate::common::results(&log);
     let cut = results.clone().filter(|result| result.class == Some(FailureClass::Interrupted));
-    assert_eq!(cut.clone().count() as u64, cut_off, "each of them has its result");
+    assert_eq!(cut.clone().count() as u64, cut_off, "each interrupted chain has its result");
     assert!(cut.clone().all(|result| result.chain == Some(Chain::Authorization)));
-    assert!(cut.clone().all(|result| !result.requests.is_empty()), "with what was sent until then");
+    assert!(
+        cut.clone().all(|result| !result.requests.is_empty()),
+        "the result has the requests that were sent"
+    );
     assert_eq!(results.count() as u64, cut_off + 1);
 }
 
@@ -72,10 +75,10 @@ fn a_start_that_hangs_ends_with_a_signal_and_leaves_nothing() {
 }
 
 #[test]
-fn a_reader_that_leaves_does_not_end_the_run() {
+fn a_closed_pipe_does_not_end_the_run() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &[]);
-    // Longer than it takes to the first line of progress.
+    // Longer than the time to the first line of progress.
     let mut args = vec!["run", "--headless", "--workers", "2", "--run-time", "8s"];
     args.extend(["--http01-listen", "127.0.0.1:0", "--json", "summary.json"]);
     args.extend(ca.target());
@@ -89,14 +92,14 @@ fn a_reader_that_leaves_does_not_end_the_run() {
 }
 
 #[test]
-fn a_summary_that_cannot_be_written_is_told_before_anything_is_loaded() {
+fn an_unwritable_summary_file_is_reported_before_any_load() {
     let folder = tempfile::tempdir().unwrap();
     let args = ["run", "--directory", "https://127.0.0.1:1/dir", "--json", "nowhere/summary.json"];
     let output = crate::common::run(folder.path(), &args);
     assert_eq!(output.status.code(), Some(1));
     let said = crate::common::said(&output);
     assert!(said.starts_with("error: --json: cannot write the summary to nowhere/summary.json: "), "{said}");
-    // It is never read: writing to it would block forever.
+    // Nothing reads the FIFO, so writing to it would block forever.
     assert!(std::process::Command::new("mkfifo").arg(folder.path().join("fifo")).status().unwrap().success());
     for flag in ["--json", "--junit"] {
         let args = ["run", "--directory", "https://127.0.0.1:1/dir", flag, "fifo"];

@@ -1,5 +1,4 @@
-//! Live control, end to end: the effect of a change, that it loses no results, and that it leaves nothing
-//! behind.
+//! Changes during a run, end to end: their effect, and that they lose no results and leak nothing.
 
 use std::collections::HashSet;
 use std::fs;
@@ -10,10 +9,10 @@ use wec_store::{State, StateOptions};
 
 use crate::common::{ONLY_REGISTRATIONS, Run, mark, marks};
 
-/// So many workers, where a person would take 10,000: `wec bench live` does.
+/// The number of workers; `wec bench live` does the same with 10,000.
 const MANY: u64 = 200;
 
-/// What a process holds.
+/// Resources of a process.
 #[derive(Debug)]
 struct Footprint {
     resident_kib: u64,
@@ -39,15 +38,15 @@ fn count(figures: &Value, key: &str) -> u64 {
     figures[key].as_u64().unwrap_or_else(|| panic!("{key} is no count in {figures}"))
 }
 
-/// How many chains of this kind have ended well.
+/// How many chains of this kind have succeeded.
 fn done(snapshot: &Value, chain: &str) -> u64 {
     let figures = &snapshot["chains"][chain];
     figures["count"].as_u64().unwrap_or_default() - figures["failed"].as_u64().unwrap_or_default()
 }
 
-/// Most of the time all workers wait for validations, as with a real CA.
+/// As with a real CA, workers wait for validations most of the time.
 #[test]
-fn workers_go_up_and_down_and_nothing_is_cut_off_or_lost_or_left_behind() {
+fn changing_the_workers_interrupts_loses_and_leaks_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &["--no-verify", "--validation-delay", "2s"]);
     let state = format!("sqlite://{}", folder.path().join("state.sqlite").display());
@@ -68,7 +67,7 @@ fn workers_go_up_and_down_and_nothing_is_cut_off_or_lost_or_left_behind() {
         after.push(Footprint::of(&run));
     }
     println!("after each time with one worker again: {after:#?}");
-    // A hundred changes, faster than any iteration ends.
+    // A hundred changes in less than the time of an iteration.
     for turn in 0..100 {
         let workers = [MANY, 1][turn % 2];
         run.patch(json!({ "workers": workers }));
@@ -84,26 +83,26 @@ fn workers_go_up_and_down_and_nothing_is_cut_off_or_lost_or_left_behind() {
     assert_eq!(count(scenario, "ended"), results.len() as u64, "each iteration has one result");
     assert_eq!((count(scenario, "workers"), count(scenario, "busy")), (0, 0), "{scenario}");
     let numbers: HashSet<_> = results.iter().map(|result| result.seq).collect();
-    assert_eq!(numbers.len(), results.len(), "no result came twice");
+    assert_eq!(numbers.len(), results.len(), "a result arrived twice");
     assert!(
         summary["missing"].as_object().unwrap().values().all(|missing| *missing == 0),
         "{}",
         summary["missing"]
     );
     let wrong = results.iter().find(|result| !result.successful);
-    assert!(wrong.is_none(), "nothing is cut off: {wrong:?}");
+    assert!(wrong.is_none(), "a chain failed or was interrupted: {wrong:?}");
     let workers: HashSet<_> = results.iter().map(|result| u64::from(result.worker)).collect();
     assert!(workers.len() as u64 == MANY && workers.iter().all(|worker| *worker < MANY), "{workers:?}");
     let alive = log.iter().filter_map(|record| match record {
         Record::Load { load, .. } => Some(load.scenarios[0].workers),
         _ => None,
     });
-    assert_eq!(alive.max(), Some(MANY), "never one too many");
+    assert_eq!(alive.max(), Some(MANY), "more workers than wanted");
     let ups_and_downs =
         marks(folder.path()).into_iter().filter(|(by, what, ..)| by == "api" && what == "workers");
     assert_eq!(ups_and_downs.count(), 110);
 
-    // The CA has counted the same.
+    // The CA's counts are equal.
     let counted = ca.stop();
     let made = |chain| results.iter().filter(|result| result.chain == Some(chain)).count() as u64;
     assert_eq!(count(&counted, "accounts"), made(Chain::Registration));
@@ -112,15 +111,15 @@ fn workers_go_up_and_down_and_nothing_is_cut_off_or_lost_or_left_behind() {
     let ready = made(Chain::Authorization) - made(Chain::Certificate);
     claim_everything(&state, &summary, (ready, made(Chain::Certificate)));
 
-    // What the first two times brought, pools and buffers, is there to stay; what each further time adds would be a leak.
-    // A worker takes some 30 KiB: half of them left behind each time would be more than this.
+    // The first two rounds fill pools and buffers, which stay. What each further round adds would be a leak.
+    // A worker takes about 30 KiB. If half of the workers leaked in each round, memory would grow by more than this.
     let (settled, last) = (&after[1], &after[4]);
     assert!(last.resident_kib < settled.resident_kib + 3 * MANY * 30 / 2, "{after:#?}");
     assert!(last.descriptors <= settled.descriptors + 8, "{after:#?}");
     assert!(last.threads <= settled.threads + 4, "{after:#?}");
 }
 
-/// The next process can claim every ready order and every certificate, and none is suspect.
+/// Checks that the next process can claim every ready order and every certificate, and that none is suspect.
 fn claim_everything(state: &str, summary: &Value, (orders, certificates): (u64, u64)) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
@@ -152,7 +151,7 @@ fn claim_everything(state: &str, summary: &Value, (orders, certificates): (u64, 
 }
 
 #[test]
-fn from_a_change_of_weights_on_only_what_they_allow_is_started() {
+fn changed_weights_apply_to_all_chains_that_start_afterwards() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &["--latency", "2ms..5ms"]);
     let run = Run::start(folder.path(), &ca, &["--workers", "4"]);
@@ -165,16 +164,16 @@ fn from_a_change_of_weights_on_only_what_they_allow_is_started() {
         run.patch(json!({ "weights": weights }));
         let others =
             |snapshot: &Value| crate::common::chains(snapshot) - count(&snapshot["chains"][only], "count");
-        // Those under way end.
+        // Running chains end.
         let (_, before) = run.until_no_more(others);
         let allowed = run.count(only);
         crate::common::until("fifty more have ended", || run.count(only) >= allowed + 50);
-        assert_eq!(others(&run.snapshot()), before, "of others than {only}");
+        assert_eq!(others(&run.snapshot()), before, "chains other than {only} were started");
     }
 }
 
 #[test]
-fn a_limit_set_during_a_run_holds_but_for_what_is_under_way_and_can_be_raised_and_taken_away() {
+fn a_limit_set_during_a_run_holds_except_for_running_chains_and_can_be_raised_and_removed() {
     const WORKERS: u64 = 4;
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &["--latency", "2ms..5ms"]);
@@ -202,12 +201,12 @@ fn a_limit_set_during_a_run_holds_but_for_what_is_under_way_and_can_be_raised_an
     run.told(folder.path(), &["stop"]);
     assert_eq!(run.child.wait().unwrap().code(), Some(0));
     let made = made(&crate::common::summary(folder.path()));
-    assert_eq!(count(&ca.stop(), "certificates"), made, "the CA has counted the same");
+    assert_eq!(count(&ca.stop(), "certificates"), made, "the CA's count differs");
 }
 
-/// Even spacing shows to the nanosecond where the schedule turned.
+/// Even spacing shows to the nanosecond when the schedule changed.
 #[test]
-fn another_rate_holds_from_one_arrival_to_the_next_and_is_marked_everywhere() {
+fn a_changed_rate_holds_from_the_next_arrival_on_and_is_marked() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &[]);
     let only = &*ONLY_REGISTRATIONS;
@@ -226,16 +225,20 @@ fn another_rate_holds_from_one_arrival_to_the_next_and_is_marked_everywhere() {
     let (summary, log) = (crate::common::summary(folder.path()), crate::common::log(folder.path()));
     let mut dues: Vec<_> = crate::common::results(&log).map(|result| result.due).collect();
     dues.sort_unstable();
-    assert_eq!(dues.len() as u64, count(&summary["scenarios"]["default"], "due"), "each has its result");
+    assert_eq!(
+        dues.len() as u64,
+        count(&summary["scenarios"]["default"], "due"),
+        "each due iteration has a result"
+    );
     let near = |gap: u64, ms: u64| gap.abs_diff(ms * 1_000_000) <= 1_000;
     let gaps: Vec<_> = dues.windows(2).map(|pair| pair[1] - pair[0]).collect();
     let mut rest = gaps.as_slice();
     for (ms, next) in [(50, Some(25)), (25, Some(100)), (100, None)] {
         let even = rest.iter().take_while(|gap| near(**gap, ms)).count();
-        // What is seen on a busy machine is a second or two old: fewer than were waited for.
+        // On a busy machine the snapshot is a second or two old, so there are fewer than were waited for.
         assert!(even >= 5, "{ms} ms: {even} of {rest:?}");
         rest = &rest[even..];
-        // One gap lies over the change, and has a part of each.
+        // One gap contains the change and is between the two.
         if let (Some(next), Some((over, after))) = (next, rest.split_first()) {
             assert!((ms.min(next) * 999_000..=ms.max(next) * 1_001_000).contains(over), "{over} of {gaps:?}");
             rest = after;

@@ -1,4 +1,4 @@
-//! The load of a run, and whether its report is correct.
+//! The load that a run makes, and whether its report is correct.
 
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -9,14 +9,14 @@ use wec_record::{LimitKind, Reach, Record};
 
 use crate::common::ONLY_REGISTRATIONS;
 
-/// Runs against a null CA with these flags, to a good end.
+/// Runs against a null CA with these flags; the run must pass.
 fn run(ca_flags: &[&str], flags: &[&str]) -> (Value, Vec<Record>) {
     let (folder, output) = run_to_any_end(ca_flags, flags);
     assert_eq!(output.status.code(), Some(0), "{}", crate::common::said(&output));
     (crate::common::summary(folder.path()), crate::common::log(folder.path()))
 }
 
-/// The same, to whatever end; with the folder in which it leaves what it found.
+/// The same with any result; also returns the folder with the run's files.
 fn run_to_any_end(ca_flags: &[&str], flags: &[&str]) -> (TempDir, Output) {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), ca_flags);
@@ -37,7 +37,7 @@ fn ms(nanoseconds: &Value) -> f64 {
 }
 
 #[test]
-fn an_even_rate_starts_exactly_so_many_each_at_its_moment() {
+fn an_even_rate_starts_the_exact_number_of_iterations_on_time() {
     let (summary, log) = run(
         &[],
         &["--rate", "40/s", "--spacing", "even", "--run-time", "5s", "--weight", &ONLY_REGISTRATIONS],
@@ -49,8 +49,12 @@ fn an_even_rate_starts_exactly_so_many_each_at_its_moment() {
         .iter()
         .filter_map(|record| match record {
             Record::Chain { result, .. } => {
-                assert!(result.started >= result.due, "nothing starts early");
-                assert_eq!(result.took, result.done - result.due, "response time runs from when it was due");
+                assert!(result.started >= result.due, "an iteration started early");
+                assert_eq!(
+                    result.took,
+                    result.done - result.due,
+                    "response time is not counted from the due time"
+                );
                 Some(result.due)
             }
             _ => None,
@@ -61,7 +65,7 @@ fn an_even_rate_starts_exactly_so_many_each_at_its_moment() {
 }
 
 #[test]
-fn what_no_worker_is_free_for_is_dropped_and_counted() {
+fn iterations_without_a_free_worker_are_dropped_and_counted() {
     let (summary, _) = run(
         &["--latency", "newAccount=2s"],
         &["--rate", "20/s", "--workers", "10", "--run-time", "4s", "--weight", &ONLY_REGISTRATIONS],
@@ -73,9 +77,9 @@ fn what_no_worker_is_free_for_is_dropped_and_counted() {
     assert_eq!(count("started"), crate::common::chain(&summary, "registration").0, "{scenario}");
 }
 
-/// Only one registration is allowed: later due iterations find nothing to do, which is not a drop.
+/// Only one registration is allowed. Later iterations find nothing to run, and are idle, not dropped.
 #[test]
-fn an_open_run_at_its_limits_says_that_it_idles_and_drops_nothing() {
+fn an_open_run_at_its_limits_is_idle_and_drops_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &[]);
     let mut args = vec!["run", "--headless", "--http01-listen", "127.0.0.1:0", "--json", "summary.json"];
@@ -93,7 +97,7 @@ fn an_open_run_at_its_limits_says_that_it_idles_and_drops_nothing() {
 }
 
 #[test]
-fn so_many_iterations_run_and_then_the_run_ends() {
+fn the_run_ends_after_the_given_number_of_iterations() {
     let (summary, _) = run(&[], &["--iterations", "57", "--workers", "8", "--run-time", "10m"]);
     let chains = summary["chains"].as_object().unwrap();
     assert_eq!(chains.values().map(|chain| chain["count"].as_u64().unwrap()).sum::<u64>(), 57);
@@ -102,7 +106,7 @@ fn so_many_iterations_run_and_then_the_run_ends() {
 }
 
 #[test]
-fn iterations_that_the_run_time_leaves_are_told_in_all_forms() {
+fn iterations_left_at_the_run_time_are_reported_in_all_forms() {
     let flags = ["--iterations", "100000", "--workers", "2", "--run-time", "2s"];
     let (folder, output) = run_to_any_end(&["--latency", "20ms"], &flags);
     let summary = crate::common::summary(folder.path());
@@ -126,8 +130,8 @@ fn stages_count_what_their_rate_counts() {
     );
 }
 
-/// A CA that stalls for 5 s, and four connections to it. Only four requests are in flight then, so service
-/// times hardly show it; iterations due in that time had to wait, which response times show.
+/// A CA that stalls for 5 s, and four connections to it. Only four requests are in flight then, so service times hardly
+/// show the stall. Iterations that were due in that time had to wait, which response times show.
 #[test]
 fn a_stall_shows_in_response_times_and_not_in_service_times() {
     let folder = tempfile::tempdir().unwrap();
@@ -160,16 +164,16 @@ fn a_stall_shows_in_response_times_and_not_in_service_times() {
         let [p50, p90, p99, max] = ["p50", "p90", "p99", "max"].map(|key| ms(&timing[key]));
         println!("{what:<28} {p50:>8.1} {p90:>9.1} {p99:>9.1} {max:>9.1}");
     }
-    assert!(ms(&response["p99"]) > 3_000.0, "the CA answered nothing for 5 s: {response}");
-    assert!(ms(&service["p99"]) < 2_500.0, "of the requests sent, four met the stall: {service}");
-    assert!(ms(&service["max"]) > 3_000.0, "those four: {service}");
+    assert!(ms(&response["p99"]) > 3_000.0, "response times do not show the stall of 5 s: {response}");
+    assert!(ms(&service["p99"]) < 2_500.0, "only four of the sent requests had the stall: {service}");
+    assert!(ms(&service["max"]) > 3_000.0, "those four do not show: {service}");
     let chain = &summary["chains"]["registration"]["response_time_ns"];
     assert!(ms(&chain["p99"]) > 3_000.0, "{chain}");
 }
 
-/// The CA holds back its answers by 25 latencies in turn, which makes a distribution that is known exactly: what is reported must
-/// be that, plus what the way there and back takes. Many seconds, and few requests in each, so that 1 % is more than a busy
-/// machine's scheduler takes; 25, so that no percentile lies at a step.
+/// The CA delays its answers by 25 latencies in turn, so their distribution is known exactly. The reported one must equal it plus
+/// the time of transfer. The latencies are seconds and requests are few, so that 1 % is more than the delays of a busy machine's
+/// scheduler. With 25 latencies no percentile lies at a step.
 #[test]
 fn percentiles_are_those_of_the_latencies_that_the_ca_adds() {
     let latencies: Vec<f64> = (0..25).map(|step| 3000.0 + 300.0 * f64::from(step)).collect();
@@ -183,7 +187,7 @@ fn percentiles_are_those_of_the_latencies_that_the_ca_adds() {
         let truth = latencies[(share * latencies.len() as f64).ceil() as usize - 1];
         let reported = ms(&timing[key]);
         println!("{key}: {reported:.1} ms reported, {truth} ms held back");
-        // Answers come no sooner than they are let go; the histogram's three digits round by up to 0.1 %.
+        // No answer comes before its latency has passed; the histogram's three digits round by up to 0.1 %.
         assert!(
             reported >= truth * 0.999 && reported <= truth * 1.01 + 1.0,
             "{key}: {reported} of {truth} ms"
@@ -191,16 +195,16 @@ fn percentiles_are_those_of_the_latencies_that_the_ca_adds() {
     }
 }
 
-/// What a run towards a number of requests a second did, by its log.
+/// The course of a run with `--target-rps`, by its log.
 struct Steered {
     said: String,
-    /// When each request was answered, seconds since the first chain started; ascending.
+    /// Time of each answer in seconds since the first chain started, ascending.
     answered: Vec<f64>,
-    /// Workers alive, once a second: since when, how many.
+    /// Workers alive, once a second: time and number.
     workers: Vec<(f64, u64)>,
-    /// The run says itself that it had too little of the processors: what it reached is then no figure of its controller.
+    /// Whether the run reports that it had too little processor time. Then the reached rate does not depend on its controller.
     starved: bool,
-    /// What the log says last of how far the target was reached.
+    /// The last reach in the log.
     reach: Option<Reach>,
 }
 
@@ -209,7 +213,7 @@ impl Steered {
         let folder = tempfile::tempdir().unwrap();
         let ca = crate::common::NullCa::start(folder.path(), ca_flags);
         let mut args = vec!["run", "--headless", "--http01-listen", "127.0.0.1:0"];
-        // Any lag of a busy machine is to be known, however slow the CA is.
+        // The bound on lag is low, so that any lag of a busy machine is reported, also for a slow CA.
         args.extend(["--limited-lag-share", "0.1%"]);
         args.extend(ca.target());
         args.extend(flags);
@@ -260,18 +264,18 @@ impl Steered {
         self.answered.iter().filter(|at| (from..to).contains(*at)).count() as f64 / (to - from)
     }
 
-    /// In each whole five seconds from `from` to `to`, or to the end.
+    /// The rate in each whole five seconds from `from` to `to` or the end.
     fn rates(&self, from: f64, to: f64) -> Vec<f64> {
         let to = to.min(*self.answered.last().unwrap());
         let whole = ((to - from) / 5.0) as u32;
         (0..whole).map(|five| from + 5.0 * f64::from(five)).map(|at| self.rate(at, at + 5.0)).collect()
     }
 
-    /// Within the 5 % that are promised, and as much again for a machine with other things to do; short stretches may waver more.
+    /// Within the documented 5 %, and 5 % more for a busy machine; short periods may vary more.
     fn holds(&self, target: f64, from: f64, to: f64) {
         let (rate, rates) = (self.rate(from, to), self.rates(from, to));
         println!(
-            "{target}/s wanted, {rate:.2}/s from {from:.0} s to {to:.0} s: {:+.1} %",
+            "target {target}/s, reached {rate:.2}/s from {from:.0} s to {to:.0} s: {:+.1} %",
             (rate / target - 1.0) * 100.0
         );
         assert!(self.starved || (rate / target - 1.0).abs() <= 0.1, "{rate} of {target}, {rates:?}");
@@ -291,15 +295,15 @@ fn a_target_is_reached_within_ten_seconds_and_held() {
     let run =
         Steered::run(&["--latency", "40ms"], &["--target-rps", "60", "--workers", "80", "--run-time", "26s"]);
     assert!(run.starved || run.said.contains("60 requests/s are reached"), "{}", run.said);
-    // The end, which asks for nothing any more, is no reason to take it back.
+    // The end of the run, when the target is zero, does not change the reach.
     assert!(run.starved || run.reach == Some(Reach::Reached), "{:?}", run.reach);
     run.holds(60.0, 10.0, 25.0);
     assert!(run.most_workers() <= 80);
 }
 
 #[test]
-fn a_target_that_the_cap_forbids_is_said_to_be_and_the_cap_holds() {
-    // Two workers make twenty requests a second at 100 ms each, at most.
+fn a_target_above_the_cap_is_reported_and_the_cap_holds() {
+    // Two workers make at most twenty requests a second of 100 ms each.
     let flags =
         ["--target-rps", "100", "--workers", "2", "--run-time", "15s", "--weight", &ONLY_REGISTRATIONS];
     let run = Steered::run(&["--latency", "newAccount=100ms"], &flags);
@@ -309,22 +313,22 @@ fn a_target_that_the_cap_forbids_is_said_to_be_and_the_cap_holds() {
     assert!(rate <= 20.5 && (run.starved || rate >= 10.0), "{rate}");
 }
 
-/// Four connections of 100 ms a request carry forty requests a second: a CA of that capacity, at which others wait in line.
+/// Four connections with 100 ms a request carry 40 requests a second, like a CA of that capacity with a queue.
 #[test]
-fn a_target_beyond_what_the_ca_can_is_said_to_be_and_does_not_bury_it_in_workers() {
+fn a_target_above_the_cas_capacity_is_reported_and_workers_stay_few() {
     let mut flags = vec!["--target-rps", "150", "--workers", "1000", "--run-time", "30s"];
     flags.extend(["--weight", &ONLY_REGISTRATIONS, "--threads", "1", "--max-connections", "4"]);
     let run = Steered::run(&["--latency", "newAccount=100ms"], &flags);
-    // On a machine that is too busy the CA itself answers ever fewer, and what more workers bring is not seen.
+    // On a machine that is too busy the CA becomes slower and slower, and the effect of more workers is hidden.
     assert!(run.starved || run.said.contains("more workers do not increase the rate"), "{}", run.said);
     let rate = run.rate(10.0, 29.0);
-    assert!(rate <= 41.0 && (run.starved || rate >= 25.0), "all that it can is 40/s: {rate}");
-    // The law of a CA without load wants 19; two tries of half as many again are 43.
+    assert!(rate <= 41.0 && (run.starved || rate >= 25.0), "the CA's capacity is 40/s: {rate}");
+    // Little's law for an unloaded CA gives 19 workers; two increases by half give 43.
     assert!(run.most_workers() <= 150, "of 1000 allowed: {}", run.most_workers());
 }
 
 #[test]
-fn a_latency_that_doubles_is_met_by_more_workers_without_swinging() {
+fn a_doubled_latency_needs_more_workers_without_oscillation() {
     // The first 600 requests, 15 s of them, take 100 ms, all others 200 ms.
     let latencies: Vec<_> = (0..2000).map(|n| if n < 600 { "100ms" } else { "200ms" }).collect();
     let flags =
@@ -334,7 +338,7 @@ fn a_latency_that_doubles_is_met_by_more_workers_without_swinging() {
     println!("doubled after {doubled:.1} s");
     run.holds(40.0, 8.0, doubled);
     run.holds(40.0, doubled + 10.0, 44.0);
-    // The law wants 5 and then 10.
+    // Little's law gives 5 and then 10 workers.
     let late = run.workers.iter().filter(|(at, _)| (doubled + 10.0..44.0).contains(at));
     let late: Vec<_> = late.map(|(_, workers)| *workers).collect();
     assert!(run.most_workers() <= 200);
@@ -346,5 +350,5 @@ fn a_latency_that_doubles_is_met_by_more_workers_without_swinging() {
     let mut moves =
         late.windows(2).map(|pair| pair[1].cmp(&pair[0])).filter(|moved| moved.is_ne()).collect::<Vec<_>>();
     moves.dedup();
-    assert!(moves.len() <= 5, "up and down again: {late:?}");
+    assert!(moves.len() <= 5, "the number of workers oscillates: {late:?}");
 }

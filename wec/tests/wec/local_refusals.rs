@@ -1,5 +1,5 @@
-//! Refusals of the load tester's own machine have their own class and count as a generator limit, never as a
-//! failure of the CA.
+//! Refusals of the load tester's machine have their own class and count as a generator limit, never as failures
+//! of the CA.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -16,7 +16,7 @@ fn shell(folder: &Path, program: &[&str], script: &str) -> Output {
     command.output().expect("a shell runs")
 }
 
-/// All that failed did so by our own machine, and the run is said to be limited by it.
+/// Checks that all failures are refusals of this machine and that the run is marked as limited by them.
 fn is_ours(folder: &Path, output: &Output) -> Value {
     let said = crate::common::said(output);
     assert_eq!(output.status.code(), Some(108), "{said}{}", String::from_utf8_lossy(&output.stdout));
@@ -24,7 +24,7 @@ fn is_ours(folder: &Path, output: &Output) -> Value {
     let failures = summary["failures"].as_array().unwrap();
     assert!(!failures.is_empty());
     for failure in failures {
-        // What was under way at the end is cut off.
+        // Chains that ran at the end are interrupted.
         assert!(failure["class"] == "local" || failure["class"] == "interrupted", "{failure}");
     }
     let limits = summary["generator"]["limits"].as_array().unwrap();
@@ -37,7 +37,7 @@ fn is_ours(folder: &Path, output: &Output) -> Value {
 }
 
 #[test]
-fn local_ports_that_run_out_are_not_the_cas_failure() {
+fn exhausted_local_ports_are_not_the_cas_failure() {
     let unshare = ["unshare", "-n"];
     let folder = tempfile::tempdir().unwrap();
     let prepare = "ip link set lo up && sysctl -qw net.ipv4.ip_local_port_range='40000 40099' && \
@@ -63,7 +63,7 @@ fn local_ports_that_run_out_are_not_the_cas_failure() {
 }
 
 #[test]
-fn file_descriptors_that_run_out_are_not_the_cas_failure_and_are_warned_about() {
+fn exhausted_file_descriptors_are_not_the_cas_failure_and_are_warned_about() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &["--latency", "100ms"]);
     let target = ca.target().join(" ");

@@ -1,4 +1,4 @@
-//! The programs end to end, as processes.
+//! The programs end to end as processes.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 

@@ -1,4 +1,4 @@
-//! Several requesters, one analytics and an etcd between them make one run.
+//! Several requesters, one analytics and an etcd make one run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};
@@ -11,16 +11,16 @@ use wec_testbed::etcd::Etcd;
 
 use crate::common::ONLY_REGISTRATIONS;
 
-/// No chain needs what another one made, so none is idle.
+/// Registrations need nothing of other chains, so no worker is idle.
 const SECOND: u64 = 1_000_000_000;
 
-/// An etcd, a CA and analytics; each process is ended when dropped.
+/// An etcd, a CA and analytics. Each process is ended when dropped.
 struct Bed {
     folder: tempfile::TempDir,
     ca: crate::common::NullCa,
     etcd: Etcd,
     analytics: crate::common::Running,
-    /// Where results are taken.
+    /// The address that receives results.
     results: String,
 }
 
@@ -52,7 +52,7 @@ impl Bed {
         }
     }
 
-    /// A node with a state of its own.
+    /// A node with its own state.
     fn requester(&self, name: &str, flags: &[&str]) -> crate::common::Running {
         let folder = self.folder.path().join(name);
         std::fs::create_dir_all(&folder).unwrap();
@@ -72,7 +72,7 @@ impl Bed {
         crate::common::Running(Some(child.unwrap()))
     }
 
-    /// What is in the one log by now.
+    /// The records in the one log so far.
     fn log(&self) -> Vec<Record> {
         crate::common::log_so_far(&self.folder.path().join("results"))
     }
@@ -85,7 +85,7 @@ impl Bed {
         crate::common::until(&format!("{ended} chains are in the log"), || self.chains() >= ended);
     }
 
-    /// How analytics ended, and what it said.
+    /// The exit code of analytics, and its standard error.
     fn ended(&mut self) -> (Option<i32>, String) {
         let output = wait(&mut self.analytics);
         (output.status.code(), std::fs::read_to_string(self.folder.path().join("analytics.said")).unwrap())
@@ -106,7 +106,7 @@ fn kill(running: &mut crate::common::Running) {
     child.wait().unwrap();
 }
 
-/// The nodes that chains in a log are of, and since when each ran, by the wall clock.
+/// Node and start, by the wall clock, of each chain in the log.
 fn started(log: &[Record]) -> Vec<(String, u64)> {
     let chains = log.iter().filter_map(|record| match record {
         Record::Chain { node, origin_unix_ns, result } => {
@@ -138,13 +138,13 @@ async fn a_fixed_number_of_iterations_is_run_exactly_by_all_nodes_together() {
     }
     let (code, said) = bed.ended();
     assert_eq!(code, Some(0), "{said}");
-    assert!(one_log(bed.folder.path()), "all nodes make one run");
+    assert!(one_log(bed.folder.path()), "all nodes are in one run");
     let log = bed.log();
     assert_eq!((crate::common::results(&log).count(), nodes(&log).len()), (500, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_killed_node_held_is_said_to_be_missing_and_the_rest_is_run_by_others() {
+async fn a_killed_nodes_iterations_are_reported_as_missing_and_others_run_the_rest() {
     let bed = Bed::start(&[]).await;
     let flags = ["--iterations", "1200", "--workers", "4", "--think-time", "50ms", "--run-time", "10m"];
     let (mut one, mut two) = (bed.requester("one", &flags), bed.requester("two", &flags));
@@ -157,11 +157,11 @@ async fn what_a_killed_node_held_is_said_to_be_missing_and_the_rest_is_run_by_ot
     let held: usize = missing.split(' ').next().unwrap().parse().unwrap();
     assert!(missing.contains(" with two-"), "{said}");
     let ran = bed.chains();
-    assert!((1200 - held..=1200).contains(&ran), "{ran} ran, {held} were held by the dead node");
+    assert!((1200 - held..=1200).contains(&ran), "{ran} ran, the killed node held {held}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_interrupted_node_had_not_started_is_run_by_another() {
+async fn another_node_runs_the_iterations_that_an_interrupted_one_had_not_started() {
     let bed = Bed::start(&[]).await;
     let flags = ["--iterations", "1200", "--workers", "4", "--think-time", "50ms", "--run-time", "10m"];
     let (mut one, two) = (bed.requester("one", &flags), bed.requester("two", &flags));
@@ -232,7 +232,7 @@ async fn a_signal_while_results_are_delivered_says_what_is_waited_for_and_the_ne
     let over = |shown: &Option<Versioned<Session>>| {
         shown.as_ref().is_some_and(|shown| shown.value.spec.state == SessionState::Stopped)
     };
-    // The load has ended, and nobody takes its results.
+    // The load has ended, and no analytics receives its results.
     let bound = std::time::Duration::from_secs(120);
     tokio::time::timeout(bound, session.wait_for(over)).await.expect("in time").unwrap();
     crate::common::signal(&child, "-INT");
@@ -248,7 +248,7 @@ async fn a_signal_while_results_are_delivered_says_what_is_waited_for_and_the_ne
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rate_is_shared_and_a_pause_stands_all_nodes_still() {
+async fn a_rate_is_shared_and_a_pause_stops_all_nodes() {
     let mut bed = Bed::start(&["--once"]).await;
     let flags = ["--rate", "40/s", "--spacing", "even", "--workers", "900", "--run-time", "16s"];
     let mut one = bed.requester("one", &flags);
@@ -263,7 +263,7 @@ async fn a_rate_is_shared_and_a_pause_stands_all_nodes_still() {
     };
     session("pause");
     let latest = || started(&bed.log()).iter().map(|(_, at)| *at).max().unwrap();
-    // Longer than all that is left of the run.
+    // Longer than the rest of the run.
     let samples = || bed.log().iter().filter(|record| matches!(record, Record::Load { .. })).count();
     let before = samples();
     crate::common::until("both nodes have rested for twenty seconds", || samples() >= before + 40);
@@ -273,16 +273,16 @@ async fn a_rate_is_shared_and_a_pause_stands_all_nodes_still() {
         let output = wait(node);
         assert_eq!(output.status.code(), Some(0), "{}", crate::common::said(&output));
     }
-    assert!(latest() > paused + 15 * SECOND, "it went on after the pause");
+    assert!(latest() > paused + 15 * SECOND, "the run did not continue after the pause");
     assert_eq!(bed.ended().0, Some(0));
     let due = due(&bed.log());
     assert_eq!(due.len(), 2);
     let sum: u64 = due.values().sum();
-    // 640, and what the nodes made twice or not at all in the moment in which one saw the other a little later.
+    // 640, with a tolerance for the moment in which one node has seen the other and not vice versa.
     assert!((560..=720).contains(&sum), "{due:?}");
 }
 
-/// How many iterations were due at each node in all.
+/// Total of due iterations of each node.
 fn due(log: &[Record]) -> BTreeMap<String, u64> {
     let mut due = BTreeMap::new();
     for record in log {

@@ -1,4 +1,4 @@
-//! A CA that refuses: what workers do until it accepts again.
+//! Back-off of workers while a CA refuses.
 
 use wec_record::Record;
 
@@ -15,7 +15,7 @@ fn chains(log: &[Record]) -> usize {
 }
 
 #[test]
-fn an_outage_is_met_by_few_chains_unless_workers_hammer() {
+fn few_chains_run_in_an_outage_unless_workers_hammer() {
     for (fault, on_failure) in
         [("newAccount=500:1", "back-off"), ("newAccount=429:1", "back-off"), ("newAccount=500:1", "hammer")]
     {
@@ -23,7 +23,7 @@ fn an_outage_is_met_by_few_chains_unless_workers_hammer() {
         let ca = crate::common::NullCa::start(folder.path(), &["--fault", fault]);
         let asked = ["--on-failure", on_failure, "--max-retries", "0"];
         if on_failure == "hammer" {
-            // Any machine that goes on at once comes to ten times as many.
+            // Without back-off there are more than ten times as many on any machine.
             let output = crate::common::run_until(folder.path(), &args(&ca, &asked), |log| chains(log) > 640);
             assert_eq!(output.status.code(), Some(105), "{}", crate::common::said(&output));
             continue;
@@ -32,7 +32,7 @@ fn an_outage_is_met_by_few_chains_unless_workers_hammer() {
         asked.extend(["--run-time", "5s"]);
         let output = crate::common::run(folder.path(), &args(&ca, &asked));
         let count = chains(&crate::common::log(folder.path()));
-        // Waits of 50, 100, … ms at least: the eighth begins later than 5 s after the first.
+        // The waits are at least 50, 100, … ms, so the eighth begins more than 5 s after the first.
         assert!((8..=64).contains(&count), "{fault}: {count} chains\n{}", crate::common::said(&output));
     }
 }

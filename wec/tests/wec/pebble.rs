@@ -4,9 +4,9 @@ use serde_json::Value;
 use wec_record::{Chain, ChallengeType, Purpose, Record, Verdict};
 use wec_testbed::{Pebble, PebbleOptions};
 
-/// Two workers: with three requests in flight Pebble 2.4 locks itself up sooner or later (docs/servers.md).
+/// Two workers: with three requests in flight Pebble 2.4 deadlocks sooner or later (docs/servers.md).
 ///
-/// Runs all chains with all challenge types, everything checked that holds for any nonce rejection.
+/// Runs all chains with all challenge types, and checks what holds for any share of rejected nonces.
 async fn issues_against_pebble(nonce_reject: u8) -> (Value, Vec<Record>) {
     let folder = tempfile::tempdir().unwrap();
     let addresses = [(); 3].map(|()| wec_testbed::free_address());
@@ -32,7 +32,7 @@ async fn issues_against_pebble(nonce_reject: u8) -> (Value, Vec<Record>) {
             "2",
             "--names-per-order",
             "1..3",
-            // Few chains are run, and each kind has to be among them.
+            // Few chains run, and each kind must be among them.
             "--weight",
             "refresh=4,revoke=3",
             "--http01-listen",
@@ -117,7 +117,7 @@ fn rejected(log: &[Record]) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn issues_with_pebbles_own_settings() {
+async fn issues_with_pebbles_default_settings() {
     let (summary, log) = issues_against_pebble(5).await;
     assert!(rejected(&log) > 0, "Pebble rejects one nonce in twenty");
     assert_eq!(summary["nonces"]["rejected"].as_u64(), Some(rejected(&log) as u64));
@@ -138,6 +138,6 @@ async fn issues_when_every_other_nonce_is_rejected() {
         .flat_map(|result| &result.requests)
         .filter(|request| request.purpose == Purpose::Retry)
         .count();
-    assert!(retries >= rejected(&log) / 2, "rejected nonces are tried again, and counted");
+    assert!(retries >= rejected(&log) / 2, "rejected nonces were not retried and counted");
     assert!(rejected(&log) > 10);
 }

@@ -1,4 +1,4 @@
-//! The record of a run: what its log contains after the end.
+//! The log of a run after its end.
 
 use std::collections::BTreeSet;
 use std::io::BufRead as _;
@@ -17,7 +17,7 @@ fn log_in(folder: &Path) -> String {
     log.to_str().unwrap().to_owned()
 }
 
-/// `wec serve results`, and where its page is.
+/// Starts `wec serve results`; knows its page's address.
 fn serve(folder: &Path) -> Run {
     let args = ["serve", "results", "--listen", "127.0.0.1:0"];
     let mut child = wec(folder, &args).stdout(Stdio::piped()).spawn().unwrap();
@@ -28,7 +28,7 @@ fn serve(folder: &Path) -> Run {
     Run::unheard(child, page)
 }
 
-/// Every line of the log is valid by `docs/log.schema.json`, and has only keys that the schema describes.
+/// Checks that every line of the log is valid by `docs/log.schema.json` and has only keys that the schema describes.
 fn assert_described(log: &str) {
     let schema = include_str!("../../../docs/log.schema.json");
     let schema: Value = serde_json::from_str(schema).unwrap();
@@ -47,7 +47,7 @@ fn assert_described(log: &str) {
         keys(&record, &mut used);
         assert!(used.is_subset(&described), "{:?}: {line}", used.difference(&described));
         kinds.insert(record["record"].as_str().unwrap().to_owned());
-        // A value of a wrong type is refused; a kind that the schema does not know is accepted.
+        // The schema refuses a value of a wrong type, and accepts an unknown kind.
         for (key, wrong) in
             [("record", Value::from(7)), ("record", Value::from("chain ")), ("seq", "1".into())]
         {
@@ -88,7 +88,7 @@ fn keys(value: &Value, found: &mut BTreeSet<String>) {
     }
 }
 
-/// Against a real CA: what the run printed, and what its log gives later, are equal to the digit.
+/// Against a real CA: what the run printed equals what its log gives later, digit for digit.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_report_equals_the_summary_of_the_run_and_the_log_is_whole() {
     let folder = tempfile::tempdir().unwrap();
@@ -131,7 +131,7 @@ async fn a_report_equals_the_summary_of_the_run_and_the_log_is_whole() {
 }
 
 #[test]
-fn a_log_that_is_not_whole_is_reported_with_a_warning_and_refused_where_it_has_to_be_whole() {
+fn a_log_that_is_not_whole_is_reported_with_a_warning_and_refused_with_strict() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &[]);
     let flags = ["--headless", "--workers", "1", "--iterations", "5", "--weight", "registration=1"];
@@ -158,9 +158,9 @@ fn a_log_that_is_not_whole_is_reported_with_a_warning_and_refused_where_it_has_t
     );
 }
 
-/// The verdict is given when the run ends, and is still the process's when people have seen enough.
+/// The run's verdict is the exit code of the process, also when the page stays open afterwards.
 #[test]
-fn a_page_that_stays_shows_the_run_until_a_signal_and_the_verdict_is_the_runs() {
+fn a_page_stays_until_a_signal_and_the_exit_code_is_the_runs_verdict() {
     for (threshold, code) in [("chain{count} > 0", 0), ("chain{count} < 1", 99)] {
         let folder = tempfile::tempdir().unwrap();
         let ca = crate::common::NullCa::start(folder.path(), &[]);

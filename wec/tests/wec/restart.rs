@@ -15,7 +15,7 @@ fn nothing_failed(summary: &Value) {
 }
 
 #[test]
-fn a_run_goes_on_where_a_killed_one_stopped() {
+fn a_run_continues_with_the_state_of_a_killed_one() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &[]);
     let with = |more: &[&'static str]| {
@@ -40,11 +40,11 @@ fn a_run_goes_on_where_a_killed_one_stopped() {
     let output = crate::common::run(folder.path(), &args);
     assert_eq!(output.status.code(), Some(0), "{}", crate::common::said(&output));
     let summary = crate::common::summary(folder.path());
-    // Objects that the killed run used or did not write cause no failures.
+    // Objects that the killed run was using or had not written cause no failures.
     nothing_failed(&summary);
     let registered_now = crate::common::chain(&summary, "registration").0;
     let stored = summary["state"]["registrations"].as_u64().unwrap();
-    assert!(stored > registered_now, "what {logged} chains of the killed run made was found");
+    assert!(stored > registered_now, "the objects of the killed run's {logged} chains were not found");
 
     let counted = ca.stop();
     let made = counted["accounts"].as_u64().unwrap();
@@ -52,7 +52,7 @@ fn a_run_goes_on_where_a_killed_one_stopped() {
 }
 
 #[test]
-fn a_run_whose_limits_were_reached_before_says_so_and_how_to_go_on() {
+fn a_run_whose_limits_were_reached_before_is_refused_with_the_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &[]);
     let only = &*ONLY_REGISTRATIONS;
@@ -70,16 +70,16 @@ fn a_run_whose_limits_were_reached_before_says_so_and_how_to_go_on() {
     let said = crate::common::said(&second);
     assert!(said.contains("the limit of 5 registrations was reached before this run"), "{said}");
     assert!(said.contains("raise --limit-registrations, or name another state with --state"), "{said}");
-    assert_eq!(std::fs::read_dir(folder.path().join("results")).unwrap().count(), 1, "it leaves no log");
+    assert_eq!(std::fs::read_dir(folder.path().join("results")).unwrap().count(), 1, "it left a log");
     let third = run(&["--iterations", "2", "--limit-registrations", "7"]);
     assert_eq!(third.status.code(), Some(0), "{}", crate::common::said(&third));
 }
 
 #[test]
-fn two_runs_keep_a_hard_limit_together_and_say_that_it_is_reached() {
+fn two_runs_together_keep_a_hard_limit_and_report_that_it_is_reached() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &["--latency", "50ms"]);
-    // Whoever came when all is made would have nothing to do and end: both are there before they may make anything.
+    // A run that started after the limit is reached would end at once, so both start before they may make anything.
     let nothing = &only(Chain::Revoke);
     let runs = ["one", "other"].map(|name| {
         let json = format!("{name}.json");

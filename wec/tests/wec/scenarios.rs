@@ -1,5 +1,5 @@
-//! Runs the shipped examples and the short commands. Their times, rates and numbers of workers are reduced;
-//! nothing else is changed.
+//! Runs the shipped examples and the short commands with smaller times, rates and numbers of workers, and no other
+//! change.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,19 +8,19 @@ use std::path::Path;
 use serde_json::Value;
 use wec_record::{Chain, ChainResult, Record};
 
-/// What one shipped example left.
+/// The results of one shipped example.
 struct Left {
     summary: Value,
     log: Vec<Record>,
     ca: Value,
 }
 
-/// Runs the example of this name to a good end, with these parts of its text replaced.
+/// Runs the example of this name with these parts of its text replaced; the run must pass.
 fn example(name: &str, smaller: &[(&str, &str)]) -> Left {
     example_by(name, &["run"], smaller)
 }
 
-/// The same by another command, or with flags.
+/// The same with another command or with flags.
 fn example_by(name: &str, command: &[&str], smaller: &[(&str, &str)]) -> Left {
     let folder = tempfile::tempdir().unwrap();
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/scenarios").join(name);
@@ -49,7 +49,7 @@ impl Left {
         figures[key].as_u64().unwrap_or_else(|| panic!("{key} is no count in {figures}"))
     }
 
-    /// Workers that were alive at once, as the log's samples have it.
+    /// The most workers that were alive at once, by the log's samples.
     fn most_workers(&self) -> u64 {
         let samples = self.log.iter().filter_map(|record| match record {
             Record::Load { load, .. } => load.scenarios.iter().map(|scenario| scenario.workers).max(),
@@ -58,7 +58,7 @@ impl Left {
         samples.max().unwrap()
     }
 
-    /// The results of each scenario, in the order of their numbers: each has a million workers to number.
+    /// The results of each scenario by its worker numbers: each scenario has a million of them.
     fn by_scenario(&self) -> Vec<Vec<&ChainResult>> {
         let mut scenarios: BTreeMap<u32, Vec<&ChainResult>> = BTreeMap::new();
         for result in crate::common::results(&self.log) {
@@ -95,16 +95,16 @@ fn ramp_grows_to_its_last_number_of_workers() {
     assert_eq!(left.most_workers(), 30);
     let first = crate::common::results(&left.log).map(|result| result.started).min().unwrap();
     let early = crate::common::results(&left.log).filter(|result| result.started < first + 100_000_000);
-    assert!(early.map(|result| result.worker).max().unwrap() < 20, "it began with ten and grew from there");
+    assert!(early.map(|result| result.worker).max().unwrap() < 20, "the ramp did not begin with ten workers");
 }
 
 #[test]
 fn step_load_starts_what_its_steps_add_up_to() {
     let times = [("\"2m\"", "\"1s\""), ("\"30s\"", "\"1s\"")];
     let rates = [("\"10/s\"", "\"5/s\""), ("\"50/s\"", "\"10/s\""), ("\"100/s\"", "\"20/s\"")];
-    // The middle one would be found in what the first has become.
+    // In this order, so that no new rate is replaced again.
     let left = example("step-load.toml", &[&times[..], &[rates[0], rates[1], rates[2]]].concat());
-    // 5 + 7½ + 10 + 15 + 20: the 58th is due after 57 others.
+    // 5 + 7½ + 10 + 15 + 20 = 57.5, so 58 are due.
     assert_eq!(left.count("default", "due"), 58);
     assert_eq!(left.count("default", "started") + left.count("default", "dropped"), 58);
 }
@@ -121,7 +121,7 @@ fn all_but_issuance_never_asks_for_a_certificate_and_holds_its_thresholds() {
     let smaller = [
         ("\"50/s\"", "\"15/s\""),
         ("\"10m\"", "\"6s\""),
-        // Judged all the same, by bounds that a busy machine keeps.
+        // The thresholds are replaced by bounds that a busy machine keeps.
         ("{p(99)} < 2s", "{p(50)} < 60s"),
         ("> 0.98 over 1m abort after 2m", "> 0.5"),
     ];
@@ -160,9 +160,12 @@ fn renewal_storm_runs_two_loads_side_by_side_and_one_after_them() {
     assert_eq!((scenarios.len(), clean_up.len()), (3, 3));
     let first = |results: &[&ChainResult]| results.iter().map(|result| result.started).min().unwrap();
     let last = |results: &[&ChainResult]| results.iter().map(|result| result.done).max().unwrap();
-    assert!(first(storm) >= first(everyday) + 2_000_000_000, "the storm comes three seconds later");
-    assert!(first(storm) < last(everyday), "and beside what is every day");
-    assert!(first(clean_up) >= last(everyday), "the clean-up comes when that has ended");
+    assert!(
+        first(storm) >= first(everyday) + 2_000_000_000,
+        "the storm must begin two seconds after the everyday load"
+    );
+    assert!(first(storm) < last(everyday), "the storm must run beside the everyday load");
+    assert!(first(clean_up) >= last(everyday), "the clean-up must begin after the everyday load has ended");
 }
 
 #[test]
@@ -172,7 +175,7 @@ fn capacity_serves_a_search_and_a_run() {
         ("\"5s..60s\"", "\"3s..9s\""),
         ("\"30s\"", "\"3s\""),
         ("\"2m\"", "\"2s\""),
-        // By bounds that a busy machine keeps.
+        // With bounds that a busy machine keeps.
         ("{p(95)} < 2s", "{p(50)} < 60s"),
         ("workers = 2000", "workers = 200\nlimited_lag = \"10m\"\nlimited_cpu = \"100%\""),
     ];
@@ -184,8 +187,8 @@ fn capacity_serves_a_search_and_a_run() {
     assert!(run.count("default", "due") > 0, "{}", run.summary["scenarios"]);
 }
 
-/// A few words, as people type them.
-fn said_in_short(words: &[&str]) -> (u64, Vec<(String, String)>) {
+/// Runs a short command; returns its iterations and its changes of workers.
+fn short_command(words: &[&str]) -> (u64, Vec<(String, String)>) {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &["--latency", "1ms..5ms"]);
     let mut args = words.to_vec();
@@ -209,17 +212,17 @@ fn steps(steps: &[(&str, u32)]) -> Vec<(String, String)> {
 
 #[test]
 fn hammer_keeps_its_number_of_workers() {
-    assert_eq!(said_in_short(&["hammer", "3", "--run-time", "4s"]), (3, steps(&[("cli", 3)])));
+    assert_eq!(short_command(&["hammer", "3", "--run-time", "4s"]), (3, steps(&[("cli", 3)])));
 }
 
 #[test]
 fn seq_takes_its_numbers_in_turn() {
     let expected = (5, steps(&[("cli", 2), ("schedule", 5), ("schedule", 1)]));
-    assert_eq!(said_in_short(&["seq", "3s", "2", "5", "1"]), expected);
+    assert_eq!(short_command(&["seq", "3s", "2", "5", "1"]), expected);
 }
 
 #[test]
 fn aseq_rises_to_its_last_number() {
     let expected = (5, steps(&[("cli", 2), ("schedule", 4), ("schedule", 5)]));
-    assert_eq!(said_in_short(&["aseq", "2", "5", "3s"]), expected);
+    assert_eq!(short_command(&["aseq", "2", "5", "3s"]), expected);
 }

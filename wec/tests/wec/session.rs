@@ -1,4 +1,4 @@
-//! Changes of a running run: `wec session`, and the HTTP API by itself.
+//! Changes during a run: with `wec session` and with the HTTP API.
 
 use std::net::TcpStream;
 use std::process::Stdio;
@@ -11,7 +11,7 @@ use wec_testbed::etcd::Etcd;
 use crate::common::{Run, mark, marks};
 
 #[test]
-fn workers_go_up_and_down_and_the_run_ends_when_told_to() {
+fn workers_can_be_changed_and_the_run_stopped() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &["--latency", "2ms..5ms"]);
     let mut run = Run::start(folder.path(), &ca, &["--workers", "4"]);
@@ -32,7 +32,7 @@ fn workers_go_up_and_down_and_the_run_ends_when_told_to() {
 
     let stopped = run.told(folder.path(), &["stop"]);
     assert!(stopped.starts_with("state running → stopped\n"), "{stopped}");
-    assert_eq!(run.child.wait().unwrap().code(), Some(0), "a run that was stopped has not failed");
+    assert_eq!(run.child.wait().unwrap().code(), Some(0), "a stopped run must pass");
     assert_eq!(
         marks(folder.path()),
         [
@@ -43,7 +43,7 @@ fn workers_go_up_and_down_and_the_run_ends_when_told_to() {
         ]
     );
     let summary = crate::common::summary(folder.path());
-    assert_eq!(crate::common::chain(&summary, "certificate").1, 0, "nothing was cut off: {summary}");
+    assert_eq!(crate::common::chain(&summary, "certificate").1, 0, "a chain was interrupted: {summary}");
 
     let gone = run.session(folder.path(), &["pause"]);
     assert_eq!(gone.status.code(), Some(1));
@@ -53,7 +53,7 @@ fn workers_go_up_and_down_and_the_run_ends_when_told_to() {
 }
 
 #[test]
-fn what_cannot_be_asked_for_is_told_whole_and_changes_nothing() {
+fn an_impossible_change_is_refused_and_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &[]);
     let run = Run::start(folder.path(), &ca, &["--workers", "1"]);
@@ -101,7 +101,7 @@ fn what_cannot_be_asked_for_is_told_whole_and_changes_nothing() {
 }
 
 #[test]
-fn a_page_with_a_token_is_asked_with_it() {
+fn a_page_with_a_token_needs_the_token() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &[]);
     let mut args = vec!["run", "--run-time", "10m", "--workers", "1", "--quiet"];
@@ -129,7 +129,7 @@ fn a_page_with_a_token_is_asked_with_it() {
 }
 
 #[test]
-fn a_pause_starts_nothing_and_weights_and_limits_hold_from_then_on() {
+fn pause_weights_and_limits_take_effect_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &["--latency", "2ms..5ms"]);
     let mut run = Run::start(folder.path(), &ca, &["--workers", "4"]);
@@ -177,7 +177,7 @@ fn a_pause_starts_nothing_and_weights_and_limits_hold_from_then_on() {
 }
 
 #[test]
-fn a_rate_goes_to_nothing_and_up_again() {
+fn a_rate_can_be_set_to_zero_and_up_again() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &[]);
     let run = Run::start(folder.path(), &ca, &["--rate", "20/s", "--workers", "50"]);
@@ -198,7 +198,7 @@ fn a_rate_goes_to_nothing_and_up_again() {
 }
 
 #[test]
-fn of_scenarios_one_after_the_other_only_those_that_go_on_are_changed() {
+fn only_scenarios_that_have_not_ended_can_be_changed() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &["--latency", "2ms..5ms"]);
     let plan = "[scenarios.first]\niterations = 40\nworkers = 2\n[scenarios.second]\nafter = \"first\"\nworkers = 3\n";
@@ -226,7 +226,11 @@ fn of_scenarios_one_after_the_other_only_those_that_go_on_are_changed() {
         (Some(1), format!("error: {refused}\n"))
     );
     assert_eq!(marks(), before, "what was refused leaves no mark");
-    assert_eq!(run.snapshot()["scenarios"]["first"]["workers_target"], 0, "nothing of it is wanted any more");
+    assert_eq!(
+        run.snapshot()["scenarios"]["first"]["workers_target"],
+        0,
+        "an ended scenario has no wanted workers"
+    );
     assert_eq!(run.told(folder.path(), &["workers", "4", "--scenario", "second"]), "second: workers 3 → 4");
 }
 

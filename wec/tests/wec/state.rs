@@ -25,13 +25,13 @@ fn what_is_stored_of_a_ca_that_was_reset_is_set_aside_at_the_start() {
     let stored = crate::common::summary(folder.path())["state"]["registrations"].as_u64().unwrap();
     assert!(stored > 0);
 
-    // The same CA again: the run continues with the stored state.
+    // The same CA again, so the run continues with the stored state.
     let output = run(folder.path(), &first, &["--log-dir", "second"]);
     let said = crate::common::said(&output);
     assert!(said.contains(&format!("continues with {stored} account")), "{said}");
     drop(first);
 
-    // One that has lost everything, at the same address.
+    // A CA at the same address that has lost its data.
     let reset = start();
     let output = run(folder.path(), &reset, &["--log-dir", "third"]);
     let said = crate::common::said(&output);
@@ -68,7 +68,7 @@ fn what_is_stored_of_a_ca_that_was_reset_is_set_aside_at_the_start() {
 }
 
 #[test]
-fn looking_for_a_state_that_is_not_there_makes_none() {
+fn wec_state_does_not_create_a_missing_state() {
     let folder = tempfile::tempdir().unwrap();
     let output = crate::common::run(folder.path(), &["state", "list"]);
     assert_eq!(output.status.code(), Some(1));

@@ -1,6 +1,5 @@
-//! Only allowed targets are loaded, whatever a CA names in its directory or later, and whatever addresses
-//! connections use. The refused hosts are those of public CAs and documentation addresses: nothing is ever
-//! sent there.
+//! Only allowed hosts are loaded, for every URL that a CA names and every address of a connection. The refused hosts
+//! are public CAs and documentation addresses: nothing is ever sent there.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -11,14 +10,14 @@ use wec_testbed::{Nginx, NginxOptions};
 
 use crate::common::NullCa;
 
-/// nginx in front of a CA, and what has come to it.
+/// nginx in front of a CA, and its access log.
 struct Proxied {
     _ca: NullCa,
     nginx: Nginx,
 }
 
 impl Proxied {
-    /// nginx puts other text into what passes, as one in front of a public CA names that CA's own URLs.
+    /// nginx replaces text in the answers, like a proxy in front of a public CA that names the CA's own URLs.
     async fn start(folder: &Path, options: NginxOptions) -> Self {
         let ca = NullCa::start(folder, &[]);
         let nginx = Nginx::start(&ca.address(), options).await.unwrap();
@@ -47,7 +46,7 @@ fn run(folder: &Path, directory: &str, args: &[&str]) -> Output {
     crate::common::run(folder, &all)
 }
 
-/// The built-in CA without TLS, and where it listens.
+/// The built-in CA without TLS, and its address.
 fn plain_ca(folder: &Path) -> (PlainCa, String) {
     use std::process::Stdio;
     let mut child = crate::common::wec(folder, &["null-ca", "--plain", "--listen", "127.0.0.1:0"])
@@ -82,8 +81,8 @@ async fn a_directory_that_names_another_host_ends_the_run_before_any_load() {
         assert_eq!(output.status.code(), Some(1), "{said}");
         let culprit = format!("names https://{host}/new-order as its newOrder: refusing to load {host}");
         assert!(said.contains(&culprit) && said.contains(way_out), "{said}");
-        assert_eq!(proxied.requests(), 1, "only the directory was asked for");
-        assert!(!folder.path().join("results").exists(), "no run was begun");
+        assert_eq!(proxied.requests(), 1, "more than the directory was requested");
+        assert!(!folder.path().join("results").exists(), "a run was begun");
     }
 }
 
@@ -100,8 +99,8 @@ async fn a_directory_that_redirects_to_another_host_is_not_followed() {
         let said = crate::common::said(&output);
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains("refusing to load") && said.contains(way_out), "{said}");
-        assert!(said.contains("/elsewhere"), "the culprit is named: {said}");
-        assert_eq!(proxied.requests(), 1, "only the first directory was asked for");
+        assert!(said.contains("/elsewhere"), "the URL is not named: {said}");
+        assert_eq!(proxied.requests(), 1, "more than the first directory was requested");
     }
 }
 
@@ -148,10 +147,10 @@ async fn an_order_that_names_another_host_fails_its_chain_and_nothing_is_sent_th
 }
 
 #[test]
-fn connections_go_where_they_are_sent_and_the_log_says_where() {
+fn connect_to_sets_the_address_and_the_log_shows_it() {
     let folder = tempfile::tempdir().unwrap();
     let (_ca, address) = plain_ca(folder.path());
-    // RFC 6761: the name resolves nowhere.
+    // RFC 6761: the name never resolves.
     let to = format!("ca.invalid:8080:{address}");
     let args = ["--connect-to", &to, "--source-address", "127.0.0.3", "--workers", "2", "--iterations", "10"];
     let output = run(folder.path(), "http://ca.invalid:8080/directory", &args);
@@ -175,7 +174,7 @@ async fn connections_come_from_each_source_address_in_turn() {
     let args = ["--source-address", "127.0.0.3", "--source-address", "127.0.0.4", "--workers", "2"];
     let args =
         [&args[..], &["--connections", "per-chain", "--iterations", "20", "--run-time", "2m"]].concat();
-    // localhost may have an IPv6 address, which no connection from these can go to.
+    // localhost may have an IPv6 address, which cannot be reached from these source addresses.
     let port = proxied.nginx.http1_url().rsplit_once(':').unwrap().1.to_owned();
     let output = proxied.run(
         folder.path(),
@@ -190,9 +189,9 @@ async fn connections_come_from_each_source_address_in_turn() {
     assert!(lines.lines().all(|line| line.ends_with("127.0.0.3") || line.ends_with("127.0.0.4")), "{lines}");
 }
 
-/// Each chain sends requests to such a server, too. The address is for documentation: nothing is ever sent there.
+/// Each chain also sends requests to such a server. It is a documentation address: nothing is ever sent there.
 #[test]
-fn a_challenge_server_elsewhere_is_refused_as_a_directory_is() {
+fn a_challenge_server_on_another_host_is_refused_like_a_directory() {
     let folder = tempfile::tempdir().unwrap();
     let ca = NullCa::start(folder.path(), &[]);
     for (flag, value) in [
@@ -211,7 +210,7 @@ fn a_challenge_server_elsewhere_is_refused_as_a_directory_is() {
 }
 
 #[test]
-fn wrong_ways_to_the_ca_are_named_with_their_flags() {
+fn wrong_connection_options_are_named_with_their_flags() {
     let folder = tempfile::tempdir().unwrap();
     let args =
         ["--connect-to", "ca.test:443", "--source-address", "192.0.2.9", "--spread-addresses", "perhaps"];

@@ -1,4 +1,4 @@
-//! Whether a run's figures and exit code are correct, against CAs that fail.
+//! Figures and exit codes of runs against CAs that fail are correct.
 
 use std::process::Stdio;
 
@@ -23,9 +23,9 @@ fn known_and_unknown(summary: &Value, endpoint: &str) -> (u64, u64) {
 /// The CA is killed during the run, with requests in flight: its own count is between the successful requests
 /// and the sum of these and the unknown ones.
 #[test]
-fn a_killed_cas_own_counts_lie_between_what_is_known_and_that_plus_the_unknown() {
+fn a_killed_cas_counts_are_between_the_known_and_the_known_plus_unknown_requests() {
     let folder = tempfile::tempdir().unwrap();
-    // An answer takes long enough for some to be under way whenever it dies.
+    // Answers take so long that some requests are in flight whenever the CA is killed.
     let slow =
         ["--latency", "newOrder=100ms", "--latency", "finalize=100ms", "--latency", "newAccount=100ms"];
     let ca = crate::common::NullCa::start(folder.path(), &slow);
@@ -60,20 +60,20 @@ fn a_killed_cas_own_counts_lie_between_what_is_known_and_that_plus_the_unknown()
     let issued = &summary["issued"];
     assert_eq!(
         issued["count"], issued["response_time_ns"]["n"],
-        "all parts of each issuance were measured here"
+        "this process measured all parts of each issuance"
     );
     assert!(issued["count"].as_u64().unwrap() > 0);
 }
 
-/// The same of a CA that nobody here wrote: what Pebble's own log says that it has made, killed in mid-run.
+/// The same for an independent CA: Pebble, killed during the run, and the counts in its own log.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_pebbles_log_lies_between_what_is_known_and_that_plus_the_unknown() {
+async fn a_killed_pebbles_counts_are_between_the_known_and_the_known_plus_unknown_requests() {
     let folder = tempfile::tempdir().unwrap();
     let http01 = wec_testbed::free_address();
     let options = PebbleOptions { http_port: http01.port(), always_valid: true, ..PebbleOptions::default() };
     let mut pebble = Pebble::start(options).await.unwrap();
     let (directory, root) = (pebble.directory_url(), pebble.ca_file().display().to_string());
-    // Two: with more requests in flight Pebble 2.4 locks itself up sooner or later.
+    // Two workers: with more requests in flight Pebble 2.4 deadlocks sooner or later.
     let mut args = vec!["run", "--headless", "--workers", "2", "--run-time", "10m", "--graceful-stop", "1s"];
     args.extend(["--directory", &directory, "--cacert", &root, "--json", "summary.json"]);
     let http01 = http01.to_string();
@@ -100,7 +100,7 @@ async fn a_killed_pebbles_log_lies_between_what_is_known_and_that_plus_the_unkno
         let (known, unknown) = known_and_unknown(&summary, endpoint);
         let own = said(words);
         println!("{endpoint}: known {known}, unknown {unknown}, Pebble's own {own}");
-        // It answers finalize first and issues then: what was downloaded was issued for certain.
+        // Pebble answers finalize before it issues, so only a downloaded certificate is certainly issued.
         let least = if endpoint == "finalize" { known_and_unknown(&summary, "certificate").0 } else { known };
         assert!(
             least > 0 && (least..=known + unknown).contains(&own),
@@ -110,7 +110,7 @@ async fn a_killed_pebbles_log_lies_between_what_is_known_and_that_plus_the_unkno
     }
 }
 
-/// Rates of the last sample are those of a run that rests.
+/// The last sample's rates are those of a load that has already ended.
 #[test]
 fn a_summarys_rates_are_those_of_the_whole_run() {
     let folder = tempfile::tempdir().unwrap();
@@ -131,7 +131,7 @@ fn a_summarys_rates_are_those_of_the_whole_run() {
     }
 }
 
-/// Every validation fails: exit 0 was given, and the reason stood in the summary of a run that had taken its whole time.
+/// Every validation fails. Such a run once exited with 0 and showed the reason only in the summary.
 #[test]
 fn a_run_without_one_authorization_fails_and_says_why_at_once() {
     let folder = tempfile::tempdir().unwrap();
@@ -150,7 +150,7 @@ fn a_run_without_one_authorization_fails_and_says_why_at_once() {
     assert_eq!(summary["issued"]["count"], 0);
 }
 
-/// The first error that repeats is reported while the run is on, once, with the way out.
+/// The first error that repeats is reported once during the run, with its remedy.
 #[test]
 fn an_error_that_repeats_is_reported_at_once() {
     let folder = tempfile::tempdir().unwrap();

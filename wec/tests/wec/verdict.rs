@@ -1,4 +1,4 @@
-//! Thresholds, end to end: what passes, what fails, what ends a run, and what pipelines read.
+//! Thresholds end to end: which pass, which fail, which end a run, and the files for pipelines.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -16,14 +16,14 @@ fn run(folder: &Path, target: &[&str], more: &[&str]) -> Output {
     crate::common::run(folder, &args)
 }
 
-/// The verdict of each threshold by its expression, as the summary has it.
+/// Each threshold's expression and verdict in the summary.
 fn passed(summary: &Value) -> Vec<(String, Option<bool>)> {
     let thresholds = summary["thresholds"].as_array().unwrap();
     let verdict = |one: &Value| (one["expression"].as_str().unwrap().to_owned(), one["passed"].as_bool());
     thresholds.iter().map(verdict).collect()
 }
 
-/// What an XML parser that is not ours finds in the file: names of the cases, each with what is wrong with it.
+/// The test cases in the file by Python's XML parser: the name of each, with its failure or error.
 fn junit(folder: &Path) -> Vec<String> {
     let script = "import sys, xml.etree.ElementTree as E\n\
         root = E.parse(sys.argv[1]).getroot()\n\
@@ -39,7 +39,7 @@ fn junit(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn thresholds_decide_how_a_run_ends_and_everybody_is_told() {
+fn thresholds_decide_the_exit_code_and_are_in_all_outputs() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &["--fault", "newOrder=500:0.5"]);
     let good = "requests{endpoint=newOrder,method=POST}{p(50)} < 20s";
@@ -58,7 +58,7 @@ fn thresholds_decide_how_a_run_ends_and_everybody_is_told() {
     assert!(table.contains(&format!("passed     {good}  ")), "{table}");
     assert_eq!(junit(folder.path()).len(), 3);
 
-    // The same from a file, with one that fails and one that nothing can decide.
+    // The same in a file, with one that fails and one without a value.
     let bad = "requests{endpoint=newOrder,method=POST}{failed} < 1%";
     let undecided = "rate{achieved/target} > 0.98";
     let list = format!("workers = 4\nrun_time = \"3s\"\nthresholds = [{good:?}, {bad:?}, {undecided:?}]\n");
@@ -84,7 +84,7 @@ fn thresholds_decide_how_a_run_ends_and_everybody_is_told() {
 fn a_rate_that_is_not_reached_and_iterations_that_are_dropped_fail_a_run() {
     let only = &*ONLY_REGISTRATIONS;
     let thresholds = ["rate{achieved/target} > 0.7", "dropped < 1%"];
-    // Four workers do two chains a second at a CA that takes two seconds.
+    // Four workers make two chains a second at a CA that takes two seconds.
     for (latency, workers, code, holds) in [("5ms", "900", 0, true), ("2s", "4", 99, false)] {
         let folder = tempfile::tempdir().unwrap();
         let ca =
@@ -109,9 +109,9 @@ fn a_rate_that_is_not_reached_and_iterations_that_are_dropped_fail_a_run() {
     }
 }
 
-/// Every fortieth answer takes nine seconds: one of them is awaited when the run time is over, and nothing else ends then.
+/// Every fortieth answer takes nine seconds. One of them is in flight when the run time is over, and no other chain ends then.
 #[test]
-fn the_end_in_which_the_last_chains_finish_is_not_judged() {
+fn thresholds_do_not_judge_the_graceful_stop() {
     let folder = tempfile::tempdir().unwrap();
     let latency = format!("newAccount={}9s", "5ms,".repeat(39));
     let ca = crate::common::NullCa::start(folder.path(), &["--latency", &latency]);
@@ -150,11 +150,11 @@ fn the_end_in_which_the_last_chains_finish_is_not_judged() {
 }
 
 #[test]
-fn a_threshold_that_aborts_ends_the_run_before_its_time_and_a_replay_agrees() {
+fn a_threshold_that_aborts_ends_the_run_early_and_a_replay_agrees() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &["--fault", "newOrder=500:0.9"]);
     let expression = "chain.authorization{failed} < 10% over 2s abort after 1s";
-    // An hour, were it not for the threshold.
+    // Without the threshold the run takes an hour.
     let more =
         ["--workers", "4", "--run-time", "1h", "--threshold", expression, "--threshold", "chain{count} > 1"];
     let output = run(folder.path(), &ca.target(), &more);
@@ -167,11 +167,11 @@ fn a_threshold_that_aborts_ends_the_run_before_its_time_and_a_replay_agrees() {
     assert_eq!(summary["thresholds"][1]["aborted"], false);
     let marks = summary["marks"].as_array().unwrap();
     let stops: Vec<_> = marks.iter().filter(|mark| mark["to"] == "stopped").map(|mark| &mark["by"]).collect();
-    assert_eq!(stops, ["threshold"], "one end, and who brought it");
+    assert_eq!(stops, ["threshold"], "the run is stopped once, by the threshold");
     assert_eq!(
         summary["chains"]["authorization"]["classes"]["interrupted"],
         Value::Null,
-        "it ended gracefully"
+        "chains were interrupted"
     );
 
     let log = std::fs::read_dir(folder.path().join("results")).unwrap().next().unwrap().unwrap().path();
@@ -180,7 +180,7 @@ fn a_threshold_that_aborts_ends_the_run_before_its_time_and_a_replay_agrees() {
 }
 
 #[test]
-fn a_verdict_of_an_earlier_run_is_not_left_for_one_that_was_asked_for_in_a_wrong_way() {
+fn a_run_with_wrong_flags_replaces_an_earlier_runs_junit_file() {
     let folder = tempfile::tempdir().unwrap();
     for command in ["run", "capacity"] {
         std::fs::write(folder.path().join("junit.xml"), "<testsuites tests=\"0\" failures=\"0\"/>").unwrap();
@@ -194,7 +194,7 @@ fn a_verdict_of_an_earlier_run_is_not_left_for_one_that_was_asked_for_in_a_wrong
 }
 
 #[test]
-fn a_run_that_could_not_be_is_an_error_in_junit() {
+fn a_run_that_could_not_start_is_an_error_in_junit() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("http://{}/dir", crate::common::free());
     let output = run(folder.path(), &["--directory", &url], &["--threshold", "chain{count} > 1"]);
@@ -204,7 +204,7 @@ fn a_run_that_could_not_be_is_an_error_in_junit() {
 }
 
 #[test]
-fn mistakes_of_all_thresholds_are_told_at_once() {
+fn errors_of_all_thresholds_are_reported_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let text = "directory = \"ca.test\"\n\nthresholds = [\"chain.certficate{p(99)} < 2s\", \"requests{endpoint=newOrder,x=1}{p(98)} < 2\"]\n";
     std::fs::write(folder.path().join("load.toml"), text).unwrap();
@@ -234,9 +234,9 @@ fn mistakes_of_all_thresholds_are_told_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_real_ca_is_held_to_its_thresholds() {
+async fn thresholds_judge_a_run_against_pebble() {
     let folder = tempfile::tempdir().unwrap();
-    // What is judged here is the verdict: validations are left out.
+    // This test is about the verdict, so there are no validations.
     let options = PebbleOptions { always_valid: true, ..PebbleOptions::default() };
     let pebble = Pebble::start(options).await.unwrap();
     let directory = pebble.directory_url();

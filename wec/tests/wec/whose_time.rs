@@ -1,4 +1,4 @@
-//! The parts of a run's time, from the command line to the summary; and a CA that does not answer.
+//! The parts of chains' times in the summary, and a CA that stops answering.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use wec_record::{Chain, Record};
 const SECOND: u64 = 1_000_000_000;
 
 #[test]
-fn the_summary_says_that_the_ca_asked_for_the_wait() {
+fn the_summary_counts_waits_that_the_ca_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let flags = ["--processing", "1ms", "--retry-after", "3", "--validation-delay", "1ms"];
     let ca = crate::common::NullCa::start(folder.path(), &flags);
@@ -32,7 +32,7 @@ fn the_summary_says_that_the_ca_asked_for_the_wait() {
 }
 
 #[test]
-fn a_ca_that_falls_silent_is_reported_at_once_and_when_it_answers_again() {
+fn a_ca_that_stops_answering_is_reported_and_so_is_its_return() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &[]);
     let mut args = vec!["run", "--headless", "--workers", "4", "--http01-listen", "127.0.0.1:0"];
@@ -49,7 +49,7 @@ fn a_ca_that_falls_silent_is_reported_at_once_and_when_it_answers_again() {
     let stalled = std::thread::scope(|scope| {
         scope.spawn(|| {
             crate::common::until("chains end", || crate::common::chains_in(&logs) >= 10);
-            // Longer than the ten seconds, however late the second of its report comes.
+            // Longer than the ten seconds plus the second in which it is reported.
             ca.stall(Duration::from_secs(14));
         });
         crate::common::run_until(folder.path(), &args, |log| turned(log).len() >= 2)

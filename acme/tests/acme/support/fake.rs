@@ -1,4 +1,4 @@
-//! A transport that answers from a script and keeps the requests.
+//! A transport that answers from a script and records the requests.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -34,7 +34,7 @@ impl Answer {
         self
     }
 
-    /// With this nonce instead of the usual.
+    /// With this nonce instead of the default.
     pub(crate) fn nonce(self, nonce: &str) -> Self {
         self.without("replay-nonce").with("replay-nonce", nonce)
     }
@@ -49,7 +49,7 @@ impl Asked {
         self.0.lock().unwrap().clone()
     }
 
-    /// The member of the protected header of each signed request.
+    /// This member of the protected header of each signed request.
     pub(crate) fn protected(&self, member: &str) -> Vec<String> {
         use base64::Engine as _;
         self.requests()
@@ -116,7 +116,7 @@ impl ScriptedClient {
         Self::over(policy, None, script)
     }
 
-    /// A client whose attempts wait for a place.
+    /// A client whose requests wait for a place (a connection).
     pub(crate) fn with_places(places: &Arc<Places>, script: impl IntoIterator<Item = Answer>) -> Self {
         Self::over(Policy::default(), Some(Arc::clone(places)), script)
     }

@@ -1,4 +1,4 @@
-//! What several tests need.
+//! Shared by several tests.
 
 pub(crate) mod fake;
 
@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-/// Our own minimal call to the management API of pebble-challtestsrv.
+/// A minimal call to the management API of pebble-challtestsrv.
 pub(crate) async fn manage(address: SocketAddr, path: &str, body: &str) {
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let length = body.len();

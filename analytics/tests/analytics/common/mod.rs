@@ -1,4 +1,4 @@
-//! Shared by the tests of this crate: generated records, and a bare HTTP client that can misbehave.
+//! Shared by the tests of this crate: generated records, and a bare HTTP client that can send anything.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -47,7 +47,7 @@ pub(crate) fn config(folder: &Path) -> Config {
     }
 }
 
-/// An iteration that began `started` ns after the run and took `took`; one in seven fails.
+/// An iteration that began `started` ns after the run and took `took` ns; one in seven fails.
 pub(crate) fn chain_result(chain: Chain, seq: u64, started: u64, took: u64) -> ChainResult {
     let failed = seq.is_multiple_of(7);
     let problem = if failed { "malformed" } else { "" };
@@ -121,7 +121,7 @@ pub(crate) fn chain_record(node: &str, result: ChainResult) -> Record {
     Record::Chain { node: node.to_owned(), origin_unix_ns: START, result }
 }
 
-/// Any sequence of records after a header, as several senders might make them.
+/// A header and any sequence of records, as several senders could make them.
 pub(crate) fn records(most: usize) -> impl Strategy<Value = Vec<Record>> {
     proptest::collection::vec(record(), 0..most)
 }
@@ -176,7 +176,7 @@ fn record() -> impl Strategy<Value = Record> {
     ]
 }
 
-/// A node's load sample; `some` varies all of it, and above 5,000 the node is limited.
+/// A node's load sample; `some` varies all fields, and above 5,000 the node is limited.
 pub(crate) fn load_record(node: &str, seq: u64, at_unix_ns: u64, some: u64) -> Record {
     let share = some as f64 / 10_000.0;
     let limited = some > 5_000;
@@ -260,7 +260,7 @@ pub(crate) async fn exchange(
     (status, head.to_ascii_lowercase(), body.to_owned())
 }
 
-/// The body of a chunked answer, put together.
+/// The body of a chunked answer, joined.
 pub(crate) fn unchunked(body: &str) -> String {
     let mut text = String::new();
     let mut rest = body;

@@ -1,4 +1,4 @@
-//! Shared by the tests of chains: a context against some CA, and short forms of results.
+//! Shared by the tests of chains: a worker's context for a CA, and short forms of results.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use wec_challenge_server::ChallengeServer;
 use wec_record::{ChallengeType, FailureClass, Verdict};
 use wec_store::{ChallengeReader, MemoryChallenges, State, StateOptions};
 
-/// No test waits longer for one chain than this.
+/// The longest that a test waits for one chain.
 const BOUND: Duration = Duration::from_secs(180);
 
-/// One worker with everything that it needs, against one CA.
+/// One worker of one CA, with all that it needs.
 pub(crate) struct Worker {
     pub(crate) context: Context,
     pub(crate) challenges: Arc<MemoryChallenges>,
@@ -61,7 +61,7 @@ impl Worker {
         self.context.policy = Arc::new(policy);
     }
 
-    /// Runs a chain that is able to run.
+    /// Runs a chain that must have something to do.
     pub(crate) async fn run(&mut self, chain: Chain) -> ChainResult {
         self.run_until(chain, &CancellationToken::new()).await.expect("there is something to do")
     }
@@ -81,7 +81,7 @@ impl Worker {
         result
     }
 
-    /// Whether a chain is unable to run.
+    /// Whether a chain has nothing to do.
     pub(crate) async fn has_nothing_to_do(&mut self, chain: Chain) -> bool {
         self.run_until(chain, &CancellationToken::new()).await.is_none()
     }
@@ -89,7 +89,7 @@ impl Worker {
     pub(crate) async fn run_until(&mut self, chain: Chain, cut: &CancellationToken) -> Option<ChainResult> {
         let run = wec_chains::run(chain, &self.context, &mut self.rng, None, cut);
         let result = tokio::time::timeout(BOUND, run).await.expect("in time");
-        assert!(self.challenges.is_empty(), "challenge data is left behind by {chain}");
+        assert!(self.challenges.is_empty(), "{chain} has left challenge data");
         if let Some(result) = &result {
             check(result);
         }
@@ -119,7 +119,7 @@ pub(crate) async fn over_client(
     Worker { context, challenges, rng: StdRng::seed_from_u64(7) }
 }
 
-/// A context for chains over a transport instead of the network: the CA is at `https://ca.test/`.
+/// A context over a fake transport; its CA is at `https://ca.test/`.
 pub(crate) async fn over(transport: impl Transport + 'static, clock: Clock, policy: Policy) -> Context {
     let url = |path: &str| format!("https://ca.test/{path}");
     let directory = Directory {
@@ -145,7 +145,7 @@ pub(crate) async fn over(transport: impl Transport + 'static, clock: Clock, poli
     }
 }
 
-/// An answer that did not come from the network.
+/// A reply of a fake transport.
 pub(crate) fn reply(clock: Clock, result: Result<Response, Failure>) -> Reply {
     let now = clock.now();
     let bytes_received = result.as_ref().map_or(0, |response| response.body.len() as u64);
@@ -191,7 +191,7 @@ pub(crate) fn check(result: &ChainResult) {
         .map(|request| request.service_time() + request.connecting_time())
         .chain([result.waited_asked, result.waited_poll, result.keygen])
         .sum();
-    assert!(named <= all, "{named} ns are named of a chain of {all} ns: {result:#?}");
+    assert!(named <= all, "the parts are {named} ns, the chain {all} ns: {result:#?}");
     for authorization in &result.authorizations {
         let done = authorization.settled;
         assert!(done == 0 || authorization.answered <= done && done <= result.done, "{result:#?}");
@@ -208,7 +208,7 @@ pub(crate) fn steps(result: &ChainResult) -> Vec<String> {
         .collect()
 }
 
-/// The answers of one class among a chain's requests.
+/// A chain's requests that failed in one class.
 pub(crate) fn requests_in(result: &ChainResult, class: FailureClass) -> usize {
     result.requests.iter().filter(|request| request.class == Some(class)).count()
 }
@@ -229,7 +229,7 @@ impl Answering {
         Self { server, stop }
     }
 
-    /// On free ports of loopback, which is also what every name resolves to.
+    /// On free loopback ports; every name resolves to loopback.
     pub(crate) async fn on_loopback(challenges: Arc<dyn ChallengeReader>) -> Self {
         let any = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         let config = wec_challenge_server::Config {

@@ -1,4 +1,4 @@
-//! A small ACME client for what real clients never do: break the rules on purpose, and measure.
+//! A small ACME client for what real clients never do: break the protocol on purpose, and measure.
 //! It shares no code with the CA.
 
 #![allow(dead_code, reason = "every test and benchmark uses a part of it")]
@@ -169,7 +169,7 @@ impl Client {
         self.nonce.take().unwrap()
     }
 
-    /// The header that a proper request to `path` has.
+    /// The protected header of a correct request to `path`.
     pub(crate) async fn protected(&mut self, path: &str) -> Value {
         let nonce = self.fresh_nonce().await;
         let url = format!("{}{path}", self.base);
@@ -181,7 +181,7 @@ impl Client {
         }
     }
 
-    /// Sends a JWS as it is.
+    /// Sends a JWS without changing it.
     pub(crate) async fn post_jws(&mut self, path: &str, jws: String) -> hyper::Result<Answer> {
         self.send(Method::POST, path, Some("application/jose+json"), jws).await
     }
@@ -200,13 +200,13 @@ impl Client {
         self.try_post(path, "").await.unwrap()
     }
 
-    /// The path of one of the CA's URLs.
+    /// The path part of a URL of the CA.
     pub(crate) fn path(&self, url: &Value) -> String {
         url.as_str().unwrap().strip_prefix(&self.base).unwrap().to_owned()
     }
 
-    /// Orders names and answers the http-01 challenges; the order's path, and the order, ready when
-    /// the CA validates at once.
+    /// Orders names and answers the http-01 challenges. Returns the order's path and the order, which is
+    /// ready if the CA validates at once.
     pub(crate) async fn order(&mut self, names: &[&str]) -> (String, Value) {
         let answer = self.post("/new-order", &new_order(names)).await;
         assert_eq!(answer.status, 201, "{:?}", answer.body);
@@ -259,7 +259,7 @@ where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
     let (sender, driver) = http1::handshake(TokioIo::new(stream)).await.unwrap();
-    // Ends with the sender, or with the connection.
+    // Ends when the sender is dropped or the connection closes.
     tokio::spawn(driver);
     sender
 }

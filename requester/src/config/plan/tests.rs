@@ -17,20 +17,20 @@ fn resolve(mut settings: Settings) -> Result<Plan, Mistakes> {
 #[test]
 fn every_key_of_the_table_is_read() {
     let mut unread = BTreeSet::from_iter(KEYS.iter().map(|key| key.name));
-    // A key that sets the load is read by the executor that it belongs to.
+    // A key that sets the load is read by its executor.
     for push in [("workers", "5"), ("rate", "5/s"), ("target_rps", "5"), ("iterations", "5")] {
         let mut settings = options().with(push.0, push.1).settings();
         plan(&mut settings, Decided::default(), None);
         let left: BTreeSet<_> = settings.unread().iter().map(|key| key.name).collect();
         unread.retain(|name| left.contains(name));
     }
-    // The search reads those of the table [capacity]; another test covers them.
+    // The keys of the table [capacity] are read by the search, which has its own test.
     let elsewhere = |name: &&str| matches!(Key::named(name).unwrap().place, Place::Command | Place::Search);
     assert_eq!(unread.into_iter().filter(|name| !elsewhere(name)).collect::<Vec<_>>(), [""; 0]);
 }
 
 #[test]
-fn needs_nothing_but_a_directory() {
+fn a_directory_is_the_only_required_key() {
     let plan = options().resolve(None).unwrap();
     assert_eq!(plan.workers(), 50);
     assert_eq!(plan.run_time(), Duration::from_secs(60));
@@ -53,7 +53,7 @@ fn the_shipped_scenarios_are_plans() {
 }
 
 #[test]
-fn scenarios_take_from_the_top_what_they_do_not_say_and_flags_hold_for_all() {
+fn scenarios_inherit_top_level_keys_and_flags_apply_to_all() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/scenarios");
     let config = PlanOptions::default().with("config", format!("{folder}/renewal-storm.toml"));
     let plan = config.resolve(None).unwrap();
@@ -98,7 +98,7 @@ fn reports_every_mistake_of_a_file_at_once_with_its_line() {
 }
 
 #[test]
-fn a_mistake_that_several_scenarios_share_is_told_once_and_a_wrong_name_where_it_stands() {
+fn an_error_shared_by_scenarios_is_reported_once_and_a_wrong_name_with_its_line() {
     let told = |text: &str| {
         let mut settings = Settings::default();
         settings.text("s.toml", text);
@@ -127,7 +127,7 @@ fn a_mistake_that_several_scenarios_share_is_told_once_and_a_wrong_name_where_it
 }
 
 #[test]
-fn what_follows_from_a_mistake_is_not_told_as_another_one() {
+fn consequences_of_an_error_are_not_reported_as_errors() {
     let told = |text: &str| {
         let mut settings = Settings::default();
         settings.text("s.toml", text);
@@ -142,7 +142,7 @@ fn what_follows_from_a_mistake_is_not_told_as_another_one() {
 }
 
 #[test]
-fn two_ways_to_push_at_once_are_told_apart() {
+fn two_executors_for_one_scenario_are_an_error() {
     let options = PlanOptions::default()
         .with("directory", "https://127.0.0.1:14000/dir")
         .with("rate", "50/s")
@@ -202,7 +202,7 @@ fn a_directory_with_a_password_is_refused_without_repeating_it() {
 }
 
 #[test]
-fn naming_one_listener_turns_the_default_ones_off() {
+fn setting_one_listener_disables_the_default_ones() {
     let mut options = options();
     options.set("dns_listen", "127.0.0.1:5053");
     let plan = options.resolve(None).unwrap();
@@ -211,7 +211,7 @@ fn naming_one_listener_turns_the_default_ones_off() {
 }
 
 #[test]
-fn a_challenge_type_that_nothing_answers_is_a_mistake() {
+fn a_challenge_type_without_a_listener_is_an_error() {
     let mut options = options();
     options.set("challenge_types", "http-01,dns-01");
     let shown = options.resolve(None).unwrap_err().to_string();
@@ -222,7 +222,7 @@ fn a_challenge_type_that_nothing_answers_is_a_mistake() {
 }
 
 #[test]
-fn what_clients_do_has_weights_shares_and_names() {
+fn client_behaviour_is_read_from_weights_shares_and_names() {
     let options = options()
         .with("key_types", "p256=8, rsa2048")
         .with("challenge_types", "http-01=3,tls-alpn-01=0")
@@ -246,7 +246,7 @@ fn what_clients_do_has_weights_shares_and_names() {
 }
 
 #[test]
-fn what_clients_cannot_do_is_said_with_what_they_can() {
+fn errors_about_client_behaviour_name_the_allowed_values() {
     let options = options()
         .with("key_types", "p521")
         .with("challenge_types", "http-01=-1")
@@ -275,7 +275,7 @@ fn what_clients_cannot_do_is_said_with_what_they_can() {
 }
 
 #[test]
-fn listeners_belong_to_the_memory_store() {
+fn listeners_need_challenges_in_memory() {
     let mut options = options();
     options.set("challenges", "redis://127.0.0.1");
     assert_eq!(
@@ -287,7 +287,7 @@ fn listeners_belong_to_the_memory_store() {
 }
 
 #[test]
-fn dns01_may_be_answered_elsewhere_alone() {
+fn only_dns01_may_be_answered_by_another_server() {
     let mut options = options();
     options.set("http01_listen", "127.0.0.1:0");
     options.set("dns_challenges", "challtestsrv+http://10.77.77.77:8055");
@@ -314,7 +314,7 @@ fn secrets_are_in_no_debug_output_and_no_stamp() {
 }
 
 #[test]
-fn what_the_plan_asks_for_is_what_the_client_does() {
+fn the_clients_configuration_follows_the_plan() {
     let plan = options().resolve(None).unwrap();
     assert_eq!(plan.patience.policy(), Policy::default());
     let plan = options()

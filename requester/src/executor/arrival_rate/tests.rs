@@ -21,14 +21,14 @@ const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Workers that take `takes` per iteration, and their iterations.
+/// Workers that take `takes` per iteration and record their iterations.
 struct Diary {
     clock: Clock,
     takes: Mutex<Duration>,
     /// When each iteration was due and when it started.
     started: Mutex<Vec<(u64, u64)>>,
     cut: Mutex<u32>,
-    /// How many of the next attempts find nothing.
+    /// How many of the next attempts find nothing to run.
     idle: Mutex<u32>,
     by_worker: Mutex<HashMap<u32, u32>>,
     requests: u32,
@@ -128,7 +128,7 @@ impl Running {
     async fn finish(&mut self) {
         self.stop.finish.cancel();
         while self.tasks.join_next().await.transpose().unwrap().is_some() {}
-        assert_eq!((self.gauges.workers(), self.gauges.busy()), (0, 0), "nothing leaks");
+        assert_eq!((self.gauges.workers(), self.gauges.busy()), (0, 0), "no worker is left");
         assert_eq!(self.gauges.due(), self.gauges.started() + self.gauges.dropped());
     }
 }
@@ -165,26 +165,26 @@ async fn a_ramp_of_hours_does_not_drift_and_nothing_starts_early() {
     running.finish().await;
     assert_eq!(running.count(), 7200 * 3);
     for (due, start) in running.started() {
-        // tokio's own timer, which serves while time is paused, counts milliseconds.
+        // While time is paused, tokio's timer is used, which counts milliseconds.
         assert!((due..=due + 2_000_000).contains(&start), "due {due}, started {start}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_free_worker_is_used_again() {
+async fn free_workers_are_reused() {
     let mut running = Running::start(Ramp::constant(10.0).until(s(100)), 50, Duration::from_millis(150));
     pass(s(101)).await;
-    assert_eq!(running.gauges.workers(), 2, "10 a second for 150 ms each");
+    assert_eq!(running.gauges.workers(), 2, "10/s for 150 ms each need two");
     assert_eq!(running.diary.by_worker.lock().unwrap().values().sum::<u32>(), 1000);
     running.finish().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn drops_iterations_when_every_worker_is_busy_and_the_others_keep_their_moments() {
+async fn drops_iterations_when_every_worker_is_busy_and_starts_the_others_on_time() {
     let mut running = Running::start(Ramp::constant(10.0).until(s(10)), 3, Duration::from_millis(950));
     pass(s(12)).await;
     running.finish().await;
-    // Three of every ten: the workers are busy during the other seven.
+    // Three of every ten start: the workers are busy when the other seven are due.
     assert_eq!((running.gauges.due(), running.count(), running.gauges.dropped()), (100, 30, 70));
     for (n, (due, _)) in running.started().into_iter().enumerate() {
         let n = n as u64;
@@ -193,7 +193,7 @@ async fn drops_iterations_when_every_worker_is_busy_and_the_others_keep_their_mo
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stall_does_not_put_off_what_is_due() {
+async fn a_stall_does_not_delay_the_schedule() {
     let mut running = Running::start(Ramp::constant(10.0).until(s(20)), 500, Duration::from_millis(50));
     pass(s(5)).await;
     *running.diary.takes.lock().unwrap() = s(5);
@@ -217,33 +217,33 @@ async fn follows_a_live_change_without_loss_or_repetition() {
     pass(s(10)).await;
     running.finish().await;
     let dues: Vec<_> = running.started().iter().map(|(due, _)| *due).collect();
-    // The first in each period is at a whole total: 1000, 1070 and from there on.
+    // The first in each period is due at a whole total: 1000, 1070.
     assert_eq!(dues.len(), 1000 + 70 + 1000);
     assert!(dues.windows(2).all(|pair| pair[0] < pair[1]));
     assert_eq!(dues.iter().filter(|due| (20 * SECOND + 1..120 * SECOND).contains(due)).count(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_stands_the_schedule_still() {
+async fn the_schedule_stops_in_a_pause() {
     let mut running = Running::start(Ramp::constant(10.0).until(s(20)), 100, Duration::from_millis(10));
     pass(Duration::from_millis(4_950)).await;
     running.steer(|schedule| schedule.paused_at = Some(0));
     pass(s(1000)).await;
-    assert_eq!(running.count(), 50, "nothing new");
+    assert_eq!(running.count(), 50, "nothing starts");
     running.steer(|schedule| {
         schedule.paused_at = None;
         schedule.origin += 1000 * SECOND as i64;
     });
     pass(s(100)).await;
     running.finish().await;
-    assert_eq!(running.count(), 200, "all that a run of 20 s has");
+    assert_eq!(running.count(), 200, "as many as in a run of 20 s");
     let (due, start) = running.started()[50];
     assert_eq!(due, 1005 * SECOND);
     assert!(start >= due);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_found_late_is_started_at_once_with_its_own_moment() {
+async fn a_late_arrival_starts_at_once_and_keeps_its_due_time() {
     let mut running = Running::start(Ramp::constant(10.0).until(s(10)), 1000, Duration::from_millis(10));
     // The whole run passes before this executor is polled for the first time.
     tokio::time::advance(s(60)).await;
@@ -258,19 +258,19 @@ async fn what_is_found_late_is_started_at_once_with_its_own_moment() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_lets_iterations_end_and_a_cut_ends_them() {
+async fn the_end_lets_iterations_finish_and_a_cut_interrupts_them() {
     let mut running = Running::start(Ramp::constant(4.0), 100, s(3600));
     pass(Duration::from_millis(990)).await;
     running.stop.finish.cancel();
     pass(s(60)).await;
-    assert_eq!((running.count(), running.gauges.busy()), (4, 4), "no more start, those go on");
+    assert_eq!((running.count(), running.gauges.busy()), (4, 4), "none starts, running ones continue");
     running.stop.cut.cancel();
     running.finish().await;
     assert_eq!(*running.diary.cut.lock().unwrap(), 4);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_finds_nothing_looks_again_and_then_counts_as_idle() {
+async fn an_arrival_that_finds_nothing_retries_and_then_counts_as_idle() {
     let mut running = Running::start(Ramp::constant(1.0).until(s(3)), 10, Duration::from_millis(10));
     *running.diary.idle.lock().unwrap() = 3 + 4;
     pass(s(4)).await;
@@ -280,7 +280,7 @@ async fn what_finds_nothing_looks_again_and_then_counts_as_idle() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_looks_again_is_not_busy_and_takes_what_is_due_next_instead_of_dropping_it() {
+async fn a_retrying_worker_is_not_busy_and_takes_the_next_arrival() {
     for (cap, of) in [(1, 1), (3, 2), (1000, 2)] {
         let ramp = Ramp::constant(200.0).until(s(10));
         let mut running =
@@ -293,13 +293,13 @@ async fn who_looks_again_is_not_busy_and_takes_what_is_due_next_instead_of_dropp
         pass(s(1)).await;
         let gauges = Arc::clone(&running.gauges);
         assert_eq!((gauges.started(), gauges.idle(), gauges.dropped()), (2000, 2000, 0), "cap {cap}");
-        assert!(gauges.workers() <= 12, "200 a second for 50 ms each: {}", gauges.workers());
+        assert!(gauges.workers() <= 12, "200/s for 50 ms each need ten: {}", gauges.workers());
         running.finish().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_looks_again_in_a_pause_or_after_the_end() {
+async fn no_worker_retries_in_a_pause_or_after_the_end() {
     let mut running = Running::start(Ramp::constant(1.0).until(s(3)), 10, Duration::from_millis(10));
     *running.diary.idle.lock().unwrap() = 2;
     pass(Duration::from_millis(5)).await;
@@ -320,13 +320,13 @@ async fn nobody_looks_again_in_a_pause_or_after_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lower_cap_dismisses_the_free_now_and_the_busy_at_their_end() {
+async fn a_lower_cap_dismisses_free_workers_now_and_busy_ones_at_their_end() {
     let mut running = Running::start(Ramp::constant(20.0), 100, s(1));
     pass(s(5)).await;
     assert!((20..=21).contains(&running.gauges.workers()), "{}", running.gauges.workers());
     running.steer(|schedule| schedule.workers_cap = 5);
     pass(Duration::from_millis(100)).await;
-    assert!(running.gauges.workers() >= 15, "nothing is cut off");
+    assert!(running.gauges.workers() >= 15, "no iteration is interrupted");
     pass(s(5)).await;
     assert_eq!(running.gauges.workers(), 5);
     assert!(running.gauges.dropped() > 0);
@@ -346,11 +346,11 @@ async fn a_cap_below_the_number_of_runtimes_loses_no_arrival() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_dropped_does_not_depend_on_the_number_of_runtimes() {
+async fn the_share_of_drops_does_not_depend_on_the_number_of_runtimes() {
     let mut dropped = Vec::new();
     for of in [1, 2, 5, 20] {
         let (ramp, spacing) = (Ramp::constant(100.0).until(s(60)), Spacing::Poisson { seed: 7 });
-        // On average seventeen of twenty are busy: by Erlang's formula 8 % find none.
+        // On average 17 of 20 workers are busy: by Erlang's formula 8 % of arrivals find no free one.
         let mut running = Running::with(ramp, 20, Duration::from_millis(170), RateUnit::Chains, spacing, of);
         pass(s(62)).await;
         running.finish().await;
@@ -363,13 +363,13 @@ async fn what_is_dropped_does_not_depend_on_the_number_of_runtimes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cap_that_leaves_runtimes_without_a_worker_and_gives_them_some_again_loses_no_arrival() {
+async fn no_arrival_is_lost_when_a_cap_takes_and_returns_a_runtimes_workers() {
     let ramp = Ramp::constant(100.0).until(s(40));
     let mut running = Running::with(ramp, 8, Duration::from_millis(4), RateUnit::Chains, Spacing::Even, 4);
     pass(s(10)).await;
     running.steer(|schedule| schedule.workers_cap = 2);
     pass(s(10)).await;
-    assert_eq!(running.gauges.dropped(), 0, "two are enough for this");
+    assert_eq!(running.gauges.dropped(), 0, "two workers suffice for this rate");
     running.steer(|schedule| schedule.workers_cap = 0);
     pass(s(10)).await;
     let dropped = running.gauges.dropped();
@@ -379,7 +379,7 @@ async fn a_cap_that_leaves_runtimes_without_a_worker_and_gives_them_some_again_l
     pass(s(11)).await;
     running.finish().await;
     let gauges = &running.gauges;
-    assert_eq!(gauges.dropped(), dropped, "seven of eight are wanted");
+    assert_eq!(gauges.dropped(), dropped, "seven workers suffice");
     assert_eq!((gauges.due(), gauges.started()), (4_000, 4_000 - dropped));
 }
 
@@ -397,7 +397,7 @@ async fn a_rate_of_requests_starts_as_many_chains_as_make_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_in_one_worker_is_survived() {
+async fn the_run_continues_after_a_panic_in_one_worker() {
     struct Panics(std::sync::atomic::AtomicU32);
     struct Panicking(bool);
     impl Workforce for Panics {

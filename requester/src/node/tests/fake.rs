@@ -1,5 +1,5 @@
-//! What a run works with, without processes: a CA that answers from here, challenge data in memory, a list of results. Each
-//! may fail, or be away.
+//! Fake surroundings of a run in this process: a CA, challenge data in memory, a list of results. Each may fail or be
+//! away.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,28 +24,28 @@ use wec_store::{ChallengeData, ChallengeReader as _, ChallengeStoreError, Memory
 
 use super::*;
 
-/// How long the CA takes for each answer. Time stands still unless everybody waits, so without it none would pass.
+/// The CA's time for each answer. Paused time advances only while all tasks wait, so without it no time would pass.
 pub(super) const LATENCY: Duration = Duration::from_millis(100);
 
-/// Runs a test on one runtime whose time is paused: it goes on to the next timer when nobody has anything to do.
+/// Runs a test on one runtime whose time is paused: time advances to the next timer when no task can run.
 pub(super) fn paused(test: impl Future<Output = ()>) {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().start_paused(true).build().unwrap();
-    // Surroundings belong to one task, so what they return need not be sent to others.
+    // Surroundings belong to one task, so their futures need not be `Send`.
     LocalSet::new().block_on(&runtime, test);
 }
 
-/// Where the state's database is talked to, whose answers take real time.
+/// The runtime of the state's database, whose answers take real time.
 pub(super) static DATABASE: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
 });
 
-/// Keeps the warnings and errors of the thread that it was started on.
+/// Records the warnings and errors of the thread on which it was started.
 #[derive(Clone, Default)]
 pub(super) struct Reported(Arc<Mutex<Vec<String>>>);
 
 impl Reported {
-    /// Keeps them until the guard is dropped.
+    /// Records until the guard is dropped.
     pub(super) fn start() -> (Self, DefaultGuard) {
         let reported = Self::default();
         let guard = tracing::subscriber::set_default(reported.clone());
@@ -84,11 +84,11 @@ impl Subscriber for Reported {
     fn exit(&self, _: &Id) {}
 }
 
-/// A lease that does not end: the time here is not that of the database's runtime, and one as short as usual would be over
+/// A lease that does not end. Paused time runs ahead of the database runtime's, so a lease of the usual length would end
 /// before it is renewed.
 pub(super) const ENDLESS: Duration = Duration::from_secs(1_000_000);
 
-/// A CA that registers accounts while its gate is open, and makes orders of one name whose challenge it looks at.
+/// A CA that registers accounts while it is open, and makes orders of one name, whose challenge it validates.
 #[derive(Clone)]
 pub(super) struct Ca(pub(super) Arc<Shared>);
 
@@ -97,15 +97,15 @@ pub(super) struct Shared {
     pub(super) open: watch::Sender<bool>,
     /// Whether it refuses registrations.
     pub(super) refuses: AtomicBool,
-    /// Registrations that were asked for.
+    /// The number of registrations that were requested.
     pub(super) asked: watch::Sender<u64>,
     pub(super) nonces: AtomicU64,
-    /// Whether each order's name has been proven, by the order's number; none while it has not been looked at.
+    /// By the order's number, whether its validation succeeded; none before the validation.
     pub(super) orders: Mutex<BTreeMap<u64, Option<bool>>>,
     pub(super) challenges: Arc<Challenges>,
 }
 
-/// The challenge store, and the challenge server in front of it. Each may be away.
+/// The challenge store and the challenge server that reads it. Each may be away.
 #[derive(Default)]
 pub(super) struct Challenges {
     pub(super) store: MemoryChallenges,
@@ -122,7 +122,7 @@ impl Challenges {
         Err(ChallengeStoreError::Unavailable { store, reason })
     }
 
-    /// What the CA finds at the challenge server.
+    /// Validates at the challenge server.
     pub(super) async fn answers(&self, name: &str, token: &str) -> bool {
         !self.server_is_away.load(Ordering::Relaxed)
             && self.store.http01(name, token).await.unwrap().is_some()
@@ -171,7 +171,7 @@ impl Ca {
         self.0.open.send_replace(open);
     }
 
-    /// Waits until so many registrations have been asked for.
+    /// Waits until this many registrations have been requested.
     pub(super) async fn asked(&self, count: u64) {
         self.0.asked.subscribe().wait_for(|asked| *asked >= count).await.unwrap();
     }
@@ -183,7 +183,7 @@ impl Ca {
         number
     }
 
-    /// The answer to what is about one order: itself, its authorization or its challenge.
+    /// The answer to a request for an order, its authorization or its challenge.
     pub(super) async fn order(&self, url: &str) -> Option<(u16, String)> {
         let (kind, number) = url.strip_prefix("https://ca.test/")?.split_once('/')?;
         let number = number.parse().unwrap();
@@ -294,11 +294,11 @@ impl Transport for Ca {
     }
 }
 
-/// What was delivered.
+/// The results that were delivered.
 #[derive(Default)]
 pub(super) struct List {
     pub(super) results: watch::Sender<Vec<ChainResult>>,
-    /// Changes of the state that were said to be unwritten.
+    /// Changes of the state that were reported as unwritten.
     pub(super) unwritten: AtomicU64,
 }
 
@@ -327,13 +327,13 @@ pub(super) struct Fake {
     pub(super) list: Arc<List>,
     /// The part that fails.
     pub(super) fails: &'static str,
-    /// The part that never comes back.
+    /// The part that never returns.
     pub(super) hangs: &'static str,
     /// The part before which the board is lost.
     pub(super) loses: Option<(&'static str, Link)>,
-    /// Of the state.
+    /// The bound on the last write of the state.
     pub(super) lease: Duration,
-    /// Which parts were asked for.
+    /// The parts that were started, in order.
     pub(super) steps: Arc<Mutex<Vec<&'static str>>>,
     pub(super) workload: watch::Sender<Option<Workload>>,
 }
@@ -381,7 +381,7 @@ impl Surroundings for Fake {
         let options = StateOptions { owner_lease: self.lease, ..StateOptions::default() };
         let (url, directory) = (plan.state.clone(), plan.directory.to_string());
         let open = move || DATABASE.block_on(State::open(&url, &directory, options));
-        // Time stands still as long as this takes.
+        // Paused time does not advance meanwhile.
         let state = tokio::task::spawn_blocking(open).await.unwrap()?;
         Ok(Opened { state, notes: Vec::new() })
     }

@@ -16,10 +16,10 @@ use wec_testbed::Postgres;
 
 pub(crate) const CA: &str = "https://ca.test/directory";
 
-/// Longer than anything here takes, on however busy a machine.
+/// Longer than any wait here takes, also on a busy machine.
 pub(crate) const BOUND: Duration = Duration::from_secs(120);
 
-/// A database that no other test uses.
+/// A database for one test.
 pub(crate) struct Database {
     pub(crate) url: String,
     dir: Option<TempDir>,
@@ -33,7 +33,7 @@ impl Database {
     }
 
     pub(crate) async fn postgres() -> Self {
-        // One server for all tests of a binary. Nobody drops it: it ends with this process.
+        // One server for all tests of a binary. It is never dropped and ends with this process.
         static SERVER: OnceCell<Postgres> = OnceCell::const_new();
         static DATABASES: AtomicU64 = AtomicU64::new(0);
         let server = SERVER.get_or_init(async || Postgres::start().await.unwrap()).await;
@@ -41,7 +41,7 @@ impl Database {
         Self { url: server.create_database(&name).await.unwrap(), dir: None }
     }
 
-    /// What another program does to the database behind our back.
+    /// Changes the database as another program does.
     pub(crate) async fn execute(&self, sql: &str) {
         let sql = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned()));
         if self.dir.is_some() {
@@ -57,7 +57,7 @@ impl Database {
         self.number("SELECT authorizations_made FROM cas").await
     }
 
-    /// When the lease ends that ends first.
+    /// The earliest end of a lease.
     pub(crate) async fn first_lease_ends(&self) -> i64 {
         self.number("SELECT min(expires_ms) FROM owners").await
     }
@@ -81,17 +81,17 @@ impl Database {
     }
 }
 
-/// With a lease that no stall of a busy machine outlasts: nobody is taken for dead, and a beat is 15 s away.
+/// A lease that is longer than any stall of a busy machine, so no process counts as dead. A beat comes every 15 s.
 pub(crate) fn patient() -> StateOptions {
     StateOptions { owner_lease: Duration::from_secs(60), ..StateOptions::default() }
 }
 
-/// For tests that wait for what processes tell each other with their beats: one every two seconds.
+/// For tests that wait for what processes exchange with their beats: a beat comes every two seconds.
 pub(crate) fn talkative() -> StateOptions {
     StateOptions { owner_lease: Duration::from_secs(8), ..StateOptions::default() }
 }
 
-/// Each test over both backends.
+/// Makes each specification a test over both backends.
 macro_rules! over_both_backends {
     ($($test:ident),* $(,)?) => {
         mod sqlite {
@@ -122,12 +122,12 @@ pub(crate) async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(BOUND, wait).await.unwrap_or_else(|_| panic!("never: {what}"));
+    tokio::time::timeout(BOUND, wait).await.unwrap_or_else(|_| panic!("waited in vain for: {what}"));
 }
 
 fn number() -> u64 {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
-    // Processes of one test must not make the same serials.
+    // Processes of one test must make different serials.
     (u64::from(std::process::id()) << 32) | NUMBER.fetch_add(1, Ordering::Relaxed)
 }
 
@@ -168,7 +168,7 @@ pub(crate) fn certificate(names: &[String]) -> NewCertificate {
     }
 }
 
-/// What chains do.
+/// The steps of chains.
 pub(crate) async fn register(state: &State) -> Arc<Registration> {
     let reservation = state.reserve(Object::Registration).unwrap();
     state.add_registration(reservation, &account(), &["mailto:a@b.test".into()]).await;
@@ -190,7 +190,7 @@ pub(crate) async fn renew(state: &State, claim: Claim<StoredCertificate>) {
     state.certificate_replaced(claim, state.reserve(Object::Certificate).unwrap(), &registration, new).await;
 }
 
-/// A state with one account, and as many ready orders and certificates.
+/// A state with one account and this many ready orders and certificates.
 pub(crate) async fn stocked(state: &State, each: usize) -> Arc<Registration> {
     let registration = register(state).await;
     for _ in 0..each {

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use serde_json::Value;
 use wec_record::{Chain, ChainResult, Mark, MarkWhat, Record};
 
-/// For `--weight`: no chain needs what another one made, so none is idle.
+/// For `--weight`: only registrations, which need nothing of other chains, so that no worker is idle.
 pub(crate) static ONLY_REGISTRATIONS: LazyLock<String> = LazyLock::new(|| only(Chain::Registration));
 
 /// For `--weight`: this chain and no other.
@@ -27,7 +27,7 @@ pub(crate) fn wec(folder: &Path, args: &[&str]) -> Command {
         command.env_remove(name);
     }
     command.env_remove("RUST_LOG");
-    // Late validations have their own tests; every other run would take 10 s longer.
+    // Late validations have their own tests. With them every other run would take 10 s longer.
     command.env("WEC_CHALLENGE_LINGER", "0s");
     command
 }
@@ -51,7 +51,7 @@ pub(crate) fn summary(folder: &Path) -> Value {
 /// The records of the one log in `results/`.
 pub(crate) fn log(folder: &Path) -> Vec<Record> {
     let logs: Vec<_> = std::fs::read_dir(folder.join("results")).expect("a folder of logs").collect();
-    let [Ok(log)] = logs.as_slice() else { panic!("one log, not {logs:?}") };
+    let [Ok(log)] = logs.as_slice() else { panic!("expected one log, found {logs:?}") };
     records(&std::fs::read_to_string(log.path()).expect("the log can be read"))
 }
 
@@ -89,7 +89,7 @@ pub(crate) fn chains_in(logs: &Path) -> usize {
 pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
     let started = std::time::Instant::now();
     while !done() {
-        assert!(started.elapsed() < std::time::Duration::from_secs(120), "never: {what}");
+        assert!(started.elapsed() < std::time::Duration::from_secs(120), "waited in vain for: {what}");
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
 }
@@ -116,7 +116,7 @@ impl Running {
 
     /// Lets it finish, and waits until it has.
     pub(crate) fn interrupt(mut self) -> Output {
-        let child = self.0.take().expect("it is taken here and nowhere else");
+        let child = self.0.take().expect("the child is taken only here");
         signal(&child, "-INT");
         child.wait_with_output().expect("it ends")
     }
@@ -157,12 +157,12 @@ pub(crate) struct NullCa {
 }
 
 impl NullCa {
-    /// Starts it on a free port, with these flags.
+    /// Starts it on a free port with these flags.
     pub(crate) fn start(folder: &Path, flags: &[&str]) -> Self {
         Self::start_at(folder, "127.0.0.1:0", flags)
     }
 
-    /// The same at an address that is known before.
+    /// Starts it at a given address.
     pub(crate) fn start_at(folder: &Path, listen: &str, flags: &[&str]) -> Self {
         let root = folder.join("null-ca-root.pem").display().to_string();
         let counts = folder.join("null-ca-counts.json");
@@ -173,19 +173,19 @@ impl NullCa {
         let mut child = wec(folder, &args).stdout(Stdio::piped()).spawn().expect("the binary runs");
         let mut directory = String::new();
         let stdout = child.stdout.take().expect("standard output is piped");
-        BufReader::new(stdout).read_line(&mut directory).expect("the CA says where it is");
+        BufReader::new(stdout).read_line(&mut directory).expect("the CA prints its directory URL");
         Self { child, directory: directory.trim().to_owned(), root, counts }
     }
 
-    /// Stops it; what it has counted.
+    /// Stops it; returns its counts.
     pub(crate) fn stop(mut self) -> Value {
         signal(&self.child, "-TERM");
         self.child.wait().expect("it ends");
-        let text = std::fs::read_to_string(&self.counts).expect("it leaves its counts");
+        let text = std::fs::read_to_string(&self.counts).expect("the CA writes its counts");
         serde_json::from_str(&text).expect("the counts are JSON")
     }
 
-    /// Makes it stall for this time.
+    /// Stops the process for this time.
     #[expect(clippy::disallowed_methods, reason = "no runtime waits here, and nothing is measured")]
     pub(crate) fn stall(&self, time: std::time::Duration) {
         signal(&self.child, "-STOP");
@@ -193,7 +193,7 @@ impl NullCa {
         signal(&self.child, "-CONT");
     }
 
-    /// Where it listens.
+    /// The address at which it listens.
     pub(crate) fn address(&self) -> String {
         self.directory.trim_start_matches("https://").trim_end_matches("/directory").to_owned()
     }
@@ -229,7 +229,7 @@ pub(crate) struct Run {
     pub(crate) child: Child,
     /// `127.0.0.1:PORT`.
     pub(crate) page: String,
-    /// What it has said on standard error since it named its page, or since that was last cleared.
+    /// Its standard error since it printed the page's address, or since this was last cleared.
     said: Arc<Mutex<String>>,
 }
 
@@ -242,14 +242,14 @@ impl Run {
         Self::of(folder, &args)
     }
 
-    /// The same by any command; `args` say that its page listens at a free port.
+    /// Starts any command; `args` must set a free port for its page.
     pub(crate) fn of(folder: &Path, args: &[&str]) -> Self {
         let mut child = wec(folder, args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut said = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
         let page = loop {
             line.clear();
-            assert!(said.read_line(&mut line).unwrap() > 0, "it ended before it said where its page is");
+            assert!(said.read_line(&mut line).unwrap() > 0, "it ended before it printed the page's address");
             if let Some((_, address)) = line.split_once("http://127.0.0.1:") {
                 let port: String = address.chars().take_while(char::is_ascii_digit).collect();
                 break format!("127.0.0.1:{port}");
@@ -263,7 +263,7 @@ impl Run {
         Self { child, page, said: Arc::default() }
     }
 
-    /// Waits for these words on standard error, from now on; fails if the run has ended.
+    /// Waits for these words in later standard error; fails if the run has ended.
     pub(crate) fn until_says(&mut self, words: &str) {
         let said = Arc::clone(&self.said);
         said.lock().unwrap().clear();
@@ -317,12 +317,12 @@ impl Run {
         until(&format!("{ended} chains have ended"), || chains(&self.snapshot()) >= ended);
     }
 
-    /// Waits for two seconds without results; returns when they began, and how many had ended then.
+    /// Waits for two seconds without results; returns their start, and the number that had ended by then.
     pub(crate) fn until_still(&self) -> (u64, u64) {
         self.until_no_more(chains)
     }
 
-    /// The same, of whatever is counted.
+    /// The same for any count.
     pub(crate) fn until_no_more(&self, count: impl Fn(&Value) -> u64) -> (u64, u64) {
         let mut since = (0, u64::MAX);
         until("nothing ends any more", || {
@@ -365,7 +365,7 @@ pub(crate) fn chains(snapshot: &Value) -> u64 {
     snapshot["chains"].as_object().unwrap().values().map(|chain| chain["count"].as_u64().unwrap()).sum()
 }
 
-/// Who changed what of the load, from what to what, in the log's order.
+/// Changes of the load in the log's order: who, what, from, to.
 pub(crate) fn marks(folder: &Path) -> Vec<(String, String, String, String)> {
     let records = log(folder).into_iter();
     records

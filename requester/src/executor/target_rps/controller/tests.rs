@@ -19,9 +19,9 @@ const fn ms(ms: u64) -> Duration {
 
 /// A CA's time for a request.
 enum Ca {
-    /// A function of the time, whatever the number of requests.
+    /// A function of the time, independent of the number of requests.
     Latency(fn(Duration) -> Duration),
-    /// This many at once, each with an exponential time of this mean; others wait in order of arrival.
+    /// This many requests at once, each with an exponential time of this mean; others wait in order of arrival.
     Servers { free_at: BinaryHeap<Reverse<Duration>>, mean: Duration },
 }
 
@@ -47,9 +47,9 @@ impl Ca {
 struct Worker {
     began: Duration,
     turns: Turns,
-    /// When its iteration began, its remaining and its total requests; none while it waits for its turn.
+    /// When its iteration began, its remaining and its total requests. None while it waits for its turn.
     iteration: Option<(Duration, u32, u32)>,
-    /// The valid event for its next turn.
+    /// The number of the valid event for its next turn; earlier events are ignored.
     turn: u64,
     gone: bool,
 }
@@ -74,7 +74,7 @@ struct Loop {
     total: Observation,
     /// Answers in each second.
     answered: Vec<u32>,
-    /// Decisions at each tick.
+    /// The decision at each tick.
     decided: Vec<(Duration, Steering)>,
 }
 
@@ -181,7 +181,7 @@ impl Loop {
         self.answered.resize(self.answered.len().max(second + 1), 0);
         self.answered[second] += 1;
         let worker = &mut self.workers[number];
-        let (began, left, requests) = worker.iteration.expect("it asked");
+        let (began, left, requests) = worker.iteration.expect("the worker has sent a request");
         if left > 1 {
             worker.iteration = Some((began, left - 1, requests));
             let done = self.ca.answers(now, &mut self.rng);
@@ -219,7 +219,11 @@ impl Loop {
     fn near(&self, case: &str, rate: f64, from: usize, to: usize) {
         let rates = self.rates(from, to);
         let near = rates.iter().all(|is| (is / rate - 1.0).abs() <= 0.05);
-        assert!(near, "{case}: {rate} wanted, from {from} s on {rates:.1?}; {}", self.trace());
+        assert!(
+            near,
+            "{case}: the target is {rate}, the rates from {from} s are {rates:.1?}; {}",
+            self.trace()
+        );
     }
 
     fn trace(&self) -> String {
@@ -256,7 +260,7 @@ fn converges_within_ten_seconds_and_stays() {
 }
 
 #[test]
-fn a_latency_that_doubles_is_met_by_twice_the_workers_without_swinging() {
+fn a_doubled_latency_doubles_the_workers_without_oscillation() {
     let mut run = Loop::new(
         500.0,
         10_000,
@@ -266,7 +270,7 @@ fn a_latency_that_doubles_is_met_by_twice_the_workers_without_swinging() {
     run.run(s(90));
     run.near("before", 500.0, 10, 30);
     run.near("after", 500.0, 40, 90);
-    // 40 workers are needed, 50 with the spare ones.
+    // 40 workers are needed, and 10 more are spare.
     assert!(run.most_workers(s(30)) <= 75, "{}", run.trace());
     let late: Vec<u32> =
         run.decided.iter().filter(|(at, _)| *at >= s(45)).map(|(_, now)| now.workers).collect();
@@ -275,7 +279,7 @@ fn a_latency_that_doubles_is_met_by_twice_the_workers_without_swinging() {
 }
 
 #[test]
-fn a_latency_that_halves_lets_workers_go_and_keeps_the_rate() {
+fn a_halved_latency_reduces_the_workers_and_keeps_the_rate() {
     let mut run = Loop::new(
         500.0,
         10_000,
@@ -284,19 +288,20 @@ fn a_latency_that_halves_lets_workers_go_and_keeps_the_rate() {
     );
     run.run(s(90));
     run.near("before", 500.0, 10, 30);
-    // Each late worker catches up by at most one turn: no burst.
+    // Each late worker catches up by at most one turn, so there is no burst.
     assert!(run.answered[30..35].iter().sum::<u32>() < 2800, "{}", run.trace());
     run.near("after", 500.0, 35, 90);
     assert!(run.steering.workers <= 40, "{}", run.trace());
 }
 
 #[test]
-fn a_saturated_ca_is_called_so_and_not_buried_in_workers() {
-    // Ten at once, 20 ms each: at most 500/s.
+fn a_saturated_ca_is_detected_and_gets_few_more_workers() {
+    // Ten requests at once of 20 ms each: at most 500/s.
     let mut run = Loop::new(1000.0, 10_000, Ca::servers(10, ms(20)), 1..=12);
     run.run(s(60));
     let verdicts: Vec<_> = run.decided.iter().map(|(_, steering)| steering.reach).collect();
-    let called = verdicts.iter().position(|verdict| *verdict == Reach::Saturated).expect("it is called so");
+    let called =
+        verdicts.iter().position(|verdict| *verdict == Reach::Saturated).expect("saturation is detected");
     assert!(called <= 60, "within 15 s: {}", run.trace());
     assert!(verdicts[called..].iter().all(|verdict| *verdict == Reach::Saturated), "{}", run.trace());
     run.near("all it can give", 500.0, 10, 60);
@@ -304,14 +309,14 @@ fn a_saturated_ca_is_called_so_and_not_buried_in_workers() {
 }
 
 #[test]
-fn a_ca_with_room_is_reached_near_its_limit() {
+fn a_rate_near_the_cas_limit_is_reached() {
     let mut run = Loop::new(400.0, 10_000, Ca::servers(10, ms(20)), 1..=12);
     run.run(s(60));
     run.near("four fifths of what it can", 400.0, 10, 60);
 }
 
 #[test]
-fn a_saturated_ca_that_recovers_is_noticed() {
+fn the_recovery_of_a_saturated_ca_is_detected() {
     let mut run = Loop::new(800.0, 10_000, Ca::servers(10, ms(20)), 1..=12);
     run.run(s(40));
     assert_eq!(run.steering.reach, Reach::Saturated);
@@ -320,13 +325,17 @@ fn a_saturated_ca_that_recovers_is_noticed() {
     run.near("recovered", 800.0, 90, 120);
     assert_eq!(run.steering.reach, Reach::Reached);
     run.controller.steer(0.0, 1_000);
-    assert_eq!(run.controller.steering().reach, Reach::Reached, "nothing is asked for: the run ends");
+    assert_eq!(
+        run.controller.steering().reach,
+        Reach::Reached,
+        "a target of zero at the end of a run is reached"
+    );
     run.controller.steer(50.0, 1_000);
     assert_eq!(run.controller.steering().reach, Reach::Approaching);
 }
 
 #[test]
-fn stays_inside_its_cap_and_says_that_it_is_the_cap() {
+fn stays_within_its_cap_and_reports_it() {
     let mut run = Loop::new(500.0, 30, Ca::Latency(|_| ms(200)), 1..=12);
     run.run(s(30));
     assert_eq!((run.most_workers(Duration::ZERO), run.steering.reach), (30, Reach::Capped));
@@ -334,7 +343,7 @@ fn stays_inside_its_cap_and_says_that_it_is_the_cap() {
 }
 
 #[test]
-fn a_stall_is_not_met_by_a_burst() {
+fn there_is_no_burst_after_a_stall() {
     let mut run = Loop::new(
         500.0,
         10_000,
@@ -352,7 +361,7 @@ fn a_stall_is_not_met_by_a_burst() {
 }
 
 #[test]
-fn another_rate_is_followed_at_once() {
+fn a_changed_rate_is_followed_at_once() {
     let mut run = Loop::new(100.0, 10_000, Ca::Latency(|_| ms(40)), 1..=12);
     run.run(s(20));
     for (rate, from) in [(1000.0, 20), (50.0, 40), (400.0, 60)] {
