@@ -36,15 +36,15 @@ pub use aggregate::Aggregate;
 pub use ingest::Ingest;
 pub use log::{DamagedLine, LogError, LogReport, read_logs, replay};
 pub use options::{Options, run};
-pub use runs::{ConsumerOptions, LogPlace};
-pub use serve::{ServeOptions, ServedPage, serve};
+pub use runs::{ConsumerOptions, LogPlace, RecordedRun};
+pub use serve::{PageOptions, ServeOptions, ServedPage, serve};
 pub use service::{Analytics, Config, Finished, StartError};
 pub use snapshot::{
     ByteFigures, CapacityStep, CapacityView, ChainFigures, ChainSeries, ConnectionFigures, EndpointFigures,
     FailureFigures, FailureScope, GeneratorFigures, Health, HitFigures, IssuedFigures, LimitFigures,
-    LimitsView, Live, Missing, NeverSucceeded, NodeView, NonceFigures, ProfileFigures, Run, RunEnd, RunEntry,
-    Runs, SNAPSHOT_VERSION, ScenarioFigures, ScenarioView, Series, SessionEntry, SessionView, Sessions,
-    Snapshot, StepOutcome, ThresholdResult, Timing,
+    LimitsView, Live, Missing, NeverSucceeded, NodeView, NonceFigures, ProfileFigures, ReplayState,
+    ReplayView, Run, RunEnd, RunEntry, RunSource, Runs, SNAPSHOT_VERSION, ScenarioFigures, ScenarioView,
+    Series, SessionEntry, SessionView, Sessions, Snapshot, StepOutcome, ThresholdResult, Timing,
 };
 pub use summary::{broken_thresholds, nothing_succeeded, summary_table, threshold_line};
 pub use token::Token;

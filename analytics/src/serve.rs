@@ -9,8 +9,8 @@ use wec_board::Board;
 use wec_startup::{Exit, show};
 
 use crate::options::parse_token;
-use crate::runs::{ConsumerOptions, LogPlace};
-use crate::service::{Analytics, Config};
+use crate::runs::{ConsumerOptions, LogPlace, RecordedRun};
+use crate::service::{Analytics, Config, Replay};
 use crate::token::Token;
 
 /// Shows the runs of a folder in the page.
@@ -19,6 +19,13 @@ pub struct ServeOptions {
     /// Folder of the logs
     #[arg(value_name = "DIR", env = "WEC_LOG_DIR", default_value = "results")]
     folder: PathBuf,
+    #[command(flatten)]
+    page: PageOptions,
+}
+
+/// Where a page over logs is served, and who may see it.
+#[derive(Clone, Debug, clap::Args)]
+pub struct PageOptions {
     /// Address of the page and the web API
     #[arg(long, env = "WEC_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8089")]
     listen: SocketAddr,
@@ -31,6 +38,19 @@ pub struct ServeOptions {
     token: Option<Token>,
 }
 
+impl PageOptions {
+    /// The page over a folder of logs.
+    pub fn over(self, folder: PathBuf) -> ServedPage {
+        ServedPage {
+            folder,
+            listen: self.listen,
+            allowed_hosts: self.allow_hosts,
+            token: self.token,
+            opens_with: None,
+        }
+    }
+}
+
 /// Serves the page until `stop`.
 ///
 /// # Errors
@@ -41,13 +61,7 @@ pub async fn serve(options: ServeOptions, stop: CancellationToken) -> anyhow::Re
         options.folder.is_dir(),
         "{folder} is not a folder: name the folder of the logs, such as results"
     );
-    let page = ServedPage {
-        folder: options.folder,
-        listen: options.listen,
-        allowed_hosts: options.allow_hosts,
-        token: options.token,
-        opens_with: None,
-    };
+    let page = options.page.over(options.folder);
     let analytics = page.start().await?;
     if let Some(address) = analytics.web_addr() {
         show(format_args!("runs of {folder} on http://{address}/?view=runs"));
@@ -78,6 +92,19 @@ impl ServedPage {
     /// # Errors
     /// When it cannot listen on the address, or the run to show first has no log there.
     pub async fn start(self) -> anyhow::Result<Analytics> {
+        self.start_showing(None).await
+    }
+
+    /// Starts serving a recorded run: at its end, or with a speed at the pace of a clock that begins at its
+    /// start. Logs of the folder are not shown.
+    ///
+    /// # Errors
+    /// When it cannot listen on the address.
+    pub async fn replay(self, recorded: RecordedRun, speed: Option<f64>) -> anyhow::Result<Analytics> {
+        self.start_showing(Some(Replay { recorded, speed })).await
+    }
+
+    async fn start_showing(self, replay: Option<Replay>) -> anyhow::Result<Analytics> {
         let config = Config {
             log: LogPlace::Folder(self.folder),
             web: Some(self.listen),
@@ -88,6 +115,6 @@ impl ServedPage {
             allowed_hosts: self.allowed_hosts,
             opens_with: self.opens_with,
         };
-        Ok(Analytics::start(config, Board::local()).await?)
+        Ok(Analytics::start_showing(config, Board::local(), replay).await?)
     }
 }

@@ -23,7 +23,7 @@ use crate::grpc;
 use crate::ingest::Ingest;
 use crate::log::{self, LogError};
 use crate::repeating::Reported;
-use crate::runs::{self, Catalogue, ConsumerOptions, LogPlace, Run as _, Shown};
+use crate::runs::{self, Catalogue, ConsumerOptions, LogPlace, RecordedRun, Replayed, Shown};
 use crate::snapshot::{CapacityView, Health, Snapshot};
 use crate::token::Token;
 use crate::web::{self, Feed};
@@ -51,6 +51,14 @@ pub struct Config {
     pub allowed_hosts: Vec<String>,
     /// The run that is shown by default until a run has begun here.
     pub opens_with: Option<String>,
+}
+
+/// A recorded run to show.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    pub(crate) recorded: RecordedRun,
+    /// Seconds of the run in one second; none to show its end.
+    pub(crate) speed: Option<f64>,
 }
 
 /// Why analytics could not start.
@@ -105,6 +113,15 @@ impl Analytics {
     /// # Errors
     /// When it cannot listen on an address, or an address beyond loopback has no token.
     pub async fn start(config: Config, board: Board) -> Result<Self, StartError> {
+        Self::start_showing(config, board, None).await
+    }
+
+    /// The same; with a replay, its run is shown and no other.
+    pub(crate) async fn start_showing(
+        config: Config,
+        board: Board,
+        replay: Option<Replay>,
+    ) -> Result<Self, StartError> {
         match &config.log {
             LogPlace::Folder(folder) => log::check(folder, true)?,
             LogPlace::File(file) => log::check(file, false)?,
@@ -155,6 +172,11 @@ impl Analytics {
             let mut runs = Catalogue::new(config.log, Arc::clone(&shown));
             if let Some(run) = config.opens_with {
                 runs.open_with(&run)?;
+            }
+            if let Some(Replay { recorded, speed }) = replay {
+                let replayed = Arc::new(Replayed::new(recorded, speed, Arc::clone(&shown)));
+                runs.show_only(Arc::clone(&replayed));
+                analytics.servers.push(until(analytics.stop_web.clone(), replayed.play()));
             }
             let setup = web::Setup {
                 runs,

@@ -5,6 +5,7 @@
 //! duration is in nanoseconds and its key ends in `_ns`; a figure that cannot be given is `null`.
 
 mod live;
+mod replay;
 mod runs;
 mod series;
 
@@ -22,6 +23,7 @@ use crate::schema;
 pub use self::live::{
     CapacityStep, CapacityView, Health, LimitsView, Live, NodeView, ScenarioView, SessionView, StepOutcome,
 };
+pub use self::replay::{ReplayState, ReplayView, RunSource};
 pub use self::runs::{RunEnd, RunEntry, Runs, SessionEntry, Sessions};
 pub use self::series::{ChainSeries, Series};
 pub use crate::schema::SNAPSHOT_VERSION;

@@ -12,6 +12,7 @@ mod output;
 mod progress;
 #[cfg(test)]
 mod reference;
+mod replay;
 mod report;
 mod run;
 mod session;
@@ -61,6 +62,8 @@ enum Command {
     Session(session::Options),
     /// Print the summary of a run again, from its log
     Report(report::Options),
+    /// Show the log of a run in the page, at once or as if it were live
+    Replay(replay::Options),
     /// Check the log of a run
     Log(log::Options),
     /// List the stored state of each CA, or delete it
@@ -98,6 +101,7 @@ fn dispatch() -> ExitCode {
             Command::Requester(options) => conclude(&logging, |stop| run::remote(options, stop)).await,
             Command::Session(options) => conclude(&logging, |_| session::session(options)).await,
             Command::Report(options) => conclude(&logging, |_| report::report(options)).await,
+            Command::Replay(options) => conclude(&logging, |stop| replay::replay(options, stop)).await,
             Command::Log(options) => conclude(&logging, |_| log::log(options)).await,
             Command::State(options) => conclude(&logging, |_| state::state(options)).await,
             Command::Calibrate(options) => {

@@ -8,9 +8,9 @@ use std::{fs, io};
 
 use wec_record::{Footer, RunHeader, RunOutcome};
 
-use super::{Figures, LogPlace, Run, Shown, shown_path};
+use super::{Figures, LogPlace, Replayed, Run, Shown, shown_path};
 use crate::log::{LogError, footer_at, header_at, replay};
-use crate::snapshot::{Health, RunEnd, RunEntry, Snapshot};
+use crate::snapshot::{Health, RunEnd, RunEntry, RunSource, Snapshot};
 use crate::summary;
 
 /// The name of the run that is shown by default.
@@ -30,6 +30,8 @@ const FRESH: Duration = Duration::from_secs(1);
 pub(crate) struct Catalogue {
     place: LogPlace,
     shown: Arc<Shown>,
+    /// The only run, if a run is replayed.
+    replayed: Option<Arc<Replayed>>,
     /// Shown by default until a run has begun.
     first: Option<Arc<LoggedRun>>,
     /// In the order in which they were read.
@@ -45,7 +47,7 @@ pub(crate) struct Catalogue {
 struct LoggedRun {
     id: String,
     file: LogFile,
-    figures: Figures,
+    figures: Arc<Figures>,
 }
 
 /// A log at one point in time.
@@ -57,16 +59,16 @@ struct LogFile {
 }
 
 impl Run for LoggedRun {
-    fn figures(&self) -> &Figures {
-        &self.figures
+    fn figures(&self) -> Arc<Figures> {
+        Arc::clone(&self.figures)
     }
 
     fn health(&self) -> Health {
         Health { log: shown_path(&self.file.path), log_bytes: self.file.length, ..Health::default() }
     }
 
-    fn is_live(&self) -> bool {
-        false
+    fn source(&self) -> RunSource {
+        RunSource::Log
     }
 }
 
@@ -75,6 +77,7 @@ impl Catalogue {
         Self {
             place,
             shown,
+            replayed: None,
             first: None,
             kept: Mutex::default(),
             outcomes: Mutex::default(),
@@ -82,8 +85,21 @@ impl Catalogue {
         }
     }
 
+    /// The run that is replayed.
+    pub(crate) const fn replayed(&self) -> Option<&Arc<Replayed>> {
+        self.replayed.as_ref()
+    }
+
+    /// Shows this run and no other.
+    pub(crate) fn show_only(&mut self, replayed: Arc<Replayed>) {
+        self.replayed = Some(replayed);
+    }
+
     /// The run that is shown by default.
     pub(crate) fn current(&self) -> Arc<dyn Run> {
+        if let Some(replayed) = &self.replayed {
+            return Arc::clone(replayed) as _;
+        }
         let live = self.shown.current();
         match &self.first {
             Some(first) if live.figures().lock().header().is_none() => Arc::clone(first) as _,
@@ -111,6 +127,9 @@ impl Catalogue {
         if id == CURRENT {
             return Ok(Some(self.current()));
         }
+        if let Some(replayed) = &self.replayed {
+            return Ok((replayed.entry().id == id).then(|| Arc::clone(replayed) as _));
+        }
         if let Some(live) = self.shown.run(id) {
             return Ok(Some(live));
         }
@@ -123,6 +142,9 @@ impl Catalogue {
 
     /// The latest runs that have a log, latest first.
     pub(crate) async fn list(self: &Arc<Self>) -> Vec<RunEntry> {
+        if let Some(replayed) = &self.replayed {
+            return vec![replayed.entry()];
+        }
         let catalogue = Arc::clone(self);
         let list = move || {
             let mut entries = catalogue.entries();
@@ -143,7 +165,7 @@ impl Catalogue {
         if let Some(run) = kept().iter().find(|run| run.id == id && run.file == file) {
             return Ok(Some(run.clone()));
         }
-        let figures = Figures::new(self.shown.number(), replay(&path)?);
+        let figures = Arc::new(Figures::new(self.shown.number(), replay(&path)?));
         self.note(&file, Some(end(&figures.lock().snapshot(), false)));
         let run = Arc::new(LoggedRun { id: id.to_owned(), file, figures });
         let mut kept = kept();
@@ -228,7 +250,7 @@ impl LogFile {
     }
 }
 
-fn end(snapshot: &Snapshot, live: bool) -> RunEnd {
+pub(super) fn end(snapshot: &Snapshot, live: bool) -> RunEnd {
     let chains = snapshot.chains.values();
     RunEnd {
         elapsed_ns: snapshot.elapsed_ns,

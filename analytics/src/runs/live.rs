@@ -11,19 +11,23 @@ use super::{Figures, Run};
 use crate::Aggregate;
 use crate::consume::RecordConsumer;
 use crate::ingest::{Ingest, QUEUE_BOUND};
-use crate::snapshot::Health;
+use crate::snapshot::{Health, RunSource};
 
 /// A run that is receiving results.
 #[derive(Debug)]
 pub(crate) struct LiveRun {
-    figures: Figures,
+    figures: Arc<Figures>,
     /// Everything except the queue and the listeners.
     health: Mutex<Health>,
 }
 
 impl LiveRun {
     fn new(number: u64) -> Self {
-        Self { figures: Figures::new(number, Aggregate::default()), health: Mutex::default() }
+        Self { figures: Arc::new(Figures::new(number, Aggregate::default())), health: Mutex::default() }
+    }
+
+    pub(crate) fn figures(&self) -> &Figures {
+        &self.figures
     }
 
     pub(crate) fn report(&self, health: Health) {
@@ -32,16 +36,16 @@ impl LiveRun {
 }
 
 impl Run for LiveRun {
-    fn figures(&self) -> &Figures {
-        &self.figures
+    fn figures(&self) -> Arc<Figures> {
+        Arc::clone(&self.figures)
     }
 
     fn health(&self) -> Health {
         self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn is_live(&self) -> bool {
-        true
+    fn source(&self) -> RunSource {
+        RunSource::Live
     }
 }
 

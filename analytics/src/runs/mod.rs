@@ -3,6 +3,10 @@
 mod catalogue;
 mod consumers;
 mod live;
+mod pace;
+mod recorded;
+mod records;
+mod replayed;
 mod run_log;
 mod run_logs;
 
@@ -14,11 +18,13 @@ use tokio::time::Instant;
 
 use crate::Aggregate;
 use crate::log::LogError;
-use crate::snapshot::{Health, Snapshot};
+use crate::snapshot::{Health, ReplayView, RunSource, Snapshot};
 
 pub(crate) use self::catalogue::{CURRENT, Catalogue};
 pub use self::consumers::ConsumerOptions;
 pub(crate) use self::live::{LiveRun, Shown};
+pub use self::recorded::RecordedRun;
+pub(crate) use self::replayed::{ReplayChange, Replayed};
 pub(crate) use self::run_logs::start;
 
 /// Place of the logs.
@@ -48,12 +54,16 @@ fn is_file_name(run: &str) -> bool {
 
 /// A run that can be shown.
 pub(crate) trait Run: Send + Sync {
-    /// Its figures.
-    fn figures(&self) -> &Figures;
+    /// Its figures. When figures must be taken back, others with another number take their place.
+    fn figures(&self) -> Arc<Figures>;
     /// The place of its log, and whether the log is complete.
     fn health(&self) -> Health;
-    /// Whether more results may arrive.
-    fn is_live(&self) -> bool;
+    /// Where its results come from.
+    fn source(&self) -> RunSource;
+    /// Where its replay is.
+    fn replay(&self) -> Option<ReplayView> {
+        None
+    }
 }
 
 /// The figures of a run, shared by the writer and the readers.

@@ -12,7 +12,7 @@ use wec_record::wire::{chain_from_wire, hit_from_wire, load_from_wire, state_fro
 use wec_record::{Mark, MarkBy, MarkValue, MarkWhat, NoSuchRecord, Record, RunHeader, UnknownRecord};
 use wec_startup::is_plain_name;
 
-use super::{ConsumerOptions, LiveRun, Run as _, shown_path};
+use super::{ConsumerOptions, LiveRun, shown_path};
 use crate::Aggregate;
 use crate::consume::RecordConsumer;
 use crate::ingest::{Answer, Answered, Refusal};

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use wec_board::{NodeKind, NodeState, SessionState};
 use wec_listen::ListenerCounts;
 
-use super::{Series, Snapshot};
+use super::{ReplayView, RunSource, Series, Snapshot};
 use crate::schema;
 
 /// The answer of `GET /api/v1/runs/{id}/snapshot` and the data of each event of `GET /api/v1/runs/{id}/live`.
@@ -15,6 +15,12 @@ use crate::schema;
 pub struct Live {
     /// The server's wall clock when this was made, nanoseconds since the Unix epoch.
     pub now_unix_ns: u64,
+    /// Where the figures come from.
+    #[serde(default)]
+    pub source: RunSource,
+    /// The replay that the figures belong to; null without one. Then `now_unix_ns` is its clock.
+    #[serde(default)]
+    pub replay: Option<ReplayView>,
     /// The session on the board; null when there is none yet, and for a run that is not live.
     pub session: Option<SessionView>,
     /// Live nodes on the board; empty for a run that is not live.
@@ -162,6 +168,9 @@ pub struct Health {
     pub log_failed: u64,
     /// The reason, for people; null while writing succeeds.
     pub log_error: Option<String>,
+    /// What is wrong with a log that was read, one sentence each; empty for a live run.
+    #[serde(default)]
+    pub log_problems: Vec<String>,
     /// Batches in the queue.
     pub queued_batches: u64,
     /// Size of the queue; senders wait when it is full.

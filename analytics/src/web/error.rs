@@ -35,6 +35,8 @@ pub(crate) enum ApiError {
     NoSession(String),
     #[error("there is no run {0:?}: GET /api/v1/runs lists the runs")]
     NoRun(String),
+    #[error("nothing is replayed here: start wec replay LOG")]
+    NoReplay,
     #[error("{0}")]
     Unreadable(String),
     #[error("{0}")]
@@ -57,9 +59,11 @@ impl IntoResponse for ApiError {
             Self::BadRequest(_) | Self::Mistakes(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
-            Self::NotFound(_) | Self::NoRun(_) | Self::NoSession(_) | Self::NoScenario(_) => {
-                StatusCode::NOT_FOUND
-            }
+            Self::NotFound(_)
+            | Self::NoRun(_)
+            | Self::NoReplay
+            | Self::NoSession(_)
+            | Self::NoScenario(_) => StatusCode::NOT_FOUND,
             Self::Unreadable(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,

@@ -19,7 +19,7 @@ use super::error::{ApiError, ErrorBody};
 use crate::clock::unix_now_ns;
 use crate::ingest::Ingest;
 use crate::runs::{CURRENT, Run, Shown};
-use crate::snapshot::{CapacityView, Live, NodeView, SessionView};
+use crate::snapshot::{CapacityView, Live, NodeView, ReplayState, RunSource, SessionView};
 
 const PERIOD: Duration = Duration::from_secs(1);
 /// Figures no older than this are reused for further watchers.
@@ -63,13 +63,21 @@ impl Feed {
         seen: Option<Seen>,
         fresh: Duration,
     ) -> (Live, Seen) {
-        let (figures, live) = (run.figures(), run.is_live());
+        // Before its figures, so that the figures of a replay that has stopped are those at its position.
+        let replay = run.replay();
+        let (figures, source) = (run.figures(), run.source());
+        let live = source == RunSource::Live;
+        let stands = replay.is_some_and(|replay| replay.state != ReplayState::Playing);
+        let fresh = if stands { Duration::ZERO } else { fresh };
+        let clock = replay.map(|replay| replay.started_unix_ns + replay.position_ns);
         let seen = seen.filter(|seen| (seen.boot, seen.run) == (self.boot, figures.number));
         let (series, revision) = figures.lock().series(seen.map(|seen| seen.revision));
         let snapshot = figures.snapshot(fresh);
         let session = session.unwrap_or(&snapshot.run.session);
         let live = Live {
-            now_unix_ns: unix_now_ns(),
+            now_unix_ns: clock.unwrap_or_else(unix_now_ns),
+            source,
+            replay,
             session: self.session_view(session, snapshot.state.workers).filter(|_| live),
             nodes: if live { self.nodes() } else { Vec::new() },
             health: self.shown.health(run, &self.ingest),
@@ -139,7 +147,7 @@ pub(super) async fn snapshot(
         (
             status = OK,
             description = "Events `live`, and at the run's end `end`; the data of each is one `Live` whose series holds \
-                           the changes. A run that is not live has one event, `end`",
+                           the changes. A run whose log is read to its end has one event, `end`",
             body = Live,
             content_type = "text/event-stream"
         ),
@@ -189,7 +197,7 @@ impl Watcher {
         }
         let session = self.run.is_none().then_some(self.web.session.as_str());
         let run = self.run.clone().unwrap_or_else(|| self.web.runs.current());
-        self.over |= !run.is_live();
+        self.over |= run.source() == RunSource::Log;
         let fresh = if self.over { Duration::ZERO } else { FRESH };
         let (live, seen) = self.web.feed.live(&*run, session, self.seen, fresh);
         self.seen = Some(seen);

@@ -5,6 +5,7 @@ mod guard;
 mod live;
 mod openapi;
 mod page;
+mod replay;
 mod runs;
 mod session;
 
@@ -88,6 +89,7 @@ fn router(web: Web, guard: Guard) -> Router {
         .route("/api/v1/runs", get(runs::list))
         .route("/api/v1/runs/{id}/snapshot", get(live::snapshot))
         .route("/api/v1/runs/{id}/live", get(live::live))
+        .route("/api/v1/replay", get(replay::show).patch(replay::change))
         .route("/api/v1/sessions", get(session::list))
         .route("/api/v1/sessions/{id}", get(session::show).patch(session::change))
         .route("/api/v1/sessions/{id}/journal", get(session::journal))

@@ -22,6 +22,7 @@ use crate::snapshot::{CauseFigures, ChainFigures, ChainSeries, ProfileFigures};
     tags(
         (name = "control", description = "Changing a run while it is on"),
         (name = "figures", description = "The figures of a run so far"),
+        (name = "replay", description = "The clock of a replayed run"),
     ),
     paths(
         super::session::list,
@@ -29,6 +30,8 @@ use crate::snapshot::{CauseFigures, ChainFigures, ChainSeries, ProfileFigures};
         super::session::change,
         super::session::journal,
         super::session::change_scenario,
+        super::replay::show,
+        super::replay::change,
         super::runs::list,
         super::live::snapshot,
         super::live::live,

@@ -11,6 +11,7 @@ mod log;
 mod never_succeeded;
 mod page_chains;
 mod reading;
+mod replay;
 mod summary;
 mod web;
 mod whose_time;

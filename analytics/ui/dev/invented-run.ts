@@ -352,6 +352,8 @@ class Run {
     });
     return {
       now_unix_ns: Date.now() * 1e6,
+      source: "live",
+      replay: null,
       session: this.#session(),
       nodes: [
         { id: "r1", name: "bench-1", kind: "requester", state: "running", workers: this.#running },
@@ -363,6 +365,7 @@ class Run {
         log_bytes: requests * 412,
         log_failed: 0,
         log_error: null,
+        log_problems: [],
         queued_batches: 2,
         queue_bound: 1024,
         duplicates: 0,

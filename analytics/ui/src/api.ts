@@ -4,6 +4,24 @@
  */
 
 export interface paths {
+    "/api/v1/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where the replay is */
+        get: operations["show_replay"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /** Pauses or continues the replay; changes its speed and position */
+        patch: operations["change_replay"];
+        trace?: never;
+    };
     "/api/v1/runs": {
         parameters: {
             query?: never;
@@ -619,6 +637,8 @@ export interface components {
              * @description Records that could not be written to the log.
              */
             log_failed: number;
+            /** @description What is wrong with a log that was read, one sentence each; empty for a live run. */
+            log_problems: string[];
             /**
              * Format: int64
              * @description Size of the queue; senders wait when it is full.
@@ -815,11 +835,14 @@ export interface components {
              * @description The server's wall clock when this was made, nanoseconds since the Unix epoch.
              */
             now_unix_ns: number;
+            replay: components["schemas"]["ReplayView"] | null;
             /** @description The buckets that are new or have changed since the event before; all buckets in the first event. */
             series: components["schemas"]["Series"];
             session: components["schemas"]["SessionView"] | null;
             /** @description All figures. */
             snapshot: components["schemas"]["Snapshot"];
+            /** @description Where the figures come from. */
+            source: components["schemas"]["RunSource"];
         };
         /** @description A change of the load. */
         Mark: {
@@ -1426,6 +1449,54 @@ export interface components {
          * @enum {string}
          */
         Reach: "reached" | "approaching" | "capped" | "saturated";
+        /** @description Changes of a replay. Keys that are left out stay as they are. */
+        ReplayPatch: {
+            /** @description Whether time passes. To play from the end is to play from the start. */
+            playing?: boolean;
+            /**
+             * Format: int64
+             * @description The position to go to, nanoseconds since the run's start. To go back, the log is read again from its
+             *     start.
+             */
+            position_ns?: number;
+            /**
+             * Format: double
+             * @description Seconds of the run in one second.
+             */
+            speed?: number;
+        };
+        /**
+         * @description Whether the time of a replay passes.
+         * @enum {string}
+         */
+        ReplayState: "playing" | "paused" | "ended";
+        /** @description The answer of `GET /api/v1/replay`: where the replay is. */
+        ReplayView: {
+            /**
+             * Format: int64
+             * @description From the run's start to its latest record, nanoseconds; 0 if no record has a time.
+             */
+            length_ns: number;
+            /**
+             * Format: int64
+             * @description The position, nanoseconds since the run's start.
+             */
+            position_ns: number;
+            /** @description Whether the log is being read up to the position; until then the figures are those before. */
+            seeking: boolean;
+            /**
+             * Format: double
+             * @description Seconds of the run in one second.
+             */
+            speed: number;
+            /**
+             * Format: int64
+             * @description The run's start, nanoseconds since the Unix epoch; 0 if no record has a time.
+             */
+            started_unix_ns: number;
+            /** @description Whether time passes. */
+            state: components["schemas"]["ReplayState"];
+        };
         /** @description The run, from the log's header. */
         Run: {
             /** @description The run's id; empty when no header has been seen. */
@@ -1498,6 +1569,11 @@ export interface components {
             /** @description The CA's directory URL. */
             target: string;
         };
+        /**
+         * @description Where the figures of a run come from.
+         * @enum {string}
+         */
+        RunSource: "live" | "growing-log" | "log" | "replay";
         /** @description The answer of `GET /api/v1/runs`. */
         Runs: {
             /** @description The latest 1,000 runs that have a log, latest first. */
@@ -2185,9 +2261,13 @@ export type PlanScenario = components['schemas']['PlanScenario'];
 export type PlanStage = components['schemas']['PlanStage'];
 export type ProfileFigures = components['schemas']['ProfileFigures'];
 export type Reach = components['schemas']['Reach'];
+export type ReplayPatch = components['schemas']['ReplayPatch'];
+export type ReplayState = components['schemas']['ReplayState'];
+export type ReplayView = components['schemas']['ReplayView'];
 export type Run = components['schemas']['Run'];
 export type RunEnd = components['schemas']['RunEnd'];
 export type RunEntry = components['schemas']['RunEntry'];
+export type RunSource = components['schemas']['RunSource'];
 export type Runs = components['schemas']['Runs'];
 export type ScenarioFigures = components['schemas']['ScenarioFigures'];
 export type ScenarioPatch = components['schemas']['ScenarioPatch'];
@@ -2211,6 +2291,95 @@ export type ValidationFigures = components['schemas']['ValidationFigures'];
 export type Verdict = components['schemas']['Verdict'];
 export type $defs = Record<string, never>;
 export interface operations {
+    show_replay: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Its position and speed */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReplayView"];
+                };
+            };
+            /** @description Nothing is replayed here */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    change_replay: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReplayPatch"];
+            };
+        };
+        responses: {
+            /** @description The changes were made */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReplayView"];
+                };
+            };
+            /** @description The body has errors; nothing was changed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Nothing is replayed here */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     list: {
         parameters: {
             query?: never;
@@ -2255,7 +2424,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Events `live`, and at the run's end `end`; the data of each is one `Live` whose series holds the changes. A run that is not live has one event, `end` */
+            /** @description Events `live`, and at the run's end `end`; the data of each is one `Live` whose series holds the changes. A run whose log is read to its end has one event, `end` */
             200: {
                 headers: {
                     [name: string]: unknown;

@@ -63,6 +63,11 @@ export function changeScenario(id: string, name: string, body: object, send?: Se
   return patch(`api/v1/sessions/${encodeURIComponent(id)}/scenarios/${encodeURIComponent(name)}`, body, send);
 }
 
+/** Changes the replay: `playing`, `speed`, `position_ns`. Returns an error or nothing. */
+export function changeReplay(body: object, send?: Send): Promise<string> {
+  return patch("api/v1/replay", body, send);
+}
+
 async function patch(url: string, body: object, send: Send = (url, init) => fetch(url, init)): Promise<string> {
   try {
     const response = await send(url, {

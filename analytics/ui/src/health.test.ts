@@ -10,6 +10,7 @@ it("nothing is doubted in a healthy run", () => {
 it("everything that is missing is said, with its number", () => {
   const value = live(series([]));
   value.health.log_error = "No space left on device";
+  value.health.log_problems = ["a, line 3 (byte 70) is not a record: it ends too early"];
   value.health.gaps = 3;
   value.health.queued_batches = 1024;
   value.snapshot.missing.lost_results = 1;
@@ -21,6 +22,7 @@ it("everything that is missing is said, with its number", () => {
   expect(warnings(value).join("\n").replace(/[\u00a0\u202f]/g, " ")).toBe(
     [
       "the log cannot be written: No space left on device",
+      "the log is not complete: a, line 3 (byte 70) is not a record: it ends too early",
       "1 result lost at their sender: the log’s lines “lost” have the reason",
       "3 records numbered by a sender never arrived",
       "analytics is behind: 1 024 batches wait, senders are held back",

@@ -7,6 +7,7 @@ import type { Live } from "./wire";
 export function warnings({ health, snapshot: { missing } }: Pick<Live, "health" | "snapshot">): string[] {
   const found: (string | false)[] = [
     health.log_error !== null && `the log cannot be written: ${health.log_error}`,
+    ...health.log_problems.map((problem) => `the log is not complete: ${problem}`),
     health.log_failed > 0 && `${things(health.log_failed, "record")} missing from the log`,
     missing.lost_results > 0 &&
       `${things(missing.lost_results, "result")} lost at their sender: the log’s lines “lost” have the reason`,

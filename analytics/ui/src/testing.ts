@@ -73,6 +73,8 @@ export function series(at: number[], { reset = false, step = 1, perChain = 2 } =
 export function live(series: Series): Live {
   return {
     now_unix_ns: 105e9,
+    source: "live",
+    replay: null,
     session: {
       id: "demo",
       state: "running",
@@ -82,7 +84,7 @@ export function live(series: Series): Live {
       scenarios: { default: { state: "running", workers: 50, rate: null, rate_unit: "", weights: {}, scheduled: false } },
     },
     nodes: [],
-    health: { log: "results/a.jsonl", log_bytes: 0, log_failed: 0, log_error: null, queued_batches: 0, queue_bound: 1024, duplicates: 0, gaps: 0, senders: 1, listeners: [] },
+    health: { log: "results/a.jsonl", log_bytes: 0, log_failed: 0, log_error: null, log_problems: [], queued_batches: 0, queue_bound: 1024, duplicates: 0, gaps: 0, senders: 1, listeners: [] },
     capacity: null,
     snapshot: {
       version: 1,

@@ -1,0 +1,35 @@
+// The clock of a replayed run, as the page shows it. Pure.
+
+import type { Phase } from "./live";
+import { span } from "./format";
+import type { ReplayView } from "./wire";
+
+/** Speeds to choose from, seconds of the run in one second. */
+export const SPEEDS: readonly number[] = [1, 2, 5, 10, 30, 60, 100, 300, 1000];
+
+/** The speeds to choose from, with the one that a replay has. */
+export function speeds(now: number): number[] {
+  return SPEEDS.includes(now) ? [...SPEEDS] : [...SPEEDS, now].sort((a, b) => a - b);
+}
+
+/** The phase of what is shown: at the end of a replay the figures are final, though the stream goes on. */
+export function phaseOf(phase: Phase, replay: ReplayView | null): Phase {
+  return phase === "live" && replay?.state === "ended" ? "ended" : phase;
+}
+
+/** What a replay is doing, for people. */
+export function doing({ state, seeking, speed }: ReplayView): string {
+  if (seeking) return "reading the log";
+  if (state === "ended") return "at the end";
+  return state === "playing" ? `playing ×${speed}` : "paused";
+}
+
+/** A position in words: `1:05 of 3:20`. */
+export function place(positionNs: number, lengthNs: number): string {
+  return `${span(positionNs)} of ${span(lengthNs)}`;
+}
+
+/** The steps of a slider over a run, nanoseconds: a second, or less where the run is short. */
+export function stepOf(lengthNs: number): number {
+  return Math.min(1e9, Math.max(1e6, lengthNs / 200));
+}
