@@ -11,7 +11,7 @@ use wec_record::{Record, RunHeader};
 
 use crate::log::LogError;
 
-/// Batches in the queue. A sender collects a batch in about 50 ms.
+/// Batches in the queue. A sender collects a batch in about 100 ms.
 pub(crate) const QUEUE_BOUND: usize = 256;
 
 /// An entry of the queue.

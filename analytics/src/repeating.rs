@@ -11,7 +11,7 @@ use crate::snapshot::{FailureFigures, FailureScope, Snapshot};
 use crate::way_out::way_out;
 
 /// Number of occurrences before an error is reported.
-const REPEATS: u64 = 5;
+pub(crate) const REPEATS: u64 = 5;
 /// Number of errors reported per run; the table of failures has all.
 const MOST: usize = 5;
 

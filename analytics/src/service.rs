@@ -22,7 +22,7 @@ use wec_record::{Record, RunHeader, Threshold};
 use crate::grpc;
 use crate::ingest::Ingest;
 use crate::log::{self, LogError};
-use crate::repeating::Reported;
+use crate::repeating::{REPEATS, Reported};
 use crate::runs::{self, Catalogue, ConsumerOptions, LogPlace, RecordedRun, Replayed, Shown};
 use crate::snapshot::{CapacityView, Health, Snapshot};
 use crate::token::Token;
@@ -340,15 +340,19 @@ async fn write_marks(board: Board, session: String, ingest: Ingest) {
 
 /// How often to check whether a threshold ends the run.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// The same for a run without such thresholds. The next run may have some.
+const LOOK_RARELY: Duration = Duration::from_secs(1);
 
 /// Stops the session when a threshold with `abort` has failed. The mark of that change arrives with the log,
 /// so no state is kept here.
 async fn end_on_threshold(board: Board, session: String, shown: Arc<Shown>) {
+    let mut look = LOOK_RARELY;
     loop {
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(look).await;
         let run = shown.current();
         let failed = {
             let aggregate = run.figures().lock();
+            look = if aggregate.may_end() { LOOK_EVERY } else { LOOK_RARELY };
             let follows = aggregate.header().is_some_and(|header| header.session == session);
             aggregate.wants_end().filter(|_| follows).map(ToString::to_string)
         };
@@ -371,7 +375,15 @@ async fn report_repeating(shown: Arc<Shown>) {
     let mut reported = Reported::default();
     loop {
         tokio::time::sleep(REPORT_EVERY).await;
-        let snapshot = shown.current().figures().lock().snapshot();
+        let run = shown.current();
+        let snapshot = {
+            let aggregate = run.figures().lock();
+            // A snapshot is expensive, and most runs have no such errors.
+            if !aggregate.has_failed_times(REPEATS) {
+                continue;
+            }
+            aggregate.snapshot()
+        };
         for news in reported.news(&snapshot) {
             tracing::warn!("{news}");
         }

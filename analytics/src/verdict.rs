@@ -151,6 +151,11 @@ impl RunVerdict {
         self.judges.iter().map(result).collect()
     }
 
+    /// Whether a threshold may end the run.
+    pub(crate) fn may_end(&self) -> bool {
+        self.judges.iter().any(|judge| judge.threshold.abort)
+    }
+
     /// The threshold that ends the run, until the log says that the run was ended.
     pub(crate) fn wants_end(&self) -> Option<&Threshold> {
         let tripped = self.judges.iter().filter(|judge| judge.tripped.is_some());

@@ -13,7 +13,7 @@ use wec_record::{ChainResult, LoadSample, StateCounts, ValidationHit};
 use crate::losses::Losses;
 
 /// How long records gather after the first of a batch.
-pub(crate) const GATHER: Duration = Duration::from_millis(50);
+pub(crate) const GATHER: Duration = Duration::from_millis(100);
 /// Entries in a batch; this many make the pump take them early.
 pub(crate) const BATCH: usize = 512;
 /// Entries that can wait for a delayed pump. This is some 6 s of 10,000 per second.

@@ -9,6 +9,11 @@ const MAX_FAILURES: usize = 256;
 const MAX_DETAILS: usize = 16;
 
 impl Aggregate {
+    /// Whether a kind of failure has occurred so often.
+    pub(crate) fn has_failed_times(&self, count: u64) -> bool {
+        self.failures.iter().any(|known| known.count >= count)
+    }
+
     pub(super) fn failure(&mut self, mut failure: FailureFigures) {
         let mut place = self
             .failures

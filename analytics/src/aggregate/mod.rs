@@ -241,6 +241,11 @@ impl Aggregate {
         self.windows.as_mut()
     }
 
+    /// Whether a threshold may end the run.
+    pub(crate) fn may_end(&self) -> bool {
+        self.verdict.may_end()
+    }
+
     /// The threshold that ends the run, until the log says that the run was ended.
     pub(crate) fn wants_end(&self) -> Option<&Threshold> {
         self.verdict.wants_end()

@@ -12,8 +12,10 @@ use crate::share::Share;
 
 /// Interval of updates of a number of workers on a ramp.
 const STEP: Duration = Duration::from_millis(50);
-/// Longest interval of updates, so that the shown target is current.
+/// Interval of updates of a rate on a ramp, so that the shown target is current. The schedule itself has the whole ramp.
 const LOOK: Duration = Duration::from_millis(250);
+/// Longest interval of updates while nothing changes. A change of the session is followed at once.
+const STEADY: Duration = Duration::from_secs(1);
 
 /// The targets of a scenario: a pure function of the board's data and the clock.
 #[derive(Debug)]
@@ -190,10 +192,14 @@ impl ScenarioState {
         let Some(active) = self.active(now) else {
             let ahead = self.origin.map(|origin| origin.saturating_sub_unsigned(now));
             let ahead = ahead.and_then(|ahead| u64::try_from(ahead).ok()).map(Duration::from_nanos);
-            return ahead.unwrap_or(LOOK).min(LOOK).max(Duration::from_millis(1));
+            return ahead.unwrap_or(STEADY).min(STEADY).max(Duration::from_millis(1));
         };
         let moves = active < self.ramp.end();
-        let step = if moves && !self.keeps_rate { STEP } else { LOOK };
+        let step = match (moves, self.keeps_rate) {
+            (true, false) => STEP,
+            (true, true) => LOOK,
+            (false, _) => STEADY,
+        };
         let next_stage = self.stages.get(self.announced).map(|(begins, _)| *begins);
         let events = [Some(self.run_time), next_stage.filter(|_| self.scheduled)];
         let until = events.into_iter().flatten().filter_map(|event| event.checked_sub(active)).min();
@@ -387,5 +393,6 @@ mod tests {
         state.stage_begun(100 * SECOND);
         assert_eq!(state.next_look(100 * SECOND), STEP);
         assert_eq!(state.next_look(200 * SECOND - 20_000_000), Duration::from_millis(20));
+        assert_eq!(state.next_look(5_000 * SECOND), STEADY);
     }
 }
