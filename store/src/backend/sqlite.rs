@@ -30,7 +30,7 @@ const BUSY: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(20);
 
 /// Rows per statement, largest first: few statements for many rows, and few distinct ones to keep prepared.
-const STEPS: [usize; 4] = [128, 32, 8, 1];
+const STEPS: [usize; 5] = [128, 32, 8, 2, 1];
 
 /// At least the seconds since 2025, so that two new databases do not use the same names.
 const NEXT_OWNER: &str =
