@@ -24,10 +24,10 @@ use wec_listen::http::{Timed, Version};
 use wec_listen::{Connections, Rules};
 use wec_proto::results::results_server::{Results, ResultsServer};
 use wec_proto::results::{Ack, Batch};
+use wec_startup::Token;
 
 use self::measured::Measured;
 use crate::ingest::{Answer, Answered, Ingest, Refusal};
-use crate::token::Token;
 
 /// Large enough for 512 results with the longest errors that a client keeps. A batch refused for its size
 /// would be sent again forever.

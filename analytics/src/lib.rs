@@ -25,7 +25,6 @@ mod serve;
 mod service;
 mod snapshot;
 mod summary;
-mod token;
 mod verdict;
 mod way_out;
 mod web;
@@ -47,8 +46,8 @@ pub use snapshot::{
     Series, SessionEntry, SessionView, Sessions, Snapshot, StepOutcome, ThresholdResult, Timing,
 };
 pub use summary::{broken_thresholds, nothing_succeeded, summary_table, threshold_line};
-pub use token::Token;
 pub use wec_listen::ListenerCounts;
+pub use wec_startup::Token;
 
 pub use web::{Journal, SessionChanged, log_schema, openapi, summary_schema};
 pub use window::{PART, Part, WindowFailure, WindowFigures, WindowThreshold};

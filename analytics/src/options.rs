@@ -7,13 +7,12 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tokio_util::sync::CancellationToken;
 use wec_board::{Board, BoardUrl, NodeInfo, NodeKind, NodeState, SessionState};
-use wec_startup::{Exit, TextStyle, Undisclosed, parse_session_id, say, show};
+use wec_startup::{Exit, TextStyle, Token, Undisclosed, parse_session_id, say, show};
 
 use crate::runs::{ConsumerOptions, LogPlace};
 use crate::service::{Analytics, Config, Finished};
 use crate::snapshot::Snapshot;
 use crate::summary::{broken_thresholds, nothing_succeeded, summary_table};
-use crate::token::Token;
 
 const LISTENERS: &str = "Listeners";
 const SESSION: &str = "Session";
@@ -61,7 +60,7 @@ pub struct Options {
     allow_hosts: Vec<String>,
     /// Token for people and requesters, required beyond loopback; prefer the environment, because other
     /// users can read the command line
-    #[arg(long, env = "WEC_TOKEN", value_name = "SECRET", hide_env_values = true, value_parser = parse_token, help_heading = LISTENERS)]
+    #[arg(long, env = "WEC_TOKEN", value_name = "SECRET", hide_env_values = true, value_parser = Token::parse, help_heading = LISTENERS)]
     token: Option<Token>,
 }
 
@@ -151,9 +150,4 @@ fn verdict(snapshot: &Snapshot) -> Exit {
         say(format_args!("error: {nothing}"));
     }
     if broken.is_empty() && nothing.is_none() { Exit::Passed } else { Exit::Failed }
-}
-
-pub(crate) fn parse_token(text: &str) -> Result<Token, String> {
-    Token::new(text)
-        .ok_or_else(|| "an empty token would refuse everybody: leave it out or set one".to_owned())
 }

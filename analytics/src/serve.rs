@@ -6,12 +6,10 @@ use std::path::PathBuf;
 use anyhow::ensure;
 use tokio_util::sync::CancellationToken;
 use wec_board::Board;
-use wec_startup::{Exit, show};
+use wec_startup::{Exit, Token, show};
 
-use crate::options::parse_token;
 use crate::runs::{ConsumerOptions, LogPlace, RecordedRun};
 use crate::service::{Analytics, Config, Replay};
-use crate::token::Token;
 
 /// Shows the runs of a folder in the page.
 #[derive(Clone, Debug, clap::Args)]
@@ -34,7 +32,7 @@ pub struct PageOptions {
     allow_hosts: Vec<String>,
     /// Token for the page, required beyond loopback; prefer the environment, because other
     /// users can read the command line
-    #[arg(long, env = "WEC_TOKEN", value_name = "SECRET", hide_env_values = true, value_parser = parse_token)]
+    #[arg(long, env = "WEC_TOKEN", value_name = "SECRET", hide_env_values = true, value_parser = Token::parse)]
     token: Option<Token>,
 }
 

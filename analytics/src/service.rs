@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use wec_board::{Board, By, Change, SessionState};
 use wec_listen::{Connections, Rules};
 use wec_record::{Record, RunHeader, Threshold};
+use wec_startup::Token;
 
 use crate::grpc;
 use crate::ingest::Ingest;
@@ -25,7 +26,6 @@ use crate::log::{self, LogError};
 use crate::repeating::{REPEATS, Reported};
 use crate::runs::{self, Catalogue, ConsumerOptions, LogPlace, RecordedRun, Replayed, Shown};
 use crate::snapshot::{CapacityView, Health, Snapshot};
-use crate::token::Token;
 use crate::web::{self, Feed};
 use crate::window::WindowFigures;
 

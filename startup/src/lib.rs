@@ -15,6 +15,7 @@ mod repeated;
 mod secret;
 mod signals;
 mod text_style;
+mod token;
 
 use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
@@ -36,6 +37,7 @@ pub use private::{keep_private, private_file, private_folder};
 pub use secret::{Undisclosed, parse_service, redacted};
 pub use signals::{Interrupted, Stop, stop_on_signals};
 pub use text_style::TextStyle;
+pub use token::Token;
 pub use tracing_subscriber::filter::LevelFilter;
 
 /// Writes a line for people to standard error, with control characters escaped. A closed standard error

@@ -10,9 +10,9 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use wec_listen::Connections;
+use wec_startup::Token;
 
 use super::error::ApiError;
-use crate::token::Token;
 
 pub(crate) struct Guard {
     token: Option<Token>,

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use wec_board::Board;
 use wec_listen::Connections;
 use wec_listen::http::Version;
+use wec_startup::Token;
 
 use self::error::ApiError;
 use self::guard::Guard;
@@ -30,7 +31,6 @@ pub(crate) use self::live::Feed;
 pub use self::openapi::{log_schema, openapi, summary_schema};
 pub use self::session::{Journal, SessionChanged};
 use crate::runs::{CURRENT, Catalogue};
-use crate::token::Token;
 
 /// A body has at most five numbers.
 const MAX_BODY: usize = 4 << 10;
