@@ -8,8 +8,9 @@ help: ## list the targets
 test: packages ## everything CI runs: packages, lints, Rust tests, UI tests, browser test, benches once
 	@scripts/test
 
-packages: ## install missing Debian packages of the servers that the tests start
+packages: ## install missing packages of the servers that the tests start: from Debian, and from PyPI into target/
 	@scripts/install-packages
+	@scripts/install-python
 
 soak: ## the long test campaigns: hours; SOAK_DIVIDE=10 runs a tenth
 	@scripts/soak

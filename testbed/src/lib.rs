@@ -6,6 +6,8 @@
 
 pub mod caddy;
 pub mod etcd;
+pub mod influx;
+pub mod locust;
 pub mod nginx;
 pub mod pebble;
 pub mod ports;
@@ -14,6 +16,8 @@ pub mod process;
 pub mod redis;
 
 pub use caddy::{Caddy, Standard};
+pub use influx::InfluxDb;
+pub use locust::locust;
 pub use nginx::{Nginx, NginxOptions};
 pub use pebble::{ChallTestSrv, Pebble, PebbleOptions};
 pub use ports::{free_address, free_port, on_free_ports};
