@@ -69,6 +69,7 @@ COPY board/Cargo.toml board/
 COPY chains/Cargo.toml chains/
 COPY challenge-server/Cargo.toml challenge-server/
 COPY clock/Cargo.toml clock/
+COPY consumer/Cargo.toml consumer/
 COPY delivery/Cargo.toml delivery/
 COPY listen/Cargo.toml listen/
 COPY null-ca/Cargo.toml null-ca/
@@ -103,6 +104,7 @@ COPY board board
 COPY chains chains
 COPY challenge-server challenge-server
 COPY clock clock
+COPY consumer consumer
 COPY delivery delivery
 COPY listen listen
 COPY null-ca null-ca

@@ -54,6 +54,8 @@ enum Command {
     ChallengeServer(wec_challenge_server::Options),
     /// Receive results, log them and show them live
     Analytics(wec_analytics::Options),
+    /// Write runs of Locust, and our own, into InfluxDB as they report them
+    Consumer(wec_consumer::Options),
     /// Show the runs of a folder in the page
     Serve(wec_analytics::ServeOptions),
     /// The built-in CA by itself: for demonstrations, faults and calibration
@@ -116,6 +118,9 @@ fn dispatch() -> ExitCode {
             }
             Command::Serve(options) => {
                 run_service(&logging, |stop| wec_analytics::serve(options, stop)).await
+            }
+            Command::Consumer(options) => {
+                run_service(&logging, |stop| wec_consumer::run(options, stop)).await
             }
             Command::NullCa(options) => run_service(&logging, |stop| wec_null_ca::run(options, stop)).await,
         }
