@@ -1,15 +1,23 @@
-//! `Catalogue`: the runs that can be shown, by id. A run that is not live is read from its log on demand.
+//! `Catalogue`: the runs that can be shown, by id. A run that is not live is read from its log on demand, and
+//! one that another process is writing is followed.
+//!
+//! Logs are found by their content, whatever their names are. All logs of a run are one entry.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
-use std::{fs, io};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use wec_record::{Footer, RunHeader, RunOutcome};
 
+use super::followed::{self, Followed};
+use super::recorded::RecordedRun;
 use super::{Figures, LogPlace, Replayed, Run, Shown, shown_path};
-use crate::log::{LogError, footer_at, header_at, replay};
+use crate::Aggregate;
+use crate::log::{LogError, footer_at, header_at};
 use crate::snapshot::{Health, RunEnd, RunEntry, RunSource, Snapshot};
 use crate::summary;
 
@@ -19,6 +27,8 @@ pub(crate) const CURRENT: &str = "current";
 const MAX_KEPT: usize = 4;
 /// Runs in a listing, latest first.
 const MAX_LISTED: usize = 1_000;
+/// Files of a folder that are looked at.
+const MAX_FILES: usize = 20_000;
 /// Bytes of logs that one listing reads for outcomes that are not known yet: a fraction of a second of one
 /// processor, also during a run. The next listing continues.
 const READ_BY_LISTING: u64 = 16 << 20;
@@ -33,29 +43,54 @@ pub(crate) struct Catalogue {
     /// The only run, if a run is replayed.
     replayed: Option<Arc<Replayed>>,
     /// Shown by default until a run has begun.
-    first: Option<Arc<LoggedRun>>,
+    first: Option<Arc<dyn Run>>,
     /// In the order in which they were read.
-    kept: Mutex<VecDeque<Arc<LoggedRun>>>,
+    kept: Mutex<VecDeque<Kept>>,
+    /// What each file is: the header of a log, or none.
+    files: Mutex<HashMap<PathBuf, KnownFile>>,
     /// The outcomes of the runs whose logs have been read; none for a log that cannot be read.
-    outcomes: Mutex<HashMap<PathBuf, (LogFile, Option<RunEnd>)>>,
+    outcomes: Mutex<HashMap<String, KnownOutcome>>,
     /// Reading a log occupies a processor: one at a time.
     reading: tokio::sync::Mutex<()>,
 }
 
-/// A run read from its log.
+/// A file, and the header of the log that it is.
+type KnownFile = (LogFile, Option<Arc<RunHeader>>);
+/// The outcome of a run, from these files.
+type KnownOutcome = (Vec<LogFile>, Option<RunEnd>);
+
+/// A run that was read.
+#[derive(Clone, Debug)]
+enum Kept {
+    /// From whole logs.
+    Logged(Arc<LoggedRun>),
+    /// From a log that grows.
+    Followed(Arc<Followed>),
+}
+
+/// A run read from its logs.
 #[derive(Debug)]
 struct LoggedRun {
     id: String,
-    file: LogFile,
+    files: Vec<LogFile>,
     figures: Arc<Figures>,
+    health: Health,
 }
 
-/// A log at one point in time.
+/// The logs of one run; the one that was written last comes last.
+#[derive(Clone, Debug)]
+struct RunFiles {
+    header: Arc<RunHeader>,
+    files: Vec<LogFile>,
+}
+
+/// A file at one point in time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct LogFile {
     path: PathBuf,
+    inode: u64,
     length: u64,
-    modified: Option<SystemTime>,
+    modified_unix_ns: u64,
 }
 
 impl Run for LoggedRun {
@@ -64,7 +99,7 @@ impl Run for LoggedRun {
     }
 
     fn health(&self) -> Health {
-        Health { log: shown_path(&self.file.path), log_bytes: self.file.length, ..Health::default() }
+        self.health.clone()
     }
 
     fn source(&self) -> RunSource {
@@ -80,6 +115,7 @@ impl Catalogue {
             replayed: None,
             first: None,
             kept: Mutex::default(),
+            files: Mutex::default(),
             outcomes: Mutex::default(),
             reading: tokio::sync::Mutex::default(),
         }
@@ -102,7 +138,7 @@ impl Catalogue {
         }
         let live = self.shown.current();
         match &self.first {
-            Some(first) if live.figures().lock().header().is_none() => Arc::clone(first) as _,
+            Some(first) if live.figures().lock().header().is_none() => Arc::clone(first),
             _ => live,
         }
     }
@@ -115,7 +151,7 @@ impl Catalogue {
         let found = self.read(id)?;
         let path = self.place.path_of(id)?;
         let none = LogError::Io { what: "open", path, source: io::ErrorKind::NotFound.into() };
-        self.first = Some(found.ok_or(none)?);
+        self.first = Some(found.ok_or(none)?.run());
         Ok(())
     }
 
@@ -137,7 +173,7 @@ impl Catalogue {
         let (catalogue, id) = (Arc::clone(self), id.to_owned());
         // The panic hook has reported the panic.
         let found = tokio::task::spawn_blocking(move || catalogue.read(&id)).await.unwrap_or(Ok(None))?;
-        Ok(found.map(|run| run as Arc<dyn Run>))
+        Ok(found.map(|kept| kept.run()))
     }
 
     /// The latest runs that have a log, latest first.
@@ -154,29 +190,48 @@ impl Catalogue {
         tokio::task::spawn_blocking(list).await.unwrap_or_default()
     }
 
-    fn read(&self, id: &str) -> Result<Option<Arc<LoggedRun>>, LogError> {
-        // An id that cannot be a file name is the id of no run.
-        let Ok(path) = self.place.path_of(id) else { return Ok(None) };
-        let Ok(file) = LogFile::at(&path) else { return Ok(None) };
-        if header_at(&path)?.is_none_or(|header| header.run != id) {
-            return Ok(None);
+    /// Reads a run, or finds it among those that were read. One that grows is followed from then on.
+    fn read(&self, id: &str) -> Result<Option<Kept>, LogError> {
+        let Some(RunFiles { files, .. }) = self.runs().remove(id) else {
+            return self.refused(id).map(|()| None);
+        };
+        if let Some(kept) = lock(&self.kept).iter().find(|kept| kept.is(id, &files)) {
+            return Ok(Some(kept.clone()));
         }
-        let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(run) = kept().iter().find(|run| run.id == id && run.file == file) {
-            return Ok(Some(run.clone()));
-        }
-        let figures = Arc::new(Figures::new(self.shown.number(), replay(&path)?));
-        self.note(&file, Some(end(&figures.lock().snapshot(), false)));
-        let run = Arc::new(LoggedRun { id: id.to_owned(), file, figures });
-        let mut kept = kept();
-        kept.retain(|other| other.id != id);
-        kept.truncate(MAX_KEPT - 1);
-        kept.push_front(run.clone());
-        Ok(Some(run))
+        let paths = files.iter().map(|file| file.path.clone()).collect::<Vec<_>>();
+        let kept = if grows(&files) {
+            let figures = Figures::new(self.shown.number(), Aggregate::default());
+            let followed = Followed::open(id, paths, figures)?;
+            tokio::spawn(Followed::follow(Arc::downgrade(&followed)));
+            Kept::Followed(followed)
+        } else {
+            let mut recorded = RecordedRun::read(&paths)?;
+            let aggregate = std::mem::take(&mut recorded.aggregate);
+            self.note(id, &files, Some(end(&aggregate.snapshot(), false)));
+            let figures = Arc::new(Figures::new(self.shown.number(), aggregate));
+            let health = recorded.health();
+            Kept::Logged(Arc::new(LoggedRun { id: id.to_owned(), files, figures, health }))
+        };
+        let mut all = lock(&self.kept);
+        all.retain(|other| other.id() != id);
+        all.truncate(MAX_KEPT - 1);
+        all.push_front(kept.clone());
+        Ok(Some(kept))
     }
 
-    fn entries(&self) -> Vec<(LogFile, RunEntry)> {
-        let mut entries: Vec<_> = self.logs().iter().filter_map(|path| self.entry(path)).collect();
+    /// Why the file that would be the log of this run is none.
+    fn refused(&self, id: &str) -> Result<(), LogError> {
+        // An id that cannot be a file name is the id of no run.
+        let Ok(path) = self.place.path_of(id) else { return Ok(()) };
+        if LogFile::at(&path).is_err() {
+            return Ok(());
+        }
+        header_at(&path).map(|_| ())
+    }
+
+    fn entries(&self) -> Vec<(RunFiles, RunEntry)> {
+        let runs = self.runs().into_values().filter_map(|run| Some((run.entry()?, run)));
+        let mut entries: Vec<_> = runs.map(|(entry, run)| (run, entry)).collect();
         entries.sort_by(|(_, a), (_, b)| {
             b.started_unix_ns.cmp(&a.started_unix_ns).then_with(|| a.id.cmp(&b.id))
         });
@@ -185,58 +240,146 @@ impl Catalogue {
     }
 
     /// Adds the outcome of each run that is known, or can be read within the bound of one listing.
-    fn add_outcomes(&self, entries: &mut [(LogFile, RunEntry)]) {
-        let known = || self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
-        known().retain(|path, _| entries.iter().any(|(file, _)| file.path == *path));
+    fn add_outcomes(&self, entries: &mut [(RunFiles, RunEntry)]) {
+        lock(&self.outcomes).retain(|id, _| entries.iter().any(|(_, entry)| entry.id == *id));
         let reading = self.reading.try_lock();
         let mut left = if reading.is_ok() { READ_BY_LISTING } else { 0 };
-        for (file, entry) in entries {
+        for (RunFiles { files, .. }, entry) in entries {
             if let Some(live) = self.shown.run(&entry.id) {
+                entry.live = true;
                 entry.outcome = Some(end(&live.figures().snapshot(FRESH), true));
                 continue;
             }
-            let before =
-                known().get(&file.path).filter(|(of, _)| of == file).map(|(_, outcome)| outcome.clone());
+            if grows(files) {
+                entry.live = true;
+                entry.outcome = self.growing(&entry.id, entry.log_bytes, &mut left);
+                continue;
+            }
+            let before = lock(&self.outcomes).get(&entry.id).cloned();
             entry.outcome = match before {
-                Some(outcome) => outcome,
-                None if file.length <= left => {
-                    left -= file.length;
-                    let found = replay(&file.path).ok().map(|figures| end(&figures.snapshot(), false));
-                    self.note(file, found.clone());
+                Some((of, outcome)) if of == *files => outcome,
+                _ if entry.log_bytes <= left => {
+                    left -= entry.log_bytes;
+                    let paths: Vec<_> = files.iter().map(|file| file.path.clone()).collect();
+                    let read = RecordedRun::read(&paths).ok();
+                    let found = read.map(|run| end(&run.aggregate.snapshot(), false));
+                    self.note(&entry.id, files, found.clone());
                     found
                 }
-                None => footer_at(&file.path).map(|footer| end_by_footer(entry.started_unix_ns, &footer)),
+                _ => {
+                    let footer = files.last().and_then(|last| footer_at(&last.path));
+                    footer.map(|footer| end_by_footer(entry.started_unix_ns, &footer))
+                }
             };
         }
     }
 
-    fn note(&self, file: &LogFile, outcome: Option<RunEnd>) {
-        let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
-        outcomes.insert(file.path.clone(), (file.clone(), outcome));
+    /// The outcome so far of a run that grows. It is followed, if few others are.
+    fn growing(&self, id: &str, bytes: u64, left: &mut u64) -> Option<RunEnd> {
+        let known = |kept: &Kept| kept.id() == id && kept.grows();
+        let kept = {
+            let all = lock(&self.kept);
+            match all.iter().find(|kept| known(kept)) {
+                Some(kept) => Some(kept.clone()),
+                None if all.iter().filter(|kept| kept.grows()).count() < MAX_KEPT && bytes <= *left => None,
+                None => return None,
+            }
+        };
+        let kept = match kept {
+            Some(kept) => kept,
+            None => {
+                *left -= bytes;
+                self.read(id).ok()??
+            }
+        };
+        Some(end(&kept.run().figures().snapshot(FRESH), true))
     }
 
-    fn logs(&self) -> Vec<PathBuf> {
+    fn note(&self, id: &str, files: &[LogFile], outcome: Option<RunEnd>) {
+        lock(&self.outcomes).insert(id.to_owned(), (files.to_vec(), outcome));
+    }
+
+    /// The runs that have logs here, by id.
+    fn runs(&self) -> BTreeMap<String, RunFiles> {
+        let found = self.files();
+        let mut known = lock(&self.files);
+        known.retain(|path, _| found.iter().any(|file| file.path == *path));
+        let mut runs = BTreeMap::<String, RunFiles>::new();
+        for file in found {
+            let header = match known.get(&file.path) {
+                // The header of a log stays, however it grows.
+                Some((before, Some(header)))
+                    if before.inode == file.inode && before.length <= file.length =>
+                {
+                    Some(Arc::clone(header))
+                }
+                Some((before, None)) if *before == file => None,
+                _ => header_at(&file.path).ok().flatten().map(Arc::new),
+            };
+            known.insert(file.path.clone(), (file.clone(), header.clone()));
+            let Some(header) = header else { continue };
+            let run = runs.entry(header.run.clone());
+            run.or_insert_with(|| RunFiles { header, files: Vec::new() }).files.push(file);
+        }
+        for run in runs.values_mut() {
+            run.files.sort_by(|a, b| {
+                a.modified_unix_ns.cmp(&b.modified_unix_ns).then_with(|| a.path.cmp(&b.path))
+            });
+        }
+        runs
+    }
+
+    /// All files that may be logs.
+    fn files(&self) -> Vec<LogFile> {
         match &self.place {
-            LogPlace::File(path) => vec![path.clone()],
+            LogPlace::File(path) => LogFile::at(path).into_iter().collect(),
             LogPlace::Folder(folder) => {
-                let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|file| file.path());
-                files.filter(|path| path.extension().is_some_and(|extension| extension == "jsonl")).collect()
+                let files = fs::read_dir(folder).into_iter().flatten().flatten().take(MAX_FILES);
+                files.filter_map(|file| LogFile::at(&file.path()).ok()).collect()
             }
         }
     }
+}
 
-    /// None if it is not a log, or is not found by its run's id.
-    fn entry(&self, path: &Path) -> Option<(LogFile, RunEntry)> {
-        let file = LogFile::at(path).ok()?;
-        let RunHeader { run: id, session, program, target, started_unix_ns, .. } = header_at(path).ok()??;
-        if self.place.path_of(&id).ok()? != path {
-            return None;
+impl Kept {
+    fn run(&self) -> Arc<dyn Run> {
+        match self {
+            Self::Logged(run) => Arc::clone(run) as _,
+            Self::Followed(run) => Arc::clone(run) as _,
         }
-        let live = self.shown.run(&id).is_some();
-        let (log, log_bytes) = (shown_path(path), file.length);
-        let outcome = None;
-        let entry = RunEntry { id, session, program, target, started_unix_ns, live, log, log_bytes, outcome };
-        Some((file, entry))
+    }
+
+    fn id(&self) -> &str {
+        match self {
+            Self::Logged(run) => &run.id,
+            Self::Followed(run) => &run.id,
+        }
+    }
+
+    fn grows(&self) -> bool {
+        matches!(self, Self::Followed(run) if run.grows())
+    }
+
+    /// Whether its figures are those of these files.
+    fn is(&self, id: &str, files: &[LogFile]) -> bool {
+        match self {
+            Self::Logged(run) => run.id == id && run.files == files,
+            Self::Followed(run) => run.id == id && run.grows(),
+        }
+    }
+}
+
+impl RunFiles {
+    fn entry(&self) -> Option<RunEntry> {
+        let RunHeader { run: id, session, program, target, started_unix_ns, .. } = (*self.header).clone();
+        let last = shown_path(&self.files.last()?.path);
+        let log = match self.files.len() - 1 {
+            0 => last,
+            others => format!("{last} and {others} more"),
+        };
+        let log_bytes = self.files.iter().map(|file| file.length).sum();
+        let (live, outcome) = (false, None);
+        Some(RunEntry { id, session, program, target, started_unix_ns, live, log, log_bytes, outcome })
     }
 }
 
@@ -246,8 +389,27 @@ impl LogFile {
         if !there.is_file() {
             return Err(io::ErrorKind::NotFound.into());
         }
-        Ok(Self { path: path.to_owned(), length: there.len(), modified: there.modified().ok() })
+        Ok(Self {
+            path: path.to_owned(),
+            inode: there.ino(),
+            length: there.len(),
+            modified_unix_ns: followed::modified_unix_ns(&there),
+        })
     }
+}
+
+/// Whether another process seems to be writing the last of these logs. Only JSON Lines are followed.
+fn grows(files: &[LogFile]) -> bool {
+    let Some(last) = files.last().filter(|last| followed::is_recent(last.modified_unix_ns)) else {
+        return false;
+    };
+    let mut first = [0];
+    let read = File::open(&last.path).and_then(|mut file| file.read_exact(&mut first));
+    read.is_ok() && first == *b"{" && footer_at(&last.path).is_none()
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(super) fn end(snapshot: &Snapshot, live: bool) -> RunEnd {

@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod consumers;
+mod followed;
 mod live;
 mod pace;
 mod recorded;
@@ -53,7 +54,7 @@ fn is_file_name(run: &str) -> bool {
 }
 
 /// A run that can be shown.
-pub(crate) trait Run: Send + Sync {
+pub(crate) trait Run: std::fmt::Debug + Send + Sync {
     /// Its figures. When figures must be taken back, others with another number take their place.
     fn figures(&self) -> Arc<Figures>;
     /// The place of its log, and whether the log is complete.

@@ -25,11 +25,11 @@ pub struct RunEntry {
     pub target: String,
     /// Wall clock of the start, nanoseconds since the Unix epoch.
     pub started_unix_ns: u64,
-    /// Whether it is receiving results.
+    /// Whether its results arrive here, or another process is writing its log.
     pub live: bool,
-    /// The log's path.
+    /// The path of its log; of several, of the one that was written last, and how many more there are.
     pub log: String,
-    /// The log's length, bytes.
+    /// The length of its logs, bytes.
     pub log_bytes: u64,
     /// The outcome; null if the log has no footer and has not been read.
     #[serde(default)]

@@ -12,6 +12,7 @@ mod never_succeeded;
 mod page_chains;
 mod reading;
 mod replay;
+mod serving;
 mod summary;
 mod web;
 mod whose_time;

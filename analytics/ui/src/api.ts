@@ -1547,13 +1547,13 @@ export interface components {
         RunEntry: {
             /** @description The run's id. */
             id: string;
-            /** @description Whether it is receiving results. */
+            /** @description Whether its results arrive here, or another process is writing its log. */
             live: boolean;
-            /** @description The log's path. */
+            /** @description The path of its log; of several, of the one that was written last, and how many more there are. */
             log: string;
             /**
              * Format: int64
-             * @description The log's length, bytes.
+             * @description The length of its logs, bytes.
              */
             log_bytes: number;
             outcome: components["schemas"]["RunEnd"] | null;

@@ -20,6 +20,7 @@ mod nodes;
 mod patience;
 mod pebble;
 mod record;
+mod replay;
 mod restart;
 mod scenarios;
 mod session;

@@ -1,0 +1,131 @@
+//! A page over a folder of logs that other processes write.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use wec_analytics::{Analytics, Live, RunEntry, RunSource, Runs, ServedPage};
+use wec_board::Board;
+use wec_record::{Chain, Record};
+
+use crate::common::{START, chain_record, chain_result, exchange, header, load_record};
+
+const SECOND: u64 = 1_000_000_000;
+
+fn chain(seq: u64) -> Record {
+    chain_record("r1", chain_result(Chain::Certificate, seq, seq * SECOND, SECOND / 2))
+}
+
+async fn serve(folder: &Path) -> Analytics {
+    let page = ServedPage {
+        folder: folder.to_owned(),
+        listen: "127.0.0.1:0".parse().unwrap(),
+        allowed_hosts: Vec::new(),
+        token: None,
+        opens_with: None,
+    };
+    page.start().await.unwrap()
+}
+
+async fn get<T: DeserializeOwned>(page: &Analytics, path: &str) -> T {
+    let request = format!("GET /api/v1/runs{path}");
+    let (status, _, text) = exchange(page.web_addr().unwrap(), &request, &["Host: localhost"], b"").await;
+    assert_eq!(status, 200, "{text}");
+    serde_json::from_str(&text).unwrap()
+}
+
+async fn list(page: &Analytics) -> Vec<RunEntry> {
+    get::<Runs>(page, "").await.runs
+}
+
+async fn until(page: &Analytics, wanted: impl Fn(&Live) -> bool) -> Live {
+    loop {
+        let live = get(page, "/run/snapshot").await;
+        if wanted(&live) {
+            return live;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn certificates(live: &Live) -> u64 {
+    live.snapshot.chains[&Chain::Certificate].count
+}
+
+#[tokio::test]
+async fn a_run_of_another_process_is_followed_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = Analytics::start(crate::common::config(folder.path()), Board::local()).await.unwrap();
+    run.begin(header("run")).await.unwrap();
+    run.ingest().deliver((1..=5).map(chain).collect()).await.unwrap();
+
+    let page = serve(folder.path()).await;
+    let live = until(&page, |live| certificates(live) == 5).await;
+    assert_eq!((live.source, live.session, live.replay), (RunSource::GrowingLog, None, None));
+    run.ingest().deliver((6..=9).map(chain).collect()).await.unwrap();
+    let listed = loop {
+        let runs = list(&page).await;
+        let outcome = runs[0].outcome.clone().unwrap();
+        if outcome.chains == 9 {
+            break runs;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!((listed[0].live, listed[0].outcome.as_ref().unwrap().passed), (true, None));
+    let grown = until(&page, |live| certificates(live) == 9).await;
+    assert_eq!(grown.series.chains[&Chain::Certificate].count.iter().sum::<u64>(), 9);
+
+    // One stream, whose last event comes with the run's end.
+    let address = page.web_addr().unwrap();
+    let watched = tokio::spawn(async move {
+        exchange(address, "GET /api/v1/runs/run/live", &["Host: localhost"], b"").await.2
+    });
+    run.ingest().deliver((10..=12).map(chain).collect()).await.unwrap();
+    let ended = run.finish().await.snapshot;
+    let events = watched.await.unwrap();
+    assert_eq!(events.matches("event: end").count(), 1, "{events}");
+    let live = until(&page, |live| live.source == RunSource::Log).await;
+    assert_eq!((live.snapshot, live.health.log_problems), (ended, Vec::new()));
+    let listed = list(&page).await;
+    assert_eq!((listed[0].live, listed[0].outcome.as_ref().unwrap().chains), (false, 12));
+}
+
+/// The first file was renamed while it was followed, as rotation does, and the writer has begun another.
+#[tokio::test]
+async fn a_rotated_log_is_followed_and_is_one_entry() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("run.jsonl");
+    let line = |record: &Record| serde_json::to_string(record).unwrap() + "\n";
+    let head = line(&Record::Header(header("run")));
+    let text = |seqs: std::ops::RangeInclusive<u64>| seqs.map(|seq| line(&chain(seq))).collect::<String>();
+    std::fs::write(&log, head.clone() + &text(1..=3) + "not a record\n").unwrap();
+    let page = serve(folder.path()).await;
+    until(&page, |live| certificates(live) == 3).await;
+    std::fs::rename(&log, folder.path().join("run.jsonl.1")).unwrap();
+    std::fs::write(&log, head + &text(3..=7)).unwrap();
+    let live = until(&page, |live| certificates(live) == 7).await;
+    let [problem] = &live.health.log_problems[..] else { panic!("{:?}", live.health.log_problems) };
+    assert!(problem.contains("line 5 is not a record"), "{problem}");
+    assert_eq!(live.source, RunSource::GrowingLog);
+
+    std::fs::write(folder.path().join("notes.jsonl"), "no log").unwrap();
+    std::fs::write(folder.path().join("a picture"), [0xff; 70_000]).unwrap();
+    let listed = list(&page).await;
+    let [run] = &listed[..] else { panic!("{listed:?}") };
+    assert_eq!((run.id.as_str(), run.live), ("run", true));
+    assert!(run.log.ends_with("run.jsonl and 1 more"), "{}", run.log);
+    let bytes = |name: &str| std::fs::metadata(folder.path().join(name)).unwrap().len();
+    assert_eq!(run.log_bytes, bytes("run.jsonl") + bytes("run.jsonl.1"));
+
+    // Another page reads both from the start.
+    let another = serve(folder.path()).await;
+    let live = until(&another, |live| certificates(live) == 7).await;
+    assert_eq!(live.snapshot.marks.len(), 0);
+    let footer = Record::Footer(wec_record::Footer { at_unix_ns: START + 9 * SECOND, ..Default::default() });
+    let whole =
+        std::fs::read_to_string(&log).unwrap() + &line(&load_record("r2", 1, START, 7)) + &line(&footer);
+    std::fs::write(&log, whole).unwrap();
+    let live = until(&another, |live| live.source == RunSource::Log).await;
+    assert_eq!(certificates(&live), 7);
+    assert!(live.health.log_problems.join("").contains("is not a record"), "{:?}", live.health.log_problems);
+}

@@ -1,0 +1,273 @@
+//! A run is shown again with the figures that it had live, to the digit, in every view of the API.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use wec_testbed::{Pebble, PebbleOptions, free_address};
+
+use crate::common::{NullCa, Run, chains, said, summary, until, wec};
+
+/// What may differ between a live run and its replay: a key at any depth of a view, and why.
+const MAY_DIFFER: [(&str, &str); 13] = [
+    ("now_unix_ns", "the clock of the service, or of the replay"),
+    ("source", "where the figures come from"),
+    ("live", "the same, in a list"),
+    ("replay", "only a replay has a clock"),
+    ("session", "what people want of a run is on the board, where a run that is over has nothing to steer"),
+    ("nodes", "the same: they have left the board"),
+    ("log", "the path of the log"),
+    ("listeners", "the service's connections"),
+    ("queued_batches", "the service's queue"),
+    ("queue_bound", "the same"),
+    ("senders", "processes that have sent to this service"),
+    ("duplicates", "what they sent twice, which is not in the log"),
+    ("passed", "a run that may go on has no verdict"),
+];
+/// Views of the board and of the replay's clock, which a run and its replay do not share.
+const NOT_OF_THE_RUN: [&str; 3] =
+    ["/api/v1/replay", "/api/v1/sessions/{id}", "/api/v1/sessions/{id}/journal"];
+
+/// All views of a service, by the paths of the OpenAPI document.
+type Views = BTreeMap<String, Value>;
+
+/// What the service answers to each GET of its OpenAPI document, about this run.
+fn views(page: &str, run: &str) -> Views {
+    let document: Value = serde_json::from_str(&text(page, "/api/v1/openapi.json")).unwrap();
+    let paths = document["paths"].as_object().unwrap().iter();
+    let gets = paths.filter(|(_, methods)| methods.get("get").is_some()).map(|(path, _)| path);
+    let view = |path: &String| {
+        let value = match path.as_str() {
+            "/healthz" => Value::from(text(page, path)),
+            "/api/v1/runs" | "/api/v1/sessions" | "/api/v1/replay" => json(&text(page, path)),
+            "/api/v1/runs/{id}/snapshot" => json(&text(page, &path.replace("{id}", run))),
+            "/api/v1/runs/{id}/live" => first_event(page, &path.replace("{id}", run)),
+            "/api/v1/sessions/{id}" | "/api/v1/sessions/{id}/journal" => {
+                json(&text(page, &path.replace("{id}", "default")))
+            }
+            _ => panic!("{path} is new: say here how to compare it"),
+        };
+        (path.clone(), value)
+    };
+    gets.map(view).collect()
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+fn get(page: &str, path: &str) -> BufReader<TcpStream> {
+    let mut stream = TcpStream::connect(page).unwrap();
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {page}\r\n\r\n").unwrap();
+    BufReader::new(stream)
+}
+
+/// The body of an answer.
+fn text(page: &str, path: &str) -> String {
+    let mut answer = String::new();
+    get(page, path).read_to_string(&mut answer).unwrap();
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+/// The data of the first event of a stream.
+fn first_event(page: &str, path: &str) -> Value {
+    let lines = get(page, path).lines().map_while(Result::ok);
+    lines.filter_map(|line| line.strip_prefix("data: ").map(json)).next().expect("an event")
+}
+
+/// The views without what may differ.
+fn comparable(mut views: Views) -> Views {
+    views.retain(|path, _| !NOT_OF_THE_RUN.contains(&path.as_str()));
+    views.values_mut().for_each(strip);
+    views
+}
+
+fn strip(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            // The snapshot follows from records alone: nothing in it may differ.
+            object.retain(|key, _| !MAY_DIFFER.iter().any(|(may, _)| may == key));
+            object.iter_mut().filter(|(key, _)| *key != "snapshot").for_each(|(_, value)| strip(value));
+        }
+        Value::Array(values) => values.iter_mut().for_each(strip),
+        _ => {}
+    }
+}
+
+/// Names the first difference, because the views are long.
+fn assert_equal(what: &str, live: &Views, shown: &Views) {
+    for (path, value) in live {
+        if let Some(difference) = difference(value, &shown[path]) {
+            panic!("{what}, {path}{difference}");
+        }
+    }
+    assert_eq!(live.keys().collect::<Vec<_>>(), shown.keys().collect::<Vec<_>>());
+}
+
+fn difference(a: &Value, b: &Value) -> Option<String> {
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => {
+            let missing = |(a, b): (&serde_json::Map<_, _>, &serde_json::Map<_, _>)| {
+                a.keys().find(|key| !b.contains_key(*key)).map(|key| format!("/{key} is in one only"))
+            };
+            let deeper = || a.iter().find_map(|(key, a)| Some(format!("/{key}{}", difference(a, &b[key])?)));
+            missing((a, b)).or_else(|| missing((b, a))).or_else(deeper)
+        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            let mut pairs = a.iter().zip(b).enumerate();
+            pairs.find_map(|(place, (a, b))| Some(format!("/{place}{}", difference(a, b)?)))
+        }
+        _ if a == b => None,
+        _ => Some(format!(": {a} and {b}")),
+    }
+}
+
+/// `wec ARGS…`, and where its page is.
+fn page(folder: &Path, args: &[&str]) -> Run {
+    let mut child = wec(folder, args).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let (_, address) = line.split_once("http://").unwrap_or_else(|| panic!("no page: {line:?}"));
+    let page = address.split('/').next().unwrap().to_owned();
+    Run::unheard(child, page)
+}
+
+/// The three ways to show a log again, each when it has shown all of it.
+fn shown_again(folder: &Path, logs: &str, log: &str) -> [(&'static str, Run); 3] {
+    let listen = ["--listen", "127.0.0.1:0"];
+    let log = format!("{logs}/{log}");
+    let paced = page(folder, &[&["replay", "--speed", "1000", &log][..], &listen].concat());
+    until("the replay has ended", || json(&text(&paced.page, "/api/v1/replay"))["state"] == "ended");
+    [
+        ("wec replay", page(folder, &[&["replay", "--strict", &log][..], &listen].concat())),
+        ("wec replay --speed 1000", paced),
+        ("wec serve", page(folder, &[&["serve", logs][..], &listen].concat())),
+    ]
+}
+
+/// Pauses the run, compares its views with those of its log so far, ends it, and compares again.
+fn is_shown_again_as_it_was(folder: &Path, mut run: Run, run_code: i32) {
+    let (status, body) = run.http("PATCH /api/v1/sessions/current", r#"{"state":"paused"}"#);
+    assert_eq!(status, 200, "{body}");
+    run.until_still();
+    let id = run.snapshot()["run"]["id"].as_str().unwrap().to_owned();
+    let name = format!("{id}.jsonl");
+    let log = folder.join("results").join(&name);
+    let then = folder.join("then").join(&name);
+    std::fs::create_dir_all(then.parent().unwrap()).unwrap();
+    let mut live = Views::new();
+    // Load samples still arrive, one a second: between two of them nothing changes.
+    until("the log has all that is shown", || {
+        live = comparable(views(&run.page, &id));
+        pause();
+        std::fs::copy(&log, &then).unwrap();
+        // The outcome in a list may be a second old.
+        let elapsed = &live["/api/v1/runs/{id}/snapshot"]["snapshot"]["elapsed_ns"];
+        live["/api/v1/runs"]["runs"][0]["outcome"]["elapsed_ns"] == *elapsed
+            && live == comparable(views(&run.page, &id))
+    });
+    assert!(chains(&live["/api/v1/runs/{id}/snapshot"]["snapshot"]) > 0);
+    for (what, again) in shown_again(folder, "then", &name) {
+        assert_equal(what, &live, &comparable(views(&again.page, &id)));
+    }
+    run.told(folder, &["stop"]);
+    assert_eq!(run.child.wait().unwrap().code(), Some(run_code));
+    for (what, again) in shown_again(folder, "results", &name) {
+        let shown = views(&again.page, &id);
+        let shown = &shown["/api/v1/runs/{id}/snapshot"]["snapshot"];
+        assert_eq!(difference(&summary(folder), shown), None, "{what}");
+    }
+}
+
+/// Longer than a record takes to the log.
+#[expect(clippy::disallowed_methods, reason = "no runtime waits here, and nothing is measured")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(300));
+}
+
+#[test]
+fn a_run_with_faults_and_live_changes_is_shown_again_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let faults = ["--fault", "newOrder=500:0.1", "--fault", "finalize=reset:0.05", "--bad-nonce", "0.05"];
+    let http01 = free_address().to_string();
+    let validation = ["--http01", &http01, "--validation-failures", "0.05", "--latency", "2ms..9ms"];
+    let ca = NullCa::start(folder.path(), &[&faults[..], &validation].concat());
+    let mut args = vec!["run", "--run-time", "10m", "--listen", "127.0.0.1:0", "--json", "summary.json"];
+    args.extend(["--http01-listen", &http01, "--workers", "4"]);
+    args.extend(["--threshold", "chain{failed} < 100%", "--threshold", "requests{p(95)} < 10s"]);
+    args.extend(ca.target());
+    let run = Run::of(folder.path(), &args);
+    run.until_chains(150);
+    run.patch(json!({ "workers": 9 }));
+    run.patch(json!({ "weights": { "revoke": 2, "registration": 3 } }));
+    run.until_chains(400);
+    run.http("PATCH /api/v1/sessions/current", r#"{"limits":{"registrations":100000}}"#);
+    is_shown_again_as_it_was(folder.path(), run, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_against_pebble_is_shown_again_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let [http01, tlsalpn01, dns] = [(); 3].map(|()| free_address());
+    let pebble = Pebble::start(PebbleOptions {
+        http_port: http01.port(),
+        tls_port: tlsalpn01.port(),
+        dns: Some(dns),
+        ..PebbleOptions::default()
+    })
+    .await
+    .unwrap();
+    let directory = pebble.directory_url();
+    let cacert = pebble.ca_file().to_str().unwrap().to_owned();
+    let [http01, tlsalpn01, dns] = [http01, tlsalpn01, dns].map(|address| address.to_string());
+    let mut args = vec!["run", "--run-time", "10m", "--listen", "127.0.0.1:0", "--json", "summary.json"];
+    args.extend(["--directory", &directory, "--cacert", &cacert, "--workers", "2"]);
+    args.extend(["--names-per-order", "1..3", "--weight", "refresh=4,revoke=3"]);
+    args.extend(["--http01-listen", &http01, "--tlsalpn01-listen", &tlsalpn01, "--dns-listen", &dns]);
+    let run = Run::of(folder.path(), &args);
+    run.until_chains(60);
+    is_shown_again_as_it_was(folder.path(), run, 0);
+}
+
+/// The log comes on standard input, torn in the middle of a record: it is told, shown, and refused where asked.
+#[test]
+fn a_log_on_standard_input_is_shown_and_what_is_wrong_with_it_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = NullCa::start(folder.path(), &[]);
+    let flags = ["--headless", "--workers", "1", "--iterations", "5", "--weight", "registration=1"];
+    let listen = ["--http01-listen", "127.0.0.1:0"];
+    let output = crate::common::run(folder.path(), &[&["run"], &ca.target()[..], &flags, &listen].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let log = std::fs::read_dir(folder.path().join("results")).unwrap().next().unwrap().unwrap().path();
+    let whole = std::fs::read(&log).unwrap();
+    std::fs::write(&log, &whole[..whole.len() - 3]).unwrap();
+
+    let torn = log.to_str().unwrap();
+    let strict = crate::common::run(folder.path(), &["replay", "--strict", torn]);
+    assert_eq!(strict.status.code(), Some(1));
+    assert!(said(&strict).contains("which --strict does not allow"), "{}", said(&strict));
+    for speed in ["0", "1001", "fast"] {
+        let wrong = crate::common::run(folder.path(), &["replay", "--speed", speed, torn]);
+        assert_eq!(wrong.status.code(), Some(2), "{}", said(&wrong));
+    }
+
+    let args = ["replay", "-", "--listen", "127.0.0.1:0"];
+    let mut replay = wec(folder.path(), &args);
+    let input = std::fs::File::open(&log).unwrap();
+    let mut child = replay.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.split_once("http://").unwrap().1.split('/').next().unwrap().to_owned();
+    let shown = json(&text(&address, "/api/v1/runs/current/snapshot"));
+    assert_eq!(chains(&shown["snapshot"]), 5);
+    assert_eq!(shown["health"]["log"], "-");
+    assert!(shown["health"]["log_problems"][0].as_str().unwrap().contains("the last line is incomplete"));
+    crate::common::signal(&child, "-INT");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(said(&output).contains("warning: the last line is incomplete"), "{}", said(&output));
+}
