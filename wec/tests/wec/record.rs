@@ -70,7 +70,7 @@ fn properties(schema: &Value, found: &mut BTreeSet<String>) {
             if let Some(Value::Object(properties)) = object.get("properties") {
                 found.extend(properties.keys().cloned());
             }
-            object.values().for_each(|value| self::properties(value, found));
+            object.values().for_each(|value| properties(value, found));
         }
         Value::Array(values) => values.iter().for_each(|value| properties(value, found)),
         _ => {}
