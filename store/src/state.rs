@@ -14,6 +14,7 @@ mod objects;
 mod place;
 mod pool;
 mod report;
+mod reservation;
 mod rest;
 mod serials;
 mod shared;
@@ -31,8 +32,9 @@ use wec_acme::{CaClock, Clock};
 use wec_record::Object;
 
 pub use claim::{Claim, Claimable};
-pub use limits::{Limits, Reservation};
+pub use limits::Limits;
 pub use objects::{ExclusiveRegistration, NewCertificate, ReadyOrder, Registration, StoredCertificate};
+pub use reservation::Reservation;
 
 use crate::backend::{self, certificate_state};
 use crate::certificate::Chains;
@@ -317,7 +319,7 @@ impl State {
         if first {
             self.shared.wake.notify_one();
         }
-        self.shared.claim(|_: &ExclusiveRegistration| i64::MAX, |_, _| {})
+        Claim::draw(&self.shared, |_: &ExclusiveRegistration| i64::MAX, |_, _| {})
     }
 
     /// Up to `most` accounts, the newest first, to check whether the CA still knows them.
@@ -391,7 +393,8 @@ impl State {
             |local| local.orders.len(),
             |order: &ReadyOrder| &order.registration,
             || {
-                self.shared.claim(
+                Claim::draw(
+                    &self.shared,
                     |order: &ReadyOrder| order.expires_unix,
                     |local, order| {
                         local.end_order(order.id, Some(EXPIRED.into()));
@@ -408,7 +411,8 @@ impl State {
             |local| local.certificates.len(),
             |certificate: &StoredCertificate| &certificate.registration,
             || {
-                self.shared.claim(
+                Claim::draw(
+                    &self.shared,
                     |certificate: &StoredCertificate| certificate.not_after_unix,
                     |local, certificate| {
                         local.end_certificate(

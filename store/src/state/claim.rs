@@ -3,10 +3,13 @@
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::USABLE_FOR;
+use super::local::{Local, Pooled};
 use super::objects::{ExclusiveRegistration, ReadyOrder, StoredCertificate};
-use super::{local::Local, pool::Pool, shared::Shared};
+use super::shared::Shared;
 
 /// An object that no other chain uses, in this process or another.
 ///
@@ -21,8 +24,36 @@ pub struct Claim<T: Claimable> {
 }
 
 impl<T: Claimable> Claim<T> {
-    pub(super) const fn new(item: T, home: Arc<Shared>, owner: i64) -> Self {
-        Self { item: Some(item), home, owner }
+    /// Draws one from the pool; objects that expire too soon end by `expire`.
+    pub(super) fn draw(
+        home: &Arc<Shared>,
+        expires: impl Fn(&T) -> i64,
+        expire: impl Fn(&mut Local, T),
+    ) -> Option<Self> {
+        if home.is_fenced() {
+            return None;
+        }
+        let usable_at = home.ca_now().saturating_add(USABLE_FOR);
+        let (item, low) = {
+            let mut local = home.local();
+            local.wake(home.clock.now());
+            let before = local.queue.len();
+            let item = loop {
+                let item = T::pool(&mut local).draw();
+                match item {
+                    Some(item) if expires(&item) <= usable_at => expire(&mut local, item),
+                    item => break item,
+                }
+            };
+            home.queued(before, local.queue.len());
+            let pool = T::pool(&mut local);
+            (item, pool.len() < home.options.claim_batch / 2 && !pool.dry)
+        };
+        if low {
+            home.wake.notify_one();
+        }
+        let owner = home.owner.load(Ordering::Relaxed);
+        item.map(|item| Self { item: Some(item), home: home.clone(), owner })
     }
 
     /// Returns it unused and not suspect.
@@ -75,39 +106,3 @@ pub trait Claimable: Pooled {}
 impl Claimable for ExclusiveRegistration {}
 impl Claimable for ReadyOrder {}
 impl Claimable for StoredCertificate {}
-
-pub(super) trait Pooled: Sized {
-    fn pool(local: &mut Local) -> &mut Pool<Self>;
-    /// Marks it as suspect: its state at the CA is not known.
-    fn suspect(&mut self);
-}
-
-impl Pooled for ExclusiveRegistration {
-    fn pool(local: &mut Local) -> &mut Pool<Self> {
-        &mut local.exclusive
-    }
-
-    fn suspect(&mut self) {
-        self.suspect = true;
-    }
-}
-
-impl Pooled for ReadyOrder {
-    fn pool(local: &mut Local) -> &mut Pool<Self> {
-        &mut local.orders
-    }
-
-    fn suspect(&mut self) {
-        self.suspect = true;
-    }
-}
-
-impl Pooled for StoredCertificate {
-    fn pool(local: &mut Local) -> &mut Pool<Self> {
-        &mut local.certificates
-    }
-
-    fn suspect(&mut self) {
-        self.suspect = true;
-    }
-}

@@ -170,3 +170,40 @@ impl Local {
         self.known.insert(registration.id, Arc::downgrade(registration));
     }
 }
+
+/// Types that have a pool.
+pub(super) trait Pooled: Sized {
+    fn pool(local: &mut Local) -> &mut Pool<Self>;
+    /// Marks it as suspect: its state at the CA is not known.
+    fn suspect(&mut self);
+}
+
+impl Pooled for ExclusiveRegistration {
+    fn pool(local: &mut Local) -> &mut Pool<Self> {
+        &mut local.exclusive
+    }
+
+    fn suspect(&mut self) {
+        self.suspect = true;
+    }
+}
+
+impl Pooled for ReadyOrder {
+    fn pool(local: &mut Local) -> &mut Pool<Self> {
+        &mut local.orders
+    }
+
+    fn suspect(&mut self) {
+        self.suspect = true;
+    }
+}
+
+impl Pooled for StoredCertificate {
+    fn pool(local: &mut Local) -> &mut Pool<Self> {
+        &mut local.certificates
+    }
+
+    fn suspect(&mut self) {
+        self.suspect = true;
+    }
+}

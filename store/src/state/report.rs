@@ -7,8 +7,8 @@ use wec_acme::{Account, Order};
 use wec_record::Object;
 
 use super::claim::Claim;
-use super::limits::Reservation;
 use super::objects::{ExclusiveRegistration, NewCertificate, ReadyOrder, Registration, StoredCertificate};
+use super::reservation::Reservation;
 use super::{EXPIRED, LONGEST_NOTE, State};
 use crate::backend::{Ending, NewOrderRow, NewRegistrationRow, certificate_state};
 

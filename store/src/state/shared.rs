@@ -11,10 +11,9 @@ use tokio_util::sync::CancellationToken;
 use wec_acme::{CaClock, Clock};
 use wec_record::Object;
 
-use super::claim::{Claim, Claimable, Pooled};
-use super::local::{AddedCertificate, Local};
+use super::local::{AddedCertificate, Local, Pooled};
 use super::objects::{NewCertificate, Registration, StoredCertificate};
-use super::{StateOptions, USABLE_FOR, serials};
+use super::{StateOptions, serials};
 use crate::backend::{Backend, ChainRow, NewCertificateRow};
 use crate::certificate::{CertificateDetails, Chains, above_leaf};
 use crate::error::{StoreError, reason};
@@ -90,7 +89,7 @@ impl Shared {
     }
 
     /// Wakes the writer after the queue became longer: soon, or at once if it is long enough.
-    fn queued(&self, before: usize, after: usize) {
+    pub(super) fn queued(&self, before: usize, after: usize) {
         if after >= self.options.flush_items {
             self.wake.notify_one();
         } else if before == 0 && after > 0 {
@@ -114,36 +113,6 @@ impl Shared {
             }
             room.await;
         }
-    }
-
-    pub(super) fn claim<T: Claimable + Pooled>(
-        self: &Arc<Self>,
-        expires: impl Fn(&T) -> i64,
-        expire: impl Fn(&mut Local, T),
-    ) -> Option<Claim<T>> {
-        if self.is_fenced() {
-            return None;
-        }
-        let usable_at = self.ca_now().saturating_add(USABLE_FOR);
-        let (item, low) = {
-            let mut local = self.local();
-            local.wake(self.clock.now());
-            let before = local.queue.len();
-            let item = loop {
-                let item = T::pool(&mut local).draw();
-                match item {
-                    Some(item) if expires(&item) <= usable_at => expire(&mut local, item),
-                    item => break item,
-                }
-            };
-            self.queued(before, local.queue.len());
-            let pool = T::pool(&mut local);
-            (item, pool.len() < self.options.claim_batch / 2 && !pool.dry)
-        };
-        if low {
-            self.wake.notify_one();
-        }
-        item.map(|item| Claim::new(item, self.clone(), self.owner.load(Ordering::Relaxed)))
     }
 
     pub(super) fn put_back<T: Pooled>(&self, item: T, owner: i64) {
