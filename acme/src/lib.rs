@@ -80,7 +80,7 @@ pub use key::AccountKey;
 pub use key_pool::KeyPool;
 pub use key_type::KeyType;
 pub use limit::limit_name;
-pub use order::{Order, OrderStatus};
+pub use order::{NewOrder, Order, OrderStatus};
 pub use policy::Policy;
 pub use problem::{Problem, Subproblem};
 pub use pulse::{Pulse, Silence};

@@ -7,6 +7,17 @@ use wec_record::Identifier;
 
 use crate::problem::Problem;
 
+/// The members of newOrder.
+#[derive(Clone, Copy, Debug)]
+pub struct NewOrder<'a> {
+    /// The names of the certificate.
+    pub names: &'a [String],
+    /// The RFC 9773 identifier of the certificate that is renewed.
+    pub replaces: Option<&'a str>,
+    /// The certificate profile (draft-ietf-acme-profiles §4); without one, the CA chooses.
+    pub profile: Option<&'a str>,
+}
+
 /// An order.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -43,7 +43,7 @@ pub(crate) async fn respond(
     source: SocketAddr,
     transport: &Transport,
 ) -> Option<Vec<u8>> {
-    let arrival = answers.hits.arrival(source);
+    let arrival = answers.hits.arrival(ChallengeType::Dns01, source);
     let query = match parse(packet) {
         Parsed::Query(query) => query,
         Parsed::Bad(reply) => return reply.to_vec().ok(),
@@ -336,7 +336,7 @@ fn record_hit(answers: &Answers, arrival: Arrival, question: &Query, resolved: &
         None if values.is_empty() => (Verdict::Unknown, format!("{}, no TXT", resolved.code)),
         None => (Verdict::Answered, values.join(" ")),
     };
-    answers.hits.add(arrival, ChallengeType::Dns01, name.to_owned(), verdict, answer);
+    answers.hits.add(arrival, name.to_owned(), verdict, answer);
 }
 
 fn text(data: &RData) -> Option<String> {

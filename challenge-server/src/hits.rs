@@ -77,8 +77,8 @@ impl Hits {
     }
 
     /// Notes the arrival of a possible validation.
-    pub(crate) fn arrival(&self, source: SocketAddr) -> Arrival {
-        Arrival { at: Instant::now(), source }
+    pub(crate) fn arrival(&self, challenge: ChallengeType, source: SocketAddr) -> Arrival {
+        Arrival { at: Instant::now(), challenge, source }
     }
 
     /// The wall clock, since the Unix epoch.
@@ -86,18 +86,11 @@ impl Hits {
         Duration::from_nanos(self.clock.unix_ns(Instant::now()))
     }
 
-    pub(crate) fn add(
-        &self,
-        arrival: Arrival,
-        challenge: ChallengeType,
-        name: String,
-        verdict: Verdict,
-        answer: String,
-    ) {
+    pub(crate) fn add(&self, arrival: Arrival, name: String, verdict: Verdict, answer: String) {
         let mut hit = ValidationHit {
             seq: 0,
             at_unix_ns: self.clock.unix_ns(arrival.at),
-            challenge,
+            challenge: arrival.challenge,
             name,
             source: arrival.source.to_string(),
             verdict,
@@ -106,7 +99,7 @@ impl Hits {
             took: u64::try_from(arrival.at.elapsed().as_nanos()).unwrap_or(u64::MAX),
         };
         let mut record = self.record();
-        record.counts.0[challenge as usize][verdict as usize] += 1;
+        record.counts.0[arrival.challenge as usize][verdict as usize] += 1;
         hit.seq = record.counts.total();
         if let Some(stream) = &record.stream
             && stream.try_send(hit.clone()).is_err()
@@ -159,10 +152,11 @@ impl HitStream {
     }
 }
 
-/// When and from where something arrived.
+/// Time, type and source of a possible validation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Arrival {
     at: Instant,
+    challenge: ChallengeType,
     source: SocketAddr,
 }
 
@@ -181,8 +175,8 @@ mod tests {
     use super::*;
 
     fn add(hits: &Hits, name: &str) {
-        let arrival = hits.arrival("192.0.2.1:5000".parse().unwrap());
-        hits.add(arrival, ChallengeType::Http01, name.into(), Verdict::Answered, "x".repeat(500));
+        let arrival = hits.arrival(ChallengeType::Http01, "192.0.2.1:5000".parse().unwrap());
+        hits.add(arrival, name.into(), Verdict::Answered, "x".repeat(500));
     }
 
     #[tokio::test]

@@ -155,13 +155,13 @@ async fn respond(answers: &Answers, source: SocketAddr, request: &Request<'_>) -
     if path == HEALTH {
         return Reply::plain(200, "ok\n");
     }
-    let arrival = answers.hits.arrival(source);
+    let arrival = answers.hits.arrival(ChallengeType::Http01, source);
     remember(answers, request);
     let redirect = answers.records.read().redirects.get(path).cloned();
     if let Some(target) = redirect {
         let name = host.and_then(name_of).unwrap_or_default();
         let answer = format!("302 to {target}");
-        answers.hits.add(arrival, ChallengeType::Http01, name, Verdict::Answered, answer);
+        answers.hits.add(arrival, name, Verdict::Answered, answer);
         return Reply { location: Some(target), ..Reply::plain(302, "") };
     }
     let Some(name) = host.and_then(name_of) else {
@@ -188,13 +188,13 @@ async fn respond(answers: &Answers, source: SocketAddr, request: &Request<'_>) -
             (Verdict::StoreFailed, format!("503: {failed}"), reply)
         }
     };
-    answers.hits.add(arrival, ChallengeType::Http01, name, verdict, answer);
+    answers.hits.add(arrival, name, verdict, answer);
     reply
 }
 
 fn refused(answers: &Answers, arrival: Arrival, name: String, status: u16, why: &str) -> Reply {
     let answer = format!("{status}: {why}");
-    answers.hits.add(arrival, ChallengeType::Http01, name, Verdict::Refused, answer);
+    answers.hits.add(arrival, name, Verdict::Refused, answer);
     Reply::plain(status, "not a challenge\n")
 }
 

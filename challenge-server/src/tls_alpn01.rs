@@ -44,7 +44,7 @@ async fn connection(
     place: &Connection,
     deadline: Instant,
 ) {
-    let arrival = answers.hits.arrival(source);
+    let arrival = answers.hits.arrival(ChallengeType::TlsAlpn01, source);
     let hello = match within(deadline, LazyConfigAcceptor::new(Acceptor::default(), stream)).await {
         Ok(hello) => hello,
         Err(error) => {
@@ -52,7 +52,7 @@ async fn connection(
             // wrong one.
             if error.kind() == io::ErrorKind::InvalidData {
                 let answer = format!("not a ClientHello: {error}");
-                answers.hits.add(arrival, ChallengeType::TlsAlpn01, String::new(), Verdict::Refused, answer);
+                answers.hits.add(arrival, String::new(), Verdict::Refused, answer);
             }
             return;
         }
@@ -86,7 +86,7 @@ async fn connection(
             (refusal.verdict, refusal.why)
         }
     };
-    answers.hits.add(arrival, ChallengeType::TlsAlpn01, name, verdict, answer);
+    answers.hits.add(arrival, name, verdict, answer);
 }
 
 async fn within<T>(deadline: Instant, step: impl Future<Output = io::Result<T>>) -> io::Result<T> {

@@ -22,7 +22,7 @@ use crate::exchange::Trace;
 use crate::failure::Failure;
 use crate::jws::{self, Identity};
 use crate::key::AccountKey;
-use crate::order::{Order, OrderStatus};
+use crate::order::{NewOrder, Order, OrderStatus};
 use crate::reference::{self, References};
 use crate::transport::Response;
 
@@ -58,10 +58,9 @@ impl Client {
             .map_err(|error| Failure::internal(format!("cannot bind the external account: {error}")))?;
         let payload =
             payload(&NewAccount { terms_of_service_agreed: true, contact, external_account_binding })?;
-        let step = Step::new(Endpoint::NewAccount, url);
+        let step = Step::new(Endpoint::NewAccount, url, &[201, 200]);
         let signed = Signed { key: key.signing(), identity: Identity::Key, payload: &payload };
-        let url =
-            self.signed(trace, step, signed, &[201, 200], |_, attempt, response| location(attempt, response));
+        let url = self.signed(trace, step, signed, |_, attempt, response| location(attempt, response));
         Ok(Account { url: url.await?, key: std::sync::Arc::clone(key) })
     }
 
@@ -75,10 +74,9 @@ impl Client {
         key: &std::sync::Arc<AccountKey>,
     ) -> Result<Option<String>, Failure> {
         let payload = br#"{"onlyReturnExisting":true}"#;
-        let step = Step::new(Endpoint::NewAccount, &self.ca.directory.new_account);
+        let step = Step::new(Endpoint::NewAccount, &self.ca.directory.new_account, &[200]);
         let signed = Signed { key: key.signing(), identity: Identity::Key, payload };
-        let found =
-            self.signed(trace, step, signed, &[200], |_, attempt, response| location(attempt, response));
+        let found = self.signed(trace, step, signed, |_, attempt, response| location(attempt, response));
         match found.await {
             Ok(url) => Ok(Some(url)),
             Err(failure)
@@ -104,10 +102,10 @@ impl Client {
         names: &[String],
         replaces: Option<&str>,
     ) -> Result<Order, Failure> {
-        self.new_order_for(trace, account, names, replaces, None).await
+        self.new_order_for(trace, account, NewOrder { names, replaces, profile: None }).await
     }
 
-    /// The same for a certificate of this profile (draft-ietf-acme-profiles §4); without one, the CA chooses.
+    /// The same with all members of the request.
     ///
     /// # Errors
     /// The request's failure.
@@ -115,12 +113,10 @@ impl Client {
         &self,
         trace: &mut Trace,
         account: &Account,
-        names: &[String],
-        replaces: Option<&str>,
-        profile: Option<&str>,
+        NewOrder { names, replaces, profile }: NewOrder<'_>,
     ) -> Result<Order, Failure> {
         #[derive(Serialize)]
-        struct NewOrder<'a> {
+        struct Payload<'a> {
             identifiers: Vec<Identifier>,
             #[serde(skip_serializing_if = "Option::is_none")]
             replaces: Option<&'a str>,
@@ -128,9 +124,9 @@ impl Client {
             profile: Option<&'a str>,
         }
         let identifiers = names.iter().map(|name| Identifier::of(name)).collect();
-        let payload = payload(&NewOrder { identifiers, replaces, profile })?;
-        let step = Step::new(Endpoint::NewOrder, &self.ca.directory.new_order);
-        self.signed(trace, step, by(account, &payload), &[201, 200], |client, attempt, response| {
+        let payload = payload(&Payload { identifiers, replaces, profile })?;
+        let step = Step::new(Endpoint::NewOrder, &self.ca.directory.new_order, &[201, 200]);
+        self.signed(trace, step, by(account, &payload), |client, attempt, response| {
             let order: Order = json(client, attempt, response)?;
             let url = location(attempt, response)?;
             Ok(Order { url, retry_after: client.retry_after(response), ..order })
@@ -163,8 +159,8 @@ impl Client {
         account: &Account,
         challenge_url: &str,
     ) -> Result<Challenge, Failure> {
-        let step = Step::new(Endpoint::Challenge, challenge_url);
-        self.signed(trace, step, by(account, b"{}"), &[200, 202], |client, attempt, response| {
+        let step = Step::new(Endpoint::Challenge, challenge_url, &[200, 202]);
+        self.signed(trace, step, by(account, b"{}"), |client, attempt, response| {
             let challenge: Challenge = json(client, attempt, response)?;
             Ok(Challenge { retry_after: client.retry_after(response), ..challenge })
         })
@@ -252,8 +248,8 @@ impl Client {
         payload.extend_from_slice(br#"{"csr":""#);
         jws::push_base64(&mut payload, csr_der);
         payload.extend_from_slice(br#""}"#);
-        let step = Step::new(Endpoint::Finalize, &order.finalize);
-        self.signed(trace, step, by(account, &payload), &[200, 201, 202], |client, attempt, response| {
+        let step = Step::new(Endpoint::Finalize, &order.finalize, &[200, 201, 202]);
+        self.signed(trace, step, by(account, &payload), |client, attempt, response| {
             read_order(client, attempt, response, &order.url)
         })
         .await
@@ -269,9 +265,9 @@ impl Client {
         account: &Account,
         url: &str,
     ) -> Result<Vec<u8>, Failure> {
-        let mut step = Step::new(Endpoint::Certificate, url);
+        let mut step = Step::new(Endpoint::Certificate, url, &[200]);
         step.accept = Some("application/pem-certificate-chain");
-        self.signed(trace, step, by(account, b""), &[200], |_, attempt, response| {
+        self.signed(trace, step, by(account, b""), |_, attempt, response| {
             let body = &response.body;
             const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
             if body.windows(BEGIN.len()).any(|window| window == BEGIN) {
@@ -301,7 +297,7 @@ impl Client {
             payload.extend_from_slice(format!(r#","reason":{reason}"#).as_bytes());
         }
         payload.push(b'}');
-        let step = Step::new(Endpoint::RevokeCert, &self.ca.directory.revoke_cert);
+        let step = Step::new(Endpoint::RevokeCert, &self.ca.directory.revoke_cert, &[200, 204]);
         let certificate_key;
         let signed = match signer {
             Signer::Account(account) => by(account, &payload),
@@ -310,7 +306,7 @@ impl Client {
                 Signed { key: &certificate_key, identity: Identity::Key, payload: &payload }
             }
         };
-        self.signed(trace, step, signed, &[200, 204], |_, _, _| Ok(())).await
+        self.signed(trace, step, signed, |_, _, _| Ok(())).await
     }
 
     /// When to renew (RFC 9773 §4.1), by the certificate's identifier; not signed.
@@ -330,8 +326,8 @@ impl Client {
             .ok_or_else(|| Failure::internal("renewalInfo is not in the CA's directory"))?;
         self.introduce(trace).await?;
         let url = format!("{}/{certificate_id}", base.trim_end_matches('/'));
-        let step = Step::new(Endpoint::RenewalInfo, &url);
-        self.unsigned(&mut None, trace, step, &[200], |client, attempt, response| {
+        let step = Step::new(Endpoint::RenewalInfo, &url, &[200]);
+        self.unsigned(&mut None, trace, step, |client, attempt, response| {
             let info: RenewalInfo = json(client, attempt, response)?;
             Ok(RenewalInfo { retry_after: client.retry_after(response), ..info })
         })
@@ -359,17 +355,16 @@ impl Client {
             Directory(Box<Directory>),
             Elsewhere(String),
         }
-        const EXPECTED: [u16; 5] = [200, 301, 302, 307, 308];
         let from = url;
         let mut url = Cow::Borrowed(url);
         for redirected in [false, true] {
-            let step = Step::new(Endpoint::Directory, &url);
+            let step = Step::new(Endpoint::Directory, &url, &[200, 301, 302, 307, 308]);
             let read = |client: &Self, attempt: &Attempt<'_>, response: &Response| match response.status {
                 200 => json(client, attempt, response).map(|found| Found::Directory(Box::new(found))),
                 _ if redirected => Err(attempt.malformed(response, "a second redirect: one is followed")),
                 _ => location(attempt, response).map(Found::Elsewhere),
             };
-            let found = self.unsigned(&mut None, trace, step, &EXPECTED, read).await;
+            let found = self.unsigned(&mut None, trace, step, read).await;
             // After a redirect, the user's own URL is reported, too.
             let found = found.map_err(|failure| match redirected {
                 true => Failure { message: format!("redirected by {from}: {}", failure.message), ..failure },
@@ -390,8 +385,8 @@ impl Client {
         url: &str,
         purpose: Purpose,
     ) -> Result<Authorization, Failure> {
-        let step = Step { purpose, ..Step::new(Endpoint::Authorization, url) };
-        self.signed(trace, step, by(account, b""), &[200], |client, attempt, response| {
+        let step = Step { purpose, ..Step::new(Endpoint::Authorization, url, &[200]) };
+        self.signed(trace, step, by(account, b""), |client, attempt, response| {
             let authorization: Authorization = json(client, attempt, response)?;
             Ok(Authorization { retry_after: client.retry_after(response), ..authorization })
         })
@@ -405,8 +400,8 @@ impl Client {
         url: &str,
         purpose: Purpose,
     ) -> Result<Order, Failure> {
-        let step = Step { purpose, ..Step::new(Endpoint::Order, url) };
-        self.signed(trace, step, by(account, b""), &[200], |client, attempt, response| {
+        let step = Step { purpose, ..Step::new(Endpoint::Order, url, &[200]) };
+        self.signed(trace, step, by(account, b""), |client, attempt, response| {
             read_order(client, attempt, response, url)
         })
         .await

@@ -30,7 +30,6 @@ impl Client {
         trace: &mut Trace,
         mut step: Step<'_>,
         signed: Signed<'_>,
-        expected: &[u16],
         read: impl Fn(&Self, &Attempt<'_>, &Response) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         self.introduce(trace).await?;
@@ -54,7 +53,7 @@ impl Client {
                 accept: step.accept,
                 traceparent: None,
             };
-            match self.attempt(trace, &step, request, expected, &read).await {
+            match self.attempt(trace, &step, request, &read).await {
                 Ok(value) => return Ok(value),
                 // Nothing else can take the nonce that came with a `badNonce` before the next round: the pool returns
                 // the freshest, and there is no await in between unless the server asked for a wait.
@@ -102,9 +101,9 @@ impl Client {
         due: Option<u64>,
     ) -> Result<Nonce, Failure> {
         let url = self.ca.directory.new_nonce.as_str();
-        let nonce = Step::new(Endpoint::NewNonce, url);
+        let nonce = Step::new(Endpoint::NewNonce, url, &[200, 204]);
         let step = Step { method: "HEAD", purpose: Purpose::Nonce, due, ..nonce };
-        self.unsigned(place, trace, step, &[200, 204], |client, attempt, response| {
+        self.unsigned(place, trace, step, |client, attempt, response| {
             client
                 .nonces
                 .take(client.ca.clock.now())
@@ -119,7 +118,6 @@ impl Client {
         place: &mut Option<Place<'a>>,
         trace: &mut Trace,
         mut step: Step<'_>,
-        expected: &[u16],
         read: impl Fn(&Self, &Attempt<'_>, &Response) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let mut retries = Retries::new(&self.ca.policy);
@@ -135,7 +133,7 @@ impl Client {
                 accept: step.accept,
                 traceparent: None,
             };
-            match self.attempt(trace, &step, request, expected, &read).await {
+            match self.attempt(trace, &step, request, &read).await {
                 Ok(value) => return Ok(value),
                 Err(missed) => step.due = Some(Box::pin(retries.after(missed, trace, place)).await?),
             }
@@ -148,7 +146,6 @@ impl Client {
         trace: &mut Trace,
         step: &Step<'_>,
         mut request: Request,
-        expected: &[u16],
         read: impl Fn(&Self, &Attempt<'_>, &Response) -> Result<T, Failure>,
     ) -> Result<T, Missed> {
         let attempt = Attempt { endpoint: step.endpoint, method: step.method, url: step.url };
@@ -167,7 +164,7 @@ impl Client {
                 if let Some(nonce) = response.headers.get("replay-nonce") {
                     self.nonces.put(nonce.as_bytes(), reply.done);
                 }
-                if expected.contains(&status) {
+                if step.expected.contains(&status) {
                     read(self, &attempt, response)
                 } else {
                     Err(attempt.refused(response, self.retry_after(response)))
@@ -221,12 +218,14 @@ impl Client {
     }
 }
 
-/// A request, and its endpoint.
+/// A request, its endpoint, and the statuses of success.
 #[derive(Clone, Copy)]
 pub(super) struct Step<'a> {
     pub(super) endpoint: Endpoint,
     pub(super) method: &'static str,
     pub(super) url: &'a str,
+    /// With another status the request has failed.
+    pub(super) expected: &'static [u16],
     pub(super) accept: Option<&'static str>,
     pub(super) purpose: Purpose,
     /// When it was due, if earlier than now.
@@ -235,8 +234,8 @@ pub(super) struct Step<'a> {
 
 impl<'a> Step<'a> {
     /// The first attempt of a step, by GET; [`Client::signed`] makes it a POST.
-    pub(super) const fn new(endpoint: Endpoint, url: &'a str) -> Self {
-        Self { endpoint, method: "GET", url, accept: None, purpose: Purpose::Step, due: None }
+    pub(super) const fn new(endpoint: Endpoint, url: &'a str, expected: &'static [u16]) -> Self {
+        Self { endpoint, method: "GET", url, expected, accept: None, purpose: Purpose::Step, due: None }
     }
 }
 

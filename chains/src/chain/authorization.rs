@@ -6,7 +6,7 @@
 //! client that gives up.
 
 use rand::RngExt as _;
-use wec_acme::Failure;
+use wec_acme::{Failure, NewOrder};
 use wec_store::Object;
 
 use crate::issuance;
@@ -24,11 +24,9 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
         .map(|_| context.state.unique_name(&policy.base_domain))
         .collect();
     scene.draw_profile();
-    let order = context
-        .client
-        .new_order_for(scene.trace, &registration.account, &names, None, scene.notes.profile())
-        .await
-        .map(Box::new)?;
+    let new_order = NewOrder { names: &names, replaces: None, profile: scene.notes.profile() };
+    let order =
+        context.client.new_order_for(scene.trace, &registration.account, new_order).await.map(Box::new)?;
     if policy.abandon > 0.0 && scene.rng.random_bool(policy.abandon) {
         // Half of them also fetch an authorization.
         if let Some(url) = order.authorizations.first().filter(|_| scene.rng.random_bool(0.5)) {

@@ -8,7 +8,7 @@
 //!
 //! With `--stop-before finalize` the chain ends with the ready order, and the old certificate stays.
 
-use wec_acme::{Endpoint, Failure, FailureClass, Order};
+use wec_acme::{Endpoint, Failure, FailureClass, NewOrder, Order};
 use wec_store::{Object, StoredCertificate};
 
 use crate::context::StopBefore;
@@ -56,14 +56,15 @@ async fn order(scene: &mut Scene<'_>, certificate: &StoredCertificate) -> Result
     let (client, account) = (&scene.context.client, &certificate.registration.account);
     let replaces = renewal_window(scene, certificate).await?.then_some(certificate.ari_id.as_str());
     scene.draw_profile();
-    let (names, profile) = (&certificate.names, scene.notes.profile());
-    let first = client.new_order_for(scene.trace, account, names, replaces, profile).await.map(Box::new);
+    let new_order = NewOrder { names: &certificate.names, replaces, profile: scene.notes.profile() };
+    let first = client.new_order_for(scene.trace, account, new_order).await.map(Box::new);
     match first {
         // Already replaced by the order of the interrupted chain (RFC 9773 §5). Clients continue without
         // `replaces`.
-        Err(failure) if certificate.suspect && is_already_replaced(&failure) => {
-            client.new_order_for(scene.trace, account, names, None, profile).await.map(Box::new)
-        }
+        Err(failure) if certificate.suspect && is_already_replaced(&failure) => client
+            .new_order_for(scene.trace, account, NewOrder { replaces: None, ..new_order })
+            .await
+            .map(Box::new),
         first => first,
     }
 }
