@@ -10,11 +10,8 @@ use serde_json::{Map, Value};
 use wec_board::{
     Board, BoardError, By, Change, ChangeTo, Limited, LiveKind, LiveValue, Made, Phase, Session, SessionState,
 };
-pub use wec_board::{MAX_RATE, MAX_WORKERS};
+use wec_record::plan::MAX_WEIGHT;
 use wec_record::{Chain, Mark};
-
-/// Largest weight of a chain.
-pub const MAX_WEIGHT: f64 = 1e6;
 
 const STATES: [SessionState; 3] = [SessionState::Running, SessionState::Paused, SessionState::Stopped];
 

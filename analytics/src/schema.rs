@@ -11,6 +11,7 @@ use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, ObjectBuilder,
 use utoipa::openapi::{KnownFormat, OpenApi as Document, Ref, RefOr, Schema, SchemaFormat};
 use utoipa::{PartialSchema as _, ToSchema};
 use wec_board::{LiveKind, LiveValue, Phase};
+use wec_record::plan::MAX_WEIGHT;
 use wec_record::{Chain, KINDS, LimitCause, Record};
 
 /// Version of the JSON output. It grows when a key changes its meaning or is removed.
@@ -90,7 +91,7 @@ pub(crate) fn weights() -> Schema {
             .schema_type(SchemaType::Type(Type::Number))
             .format(Some(SchemaFormat::KnownFormat(KnownFormat::Double)))
             .minimum(Some(0))
-            .maximum(Some(1_000_000))
+            .maximum(Some(MAX_WEIGHT as u32))
     };
     let object = ObjectBuilder::new().description(Some(
         "How often each chain is chosen, relative to the others; a chain that is missing has its weight from the start of the run.",

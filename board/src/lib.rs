@@ -33,9 +33,9 @@ pub use options::{Connection, EtcdOptions, EtcdTls, EtcdUser, FileOptions};
 pub use pool::{Pool, Wants};
 pub use run::RunRef;
 pub use session::{
-    By, Change, ChangeTo, Changed, DEFAULT_SCENARIO, Limited, Limits, LiveCommand, LiveKind, LiveValue,
-    MAX_RATE, MAX_WORKERS, Made, Pause, Phase, RunStatus, ScenarioStatus, Session, SessionSpec, SessionState,
-    StagePoint, Target, Versioned,
+    By, Change, ChangeTo, Changed, DEFAULT_SCENARIO, Limited, Limits, LiveCommand, LiveKind, LiveValue, Made,
+    Pause, Phase, RunStatus, ScenarioStatus, Session, SessionSpec, SessionState, StagePoint, Target,
+    Versioned,
 };
 pub use share::Shares;
 pub use url::BoardUrl;

@@ -18,7 +18,7 @@ use wec_record::LoadState;
 
 pub use change::{By, Change, Changed, Made};
 pub use limits::{Limited, Limits};
-pub use live::{ChangeTo, LiveCommand, LiveKind, LiveValue, MAX_RATE, MAX_WORKERS};
+pub use live::{ChangeTo, LiveCommand, LiveKind, LiveValue};
 pub use spec::{Pause, SessionSpec};
 pub use status::{RunStatus, ScenarioStatus};
 pub use target::{Phase, StagePoint, Target};

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use rand::{Rng, RngExt as _};
+use wec_record::plan::MAX_WEIGHT;
 
 /// Items to draw from, with their weights. Written `p256=8,rsa2048=1`; the default weight is 1.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,7 +83,7 @@ impl<T: Clone + PartialEq + fmt::Display> Mix<T> {
 }
 
 fn is_weight(weight: f64) -> bool {
-    (0.0..=1e6).contains(&weight)
+    (0.0..=MAX_WEIGHT).contains(&weight)
 }
 
 impl<T: Clone + PartialEq> From<Vec<T>> for Mix<T> {

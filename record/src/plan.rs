@@ -20,6 +20,13 @@ pub use self::values::{Shares, Span, Time, Weights};
 /// Version of the plan's format. It grows when a reader of the old format would misread the new one.
 pub const VERSION: u32 = 1;
 
+/// Largest number of workers of a scenario.
+pub const MAX_WORKERS: u32 = 1_000_000;
+/// Largest rate of a scenario, per second.
+pub const MAX_RATE: f64 = 1e6;
+/// Largest weight in a choice, as of chains or key types.
+pub const MAX_WEIGHT: f64 = 1e6;
+
 /// Keys that this version does not know. They are written back as they were read.
 pub type Unknown = serde_json::Map<String, serde_json::Value>;
 

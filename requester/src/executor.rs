@@ -38,9 +38,6 @@ pub use gauges::Gauges;
 pub use quota::Quota;
 pub use schedule::ArrivalSchedule;
 
-/// The largest number of workers of a scenario.
-pub(crate) const MAX_WORKERS: u32 = 1_000_000;
-
 /// Every executor. The first is the default. If several are selected by keys, the last one is used.
 static EXECUTORS: [Kind; 4] = [workers::KIND, arrival_rate::KIND, target_rps::KIND, iterations::KIND];
 

@@ -1,8 +1,7 @@
 //! This node's membership in a session.
 
 use wec_board::{Board, BoardError, Membership, NodeId, NodeInfo, NodeKind, NodeState, Session, Target};
-
-use crate::executor::MAX_WORKERS;
+use wec_record::plan::MAX_WORKERS;
 
 /// Held from before a run's first preparations until its last result has been delivered, so that others can
 /// distinguish an active run from an abandoned one.

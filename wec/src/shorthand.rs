@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use wec_record::plan::Stage;
+use wec_record::plan::{MAX_WORKERS, Stage};
 use wec_requester::config::{Command, Decided, Key, Place, Push};
 use wec_requester::{Flags, PlanOptions};
 use wec_startup::{Exit, Stop, say};
@@ -16,8 +16,6 @@ use wec_startup::{Exit, Stop, say};
 use crate::output::OutputOptions;
 use crate::run::{eab_hmac_key, run_plan};
 
-/// The most workers of a run.
-const MAX_WORKERS: u32 = 1_000_000;
 /// The most steps of one sequence.
 const MAX_STEPS: u32 = 10_000;
 

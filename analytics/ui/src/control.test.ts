@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 
-import { Asking, changeScenario, changeSession, clamp, differing, steps, type Wish } from "./control";
+import openapi from "../../../docs/openapi.json";
+import { Asking, changeScenario, changeSession, differing, MOST_RATE, MOST_WEIGHT, MOST_WORKERS, steps, type Wish } from "./control";
 
 /** A server that answers when the test says so. */
 function server() {
@@ -102,8 +103,10 @@ describe("the quick steps", () => {
   ])("at %s are %s", (workers, wanted) => expect(steps(workers)).toEqual(wanted));
 });
 
-it("stays within what the API takes", () => {
-  expect([clamp(-3), clamp(2.4), clamp(2e6)]).toEqual([0, 2, 1_000_000]);
+it("has the bounds of the API", () => {
+  const { workers, rate, weights } = openapi.components.schemas.ScenarioPatch.properties;
+  expect([MOST_WORKERS, MOST_RATE]).toEqual([workers.maximum, rate.maximum]);
+  for (const weight of Object.values(weights.properties)) expect(weight.maximum).toBe(MOST_WEIGHT);
 });
 
 it("asks only for what is different", () => {

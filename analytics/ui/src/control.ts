@@ -2,7 +2,7 @@
 
 import { parseError } from "./wire";
 
-/** The API's bounds. */
+/** The API's bounds, as in docs/openapi.json. */
 export const MOST_WORKERS = 1_000_000;
 export const MOST_RATE = 1_000_000;
 export const MOST_WEIGHT = 1_000_000;
@@ -83,15 +83,10 @@ async function patch(url: string, body: object, send: Send = (url, init) => fetc
   }
 }
 
-/** Steps of the quick buttons, small and large, that suit a number of workers or a rate: 1 and 10 for 50, 100 and 1000 for 5000. */
+/** Steps of the quick buttons, small and large, for a number of workers or a rate: 1 and 10 for 50, 100 and 1000 for 5000. */
 export function steps(value: number): [number, number] {
   const small = Math.max(1, 10 ** (Math.floor(Math.log10(Math.max(1, value))) - 1));
   return [small, small * 10];
-}
-
-/** A whole number within the API's bounds. */
-export function clamp(workers: number): number {
-  return Math.min(MOST_WORKERS, Math.max(0, Math.round(workers)));
 }
 
 /** The entries that differ from the current ones; undefined stands for an unchanged field. */

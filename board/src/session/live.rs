@@ -7,15 +7,11 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use wec_record::plan::{MAX_RATE, MAX_WORKERS};
 use wec_record::{MarkValue, MarkWhat};
 
 use super::{By, Change, Limited, SessionState, Target};
 use crate::BoardError;
-
-/// Largest number of workers of a scenario.
-pub const MAX_WORKERS: u32 = 1_000_000;
-/// Largest rate of a scenario, per second.
-pub const MAX_RATE: f64 = 1e6;
 
 /// A value that can be changed during a run.
 #[derive(Debug)]
@@ -98,7 +94,7 @@ impl LiveValue {
                 name: "workers",
                 about: "Change the number of virtual users; for a scenario with a rate, the largest number allowed",
                 value_name: "N",
-                value_help: "How many",
+                value_help: "Number of workers",
             }),
         },
         Self {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use wec_acme::KeyType;
 use wec_chains::{Connections, Mix, Profile, RevocationReason, StopBefore};
-use wec_record::plan::Stage;
+use wec_record::plan::{MAX_WEIGHT, Stage};
 use wec_record::{Chain, ChallengeType};
 
 use super::settings::Scope;
@@ -113,8 +113,8 @@ pub(super) fn scenario(
 
 fn weight(value: &str) -> Result<f64, String> {
     match value.parse::<f64>() {
-        Ok(weight) if weight.is_finite() && (0.0..=1e6).contains(&weight) => Ok(weight),
-        _ => Err(format!("{value:?} is not a weight from 0 (never) to 1000000")),
+        Ok(weight) if weight.is_finite() && (0.0..=MAX_WEIGHT).contains(&weight) => Ok(weight),
+        _ => Err(format!("{value:?} is not a weight from 0 (never) to {MAX_WEIGHT}")),
     }
 }
 

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use wec_record::plan::{RateUnit, Stage};
+use wec_record::plan::{MAX_RATE, MAX_WORKERS, RateUnit, Stage};
 
-use super::MAX_WORKERS;
 use crate::config::settings::Scope;
 use crate::config::values::{LONGEST, any_duration, whole};
 use crate::pace::Ramp;
@@ -13,8 +12,6 @@ use crate::pace::Ramp;
 pub(super) const WORKERS: u32 = 50;
 /// Default cap on workers, for executors with a rate.
 pub(super) const WORKERS_CAP: u32 = 1_000;
-/// The highest rate, per second.
-const MAX_RATE: f64 = 1e6;
 
 /// The number of workers, if it was given.
 pub(super) fn workers(s: &mut Scope<'_>) -> Option<u32> {

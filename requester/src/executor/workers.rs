@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use wec_record::plan::{self, Stage};
+use wec_record::plan::{self, MAX_WORKERS, Stage};
 
 use super::closed::ClosedModel;
 use super::worker_loop::LoopConfig;
-use super::{Context, Executor, Kind, Load, MAX_WORKERS, Start, config};
+use super::{Context, Executor, Kind, Load, Start, config};
 use crate::config::settings::Scope;
 use crate::config::values::whole;
 use crate::pace::Ramp;

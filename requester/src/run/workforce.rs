@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use wec_acme::{AccountKeys, Checker, IssuerRoots, KeyPool, KeyType};
 use wec_chains::{Linger, Mix};
+use wec_record::plan::MAX_WORKERS;
 
 use super::Parts;
 use crate::conductor::ScenarioChannels;
 use crate::engine::WorkforceFactory;
 use crate::error::StartError;
-use crate::executor::{MAX_WORKERS, OnFailure, Workforce};
+use crate::executor::{OnFailure, Workforce};
 use crate::plan::Plan;
 use crate::saturation::Watch;
 use crate::scenario::Scenario;

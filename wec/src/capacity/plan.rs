@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use wec_record::Threshold;
-use wec_record::plan::{Load, RateUnit};
+use wec_record::plan::{Load, MAX_RATE, RateUnit};
 use wec_record::threshold::{Metric, Stat};
 use wec_requester::config::plan::plan;
 use wec_requester::config::{Command, Decided, Key, Mistakes, Push, Settings};
 use wec_requester::executor::rate;
 use wec_requester::{Plan, PlanOptions};
 
-use super::search::{Growth, MAX_RATE, Resolution, SearchParameters, TRICKLE_SHARE};
+use super::search::{Growth, Resolution, SearchParameters, TRICKLE_SHARE};
 use super::times::{coming_back, measuring};
 
 /// The shortest time that can be measured: eight parts of a quarter of a second.

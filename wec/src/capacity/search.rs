@@ -16,10 +16,10 @@
 //! sustained then, the search continues above it. A rate at which the CA was down is never tried again, nor
 //! any higher rate.
 
+use wec_record::plan::MAX_RATE;
+
 /// The most steps of one search: from one to a million a second by doubling, then bisection, takes under 40.
 pub(crate) const MAX_STEPS: u32 = 200;
-/// The highest rate of any step, per second.
-pub(crate) const MAX_RATE: f64 = 1e6;
 /// The rate for recovery, as a share of the lowest rate of interest.
 pub(super) const TRICKLE_SHARE: f64 = 0.25;
 /// The highest rate for recovery, per second.
