@@ -63,7 +63,7 @@ fn embed() -> Result<(), String> {
         if wish != "skip" {
             println!("cargo::warning=the web page was not built: {}", one_line(&reason));
             println!(
-                "cargo::warning=the program works without it and the page says so; to have it, mend that and build again with WEC_UI=require"
+                "cargo::warning=the program works without the page; to include it, correct this and build again with WEC_UI=require"
             );
         }
         unbuilt(&ui, &page, &reason).map_err(|error| format!("{}: {error}", page.display()))?;

@@ -48,7 +48,7 @@ pub struct Checked {
     pub not_before_unix: i64,
     /// End of validity, seconds since the Unix epoch.
     pub not_after_unix: i64,
-    /// Why it could be shown neither right nor wrong; none if it was verified.
+    /// Why it could not be verified; none if it was.
     pub unverified: Option<Arc<str>>,
 }
 

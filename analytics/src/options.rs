@@ -47,7 +47,7 @@ pub struct Options {
         help_heading = SESSION
     )]
     session: String,
-    /// End with the run, when its requesters have ended it or are gone; needs the board that they use
+    /// End when the run has ended or its requesters are gone; needs the board that they use
     #[arg(long, help_heading = SESSION)]
     once: bool,
     /// Folder of the logs, one file for each run

@@ -21,7 +21,7 @@ pub(crate) const BOUND: usize = 1 << 16;
 /// Why records are dropped here.
 pub(crate) const FULL: &str = "the queue in memory was full";
 
-/// A record on its way to analytics.
+/// A record to be delivered to analytics.
 #[derive(Debug)]
 pub enum Entry {
     /// A chain's result.

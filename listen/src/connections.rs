@@ -68,7 +68,7 @@ pub struct ListenerCounts {
     pub replaced: u64,
     /// Connections closed, because no request came in time.
     pub slow: u64,
-    /// Failed attempts to accept a connection, such as for want of file descriptors.
+    /// Failed attempts to accept a connection, such as when file descriptors run out.
     pub accept_errors: u64,
     /// Requests refused for a missing or wrong token.
     pub unauthenticated: u64,

@@ -29,7 +29,7 @@ const VALIDATION: &str = "Validation";
 /// Run an in-memory ACME CA for demonstrations, fault injection and calibration.
 ///
 /// Its certificates prove nothing: a challenge type without an address (--http01, --tls-alpn01,
-/// --dns01) is accepted without looking. Nothing is kept across restarts.
+/// --dns01) is accepted without a check. Nothing is kept across restarts.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
     /// Configuration file in TOML, or in JSON if its name ends in .json; flags override it
@@ -56,7 +56,7 @@ pub struct Options {
     /// Write the root above the issued certificates to this file, in PEM
     #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     issuer_root_out: Option<PathBuf>,
-    /// Write what was counted to this file at the end, as JSON; - for standard output
+    /// Write the counts of requests and objects to this file at the end, as JSON; - for standard output
     #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     counts_out: Option<PathBuf>,
     /// Do not verify signatures: for calibration, where the CA must not be the limit
@@ -65,22 +65,22 @@ pub struct Options {
     /// Seed of every random choice; the same seed gives the same faults and latencies [default: 0]
     #[arg(long, value_name = "NUMBER", help_heading = FAULTS, hide_short_help = true)]
     seed: Option<u64>,
-    /// How long answers take: 20ms, 5ms..50ms (evenly) or 10ms,10ms,500ms (in turn), of one endpoint as
-    /// newOrder=20ms; may be repeated
+    /// How long answers take: 20ms, 5ms..50ms (evenly) or 10ms,10ms,500ms (in turn); for one
+    /// endpoint: newOrder=20ms; may be repeated
     #[arg(long, value_name = "[ENDPOINT=]LATENCY", help_heading = FAULTS)]
     latency: Vec<LatencyRule>,
     /// Share of the requests that fail, by 500, 429, html503, truncated, reset, silence or empty:
     /// newOrder=500:0.01, *=reset:1%; may be repeated
     #[arg(long, value_name = "ENDPOINT=KIND:SHARE", help_heading = FAULTS)]
     fault: Vec<FaultRule>,
-    /// Serve so many requests to an endpoint a second, one after the other, while the others queue: newOrder=50/s;
+    /// Serve this many requests a second to an endpoint, one after the other; further requests wait: newOrder=50/s;
     /// may be repeated
     #[arg(long, value_name = "ENDPOINT=N/s", help_heading = FAULTS)]
     serve: Vec<ServeRule>,
-    /// Answer nothing for a while: 10s+5s stalls from the tenth second on for five seconds; may be repeated
+    /// Send no answers for a time: 10s+5s is from the tenth second on for five seconds; may be repeated
     #[arg(long, value_name = "AT+FOR", help_heading = FAULTS)]
     stall: Vec<Stall>,
-    /// Share of good nonces that are refused, such as 0.05 [default: none]
+    /// Share of valid nonces that are refused with badNonce, such as 0.05 [default: none]
     #[arg(long, value_name = "SHARE", help_heading = FAULTS)]
     bad_nonce: Option<Share>,
     /// Seconds of Retry-After with 429 and with orders that are processing [default: 1]
@@ -95,16 +95,16 @@ pub struct Options {
     /// Share of the validations that fail on purpose [default: none]
     #[arg(long, value_name = "SHARE", help_heading = VALIDATION)]
     validation_failures: Option<Share>,
-    /// Where http-01 responses of every name are fetched [default: http-01 is accepted unchecked]
+    /// Address at which http-01 is validated for every name [default: http-01 is accepted unchecked]
     #[arg(long, value_name = "ADDR", help_heading = VALIDATION)]
     http01: Option<SocketAddr>,
-    /// Where tls-alpn-01 certificates of every name are fetched [default: tls-alpn-01 is accepted unchecked]
+    /// Address at which tls-alpn-01 is validated for every name [default: tls-alpn-01 is accepted unchecked]
     #[arg(long, value_name = "ADDR", help_heading = VALIDATION)]
     tls_alpn01: Option<SocketAddr>,
-    /// The DNS server that is asked for dns-01 records [default: dns-01 is accepted unchecked]
+    /// DNS server at which dns-01 is validated [default: dns-01 is accepted unchecked]
     #[arg(long, value_name = "ADDR", help_heading = VALIDATION)]
     dns01: Option<SocketAddr>,
-    /// Share of the certificates that are wrong, by name, key, expired, serial or signature: name:0.01; may be repeated
+    /// Share of the certificates with a flaw: name, key, expired, serial or signature, as in name:0.01; may be repeated
     #[arg(long, value_name = "KIND:SHARE", help_heading = FAULTS)]
     wrong_certificate: Vec<FlawRule>,
     /// Refuse a key in finalize after a revocation that it signed itself, or that gave keyCompromise as its reason
@@ -124,7 +124,7 @@ pub struct Options {
     /// Certificate profile that orders may name, and its description; may be repeated
     #[arg(long, value_name = "NAME=TEXT", value_parser = parse_profile, help_heading = ORDERS)]
     profile: Vec<(String, String)>,
-    /// How many orders are remembered [default: 200000]
+    /// Number of orders that are kept; then the oldest are dropped [default: 200000]
     #[arg(long, value_name = "N", help_heading = ORDERS, hide_short_help = true)]
     keep_orders: Option<usize>,
 }

@@ -16,7 +16,7 @@ pub enum Verdict {
     Unknown,
     /// The challenge store could not be read.
     StoreFailed,
-    /// The request was not a usable validation: no SNI, wrong ALPN, or a bad path.
+    /// The request was not a valid one: no SNI, wrong ALPN, or a wrong path.
     Refused,
 }
 

@@ -26,7 +26,7 @@ const DELIVER_BRIEFLY: Duration = Duration::from_secs(3);
 const SESSION: &str = "Session";
 const DELIVERY: &str = "Delivery to analytics";
 
-/// Where results go and what is followed, when that is in other processes.
+/// The options of a requester whose analytics and board are in other processes.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RemoteOptions {
     /// The board: local, sqlite://PATH on one machine, or etcd://HOST:PORT[,HOST:PORT…]
@@ -53,7 +53,7 @@ pub struct RemoteOptions {
     /// This node's name on the board [default: the host's name]
     #[arg(long, value_name = "NAME", env = "WEC_NODE", value_parser = parse_node_name, help_heading = SESSION)]
     pub node: Option<String>,
-    /// Where analytics takes results
+    /// Address at which analytics receives results
     #[arg(
         long,
         value_name = "URL",
@@ -67,7 +67,7 @@ pub struct RemoteOptions {
     /// Folder in which results wait while analytics is away
     #[arg(long, value_name = "DIR", env = "WEC_SPOOL", default_value = "spool", help_heading = DELIVERY)]
     pub spool: PathBuf,
-    /// How many bytes may wait in --spool
+    /// Largest size of --spool, bytes
     #[arg(long, value_name = "BYTES", env = "WEC_SPOOL_BYTES", default_value_t = 1 << 30, help_heading = DELIVERY)]
     pub spool_bytes: u64,
     /// Token for analytics, required beyond loopback; prefer the environment, because other

@@ -25,7 +25,7 @@ enum What {
     Arrivals(arrivals::Options),
     /// Client CPU of an issuance, with state store and result stream, beside the floor
     Issuance(issuance::Options),
-    /// How fast a live change of the workers takes effect, and what remains
+    /// How fast a change of the number of workers takes effect, and which resources remain
     Live(live::Options),
     /// Resident memory of many workers that wait for slow validations
     Workers(workers::Options),

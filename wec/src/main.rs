@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use wec_startup::{Exit, LevelFilter, Logging, Stop, guarded, parse_arguments, run_service};
 
-/// Load-tests ACME certificate authorities the way their users use them
+/// Load tester for ACME certificate authorities (RFC 8555)
 #[derive(Parser)]
 #[command(name = "wec", version, propagate_version = true, max_term_width = 110)]
 struct Cli {
@@ -48,7 +48,7 @@ enum Command {
     Aseq(shorthand::Aseq),
     /// Find the highest rate that a CA sustains
     Capacity(capacity::Options),
-    /// Run virtual users that send their results to analytics elsewhere
+    /// Run virtual users that send their results to a separate analytics process
     Requester(run::RemoteRun),
     /// Answer a CA's validations from stored challenge data
     ChallengeServer(wec_challenge_server::Options),
@@ -60,7 +60,7 @@ enum Command {
     Serve(wec_analytics::ServeOptions),
     /// The built-in CA by itself: for demonstrations, faults and calibration
     NullCa(wec_null_ca::Options),
-    /// Show a run, and change it while it is on
+    /// Show a run, and change it while it runs
     Session(session::Options),
     /// Print the summary of a run again, from its log
     Report(report::Options),

@@ -1,4 +1,4 @@
-//! `wec session`: shows a run and changes it while it is on, through its page's API or directly on the board.
+//! `wec session`: shows a run and changes it while it runs, through its page's API or directly on the board.
 
 use std::fmt::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
@@ -50,7 +50,7 @@ pub(crate) struct Options {
 enum Action {
     /// Show the targets of the run, and its latest changes
     Show {
-        /// Print it as JSON
+        /// Print the session as JSON
         #[arg(long)]
         json: bool,
     },
@@ -74,11 +74,11 @@ enum Action {
         #[arg(value_name = "WHAT=N|none", required = true, value_delimiter = ',')]
         limits: Vec<String>,
     },
-    /// Start no more chains; running chains end, the run time stops
+    /// Start no more chains; running chains finish, and the run time stops
     Pause,
     /// Continue after a pause
     Resume,
-    /// End the run as its run time would: running chains may finish
+    /// End the run: no more chains start, running chains may finish
     Stop,
 }
 

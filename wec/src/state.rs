@@ -27,7 +27,7 @@ pub(crate) struct Options {
 enum Action {
     /// List the CAs with stored state
     List {
-        /// As JSON
+        /// Print the list as JSON
         #[arg(long)]
         json: bool,
     },

@@ -20,7 +20,7 @@ use crate::snapshot::{CauseFigures, ChainFigures, ChainSeries, ProfileFigures};
     ),
     servers((url = "http://127.0.0.1:8089", description = "Default address of a run's page")),
     tags(
-        (name = "control", description = "Changing a run while it is on"),
+        (name = "control", description = "Changing a run while it runs"),
         (name = "figures", description = "The figures of a run so far"),
         (name = "replay", description = "The clock of a replayed run"),
     ),

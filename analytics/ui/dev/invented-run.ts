@@ -20,7 +20,7 @@ import {
 } from "../src/wire";
 
 const SECOND = 1e9;
-/** How often a worker runs each chain a second, how long it takes, which requests it makes. */
+/** For each chain: how often a worker runs it each second, its time and its requests. */
 const MODEL: Partial<Record<Chain, { share: number; ms: number; spread: number; requests: string[] }>> = {
   registration: { share: 0.9, ms: 9, spread: 0.3, requests: ["newNonce", "newAccount"] },
   authorization: {
@@ -446,7 +446,7 @@ class Run {
   }
 }
 
-/** Times of which the latest ten thousand are kept. */
+/** Keeps the latest ten thousand times. */
 class Times {
   #n = 0;
   #kept: number[] = [];
@@ -483,7 +483,7 @@ function percentile(sorted: number[], p: number): number | null {
   return sorted.length * Math.min(p, 1 - p) < 9.999 ? null : (sorted[Math.ceil(sorted.length * p) - 1] ?? null);
 }
 
-/** As the server's, by the normal approximation. */
+/** A percentile's interval as the server computes it, by the normal approximation. */
 function interval(sorted: number[], p: number): Interval | null {
   if (percentile(sorted, p) === null) return null;
   const reach = 1.96 * Math.sqrt(sorted.length * p * (1 - p));

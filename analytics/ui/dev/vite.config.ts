@@ -1,5 +1,5 @@
 // `npm run dev`: the page with live reload. WEC_API=http://127.0.0.1:PORT shows a running analytics; without it the
-// page is fed with an invented run that has some of everything: failures, withheld figures, late results, a change of load.
+// page shows an invented run with failures, withheld figures, late results and a change of load.
 import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { defineConfig } from "vite";
 

@@ -782,7 +782,7 @@ export interface components {
         ListenerCounts: {
             /**
              * Format: int64
-             * @description Failed attempts to accept a connection, such as for want of file descriptors.
+             * @description Failed attempts to accept a connection, such as when file descriptors run out.
              */
             accept_errors: number;
             /**

@@ -10,13 +10,13 @@ export const VERDICTS: Record<CapacityStep["verdict"], string> = {
   "generator-limited": "? load tester limited",
 };
 
-/** Between which rates the knee is known to be. */
+/** The interval in which the knee is known to be. */
 export function bracket({ sustained, failed, over }: CapacityView): string {
   const yet = over ? "" : " so far";
   if (sustained !== null && failed !== null) return `The knee is between ${rate(sustained)} and ${rate(failed)} chains/s${yet}.`;
   if (sustained !== null) return `${rate(sustained)} chains/s are sustained${yet}; no rate has failed.`;
   if (failed !== null) return `Not even ${rate(failed)} chains/s are sustained${yet}.`;
-  return over ? "No step was brought to its end." : "No step has ended yet.";
+  return over ? "No step has ended." : "No step has ended yet.";
 }
 
 export interface Point {
@@ -26,7 +26,7 @@ export interface Point {
   step: CapacityStep;
 }
 
-/** The steps with a median, in the order of rates, for a curve of `p50_ns` or `p95_ns`; on one scale for both. */
+/** The steps with a median in the order of rates, as points of a curve of `p50_ns` or `p95_ns`; both have one scale. */
 export function curve(steps: readonly CapacityStep[], key: "p50_ns" | "p95_ns"): Point[] {
   const times = steps.flatMap((step) => [step.p50_ns, step.p95_ns]).filter((ns) => ns !== null);
   const place = (value: number, among: readonly number[]) => {

@@ -10,9 +10,9 @@ export type Colour = "requests" | "chains" | "bad" | "hits" | `chain-${(typeof C
 export interface Line {
   /** Name in the legend; lines with one name share a colour and are hidden together. */
   name: string;
-  /** What distinguishes it from others of its name. */
+  /** Distinguishes lines of one name. */
   variant?: string;
-  /** The view in which it is drawn; in all without. */
+  /** The view in which it is drawn; without it, all views. */
   view?: string;
   colour: Colour;
   dashed?: true;
@@ -24,17 +24,17 @@ export interface Line {
 export interface Chart {
   id: string;
   title: string;
-  /** What the values are, with their unit. */
+  /** Unit or meaning of the values. */
   unit: string;
   format: (value: number | null) => string;
-  /** Times differ by orders of magnitude from chain to chain, so theirs is logarithmic. */
+  /** Logarithmic for times, which differ by orders of magnitude between chains. */
   scale: "linear" | "log";
-  /** Choices of what is drawn, the last of which has the fewest gaps: see `firstView`. */
+  /** Views to choose from; the last has the fewest gaps: see `firstView`. */
   views: { id: string; label: string; title: string }[];
   lines: Line[];
 }
 
-/** Buckets of a second hold whole numbers. */
+/** Counts in buckets of a second are whole numbers, so decimals are left out. */
 const wholeRate = (value: number | null) => brief(rate(value));
 
 const perSecond =
@@ -176,8 +176,8 @@ export const CHARTS: readonly Chart[] = [
 ];
 
 /**
- * The view to draw before anybody chose: the first in which every line that could be drawn at all is drawn at most
- * points, the last otherwise. A CA too slow for 20 samples a second has means, and here and there a median.
+ * The view to draw before a person chooses one: the first in which every line has values at half of its points or
+ * more, otherwise the last. A CA with fewer than 20 samples a second has means, but few medians.
  */
 export function firstView(chart: Chart, columns: Columns, from: number, to: number): string | undefined {
   const values = (line: Line) => {

@@ -24,23 +24,23 @@ export function duration(ns: number | null): string {
   return seconds < 600 ? `${threeDigits(seconds)}${NBSP}s` : span(ns);
 }
 
-/** How long a CA asked to wait: once `3.00 s`, else the shortest and the longest, `1.00 s to 60.0 s`. */
+/** The CA's Retry-After: `3.00 s`, or the shortest and the longest: `1.00 s to 60.0 s`. */
 export function retryAfter(asked: { retry_after_min_ns: number | null; retry_after_max_ns: number | null }): string {
   const [min, max] = [duration(asked.retry_after_min_ns), duration(asked.retry_after_max_ns)];
   return min === max ? min : `${min} to ${max}`;
 }
 
-/** The ends of an interval around a duration, in its unit and with as many decimals: `4.05–4.48`. */
+/** The ends of an interval around a duration, with its unit and number of decimals: `4.05–4.48`. */
 export function interval(ns: number, [low, high]: readonly [number, number]): string {
   const [number = "", unit = "ns"] = duration(ns).split(NBSP);
   const size = { ns: 1, µs: 1e3, ms: 1e6, s: 1e9 }[unit];
-  // On a clock face both ends are, too.
+  // For `m:ss`, both ends have this form, too.
   if (size === undefined || number.includes(":")) return `${duration(low)}–${duration(high)}`;
   const decimals = number.split(".")[1]?.length ?? 0;
   return `${(low / size).toFixed(decimals)}–${(high / size).toFixed(decimals)}`;
 }
 
-/** Time on a clock face: `0:42`, `12:05`, `1:00:00`. */
+/** Time as `m:ss` or `h:mm:ss`: `0:42`, `12:05`, `1:00:00`. */
 export function span(ns: number): string {
   const total = Math.max(0, Math.floor(ns / 1e9));
   const hours = Math.floor(total / 3600);
@@ -69,7 +69,7 @@ export function share(of: number | null): string {
   if (percent === 0) return `0${NBSP}%`;
   if (percent < 0.01) return `<${NBSP}0.01${NBSP}%`;
   if (percent < 1) return `${percent.toFixed(2)}${NBSP}%`;
-  // Rounding must not claim that everything failed, or succeeded.
+  // A rounded share must not read as all or none.
   if (percent < 100 && percent > 99.9) return `>${NBSP}99.9${NBSP}%`;
   return `${percent === 100 ? "100" : percent.toFixed(1)}${NBSP}%`;
 }
@@ -116,7 +116,7 @@ function threeDigits(value: number): string {
   return value.toFixed(2);
 }
 
-/** Text from elsewhere without what is not seen: control characters and those of direction, written as JSON escapes them. */
+/** Foreign text whose invisible characters (control, direction) are written as JSON escapes. */
 export function visible(text: string): string {
   return text.replace(
     // eslint-disable-next-line no-control-regex

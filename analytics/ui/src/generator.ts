@@ -3,7 +3,7 @@
 import { count, duration, share, things } from "./format";
 import { LIMIT_CAUSES, type GeneratorFigures, type LimitCause, type Run } from "./wire";
 
-/** The emphasis: nothing was measured, it keeps up, it was limited at some time, it is limited now. */
+/** Not measured, keeps up, was limited at some time, is limited now. */
 export type Standing = "unknown" | "fine" | "was" | "is";
 
 export function standing(generator: GeneratorFigures): Standing {
@@ -11,7 +11,7 @@ export function standing(generator: GeneratorFigures): Standing {
   return generator.lag_ns.n === 0 ? "unknown" : "fine";
 }
 
-/** Why the load tester is the limit, by what a person has to change. */
+/** The causes of a limit, by what a person can change. */
 const CAUSES: Record<LimitCause, { is: string; was: string }> = {
   cap: { is: "a cap that you set holds the load back", was: "a cap that you set held the load back" },
   machine: {
@@ -21,7 +21,7 @@ const CAUSES: Record<LimitCause, { is: string; was: string }> = {
   wec: { is: "wec itself is at its limit", was: "wec itself was at its limit" },
 };
 
-/** What lag can have added to response times, where it is among the limits. */
+/** What lag can have added to response times, if lag is among the limits. */
 export function distortion({ distortion: found }: GeneratorFigures): string | undefined {
   if (found === null) return undefined;
   const median = `${duration(found.p50_ns)} to half of the response times (${share(found.p50_share)} of their median)`;
@@ -32,12 +32,12 @@ export function distortion({ distortion: found }: GeneratorFigures): string | un
 /** One sentence about the effect on the figures. */
 export function headline(generator: GeneratorFigures, over: boolean): string {
   const how = standing(generator);
-  if (how === "unknown") return "The load tester has not said yet whether it keeps up.";
+  if (how === "unknown") return "Not known yet whether the load tester keeps up.";
   if (how === "fine") return over ? "The load tester kept up." : "The load tester keeps up.";
   const now = how === "is" && !over;
   const causes = LIMIT_CAUSES.filter((cause) => (now ? generator.causes[cause].limited_now : generator.causes[cause].limited_ns > 0));
   const why = causes.map((cause) => (now ? CAUSES[cause].is : CAUSES[cause].was)).join(", and ");
-  if (now) return `Generator-limited: ${why}. What is measured now is not the CA’s alone.`;
+  if (now) return `Generator-limited: ${why}. Present figures are not the CA’s alone.`;
   return `Generator-limited for ${duration(generator.limited_ns)}: ${why}. The figures are not the CA’s alone.`;
 }
 
@@ -48,7 +48,7 @@ export interface Figure {
   title: string;
 }
 
-/** How close the run comes to the ceiling of its machine, if that was measured. */
+/** The request rate as a share of the machine's measured ceiling; undefined without a calibration. */
 export function ceiling(run: Run, rps: number): Figure | undefined {
   const { calibration } = run.stamp;
   if (calibration === undefined || calibration === null || calibration.requests_per_s <= 0) return undefined;
@@ -64,7 +64,7 @@ export function ceiling(run: Run, rps: number): Figure | undefined {
   };
 }
 
-/** The figures by which it is judged. */
+/** The figures by which the load tester is judged. */
 export function figures(generator: GeneratorFigures): Figure[] {
   const { lag_ns: lag } = generator;
   const all: (Figure | false)[] = [

@@ -25,9 +25,9 @@ it("everything that is missing is said, with its number", () => {
       "the log is not complete: a, line 3 (byte 70) is not a record: it ends too early",
       "1 result lost at their sender: the log’s lines “lost” have the reason",
       "3 records numbered by a sender never arrived",
-      "analytics is behind: 1 024 batches wait, senders are held back",
+      "analytics is behind: 1 024 batches wait, and senders must wait",
       "the page: 2 connections refused, all 64 places were taken",
-      "results: 1 connection not accepted for want of resources",
+      "results: 1 connection not accepted because resources ran out",
     ].join("\n"),
   );
 });

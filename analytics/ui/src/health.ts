@@ -14,14 +14,14 @@ export function warnings({ health, snapshot: { missing } }: Pick<Live, "health" 
     health.gaps > 0 && `${things(health.gaps, "record")} numbered by a sender never arrived`,
     health.queued_batches >= health.queue_bound &&
       health.queue_bound > 0 &&
-      `analytics is behind: ${count(health.queue_bound)} batches wait, senders are held back`,
+      `analytics is behind: ${count(health.queue_bound)} batches wait, and senders must wait`,
     ...health.listeners.map(
       ({ what, refused, bound }) =>
         refused > 0 && `${what}: ${things(refused, "connection")} refused, all ${count(bound)} places were taken`,
     ),
     ...health.listeners.map(
       ({ what, accept_errors }) =>
-        accept_errors > 0 && `${what}: ${things(accept_errors, "connection")} not accepted for want of resources`,
+        accept_errors > 0 && `${what}: ${things(accept_errors, "connection")} not accepted because resources ran out`,
     ),
     missing.outside_series > 0 && `${things(missing.outside_series, "record")} of a wrong clock, in no chart`,
     missing.clamped_times > 0 && `${things(missing.clamped_times, "time")} above one hour, counted as one hour`,

@@ -13,13 +13,13 @@ import { parseError, parseLive, type Live } from "./wire";
 export type Phase = "connecting" | "live" | "lost" | "ended";
 
 export interface Listener {
-  /** Something new to show. */
+  /** New figures to show. */
   live(live: Live): void;
-  /** The phase changed, or the reason for being lost did. */
+  /** The phase, or the reason for `lost`, has changed. */
   phase(phase: Phase, why: string): void;
 }
 
-/** What a subscription uses; tests replace it. */
+/** The browser's functions that a subscription uses; tests replace them. */
 export interface Ground {
   open(url: string): EventSource;
   fetch(url: string): Promise<Response>;
@@ -54,7 +54,7 @@ export class Subscription {
     this.#open();
   }
 
-  /** Tries now rather than after the wait, also after the end. */
+  /** Connects at once instead of after the wait, also after the end. */
   retry(): void {
     if (this.#phase === "ended") this.#enter("connecting", "");
     this.#open();
@@ -76,7 +76,7 @@ export class Subscription {
     source.addEventListener("error", () => {
       if (this.#source !== source) return;
       this.#enter("lost", "");
-      // While it reconnects by itself it keeps the id of the last event; an answer that is not a stream ends that.
+      // While the browser reconnects it keeps the id of the last event. An answer that is not a stream ends this.
       if (source.readyState === 2) {
         void this.#explain();
         this.#again();
@@ -114,7 +114,7 @@ export class Subscription {
     this.#timer = this.ground.later(() => this.#open(), wait);
   }
 
-  /** An EventSource does not report why it was refused; a plain request to the same API does. */
+  /** An EventSource does not report why it was refused, so a plain request to the same API finds the reason. */
   async #explain(): Promise<void> {
     try {
       const response = await this.ground.fetch(`${this.run}/snapshot`);
@@ -125,7 +125,7 @@ export class Subscription {
         this.#enter("lost", parseError(await response.text()) ?? `analytics answered ${response.status}`);
       }
     } catch {
-      // Not reachable at all, which "lost" already means.
+      // Analytics cannot be reached, which "lost" already says.
     }
   }
 

@@ -3,7 +3,7 @@
 import { count, duration, rate, share, things } from "./format";
 import type { ScenarioFigures, ScenarioView } from "./wire";
 
-/** The current load: `now 49.8 of 50 chains/s with 12 workers, 9 busy`; or why there is none. */
+/** The current load, as `now 49.8 of 50 chains/s with 12 workers, 9 busy`, or why there is none. */
 export function achieved(figures: ScenarioFigures, target: ScenarioView): string {
   if (target.state === "waiting") return "waits for another scenario to end";
   if (target.state === "ended") {
@@ -12,7 +12,7 @@ export function achieved(figures: ScenarioFigures, target: ScenarioView): string
   const backingOff = figures.backing_off > 0 ? `, ${count(figures.backing_off)} backing off after failures` : "";
   const workers = `${things(figures.workers, "worker")}, ${count(figures.busy)} busy${backingOff}`;
   if (target.rate === null) return `now ${workers}`;
-  const reached = figures.reach === "reached" ? " (reached)" : figures.reach === "approaching" ? " (on its way)" : "";
+  const reached = figures.reach === "reached" ? " (reached)" : figures.reach === "approaching" ? " (approaching)" : "";
   return `now ${rate(figures.rate)} of ${target.rate} ${target.rate_unit}/s${reached} with ${workers}`;
 }
 

@@ -55,7 +55,7 @@ function pairs(text: string): [string, string][] {
     .filter((pair): pair is [string, string] => pair.length === 2);
 }
 
-/** The changes within so many seconds of a time, seconds since the Unix epoch. */
+/** The changes within `within` seconds of a time; seconds since the Unix epoch. */
 export function around(marks: readonly Mark[], unixSeconds: number, within: number): Mark[] {
   return marks.filter((mark) => Math.abs(mark.at_unix_ns / 1e9 - unixSeconds) <= within);
 }

@@ -4,7 +4,7 @@ import { parseError, parseRuns, type RunEntry } from "./wire";
 
 export type Standing = "live" | "passed" | "failed" | "undecided" | "unread";
 
-/** What is known of how a run ended. */
+/** The state of a run, or its verdict. */
 export function standing({ live, outcome }: Pick<RunEntry, "live" | "outcome">): Standing {
   if (live) return "live";
   if (outcome === null) return "unread";
@@ -12,9 +12,9 @@ export function standing({ live, outcome }: Pick<RunEntry, "live" | "outcome">):
   return outcome.passed ? "passed" : "failed";
 }
 
-/** As text with a sign, so that it does not depend on colour. */
+/** Words and signs, so that the state does not depend on colour. */
 export const SAID: Record<Standing, { sign: string; word: string; title: string }> = {
-  live: { sign: "", word: "live", title: "Results of it are taken now" },
+  live: { sign: "", word: "live", title: "The run sends results" },
   passed: { sign: "✓", word: "passed", title: "All thresholds hold, and every chain of the plan succeeded" },
   failed: { sign: "✗", word: "failed", title: "A threshold does not hold, or a chain of the plan never succeeded" },
   undecided: { sign: "–", word: "no verdict", title: "The run was interrupted" },
@@ -22,13 +22,13 @@ export const SAID: Record<Standing, { sign: string; word: string; title: string 
 };
 
 export interface Listing {
-  /** The latest that came; null before the first. */
+  /** The latest list; null before the first. */
   runs: readonly RunEntry[] | null;
   /** Why the latest attempt failed; empty when it succeeded. */
   problem: string;
 }
 
-/** What a list uses; tests replace it. */
+/** The browser's functions that a list uses; tests replace them. */
 export interface Ground {
   fetch(url: string): Promise<Response>;
   later(run: () => void, ms: number): number;

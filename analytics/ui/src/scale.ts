@@ -1,4 +1,4 @@
-// Ranges and ticks of the value axes. They snap to round numbers, so that an axis keeps still from one second to the next.
+// Ranges and ticks of the value axes. They are round numbers, so that an axis does not change every second.
 
 const ROUND = [1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10];
 
@@ -19,7 +19,7 @@ export function logRange(min: number | null, max: number | null): [number, numbe
   return low === high ? [below(low * 0.99), high] : [low, high];
 }
 
-/** The 1s, 2s and 5s of a logarithmic range, or only the 1s where they would crowd. */
+/** The 1s, 2s and 5s of a logarithmic range, or only the 1s if there are too many. */
 export function logTicks(low: number, high: number, most: number): number[] {
   for (const steps of [[1, 2, 5], [1, 3], [1]]) {
     const ticks: number[] = [];

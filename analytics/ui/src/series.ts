@@ -10,7 +10,7 @@ export type Column = Plain | `${Chain}.${keyof ChainSeries}`;
 
 type Values = (number | null)[];
 
-/** The series as the page holds it: flat, so that every column is treated alike. */
+/** The series in the page's form: flat, so that all columns are treated in the same way. */
 export interface Columns {
   readonly step: number;
   /** Start of each bucket, seconds since the Unix epoch, ascending. */
@@ -31,7 +31,7 @@ export const COLUMNS: readonly Column[] = [
 
 /**
  * The window after an update: everything is replaced if `reset` is set, otherwise each bucket is put at its time,
- * replacing the one that was there. The oldest fall out beyond the bound.
+ * replacing an earlier version. The oldest above the bound are dropped.
  */
 export function merge(window: Columns | null, update: Series, bound = BOUND): Columns {
   const incoming = flatten(update);
@@ -74,8 +74,8 @@ export function stretch(columns: Columns, until: number, seconds: number): Stret
 }
 
 /**
- * What a chart takes: times and one array a line, with a null wherever a bucket is missing, so that no line is
- * drawn across a hole.
+ * A chart's data: times and one array a line, with a null where a bucket is missing, so that no line is drawn
+ * across a gap.
  */
 export function frame(
   columns: Columns,

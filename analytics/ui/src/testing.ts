@@ -1,4 +1,4 @@
-// Values for tests: the smallest that the server could send.
+// Values for tests: the smallest valid ones.
 
 import { CHAINS, type Live, type ScenarioFigures, type Series, type Timing } from "./wire";
 
@@ -19,7 +19,7 @@ export const NO_TIMING: Timing = {
   max: null,
 };
 
-/** What a scenario has reached that has not begun. */
+/** The figures of a scenario that has not begun. */
 export const NO_SCENARIO: ScenarioFigures = {
   executor: "workers",
   workers_target: 0,

@@ -22,7 +22,7 @@ describe("a threshold", () => {
   it.each([
     [{}, "holds", "passed"],
     [{ passed: false }, "fails", "failed"],
-    // A window that failed stays failed, and so does what ended the run.
+    // A failed window stays failed, and so does the threshold that ended the run.
     [{ passed: false, windows: 9, windows_failed: 1 }, "failed", "failed"],
     [{ passed: false, aborted: true }, "failed", "failed"],
     [{ passed: null, value: null }, "undecided", "undecided: not passed"],

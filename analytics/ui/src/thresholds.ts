@@ -10,7 +10,7 @@ export function standing(threshold: ThresholdResult): Standing {
   return threshold.passed ? "passed" : "failed";
 }
 
-/** The state as text: during the run a threshold only holds so far. */
+/** The state as text: during the run a threshold holds or fails, and at the end it has passed or failed. */
 export function verdict(threshold: ThresholdResult, over: boolean): string {
   const how = standing(threshold);
   if (how === "undecided") return over ? "undecided: not passed" : "undecided";
@@ -18,7 +18,7 @@ export function verdict(threshold: ThresholdResult, over: boolean): string {
   return over ? "passed" : "holds";
 }
 
-/** One line for all of them. */
+/** One line for all thresholds. */
 export function overall(thresholds: readonly ThresholdResult[], over: boolean): string {
   const number = (how: Standing) => thresholds.filter((threshold) => standing(threshold) === how).length;
   const [failed, undecided] = [number("failed"), number("undecided")];
@@ -30,7 +30,7 @@ export function overall(thresholds: readonly ThresholdResult[], over: boolean): 
   return parts.filter((part) => part !== false).join(", ");
 }
 
-/** A value or a limit with its unit. A share near its limit is not rounded onto that. */
+/** A value or a limit with its unit. A share near its limit is not rounded to the limit. */
 export function amount(value: number | null, unit: Unit, limit = value): string {
   if (value === null) return NONE;
   switch (unit) {

@@ -7,7 +7,7 @@ export interface TimingColumn {
   key: Exclude<keyof Timing, "n" | `${string}_ci`>;
   label: string;
   title: string;
-  /** Samples without which the server withholds the figure. */
+  /** The number of samples below which the server withholds the figure. */
   needs: number;
 }
 
@@ -22,12 +22,12 @@ export const TIMING_COLUMNS: readonly TimingColumn[] = [
   { key: "max", label: "max", title: "Largest", needs: 1 },
 ];
 
-/** What a column's figure takes, in words. */
+/** The samples that a column needs, in words. */
 export function needs(column: TimingColumn): string {
   return column.needs === 1 ? "a sample" : `${count(column.needs)} samples`;
 }
 
-/** The 95 % confidence interval of a percentile, in the unit of its value; empty where there is none. */
+/** The 95 % confidence interval of a percentile in the unit of its value; empty if there is none. */
 export function between(timing: Timing, column: TimingColumn): string {
   const value = timing[column.key];
   const ends = timing[`${column.key}_ci` as keyof Timing] as Interval | null | undefined;

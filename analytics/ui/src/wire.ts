@@ -1,6 +1,6 @@
-// What comes from the server, as the page reads it: types made from docs/openapi.json, the few constants that the
-// types lack, and a check of what the page would break on.
-// Nothing else in the page declares a shape that comes from the server.
+// Data from the server: types made from docs/openapi.json, the few constants that the types lack, and checks of data
+// without which the page fails.
+// No other file declares types of data from the server.
 
 import type { LimitCause, LimitsView, Live, RunEntry, Series, Timing } from "./api";
 import { CHAINS, type Chain } from "./chains";
@@ -18,9 +18,9 @@ export const LIMITS = ["registrations", "authorizations", "certificates"] as con
 
 export const LIMIT_CAUSES = ["cap", "machine", "wec"] as const satisfies readonly LimitCause[];
 
-/** What was counted in a bucket. */
+/** Columns of counts. */
 export const COUNT_COLUMNS = ["issued", "requests", "requests_failed", "hits"] as const satisfies readonly (keyof Series)[];
-/** What samples of the load say; null in buckets without one. */
+/** Columns from load samples; null in buckets without a sample. */
 export const LOAD_COLUMNS = [
   "workers_target",
   "workers",
@@ -32,10 +32,10 @@ export const LOAD_COLUMNS = [
 ] as const satisfies readonly (keyof Series)[];
 
 /**
- * Reads one event's text. Checks what the page would otherwise break on (version, columns of one length, the
- * five chains); the rest is trusted, because it comes from the program that served the page.
+ * Reads one event's text. Checks that the page can show it (version, columns of one length, the five chains).
+ * The rest is trusted, because the program that serves the page sends it.
  *
- * Throws an Error that says what is wrong, for people.
+ * Throws an Error with a message for people.
  */
 export function parseLive(text: string): Live {
   const value: unknown = JSON.parse(text);
@@ -46,7 +46,7 @@ export function parseLive(text: string): Live {
   }
   if (snapshot["version"] !== SNAPSHOT_VERSION) {
     throw new Error(
-      `the server speaks snapshot version ${String(snapshot["version"])}, this page ${SNAPSHOT_VERSION}: reload the page`,
+      `the server sends snapshot version ${String(snapshot["version"])}, this page ${SNAPSHOT_VERSION}: reload the page`,
     );
   }
   for (const chain of CHAINS) {

@@ -5,10 +5,10 @@ export default defineConfig({
   test: {
     root: import.meta.dirname,
     include: ["browser.test.ts"],
-    // One run and one page are followed from start to end.
+    // The tests follow one run and one page from start to end, in this order.
     sequence: { concurrent: false },
     bail: 1,
-    // Longer than anything here takes, on however busy a machine.
+    // Longer than any step takes, also on a busy machine.
     testTimeout: 600_000,
     hookTimeout: 600_000,
   },

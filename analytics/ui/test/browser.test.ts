@@ -1,4 +1,4 @@
-// The page in headless Chromium on a real `wec demo`: what a person would look at and do, in that order.
+// The page in headless Chromium with a real `wec demo`: what a person looks at and does, in this order.
 
 import { readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -29,7 +29,7 @@ let demo: Demo;
 let wires: WireCutter;
 let browser: Browser;
 let page: Page;
-/** What the browser complained about. */
+/** Errors in the browser's console. */
 const complaints: string[] = [];
 
 beforeAll(async () => {
@@ -53,7 +53,7 @@ afterAll(async () => {
 });
 
 const text = async (selector: string) => (await page.locator(selector).first().innerText()).trim();
-/** A count as a number; its groups are set apart by thin spaces. */
+/** A count as a number; thin spaces separate its groups. */
 const number = async (selector: string) => Number((await text(selector)).replace(/[^\d.]/g, ""));
 const figure = (name: string) => number(`[data-figure="${name}"]`);
 const points = (chart: string) => page.locator(`[data-chart="${chart}"]`).getAttribute("data-points").then(Number);
@@ -121,7 +121,7 @@ describe("the page of a run", () => {
     const places = () =>
       page.evaluate((parts) => parts.map((part) => document.querySelector(part)?.getBoundingClientRect().toJSON()), parts);
     const position = async () => (await places()).map(({ x, y }: DOMRect) => [x, y]);
-    // A load tester that becomes the limit says so above them, and may move them.
+    // A panel that reports a generator limit may appear above them and move them.
     const said = () => page.locator("[data-generator]").evaluate((part) => part.getBoundingClientRect().height);
     for (;;) {
       const [height, before] = [await said(), await position()];
@@ -157,7 +157,7 @@ describe("the page of a run", () => {
     await expect.poll(() => figure("target"), POLL).toBe(20);
     await expect.poll(() => figure("running"), POLL).toBe(20);
 
-    await page.getByRole("button", { name: "Take 1 off the workers", exact: true }).click();
+    await page.getByRole("button", { name: "Subtract 1 from the workers", exact: true }).click();
     await expect.poll(() => figure("running"), POLL).toBe(19);
 
     const now = await snapshot();
@@ -196,7 +196,7 @@ describe("the page of a run", () => {
     await page.getByRole("button", { name: "Resume" }).click();
     await expect.poll(() => text("header"), POLL).toMatch(/running/);
     const states = async () => (await snapshot()).snapshot.marks.filter(({ what }) => what === "state");
-    // The board knows of a change before the log does.
+    // The board has a change before the log.
     await expect
       .poll(async () => (await states()).map(({ by, from, to }) => [by, from, to]), POLL)
       .toEqual([
@@ -210,7 +210,7 @@ describe("the page of a run", () => {
     const plot = page.locator('[data-chart="throughput"]');
     await expect
       .poll(async () => {
-        // Panels above may appear meanwhile, as that of a limited load tester, and move it out of the window.
+        // A panel may appear above meanwhile, as for a generator limit, and move it out of the window.
         await plot.locator(".u-over").scrollIntoViewIfNeeded();
         const box = await plot.locator(".u-over").boundingBox();
         for (let x = box?.width ?? 0; box !== null && x > 0; x -= 8) {
@@ -242,12 +242,12 @@ describe("the page of a run", () => {
     await expect.poll(() => control.getByRole("status").innerText(), POLL).toBe("the session has been stopped");
     expect(await control.getByRole("spinbutton").inputValue()).toBe("19");
     await page.unroute("**/sessions/*/scenarios/**");
-    // The browser itself tells of every refused request.
+    // The browser reports every refused request as an error.
     complaints.splice(0, complaints.length, ...complaints.filter((complaint) => !complaint.includes("409")));
   });
 
   it("lists the runs, leads to each, and says when the list cannot be had", async () => {
-    // A run that is over: the log of this one under another name, with its start an hour earlier.
+    // An ended run: a copy of this run's log with another id and a start an hour earlier.
     const { log } = (await snapshot()).health;
     const [first = "", ...records] = (await readFile(join(demo.folder, log), "utf8")).split("\n").slice(0, -1);
     const header = JSON.parse(first) as Record<string, unknown> & { started_unix_ns: number };
@@ -328,7 +328,7 @@ function pixels(chart: string, property: string): Promise<number> {
     ([chart, property]) => {
       const canvas = document.querySelector<HTMLCanvasElement>(`[data-chart="${chart}"] canvas`);
       if (!canvas) return 0;
-      // Read from a copy: reading from the page's own canvas would change how it is drawn.
+      // Read from a copy, because reading from the page's canvas would change how it is drawn.
       const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
       if (!copy) return 0;
       copy.drawImage(canvas, 0, 0);

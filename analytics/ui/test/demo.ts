@@ -8,13 +8,13 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
 export interface Demo {
-  /** Where its page is. */
+  /** The address of its page. */
   page: URL;
-  /** Where it works: paths that it says are relative to this. */
+  /** Its working directory: printed paths are relative to it. */
   folder: string;
   /** Its exit code, when it has ended. */
   ended: Promise<number | null>;
-  /** Ends it whatever it does, and removes what it left. */
+  /** Kills it and removes its files. */
   end(): Promise<void>;
 }
 

@@ -1,4 +1,4 @@
-// A TCP relay between the browser and analytics, whose wires the test can cut and mend.
+// A TCP relay between the browser and analytics that the test can interrupt and restore.
 
 import { once } from "node:events";
 import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
@@ -28,7 +28,7 @@ export class WireCutter {
   static async to(url: URL): Promise<WireCutter> {
     const cutter = new WireCutter(url);
     for (;;) {
-      // Below the ports of outgoing connections: one of those could take ours while the wires are cut.
+      // Below the range of ephemeral ports: an outgoing connection could take one of those while the relay is closed.
       const port = 12_000 + Math.floor(Math.random() * 20_000);
       try {
         await cutter.#listen(port);

@@ -246,14 +246,14 @@ pub static KEYS: &[Key] = &[
         "Connect to ADDR:PORT instead of HOST:PORT, as curl does: ca.test:443:127.0.0.1:14000. An empty part \
          means any, or unchanged; IPv6 addresses in brackets; may be repeated"),
     plan("source_address", "ADDR", Repeated, CONNECTIONS,
-        "Local address of connections to the CA; may be repeated, then used in turn. Each has local ports \
-         of its own"),
+        "Local address of connections to the CA; may be repeated, then used in turn. Each has its own \
+         local ports"),
     plan("request_timeout", "TIME", Text, CONNECTIONS,
         "Time limit of one request [default: 30s]"),
     plan("poll_timeout", "TIME", Text, CONNECTIONS,
         "Time limit for an authorization or order to reach its final state [default: 60s]"),
     plan("poll_interval", "TIME", Text, CONNECTIONS,
-        "The wait before the first poll of an authorization or order; each further wait is half as long again, up \
+        "The wait before the first poll of an authorization or order; each further wait is 1.5 times as long, up \
          to 2s. A longer Retry-After of the CA overrides it [default: 50ms]"),
     plan("max_retries", "N", Whole, CONNECTIONS,
         "How often one request is sent again after 429 or 503 with Retry-After; 0 for never [default: 3]"),
@@ -279,11 +279,11 @@ pub static KEYS: &[Key] = &[
         "The run is generator-limited when a worker thread runs, or waits for a processor, for this share of the \
          time, for 3 seconds in a row [default: 90%]"),
     plan("limited_backlog", "SHARE", Text, GENERATOR,
-        "The same, when the queue of results is this full [default: 50%]"),
+        "The run is generator-limited when the queue of results is this full for 3 seconds in a row [default: 50%]"),
     plan("limited_dropped", "SHARE", Text, GENERATOR,
-        "The same, when this share of the iterations that are due is dropped [default: 1%]"),
+        "The run is generator-limited when this share of the iterations that are due is dropped for 3 seconds in a row [default: 1%]"),
     plan("limited_connections", "SHARE", Text, GENERATOR,
-        "The same, when requests wait for a free connection for this share of their time [default: 10%]"),
+        "The run is generator-limited when requests wait for a free connection for this share of their time, for 3 seconds in a row [default: 10%]"),
 ];
 
 const fn key(

@@ -27,7 +27,7 @@ pub(crate) struct Options {
     /// Most virtual users
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(2..=200_000))]
     workers: u32,
-    /// How often it goes up and back to one
+    /// How often the workers go up to the most and back to one
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=100))]
     times: u64,
     /// How long a validation takes, seconds

@@ -309,7 +309,7 @@ fn load(name: Option<&String>, scenario: &ScenarioFigures, phase: Option<Phase>)
             let (rate, unit) = (scenario.rate, &scenario.rate_unit);
             let reached = match scenario.reach {
                 Some(Reach::Reached) => " (reached)",
-                Some(Reach::Approaching) => " (on its way)",
+                Some(Reach::Approaching) => " (approaching)",
                 Some(Reach::Capped | Reach::Saturated) | None => "",
             };
             let idle = match scenario.idle {

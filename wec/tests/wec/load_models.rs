@@ -186,7 +186,7 @@ fn percentiles_are_those_of_the_latencies_that_the_ca_adds() {
     for (key, share) in [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99)] {
         let truth = latencies[(share * latencies.len() as f64).ceil() as usize - 1];
         let reported = ms(&timing[key]);
-        println!("{key}: {reported:.1} ms reported, {truth} ms held back");
+        println!("{key}: {reported:.1} ms reported, {truth} ms delay");
         // No answer comes before its latency has passed; the histogram's three digits round by up to 0.1 %.
         assert!(
             reported >= truth * 0.999 && reported <= truth * 1.01 + 1.0,
