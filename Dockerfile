@@ -75,6 +75,7 @@ COPY listen/Cargo.toml listen/
 COPY null-ca/Cargo.toml null-ca/
 COPY proto/Cargo.toml proto/
 COPY record/Cargo.toml record/
+COPY report/Cargo.toml report/
 COPY requester/Cargo.toml requester/
 COPY startup/Cargo.toml startup/
 COPY store/Cargo.toml store/
@@ -110,6 +111,7 @@ COPY listen listen
 COPY null-ca null-ca
 COPY proto proto
 COPY record record
+COPY report report
 COPY requester requester
 COPY startup startup
 COPY store store

@@ -7,8 +7,9 @@ mod cells;
 mod interval;
 mod times;
 
-pub(crate) use self::cells::{Cell, Cells};
-pub(crate) use self::times::Times;
+pub use self::cells::{Cell, Cells};
+pub use self::interval::ranks_around;
+pub use self::times::{QuantileStep, Times};
 
 /// Times above one hour count as one hour: no request waits that long.
 pub(crate) const LONGEST_NS: u64 = 3_600_000_000_000;
@@ -16,13 +17,13 @@ pub(crate) const LONGEST_NS: u64 = 3_600_000_000_000;
 /// A percentile needs this many samples beyond it.
 const TAIL: u64 = 10;
 
-/// Whether `n` samples leave [`TAIL`] of them beyond the percentile.
-pub(crate) fn may_be_named(n: u64, per_mille: u64) -> bool {
+/// Whether `n` samples leave 10 of them beyond the percentile, so that it may be shown.
+pub fn may_be_named(n: u64, per_mille: u64) -> bool {
     u128::from(n) * u128::from(1000 - per_mille) >= u128::from(TAIL) * 1000
 }
 
 /// The rank, from 1, of the percentile among `n` sorted samples.
-pub(crate) fn nearest_rank(n: u64, per_mille: u64) -> u64 {
+pub fn nearest_rank(n: u64, per_mille: u64) -> u64 {
     (u128::from(n) * u128::from(per_mille)).div_ceil(1000).max(1) as u64
 }
 

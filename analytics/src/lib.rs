@@ -32,6 +32,7 @@ mod window;
 mod wording;
 
 pub use aggregate::Aggregate;
+pub use distribution::{Cell, Cells, QuantileStep, Times, may_be_named, nearest_rank, ranks_around};
 pub use ingest::Ingest;
 pub use log::{DamagedLine, LogError, LogReport, read_logs, replay};
 pub use options::{Options, run};
@@ -39,16 +40,20 @@ pub use runs::{ConsumerOptions, LogPlace, RecordedRun};
 pub use serve::{PageOptions, ServeOptions, ServedPage, serve};
 pub use service::{Analytics, Config, Finished, StartError};
 pub use snapshot::{
-    ByteFigures, CapacityStep, CapacityView, ChainFigures, ChainSeries, ConnectionFigures, EndpointFigures,
-    FailureFigures, FailureScope, GeneratorFigures, Health, HitFigures, IssuedFigures, LimitFigures,
-    LimitsView, Live, Missing, NeverSucceeded, NodeView, NonceFigures, ProfileFigures, ReplayState,
-    ReplayView, Run, RunEnd, RunEntry, RunSource, Runs, SNAPSHOT_VERSION, ScenarioFigures, ScenarioView,
-    Series, SessionEntry, SessionView, Sessions, Snapshot, StepOutcome, ThresholdResult, Timing,
+    ByteFigures, CapacityStep, CapacityView, ChainFigures, ChainPercentiles, ChainSeries, ConnectionFigures,
+    EndpointFigures, FailureFigures, FailureScope, GeneratorFigures, Health, HitFigures, IssuedFigures,
+    LimitFigures, LimitsView, Live, Missing, NeverSucceeded, NodeView, NonceFigures, Period, ProfileFigures,
+    ReplayState, ReplayView, Run, RunEnd, RunEntry, RunSource, Runs, SNAPSHOT_VERSION, ScenarioFigures,
+    ScenarioView, Series, SessionEntry, SessionView, Sessions, Snapshot, StepOutcome, ThresholdResult,
+    Timing,
 };
-pub use summary::{broken_thresholds, nothing_succeeded, summary_table, threshold_line};
+pub use summary::{
+    broken_thresholds, interval_text, nothing_succeeded, outcome as run_outcome, summary_table,
+    threshold_line, threshold_value,
+};
 pub use wec_listen::ListenerCounts;
 pub use wec_startup::Token;
 
 pub use web::{Journal, SessionChanged, log_schema, openapi, summary_schema};
 pub use window::{PART, Part, WindowFailure, WindowFigures, WindowThreshold};
-pub use wording::{counted, duration as time_text};
+pub use wording::{counted, duration as time_text, rate as rate_text};

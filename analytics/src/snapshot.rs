@@ -25,7 +25,7 @@ pub use self::live::{
 };
 pub use self::replay::{ReplayState, ReplayView, RunSource};
 pub use self::runs::{RunEnd, RunEntry, Runs, SessionEntry, Sessions};
-pub use self::series::{ChainSeries, Series};
+pub use self::series::{ChainPercentiles, ChainSeries, Series};
 pub use crate::schema::SNAPSHOT_VERSION;
 
 /// All figures of a run so far.
@@ -38,8 +38,12 @@ pub struct Snapshot {
     pub run: Run,
     /// Wall clock of the latest record, nanoseconds since the Unix epoch; 0 before the first.
     pub at_unix_ns: u64,
-    /// Time from the run's start to the latest record, nanoseconds. Rates are over this time.
+    /// Time from the run's start to the latest record, nanoseconds; of a period, its length. Rates are over
+    /// this time.
     pub elapsed_ns: u64,
+    /// The part of the run that the figures are of; null for the whole run.
+    #[serde(default)]
+    pub period: Option<Period>,
     /// HTTP attempts: steps, nonce fetches, retries and polls together.
     pub requests: u64,
     /// HTTP attempts without the expected answer; those cut off at the end of the run are not included.
@@ -50,6 +54,9 @@ pub struct Snapshot {
     pub refused_origins: u64,
     /// HTTP attempts per second, over `elapsed_ns`.
     pub rps: f64,
+    /// done − due of all HTTP attempts that succeeded.
+    #[serde(default)]
+    pub response_time_ns: Timing,
     /// Certificates issued.
     #[serde(default)]
     pub issued: IssuedFigures,
@@ -109,6 +116,16 @@ pub struct Snapshot {
     pub profiles: BTreeMap<String, BTreeMap<Chain, ProfileFigures>>,
     /// What the figures above do not include.
     pub missing: Missing,
+}
+
+/// A part of a run. A chain, a request or a validation belongs to the part in which it ended; a mark or a
+/// sample to the part in which it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Period {
+    /// Its start, nanoseconds since the run's start.
+    pub from_ns: u64,
+    /// Its end, which is not part of it, nanoseconds since the run's start.
+    pub to_ns: u64,
 }
 
 /// One chain of one profile, without abandoned iterations.

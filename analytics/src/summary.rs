@@ -8,6 +8,7 @@ use wec_record::{FailureClass, Mark, MarkBy, MarkWhat, Reach, RunOutcome};
 use wec_startup::TextStyle;
 use wec_text::visible;
 
+pub use self::tables::interval as interval_text;
 use self::tables::{Column, Rows, chain_row, endpoint_rows, interval};
 use crate::never_succeeded::cause;
 use crate::snapshot::{FailureFigures, FailureScope, GeneratorFigures, Snapshot, ThresholdResult};
@@ -22,7 +23,12 @@ pub fn summary_table(snapshot: &Snapshot, style: TextStyle) -> String {
     let failed: u64 = snapshot.chains.values().map(|chain| chain.failed).sum();
     let cut_off: u64 = snapshot.chains.values().map(|chain| chain.cut_off).sum();
     let cut = if cut_off > 0 { format!(", {cut_off} cut off at the end") } else { String::new() };
-    let mut text = prose(issued(snapshot));
+    let mut text = String::new();
+    if let Some(period) = &snapshot.period {
+        let (from, to) = (duration(period.from_ns), duration(period.to_ns));
+        text += &prose(format!("Only the part of the run from {from} to {to} after its start\n"));
+    }
+    text += &prose(issued(snapshot));
     text += &prose(format!(
         "{} in {}, {failed} failed{cut}; {} HTTP requests ({}/s), {} failed\n\n",
         counted(snapshot.chains.values().map(|chain| chain.count).sum(), "iteration", "iterations"),
@@ -44,7 +50,7 @@ pub fn summary_table(snapshot: &Snapshot, style: TextStyle) -> String {
     push_loads(&mut text, snapshot, style);
 
     let chains = Rows { name: "chain", rows: snapshot.chains.iter().map(chain_row).collect() };
-    let (endpoints, apart) = endpoint_rows(&snapshot.endpoints);
+    let (endpoints, apart) = endpoint_rows(snapshot);
     let mut columns = Column::of(chains.rows.iter().chain(&endpoints.rows));
     let mut left_out = Vec::new();
     for column in Column::LEFT_OUT {
@@ -331,7 +337,8 @@ fn push_thresholds(text: &mut String, thresholds: &[ThresholdResult], style: Tex
     }
     let longest = thresholds.iter().map(|result| result.expression.chars().count()).max().unwrap_or(0);
     // The result has its own column if there is room, else it is below the threshold.
-    let found_width = thresholds.iter().map(|result| found(result).chars().count()).max().unwrap_or(0);
+    let found_width =
+        thresholds.iter().map(|result| threshold_value(result).chars().count()).max().unwrap_or(0);
     let beside = style.columns.is_none_or(|columns| 9 + 2 + longest + 2 + found_width <= columns);
     for result in thresholds {
         let verdict = format!("{:<9}", verdict_of(result));
@@ -340,7 +347,7 @@ fn push_thresholds(text: &mut String, thresholds: &[ThresholdResult], style: Tex
             Some(false) => style.bad(&verdict),
             None => style.doubtful(&verdict),
         };
-        let (expression, found) = (&result.expression, found(result));
+        let (expression, found) = (&result.expression, threshold_value(result));
         if beside {
             text.push_str(&format!("{verdict}  {expression:<longest$}  {found}\n"));
         } else {
@@ -407,7 +414,7 @@ fn push_loads(text: &mut String, snapshot: &Snapshot, style: TextStyle) {
 
 /// One threshold in a line: `FAILED chain.certificate{p(99)} < 2s: 2.31 s, N 4200`.
 pub fn threshold_line(result: &ThresholdResult) -> String {
-    format!("{} {}: {}", verdict_of(result), result.expression, found(result))
+    format!("{} {}: {}", verdict_of(result), result.expression, threshold_value(result))
 }
 
 /// The error lines for the thresholds that did not hold; empty when all did.
@@ -423,7 +430,7 @@ pub fn broken_thresholds(snapshot: &Snapshot) -> Vec<String> {
 }
 
 /// The outcome of the run.
-pub(crate) fn outcome(snapshot: &Snapshot) -> RunOutcome {
+pub fn outcome(snapshot: &Snapshot) -> RunOutcome {
     let interrupted = |mark: &Mark| mark.what == MarkWhat::State && mark.by == MarkBy::Signal;
     if snapshot.marks.iter().any(interrupted) {
         RunOutcome::Interrupted
@@ -466,7 +473,8 @@ const fn verdict_of(result: &ThresholdResult) -> &'static str {
     }
 }
 
-fn found(result: &ThresholdResult) -> String {
+/// The value of a threshold with its number of samples: `2.31 s, N 4200`.
+pub fn threshold_value(result: &ThresholdResult) -> String {
     let Some(value) = result.value else {
         return match result.windows {
             Some(_) => "no full window had enough samples".to_owned(),

@@ -18,7 +18,8 @@ pub fn duration(ns: u64) -> String {
     }
 }
 
-pub(crate) fn rate(per_second: f64) -> String {
+/// A rate, three digits: `0.83`, `287.6`.
+pub fn rate(per_second: f64) -> String {
     if per_second < 9.995 { format!("{per_second:.2}") } else { format!("{per_second:.1}") }
 }
 

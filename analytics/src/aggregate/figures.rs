@@ -9,15 +9,16 @@ use super::{Aggregate, NODE_SILENT_NS, Outcome};
 use crate::distribution::Times;
 use crate::never_succeeded::never_succeeded;
 use crate::snapshot::{
-    ChainFigures, EndpointFigures, HitFigures, IssuedFigures, Missing, NonceFigures, Run, SNAPSHOT_VERSION,
-    ScenarioFigures, Snapshot,
+    ChainFigures, EndpointFigures, HitFigures, IssuedFigures, Missing, NonceFigures, Period, Run,
+    SNAPSHOT_VERSION, ScenarioFigures, Snapshot,
 };
 
 impl Aggregate {
     /// The figures so far.
     pub fn snapshot(&self) -> Snapshot {
-        let started =
+        let run_started =
             self.header.as_ref().map(|header| header.started_unix_ns).or(self.earliest).unwrap_or(0);
+        let started = self.period.as_ref().map_or(run_started, |period| period.unix_ns.start);
         let elapsed_ns = self.latest.saturating_sub(started);
         let rate = |count: u64| {
             if elapsed_ns == 0 { 0.0 } else { rounded(count as f64 * 1e9 / elapsed_ns as f64, 1e3) }
@@ -30,10 +31,15 @@ impl Aggregate {
             run: self.header.as_ref().map(run_of).unwrap_or_default(),
             at_unix_ns: self.latest,
             elapsed_ns,
+            period: self.period.as_ref().map(|_| {
+                let from_ns = started.saturating_sub(run_started);
+                Period { from_ns, to_ns: from_ns.saturating_add(elapsed_ns) }
+            }),
             requests: self.requests,
             requests_failed: self.requests_failed,
             refused_origins: self.refused_origins,
             rps: rate(self.requests),
+            response_time_ns: self.responses.timing(),
             issued: IssuedFigures {
                 count: self.issued,
                 per_second: rate(self.issued),
@@ -114,7 +120,7 @@ impl Aggregate {
             },
             workers_target: self.workers_target(),
             scenarios: self.scenarios(),
-            generator: self.loads.generator(self.latest, || self.response_times()),
+            generator: self.loads.generator(self.latest, &self.responses),
             orders_expired: self.loads.orders_expired(),
             ca_clock_ahead_s: self.loads.clock_ahead_s(),
             thresholds: self.verdict.results(elapsed_ns),
@@ -122,17 +128,27 @@ impl Aggregate {
             marks: self.marks.clone(),
             missing: Missing { unjoined_hits, ..self.missing() },
         };
-        snapshot.never_succeeded = never_succeeded(&snapshot);
+        // A part of a run has no verdict.
+        if self.period.is_none() {
+            snapshot.never_succeeded = never_succeeded(&snapshot);
+        }
         snapshot
     }
 
     /// Response times of all requests that succeeded.
-    fn response_times(&self) -> Times {
-        let mut all = Times::default();
-        for totals in self.endpoints.iter().chain(self.other_endpoint.as_deref()) {
-            all.merge(totals.outcome.response.clone());
-        }
-        all
+    pub const fn request_times(&self) -> &Times {
+        &self.responses
+    }
+
+    /// Response times of the iterations of this chain that succeeded.
+    pub const fn chain_times(&self, chain: Chain) -> &Times {
+        &self.chains[chain.index()].outcome.response
+    }
+
+    /// Response times of the requests to each endpoint that succeeded, in the order of
+    /// [`Snapshot::endpoints`].
+    pub fn endpoint_times(&self) -> impl Iterator<Item = &Times> {
+        self.endpoints.iter().chain(self.other_endpoint.as_deref()).map(|totals| &totals.outcome.response)
     }
 
     /// The figures of each scenario from the load samples. The number of iterations, if it is fixed, comes

@@ -18,6 +18,8 @@ const MAX_LIMITS: usize = 50;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Loads {
     nodes: BTreeMap<String, Node>,
+    /// Of a period of the run: the latest sample of each node before it, which is subtracted.
+    before: BTreeMap<String, Node>,
     lag: Times,
     cpu_share_max: Option<f64>,
     cpu_wait_share_max: Option<f64>,
@@ -45,6 +47,17 @@ struct Node {
 }
 
 impl Loads {
+    /// Takes a sample from before the period: its counts are not those of the period.
+    pub(super) fn record_before(&mut self, node: &str, seq: u64, at_unix_ns: u64, load: &LoadSample) {
+        let sample = Node::of(seq, at_unix_ns, load);
+        let known = self.before.get(node);
+        if known.is_none_or(|known| (sample.at_unix_ns, sample.seq) >= (known.at_unix_ns, known.seq))
+            && (known.is_some() || self.before.len() < MAX_NODES)
+        {
+            self.before.insert(node.to_owned(), sample);
+        }
+    }
+
     pub(super) fn record(&mut self, node: &str, seq: u64, at_unix_ns: u64, load: &LoadSample) {
         let generator = &load.generator;
         for &(ns, count) in &generator.lag {
@@ -54,25 +67,10 @@ impl Loads {
         self.cpu_wait_share_max = larger(self.cpu_wait_share_max, generator.cpu_wait_share);
         self.backlog_share_max = self.backlog_share_max.max(generator.backlog_share);
         self.other_scenarios += load.scenarios.len().saturating_sub(MAX_SCENARIOS) as u64;
-        let scenarios = load.scenarios.iter().take(MAX_SCENARIOS);
-        let sample = Node {
-            at_unix_ns,
-            seq,
-            asked_workers: scenarios
-                .clone()
-                .filter(|scenario| scenario.workers_target > 0)
-                .map(|scenario| (shortened(&scenario.name), scenario.workers_target))
-                .collect(),
-            scenarios: scenarios.map(|scenario| (shortened(&scenario.name), scenario.clone())).collect(),
-            cpu_share: generator.cpu_share,
-            cpu_wait_share: generator.cpu_wait_share,
-            processors: generator.processors,
-            backlog_share: generator.backlog_share,
-            limits: generator.limits.iter().take(MAX_LIMITS).cloned().collect(),
-            limited_ns: generator.limited_ns,
-            orders_expired: load.ca.orders_expired,
-            clock_ahead_s: load.ca.clock_ahead_s,
-        };
+        let mut sample = Node::of(seq, at_unix_ns, load);
+        if let Some(before) = self.before.get(node) {
+            sample.subtract(before);
+        }
         self.latest(node, sample);
     }
 
@@ -148,8 +146,8 @@ impl Loads {
         })
     }
 
-    /// `response` returns the response times of all requests, to compare the lag with.
-    pub(super) fn generator(&self, latest_unix_ns: u64, response: impl Fn() -> Times) -> GeneratorFigures {
+    /// `response` has the response times of all requests, to compare the lag with.
+    pub(super) fn generator(&self, latest_unix_ns: u64, response: &Times) -> GeneratorFigures {
         let living = || self.nodes.values().filter(|node| node.lives(latest_unix_ns));
         let (mut due, mut dropped) = (0_u64, 0_u64);
         for scenario in self.nodes.values().flat_map(|node| node.scenarios.values()) {
@@ -177,7 +175,7 @@ impl Loads {
             limited_now: living().any(|node| node.limits.iter().any(|limit| limit.now)),
             limited_ns: self.nodes.values().map(|node| node.limited_ns).max().unwrap_or(0),
             causes: causes.into(),
-            distortion: lag_limits.then(|| self.distortion(&response())).flatten(),
+            distortion: lag_limits.then(|| self.distortion(response)).flatten(),
             limits: limits
                 .into_iter()
                 .take(MAX_LIMITS)
@@ -215,6 +213,59 @@ impl Loads {
 }
 
 impl Node {
+    fn of(seq: u64, at_unix_ns: u64, load: &LoadSample) -> Self {
+        let generator = &load.generator;
+        let scenarios = load.scenarios.iter().take(MAX_SCENARIOS);
+        Self {
+            at_unix_ns,
+            seq,
+            asked_workers: scenarios
+                .clone()
+                .filter(|scenario| scenario.workers_target > 0)
+                .map(|scenario| (shortened(&scenario.name), scenario.workers_target))
+                .collect(),
+            scenarios: scenarios.map(|scenario| (shortened(&scenario.name), scenario.clone())).collect(),
+            cpu_share: generator.cpu_share,
+            cpu_wait_share: generator.cpu_wait_share,
+            processors: generator.processors,
+            backlog_share: generator.backlog_share,
+            limits: generator.limits.iter().take(MAX_LIMITS).cloned().collect(),
+            limited_ns: generator.limited_ns,
+            orders_expired: load.ca.orders_expired,
+            clock_ahead_s: load.ca.clock_ahead_s,
+        }
+    }
+
+    /// Reduces the totals since the node's start to those since `before`.
+    fn subtract(&mut self, before: &Self) {
+        for (name, scenario) in &mut self.scenarios {
+            let Some(before) = before.scenarios.get(name) else { continue };
+            for (ours, theirs) in [
+                (&mut scenario.asked, before.asked),
+                (&mut scenario.due, before.due),
+                (&mut scenario.started, before.started),
+                (&mut scenario.ended, before.ended),
+                (&mut scenario.requests, before.requests),
+                (&mut scenario.dropped, before.dropped),
+                (&mut scenario.idle, before.idle),
+                (&mut scenario.active_ns, before.active_ns),
+                (&mut scenario.capped_ns, before.capped_ns),
+                (&mut scenario.saturated_ns, before.saturated_ns),
+            ] {
+                *ours = ours.saturating_sub(theirs);
+            }
+        }
+        for limit in &mut self.limits {
+            let same = |other: &&Limit| (other.what, &other.place) == (limit.what, &limit.place);
+            if let Some(before) = before.limits.iter().find(same) {
+                limit.total_ns = limit.total_ns.saturating_sub(before.total_ns);
+            }
+        }
+        self.limits.retain(|limit| limit.now || limit.total_ns > 0);
+        self.limited_ns = self.limited_ns.saturating_sub(before.limited_ns);
+        self.orders_expired = self.orders_expired.saturating_sub(before.orders_expired);
+    }
+
     fn lives(&self, latest_unix_ns: u64) -> bool {
         latest_unix_ns.saturating_sub(self.at_unix_ns) < NODE_SILENT_NS
     }

@@ -13,6 +13,8 @@ mod timeline;
 mod validations;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Duration;
 
 use wec_record::{
     CaSample, Chain, ChainResult, ChallengeType, FailureClass, LoadSample, LoadState, Mark, MarkBy,
@@ -27,7 +29,9 @@ use self::timeline::Timeline;
 use self::validations::Validations;
 use crate::consume::RecordConsumer;
 use crate::distribution::Times;
-use crate::snapshot::{ByteFigures, ConnectionFigures, FailureFigures, FailureScope, Series};
+use crate::snapshot::{
+    ByteFigures, ChainPercentiles, ConnectionFigures, FailureFigures, FailureScope, Series,
+};
 use crate::verdict::RunVerdict;
 use crate::window::Windows;
 
@@ -46,6 +50,8 @@ const MAX_TEXT: usize = 300;
 #[derive(Clone, Debug, Default)]
 pub struct Aggregate {
     header: Option<RunHeader>,
+    /// The part of the run that is aggregated; none for all of it.
+    period: Option<PartOfRun>,
     /// Wall clock of the earliest start and the latest end, nanoseconds.
     earliest: Option<u64>,
     latest: u64,
@@ -61,6 +67,8 @@ pub struct Aggregate {
     failures: Vec<FailureFigures>,
     other_failure: Option<FailureFigures>,
     requests: u64,
+    /// Response times of all requests that succeeded.
+    responses: Times,
     requests_failed: u64,
     refused_origins: u64,
     posts: u64,
@@ -92,6 +100,14 @@ pub struct Aggregate {
     timeline: Timeline,
     /// Only if windows of time are used.
     windows: Option<Windows>,
+}
+
+/// A part of a run. It is nowhere before the run's start is known.
+#[derive(Clone, Debug)]
+struct PartOfRun {
+    from: Duration,
+    to: Option<Duration>,
+    unix_ns: Range<u64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -134,6 +150,17 @@ struct HitTotals {
 }
 
 impl Aggregate {
+    /// For a part of a run: from and to these times after the run's start, `to` excluded.
+    ///
+    /// A chain, a request or a validation belongs to the part in which it ended; a mark or a sample to the
+    /// part in which it was made. Totals since a node's start, in its samples, are reduced by those of its
+    /// last sample before. Records before the log's header belong to no part. A part has no verdict.
+    pub fn of_period(from: Duration, to: Option<Duration>) -> Self {
+        let period = Some(PartOfRun { from, to, unix_ns: 0..0 });
+        // Rates of scenarios are means over the part.
+        Self { period, stopped: true, ..Self::default() }
+    }
+
     /// Counts one record.
     pub fn record(&mut self, record: &Record) {
         let one = std::slice::from_ref(record);
@@ -143,7 +170,12 @@ impl Aggregate {
         }
         match record {
             Record::Header(header) if self.header.is_none() => {
-                self.verdict = RunVerdict::new(header.stamp.thresholds(), header.started_unix_ns);
+                match &mut self.period {
+                    None => {
+                        self.verdict = RunVerdict::new(header.stamp.thresholds(), header.started_unix_ns);
+                    }
+                    Some(period) => period.begin(header.started_unix_ns),
+                }
                 self.header = Some(header.clone());
             }
             Record::Header(_) | Record::Footer(_) => {}
@@ -152,11 +184,17 @@ impl Aggregate {
             Record::Mark(mark) => self.mark(mark.clone().shortened(MAX_TEXT)),
             Record::State { node, at_unix_ns, counts, .. } => {
                 self.span(*at_unix_ns, *at_unix_ns);
+                if self.is_after_period(*at_unix_ns) {
+                    return;
+                }
                 self.workers_of(node, (*at_unix_ns, counts.workers));
-                self.unwritten = self.unwritten.saturating_add(counts.unwritten);
+                if self.includes(*at_unix_ns) {
+                    self.unwritten = self.unwritten.saturating_add(counts.unwritten);
+                }
                 self.state = later(self.state, Some((*at_unix_ns, *counts)));
             }
             Record::Load { node, seq, at_unix_ns, load } => self.load(node, *seq, *at_unix_ns, load),
+            Record::Lost { at_unix_ns, .. } if !self.includes(*at_unix_ns) => {}
             Record::Lost { count, .. } => self.lost_results = self.lost_results.saturating_add(*count),
             Record::Unknown(_) => self.unknown_records += 1,
         }
@@ -190,6 +228,7 @@ impl Aggregate {
             self.failure(theirs);
         }
         self.requests += other.requests;
+        self.responses.merge(other.responses);
         self.requests_failed += other.requests_failed;
         self.refused_origins += other.refused_origins;
         self.posts += other.posts;
@@ -229,6 +268,17 @@ impl Aggregate {
     /// The series: all of it, or the buckets changed after the revision `seen`. Returns the current revision.
     pub fn series(&mut self, seen: Option<u64>) -> (Series, u64) {
         self.timeline.series(seen)
+    }
+
+    /// The whole series in at most this many buckets.
+    pub fn coarse_series(&self, buckets: usize) -> Series {
+        self.timeline.coarser(buckets).series(None).0
+    }
+
+    /// Percentiles of one chain over time, in the smallest buckets of which most have enough samples, but in
+    /// at least `buckets` of them if the run is long enough.
+    pub fn percentiles_over_time(&self, chain: Chain, buckets: usize) -> ChainPercentiles {
+        self.timeline.percentiles(chain, buckets)
     }
 
     /// From now on keeps the data for windows of time, to judge them by these thresholds.
@@ -271,10 +321,17 @@ impl Aggregate {
         let done = origin.saturating_add(result.done);
         self.span(origin.saturating_add(result.started), done);
         for request in &result.requests {
-            self.request(origin, request);
+            if self.includes(origin.saturating_add(request.done)) {
+                self.request(origin, request);
+            }
         }
         for authorization in &result.authorizations {
-            self.validations.authorization(origin, authorization);
+            if self.includes(origin.saturating_add(authorization.settled)) {
+                self.validations.authorization(origin, authorization);
+            }
+        }
+        if !self.includes(done) {
+            return;
         }
         let Some(chain) = result.chain else {
             self.unknown_chains += 1;
@@ -351,6 +408,9 @@ impl Aggregate {
         if request.nonce_age > 0 {
             self.nonce_age.record(request.nonce_age);
         }
+        if request.successful && !request.is_cut_off() {
+            self.responses.record(request.took);
+        }
         let totals = self.endpoint(&request.endpoint, &request.method, &request.uri);
         let outcome = &mut totals.outcome;
         outcome.unknown += u64::from(request.outcome_is_unknown());
@@ -389,6 +449,9 @@ impl Aggregate {
 
     fn hit(&mut self, hit: &ValidationHit) {
         self.span(hit.at_unix_ns, hit.at_unix_ns.saturating_add(hit.took));
+        if !self.includes(hit.at_unix_ns) {
+            return;
+        }
         self.hits_of(hit.challenge, hit.verdict).record(hit.took);
         self.validations.hit(hit);
         self.timeline.hit(hit.at_unix_ns);
@@ -396,12 +459,18 @@ impl Aggregate {
 
     fn mark(&mut self, mark: Mark) {
         self.span(mark.at_unix_ns, mark.at_unix_ns);
+        if self.is_after_period(mark.at_unix_ns) {
+            return;
+        }
         self.stopped |= mark.new_state() == Some(LoadState::Stopped);
         if let (MarkWhat::Workers, MarkValue::Workers(workers)) = (&mark.what, &mark.to) {
             let known = self.workers_targets.contains_key(&mark.scenario);
             if known || self.workers_targets.len() < MAX_SCENARIOS {
                 self.workers_targets.insert(mark.scenario.clone(), *workers);
             }
+        }
+        if !self.includes(mark.at_unix_ns) {
+            return;
         }
         let by_generator = mark.by == MarkBy::Generator;
         // A load tester near its limits makes many marks, which must not displace those of people.
@@ -416,6 +485,12 @@ impl Aggregate {
 
     fn load(&mut self, node: &str, seq: u64, at_unix_ns: u64, load: &LoadSample) {
         self.span(at_unix_ns, at_unix_ns);
+        if !self.includes(at_unix_ns) {
+            if !self.is_after_period(at_unix_ns) {
+                self.loads.record_before(node, seq, at_unix_ns, load);
+            }
+            return;
+        }
         self.loads.record(node, seq, at_unix_ns, load);
         self.timeline.load(at_unix_ns, node, load);
         self.silence(at_unix_ns, &load.ca);
@@ -444,8 +519,23 @@ impl Aggregate {
         self.mark(Mark { from, ..Mark::new(at_unix_ns, MarkBy::Generator, what, to) });
     }
 
+    /// Whether the part of the run that is aggregated has this moment, nanoseconds since the Unix epoch.
+    pub fn includes(&self, at_unix_ns: u64) -> bool {
+        self.period.as_ref().is_none_or(|period| period.unix_ns.contains(&at_unix_ns))
+    }
+
+    fn is_after_period(&self, at_unix_ns: u64) -> bool {
+        self.period.as_ref().is_some_and(|period| at_unix_ns >= period.unix_ns.end)
+    }
+
     /// Records of the 2015 design have no wall clock: their time 0 is not part of the run.
     fn span(&mut self, from_unix_ns: u64, to_unix_ns: u64) {
+        if let Some(PartOfRun { unix_ns, .. }) = &self.period {
+            if to_unix_ns >= unix_ns.start {
+                self.latest = self.latest.max(to_unix_ns.min(unix_ns.end));
+            }
+            return;
+        }
         if from_unix_ns > 0 {
             self.earliest = Some(self.earliest.map_or(from_unix_ns, |earliest| earliest.min(from_unix_ns)));
         }
@@ -501,6 +591,15 @@ impl RecordConsumer for Aggregate {
 
     fn take(&mut self, records: &[Record]) {
         records.iter().for_each(|record| self.record(record));
+    }
+}
+
+impl PartOfRun {
+    fn begin(&mut self, started_unix_ns: u64) {
+        let at = |after: Duration| {
+            started_unix_ns.saturating_add(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX))
+        };
+        self.unix_ns = at(self.from)..self.to.map_or(u64::MAX, at);
     }
 }
 

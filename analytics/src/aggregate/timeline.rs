@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 
 use wec_record::{Chain, LoadSample, ScenarioSample};
 
-use crate::distribution::{Cell, Cells, LONGEST_NS};
-use crate::snapshot::{ChainSeries, Series};
+use crate::distribution::{Cell, Cells, LONGEST_NS, may_be_named};
+use crate::snapshot::{ChainPercentiles, ChainSeries, Series};
 
 /// One hour of buckets of one second.
 const MAX_BUCKETS: usize = 3_600;
@@ -208,7 +208,7 @@ impl Timeline {
             series.lag_p99_ns.push(load.lag.percentile(load.lag_n, 990).map(Cell::middle));
             series.lag_max_ns.push((load.lag_n > 0).then_some(load.lag_max));
             for (column, chain) in series.chains.values_mut().zip(&bucket.chains) {
-                let succeeded = chain.count - chain.failed - chain.abandoned;
+                let succeeded = chain.succeeded();
                 column.count.push(chain.count);
                 column.failed.push(chain.failed);
                 column.mean_ns.push((succeeded > 0).then(|| (chain.sum / u128::from(succeeded)) as u64));
@@ -217,6 +217,42 @@ impl Timeline {
             }
         }
         (series, now)
+    }
+
+    /// The same in at most `buckets` buckets.
+    pub(crate) fn coarser(&self, buckets: usize) -> Self {
+        let mut coarser = self.clone();
+        while coarser.buckets.len() > buckets.max(1) && coarser.step_s < MAX_STEP_S {
+            coarser.double_step();
+        }
+        coarser
+    }
+
+    /// Percentiles of one chain, in the smallest buckets of which most have enough samples for a 95th
+    /// percentile, but in at least `buckets`.
+    pub(crate) fn percentiles(&self, chain: Chain, buckets: usize) -> ChainPercentiles {
+        let mut timeline = self.clone();
+        let enough = |timeline: &Self| {
+            let counts = timeline.buckets.iter().map(|bucket| bucket.chains[chain.index()].succeeded());
+            let ran: Vec<_> = counts.filter(|n| *n > 0).collect();
+            let named = ran.iter().filter(|n| may_be_named(**n, 950)).count();
+            4 * named >= 3 * ran.len()
+        };
+        while !enough(&timeline) && timeline.buckets.len() >= 2 * buckets.max(1) {
+            timeline.double_step();
+        }
+        let mut found = ChainPercentiles { step_s: timeline.step_s, ..ChainPercentiles::default() };
+        for (index, bucket) in (timeline.first..).zip(&timeline.buckets) {
+            let chain = &bucket.chains[chain.index()];
+            let n = chain.succeeded();
+            let time = |per_mille| chain.times.percentile(n, per_mille).map(Cell::middle);
+            found.at_unix_s.push(index * timeline.step_s);
+            found.n.push(n);
+            found.p50_ns.push(time(500));
+            found.p95_ns.push(time(950));
+            found.p99_ns.push(time(990));
+        }
+        found
     }
 
     /// The bucket for a record of that time, marked as changed.
@@ -281,6 +317,12 @@ impl Timeline {
         self.first = first;
         self.step_s *= 2;
         self.reset_at = self.revision;
+    }
+}
+
+impl ChainBucket {
+    const fn succeeded(&self) -> u64 {
+        self.count - self.failed - self.abandoned
     }
 }
 

@@ -2,22 +2,23 @@
 
 use super::{may_be_named, nearest_rank};
 
-/// Sparse and sorted. With 6 digits an octave has 32 cells, and the middle of a cell is within 1.6 % of its
+/// Counts by size. Sparse and sorted. With 6 digits an octave has 32 cells, and the middle of a cell is within 1.6 % of its
 /// values; with 11 digits the cells are those of an HdrHistogram with three decimal digits.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Cells<const DIGITS: u32>(Vec<(u16, u32)>);
+pub struct Cells<const DIGITS: u32>(Vec<(u16, u32)>);
 
 /// The range of values that one cell counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Cell {
+pub struct Cell {
     /// The smallest value.
-    pub(crate) low: u64,
+    pub low: u64,
     /// The largest value.
-    pub(crate) high: u64,
+    pub high: u64,
 }
 
 impl Cell {
-    pub(crate) const fn middle(self) -> u64 {
+    /// The value in its middle.
+    pub const fn middle(self) -> u64 {
         self.low + (self.high - self.low).div_ceil(2)
     }
 }
@@ -30,11 +31,12 @@ impl<const DIGITS: u32> Cells<DIGITS> {
     }
 
     /// Adds `count` equal values. A cell's count saturates at 32 bits.
-    pub(crate) fn add(&mut self, value: u64, count: u32) {
+    pub fn add(&mut self, value: u64, count: u32) {
         self.add_to(Self::place_of(value), count);
     }
 
-    pub(crate) fn merge(&mut self, other: &Self) {
+    /// Adds all values of `other`.
+    pub fn merge(&mut self, other: &Self) {
         for &(place, count) in &other.0 {
             self.add_to(place, count);
         }
@@ -51,13 +53,26 @@ impl<const DIGITS: u32> Cells<DIGITS> {
     }
 
     /// Number of values.
-    pub(crate) fn count(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.iter().map(|(_, count)| count).sum()
     }
 
     /// The cells that are not empty, ascending, with their counts.
-    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (Cell, u64)> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (Cell, u64)> {
         self.0.iter().map(|&(place, count)| (Self::cell_at(place), u64::from(count)))
+    }
+
+    /// The numbers of the cells that are not empty, ascending, with their counts: for a file.
+    pub fn numbered(&self) -> &[(u16, u32)] {
+        &self.0
+    }
+
+    /// Cells from their numbers and counts; none if these are not ascending, or a count is 0.
+    pub fn from_numbered(cells: Vec<(u16, u32)>) -> Option<Self> {
+        let ascending = cells.windows(2).all(|two| two[0].0 < two[1].0);
+        let largest = Self::place_of(u64::MAX);
+        let valid = cells.iter().all(|(place, count)| *place <= largest && *count > 0);
+        (ascending && valid).then_some(Self(cells))
     }
 
     /// The cell of the percentile of `n` values; none if there are too few samples beyond it.

@@ -16,7 +16,7 @@ const NORMAL_FROM_VARIANCE: f64 = 1_000.0;
 
 /// The ranks, from 1, of the samples that enclose the percentile with 95 % confidence; none if `n` is too
 /// small.
-pub(crate) fn ranks_around(n: u64, per_mille: u64) -> Option<(u64, u64)> {
+pub fn ranks_around(n: u64, per_mille: u64) -> Option<(u64, u64)> {
     let p = per_mille as f64 / 1000.0;
     let variance = n as f64 * p * (1.0 - p);
     let (low, high) = if variance > NORMAL_FROM_VARIANCE {

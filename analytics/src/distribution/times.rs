@@ -3,12 +3,14 @@
 use hdrhistogram::Histogram;
 
 use super::interval::ranks_around;
-use super::{LONGEST_NS, may_be_named, nearest_rank};
+use super::{Cell, LONGEST_NS, may_be_named, nearest_rank};
 use crate::snapshot::Timing;
 
+/// A distribution of times, nanoseconds: exact count, sum and maximum, and a histogram with three digits.
+///
 /// Sums are integers, so that mean and deviation do not depend on the order of merging.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Times {
+pub struct Times {
     n: u64,
     sum: u128,
     sum_of_squares: u128,
@@ -19,12 +21,13 @@ pub(crate) struct Times {
 }
 
 impl Times {
-    pub(crate) fn record(&mut self, ns: u64) {
+    /// Adds one time.
+    pub fn record(&mut self, ns: u64) {
         self.record_n(ns, 1);
     }
 
     /// Adds `count` equal times. Counts saturate at 64 bits.
-    pub(crate) fn record_n(&mut self, ns: u64, count: u64) {
+    pub fn record_n(&mut self, ns: u64, count: u64) {
         if count == 0 {
             return;
         }
@@ -39,7 +42,8 @@ impl Times {
         self.histogram.get_or_insert_with(empty_histogram).saturating_record_n(value, count);
     }
 
-    pub(crate) fn merge(&mut self, other: Self) {
+    /// Adds all times of `other`.
+    pub fn merge(&mut self, other: Self) {
         self.n += other.n;
         self.sum += other.sum;
         self.sum_of_squares += other.sum_of_squares;
@@ -54,23 +58,66 @@ impl Times {
         };
     }
 
-    /// Number of samples longer than [`LONGEST_NS`].
-    pub(crate) const fn clamped(&self) -> u64 {
+    /// Number of samples longer than one hour, which count as one hour.
+    pub const fn clamped(&self) -> u64 {
         self.clamped
     }
 
     /// Number of samples.
-    pub(crate) const fn count(&self) -> u64 {
+    pub const fn count(&self) -> u64 {
         self.n
     }
 
+    /// The sum of the samples.
+    pub const fn sum(&self) -> u128 {
+        self.sum
+    }
+
+    /// The sum of the squares of the samples.
+    pub const fn sum_of_squares(&self) -> u128 {
+        self.sum_of_squares
+    }
+
+    /// The largest sample; 0 without samples.
+    pub const fn max(&self) -> u64 {
+        self.max
+    }
+
+    /// The cells of the histogram that are not empty, ascending, each with its number of samples.
+    pub fn cells(&self) -> impl Iterator<Item = (Cell, u64)> + '_ {
+        self.histogram.iter().flat_map(|histogram| {
+            histogram.iter_recorded().map(|cell| {
+                let value = cell.value_iterated_to();
+                let (low, high) = (histogram.lowest_equivalent(value), histogram.highest_equivalent(value));
+                (Cell { low, high: high.min(self.max) }, cell.count_at_value())
+            })
+        })
+    }
+
+    /// The steps of HdrHistogram's percentile output: with `ticks` steps until half of the remaining distance
+    /// to 100 %, then as many in the next half, and so on, until the largest sample.
+    pub fn quantile_steps(&self, ticks: u32) -> Vec<QuantileStep> {
+        let Some(histogram) = &self.histogram else { return Vec::new() };
+        let mut seen = 0;
+        let steps = histogram.iter_quantiles(ticks).map(|step| {
+            seen += step.count_since_last_iteration();
+            QuantileStep {
+                value: step.value_iterated_to().min(self.max),
+                quantile: step.quantile_iterated_to(),
+                count: seen,
+            }
+        });
+        steps.collect()
+    }
+
     /// One percentile; none if there are too few samples beyond it.
-    pub(crate) fn percentile(&self, per_mille: u64) -> Option<u64> {
+    pub fn percentile(&self, per_mille: u64) -> Option<u64> {
         let histogram = self.histogram.as_ref().filter(|_| may_be_named(self.n, per_mille))?;
         self.cells_of(histogram, &[nearest_rank(self.n, per_mille)]).first().map(|(_, highest)| *highest)
     }
 
-    pub(crate) fn timing(&self) -> Timing {
+    /// The figures of summaries.
+    pub fn timing(&self) -> Timing {
         let [p50, p90, p95, p99, p99_9] = self.percentiles([500, 900, 950, 990, 999]);
         let value = |percentile: Option<Percentile>| percentile.map(|percentile| percentile.value);
         let between = |percentile: Option<Percentile>| percentile.and_then(|percentile| percentile.between);
@@ -150,6 +197,17 @@ impl Times {
         }
         found
     }
+}
+
+/// One line of HdrHistogram's percentile output.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct QuantileStep {
+    /// The largest value up to this quantile, nanoseconds.
+    pub value: u64,
+    /// The quantile, 0 to 1.
+    pub quantile: f64,
+    /// Number of samples up to `value`.
+    pub count: u64,
 }
 
 /// A percentile with the ends of its 95 % confidence interval.

@@ -45,6 +45,23 @@ pub struct Series {
     pub chains: BTreeMap<Chain, ChainSeries>,
 }
 
+/// Percentiles of a chain's response times over time, as columns. To within 2 %; null with too few samples.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ChainPercentiles {
+    /// Width of a bucket, seconds. Chains with few iterations have wider buckets.
+    pub step_s: u64,
+    /// Start of each bucket, seconds since the Unix epoch, ascending.
+    pub at_unix_s: Vec<u64>,
+    /// Samples: iterations that succeeded.
+    pub n: Vec<u64>,
+    /// Median.
+    pub p50_ns: Vec<Option<u64>>,
+    /// 95th percentile.
+    pub p95_ns: Vec<Option<u64>>,
+    /// 99th percentile.
+    pub p99_ns: Vec<Option<u64>>,
+}
+
 /// One chain over time. Times are of successful iterations, in the bucket in which they ended.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ChainSeries {

@@ -8,7 +8,7 @@ use strum::{EnumCount, IntoStaticStr, VariantArray};
 use wec_record::Chain;
 use wec_startup::TextStyle;
 
-use crate::snapshot::{ChainFigures, EndpointFigures, Timing};
+use crate::snapshot::{ChainFigures, EndpointFigures, Snapshot, Timing};
 use crate::wording::{UNITS, duration, rate};
 
 /// A figure of every row.
@@ -141,7 +141,10 @@ pub(super) fn chain_row<'a>((chain, figures): (&Chain, &'a ChainFigures)) -> Row
 
 /// Endpoints with the same name are numbered, and the returned text lists their URI templates: in the table
 /// these would make lines too long for terminals.
-pub(super) fn endpoint_rows(endpoints: &[EndpointFigures]) -> (Rows<'_>, String) {
+///
+/// The last row is of all requests, if there are several endpoints.
+pub(super) fn endpoint_rows(snapshot: &Snapshot) -> (Rows<'_>, String) {
+    let endpoints = &snapshot.endpoints;
     let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
     let mut apart = String::new();
     let rows = endpoints.iter().map(|figures| {
@@ -163,7 +166,21 @@ pub(super) fn endpoint_rows(endpoints: &[EndpointFigures]) -> (Rows<'_>, String)
         }
         row
     });
-    let rows = Rows { name: "endpoint", rows: rows.collect() };
+    let mut rows: Vec<_> = rows.collect();
+    if rows.len() > 1 {
+        let sum = |of: fn(&EndpointFigures) -> u64| endpoints.iter().map(of).sum();
+        rows.push(Row {
+            name: "all requests".to_owned(),
+            count: snapshot.requests,
+            failed: snapshot.requests_failed,
+            cut_off: sum(|endpoint| endpoint.cut_off),
+            unknown: sum(|endpoint| endpoint.outcome_unknown),
+            abandoned: 0,
+            rps: snapshot.rps,
+            timing: &snapshot.response_time_ns,
+        });
+    }
+    let rows = Rows { name: "endpoint", rows };
     (rows, apart)
 }
 
@@ -216,7 +233,7 @@ impl Lines {
 }
 
 /// The ends of an interval in the unit of its value and with as many decimals: `1.21–1.25`.
-pub(super) fn interval(value: u64, [low, high]: [u64; 2]) -> String {
+pub fn interval(value: u64, [low, high]: [u64; 2]) -> String {
     let text = duration(value);
     let (number, unit) = text.split_once(' ').unwrap_or((&text, "ns"));
     let size = UNITS.iter().find(|(name, _)| *name == unit).map_or(1, |(_, size)| *size) as f64;

@@ -1,9 +1,11 @@
 //! Merging aggregates, and reading the log again, change no figure.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 use wec_analytics::{Aggregate, Analytics, Config, LogPlace, Series, Snapshot, replay};
 use wec_board::Board;
-use wec_record::{Chain, Record};
+use wec_record::{Chain, MarkBy, Record};
 
 use crate::common::{START, chain_record, chain_result, header, load_record, records};
 
@@ -25,6 +27,44 @@ proptest! {
         let mut merged = aggregated(&a);
         merged.merge(aggregated(&b));
         prop_assert_eq!(figures(merged), figures(aggregated(a.iter().chain(&b))));
+    }
+
+    /// Every chain, request, hit and mark is in exactly one of two adjacent parts of a run.
+    #[test]
+    fn parts_of_a_run_add_up_to_it(records in records(60), cut in 0u64..80_000) {
+        let start = Record::Header(header("run"));
+        let cut = Duration::from_secs(cut);
+        let of = |mut aggregate: Aggregate| {
+            std::iter::once(&start).chain(&records).for_each(|record| aggregate.record(record));
+            aggregate
+        };
+        let whole = of(Aggregate::default());
+        let parts = [of(Aggregate::of_period(Duration::ZERO, Some(cut))), of(Aggregate::of_period(cut, None))];
+        let counts = |aggregate: &Aggregate| {
+            let found = aggregate.snapshot();
+            let chains = found.chains.values();
+            let chains = chains.fold((0, 0, 0), |(count, failed, abandoned), chain| {
+                (count + chain.count, failed + chain.failed, abandoned + chain.abandoned)
+            });
+            let hits: u64 = found.hits.iter().map(|hits| hits.count).sum();
+            let endpoints: u64 = found.endpoints.iter().map(|endpoint| endpoint.count).sum();
+            let limits = found.missing.lost_results;
+            let times = aggregate.request_times();
+            let by_hand = found.marks.iter().filter(|mark| mark.by == MarkBy::Page).count();
+            (chains, hits, endpoints, found.requests, limits, by_hand, times.count(), times.sum())
+        };
+        let [a, b] = [counts(&parts[0]), counts(&parts[1])];
+        let sum = (
+            (a.0.0 + b.0.0, a.0.1 + b.0.1, a.0.2 + b.0.2), a.1 + b.1, a.2 + b.2, a.3 + b.3, a.4 + b.4,
+            a.5 + b.5, a.6 + b.6, a.7 + b.7,
+        );
+        prop_assert_eq!(sum, counts(&whole));
+        for part in &parts {
+            let found = part.snapshot();
+            let period = found.period.unwrap();
+            prop_assert_eq!(period.to_ns - period.from_ns, found.elapsed_ns);
+            prop_assert!(found.thresholds.is_empty() && found.never_succeeded.is_empty());
+        }
     }
 
     #[test]
@@ -178,4 +218,25 @@ fn marks_of_generator_limits_are_bounded_and_do_not_displace_others() {
         ]
     );
     assert_eq!((snapshot.marks.len(), snapshot.missing.dropped_marks), (200, 200));
+}
+
+#[test]
+fn a_part_of_a_run_has_its_own_time_and_the_difference_of_the_samples() {
+    let second = 1_000_000_000;
+    let mut part = Aggregate::of_period(Duration::from_secs(2), Some(Duration::from_secs(4)));
+    part.record(&Record::Header(header("run")));
+    for at in 1..=6 {
+        part.record(&load_record("r1", at, START + at * second, at));
+        // Ends at 0.5 s, 1.5 s and so on.
+        let started = at * second - second;
+        part.record(&chain_record("r1", chain_result(Chain::Registration, at, started, second / 2)));
+    }
+    let found = part.snapshot();
+    let period = found.period.unwrap();
+    assert_eq!((period.from_ns, period.to_ns, found.elapsed_ns), (2 * second, 4 * second, 2 * second));
+    let chain = &found.chains[&Chain::Registration];
+    assert_eq!((chain.count, chain.rps), (2, 1.0), "those that ended at 2.5 s and 3.5 s");
+    // Samples at 2 s and 3 s belong to it; the counts of the one at 1 s are subtracted.
+    assert_eq!(found.scenarios["default"].started, 9 * 3 - 9);
+    assert_eq!(found.generator.lag_ns.n, (2 + 1 + 1) + (3 + 1 + 1));
 }

@@ -101,7 +101,7 @@ fn intervals_are_dimmed_where_there_are_colours_and_nothing_else_changes() {
     let painted = summary_table(&snapshot, TextStyle { columns: None, colours: true });
     let dimmed: Vec<&str> =
         painted.lines().filter_map(|line| line.strip_prefix("\x1b[2m")?.strip_suffix("\x1b[0m")).collect();
-    assert_eq!(dimmed.len(), 6, "two chains and four endpoints have intervals: {painted}");
+    assert_eq!(dimmed.len(), 7, "two chains, four endpoints and all requests have intervals: {painted}");
     assert!(dimmed.iter().all(|line| line.contains('–') && !line.contains("ms")), "{dimmed:?}");
     assert_eq!(painted.replace("\x1b[2m", "").replace("\x1b[0m", ""), plain);
 }

@@ -974,6 +974,22 @@ export interface components {
              */
             rejected_share: number | null;
         };
+        /**
+         * @description A part of a run. A chain, a request or a validation belongs to the part in which it ended; a mark or a
+         *     sample to the part in which it was made.
+         */
+        Period: {
+            /**
+             * Format: int64
+             * @description Its start, nanoseconds since the run's start.
+             */
+            from_ns: number;
+            /**
+             * Format: int64
+             * @description Its end, which is not part of it, nanoseconds since the run's start.
+             */
+            to_ns: number;
+        };
         /** @description Connections of an endpoint's requests, and the phases of their time, successful or not. */
         PhaseFigures: {
             /** @description Making new TCP connections. */
@@ -1862,7 +1878,8 @@ export interface components {
             connections: components["schemas"]["ConnectionFigures"];
             /**
              * Format: int64
-             * @description Time from the run's start to the latest record, nanoseconds. Rates are over this time.
+             * @description Time from the run's start to the latest record, nanoseconds; of a period, its length. Rates are over
+             *     this time.
              */
             elapsed_ns: number;
             /** @description The endpoints that received requests, in order of first use, `other` last. */
@@ -1888,6 +1905,7 @@ export interface components {
              * @description Ready orders that were dropped because they had expired by the CA's clock, or were about to expire.
              */
             orders_expired: number;
+            period: components["schemas"]["Period"] | null;
             /**
              * Format: int64
              * @description Polls for the state of an object.
@@ -1918,6 +1936,8 @@ export interface components {
              * @description HTTP attempts without the expected answer; those cut off at the end of the run are not included.
              */
             requests_failed: number;
+            /** @description done − due of all HTTP attempts that succeeded. */
+            response_time_ns: components["schemas"]["Timing"];
             /**
              * Format: int64
              * @description Further attempts of a step, after `badNonce`, 429 or 503.
@@ -2249,6 +2269,7 @@ export type NodeKind = components['schemas']['NodeKind'];
 export type NodeState = components['schemas']['NodeState'];
 export type NodeView = components['schemas']['NodeView'];
 export type NonceFigures = components['schemas']['NonceFigures'];
+export type Period = components['schemas']['Period'];
 export type PhaseFigures = components['schemas']['PhaseFigures'];
 export type Plan = components['schemas']['Plan'];
 export type PlanBounds = components['schemas']['PlanBounds'];

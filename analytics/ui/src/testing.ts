@@ -99,10 +99,12 @@ export function live(series: Series): Live {
       },
       at_unix_ns: 104e9,
       elapsed_ns: 4e9,
+      period: null,
       requests: 0,
       requests_failed: 0,
       refused_origins: 0,
       rps: 0,
+      response_time_ns: NO_TIMING,
       issued: { count: 0, per_second: 0, response_time_ns: NO_TIMING },
       chains: byChain(() => ({
         count: 0,

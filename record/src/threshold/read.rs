@@ -45,6 +45,25 @@ impl FromStr for Threshold {
     }
 }
 
+impl FromStr for Metric {
+    type Err = ThresholdMistakes;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut reader = Reader { text, at: 0, mistakes: Vec::new() };
+        reader.space();
+        let metric = reader.metric();
+        reader.space();
+        if reader.at < text.len() && reader.mistakes.is_empty() {
+            let rest = reader.rest().trim_end();
+            reader.wrong(reader.at, format!("{rest:?} is not expected after a metric"));
+        }
+        match metric {
+            Some(metric) if reader.mistakes.is_empty() => Ok(metric),
+            _ => Err(ThresholdMistakes { text: text.to_owned(), mistakes: reader.mistakes }),
+        }
+    }
+}
+
 /// Splits a list of thresholds at its commas, but not at commas inside braces:
 /// `requests{endpoint=newOrder,method=POST}{failed}` is one threshold.
 pub fn split(list: &str) -> impl Iterator<Item = &str> {

@@ -21,6 +21,7 @@ mod patience;
 mod pebble;
 mod record;
 mod replay;
+mod report;
 mod restart;
 mod scenarios;
 mod session;
