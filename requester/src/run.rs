@@ -394,8 +394,7 @@ async fn take_back(remover: Remover, linger: Duration, stop: &Stop) {
             tokio::time::sleep(Duration::from_secs(1)).await;
             stop.mark_over();
             say(format_args!(
-                "the load has ended; challenge data stays for validations that come late, up to {} more: interrupt to \
-                 take it back now",
+                "the load has ended; challenge data stays for late validations, up to {} more: interrupt to remove it now",
                 humantime::format_duration(linger.saturating_sub(Duration::from_secs(1)))
             ));
             std::future::pending::<()>().await;
