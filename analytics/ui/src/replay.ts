@@ -7,24 +7,24 @@ import type { ReplayView } from "./wire";
 /** Speeds to choose from, seconds of the run in one second. */
 export const SPEEDS: readonly number[] = [1, 2, 5, 10, 30, 60, 100, 300, 1000];
 
-/** The speeds to choose from, with the one that a replay has. */
+/** The speeds to choose from, with the replay's present one. */
 export function speeds(now: number): number[] {
   return SPEEDS.includes(now) ? [...SPEEDS] : [...SPEEDS, now].sort((a, b) => a - b);
 }
 
-/** The phase of what is shown: at the end of a replay the figures are final, though the stream goes on. */
+/** The phase of what is shown: at the end of a replay the figures are final, although the stream continues. */
 export function phaseOf(phase: Phase, replay: ReplayView | null): Phase {
   return phase === "live" && replay?.state === "ended" ? "ended" : phase;
 }
 
-/** What a replay is doing, for people. */
+/** The state of a replay as text. */
 export function doing({ state, seeking, speed }: ReplayView): string {
   if (seeking) return "reading the log";
   if (state === "ended") return "at the end";
   return state === "playing" ? `playing ×${speed}` : "paused";
 }
 
-/** A position in words: `1:05 of 3:20`. */
+/** A position as text: `1:05 of 3:20`. */
 export function place(positionNs: number, lengthNs: number): string {
   return `${span(positionNs)} of ${span(lengthNs)}`;
 }
