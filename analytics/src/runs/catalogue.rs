@@ -11,15 +11,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use wec_record::{Footer, RunHeader, RunOutcome};
+use wec_record::RunHeader;
 
+use super::end::{end, end_by_footer};
 use super::followed::{self, Followed};
 use super::recorded::RecordedRun;
 use super::{Figures, LogPlace, Replayed, Run, Shown, shown_path};
 use crate::Aggregate;
 use crate::log::{LogError, footer_at, header_at};
-use crate::snapshot::{Health, RunEnd, RunEntry, RunSource, Snapshot};
-use crate::summary;
+use crate::snapshot::{Health, RunEnd, RunEntry, RunSource};
 
 /// The name of the run that is shown by default.
 pub(crate) const CURRENT: &str = "current";
@@ -412,38 +412,11 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-pub(super) fn end(snapshot: &Snapshot, live: bool) -> RunEnd {
-    let chains = snapshot.chains.values();
-    RunEnd {
-        elapsed_ns: snapshot.elapsed_ns,
-        chains: chains.clone().map(|chain| chain.count).sum(),
-        chains_failed: Some(chains.map(|chain| chain.failed).sum()),
-        passed: if live { None } else { passed(summary::outcome(snapshot)) },
-    }
-}
-
-fn end_by_footer(started_unix_ns: u64, footer: &Footer) -> RunEnd {
-    RunEnd {
-        elapsed_ns: footer.at_unix_ns.saturating_sub(started_unix_ns),
-        chains: footer.records.get("chain").copied().unwrap_or(0),
-        chains_failed: None,
-        passed: passed(footer.outcome),
-    }
-}
-
-const fn passed(outcome: RunOutcome) -> Option<bool> {
-    match outcome {
-        RunOutcome::Passed => Some(true),
-        RunOutcome::Failed | RunOutcome::Empty => Some(false),
-        RunOutcome::Interrupted => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
-    use wec_record::Record;
+    use wec_record::{Footer, Record, RunOutcome};
 
     use super::*;
 

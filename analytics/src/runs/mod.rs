@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod consumers;
+mod end;
 mod followed;
 mod live;
 mod pace;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 use wec_record::Record;
 
-use super::catalogue::end;
+use super::end::end;
 use super::shown_path;
 use crate::Aggregate;
 use crate::log::{LogError, LogReport, read_logs};

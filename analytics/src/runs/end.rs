@@ -1,0 +1,35 @@
+//! How a run in the list of runs has ended: length, counts and verdict.
+
+use wec_record::{Footer, RunOutcome};
+
+use crate::snapshot::{RunEnd, Snapshot};
+use crate::summary;
+
+/// From its figures; a live run has no verdict.
+pub(super) fn end(snapshot: &Snapshot, live: bool) -> RunEnd {
+    let chains = snapshot.chains.values();
+    RunEnd {
+        elapsed_ns: snapshot.elapsed_ns,
+        chains: chains.clone().map(|chain| chain.count).sum(),
+        chains_failed: Some(chains.map(|chain| chain.failed).sum()),
+        passed: if live { None } else { passed(summary::outcome(snapshot)) },
+    }
+}
+
+/// From the footer of its log, which is not read.
+pub(super) fn end_by_footer(started_unix_ns: u64, footer: &Footer) -> RunEnd {
+    RunEnd {
+        elapsed_ns: footer.at_unix_ns.saturating_sub(started_unix_ns),
+        chains: footer.records.get("chain").copied().unwrap_or(0),
+        chains_failed: None,
+        passed: passed(footer.outcome),
+    }
+}
+
+const fn passed(outcome: RunOutcome) -> Option<bool> {
+    match outcome {
+        RunOutcome::Passed => Some(true),
+        RunOutcome::Failed | RunOutcome::Empty => Some(false),
+        RunOutcome::Interrupted => None,
+    }
+}
