@@ -72,6 +72,7 @@ COPY clock/Cargo.toml clock/
 COPY consumer/Cargo.toml consumer/
 COPY delivery/Cargo.toml delivery/
 COPY listen/Cargo.toml listen/
+COPY log/Cargo.toml log/
 COPY null-ca/Cargo.toml null-ca/
 COPY proto/Cargo.toml proto/
 COPY record/Cargo.toml record/
@@ -108,6 +109,7 @@ COPY clock clock
 COPY consumer consumer
 COPY delivery delivery
 COPY listen listen
+COPY log log
 COPY null-ca null-ca
 COPY proto proto
 COPY record record

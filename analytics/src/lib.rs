@@ -14,7 +14,6 @@ mod counts;
 mod distribution;
 mod grpc;
 mod ingest;
-mod judge;
 mod log;
 mod never_succeeded;
 mod options;
@@ -52,6 +51,7 @@ pub use summary::{
     threshold_line, threshold_value,
 };
 pub use wec_listen::ListenerCounts;
+pub use wec_log::{LogFormat, LogOptions};
 pub use wec_startup::Token;
 
 pub use web::{Journal, SessionChanged, log_schema, openapi, summary_schema};

@@ -22,7 +22,7 @@ use wec_startup::Token;
 
 use crate::grpc;
 use crate::ingest::Ingest;
-use crate::log::{self, LogError};
+use crate::log::LogError;
 use crate::repeating::{REPEATS, Reported};
 use crate::runs::{self, Catalogue, ConsumerOptions, LogPlace, RecordedRun, Replayed, Shown};
 use crate::snapshot::{CapacityView, Health, Snapshot};
@@ -123,8 +123,8 @@ impl Analytics {
         replay: Option<Replay>,
     ) -> Result<Self, StartError> {
         match &config.log {
-            LogPlace::Folder(folder) => log::check(folder, true)?,
-            LogPlace::File(file) => log::check(file, false)?,
+            LogPlace::Folder(folder) => wec_log::check(folder, true)?,
+            LogPlace::File(file) => wec_log::check(file, false)?,
         }
         let web = listen("the page", config.web, config.token.as_ref()).await?;
         let grpc = listen("results", config.grpc, config.token.as_ref()).await?;

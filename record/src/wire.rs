@@ -111,7 +111,8 @@ fn authorization_from_wire(authorization: wire::AuthorizationResult, started: u6
     }
 }
 
-fn request_to_wire(request: RequestResult, started: u64) -> wire::RequestResult {
+/// An HTTP attempt for the wire, its times relative to `started`.
+pub fn request_to_wire(request: RequestResult, started: u64) -> wire::RequestResult {
     wire::RequestResult {
         uri: request.uri.into_owned(),
         successful: request.successful,
@@ -142,7 +143,8 @@ fn request_to_wire(request: RequestResult, started: u64) -> wire::RequestResult 
     }
 }
 
-fn request_from_wire(request: wire::RequestResult, started: u64) -> RequestResult {
+/// An HTTP attempt from the wire.
+pub fn request_from_wire(request: wire::RequestResult, started: u64) -> RequestResult {
     RequestResult {
         uri: Cow::Owned(request.uri),
         took: request.done.saturating_sub(request.due),
@@ -156,9 +158,9 @@ fn request_from_wire(request: wire::RequestResult, started: u64) -> RequestResul
         problem: Cow::Owned(request.problem),
         bytes_sent: request.bytes_sent,
         bytes_received: request.bytes_received,
-        due: request.due + started,
-        sent: request.sent + started,
-        done: request.done + started,
+        due: request.due.saturating_add(started),
+        sent: request.sent.saturating_add(started),
+        done: request.done.saturating_add(started),
         reused: request.reused,
         address: Cow::Owned(request.address),
         nonce_age: request.nonce_age,

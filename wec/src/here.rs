@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wec_acme::Clock;
 use wec_analytics::{
-    Analytics, ConsumerOptions, Finished, Ingest, LogPlace, Snapshot, broken_thresholds, nothing_succeeded,
-    summary_table,
+    Analytics, ConsumerOptions, Finished, Ingest, LogPlace, Snapshot, broken_thresholds, counted,
+    nothing_succeeded, summary_table,
 };
 use wec_board::{Board, NodeId, Session, SessionState, Versioned};
 use wec_challenge_server::{ChallengeServer, Config as ChallengeConfig, deliver};
@@ -117,6 +117,8 @@ pub(crate) struct Ended {
     /// Results that reached neither log nor summary.
     lost: u64,
     log_error: Option<String>,
+    /// Records that are in the summary and not in the log.
+    log_failed: u64,
     state: anyhow::Result<()>,
 }
 
@@ -124,7 +126,15 @@ impl Ended {
     /// For a run that did not run here.
     #[cfg(test)]
     pub(crate) fn of(snapshot: Snapshot, log: &str) -> Self {
-        Self { snapshot, log: log.to_owned(), page: None, lost: 0, log_error: None, state: Ok(()) }
+        Self {
+            snapshot,
+            log: log.to_owned(),
+            page: None,
+            lost: 0,
+            log_error: None,
+            log_failed: 0,
+            state: Ok(()),
+        }
     }
 
     /// Warns of what is missing in the figures, after they have been reported, and keeps the page.
@@ -148,6 +158,10 @@ impl Ended {
         self.state?;
         if self.lost > 0 {
             say(format_args!("warning: {} results did not reach the log and the summary", self.lost));
+        }
+        if self.log_failed > 0 {
+            let missing = counted(self.log_failed, "record", "records");
+            say(format_args!("warning: {missing} in the summary could not be written to the log"));
         }
         match self.log_error {
             Some(error) => bail!("the log {} is not complete, but the summary above is: {error}", self.log),
@@ -195,7 +209,15 @@ pub(crate) async fn conduct(
     let page = analytics.web_addr();
     let Finished { snapshot, health } = analytics.finish().await;
     let lost = ended.health.lost + ended.health.queued;
-    Ok(Ended { snapshot, log, page, lost, log_error: health.log_error, state: ended.state })
+    Ok(Ended {
+        snapshot,
+        log,
+        page,
+        lost,
+        log_error: health.log_error,
+        log_failed: health.log_failed,
+        state: ended.state,
+    })
 }
 
 /// A programming error: the order of a run's steps was changed.
@@ -323,12 +345,12 @@ async fn start_analytics(
         web,
         grpc: None,
         session: SESSION.to_owned(),
-        consumers: ConsumerOptions::default(),
+        consumers: ConsumerOptions { log: output.log.clone(), ..ConsumerOptions::default() },
         token: std::env::var("WEC_TOKEN").ok().and_then(wec_analytics::Token::new),
         allowed_hosts: Vec::new(),
         opens_with: None,
     };
-    let log = output.log_dir.join(format!("{run}.jsonl")).display().to_string();
+    let log = output.log_dir.join(format!("{run}.{}", output.log.format.extension())).display().to_string();
     match Analytics::start(config(listen), board.clone()).await {
         // Another process uses the default port. A port that was given is not replaced.
         Err(wec_analytics::StartError::Listen { .. }) if output.listen.is_none() => {

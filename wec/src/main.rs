@@ -3,6 +3,7 @@
 mod bench;
 mod calibrate;
 mod capacity;
+mod convert;
 mod demo;
 mod here;
 mod junit;
@@ -66,6 +67,8 @@ enum Command {
     Report(report::Options),
     /// Show the log of a run in the page, at once or as if it were live
     Replay(replay::Options),
+    /// Convert the log of a run to another format, or to CSV
+    Convert(convert::Options),
     /// Check the log of a run
     Log(log::Options),
     /// List the stored state of each CA, or delete it
@@ -104,6 +107,7 @@ fn dispatch() -> ExitCode {
             Command::Session(options) => conclude(&logging, |_| session::session(options)).await,
             Command::Report(options) => conclude(&logging, |_| report::report(options)).await,
             Command::Replay(options) => conclude(&logging, |stop| replay::replay(options, stop)).await,
+            Command::Convert(options) => conclude(&logging, |_| convert::convert(options)).await,
             Command::Log(options) => conclude(&logging, |_| log::log(options)).await,
             Command::State(options) => conclude(&logging, |_| state::state(options)).await,
             Command::Calibrate(options) => {

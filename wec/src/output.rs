@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use serde::Serialize;
+use wec_analytics::LogOptions;
 use wec_requester::config::Mistakes;
 use wec_startup::{TextStyle, report, say, show, told};
 
@@ -29,6 +30,8 @@ pub(crate) struct OutputOptions {
     /// Folder of the result log, one file for each run
     #[arg(long, value_name = "DIR", env = "WEC_LOG_DIR", hide_env_values = true, default_value = "results", help_heading = HEADING)]
     pub(crate) log_dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) log: LogOptions,
     /// Write the summary as JSON to a file, or to standard output with -
     #[arg(long, value_name = "FILE|-", help_heading = HEADING)]
     pub(crate) json: Option<PathBuf>,

@@ -15,7 +15,7 @@ use wec_board::{Session, Versioned};
 use wec_requester::Workload;
 use wec_startup::{Drawn, Stop, TextStyle, say, steps_aside};
 
-use self::figures::{Figures, Pulse, phases};
+use self::figures::{Figures, Pulse, alarm, phases};
 
 const EVERY: Duration = Duration::from_secs(1);
 /// Plain lines are rarer, because they stay.
@@ -104,6 +104,7 @@ impl Progress {
             let phases = phases(session.borrow().as_ref());
             let mut now = Figures::of(&analytics.snapshot(), &phases, &workload, elapsed);
             (now.idle, now.status) = (idle, status);
+            now.log = alarm(&analytics.health());
             self.show(&now, &before, stop);
             before = now;
         }

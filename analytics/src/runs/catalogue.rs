@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use wec_log::{LogFormat, footer_at, header_at};
 use wec_record::RunHeader;
 
 use super::end::{end, end_by_footer};
@@ -18,7 +19,7 @@ use super::followed::{self, Followed};
 use super::recorded::RecordedRun;
 use super::{Figures, LogPlace, Replayed, Run, Shown, shown_path};
 use crate::Aggregate;
-use crate::log::{LogError, footer_at, header_at};
+use crate::log::LogError;
 use crate::snapshot::{Health, RunEnd, RunEntry, RunSource};
 
 /// The name of the run that is shown by default.
@@ -149,7 +150,7 @@ impl Catalogue {
     /// When its log cannot be read or does not exist.
     pub(crate) fn open_with(&mut self, id: &str) -> Result<(), LogError> {
         let found = self.read(id)?;
-        let path = self.place.path_of(id)?;
+        let path = self.place.path_of(id, LogFormat::default())?;
         let none = LogError::Io { what: "open", path, source: io::ErrorKind::NotFound.into() };
         self.first = Some(found.ok_or(none)?.run());
         Ok(())
@@ -222,7 +223,7 @@ impl Catalogue {
     /// Why the file that would be the log of this run is none.
     fn refused(&self, id: &str) -> Result<(), LogError> {
         // An id that cannot be a file name is the id of no run.
-        let Ok(path) = self.place.path_of(id) else { return Ok(()) };
+        let Ok(path) = self.place.path_of(id, LogFormat::default()) else { return Ok(()) };
         if LogFile::at(&path).is_err() {
             return Ok(());
         }

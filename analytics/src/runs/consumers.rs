@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use wec_log::LogOptions;
 use wec_record::Threshold;
 
 use super::LiveRun;
@@ -14,6 +15,9 @@ use crate::consume::RecordConsumer;
 /// Options of the consumers of each run.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct ConsumerOptions {
+    /// How the log is written, which is the first consumer.
+    #[command(flatten)]
+    pub log: LogOptions,
     /// A condition for the run to pass, beside those of its requesters; may be repeated (docs/thresholds.md)
     #[arg(
         long = "threshold",

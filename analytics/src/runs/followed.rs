@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use wec_log::judge;
 use wec_record::Record;
 
 use super::{Figures, Run, shown_path};
 use crate::clock::unix_now_ns;
-use crate::judge::judge;
 use crate::log::{LogError, read_logs};
 use crate::snapshot::{Health, RunSource};
 

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use wec_log::{LogFormat, find_log};
 
 use crate::Aggregate;
 use crate::log::LogError;
@@ -32,18 +33,21 @@ pub(crate) use self::run_logs::start;
 /// Place of the logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogPlace {
-    /// `<run>.jsonl` in this folder, one file for each run.
+    /// `<run>.jsonl` in this folder, or with the extension of another format; one log for each run.
     Folder(PathBuf),
     /// This file; there is only one run.
     File(PathBuf),
 }
 
 impl LogPlace {
-    /// The log of a run. The id arrives over the network, so it must not select a folder.
-    fn path_of(&self, run: &str) -> Result<PathBuf, LogError> {
+    /// The first file of a run's log, which has this format if it is new. The id arrives over the network, so it must not select a folder.
+    fn path_of(&self, run: &str, format: LogFormat) -> Result<PathBuf, LogError> {
         match self {
             Self::File(path) => Ok(path.clone()),
-            Self::Folder(folder) if is_file_name(run) => Ok(folder.join(format!("{run}.jsonl"))),
+            Self::Folder(folder) if is_file_name(run) => {
+                Ok(find_log(folder, run)
+                    .unwrap_or_else(|| folder.join(format!("{run}.{}", format.extension()))))
+            }
             Self::Folder(folder) => Err(LogError::BadRun { folder: folder.clone(), run: run.to_owned() }),
         }
     }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, MutexGuard};
 
 use wec_board::Session;
+use wec_log::{Log, judge};
 use wec_proto::results as wire;
 use wec_record::wire::{chain_from_wire, hit_from_wire, load_from_wire, state_from_wire};
 use wec_record::{Mark, MarkBy, MarkValue, MarkWhat, NoSuchRecord, Record, RunHeader, UnknownRecord};
@@ -16,8 +17,7 @@ use super::{ConsumerOptions, LiveRun, shown_path};
 use crate::Aggregate;
 use crate::consume::RecordConsumer;
 use crate::ingest::{Answer, Answered, Refusal};
-use crate::judge::judge;
-use crate::log::{Log, LogError};
+use crate::log::LogError;
 use crate::snapshot::Health;
 
 /// Number of processes that may send to one run.
@@ -53,7 +53,7 @@ impl RunLog {
     ) -> Result<Self, LogError> {
         let mut consumers = options.consumers(&run);
         let mut senders = HashMap::<String, u64>::new();
-        let log = Log::open(path, header, |record| {
+        let log = Log::open(path, header, &options.log, |record| {
             if let Some((sender, seq)) = record.origin() {
                 match senders.get_mut(sender) {
                     Some(through) => *through = seq.max(*through),
@@ -208,7 +208,9 @@ impl RunLog {
     }
 
     pub(crate) fn wants_flush(&self) -> bool {
-        !self.acks.is_empty() || self.log.pending() >= 1 << 18
+        // Many short zstd blocks would make a large log.
+        let soon = !self.log.format().is_compressed();
+        (soon && !self.acks.is_empty()) || self.log.pending() >= 1 << 18
     }
 
     /// Whether something waits to be written.
@@ -230,7 +232,7 @@ impl RunLog {
     pub(crate) fn report(&self) {
         self.run.report(Health {
             log: shown_path(self.log.path()),
-            log_bytes: self.log.written(),
+            log_bytes: self.log.bytes(),
             log_failed: self.refused + self.log.failed(),
             log_error: self.log.error().map(str::to_owned),
             duplicates: self.duplicates,

@@ -10,14 +10,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wec_board::{Session, Versioned};
+use wec_log::{LOOK_EVERY, judge_header};
 use wec_proto::results as wire;
 use wec_record::RunHeader;
 
 use super::run_log::RunLog;
 use super::{ConsumerOptions, LogPlace, Shown};
 use crate::ingest::{Answered, Delivery, Ingest, QUEUE_BOUND, Refusal};
-use crate::judge::judge_header;
-use crate::log::{LOOK_EVERY, LogError};
+use crate::log::LogError;
 
 /// The longest time from a record to its write to the operating system.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(200);
@@ -139,7 +139,7 @@ impl RunLogs {
     /// Opens a run's log if necessary, and shows the run if it is the latest.
     fn open(&mut self, header: &RunHeader) -> Result<(), LogError> {
         let Entry::Vacant(vacant) = self.logs.entry(header.run.clone()) else { return Ok(()) };
-        let path = self.place.path_of(&header.run)?;
+        let path = self.place.path_of(&header.run, self.options.log.format)?;
         let mut asked = header.clone();
         asked.stamp.ask(&self.options.thresholds);
         let mut log = RunLog::open(&path, &asked, &self.options, self.shown.new_run())?;

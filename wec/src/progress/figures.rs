@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use wec_analytics::{FailureScope, NonceFigures, ScenarioFigures, Snapshot, time_text};
+use wec_analytics::{FailureScope, Health, NonceFigures, ScenarioFigures, Snapshot, counted, time_text};
 use wec_board::{Phase, Session, Versioned};
 use wec_record::{Chain, FailureClass, LoadState, Mark, MarkWhat, Reach};
 use wec_requester::Workload;
@@ -55,6 +55,22 @@ pub(super) struct Figures {
     failure: Option<String>,
     /// Whether the load tester itself is the limit now.
     limited: bool,
+    /// Why results are not in the log; empty if they are.
+    pub(super) log: String,
+}
+
+/// What to say of a log that is not complete; empty if it is.
+pub(super) fn alarm(health: &Health) -> String {
+    let missing = match health.log_failed {
+        0 => String::new(),
+        failed => format!("{} missing in it so far", counted(failed, "record", "records")),
+    };
+    match &health.log_error {
+        Some(error) if missing.is_empty() => error.clone(),
+        Some(error) => format!("{error}; {missing}"),
+        None if missing.is_empty() => missing,
+        None => format!("it is written again, with {missing}"),
+    }
 }
 
 impl Figures {
@@ -117,6 +133,7 @@ impl Figures {
             issuance: [issuance.mean, issuance.p50, issuance.p95],
             failure,
             limited: snapshot.generator.limited_now,
+            log: String::new(),
         }
     }
 
@@ -163,6 +180,9 @@ impl Figures {
         for said in self.short.iter().map(String::as_str).chain(said) {
             line.push_str("  ");
             line.push_str(said);
+        }
+        if !self.log.is_empty() {
+            line.push_str(&format!("  log: {}", self.log));
         }
         line
     }
@@ -214,6 +234,9 @@ impl Figures {
             if when {
                 rows.push("", said, Tone::Doubtful);
             }
+        }
+        if !self.log.is_empty() {
+            rows.push("log", &self.log, Tone::Bad);
         }
         if let Some(failure) = &self.failure {
             // Shortened; the summary has all of it.

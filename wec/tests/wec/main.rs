@@ -16,6 +16,7 @@ mod interrupt;
 mod live;
 mod load_models;
 mod local_refusals;
+mod log_files;
 mod nodes;
 mod patience;
 mod pebble;

@@ -18,7 +18,7 @@ const LONGEST_NAME: usize = 256;
 ///
 /// # Errors
 /// What is wrong with the record.
-pub(crate) fn judge(record: &Record) -> Result<(), String> {
+pub fn judge(record: &Record) -> Result<(), String> {
     match record {
         Record::Chain { origin_unix_ns, result, .. } => {
             within("origin_unix_ns", *origin_unix_ns, LATEST)?;
@@ -78,7 +78,7 @@ pub(crate) fn judge(record: &Record) -> Result<(), String> {
 ///
 /// # Errors
 /// What is wrong with the header.
-pub(crate) fn judge_header(header: &RunHeader) -> Result<(), String> {
+pub fn judge_header(header: &RunHeader) -> Result<(), String> {
     if header.version == 0 || header.version > FORMAT_VERSION {
         return Err(format!(
             "its header has version {}, and this program knows versions up to {FORMAT_VERSION}: use analytics of the \

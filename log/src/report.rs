@@ -1,21 +1,22 @@
-//! `LogReader`: reads the records of a log and reports the log's defects.
+//! `LogReport`: reads the records of a log and reports the log's defects.
 //!
 //! A line that is not a record is reported with its number and its offset, skipped and counted; the records
 //! around it are read. Whether defects are acceptable is decided by the caller: see [`LogReport::is_whole`].
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read as _};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use wec_record::{FORMAT_VERSION, Footer, Record, RunHeader};
 
-use super::LogError;
+use crate::file::{is_file, shown};
 use crate::judge::judge;
+use crate::ranges::Ranges;
+use crate::reader::{Found, Place, Reader};
+use crate::{LogError, LogFormat};
 
-/// Maximal length of a line, bytes.
-const LONGEST_LINE: u64 = 16 << 20;
 /// Damaged lines that are reported individually; all are counted.
 const MAX_DAMAGED: usize = 20;
 /// Maximal length of the explanation of a damaged line, characters.
@@ -30,7 +31,7 @@ pub struct LogReport {
     pub files: Vec<String>,
     /// Bytes read.
     pub bytes: u64,
-    /// Lines read, including damaged ones.
+    /// Lines read, including damaged ones; in a binary log, messages with a record.
     pub lines: u64,
     /// Records by kind, without duplicates.
     pub records: BTreeMap<String, u64>,
@@ -40,7 +41,7 @@ pub struct LogReport {
     pub damaged: Vec<DamagedLine>,
     /// Number of damaged lines.
     pub damaged_lines: u64,
-    /// Bytes of last lines without a line break, as after a kill.
+    /// Bytes of incomplete last records, as after a kill. In a compressed log, of the last block, if that is incomplete.
     pub torn_bytes: u64,
     /// Duplicate records, by node and number; they are skipped.
     pub repeated: u64,
@@ -56,15 +57,21 @@ pub struct LogReport {
     numbers: BTreeMap<String, Ranges>,
 }
 
-/// A line that is not a record.
+/// A line, message or zstd frame that is damaged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DamagedLine {
     /// The file.
     pub file: String,
-    /// Its number, from 1.
+    /// Its number, from 1; in a binary log, of the message.
     pub line: u64,
-    /// Its start, in bytes from the start of the file.
+    /// Its start, in bytes from the start of the file; in a compressed log, of the uncompressed content.
     pub offset: u64,
+    /// In a compressed log, the start of its frame in the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frame: Option<u64>,
+    /// The format of the file.
+    #[serde(skip)]
+    pub format: LogFormat,
     /// What is wrong with it.
     pub why: String,
 }
@@ -78,14 +85,12 @@ impl LogReport {
     /// The defects of the log, one sentence each; empty when it is complete.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        let DamagedLine { file, line, offset, why } = match self.damaged.first() {
-            Some(first) => first.clone(),
-            None => DamagedLine { file: String::new(), line: 0, offset: 0, why: String::new() },
-        };
-        if self.damaged_lines > 0 {
+        if let Some(DamagedLine { file, line, offset, frame, format, why }) = &self.damaged.first() {
+            let place = shown(&Place { number: *line, offset: *offset, frame: *frame }, *format);
             let more = self.damaged_lines - 1;
-            let more = if more > 0 { format!("; {more} more damaged lines follow") } else { String::new() };
-            problems.push(format!("{file}, line {line} (byte {offset}) is not a record: {why}{more}"));
+            let what = if format.is_binary() { "places" } else { "lines" };
+            let more = if more > 0 { format!("; {more} more damaged {what} follow") } else { String::new() };
+            problems.push(format!("{file}, {place} is not a record: {why}{more}"));
         }
         if self.torn_bytes > 0 {
             problems.push(format!(
@@ -128,6 +133,17 @@ impl LogReport {
 /// When a file cannot be read, has a later format, belongs to another run than the one before, or has no
 /// records.
 pub fn read_logs(paths: &[PathBuf], mut each: impl FnMut(&Record)) -> Result<LogReport, LogError> {
+    read_lines(paths, |record, _| each(record))
+}
+
+/// As [`read_logs`]; `each` also gets the line of each record that is JSON.
+///
+/// # Errors
+/// As [`read_logs`].
+pub fn read_lines(
+    paths: &[PathBuf],
+    mut each: impl FnMut(&Record, Option<&str>),
+) -> Result<LogReport, LogError> {
     let mut report = LogReport::default();
     let mut files = Vec::new();
     for path in paths {
@@ -142,7 +158,7 @@ pub fn read_logs(paths: &[PathBuf], mut each: impl FnMut(&Record)) -> Result<Log
     files.sort_by_key(|(began, ..)| *began);
     for (_, path, file) in files {
         match file {
-            Some(file) => report.read(path, BufReader::with_capacity(1 << 18, file), &mut each)?,
+            Some(file) => report.read(path, file, &mut each)?,
             None => report.read(path, io::stdin().lock(), &mut each)?,
         }
     }
@@ -158,14 +174,20 @@ pub fn read_logs(paths: &[PathBuf], mut each: impl FnMut(&Record)) -> Result<Log
 fn open(path: &Path) -> Result<(u64, File), LogError> {
     let failed = |what| move |source| LogError::Io { what, path: path.into(), source };
     let there = std::fs::metadata(path).map_err(failed("open"))?;
-    super::is_file(path, &there)?;
+    is_file(path, &there)?;
     let mut file = File::open(path).map_err(failed("open"))?;
     let mut began = 0;
-    let first = BufReader::new(&file).take(LONGEST_LINE).lines().map_while(Result::ok).take(10);
-    for line in first {
-        if let Some(at) = Record::parse(&line, 1).ok().as_ref().and_then(Record::unix_ns) {
-            began = at;
-            break;
+    {
+        let mut reader = Reader::new(&file).map_err(failed("read"))?;
+        for _ in 0..10 {
+            match reader.next().map_err(failed("read"))? {
+                Some(Found::Record(_, record, _)) if record.unix_ns().is_some() => {
+                    began = record.unix_ns().unwrap_or(0);
+                    break;
+                }
+                Some(_) => {}
+                None => break,
+            }
         }
     }
     io::Seek::rewind(&mut file).map_err(failed("read"))?;
@@ -176,63 +198,44 @@ impl LogReport {
     fn read(
         &mut self,
         path: &Path,
-        mut lines: impl BufRead,
-        each: &mut impl FnMut(&Record),
+        source: impl Read,
+        each: &mut impl FnMut(&Record, Option<&str>),
     ) -> Result<(), LogError> {
+        let failed = |source| LogError::Io { what: "read", path: path.into(), source };
         let file = path.display().to_string();
         self.files.push(file.clone());
-        let (mut number, mut offset, mut read_any) = (0, 0, self.records.values().any(|count| *count > 0));
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            let failed = |source| LogError::Io { what: "read", path: path.into(), source };
-            let mut length =
-                lines.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line).map_err(failed)? as u64;
-            if length == 0 {
-                break;
-            }
-            let ends = line.pop_if(|last| *last == b'\n').is_some();
-            let too_long = !ends && length == LONGEST_LINE;
-            if too_long {
-                length += skip_line(&mut lines).map_err(failed)?;
-            }
-            number += 1;
-            self.bytes += length;
-            let place = offset;
-            offset += length;
-            if !ends && !too_long {
-                self.torn_bytes += length;
-                break;
-            }
-            self.lines += 1;
-            let record = if too_long {
-                Err(format!("it is longer than {LONGEST_LINE} bytes"))
-            } else {
-                parse(&line, number)
-            };
-            match record {
-                Ok(record) => {
-                    read_any = true;
-                    self.take(path, &record, each)?;
-                }
-                Err(why) => {
-                    self.damaged_lines += 1;
-                    if self.damaged.len() < MAX_DAMAGED {
-                        let why = why.chars().take(LONGEST_WHY).collect();
-                        self.damaged.push(DamagedLine {
-                            file: file.clone(),
-                            line: number,
-                            offset: place,
-                            why,
-                        });
+        let mut read_any = self.records.values().any(|count| *count > 0);
+        let mut reader = Reader::new(source).map_err(failed)?;
+        while let Some(found) = reader.next().map_err(failed)? {
+            let (place, why) = match found {
+                Found::Record(place, record, line) => match judge(&record) {
+                    Ok(()) => {
+                        read_any = true;
+                        self.take(path, &record, line.as_deref(), each)?;
+                        continue;
                     }
-                }
+                    Err(why) => (place, why),
+                },
+                Found::Blank(place) => (place, "it is empty".to_owned()),
+                Found::Damaged(place, why) => (place, why),
+                Found::Newer(version) => return Err(LogError::NewerBinary { path: path.into(), version }),
+            };
+            self.damaged_lines += 1;
+            if self.damaged.len() < MAX_DAMAGED {
+                let why = why.chars().take(LONGEST_WHY).collect();
+                let Place { number: line, offset, frame } = place;
+                let format = reader.format();
+                self.damaged.push(DamagedLine { file: file.clone(), line, offset, frame, format, why });
             }
         }
+        self.bytes += reader.bytes();
+        self.lines += reader.read();
+        self.torn_bytes += reader.end().torn;
         if read_any {
             return Ok(());
         }
         let what = match self.damaged.first() {
+            Some(first) if first.format.is_binary() => format!("message 1: {}", first.why),
             Some(first) => format!("line 1: {}", first.why),
             None if self.torn_bytes > 0 => "it has no complete line".to_owned(),
             None => "it is empty".to_owned(),
@@ -240,7 +243,13 @@ impl LogReport {
         Err(LogError::NoRecords { path: path.into(), what })
     }
 
-    fn take(&mut self, path: &Path, record: &Record, each: &mut impl FnMut(&Record)) -> Result<(), LogError> {
+    fn take(
+        &mut self,
+        path: &Path,
+        record: &Record,
+        line: Option<&str>,
+        each: &mut impl FnMut(&Record, Option<&str>),
+    ) -> Result<(), LogError> {
         match record {
             Record::Header(header) if header.version > FORMAT_VERSION => {
                 return Err(LogError::Newer { path: path.into(), version: header.version });
@@ -270,7 +279,7 @@ impl LogReport {
             Some(count) => *count += 1,
             None => drop(self.records.insert(record.kind().to_owned(), 1)),
         }
-        each(record);
+        each(record, line);
         Ok(())
     }
 
@@ -280,82 +289,6 @@ impl LogReport {
             Some(numbers) => numbers.add(seq),
             None if nodes >= MAX_NODES => true,
             None => self.numbers.entry(node.to_owned()).or_default().add(seq),
-        }
-    }
-}
-
-/// Why a line is not a record, without its number, which the caller adds.
-fn parse(line: &[u8], number: u64) -> Result<Record, String> {
-    let text = std::str::from_utf8(line)
-        .map_err(|error| format!("byte {} of it is not UTF-8", error.valid_up_to()))?;
-    let record = Record::parse(text, number).map_err(|error| error.source.to_string())?;
-    judge(&record)?;
-    Ok(record)
-}
-
-/// Reads past the next line break; returns the number of bytes.
-fn skip_line(lines: &mut impl BufRead) -> io::Result<u64> {
-    let mut skipped = 0;
-    loop {
-        let buffered = lines.fill_buf()?;
-        if buffered.is_empty() {
-            return Ok(skipped);
-        }
-        let end = buffered.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
-        let used = end.unwrap_or(buffered.len());
-        lines.consume(used);
-        skipped += used as u64;
-        if end.is_some() {
-            return Ok(skipped);
-        }
-    }
-}
-
-/// A set of numbers, kept as ranges, because a node's numbers are mostly ascending.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Ranges(Vec<(u64, u64)>);
-
-impl Ranges {
-    /// Whether the number is new.
-    fn add(&mut self, number: u64) -> bool {
-        let after = self.0.partition_point(|(first, _)| *first <= number);
-        let before = after.checked_sub(1);
-        if before.is_some_and(|at| self.0[at].1 >= number) {
-            return false;
-        }
-        let joins_before = before.filter(|at| self.0[*at].1 + 1 == number);
-        let joins_after = self.0.get(after).is_some_and(|(first, _)| number + 1 == *first);
-        match (joins_before, joins_after) {
-            (Some(at), true) => self.0[at].1 = self.0.remove(after).1,
-            (Some(at), false) => self.0[at].1 = number,
-            (None, true) => self.0[after].0 = number,
-            (None, false) => self.0.insert(after, (number, number)),
-        }
-        true
-    }
-
-    /// The numbers missing between the first and the last. A node may have counted before this run.
-    fn gaps(&self) -> Vec<(u64, u64)> {
-        self.0.windows(2).map(|two| (two[0].1 + 1, two[1].0 - 1)).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn ranges_are_a_set(numbers in prop::collection::vec(1u64..60, 0..80)) {
-            let (mut ranges, mut set) = (Ranges::default(), std::collections::BTreeSet::new());
-            for number in numbers {
-                prop_assert_eq!(ranges.add(number), set.insert(number));
-            }
-            let missing: u64 = ranges.gaps().iter().map(|(first, last)| last - first + 1).sum();
-            let span = set.last().zip(set.first()).map_or(0, |(last, first)| last - first + 1);
-            prop_assert_eq!(missing, span - set.len() as u64);
         }
     }
 }

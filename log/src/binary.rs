@@ -1,0 +1,541 @@
+//! The binary form of records: `proto/wec/log/v1/log.proto`, whose comments define every number.
+//!
+//! A file is a sequence of messages, each preceded by its length. [`MARK`] is the first message of each block: after it
+//! all tables are empty, so a reader can begin at any block.
+
+use std::collections::HashMap;
+
+use prost::Message as _;
+use wec_proto::log as proto;
+use wec_proto::results as wire;
+use wec_record::wire::{
+    chain_from_wire, hit_from_wire, load_from_wire, load_to_wire, request_from_wire, request_to_wire,
+    state_from_wire, state_to_wire,
+};
+use wec_record::{AuthorizationResult, ChainResult, Record, RequestResult};
+
+use proto::entry::Entry as Kind;
+
+/// Version of the binary form. It grows when a reader of the old form would misread the new one.
+pub const BINARY_VERSION: u8 = 1;
+/// The first message of a file and of each block, with its length. No protobuf message begins as it does.
+pub(crate) const MARK: [u8; 8] = [7, b'w', b'e', b'c', b'b', b'\n', 0x1a, BINARY_VERSION];
+/// What all versions of [`MARK`] have in common.
+pub(crate) const MARK_START: &[u8] = b"\x07wecb\n\x1a";
+/// Maximal entries of a table; what has no place in it is written each time.
+const MAX_TABLE: usize = 1 << 14;
+/// Maximal bytes of an entry of a table.
+const MAX_ENTRY: usize = 1 << 12;
+/// Maximal requests of a chain result; a longer one is JSON.
+const MAX_REQUESTS: usize = 1 << 16;
+
+/// What repeats, and the last values of what is written as a difference: the same for the encoder and the decoder.
+#[derive(Clone, Debug, Default)]
+struct Tables {
+    nodes: Vec<Node>,
+    requests: Vec<RequestResult>,
+    chains: Vec<ChainResult>,
+    last_done: u64,
+    last_at: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Node {
+    name: String,
+    origin_unix_ns: u64,
+    last_seq: u64,
+}
+
+/// Writes records. Begins with [`Encoder::begin_block`].
+#[derive(Debug, Default)]
+pub(crate) struct Encoder {
+    tables: Tables,
+    requests: HashMap<wire::RequestResult, u32>,
+    /// By their encoded form.
+    chains: HashMap<Vec<u8>, u32>,
+}
+
+/// A point in a block, from which a [`Decoder`] can continue.
+#[derive(Debug, Default)]
+pub(crate) struct Saved {
+    seqs: Vec<u64>,
+    requests: usize,
+    chains: usize,
+    last_done: u64,
+    last_at: u64,
+}
+
+impl Encoder {
+    /// Empties the tables and appends the mark.
+    pub(crate) fn begin_block(&mut self, to: &mut Vec<u8>) {
+        *self = Self::default();
+        to.extend_from_slice(&MARK);
+    }
+
+    /// The present point in the block.
+    pub(crate) fn save(&self) -> Saved {
+        let Tables { nodes, requests, chains, last_done, last_at } = &self.tables;
+        Saved {
+            seqs: nodes.iter().map(|node| node.last_seq).collect(),
+            requests: requests.len(),
+            chains: chains.len(),
+            last_done: *last_done,
+            last_at: *last_at,
+        }
+    }
+
+    /// A decoder at that point of the present block.
+    pub(crate) fn decoder_at(&self, saved: &Saved) -> Decoder {
+        let mut tables = self.tables.clone();
+        tables.nodes.truncate(saved.seqs.len());
+        tables.nodes.iter_mut().zip(&saved.seqs).for_each(|(node, seq)| node.last_seq = *seq);
+        tables.requests.truncate(saved.requests);
+        tables.chains.truncate(saved.chains);
+        tables.last_done = saved.last_done;
+        tables.last_at = saved.last_at;
+        Decoder { tables }
+    }
+
+    /// Appends a record, after the entries of tables that it needs.
+    ///
+    /// # Errors
+    /// When a number of it has no JSON form.
+    pub(crate) fn encode(&mut self, record: &Record, to: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+        let entry = match record {
+            // Names beyond the bounds of a table.
+            record if !self.has_room(record) => None,
+            Record::Chain { node, origin_unix_ns, result } if is_regular(result) => {
+                let number = self.node(node, Some(*origin_unix_ns), to);
+                let chain = self.chain(result, to);
+                Some(self.of_node(Kind::Chain(chain), number, result.seq))
+            }
+            Record::Hit { node, hit } => {
+                let message = wire::ValidationHit { at_unix_ns: 0, ..hit.clone().into() };
+                Some(self.at(Kind::Hit(message), node, hit.seq, hit.at_unix_ns, to))
+            }
+            Record::State { node, seq, at_unix_ns, counts } => {
+                Some(self.at(Kind::State(state_to_wire(*counts, 0)), node, *seq, *at_unix_ns, to))
+            }
+            Record::Load { node, seq, at_unix_ns, load } => {
+                let load = load_to_wire(load.clone(), 0);
+                Some(self.at(Kind::Load(load), node, *seq, *at_unix_ns, to))
+            }
+            Record::Lost { node, seq, at_unix_ns, count, why } => {
+                let lost = wire::Lost { count: *count, why: why.clone(), at_unix_ns: 0 };
+                Some(self.at(Kind::Lost(lost), node, *seq, *at_unix_ns, to))
+            }
+            Record::Header(_)
+            | Record::Mark(_)
+            | Record::Footer(_)
+            | Record::Unknown(_)
+            | Record::Chain { .. } => None,
+        };
+        match entry {
+            Some(entry) => push(&entry, to),
+            None => push_json(serde_json::to_string(record)?, to),
+        }
+        Ok(())
+    }
+
+    fn has_room(&self, record: &Record) -> bool {
+        let longest = MAX_ENTRY - 32;
+        self.tables.nodes.len() < MAX_TABLE && record.origin().is_none_or(|(node, _)| node.len() <= longest)
+    }
+
+    fn at(&mut self, kind: Kind, node: &str, seq: u64, at_unix_ns: u64, to: &mut Vec<u8>) -> proto::Entry {
+        let number = self.node(node, None, to);
+        let at = difference(at_unix_ns, self.tables.last_at);
+        self.tables.last_at = at_unix_ns;
+        proto::Entry { at, ..self.of_node(kind, number, seq) }
+    }
+
+    fn of_node(&mut self, kind: Kind, number: u32, seq: u64) -> proto::Entry {
+        let node = &mut self.tables.nodes[number as usize - 1];
+        let difference = difference(seq, node.last_seq).wrapping_sub(1);
+        node.last_seq = seq;
+        proto::Entry { entry: Some(kind), node: number, seq: difference, at: 0 }
+    }
+
+    /// The node's number. Without an origin, the last one of that name.
+    fn node(&mut self, name: &str, origin: Option<u64>, to: &mut Vec<u8>) -> u32 {
+        let nodes = &mut self.tables.nodes;
+        let same =
+            |node: &Node| node.name == name && origin.is_none_or(|origin| node.origin_unix_ns == origin);
+        // They are few.
+        if let Some(at) = nodes.iter().rposition(same) {
+            return at as u32 + 1;
+        }
+        let origin_unix_ns = origin.unwrap_or(0);
+        let node = proto::Node { name: name.to_owned(), origin_unix_ns };
+        push(&proto::Entry { entry: Some(Kind::NewNode(node)), ..proto::Entry::default() }, to);
+        nodes.push(Node { name: name.to_owned(), origin_unix_ns, last_seq: 0 });
+        nodes.len() as u32
+    }
+
+    fn chain(&mut self, result: &ChainResult, to: &mut Vec<u8>) -> proto::Chain {
+        let template = wire::ChainResult::from(template_of(result));
+        let key = template.encode_to_vec();
+        let known = self.chains.get(&key).copied();
+        let (chain, own) = match known {
+            Some(number) => (number, None),
+            None if result.error.is_empty()
+                && self.tables.chains.len() < MAX_TABLE
+                && key.len() <= MAX_ENTRY =>
+            {
+                let message = Kind::NewChain(template.clone());
+                push(&proto::Entry { entry: Some(message), ..proto::Entry::default() }, to);
+                self.tables.chains.push(chain_from_wire(template.clone(), 0));
+                let number = self.tables.chains.len() as u32;
+                self.chains.insert(key, number);
+                (number, None)
+            }
+            None => (0, Some(template)),
+        };
+        let end = result.requests.last().map_or(result.started, |last| last.done);
+        let mut numbers = Vec::with_capacity(8 + 6 * result.requests.len());
+        numbers.extend([
+            zigzag(difference(result.done, self.tables.last_done)),
+            zigzag(difference(result.done, end)),
+            result.started - result.due,
+            result.keygen,
+            result.waited_asked,
+            result.waited_poll,
+            result.issuance.map_or(0, |issuance| issuance + 1),
+            result.requests.len() as u64,
+        ]);
+        self.tables.last_done = result.done;
+        let mut own_requests = Vec::new();
+        let mut before = result.started;
+        for request in &result.requests {
+            numbers.push(self.request(request, &mut own_requests, to).into());
+            let first_byte = request.phases.first_byte;
+            let took = request.done - request.sent;
+            numbers.extend([
+                zigzag(difference(request.due, before)),
+                request.sent - request.due,
+                took,
+                if first_byte == 0 { 0 } else { 1 + took - first_byte },
+                match request.nonce_age {
+                    0 => 0,
+                    age if Some(age) == request.sent.checked_sub(before) => 1,
+                    age => 1 + age,
+                },
+            ]);
+            before = request.done;
+        }
+        let mut authorizations = Vec::new();
+        for authorization in &result.authorizations {
+            let AuthorizationResult { name, id, challenge, answered, settled } = authorization;
+            let place = |of: fn(&RequestResult) -> u64, time: u64| match time {
+                0 => 0,
+                time => match result.requests.iter().position(|request| of(request) == time) {
+                    Some(place) => 1 + 2 * place as u64,
+                    None => 2 + 2 * zigzag(difference(time, result.started)),
+                },
+            };
+            numbers
+                .extend([place(|request| request.sent, *answered), place(|request| request.done, *settled)]);
+            authorizations.push(wire::AuthorizationResult {
+                name: name.clone(),
+                id: id.clone(),
+                challenge: challenge.map_or(0, |kind| kind as u32 + 1),
+                answered: 0,
+                settled: 0,
+            });
+        }
+        proto::Chain { worker: result.worker, chain, own, numbers, own_requests, authorizations }
+    }
+
+    /// The number of a request in the table; 0 if it was added to `own`.
+    fn request(
+        &mut self,
+        request: &RequestResult,
+        own: &mut Vec<wire::RequestResult>,
+        to: &mut Vec<u8>,
+    ) -> u32 {
+        let without_times = RequestResult {
+            took: 0,
+            due: 0,
+            sent: 0,
+            done: 0,
+            nonce_age: 0,
+            phases: wec_record::Phases { first_byte: 0, ..request.phases },
+            ..request.clone()
+        };
+        let once = !request.error.is_empty()
+            || !request.request_id.is_empty()
+            || !request.traceparent.is_empty()
+            || without_times.phases != wec_record::Phases::default();
+        let template = request_to_wire(without_times, 0);
+        if let Some(number) = self.requests.get(&template) {
+            return *number;
+        }
+        if once || self.tables.requests.len() >= MAX_TABLE || template.encoded_len() > MAX_ENTRY {
+            own.push(template);
+            return 0;
+        }
+        let message = Kind::NewRequest(template.clone());
+        push(&proto::Entry { entry: Some(message), ..proto::Entry::default() }, to);
+        self.tables.requests.push(request_from_wire(template.clone(), 0));
+        let number = self.tables.requests.len() as u32;
+        self.requests.insert(template, number);
+        number
+    }
+}
+
+/// Appends a record as a line of JSON text, without a line break.
+pub(crate) fn push_json(line: String, to: &mut Vec<u8>) {
+    push(&proto::Entry { entry: Some(Kind::Json(line)), ..proto::Entry::default() }, to);
+}
+
+fn push(entry: &proto::Entry, to: &mut Vec<u8>) {
+    entry.encode_length_delimited(to).expect("a vector has room");
+}
+
+/// What all chain results of a kind have in common.
+fn template_of(result: &ChainResult) -> ChainResult {
+    ChainResult {
+        seq: 0,
+        worker: 0,
+        took: 0,
+        due: 0,
+        started: 0,
+        done: 0,
+        keygen: 0,
+        waited_asked: 0,
+        waited_poll: 0,
+        issuance: None,
+        rests: false,
+        authorizations: Vec::new(),
+        requests: Vec::new(),
+        chain: result.chain,
+        successful: result.successful,
+        error: result.error.clone(),
+        class: result.class,
+        status: result.status,
+        problem: result.problem.clone(),
+        abandoned: result.abandoned,
+        scenario: result.scenario.clone(),
+        profile: result.profile.clone(),
+        detail: result.detail.clone(),
+        issued: result.issued,
+        unverified: result.unverified.clone(),
+    }
+}
+
+/// Whether its times are in the order that [`proto::Chain::numbers`] can express. Those of our own requesters are.
+fn is_regular(result: &ChainResult) -> bool {
+    let ChainResult { took, due, started, done, issuance, requests, authorizations, .. } = result;
+    let times = due <= started && started <= done && *took == done - due && *issuance != Some(u64::MAX);
+    let small = |time: u64| time <= u64::MAX / 8;
+    times
+        && small(*done)
+        && requests.len() <= MAX_REQUESTS
+        && authorizations.iter().all(|it| small(it.answered) && small(it.settled))
+        && requests.iter().all(|request| {
+            let RequestResult { took, due, sent, done, nonce_age, .. } = request;
+            due <= sent
+                && sent <= done
+                && small(*done)
+                && *took == done - due
+                && request.phases.first_byte <= done - sent
+                && *nonce_age != u64::MAX
+        })
+}
+
+/// Reads records.
+#[derive(Debug, Default)]
+pub(crate) struct Decoder {
+    tables: Tables,
+}
+
+impl Decoder {
+    /// Reads a message without its length: a record, with its line if it is JSON, or none for a mark or an entry of a table.
+    ///
+    /// # Errors
+    /// What is wrong with the message.
+    pub(crate) fn decode(&mut self, message: &[u8]) -> Result<Option<(Record, Option<String>)>, Bad> {
+        if let Some(version) = message.strip_prefix(&MARK_START[1..]) {
+            *self = Self::default();
+            return match version {
+                [BINARY_VERSION] => Ok(None),
+                [version] => Err(Bad::Newer((*version).into())),
+                _ => Err(Bad::Message("it is a damaged mark".to_owned())),
+            };
+        }
+        let bad = |why: &str| Bad::Message(why.to_owned());
+        let proto::Entry { entry, node, seq, at } =
+            proto::Entry::decode(message).map_err(|error| Bad::Message(error.to_string()))?;
+        let kind = entry.ok_or_else(|| bad("it is of a kind that this version does not know"))?;
+        match kind {
+            Kind::NewNode(proto::Node { name, origin_unix_ns }) => {
+                let nodes = room(&mut self.tables.nodes, message)?;
+                nodes.push(Node { name, origin_unix_ns, last_seq: 0 });
+                return Ok(None);
+            }
+            Kind::NewRequest(request) => {
+                room(&mut self.tables.requests, message)?.push(request_from_wire(request, 0));
+                return Ok(None);
+            }
+            Kind::NewChain(chain) => {
+                room(&mut self.tables.chains, message)?.push(chain_from_wire(chain, 0));
+                return Ok(None);
+            }
+            Kind::Json(text) => {
+                let record =
+                    Record::parse(&text, 1).map_err(|error| Bad::Message(error.source.to_string()))?;
+                return Ok(Some((record, Some(text))));
+            }
+            _ => {}
+        }
+        let place = (node as usize).checked_sub(1);
+        let node = place
+            .and_then(|place| self.tables.nodes.get_mut(place))
+            .ok_or_else(|| bad("its node is not in this block"))?;
+        let seq = node.last_seq.wrapping_add_signed(seq).wrapping_add(1);
+        node.last_seq = seq;
+        let (node, origin_unix_ns) = (node.name.clone(), node.origin_unix_ns);
+        if let Kind::Chain(chain) = kind {
+            let result =
+                self.tables.chain(chain, seq).ok_or_else(|| bad("a number of it is not in this block"))?;
+            return Ok(Some((Record::Chain { node, origin_unix_ns, result }, None)));
+        }
+        let at_unix_ns = self.tables.last_at.wrapping_add_signed(at);
+        self.tables.last_at = at_unix_ns;
+        let record = match kind {
+            Kind::Hit(hit) => {
+                let hit = hit_from_wire(wire::ValidationHit { at_unix_ns, ..hit }, seq)
+                    .ok_or_else(|| bad("its challenge type is unknown"))?;
+                Record::Hit { node, hit }
+            }
+            Kind::State(counts) => Record::State { node, seq, at_unix_ns, counts: state_from_wire(counts) },
+            Kind::Load(load) => Record::Load { node, seq, at_unix_ns, load: load_from_wire(load) },
+            Kind::Lost(lost) => Record::Lost { node, seq, at_unix_ns, count: lost.count, why: lost.why },
+            Kind::Chain(_) | Kind::Json(_) | Kind::NewNode(_) | Kind::NewRequest(_) | Kind::NewChain(_) => {
+                return Err(bad("it has a node and needs none"));
+            }
+        };
+        Ok(Some((record, None)))
+    }
+}
+
+/// What is wrong with a message.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Bad {
+    /// It is damaged.
+    Message(String),
+    /// The file has a later version.
+    Newer(u32),
+}
+
+/// A table that may have this entry, so that a file cannot occupy more memory than the encoder needs.
+fn room<'a, T>(table: &'a mut Vec<T>, entry: &[u8]) -> Result<&'a mut Vec<T>, Bad> {
+    if table.len() < MAX_TABLE && entry.len() <= MAX_ENTRY + 16 {
+        Ok(table)
+    } else {
+        Err(Bad::Message("a table of its block would be too large".to_owned()))
+    }
+}
+
+impl Tables {
+    /// None if a number is missing, refers to nothing, or is too large.
+    fn chain(&mut self, chain: proto::Chain, seq: u64) -> Option<ChainResult> {
+        let proto::Chain { worker, chain, own, numbers, own_requests, authorizations } = chain;
+        let mut numbers = numbers.into_iter();
+        let mut own_requests = own_requests.into_iter();
+        let template = match (chain as usize).checked_sub(1) {
+            Some(place) => self.chains.get(place)?.clone(),
+            None => chain_from_wire(own?, 0),
+        };
+        let done = self.last_done.checked_add_signed(unzigzag(numbers.next()?))?;
+        let tail = unzigzag(numbers.next()?);
+        let waited_to_start = numbers.next()?;
+        let (keygen, waited_asked, waited_poll) = (numbers.next()?, numbers.next()?, numbers.next()?);
+        let issuance = numbers.next()?.checked_sub(1);
+        let count = usize::try_from(numbers.next()?).ok().filter(|count| *count <= MAX_REQUESTS)?;
+        if numbers.len() < count.checked_mul(6)? {
+            return None;
+        }
+        let (of_requests, of_authorizations) = numbers.as_slice().split_at(6 * count);
+        // The start follows from the end: first the times relative to it.
+        let mut end = 0_i64;
+        for of_request in of_requests.chunks_exact(6) {
+            let wait = i64::try_from(of_request[2].checked_add(of_request[3])?).ok()?;
+            end = end.checked_add(unzigzag(of_request[1]))?.checked_add(wait)?;
+        }
+        let started = done.checked_add_signed(tail.checked_neg()?)?.checked_add_signed(end.checked_neg()?)?;
+        let due = started.checked_sub(waited_to_start)?;
+        let mut requests = Vec::with_capacity(count);
+        let mut before = started;
+        for of_request in of_requests.chunks_exact(6) {
+            let &[number, gap, wait, took, first_byte, nonce] = of_request else { return None };
+            let template = match usize::try_from(number).ok()?.checked_sub(1) {
+                Some(place) => self.requests.get(place)?.clone(),
+                None => request_from_wire(own_requests.next()?, 0),
+            };
+            let due = before.checked_add_signed(unzigzag(gap))?;
+            let sent = due.checked_add(wait)?;
+            let done = sent.checked_add(took)?;
+            let first_byte = match first_byte.checked_sub(1) {
+                None => 0,
+                Some(after) => took.checked_sub(after)?,
+            };
+            let nonce_age = match nonce {
+                0 => 0,
+                1 => sent.checked_sub(before)?,
+                age => age - 1,
+            };
+            let phases = wec_record::Phases { first_byte, ..template.phases };
+            requests.push(RequestResult { took: done - due, due, sent, done, nonce_age, phases, ..template });
+            before = done;
+        }
+        if of_authorizations.len() != 2 * authorizations.len() {
+            return None;
+        }
+        let time = |number: u64, of: fn(&RequestResult) -> u64| match number.checked_sub(1) {
+            None => Some(0),
+            Some(rest) if rest % 2 == 0 => requests.get(usize::try_from(rest / 2).ok()?).map(of),
+            Some(rest) => started.checked_add_signed(unzigzag(rest / 2)),
+        };
+        let mut with_times = Vec::with_capacity(authorizations.len());
+        for (authorization, times) in authorizations.into_iter().zip(of_authorizations.chunks_exact(2)) {
+            with_times.push(AuthorizationResult {
+                name: authorization.name,
+                id: authorization.id,
+                challenge: (authorization.challenge as usize)
+                    .checked_sub(1)
+                    .and_then(|place| wec_record::ChallengeType::ALL.get(place).copied()),
+                answered: time(times[0], |request| request.sent)?,
+                settled: time(times[1], |request| request.done)?,
+            });
+        }
+        self.last_done = done;
+        Some(ChainResult {
+            seq,
+            worker,
+            took: done.checked_sub(due)?,
+            due,
+            started,
+            done,
+            keygen,
+            waited_asked,
+            waited_poll,
+            issuance,
+            authorizations: with_times,
+            requests,
+            ..template
+        })
+    }
+}
+
+const fn difference(a: u64, b: u64) -> i64 {
+    a.wrapping_sub(b).cast_signed()
+}
+
+const fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)).cast_unsigned()
+}
+
+const fn unzigzag(value: u64) -> i64 {
+    (value >> 1).cast_signed() ^ (value & 1).cast_signed().wrapping_neg()
+}

@@ -1,0 +1,205 @@
+//! `Form`: how records become the bytes of a log, and `RecordWriter`, which writes them anywhere.
+
+use std::io::{self, Write};
+
+use wec_record::Record;
+
+use crate::LogFormat;
+use crate::binary::{Encoder, Saved, push_json};
+use crate::frames::Compressor;
+
+/// Content of a block of a binary log, and of a zstd frame, bytes. A little more, because it ends between two records.
+pub(crate) const BLOCK: u64 = 1 << 20;
+/// Content that is compressed and written at once, bytes: one zstd block.
+pub(crate) const PIECE: usize = 120 << 10;
+
+/// How records become bytes.
+#[derive(Debug)]
+pub(crate) struct Form {
+    pub(crate) format: LogFormat,
+    encoder: Encoder,
+    compressor: Option<Box<Compressor>>,
+    /// The point in the block where the content begins.
+    saved: Saved,
+    /// Content of the block so far.
+    pub(crate) block: u64,
+    /// The next record begins a block.
+    begins: bool,
+}
+
+impl Form {
+    pub(crate) fn new(format: LogFormat) -> Self {
+        Self {
+            format,
+            encoder: Encoder::default(),
+            compressor: format.is_compressed().then(|| Box::new(Compressor::new())),
+            saved: Saved::default(),
+            block: 0,
+            begins: true,
+        }
+    }
+
+    /// Appends a record to content that may be empty.
+    pub(crate) fn append(&mut self, record: &Record, content: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+        if content.is_empty() && !self.begins {
+            self.saved = self.encoder.save();
+        }
+        let before = content.len();
+        let outcome = if self.format.is_binary() {
+            if std::mem::take(&mut self.begins) {
+                self.encoder.begin_block(content);
+                self.saved = Saved::default();
+            }
+            self.encoder.encode(record, content)
+        } else {
+            self.begins = false;
+            serde_json::to_writer(&mut *content, record).map(|()| content.push(b'\n'))
+        };
+        if outcome.is_err() && !self.format.is_binary() {
+            content.truncate(before);
+        }
+        self.block += (content.len() - before) as u64;
+        outcome
+    }
+
+    /// Appends the line of a record as it is, because the record has not all of it.
+    fn append_line(&mut self, line: &str, content: &mut Vec<u8>) {
+        let before = content.len();
+        if self.format.is_binary() {
+            if std::mem::take(&mut self.begins) {
+                self.encoder.begin_block(content);
+            }
+            push_json(line.to_owned(), content);
+        } else {
+            content.extend_from_slice(line.as_bytes());
+            content.push(b'\n');
+        }
+        self.block += (content.len() - before) as u64;
+    }
+
+    /// Appends the bytes of the file that are this content.
+    pub(crate) fn to_file(&mut self, content: &[u8], file: &mut Vec<u8>) {
+        match &mut self.compressor {
+            Some(compressor) => compressor.add(content, file),
+            None => file.extend_from_slice(content),
+        }
+    }
+
+    /// The next record begins a block, and in a compressed log a frame. All content must be in the file.
+    pub(crate) fn end_block(&mut self, file: &mut Vec<u8>) {
+        self.block = 0;
+        self.begins = true;
+        if let Some(compressor) = &mut self.compressor {
+            compressor.end_frame(file);
+        }
+    }
+
+    /// The content without its first `written` bytes, as it is at the start of another file, after the header.
+    pub(crate) fn again(
+        &mut self,
+        header: &Record,
+        content: &[u8],
+        ends: &[usize],
+        written: usize,
+    ) -> (Vec<u8>, Vec<usize>) {
+        // A record of which a part was written is not in the old file.
+        let whole = ends.iter().rev().find(|end| **end <= written).copied().unwrap_or(0);
+        let (mut again, mut ends_again) = (Vec::new(), Vec::new());
+        let decoder = self.format.is_binary().then(|| self.encoder.decoder_at(&self.saved));
+        if let Some(compressor) = &mut self.compressor {
+            compressor.reset();
+        }
+        self.begins = true;
+        self.block = 0;
+        // A header was read from a log, or has only values with a JSON form.
+        let _ = self.append(header, &mut again);
+        ends_again.push(again.len());
+        match decoder {
+            None => {
+                let shift = again.len();
+                again.extend_from_slice(&content[whole..]);
+                ends_again.extend(ends.iter().filter(|end| **end > whole).map(|end| end - whole + shift));
+            }
+            Some(mut decoder) => {
+                // Every end is the end of a record, after entries of tables.
+                let mut at = 0;
+                while at < content.len() {
+                    let Ok(length) = prost::decode_length_delimiter(&content[at..]) else { break };
+                    let from = at + prost::length_delimiter_len(length);
+                    at = from + length;
+                    if let Ok(Some((record, _))) = decoder.decode(&content[from..at])
+                        && at > whole
+                    {
+                        let _ = self.append(&record, &mut again);
+                        ends_again.push(again.len());
+                    }
+                }
+            }
+        }
+        (again, ends_again)
+    }
+}
+
+/// Writes records in a format. Unlike [`Log`](crate::Log), it ends at the first error.
+#[derive(Debug)]
+pub struct RecordWriter<W> {
+    form: Form,
+    content: Vec<u8>,
+    file: Vec<u8>,
+    to: W,
+}
+
+impl<W: Write> RecordWriter<W> {
+    /// Writes to this.
+    pub fn new(format: LogFormat, to: W) -> Self {
+        Self { form: Form::new(format), content: Vec::new(), file: Vec::new(), to }
+    }
+
+    /// Writes a record. If it was read from a line, that line is kept to the byte.
+    ///
+    /// # Errors
+    /// Those of the file; and a number that JSON does not have.
+    pub fn write(&mut self, record: &Record, line: Option<&str>) -> io::Result<()> {
+        match line {
+            Some(line) if !self.form.format.is_binary() || serde_json::to_string(record)? != line => {
+                self.form.append_line(line, &mut self.content);
+            }
+            _ => self.form.append(record, &mut self.content)?,
+        }
+        if self.content.len() >= PIECE { self.flush() } else { Ok(()) }
+    }
+
+    /// Writes everything so far.
+    ///
+    /// # Errors
+    /// Those of the file.
+    pub fn flush(&mut self) -> io::Result<()> {
+        if !self.content.is_empty() {
+            self.form.to_file(&self.content, &mut self.file);
+            self.content.clear();
+        }
+        if self.form.block >= BLOCK {
+            self.form.end_block(&mut self.file);
+        }
+        self.to.write_all(&self.file)?;
+        self.file.clear();
+        self.to.flush()
+    }
+
+    /// What is written to.
+    pub const fn get_ref(&self) -> &W {
+        &self.to
+    }
+
+    /// Completes the file.
+    ///
+    /// # Errors
+    /// Those of the file.
+    pub fn finish(mut self) -> io::Result<W> {
+        self.flush()?;
+        self.form.end_block(&mut self.file);
+        self.to.write_all(&self.file)?;
+        self.to.flush()?;
+        Ok(self.to)
+    }
+}

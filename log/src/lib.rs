@@ -1,0 +1,35 @@
+//! The log of a run: its formats, its writer, and its readers. One process appends to it; restarts, reports and
+//! replays read it. `docs/log.md` describes the files.
+//!
+//! Knows records ([`wec_record`]), not what is made of them.
+
+mod binary;
+mod error;
+mod file;
+mod form;
+mod format;
+mod frames;
+#[doc(hidden)]
+pub mod fuzzing;
+mod judge;
+mod options;
+mod parts;
+mod ranges;
+mod reader;
+mod report;
+mod sync;
+mod table;
+mod writer;
+
+pub use binary::BINARY_VERSION;
+pub use error::LogError;
+pub use file::{check, footer_at, header_at, read_strictly};
+pub use form::RecordWriter;
+pub use format::LogFormat;
+pub use judge::{judge, judge_header};
+pub use options::LogOptions;
+pub use parts::{find_log, log_files};
+pub use reader::{End, Found, Place, Reader};
+pub use report::{DamagedLine, LogReport, read_lines, read_logs};
+pub use table::{Rows, Table};
+pub use writer::{LOOK_EVERY, Log};

@@ -1,0 +1,381 @@
+//! `Reader`: the one loop that reads a log, whatever its format. It finds the records, damaged places and the
+//! incomplete end; what is made of them is decided by its callers.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::io::{self, Cursor, Read};
+
+use wec_record::Record;
+
+use crate::LogFormat;
+use crate::binary::{Bad, Decoder, MARK_START};
+use crate::format::{DECISIVE, is_binary, is_compressed};
+use crate::frames::{Chunk, FrameReader, read_some};
+
+/// Maximal length of a line or a message, bytes.
+const LONGEST: usize = 16 << 20;
+
+/// Reads the records of one file.
+pub struct Reader<R> {
+    content: Content<R>,
+    /// None until enough of the content is there.
+    binary: Option<bool>,
+    decoder: Decoder,
+    buffer: Vec<u8>,
+    /// How far `buffer` has been read.
+    at: usize,
+    /// Of `buffer[at]` in the content.
+    offset: u64,
+    /// Lines or messages so far.
+    number: u64,
+    /// Starts of frames in the content, and in the file.
+    frames: VecDeque<(u64, u64)>,
+    /// A damaged message was skipped, and its end may be wrong.
+    doubtful: bool,
+    /// Looks for the next mark.
+    lost: bool,
+    ended: bool,
+    end: End,
+}
+
+/// What a [`Reader`] finds.
+#[derive(Debug)]
+pub enum Found<'a> {
+    /// A record, and its line, if it is JSON.
+    Record(Place, Record, Option<Cow<'a, str>>),
+    /// An empty line.
+    Blank(Place),
+    /// A place that is no record. It is skipped.
+    Damaged(Place, String),
+    /// It has a later format.
+    Newer(u32),
+}
+
+/// A place in a log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Number of the line or message, from 1.
+    pub number: u64,
+    /// Its start, bytes from the start of the content; in a file that is not compressed, of the file.
+    pub offset: u64,
+    /// Start of its zstd frame, bytes from the start of the file; none in a file that is not compressed.
+    pub frame: Option<u64>,
+}
+
+/// Up to where a file is complete.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct End {
+    /// Length of the complete part, bytes.
+    pub length: u64,
+    /// What makes the part a complete file.
+    pub closing: Vec<u8>,
+    /// Bytes of an incomplete last record or block.
+    pub torn: u64,
+}
+
+enum Content<R> {
+    Plain { source: R, offset: u64 },
+    Frames(Box<FrameReader<R>>),
+}
+
+type Source<R> = io::Chain<Cursor<Vec<u8>>, R>;
+
+impl<R: Read> Reader<Source<R>> {
+    /// Detects the format.
+    ///
+    /// # Errors
+    /// Those of the source.
+    pub fn new(mut source: R) -> io::Result<Self> {
+        let mut start = Vec::new();
+        source.by_ref().take(DECISIVE as u64).read_to_end(&mut start)?;
+        let compressed = is_compressed(&start);
+        let source = Cursor::new(start).chain(source);
+        let content = if compressed {
+            Content::Frames(Box::new(FrameReader::new(source)))
+        } else {
+            Content::Plain { source, offset: 0 }
+        };
+        Ok(Self {
+            content,
+            binary: None,
+            decoder: Decoder::default(),
+            buffer: Vec::new(),
+            at: 0,
+            offset: 0,
+            number: 0,
+            frames: VecDeque::new(),
+            doubtful: false,
+            lost: false,
+            ended: false,
+            end: End::default(),
+        })
+    }
+}
+
+impl<R: Read> Reader<R> {
+    /// The next record or defect; none at the end.
+    ///
+    /// # Errors
+    /// Those of the source.
+    #[expect(clippy::should_implement_trait, reason = "what it finds borrows from it")]
+    pub fn next(&mut self) -> io::Result<Option<Found<'_>>> {
+        while self.binary.is_none() {
+            if self.rest().len() >= MARK_START.len() || self.ended {
+                self.binary = Some(is_binary(self.rest()));
+            } else if let Some((place, why)) = self.fill()? {
+                return Ok(Some(Found::Damaged(place, why)));
+            }
+        }
+        if self.binary == Some(true) { self.message() } else { self.line() }
+    }
+
+    /// The format; JSON until the first record has been read.
+    pub fn format(&self) -> LogFormat {
+        LogFormat::new(self.binary == Some(true), matches!(self.content, Content::Frames(_)))
+    }
+
+    /// Lines or messages read, including damaged ones.
+    pub const fn read(&self) -> u64 {
+        self.number
+    }
+
+    /// Bytes of the file that were read.
+    pub fn bytes(&self) -> u64 {
+        match &self.content {
+            Content::Plain { offset, .. } => *offset,
+            Content::Frames(frames) => frames.offset(),
+        }
+    }
+
+    /// Up to where the file is complete, after [`Reader::next`] has returned none.
+    pub const fn end(&self) -> &End {
+        &self.end
+    }
+
+    fn line(&mut self) -> io::Result<Option<Found<'_>>> {
+        let mut searched = 0;
+        let length = loop {
+            if let Some(at) = memchr::memchr(b'\n', &self.rest()[searched..]) {
+                break searched + at;
+            }
+            searched = self.rest().len();
+            if searched >= LONGEST {
+                return self.endless_line();
+            }
+            if self.ended {
+                self.tear();
+                return Ok(None);
+            }
+            if let Some((place, why)) = self.fill()? {
+                return Ok(Some(Found::Damaged(place, why)));
+            }
+        };
+        self.number += 1;
+        let place = self.place();
+        let from = self.at;
+        self.used(length + 1);
+        let line = &self.buffer[from..from + length];
+        if line.trim_ascii().is_empty() {
+            return Ok(Some(Found::Blank(place)));
+        }
+        let text = match std::str::from_utf8(line) {
+            Ok(text) => text,
+            Err(error) => {
+                let why = format!("byte {} of it is not UTF-8", error.valid_up_to());
+                return Ok(Some(Found::Damaged(place, why)));
+            }
+        };
+        Ok(Some(match Record::parse(text, self.number) {
+            Ok(record) => Found::Record(place, record, Some(Cow::Borrowed(text))),
+            Err(error) => Found::Damaged(place, error.source.to_string()),
+        }))
+    }
+
+    /// Skips a line that is too long.
+    fn endless_line(&mut self) -> io::Result<Option<Found<'_>>> {
+        self.number += 1;
+        let place = self.place();
+        loop {
+            match memchr::memchr(b'\n', self.rest()) {
+                Some(at) => {
+                    self.used(at + 1);
+                    break;
+                }
+                None => self.used(self.rest().len()),
+            }
+            if self.ended {
+                break;
+            }
+            // A second defect within it is the same one.
+            let _ = self.fill()?;
+        }
+        Ok(Some(Found::Damaged(place, format!("it is longer than {LONGEST} bytes"))))
+    }
+
+    fn message(&mut self) -> io::Result<Option<Found<'_>>> {
+        loop {
+            if self.lost {
+                self.find_mark()?;
+            }
+            let Some(length) = length_of(self.rest()) else {
+                if self.ended {
+                    self.tear();
+                    return Ok(None);
+                }
+                if let Some((place, why)) = self.fill()? {
+                    return Ok(Some(Found::Damaged(place, why)));
+                }
+                continue;
+            };
+            let Some((head, length)) = length else {
+                self.number += 1;
+                let place = self.place();
+                self.used(1);
+                self.lost = true;
+                if !self.doubtful {
+                    return Ok(Some(Found::Damaged(place, "it has no possible length".to_owned())));
+                }
+                continue;
+            };
+            if self.rest().len() < head + length {
+                if self.ended {
+                    self.tear();
+                    return Ok(None);
+                }
+                if let Some((place, why)) = self.fill()? {
+                    return Ok(Some(Found::Damaged(place, why)));
+                }
+                continue;
+            }
+            let place = self.place();
+            let message = &self.buffer[self.at + head..self.at + head + length];
+            match self.decoder.decode(message) {
+                Ok(record) => {
+                    self.doubtful = false;
+                    self.used(head + length);
+                    self.number += u64::from(record.is_some());
+                    if let Some((record, line)) = record {
+                        let place = Place { number: self.number, ..place };
+                        return Ok(Some(Found::Record(place, record, line.map(Cow::Owned))));
+                    }
+                }
+                Err(Bad::Newer(version)) => {
+                    self.used(head + length);
+                    return Ok(Some(Found::Newer(version)));
+                }
+                Err(Bad::Message(why)) => {
+                    self.number += 1;
+                    let again = std::mem::replace(&mut self.doubtful, true);
+                    // Its length may be what is wrong.
+                    self.lost = again || memchr::memmem::find(message, MARK_START).is_some();
+                    self.used(if self.lost { 1 } else { head + length });
+                    return Ok(Some(Found::Damaged(Place { number: self.number, ..place }, why)));
+                }
+            }
+        }
+    }
+
+    /// Goes to the next mark, or to the end.
+    fn find_mark(&mut self) -> io::Result<()> {
+        loop {
+            if let Some(at) = memchr::memmem::find(self.rest(), MARK_START) {
+                self.used(at);
+                (self.lost, self.doubtful) = (false, false);
+                return Ok(());
+            }
+            if self.ended {
+                self.used(self.rest().len());
+                self.lost = false;
+                return Ok(());
+            }
+            self.used(self.rest().len().saturating_sub(MARK_START.len() - 1));
+            // A second defect on the way to it is the same one.
+            let _ = self.fill()?;
+        }
+    }
+
+    /// Reads more of the content. A damaged part of the file is returned; the record before it is not complete.
+    fn fill(&mut self) -> io::Result<Option<(Place, String)>> {
+        self.buffer.drain(..self.at);
+        self.at = 0;
+        if self.buffer.is_empty() {
+            self.end.length = self.bytes();
+            if let Content::Frames(frames) = &self.content {
+                self.end.closing = frames.closing();
+            }
+        }
+        let before = self.offset + self.buffer.len() as u64;
+        match &mut self.content {
+            Content::Plain { source, offset } => {
+                let read = read_some(source, &mut self.buffer)?;
+                *offset += read as u64;
+                self.ended = read == 0;
+            }
+            Content::Frames(frames) => match frames.read_into(&mut self.buffer)? {
+                Chunk::Data { frame } => {
+                    if self.frames.back().is_none_or(|(_, last)| *last != frame) {
+                        self.frames.push_back((before, frame));
+                    }
+                }
+                Chunk::Damaged { frame, why } => {
+                    self.number += 1;
+                    let place = Place { number: self.number, offset: self.offset, frame: Some(frame) };
+                    self.used(self.buffer.len());
+                    self.lost = self.binary == Some(true);
+                    return Ok(Some((place, why)));
+                }
+                Chunk::End { torn } => {
+                    self.ended = true;
+                    self.end.torn = torn;
+                }
+            },
+        }
+        Ok(None)
+    }
+
+    /// What is left at the end is incomplete.
+    fn tear(&mut self) {
+        let left = self.rest().len();
+        if let Content::Plain { .. } = self.content {
+            self.end.length = self.bytes() - left as u64;
+        }
+        self.end.torn += left as u64;
+        self.used(left);
+    }
+
+    fn place(&self) -> Place {
+        let frame = self.frames.front().map(|(_, frame)| *frame);
+        Place { number: self.number, offset: self.offset, frame }
+    }
+
+    fn rest(&self) -> &[u8] {
+        &self.buffer[self.at..]
+    }
+
+    fn used(&mut self, length: usize) {
+        self.at += length;
+        self.offset += length as u64;
+        while self.frames.get(1).is_some_and(|(start, _)| *start <= self.offset) {
+            self.frames.pop_front();
+        }
+    }
+}
+
+impl<R> std::fmt::Debug for Reader<R> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Reader").field("offset", &self.offset).finish_non_exhaustive()
+    }
+}
+
+/// The length before a message: how many bytes it takes and its value. `None` if it is incomplete, `Some(None)` if no
+/// message has it.
+fn length_of(bytes: &[u8]) -> Option<Option<(usize, usize)>> {
+    let mut length = 0;
+    for (place, byte) in bytes.iter().take(4).enumerate() {
+        length |= usize::from(byte & 0x7f) << (7 * place);
+        if byte & 0x80 == 0 {
+            return Some((1..=LONGEST).contains(&length).then_some((place + 1, length)));
+        }
+    }
+    (bytes.len() >= 4).then_some(None)
+}

@@ -1,0 +1,127 @@
+//! `Syncer`: brings what was written to the disk, on a thread of its own, so that a slow disk does not stop counting.
+
+use std::fs::File;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use std::{io, mem};
+
+/// The longest time from a write to the beginning of its synchronisation. Records are written within 200 ms, so all of
+/// them are on the disk within a second, if the disk needs less than 300 ms.
+const COLLECT: Duration = Duration::from_millis(500);
+
+/// Synchronises files. When it is dropped, it has done so with all of them.
+#[derive(Debug)]
+pub(crate) struct Syncer {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    work: Mutex<Work>,
+    changed: Condvar,
+    done: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Work {
+    /// Written to since their last synchronisation.
+    files: Vec<Arc<File>>,
+    /// Being synchronised.
+    busy: bool,
+    /// At once.
+    hurry: bool,
+    end: bool,
+    error: Option<io::Error>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self) {
+        let mut work = self.lock();
+        loop {
+            if work.files.is_empty() {
+                if work.end {
+                    return;
+                }
+                work = self.changed.wait(work).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let waits = |work: &mut Work| !work.hurry && !work.end;
+            work = match self.changed.wait_timeout_while(work, COLLECT, waits) {
+                Ok((work, _)) => work,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+            let files = mem::take(&mut work.files);
+            work.busy = true;
+            drop(work);
+            let outcome: io::Result<()> = files.iter().try_for_each(|file| file.sync_data());
+            // The lock of a file that was rotated away ends here.
+            drop(files);
+            self.done.fetch_add(1, Ordering::Relaxed);
+            work = self.lock();
+            work.busy = false;
+            if let Err(error) = outcome {
+                work.error = Some(error);
+            }
+            self.changed.notify_all();
+        }
+    }
+}
+
+impl Syncer {
+    pub(crate) fn start() -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let thread = {
+            let shared = Arc::clone(&shared);
+            thread::Builder::new().name("wec-log-sync".to_owned()).spawn(move || shared.run())?
+        };
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// Synchronises this file soon.
+    pub(crate) fn add(&self, file: &Arc<File>) {
+        let mut work = self.shared.lock();
+        if !work.files.iter().any(|other| Arc::ptr_eq(other, file)) {
+            work.files.push(Arc::clone(file));
+            self.shared.changed.notify_all();
+        }
+    }
+
+    /// Waits until all added files are synchronised.
+    pub(crate) fn finish(&self) {
+        let mut work = self.shared.lock();
+        work.hurry = true;
+        self.shared.changed.notify_all();
+        while work.busy || !work.files.is_empty() {
+            work = self.shared.changed.wait(work).unwrap_or_else(PoisonError::into_inner);
+        }
+        work.hurry = false;
+    }
+
+    /// The last error, once.
+    pub(crate) fn error(&self) -> Option<io::Error> {
+        self.shared.lock().error.take()
+    }
+
+    /// How often files were synchronised.
+    pub(crate) fn count(&self) -> u64 {
+        self.shared.done.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Syncer {
+    fn drop(&mut self) {
+        self.shared.lock().end = true;
+        self.shared.changed.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // The panic hook has reported a panic.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! What is written in one format is read from it, and from any other that it is converted to.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use proptest::prelude::*;
+use wec_log::{Found, LogFormat, Reader, RecordWriter, Rows, Table};
+use wec_record::Record;
+
+use crate::common::{chain, file, header, path, read, record};
+
+/// Everything that a reader finds in these bytes.
+fn records(bytes: &[u8]) -> (Vec<Record>, u64) {
+    let mut reader = Reader::new(bytes).unwrap();
+    let mut records = Vec::new();
+    while let Some(found) = reader.next().unwrap() {
+        match found {
+            Found::Record(_, record, _) => records.push(record),
+            other => panic!("{other:?}"),
+        }
+    }
+    (records, reader.end().torn)
+}
+
+/// The file in another format, line by line.
+fn converted(bytes: &[u8], to: LogFormat) -> Vec<u8> {
+    let mut reader = Reader::new(bytes).unwrap();
+    let mut writer = RecordWriter::new(to, Vec::new());
+    while let Some(found) = reader.next().unwrap() {
+        let Found::Record(_, record, line) = found else { panic!("{found:?}") };
+        writer.write(&record, line.as_deref()).unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn no_conversion_loses_anything(written in prop::collection::vec(record(), 0..20)) {
+        let files = LogFormat::ALL.map(|format| file(format, &written));
+        for (from, bytes) in LogFormat::ALL.into_iter().zip(&files) {
+            prop_assert_eq!(&records(bytes).0, &written, "{}", from);
+            for (to, expected) in LogFormat::ALL.into_iter().zip(&files) {
+                let made = converted(bytes, to);
+                prop_assert_eq!(&records(&made).0, &written, "{} to {}", from, to);
+                if from.is_binary() == to.is_binary() || !to.is_compressed() {
+                    prop_assert_eq!(&made, expected, "{} to {}", from, to);
+                }
+            }
+        }
+    }
+
+    /// As after a kill: a file may end in the middle of anything.
+    #[test]
+    fn of_a_cut_file_everything_complete_is_read(
+        written in prop::collection::vec(record(), 1..12), cut in 0.0..1.0f64, format in 0usize..4,
+    ) {
+        let format = LogFormat::ALL[format];
+        // Each record is flushed, as far apart as in a slow run.
+        let mut writer = RecordWriter::new(format, Vec::new());
+        let mut complete = vec![0];
+        for record in &written {
+            writer.write(record, None).unwrap();
+            writer.flush().unwrap();
+            complete.push(writer.get_ref().len());
+        }
+        let bytes = writer.finish().unwrap();
+        let cut = (bytes.len() as f64 * cut) as usize;
+        let (found, torn) = records(&bytes[..cut]);
+        let expected = complete.partition_point(|end| *end <= cut).saturating_sub(1);
+        prop_assert_eq!(&found[..], &written[..expected], "{} of {} bytes", cut, bytes.len());
+        if complete.contains(&cut) {
+            prop_assert_eq!(torn, 0);
+        }
+    }
+}
+
+/// A line that this version would write differently is the same after two conversions.
+#[test]
+fn lines_are_kept_to_the_byte() {
+    let lines = [
+        serde_json::to_string(&Record::Header(header("run"))).unwrap().replace("\"version\":1", "\"version\": 1,\"later\":[]"),
+        serde_json::to_string(&chain(1, 2)).unwrap(),
+        serde_json::to_string(&chain(2, 2)).unwrap().replace("\"seq\":2", "\"seq\":2,\"colour\":\"red\""),
+        r#"{"chainname":"NewRegistrationChain","chaintook":12,"individualresults":[{"uri":"/acme/new-reg"}]}"#.to_owned(),
+        r#"  {"record":"event", "node":"r1","seq":7,"level":1e999 }"#.to_owned(),
+    ];
+    let text = lines.join("\n") + "\n";
+    for format in LogFormat::ALL {
+        let there = converted(text.as_bytes(), format);
+        let back = converted(&there, LogFormat::Json);
+        assert_eq!(String::from_utf8(back).unwrap(), text, "{format}");
+    }
+}
+
+#[test]
+fn files_of_all_formats_are_one_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let records: Vec<_> = (1..=40).map(|seq| chain(seq, 3)).collect();
+    let pieces = records.chunks(10).zip(LogFormat::ALL).rev();
+    let paths: Vec<_> = pieces
+        .map(|(piece, format)| {
+            let piece = [&[Record::Header(header("run"))], piece].concat();
+            // No name decides anything.
+            path(folder.path(), &format!("{format}.log"), &file(format, &piece))
+        })
+        .collect();
+    let (found, _, report) = read(&paths);
+    assert_eq!(found[1..], records);
+    assert_eq!((report.problems(), report.requests), (Vec::<String>::new(), 120));
+}
+
+#[test]
+fn concatenated_files_are_a_file() {
+    for format in LogFormat::ALL {
+        let pieces: Vec<_> = (1..=6).map(|seq| file(format, &[chain(seq, 2)])).collect();
+        assert_eq!(
+            records(&pieces.concat()).0,
+            (1..=6).map(|seq| chain(seq, 2)).collect::<Vec<_>>(),
+            "{format}"
+        );
+    }
+}
+
+/// The frames of the standard tool are of any length and have other options.
+#[test]
+fn what_the_zstd_tool_makes_is_read_and_what_we_make_it_reads() {
+    let run = |arguments: &[&str], input: &[u8]| {
+        let mut child = Command::new("zstd")
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("zstd is needed: apt-get install zstd");
+        let mut stdin = child.stdin.take().unwrap();
+        let input = input.to_vec();
+        let writing = std::thread::spawn(move || stdin.write_all(&input).unwrap());
+        let output = child.wait_with_output().unwrap();
+        writing.join().unwrap();
+        assert!(output.status.success());
+        output.stdout
+    };
+    let written: Vec<_> = (1..=3_000).map(|seq| chain(seq, 4)).collect();
+    for (plain, compressed) in
+        [(LogFormat::Json, LogFormat::JsonZstd), (LogFormat::Binary, LogFormat::BinaryZstd)]
+    {
+        let bytes = file(plain, &written);
+        for arguments in
+            [&["-q", "-c"][..], &["-q", "-c", "-19", "--no-check"], &["-q", "-c", "-1", "--no-content-size"]]
+        {
+            assert_eq!(records(&run(arguments, &bytes)).0, written, "{arguments:?}");
+        }
+        let ours = file(compressed, &written);
+        assert!(run(&["-q", "-d", "-c"], &ours) == bytes, "{compressed}");
+    }
+}
+
+#[test]
+fn a_later_binary_format_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bytes = file(LogFormat::Binary, &[chain(1, 1)]);
+    bytes[7] = 9;
+    let error = wec_log::read_logs(&[path(folder.path(), "a.wecb", &bytes)], |_| {}).unwrap_err().to_string();
+    assert!(error.contains("has binary format 9"), "{error}");
+}
+
+#[test]
+fn tables_have_a_row_for_each_request_or_chain() {
+    let mut failed = chain(2, 1);
+    if let Record::Chain { result, .. } = &mut failed {
+        result.error = "it said \"no\",\r\nand ended".to_owned();
+    }
+    for (rows, count) in [(Rows::Requests, 4), (Rows::Chains, 2)] {
+        let mut bytes = Vec::new();
+        let mut table = Table::new(rows, &mut bytes).unwrap();
+        for record in [&chain(1, 3), &failed, &Record::Header(header("run"))] {
+            table.write(record).unwrap();
+        }
+        table.finish().unwrap();
+        let mut reader = csv::Reader::from_reader(&bytes[..]);
+        let names = reader.headers().unwrap().clone();
+        let column = |row: &csv::StringRecord, name: &str| {
+            row[names.iter().position(|column| column == name).unwrap()].to_owned()
+        };
+        let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
+        assert_eq!(rows.len(), count);
+        assert_eq!(column(&rows[0], "done_unix_ns").len(), 19);
+        if count == 2 {
+            assert_eq!(column(&rows[1], "error"), "it said \"no\",\r\nand ended");
+        }
+    }
+}

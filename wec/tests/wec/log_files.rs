@@ -1,0 +1,118 @@
+//! The log of a run in each format, its files, and conversions between them.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::common::{NullCa, run, said, summary};
+
+/// A run of this many chains. Its summary.
+fn run_with(folder: &Path, iterations: &str, flags: &[&str]) -> Value {
+    let ca = NullCa::start(folder, &[]);
+    let mut args = vec!["run", "--headless", "--json", "summary.json", "--state", "sqlite::memory:"];
+    args.extend([
+        "--http01-listen",
+        "127.0.0.1:0",
+        "--run-time",
+        "5m",
+        "--workers",
+        "20",
+        "--iterations",
+        iterations,
+    ]);
+    args.extend(ca.target());
+    args.extend(flags);
+    let output = run(folder, &args);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    summary(folder)
+}
+
+/// The files of the run's log, by name.
+fn logs(folder: &Path) -> Vec<String> {
+    let files = std::fs::read_dir(folder.join("results")).unwrap();
+    let mut logs: Vec<_> = files.map(|file| file.unwrap().path().display().to_string()).collect();
+    logs.sort();
+    logs
+}
+
+fn wec(folder: &Path, args: &[&str]) -> String {
+    let output = run(folder, args);
+    assert_eq!(output.status.code(), Some(0), "{args:?}: {}", said(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_rotated_compressed_binary_log_is_the_log_of_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let flags = ["--log-format", "binary-zstd", "--log-rotate-size", "64K"];
+    let summary = run_with(folder, "12000", &flags);
+    let mut files = logs(folder);
+    assert!(files.len() > 1 && files.iter().all(|file| file.ends_with(".wecb.zst")), "{files:?}");
+    files.reverse();
+    let mut args = vec!["report", "--strict", "--json"];
+    args.extend(files.iter().map(String::as_str));
+    let mut reported: Value = serde_json::from_str(&wec(folder, &args)).unwrap();
+    let mut summary = summary;
+    // Whole figures, except where the machine's own state is.
+    for value in [&mut reported, &mut summary] {
+        value.as_object_mut().unwrap().remove("log");
+    }
+    assert_eq!(reported["chains"], summary["chains"]);
+    assert_eq!(reported["endpoints"], summary["endpoints"]);
+    args[0] = "log";
+    args[1] = "check";
+    wec(folder, &args);
+}
+
+#[test]
+fn each_format_is_converted_to_each_other_and_to_tables() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    run_with(folder, "3000", &[]);
+    let log = logs(folder).remove(0);
+    let text = std::fs::read_to_string(&log).unwrap();
+    let mut from = log;
+    let mut sizes = Vec::new();
+    for name in ["a.jsonl.zst", "b.wecb", "c.wecb.zst", "d.jsonl"] {
+        wec(folder, &["convert", "--strict", &from, "-o", name]);
+        from = name.to_owned();
+        sizes.push(std::fs::metadata(folder.join(name)).unwrap().len());
+    }
+    assert!(std::fs::read_to_string(folder.join("d.jsonl")).unwrap() == text);
+    let requests =
+        wec(folder, &["convert", "c.wecb.zst", "-o", "-", "--csv", "requests"]).lines().count() - 1;
+    let per_request: Vec<_> = sizes.iter().map(|size| *size as f64 / requests as f64).collect();
+    println!("bytes for a request: {per_request:.1?} of {requests}");
+    // A run of a second has many ids and few repetitions; docs/log.md has the figures of longer ones.
+    let [json_zstd, binary, binary_zstd, json] = per_request[..] else { panic!("four formats") };
+    assert!(json_zstd < json / 5.0 && binary < json / 8.0 && binary_zstd < json / 12.0, "{per_request:?}");
+    let chains = wec(folder, &["convert", "a.jsonl.zst", "-o", "-", "--csv", "chains"]);
+    assert!(chains.starts_with("node,seq,worker,chain,"), "{chains}");
+    assert_eq!(chains.lines().count(), 3_001);
+}
+
+#[test]
+fn convert_overwrites_nothing_and_reports_what_is_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let line = r#"{"chainname":"NewRegistrationChain","chaintook":12,"individualresults":[{"uri":"/acme/new-reg"}]}"#;
+    std::fs::write(folder.join("seed.json"), format!("{line}\nnotes\n{line}\n")).unwrap();
+    std::fs::write(folder.join("there.wecb"), "mine").unwrap();
+    let convert = |args: &[&str]| {
+        let output = run(folder, &[&["convert", "seed.json", "-o"], args].concat());
+        (output.status.code(), said(&output))
+    };
+    let (code, told) = convert(&["there.wecb"]);
+    assert!(code == Some(1) && told.contains("there.wecb exists"), "{told}");
+    let (code, told) = convert(&["there.wecb", "--force", "--strict"]);
+    assert!(code == Some(1) && told.contains("line 2 (byte 98)"), "{told}");
+    assert_eq!(std::fs::read_to_string(folder.join("there.wecb")).unwrap(), "mine");
+    let (code, told) = convert(&["there.wecb", "--force"]);
+    assert!(code == Some(0) && told.contains("line 2 (byte 98)"), "{told}");
+    let back = wec(folder, &["convert", "there.wecb", "-o", "-", "--format", "json"]);
+    assert_eq!(back, format!("{line}\n{line}\n"));
+    let (code, told) = convert(&["there.txt"]);
+    assert!(code != Some(0) && told.contains("decides no format"), "{told}");
+    assert_eq!(std::fs::read_dir(folder).unwrap().count(), 2, "no unfinished file is left");
+}
