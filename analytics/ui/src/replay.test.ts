@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { doing, phaseOf, place, SPEEDS, speeds, stepOf } from "./replay";
+import { doing, phaseOf, place, positionOf, SPEEDS, speeds, stepOf, stepsOf } from "./replay";
 import type { ReplayView } from "./wire";
 
 const replay = (over: Partial<ReplayView> = {}): ReplayView => ({
@@ -34,7 +34,16 @@ describe("a replay", () => {
     expect(phaseOf("live", null)).toBe("live");
   });
 
-  it("moves by a second, in a short run by less", () => {
-    expect([stepOf(3600e9), stepOf(20e9), stepOf(0)]).toEqual([1e9, 1e8, 1e6]);
+  it("moves by a second, in a short run by less, and reaches both ends", () => {
+    expect(positionOf(1, 3600e9)).toBe(1e9);
+    expect(positionOf(1, 20e9)).toBe(1e8);
+    for (const length of [40_134_355_212, 20e9, 3_600_000_000_001, 1]) {
+      expect([positionOf(0, length), positionOf(stepsOf(length), length)]).toEqual([0, length]);
+      for (const step of [1, 7, 150, 199]) {
+        expect(Number.isInteger(positionOf(step, length))).toBe(true);
+        if (length > 1e9) expect(stepOf(positionOf(step, length), length)).toBe(step);
+      }
+    }
+    expect(stepOf(0, 0)).toBe(0);
   });
 });

@@ -29,7 +29,17 @@ export function place(positionNs: number, lengthNs: number): string {
   return `${span(positionNs)} of ${span(lengthNs)}`;
 }
 
-/** The steps of a slider over a run, nanoseconds: a second, or less where the run is short. */
-export function stepOf(lengthNs: number): number {
-  return Math.min(1e9, Math.max(1e6, lengthNs / 200));
+/** How many steps a slider over a run has: of a second each, or 200 where the run is short. */
+export function stepsOf(lengthNs: number): number {
+  return Math.max(200, Math.ceil(lengthNs / 1e9));
+}
+
+/** The position of a step, whole nanoseconds; the last step is the end of the run. */
+export function positionOf(step: number, lengthNs: number): number {
+  return Math.round((step / stepsOf(lengthNs)) * lengthNs);
+}
+
+/** The step of a position. */
+export function stepOf(positionNs: number, lengthNs: number): number {
+  return lengthNs === 0 ? 0 : Math.round((positionNs / lengthNs) * stepsOf(lengthNs));
 }

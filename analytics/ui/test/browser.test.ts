@@ -1,14 +1,15 @@
 // The page in headless Chromium with a real `wec demo`: what a person looks at and does, in this order.
 
-import { readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 
 import { chromium, type Browser, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { CHARTS } from "../src/charts";
-import { CHAINS, parseLive } from "../src/wire";
-import { startDemo, type Demo } from "./demo";
+import { positionOf } from "../src/replay";
+import { CHAINS, parseLive, type ReplayView } from "../src/wire";
+import { startDemo, startReplay, type Demo } from "./demo";
 import { WireCutter } from "./wire-cutter";
 
 const WORKERS = 8;
@@ -319,6 +320,89 @@ describe("the page of a run", () => {
     expect(await text("[aria-live]")).toMatch(/The run is over/);
     expect(await figure("requests")).toBeGreaterThan(0);
     expect(await demo.ended).toBe(0);
+  });
+});
+
+describe("the page of a replay", () => {
+  let replay: Demo;
+  const shown = async (path: string) => (await page.request.get(new URL(`api/v1/${path}`, replay.page).href)).text();
+  const figures = async () => parseLive(await shown("runs/current/snapshot"));
+  const slider = () => page.getByRole("slider", { name: "Position in the run" });
+
+  beforeAll(async () => {
+    replay = await startReplay(join(demo.folder, (await lastLog()).log), 1000);
+    await page.goto(replay.page.href);
+  });
+
+  afterAll(async () => replay?.end());
+
+  /** The log of the demo. */
+  async function lastLog() {
+    const [name = ""] = (await readdir(join(demo.folder, "results"))).filter((name) => name !== "earlier.jsonl");
+    const log = join("results", name);
+    const lines = (await readFile(join(demo.folder, log), "utf8")).trimEnd().split("\n");
+    return { log, records: lines.map((line) => JSON.parse(line) as Record<string, unknown>) };
+  }
+
+  it("plays the run to its end, with the figures of its log and nothing to steer", async () => {
+    await expect.poll(() => text("header"), POLL).toMatch(/replay, at the end/);
+    const { records } = await lastLog();
+    const requests = records.reduce((sum, record) => sum + ((record["individualresults"] as unknown[] | undefined)?.length ?? 0), 0);
+    await expect.poll(() => figure("requests"), POLL).toBe(requests);
+    expect(await page.getByRole("button", { name: "Stop…" }).count()).toBe(0);
+    expect(await page.getByLabel("Workers", { exact: true }).count()).toBe(0);
+  });
+
+  it("goes to a position by the keyboard, and shows what had come until then", async () => {
+    await slider().press("Home");
+    await expect.poll(() => text("header"), POLL).toMatch(/replay, paused/);
+    for (let step = 0; step < 5; step += 1) await slider().press("ArrowRight");
+    const step = Number(await slider().inputValue());
+    expect(step).toBe(5);
+    const settled = async () => JSON.parse(await shown("replay")) as ReplayView;
+    const { length_ns } = await settled();
+    const position = positionOf(step, length_ns);
+    await expect.poll(settled, POLL).toMatchObject({ position_ns: position, seeking: false });
+    const { snapshot: there } = await figures();
+    const { records } = await lastLog();
+    // Each record when its time and those of the records before it have come.
+    let through = 0;
+    let requests = 0;
+    for (const record of records) {
+      const ended = BigInt((record["origin_unix_ns"] as number | undefined) ?? 0) + BigInt((record["done"] as number | undefined) ?? 0);
+      const at = Number(ended > 0n ? ended : BigInt((record["at_unix_ns"] as number | undefined) ?? 0));
+      if (record["record"] !== "header" && record["record"] !== "footer") through = Math.max(through, at);
+      if (through > there.run.started_unix_ns + position) break;
+      requests += (record["individualresults"] as unknown[] | undefined)?.length ?? 0;
+    }
+    // JavaScript reads these times to within 256 ns.
+    expect(there.requests).toBe(requests);
+    await expect.poll(() => figure("requests"), POLL).toBe(requests);
+  });
+
+  it("plays, changes its speed and pauses", async () => {
+    await page.getByLabel("Speed").selectOption("×5");
+    await page.getByRole("button", { name: "Play" }).press("Enter");
+    await expect.poll(() => text("header"), POLL).toMatch(/replay, playing ×5/);
+    const before = await figure("requests");
+    await expect.poll(() => figure("requests"), POLL).toBeGreaterThan(before);
+    await page.getByRole("button", { name: "Pause the replay" }).click();
+    await expect.poll(() => text("header"), POLL).toMatch(/replay, (paused|at the end)/);
+    const { snapshot: stopped } = await figures();
+    await expect.poll(() => figure("requests"), POLL).toBe(stopped.requests);
+  });
+
+  it.each([
+    [1280, "light"],
+    [1280, "dark"],
+    [390, "light"],
+    [390, "dark"],
+  ] as const)("fits a window %s wide, %s", async (width, colorScheme) => {
+    await page.emulateMedia({ colorScheme });
+    await page.setViewportSize({ width, height: 900 });
+    const beyond = () => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+    await expect.poll(beyond, POLL).toBe(0);
+    expect(await slider().isVisible()).toBe(true);
   });
 });
 

@@ -1,4 +1,4 @@
-// Starts `wec demo` for the browser test, and ends it.
+// Starts `wec demo` and `wec replay` for the browser test, and ends them.
 
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
@@ -18,14 +18,24 @@ export interface Demo {
   end(): Promise<void>;
 }
 
-export async function startDemo(workers: number, thresholds: readonly string[] = []): Promise<Demo> {
+/** A run in a folder of its own, with a page on a free port. */
+export function startDemo(workers: number, thresholds: readonly string[] = []): Promise<Demo> {
+  const held = thresholds.flatMap((threshold) => ["--threshold", threshold]);
+  return start(["demo", "--workers", String(workers), "--run-time", "20m", "--listen", "127.0.0.1:0", ...held]);
+}
+
+/** The replay of a log. */
+export function startReplay(log: string, speed: number): Promise<Demo> {
+  return start(["replay", "--speed", String(speed), "--listen", "127.0.0.1:0", log]);
+}
+
+async function start(args: string[]): Promise<Demo> {
   const program = process.env["WEC_BIN"] ?? resolve(import.meta.dirname, "../../../target/debug/wec");
   if (!existsSync(program)) {
     throw new Error(`${program} does not exist: build it with \`cargo build\`, or name another by WEC_BIN`);
   }
   const folder = await mkdtemp(join(tmpdir(), "wec-page-"));
-  const held = thresholds.flatMap((threshold) => ["--threshold", threshold]);
-  const child = spawn(program, ["demo", "--workers", String(workers), "--run-time", "20m", "--listen", "127.0.0.1:0", ...held], {
+  const child = spawn(program, args, {
     cwd: folder,
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -54,12 +64,12 @@ function addressPrinted(child: ChildProcess): Promise<URL> {
     let said = "";
     const read = (chunk: Buffer) => {
       said += chunk.toString();
-      const address = /\bpage\b.*?(http:\/\/127\.0\.0\.1:\d+\/)/i.exec(said)?.[1];
+      const address = /\b(?:page|replay)\b.*?(http:\/\/127\.0\.0\.1:\d+\/)/i.exec(said)?.[1];
       if (address !== undefined) found(new URL(address));
     };
     child.stdout?.on("data", read);
     child.stderr?.on("data", read);
     child.on("error", failed);
-    child.on("exit", (code) => failed(new Error(`wec demo ended with ${code} before it said where its page is:\n${said}`)));
+    child.on("exit", (code) => failed(new Error(`wec ended with ${code} before it said where its page is:\n${said}`)));
   });
 }
