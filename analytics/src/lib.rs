@@ -36,7 +36,7 @@ pub use ingest::Ingest;
 pub use log::{DamagedLine, LogError, LogReport, read_logs, replay};
 pub use options::{Options, run};
 pub use runs::{ConsumerOptions, LogPlace, RecordedRun};
-pub use serve::{PageOptions, ServeOptions, ServedPage, serve};
+pub use serve::{ServeOptions, ServedPage, serve};
 pub use service::{Analytics, Config, Finished, StartError};
 pub use snapshot::{
     ByteFigures, CapacityStep, CapacityView, ChainFigures, ChainPercentiles, ChainSeries, ConnectionFigures,

@@ -17,13 +17,6 @@ pub struct ServeOptions {
     /// Folder of the logs
     #[arg(value_name = "DIR", env = "WEC_LOG_DIR", default_value = "results")]
     folder: PathBuf,
-    #[command(flatten)]
-    page: PageOptions,
-}
-
-/// Where a page over logs is served, and who may see it.
-#[derive(Clone, Debug, clap::Args)]
-pub struct PageOptions {
     /// Address of the page and the web API
     #[arg(long, env = "WEC_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8089")]
     listen: SocketAddr,
@@ -36,19 +29,6 @@ pub struct PageOptions {
     token: Option<Token>,
 }
 
-impl PageOptions {
-    /// The page over a folder of logs.
-    pub fn over(self, folder: PathBuf) -> ServedPage {
-        ServedPage {
-            folder,
-            listen: self.listen,
-            allowed_hosts: self.allow_hosts,
-            token: self.token,
-            opens_with: None,
-        }
-    }
-}
-
 /// Serves the page until `stop`.
 ///
 /// # Errors
@@ -59,7 +39,13 @@ pub async fn serve(options: ServeOptions, stop: CancellationToken) -> anyhow::Re
         options.folder.is_dir(),
         "{folder} is not a folder: name the folder of the logs, such as results"
     );
-    let page = options.page.over(options.folder);
+    let page = ServedPage {
+        folder: options.folder,
+        listen: options.listen,
+        allowed_hosts: options.allow_hosts,
+        token: options.token,
+        opens_with: None,
+    };
     let analytics = page.start().await?;
     if let Some(address) = analytics.web_addr() {
         show(format_args!("runs of {folder} on http://{address}/?view=runs"));

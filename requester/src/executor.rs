@@ -116,6 +116,11 @@ impl Load {
         workers::load(workers, stages)
     }
 
+    /// So many arrivals in each step, evenly spaced within it: those of a recorded run.
+    pub(crate) fn of_counts(counts: &[u64], step: Duration) -> Self {
+        arrival_rate::counted(counts, step)
+    }
+
     /// Arrivals whose rate a search changes during the run.
     pub(crate) fn of_search(s: &mut Scope<'_>) -> Self {
         arrival_rate::searched(s)

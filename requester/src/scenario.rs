@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use wec_acme::KeyType;
 use wec_chains::{Connections, Mix, Profile, RevocationReason, StopBefore};
-use wec_record::ChallengeType;
+use wec_record::{Chain, ChallengeType};
 
 use crate::executor::{Load, OnFailure};
 use crate::picker::Weights;
@@ -51,4 +51,31 @@ pub struct Scenario {
     pub revoke_by_certificate_key: f64,
     /// What workers do after a failure of the CA or the network.
     pub on_failure: OnFailure,
+}
+
+/// Time after the last step of recorded arrivals, so that all of them are due before the end.
+const ARRIVALS_END: Duration = Duration::from_secs(1);
+
+impl Scenario {
+    /// A scenario that starts this chain so many times in each step, and is otherwise as this one. With a
+    /// profile, its orders have it.
+    #[must_use]
+    pub fn repeating(
+        &self,
+        name: String,
+        chain: Chain,
+        profile: Option<Profile>,
+        counts: &[u64],
+        step: Duration,
+    ) -> Self {
+        let steps = u32::try_from(counts.len()).unwrap_or(u32::MAX);
+        Self {
+            name,
+            run_time: step.saturating_mul(steps).saturating_add(ARRIVALS_END),
+            load: Load::of_counts(counts, step),
+            weights: Weights::only(chain),
+            profile: profile.map_or_else(|| self.profile.clone(), |profile| Mix::even([profile])),
+            ..self.clone()
+        }
+    }
 }

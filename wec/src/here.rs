@@ -30,7 +30,7 @@ use crate::output::{OutputOptions, Page};
 use crate::progress::{self, Progress};
 
 /// The default address of the page.
-const PAGE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8089);
+pub(crate) const PAGE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8089);
 /// The only session of a board in memory.
 const SESSION: &str = "default";
 /// Longest time for results to reach the log after the end.

@@ -65,7 +65,7 @@ enum Command {
     Session(session::Options),
     /// Print the summary of a run again, from its log
     Report(report::Options),
-    /// Show the log of a run in the page, at once or as if it were live
+    /// Show the log of a run in the page, at once or as if it were live, or drive its load again at a CA
     Replay(replay::Options),
     /// Convert the log of a run to another format, or to CSV
     Convert(convert::Options),

@@ -1,12 +1,22 @@
-//! `wec replay`: the page on the log of a run.
+//! `wec replay`: the page on the log of a run, or its load at a CA again.
 
+mod drive;
+
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use anyhow::{Context as _, bail};
-use wec_analytics::{PageOptions, RecordedRun};
+use anyhow::{Context as _, bail, ensure};
+use url::Url;
+use wec_analytics::{Analytics, RecordedRun, ServedPage, Token};
+use wec_requester::Flags;
 use wec_startup::{Exit, Stop, say, show};
 
-/// Slowest and fastest replay.
+use self::drive::Drive;
+use crate::output::{OutputOptions, Page};
+
+/// The heading in `--help`.
+const HEADING: &str = "Replay";
+/// Slowest and fastest replay in the page.
 const SPEEDS: std::ops::RangeInclusive<f64> = 1.0..=1_000.0;
 
 /// Options of `wec replay`.
@@ -15,42 +25,114 @@ pub(crate) struct Options {
     /// The log of a run, or the files of a rotated one; - for standard input
     #[arg(required = true, value_name = "LOG")]
     logs: Vec<PathBuf>,
-    /// Show the run as if it were live, so many times as fast: 1 to 1000 [default: the end of the run at once]
-    #[arg(long, value_name = "N", value_parser = speed)]
+    /// So many times as fast: in the page as if it were live, 1 to 1000 [default: the end of the run at once];
+    /// with --drive, 0.001 to 1000 [default: 1]
+    #[arg(long, value_name = "N", value_parser = speed, help_heading = HEADING)]
     speed: Option<f64>,
-    #[command(flatten)]
-    page: PageOptions,
+    /// Start the log's chains again, when they were due, at the CA with this ACME directory. The flags of a run
+    /// belong to this
+    #[arg(long, value_name = "URL", help_heading = HEADING)]
+    drive: Option<Url>,
     /// Refuse a log that is not complete
-    #[arg(long)]
+    #[arg(long, help_heading = HEADING)]
     strict: bool,
+    /// A further host name for requests to the page; may be repeated
+    #[arg(
+        long = "page-host",
+        env = "WEC_PAGE_HOSTS",
+        hide_env_values = true,
+        value_name = "NAME",
+        value_delimiter = ',',
+        help_heading = HEADING
+    )]
+    page_hosts: Vec<String>,
+    #[command(flatten)]
+    flags: Flags<Drive>,
+    #[command(flatten)]
+    output: OutputOptions,
 }
 
 fn speed(text: &str) -> Result<f64, String> {
-    let wrong = || format!("{text:?} is not a number from {} to {}", SPEEDS.start(), SPEEDS.end());
-    text.parse().ok().filter(|speed| SPEEDS.contains(speed)).ok_or_else(wrong)
+    let wrong = || format!("{text:?} is not a number from 0.001 to 1000");
+    text.parse().ok().filter(|speed| (0.001..=1_000.0).contains(speed)).ok_or_else(wrong)
 }
 
 pub(crate) async fn replay(options: Options, stop: Stop) -> anyhow::Result<Exit> {
-    let Options { logs, speed, page, strict } = options;
+    let Options { logs, speed, drive, strict, page_hosts, flags, output } = options;
+    if let Some(directory) = drive {
+        let load = (directory, speed.unwrap_or(1.0));
+        return drive::drive(load, logs, strict, flags, output, stop).await;
+    }
+    if let Err(error) = only_shown(speed, &flags, &output) {
+        say(format_args!("error: {error}"));
+        return Ok(Exit::Usage);
+    }
     let reading = tokio::task::spawn_blocking(move || RecordedRun::read(&logs));
     let Some(recorded) = stop.finish.run_until_cancelled(reading).await else {
         return Ok(Exit::Interrupted);
     };
     let recorded = recorded.context("reading the log")??;
-    let problems = recorded.problems();
-    if strict && !problems.is_empty() {
-        bail!("the log is not complete, which --strict does not allow:\n  {}", problems.join("\n  "));
-    }
-    for problem in problems {
-        say(format_args!("warning: {problem}"));
-    }
+    tell(&recorded.problems(), strict)?;
     let run = recorded.id();
-    // No other log of the folder is shown.
-    let analytics = page.over(PathBuf::from(".")).replay(recorded, speed).await?;
+    let analytics = page(recorded, speed, output.listen, page_hosts).await?;
     if let Some(address) = analytics.web_addr() {
         show(format_args!("replay of run {run} on http://{address}/ until Ctrl-C"));
     }
     stop.finish.cancelled().await;
     analytics.finish().await;
     Ok(Exit::Passed)
+}
+
+/// Whether no option needs --drive.
+fn only_shown(speed: Option<f64>, flags: &Flags<Drive>, output: &OutputOptions) -> anyhow::Result<()> {
+    if let Some(speed) = speed.filter(|speed| !SPEEDS.contains(speed)) {
+        bail!("--speed {speed} is not a number from {} to {}", SPEEDS.start(), SPEEDS.end());
+    }
+    let given = flags.plan.flags();
+    ensure!(given.is_empty(), "{} needs --drive: a log in the page starts nothing", given.join(", "));
+    let without_page = output.headless || output.listen == Some(Page::Off);
+    ensure!(!without_page, "without a page there is nothing to see: wec report prints the summary");
+    let files = output.json.is_some() || output.junit.is_some();
+    ensure!(!files, "--json and --junit need --drive: wec report --json prints the summary");
+    Ok(())
+}
+
+async fn page(
+    recorded: RecordedRun,
+    speed: Option<f64>,
+    listen: Option<Page>,
+    allowed_hosts: Vec<String>,
+) -> anyhow::Result<Analytics> {
+    let listen = match listen {
+        Some(Page::At(address)) => address,
+        _ => free_or_usual(),
+    };
+    let page = ServedPage {
+        // No other log is shown.
+        folder: PathBuf::from("."),
+        listen,
+        allowed_hosts,
+        token: std::env::var("WEC_TOKEN").ok().and_then(Token::new),
+        opens_with: None,
+    };
+    page.replay(recorded, speed).await
+}
+
+/// The default address, or one with a free port when another program uses that.
+fn free_or_usual() -> SocketAddr {
+    match std::net::TcpListener::bind(crate::here::PAGE) {
+        Ok(_) => crate::here::PAGE,
+        Err(_) => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+    }
+}
+
+/// Warns of what is wrong with a log, or refuses it.
+fn tell(problems: &[String], strict: bool) -> anyhow::Result<()> {
+    if strict && !problems.is_empty() {
+        bail!("the log is not complete, which --strict does not allow:\n  {}", problems.join("\n  "));
+    }
+    for problem in problems {
+        say(format_args!("warning: {problem}"));
+    }
+    Ok(())
 }

@@ -91,6 +91,12 @@ impl PlanOptions {
         self.given.contains_key(name)
     }
 
+    /// The given flags, as they are written; not those from the environment.
+    pub fn flags(&self) -> Vec<String> {
+        let given = self.given.iter().filter(|(_, given)| matches!(given.origin, Origin::Flag));
+        given.filter_map(|(name, _)| Some(format!("--{}", Key::named(name)?.long()))).collect()
+    }
+
     /// Its value, the last one if it was repeated.
     pub fn value(&self, name: &str) -> Option<&str> {
         self.given.get(name)?.values.last().map(String::as_str)

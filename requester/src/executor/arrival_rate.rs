@@ -17,8 +17,9 @@ mod position;
 mod run;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use wec_record::plan::{self, RateUnit, Stage};
+use wec_record::plan::{self, RateUnit, Stage, Time};
 
 use self::run::ArrivalLoop;
 use super::config::{self, Rate, rate, rate_in, stages, unit};
@@ -60,6 +61,33 @@ fn read(s: &mut Scope<'_>, staged: bool) -> Load {
 /// Without a rate at first: a search sets it. Settings give the spacing and the cap on workers.
 pub(super) fn searched(s: &mut Scope<'_>) -> Load {
     with_rate(s, None, false)
+}
+
+/// So many arrivals in each step, evenly spaced within it.
+pub(super) fn counted(counts: &[u64], step: Duration) -> Load {
+    let mut stages: Vec<Stage> = Vec::new();
+    let mut held = 0.0;
+    let mut hold = |count: f64| {
+        let rate = count / step.as_secs_f64();
+        match stages.last_mut().filter(|_| rate == held) {
+            Some(stage) => stage.duration.0 += step,
+            None => {
+                let jump = (rate != held).then_some(Stage { duration: Time(Duration::ZERO), target: rate });
+                stages.extend(jump);
+                stages.push(Stage { duration: Time(step), target: rate });
+                held = rate;
+            }
+        }
+    };
+    // The n-th arrival is due when the total exceeds n. Half an arrival less keeps all totals at the ends of steps
+    // away from whole numbers, so that rounding moves no arrival into another step.
+    let first = counts.iter().position(|count| *count > 0);
+    for (place, count) in counts.iter().enumerate() {
+        hold(*count as f64 - if Some(place) == first { 0.5 } else { 0.0 });
+    }
+    stages.push(Stage { duration: Time(Duration::ZERO), target: 0.0 });
+    let workers = config::WORKERS_CAP;
+    Load::of(ArrivalRate { rate: 0.0, unit: RateUnit::Chains, poisson: false, stages, workers })
 }
 
 fn with_rate(s: &mut Scope<'_>, given: Option<Rate>, staged: bool) -> Load {

@@ -8,6 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use wec_record::{Chain, Record};
 use wec_testbed::{Pebble, PebbleOptions, free_address};
 
 use crate::common::{NullCa, Run, chains, said, summary, until, wec};
@@ -250,7 +251,7 @@ fn a_log_on_standard_input_is_shown_and_what_is_wrong_with_it_is_told() {
     let strict = crate::common::run(folder.path(), &["replay", "--strict", torn]);
     assert_eq!(strict.status.code(), Some(1));
     assert!(said(&strict).contains("which --strict does not allow"), "{}", said(&strict));
-    for speed in ["0", "1001", "fast"] {
+    for speed in ["0", "0.9", "1001", "fast"] {
         let wrong = crate::common::run(folder.path(), &["replay", "--speed", speed, torn]);
         assert_eq!(wrong.status.code(), Some(2), "{}", said(&wrong));
     }
@@ -270,4 +271,70 @@ fn a_log_on_standard_input_is_shown_and_what_is_wrong_with_it_is_told() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert!(said(&output).contains("warning: the last line is incomplete"), "{}", said(&output));
+}
+
+/// When chains of this kind were due, nanoseconds since the first of all chains, in order.
+fn due(log: &[Record], of: Chain) -> Vec<u64> {
+    let all = log.iter().filter_map(|record| match record {
+        Record::Chain { origin_unix_ns, result, .. } => Some((result.chain?, origin_unix_ns + result.due)),
+        _ => None,
+    });
+    let first = all.clone().map(|(_, due)| due).min().expect("a chain");
+    let mut due: Vec<_> = all.filter(|(chain, _)| *chain == of).map(|(_, due)| due - first).collect();
+    due.sort_unstable();
+    due
+}
+
+/// Chains whose state is missing are idle, so only registrations must all have run; but each start was due.
+#[test]
+fn a_log_is_driven_again_with_its_starts_and_their_times() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = NullCa::start(folder.path(), &[]);
+    let (recorded, driven) = (folder.path().join("recorded"), folder.path().join("driven"));
+    let common = ["--http01-listen", "127.0.0.1:0", "--headless", "--json", "summary.json"];
+    let load = ["run", "--rate", "40/s", "--run-time", "5s", "--seed", "7"];
+    std::fs::create_dir_all(&recorded).unwrap();
+    std::fs::create_dir_all(&driven).unwrap();
+    let first = crate::common::run(&recorded, &[&load[..], &ca.target(), &common].concat());
+    assert_eq!(first.status.code(), Some(0), "{}", said(&first));
+    let log = std::fs::read_dir(recorded.join("results")).unwrap().next().unwrap().unwrap().path();
+    let log = log.to_str().unwrap();
+
+    let [_, directory, cacert, root] = ca.target();
+    let drive = ["replay", "--drive", directory, cacert, root, log];
+    let again = crate::common::run(
+        &driven,
+        &[&drive[..], &["--speed", "2", "--threshold", "chain{failed} < 1%"], &common].concat(),
+    );
+    assert_eq!(again.status.code(), Some(0), "{}", said(&again));
+    assert!(said(&again).contains("recorded chain starts"), "{}", said(&again));
+
+    let (before, after) = (crate::common::log(&recorded), crate::common::log(&driven));
+    let scenarios = summary(&driven)["scenarios"].clone();
+    for chain in Chain::ALL {
+        let was = due(&before, chain);
+        if was.is_empty() {
+            assert_eq!(scenarios.get(chain.name()), None);
+            continue;
+        }
+        let scenario = &scenarios[chain.name()];
+        assert_eq!(scenario["due"], was.len(), "{chain}: {scenario}");
+        let (started, idle) = (scenario["started"].as_u64().unwrap(), scenario["idle"].as_u64().unwrap());
+        let dropped = scenario["dropped"].as_u64().unwrap();
+        assert_eq!(started + dropped, was.len() as u64, "{chain}: {scenario}");
+        assert_eq!(started - idle, due(&after, chain).len() as u64, "{chain}: {scenario}");
+    }
+    let (was, is) = (due(&before, Chain::Registration), due(&after, Chain::Registration));
+    assert!(was.len() > 5, "{was:?}");
+    for (was, is) in was.iter().zip(&is) {
+        // Starts are counted by steps of 100 ms, also the first of all.
+        assert!(is.abs_diff(was / 2) <= 200_000_000, "{was} was at {is}");
+    }
+    for wrong in [&["--cacert", "x"][..], &["--json", "x"], &["--headless"], &["--speed", "0.5"]] {
+        let refused = crate::common::run(&driven, &[&["replay", log][..], wrong].concat());
+        assert_eq!(refused.status.code(), Some(2), "{wrong:?}: {}", said(&refused));
+    }
+    let public = ["replay", "--drive", "https://acme-v02.api.letsencrypt.org/directory", log];
+    let refused = crate::common::run(&driven, &[&public[..], &common].concat());
+    assert_ne!(refused.status.code(), Some(0), "the guard is that of a run");
 }

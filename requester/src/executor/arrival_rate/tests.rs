@@ -437,3 +437,20 @@ async fn the_run_continues_after_a_panic_in_one_worker() {
     task.await.unwrap();
     assert_eq!((gauges.started(), gauges.iterations(), gauges.workers()), (10, 9, 0));
 }
+
+proptest::proptest! {
+    #[test]
+    fn each_recorded_arrival_is_due_in_its_step(counts in proptest::collection::vec(0u64..40, 1..80), step_ns in 1_000u64..3_000_000_000) {
+        let step = Duration::from_nanos(step_ns);
+        let load = super::counted(&counts, step);
+        let ramp = load.rate().unwrap();
+        let all: u64 = counts.iter().sum();
+        let mut due_in = vec![0; counts.len()];
+        for arrival in 0..all {
+            let due = ramp.when(arrival as f64).unwrap();
+            due_in[usize::try_from(due.as_nanos() / step.as_nanos()).unwrap()] += 1;
+        }
+        proptest::prop_assert_eq!(due_in, counts);
+        proptest::prop_assert_eq!(ramp.when(all as f64), None);
+    }
+}
