@@ -35,7 +35,7 @@ pub use distribution::{Cell, Cells, QuantileStep, Times, may_be_named, nearest_r
 pub use ingest::Ingest;
 pub use log::{DamagedLine, LogError, LogReport, read_logs, replay};
 pub use options::{Options, run};
-pub use runs::{ConsumerOptions, LogPlace, RecordedRun};
+pub use runs::{ConsumerOptions, LogPlace, RecordedRun, read_reports};
 pub use serve::{ServeOptions, ServedPage, serve};
 pub use service::{Analytics, Config, Finished, StartError};
 pub use snapshot::{

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tokio_util::sync::CancellationToken;
 use wec_board::{Board, BoardUrl, NodeInfo, NodeKind, NodeState, SessionState};
+use wec_consumer::ConsumerListener;
 use wec_startup::{Exit, TextStyle, Token, Undisclosed, parse_session_id, say, show};
 
 use crate::runs::{ConsumerOptions, LogPlace};
@@ -55,6 +56,8 @@ pub struct Options {
     log_dir: PathBuf,
     #[command(flatten)]
     consumers: ConsumerOptions,
+    #[command(flatten)]
+    consumer: ConsumerListener,
     /// A further host name for requests to the page; may be repeated
     #[arg(long = "allow-host", env = "WEC_PAGE_HOSTS", value_name = "NAME", value_delimiter = ',', help_heading = LISTENERS)]
     allow_hosts: Vec<String>,
@@ -79,6 +82,11 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Ex
     let board = options.board.open().await?;
     wec_startup::private_folder(&options.log_dir)
         .with_context(|| format!("cannot make the folder of logs {}", options.log_dir.display()))?;
+    // First, because a run of this process may report to it.
+    let consumer = options.consumer.start(&options.consumers.report_to, &options.log_dir).await?;
+    if let Some(consumer) = &consumer {
+        show(format_args!("consumer on http://{}/", consumer.address()));
+    }
     let config = Config {
         log: LogPlace::Folder(options.log_dir),
         web: Some(options.listen),
@@ -107,6 +115,10 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Ex
         () = run_over(&analytics, &board, &options.session), if options.once => {}
     }
     let Finished { snapshot, health } = analytics.finish().await;
+    if let Some(consumer) = consumer {
+        // After the last report of our own run.
+        consumer.finish().await;
+    }
     membership.leave().await;
     board.close().await;
     if snapshot.run.id.is_empty() {

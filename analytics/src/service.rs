@@ -24,7 +24,7 @@ use crate::grpc;
 use crate::ingest::Ingest;
 use crate::log::LogError;
 use crate::repeating::{REPEATS, Reported};
-use crate::runs::{self, Catalogue, ConsumerOptions, LogPlace, RecordedRun, Replayed, Shown};
+use crate::runs::{self, Catalogue, ConsumerOptions, LogPlace, RecordedRun, Replayed, Reporters, Shown};
 use crate::snapshot::{CapacityView, Health, Snapshot};
 use crate::web::{self, Feed};
 use crate::window::WindowFigures;
@@ -105,6 +105,7 @@ pub struct Analytics {
     ended: watch::Sender<bool>,
     capacity: watch::Sender<Option<CapacityView>>,
     stop_web: CancellationToken,
+    reporters: Option<Reporters>,
 }
 
 impl Analytics {
@@ -129,8 +130,10 @@ impl Analytics {
         let web = listen("the page", config.web, config.token.as_ref()).await?;
         let grpc = listen("results", config.grpc, config.token.as_ref()).await?;
         let drain = CancellationToken::new();
+        let reporters = Reporters::start(&config.consumers.report_to);
+        let consumers = ConsumerOptions { reporters: reporters.clone(), ..config.consumers };
         let (ingest, shown, log_thread) =
-            runs::start(config.log.clone(), config.consumers, board.session(&config.session), drain.clone())
+            runs::start(config.log.clone(), consumers, board.session(&config.session), drain.clone())
                 .map_err(StartError::Thread)?;
         let mut analytics = Self {
             web_addr: web.as_ref().map(|(_, address)| *address),
@@ -144,6 +147,7 @@ impl Analytics {
             ended: watch::Sender::new(false),
             capacity: watch::Sender::new(None),
             stop_web: CancellationToken::new(),
+            reporters,
         };
         let of_page = Connections::new(Rules {
             // The last figures are fetched within this time.
@@ -277,6 +281,9 @@ impl Analytics {
         }
         self.ended.send_replace(true);
         self.stop_web.cancel();
+        if let Some(reporters) = self.reporters.take() {
+            reporters.finish().await;
+        }
         for mut server in std::mem::take(&mut self.servers) {
             if tokio::time::timeout(LAST_FIGURES, &mut server).await.is_err() {
                 server.abort();

@@ -26,7 +26,7 @@ pub struct ClientOptions {
     #[arg(long, env = "WEC_CONSUMER_TOKEN", hide_env_values = true, hide_short_help = true, value_name = "SECRET", value_parser = Token::parse, help_heading = EXPORT)]
     pub consumer_token: Option<Token>,
     /// Time between two reports to the consumer, and between two points of its own [default: 15s]
-    #[arg(long, env = "WEC_CONSUMER_INTERVAL", hide_env_values = true, hide_short_help = true, value_name = "TIME", value_parser = interval, help_heading = EXPORT)]
+    #[arg(long, env = "WEC_CONSUMER_INTERVAL", hide_env_values = true, hide_short_help = true, value_name = "TIME", value_parser = parse_interval, help_heading = EXPORT)]
     pub consumer_interval: Option<Duration>,
 }
 
@@ -46,7 +46,7 @@ pub struct ConsumerListener {
     #[command(flatten)]
     influx: InfluxOptions,
     /// A job without a sign of life for this time ends [default: 10m]
-    #[arg(long, env = "WEC_CONSUMER_TIMEOUT", hide_env_values = true, hide_short_help = true, value_name = "TIME", value_parser = interval, help_heading = EXPORT)]
+    #[arg(long, env = "WEC_CONSUMER_TIMEOUT", hide_env_values = true, hide_short_help = true, value_name = "TIME", value_parser = parse_interval, help_heading = EXPORT)]
     consumer_timeout: Option<Duration>,
 }
 
@@ -143,7 +143,11 @@ fn name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn interval(text: &str) -> Result<Duration, String> {
+/// Parses the time between two points.
+///
+/// # Errors
+/// If it is no time, or too short or too long.
+pub fn parse_interval(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text.trim())
         .map_err(|error| format!("{error}: write a time such as 15s or 10m"))?;
     if !(Duration::from_millis(10)..=Duration::from_secs(7 * 24 * 3600)).contains(&time) {
@@ -180,10 +184,10 @@ pub struct Options {
     )]
     jobs: PathBuf,
     /// Time between two points of a job
-    #[arg(long, env = "WEC_CONSUMER_INTERVAL", value_name = "TIME", value_parser = interval, default_value = "15s", help_heading = "Jobs")]
+    #[arg(long, env = "WEC_CONSUMER_INTERVAL", value_name = "TIME", value_parser = parse_interval, default_value = "15s", help_heading = "Jobs")]
     interval: Duration,
     /// A job without a sign of life for this time ends
-    #[arg(long, env = "WEC_CONSUMER_TIMEOUT", value_name = "TIME", value_parser = interval, default_value = "10m", help_heading = "Jobs")]
+    #[arg(long, env = "WEC_CONSUMER_TIMEOUT", value_name = "TIME", value_parser = parse_interval, default_value = "10m", help_heading = "Jobs")]
     timeout: Duration,
 }
 

@@ -16,7 +16,7 @@ use crate::stats::RequestStats;
 /// Reports that may wait: a quarter of an hour of them.
 const QUEUE: usize = 64;
 /// Time to bring the result after the end of the run.
-const RESULT_WITHIN: Duration = Duration::from_secs(10);
+const RESULT_WITHIN: Duration = Duration::from_secs(5);
 /// Pause between two attempts to bring it.
 const PAUSE: Duration = Duration::from_millis(500);
 

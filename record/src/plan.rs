@@ -344,6 +344,16 @@ impl Plan {
 }
 
 impl Load {
+    /// Number of workers at the start, or the largest number allowed.
+    pub const fn workers(&self) -> u32 {
+        match self {
+            Self::Workers { workers, .. }
+            | Self::ArrivalRate { workers, .. }
+            | Self::TargetRps { workers, .. }
+            | Self::Iterations { workers, .. } => *workers,
+        }
+    }
+
     /// The number of iterations, if it is fixed.
     pub const fn iterations(&self) -> Option<u64> {
         match self {

@@ -345,7 +345,11 @@ async fn start_analytics(
         web,
         grpc: None,
         session: SESSION.to_owned(),
-        consumers: ConsumerOptions { log: output.log.clone(), ..ConsumerOptions::default() },
+        consumers: ConsumerOptions {
+            log: output.log.clone(),
+            report_to: output.report_to.clone(),
+            ..ConsumerOptions::default()
+        },
         token: std::env::var("WEC_TOKEN").ok().and_then(wec_analytics::Token::new),
         allowed_hosts: Vec::new(),
         opens_with: None,

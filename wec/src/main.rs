@@ -5,6 +5,7 @@ mod calibrate;
 mod capacity;
 mod convert;
 mod demo;
+mod export;
 mod here;
 mod junit;
 mod kept_page;
@@ -54,7 +55,7 @@ enum Command {
     /// Answer a CA's validations from stored challenge data
     ChallengeServer(wec_challenge_server::Options),
     /// Receive results, log them and show them live
-    Analytics(wec_analytics::Options),
+    Analytics(Box<wec_analytics::Options>),
     /// Write runs of Locust, and our own, into InfluxDB as they report them
     Consumer(wec_consumer::Options),
     /// Show the runs of a folder in the page
@@ -69,6 +70,8 @@ enum Command {
     Replay(replay::Options),
     /// Convert the log of a run to another format, or to CSV
     Convert(convert::Options),
+    /// Write a run into InfluxDB, from its log
+    Export(export::Options),
     /// Check the log of a run
     Log(log::Options),
     /// List the stored state of each CA, or delete it
@@ -108,6 +111,7 @@ fn dispatch() -> ExitCode {
             Command::Report(options) => conclude(&logging, |_| report::report(options)).await,
             Command::Replay(options) => conclude(&logging, |stop| replay::replay(options, stop)).await,
             Command::Convert(options) => conclude(&logging, |_| convert::convert(options)).await,
+            Command::Export(options) => conclude(&logging, |_| export::export(options)).await,
             Command::Log(options) => conclude(&logging, |_| log::log(options)).await,
             Command::State(options) => conclude(&logging, |_| state::state(options)).await,
             Command::Calibrate(options) => {
@@ -118,7 +122,7 @@ fn dispatch() -> ExitCode {
                 run_service(&logging, |stop| wec_challenge_server::run(options, stop)).await
             }
             Command::Analytics(options) => {
-                run_service(&logging, |stop| wec_analytics::run(options, stop)).await
+                run_service(&logging, |stop| wec_analytics::run(*options, stop)).await
             }
             Command::Serve(options) => {
                 run_service(&logging, |stop| wec_analytics::serve(options, stop)).await

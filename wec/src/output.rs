@@ -41,6 +41,8 @@ pub(crate) struct OutputOptions {
     /// Print nothing before the summary
     #[arg(short, long, help_heading = HEADING)]
     pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) report_to: wec_consumer::ClientOptions,
 }
 
 /// The address of the page.

@@ -8,6 +8,7 @@ mod certificates;
 mod failures;
 mod figures;
 mod load;
+mod request_stats;
 mod spent;
 mod timeline;
 mod validations;
@@ -24,6 +25,7 @@ use wec_record::{
 
 use self::certificates::Certificates;
 use self::load::Loads;
+pub(crate) use self::request_stats::Earlier;
 use self::spent::{Parts, RequestParts};
 use self::timeline::Timeline;
 use self::validations::Validations;
@@ -127,6 +129,8 @@ struct EndpointTotals {
     uri: String,
     outcome: Outcome,
     parts: RequestParts,
+    /// Bytes of the answers' bodies, of all that were not cut off.
+    received: u64,
 }
 
 /// Counts and times; failures are timed separately.
@@ -223,6 +227,7 @@ impl Aggregate {
             let ours = self.endpoint(&theirs.endpoint, &theirs.method, &theirs.uri);
             ours.outcome.merge(theirs.outcome);
             ours.parts.merge(theirs.parts);
+            ours.received += theirs.received;
         }
         for theirs in other.failures.into_iter().chain(other.other_failure) {
             self.failure(theirs);
@@ -304,6 +309,16 @@ impl Aggregate {
     /// The run's header, once it was read.
     pub const fn header(&self) -> Option<&RunHeader> {
         self.header.as_ref()
+    }
+
+    /// Wall clock of the latest end, nanoseconds since the Unix epoch.
+    pub(crate) const fn latest(&self) -> u64 {
+        self.latest
+    }
+
+    /// Whether the load has ended.
+    pub(crate) const fn is_stopped(&self) -> bool {
+        self.stopped
     }
 
     /// Target number of workers of the run, by its marks.
@@ -424,6 +439,7 @@ impl Aggregate {
                 if request.done == 0 { request.took } else { request.service_time() },
             );
             totals.parts.record(request);
+            totals.received += request.bytes_received;
         }
         let failed = !request.successful && !request.is_cut_off();
         self.timeline.request(origin.saturating_add(request.done), !failed);

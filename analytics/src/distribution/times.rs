@@ -110,6 +110,11 @@ impl Times {
         steps.collect()
     }
 
+    /// The shortest, to three digits; none without samples.
+    pub(crate) fn shortest(&self) -> Option<u64> {
+        self.histogram.as_ref().filter(|_| self.n > 0).map(Histogram::min)
+    }
+
     /// One percentile; none if there are too few samples beyond it.
     pub fn percentile(&self, per_mille: u64) -> Option<u64> {
         let histogram = self.histogram.as_ref().filter(|_| may_be_named(self.n, per_mille))?;

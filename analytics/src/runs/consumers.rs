@@ -4,13 +4,22 @@
 //! and its options and its entry into the list here. It must not block: one thread processes the records of
 //! all runs.
 
+mod recorded_reports;
+mod reported;
+mod run_reports;
+
 use std::sync::Arc;
 
+use wec_consumer::ClientOptions;
 use wec_log::LogOptions;
 use wec_record::Threshold;
 
 use super::LiveRun;
 use crate::consume::RecordConsumer;
+
+pub use self::recorded_reports::read_reports;
+pub(crate) use self::reported::Reporters;
+pub(crate) use self::run_reports::RunReports;
 
 /// Options of the consumers of each run.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -27,11 +36,20 @@ pub struct ConsumerOptions {
         help_heading = "Verdict"
     )]
     pub thresholds: Vec<Threshold>,
+    /// Where the runs are reported to.
+    #[command(flatten)]
+    pub report_to: ClientOptions,
+    /// Set when the service starts.
+    #[arg(skip)]
+    pub reporters: Option<Reporters>,
 }
 
 impl ConsumerOptions {
     /// The consumers of a run without its log, which comes first and decides what is acknowledged.
     pub(crate) fn consumers(&self, run: &Arc<LiveRun>) -> Vec<Box<dyn RecordConsumer>> {
-        vec![Box::new(Arc::clone(run))]
+        match &self.reporters {
+            Some(reporters) => vec![Box::new(reporters.report(Arc::clone(run)))],
+            None => vec![Box::new(Arc::clone(run))],
+        }
     }
 }

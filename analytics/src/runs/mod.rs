@@ -24,7 +24,8 @@ use crate::log::LogError;
 use crate::snapshot::{Health, ReplayView, RunSource, Snapshot};
 
 pub(crate) use self::catalogue::{CURRENT, Catalogue};
-pub use self::consumers::ConsumerOptions;
+pub(crate) use self::consumers::Reporters;
+pub use self::consumers::{ConsumerOptions, read_reports};
 pub(crate) use self::live::{LiveRun, Shown};
 pub use self::recorded::RecordedRun;
 pub(crate) use self::replayed::{ReplayChange, Replayed};

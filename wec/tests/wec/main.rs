@@ -8,6 +8,7 @@ mod calibrate;
 mod capacity;
 mod certificates;
 mod common;
+mod exports;
 mod faults;
 mod front_end;
 mod generator_limits;

@@ -1,0 +1,134 @@
+//! `Reported`: counts a live run, and reports it to a consumer.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+use wec_consumer::{ClientOptions, ConsumerClient, RunReporter};
+use wec_record::Record;
+
+use super::RunReports;
+use crate::consume::RecordConsumer;
+use crate::runs::LiveRun;
+
+/// A run that was stopped gets its last results within this time.
+const LAST_RESULTS: Duration = Duration::from_secs(10);
+/// Time for the reports of all runs when analytics ends.
+const LAST_REPORTS: Duration = Duration::from_secs(15);
+
+/// Where the runs of a process are reported to, and the tasks that do it.
+#[derive(Clone, Debug)]
+pub struct Reporters {
+    client: ConsumerClient,
+    interval: Duration,
+    /// The log thread has no runtime for connections.
+    runtime: Handle,
+    tasks: Arc<Mutex<Vec<JoinHandle<()>>>>,
+}
+
+impl Reporters {
+    /// For the consumer in the options, if there is one. Must be called within a tokio runtime.
+    pub(crate) fn start(options: &ClientOptions) -> Option<Self> {
+        let endpoint = options.consumer.clone()?;
+        match ConsumerClient::new(endpoint, options.consumer_token.clone()) {
+            Ok(client) => Some(Self {
+                client,
+                interval: options.interval(),
+                runtime: Handle::current(),
+                tasks: Arc::default(),
+            }),
+            Err(error) => {
+                tracing::warn!("runs are not reported to the consumer: {error}");
+                None
+            }
+        }
+    }
+
+    /// The consumer of the records of one run.
+    pub(crate) fn report(&self, run: Arc<LiveRun>) -> Reported {
+        let (reporter, task) = RunReporter::start(self.client.clone(), &self.runtime);
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(task);
+        Reported {
+            run,
+            reports: RunReports::new(self.interval),
+            reporter,
+            last_record: Instant::now(),
+            over: false,
+        }
+    }
+
+    /// Waits until all results have been brought, but not long. The runs must be closed.
+    pub(crate) async fn finish(&self) {
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let deadline = Instant::now() + LAST_REPORTS;
+        for mut task in tasks {
+            if timeout(deadline.saturating_duration_since(Instant::now()), &mut task).await.is_err() {
+                task.abort();
+                tracing::warn!(
+                    "the consumer at {} has no result of a run: it is too slow",
+                    self.client.endpoint()
+                );
+            }
+        }
+    }
+}
+
+/// Counts the records of a run, and cuts its reports between them.
+#[derive(Debug)]
+pub(crate) struct Reported {
+    run: Arc<LiveRun>,
+    reports: RunReports,
+    reporter: RunReporter,
+    last_record: Instant,
+    /// The result is reported.
+    over: bool,
+}
+
+impl RecordConsumer for Reported {
+    /// Of what the log had before a restart, only the start is reported again: the job continues.
+    fn known(&mut self, record: &Record) {
+        let report = self.reports.before(record, &self.run.figures().lock());
+        if let Some(start @ wec_consumer::RunReport::Started(_)) = report {
+            self.reporter.send(start);
+        }
+        self.run.known(record);
+    }
+
+    fn take(&mut self, records: &[Record]) {
+        let mut figures = self.run.figures().lock();
+        for record in records {
+            if let Some(report) = self.reports.before(record, &figures).filter(|_| !self.over) {
+                self.reporter.send(report);
+            }
+            figures.record(record);
+        }
+        drop(figures);
+        self.last_record = Instant::now();
+    }
+
+    /// A service outlives its runs: the result of a stopped one is reported when nothing arrives any more.
+    fn flush(&mut self) {
+        if !self.over && self.last_record.elapsed() > LAST_RESULTS && self.run.figures().lock().is_stopped() {
+            self.end();
+        }
+    }
+
+    fn close(&mut self) {
+        self.end();
+    }
+}
+
+impl Reported {
+    fn end(&mut self) {
+        if std::mem::replace(&mut self.over, true) {
+            return;
+        }
+        if let Some(result) = self.reports.result(&self.run.figures().lock()) {
+            self.reporter.send(result);
+        }
+    }
+}
