@@ -3,6 +3,7 @@
 mod bench;
 mod calibrate;
 mod capacity;
+mod compare;
 mod convert;
 mod demo;
 mod export;
@@ -64,7 +65,7 @@ enum Command {
     NullCa(wec_null_ca::Options),
     /// Show a run, and change it while it runs
     Session(session::Options),
-    /// Print the summary of a run again, from its log
+    /// Make the report of a run from its log: the summary, HTML, CSV, percentiles
     Report(report::Options),
     /// Show the log of a run in the page, at once or as if it were live, or drive its load again at a CA
     Replay(replay::Options),
@@ -72,6 +73,8 @@ enum Command {
     Convert(convert::Options),
     /// Write a run into InfluxDB, from its log
     Export(export::Options),
+    /// Compare runs by their logs or baselines: what differs, and what may be noise
+    Compare(compare::Options),
     /// Check the log of a run
     Log(log::Options),
     /// List the stored state of each CA, or delete it
@@ -112,6 +115,7 @@ fn dispatch() -> ExitCode {
             Command::Replay(options) => conclude(&logging, |stop| replay::replay(options, stop)).await,
             Command::Convert(options) => conclude(&logging, |_| convert::convert(options)).await,
             Command::Export(options) => conclude(&logging, |_| export::export(options)).await,
+            Command::Compare(options) => conclude(&logging, |_| compare::run(options)).await,
             Command::Log(options) => conclude(&logging, |_| log::log(options)).await,
             Command::State(options) => conclude(&logging, |_| state::state(options)).await,
             Command::Calibrate(options) => {

@@ -4,7 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use wec_analytics::{Aggregate, LogReport, read_logs, summary_table, time_text};
+use strum::VariantNames as _;
+use wec_analytics::{Aggregate, LogReport, Times, read_logs, summary_table, time_text};
+use wec_record::Chain;
+use wec_report::baseline::Baseline;
+use wec_report::by::{By, Groups};
 use wec_startup::{Exit, TextStyle, report as print, say, show};
 
 /// Options of `wec report`.
@@ -16,17 +20,35 @@ pub(crate) struct Options {
     /// Print the summary as JSON (docs/summary.md)
     #[arg(long, help_heading = "Output")]
     json: bool,
+    /// Print the tables of chains and endpoints as CSV; with --by that table
+    #[arg(long, help_heading = "Output", conflicts_with_all = ["json", "hdr"])]
+    csv: bool,
+    /// Print the distribution of response times as text for HdrHistogram's plotter, in milliseconds
+    #[arg(long, help_heading = "Output", conflicts_with = "json")]
+    hdr: bool,
+    /// Of --hdr: this chain instead of all requests
+    #[arg(long, value_name = "NAME", help_heading = "Output", requires = "hdr", conflicts_with = "endpoint")]
+    chain: Option<Chain>,
+    /// Of --hdr: this endpoint (newOrder) instead of all requests
+    #[arg(long, value_name = "NAME", help_heading = "Output", requires = "hdr")]
+    endpoint: Option<String>,
+    /// Write what wec compare needs of the run, small enough to commit; - for standard output
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    baseline: Option<PathBuf>,
+    /// Print rows by this: chain, endpoint, scenario, profile, challenge-type
+    #[arg(long, value_name = "WHAT", help_heading = "Output", conflicts_with = "hdr", value_parser = by)]
+    by: Option<By>,
     /// Write one HTML file that needs nothing else: charts, tables, failures, the plan; - for standard output
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     html: Option<PathBuf>,
     /// Only what ended this long after the run's start, or later: 30s, 2m
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Part of the run")]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Input")]
     from: Option<Duration>,
     /// Only what ended earlier than this after the run's start
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Part of the run")]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Input")]
     to: Option<Duration>,
     /// Refuse a log that is not complete
-    #[arg(long)]
+    #[arg(long, help_heading = "Input")]
     strict: bool,
 }
 
@@ -35,7 +57,7 @@ pub(crate) async fn report(options: Options) -> anyhow::Result<Exit> {
 }
 
 fn make(options: &Options) -> anyhow::Result<Exit> {
-    let (found, aggregate) = aggregate(options)?;
+    let (found, aggregate, groups) = aggregate(options)?;
     let problems = found.problems();
     if options.strict && !problems.is_empty() {
         bail!("the log is not complete, which --strict does not allow:\n  {}", problems.join("\n  "));
@@ -47,12 +69,58 @@ fn make(options: &Options) -> anyhow::Result<Exit> {
         let html = wec_report::html::html(&aggregate, &problems, found.footer.is_some());
         write(file, &html)?;
     }
-    if options.json {
-        print(serde_json::to_string_pretty(&aggregate.snapshot())?)?;
-    } else if options.html.is_none() {
-        show(summary_table(&aggregate.snapshot(), TextStyle::stdout()).trim_end());
+    if let Some(file) = &options.baseline {
+        write(file, &Baseline::of(&aggregate).text()?)?;
+    }
+    let written = options.html.is_some() || options.baseline.is_some();
+    let snapshot = aggregate.snapshot();
+    if options.hdr {
+        show(hdr(options, &aggregate)?.trim_end());
+    } else if options.csv {
+        let tables = match groups {
+            Some(groups) => vec![groups.rows(&snapshot)],
+            None => [By::Chain, By::Endpoint].map(|by| Groups::new(by).rows(&snapshot)).into(),
+        };
+        show(wec_report::csv(&tables)?.trim_end());
+    } else if let Some(groups) = groups {
+        let rows = groups.rows(&snapshot);
+        if options.json {
+            print(serde_json::to_string_pretty(&rows)?)?;
+        } else {
+            show(rows.text().trim_end());
+        }
+    } else if options.json {
+        print(serde_json::to_string_pretty(&snapshot)?)?;
+    } else if !written {
+        show(summary_table(&snapshot, TextStyle::stdout()).trim_end());
     }
     Ok(Exit::Passed)
+}
+
+fn by(text: &str) -> Result<By, String> {
+    text.parse().map_err(|_| format!("write one of {}", By::VARIANTS.join(", ")))
+}
+
+/// The distribution of a chain, an endpoint or all requests.
+fn hdr(options: &Options, aggregate: &Aggregate) -> anyhow::Result<String> {
+    if let Some(chain) = options.chain {
+        return Ok(wec_report::hdr(aggregate.chain_times(chain), &format!("chain {chain}")));
+    }
+    let Some(wanted) = &options.endpoint else {
+        return Ok(wec_report::hdr(aggregate.request_times(), "all requests"));
+    };
+    let endpoints = aggregate.snapshot().endpoints;
+    let mut times: Option<Times> = None;
+    for (_, more) in endpoints.iter().zip(aggregate.endpoint_times()).filter(|(of, _)| of.endpoint == *wanted)
+    {
+        times.get_or_insert_default().merge(more.clone());
+    }
+    let Some(times) = times else {
+        let mut known: Vec<_> = endpoints.iter().map(|endpoint| endpoint.endpoint.as_str()).collect();
+        known.dedup();
+        bail!("no request went to the endpoint {}: there are {}", wec_text::quoted(wanted), known.join(", "));
+    };
+    Ok(wec_report::hdr(&times, &format!("endpoint {wanted}")))
 }
 
 /// Writes a whole file, or to standard output if it is `-`.
@@ -65,7 +133,7 @@ fn write(file: &Path, text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn aggregate(options: &Options) -> anyhow::Result<(LogReport, Aggregate)> {
+fn aggregate(options: &Options) -> anyhow::Result<(LogReport, Aggregate, Option<Groups>)> {
     let Options { from, to, .. } = options;
     let mut aggregate = match (from, to) {
         (None, None) => Aggregate::default(),
@@ -80,10 +148,14 @@ fn aggregate(options: &Options) -> anyhow::Result<(LogReport, Aggregate)> {
             humantime::format_duration(*to)
         );
     }
+    let mut groups = options.by.map(Groups::new);
     let mut latest = 0;
     let found = read_logs(&options.logs, |record| {
         latest = latest.max(record.unix_ns().unwrap_or(0));
         aggregate.record(record);
+        if let Some(groups) = &mut groups {
+            groups.record(record, &aggregate);
+        }
     })?;
     if from.is_some() || to.is_some() {
         let Some(header) = &found.header else {
@@ -99,5 +171,5 @@ fn aggregate(options: &Options) -> anyhow::Result<(LogReport, Aggregate)> {
             );
         }
     }
-    Ok((found, aggregate))
+    Ok((found, aggregate, groups))
 }

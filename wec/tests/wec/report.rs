@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 use wec_testbed::{Pebble, PebbleOptions};
 
-use crate::common::{run, said};
+use crate::common::{NullCa, run, said};
 
 /// The only log in the folder.
 fn log_in(folder: &Path) -> String {
@@ -67,4 +67,91 @@ async fn a_run_against_pebble_has_a_report_in_every_form() {
     let output = run(folder.path(), &["report", &log, "--from", "10h"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("the run has nothing after --from 10h"), "{}", said(&output));
+
+    // One row for each chain and endpoint, and one of all requests below each table.
+    let csv = report(&["--csv"]);
+    let endpoints = summary["endpoints"].as_array().unwrap().len();
+    assert_eq!(csv.lines().count(), 1 + 5 + 1 + endpoints + 1, "{csv}");
+    assert!(csv.lines().last().unwrap().contains(&format!(",all requests,,,{requests},")), "{csv}");
+
+    let count_of = |text: &str| {
+        let (_, count) = text.split_once("Total count    =").unwrap();
+        count.split(']').next().unwrap().trim().parse::<u64>().unwrap()
+    };
+    assert_eq!(count_of(&report(&["--hdr"])), summary["response_time_ns"]["n"]);
+    let chain = report(&["--hdr", "--chain", "registration"]);
+    assert_eq!(count_of(&chain), summary["chains"]["registration"]["response_time_ns"]["n"]);
+    assert!(chain.starts_with("#[Response times of chain registration, in milliseconds]"), "{chain}");
+    let order = report(&["--hdr", "--endpoint", "newOrder"]);
+    assert!(count_of(&order) > 0);
+    let output = run(folder.path(), &["report", &log, "--hdr", "--endpoint", "neworder"]);
+    assert!(
+        said(&output).contains("there are newNonce") || said(&output).contains("there are "),
+        "{}",
+        said(&output)
+    );
+
+    for by in ["scenario", "profile", "challenge-type", "chain", "endpoint"] {
+        let rows: Value = serde_json::from_str(&report(&["--by", by, "--json"])).unwrap();
+        let counts = rows["rows"].as_array().unwrap().iter().filter(|row| row["name"] != "all requests");
+        let count: u64 = counts.map(|row| row["count"].as_u64().unwrap()).sum();
+        let chains = summary["chains"].as_object().unwrap().values();
+        let all: u64 = chains.map(|chain| chain["count"].as_u64().unwrap()).sum();
+        assert_eq!(count, if by == "endpoint" { requests } else { all }, "{rows}");
+        assert!(report(&["--by", by]).starts_with(by));
+    }
+}
+
+/// A run of the null CA with this delay of each answer; its log is in a folder of its own.
+fn null_ca_run(folder: &Path, name: &str, latency: &str) -> String {
+    let folder = folder.join(name);
+    std::fs::create_dir(&folder).unwrap();
+    let ca = NullCa::start(&folder, &["--latency", latency]);
+    let mut args = vec!["run", "--headless", "--iterations", "300", "--workers", "8"];
+    args.extend(["--http01-listen", "127.0.0.1:0"]);
+    args.extend(ca.target());
+    printed(&folder, &args);
+    log_in(&folder)
+}
+
+#[test]
+fn a_slower_ca_is_a_regression_and_the_same_ca_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let [a, b] = ["a", "b"].map(|name| null_ca_run(folder, name, "20ms"));
+    let slow = null_ca_run(folder, "slow", "100ms");
+    let rules = ["--fail-if", "requests{p(50)} +100%", "--fail-if", "requests{endpoint=newOrder}{avg} +100%"];
+    let compare = |args: &[&str]| run(folder, &[&["compare"], args, &rules].concat());
+
+    let same = compare(&[&a, &b]);
+    let text = String::from_utf8_lossy(&same.stdout).into_owned();
+    assert_eq!(same.status.code(), Some(0), "{text}{}", said(&same));
+    assert!(text.contains("held") && text.contains("no difference shown"), "{text}");
+
+    let worse = compare(&[&a, &slow]);
+    let text = String::from_utf8_lossy(&worse.stdout).into_owned();
+    assert_eq!(worse.status.code(), Some(99), "{text}");
+    assert!(text.contains("FAILED     requests{p(50)} +100%") && text.contains("WORSE"), "{text}");
+    // Faster is no regression.
+    assert_eq!(compare(&[&slow, &a]).status.code(), Some(0));
+
+    // A baseline compares as its log, and is small.
+    assert_eq!(printed(folder, &["report", &a, "--baseline", "a.json"]), "");
+    assert!(std::fs::metadata(folder.join("a.json")).unwrap().len() < 64_000);
+    assert_eq!(compare(&["a.json", &slow]).stdout, worse.stdout);
+
+    // Several runs are pooled, and their spread counts.
+    let pooled = compare(&[&a, &b, "--with", &slow, "--json"]);
+    let json: Value = serde_json::from_slice(&pooled.stdout).unwrap();
+    assert_eq!((json["before"].as_array().unwrap().len(), json["rules"].as_array().unwrap().len()), (2, 2));
+    let markdown = compare(&[&a, &slow, "--markdown"]);
+    assert_eq!(markdown.status.code(), Some(99));
+    let markdown = String::from_utf8_lossy(&markdown.stdout).into_owned();
+    assert!(markdown.contains("- **FAILED** `requests{p(50)} +100%`: +"), "{markdown}");
+
+    let output = run(folder, &["compare", &a]);
+    assert!(said(&output).contains("two runs are compared, 1 given"), "{}", said(&output));
+    let output = run(folder, &["compare", &a, &b, "--fail-if", "chain{failed} +1%"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("write +1pp"), "{}", said(&output));
 }

@@ -1,0 +1,97 @@
+//! `wec compare`: the runs of two sides beside each other.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use wec_analytics::{Aggregate, read_logs};
+use wec_report::baseline::Baseline;
+use wec_report::compare::{Outcome, Rule, Side, compare};
+use wec_startup::{Exit, report as print, say, show};
+
+/// Options of `wec compare`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Logs or baselines: the one before and the one after, or with --with all of before
+    #[arg(required = true, value_name = "RUN")]
+    runs: Vec<PathBuf>,
+    /// Logs or baselines after: several runs on a side are pooled, and their spread counts
+    #[arg(long, value_name = "RUN", num_args = 1..)]
+    with: Vec<PathBuf>,
+    /// Fail with 99 when the runs show this regression beyond noise: 'chain.certificate{p(99)} +10%'; repeatable
+    #[arg(long, value_name = "METRIC CHANGE")]
+    fail_if: Vec<Rule>,
+    /// Print Markdown for a pull request
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+    /// Print the comparison as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(options: Options) -> anyhow::Result<Exit> {
+    tokio::task::spawn_blocking(move || make(&options)).await?
+}
+
+fn make(options: &Options) -> anyhow::Result<Exit> {
+    let Options { runs, with, fail_if, markdown, json } = options;
+    let (before, after) = match (runs.as_slice(), with.as_slice()) {
+        ([before, after], []) => (std::slice::from_ref(before), std::slice::from_ref(after)),
+        (_, []) => bail!(
+            "two runs are compared, {} given: with several on a side write wec compare A1 A2 --with B1 B2",
+            runs.len()
+        ),
+        (before, after) => (before, after),
+    };
+    let comparison = compare(&side(before)?, &side(after)?, fail_if);
+    if *json {
+        print(serde_json::to_string_pretty(&comparison)?)?;
+    } else if *markdown {
+        show(comparison.markdown().trim_end());
+    } else {
+        show(comparison.text().trim_end());
+    }
+    for rule in &comparison.rules {
+        if matches!(rule.outcome, Outcome::MayBeNoise | Outcome::TooFewSamples) {
+            say(format_args!("warning: the runs do not decide {}: it does not fail", rule.rule));
+        }
+    }
+    let failed = comparison.rules.iter().any(|rule| rule.outcome == Outcome::Failed);
+    Ok(if failed { Exit::Failed } else { Exit::Passed })
+}
+
+/// The runs of these files. The files of a rotated log are of one run.
+fn side(files: &[PathBuf]) -> anyhow::Result<Side> {
+    let mut runs = Vec::new();
+    let mut logs: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for file in files {
+        let failed = || format!("cannot read {}", file.display());
+        let mut start = Vec::new();
+        if file.as_os_str() != "-" {
+            File::open(file).with_context(failed)?.take(64).read_to_end(&mut start).with_context(failed)?;
+        }
+        if Baseline::is_one(&start) {
+            let text = std::fs::read_to_string(file).with_context(failed)?;
+            runs.push(Baseline::read(&text).with_context(failed)?);
+        } else {
+            logs.entry(run_of(file)).or_default().push(file.clone());
+        }
+    }
+    for files in logs.values() {
+        let mut aggregate = Aggregate::default();
+        let found = read_logs(files, |record| aggregate.record(record))?;
+        for problem in found.problems() {
+            say(format_args!("warning: {problem}"));
+        }
+        runs.push(Baseline::of(&aggregate));
+    }
+    Ok(Side(runs))
+}
+
+/// The id of the run, from the log's header; else the file's own name.
+fn run_of(file: &Path) -> String {
+    let header = wec_log::header_at(file).ok().flatten();
+    header.map_or_else(|| file.display().to_string(), |header| header.run)
+}
