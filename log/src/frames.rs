@@ -18,8 +18,6 @@ const MAX_BLOCK: usize = 128 << 10;
 const PIECE: usize = 1 << 18;
 /// 8 MiB: what `zstd -19` and all lower levels need.
 const MAX_WINDOW_LOG: u32 = 23;
-/// About 1 µs for each request result; higher levels cost several times as much for a few per cent.
-const LEVEL: i32 = 3;
 /// An empty last block.
 const LAST_BLOCK: [u8; 3] = [1, 0, 0];
 
@@ -304,9 +302,9 @@ impl std::fmt::Debug for Compressor {
 }
 
 impl Compressor {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(level: i32) -> Self {
         let mut context = CCtx::create();
-        for parameter in [CParameter::CompressionLevel(LEVEL), CParameter::ChecksumFlag(true)] {
+        for parameter in [CParameter::CompressionLevel(level), CParameter::ChecksumFlag(true)] {
             context.set_parameter(parameter).expect("it is within zstd's bounds");
         }
         Self { context, room: vec![0; MAX_BLOCK], in_frame: false }
