@@ -36,6 +36,18 @@ proptest! {
     }
 }
 
+#[test]
+fn the_corpus_of_the_fuzzer_is_read_to_its_end() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus");
+    let mut records = 0;
+    for (folder, read) in [("log", fuzzing::read as fn(&[u8]) -> u64), ("messages", fuzzing::read_messages)] {
+        for file in std::fs::read_dir(format!("{corpus}/{folder}")).unwrap() {
+            records += read(&std::fs::read(file.unwrap().path()).unwrap());
+        }
+    }
+    assert!(records >= 5 * 11, "{records}");
+}
+
 /// Several blocks and frames in each format.
 const CHAINS: u64 = 30_000;
 
@@ -62,7 +74,8 @@ fn a_damaged_frame_costs_that_frame() {
             bytes[place + 40_000] ^= 0x55;
         });
         let problems = report.problems().join("; ");
-        assert!((1..=20).contains(&report.damaged_lines), "{format}: {problems}");
+        // What is copied from the damaged place is damaged, too.
+        assert!((1..=3_000).contains(&report.damaged_lines), "{format}: {problems}");
         assert!(report.damaged.iter().all(|it| it.frame == Some(place as u64)), "{problems}");
         assert!(left > 15_000 && left < 30_000, "{format}: {left}");
         assert!(problems.contains(&format!("in the frame at byte {place} of the file")), "{problems}");
