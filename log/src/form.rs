@@ -84,7 +84,7 @@ impl Form {
     }
 
     /// Appends the bytes of the file that are this content.
-    pub(crate) fn to_file(&mut self, content: &[u8], file: &mut Vec<u8>) {
+    pub(crate) fn encode_content(&mut self, content: &[u8], file: &mut Vec<u8>) {
         match &mut self.compressor {
             Some(compressor) => compressor.add(content, file),
             None => file.extend_from_slice(content),
@@ -181,7 +181,7 @@ impl<W: Write> RecordWriter<W> {
     /// Those of the file.
     pub fn flush(&mut self) -> io::Result<()> {
         if !self.content.is_empty() {
-            self.form.to_file(&self.content, &mut self.file);
+            self.form.encode_content(&self.content, &mut self.file);
             self.content.clear();
         }
         if self.form.block >= BLOCK {

@@ -39,6 +39,10 @@ pub struct Reader<R> {
 }
 
 /// What a [`Reader`] finds.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "almost all that is found are records, which should not be allocated"
+)]
 #[derive(Debug)]
 pub enum Found<'a> {
     /// A record, and its line, if it is JSON.

@@ -357,7 +357,7 @@ impl Log {
         // At least one record.
         self.piece_end = self.ends.get(fits.max(first + 1) - 1).copied().unwrap_or(self.content.len());
         let content = &self.content[from..self.piece_end];
-        self.form.to_file(content, &mut self.piece);
+        self.form.encode_content(content, &mut self.piece);
     }
 
     fn all_written(&mut self) {

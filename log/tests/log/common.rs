@@ -139,7 +139,7 @@ fn mark() -> impl Strategy<Value = Record> {
             by: MarkBy::Cli,
             scenario: String::new(),
             from: MarkValue::Workers(0),
-            to: MarkValue::Workers(number.into()),
+            to: MarkValue::Workers(number),
             what: MarkWhat::Workers,
         })
     })
@@ -150,7 +150,7 @@ pub(crate) fn record() -> impl Strategy<Value = Record> {
     let numbers = (any::<u32>(), any::<u64>(), any::<u64>());
     prop_oneof![
         5 => any_chain(),
-        1 => (numbers.clone(), "[a-z.]{0,9}").prop_map(|((at, seq, took), text)| Record::Hit {
+        1 => (numbers, "[a-z.]{0,9}").prop_map(|((at, seq, took), text)| Record::Hit {
             node: "c1".into(),
             hit: ValidationHit {
                 seq, at_unix_ns: START + u64::from(at), challenge: ChallengeType::Http01, name: text.clone(),
@@ -158,10 +158,10 @@ pub(crate) fn record() -> impl Strategy<Value = Record> {
             },
         }),
         1 => mark(),
-        1 => numbers.clone().prop_map(|(at, seq, count)| Record::State {
+        1 => numbers.prop_map(|(at, seq, count)| Record::State {
             node: "r1".into(), seq, at_unix_ns: at.into(), counts: StateCounts { certificates: count, ..StateCounts::default() },
         }),
-        1 => numbers.clone().prop_map(|(at, seq, over_ns)| Record::Load {
+        1 => numbers.prop_map(|(at, seq, over_ns)| Record::Load {
             node: "r1".into(), seq, at_unix_ns: START + u64::from(at),
             load: LoadSample {
                 over_ns,

@@ -1,5 +1,7 @@
 //! The log's formats, its writer, and its readers.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 mod common;
 mod cost;
 mod documented;
