@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use wec_log::judge;
+use wec_log::{header_at, judge};
 use wec_record::Record;
 
 use super::{Figures, Run, shown_path};
@@ -51,7 +51,7 @@ impl Followed {
             (bytes, problems) = (report.bytes, report.problems());
         }
         let failed = |source| LogError::Io { what: "read", path: growing.clone(), source };
-        let mut tail = Tail::open(&growing).map_err(failed)?;
+        let mut tail = Tail::open(id, &growing).map_err(failed)?;
         (tail.bytes, tail.problems) = (bytes, problems);
         let followed = Arc::new(Self {
             id: id.to_owned(),
@@ -125,6 +125,7 @@ pub(super) fn is_recent(modified_unix_ns: u64) -> bool {
 /// The end of a growing log of JSON Lines, through rotations.
 #[derive(Debug)]
 struct Tail {
+    run: String,
     path: PathBuf,
     file: File,
     /// Of the file, to tell it from another one of that name.
@@ -145,10 +146,11 @@ struct Tail {
 }
 
 impl Tail {
-    fn open(path: &Path) -> io::Result<Self> {
+    fn open(run: &str, path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let inode = file.metadata()?.ino();
         Ok(Self {
+            run: run.to_owned(),
             path: path.to_owned(),
             file,
             inode,
@@ -185,9 +187,13 @@ impl Tail {
 
     /// Continues with the file that has taken the name of this one, which has been read to its end.
     fn is_replaced(&mut self) -> io::Result<bool> {
-        let Ok(there) = fs::metadata(&self.path) else { return Ok(false) };
-        if there.ino() == self.inode || there.len() == 0 {
-            return Ok(false);
+        let there = fs::metadata(&self.path).ok().filter(|there| there.len() > 0);
+        if there.is_none_or(|there| there.ino() == self.inode) {
+            // Our own writer begins a file with the next number instead.
+            let of_run =
+                |path: &PathBuf| header_at(path).ok().flatten().is_some_and(|header| header.run == self.run);
+            let Some(next) = next_names(&self.path).into_iter().find(of_run) else { return Ok(false) };
+            self.path = next;
         }
         self.file = File::open(&self.path)?;
         self.begin_again(self.file.metadata()?.ino());
@@ -272,6 +278,18 @@ impl Tail {
             ..Health::default()
         }
     }
+}
+
+/// The names that the next file of a log may have: `RUN.2.jsonl` after `RUN.jsonl`, then `RUN.3.jsonl`. A run's id
+/// may itself end with a number.
+fn next_names(path: &Path) -> Vec<PathBuf> {
+    let Some(stem) = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".jsonl")) else {
+        return Vec::new();
+    };
+    let counted = stem.rsplit_once('.').and_then(|(run, number)| Some((run, number.parse::<u64>().ok()?)));
+    let next = counted.map(|(run, number)| format!("{run}.{}.jsonl", number.saturating_add(1)));
+    let names = next.into_iter().chain([format!("{stem}.2.jsonl")]);
+    names.map(|name| path.with_file_name(name)).collect()
 }
 
 /// The time of the last write, nanoseconds since the Unix epoch.

@@ -108,6 +108,12 @@ async fn a_rotated_log_is_followed_and_is_one_entry() {
     assert!(problem.contains("line 5 is not a record"), "{problem}");
     assert_eq!(live.source, RunSource::GrowingLog);
 
+    // As our own writer rotates.
+    std::fs::write(folder.path().join("run.2.jsonl"), line(&Record::Header(header("run"))) + &text(8..=8))
+        .unwrap();
+    until(&page, |live| certificates(live) == 8).await;
+    std::fs::remove_file(folder.path().join("run.2.jsonl")).unwrap();
+
     std::fs::write(folder.path().join("notes.jsonl"), "no log").unwrap();
     std::fs::write(folder.path().join("a picture"), [0xff; 70_000]).unwrap();
     let listed = list(&page).await;
