@@ -236,6 +236,9 @@ impl Tail {
     /// The record of a line; none if it is damaged or was read before.
     fn record(&mut self, line: &[u8]) -> Option<Record> {
         let text = String::from_utf8_lossy(line);
+        if text.trim().is_empty() {
+            return None;
+        }
         let read = Record::parse(&text, self.line).map_err(|error| error.source.to_string());
         let record = match read.and_then(|record| judge(&record).map(|()| record)) {
             Ok(record) => record,

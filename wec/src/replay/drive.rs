@@ -21,6 +21,8 @@ use crate::run::eab_hmac_key;
 
 /// The shortest step in which arrivals are counted.
 const STEP: Duration = Duration::from_millis(100);
+/// The run begins so long before its first start: a rate that a node learns late loses what was due before.
+const AHEAD: Duration = Duration::from_secs(3);
 /// The most steps of a run; the steps of a longer one are longer. The plan in the log's header has all of them.
 const MAX_STEPS: u128 = 3_600;
 
@@ -120,12 +122,13 @@ impl Starts {
         let after = |due: u64| Duration::from_nanos(due - first).div_f64(speed);
         let step = step(after(last));
         let steps = usize::try_from(after(last).as_nanos() / step.as_nanos() + 1)?;
-        let cut = is_cut.then_some(base.run_time);
+        let ahead = usize::try_from(AHEAD.as_nanos().div_ceil(step.as_nanos()))?;
+        let cut = is_cut.then_some(base.run_time.saturating_add(AHEAD));
         let mut scenarios = Vec::with_capacity(self.due.len());
         for (number, ((chain, profile), due)) in self.due.iter().enumerate() {
-            let mut counts = vec![0; steps];
+            let mut counts = vec![0; ahead + steps];
             for due in due {
-                counts[usize::try_from(after(*due).as_nanos() / step.as_nanos())?] += 1;
+                counts[ahead + usize::try_from(after(*due).as_nanos() / step.as_nanos())?] += 1;
             }
             let several = self.due.keys().filter(|(other, _)| other == chain).count() > 1;
             let name = if several { format!("{chain}-{number}") } else { chain.to_string() };
