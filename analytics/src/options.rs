@@ -7,9 +7,10 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tokio_util::sync::CancellationToken;
 use wec_board::{Board, BoardUrl, NodeInfo, NodeKind, NodeState, SessionState};
-use wec_consumer::ConsumerListener;
+use wec_consumer::{ConsumerListener, notify};
 use wec_startup::{Exit, TextStyle, Token, Undisclosed, parse_session_id, say, show};
 
+use crate::notice::notice;
 use crate::runs::{ConsumerOptions, LogPlace};
 use crate::service::{Analytics, Config, Finished};
 use crate::snapshot::Snapshot;
@@ -87,6 +88,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Ex
     if let Some(consumer) = &consumer {
         show(format_args!("consumer on http://{}/", consumer.address()));
     }
+    let webhook = options.consumers.report_to.webhook.clone();
     let config = Config {
         log: LogPlace::Folder(options.log_dir),
         web: Some(options.listen),
@@ -129,7 +131,11 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Ex
     if let Some(error) = health.log_error {
         bail!("the log is not complete, but the summary above is: {error}");
     }
-    Ok(verdict(&snapshot))
+    let exit = verdict(&snapshot);
+    if let Some(webhook) = webhook {
+        notify(&webhook, &notice(&snapshot, exit, &health.log)).await;
+    }
+    Ok(exit)
 }
 
 /// How often to check whether the run is over.

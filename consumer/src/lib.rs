@@ -21,6 +21,7 @@ mod recorded;
 mod reporter;
 mod service;
 mod stats;
+mod webhook;
 mod writer;
 
 pub use client::{ClientError, ConsumerClient, RunStart};
@@ -35,4 +36,5 @@ pub use recorded::RecordedPoints;
 pub use reporter::{RunReport, RunReporter};
 pub use service::{Config, Consumer, StartError};
 pub use stats::{EndpointStats, ErrorStats, RequestStats};
+pub use webhook::notify;
 pub use writer::{Writer, WriterCounts};

@@ -28,6 +28,9 @@ pub struct ClientOptions {
     /// Time between two reports to the consumer, and between two points of its own [default: 15s]
     #[arg(long, env = "WEC_CONSUMER_INTERVAL", hide_env_values = true, hide_short_help = true, value_name = "TIME", value_parser = parse_interval, help_heading = EXPORT)]
     pub consumer_interval: Option<Duration>,
+    /// Post a notice at the end of the run to this URL, as JSON that Slack reads (docs/exports.md)
+    #[arg(long, env = "WEC_WEBHOOK", hide_env_values = true, hide_short_help = true, value_name = "URL", value_parser = Undisclosed(Endpoint::parse), help_heading = EXPORT)]
+    pub webhook: Option<Endpoint>,
 }
 
 impl ClientOptions {

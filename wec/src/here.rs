@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use wec_acme::Clock;
 use wec_analytics::{
     Analytics, ConsumerOptions, Finished, Ingest, LogPlace, Snapshot, broken_thresholds, counted,
-    nothing_succeeded, summary_table,
+    nothing_succeeded, notice, summary_table,
 };
 use wec_board::{Board, NodeId, Session, SessionState, Versioned};
 use wec_challenge_server::{ChallengeServer, Config as ChallengeConfig, deliver};
@@ -73,6 +73,9 @@ async fn run_and_conclude(here: Here, stop: Stop) -> anyhow::Result<Exit> {
     let text = |style: TextStyle| summary_table(snapshot, style) + &style.wrapped(remark, 0);
     output.leave("the summary", || junit::junit(&told), &ended.log, text, snapshot)?;
     let exit = verdict(snapshot, nothing.as_deref(), none);
+    if let Some(webhook) = &output.report_to.webhook {
+        wec_consumer::notify(webhook, &notice(snapshot, exit, &ended.log)).await;
+    }
     ended.conclude(&output, &stop).await?;
     Ok(exit)
 }

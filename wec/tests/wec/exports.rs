@@ -196,6 +196,51 @@ fn a_consumer_that_is_away_does_not_disturb_a_run() {
     assert!(said.contains("it also missed"), "{said}");
 }
 
+#[test]
+fn a_webhook_gets_the_verdict_and_is_tried_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/services/s3cret", listener.local_addr().unwrap());
+    let serving = std::thread::spawn(move || {
+        ["500 Internal Server Error", "200 OK"].map(|status| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = BufReader::new(stream.try_clone().unwrap());
+            let (mut line, mut length) = (String::new(), 0);
+            while {
+                line.clear();
+                request.read_line(&mut line).unwrap()
+            } > 2
+            {
+                let header = line.to_lowercase();
+                if let Some(value) = header.strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap();
+                }
+            }
+            let mut body = vec![0; length];
+            request.read_exact(&mut body).unwrap();
+            write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+            serde_json::from_slice::<Value>(&body).unwrap()["text"].as_str().unwrap().to_owned()
+        })
+    });
+    let args =
+        ["demo", "--headless", "--run-time", "1s", "--webhook", &url, "--threshold", "chain{count} > 0"];
+    let output = run(folder.path(), &args);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(!said(&output).contains("webhook"), "{}", said(&output));
+    let [first, second] = serving.join().unwrap();
+    assert_eq!(first, second);
+    let lines: Vec<_> = first.lines().collect();
+    assert!(lines[0].starts_with("wec run passed: https://"), "{first}");
+    assert!(lines[1].starts_with("Issued "), "{first}");
+    assert!(lines[2].contains("chain{count}"), "{first}");
+    assert!(lines.last().unwrap().starts_with("log: results/"), "{first}");
+    // Nobody answers there any more.
+    let output = run(folder.path(), &args);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(said(&output).contains("did not take the notice"), "{}", said(&output));
+    assert!(!said(&output).contains("s3cret"), "{}", said(&output));
+}
+
 /// A listener that nothing may call, and how often it was called.
 fn trap() -> (String, Arc<AtomicU64>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
