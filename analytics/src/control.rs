@@ -225,7 +225,7 @@ pub fn session_changes(body: &Value) -> Asked {
     changes(body, false)
 }
 
-/// The changes in a body of `PATCH …/session/scenarios/NAME`: `workers`, `rate`, `weights`.
+/// The changes in a body of `PATCH /api/v1/sessions/ID/scenarios/NAME`: `workers`, `rate`, `weights`.
 pub fn scenario_changes(body: &Value) -> Asked {
     changes(body, true)
 }
@@ -271,7 +271,9 @@ impl Reader {
         for key in body.keys().filter(|key| !known.contains(&key.as_str())) {
             let elsewhere = !of_scenario && LiveValue::all(true).any(|live| live.key == key);
             self.0.mistakes.push(match elsewhere {
-                true => format!("{key}: is a key of a scenario: send it to …/session/scenarios/NAME"),
+                true => {
+                    format!("{key}: is a key of a scenario: send it to /api/v1/sessions/ID/scenarios/NAME")
+                }
                 false => unknown(key, "key", key, &known),
             });
         }

@@ -186,7 +186,12 @@ async fn an_impossible_change_leaves_the_session_unchanged() {
         (steady, r#"{"workers":1,"rate":5}"#, 400, "keeps a number of workers and has no rate"),
         (steady, r#"{"workers":1,"weights":{"revok":1}}"#, 400, "did you mean revoke?"),
         (steady, r#"{"state":"paused"}"#, 400, "state: unknown key"),
-        (SESSION, r#"{"workers":1}"#, 400, "workers: is a key of a scenario"),
+        (
+            SESSION,
+            r#"{"workers":1}"#,
+            400,
+            "workers: is a key of a scenario: send it to /api/v1/sessions/ID/scenarios/NAME",
+        ),
         (SESSION, r#"{"state":"paused","limits":{"certificates":"many"}}"#, 400, "neither a whole number"),
         (SESSION, r#"{"state":"off"}"#, 400, "running, paused, stopped"),
     ];
