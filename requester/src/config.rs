@@ -16,7 +16,7 @@ pub mod settings;
 pub(crate) mod values;
 
 pub use flags::{Command, Flags, PlanOptions, Run};
-pub use keys::{KEYS, Key, Kind, Place};
+pub use keys::{FLAGS_ONLY, KEYS, Key, Kind, Place};
 pub use plan::Decided;
 pub use scenario::Push;
 pub use schema::plan_schema;

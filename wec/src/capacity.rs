@@ -21,6 +21,7 @@ use wec_requester::Flags;
 use wec_startup::{Exit, Stop, TextStyle, say};
 
 use self::findings::Findings;
+pub(crate) use self::plan::check;
 use self::plan::{SearchPlan, Searched};
 use self::report::Report;
 use self::runner::SearchRunner;

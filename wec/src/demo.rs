@@ -35,6 +35,14 @@ impl Command for Demo {
     fn takes(key: &Key) -> bool {
         ["workers", "run_time", "thresholds"].contains(&key.name)
     }
+
+    fn help(key: &Key) -> &'static str {
+        match key.name {
+            "workers" => "Virtual users that run chains concurrently [default: 50]",
+            "run_time" => "How long to run: 30s, 5m, 1h30m [default: 60s]",
+            _ => key.help,
+        }
+    }
 }
 
 pub(crate) async fn demo(options: Options, stop: Stop) -> anyhow::Result<Exit> {

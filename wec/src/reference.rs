@@ -1,10 +1,11 @@
 //! `docs/reference/flags.md`, generated from the table of keys and from clap. This module has only the test
 //! that compares them.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use clap::{Arg, Command, CommandFactory as _};
-use wec_requester::config::{KEYS, Key, Kind, Place};
+use wec_requester::config::{FLAGS_ONLY, KEYS, Key, Kind, Place};
 
 use crate::Cli;
 
@@ -34,6 +35,45 @@ fn the_page_of_flags_is_current() {
         std::fs::read_to_string(path).is_ok_and(|written| written == page),
         "docs/reference/flags.md is out of date: WEC_WRITE_DOCS=1 cargo test -p wec --bin wec reference"
     );
+}
+
+/// The other flags of the commands that take a file.
+#[test]
+fn the_flags_that_are_no_keys_are_listed() {
+    let mut cli = Cli::command();
+    cli.build();
+    let with_file = cli
+        .get_subcommands()
+        .filter(|command| command.get_arguments().any(|arg| arg.get_id() == "config" && is_key(arg)));
+    let longs =
+        with_file.flat_map(Command::get_arguments).filter(|arg| Key::named(arg.get_id().as_str()).is_none());
+    let longs: BTreeSet<_> =
+        longs.filter_map(Arg::get_long).filter(|long| !["help", "version"].contains(long)).collect();
+    assert_eq!(longs.into_iter().collect::<Vec<_>>(), FLAGS_ONLY);
+}
+
+/// Help names only what the command takes.
+#[test]
+fn help_has_no_flag_that_the_command_refuses() {
+    let mut cli = Cli::command();
+    cli.build();
+    for name in ["hammer", "seq", "aseq", "capacity", "demo"] {
+        let command = cli.find_subcommand_mut(name).unwrap();
+        let shown: Vec<_> =
+            command.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(Arg::get_long).collect();
+        let shown: BTreeSet<String> = shown.into_iter().map(str::to_owned).collect();
+        for help in [command.render_help().to_string(), command.render_long_help().to_string()] {
+            for key in KEYS.iter().filter(|key| key.has_flag && !shown.contains(&key.long())) {
+                let flag = format!("--{}", key.long());
+                let words = || help.split(|c: char| !(c.is_ascii_alphanumeric() || "-_".contains(c)));
+                assert!(
+                    !words().any(|word| word == flag || word == key.variable()),
+                    "{name}: {flag}\n{help}"
+                );
+            }
+            assert!(!help.contains("with stages") && !help.contains("as stages"), "{name}: {help}");
+        }
+    }
 }
 
 fn page() -> String {
@@ -109,7 +149,7 @@ fn commands(command: &Command, name: &str, page: &mut String) {
     }
 }
 
-/// Whether the flag comes from the table: other commands have flags of the same names.
+/// Whether the flag is as in the table: other commands have flags of the same names, or help of their own for it.
 fn is_key(arg: &Arg) -> bool {
     let help = arg.get_help().map(ToString::to_string);
     Key::named(arg.get_id().as_str()).is_some_and(|key| help.as_deref() == Some(key.help))
@@ -145,6 +185,8 @@ fn entry_of_arg(arg: &Arg) -> String {
         _ => format!("`{}`", value.trim()),
     };
     let help = arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default();
+    // The help of a key's flag ends with its variable.
+    let help = help.split(" [env: ").next().unwrap_or_default();
     let usual =
         arg.get_default_values().iter().map(|value| value.to_string_lossy().into_owned()).collect::<Vec<_>>();
     let usual = if usual.is_empty() || !arg.get_action().takes_values() {

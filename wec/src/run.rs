@@ -1,9 +1,11 @@
 //! `wec run` and `wec requester`: load against any ACME CA.
 
-use wec_requester::config::{Mistakes, Run};
+use wec_requester::config::plan::plan;
+use wec_requester::config::{Decided, Mistakes, Run, Settings};
 use wec_requester::{Flags, Plan, RemoteOptions, run_remote};
 use wec_startup::{Exit, Stop, say, show};
 
+use crate::capacity;
 use crate::here::{self, Here};
 use crate::output::OutputOptions;
 
@@ -26,7 +28,14 @@ pub(crate) struct RemoteRun {
 }
 
 pub(crate) async fn run(options: Options, stop: Stop) -> anyhow::Result<Exit> {
-    run_plan(options.flags.plan.resolve(eab_hmac_key()), options.output, stop).await
+    run_plan(resolve(options.flags.plan.settings(), Decided::default()), options.output, stop).await
+}
+
+/// Reads a plan. The table `[capacity]` of its file, which has no effect here, is read for its errors.
+pub(crate) fn resolve(mut settings: Settings, decided: Decided) -> Result<Plan, Mistakes> {
+    let plan = plan(&mut settings, decided, eab_hmac_key());
+    capacity::check(&mut settings);
+    settings.finish().map(|()| plan)
 }
 
 /// Runs a plan in this process, or reports its errors.
@@ -46,7 +55,7 @@ pub(crate) async fn run_plan(
 }
 
 pub(crate) async fn remote(options: RemoteRun, stop: Stop) -> anyhow::Result<Exit> {
-    let plan = match options.flags.plan.resolve(eab_hmac_key()) {
+    let plan = match resolve(options.flags.plan.settings(), Decided::default()) {
         Ok(plan) => plan,
         Err(mistakes) => {
             say(mistakes);

@@ -9,12 +9,12 @@
 use std::time::Duration;
 
 use wec_record::plan::{MAX_WORKERS, Stage};
-use wec_requester::config::{Command, Decided, Key, Place, Push};
-use wec_requester::{Flags, PlanOptions};
+use wec_requester::config::{Command, Decided, Key, Mistakes, Place, Push};
+use wec_requester::{Flags, Plan, PlanOptions};
 use wec_startup::{Exit, Stop, say};
 
 use crate::output::OutputOptions;
-use crate::run::{eab_hmac_key, run_plan};
+use crate::run::{resolve, run_plan};
 
 /// The most steps of one sequence.
 const MAX_STEPS: u32 = 10_000;
@@ -70,10 +70,18 @@ pub(crate) enum Constant {}
 
 impl Command for Constant {
     const REFUSED: &'static [&'static str] =
-        &["executor", "workers", "rate", "target_rps", "iterations", "stages", "spacing"];
+        &["executor", "workers", "rate", "target_rps", "iterations", "stages", "spacing", "rate_unit"];
 
     fn takes(key: &Key) -> bool {
         key.place != Place::Search
+    }
+
+    fn help(key: &Key) -> &'static str {
+        match key.name {
+            "run_time" => "How long to run: 30s, 5m, 1h30m [default: 60s]",
+            "think_time" => "Pause of a worker between two chains: 2s, or a range 1s..5s [default: none]",
+            _ => key.help,
+        }
     }
 }
 
@@ -82,27 +90,34 @@ impl Command for Constant {
 pub(crate) enum Stepped {}
 
 impl Command for Stepped {
-    const REFUSED: &'static [&'static str] =
-        &["executor", "workers", "rate", "target_rps", "iterations", "stages", "spacing", "run_time"];
+    const REFUSED: &'static [&'static str] = &[
+        "executor",
+        "workers",
+        "rate",
+        "target_rps",
+        "iterations",
+        "stages",
+        "spacing",
+        "rate_unit",
+        "run_time",
+    ];
 
     fn takes(key: &Key) -> bool {
         Constant::takes(key)
+    }
+
+    fn help(key: &Key) -> &'static str {
+        Constant::help(key)
     }
 }
 
 pub(crate) async fn hammer(hammer: Hammer, stop: Stop) -> anyhow::Result<Exit> {
     let Hammer { number: workers, flags, output } = hammer;
-    if let Some(exit) = refuse("hammer", &flags) {
-        return Ok(exit);
-    }
-    run_workers(flags.plan, Push::Workers { workers, stages: Vec::new() }, output, stop).await
+    run_workers("hammer", flags, Push::Workers { workers, stages: Vec::new() }, output, stop).await
 }
 
 pub(crate) async fn seq(Seq { interval, numbers, flags, output }: Seq, stop: Stop) -> anyhow::Result<Exit> {
-    if let Some(exit) = refuse("seq", &flags) {
-        return Ok(exit);
-    }
-    run_workers(flags.plan, steps(interval, &numbers), output, stop).await
+    run_workers("seq", flags, steps(interval, &numbers), output, stop).await
 }
 
 pub(crate) async fn aseq(aseq: Aseq, stop: Stop) -> anyhow::Result<Exit> {
@@ -122,10 +137,7 @@ pub(crate) async fn aseq(aseq: Aseq, stop: Stop) -> anyhow::Result<Exit> {
         ));
         return Ok(Exit::Usage);
     }
-    if let Some(exit) = refuse("aseq", &flags) {
-        return Ok(exit);
-    }
-    run_workers(flags.plan, steps(interval, &rising(increment, last)), output, stop).await
+    run_workers("aseq", flags, steps(interval, &rising(increment, last)), output, stop).await
 }
 
 /// Numbers of workers from `increment` in steps of it to `last`.
@@ -144,25 +156,22 @@ fn steps(interval: Duration, numbers: &[u32]) -> Push {
     Push::Workers { workers, stages: numbers.iter().flat_map(step).collect() }
 }
 
-async fn run_workers(
-    plan: PlanOptions,
+async fn run_workers<C: Command>(
+    command: &str,
+    flags: Flags<C>,
     push: Push,
     output: OutputOptions,
     stop: Stop,
 ) -> anyhow::Result<Exit> {
-    let decided = Decided { push, ..Decided::default() };
-    run_plan(plan.resolve_as(decided, eab_hmac_key()), output, stop).await
+    run_plan(read::<C>(command, &flags.plan, push), output, stop).await
 }
 
-/// Reports flags that also set the load.
-fn refuse<C: Command>(command: &str, flags: &Flags<C>) -> Option<Exit> {
-    let given = C::REFUSED.iter().filter(|key| flags.plan.is_given(key)).filter_map(|key| Key::named(key));
-    let given: Vec<_> = given.map(|key| format!("--{}", key.long())).collect();
-    if given.is_empty() {
-        return None;
-    }
-    say(format_args!("wec {command} sets the load itself: omit {}, or use wec run", given.join(", ")));
-    Some(Exit::Usage)
+/// The plan; flags, variables and keys of a file that also set the load are errors.
+fn read<C: Command>(command: &str, options: &PlanOptions, push: Push) -> Result<Plan, Mistakes> {
+    let mut settings = options.settings();
+    settings
+        .refuse(C::REFUSED, |_| format!("wec {command} sets the load itself: leave it out, or use wec run"));
+    resolve(settings, Decided { push, ..Decided::default() })
 }
 
 /// As `--workers` takes it.
@@ -220,16 +229,62 @@ mod tests {
         assert_eq!(seen, [10.0, 10.0, 20.0, 30.0, 35.0, 35.0]);
     }
 
-    #[test]
-    fn a_file_does_not_change_a_number_of_workers() {
+    /// What two commands say about a file, without its folder.
+    fn said(text: &str) -> [String; 2] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("s.toml");
-        std::fs::write(&file, "workers = 3\nstages = [{ duration = \"1m\", workers = 9 }]\n").unwrap();
+        std::fs::write(&file, text).unwrap();
         let options = PlanOptions::default()
             .with("directory", "https://127.0.0.1:14000/dir")
             .with("config", file.display().to_string());
+        let constant = Push::Workers { workers: 5, stages: Vec::new() };
+        let stepped = steps(Duration::from_secs(1), &[2, 3]);
+        let plans =
+            [read::<Constant>("hammer", &options, constant), read::<Stepped>("seq", &options, stepped)];
+        plans.map(|plan| {
+            let said = plan.map(|_| String::new()).unwrap_or_else(|mistakes| mistakes.to_string());
+            said.replace(&format!("{}/", folder.path().display()), "")
+        })
+    }
+
+    #[test]
+    fn keys_of_a_file_that_set_the_load_are_refused() {
+        for line in [
+            "executor = \"iterations\"",
+            "workers = 3",
+            "rate = \"5/s\"",
+            "target_rps = 5",
+            "iterations = 5",
+            "stages = [{ duration = \"1m\", workers = 9 }]",
+            "spacing = \"even\"",
+            "rate_unit = \"requests\"",
+        ] {
+            let key = line.split(' ').next().unwrap();
+            for (beginning, place) in [
+                ("", format!("s.toml:1: {key}")),
+                ("[scenarios.a]\n", format!("s.toml:2: scenarios.a.{key}")),
+            ] {
+                let told = ["hammer", "seq"].map(|command| {
+                    format!("{place}: wec {command} sets the load itself: leave it out, or use wec run")
+                });
+                assert_eq!(said(&format!("{beginning}{line}\n")), told);
+            }
+        }
+        let [constant, stepped] = said("run_time = \"9s\"\n");
+        assert_eq!(constant, "", "the command has no time of its own");
+        assert_eq!(stepped, "s.toml:1: run_time: wec seq sets the load itself: leave it out, or use wec run");
+        assert_eq!(said("[capacity]\nfrom = \"5/s\"\n[weights]\nrevoke = 0\n"), ["", ""]);
+    }
+
+    /// A key that neither the plan reads nor the command refuses would have no effect.
+    #[test]
+    fn every_key_is_read_or_refused() {
+        let mut settings = PlanOptions::default().with("directory", "https://127.0.0.1:14000/dir").settings();
         let push = Push::Workers { workers: 5, stages: Vec::new() };
-        let plan = options.resolve_as(Decided { push, ..Decided::default() }, None).unwrap();
-        assert_eq!((plan.workers(), plan.scenarios[0].load.stages().len()), (5, 0));
+        wec_requester::config::plan::plan(&mut settings, Decided { push, ..Decided::default() }, None);
+        let unread = settings.unread().into_iter();
+        let unread = unread.filter(|key| !matches!(key.place, Place::Command | Place::Search));
+        let missed = unread.map(|key| key.name).filter(|name| !Constant::REFUSED.contains(name));
+        assert_eq!(missed.collect::<Vec<_>>(), [""; 0]);
     }
 }

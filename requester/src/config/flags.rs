@@ -22,6 +22,11 @@ pub trait Command {
 
     /// Whether the command has the key's flag.
     fn takes(key: &Key) -> bool;
+
+    /// The help of the key's flag, where the command supports only a part of the key's values or uses.
+    fn help(key: &Key) -> &'static str {
+        key.help
+    }
 }
 
 /// A run: every key except those of a search.
@@ -151,15 +156,30 @@ impl<C: Command> Flags<C> {
     fn keys() -> impl Iterator<Item = &'static Key> {
         KEYS.iter().filter(|key| key.has_flag && C::takes(key))
     }
+
+    /// Text below the flags in `-h` and `--help`, with a flag of the command as the example.
+    fn footer() -> Option<String> {
+        let shown = |name: &str| Self::keys().find(|key| key.name == name && !C::REFUSED.contains(&key.name));
+        let key = ["run_time", "key_types"].into_iter().find_map(shown).filter(|_| C::ENVIRONMENT)?;
+        Some(format!(
+            "Flags override environment variables (--{}: {}), and these override the file ({}).",
+            key.long(),
+            key.variable(),
+            key.name
+        ))
+    }
 }
 
 impl<C: Command> clap::Args for Flags<C> {
     fn augment_args(command: clap::Command) -> clap::Command {
         let command = Self::keys().fold(command, |command, key| {
-            let arg = arg(key, C::ENVIRONMENT);
+            let arg = arg(key, C::help(key), C::ENVIRONMENT);
             command.arg(if C::REFUSED.contains(&key.name) { arg.hide(true) } else { arg })
         });
-        if C::ENVIRONMENT { command.after_help(AFTER) } else { command }
+        match Self::footer() {
+            Some(footer) => command.after_help(footer),
+            None => command,
+        }
     }
 
     fn augment_args_for_update(command: clap::Command) -> clap::Command {
@@ -195,19 +215,16 @@ impl Kind {
     }
 }
 
-/// Text below the flags in `-h` and `--help`.
-const AFTER: &str = "Flags override environment variables (--run-time: WEC_RUN_TIME), and these override the file (run_time).";
-
 /// A flag and its variable. clap keeps names for the life of the program.
 static NAMES: LazyLock<BTreeMap<&str, (String, String)>> =
     LazyLock::new(|| KEYS.iter().map(|key| (key.name, (key.long(), key.variable()))).collect());
 
-fn arg(key: &'static Key, environment: bool) -> Arg {
+fn arg(key: &'static Key, help: &'static str, environment: bool) -> Arg {
     let (long, variable) = &NAMES[key.name];
     let arg = Arg::new(key.name)
         .long(long.as_str())
         .value_name(key.value)
-        .help(key.help)
+        .help(help)
         .help_heading(key.group)
         .hide_short_help(!key.usual);
     let arg = match key.short {
@@ -224,5 +241,5 @@ fn arg(key: &'static Key, environment: bool) -> Arg {
         return arg;
     }
     // The value may contain a password, and `-h` has no room for names that follow from those of the flags.
-    arg.env(variable.as_str()).hide_env(true).long_help(format!("{} [env: {variable}]", key.help))
+    arg.env(variable.as_str()).hide_env(true).long_help(format!("{help} [env: {variable}]"))
 }

@@ -93,7 +93,7 @@ const SEARCH: &str = "Search";
 #[rustfmt::skip]
 pub static KEYS: &[Key] = &[
     command("config", "FILE", Text, TARGET,
-        "Configuration file (TOML); its keys are these flags' names with underscores").usual(),
+        "Configuration file (TOML) of the plan; its keys are in docs/reference/flags.md and in the output of wec schema").usual(),
     plan("directory", "URL", Text, TARGET,
         "The CA's ACME directory").usual(),
     plan("cacert", "FILE", Text, TARGET,
@@ -284,6 +284,37 @@ pub static KEYS: &[Key] = &[
         "The run is generator-limited when this share of the iterations that are due is dropped for 3 seconds in a row [default: 1%]"),
     plan("limited_connections", "SHARE", Text, GENERATOR,
         "The run is generator-limited when requests wait for a free connection for this share of their time, for 3 seconds in a row [default: 10%]"),
+];
+
+/// Flags of the process itself: they are no part of the plan, so a file does not have them. Their commands declare
+/// them; a test in `wec` compares this list with those declarations.
+pub static FLAGS_ONLY: &[&str] = &[
+    "analytics",
+    "board",
+    "consumer",
+    "consumer-interval",
+    "consumer-token",
+    "drive",
+    "headless",
+    "json",
+    "junit",
+    "keep-page",
+    "listen",
+    "log-dir",
+    "log-format",
+    "log-level",
+    "log-rotate-every",
+    "log-rotate-size",
+    "node",
+    "page-host",
+    "quiet",
+    "session",
+    "speed",
+    "spool",
+    "spool-bytes",
+    "token",
+    "verbose",
+    "webhook",
 ];
 
 const fn key(

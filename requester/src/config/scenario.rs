@@ -22,7 +22,8 @@ pub enum Push {
     /// Flags, environment and file.
     #[default]
     Settings,
-    /// The command: this number of workers, whatever a file has.
+    /// The command: this number of workers. Keys that set the load are not read; the command
+    /// [refuses](super::Settings::refuse) them.
     Workers {
         /// Workers at the start.
         workers: u32,

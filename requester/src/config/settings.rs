@@ -10,7 +10,9 @@ use std::path::Path;
 use toml::de::{DeTable, DeValue};
 use wec_text::{bounded, visible};
 
-use super::keys::{CAPACITY, KEYS, Key, OF_FILES, OF_SCENARIOS, WEIGHTS, flag_of, variable_of};
+use super::keys::{
+    CAPACITY, FLAGS_ONLY, KEYS, Key, OF_FILES, OF_SCENARIOS, Place, WEIGHTS, flag_of, variable_of,
+};
 
 /// The origin of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -256,6 +258,19 @@ impl Settings {
         self.mistakes.push(Mistake { key: key.into(), origin, message: message.into() });
     }
 
+    /// Records an error of each of these keys that was given, for all scenarios or for one of them.
+    pub fn refuse(&mut self, keys: &[&str], message: impl Fn(&str) -> String) {
+        let scenarios = self.scenarios();
+        for key in keys {
+            let own = scenarios.iter().map(|name| format!("{SCENARIOS}{name}.{key}"));
+            for given in own.chain([(*key).to_owned()]) {
+                if self.is_given(&given) {
+                    self.mistake(&given, message(key));
+                }
+            }
+        }
+    }
+
     /// Records an error of a value, which is therefore not set.
     pub(super) fn mistake_at(&mut self, key: &str, origin: Origin, message: impl Into<String>) {
         self.mistakes.push(Mistake { key: key.into(), origin: Some(origin), message: message.into() });
@@ -477,6 +492,15 @@ fn unknown(key: &str, last: &str, known: &[&str], top: &[&str]) -> String {
     if top.contains(&search.as_str()) {
         return format!("belongs to the table [{CAPACITY}], as {search}");
     }
+    let flag = last.replace('_', "-");
+    if FLAGS_ONLY.contains(&flag.as_str()) || Key::named(last).is_some_and(|key| key.place == Place::Command)
+    {
+        return format!("is a flag only: give --{flag}");
+    }
+    if flag == flag_of(WEIGHTS).trim_start_matches('-') {
+        let table = key.strip_suffix(last).unwrap_or_default();
+        return format!("did you mean the table [{table}{WEIGHTS}], and below it certificate = 4?");
+    }
     match nearest(last, &known) {
         Some(near) => format!("unknown key; did you mean {near}?"),
         None => format!("unknown key; known are {}", known.join(", ")),
@@ -594,6 +618,29 @@ mod tests {
         ] {
             let mut settings = Settings::default();
             settings.text_with("s.toml", text, &[TOP, SCENARIO].concat(), SCENARIO);
+            assert_eq!(settings.finish().unwrap_err().to_string(), told, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_flag_that_is_no_key_is_named_as_such() {
+        for (text, told) in [
+            ("listen = \"off\"\n", "s.toml:1: listen: is a flag only: give --listen"),
+            ("log_dir = \"x\"\n", "s.toml:1: log_dir: is a flag only: give --log-dir"),
+            ("[scenarios.a]\nquiet = true\n", "s.toml:2: scenarios.a.quiet: is a flag only: give --quiet"),
+            ("config = \"x\"\n", "s.toml:1: config: is a flag only: give --config"),
+            ("threshold = \"x\"\n", "s.toml:1: threshold: unknown key; did you mean thresholds?"),
+            (
+                "[scenarios.a]\nweight = \"revoke=1\"\n",
+                "s.toml:2: scenarios.a.weight: did you mean the table [scenarios.a.weights], and below it certificate = 4?",
+            ),
+            (
+                "weight = 1\n",
+                "s.toml:1: weight: did you mean the table [weights], and below it certificate = 4?",
+            ),
+        ] {
+            let mut settings = Settings::default();
+            settings.text("s.toml", text);
             assert_eq!(settings.finish().unwrap_err().to_string(), told, "{text}");
         }
     }

@@ -38,17 +38,28 @@ pub(crate) struct SearchPlan {
     pub(crate) poisson: bool,
 }
 
+/// A key of a run that a search does not have: above the knee there are always dropped iterations, so they are a
+/// result here.
+const DROPPED: &str = "limited_dropped";
+
 /// The keys of a search, and the keys of a run that apply to it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Searched {}
 
 impl Command for Searched {
     const REFUSED: &'static [&'static str] =
-        &["rate", "stages", "run_time", "executor", "target_rps", "iterations", "think_time"];
+        &["rate", "stages", "run_time", "executor", "target_rps", "iterations", "think_time", "rate_unit"];
 
     fn takes(key: &Key) -> bool {
-        // Above the knee there are always dropped iterations, so they are a result here.
-        key.name != "limited_dropped"
+        key.name != DROPPED
+    }
+
+    fn help(key: &Key) -> &'static str {
+        match key.name {
+            "workers" => "Largest number of virtual users that run chains concurrently [default: 1000]",
+            "spacing" => "Spacing of the arrivals: poisson or even [default: poisson]",
+            _ => key.help,
+        }
     }
 }
 
@@ -102,26 +113,60 @@ fn not_ours(options: &PlanOptions, s: &mut Settings) {
         let message = format!("{path} has {number} scenarios ({names}): a capacity search has one");
         s.mistake("config", message);
     }
-    for key in Searched::REFUSED {
-        let instead = match *key {
+    s.refuse(Searched::REFUSED, |key| {
+        let instead = match key {
             "rate" | "target_rps" => "give --from and --to",
             "stages" => "give --step and --step-time",
             "executor" => "it always uses arrival-rate",
             "think_time" => "the rate says when chains start",
+            "rate_unit" => "its rates count chains",
             _ => "give --max-time",
         };
-        let tables = scenarios.iter().map(|name| format!("scenarios.{name}.{key}"));
-        for key in tables.chain([(*key).to_owned()]) {
-            if s.is_given(&key) {
-                s.mistake(&key, format!("wec capacity sets the load itself: {instead}"));
-            }
+        format!("wec capacity sets the load itself: {instead}")
+    });
+    s.refuse(&[DROPPED], |_| "dropped iterations are a result of wec capacity: omit it".to_owned());
+}
+
+/// The keys of a search as they are given, each by itself.
+struct Given {
+    from: Option<f64>,
+    to: Option<f64>,
+    growth: Option<Growth>,
+    resolution: Option<Resolution>,
+    step_time: Option<Duration>,
+    settle: Option<(Duration, Duration)>,
+    recover: Option<Duration>,
+    max_time: Option<Duration>,
+    hold_at: Option<Option<f64>>,
+    hold: Option<Duration>,
+}
+
+impl Given {
+    fn read(s: &mut Settings) -> Self {
+        Self {
+            from: s.take("capacity.from", positive_rate),
+            to: s.take("capacity.to", positive_rate),
+            growth: s.take("capacity.step", growth),
+            resolution: s.take("capacity.resolution", resolution),
+            step_time: s.take("capacity.step_time", |text| time(text, SHORTEST)),
+            settle: s.take("capacity.settle", settle),
+            recover: s.take("capacity.recover", |text| time(text, Duration::from_secs(5))),
+            max_time: s.take("capacity.max_time", |text| any_time(text, Duration::from_secs(10))),
+            hold_at: s.take("capacity.hold_at", hold_at),
+            hold: s.take("capacity.hold", |text| time(text, SHORTEST)),
         }
     }
 }
 
+/// Reports wrong values in a file's table `[capacity]`, for commands that do not search. Flags of a search may
+/// complete the table, so its values are not compared with each other.
+pub(crate) fn check(s: &mut Settings) {
+    Given::read(s);
+}
+
 fn search(s: &mut Settings) -> SearchPlan {
-    let from = s.take("capacity.from", positive_rate).unwrap_or(1.0);
-    let to = s.take("capacity.to", positive_rate);
+    let given = Given::read(s);
+    let (from, to) = (given.from.unwrap_or(1.0), given.to);
     if let Some(to) = to
         && to < from
     {
@@ -130,26 +175,18 @@ fn search(s: &mut Settings) -> SearchPlan {
             format!("is below the first rate, {from}/s: give a lower --from or a higher --to"),
         );
     }
-    let growth = s.take("capacity.step", growth).unwrap_or(Growth::Factor(2.0));
-    let resolution = s.take("capacity.resolution", resolution).unwrap_or(Resolution::Share(0.05));
-    let step_time =
-        s.take("capacity.step_time", |text| time(text, SHORTEST)).unwrap_or(Duration::from_secs(15));
+    let step_time = given.step_time.unwrap_or(Duration::from_secs(15));
     let (settle_least, settle_most) =
-        s.take("capacity.settle", settle).unwrap_or((Duration::from_secs(5), Duration::from_secs(60)));
-    let recover = s
-        .take("capacity.recover", |text| time(text, Duration::from_secs(5)))
-        .unwrap_or(Duration::from_secs(120));
-    let max_time = s
-        .take("capacity.max_time", |text| any_time(text, Duration::from_secs(10)))
-        .unwrap_or(Duration::from_secs(1_800));
+        given.settle.unwrap_or((Duration::from_secs(5), Duration::from_secs(60)));
+    let max_time = given.max_time.unwrap_or(Duration::from_secs(1_800));
     if settle_least + measuring(step_time, from) > max_time {
         s.mistake(
             "capacity.max_time",
             "is too short for a single step: give more, a shorter --step-time or a higher --from",
         );
     }
-    let hold_at = s.take("capacity.hold_at", hold_at).unwrap_or(Some(0.8));
-    let hold = s.take("capacity.hold", |text| time(text, SHORTEST));
+    let hold_at = given.hold_at.unwrap_or(Some(0.8));
+    let hold = given.hold;
     // The default hold is left out when there is no time for it; a hold that was set is not.
     if hold.is_some_and(|hold| hold_at.is_some() && settle_least + hold > max_time) {
         s.mistake(
@@ -158,11 +195,17 @@ fn search(s: &mut Settings) -> SearchPlan {
         );
     }
     SearchPlan {
-        setting: SearchParameters { from, to, growth, resolution, hold_at },
+        setting: SearchParameters {
+            from,
+            to,
+            growth: given.growth.unwrap_or(Growth::Factor(2.0)),
+            resolution: given.resolution.unwrap_or(Resolution::Share(0.05)),
+            hold_at,
+        },
         step_time,
         settle_least,
         settle_most,
-        recover,
+        recover: given.recover.unwrap_or(Duration::from_secs(120)),
         max_time,
         hold: hold.unwrap_or(Duration::from_secs(30)),
         criteria: Vec::new(),
@@ -305,6 +348,28 @@ mod tests {
         assert_eq!(unread.map(|key| key.name).collect::<Vec<_>>(), [""; 0]);
     }
 
+    /// Keys that a file may have, but that have no effect in a search, are refused.
+    #[test]
+    fn every_key_of_a_run_is_read_or_refused() {
+        let mut settings = plan().settings();
+        let push = Push::Searched { run_time: longest(&search(&mut settings)) };
+        wec_requester::config::plan::plan(&mut settings, Decided { push, ..Decided::default() }, None);
+        let ignored = settings.unread().into_iter().map(|key| key.name);
+        let ignored: Vec<_> = ignored.filter(|name| *name != "config").collect();
+        let missed: Vec<_> = ignored.iter().filter(|name| !Searched::REFUSED.contains(name)).collect();
+        assert!(missed.is_empty(), "{missed:?}");
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("s.toml");
+        std::fs::write(&file, "limited_dropped = \"5%\"\n[scenarios.a]\nrate_unit = \"requests\"\n").unwrap();
+        let options = plan().with("config", file.display().to_string());
+        let said = resolve(&options, None).map(|_| ()).unwrap_err().to_string();
+        assert!(said.contains("s.toml:1: limited_dropped: dropped iterations are a result"), "{said}");
+        assert!(
+            said.contains("s.toml:3: scenarios.a.rate_unit: wec capacity sets the load itself"),
+            "{said}"
+        );
+    }
+
     #[test]
     fn a_directory_is_the_only_required_key() {
         let (search, plan) = resolve(&plan(), None).unwrap();
@@ -368,8 +433,8 @@ mod tests {
              /s.toml:6: capacity.rate: does not belong to the table [capacity]: write it before that line\n\
              /s.toml:4: capacity.to: \"fast\" is not a rate like 50/s, 3000/min, 10/h or 500 requests/s, from 0 to \
              1000000 a second\n\
-             /s.toml:5: capacity.max_time: is too short for a single step: give more, a shorter --step-time or a higher --from\n\
-             --hold: \"1ms\" is shorter than 2s"
+             --hold: \"1ms\" is shorter than 2s\n\
+             /s.toml:5: capacity.max_time: is too short for a single step: give more, a shorter --step-time or a higher --from"
         );
     }
 

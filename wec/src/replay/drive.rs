@@ -17,7 +17,7 @@ use wec_startup::{Exit, Stop, say};
 
 use crate::here::{self, Here};
 use crate::output::OutputOptions;
-use crate::run::eab_hmac_key;
+use crate::run::resolve;
 
 /// The shortest step in which arrivals are counted.
 const STEP: Duration = Duration::from_millis(100);
@@ -68,7 +68,7 @@ pub(super) async fn drive(
     super::tell(&report.problems(), strict)?;
     let is_cut = flags.plan.is_given("run_time");
     let push = Push::Workers { workers: 1, stages: Vec::new() };
-    let mut plan = match flags.plan.resolve_as(Decided { directory: Some(directory), push }, eab_hmac_key()) {
+    let mut plan = match resolve(flags.plan.settings(), Decided { directory: Some(directory), push }) {
         Ok(plan) => plan,
         Err(mistakes) => {
             say(&mistakes);

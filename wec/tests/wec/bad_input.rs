@@ -158,6 +158,27 @@ fn an_unknown_flag_is_a_usage_error() {
 }
 
 #[test]
+fn what_a_short_command_sets_itself_is_refused_wherever_it_comes_from() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("load.toml"),
+        "directory = \"https://127.0.0.1:1/dir\"\niterations = 5\n",
+    )
+    .unwrap();
+    let seq = ["seq", "1s", "2", "3", "--headless", "--config", "load.toml", "--rate", "5/s"];
+    let mut wec = crate::common::wec(folder.path(), &seq);
+    let output = wec.env("WEC_RUN_TIME", "9s").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = crate::common::said(&output);
+    let mut told: Vec<_> = said.lines().collect();
+    told.sort_unstable();
+    let expected = ["--rate", "WEC_RUN_TIME", "load.toml:2: iterations"]
+        .map(|given| format!("{given}: wec seq sets the load itself: leave it out, or use wec run"));
+    assert_eq!(told, expected);
+    assert_eq!(left_behind(folder.path()), ["load.toml"]);
+}
+
+#[test]
 fn unreadable_files_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let (code, said) =
