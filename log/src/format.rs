@@ -7,7 +7,18 @@ use crate::frames;
 
 /// The form of a log's file. Readers detect it by the file's first bytes, never by its name.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, clap::ValueEnum, strum::IntoStaticStr, strum::Display,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    clap::ValueEnum,
+    strum::EnumCount,
+    strum::IntoStaticStr,
+    strum::Display,
+    strum::VariantArray,
 )]
 #[strum(serialize_all = "kebab-case")]
 pub enum LogFormat {
@@ -24,7 +35,8 @@ pub enum LogFormat {
 
 impl LogFormat {
     /// All formats.
-    pub const ALL: [Self; 4] = [Self::Json, Self::JsonZstd, Self::Binary, Self::BinaryZstd];
+    pub const ALL: [Self; <Self as strum::EnumCount>::COUNT] =
+        *<Self as strum::VariantArray>::VARIANTS.first_chunk().expect("as many as are counted");
 
     /// How the names of its files end, without the dot before it.
     pub const fn extension(self) -> &'static str {

@@ -1,13 +1,32 @@
 //! `ValidationHit`: one validation request of a CA at the challenge server.
 
 use serde::{Deserialize, Serialize};
+use strum::{EnumCount, IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 
 use crate::ChallengeType;
+use crate::named::named;
 
 /// What the challenge server did with a hit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+///
+/// Add new verdicts at the end: a verdict's position is its number in protobuf messages.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    EnumCount,
+    IntoStaticStr,
+    VariantArray,
+    ToSchema,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Verdict {
     /// The challenge data was found and served.
     Answered,
@@ -19,6 +38,8 @@ pub enum Verdict {
     /// The request was not a valid one: no SNI, wrong ALPN, or a wrong path.
     Refused,
 }
+
+named!(Verdict);
 
 /// One validation that arrived.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
