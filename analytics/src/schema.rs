@@ -159,7 +159,8 @@ pub(crate) fn log_schema() -> String {
             Readers skip kinds and keys that they do not know.",
         "anyOf": [known, {
             "type": "object",
-            "description": "A record of a kind that this version does not know.",
+            "description": "A record of a kind that this version does not know. A record of a known kind may also have a value of a \
+                later version, which this schema refuses and readers keep unchanged.",
             "properties": {
                 "record": { "type": "string", "not": { "enum": KINDS } },
                 "node": { "type": "string" },

@@ -642,7 +642,8 @@ pub struct Missing {
     pub lost_results: u64,
     /// Results of chains unknown to this version: in the log, but in no chain's figures.
     pub unknown_chains: u64,
-    /// Records of kinds unknown to this version: unchanged in the log, but in no figure.
+    /// Records of a kind unknown to this version, or with an unknown value: unchanged in the log, but in no
+    /// figure.
     #[serde(default)]
     pub unknown_records: u64,
     /// Times above one hour, counted as one hour.

@@ -403,11 +403,7 @@ impl Decoder {
         let at_unix_ns = self.tables.last_at.wrapping_add_signed(at);
         self.tables.last_at = at_unix_ns;
         let record = match kind {
-            Kind::Hit(hit) => {
-                let hit = hit_from_wire(wire::ValidationHit { at_unix_ns, ..hit }, seq)
-                    .ok_or_else(|| bad("its challenge type is unknown"))?;
-                Record::Hit { node, hit }
-            }
+            Kind::Hit(hit) => hit_from_wire(wire::ValidationHit { at_unix_ns, ..hit }, node, seq),
             Kind::State(counts) => Record::State { node, seq, at_unix_ns, counts: state_from_wire(counts) },
             Kind::Load(load) => Record::Load { node, seq, at_unix_ns, load: load_from_wire(load) },
             Kind::Lost(lost) => Record::Lost { node, seq, at_unix_ns, count: lost.count, why: lost.why },

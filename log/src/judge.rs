@@ -9,7 +9,7 @@ use wec_record::{FORMAT_VERSION, Record, RunHeader};
 const MOST: u64 = 1 << 59;
 /// Wall clocks end in the year 2262.
 const LATEST: u64 = i64::MAX as u64;
-/// Maximal length of a record of an unknown kind, bytes.
+/// Maximal length of a record that is not understood, bytes.
 const LONGEST_UNKNOWN: usize = 1 << 20;
 /// Maximal length of a name in a header, bytes.
 const LONGEST_NAME: usize = 256;
@@ -49,7 +49,7 @@ pub fn judge(record: &Record) -> Result<(), String> {
         // It is not counted.
         Record::Unknown(unknown) if unknown.json().len() <= LONGEST_UNKNOWN => Ok(()),
         Record::Unknown(unknown) => Err(format!(
-            "its kind {:?} is unknown and it is longer than {LONGEST_UNKNOWN} bytes",
+            "this version does not understand it, of kind {:?}, and it is longer than {LONGEST_UNKNOWN} bytes",
             unknown.kind()
         )),
         // These records are few and have numbers in many places.

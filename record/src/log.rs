@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::{Chain, ChainResult, LoadSample, Mark, RunHeader, ValidationHit};
+use crate::{
+    Chain, ChainResult, ChallengeType, FailureClass, LimitCause, LimitKind, LoadSample, Mark, Purpose, Reach,
+    RunHeader, ValidationHit, Verdict,
+};
 
 /// One line of the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -77,7 +81,8 @@ pub enum Record {
     /// The last line: how the run ended. A run that continues after a restart has more records and another
     /// footer after it.
     Footer(Footer),
-    /// A record of a kind that this version does not know.
+    /// A record of a kind that this version does not know, or of a known kind with a value that it does not
+    /// know, such as a later challenge type.
     #[serde(skip)]
     Unknown(UnknownRecord),
 }
@@ -114,8 +119,9 @@ pub enum RunOutcome {
     Empty,
 }
 
-/// A record of a kind that this version does not know. It is not interpreted, and its bytes are kept for
-/// programs that know it.
+/// A record that this version does not understand: its kind is not known, or its kind is known and a value from
+/// a closed set, such as a challenge type or a failure class, is not. It is not interpreted, and its bytes are
+/// kept for programs that know it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
 pub struct UnknownRecord {
@@ -123,6 +129,12 @@ pub struct UnknownRecord {
     json: Box<RawValue>,
     #[serde(skip)]
     keys: KnownKeys,
+}
+
+impl From<UnknownRecord> for Record {
+    fn from(unknown: UnknownRecord) -> Self {
+        Self::Unknown(unknown)
+    }
 }
 
 /// By hand, because an unknown record is its own JSON.
@@ -204,12 +216,21 @@ impl UnknownRecord {
         Ok(Self { json, keys })
     }
 
-    /// None if the text is not an object, or is of a kind that this version knows.
+    /// A hit whose challenge type is this number of a later version.
+    pub(crate) fn of_later_type(hit: &Record, number: u32) -> Self {
+        let written = |hit: &Record| {
+            serde_json::to_value(hit).and_then(|mut line| {
+                line["type"] = number.to_string().into();
+                let json = serde_json::value::to_raw_value(&line)?;
+                Ok(Self { keys: serde_json::from_value(line)?, json })
+            })
+        };
+        written(hit).expect("a hit has a JSON form")
+    }
+
+    /// None if the text is not an object with a kind.
     fn parse(text: &str) -> Option<Self> {
         let keys: KnownKeys = serde_json::from_str(text).ok()?;
-        if KINDS.contains(&keys.record.as_str()) {
-            return None;
-        }
         Some(Self { json: serde_json::from_str(text).ok()?, keys })
     }
 
@@ -233,7 +254,7 @@ pub const KINDS: [&str; 8] = ["header", "chain", "hit", "mark", "state", "load",
 pub struct StateCounts {
     /// Accounts that can be used.
     pub registrations: u64,
-    /// Accounts that are usable.
+    /// Orders that are ready to finalize.
     pub authorizations: u64,
     /// Certificates that are neither revoked nor replaced.
     pub certificates: u64,
@@ -304,31 +325,79 @@ impl Record {
 
     /// Reads one line.
     ///
-    /// A line of an unknown kind is kept as it is; see [`Self::Unknown`]. A line without a `record` key but
-    /// with `chainname` is a chain result of the 2015 design and is read as one.
+    /// A result of a chain that this version does not know has no chain; see [`ChainResult::chain`]. A line of
+    /// an unknown kind, or with another unknown value, is kept as it is; see [`UnknownRecord`]. A line without a
+    /// `record` key but with `chainname` is a chain result of the 2015 design and is read as one.
     ///
     /// # Errors
-    /// When the line is neither. The message has the number `line`.
+    /// When the line is none of these. The message has the number `line`.
     pub fn parse(text: &str, line: u64) -> Result<Self, RecordError> {
-        serde_json::from_str(text).or_else(|source| {
-            let unknown = || UnknownRecord::parse(text).map(Self::Unknown);
-            seed_result(text)
-                .map(|result| Self::Chain { node: String::new(), origin_unix_ns: 0, result })
-                .or_else(unknown)
-                .ok_or(RecordError { line, source })
-        })
+        serde_json::from_str(text).or_else(|source| other_version(text).ok_or(RecordError { line, source }))
     }
+}
+
+/// A line of a later version, or of the 2015 design; none if it is damaged.
+fn other_version(text: &str) -> Option<Record> {
+    let unknown = UnknownRecord::parse(text);
+    if let Some(unknown) = unknown.clone().filter(|unknown| !KINDS.contains(&unknown.kind())) {
+        return Some(Record::Unknown(unknown));
+    }
+    let mut line: Value = serde_json::from_str(text).ok()?;
+    let chain = line.get("chainname").map(|name| name.as_str().and_then(seed_name));
+    let Some(unknown) = unknown else {
+        return line
+            .get("record")
+            .is_none()
+            .then(|| seed_result(line, chain?))
+            .flatten()
+            .map(|result| Record::Chain { node: String::new(), origin_unix_ns: 0, result });
+    };
+    if unknown.kind() == "chain" && line["chainname"].is_string() {
+        line["chainname"] = chain.flatten().into();
+        if let Ok(record) = Record::deserialize(&line) {
+            return Some(record);
+        }
+    }
+    replace_unknown_values(&mut line);
+    Record::deserialize(&line).is_ok().then_some(Record::Unknown(unknown))
+}
+
+/// Gives every key whose values are from a closed set a value of that set. What is no record then is damaged.
+fn replace_unknown_values(value: &mut Value) {
+    match value {
+        Value::Array(values) => values.iter_mut().for_each(replace_unknown_values),
+        Value::Object(entries) => {
+            for (key, value) in entries {
+                match known_value(key) {
+                    Some(known) if value.is_string() => *value = known.into(),
+                    _ => replace_unknown_values(value),
+                }
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// A value that the closed set of this key has; none for other keys.
+fn known_value(key: &str) -> Option<&'static str> {
+    Some(match key {
+        "type" | "challenge" => ChallengeType::Http01.name(),
+        "verdict" => Verdict::Unknown.name(),
+        "class" => FailureClass::Internal.name(),
+        "purpose" => Purpose::Step.name(),
+        "reach" => Reach::Reached.name(),
+        "what" => LimitKind::Cpu.name(),
+        "cause" => LimitCause::Cap.name(),
+        "outcome" => RunOutcome::Empty.into(),
+        _ => return None,
+    })
 }
 
 /// A chain result as the 2015 design wrote it: no `record` key, and keys whose value is false or zero are
 /// left out. A chain without a name today is read without one.
-fn seed_result(text: &str) -> Option<ChainResult> {
-    let mut object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).ok()?;
-    let name = object.remove("chainname")?;
-    if let Some(name) = name.as_str().and_then(seed_name) {
-        object.insert("chainname".into(), name.into());
-    }
-    serde_json::from_value(object.into()).ok()
+fn seed_result(mut line: Value, chain: Option<&'static str>) -> Option<ChainResult> {
+    line["chainname"] = chain.into();
+    serde_json::from_value(line).ok()
 }
 
 /// A chain by its name today or in the 2015 design.
@@ -340,7 +409,7 @@ fn seed_name(name: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ScenarioSample;
+    use crate::{GeneratorSample, Limit, RequestResult, ScenarioSample};
 
     #[test]
     fn a_chain_line_holds_the_designs_keys_even_when_false_or_zero() {
@@ -405,10 +474,144 @@ mod tests {
         assert_eq!(Record::parse(r#"{"record":"clock"}"#, 1).unwrap().origin(), None);
     }
 
+    /// Its requests are counted, and its node has it.
+    #[test]
+    fn a_result_of_a_later_chain_keeps_all_but_the_name() {
+        let result = ChainResult {
+            seq: 9,
+            done: 5,
+            requests: vec![RequestResult { uri: "/order".into(), ..RequestResult::default() }],
+            ..ChainResult::default()
+        };
+        let record = Record::Chain { node: "r1".into(), origin_unix_ns: 7, result };
+        let line = serde_json::to_string(&record).unwrap();
+        assert_eq!(line.matches(r#""chainname":null"#).count(), 1);
+        let later = line.replace(r#""chainname":null"#, r#""chainname":"pre-authorization""#);
+        assert_eq!(Record::parse(&later, 1).unwrap(), record);
+        // With another later value it is not understood, but it is still the node's.
+        let more = later.replace(r#""purpose":"step""#, r#""purpose":"probe""#);
+        let unknown = Record::parse(&more, 1).unwrap();
+        assert!(matches!(unknown, Record::Unknown(_)), "{unknown:?}");
+        assert_eq!((unknown.kind(), unknown.origin()), ("chain", Some(("r1", 9))));
+        for wrong in ["7", "[]", "{}"] {
+            let wrong = line.replace(r#""chainname":null"#, &format!(r#""chainname":{wrong}"#));
+            assert!(Record::parse(&wrong, 1).is_err(), "{wrong}");
+        }
+    }
+
+    fn records_with_every_value() -> [Record; 6] {
+        let requests =
+            vec![RequestResult { class: Some(FailureClass::BadNonce), ..RequestResult::default() }];
+        let authorizations = vec![crate::AuthorizationResult {
+            challenge: Some(ChallengeType::Dns01),
+            ..crate::AuthorizationResult::default()
+        }];
+        let result = ChainResult {
+            seq: 3,
+            chain: Some(Chain::Refresh),
+            class: Some(FailureClass::Tls),
+            requests,
+            authorizations,
+            ..ChainResult::default()
+        };
+        let limits = vec![Limit { first_unix_ns: 1, ..Limit::default() }];
+        let load = LoadSample {
+            scenarios: vec![ScenarioSample { reach: Some(Reach::Capped), ..ScenarioSample::default() }],
+            generator: GeneratorSample { limits, cpu_share: Some(0.1), ..GeneratorSample::default() },
+            ..LoadSample::default()
+        };
+        let hit = ValidationHit {
+            seq: 3,
+            at_unix_ns: 1,
+            challenge: ChallengeType::TlsAlpn01,
+            name: "a.test".into(),
+            source: "127.0.0.1:1".into(),
+            verdict: Verdict::Answered,
+            answer: "a".into(),
+            took: 1,
+        };
+        let lost = Record::Lost { node: "n".into(), seq: 3, at_unix_ns: 7, count: 1, why: "full".into() };
+        let state = Record::State { node: "n".into(), seq: 3, at_unix_ns: 7, counts: StateCounts::default() };
+        [
+            Record::Chain { node: "n".into(), origin_unix_ns: 7, result },
+            Record::Hit { node: "n".into(), hit },
+            Record::Load { node: "n".into(), seq: 3, at_unix_ns: 7, load },
+            lost,
+            state,
+            Record::Footer(Footer::default()),
+        ]
+    }
+
+    /// Calls it with the pointer to each text of the value.
+    fn texts(value: &Value, at: &str, each: &mut impl FnMut(&str)) {
+        match value {
+            Value::String(_) => each(at),
+            Value::Array(values) => {
+                values
+                    .iter()
+                    .zip(0..)
+                    .for_each(|(value, place)| texts(value, &format!("{at}/{place}"), each));
+            }
+            Value::Object(entries) => {
+                entries.iter().for_each(|(key, value)| texts(value, &format!("{at}/{key}"), each));
+            }
+            _ => {}
+        }
+    }
+
+    /// If a key is missing in `known_value`, a line with a later value of it is taken for a damaged one.
+    #[test]
+    fn a_later_value_anywhere_in_a_record_damages_nothing() {
+        let mut unknown = Vec::new();
+        for record in records_with_every_value() {
+            let line = serde_json::to_value(&record).unwrap();
+            texts(&line, "", &mut |at| {
+                let mut later = line.clone();
+                *later.pointer_mut(at).unwrap() = "brand-new".into();
+                // The bytes are kept, also where they could be written differently.
+                let text = later.to_string().replace(":\"brand-new\"", ": \"brand-new\"");
+                let read = Record::parse(&text, 1).unwrap_or_else(|error| panic!("{at}: {error}"));
+                assert_eq!(read.origin().map(|(_, seq)| seq), record.origin().map(|(_, seq)| seq), "{at}");
+                if matches!(read, Record::Unknown(_)) && at != "/record" {
+                    assert_eq!(read.kind(), record.kind());
+                    assert_eq!(serde_json::to_string(&read).unwrap(), text);
+                    unknown.push(at.to_owned());
+                    later[if at == "/outcome" { "requests" } else { "seq" }] = "x".into();
+                    let broken = later.to_string();
+                    assert!(Record::parse(&broken, 1).is_err(), "{broken}");
+                }
+            });
+        }
+        unknown.sort_unstable();
+        let expected = [
+            "/authorizations/0/challenge",
+            "/class",
+            "/individualresults/0/class",
+            "/individualresults/0/purpose",
+            "/load/generator/limits/0/cause",
+            "/load/generator/limits/0/what",
+            "/load/scenarios/0/reach",
+            "/outcome",
+            "/type",
+            "/verdict",
+        ];
+        assert_eq!(unknown, expected);
+    }
+
     /// It is damaged, not of a later kind.
     #[test]
     fn a_damaged_record_of_a_known_kind_is_no_unknown_one() {
-        for line in [r#"{"record":"hit","node":"n"}"#, r#"{"record":"chain"}"#, r#"{"record":7}"#, "[]"] {
+        for line in [
+            r#"{"record":"hit","node":"n"}"#,
+            r#"{"record":"hit","node":"n","type":"dns-account-01"}"#,
+            r#"{"record":"chain"}"#,
+            r#"{"record":"chain","chainname":"later"}"#,
+            r#"{"record":"chain","node":"n","origin_unix_ns":1,"chainname":"later","seq":"x"}"#,
+            r#"{"record":"load","node":"n","seq":1,"at_unix_ns":1,"load":{"scenarios":[{"reach":7}]}}"#,
+            r#"{"record":null,"chainname":"NewRegistrationChain"}"#,
+            r#"{"record":7}"#,
+            "[]",
+        ] {
             assert!(Record::parse(line, 1).is_err(), "{line}");
         }
     }

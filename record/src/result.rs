@@ -75,8 +75,22 @@ pub enum FailureClass {
 named!(FailureClass);
 
 /// Why a request was sent.
+///
+/// Add new purposes at the end: a purpose's position is its number in protobuf messages.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, IntoStaticStr, ToSchema,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    EnumCount,
+    IntoStaticStr,
+    VariantArray,
+    ToSchema,
 )]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
@@ -92,12 +106,7 @@ pub enum Purpose {
     Poll,
 }
 
-impl Purpose {
-    /// The name as written in logs and JSON.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-}
+named!(Purpose);
 
 /// The result of one iteration of one chain.
 ///
@@ -111,7 +120,8 @@ pub struct ChainResult {
     pub seq: u64,
     /// The worker that ran it, unique within its node.
     pub worker: u32,
-    /// The chain.
+    /// The chain. None for one that this version does not know: the result is counted, without a row of its
+    /// own. In a log its line, with the name, is kept when the log is converted.
     #[serde(rename = "chainname")]
     pub chain: Option<Chain>,
     /// Whether the whole chain succeeded.

@@ -9,12 +9,9 @@ use wec_proto::results as wire;
 
 use crate::{
     AuthorizationResult, CaSample, Chain, ChainResult, ChallengeType, FailureClass, GeneratorSample, Limit,
-    LimitCause, LimitKind, LoadSample, Phases, Purpose, Reach, RequestResult, ScenarioSample, Silent,
-    StateCounts, ValidationHit, Verdict,
+    LimitCause, LimitKind, LoadSample, Phases, Purpose, Reach, Record, RequestResult, ScenarioSample, Silent,
+    StateCounts, UnknownRecord, ValidationHit, Verdict,
 };
-
-const PURPOSES: [Purpose; 4] = [Purpose::Step, Purpose::Nonce, Purpose::Retry, Purpose::Poll];
-const VERDICTS: [Verdict; 4] = [Verdict::Answered, Verdict::Unknown, Verdict::StoreFailed, Verdict::Refused];
 
 impl From<ChainResult> for wire::ChainResult {
     fn from(result: ChainResult) -> Self {
@@ -153,7 +150,7 @@ pub fn request_from_wire(request: wire::RequestResult, started: u64) -> RequestR
         class: class_of(request.class),
         endpoint: Cow::Owned(request.endpoint),
         method: Cow::Owned(request.method),
-        purpose: PURPOSES.get(request.purpose as usize).copied().unwrap_or_default(),
+        purpose: Purpose::ALL.get(request.purpose as usize).copied().unwrap_or_default(),
         status: u16::try_from(request.status).unwrap_or(u16::MAX),
         problem: Cow::Owned(request.problem),
         bytes_sent: request.bytes_sent,
@@ -200,18 +197,22 @@ impl From<ValidationHit> for wire::ValidationHit {
     }
 }
 
-/// A hit from the wire; `seq` is its number. None for a challenge type that this version does not know.
-pub fn hit_from_wire(hit: wire::ValidationHit, seq: u64) -> Option<ValidationHit> {
-    Some(ValidationHit {
+/// A hit of `node` from the wire; `seq` is its number. With a challenge type that this version does not know, it is
+/// a record that is not understood: its `type` is the number, as text.
+pub fn hit_from_wire(hit: wire::ValidationHit, node: String, seq: u64) -> Record {
+    let (number, challenge) = (hit.challenge, ChallengeType::ALL.get(hit.challenge as usize).copied());
+    let hit = ValidationHit {
         seq,
         at_unix_ns: hit.at_unix_ns,
-        challenge: ChallengeType::ALL.get(hit.challenge as usize).copied()?,
+        challenge: challenge.unwrap_or(ChallengeType::Http01),
         name: hit.name,
         source: hit.source,
-        verdict: VERDICTS.get(hit.verdict as usize).copied().unwrap_or_default(),
+        verdict: Verdict::ALL.get(hit.verdict as usize).copied().unwrap_or_default(),
         answer: hit.answer,
         took: hit.took,
-    })
+    };
+    let record = Record::Hit { node, hit };
+    if challenge.is_some() { record } else { UnknownRecord::of_later_type(&record, number).into() }
 }
 
 /// State counts for the wire, counted at `at_unix_ns`.
@@ -398,7 +399,7 @@ mod tests {
             times in (0u64..1 << 40, 0u64..1 << 40, 0u64..1 << 40),
             status in 0u16..=599,
             class in proptest::option::of(0usize..FailureClass::ALL.len()),
-            purpose in 0usize..4,
+            purpose in 0usize..Purpose::ALL.len(),
             text in "[a-z/{}]{0,20}",
             reused: bool,
         ) -> RequestResult {
@@ -408,7 +409,7 @@ mod tests {
             RequestResult {
                 uri: text.clone().into(), took: done - due, successful: class.is_none(), error: text.clone(),
                 class: class.map(|index| FailureClass::ALL[index]), endpoint: text.clone().into(), method: "POST".into(),
-                purpose: PURPOSES[purpose], status, problem: text.into(), bytes_sent: times.0, bytes_received: times.1,
+                purpose: Purpose::ALL[purpose], status, problem: text.into(), bytes_sent: times.0, bytes_received: times.1,
                 due, sent, done, reused,
                 address: "192.0.2.1:443".into(), nonce_age: times.0 ^ 1,
                 phases: Phases { dns: times.0, connect: times.1, tls: times.2, first_byte: times.0 ^ 3 },
@@ -493,11 +494,31 @@ mod tests {
     }
 
     #[test]
+    fn a_hit_of_a_later_type_keeps_its_content() {
+        let hit = |challenge| wire::ValidationHit {
+            at_unix_ns: 5,
+            challenge,
+            name: r#"","type":"http-01"#.into(),
+            source: "127.0.0.1:1".into(),
+            verdict: 0,
+            answer: "a".into(),
+            took: 2,
+        };
+        let record = hit_from_wire(hit(99), "c\"1".into(), 7);
+        assert!(matches!(record, Record::Unknown(_)), "{record:?}");
+        assert_eq!((record.kind(), record.origin()), ("hit", Some(("c\"1", 7))));
+        let line = serde_json::to_string(&record).unwrap();
+        assert_eq!(Record::parse(&line, 1).unwrap(), record);
+        let known = Record::parse(&line.replacen("\"99\"", "\"dns-01\"", 1), 1).unwrap();
+        assert_eq!(known, hit_from_wire(hit(1), "c\"1".into(), 7));
+    }
+
+    #[test]
     fn declared_order_and_wire_numbers_agree() {
-        for (index, purpose) in PURPOSES.into_iter().enumerate() {
+        for (index, purpose) in Purpose::ALL.into_iter().enumerate() {
             assert_eq!(purpose as usize, index);
         }
-        for (index, verdict) in VERDICTS.into_iter().enumerate() {
+        for (index, verdict) in Verdict::ALL.into_iter().enumerate() {
             assert_eq!(verdict as usize, index);
         }
         for (index, class) in FailureClass::ALL.into_iter().enumerate() {

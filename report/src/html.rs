@@ -196,7 +196,7 @@ fn warnings(page: &mut String, snapshot: &Snapshot, problems: &[String]) {
             "results were lost by their senders; the log's `lost` records have the reason",
         ),
         (missing.unknown_chains, "results are of unknown chains and are in no chain's row"),
-        (missing.unknown_records, "records are of unknown kinds and are only in the log"),
+        (missing.unknown_records, "records have an unknown kind or value and are only in the log"),
         (missing.clamped_times, "times above one hour were counted as one hour"),
         (missing.other_endpoints, "requests are in the row `other`: too many endpoints"),
         (missing.other_failures, "failures are in the row `other`: too many kinds"),

@@ -247,7 +247,7 @@ impl Tail {
                 return None;
             }
         };
-        self.ended = matches!(record, Record::Footer(_));
+        self.ended = record.kind() == "footer";
         if let Some((node, number)) = record.origin().filter(|(_, number)| *number > 0) {
             match self.through.get_mut(node) {
                 Some(through) if *through >= number => return None,

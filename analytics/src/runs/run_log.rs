@@ -250,7 +250,7 @@ impl RunLog {
 /// Maximal length of a sender's id: a node's name and a unique suffix.
 const LONGEST_SENDER: usize = 96;
 
-/// An unknown value is kept as a record of an unknown kind. If it cannot be kept, its arrival is recorded.
+/// What is not understood is kept as an unknown record. If it cannot be kept, its arrival is recorded.
 fn record_of(
     entry: wire::Entry,
     sender: &str,
@@ -258,16 +258,14 @@ fn record_of(
     seq: u64,
 ) -> Result<Record, NoSuchRecord> {
     let node = sender.to_owned();
-    let unreadable = || UnknownRecord::new("unreadable", sender, seq, "{}").map(Record::Unknown);
-    let Some(entry) = entry.entry else { return unreadable() };
+    let Some(entry) = entry.entry else {
+        return UnknownRecord::new("unreadable", sender, seq, "{}").map(Record::Unknown);
+    };
     Ok(match entry {
         wire::entry::Entry::Chain(result) => {
             Record::Chain { node, origin_unix_ns, result: chain_from_wire(result, seq) }
         }
-        wire::entry::Entry::Hit(hit) => match hit_from_wire(hit, seq) {
-            Some(hit) => Record::Hit { node, hit },
-            None => return unreadable(),
-        },
+        wire::entry::Entry::Hit(hit) => hit_from_wire(hit, node, seq),
         wire::entry::Entry::Json(json) => {
             return UnknownRecord::new(&json.kind, sender, seq, &json.object).map(Record::Unknown);
         }

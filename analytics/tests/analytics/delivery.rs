@@ -231,7 +231,7 @@ async fn records_of_unknown_kinds_are_logged_unchanged_and_counted() {
     later.entries.push(json("event", r#"{"at_unix_ns":1,"text":"slow","share":0.10000000000000000001}"#));
     // An entry with a field that this version does not have.
     later.entries.push(wire::Entry { entry: None });
-    let challenge = wire::ValidationHit { challenge: 99, ..wire::ValidationHit::default() };
+    let challenge = wire::ValidationHit { challenge: 99, took: 5, ..wire::ValidationHit::default() };
     later.entries.push(wire::Entry { entry: Some(wire::entry::Entry::Hit(challenge)) });
     let mut acks = client.deliver(tokio_stream::iter([later, batch(5, 1)])).await.unwrap().into_inner();
     while acks.message().await.unwrap().unwrap().through_seq < 5 {}
@@ -253,9 +253,16 @@ async fn records_of_unknown_kinds_are_logged_unchanged_and_counted() {
     let lines = [
         r#"{"record":"event","node":"r1","seq":2,"at_unix_ns":1,"text":"slow","share":0.10000000000000000001}"#,
         r#"{"record":"unreadable","node":"r1","seq":3}"#,
-        r#"{"record":"unreadable","node":"r1","seq":4}"#,
     ];
-    assert!(text.contains(&lines.join("\n")), "{text}");
+    let lines = lines.join("\n");
+    assert!(text.contains(&lines), "{text}");
+    let hit = text.lines().find(|line| line.contains(r#""seq":4"#)).unwrap();
+    let hit: serde_json::Value = serde_json::from_str(hit).unwrap();
+    assert_eq!(
+        (&hit["record"], &hit["type"], &hit["took"]),
+        (&"hit".into(), &"99".into(), &5.into()),
+        "{hit}"
+    );
 }
 
 #[tokio::test]

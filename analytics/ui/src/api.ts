@@ -912,7 +912,8 @@ export interface components {
             unknown_chains: number;
             /**
              * Format: int64
-             * @description Records of kinds unknown to this version: unchanged in the log, but in no figure.
+             * @description Records of a kind unknown to this version, or with an unknown value: unchanged in the log, but in no
+             *     figure.
              */
             unknown_records: number;
         };
@@ -2002,7 +2003,7 @@ export interface components {
         StateCounts: {
             /**
              * Format: int64
-             * @description Accounts that are usable.
+             * @description Orders that are ready to finalize.
              * @default 0
              */
             authorizations: number;
@@ -2224,6 +2225,8 @@ export interface components {
         };
         /**
          * @description What the challenge server did with a hit.
+         *
+         *     Add new verdicts at the end: a verdict's position is its number in protobuf messages.
          * @enum {string}
          */
         Verdict: "answered" | "unknown" | "store-failed" | "refused";

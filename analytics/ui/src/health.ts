@@ -26,7 +26,7 @@ export function warnings({ health, snapshot: { missing } }: Pick<Live, "health" 
     missing.outside_series > 0 && `${things(missing.outside_series, "record")} of a wrong clock, in no chart`,
     missing.clamped_times > 0 && `${things(missing.clamped_times, "time")} above one hour, counted as one hour`,
     missing.unknown_chains > 0 && `${things(missing.unknown_chains, "result")} of an unknown chain, in no chain's figures`,
-    missing.unknown_records > 0 && `${things(missing.unknown_records, "record")} of a kind that this version does not know, in no figures`,
+    missing.unknown_records > 0 && `${things(missing.unknown_records, "record")} with a kind or value that this version does not know, in no figures`,
     missing.other_endpoints > 0 && `${things(missing.other_endpoints, "request")} counted under the endpoint “other”`,
     missing.other_failures > 0 && `${things(missing.other_failures, "failure")} counted under the name “other”`,
     missing.other_scenarios > 0 && `${things(missing.other_scenarios, "scenario")} beyond the first 64, in no figures`,

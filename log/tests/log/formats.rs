@@ -94,6 +94,41 @@ fn lines_are_kept_to_the_byte() {
     }
 }
 
+/// Its chain, a challenge type, a purpose and a reach came later.
+#[test]
+fn the_log_of_a_later_version_is_whole_and_kept_to_the_byte() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = |record: &Record| serde_json::to_string(record).unwrap();
+    let hit = r#"{"record":"hit","node":"c1","seq":1,"at_unix_ns":5,"type":"dns-account-01","name":"a.test","source":"","verdict":"answered","answer":"","took":1}"#;
+    let load = r#"{"record":"load","node":"r1","seq":4,"at_unix_ns":5,"load":{"over_ns":1,"scenarios":[{"reach":"overshooting","rate":0.10}]}}"#;
+    let Record::Chain { result: later_chain, .. } = chain(2, 2) else { panic!("not a chain") };
+    let name = format!("{:?}", later_chain.chain.unwrap().name());
+    let lines = [
+        line(&Record::Header(header("run"))),
+        line(&chain(1, 2)),
+        line(&chain(2, 2)).replace(&name, r#""pre-authorization""#),
+        line(&chain(3, 2)).replacen(r#""step""#, r#""probe""#, 1),
+        hit.to_owned(),
+        load.to_owned(),
+        line(&chain(5, 2)),
+        r#"{"record":"footer","at_unix_ns":9,"records":{"chain":4,"hit":1,"load":1},"requests":8,"outcome":"passed"}"#.to_owned(),
+    ];
+    let text = lines.join("\n") + "\n";
+    for format in LogFormat::ALL {
+        let there = converted(text.as_bytes(), format);
+        let (found, _, report) = read(&[path(folder.path(), "later", &there)]);
+        assert_eq!(report.problems(), Vec::<String>::new(), "{format}");
+        let unknown = found.iter().filter(|record| matches!(record, Record::Unknown(_))).count();
+        // The requests of the later chain are counted, and those of the result that is not understood are not.
+        assert_eq!((found.len(), unknown, report.requests), (8, 3, 6), "{format}");
+        assert_eq!(found[2].origin(), Some(("r1", 2)), "{format}");
+        let back = converted(&there, LogFormat::Json);
+        assert_eq!(String::from_utf8(back).unwrap(), text, "{format}");
+        // A record that is written without its line is the same, too.
+        assert_eq!(read(&[path(folder.path(), "again", &file(format, &found))]).0, found, "{format}");
+    }
+}
+
 #[test]
 fn files_of_all_formats_are_one_run() {
     let folder = tempfile::tempdir().unwrap();
