@@ -2,6 +2,7 @@
 //! endpoint's handler.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
@@ -13,7 +14,7 @@ use wec_listen::http::Timed;
 
 use crate::accounts::account_url;
 use crate::ca::{Ca, Call, Signer};
-use crate::endpoint::Route;
+use crate::endpoint::{Endpoint, Route};
 use crate::faults::Fault;
 use crate::jws::Jws;
 use crate::keys::PublicKey;
@@ -37,12 +38,7 @@ impl Ca {
         let route = Route::parse(head.uri.path());
         let endpoint = route.endpoint();
         let fate = self.plan.request(endpoint);
-        let since_start = self.started.elapsed();
-        let held_back =
-            fate.latency + self.plan.stalled(since_start) + self.plan.queued(endpoint, since_start);
-        if !held_back.is_zero() {
-            sleep(held_back).await;
-        }
+        self.hold_back(endpoint, fate.latency).await;
         if let Some(fault) = fate.fault {
             self.counters.spoilt(fault);
         }
@@ -88,6 +84,15 @@ impl Ca {
         };
         self.counters.answered(endpoint, response.status().as_u16());
         Ok(response)
+    }
+
+    /// Waits as the plan requires before the request is processed.
+    async fn hold_back(&self, endpoint: Endpoint, latency: Duration) {
+        let since_start = self.started.elapsed();
+        let held_back = latency + self.plan.stalled(since_start) + self.plan.queued(endpoint, since_start);
+        if !held_back.is_zero() {
+            sleep(held_back).await;
+        }
     }
 
     fn base(&self, head: &http::request::Parts) -> String {
@@ -267,7 +272,33 @@ fn half(mut reply: Reply) -> Reply {
 
 #[cfg(test)]
 mod tests {
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
+    use crate::config::Config;
+    use crate::issuer::Issuer;
+    use crate::validation::Validator;
+
+    /// A CA with these rules, as in a configuration file, that does not listen.
+    fn ca(rules: &str) -> Ca {
+        let config: Config = toml::from_str(rules).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let validator = Validator::new(&config.validation, &provider).unwrap();
+        Ca::new(Issuer::new(config.lifetime).unwrap(), validator, CancellationToken::new(), config)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn latency_and_stalls_hold_requests_back() {
+        let started = Instant::now();
+        let ca = ca("stalls = ['0s+200ms', '1s+30ms']");
+        for (arrives, latency, processed) in
+            [(0, 0, 200), (200, 0, 200), (300, 50, 350), (1_010, 0, 1_030), (1_030, 50, 1_080)]
+        {
+            tokio::time::sleep_until(started + Duration::from_millis(arrives)).await;
+            ca.hold_back(Endpoint::NewOrder, Duration::from_millis(latency)).await;
+            assert_eq!(started.elapsed(), Duration::from_millis(processed), "arrives at {arrives} ms");
+        }
+    }
 
     #[test]
     fn a_kid_is_a_url_of_this_ca() {
