@@ -60,7 +60,7 @@ pub struct Snapshot {
     /// Certificates issued.
     #[serde(default)]
     pub issued: IssuedFigures,
-    /// The five chains, each always there.
+    /// Every chain, also one without results.
     #[schema(schema_with = schema::every_chain::<ChainFigures>)]
     pub chains: BTreeMap<Chain, ChainFigures>,
     /// The endpoints that received requests, in order of first use, `other` last.

@@ -40,7 +40,7 @@ pub struct Series {
     pub lag_p99_ns: Vec<Option<u64>>,
     /// Largest scheduling lag.
     pub lag_max_ns: Vec<Option<u64>>,
-    /// The five chains, each always there.
+    /// Every chain, also one without results.
     #[schema(schema_with = schema::every_chain::<ChainSeries>)]
     pub chains: BTreeMap<Chain, ChainSeries>,
 }

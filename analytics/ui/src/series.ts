@@ -102,7 +102,7 @@ export function at(columns: Columns, column: Column, index: number): number | nu
   return columns.values[column][index] ?? null;
 }
 
-/** The five chains' columns of one kind, added up; null when none has a value. */
+/** The sum of all chains' columns of one kind; null when none has a value. */
 export function acrossChains(columns: Columns, kind: "count" | "failed", index: number): number | null {
   let sum: number | null = null;
   for (const chain of CHAINS) {

@@ -32,7 +32,7 @@ export const LOAD_COLUMNS = [
 ] as const satisfies readonly (keyof Series)[];
 
 /**
- * Reads one event's text. Checks that the page can show it (version, columns of one length, the five chains).
+ * Reads one event's text. Checks that the page can show it (version, columns of one length, each chain).
  * The rest is trusted, because the program that serves the page sends it.
  *
  * Throws an Error with a message for people.

@@ -55,15 +55,16 @@ pub(super) fn scenario(
         s.mistake("weights", "every chain weighs 0, so none could ever run");
     }
     let stop_before = s.take("stop_before", StopBefore::from_str);
-    let others = Chain::ALL.into_iter().filter(|chain| *chain != Chain::Certificate);
-    if stop_before.is_some()
-        && weights.of(Chain::Certificate) > 0.0
-        && others.map(|chain| weights.of(chain)).sum::<f64>() == 0.0
-    {
-        s.mistake(
-            "stop_before",
-            "only certificate has a weight, which is never run in a plan that stops before finalize",
-        );
+    if stop_before.is_some() {
+        let weighty = Chain::ALL.into_iter().filter(|chain| weights.of(*chain) > 0.0);
+        let (never, others): (Vec<_>, Vec<_>) = weighty.partition(|chain| chain.begins_with_finalize());
+        if let (false, true) = (never.is_empty(), others.is_empty()) {
+            let never = never.into_iter().map(Chain::name).collect::<Vec<_>>().join(", ");
+            let message = format!(
+                "a plan that stops before finalize never runs {never}, and no other chain has a weight"
+            );
+            s.mistake("stop_before", message);
+        }
     }
     let load = match push {
         Push::Settings => executor::load(s),
