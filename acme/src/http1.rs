@@ -277,7 +277,7 @@ struct Connection {
 impl Connection {
     /// Whether the next request can use it. Lets hyper finish the last answer and notice a closed peer.
     ///
-    /// Events on an idle connection wake nobody.
+    /// No task waits for events on an idle connection, so the poll here has no waker.
     fn is_alive(&mut self) -> bool {
         let mut nobody = Context::from_waker(Waker::noop());
         Pin::new(&mut self.driver).poll(&mut nobody).is_pending() && self.sender.is_ready()

@@ -46,7 +46,7 @@ pub(crate) fn answered(
     answer: &Result<Validation, Failure>,
 ) {
     let attempts = scene.trace.exchanges().iter().skip(sent_before);
-    // What the CA refused (badNonce, busy) told it nothing; what got no answer may have.
+    // The CA does not process an attempt that it refuses (badNonce, busy). It may have processed an attempt without an answer.
     let told = attempts
         .filter(|attempt| attempt.endpoint == Endpoint::Challenge)
         .find(|attempt| attempt.failure.is_none() || attempt.status == 0);

@@ -148,29 +148,29 @@ impl GrpcSink {
         let (until, told_until) = oneshot::channel();
         let token = options.token.filter(|token| !token.is_empty());
         let token = token.map(|token| Bearer::new(&token)).transpose()?;
-        let mut post = Post { endpoint, token, most_in_memory: None, pumps: Vec::new() };
+        let mut pumps = Pumps { endpoint, token, most_in_memory: None, pumps: Vec::new() };
         let spool = match options.keep {
             Keep::Memory { entries } => {
-                post.most_in_memory = Some(entries);
+                pumps.most_in_memory = Some(entries);
                 Spool::nowhere(owner)
             }
             Keep::Spool { folder, bytes } => {
                 for spool in Spool::leftovers(&folder) {
-                    post.take_up(spool, clock);
+                    pumps.add_leftover(spool, clock);
                 }
                 Spool::new(&folder, owner, bytes)
             }
         };
         let run = options.header.map(|header| header.run).unwrap_or_default();
         let made = Made { intake: Some(Arc::clone(&intake)), run, numbering: Numbering::default() };
-        post.pumps.push(post.pump(spool, made, Arc::clone(&told), clock));
+        pumps.pumps.push(pumps.pump(spool, made, Arc::clone(&told), clock));
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(SinkError::Thread)?;
         let (stop, hurry) = (closing.clone(), CancellationToken::new());
         let hurried = hurry.clone();
         let pump = thread::Builder::new()
             .name("wec-sink".to_owned())
-            .spawn(move || runtime.block_on(post.deliver(stop, told_until, hurried)))
+            .spawn(move || runtime.block_on(pumps.deliver(stop, told_until, hurried)))
             .map_err(SinkError::Thread)?;
         Ok(Self {
             intake,
@@ -228,7 +228,7 @@ impl Sink for GrpcSink {
 }
 
 /// All pumps of a process: its own, and those for leftover spools.
-struct Post {
+struct Pumps {
     endpoint: Endpoint,
     token: Option<Bearer>,
     /// Entries that may wait in memory; none if a spool takes them.
@@ -236,9 +236,9 @@ struct Post {
     pumps: Vec<Pump>,
 }
 
-impl Post {
+impl Pumps {
     /// Delivers what a dead sender left.
-    fn take_up(&mut self, spool: Spool, clock: Clock) {
+    fn add_leftover(&mut self, spool: Spool, clock: Clock) {
         let (results, sender) = (spool.results(), &spool.owner().sender);
         tracing::info!("delivering {results} results that sender {sender} left in the spool");
         let run = serde_json::from_str(&spool.owner().header)

@@ -143,7 +143,7 @@ impl Spool {
         }
     }
 
-    /// None while its sender lives.
+    /// None while the process of its sender has the lock.
     fn reopen(folder: &Path) -> io::Result<Option<Self>> {
         let lock = locked(folder)?;
         if lock.try_lock().is_err() {

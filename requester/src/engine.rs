@@ -72,7 +72,7 @@ impl Engine {
         match runtimes {
             Runtimes::Threads(threads) => Self::on_threads(threads, &running, &workforces, watch, stop).await,
             Runtimes::Current => {
-                let (watched, workforces) = (watch.sit(0), workforces(0).await?);
+                let (watched, workforces) = (watch.probe(0), workforces(0).await?);
                 let task = tokio::spawn(async move {
                     let _watched = watched;
                     running.run_all(workforces, (0, 1)).await;
@@ -97,7 +97,7 @@ impl Engine {
             let (workforces, running, watch) = (Arc::clone(workforces), Arc::clone(running), watch.clone());
             let body = move || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime.block_on(async move {
-                    let _watched = watch.sit(place);
+                    let _watched = watch.probe(place);
                     match workforces(place).await {
                         Ok(workforces) => {
                             let _ = tell.send(Ok(()));

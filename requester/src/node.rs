@@ -186,7 +186,7 @@ impl Node {
 
         let counts = state.counts();
         let closed = state.close().await;
-        tell_unwritten(sink.as_ref(), self.clock, counts, &closed);
+        report_unwritten(sink.as_ref(), self.clock, counts, &closed);
         let health = surroundings.deliver(cut_by_signal).await;
         membership.leave().await;
         accompanied?;
@@ -265,7 +265,7 @@ impl Start<'_> {
 
 /// Reports to `sink` the changes of the state that could not be written before its end; `counts` are its last
 /// counts.
-fn tell_unwritten(sink: &dyn Sink, clock: Clock, counts: Counts, closed: &Result<(), StoreError>) {
+fn report_unwritten(sink: &dyn Sink, clock: Clock, counts: Counts, closed: &Result<(), StoreError>) {
     let Err(StoreError::Unwritten { changes, .. }) = closed else { return };
     let Counts { registrations, authorizations, certificates, revoked } = counts;
     let unwritten = *changes as u64;

@@ -1,7 +1,7 @@
 //! Measures whether the load tester itself is the limit: its lag, processors, queue of results and dropped
 //! iterations.
 //!
-//! Each runtime has a seat at the [`Watch`], which records its lag. Once a second a [`Sampler`] reads the
+//! A [`Watch`] records the lag of each runtime, by a [`RuntimeProbe`]. Once a second a [`Sampler`] reads the
 //! records and the system's accounting of the threads, lets the judge evaluate them, and makes a
 //! [`LoadSample`] from them and the scenarios' counters. Bounds are in [`Bounds`]; docs/generator-limits.md
 //! explains them.
@@ -37,7 +37,7 @@ const RECENT_NS: u64 = 10_000_000_000;
 #[derive(Clone, Debug)]
 pub struct Watch {
     clock: Clock,
-    seats: Arc<Vec<Place>>,
+    places: Arc<Vec<Place>>,
     responses: Responses,
 }
 
@@ -99,7 +99,7 @@ pub struct Lag(Arc<Mutex<Histogram<u32>>>);
 
 /// A runtime whose lag is recorded while this exists.
 #[derive(Debug)]
-pub struct Seat {
+pub struct RuntimeProbe {
     watch: Watch,
     place: usize,
     ticker: JoinHandle<()>,
@@ -109,7 +109,7 @@ impl Watch {
     /// For this many runtimes.
     pub fn new(clock: Clock, runtimes: u32) -> Self {
         let place = |_| Place { lag: Lag::default(), thread: Mutex::default() };
-        Self { clock, seats: Arc::new((0..runtimes).map(place).collect()), responses: Responses::default() }
+        Self { clock, places: Arc::new((0..runtimes).map(place).collect()), responses: Responses::default() }
     }
 
     /// Records the response times of requests.
@@ -118,19 +118,19 @@ impl Watch {
     }
 
     /// Starts to record the calling thread and its runtime at this place; must be called on it.
-    pub fn sit(&self, place: u32) -> Option<Seat> {
-        let place = place as usize;
-        let seat = self.seats.get(place)?;
-        *lock(&seat.thread) = Thread::current();
-        let ticker = tokio::spawn(probe::run(self.clock, seat.lag.clone()));
-        Some(Seat { watch: self.clone(), place, ticker })
+    pub fn probe(&self, place: u32) -> Option<RuntimeProbe> {
+        let number = place as usize;
+        let place = self.places.get(number)?;
+        *lock(&place.thread) = Thread::current();
+        let ticker = tokio::spawn(probe::run(self.clock, place.lag.clone()));
+        Some(RuntimeProbe { watch: self.clone(), place: number, ticker })
     }
 }
 
-impl Drop for Seat {
+impl Drop for RuntimeProbe {
     fn drop(&mut self) {
         self.ticker.abort();
-        *lock(&self.watch.seats[self.place].thread) = None;
+        *lock(&self.watch.places[self.place].thread) = None;
     }
 }
 
@@ -218,7 +218,7 @@ struct Before {
 impl Sampler {
     pub(crate) fn new(watch: Watch, bounds: Bounds) -> Self {
         let at = watch.clock.now();
-        let threads = watch.seats.iter().map(|_| None).collect();
+        let threads = watch.places.iter().map(|_| None).collect();
         let judge = Judge::new(bounds);
         Self { watch, judge, at, processed: process_time(), queued: (0, 0), threads, scenarios: Vec::new() }
     }
@@ -233,8 +233,8 @@ impl Sampler {
         let used = processed.saturating_sub(std::mem::replace(&mut self.processed, processed));
 
         let mut lag = empty();
-        let seats = self.watch.seats.iter().map(|seat| &seat.lag);
-        seats.chain(counted.iter().map(|counted| &counted.lag)).for_each(|from| from.drain(&mut lag));
+        let places = self.watch.places.iter().map(|place| &place.lag);
+        places.chain(counted.iter().map(|counted| &counted.lag)).for_each(|from| from.drain(&mut lag));
         let second = Second {
             at_unix_ns: self.watch.clock.unix_now_ns(),
             over_ns,
@@ -279,14 +279,14 @@ impl Sampler {
 
     fn threads(&mut self, over_ns: u64) -> Vec<(String, Usage)> {
         let mut usages = Vec::new();
-        for (place, (seat, before)) in self.watch.seats.iter().zip(&mut self.threads).enumerate() {
-            let now = lock(&seat.thread).and_then(Thread::times);
+        for (number, (place, before)) in self.watch.places.iter().zip(&mut self.threads).enumerate() {
+            let now = lock(&place.thread).and_then(Thread::times);
             if let (Some(before), Some(now), SHORT_NS..) = (std::mem::replace(before, now), now, over_ns) {
                 let share =
                     |now: u64, before: u64| (now.saturating_sub(before) as f64 / over_ns as f64).min(1.0);
                 let usage =
                     Usage { ran: share(now.ran, before.ran), waited: share(now.waited, before.waited) };
-                usages.push((format!("worker thread {place}"), usage));
+                usages.push((format!("worker thread {number}"), usage));
             }
         }
         usages
@@ -482,8 +482,8 @@ mod tests {
     async fn ticks_missed_by_a_blocked_runtime_count_as_late() {
         let clock = Clock::start();
         let (watch, mut sampler) = sampler(clock);
-        let seat = watch.sit(0).unwrap();
-        assert!(watch.sit(2).is_none(), "there are only two places");
+        let probe = watch.probe(0).unwrap();
+        assert!(watch.probe(2).is_none(), "there are only two places");
         let arrivals = Counted::default();
         arrivals.lag.record(5_000_000_000);
         // The ticker starts, then the runtime is blocked for a second.
@@ -498,7 +498,7 @@ mod tests {
         let late = lag.iter().filter(|(ns, _)| *ns > 500_000_000).map(|(_, count)| count).sum::<u64>();
         assert!((240..=260).contains(&late), "half of them are late by more than half a second, {late}");
         assert!(lag.last().unwrap().0.abs_diff(5_000_000_000) < 5_000_000, "the lags include the arrival's");
-        drop(seat);
+        drop(probe);
         assert!(sampler.sample(Vec::new(), 0.0, (0, 0)).generator.lag.is_empty(), "each is reported once");
     }
 
@@ -506,7 +506,7 @@ mod tests {
     async fn samples_a_threads_processor_time_until_it_leaves() {
         let clock = Clock::start();
         let (watch, mut sampler) = sampler(clock);
-        let seat = watch.sit(1);
+        let probe = watch.probe(1);
         sampler.sample(Vec::new(), 0.0, (0, 0));
         let (from, mut sum) = (clock.now(), 0_u64);
         while clock.now() < from + SHORT_NS + 50_000_000 {
@@ -518,7 +518,7 @@ mod tests {
             let busy = load.cpu_share.unwrap() + load.cpu_wait_share.unwrap();
             assert!(busy > 0.5, "{load:?}: it ran or waited to run all the time");
         }
-        drop(seat);
+        drop(probe);
         assert_eq!(sampler.sample(Vec::new(), 0.0, (0, 0)).generator.cpu_share, None);
     }
 }
