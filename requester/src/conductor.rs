@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
 use wec_acme::Clock;
 use wec_board::{Board, By, Change, ChangeTo, RunRef, Session, Versioned};
 use wec_startup::Stop;
@@ -37,7 +38,7 @@ use state::ScenarioState;
 const AGAIN: Duration = Duration::from_millis(500);
 /// Difference of two machines' clocks that is not reported.
 const CLOCKS: Duration = Duration::from_secs(1);
-/// Time limit for writing a node's used iterations to the board.
+/// Time limit for each of the last writes to the board: stage marks, the end, the used iterations.
 const SETTLE: Duration = Duration::from_secs(5);
 
 /// What the executors of one scenario follow, on every runtime.
@@ -72,9 +73,10 @@ pub(crate) struct Conductor {
 }
 
 impl Conductor {
-    /// Leads the scenario until its last iteration has ended.
+    /// Conducts the scenario until its last iteration has ended.
     pub(crate) async fn run(mut self) {
         let mut time_is_over = false;
+        let (announced, announcing) = self.announcer();
         if self.wait_for_its_turn().await
             && let Some(ready_unix_ns) = self.begin().await
         {
@@ -85,19 +87,24 @@ impl Conductor {
                 pending::<()>().await
             };
             tokio::select! {
-                () = self.conduct(ready_unix_ns) => {}
+                () = self.conduct(ready_unix_ns, &announced) => {}
                 () = providing => {}
             }
             time_is_over = !self.channels.stop.finish.is_cancelled();
         }
         self.channels.stop.finish.cancel();
-        self.want_nothing();
-        let told = async {
+        self.clear_targets();
+        drop(announced);
+        let recorded = async {
+            // Changes of a scenario that has ended are refused, so its last stage is marked before.
+            if timeout(SETTLE, announcing).await.is_err() {
+                tracing::debug!("writing the start of the last stages to the board took too long");
+            }
             if time_is_over {
-                self.say_that_it_has_ended().await;
+                self.record_end().await;
             }
         };
-        tokio::join!(told, self.wait_for_the_last());
+        tokio::join!(recorded, self.wait_for_the_last());
         if let Some(quota) = &self.channels.quota {
             let left = self.settle(quota).await;
             if let Some(left) = left.filter(|left| time_is_over && *left > 0) {
@@ -129,7 +136,7 @@ impl Conductor {
     }
 
     /// From now on no more iterations start, and no target is shown.
-    fn want_nothing(&self) {
+    fn clear_targets(&self) {
         let ScenarioChannels { workers, schedule, gauges, .. } = &self.channels;
         schedule.send_modify(|schedule| *schedule = Arc::new(schedule.ended(self.clock.now())));
         workers.send_if_modified(|workers| std::mem::replace(workers, 0) != 0);
@@ -140,7 +147,7 @@ impl Conductor {
 
     /// Records that it has ended, so that later changes of it are refused. If the board is unreachable, they
     /// are not refused.
-    async fn say_that_it_has_ended(&self) {
+    async fn record_end(&self) {
         let ended = self.board.end_scenario(&self.run, &self.scenario.name, &self.node);
         match timeout(SETTLE, ended).await {
             Ok(Ok(_)) => {}
@@ -210,14 +217,13 @@ impl Conductor {
         }
     }
 
-    async fn conduct(&self, ready_unix_ns: u64) {
+    async fn conduct(&self, ready_unix_ns: u64, announced: &mpsc::Sender<ChangeTo>) {
         let mut session = self.board.session(&self.run.session);
         let mut shares = self.board.shares(&self.run.session);
         let mut ended = self.ended.clone();
         let finish = self.channels.stop.finish.clone();
         let mut state = ScenarioState::new(&self.scenario, self.clock.origin_unix_ns(), ready_unix_ns);
         let mut share = None;
-        let announced = self.announcer();
         loop {
             let now = self.clock.now();
             // If the board has lost this node for a moment, the node keeps its share.
@@ -235,8 +241,9 @@ impl Conductor {
                 return;
             }
             if let Some(change) = state.stage_begun(now) {
-                // Writing to an unreachable board waits; the load does not wait for it.
-                let _ = announced.send(change);
+                // Writing to an unreachable board waits; the load does not wait for it. The queue has a place for
+                // each stage, so only a panic of the task can refuse it, which the panic hook has reported.
+                let _ = announced.try_send(change);
                 continue;
             }
             tokio::select! {
@@ -271,19 +278,20 @@ impl Conductor {
         }
     }
 
-    /// Writes the start of each stage to the board, in order.
-    fn announcer(&self) -> mpsc::UnboundedSender<ChangeTo> {
-        let (announced, mut stages) = mpsc::unbounded_channel();
+    /// Starts a task that writes the start of each stage to the board, in order. It ends after the sender is
+    /// dropped, when the queue is empty.
+    fn announcer(&self) -> (mpsc::Sender<ChangeTo>, AbortOnDropHandle<()>) {
+        let (announced, mut stages) = mpsc::channel(self.scenario.load.stages().len().max(1));
         let (board, session) = (self.board.clone(), self.run.session.clone());
         let scenario = self.scenario.name.clone();
-        tokio::spawn(async move {
+        let announcing = tokio::spawn(async move {
             while let Some(stage) = stages.recv().await {
                 let change = Change::new(By::Schedule, stage).of(&scenario);
                 if let Err(error) = board.change(&session, change).await {
-                    tracing::warn!(%error, "a stage's beginning is not marked");
+                    tracing::warn!(%error, "the start of a stage is not marked");
                 }
             }
         });
-        announced
+        (announced, AbortOnDropHandle::new(announcing))
     }
 }

@@ -7,7 +7,12 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
+use wec_record::plan::MAX_WORKERS;
+
+/// Arrivals that may wait for one runtime: one for each worker that there can be. A runtime gets only as many
+/// as it has available workers; an arrival beyond the bound is dropped and counted.
+const LONGEST_INBOX: usize = MAX_WORKERS as usize;
 
 /// An arrival passed to another runtime.
 #[derive(Clone, Copy, Debug)]
@@ -25,17 +30,17 @@ pub(super) struct Arrival {
 pub(super) struct Relay {
     /// Available workers of each runtime, as last reported, minus those used by others since.
     spare: Vec<AtomicI64>,
-    to: Vec<mpsc::UnboundedSender<Arrival>>,
+    to: Vec<mpsc::Sender<Arrival>>,
     from: Mutex<Vec<Option<Inbox>>>,
 }
 
 /// Arrivals passed to one runtime.
-pub(super) type Inbox = mpsc::UnboundedReceiver<Arrival>;
+pub(super) type Inbox = mpsc::Receiver<Arrival>;
 
 impl Relay {
     /// Between this many runtimes.
     pub(super) fn new(runtimes: u32) -> Self {
-        let (to, from) = (0..runtimes).map(|_| mpsc::unbounded_channel()).unzip();
+        let (to, from) = (0..runtimes).map(|_| mpsc::channel(LONGEST_INBOX)).unzip();
         let from: Vec<_> = Vec::into_iter(from).map(Some).collect();
         let spare = (0..runtimes).map(|_| AtomicI64::new(0)).collect();
         Self { spare, to, from: Mutex::new(from) }
@@ -54,13 +59,14 @@ impl Relay {
     /// Passes an arrival from the runtime at this place to the one with the most available workers.
     ///
     /// # Errors
-    /// The arrival, when none has an available worker, or that runtime has ended.
+    /// The arrival, when none has an available worker, or that runtime has ended or its queue is full.
     pub(super) fn hand_over(&self, place: u32, arrival: Arrival) -> Result<(), Arrival> {
         let others = self.spare.iter().zip(&self.to).enumerate().filter(|(to, _)| *to != place as usize);
         match others.map(|(_, other)| other).max_by_key(|(spare, _)| spare.load(Ordering::Relaxed)) {
-            // If two runtimes pass arrivals at the same time, the second one undoes its decrement.
+            // If two runtimes pass an arrival to the last available worker at the same time, only one succeeds.
+            // The number is right again with the next report.
             Some((spare, to)) if spare.fetch_sub(1, Ordering::Relaxed) > 0 => {
-                to.send(Arrival { handed: true, ..arrival }).map_err(|refused| refused.0)
+                to.try_send(Arrival { handed: true, ..arrival }).map_err(TrySendError::into_inner)
             }
             _ => Err(arrival),
         }
