@@ -203,7 +203,7 @@ impl Catalogue {
         let kept = if grows(&files) {
             let figures = Figures::new(self.shown.number(), Aggregate::default());
             let followed = Followed::open(id, paths, figures)?;
-            tokio::spawn(Followed::follow(Arc::downgrade(&followed)));
+            followed.follow();
             Kept::Followed(followed)
         } else {
             let mut recorded = RecordedRun::read(&paths)?;

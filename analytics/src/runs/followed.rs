@@ -6,9 +6,10 @@ use std::io::{self, Read as _, Seek as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
+use tokio_util::task::AbortOnDropHandle;
 use wec_log::{header_at, judge};
 use wec_record::Record;
 
@@ -35,6 +36,8 @@ pub(super) struct Followed {
     tail: Mutex<Tail>,
     health: Mutex<Health>,
     grows: AtomicBool,
+    /// The task that follows the log. It ends with this.
+    following: OnceLock<AbortOnDropHandle<()>>,
 }
 
 impl Followed {
@@ -59,13 +62,19 @@ impl Followed {
             tail: Mutex::new(tail),
             health: Mutex::default(),
             grows: AtomicBool::new(true),
+            following: OnceLock::new(),
         });
         followed.read_on();
         Ok(followed)
     }
 
-    /// Reads what is new every half second, until the run ends or nobody has it any more.
-    pub(super) async fn follow(run: Weak<Self>) {
+    /// Starts a task that reads what is new every half second, until the run ends or this is dropped.
+    pub(super) fn follow(self: &Arc<Self>) {
+        let following = tokio::spawn(Self::read_new(Arc::downgrade(self)));
+        self.following.get_or_init(|| AbortOnDropHandle::new(following));
+    }
+
+    async fn read_new(run: Weak<Self>) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             let Some(run) = run.upgrade() else { return };
