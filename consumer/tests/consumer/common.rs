@@ -77,7 +77,7 @@ pub(crate) struct Received {
 type Kept = Arc<Mutex<Vec<Received>>>;
 type Answer = dyn Fn(&Received) -> (u16, String) + Send + Sync;
 
-/// A small HTTP server that keeps what it got, and answers as it is told.
+/// A small HTTP server that keeps the requests and answers with the given function.
 pub(crate) struct Fake {
     pub(crate) address: SocketAddr,
     pub(crate) received: Kept,
