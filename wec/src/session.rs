@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 use tokio::net::TcpStream;
+use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 use wec_analytics::control::{self, Refusal};
 use wec_analytics::{Journal, ScenarioView, SessionChanged, SessionView};
@@ -555,8 +556,8 @@ impl Page {
         let broken = || format!("the connection to {} broke", self.url);
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.with_context(broken)?;
-        // Ends with the sender; the request reports errors.
-        tokio::spawn(connection);
+        // The request reports errors of the connection.
+        let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
         let url = self.url.join(&format!("api/v1/{path}")).context("the API's address")?;
         let mut request = Request::builder()
             .method(method)
