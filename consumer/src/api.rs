@@ -49,12 +49,15 @@ pub(crate) fn router(shared: Arc<Shared>, guard: Guard) -> Router {
         .route("/apiv0.1/ping", get(async || Json(json!({ "res": "PONG!" }))))
         .route("/healthz", get(async || "ok"))
         .fallback(async || {
-            ApiError(StatusCode::NOT_FOUND, "there is no such path: see docs/exports.md".to_owned())
+            ApiError(
+                StatusCode::NOT_FOUND,
+                "there is no such path: the paths are in docs/exports.md".to_owned(),
+            )
         })
         .method_not_allowed_fallback(async || {
             ApiError(
                 StatusCode::METHOD_NOT_ALLOWED,
-                "this path has another method: see docs/exports.md".to_owned(),
+                "this path does not have this method: the methods are in docs/exports.md".to_owned(),
             )
         })
         .with_state(shared)

@@ -58,7 +58,7 @@ pub struct ConsumerClient {
     http: Client,
 }
 
-/// Why a request had no effect.
+/// Why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClientError {
     /// It did not answer, or not as a consumer does.
@@ -89,7 +89,7 @@ impl ConsumerClient {
     /// Registers a run. Returns the job's uuid.
     ///
     /// # Errors
-    /// When the consumer does not take it.
+    /// When the consumer does not accept it.
     pub async fn register(&self, start: &RunStart) -> Result<String, ClientError> {
         let answer = self.post("register", &start.body()).await?;
         let uuid = answer.get("uuid").or_else(|| answer.pointer("/data/uuid")).and_then(Value::as_str);
@@ -99,7 +99,7 @@ impl ConsumerClient {
     /// Sends live figures.
     ///
     /// # Errors
-    /// When the consumer does not take them.
+    /// When the consumer does not accept them.
     pub async fn update(&self, uuid: &str, at_unix_ns: u64, stats: &RequestStats) -> Result<(), ClientError> {
         self.post("update", &report_body(uuid, at_unix_ns, stats)).await.map(drop)
     }
@@ -107,7 +107,7 @@ impl ConsumerClient {
     /// Sends the result.
     ///
     /// # Errors
-    /// When the consumer does not take it.
+    /// When the consumer does not accept it.
     pub async fn commit(&self, uuid: &str, at_unix_ns: u64, stats: &RequestStats) -> Result<(), ClientError> {
         self.post("commit", &report_body(uuid, at_unix_ns, stats)).await.map(drop)
     }

@@ -1,4 +1,4 @@
-//! `Endpoint`: where data is sent to. It comes from the flags and the environment of this process only.
+//! `Endpoint`: where data is sent. It comes from the flags and the environment of this process only.
 
 use std::fmt;
 use std::time::Duration;

@@ -80,7 +80,7 @@ impl Influx {
     /// Writes lines of line protocol. A database of version 1 is created if it does not exist.
     ///
     /// # Errors
-    /// When they were not written, or not all of them.
+    /// When not all of them were written.
     pub async fn write(&self, lines: String) -> Result<(), WriteError> {
         let answer = self.send(self.write_request().body(lines.clone())).await?;
         match (&self.login, answer.status()) {
@@ -153,7 +153,7 @@ async fn judged(answer: Response) -> Result<(), WriteError> {
         return Ok(());
     }
     let why = format!("{status} {}", beginning(answer).await);
-    // Of the other client errors, people can mend the cause without a change of the points.
+    // The cause of the other client errors can be corrected without a change of the points.
     let refused = matches!(
         status,
         StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY

@@ -26,7 +26,7 @@ pub(crate) const RESULT: &str = "load_testing_result";
 
 /// Jobs that may run at once.
 const MAX_RUNNING: usize = 1_000;
-/// Ended jobs that are kept, so that late requests get a right answer.
+/// Ended jobs that are kept, so that late requests get the right answer.
 const MAX_ENDED: usize = 1_000;
 /// A payload's time is used if it differs from our clock by no more than this.
 const CREDIBLE: u64 = 24 * 3600 * 1_000_000_000;
@@ -506,7 +506,7 @@ mod tests {
         let mut points = jobs.update(NOW + 40 * S, report("u", exact(15), 1)).unwrap();
         points.extend(jobs.update(NOW + 40 * S, report("u", exact(30), 2)).unwrap());
         assert_eq!(seen(&points), [(15, "true", 1), (30, "true", 2)]);
-        // A clock that is wrong by more than a day is not followed.
+        // The time of a clock that is wrong by more than a day is not used.
         let points = jobs.commit(NOW + 50 * S, report("u", json!("2017-08-01T12:00:00.5Z"), 3)).unwrap();
         assert_eq!(seen(&points), [(50, "true", 3)]);
     }

@@ -37,8 +37,8 @@ pub enum JobFileError {
         /// The system's error.
         source: io::Error,
     },
-    /// It has something else.
-    #[error("{path} is no file of jobs ({why}): move it away, or name another one with --jobs")]
+    /// It is not a file of jobs.
+    #[error("{path} is not a file of jobs ({why}): move it away, or name another file with --jobs")]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -132,7 +132,7 @@ mod tests {
         for foreign in ["", "{\"version\":1", "{\"version\":2,\"jobs\":{}}", "[]"] {
             fs::write(&path, foreign).unwrap();
             let why = JobFile::open(&path).unwrap_err().to_string();
-            assert!(why.contains("--jobs") && why.contains("no file of jobs"), "{why}");
+            assert!(why.contains("--jobs") && why.contains("not a file of jobs"), "{why}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The API that load generators report their runs to, and the writer of their points into InfluxDB.
 //!
-//! A load generator registers its run, may send live figures, and commits the result. While the run is on,
+//! A load generator registers its run, may send live figures, and commits the result. During the run
 //! its job writes a point every 15 s. Only this process has the database's credentials.
 //!
 //! The path of a point: HTTP request ([`api`]) → [`payload`] → [`Jobs`] (pure: what to write, and when) →

@@ -54,7 +54,7 @@ pub struct ConsumerListener {
 }
 
 impl ConsumerListener {
-    /// Starts the consumer, if one is wanted. Its jobs are kept in `folder`.
+    /// Starts the consumer, if an address is configured. Its jobs are kept in `folder`.
     ///
     /// # Errors
     /// When it cannot start.
@@ -71,7 +71,7 @@ impl ConsumerListener {
     }
 }
 
-const NO_DATABASE: &str = "the consumer needs a database: give --influx http://HOST:8086";
+const NO_DATABASE: &str = "the consumer requires a database: set --influx http://HOST:8086";
 
 /// The database, and the login to it.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -149,7 +149,7 @@ fn name(text: &str) -> Result<String, String> {
 /// Parses the time between two points.
 ///
 /// # Errors
-/// If it is no time, or too short or too long.
+/// When it is not a time, or too short or too long.
 pub fn parse_interval(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text.trim())
         .map_err(|error| format!("{error}: write a time such as 15s or 10m"))?;

@@ -24,7 +24,7 @@ const MAX_NAME: usize = 256;
 pub(crate) const MAX_ENDPOINTS: usize = 500;
 pub(crate) const MAX_ERRORS: usize = 100;
 
-/// Fields that are counts. InfluxDB accepts one type for each field, and `5` and `5.0` must not be two.
+/// Fields that are counts. InfluxDB accepts one type for each field, so `5` and `5.0` must have the same type.
 const COUNTS: [&str; 4] = ["clients", "requests", "failures", "user_count"];
 /// Tags that the consumer sets.
 const OURS: [&str; 3] = ["run", "live", "kind"];
@@ -34,7 +34,7 @@ const OURS: [&str; 3] = ["run", "live", "kind"];
 pub struct Wrong {
     /// The key, with the keys above it: `measurement.fields.clients`.
     pub key: String,
-    /// What is wrong, and what is right.
+    /// What is wrong, and what is expected.
     pub why: String,
 }
 
@@ -252,7 +252,7 @@ fn tags(body: &Map<String, Value>) -> Result<BTreeMap<String, String>, Wrong> {
             let key = format!("{path}.{name}");
             checked_name(&key, name)?;
             if OURS.contains(&name.as_str()) {
-                return wrong(key, "is a tag that the consumer sets: give yours another name");
+                return wrong(key, "is a tag that the consumer sets: use another name");
             }
             let value = match value {
                 Value::Null => continue,
@@ -280,7 +280,7 @@ fn bounded(key: &str, text: &str) -> Result<String, Wrong> {
 fn checked_name(key: &str, name: &str) -> Result<(), Wrong> {
     // InfluxDB drops a tag or field of this name.
     if name == "time" {
-        return wrong(key, "InfluxDB reserves the name time: give another one");
+        return wrong(key, "the name time is reserved by InfluxDB: use another name");
     }
     if !(1..=MAX_NAME).contains(&name.len()) {
         return wrong(key, format!("has a name that is empty or longer than {MAX_NAME} bytes"));
@@ -324,11 +324,11 @@ fn fields(body: &Map<String, Value>) -> Result<(BTreeMap<String, FieldValue>, Op
     Ok((fields, stats))
 }
 
-/// A field and a tag of one name cannot be told apart in a query.
+/// A query cannot distinguish a field and a tag of the same name.
 fn apart(tags: &BTreeMap<String, String>, fields: &BTreeMap<String, FieldValue>) -> Result<(), Wrong> {
     match fields.keys().find(|name| tags.contains_key(*name) || OURS.contains(&name.as_str())) {
         Some(name) => {
-            wrong(format!("measurement.fields.{name}"), "is the name of a tag, too: give another one")
+            wrong(format!("measurement.fields.{name}"), "is also the name of a tag: use another name")
         }
         None => Ok(()),
     }
@@ -573,7 +573,7 @@ mod tests {
         let wrong = Report::read_final(&body).unwrap_err();
         assert_eq!(wrong.key, "measurement.fields.requestStats");
         for (tag, told) in
-            [("run", "consumer sets"), ("live", "consumer sets"), ("time", "reserves"), ("", "empty")]
+            [("run", "consumer sets"), ("live", "consumer sets"), ("time", "reserved"), ("", "empty")]
         {
             let mut body = right();
             body["measurement"]["tags"] = json!({ tag: "x" });

@@ -8,7 +8,7 @@ use crate::payload::{Registration, Report};
 use crate::point::Point;
 use crate::reporter::RunReport;
 
-/// Makes the points that a consumer would have written, had all reports arrived in time.
+/// Makes the points that a consumer writes when all reports arrive in time.
 #[derive(Debug)]
 pub struct RecordedPoints {
     jobs: Jobs,
@@ -24,7 +24,7 @@ impl RecordedPoints {
     /// The points of a report.
     ///
     /// # Errors
-    /// When a consumer would refuse it.
+    /// When a consumer refuses it.
     pub fn points(&mut self, report: RunReport) -> Result<Vec<Point>, String> {
         let told = |error: &dyn std::error::Error| error.to_string();
         match report {
@@ -48,7 +48,7 @@ impl RecordedPoints {
     }
 }
 
-/// As it arrives: reading a number from JSON may change its last digit.
+/// The report as it arrives at a consumer: reading a number from JSON may change its last digit.
 fn sent(body: &Value) -> Value {
     serde_json::from_str(&body.to_string()).unwrap_or_default()
 }

@@ -1,5 +1,5 @@
-//! `RunReporter`: reports a run to a consumer, beside the run. A consumer that is away never disturbs the run: what
-//! it misses is counted, and told at the end.
+//! `RunReporter`: reports a run to a consumer, beside the run. An unreachable consumer does not affect the
+//! run: the reports that it misses are counted, and their number is reported at the end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,9 +15,9 @@ use crate::stats::RequestStats;
 
 /// Reports that may wait: a quarter of an hour of them.
 const QUEUE: usize = 64;
-/// Time to bring the result after the end of the run.
+/// Time limit for sending the result after the end of the run.
 const RESULT_WITHIN: Duration = Duration::from_secs(5);
-/// Pause between two attempts to bring it.
+/// Pause between two attempts to send it.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// What happened in a run.
@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub enum RunReport {
     /// It began.
     Started(RunStart),
-    /// It goes on.
+    /// It continues.
     Update(u64, RequestStats),
     /// It ended.
     Ended(u64, RequestStats),
@@ -41,14 +41,14 @@ pub struct RunReporter {
 impl RunReporter {
     /// Starts the task in this runtime. The task ends after [`RunReport::Ended`], or when the reporter is dropped.
     pub fn start(client: ConsumerClient, runtime: &Handle) -> (Self, JoinHandle<()>) {
-        // One place is for the result.
+        // One more place is for the result.
         let (queue, reports) = mpsc::channel(QUEUE + 1);
         let missed = Arc::new(AtomicU64::new(0));
         let task = runtime.spawn(report(client, reports, Arc::clone(&missed)));
         (Self { queue, missed }, task)
     }
 
-    /// Queues a report, and never waits.
+    /// Queues a report. Never waits.
     pub fn send(&self, report: RunReport) {
         let is_last = matches!(report, RunReport::Ended(..));
         if !is_last && self.queue.capacity() <= 1 || self.queue.try_send(report).is_err() {
@@ -108,7 +108,7 @@ impl Reporting {
         let uuid = self.registered().await?;
         let updated = self.client.update(&uuid, at, stats).await;
         match self.noted(updated) {
-            // It has lost the job, or ended it.
+            // The consumer has lost the job, or ended it.
             Err(ClientError::UnknownJob) => {
                 self.uuid = None;
                 let uuid = self.registered().await?;
@@ -119,7 +119,7 @@ impl Reporting {
         }
     }
 
-    /// Brings the result, with some patience.
+    /// Sends the result, with retries.
     async fn commit(&mut self, at: u64, stats: &RequestStats) -> Result<(), ClientError> {
         let deadline = Instant::now() + RESULT_WITHIN;
         loop {
@@ -141,18 +141,21 @@ impl Reporting {
         }
     }
 
-    /// Warns when the consumer goes away, once.
+    /// Warns once when the consumer becomes unreachable.
     fn noted<T>(&mut self, result: Result<T, ClientError>) -> Result<T, ClientError> {
         match &result {
             Err(ClientError::Away(why)) => {
                 if !self.away {
-                    tracing::warn!("the consumer at {} does not take reports: {why}", self.client.endpoint());
+                    tracing::warn!(
+                        "the consumer at {} does not accept reports: {why}",
+                        self.client.endpoint()
+                    );
                 }
                 self.why.clone_from(why);
                 self.away = true;
             }
             Ok(_) if self.away => {
-                tracing::info!("the consumer at {} takes reports again", self.client.endpoint());
+                tracing::info!("the consumer at {} accepts reports again", self.client.endpoint());
                 self.away = false;
             }
             _ => {}

@@ -26,7 +26,7 @@ use crate::writer::{Writer, WriterCounts};
 
 /// Points that may wait for the database: a day of some ten runs.
 const BUFFER: usize = 100_000;
-/// Time for points that wait when the service ends.
+/// Time limit for writing the waiting points when the service ends.
 const LAST_POINTS: Duration = Duration::from_secs(10);
 
 /// Configuration of the consumer.
@@ -56,7 +56,9 @@ pub enum StartError {
         source: io::Error,
     },
     /// Other machines can reach the listener, and it has no token.
-    #[error("the consumer on {0} can be reached by others: set WEC_CONSUMER_TOKEN, or listen on loopback")]
+    #[error(
+        "the consumer on {0} can be reached from other machines: set WEC_CONSUMER_TOKEN, or listen on loopback"
+    )]
     TokenNeeded(SocketAddr),
     /// The jobs cannot be kept.
     #[error(transparent)]
@@ -134,7 +136,7 @@ impl Consumer {
         self.address
     }
 
-    /// What became of the points so far.
+    /// The counts of points so far.
     pub fn counts(&self) -> WriterCounts {
         self.shared.writer.counts()
     }
@@ -191,7 +193,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Writes the points that are due, for ever.
+    /// Writes the points that are due. Never returns.
     async fn tick(&self) {
         loop {
             let due = self.state.lock().await.jobs.next_due();
@@ -217,9 +219,11 @@ impl State {
         };
         match &error {
             Some(error) if !self.unkept => {
-                tracing::error!("the jobs cannot be kept: a restart would lose what is new ({error})");
+                tracing::error!(
+                    "the jobs cannot be saved: a restart loses the changes since the last save ({error})"
+                );
             }
-            None if self.unkept => tracing::info!("the jobs are kept again"),
+            None if self.unkept => tracing::info!("the jobs are saved again"),
             _ => {}
         }
         self.unkept = error.is_some();

@@ -1,4 +1,4 @@
-//! A notice at the end of a run, for Slack and what reads the same JSON.
+//! A notice at the end of a run, for Slack and for services that read the same JSON.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ const WITHIN: Duration = Duration::from_secs(5);
 /// Pause before the second attempt.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Posts `{"text": …}`, and tries once more if that fails. A failure is a warning: it changes no verdict.
+/// Posts `{"text": …}`, and retries once. A failure is a warning and does not change the verdict.
 pub async fn notify(webhook: &Endpoint, text: &str) {
     let http = match http_client(WITHIN) {
         Ok(http) => http,
@@ -33,6 +33,6 @@ pub async fn notify(webhook: &Endpoint, text: &str) {
     }
     sleep(PAUSE).await;
     if let Err(why) = attempt().await {
-        tracing::warn!("the webhook at {webhook} did not take the notice of the run's end: {why}");
+        tracing::warn!("the webhook at {webhook} did not accept the notice of the run's end: {why}");
     }
 }

@@ -1,5 +1,5 @@
-//! `Writer`: writes points in the background, with retries. While the database is away, points wait in a bounded
-//! buffer. Points that had to be dropped are counted and reported.
+//! `Writer`: writes points in the background, with retries. While the database is unreachable, points wait in a
+//! bounded buffer. Dropped points are counted and reported.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,10 +26,10 @@ pub struct Writer {
     task: JoinHandle<()>,
 }
 
-/// What became of the points so far.
+/// The counts of points so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriterCounts {
-    /// Points that the database has.
+    /// Points in the database.
     pub written: u64,
     /// Points that were dropped, because the buffer was full or the database refused them.
     pub dropped: u64,
@@ -89,12 +89,12 @@ impl Writer {
         self.shared.more.notify_one();
     }
 
-    /// What became of the points so far.
+    /// The counts of points so far.
     pub fn counts(&self) -> WriterCounts {
         self.shared.counts()
     }
 
-    /// Writes what waits, but not for longer than `within`. What then still waits counts as dropped.
+    /// Writes the waiting points within this time. Those that still wait after it count as dropped.
     pub async fn finish(mut self, within: Duration) -> WriterCounts {
         self.stop.cancel();
         if tokio::time::timeout(within, &mut self.task).await.is_err() {
@@ -153,7 +153,7 @@ async fn keep_writing(shared: Arc<Shared>, influx: Influx, stop: CancellationTok
     }
 }
 
-/// Writes a batch. If the database refuses it, its halves are written, so that one wrong point costs no other.
+/// Writes a batch. If the database refuses it, its halves are written, so that one wrong point loses no other point.
 async fn write(shared: &Shared, influx: &Influx, batch: Vec<String>) {
     let mut parts = vec![batch];
     let mut pause = PAUSES.0;

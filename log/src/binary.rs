@@ -18,11 +18,11 @@ use proto::entry::Entry as Kind;
 
 /// Version of the binary form. It grows when a reader of the old form would misread the new one.
 pub const BINARY_VERSION: u8 = 1;
-/// The first message of a file and of each block, with its length. No protobuf message begins as it does.
+/// The first message of a file and of each block, with its length. No protobuf message begins like it.
 pub(crate) const MARK: [u8; 8] = [7, b'w', b'e', b'c', b'b', b'\n', 0x1a, BINARY_VERSION];
 /// What all versions of [`MARK`] have in common.
 pub(crate) const MARK_START: &[u8] = b"\x07wecb\n\x1a";
-/// Maximal entries of a table; what has no place in it is written each time.
+/// Maximal entries of a table; names beyond it are written in full each time.
 const MAX_TABLE: usize = 1 << 14;
 /// Maximal bytes of an entry of a table.
 const MAX_ENTRY: usize = 1 << 12;

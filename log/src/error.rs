@@ -21,7 +21,7 @@ pub enum LogError {
         source: io::Error,
     },
     /// Another process is writing to it.
-    #[error("the log {path} is being written by another process: stop that one or name another log", path = path.display())]
+    #[error("the log {path} is being written by another process: stop it, or name another log", path = path.display())]
     InUse {
         /// The log.
         path: PathBuf,
@@ -76,7 +76,7 @@ pub enum LogError {
         /// The reason.
         what: String,
     },
-    /// Logs of several runs were given where one run is read.
+    /// The logs are of several runs, but only one run is read.
     #[error("the log {path} belongs to run {found:?}, but the one before belongs to run {wanted:?}: give the logs of one run", path = path.display())]
     AnotherRun {
         /// The log.

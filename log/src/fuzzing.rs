@@ -1,5 +1,5 @@
-//! Entry points for `fuzz/` and for the property tests that stand in for it: no bytes may make a reader panic, occupy
-//! unbounded memory or go on for ever.
+//! Entry points for `fuzz/` and for the property tests that stand in for it: no bytes may make a reader panic, use
+//! unbounded memory or loop endlessly.
 
 use crate::reader::{Found, Reader};
 use crate::{LogFormat, RecordWriter};
@@ -7,7 +7,7 @@ use crate::{LogFormat, RecordWriter};
 /// Reads any bytes as a log, and writes each record that was found in the other form. Returns the number of records.
 ///
 /// # Panics
-/// When a record does not survive, or the reader goes on after the end.
+/// When a record changes, or the reader continues after the end.
 pub fn read(bytes: &[u8]) -> u64 {
     let mut reader = Reader::new(bytes).expect("a slice can be read");
     let mut count = 0;

@@ -1,7 +1,7 @@
 //! The log of a run: its formats, its writer, and its readers. One process appends to it; restarts, reports and
 //! replays read it. `docs/log.md` describes the files.
 //!
-//! Knows records ([`wec_record`]), not what is made of them.
+//! It depends on the records ([`wec_record`]) and not on their use.
 
 mod binary;
 mod error;

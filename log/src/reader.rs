@@ -1,5 +1,5 @@
 //! `Reader`: the one loop that reads a log, whatever its format. It finds the records, damaged places and the
-//! incomplete end; what is made of them is decided by its callers.
+//! incomplete end; its callers decide what to do with them.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -49,7 +49,7 @@ pub enum Found<'a> {
     Record(Place, Record, Option<Cow<'a, str>>),
     /// An empty line.
     Blank(Place),
-    /// A place that is no record. It is skipped.
+    /// A place that is not a record. It is skipped.
     Damaged(Place, String),
     /// It has a later format.
     Newer(u32),
@@ -237,7 +237,7 @@ impl<R: Read> Reader<R> {
                 self.used(1);
                 self.lost = true;
                 if !self.doubtful {
-                    return Ok(Some(Found::Damaged(place, "it has no possible length".to_owned())));
+                    return Ok(Some(Found::Damaged(place, "its length is not possible".to_owned())));
                 }
                 continue;
             };

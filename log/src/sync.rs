@@ -1,4 +1,4 @@
-//! `Syncer`: brings what was written to the disk, on a thread of its own, so that a slow disk does not stop counting.
+//! `Syncer`: synchronises written files to the disk on its own thread, so that a slow disk does not delay counting.
 
 use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use std::{io, mem};
 /// them are on the disk within a second, if the disk needs less than 300 ms.
 const COLLECT: Duration = Duration::from_millis(500);
 
-/// Synchronises files. When it is dropped, it has done so with all of them.
+/// Synchronises files. Dropping it waits until all of them are synchronised.
 #[derive(Debug)]
 pub(crate) struct Syncer {
     shared: Arc<Shared>,

@@ -192,7 +192,7 @@ fn class(class: Option<wec_record::FailureClass>) -> String {
     class.map_or_else(String::new, |class| <&str>::from(class).to_owned())
 }
 
-/// Empty for what did not occur.
+/// Empty without a value.
 fn number(value: u64) -> String {
     if value == 0 { String::new() } else { value.to_string() }
 }

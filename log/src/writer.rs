@@ -73,7 +73,7 @@ pub struct Log {
     /// Number of refused records.
     failed: u64,
     error: Option<String>,
-    /// The disk refused what the operating system had accepted.
+    /// The disk refused bytes that the operating system had accepted.
     lost: Option<String>,
     held: Held,
     syncer: Option<Syncer>,
@@ -153,7 +153,7 @@ impl Log {
         let (file, found) = Self::open_file(&current, &header.run)?;
         let (end, read_format) = read(&current, &file, |record| take(record, &mut known))?;
         let format = if found.is_some() { read_format } else { options.format };
-        // Bytes that are no complete record are in no acknowledged one.
+        // An incomplete record was never acknowledged.
         let length = if found.is_some() { end.length } else { 0 };
         file.set_len(length).map_err(failed("repair"))?;
         let closing = if found.is_some() { end.closing } else { Vec::new() };
@@ -169,7 +169,7 @@ impl Log {
         let syncer = match Syncer::start() {
             Ok(syncer) => Some(syncer),
             Err(error) => {
-                tracing::error!("cannot start the thread that brings the log to the disk: {error}");
+                tracing::error!("cannot start the thread that synchronises the log: {error}");
                 None
             }
         };
@@ -274,7 +274,7 @@ impl Log {
     pub fn flush(&mut self) {
         self.write_pending();
         if let Some(source) = self.syncer.as_ref().and_then(Syncer::error) {
-            let error = LogError::Io { what: "bring to the disk", path: self.current.clone(), source };
+            let error = LogError::Io { what: "synchronise", path: self.current.clone(), source };
             tracing::error!("{error}; the run continues");
             self.lost = Some(format!("{error}: what was written in the second before may be missing"));
         }
@@ -433,7 +433,7 @@ impl Log {
         let (content, ends) = self.form.again(&self.header, &self.content, &self.ends, self.written_content);
         self.hold = Some(self.written());
         self.fresh = true;
-        // So that the ends of records that wait for their acknowledgement are where they were.
+        // The ends of records that wait for their acknowledgement stay the same.
         let pending = (self.content.len() - self.written_content) as u64;
         let end = self.before + self.written_content as u64 + pending;
         self.before = end.saturating_sub(content.len() as u64);
@@ -470,7 +470,7 @@ impl Log {
                 self.write_pending();
             }
             Err(error) => {
-                // It is tried again after as much time, or at the next flush.
+                // It is retried after the same time, or at the next flush.
                 self.began = Instant::now();
                 let error = format!("cannot begin the next file of the log, so this one grows: {error}");
                 if self.error.replace(error.clone()).is_none() {
@@ -523,13 +523,13 @@ impl Log {
         self.failed
     }
 
-    /// No longer brings records to the disk, to measure what that costs.
+    /// Stops synchronising records to the disk, to measure its cost.
     #[doc(hidden)]
     pub fn leave_to_the_system(&mut self) {
         self.syncer = None;
     }
 
-    /// How often written records were brought to the disk.
+    /// How often written records were synchronised to the disk.
     pub fn synchronised(&self) -> u64 {
         self.syncer.as_ref().map_or(0, Syncer::count)
     }

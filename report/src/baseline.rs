@@ -97,7 +97,7 @@ struct Written {
     cells: Vec<u32>,
 }
 
-/// Why a file is no baseline.
+/// Why a file is not a baseline.
 #[derive(Debug, thiserror::Error)]
 pub enum BaselineError {
     /// It is not the JSON of one.

@@ -1,4 +1,4 @@
-//! Two sides of runs beside each other: what differs, with its confidence, and what may be noise.
+//! Compares the runs of two sides: the differences with their confidence, and which may be noise.
 //!
 //! Each figure has a 95 % interval on each side, from which the interval of the difference follows
 //! ([`interval`]). With several runs on a side, the spread between runs also counts: see [`Figure::change`].

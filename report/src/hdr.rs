@@ -11,7 +11,7 @@ const TICKS: u32 = 5;
 const SUB_BUCKETS: u64 = 2_048;
 const BUCKETS: u64 = 32;
 
-/// The distribution of these times in milliseconds. `of` says in a line of comment whose they are.
+/// The distribution of these times in milliseconds. `of` is a comment line that names the chain or endpoint.
 pub fn hdr(times: &Times, of: &str) -> String {
     let ms = |ns: f64| ns / 1e6;
     let n = times.count() as f64;

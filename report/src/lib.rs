@@ -1,8 +1,8 @@
-//! What is made of a run's figures after the run.
+//! Reports of a run's figures after the run.
 //!
 //! `wec-analytics` reads the log and counts it. Here the figures become one HTML file ([`html`]), rows by
 //! what distinguishes them ([`by`]), CSV ([`csv`]) and HdrHistogram's percentile text ([`hdr`]).
-//! [`compare`] sets the runs of two sides beside each other, and [`baseline`] keeps what it needs of a run.
+//! [`compare`] compares the runs of two sides, and [`baseline`] stores what a comparison needs of a run.
 
 pub mod baseline;
 pub mod by;

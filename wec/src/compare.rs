@@ -1,4 +1,4 @@
-//! `wec compare`: the runs of two sides beside each other.
+//! `wec compare`: compares the runs of two sides.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,13 +14,13 @@ use wec_startup::{Exit, report as print, say, show};
 /// Options of `wec compare`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Logs or baselines: the one before and the one after, or with --with all of before
+    /// Logs or baselines: one before and one after; with --with, all of them are before
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
-    /// Logs or baselines after: several runs on a side are pooled, and their spread counts
+    /// Logs or baselines after. Several runs on a side are pooled, and the spread between them counts
     #[arg(long, value_name = "RUN", num_args = 1..)]
     with: Vec<PathBuf>,
-    /// Fail with 99 when the runs show this regression beyond noise: 'chain.certificate{p(99)} +10%'; repeatable
+    /// Exit with code 99 when the runs show this regression beyond noise: 'chain.certificate{p(99)} +10%'; repeatable
     #[arg(long, value_name = "METRIC CHANGE")]
     fail_if: Vec<Rule>,
     /// Print Markdown for a pull request
@@ -40,7 +40,7 @@ fn make(options: &Options) -> anyhow::Result<Exit> {
     let (before, after) = match (runs.as_slice(), with.as_slice()) {
         ([before, after], []) => (std::slice::from_ref(before), std::slice::from_ref(after)),
         (_, []) => bail!(
-            "two runs are compared, {} given: with several on a side write wec compare A1 A2 --with B1 B2",
+            "expected two runs, got {}: for several on a side write wec compare A1 A2 --with B1 B2",
             runs.len()
         ),
         (before, after) => (before, after),
@@ -55,7 +55,7 @@ fn make(options: &Options) -> anyhow::Result<Exit> {
     }
     for rule in &comparison.rules {
         if matches!(rule.outcome, Outcome::MayBeNoise | Outcome::TooFewSamples) {
-            say(format_args!("warning: the runs do not decide {}: it does not fail", rule.rule));
+            say(format_args!("warning: the runs are not conclusive for {}: it does not fail", rule.rule));
         }
     }
     let failed = comparison.rules.iter().any(|rule| rule.outcome == Outcome::Failed);

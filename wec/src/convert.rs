@@ -42,7 +42,7 @@ pub(crate) async fn convert(options: Options) -> anyhow::Result<Exit> {
         (None, Some(format), _) | (None, None, Some(format)) => Form::Log(format),
         (None, None, None) => {
             say(format_args!(
-                "error: the name {} decides no format: name it with --format or --csv",
+                "error: the name {} does not decide the format: set --format or --csv",
                 options.output.display()
             ));
             return Ok(Exit::Usage);
@@ -64,7 +64,7 @@ fn write(options: &Options, form: &Form) -> anyhow::Result<Exit> {
             }
         };
     }
-    // No file that is read may be truncated, and no half of a file has the name of a whole one.
+    // The output may be one of the logs, and an incomplete file must not have the name of a complete one.
     let unfinished = with_suffix(output, ".unfinished");
     if output.exists() && !force {
         bail!("{} exists: name another file, or overwrite it with --force", output.display());
@@ -83,7 +83,7 @@ fn write(options: &Options, form: &Form) -> anyhow::Result<Exit> {
         }
         Ok(report) => report,
         Err(error) => {
-            // The error is what matters.
+            // The first error is the one to report.
             let _ = std::fs::remove_file(&unfinished);
             return Err(error);
         }

@@ -1,4 +1,4 @@
-//! `wec export`: writes what is in a log to where others keep such data.
+//! `wec export`: writes the points of a log to another database.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use wec_analytics::read_reports;
 use wec_consumer::{InfluxOptions, RecordedPoints, Times, Writer, parse_interval};
 use wec_startup::{Exit, say, show};
 
-/// Time to write the last points.
+/// Time limit for writing the last points.
 const LAST_POINTS: Duration = Duration::from_secs(60);
 
 /// Options of `wec export`.
@@ -20,7 +20,7 @@ pub(crate) struct Options {
 
 #[derive(Debug, clap::Subcommand)]
 enum To {
-    /// Write the points of a run into InfluxDB: those that it writes when it runs with --consumer
+    /// Write the points of a run into InfluxDB: the same as with --consumer during the run
     Influx(Influx),
 }
 
@@ -43,7 +43,7 @@ struct Influx {
 pub(crate) async fn export(options: Options) -> anyhow::Result<Exit> {
     let To::Influx(Influx { logs, database, interval, strict }) = options.to;
     let Some(database) = database.database()? else {
-        say("error: name the database: --influx http://HOST:8086");
+        say("error: a database is required: set --influx http://HOST:8086");
         return Ok(Exit::Usage);
     };
     let (found, points) = tokio::task::spawn_blocking(move || {

@@ -25,12 +25,12 @@ pub(crate) struct Options {
     /// The log of a run, or the files of a rotated one; - for standard input
     #[arg(required = true, value_name = "LOG")]
     logs: Vec<PathBuf>,
-    /// So many times as fast: in the page as if it were live, 1 to 1000 [default: the end of the run at once];
-    /// with --drive, 0.001 to 1000 [default: 1]
+    /// Speed as a multiple of the recorded run: in the page 1 to 1000 [default: show the end of the run at once];
+    /// with --drive 0.001 to 1000 [default: 1]
     #[arg(long, value_name = "N", value_parser = speed, help_heading = HEADING)]
     speed: Option<f64>,
-    /// Start the log's chains again, when they were due, at the CA with this ACME directory. The flags of a run
-    /// belong to this
+    /// Start the log's chains again, at their recorded times, at the CA with this ACME directory. The flags of
+    /// a run require it
     #[arg(long, value_name = "URL", help_heading = HEADING)]
     drive: Option<Url>,
     /// Refuse a log that is not complete
@@ -83,17 +83,17 @@ pub(crate) async fn replay(options: Options, stop: Stop) -> anyhow::Result<Exit>
     Ok(Exit::Passed)
 }
 
-/// Whether no option needs --drive.
+/// Checks that no option requires --drive.
 fn only_shown(speed: Option<f64>, flags: &Flags<Drive>, output: &OutputOptions) -> anyhow::Result<()> {
     if let Some(speed) = speed.filter(|speed| !SPEEDS.contains(speed)) {
         bail!("--speed {speed} is not a number from {} to {}", SPEEDS.start(), SPEEDS.end());
     }
     let given = flags.plan.flags();
-    ensure!(given.is_empty(), "{} needs --drive: a log in the page starts nothing", given.join(", "));
+    ensure!(given.is_empty(), "{} requires --drive: a replay in the page starts no chains", given.join(", "));
     let without_page = output.headless || output.listen == Some(Page::Off);
-    ensure!(!without_page, "without a page there is nothing to see: wec report prints the summary");
+    ensure!(!without_page, "a replay is shown in the page: use wec report to print the summary");
     let files = output.json.is_some() || output.junit.is_some();
-    ensure!(!files, "--json and --junit need --drive: wec report --json prints the summary");
+    ensure!(!files, "--json and --junit require --drive: use wec report --json to print the summary");
     Ok(())
 }
 
@@ -126,7 +126,7 @@ fn free_or_usual() -> SocketAddr {
     }
 }
 
-/// Warns of what is wrong with a log, or refuses it.
+/// Warns of the defects of a log, or refuses it if it is strict.
 fn tell(problems: &[String], strict: bool) -> anyhow::Result<()> {
     if strict && !problems.is_empty() {
         bail!("the log is not complete, which --strict does not allow:\n  {}", problems.join("\n  "));

@@ -37,9 +37,9 @@ pub struct RuleMistake {
 pub enum Outcome {
     /// It is worse by more than the margin, and that is not noise.
     Failed,
-    /// It is not worse by more than the margin, and that is not noise either.
+    /// It is not worse by more than the margin, also with noise.
     Held,
-    /// The data does not decide: a regression beyond the margin may be noise.
+    /// The data is not conclusive: a regression beyond the margin may be noise.
     MayBeNoise,
     /// A side has too few samples.
     TooFewSamples,

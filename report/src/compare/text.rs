@@ -45,7 +45,7 @@ impl Comparison {
         text + "\n" + &self.about() + "\n"
     }
 
-    /// For a pull request: the rules and the differences that are shown; the rest folded.
+    /// For a pull request: the rules and the differences beyond noise; the other figures are folded.
     pub fn markdown(&self) -> String {
         let mut text = "### Load test: before and after\n\n".to_owned();
         for warning in &self.warnings {
@@ -79,7 +79,7 @@ impl Comparison {
         text + &format!("\nBefore: {}. After: {}.\n", runs(&self.before), runs(&self.after))
     }
 
-    /// How many differences there are, and how many chance alone makes.
+    /// The number of differences, and the number expected by chance alone.
     fn about(&self) -> String {
         let compared = self.differences.iter().filter_map(|difference| difference.change);
         let (all, shown) = compared
@@ -102,7 +102,7 @@ fn rows(differences: &[&Difference]) -> String {
     text + "\n"
 }
 
-/// Text that is no Markdown and no HTML.
+/// Text without the effect of Markdown or HTML.
 fn escaped(text: &str) -> String {
     let mut escaped = String::new();
     for char in wec_text::visible(text).chars() {

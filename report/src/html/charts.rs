@@ -1,7 +1,7 @@
 //! Charts over time, as SVG.
 //!
 //! The drawing is stretched to its place, and its lines keep their width. Labels are HTML around it, so their
-//! size does not depend on the width of the screen or of the paper. What was not measured is a gap, not zero.
+//! size does not depend on the width of the screen or of the paper. A missing value is a gap, not zero.
 //! Lines of one chart differ in their dashes as well as in their colours.
 
 use std::fmt::Write as _;
@@ -176,7 +176,7 @@ impl<'a> Charts<'a> {
         // Where no point has enough samples for its p99, that of the run is drawn.
         let whole = self.snapshot.chains[&chain].response_time_ns.p99;
         if let Some(p99) = whole.filter(|_| found.p99_ns.iter().all(Option::is_none)) {
-            lines[2].name = "p99 of all of it";
+            lines[2].name = "p99 of the whole run";
             lines[2].points.fill(Some(p99 as f64));
         }
         Chart {
@@ -277,7 +277,7 @@ impl<'a> Charts<'a> {
         let mut before: Option<f64> = None;
         for (place, mark) in self.marks() {
             let x = self.x(mark.at_unix_ns);
-            // Numbers that would lie on each other are left out; their lines stay.
+            // Numbers that overlap are left out; their lines are drawn.
             let apart = before.is_none_or(|before| x - before >= 0.03 * WIDTH);
             before = if apart { Some(x) } else { before };
             let edge = if x > 0.97 * WIDTH { " edge" } else { "" };
@@ -380,7 +380,7 @@ fn path(points: impl Iterator<Item = Option<(f64, f64)>>) -> String {
     path
 }
 
-/// What the chart shows, in words: of each line its mean, its ends and when they were.
+/// The chart in words: the mean of each line, its smallest and largest value, and their times.
 fn alternative(chart: &Chart<'_>, from: u64) -> String {
     let mut text = format!("{}, {}.", chart.title, chart.about);
     for line in &chart.lines {
@@ -412,7 +412,7 @@ fn nice(value: f64) -> f64 {
     steps.into_iter().map(|step| step * power).find(|top| *top >= value).unwrap_or(10.0 * power)
 }
 
-/// A label without digits that say nothing: `80 ms` for `80.0 ms`.
+/// A label without trailing zeros: `80 ms` for `80.0 ms`.
 fn axis(label: &str) -> String {
     let (number, unit) = label.split_once(' ').unwrap_or((label, ""));
     let number =

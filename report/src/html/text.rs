@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// Writes the text so that it cannot be anything but text: no element, no attribute's end, no control
-/// character, no change of the writing direction.
+/// Escapes the text: it cannot contain an element, the end of an attribute, a control character or a change of the
+/// writing direction.
 pub(super) struct Text<'a>(pub(super) &'a str);
 
 impl fmt::Display for Text<'_> {

@@ -1,4 +1,4 @@
-//! `wec replay --drive`: the chain starts of a log, driven again at a CA.
+//! `wec replay --drive`: repeats the chain starts of a log at a CA.
 //!
 //! Each kind of chain, and each profile of its orders, becomes a scenario whose arrivals are counted by steps of
 //! time. The rest is a run like any other.
@@ -21,7 +21,7 @@ use crate::run::resolve;
 
 /// The shortest step in which arrivals are counted.
 const STEP: Duration = Duration::from_millis(100);
-/// The run begins so long before its first start: a rate that a node learns late loses what was due before.
+/// Time between the begin of the run and its first start: a node that receives a rate late loses the starts before.
 const AHEAD: Duration = Duration::from_secs(3);
 /// The most steps of a run; the steps of a longer one are longer. The plan in the log's header has all of them.
 const MAX_STEPS: u128 = 3_600;
@@ -48,7 +48,7 @@ impl Command for Drive {
             "weights",
             "profile",
         ];
-        // The same flag means that the log must be whole.
+        // Here --strict applies to the log.
         key.place != Place::Search && !by_log.contains(&key.name) && key.name != "strict"
     }
 }
@@ -112,11 +112,11 @@ impl Starts {
     fn set(&self, plan: &mut Plan, speed: f64, is_cut: bool) -> anyhow::Result<String> {
         let all = || self.due.values().flatten().copied();
         let (Some(first), Some(last)) = (all().min(), all().max()) else {
-            anyhow::bail!("the log has no chains with times: there is nothing to drive");
+            anyhow::bail!("the log has no chains with times, so there is nothing to start");
         };
         let [base] = &plan.scenarios[..] else {
             anyhow::bail!(
-                "--drive has the scenarios of the log: give a configuration file without scenarios"
+                "--drive takes the scenarios from the log: use a configuration file without scenarios"
             );
         };
         let after = |due: u64| Duration::from_nanos(due - first).div_f64(speed);

@@ -191,7 +191,7 @@ fn a_consumer_that_is_away_does_not_disturb_a_run() {
     let output = run(folder.path(), &args);
     let said = said(&output);
     assert_eq!(output.status.code(), Some(0), "{said}");
-    assert!(said.contains(&format!("the consumer at {url} does not take reports")), "{said}");
+    assert!(said.contains(&format!("the consumer at {url} does not accept reports")), "{said}");
     assert!(said.contains(&format!("the consumer at {url} has no result of this run")), "{said}");
     assert!(said.contains("it also missed"), "{said}");
 }
@@ -237,7 +237,7 @@ fn a_webhook_gets_the_verdict_and_is_tried_twice() {
     // Nobody answers there any more.
     let output = run(folder.path(), &args);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
-    assert!(said(&output).contains("did not take the notice"), "{}", said(&output));
+    assert!(said(&output).contains("did not accept the notice"), "{}", said(&output));
     assert!(!said(&output).contains("s3cret"), "{}", said(&output));
 }
 

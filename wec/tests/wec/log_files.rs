@@ -113,6 +113,6 @@ fn convert_overwrites_nothing_and_reports_what_is_damaged() {
     let back = wec(folder, &["convert", "there.wecb", "-o", "-", "--format", "json"]);
     assert_eq!(back, format!("{line}\n{line}\n"));
     let (code, told) = convert(&["there.txt"]);
-    assert!(code != Some(0) && told.contains("decides no format"), "{told}");
+    assert!(code != Some(0) && told.contains("does not decide the format"), "{told}");
     assert_eq!(std::fs::read_dir(folder).unwrap().count(), 2, "no unfinished file is left");
 }

@@ -150,7 +150,7 @@ fn a_slower_ca_is_a_regression_and_the_same_ca_is_not() {
     assert!(markdown.contains("- **FAILED** `requests{p(50)} +100%`: +"), "{markdown}");
 
     let output = run(folder, &["compare", &a]);
-    assert!(said(&output).contains("two runs are compared, 1 given"), "{}", said(&output));
+    assert!(said(&output).contains("expected two runs, got 1"), "{}", said(&output));
     let output = run(folder, &["compare", &a, &b, "--fail-if", "chain{failed} +1%"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(said(&output).contains("write +1pp"), "{}", said(&output));
