@@ -81,8 +81,17 @@ fn a_closed_terminal_ends_the_run_like_a_signal_except_under_nohup() {
     let mut args = vec!["run", "--headless", "--workers", "2", "--run-time", "10m", "--graceful-stop", "2m"];
     args.extend(["--http01-listen", "127.0.0.1:0"]);
     args.extend(ca.target());
-    let mut run =
-        crate::common::wec(folder.path(), &args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let wec = crate::common::wec(folder.path(), &args);
+    // The tests may run under nohup themselves.
+    let mut plain = std::process::Command::new("env");
+    plain.arg("--default-signal=HUP").arg(wec.get_program()).args(wec.get_args()).current_dir(folder.path());
+    for (name, value) in wec.get_envs() {
+        match value {
+            Some(value) => plain.env(name, value),
+            None => plain.env_remove(name),
+        };
+    }
+    let mut run = plain.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     crate::common::until("it runs", || crate::common::chains_in_logs(folder.path()) > 0);
     signal(&run, "-HUP");
     assert_eq!(run.wait().unwrap().code(), Some(105));
