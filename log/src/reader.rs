@@ -199,6 +199,12 @@ impl<R: Read> Reader<R> {
     fn endless_line(&mut self) -> io::Result<Option<Found<'_>>> {
         self.number += 1;
         let place = self.place();
+        if self.number == 1 {
+            // No log begins so. A small compressed file may have content without end.
+            self.used(self.rest().len());
+            self.ended = true;
+            return Ok(Some(Found::Damaged(place, format!("it is longer than {LONGEST} bytes"))));
+        }
         loop {
             match memchr::memchr(b'\n', self.rest()) {
                 Some(at) => {

@@ -222,7 +222,7 @@ impl LogReport {
             };
             self.damaged_lines += 1;
             if self.damaged.len() < MAX_DAMAGED {
-                let why = why.chars().take(LONGEST_WHY).collect();
+                let why = wec_text::visible(&why).chars().take(LONGEST_WHY).collect();
                 let Place { number: line, offset, frame } = place;
                 let format = reader.format();
                 self.damaged.push(DamagedLine { file: file.clone(), line, offset, frame, format, why });

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use wec_analytics::{Aggregate, read_logs};
 use wec_report::baseline::Baseline;
 use wec_report::compare::{Outcome, Rule, Side, compare};
-use wec_startup::{Exit, report as print, say, show};
+use wec_startup::{Exit, report as print, say};
 
 /// Options of `wec compare`.
 #[derive(Debug, clap::Args)]
@@ -49,9 +49,9 @@ fn make(options: &Options) -> anyhow::Result<Exit> {
     if *json {
         print(serde_json::to_string_pretty(&comparison)?)?;
     } else if *markdown {
-        show(comparison.markdown().trim_end());
+        print(comparison.markdown().trim_end())?;
     } else {
-        show(comparison.text().trim_end());
+        print(comparison.text().trim_end())?;
     }
     for rule in &comparison.rules {
         if matches!(rule.outcome, Outcome::MayBeNoise | Outcome::TooFewSamples) {

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use wec_analytics::{LogReport, read_logs, time_text};
-use wec_startup::{Exit, report as print, show};
+use wec_startup::{Exit, report as print};
+use wec_text::visible;
 
 /// Options of `wec log`.
 #[derive(Debug, clap::Args)]
@@ -36,7 +37,7 @@ pub(crate) async fn log(options: Options) -> anyhow::Result<Exit> {
             if json {
                 print(serde_json::to_string_pretty(&found)?)?;
             } else {
-                show(text(&found).trim_end());
+                print(text(&found).trim_end())?;
             }
             Ok(if found.is_whole() { Exit::Passed } else { Exit::CouldNotRun })
         }
@@ -54,8 +55,8 @@ fn text(found: &LogReport) -> String {
     if let Some(header) = &found.header {
         let started = Duration::from_nanos(header.started_unix_ns);
         let started = std::time::UNIX_EPOCH + Duration::from_secs(started.as_secs());
-        text += &format!("run     {}, of {}\n", header.run, header.program);
-        text += &format!("target  {}\n", header.target);
+        text += &format!("run     {}, of {}\n", visible(&header.run), visible(&header.program));
+        text += &format!("target  {}\n", visible(&header.target));
         text += &format!("start   {}\n", humantime::format_rfc3339_seconds(started));
         if let Some(footer) = &found.footer {
             let took = time_text(footer.at_unix_ns.saturating_sub(header.started_unix_ns));

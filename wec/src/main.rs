@@ -111,12 +111,20 @@ fn dispatch() -> ExitCode {
             Command::Schema => conclude(&logging, |_| schema()).await,
             Command::Requester(options) => conclude(&logging, |stop| run::remote(options, stop)).await,
             Command::Session(options) => conclude(&logging, |_| session::session(options)).await,
-            Command::Report(options) => conclude(&logging, |_| report::report(options)).await,
+            Command::Report(options) => {
+                conclude(&logging, |stop| or_signal(stop, report::report(options))).await
+            }
             Command::Replay(options) => conclude(&logging, |stop| replay::replay(options, stop)).await,
-            Command::Convert(options) => conclude(&logging, |_| convert::convert(options)).await,
-            Command::Export(options) => conclude(&logging, |_| export::export(options)).await,
-            Command::Compare(options) => conclude(&logging, |_| compare::run(options)).await,
-            Command::Log(options) => conclude(&logging, |_| log::log(options)).await,
+            Command::Convert(options) => {
+                conclude(&logging, |stop| or_signal(stop, convert::convert(options))).await
+            }
+            Command::Export(options) => {
+                conclude(&logging, |stop| or_signal(stop, export::export(options))).await
+            }
+            Command::Compare(options) => {
+                conclude(&logging, |stop| or_signal(stop, compare::run(options))).await
+            }
+            Command::Log(options) => conclude(&logging, |stop| or_signal(stop, log::log(options))).await,
             Command::State(options) => conclude(&logging, |_| state::state(options)).await,
             Command::Calibrate(options) => {
                 conclude(&logging, |stop| calibrate::calibrate(options, stop)).await
@@ -146,6 +154,17 @@ where
 {
     logging.start(LevelFilter::WARN);
     wec_startup::run_command(command).await.into()
+}
+
+/// A command that reads logs. The first signal ends it; its blocking work cannot be stopped otherwise.
+async fn or_signal(stop: Stop, command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    match stop.finish.run_until_cancelled(command).await {
+        Some(done) => done,
+        None => {
+            wec_startup::say("interrupted");
+            std::process::exit(Exit::Interrupted.code().into())
+        }
+    }
 }
 
 async fn schema() -> anyhow::Result<Exit> {

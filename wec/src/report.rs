@@ -1,5 +1,6 @@
 //! `wec report`: the figures of a run, from its log.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use wec_analytics::{Aggregate, LogReport, Times, read_logs, summary_table, time_
 use wec_record::Chain;
 use wec_report::baseline::Baseline;
 use wec_report::by::{By, Groups};
-use wec_startup::{Exit, TextStyle, report as print, say, show};
+use wec_startup::{Exit, TextStyle, report as print, say};
 
 /// Options of `wec report`.
 #[derive(Debug, clap::Args)]
@@ -57,6 +58,9 @@ pub(crate) async fn report(options: Options) -> anyhow::Result<Exit> {
 }
 
 fn make(options: &Options) -> anyhow::Result<Exit> {
+    for file in options.html.iter().chain(&options.baseline) {
+        refuse_an_input(file, &options.logs)?;
+    }
     let (found, aggregate, groups) = aggregate(options)?;
     let problems = found.problems();
     if options.strict && !problems.is_empty() {
@@ -75,24 +79,24 @@ fn make(options: &Options) -> anyhow::Result<Exit> {
     let written = options.html.is_some() || options.baseline.is_some();
     let snapshot = aggregate.snapshot();
     if options.hdr {
-        show(hdr(options, &aggregate)?.trim_end());
+        print(hdr(options, &aggregate)?.trim_end())?;
     } else if options.csv {
         let tables = match groups {
             Some(groups) => vec![groups.rows(&snapshot)],
             None => [By::Chain, By::Endpoint].map(|by| Groups::new(by).rows(&snapshot)).into(),
         };
-        show(wec_report::csv(&tables)?.trim_end());
+        print(wec_report::csv(&tables)?.trim_end())?;
     } else if let Some(groups) = groups {
         let rows = groups.rows(&snapshot);
         if options.json {
             print(serde_json::to_string_pretty(&rows)?)?;
         } else {
-            show(rows.text().trim_end());
+            print(rows.text().trim_end())?;
         }
     } else if options.json {
         print(serde_json::to_string_pretty(&snapshot)?)?;
     } else if !written {
-        show(summary_table(&snapshot, TextStyle::stdout()).trim_end());
+        print(summary_table(&snapshot, TextStyle::stdout()).trim_end())?;
     }
     Ok(Exit::Passed)
 }
@@ -123,12 +127,33 @@ fn hdr(options: &Options, aggregate: &Aggregate) -> anyhow::Result<String> {
     Ok(wec_report::hdr(&times, &format!("endpoint {wanted}")))
 }
 
-/// Writes a whole file, or to standard output if it is `-`.
+/// A report must not replace the log that it is made from.
+fn refuse_an_input(file: &Path, logs: &[PathBuf]) -> anyhow::Result<()> {
+    let same = |path: &Path| std::fs::metadata(path).map(|there| (there.dev(), there.ino())).ok();
+    let output = same(file);
+    if let Some(log) = logs.iter().find(|log| output.is_some() && same(log) == output) {
+        bail!("{} is the log {}: name another file", file.display(), log.display());
+    }
+    Ok(())
+}
+
+/// Writes a whole file, or to standard output if it is `-`. A file of that name is replaced when all is written.
 fn write(file: &Path, text: &str) -> anyhow::Result<()> {
     if file.as_os_str() == "-" {
         print(text.trim_end())?;
     } else {
-        std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
+        let what = || format!("cannot write {}", file.display());
+        // A device such as /dev/null cannot be replaced.
+        if std::fs::metadata(file).is_ok_and(|there| !there.is_file()) {
+            return std::fs::write(file, text).with_context(what);
+        }
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder).with_context(what)?;
+        let mut name = file.file_name().unwrap_or_default().to_owned();
+        name.push(".unfinished");
+        let unfinished = file.with_file_name(name);
+        std::fs::write(&unfinished, text).with_context(what)?;
+        std::fs::rename(&unfinished, file).with_context(what)?;
     }
     Ok(())
 }

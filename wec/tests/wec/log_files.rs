@@ -116,3 +116,28 @@ fn convert_overwrites_nothing_and_reports_what_is_damaged() {
     assert!(code != Some(0) && told.contains("does not decide the format"), "{told}");
     assert_eq!(std::fs::read_dir(folder).unwrap().count(), 2, "no unfinished file is left");
 }
+
+#[test]
+fn a_report_replaces_no_log_and_shows_no_control_characters_of_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    run_with(folder, "20", &[]);
+    let log = logs(folder).remove(0);
+    let written = std::fs::read_to_string(&log).unwrap();
+    std::os::unix::fs::symlink(&log, folder.join("link.html")).unwrap();
+    for output in [&["--html", "link.html"], &["--baseline", log.as_str()]] {
+        let output = run(folder, &[&["report", log.as_str()], &output[..]].concat());
+        assert!(
+            output.status.code() == Some(1) && said(&output).contains("name another file"),
+            "{}",
+            said(&output)
+        );
+    }
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), written);
+    std::fs::write(&log, written.replacen("\"program\":\"", "\"program\":\"\\u001b[31m\\n", 1)).unwrap();
+    let told = wec(folder, &["log", "check", &log]);
+    assert!(told.contains(r"of \u001b[31m\n") && !told.contains('\u{1b}'), "{told}");
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = crate::common::wec(folder, &["report", &log, "--csv"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+}
