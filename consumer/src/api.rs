@@ -28,7 +28,7 @@ use wec_startup::Token;
 
 use crate::job::JobError;
 use crate::payload::{Registration, Report, Wrong};
-use crate::service::Shared;
+use crate::shared::Shared;
 
 /// Bytes of a body: requestStats of some thousand endpoints.
 const MAX_BODY: usize = 1 << 20;

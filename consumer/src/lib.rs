@@ -20,6 +20,7 @@ mod point;
 mod recorded;
 mod reporter;
 mod service;
+mod shared;
 mod stats;
 mod webhook;
 mod writer;

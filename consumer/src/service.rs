@@ -8,20 +8,17 @@ use std::time::Duration;
 
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use wec_clock::Clock;
 use wec_listen::http::Version;
 use wec_listen::{Connections, Rules};
 use wec_startup::Token;
 
 use crate::api::{self, Guard};
 use crate::influx::Influx;
-use crate::job::{JobError, Jobs, Times};
+use crate::job::{Jobs, Times};
 use crate::job_file::{JobFile, JobFileError};
-use crate::payload::Registration;
-use crate::point::Point;
+use crate::shared::Shared;
 use crate::writer::{Writer, WriterCounts};
 
 /// Points that may wait for the database: a day of some ten runs.
@@ -74,24 +71,6 @@ pub struct Consumer {
     tasks: Vec<JoinHandle<()>>,
 }
 
-/// Shared by the requests and the ticks.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) state: Mutex<State>,
-    clock: Clock,
-    writer: Writer,
-    /// The next tick may be due earlier.
-    changed: Notify,
-}
-
-#[derive(Debug)]
-pub(crate) struct State {
-    pub(crate) jobs: Jobs,
-    file: Arc<JobFile>,
-    /// Whether the file could not be written the last time.
-    unkept: bool,
-}
-
 impl Consumer {
     /// Starts listening, and continues the jobs of an earlier process.
     ///
@@ -111,12 +90,7 @@ impl Consumer {
         if continued > 0 {
             tracing::info!("{continued} jobs of an earlier process continue");
         }
-        let shared = Arc::new(Shared {
-            state: Mutex::new(State { jobs, file: Arc::new(file), unkept: false }),
-            clock: Clock::start(),
-            writer: Writer::start(influx, BUFFER),
-            changed: Notify::new(),
-        });
+        let shared = Arc::new(Shared::new(jobs, file, Writer::start(influx, BUFFER)));
         let stop = CancellationToken::new();
         let connections = Connections::new(Rules::control("the consumer"));
         let guard = Guard { token, connections: Arc::clone(&connections) };
@@ -161,71 +135,5 @@ impl Consumer {
 impl Drop for Consumer {
     fn drop(&mut self) {
         self.stop.cancel();
-    }
-}
-
-impl Shared {
-    /// Begins a job, and returns its uuid.
-    pub(crate) async fn register(&self, registration: Registration) -> Result<String, JobError> {
-        // A secret of its holder, and unique.
-        let uuid = hex::encode(rand::random::<[u8; 16]>());
-        let mut begun = String::new();
-        self.change(|jobs, now| {
-            let (uuid, points) = jobs.register(now, uuid, registration)?;
-            begun = uuid;
-            Ok(points)
-        })
-        .await?;
-        Ok(begun)
-    }
-
-    /// Changes the jobs, keeps them, and queues the points.
-    pub(crate) async fn change(
-        &self,
-        change: impl FnOnce(&mut Jobs, u64) -> Result<Vec<Point>, JobError>,
-    ) -> Result<(), JobError> {
-        let mut state = self.state.lock().await;
-        let points = change(&mut state.jobs, self.clock.unix_now_ns())?;
-        state.keep().await;
-        drop(state);
-        self.writer.push(points);
-        self.changed.notify_one();
-        Ok(())
-    }
-
-    /// Writes the points that are due. Never returns.
-    async fn tick(&self) {
-        loop {
-            let due = self.state.lock().await.jobs.next_due();
-            let wait = due.map(|due| Duration::from_nanos(due.saturating_sub(self.clock.unix_now_ns())));
-            tokio::select! {
-                () = self.changed.notified() => continue,
-                () = tokio::time::sleep(wait.unwrap_or(Duration::MAX)) => {}
-            }
-            // Its only errors are those of requests.
-            let _ = self.change(|jobs, now| Ok(jobs.tick(now))).await;
-        }
-    }
-}
-
-impl State {
-    async fn keep(&mut self) {
-        let (file, encoded) = (Arc::clone(&self.file), JobFile::encoded(self.jobs.all()));
-        let written = tokio::task::spawn_blocking(move || file.write(&encoded)).await;
-        let error = match written {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(error) => Some(error.to_string()),
-        };
-        match &error {
-            Some(error) if !self.unkept => {
-                tracing::error!(
-                    "the jobs cannot be saved: a restart loses the changes since the last save ({error})"
-                );
-            }
-            None if self.unkept => tracing::info!("the jobs are saved again"),
-            _ => {}
-        }
-        self.unkept = error.is_some();
     }
 }

@@ -28,7 +28,7 @@ use self::runner::SearchRunner;
 use self::search::{Outcome, Why};
 use crate::here::{self, Ended};
 use crate::output::OutputOptions;
-use crate::run::eab_hmac_key;
+use crate::secret::eab_hmac_key;
 
 /// Options of `wec capacity`.
 #[derive(Debug, clap::Args)]

@@ -18,6 +18,7 @@ mod reference;
 mod replay;
 mod report;
 mod run;
+mod secret;
 mod session;
 mod shorthand;
 mod state;

@@ -8,6 +8,7 @@ use wec_startup::{Exit, Stop, say, show};
 use crate::capacity;
 use crate::here::{self, Here};
 use crate::output::OutputOptions;
+use crate::secret::eab_hmac_key;
 
 /// Options of `wec run`.
 #[derive(Debug, clap::Args)]
@@ -71,9 +72,4 @@ pub(crate) async fn remote(options: RemoteRun, stop: Stop) -> anyhow::Result<Exi
     }
     show(delivered.report());
     Ok(delivered.exit(&stop))
-}
-
-/// The HMAC key of the external account binding. It is a secret, so there is no flag.
-pub(crate) fn eab_hmac_key() -> Option<String> {
-    std::env::var("WEC_EAB_HMAC_KEY").ok()
 }
