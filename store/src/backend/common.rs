@@ -7,7 +7,50 @@
 //! | `now_ms!()` | its clock in milliseconds since the Unix epoch, as SQL |
 //! | `among!("$1")` | tests that a column is in the list of ids in this parameter; `ids` makes the parameter |
 //! | `NEXT_OWNER`, `CLAIM_…`, `END_…` | statements |
-//! | `begin`, `insert_all`, `end`, `reserve_some` | methods |
+//! | `begin`, `begin_write`, `end_write`, `end`, `reserve_some` | methods |
+
+/// Extends an owner's lease. The parameters are named: the lease, what is reserved of each kind, what it needs, its id.
+macro_rules! prolong {
+    ($lease:literal, $registrations:literal, $authorizations:literal, $certificates:literal, $wants_more:literal, $id:literal) => {
+        concat!(
+            "UPDATE owners SET expires_ms = ",
+            now_ms!(),
+            " + ",
+            $lease,
+            ", registrations_reserved = ",
+            $registrations,
+            ", authorizations_reserved = ",
+            $authorizations,
+            ", certificates_reserved = ",
+            $certificates,
+            ", hungry = ",
+            $wants_more,
+            " WHERE id = ",
+            $id
+        )
+    };
+}
+
+/// Marks orders as issued; their ids are the parameter with this name.
+macro_rules! issue {
+    ($ids:literal) => {
+        concat!("UPDATE orders SET state = 1, owner = NULL WHERE id ", among!($ids), " AND state = 0")
+    };
+}
+
+/// Adds to the totals of a CA: registrations, orders and certificates that are new, orders and certificates that are
+/// no longer, certificates revoked, registrations gone; the last parameter is the CA.
+macro_rules! add_totals {
+    () => {
+        "UPDATE cas SET registrations_made = registrations_made + $1, \
+         authorizations_made = authorizations_made + $2, certificates_made = certificates_made + $3, \
+         orders_ready = orders_ready + $2 - $4, certificates_live = certificates_live + $3 - $5, \
+         certificates_revoked = certificates_revoked + $6, \
+         registrations_gone = registrations_gone + $7 WHERE id = $8 \
+         RETURNING registrations_made - registrations_gone, orders_ready, certificates_live, \
+         certificates_revoked"
+    };
+}
 
 /// Implements [`Backend`](super::Backend) for a backend whose transactions dereference to this connection.
 macro_rules! backend {
@@ -21,12 +64,7 @@ macro_rules! backend {
             async fn prolong(&self, tx: &mut $connection, standing: &Standing) -> Result<bool, sqlx::Error> {
                 self.count(1);
                 let [registrations, authorizations, certificates] = standing.reserved;
-                let done = sqlx::query(concat!(
-                    "UPDATE owners SET expires_ms = ",
-                    now_ms!(),
-                    " + $1, registrations_reserved = $2, authorizations_reserved = $3, certificates_reserved = $4, \
-                     hungry = $5 WHERE id = $6"
-                ))
+                let done = sqlx::query(prolong!("$1", "$2", "$3", "$4", "$5", "$6"))
                 .bind(standing.lease_ms)
                 .bind(registrations)
                 .bind(authorizations)
@@ -36,6 +74,15 @@ macro_rules! backend {
                 .execute(tx)
                 .await?;
                 Ok(done.rows_affected() == 1)
+            }
+
+            /// Marks orders as issued; returns their number.
+            async fn issue(&self, tx: &mut $connection, orders: &[i64]) -> Result<u64, sqlx::Error> {
+                if orders.is_empty() {
+                    return Ok(0);
+                }
+                self.count(1);
+                Ok(sqlx::query(issue!("$1")).bind(ids(orders)).execute(tx).await?.rows_affected())
             }
 
             /// Marks registrations as gone, and ends their unclaimed objects; returns the number of each.
@@ -134,13 +181,11 @@ macro_rules! backend {
 
             fn write<'a>(&'a self, standing: &'a Standing, batch: &'a Batch) -> Answer<'a, Written> {
                 Box::pin(async move {
-                    let ca = standing.ca;
-                    let mut tx = self.begin().await?;
-                    if !self.prolong(&mut tx, standing).await? {
+                    let (mut tx, made) = self.begin_write(standing, batch).await?;
+                    let Some([registrations, orders, certificates, issued]) = made else {
                         tx.rollback().await?;
                         return Ok(Written::Expelled);
-                    }
-                    let [registrations, orders, certificates] = self.insert_all(&mut tx, standing, batch).await?;
+                    };
                     let mut duplicates = Vec::new();
                     if certificates < batch.certificates.len() as u64 {
                         let stored_ids: Vec<i64> = batch.certificates.iter().map(|row| row.id).collect();
@@ -151,42 +196,20 @@ macro_rules! backend {
                             .await?;
                         duplicates = stored_ids.into_iter().filter(|id| !stored.contains(id)).collect();
                     }
-                    let mut issued = 0;
-                    if !batch.issued.is_empty() {
-                        self.count(1);
-                        issued =
-                            sqlx::query(concat!("UPDATE orders SET state = 1, owner = NULL WHERE id ", among!("$1"), " AND state = 0"))
-                                .bind(ids(&batch.issued))
-                                .execute(&mut *tx)
-                                .await?
-                                .rows_affected();
-                    }
                     let failed = self.end(&mut tx, END_ORDERS, &batch.failed).await?;
                     let revoked = self.end(&mut tx, END_CERTIFICATES, &batch.revoked).await?;
                     let ended = self.end(&mut tx, END_CERTIFICATES, &batch.ended).await?;
                     let (gone, with_registration) = self.forget(&mut tx, &batch.gone).await?;
-                    self.count(1);
-                    // Last, because every process updates this row.
-                    let totals: (i64, i64, i64, i64) = sqlx::query_as(
-                        "UPDATE cas SET registrations_made = registrations_made + $1, \
-                         authorizations_made = authorizations_made + $2, certificates_made = certificates_made + $3, \
-                         orders_ready = orders_ready + $2 - $4, certificates_live = certificates_live + $3 - $5, \
-                         certificates_revoked = certificates_revoked + $6, \
-                         registrations_gone = registrations_gone + $8 WHERE id = $7 \
-                         RETURNING registrations_made - registrations_gone, orders_ready, certificates_live, \
-                         certificates_revoked",
-                    )
-                    .bind(registrations as i64)
-                    .bind(orders as i64)
-                    .bind(certificates as i64)
-                    .bind((issued + failed + with_registration.orders) as i64)
-                    .bind((revoked + ended + with_registration.certificates) as i64)
-                    .bind(revoked as i64)
-                    .bind(ca)
-                    .bind(gone as i64)
-                    .fetch_one(&mut *tx)
-                    .await?;
-                    tx.commit().await?;
+                    let counts = [
+                        registrations,
+                        orders,
+                        certificates,
+                        issued + failed + with_registration.orders,
+                        revoked + ended + with_registration.certificates,
+                        revoked,
+                        gone,
+                    ];
+                    let totals = self.end_write(tx, standing.ca, counts).await?;
                     Ok(Written::Stored { totals: Totals::from(totals), duplicates })
                 })
             }
@@ -384,4 +407,4 @@ macro_rules! backend {
     };
 }
 
-pub(super) use backend;
+pub(super) use {add_totals, backend, issue, prolong};

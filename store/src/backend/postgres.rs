@@ -12,8 +12,9 @@ use sqlx::{ConnectOptions as _, Transaction};
 use super::{
     Answer, Backend, Batch, Beat, CertificateColumns, CertificateRow, ChainRow, Ending, Enrolment,
     ExclusiveRegistrationRow, GivenBack, Granted, OrderColumns, OrderRow, OwnerRow, RegistrationRow,
-    Released, Standing, Totals, WITH_REGISTRATION, Wanted, Written, common::backend, exclusive_registration,
-    grant, migrations,
+    Released, Standing, Totals, WITH_REGISTRATION, Wanted, Written,
+    common::{add_totals, backend, issue, prolong},
+    exclusive_registration, grant, migrations,
 };
 use crate::challenge::BoxFuture;
 use crate::error::{StoreError, reason};
@@ -88,6 +89,40 @@ impl PostgresBackend {
             .execute(tx)
             .await?;
         Ok(done.rows_affected())
+    }
+
+    /// Begins a write: extends the lease and stores what is new and what is issued. Returns the numbers of new
+    /// registrations, orders and certificates, and of issued orders; none if the owner is no longer registered.
+    async fn begin_write(
+        &self,
+        standing: &Standing,
+        batch: &Batch,
+    ) -> Result<(Transaction<'static, sqlx::Postgres>, Option<[u64; 4]>), sqlx::Error> {
+        let mut tx = self.begin().await?;
+        if !self.prolong(&mut tx, standing).await? {
+            return Ok((tx, None));
+        }
+        let [registrations, orders, certificates] = self.insert_all(&mut tx, standing, batch).await?;
+        let issued = self.issue(&mut tx, &batch.issued).await?;
+        Ok((tx, Some([registrations, orders, certificates, issued])))
+    }
+
+    /// Ends a write: adds its counts to the totals, and commits. Returns the new totals.
+    async fn end_write(
+        &self,
+        mut tx: Transaction<'static, sqlx::Postgres>,
+        ca: i64,
+        counts: [u64; 7],
+    ) -> Result<(i64, i64, i64, i64), sqlx::Error> {
+        self.count(1);
+        let mut query = sqlx::query_as(add_totals!());
+        for count in counts {
+            query = query.bind(count as i64);
+        }
+        // Last, because every process updates this row.
+        let totals = query.bind(ca).fetch_one(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(totals)
     }
 
     /// Inserts all rows of a batch; returns the numbers of new registrations, orders and certificates.

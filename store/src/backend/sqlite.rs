@@ -8,18 +8,20 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Arguments as _, AssertSqlSafe, ConnectOptions as _, SqlSafeStr as _, SqlStr};
+use sqlx::{Arguments as _, AssertSqlSafe, ConnectOptions as _, Executor, SqlSafeStr as _, SqlStr};
 use wec_startup::{keep_private, private_file};
 
 use super::{
     Answer, Backend, Batch, Beat, CertificateColumns, CertificateRow, ChainRow, Ending, Enrolment,
-    ExclusiveRegistrationRow, GivenBack, Granted, OrderColumns, OrderRow, OwnerRow, RegistrationRow,
-    Released, Standing, Totals, WITH_REGISTRATION, Wanted, Written, common::backend, exclusive_registration,
-    grant, migrations,
+    ExclusiveRegistrationRow, GivenBack, Granted, NewCertificateRow, NewOrderRow, OrderColumns, OrderRow,
+    OwnerRow, RegistrationRow, Released, Standing, Totals, WITH_REGISTRATION, Wanted, Written,
+    common::{add_totals, backend, issue, prolong},
+    exclusive_registration, grant, migrations,
 };
 use crate::challenge::BoxFuture;
 use crate::error::{SQLITE_BUSY, SQLITE_CANTOPEN, SQLITE_NOTADB, StoreError, reason, sqlite_code};
@@ -149,15 +151,21 @@ impl SqliteBackend {
         })
     }
 
-    /// A transaction that holds the write lock from its beginning.
-    async fn begin(&self) -> Result<Tx<'_>, sqlx::Error> {
-        self.count(2); // and its COMMIT or ROLLBACK
+    /// The connection, for a transaction that is about to begin.
+    async fn acquire(&self) -> Result<Tx<'_>, sqlx::Error> {
+        self.count(2); // BEGIN, and COMMIT or ROLLBACK
         let connection = self.pool.acquire().await?;
         let mut tx = Tx { connection, backend: self, ended: false };
         if self.unended.swap(false, Ordering::Relaxed) {
             // SQLite has probably ended it already and refuses this.
             let _ = tx.execute("ROLLBACK").await;
         }
+        Ok(tx)
+    }
+
+    /// A transaction that holds the write lock from its beginning.
+    async fn begin(&self) -> Result<Tx<'_>, sqlx::Error> {
+        let mut tx = self.acquire().await?;
         match tx.execute("BEGIN IMMEDIATE").await {
             Ok(()) => Ok(tx),
             Err(error) => {
@@ -166,6 +174,106 @@ impl SqliteBackend {
                 Err(error)
             }
         }
+    }
+
+    /// Begins a write: extends the lease and stores what is new and what is issued. Returns the numbers of new
+    /// registrations, orders and certificates, and of issued orders; none if the owner is no longer registered.
+    ///
+    /// Each call of SQLite's thread wakes that thread and this task. So a small batch, as a low rate has every 100 ms,
+    /// is one call with all statements.
+    async fn begin_write(
+        &self,
+        standing: &Standing,
+        batch: &Batch,
+    ) -> Result<(Tx<'_>, Option<[u64; 4]>), sqlx::Error> {
+        if !Script::holds(batch) {
+            let mut tx = self.begin().await?;
+            if !self.prolong(&mut tx, standing).await? {
+                return Ok((tx, None));
+            }
+            let [registrations, orders, certificates] = self.insert_all(&mut tx, standing, batch).await?;
+            let issued = self.issue(&mut tx, &batch.issued).await?;
+            return Ok((tx, Some([registrations, orders, certificates, issued])));
+        }
+        let Script { sql, arguments, error, statements } = self.script(standing, batch);
+        if let Some(error) = error {
+            return Err(sqlx::Error::Encode(error));
+        }
+        let mut tx = self.acquire().await?;
+        self.count(statements.len() as u64);
+        let mut changed = [0; Statement::ALL];
+        let mut ended = 0;
+        let run = async {
+            let query = sqlx::query_with(AssertSqlSafe(sql), arguments);
+            let mut results = Executor::fetch_many(&mut *tx.connection, query);
+            while let Some(result) = results.try_next().await? {
+                if let Some(done) = result.left() {
+                    // The first is BEGIN, which changes nothing, and for which SQLite reports earlier changes.
+                    if ended > 0 {
+                        changed[statements[ended - 1] as usize] = done.rows_affected();
+                    }
+                    ended += 1;
+                }
+            }
+            Ok::<_, sqlx::Error>(())
+        };
+        if let Err(error) = run.await {
+            // Another process holds the lock: the connection remains usable.
+            tx.ended = ended == 0 && is_busy(&error);
+            return Err(error);
+        }
+        let [alive, orders, certificates, issued] = changed;
+        Ok((tx, (alive == 1).then_some([0, orders, certificates, issued])))
+    }
+
+    /// The statements with which the write of a small batch begins.
+    fn script(&self, standing: &Standing, batch: &Batch) -> Script {
+        let Standing { ca, owner, .. } = *standing;
+        let mut script = Script::default();
+        script.sql.push_str("BEGIN IMMEDIATE");
+        let [registrations, authorizations, certificates] = standing.reserved;
+        script.add(Statement::Prolong, prolong!("?", "?", "?", "?", "?", "?"), |row| {
+            row.bind(standing.lease_ms)
+                .bind(registrations)
+                .bind(authorizations)
+                .bind(certificates)
+                .bind(standing.wants_more)
+                .bind(owner);
+        });
+        if !batch.orders.is_empty() {
+            script.add(Statement::Orders, &self.orders.of(batch.orders.len()), |row| {
+                batch.orders.iter().for_each(|item| bind_order(row, item, ca, owner));
+            });
+        }
+        if !batch.certificates.is_empty() {
+            script.add(Statement::Certificates, &self.certificates.of(batch.certificates.len()), |row| {
+                batch.certificates.iter().for_each(|item| bind_certificate(row, item, ca, owner));
+            });
+        }
+        if !batch.issued.is_empty() {
+            script.add(Statement::Issue, issue!("?"), |row| {
+                row.bind(ids(&batch.issued));
+            });
+        }
+        script
+    }
+
+    /// Ends a write: adds its counts to the totals, and commits, in one call. Returns the new totals.
+    async fn end_write(
+        &self,
+        mut tx: Tx<'_>,
+        ca: i64,
+        counts: [u64; 7],
+    ) -> Result<(i64, i64, i64, i64), sqlx::Error> {
+        self.count(1);
+        let mut query = sqlx::query_as(concat!(add_totals!(), "; COMMIT"));
+        for count in counts {
+            query = query.bind(count as i64);
+        }
+        // All of it is read: SQLite's thread does not execute statements for which nobody waits.
+        let totals = query.bind(ca).fetch_all(&mut *tx).await?;
+        tx.ended = true;
+        totals.into_iter().next().ok_or(sqlx::Error::RowNotFound)
     }
 
     /// Inserts rows in large statements; returns the number of new ones.
@@ -232,18 +340,7 @@ impl SqliteBackend {
             })
             .await?;
         let orders = self
-            .insert(tx, &self.orders, &batch.orders, |row, item| {
-                row.bind(item.id)
-                    .bind(ca)
-                    .bind(item.registration)
-                    .bind(&*item.url)
-                    .bind(&*item.finalize_url)
-                    .bind(&*item.names)
-                    .bind(item.expires)
-                    .bind(&*item.profile)
-                    .bind(item.authorize_ns)
-                    .bind(item.owned.then_some(owner));
-            })
+            .insert(tx, &self.orders, &batch.orders, |row, item| bind_order(row, item, ca, owner))
             .await?;
         self.insert(tx, &self.chains, &batch.chains, |row, item| {
             row.bind(item.id).bind(&*item.pem);
@@ -251,20 +348,7 @@ impl SqliteBackend {
         .await?;
         let certificates = self
             .insert(tx, &self.certificates, &batch.certificates, |row, item| {
-                let details = &item.details;
-                row.bind(item.id)
-                    .bind(ca)
-                    .bind(item.registration)
-                    .bind(&*details.issuer)
-                    .bind(&*details.serial)
-                    .bind(&*details.ari_id)
-                    .bind(&*item.names)
-                    .bind(&*details.leaf_der)
-                    .bind(details.chain.id())
-                    .bind(&*details.key_pkcs8)
-                    .bind(details.not_before_unix)
-                    .bind(details.not_after_unix)
-                    .bind(item.owned.then_some(owner));
+                bind_certificate(row, item, ca, owner);
             })
             .await?;
         Ok([registrations, orders, certificates])
@@ -362,6 +446,7 @@ fn make_private(file: &Path) {
 struct Insert {
     columns: usize,
     sql: Vec<SqlStr>,
+    target: &'static str,
 }
 
 impl Insert {
@@ -369,17 +454,98 @@ impl Insert {
     ///
     /// Conflicts are ignored: a row with the same id is from an earlier attempt whose answer was lost, and a
     /// certificate with the same serial is reported because it is missing in the result.
-    fn new(target: &str) -> Self {
-        let columns = target.split(',').count();
-        let values = format!("({})", vec!["?"; columns].join(","));
-        let sql = STEPS.map(|step| {
-            let rows = vec![values.as_str(); step].join(",");
-            let sql: std::sync::Arc<str> =
-                format!("INSERT INTO {target} VALUES {rows} ON CONFLICT DO NOTHING").into();
-            AssertSqlSafe(sql).into_sql_str()
-        });
-        Self { columns, sql: sql.into() }
+    fn new(target: &'static str) -> Self {
+        let mut insert = Self { columns: target.split(',').count(), sql: Vec::new(), target };
+        insert.sql = STEPS.iter().map(|step| AssertSqlSafe(insert.of(*step)).into_sql_str()).collect();
+        insert
     }
+
+    /// An `INSERT` of this many rows.
+    fn of(&self, rows: usize) -> String {
+        let values = format!("({})", vec!["?"; self.columns].join(","));
+        let rows = vec![values.as_str(); rows].join(",");
+        format!("INSERT INTO {} VALUES {rows} ON CONFLICT DO NOTHING", self.target)
+    }
+}
+
+/// The statements with which the write of a small batch begins, after BEGIN.
+#[derive(Default)]
+struct Script {
+    sql: String,
+    arguments: SqliteArguments,
+    error: Option<sqlx::error::BoxDynError>,
+    statements: Vec<Statement>,
+}
+
+/// A statement of a script, in the order of execution.
+#[derive(Clone, Copy)]
+enum Statement {
+    Prolong,
+    Orders,
+    Certificates,
+    Issue,
+}
+
+impl Statement {
+    const ALL: usize = 4;
+}
+
+impl Script {
+    /// Most rows of a table: scripts of all sizes remain prepared, so there must be few.
+    const MOST: usize = 6;
+
+    /// Whether a script can write this: new orders and certificates, and orders that are issued.
+    fn holds(batch: &Batch) -> bool {
+        let Batch { registrations, orders, chains, certificates, issued: _, failed, revoked, ended, gone } =
+            batch;
+        orders.len().max(certificates.len()) <= Self::MOST
+            && registrations.is_empty()
+            && chains.is_empty()
+            && failed.is_empty()
+            && revoked.is_empty()
+            && ended.is_empty()
+            && gone.is_empty()
+    }
+
+    /// Adds a statement. Its parameters have no numbers, which would count from the first statement.
+    fn add(&mut self, statement: Statement, sql: &str, bind: impl FnOnce(&mut Row<'_>)) {
+        self.sql.push_str("; ");
+        self.sql.push_str(sql);
+        self.statements.push(statement);
+        let mut row = Row { arguments: &mut self.arguments, error: self.error.take() };
+        bind(&mut row);
+        self.error = row.error;
+    }
+}
+
+fn bind_order(row: &mut Row<'_>, item: &NewOrderRow, ca: i64, owner: i64) {
+    row.bind(item.id)
+        .bind(ca)
+        .bind(item.registration)
+        .bind(&*item.url)
+        .bind(&*item.finalize_url)
+        .bind(&*item.names)
+        .bind(item.expires)
+        .bind(&*item.profile)
+        .bind(item.authorize_ns)
+        .bind(item.owned.then_some(owner));
+}
+
+fn bind_certificate(row: &mut Row<'_>, item: &NewCertificateRow, ca: i64, owner: i64) {
+    let details = &item.details;
+    row.bind(item.id)
+        .bind(ca)
+        .bind(item.registration)
+        .bind(&*details.issuer)
+        .bind(&*details.serial)
+        .bind(&*details.ari_id)
+        .bind(&*item.names)
+        .bind(&*details.leaf_der)
+        .bind(details.chain.id())
+        .bind(&*details.key_pkcs8)
+        .bind(details.not_before_unix)
+        .bind(details.not_after_unix)
+        .bind(item.owned.then_some(owner));
 }
 
 /// Adds one row's values to the arguments.
