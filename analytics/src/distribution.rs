@@ -5,6 +5,7 @@
 
 mod cells;
 mod interval;
+mod octaves;
 mod times;
 
 pub use self::cells::{Cell, Cells};

@@ -96,7 +96,7 @@ impl<const DIGITS: u32> Cells<DIGITS> {
     }
 
     /// Cells are numbered: those of the first octave have a width of one, those of each further octave twice the width.
-    const fn place_of(value: u64) -> u16 {
+    pub(super) const fn place_of(value: u64) -> u16 {
         if value < Self::AN_OCTAVE {
             return value as u16;
         }
@@ -104,7 +104,7 @@ impl<const DIGITS: u32> Cells<DIGITS> {
         ((octave as u64 + 1) * Self::AN_OCTAVE + ((value >> octave) - Self::AN_OCTAVE)) as u16
     }
 
-    const fn cell_at(place: u16) -> Cell {
+    pub(super) const fn cell_at(place: u16) -> Cell {
         let place = place as u64;
         if place < Self::AN_OCTAVE {
             return Cell { low: place, high: place };

@@ -3,10 +3,11 @@
 use hdrhistogram::Histogram;
 
 use super::interval::ranks_around;
+use super::octaves::Octaves;
 use super::{Cell, LONGEST_NS, may_be_named, nearest_rank};
 use crate::snapshot::Timing;
 
-/// A distribution of times, nanoseconds: exact count, sum and maximum, and a histogram with three digits.
+/// A distribution of times, nanoseconds: exact count, sum and maximum, and a histogram with three decimal digits.
 ///
 /// Sums are integers, so that mean and deviation do not depend on the order of merging.
 #[derive(Clone, Debug, Default)]
@@ -16,8 +17,7 @@ pub struct Times {
     sum_of_squares: u128,
     max: u64,
     clamped: u64,
-    /// Created by the first sample, because most endpoints never fail.
-    histogram: Option<Histogram<u64>>,
+    cells: Octaves,
 }
 
 impl Times {
@@ -39,7 +39,7 @@ impl Times {
             .saturating_mul(count.into())
             .saturating_add(self.sum_of_squares);
         self.max = self.max.max(value);
-        self.histogram.get_or_insert_with(empty_histogram).saturating_record_n(value, count);
+        self.cells.add(value, count);
     }
 
     /// Adds all times of `other`.
@@ -49,13 +49,7 @@ impl Times {
         self.sum_of_squares += other.sum_of_squares;
         self.max = self.max.max(other.max);
         self.clamped += other.clamped;
-        self.histogram = match (self.histogram.take(), other.histogram) {
-            (Some(mut ours), Some(theirs)) => {
-                ours.add(theirs).expect("every histogram has the same bounds");
-                Some(ours)
-            }
-            (ours, theirs) => ours.or(theirs),
-        };
+        self.cells.merge(other.cells);
     }
 
     /// Number of samples longer than one hour, which count as one hour.
@@ -85,19 +79,18 @@ impl Times {
 
     /// The cells of the histogram that are not empty, ascending, each with its number of samples.
     pub fn cells(&self) -> impl Iterator<Item = (Cell, u64)> + '_ {
-        self.histogram.iter().flat_map(|histogram| {
-            histogram.iter_recorded().map(|cell| {
-                let value = cell.value_iterated_to();
-                let (low, high) = (histogram.lowest_equivalent(value), histogram.highest_equivalent(value));
-                (Cell { low, high: high.min(self.max) }, cell.count_at_value())
-            })
-        })
+        self.cells.iter().map(|(Cell { low, high }, count)| (Cell { low, high: high.min(self.max) }, count))
     }
 
     /// The steps of HdrHistogram's percentile output: with `ticks` steps until half of the remaining distance
     /// to 100 %, then as many in the next half, and so on, until the largest sample.
     pub fn quantile_steps(&self, ticks: u32) -> Vec<QuantileStep> {
-        let Some(histogram) = &self.histogram else { return Vec::new() };
+        if self.n == 0 {
+            return Vec::new();
+        }
+        let mut histogram: Histogram<u64> =
+            Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("the bounds are constant and valid");
+        self.cells.iter().for_each(|(cell, count)| histogram.saturating_record_n(cell.low, count));
         let mut seen = 0;
         let steps = histogram.iter_quantiles(ticks).map(|step| {
             seen += step.count_since_last_iteration();
@@ -112,13 +105,15 @@ impl Times {
 
     /// The shortest, to three digits; none without samples.
     pub(crate) fn shortest(&self) -> Option<u64> {
-        self.histogram.as_ref().filter(|_| self.n > 0).map(Histogram::min)
+        self.cells.iter().next().map(|(cell, _)| cell.low)
     }
 
     /// One percentile; none if there are too few samples beyond it.
     pub fn percentile(&self, per_mille: u64) -> Option<u64> {
-        let histogram = self.histogram.as_ref().filter(|_| may_be_named(self.n, per_mille))?;
-        self.cells_of(histogram, &[nearest_rank(self.n, per_mille)]).first().map(|(_, highest)| *highest)
+        if !may_be_named(self.n, per_mille) {
+            return None;
+        }
+        self.cells_of(&[nearest_rank(self.n, per_mille)]).first().map(|cell| cell.high)
     }
 
     /// The figures of summaries.
@@ -158,7 +153,6 @@ impl Times {
     /// Percentiles with their intervals, in one pass over the histogram.
     fn percentiles<const K: usize>(&self, per_mille: [u64; K]) -> [Option<Percentile>; K] {
         let mut found = [None; K];
-        let Some(histogram) = &self.histogram else { return found };
         let ranks = per_mille.map(|per_mille| {
             may_be_named(self.n, per_mille)
                 .then(|| (nearest_rank(self.n, per_mille), ranks_around(self.n, per_mille)))
@@ -173,28 +167,26 @@ impl Times {
             .collect();
         wanted.sort_unstable();
         wanted.dedup();
-        let cells = self.cells_of(histogram, &wanted);
+        let cells = self.cells_of(&wanted);
         let cell = |rank: u64| wanted.binary_search(&rank).ok().and_then(|place| cells.get(place));
         for (slot, ranks) in found.iter_mut().zip(ranks) {
             let Some((rank, around)) = ranks else { continue };
-            let Some((_, value)) = cell(rank) else { continue };
+            let Some(Cell { high: value, .. }) = cell(rank) else { continue };
             // The whole cell counts: the interval must not be narrower than the precision.
-            let between = around.and_then(|(low, high)| Some([cell(low)?.0, cell(high)?.1]));
+            let between = around.and_then(|(low, high)| Some([cell(low)?.low, cell(high)?.high]));
             *slot = Some(Percentile { value: *value, between });
         }
         found
     }
 
-    /// For each of the ascending ranks, the smallest and the largest value of its sample's cell.
-    fn cells_of(&self, histogram: &Histogram<u64>, ranks: &[u64]) -> Vec<(u64, u64)> {
+    /// For each of the ascending ranks, its sample's cell.
+    fn cells_of(&self, ranks: &[u64]) -> Vec<Cell> {
         let mut found = Vec::with_capacity(ranks.len());
         let mut seen = 0;
-        for cell in histogram.iter_recorded() {
-            seen += cell.count_at_value();
+        for (cell, count) in self.cells() {
+            seen += count;
             while ranks.get(found.len()).is_some_and(|rank| *rank <= seen) {
-                let value = cell.value_iterated_to();
-                let highest = histogram.highest_equivalent(value).min(self.max);
-                found.push((histogram.lowest_equivalent(value), highest));
+                found.push(cell);
             }
             if found.len() == ranks.len() {
                 break;
@@ -220,10 +212,6 @@ pub struct QuantileStep {
 pub(crate) struct Percentile {
     pub(crate) value: u64,
     pub(crate) between: Option<[u64; 2]>,
-}
-
-fn empty_histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("the bounds are constant and valid")
 }
 
 #[cfg(test)]
