@@ -1,7 +1,6 @@
 //! From a URL to a stream of bytes: servers, addresses, TLS. `http1` and `http2` implement the protocols above it.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +21,7 @@ use crate::dial::Dialler;
 use crate::failure::Failure;
 use crate::local;
 use crate::origin::Origin;
+use crate::peer::Peer;
 use crate::tls::HttpVersion;
 use crate::transport::{Queueing, Reply, Way};
 
@@ -53,7 +53,7 @@ pub(crate) struct Connected {
     /// Bytes read from it so far.
     pub(crate) received: Arc<AtomicU64>,
     /// The address it goes to.
-    pub(crate) address: Option<SocketAddr>,
+    pub(crate) address: Option<Peer>,
 }
 
 impl ConnectSettings {

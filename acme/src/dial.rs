@@ -148,7 +148,7 @@ impl Dialler {
         self.remember(host, port, &raced);
         match raced.won {
             Some((address, stream)) => {
-                way.address = Some(address);
+                way.address = Some(address.into());
                 Ok(stream)
             }
             None => Err(self.lost(host, raced, bound)),

@@ -1,6 +1,5 @@
 //! Every HTTP attempt of a chain, in the order of sending.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::FailureClass;
@@ -21,13 +20,13 @@ pub struct Exchange {
     /// HTTP method.
     pub method: &'static str,
     /// The URL's path with ids replaced: `/authZ/{id}`.
-    pub template: Cow<'static, str>,
+    pub template: &'static str,
     /// Why it was sent.
     pub purpose: Purpose,
     /// HTTP status, 0 when there was no answer.
     pub status: u16,
-    /// None if the answer was right.
-    pub failure: Option<Failure>,
+    /// None if the answer was right. Boxed, because every waiting worker keeps its attempts.
+    pub failure: Option<Box<Failure>>,
     /// Bytes of the request's head and body, before TLS.
     pub bytes_sent: u64,
     /// Bytes of the answer's body.
@@ -66,6 +65,9 @@ impl Exchange {
     }
 }
 
+/// Attempts for which a trace makes room at a time. Most chains have no more.
+const ROOM: usize = 5;
+
 /// What a chain sent, and the time it spent on keys.
 ///
 /// The trace outlives the chain's future. If that is dropped during a request, the attempt is still here, and
@@ -89,10 +91,9 @@ pub struct Trace {
 impl Trace {
     /// An empty trace. It must use the client's clock.
     pub fn new(clock: Clock) -> Self {
-        // An issuance has 7 signed POSTs; one more nonce or poll is common.
         Self {
             clock,
-            exchanges: Vec::with_capacity(8),
+            exchanges: Vec::new(),
             open: false,
             keygen: 0,
             waited: Waited::default(),
@@ -174,13 +175,11 @@ impl Trace {
         {
             last.done = self.clock.now();
             last.settle_nonce_age();
-            last.failure = Some(Failure::new(
-                FailureClass::Interrupted,
-                format!(
-                    "{}: {} {}: interrupted before the answer",
-                    last.endpoint, last.method, last.template
-                ),
-            ));
+            let message = format!(
+                "{}: {} {}: interrupted before the answer",
+                last.endpoint, last.method, last.template
+            );
+            last.failure = Some(Box::new(Failure::new(FailureClass::Interrupted, message)));
         }
         (self.exchanges, self.keygen)
     }
@@ -195,11 +194,15 @@ impl Trace {
         &mut self,
         endpoint: Endpoint,
         method: &'static str,
-        template: Cow<'static, str>,
+        template: &'static str,
         purpose: Purpose,
         due: u64,
     ) {
         self.open = true;
+        // Not doubled each time: every waiting worker keeps its trace, and polls make it long.
+        if self.exchanges.len() == self.exchanges.capacity() {
+            self.exchanges.reserve_exact(ROOM);
+        }
         self.exchanges.push(Exchange {
             endpoint,
             method,

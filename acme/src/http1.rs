@@ -10,7 +10,6 @@
 //! first refuses the second with `badNonce`. [`Way::doubtful`] reports that this may have happened.
 
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,6 +34,7 @@ use crate::connect::{
 use crate::failure::Failure;
 use crate::local;
 use crate::origin::Origin;
+use crate::peer::Peer;
 use crate::transport::{BoxFuture, Places, Reply, Request, Response, Transport, Way};
 
 /// HTTP/1.1 with a bounded number of connections, each with a place; callers without one wait in turn.
@@ -265,7 +265,7 @@ type Driver = http1::Connection<TokioIo<Counted>, Full<Bytes>>;
 
 struct Connection {
     origin: Arc<Origin>,
-    address: Option<SocketAddr>,
+    address: Option<Peer>,
     sender: SendRequest<Full<Bytes>>,
     driver: Driver,
     /// Bytes read so far, and when the current request was sent.

@@ -41,6 +41,7 @@ pub mod local;
 mod nonce;
 mod order;
 mod origin;
+mod peer;
 mod policy;
 mod problem;
 #[cfg(test)]
@@ -81,6 +82,7 @@ pub use key_pool::KeyPool;
 pub use key_type::KeyType;
 pub use limit::limit_name;
 pub use order::{NewOrder, Order, OrderStatus};
+pub use peer::Peer;
 pub use policy::Policy;
 pub use problem::{Problem, Subproblem};
 pub use pulse::{Pulse, Silence};

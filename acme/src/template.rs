@@ -2,7 +2,6 @@
 //!
 //! Histograms and charts have a template as key. So the number of templates is bounded, whatever URLs a CA uses.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::{PoisonError, RwLock};
 
@@ -46,7 +45,7 @@ impl Templates {
     }
 
     /// The template of a URL in the directory: its path, unchanged.
-    pub(crate) fn fixed(url: &str) -> Cow<'static, str> {
+    pub(crate) fn fixed(url: &str) -> &'static str {
         INTERNED.intern(path(url))
     }
 
@@ -54,7 +53,7 @@ impl Templates {
     ///
     /// The common part of the CA's URLs is kept, and the word after it (`order`, `authZ`). Below that only known
     /// words are kept, because there are short ids without digits (Boulder's challenges end in six letters).
-    pub(crate) fn fold(&self, url: &str) -> Cow<'static, str> {
+    pub(crate) fn fold(&self, url: &str) -> &'static str {
         INTERNED.intern(&self.folded(url))
     }
 
@@ -99,22 +98,22 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
 struct Interner(RwLock<Option<HashSet<&'static str>>>);
 
 impl Interner {
-    fn intern(&self, template: &str) -> Cow<'static, str> {
+    fn intern(&self, template: &str) -> &'static str {
         let known = |set: &Option<HashSet<&'static str>>| set.as_ref()?.get(template).copied();
         if let Some(interned) = known(&self.0.read().unwrap_or_else(PoisonError::into_inner)) {
-            return Cow::Borrowed(interned);
+            return interned;
         }
         let mut templates = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(interned) = known(&templates) {
-            return Cow::Borrowed(interned);
+            return interned;
         }
         let templates = templates.get_or_insert_default();
         if templates.len() >= MOST || template.len() > 256 {
-            return Cow::Borrowed(OTHER);
+            return OTHER;
         }
         let interned: &'static str = Box::leak(template.into());
         templates.insert(interned);
-        Cow::Borrowed(interned)
+        interned
     }
 }
 

@@ -1,7 +1,6 @@
 //! The seam between the client and the network, for timing and for fakes.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::FailureClass;
 use crate::failure::Failure;
+use crate::peer::Peer;
 
 /// A boxed future, as trait objects need it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -144,7 +144,7 @@ pub struct Request {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Way {
     /// The address of the connection; none without one.
-    pub address: Option<SocketAddr>,
+    pub address: Option<Peer>,
     /// Resolving the server's name.
     pub dns: u64,
     /// Making the TCP connection, including all addresses that were tried.

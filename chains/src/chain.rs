@@ -18,8 +18,9 @@ pub(crate) async fn dispatch(chain: Chain, scene: &mut Scene<'_>) -> Result<Outc
     match chain {
         Chain::Registration => registration::run(scene).await,
         Chain::Authorization => authorization::run(scene).await,
-        Chain::Certificate => certificate::run(scene).await,
-        // The largest future by far: unboxed it would enlarge every worker's memory.
+        // The largest futures by far: unboxed they would enlarge the memory of every worker, of which most wait
+        // for validations.
+        Chain::Certificate => Box::pin(certificate::run(scene)).await,
         Chain::Refresh => Box::pin(refresh::run(scene)).await,
         Chain::Revoke => revoke::run(scene).await,
     }

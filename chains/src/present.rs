@@ -17,6 +17,10 @@ impl Presented {
         data: ChallengeData,
     ) -> Result<(), Failure> {
         // Recorded first, because a chain may be dropped while the store is writing.
+        // Most orders have one name, and every waiting worker keeps this.
+        if self.0.is_empty() {
+            self.0.reserve_exact(1);
+        }
         self.0.push(data);
         let data = self.0.last().expect("pushed above");
         writer.put(data).await.map_err(|error| match error {

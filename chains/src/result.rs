@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use wec_acme::{Exchange, Failure, FailureClass, Waited};
+use wec_acme::{Exchange, Failure, FailureClass, Peer, Waited};
 use wec_record::{AuthorizationResult, Chain, ChainResult, Phases, RequestResult};
 
 /// When a chain was due, started and done; nanoseconds since the clock's origin.
@@ -55,9 +55,9 @@ pub(crate) fn of(chain: Chain, times: Times, did: Did, failure: Option<Failure>)
 fn request(exchange: Exchange) -> RequestResult {
     let problem =
         exchange.problem().map_or(Cow::Borrowed(""), |problem| Cow::Owned(problem.name().to_owned()));
-    let (error, class, detail) = told(exchange.failure);
+    let (error, class, detail) = told(exchange.failure.map(|failure| *failure));
     RequestResult {
-        uri: exchange.template,
+        uri: Cow::Borrowed(exchange.template),
         took: exchange.done.saturating_sub(exchange.due),
         successful: class.is_none(),
         error,
@@ -73,7 +73,7 @@ fn request(exchange: Exchange) -> RequestResult {
         sent: exchange.sent,
         done: exchange.done,
         reused: exchange.reused,
-        address: exchange.way.address.map_or(Cow::Borrowed(""), |address| Cow::Owned(address.to_string())),
+        address: Cow::Borrowed(exchange.way.address.map_or("", Peer::name)),
         nonce_age: exchange.nonce_age,
         phases: Phases {
             dns: exchange.way.dns,

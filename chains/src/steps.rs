@@ -31,7 +31,8 @@ pub(crate) async fn authorize(
             ));
         }
     }
-    let mut undecided = Vec::new();
+    let mut undecided = Vec::with_capacity(order.authorizations.len());
+    scene.notes.authorizations.reserve_exact(order.authorizations.len());
     for url in &order.authorizations {
         let authorization = client.authorization(scene.trace, account, url).await?;
         let place = proofs::looked_at(scene, url, &authorization);

@@ -1,7 +1,6 @@
 //! How a request is sent: with a nonce, again after `badNonce` or from a busy server, and in polls as late as the CA
 //! asked.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -42,7 +41,8 @@ impl Client {
             self.take_place(&mut place, trace, &step).await?;
             let nonce = match self.nonces.take(self.ca.clock.now()) {
                 Some(nonce) => nonce,
-                None => self.fetch_nonce(&mut place, trace, step.due).await?,
+                // Boxed: it is rare, and would make the state of every request larger.
+                None => Box::pin(self.fetch_nonce(&mut place, trace, step.due)).await?,
             };
             let body = jws::sign(signed.key, signed.identity, &nonce.value, step.url, signed.payload)?;
             trace.nonce_arrived(nonce.arrived);
@@ -85,7 +85,7 @@ impl Client {
                 trace.close(|exchange| {
                     exchange.sent = self.ca.clock.now();
                     exchange.done = exchange.sent;
-                    exchange.failure = Some(failure.clone());
+                    exchange.failure = Some(Box::new(failure.clone()));
                 });
                 return Err(failure);
             }
@@ -173,7 +173,7 @@ impl Client {
         };
         trace.close(|exchange| {
             exchange.status = status;
-            exchange.failure = result.as_ref().err().cloned();
+            exchange.failure = result.as_ref().err().map(|failure| Box::new(failure.clone()));
             exchange.bytes_sent = reply.bytes_sent;
             exchange.bytes_received = reply.bytes_received;
             exchange.sent = reply.sent;
@@ -199,7 +199,7 @@ impl Client {
         trace.open(step.endpoint, step.method, self.template(step), step.purpose, due);
     }
 
-    fn template(&self, step: &Step<'_>) -> Cow<'static, str> {
+    fn template(&self, step: &Step<'_>) -> &'static str {
         match step.endpoint {
             Endpoint::Directory
             | Endpoint::NewNonce

@@ -63,7 +63,7 @@ async fn dialled(dialler: &Dialler, url: &str) -> (Result<TcpStream, Failure>, W
 async fn goes_to(dialler: &Dialler) -> SocketAddr {
     let (stream, way) = dialled(dialler, "http://ca.test/").await;
     let peer = stream.unwrap().peer_addr().unwrap();
-    assert_eq!(way.address, Some(peer));
+    assert_eq!(way.address, Some(peer.into()));
     peer
 }
 

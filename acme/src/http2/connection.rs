@@ -1,6 +1,5 @@
 //! One connection: whether it can be used, and how many streams the server allows on it at a time.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -11,10 +10,11 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
 
 use crate::connect::LONGEST_IDLE;
+use crate::peer::Peer;
 
 /// A connection, shared by all requests to its server.
 pub(super) struct Connection {
-    pub(super) address: Option<SocketAddr>,
+    pub(super) address: Option<Peer>,
     pub(super) sender: SendRequest<Bytes>,
     /// Reads and writes for all streams; ends with the connection, at the latest when nobody holds it.
     pub(super) driver: JoinHandle<()>,

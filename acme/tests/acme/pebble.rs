@@ -143,7 +143,7 @@ async fn a_new_address_of_a_name_during_a_run_is_refused() {
     let client = Client::discover(config, clock).await.unwrap();
     let (mut trace, key) = (Trace::new(clock), AccountKey::generate().unwrap());
     client.new_account(&mut trace, &key, &[], None).await.unwrap();
-    let pebbles = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    let pebbles = wec_acme::Peer::from(std::net::SocketAddr::from(([127, 0, 0, 1], port)));
     assert!(trace.exchanges().iter().all(|exchange| exchange.way.address == Some(pebbles)));
 
     moving.0.store(true, std::sync::atomic::Ordering::SeqCst);

@@ -337,7 +337,7 @@ async fn answers_that_are_not_acme_keep_their_status_and_show_what_they_are() {
         );
         assert!(failure.message.contains(text), "{failure}");
         let noted = trace.exchanges().last().unwrap();
-        assert_eq!(noted.failure.as_ref(), Some(&failure));
+        assert_eq!(noted.failure.as_deref(), Some(&failure));
         assert!(failure.message.contains(&noted.status.to_string()));
     }
 }

@@ -84,7 +84,9 @@ pub(super) struct Pause {
     /// Consecutive failures for reasons of the CA or the network.
     failures: u32,
     idle: u32,
-    rng: StdRng,
+    worker: u32,
+    /// Made at the first failure: it is large, and most workers never need it.
+    jitter: Option<Box<StdRng>>,
 }
 
 impl Pause {
@@ -97,8 +99,7 @@ impl Pause {
     const LONGEST: Duration = Duration::from_secs(30);
 
     pub(super) fn new(habit: BackOff, worker: u32) -> Self {
-        let rng = StdRng::seed_from_u64(habit.seed.wrapping_add(worker.into()));
-        Self { habit, failures: 0, idle: 0, rng }
+        Self { habit, failures: 0, idle: 0, worker, jitter: None }
     }
 
     /// The wait after this iteration.
@@ -118,7 +119,9 @@ impl Pause {
                 (self.failures, self.idle) = (before.saturating_add(1), 0);
                 match self.habit.on_failure {
                     OnFailure::BackOff => {
-                        backed_off(before, asked, self.habit.max_retry_after, self.rng.random())
+                        let seed = self.habit.seed.wrapping_add(self.worker.into());
+                        let jitter = self.jitter.get_or_insert_with(|| Box::new(StdRng::seed_from_u64(seed)));
+                        backed_off(before, asked, self.habit.max_retry_after, jitter.random())
                     }
                     OnFailure::Hammer if answered => {
                         self.failures = 0;

@@ -62,11 +62,13 @@ pub(super) async fn run_worker(
 ) {
     let _alive = Counted::one(&gauges, |gauges| &gauges.workers);
     let mut pause = Pause::new(config.back_off, slot.number);
-    let mut turns = config.pacing.take().map(|pacing| PacedTurns::new(pacing, slot.number, &gauges));
-    let mut thinks = config.think.map(|range| (range, StdRng::seed_from_u64(slot.number.into())));
+    // Boxed, as far as few runs use it: ten thousand workers hold ten thousand of these futures.
+    let mut turns =
+        config.pacing.take().map(|pacing| Box::new(PacedTurns::new(pacing, slot.number, &gauges)));
+    let mut thinks = config.think.map(|range| Box::new((range, StdRng::seed_from_u64(slot.number.into()))));
     let mut ticket = None;
     if let Some(turns) = &mut turns {
-        turns.wait(&mut slot).await;
+        Box::pin(turns.wait(&mut slot)).await;
     }
     while slot.stays() {
         if let (Some(quota), None) = (&config.quota, &ticket) {
@@ -87,7 +89,7 @@ pub(super) async fn run_worker(
             if let Some(ticket) = ticket.take() {
                 ticket.used();
             }
-            if let Some((range, rng)) = &mut thinks {
+            if let Some((range, rng)) = thinks.as_deref_mut() {
                 wait += rng.random_range(range.clone());
             }
         }
@@ -95,7 +97,7 @@ pub(super) async fn run_worker(
         if !wait.is_zero() {
             let backs_off = matches!(iterated, Iterated::Failed { .. });
             let _backs_off = backs_off.then(|| Counted::one(&gauges, |gauges| &gauges.backing_off));
-            slot.rest_until(Instant::now() + wait).await;
+            Box::pin(slot.rest_until(Instant::now() + wait)).await;
             if !backs_off {
                 occupied = began.elapsed();
             }
@@ -104,7 +106,7 @@ pub(super) async fn run_worker(
         gauges.occupied.fetch_add(occupied, Ordering::Relaxed);
         if let Some(turns) = &mut turns {
             turns.ended(iterated.requests().unwrap_or_default());
-            turns.wait(&mut slot).await;
+            Box::pin(turns.wait(&mut slot)).await;
         }
     }
 }
