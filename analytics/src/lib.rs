@@ -15,6 +15,7 @@ mod distribution;
 mod grpc;
 mod ingest;
 mod log;
+mod metrics;
 mod never_succeeded;
 mod notice;
 mod options;

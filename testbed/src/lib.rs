@@ -13,6 +13,7 @@ pub mod pebble;
 pub mod ports;
 pub mod postgres;
 pub mod process;
+pub mod prometheus;
 pub mod redis;
 
 pub use caddy::{Caddy, Standard};
@@ -23,4 +24,5 @@ pub use pebble::{ChallTestSrv, Pebble, PebbleOptions};
 pub use ports::{free_address, free_port, on_free_ports};
 pub use postgres::Postgres;
 pub use process::{Process, Program};
+pub use prometheus::{NodeExporter, Prometheus};
 pub use redis::Redis;

@@ -167,8 +167,14 @@ impl Aggregate {
 
     /// Number of workers, by the latest samples of the nodes.
     pub(crate) fn workers_running(&self) -> u64 {
-        let alive = self.workers.values().filter(|(at, _)| self.latest.saturating_sub(*at) < NODE_SILENT_NS);
-        alive.fold(0, |sum, (_, workers)| sum.saturating_add(*workers))
+        self.live_workers().fold(0, |sum, (_, workers)| sum.saturating_add(workers))
+    }
+
+    /// The nodes that report, with their numbers of workers.
+    pub(super) fn live_workers(&self) -> impl Iterator<Item = (&str, u64)> {
+        let alive =
+            self.workers.iter().filter(|(_, (at, _))| self.latest.saturating_sub(*at) < NODE_SILENT_NS);
+        alive.map(|(node, (_, workers))| (node.as_str(), *workers))
     }
 
     fn missing(&self) -> Missing {

@@ -86,6 +86,10 @@ impl Loads {
     }
 
     /// Number of times above the histogram's bound.
+    pub(super) const fn lag(&self) -> &Times {
+        &self.lag
+    }
+
     pub(super) const fn clamped(&self) -> u64 {
         self.lag.clamped()
     }

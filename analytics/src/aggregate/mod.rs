@@ -8,6 +8,7 @@ mod certificates;
 mod failures;
 mod figures;
 mod load;
+mod metrics;
 mod request_stats;
 mod spent;
 mod timeline;

@@ -18,6 +18,7 @@ use super::Web;
 use super::error::{ApiError, ErrorBody};
 use crate::clock::unix_now_ns;
 use crate::ingest::Ingest;
+use crate::metrics::{Family, service_families};
 use crate::runs::{CURRENT, Run, Shown};
 use crate::snapshot::{CapacityView, Live, NodeView, ReplayState, RunSource, SessionView};
 
@@ -105,6 +106,14 @@ impl Feed {
         let session = self.board.session(id);
         let session = session.borrow();
         session.as_ref().map(|session| SessionView::new(&session.value, workers_running))
+    }
+
+    /// The live run that started last, and the service, for monitoring systems.
+    pub(crate) fn families(&self) -> Vec<Family> {
+        let run = self.shown.current();
+        let mut families = run.figures().lock().families();
+        families.extend(service_families(&self.shown.health(&*run, &self.ingest)));
+        families
     }
 
     /// The workers in a session.

@@ -3,6 +3,7 @@
 mod error;
 mod guard;
 mod live;
+mod metrics;
 mod openapi;
 mod page;
 mod replay;
@@ -86,6 +87,7 @@ pub(crate) async fn serve(
 fn router(web: Web, guard: Guard) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
+        .route("/metrics", get(metrics::scrape))
         .route("/api/v1/runs", get(runs::list))
         .route("/api/v1/runs/{id}/snapshot", get(live::snapshot))
         .route("/api/v1/runs/{id}/live", get(live::live))

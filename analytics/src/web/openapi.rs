@@ -36,6 +36,7 @@ use crate::snapshot::{CauseFigures, ChainFigures, ChainSeries, ProfileFigures};
         super::live::snapshot,
         super::live::live,
         super::healthz,
+        super::metrics::scrape,
     ),
     // Referred to only by objects by chain or by cause.
     components(schemas(ChainFigures, ChainSeries, ProfileFigures, CauseFigures)),

@@ -18,6 +18,7 @@ mod live;
 mod load_models;
 mod local_refusals;
 mod log_files;
+mod metrics;
 mod nodes;
 mod patience;
 mod pebble;

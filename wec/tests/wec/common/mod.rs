@@ -244,7 +244,12 @@ impl Run {
 
     /// Starts any command; `args` must set a free port for its page.
     pub(crate) fn of(folder: &Path, args: &[&str]) -> Self {
-        let mut child = wec(folder, args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::with(wec(folder, args))
+    }
+
+    /// Starts a command that is already composed, as [`Run::of`].
+    pub(crate) fn with(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut said = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
         let page = loop {

@@ -1,0 +1,36 @@
+//! The figures for Prometheus.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::IntoResponse;
+
+use super::Web;
+use super::error::{ApiError, ErrorBody};
+use crate::metrics::{Encoding, encode};
+
+/// The figures of the current run for Prometheus
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "figures",
+    responses(
+        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        (
+            status = OK,
+            description = "OpenMetrics text; with `Accept`, also Prometheus' protobuf messages or its text format",
+            body = String,
+            content_type = "application/openmetrics-text"
+        ),
+    )
+)]
+pub(super) async fn scrape(
+    State(web): State<Arc<Web>>,
+    headers: HeaderMap,
+) -> Result<impl IntoResponse, ApiError> {
+    let encoding = Encoding::accepted(&headers);
+    let body = encode(web.feed.families(), encoding)
+        .map_err(|_| ApiError::Unavailable("the figures cannot be encoded".to_owned()))?;
+    Ok(([(header::CONTENT_TYPE, encoding.content_type())], body))
+}

@@ -1,0 +1,85 @@
+//! A real run, scraped by a real Prometheus; the queries of the shipped dashboard return its figures.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+use wec_testbed::Prometheus;
+
+use crate::common::{NullCa, Run, free, signal, summary, until, wec};
+
+const TOKEN: &str = "s3cret";
+const DASHBOARD: &str = include_str!("../../../deploy/grafana/wec.json");
+const SCRAPE: &str = include_str!("../../../deploy/prometheus/prometheus.yml");
+
+/// One HTTP exchange. Returns head and body.
+fn get(address: &str, path: &str, headers: &str) -> (String, Vec<u8>) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n{headers}\r\n").unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    (String::from_utf8(answer[..end].to_vec()).unwrap(), answer[end + 4..].to_vec())
+}
+
+/// The values of an instant query.
+fn query(prometheus: &Prometheus, expression: &str) -> Vec<f64> {
+    let path = format!("/api/v1/query?query={}", utf8_percent_encode(expression, NON_ALPHANUMERIC));
+    let (_, body) = get(&prometheus.address().to_string(), &path, "");
+    let answer: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(answer["status"], "success", "{expression}: {answer}");
+    let series = answer["data"]["result"].as_array().unwrap().iter();
+    let value = |series: &Value| series["value"][1].as_str().unwrap_or("1").parse().unwrap();
+    series.map(value).filter(|value: &f64| !value.is_nan()).collect()
+}
+
+/// The expressions of the dashboard, each with the title of its panel.
+fn expressions() -> Vec<(String, String)> {
+    let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let targets = panels.flat_map(|panel| {
+        let targets = panel["targets"].as_array().into_iter().flatten();
+        targets.map(|target| {
+            let expression = target["expr"].as_str().unwrap().replace("$__rate_interval", "10s");
+            (panel["title"].as_str().unwrap().to_owned(), expression)
+        })
+    });
+    targets.collect()
+}
+
+#[test]
+fn every_panel_of_the_dashboard_shows_a_run_that_prometheus_scraped() {
+    let folder = tempfile::tempdir().unwrap();
+    // The CA validates there.
+    let challenges = free();
+    let faults = ["--bad-nonce", "0.05", "--fault", "newOrder=500:0.05", "--http01", &challenges];
+    let ca = NullCa::start(folder.path(), &faults);
+    let mut args = vec!["run", "--run-time", "10m", "--listen", "127.0.0.1:0", "--rate", "20"];
+    args.extend(["--http01-listen", &challenges, "--workers", "8", "--json", "summary.json"]);
+    args.extend(ca.target());
+    let mut command = wec(folder.path(), &args);
+    command.env("WEC_TOKEN", TOKEN);
+    let mut run = Run::with(command);
+
+    let config = SCRAPE.replace("127.0.0.1:8089", &run.page).replace("interval: 5s", "interval: 1s");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let start = |features: &[&str]| {
+        runtime.block_on(Prometheus::start(&config, &[("wec-token", TOKEN)], features)).unwrap()
+    };
+    let (prometheus, with_native) = (start(&[]), start(&["native-histograms"]));
+    let mut missing = expressions();
+    assert!(missing.len() > 30, "{missing:?}");
+    until("every panel has data", || {
+        missing.retain(|(_, expression)| query(&prometheus, expression).is_empty());
+        missing.is_empty()
+    });
+    let issuances = "histogram_count(wec_issuance_response_time_seconds)";
+    until("there is a native histogram", || query(&with_native, issuances).iter().any(|count| *count > 0.0));
+
+    let stored = query(&prometheus, "wec_certificates_issued_total");
+    signal(&run.child, "-INT");
+    run.child.wait().unwrap();
+    let issued = summary(folder.path())["issued"]["count"].as_f64().unwrap();
+    assert!(stored.len() == 1 && stored[0] > 0.0 && stored[0] <= issued, "{stored:?} of {issued}");
+}
