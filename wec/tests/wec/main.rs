@@ -14,6 +14,7 @@ mod front_end;
 mod generator_limits;
 mod hostile_text;
 mod interrupt;
+mod kills;
 mod live;
 mod load_models;
 mod local_refusals;
