@@ -137,6 +137,8 @@ async fn measure(options: &Options, ca: &Ca, spacing: &str, folder: &Path) -> an
         "--workers",
         &workers,
     ]);
+    // Nothing validates late here, and nothing is measured while the challenge data stays.
+    args.extend(["--challenge-linger", "0s"]);
     args.extend(["--seed", "1", "--state", &state, "--log-dir", &log_text]);
     if let Some(threads) = &threads {
         args.extend(["--threads", threads]);

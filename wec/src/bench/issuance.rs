@@ -24,6 +24,9 @@ pub(crate) struct Options {
     /// How long to warm up, seconds
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
     warm_up: u64,
+    /// Issuances in each of the three rounds in which the floor is measured
+    #[arg(long, default_value_t = 3_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    floor_issuances: u64,
     /// Flags of wec requester that change the issuance, after --: --key-types rsa2048, --connections
     /// per-chain
     #[arg(last = true, value_name = "FLAG")]
@@ -31,15 +34,15 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(options: Options, stop: &Stop) -> anyhow::Result<()> {
-    let Options { workers, seconds, warm_up, requester: flags } = options;
+    let Options { workers, seconds, warm_up, floor_issuances, requester: flags } = options;
     println!(
         "floor: 7 signatures, 7 POSTs by hyper alone over TLS 1.3, one P-256 key and CSR, against canned answers"
     );
     let floor = tokio::task::spawn_blocking(move || {
         let server = CannedServer::start()?;
-        let rounds =
-            (0..3).map(|_| (server.floor(workers.into(), 3_000), server.client(workers.into(), 3_000)));
-        let rounds: Vec<_> = rounds.collect();
+        let workers = workers.into();
+        let round = |_| (server.floor(workers, floor_issuances), server.client(workers, floor_issuances));
+        let rounds: Vec<_> = (0..3).map(round).collect();
         let least = |of: fn(&(_, _)) -> u64| rounds.iter().map(of).min().unwrap_or_default();
         anyhow::Ok((
             least(|(floor, _): &(wec_acme::bench::Cost, wec_acme::bench::Cost)| floor.cpu_ns),
