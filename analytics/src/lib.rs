@@ -47,7 +47,7 @@ pub use snapshot::{
     LimitFigures, LimitsView, Live, Missing, NeverSucceeded, NodeView, NonceFigures, Period, ProfileFigures,
     ReplayState, ReplayView, Run, RunEnd, RunEntry, RunSource, Runs, SNAPSHOT_VERSION, ScenarioFigures,
     ScenarioView, Series, SessionEntry, SessionView, Sessions, Snapshot, StepOutcome, ThresholdResult,
-    Timing,
+    Timing, WarningFigures, Warnings,
 };
 pub use summary::{
     broken_thresholds, interval_text, nothing_succeeded, outcome as run_outcome, summary_table,

@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wec_record::threshold::Unit;
 use wec_record::{
-    Chain, ChallengeType, FailureClass, LimitCause, LimitKind, Mark, Reach, Stamp, StateCounts, Verdict,
+    Chain, ChallengeType, FailureClass, Level, LimitCause, LimitKind, Mark, Reach, Stamp, StateCounts,
+    Verdict,
 };
 
 use crate::schema;
@@ -24,7 +25,7 @@ pub use self::live::{
     CapacityStep, CapacityView, Health, LimitsView, Live, NodeView, ScenarioView, SessionView, StepOutcome,
 };
 pub use self::replay::{ReplayState, ReplayView, RunSource};
-pub use self::runs::{RunEnd, RunEntry, Runs, SessionEntry, Sessions};
+pub use self::runs::{RunEnd, RunEntry, Runs, SessionEntry, Sessions, Warnings};
 pub use self::series::{ChainPercentiles, ChainSeries, Series};
 pub use crate::schema::SNAPSHOT_VERSION;
 
@@ -104,6 +105,10 @@ pub struct Snapshot {
     /// Chains that the plan includes and that never succeeded. A run with any of them has not passed.
     #[serde(default)]
     pub never_succeeded: Vec<NeverSucceeded>,
+    /// What the processes of the load tester warned of during the run, most frequent first: the first 50
+    /// causes. Texts that differ only in numbers and generated names have one cause.
+    #[serde(default)]
+    pub warnings: Vec<WarningFigures>,
     /// Changes of the load, oldest first.
     pub marks: Vec<Mark>,
     /// Certificates that could not be verified, by reason. They have not failed.
@@ -116,6 +121,25 @@ pub struct Snapshot {
     pub profiles: BTreeMap<String, BTreeMap<Chain, ProfileFigures>>,
     /// What the figures above do not include.
     pub missing: Missing,
+}
+
+/// A cause that processes of the load tester warned of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WarningFigures {
+    /// How bad it is.
+    pub level: Level,
+    /// How often it happened.
+    pub count: u64,
+    /// When it happened first, nanoseconds since the Unix epoch.
+    pub first_unix_ns: u64,
+    /// When it happened last, nanoseconds since the Unix epoch.
+    pub last_unix_ns: u64,
+    /// The ids of the first ten nodes that reported it; `analytics` for analytics itself.
+    pub nodes: Vec<String>,
+    /// The part of the program, such as `wec_store::state`.
+    pub target: String,
+    /// The text of the first time.
+    pub text: String,
 }
 
 /// A part of a run. A chain, a request or a validation belongs to the part in which it ended; a mark or a
@@ -646,6 +670,9 @@ pub struct Missing {
     /// figure.
     #[serde(default)]
     pub unknown_records: u64,
+    /// Warnings beyond the bounded list of causes.
+    #[serde(default)]
+    pub other_warnings: u64,
     /// Times above one hour, counted as one hour.
     pub clamped_times: u64,
     /// Requests counted under the endpoint `other`.

@@ -140,6 +140,7 @@ fn push_notes(text: &mut String, snapshot: &Snapshot, prose: impl Fn(String) -> 
             wec_record::clock_ahead(snapshot.ca_clock_ahead_s)
         )));
     }
+    push_warnings(text, snapshot, &prose);
     let missing = &snapshot.missing;
     for (count, what) in [
         (
@@ -151,6 +152,7 @@ fn push_notes(text: &mut String, snapshot: &Snapshot, prose: impl Fn(String) -> 
             "results were lost by their senders; the log's `lost` records have the reason",
         ),
         (missing.unknown_chains, "results are of unknown chains and are in no chain's row"),
+        (missing.other_warnings, "warnings have further causes and are only in the log"),
         (missing.unknown_records, "records have an unknown kind or value and are only in the log"),
         (missing.clamped_times, "times above one hour were counted as one hour"),
         (missing.other_endpoints, "requests are in the row `other`: too many endpoints"),
@@ -241,6 +243,35 @@ fn push_failures(text: &mut String, snapshot: &Snapshot, prose: impl Fn(String) 
             let kinds = counted(failures.len() as u64 - 5, "other kind", "other kinds");
             text.push_str(&format!("  and {others} more, of {kinds}: see --json\n"));
         }
+    }
+}
+
+/// What the processes of the load tester warned of, most frequent first.
+fn push_warnings(text: &mut String, snapshot: &Snapshot, prose: impl Fn(String) -> String) {
+    let warnings = &snapshot.warnings;
+    if warnings.is_empty() {
+        return;
+    }
+    text.push_str("Warnings:\n");
+    for warning in warnings.iter().take(5) {
+        let after = duration(warning.first_unix_ns.saturating_sub(snapshot.run.started_unix_ns));
+        let node = warning.nodes.first().map_or("", String::as_str);
+        let more = match warning.nodes.len() {
+            0 | 1 => String::new(),
+            nodes => format!(" and {} more", nodes - 1),
+        };
+        text.push_str(&prose(format!(
+            "  {} × {}, first after {after}, {}{more}: {}\n",
+            warning.count,
+            warning.level,
+            visible(node),
+            visible(&warning.text)
+        )));
+    }
+    if warnings.len() > 5 {
+        let others: u64 = warnings[5..].iter().map(|warning| warning.count).sum();
+        let kinds = counted(warnings.len() as u64 - 5, "other cause", "other causes");
+        text.push_str(&format!("  and {others} more, of {kinds}: see --json\n"));
     }
 }
 

@@ -10,9 +10,9 @@ use anyhow::{Context, bail};
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 use wec_clock::Clock;
-use wec_delivery::{GrpcOptions, GrpcSink, Health, Keep, SinkError};
+use wec_delivery::{GrpcOptions, GrpcSink, Health, Keep, Sink as _, SinkError, deliver_warnings};
 use wec_record::Verdict;
-use wec_startup::{Undisclosed, parse_node_name, parse_service};
+use wec_startup::{Undisclosed, Warnings, parse_node_name, parse_service};
 use wec_store::{ChallengeReader, MemoryChallenges, RedisChallenges};
 
 use crate::config::{Config, DohCertificate, DohConfig, ListenLimits, ManagementConfig};
@@ -164,8 +164,13 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     let hits = Arc::clone(server.hits());
     let delivery = sink.map(|sink| {
         let stream = hits.stream(HITS_WAITING);
+        let warnings = Warnings::gather();
         tokio::spawn(async move {
-            deliver(stream, &sink).await;
+            tokio::select! {
+                () = deliver(stream, &sink) => {}
+                never = deliver_warnings(&warnings, &sink) => match never {},
+            }
+            sink.push_warnings(&warnings);
             sink.finish(FAREWELL).await
         })
     });

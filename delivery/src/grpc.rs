@@ -34,7 +34,7 @@ use tonic::{Code, Status};
 use wec_clock::Clock;
 use wec_proto::results as wire;
 use wec_record::RunHeader;
-use wec_record::wire::{load_to_wire, state_to_wire};
+use wec_record::wire::{event_to_wire, load_to_wire, state_to_wire};
 
 use self::codec::{Bearer, Link, open};
 use crate::intake::{BATCH, Counts, Entry, Intake};
@@ -466,7 +466,8 @@ impl Pump {
 
     /// Counts results as lost and reports this, also to analytics with the next batch.
     fn lose_results(&mut self, results: u64, why: &str) {
-        if self.lost_why.as_deref() != Some(why) {
+        // Without results it is not worth an event, which would be refused again.
+        if results > 0 && self.lost_why.as_deref() != Some(why) {
             tracing::error!(sender = self.sender, "{results} results are lost: {why}");
         }
         self.lost += results;
@@ -650,6 +651,7 @@ fn to_wire(entry: Entry) -> wire::entry::Entry {
         Entry::State { at_unix_ns, counts } => wire::entry::Entry::State(state_to_wire(counts, at_unix_ns)),
         Entry::Load { at_unix_ns, load } => wire::entry::Entry::Load(load_to_wire(load, at_unix_ns)),
         Entry::Hit(hit) => wire::entry::Entry::Hit(hit.into()),
+        Entry::Event(event) => wire::entry::Entry::Json(event_to_wire(*event)),
         Entry::Lost { at_unix_ns, count, why } => {
             wire::entry::Entry::Lost(wire::Lost { count, why, at_unix_ns })
         }

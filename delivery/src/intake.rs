@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
-use wec_record::{ChainResult, LoadSample, StateCounts, ValidationHit};
+use wec_record::{ChainResult, Event, LoadSample, StateCounts, ValidationHit};
 
 use crate::losses::Losses;
 
@@ -42,6 +42,8 @@ pub enum Entry {
     },
     /// A validation that arrived.
     Hit(ValidationHit),
+    /// What the process warned of; its node and number are set on delivery.
+    Event(Box<Event>),
     /// Records that will never arrive.
     Lost {
         /// When this was found, by the wall clock.

@@ -8,6 +8,7 @@
 //!
 //! `wec-record` defines records; `wec-analytics` receives them.
 
+mod events;
 mod grpc;
 mod intake;
 mod local;
@@ -16,7 +17,9 @@ mod numbered;
 mod spool;
 
 use wec_record::{ChainResult, LoadSample, StateCounts, ValidationHit};
+use wec_startup::Warnings;
 
+pub use events::{deliver_warnings, event_of};
 pub use grpc::{GrpcOptions, GrpcSink, Keep, SinkError};
 pub use intake::Entry;
 pub use local::LocalSink;
@@ -44,6 +47,11 @@ pub trait Sink: Send + Sync {
     /// Delivers targets and results of the load until `at_unix_ns`, and whether the node kept up.
     fn push_load(&self, at_unix_ns: u64, load: LoadSample) {
         self.push_entry(Entry::Load { at_unix_ns, load });
+    }
+
+    /// Delivers what this process has warned of since the last call.
+    fn push_warnings(&self, warnings: &Warnings) {
+        events::entries(warnings).for_each(|entry| self.push_entry(entry));
     }
 
     /// Delivers a validation hit.

@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use wec_clock::Clock;
-use wec_record::{ChainResult, Record};
+use wec_record::{ChainResult, Event, Record};
 
 use crate::intake::{BATCH, Counts, Entry, GATHER, Intake};
 use crate::numbered::Numbering;
@@ -177,6 +177,7 @@ fn record(node: String, origin_unix_ns: u64, seq: u64, entry: Entry) -> Record {
             hit.seq = seq;
             Record::Hit { node, hit }
         }
+        Entry::Event(event) => Record::Event(Event { node, seq, ..*event }),
         Entry::Lost { at_unix_ns, count, why } => Record::Lost { node, seq, at_unix_ns, count, why },
     }
 }

@@ -126,6 +126,7 @@ impl Encoder {
             }
             Record::Header(_)
             | Record::Mark(_)
+            | Record::Event(_)
             | Record::Footer(_)
             | Record::Unknown(_)
             | Record::Chain { .. } => None,

@@ -56,6 +56,7 @@ pub fn judge(record: &Record) -> Result<(), String> {
         Record::Load { .. }
         | Record::State { .. }
         | Record::Lost { .. }
+        | Record::Event(_)
         | Record::Mark(_)
         | Record::Header(_)
         | Record::Footer(_) => {

@@ -11,6 +11,7 @@
 mod calibration;
 mod chain;
 mod challenge_type;
+mod event;
 mod header;
 mod hit;
 mod identifier;
@@ -27,6 +28,7 @@ pub mod wire;
 pub use calibration::{CALIBRATION_VERSION, Calibration};
 pub use chain::{Chain, ChainFacts, Object};
 pub use challenge_type::{ChallengeType, Listener};
+pub use event::{Event, Level};
 pub use header::{FORMAT_VERSION, RunHeader, Stamp};
 pub use hit::{ValidationHit, Verdict};
 pub use identifier::{Identifier, Unfit};

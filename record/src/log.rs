@@ -9,8 +9,8 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::{
-    Chain, ChainResult, ChallengeType, FailureClass, LimitCause, LimitKind, LoadSample, Mark, Purpose, Reach,
-    RunHeader, ValidationHit, Verdict,
+    Chain, ChainResult, ChallengeType, Event, FailureClass, Level, LimitCause, LimitKind, LoadSample, Mark,
+    Purpose, Reach, RunHeader, ValidationHit, Verdict,
 };
 
 /// One line of the log.
@@ -78,6 +78,8 @@ pub enum Record {
         /// Why, for people.
         why: String,
     },
+    /// A warning or an error of a process of the load tester.
+    Event(Event),
     /// The last line: how the run ended. A run that continues after a restart has more records and another
     /// footer after it.
     Footer(Footer),
@@ -185,6 +187,9 @@ pub enum NoSuchRecord {
     /// This version knows the kind.
     #[error("records of kind {0:?} are not sent as JSON")]
     KnownKind(String),
+    /// It is not of its kind.
+    #[error("it is no record of kind {0:?}: {1}")]
+    NotOfKind(String, serde_json::Error),
 }
 
 impl UnknownRecord {
@@ -197,6 +202,10 @@ impl UnknownRecord {
         if KINDS.contains(&kind) || kind.is_empty() {
             return Err(NoSuchRecord::KnownKind(kind.to_owned()));
         }
+        Self::of_object(kind, node, seq, object)
+    }
+
+    fn of_object(kind: &str, node: &str, seq: u64, object: &str) -> Result<Self, NoSuchRecord> {
         if object.contains(['\n', '\r']) {
             return Err(NoSuchRecord::Lines);
         }
@@ -246,7 +255,9 @@ impl UnknownRecord {
 }
 
 /// The kinds of records that this version knows: values of the key `record`.
-pub const KINDS: [&str; 8] = ["header", "chain", "hit", "mark", "state", "load", "lost", "footer"];
+pub const KINDS: [&str; 9] = ["header", "chain", "hit", "mark", "state", "load", "lost", "event", "footer"];
+/// Those of them that senders deliver as JSON. Earlier versions of analytics keep them, too.
+const SENT_AS_JSON: [&str; 1] = ["event"];
 
 /// How many objects the state store holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -290,6 +301,7 @@ impl Record {
             Self::State { node, seq, .. } | Self::Load { node, seq, .. } | Self::Lost { node, seq, .. } => {
                 Some((node, *seq))
             }
+            Self::Event(Event { node, seq, .. }) => (*seq > 0).then_some((node, *seq)),
             Self::Unknown(UnknownRecord { keys, .. }) => keys.node.as_deref().zip(keys.seq),
         }
     }
@@ -304,6 +316,7 @@ impl Record {
             Self::State { .. } => "state",
             Self::Load { .. } => "load",
             Self::Lost { .. } => "lost",
+            Self::Event(_) => "event",
             Self::Footer(_) => "footer",
             Self::Unknown(unknown) => unknown.kind(),
         }
@@ -318,9 +331,22 @@ impl Record {
             | Self::State { at_unix_ns, .. }
             | Self::Load { at_unix_ns, .. }
             | Self::Lost { at_unix_ns, .. }
+            | Self::Event(Event { at_unix_ns, .. })
             | Self::Footer(Footer { at_unix_ns, .. }) => Some(*at_unix_ns),
             Self::Header(_) | Self::Unknown(_) => None,
         }
+    }
+
+    /// A record that was delivered as the text of a JSON object, with all keys but `record`, `node` and `seq`.
+    ///
+    /// # Errors
+    /// When the text is not one object on one line, has keys that this function adds, or is not of this kind.
+    pub fn from_json(kind: &str, node: &str, seq: u64, object: &str) -> Result<Self, NoSuchRecord> {
+        if !SENT_AS_JSON.contains(&kind) {
+            return UnknownRecord::new(kind, node, seq, object).map(Self::Unknown);
+        }
+        let line = UnknownRecord::of_object(kind, node, seq, object)?;
+        Self::parse(line.json(), 1).map_err(|error| NoSuchRecord::NotOfKind(kind.to_owned(), error.source))
     }
 
     /// Reads one line.
@@ -389,6 +415,7 @@ fn known_value(key: &str) -> Option<&'static str> {
         "what" => LimitKind::Cpu.name(),
         "cause" => LimitCause::Cap.name(),
         "outcome" => RunOutcome::Empty.into(),
+        "level" => Level::Warn.name(),
         _ => return None,
     })
 }
@@ -463,10 +490,10 @@ mod tests {
 
     #[test]
     fn a_line_of_a_later_kind_is_kept_to_the_byte() {
-        let line = r#" {"record":"event", "node":"r1","seq":7,"level":1e999, "n":0.10000000000000000001,"big":18446744073709551616 }"#;
+        let line = r#" {"record":"clock", "node":"r1","seq":7,"level":1e999, "n":0.10000000000000000001,"big":18446744073709551616 }"#;
         let record = Record::parse(line, 1).unwrap();
         let Record::Unknown(unknown) = &record else { panic!("{record:?}") };
-        assert_eq!(unknown.kind(), "event");
+        assert_eq!(unknown.kind(), "clock");
         assert_eq!(record.origin(), Some(("r1", 7)));
         assert_eq!(serde_json::to_string(&record).unwrap(), line.trim());
         let nameless = Record::parse(r#"{"record":"clock","node":5}"#, 1);
@@ -499,7 +526,7 @@ mod tests {
         }
     }
 
-    fn records_with_every_value() -> [Record; 6] {
+    fn records_with_every_value() -> [Record; 7] {
         let requests =
             vec![RequestResult { class: Some(FailureClass::BadNonce), ..RequestResult::default() }];
         let authorizations = vec![crate::AuthorizationResult {
@@ -538,6 +565,7 @@ mod tests {
             Record::Load { node: "n".into(), seq: 3, at_unix_ns: 7, load },
             lost,
             state,
+            Record::Event(Event { node: "n".into(), seq: 3, at_unix_ns: 7, ..Event::default() }),
             Record::Footer(Footer::default()),
         ]
     }
@@ -588,6 +616,7 @@ mod tests {
             "/class",
             "/individualresults/0/class",
             "/individualresults/0/purpose",
+            "/level",
             "/load/generator/limits/0/cause",
             "/load/generator/limits/0/what",
             "/load/scenarios/0/reach",
@@ -629,25 +658,49 @@ mod tests {
 
     #[test]
     fn a_record_that_came_as_json_keeps_its_text() {
-        let record = UnknownRecord::new("event", "r\"1", 3, r#" {"level": 1e999,"n":[1.50]} "#).unwrap();
-        assert_eq!(record.json(), r#"{"record":"event","node":"r\"1","seq":3,"level": 1e999,"n":[1.50]}"#);
+        let record = UnknownRecord::new("clock", "r\"1", 3, r#" {"level": 1e999,"n":[1.50]} "#).unwrap();
+        assert_eq!(record.json(), r#"{"record":"clock","node":"r\"1","seq":3,"level": 1e999,"n":[1.50]}"#);
         let line = serde_json::to_string(&Record::Unknown(record.clone())).unwrap();
         assert_eq!(Record::parse(&line, 1).unwrap(), Record::Unknown(record));
         assert_eq!(
-            UnknownRecord::new("event", "r1", 3, "{ }").unwrap().json(),
-            r#"{"record":"event","node":"r1","seq":3 }"#
+            UnknownRecord::new("clock", "r1", 3, "{ }").unwrap().json(),
+            r#"{"record":"clock","node":"r1","seq":3 }"#
         );
         for (kind, object) in [
             ("hit", "{}"),
             ("", "{}"),
-            ("event", "[]"),
-            ("event", "{\"a\":\n1}"),
-            ("event", "{} {}"),
-            ("event", r#"{"seq":1}"#),
-            ("event", r#"{"\u006eode":1}"#),
+            ("clock", "[]"),
+            ("clock", "{\"a\":\n1}"),
+            ("clock", "{} {}"),
+            ("clock", r#"{"seq":1}"#),
+            ("clock", r#"{"\u006eode":1}"#),
         ] {
             assert!(UnknownRecord::new(kind, "r1", 3, object).is_err(), "{kind} {object}");
         }
+    }
+
+    #[test]
+    fn an_event_arrives_as_json_and_is_read_without_what_is_optional() {
+        let event = Event {
+            node: "r1".into(),
+            seq: 3,
+            at_unix_ns: 7,
+            text: "slow".into(),
+            count: 1,
+            ..Event::default()
+        };
+        let object = r#"{"at_unix_ns":7,"level":"warn","text":"slow"}"#;
+        let record = Record::from_json("event", "r1", 3, object).unwrap();
+        assert_eq!(record, Record::Event(event));
+        assert_eq!(Record::parse(&serde_json::to_string(&record).unwrap(), 1).unwrap(), record);
+        assert_eq!(record.origin(), Some(("r1", 3)));
+        let later = Record::from_json("event", "r1", 3, &object.replace("warn", "note")).unwrap();
+        assert!(matches!(&later, Record::Unknown(_)), "{later:?}");
+        for wrong in [r#"{"at_unix_ns":7}"#, r#"{"seq":1,"at_unix_ns":7,"level":"warn","text":""}"#, "[]"] {
+            assert!(Record::from_json("event", "r1", 3, wrong).is_err(), "{wrong}");
+        }
+        assert!(Record::from_json("lost", "r1", 3, "{}").is_err());
+        assert!(matches!(Record::from_json("clock", "r1", 3, "{}"), Ok(Record::Unknown(_))));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use wec_proto::results as wire;
 
 use crate::{
-    AuthorizationResult, CaSample, Chain, ChainResult, ChallengeType, FailureClass, GeneratorSample, Limit,
+    AuthorizationResult, CaSample, Chain, ChainResult, ChallengeType, Event, FailureClass, GeneratorSample, Limit,
     LimitCause, LimitKind, LoadSample, Phases, Purpose, Reach, Record, RequestResult, ScenarioSample, Silent,
     StateCounts, UnknownRecord, ValidationHit, Verdict,
 };
@@ -215,6 +215,16 @@ pub fn hit_from_wire(hit: wire::ValidationHit, node: String, seq: u64) -> Record
     if challenge.is_some() { record } else { UnknownRecord::of_later_type(&record, number).into() }
 }
 
+/// An event for the wire. It is JSON there, so that earlier versions of analytics keep it.
+pub fn event_to_wire(event: Event) -> wire::Json {
+    let mut object = serde_json::to_value(&event).expect("an event has string keys");
+    if let Some(object) = object.as_object_mut() {
+        object.remove("node");
+        object.remove("seq");
+    }
+    wire::Json { kind: Record::Event(event).kind().to_owned(), object: object.to_string() }
+}
+
 /// State counts for the wire, counted at `at_unix_ns`.
 pub fn state_to_wire(counts: StateCounts, at_unix_ns: u64) -> wire::StateCounts {
     wire::StateCounts {
@@ -393,6 +403,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::Level;
 
     prop_compose! {
         fn request(started: u64)(
@@ -511,6 +522,23 @@ mod tests {
         assert_eq!(Record::parse(&line, 1).unwrap(), record);
         let known = Record::parse(&line.replacen("\"99\"", "\"dns-01\"", 1), 1).unwrap();
         assert_eq!(known, hit_from_wire(hit(1), "c\"1".into(), 7));
+    }
+
+    #[test]
+    fn an_event_survives_the_wire() {
+        let event = Event {
+            node: "r1".into(),
+            seq: 7,
+            at_unix_ns: 3,
+            first_unix_ns: 2,
+            level: Level::Error,
+            target: "wec_store".into(),
+            text: "a \"b\"\n".into(),
+            count: 5,
+        };
+        let sent = event_to_wire(event.clone());
+        let received = Record::from_json(&sent.kind, "r1", 7, &sent.object).unwrap();
+        assert_eq!(received, Record::Event(event));
     }
 
     #[test]

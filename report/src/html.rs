@@ -196,6 +196,7 @@ fn warnings(page: &mut String, snapshot: &Snapshot, problems: &[String]) {
             "results were lost by their senders; the log's `lost` records have the reason",
         ),
         (missing.unknown_chains, "results are of unknown chains and are in no chain's row"),
+        (missing.other_warnings, "warnings have further causes and are only in the log"),
         (missing.unknown_records, "records have an unknown kind or value and are only in the log"),
         (missing.clamped_times, "times above one hour were counted as one hour"),
         (missing.other_endpoints, "requests are in the row `other`: too many endpoints"),
@@ -207,6 +208,10 @@ fn warnings(page: &mut String, snapshot: &Snapshot, problems: &[String]) {
             lines.push(format!("{count} {what}."));
         }
     }
+    lines.extend(snapshot.warnings.iter().take(10).map(|warning| {
+        let times = if warning.count == 1 { String::new() } else { format!(" ({} times)", warning.count) };
+        format!("The load tester: {} of {}: {}{times}", warning.level, warning.nodes.join(", "), warning.text)
+    }));
     if lines.is_empty() {
         return;
     }

@@ -27,9 +27,9 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 use wec_acme::{Client, Clock};
 use wec_board::{Board, NodeId, RunRef};
-use wec_delivery::{Health, Sink};
+use wec_delivery::{Health, Sink, deliver_warnings};
 use wec_record::{Limit, RunHeader, StateCounts};
-use wec_startup::Stop;
+use wec_startup::{Stop, Warnings};
 use wec_store::{ChallengeWriter, Counts, State, StoreError};
 
 use crate::engine::Runtimes;
@@ -148,6 +148,8 @@ impl Node {
         let board = stop.unless_stopped(surroundings.board(&header.run)).await?;
         let wanted = plan.session(&self.session).of_run(header.run.clone());
         let member = stop.unless_stopped(SessionMembership::take(&board, wanted, &self.id)).await?;
+        // What was warned of before there was a session belongs to no run.
+        let warnings = Warnings::gather();
         header.run = member.run().to_owned();
         let began = member.began_unix_ns();
         header.started_unix_ns = began.unwrap_or(header.started_unix_ns);
@@ -182,11 +184,16 @@ impl Node {
             }
             accompanied
         };
-        let (Ran { limits, membership, cut_by_signal }, accompanied) = tokio::join!(running, accompanied);
+        let both = async { tokio::join!(running, accompanied) };
+        let (Ran { limits, membership, cut_by_signal }, accompanied) = tokio::select! {
+            ended = both => ended,
+            never = deliver_warnings(&warnings, sink.as_ref()) => match never {},
+        };
 
         let counts = state.counts();
         let closed = state.close().await;
         report_unwritten(sink.as_ref(), self.clock, counts, &closed);
+        sink.push_warnings(&warnings);
         let health = surroundings.deliver(cut_by_signal).await;
         membership.leave().await;
         accompanied?;

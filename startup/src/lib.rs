@@ -16,6 +16,7 @@ mod secret;
 mod signals;
 mod text_style;
 mod token;
+mod warnings;
 
 use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
@@ -39,6 +40,7 @@ pub use signals::{Interrupted, Stop, stop_on_signals};
 pub use text_style::TextStyle;
 pub use token::Token;
 pub use tracing_subscriber::filter::LevelFilter;
+pub use warnings::{Warning, Warnings};
 
 /// Writes a line for people to standard error, with control characters escaped. A closed standard error
 /// (`wec run 2>&1 | head`) does not end the program.

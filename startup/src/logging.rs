@@ -1,9 +1,11 @@
 //! What goes to standard error, and how much of it.
 
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
-use crate::{TextStyle, aside, repeated};
+use crate::{TextStyle, aside, repeated, warnings};
 
 /// How much every command logs. Without these flags `RUST_LOG` decides, else the command's own default.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -34,14 +36,17 @@ impl Logging {
     /// Standard output is for results. A warning or an error with a repeated cause is logged once and then counted.
     pub fn start(&self, default: LevelFilter) {
         let format = tracing_subscriber::fmt::format().compact().with_ansi(TextStyle::stderr().colours);
-        tracing_subscriber::fmt()
-            .with_env_filter(self.filter(default, std::env::var(EnvFilter::DEFAULT_ENV).ok().as_deref()))
+        let filter = self.filter(default, std::env::var(EnvFilter::DEFAULT_ENV).ok().as_deref());
+        let lines = tracing_subscriber::fmt::layer()
             .with_writer(|| aside::LogLines)
             .with_ansi(TextStyle::stderr().colours)
             // They would go to standard error again, and cause a panic when it is closed.
             .log_internal_errors(false)
             .event_format(repeated::Counted(format))
-            .init();
+            .with_filter(filter);
+        // What is on standard error does not change what is in a run's log.
+        let kept = warnings::Keeper.with_filter(LevelFilter::WARN);
+        tracing_subscriber::registry().with(lines).with(kept).init();
     }
 
     /// A flag goes before `rust_log`, and that before the default.

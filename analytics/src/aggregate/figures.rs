@@ -10,7 +10,7 @@ use crate::distribution::Times;
 use crate::never_succeeded::never_succeeded;
 use crate::snapshot::{
     ChainFigures, EndpointFigures, HitFigures, IssuedFigures, Missing, NonceFigures, Period, Run,
-    SNAPSHOT_VERSION, ScenarioFigures, Snapshot,
+    SNAPSHOT_VERSION, ScenarioFigures, Snapshot, Warnings,
 };
 
 impl Aggregate {
@@ -125,6 +125,7 @@ impl Aggregate {
             ca_clock_ahead_s: self.loads.clock_ahead_s(),
             thresholds: self.verdict.results(elapsed_ns),
             never_succeeded: Vec::new(),
+            warnings: self.warnings.figures(),
             marks: self.marks.clone(),
             missing: Missing { unjoined_hits, ..self.missing() },
         };
@@ -133,6 +134,11 @@ impl Aggregate {
             snapshot.never_succeeded = never_succeeded(&snapshot);
         }
         snapshot
+    }
+
+    /// What the processes of the load tester warned of.
+    pub(crate) fn warnings(&self) -> Warnings {
+        Warnings { warnings: self.warnings.figures(), others: self.warnings.others() }
     }
 
     /// Response times of all requests that succeeded.
@@ -184,6 +190,7 @@ impl Aggregate {
             lost_results: self.lost_results,
             unknown_chains: self.unknown_chains,
             unknown_records: self.unknown_records,
+            other_warnings: self.warnings.others(),
             clamped_times: outcomes.map(Outcome::clamped).sum::<u64>()
                 + self.hits.iter().map(|hits| hits.took.clamped()).sum::<u64>()
                 + self.validations.clamped()

@@ -13,6 +13,7 @@ mod request_stats;
 mod spent;
 mod timeline;
 mod validations;
+mod warnings;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -30,6 +31,7 @@ pub(crate) use self::request_stats::Earlier;
 use self::spent::{Parts, RequestParts};
 use self::timeline::Timeline;
 use self::validations::Validations;
+use self::warnings::Warnings;
 use crate::consume::RecordConsumer;
 use crate::distribution::Times;
 use crate::snapshot::{
@@ -99,6 +101,7 @@ pub struct Aggregate {
     lost_results: u64,
     unknown_chains: u64,
     unknown_records: u64,
+    warnings: Warnings,
     dropped_marks: u64,
     timeline: Timeline,
     /// Only if windows of time are used.
@@ -201,6 +204,8 @@ impl Aggregate {
             Record::Load { node, seq, at_unix_ns, load } => self.load(node, *seq, *at_unix_ns, load),
             Record::Lost { at_unix_ns, .. } if !self.includes(*at_unix_ns) => {}
             Record::Lost { count, .. } => self.lost_results = self.lost_results.saturating_add(*count),
+            Record::Event(event) if self.includes(event.at_unix_ns) => self.warnings.record(event),
+            Record::Event(_) => {}
             Record::Unknown(_) => self.unknown_records += 1,
         }
     }
@@ -267,6 +272,7 @@ impl Aggregate {
         self.lost_results += other.lost_results;
         self.unknown_chains += other.unknown_chains;
         self.unknown_records += other.unknown_records;
+        self.warnings.merge(other.warnings);
         self.dropped_marks += other.dropped_marks;
         self.timeline.merge(other.timeline);
     }

@@ -267,7 +267,7 @@ fn record_of(
         }
         wire::entry::Entry::Hit(hit) => hit_from_wire(hit, node, seq),
         wire::entry::Entry::Json(json) => {
-            return UnknownRecord::new(&json.kind, sender, seq, &json.object).map(Record::Unknown);
+            return Record::from_json(&json.kind, sender, seq, &json.object);
         }
         wire::entry::Entry::State(counts) => {
             Record::State { node, seq, at_unix_ns: counts.at_unix_ns, counts: state_from_wire(counts) }

@@ -10,9 +10,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wec_board::{Session, Versioned};
+use wec_delivery::event_of;
 use wec_log::{LOOK_EVERY, judge_header};
 use wec_proto::results as wire;
-use wec_record::RunHeader;
+use wec_record::{Event, Record, RunHeader};
+use wec_startup::Warnings;
 
 use super::run_log::RunLog;
 use super::{ConsumerOptions, LogPlace, Shown};
@@ -21,6 +23,10 @@ use crate::log::LogError;
 
 /// The longest time from a record to its write to the operating system.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(200);
+/// How often the warnings of this process are written.
+const WARN_EVERY: Duration = Duration::from_secs(1);
+/// The node of this process's own warnings.
+const ANALYTICS: &str = "analytics";
 /// Open logs of runs other than the shown one: the spool of a killed requester may still deliver their
 /// results.
 const MAX_OPEN: usize = 4;
@@ -34,6 +40,8 @@ pub(crate) struct RunLogs {
     logs: HashMap<String, RunLog>,
     /// The run that is shown.
     current: Option<String>,
+    /// What this process warns of; empty where a requester in this process delivers it.
+    warnings: Warnings,
 }
 
 impl RunLogs {
@@ -43,13 +51,21 @@ impl RunLogs {
         target: watch::Receiver<Option<Versioned<Session>>>,
         shown: Arc<Shown>,
     ) -> Self {
-        Self { place, options, target, shown, logs: HashMap::new(), current: None }
+        Self {
+            place,
+            options,
+            target,
+            shown,
+            logs: HashMap::new(),
+            current: None,
+            warnings: Warnings::gather_rest(),
+        }
     }
 
     pub(crate) async fn keep(mut self, mut deliveries: mpsc::Receiver<Delivery>, drain: CancellationToken) {
         let soon = || Instant::now() + FLUSH_INTERVAL;
         let mut flush_at = soon();
-        let mut target_is_known = true;
+        let (mut target_is_known, mut warned) = (true, Instant::now());
         let mut some = Vec::new();
         loop {
             tokio::select! {
@@ -57,6 +73,10 @@ impl RunLogs {
                 biased;
                 () = tokio::time::sleep_until(flush_at) => {
                     self.note_target();
+                    if warned.elapsed() >= WARN_EVERY {
+                        warned = Instant::now();
+                        self.note_warnings();
+                    }
                     self.logs.values_mut().for_each(RunLog::flush);
                     // What the disk refused is tried again soon.
                     let refused = self.logs.values().any(RunLog::is_unwritten);
@@ -80,6 +100,7 @@ impl RunLogs {
             }
             self.report();
         }
+        self.note_warnings();
         self.logs.values_mut().for_each(RunLog::close);
         self.report();
     }
@@ -164,6 +185,19 @@ impl RunLogs {
             && log.lacks_target()
         {
             log.note_target(&session);
+        }
+    }
+
+    /// Warnings of a time without a run are in no log.
+    fn note_warnings(&mut self) {
+        let warnings = self.warnings.take();
+        let node = || ANALYTICS.to_owned();
+        let records: Vec<_> = warnings
+            .into_iter()
+            .map(|warning| Record::Event(Event { node: node(), ..event_of(warning) }))
+            .collect();
+        if let Some(log) = self.current_log().filter(|_| !records.is_empty()) {
+            log.accept(records);
         }
     }
 

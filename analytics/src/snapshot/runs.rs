@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::SessionView;
+use super::{SessionView, WarningFigures};
 
 /// The answer of `GET /api/v1/runs`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -67,4 +67,13 @@ pub struct SessionEntry {
     pub session: Option<SessionView>,
     /// Its runs in `GET /api/v1/runs`, latest first.
     pub runs: Vec<RunEntry>,
+}
+
+/// The answer of `GET /api/v1/runs/ID/warnings`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Warnings {
+    /// By cause, most frequent first: the first 50 causes.
+    pub warnings: Vec<WarningFigures>,
+    /// How many had further causes.
+    pub others: u64,
 }

@@ -33,6 +33,7 @@ use crate::snapshot::{CauseFigures, ChainFigures, ChainSeries, ProfileFigures};
         super::replay::show,
         super::replay::change,
         super::runs::list,
+        super::runs::warnings,
         super::live::snapshot,
         super::live::live,
         super::healthz,

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
 
 use super::Web;
 use super::error::{ApiError, ErrorBody};
 use crate::runs::{CURRENT, Run};
-use crate::snapshot::Runs;
+use crate::snapshot::{Runs, Warnings};
 
 /// The runs that have a log
 #[utoipa::path(
@@ -22,6 +22,29 @@ use crate::snapshot::Runs;
 )]
 pub(super) async fn list(State(web): State<Arc<Web>>) -> Json<Runs> {
     Json(Runs { runs: web.runs.list().await })
+}
+
+/// What the processes of the load tester warned of during a run
+#[utoipa::path(
+    get,
+    path = "/api/v1/runs/{id}/warnings",
+    tag = "figures",
+    params(("id" = String, Path, description = "The run's id, or `current`: the live run that was started last")),
+    responses(
+        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        (status = OK, description = "By cause, most frequent first", body = Warnings),
+        (status = NOT_FOUND, description = "There is no such run", body = ErrorBody),
+        (status = UNPROCESSABLE_ENTITY, description = "The run's log cannot be read", body = ErrorBody),
+    )
+)]
+pub(super) async fn warnings(
+    State(web): State<Arc<Web>>,
+    Path(id): Path<String>,
+) -> Result<Json<Warnings>, ApiError> {
+    let run = web.run(&id).await?;
+    let figures = run.figures();
+    let warnings = figures.lock().warnings();
+    Ok(Json(warnings))
 }
 
 impl Web {

@@ -19,7 +19,7 @@ use wec_board::Board;
 use wec_delivery::{GrpcOptions, GrpcSink, Keep, Sink};
 use wec_proto::results as wire;
 use wec_proto::results::results_client::ResultsClient;
-use wec_record::{Chain, Record, RunHeader};
+use wec_record::{Chain, Event, Level, Record, RunHeader};
 
 use crate::common::{START, chain_result, exchange, header, load_record, unchunked};
 
@@ -219,6 +219,36 @@ async fn a_batch_that_is_sent_again_counts_once() {
     assert_eq!(analytics.finish().await.snapshot.chains[&Chain::Registration].count, 8);
 }
 
+/// What a process warns of arrives as JSON, is numbered as other records are, and is counted live as in a replay.
+#[tokio::test]
+async fn events_of_other_processes_are_logged_and_counted_by_cause() {
+    let (analytics, folder) = in_process(None).await;
+    let mut client = client_of(&analytics).await;
+    let event = |text: &str, count, at_unix_ns| {
+        let level = if count == 1 { Level::Error } else { Level::Warn };
+        let event = Event { at_unix_ns, level, text: text.to_owned(), count, ..Event::default() };
+        wire::Entry { entry: Some(wire::entry::Entry::Json(wec_record::wire::event_to_wire(event))) }
+    };
+    let mut sent = batch(1, 1);
+    sent.entries.push(event("records 5 to 7 never arrived", 3, START + 1));
+    sent.entries.push(event("records 8 to 17 never arrived", 4, START + 2));
+    sent.entries.push(event("the disk is full", 1, START + 3));
+    let mut acks = client.deliver(tokio_stream::iter([sent, batch(5, 1)])).await.unwrap().into_inner();
+    while acks.message().await.unwrap().unwrap().through_seq < 5 {}
+    let live = analytics.finish().await.snapshot;
+    let told: Vec<_> = live.warnings.iter().map(|it| (it.count, it.level, it.text.as_str())).collect();
+    assert_eq!(
+        told,
+        [(7, Level::Warn, "records 5 to 7 never arrived"), (1, Level::Error, "the disk is full")]
+    );
+    assert_eq!((&*live.warnings[0].nodes[0], live.warnings[0].last_unix_ns), ("r1", START + 2));
+    assert_eq!(live.missing.unknown_records, 0);
+    let log = folder.path().join("run.jsonl");
+    assert_eq!(replay(&log).unwrap().snapshot(), live);
+    let report = wec_analytics::read_logs(&[log], |_| {}).unwrap();
+    assert_eq!((report.records["event"], report.is_whole()), (3, true));
+}
+
 #[tokio::test]
 async fn records_of_unknown_kinds_are_logged_unchanged_and_counted() {
     let (analytics, folder) = in_process(None).await;
@@ -228,7 +258,7 @@ async fn records_of_unknown_kinds_are_logged_unchanged_and_counted() {
         wire::Entry { entry: Some(wire::entry::Entry::Json(json)) }
     };
     let mut later = batch(1, 1);
-    later.entries.push(json("event", r#"{"at_unix_ns":1,"text":"slow","share":0.10000000000000000001}"#));
+    later.entries.push(json("clock", r#"{"at_unix_ns":1,"text":"slow","share":0.10000000000000000001}"#));
     // An entry with a field that this version does not have.
     later.entries.push(wire::Entry { entry: None });
     let challenge = wire::ValidationHit { challenge: 99, took: 5, ..wire::ValidationHit::default() };
@@ -251,7 +281,7 @@ async fn records_of_unknown_kinds_are_logged_unchanged_and_counted() {
     assert_eq!(replay(&log).unwrap().snapshot(), live);
     let text = std::fs::read_to_string(&log).unwrap();
     let lines = [
-        r#"{"record":"event","node":"r1","seq":2,"at_unix_ns":1,"text":"slow","share":0.10000000000000000001}"#,
+        r#"{"record":"clock","node":"r1","seq":2,"at_unix_ns":1,"text":"slow","share":0.10000000000000000001}"#,
         r#"{"record":"unreadable","node":"r1","seq":3}"#,
     ];
     let lines = lines.join("\n");

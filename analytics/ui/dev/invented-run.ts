@@ -440,8 +440,11 @@ class Run {
           { expression: "chain.certificate{p(95)} < 60ms over 30s", unit: "ns", value: 71.3e6, limit: 60e6, passed: false, n: 412, windows: Math.max(1, Math.floor(elapsed) - 30), windows_failed: 2, worst_unix_ns: (this.#started + 44) * SECOND, aborted: false },
           { expression: "rate{achieved/target} > 0.98", unit: "share", value: null, limit: 0.98, passed: null, n: 0, windows: null, windows_failed: null, worst_unix_ns: null, aborted: false },
         ],
+        warnings: [
+          { level: "warn", count: 12, first_unix_ns: (this.#started + 9) * SECOND, last_unix_ns: (this.#started + 31) * SECOND, nodes: ["invented-1", "invented-2"], target: "wec_store::state", text: "a certificate was not stored error=database is locked" },
+        ],
         marks: this.#marks,
-        missing: { lost_results: 0, unknown_chains: 0, unknown_records: 0, clamped_times: 0, other_endpoints: 0, other_failures: 0, dropped_marks: 0, other_scenarios: 0, outside_series: 0, unjoined_hits: 0 },
+        missing: { lost_results: 0, unknown_chains: 0, unknown_records: 0, other_warnings: 0, clamped_times: 0, other_endpoints: 0, other_failures: 0, dropped_marks: 0, other_scenarios: 0, outside_series: 0, unjoined_hits: 0 },
       },
       series: lastOf(this.#series, buckets),
     };

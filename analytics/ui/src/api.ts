@@ -73,6 +73,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/{id}/warnings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What the processes of the load tester warned of during a run */
+        get: operations["warnings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/sessions": {
         parameters: {
             query?: never;
@@ -710,6 +727,11 @@ export interface components {
             changes: components["schemas"]["Mark"][];
         };
         /**
+         * @description How bad it is.
+         * @enum {string}
+         */
+        Level: "warn" | "error";
+        /**
          * @description Why the load tester is the limit, by the remedy.
          * @enum {string}
          */
@@ -912,6 +934,11 @@ export interface components {
              * @description Scenarios in samples beyond the first 64.
              */
             other_scenarios: number;
+            /**
+             * Format: int64
+             * @description Warnings beyond the bounded list of causes.
+             */
+            other_warnings: number;
             /**
              * Format: int64
              * @description Records whose time is outside of the series.
@@ -1988,6 +2015,11 @@ export interface components {
             /** @enum {integer} */
             version: 1;
             /**
+             * @description What the processes of the load tester warned of during the run, most frequent first: the first 50
+             *     causes. Texts that differ only in numbers and generated names have one cause.
+             */
+            warnings: components["schemas"]["WarningFigures"][];
+            /**
              * Format: int32
              * @description Target number of workers, by the last mark of `workers`; null before the first.
              */
@@ -2247,6 +2279,42 @@ export interface components {
          * @enum {string}
          */
         Verdict: "answered" | "unknown" | "store-failed" | "refused";
+        /** @description A cause that processes of the load tester warned of. */
+        WarningFigures: {
+            /**
+             * Format: int64
+             * @description How often it happened.
+             */
+            count: number;
+            /**
+             * Format: int64
+             * @description When it happened first, nanoseconds since the Unix epoch.
+             */
+            first_unix_ns: number;
+            /**
+             * Format: int64
+             * @description When it happened last, nanoseconds since the Unix epoch.
+             */
+            last_unix_ns: number;
+            /** @description How bad it is. */
+            level: components["schemas"]["Level"];
+            /** @description The ids of the first ten nodes that reported it; `analytics` for analytics itself. */
+            nodes: string[];
+            /** @description The part of the program, such as `wec_store::state`. */
+            target: string;
+            /** @description The text of the first time. */
+            text: string;
+        };
+        /** @description The answer of `GET /api/v1/runs/ID/warnings`. */
+        Warnings: {
+            /**
+             * Format: int64
+             * @description How many had further causes.
+             */
+            others: number;
+            /** @description By cause, most frequent first: the first 50 causes. */
+            warnings: components["schemas"]["WarningFigures"][];
+        };
     };
     responses: never;
     parameters: never;
@@ -2275,6 +2343,7 @@ export type Health = components['schemas']['Health'];
 export type HitFigures = components['schemas']['HitFigures'];
 export type IssuedFigures = components['schemas']['IssuedFigures'];
 export type Journal = components['schemas']['Journal'];
+export type Level = components['schemas']['Level'];
 export type LimitCause = components['schemas']['LimitCause'];
 export type LimitFigures = components['schemas']['LimitFigures'];
 export type LimitKind = components['schemas']['LimitKind'];
@@ -2330,6 +2399,8 @@ export type Timing = components['schemas']['Timing'];
 export type Unit = components['schemas']['Unit'];
 export type ValidationFigures = components['schemas']['ValidationFigures'];
 export type Verdict = components['schemas']['Verdict'];
+export type WarningFigures = components['schemas']['WarningFigures'];
+export type Warnings = components['schemas']['Warnings'];
 export type $defs = Record<string, never>;
 export interface operations {
     show_replay: {
@@ -2522,6 +2593,56 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Live"];
+                };
+            };
+            /** @description There is no such run */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The run's log cannot be read */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    warnings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The run's id, or `current`: the live run that was started last */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description By cause, most frequent first */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Warnings"];
                 };
             };
             /** @description There is no such run */

@@ -177,7 +177,7 @@ pub(crate) fn record() -> impl Strategy<Value = Record> {
         1 => any::<u64>().prop_map(|at_unix_ns| Record::Footer(Footer { at_unix_ns, outcome: RunOutcome::Failed, ..Footer::default() })),
         1 => (any::<u64>(), "[ -~\u{e9}]{0,12}").prop_map(|(seq, text)| {
             let object = format!(r#"{{ "text":{},"big":1e999,"n":0.10000000000000000001 }}"#, serde_json::Value::from(text));
-            Record::Unknown(UnknownRecord::new("event", "r9", seq, &object).unwrap())
+            Record::Unknown(UnknownRecord::new("clock", "r9", seq, &object).unwrap())
         }),
     ]
 }

@@ -84,7 +84,7 @@ fn lines_are_kept_to_the_byte() {
         serde_json::to_string(&chain(1, 2)).unwrap(),
         serde_json::to_string(&chain(2, 2)).unwrap().replace("\"seq\":2", "\"seq\":2,\"colour\":\"red\""),
         r#"{"chainname":"NewRegistrationChain","chaintook":12,"individualresults":[{"uri":"/acme/new-reg"}]}"#.to_owned(),
-        r#"  {"record":"event", "node":"r1","seq":7,"level":1e999 }"#.to_owned(),
+        r#"  {"record":"clock", "node":"r1","seq":7,"level":1e999 }"#.to_owned(),
     ];
     let text = lines.join("\n") + "\n";
     for format in LogFormat::ALL {

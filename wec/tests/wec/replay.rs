@@ -44,7 +44,9 @@ fn views(page: &str, run: &str) -> Views {
         let value = match path.as_str() {
             "/healthz" => Value::from(text(page, path)),
             "/api/v1/runs" | "/api/v1/sessions" | "/api/v1/replay" => json(&text(page, path)),
-            "/api/v1/runs/{id}/snapshot" => json(&text(page, &path.replace("{id}", run))),
+            "/api/v1/runs/{id}/snapshot" | "/api/v1/runs/{id}/warnings" => {
+                json(&text(page, &path.replace("{id}", run)))
+            }
             "/api/v1/runs/{id}/live" => first_event(page, &path.replace("{id}", run)),
             "/api/v1/sessions/{id}" | "/api/v1/sessions/{id}/journal" => {
                 json(&text(page, &path.replace("{id}", "default")))

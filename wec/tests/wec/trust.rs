@@ -172,6 +172,20 @@ fn an_error_that_repeats_is_reported_at_once() {
     hearing.join().unwrap();
     assert_eq!(told(), 1);
     assert!(heard.lock().unwrap().contains("--http01-listen"), "{}", heard.lock().unwrap());
+
+    // What is warned of is in the log, too.
+    let summary = crate::common::summary(folder.path());
+    let of = |warning: &&serde_json::Value| {
+        warning["text"].as_str().is_some_and(|text| text.contains("authorization has failed"))
+    };
+    let warning = summary["warnings"].as_array().unwrap().iter().find(of).expect("a warning");
+    assert_eq!((&warning["level"], &warning["count"]), (&"warn".into(), &1.into()), "{warning}");
+    let log = std::fs::read_dir(folder.path().join("results")).unwrap().next().unwrap().unwrap().path();
+    let report = crate::common::run(folder.path(), &["report", log.to_str().unwrap()]);
+    let report = String::from_utf8_lossy(&report.stdout).into_owned();
+    assert!(report.contains("Warnings:\n  1 × warn, first after"), "{report}");
+    let check = crate::common::run(folder.path(), &["log", "check", log.to_str().unwrap()]);
+    assert!(String::from_utf8_lossy(&check.stdout).contains("  event "));
 }
 
 #[test]

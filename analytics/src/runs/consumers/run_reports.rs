@@ -35,7 +35,11 @@ impl RunReports {
         };
         let at = match record {
             // Without a place in the run's time.
-            Record::Header(_) | Record::Footer(_) | Record::Lost { .. } | Record::Unknown(_) => return None,
+            Record::Header(_)
+            | Record::Footer(_)
+            | Record::Lost { .. }
+            | Record::Event(_)
+            | Record::Unknown(_) => return None,
             record => record.unix_ns().filter(|at| *at > next)?,
         };
         // After a time without records: the latest of the intervals that have ended.
