@@ -67,6 +67,14 @@ struct Common {
     reasons: Mutex<BTreeSet<Arc<str>>>,
 }
 
+/// The serial number of the first certificate of a download in hex, without leading zeros; none if it has no
+/// certificate that can be read.
+pub fn serial_of(pem: &[u8]) -> Option<String> {
+    let der = CertificateDer::from_pem_slice(pem).ok()?;
+    let leaf = parse(&der, "the certificate").ok()?;
+    Some(hex::encode(strip_zeros(leaf.raw_serial())))
+}
+
 impl Checker {
     /// A checker without known chains.
     pub fn new() -> Self {

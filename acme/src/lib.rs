@@ -67,7 +67,7 @@ pub use authorization::{Authorization, AuthorizationStatus};
 pub use ca_clock::CaClock;
 pub use certificate::{CertificateKey, certificate_request};
 pub use challenge::{Challenge, ChallengeStatus};
-pub use checker::{Checked, Checker, IssuerRoots, WrongKind};
+pub use checker::{Checked, Checker, IssuerRoots, WrongKind, serial_of};
 pub use client::{Client, Config, DiscoverError, Signer};
 pub use connect_to::ConnectTo;
 pub use correlation::Correlation;

@@ -33,7 +33,7 @@ pub(crate) fn looked_at(scene: &mut Scene<'_>, url: &str, authorization: &Author
 
 /// The path of a URL, and what follows it: what a CA's own records call the resource by, and unique, which its last segment
 /// need not be.
-fn path_of(url: &str) -> &str {
+pub(crate) fn path_of(url: &str) -> &str {
     let authority = url.find("://").map_or(0, |scheme| scheme + 3);
     url[authority..].find('/').map_or(url, |path| &url[authority + path..])
 }

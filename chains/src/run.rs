@@ -88,7 +88,7 @@ fn closed(
     (trace, notes): (Trace, Box<Notes>),
     outcome: Option<Result<Outcome, Failure>>,
 ) -> Option<ChainResult> {
-    let Notes { profile, unverified, authorizations, rests } = *notes;
+    let Notes { profile, unverified, order, serial, authorizations, rests } = *notes;
     let waited = trace.waited();
     let (exchanges, keygen) = trace.into_parts();
     let did = result::Did { exchanges, keygen, waited, authorizations };
@@ -112,6 +112,8 @@ fn closed(
         scenario: context.policy.scenario.clone(),
         profile,
         unverified,
+        order,
+        serial,
         ..result::of(chain, times, did, outcome.err())
     })
 }

@@ -11,6 +11,7 @@ use crate::choice::Profile;
 use crate::context::Context;
 use crate::issuance;
 use crate::present::Presented;
+use crate::proofs::path_of;
 
 /// The data of one run of a chain.
 pub(crate) struct Scene<'a> {
@@ -33,6 +34,10 @@ pub(crate) struct Notes {
     pub(crate) rests: bool,
     /// Why the issued certificate could not be verified; empty otherwise.
     pub(crate) unverified: String,
+    /// The path of its order's URL; empty without one.
+    pub(crate) order: String,
+    /// The serial number of the certificate that it downloaded or revoked, in hex; empty without one.
+    pub(crate) serial: String,
     /// The results of the order's authorizations.
     pub(crate) authorizations: Vec<AuthorizationResult>,
 }
@@ -48,6 +53,11 @@ impl Scene<'_> {
     /// The authorization of `name` is final: its challenge data is removed after the linger time.
     pub(crate) fn settled(&mut self, name: &str) {
         self.presented.settled(name, &self.context.linger);
+    }
+
+    /// Notes the order, for the result.
+    pub(crate) fn note_order(&mut self, url: &str) {
+        self.notes.order = path_of(url).to_owned();
     }
 
     /// Draws a profile for a new order, and notes it for the result.

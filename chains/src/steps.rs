@@ -167,7 +167,11 @@ pub(crate) async fn issue(
     let pem = context.client.certificate(trace, account, url).await?;
     // A CA whose clock is hours ahead issues certificates that begin in our future.
     let now = context.client.ca_clock().unix_now();
-    let checked = context.checker.check(&pem, names, &key, now)?;
+    let checked = context
+        .checker
+        .check(&pem, names, &key, now)
+        .inspect_err(|_| scene.notes.serial = wec_acme::serial_of(&pem).unwrap_or_default())?;
+    scene.notes.serial.clone_from(&checked.serial_hex);
     if !context.state.serial_is_new(&checked.issuer_id, &checked.serial_hex) {
         let text =
             format!("the certificate at {url} has the serial {} that an earlier one had", checked.serial_hex);

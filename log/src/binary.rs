@@ -10,7 +10,7 @@ use wec_proto::log as proto;
 use wec_proto::results as wire;
 use wec_record::wire::{
     chain_from_wire, hit_from_wire, load_from_wire, load_to_wire, request_from_wire, request_to_wire,
-    state_from_wire, state_to_wire,
+    serial_from_wire, serial_to_wire, state_from_wire, state_to_wire,
 };
 use wec_record::{AuthorizationResult, ChainResult, Record, RequestResult};
 
@@ -244,7 +244,17 @@ impl Encoder {
                 settled: 0,
             });
         }
-        proto::Chain { worker: result.worker, chain, own, numbers, own_requests, authorizations }
+        proto::Chain {
+            worker: result.worker,
+            chain,
+            own,
+            numbers,
+            own_requests,
+            authorizations,
+            order: result.order.clone(),
+            // Another text than hex is not regular.
+            serial: serial_to_wire(&result.serial).unwrap_or_default(),
+        }
     }
 
     /// The number of a request in the table; 0 if it was added to `own`.
@@ -309,6 +319,8 @@ fn template_of(result: &ChainResult) -> ChainResult {
         rests: false,
         authorizations: Vec::new(),
         requests: Vec::new(),
+        order: String::new(),
+        serial: String::new(),
         chain: result.chain,
         successful: result.successful,
         error: result.error.clone(),
@@ -331,6 +343,7 @@ fn is_regular(result: &ChainResult) -> bool {
     let small = |time: u64| time <= u64::MAX / 8;
     times
         && small(*done)
+        && serial_to_wire(&result.serial).is_some()
         && requests.len() <= MAX_REQUESTS
         && authorizations.iter().all(|it| small(it.answered) && small(it.settled))
         && requests.iter().all(|request| {
@@ -437,7 +450,7 @@ fn room<'a, T>(table: &'a mut Vec<T>, entry: &[u8]) -> Result<&'a mut Vec<T>, Ba
 impl Tables {
     /// None if a number is missing, refers to nothing, or is too large.
     fn chain(&mut self, chain: proto::Chain, seq: u64) -> Option<ChainResult> {
-        let proto::Chain { worker, chain, own, numbers, own_requests, authorizations } = chain;
+        let proto::Chain { worker, chain, own, numbers, own_requests, authorizations, order, serial } = chain;
         let mut numbers = numbers.into_iter();
         let mut own_requests = own_requests.into_iter();
         let template = match (chain as usize).checked_sub(1) {
@@ -518,6 +531,8 @@ impl Tables {
             waited_asked,
             waited_poll,
             issuance,
+            order,
+            serial: serial_from_wire(&serial),
             authorizations: with_times,
             requests,
             ..template

@@ -22,7 +22,7 @@ pub struct Table<W: Write> {
 
 /// Columns of both tables.
 const OF_BOTH: [&str; 6] = ["node", "seq", "worker", "chain", "scenario", "profile"];
-const OF_CHAINS: [&str; 20] = [
+const OF_CHAINS: [&str; 22] = [
     "successful",
     "abandoned",
     "issued",
@@ -43,6 +43,8 @@ const OF_CHAINS: [&str; 20] = [
     "requests",
     "authorizations",
     "origin_unix_ns",
+    "order",
+    "serial",
 ];
 const OF_REQUESTS: [&str; 28] = [
     "place",
@@ -133,6 +135,8 @@ impl<W: Write> Table<W> {
             result.requests.len().to_string(),
             result.authorizations.len().to_string(),
             origin.to_string(),
+            result.order.clone(),
+            result.serial.clone(),
         ];
         self.to.write_record(of_both(node, result).iter().chain(&fields))
     }

@@ -167,6 +167,13 @@ pub struct ChainResult {
     pub waited_asked: u64,
     /// Waiting time between requests for our own poll interval, nanoseconds.
     pub waited_poll: u64,
+    /// The path of its order's URL, which is the order's name in the CA's own log; empty without one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub order: String,
+    /// The serial number of its certificate in lower-case hex, without leading zero bytes: of the one that it
+    /// downloaded, or revoked; empty without one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub serial: String,
     /// Whether it issued a certificate: one was downloaded and is not wrong.
     pub issued: bool,
     /// Response time of the whole issuance of one order, newOrder to certificate, nanoseconds, without the
@@ -295,6 +302,9 @@ pub struct RequestResult {
     pub traceparent: String,
 }
 
+/// The endpoint whose requests make certificates.
+const FINALIZE: &str = "finalize";
+
 impl ChainResult {
     /// Whether the load tester interrupted it at the end of the run: it neither failed nor succeeded.
     pub fn is_cut_off(&self) -> bool {
@@ -304,6 +314,17 @@ impl ChainResult {
     /// The last attempt, if it failed.
     pub fn last_failed(&self) -> Option<&RequestResult> {
         self.requests.last().filter(|request| !request.successful)
+    }
+
+    /// Whether the CA may have issued a certificate for its order that it did not download: the order was
+    /// finalized, or the answer to that is not known, and it is not known to be invalid.
+    pub fn issuance_is_unknown(&self) -> bool {
+        self.serial.is_empty()
+            && !self.issued
+            && self.class != Some(FailureClass::Validation)
+            && self.requests.iter().any(|request| {
+                request.endpoint == FINALIZE && (request.successful || request.outcome_is_unknown())
+            })
     }
 
     /// HTTP status and problem type of the answer that decided the failure; 0 and empty without one.
@@ -349,6 +370,24 @@ impl RequestResult {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_may_exist_that_nobody_downloaded() {
+        let finalize = |successful: bool, status: u16| RequestResult {
+            endpoint: FINALIZE.into(),
+            successful,
+            status,
+            ..RequestResult::default()
+        };
+        let of = |request| ChainResult { requests: vec![request], ..ChainResult::default() };
+        assert!(of(finalize(true, 200)).issuance_is_unknown());
+        assert!(of(finalize(false, 500)).issuance_is_unknown());
+        assert!(!of(finalize(false, 403)).issuance_is_unknown());
+        assert!(!ChainResult { serial: "01".into(), ..of(finalize(true, 200)) }.issuance_is_unknown());
+        let invalid = ChainResult { class: Some(FailureClass::Validation), ..of(finalize(true, 200)) };
+        assert!(!invalid.issuance_is_unknown());
+        assert!(!ChainResult::default().issuance_is_unknown());
+    }
 
     #[test]
     fn an_outcome_is_unknown_when_a_sent_request_has_no_telling_answer() {

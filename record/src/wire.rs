@@ -8,9 +8,9 @@ use std::borrow::Cow;
 use wec_proto::results as wire;
 
 use crate::{
-    AuthorizationResult, CaSample, Chain, ChainResult, ChallengeType, Event, FailureClass, GeneratorSample, Limit,
-    LimitCause, LimitKind, LoadSample, Phases, Purpose, Reach, Record, RequestResult, ScenarioSample, Silent,
-    StateCounts, UnknownRecord, ValidationHit, Verdict,
+    AuthorizationResult, CaSample, Chain, ChainResult, ChallengeType, Event, FailureClass, GeneratorSample,
+    Limit, LimitCause, LimitKind, LoadSample, Phases, Purpose, Reach, Record, RequestResult, ScenarioSample,
+    Silent, StateCounts, UnknownRecord, ValidationHit, Verdict,
 };
 
 impl From<ChainResult> for wire::ChainResult {
@@ -34,6 +34,8 @@ impl From<ChainResult> for wire::ChainResult {
             detail: result.detail.into_owned(),
             waited_asked: result.waited_asked,
             waited_poll: result.waited_poll,
+            order: result.order,
+            serial: serial_to_wire(&result.serial).unwrap_or_default(),
             issued: result.issued,
             issuance: result.issuance,
             unverified: result.unverified,
@@ -70,6 +72,8 @@ pub fn chain_from_wire(result: wire::ChainResult, seq: u64) -> ChainResult {
         detail: Cow::Owned(result.detail),
         waited_asked: result.waited_asked,
         waited_poll: result.waited_poll,
+        order: result.order,
+        serial: serial_from_wire(&result.serial),
         issued: result.issued,
         issuance: result.issuance,
         unverified: result.unverified,
@@ -81,6 +85,25 @@ pub fn chain_from_wire(result: wire::ChainResult, seq: u64) -> ChainResult {
             .collect(),
         requests: result.requests.into_iter().map(|request| request_from_wire(request, started)).collect(),
     }
+}
+
+/// The bytes of a serial number in lower-case hex; none for another text.
+pub fn serial_to_wire(hex: &str) -> Option<Vec<u8>> {
+    let digit = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    };
+    let pairs = hex.as_bytes().chunks(2);
+    pairs
+        .map(|pair| <[u8; 2]>::try_from(pair).ok().and_then(|[a, b]| Some(digit(a)? << 4 | digit(b)?)))
+        .collect()
+}
+
+/// A serial number in lower-case hex.
+pub fn serial_from_wire(bytes: &[u8]) -> String {
+    let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or_default();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 fn authorization_to_wire(authorization: AuthorizationResult, started: u64) -> wire::AuthorizationResult {
@@ -440,6 +463,7 @@ mod tests {
             let result = ChainResult {
                 seq, worker: 3, chain: Some(Chain::ALL[chain]), successful: true, took: started + took - due, due, started,
                 done: started + took, keygen: 5, error: String::new(), class: None, abandoned, requests, status: 403, problem: "caa".into(),
+                order: "/order/7".into(), serial: "00ff3a".into(),
                 scenario: "default".into(), profile: "shortlived".into(), detail: "names".into(), waited_asked: wait,
                 waited_poll: took, issued: abandoned, issuance: abandoned.then_some(took), unverified: "no root".into(),
                 rests: false,
@@ -522,6 +546,16 @@ mod tests {
         assert_eq!(Record::parse(&line, 1).unwrap(), record);
         let known = Record::parse(&line.replacen("\"99\"", "\"dns-01\"", 1), 1).unwrap();
         assert_eq!(known, hit_from_wire(hit(1), "c\"1".into(), 7));
+    }
+
+    #[test]
+    fn serials_are_hex_of_whole_bytes() {
+        for hex in ["", "00", "0aff", "7f00112233445566778899aabbccddeeff001122"] {
+            assert_eq!(serial_from_wire(&serial_to_wire(hex).unwrap()), hex);
+        }
+        for other in ["0", "0AFF", "0x12", "é"] {
+            assert_eq!(serial_to_wire(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
     let new_order = NewOrder { names: &names, replaces: None, profile: scene.notes.profile() };
     let order =
         context.client.new_order_for(scene.trace, &registration.account, new_order).await.map(Box::new)?;
+    scene.note_order(&order.url);
     if policy.abandon > 0.0 && scene.rng.random_bool(policy.abandon) {
         // Half of them also fetch an authorization.
         if let Some(url) = order.authorizations.first().filter(|_| scene.rng.random_bool(0.5)) {

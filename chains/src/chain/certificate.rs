@@ -20,6 +20,7 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
     let Some(claim) = usable_order(scene).await? else { return Ok(Outcome::NothingToDo) };
     scene.signer = Some(claim.registration.clone());
     scene.notes.profile.clone_from(&claim.profile);
+    scene.note_order(&claim.url);
 
     match steps::issue(scene, &claim.registration.account, &ready(&claim), &claim.names).await {
         Ok(certificate) => {

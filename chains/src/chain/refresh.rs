@@ -34,6 +34,7 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
             return Err(failure);
         }
     };
+    scene.note_order(&order.url);
     let account = &registration.account;
     let ready = Box::pin(steps::authorize(scene, account, order)).await?;
     if context.policy.stop_before == Some(StopBefore::Finalize) {

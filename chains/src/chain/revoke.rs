@@ -17,6 +17,7 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
     let Scene { context, rng, trace, signer: signing_account, notes, .. } = scene;
     let policy = &context.policy;
     let Some(claim) = context.state.claim_certificate() else { return Ok(Outcome::NothingToDo) };
+    notes.serial.clone_from(&claim.serial);
     let reason = policy.revocation_reasons.draw(*rng, |_| true).unwrap_or(RevocationReason::NONE);
     let by_certificate = rng.random_bool(policy.revoke_by_certificate_key);
     let blocks = by_certificate || reason == RevocationReason::KEY_COMPROMISE;

@@ -117,7 +117,11 @@ prop_compose! {
             seq, worker, chain: flags.0.then_some(Chain::ALL[chain]), successful: flags.1, took: odd.unwrap_or(done - due), due,
             started, done, keygen: wait, error: text.clone(), class: None, abandoned: flags.2, status: 403,
             problem: text.clone().into(), scenario: text.clone(), profile: text.clone(), detail: text.into(),
-            waited_asked: wait, waited_poll: took, issued: flags.0, issuance: flags.1.then_some(took), unverified: String::new(),
+            waited_asked: wait, waited_poll: took, issued: flags.0, issuance: flags.1.then_some(took),
+            order: if flags.0 { format!("/order/{seq}") } else { String::new() },
+            // The last is no hex.
+            serial: ["", "00ff3a", "0aF"][usize::from(flags.0) + usize::from(flags.0 && flags.1)].into(),
+            unverified: String::new(),
             rests: false,
             authorizations: vec![
                 AuthorizationResult {
