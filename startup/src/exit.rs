@@ -17,6 +17,8 @@ pub enum Exit {
     CouldNotRun,
     /// Wrong flags or configuration.
     Usage,
+    /// What was compared differs: the certificates of a log and those of the CA.
+    Different,
     /// The verdict is bad: a threshold failed, nothing succeeded, or a wanted chain never succeeded.
     Failed,
     /// Interrupted by the user.
@@ -35,6 +37,7 @@ impl Exit {
             Self::CouldNotRun => 1,
             Self::Usage => 2,
             Self::Bug => 70,
+            Self::Different => 98,
             Self::Failed => 99,
             Self::Interrupted => 105,
             Self::GeneratorLimited => 108,

@@ -91,7 +91,7 @@ fn side(files: &[PathBuf]) -> anyhow::Result<Side> {
 }
 
 /// The id of the run, from the log's header; else the file's own name.
-fn run_of(file: &Path) -> String {
+pub(crate) fn run_of(file: &Path) -> String {
     let header = wec_log::header_at(file).ok().flatten();
     header.map_or_else(|| file.display().to_string(), |header| header.run)
 }

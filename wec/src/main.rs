@@ -13,6 +13,7 @@ mod kept_page;
 mod log;
 mod output;
 mod progress;
+mod reconcile;
 #[cfg(test)]
 mod reference;
 mod replay;
@@ -76,6 +77,8 @@ enum Command {
     Export(export::Options),
     /// Compare runs by their logs or baselines: what differs, and what may be noise
     Compare(compare::Options),
+    /// Compare the certificates of a run's log with the CA's own list; exit code 98 when they differ
+    Reconcile(reconcile::Options),
     /// Check the log of a run
     Log(log::Options),
     /// List the stored state of each CA, or delete it
@@ -124,6 +127,9 @@ fn dispatch() -> ExitCode {
             }
             Command::Compare(options) => {
                 conclude(&logging, |stop| or_signal(stop, compare::run(options))).await
+            }
+            Command::Reconcile(options) => {
+                conclude(&logging, |stop| or_signal(stop, reconcile::reconcile(options))).await
             }
             Command::Log(options) => conclude(&logging, |stop| or_signal(stop, log::log(options))).await,
             Command::State(options) => conclude(&logging, |_| state::state(options)).await,
