@@ -41,7 +41,7 @@ pub use header::{PROGRAM, cpus};
 pub use membership::SessionMembership;
 pub use node::{Begun, Ended, Node, Surroundings};
 pub use plan::{Challenges, Listen, Plan};
-pub use run::{Parts, Requester, Workload, preflight};
+pub use run::{Parts, Requester, Workload, connect, preflight};
 pub use scenario::Scenario;
 pub use service::{Delivered, RemoteOptions, dns_apart, remote_challenges, run_remote};
 pub use stored::{Opened, open_state};

@@ -22,7 +22,7 @@ use wec_record::{Chain, Limit};
 use wec_startup::{Stop, say};
 use wec_store::{Available, ChallengeWriter, Limits, Object, State};
 
-pub use self::preflight::preflight;
+pub use self::preflight::{connect, preflight};
 use self::report::{Counting, report};
 use self::workforce::{Equipment, checker, key_pool, workforces};
 use crate::conductor::{Conductor, ScenarioChannels};

@@ -3,6 +3,7 @@
 mod bench;
 mod calibrate;
 mod capacity;
+mod clean;
 mod compare;
 mod convert;
 mod demo;
@@ -81,6 +82,8 @@ enum Command {
     Reconcile(reconcile::Options),
     /// Check the log of a run
     Log(log::Options),
+    /// Revoke the certificates and deactivate the accounts that runs left at a CA
+    Clean(clean::Options),
     /// List the stored state of each CA, or delete it
     State(state::Options),
     /// Print the JSON Schema of configuration files, for editors
@@ -132,6 +135,7 @@ fn dispatch() -> ExitCode {
                 conclude(&logging, |stop| or_signal(stop, reconcile::reconcile(options))).await
             }
             Command::Log(options) => conclude(&logging, |stop| or_signal(stop, log::log(options))).await,
+            Command::Clean(options) => conclude(&logging, |stop| clean::clean(options, stop)).await,
             Command::State(options) => conclude(&logging, |_| state::state(options)).await,
             Command::Calibrate(options) => {
                 conclude(&logging, |stop| calibrate::calibrate(options, stop)).await

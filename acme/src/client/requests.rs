@@ -88,6 +88,16 @@ impl Client {
         }
     }
 
+    /// Deactivates an account (RFC 8555 §7.3.6): the CA refuses all its further requests.
+    ///
+    /// # Errors
+    /// The request's failure.
+    pub async fn deactivate_account(&self, trace: &mut Trace, account: &Account) -> Result<(), Failure> {
+        let step = Step::new(Endpoint::Account, &account.url, &[200]);
+        let payload = br#"{"status":"deactivated"}"#;
+        self.signed(trace, step, by(account, payload), |_, _, _| Ok(())).await
+    }
+
     /// newOrder (RFC 8555 §7.4). `replaces` is the RFC 9773 identifier of the certificate that is renewed.
     ///
     /// The order can be ready at once, if the account's authorizations are reused, and it can be an older one that

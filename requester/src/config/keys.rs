@@ -295,9 +295,11 @@ pub static FLAGS_ONLY: &[&str] = &[
     "consumer-interval",
     "consumer-token",
     "drive",
+    "dry-run",
     "headless",
     "json",
     "junit",
+    "keep-accounts",
     "keep-page",
     "listen",
     "log-dir",
@@ -315,6 +317,7 @@ pub static FLAGS_ONLY: &[&str] = &[
     "token",
     "verbose",
     "webhook",
+    "yes",
 ];
 
 const fn key(

@@ -34,6 +34,15 @@ pub async fn preflight(plan: &Plan, clock: Clock) -> Result<Client, StartError> 
     Ok(client)
 }
 
+/// A client of the plan's CA, if the CA may be loaded.
+///
+/// # Errors
+/// See [`StartError`].
+pub async fn connect(plan: &Plan, clock: Clock) -> Result<Client, StartError> {
+    guard::check(&plan.directory, &plan.permission, &plan.dialling).await?;
+    Ok(Client::discover(client_config(plan)?, clock).await?)
+}
+
 fn client_config(plan: &Plan) -> Result<Config, StartError> {
     let roots = match (&plan.cacert, plan.insecure) {
         (Some(path), _) => {

@@ -23,6 +23,7 @@ mod metrics;
 mod nodes;
 mod patience;
 mod pebble;
+mod reconcile;
 mod record;
 mod replay;
 mod report;
