@@ -8,12 +8,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures_util::TryStreamExt as _;
+use futures_util::{FutureExt as _, TryStreamExt as _};
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
-    SqliteArguments, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteArguments, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteQueryResult,
+    SqliteRow, SqliteSynchronous,
 };
-use sqlx::{Arguments as _, AssertSqlSafe, ConnectOptions as _, Executor, SqlSafeStr as _, SqlStr};
+use sqlx::{Arguments as _, AssertSqlSafe, ConnectOptions as _, Either, Executor, SqlSafeStr as _, SqlStr};
 use wec_startup::{keep_private, private_file};
 
 use super::{
@@ -28,6 +29,8 @@ use crate::error::{SQLITE_BUSY, SQLITE_CANTOPEN, SQLITE_NOTADB, StoreError, reas
 use crate::url::StoreUrl;
 
 const BUSY: Duration = Duration::from_secs(5);
+/// How long SQLite works on a small write.
+const WORKING: Duration = Duration::from_millis(1);
 /// Interval of retries to open a file that another process is creating.
 const AGAIN: Duration = Duration::from_millis(20);
 
@@ -201,26 +204,17 @@ impl SqliteBackend {
         }
         let mut tx = self.acquire().await?;
         self.count(statements.len() as u64);
-        let mut changed = [0; Statement::ALL];
-        let mut ended = 0;
-        let run = async {
-            let query = sqlx::query_with(AssertSqlSafe(sql), arguments);
-            let mut results = Executor::fetch_many(&mut *tx.connection, query);
-            while let Some(result) = results.try_next().await? {
-                if let Some(done) = result.left() {
-                    // The first is BEGIN, which changes nothing, and for which SQLite reports earlier changes.
-                    if ended > 0 {
-                        changed[statements[ended - 1] as usize] = done.rows_affected();
-                    }
-                    ended += 1;
-                }
-            }
-            Ok::<_, sqlx::Error>(())
-        };
-        if let Err(error) = run.await {
+        let mut results = Vec::with_capacity(statements.len() + 1);
+        if let Err(error) = tx.run(sql, arguments, &mut results).await {
             // Another process holds the lock: the connection remains usable.
-            tx.ended = ended == 0 && is_busy(&error);
+            tx.ended = results.is_empty() && is_busy(&error);
             return Err(error);
+        }
+        let mut changed = [0; Statement::ALL];
+        // The first result is that of BEGIN, which changes nothing, and for which SQLite reports earlier changes.
+        let done = results.iter().filter_map(|result| result.as_ref().left()).skip(1);
+        for (statement, done) in statements.into_iter().zip(done) {
+            changed[statement as usize] = done.rows_affected();
         }
         let [alive, orders, certificates, issued] = changed;
         Ok((tx, (alive == 1).then_some([0, orders, certificates, issued])))
@@ -266,14 +260,20 @@ impl SqliteBackend {
         counts: [u64; 7],
     ) -> Result<(i64, i64, i64, i64), sqlx::Error> {
         self.count(1);
-        let mut query = sqlx::query_as(concat!(add_totals!(), "; COMMIT"));
-        for count in counts {
-            query = query.bind(count as i64);
+        let mut arguments = SqliteArguments::default();
+        let mut row = Row { arguments: &mut arguments, error: None };
+        counts.into_iter().for_each(|count| {
+            row.bind(count as i64);
+        });
+        row.bind(ca);
+        if let Some(error) = row.error {
+            return Err(sqlx::Error::Encode(error));
         }
-        // All of it is read: SQLite's thread does not execute statements for which nobody waits.
-        let totals = query.bind(ca).fetch_all(&mut *tx).await?;
+        let mut results = Vec::with_capacity(3);
+        tx.run(concat!(add_totals!(), "; COMMIT").to_owned(), arguments, &mut results).await?;
         tx.ended = true;
-        totals.into_iter().next().ok_or(sqlx::Error::RowNotFound)
+        let totals = results.into_iter().find_map(Either::right).ok_or(sqlx::Error::RowNotFound)?;
+        sqlx::FromRow::from_row(&totals)
     }
 
     /// Inserts rows in large statements; returns the number of new ones.
@@ -395,6 +395,29 @@ impl Tx<'_> {
     async fn rollback(mut self) -> Result<(), sqlx::Error> {
         self.execute("ROLLBACK").await?;
         self.ended = true;
+        Ok(())
+    }
+
+    /// Executes all statements of `sql` by one call, and reads all their results.
+    ///
+    /// SQLite's thread reports each statement, and would wake this task for each. So the results are read a little
+    /// later: that is one wake-up.
+    async fn run(
+        &mut self,
+        sql: String,
+        arguments: SqliteArguments,
+        results: &mut Vec<Either<SqliteQueryResult, SqliteRow>>,
+    ) -> Result<(), sqlx::Error> {
+        let query = sqlx::query_with(AssertSqlSafe(sql), arguments);
+        let mut all = Executor::fetch_many(&mut *self.connection, query);
+        // The first poll makes the call.
+        if let Some(first) = all.try_next().now_or_never() {
+            results.extend(first?);
+        }
+        tokio::time::sleep(WORKING).await;
+        while let Some(result) = all.try_next().await? {
+            results.push(result);
+        }
         Ok(())
     }
 
