@@ -177,7 +177,7 @@ impl HttpTransport {
                 origin: Arc::clone(origin),
                 address,
                 sender,
-                driver,
+                driver: Box::new(driver),
                 received,
                 received_before: 0,
                 idle_since: 0,
@@ -267,7 +267,8 @@ struct Connection {
     origin: Arc<Origin>,
     address: Option<Peer>,
     sender: SendRequest<Full<Bytes>>,
-    driver: Driver,
+    /// Boxed: it is large, and a connection is moved four times for each request.
+    driver: Box<Driver>,
     /// Bytes read so far, and when the current request was sent.
     received: Arc<AtomicU64>,
     received_before: u64,
@@ -280,7 +281,7 @@ impl Connection {
     /// No task waits for events on an idle connection, so the poll here has no waker.
     fn is_alive(&mut self) -> bool {
         let mut nobody = Context::from_waker(Waker::noop());
-        Pin::new(&mut self.driver).poll(&mut nobody).is_pending() && self.sender.is_ready()
+        Pin::new(&mut *self.driver).poll(&mut nobody).is_pending() && self.sender.is_ready()
     }
 
     /// Whether any byte has come since the current request was sent.
@@ -298,7 +299,7 @@ impl Connection {
         received: &mut u64,
     ) -> Result<Response, Failure> {
         self.received_before = self.received.load(Ordering::Relaxed);
-        let driver = &mut self.driver;
+        let driver = &mut *self.driver;
         let mut head = pin!(self.sender.send_request(request));
         let answer = poll_fn(|context| drive(driver, context, |context| head.as_mut().poll(context))).await;
         let (parts, mut body) = answer.map_err(|error| broken(&error))?.into_parts();
@@ -408,6 +409,15 @@ mod tests {
             accept: Some("application/pem-certificate-chain"),
             traceparent: None,
         }
+    }
+
+    /// Every request allocates this state, and moves its connection.
+    #[tokio::test]
+    async fn a_requests_state_takes_less_than_two_kib_and_a_connection_is_small() {
+        let transport = transport(1);
+        let state = size_of_val(&transport.attempt(post("http://127.0.0.1:1/")));
+        assert!(state < 2048, "{state} bytes");
+        assert!(size_of::<Connection>() <= 96, "{} bytes", size_of::<Connection>());
     }
 
     /// Sends with a turn, as the client does.
