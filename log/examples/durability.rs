@@ -4,11 +4,16 @@
 
 #![expect(clippy::disallowed_methods, reason = "it measures itself, outside any runtime")]
 
+#[path = "../tests/log/made.rs"]
+mod made;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use wec_log::{Log, LogFormat, LogOptions};
-use wec_record::{ChainResult, Phases, Record, RequestResult, RunHeader};
+use wec_record::RunHeader;
+
+use self::made::chain;
 
 const REQUESTS: u64 = 4;
 
@@ -52,7 +57,7 @@ fn full_speed(folder: &Path, format: LogFormat, synced: bool) {
     let (mut longest, began) = (Duration::ZERO, Instant::now());
     let mut seq = 0;
     while began.elapsed() < Duration::from_secs(5) {
-        let records: Vec<_> = (seq..seq + 256).map(chain).collect();
+        let records: Vec<_> = (seq..seq + 256).map(|seq| chain(seq, REQUESTS)).collect();
         seq += 256;
         log.take(&records);
         longest = longest.max(flush(&mut log));
@@ -67,7 +72,7 @@ fn steady(folder: &Path, format: LogFormat, synced: bool) {
     let mut seq = 0;
     for _ in 0..25 {
         let began = Instant::now();
-        let records: Vec<_> = (seq..seq + 1_000).map(chain).collect();
+        let records: Vec<_> = (seq..seq + 1_000).map(|seq| chain(seq, REQUESTS)).collect();
         seq += 1_000;
         log.take(&records);
         longest = longest.max(flush(&mut log));
@@ -87,46 +92,4 @@ fn flush(log: &mut Log) -> Duration {
 fn print(log: &Log, synced: bool, load: &str, rate: f64, longest: Duration) {
     let name = log.format().to_string();
     println!("{name:<12} {synced:<7} {load:<14} {rate:>10.0} {longest:>14.1?} {:>10}", log.synchronised());
-}
-
-fn chain(seq: u64) -> Record {
-    let started = 1_000_000 * seq;
-    let mut done = started;
-    let noise = |place: u64| seq.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(place as u32 * 7) % 10_000;
-    let requests = (0..REQUESTS)
-        .map(|place| {
-            let (due, before) = (done + noise(place), done);
-            let sent = due + 30_000 + noise(place + 3);
-            done = due + 7_000_000 + 100 * noise(place + 5);
-            RequestResult {
-                uri: "/order/{id}".into(),
-                took: done - due,
-                successful: true,
-                endpoint: "order".into(),
-                method: "POST".into(),
-                status: 200,
-                bytes_sent: 521,
-                bytes_received: 318,
-                due,
-                sent,
-                done,
-                reused: true,
-                address: "127.0.0.1:39931".into(),
-                nonce_age: sent - before,
-                phases: Phases { first_byte: done - sent - 3_000, ..Phases::default() },
-                ..RequestResult::default()
-            }
-        })
-        .collect();
-    let result = ChainResult {
-        seq,
-        successful: true,
-        took: done - started,
-        due: started,
-        started,
-        done,
-        requests,
-        ..ChainResult::default()
-    };
-    Record::Chain { node: "r1".to_owned(), origin_unix_ns: 1, result }
 }

@@ -35,6 +35,8 @@ struct Tables {
     nodes: Vec<Node>,
     requests: Vec<RequestResult>,
     chains: Vec<ChainResult>,
+    /// Of a reader: the places of entries of chains that this version does not know, with their numbers.
+    later_chains: HashMap<usize, u32>,
     last_done: u64,
     last_at: u64,
 }
@@ -74,7 +76,7 @@ impl Encoder {
 
     /// The present point in the block.
     pub(crate) fn save(&self) -> Saved {
-        let Tables { nodes, requests, chains, last_done, last_at } = &self.tables;
+        let Tables { nodes, requests, chains, last_done, last_at, .. } = &self.tables;
         Saved {
             seqs: nodes.iter().map(|node| node.last_seq).collect(),
             requests: requests.len(),
@@ -392,7 +394,10 @@ impl Decoder {
                 return Ok(None);
             }
             Kind::NewChain(chain) => {
-                room(&mut self.tables.chains, message)?.push(chain_from_wire(chain, 0));
+                let later = later_chain(&chain);
+                let chains = room(&mut self.tables.chains, message)?;
+                self.tables.later_chains.extend(later.map(|number| (chains.len(), number)));
+                chains.push(chain_from_wire(chain, 0));
                 return Ok(None);
             }
             Kind::Json(text) => {
@@ -410,9 +415,19 @@ impl Decoder {
         node.last_seq = seq;
         let (node, origin_unix_ns) = (node.name.clone(), node.origin_unix_ns);
         if let Kind::Chain(chain) = kind {
+            let later = match (chain.chain as usize).checked_sub(1) {
+                Some(place) => self.tables.later_chains.get(&place).copied(),
+                None => chain.own.as_ref().and_then(later_chain),
+            };
             let result =
                 self.tables.chain(chain, seq).ok_or_else(|| bad("a number of it is not in this block"))?;
-            return Ok(Some((Record::Chain { node, origin_unix_ns, result }, None)));
+            let record = Record::Chain { node, origin_unix_ns, result };
+            // The record has no place for the number, so its line keeps it.
+            let line = later.and_then(|number| {
+                let line = serde_json::to_string(&record).ok()?;
+                Some(line.replacen(NO_CHAIN, &format!("\"chainname\":\"{number}\""), 1))
+            });
+            return Ok(Some((record, line)));
         }
         let at_unix_ns = self.tables.last_at.wrapping_add_signed(at);
         self.tables.last_at = at_unix_ns;
@@ -427,6 +442,14 @@ impl Decoder {
         };
         Ok(Some((record, None)))
     }
+}
+
+/// A chain result without a name, in JSON.
+const NO_CHAIN: &str = "\"chainname\":null";
+
+/// The number of a chain that this version does not know.
+fn later_chain(chain: &wire::ChainResult) -> Option<u32> {
+    (chain.chain as usize > wec_record::Chain::ALL.len()).then_some(chain.chain)
 }
 
 /// What is wrong with a message.
@@ -550,4 +573,47 @@ const fn zigzag(value: i64) -> u64 {
 
 const fn unzigzag(value: u64) -> i64 {
     (value >> 1).cast_signed() ^ (value & 1).cast_signed().wrapping_neg()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a later version writes it.
+    #[test]
+    fn a_later_chain_keeps_its_number() {
+        let result = ChainResult {
+            seq: 1,
+            done: 5,
+            took: 5,
+            chain: Some(wec_record::Chain::Revoke),
+            ..ChainResult::default()
+        };
+        let record = |result: &ChainResult| Record::Chain {
+            node: "r1".to_owned(),
+            origin_unix_ns: 7,
+            result: result.clone(),
+        };
+        let (mut encoder, mut content) = (Encoder::default(), Vec::new());
+        encoder.begin_block(&mut content);
+        encoder.encode(&record(&result), &mut content).unwrap();
+        let (mut decoder, mut rest, mut found) = (Decoder::default(), &content[..], Vec::new());
+        while !rest.is_empty() {
+            let length = prost::decode_length_delimiter(rest).unwrap();
+            let (message, after) = rest[prost::length_delimiter_len(length)..].split_at(length);
+            rest = after;
+            let mut message = message.to_vec();
+            if let Ok(mut entry) = proto::Entry::decode(&message[..])
+                && let Some(Kind::NewChain(chain)) = &mut entry.entry
+            {
+                chain.chain = 200;
+                message = entry.encode_to_vec();
+            }
+            found.extend(decoder.decode(&message).unwrap());
+        }
+        let [(read, Some(line))] = &found[..] else { panic!("{found:?}") };
+        assert_eq!(*read, record(&ChainResult { chain: None, ..result }));
+        assert!(line.contains("\"chainname\":\"200\""), "{line}");
+        assert_eq!(Record::parse(line, 1).unwrap(), *read);
+    }
 }

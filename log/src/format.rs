@@ -87,6 +87,18 @@ pub(crate) fn is_compressed(start: &[u8]) -> bool {
             && frames::is_skippable(u32::from_le_bytes([start[0], start[1], start[2], start[3]])))
 }
 
+/// The program that decompresses a file that begins with these bytes, if it is not zstd.
+pub(crate) fn other_compression(start: &[u8]) -> Option<&'static str> {
+    match start {
+        [0x1f, 0x8b, ..] => Some("gzip"),
+        b"BZh1" | b"BZh2" | b"BZh3" | b"BZh4" | b"BZh5" | b"BZh6" | b"BZh7" | b"BZh8" | b"BZh9" => {
+            Some("bzip2")
+        }
+        [0xfd, b'7', b'z', b'X'] => Some("xz"),
+        _ => None,
+    }
+}
+
 /// Whether a file that is no longer than this start could become a log that is not JSON.
 pub(crate) fn may_begin(start: &[u8]) -> bool {
     frames::MAGIC.starts_with(start) || MARK_START.starts_with(start)

@@ -18,6 +18,8 @@ const MAX_BLOCK: usize = 128 << 10;
 const PIECE: usize = 1 << 18;
 /// 8 MiB: what `zstd -19` and all lower levels need.
 const MAX_WINDOW_LOG: u32 = 23;
+/// zstd's text for a frame with a larger window.
+const TOO_LARGE: &str = "Frame requires too much memory for decoding";
 /// An empty last block.
 const LAST_BLOCK: [u8; 3] = [1, 0, 0];
 
@@ -189,7 +191,14 @@ impl<R: Read> FrameReader<R> {
             let mut output = OutBuffer::around(&mut self.content[..]);
             self.decoder
                 .decompress_stream(&mut output, &mut input)
-                .map_err(|code| get_error_name(code).to_owned())?;
+                .map_err(|code| match get_error_name(code) {
+                    TOO_LARGE => format!(
+                        "its window is larger than the {} MiB that are read, as with zstd --long or --ultra: compress it \
+                         again, with zstd -dc --long=31 FILE | zstd -19 -o NEW",
+                        (1 << MAX_WINDOW_LOG) >> 20
+                    ),
+                    why => why.to_owned(),
+                })?;
             let made = output.pos();
             to.extend_from_slice(&self.content[..made]);
             if input.pos == length && made < self.content.len() {

@@ -3,7 +3,7 @@
 //! JSON has no infinity and no NaN. As `null` they make the whole log unreadable.
 
 use serde_json::Value;
-use wec_record::{FORMAT_VERSION, Record, RunHeader};
+use wec_record::{FORMAT_VERSION, Record, RequestResult, RunHeader};
 
 /// Upper bound of numbers and times: 18 years in nanoseconds. Sums of several do not overflow.
 const MOST: u64 = 1 << 59;
@@ -28,6 +28,9 @@ pub fn judge(record: &Record) -> Result<(), String> {
                 ("started", result.started),
                 ("done", result.done),
                 ("keygen", result.keygen),
+                ("waited_asked", result.waited_asked),
+                ("waited_poll", result.waited_poll),
+                ("issuance", result.issuance.unwrap_or(0)),
             ];
             times.into_iter().try_for_each(|(what, value)| within(what, value, MOST))?;
             result.requests.iter().try_for_each(|request| {
@@ -36,6 +39,7 @@ pub fn judge(record: &Record) -> Result<(), String> {
                     ("due", request.due),
                     ("sent", request.sent),
                     ("done", request.done),
+                    ("nonce_age", request.nonce_age),
                     ("bytes_sent", request.bytes_sent),
                     ("bytes_received", request.bytes_received),
                 ];
@@ -73,6 +77,55 @@ pub fn judge(record: &Record) -> Result<(), String> {
             numbers("record", &value)
         }
     }
+}
+
+/// Differences of times up to this are not contradictions, nanoseconds: other writers may round.
+const ROUNDED: u64 = 1_000_000;
+
+/// What in a record's times contradicts itself. The record can be counted, but not all of its times are true.
+///
+/// Records of the 2015 design have only `chaintook` and `took`.
+pub(crate) fn contradiction(record: &Record) -> Option<String> {
+    let Record::Chain { result, .. } = record else { return None };
+    if (result.due, result.started, result.done) == (0, 0, 0) {
+        return None;
+    }
+    let late = |time: u64, bound: u64| time > bound.saturating_add(ROUNDED);
+    let took = |name: &str, took: u64, due: u64, done: u64| {
+        let wanted = done.saturating_sub(due);
+        (took.abs_diff(wanted) > ROUNDED).then(|| format!("{name} is {took}, and done - due is {wanted}"))
+    };
+    let ordered = |times: [(&str, u64); 3]| {
+        let wrong = times.windows(2).find(|two| late(two[0].1, two[1].1))?;
+        Some(format!("{} ({}) is after {} ({})", wrong[0].0, wrong[0].1, wrong[1].0, wrong[1].1))
+    };
+    let length = result.done.saturating_sub(result.started);
+    let parts = [
+        ("waited_asked", result.waited_asked),
+        ("waited_poll", result.waited_poll),
+        ("keygen", result.keygen),
+    ];
+    let of_request = |request: &RequestResult| {
+        if (request.due, request.sent, request.done) == (0, 0, 0) {
+            return None;
+        }
+        // One that was never sent has no time for that.
+        let sent = if request.sent == 0 { request.due } else { request.sent };
+        ordered([("due", request.due), ("sent", sent), ("done", request.done)])
+            .or_else(|| took("took", request.took, request.due, request.done))
+            .or_else(|| {
+                let after = late(request.done, result.done);
+                after.then(|| format!("done ({}) is after its chain's done ({})", request.done, result.done))
+            })
+            .map(|why| format!("of a request {why}"))
+    };
+    ordered([("due", result.due), ("started", result.started), ("done", result.done)])
+        .or_else(|| took("chaintook", result.took, result.due, result.done))
+        .or_else(|| {
+            let (name, part) = parts.into_iter().find(|(_, part)| late(*part, length))?;
+            Some(format!("{name} is {part}, and done - started is {length}"))
+        })
+        .or_else(|| result.requests.iter().find_map(of_request))
 }
 
 /// Checks the header of a run of another process.
@@ -126,6 +179,8 @@ mod tests {
 
     use super::*;
 
+    const MS: u64 = 1_000_000;
+
     fn load(change: impl FnOnce(&mut LoadSample)) -> Record {
         let mut load = LoadSample {
             over_ns: 1_000_000_000,
@@ -174,10 +229,63 @@ mod tests {
             (load(|load| load.generator.lag = vec![(1, u64::MAX)]), "lag"),
             (state(u64::MAX), "certificates"),
             (chain(|chain| chain.done = u64::MAX), "done"),
+            (chain(|chain| chain.waited_poll = u64::MAX), "waited_poll"),
             (chain(|chain| chain.requests[0].bytes_received = 1 << 60), "of a request bytes_received"),
         ] {
             let refused = judge(&record).unwrap_err();
             assert!(refused.contains(why), "{why}: {refused}");
+        }
+    }
+
+    #[test]
+    fn times_that_contradict_each_other_are_found() {
+        let times = |change: fn(&mut ChainResult)| {
+            let request = RequestResult {
+                due: 2 * MS,
+                sent: 3 * MS,
+                done: 9 * MS,
+                took: 7 * MS,
+                ..RequestResult::default()
+            };
+            let result = ChainResult {
+                due: 0,
+                started: MS,
+                done: 10 * MS,
+                took: 10 * MS,
+                waited_poll: 9 * MS,
+                requests: vec![request],
+                ..ChainResult::default()
+            };
+            chain(|chain| {
+                *chain = result;
+                change(chain);
+            })
+        };
+        for right in [times(|_| {}), times(|chain| chain.took += MS / 2), chain(|chain| chain.took = 5 * MS)]
+        {
+            assert_eq!(contradiction(&right), None);
+        }
+        for (wrong, why) in [
+            (times(|chain| chain.took = 0), "chaintook is 0, and done - due is 10000000"),
+            (times(|chain| chain.done = 0), "chaintook is 10000000, and done - due is 0"),
+            (times(|chain| chain.requests[0].done = 0), "of a request sent (3000000) is after done (0)"),
+            (times(|chain| chain.started = 90 * MS), "started (90000000) is after done (10000000)"),
+            (
+                times(|chain| chain.waited_asked = 20 * MS),
+                "waited_asked is 20000000, and done - started is 9000000",
+            ),
+            (
+                times(|chain| chain.requests[0].took = 90 * MS),
+                "of a request took is 90000000, and done - due is 7000000",
+            ),
+            (times(|chain| chain.requests[0].sent = 99 * MS), "of a request sent (99000000) is after done"),
+            (
+                times(|chain| (chain.requests[0].done, chain.requests[0].took) = (92 * MS, 90 * MS)),
+                "of a request done (92000000) is after its chain's done (10000000)",
+            ),
+        ] {
+            let found = contradiction(&wrong).unwrap();
+            assert!(found.contains(why), "{why}: {found}");
         }
     }
 

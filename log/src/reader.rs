@@ -9,11 +9,16 @@ use wec_record::Record;
 
 use crate::LogFormat;
 use crate::binary::{Bad, Decoder, MARK_START};
-use crate::format::{DECISIVE, is_binary, is_compressed};
+use crate::format::{DECISIVE, is_binary, is_compressed, other_compression};
 use crate::frames::{Chunk, FrameReader, read_some};
 
 /// Maximal length of a line or a message, bytes.
 const LONGEST: usize = 16 << 20;
+
+/// The byte order mark of UTF-8.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+/// What the first line of a baseline has.
+const BASELINE: &str = r#""format":"wec-baseline""#;
 
 /// Reads the records of one file.
 pub struct Reader<R> {
@@ -92,6 +97,12 @@ impl<R: Read> Reader<Source<R>> {
     pub fn new(mut source: R) -> io::Result<Self> {
         let mut start = Vec::new();
         source.by_ref().take(DECISIVE as u64).read_to_end(&mut start)?;
+        if let Some(other) = other_compression(&start) {
+            return Err(io::Error::other(format!(
+                "it is compressed by {other}, and only zstd is read: decompress it first, for example with {other} -dc \
+                 FILE, and give the result, or - for standard input"
+            )));
+        }
         let compressed = is_compressed(&start);
         let source = Cursor::new(start).chain(source);
         let content = if compressed {
@@ -179,6 +190,8 @@ impl<R: Read> Reader<R> {
         let from = self.at;
         self.used(length + 1);
         let line = &self.buffer[from..from + length];
+        // Editors and spreadsheets write it before the first line.
+        let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
         if line.trim_ascii().is_empty() {
             return Ok(Some(Found::Blank(place)));
         }
@@ -191,6 +204,9 @@ impl<R: Read> Reader<R> {
         };
         Ok(Some(match Record::parse(text, self.number) {
             Ok(record) => Found::Record(place, record, Some(Cow::Borrowed(text))),
+            Err(_) if self.number == 1 && text.contains(BASELINE) => {
+                Found::Damaged(place, "it is a baseline, not a log: compare it with wec compare".to_owned())
+            }
             Err(error) => Found::Damaged(place, error.source.to_string()),
         }))
     }

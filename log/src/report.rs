@@ -3,16 +3,18 @@
 //! A line that is not a record is reported with its number and its offset, skipped and counted; the records
 //! around it are read. Whether defects are acceptable is decided by the caller: see [`LogReport::is_whole`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
-use wec_record::{FORMAT_VERSION, Footer, Record, RunHeader};
+use wec_record::{FORMAT_VERSION, Footer, Record, RunHeader, RunTimes, Within};
 
 use crate::file::{is_file, shown};
-use crate::judge::judge;
+use crate::judge::{contradiction, judge};
 use crate::ranges::Ranges;
 use crate::reader::{Found, Place, Reader};
 use crate::{LogError, LogFormat};
@@ -23,6 +25,8 @@ const MAX_DAMAGED: usize = 20;
 const LONGEST_WHY: usize = 300;
 /// Nodes whose record numbers are checked.
 const MAX_NODES: usize = 100_000;
+/// Marks and footers of a file that are compared with those of other files.
+const MAX_UNNUMBERED: usize = 100_000;
 
 /// The content of the logs of one run, and their defects.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -43,7 +47,11 @@ pub struct LogReport {
     pub damaged_lines: u64,
     /// Bytes of incomplete last records, as after a kill. In a compressed log, of the last block, if that is incomplete.
     pub torn_bytes: u64,
-    /// Duplicate records, by node and number; they are skipped.
+    /// The first records whose times are out of range or contradict each other. They are read.
+    pub doubtful: Vec<DamagedLine>,
+    /// Number of such records.
+    pub doubtful_records: u64,
+    /// Duplicate records, by node and number, and marks and footers that several files have; they are skipped.
     pub repeated: u64,
     /// Ranges of missing numbers between others, by node.
     pub missing: BTreeMap<String, Vec<(u64, u64)>>,
@@ -55,6 +63,17 @@ pub struct LogReport {
     pub header: Option<RunHeader>,
     #[serde(skip)]
     numbers: BTreeMap<String, Ranges>,
+    /// Chain results with a value that this version does not know: their requests are not counted.
+    #[serde(skip)]
+    later_chains: bool,
+    #[serde(skip)]
+    times: RunTimes,
+    /// Where the time is with which the run begins.
+    #[serde(skip)]
+    began: Option<DamagedLine>,
+    /// The marks and footers of the files before, and of this one.
+    #[serde(skip)]
+    unnumbered: [HashSet<u64>; 2],
 }
 
 /// A line, message or zstd frame that is damaged.
@@ -85,12 +104,20 @@ impl LogReport {
     /// The defects of the log, one sentence each; empty when it is complete.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        if let Some(DamagedLine { file, line, offset, frame, format, why }) = &self.damaged.first() {
-            let place = shown(&Place { number: *line, offset: *offset, frame: *frame }, *format);
+        if let Some(first @ DamagedLine { file, format, why, .. }) = &self.damaged.first() {
+            let place = first.place();
             let more = self.damaged_lines - 1;
             let what = if format.is_binary() { "places" } else { "lines" };
             let more = if more > 0 { format!("; {more} more damaged {what} follow") } else { String::new() };
             problems.push(format!("{file}, {place} is not a record: {why}{more}"));
+        }
+        if let Some(first) = self.doubtful.first() {
+            let more = match self.doubtful_records - 1 {
+                0 => String::new(),
+                1 => "; 1 more such record follows".to_owned(),
+                more => format!("; {more} more such records follow"),
+            };
+            problems.push(format!("{}, {}: {}{more}", first.file, first.place(), first.why));
         }
         if self.torn_bytes > 0 {
             problems.push(format!(
@@ -117,6 +144,16 @@ impl LogReport {
                     ));
                 }
             }
+            let chains = |records: &BTreeMap<String, u64>| records.get("chain").copied().unwrap_or(0);
+            if !self.later_chains
+                && footer.requests != self.requests
+                && chains(&footer.records) == chains(&self.records)
+            {
+                problems.push(format!(
+                    "the footer counts {} requests, but the chain results have {}: one of the numbers was changed",
+                    footer.requests, self.requests
+                ));
+            }
         }
         problems
     }
@@ -124,6 +161,12 @@ impl LogReport {
     /// Whether every line is a record and, as far as the log shows, no record is missing.
     pub fn is_whole(&self) -> bool {
         self.problems().is_empty()
+    }
+}
+
+impl DamagedLine {
+    fn place(&self) -> String {
+        shown(&Place { number: self.line, offset: self.offset, frame: self.frame }, self.format)
     }
 }
 
@@ -202,8 +245,9 @@ impl LogReport {
         each: &mut impl FnMut(&Record, Option<&str>),
     ) -> Result<(), LogError> {
         let failed = |source| LogError::Io { what: "read", path: path.into(), source };
-        let file = path.display().to_string();
-        self.files.push(file.clone());
+        self.files.push(path.display().to_string());
+        let [before, here] = &mut self.unnumbered;
+        before.extend(here.drain());
         let mut read_any = self.records.values().any(|count| *count > 0);
         let mut reader = Reader::new(source).map_err(failed)?;
         while let Some(found) = reader.next().map_err(failed)? {
@@ -211,7 +255,9 @@ impl LogReport {
                 Found::Record(place, record, line) => match judge(&record) {
                     Ok(()) => {
                         read_any = true;
-                        self.take(path, &record, line.as_deref(), each)?;
+                        if self.take(path, &record, line.as_deref(), each)? {
+                            self.doubt(path, (place, reader.format()), &record);
+                        }
                         continue;
                     }
                     Err(why) => (place, why),
@@ -222,10 +268,7 @@ impl LogReport {
             };
             self.damaged_lines += 1;
             if self.damaged.len() < MAX_DAMAGED {
-                let why = wec_text::visible(&why).chars().take(LONGEST_WHY).collect();
-                let Place { number: line, offset, frame } = place;
-                let format = reader.format();
-                self.damaged.push(DamagedLine { file: file.clone(), line, offset, frame, format, why });
+                self.damaged.push(line_at(path, (place, reader.format()), &why));
             }
         }
         self.bytes += reader.bytes();
@@ -243,13 +286,18 @@ impl LogReport {
         Err(LogError::NoRecords { path: path.into(), what })
     }
 
+    /// Whether the record is new.
     fn take(
         &mut self,
         path: &Path,
         record: &Record,
         line: Option<&str>,
         each: &mut impl FnMut(&Record, Option<&str>),
-    ) -> Result<(), LogError> {
+    ) -> Result<bool, LogError> {
+        if matches!(record, Record::Mark(_) | Record::Footer(_)) && self.is_in_another_file(record) {
+            self.repeated += 1;
+            return Ok(false);
+        }
         match record {
             Record::Header(header) if header.version > FORMAT_VERSION => {
                 return Err(LogError::Newer { path: path.into(), version: header.version });
@@ -260,7 +308,7 @@ impl LogReport {
                     return Err(LogError::AnotherRun { path: path.into(), found, wanted });
                 }
                 // Each file of a rotated log begins with it.
-                Some(_) => return Ok(()),
+                Some(_) => return Ok(false),
                 None => self.header = Some(header.clone()),
             },
             Record::Footer(footer) => self.footer = Some(footer.clone()),
@@ -270,17 +318,69 @@ impl LogReport {
             && !self.is_new(node, seq)
         {
             self.repeated += 1;
-            return Ok(());
+            return Ok(false);
         }
-        if let Record::Chain { result, .. } = record {
-            self.requests += result.requests.len() as u64;
+        match record {
+            Record::Chain { result, .. } => self.requests += result.requests.len() as u64,
+            Record::Unknown(unknown) => self.later_chains |= unknown.kind() == "chain",
+            _ => {}
         }
         match self.records.get_mut(record.kind()) {
             Some(count) => *count += 1,
             None => drop(self.records.insert(record.kind().to_owned(), 1)),
         }
         each(record, line);
-        Ok(())
+        Ok(true)
+    }
+
+    /// Whether one of the files before has the same mark or footer, to the nanosecond.
+    fn is_in_another_file(&mut self, record: &Record) -> bool {
+        let Ok(json) = serde_json::to_string(record) else { return false };
+        let mut hasher = DefaultHasher::new();
+        json.hash(&mut hasher);
+        let [before, here] = &mut self.unnumbered;
+        if here.len() < MAX_UNNUMBERED {
+            here.insert(hasher.finish());
+        }
+        before.contains(&hasher.finish())
+    }
+
+    /// Counts a record whose times are out of range or contradict each other.
+    fn doubt(&mut self, path: &Path, place: (Place, LogFormat), record: &Record) {
+        let far = |at: u64| {
+            let time = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_nanos(at));
+            format!(
+                "its time, {time}, is more than 7 days from the times of the run, so rates and charts leave it out"
+            )
+        };
+        if let Record::Header(header) = record {
+            self.times.begin(header.started_unix_ns);
+            self.began = Some(line_at(path, place, &far(header.started_unix_ns)));
+            return;
+        }
+        // A footer may be written long after the run.
+        let at = if matches!(record, Record::Footer(_)) { 0 } else { record.unix_ns().unwrap_or(0) };
+        if at > 0 && self.began.is_none() {
+            self.began = Some(line_at(path, place, &far(at)));
+        }
+        let why = match self.times.take(at, at) {
+            Within::Nothing => far(at),
+            moves => {
+                if moves == Within::RunThatMoves
+                    && let Some(began) = self.began.take()
+                {
+                    // The last one belongs to the run, and the first one does not.
+                    self.doubtful.pop();
+                    self.doubtful.insert(0, began);
+                }
+                let Some(why) = contradiction(record) else { return };
+                format!("its times contradict each other: {why}")
+            }
+        };
+        self.doubtful_records += 1;
+        if self.doubtful.len() < MAX_DAMAGED {
+            self.doubtful.push(line_at(path, place, &why));
+        }
     }
 
     fn is_new(&mut self, node: &str, seq: u64) -> bool {
@@ -291,4 +391,10 @@ impl LogReport {
             None => self.numbers.entry(node.to_owned()).or_default().add(seq),
         }
     }
+}
+
+fn line_at(path: &Path, (place, format): (Place, LogFormat), why: &str) -> DamagedLine {
+    let why = wec_text::visible(why).chars().take(LONGEST_WHY).collect();
+    let Place { number: line, offset, frame } = place;
+    DamagedLine { file: path.display().to_string(), line, offset, frame, format, why }
 }

@@ -21,6 +21,7 @@ mod mark;
 mod named;
 pub mod plan;
 mod result;
+mod run_times;
 mod spent;
 pub mod threshold;
 pub mod wire;
@@ -40,5 +41,6 @@ pub use log::{Footer, KINDS, NoSuchRecord, Record, RecordError, RunOutcome, Stat
 pub use mark::{LoadState, Mark, MarkBy, MarkValue, MarkWhat};
 pub use plan::Plan;
 pub use result::{AuthorizationResult, ChainResult, FailureClass, Phases, Purpose, RequestResult};
+pub use run_times::{RunTimes, Within};
 pub use spent::Spent;
 pub use threshold::Threshold;

@@ -16,8 +16,7 @@ use crate::snapshot::{
 impl Aggregate {
     /// The figures so far.
     pub fn snapshot(&self) -> Snapshot {
-        let run_started =
-            self.header.as_ref().map(|header| header.started_unix_ns).or(self.earliest).unwrap_or(0);
+        let run_started = self.times.started().unwrap_or(0);
         let started = self.period.as_ref().map_or(run_started, |period| period.unix_ns.start);
         let elapsed_ns = self.latest.saturating_sub(started);
         let rate = |count: u64| {

@@ -21,8 +21,8 @@ use std::time::Duration;
 
 use wec_record::{
     CaSample, Chain, ChainResult, ChallengeType, FailureClass, LoadSample, LoadState, Mark, MarkBy,
-    MarkValue, MarkWhat, Purpose, Record, RequestResult, RunHeader, StateCounts, Threshold, ValidationHit,
-    Verdict,
+    MarkValue, MarkWhat, Purpose, Record, RequestResult, RunHeader, RunTimes, StateCounts, Threshold,
+    ValidationHit, Verdict, Within,
 };
 
 use self::certificates::Certificates;
@@ -33,7 +33,7 @@ use self::timeline::Timeline;
 use self::validations::Validations;
 use self::warnings::Warnings;
 use crate::consume::RecordConsumer;
-use crate::distribution::Times;
+use crate::distribution::{LONGEST_NS, Times};
 use crate::snapshot::{
     ByteFigures, ChainPercentiles, ConnectionFigures, FailureFigures, FailureScope, Series,
 };
@@ -57,8 +57,9 @@ pub struct Aggregate {
     header: Option<RunHeader>,
     /// The part of the run that is aggregated; none for all of it.
     period: Option<PartOfRun>,
-    /// Wall clock of the earliest start and the latest end, nanoseconds.
-    earliest: Option<u64>,
+    /// Start and end of the run.
+    times: RunTimes,
+    /// The latest time in the period; without a period, that of the run.
     latest: u64,
     issued: u64,
     /// Whole issuances.
@@ -184,6 +185,7 @@ impl Aggregate {
                     }
                     Some(period) => period.begin(header.started_unix_ns),
                 }
+                self.times.begin(header.started_unix_ns);
                 self.header = Some(header.clone());
             }
             Record::Header(_) | Record::Footer(_) => {}
@@ -191,15 +193,18 @@ impl Aggregate {
             Record::Hit { hit, .. } => self.hit(hit),
             Record::Mark(mark) => self.mark(mark.clone().shortened(MAX_TEXT)),
             Record::State { node, at_unix_ns, counts, .. } => {
-                self.span(*at_unix_ns, *at_unix_ns);
-                if self.is_after_period(*at_unix_ns) {
+                let at = self.sample_at(*at_unix_ns).unwrap_or_else(|at| {
+                    self.timeline.leave_out();
+                    at
+                });
+                if self.is_after_period(at) {
                     return;
                 }
-                self.workers_of(node, (*at_unix_ns, counts.workers));
-                if self.includes(*at_unix_ns) {
+                self.workers_of(node, (at, counts.workers));
+                if self.includes(at) {
                     self.unwritten = self.unwritten.saturating_add(counts.unwritten);
                 }
-                self.state = later(self.state, Some((*at_unix_ns, *counts)));
+                self.state = later(self.state, Some((at, *counts)));
             }
             Record::Load { node, seq, at_unix_ns, load } => self.load(node, *seq, *at_unix_ns, load),
             Record::Lost { at_unix_ns, .. } if !self.includes(*at_unix_ns) => {}
@@ -213,8 +218,8 @@ impl Aggregate {
     /// Adds the figures of `other`, as if its records had followed.
     pub fn merge(&mut self, other: Self) {
         self.header = self.header.take().or(other.header);
-        self.earliest = self.earliest.into_iter().chain(other.earliest).min();
-        self.latest = self.latest.max(other.latest);
+        self.times.merge(&other.times);
+        self.latest = if self.period.is_some() { self.latest.max(other.latest) } else { self.times.latest() };
         self.issued += other.issued;
         self.issuances.merge(other.issuances);
         self.stopped |= other.stopped;
@@ -318,6 +323,11 @@ impl Aggregate {
         self.header.as_ref()
     }
 
+    /// Start and end of the whole run.
+    pub(crate) const fn times(&self) -> &RunTimes {
+        &self.times
+    }
+
     /// Wall clock of the latest end, nanoseconds since the Unix epoch.
     pub(crate) const fn latest(&self) -> u64 {
         self.latest
@@ -341,10 +351,12 @@ impl Aggregate {
 
     fn chain(&mut self, origin: u64, result: &ChainResult) {
         let done = origin.saturating_add(result.done);
-        self.span(origin.saturating_add(result.started), done);
+        let charted = self.span(origin.saturating_add(result.started), done).then_some(done);
         for request in &result.requests {
-            if self.includes(origin.saturating_add(request.done)) {
-                self.request(origin, request);
+            let at = origin.saturating_add(request.done);
+            if self.includes(at) {
+                // One that claims another time than its chain's must not stretch the charts.
+                self.request(request, charted.map(|done| at.min(done)));
             }
         }
         for authorization in &result.authorizations {
@@ -369,12 +381,12 @@ impl Aggregate {
             if let Some(took) = result.issuance {
                 self.issuances.record(took);
             }
-            self.timeline.issued(done);
+            self.timeline.issued(charted);
         }
         if result.abandoned && result.successful {
             totals.outcome.count += 1;
             totals.abandoned += 1;
-            self.timeline.abandoned_chain(done, chain);
+            self.timeline.abandoned_chain(charted, chain);
             return;
         }
         // Records of the 2015 design have only `chaintook`.
@@ -388,7 +400,7 @@ impl Aggregate {
         if let Some(class) = result.class {
             *totals.classes.entry(class).or_default() += 1;
         }
-        self.timeline.chain(done, chain, result.successful, result.took);
+        self.timeline.chain(charted, chain, result.successful, result.took);
         if !result.successful {
             let (status, problem) = result.failed_by();
             let failed = result.last_failed();
@@ -409,7 +421,7 @@ impl Aggregate {
         }
     }
 
-    fn request(&mut self, origin: u64, request: &RequestResult) {
+    fn request(&mut self, request: &RequestResult, charted: Option<u64>) {
         self.requests += 1;
         self.posts += u64::from(request.method == "POST");
         match request.purpose {
@@ -449,7 +461,7 @@ impl Aggregate {
             totals.received += request.bytes_received;
         }
         let failed = !request.successful && !request.is_cut_off();
-        self.timeline.request(origin.saturating_add(request.done), !failed);
+        self.timeline.request(charted, !failed);
         if failed {
             self.requests_failed += 1;
             self.refused_origins += u64::from(request.class == Some(FailureClass::RefusedOrigin));
@@ -471,17 +483,18 @@ impl Aggregate {
     }
 
     fn hit(&mut self, hit: &ValidationHit) {
-        self.span(hit.at_unix_ns, hit.at_unix_ns.saturating_add(hit.took));
-        if !self.includes(hit.at_unix_ns) {
+        let at = hit.at_unix_ns;
+        let within = self.span(at, at.saturating_add(hit.took.min(LONGEST_NS)));
+        if !self.includes(at) {
             return;
         }
         self.hits_of(hit.challenge, hit.verdict).record(hit.took);
         self.validations.hit(hit);
-        self.timeline.hit(hit.at_unix_ns);
+        self.timeline.hit(within.then_some(at));
     }
 
     fn mark(&mut self, mark: Mark) {
-        self.span(mark.at_unix_ns, mark.at_unix_ns);
+        let within = self.span(mark.at_unix_ns, mark.at_unix_ns);
         if self.is_after_period(mark.at_unix_ns) {
             return;
         }
@@ -495,6 +508,9 @@ impl Aggregate {
         if !self.includes(mark.at_unix_ns) {
             return;
         }
+        if !within {
+            return self.timeline.leave_out();
+        }
         let by_generator = mark.by == MarkBy::Generator;
         // A load tester near its limits makes many marks, which must not displace those of people.
         let full = by_generator && self.generator_marks >= MAX_GENERATOR_MARKS;
@@ -507,7 +523,8 @@ impl Aggregate {
     }
 
     fn load(&mut self, node: &str, seq: u64, at_unix_ns: u64, load: &LoadSample) {
-        self.span(at_unix_ns, at_unix_ns);
+        let charted = self.sample_at(at_unix_ns);
+        let at_unix_ns = charted.unwrap_or_else(|latest| latest);
         if !self.includes(at_unix_ns) {
             if !self.is_after_period(at_unix_ns) {
                 self.loads.record_before(node, seq, at_unix_ns, load);
@@ -515,7 +532,10 @@ impl Aggregate {
             return;
         }
         self.loads.record(node, seq, at_unix_ns, load);
-        self.timeline.load(at_unix_ns, node, load);
+        match charted {
+            Ok(at) => self.timeline.load(at, node, load),
+            Err(_) => self.timeline.leave_out(),
+        }
         self.silence(at_unix_ns, &load.ca);
         if let Some(limited) = load.generator.turned {
             let now = load.generator.limits.iter().filter(|limit| limit.now).map(|limit| limit.what.name());
@@ -542,6 +562,12 @@ impl Aggregate {
         self.mark(Mark { from, ..Mark::new(at_unix_ns, MarkBy::Generator, what, to) });
     }
 
+    /// When a sample was taken. If that is out of the range of the run, an error with the latest time instead: with its
+    /// own time, the sample would hide all others of its node.
+    fn sample_at(&mut self, at_unix_ns: u64) -> Result<u64, u64> {
+        if self.span(at_unix_ns, at_unix_ns) { Ok(at_unix_ns) } else { Err(self.times.latest()) }
+    }
+
     /// Whether the part of the run that is aggregated has this moment, nanoseconds since the Unix epoch.
     pub fn includes(&self, at_unix_ns: u64) -> bool {
         self.period.as_ref().is_none_or(|period| period.unix_ns.contains(&at_unix_ns))
@@ -551,18 +577,23 @@ impl Aggregate {
         self.period.as_ref().is_some_and(|period| at_unix_ns >= period.unix_ns.end)
     }
 
-    /// Records of the 2015 design have no wall clock: their time 0 is not part of the run.
-    fn span(&mut self, from_unix_ns: u64, to_unix_ns: u64) {
+    /// Takes the time that a record covers. Returns whether it is in the range of the run.
+    fn span(&mut self, from_unix_ns: u64, to_unix_ns: u64) -> bool {
+        let within = self.times.take(from_unix_ns, to_unix_ns);
+        if within == Within::Nothing {
+            return false;
+        }
         if let Some(PartOfRun { unix_ns, .. }) = &self.period {
             if to_unix_ns >= unix_ns.start {
                 self.latest = self.latest.max(to_unix_ns.min(unix_ns.end));
             }
-            return;
+            return true;
         }
-        if from_unix_ns > 0 {
-            self.earliest = Some(self.earliest.map_or(from_unix_ns, |earliest| earliest.min(from_unix_ns)));
+        if within == Within::RunThatMoves {
+            self.timeline.restart();
         }
-        self.latest = self.latest.max(to_unix_ns);
+        self.latest = self.times.latest();
+        true
     }
 
     /// The totals of an endpoint. A linear search suffices: there are few, and the busy ones come first.

@@ -83,7 +83,7 @@ impl Default for Timeline {
 
 impl Timeline {
     /// An iteration that ended at `at_unix_ns`; `took` nanoseconds.
-    pub(crate) fn chain(&mut self, at_unix_ns: u64, chain: Chain, successful: bool, took: u64) {
+    pub(crate) fn chain(&mut self, at_unix_ns: Option<u64>, chain: Chain, successful: bool, took: u64) {
         if let Some(bucket) = self.bucket(at_unix_ns) {
             let chain = &mut bucket.chains[chain.index()];
             chain.count += 1;
@@ -98,14 +98,14 @@ impl Timeline {
     }
 
     /// A certificate issued at `at_unix_ns`.
-    pub(crate) fn issued(&mut self, at_unix_ns: u64) {
+    pub(crate) fn issued(&mut self, at_unix_ns: Option<u64>) {
         if let Some(bucket) = self.bucket(at_unix_ns) {
             bucket.issued += 1;
         }
     }
 
     /// An iteration that left an order unfinished on purpose.
-    pub(crate) fn abandoned_chain(&mut self, at_unix_ns: u64, chain: Chain) {
+    pub(crate) fn abandoned_chain(&mut self, at_unix_ns: Option<u64>, chain: Chain) {
         if let Some(bucket) = self.bucket(at_unix_ns) {
             let chain = &mut bucket.chains[chain.index()];
             chain.count += 1;
@@ -114,7 +114,7 @@ impl Timeline {
     }
 
     /// An HTTP attempt that ended at `at_unix_ns`.
-    pub(crate) fn request(&mut self, at_unix_ns: u64, successful: bool) {
+    pub(crate) fn request(&mut self, at_unix_ns: Option<u64>, successful: bool) {
         if let Some(bucket) = self.bucket(at_unix_ns) {
             bucket.requests += 1;
             bucket.requests_failed += u64::from(!successful);
@@ -122,7 +122,7 @@ impl Timeline {
     }
 
     /// A validation that arrived at `at_unix_ns`.
-    pub(crate) fn hit(&mut self, at_unix_ns: u64) {
+    pub(crate) fn hit(&mut self, at_unix_ns: Option<u64>) {
         if let Some(bucket) = self.bucket(at_unix_ns) {
             bucket.hits += 1;
         }
@@ -130,9 +130,21 @@ impl Timeline {
 
     /// A load sample of `node` that ends at `at_unix_ns`.
     pub(crate) fn load(&mut self, at_unix_ns: u64, node: &str, load: &LoadSample) {
-        if let Some(bucket) = self.bucket(at_unix_ns) {
+        if let Some(bucket) = self.bucket(Some(at_unix_ns)) {
             bucket.load.record(node, load);
         }
+    }
+
+    /// What is here is out of the range of the run.
+    pub(crate) fn restart(&mut self) {
+        self.outside += self.buckets.drain(..).map(|bucket| bucket.records()).sum::<u64>();
+        self.step_s = 1;
+        self.reset_at = self.revision;
+    }
+
+    /// A record that is not shown.
+    pub(crate) const fn leave_out(&mut self) {
+        self.outside += 1;
     }
 
     /// Number of records that fit no bucket.
@@ -255,13 +267,13 @@ impl Timeline {
         found
     }
 
-    /// The bucket for a record of that time, marked as changed.
-    fn bucket(&mut self, at_unix_ns: u64) -> Option<&mut Bucket> {
-        let second = at_unix_ns / 1_000_000_000;
-        if !self.make_room(second) {
+    /// The bucket for a record of that time, marked as changed. None is a time out of the range of the run.
+    fn bucket(&mut self, at_unix_ns: Option<u64>) -> Option<&mut Bucket> {
+        let second = at_unix_ns.map(|at| at / 1_000_000_000);
+        let Some(second) = second.filter(|second| self.make_room(*second)) else {
             self.outside += 1;
             return None;
-        }
+        };
         let bucket = &mut self.buckets[(second / self.step_s - self.first) as usize];
         bucket.revision = self.revision;
         Some(bucket)
@@ -427,10 +439,10 @@ mod tests {
     #[test]
     fn puts_a_record_into_the_second_of_its_own_end() {
         let mut timeline = Timeline::default();
-        timeline.chain(at(5) + 999_999_999, Chain::Revoke, true, 7_000_000);
-        timeline.chain(at(3), Chain::Revoke, false, 1);
-        timeline.request(at(3), false);
-        timeline.hit(at(4));
+        timeline.chain(Some(at(5) + 999_999_999), Chain::Revoke, true, 7_000_000);
+        timeline.chain(Some(at(3)), Chain::Revoke, false, 1);
+        timeline.request(Some(at(3)), false);
+        timeline.hit(Some(at(4)));
         let (series, _) = timeline.series(None);
         assert_eq!(series.at_unix_s, [START + 3, START + 4, START + 5]);
         assert_eq!(series.requests, [1, 0, 0]);
@@ -445,13 +457,13 @@ mod tests {
     #[test]
     fn sends_only_what_changed_since_it_was_last_read() {
         let mut timeline = Timeline::default();
-        timeline.request(at(0), true);
-        timeline.request(at(1), true);
+        timeline.request(Some(at(0)), true);
+        timeline.request(Some(at(1)), true);
         let (all, seen) = timeline.series(None);
         assert!(all.reset);
         assert_eq!(all.at_unix_s.len(), 2);
-        timeline.request(at(0), true);
-        timeline.request(at(3), true);
+        timeline.request(Some(at(0)), true);
+        timeline.request(Some(at(3)), true);
         let (changes, seen) = timeline.series(Some(seen));
         assert!(!changes.reset);
         assert_eq!(changes.at_unix_s, [START, START + 2, START + 3]);
@@ -480,7 +492,7 @@ mod tests {
         let mut timeline = Timeline::default();
         timeline.load(at(0), "a", &sample(SECOND, 10, Some(2.5)));
         timeline.load(at(0), "b", &sample(SECOND, 4, Some(2.5)));
-        timeline.hit(at(1));
+        timeline.hit(Some(at(1)));
         // Two samples of one node fall into one second, because one was late.
         timeline.load(at(2), "a", &sample(SECOND, 10, None));
         timeline.load(at(2), "a", &sample(SECOND, 20, None));
@@ -499,7 +511,7 @@ mod tests {
     fn doubles_its_step_instead_of_growing() {
         let mut timeline = Timeline::default();
         for second in 0..3 * MAX_BUCKETS as u64 {
-            timeline.request(at(second), true);
+            timeline.request(Some(at(second)), true);
         }
         let seen = timeline.revision - 1;
         let (series, _) = timeline.series(Some(seen));
@@ -513,10 +525,11 @@ mod tests {
     #[test]
     fn counts_records_of_a_wrong_clock_instead_of_showing_them() {
         let mut timeline = Timeline::default();
-        timeline.request(at(0), true);
-        timeline.request(0, true);
-        timeline.request(u64::MAX, true);
-        assert_eq!(timeline.outside(), 2);
+        timeline.request(Some(at(0)), true);
+        timeline.request(Some(0), true);
+        timeline.request(Some(u64::MAX), true);
+        timeline.request(None, true);
+        assert_eq!(timeline.outside(), 3);
         assert_eq!(timeline.series(None).0.requests, [1]);
         assert_eq!(timeline.step_s, 1);
     }
@@ -529,7 +542,7 @@ mod tests {
         ) {
             let fill = |timeline: &mut Timeline, records: &[(u64, usize, bool, u64)]| {
                 for &(second, chain, successful, took) in records {
-                    timeline.chain(at(second), Chain::ALL[chain], successful, took);
+                    timeline.chain(Some(at(second)), Chain::ALL[chain], successful, took);
                 }
             };
             let mut whole = Timeline::default();

@@ -45,15 +45,10 @@ impl RecordedRun {
                 files.push(log.clone());
             }
         }
-        let (mut aggregate, mut earliest, mut latest) = (Aggregate::default(), None, 0);
-        let report = read_logs(&files, |record| {
-            aggregate.record(record);
-            if let Some(at) = time(record) {
-                earliest = Some(earliest.map_or(at, |earliest: u64| earliest.min(at)));
-                latest = latest.max(at);
-            }
-        })?;
-        let started = report.header.as_ref().map(|header| header.started_unix_ns).or(earliest).unwrap_or(0);
+        let mut aggregate = Aggregate::default();
+        let report = read_logs(&files, |record| aggregate.record(record))?;
+        let times = aggregate.times();
+        let (started, latest) = (times.started().unwrap_or(0), times.latest());
         let named: Vec<_> = logs.iter().map(|log| shown_path(log)).collect();
         let span = (started, latest.max(started));
         Ok(Self { logs: files, named: named.join(", "), report, aggregate, span, input })

@@ -192,12 +192,15 @@ impl Replayed {
         sought: bool,
     ) -> Result<Option<Duration>, LogError> {
         let began = Instant::now();
+        // What has no time in the run is due at once.
+        let ended = self.recorded.span.1;
+        let time = |record: &Record| time(record).filter(|at| *at <= ended).unwrap_or(0);
         let reading = match reading {
             Some(reading) => reading,
             None => reading.insert(self.open()?),
         };
         let next = loop {
-            let Some(next) = reading.records.peek().await?.map(|record| time(record).unwrap_or(0)) else {
+            let Some(next) = reading.records.peek().await?.map(time) else {
                 break None;
             };
             if next > to {
@@ -208,9 +211,8 @@ impl Replayed {
                 return Ok(Some(Duration::ZERO));
             }
             let mut figures = reading.figures.lock();
-            let due = |record: &Record| time(record).unwrap_or(0) <= to;
-            for record in reading.records.take_while(due) {
-                reading.through = reading.through.max(time(&record).unwrap_or(0));
+            for record in reading.records.take_while(|record| time(record) <= to) {
+                reading.through = reading.through.max(time(&record));
                 figures.record(&record);
             }
         };

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use wec_analytics::{Aggregate, Analytics, Live, LogReport, ServedPage, Snapshot, read_logs};
 use wec_board::Board;
-use wec_record::{Chain, Record, RunOutcome};
+use wec_record::{Chain, Mark, MarkBy, MarkValue, MarkWhat, Record, RunOutcome};
 
 use crate::common::{chain_record, chain_result, exchange, header};
 
@@ -52,6 +52,51 @@ async fn a_run_that_is_opened_again_without_results_has_one_footer() {
     analytics.finish().await;
     assert_eq!(fs::read(&log).unwrap(), before);
 }
+
+/// Records with times out of range, and with the start out of range: the rates stay those of the run.
+#[tokio::test]
+async fn a_far_time_does_not_stretch_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (log, live) = log_of(folder.path(), 30).await;
+    let text = fs::read_to_string(&log).unwrap();
+    let changed = |text: String| {
+        let path = folder.path().join("changed");
+        fs::write(&path, text).unwrap();
+        read(&[path])
+    };
+    let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    let far = Mark::new(FAR, MarkBy::Cli, MarkWhat::Workers, MarkValue::Workers(9));
+    lines.insert(1, serde_json::to_string(&Record::Mark(far)).unwrap());
+    let Record::Chain { node, result, .. } = Record::parse(&lines[5], 6).unwrap() else { panic!("a chain") };
+    lines[5] = serde_json::to_string(&Record::Chain { node, origin_unix_ns: FAR, result }).unwrap();
+    let (report, figures) = changed(lines.join("\n") + "\n");
+    assert_eq!((report.doubtful_records, report.doubtful[0].line, report.doubtful[1].line), (2, 2, 6));
+    assert_eq!(
+        (figures.rps, figures.elapsed_ns, figures.requests),
+        (live.rps, live.elapsed_ns, live.requests)
+    );
+    assert!(figures.marks.is_empty() && figures.workers_target == Some(9));
+    // The mark, the chain and its requests.
+    assert!(figures.missing.outside_series > 2, "{:?}", figures.missing);
+    let started = live.run.started_unix_ns;
+    for wrong in [0, FAR] {
+        let (report, figures) = changed(text.replacen(
+            &format!("\"started_unix_ns\":{started}"),
+            &format!("\"started_unix_ns\":{wrong}"),
+            1,
+        ));
+        assert_eq!((report.doubtful_records, report.doubtful[0].line), (1, 1), "{:?}", report.doubtful);
+        assert!(
+            figures.rps > 0.0 && figures.elapsed_ns < 100_000_000_000,
+            "{} {}",
+            figures.rps,
+            figures.elapsed_ns
+        );
+    }
+}
+
+/// In the year 2255.
+const FAR: u64 = 9_000_000_000_000_000_000;
 
 #[tokio::test]
 async fn damaged_lines_are_counted_with_their_place_and_the_rest_is_read() {

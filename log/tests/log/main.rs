@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod checks;
 mod common;
 mod cost;
 mod documented;
 mod formats;
 mod hostile;
+mod made;
 mod writer;

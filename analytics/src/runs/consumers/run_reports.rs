@@ -40,7 +40,7 @@ impl RunReports {
             | Record::Lost { .. }
             | Record::Event(_)
             | Record::Unknown(_) => return None,
-            record => record.unix_ns().filter(|at| *at > next)?,
+            record => record.unix_ns().filter(|at| *at > next && figures.times().has_room_for(*at))?,
         };
         // After a time without records: the latest of the intervals that have ended.
         let ended = next + (at - next - 1) / self.interval * self.interval;
@@ -53,7 +53,10 @@ impl RunReports {
     /// The result; none if the run has not begun.
     pub(crate) fn result(&self, figures: &Aggregate) -> Option<RunReport> {
         let header = figures.header()?;
-        let at = figures.latest().max(header.started_unix_ns);
+        let at = match figures.latest() {
+            0 => header.started_unix_ns,
+            latest => latest,
+        };
         Some(RunReport::Ended(at, figures.request_stats(at, &self.earlier, false).0))
     }
 }

@@ -1,0 +1,156 @@
+//! What a log's report finds in records that can be read: wrong times, contradictions, duplicates, wrong counts.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+
+use wec_log::{LogFormat, LogReport, read_logs};
+use wec_record::{Footer, Mark, MarkBy, MarkValue, MarkWhat, Record, RunHeader};
+
+use crate::common::{START, chain, file, header, path, read};
+
+const FUTURE: u64 = 9_000_000_000_000_000_000;
+
+fn mark(at_unix_ns: u64) -> Record {
+    Record::Mark(Mark::new(at_unix_ns, MarkBy::Cli, MarkWhat::Workers, MarkValue::Workers(1)))
+}
+
+fn run() -> Vec<Record> {
+    let mut records = vec![Record::Header(header("run")), mark(START + 1)];
+    records.extend((1..=20).map(|seq| chain(seq, 3)));
+    let records_by_kind = BTreeMap::from([("chain".to_owned(), 20), ("mark".to_owned(), 1)]);
+    let footer =
+        Footer { at_unix_ns: START + 9, records: records_by_kind, requests: 60, ..Footer::default() };
+    records.push(Record::Footer(footer));
+    records
+}
+
+fn report_of(format: LogFormat, records: &[Record]) -> LogReport {
+    let folder = tempfile::tempdir().unwrap();
+    read(&[path(folder.path(), "log", &file(format, records))]).2
+}
+
+#[test]
+fn a_whole_run_has_no_problem() {
+    for format in LogFormat::ALL {
+        assert_eq!(report_of(format, &run()).problems(), Vec::<String>::new(), "{format}");
+    }
+}
+
+#[test]
+fn a_time_far_from_the_run_is_reported_with_its_place() {
+    for format in LogFormat::ALL {
+        let mut records = run();
+        records.insert(5, mark(FUTURE));
+        records.insert(7, mark(1));
+        let report = report_of(format, &records);
+        assert_eq!(
+            (report.doubtful_records, report.doubtful[0].line, report.doubtful[1].line),
+            (2, 6, 8),
+            "{format}"
+        );
+        let problem = report.problems().join("; ");
+        for part in [
+            " 6 (byte ",
+            "its time, 2255-03-14T16:00:00Z",
+            "more than 7 days",
+            "; 1 more such record follows",
+        ] {
+            assert!(problem.contains(part), "{part}: {problem}");
+        }
+        // It is read.
+        assert_eq!((report.damaged_lines, report.records["mark"]), (0, 3));
+    }
+}
+
+#[test]
+fn a_start_far_from_all_records_is_what_is_wrong() {
+    for started_unix_ns in [0, FUTURE] {
+        let mut records = run();
+        records[0] = Record::Header(RunHeader { started_unix_ns, ..header("run") });
+        let report = report_of(LogFormat::Json, &records);
+        assert_eq!((report.doubtful_records, report.doubtful[0].line), (1, 1), "{:?}", report.doubtful);
+    }
+    // The first record is wrong, and there is no header.
+    let mut records = run();
+    records[0] = mark(FUTURE);
+    let report = report_of(LogFormat::Json, &records);
+    assert_eq!((report.doubtful_records, report.doubtful[0].line), (1, 1), "{:?}", report.doubtful);
+}
+
+#[test]
+fn times_that_contradict_each_other_are_reported_and_read() {
+    for format in LogFormat::ALL {
+        let mut records = run();
+        let Record::Chain { result, .. } = &mut records[4] else { panic!("a chain") };
+        result.took = 5;
+        let report = report_of(format, &records);
+        let problem = report.problems().join("; ");
+        assert!(
+            problem.contains("its times contradict each other: chaintook is 5, and done - due is"),
+            "{problem}"
+        );
+        assert_eq!((report.doubtful_records, report.records["chain"]), (1, 20));
+    }
+}
+
+#[test]
+fn files_that_overlap_count_nothing_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = run();
+    let whole = path(folder.path(), "whole", &file(LogFormat::Json, &records));
+    let half = path(folder.path(), "half", &file(LogFormat::BinaryZstd, &records[..12]));
+    let again = path(folder.path(), "again", &file(LogFormat::Binary, &records));
+    let (found, _, report) = read(&[whole, half, again]);
+    assert_eq!(found, records);
+    assert_eq!((report.problems(), report.repeated), (Vec::new(), 11 + 22));
+}
+
+#[test]
+fn the_requests_of_the_footer_are_checked() {
+    let mut records = run();
+    let Some(Record::Footer(footer)) = records.last_mut() else { panic!("a footer") };
+    footer.requests = 61;
+    let problems = report_of(LogFormat::Json, &records).problems();
+    assert!(
+        problems[0].contains("the footer counts 61 requests, but the chain results have 60"),
+        "{problems:?}"
+    );
+    // With missing chain results that is what is reported.
+    records.remove(4);
+    let problems = report_of(LogFormat::Json, &records).problems().join("; ");
+    assert!(problems.contains("1 of 20 records of kind \"chain\"") && !problems.contains("61"), "{problems}");
+}
+
+#[test]
+fn a_byte_order_mark_is_skipped() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = file(LogFormat::Json, &run());
+    let marked = [b"\xef\xbb\xbf", &plain[..]].concat();
+    let (found, lines, report) = read(&[path(folder.path(), "log", &marked)]);
+    assert_eq!((found, report.problems()), (run(), Vec::new()));
+    assert!(lines[0].as_ref().unwrap().starts_with('{'));
+}
+
+#[test]
+fn what_is_no_log_is_named_with_the_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = |name: &str, content: &[u8]| {
+        read_logs(&[path(folder.path(), name, content)], |_| {}).unwrap_err().to_string()
+    };
+    for (name, start) in
+        [("gzip", &b"\x1f\x8b\x08\0rest"[..]), ("bzip2", b"BZh91AY"), ("xz", b"\xfd7zXZ\0rest")]
+    {
+        let said = error(name, start);
+        assert!(
+            said.contains(&format!("compressed by {name}")) && said.contains("only zstd is read"),
+            "{said}"
+        );
+    }
+    let said = error("baseline", b"{\"format\":\"wec-baseline\",\"version\":1,\n\"rows\":[\n]}\n");
+    assert!(said.contains("it is a baseline, not a log: compare it with wec compare"), "{said}");
+    let mut writer = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    writer.window_log(25).unwrap();
+    writer.write_all(&vec![b'x'; 40 << 20]).unwrap();
+    let said = error("long", &writer.finish().unwrap());
+    assert!(said.contains("larger than the 8 MiB") && said.contains("zstd -dc --long=31"), "{said}");
+}
