@@ -92,6 +92,12 @@ impl FromStr for Rule {
                 )));
             }
         };
+        if let Some(worse) = worse(&metric, figure).filter(|worse| *worse != up) {
+            let (what, sign) = if worse { ("larger", '+') } else { ("smaller", '-') };
+            return Err(wrong(format!(
+                "of this metric a {what} value is worse, so the rule could not fail on a regression: write {sign}{amount}"
+            )));
+        }
         let end = amount.find(|char: char| !char.is_ascii_digit() && char != '.').unwrap_or(amount.len());
         let (number, unit) = amount.split_at(end);
         let number: f64 =
@@ -113,7 +119,23 @@ impl FromStr for Rule {
                 )));
             }
         };
+        // No share changes by more than all of it, and nothing falls by more than to zero.
+        let all = figure.unit() == Unit::Share || (!up && scale == Scale::Relative);
+        if all && margin >= 1.0 {
+            return Err(wrong(format!(
+                "no change is larger than {change}, so the rule could not fail: write a smaller one"
+            )));
+        }
         Ok(Self { text: text.trim().to_owned(), metric, figure, up, margin, scale })
+    }
+}
+
+/// Whether a larger value is worse; none where that depends on the use: more requests can be good or bad.
+const fn worse(metric: &Metric, figure: Figure) -> Option<bool> {
+    match figure {
+        Figure::Failed | Figure::Mean | Figure::Percentile(_) => Some(true),
+        Figure::Rate if matches!(metric, Metric::Requests(..)) => None,
+        Figure::Rate => Some(false),
     }
 }
 
@@ -188,11 +210,29 @@ mod tests {
             ("requests{status=5xx}{failed} +1pp", "without a status"),
             ("chain{rate} -5ms", "is not a change of it"),
             ("chain{avg} +fast", "is not a number"),
+            (
+                "chain.certificate{p(99)} -10%",
+                "a larger value is worse, so the rule could not fail on a regression: write +10%",
+            ),
+            ("requests{failed} -1pp", "write +1pp"),
+            (
+                "certificates{rate} +5%",
+                "a smaller value is worse, so the rule could not fail on a regression: write -5%",
+            ),
+            ("chain{rate} -100%", "no change is larger than -100%"),
+            ("chain{failed} +100pp", "no change is larger than +100pp"),
         ] {
             let mistake = text.parse::<Rule>().unwrap_err().to_string();
             assert!(mistake.contains(why), "{mistake}");
         }
-        for text in ["requests{endpoint=newOrder}{p(95)} +50ms", "chain{failed} +1pp", "chain{rate} -5/s"] {
+        for text in [
+            "requests{endpoint=newOrder}{p(95)} +50ms",
+            "chain{failed} +1pp",
+            "chain{rate} -5/s",
+            "requests{rate} +10%",
+            "requests{rate} -10%",
+            "chain{avg} +200%",
+        ] {
             text.parse::<Rule>().unwrap();
         }
     }
