@@ -265,7 +265,14 @@ impl Job {
         self.unwritten = None;
         self.fields.extend(report.fields.iter().map(|(name, value)| (name.clone(), value.clone())));
         if let Some(stats) = &report.stats {
-            self.fields.extend(live_fields(stats));
+            let mut fields = live_fields(stats);
+            if stats.stats.is_empty() {
+                // Without entries the counts are not known, unless there were none before.
+                fields.retain(|name, _| {
+                    !matches!(&name[..], "requests" | "failures") || !self.fields.contains_key(name)
+                });
+            }
+            self.fields.extend(fields);
         }
     }
 
@@ -348,12 +355,15 @@ impl Job {
 fn live_fields(stats: &RequestStats) -> BTreeMap<String, FieldValue> {
     let (requests, failures) = stats.requests();
     let mut fields = BTreeMap::from([
-        ("clients".to_owned(), FieldValue::Count(stats.user_count)),
         ("requests".to_owned(), FieldValue::Count(requests)),
         ("failures".to_owned(), FieldValue::Count(failures)),
-        ("total_rps".to_owned(), FieldValue::Number(stats.total_rps)),
-        ("fail_ratio".to_owned(), FieldValue::Number(stats.fail_ratio)),
     ]);
+    let known = [
+        ("clients", stats.user_count.map(FieldValue::Count)),
+        ("total_rps", stats.total_rps.map(FieldValue::Number)),
+        ("fail_ratio", stats.fail_ratio.map(FieldValue::Number)),
+    ];
+    fields.extend(known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     if !stats.state.is_empty() {
         fields.insert("state".to_owned(), FieldValue::Text(stats.state.clone()));
     }
@@ -482,6 +492,28 @@ mod tests {
         // Then it is silent.
         let points = ticked(&mut jobs, NOW + 90 * S);
         assert_eq!(seen(&points), [(69, "false", 400), (84, "false", 400)]);
+    }
+
+    #[test]
+    fn what_an_update_leaves_out_stays_as_it_was() {
+        let mut jobs = jobs();
+        jobs.register(NOW, "u".into(), registration()).unwrap();
+        jobs.update(NOW + 15 * S, report("u", json!(1_800_000_015), 200)).unwrap();
+        let body = json!({
+            "startedAt": 1_800_000_030, "uuid": "u",
+            "measurement": { "fields": { "requestStats": { "state": "spawning" } } },
+        });
+        let points = jobs.update(NOW + 30 * S, Report::read(&body).unwrap()).unwrap();
+        let fields = &points[0].fields;
+        assert_eq!(
+            (&fields["clients"], &fields["requests"]),
+            (&FieldValue::Count(7), &FieldValue::Count(200))
+        );
+        assert_eq!(
+            (&fields["total_rps"], &fields["fail_ratio"]),
+            (&FieldValue::Number(9.0), &FieldValue::Number(0.5))
+        );
+        assert_eq!(fields["state"], FieldValue::Text("spawning".into()));
     }
 
     #[test]

@@ -376,6 +376,7 @@ fn request_stats(path: &str, value: &Value) -> Result<RequestStats, Wrong> {
             method: entry.text("method")?,
             name: entry.text("name")?,
             num_requests: entry.count("num_requests")?.unwrap_or(0),
+            // May be more than the requests: the first versions of Locust counted only successes there.
             num_failures: entry.count("num_failures")?.unwrap_or(0),
             avg_response_time: entry.number("avg_response_time")?,
             min_response_time: entry.number("min_response_time")?,
@@ -402,10 +403,10 @@ fn request_stats(path: &str, value: &Value) -> Result<RequestStats, Wrong> {
     Ok(RequestStats {
         stats,
         errors,
-        total_rps: keys.number("total_rps")?.unwrap_or(0.0),
-        fail_ratio: keys.number("fail_ratio")?.unwrap_or(0.0),
+        total_rps: keys.number("total_rps")?,
+        fail_ratio: keys.share("fail_ratio")?,
         state: keys.text("state")?,
-        user_count: keys.count("user_count")?.unwrap_or(0),
+        user_count: keys.count("user_count")?,
     })
 }
 
@@ -431,6 +432,15 @@ impl Keys<'_> {
         match self.of.get(key) {
             None | Some(Value::Null) => Ok(None),
             Some(value) => number(&self.key(key), value).map(Some),
+        }
+    }
+
+    fn share(&self, key: &str) -> Result<Option<f64>, Wrong> {
+        match self.number(key)? {
+            Some(share) if !(0.0..=1.0).contains(&share) => {
+                wrong(self.key(key), format!("{share} is not a share from 0 to 1"))
+            }
+            share => Ok(share),
         }
     }
 
@@ -507,7 +517,7 @@ mod tests {
                 "startedAt": 1, "uuid": "u",
                 "measurement": { "fields": {
                     "clients": 1,
-                    "requestStats": { "stats": [{ "method": "GET", "name": "/", "num_requests": 1 }], "errors": [{}] },
+                    "requestStats": { "stats": [{ "method": "GET", "name": "/", "num_requests": 1 }], "errors": [{}], "fail_ratio": 0 },
                 } },
             })
         };
@@ -554,6 +564,11 @@ mod tests {
                 "/measurement/fields/requestStats/stats/0/num_requests",
                 json!("x"),
                 "measurement.fields.requestStats.stats[0].num_requests: \"x\" is not a whole number",
+            ),
+            (
+                "/measurement/fields/requestStats/fail_ratio",
+                json!(1.5),
+                "measurement.fields.requestStats.fail_ratio: 1.5 is not a share from 0 to 1",
             ),
             (
                 "/measurement/fields/requestStats/errors/0",

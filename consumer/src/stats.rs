@@ -9,14 +9,14 @@ pub struct RequestStats {
     pub stats: Vec<EndpointStats>,
     /// Errors, grouped.
     pub errors: Vec<ErrorStats>,
-    /// Requests per second.
-    pub total_rps: f64,
+    /// Requests per second; null if it is not known, as the next ones.
+    pub total_rps: Option<f64>,
     /// Failed requests as a share of all, 0 to 1.
-    pub fail_ratio: f64,
+    pub fail_ratio: Option<f64>,
     /// `running`, `stopped` or another state of the load generator.
     pub state: String,
     /// Virtual users.
-    pub user_count: u64,
+    pub user_count: Option<u64>,
 }
 
 /// One endpoint.

@@ -60,6 +60,12 @@ pub(crate) async fn export(options: Options) -> anyhow::Result<Exit> {
         anyhow::Ok((found, points.map_err(anyhow::Error::msg)?))
     })
     .await??;
+    if found.header.is_none() {
+        bail!(
+            "the log has no header, so its points would have neither the run's id nor its start: give the first file of the \
+             log, too; a log of the 2015 design has no header"
+        );
+    }
     let problems = found.problems();
     if strict && !problems.is_empty() {
         bail!("the log is not complete, which --strict does not allow:\n  {}", problems.join("\n  "));

@@ -41,7 +41,7 @@ impl Aggregate {
             groups.entry(key).or_default().add(totals);
             all.add(totals);
         }
-        let started = self.header.as_ref().map_or(0, |header| header.started_unix_ns);
+        let started = self.times.started().unwrap_or(0);
         let begun = if since.at_unix_ns == 0 { started } else { since.at_unix_ns };
         let rate = |count: u64, from: u64| {
             let seconds = at_unix_ns.saturating_sub(from) as f64 / 1e9;
@@ -61,10 +61,10 @@ impl Aggregate {
         let stats = RequestStats {
             stats,
             errors: self.errors(),
-            total_rps: rate(all.count, started),
-            fail_ratio: if all.count == 0 { 0.0 } else { all.failed as f64 / all.count as f64 },
+            total_rps: Some(rate(all.count, started)),
+            fail_ratio: Some(if all.count == 0 { 0.0 } else { all.failed as f64 / all.count as f64 }),
             state: if running { "running" } else { "stopped" }.to_owned(),
-            user_count: self.workers_running(),
+            user_count: Some(self.workers_running()),
         };
         (stats, Earlier { at_unix_ns, counts })
     }
