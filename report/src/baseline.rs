@@ -155,7 +155,9 @@ impl Baseline {
     /// Whether a file that begins with these bytes is meant to be a baseline.
     pub fn is_one(start: &[u8]) -> bool {
         let text = String::from_utf8_lossy(&start[..start.len().min(64)]).into_owned();
-        text.trim_start().starts_with('{') && text.contains(FORMAT)
+        // Editors on Windows may have written a byte order mark.
+        let text = text.trim_start_matches('\u{feff}').trim_start();
+        text.starts_with('{') && text.contains(FORMAT)
     }
 
     /// Reads the file's text.

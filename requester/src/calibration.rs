@@ -44,9 +44,7 @@ pub fn keep_calibration(path: &Path, calibration: &Calibration) -> anyhow::Resul
     let write = || -> std::io::Result<()> {
         let folder = path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder)?;
-        let unfinished = path.with_extension(format!("json.{}", std::process::id()));
-        std::fs::write(&unfinished, serde_json::to_string_pretty(calibration)? + "\n")?;
-        std::fs::rename(&unfinished, path)
+        wec_startup::write_beside(path, (serde_json::to_string_pretty(calibration)? + "\n").as_bytes())
     };
     write().with_context(|| format!("cannot store the calibration in {}", path.display()))
 }

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod aside;
+mod beside;
 mod exit;
 mod host;
 mod logging;
@@ -29,6 +30,7 @@ use wec_text::printable;
 
 pub use arguments::parse_arguments;
 pub use aside::{Drawn, steps_aside};
+pub use beside::{Beside, remove_unfinished, write_beside};
 pub use exit::Exit;
 pub use host::{is_plain_name, node_name, parse_node_name, parse_session_id};
 pub use logging::Logging;
@@ -98,10 +100,22 @@ pub fn conclude(outcome: anyhow::Result<Exit>) -> Exit {
             return Exit::Interrupted;
         }
         complain(&error);
-        Exit::CouldNotRun
+        if error.is::<WrongUse>() { Exit::Usage } else { Exit::CouldNotRun }
     });
     panics::unless_panicked(exit)
 }
+
+/// Flags that are wrong together, or for what they name. A command that fails with it ends with [`Exit::Usage`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrongUse(pub String);
+
+impl std::fmt::Display for WrongUse {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for WrongUse {}
 
 /// Prints why a command failed to standard error, with all causes.
 pub fn complain(error: &anyhow::Error) {

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use wec_analytics::{Aggregate, read_logs};
 use wec_report::baseline::Baseline;
 use wec_report::compare::{Outcome, Rule, Side, compare};
-use wec_startup::{Exit, report as print, say};
+use wec_startup::{Exit, WrongUse, report as print, say};
 
 /// Options of `wec compare`.
 #[derive(Debug, clap::Args)]
@@ -39,10 +39,10 @@ fn make(options: &Options) -> anyhow::Result<Exit> {
     let Options { runs, with, fail_if, markdown, json } = options;
     let (before, after) = match (runs.as_slice(), with.as_slice()) {
         ([before, after], []) => (std::slice::from_ref(before), std::slice::from_ref(after)),
-        (_, []) => bail!(
+        (_, []) => bail!(WrongUse(format!(
             "expected two runs, got {}: for several on a side write wec compare A1 A2 --with B1 B2",
             runs.len()
-        ),
+        ))),
         (before, after) => (before, after),
     };
     let comparison = compare(&side(before)?, &side(after)?, fail_if);
@@ -74,7 +74,8 @@ fn side(files: &[PathBuf]) -> anyhow::Result<Side> {
         }
         if Baseline::is_one(&start) {
             let text = std::fs::read_to_string(file).with_context(failed)?;
-            runs.push(Baseline::read(&text).with_context(failed)?);
+            let text = text.trim_start_matches('\u{feff}');
+            runs.push(Baseline::read(text).with_context(failed)?);
         } else {
             logs.entry(run_of(file)).or_default().push(file.clone());
         }
@@ -84,6 +85,11 @@ fn side(files: &[PathBuf]) -> anyhow::Result<Side> {
         let found = read_logs(files, |record| aggregate.record(record))?;
         for problem in found.problems() {
             say(format_args!("warning: {problem}"));
+        }
+        let clamped = aggregate.snapshot().missing.clamped_times;
+        if clamped > 0 {
+            let run = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
+            say(format_args!("warning: {run}: {clamped} times above one hour were counted as one hour"));
         }
         runs.push(Baseline::of(&aggregate));
     }

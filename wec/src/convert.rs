@@ -1,12 +1,14 @@
 //! `wec convert`: a log in another format, or as a table.
 
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use wec_analytics::{LogFormat, LogReport};
-use wec_log::{RecordWriter, Rows, Table, read_lines};
-use wec_startup::{Exit, private_file, say};
+use wec_log::{RecordWriter, Rows, Table, read_lines, read_logs};
+use wec_startup::{Beside, Exit, say};
+
+use crate::output::refuse_an_input;
 
 /// Options of `wec convert`.
 #[derive(Debug, clap::Args)]
@@ -54,6 +56,13 @@ pub(crate) async fn convert(options: Options) -> anyhow::Result<Exit> {
 fn write(options: &Options, form: &Form) -> anyhow::Result<Exit> {
     let Options { logs, output, force, strict, .. } = options;
     if output.as_os_str() == "-" {
+        // What is on standard output cannot be taken back. Standard input is read only once.
+        if *strict && logs.iter().all(|log| log.as_os_str() != "-") {
+            let report = read_logs(logs, |_| {})?;
+            if !report.is_whole() {
+                return Ok(conclude(&report, true));
+            }
+        }
         let (report, written) = copy(logs, form, io::stdout().lock())?;
         return match written {
             // As with `wec convert | head`.
@@ -64,31 +73,18 @@ fn write(options: &Options, form: &Form) -> anyhow::Result<Exit> {
             }
         };
     }
-    // The output may be one of the logs, and an incomplete file must not have the name of a complete one.
-    let unfinished = with_suffix(output, ".unfinished");
     if output.exists() && !force {
         bail!("{} exists: name another file, or overwrite it with --force", output.display());
     }
-    let what = || format!("cannot write {}", unfinished.display());
-    let file = private_file().write(true).create(true).truncate(true).open(&unfinished).with_context(what)?;
-    let outcome =
-        copy(logs, form, BufWriter::new(file)).map_err(anyhow::Error::from).and_then(|(report, written)| {
-            written.with_context(what)?;
-            Ok(report)
-        });
-    let report = match outcome {
-        Ok(report) if *strict && !report.is_whole() => {
-            std::fs::remove_file(&unfinished).with_context(what)?;
-            return Ok(conclude(&report, true));
-        }
-        Ok(report) => report,
-        Err(error) => {
-            // The first error is the one to report.
-            let _ = std::fs::remove_file(&unfinished);
-            return Err(error);
-        }
-    };
-    std::fs::rename(&unfinished, output).with_context(|| format!("cannot write {}", output.display()))?;
+    refuse_an_input(output, logs)?;
+    let what = || format!("cannot write {}", output.display());
+    // The unfinished file is removed if it is dropped.
+    let mut file = Beside::new(output).with_context(what)?;
+    let (report, written) = copy(logs, form, BufWriter::new(&mut file))?;
+    written.with_context(what)?;
+    if !strict || report.is_whole() {
+        file.finish().with_context(what)?;
+    }
     Ok(conclude(&report, *strict))
 }
 
@@ -128,10 +124,4 @@ fn conclude(report: &LogReport, strict: bool) -> Exit {
     let severity = if strict { "error" } else { "warning" };
     problems.iter().for_each(|problem| say(format_args!("{severity}: {problem}")));
     if strict && !problems.is_empty() { Exit::CouldNotRun } else { Exit::Passed }
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }

@@ -173,6 +173,7 @@ async fn or_signal(stop: Stop, command: impl Future<Output = anyhow::Result<Exit
         Some(done) => done,
         None => {
             wec_startup::say("interrupted");
+            wec_startup::remove_unfinished();
             std::process::exit(Exit::Interrupted.code().into())
         }
     }

@@ -2,13 +2,14 @@
 
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use serde::Serialize;
 use wec_analytics::LogOptions;
 use wec_requester::config::Mistakes;
-use wec_startup::{TextStyle, report, say, show, told};
+use wec_startup::{TextStyle, WrongUse, report, say, show, told};
 
 use crate::junit::{self, Outcome};
 
@@ -86,7 +87,10 @@ impl OutputOptions {
         let json = self.json.as_deref().filter(|path| path.as_os_str() != "-");
         for (flag, path) in [("--json", json), ("--junit", self.junit.as_deref())] {
             let Some(path) = path else { continue };
-            ensure!(path.as_os_str() != "-", "{flag} needs a file: standard output has the summary");
+            ensure!(
+                path.as_os_str() != "-",
+                WrongUse(format!("{flag} needs a file: standard output has the summary"))
+            );
             ensure!(
                 !is_fifo(path),
                 "{flag}: {} is a FIFO, which may never be read: give a file",
@@ -157,6 +161,32 @@ impl OutputOptions {
             let _ = std::fs::write(path, junit::junit(&Outcome::CouldNotRun(why)));
         }
     }
+}
+
+/// Refuses to replace one of the logs that a command reads.
+///
+/// # Errors
+/// The message has both names.
+pub(crate) fn refuse_an_input(file: &Path, logs: &[PathBuf]) -> anyhow::Result<()> {
+    let same = |path: &Path| std::fs::metadata(path).map(|there| (there.dev(), there.ino())).ok();
+    let output = same(file);
+    if let Some(log) = logs.iter().find(|log| output.is_some() && same(log) == output) {
+        bail!("{} is the log {}: name another file", file.display(), log.display());
+    }
+    Ok(())
+}
+
+/// Refuses several results on standard output. Each is one of these flags.
+///
+/// # Errors
+/// The message names them.
+pub(crate) fn refuse_two_documents(flags: &[&str]) -> anyhow::Result<()> {
+    if let [first, .., last] = flags {
+        bail!(WrongUse(format!(
+            "{first} and {last} both write to standard output: write one of them to a file, or run the command twice"
+        )));
+    }
+    Ok(())
 }
 
 /// Whether writing to the path may block forever.

@@ -1,16 +1,17 @@
 //! `wec report`: the figures of a run, from its log.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use strum::VariantNames as _;
 use wec_analytics::{Aggregate, LogReport, Times, read_logs, summary_table, time_text};
-use wec_record::Chain;
+use wec_record::{Chain, Record, RunTimes};
 use wec_report::baseline::Baseline;
 use wec_report::by::{By, Groups};
-use wec_startup::{Exit, TextStyle, report as print, say};
+use wec_startup::{Exit, TextStyle, WrongUse, report as print, say, write_beside};
+
+use crate::output::{refuse_an_input, refuse_two_documents};
 
 /// Options of `wec report`.
 #[derive(Debug, clap::Args)]
@@ -61,6 +62,7 @@ fn make(options: &Options) -> anyhow::Result<Exit> {
     for file in options.html.iter().chain(&options.baseline) {
         refuse_an_input(file, &options.logs)?;
     }
+    refuse_two_documents(&options.to_stdout())?;
     let (found, aggregate, groups) = aggregate(options)?;
     let problems = found.problems();
     if options.strict && !problems.is_empty() {
@@ -75,6 +77,11 @@ fn make(options: &Options) -> anyhow::Result<Exit> {
     }
     if let Some(file) = &options.baseline {
         write(file, &Baseline::of(&aggregate).text()?)?;
+    }
+    // The summary says it, and its JSON and the page have it.
+    let clamped = aggregate.snapshot().missing.clamped_times;
+    if clamped > 0 && (options.csv || options.hdr || options.by.is_some() || options.baseline.is_some()) {
+        say(format_args!("warning: {clamped} times above one hour were counted as one hour"));
     }
     let written = options.html.is_some() || options.baseline.is_some();
     let snapshot = aggregate.snapshot();
@@ -99,6 +106,22 @@ fn make(options: &Options) -> anyhow::Result<Exit> {
         print(summary_table(&snapshot, TextStyle::stdout()).trim_end())?;
     }
     Ok(Exit::Passed)
+}
+
+impl Options {
+    /// The flags whose results go to standard output.
+    fn to_stdout(&self) -> Vec<&'static str> {
+        let file = |file: &Option<PathBuf>| file.as_ref().is_some_and(|file| file.as_os_str() == "-");
+        let of_tables = match (self.csv, self.hdr, self.json) {
+            (true, ..) => Some("--csv"),
+            (_, true, _) => Some("--hdr"),
+            (_, _, true) => Some("--json"),
+            _ => self.by.map(|_| "--by"),
+        };
+        let files = [("--html", &self.html), ("--baseline", &self.baseline)];
+        let files = files.into_iter().filter(|(_, to)| file(to)).map(|(flag, _)| flag);
+        files.chain(of_tables).collect()
+    }
 }
 
 fn by(text: &str) -> Result<By, String> {
@@ -127,33 +150,15 @@ fn hdr(options: &Options, aggregate: &Aggregate) -> anyhow::Result<String> {
     Ok(wec_report::hdr(&times, &format!("endpoint {wanted}")))
 }
 
-/// A report must not replace the log that it is made from.
-fn refuse_an_input(file: &Path, logs: &[PathBuf]) -> anyhow::Result<()> {
-    let same = |path: &Path| std::fs::metadata(path).map(|there| (there.dev(), there.ino())).ok();
-    let output = same(file);
-    if let Some(log) = logs.iter().find(|log| output.is_some() && same(log) == output) {
-        bail!("{} is the log {}: name another file", file.display(), log.display());
-    }
-    Ok(())
-}
-
 /// Writes a whole file, or to standard output if it is `-`. A file of that name is replaced when all is written.
 fn write(file: &Path, text: &str) -> anyhow::Result<()> {
     if file.as_os_str() == "-" {
         print(text.trim_end())?;
     } else {
-        let what = || format!("cannot write {}", file.display());
-        // A device such as /dev/null cannot be replaced.
-        if std::fs::metadata(file).is_ok_and(|there| !there.is_file()) {
-            return std::fs::write(file, text).with_context(what);
-        }
-        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder).with_context(what)?;
-        let mut name = file.file_name().unwrap_or_default().to_owned();
-        name.push(".unfinished");
-        let unfinished = file.with_file_name(name);
-        std::fs::write(&unfinished, text).with_context(what)?;
-        std::fs::rename(&unfinished, file).with_context(what)?;
+        let folder = file.parent().unwrap_or(Path::new(""));
+        std::fs::create_dir_all(folder)
+            .and_then(|()| write_beside(file, text.as_bytes()))
+            .with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(())
 }
@@ -167,16 +172,20 @@ fn aggregate(options: &Options) -> anyhow::Result<(LogReport, Aggregate, Option<
     if let (Some(from), Some(to)) = (from, to)
         && from >= to
     {
-        bail!(
+        bail!(WrongUse(format!(
             "--from {} is not before --to {}",
             humantime::format_duration(*from),
             humantime::format_duration(*to)
-        );
+        )));
     }
     let mut groups = options.by.map(Groups::new);
-    let mut latest = 0;
+    let mut times = RunTimes::default();
     let found = read_logs(&options.logs, |record| {
-        latest = latest.max(record.unix_ns().unwrap_or(0));
+        if let Record::Header(header) = record {
+            times.begin(header.started_unix_ns);
+        }
+        let at = record.unix_ns().unwrap_or(0);
+        times.take(at, at);
         aggregate.record(record);
         if let Some(groups) = &mut groups {
             groups.record(record, &aggregate);
@@ -186,7 +195,7 @@ fn aggregate(options: &Options) -> anyhow::Result<(LogReport, Aggregate, Option<
         let Some(header) = &found.header else {
             bail!("the log has no header, so --from and --to have no start of the run to count from");
         };
-        let length = latest.saturating_sub(header.started_unix_ns);
+        let length = times.latest().saturating_sub(header.started_unix_ns);
         if from.is_some_and(|from| from.as_nanos() >= u128::from(length)) {
             let from = from.unwrap_or_default();
             bail!(

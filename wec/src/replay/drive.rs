@@ -10,13 +10,13 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use url::Url;
 use wec_analytics::{LogReport, read_logs};
-use wec_record::{Chain, Record};
-use wec_requester::config::{Command, Decided, Key, Place, Push};
+use wec_record::{Chain, Record, RunTimes, Within};
+use wec_requester::config::{Command, Decided, Key, Mistakes, Place, Push, Settings};
 use wec_requester::{Flags, Plan, Scenario};
-use wec_startup::{Exit, Stop, say};
+use wec_startup::{Exit, Stop, WrongUse, say};
 
 use crate::here::{self, Here};
-use crate::output::OutputOptions;
+use crate::output::{OutputOptions, refuse_an_input};
 use crate::run::resolve;
 
 /// The shortest step in which arrivals are counted.
@@ -30,26 +30,28 @@ const MAX_STEPS: u128 = 3_600;
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Drive {}
 
+/// The keys that the log sets.
+const BY_LOG: [&str; 13] = [
+    "workers",
+    "rate",
+    "target_rps",
+    "iterations",
+    "stages",
+    "think_time",
+    "executor",
+    "rate_unit",
+    "spacing",
+    "start_at",
+    "after",
+    "weights",
+    "profile",
+];
+
 impl Command for Drive {
     fn takes(key: &Key) -> bool {
-        let by_log = [
-            "directory",
-            "workers",
-            "rate",
-            "target_rps",
-            "iterations",
-            "stages",
-            "think_time",
-            "executor",
-            "rate_unit",
-            "spacing",
-            "start_at",
-            "after",
-            "weights",
-            "profile",
-        ];
         // Here --strict applies to the log.
-        key.place != Place::Search && !by_log.contains(&key.name) && key.name != "strict"
+        let set = BY_LOG.contains(&key.name) || ["directory", "strict"].contains(&key.name);
+        key.place != Place::Search && !set
     }
 }
 
@@ -62,13 +64,15 @@ pub(super) async fn drive(
     output: OutputOptions,
     stop: Stop,
 ) -> anyhow::Result<Exit> {
+    for file in output.json.iter().chain(&output.junit) {
+        refuse_an_input(file, &logs)?;
+    }
     let read = tokio::task::spawn_blocking(move || Starts::read(&logs));
     let Some(read) = stop.finish.run_until_cancelled(read).await else { return Ok(Exit::Interrupted) };
     let (starts, report) = read.context("reading the log")??;
     super::tell(&report.problems(), strict)?;
     let is_cut = flags.plan.is_given("run_time");
-    let push = Push::Workers { workers: 1, stages: Vec::new() };
-    let mut plan = match resolve(flags.plan.settings(), Decided { directory: Some(directory), push }) {
+    let mut plan = match plan(flags.plan.settings(), directory) {
         Ok(plan) => plan,
         Err(mistakes) => {
             say(&mistakes);
@@ -80,21 +84,36 @@ pub(super) async fn drive(
     here::run(Here { plan, output, notes, when_limited: "" }, stop).await
 }
 
+/// The plan without its scenarios. Keys of a file that the log sets are errors.
+fn plan(mut settings: Settings, directory: Url) -> Result<Plan, Mistakes> {
+    let weights = Chain::ALL.map(|chain| format!("weights.{chain}"));
+    let keys = BY_LOG.into_iter().chain(weights.iter().map(String::as_str)).collect::<Vec<_>>();
+    settings.refuse(&keys, |_| "wec replay --drive takes the load from the log: leave it out".to_owned());
+    let push = Push::Workers { workers: 1, stages: Vec::new() };
+    resolve(settings, Decided { directory: Some(directory), push })
+}
+
 /// When chains were due in a recorded run.
 #[derive(Debug, Default)]
 struct Starts {
     /// By chain and profile, nanoseconds since the Unix epoch.
     due: BTreeMap<(Chain, String), Vec<u64>>,
-    /// Chains without a time or a name.
+    /// Chains without a time in the run, or without a name.
     left_out: u64,
 }
 
 impl Starts {
     fn read(logs: &[PathBuf]) -> anyhow::Result<(Self, LogReport)> {
-        let mut starts = Self::default();
+        let (mut starts, mut times) = (Self::default(), RunTimes::default());
         let report = read_logs(logs, |record| {
+            if let Record::Header(header) = record {
+                times.begin(header.started_unix_ns);
+            }
+            let at = record.unix_ns().unwrap_or(0);
+            let within = times.take(at, at) != Within::Nothing;
             let Record::Chain { origin_unix_ns, result, .. } = record else { return };
-            match result.chain.filter(|_| *origin_unix_ns > 0) {
+            let due_before = result.due <= result.done;
+            match result.chain.filter(|_| *origin_unix_ns > 0 && within && due_before) {
                 Some(chain) => {
                     // A certificate has the profile of the order that was ready.
                     let chooses = chain.orders() && chain != Chain::Certificate;
@@ -115,9 +134,10 @@ impl Starts {
             anyhow::bail!("the log has no chains with times, so there is nothing to start");
         };
         let [base] = &plan.scenarios[..] else {
-            anyhow::bail!(
+            anyhow::bail!(WrongUse(
                 "--drive takes the scenarios from the log: use a configuration file without scenarios"
-            );
+                    .to_owned()
+            ));
         };
         let after = |due: u64| Duration::from_nanos(due - first).div_f64(speed);
         let step = step(after(last));
@@ -145,7 +165,7 @@ impl Starts {
         plan.scenarios = scenarios;
         let left_out = match self.left_out {
             0 => String::new(),
-            some => format!("; {some} without a time or a known chain are left out"),
+            some => format!("; {some} without a time in the run or a known chain are left out"),
         };
         Ok(format!(
             "drives {} recorded chain starts within {}, counted by steps of {}{left_out}",
@@ -165,6 +185,23 @@ fn step(length: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_load_in_a_file_is_refused() {
+        let plan = |text: &str| {
+            let mut settings = Settings::default();
+            settings.text("load.toml", text);
+            plan(settings, Url::parse("http://127.0.0.1:1/dir").unwrap())
+        };
+        plan("\u{feff}directory = \"http://127.0.0.1:2/dir\"\nseed = 1\nrun_time = \"5s\"\n").unwrap();
+        let refused = plan("seed = 1\nrate = 5\n[weights]\nrevoke = 3\n").unwrap_err().to_string();
+        for line in [
+            "load.toml:2: rate: wec replay --drive takes the load from the log",
+            "load.toml:4: weights.revoke: ",
+        ] {
+            assert!(refused.contains(line), "{refused}");
+        }
+    }
 
     #[test]
     fn a_longer_run_has_longer_steps() {

@@ -141,3 +141,56 @@ fn a_report_replaces_no_log_and_shows_no_control_characters_of_one() {
     let output = crate::common::wec(folder, &["report", &log, "--csv"]).stdout(full).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
 }
+
+/// 2 is wrong use, whatever the files have; 1 is a file that cannot be used.
+#[test]
+fn commands_that_read_logs_end_with_the_documented_codes() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let line = r#"{"chainname":"NewRegistrationChain","chaintook":12,"individualresults":[{"uri":"/acme/new-reg"}]}"#;
+    std::fs::write(folder.join("seed.jsonl"), format!("{line}\n{line}\n")).unwrap();
+    std::fs::write(folder.join("damaged.jsonl"), format!("{line}\nnotes\n{line}\n")).unwrap();
+    std::fs::write(folder.join("base.json"), "{\"format\":\"wec-baseline\",\"version\":1,\n\"rows\":[\n]}\n")
+        .unwrap();
+    std::os::unix::fs::symlink("seed.jsonl", folder.join("link.jsonl")).unwrap();
+    let influx = "http://127.0.0.1:9";
+    for (args, code, why) in [
+        ("report seed.jsonl", 0, ""),
+        ("report seed.jsonl --from 5s --to 3s", 2, "--from 5s is not before --to 3s"),
+        ("report seed.jsonl --html - --baseline -", 2, "--html and --baseline both write to standard output"),
+        ("report seed.jsonl --html - --csv", 2, "--html and --csv both write to standard output"),
+        ("report seed.jsonl --baseline - --by chain", 2, "--baseline and --by both write to standard output"),
+        ("report base.json", 1, "compare it with wec compare"),
+        ("report missing.jsonl", 1, "cannot open the log missing.jsonl"),
+        ("report damaged.jsonl --strict", 1, "the log is not complete"),
+        ("compare seed.jsonl", 2, "expected two runs, got 1"),
+        ("compare seed.jsonl seed.jsonl --fail-if chain{avg}-10%", 2, "write METRIC +CHANGE"),
+        ("compare seed.jsonl missing.jsonl", 1, "cannot read missing.jsonl"),
+        ("convert seed.jsonl -o there", 2, "does not decide the format"),
+        ("convert seed.jsonl -o link.jsonl --force", 1, "name another file"),
+        ("convert seed.jsonl -o seed.jsonl --force --csv chains", 1, "name another file"),
+        ("convert damaged.jsonl -o - --format json --strict", 1, "line 2 (byte 98)"),
+        ("log check seed.jsonl", 0, ""),
+        ("log check damaged.jsonl", 1, ""),
+        ("replay seed.jsonl --speed 0.5", 2, "is not a number from 1 to 1000"),
+        ("replay missing.jsonl", 1, "cannot open the log missing.jsonl"),
+        ("replay seed.jsonl --drive http://127.0.0.1:9/dir --json seed.jsonl", 1, "name another file"),
+        ("serve missing", 1, "missing is not a folder"),
+        ("export influx seed.jsonl", 2, "a database is required"),
+        (&format!("export influx seed.jsonl --influx {influx}"), 1, "the log has no header"),
+    ] {
+        let output = run(folder, &args.split(' ').collect::<Vec<_>>());
+        let told = said(&output);
+        assert!(
+            output.status.code() == Some(code) && told.contains(why),
+            "{args}: {:?} {told}",
+            output.status
+        );
+        assert!(
+            code == 0 || args.starts_with("log") || output.stdout.is_empty(),
+            "{args}: it writes before it refuses"
+        );
+    }
+    assert_eq!(std::fs::read_dir(folder).unwrap().count(), 4, "no other file is left");
+    assert!(std::fs::read_to_string(folder.join("seed.jsonl")).unwrap().starts_with(line));
+}
