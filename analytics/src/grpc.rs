@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use tokio_stream::wrappers::WatchStream;
 use tokio_stream::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::codegen::Service;
 use tonic::{Code, Request, Response, Status, Streaming};
 use wec_listen::http::{Timed, Version};
@@ -98,16 +99,15 @@ impl Results for Receiver {
         let answers = WatchStream::from_changes(answer.subscribe());
         let stream = Inbound { batches: request.into_inner(), answer, ingest: self.ingest.clone() };
         // Owned by the stream of answers: the task ends after the last answer, or when the sender is gone.
-        let inbound = tokio::spawn(stream.read(self.stop.clone()));
+        let inbound = AbortOnDropHandle::new(tokio::spawn(stream.read(self.stop.clone())));
         let answers = answers.map(|answered| match answered {
             Answered::Nothing => Err(Status::internal("no answer was made")),
             Answered::Through(through_seq) => Ok(Ack { through_seq }),
             Answered::Refused(Refusal::NotNow(why)) => Err(Status::unavailable(why)),
             Answered::Refused(Refusal::Never(why)) => Err(Status::invalid_argument(why)),
         });
-        let owner = AbortOnDrop(inbound);
         let answers = answers.map(move |answer| {
-            let _inbound_lives = &owner;
+            let _inbound_lives = &inbound;
             answer
         });
         Ok(Response::new(Box::pin(answers)))
@@ -117,14 +117,6 @@ impl Results for Receiver {
 /// As the decoder reports it.
 fn is_no_batch(status: &Status) -> bool {
     status.code() == Code::Internal && status.message().contains("decode Protobuf")
-}
-
-struct AbortOnDrop(tokio::task::JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 /// The batches of one stream. The answers end when the last clone of `answer` is dropped: this one, and those

@@ -315,7 +315,16 @@ impl Catalogue {
                     Some(Arc::clone(header))
                 }
                 Some((before, None)) if *before == file => None,
-                _ => header_at(&file.path).ok().flatten().map(Arc::new),
+                _ => match header_at(&file.path) {
+                    Ok(header) => header.map(Arc::new),
+                    Err(error) => {
+                        // Once for each file, because the next listing knows it.
+                        if let Some(why) = left_out(&error) {
+                            tracing::info!("{why}");
+                        }
+                        None
+                    }
+                },
             };
             known.insert(file.path.clone(), (file.clone(), header.clone()));
             let Some(header) = header else { continue };
@@ -409,6 +418,20 @@ fn grows(files: &[LogFile]) -> bool {
     read.is_ok() && first == *b"{" && footer_at(&last.path).is_none()
 }
 
+/// Why a file that is meant to be a log is not in the list; none for another file.
+fn left_out(error: &LogError) -> Option<String> {
+    match error {
+        LogError::NotALog { path, what } if LogFormat::of_name(path).is_some() => Some(format!(
+            "{} is not in the list of runs: {what}; wec replay shows a log of the 2015 design",
+            path.display()
+        )),
+        LogError::Newer { .. } | LogError::NewerBinary { .. } => {
+            Some(format!("not in the list of runs: {error}"))
+        }
+        _ => None,
+    }
+}
+
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -420,6 +443,26 @@ mod tests {
     use wec_record::{Footer, Record, RunOutcome};
 
     use super::*;
+
+    #[test]
+    fn a_log_that_cannot_be_listed_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let why = |name: &str, content: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, content).unwrap();
+            left_out(&header_at(&path).unwrap_err())
+        };
+        let header = r#"{"record":"header","version":99,"run":"a","session":"s","program":"p","target":"t","started_unix_ns":5,"stamp":{}}"#;
+        let newer = why("newer", &format!("{header}\n")).unwrap();
+        assert!(newer.starts_with("not in the list of runs: ") && newer.contains("has format 99"), "{newer}");
+        let headerless =
+            why("old.jsonl", "{\"chainname\":\"NewRegistrationChain\",\"chaintook\":12}\n").unwrap();
+        assert!(
+            headerless.contains("old.jsonl is not in the list of runs: it does not begin with a header"),
+            "{headerless}"
+        );
+        assert_eq!(why("notes.txt", "some notes\n"), None);
+    }
 
     #[tokio::test]
     async fn a_log_that_is_not_read_has_the_outcome_of_its_footer() {

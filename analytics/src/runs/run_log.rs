@@ -101,13 +101,21 @@ impl RunLog {
             .and_then(|next| next.checked_sub(1))
             .filter(|_| first_seq > 0)
             .ok_or_else(|| Refusal::Never(format!("first_seq {first_seq} is not a number from 1 on")))?;
-        let mut records = Vec::with_capacity(entries.len());
+        let mut records: Vec<Record> = Vec::with_capacity(entries.len());
         for (seq, entry) in (first_seq..).zip(entries) {
             if seq <= through {
                 self.duplicates += 1;
             } else {
                 let record = record_of(entry, &sender, origin_unix_ns, seq).map_err(|why| why.to_string());
-                let judged = record.and_then(|record| judge(&record).map(|()| record));
+                let judged = record.and_then(|record| match (judge(&record), &record) {
+                    (Ok(()), _) => Ok(record),
+                    // The others of the batch are understood.
+                    (Err(why), Record::Unknown(_)) => {
+                        let at_unix_ns = records.last().and_then(Record::unix_ns).unwrap_or(origin_unix_ns);
+                        Ok(Record::Lost { node: sender.clone(), seq, at_unix_ns, count: 1, why })
+                    }
+                    (Err(why), _) => Err(why),
+                });
                 let refused = |why| Refusal::Never(format!("record {seq} of {sender:?}: {why}"));
                 records.push(judged.map_err(refused)?);
             }

@@ -58,7 +58,8 @@ impl Guard {
             || self.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(name));
         known.then_some(()).ok_or_else(|| {
             ApiError::Forbidden(format!(
-                "host {name:?} is not allowed: start wec analytics with --allow-host {name}"
+                "host {name:?} is not allowed: give --allow-host {name} to wec analytics or wec serve, --page-host {name} \
+                 to the other commands"
             ))
         })
     }

@@ -296,6 +296,26 @@ async fn records_of_unknown_kinds_are_logged_unchanged_and_counted() {
 }
 
 #[tokio::test]
+async fn an_unknown_record_that_is_too_long_is_lost_alone() {
+    let (analytics, folder) = in_process(None).await;
+    let mut client = client_of(&analytics).await;
+    let object = format!(r#"{{"text":"{}"}}"#, "x".repeat(1 << 20));
+    let json = wire::Json { kind: "event".to_owned(), object };
+    let mut with_it = batch(1, 1);
+    with_it.entries.push(wire::Entry { entry: Some(wire::entry::Entry::Json(json)) });
+    let batches = tokio_stream::iter([batch(1, 0), with_it, batch(3, 1)]);
+    let mut acks = client.deliver(batches).await.unwrap().into_inner();
+    while acks.message().await.unwrap().unwrap().through_seq < 3 {}
+    let live = analytics.finish().await.snapshot;
+    assert_eq!((live.missing.lost_results, live.chains[&Chain::Registration].count), (1, 2));
+    let log = folder.path().join("run.jsonl");
+    assert_eq!(replay(&log).unwrap().snapshot(), live);
+    let text = std::fs::read_to_string(&log).unwrap();
+    let lost = text.lines().find(|line| line.contains(r#""record":"lost""#)).unwrap();
+    assert!(lost.contains("of kind \\\"event\\\", and it is longer than 1048576 bytes"), "{lost}");
+}
+
+#[tokio::test]
 async fn missing_numbers_are_counted_as_gaps() {
     let (analytics, _folder) = in_process(None).await;
     let mut client = client_of(&analytics).await;
