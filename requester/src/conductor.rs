@@ -18,7 +18,7 @@ mod state;
 
 use std::collections::BTreeSet;
 use std::future::pending;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -70,6 +70,9 @@ pub(crate) struct Conductor {
     pub(crate) over: Arc<watch::Sender<BTreeSet<String>>>,
     /// The scenarios whose last iteration has ended.
     pub(crate) ended: watch::Receiver<BTreeSet<String>>,
+    /// When this node got its first share of the load, nanoseconds since the Unix epoch. It is one time for all
+    /// scenarios: each drops what was due before, and the first of them begins the run.
+    pub(crate) ready_unix_ns: Arc<OnceLock<u64>>,
 }
 
 impl Conductor {
@@ -163,7 +166,7 @@ impl Conductor {
         let shown = shares.wait_for(|shares| shares.nodes.contains_key(&self.node));
         // The other nodes count on this node from its first share on.
         let _ = self.channels.stop.finish.run_until_cancelled(shown).await?;
-        let ready_unix_ns = self.clock.unix_now_ns();
+        let ready_unix_ns = *self.ready_unix_ns.get_or_init(|| self.clock.unix_now_ns());
         let (run, name) = (&self.run, &self.scenario.name);
         let begun = |session: &Session| {
             let here = session.status.scenarios.get(name).is_some_and(|status| status.begins_ns.is_some());
@@ -192,7 +195,7 @@ impl Conductor {
                 if self.scenario.after.is_none() {
                     return Ok(session);
                 }
-                self.board.begin_scenario(run, name, ready_unix_ns).await
+                self.board.begin_scenario(run, name, self.clock.unix_now_ns()).await
             };
             match self.channels.stop.finish.run_until_cancelled(begin).await? {
                 // A scenario that the session does not have, because others created it, uses this node's own
@@ -293,5 +296,79 @@ impl Conductor {
             }
         });
         (announced, AbortOnDropHandle::new(announcing))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wec_board::NodeId;
+
+    use super::*;
+    use crate::config::Settings;
+    use crate::config::plan::{Decided, plan};
+    use crate::membership::SessionMembership;
+    use crate::pace::Ramp;
+    use crate::picker::LiveWeights;
+
+    /// As on a busy machine with many scenarios.
+    #[tokio::test(start_paused = true)]
+    async fn a_scenario_that_begins_late_starts_what_was_due_since_the_run_began() {
+        let mut settings = Settings::default();
+        settings.text(
+            "load.toml",
+            "directory = \"https://127.0.0.1:14000/dir\"\nrun_time = \"60s\"\n[scenarios.a]\nrate = 10\n[scenarios.b]\nrate = 10\n",
+        );
+        let plan = plan(&mut settings, Decided::default(), None);
+        settings.finish().unwrap();
+        let (board, clock) = (Board::local(), Clock::start());
+        let session = plan.session("s");
+        let mut membership =
+            SessionMembership::take(&board, session.of_run("run"), &NodeId::new("n")).await.unwrap();
+        membership.ready();
+        let (over, (tell_ended, ended)) = (Arc::default(), watch::channel(BTreeSet::new()));
+        let node = board.nodes().borrow()[0].id.clone();
+        let ready_unix_ns = Arc::default();
+        let conductor = |place: usize| {
+            let scenario: &Scenario = &plan.scenarios[place];
+            let waiting =
+                ArrivalSchedule { ramp: Ramp::constant(0.0), origin: 0, paused_at: Some(0), workers_cap: 1 };
+            let channels = ScenarioChannels {
+                workers: watch::Sender::new(0),
+                schedule: watch::Sender::new(Arc::new(waiting)),
+                weights: Arc::new(LiveWeights::new(scenario.weights)),
+                gauges: Arc::default(),
+                quota: None,
+                stop: Stop::default(),
+            };
+            let schedule = channels.schedule.subscribe();
+            let conductor = Conductor {
+                scenario: scenario.clone(),
+                channels,
+                board: board.clone(),
+                run: RunRef::new("s", "run"),
+                node: node.clone(),
+                clock,
+                graceful_stop: Duration::ZERO,
+                over: Arc::clone(&over),
+                ended: ended.clone(),
+                ready_unix_ns: Arc::clone(&ready_unix_ns),
+            };
+            (conductor, schedule)
+        };
+        sleep(Duration::from_secs(1)).await;
+        board.decide_shares("s").await.unwrap();
+        let begins = async |place: usize| {
+            let (conductor, mut schedule) = conductor(place);
+            let running = AbortOnDropHandle::new(tokio::spawn(conductor.run()));
+            let begun = schedule.wait_for(|schedule| schedule.paused_at.is_none());
+            let begun = timeout(Duration::from_secs(30), begun).await.expect("the scenario begins").unwrap();
+            (begun.asked(clock.now()), running)
+        };
+        let (asked, _running) = begins(0).await;
+        assert!(asked < 1.0, "{asked}");
+        sleep(Duration::from_secs(2)).await;
+        let (asked, _running) = begins(1).await;
+        assert!((20.0..21.0).contains(&asked), "{asked}");
+        drop((membership, tell_ended));
     }
 }

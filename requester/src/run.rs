@@ -174,6 +174,7 @@ impl Requester {
         let reporter = tokio::spawn(report(parts.clone(), counting, sampler, done.clone()));
         let (tell_over, over) = watch::channel(BTreeSet::new());
         let tell_over = Arc::new(tell_over);
+        let first_share = Arc::default();
         let conductors = plan.scenarios.iter().zip(all_channels).map(|(scenario, channels)| {
             let conductor = Conductor {
                 scenario: scenario.clone(),
@@ -185,6 +186,7 @@ impl Requester {
                 graceful_stop: plan.graceful_stop,
                 over: Arc::clone(&tell_over),
                 ended: ended.clone(),
+                ready_unix_ns: Arc::clone(&first_share),
             };
             tokio::spawn(conductor.run())
         });
