@@ -51,7 +51,7 @@ pub struct LogReport {
     pub doubtful: Vec<DamagedLine>,
     /// Number of such records.
     pub doubtful_records: u64,
-    /// Duplicate records, by node and number, and marks and footers that several files have; they are skipped.
+    /// Duplicate records, by node and number, and others that several files have, such as marks; they are skipped.
     pub repeated: u64,
     /// Ranges of missing numbers between others, by node.
     pub missing: BTreeMap<String, Vec<(u64, u64)>>,
@@ -294,7 +294,12 @@ impl LogReport {
         line: Option<&str>,
         each: &mut impl FnMut(&Record, Option<&str>),
     ) -> Result<bool, LogError> {
-        if matches!(record, Record::Mark(_) | Record::Footer(_)) && self.is_in_another_file(record) {
+        let unnumbered = match record {
+            Record::Mark(_) | Record::Footer(_) => true,
+            Record::Event(_) => record.origin().is_none(),
+            _ => false,
+        };
+        if unnumbered && self.is_in_another_file(record) {
             self.repeated += 1;
             return Ok(false);
         }
@@ -333,7 +338,7 @@ impl LogReport {
         Ok(true)
     }
 
-    /// Whether one of the files before has the same mark or footer, to the nanosecond.
+    /// Whether one of the files before has the same record, to the nanosecond.
     fn is_in_another_file(&mut self, record: &Record) -> bool {
         let Ok(json) = serde_json::to_string(record) else { return false };
         let mut hasher = DefaultHasher::new();
