@@ -300,7 +300,7 @@ async fn an_unknown_record_that_is_too_long_is_lost_alone() {
     let (analytics, folder) = in_process(None).await;
     let mut client = client_of(&analytics).await;
     let object = format!(r#"{{"text":"{}"}}"#, "x".repeat(1 << 20));
-    let json = wire::Json { kind: "event".to_owned(), object };
+    let json = wire::Json { kind: "later".to_owned(), object };
     let mut with_it = batch(1, 1);
     with_it.entries.push(wire::Entry { entry: Some(wire::entry::Entry::Json(json)) });
     let batches = tokio_stream::iter([batch(1, 0), with_it, batch(3, 1)]);
@@ -312,7 +312,7 @@ async fn an_unknown_record_that_is_too_long_is_lost_alone() {
     assert_eq!(replay(&log).unwrap().snapshot(), live);
     let text = std::fs::read_to_string(&log).unwrap();
     let lost = text.lines().find(|line| line.contains(r#""record":"lost""#)).unwrap();
-    assert!(lost.contains("of kind \\\"event\\\", and it is longer than 1048576 bytes"), "{lost}");
+    assert!(lost.contains("of kind \\\"later\\\", and it is longer than 1048576 bytes"), "{lost}");
 }
 
 #[tokio::test]
