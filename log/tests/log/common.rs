@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use wec_log::{LogFormat, LogReport, RecordWriter, read_lines};
 use wec_record::{
-    AuthorizationResult, Chain, ChainResult, ChallengeType, FailureClass, Footer, GeneratorSample,
-    LoadSample, Mark, MarkBy, MarkValue, MarkWhat, Phases, Purpose, Record, RequestResult, RunHeader,
+    AuthorizationResult, Chain, ChainResult, ChallengeType, Event, FailureClass, Footer, GeneratorSample,
+    Level, LoadSample, Mark, MarkBy, MarkValue, MarkWhat, Phases, Purpose, Record, RequestResult, RunHeader,
     RunOutcome, ScenarioSample, StateCounts, UnknownRecord, ValidationHit, Verdict,
 };
 
@@ -128,6 +128,10 @@ pub(crate) fn record() -> impl Strategy<Value = Record> {
         1 => numbers.prop_map(|(at, seq, count)| Record::Lost {
             node: "r2".into(), seq, at_unix_ns: START + u64::from(at), count, why: "full".into(),
         }),
+        1 => (numbers, "[ -~\u{e9}]{0,12}").prop_map(|((at, seq, count), text)| Record::Event(Event {
+            node: "r1".into(), seq, at_unix_ns: START + u64::from(at), first_unix_ns: START, level: Level::Error,
+            target: "wec_store".into(), text, count,
+        })),
         1 => Just(Record::Header(header("run"))),
         1 => any::<u64>().prop_map(|at_unix_ns| Record::Footer(Footer { at_unix_ns, outcome: RunOutcome::Failed, ..Footer::default() })),
         1 => (any::<u64>(), "[ -~\u{e9}]{0,12}").prop_map(|(seq, text)| {
