@@ -73,6 +73,7 @@ COPY consumer/Cargo.toml consumer/
 COPY delivery/Cargo.toml delivery/
 COPY listen/Cargo.toml listen/
 COPY log/Cargo.toml log/
+COPY observe/Cargo.toml observe/
 COPY null-ca/Cargo.toml null-ca/
 COPY proto/Cargo.toml proto/
 COPY record/Cargo.toml record/
@@ -110,6 +111,7 @@ COPY consumer consumer
 COPY delivery delivery
 COPY listen listen
 COPY log log
+COPY observe observe
 COPY null-ca null-ca
 COPY proto proto
 COPY record record

@@ -44,10 +44,10 @@ pub use service::{Analytics, Config, Finished, StartError};
 pub use snapshot::{
     ByteFigures, CapacityStep, CapacityView, ChainFigures, ChainPercentiles, ChainSeries, ConnectionFigures,
     EndpointFigures, FailureFigures, FailureScope, GeneratorFigures, Health, HitFigures, IssuedFigures,
-    LimitFigures, LimitsView, Live, Missing, NeverSucceeded, NodeView, NonceFigures, Period, ProfileFigures,
-    ReplayState, ReplayView, Run, RunEnd, RunEntry, RunSource, Runs, SNAPSHOT_VERSION, ScenarioFigures,
-    ScenarioView, Series, SessionEntry, SessionView, Sessions, Snapshot, StepOutcome, ThresholdResult,
-    Timing, WarningFigures, Warnings,
+    LimitFigures, LimitsView, Live, Measure, Missing, NeverSucceeded, NodeView, NonceFigures,
+    ObservedFigures, ObservedOverTime, ObservedSeries, Period, ProfileFigures, ReplayState, ReplayView, Run,
+    RunEnd, RunEntry, RunSource, Runs, SNAPSHOT_VERSION, ScenarioFigures, ScenarioView, Series, SessionEntry,
+    SessionView, Sessions, Snapshot, StepOutcome, ThresholdResult, Timing, WarningFigures, Warnings,
 };
 pub use summary::{
     broken_thresholds, interval_text, nothing_succeeded, outcome as run_outcome, summary_table,

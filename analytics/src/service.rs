@@ -14,12 +14,15 @@ use tokio::net::TcpListener;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use wec_board::{Board, By, Change, SessionState};
 use wec_listen::{Connections, Rules};
+use wec_observe::Sampler;
 use wec_record::{Record, RunHeader, Threshold};
 use wec_startup::Token;
 
+use crate::clock::unix_now_ns;
 use crate::grpc;
 use crate::ingest::Ingest;
 use crate::log::LogError;
@@ -31,6 +34,9 @@ use crate::window::WindowFigures;
 
 /// Time for watchers to fetch the last figures, and for servers to end.
 const LAST_FIGURES: Duration = Duration::from_secs(2);
+
+/// How often other programs are sampled.
+const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 
 /// Configuration of analytics.
 #[derive(Clone, Debug)]
@@ -131,6 +137,7 @@ impl Analytics {
         let grpc = listen("results", config.grpc, config.token.as_ref()).await?;
         let drain = CancellationToken::new();
         let reporters = Reporters::start(&config.consumers.report_to);
+        let observe = config.consumers.observe.clone();
         let consumers = ConsumerOptions { reporters: reporters.clone(), ..config.consumers };
         let (ingest, shown, log_thread) =
             runs::start(config.log.clone(), consumers, board.session(&config.session), drain.clone())
@@ -163,6 +170,16 @@ impl Analytics {
         analytics.servers.push(until(analytics.stop_results.clone(), report_repeating(shown.clone())));
         let marks = write_marks(board.clone(), config.session.clone(), ingest.clone());
         analytics.servers.push(until(analytics.stop_results.clone(), marks));
+        for source in observe.observe {
+            match Sampler::new(source, observe.observe_series.clone()) {
+                Ok(sampler) => {
+                    let observing =
+                        observing(sampler, shown.clone(), ingest.clone(), analytics.stop_results.clone());
+                    analytics.servers.push(tokio::spawn(observing));
+                }
+                Err(error) => tracing::warn!("nothing is observed: {error}"),
+            }
+        }
         if let Some((listener, _)) = grpc {
             analytics.servers.push(tokio::spawn(grpc::serve(
                 listener,
@@ -323,6 +340,36 @@ async fn listen(
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok(Some((listener, bound)))
+}
+
+/// Samples another program each second while a run goes on, until `stop`. Its records belong to the current run.
+async fn observing(mut sampler: Sampler, shown: Arc<Shown>, ingest: Ingest, stop: CancellationToken) {
+    let mut seconds = tokio::time::interval(OBSERVE_EVERY);
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            _ = seconds.tick() => {}
+            () = stop.cancelled() => break,
+        }
+        let goes_on = {
+            let run = shown.current();
+            let figures = run.figures().lock();
+            figures.header().is_some() && !figures.is_stopped()
+        };
+        if !goes_on {
+            continue;
+        }
+        let sampled = tokio::select! {
+            sampled = sampler.sample(unix_now_ns) => sampled,
+            () = stop.cancelled() => break,
+        };
+        if let Some(observation) = sampled
+            && ingest.deliver(vec![Record::Observation(observation)]).await.is_err()
+        {
+            break;
+        }
+    }
+    sampler.conclude();
 }
 
 /// Writes every change of the session to the log as a mark, whoever made it.

@@ -5,6 +5,7 @@
 //! duration is in nanoseconds and its key ends in `_ns`; a figure that cannot be given is `null`.
 
 mod live;
+mod observed;
 mod replay;
 mod runs;
 mod series;
@@ -24,6 +25,7 @@ use crate::schema;
 pub use self::live::{
     CapacityStep, CapacityView, Health, LimitsView, Live, NodeView, ScenarioView, SessionView, StepOutcome,
 };
+pub use self::observed::{Measure, ObservedFigures, ObservedOverTime, ObservedSeries};
 pub use self::replay::{ReplayState, ReplayView, RunSource};
 pub use self::runs::{RunEnd, RunEntry, Runs, SessionEntry, Sessions, Warnings};
 pub use self::series::{ChainPercentiles, ChainSeries, Series};
@@ -109,6 +111,9 @@ pub struct Snapshot {
     /// causes. Texts that differ only in numbers and generated names have one cause.
     #[serde(default)]
     pub warnings: Vec<WarningFigures>,
+    /// Metrics of other programs beside the load, those that moved most with the response times first.
+    #[serde(default)]
+    pub observed: Vec<ObservedFigures>,
     /// Changes of the load, oldest first.
     pub marks: Vec<Mark>,
     /// Certificates that could not be verified, by reason. They have not failed.
@@ -683,6 +688,12 @@ pub struct Missing {
     pub dropped_marks: u64,
     /// Scenarios in samples beyond the first 64.
     pub other_scenarios: u64,
+    /// Chosen series of observed programs that were not sampled, because there were too many.
+    #[serde(default)]
+    pub observed_left_out: u64,
+    /// Samples of observed series beyond the first 256.
+    #[serde(default)]
+    pub other_observed: u64,
     /// Records whose time is outside of the series.
     pub outside_series: u64,
     /// Hits without an authorization of the same name so far.

@@ -11,7 +11,9 @@ use wec_text::visible;
 pub use self::tables::interval as interval_text;
 use self::tables::{Column, Rows, chain_row, endpoint_rows, interval};
 use crate::never_succeeded::cause;
-use crate::snapshot::{FailureFigures, FailureScope, GeneratorFigures, Snapshot, ThresholdResult};
+use crate::snapshot::{
+    FailureFigures, FailureScope, GeneratorFigures, ObservedFigures, Snapshot, ThresholdResult,
+};
 use crate::wording::{counted, duration, rate};
 
 /// The tables of a run, per chain and per endpoint, and what is missing in them, in this style. Ends with a
@@ -128,6 +130,7 @@ fn push_notes(text: &mut String, snapshot: &Snapshot, prose: impl Fn(String) -> 
     }
     text.push_str(&prose(generator(&snapshot.generator)));
     text.push_str(&prose(ceiling(snapshot)));
+    text.push_str(&prose(observed(&snapshot.observed)));
     let state = snapshot.state;
     text.push_str(&prose(format!(
         "State: {} registrations, {} authorizations ready, {} certificates, {} revoked\n",
@@ -155,12 +158,50 @@ fn push_notes(text: &mut String, snapshot: &Snapshot, prose: impl Fn(String) -> 
         (missing.other_warnings, "warnings have further causes and are only in the log"),
         (missing.unknown_records, "records have an unknown kind or value and are only in the log"),
         (missing.clamped_times, "times above one hour were counted as one hour"),
+        (missing.observed_left_out, "series to observe were left out: choose with --observe-series"),
+        (missing.other_observed, "samples of observed series beyond the first 256 are only in the log"),
         (missing.other_endpoints, "requests are in the row `other`: too many endpoints"),
     ] {
         if count > 0 {
             text.push_str(&prose(format!("Attention: {count} {what}\n")));
         }
     }
+}
+
+/// Observed series that are listed.
+const MAX_MOVED: usize = 8;
+
+/// Which metrics of other programs moved with the response times.
+fn observed(observed: &[ObservedFigures]) -> String {
+    let Some(points) = observed.iter().map(|figures| figures.points).max() else { return String::new() };
+    let series = counted(observed.len() as u64, "series", "series");
+    if observed.iter().all(|figures| figures.rank_correlation.is_none()) {
+        return format!(
+            "Observed: {series}; {} with an issuance are too few to compare them\n",
+            counted(points, "second", "seconds")
+        );
+    }
+    let moved: Vec<_> = observed.iter().filter(|figures| figures.moved()).collect();
+    if moved.is_empty() {
+        return format!("Observed: {series}; none moved with the mean response time of issuances\n");
+    }
+    let mut text = format!(
+        "Observed: {} of {series} moved with the mean response time of issuances (rank correlation; no proof of a cause):\n",
+        moved.len()
+    );
+    for figures in moved.iter().take(MAX_MOVED) {
+        text += &format!(
+            "  {:+.2}  {} ({}), N {}\n",
+            figures.rank_correlation.unwrap_or_default(),
+            visible(&figures.full_name()),
+            figures.measure.about(),
+            figures.points
+        );
+    }
+    if moved.len() > MAX_MOVED {
+        text += &format!("  and {} more, in --json and --html\n", moved.len() - MAX_MOVED);
+    }
+    text
 }
 
 /// The first line: how many certificates were issued, how fast, and how long one takes.

@@ -104,6 +104,7 @@ impl RunVerdict {
             | Record::Hit { .. }
             | Record::Lost { .. }
             | Record::Event(_)
+            | Record::Observation(_)
             | Record::Unknown(_) => {}
             Record::Chain { origin_unix_ns, result, .. } => self.chain(*origin_unix_ns, result),
             Record::Load { node, at_unix_ns, load, .. } => {

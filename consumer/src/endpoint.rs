@@ -74,7 +74,7 @@ pub fn http_client(within: Duration) -> reqwest::Result<reqwest::Client> {
 }
 
 /// Why a request had no answer, without its URL.
-pub(crate) fn told(error: reqwest::Error) -> String {
+pub fn told(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();
     let mut source = std::error::Error::source(&error);

@@ -26,7 +26,7 @@ mod webhook;
 mod writer;
 
 pub use client::{ClientError, ConsumerClient, RunStart};
-pub use endpoint::{Endpoint, http_client};
+pub use endpoint::{Endpoint, http_client, told};
 pub use influx::{Influx, Login, WriteError};
 pub use job::{Job, JobEnd, JobError, Jobs, Times};
 pub use job_file::{JobFile, JobFileError};

@@ -129,6 +129,7 @@ impl Encoder {
             Record::Header(_)
             | Record::Mark(_)
             | Record::Event(_)
+            | Record::Observation(_)
             | Record::Footer(_)
             | Record::Unknown(_)
             | Record::Chain { .. } => None,

@@ -62,6 +62,7 @@ pub fn judge(record: &Record) -> Result<(), String> {
         | Record::Lost { .. }
         | Record::Event(_)
         | Record::Mark(_)
+        | Record::Observation(_)
         | Record::Header(_)
         | Record::Footer(_) => {
             let line = serde_json::to_string(record).map_err(|error| error.to_string())?;

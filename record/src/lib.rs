@@ -19,6 +19,7 @@ mod load;
 mod log;
 mod mark;
 mod named;
+mod observation;
 pub mod plan;
 mod result;
 mod run_times;
@@ -39,6 +40,7 @@ pub use load::{
 };
 pub use log::{Footer, KINDS, NoSuchRecord, Record, RecordError, RunOutcome, StateCounts, UnknownRecord};
 pub use mark::{LoadState, Mark, MarkBy, MarkValue, MarkWhat};
+pub use observation::Observation;
 pub use plan::Plan;
 pub use result::{AuthorizationResult, ChainResult, FailureClass, Phases, Purpose, RequestResult};
 pub use run_times::{RunTimes, Within};

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::{
     Chain, ChainResult, ChallengeType, Event, FailureClass, Level, LimitCause, LimitKind, LoadSample, Mark,
-    Purpose, Reach, RunHeader, ValidationHit, Verdict,
+    Observation, Purpose, Reach, RunHeader, ValidationHit, Verdict,
 };
 
 /// One line of the log.
@@ -80,6 +80,8 @@ pub enum Record {
     },
     /// A warning or an error of a process of the load tester.
     Event(Event),
+    /// Metrics of another program, sampled once a second beside the load.
+    Observation(Observation),
     /// The last line: how the run ended. A run that continues after a restart has more records and another
     /// footer after it.
     Footer(Footer),
@@ -255,7 +257,8 @@ impl UnknownRecord {
 }
 
 /// The kinds of records that this version knows: values of the key `record`.
-pub const KINDS: [&str; 9] = ["header", "chain", "hit", "mark", "state", "load", "lost", "event", "footer"];
+pub const KINDS: [&str; 10] =
+    ["header", "chain", "hit", "mark", "state", "load", "lost", "event", "observation", "footer"];
 /// Those of them that senders deliver as JSON. Earlier versions of analytics keep them, too.
 const SENT_AS_JSON: [&str; 1] = ["event"];
 
@@ -295,7 +298,7 @@ impl Record {
     /// Each node numbers the records that it sends from 1 without gaps, so that missing records are counted.
     pub fn origin(&self) -> Option<(&str, u64)> {
         match self {
-            Self::Header(_) | Self::Mark(_) | Self::Footer(_) => None,
+            Self::Header(_) | Self::Mark(_) | Self::Observation(_) | Self::Footer(_) => None,
             Self::Chain { node, result, .. } => Some((node, result.seq)),
             Self::Hit { node, hit } => Some((node, hit.seq)),
             Self::State { node, seq, .. } | Self::Load { node, seq, .. } | Self::Lost { node, seq, .. } => {
@@ -317,6 +320,7 @@ impl Record {
             Self::Load { .. } => "load",
             Self::Lost { .. } => "lost",
             Self::Event(_) => "event",
+            Self::Observation(_) => "observation",
             Self::Footer(_) => "footer",
             Self::Unknown(unknown) => unknown.kind(),
         }
@@ -332,6 +336,7 @@ impl Record {
             | Self::Load { at_unix_ns, .. }
             | Self::Lost { at_unix_ns, .. }
             | Self::Event(Event { at_unix_ns, .. })
+            | Self::Observation(Observation { at_unix_ns, .. })
             | Self::Footer(Footer { at_unix_ns, .. }) => Some(*at_unix_ns),
             Self::Header(_) | Self::Unknown(_) => None,
         }

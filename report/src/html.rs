@@ -50,6 +50,7 @@ pub fn html(aggregate: &Aggregate, problems: &[String], ended: bool) -> String {
     tables::failures(&mut page, &snapshot);
     tables::validations(&mut page, &snapshot);
     tables::load(&mut page, &snapshot);
+    tables::observed(&mut page, &snapshot, &charts);
     tables::stamp(&mut page, &snapshot);
     page.push_str("</main>\n</body>\n</html>\n");
     page

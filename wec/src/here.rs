@@ -351,6 +351,7 @@ async fn start_analytics(
         consumers: ConsumerOptions {
             log: output.log.clone(),
             report_to: output.report_to.clone(),
+            observe: output.observe.clone(),
             ..ConsumerOptions::default()
         },
         token: std::env::var("WEC_TOKEN").ok().and_then(wec_analytics::Token::new),

@@ -44,6 +44,8 @@ pub(crate) struct OutputOptions {
     pub(crate) quiet: bool,
     #[command(flatten)]
     pub(crate) report_to: wec_consumer::ClientOptions,
+    #[command(flatten)]
+    pub(crate) observe: wec_observe::ObserveOptions,
 }
 
 /// The address of the page.

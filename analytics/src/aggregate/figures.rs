@@ -9,8 +9,8 @@ use super::{Aggregate, NODE_SILENT_NS, Outcome};
 use crate::distribution::Times;
 use crate::never_succeeded::never_succeeded;
 use crate::snapshot::{
-    ChainFigures, EndpointFigures, HitFigures, IssuedFigures, Missing, NonceFigures, Period, Run,
-    SNAPSHOT_VERSION, ScenarioFigures, Snapshot, Warnings,
+    ChainFigures, EndpointFigures, HitFigures, IssuedFigures, Missing, NonceFigures, ObservedFigures, Period,
+    Run, SNAPSHOT_VERSION, ScenarioFigures, Snapshot, Warnings,
 };
 
 impl Aggregate {
@@ -125,6 +125,7 @@ impl Aggregate {
             thresholds: self.verdict.results(elapsed_ns),
             never_succeeded: Vec::new(),
             warnings: self.warnings.figures(),
+            observed: self.observed_figures(),
             marks: self.marks.clone(),
             missing: Missing { unjoined_hits, ..self.missing() },
         };
@@ -182,6 +183,14 @@ impl Aggregate {
         alive.map(|(node, (_, workers))| (node.as_str(), *workers))
     }
 
+    fn observed_figures(&self) -> Vec<ObservedFigures> {
+        if self.observed.is_empty() {
+            return Vec::new();
+        }
+        let (step_s, times) = self.timeline.issuance_means(self.observed.step_s());
+        self.observed.figures(step_s, &times)
+    }
+
     fn missing(&self) -> Missing {
         let outcomes = (self.chains.iter().map(|chain| &chain.outcome))
             .chain(self.endpoints.iter().chain(self.other_endpoint.as_deref()).map(|totals| &totals.outcome));
@@ -199,6 +208,8 @@ impl Aggregate {
             other_failures: self.other_failure.as_ref().map_or(0, |other| other.count),
             dropped_marks: self.dropped_marks,
             other_scenarios: self.loads.other_scenarios(),
+            observed_left_out: self.observed.left_out(),
+            other_observed: self.observed.beyond(),
             outside_series: self.timeline.outside(),
             unjoined_hits: 0,
         }

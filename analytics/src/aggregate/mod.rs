@@ -9,6 +9,7 @@ mod failures;
 mod figures;
 mod load;
 mod metrics;
+mod observed;
 mod request_stats;
 mod spent;
 mod timeline;
@@ -27,6 +28,7 @@ use wec_record::{
 
 use self::certificates::Certificates;
 use self::load::Loads;
+use self::observed::Observed;
 pub(crate) use self::request_stats::Earlier;
 use self::spent::{Parts, RequestParts};
 use self::timeline::Timeline;
@@ -35,7 +37,7 @@ use self::warnings::Warnings;
 use crate::consume::RecordConsumer;
 use crate::distribution::{LONGEST_NS, Times};
 use crate::snapshot::{
-    ByteFigures, ChainPercentiles, ConnectionFigures, FailureFigures, FailureScope, Series,
+    ByteFigures, ChainPercentiles, ConnectionFigures, FailureFigures, FailureScope, ObservedSeries, Series,
 };
 use crate::verdict::RunVerdict;
 use crate::window::Windows;
@@ -104,6 +106,7 @@ pub struct Aggregate {
     unknown_records: u64,
     warnings: Warnings,
     dropped_marks: u64,
+    observed: Observed,
     timeline: Timeline,
     /// Only if windows of time are used.
     windows: Option<Windows>,
@@ -211,6 +214,11 @@ impl Aggregate {
             Record::Lost { count, .. } => self.lost_results = self.lost_results.saturating_add(*count),
             Record::Event(event) if self.includes(event.at_unix_ns) => self.warnings.record(event),
             Record::Event(_) => {}
+            // It does not extend the run.
+            Record::Observation(observation) if self.includes(observation.at_unix_ns) => {
+                self.observed.record(observation);
+            }
+            Record::Observation(_) => {}
             Record::Unknown(_) => self.unknown_records += 1,
         }
     }
@@ -279,6 +287,7 @@ impl Aggregate {
         self.unknown_records += other.unknown_records;
         self.warnings.merge(other.warnings);
         self.dropped_marks += other.dropped_marks;
+        self.observed.merge(other.observed);
         self.timeline.merge(other.timeline);
     }
 
@@ -290,6 +299,11 @@ impl Aggregate {
     /// The whole series in at most this many buckets.
     pub fn coarse_series(&self, buckets: usize) -> Series {
         self.timeline.coarser(buckets).series(None).0
+    }
+
+    /// Metrics of other programs over time.
+    pub fn observed(&self) -> Vec<ObservedSeries> {
+        self.observed.series()
     }
 
     /// Percentiles of one chain over time, in the smallest buckets of which most have enough samples, but in
@@ -381,7 +395,7 @@ impl Aggregate {
             if let Some(took) = result.issuance {
                 self.issuances.record(took);
             }
-            self.timeline.issued(charted);
+            self.timeline.issued(charted, result.issuance);
         }
         if result.abandoned && result.successful {
             totals.outcome.count += 1;

@@ -4,7 +4,7 @@
 //! whole run fits. So the timeline depends on its records but not on their order, and two timelines merge
 //! exactly. Percentiles of a bucket come from sparse cells: 18,000 dense histograms would take gigabytes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use wec_record::{Chain, LoadSample, ScenarioSample};
 
@@ -35,6 +35,9 @@ pub(crate) struct Timeline {
 struct Bucket {
     revision: u64,
     issued: u64,
+    /// Issuances with a response time, and the sum of these times, nanoseconds.
+    issuances: u64,
+    issuances_sum: u128,
     requests: u64,
     requests_failed: u64,
     hits: u64,
@@ -97,11 +100,26 @@ impl Timeline {
         }
     }
 
-    /// A certificate issued at `at_unix_ns`.
-    pub(crate) fn issued(&mut self, at_unix_ns: Option<u64>) {
+    /// A certificate issued at `at_unix_ns`, and how long the whole issuance took.
+    pub(crate) fn issued(&mut self, at_unix_ns: Option<u64>, took: Option<u64>) {
         if let Some(bucket) = self.bucket(at_unix_ns) {
             bucket.issued += 1;
+            bucket.issuances += u64::from(took.is_some());
+            bucket.issuances_sum += u128::from(took.unwrap_or(0));
         }
+    }
+
+    /// The mean response time of issuances, nanoseconds, by the start of each bucket that has any, in buckets of at
+    /// least this width. Also the width of the buckets, seconds.
+    pub(crate) fn issuance_means(&self, step_s: u64) -> (u64, BTreeMap<u64, f64>) {
+        let mut timeline = self.clone();
+        while timeline.step_s < step_s.min(MAX_STEP_S) {
+            timeline.double_step();
+        }
+        let means = (timeline.first..).zip(&timeline.buckets).filter(|(_, bucket)| bucket.issuances > 0);
+        let mean = |bucket: &Bucket| bucket.issuances_sum as f64 / bucket.issuances as f64;
+        let means = means.map(|(index, bucket)| (index * timeline.step_s, mean(bucket))).collect();
+        (timeline.step_s, means)
     }
 
     /// An iteration that left an order unfinished on purpose.
@@ -342,6 +360,8 @@ impl Bucket {
     fn add(&mut self, other: Self, revision: u64) {
         self.revision = revision;
         self.issued += other.issued;
+        self.issuances += other.issuances;
+        self.issuances_sum += other.issuances_sum;
         self.requests += other.requests;
         self.requests_failed += other.requests_failed;
         self.hits += other.hits;

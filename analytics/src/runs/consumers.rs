@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use wec_consumer::ClientOptions;
 use wec_log::LogOptions;
+use wec_observe::ObserveOptions;
 use wec_record::Threshold;
 
 use super::LiveRun;
@@ -39,6 +40,9 @@ pub struct ConsumerOptions {
     /// Where the runs are reported to.
     #[command(flatten)]
     pub report_to: ClientOptions,
+    /// What is observed beside the current run.
+    #[command(flatten)]
+    pub observe: ObserveOptions,
     /// Set when the service starts.
     #[arg(skip)]
     pub reporters: Option<Reporters>,

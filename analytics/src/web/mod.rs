@@ -4,6 +4,7 @@ mod error;
 mod guard;
 mod live;
 mod metrics;
+mod observed;
 mod openapi;
 mod page;
 mod replay;
@@ -92,6 +93,7 @@ fn router(web: Web, guard: Guard) -> Router {
         .route("/api/v1/runs/{id}/snapshot", get(live::snapshot))
         .route("/api/v1/runs/{id}/live", get(live::live))
         .route("/api/v1/runs/{id}/warnings", get(runs::warnings))
+        .route("/api/v1/runs/{id}/observed", get(observed::observed))
         .route("/api/v1/replay", get(replay::show).patch(replay::change))
         .route("/api/v1/sessions", get(session::list))
         .route("/api/v1/sessions/{id}", get(session::show).patch(session::change))

@@ -38,6 +38,7 @@ use crate::snapshot::{CauseFigures, ChainFigures, ChainSeries, ProfileFigures};
         super::live::live,
         super::healthz,
         super::metrics::scrape,
+        super::observed::observed,
     ),
     // Referred to only by objects by chain or by cause.
     components(schemas(ChainFigures, ChainSeries, ProfileFigures, CauseFigures)),

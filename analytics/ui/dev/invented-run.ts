@@ -443,8 +443,9 @@ class Run {
         warnings: [
           { level: "warn", count: 12, first_unix_ns: (this.#started + 9) * SECOND, last_unix_ns: (this.#started + 31) * SECOND, nodes: ["invented-1", "invented-2"], target: "wec_store::state", text: "a certificate was not stored error=database is locked" },
         ],
+        observed: [],
         marks: this.#marks,
-        missing: { lost_results: 0, unknown_chains: 0, unknown_records: 0, other_warnings: 0, clamped_times: 0, other_endpoints: 0, other_failures: 0, dropped_marks: 0, other_scenarios: 0, outside_series: 0, unjoined_hits: 0 },
+        missing: { lost_results: 0, unknown_chains: 0, unknown_records: 0, other_warnings: 0, clamped_times: 0, other_endpoints: 0, other_failures: 0, dropped_marks: 0, other_scenarios: 0, observed_left_out: 0, other_observed: 0, outside_series: 0, unjoined_hits: 0 },
       },
       series: lastOf(this.#series, buckets),
     };

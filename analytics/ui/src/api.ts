@@ -56,6 +56,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/{id}/observed": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Metrics of other programs over time */
+        get: operations["observed"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs/{id}/snapshot": {
         parameters: {
             query?: never;
@@ -901,6 +918,11 @@ export interface components {
             /** @description What changed: `workers`, `rate`, `weights`, `limits`, `state`, `generator`, `answers`. */
             what: string;
         };
+        /**
+         * @description What is read from a series.
+         * @enum {string}
+         */
+        Measure: "value" | "rate" | "mean";
         /** @description What exceeded a bound and is not in the figures. All zero in a healthy run. */
         Missing: {
             /**
@@ -921,6 +943,11 @@ export interface components {
             lost_results: number;
             /**
              * Format: int64
+             * @description Chosen series of observed programs that were not sampled, because there were too many.
+             */
+            observed_left_out: number;
+            /**
+             * Format: int64
              * @description Requests counted under the endpoint `other`.
              */
             other_endpoints: number;
@@ -929,6 +956,11 @@ export interface components {
              * @description Failures counted under the name `other`.
              */
             other_failures: number;
+            /**
+             * Format: int64
+             * @description Samples of observed series beyond the first 256.
+             */
+            other_observed: number;
             /**
              * Format: int64
              * @description Scenarios in samples beyond the first 64.
@@ -1018,6 +1050,69 @@ export interface components {
              * @description `rejected` as a share of all POSTs, 0 to 1; null without POSTs.
              */
             rejected_share: number | null;
+        };
+        /** @description One observed series over the run. */
+        ObservedFigures: {
+            /**
+             * Format: double
+             * @description Largest sample.
+             */
+            max: number;
+            /**
+             * Format: double
+             * @description Mean of the samples.
+             */
+            mean: number;
+            /** @description What the figures are of. */
+            measure: components["schemas"]["Measure"];
+            /**
+             * Format: double
+             * @description Smallest sample.
+             */
+            min: number;
+            /** @description The series, as Prometheus names it; of a mean, without `_sum`. */
+            name: string;
+            /**
+             * Format: int64
+             * @description Seconds of the run (buckets of a long run) with both a sample and an issuance.
+             */
+            points: number;
+            /**
+             * Format: double
+             * @description Spearman's rank correlation, over these points, with the mean response time of issuances: -1 to 1. Null below
+             *     20 points, and when one of the two was constant. Moving with something is no proof of a cause.
+             */
+            rank_correlation: number | null;
+            /**
+             * Format: int64
+             * @description Number of samples in the figures below.
+             */
+            samples: number;
+            /** @description The name of the program. */
+            source: string;
+        };
+        /** @description The answer of `GET /api/v1/runs/{id}/observed`. */
+        ObservedOverTime: {
+            /** @description Every series, by source and name. */
+            series: components["schemas"]["ObservedSeries"][];
+        };
+        /** @description One observed series over time. */
+        ObservedSeries: {
+            /** @description Times of the samples, ascending. */
+            at_unix_ns: number[];
+            /** @description As in [`ObservedFigures`]. */
+            measure: components["schemas"]["Measure"];
+            /** @description As in [`ObservedFigures`]. */
+            name: string;
+            /** @description As in [`ObservedFigures`]. */
+            source: string;
+            /**
+             * Format: int64
+             * @description Width of a bucket, seconds. Each has its last sample.
+             */
+            step_s: number;
+            /** @description Their values. */
+            values: number[];
         };
         /**
          * @description A part of a run. A chain, a request or a validation belongs to the part in which it ended; a mark or a
@@ -1945,6 +2040,8 @@ export interface components {
             never_succeeded: components["schemas"]["NeverSucceeded"][];
             /** @description Figures of nonces. */
             nonces: components["schemas"]["NonceFigures"];
+            /** @description Metrics of other programs beside the load, those that moved most with the response times first. */
+            observed: components["schemas"]["ObservedFigures"][];
             /**
              * Format: int64
              * @description Ready orders that were dropped because they had expired by the CA's clock, or were about to expire.
@@ -2352,12 +2449,16 @@ export type LimitsView = components['schemas']['LimitsView'];
 export type ListenerCounts = components['schemas']['ListenerCounts'];
 export type Live = components['schemas']['Live'];
 export type Mark = components['schemas']['Mark'];
+export type Measure = components['schemas']['Measure'];
 export type Missing = components['schemas']['Missing'];
 export type NeverSucceeded = components['schemas']['NeverSucceeded'];
 export type NodeKind = components['schemas']['NodeKind'];
 export type NodeState = components['schemas']['NodeState'];
 export type NodeView = components['schemas']['NodeView'];
 export type NonceFigures = components['schemas']['NonceFigures'];
+export type ObservedFigures = components['schemas']['ObservedFigures'];
+export type ObservedOverTime = components['schemas']['ObservedOverTime'];
+export type ObservedSeries = components['schemas']['ObservedSeries'];
 export type Period = components['schemas']['Period'];
 export type PhaseFigures = components['schemas']['PhaseFigures'];
 export type Plan = components['schemas']['Plan'];
@@ -2565,6 +2666,56 @@ export interface operations {
             };
             /** @description Too many pages are watching */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    observed: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The run's id, or `current`: the live run that was started last */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Every series, whole */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ObservedOverTime"];
+                };
+            };
+            /** @description There is no such run */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The run's log cannot be read */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use wec_log::{LogFormat, LogReport, RecordWriter, read_lines};
 use wec_record::{
     AuthorizationResult, Chain, ChainResult, ChallengeType, Event, FailureClass, Footer, GeneratorSample,
-    Level, LoadSample, Mark, MarkBy, MarkValue, MarkWhat, Phases, Purpose, Record, RequestResult, RunHeader,
-    RunOutcome, ScenarioSample, StateCounts, UnknownRecord, ValidationHit, Verdict,
+    Level, LoadSample, Mark, MarkBy, MarkValue, MarkWhat, Observation, Phases, Purpose, Record,
+    RequestResult, RunHeader, RunOutcome, ScenarioSample, StateCounts, UnknownRecord, ValidationHit, Verdict,
 };
 
 pub(crate) use crate::made::{START, chain};
@@ -131,6 +131,10 @@ pub(crate) fn record() -> impl Strategy<Value = Record> {
         1 => (numbers, "[ -~\u{e9}]{0,12}").prop_map(|((at, seq, count), text)| Record::Event(Event {
             node: "r1".into(), seq, at_unix_ns: START + u64::from(at), first_unix_ns: START, level: Level::Error,
             target: "wec_store".into(), text, count,
+        })),
+        1 => (any::<u32>(), "[ -~]{0,9}", -1e9..1e9).prop_map(|(at, name, value)| Record::Observation(Observation {
+            at_unix_ns: START + u64::from(at), source: "ca".into(), gauges: [(name, value)].into(),
+            counters: [("process_cpu_seconds_total".to_owned(), 0.1 + f64::from(at))].into(), left_out: at.into(),
         })),
         1 => Just(Record::Header(header("run"))),
         1 => any::<u64>().prop_map(|at_unix_ns| Record::Footer(Footer { at_unix_ns, outcome: RunOutcome::Failed, ..Footer::default() })),

@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use wec_analytics::{Aggregate, ChainPercentiles, Series, Snapshot, rate_text, time_text};
+use wec_analytics::{Aggregate, ChainPercentiles, ObservedSeries, Series, Snapshot, rate_text, time_text};
 use wec_record::{Chain, Mark};
 
 use super::text::Text;
@@ -28,6 +28,7 @@ pub(super) struct Charts<'a> {
     snapshot: &'a Snapshot,
     series: Series,
     percentiles: Vec<(Chain, ChainPercentiles)>,
+    observed: Vec<ObservedSeries>,
     /// The axis of time, nanoseconds since the Unix epoch.
     from: u64,
     to: u64,
@@ -66,6 +67,7 @@ impl<'a> Charts<'a> {
                 .into_iter()
                 .filter(|(_, found)| found.n.iter().any(|n| *n > 0))
                 .collect(),
+            observed: aggregate.observed(),
             from: to.saturating_sub(snapshot.elapsed_ns),
             to,
         }
@@ -98,6 +100,49 @@ impl<'a> Charts<'a> {
         page.push_str("</div>\n");
         self.mark_table(page);
         page.push_str("</section>\n");
+    }
+
+    /// The metrics of other programs, under the same axis of time, in the order of the table.
+    pub(super) fn write_observed(&self, page: &mut String) {
+        if self.to <= self.from {
+            return;
+        }
+        page.push_str("<div class=\"charts\">\n");
+        for figures in &self.snapshot.observed {
+            let same = |series: &&ObservedSeries| {
+                (&series.source, &series.name, series.measure)
+                    == (&figures.source, &figures.name, figures.measure)
+            };
+            if let Some(series) = self.observed.iter().find(same) {
+                self.chart(page, &self.observed_chart(series));
+            }
+        }
+        page.push_str("</div>\n");
+    }
+
+    /// Each point is the mean of the samples in its part of the run.
+    fn observed_chart<'b>(&self, series: &'b ObservedSeries) -> Chart<'b> {
+        let span = self.to - self.from;
+        let width = (span / POINTS as u64).max(series.step_s * 1_000_000_000);
+        let parts = usize::try_from(span.div_ceil(width)).unwrap_or(POINTS).max(1);
+        let mut sums = vec![(0.0, 0_u32); parts];
+        for (at, value) in series.at_unix_ns.iter().zip(&series.values) {
+            let part = at.checked_sub(self.from).map(|after| (after / width) as usize);
+            // The axis begins at 0.
+            if let Some(sum) = part.and_then(|part| sums.get_mut(part)).filter(|_| *value >= 0.0) {
+                *sum = (sum.0 + value, sum.1 + 1);
+            }
+        }
+        let points = sums.into_iter().map(|(sum, n)| (n > 0).then(|| sum / f64::from(n))).collect();
+        let seconds = width as f64 / 1e9;
+        Chart {
+            title: format!("{} {}", series.source, series.name),
+            about: format!("{}; each point is of {seconds:.1} s", series.measure.about()),
+            at: (0..parts as u64).map(|part| self.from + part * width + width / 2).collect(),
+            lines: vec![Line { name: series.measure.about(), class: "l1 k-chains".to_owned(), points }],
+            show: short,
+            least: 1e-6,
+        }
     }
 
     fn issued(&self) -> Chart<'_> {
@@ -345,6 +390,26 @@ impl<'a> Charts<'a> {
         }
         page.push_str("</tbody></table></div>\n");
     }
+}
+
+/// Three digits, and a prefix for large numbers.
+pub(super) fn short(value: f64) -> String {
+    let (value, prefix) = match value.abs() {
+        size if size >= 1e15 => return format!("{value:.2e}"),
+        size if size >= 1e12 => (value / 1e12, " T"),
+        size if size >= 1e9 => (value / 1e9, " G"),
+        size if size >= 1e6 => (value / 1e6, " M"),
+        size if size >= 1e4 => (value / 1e3, " k"),
+        _ => (value, ""),
+    };
+    let digits = match value.abs() {
+        size if size >= 100.0 || size == 0.0 => 0,
+        size if size >= 10.0 => 1,
+        size if size >= 1.0 => 2,
+        size if size >= 0.01 => 4,
+        _ => 6,
+    };
+    format!("{value:.digits$}{prefix}")
 }
 
 fn target<'a>(name: &'a str, column: &[Option<f64>]) -> Option<Line<'a>> {

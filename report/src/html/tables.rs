@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use wec_analytics::{FailureScope, Snapshot, Timing, rate_text, threshold_value, time_text};
 use wec_record::plan::{Load, Plan};
 
+use super::charts::{Charts, short};
 use super::share;
 use super::text::Text;
 
@@ -257,6 +258,37 @@ pub(super) fn validations(page: &mut String, snapshot: &Snapshot) {
         page.push_str("</tr>\n");
     }
     end(page);
+    page.push_str("</section>\n");
+}
+
+/// Metrics of other programs, and which of them moved with the response times.
+pub(super) fn observed(page: &mut String, snapshot: &Snapshot, charts: &Charts<'_>) {
+    if snapshot.observed.is_empty() {
+        return;
+    }
+    page.push_str("<section>\n<h2>Observed beside the load</h2>\n");
+    page.push_str(
+        "<p>Those that moved most with the mean response time of issuances come first: Spearman's rank correlation \
+         over the seconds of the run, from −1 to 1. It is no proof of a cause: what only grows moves with everything \
+         else that only grows.</p>\n",
+    );
+    let columns = ["series", "of", "mean", "smallest", "largest", "N", "moved with the times", "points"];
+    begin(page, "Observed series", "figures", &columns);
+    for figures in &snapshot.observed {
+        let name = figures.full_name();
+        let correlation = figures.rank_correlation.map_or("–".to_owned(), |value| format!("{value:+.2}"));
+        _ = write!(page, "<tr><th scope=\"row\">{}</th><td>{}</td>", Text(&name), figures.measure.about());
+        for value in [figures.mean, figures.min, figures.max] {
+            _ = write!(page, "<td>{}</td>", short(value));
+        }
+        _ = writeln!(
+            page,
+            "<td>{}</td><td>{correlation}</td><td>{}</td></tr>",
+            figures.samples, figures.points
+        );
+    }
+    end(page);
+    charts.write_observed(page);
     page.push_str("</section>\n");
 }
 

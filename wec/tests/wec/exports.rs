@@ -261,7 +261,7 @@ fn only_a_process_s_own_flags_decide_where_data_goes() {
     let (url, calls) = trap();
     let ca = NullCa::start(folder.path(), &["--no-verify"]);
     // A plan.
-    for key in ["consumer", "influx", "webhook"] {
+    for key in ["consumer", "influx", "observe", "otlp", "webhook"] {
         std::fs::write(folder.path().join("plan.toml"), format!("{key} = \"{url}\"\n")).unwrap();
         let mut args = vec!["run", "--headless", "--run-time", "1s", "--config", "plan.toml"];
         args.extend(ca.target());
@@ -272,7 +272,7 @@ fn only_a_process_s_own_flags_decide_where_data_goes() {
     }
     // A session.
     let mut running = Run::start(folder.path(), &ca, &["--workers", "1", "--consumer-interval", "100ms"]);
-    for key in ["consumer", "consumer_token", "influx", "webhook"] {
+    for key in ["consumer", "consumer_token", "influx", "observe", "otlp", "webhook"] {
         for path in ["current", "current/scenarios/default"] {
             let change = json!({ key: url, "workers": 1 }).to_string();
             let (status, answer) = running.http(&format!("PATCH /api/v1/sessions/{path}"), &change);
@@ -288,7 +288,7 @@ fn only_a_process_s_own_flags_decide_where_data_goes() {
     let log = std::fs::read_to_string(&path).unwrap();
     let (header, rest) = log.split_once('\n').unwrap();
     let mut header: Value = serde_json::from_str(header).unwrap();
-    for key in ["consumer", "influx", "webhook"] {
+    for key in ["consumer", "influx", "observe", "otlp", "webhook"] {
         header[key] = json!(url);
         header["stamp"][key] = json!(url);
         header["stamp"]["scenario"][key] = json!(url);

@@ -4,10 +4,11 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::Value;
-use wec_testbed::Prometheus;
+use serde_json::{Value, json};
+use wec_record::{Observation, Record};
+use wec_testbed::{NodeExporter, Prometheus};
 
-use crate::common::{NullCa, Run, free, signal, summary, until, wec};
+use crate::common::{NullCa, Run, free, log, run_until, said, signal, summary, until, wec};
 
 const TOKEN: &str = "s3cret";
 const DASHBOARD: &str = include_str!("../../../deploy/grafana/wec.json");
@@ -82,4 +83,38 @@ fn every_panel_of_the_dashboard_shows_a_run_that_prometheus_scraped() {
     run.child.wait().unwrap();
     let issued = summary(folder.path())["issued"]["count"].as_f64().unwrap();
     assert!(stored.len() == 1 && stored[0] > 0.0 && stored[0] <= issued, "{stored:?} of {issued}");
+}
+
+#[test]
+fn a_real_exporter_is_observed_beside_a_run_and_one_that_is_away_stops_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = NullCa::start(folder.path(), &["--no-verify"]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let exporter = runtime.block_on(NodeExporter::start()).unwrap();
+    let (here, away) = (format!("machine={}", exporter.url()), format!("away=http://{}/s3cret", free()));
+    let mut args = vec!["run", "--headless", "--workers", "4", "--json", "summary.json"];
+    args.extend(["--http01-listen", "127.0.0.1:0", "--observe", &here, "--observe", &away]);
+    args.extend(ca.target());
+    let observed =
+        |records: &[Record]| records.iter().filter(|record| matches!(record, Record::Observation(_))).count();
+    let output = run_until(folder.path(), &args, |records| observed(records) >= 3);
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(105), "it is ended early: {said}");
+    assert!(said.contains("away at http://127.0.0.1") && !said.contains("s3cret"), "{said}");
+
+    let records = log(folder.path());
+    let samples: Vec<&Observation> = records
+        .iter()
+        .filter_map(|record| if let Record::Observation(sample) = record { Some(sample) } else { None })
+        .collect();
+    assert!(samples.iter().all(|sample| sample.source == "machine"), "{samples:?}");
+    for sample in samples {
+        assert!(sample.gauges["node_load1"] >= 0.0 && sample.counters["process_cpu_seconds_total"] > 0.0);
+    }
+    let summary = summary(folder.path());
+    let series = summary["observed"].as_array().unwrap().iter();
+    let names: Vec<_> =
+        series.map(|series| (&series["source"], &series["name"], &series["measure"])).collect();
+    let cpu = (&json!("machine"), &json!("process_cpu_seconds_total"), &json!("rate"));
+    assert!(names.contains(&cpu), "{names:?}");
 }

@@ -45,7 +45,7 @@ fn views(page: &str, run: &str) -> Views {
         let value = match path.as_str() {
             "/healthz" | "/metrics" => Value::from(text(page, path)),
             "/api/v1/runs" | "/api/v1/sessions" | "/api/v1/replay" => json(&text(page, path)),
-            "/api/v1/runs/{id}/snapshot" | "/api/v1/runs/{id}/warnings" => {
+            "/api/v1/runs/{id}/snapshot" | "/api/v1/runs/{id}/warnings" | "/api/v1/runs/{id}/observed" => {
                 json(&text(page, &path.replace("{id}", run)))
             }
             "/api/v1/runs/{id}/live" => first_event(page, &path.replace("{id}", run)),

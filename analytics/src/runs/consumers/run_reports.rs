@@ -39,6 +39,7 @@ impl RunReports {
             | Record::Footer(_)
             | Record::Lost { .. }
             | Record::Event(_)
+            | Record::Observation(_)
             | Record::Unknown(_) => return None,
             record => record.unix_ns().filter(|at| *at > next && figures.times().has_room_for(*at))?,
         };

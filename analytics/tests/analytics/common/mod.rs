@@ -9,8 +9,9 @@ use tokio::net::TcpStream;
 use wec_analytics::{Config, LogPlace};
 use wec_record::{
     AuthorizationResult, CaSample, Chain, ChainResult, ChallengeType, FailureClass, GeneratorSample, Limit,
-    LimitKind, LoadSample, Mark, MarkBy, MarkValue, MarkWhat, Phases, Purpose, Reach, Record, RequestResult,
-    RunHeader, ScenarioSample, Silent, Stamp, StateCounts, UnknownRecord, ValidationHit, Verdict,
+    LimitKind, LoadSample, Mark, MarkBy, MarkValue, MarkWhat, Observation, Phases, Purpose, Reach, Record,
+    RequestResult, RunHeader, ScenarioSample, Silent, Stamp, StateCounts, UnknownRecord, ValidationHit,
+    Verdict,
 };
 
 /// 2026-11-21 09:56 UTC.
@@ -166,14 +167,25 @@ fn record() -> impl Strategy<Value = Record> {
         }),
         3 => (0u64..40_000_000_000_000, 0u64..1 << 40, 0u64..10_000, 0u32..4)
             .prop_map(|(at, seq, some, node)| load_record(&format!("r{node}"), seq, START + at, some)),
-        1 => (1u64..100).prop_map(|seq| Record::Lost {
+        1 => (1u64..100).prop_map(|seq| if seq.is_multiple_of(2) { observation(seq) } else { Record::Lost {
             node: "r1".to_owned(),
             seq,
             at_unix_ns: START,
             count: seq,
             why: "the spool is full".to_owned(),
-        }),
+        }}),
     ]
+}
+
+/// Three series of a program, `some` seconds after the run's start.
+fn observation(some: u64) -> Record {
+    Record::Observation(Observation {
+        at_unix_ns: START + some * 1_000_000_000,
+        source: "ca".to_owned(),
+        gauges: [("a".to_owned(), some as f64), (format!("b{}", some % 3), -1.5)].into(),
+        counters: [("c_total".to_owned(), (some * some) as f64)].into(),
+        left_out: some % 3,
+    })
 }
 
 /// A node's load sample; `some` varies all fields, and above 5,000 the node is limited.
