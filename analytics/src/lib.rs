@@ -36,6 +36,7 @@ pub use aggregate::Aggregate;
 pub use distribution::{Cell, Cells, QuantileStep, Times, may_be_named, nearest_rank, ranks_around};
 pub use ingest::Ingest;
 pub use log::{DamagedLine, LogError, LogReport, read_logs, replay};
+pub use metrics::OtlpOptions;
 pub use notice::notice;
 pub use options::{Options, run};
 pub use runs::{ConsumerOptions, LogPlace, RecordedRun, read_reports};

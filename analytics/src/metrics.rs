@@ -3,13 +3,18 @@
 //! Nothing is counted here: families are made from the counts of the aggregate when they are asked for. So
 //! they cannot differ from the page and the summary.
 
+mod otlp;
 mod prometheus;
 
 use std::collections::BTreeMap;
 
 use crate::distribution::Times;
+use crate::ingest::Ingest;
+use crate::runs::Shown;
 use crate::snapshot::Health;
 
+pub(crate) use self::otlp::Exporter;
+pub use self::otlp::OtlpOptions;
 pub(crate) use self::prometheus::{Encoding, encode};
 
 /// Upper bounds of the classic buckets, seconds. The last bucket, without a bound, is not listed.
@@ -121,8 +126,16 @@ impl Distribution {
     }
 }
 
+/// The live run that started last, and the service.
+pub(crate) fn current_families(shown: &Shown, ingest: &Ingest) -> Vec<Family> {
+    let run = shown.current();
+    let mut families = run.figures().lock().families();
+    families.extend(service_families(&shown.health(&*run, ingest)));
+    families
+}
+
 /// The condition of the service itself.
-pub(crate) fn service_families(health: &Health) -> Vec<Family> {
+fn service_families(health: &Health) -> Vec<Family> {
     let of_listeners = |value: fn(&wec_listen::ListenerCounts) -> u64| {
         let listeners = health.listeners.iter();
         listeners.map(|counts| (vec![("listener", counts.what.clone())], value(counts) as f64)).collect()

@@ -26,6 +26,7 @@ use crate::clock::unix_now_ns;
 use crate::grpc;
 use crate::ingest::Ingest;
 use crate::log::LogError;
+use crate::metrics::{Exporter, current_families};
 use crate::repeating::{REPEATS, Reported};
 use crate::runs::{self, Catalogue, ConsumerOptions, LogPlace, RecordedRun, Replayed, Reporters, Shown};
 use crate::snapshot::{CapacityView, Health, Snapshot};
@@ -138,6 +139,7 @@ impl Analytics {
         let drain = CancellationToken::new();
         let reporters = Reporters::start(&config.consumers.report_to);
         let observe = config.consumers.observe.clone();
+        let exporter = Exporter::new(&config.consumers.otlp);
         let consumers = ConsumerOptions { reporters: reporters.clone(), ..config.consumers };
         let (ingest, shown, log_thread) =
             runs::start(config.log.clone(), consumers, board.session(&config.session), drain.clone())
@@ -170,6 +172,11 @@ impl Analytics {
         analytics.servers.push(until(analytics.stop_results.clone(), report_repeating(shown.clone())));
         let marks = write_marks(board.clone(), config.session.clone(), ingest.clone());
         analytics.servers.push(until(analytics.stop_results.clone(), marks));
+        if let Some(exporter) = exporter {
+            // Until the last figures are known.
+            let exporting = exporting(exporter, shown.clone(), ingest.clone(), analytics.stop_web.clone());
+            analytics.servers.push(tokio::spawn(exporting));
+        }
         for source in observe.observe {
             match Sampler::new(source, observe.observe_series.clone()) {
                 Ok(sampler) => {
@@ -340,6 +347,25 @@ async fn listen(
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok(Some((listener, bound)))
+}
+
+/// Exports the figures of the current run in its interval, and once more at the end.
+async fn exporting(mut exporter: Exporter, shown: Arc<Shown>, ingest: Ingest, stop: CancellationToken) {
+    let mut intervals = tokio::time::interval(exporter.interval);
+    intervals.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        let over = tokio::select! {
+            _ = intervals.tick() => false,
+            () = stop.cancelled() => true,
+        };
+        let started = shown.current().figures().lock().header().map(|header| header.started_unix_ns);
+        if let Some(started) = started {
+            exporter.export(&current_families(&shown, &ingest), started, unix_now_ns()).await;
+        }
+        if over {
+            return exporter.conclude();
+        }
+    }
 }
 
 /// Samples another program each second while a run goes on, until `stop`. Its records belong to the current run.

@@ -352,6 +352,7 @@ async fn start_analytics(
             log: output.log.clone(),
             report_to: output.report_to.clone(),
             observe: output.observe.clone(),
+            otlp: output.otlp.clone(),
             ..ConsumerOptions::default()
         },
         token: std::env::var("WEC_TOKEN").ok().and_then(wec_analytics::Token::new),

@@ -46,6 +46,8 @@ pub(crate) struct OutputOptions {
     pub(crate) report_to: wec_consumer::ClientOptions,
     #[command(flatten)]
     pub(crate) observe: wec_observe::ObserveOptions,
+    #[command(flatten)]
+    pub(crate) otlp: wec_analytics::OtlpOptions,
 }
 
 /// The address of the page.

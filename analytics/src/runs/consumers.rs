@@ -17,6 +17,7 @@ use wec_record::Threshold;
 
 use super::LiveRun;
 use crate::consume::RecordConsumer;
+use crate::metrics::OtlpOptions;
 
 pub use self::recorded_reports::read_reports;
 pub(crate) use self::reported::Reporters;
@@ -43,6 +44,9 @@ pub struct ConsumerOptions {
     /// What is observed beside the current run.
     #[command(flatten)]
     pub observe: ObserveOptions,
+    /// Where the figures of the current run are sent as OpenTelemetry metrics.
+    #[command(flatten)]
+    pub otlp: OtlpOptions,
     /// Set when the service starts.
     #[arg(skip)]
     pub reporters: Option<Reporters>,

@@ -18,7 +18,7 @@ use super::Web;
 use super::error::{ApiError, ErrorBody};
 use crate::clock::unix_now_ns;
 use crate::ingest::Ingest;
-use crate::metrics::{Family, service_families};
+use crate::metrics::{Family, current_families};
 use crate::runs::{CURRENT, Run, Shown};
 use crate::snapshot::{CapacityView, Live, NodeView, ReplayState, RunSource, SessionView};
 
@@ -110,10 +110,7 @@ impl Feed {
 
     /// The live run that started last, and the service, for monitoring systems.
     pub(crate) fn families(&self) -> Vec<Family> {
-        let run = self.shown.current();
-        let mut families = run.figures().lock().families();
-        families.extend(service_families(&self.shown.health(&*run, &self.ingest)));
-        families
+        current_families(&self.shown, &self.ingest)
     }
 
     /// The workers in a session.

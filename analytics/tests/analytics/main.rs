@@ -9,6 +9,7 @@ mod failures;
 mod listeners;
 mod log;
 mod never_succeeded;
+mod otlp;
 mod page_chains;
 mod reading;
 mod replay;
