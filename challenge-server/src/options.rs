@@ -150,6 +150,8 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     let config = options.config()?;
     let store = options.open_store().await?;
     let server = ChallengeServer::start(config, store, stop).await?;
+    // Before the sink, which warns at once if analytics is away.
+    let warnings = Warnings::gather();
     let sink = options.sink(server.clock())?;
     let addresses = server.addresses();
     tracing::info!(
@@ -164,7 +166,6 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     let hits = Arc::clone(server.hits());
     let delivery = sink.map(|sink| {
         let stream = hits.stream(HITS_WAITING);
-        let warnings = Warnings::gather();
         tokio::spawn(async move {
             tokio::select! {
                 () = deliver(stream, &sink) => {}

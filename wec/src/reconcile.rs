@@ -45,7 +45,8 @@ pub(crate) async fn reconcile(options: Options) -> anyhow::Result<Exit> {
 fn make(options: &Options) -> anyhow::Result<Exit> {
     let is_stdin = |path: &&PathBuf| path.as_os_str() == "-";
     if is_stdin(&&options.ca_list) && options.logs.iter().any(|log| is_stdin(&log)) {
-        bail!("standard input cannot be both a log and the CA's list");
+        say("error: standard input cannot be both a log and the CA's list");
+        return Ok(Exit::Usage);
     }
     let list = read_list(options)
         .with_context(|| format!("cannot read the CA's list {}", options.ca_list.display()))?;
