@@ -109,7 +109,9 @@ fn a_real_exporter_is_observed_beside_a_run_and_one_that_is_away_stops_nothing()
         .collect();
     assert!(samples.iter().all(|sample| sample.source == "machine"), "{samples:?}");
     for sample in samples {
-        assert!(sample.gauges["node_load1"] >= 0.0 && sample.counters["process_cpu_seconds_total"] > 0.0);
+        assert!(sample.gauges["node_load1"] >= 0.0);
+        // An exporter that has just started has used no processor so far.
+        assert!(sample.counters["process_cpu_seconds_total"] >= 0.0);
     }
     let summary = summary(folder.path());
     let series = summary["observed"].as_array().unwrap().iter();
