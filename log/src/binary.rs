@@ -95,7 +95,7 @@ impl Encoder {
         tables.chains.truncate(saved.chains);
         tables.last_done = saved.last_done;
         tables.last_at = saved.last_at;
-        Decoder { tables }
+        Decoder { tables, spare: proto::Chain::default() }
     }
 
     /// Appends a record, after the entries of tables that it needs.
@@ -364,7 +364,14 @@ fn is_regular(result: &ChainResult) -> bool {
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
     tables: Tables,
+    /// The memory of the last chain, for the next one.
+    spare: proto::Chain,
 }
+
+/// Numbers whose memory is kept.
+const MAX_SPARE: usize = 1 << 12;
+/// The first byte of an entry that is a chain.
+const CHAIN_BEGINS: u8 = 4 << 3 | 2;
 
 impl Decoder {
     /// Reads a message without its length: a record, with its line if it is JSON, or none for a mark or an entry of a table.
@@ -381,8 +388,12 @@ impl Decoder {
             };
         }
         let bad = |why: &str| Bad::Message(why.to_owned());
-        let proto::Entry { entry, node, seq, at } =
-            proto::Entry::decode(message).map_err(|error| Bad::Message(error.to_string()))?;
+        let mut entry = proto::Entry::default();
+        if message.first() == Some(&CHAIN_BEGINS) {
+            entry.entry = Some(Kind::Chain(cleared(std::mem::take(&mut self.spare))));
+        }
+        entry.merge(message).map_err(|error| Bad::Message(error.to_string()))?;
+        let proto::Entry { entry, node, seq, at } = entry;
         let kind = entry.ok_or_else(|| bad("it is of a kind that this version does not know"))?;
         match kind {
             Kind::NewNode(proto::Node { name, origin_unix_ns }) => {
@@ -415,13 +426,14 @@ impl Decoder {
         let seq = node.last_seq.wrapping_add_signed(seq).wrapping_add(1);
         node.last_seq = seq;
         let (node, origin_unix_ns) = (node.name.clone(), node.origin_unix_ns);
-        if let Kind::Chain(chain) = kind {
+        if let Kind::Chain(mut chain) = kind {
             let later = match (chain.chain as usize).checked_sub(1) {
                 Some(place) => self.tables.later_chains.get(&place).copied(),
                 None => chain.own.as_ref().and_then(later_chain),
             };
-            let result =
-                self.tables.chain(chain, seq).ok_or_else(|| bad("a number of it is not in this block"))?;
+            let result = self.tables.chain(&mut chain, seq);
+            self.spare = chain;
+            let result = result.ok_or_else(|| bad("a number of it is not in this block"))?;
             let record = Record::Chain { node, origin_unix_ns, result };
             // The record has no place for the number, so its line keeps it.
             let line = later.and_then(|number| {
@@ -453,6 +465,17 @@ fn later_chain(chain: &wire::ChainResult) -> Option<u32> {
     (chain.chain as usize > wec_record::Chain::ALL.len()).then_some(chain.chain)
 }
 
+/// The default value, with the memory of this one.
+fn cleared(mut chain: proto::Chain) -> proto::Chain {
+    chain.numbers.clear();
+    // A damaged file may have had a very long one.
+    chain.numbers.shrink_to(MAX_SPARE);
+    chain.own_requests.clear();
+    chain.authorizations.clear();
+    let proto::Chain { numbers, own_requests, authorizations, .. } = chain;
+    proto::Chain { numbers, own_requests, authorizations, ..proto::Chain::default() }
+}
+
 /// What is wrong with a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Bad {
@@ -473,13 +496,15 @@ fn room<'a, T>(table: &'a mut Vec<T>, entry: &[u8]) -> Result<&'a mut Vec<T>, Ba
 
 impl Tables {
     /// None if a number is missing, refers to nothing, or is too large.
-    fn chain(&mut self, chain: proto::Chain, seq: u64) -> Option<ChainResult> {
+    fn chain(&mut self, chain: &mut proto::Chain, seq: u64) -> Option<ChainResult> {
         let proto::Chain { worker, chain, own, numbers, own_requests, authorizations, order, serial } = chain;
-        let mut numbers = numbers.into_iter();
-        let mut own_requests = own_requests.into_iter();
-        let template = match (chain as usize).checked_sub(1) {
+        let worker = *worker;
+        let all_numbers = &numbers[..];
+        let mut numbers = numbers.iter().copied();
+        let mut own_requests = own_requests.drain(..);
+        let template = match (*chain as usize).checked_sub(1) {
             Some(place) => self.chains.get(place)?.clone(),
-            None => chain_from_wire(own?, 0),
+            None => chain_from_wire(own.take()?, 0),
         };
         let done = self.last_done.checked_add_signed(unzigzag(numbers.next()?))?;
         let tail = unzigzag(numbers.next()?);
@@ -490,7 +515,8 @@ impl Tables {
         if numbers.len() < count.checked_mul(6)? {
             return None;
         }
-        let (of_requests, of_authorizations) = numbers.as_slice().split_at(6 * count);
+        let numbers = &all_numbers[all_numbers.len() - numbers.len()..];
+        let (of_requests, of_authorizations) = numbers.split_at(6 * count);
         // The start follows from the end: first the times relative to it.
         let mut end = 0_i64;
         for of_request in of_requests.chunks_exact(6) {
@@ -532,7 +558,7 @@ impl Tables {
             Some(rest) => started.checked_add_signed(unzigzag(rest / 2)),
         };
         let mut with_times = Vec::with_capacity(authorizations.len());
-        for (authorization, times) in authorizations.into_iter().zip(of_authorizations.chunks_exact(2)) {
+        for (authorization, times) in authorizations.drain(..).zip(of_authorizations.chunks_exact(2)) {
             with_times.push(AuthorizationResult {
                 name: authorization.name,
                 id: authorization.id,
@@ -555,8 +581,8 @@ impl Tables {
             waited_asked,
             waited_poll,
             issuance,
-            order,
-            serial: serial_from_wire(&serial),
+            order: std::mem::take(order),
+            serial: serial_from_wire(serial),
             authorizations: with_times,
             requests,
             ..template

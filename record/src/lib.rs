@@ -15,6 +15,8 @@ mod event;
 mod header;
 mod hit;
 mod identifier;
+mod interned;
+mod line;
 mod load;
 mod log;
 mod mark;

@@ -363,6 +363,9 @@ impl Record {
     /// # Errors
     /// When the line is none of these. The message has the number `line`.
     pub fn parse(text: &str, line: u64) -> Result<Self, RecordError> {
+        if let Some(record) = crate::line::chain(text) {
+            return Ok(record);
+        }
         serde_json::from_str(text).or_else(|source| other_version(text).ok_or(RecordError { line, source }))
     }
 }

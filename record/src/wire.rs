@@ -3,10 +3,9 @@
 //! Times of requests are sent relative to the chain's start, which keeps their varints short. An unknown
 //! number of an enumeration (from a newer sender) becomes none, not an error, so that the result is not lost.
 
-use std::borrow::Cow;
-
 use wec_proto::results as wire;
 
+use crate::interned::interned_string;
 use crate::{
     AuthorizationResult, CaSample, Chain, ChainResult, ChallengeType, Event, FailureClass, GeneratorSample,
     Limit, LimitCause, LimitKind, LoadSample, Phases, Purpose, Reach, Record, RequestResult, ScenarioSample,
@@ -66,10 +65,10 @@ pub fn chain_from_wire(result: wire::ChainResult, seq: u64) -> ChainResult {
         class: class_of(result.class),
         abandoned: result.abandoned,
         status: u16::try_from(result.status).unwrap_or(u16::MAX),
-        problem: Cow::Owned(result.problem),
+        problem: interned_string(result.problem),
         scenario: result.scenario,
         profile: result.profile,
-        detail: Cow::Owned(result.detail),
+        detail: interned_string(result.detail),
         waited_asked: result.waited_asked,
         waited_poll: result.waited_poll,
         order: result.order,
@@ -166,23 +165,23 @@ pub fn request_to_wire(request: RequestResult, started: u64) -> wire::RequestRes
 /// An HTTP attempt from the wire.
 pub fn request_from_wire(request: wire::RequestResult, started: u64) -> RequestResult {
     RequestResult {
-        uri: Cow::Owned(request.uri),
+        uri: interned_string(request.uri),
         took: request.done.saturating_sub(request.due),
         successful: request.successful,
         error: request.error,
         class: class_of(request.class),
-        endpoint: Cow::Owned(request.endpoint),
-        method: Cow::Owned(request.method),
+        endpoint: interned_string(request.endpoint),
+        method: interned_string(request.method),
         purpose: Purpose::ALL.get(request.purpose as usize).copied().unwrap_or_default(),
         status: u16::try_from(request.status).unwrap_or(u16::MAX),
-        problem: Cow::Owned(request.problem),
+        problem: interned_string(request.problem),
         bytes_sent: request.bytes_sent,
         bytes_received: request.bytes_received,
         due: request.due.saturating_add(started),
         sent: request.sent.saturating_add(started),
         done: request.done.saturating_add(started),
         reused: request.reused,
-        address: Cow::Owned(request.address),
+        address: interned_string(request.address),
         nonce_age: request.nonce_age,
         phases: Phases {
             dns: request.dns,
@@ -192,7 +191,7 @@ pub fn request_from_wire(request: wire::RequestResult, started: u64) -> RequestR
         },
         retry_after: request.retry_after,
         reconnects: request.reconnects,
-        detail: Cow::Owned(request.detail),
+        detail: interned_string(request.detail),
         request_id: request.request_id,
         traceparent: request.traceparent,
     }

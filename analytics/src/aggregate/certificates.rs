@@ -39,7 +39,11 @@ impl Certificates {
         if !chain.orders() {
             return;
         }
-        let totals = self.profile(shortened(&result.profile)).entry(chain).or_default();
+        let profile = match self.profiles.get_mut(result.profile.as_str()) {
+            Some(known) => known,
+            None => self.profile(shortened(&result.profile)),
+        };
+        let totals = profile.entry(chain).or_default();
         totals.count += 1;
         if result.successful {
             totals.response.record(result.took);

@@ -1,0 +1,449 @@
+//! Reads the line of a chain result in the form in which this version writes it: the keys in their order, no spaces,
+//! no escapes. Almost every line of a log is one, and serde, which has to be ready for any order of keys, takes
+//! several times as long. Any other line is none here, and [`Record::parse`] reads it with serde.
+
+use std::borrow::Cow;
+
+use crate::interned::interned;
+use crate::{
+    AuthorizationResult, Chain, ChainResult, ChallengeType, FailureClass, Phases, Purpose, Record,
+    RequestResult,
+};
+
+/// The record of the line; none if the line has another form.
+pub(crate) fn chain(line: &str) -> Option<Record> {
+    let mut line = Line { text: line, at: 0 };
+    line.skip(r#"{"record":"chain","node":"#)?;
+    let node = line.string()?.to_owned();
+    line.skip(r#","origin_unix_ns":"#)?;
+    let origin_unix_ns = line.number()?;
+    line.skip(",")?;
+    let result = line.result()?;
+    line.skip("}")?;
+    (line.at == line.text.len()).then_some(Record::Chain { node, origin_unix_ns, result })
+}
+
+struct Line<'a> {
+    text: &'a str,
+    /// How far it has been read: always a boundary between characters.
+    at: usize,
+}
+
+impl<'a> Line<'a> {
+    fn result(&mut self) -> Option<ChainResult> {
+        self.skip(r#""seq":"#)?;
+        let seq = self.number()?;
+        self.skip(r#","worker":"#)?;
+        let worker = self.number()?.try_into().ok()?;
+        self.skip(r#","chainname":"#)?;
+        let chain = self.nullable(|name| Chain::ALL.into_iter().find(|chain| chain.name() == name))?;
+        self.skip(r#","chainsuccessful":"#)?;
+        let successful = self.flag()?;
+        self.skip(r#","chaintook":"#)?;
+        let took = self.number()?;
+        self.skip(r#","due":"#)?;
+        let due = self.number()?;
+        self.skip(r#","started":"#)?;
+        let started = self.number()?;
+        self.skip(r#","done":"#)?;
+        let done = self.number()?;
+        self.skip(r#","keygen":"#)?;
+        let keygen = self.number()?;
+        self.skip(r#","error":"#)?;
+        let error = self.string()?.to_owned();
+        self.skip(r#","class":"#)?;
+        let class = self.class()?;
+        let status = self.small_if(r#","status":"#)?;
+        let problem = self.name_if(r#","problem":"#)?;
+        let abandoned = self.is(r#","abandoned":"#) && self.flag()?;
+        self.skip(r#","scenario":"#)?;
+        let scenario = self.string()?.to_owned();
+        let profile = self.string_if(r#","profile":"#)?.to_owned();
+        let detail = self.name_if(r#","detail":"#)?;
+        self.skip(r#","waited_asked":"#)?;
+        let waited_asked = self.number()?;
+        self.skip(r#","waited_poll":"#)?;
+        let waited_poll = self.number()?;
+        self.skip(r#","issued":"#)?;
+        let issued = self.flag()?;
+        let order = self.string_if(r#","order":"#)?.to_owned();
+        let serial = self.string_if(r#","serial":"#)?.to_owned();
+        let issuance = if self.is(r#","issuance":"#) { Some(self.number()?) } else { None };
+        let unverified = self.string_if(r#","unverified":"#)?.to_owned();
+        let mut authorizations = Vec::new();
+        if self.is(r#","authorizations":["#) {
+            self.each(|line| {
+                authorizations.push(line.authorization()?);
+                Some(())
+            })?;
+        }
+        self.skip(r#","individualresults":["#)?;
+        let mut requests = Vec::new();
+        if !self.is("]") {
+            requests.reserve(8);
+            self.each(|line| {
+                requests.push(line.request()?);
+                Some(())
+            })?;
+        }
+        Some(ChainResult {
+            seq,
+            worker,
+            chain,
+            successful,
+            took,
+            due,
+            started,
+            done,
+            keygen,
+            error,
+            class,
+            status,
+            problem,
+            abandoned,
+            scenario,
+            profile,
+            detail,
+            waited_asked,
+            waited_poll,
+            issued,
+            order,
+            serial,
+            issuance,
+            unverified,
+            rests: false,
+            authorizations,
+            requests,
+        })
+    }
+
+    fn authorization(&mut self) -> Option<AuthorizationResult> {
+        self.skip(r#"{"name":"#)?;
+        let name = self.string()?.to_owned();
+        self.skip(r#","id":"#)?;
+        let id = self.string()?.to_owned();
+        self.skip(r#","challenge":"#)?;
+        let challenge = self.nullable(|name| ChallengeType::ALL.into_iter().find(|it| it.name() == name))?;
+        self.skip(r#","answered":"#)?;
+        let answered = self.number()?;
+        self.skip(r#","settled":"#)?;
+        let settled = self.number()?;
+        self.skip("}")?;
+        Some(AuthorizationResult { name, id, challenge, answered, settled })
+    }
+
+    fn request(&mut self) -> Option<RequestResult> {
+        self.skip(r#"{"uri":"#)?;
+        let uri = self.name()?;
+        self.skip(r#","took":"#)?;
+        let took = self.number()?;
+        self.skip(r#","successful":"#)?;
+        let successful = self.flag()?;
+        self.skip(r#","error":"#)?;
+        let error = self.string()?.to_owned();
+        self.skip(r#","class":"#)?;
+        let class = self.class()?;
+        self.skip(r#","endpoint":"#)?;
+        let endpoint = self.name()?;
+        self.skip(r#","method":"#)?;
+        let method = self.name()?;
+        self.skip(r#","purpose":"#)?;
+        let purpose = self.string()?;
+        let purpose = Purpose::ALL.into_iter().find(|known| known.name() == purpose)?;
+        self.skip(r#","status":"#)?;
+        let status = self.number()?.try_into().ok()?;
+        self.skip(r#","problem":"#)?;
+        let problem = self.name()?;
+        self.skip(r#","bytes_sent":"#)?;
+        let bytes_sent = self.number()?;
+        self.skip(r#","bytes_received":"#)?;
+        let bytes_received = self.number()?;
+        self.skip(r#","due":"#)?;
+        let due = self.number()?;
+        self.skip(r#","sent":"#)?;
+        let sent = self.number()?;
+        self.skip(r#","done":"#)?;
+        let done = self.number()?;
+        self.skip(r#","reused":"#)?;
+        let reused = self.flag()?;
+        let address = self.name_if(r#","address":"#)?;
+        let nonce_age = self.number_if(r#","nonce_age":"#)?;
+        let phases = if self.is(r#","phases":{"#) { self.phases()? } else { Phases::default() };
+        let mut request = RequestResult {
+            uri,
+            took,
+            successful,
+            error,
+            class,
+            endpoint,
+            method,
+            purpose,
+            status,
+            problem,
+            bytes_sent,
+            bytes_received,
+            due,
+            sent,
+            done,
+            reused,
+            address,
+            nonce_age,
+            phases,
+            retry_after: None,
+            reconnects: 0,
+            detail: Cow::Borrowed(""),
+            request_id: String::new(),
+            traceparent: String::new(),
+        };
+        if self.is("}") {
+            return Some(request);
+        }
+        request.retry_after = if self.is(r#","retry_after":"#) { Some(self.number()?) } else { None };
+        request.reconnects = self.number_if(r#","reconnects":"#)?.try_into().ok()?;
+        request.detail = self.name_if(r#","detail":"#)?;
+        self.string_if(r#","request_id":"#)?.clone_into(&mut request.request_id);
+        self.string_if(r#","traceparent":"#)?.clone_into(&mut request.traceparent);
+        self.skip("}")?;
+        Some(request)
+    }
+
+    /// After its opening brace. Only phases that took time are written.
+    fn phases(&mut self) -> Option<Phases> {
+        let mut phases = Phases::default();
+        let mut first = true;
+        let times = [
+            (r#","dns":"#, &mut phases.dns),
+            (r#","connect":"#, &mut phases.connect),
+            (r#","tls":"#, &mut phases.tls),
+            (r#","first_byte":"#, &mut phases.first_byte),
+        ];
+        for (key, time) in times {
+            if self.is(if first { &key[1..] } else { key }) {
+                *time = self.number()?;
+                first = false;
+            }
+        }
+        self.skip("}")?;
+        Some(phases)
+    }
+
+    fn class(&mut self) -> Option<Option<FailureClass>> {
+        self.nullable(|name| FailureClass::ALL.into_iter().find(|class| class.name() == name))
+    }
+
+    /// The entries of an array that is not empty, after its opening bracket.
+    fn each(&mut self, mut entry: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
+        loop {
+            entry(self)?;
+            if self.is("]") {
+                return Some(());
+            }
+            self.skip(",")?;
+        }
+    }
+
+    /// A value of a closed set, or null. A name that is not in the set makes another line of it.
+    fn nullable<T>(&mut self, named: impl FnOnce(&str) -> Option<T>) -> Option<Option<T>> {
+        if self.is("null") { Some(None) } else { named(self.string()?).map(Some) }
+    }
+
+    fn name(&mut self) -> Option<Cow<'static, str>> {
+        self.string().map(interned)
+    }
+
+    /// The value of a key that is left out where it is empty.
+    fn name_if(&mut self, key: &str) -> Option<Cow<'static, str>> {
+        self.string_if(key).map(interned)
+    }
+
+    fn string_if(&mut self, key: &str) -> Option<&'a str> {
+        if self.is(key) { self.string() } else { Some("") }
+    }
+
+    /// The value of a key that is left out where it is zero.
+    fn number_if(&mut self, key: &str) -> Option<u64> {
+        if self.is(key) { self.number() } else { Some(0) }
+    }
+
+    fn small_if(&mut self, key: &str) -> Option<u16> {
+        self.number_if(key)?.try_into().ok()
+    }
+
+    /// A string without escapes. A control character must be escaped in JSON.
+    fn string(&mut self) -> Option<&'a str> {
+        self.skip("\"")?;
+        let bytes = &self.text.as_bytes()[self.at..];
+        let length = bytes.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20))?;
+        if bytes[length] != b'"' {
+            return None;
+        }
+        let string = self.text.get(self.at..self.at + length)?;
+        self.at += length + 1;
+        Some(string)
+    }
+
+    /// A whole number without leading zeros, as JSON has them, which does not overflow.
+    fn number(&mut self) -> Option<u64> {
+        let bytes = &self.text.as_bytes()[self.at..];
+        let (mut number, mut length) = (0_u64, 0);
+        while let Some(digit) = bytes.get(length).map(|byte| byte.wrapping_sub(b'0')).filter(|it| *it < 10) {
+            number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
+            length += 1;
+        }
+        // Every number of 19 digits is below 2^64.
+        let valid = (1..=19).contains(&length) && (length == 1 || bytes[0] != b'0');
+        self.at += length;
+        valid.then_some(number)
+    }
+
+    fn flag(&mut self) -> Option<bool> {
+        if self.is("true") { Some(true) } else { self.skip("false").map(|()| false) }
+    }
+
+    fn skip(&mut self, what: &str) -> Option<()> {
+        self.is(what).then_some(())
+    }
+
+    #[inline]
+    fn is(&mut self, what: &str) -> bool {
+        let there = self.text.as_bytes()[self.at..].starts_with(what.as_bytes());
+        if there {
+            self.at += what.len();
+        }
+        there
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn request() -> RequestResult {
+        RequestResult {
+            uri: "/order/{id}".into(),
+            took: 7,
+            successful: true,
+            endpoint: "order".into(),
+            method: "POST".into(),
+            status: 200,
+            bytes_sent: 12,
+            due: 1,
+            sent: 2,
+            done: 8,
+            reused: true,
+            address: "127.0.0.1:1".into(),
+            nonce_age: 5,
+            phases: Phases { first_byte: 4, ..Phases::default() },
+            ..RequestResult::default()
+        }
+    }
+
+    /// Every key that may be left out is written.
+    fn full() -> ChainResult {
+        let request = RequestResult {
+            error: "é".to_owned(),
+            class: Some(FailureClass::Problem),
+            problem: "caa".into(),
+            phases: Phases { dns: 1, connect: 2, tls: 3, first_byte: 4 },
+            retry_after: Some(u64::MAX / 4),
+            reconnects: 1,
+            detail: "per account".into(),
+            request_id: "7".to_owned(),
+            traceparent: "00-1-2-01".to_owned(),
+            ..request()
+        };
+        ChainResult {
+            seq: 3,
+            worker: 4,
+            chain: Some(Chain::Certificate),
+            class: Some(FailureClass::Problem),
+            status: 403,
+            problem: "caa".into(),
+            abandoned: true,
+            scenario: "default".to_owned(),
+            profile: "short".to_owned(),
+            detail: "per account".into(),
+            order: "/order/1".to_owned(),
+            serial: "1f".to_owned(),
+            issuance: Some(9),
+            unverified: "why".to_owned(),
+            authorizations: vec![
+                AuthorizationResult {
+                    name: "a.test".to_owned(),
+                    id: "/authz/1".to_owned(),
+                    challenge: Some(ChallengeType::Dns01),
+                    answered: 1,
+                    settled: 2,
+                },
+                AuthorizationResult::default(),
+            ],
+            requests: vec![request.clone(), request],
+            ..ChainResult::default()
+        }
+    }
+
+    fn line(result: ChainResult) -> String {
+        serde_json::to_string(&Record::Chain { node: "r1".to_owned(), origin_unix_ns: 17, result }).unwrap()
+    }
+
+    fn by_serde(line: &str) -> Option<Record> {
+        serde_json::from_str(line).ok()
+    }
+
+    /// A key that is added to a result must be added here, too: then its lines are read fast.
+    #[test]
+    fn a_result_is_read_without_serde_with_and_without_the_keys_that_may_be_left_out() {
+        let usual = ChainResult { requests: vec![request()], ..ChainResult::default() };
+        for result in [ChainResult::default(), usual, full()] {
+            let line = line(result);
+            let read = chain(&line);
+            assert!(read.is_some(), "{line}");
+            assert_eq!(read, by_serde(&line));
+        }
+    }
+
+    #[test]
+    fn another_form_is_left_to_serde() {
+        let usual = line(full());
+        let others = [
+            usual.replace("\"seq\":3", "\"seq\": 3"),
+            usual.replace("\"seq\":3", "\"seq\":03"),
+            usual.replace("\"seq\":3", "\"seq\":-3"),
+            usual.replace("\"seq\":3", "\"seq\":3.0"),
+            usual.replace("\"seq\":3", "\"seq\":18446744073709551616"),
+            usual.replace("\"worker\":4", "\"worker\":4294967296"),
+            usual.replace("a.test", "a\\u0041"),
+            usual.replace("a.test", "a\t"),
+            usual.replace("\"dns-01\"", "\"dns-02\""),
+            usual.replace("\"certificate\"", "\"renewal\""),
+            usual.clone() + " ",
+            usual.clone() + "}",
+            usual[..usual.len() - 1].to_owned(),
+        ];
+        for other in others {
+            assert_eq!(chain(&other), None, "{other}");
+        }
+        assert_eq!(chain(""), None);
+    }
+
+    proptest! {
+        /// What is read here is what serde reads, also after changes that leave much of a line.
+        #[test]
+        fn a_changed_line_is_read_as_serde_reads_it_or_not_at_all(
+            place in any::<prop::sample::Index>(),
+            to in prop::collection::vec(prop::sample::select(&b"0123456789\"\\{}[],:. tn\x01-e"[..]), 0..3),
+            removed in 0usize..4,
+        ) {
+            let mut changed = line(full()).replace('é', "e").into_bytes();
+            let place = place.index(changed.len());
+            let end = (place + removed).min(changed.len());
+            changed.splice(place..end, to);
+            let changed = String::from_utf8(changed).unwrap();
+            if let Some(read) = chain(&changed) {
+                prop_assert_eq!(Some(read), by_serde(&changed), "{}", changed);
+            }
+        }
+    }
+}
