@@ -39,7 +39,7 @@ pub use log::{DamagedLine, LogError, LogReport, read_logs, replay};
 pub use metrics::OtlpOptions;
 pub use notice::notice;
 pub use options::{Options, run};
-pub use runs::{ConsumerOptions, LogPlace, RecordedRun, read_reports};
+pub use runs::{ConsumerOptions, IndexPlace, LogPlace, RecordedRun, read_reports};
 pub use serve::{ServeOptions, ServedPage, serve};
 pub use service::{Analytics, Config, Finished, StartError};
 pub use snapshot::{
@@ -49,6 +49,7 @@ pub use snapshot::{
     ObservedFigures, ObservedOverTime, ObservedSeries, Period, ProfileFigures, ReplayState, ReplayView, Run,
     RunEnd, RunEntry, RunSource, Runs, SNAPSHOT_VERSION, ScenarioFigures, ScenarioView, Series, SessionEntry,
     SessionView, Sessions, Snapshot, StepOutcome, ThresholdResult, Timing, WarningFigures, Warnings,
+    WindowView,
 };
 pub use summary::{
     broken_thresholds, interval_text, nothing_succeeded, outcome as run_outcome, summary_table,

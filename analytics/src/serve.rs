@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use tokio_util::sync::CancellationToken;
 use wec_board::Board;
 use wec_startup::{Exit, Token, show};
 
-use crate::runs::{ConsumerOptions, LogPlace, RecordedRun};
-use crate::service::{Analytics, Config, Replay};
+use crate::runs::{ConsumerOptions, IndexPlace, LogPlace, RecordedRun, check_index};
+use crate::service::{Analytics, Config, Replay, Showing};
 
 /// Shows the runs of a folder in the page.
 #[derive(Clone, Debug, clap::Args)]
@@ -17,6 +17,9 @@ pub struct ServeOptions {
     /// Folder of the logs
     #[arg(value_name = "DIR", env = "WEC_LOG_DIR", default_value = "results")]
     folder: PathBuf,
+    /// Folder for the indexes of long logs, instead of the logs' own folder; off to write none
+    #[arg(long, env = "WEC_INDEX", value_name = "DIR|off")]
+    index: Option<PathBuf>,
     /// Address of the page and the web API
     #[arg(long, env = "WEC_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8089")]
     listen: SocketAddr,
@@ -39,6 +42,12 @@ pub async fn serve(options: ServeOptions, stop: CancellationToken) -> anyhow::Re
         options.folder.is_dir(),
         "{folder} is not a folder: name the folder of the logs, such as results"
     );
+    let index = match options.index {
+        None => IndexPlace::Beside,
+        Some(off) if off.as_os_str() == "off" => IndexPlace::Nowhere,
+        Some(folder) => IndexPlace::Folder(folder),
+    };
+    check_index(&index).context("the folder of --index")?;
     let page = ServedPage {
         folder: options.folder,
         listen: options.listen,
@@ -46,7 +55,7 @@ pub async fn serve(options: ServeOptions, stop: CancellationToken) -> anyhow::Re
         token: options.token,
         opens_with: None,
     };
-    let analytics = page.start().await?;
+    let analytics = page.start_with(index).await?;
     if let Some(address) = analytics.web_addr() {
         show(format_args!("runs of {folder} on http://{address}/?view=runs"));
     }
@@ -76,7 +85,15 @@ impl ServedPage {
     /// # Errors
     /// When it cannot listen on the address, or the run to show first has no log there.
     pub async fn start(self) -> anyhow::Result<Analytics> {
-        self.start_showing(None).await
+        self.start_showing(Showing::default()).await
+    }
+
+    /// The same, with indexes of the runs that are opened.
+    ///
+    /// # Errors
+    /// As [`ServedPage::start`].
+    pub async fn start_with(self, index: IndexPlace) -> anyhow::Result<Analytics> {
+        self.start_showing(Showing { index, ..Showing::default() }).await
     }
 
     /// Starts serving a recorded run: at its end, or with a speed at the pace of a clock that begins at its
@@ -85,10 +102,11 @@ impl ServedPage {
     /// # Errors
     /// When it cannot listen on the address.
     pub async fn replay(self, recorded: RecordedRun, speed: Option<f64>) -> anyhow::Result<Analytics> {
-        self.start_showing(Some(Replay { recorded, speed })).await
+        let replay = Some(Replay { recorded, speed });
+        self.start_showing(Showing { replay, ..Showing::default() }).await
     }
 
-    async fn start_showing(self, replay: Option<Replay>) -> anyhow::Result<Analytics> {
+    async fn start_showing(self, showing: Showing) -> anyhow::Result<Analytics> {
         let config = Config {
             log: LogPlace::Folder(self.folder),
             web: Some(self.listen),
@@ -99,6 +117,6 @@ impl ServedPage {
             allowed_hosts: self.allowed_hosts,
             opens_with: self.opens_with,
         };
-        Ok(Analytics::start_showing(config, Board::local(), replay).await?)
+        Ok(Analytics::start_showing(config, Board::local(), showing).await?)
     }
 }

@@ -28,7 +28,9 @@ use crate::ingest::Ingest;
 use crate::log::LogError;
 use crate::metrics::{Exporter, current_families};
 use crate::repeating::{REPEATS, Reported};
-use crate::runs::{self, Catalogue, ConsumerOptions, LogPlace, RecordedRun, Replayed, Reporters, Shown};
+use crate::runs::{
+    self, Catalogue, ConsumerOptions, IndexPlace, LogPlace, RecordedRun, Replayed, Reporters, Shown,
+};
 use crate::snapshot::{CapacityView, Health, Snapshot};
 use crate::web::{self, Feed};
 use crate::window::WindowFigures;
@@ -66,6 +68,13 @@ pub(crate) struct Replay {
     pub(crate) recorded: RecordedRun,
     /// Seconds of the run in one second; none to show its end.
     pub(crate) speed: Option<f64>,
+}
+
+/// What the page shows beside the runs that are live.
+#[derive(Debug, Default)]
+pub(crate) struct Showing {
+    pub(crate) replay: Option<Replay>,
+    pub(crate) index: IndexPlace,
 }
 
 /// Why analytics could not start.
@@ -121,14 +130,14 @@ impl Analytics {
     /// # Errors
     /// When it cannot listen on an address, or an address beyond loopback has no token.
     pub async fn start(config: Config, board: Board) -> Result<Self, StartError> {
-        Self::start_showing(config, board, None).await
+        Self::start_showing(config, board, Showing::default()).await
     }
 
     /// The same; with a replay, its run is shown and no other.
     pub(crate) async fn start_showing(
         config: Config,
         board: Board,
-        replay: Option<Replay>,
+        Showing { replay, index }: Showing,
     ) -> Result<Self, StartError> {
         match &config.log {
             LogPlace::Folder(folder) => wec_log::check(folder, true)?,
@@ -197,7 +206,7 @@ impl Analytics {
             )));
         }
         if let Some((listener, _)) = web {
-            let mut runs = Catalogue::new(config.log, Arc::clone(&shown));
+            let mut runs = Catalogue::new(config.log, index, Arc::clone(&shown));
             if let Some(run) = config.opens_with {
                 runs.open_with(&run)?;
             }

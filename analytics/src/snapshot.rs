@@ -28,7 +28,7 @@ pub use self::live::{
 pub use self::observed::{Measure, ObservedFigures, ObservedOverTime, ObservedSeries};
 pub use self::replay::{ReplayState, ReplayView, RunSource};
 pub use self::runs::{RunEnd, RunEntry, Runs, SessionEntry, Sessions, Warnings};
-pub use self::series::{ChainPercentiles, ChainSeries, Series};
+pub use self::series::{ChainPercentiles, ChainSeries, Series, WindowView};
 pub use crate::schema::SNAPSHOT_VERSION;
 
 /// All figures of a run so far.

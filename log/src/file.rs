@@ -56,7 +56,7 @@ pub(crate) fn read(
 /// A place in a message for people.
 pub(crate) fn shown(place: &Place, format: LogFormat) -> String {
     let unit = if format.is_binary() { "message" } else { "line" };
-    let Place { number, offset, frame } = place;
+    let Place { number, offset, frame, .. } = place;
     match frame {
         None => format!("{unit} {number} (byte {offset})"),
         Some(frame) => format!("{unit} {number} (byte {offset}, in the frame at byte {frame} of the file)"),

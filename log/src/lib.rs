@@ -30,6 +30,6 @@ pub use judge::{judge, judge_header};
 pub use options::LogOptions;
 pub use parts::{find_log, log_files};
 pub use reader::{End, Found, Place, Reader};
-pub use report::{DamagedLine, LogReport, read_lines, read_logs};
+pub use report::{DamagedLine, LogReport, Start, read_lines, read_logs, read_part, read_placed};
 pub use table::{Rows, Table};
 pub use writer::{LOOK_EVERY, Log};

@@ -33,6 +33,8 @@ pub struct Reader<R> {
     offset: u64,
     /// Lines or messages so far.
     number: u64,
+    /// Start of the present block of a binary log in the content.
+    block: u64,
     /// Starts of frames in the content, and in the file.
     frames: VecDeque<(u64, u64)>,
     /// A damaged message was skipped, and its end may be wrong.
@@ -69,6 +71,8 @@ pub struct Place {
     pub offset: u64,
     /// Start of its zstd frame, bytes from the start of the file; none in a file that is not compressed.
     pub frame: Option<u64>,
+    /// Where in the file a reader can begin that finds it: the start of its line, block or frame.
+    pub start: u64,
 }
 
 /// Up to where a file is complete.
@@ -118,6 +122,7 @@ impl<R: Read> Reader<Source<R>> {
             at: 0,
             offset: 0,
             number: 0,
+            block: 0,
             frames: VecDeque::new(),
             doubtful: false,
             lost: false,
@@ -275,6 +280,9 @@ impl<R: Read> Reader<R> {
             }
             let place = self.place();
             let message = &self.buffer[self.at + head..self.at + head + length];
+            if message.starts_with(&MARK_START[1..]) {
+                self.block = place.offset;
+            }
             match self.decoder.decode(message) {
                 Ok(record) => {
                     self.doubtful = false;
@@ -345,7 +353,8 @@ impl<R: Read> Reader<R> {
                 }
                 Chunk::Damaged { frame, why } => {
                     self.number += 1;
-                    let place = Place { number: self.number, offset: self.offset, frame: Some(frame) };
+                    let place =
+                        Place { number: self.number, offset: self.offset, frame: Some(frame), start: frame };
                     self.used(self.buffer.len());
                     self.lost = self.binary == Some(true);
                     return Ok(Some((place, why)));
@@ -371,7 +380,8 @@ impl<R: Read> Reader<R> {
 
     fn place(&self) -> Place {
         let frame = self.frames.front().map(|(_, frame)| *frame);
-        Place { number: self.number, offset: self.offset, frame }
+        let start = if self.binary == Some(true) { self.block } else { self.offset };
+        Place { number: self.number, offset: self.offset, frame, start: frame.unwrap_or(start) }
     }
 
     fn rest(&self) -> &[u8] {

@@ -166,7 +166,8 @@ impl LogReport {
 
 impl DamagedLine {
     fn place(&self) -> String {
-        shown(&Place { number: self.line, offset: self.offset, frame: self.frame }, self.format)
+        let Self { line, offset, frame, format, .. } = self;
+        shown(&Place { number: *line, offset: *offset, frame: *frame, start: 0 }, *format)
     }
 }
 
@@ -186,6 +187,52 @@ pub fn read_logs(paths: &[PathBuf], mut each: impl FnMut(&Record)) -> Result<Log
 pub fn read_lines(
     paths: &[PathBuf],
     mut each: impl FnMut(&Record, Option<&str>),
+) -> Result<LogReport, LogError> {
+    read_placed(paths, |record, line, _| each(record, line))
+}
+
+/// Where the record can be read again by [`read_part`]: the position of its file among [`LogReport::files`], and the
+/// start of its line, block or frame in that file.
+pub type Start = (usize, u64);
+
+/// Calls `each` with the records of a file that a reader finds from one start to another, which are of records of this
+/// file, and with the rest of the last line, block or frame. Duplicates are not left out.
+///
+/// # Errors
+/// When the file cannot be read, or has another content than it had.
+pub fn read_part(path: &Path, starts: (u64, u64), mut each: impl FnMut(&Record)) -> Result<(), LogError> {
+    let failed = |source| LogError::Io { what: "read", path: path.into(), source };
+    let (first, last) = starts;
+    let mut file = File::open(path).map_err(failed)?;
+    io::Seek::seek(&mut file, io::SeekFrom::Start(first)).map_err(failed)?;
+    let mut reader = Reader::new(file).map_err(failed)?;
+    loop {
+        let (place, record) = match reader.next().map_err(failed)? {
+            Some(Found::Record(place, record, _)) => (place, record),
+            Some(Found::Blank(_)) => continue,
+            Some(Found::Damaged(place, why)) => {
+                let place = shown(&place, reader.format());
+                return Err(LogError::NotARecord { path: path.into(), place, why });
+            }
+            Some(Found::Newer(version)) => {
+                return Err(LogError::NewerBinary { path: path.into(), version });
+            }
+            None => return Ok(()),
+        };
+        if first + place.start > last {
+            return Ok(());
+        }
+        each(&record);
+    }
+}
+
+/// As [`read_lines`]; `each` also gets where each record can be read again.
+///
+/// # Errors
+/// As [`read_logs`].
+pub fn read_placed(
+    paths: &[PathBuf],
+    mut each: impl FnMut(&Record, Option<&str>, Start),
 ) -> Result<LogReport, LogError> {
     let mut report = LogReport::default();
     let mut files = Vec::new();
@@ -242,7 +289,7 @@ impl LogReport {
         &mut self,
         path: &Path,
         source: impl Read,
-        each: &mut impl FnMut(&Record, Option<&str>),
+        each: &mut impl FnMut(&Record, Option<&str>, Start),
     ) -> Result<(), LogError> {
         let failed = |source| LogError::Io { what: "read", path: path.into(), source };
         self.files.push(path.display().to_string());
@@ -250,12 +297,15 @@ impl LogReport {
         before.extend(here.drain());
         let mut read_any = self.records.values().any(|count| *count > 0);
         let mut reader = Reader::new(source).map_err(failed)?;
+        let number = self.files.len() - 1;
         while let Some(found) = reader.next().map_err(failed)? {
             let (place, why) = match found {
                 Found::Record(place, record, line) => match judge(&record) {
                     Ok(()) => {
                         read_any = true;
-                        if self.take(path, &record, line.as_deref(), each)? {
+                        let mut each =
+                            |record: &Record, line: Option<&str>| each(record, line, (number, place.start));
+                        if self.take(path, &record, line.as_deref(), &mut each)? {
                             self.doubt(path, (place, reader.format()), &record);
                         }
                         continue;
@@ -400,6 +450,6 @@ impl LogReport {
 
 fn line_at(path: &Path, (place, format): (Place, LogFormat), why: &str) -> DamagedLine {
     let why = wec_text::visible(why).chars().take(LONGEST_WHY).collect();
-    let Place { number: line, offset, frame } = place;
+    let Place { number: line, offset, frame, .. } = place;
     DamagedLine { file: path.display().to_string(), line, offset, frame, format, why }
 }

@@ -64,10 +64,10 @@ impl<'a> Line<'a> {
         let waited_asked = self.number()?;
         self.skip(r#","waited_poll":"#)?;
         let waited_poll = self.number()?;
-        self.skip(r#","issued":"#)?;
-        let issued = self.flag()?;
         let order = self.string_if(r#","order":"#)?.to_owned();
         let serial = self.string_if(r#","serial":"#)?.to_owned();
+        self.skip(r#","issued":"#)?;
+        let issued = self.flag()?;
         let issuance = if self.is(r#","issuance":"#) { Some(self.number()?) } else { None };
         let unverified = self.string_if(r#","unverified":"#)?.to_owned();
         let mut authorizations = Vec::new();

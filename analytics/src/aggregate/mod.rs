@@ -587,6 +587,16 @@ impl Aggregate {
         self.period.as_ref().is_none_or(|period| period.unix_ns.contains(&at_unix_ns))
     }
 
+    /// The run has a record that ends at this time.
+    pub(crate) fn reach(&mut self, at_unix_ns: u64) {
+        self.span(at_unix_ns, at_unix_ns);
+    }
+
+    /// The run has this number of records of kinds that are not known.
+    pub(crate) const fn add_unknown(&mut self, records: u64) {
+        self.unknown_records += records;
+    }
+
     fn is_after_period(&self, at_unix_ns: u64) -> bool {
         self.period.as_ref().is_some_and(|period| at_unix_ns >= period.unix_ns.end)
     }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use wec_record::{Chain, LoadSample, ScenarioSample};
 
 use crate::distribution::{Cell, Cells, LONGEST_NS, may_be_named};
-use crate::snapshot::{ChainPercentiles, ChainSeries, Series};
+use crate::snapshot::{ChainPercentiles, Series};
 
 /// One hour of buckets of one second.
 const MAX_BUCKETS: usize = 3_600;
@@ -205,23 +205,7 @@ impl Timeline {
         let changed = (self.first..)
             .zip(&self.buckets)
             .filter(|(_, bucket)| seen.is_none_or(|seen| bucket.revision > seen));
-        let mut series = Series {
-            step_s: self.step_s,
-            reset: seen.is_none(),
-            at_unix_s: Vec::new(),
-            issued: Vec::new(),
-            requests: Vec::new(),
-            requests_failed: Vec::new(),
-            hits: Vec::new(),
-            workers_target: Vec::new(),
-            workers: Vec::new(),
-            busy: Vec::new(),
-            chains_target: Vec::new(),
-            requests_target: Vec::new(),
-            lag_p99_ns: Vec::new(),
-            lag_max_ns: Vec::new(),
-            chains: Chain::ALL.into_iter().map(|chain| (chain, ChainSeries::default())).collect(),
-        };
+        let mut series = Series { reset: seen.is_none(), ..Series::without_buckets(self.step_s) };
         for (index, bucket) in changed {
             series.at_unix_s.push(index * self.step_s);
             series.issued.push(bucket.issued);

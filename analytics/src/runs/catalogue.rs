@@ -16,11 +16,12 @@ use wec_record::RunHeader;
 
 use super::end::{end, end_by_footer};
 use super::followed::{self, Followed};
+use super::index::{IndexPlace, RunIndex, is_index};
 use super::recorded::RecordedRun;
 use super::{Figures, LogPlace, Replayed, Run, Shown, shown_path};
 use crate::Aggregate;
 use crate::log::LogError;
-use crate::snapshot::{Health, RunEnd, RunEntry, RunSource};
+use crate::snapshot::{Health, RunEnd, RunEntry, RunSource, WindowView};
 
 /// The name of the run that is shown by default.
 pub(crate) const CURRENT: &str = "current";
@@ -40,6 +41,7 @@ const FRESH: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Catalogue {
     place: LogPlace,
+    index: IndexPlace,
     shown: Arc<Shown>,
     /// The only run, if a run is replayed.
     replayed: Option<Arc<Replayed>>,
@@ -75,7 +77,7 @@ struct LoggedRun {
     id: String,
     files: Vec<LogFile>,
     figures: Arc<Figures>,
-    health: Health,
+    index: RunIndex,
 }
 
 /// The logs of one run; the one that was written last comes last.
@@ -87,11 +89,11 @@ struct RunFiles {
 
 /// A file at one point in time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct LogFile {
-    path: PathBuf,
+pub(super) struct LogFile {
+    pub(super) path: PathBuf,
     inode: u64,
-    length: u64,
-    modified_unix_ns: u64,
+    pub(super) length: u64,
+    pub(super) modified_unix_ns: u64,
 }
 
 impl Run for LoggedRun {
@@ -100,18 +102,23 @@ impl Run for LoggedRun {
     }
 
     fn health(&self) -> Health {
-        self.health.clone()
+        self.index.health()
     }
 
     fn source(&self) -> RunSource {
         RunSource::Log
     }
+
+    fn window(&self, from_ns: u64, to_ns: u64) -> Option<Result<WindowView, LogError>> {
+        Some(self.index.window(&self.files, from_ns, to_ns))
+    }
 }
 
 impl Catalogue {
-    pub(crate) fn new(place: LogPlace, shown: Arc<Shown>) -> Self {
+    pub(crate) fn new(place: LogPlace, index: IndexPlace, shown: Arc<Shown>) -> Self {
         Self {
             place,
+            index,
             shown,
             replayed: None,
             first: None,
@@ -199,19 +206,25 @@ impl Catalogue {
         if let Some(kept) = lock(&self.kept).iter().find(|kept| kept.is(id, &files)) {
             return Ok(Some(kept.clone()));
         }
-        let paths = files.iter().map(|file| file.path.clone()).collect::<Vec<_>>();
         let kept = if grows(&files) {
+            let paths = files.iter().map(|file| file.path.clone()).collect();
             let figures = Figures::new(self.shown.number(), Aggregate::default());
             let followed = Followed::open(id, paths, figures)?;
             followed.follow();
             Kept::Followed(followed)
         } else {
-            let mut recorded = RecordedRun::read(&paths)?;
-            let aggregate = std::mem::take(&mut recorded.aggregate);
-            self.note(id, &files, Some(end(&aggregate.snapshot(), false)));
-            let figures = Arc::new(Figures::new(self.shown.number(), aggregate));
-            let health = recorded.health();
-            Kept::Logged(Arc::new(LoggedRun { id: id.to_owned(), files, figures, health }))
+            let (index, aggregate) = RunIndex::open(&files, &self.index)?;
+            self.note(id, &files, Some(end(&index.snapshot, false)));
+            let number = self.shown.number();
+            let figures = match aggregate {
+                Some(aggregate) => Figures::new(number, aggregate),
+                None => {
+                    let RunIndex { snapshot, series, observed, .. } = index.clone();
+                    Figures::fixed(number, snapshot, series, observed)
+                }
+            };
+            let figures = Arc::new(figures);
+            Kept::Logged(Arc::new(LoggedRun { id: id.to_owned(), files, figures, index }))
         };
         let mut all = lock(&self.kept);
         all.retain(|other| other.id() != id);
@@ -345,7 +358,8 @@ impl Catalogue {
             LogPlace::File(path) => LogFile::at(path).into_iter().collect(),
             LogPlace::Folder(folder) => {
                 let files = fs::read_dir(folder).into_iter().flatten().flatten().take(MAX_FILES);
-                files.filter_map(|file| LogFile::at(&file.path()).ok()).collect()
+                let paths = files.map(|file| file.path()).filter(|path| !is_index(path));
+                paths.filter_map(|path| LogFile::at(&path).ok()).collect()
             }
         }
     }
@@ -478,7 +492,11 @@ mod tests {
         };
         let line = |record| serde_json::to_string(&record).unwrap() + "\n";
         let whole = line(Record::Header(header)) + &line(Record::Footer(footer));
-        let catalogue = Arc::new(Catalogue::new(LogPlace::Folder(folder.path().to_owned()), Arc::default()));
+        let catalogue = Arc::new(Catalogue::new(
+            LogPlace::Folder(folder.path().to_owned()),
+            IndexPlace::Nowhere,
+            Arc::default(),
+        ));
         // As while another log is read.
         let _reading = catalogue.reading.lock().await;
         let by_footer = RunEnd { elapsed_ns: 20, chains: 7, chains_failed: None, passed: Some(true) };

@@ -4,6 +4,7 @@ mod catalogue;
 mod consumers;
 mod end;
 mod followed;
+mod index;
 mod live;
 mod pace;
 mod recorded;
@@ -21,11 +22,15 @@ use wec_log::{LogFormat, find_log};
 
 use crate::Aggregate;
 use crate::log::LogError;
-use crate::snapshot::{Health, ReplayView, RunSource, Snapshot};
+use crate::snapshot::{
+    Health, ObservedSeries, ReplayView, RunSource, Series, Snapshot, Warnings, WindowView,
+};
 
 pub(crate) use self::catalogue::{CURRENT, Catalogue};
 pub(crate) use self::consumers::Reporters;
 pub use self::consumers::{ConsumerOptions, read_reports};
+pub use self::index::IndexPlace;
+pub(crate) use self::index::check as check_index;
 pub(crate) use self::live::{LiveRun, Shown};
 pub use self::recorded::RecordedRun;
 pub(crate) use self::replayed::{ReplayChange, Replayed};
@@ -71,6 +76,13 @@ pub(crate) trait Run: std::fmt::Debug + Send + Sync {
     fn replay(&self) -> Option<ReplayView> {
         None
     }
+    /// The figures from and to these times after its start; none for a run that has not ended. Reads its log.
+    ///
+    /// # Errors
+    /// When its log cannot be read.
+    fn window(&self, _from_ns: u64, _to_ns: u64) -> Option<Result<WindowView, LogError>> {
+        None
+    }
 }
 
 /// The figures of a run, shared by the writer and the readers.
@@ -80,19 +92,59 @@ pub(crate) struct Figures {
     pub(crate) number: u64,
     aggregate: Mutex<Aggregate>,
     latest: Mutex<Option<(Instant, Arc<Snapshot>)>>,
+    /// Of a run that has ended, from its index. Then the aggregate has no records.
+    fixed: Option<Fixed>,
 }
 
 impl Figures {
     const fn new(number: u64, aggregate: Aggregate) -> Self {
-        Self { number, aggregate: Mutex::new(aggregate), latest: Mutex::new(None) }
+        Self { number, aggregate: Mutex::new(aggregate), latest: Mutex::new(None), fixed: None }
+    }
+
+    /// Figures that do not change any more.
+    fn fixed(number: u64, snapshot: Snapshot, series: Series, observed: Vec<ObservedSeries>) -> Self {
+        Self {
+            fixed: Some((Arc::new(snapshot), series, observed)),
+            ..Self::new(number, Aggregate::default())
+        }
+    }
+
+    /// The series: all of it, or the buckets changed after the revision `seen`. Returns the current revision.
+    pub(crate) fn series(&self, seen: Option<u64>) -> (Series, u64) {
+        match &self.fixed {
+            None => self.lock().series(seen),
+            Some((_, series, _)) if seen == Some(FIXED) => (Series::without_buckets(series.step_s), FIXED),
+            Some((_, series, _)) => (series.clone(), FIXED),
+        }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Aggregate> {
         self.aggregate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The metrics of other programs.
+    pub(crate) fn observed(&self) -> Vec<ObservedSeries> {
+        match &self.fixed {
+            None => self.lock().observed(),
+            Some((.., observed)) => observed.clone(),
+        }
+    }
+
+    /// What the load tester warned of.
+    pub(crate) fn warnings(&self) -> Warnings {
+        match &self.fixed {
+            None => self.lock().warnings(),
+            Some((snapshot, ..)) => {
+                Warnings { warnings: snapshot.warnings.clone(), others: snapshot.missing.other_warnings }
+            }
+        }
+    }
+
     /// A snapshot no older than `fresh`, so that further watchers cost little.
     pub(crate) fn snapshot(&self, fresh: Duration) -> Arc<Snapshot> {
+        if let Some((snapshot, ..)) = &self.fixed {
+            return Arc::clone(snapshot);
+        }
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         match &*latest {
             Some((made, snapshot)) if made.elapsed() < fresh => snapshot.clone(),
@@ -104,6 +156,12 @@ impl Figures {
         }
     }
 }
+
+/// What is shown of a run that has ended.
+type Fixed = (Arc<Snapshot>, Series, Vec<ObservedSeries>);
+
+/// The revision of a series that does not change.
+const FIXED: u64 = 1;
 
 /// The name of a log's file in the API and in messages.
 fn shown_path(path: &Path) -> String {

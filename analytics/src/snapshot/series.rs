@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wec_record::Chain;
 
+use super::Snapshot;
 use crate::schema;
 
 /// Figures over time, as columns: the i-th entry of each belongs to `at_unix_s[i]`.
@@ -43,6 +44,42 @@ pub struct Series {
     /// Every chain, also one without results.
     #[schema(schema_with = schema::every_chain::<ChainSeries>)]
     pub chains: BTreeMap<Chain, ChainSeries>,
+}
+
+impl Series {
+    /// No changes of a series with buckets of this width.
+    pub(crate) fn without_buckets(step_s: u64) -> Self {
+        Self {
+            step_s,
+            reset: false,
+            at_unix_s: Vec::new(),
+            issued: Vec::new(),
+            requests: Vec::new(),
+            requests_failed: Vec::new(),
+            hits: Vec::new(),
+            workers_target: Vec::new(),
+            workers: Vec::new(),
+            busy: Vec::new(),
+            chains_target: Vec::new(),
+            requests_target: Vec::new(),
+            lag_p99_ns: Vec::new(),
+            lag_max_ns: Vec::new(),
+            chains: Chain::ALL.into_iter().map(|chain| (chain, ChainSeries::default())).collect(),
+        }
+    }
+}
+
+/// The answer of `GET /api/v1/runs/{id}/window`: the figures of a part of a run that has ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct WindowView {
+    /// Its start, nanoseconds after the run's start.
+    pub from_ns: u64,
+    /// Its end, which is not part of it.
+    pub to_ns: u64,
+    /// The figures of the part, as `wec report --from --to` has them.
+    pub snapshot: Snapshot,
+    /// The figures over time, in buckets of one second.
+    pub series: Series,
 }
 
 /// Percentiles of a chain's response times over time, as columns. To within 2 %; null with too few samples.

@@ -35,6 +35,10 @@ pub(crate) enum ApiError {
     NoSession(String),
     #[error("there is no run {0:?}: GET /api/v1/runs lists the runs")]
     NoRun(String),
+    #[error(
+        "the run {0:?} has not ended, or is replayed here: parts of a run are read from its log with wec serve"
+    )]
+    NoWindow(String),
     #[error("nothing is replayed here: start wec replay LOG")]
     NoReplay,
     #[error("{0}")]
@@ -62,6 +66,7 @@ impl IntoResponse for ApiError {
             Self::NotFound(_)
             | Self::NoRun(_)
             | Self::NoReplay
+            | Self::NoWindow(_)
             | Self::NoSession(_)
             | Self::NoScenario(_) => StatusCode::NOT_FOUND,
             Self::Unreadable(_) => StatusCode::UNPROCESSABLE_ENTITY,

@@ -72,7 +72,7 @@ impl Feed {
         let fresh = if stands { Duration::ZERO } else { fresh };
         let clock = replay.map(|replay| replay.started_unix_ns + replay.position_ns);
         let seen = seen.filter(|seen| (seen.boot, seen.run) == (self.boot, figures.number));
-        let (series, revision) = figures.lock().series(seen.map(|seen| seen.revision));
+        let (series, revision) = figures.series(seen.map(|seen| seen.revision));
         let snapshot = figures.snapshot(fresh);
         let session = session.unwrap_or(&snapshot.run.session);
         let live = Live {

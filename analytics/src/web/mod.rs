@@ -48,6 +48,8 @@ struct Web {
     session: String,
     ended: watch::Receiver<bool>,
     watchers: Arc<Semaphore>,
+    /// One part of a run is read at a time.
+    reading: tokio::sync::Mutex<()>,
 }
 
 /// What the listener needs beside the feed.
@@ -79,6 +81,7 @@ pub(crate) async fn serve(
         session: setup.session,
         ended: setup.ended,
         watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
+        reading: tokio::sync::Mutex::default(),
     };
     let service = TowerToHyperService::new(router(web, guard));
     wec_listen::http::serve(listener, connections, Version::Http1, service, stop).await;
@@ -94,6 +97,7 @@ fn router(web: Web, guard: Guard) -> Router {
         .route("/api/v1/runs/{id}/live", get(live::live))
         .route("/api/v1/runs/{id}/warnings", get(runs::warnings))
         .route("/api/v1/runs/{id}/observed", get(observed::observed))
+        .route("/api/v1/runs/{id}/window", get(runs::window))
         .route("/api/v1/replay", get(replay::show).patch(replay::change))
         .route("/api/v1/sessions", get(session::list))
         .route("/api/v1/sessions/{id}", get(session::show).patch(session::change))

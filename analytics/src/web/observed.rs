@@ -27,6 +27,6 @@ pub(super) async fn observed(
     Path(id): Path<String>,
 ) -> Result<Json<ObservedOverTime>, ApiError> {
     let figures = web.run(&id).await?.figures();
-    let series = figures.lock().observed();
+    let series = figures.observed();
     Ok(Json(ObservedOverTime { series }))
 }

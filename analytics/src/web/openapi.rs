@@ -36,6 +36,7 @@ use crate::snapshot::{CauseFigures, ChainFigures, ChainSeries, ProfileFigures};
         super::runs::warnings,
         super::live::snapshot,
         super::live::live,
+        super::runs::window,
         super::healthz,
         super::metrics::scrape,
         super::observed::observed,

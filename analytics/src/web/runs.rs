@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::Web;
 use super::error::{ApiError, ErrorBody};
 use crate::runs::{CURRENT, Run};
-use crate::snapshot::{Runs, Warnings};
+use crate::snapshot::{Runs, Warnings, WindowView};
 
 /// The runs that have a log
 #[utoipa::path(
@@ -43,8 +46,54 @@ pub(super) async fn warnings(
 ) -> Result<Json<Warnings>, ApiError> {
     let run = web.run(&id).await?;
     let figures = run.figures();
-    let warnings = figures.lock().warnings();
+    let warnings = figures.warnings();
     Ok(Json(warnings))
+}
+
+/// The longest part: more seconds than a chart has buckets are shown by the whole run.
+const LONGEST_NS: u64 = 3_600_000_000_000;
+
+/// A part of a run.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Part {
+    /// Its start, nanoseconds after the run's start
+    from_ns: u64,
+    /// Its end, which is not part of it; at most an hour after its start
+    to_ns: u64,
+}
+
+/// All figures of a part of a run that has ended
+#[utoipa::path(
+    get,
+    path = "/api/v1/runs/{id}/window",
+    tag = "figures",
+    params(("id" = String, Path, description = "The run's id"), Part),
+    responses(
+        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        (status = OK, description = "The figures of the part, and its series by seconds", body = WindowView),
+        (status = BAD_REQUEST, description = "The part is empty or longer than an hour", body = ErrorBody),
+        (status = NOT_FOUND, description = "There is no such run, or it has not ended", body = ErrorBody),
+        (status = UNPROCESSABLE_ENTITY, description = "The run's log cannot be read", body = ErrorBody),
+    )
+)]
+pub(super) async fn window(
+    State(web): State<Arc<Web>>,
+    Path(id): Path<String>,
+    part: Result<Query<Part>, QueryRejection>,
+) -> Result<Json<WindowView>, ApiError> {
+    let Query(Part { from_ns, to_ns }) = part.map_err(|error| ApiError::BadRequest(error.body_text()))?;
+    if !to_ns.checked_sub(from_ns).is_some_and(|length| (1..=LONGEST_NS).contains(&length)) {
+        let wrong = format!("from {from_ns} to {to_ns} is not a time of at most {LONGEST_NS} ns");
+        return Err(ApiError::BadRequest(wrong));
+    }
+    let run = web.run(&id).await?;
+    // Reading takes a processor.
+    let _one_at_a_time = web.reading.lock().await;
+    let read = tokio::task::spawn_blocking(move || run.window(from_ns, to_ns));
+    // The panic hook has reported a panic.
+    let read = read.await.unwrap_or(None).ok_or(ApiError::NoWindow(id))?;
+    read.map(Json).map_err(|error| ApiError::Unreadable(error.to_string()))
 }
 
 impl Web {

@@ -6,6 +6,7 @@ mod aggregate;
 mod common;
 mod delivery;
 mod failures;
+mod index;
 mod listeners;
 mod log;
 mod never_succeeded;

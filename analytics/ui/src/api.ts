@@ -107,6 +107,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/{id}/window": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All figures of a part of a run that has ended */
+        get: operations["window"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/sessions": {
         parameters: {
             query?: never;
@@ -2412,6 +2429,23 @@ export interface components {
             /** @description By cause, most frequent first: the first 50 causes. */
             warnings: components["schemas"]["WarningFigures"][];
         };
+        /** @description The answer of `GET /api/v1/runs/{id}/window`: the figures of a part of a run that has ended. */
+        WindowView: {
+            /**
+             * Format: int64
+             * @description Its start, nanoseconds after the run's start.
+             */
+            from_ns: number;
+            /** @description The figures over time, in buckets of one second. */
+            series: components["schemas"]["Series"];
+            /** @description The figures of the part, as `wec report --from --to` has them. */
+            snapshot: components["schemas"]["Snapshot"];
+            /**
+             * Format: int64
+             * @description Its end, which is not part of it.
+             */
+            to_ns: number;
+        };
     };
     responses: never;
     parameters: never;
@@ -2502,6 +2536,7 @@ export type ValidationFigures = components['schemas']['ValidationFigures'];
 export type Verdict = components['schemas']['Verdict'];
 export type WarningFigures = components['schemas']['WarningFigures'];
 export type Warnings = components['schemas']['Warnings'];
+export type WindowView = components['schemas']['WindowView'];
 export type $defs = Record<string, never>;
 export interface operations {
     show_replay: {
@@ -2797,6 +2832,70 @@ export interface operations {
                 };
             };
             /** @description There is no such run */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The run's log cannot be read */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    window: {
+        parameters: {
+            query: {
+                /** @description Its start, nanoseconds after the run's start */
+                from_ns: number;
+                /** @description Its end, which is not part of it; at most an hour after its start */
+                to_ns: number;
+            };
+            header?: never;
+            path: {
+                /** @description The run's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The figures of the part, and its series by seconds */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WindowView"];
+                };
+            };
+            /** @description The part is empty or longer than an hour */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such run, or it has not ended */
             404: {
                 headers: {
                     [name: string]: unknown;

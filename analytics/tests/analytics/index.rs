@@ -1,0 +1,178 @@
+//! The index of a run: its figures are those of the log, whatever happened to the index.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
+use serde_json::Value;
+use wec_analytics::{Aggregate, Analytics, IndexPlace, Live, LogFormat, ServedPage, WindowView, read_logs};
+use wec_log::RecordWriter;
+use wec_record::{Footer, Record};
+
+use crate::common::{START, exchange, header, records};
+
+const SECOND: u64 = 1_000_000_000;
+
+/// A run of eleven hours, in the order in which its records arrive.
+fn run() -> Vec<Record> {
+    let tree = records(700).prop_filter("a long one", |records| records.len() > 400);
+    let mut records = tree.new_tree(&mut TestRunner::deterministic()).unwrap().current();
+    records.sort_by_key(Record::unix_ns);
+    let mut seen = std::collections::HashSet::new();
+    let mut new =
+        |record: &Record| record.origin().is_none_or(|(node, seq)| seen.insert((node.to_owned(), seq)));
+    records.retain(|record| new(record));
+    records.insert(0, Record::Header(header("run")));
+    records.push(Record::Footer(Footer { at_unix_ns: START + 60_000 * SECOND, ..Footer::default() }));
+    records
+}
+
+fn written(records: &[Record], format: LogFormat) -> Vec<u8> {
+    let mut writer = RecordWriter::new(format, Vec::new());
+    for record in records {
+        writer.write(record, None).unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+async fn serve(folder: &Path, index: IndexPlace) -> Analytics {
+    let page = ServedPage {
+        folder: folder.to_owned(),
+        listen: "127.0.0.1:0".parse().unwrap(),
+        allowed_hosts: Vec::new(),
+        token: None,
+        opens_with: None,
+    };
+    page.start_with(index).await.unwrap()
+}
+
+async fn get(page: &Analytics, path: &str) -> (u16, String) {
+    let request = format!("GET /api/v1/runs/run/{path}");
+    let (status, _, text) = exchange(page.web_addr().unwrap(), &request, &["Host: localhost"], b"").await;
+    (status, text)
+}
+
+/// What is shown of the run, without what is of the service.
+async fn shown(page: &Analytics) -> [Value; 2] {
+    let (status, text) = get(page, "snapshot").await;
+    assert_eq!(status, 200, "{text}");
+    let live: Live = serde_json::from_str(&text).unwrap();
+    assert!(!live.health.log_problems.join("").contains("not a record"), "{:?}", live.health.log_problems);
+    [serde_json::to_value(live.snapshot).unwrap(), serde_json::to_value(live.series).unwrap()]
+}
+
+fn of_log(path: &Path) -> [Value; 2] {
+    let mut aggregate = Aggregate::default();
+    read_logs(&[path.to_owned()], |record| aggregate.record(record)).unwrap();
+    of_aggregate(aggregate)
+}
+
+fn of_aggregate(mut aggregate: Aggregate) -> [Value; 2] {
+    let snapshot = serde_json::to_value(aggregate.snapshot()).unwrap();
+    [snapshot, serde_json::to_value(aggregate.series(None).0).unwrap()]
+}
+
+#[tokio::test]
+async fn a_run_and_each_part_of_it_have_the_figures_of_the_whole_log_in_every_format() {
+    let records = run();
+    let exact = |mut aggregate: Aggregate| {
+        records.iter().for_each(|record| aggregate.record(record));
+        of_aggregate(aggregate)
+    };
+    let whole = exact(Aggregate::default());
+    let parts = [(1_200, 1_260), (7_201, 7_300), (18_000, 21_600), (39_000, 42_000)].map(|(from, to)| {
+        let period = (Duration::from_secs(from), Some(Duration::from_secs(to)));
+        (from, to, exact(Aggregate::of_period(period.0, period.1)))
+    });
+    for format in LogFormat::ALL {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(format!("run.{}", format.extension()));
+        fs::write(&path, written(&records, format)).unwrap();
+        for opened in ["the log", "the index"] {
+            let page = serve(folder.path(), IndexPlace::Beside).await;
+            assert_eq!(shown(&page).await, whole, "{opened}, {format}");
+            let mut requests = 0;
+            for (from, to, exact) in &parts {
+                let (status, text) =
+                    get(&page, &format!("window?from_ns={}&to_ns={}", from * SECOND, to * SECOND)).await;
+                assert_eq!(status, 200, "{text}");
+                let part: WindowView = serde_json::from_str(&text).unwrap();
+                requests += part.snapshot.requests;
+                let found = [
+                    serde_json::to_value(part.snapshot).unwrap(),
+                    serde_json::to_value(part.series).unwrap(),
+                ];
+                assert_eq!(found, *exact, "{from} to {to}, {opened}, {format}");
+            }
+            assert!(requests > 50, "{requests}");
+            page.finish().await;
+        }
+        let index = path.with_file_name(format!("run.{}.index", format.extension()));
+        assert_eq!(fs::metadata(&index).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}
+
+#[tokio::test]
+async fn an_index_that_is_stale_damaged_or_of_another_version_is_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let indexes = folder.path().join("indexes");
+    fs::create_dir(&indexes).unwrap();
+    let logs = folder.path().join("logs");
+    fs::create_dir(&logs).unwrap();
+    let (log, index) = (logs.join("run.jsonl"), indexes.join("run.jsonl.index"));
+    let records = run();
+    let place = IndexPlace::Folder(indexes);
+    let open = async || {
+        let page = serve(&logs, place.clone()).await;
+        let shown = shown(&page).await;
+        page.finish().await;
+        shown
+    };
+    fs::write(&log, written(&records[..200], LogFormat::Json)).unwrap();
+    // It does not grow any more.
+    let long_ago = std::time::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let is_old = || fs::File::open(&log).unwrap().set_modified(long_ago).unwrap();
+    is_old();
+    let before = open().await;
+    let good = fs::read(&index).unwrap();
+    // The log itself is not read again: a record of it can be changed unseen, if its length and time stay.
+    let text = fs::read_to_string(&log).unwrap();
+    let changed = text.replacen("\"successful\":true", "\"successful\":null", 1);
+    assert_eq!(changed.len(), text.len());
+    fs::write(&log, &changed).unwrap();
+    is_old();
+    assert_eq!(open().await, before);
+    fs::write(&log, &text).unwrap();
+    is_old();
+
+    let mut damaged = good.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 0x55;
+    for other in [damaged, good[..good.len() - 9].to_vec(), b"wecindex".to_vec(), b"no index".to_vec()] {
+        fs::write(&index, other).unwrap();
+        assert_eq!(open().await, before);
+        assert_eq!(fs::read(&index).unwrap().len(), good.len());
+    }
+    // A longer log, and then another one of the same length.
+    fs::write(&log, written(&records, LogFormat::Json)).unwrap();
+    let after = open().await;
+    assert_eq!(after, of_log(&log));
+    assert_ne!(after, before);
+
+    let page = serve(&logs, IndexPlace::Nowhere).await;
+    assert_eq!(shown(&page).await, after);
+    for (query, wanted) in [
+        ("window?from_ns=5&to_ns=5", 400),
+        ("window?from_ns=0&to_ns=3600000000001", 400),
+        ("window?from_ns=0", 400),
+        ("window?from_ns=0&to_ns=3600000000000", 200),
+    ] {
+        let (status, text) = get(&page, query).await;
+        assert_eq!(status, wanted, "{query}: {text}");
+    }
+    assert_eq!(fs::read_dir(&logs).unwrap().count(), 1, "no index was written beside the log");
+}
