@@ -7,6 +7,7 @@ mod arrivals;
 mod issuance;
 mod live;
 pub(crate) mod process;
+mod record;
 mod soak;
 mod workers;
 
@@ -27,6 +28,11 @@ enum What {
     Issuance(issuance::Options),
     /// How fast a change of the number of workers takes effect, and which resources remain
     Live(live::Options),
+    /// How fast results are written to the log, read for a report, and shown in the page
+    Record(record::Options),
+    /// Reads a log, and prints what that took
+    #[command(hide = true)]
+    Reading(record::Reading),
     /// Resident memory of many workers that wait for slow validations
     Workers(workers::Options),
     /// Resident memory over many chains, as in a long run
@@ -38,6 +44,8 @@ pub(crate) async fn bench(options: Options, stop: Stop) -> anyhow::Result<Exit> 
         What::Arrivals(options) => arrivals::run(options, &stop).await?,
         What::Issuance(options) => issuance::run(options, &stop).await?,
         What::Live(options) => live::run(options, &stop).await?,
+        What::Record(options) => record::run(options, &stop).await?,
+        What::Reading(options) => record::read(options).await?,
         What::Workers(options) => workers::run(options, &stop).await?,
         What::Soak(options) => soak::run(options, &stop).await?,
     }

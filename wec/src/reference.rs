@@ -124,7 +124,8 @@ fn entry_of_key(key: &Key) -> String {
 
 /// The flags of each command, and the keys of the table that it supports.
 fn commands(command: &Command, name: &str, page: &mut String) {
-    for command in command.get_subcommands().filter(|command| command.get_name() != "help") {
+    let shown = |command: &&Command| command.get_name() != "help" && !command.is_hide_set();
+    for command in command.get_subcommands().filter(shown) {
         let name = format!("{name} {}", command.get_name());
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
         let _ = write!(page, "\n### `wec{name}`\n\n{}\n", wrapped(&format!("{about}.")));

@@ -57,6 +57,15 @@ impl Measured {
         }
     }
 
+    /// The rest of its output, at its end.
+    pub(crate) async fn lines(&mut self) -> anyhow::Result<Vec<String>> {
+        let mut lines = Vec::new();
+        while let Some(line) = self.lines.next_line().await.context("reading from a measured process")? {
+            lines.push(line);
+        }
+        Ok(lines)
+    }
+
     /// User and system time so far, seconds.
     pub(crate) fn cpu_seconds(&self) -> anyhow::Result<f64> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid))
@@ -67,7 +76,7 @@ impl Measured {
     /// Resident memory now, bytes; none when the process has ended.
     pub(crate) fn resident(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
-        resident_of(&status)
+        memory_of(&status, "VmRSS:")
     }
 
     /// Its open descriptors; none after it has ended.
@@ -152,6 +161,60 @@ impl Ca {
     }
 }
 
+/// What a process took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Spent {
+    pub(crate) cpu_seconds: f64,
+    /// Highest resident memory, bytes.
+    pub(crate) peak: u64,
+}
+
+/// Runs another program, and returns what it took and what it printed. Its last hundredths of a second are not counted.
+pub(crate) async fn spent_by(
+    program: &str,
+    args: &[&str],
+    within: Duration,
+) -> anyhow::Result<(Spent, String)> {
+    let mut command = Command::new(program);
+    let child = command.args(args).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+    let pid = child.id().context("the process ended at once")?;
+    let mut spent = Spent::default();
+    let output = child.wait_with_output();
+    tokio::pin!(output);
+    let mut look = tokio::time::interval(Duration::from_millis(10));
+    let ended = async {
+        loop {
+            tokio::select! {
+                ended = &mut output => break ended,
+                _ = look.tick() => {
+                    let read = |what: &str| std::fs::read_to_string(format!("/proc/{pid}/{what}"));
+                    if let Some(cpu_seconds) = read("stat").ok().and_then(|stat| cpu_of(&stat)) {
+                        spent.cpu_seconds = cpu_seconds;
+                    }
+                    if let Some(peak) = read("status").ok().and_then(|status| memory_of(&status, "VmHWM:")) {
+                        spent.peak = peak;
+                    }
+                }
+            }
+        }
+    };
+    let output = tokio::time::timeout(within, ended).await.context("it takes too long")??;
+    Ok((spent, String::from_utf8(output.stdout)?))
+}
+
+/// Processor time of all threads of this process, nanoseconds.
+pub(crate) fn cpu_of_threads() -> anyhow::Result<u64> {
+    let tasks = std::fs::read_dir("/proc/self/task").context("the process's /proc entry")?.flatten();
+    let spent = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("schedstat")).ok());
+    Ok(spent.filter_map(|stat| stat.split(' ').next()?.parse::<u64>().ok()).sum())
+}
+
+/// The highest resident memory of this process, bytes.
+pub(crate) fn peak_of_self() -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").context("the process's /proc entry")?;
+    memory_of(&status, "VmHWM:").context("an unknown form of /proc/self/status")
+}
+
 /// utime and stime: the 14th and 15th field, counted after the command's closing bracket.
 fn cpu_of(stat: &str) -> Option<f64> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
@@ -160,8 +223,8 @@ fn cpu_of(stat: &str) -> Option<f64> {
     Some(ticks / TICKS_PER_SECOND)
 }
 
-fn resident_of(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+fn memory_of(status: &str, key: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
@@ -199,7 +262,7 @@ mod tests {
 
     #[test]
     fn reads_resident_memory() {
-        assert_eq!(resident_of("Name:\twec\nVmRSS:\t   2048 kB\n"), Some(2 << 20));
-        assert_eq!(resident_of("Name:\twec\n"), None);
+        assert_eq!(memory_of("Name:\twec\nVmRSS:\t   2048 kB\n", "VmRSS:"), Some(2 << 20));
+        assert_eq!(memory_of("Name:\twec\n", "VmRSS:"), None);
     }
 }

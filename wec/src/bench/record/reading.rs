@@ -1,0 +1,145 @@
+//! Reports of logs, beside jq and a plain serde reader that only count.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use clap::Parser as _;
+use serde::Deserialize;
+use wec_log::LogFormat;
+
+use super::{Written, rate, row};
+use crate::bench::process::{Measured, Spent, cpu_of_threads, mib, peak_of_self, spent_by};
+
+/// Options of the process that reads a log.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Reading {
+    how: How,
+    log: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum How {
+    /// As `wec report --json` does
+    Report,
+    /// Counts the requests of JSON lines with serde
+    Serde,
+}
+
+#[derive(clap::Parser)]
+struct Report {
+    #[command(flatten)]
+    options: crate::report::Options,
+}
+
+/// A line, as far as a reader needs it that only counts and adds.
+#[derive(Deserialize)]
+struct Line {
+    #[serde(default)]
+    individualresults: Vec<Request>,
+}
+
+#[derive(Deserialize)]
+struct Request {
+    took: u64,
+    successful: bool,
+}
+
+/// Reads the log, and prints what it took and how many requests it has.
+pub(crate) async fn read(options: Reading) -> anyhow::Result<()> {
+    let requests = match options.how {
+        How::Report => {
+            let log = options.log.display().to_string();
+            let report = Report::try_parse_from(["report", "--json", &log])?;
+            crate::report::report(report.options).await?;
+            0
+        }
+        How::Serde => tokio::task::spawn_blocking(move || count(&options.log)).await??,
+    };
+    println!("{} {} {requests}", cpu_of_threads()?, peak_of_self()?);
+    Ok(())
+}
+
+fn count(log: &PathBuf) -> anyhow::Result<u64> {
+    let mut file = BufReader::with_capacity(1 << 18, File::open(log)?);
+    let (mut line, mut requests, mut took) = (String::new(), 0, 0_u64);
+    while file.read_line(&mut line)? > 0 {
+        let Line { individualresults } = serde_json::from_str(&line)?;
+        requests += individualresults.len() as u64;
+        let successes = individualresults.iter().filter(|request| request.successful);
+        took = took.saturating_add(successes.map(|request| request.took).sum());
+        line.clear();
+    }
+    ensure!(requests == 0 || took > 0, "no request took any time");
+    Ok(requests)
+}
+
+pub(super) async fn measure(
+    short: &[Written],
+    few: u64,
+    long: &[Written],
+    requests: u64,
+) -> anyhow::Result<()> {
+    println!();
+    row(
+        "report of one core",
+        &["results/s".into(), "MiB at peak".into(), format!("of {few}"), "bytes a result".into()],
+    );
+    for (short, long) in short.iter().zip(long) {
+        let before = report_of(short, few).await?;
+        let spent = report_of(long, requests).await?;
+        row(
+            &format!("wec report, {}", long.format),
+            &[
+                rate(requests, spent.cpu_seconds),
+                format!("{:.1}", mib(spent.peak)),
+                format!("{:.1}", mib(before.peak)),
+                format!("{:.1}", long.bytes as f64 / requests as f64),
+            ],
+        );
+    }
+    let json = short.iter().find(|log| log.format == LogFormat::Json).context("a log in JSON")?;
+    let (spent, _) = read_by("serde", json).await?;
+    row(
+        "a plain serde reader that counts, json",
+        &[rate(few, spent.cpu_seconds), format!("{:.1}", mib(spent.peak))],
+    );
+    let program = "reduce (inputs | .individualresults // empty | length) as $n (0; . + $n)";
+    let path = json.path.display().to_string();
+    match spent_by("jq", &["-n", program, &path], Duration::from_secs(600)).await {
+        Ok((spent, text)) => {
+            let counted: u64 = text.trim().parse().context("what jq counts")?;
+            ensure!(counted >= few, "jq counts {counted} requests");
+            row("jq that counts, json", &[rate(few, spent.cpu_seconds), format!("{:.1}", mib(spent.peak))]);
+        }
+        Err(error) => println!("jq is not measured: {error:#} (it comes with the package jq)"),
+    }
+    Ok(())
+}
+
+async fn report_of(log: &Written, requests: u64) -> anyhow::Result<Spent> {
+    let (spent, text) = read_by("report", log).await?;
+    let summary: serde_json::Value = serde_json::from_str(&text).context("the report")?;
+    let counted = summary["requests"].as_u64().unwrap_or(0);
+    ensure!(
+        (requests..requests + 1_000).contains(&counted),
+        "the report of {} counts {counted} requests instead of {requests}",
+        log.path.display()
+    );
+    Ok(spent)
+}
+
+/// What a process took that reads the log, and what it printed.
+async fn read_by(how: &str, log: &Written) -> anyhow::Result<(Spent, String)> {
+    let (path, folder) = (log.path.display().to_string(), std::env::temp_dir());
+    let mut process = Measured::start(None, &folder, &["bench", "reading", how, &path])?;
+    let mut lines: Vec<String> = process.lines().await?;
+    let Some(last) = lines.pop() else { bail!("the process that reads {path} printed nothing") };
+    let mut numbers = last.split(' ').map(str::parse::<u64>);
+    let (Some(Ok(cpu_ns)), Some(Ok(peak))) = (numbers.next(), numbers.next()) else {
+        bail!("the process that reads {path} printed {last:?}");
+    };
+    Ok((Spent { cpu_seconds: cpu_ns as f64 / 1e9, peak }, lines.join("\n")))
+}
