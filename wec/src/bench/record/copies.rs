@@ -1,7 +1,7 @@
 //! `Copies`: a long log made of a short one.
 
 use anyhow::ensure;
-use wec_record::{ChainResult, LoadSample, Record, RunHeader, StateCounts};
+use wec_record::{ChainResult, Footer, LoadSample, Record, RunHeader, StateCounts};
 
 /// Requests in a second: ten million in a day.
 const PER_SECOND: f64 = 1e7 / 86_400.0;
@@ -117,6 +117,8 @@ impl Copies {
             }
             copy += 1;
         }
+        // Without its footer a log that was written a moment ago is taken for one that grows.
+        to(Record::Footer(Footer { at_unix_ns: self.origin_unix_ns + second * SECOND, ..Footer::default() }));
         self.records = records;
     }
 
