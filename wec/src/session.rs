@@ -561,7 +561,7 @@ impl Page {
         let url = self.url.join(&format!("api/v1/{path}")).context("the API's address")?;
         let mut request = Request::builder()
             .method(method)
-            .uri(url.path())
+            .uri(&url[url::Position::BeforePath..url::Position::AfterQuery])
             .header(header::HOST, format!("{host}:{port}"))
             .header("Wec-By", "cli");
         if let Some(token) = &self.token {
