@@ -224,11 +224,8 @@ impl Log {
             is_file(path, &there)?;
         }
         let file = private_file().read(true).append(true).create(true).open(path).map_err(failed("open"))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(LogError::InUse { path: path.into() }),
-            // A file system without locks does not prevent the run.
-            Err(TryLockError::Error(_)) => {}
+        if is_locked_by_another(&file) {
+            return Err(LogError::InUse { path: path.into() });
         }
         let found = header_of(path, &file)?;
         is_of_run(path, found.as_ref(), run)?;
@@ -548,6 +545,20 @@ impl Log {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Takes the file's lock. True if it cannot be had within a fifth of a second: a process that has just been killed, or a
+/// child that is just being started with a copy of all open files, gives it back within that time.
+#[expect(clippy::disallowed_methods, reason = "at the start of a run, and rare")]
+fn is_locked_by_another(file: &File) -> bool {
+    for _ in 0..20 {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
+            // A file system without locks does not prevent the run.
+            Ok(()) | Err(TryLockError::Error(_)) => return false,
+        }
+    }
+    true
 }
 
 fn is_of_run(path: &Path, found: Option<&RunHeader>, run: &str) -> Result<(), LogError> {
