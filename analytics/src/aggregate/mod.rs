@@ -13,6 +13,7 @@ mod observed;
 mod request_stats;
 mod spent;
 mod timeline;
+mod totals;
 mod validations;
 mod warnings;
 
@@ -30,8 +31,8 @@ use self::certificates::Certificates;
 use self::load::Loads;
 use self::observed::Observed;
 pub(crate) use self::request_stats::Earlier;
-use self::spent::{Parts, RequestParts};
 use self::timeline::Timeline;
+use self::totals::{ChainTotals, EndpointTotals, HitTotals, Outcome};
 use self::validations::Validations;
 use self::warnings::Warnings;
 use crate::consume::RecordConsumer;
@@ -118,47 +119,6 @@ struct PartOfRun {
     from: Duration,
     to: Option<Duration>,
     unix_ns: Range<u64>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct ChainTotals {
-    outcome: Outcome,
-    abandoned: u64,
-    cut_off: u64,
-    keygen: u64,
-    parts: Parts,
-    classes: BTreeMap<FailureClass, u64>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct EndpointTotals {
-    endpoint: String,
-    method: String,
-    uri: String,
-    outcome: Outcome,
-    parts: RequestParts,
-    /// Bytes of the answers' bodies, of all that were not cut off.
-    received: u64,
-}
-
-/// Counts and times; failures are timed separately.
-#[derive(Clone, Debug, Default)]
-struct Outcome {
-    count: u64,
-    failed: u64,
-    cut_off: u64,
-    unknown: u64,
-    response: Times,
-    service: Times,
-    failed_response: Times,
-    failed_service: Times,
-}
-
-#[derive(Clone, Debug)]
-struct HitTotals {
-    challenge: ChallengeType,
-    verdict: Verdict,
-    took: Times,
 }
 
 impl Aggregate {
@@ -687,38 +647,6 @@ const ANSWERS: &str = "come";
 const KEEPS_UP: &str = "keeps up";
 /// The name of the rest of a bounded table.
 const OTHER: &str = "other";
-
-impl Outcome {
-    fn record(&mut self, successful: bool, response: u64, service: u64) {
-        self.count += 1;
-        if successful {
-            self.response.record(response);
-            self.service.record(service);
-        } else {
-            self.failed += 1;
-            self.failed_response.record(response);
-            self.failed_service.record(service);
-        }
-    }
-
-    fn merge(&mut self, other: Self) {
-        self.count += other.count;
-        self.failed += other.failed;
-        self.cut_off += other.cut_off;
-        self.unknown += other.unknown;
-        self.response.merge(other.response);
-        self.service.merge(other.service);
-        self.failed_response.merge(other.failed_response);
-        self.failed_service.merge(other.failed_service);
-    }
-
-    fn clamped(&self) -> u64 {
-        [&self.response, &self.service, &self.failed_response, &self.failed_service]
-            .into_iter()
-            .map(Times::clamped)
-            .sum()
-    }
-}
 
 /// The counts with the later time. If times are equal, the larger ones, so that the order of records does not
 /// matter.
