@@ -50,8 +50,9 @@ async fn a_log_with_unknown_kinds_is_read_and_continued() {
         serde_json::to_string(&Record::Header(header("run"))).unwrap(),
         r#"{"record":"clock","offset_ns":-18446744073709551617,"rtt":1E+400}"#.to_owned(),
         r#"{"node":"r1","seq":9,"record":"share" ,"of":{"a":[null]}}"#.to_owned(),
-        r#"{"record":"mark","at_unix_ns":1,"by":"oracle","what":"weather","from":"sun","to":"rain"}"#
-            .to_owned(),
+        format!(
+            r#"{{"record":"mark","at_unix_ns":{START},"by":"oracle","what":"weather","from":"sun","to":"rain"}}"#
+        ),
     ];
     let there = format!("{}\n", lines.join("\n"));
     fs::write(&log, &there).unwrap();

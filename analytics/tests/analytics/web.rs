@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -23,6 +23,12 @@ struct Service {
     board: Board,
     address: SocketAddr,
     _folder: tempfile::TempDir,
+}
+
+/// A run that starts now: marks that the service itself makes would be out of range in a run of another day.
+fn of_today(run: &str) -> RunHeader {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+    RunHeader { started_unix_ns: now, ..header(run) }
 }
 
 async fn service(token: Option<&str>) -> Service {
@@ -67,7 +73,7 @@ async fn shows_everything_in_one_object() {
 #[tokio::test]
 async fn changing_the_workers_changes_the_board_and_leaves_a_mark() {
     let service = service(None).await;
-    service.analytics.begin(header("run")).await.unwrap();
+    service.analytics.begin(of_today("run")).await.unwrap();
     let host = format!("Host: {}", service.address);
     let origin = format!("Origin: http://{}", service.address);
     let (status, _, body) =
@@ -108,7 +114,7 @@ async fn two_scenarios() -> Service {
     let scenarios = BTreeMap::from([("steady".to_owned(), steady), ("open one".to_owned(), open)]);
     let limits = Limits { registrations: Some(10), ..Limits::default() };
     service.board.put_session(Session::new("default", scenarios, limits)).await.unwrap();
-    service.analytics.begin(header("run")).await.unwrap();
+    service.analytics.begin(of_today("run")).await.unwrap();
     service
 }
 
@@ -404,7 +410,7 @@ async fn the_session_is_marked_also_when_it_appears_after_the_run_began() {
     let board = Board::local();
     let config = Config { web: Some("127.0.0.1:0".parse().unwrap()), ..crate::common::config(folder.path()) };
     let analytics = Analytics::start(config, board.clone()).await.unwrap();
-    analytics.begin(header("run")).await.unwrap();
+    analytics.begin(of_today("run")).await.unwrap();
     board.put_session(Session::running("default", 7)).await.unwrap();
     let live = wait_for(analytics.web_addr().unwrap(), |live| live.snapshot.workers_target.is_some()).await;
     assert_eq!((live.snapshot.workers_target, live.snapshot.marks.len()), (Some(7), 1));
@@ -428,7 +434,7 @@ async fn the_control_reaches_other_processes_through_etcd() {
     let config = Config { web: Some("127.0.0.1:0".parse().unwrap()), ..crate::common::config(folder.path()) };
     let board = Board::etcd(EtcdOptions::new([etcd.endpoint()])).await.unwrap();
     let analytics = Analytics::start(config, board.clone()).await.unwrap();
-    analytics.begin(header("run")).await.unwrap();
+    analytics.begin(of_today("run")).await.unwrap();
     let address = analytics.web_addr().unwrap();
     let running = |node: &NodeView| node.id == "r1" && node.state == NodeState::Running;
     let seen = wait_for(address, |live| live.nodes.iter().any(running)).await;
@@ -646,6 +652,11 @@ async fn streams_changes_and_ends_with_the_run() {
 
 /// Polls until the figures are as expected. The test runner's time limit ends an endless wait.
 async fn wait_for(address: SocketAddr, wanted: impl Fn(&Live) -> bool) -> Live {
+    let waited = tokio::time::timeout(Duration::from_secs(120), when(address, wanted));
+    waited.await.expect("the run comes to what is waited for")
+}
+
+async fn when(address: SocketAddr, wanted: impl Fn(&Live) -> bool) -> Live {
     loop {
         let (status, _, body) =
             exchange(address, "GET /api/v1/runs/current/snapshot", &["Host: localhost"], b"").await;

@@ -92,7 +92,8 @@ fn keys(value: &Value, found: &mut BTreeSet<String>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_report_equals_the_summary_of_the_run_and_the_log_is_whole() {
     let folder = tempfile::tempdir().unwrap();
-    let pebble = Pebble::start(PebbleOptions::default()).await.unwrap();
+    let pebble =
+        Pebble::start(PebbleOptions { always_valid: true, ..PebbleOptions::default() }).await.unwrap();
     let directory = pebble.directory_url();
     let cacert = pebble.ca_file().to_str().unwrap().to_owned();
     let mut args =

@@ -28,10 +28,15 @@ const MAY_DIFFER: [(&str, &str); 13] = [
     ("duplicates", "what they sent twice, which is not in the log"),
     ("passed", "a run that may go on has no verdict"),
 ];
-/// Views of the board, of the replay's clock, and of the current run for Prometheus, which a run and its replay do
-/// not share.
-const NOT_OF_THE_RUN: [&str; 4] =
-    ["/api/v1/replay", "/api/v1/sessions/{id}", "/api/v1/sessions/{id}/journal", "/metrics"];
+/// Views of the board, of the replay's clock, of the current run for Prometheus, and of parts of runs that have ended,
+/// which a run and its replay do not share. Tests of the index compare parts with the whole log.
+const NOT_OF_THE_RUN: [&str; 5] = [
+    "/api/v1/replay",
+    "/api/v1/sessions/{id}",
+    "/api/v1/sessions/{id}/journal",
+    "/metrics",
+    "/api/v1/runs/{id}/window",
+];
 
 /// All views of a service, by the paths of the OpenAPI document.
 type Views = BTreeMap<String, Value>;
@@ -43,6 +48,7 @@ fn views(page: &str, run: &str) -> Views {
     let gets = paths.filter(|(_, methods)| methods.get("get").is_some()).map(|(path, _)| path);
     let view = |path: &String| {
         let value = match path.as_str() {
+            "/api/v1/runs/{id}/window" => Value::Null,
             "/healthz" | "/metrics" => Value::from(text(page, path)),
             "/api/v1/runs" | "/api/v1/sessions" | "/api/v1/replay" => json(&text(page, path)),
             "/api/v1/runs/{id}/snapshot" | "/api/v1/runs/{id}/warnings" | "/api/v1/runs/{id}/observed" => {
