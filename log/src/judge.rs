@@ -4,12 +4,14 @@
 
 use serde_json::Value;
 use wec_record::{
-    CaSample, FORMAT_VERSION, GeneratorSample, Limit, LoadSample, Record, RequestResult, RunHeader,
-    ScenarioSample, Silent, StateCounts,
+    CaSample, ChainResult, FORMAT_VERSION, GeneratorSample, Limit, LoadSample, Record, RequestResult,
+    RunHeader, ScenarioSample, Silent, StateCounts,
 };
 
 /// Upper bound of numbers and times: 18 years in nanoseconds. Sums of several do not overflow.
 const MOST: u64 = 1 << 59;
+/// Upper bound of the length of a chain result as JSON, bytes: readers refuse lines of more than 16 MiB.
+const LONGEST_RESULT: usize = 15 << 20;
 /// Wall clocks end in the year 2262.
 const LATEST: u64 = i64::MAX as u64;
 /// Maximal length of a record that is not understood, bytes.
@@ -36,6 +38,12 @@ pub fn judge(record: &Record) -> Result<(), String> {
                 ("issuance", result.issuance.unwrap_or(0)),
             ];
             times.into_iter().try_for_each(|(what, value)| within(what, value, MOST))?;
+            if longest_line(result) > LONGEST_RESULT {
+                return Err(format!(
+                    "its {} requests and their errors may be longer than {LONGEST_RESULT} bytes as JSON",
+                    result.requests.len()
+                ));
+            }
             result.requests.iter().try_for_each(|request| {
                 let numbers = [
                     ("took", request.took),
@@ -84,6 +92,21 @@ pub fn judge(record: &Record) -> Result<(), String> {
             numbers("record", &value)
         }
     }
+}
+
+/// A bound of the length of its line. A character of a text takes up to six bytes in JSON.
+fn longest_line(result: &ChainResult) -> usize {
+    /// Keys and numbers of a request, of an authorization, and of the rest.
+    const PLAIN: usize = 640;
+    let length = |texts: &[&str]| PLAIN + 6 * texts.iter().map(|text| text.len()).sum::<usize>();
+    let ChainResult { error, problem, scenario, profile, detail, order, unverified, .. } = result;
+    let of_authorizations = result.authorizations.iter().map(|it| length(&[&it.name, &it.id]));
+    let of_requests = result.requests.iter().map(|it| {
+        let names: [&str; 6] = [&it.uri, &it.endpoint, &it.method, &it.problem, &it.address, &it.detail];
+        length(&names) + 6 * (it.error.len() + it.request_id.len() + it.traceparent.len())
+    });
+    length(&[error, problem, scenario, profile, detail, order, unverified])
+        + of_authorizations.chain(of_requests).sum::<usize>()
 }
 
 /// Differences of times up to this are not contradictions, nanoseconds: other writers may round.
@@ -276,6 +299,15 @@ mod tests {
         let mut result = ChainResult { requests: vec![RequestResult::default()], ..ChainResult::default() };
         change(&mut result);
         Record::Chain { node: "r1".to_owned(), origin_unix_ns: 1_795_254_960_000_000_000, result }
+    }
+
+    #[test]
+    fn a_result_that_no_reader_would_take_is_refused() {
+        let why = judge(&chain(|result| result.error = "\u{1}".repeat(4 << 20))).unwrap_err();
+        assert!(why.contains("its 1 requests and their errors may be longer"), "{why}");
+        let many = chain(|result| result.requests = vec![RequestResult::default(); 20_000]);
+        assert_eq!(judge(&many), Ok(()));
+        assert!(serde_json::to_string(&many).unwrap().len() < LONGEST_RESULT);
     }
 
     #[test]

@@ -98,7 +98,8 @@ pub struct DamagedLine {
 impl LogReport {
     /// Number of missing records.
     pub fn missing_records(&self) -> u64 {
-        self.missing.values().flatten().map(|(first, last)| last - first + 1).sum()
+        let gaps = self.missing.values().flatten();
+        gaps.fold(0, |sum, (first, last)| sum.saturating_add((last - first).saturating_add(1)))
     }
 
     /// The defects of the log, one sentence each; empty when it is complete.

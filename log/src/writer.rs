@@ -246,6 +246,9 @@ impl Log {
 
     /// Adds a record. False when too much is pending because the disk refuses writes.
     fn append(&mut self, record: &Record) -> bool {
+        if self.is_full() && self.error.is_none() {
+            self.write_pending();
+        }
         if self.is_full() {
             return false;
         }

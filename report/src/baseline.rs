@@ -213,8 +213,8 @@ impl Sample {
 
     /// Adds another sample of the same row.
     pub fn merge(&mut self, other: &Self) {
-        self.count += other.count;
-        self.failed += other.failed;
+        self.count = self.count.saturating_add(other.count);
+        self.failed = self.failed.saturating_add(other.failed);
         self.sum += other.sum;
         self.sum_of_squares += other.sum_of_squares;
         self.cells.merge(&other.cells);

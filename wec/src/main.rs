@@ -172,8 +172,12 @@ async fn or_signal(stop: Stop, command: impl Future<Output = anyhow::Result<Exit
     match stop.finish.run_until_cancelled(command).await {
         Some(done) => done,
         None => {
-            wec_startup::say("interrupted");
             wec_startup::remove_unfinished();
+            if !stop.by_signal() {
+                // The panic hook has reported a panic.
+                std::process::exit(Exit::Bug.code().into());
+            }
+            wec_startup::say("interrupted");
             std::process::exit(Exit::Interrupted.code().into())
         }
     }

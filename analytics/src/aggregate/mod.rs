@@ -194,7 +194,7 @@ impl Aggregate {
         for (ours, theirs) in self.chains.iter_mut().zip(other.chains) {
             ours.cut_off += theirs.cut_off;
             ours.outcome.merge(theirs.outcome);
-            ours.keygen += theirs.keygen;
+            ours.keygen = ours.keygen.saturating_add(theirs.keygen);
             ours.parts.merge(theirs.parts);
             ours.abandoned += theirs.abandoned;
             for (class, count) in theirs.classes {
@@ -206,7 +206,7 @@ impl Aggregate {
             let ours = self.endpoint(&theirs.endpoint, &theirs.method, &theirs.uri);
             ours.outcome.merge(theirs.outcome);
             ours.parts.merge(theirs.parts);
-            ours.received += theirs.received;
+            ours.received = ours.received.saturating_add(theirs.received);
         }
         for theirs in other.failures.into_iter().chain(other.other_failure) {
             self.failure(theirs);
@@ -223,8 +223,8 @@ impl Aggregate {
         self.connections.new += other.connections.new;
         self.connections.reused += other.connections.reused;
         self.connections.reconnects += other.connections.reconnects;
-        self.bytes.sent += other.bytes.sent;
-        self.bytes.received += other.bytes.received;
+        self.bytes.sent = self.bytes.sent.saturating_add(other.bytes.sent);
+        self.bytes.received = self.bytes.received.saturating_add(other.bytes.received);
         for theirs in other.hits {
             self.hits_of(theirs.challenge, theirs.verdict).merge(theirs.took);
         }
@@ -367,7 +367,7 @@ impl Aggregate {
         let service = if result.done == 0 { result.took } else { result.done.saturating_sub(result.started) };
         totals.outcome.record(result.successful, result.took, service);
         self.certificates.record(chain, result, service);
-        totals.keygen += result.keygen;
+        totals.keygen = totals.keygen.saturating_add(result.keygen);
         if result.successful {
             totals.parts.record(result);
         }
@@ -411,8 +411,8 @@ impl Aggregate {
             self.connections.new += 1;
         }
         self.connections.reconnects += u64::from(request.reconnects);
-        self.bytes.sent += request.bytes_sent;
-        self.bytes.received += request.bytes_received;
+        self.bytes.sent = self.bytes.sent.saturating_add(request.bytes_sent);
+        self.bytes.received = self.bytes.received.saturating_add(request.bytes_received);
         if request.nonce_age > 0 {
             self.nonce_age.record(request.nonce_age);
         }
@@ -432,7 +432,7 @@ impl Aggregate {
                 if request.done == 0 { request.took } else { request.service_time() },
             );
             totals.parts.record(request);
-            totals.received += request.bytes_received;
+            totals.received = totals.received.saturating_add(request.bytes_received);
         }
         let failed = !request.successful && !request.is_cut_off();
         self.timeline.request(charted, !failed);

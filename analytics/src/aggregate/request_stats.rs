@@ -98,7 +98,7 @@ impl Group {
         let outcome = &totals.outcome;
         self.count += outcome.count - outcome.cut_off;
         self.failed += outcome.failed;
-        self.received += totals.received;
+        self.received = self.received.saturating_add(totals.received);
         self.response.merge(outcome.response.clone());
     }
 

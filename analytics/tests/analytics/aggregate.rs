@@ -142,6 +142,24 @@ fn counts_by_chain_endpoint_and_failure() {
     assert_eq!((snapshot.at_unix_ns, snapshot.elapsed_ns), (START + 148_000_000, 147_000_000));
 }
 
+/// A log or a sender may claim any number: sums end at the largest one.
+#[test]
+fn sums_of_the_largest_numbers_do_not_overflow() {
+    let results = (1..=40).map(|seq| {
+        let mut result = chain_result(Chain::Certificate, seq, seq, 1_000);
+        result.keygen = 1 << 59;
+        for request in &mut result.requests {
+            (request.bytes_sent, request.bytes_received) = (1 << 59, 1 << 59);
+        }
+        chain_record("r1", result)
+    });
+    let records: Vec<_> = results.collect();
+    let mut one = aggregated(&records);
+    one.merge(aggregated(&records));
+    assert_eq!(one.snapshot().chains[&Chain::Certificate].count, 80);
+    assert_eq!(one.snapshot().bytes.sent, u64::MAX);
+}
+
 #[test]
 fn endpoints_above_the_bound_are_counted_as_other() {
     let records: Vec<_> = (1..=200)

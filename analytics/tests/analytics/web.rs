@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
+use wec_acme::Clock;
 use wec_analytics::{
     Analytics, Config, Journal, Live, NodeView, RunEnd, Runs, SessionChanged, SessionEntry, SessionView,
     Sessions, StartError, Token,
@@ -27,8 +28,7 @@ struct Service {
 
 /// A run that starts now: marks that the service itself makes would be out of range in a run of another day.
 fn of_today(run: &str) -> RunHeader {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
-    RunHeader { started_unix_ns: now, ..header(run) }
+    RunHeader { started_unix_ns: Clock::start().unix_now_ns(), ..header(run) }
 }
 
 async fn service(token: Option<&str>) -> Service {

@@ -44,6 +44,27 @@ fn until(what: &str, mut condition: impl FnMut() -> bool) {
     panic!("{what}: in vain");
 }
 
+/// A batch may be longer than what the writer keeps while the disk refuses.
+#[test]
+fn a_batch_longer_than_the_memory_is_written_and_none_of_it_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = name(folder.path(), LogFormat::Json);
+    let (mut log, _) = open(&path, &options(LogFormat::Json));
+    let long: Vec<_> = (1..=500)
+        .map(|seq| {
+            let mut record = chain(seq, 1);
+            if let Record::Chain { result, .. } = &mut record {
+                result.error = "x".repeat(40_000);
+            }
+            record
+        })
+        .collect();
+    log.take(&long);
+    log.close();
+    drop(log);
+    assert_eq!(seqs(&read(&[path]).0), (1..=500).collect::<Vec<_>>());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
