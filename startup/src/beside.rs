@@ -27,7 +27,7 @@ pub struct Beside {
 enum Place {
     /// Beside the file.
     Unfinished(NamedTempFile),
-    /// A device such as /dev/null, or a FIFO, is written to and not replaced.
+    /// A device such as /dev/null, a FIFO, or an open file such as /dev/stdout is written to and not replaced.
     Itself(File),
 }
 
@@ -37,7 +37,11 @@ impl Beside {
     /// # Errors
     /// Those of the file system.
     pub fn new(path: &Path) -> io::Result<Self> {
-        let to = target(path)?;
+        let (to, is_open) = target(path)?;
+        if is_open {
+            // What others wrote into it stays.
+            return Ok(Self { file: Place::Itself(OpenOptions::new().append(true).open(&to)?), to });
+        }
         let there = fs::metadata(&to).ok();
         if there.as_ref().is_some_and(Metadata::is_dir) {
             return Err(io::ErrorKind::IsADirectory.into());
@@ -112,13 +116,18 @@ fn all() -> std::sync::MutexGuard<'static, Vec<PathBuf>> {
     ALL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Where a symbolic link points to, also if nothing is there.
-fn target(path: &Path) -> io::Result<PathBuf> {
+/// Where a symbolic link points to, also if nothing is there, and whether that is an open file of a process, such as
+/// /dev/stdout and /dev/fd/3 are: its link is a name of the file only by chance.
+fn target(path: &Path) -> io::Result<(PathBuf, bool)> {
     let mut path = path.to_owned();
     for _ in 0..40 {
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
         match fs::read_link(&path) {
-            Ok(to) => path = path.parent().unwrap_or(Path::new("")).join(to),
-            Err(_) => return Ok(path),
+            Ok(_) if fs::canonicalize(&folder).is_ok_and(|folder| folder.starts_with("/proc")) => {
+                return Ok((path, true));
+            }
+            Ok(to) => path = folder.join(to),
+            Err(_) => return Ok((path, false)),
         }
     }
     Err(io::Error::other("it is a symbolic link that points to itself"))
@@ -126,6 +135,7 @@ fn target(path: &Path) -> io::Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd as _;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
@@ -188,6 +198,11 @@ mod tests {
                 .to_string()
                 .contains("points to itself")
         );
+        let log = OpenOptions::new().append(true).create(true).open(folder.path().join("log")).unwrap();
+        (&log).write_all(b"kept ").unwrap();
+        let open = PathBuf::from(format!("/dev/fd/{}", log.as_raw_fd()));
+        write_beside(&open, b"and more").unwrap();
+        assert_eq!(fs::read(folder.path().join("log")).unwrap(), b"kept and more");
         write_beside(Path::new("/dev/null"), b"gone").unwrap();
         assert!(!Path::new("/dev/null").metadata().unwrap().is_file());
         assert_eq!(write_beside(folder.path(), b"").unwrap_err().kind(), io::ErrorKind::IsADirectory);
