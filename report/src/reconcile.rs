@@ -6,8 +6,10 @@ mod list;
 #[cfg(test)]
 mod tests;
 
+use std::collections::hash_map::{DefaultHasher, Entry};
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
+use std::hash::{Hash as _, Hasher as _};
 
 use serde::Serialize;
 use wec_record::wire::serial_from_wire;
@@ -21,13 +23,19 @@ use self::list::{Serial, last, parse};
 const MOST_LISTED: usize = 10_000;
 /// Differences of a kind in the text for people.
 const MOST_SHOWN: usize = 20;
+/// Stands for an order of the log; 0 for none.
+type OrderHash = u64;
+
 /// Compares; logs are read into it one record after the other.
 #[derive(Debug)]
 pub struct Reconciler {
     list: CaList,
     only_here: Vec<OnlyHere>,
+    /// Of all of them with the order, so that each counts once.
+    only_here_serials: HashMap<Serial, OrderHash>,
+    repeated_here: Vec<RepeatedHere>,
     /// Of all of them, so that each counts once.
-    only_here_serials: HashSet<Serial>,
+    repeated_here_orders: HashSet<(Serial, OrderHash)>,
     /// By order; those without a known order by node and number.
     unknown: HashMap<String, UnknownOutcome>,
     other_order: Vec<OtherOrder>,
@@ -44,6 +52,16 @@ pub struct OnlyHere {
     /// Whether the chain accepted it; a wrong certificate was issued, too.
     pub accepted: bool,
     /// The chain's request.
+    #[serde(flatten)]
+    pub request: RequestOf,
+}
+
+/// A certificate of the log whose serial number an earlier one of another order has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RepeatedHere {
+    /// The serial number in hex.
+    pub serial: String,
+    /// The later chain's request.
     #[serde(flatten)]
     pub request: RequestOf,
 }
@@ -128,6 +146,11 @@ pub struct Reconciliation {
     pub in_list: u64,
     /// Serial numbers that are in the list more than once.
     pub repeated_in_list: u64,
+    /// Certificates in the log whose serial number one of another order has: each number counts once elsewhere.
+    pub repeated_here: u64,
+    /// Whether the list may be in decimal: it has nothing but decimal digits, was read as hex, and nothing of it is in
+    /// the log.
+    pub maybe_decimal: bool,
     /// Certificates in the log that are not in the list.
     pub only_here: u64,
     /// Certificates in the list that are not in the log.
@@ -152,6 +175,8 @@ pub struct Reconciliation {
     pub unknown_outcome_list: Vec<UnknownOutcome>,
     /// The first 10,000 by time.
     pub other_order_list: Vec<OtherOrder>,
+    /// The first 10,000 of the log.
+    pub repeated_here_list: Vec<RepeatedHere>,
 }
 
 impl Reconciler {
@@ -160,7 +185,9 @@ impl Reconciler {
         Self {
             list,
             only_here: Vec::new(),
-            only_here_serials: HashSet::new(),
+            only_here_serials: HashMap::new(),
+            repeated_here: Vec::new(),
+            repeated_here_orders: HashSet::new(),
             unknown: HashMap::new(),
             other_order: Vec::new(),
             equal: 0,
@@ -183,7 +210,10 @@ impl Reconciler {
             traceparent: of.map_or_else(String::new, |request| request.traceparent.clone()),
         };
         if result.serial.is_empty() {
-            self.without_serial += u64::from(result.issued);
+            // The 2015 design had neither serial numbers, nodes and clocks nor `issued`.
+            let is_of_2015 = node.is_empty() && *origin_unix_ns == 0 && !result.issued;
+            let issues = result.chain.is_some_and(|chain| chain.facts().issues);
+            self.without_serial += u64::from(result.issued || (is_of_2015 && issues && result.successful));
             if result.issuance_is_unknown() {
                 let of = last_finalize(result);
                 let why = of.map_or_else(String::new, why);
@@ -203,31 +233,50 @@ impl Reconciler {
         }
         // An earlier request for the same order had an unknown outcome, which is known now.
         self.unknown.remove(&result.order);
-        match listed {
+        let order = order_hash(&result.order);
+        let earlier = match listed {
+            Some(listed) if listed.seen => listed.order_here,
             Some(listed) => {
-                if !std::mem::replace(&mut listed.seen, true) {
-                    self.equal += 1;
-                    if !is_same_order(&listed.order, &result.order) {
-                        self.other_orders += 1;
-                        if self.other_order.len() < MOST_LISTED {
-                            self.other_order.push(OtherOrder {
-                                serial: result.serial.clone(),
-                                order_there: listed.order.to_string(),
-                                request: request(last_finalize(result)),
-                            });
-                        }
+                (listed.seen, listed.order_here) = (true, order);
+                self.equal += 1;
+                if !is_same_order(&listed.order, &result.order) {
+                    self.other_orders += 1;
+                    if self.other_order.len() < MOST_LISTED {
+                        self.other_order.push(OtherOrder {
+                            serial: result.serial.clone(),
+                            order_there: listed.order.to_string(),
+                            request: request(last_finalize(result)),
+                        });
                     }
                 }
+                order
             }
-            None => {
-                if self.only_here_serials.insert(serial) && self.only_here.len() < MOST_LISTED {
-                    self.only_here.push(OnlyHere {
-                        serial: result.serial.clone(),
-                        accepted: result.issued,
-                        request: request(last_finalize(result)),
-                    });
+            None => match self.only_here_serials.entry(serial.clone()) {
+                Entry::Occupied(earlier) => *earlier.get(),
+                Entry::Vacant(first) => {
+                    first.insert(order);
+                    if self.only_here.len() < MOST_LISTED {
+                        self.only_here.push(OnlyHere {
+                            serial: result.serial.clone(),
+                            accepted: result.issued,
+                            request: request(last_finalize(result)),
+                        });
+                    }
+                    order
                 }
-            }
+            },
+        };
+        // The same order may be in several logs, or be downloaded again.
+        if earlier != order
+            && earlier != 0
+            && order != 0
+            && self.repeated_here_orders.insert((serial, order))
+            && self.repeated_here.len() < MOST_LISTED
+        {
+            self.repeated_here.push(RepeatedHere {
+                serial: result.serial.clone(),
+                request: request(last_finalize(result)),
+            });
         }
     }
 
@@ -279,11 +328,14 @@ impl Reconciler {
         let unknown_outcomes = unknown.len() as u64;
         unknown.truncate(MOST_LISTED);
         let (only_here, only_there) = (self.only_here_serials.len() as u64, there.len() as u64);
+        let repeated_here = self.repeated_here_orders.len() as u64;
         Reconciliation {
-            is_equal: only_here == 0 && only_there == 0 && self.other_orders == 0,
+            is_equal: only_here == 0 && only_there == 0 && self.other_orders == 0 && repeated_here == 0,
             equal: self.equal,
             in_list: self.list.serials.len() as u64,
             repeated_in_list: self.list.repeated,
+            repeated_here,
+            maybe_decimal: self.list.maybe_decimal && self.equal == 0 && only_here > 0,
             only_here,
             only_there,
             explained_by_order: by_order,
@@ -304,6 +356,7 @@ impl Reconciler {
                 .collect(),
             unknown_outcome_list: unknown,
             other_order_list: self.other_order,
+            repeated_here_list: self.repeated_here,
         }
     }
 }
@@ -311,6 +364,15 @@ impl Reconciler {
 /// Whether both name the same order, as far as both name one. One may have only the last part of its path.
 fn is_same_order(there: &str, here: &str) -> bool {
     there.is_empty() || here.is_empty() || there == here || (!there.contains('/') && last(here) == there)
+}
+
+fn order_hash(order: &str) -> OrderHash {
+    if order.is_empty() {
+        return 0;
+    }
+    let mut hasher = DefaultHasher::new();
+    order.hash(&mut hasher);
+    hasher.finish().max(1)
 }
 
 /// The last attempt to finalize.
@@ -350,6 +412,9 @@ impl Reconciliation {
         if self.other_orders > 0 {
             count(self.other_orders, "in both, with different orders");
         }
+        if self.repeated_here > 0 {
+            count(self.repeated_here, "orders of the log got the serial number of another order");
+        }
         if self.repeated_in_list > 0 {
             count(self.repeated_in_list, "lines of the list repeat a serial number");
         }
@@ -378,6 +443,12 @@ impl Reconciliation {
             format!("{} {}, in the list order {}", it.serial, it.request.text(), visible(&it.order_there))
         });
         push_list(&mut text, "Different orders", self.other_orders, others);
+        let repeated = self.repeated_here_list.iter();
+        let repeated = repeated.map(|it| format!("{} {}", it.serial, it.request.text()));
+        push_list(&mut text, "The serial number of another order", self.repeated_here, repeated);
+        if self.maybe_decimal {
+            text += "\nThe list has nothing but decimal digits, and was read as hex: if it is decimal, give --decimal.\n";
+        }
         text
     }
 }

@@ -4,7 +4,6 @@
 
 use std::collections::HashSet;
 use std::io::{IsTerminal as _, Write as _};
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -57,7 +56,7 @@ impl Command for Cleaning {
 pub(crate) struct Options {
     #[command(flatten)]
     flags: Flags<Cleaning>,
-    /// Requests per second at most
+    /// Revocations and deactivations per second at most; nonces and retries come on top
     #[arg(long, value_name = "N", default_value = "5", value_parser = rate, help_heading = "Cleaning")]
     rate: f64,
     /// Leave the accounts as they are
@@ -77,7 +76,7 @@ pub(crate) struct Options {
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(rate) if (0.01..=1_000.0).contains(&rate) => Ok(rate),
-        _ => Err("write a number of requests per second from 0.01 to 1000".to_owned()),
+        _ => Err("write a number per second from 0.01 to 1000".to_owned()),
     }
 }
 
@@ -90,12 +89,21 @@ pub(crate) async fn clean(options: Options, stop: Stop) -> anyhow::Result<Exit> 
         }
     };
     let directory = plan.directory.as_str();
-    let Some(stored) = stored(&plan).await? else {
-        print(format!(
-            "Nothing is stored of {directory} in {}: there is nothing to clean.",
-            redacted(&plan.state)
-        ))?;
+    let all = stored(&plan).await?;
+    let Some(stored) = all.iter().find(|stored| stored.directory == directory) else {
+        let nothing = nothing_stored(directory, &redacted(&plan.state), &all);
+        if options.json {
+            say(nothing);
+            print(Done::default().json())?;
+        } else {
+            print(nothing)?;
+        }
         return Ok(Exit::Passed);
+    };
+    let untouched = Done {
+        certificates_left: stored.certificates,
+        accounts_left: stored.registrations,
+        ..Done::default()
     };
     let accounts = if options.keep_accounts { 0 } else { stored.registrations };
     let wanted = format!(
@@ -104,14 +112,20 @@ pub(crate) async fn clean(options: Options, stop: Stop) -> anyhow::Result<Exit> 
         things(accounts, "account")
     );
     if options.dry_run {
-        print(format!("There are {wanted}. Nothing was sent."))?;
+        match options.json {
+            true => print(untouched.json())?,
+            false => print(format!("There are {wanted}. Nothing was sent."))?,
+        }
         return Ok(Exit::Passed);
     }
     if stored.processes > 0 {
         bail!("{} use what is stored of {directory}: end them first", things(stored.processes, "process"));
     }
     if stored.certificates + accounts == 0 {
-        print(format!("There are {wanted}."))?;
+        match options.json {
+            true => print(untouched.json())?,
+            false => print(format!("There are {wanted}."))?,
+        }
         return Ok(Exit::Passed);
     }
     if !options.yes && !confirmed(&wanted)? {
@@ -137,12 +151,26 @@ pub(crate) async fn clean(options: Options, stop: Stop) -> anyhow::Result<Exit> 
     })
 }
 
-/// What is stored of the plan's CA.
-async fn stored(plan: &Plan) -> anyhow::Result<Option<StoredCa>> {
+/// What is stored of all CAs.
+async fn stored(plan: &Plan) -> anyhow::Result<Vec<StoredCa>> {
     let catalogue = Catalogue::open(&plan.state).await?;
     let all = catalogue.list().await;
     catalogue.close().await;
-    Ok(all?.into_iter().find(|stored| stored.directory == plan.directory.as_str()))
+    Ok(all?)
+}
+
+/// Nothing is stored of this directory; names those of which something is.
+fn nothing_stored(directory: &str, store: &str, all: &[StoredCa]) -> String {
+    let mut text = format!("Nothing is stored of {directory} in {store}: there is nothing to clean.");
+    for other in all.iter().filter(|other| other.certificates + other.registrations > 0) {
+        text += &format!(
+            "\nStored are {} and {} of {}",
+            things(other.certificates, "certificate"),
+            things(other.registrations, "account"),
+            wec_text::visible(&other.directory)
+        );
+    }
+    text
 }
 
 /// Asks on the terminal.
@@ -180,6 +208,9 @@ struct Done {
     already_revoked: u64,
     deactivated: u64,
     already_deactivated: u64,
+    /// Certificates and accounts that the CA does not know.
+    certificates_gone: u64,
+    accounts_gone: u64,
     failed: u64,
     /// Certificates that are left in the state: expired, or not revoked.
     certificates_left: u64,
@@ -188,15 +219,29 @@ struct Done {
 }
 
 impl Done {
+    /// What need not be tried again.
+    const fn ended(&self) -> u64 {
+        self.revoked + self.certificates_gone + self.deactivated + self.accounts_gone
+    }
+
     fn text(&self) -> String {
         let already = |count: u64| if count > 0 { format!(" ({count} already were)") } else { String::new() };
+        let gone = match (self.certificates_gone, self.accounts_gone) {
+            (0, 0) => String::new(),
+            (certificates, accounts) => format!(
+                " Gone at the CA, which does not know them: {}, {}.",
+                things(certificates, "certificate"),
+                things(accounts, "account")
+            ),
+        };
         let mut text = format!(
-            "Revoked {}{}, deactivated {}{}; {} failed. Left in the state: {}, {}.",
+            "Revoked {}{}, deactivated {}{}; {} failed.{} Left in the state: {}, {}.",
             things(self.revoked, "certificate"),
             already(self.already_revoked),
             things(self.deactivated, "account"),
             already(self.already_deactivated),
             self.failed,
+            gone,
             things(self.certificates_left, "certificate"),
             things(self.accounts_left, "account"),
         );
@@ -212,6 +257,8 @@ impl Done {
             "already_revoked": self.already_revoked,
             "deactivated": self.deactivated,
             "already_deactivated": self.already_deactivated,
+            "certificates_gone": self.certificates_gone,
+            "accounts_gone": self.accounts_gone,
             "failed": self.failed,
             "certificates_left": self.certificates_left,
             "accounts_left": self.accounts_left,
@@ -219,6 +266,17 @@ impl Done {
         })
         .to_string()
     }
+}
+
+/// How a certificate or an account ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// By this request.
+    Now,
+    /// Before it: the CA says that it is revoked or deactivated.
+    Before,
+    /// The CA does not know it.
+    Gone,
 }
 
 struct Cleaner {
@@ -251,15 +309,22 @@ impl Cleaner {
 
     /// Cleans what this process gets from the database. Returns whether anything was done.
     async fn once(&mut self, state: &State, keep_accounts: bool) -> anyhow::Result<bool> {
-        let before = self.done.revoked + self.done.deactivated;
+        let before = self.done.ended();
+        let finish = self.stop.finish.clone();
         // They are claimed until the end, so that each is tried once.
         let mut failed: Vec<Claim<StoredCertificate>> = Vec::new();
         while let Some(claim) = self.next(state).await {
-            self.pace.tick().await;
-            match self.revoke(&claim).await {
-                Ok(already) => {
+            // A signal drops it: whatever came of it, the certificate stays in the state.
+            let Some(answer) = finish.run_until_cancelled(self.revoke(&claim)).await else { break };
+            match answer {
+                Ok(Ended::Gone) => {
+                    self.done.certificates_gone += 1;
+                    self.in_a_row = 0;
+                    state.certificate_gone(claim, "the CA does not know it").await;
+                }
+                Ok(ended) => {
                     self.done.revoked += 1;
-                    self.done.already_revoked += u64::from(already);
+                    self.done.already_revoked += u64::from(ended == Ended::Before);
                     self.in_a_row = 0;
                     state.certificate_revoked(claim, 0).await;
                 }
@@ -272,17 +337,30 @@ impl Cleaner {
         let keeps: HashSet<i64> = failed.iter().map(|claim| claim.registration.id).collect();
         if !keep_accounts {
             for registration in state.newest_registrations(usize::MAX) {
-                if self.stop.finish.is_cancelled() {
-                    break;
-                }
                 // The account is needed to try again.
-                if !keeps.contains(&registration.id) {
-                    self.pace.tick().await;
-                    self.deactivate(state, &registration).await?;
+                if keeps.contains(&registration.id) {
+                    continue;
+                }
+                let Some(answer) = finish.run_until_cancelled(self.deactivate(&registration)).await else {
+                    break;
+                };
+                match answer {
+                    Ok(Ended::Gone) => {
+                        self.done.accounts_gone += 1;
+                        self.in_a_row = 0;
+                        state.registration_gone(&registration).await;
+                    }
+                    Ok(ended) => {
+                        self.done.deactivated += 1;
+                        self.done.already_deactivated += u64::from(ended == Ended::Before);
+                        self.in_a_row = 0;
+                        state.registration_deactivated(&registration).await;
+                    }
+                    Err(failure) => self.failed("deactivate an account", &failure)?,
                 }
             }
         }
-        Ok(self.done.revoked + self.done.deactivated > before)
+        Ok(self.done.ended() > before)
     }
 
     /// A certificate; none when the database has no more, or after a signal.
@@ -298,41 +376,35 @@ impl Cleaner {
         None
     }
 
-    /// Revokes it with the account's key, or with its own where the CA refuses that of the account. Returns whether
-    /// it was revoked already.
-    async fn revoke(&mut self, claim: &StoredCertificate) -> Result<bool, Failure> {
+    /// Revokes it with the account's key, or with its own where the CA refuses that of the account.
+    async fn revoke(&mut self, claim: &StoredCertificate) -> Result<Ended, Failure> {
         let trace = &mut Trace::new(self.clock);
         let account: &Account = &claim.registration.account;
+        self.pace.tick().await;
         let mut answer = self.client.revoke(trace, Signer::Account(account), &claim.leaf_der, None).await;
-        let refuses_account =
-            |failure: &Failure| failure.kind == FailureClass::Problem && !is(failure, "alreadyRevoked");
-        if answer.as_ref().is_err_and(refuses_account)
+        let mut account_is_gone = false;
+        if let Err(failure) = &answer
+            && failure.kind == FailureClass::Problem
+            && !is(failure, "alreadyRevoked")
             && let Ok(key) = CertificateKey::from_pkcs8(&claim.key_pkcs8)
         {
+            account_is_gone = is(failure, "accountDoesNotExist");
             self.pace.tick().await;
             answer = self.client.revoke(trace, Signer::CertificateKey(&key), &claim.leaf_der, None).await;
         }
         match answer {
-            Ok(()) => Ok(false),
-            Err(failure) if is(&failure, "alreadyRevoked") => Ok(true),
-            Err(failure) => Err(failure),
+            Ok(()) => Ok(Ended::Now),
+            Err(failure) => end_of_certificate(&failure, account_is_gone).ok_or(failure),
         }
     }
 
-    async fn deactivate(&mut self, state: &State, registration: &Arc<Registration>) -> anyhow::Result<()> {
+    async fn deactivate(&mut self, registration: &Registration) -> Result<Ended, Failure> {
+        self.pace.tick().await;
         let trace = &mut Trace::new(self.clock);
         match self.client.deactivate_account(trace, &registration.account).await {
-            Ok(()) => {}
-            // RFC 8555 §7.3.6: a deactivated account is unauthorized.
-            Err(failure) if is(&failure, "unauthorized") || is(&failure, "accountDoesNotExist") => {
-                self.done.already_deactivated += 1;
-            }
-            Err(failure) => return self.failed("deactivate an account", &failure),
+            Ok(()) => Ok(Ended::Now),
+            Err(failure) => end_of_account(&failure).ok_or(failure),
         }
-        self.done.deactivated += 1;
-        self.in_a_row = 0;
-        state.registration_deactivated(registration).await;
-        Ok(())
     }
 
     /// Counts a failure.
@@ -340,22 +412,98 @@ impl Cleaner {
     /// # Errors
     /// After many of them without a success.
     fn failed(&mut self, doing: &str, failure: &Failure) -> anyhow::Result<()> {
+        // This command does not have that flag.
+        let why = failure.message.replace(" (--max-retry-after)", "");
         self.done.failed += 1;
         self.in_a_row += 1;
         if self.done.first_failure.is_empty() {
-            self.done.first_failure = format!("cannot {doing}: {}", failure.message);
+            self.done.first_failure = format!("cannot {doing}: {why}");
         }
         if self.in_a_row >= MOST_FAILURES {
-            bail!(
-                "{MOST_FAILURES} requests failed one after the other, the last: cannot {doing}: {}",
-                failure.message
-            );
+            bail!("{MOST_FAILURES} requests failed one after the other, the last: cannot {doing}: {why}");
         }
         Ok(())
     }
 }
 
+/// How a certificate ended whose revocation was refused; none if it may be valid.
+fn end_of_certificate(failure: &Failure, account_is_gone: bool) -> Option<Ended> {
+    if is(failure, "alreadyRevoked") {
+        return Some(Ended::Before);
+    }
+    // After a reset the CA knows neither.
+    let unknown = ["no such certificate", "unable to find", "not found"];
+    let is_unknown = failure.kind == FailureClass::Problem
+        && (failure.status == 404 || unknown.iter().any(|words| detail(failure).contains(words)));
+    (account_is_gone && is_unknown).then_some(Ended::Gone)
+}
+
+/// How an account ended whose deactivation was refused; none if it may be valid.
+fn end_of_account(failure: &Failure) -> Option<Ended> {
+    if is(failure, "accountDoesNotExist") {
+        return Some(Ended::Gone);
+    }
+    // RFC 8555 §7.3.6: a deactivated account is unauthorized. So is whatever else a CA or what is before it refuses:
+    // only its words tell. Pebble: "Account has been deactivated", Boulder: "Account is not valid, has status
+    // "deactivated"".
+    let says = detail(failure);
+    (is(failure, "unauthorized") && says.contains("account") && says.contains("deactivated"))
+        .then_some(Ended::Before)
+}
+
+/// The problem's detail in lower case.
+fn detail(failure: &Failure) -> String {
+    failure.problem.as_ref().map_or_else(String::new, |problem| problem.detail.to_ascii_lowercase())
+}
+
 /// Whether the CA answered with this problem.
 fn is(failure: &Failure, problem: &str) -> bool {
     failure.problem.as_ref().is_some_and(|answered| answered.is(problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: u16, kind: &str, detail: &str) -> Failure {
+        let document = json!({ "type": format!("urn:ietf:params:acme:error:{kind}"), "detail": detail });
+        Failure {
+            problem: wec_acme::Problem::parse(document.to_string().as_bytes()).map(Box::new),
+            status,
+            ..Failure::new(FailureClass::Problem, detail)
+        }
+    }
+
+    #[test]
+    fn only_an_account_that_the_ca_says_is_deactivated_was_deactivated_before() {
+        for (status, kind, detail, ended) in [
+            (403, "unauthorized", "the WAF says no", None),
+            (401, "unauthorized", "", None),
+            (403, "unauthorized", "Account has been deactivated", Some(Ended::Before)),
+            (403, "unauthorized", "Account is not valid, has status \"deactivated\"", Some(Ended::Before)),
+            (401, "unauthorized", "the account is deactivated", Some(Ended::Before)),
+            (400, "accountDoesNotExist", "unable to find account", Some(Ended::Gone)),
+            (400, "malformed", "the account is deactivated", None),
+        ] {
+            assert_eq!(end_of_account(&refused(status, kind, detail)), ended, "{kind} {detail}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_is_gone_only_with_its_account() {
+        let unknown = refused(404, "malformed", "Unable to find specified certificate.");
+        assert_eq!(end_of_certificate(&unknown, true), Some(Ended::Gone));
+        assert_eq!(end_of_certificate(&unknown, false), None);
+        let no = refused(403, "unauthorized", "the WAF says no");
+        assert_eq!(end_of_certificate(&no, true), None);
+        let already = refused(400, "alreadyRevoked", "");
+        assert_eq!(end_of_certificate(&already, false), Some(Ended::Before));
+    }
+
+    #[test]
+    fn what_is_gone_is_said_by_itself() {
+        let done = Done { accounts_gone: 2, ..Done::default() };
+        assert!(done.text().contains("deactivated 0 accounts; 0 failed. Gone at the CA"), "{}", done.text());
+        assert!(!Done::default().text().contains("Gone"));
+    }
 }

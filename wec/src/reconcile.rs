@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -89,5 +89,5 @@ fn read_list(options: &Options) -> anyhow::Result<CaList> {
     if path.as_os_str() == "-" {
         return Ok(CaList::read(io::stdin().lock(), &form)?);
     }
-    Ok(CaList::read(BufReader::new(File::open(path)?), &form)?)
+    Ok(CaList::read(File::open(path)?, &form)?)
 }

@@ -56,6 +56,37 @@ pub enum ListError {
     Empty,
 }
 
+/// The longest line of a list. Lines are in memory, and a file of something else may be one line.
+const LONGEST_LINE: usize = 64 << 10;
+
+/// Refuses a line that is too long.
+struct ShortLines<R> {
+    source: R,
+    /// From 1.
+    line: u64,
+    /// Bytes of it so far.
+    length: usize,
+}
+
+impl<R: io::Read> io::Read for ShortLines<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read(buffer)?;
+        for part in buffer[..read].split_inclusive(|byte| *byte == b'\n') {
+            self.length += part.len();
+            if self.length > LONGEST_LINE {
+                let why =
+                    format!("line {} is longer than 64 KiB: it is no list of serial numbers", self.line);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+            }
+            if part.ends_with(b"\n") {
+                self.line += 1;
+                self.length = 0;
+            }
+        }
+        Ok(read)
+    }
+}
+
 /// A serial number without leading zeros.
 pub(super) type Serial = Box<[u8]>;
 
@@ -65,6 +96,8 @@ pub struct CaList {
     pub(super) serials: HashMap<Serial, Listed>,
     /// Serial numbers that are there more than once.
     pub(super) repeated: u64,
+    /// Read as hex, it has nothing but decimal digits.
+    pub(super) maybe_decimal: bool,
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +106,8 @@ pub(super) struct Listed {
     pub(super) order: Box<str>,
     /// A log has it.
     pub(super) seen: bool,
+    /// With this order.
+    pub(super) order_here: super::OrderHash,
     /// A log revokes it.
     pub(super) revoked: bool,
 }
@@ -83,7 +118,8 @@ impl CaList {
     ///
     /// # Errors
     /// When the list cannot be read, is empty, or has anything else.
-    pub fn read(mut source: impl BufRead, form: &ListForm) -> Result<Self, ListError> {
+    pub fn read(source: impl io::Read, form: &ListForm) -> Result<Self, ListError> {
+        let mut source = io::BufReader::new(ShortLines { source, line: 1, length: 0 });
         let mut before = 0;
         let mut first = String::new();
         while first.trim().is_empty() || first.starts_with('#') {
@@ -94,7 +130,7 @@ impl CaList {
             before += 1;
         }
         let first = first.trim_start_matches('\u{feff}').to_owned();
-        let mut list = Self::default();
+        let mut list = Self { maybe_decimal: !form.decimal, ..Self::default() };
         if form.serial_column.is_none() && parse(&first, form.decimal).is_some() {
             let lines = Cursor::new(first).chain(source);
             for (line, number) in io::BufReader::new(lines).lines().zip(before..) {
@@ -159,6 +195,7 @@ impl CaList {
             value: quoted(text.trim()),
             base: if form.decimal { "decimal" } else { "hex (--decimal for decimal)" },
         })?;
+        self.maybe_decimal &= text.trim().trim_matches('"').bytes().all(|byte| byte.is_ascii_digit());
         let order = path_of(order).into();
         if self.serials.insert(serial, Listed { order, ..Listed::default() }).is_some() {
             self.repeated += 1;

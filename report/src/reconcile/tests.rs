@@ -159,3 +159,51 @@ fn a_revocation_makes_no_certificate_and_explains_an_earlier_one() {
     assert_eq!((found.equal, found.only_there, found.explained_by_revocation), (1, 1, 1));
     assert_eq!(found.unexplained, 0);
 }
+
+#[test]
+fn orders_that_got_the_same_serial_number_are_a_difference() {
+    // The third is a later download of the second.
+    let records = [
+        chain(1, "/o/1", "01", 200),
+        chain(2, "/o/2", "01", 200),
+        chain(3, "/o/2", "01", 200),
+        chain(4, "/o/4", "0b", 200),
+        chain(5, "/o/5", "0b", 200),
+    ];
+    let found = reconciled("01\n", &records);
+    assert_eq!((found.equal, found.only_here, found.repeated_here, found.is_equal), (1, 1, 2, false));
+    assert_eq!(found.repeated_here_list[0].request.order, "/o/2");
+    let found = reconciled("01\n", &records[..2]);
+    assert_eq!((found.is_equal, found.repeated_here), (false, 1));
+    assert!(found.text().contains("1  orders of the log got the serial number of another order"));
+}
+
+#[test]
+fn certificates_of_the_2015_design_have_no_serial_number() {
+    let line =
+        r#"{"chainname":"NewCertificateChain","chainsuccessful":true,"chaintook":12,"individualresults":[]}"#;
+    let mut reconciler = Reconciler::new(CaList::read("01\n".as_bytes(), &ListForm::default()).unwrap());
+    reconciler.record(&Record::parse(line, 1).unwrap());
+    reconciler.record(&Record::parse(&line.replace("NewCertificate", "NewRegistration"), 2).unwrap());
+    assert_eq!(reconciler.without_serial(), 1);
+}
+
+#[test]
+fn a_long_line_is_refused_before_it_is_in_memory() {
+    use std::io::Read as _;
+    for start in ["01\n", "serial\n01\n"] {
+        let endless = start.as_bytes().chain(std::io::repeat(b'1'));
+        let refused = CaList::read(endless, &ListForm::default()).unwrap_err().to_string();
+        let line = start.lines().count() + 1;
+        assert!(refused.contains(&format!("line {line} is longer than 64 KiB")), "{refused}");
+    }
+    assert!(CaList::read(std::io::repeat(b'1'), &ListForm::default()).is_err());
+}
+
+#[test]
+fn decimal_digits_that_match_nothing_are_perhaps_decimal() {
+    let records = [chain(1, "/o/1", "0aff", 200)];
+    assert!(reconciled("2815\n", &records).text().contains("--decimal"));
+    assert!(!reconciled("2a15\n", &records).maybe_decimal);
+    assert!(!reconciled("2815\n0aff\n", &records).maybe_decimal);
+}
