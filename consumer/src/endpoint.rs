@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use reqwest::Url;
 use reqwest::redirect::Policy;
-use wec_startup::redacted;
 
 /// An HTTP URL. Only scheme, host and port are shown: path and query may hold secrets.
 #[derive(Clone, PartialEq, Eq)]
@@ -15,11 +14,10 @@ impl Endpoint {
     /// Parses `http://…` or `https://…`.
     ///
     /// # Errors
-    /// What is wrong with it, without anything that may be a password.
+    /// What is wrong with it, with no more of it than scheme and host.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        let wrong =
-            |why: &str| format!("{:?} {why}: write http://HOST:PORT or https://HOST:PORT", redacted(text));
+        let wrong = |why: &str| format!("{} {why}: write http://HOST:PORT or https://HOST:PORT", shown(text));
         let url = Url::parse(text).map_err(|error| wrong(&format!("is not a URL ({error})")))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(wrong("begins neither with http:// nor with https://"));
@@ -43,6 +41,37 @@ impl Endpoint {
     pub fn url(&self) -> &Url {
         &self.0
     }
+}
+
+/// What a message has of a wrong address: scheme and host, if it is sure where they are.
+fn shown(text: &str) -> String {
+    let quoted = |shown: &str| wec_text::quoted(shown);
+    let is_host = |host: &str| {
+        host.chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']' | '*'))
+    };
+    let Some((scheme, rest)) = text.split_once("://") else {
+        let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty() && is_host(host));
+        let has_port = port.is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        return if has_port || text.is_empty() { quoted(text) } else { "the address".to_owned() };
+    };
+    if !scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '.' | '-')) {
+        return "the address".to_owned();
+    }
+    let authority = &rest[..rest.find(['/', '?', '#', '\\', ';']).unwrap_or(rest.len())];
+    // A password may have an '@' or a slash that is not escaped.
+    let host = match (authority.rfind('@'), rest.rfind('@')) {
+        (at, last) if at == last => &authority[at.map_or(0, |at| at + 1)..],
+        _ => "",
+    };
+    let host = match host.rsplit_once(':') {
+        _ if !is_host(host) => "",
+        // Perhaps a password.
+        Some((name, port)) if !host.ends_with(']') && port.parse::<u16>().is_err() => name,
+        _ => host,
+    };
+    let more = if rest == host && !host.is_empty() { "" } else { "…" };
+    quoted(&format!("{scheme}://{host}{more}"))
 }
 
 impl fmt::Display for Endpoint {
@@ -121,6 +150,13 @@ mod tests {
             ("127.0.0.1:8086", "is not a URL"),
             ("ftp://a", "begins neither"),
             ("http://u:s3cret@a", "a user or a password"),
+            ("htps://hooks.example/services/T0/B0/s3cret", "\"htps://hooks.example…\" begins neither"),
+            ("ftp://h/?api_key=s3cret", "\"ftp://h…\" begins neither"),
+            ("ftp://u:s3/cret@h", "\"ftp://…\" is not a URL"),
+            ("ftp://h/?mail=a@s3cret", "\"ftp://…\" begins neither"),
+            ("http://h:s3cret", "\"http://h…\" is not a URL"),
+            ("s3cret", "the address is not a URL"),
+            ("key=s3cret://h/", "the address is not a URL"),
         ] {
             let message = Endpoint::parse(text).unwrap_err();
             assert!(message.contains(why) && message.contains("http://HOST:PORT"), "{text}: {message}");

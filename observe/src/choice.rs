@@ -7,6 +7,10 @@ use crate::exposition::Sample;
 
 /// Series of one source in the log.
 pub const MAX_SERIES: usize = 64;
+/// Bytes of a series with its labels, as the log has it.
+pub(crate) const LONGEST_SERIES: usize = 512;
+/// Characters that are kept of one that is left out.
+const SHOWN: usize = 100;
 
 /// A pattern for the names of series: `*` is any text. With a brace it is compared with the labels as well, as in
 /// `node_cpu_seconds_total{*mode="idle"*}`, whose labels are in the order of their names.
@@ -120,7 +124,7 @@ pub struct Values {
     pub gauges: BTreeMap<String, f64>,
     /// Totals that grow.
     pub counters: BTreeMap<String, f64>,
-    /// Series that match and are beyond the bound.
+    /// Series that match and are beyond the bounds. The long ones come first, and are cut.
     pub left_out: Vec<String>,
 }
 
@@ -135,18 +139,21 @@ impl Chosen {
 
     /// Takes the samples of one answer.
     pub fn take<'a>(&mut self, samples: impl IntoIterator<Item = Sample<'a>>) -> Values {
-        let mut found = Vec::new();
+        let (mut found, mut values) = (Vec::new(), Values::default());
         for sample in samples {
             let series = sample.series();
             let place = self.patterns.iter().position(|pattern| pattern.matches(sample.name, &series));
             if let Some(place) = place {
+                if series.len() > LONGEST_SERIES {
+                    values.left_out.push(series.chars().take(SHOWN).chain(['…']).collect());
+                    continue;
+                }
                 found.push((!self.series.contains(&series), place, series, sample.value, sample.counter));
             }
         }
         found.sort_by(|a, b| (a.0, a.1, &a.2).cmp(&(b.0, b.1, &b.2)));
         // A series that is there twice counts once, with its first value.
         found.dedup_by(|later, first| later.2 == first.2);
-        let mut values = Values::default();
         for (new, _, series, value, counter) in found {
             if new && self.series.len() >= MAX_SERIES {
                 values.left_out.push(series);
@@ -207,6 +214,21 @@ mod tests {
         assert_eq!((values.gauges.len(), values.left_out.len()), (63, 7));
         assert!(values.gauges.contains_key("q_queue_depth{n=\"069\"}"), "it was chosen before");
         assert_eq!(values.left_out[0], "q_queue_depth{n=\"003\"}");
+    }
+
+    #[test]
+    fn a_long_series_is_left_out_and_cut_where_it_is_named() {
+        let long = |label: &str| Sample {
+            name: "q_queue_depth",
+            labels: vec![("n", label.to_owned().into())],
+            value: 1.0,
+            counter: false,
+        };
+        let fits = "x".repeat(LONGEST_SERIES - "q_queue_depth{n=\"\"}".len());
+        let samples = [long(&"\u{1}".repeat(1 << 20)), long(&fits), long(&format!("{fits}x"))];
+        let values = Chosen::new(Vec::new()).take(samples);
+        assert_eq!((values.gauges.len(), values.left_out.len()), (1, 2));
+        assert!(values.left_out.iter().all(|named| named.chars().count() <= SHOWN + 1), "{values:?}");
     }
 
     #[test]

@@ -34,7 +34,7 @@ impl Source {
     /// Parses `URL` or `NAME=URL`. Without a name it is called by host and port.
     ///
     /// # Errors
-    /// What is wrong with it, without anything that may be a password.
+    /// What is wrong with it, without anything that may be secret.
     pub fn parse(text: &str) -> Result<Self, String> {
         let name = text.split_once('=').map(|(name, _)| name).filter(|name| !name.contains("://"));
         let Some(name) = name else {
@@ -44,7 +44,11 @@ impl Source {
             return Ok(Self { name, endpoint });
         };
         if !wec_startup::is_plain_name(name, LONGEST_NAME) {
-            return Err(format!("{name:?} is not a name for a source: use letters, digits, ., - and _"));
+            return Err(
+                "what is before the first = is not a name for a source: use letters, digits, ., - and _ \
+                        (a ; begins another source; in a URL write %3B)"
+                    .to_owned(),
+            );
         }
         let endpoint = Endpoint::parse(&text[name.len() + 1..])?;
         Ok(Self { name: name.to_owned(), endpoint })
@@ -60,7 +64,17 @@ mod tests {
         let source = Source::parse("ca=http://127.0.0.1:8002/metrics?x=1").unwrap();
         assert_eq!((source.name.as_str(), source.endpoint.url().path()), ("ca", "/metrics"));
         assert_eq!(Source::parse("http://db.test:9187/metrics?a=b").unwrap().name, "db.test:9187");
-        for wrong in ["", "ca=", "a b=http://x", "ca=ftp://x", "ca=http://u:s3cret@x"] {
+        for wrong in [
+            "",
+            "ca=",
+            "a b=http://x",
+            "ca=ftp://x",
+            "ca=http://u:s3cret@x",
+            "ca=htp://h/?key=s3cret",
+            "token=s3cret",
+            "s3cret",
+            "s3 cret=x",
+        ] {
             let message = Source::parse(wrong).unwrap_err();
             assert!(!message.contains("s3cret"), "{message}");
         }

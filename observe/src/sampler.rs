@@ -87,10 +87,11 @@ impl Sampler {
         if !values.left_out.is_empty() && !std::mem::replace(&mut self.told_left_out, true) {
             let named = values.left_out.iter().take(NAMED).map(|series| wec_text::line(series));
             tracing::warn!(
-                "{}: {} series are left out beyond {}, such as {}: choose with --observe-series",
+                "{}: {} series are left out, beyond {} or longer than {} bytes, such as {}: choose with --observe-series",
                 self.place(),
                 values.left_out.len(),
                 crate::MAX_SERIES,
+                crate::choice::LONGEST_SERIES,
                 named.collect::<Vec<_>>().join(", ")
             );
         }

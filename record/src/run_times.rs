@@ -1,5 +1,7 @@
 //! `RunTimes`: which times belong to a run. A wrong clock or a damaged number must not stretch the run.
 
+use serde::{Deserialize, Serialize};
+
 /// A time this far from all others of the run is out of range, nanoseconds: seven days.
 const FAR_NS: u64 = 7 * 86_400 * 1_000_000_000;
 
@@ -10,7 +12,7 @@ const FAR_NS: u64 = 7 * 86_400 * 1_000_000_000;
 /// records, the first two records that agree decide, and the run begins with the earlier of them.
 ///
 /// 0 is no time: records of the 2015 design have no clock.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunTimes {
     started: Option<u64>,
     /// The earliest and the latest time, with the start.
@@ -70,6 +72,11 @@ impl RunTimes {
             }
             _ => Within::Nothing,
         }
+    }
+
+    /// Whether a record was near another time, so that the start is sure.
+    pub const fn is_agreed(&self) -> bool {
+        self.agreed
     }
 
     /// Whether a record of this time would belong to the run.

@@ -179,9 +179,11 @@ fn aggregate(options: &Options) -> anyhow::Result<(LogReport, Aggregate, Option<
         )));
     }
     let mut groups = options.by.map(Groups::new);
-    let mut times = RunTimes::default();
+    let (mut times, mut begun) = (RunTimes::default(), false);
     let found = read_logs(&options.logs, |record| {
-        if let Record::Header(header) = record {
+        if let Record::Header(header) = record
+            && !std::mem::replace(&mut begun, true)
+        {
             times.begin(header.started_unix_ns);
         }
         let at = record.unix_ns().unwrap_or(0);
@@ -192,10 +194,10 @@ fn aggregate(options: &Options) -> anyhow::Result<(LogReport, Aggregate, Option<
         }
     })?;
     if from.is_some() || to.is_some() {
-        let Some(header) = &found.header else {
+        let (Some(_), Some(started)) = (&found.header, times.started()) else {
             bail!("the log has no header, so --from and --to have no start of the run to count from");
         };
-        let length = times.latest().saturating_sub(header.started_unix_ns);
+        let length = times.latest().saturating_sub(started);
         if from.is_some_and(|from| from.as_nanos() >= u128::from(length)) {
             let from = from.unwrap_or_default();
             bail!(

@@ -51,6 +51,8 @@ const MAX_GENERATOR_MARKS: usize = 200;
 const MAX_NODES: usize = 10_000;
 /// A node without a report for this time counts as gone.
 const NODE_SILENT_NS: u64 = 10_000_000_000;
+/// Records that are kept until the run's start is sure.
+const MAX_EARLY: usize = 1_000;
 /// Characters that are kept of a server's text.
 const MAX_TEXT: usize = 300;
 
@@ -62,6 +64,8 @@ pub struct Aggregate {
     period: Option<PartOfRun>,
     /// Start and end of the run.
     times: RunTimes,
+    /// Whether a time was out of range.
+    strayed: bool,
     /// The latest time in the period; without a period, that of the run.
     latest: u64,
     issued: u64,
@@ -119,6 +123,8 @@ struct PartOfRun {
     from: Duration,
     to: Option<Duration>,
     unix_ns: Range<u64>,
+    /// The records until two agree on the run's start: they are of another part if the header's is out of range.
+    early: Vec<Record>,
 }
 
 impl Aggregate {
@@ -128,13 +134,48 @@ impl Aggregate {
     /// part in which it was made. Totals since a node's start, in its samples, are reduced by those of its
     /// last sample before. Records before the log's header belong to no part. A part has no verdict.
     pub fn of_period(from: Duration, to: Option<Duration>) -> Self {
-        let period = Some(PartOfRun { from, to, unix_ns: 0..0 });
+        let period = Some(PartOfRun { from, to, unix_ns: 0..0, early: Vec::new() });
         // Rates of scenarios are means over the part.
         Self { period, stopped: true, ..Self::default() }
     }
 
     /// Counts one record.
     pub fn record(&mut self, record: &Record) {
+        let has_start = self.header.is_some();
+        if let Some(period) =
+            self.period.as_mut().filter(|period| has_start && period.early.len() < MAX_EARLY)
+        {
+            if !self.times.is_agreed() {
+                period.early.push(record.clone());
+                self.count(record);
+                if self.strayed && self.times.is_agreed() {
+                    self.begin_again();
+                }
+                return;
+            }
+            period.early.clear();
+        }
+        self.count(record);
+    }
+
+    /// The header's start turned out to be out of range: counts the first records in the part from the true start.
+    fn begin_again(&mut self) {
+        let (Some(mut period), Some(started)) = (self.period.take(), self.times.started()) else { return };
+        let early = std::mem::take(&mut period.early);
+        period.begin(started);
+        *self = Self {
+            header: self.header.take(),
+            period: Some(period),
+            times: std::mem::take(&mut self.times),
+            strayed: true,
+            stopped: true,
+            windows: self.windows.take(),
+            ..Self::default()
+        };
+        early.iter().for_each(|record| self.count(record));
+    }
+
+    fn count(&mut self, record: &Record) {
         let one = std::slice::from_ref(record);
         self.verdict.take(one);
         if let Some(windows) = &mut self.windows {
@@ -187,6 +228,7 @@ impl Aggregate {
     pub fn merge(&mut self, other: Self) {
         self.header = self.header.take().or(other.header);
         self.times.merge(&other.times);
+        self.strayed |= other.strayed;
         self.latest = if self.period.is_some() { self.latest.max(other.latest) } else { self.times.latest() };
         self.issued += other.issued;
         self.issuances.merge(other.issuances);
@@ -547,6 +589,16 @@ impl Aggregate {
         self.period.as_ref().is_none_or(|period| period.unix_ns.contains(&at_unix_ns))
     }
 
+    /// Start and end of the whole run; none if a time was out of range, so that the order of the log matters.
+    pub(crate) fn sure_times(&self) -> Option<&RunTimes> {
+        Some(&self.times).filter(|_| !self.strayed)
+    }
+
+    /// The whole run has these times: those of the records of its part are in range, however far from its start.
+    pub(crate) fn of_times(&mut self, times: RunTimes) {
+        self.times = times;
+    }
+
     /// The run has a record that ends at this time.
     pub(crate) fn reach(&mut self, at_unix_ns: u64) {
         self.span(at_unix_ns, at_unix_ns);
@@ -564,6 +616,7 @@ impl Aggregate {
     /// Takes the time that a record covers. Returns whether it is in the range of the run.
     fn span(&mut self, from_unix_ns: u64, to_unix_ns: u64) -> bool {
         let within = self.times.take(from_unix_ns, to_unix_ns);
+        self.strayed |= within != Within::Run;
         if within == Within::Nothing {
             return false;
         }

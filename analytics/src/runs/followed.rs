@@ -244,11 +244,13 @@ impl Tail {
 
     /// The record of a line; none if it is damaged or was read before.
     fn record(&mut self, line: &[u8]) -> Option<Record> {
-        let text = String::from_utf8_lossy(line);
-        if text.trim().is_empty() {
+        if line.trim_ascii().is_empty() {
             return None;
         }
-        let read = Record::parse(&text, self.line).map_err(|error| error.source.to_string());
+        let text = std::str::from_utf8(line)
+            .map_err(|error| format!("byte {} of it is not UTF-8", error.valid_up_to()));
+        let read =
+            text.and_then(|text| Record::parse(text, self.line).map_err(|error| error.source.to_string()));
         let record = match read.and_then(|record| judge(&record).map(|()| record)) {
             Ok(record) => record,
             Err(why) => {

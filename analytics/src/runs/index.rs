@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 use wec_log::{LogReport, Start, read_part, read_placed};
-use wec_record::{KINDS, Mark, Record, RunHeader};
+use wec_record::{KINDS, Mark, Record, RunHeader, RunTimes};
 
 use super::catalogue::LogFile;
 use super::shown_path;
@@ -22,7 +22,7 @@ use crate::log::LogError;
 use crate::snapshot::{Health, ObservedSeries, Series, Snapshot, WindowView};
 
 /// It grows with each change of what an index has. The figures of another version may be others.
-const INDEX_VERSION: u32 = 1;
+const INDEX_VERSION: u32 = 2;
 /// The first bytes of an index. No log begins like it.
 const MAGIC: &[u8; 8] = b"wecindex";
 /// The extension that is added to the name of the log.
@@ -77,6 +77,8 @@ struct IndexedFile {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Parts {
     header: RunHeader,
+    /// A part leaves out what is between it and the run's start, which may be too long for its times to agree.
+    times: RunTimes,
     /// The files in the order in which they were read.
     files: Vec<String>,
     /// All marks, in the order of the log.
@@ -146,7 +148,7 @@ impl RunIndex {
             series: aggregate.series(None).0,
             observed: aggregate.observed(),
             health,
-            parts: making.parts(report),
+            parts: aggregate.sure_times().and_then(|times| making.parts(report, times.clone())),
         };
         Ok((index, aggregate))
     }
@@ -182,6 +184,9 @@ impl RunIndex {
 
     /// Writes the index for this user alone, and then gives it its name.
     fn store(&self, file: &Path) -> io::Result<()> {
+        if !may_be_replaced(file)? {
+            return Err(io::Error::other("a file of this name is no index and is left alone"));
+        }
         let mut content = zstd::stream::Encoder::new(Vec::new(), LEVEL)?;
         content.include_checksum(true)?;
         serde_json::to_writer(&mut content, self)?;
@@ -197,6 +202,17 @@ impl RunIndex {
         new.persist(file)?;
         Ok(())
     }
+}
+
+/// Whether there is no such file, or it begins like an index.
+fn may_be_replaced(file: &Path) -> io::Result<bool> {
+    let mut begins = Vec::new();
+    match File::open(file) {
+        Ok(there) => there.take(MAGIC.len() as u64).read_to_end(&mut begins)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        Err(error) => return Err(error),
+    };
+    Ok(begins == MAGIC)
 }
 
 /// None if there is no such file, or it is damaged or of another form.
@@ -311,7 +327,7 @@ impl Making {
         minute
     }
 
-    fn parts(self, report: LogReport) -> Option<Parts> {
+    fn parts(self, report: LogReport, times: RunTimes) -> Option<Parts> {
         let known = report.records.iter().filter(|(kind, _)| KINDS.contains(&kind.as_str()));
         let unknown_records =
             report.records.values().sum::<u64>() - known.map(|(_, count)| *count).sum::<u64>();
@@ -319,7 +335,7 @@ impl Making {
         let whole = report.repeated == 0 && report.damaged_lines == 0;
         let header = self.header.filter(|_| whole && !self.only_whole)?;
         let (files, marks, minutes) = (report.files, self.marks, self.minutes);
-        Some(Parts { header, files, marks, unknown_records, minutes })
+        Some(Parts { header, times, files, marks, unknown_records, minutes })
     }
 }
 
@@ -342,6 +358,7 @@ impl Parts {
     ) -> Result<(), LogError> {
         let began = self.header.started_unix_ns;
         let (from, end) = (began.saturating_add(from_ns), began.saturating_add(to_ns));
+        to.of_times(self.times.clone());
         to.record(&Record::Header(self.header.clone()));
         // What was before the part: marks, and the last samples of each node.
         for mark in self.marks.iter().filter(|mark| mark.at_unix_ns < from) {

@@ -49,7 +49,7 @@ struct Web {
     ended: watch::Receiver<bool>,
     watchers: Arc<Semaphore>,
     /// One part of a run is read at a time.
-    reading: tokio::sync::Mutex<()>,
+    reading: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What the listener needs beside the feed.
@@ -81,7 +81,7 @@ pub(crate) async fn serve(
         session: setup.session,
         ended: setup.ended,
         watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
-        reading: tokio::sync::Mutex::default(),
+        reading: Arc::default(),
     };
     let service = TowerToHyperService::new(router(web, guard));
     wec_listen::http::serve(listener, connections, Version::Http1, service, stop).await;

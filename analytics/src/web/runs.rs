@@ -88,9 +88,12 @@ pub(super) async fn window(
         return Err(ApiError::BadRequest(wrong));
     }
     let run = web.run(&id).await?;
-    // Reading takes a processor.
-    let _one_at_a_time = web.reading.lock().await;
-    let read = tokio::task::spawn_blocking(move || run.window(from_ns, to_ns));
+    // Reading takes a processor, and goes on when the client has left.
+    let one_at_a_time = Arc::clone(&web.reading).lock_owned().await;
+    let read = tokio::task::spawn_blocking(move || {
+        let _until_read = one_at_a_time;
+        run.window(from_ns, to_ns)
+    });
     // The panic hook has reported a panic.
     let read = read.await.unwrap_or(None).ok_or(ApiError::NoWindow(id))?;
     read.map(Json).map_err(|error| ApiError::Unreadable(error.to_string()))

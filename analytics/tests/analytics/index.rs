@@ -11,7 +11,7 @@ use proptest::test_runner::TestRunner;
 use serde_json::Value;
 use wec_analytics::{Aggregate, Analytics, IndexPlace, Live, LogFormat, ServedPage, WindowView, read_logs};
 use wec_log::RecordWriter;
-use wec_record::{Footer, Record};
+use wec_record::{Chain, Footer, Mark, MarkBy, MarkValue, MarkWhat, Observation, Record, RunHeader};
 
 use crate::common::{START, exchange, header, records};
 
@@ -152,11 +152,15 @@ async fn an_index_that_is_stale_damaged_or_of_another_version_is_made_again() {
     let mut damaged = good.clone();
     let middle = damaged.len() / 2;
     damaged[middle] ^= 0x55;
-    for other in [damaged, good[..good.len() - 9].to_vec(), b"wecindex".to_vec(), b"no index".to_vec()] {
+    for other in [damaged, good[..good.len() - 9].to_vec(), b"wecindex".to_vec()] {
         fs::write(&index, other).unwrap();
         assert_eq!(open().await, before);
         assert_eq!(fs::read(&index).unwrap().len(), good.len());
     }
+    fs::write(&index, "no index").unwrap();
+    assert_eq!(open().await, before);
+    assert_eq!(fs::read(&index).unwrap(), b"no index", "it is somebody's");
+    fs::remove_file(&index).unwrap();
     // A longer log, and then another one of the same length.
     fs::write(&log, written(&records, LogFormat::Json)).unwrap();
     let after = open().await;
@@ -175,4 +179,74 @@ async fn an_index_that_is_stale_damaged_or_of_another_version_is_made_again() {
         assert_eq!(status, wanted, "{query}: {text}");
     }
     assert_eq!(fs::read_dir(&logs).unwrap().count(), 1, "no index was written beside the log");
+}
+
+/// Times a week after the run's start are out of range of the start alone.
+#[tokio::test]
+async fn a_part_far_from_the_start_of_a_long_run_has_its_records() {
+    const HOUR: u64 = 3_600;
+    let chain = |hour: u64| {
+        let result = crate::common::chain_result(Chain::Certificate, hour + 1, hour * HOUR * SECOND, SECOND);
+        crate::common::chain_record("r1", result)
+    };
+    let header = |started_unix_ns| Record::Header(RunHeader { started_unix_ns, ..header("run") });
+    // The second header is out of range: the run begins with the first records.
+    for started in [START, START / 2] {
+        let mut records = vec![header(started)];
+        records.extend((0..400).map(chain));
+        records.push(Record::Footer(Footer { at_unix_ns: START + 400 * HOUR * SECOND, ..Footer::default() }));
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("run.jsonl"), written(&records, LogFormat::Json)).unwrap();
+        let page = serve(folder.path(), IndexPlace::Beside).await;
+        for (from, to) in [(0, 1), (200, 201), (399, 400)] {
+            let (from, to) = (from * HOUR, to * HOUR);
+            let (_, text) =
+                get(&page, &format!("window?from_ns={}&to_ns={}", from * SECOND, to * SECOND)).await;
+            let part: WindowView = serde_json::from_str(&text).unwrap();
+            assert_eq!(part.snapshot.chains[&Chain::Certificate].count, 1, "{from} to {to} of {started}");
+            let mut whole = Aggregate::of_period(Duration::from_secs(from), Some(Duration::from_secs(to)));
+            records.iter().for_each(|record| whole.record(record));
+            let found =
+                [serde_json::to_value(part.snapshot).unwrap(), serde_json::to_value(part.series).unwrap()];
+            whole.record(&Record::Mark(Mark::new(
+                START + 400 * HOUR * SECOND,
+                MarkBy::Generator,
+                MarkWhat::Generator,
+                MarkValue::Text(String::new()),
+            )));
+            assert_eq!(found, of_aggregate(whole), "{from} to {to} of {started}");
+        }
+        page.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn observations_of_odd_numbers_have_an_index() {
+    let odd = [
+        0.1 + 0.2,
+        61_693_952.123_456_78,
+        5e-324,
+        f64::MAX,
+        1.0 / 3.0,
+        0.004_096_791,
+        122.416_241_500_000_01,
+    ];
+    let observed = (0..700).map(|n| {
+        Record::Observation(Observation {
+            at_unix_ns: START + n * SECOND,
+            source: "ca".to_owned(),
+            gauges: odd.iter().enumerate().map(|(i, x)| (format!("g{i}"), x / (n + 1) as f64)).collect(),
+            counters: [("c_total".to_owned(), n as f64 * 0.013_370_1)].into(),
+            left_out: 0,
+        })
+    });
+    let mut records = run();
+    records.splice(1..1, observed);
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("run.jsonl");
+    fs::write(&log, written(&records, LogFormat::Json)).unwrap();
+    let page = serve(folder.path(), IndexPlace::Beside).await;
+    shown(&page).await;
+    page.finish().await;
+    assert!(folder.path().join("run.jsonl.index").exists());
 }
