@@ -11,7 +11,7 @@ use proptest::test_runner::TestRunner;
 use serde_json::Value;
 use wec_analytics::{Aggregate, Analytics, IndexPlace, Live, LogFormat, ServedPage, WindowView, read_logs};
 use wec_log::RecordWriter;
-use wec_record::{Chain, Footer, Mark, MarkBy, MarkValue, MarkWhat, Observation, Record, RunHeader};
+use wec_record::{Chain, Footer, Observation, Record, RunHeader};
 
 use crate::common::{START, exchange, header, records};
 
@@ -208,12 +208,6 @@ async fn a_part_far_from_the_start_of_a_long_run_has_its_records() {
             records.iter().for_each(|record| whole.record(record));
             let found =
                 [serde_json::to_value(part.snapshot).unwrap(), serde_json::to_value(part.series).unwrap()];
-            whole.record(&Record::Mark(Mark::new(
-                START + 400 * HOUR * SECOND,
-                MarkBy::Generator,
-                MarkWhat::Generator,
-                MarkValue::Text(String::new()),
-            )));
             assert_eq!(found, of_aggregate(whole), "{from} to {to} of {started}");
         }
         page.finish().await;
@@ -226,7 +220,7 @@ async fn observations_of_odd_numbers_have_an_index() {
         0.1 + 0.2,
         61_693_952.123_456_78,
         5e-324,
-        f64::MAX,
+        1.797e300,
         1.0 / 3.0,
         0.004_096_791,
         122.416_241_500_000_01,

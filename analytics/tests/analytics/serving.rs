@@ -98,14 +98,17 @@ async fn a_rotated_log_is_followed_and_is_one_entry() {
     let line = |record: &Record| serde_json::to_string(record).unwrap() + "\n";
     let head = line(&Record::Header(header("run")));
     let text = |seqs: std::ops::RangeInclusive<u64>| seqs.map(|seq| line(&chain(seq))).collect::<String>();
-    std::fs::write(&log, head.clone() + &text(1..=3) + "not a record\n").unwrap();
+    // A record but for a byte that is not UTF-8.
+    let damaged = line(&chain(9)).replacen("\"node\":\"", "\"node\":\"~", 1);
+    let damaged: Vec<_> = damaged.bytes().map(|byte| if byte == b'~' { 0xff } else { byte }).collect();
+    std::fs::write(&log, [(head.clone() + &text(1..=3)).into_bytes(), damaged].concat()).unwrap();
     let page = serve(folder.path()).await;
     until(&page, |live| certificates(live) == 3).await;
     std::fs::rename(&log, folder.path().join("run.jsonl.1")).unwrap();
     std::fs::write(&log, head + &text(3..=7)).unwrap();
     let live = until(&page, |live| certificates(live) == 7).await;
     let [problem] = &live.health.log_problems[..] else { panic!("{:?}", live.health.log_problems) };
-    assert!(problem.contains("line 5 is not a record"), "{problem}");
+    assert!(problem.contains("line 5 is not a record: byte ") && problem.contains("UTF-8"), "{problem}");
     assert_eq!(live.source, RunSource::GrowingLog);
 
     // As our own writer rotates.
