@@ -162,17 +162,20 @@ impl Aggregate {
     fn begin_again(&mut self) {
         let (Some(mut period), Some(started)) = (self.period.take(), self.times.started()) else { return };
         let early = std::mem::take(&mut period.early);
-        period.begin(started);
-        *self = Self {
-            header: self.header.take(),
-            period: Some(period),
-            times: std::mem::take(&mut self.times),
-            strayed: true,
-            stopped: true,
-            windows: self.windows.take(),
-            ..Self::default()
-        };
-        early.iter().for_each(|record| self.count(record));
+        // The first of them may have begun before the time at which they agreed.
+        for _ in 0..2 {
+            period.begin(self.times.started().unwrap_or(started));
+            *self = Self {
+                header: self.header.take(),
+                period: Some(period.clone()),
+                times: std::mem::take(&mut self.times),
+                strayed: true,
+                stopped: true,
+                windows: self.windows.take(),
+                ..Self::default()
+            };
+            early.iter().for_each(|record| self.count(record));
+        }
     }
 
     fn count(&mut self, record: &Record) {
