@@ -85,7 +85,7 @@ async fn only_the_first_message_must_be_small() {
         "{status:?}"
     );
     let greeting = wire::Batch { entries: Vec::new(), ..batch(1, 0) };
-    let stream = tokio_stream::iter([greeting, batch(1, 5 << 20), batch(2, 10)]);
+    let stream = tokio_stream::iter([greeting, batch(1, 2 << 20), batch(2, 10)]);
     let mut acks = client.deliver(stream).await.unwrap().into_inner();
     let through = async { while acks.message().await.unwrap().unwrap().through_seq < 2 {} };
     tokio::time::timeout(LONG, through).await.unwrap();
