@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 use wec_log::{LogReport, Start, read_part, read_placed};
 use wec_record::{KINDS, Mark, Record, RunHeader, RunTimes};
+use wec_startup::Beside;
 
 use super::catalogue::LogFile;
 use super::shown_path;
@@ -195,12 +195,10 @@ impl RunIndex {
         if parse(&content).as_ref() != Some(self) {
             return Err(io::Error::other("it would not have every digit"));
         }
-        let folder = file.parent().unwrap_or(Path::new("."));
-        let mut new = NamedTempFile::with_prefix_in(".wec-index-", folder)?;
+        let mut new = Beside::new(file)?;
         new.write_all(MAGIC)?;
         new.write_all(&content)?;
-        new.persist(file)?;
-        Ok(())
+        new.finish()
     }
 }
 
