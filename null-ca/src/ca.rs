@@ -19,12 +19,15 @@ use crate::nonces::Nonces;
 use crate::orders::Order;
 use crate::reply::Problem;
 use crate::ring::Ring;
+use crate::seconds::Seconds;
 use crate::validation::Validator;
 
 /// The CA's state, shared by all threads and connections.
 pub(crate) struct Ca {
     pub(crate) plan: Plan,
     pub(crate) counters: Counters,
+    /// Requests by second, if they are written.
+    pub(crate) seconds: Option<Seconds>,
     pub(crate) nonces: Nonces,
     pub(crate) accounts: Accounts,
     pub(crate) orders: Ring<Order>,
@@ -83,7 +86,13 @@ impl Call<'_> {
 }
 
 impl Ca {
-    pub(crate) fn new(issuer: Issuer, validator: Validator, stop: CancellationToken, config: Config) -> Self {
+    pub(crate) fn new(
+        issuer: Issuer,
+        validator: Validator,
+        seconds: Option<Seconds>,
+        stop: CancellationToken,
+        config: Config,
+    ) -> Self {
         Self {
             plan: Plan::new(Rules {
                 seed: config.seed,
@@ -96,6 +105,7 @@ impl Ca {
             })
             .serving(&config.serves),
             counters: Counters::default(),
+            seconds,
             nonces: Nonces::new(config.keep.nonces),
             accounts: Accounts::new(config.keep.accounts),
             orders: Ring::new(config.keep.orders),

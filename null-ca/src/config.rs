@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use base64::Engine;
@@ -35,6 +36,8 @@ pub struct Config {
     pub verify_signatures: bool,
     /// Seed of all random choices in latencies and faults.
     pub seed: u64,
+    /// File for a line of JSON with the requests of each second; none to write none.
+    pub seconds: Option<PathBuf>,
     /// Latency of the endpoints.
     pub latency: Vec<LatencyRule>,
     /// Faults and their shares.
@@ -86,6 +89,7 @@ impl Default for Config {
             serves: Vec::new(),
             stalls: Vec::new(),
             bad_nonce: Share::default(),
+            seconds: None,
             retry_after: 1,
             processing: Duration::ZERO,
             validation: Validation::default(),

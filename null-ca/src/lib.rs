@@ -30,6 +30,7 @@ mod options;
 mod orders;
 mod reply;
 mod ring;
+mod seconds;
 mod server;
 mod service;
 mod validation;
@@ -41,4 +42,5 @@ pub use faults::{
     Fault, FaultRule, Flaw, FlawRule, Latency, LatencyRule, RuleError, ServeRule, Share, Stall, Target,
 };
 pub use options::{Options, run};
+pub use seconds::SecondCounts;
 pub use server::{NullCa, StartError};

@@ -59,6 +59,9 @@ pub struct Options {
     /// Write the counts of requests and objects to this file at the end, as JSON; - for standard output
     #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     counts_out: Option<PathBuf>,
+    /// Write the requests of each second to this file as they arrive, a line of JSON a second
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT, hide_short_help = true)]
+    seconds_out: Option<PathBuf>,
     /// Do not verify signatures: for calibration, where the CA must not be the limit
     #[arg(long, help_heading = SERVER, hide_short_help = true)]
     no_verify: bool,
@@ -164,6 +167,9 @@ impl Options {
         set(&mut config.retry_after, &self.retry_after);
         set(&mut config.processing, &self.processing);
         set(&mut config.keep.orders, &self.keep_orders);
+        if self.seconds_out.is_some() {
+            config.seconds.clone_from(&self.seconds_out);
+        }
         config.tls &= !self.plain;
         config.http2 &= !self.no_http2;
         config.verify_signatures &= !self.no_verify;

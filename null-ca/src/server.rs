@@ -30,6 +30,7 @@ use crate::ca::Ca;
 use crate::config::{Config, ConfigError};
 use crate::counters::Counts;
 use crate::issuer::{Issuer, limit_validity, mint_root};
+use crate::seconds::Seconds;
 use crate::validation::Validator;
 
 /// Why the CA did not start.
@@ -49,6 +50,14 @@ pub enum StartError {
     /// One of `names` cannot be in a certificate, or the system has no randomness.
     #[error("cannot make the TLS certificate or the issuing chain: {0}; check `names`")]
     Mint(#[from] rcgen::Error),
+    /// The file for the requests of each second cannot be created.
+    #[error("cannot write {path}: {source}; choose another file for the requests of each second")]
+    Seconds {
+        /// The configured file.
+        path: String,
+        /// The system's error.
+        source: io::Error,
+    },
     /// The TLS library refuses the certificate.
     #[error("cannot set up TLS: {0}")]
     Tls(#[from] rustls::Error),
@@ -91,9 +100,15 @@ impl NullCa {
             false => addr.to_string(),
         };
         let threads = config.threads.get();
+        let seconds = config.seconds.as_deref().map(|path| {
+            let failed = |source| StartError::Seconds { path: path.display().to_string(), source };
+            Seconds::create(path).map_err(failed)
+        });
+        let seconds = seconds.transpose()?;
         let ca = Arc::new(Ca::new(
             Issuer::new(config.lifetime)?,
             Validator::new(&config.validation, &provider)?,
+            seconds,
             CancellationToken::new(),
             config,
         ));
@@ -149,6 +164,9 @@ impl NullCa {
             Ok(0) => {}
             Ok(panicked) => warn!(panicked, "null CA threads panicked"),
             Err(error) => warn!(%error, "the null CA's threads were not waited for"),
+        }
+        if let Some(seconds) = &self.ca.seconds {
+            seconds.finish();
         }
         self.ca.counts()
     }

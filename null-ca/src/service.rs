@@ -37,6 +37,9 @@ impl Ca {
         let (head, body) = request.into_parts();
         let route = Route::parse(head.uri.path());
         let endpoint = route.endpoint();
+        if let Some(seconds) = &self.seconds {
+            seconds.count(endpoint);
+        }
         let fate = self.plan.request(endpoint);
         self.hold_back(endpoint, fate.latency).await;
         if let Some(fault) = fate.fault {
@@ -284,7 +287,7 @@ mod tests {
         let config: Config = toml::from_str(rules).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let validator = Validator::new(&config.validation, &provider).unwrap();
-        Ca::new(Issuer::new(config.lifetime).unwrap(), validator, CancellationToken::new(), config)
+        Ca::new(Issuer::new(config.lifetime).unwrap(), validator, None, CancellationToken::new(), config)
     }
 
     #[tokio::test(start_paused = true)]
