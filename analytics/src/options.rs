@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio_util::sync::CancellationToken;
-use wec_board::{Board, BoardUrl, NodeInfo, NodeKind, NodeState, SessionState};
+use wec_board::{Board, BoardUrl, NodeId, NodeInfo, NodeKind, NodeState, SessionState};
 use wec_consumer::{ConsumerListener, notify};
 use wec_startup::{Exit, TextStyle, Token, Undisclosed, parse_session_id, say, show};
 
@@ -100,13 +100,11 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Ex
         opens_with: None,
     };
     let analytics = Analytics::start(config, board.clone()).await?;
+    let id = format!("analytics-{:08x}", rand::random::<u32>());
+    let node = NodeId { id, name: wec_startup::node_name(None) };
     let node = NodeInfo {
-        id: format!("analytics-{:08x}", rand::random::<u32>()),
-        name: wec_startup::node_name(None),
-        kind: NodeKind::Analytics,
-        state: NodeState::Serving,
-        workers: 0,
         session: options.session.clone(),
+        ..NodeInfo::new(&node, NodeKind::Analytics, NodeState::Serving)
     };
     let membership = board.join(node).await?;
     if let (Some(web), Some(grpc)) = (analytics.web_addr(), analytics.grpc_addr()) {

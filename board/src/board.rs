@@ -1,6 +1,7 @@
 //! `Board`: the operations of components. Each is a read, a decision and a write, and is repeated after a
 //! concurrent write.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,18 +11,23 @@ use tokio_util::task::TaskTracker;
 use crate::kv::etcd::Etcd;
 use crate::kv::memory::Memory;
 use crate::kv::sqlite::Sqlite;
-use crate::kv::{Kv, Write};
+use crate::kv::{Kv, Watcher, Write};
+use crate::offset::Answers;
 use crate::stored::{Part, Stored};
 use crate::view::View;
 use crate::{
     BoardError, By, Change, Changed, Connection, EtcdOptions, FileOptions, Made, Membership, NodeInfo, Pool,
-    RunRef, Session, Shares, Versioned, Wants, keys,
+    Quorum, RunRef, Session, Shares, Versioned, Wants, keys,
 };
 
 /// Number of changes that a session's journal keeps.
 const JOURNAL: u64 = 1_000;
 /// Interval of retries to decide shares while the board is unreachable.
 const AGAIN: Duration = Duration::from_millis(500);
+/// Time that a node leaves to each of those before it to decide shares.
+const TURN: Duration = Duration::from_millis(200);
+/// Number of nodes with a turn of their own; the others are last.
+const TURNS: usize = 10;
 /// Attempts of a write against concurrent writes of the same key.
 const ATTEMPTS: u32 = 20;
 
@@ -83,9 +89,9 @@ impl Board {
     /// # Errors
     /// When a live node has its id, or the board cannot be written.
     pub async fn join(&self, node: NodeInfo) -> Result<Membership, BoardError> {
-        let membership = Membership::begin(self.kv.clone(), node.clone(), &self.memberships).await?;
+        let membership = Membership::begin(self.kv.clone(), node, &self.memberships).await?;
         // The writer reads its own write.
-        self.view.put_node(node);
+        self.view.put_node(membership.node());
         Ok(membership)
     }
 
@@ -374,12 +380,22 @@ impl Board {
         Err(BoardError::Contended(session.to_owned()))
     }
 
-    /// Decides the shares of a session again whenever nodes join, leave or change, until it is dropped. Each
-    /// node of the session does that, so it does not depend on one of them.
-    pub async fn keep_shares(&self, session: &str) {
+    /// Decides the shares of a session again whenever nodes join, leave, change or acknowledge, until it is
+    /// dropped. Each node of the session does that, so it does not depend on one of them. The first one by id
+    /// decides at once, and each other one waits a little longer, so that usually one write is made.
+    pub async fn keep_shares(&self, session: &str, node: &str) {
         let (mut nodes, mut shares) = (self.nodes(), self.shares(session));
         let mut told = false;
         loop {
+            let turn = {
+                let nodes = nodes.borrow_and_update();
+                let sharing = nodes.iter().filter(|node| node.shares_load_of(session));
+                sharing.take(TURNS).position(|known| known.id == node).unwrap_or(TURNS)
+            };
+            if turn > 0 {
+                // Others have time to decide.
+                tokio::time::sleep(TURN * u32::try_from(turn).unwrap_or(u32::MAX)).await;
+            }
             let changed = {
                 let nodes = nodes.borrow_and_update();
                 shares.borrow_and_update().next(session, &nodes).is_some()
@@ -387,7 +403,7 @@ impl Board {
             if changed {
                 if let Err(error) = self.decide_shares(session).await {
                     if !std::mem::replace(&mut told, true) {
-                        tracing::warn!(%error, "the load is shared as it was while the board is away");
+                        tracing::warn!(%error, "the load is not shared again while the board is away");
                     }
                     tokio::time::sleep(AGAIN).await;
                     continue;
@@ -403,6 +419,55 @@ impl Board {
                 return;
             }
         }
+    }
+
+    /// Reserves a place for a node of this name, of any session: it is known, and counts for the quorum, also
+    /// while it does not live.
+    ///
+    /// # Errors
+    /// When the board cannot be written.
+    pub async fn reserve_place(&self, name: &str) -> Result<(), BoardError> {
+        let write = Write::put(keys::place_of(name), None, b"{}".to_vec());
+        self.kv.write_if(vec![write], "reserving a place for a node").await?;
+        self.view.put_place(name, true);
+        Ok(())
+    }
+
+    /// Removes the place of this name, if there is one.
+    ///
+    /// # Errors
+    /// When the board cannot be written.
+    pub async fn remove_place(&self, name: &str) -> Result<(), BoardError> {
+        let write = Write::delete(keys::place_of(name));
+        self.kv.write_if(vec![write], "removing the place of a node").await?;
+        self.view.put_place(name, false);
+        Ok(())
+    }
+
+    /// The names for which places are reserved.
+    pub fn places(&self) -> watch::Receiver<BTreeSet<String>> {
+        self.view.places()
+    }
+
+    /// The last answers to what time it is, by session.
+    pub(crate) fn answers(&self) -> watch::Receiver<BTreeMap<String, Answers>> {
+        self.view.answers()
+    }
+
+    /// Passes all questions what time it is to `watcher`.
+    pub(crate) async fn watch_clocks(&self, watcher: Arc<dyn Watcher>) -> Result<(), BoardError> {
+        self.kv.watch(keys::QUESTIONS, watcher).await
+    }
+
+    /// Writes a question or an answer.
+    pub(crate) async fn write_clock(&self, write: Write) -> Result<(), BoardError> {
+        self.kv.write_if(vec![write], "comparing clocks").await.map(drop)
+    }
+
+    /// The quorum of a session now.
+    pub fn quorum(&self, session: &str) -> Quorum {
+        let setting = self.session(session).borrow().as_ref().and_then(|session| session.value.spec.quorum);
+        Quorum::of(session, &self.nodes().borrow(), &self.places().borrow(), setting)
     }
 
     /// The shares of a session, now and after each decision.

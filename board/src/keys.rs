@@ -6,7 +6,10 @@
 //! | `v1/sessions/{id}` | [`SessionSpec`](crate::SessionSpec) as JSON | people, by compare-and-swap; nodes that create or end it |
 //! | `v1/status/{id}` | [`RunStatus`](crate::RunStatus) as JSON | its requesters, by compare-and-swap |
 //! | `v1/shares/{session}` | [`Shares`](crate::Shares) as JSON | its requesters, by compare-and-swap |
+//! | `v1/places/{name}` | a place for a node that is expected: `{}` | people |
 //! | `v1/pools/{session}/{scenario}` | [`Pool`](crate::Pool) as JSON | requesters, by compare-and-swap |
+//! | `v1/clocks/{session}` | the last answers to the next line | the session's first live member |
+//! | `clock/v1/{session}/{node}` | a question what time it is | that node |
 //! | `journal/v1/{session}/{number}` | [`Changed`](crate::Changed) as JSON | who changed it, with the session |
 
 use serde::Serialize;
@@ -23,6 +26,10 @@ const SESSIONS: &str = "v1/sessions/";
 const STATUS: &str = "v1/status/";
 const SHARES: &str = "v1/shares/";
 const POOLS: &str = "v1/pools/";
+const PLACES: &str = "v1/places/";
+const CLOCKS: &str = "v1/clocks/";
+/// Prefix of the keys of questions what time it is. Only the reference watches them.
+pub(crate) const QUESTIONS: &str = "clock/v1/";
 
 pub(crate) fn node(id: &str) -> String {
     format!("{NODES}{id}")
@@ -40,6 +47,26 @@ pub(crate) fn status(id: &str) -> String {
 
 pub(crate) fn shares(session: &str) -> String {
     format!("{SHARES}{session}")
+}
+
+/// The key of a session's answers to what time it is.
+pub(crate) fn answers(session: &str) -> String {
+    format!("{CLOCKS}{session}")
+}
+
+/// Prefix of the keys of a session's questions what time it is.
+pub(crate) fn clocks_of(session: &str) -> String {
+    format!("{QUESTIONS}{session}/")
+}
+
+/// The key of a node's question what time it is.
+pub(crate) fn clock_of(session: &str, node: &str) -> String {
+    format!("{}{node}", clocks_of(session))
+}
+
+/// The key of a place for a node of this name.
+pub(crate) fn place_of(name: &str) -> String {
+    format!("{PLACES}{name}")
 }
 
 pub(crate) fn pool(session: &str, scenario: &str) -> String {
@@ -63,6 +90,10 @@ pub(crate) enum Place<'a> {
     Status(&'a str),
     /// The shares of this session's nodes.
     Shares(&'a str),
+    /// The place for a node of this name.
+    Reserved(&'a str),
+    /// The answers to what time it is of this session.
+    Clocks(&'a str),
     Elsewhere,
 }
 
@@ -75,6 +106,10 @@ pub(crate) fn place(key: &str) -> Place<'_> {
         Place::Status(id)
     } else if let Some(session) = key.strip_prefix(SHARES) {
         Place::Shares(session)
+    } else if let Some(name) = key.strip_prefix(PLACES) {
+        Place::Reserved(name)
+    } else if let Some(session) = key.strip_prefix(CLOCKS) {
+        Place::Clocks(session)
     } else {
         Place::Elsewhere
     }

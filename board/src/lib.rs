@@ -12,14 +12,18 @@ mod board;
 mod error;
 mod keys;
 mod kv;
+mod lease;
 mod membership;
 mod node;
+mod offset;
 mod options;
 mod pool;
+mod quorum;
 mod run;
 mod session;
 mod share;
 mod stored;
+mod strength;
 mod url;
 mod view;
 
@@ -27,15 +31,19 @@ pub use board::Board;
 pub use error::BoardError;
 #[cfg(feature = "test-util")]
 pub use kv::link::Link;
-pub use membership::Membership;
-pub use node::{NodeId, NodeInfo, NodeKind, NodeState};
+pub use lease::{SendRight, Standing};
+pub use membership::{Entry, Membership};
+pub use node::{ClockOffset, Follows, NodeId, NodeInfo, NodeKind, NodeState};
+pub use offset::ClockKeeper;
 pub use options::{Connection, EtcdOptions, EtcdTls, EtcdUser, FileOptions};
 pub use pool::{Pool, Wants};
+pub use quorum::Quorum;
 pub use run::RunRef;
 pub use session::{
     By, Change, ChangeTo, Changed, DEFAULT_SCENARIO, Limited, Limits, LiveCommand, LiveKind, LiveValue, Made,
     Pause, Phase, RunStatus, ScenarioStatus, Session, SessionSpec, SessionState, StagePoint, Target,
     Versioned,
 };
-pub use share::Shares;
+pub use share::{NodeShare, Parts, Shares};
+pub use strength::{Strength, Unit};
 pub use url::BoardUrl;

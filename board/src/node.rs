@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::Strength;
+
 /// The identity of a process on the board and in results.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeId {
@@ -31,14 +33,47 @@ pub struct NodeInfo {
     pub kind: NodeKind,
     /// Its state.
     pub state: NodeState,
-    /// Number of workers that it can run with a share; 0 if it runs none.
-    pub workers: u32,
+    /// What it offers to its session now; [`Strength::NONE`] if it runs no load.
+    pub strength: Strength,
     /// Its session; empty for a node that serves all sessions.
     #[serde(default)]
     pub session: String,
+    /// Its registration, and the shares that it follows. Set by its membership.
+    #[serde(default)]
+    pub follows: Follows,
+    /// Its clock beside the board's time; none while it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockOffset>,
+}
+
+/// The shares that a node follows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Follows {
+    /// The lease that the node's entry is bound to. A node that comes back after its lease has ended has
+    /// another one, and nothing that was decided for the earlier one is meant for it.
+    pub registration: i64,
+    /// The epoch of the last shares whose smaller part it has acknowledged: it uses no larger part of an
+    /// earlier epoch any more.
+    pub epoch: u64,
+}
+
+/// How far a node's clock is ahead of the board's time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ClockOffset {
+    /// Nanoseconds; negative if it is behind.
+    pub ahead_ns: i64,
+    /// Bound of the error, nanoseconds: half of the round trip that was measured.
+    pub within_ns: u64,
 }
 
 impl NodeInfo {
+    /// A node without load and session.
+    pub fn new(node: &NodeId, kind: NodeKind, state: NodeState) -> Self {
+        let NodeId { id, name } = node.clone();
+        let (session, follows) = (String::new(), Follows::default());
+        Self { id, name, kind, state, strength: Strength::NONE, session, follows, clock: None }
+    }
+
     /// Whether it takes a share of the session's load now.
     pub fn shares_load_of(&self, session: &str) -> bool {
         self.kind == NodeKind::Requester && self.session == session && self.state.takes_a_share()

@@ -1,177 +1,234 @@
 //! The shares of a session's nodes: decided on the board, as one value that all of them follow.
+//!
+//! Nodes see a decision at different moments. So that their parts never add up to more than the target, a
+//! decision that gives some nodes more takes two epochs ([ADR 71](../../docs/adr/0071-never-over-the-target.md)):
+//!
+//! | epoch | nodes whose part shrinks | nodes whose part grows |
+//! | --- | --- | --- |
+//! | e | use the smaller part at once, and acknowledge e | keep what they have: their part is limited |
+//! | e + 1, when all of the former have acknowledged or their leases have ended | | use the larger part |
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::NodeInfo;
+use crate::{NodeInfo, Strength, Unit};
+
+/// The whole, in the unit of [`Parts`].
+const WHOLE: u64 = 1_000_000_000;
 
 /// The nodes that share the load of a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shares {
     /// Grows by one with each decision; 0 before the first.
     pub epoch: u64,
-    /// The nodes with a share, by id, with the number of workers that each can run.
-    pub nodes: BTreeMap<String, u32>,
+    /// The nodes with a share, by id.
+    pub nodes: BTreeMap<String, NodeShare>,
+}
+
+/// The share of one node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeShare {
+    /// The registration that it is for: see [`Follows`](crate::Follows).
+    pub registration: i64,
+    /// What the node offered. All parts are computed from the strengths of all nodes.
+    pub strength: Strength,
+    /// The largest parts until other nodes have reduced theirs, the whole for a part that does not grow; none if
+    /// they have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Parts>,
+    /// The largest parts that the node may still use, since the last epoch that it has acknowledged.
+    pub held: Parts,
+}
+
+/// Parts of a target, in billionths of it, by unit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parts {
+    /// Of chains a second.
+    pub chains: u64,
+    /// Of requests a second.
+    pub requests: u64,
+    /// Of workers.
+    pub workers: u64,
+}
+
+impl Parts {
+    fn each(part: impl Fn(Unit) -> u64) -> Self {
+        let [chains, requests, workers] = [Unit::Chains, Unit::Requests, Unit::Workers].map(part);
+        Self { chains, requests, workers }
+    }
+
+    /// The part in one unit.
+    pub const fn of(&self, unit: Unit) -> u64 {
+        match unit {
+            Unit::Chains => self.chains,
+            Unit::Requests => self.requests,
+            Unit::Workers => self.workers,
+        }
+    }
+
+    fn min(&self, other: &Self) -> Self {
+        Self::each(|unit| self.of(unit).min(other.of(unit)))
+    }
+
+    fn max(&self, other: &Self) -> Self {
+        Self::each(|unit| self.of(unit).max(other.of(unit)))
+    }
 }
 
 impl Shares {
     /// The shares of the live nodes of a session; none if they are unchanged.
     pub(crate) fn next(&self, session: &str, live: &[NodeInfo]) -> Option<Self> {
-        let sharing = live.iter().filter(|node| node.shares_load_of(session));
-        let nodes: BTreeMap<_, _> = sharing.map(|node| (node.id.clone(), node.workers)).collect();
-        (nodes != self.nodes).then(|| Self { epoch: self.epoch + 1, nodes })
+        let sharing: Vec<_> = live.iter().filter(|node| node.shares_load_of(session)).collect();
+        let sums = sums(sharing.iter().map(|node| offered(node)));
+        let goal = |node: &NodeInfo| fraction(&offered(node), &sums);
+        let before = self.sums();
+        let held = |node: &NodeInfo| self.held(node, &before);
+        // No more than the target, also while each node uses the larger one of what it had and what it gets.
+        let fits = Unit::ALL.into_iter().all(|unit| {
+            let larger = |node: &&NodeInfo| held(node).of(unit).max(goal(node).of(unit));
+            sharing.iter().map(larger).sum::<u64>() <= WHOLE
+        });
+        let share = |node: &NodeInfo| {
+            let (held, goal) = (held(node), goal(node));
+            // A part that does not grow needs no limit, and is by the formula.
+            let limit = |unit: Unit| if held.of(unit) < goal.of(unit) { held.of(unit) } else { WHOLE };
+            let limit = (!fits).then(|| Parts::each(limit));
+            let registration = node.follows.registration;
+            let held = held.max(&goal.min(&limit.unwrap_or(goal)));
+            NodeShare { registration, strength: offered(node), limit, held }
+        };
+        let nodes: BTreeMap<_, _> = sharing.iter().map(|node| (node.id.clone(), share(node))).collect();
+        let decided = |share: &NodeShare| (share.registration, share.strength, share.limit);
+        let unchanged = nodes.len() == self.nodes.len()
+            && nodes
+                .iter()
+                .zip(&self.nodes)
+                .all(|((id, one), (known, other))| id == known && decided(one) == decided(other));
+        (!unchanged).then(|| Self { epoch: self.epoch + 1, nodes })
+    }
+
+    /// The largest parts that a live node may use before it sees a later decision. `sums` are of these shares.
+    fn held(&self, node: &NodeInfo, sums: &Parts) -> Parts {
+        match self.nodes.get(&node.id) {
+            // What was decided for an earlier registration ended with its lease.
+            Some(share) if share.registration == node.follows.registration => {
+                if node.follows.epoch >= self.epoch { parts(share, sums) } else { share.held }
+            }
+            _ => Parts::default(),
+        }
+    }
+
+    fn sums(&self) -> Parts {
+        sums(self.nodes.values().map(|share| share.strength))
+    }
+
+    /// The share of a node, if it was decided for this registration.
+    pub fn share(&self, node: &str, registration: i64) -> Option<&NodeShare> {
+        self.nodes.get(node).filter(|share| share.registration == registration)
+    }
+
+    /// Whether other nodes wait until this one has acknowledged the epoch: it had a larger part before.
+    pub fn awaits(&self, share: &NodeShare) -> bool {
+        let now = parts(share, &self.sums());
+        Unit::ALL.into_iter().any(|unit| now.of(unit) < share.held.of(unit))
     }
 
     /// A node's part of a number of workers.
     pub fn workers(&self, node: &str, of: u32) -> u32 {
-        self.divided(of).find(|(id, ..)| *id == node).map_or(0, |(.., part)| part)
+        let Some(share) = self.nodes.get(node) else { return 0 };
+        let limit = share.limit.map_or(u64::MAX, |limit| u64::from(of) * limit.workers / WHOLE);
+        u32::try_from(self.part(node, Unit::Workers, of.into()).min(limit)).expect("at most the whole, a u32")
     }
 
-    /// A node's part of a rate that this many workers may make; 0 if it has none of the workers. If no worker
-    /// is allowed, every node has a part, whose iterations it drops.
-    pub fn fraction(&self, node: &str, workers: u32) -> f64 {
-        let makes = || self.divided(workers).filter(|(.., part)| workers == 0 || *part > 0);
-        let all: f64 = makes().map(|(_, capacity, _)| f64::from(capacity)).sum();
-        makes().find(|(id, ..)| *id == node).map_or(0.0, |(_, capacity, _)| f64::from(capacity) / all)
+    /// The largest number of workers that a node may use for its part of a rate, if all nodes together may use
+    /// `of`. At least one for each node, because otherwise its part would be dropped.
+    pub fn cap(&self, node: &str, of: u32) -> u32 {
+        let part = self.part(node, Unit::Workers, of.into()).max(u64::from(of > 0));
+        u32::try_from(part).expect("at most the whole, a u32")
     }
 
-    /// Each node, its capacity, and its part of a number of workers.
-    fn divided(&self, workers: u32) -> impl Iterator<Item = (&str, u32, u32)> {
-        let capacities: Vec<_> = self.nodes.iter().map(|(id, capacity)| (id.as_str(), *capacity)).collect();
-        let parts = share(workers, &capacities);
-        capacities.into_iter().zip(parts).map(|((id, capacity), (_, part))| (id, capacity, part))
+    /// A node's part of a rate per second.
+    pub fn rate(&self, node: &str, unit: Unit, rate: f64) -> f64 {
+        let Some(share) = self.nodes.get(node) else { return 0.0 };
+        let thousandths = (rate * 1_000.0).round() as u64;
+        let part = match self.part(node, unit, thousandths) {
+            // All of it, also what is less than a thousandth.
+            part if part == thousandths => rate,
+            part => part as f64 / 1_000.0,
+        };
+        share.limit.map_or(part, |limit| part.min(rate * limit.of(unit) as f64 / WHOLE as f64))
+    }
+
+    /// The largest rate per second that the nodes can make together.
+    pub fn most(&self, unit: Unit) -> f64 {
+        self.nodes.values().map(|share| share.strength.of(unit)).fold(0, u64::saturating_add) as f64 / 1_000.0
+    }
+
+    /// A node's part of a whole by the formula.
+    fn part(&self, node: &str, unit: Unit, whole: u64) -> u64 {
+        let strengths = self.nodes.iter().map(|(id, share)| (id.as_str(), share.strength.of(unit)));
+        let parts = share(whole, &strengths.collect::<Vec<_>>());
+        parts.into_iter().find(|(id, _)| *id == node).map_or(0, |(_, part)| part)
     }
 }
 
-/// Each node's part of `target`, in proportion to its capacity.
-///
-/// `capacities` are (id, capacity) of the live nodes; the result keeps their order. The parts sum to
-/// `min(target, sum of capacities)`, and none exceeds its node's capacity.
-///
-/// With T the target and C the sum of capacities, each node gets `floor(T * c / max(T, C))`; the rest goes by
-/// ones to the nodes with the largest capacity, ties to the smaller id.
-fn share<Id: Ord + Clone>(target: u32, capacities: &[(Id, u32)]) -> Vec<(Id, u32)> {
-    let wanted = u64::from(target);
-    let possible: u64 = capacities.iter().map(|(_, capacity)| u64::from(*capacity)).sum();
-    let whole = wanted.max(possible).max(1);
-    let mut shares: Vec<u64> =
-        capacities.iter().map(|(_, capacity)| wanted * u64::from(*capacity) / whole).collect();
-    // Less than the number of nodes with a capacity, because each lost less than one to rounding.
-    let left = wanted.min(possible) - shares.iter().sum::<u64>();
+/// The largest parts of an epoch in which the strengths have these sums.
+fn parts(share: &NodeShare, sums: &Parts) -> Parts {
+    let part = fraction(&share.strength, sums);
+    share.limit.map_or(part, |limit| part.min(&limit))
+}
 
-    let mut strongest: Vec<usize> = (0..capacities.len()).collect();
-    strongest.sort_by_key(|&index| (Reverse(capacities[index].1), &capacities[index].0));
+/// What a node offers: nothing without a worker.
+const fn offered(node: &NodeInfo) -> Strength {
+    if node.strength.workers == 0 { Strength::NONE } else { node.strength }
+}
+
+fn sums(strengths: impl Iterator<Item = Strength>) -> Parts {
+    strengths.fold(Parts::default(), |sums, strength| {
+        Parts::each(|unit| sums.of(unit).saturating_add(strength.of(unit)))
+    })
+}
+
+/// The part of a node in the sum of all, rounded down. The formula rounds to thousandths of a second, so a
+/// node's part may be one of them more.
+fn fraction(strength: &Strength, sums: &Parts) -> Parts {
+    Parts::each(|unit| {
+        let part = u128::from(strength.of(unit)) * u128::from(WHOLE) / u128::from(sums.of(unit).max(1));
+        u64::try_from(part).expect("at most the whole")
+    })
+}
+
+/// Each node's part of `target`, in proportion to its strength.
+///
+/// `strengths` are (id, strength) of the nodes; the result keeps their order. The parts sum to
+/// `min(target, sum of strengths)`, and none exceeds its node's strength.
+///
+/// With T the target and C the sum of strengths, each node gets `floor(T * c / max(T, C))`; the rest goes by
+/// ones to the nodes with the largest strength, ties to the smaller id.
+fn share<Id: Ord + Clone>(target: u64, strengths: &[(Id, u64)]) -> Vec<(Id, u64)> {
+    let wanted = u128::from(target);
+    let possible: u128 = strengths.iter().map(|(_, strength)| u128::from(*strength)).sum();
+    let whole = wanted.max(possible).max(1);
+    let mut shares: Vec<u128> =
+        strengths.iter().map(|(_, strength)| wanted * u128::from(*strength) / whole).collect();
+    // Less than the number of nodes with a strength, because each lost less than one to rounding.
+    let left = wanted.min(possible) - shares.iter().sum::<u128>();
+
+    let mut strongest: Vec<usize> = (0..strengths.len()).collect();
+    strongest.sort_by_key(|&index| (Reverse(strengths[index].1), &strengths[index].0));
     for index in strongest.into_iter().zip(0..left).map(|(index, _)| index) {
         shares[index] += 1;
     }
-    capacities
+    strengths
         .iter()
         .zip(shares)
         .map(|((id, _), share)| {
-            (id.clone(), u32::try_from(share).expect("at most the node's capacity, a u32"))
+            (id.clone(), u64::try_from(share).expect("at most the node's strength, a u64"))
         })
         .collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::{NodeKind, NodeState};
-
-    fn node(id: &str, state: NodeState, session: &str) -> NodeInfo {
-        let (id, name, session) = (id.to_owned(), id.to_owned(), session.to_owned());
-        NodeInfo { id, name, kind: NodeKind::Requester, state, workers: 100, session }
-    }
-
-    fn among(ids: &[&str]) -> Shares {
-        let nodes: Vec<_> = ids.iter().map(|id| node(id, NodeState::Running, "s")).collect();
-        Shares::default().next("s", &nodes).unwrap()
-    }
-
-    #[test]
-    fn nodes_that_are_not_ready_or_of_another_session_take_nothing() {
-        let live = [
-            node("a", NodeState::Running, "s"),
-            node("b", NodeState::Preparing, "s"),
-            node("c", NodeState::Running, "another"),
-            NodeInfo { kind: NodeKind::ChallengeServer, ..node("d", NodeState::Running, "s") },
-        ];
-        let shares = Shares::default().next("s", &live).unwrap();
-        assert_eq!((shares.epoch, shares.workers("a", 50), shares.fraction("a", 50)), (1, 50, 1.0));
-        assert_eq!((shares.workers("b", 50), shares.fraction("b", 50)), (0, 0.0));
-        assert_eq!(shares.next("s", &live), None, "the shares are already so");
-        assert_eq!(shares.next("s", &live[1..]).unwrap(), Shares { epoch: 2, nodes: BTreeMap::new() });
-    }
-
-    #[test]
-    fn a_rate_is_shared_by_the_nodes_that_have_a_worker() {
-        let parts = |workers| ["a", "b", "c"].map(|node| among(&["a", "b", "c"]).fraction(node, workers));
-        assert_eq!(parts(1), [1.0, 0.0, 0.0]);
-        assert_eq!(parts(2), [0.5, 0.5, 0.0]);
-        for workers in [0, 3, 1_000] {
-            assert_eq!(parts(workers), [1.0 / 3.0; 3], "{workers}");
-        }
-    }
-
-    #[test]
-    fn shares_in_proportion_to_what_nodes_can_do() {
-        let (a, b, c) = (("A", 4_000), ("B", 5_000), ("C", 3_000));
-        type Row<'a> = (u32, &'a [(&'a str, u32)], &'a [u32]);
-        let table: &[Row<'_>] = &[
-            // Nodes join a load of 5000 one after the other.
-            (5_000, &[a], &[4_000]),
-            (5_000, &[a, b], &[2_222, 2_778]),
-            (5_000, &[a, b, c], &[1_666, 2_084, 1_250]),
-            // Ties go to the smaller id, in any order.
-            (1, &[("B", 10), ("A", 10)], &[0, 1]),
-            (3, &[("B", 10), ("C", 10), ("A", 10)], &[1, 1, 1]),
-            // More than the sum of capacities: each node gets its capacity.
-            (u32::MAX, &[("A", 7), ("B", 0)], &[7, 0]),
-            (u32::MAX, &[("A", u32::MAX), ("B", u32::MAX)], &[u32::MAX / 2 + 1, u32::MAX / 2]),
-            // No target, no capacity, no node.
-            (0, &[a, b], &[0, 0]),
-            (9, &[("A", 0), ("B", 0)], &[0, 0]),
-            (0, &[("A", 0)], &[0]),
-            (9, &[], &[]),
-        ];
-        for (target, capacities, expected) in table {
-            let shares: Vec<u32> = share(*target, capacities).into_iter().map(|(_, share)| share).collect();
-            assert_eq!(shares, *expected, "{target} between {capacities:?}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn sums_exactly_and_gives_no_node_more_than_its_capacity(
-            target: u32,
-            capacities in proptest::collection::vec(prop_oneof![0u32..20, any::<u32>()], 0..12),
-        ) {
-            let nodes: Vec<(usize, u32)> = capacities.into_iter().enumerate().collect();
-            let shares = share(target, &nodes);
-            let possible: u64 = nodes.iter().map(|(_, capacity)| u64::from(*capacity)).sum();
-            let sum: u64 = shares.iter().map(|(_, share)| u64::from(*share)).sum();
-            prop_assert_eq!(sum, possible.min(target.into()));
-            for ((id, capacity), (shared_id, share)) in nodes.iter().zip(&shares) {
-                prop_assert_eq!(id, shared_id);
-                prop_assert!(share <= capacity);
-            }
-        }
-
-        #[test]
-        fn does_not_depend_on_the_order_in_which_nodes_are_seen(
-            target in 0u32..1_000,
-            mut nodes in proptest::collection::btree_map(0u8..40, 0u32..300, 0..8).prop_map(Vec::from_iter),
-        ) {
-            let mut forth = share(target, &nodes);
-            nodes.reverse();
-            let mut back = share(target, &nodes);
-            forth.sort_unstable();
-            back.sort_unstable();
-            prop_assert_eq!(forth, back);
-        }
-    }
-}
+mod tests;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use wec_startup::redacted;
@@ -78,11 +79,24 @@ fn etcd(text: &str) -> Result<EtcdOptions, String> {
     }
     let mut options = EtcdOptions::new(hosts.split(',').map(|host| format!("{scheme}://{host}")));
     options.user = user.map(self::user).transpose()?;
-    if scheme == "http" && !query.is_empty() {
+    let (leases, files): (Vec<_>, Vec<_>) =
+        query.split('&').filter(|part| !part.is_empty()).partition(|part| part.starts_with("lease="));
+    if let Some(text) = leases.last() {
+        options.lease = lease(text)?;
+    }
+    if scheme == "http" && !files.is_empty() {
         return Err("has files for TLS: begin it with etcds://".to_owned());
     }
-    options.tls = tls(query)?;
+    options.tls = tls(&files)?;
     Ok(options)
+}
+
+/// `lease=SECONDS`: etcd's own minimum is 2 s, and it counts whole seconds.
+fn lease(text: &str) -> Result<Duration, String> {
+    let seconds = text.trim_start_matches("lease=").trim_end_matches('s').parse().ok();
+    let seconds = seconds.filter(|seconds| (2..=600).contains(seconds));
+    let wrong = "has a lease that is not a whole number of seconds from 2 to 600, as in ?lease=10";
+    seconds.map(Duration::from_secs).ok_or_else(|| wrong.to_owned())
 }
 
 fn user(text: &str) -> Result<EtcdUser, String> {
@@ -96,16 +110,18 @@ fn user(text: &str) -> Result<EtcdUser, String> {
     Ok(EtcdUser { name: decoded(name)?, password: decoded(password)? })
 }
 
-fn tls(query: &str) -> Result<EtcdTls, String> {
+fn tls(files: &[&str]) -> Result<EtcdTls, String> {
     let (mut ca, mut certificate, mut key) = (None, None, None);
-    for part in query.split('&').filter(|part| !part.is_empty()) {
+    for part in files {
         let (name, file) = part.split_once('=').unwrap_or((part, ""));
         let place = match name {
             "cacert" => &mut ca,
             "client-cert" => &mut certificate,
             "client-key" => &mut key,
             _ => {
-                return Err("has an unknown setting: expected cacert, client-cert or client-key".to_owned());
+                return Err(
+                    "has an unknown setting: expected cacert, client-cert, client-key or lease".to_owned()
+                );
             }
         };
         if file.is_empty() || place.replace(PathBuf::from(decoded(file)?)).is_some() {
@@ -133,7 +149,11 @@ mod tests {
     fn reads_local_and_etcd_with_several_members() {
         assert_eq!("local".parse(), Ok(BoardUrl::Local));
         let expected = EtcdOptions::new(["http://a:2379", "http://b:2379"]);
-        assert_eq!("etcd://a:2379,b:2379/".parse(), Ok(BoardUrl::Etcd(expected)));
+        assert_eq!("etcd://a:2379,b:2379/".parse(), Ok(BoardUrl::Etcd(expected.clone())));
+        let lease = Duration::from_secs(5);
+        let expected = BoardUrl::Etcd(EtcdOptions { lease, ..expected });
+        assert_eq!("etcd://a:2379,b:2379?lease=5s".parse(), Ok(expected.clone()));
+        assert_eq!("etcd://a:2379,b:2379?lease=5".parse(), Ok(expected));
     }
 
     #[test]
@@ -163,7 +183,9 @@ mod tests {
         assert_eq!(board.parse(), Ok(BoardUrl::Etcd(expected)));
         for (text, why) in [
             ("etcd://a:1?cacert=x", "begin it with etcds://"),
-            ("etcds://a:1?ca=x", "cacert, client-cert or client-key"),
+            ("etcds://a:1?ca=x", "cacert, client-cert, client-key or lease"),
+            ("etcd://a:1?lease=1", "from 2 to 600"),
+            ("etcd://a:1?lease=10m", "from 2 to 600"),
             ("etcds://a:1?cacert=", "one file for each"),
             ("etcds://a:1?client-key=x", "together"),
             ("etcds://wec@a:1", "without a password"),

@@ -2,13 +2,14 @@
 //!
 //! It watches the keys. If the board is unreachable, subscribers keep the last known values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{broadcast, watch};
 
 use crate::keys::{self, Place};
 use crate::kv::{Event, Pair, Watcher};
+use crate::offset::Answers;
 use crate::stored::{Part, Stored};
 use crate::{Changed, Connection, NodeInfo, RunStatus, Session, SessionSpec, Shares, Versioned};
 
@@ -22,6 +23,10 @@ pub(crate) struct View {
     sessions: Mutex<BTreeMap<String, SeenSession>>,
     /// The shares of the sessions; the initial value before the first decision.
     shares: Mutex<BTreeMap<String, watch::Sender<Shares>>>,
+    /// The names for which a place is reserved.
+    places: watch::Sender<BTreeSet<String>>,
+    /// By session, the last answers to what time it is.
+    answers: watch::Sender<BTreeMap<String, Answers>>,
     changes: broadcast::Sender<Changed>,
     connection: watch::Sender<Connection>,
 }
@@ -51,6 +56,8 @@ impl View {
             nodes: watch::Sender::new(Vec::new()),
             sessions: Mutex::default(),
             shares: Mutex::default(),
+            places: watch::Sender::default(),
+            answers: watch::Sender::default(),
             changes: broadcast::Sender::new(CHANGES_KEPT),
             connection: watch::Sender::new(Connection::Connected),
         }
@@ -70,6 +77,28 @@ impl View {
 
     pub(crate) fn shares(&self, session: &str) -> watch::Receiver<Shares> {
         self.shares_of(session).subscribe()
+    }
+
+    pub(crate) fn places(&self) -> watch::Receiver<BTreeSet<String>> {
+        self.places.subscribe()
+    }
+
+    pub(crate) fn answers(&self) -> watch::Receiver<BTreeMap<String, Answers>> {
+        self.answers.subscribe()
+    }
+
+    fn put_answers(&self, session: &str, pair: &Pair) {
+        if let Some(answers) = keys::parse::<Answers>(pair) {
+            self.answers.send_modify(|known| drop(known.insert(session.to_owned(), answers.value)));
+        }
+    }
+
+    /// Publishes whether a place is reserved.
+    pub(crate) fn put_place(&self, name: &str, reserved: bool) {
+        self.places.send_if_modified(|places| match reserved {
+            true => places.insert(name.to_owned()),
+            false => places.remove(name),
+        });
     }
 
     pub(crate) fn changes(&self) -> broadcast::Receiver<Changed> {
@@ -183,7 +212,7 @@ impl Watcher for View {
     fn show_all(&self, pairs: &[Pair], missed: Option<u64>) {
         let mut nodes = Vec::new();
         let mut sessions: BTreeMap<String, Stored> = BTreeMap::new();
-        let mut shares = BTreeMap::new();
+        let (mut shares, mut places) = (BTreeMap::new(), BTreeSet::new());
         for pair in pairs {
             match keys::place(&pair.key) {
                 Place::Node(_) => nodes.extend(keys::parse::<NodeInfo>(pair).map(|node| node.value)),
@@ -192,6 +221,8 @@ impl Watcher for View {
                 Place::Shares(session) => {
                     shares.extend(keys::parse::<Shares>(pair).map(|found| (session.to_owned(), found.value)));
                 }
+                Place::Reserved(name) => drop(places.insert(name.to_owned())),
+                Place::Clocks(session) => self.put_answers(session, pair),
                 Place::Elsewhere => {}
             }
         }
@@ -205,6 +236,7 @@ impl Watcher for View {
         self.set_nodes(nodes);
         self.set_sessions(sessions);
         self.set_shares(shares);
+        self.places.send_if_modified(|now| std::mem::replace(now, places.clone()) != places);
         for changed in changes.into_iter().flat_map(|(_, changes)| changes) {
             self.report(changed);
         }
@@ -246,7 +278,9 @@ impl Watcher for View {
                         self.put_shares(session, shares.value);
                     }
                 }
-                (Place::Shares(_), Event::Deleted { .. }) | (Place::Elsewhere, _) => {}
+                (Place::Reserved(name), event) => self.put_place(name, matches!(event, Event::Put(_))),
+                (Place::Clocks(session), Event::Put(pair)) => self.put_answers(session, pair),
+                (Place::Shares(_) | Place::Clocks(_), Event::Deleted { .. }) | (Place::Elsewhere, _) => {}
             }
         }
         for (id, stored) in sessions {

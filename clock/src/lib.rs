@@ -2,9 +2,13 @@
 //!
 //! All time in the project comes from here, through tokio's `Instant`, so that tests can pause it.
 
+mod boot;
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
+
+pub use boot::{Moment, boot_ns};
 
 /// Nanoseconds since an origin whose wall time is known. Copies share the origin.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +31,12 @@ impl Clock {
         u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
+    /// The same clock with a wall time that is this much later: of a machine whose clock is known to be off.
+    #[must_use]
+    pub const fn shifted(self, nanoseconds: i64) -> Self {
+        Self { origin_unix_ns: self.origin_unix_ns.saturating_add_signed(nanoseconds), ..self }
+    }
+
     /// Wall time of the origin, nanoseconds since the Unix epoch.
     pub const fn origin_unix_ns(&self) -> u64 {
         self.origin_unix_ns
@@ -36,6 +46,11 @@ impl Clock {
     /// the system's clock does not affect a run.
     pub fn unix_now_ns(&self) -> u64 {
         self.origin_unix_ns.saturating_add(self.now())
+    }
+
+    /// `at` as nanoseconds since the origin; 0 if it is before the origin.
+    pub fn at(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.origin).as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// Wall time of `at`; the origin's wall time if `at` is before the origin.

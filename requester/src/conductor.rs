@@ -14,6 +14,7 @@
 //! the present active time.
 
 mod iterations;
+mod standing;
 mod state;
 
 use std::collections::BTreeSet;
@@ -22,16 +23,19 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 use wec_acme::Clock;
-use wec_board::{Board, By, Change, ChangeTo, RunRef, Session, Versioned};
+use wec_board::{Board, By, Change, ChangeTo, RunRef, SendRight, Session, Versioned};
 use wec_startup::Stop;
 
 use crate::executor::{ArrivalSchedule, Gauges, Quota};
+use crate::permit::Permit;
 use crate::picker::LiveWeights;
 use crate::scenario::Scenario;
-use crate::share::Share;
+use crate::share::Part;
+pub(crate) use standing::Acknowledged;
+use standing::OwnPart;
 use state::ScenarioState;
 
 /// Interval of checks for returned iterations, or for an unreachable board.
@@ -53,6 +57,8 @@ pub(crate) struct ScenarioChannels {
     pub(crate) gauges: Arc<Gauges>,
     /// The source of iterations, if their number is fixed.
     pub(crate) quota: Option<Arc<Quota>>,
+    /// Whether its executors may start iterations.
+    pub(crate) permit: Arc<Permit>,
     /// The scenario's stop signals.
     pub(crate) stop: Stop,
 }
@@ -64,6 +70,8 @@ pub(crate) struct Conductor {
     pub(crate) board: Board,
     pub(crate) run: RunRef,
     pub(crate) node: String,
+    pub(crate) right: SendRight,
+    pub(crate) acknowledged: Arc<Acknowledged>,
     pub(crate) clock: Clock,
     pub(crate) graceful_stop: Duration,
     /// The scenarios that start no more iterations.
@@ -145,6 +153,7 @@ impl Conductor {
         workers.send_if_modified(|workers| std::mem::replace(workers, 0) != 0);
         gauges.set_workers_target(0);
         gauges.set_rate_target(gauges.rate_target().map(|_| 0.0));
+        self.acknowledged.ended(&self.scenario.name);
         self.over.send_if_modified(|over| over.insert(self.scenario.name.clone()));
     }
 
@@ -163,7 +172,8 @@ impl Conductor {
     /// begun it; returns when this node was ready. None when the run ends first.
     async fn begin(&self) -> Option<u64> {
         let mut shares = self.board.shares(&self.run.session);
-        let shown = shares.wait_for(|shares| shares.nodes.contains_key(&self.node));
+        let registration = || self.right.standing().borrow().registration;
+        let shown = shares.wait_for(|shares| shares.share(&self.node, registration()).is_some());
         // The other nodes count on this node from its first share on.
         let _ = self.channels.stop.finish.run_until_cancelled(shown).await?;
         let ready_unix_ns = *self.ready_unix_ns.get_or_init(|| self.clock.unix_now_ns());
@@ -223,23 +233,31 @@ impl Conductor {
     async fn conduct(&self, ready_unix_ns: u64, announced: &mpsc::Sender<ChangeTo>) {
         let mut session = self.board.session(&self.run.session);
         let mut shares = self.board.shares(&self.run.session);
+        let (mut nodes, mut places) = (self.board.nodes(), self.board.places());
+        let mut standing = self.right.standing();
         let mut ended = self.ended.clone();
         let finish = self.channels.stop.finish.clone();
         let mut state = ScenarioState::new(&self.scenario, self.clock.origin_unix_ns(), ready_unix_ns);
-        let mut share = None;
+        let mut own = OwnPart::new(&self.node);
         loop {
             let now = self.clock.now();
-            // If the board has lost this node for a moment, the node keeps its share.
-            share = Share::new(&self.node, &shares.borrow_and_update()).or(share);
+            // Seen before they are read, so that no change is missed.
+            (nodes.mark_unchanged(), places.mark_unchanged());
             // If the session is not visible, or is another run by now, the load is unchanged.
             if let Some(Versioned { value, .. }) = session.borrow_and_update().as_ref()
                 && value.status.run == self.run.run
             {
                 state.see(value, &self.scenario.name, now);
             }
-            if let Some(share) = &share {
-                self.publish(&mut state, share, now);
+            let stands = *standing.borrow_and_update();
+            let part = {
+                let shares = shares.borrow_and_update();
+                own.see((stands, &shares, &self.board.quorum(&self.run.session)), self.clock, now)
+            };
+            if let Some(part) = part {
+                self.publish(&mut state, part, now);
             }
+            let until_end = stands.ends.filter(|_| !stands.has_ended()).map(|ends| ends.instant());
             if state.is_over(now) || ended.borrow().contains(&self.scenario.name) {
                 return;
             }
@@ -252,6 +270,10 @@ impl Conductor {
             tokio::select! {
                 _ = session.changed() => {}
                 _ = shares.changed() => {}
+                _ = standing.changed() => {}
+                _ = nodes.changed() => {}
+                _ = places.changed() => {}
+                () = end_of(until_end) => {}
                 _ = ended.changed() => {}
                 () = sleep(state.next_look(now)) => {}
                 () = finish.cancelled() => return,
@@ -259,18 +281,20 @@ impl Conductor {
         }
     }
 
-    fn publish(&self, state: &mut ScenarioState, share: &Share, now: u64) {
-        let ScenarioChannels { workers, schedule, weights, gauges, quota, .. } = &self.channels;
+    fn publish(&self, state: &mut ScenarioState, part: Part<'_>, now: u64) {
+        let ScenarioChannels { workers, schedule, weights, gauges, quota, permit, .. } = &self.channels;
         weights.set(self.scenario.weights.with(&state.weights));
-        let count = share.of(state.workers(now));
+        let wanted = state.workers(now);
+        let count = if state.keeps_rate { part.workers_cap(wanted) } else { part.of(wanted) };
         gauges.set_workers_target(count.into());
-        gauges.set_rate_target(state.rate(now).map(|rate| rate * share.fraction(state.cap)));
+        gauges.set_rate_target(state.rate(now).map(|rate| part.rate(state.unit, rate)));
+        permit.set_registration(part.registration());
         let keeps = if state.runs(now) { count } else { 0 };
         workers.send_if_modified(|workers| std::mem::replace(workers, keeps) != keeps);
         if let Some(quota) = quota {
             quota.keep(keeps.into());
         }
-        if let Some(next) = state.schedule(share, now) {
+        if let Some(next) = state.schedule(part, now) {
             schedule.send_if_modified(|schedule| {
                 let modified = **schedule != next;
                 if modified {
@@ -278,6 +302,9 @@ impl Conductor {
                 }
                 modified
             });
+        }
+        if let Part::Share(share) = part {
+            self.acknowledged.follows(&self.scenario.name, share);
         }
     }
 
@@ -296,6 +323,14 @@ impl Conductor {
             }
         });
         (announced, AbortOnDropHandle::new(announcing))
+    }
+}
+
+/// Waits until the right to send ends; pending forever if it does not.
+async fn end_of(right: Option<Instant>) {
+    match right {
+        Some(ends) => sleep_until(ends).await,
+        None => pending().await,
     }
 }
 
@@ -330,14 +365,20 @@ mod tests {
         let ready_unix_ns = Arc::default();
         let conductor = |place: usize| {
             let scenario: &Scenario = &plan.scenarios[place];
-            let waiting =
-                ArrivalSchedule { ramp: Ramp::constant(0.0), origin: 0, paused_at: Some(0), workers_cap: 1 };
+            let waiting = ArrivalSchedule {
+                ramp: Ramp::constant(0.0),
+                origin: 0,
+                paused_at: Some(0),
+                workers_cap: 1,
+                registration: 0,
+            };
             let channels = ScenarioChannels {
                 workers: watch::Sender::new(0),
                 schedule: watch::Sender::new(Arc::new(waiting)),
                 weights: Arc::new(LiveWeights::new(scenario.weights)),
                 gauges: Arc::default(),
                 quota: None,
+                permit: crate::permit::tests::always(),
                 stop: Stop::default(),
             };
             let schedule = channels.schedule.subscribe();
@@ -347,6 +388,8 @@ mod tests {
                 board: board.clone(),
                 run: RunRef::new("s", "run"),
                 node: node.clone(),
+                right: membership.right(),
+                acknowledged: Arc::new(Acknowledged::new(membership.entry())),
                 clock,
                 graceful_stop: Duration::ZERO,
                 over: Arc::clone(&over),

@@ -31,6 +31,7 @@ use wec_startup::Stop;
 
 use crate::config::settings::Scope;
 use crate::pace::Ramp;
+use crate::permit::Permit;
 
 pub use back_off::{BackOff, OnFailure};
 pub use config::{Rate, rate};
@@ -169,6 +170,8 @@ pub struct Context {
     pub(crate) clock: Clock,
     /// Number of runtimes that share the load.
     pub(crate) runtimes: u32,
+    /// Whether iterations may start.
+    pub(crate) permit: Arc<Permit>,
     /// The scenario's stop signals.
     pub(crate) stop: Stop,
 }

@@ -1,7 +1,10 @@
 //! This node's membership in a session.
 
-use wec_board::{Board, BoardError, Membership, NodeId, NodeInfo, NodeKind, NodeState, Session, Target};
-use wec_record::plan::MAX_WORKERS;
+use wec_acme::Clock;
+use wec_board::{
+    Board, BoardError, ClockKeeper, Entry, Membership, NodeId, NodeInfo, NodeKind, NodeState, SendRight,
+    Session, Strength, Target,
+};
 
 /// Held from before a run's first preparations until its last result has been delivered, so that others can
 /// distinguish an active run from an abandoned one.
@@ -13,6 +16,8 @@ pub struct SessionMembership {
     pub(crate) session: Session,
     /// This node's number among all nodes of the run so far, from 0.
     pub(crate) place: u64,
+    /// What this node can do.
+    pub(crate) strength: Strength,
     membership: Membership,
 }
 
@@ -22,14 +27,23 @@ impl SessionMembership {
     /// # Errors
     /// When others are ending the session, or the board cannot be written.
     pub async fn take(board: &Board, wanted: Session, node: &NodeId) -> Result<Self, BoardError> {
-        let NodeId { id, name } = node.clone();
+        Self::take_with(Strength::UNMEASURED, board, wanted, node).await
+    }
+
+    /// The same for a node that was measured.
+    ///
+    /// # Errors
+    /// When others are ending the session, or the board cannot be written.
+    pub async fn take_with(
+        strength: Strength,
+        board: &Board,
+        wanted: Session,
+        node: &NodeId,
+    ) -> Result<Self, BoardError> {
         let info = NodeInfo {
-            id,
-            name,
-            kind: NodeKind::Requester,
-            state: NodeState::Preparing,
-            workers: MAX_WORKERS,
+            strength,
             session: wanted.spec.id.clone(),
+            ..NodeInfo::new(node, NodeKind::Requester, NodeState::Preparing)
         };
         let membership = board.join(info).await?;
         let session = match board.join_or_create(&wanted, &node.id).await {
@@ -49,7 +63,7 @@ impl SessionMembership {
             );
         }
         let place = session.status.members.iter().position(|member| *member == node.id).unwrap_or_default();
-        Ok(Self { session, place: place as u64, membership })
+        Ok(Self { session, place: place as u64, strength, membership })
     }
 
     /// The id of the run, which is in its results.
@@ -60,6 +74,21 @@ impl SessionMembership {
     /// When the run began, nanoseconds since the Unix epoch; none when this node may be the first.
     pub const fn began_unix_ns(&self) -> Option<u64> {
         self.session.status.began_unix_ns
+    }
+
+    /// Compares a clock with the board's time; none on a board of this process.
+    pub(crate) fn keep_clock(&self, board: &Board, session: &str, clock: Clock) -> Option<ClockKeeper> {
+        self.right().ends().then(|| board.keep_clock(session, &self.membership, clock))
+    }
+
+    /// Its right to send.
+    pub(crate) fn right(&self) -> SendRight {
+        self.membership.right()
+    }
+
+    /// Its entry on the board.
+    pub(crate) fn entry(&self) -> Entry {
+        self.membership.entry()
     }
 
     /// Asks for a share of the load.

@@ -22,11 +22,12 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 use wec_acme::{Client, Clock};
-use wec_board::{Board, NodeId, RunRef};
+use wec_board::{Board, ClockKeeper, NodeId, RunRef, Strength};
 use wec_delivery::{Health, Sink, deliver_warnings};
 use wec_record::{Limit, RunHeader, StateCounts};
 use wec_startup::{Stop, Warnings};
@@ -38,6 +39,9 @@ use crate::membership::SessionMembership;
 use crate::plan::Plan;
 use crate::run::{Parts, Ran, Requester, Workload, preflight};
 use crate::stored::{Opened, open_state};
+
+/// Longest wait for a comparison of this machine's clock with the board's time.
+const CLOCK_WITHIN: Duration = Duration::from_secs(5);
 
 /// The identity of a node and its session.
 #[derive(Clone, Debug)]
@@ -59,6 +63,16 @@ pub trait Surroundings {
 
     /// The board to follow. `run` is the run's id if this node is the first.
     fn board(&mut self, run: &str) -> impl Future<Output = anyhow::Result<Board>>;
+
+    /// What this node can do. Asked for after the board.
+    fn strength(&self) -> Strength {
+        Strength::UNMEASURED
+    }
+
+    /// The quorum of the session, if this node creates it; none for more than half of the known nodes.
+    fn quorum(&self) -> Option<u32> {
+        None
+    }
 
     /// The state store of the plan.
     fn state(
@@ -146,14 +160,18 @@ impl Node {
         let client = stop.unless_stopped(surroundings.client(plan, self.clock)).await?;
         let mut header = identify(plan, &self.session, &self.id.name, self.clock);
         let board = stop.unless_stopped(surroundings.board(&header.run)).await?;
-        let wanted = plan.session(&self.session).of_run(header.run.clone());
-        let member = stop.unless_stopped(SessionMembership::take(&board, wanted, &self.id)).await?;
+        let mut wanted = plan.session(&self.session).of_run(header.run.clone());
+        wanted.spec.quorum = surroundings.quorum();
+        let joining = SessionMembership::take_with(surroundings.strength(), &board, wanted, &self.id);
+        let member = stop.unless_stopped(joining).await?;
+        // From here on all times are the board's, so that a clock that is off moves nothing.
+        let (this, _clock_keeper) = self.in_time_of(&board, &member).await;
         // What was warned of before there was a session belongs to no run.
         let warnings = Warnings::gather();
         header.run = member.run().to_owned();
         let began = member.began_unix_ns();
         header.started_unix_ns = began.unwrap_or(header.started_unix_ns);
-        let start = Start { node: &self, plan, client: client.in_run(&header.run), board: &board, stop };
+        let start = Start { node: &this, plan, client: client.in_run(&header.run), board: &board, stop };
         let Started { requester, state, sink } = start.start(member, &header, surroundings).await?;
         if began.is_none() {
             // The time of the preparations is not part of the run.
@@ -163,8 +181,8 @@ impl Node {
         let begun = Begun {
             header,
             board: &board,
-            at: RunRef::new(&self.session, &run),
-            node: &self,
+            at: RunRef::new(&this.session, &run),
+            node: &this,
             workers: plan.workers(),
             workload: workload.clone(),
             over: Box::pin(requester.over()),
@@ -192,13 +210,32 @@ impl Node {
 
         let counts = state.counts();
         let closed = state.close().await;
-        report_unwritten(sink.as_ref(), self.clock, counts, &closed);
+        report_unwritten(sink.as_ref(), this.clock, counts, &closed);
         sink.push_warnings(&warnings);
         let health = surroundings.deliver(cut_by_signal).await;
         membership.leave().await;
         accompanied?;
         let state = closed.context("the last changes of the state");
         Ok(Ended { run, iterations: workload.iterations(), limits, health, state })
+    }
+}
+
+impl Node {
+    /// This node with a clock in the board's time, if the board has other nodes' clocks to compare with.
+    async fn in_time_of(self, board: &Board, member: &SessionMembership) -> (Self, Option<ClockKeeper>) {
+        let Some(keeper) = member.keep_clock(board, &self.session, self.clock) else { return (self, None) };
+        let mut offset = keeper.offset();
+        let measured = tokio::time::timeout(CLOCK_WITHIN, offset.wait_for(Option::is_some)).await;
+        let ahead_ns = match measured {
+            Ok(Ok(offset)) => offset.map_or(0, |offset| offset.ahead_ns),
+            _ => {
+                tracing::warn!(
+                    "this machine's clock could not be compared with the board's time: it is taken as right"
+                );
+                0
+            }
+        };
+        (Self { clock: self.clock.shifted(ahead_ns.saturating_neg()), ..self }, Some(keeper))
     }
 }
 

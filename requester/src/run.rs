@@ -8,6 +8,7 @@ mod report;
 mod workforce;
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wec_acme::{Client, Clock, KeyPool};
-use wec_board::{Board, NodeId, NodeInfo, RunRef, SessionState, Versioned};
+use wec_board::{Board, NodeId, NodeInfo, Quorum, RunRef, SendRight, SessionState, Versioned};
 use wec_chains::{Linger, Removed, Remover};
 use wec_delivery::Sink;
 use wec_record::{Chain, Limit};
@@ -25,13 +26,15 @@ use wec_store::{Available, ChallengeWriter, Limits, Object, State};
 pub use self::preflight::{connect, preflight};
 use self::report::{Counting, report};
 use self::workforce::{Equipment, checker, key_pool, workforces};
-use crate::conductor::{Conductor, ScenarioChannels};
+use crate::conductor::{Acknowledged, Conductor, ScenarioChannels};
 use crate::descriptors;
 use crate::engine::{Engine, Runtimes, ScenarioSet};
 use crate::error::StartError;
 use crate::executor::{ArrivalSchedule, BackOff, Context, Gauges, Quota};
 use crate::membership::SessionMembership;
+use crate::offer::Offer;
 use crate::pace::Ramp;
+use crate::permit::Permit;
 use crate::picker::{LiveWeights, allows};
 use crate::plan::Plan;
 use crate::saturation::{Sampler, Watch};
@@ -127,8 +130,11 @@ impl Requester {
             tracing::warn!("{warning}");
         }
         let (tell_ended, ended) = watch::channel(BTreeSet::new());
-        let all_channels: Vec<ScenarioChannels> =
-            plan.scenarios.iter().map(|scenario| channels_of(scenario, &parts, &stop)).collect();
+        let all_channels: Vec<ScenarioChannels> = plan
+            .scenarios
+            .iter()
+            .map(|scenario| channels_of(scenario, &parts, membership.right(), &stop))
+            .collect();
         let with_channels = || plan.scenarios.iter().zip(&all_channels);
         let seed = plan.seed.wrapping_add(membership.place);
         let threads = parts.runtimes.count();
@@ -171,10 +177,15 @@ impl Requester {
             schedule: channels.schedule.subscribe(),
         });
         let counting = counting.collect();
-        let reporter = tokio::spawn(report(parts.clone(), counting, sampler, done.clone()));
+        // A node that cannot lose its share to others has nobody to leave load to.
+        let shares = membership.right().ends();
+        let offer = shares.then(|| Offer::new(membership.entry(), membership.strength));
+        let reporter = tokio::spawn(report(parts.clone(), counting, sampler, offer, done.clone()));
         let (tell_over, over) = watch::channel(BTreeSet::new());
         let tell_over = Arc::new(tell_over);
         let first_share = Arc::default();
+        let acknowledged = Arc::new(Acknowledged::new(membership.entry()));
+        let right = membership.right();
         let conductors = plan.scenarios.iter().zip(all_channels).map(|(scenario, channels)| {
             let conductor = Conductor {
                 scenario: scenario.clone(),
@@ -182,6 +193,8 @@ impl Requester {
                 board: parts.board.clone(),
                 run: RunRef::new(&parts.session, membership.run()),
                 node: parts.node.id.clone(),
+                right: right.clone(),
+                acknowledged: Arc::clone(&acknowledged),
                 clock: parts.clock,
                 graceful_stop: plan.graceful_stop,
                 over: Arc::clone(&tell_over),
@@ -343,20 +356,22 @@ fn something_to_do(plan: &Plan, parts: &Parts, membership: &SessionMembership) -
 }
 
 /// The channels of a scenario's executors, without a target yet.
-fn channels_of(scenario: &Scenario, parts: &Parts, stop: &Stop) -> ScenarioChannels {
+fn channels_of(scenario: &Scenario, parts: &Parts, right: SendRight, stop: &Stop) -> ScenarioChannels {
     let cap = scenario.load.workers().peak() as u32;
     // With the present shares; it makes no load yet.
     let nodes = parts.board.nodes().borrow().clone();
     let other = |node: &&NodeInfo| node.id != parts.node.id && node.shares_load_of(&parts.session);
     let others = nodes.iter().filter(other).count() as u32;
     let workers_cap = cap.div_ceil(others + 1);
-    let waiting = ArrivalSchedule { ramp: Ramp::constant(0.0), origin: 0, paused_at: Some(0), workers_cap };
+    let ramp = Ramp::constant(0.0);
+    let waiting = ArrivalSchedule { ramp, origin: 0, paused_at: Some(0), workers_cap, registration: 0 };
     ScenarioChannels {
         workers: watch::Sender::new(0),
         schedule: watch::Sender::new(Arc::new(waiting)),
         weights: Arc::new(LiveWeights::new(scenario.weights)),
         gauges: Arc::default(),
         quota: scenario.load.iterations().map(|_| Quota::open()),
+        permit: Arc::new(Permit::new(right)),
         stop: stop.child(),
     }
 }
@@ -378,6 +393,7 @@ fn context(
         back_off,
         clock,
         runtimes,
+        permit: Arc::clone(&channels.permit),
         stop: channels.stop.clone(),
     }
 }
@@ -429,12 +445,47 @@ async fn close(keys: Arc<KeyPool>) {
 /// Follows the board until `finish`: the shares of the load, and the targets of the session.
 async fn follow(parts: Parts, finish: CancellationToken) {
     let sharing = async {
-        parts.board.keep_shares(&parts.session).await;
+        parts.board.keep_shares(&parts.session, &parts.node.id).await;
         std::future::pending::<()>().await;
     };
     tokio::select! {
         () = follow_session(&parts, finish) => {}
         () = sharing => {}
+        never = tell_quorum(&parts) => match never {},
+    }
+}
+
+/// Reports a quorum that is missing, or that is not safe.
+async fn tell_quorum(parts: &Parts) -> Infallible {
+    let (mut nodes, mut places) = (parts.board.nodes(), parts.board.places());
+    let mut session = parts.board.session(&parts.session);
+    let (mut told, mut risk) = (true, None);
+    loop {
+        (nodes.mark_unchanged(), places.mark_unchanged(), session.mark_unchanged());
+        let quorum = parts.board.quorum(&parts.session);
+        let Quorum { live, known, needed } = quorum;
+        match (quorum.is_there(), std::mem::replace(&mut told, quorum.is_there())) {
+            (false, true) => tracing::warn!(
+                "this node sends nothing: it sees {live} of {known} known nodes, and the quorum is {needed}; start \
+                 the missing nodes, or remove the places of those that will not come"
+            ),
+            (true, false) => {
+                tracing::info!("the quorum of {needed} nodes is there again: {live} of {known} live")
+            }
+            _ => {}
+        }
+        let before = std::mem::replace(&mut risk, quorum.risk());
+        if let Some(risk) = risk.as_ref().filter(|risk| before.as_ref() != Some(risk)) {
+            tracing::warn!("{risk}");
+        }
+        let changed = tokio::select! {
+            changed = nodes.changed() => changed,
+            changed = places.changed() => changed,
+            changed = session.changed() => changed,
+        };
+        if changed.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }
 

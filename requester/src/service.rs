@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use wec_acme::Clock;
-use wec_board::{Board, BoardUrl, By, NodeId, RunRef};
+use wec_board::{Board, BoardUrl, By, NodeId, RunRef, Strength};
 use wec_delivery::{Entry, GrpcOptions, GrpcSink, Health, Keep, Sink};
 use wec_record::{Limit, RunHeader};
 use wec_startup::{
@@ -53,6 +53,20 @@ pub struct RemoteOptions {
     /// This node's name on the board [default: the host's name]
     #[arg(long, value_name = "NAME", env = "WEC_NODE", value_parser = parse_node_name, help_heading = SESSION)]
     pub node: Option<String>,
+    /// What this machine can do, as in chains=400,requests=2500,workers=100: it gets no more, and loads are shared
+    /// in proportion to it [default: unlimited, so that machines share equally]
+    #[arg(long, value_name = "STRENGTH", env = "WEC_STRENGTH", help_heading = SESSION)]
+    pub strength: Option<Strength>,
+    /// Number of live nodes that the session needs; with fewer, no node sends [default: more than half of the live
+    /// nodes and the reserved places]
+    #[arg(
+        long,
+        value_name = "NODES",
+        env = "WEC_QUORUM",
+        value_parser = clap::value_parser!(u32).range(1..),
+        help_heading = SESSION
+    )]
+    pub quorum: Option<u32>,
     /// Address at which analytics receives results
     #[arg(
         long,
@@ -237,6 +251,14 @@ impl Surroundings for Remote {
         let board = self.options.board.clone().open().await?;
         self.board = Some(board.clone());
         Ok(board)
+    }
+
+    fn strength(&self) -> Strength {
+        self.options.strength.unwrap_or(Strength::UNMEASURED)
+    }
+
+    fn quorum(&self) -> Option<u32> {
+        self.options.quorum
     }
 
     fn opened(&mut self, notes: Vec<String>) {

@@ -1,19 +1,36 @@
 //! This node's share of a session's load, as decided on the board.
 
-use wec_board::Shares;
+use wec_board::{Shares, Standing, Unit};
 
-/// A node's part of the load.
+use crate::pace::Ramp;
+
+/// A node's share of the load.
 #[derive(Clone, Debug)]
 pub(crate) struct Share {
     node: String,
+    registration: i64,
     shares: Shares,
 }
 
+/// A node's part of the load now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Part<'a> {
+    /// Its share.
+    Share(&'a Share),
+    /// Nothing: the node may not send, or has no share.
+    Nothing {
+        /// Since when, nanoseconds of the clock.
+        since: u64,
+    },
+}
+
 impl Share {
-    /// None while the board gives the node no share: it is not ready, or the board has lost it for a moment.
-    pub(crate) fn new(node: &str, shares: &Shares) -> Option<Self> {
-        let taken = shares.nodes.contains_key(node);
-        taken.then(|| Self { node: node.to_owned(), shares: shares.clone() })
+    /// None while the shares do not name this registration of the node: it is not ready, or the board has
+    /// removed it since.
+    pub(crate) fn new(node: &str, standing: Standing, shares: &Shares) -> Option<Self> {
+        let registration = standing.registration;
+        shares.share(node, registration)?;
+        Some(Self { node: node.to_owned(), registration, shares: shares.clone() })
     }
 
     /// This node's part of a number of workers.
@@ -21,27 +38,88 @@ impl Share {
         self.shares.workers(&self.node, workers)
     }
 
-    /// This node's part of a rate that this many workers make.
-    pub(crate) fn fraction(&self, workers: u32) -> f64 {
-        self.shares.fraction(&self.node, workers)
+    /// The largest number of this node's workers for its part of a rate.
+    pub(crate) fn cap(&self, workers: u32) -> u32 {
+        self.shares.cap(&self.node, workers)
+    }
+
+    /// This node's part of a rate.
+    pub(crate) fn rate(&self, unit: Unit, rate: f64) -> f64 {
+        self.shares.rate(&self.node, unit, rate)
+    }
+
+    /// This node's part of a rate over time.
+    pub(crate) fn ramp(&self, unit: Unit, ramp: &Ramp) -> Ramp {
+        ramp.capped(self.shares.most(unit)).mapped(|rate| self.rate(unit, rate))
+    }
+
+    /// The registration and the epoch, and whether others wait until they are acknowledged.
+    pub(crate) fn followed(&self) -> (i64, u64, bool) {
+        let awaited = self.shares.share(&self.node, self.registration);
+        let awaited = awaited.is_some_and(|share| self.shares.awaits(share));
+        (self.registration, self.shares.epoch, awaited)
+    }
+}
+
+impl Part<'_> {
+    /// The part of a number of workers.
+    pub(crate) fn of(self, workers: u32) -> u32 {
+        match self {
+            Self::Share(share) => share.of(workers),
+            Self::Nothing { .. } => 0,
+        }
+    }
+
+    /// The largest number of workers for the part of a rate.
+    pub(crate) fn workers_cap(self, workers: u32) -> u32 {
+        match self {
+            Self::Share(share) => share.cap(workers),
+            Self::Nothing { .. } => 0,
+        }
+    }
+
+    /// The part of a rate.
+    pub(crate) fn rate(self, unit: Unit, rate: f64) -> f64 {
+        match self {
+            Self::Share(share) => share.rate(unit, rate),
+            Self::Nothing { .. } => 0.0,
+        }
+    }
+
+    /// The registration that the part was shared out to; 0 for nothing.
+    pub(crate) fn registration(self) -> i64 {
+        match self {
+            Self::Share(share) => share.registration,
+            Self::Nothing { .. } => 0,
+        }
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use wec_board::{NodeShare, Parts, Strength};
+
     use super::*;
 
-    /// The share of a node among others with the same capacity.
+    /// The share of a node among others with the same strength.
     pub(crate) fn among(node: &str, ids: &[&str]) -> Share {
-        let nodes = ids.iter().map(|id| ((*id).to_owned(), 1_000)).collect();
-        Share::new(node, &Shares { epoch: 1, nodes }).unwrap()
+        let strength = Strength { workers: 1_000, ..Strength::UNMEASURED };
+        let share = NodeShare { registration: 0, strength, limit: None, held: Parts::default() };
+        let nodes = ids.iter().map(|id| ((*id).to_owned(), share)).collect();
+        Share::new(node, of(0), &Shares { epoch: 1, nodes }).unwrap()
+    }
+
+    fn of(registration: i64) -> Standing {
+        Standing { registration, ends: None }
     }
 
     #[test]
     fn a_node_takes_its_share() {
         assert_eq!(among("a", &["a"]).of(50), 50);
         assert_eq!((among("a", &["a", "b"]).of(51), among("b", &["a", "b"]).of(51)), (26, 25));
-        assert_eq!(among("b", &["a", "b"]).fraction(50), 0.5);
-        assert!(Share::new("a", &Shares::default()).is_none(), "shares are not decided yet");
+        assert_eq!(among("b", &["a", "b"]).rate(Unit::Chains, 50.0), 25.0);
+        assert!(Share::new("a", of(0), &Shares::default()).is_none(), "shares are not decided yet");
+        let shares = among("a", &["a"]).shares;
+        assert!(Share::new("a", of(1), &shares).is_none(), "they are for an earlier registration");
     }
 }

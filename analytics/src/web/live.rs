@@ -97,7 +97,7 @@ impl Feed {
             name: node.name.clone(),
             kind: node.kind,
             state: node.state,
-            workers: node.workers,
+            workers: node.strength.workers,
         };
         nodes.iter().map(view).collect()
     }

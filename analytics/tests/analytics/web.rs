@@ -12,7 +12,8 @@ use wec_analytics::{
     Sessions, StartError, Token,
 };
 use wec_board::{
-    Board, By, Change, EtcdOptions, Limits, NodeInfo, NodeKind, NodeState, Session, Target, Versioned,
+    Board, By, Change, EtcdOptions, Limits, NodeId, NodeInfo, NodeKind, NodeState, Session, Strength, Target,
+    Versioned,
 };
 use wec_record::{Chain, Mark, RunHeader};
 use wec_testbed::etcd::Etcd;
@@ -421,13 +422,11 @@ async fn the_control_reaches_other_processes_through_etcd() {
     let etcd = Etcd::start().await.unwrap();
     let of_requester = Board::etcd(EtcdOptions::new([etcd.endpoint()])).await.unwrap();
     of_requester.open_session(Session::running("default", 5)).await.unwrap();
+    let node = NodeId { id: "r1".to_owned(), name: "host".to_owned() };
     let node = NodeInfo {
-        id: "r1".to_owned(),
-        name: "host".to_owned(),
-        kind: NodeKind::Requester,
-        state: NodeState::Running,
-        workers: 100,
+        strength: Strength { workers: 100, ..Strength::UNMEASURED },
         session: "default".to_owned(),
+        ..NodeInfo::new(&node, NodeKind::Requester, NodeState::Running)
     };
     let membership = of_requester.join(node).await.unwrap();
     let folder = tempfile::tempdir().unwrap();

@@ -25,6 +25,9 @@ pub struct SessionSpec {
     /// Its pauses, in order; only the last one may be open.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pauses: Vec<Pause>,
+    /// Number of live nodes that is needed for any of them to send; none for more than half of the known ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quorum: Option<u32>,
     /// The changes of its last write, in order; empty if it was put.
     #[serde(default)]
     pub last_changes: Vec<Changed>,
@@ -49,6 +52,7 @@ impl SessionSpec {
             limits,
             state: SessionState::Running,
             pauses: Vec::new(),
+            quorum: None,
             last_changes: Vec::new(),
             changes: 0,
             plan: None,

@@ -1,11 +1,17 @@
 use wec_record::MarkWhat;
 
 use super::*;
-use crate::{BoardError, NodeInfo};
+use crate::{BoardError, NodeId, NodeInfo, NodeKind, NodeState};
 
 fn session(scenarios: &[(&str, Target)]) -> Session {
     let scenarios = scenarios.iter().map(|(name, target)| ((*name).to_owned(), target.clone())).collect();
     Session::new("s", scenarios, Limits::default())
+}
+
+fn running(id: &str) -> NodeInfo {
+    let node = NodeId { id: id.to_owned(), name: id.to_owned() };
+    let session = "s".to_owned();
+    NodeInfo { session, ..NodeInfo::new(&node, NodeKind::Requester, NodeState::Running) }
 }
 
 fn shown(session: &Session, change: Change) -> String {
@@ -82,14 +88,7 @@ fn the_oldest_of_many_pauses_are_merged() {
 
 #[test]
 fn a_scenario_has_ended_when_no_node_runs_it() {
-    let live = ["one", "two"].map(|id| NodeInfo {
-        id: id.to_owned(),
-        name: id.to_owned(),
-        kind: crate::NodeKind::Requester,
-        state: crate::NodeState::Running,
-        workers: 1,
-        session: "s".to_owned(),
-    });
+    let live = ["one", "two"].map(running);
     let members = ["gone", "one", "two"].map(str::to_owned).to_vec();
     let mut session = session(&[("a", Target::default()), ("b", Target::default())]).of_run("r");
     session.status.members = members;
@@ -105,14 +104,7 @@ fn a_scenario_has_ended_when_no_node_runs_it() {
 
 #[test]
 fn a_session_is_joined_while_one_of_its_nodes_is_alive_and_begun_anew_afterwards() {
-    let node = |id: &str| NodeInfo {
-        id: id.to_owned(),
-        name: id.to_owned(),
-        kind: crate::NodeKind::Requester,
-        state: crate::NodeState::Running,
-        workers: 0,
-        session: "s".to_owned(),
-    };
+    let node = running;
     let wanted = |run: &str| session(&[("a", Target::default())]).of_run(run);
     let taken = |there: Option<&Session>, run: &str, id: &str, live: &[&str]| {
         let live: Vec<_> = live.iter().map(|id| node(id)).collect();
@@ -133,14 +125,7 @@ fn a_session_is_joined_while_one_of_its_nodes_is_alive_and_begun_anew_afterwards
 
 #[test]
 fn the_last_live_node_ends_the_session() {
-    let node = |id: &str| NodeInfo {
-        id: id.to_owned(),
-        name: id.to_owned(),
-        kind: crate::NodeKind::Requester,
-        state: crate::NodeState::Running,
-        workers: 0,
-        session: "s".to_owned(),
-    };
+    let node = running;
     let members = ["a", "b", "dead"].map(str::to_owned).to_vec();
     let mut begun = session(&[("a", Target::default())]).of_run("r");
     begun.status.members = members;

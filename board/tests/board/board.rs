@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::{broadcast, watch};
 use wec_board::{
-    Board, BoardError, By, Change, ChangeTo, EtcdOptions, FileOptions, Limited, NodeInfo, NodeKind,
-    NodeState, RunRef, Session, SessionState, Shares, Versioned, Wants,
+    Board, BoardError, By, Change, ChangeTo, EtcdOptions, FileOptions, Follows, Limited, Membership, NodeId,
+    NodeInfo, NodeKind, NodeState, RunRef, Session, SessionState, Strength, Versioned, Wants,
 };
 use wec_record::{Mark, MarkValue};
 use wec_testbed::etcd::Etcd;
@@ -80,18 +80,19 @@ over_all_boards!(
     each_iteration_is_taken_exactly_once,
     shares_are_decided_once_and_followed_by_all,
     of_several_decisions_at_once_one_is_made,
+    a_reserved_place_counts_for_the_quorum_while_its_node_is_away,
     a_missing_session_cannot_be_changed,
 );
 
 fn requester(id: &str, workers: u32) -> NodeInfo {
-    NodeInfo {
-        id: id.to_owned(),
-        name: "host".to_owned(),
-        kind: NodeKind::Requester,
-        state: NodeState::Running,
-        workers,
-        session: String::new(),
-    }
+    let node = NodeId { id: id.to_owned(), name: "host".to_owned() };
+    let strength = Strength { workers, ..Strength::UNMEASURED };
+    NodeInfo { strength, ..NodeInfo::new(&node, NodeKind::Requester, NodeState::Running) }
+}
+
+/// The nodes without what their memberships add.
+fn unregistered(nodes: &[NodeInfo]) -> Vec<NodeInfo> {
+    nodes.iter().map(|node| NodeInfo { follows: Follows::default(), ..node.clone() }).collect()
 }
 
 /// Waits until the watched value is as wanted.
@@ -129,7 +130,7 @@ async fn a_node_is_seen_by_all_until_it_leaves(world: World) {
     let a = other.join(requester("a", 5)).await.unwrap();
     for board in [&one, &other] {
         until_nodes(board, &["a", "b"]).await;
-        assert_eq!(*board.nodes().borrow(), [requester("a", 5), requester("b", 7)]);
+        assert_eq!(unregistered(&board.nodes().borrow()), [requester("a", 5), requester("b", 7)]);
     }
     // A later board sees the present nodes.
     let late = world.board().await;
@@ -344,13 +345,14 @@ async fn a_changed_node_state_is_seen_by_all(world: World) {
     let (one, other) = (world.board().await, world.board().await);
     let doing = |state| NodeInfo { state, ..requester("a", 50) };
     let mut a = one.join(doing(NodeState::Preparing)).await.unwrap();
-    assert_eq!(*one.nodes().borrow(), [doing(NodeState::Preparing)], "a node sees itself");
+    let seen = unregistered(&one.nodes().borrow());
+    assert_eq!(seen, [doing(NodeState::Preparing)], "a node sees itself");
     for (state, shares) in
         [(NodeState::Running, true), (NodeState::Finishing, false), (NodeState::Running, true)]
     {
         a.set_state(state);
         for board in [&one, &other] {
-            let nodes = until(&mut board.nodes(), |nodes| *nodes == [doing(state)]).await;
+            let nodes = until(&mut board.nodes(), |nodes| unregistered(nodes) == [doing(state)]).await;
             assert_eq!(nodes[0].shares_load_of(""), shares);
         }
     }
@@ -511,37 +513,76 @@ async fn each_iteration_is_taken_exactly_once(world: World) {
 async fn shares_are_decided_once_and_followed_by_all(world: World) {
     let (one, other) = (world.board().await, world.board().await);
     let of = |id, workers| NodeInfo { session: "s".to_owned(), ..requester(id, workers) };
-    let keeping =
-        [one.clone(), other.clone()].map(|board| tokio::spawn(async move { board.keep_shares("s").await }));
-    let shown = async |epoch: u64, nodes: &[(&str, u32)]| {
-        let nodes = nodes.iter().map(|(id, workers)| ((*id).to_owned(), *workers)).collect();
-        let expected = Shares { epoch, nodes };
+    let keeping = [(one.clone(), "a"), (other.clone(), "b")]
+        .map(|(board, node)| tokio::spawn(async move { board.keep_shares("s", node).await }));
+    // The parts of 30 workers.
+    let shown = async |epoch: u64, parts: &[(&str, u32)]| {
         for board in [&one, &other] {
-            until(&mut board.shares("s"), |shares| *shares == expected).await;
+            let shares = until(&mut board.shares("s"), |shares| shares.epoch == epoch).await;
+            let of_all: Vec<_> =
+                shares.nodes.keys().map(|id| (id.as_str(), shares.workers(id, 30))).collect();
+            assert_eq!(of_all, parts, "epoch {epoch}");
         }
     };
+    let registration = |membership: &Membership| membership.right().standing().borrow().registration;
     let a = one.join(of("a", 100)).await.unwrap();
-    shown(1, &[("a", 100)]).await;
+    shown(1, &[("a", 30)]).await;
     let mut b = other.join(NodeInfo { state: NodeState::Preparing, ..of("b", 50) }).await.unwrap();
     until_nodes(&one, &["a", "b"]).await;
     assert_eq!(one.decide_shares("s").await.unwrap().epoch, 1, "a node that becomes ready changes nothing");
     b.set_state(NodeState::Running);
-    shown(2, &[("a", 100), ("b", 50)]).await;
+    // The new node gets its part when the other one has acknowledged the smaller one.
+    shown(2, &[("a", 20), ("b", 0)]).await;
+    assert_eq!(one.decide_shares("s").await.unwrap().epoch, 2);
+    a.entry().acknowledge(registration(&a), 2);
+    shown(3, &[("a", 20), ("b", 10)]).await;
     let stranger = one.join(requester("c", 9)).await.unwrap();
-    assert_eq!(one.decide_shares("s").await.unwrap().epoch, 2, "another session's node changes nothing");
+    assert_eq!(one.decide_shares("s").await.unwrap().epoch, 3, "another session's node changes nothing");
     a.leave().await;
-    shown(3, &[("b", 50)]).await;
+    shown(4, &[("b", 30)]).await;
     b.set_state(NodeState::Finishing);
-    shown(4, &[]).await;
+    shown(5, &[]).await;
     // A later board sees the decided shares.
     let late = world.board().await;
-    until(&mut late.shares("s"), |shares| shares.epoch == 4).await;
+    until(&mut late.shares("s"), |shares| shares.epoch == 5).await;
     for membership in [b, stranger] {
         membership.leave().await;
     }
     for keeping in keeping {
         keeping.abort();
     }
+}
+
+async fn a_reserved_place_counts_for_the_quorum_while_its_node_is_away(world: World) {
+    let (one, other) = (world.board().await, world.board().await);
+    let of = |id: &str, name: &str| NodeInfo {
+        session: "s".to_owned(),
+        name: name.to_owned(),
+        ..requester(id, 1)
+    };
+    one.put_session(Session::running("s", 5)).await.unwrap();
+    let a = one.join(of("a-1", "a")).await.unwrap();
+    assert!(one.quorum("s").is_there(), "one node alone");
+    for name in ["a", "b", "c"] {
+        other.reserve_place(name).await.unwrap();
+    }
+    until(&mut one.places(), |places| places.len() == 3).await;
+    let quorum = one.quorum("s");
+    assert_eq!((quorum.live, quorum.known, quorum.needed, quorum.is_there()), (1, 3, 2, false));
+    let b = other.join(of("b-1", "b")).await.unwrap();
+    until_nodes(&one, &["a-1", "b-1"]).await;
+    assert!(one.quorum("s").is_there());
+    b.leave().await;
+    until_nodes(&one, &["a-1"]).await;
+    assert!(!one.quorum("s").is_there());
+    for name in ["b", "c", "nobody"] {
+        other.remove_place(name).await.unwrap();
+    }
+    until(&mut one.places(), |places| places.len() == 1).await;
+    assert!(one.quorum("s").is_there());
+    // A later board knows the places, too.
+    assert_eq!(world.board().await.places().borrow().iter().collect::<Vec<_>>(), ["a"]);
+    a.leave().await;
 }
 
 async fn of_several_decisions_at_once_one_is_made(world: World) {

@@ -3,20 +3,15 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
-use wec_board::{Board, BoardError, NodeInfo, NodeKind, NodeState};
+use wec_board::{Board, BoardError, NodeId, NodeInfo, NodeKind, NodeState, Strength};
 
 /// Far longer than any wait here takes.
 pub(crate) const BOUND: Duration = Duration::from_secs(120);
 
 pub(crate) fn requester(id: &str) -> NodeInfo {
-    NodeInfo {
-        id: id.to_owned(),
-        name: "host".to_owned(),
-        kind: NodeKind::Requester,
-        state: NodeState::Running,
-        workers: 1,
-        session: String::new(),
-    }
+    let node = NodeId { id: id.to_owned(), name: "host".to_owned() };
+    let strength = Strength { workers: 1, ..Strength::UNMEASURED };
+    NodeInfo { strength, ..NodeInfo::new(&node, NodeKind::Requester, NodeState::Running) }
 }
 
 pub(crate) async fn until<T>(mut shown: watch::Receiver<T>, wanted: impl FnMut(&T) -> bool) {

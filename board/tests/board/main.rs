@@ -4,6 +4,7 @@
 
 mod board;
 mod common;
+mod crowd;
 mod file;
 mod secured;
 mod weather;

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use wec_board::{ChangeTo, Session, Target};
+use wec_board::{ChangeTo, Session, Target, Unit};
+use wec_record::plan::RateUnit;
 
 use crate::executor::ArrivalSchedule;
 use crate::pace::Ramp;
 use crate::scenario::Scenario;
-use crate::share::Share;
+use crate::share::Part;
 
 /// Interval of updates of a number of workers on a ramp.
 const STEP: Duration = Duration::from_millis(50);
@@ -23,7 +24,9 @@ pub(super) struct ScenarioState {
     /// The target of workers by stages or people, or of the rate if the executor has one.
     ramp: Ramp,
     /// Whether `ramp` is of a rate.
-    keeps_rate: bool,
+    pub(super) keeps_rate: bool,
+    /// The unit of the load.
+    pub(super) unit: Unit,
     /// The largest number of workers, for executors with a rate.
     pub(super) cap: u32,
     run_time: Duration,
@@ -67,6 +70,7 @@ impl ScenarioState {
         Self {
             stages: stages.collect(),
             keeps_rate: rate.is_some(),
+            unit: unit_of(load.rate_unit()),
             cap: load.workers().at(Duration::ZERO) as u32,
             ramp: rate.unwrap_or_else(|| load.workers()),
             run_time: scenario.run_time,
@@ -144,12 +148,17 @@ impl ScenarioState {
         self.paused_at.is_none() && self.active(now).is_some()
     }
 
-    pub(super) fn schedule(&mut self, share: &Share, now: u64) -> Option<ArrivalSchedule> {
-        if !self.keeps_rate {
+    /// The schedule of this node's part; none without a rate, and before the node had a part.
+    pub(super) fn schedule(&mut self, part: Part<'_>, now: u64) -> Option<ArrivalSchedule> {
+        if !self.keeps_rate || (self.local.is_none() && matches!(part, Part::Nothing { .. })) {
             return None;
         }
-        let (part, active) = (share.fraction(self.cap), self.active(now).unwrap_or_default());
-        let future = self.ramp.until(self.run_time).scaled(part);
+        let (future, from) = match part {
+            Part::Share(share) => (share.ramp(self.unit, &self.ramp.until(self.run_time)), now),
+            // What was due since belongs to other nodes.
+            Part::Nothing { since } => (Ramp::constant(0.0), since.min(now)),
+        };
+        let active = self.active(from).unwrap_or_default();
         // This node's part before another node joined or left stays as it was: arrivals are positions on it.
         let local = self.local.take_if(|local| local.future == future).unwrap_or_else(|| {
             let ramp = match &self.local {
@@ -168,7 +177,8 @@ impl ScenarioState {
             ramp,
             origin: self.origin?,
             paused_at: self.paused_at,
-            workers_cap: share.of(self.cap),
+            workers_cap: part.workers_cap(self.cap),
+            registration: part.registration(),
         })
     }
 
@@ -204,6 +214,14 @@ impl ScenarioState {
         let events = [Some(self.run_time), next_stage.filter(|_| self.scheduled)];
         let until = events.into_iter().flatten().filter_map(|event| event.checked_sub(active)).min();
         until.unwrap_or(step).min(step).max(Duration::from_millis(1))
+    }
+}
+
+const fn unit_of(rate: Option<RateUnit>) -> Unit {
+    match rate {
+        Some(RateUnit::Chains) => Unit::Chains,
+        Some(RateUnit::Requests) => Unit::Requests,
+        None => Unit::Workers,
     }
 }
 
@@ -298,11 +316,12 @@ mod tests {
         let (mut state, mut session) =
             state(PlanOptions::default().with("rate", "10/s").with("run_time", "60s"));
         let share = among("a", &["a"]);
+        let share = Part::Share(&share);
         state.see(&session, "default", 100 * SECOND);
-        assert_eq!(state.schedule(&share, 100 * SECOND).unwrap().ramp.total(Duration::from_secs(100)), 600.0);
+        assert_eq!(state.schedule(share, 100 * SECOND).unwrap().ramp.total(Duration::from_secs(100)), 600.0);
         session.spec.scenarios.get_mut("default").unwrap().rate = Some(20.0);
         state.see(&session, "default", 130 * SECOND);
-        let ramp = state.schedule(&share, 130 * SECOND).unwrap().ramp;
+        let ramp = state.schedule(share, 130 * SECOND).unwrap().ramp;
         assert_eq!((state.rate(131 * SECOND), ramp.total(Duration::from_secs(100))), (Some(20.0), 900.0));
     }
 
@@ -311,9 +330,10 @@ mod tests {
         let options = PlanOptions::default().with("rate", "100 requests/s").with("run_time", "60s");
         let (mut state, mut session) = state(options);
         let share = among("a", &["a"]);
+        let share = Part::Share(&share);
         let mut asked = |session: &Session, seen: u64, at: f64| {
             state.see(session, "default", seen * SECOND);
-            state.schedule(&share, seen * SECOND).unwrap().asked((at * 1e9) as u64)
+            state.schedule(share, seen * SECOND).unwrap().asked((at * 1e9) as u64)
         };
         assert_eq!([100.0, 102.5].map(|at| asked(&session, 100, at)), [0.0, 250.0]);
         paused(&mut session, Some(110), 0);
@@ -324,7 +344,7 @@ mod tests {
         assert_eq!(asked(&session, 125, 135.0), 1_600.0);
         assert_eq!(asked(&session, 125, 500.0), 1_500.0 + 45.0 * 10.0, "it does not grow after the run time");
         state.see(&session, "default", 130 * SECOND);
-        let ended = state.schedule(&share, 130 * SECOND).unwrap().ended(130 * SECOND);
+        let ended = state.schedule(share, 130 * SECOND).unwrap().ended(130 * SECOND);
         assert_eq!(ended.asked(150 * SECOND), 1_550.0, "it does not grow after the stop");
     }
 
@@ -334,12 +354,31 @@ mod tests {
         let (mut state, session) = state(options);
         state.see(&session, "default", 100 * SECOND);
         let (alone, both) = (among("a", &["a"]), among("a", &["a", "b"]));
+        let (alone, both) = (Part::Share(&alone), Part::Share(&both));
         let totals =
             |schedule: ArrivalSchedule| [20, 40, 60].map(|at| schedule.ramp.total(Duration::from_secs(at)));
-        assert_eq!(totals(state.schedule(&alone, 100 * SECOND).unwrap()), [200.0, 400.0, 600.0]);
-        assert_eq!(totals(state.schedule(&both, 120 * SECOND).unwrap()), [200.0, 300.0, 400.0]);
-        assert_eq!(totals(state.schedule(&both, 125 * SECOND).unwrap()), [200.0, 300.0, 400.0]);
-        assert_eq!(totals(state.schedule(&alone, 140 * SECOND).unwrap()), [200.0, 300.0, 500.0]);
+        assert_eq!(totals(state.schedule(alone, 100 * SECOND).unwrap()), [200.0, 400.0, 600.0]);
+        assert_eq!(totals(state.schedule(both, 120 * SECOND).unwrap()), [200.0, 300.0, 400.0]);
+        assert_eq!(totals(state.schedule(both, 125 * SECOND).unwrap()), [200.0, 300.0, 400.0]);
+        assert_eq!(totals(state.schedule(alone, 140 * SECOND).unwrap()), [200.0, 300.0, 500.0]);
+    }
+
+    #[test]
+    fn a_node_that_had_to_stop_does_not_catch_up() {
+        let options = PlanOptions::default().with("rate", "10/s").with("run_time", "60s");
+        let (mut state, session) = state(options);
+        state.see(&session, "default", 100 * SECOND);
+        let share = among("a", &["a"]);
+        let share = Part::Share(&share);
+        let nothing = |since: u64| Part::Nothing { since: since * SECOND };
+        assert_eq!(state.schedule(nothing(90), 100 * SECOND), None, "it had no part yet");
+        let totals =
+            |schedule: ArrivalSchedule| [20, 40, 60].map(|at| schedule.ramp.total(Duration::from_secs(at)));
+        assert_eq!(totals(state.schedule(share, 100 * SECOND).unwrap()), [200.0, 400.0, 600.0]);
+        // It was stopped, and sees only at 130 s that its right has ended at 110 s.
+        assert_eq!(totals(state.schedule(nothing(110), 130 * SECOND).unwrap()), [100.0, 100.0, 100.0]);
+        assert_eq!(totals(state.schedule(nothing(110), 135 * SECOND).unwrap()), [100.0, 100.0, 100.0]);
+        assert_eq!(totals(state.schedule(share, 140 * SECOND).unwrap()), [100.0, 100.0, 300.0]);
     }
 
     /// The second of two nodes, on a machine whose clock began 1050 s after the epoch; ready at once.
@@ -367,7 +406,7 @@ mod tests {
         let (mut state, mut session) = late(options);
         paused(&mut session, None, 20);
         state.see(&session, "default", 0);
-        let schedule = state.schedule(&among("b", &["a", "b"]), 0).unwrap();
+        let schedule = state.schedule(Part::Share(&among("b", &["a", "b"])), 0).unwrap();
         assert_eq!(schedule.origin, -30 * SECOND as i64);
         assert_eq!(
             [30, 40, 60, 99].map(|at| schedule.ramp.total(Duration::from_secs(at))),

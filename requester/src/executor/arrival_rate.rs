@@ -144,13 +144,15 @@ impl Executor for ArrivalRate {
     }
 
     fn start(&self, context: Context) -> Start {
-        let Context { gauges, schedule, back_off, clock, runtimes, stop, .. } = context;
+        let Context { gauges, schedule, back_off, clock, runtimes, stop, permit, .. } = context;
         let unit = self.unit;
         let spacing = if self.poisson { Spacing::Poisson { seed: back_off.seed } } else { Spacing::Even };
         let relay = Arc::new(Relay::new(runtimes));
         Box::new(move |workforce, place| {
             let (gauges, schedule, relay) = (Arc::clone(&gauges), schedule.clone(), Arc::clone(&relay));
-            let runtime = ArrivalLoop { workforce, gauges, schedule, unit, spacing, clock, place, relay };
+            let permit = Arc::clone(&permit);
+            let runtime =
+                ArrivalLoop { workforce, gauges, schedule, unit, spacing, clock, place, relay, permit };
             Box::pin(runtime.run(stop.clone()))
         })
     }

@@ -18,6 +18,8 @@ pub struct ArrivalSchedule {
     pub paused_at: Option<i64>,
     /// The largest number of workers of this process.
     pub workers_cap: u32,
+    /// The registration of the node to which it was shared out.
+    pub registration: i64,
 }
 
 impl ArrivalSchedule {

@@ -95,14 +95,19 @@ impl Executor for TargetRps {
     }
 
     fn start(&self, context: Context) -> Start {
-        let Context { gauges, schedule, back_off, clock, stop, .. } = context;
+        let Context { gauges, schedule, back_off, clock, stop, permit, .. } = context;
         // The number on the board is the cap; the controller sets the number of workers.
         let (workers, pacing) = (watch::Sender::new(0), watch::Sender::new(Duration::ZERO));
         let (target, paced) = (workers.subscribe(), pacing.subscribe());
         let adapter = Adapter { gauges: Arc::clone(&gauges), schedule, workers, pacing, clock };
         let adapter = Mutex::new(Some(adapter));
         Box::new(move |workforce, place| {
-            let config = LoopConfig { pacing: Some(paced.clone()), back_off, ..LoopConfig::default() };
+            let config = LoopConfig {
+                pacing: Some(paced.clone()),
+                back_off,
+                permit: Some(Arc::clone(&permit)),
+                ..LoopConfig::default()
+            };
             let (gauges, target) = (Arc::clone(&gauges), target.clone());
             let workers = ClosedModel { workforce, gauges, target, config, place };
             // One for the process, on the runtime that comes first.
@@ -243,8 +248,13 @@ mod tests {
         let clock = Clock::start();
         let (gauges, stop) = (Arc::new(Gauges::default()), Stop::default());
         let origin = 20_000_000_000;
-        let schedule =
-            ArrivalSchedule { ramp: Ramp::constant(300.0), origin, paused_at: None, workers_cap: 1000 };
+        let schedule = ArrivalSchedule {
+            ramp: Ramp::constant(300.0),
+            origin,
+            paused_at: None,
+            workers_cap: 1000,
+            registration: 0,
+        };
         let (steer, schedule) = watch::channel(Arc::new(schedule));
         let (workers, pacing) = (watch::Sender::new(0), watch::Sender::new(Duration::ZERO));
         let mut tasks = tokio::task::JoinSet::new();

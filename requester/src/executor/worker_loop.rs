@@ -15,6 +15,10 @@ use super::back_off::Pause;
 use super::gauges::Counted;
 use super::{BackOff, Gauges, Iterated, Quota, VirtualUser};
 use crate::pace::Turns;
+use crate::permit::Permit;
+
+/// Interval of checks whether iterations may start again.
+const WITHOUT_PERMIT: Duration = Duration::from_millis(20);
 
 /// A worker's behaviour between iterations.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +31,8 @@ pub(super) struct LoopConfig {
     pub(super) quota: Option<Arc<Quota>>,
     /// The behaviour after failures.
     pub(super) back_off: BackOff,
+    /// Whether iterations may start; none if they always may.
+    pub(super) permit: Option<Arc<Permit>>,
 }
 
 /// A worker's slot among the workers of a process. It has the slot while the target is above its number.
@@ -71,6 +77,11 @@ pub(super) async fn run_worker(
         Box::pin(turns.wait(&mut slot)).await;
     }
     while slot.stays() {
+        if config.permit.as_ref().is_some_and(|permit| !permit.holds()) {
+            // The conductor takes the slot soon.
+            Box::pin(slot.rest_until(Instant::now() + WITHOUT_PERMIT)).await;
+            continue;
+        }
         if let (Some(quota), None) = (&config.quota, &ticket) {
             ticket = quota.take();
             if ticket.is_none() {

@@ -60,8 +60,8 @@ impl Executor for Workers {
 
 /// Starts workers that follow the target on the board, on every runtime.
 pub(super) fn start(context: Context) -> Start {
-    let Context { gauges, workers, quota, think_time, back_off, stop, .. } = context;
-    let config = LoopConfig { think: think_time, quota, back_off, pacing: None };
+    let Context { gauges, workers, quota, think_time, back_off, stop, permit, .. } = context;
+    let config = LoopConfig { think: think_time, quota, back_off, pacing: None, permit: Some(permit) };
     Box::new(move |workforce, place| {
         let (gauges, target, config) = (Arc::clone(&gauges), workers.clone(), config.clone());
         Box::pin(ClosedModel { workforce, gauges, target, config, place }.run(stop.clone()))

@@ -121,11 +121,35 @@ impl Ramp {
     /// The function multiplied by `by`.
     #[must_use]
     pub fn scaled(&self, by: f64) -> Self {
-        let mut scaled = Self::constant(self.points[0].value * by);
+        self.mapped(|value| value * by)
+    }
+
+    /// The function with another value at each of its points.
+    #[must_use]
+    pub fn mapped(&self, value: impl Fn(f64) -> f64) -> Self {
+        let mut mapped = Self::constant(value(self.points[0].value));
         for point in &self.points[1..] {
-            scaled.push(point.at, point.value * by);
+            mapped.push(point.at, value(point.value));
         }
-        scaled
+        mapped
+    }
+
+    /// The function, and `most` where it is above that.
+    #[must_use]
+    pub fn capped(&self, most: f64) -> Self {
+        if self.peak() <= most {
+            return self.clone();
+        }
+        let mut capped = Self::constant(self.points[0].value.min(most));
+        for pair in self.points.windows(2) {
+            let (here, next) = (&pair[0], &pair[1]);
+            if (here.value > most) != (next.value > most) && next.at > here.at {
+                let part = (most - here.value) / (next.value - here.value);
+                capped.push(here.at + (next.at - here.at).mul_f64(part), most);
+            }
+            capped.push(next.at, next.value.min(most));
+        }
+        capped
     }
 
     fn push(&mut self, at: Duration, value: f64) {
@@ -172,6 +196,17 @@ mod tests {
     /// 0 → 10 in 10 s, 10 for 10 s, a jump to 0 for 10 s, a jump to 4 that holds.
     fn example() -> Ramp {
         Ramp::stages(0.0, [(10.0, s(10)), (10.0, s(10)), (0.0, s(0)), (0.0, s(10)), (4.0, s(0))])
+    }
+
+    #[test]
+    fn is_capped_where_it_is_above_a_value() {
+        let capped = example().capped(4.0);
+        for (at, value) in [(0, 0.0), (2, 2.0), (4, 4.0), (5, 4.0), (19, 4.0), (20, 0.0), (30, 4.0)] {
+            assert_eq!(capped.at(s(at)), value, "{at} s");
+        }
+        assert_eq!(example().capped(10.0), example());
+        let falling = Ramp::stages(10.0, [(0.0, s(10))]).capped(5.0);
+        assert_eq!([4, 5, 7].map(|at| falling.at(s(at))), [5.0, 5.0, 3.0]);
     }
 
     #[test]

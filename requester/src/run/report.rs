@@ -13,6 +13,7 @@ use wec_record::{Limit, LoadSample, StateCounts};
 use super::Parts;
 use crate::ca_watch::{CaWatch, SILENT_AFTER, Seen};
 use crate::executor::{ArrivalSchedule, Gauges};
+use crate::offer::Offer;
 use crate::saturation::{Counted, Sampler};
 use crate::scenario::Scenario;
 
@@ -25,11 +26,13 @@ pub(super) async fn report(
     parts: Parts,
     scenarios: Vec<Counting>,
     mut sampler: Sampler,
+    mut offer: Option<Offer>,
     done: CancellationToken,
 ) -> Vec<Limit> {
     let mut ticks = interval_at(Instant::now() + until_mid_second(parts.clock), REPORT_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut ca_watch = CaWatch::default();
+    let mut limited_ns = 0;
     loop {
         let at_unix_ns = parts.clock.unix_now_ns();
         let counts = parts.state.counts();
@@ -57,6 +60,11 @@ pub(super) async fn report(
         });
         let load = LoadSample { ca, ..sampler.sample(counted, parts.sink.health().backlog_share(), queued) };
         let limits = load.generator.limits.clone();
+        if let Some(offer) = &mut offer {
+            offer.look(
+                std::mem::replace(&mut limited_ns, load.generator.limited_ns) < load.generator.limited_ns,
+            );
+        }
         parts.sink.push_load(at_unix_ns, load);
         if done.is_cancelled() {
             return limits;

@@ -28,7 +28,7 @@ pub(super) type Lane = InterceptedService<Channel, Token>;
 #[derive(Debug)]
 pub(crate) struct Link {
     members: Vec<Member>,
-    /// The endpoint that answered last.
+    /// The endpoint to begin with: the one that answered last, or the one after it while a call is made.
     current: AtomicUsize,
     user: Option<EtcdUser>,
     /// The user's token; none before the first request for one.
@@ -149,6 +149,8 @@ impl Link {
         let mut reason = String::new();
         for at in (0..self.members.len()).map(|step| (first + step) % self.members.len()) {
             let member = &self.members[at];
+            // If the caller gives up while this one is silent, its next call begins with another one.
+            self.current.store((at + 1) % self.members.len(), Ordering::Relaxed);
             match self.ask(member, &call).await {
                 Ok(answer) => {
                     self.current.store(at, Ordering::Relaxed);
@@ -156,6 +158,7 @@ impl Link {
                 }
                 Err(failure) if failure.is_elsewhere() => reason = failure.reason(),
                 Err(failure) => {
+                    self.current.store(at, Ordering::Relaxed);
                     let endpoint = member.url.clone();
                     return Err(BoardError::Refused { endpoint, doing, reason: failure.reason() });
                 }

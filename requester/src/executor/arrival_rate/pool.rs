@@ -115,6 +115,12 @@ impl WorkerPool {
         self.set_out(member, Assignment { due, expected, looks: 0 });
     }
 
+    /// Drops an iteration that is due for too long.
+    pub(super) fn drop_late(&self) {
+        self.gauges.due.fetch_add(1, Ordering::Relaxed);
+        self.gauges.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Reports to the other runtimes how many workers are available for their arrivals, beside `waiting`
     /// arrivals of this one.
     pub(super) fn report_spare(&self, waiting: usize) {

@@ -14,6 +14,7 @@ use super::pool::WorkerPool;
 use super::position::Position;
 use crate::alarm::Alarm;
 use crate::pace::Spacing;
+use crate::permit::Permit;
 
 /// Starts due iterations on its runtime.
 pub(super) struct ArrivalLoop {
@@ -34,6 +35,8 @@ pub(super) struct ArrivalLoop {
     pub(super) place: (u32, u32),
     /// The connection to the other runtimes.
     pub(super) relay: Arc<Relay>,
+    /// Whether arrivals may start.
+    pub(super) permit: Arc<Permit>,
 }
 
 impl ArrivalLoop {
@@ -56,7 +59,14 @@ impl ArrivalLoop {
             let next = loop {
                 match schedule.due(position.next()) {
                     Some(due) if due <= now => {
-                        pool.take(Arrival { due, expected: position.advance(), handed: false });
+                        let expected = position.advance();
+                        if !self.permit.holds_for(schedule.registration) {
+                            // Another node has this part of the load, or will have it soon.
+                        } else if self.permit.is_late(now - due) {
+                            pool.drop_late();
+                        } else {
+                            pool.take(Arrival { due, expected, handed: false });
+                        }
                     }
                     next => break next,
                 }

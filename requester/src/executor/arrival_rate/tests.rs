@@ -91,8 +91,13 @@ impl Running {
             by_worker: Mutex::default(),
             requests: 4,
         });
-        let (schedule, followed) =
-            watch::channel(Arc::new(ArrivalSchedule { ramp, origin: 0, paused_at: None, workers_cap: cap }));
+        let (schedule, followed) = watch::channel(Arc::new(ArrivalSchedule {
+            ramp,
+            origin: 0,
+            paused_at: None,
+            workers_cap: cap,
+            registration: 0,
+        }));
         let gauges = Arc::new(Gauges::default());
         let stop = Stop::default();
         let mut tasks = JoinSet::new();
@@ -107,6 +112,7 @@ impl Running {
                 clock,
                 place: (place, of),
                 relay: Arc::clone(&relay),
+                permit: crate::permit::tests::always(),
             };
             tasks.spawn(executor.run(stop.clone()));
         }
@@ -418,7 +424,7 @@ async fn the_run_continues_after_a_panic_in_one_worker() {
         }
     }
     let ramp = Ramp::constant(10.0).until(s(1));
-    let schedule = ArrivalSchedule { ramp, origin: 0, paused_at: None, workers_cap: 1 };
+    let schedule = ArrivalSchedule { ramp, origin: 0, paused_at: None, workers_cap: 1, registration: 0 };
     let (_sender, schedule) = watch::channel(Arc::new(schedule));
     let (gauges, stop) = (Arc::new(Gauges::default()), Stop::default());
     let executor = ArrivalLoop {
@@ -430,6 +436,7 @@ async fn the_run_continues_after_a_panic_in_one_worker() {
         clock: Clock::start(),
         place: (0, 1),
         relay: Arc::new(Relay::new(1)),
+        permit: crate::permit::tests::always(),
     };
     let task = tokio::spawn(executor.run(stop.clone()));
     pass(s(2)).await;

@@ -1,0 +1,80 @@
+//! What this node offers to its session now: less than its strength while it is saturated.
+
+use wec_board::{Entry, Strength};
+
+/// Number of looks, one a second, in a round.
+const ROUND: u32 = 5;
+/// A saturated node offers this many hundredths of what it offered before.
+const LOWER: u32 = 80;
+/// A node that keeps up offers this many hundredths of its strength more, each round.
+const RAISE: u32 = 5;
+/// The least offer, hundredths of the strength.
+const LEAST: u32 = 10;
+
+/// Lowers the offer at once after a round in which the node was saturated, and raises it slowly, so that the load
+/// does not swing between nodes.
+#[derive(Debug)]
+pub(crate) struct Offer {
+    entry: Entry,
+    strength: Strength,
+    rounds: Rounds,
+}
+
+impl Offer {
+    pub(crate) fn new(entry: Entry, strength: Strength) -> Self {
+        Self { entry, strength, rounds: Rounds::default() }
+    }
+
+    /// Called once a second: whether the load tester was the limit in it.
+    pub(crate) fn look(&mut self, limited: bool) {
+        if let Some(hundredths) = self.rounds.look(limited) {
+            let offered = self.strength.hundredths(hundredths);
+            tracing::info!("this node offers {hundredths} % of its strength to the session: {offered}");
+            self.entry.offer(offered);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Rounds {
+    hundredths: u32,
+    looks: u32,
+    limited: bool,
+}
+
+impl Default for Rounds {
+    fn default() -> Self {
+        Self { hundredths: 100, looks: 0, limited: false }
+    }
+}
+
+impl Rounds {
+    /// A new offer at the end of a round, if it has changed.
+    fn look(&mut self, limited: bool) -> Option<u32> {
+        self.looks += 1;
+        self.limited |= limited;
+        if self.looks < ROUND {
+            return None;
+        }
+        self.looks = 0;
+        let next = match std::mem::take(&mut self.limited) {
+            true => (self.hundredths * LOWER / 100).max(LEAST),
+            false => (self.hundredths + RAISE).min(100),
+        };
+        (std::mem::replace(&mut self.hundredths, next) != next).then_some(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_saturated_node_offers_less_at_once_and_more_slowly() {
+        let mut rounds = Rounds::default();
+        let mut round = |limited: u32| (0..ROUND).filter_map(|second| rounds.look(second < limited)).last();
+        assert_eq!([0, 1, 5, 0, 0].map(&mut round), [None, Some(80), Some(64), Some(69), Some(74)]);
+        assert_eq!((0..30).filter_map(|_| round(1)).last(), Some(LEAST));
+        assert_eq!((0..30).filter_map(|_| round(0)).last(), Some(100));
+    }
+}
