@@ -30,6 +30,7 @@ mod report;
 mod restart;
 mod scenarios;
 mod session;
+mod sharing;
 mod state;
 mod targets;
 mod trust;

@@ -1,0 +1,220 @@
+//! One fault after the other, each until the CA gets its target again.
+
+use std::fmt::Write as _;
+
+use wec_board::{Board, EtcdOptions, Unit};
+use wec_testbed::etcd::Etcd;
+
+use super::cluster::{Cluster, Scale, now};
+
+/// What the CA got in one fault.
+struct Row {
+    fault: &'static str,
+    /// The largest count of a second.
+    largest: u64,
+    /// From the fault until the target was reached again, seconds.
+    back_after: u64,
+    /// How much of the target was missing until then, requests.
+    missing: f64,
+}
+
+/// Collects rows, and checks each.
+struct Table {
+    scale: Scale,
+    rows: Vec<Row>,
+}
+
+impl Table {
+    /// Waits until the target is reached after a fault at a second, as far as the present nodes can.
+    fn until_back(&mut self, cluster: &Cluster, fault: &'static str, at: u64) {
+        let rate = cluster.reachable();
+        let back = cluster.until_rate(rate, at);
+        let (largest, _) = cluster.counted.largest(at.saturating_sub(1));
+        let missing = cluster.counted.missing(rate, at, back);
+        let back_after = back.saturating_sub(at);
+        if self.scale.full {
+            let bound = self.scale.lease + 10;
+            assert!(back_after <= bound, "{fault}: back after {back_after} s, later than {bound} s");
+        }
+        println!("{fault}: at most {largest}/s, back after {back_after} s, {missing:.0} missing");
+        self.rows.push(Row { fault, largest, back_after, missing });
+        cluster.counted.assert_never_over(self.scale.rate, 3);
+    }
+
+    /// Adds the rows to the file of the environment, if there is one.
+    fn write(&self) {
+        let Ok(path) = std::env::var("WEC_SHARING_TABLE") else { return };
+        let mut text = String::new();
+        for Row { fault, largest, back_after, missing } in &self.rows {
+            writeln!(text, "| {fault} | {largest} | {back_after} | {missing:.0} |").unwrap();
+        }
+        let file = std::fs::File::options().create(true).append(true).open(path);
+        std::io::Write::write_all(&mut file.unwrap(), text.as_bytes()).unwrap();
+    }
+}
+
+/// The board as a test sees it.
+async fn board(etcd: &Etcd) -> Board {
+    Board::etcd(EtcdOptions::new([etcd.endpoint()])).await.unwrap()
+}
+
+/// Waits until these nodes have their shares, in the proportion of their strengths, and nobody waits for another.
+async fn until_shared(board: &Board, cluster: &Cluster, names: &[&str]) -> Vec<f64> {
+    let mut shares = board.shares("night");
+    let settled = shares.wait_for(|shares| {
+        let unlimited = shares.nodes.values().all(|share| share.limit.is_none());
+        unlimited
+            && shares.nodes.len() == names.len()
+            && names.iter().all(|name| shares.nodes.keys().any(|id| id.starts_with(&format!("{name}-"))))
+    });
+    let bound = std::time::Duration::from_secs(120);
+    let settled = tokio::time::timeout(bound, settled).await.expect("in time").unwrap().clone();
+    let rate = f64::from(cluster.scale.rate);
+    settled.nodes.keys().map(|id| settled.rate(id, Unit::Chains, rate)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_join_die_and_are_stopped() {
+    let scale = Scale::of_environment();
+    let mut cluster = Cluster::start(scale).await;
+    let board = board(&cluster.etcd).await;
+    let mut table = Table { scale, rows: Vec::new() };
+    let thousandths = |parts: Vec<f64>| {
+        let of_whole = |part: &f64| (part * 1_000.0 / f64::from(scale.rate)).round();
+        parts.iter().map(of_whole).collect::<Vec<_>>()
+    };
+
+    // The worked example: what A, B and C get of the target as they come.
+    for (names, parts) in [
+        (&["a"][..], &[800.0][..]),
+        (&["a", "b"], &[444.0, 556.0]),
+        (&["a", "b", "c"], &[333.0, 417.0, 250.0]),
+    ] {
+        let (at, name) = (now(), *names.last().unwrap());
+        cluster.join(name).await;
+        assert_eq!(thousandths(until_shared(&board, &cluster, names).await), parts);
+        table.until_back(&cluster, "a node joins", at);
+    }
+
+    let at = now();
+    cluster.kill("c");
+    table.until_back(&cluster, "kill -9 of a node", at);
+    let at = now();
+    cluster.join("c").await;
+    until_shared(&board, &cluster, &["a", "b", "c"]).await;
+    table.until_back(&cluster, "it is started again", at);
+
+    let at = now();
+    cluster.signal("b", "-STOP");
+    let stopped = cluster.nodes.remove("b").unwrap();
+    table.until_back(&cluster, "SIGSTOP of a node", at);
+    while now() < at + scale.stopped {
+        cluster.pass(1);
+    }
+    cluster.nodes.insert("b".to_owned(), stopped);
+    let at = now();
+    cluster.signal("b", "-CONT");
+    until_shared(&board, &cluster, &["a", "b", "c"]).await;
+    table.until_back(&cluster, "SIGCONT after that", at);
+
+    for name in ["a", "b", "c"] {
+        cluster.leave(name);
+    }
+    table.write();
+    let Cluster { ca, counted, folder, .. } = cluster;
+    let accounts = ca.stop()["accounts"].as_u64().unwrap();
+    counted.assert_never_over(scale.rate, 3);
+    assert_eq!(counted.all(), accounts, "every request made one account");
+    // The killed node had results that it had not written to its spool.
+    let logged = crate::common::chains_in(&folder.path().join("results")) as u64;
+    let lost = u64::from(scale.rate) / 4 * 10;
+    assert!((accounts.saturating_sub(lost)..=accounts).contains(&logged), "{logged} logged of {accounts}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_etcd_that_is_restarted_and_a_node_that_is_cut_off_from_it() {
+    let scale = Scale::of_environment();
+    let mut cluster = Cluster::start(scale).await;
+    let mut table = Table { scale, rows: Vec::new() };
+    for name in ["a", "b", "c"] {
+        cluster.join(name).await;
+    }
+    until_shared(&board(&cluster.etcd).await, &cluster, &["a", "b", "c"]).await;
+    cluster.until_rate(cluster.reachable(), 0);
+
+    let at = now();
+    cluster.etcd.kill().unwrap();
+    cluster.etcd.restart().await.unwrap();
+    table.until_back(&cluster, "etcd is restarted", at);
+
+    // For longer than the right to send lasts: all nodes stop.
+    let at = now();
+    cluster.etcd.kill().unwrap();
+    cluster.pass(scale.lease);
+    let silent = now();
+    cluster.etcd.restart().await.unwrap();
+    table.until_back(&cluster, "etcd is away for the time of a lease", at);
+    let silent = cluster.counted.seconds().iter().any(|(second, count)| *second + 1 >= silent && *count == 0);
+    assert!(silent, "nodes that cannot renew stop: {:?}", cluster.counted.seconds());
+
+    let board = board(&cluster.etcd).await;
+    until_shared(&board, &cluster, &["a", "b", "c"]).await;
+    let at = now();
+    let cut = cluster.nodes.remove("a").unwrap();
+    cut.cable.cut(true);
+    until_shared(&board, &cluster, &["b", "c"]).await;
+    table.until_back(&cluster, "a node is cut off from etcd", at);
+    let at = now();
+    cut.cable.cut(false);
+    cluster.nodes.insert("a".to_owned(), cut);
+    until_shared(&board, &cluster, &["a", "b", "c"]).await;
+    table.until_back(&cluster, "it is connected again", at);
+
+    let at = now();
+    cluster.leave("b");
+    table.until_back(&cluster, "a node leaves in order", at);
+    for name in ["a", "c"] {
+        cluster.leave(name);
+    }
+    table.write();
+    let Cluster { ca, counted, folder, .. } = cluster;
+    let accounts = ca.stop()["accounts"].as_u64().unwrap();
+    counted.assert_never_over(scale.rate, 3);
+    let logged = crate::common::chains_in(&folder.path().join("results")) as u64;
+    assert_eq!((counted.all(), logged), (accounts, accounts), "nothing is counted twice or lost");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_clock_is_an_hour_ahead_shares_the_load_at_the_right_time() {
+    let scale = Scale::of_environment();
+    let mut cluster = Cluster::start(scale).await;
+    let mut table = Table { scale, rows: Vec::new() };
+    cluster.join("a").await;
+    cluster.until_rate(cluster.reachable(), 0);
+    let board = board(&cluster.etcd).await;
+    let (at, hour) = (now(), 3_600 * 1_000_000_000);
+    // Debian's faketime; time since boot is not changed.
+    let prefix =
+        ["env", "FAKETIME_DONT_FAKE_MONOTONIC=1", "DONT_FAKE_MONOTONIC=1", "faketime", "-f", "+3600"];
+    cluster.join_with("b", &prefix).await;
+    until_shared(&board, &cluster, &["a", "b"]).await;
+    table.until_back(&cluster, "a node joins whose clock is 1 h ahead", at);
+    let nodes = board.nodes().borrow().clone();
+    let measured = nodes.iter().find(|node| node.name == "b").and_then(|node| node.clock).unwrap();
+    let wrong = measured.ahead_ns.abs_diff(hour);
+    // Both clocks are of one machine, and each is read at its process's start.
+    assert!(wrong <= measured.within_ns + 5_000_000, "{measured:?} is wrong by {wrong} ns");
+    assert!(cluster.said("b").contains("s ahead of the board's time"), "{}", cluster.said("b"));
+    cluster.leave("b");
+    cluster.leave("a");
+    table.write();
+    cluster.counted.assert_never_over(scale.rate, 2);
+    // Its results are at the time of the others.
+    let records = crate::common::log_so_far(&cluster.folder.path().join("results"));
+    let ends = records.iter().filter_map(|record| match record {
+        wec_record::Record::Chain { origin_unix_ns, result, .. } => Some(origin_unix_ns + result.done),
+        _ => None,
+    });
+    let last = ends.max().unwrap() / 1_000_000_000;
+    assert!(last <= now(), "a result is at {last}, which is in the future");
+}
