@@ -124,7 +124,9 @@ async fn nodes_that_join_die_and_are_stopped() {
     let Cluster { ca, counted, folder, .. } = cluster;
     let accounts = ca.stop()["accounts"].as_u64().unwrap();
     counted.assert_never_over(scale.rate, 3);
-    assert_eq!(counted.all(), accounts, "every request made one account");
+    // A request of the killed node may have broken off.
+    let broken = counted.all() - accounts;
+    assert!(broken <= 10, "{broken} requests made no account");
     // The killed node had results that it had not written to its spool.
     let logged = crate::common::chains_in(&folder.path().join("results")) as u64;
     let lost = u64::from(scale.rate) / 4 * 10;
