@@ -3,7 +3,7 @@
 //!
 //! [`faults`] has one test for each fault, [`partition`] does it with hosts in network namespaces, and [`random`]
 //! draws faults from a seed. With `WEC_SHARING=full` they run with the real lease of 10 s, at the worked example's
-//! tenth, and write a table to the file `WEC_SHARING_TABLE` (`scripts/soak` does that).
+//! tenth or at `WEC_SHARING_RATE`, and write a table to the file `WEC_SHARING_TABLE` (`scripts/soak` does that).
 
 mod cluster;
 mod counted;
