@@ -9,7 +9,7 @@ const FAR_NS: u64 = 7 * 86_400 * 1_000_000_000;
 ///
 /// The run begins with the header's start; without a header, with the first record. A time that is more than seven days
 /// before the earliest time or after the latest one so far is out of range. If it is the start that is far from the
-/// records, the first two records that agree decide, and the run begins with the earlier of them.
+/// records, the first two records that agree decide, and the run begins with the earlier of them, whatever follows.
 ///
 /// 0 is no time: records of the 2015 design have no clock.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,8 +19,8 @@ pub struct RunTimes {
     span: Option<(u64, u64)>,
     /// Whether a further record was near the first time.
     agreed: bool,
-    /// The last time out of range before that.
-    doubted: Option<u64>,
+    /// The last time out of range before that: from, to.
+    doubted: Option<(u64, u64)>,
 }
 
 /// Whether a time belongs to the run.
@@ -62,12 +62,14 @@ impl RunTimes {
         if self.agreed {
             return Within::Nothing;
         }
-        match self.doubted.replace(to) {
-            Some(before) if near(before) => {
+        match self.doubted.replace((from, to)) {
+            Some((from_before, before)) if near(before) => {
                 self.agreed = true;
-                self.started = None;
-                self.span = Some((before.min(to), before.max(to)));
+                self.span = Some((before, before));
+                self.widen(from_before, before);
                 self.widen(from, to);
+                // It does not move again, so that every record is in the part of the run that its time decides.
+                self.started = self.span.map(|(earliest, _)| earliest);
                 Within::RunThatMoves
             }
             _ => Within::Nothing,
@@ -93,7 +95,8 @@ impl RunTimes {
         }
     }
 
-    /// The start of the run: the header's, unless it is out of range; else the earliest time.
+    /// The start of the run: the header's, or if that is out of range the earliest time of the two records that agree;
+    /// without a header the earliest time.
     pub fn started(&self) -> Option<u64> {
         self.started.or(self.span.map(|(earliest, _)| earliest))
     }
@@ -155,6 +158,17 @@ mod tests {
     fn a_run_may_be_longer_than_the_bound_and_pause() {
         let times: Vec<_> = (1..9).map(|weeks| NOW + weeks * FAR_NS).collect();
         assert!(after(Some(NOW), &times).0.iter().all(|within| *within == Within::Run));
+    }
+
+    #[test]
+    fn a_start_that_two_records_decided_stays() {
+        let mut run = RunTimes::default();
+        run.begin(FUTURE);
+        run.take(NOW - 3 * S, NOW);
+        assert_eq!(run.take(NOW - S, NOW + S), Within::RunThatMoves);
+        assert_eq!(run.started(), Some(NOW - 3 * S), "the first of them had begun before");
+        assert_eq!(run.take(NOW - 9 * S, NOW + 2 * S), Within::Run);
+        assert_eq!((run.started(), run.latest()), (Some(NOW - 3 * S), NOW + 2 * S));
     }
 
     #[test]
