@@ -3,6 +3,8 @@
 //! A file is a sequence of messages, each preceded by its length. [`MARK`] is the first message of each block: after it
 //! all tables are empty, so a reader can begin at any block.
 
+mod usual;
+
 use std::collections::HashMap;
 
 use prost::Message as _;
@@ -16,6 +18,8 @@ use wec_record::{AuthorizationResult, ChainResult, Record, RequestResult};
 
 use proto::entry::Entry as Kind;
 
+use self::usual::Usual;
+
 /// Version of the binary form. It grows when a reader of the old form would misread the new one.
 pub const BINARY_VERSION: u8 = 1;
 /// The first message of a file and of each block, with its length. No protobuf message begins like it.
@@ -26,6 +30,8 @@ pub(crate) const MARK_START: &[u8] = b"\x07wecb\n\x1a";
 const MAX_TABLE: usize = 1 << 14;
 /// Maximal bytes of an entry of a table.
 const MAX_ENTRY: usize = 1 << 12;
+/// The unit of times in a chain result that has only whole ones, nanoseconds.
+const MICROSECOND: u64 = 1_000;
 /// Maximal requests of a chain result; a longer one is JSON.
 const MAX_REQUESTS: usize = 1 << 16;
 
@@ -95,7 +101,7 @@ impl Encoder {
         tables.chains.truncate(saved.chains);
         tables.last_done = saved.last_done;
         tables.last_at = saved.last_at;
-        Decoder { tables, spare: proto::Chain::default() }
+        Decoder { tables, ..Decoder::default() }
     }
 
     /// Appends a record, after the entries of tables that it needs.
@@ -366,7 +372,14 @@ pub(crate) struct Decoder {
     tables: Tables,
     /// The memory of the last chain, for the next one.
     spare: proto::Chain,
+    usual: Usual,
+    /// The last record that was not read as a usual one.
+    other: Option<Record>,
 }
+
+/// Where a [`Decoder`] has a record until it reads the next message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kept(Option<usize>);
 
 /// Numbers whose memory is kept.
 const MAX_SPARE: usize = 1 << 12;
@@ -374,6 +387,26 @@ const MAX_SPARE: usize = 1 << 12;
 const CHAIN_BEGINS: u8 = 4 << 3 | 2;
 
 impl Decoder {
+    /// As [`Decoder::decode`], with less work for the usual record.
+    pub(crate) fn read(&mut self, message: &[u8]) -> Result<Option<(Kept, Option<String>)>, Bad> {
+        if let Some(place) = self.usual.read(&mut self.tables, message, BINARY_VERSION) {
+            return Ok(Some((Kept(Some(place)), None)));
+        }
+        let decoded = self.decode(message)?;
+        Ok(decoded.map(|(record, line)| {
+            self.other = Some(record);
+            (Kept(None), line)
+        }))
+    }
+
+    /// The record that was read last.
+    pub(crate) fn record(&self, kept: Kept) -> &Record {
+        match kept.0 {
+            Some(place) => self.usual.record(place),
+            None => self.other.as_ref().expect("the caller has read one"),
+        }
+    }
+
     /// Reads a message without its length: a record, with its line if it is JSON, or none for a mark or an entry of a table.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ use crate::{LogError, LogFormat};
 ///
 /// # Errors
 /// When the file cannot be read, has a later format, or something in the middle is not a record.
-pub fn read_strictly(path: &Path, each: impl FnMut(Record)) -> Result<(), LogError> {
+pub fn read_strictly(path: &Path, each: impl FnMut(&Record)) -> Result<(), LogError> {
     let file = File::open(path).map_err(|source| LogError::Io { what: "open", path: path.into(), source })?;
     read(path, &file, each).map(drop)
 }
@@ -28,14 +28,14 @@ pub fn read_strictly(path: &Path, each: impl FnMut(Record)) -> Result<(), LogErr
 pub(crate) fn read(
     path: &Path,
     file: &File,
-    mut each: impl FnMut(Record),
+    mut each: impl FnMut(&Record),
 ) -> Result<(End, LogFormat), LogError> {
     let failed = |source| LogError::Io { what: "read", path: path.into(), source };
     let mut reader = Reader::new(file).map_err(failed)?;
     while let Some(found) = reader.next().map_err(failed)? {
         match found {
             Found::Record(_, record, _) => {
-                if let Record::Header(header) = &record
+                if let Record::Header(header) = record
                     && header.version > FORMAT_VERSION
                 {
                     return Err(LogError::Newer { path: path.into(), version: header.version });
@@ -44,7 +44,7 @@ pub(crate) fn read(
             }
             Found::Blank(_) => {}
             Found::Damaged(place, why) => {
-                let place = shown(&place, reader.format());
+                let place = shown(&place);
                 return Err(LogError::NotARecord { path: path.into(), place, why });
             }
             Found::Newer(version) => return Err(LogError::NewerBinary { path: path.into(), version }),
@@ -54,9 +54,9 @@ pub(crate) fn read(
 }
 
 /// A place in a message for people.
-pub(crate) fn shown(place: &Place, format: LogFormat) -> String {
+pub(crate) fn shown(place: &Place) -> String {
+    let Place { number, offset, frame, format, .. } = place;
     let unit = if format.is_binary() { "message" } else { "line" };
-    let Place { number, offset, frame, .. } = place;
     match frame {
         None => format!("{unit} {number} (byte {offset})"),
         Some(frame) => format!("{unit} {number} (byte {offset}, in the frame at byte {frame} of the file)"),
@@ -79,7 +79,7 @@ pub(crate) fn header_of(path: &Path, mut file: &File) -> Result<Option<RunHeader
             Some(Found::Record(_, Record::Header(header), _)) if header.version > FORMAT_VERSION => {
                 Err(LogError::Newer { path: path.into(), version: header.version })
             }
-            Some(Found::Record(_, Record::Header(header), _)) => Ok(Some(header)),
+            Some(Found::Record(_, Record::Header(header), _)) => Ok(Some(header.clone())),
             Some(Found::Newer(version)) => Err(LogError::NewerBinary { path: path.into(), version }),
             Some(Found::Record(..) | Found::Blank(_)) => {
                 Err(no_log("it does not begin with a header".to_owned()))
@@ -132,15 +132,13 @@ pub fn footer_at(path: &Path) -> Option<Footer> {
         let mut last = None;
         while let Some(found) = reader.next().ok()? {
             match found {
-                Found::Record(_, record, _) => last = Some(record),
+                Found::Record(_, Record::Footer(footer), _) => last = Some(Some(footer.clone())),
+                Found::Record(..) => last = Some(None),
                 Found::Blank(_) => {}
                 Found::Damaged(..) | Found::Newer(_) => return None,
             }
         }
-        match last? {
-            Record::Footer(footer) if reader.end().torn == 0 => Some(Some(footer)),
-            _ => Some(None),
-        }
+        Some(last?.filter(|_| reader.end().torn == 0))
     })?
 }
 

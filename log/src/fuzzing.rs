@@ -21,15 +21,15 @@ pub fn read(bytes: &[u8]) -> u64 {
         count += 1;
         let to = if line.is_some() { LogFormat::Binary } else { LogFormat::Json };
         let mut writer = RecordWriter::new(to, Vec::new());
-        if writer.write(&record, line.as_deref()).is_err() {
+        if writer.write(record, line.as_deref()).is_err() {
             // A binary log may have numbers that JSON does not have. They are refused when records are judged.
             continue;
         }
         let written = writer.finish().expect("a vector has room");
         let mut again = Reader::new(&written[..]).expect("a slice can be read");
         match again.next().expect("a slice can be read") {
-            Some(Found::Record(_, same, _)) if same == record || crate::judge(&record).is_err() => {}
-            Some(Found::Damaged(_, why)) if crate::judge(&record).is_err() => drop(why),
+            Some(Found::Record(_, same, _)) if same == record || crate::judge(record).is_err() => {}
+            Some(Found::Damaged(_, why)) if crate::judge(record).is_err() => drop(why),
             other => panic!("{record:?} became {other:?}"),
         }
     }

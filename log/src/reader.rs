@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io::{self, Cursor, Read};
 
-use wec_record::Record;
+use wec_record::{LineReader, Record};
 
 use crate::LogFormat;
 use crate::binary::{Bad, Decoder, MARK_START};
@@ -25,6 +25,7 @@ pub struct Reader<R> {
     content: Content<R>,
     /// None until enough of the content is there.
     binary: Option<bool>,
+    lines: LineReader,
     decoder: Decoder,
     buffer: Vec<u8>,
     /// How far `buffer` has been read.
@@ -46,14 +47,10 @@ pub struct Reader<R> {
 }
 
 /// What a [`Reader`] finds.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "almost all that is found are records, which should not be allocated"
-)]
 #[derive(Debug)]
 pub enum Found<'a> {
-    /// A record, and its line, if it is JSON.
-    Record(Place, Record, Option<Cow<'a, str>>),
+    /// A record, and its line, if it is JSON. The next record takes its memory.
+    Record(Place, &'a Record, Option<Cow<'a, str>>),
     /// An empty line.
     Blank(Place),
     /// A place that is not a record. It is skipped.
@@ -73,6 +70,8 @@ pub struct Place {
     pub frame: Option<u64>,
     /// Where in the file a reader can begin that finds it: the start of its line, block or frame.
     pub start: u64,
+    /// The format of the file.
+    pub format: LogFormat,
 }
 
 /// Up to where a file is complete.
@@ -117,6 +116,7 @@ impl<R: Read> Reader<Source<R>> {
         Ok(Self {
             content,
             binary: None,
+            lines: LineReader::default(),
             decoder: Decoder::default(),
             buffer: Vec::new(),
             at: 0,
@@ -207,8 +207,14 @@ impl<R: Read> Reader<R> {
                 return Ok(Some(Found::Damaged(place, why)));
             }
         };
+        if let Some(kept) = self.lines.read(text) {
+            return Ok(Some(Found::Record(place, self.lines.record(kept), Some(Cow::Borrowed(text)))));
+        }
         Ok(Some(match Record::parse(text, self.number) {
-            Ok(record) => Found::Record(place, record, Some(Cow::Borrowed(text))),
+            Ok(record) => {
+                let kept = self.lines.keep(record);
+                Found::Record(place, self.lines.record(kept), Some(Cow::Borrowed(text)))
+            }
             Err(_) if self.number == 1 && text.contains(BASELINE) => {
                 Found::Damaged(place, "it is a baseline, not a log: compare it with wec compare".to_owned())
             }
@@ -283,13 +289,14 @@ impl<R: Read> Reader<R> {
             if message.starts_with(&MARK_START[1..]) {
                 self.block = place.offset;
             }
-            match self.decoder.decode(message) {
-                Ok(record) => {
+            match self.decoder.read(message) {
+                Ok(read) => {
                     self.doubtful = false;
                     self.used(head + length);
-                    self.number += u64::from(record.is_some());
-                    if let Some((record, line)) = record {
+                    self.number += u64::from(read.is_some());
+                    if let Some((kept, line)) = read {
                         let place = Place { number: self.number, ..place };
+                        let record = self.decoder.record(kept);
                         return Ok(Some(Found::Record(place, record, line.map(Cow::Owned))));
                     }
                 }
@@ -353,8 +360,7 @@ impl<R: Read> Reader<R> {
                 }
                 Chunk::Damaged { frame, why } => {
                     self.number += 1;
-                    let place =
-                        Place { number: self.number, offset: self.offset, frame: Some(frame), start: frame };
+                    let place = Place { frame: Some(frame), start: frame, ..self.place() };
                     self.used(self.buffer.len());
                     self.lost = self.binary == Some(true);
                     return Ok(Some((place, why)));
@@ -381,7 +387,8 @@ impl<R: Read> Reader<R> {
     fn place(&self) -> Place {
         let frame = self.frames.front().map(|(_, frame)| *frame);
         let start = if self.binary == Some(true) { self.block } else { self.offset };
-        Place { number: self.number, offset: self.offset, frame, start: frame.unwrap_or(start) }
+        let (number, offset, format) = (self.number, self.offset, self.format());
+        Place { number, offset, frame, start: frame.unwrap_or(start), format }
     }
 
     fn rest(&self) -> &[u8] {

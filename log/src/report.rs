@@ -168,7 +168,8 @@ impl LogReport {
 impl DamagedLine {
     fn place(&self) -> String {
         let Self { line, offset, frame, format, .. } = self;
-        shown(&Place { number: *line, offset: *offset, frame: *frame, start: 0 }, *format)
+        let place = Place { number: *line, offset: *offset, frame: *frame, start: 0, format: *format };
+        shown(&place)
     }
 }
 
@@ -212,7 +213,7 @@ pub fn read_part(path: &Path, starts: (u64, u64), mut each: impl FnMut(&Record))
             Some(Found::Record(place, record, _)) => (place, record),
             Some(Found::Blank(_)) => continue,
             Some(Found::Damaged(place, why)) => {
-                let place = shown(&place, reader.format());
+                let place = shown(&place);
                 return Err(LogError::NotARecord { path: path.into(), place, why });
             }
             Some(Found::Newer(version)) => {
@@ -223,7 +224,7 @@ pub fn read_part(path: &Path, starts: (u64, u64), mut each: impl FnMut(&Record))
         if first + place.start > last {
             return Ok(());
         }
-        each(&record);
+        each(record);
     }
 }
 
@@ -301,13 +302,13 @@ impl LogReport {
         let number = self.files.len() - 1;
         while let Some(found) = reader.next().map_err(failed)? {
             let (place, why) = match found {
-                Found::Record(place, record, line) => match judge(&record) {
+                Found::Record(place, record, line) => match judge(record) {
                     Ok(()) => {
                         read_any = true;
                         let mut each =
                             |record: &Record, line: Option<&str>| each(record, line, (number, place.start));
-                        if self.take(path, &record, line.as_deref(), &mut each)? {
-                            self.doubt(path, (place, reader.format()), &record);
+                        if self.take(path, record, line.as_deref(), &mut each)? {
+                            self.doubt(path, place, record);
                         }
                         continue;
                     }
@@ -319,7 +320,7 @@ impl LogReport {
             };
             self.damaged_lines += 1;
             if self.damaged.len() < MAX_DAMAGED {
-                self.damaged.push(line_at(path, (place, reader.format()), &why));
+                self.damaged.push(line_at(path, place, &why));
             }
         }
         self.bytes += reader.bytes();
@@ -402,7 +403,7 @@ impl LogReport {
     }
 
     /// Counts a record whose times are out of range or contradict each other.
-    fn doubt(&mut self, path: &Path, place: (Place, LogFormat), record: &Record) {
+    fn doubt(&mut self, path: &Path, place: Place, record: &Record) {
         let far = |at: u64| {
             let time = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_nanos(at));
             format!(
@@ -449,8 +450,8 @@ impl LogReport {
     }
 }
 
-fn line_at(path: &Path, (place, format): (Place, LogFormat), why: &str) -> DamagedLine {
+fn line_at(path: &Path, place: Place, why: &str) -> DamagedLine {
     let why = wec_text::visible(why).chars().take(LONGEST_WHY).collect();
-    let Place { number: line, offset, frame, .. } = place;
+    let Place { number: line, offset, frame, format, .. } = place;
     DamagedLine { file: path.display().to_string(), line, offset, frame, format, why }
 }

@@ -134,12 +134,12 @@ impl Log {
         };
         let mut held = Held::default();
         let mut known: Option<RunHeader> = None;
-        let mut take = |record: Record, known: &mut Option<RunHeader>| {
-            if let (Record::Header(header), None) = (&record, &known) {
+        let mut take = |record: &Record, known: &mut Option<RunHeader>| {
+            if let (Record::Header(header), None) = (record, &known) {
                 *known = Some(header.clone());
             }
-            held.count(&record);
-            each(record);
+            held.count(record);
+            each(record.clone());
         };
         for (_, earlier) in &files {
             let file = File::open(earlier).map_err(|source| LogError::Io {

@@ -17,6 +17,7 @@ mod hit;
 mod identifier;
 mod interned;
 mod line;
+mod lines;
 mod load;
 mod log;
 mod mark;
@@ -36,6 +37,7 @@ pub use event::{Event, Level};
 pub use header::{FORMAT_VERSION, RunHeader, Stamp};
 pub use hit::{ValidationHit, Verdict};
 pub use identifier::{Identifier, Unfit};
+pub use lines::{Kept, LineReader};
 pub use load::{
     CaSample, GeneratorSample, Limit, LimitCause, LimitKind, LoadSample, Reach, ScenarioSample, Silent,
     clock_ahead,

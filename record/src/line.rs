@@ -12,24 +12,35 @@ use crate::{
 
 /// The record of the line; none if the line has another form.
 pub(crate) fn chain(line: &str) -> Option<Record> {
-    let mut line = Line { text: line, at: 0 };
+    let mut line = Line::new(line);
     line.skip(r#"{"record":"chain","node":"#)?;
     let node = line.string()?.to_owned();
     line.skip(r#","origin_unix_ns":"#)?;
     let origin_unix_ns = line.number()?;
     line.skip(",")?;
     let result = line.result()?;
-    line.skip("}")?;
-    (line.at == line.text.len()).then_some(Record::Chain { node, origin_unix_ns, result })
+    line.end()?;
+    Some(Record::Chain { node, origin_unix_ns, result })
 }
 
-struct Line<'a> {
-    text: &'a str,
-    /// How far it has been read: always a boundary between characters.
-    at: usize,
+/// A line, and how far it has been read.
+pub(crate) struct Line<'a> {
+    pub(crate) text: &'a str,
+    /// Always a boundary between characters.
+    pub(crate) at: usize,
 }
 
 impl<'a> Line<'a> {
+    pub(crate) const fn new(text: &'a str) -> Self {
+        Self { text, at: 0 }
+    }
+
+    /// Whether all of it has been read after the closing brace.
+    pub(crate) fn end(&mut self) -> Option<()> {
+        self.skip("}")?;
+        (self.at == self.text.len()).then_some(())
+    }
+
     fn result(&mut self) -> Option<ChainResult> {
         self.skip(r#""seq":"#)?;
         let seq = self.number()?;
@@ -270,7 +281,7 @@ impl<'a> Line<'a> {
     }
 
     /// A string without escapes. A control character must be escaped in JSON.
-    fn string(&mut self) -> Option<&'a str> {
+    pub(crate) fn string(&mut self) -> Option<&'a str> {
         self.skip("\"")?;
         let bytes = &self.text.as_bytes()[self.at..];
         let length = bytes.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20))?;
@@ -283,9 +294,17 @@ impl<'a> Line<'a> {
     }
 
     /// A whole number without leading zeros, as JSON has them, which does not overflow.
-    fn number(&mut self) -> Option<u64> {
+    pub(crate) fn number(&mut self) -> Option<u64> {
         let bytes = &self.text.as_bytes()[self.at..];
         let (mut number, mut length) = (0_u64, 0);
+        while let Some(eight) = bytes.get(length..length + 8) {
+            let (digits, value) = digits_of(eight.try_into().expect("they are eight"));
+            number = number.wrapping_mul(TENS[digits]).wrapping_add(value);
+            length += digits;
+            if digits < 8 {
+                break;
+            }
+        }
         while let Some(digit) = bytes.get(length).map(|byte| byte.wrapping_sub(b'0')).filter(|it| *it < 10) {
             number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
             length += 1;
@@ -300,18 +319,39 @@ impl<'a> Line<'a> {
         if self.is("true") { Some(true) } else { self.skip("false").map(|()| false) }
     }
 
-    fn skip(&mut self, what: &str) -> Option<()> {
+    pub(crate) fn skip(&mut self, what: &str) -> Option<()> {
         self.is(what).then_some(())
     }
 
     #[inline]
-    fn is(&mut self, what: &str) -> bool {
+    pub(crate) fn is(&mut self, what: &str) -> bool {
         let there = self.text.as_bytes()[self.at..].starts_with(what.as_bytes());
         if there {
             self.at += what.len();
         }
         there
     }
+}
+
+/// Powers of ten.
+const TENS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
+/// How many of the bytes, from the first, are digits, and the number that these make. All eight at once: a result has
+/// some ten times of fourteen digits.
+fn digits_of(bytes: [u8; 8]) -> (usize, u64) {
+    let word = u64::from_le_bytes(bytes) ^ 0x3030_3030_3030_3030;
+    // The highest bit of a byte is set if it is above 9. A carry goes to the bytes after it only.
+    let others = ((word.wrapping_add(0x7676_7676_7676_7676)) | word) & 0x8080_8080_8080_8080;
+    let digits = (others.trailing_zeros() / 8) as usize;
+    if digits == 0 {
+        return (0, 0);
+    }
+    // Zeros before the digits, which then end in the last byte.
+    let word = word << (8 * (8 - digits));
+    let word = word.wrapping_mul(10).wrapping_add(word >> 8) & 0x00ff_00ff_00ff_00ff;
+    let word = word.wrapping_mul(100).wrapping_add(word >> 16) & 0x0000_ffff_0000_ffff;
+    let word = word.wrapping_mul(10_000).wrapping_add(word >> 32) & 0xffff_ffff;
+    (digits, word)
 }
 
 #[cfg(test)]
@@ -401,6 +441,19 @@ mod tests {
             let read = chain(&line);
             assert!(read.is_some(), "{line}");
             assert_eq!(read, by_serde(&line));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn digits_are_read_eight_at_a_time(number: u64, after in "[^0-9]{0,9}", short in 0_u64..100_000_000) {
+            for number in [number, short] {
+                let text = number.to_string();
+                let line = format!("{text}{after}");
+                let mut line = Line::new(&line);
+                prop_assert_eq!(line.number(), (text.len() < 20).then_some(number));
+                prop_assert_eq!(line.at, text.len());
+            }
         }
     }
 

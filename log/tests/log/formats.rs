@@ -15,7 +15,7 @@ fn records(bytes: &[u8]) -> (Vec<Record>, u64) {
     let mut records = Vec::new();
     while let Some(found) = reader.next().unwrap() {
         match found {
-            Found::Record(_, record, _) => records.push(record),
+            Found::Record(_, record, _) => records.push(record.clone()),
             other => panic!("{other:?}"),
         }
     }
@@ -28,7 +28,7 @@ fn converted(bytes: &[u8], to: LogFormat) -> Vec<u8> {
     let mut writer = RecordWriter::new(to, Vec::new());
     while let Some(found) = reader.next().unwrap() {
         let Found::Record(_, record, line) = found else { panic!("{found:?}") };
-        writer.write(&record, line.as_deref()).unwrap();
+        writer.write(record, line.as_deref()).unwrap();
     }
     writer.finish().unwrap()
 }
