@@ -134,7 +134,7 @@ fn hdr(options: &Options, aggregate: &Aggregate) -> anyhow::Result<String> {
         return Ok(wec_report::hdr(aggregate.chain_times(chain), &format!("chain {chain}")));
     }
     let Some(wanted) = &options.endpoint else {
-        return Ok(wec_report::hdr(aggregate.request_times(), "all requests"));
+        return Ok(wec_report::hdr(&aggregate.request_times(), "all requests"));
     };
     let endpoints = aggregate.snapshot().endpoints;
     let mut times: Option<Times> = None;

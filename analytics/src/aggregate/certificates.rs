@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use wec_record::{Chain, ChainResult};
 
 use super::{OTHER, shortened};
@@ -14,7 +15,7 @@ const MAX_PROFILES: usize = 16;
 const MAX_REASONS: usize = 16;
 
 /// Figures of certificates.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Certificates {
     /// Number of certificates that were not verified, by reason.
     unverified: BTreeMap<String, u64>,
@@ -22,7 +23,7 @@ pub(super) struct Certificates {
     profiles: BTreeMap<String, BTreeMap<Chain, Totals>>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Totals {
     count: u64,
     failed: u64,
@@ -67,6 +68,11 @@ impl Certificates {
                 ours.service.merge(theirs.service);
             }
         }
+    }
+
+    /// Whether no profile and no reason was counted as another one.
+    pub(super) fn is_within_bounds(&self) -> bool {
+        !self.unverified.contains_key(OTHER) && !self.profiles.contains_key(OTHER)
     }
 
     pub(super) fn unverified(&self) -> BTreeMap<String, u64> {

@@ -30,9 +30,20 @@ impl Aggregate {
             }
         }
         match place {
-            Some(place) => self.failures[place].add(&failure),
+            Some(at) => {
+                let known = &mut self.failures[at];
+                known.add(&failure);
+                // Of pieces, whose order is not that of the log.
+                if self.place < self.failure_places[at] {
+                    self.failure_places[at] = self.place;
+                    known.example = failure.example;
+                    known.request_id = failure.request_id;
+                    known.traceparent = failure.traceparent;
+                }
+            }
             None if self.failures.len() < MAX_FAILURES && failure.name != OTHER => {
-                self.failures.push(failure)
+                self.failures.push(failure);
+                self.failure_places.push(self.place);
             }
             None => {
                 let other = self.other_failure.get_or_insert_with(|| FailureFigures {

@@ -24,6 +24,7 @@ impl Aggregate {
         };
         let mut failures: Vec<_> = self.failures.iter().chain(&self.other_failure).cloned().collect();
         failures.sort_by_key(|failure| std::cmp::Reverse(failure.count));
+        let responses = self.request_times();
         let (validations, unjoined_hits) = self.validations.figures();
         let mut snapshot = Snapshot {
             version: SNAPSHOT_VERSION,
@@ -38,7 +39,7 @@ impl Aggregate {
             requests_failed: self.requests_failed,
             refused_origins: self.refused_origins,
             rps: rate(self.requests),
-            response_time_ns: self.responses.timing(),
+            response_time_ns: responses.timing(),
             issued: IssuedFigures {
                 count: self.issued,
                 per_second: rate(self.issued),
@@ -119,7 +120,7 @@ impl Aggregate {
             },
             workers_target: self.workers_target(),
             scenarios: self.scenarios(),
-            generator: self.loads.generator(self.latest, &self.responses),
+            generator: self.loads.generator(self.latest, &responses),
             orders_expired: self.loads.orders_expired(),
             ca_clock_ahead_s: self.loads.clock_ahead_s(),
             thresholds: self.verdict.results(elapsed_ns),
@@ -142,8 +143,10 @@ impl Aggregate {
     }
 
     /// Response times of all requests that succeeded.
-    pub const fn request_times(&self) -> &Times {
-        &self.responses
+    pub fn request_times(&self) -> Times {
+        let mut all = Times::default();
+        self.endpoint_times().for_each(|times| all.merge(times.clone()));
+        all
     }
 
     /// Response times of the iterations of this chain that succeeded.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use wec_record::{Limit, LimitCause, LimitKind, LoadSample, ScenarioSample};
 
 use super::figures::rounded;
@@ -15,10 +16,11 @@ use crate::snapshot::{CauseFigures, Distortion, GeneratorFigures, LimitFigures, 
 /// Exceeded bounds that are listed, the longest first. The number of nodes is not bounded.
 const MAX_LIMITS: usize = 50;
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Loads {
     nodes: BTreeMap<String, Node>,
     /// Of a period of the run: the latest sample of each node before it, which is subtracted.
+    #[serde(skip)]
     before: BTreeMap<String, Node>,
     lag: Times,
     cpu_share_max: Option<f64>,
@@ -29,7 +31,7 @@ pub(super) struct Loads {
 }
 
 /// A node's latest sample.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Node {
     at_unix_ns: u64,
     seq: u64,
@@ -75,7 +77,11 @@ impl Loads {
     }
 
     pub(super) fn merge(&mut self, other: Self) {
-        for (node, sample) in other.nodes {
+        for (node, mut sample) in other.nodes {
+            // Of a further piece of a period.
+            if let Some(before) = self.before.get(&node) {
+                sample.subtract(before);
+            }
             self.latest(&node, sample);
         }
         self.lag.merge(other.lag);
@@ -83,6 +89,11 @@ impl Loads {
         self.cpu_wait_share_max = larger(self.cpu_wait_share_max, other.cpu_wait_share_max);
         self.backlog_share_max = self.backlog_share_max.max(other.backlog_share_max);
         self.other_scenarios += other.other_scenarios;
+    }
+
+    /// Whether no node and no scenario was left out.
+    pub(super) fn is_within_bounds(&self) -> bool {
+        self.other_scenarios == 0 && self.nodes.len() < MAX_NODES
     }
 
     /// Number of times above the histogram's bound.

@@ -175,7 +175,7 @@ impl Aggregate {
             let scenarios = scenarios.iter();
             scenarios.map(|(name, figures)| (of_scenario(name), value(figures) as f64)).collect()
         };
-        let generator = self.loads.generator(self.latest, &self.responses);
+        let generator = self.loads.generator(self.latest, &self.request_times());
         let share = |value: Option<f64>| value.map(|value| (Vec::new(), value)).into_iter().collect();
         let causes = generator.causes.iter();
         let limited = causes.map(|(cause, figures)| {

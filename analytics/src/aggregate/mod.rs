@@ -10,6 +10,7 @@ mod figures;
 mod load;
 mod metrics;
 mod observed;
+mod part;
 mod request_stats;
 mod spent;
 mod timeline;
@@ -18,22 +19,23 @@ mod validations;
 mod warnings;
 
 use std::collections::BTreeMap;
-use std::ops::Range;
-use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use wec_record::{
     CaSample, Chain, ChainResult, ChallengeType, FailureClass, LoadSample, LoadState, Mark, MarkBy,
     MarkValue, MarkWhat, Purpose, Record, RequestResult, RunHeader, RunTimes, StateCounts, Threshold,
-    ValidationHit, Verdict, Within,
+    ValidationHit, Verdict,
 };
 
 use self::certificates::Certificates;
 use self::load::Loads;
 use self::observed::Observed;
+use self::part::PartOfRun;
+pub(crate) use self::part::Piece;
 pub(crate) use self::request_stats::Earlier;
 use self::timeline::Timeline;
-use self::totals::{ChainTotals, EndpointTotals, HitTotals, Outcome};
-use self::validations::Validations;
+use self::totals::{ChainTotals, EndpointTotals, HitTotals, KnownEndpoints, Outcome};
+pub(crate) use self::validations::{ValidationEvent, Validations};
 use self::warnings::Warnings;
 use crate::consume::RecordConsumer;
 use crate::distribution::{LONGEST_NS, Times};
@@ -51,18 +53,25 @@ const MAX_GENERATOR_MARKS: usize = 200;
 const MAX_NODES: usize = 10_000;
 /// A node without a report for this time counts as gone.
 const NODE_SILENT_NS: u64 = 10_000_000_000;
-/// Records that are kept until the run's start is sure.
-const MAX_EARLY: usize = 1_000;
 /// Characters that are kept of a server's text.
 const MAX_TEXT: usize = 300;
 
 /// The figures of one run.
-#[derive(Clone, Debug, Default)]
+///
+/// In a file it has only what a piece of a run needs ([`Piece`]).
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Aggregate {
+    #[serde(skip)]
     header: Option<RunHeader>,
     /// The part of the run that is aggregated; none for all of it.
+    #[serde(skip)]
     period: Option<PartOfRun>,
+    /// Of a piece, the place in the log of the next record.
+    #[serde(skip)]
+    place: u64,
     /// Start and end of the run.
+    #[serde(skip)]
     times: RunTimes,
     /// Whether a time was out of range.
     strayed: bool,
@@ -76,12 +85,14 @@ pub struct Aggregate {
     chains: [ChainTotals; Chain::ALL.len()],
     certificates: Certificates,
     endpoints: Vec<EndpointTotals>,
+    #[serde(skip)]
+    known_endpoints: KnownEndpoints,
     other_endpoint: Option<Box<EndpointTotals>>,
     failures: Vec<FailureFigures>,
+    /// Where each of them was first.
+    failure_places: Vec<u64>,
     other_failure: Option<FailureFigures>,
     requests: u64,
-    /// Response times of all requests that succeeded.
-    responses: Times,
     requests_failed: u64,
     refused_origins: u64,
     posts: u64,
@@ -92,6 +103,7 @@ pub struct Aggregate {
     connections: ConnectionFigures,
     bytes: ByteFigures,
     hits: Vec<HitTotals>,
+    #[serde(skip)]
     validations: Validations,
     nonce_age: Times,
     state: Option<(u64, StateCounts)>,
@@ -100,8 +112,11 @@ pub struct Aggregate {
     /// For each node, the time of its last report and the number of its workers.
     workers: BTreeMap<String, (u64, u64)>,
     loads: Loads,
+    #[serde(skip)]
     verdict: RunVerdict,
     marks: Vec<Mark>,
+    /// Where each of them is.
+    mark_places: Vec<u64>,
     /// Target number of workers of each scenario, by name. Bounded by the number of scenarios in a plan.
     workers_targets: BTreeMap<String, u32>,
     /// Number of marks of the load tester itself.
@@ -109,75 +124,17 @@ pub struct Aggregate {
     lost_results: u64,
     unknown_chains: u64,
     unknown_records: u64,
+    #[serde(skip)]
     warnings: Warnings,
     dropped_marks: u64,
     observed: Observed,
     timeline: Timeline,
     /// Only if windows of time are used.
+    #[serde(skip)]
     windows: Option<Windows>,
 }
 
-/// A part of a run. It is nowhere before the run's start is known.
-#[derive(Clone, Debug)]
-struct PartOfRun {
-    from: Duration,
-    to: Option<Duration>,
-    unix_ns: Range<u64>,
-    /// The records until two agree on the run's start: they are of another part if the header's is out of range.
-    early: Vec<Record>,
-}
-
 impl Aggregate {
-    /// For a part of a run: from and to these times after the run's start, `to` excluded.
-    ///
-    /// A chain, a request or a validation belongs to the part in which it ended; a mark or a sample to the
-    /// part in which it was made. Totals since a node's start, in its samples, are reduced by those of its
-    /// last sample before. Records before the log's header belong to no part. A part has no verdict.
-    pub fn of_period(from: Duration, to: Option<Duration>) -> Self {
-        let period = Some(PartOfRun { from, to, unix_ns: 0..0, early: Vec::new() });
-        // Rates of scenarios are means over the part.
-        Self { period, stopped: true, ..Self::default() }
-    }
-
-    /// Counts one record.
-    pub fn record(&mut self, record: &Record) {
-        let has_start = self.header.is_some();
-        if let Some(period) =
-            self.period.as_mut().filter(|period| has_start && period.early.len() < MAX_EARLY)
-        {
-            if !self.times.is_agreed() {
-                period.early.push(record.clone());
-                self.count(record);
-                if self.strayed && self.times.is_agreed() {
-                    self.begin_again();
-                }
-                return;
-            }
-            period.early.clear();
-        }
-        self.count(record);
-    }
-
-    /// The header's start turned out to be out of range: counts the first records in the part from the true start.
-    fn begin_again(&mut self) {
-        let (Some(mut period), Some(started)) = (self.period.take(), self.times.started()) else { return };
-        let early = std::mem::take(&mut period.early);
-        // The first of them may have begun before the time at which they agreed.
-        for _ in 0..2 {
-            period.begin(self.times.started().unwrap_or(started));
-            *self = Self {
-                header: self.header.take(),
-                period: Some(period.clone()),
-                times: std::mem::take(&mut self.times),
-                strayed: true,
-                stopped: true,
-                windows: self.windows.take(),
-                ..Self::default()
-            };
-            early.iter().for_each(|record| self.count(record));
-        }
-    }
-
     fn count(&mut self, record: &Record) {
         let one = std::slice::from_ref(record);
         self.verdict.take(one);
@@ -216,7 +173,9 @@ impl Aggregate {
             Record::Load { node, seq, at_unix_ns, load } => self.load(node, *seq, *at_unix_ns, load),
             Record::Lost { at_unix_ns, .. } if !self.includes(*at_unix_ns) => {}
             Record::Lost { count, .. } => self.lost_results = self.lost_results.saturating_add(*count),
-            Record::Event(event) if self.includes(event.at_unix_ns) => self.warnings.record(event),
+            Record::Event(event) if self.piece().is_none() && self.includes(event.at_unix_ns) => {
+                self.warnings.record(event);
+            }
             Record::Event(_) => {}
             // It does not extend the run.
             Record::Observation(observation) if self.includes(observation.at_unix_ns) => {
@@ -248,16 +207,19 @@ impl Aggregate {
         }
         self.certificates.merge(other.certificates);
         for theirs in other.endpoints.into_iter().chain(other.other_endpoint.map(|boxed| *boxed)) {
+            self.place = theirs.first;
             let ours = self.endpoint(&theirs.endpoint, &theirs.method, &theirs.uri);
+            ours.first = ours.first.min(theirs.first);
             ours.outcome.merge(theirs.outcome);
             ours.parts.merge(theirs.parts);
             ours.received = ours.received.saturating_add(theirs.received);
         }
-        for theirs in other.failures.into_iter().chain(other.other_failure) {
+        for (theirs, place) in other.failures.into_iter().zip(other.failure_places) {
+            self.place = place;
             self.failure(theirs);
         }
+        other.other_failure.into_iter().for_each(|theirs| self.failure(theirs));
         self.requests += other.requests;
-        self.responses.merge(other.responses);
         self.requests_failed += other.requests_failed;
         self.refused_origins += other.refused_origins;
         self.posts += other.posts;
@@ -271,7 +233,10 @@ impl Aggregate {
         self.bytes.sent = self.bytes.sent.saturating_add(other.bytes.sent);
         self.bytes.received = self.bytes.received.saturating_add(other.bytes.received);
         for theirs in other.hits {
-            self.hits_of(theirs.challenge, theirs.verdict).merge(theirs.took);
+            self.place = theirs.first;
+            let ours = self.hits_of(theirs.challenge, theirs.verdict);
+            ours.first = ours.first.min(theirs.first);
+            ours.took.merge(theirs.took);
         }
         self.validations.merge(other.validations);
         self.nonce_age.merge(other.nonce_age);
@@ -282,8 +247,9 @@ impl Aggregate {
         }
         self.loads.merge(other.loads);
         self.verdict.merge(other.verdict);
-        for mark in other.marks {
-            self.mark(mark);
+        for (mark, place) in other.marks.into_iter().zip(other.mark_places) {
+            self.place = place;
+            if self.piece().is_some() { self.keep_mark(mark) } else { self.mark(mark) }
         }
         // The target is kept even if the list of marks is full.
         self.workers_targets.extend(other.workers_targets);
@@ -379,7 +345,7 @@ impl Aggregate {
             }
         }
         for authorization in &result.authorizations {
-            if self.includes(origin.saturating_add(authorization.settled)) {
+            if self.piece().is_none() && self.includes(origin.saturating_add(authorization.settled)) {
                 self.validations.authorization(origin, authorization);
             }
         }
@@ -461,10 +427,7 @@ impl Aggregate {
         if request.nonce_age > 0 {
             self.nonce_age.record(request.nonce_age);
         }
-        if request.successful && !request.is_cut_off() {
-            self.responses.record(request.took);
-        }
-        let totals = self.endpoint(&request.endpoint, &request.method, &request.uri);
+        let totals = self.endpoint_of(request);
         let outcome = &mut totals.outcome;
         outcome.unknown += u64::from(request.outcome_is_unknown());
         if request.is_cut_off() {
@@ -507,8 +470,10 @@ impl Aggregate {
         if !self.includes(at) {
             return;
         }
-        self.hits_of(hit.challenge, hit.verdict).record(hit.took);
-        self.validations.hit(hit);
+        self.hits_of(hit.challenge, hit.verdict).took.record(hit.took);
+        if self.piece().is_none() {
+            self.validations.hit(hit);
+        }
         self.timeline.hit(within.then_some(at));
     }
 
@@ -518,24 +483,33 @@ impl Aggregate {
             return;
         }
         self.stopped |= mark.new_state() == Some(LoadState::Stopped);
-        if let (MarkWhat::Workers, MarkValue::Workers(workers)) = (&mark.what, &mark.to) {
-            let known = self.workers_targets.contains_key(&mark.scenario);
-            if known || self.workers_targets.len() < MAX_SCENARIOS {
-                self.workers_targets.insert(mark.scenario.clone(), *workers);
-            }
-        }
+        self.workers_target_by(&mark);
         if !self.includes(mark.at_unix_ns) {
             return;
         }
         if !within {
             return self.timeline.leave_out();
         }
+        self.keep_mark(mark);
+    }
+
+    fn workers_target_by(&mut self, mark: &Mark) {
+        if let (MarkWhat::Workers, MarkValue::Workers(workers)) = (&mark.what, &mark.to) {
+            let known = self.workers_targets.contains_key(&mark.scenario);
+            if known || self.workers_targets.len() < MAX_SCENARIOS {
+                self.workers_targets.insert(mark.scenario.clone(), *workers);
+            }
+        }
+    }
+
+    fn keep_mark(&mut self, mark: Mark) {
         let by_generator = mark.by == MarkBy::Generator;
         // A load tester near its limits makes many marks, which must not displace those of people.
         let full = by_generator && self.generator_marks >= MAX_GENERATOR_MARKS;
         if self.marks.len() < MAX_MARKS && !full {
             self.generator_marks += usize::from(by_generator);
             self.marks.push(mark);
+            self.mark_places.push(self.place);
         } else {
             self.dropped_marks += 1;
         }
@@ -545,7 +519,7 @@ impl Aggregate {
         let charted = self.sample_at(at_unix_ns);
         let at_unix_ns = charted.unwrap_or_else(|latest| latest);
         if !self.includes(at_unix_ns) {
-            if !self.is_after_period(at_unix_ns) {
+            if !self.is_after_period(at_unix_ns) && self.piece() != Some(Piece::Further) {
                 self.loads.record_before(node, seq, at_unix_ns, load);
             }
             return;
@@ -581,91 +555,58 @@ impl Aggregate {
         self.mark(Mark { from, ..Mark::new(at_unix_ns, MarkBy::Generator, what, to) });
     }
 
-    /// When a sample was taken. If that is out of the range of the run, an error with the latest time instead: with its
-    /// own time, the sample would hide all others of its node.
-    fn sample_at(&mut self, at_unix_ns: u64) -> Result<u64, u64> {
-        if self.span(at_unix_ns, at_unix_ns) { Ok(at_unix_ns) } else { Err(self.times.latest()) }
+    fn endpoint_of(&mut self, request: &RequestResult) -> &mut EndpointTotals {
+        let names = [&request.endpoint, &request.method, &request.uri];
+        let place = self.known_endpoints.place(names).or_else(|| {
+            let place = self.place_of(&request.endpoint, &request.method, &request.uri)?;
+            self.known_endpoints.note(names, place);
+            Some(place)
+        });
+        self.endpoint_at(place)
     }
 
-    /// Whether the part of the run that is aggregated has this moment, nanoseconds since the Unix epoch.
-    pub fn includes(&self, at_unix_ns: u64) -> bool {
-        self.period.as_ref().is_none_or(|period| period.unix_ns.contains(&at_unix_ns))
-    }
-
-    /// Start and end of the whole run; none if a time was out of range, so that the order of the log matters.
-    pub(crate) fn sure_times(&self) -> Option<&RunTimes> {
-        Some(&self.times).filter(|_| !self.strayed)
-    }
-
-    /// The whole run has these times: those of the records of its part are in range, however far from its start.
-    pub(crate) fn of_times(&mut self, times: RunTimes) {
-        self.times = times;
-    }
-
-    /// The run has a record that ends at this time.
-    pub(crate) fn reach(&mut self, at_unix_ns: u64) {
-        self.span(at_unix_ns, at_unix_ns);
-    }
-
-    /// The run has this number of records of kinds that are not known.
-    pub(crate) const fn add_unknown(&mut self, records: u64) {
-        self.unknown_records += records;
-    }
-
-    fn is_after_period(&self, at_unix_ns: u64) -> bool {
-        self.period.as_ref().is_some_and(|period| at_unix_ns >= period.unix_ns.end)
-    }
-
-    /// Takes the time that a record covers. Returns whether it is in the range of the run.
-    fn span(&mut self, from_unix_ns: u64, to_unix_ns: u64) -> bool {
-        let within = self.times.take(from_unix_ns, to_unix_ns);
-        self.strayed |= within != Within::Run;
-        if within == Within::Nothing {
-            return false;
-        }
-        if let Some(PartOfRun { unix_ns, .. }) = &self.period {
-            if to_unix_ns >= unix_ns.start {
-                self.latest = self.latest.max(to_unix_ns.min(unix_ns.end));
-            }
-            return true;
-        }
-        if within == Within::RunThatMoves {
-            self.timeline.restart();
-        }
-        self.latest = self.times.latest();
-        true
-    }
-
-    /// The totals of an endpoint. A linear search suffices: there are few, and the busy ones come first.
     fn endpoint(&mut self, endpoint: &str, method: &str, uri: &str) -> &mut EndpointTotals {
-        let known = self
-            .endpoints
-            .iter()
-            .position(|known| known.uri == uri && known.endpoint == endpoint && known.method == method);
-        match known {
+        let place = self.place_of(endpoint, method, uri);
+        self.endpoint_at(place)
+    }
+
+    /// The totals at this place, or those of all endpoints beyond the bound.
+    fn endpoint_at(&mut self, place: Option<usize>) -> &mut EndpointTotals {
+        match place {
             Some(place) => &mut self.endpoints[place],
-            None if self.endpoints.len() < MAX_ENDPOINTS && endpoint != OTHER => {
-                self.endpoints.push(EndpointTotals {
-                    endpoint: endpoint.to_owned(),
-                    method: method.to_owned(),
-                    uri: uri.to_owned(),
-                    ..EndpointTotals::default()
-                });
-                self.endpoints.last_mut().expect("just pushed")
-            }
             None => self.other_endpoint.get_or_insert_with(|| {
                 Box::new(EndpointTotals { endpoint: OTHER.into(), ..EndpointTotals::default() })
             }),
         }
     }
 
-    fn hits_of(&mut self, challenge: ChallengeType, verdict: Verdict) -> &mut Times {
+    /// The place of an endpoint, which may be new; none if there are too many. A linear search suffices: there are few.
+    fn place_of(&mut self, endpoint: &str, method: &str, uri: &str) -> Option<usize> {
+        let known = self
+            .endpoints
+            .iter()
+            .position(|known| known.uri == uri && known.endpoint == endpoint && known.method == method);
+        if known.is_none() && self.endpoints.len() < MAX_ENDPOINTS && endpoint != OTHER {
+            self.endpoints.push(EndpointTotals {
+                endpoint: endpoint.to_owned(),
+                method: method.to_owned(),
+                uri: uri.to_owned(),
+                first: self.place,
+                ..EndpointTotals::default()
+            });
+            return Some(self.endpoints.len() - 1);
+        }
+        known
+    }
+
+    fn hits_of(&mut self, challenge: ChallengeType, verdict: Verdict) -> &mut HitTotals {
         let known = self.hits.iter().position(|hits| hits.challenge == challenge && hits.verdict == verdict);
         let place = known.unwrap_or_else(|| {
-            self.hits.push(HitTotals { challenge, verdict, took: Times::default() });
+            let (first, took) = (self.place, Times::default());
+            self.hits.push(HitTotals { challenge, verdict, took, first });
             self.hits.len() - 1
         });
-        &mut self.hits[place].took
+        &mut self.hits[place]
     }
 
     fn workers_of(&mut self, node: &str, (at, workers): (u64, u64)) {
@@ -685,15 +626,6 @@ impl RecordConsumer for Aggregate {
 
     fn take(&mut self, records: &[Record]) {
         records.iter().for_each(|record| self.record(record));
-    }
-}
-
-impl PartOfRun {
-    fn begin(&mut self, started_unix_ns: u64) {
-        let at = |after: Duration| {
-            started_unix_ns.saturating_add(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX))
-        };
-        self.unix_ns = at(self.from)..self.to.map_or(u64::MAX, at);
     }
 }
 

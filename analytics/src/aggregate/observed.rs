@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use wec_record::Observation;
 
 use crate::snapshot::{Measure, ObservedFigures, ObservedSeries};
@@ -15,9 +16,10 @@ const MAX_BUCKETS: usize = 3_600;
 /// A rank correlation of fewer points says nothing.
 const LEAST_POINTS: usize = 20;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Observed {
     step_s: u64,
+    #[serde(with = "pairs")]
     series: BTreeMap<(String, String), Points>,
     /// Chosen series that the sampler left out, at most at one time; by source.
     left_out: BTreeMap<String, u64>,
@@ -25,11 +27,28 @@ pub(super) struct Observed {
     beyond: u64,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Points {
     counter: bool,
     /// By bucket: time and value of its last sample.
     samples: BTreeMap<u64, (u64, f64)>,
+}
+
+/// A map whose keys are not texts, for JSON.
+mod pairs {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    type Series = BTreeMap<(String, String), super::Points>;
+
+    pub(super) fn serialize<S: Serializer>(series: &Series, serializer: S) -> Result<S::Ok, S::Error> {
+        series.iter().collect::<Vec<_>>().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Series, D::Error> {
+        Ok(Vec::deserialize(deserializer)?.into_iter().collect())
+    }
 }
 
 impl Default for Observed {

@@ -1,12 +1,13 @@
 //! Splits a chain's time into parts that add up to it, and the time of requests into phases.
 
+use serde::{Deserialize, Serialize};
 use wec_record::{ChainResult, RequestResult, Spent};
 
 use crate::distribution::Times;
 use crate::snapshot::{PhaseFigures, TimeFigures};
 
 /// The parts of the successful iterations of one chain.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Parts {
     requests: Times,
     connecting: Times,
@@ -50,7 +51,7 @@ impl Parts {
 }
 
 /// The phases of an endpoint's requests, failed or not.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct RequestParts {
     new: u64,
     reused: u64,

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use serde::{Deserialize, Serialize};
 use wec_record::{Chain, LoadSample, ScenarioSample};
 
 use crate::distribution::{Cell, Cells, LONGEST_NS, may_be_named};
@@ -18,21 +19,30 @@ const MAX_OVER_NS: u64 = 10_000_000_000;
 /// 4,096 s: with it the timeline spans 170 days. A record further away has a wrong clock.
 const MAX_STEP_S: u64 = 1 << 12;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Timeline {
     step_s: u64,
     /// Number of the first bucket: its start divided by `step_s`.
     first: u64,
+    #[serde(with = "sparse")]
     buckets: VecDeque<Bucket>,
+    /// The first second of the bucket of the last record, and its place: the next one is often in it.
+    #[serde(skip)]
+    last: Option<(u64, usize)>,
     /// Current revision. A reader who has seen revision r has seen every change up to r.
+    #[serde(skip, default = "first_revision")]
     revision: u64,
     /// Readers who have seen an earlier revision must discard what they have.
+    #[serde(skip)]
     reset_at: u64,
     outside: u64,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 struct Bucket {
+    #[serde(skip)]
     revision: u64,
     issued: u64,
     /// Issuances with a response time, and the sum of these times, nanoseconds.
@@ -45,7 +55,7 @@ struct Bucket {
     chains: [ChainBucket; Chain::ALL.len()],
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct ChainBucket {
     count: u64,
     failed: u64,
@@ -58,7 +68,7 @@ struct ChainBucket {
 /// Target and actual load: sums over the samples, weighted by the time that each covers.
 ///
 /// Integers, so that the sum does not depend on the order.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct LoadBucket {
     /// Samples.
     n: u64,
@@ -78,9 +88,52 @@ struct LoadBucket {
     lag_max: u64,
 }
 
+/// The buckets that have a record, each with its place: a piece of a run may have few.
+mod sparse {
+    use std::collections::VecDeque;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+    use super::{Bucket, MAX_BUCKETS};
+
+    pub(super) fn serialize<S: Serializer>(
+        buckets: &VecDeque<Bucket>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let filled = buckets.iter().enumerate().filter(|(_, bucket)| bucket.records() > 0);
+        (buckets.len(), filled.collect::<Vec<_>>()).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<VecDeque<Bucket>, D::Error> {
+        let (length, filled) = <(usize, Vec<(usize, Bucket)>)>::deserialize(deserializer)?;
+        if length > MAX_BUCKETS {
+            return Err(de::Error::custom("there are too many buckets"));
+        }
+        let mut buckets = VecDeque::from(vec![Bucket::default(); length]);
+        for (place, bucket) in filled {
+            *buckets.get_mut(place).ok_or_else(|| de::Error::custom("a bucket has no place"))? = bucket;
+        }
+        Ok(buckets)
+    }
+}
+
+const fn first_revision() -> u64 {
+    1
+}
+
 impl Default for Timeline {
     fn default() -> Self {
-        Self { step_s: 1, first: 0, buckets: VecDeque::new(), revision: 1, reset_at: 0, outside: 0 }
+        Self {
+            step_s: 1,
+            first: 0,
+            buckets: VecDeque::new(),
+            last: None,
+            revision: first_revision(),
+            reset_at: 0,
+            outside: 0,
+        }
     }
 }
 
@@ -157,6 +210,7 @@ impl Timeline {
     pub(crate) fn restart(&mut self) {
         self.outside += self.buckets.drain(..).map(|bucket| bucket.records()).sum::<u64>();
         self.step_s = 1;
+        self.last = None;
         self.reset_at = self.revision;
     }
 
@@ -272,11 +326,24 @@ impl Timeline {
     /// The bucket for a record of that time, marked as changed. None is a time out of the range of the run.
     fn bucket(&mut self, at_unix_ns: Option<u64>) -> Option<&mut Bucket> {
         let second = at_unix_ns.map(|at| at / 1_000_000_000);
-        let Some(second) = second.filter(|second| self.make_room(*second)) else {
-            self.outside += 1;
-            return None;
+        let place = match (second, self.last) {
+            (Some(second), Some((first, place)))
+                if second.checked_sub(first).is_some_and(|after| after < self.step_s) =>
+            {
+                place
+            }
+            (Some(second), _) if self.make_room(second) => {
+                let number = second / self.step_s;
+                let place = (number - self.first) as usize;
+                self.last = Some((number * self.step_s, place));
+                place
+            }
+            _ => {
+                self.outside += 1;
+                return None;
+            }
         };
-        let bucket = &mut self.buckets[(second / self.step_s - self.first) as usize];
+        let bucket = &mut self.buckets[place];
         bucket.revision = self.revision;
         Some(bucket)
     }
@@ -305,6 +372,7 @@ impl Timeline {
         let index = at / self.step_s;
         while index < self.first {
             self.first -= 1;
+            self.last = None;
             self.buckets.push_front(Bucket { revision: self.revision, ..Bucket::default() });
         }
         while index >= self.first + self.buckets.len() as u64 {
@@ -319,6 +387,7 @@ impl Timeline {
 
     /// Merges each two neighbours into one bucket.
     fn double_step(&mut self) {
+        self.last = None;
         let old = std::mem::take(&mut self.buckets);
         let first = self.first / 2;
         for (index, bucket) in (self.first..).zip(old) {

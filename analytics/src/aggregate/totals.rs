@@ -1,13 +1,15 @@
 //! What is counted of chains, endpoints and hits.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use wec_record::{ChallengeType, FailureClass, Verdict};
 
 use super::spent::{Parts, RequestParts};
 use crate::distribution::Times;
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct ChainTotals {
     pub(super) outcome: Outcome,
     pub(super) abandoned: u64,
@@ -17,7 +19,7 @@ pub(super) struct ChainTotals {
     pub(super) classes: BTreeMap<FailureClass, u64>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct EndpointTotals {
     pub(super) endpoint: String,
     pub(super) method: String,
@@ -26,10 +28,51 @@ pub(super) struct EndpointTotals {
     pub(super) parts: RequestParts,
     /// Bytes of the answers' bodies, of all that were not cut off.
     pub(super) received: u64,
+    /// Of a piece of a run: where it was first.
+    pub(super) first: u64,
+}
+
+/// Where endpoints are, by the addresses of their names: most are those of texts that are kept once for the process, so
+/// that equal ones are at the same address.
+#[derive(Clone, Debug)]
+pub(super) struct KnownEndpoints([Option<([&'static str; 3], usize)>; 64]);
+
+impl Default for KnownEndpoints {
+    fn default() -> Self {
+        Self([None; 64])
+    }
+}
+
+impl KnownEndpoints {
+    /// The place of the endpoint with these names, if it was noted and no other one has taken its slot since.
+    pub(super) fn place(&self, names: [&Cow<'static, str>; 3]) -> Option<usize> {
+        let names = kept(names)?;
+        let (known, place) = self.0[slot(names)]?;
+        std::iter::zip(known, names).all(|(one, other)| std::ptr::eq(one, other)).then_some(place)
+    }
+
+    pub(super) fn note(&mut self, names: [&Cow<'static, str>; 3], place: usize) {
+        if let Some(names) = kept(names) {
+            self.0[slot(names)] = Some((names, place));
+        }
+    }
+}
+
+fn kept(names: [&Cow<'static, str>; 3]) -> Option<[&'static str; 3]> {
+    match names {
+        [Cow::Borrowed(one), Cow::Borrowed(two), Cow::Borrowed(three)] => Some([one, two, three]),
+        _ => None,
+    }
+}
+
+fn slot(names: [&'static str; 3]) -> usize {
+    let [one, two, three] = names.map(|name| name.as_ptr().addr());
+    let mixed = (one ^ two.rotate_left(17) ^ three.rotate_left(31)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed >> (usize::BITS - 6)
 }
 
 /// Counts and times; failures are timed separately.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Outcome {
     pub(super) count: u64,
     pub(super) failed: u64,
@@ -41,11 +84,13 @@ pub(super) struct Outcome {
     pub(super) failed_service: Times,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct HitTotals {
     pub(super) challenge: ChallengeType,
     pub(super) verdict: Verdict,
     pub(super) took: Times,
+    /// As that of endpoints.
+    pub(super) first: u64,
 }
 
 impl Outcome {

@@ -10,6 +10,8 @@
 //! number of kept entries is bounded; entries that are removed without a match are counted.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState};
+use std::sync::LazyLock;
 
 use wec_record::{AuthorizationResult, ChallengeType, ValidationHit};
 
@@ -26,12 +28,13 @@ const NEAR_NS: u64 = 60_000_000_000;
 
 /// The validations of one run.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Validations {
+pub(crate) struct Validations {
     /// By position in [`ChallengeType::ALL`].
     totals: [Totals; ChallengeType::ALL.len()],
-    names: HashMap<String, Name>,
+    /// By the hash of the name.
+    names: HashMap<u64, Name, BuildHasherDefault<Same>>,
     /// The names, oldest first.
-    order: VecDeque<String>,
+    order: VecDeque<u64>,
     /// Hits removed without an authorization.
     hits_alone: u64,
 }
@@ -62,6 +65,30 @@ struct Proof {
     settled: u64,
 }
 
+/// What a validation is made of, with the hash of its name: an index keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ValidationEvent {
+    pub(crate) name: u64,
+    pub(crate) challenge: ChallengeType,
+    /// Of an authorization, when its challenge was answered; none for a hit.
+    pub(crate) answered: Option<u64>,
+    /// When the authorization was settled, or the hit arrived, nanoseconds since the Unix epoch.
+    pub(crate) at: u64,
+}
+
+impl ValidationEvent {
+    /// None for an authorization that was not answered, or not seen in a final state.
+    pub(crate) fn of_authorization(name: u64, origin_unix_ns: u64, of: &AuthorizationResult) -> Option<Self> {
+        let challenge = of.challenge.filter(|_| of.answered > 0 && of.settled > 0)?;
+        let answered = Some(origin_unix_ns.saturating_add(of.answered));
+        Some(Self { name, challenge, answered, at: origin_unix_ns.saturating_add(of.settled) })
+    }
+
+    pub(crate) const fn of_hit(name: u64, hit: &ValidationHit) -> Self {
+        Self { name, challenge: hit.challenge, answered: None, at: hit.at_unix_ns }
+    }
+}
+
 /// A hit, nanoseconds since the Unix epoch by the challenge server's clock.
 #[derive(Clone, Copy, Debug)]
 struct Hit {
@@ -72,16 +99,22 @@ struct Hit {
 impl Validations {
     /// Counts an authorization whose challenge was answered and which was seen in a final state.
     pub(super) fn authorization(&mut self, origin_unix_ns: u64, result: &AuthorizationResult) {
-        let Some(challenge) = result.challenge.filter(|_| result.answered > 0 && result.settled > 0) else {
-            return;
-        };
-        let answered = origin_unix_ns.saturating_add(result.answered);
-        let settled = origin_unix_ns.saturating_add(result.settled).max(answered);
-        self.proof(&result.name, Proof { challenge, answered, settled });
+        if let Some(event) = ValidationEvent::of_authorization(0, origin_unix_ns, result) {
+            self.count(ValidationEvent { name: key_of(&result.name), ..event });
+        }
     }
 
     pub(super) fn hit(&mut self, hit: &ValidationHit) {
-        self.look(&hit.name, Hit { challenge: hit.challenge, at: hit.at_unix_ns });
+        self.count(ValidationEvent::of_hit(key_of(&hit.name), hit));
+    }
+
+    /// Counts an event. The hashes of all its names must be of one kind.
+    pub(crate) fn count(&mut self, event: ValidationEvent) {
+        let ValidationEvent { name, challenge, answered, at } = event;
+        match answered {
+            Some(answered) => self.proof(name, Proof { challenge, answered, settled: at.max(answered) }),
+            None => self.look(name, Hit { challenge, at }),
+        }
     }
 
     pub(super) fn merge(&mut self, mut other: Self) {
@@ -91,8 +124,8 @@ impl Validations {
         self.hits_alone += other.hits_alone;
         for name in other.order {
             let Some(waiting) = other.names.remove(&name) else { continue };
-            waiting.proofs.into_iter().for_each(|proof| self.proof(&name, proof));
-            waiting.hits.into_iter().for_each(|hit| self.look(&name, hit));
+            waiting.proofs.into_iter().for_each(|proof| self.proof(name, proof));
+            waiting.hits.into_iter().for_each(|hit| self.look(name, hit));
         }
     }
 
@@ -100,7 +133,7 @@ impl Validations {
     pub(super) fn figures(&self) -> (Vec<ValidationFigures>, u64) {
         let mut totals = self.totals.clone();
         let waiting = self.names.values();
-        let alone = waiting.fold(self.hits_alone, |alone, name| alone + name.clone().settle(&mut totals));
+        let alone = waiting.fold(self.hits_alone, |alone, name| alone + name.settle(&mut totals));
         let figures =
             ChallengeType::ALL.into_iter().zip(&totals).filter(|(_, totals)| totals.time.count() > 0);
         (figures.map(|(challenge, totals)| totals.figures(challenge)).collect(), alone)
@@ -110,7 +143,7 @@ impl Validations {
         self.totals.iter().map(|totals| totals.time.clamped()).sum()
     }
 
-    fn proof(&mut self, name: &str, proof: Proof) {
+    fn proof(&mut self, name: u64, proof: Proof) {
         let known = self.name(name);
         known.proofs.push_back(proof);
         if known.proofs.len() > MAX_PROOFS {
@@ -119,7 +152,7 @@ impl Validations {
         }
     }
 
-    fn look(&mut self, name: &str, hit: Hit) {
+    fn look(&mut self, name: u64, hit: Hit) {
         let known = self.name(name);
         known.hits.push_back(hit);
         if known.hits.len() > MAX_HITS {
@@ -128,16 +161,47 @@ impl Validations {
         }
     }
 
-    fn name(&mut self, name: &str) -> &mut Name {
-        if !self.names.contains_key(name) {
+    fn name(&mut self, name: u64) -> &mut Name {
+        if !self.names.contains_key(&name) {
+            let mut new = Name::default();
             if self.order.len() == MAX_NAMES
                 && let Some(oldest) = self.order.pop_front().and_then(|oldest| self.names.remove(&oldest))
             {
                 self.hits_alone += oldest.settle(&mut self.totals);
+                // Its memory.
+                new = oldest;
+                new.proofs.clear();
+                new.hits.clear();
             }
-            self.order.push_back(name.to_owned());
+            self.order.push_back(name);
+            self.names.insert(name, new);
         }
-        self.names.entry(name.to_owned()).or_default()
+        self.names.entry(name).or_default()
+    }
+}
+
+/// Names of a process have hashes that nobody can foresee, so that no two of them are taken for the same one.
+static HASHES: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+fn key_of(name: &str) -> u64 {
+    HASHES.hash_one(name)
+}
+
+/// The hash of a hash.
+#[derive(Clone, Debug, Default)]
+struct Same(u64);
+
+impl Hasher for Same {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("only 64-bit hashes are hashed");
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
     }
 }
 
@@ -153,8 +217,8 @@ impl Name {
     }
 
     /// Counts the authorizations. Returns how many hits belong to none.
-    fn settle(self, totals: &mut [Totals]) -> u64 {
-        let mut spans: Vec<Option<(u64, u64)>> = vec![None; self.proofs.len()];
+    fn settle(&self, totals: &mut [Totals]) -> u64 {
+        let mut spans = [None; MAX_PROOFS + 1];
         let mut alone = 0;
         for hit in &self.hits {
             let Some(place) = self.nearest(*hit) else {

@@ -1,10 +1,12 @@
 //! `Cells`: counts by size, with values rounded to a fixed number of binary digits.
 
+use serde::{Deserialize, Serialize};
+
 use super::{may_be_named, nearest_rank};
 
 /// Counts by size. Sparse and sorted. With 6 digits an octave has 32 cells, and the middle of a cell is within 1.6 % of its
 /// values; with 11 digits the cells are those of an HdrHistogram with three decimal digits.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cells<const DIGITS: u32>(Vec<(u16, u32)>);
 
 /// The range of values that one cell counts.

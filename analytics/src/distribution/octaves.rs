@@ -1,6 +1,8 @@
 //! `Octaves`: counts by size to three decimal digits, with memory for the octaves that have values.
 
-use super::{Cell, Cells};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::{Cell, Cells, LONGEST_NS};
 
 /// Cells of an octave.
 const CELLS: usize = 1024;
@@ -10,11 +12,35 @@ const CELLS: usize = 1024;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Octaves(Vec<Option<Box<[u64; CELLS]>>>);
 
+/// As the numbers of its cells that are not empty, each with its count.
+impl Serialize for Octaves {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter().map(|(cell, count)| (Cells::<11>::place_of(cell.low), count)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Octaves {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut octaves = Self::default();
+        for (place, count) in Vec::<(u16, u64)>::deserialize(deserializer)? {
+            if place > Cells::<11>::place_of(LONGEST_NS) {
+                return Err(de::Error::custom("a time is longer than any that is counted"));
+            }
+            octaves.add(Cells::<11>::cell_at(place).low, count);
+        }
+        Ok(octaves)
+    }
+}
+
 impl Octaves {
     /// Adds `count` equal values. A cell's count saturates at 64 bits.
+    #[inline]
     pub(super) fn add(&mut self, value: u64, count: u64) {
         let place = usize::from(Cells::<11>::place_of(value));
-        let cell = &mut self.octave(place / CELLS)[place % CELLS];
+        let cell = match self.0.get_mut(place / CELLS) {
+            Some(Some(octave)) => &mut octave[place % CELLS],
+            _ => &mut self.octave(place / CELLS)[place % CELLS],
+        };
         *cell = cell.saturating_add(count);
     }
 
@@ -39,6 +65,7 @@ impl Octaves {
         })
     }
 
+    #[cold]
     fn octave(&mut self, number: usize) -> &mut [u64; CELLS] {
         if self.0.len() <= number {
             self.0.resize_with(number + 1, || None);

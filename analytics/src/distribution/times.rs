@@ -1,6 +1,7 @@
 //! `Times`: an exact sum and maximum, and a mergeable histogram with three digits.
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 use super::interval::ranks_around;
 use super::octaves::Octaves;
@@ -10,7 +11,7 @@ use crate::snapshot::Timing;
 /// A distribution of times, nanoseconds: exact count, sum and maximum, and a histogram with three decimal digits.
 ///
 /// Sums are integers, so that mean and deviation do not depend on the order of merging.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Times {
     n: u64,
     sum: u128,
@@ -22,8 +23,15 @@ pub struct Times {
 
 impl Times {
     /// Adds one time.
+    #[inline]
     pub fn record(&mut self, ns: u64) {
-        self.record_n(ns, 1);
+        let value = ns.min(LONGEST_NS);
+        self.clamped += u64::from(value != ns);
+        self.n = self.n.saturating_add(1);
+        self.sum += u128::from(value);
+        self.sum_of_squares = self.sum_of_squares.saturating_add(u128::from(value) * u128::from(value));
+        self.max = self.max.max(value);
+        self.cells.add(value, 1);
     }
 
     /// Adds `count` equal times. Counts saturate at 64 bits.
