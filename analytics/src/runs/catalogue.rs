@@ -16,7 +16,7 @@ use wec_record::RunHeader;
 
 use super::end::{end, end_by_footer};
 use super::followed::{self, Followed};
-use super::index::{IndexPlace, RunIndex, is_index};
+use super::index::{Head, IndexPlace, RunIndex, is_index};
 use super::recorded::RecordedRun;
 use super::{Figures, LogPlace, Replayed, Run, Shown, shown_path};
 use crate::Aggregate;
@@ -214,12 +214,12 @@ impl Catalogue {
             Kept::Followed(followed)
         } else {
             let (index, aggregate) = RunIndex::open(&files, &self.index)?;
-            self.note(id, &files, Some(end(&index.snapshot, false)));
+            self.note(id, &files, Some(end(&index.head.snapshot, false)));
             let number = self.shown.number();
             let figures = match aggregate {
                 Some(aggregate) => Figures::new(number, aggregate),
                 None => {
-                    let RunIndex { snapshot, series, observed, .. } = index.clone();
+                    let Head { snapshot, series, observed, .. } = index.head.clone();
                     Figures::fixed(number, snapshot, series, observed)
                 }
             };

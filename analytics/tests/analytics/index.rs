@@ -84,7 +84,20 @@ async fn a_run_and_each_part_of_it_have_the_figures_of_the_whole_log_in_every_fo
         of_aggregate(aggregate)
     };
     let whole = exact(Aggregate::default());
-    let parts = [(1_200, 1_260), (7_201, 7_300), (18_000, 21_600), (39_000, 42_000)].map(|(from, to)| {
+    // From a minute to all of it, with and without blocks of the index, whose ends are whole minutes since the epoch.
+    let parts = [
+        (1_200, 1_260),
+        (7_201, 7_300),
+        (18_000, 21_600),
+        (39_000, 42_000),
+        (0, 60_000),
+        (0, 100_000_000),
+        (1, 41_999),
+        (3_599, 30_001),
+        (14_400, 28_800),
+        (14_399, 15_121),
+    ]
+    .map(|(from, to)| {
         let period = (Duration::from_secs(from), Some(Duration::from_secs(to)));
         (from, to, exact(Aggregate::of_period(period.0, period.1)))
     });
@@ -138,16 +151,20 @@ async fn an_index_that_is_stale_damaged_or_of_another_version_is_made_again() {
     let is_old = || fs::File::open(&log).unwrap().set_modified(long_ago).unwrap();
     is_old();
     let before = open().await;
-    let good = fs::read(&index).unwrap();
-    // The log itself is not read again: a record of it can be changed unseen, if its length and time stay.
+    // A record is changed, and the length and the time of the log stay.
     let text = fs::read_to_string(&log).unwrap();
     let changed = text.replacen("\"successful\":true", "\"successful\":null", 1);
     assert_eq!(changed.len(), text.len());
     fs::write(&log, &changed).unwrap();
     is_old();
-    assert_eq!(open().await, before);
+    let page = serve(&logs, place.clone()).await;
+    let (_, seen) = get(&page, "snapshot").await;
+    assert!(seen.contains("is not a record"), "{seen}");
+    page.finish().await;
     fs::write(&log, &text).unwrap();
     is_old();
+    assert_eq!(open().await, before);
+    let good = fs::read(&index).unwrap();
 
     let mut damaged = good.clone();
     let middle = damaged.len() / 2;
@@ -171,7 +188,8 @@ async fn an_index_that_is_stale_damaged_or_of_another_version_is_made_again() {
     assert_eq!(shown(&page).await, after);
     for (query, wanted) in [
         ("window?from_ns=5&to_ns=5", 400),
-        ("window?from_ns=0&to_ns=3600000000001", 400),
+        ("window?from_ns=6&to_ns=5", 400),
+        ("window?from_ns=0&to_ns=3600000000001", 200),
         ("window?from_ns=0", 400),
         ("window?from_ns=0&to_ns=3600000000000", 200),
     ] {
@@ -243,4 +261,84 @@ async fn observations_of_odd_numbers_have_an_index() {
     shown(&page).await;
     page.finish().await;
     assert!(folder.path().join("run.jsonl.index").exists());
+}
+
+/// Whoever can write beside a log can write an index.
+#[tokio::test]
+async fn an_index_of_somebody_else_is_not_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (log, index) = (folder.path().join("run.jsonl"), folder.path().join("run.jsonl.index"));
+    let records = run();
+    fs::write(&log, written(&records, LogFormat::Json)).unwrap();
+    let whole = of_log(&log);
+    let open = async || {
+        let page = serve(folder.path(), IndexPlace::Beside).await;
+        let shown = shown(&page).await;
+        let (status, part) = get(&page, "window?from_ns=1&to_ns=40000000000000").await;
+        assert_eq!(status, 200, "{part}");
+        page.finish().await;
+        let part: WindowView = serde_json::from_str(&part).unwrap();
+        (shown, part)
+    };
+    let (shown, part) = open().await;
+    assert_eq!(shown, whole);
+    let good = fs::read(&index).unwrap();
+    let length = u64::from_le_bytes(good[8..16].try_into().unwrap()) as usize;
+    let (head, sections) = good[16..].split_at(length);
+    let head = String::from_utf8(zstd::decode_all(head).unwrap()).unwrap();
+    let with_head = |head: &[u8]| {
+        let head = zstd::encode_all(head, 3).unwrap();
+        [b"wecindex", &(head.len() as u64).to_le_bytes()[..], &head, sections].concat()
+    };
+    assert!(head.contains(r#""blocks":{"#), "parts are put together of blocks");
+    // The same head is believed; its times of samples and places of minutes are not, if they cannot be.
+    fs::write(&index, with_head(head.as_bytes())).unwrap();
+    assert_eq!(open().await, (shown.clone(), part.clone()));
+    let change = |what: &str, to: &str| {
+        assert!(head.contains(what), "{what}");
+        with_head(head.replacen(what, to, 1).as_bytes())
+    };
+    let others = [
+        // As long as a gigabyte when it is unpacked.
+        with_head(&vec![b' '; 1 << 27]),
+        change(r#""starts":{"0":{"first":"#, r#""starts":{"0":{"first":9000000000"#),
+        change(r#""starts":{"0":"#, r#""starts":{"7":"#),
+        change(r#""hash":"#, r#""hash":1"#),
+        change(r#""figures":["#, r#""figures":[9000000000"#),
+        [&b"wecindex"[..], &[255; 8], &good[16..]].concat(),
+    ];
+    for other in others {
+        fs::write(&index, &other).unwrap();
+        assert_eq!(open().await, (shown.clone(), part.clone()));
+        assert_ne!(fs::read(&index).unwrap(), other, "it was made again");
+    }
+    // Its sections are read when they are needed.
+    let mut damaged = good.clone();
+    let at = good.len() - sections.len() / 2;
+    damaged[at..at + 64].fill(0x55);
+    fs::write(&index, &damaged).unwrap();
+    assert_eq!(open().await, (shown, part));
+}
+
+#[tokio::test]
+async fn a_log_may_have_the_name_of_an_index() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("mine.index"), written(&run(), LogFormat::Json)).unwrap();
+    let page = serve(folder.path(), IndexPlace::Beside).await;
+    let (status, list) = exchange_list(&page).await;
+    assert_eq!(status, 200);
+    assert!(list.contains("mine.index"), "{list}");
+    assert_eq!(shown(&page).await, of_log(&folder.path().join("mine.index")));
+    page.finish().await;
+    assert!(folder.path().join("mine.index.index").exists());
+    // The index of that log is no log.
+    let page = serve(folder.path(), IndexPlace::Beside).await;
+    assert!(!exchange_list(&page).await.1.contains("index.index"));
+    page.finish().await;
+}
+
+async fn exchange_list(page: &Analytics) -> (u16, String) {
+    let (status, _, text) =
+        exchange(page.web_addr().unwrap(), "GET /api/v1/runs", &["Host: localhost"], b"").await;
+    (status, text)
 }

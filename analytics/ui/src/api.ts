@@ -2865,7 +2865,7 @@ export interface operations {
             query: {
                 /** @description Its start, nanoseconds after the run's start */
                 from_ns: number;
-                /** @description Its end, which is not part of it; at most an hour after its start */
+                /** @description Its end, which is not part of it */
                 to_ns: number;
             };
             header?: never;
@@ -2877,7 +2877,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The figures of the part, and its series by seconds */
+            /** @description The figures of the part, and its series; by seconds if it is no longer than an hour */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2886,7 +2886,7 @@ export interface operations {
                     "application/json": components["schemas"]["WindowView"];
                 };
             };
-            /** @description The part is empty or longer than an hour */
+            /** @description The part is empty */
             400: {
                 headers: {
                     [name: string]: unknown;

@@ -1,0 +1,361 @@
+//! The figures of a run by blocks of time. Those of a long part are put together of its blocks and of what is in the
+//! log before the first and after the last of them.
+//!
+//! A block is counted by the [`Aggregate`] that counts whole runs. Validations do not end where blocks end, so a block
+//! has their events instead.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io::{self, Write as _};
+use std::mem;
+use std::ops::Range;
+
+use prost::encoding::{decode_varint, encode_varint};
+use serde::{Deserialize, Serialize};
+use wec_record::{ChallengeType, Event, Record};
+
+use super::file::{Sections, unpacked};
+use crate::Aggregate;
+use crate::aggregate::{Piece, ValidationEvent};
+
+/// Blocks of a run. With more of them, each two become one.
+pub(super) const MAX_BLOCKS: usize = 200;
+const NS: u64 = 1_000_000_000;
+/// Width of the first blocks, seconds.
+const LEAST_WIDTH_S: u64 = 60;
+/// The widest block, seconds: 200 of them are 300 days.
+const MAX_WIDTH_S: u64 = LEAST_WIDTH_S << 11;
+/// Blocks that are not packed while records are counted.
+const OPEN: usize = 8;
+const MAX_WARNINGS: usize = 5_000;
+const LEVEL: i32 = 3;
+
+/// Where the blocks of a run are among the sections of its index.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Blocks {
+    width_s: u64,
+    /// By the number of the block, which is its start since the Unix epoch divided by the width.
+    places: BTreeMap<u64, Places>,
+    /// All warnings and errors of the load tester.
+    warnings: Vec<Event>,
+}
+
+/// Offset and length of the sections of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Places {
+    figures: (u64, u64),
+    validations: (u64, u64),
+}
+
+impl Blocks {
+    /// Whether the sections are within this length.
+    pub(super) fn is_sound(&self, length: u64) -> bool {
+        let within = |(from, count): (u64, u64)| from.checked_add(count).is_some_and(|end| end <= length);
+        (LEAST_WIDTH_S..=MAX_WIDTH_S).contains(&self.width_s)
+            && self.places.len() <= MAX_BLOCKS
+            && self.warnings.len() <= MAX_WARNINGS
+            && self.places.keys().all(|number| number.checked_mul(self.width_s * NS).is_some())
+            && self.places.values().all(|places| within(places.figures) && within(places.validations))
+    }
+
+    /// The time of the blocks that are within this time, nanoseconds since the Unix epoch; none without any.
+    pub(super) fn within(&self, unix_ns: &Range<u64>) -> Option<Range<u64>> {
+        let width = self.width_s * NS;
+        let (first, end) = (unix_ns.start.div_ceil(width), unix_ns.end / width);
+        (first < end).then(|| first * width..end * width)
+    }
+
+    /// Calls `each` with the figures of each block within this time.
+    pub(super) fn figures(
+        &self,
+        sections: &Sections,
+        unix_ns: &Range<u64>,
+        mut each: impl FnMut(Aggregate),
+    ) -> io::Result<()> {
+        let width = self.width_s * NS;
+        for (_, places) in self.places.range(unix_ns.start / width..unix_ns.end / width) {
+            each(serde_json::from_slice(&unpacked(&sections.read(places.figures)?)?)?);
+        }
+        Ok(())
+    }
+
+    /// The events of validations of this time, in the order of the log.
+    pub(super) fn validations(
+        &self,
+        sections: &Sections,
+        unix_ns: &Range<u64>,
+    ) -> io::Result<Vec<ValidationEvent>> {
+        let width = self.width_s * NS;
+        let mut events = Vec::new();
+        for (_, places) in self.places.range(unix_ns.start / width..=unix_ns.end / width) {
+            let section = unpacked(&sections.read(places.validations)?)?;
+            let mut rest = &section[..];
+            while !rest.is_empty() {
+                let (place, event) =
+                    read(&mut rest).ok_or_else(|| io::Error::other("an event of a block is damaged"))?;
+                if unix_ns.contains(&event.at) {
+                    events.push((place, event));
+                }
+            }
+        }
+        events.sort_by_key(|(place, _)| *place);
+        Ok(events.into_iter().map(|(_, event)| event).collect())
+    }
+
+    /// Warnings of this time.
+    pub(super) fn warnings(&self, unix_ns: &Range<u64>) -> impl Iterator<Item = &Event> {
+        self.warnings.iter().filter(|event| unix_ns.contains(&event.at_unix_ns))
+    }
+}
+
+/// The blocks while a log is read.
+#[derive(Debug)]
+pub(super) struct MakingBlocks {
+    width_s: u64,
+    blocks: BTreeMap<u64, Block>,
+    /// The numbers of the open blocks; the last one was counted in last.
+    open: VecDeque<u64>,
+    warnings: Vec<Event>,
+    /// Makes hashes of names that nobody can foresee.
+    seed: [u64; 2],
+    /// A bound was exceeded.
+    over: bool,
+}
+
+#[derive(Debug, Default)]
+struct Block {
+    /// None if they are packed.
+    figures: Option<Box<Aggregate>>,
+    packed: Vec<u8>,
+    events: Vec<u8>,
+    packed_events: Vec<u8>,
+}
+
+impl Default for MakingBlocks {
+    fn default() -> Self {
+        Self {
+            width_s: LEAST_WIDTH_S,
+            blocks: BTreeMap::new(),
+            open: VecDeque::new(),
+            warnings: Vec::new(),
+            seed: rand::random(),
+            over: false,
+        }
+    }
+}
+
+impl MakingBlocks {
+    /// Counts the record at this place in the log.
+    pub(super) fn take(&mut self, record: &Record, place: u64) {
+        if self.over {
+            return;
+        }
+        let outcome = match record {
+            Record::Chain { origin_unix_ns, result, .. } => {
+                let at = |time: u64| origin_unix_ns.saturating_add(time);
+                let times = result.requests.iter().map(|request| request.done).chain([result.done]);
+                let counted = self.count(record, place, times.map(at));
+                for authorization in &result.authorizations {
+                    let name = self.hash(&authorization.name);
+                    if let Some(event) =
+                        ValidationEvent::of_authorization(name, *origin_unix_ns, authorization)
+                    {
+                        self.note(place, event);
+                    }
+                }
+                counted
+            }
+            Record::Hit { hit, .. } => {
+                let name = self.hash(&hit.name);
+                self.note(place, ValidationEvent::of_hit(name, hit));
+                self.count(record, place, [hit.at_unix_ns].into_iter())
+            }
+            Record::Event(event) => {
+                self.over |= self.warnings.len() >= MAX_WARNINGS;
+                self.warnings.push(event.clone());
+                Ok(())
+            }
+            Record::Mark(_)
+            | Record::State { .. }
+            | Record::Load { .. }
+            | Record::Lost { .. }
+            | Record::Observation(_) => self.count(record, place, record.unix_ns().into_iter()),
+            Record::Header(_) | Record::Footer(_) | Record::Unknown(_) => Ok(()),
+        };
+        self.over |= outcome.is_err();
+    }
+
+    /// The blocks, and their sections one after the other; none if they could not be put together without loss.
+    pub(super) fn finish(mut self, whole: &Aggregate) -> Option<(Blocks, Vec<u8>)> {
+        if self.over || !whole.is_within_bounds() {
+            return None;
+        }
+        let (mut places, mut sections) = (BTreeMap::new(), Vec::new());
+        let mut add = |section: &[u8]| {
+            let from = sections.len() as u64;
+            sections.extend_from_slice(section);
+            (from, section.len() as u64)
+        };
+        for (number, block) in &mut self.blocks {
+            if block.packed.is_empty() {
+                // It may have nothing but events.
+                block.unpack(0..0).ok()?;
+            }
+            block.pack().ok()?;
+            let (figures, validations) = (add(&block.packed), add(&block.packed_events));
+            places.insert(*number, Places { figures, validations });
+        }
+        Some((Blocks { width_s: self.width_s, places, warnings: self.warnings }, sections))
+    }
+
+    fn hash(&self, name: &str) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.seed, name).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Counts a record in all blocks that have a part of it, which ends at one of these times.
+    fn count(&mut self, record: &Record, place: u64, unix_ns: impl Iterator<Item = u64>) -> io::Result<()> {
+        let width = self.width_s * NS;
+        let mut numbers: Vec<_> = unix_ns.map(|at| at / width).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        for number in numbers {
+            let figures = self.open(number)?;
+            figures.at_place(place);
+            figures.record(record);
+        }
+        while self.blocks.len() > MAX_BLOCKS {
+            self.double_width()?;
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, place: u64, event: ValidationEvent) {
+        let block = self.blocks.entry(event.at / (self.width_s * NS)).or_default();
+        write(place, event, &mut block.events);
+    }
+
+    /// The figures of a block.
+    fn open(&mut self, number: u64) -> io::Result<&mut Aggregate> {
+        if self.open.back() != Some(&number) {
+            self.open.retain(|open| *open != number);
+            self.open.push_back(number);
+            if self.open.len() > OPEN
+                && let Some(block) = self.open.pop_front().and_then(|first| self.blocks.get_mut(&first))
+            {
+                block.pack()?;
+            }
+        }
+        let width = self.width_s * NS;
+        let block = self.blocks.entry(number).or_default();
+        block.unpack(number * width..number.saturating_add(1).saturating_mul(width))
+    }
+
+    /// Makes one block of each two.
+    fn double_width(&mut self) -> io::Result<()> {
+        if self.width_s >= MAX_WIDTH_S {
+            return Err(io::Error::other("the run is too long"));
+        }
+        self.width_s *= 2;
+        self.open.clear();
+        let width = self.width_s * NS;
+        for (number, mut block) in mem::take(&mut self.blocks) {
+            // Packed, they have no time of their own.
+            block.pack()?;
+            let Some(first) = self.blocks.get_mut(&(number / 2)) else {
+                self.blocks.insert(number / 2, block);
+                continue;
+            };
+            let unix_ns = number / 2 * width..(number / 2).saturating_add(1).saturating_mul(width);
+            let figures = mem::take(block.unpack(unix_ns.clone())?);
+            first.unpack(unix_ns)?.put(figures);
+            first.packed_events.extend(block.packed_events);
+            first.pack()?;
+        }
+        Ok(())
+    }
+}
+
+impl Block {
+    fn pack(&mut self) -> io::Result<()> {
+        if let Some(figures) = self.figures.take() {
+            self.packed = packed(&serde_json::to_vec(&figures)?)?;
+        }
+        if !self.events.is_empty() {
+            // Frames follow each other.
+            self.packed_events.extend(packed(&mem::take(&mut self.events))?);
+        }
+        Ok(())
+    }
+
+    fn unpack(&mut self, unix_ns: Range<u64>) -> io::Result<&mut Aggregate> {
+        if self.figures.is_none() {
+            let mut figures = Aggregate::of_piece(Piece::Further, unix_ns);
+            if !self.packed.is_empty() {
+                figures.put(serde_json::from_slice(&unpacked(&self.packed)?)?);
+            }
+            self.figures = Some(Box::new(figures));
+        }
+        Ok(self.figures.as_mut().expect("it is there now"))
+    }
+}
+
+fn packed(content: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = zstd::stream::Encoder::new(Vec::new(), LEVEL)?;
+    encoder.include_checksum(true)?;
+    encoder.write_all(content)?;
+    encoder.finish()
+}
+
+/// An event: its place in the log, its type, the hash of its name, its time, and of an authorization how long before
+/// that it was answered.
+fn write(place: u64, event: ValidationEvent, to: &mut Vec<u8>) {
+    let ValidationEvent { name, challenge, answered, at } = event;
+    encode_varint(place, to);
+    to.push((challenge as u8) << 1 | u8::from(answered.is_some()));
+    to.extend(name.to_le_bytes());
+    encode_varint(at, to);
+    if let Some(answered) = answered {
+        encode_varint(at.wrapping_sub(answered), to);
+    }
+}
+
+fn read(rest: &mut &[u8]) -> Option<(u64, ValidationEvent)> {
+    let place = decode_varint(rest).ok()?;
+    let kind = *rest.split_off_first()?;
+    let challenge = *ChallengeType::ALL.get(usize::from(kind >> 1))?;
+    let (name, after) = rest.split_first_chunk()?;
+    let name = u64::from_le_bytes(*name);
+    *rest = after;
+    let at = decode_varint(rest).ok()?;
+    let answered = if kind & 1 == 1 { Some(at.wrapping_sub(decode_varint(rest).ok()?)) } else { None };
+    Some((place, ValidationEvent { name, challenge, answered, at }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_read_as_it_was_written() {
+        let mut written = Vec::new();
+        let events = [
+            (1, ValidationEvent { name: 7, challenge: ChallengeType::Dns01, answered: None, at: 5 }),
+            (
+                u64::MAX,
+                ValidationEvent {
+                    name: u64::MAX,
+                    challenge: ChallengeType::Http01,
+                    answered: Some(9),
+                    at: 3,
+                },
+            ),
+        ];
+        events.iter().for_each(|(place, event)| write(*place, *event, &mut written));
+        let mut rest = &written[..];
+        let again: Vec<_> = std::iter::from_fn(|| read(&mut rest)).collect();
+        assert_eq!(again, events);
+        assert!(rest.is_empty());
+    }
+}
