@@ -3,12 +3,12 @@
 //! `preflight` checks whether a plan can be run, `workforce` creates the workers and what they share,
 //! `report` adds load samples to the results.
 
+mod follow;
 mod preflight;
 mod report;
 mod workforce;
 
 use std::collections::BTreeSet;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,13 +16,14 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wec_acme::{Client, Clock, KeyPool};
-use wec_board::{Board, NodeId, NodeInfo, Quorum, RunRef, SendRight, SessionState, Versioned};
+use wec_board::{Board, NodeId, NodeInfo, RunRef, SendRight};
 use wec_chains::{Linger, Removed, Remover};
 use wec_delivery::Sink;
 use wec_record::{Chain, Limit};
 use wec_startup::{Stop, say};
 use wec_store::{Available, ChallengeWriter, Limits, Object, State};
 
+use self::follow::follow;
 pub use self::preflight::{connect, preflight};
 use self::report::{Counting, report};
 use self::workforce::{Equipment, checker, key_pool, workforces};
@@ -439,73 +440,5 @@ async fn close(keys: Arc<KeyPool>) {
     }
     if let Err(error) = tokio::task::spawn_blocking(move || keys.close()).await {
         tracing::error!(%error, "closing the stock of RSA keys ended by a panic");
-    }
-}
-
-/// Follows the board until `finish`: the shares of the load, and the targets of the session.
-async fn follow(parts: Parts, finish: CancellationToken) {
-    let sharing = async {
-        parts.board.keep_shares(&parts.session, &parts.node.id).await;
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        () = follow_session(&parts, finish) => {}
-        () = sharing => {}
-        never = tell_quorum(&parts) => match never {},
-    }
-}
-
-/// Reports a quorum that is missing, or that is not safe.
-async fn tell_quorum(parts: &Parts) -> Infallible {
-    let (mut nodes, mut places) = (parts.board.nodes(), parts.board.places());
-    let mut session = parts.board.session(&parts.session);
-    let (mut told, mut risk) = (true, None);
-    loop {
-        (nodes.mark_unchanged(), places.mark_unchanged(), session.mark_unchanged());
-        let quorum = parts.board.quorum(&parts.session);
-        let Quorum { live, known, needed } = quorum;
-        match (quorum.is_there(), std::mem::replace(&mut told, quorum.is_there())) {
-            (false, true) => tracing::warn!(
-                "this node sends nothing: it sees {live} of {known} known nodes, and the quorum is {needed}; start \
-                 the missing nodes, or remove the places of those that will not come"
-            ),
-            (true, false) => {
-                tracing::info!("the quorum of {needed} nodes is there again: {live} of {known} live")
-            }
-            _ => {}
-        }
-        let before = std::mem::replace(&mut risk, quorum.risk());
-        if let Some(risk) = risk.as_ref().filter(|risk| before.as_ref() != Some(risk)) {
-            tracing::warn!("{risk}");
-        }
-        let changed = tokio::select! {
-            changed = nodes.changed() => changed,
-            changed = places.changed() => changed,
-            changed = session.changed() => changed,
-        };
-        if changed.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
-/// Ends the run when the session is stopped, and applies the session's limits to the store.
-async fn follow_session(parts: &Parts, finish: CancellationToken) {
-    let mut session = parts.board.session(&parts.session);
-    loop {
-        let now = session.borrow_and_update().clone();
-        if let Some(Versioned { value, .. }) = now {
-            if value.spec.state == SessionState::Stopped {
-                finish.cancel();
-            }
-            let wec_board::Limits { registrations, authorizations, certificates } = value.spec.limits;
-            parts.state.set_limits(Limits { registrations, authorizations, certificates });
-        }
-        tokio::select! {
-            changed = session.changed() => if changed.is_err() {
-                return finish.cancelled().await;
-            },
-            () = finish.cancelled() => return,
-        }
     }
 }

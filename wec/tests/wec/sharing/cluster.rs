@@ -43,6 +43,11 @@ impl Scale {
         }
     }
 
+    /// For how many seconds requests may be on their way: in the long form the machine must be quiet.
+    pub(super) fn late(self) -> usize {
+        if self.full { 2 } else { 9 }
+    }
+
     /// What a node can do: 400, 500 and 300 of 500 for the first three.
     pub(super) fn strength(self, node: &str) -> u32 {
         self.rate * [8, 10, 6][usize::from(node.as_bytes()[0] - b'a') % 3] / 10

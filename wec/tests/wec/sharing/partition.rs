@@ -191,7 +191,7 @@ impl Hosts {
     /// Waits until the target is reached again after a fault.
     fn until_back(&self, fault: &str, at: u64) {
         let back = self.until_rate(at);
-        let ((largest, _), after) = (self.counted.largest(at.saturating_sub(1)), back.saturating_sub(at));
+        let (largest, after) = (self.counted.largest(at.saturating_sub(1)), back.saturating_sub(at));
         let missing = self.counted.missing(f64::from(self.scale.rate), at, back);
         println!("{fault}: at most {largest}/s, back after {after} s, {missing:.0} missing");
         if self.scale.full {
@@ -202,7 +202,7 @@ impl Hosts {
                 std::io::Write::write_all(&mut file.unwrap(), row.as_bytes()).unwrap();
             }
         }
-        self.counted.assert_never_over(self.scale.rate, 3);
+        self.counted.assert_never_over(self.scale.rate, 3, self.scale.late());
     }
 
     fn kill_member(&mut self, number: usize) {
@@ -251,5 +251,5 @@ fn a_part_of_the_hosts_that_is_cut_off_and_a_leader_that_is_lost() {
     let again = hosts.member(leader);
     hosts.members[leader] = Running(Some(again));
     hosts.until_back("the member is started again", at);
-    hosts.counted.assert_never_over(hosts.scale.rate, 3);
+    hosts.counted.assert_never_over(hosts.scale.rate, 3, hosts.scale.late());
 }

@@ -6,6 +6,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::cluster::{Cluster, Scale, now};
+use super::counted::assert_starts;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
@@ -89,7 +90,7 @@ async fn faults_of_all_kinds_in_any_order_never_exceed_the_target() {
                 cluster.etcd.restart().await.unwrap();
             }
         }
-        cluster.counted.assert_never_over(scale.rate, 3);
+        cluster.counted.assert_never_over(scale.rate, 3, scale.late());
     }
     // Whatever has happened, the target is reached again.
     cluster.until_rate(cluster.reachable(), now());
@@ -98,7 +99,8 @@ async fn faults_of_all_kinds_in_any_order_never_exceed_the_target() {
     }
     let Cluster { ca, counted, folder, .. } = cluster;
     let accounts = ca.stop()["accounts"].as_u64().unwrap();
-    counted.assert_never_over(scale.rate, 3);
+    counted.assert_never_over(scale.rate, 3, scale.late());
+    assert_starts(&crate::common::log_so_far(&folder.path().join("results")), scale.rate, 3);
     let logged = crate::common::chains_in(&folder.path().join("results")) as u64;
     let lost = killed * u64::from(scale.rate) * 5;
     assert!((accounts.saturating_sub(lost)..=accounts).contains(&logged), "{logged} logged of {accounts}");
