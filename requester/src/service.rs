@@ -9,6 +9,8 @@ use anyhow::Context as _;
 use wec_acme::Clock;
 use wec_board::{Board, BoardUrl, By, NodeId, RunRef, Strength};
 use wec_delivery::{Entry, GrpcOptions, GrpcSink, Health, Keep, Sink};
+use wec_node_stats::{NodeStatsOptions, Server};
+use wec_pki::{Tls, TlsOptions};
 use wec_record::{Limit, RunHeader};
 use wec_startup::{
     Exit, Stop, Undisclosed, node_name, parse_node_name, parse_service, parse_session_id, redacted, say,
@@ -67,7 +69,7 @@ pub struct RemoteOptions {
         help_heading = SESSION
     )]
     pub quorum: Option<u32>,
-    /// Address at which analytics receives results
+    /// Address at which analytics receives results: http://HOST:PORT, or https:// with --tls-ca
     #[arg(
         long,
         value_name = "URL",
@@ -88,6 +90,12 @@ pub struct RemoteOptions {
     /// users can read the command line
     #[arg(long, value_name = "SECRET", env = "WEC_TOKEN", hide_env_values = true, help_heading = DELIVERY)]
     pub token: Option<String>,
+    /// CPU, memory and disks of the nodes.
+    #[command(flatten)]
+    pub node_stats: NodeStatsOptions,
+    /// TLS with other services.
+    #[command(flatten)]
+    pub tls: TlsOptions,
 }
 
 /// The end of a remote run.
@@ -171,11 +179,19 @@ impl Delivered {
 ///
 /// # Errors
 /// When Redis or the challtestsrv cannot be reached, or an address is not valid.
-pub async fn remote_challenges(plan: &Plan) -> anyhow::Result<Option<Arc<dyn ChallengeWriter>>> {
+pub async fn remote_challenges(
+    plan: &Plan,
+    tls: &TlsOptions,
+) -> anyhow::Result<Option<Arc<dyn ChallengeWriter>>> {
     let writer: Arc<dyn ChallengeWriter> = match &plan.challenges {
         Challenges::Memory => return Ok(None),
         Challenges::Redis(url) => {
-            Arc::new(RedisChallenges::connect(url).await?.with_ttl(plan.challenge_ttl()))
+            tls.check_server("the challenge store", url)?;
+            Arc::new(
+                RedisChallenges::connect_with(url, tls.files().as_ref())
+                    .await?
+                    .with_ttl(plan.challenge_ttl()),
+            )
         }
         Challenges::ChallTestSrv(url) => Arc::new(challtestsrv(url, "--challenges").await?),
     };
@@ -211,20 +227,36 @@ async fn challtestsrv(url: &wec_acme::Url, flag: &str) -> anyhow::Result<ChallTe
 /// When something that the run needs is not available; every message names it. [`wec_startup::Interrupted`]
 /// after a signal before the run began.
 pub async fn run_remote(
-    plan: Plan,
+    mut plan: Plan,
     remote: RemoteOptions,
     challenges: Arc<dyn ChallengeWriter>,
     stop: Stop,
 ) -> anyhow::Result<Delivered> {
+    let tls = remote.tls.load()?;
+    remote.tls.check_server("analytics", &remote.analytics)?;
+    plan.state = remote.tls.database(&plan.state)?;
+    let stats = remote.node_stats.start(&remote.tls, tls.as_ref()).await?;
+    let address = stats.as_ref().map(|stats| stats.advertised().to_owned());
     let node = Node {
         clock: Clock::start(),
-        id: NodeId::new(node_name(remote.node.as_deref())),
+        id: NodeId { stats: address, ..NodeId::new(node_name(remote.node.as_deref())) },
         session: remote.session.clone(),
     };
     let analytics = redacted(&remote.analytics);
-    let mut remote =
-        Remote { options: remote, challenges, board: None, sink: None, shared: false, stop: stop.clone() };
+    let mut remote = Remote {
+        options: remote,
+        challenges,
+        board: None,
+        sink: None,
+        stats,
+        tls,
+        shared: false,
+        stop: stop.clone(),
+    };
     let ended = node.run(&plan, &mut remote, &stop).await;
+    if let Some(stats) = remote.stats {
+        stats.finish().await;
+    }
     if let Some(board) = remote.board {
         board.close().await;
     }
@@ -241,6 +273,8 @@ struct Remote {
     challenges: Arc<dyn ChallengeWriter>,
     board: Option<Board>,
     sink: Option<Arc<Counting>>,
+    stats: Option<Server>,
+    tls: Option<Tls>,
     /// Whether other nodes took part.
     shared: bool,
     stop: Stop,
@@ -248,7 +282,10 @@ struct Remote {
 
 impl Surroundings for Remote {
     async fn board(&mut self, _run: &str) -> anyhow::Result<Board> {
-        let board = self.options.board.clone().open().await?;
+        let board = self.options.board.clone().secured(&self.options.tls)?.open().await?;
+        if let Some(stats) = &self.stats {
+            stats.follow(&board);
+        }
         self.board = Some(board.clone());
         Ok(board)
     }
@@ -273,6 +310,7 @@ impl Surroundings for Remote {
         let options = GrpcOptions {
             analytics: self.options.analytics.clone(),
             token: self.options.token.clone(),
+            tls: self.tls.clone(),
             sender: node.id.id.clone(),
             node: node.id.name.clone(),
             header: Some(header),

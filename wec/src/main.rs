@@ -12,7 +12,9 @@ mod here;
 mod junit;
 mod kept_page;
 mod log;
+mod node;
 mod output;
+mod pki;
 mod progress;
 mod reconcile;
 #[cfg(test)]
@@ -68,6 +70,10 @@ enum Command {
     NullCa(wec_null_ca::Options),
     /// Show a run, and change it while it runs
     Session(session::Options),
+    /// The statistics of the nodes: serve them, watch them
+    Node(node::Options),
+    /// Make a CA and certificates for TLS between services
+    Pki(pki::Options),
     /// Make the report of a run from its log: the summary, HTML, CSV, percentiles
     Report(report::Options),
     /// Show the log of a run in the page, at once or as if it were live, or drive its load again at a CA
@@ -118,6 +124,8 @@ fn dispatch() -> ExitCode {
             Command::Schema => conclude(&logging, |_| schema()).await,
             Command::Requester(options) => conclude(&logging, |stop| run::remote(options, stop)).await,
             Command::Session(options) => conclude(&logging, |_| session::session(options)).await,
+            Command::Node(options) => conclude(&logging, |stop| node::node(options, stop)).await,
+            Command::Pki(options) => conclude(&logging, |_| pki::pki(options)).await,
             Command::Report(options) => {
                 conclude(&logging, |stop| or_signal(stop, report::report(options))).await
             }

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::openapi::schema::ObjectBuilder;
@@ -18,8 +18,9 @@ use wec_board::{Board, BoardError, By, LiveValue, Phase, SessionState};
 use wec_record::Mark;
 
 use super::error::{ApiError, ErrorBody};
+use super::guard::Caller;
 use super::{MAX_BODY, Web};
-use crate::control::{self, Asked, Refusal};
+use crate::control::{self, Asked, Author, Refusal};
 use crate::runs::CURRENT;
 use crate::schema;
 use crate::snapshot::{RunEntry, SessionEntry, SessionView, Sessions};
@@ -183,10 +184,12 @@ pub(super) async fn journal(
 pub(super) async fn change(
     State(web): State<Arc<Web>>,
     Path(id): Path<String>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<SessionChanged>, ApiError> {
-    web.apply(&id, &headers, None, control::session_changes(&read(&headers, body)?)).await
+    let author = author(caller, &headers)?;
+    web.apply(&id, author, None, control::session_changes(&read(&headers, body)?)).await
 }
 
 /// Changes workers, rate and weights of one scenario
@@ -212,10 +215,12 @@ pub(super) async fn change(
 pub(super) async fn change_scenario(
     State(web): State<Arc<Web>>,
     Path((id, name)): Path<(String, String)>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<SessionChanged>, ApiError> {
-    web.apply(&id, &headers, Some(&name), control::scenario_changes(&read(&headers, body)?)).await
+    let author = author(caller, &headers)?;
+    web.apply(&id, author, Some(&name), control::scenario_changes(&read(&headers, body)?)).await
 }
 
 /// The sessions of the board and of the runs. `runs` are latest first.
@@ -246,18 +251,21 @@ impl Web {
     async fn apply(
         &self,
         id: &str,
-        headers: &HeaderMap,
+        author: Author,
         scenario: Option<&str>,
         asked: Asked,
     ) -> Result<Json<SessionChanged>, ApiError> {
-        let by = by(headers)?;
         let id = self.session_named(id);
-        let applied = control::apply(&self.board, id, by, scenario, asked).await?;
+        let applied = control::apply(&self.board, id, author, scenario, asked).await?;
         Ok(Json(SessionChanged {
             session: SessionView::new(&applied.session, self.feed.workers_running(id)),
             changes: applied.changes,
         }))
     }
+}
+
+fn author(caller: Caller, headers: &HeaderMap) -> Result<Author, ApiError> {
+    Ok(Author { by: by(headers)?, who: caller.name })
 }
 
 /// A browser always sends the origin of its page; other programs identify themselves with our own header.

@@ -4,6 +4,23 @@
  */
 
 export interface paths {
+    "/api/v1/nodes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The nodes on the board, with CPU, memory and disks of their machines */
+        get: operations["list_nodes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/replay": {
         parameters: {
             query?: never;
@@ -452,6 +469,19 @@ export interface components {
          * @enum {string}
          */
         ChallengeType: "http-01" | "dns-01" | "tls-alpn-01";
+        /** @description How far a node's clock is ahead of the board's time. */
+        ClockOffset: {
+            /**
+             * Format: int64
+             * @description Nanoseconds; negative if it is behind.
+             */
+            ahead_ns: number;
+            /**
+             * Format: int64
+             * @description Bound of the error, nanoseconds: half of the round trip that was measured.
+             */
+            within_ns: number;
+        };
         /** @description Connections, as seen by requests. */
         ConnectionFigures: {
             /**
@@ -934,6 +964,8 @@ export interface components {
             to: string;
             /** @description What changed: `workers`, `rate`, `weights`, `limits`, `state`, `generator`, `answers`. */
             what: string;
+            /** @description The name of the author's token; omitted without one. */
+            who?: string;
         };
         /**
          * @description What is read from a series.
@@ -1022,6 +1054,23 @@ export interface components {
             /** @description The reason in a sentence, with the most frequent error and its remedy where one is known. */
             why: string;
         };
+        /** @description A node on the board */
+        NodeEntry: {
+            clock: components["schemas"]["ClockOffset"] | null;
+            /** @description New with each start of the process. */
+            id: string;
+            /** @description Its kind. */
+            kind: components["schemas"]["NodeKind"];
+            machine: components["schemas"]["NodeStats"] | null;
+            /** @description The host's name, usually. */
+            name: string;
+            /** @description Its session; empty for a node that serves all sessions. */
+            session: string;
+            /** @description Its state. */
+            state: components["schemas"]["NodeState"];
+            /** @description What it offers to its session now. */
+            strength: components["schemas"]["Strength"];
+        };
         /**
          * @description The kind of a node.
          * @enum {string}
@@ -1032,6 +1081,48 @@ export interface components {
          * @enum {string}
          */
         NodeState: "preparing" | "running" | "finishing" | "serving";
+        /** @description The figures of one node. Those of a node that is down are zero. */
+        NodeStats: {
+            /** @description The address of its statistics, HOST:PORT. */
+            address: string;
+            /**
+             * Format: double
+             * @description Use of all processors, per cent.
+             */
+            cpuUsed: number;
+            /**
+             * Format: int64
+             * @description Size of its file systems, bytes.
+             */
+            diskTotal: number;
+            /**
+             * Format: int64
+             * @description Bytes of it that are not available.
+             */
+            diskUsed: number;
+            /**
+             * Format: double
+             * @description `diskUsed` of `diskTotal`, per cent.
+             */
+            diskUsedPercent: number;
+            /** @description Why it has no figures; empty while it has. */
+            error: string;
+            /**
+             * Format: int64
+             * @description Size of its memory, bytes.
+             */
+            memoryTotal: number;
+            /**
+             * Format: int64
+             * @description Bytes of it that are in use.
+             */
+            memoryUsed: number;
+            /**
+             * Format: double
+             * @description `memoryUsed` of `memoryTotal`, per cent.
+             */
+            memoryUsedPercent: number;
+        };
         /** @description A node on the board. */
         NodeView: {
             /** @description Its id. */
@@ -1047,6 +1138,11 @@ export interface components {
              * @description Number of workers that it can run; 0 while it takes no share of the load.
              */
             workers: number;
+        };
+        /** @description The nodes */
+        Nodes: {
+            /** @description Those on the board, in the order of their ids. */
+            nodes: components["schemas"]["NodeEntry"][];
         };
         /** @description Nonces. */
         NonceFigures: {
@@ -2207,6 +2303,24 @@ export interface components {
          * @enum {string}
          */
         StepOutcome: "sustained" | "failed" | "ca-down" | "generator-limited";
+        /** @description What a node can do, or offers to a session: the load is shared in proportion to it, and no node gets more. */
+        Strength: {
+            /**
+             * Format: int64
+             * @description Chains a second, in thousandths.
+             */
+            chains: number;
+            /**
+             * Format: int64
+             * @description Requests a second, in thousandths.
+             */
+            requests: number;
+            /**
+             * Format: int32
+             * @description Workers at once.
+             */
+            workers: number;
+        };
         /** @description One threshold. */
         ThresholdResult: {
             /** @description Whether it ended the run early. */
@@ -2462,6 +2576,7 @@ export type Chain = components['schemas']['Chain'];
 export type ChainFigures = components['schemas']['ChainFigures'];
 export type ChainSeries = components['schemas']['ChainSeries'];
 export type ChallengeType = components['schemas']['ChallengeType'];
+export type ClockOffset = components['schemas']['ClockOffset'];
 export type ConnectionFigures = components['schemas']['ConnectionFigures'];
 export type Distortion = components['schemas']['Distortion'];
 export type EndpointFigures = components['schemas']['EndpointFigures'];
@@ -2486,9 +2601,12 @@ export type Mark = components['schemas']['Mark'];
 export type Measure = components['schemas']['Measure'];
 export type Missing = components['schemas']['Missing'];
 export type NeverSucceeded = components['schemas']['NeverSucceeded'];
+export type NodeEntry = components['schemas']['NodeEntry'];
 export type NodeKind = components['schemas']['NodeKind'];
 export type NodeState = components['schemas']['NodeState'];
+export type NodeStats = components['schemas']['NodeStats'];
 export type NodeView = components['schemas']['NodeView'];
+export type Nodes = components['schemas']['Nodes'];
 export type NonceFigures = components['schemas']['NonceFigures'];
 export type ObservedFigures = components['schemas']['ObservedFigures'];
 export type ObservedOverTime = components['schemas']['ObservedOverTime'];
@@ -2528,6 +2646,7 @@ export type Snapshot = components['schemas']['Snapshot'];
 export type Stamp = components['schemas']['Stamp'];
 export type StateCounts = components['schemas']['StateCounts'];
 export type StepOutcome = components['schemas']['StepOutcome'];
+export type Strength = components['schemas']['Strength'];
 export type ThresholdResult = components['schemas']['ThresholdResult'];
 export type TimeFigures = components['schemas']['TimeFigures'];
 export type Timing = components['schemas']['Timing'];
@@ -2539,6 +2658,35 @@ export type Warnings = components['schemas']['Warnings'];
 export type WindowView = components['schemas']['WindowView'];
 export type $defs = Record<string, never>;
 export interface operations {
+    list_nodes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The nodes */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Nodes"];
+                };
+            };
+            /** @description Refused: 401, 403 as docs/web-api.md says */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     show_replay: {
         parameters: {
             query?: never;

@@ -20,6 +20,8 @@ mod load_models;
 mod local_refusals;
 mod log_files;
 mod metrics;
+mod mtls;
+mod node_stats;
 mod nodes;
 mod patience;
 mod pebble;
