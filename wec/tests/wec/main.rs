@@ -8,6 +8,7 @@ mod calibrate;
 mod capacity;
 mod certificates;
 mod common;
+mod deployment;
 mod exports;
 mod faults;
 mod front_end;
