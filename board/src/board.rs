@@ -29,15 +29,15 @@ const TURN: Duration = Duration::from_millis(200);
 /// Number of nodes with a turn of their own; the others are last.
 const TURNS: usize = 10;
 /// Attempts of a write against concurrent writes of the same key.
-const ATTEMPTS: u32 = 20;
+pub(crate) const ATTEMPTS: u32 = 20;
 
 /// The state that every component follows. Clones are the same board.
 #[derive(Clone, Debug)]
 pub struct Board {
-    view: Arc<View>,
-    kv: Arc<dyn Kv>,
-    memberships: TaskTracker,
-    clock: WallClock,
+    pub(crate) view: Arc<View>,
+    pub(crate) kv: Arc<dyn Kv>,
+    pub(crate) memberships: TaskTracker,
+    pub(crate) clock: WallClock,
 }
 
 impl Board {
@@ -556,7 +556,7 @@ impl Board {
 /// The time of changes: the wall clock at the start plus the time passed since, so that a step of the
 /// system's clock does not change the length of a pause.
 #[derive(Clone, Copy, Debug)]
-struct WallClock {
+pub(crate) struct WallClock {
     origin: tokio::time::Instant,
     origin_unix: Duration,
 }
@@ -568,7 +568,7 @@ impl WallClock {
         Self { origin: tokio::time::Instant::now(), origin_unix: unix }
     }
 
-    fn unix_now_ns(&self) -> u64 {
+    pub(crate) fn unix_now_ns(&self) -> u64 {
         u64::try_from((self.origin_unix + self.origin.elapsed()).as_nanos()).unwrap_or(u64::MAX)
     }
 }

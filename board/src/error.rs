@@ -90,6 +90,58 @@ pub enum BoardError {
         /// Its name.
         scenario: String,
     },
+    /// The run has ended.
+    #[error("run {run} of session {session:?} has ended: start another run")]
+    RunOver {
+        /// The session's id.
+        session: String,
+        /// The run's id.
+        run: String,
+    },
+    /// There is no planned session with this id.
+    #[error(
+        "there is no session {0:?}: wec session list shows those that exist, wec session create makes one"
+    )]
+    NoPlan(String),
+    /// There is a session with this id.
+    #[error("there is a session {0:?} already: name another id, or delete that one")]
+    PlanExists(String),
+    /// The state of a planned session does not allow this.
+    #[error("cannot {action} session {session:?}: it is {state}; that is possible when it is {allowed}")]
+    NotNow {
+        /// The session's id.
+        session: String,
+        /// What was asked for.
+        action: &'static str,
+        /// The session's state.
+        state: &'static str,
+        /// The states that allow it.
+        allowed: String,
+    },
+    /// Others changed the planned session since the person saw it.
+    #[error("session {session:?} was changed since revision {seen}, and is at {revision} now: {changes}")]
+    Stale {
+        /// The session's id.
+        session: String,
+        /// What the person saw.
+        seen: u64,
+        /// What is there.
+        revision: u64,
+        /// What changed, and who changed it.
+        changes: String,
+    },
+    /// There is no such agent.
+    #[error("there is no node {0:?}: wec node list shows those that are known")]
+    NoAgent(String),
+    /// The name of an agent is known already.
+    #[error("a node {0:?} is known already: name another one")]
+    AgentKnown(String),
+    /// Another live agent has the name.
+    #[error("an agent {0:?} is alive already: give each agent a name of its own")]
+    AgentTaken(String),
+    /// The agent is live.
+    #[error("node {0:?} is alive: stop its agent first")]
+    AgentLives(String),
     /// Another live node has that id.
     #[error("a node {0:?} is on the board already: give each node an id of its own")]
     NodeTaken(String),

@@ -7,6 +7,10 @@
 //! | `v1/status/{id}` | [`RunStatus`](crate::RunStatus) as JSON | its requesters, by compare-and-swap |
 //! | `v1/shares/{session}` | [`Shares`](crate::Shares) as JSON | its requesters, by compare-and-swap |
 //! | `v1/places/{name}` | a place for a node that is expected: `{}` | people |
+//! | `v1/agents/{name}` | [`AgentInfo`](crate::AgentInfo) as JSON, bound to the agent's lease | that agent |
+//! | `v1/registered/{name}` | [`Registration`](crate::Registration) as JSON | that agent when it starts, and people |
+//! | `v1/plans/{session}` | [`SessionPlan`](crate::SessionPlan) as JSON | people, by compare-and-swap; whoever sees that its agents have ended |
+//! | `v1/tasks/{session}/{agent}` | [`AgentTask`](crate::AgentTask) as JSON | that agent, by compare-and-swap |
 //! | `v1/pools/{session}/{scenario}` | [`Pool`](crate::Pool) as JSON | requesters, by compare-and-swap |
 //! | `v1/clocks/{session}` | the last answers to the next line | the session's first live member |
 //! | `clock/v1/{session}/{node}` | a question what time it is | that node |
@@ -30,6 +34,12 @@ const PLACES: &str = "v1/places/";
 const CLOCKS: &str = "v1/clocks/";
 /// Prefix of the keys of questions what time it is. Only the reference watches them.
 pub(crate) const QUESTIONS: &str = "clock/v1/";
+const AGENTS: &str = "v1/agents/";
+const REGISTERED: &str = "v1/registered/";
+const PLANS: &str = "v1/plans/";
+const TASKS: &str = "v1/tasks/";
+/// Prefixes of the keys of agents and planned sessions.
+pub(crate) const OF_AGENTS: [&str; 4] = [AGENTS, REGISTERED, PLANS, TASKS];
 
 pub(crate) fn node(id: &str) -> String {
     format!("{NODES}{id}")
@@ -73,6 +83,36 @@ pub(crate) fn pool(session: &str, scenario: &str) -> String {
     format!("{POOLS}{session}/{scenario}")
 }
 
+/// Prefix of the pools of a session.
+pub(crate) fn pools(session: &str) -> String {
+    format!("{POOLS}{session}/")
+}
+
+/// The presence of an agent.
+pub(crate) fn agent(name: &str) -> String {
+    format!("{AGENTS}{name}")
+}
+
+/// What is known of an agent, whether it is live or not.
+pub(crate) fn registered(name: &str) -> String {
+    format!("{REGISTERED}{name}")
+}
+
+/// A planned session.
+pub(crate) fn plan(session: &str) -> String {
+    format!("{PLANS}{session}")
+}
+
+/// Prefix of the agents' parts in a session.
+pub(crate) fn tasks(session: &str) -> String {
+    format!("{TASKS}{session}/")
+}
+
+/// An agent's part in a session.
+pub(crate) fn task(session: &str, agent: &str) -> String {
+    format!("{TASKS}{session}/{agent}")
+}
+
 /// Prefix of the keys of a session's journal, which is not watched.
 pub(crate) fn journal(session: &str) -> String {
     format!("journal/v1/{session}/")
@@ -94,6 +134,11 @@ pub(crate) enum Place<'a> {
     Reserved(&'a str),
     /// The answers to what time it is of this session.
     Clocks(&'a str),
+    Agent(&'a str),
+    Registered(&'a str),
+    Plan(&'a str),
+    /// The part of this agent in this session.
+    Task(&'a str, &'a str),
     Elsewhere,
 }
 
@@ -110,6 +155,14 @@ pub(crate) fn place(key: &str) -> Place<'_> {
         Place::Reserved(name)
     } else if let Some(session) = key.strip_prefix(CLOCKS) {
         Place::Clocks(session)
+    } else if let Some(name) = key.strip_prefix(AGENTS) {
+        Place::Agent(name)
+    } else if let Some(name) = key.strip_prefix(REGISTERED) {
+        Place::Registered(name)
+    } else if let Some(id) = key.strip_prefix(PLANS) {
+        Place::Plan(id)
+    } else if let Some((session, agent)) = key.strip_prefix(TASKS).and_then(|rest| rest.split_once('/')) {
+        Place::Task(session, agent)
     } else {
         Place::Elsewhere
     }

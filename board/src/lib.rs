@@ -8,6 +8,7 @@
 //!
 //! Results do not use the board; see `wec-proto`.
 
+mod agents;
 mod board;
 mod error;
 mod keys;
@@ -27,6 +28,11 @@ mod strength;
 mod url;
 mod view;
 
+pub use agents::info::{AgentInfo, Registration, Selection};
+pub use agents::plan::{PlanAction, PlanChange, PlanState, PlanUpdate, SessionPlan, TRANSITIONS};
+pub use agents::presence::AgentPresence;
+pub use agents::task::{AgentState, AgentTask};
+pub use agents::view::AgentsView;
 pub use board::Board;
 pub use error::BoardError;
 #[cfg(feature = "test-util")]

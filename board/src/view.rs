@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{broadcast, watch};
 
+use crate::agents::view::AgentsView;
 use crate::keys::{self, Place};
 use crate::kv::{Event, Pair, Watcher};
 use crate::offset::Answers;
@@ -27,6 +28,7 @@ pub(crate) struct View {
     places: watch::Sender<BTreeSet<String>>,
     /// By session, the last answers to what time it is.
     answers: watch::Sender<BTreeMap<String, Answers>>,
+    agents: watch::Sender<AgentsView>,
     changes: broadcast::Sender<Changed>,
     connection: watch::Sender<Connection>,
 }
@@ -58,6 +60,7 @@ impl View {
             shares: Mutex::default(),
             places: watch::Sender::default(),
             answers: watch::Sender::default(),
+            agents: watch::Sender::default(),
             changes: broadcast::Sender::new(CHANGES_KEPT),
             connection: watch::Sender::new(Connection::Connected),
         }
@@ -99,6 +102,10 @@ impl View {
             true => places.insert(name.to_owned()),
             false => places.remove(name),
         });
+    }
+
+    pub(crate) fn agents(&self) -> watch::Receiver<AgentsView> {
+        self.agents.subscribe()
     }
 
     pub(crate) fn changes(&self) -> broadcast::Receiver<Changed> {
@@ -223,7 +230,11 @@ impl Watcher for View {
                 }
                 Place::Reserved(name) => drop(places.insert(name.to_owned())),
                 Place::Clocks(session) => self.put_answers(session, pair),
-                Place::Elsewhere => {}
+                Place::Agent(_)
+                | Place::Registered(_)
+                | Place::Plan(_)
+                | Place::Task(..)
+                | Place::Elsewhere => {}
             }
         }
         // Changes made after the missed ones are reported, as far as they are still known.
@@ -237,6 +248,7 @@ impl Watcher for View {
         self.set_sessions(sessions);
         self.set_shares(shares);
         self.places.send_if_modified(|now| std::mem::replace(now, places.clone()) != places);
+        self.agents.send_replace(AgentsView::of(pairs));
         for changed in changes.into_iter().flat_map(|(_, changes)| changes) {
             self.report(changed);
         }
@@ -280,12 +292,23 @@ impl Watcher for View {
                 }
                 (Place::Reserved(name), event) => self.put_place(name, matches!(event, Event::Put(_))),
                 (Place::Clocks(session), Event::Put(pair)) => self.put_answers(session, pair),
-                (Place::Shares(_) | Place::Clocks(_), Event::Deleted { .. }) | (Place::Elsewhere, _) => {}
+                (Place::Shares(_) | Place::Clocks(_), Event::Deleted { .. })
+                | (
+                    Place::Agent(_)
+                    | Place::Registered(_)
+                    | Place::Plan(_)
+                    | Place::Task(..)
+                    | Place::Elsewhere,
+                    _,
+                ) => {}
             }
         }
         for (id, stored) in sessions {
             self.put_session(id, stored);
         }
+        self.agents.send_if_modified(|agents| {
+            events.iter().fold(false, |modified, event| agents.apply(event) | modified)
+        });
         changes.into_iter().for_each(|changed| self.report(changed));
     }
 

@@ -12,8 +12,12 @@ const NUMBERS: [&str; 7] = ["N", "TIME", "RATE", "RPS", "SHARE", "DURATION", "SE
 
 /// The program's arguments. Help and errors are printed and end the program.
 pub fn parse_arguments<C: Parser>() -> C {
+    parse_these_arguments(std::env::args_os().collect())
+}
+
+/// As [`parse_arguments`], for other arguments than the program's own.
+pub fn parse_these_arguments<C: Parser>(typed: Vec<OsString>) -> C {
     let mut command = without_values_of_variables(numbers_may_be_negative(C::command()));
-    let typed: Vec<OsString> = std::env::args_os().collect();
     let matches = command.try_get_matches_from_mut(&typed);
     let parsed = matches.and_then(|mut matches| C::from_arg_matches_mut(&mut matches));
     parsed.unwrap_or_else(|mut error| {

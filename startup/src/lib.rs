@@ -28,7 +28,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wec_text::printable;
 
-pub use arguments::parse_arguments;
+pub use arguments::{parse_arguments, parse_these_arguments};
 pub use aside::{Drawn, steps_aside};
 pub use beside::{Beside, remove_unfinished, write_beside};
 pub use exit::Exit;
@@ -40,7 +40,7 @@ pub use private::{keep_private, private_file, private_folder};
 pub use secret::{Undisclosed, parse_service, redacted};
 pub use signals::{Interrupted, Stop, stop_on_signals};
 pub use text_style::TextStyle;
-pub use token::{Access, Holder, Right, Token};
+pub use token::Token;
 pub use tracing_subscriber::filter::LevelFilter;
 pub use warnings::{Warning, Warnings};
 

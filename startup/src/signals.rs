@@ -59,6 +59,11 @@ impl Stop {
         }
     }
 
+    /// As [`Stop::child`], for work that may be over while other work goes on.
+    pub fn apart(&self) -> Self {
+        Self { over: Arc::default(), ..self.child() }
+    }
+
     /// Runs a step of the start that may hang; a signal ends and drops it.
     ///
     /// # Errors

@@ -52,7 +52,17 @@ impl Session {
                 return Err(BoardError::Ending(there.spec.id.clone()));
             }
             Some(there) => there,
-            None => wanted,
+            // All nodes of this run have left, and one of them is back.
+            None => match there
+                .filter(|there| there.status.run == wanted.status.run && !wanted.status.run.is_empty())
+            {
+                Some(there) if there.spec.state == SessionState::Stopped => {
+                    let (session, run) = (there.spec.id.clone(), there.status.run.clone());
+                    return Err(BoardError::RunOver { session, run });
+                }
+                Some(there) => there,
+                None => wanted,
+            },
         };
         Ok(taken.reporting(|status| {
             if !status.members.iter().any(|member| member == node) {

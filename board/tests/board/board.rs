@@ -16,23 +16,23 @@ use wec_testbed::etcd::Etcd;
 const BOUND: Duration = Duration::from_secs(120);
 
 /// Where several processes share a board.
-enum World {
+pub(crate) enum World {
     Local(Board),
     File(tempfile::TempDir),
     Etcd(Box<Etcd>),
 }
 
 impl World {
-    fn file() -> Self {
+    pub(crate) fn file() -> Self {
         Self::File(tempfile::tempdir().unwrap())
     }
 
-    async fn etcd() -> Self {
+    pub(crate) async fn etcd() -> Self {
         Self::Etcd(Box::new(Etcd::start().await.unwrap()))
     }
 
     /// The board as a further process opens it.
-    async fn board(&self) -> Board {
+    pub(crate) async fn board(&self) -> Board {
         match self {
             Self::Local(board) => board.clone(),
             Self::File(folder) => {
@@ -85,7 +85,7 @@ over_all_boards!(
 );
 
 fn requester(id: &str, workers: u32) -> NodeInfo {
-    let node = NodeId { id: id.to_owned(), name: "host".to_owned(), stats: None };
+    let node = NodeId { id: id.to_owned(), name: "host".to_owned() };
     let strength = Strength { workers, ..Strength::UNMEASURED };
     NodeInfo { strength, ..NodeInfo::new(&node, NodeKind::Requester, NodeState::Running) }
 }

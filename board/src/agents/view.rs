@@ -1,0 +1,106 @@
+//! Agents and planned sessions as this process sees them.
+
+use std::collections::BTreeMap;
+
+use super::info::{AgentInfo, Registration};
+use super::plan::SessionPlan;
+use super::task::{AgentState, AgentTask};
+use crate::Versioned;
+use crate::keys::{self, Place};
+use crate::kv::{Event, Pair};
+
+/// All agents, and all planned sessions with the agents' parts in them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AgentsView {
+    /// The live agents by name.
+    pub live: BTreeMap<String, AgentInfo>,
+    /// All known agents by name.
+    pub registered: BTreeMap<String, Registration>,
+    /// The planned sessions by id.
+    pub plans: BTreeMap<String, Versioned<SessionPlan>>,
+    /// The last part of each agent in each session, by session and agent.
+    pub tasks: BTreeMap<(String, String), AgentTask>,
+}
+
+impl AgentsView {
+    /// What these pairs of the board contain.
+    pub(crate) fn of(pairs: &[Pair]) -> Self {
+        let mut view = Self::default();
+        for pair in pairs {
+            view.put(pair);
+        }
+        view
+    }
+
+    /// Takes a write; returns whether it was one of these keys.
+    pub(crate) fn apply(&mut self, event: &Event) -> bool {
+        match event {
+            Event::Put(pair) => self.put(pair),
+            Event::Deleted { key, .. } => match keys::place(key) {
+                Place::Agent(name) => self.live.remove(name).is_some(),
+                Place::Registered(name) => self.registered.remove(name).is_some(),
+                Place::Plan(id) => self.plans.remove(id).is_some(),
+                Place::Task(session, agent) => {
+                    self.tasks.remove(&(session.to_owned(), agent.to_owned())).is_some()
+                }
+                _ => false,
+            },
+        }
+    }
+
+    /// A value that cannot be read changes nothing.
+    fn put(&mut self, pair: &Pair) -> bool {
+        match keys::place(&pair.key) {
+            Place::Agent(name) => put(&mut self.live, name.to_owned(), pair),
+            Place::Registered(name) => put(&mut self.registered, name.to_owned(), pair),
+            Place::Plan(id) => {
+                let Some(plan) = keys::parse::<SessionPlan>(pair) else { return false };
+                self.plans.insert(id.to_owned(), plan);
+                true
+            }
+            Place::Task(session, agent) => put(&mut self.tasks, (session.to_owned(), agent.to_owned()), pair),
+            _ => false,
+        }
+    }
+
+    /// Whether an agent is live, may be used by sessions, and takes new ones.
+    pub fn is_usable(&self, agent: &str) -> bool {
+        let activated = self.registered.get(agent).is_none_or(|known| known.activated);
+        activated && self.live.get(agent).is_some_and(|agent| !agent.draining)
+    }
+
+    /// The live agents that a session is meant for, whether or not they are activated.
+    pub fn meant<'a>(&'a self, plan: &'a SessionPlan) -> impl Iterator<Item = &'a AgentInfo> {
+        let means = |agent: &&AgentInfo| plan.agents.means(&agent.name, &agent.group, &agent.labels);
+        self.live.values().filter(means)
+    }
+
+    /// The parts of agents in the present run of a session, by agent.
+    pub fn tasks_of<'a>(&'a self, plan: &'a SessionPlan) -> impl Iterator<Item = (&'a str, &'a AgentTask)> {
+        let from = (plan.id.clone(), String::new());
+        let all = self.tasks.range(from..).take_while(|((session, _), _)| *session == plan.id);
+        let all = all.filter(|(_, task)| task.run == plan.run && !plan.run.is_empty());
+        all.map(|((_, agent), task)| (agent.as_str(), task))
+    }
+
+    /// The state of an agent in a session, as on the board.
+    pub fn state_of(&self, plan: &SessionPlan, agent: &str) -> AgentState {
+        let task = self.tasks.get(&(plan.id.clone(), agent.to_owned()));
+        task.filter(|task| task.run == plan.run).map_or(AgentState::Available, |task| task.state)
+    }
+
+    /// Whether the process that took a task is still there.
+    pub(crate) fn holds(&self, agent: &str, task: &AgentTask) -> bool {
+        self.live.get(agent).is_some_and(|agent| agent.incarnation == task.incarnation)
+    }
+}
+
+fn put<K: Ord, T: serde::de::DeserializeOwned>(map: &mut BTreeMap<K, T>, key: K, pair: &Pair) -> bool {
+    match keys::parse::<T>(pair) {
+        Some(read) => {
+            map.insert(key, read.value);
+            true
+        }
+        None => false,
+    }
+}
