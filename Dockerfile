@@ -74,9 +74,7 @@ COPY delivery/Cargo.toml delivery/
 COPY listen/Cargo.toml listen/
 COPY log/Cargo.toml log/
 COPY observe/Cargo.toml observe/
-COPY node-stats/Cargo.toml node-stats/
 COPY null-ca/Cargo.toml null-ca/
-COPY pki/Cargo.toml pki/
 COPY proto/Cargo.toml proto/
 COPY record/Cargo.toml record/
 COPY report/Cargo.toml report/
@@ -114,9 +112,7 @@ COPY delivery delivery
 COPY listen listen
 COPY log log
 COPY observe observe
-COPY node-stats node-stats
 COPY null-ca null-ca
-COPY pki pki
 COPY proto proto
 COPY record record
 COPY report report
@@ -129,8 +125,9 @@ COPY wec wec
 # The empty crates are newer than the real sources; without the touch cargo would keep their build output.
 RUN find . -path ./target -prune -o -name '*.rs' -exec touch {} + \
     && cargo build --profile dist --locked --bins \
-        --package wec-requester --package wec-challenge-server --package wec-analytics \
-    && install -D -t /out target/dist/wec-requester target/dist/wec-challenge-server target/dist/wec-analytics
+        --package wec-requester --package wec-challenge-server --package wec-analytics --package wec \
+    && install -D -t /out target/dist/wec-requester target/dist/wec-challenge-server target/dist/wec-analytics \
+        target/dist/wec
 
 FROM debian:bookworm-slim AS runtime
 RUN apt-get update \
@@ -154,6 +151,14 @@ RUN install -d -o wec -g wec /var/lib/wec
 USER wec
 WORKDIR /var/lib/wec
 ENTRYPOINT ["wec-requester"]
+
+FROM runtime AS agent
+COPY --from=build /out/wec /usr/local/bin/
+RUN install -d -o wec -g wec /var/lib/wec
+USER wec
+WORKDIR /var/lib/wec
+ENTRYPOINT ["wec", "agent"]
+HEALTHCHECK --interval=2s --timeout=3s --retries=30 CMD ["probe", "http", "7071", "/healthz"]
 
 FROM runtime AS analytics
 COPY --from=build /out/wec-analytics /usr/local/bin/

@@ -20,6 +20,8 @@ pub(crate) enum Delivery {
     Begin { header: RunHeader, opened: oneshot::Sender<Result<(), LogError>> },
     /// From this process: never repeated.
     Local(Vec<Record>),
+    /// From this process, for the run with this id.
+    Of { run: String, records: Vec<Record> },
     /// From another process: may be repeated.
     Remote { batch: wire::Batch, answer: Arc<Answer> },
 }
@@ -90,6 +92,14 @@ impl Ingest {
         self.queue.send(Delivery::Local(records)).await.map_err(|refused| returned(refused.0))
     }
 
+    /// Delivers records of a run, and waits while the queue is full.
+    ///
+    /// # Errors
+    /// When analytics has ended, the records are returned.
+    pub(crate) async fn deliver_of(&self, run: String, records: Vec<Record>) -> Result<(), Vec<Record>> {
+        self.queue.send(Delivery::Of { run, records }).await.map_err(|refused| returned(refused.0))
+    }
+
     pub(crate) async fn deliver_batch(&self, batch: wire::Batch, answer: Arc<Answer>) -> bool {
         self.queue.send(Delivery::Remote { batch, answer }).await.is_ok()
     }
@@ -101,7 +111,7 @@ impl Ingest {
 
 fn returned(delivery: Delivery) -> Vec<Record> {
     match delivery {
-        Delivery::Local(records) => records,
+        Delivery::Local(records) | Delivery::Of { records, .. } => records,
         Delivery::Begin { .. } | Delivery::Remote { .. } => Vec::new(),
     }
 }

@@ -19,6 +19,7 @@ mod metrics;
 mod never_succeeded;
 mod notice;
 mod options;
+pub mod plans;
 mod repeating;
 mod runs;
 mod schema;
@@ -43,13 +44,13 @@ pub use runs::{ConsumerOptions, IndexPlace, LogPlace, RecordedRun, read_reports}
 pub use serve::{ServeOptions, ServedPage, serve};
 pub use service::{Analytics, Config, Finished, StartError};
 pub use snapshot::{
-    ByteFigures, CapacityStep, CapacityView, ChainFigures, ChainPercentiles, ChainSeries, ConnectionFigures,
-    EndpointFigures, FailureFigures, FailureScope, GeneratorFigures, Health, HitFigures, IssuedFigures,
-    LimitFigures, LimitsView, Live, Measure, Missing, NeverSucceeded, NodeView, NonceFigures,
-    ObservedFigures, ObservedOverTime, ObservedSeries, Period, ProfileFigures, ReplayState, ReplayView, Run,
-    RunEnd, RunEntry, RunSource, Runs, SNAPSHOT_VERSION, ScenarioFigures, ScenarioView, Series, SessionEntry,
-    SessionView, Sessions, Snapshot, StepOutcome, ThresholdResult, Timing, WarningFigures, Warnings,
-    WindowView,
+    AgentView, Agents, ByteFigures, CapacityStep, CapacityView, ChainFigures, ChainPercentiles, ChainSeries,
+    ConnectionFigures, EndpointFigures, FailureFigures, FailureScope, GeneratorFigures, Health, HitFigures,
+    IssuedFigures, LimitFigures, LimitsView, Live, Measure, Missing, NeverSucceeded, NodeView, NonceFigures,
+    ObservedFigures, ObservedOverTime, ObservedSeries, PartView, Period, PlanView, ProfileFigures,
+    ReplayState, ReplayView, Run, RunEnd, RunEntry, RunSource, Runs, SNAPSHOT_VERSION, ScenarioFigures,
+    ScenarioView, Series, SessionEntry, SessionView, Sessions, Snapshot, StepOutcome, ThresholdResult,
+    Timing, WarningFigures, Warnings, WindowView,
 };
 pub use summary::{
     broken_thresholds, interval_text, nothing_succeeded, outcome as run_outcome, summary_table,
@@ -59,6 +60,6 @@ pub use wec_listen::ListenerCounts;
 pub use wec_log::{LogFormat, LogOptions};
 pub use wec_startup::Token;
 
-pub use web::{Journal, NodeEntry, Nodes, SessionChanged, log_schema, openapi, summary_schema};
+pub use web::{Journal, SessionChanged, log_schema, openapi, summary_schema};
 pub use window::{PART, Part, WindowFailure, WindowFigures, WindowThreshold};
 pub use wording::{counted, duration as time_text, rate as rate_text};

@@ -116,9 +116,6 @@ impl ServedPage {
             token: self.token,
             allowed_hosts: self.allowed_hosts,
             opens_with: self.opens_with,
-            node_stats: None,
-            holders: Vec::new(),
-            tls: None,
         };
         Ok(Analytics::start_showing(config, Board::local(), showing).await?)
     }

@@ -18,11 +18,9 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use wec_board::{Board, By, Change, SessionState};
 use wec_listen::{Connections, Rules};
-use wec_node_stats::Server as NodeStatsServer;
 use wec_observe::Sampler;
-use wec_pki::{Clients, Tls, TlsError};
 use wec_record::{Record, RunHeader, Threshold};
-use wec_startup::{Access, Holder, Token};
+use wec_startup::Token;
 
 use crate::clock::unix_now_ns;
 use crate::grpc;
@@ -58,16 +56,10 @@ pub struct Config {
     pub consumers: ConsumerOptions,
     /// Token for people and senders. Required for a listener beyond loopback.
     pub token: Option<Token>,
-    /// Further tokens, with names and rights.
-    pub holders: Vec<Holder>,
     /// Host names for requests to the page, beside IP addresses and `localhost`.
     pub allowed_hosts: Vec<String>,
     /// The run that is shown by default until a run has begun here.
     pub opens_with: Option<String>,
-    /// The statistics of the nodes, for the page.
-    pub node_stats: Option<Arc<NodeStatsServer>>,
-    /// TLS of the page, for people and services, and of results, for services only.
-    pub tls: Option<Tls>,
 }
 
 /// A recorded run to show.
@@ -106,9 +98,6 @@ pub enum StartError {
         /// As configured.
         address: SocketAddr,
     },
-    /// The files for TLS cannot be used.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
     /// The log cannot be written.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -154,19 +143,15 @@ impl Analytics {
             LogPlace::Folder(folder) => wec_log::check(folder, true)?,
             LogPlace::File(file) => wec_log::check(file, false)?,
         }
-        let tls = config.tls.as_ref();
-        let of_people = tls.map(|tls| tls.acceptor("the page", Clients::People, "http/1.1")).transpose()?;
-        let of_services = tls.map(|tls| tls.acceptor("results", Clients::Services, "h2")).transpose()?;
-        let access = Access::new(config.token, config.holders);
-        let web = listen("the page", config.web, &access).await?;
-        let grpc = listen("results", config.grpc, &access).await?;
+        let web = listen("the page", config.web, config.token.as_ref()).await?;
+        let grpc = listen("results", config.grpc, config.token.as_ref()).await?;
         let drain = CancellationToken::new();
         let reporters = Reporters::start(&config.consumers.report_to);
         let observe = config.consumers.observe.clone();
         let exporter = Exporter::new(&config.consumers.otlp);
         let consumers = ConsumerOptions { reporters: reporters.clone(), ..config.consumers };
         let (ingest, shown, log_thread) =
-            runs::start(config.log.clone(), consumers, board.session(&config.session), drain.clone())
+            runs::start(config.log.clone(), consumers, (board.clone(), &config.session), drain.clone())
                 .map_err(StartError::Thread)?;
         let mut analytics = Self {
             web_addr: web.as_ref().map(|(_, address)| *address),
@@ -191,9 +176,10 @@ impl Analytics {
         let listening = [(&of_page, web.is_some()), (&of_results, grpc.is_some())];
         let listening = listening.into_iter().filter(|(_, there)| *there);
         shown.watch_listeners(listening.map(|(connections, _)| Arc::clone(connections)).collect());
-        let ending = end_on_threshold(board.clone(), config.session.clone(), shown.clone());
+        let ending = end_on_threshold(board.clone(), shown.clone());
         analytics.servers.push(until(analytics.stop_results.clone(), ending));
         analytics.servers.push(until(analytics.stop_results.clone(), report_repeating(shown.clone())));
+        analytics.servers.push(until(analytics.stop_results.clone(), look_after(board.clone())));
         let marks = write_marks(board.clone(), config.session.clone(), ingest.clone());
         analytics.servers.push(until(analytics.stop_results.clone(), marks));
         if let Some(exporter) = exporter {
@@ -212,10 +198,13 @@ impl Analytics {
             }
         }
         if let Some((listener, _)) = grpc {
-            let receiving =
-                grpc::Receiving { ingest: ingest.clone(), access: access.clone(), tls: of_services };
-            let stop = analytics.stop_results.clone();
-            analytics.servers.push(tokio::spawn(grpc::serve(listener, of_results, receiving, stop)));
+            analytics.servers.push(tokio::spawn(grpc::serve(
+                listener,
+                of_results,
+                ingest.clone(),
+                config.token.clone(),
+                analytics.stop_results.clone(),
+            )));
         }
         if let Some((listener, _)) = web {
             let mut runs = Catalogue::new(config.log, index, Arc::clone(&shown));
@@ -232,12 +221,10 @@ impl Analytics {
                 feed: Feed::new(shown, ingest, board.clone(), analytics.capacity.subscribe()),
                 board,
                 session: config.session,
-                node_stats: config.node_stats,
-                access,
+                token: config.token,
                 allowed_hosts: config.allowed_hosts,
                 ended: analytics.ended.subscribe(),
                 connections: of_page,
-                tls: of_people,
             };
             let serving = web::serve(listener, setup, analytics.stop_web.clone());
             analytics.servers.push(tokio::spawn(async move {
@@ -360,10 +347,10 @@ impl Drop for Analytics {
 async fn listen(
     what: &'static str,
     address: Option<SocketAddr>,
-    access: &Access,
+    token: Option<&Token>,
 ) -> Result<Option<(TcpListener, SocketAddr)>, StartError> {
     let Some(address) = address else { return Ok(None) };
-    if !address.ip().is_loopback() && access.is_open() {
+    if !address.ip().is_loopback() && token.is_none() {
         return Err(StartError::TokenNeeded { what, address });
     }
     let failed = |source| StartError::Listen { what, address, source };
@@ -421,22 +408,49 @@ async fn observing(mut sampler: Sampler, shown: Arc<Shown>, ingest: Ingest, stop
     sampler.conclude();
 }
 
-/// Writes every change of the session to the log as a mark, whoever made it.
+/// Writes every change of a session to its run's log as a mark, whoever made it. `session` is the one whose run
+/// may have begun in this process.
 async fn write_marks(board: Board, session: String, ingest: Ingest) {
     let mut changes = board.changes();
     loop {
         let change = match changes.recv().await {
-            Ok(change) if change.session == session => change,
-            Ok(_) => continue,
+            Ok(change) => change,
             Err(RecvError::Lagged(missed)) => {
                 tracing::warn!("{missed} changes of the load are not marked in the log");
                 continue;
             }
             Err(RecvError::Closed) => return,
         };
-        let mark = Record::Mark(change.mark);
-        if ingest.deliver(vec![mark]).await.is_err() {
+        let run = run_of(&board, &change.session);
+        let mark = vec![Record::Mark(change.mark)];
+        let delivered = match run {
+            Some(run) => ingest.deliver_of(run, mark).await,
+            // A session that was put by hand has no run of its own.
+            None if change.session == session => ingest.deliver(mark).await,
+            None => continue,
+        };
+        if delivered.is_err() {
             return;
+        }
+    }
+}
+
+/// The present run of a session.
+fn run_of(board: &Board, session: &str) -> Option<String> {
+    let session = board.session(session).borrow().clone()?;
+    Some(session.value.status.run).filter(|run| !run.is_empty())
+}
+
+/// How often to look at planned sessions.
+const LOOK_AFTER: Duration = Duration::from_secs(5);
+
+/// Ends planned sessions whose agents have ended or died. Agents do it as well, unless none is left.
+async fn look_after(board: Board) {
+    loop {
+        tokio::time::sleep(LOOK_AFTER).await;
+        let active = board.agents().borrow().plans.values().any(|plan| plan.value.state.is_active());
+        if active && let Err(error) = board.conclude_plans().await {
+            tracing::debug!(%error, "sessions are not looked after now");
         }
     }
 }
@@ -448,22 +462,32 @@ const LOOK_RARELY: Duration = Duration::from_secs(1);
 
 /// Stops the session when a threshold with `abort` has failed. The mark of that change arrives with the log,
 /// so no state is kept here.
-async fn end_on_threshold(board: Board, session: String, shown: Arc<Shown>) {
+async fn end_on_threshold(board: Board, shown: Arc<Shown>) {
     let mut look = LOOK_RARELY;
     loop {
         tokio::time::sleep(look).await;
-        let run = shown.current();
-        let failed = {
+        look = LOOK_RARELY;
+        let mut failed = Vec::new();
+        for run in shown.runs() {
             let aggregate = run.figures().lock();
-            look = if aggregate.may_end() { LOOK_EVERY } else { LOOK_RARELY };
-            let follows = aggregate.header().is_some_and(|header| header.session == session);
-            aggregate.wants_end().filter(|_| follows).map(ToString::to_string)
-        };
-        let Some(expression) = failed else { continue };
-        tracing::warn!("the run ends: {expression} has failed");
-        if let Err(error) = board.change(&session, Change::state(By::Threshold, SessionState::Stopped)).await
-        {
-            tracing::error!("cannot end the run: {error}");
+            if aggregate.may_end() {
+                look = LOOK_EVERY;
+            }
+            let Some(header) = aggregate.header() else { continue };
+            // Results of an earlier run may still arrive.
+            let follows = run_of(&board, &header.session).is_none_or(|run| run == header.run);
+            let expression = aggregate.wants_end().filter(|_| follows).map(ToString::to_string);
+            failed.extend(expression.map(|expression| (header.session.clone(), expression)));
+        }
+        if failed.is_empty() {
+            continue;
+        }
+        for (session, expression) in failed {
+            tracing::warn!("the run ends: {expression} has failed");
+            let stop = Change::state(By::Threshold, SessionState::Stopped);
+            if let Err(error) = board.change(&session, stop).await {
+                tracing::error!("cannot end the run: {error}");
+            }
         }
         // The mark reaches the log after a delay, and an unreachable board is not asked continuously.
         tokio::time::sleep(4 * LOOK_EVERY).await;

@@ -6,6 +6,7 @@
 
 mod live;
 mod observed;
+mod plans;
 mod replay;
 mod runs;
 mod series;
@@ -26,6 +27,7 @@ pub use self::live::{
     CapacityStep, CapacityView, Health, LimitsView, Live, NodeView, ScenarioView, SessionView, StepOutcome,
 };
 pub use self::observed::{Measure, ObservedFigures, ObservedOverTime, ObservedSeries};
+pub use self::plans::{AgentView, Agents, PartView, PlanView};
 pub use self::replay::{ReplayState, ReplayView, RunSource};
 pub use self::runs::{RunEnd, RunEntry, Runs, SessionEntry, Sessions, Warnings};
 pub use self::series::{ChainPercentiles, ChainSeries, Series, WindowView};

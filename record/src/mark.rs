@@ -16,16 +16,14 @@ use utoipa::ToSchema;
 pub struct Mark {
     /// Wall clock, nanoseconds since the Unix epoch.
     pub at_unix_ns: u64,
-    /// `page`, `cli`, `schedule`, `api`, `threshold`, `capacity`, `signal`, `generator`.
+    /// `page`, `cli`, `schedule`, `api`, `threshold`, `capacity`, `signal`, `generator`, `hook`.
     #[schema(value_type = String)]
     pub by: MarkBy,
-    /// The name of the author's token; omitted without one.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub who: String,
     /// The scenario; empty for a change of the whole run.
     #[serde(default)]
     pub scenario: String,
-    /// What changed: `workers`, `rate`, `weights`, `limits`, `state`, `generator`, `answers`.
+    /// What changed: `workers`, `rate`, `weights`, `limits`, `state`, `generator`, `answers`; `note` is a mark from
+    /// outside, whose text is the value after it.
     #[schema(value_type = String)]
     pub what: MarkWhat,
     /// Value before.
@@ -39,15 +37,7 @@ pub struct Mark {
 impl Mark {
     /// A change of the whole run whose earlier value is not known yet.
     pub fn new(at_unix_ns: u64, by: MarkBy, what: MarkWhat, to: MarkValue) -> Self {
-        Self {
-            at_unix_ns,
-            by,
-            who: String::new(),
-            scenario: String::new(),
-            what,
-            from: MarkValue::default(),
-            to,
-        }
+        Self { at_unix_ns, by, scenario: String::new(), what, from: MarkValue::default(), to }
     }
 
     /// The run's new load state, if the load state changed.
@@ -67,7 +57,6 @@ impl Mark {
             }
         };
         shorten(&mut self.scenario);
-        shorten(&mut self.who);
         if let MarkBy::Other(text) = &mut self.by {
             shorten(text);
         }
@@ -105,6 +94,8 @@ pub enum MarkBy {
     Signal,
     /// The load tester itself: it reports its own limits and a CA that does not answer.
     Generator,
+    /// A command that the user gave with `--hook`.
+    Hook,
     /// An author that this version does not know.
     #[strum(default)]
     Other(String),
@@ -128,6 +119,8 @@ pub enum MarkWhat {
     Generator,
     /// Whether the CA answers.
     Answers,
+    /// Something outside the run: its text is the value after it.
+    Note,
     /// A change that this version does not know.
     #[strum(default)]
     Other(String),
@@ -173,7 +166,7 @@ impl MarkValue {
                 pairs.collect::<Option<_>>().map(Self::Pairs)
             }
             MarkWhat::State => text.parse().ok().map(Self::State),
-            MarkWhat::Generator | MarkWhat::Answers | MarkWhat::Other(_) => None,
+            MarkWhat::Generator | MarkWhat::Answers | MarkWhat::Note | MarkWhat::Other(_) => None,
         };
         value.filter(|value| value.to_string() == text).unwrap_or_else(|| Self::Text(text.to_owned()))
     }
@@ -205,8 +198,6 @@ impl fmt::Display for MarkValue {
 struct Written {
     at_unix_ns: u64,
     by: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    who: String,
     #[serde(default)]
     scenario: String,
     what: String,
@@ -216,18 +207,18 @@ struct Written {
 
 impl From<Written> for Mark {
     fn from(written: Written) -> Self {
-        let Written { at_unix_ns, by, who, scenario, what, from, to } = written;
+        let Written { at_unix_ns, by, scenario, what, from, to } = written;
         let what = MarkWhat::from(what.as_str());
         let (from, to) = (MarkValue::parse(&what, &from), MarkValue::parse(&what, &to));
-        Self { at_unix_ns, by: MarkBy::from(by.as_str()), who, scenario, what, from, to }
+        Self { at_unix_ns, by: MarkBy::from(by.as_str()), scenario, what, from, to }
     }
 }
 
 impl From<Mark> for Written {
     fn from(mark: Mark) -> Self {
-        let Mark { at_unix_ns, by, who, scenario, what, from, to } = mark;
+        let Mark { at_unix_ns, by, scenario, what, from, to } = mark;
         let (by, what) = (by.to_string(), what.to_string());
-        Self { at_unix_ns, by, who, scenario, what, from: from.to_string(), to: to.to_string() }
+        Self { at_unix_ns, by, scenario, what, from: from.to_string(), to: to.to_string() }
     }
 }
 

@@ -12,6 +12,7 @@ pub mod keys;
 pub mod plan;
 pub mod scenario;
 mod schema;
+mod session;
 pub mod settings;
 pub(crate) mod values;
 
@@ -20,4 +21,5 @@ pub use keys::{FLAGS_ONLY, KEYS, Key, Kind, Place};
 pub use plan::Decided;
 pub use scenario::Push;
 pub use schema::plan_schema;
+pub use session::{SecretRef, Secrets, SessionKeys, keys_of_json, plan_for_agent};
 pub use settings::{Mistake, Mistakes, Origin, Settings};

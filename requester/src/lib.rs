@@ -36,6 +36,7 @@ mod user;
 
 pub use calibration::{calibration_file, keep_calibration, read_calibration};
 pub use config::{Flags, PlanOptions, plan_schema};
+pub use config::{SecretRef, Secrets, SessionKeys, keys_of_json, plan_for_agent};
 pub use engine::Runtimes;
 pub use error::StartError;
 pub use executor::{Gauges, Load};
@@ -45,5 +46,7 @@ pub use node::{Begun, Ended, Node, Surroundings};
 pub use plan::{Challenges, Listen, Plan};
 pub use run::{Parts, Requester, Workload, connect, preflight};
 pub use scenario::Scenario;
-pub use service::{Delivered, RemoteOptions, dns_apart, remote_challenges, run_remote};
+pub use service::{
+    Delivered, DeliveryOptions, RemoteOptions, RemotePart, dns_apart, remote_challenges, run_on, run_remote,
+};
 pub use stored::{Opened, open_state};

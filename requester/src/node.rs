@@ -52,6 +52,8 @@ pub struct Node {
     pub id: NodeId,
     /// The session to join or create.
     pub session: String,
+    /// The id of the run, if it was given one; none for one of its own if this node is the first.
+    pub run: Option<String>,
 }
 
 /// The differences between the ways to run a plan. Each method is called once, in this order.
@@ -159,6 +161,9 @@ impl Node {
     ) -> anyhow::Result<Ended> {
         let client = stop.unless_stopped(surroundings.client(plan, self.clock)).await?;
         let mut header = identify(plan, &self.session, &self.id.name, self.clock);
+        if let Some(run) = &self.run {
+            header.run.clone_from(run);
+        }
         let board = stop.unless_stopped(surroundings.board(&header.run)).await?;
         let mut wanted = plan.session(&self.session).of_run(header.run.clone());
         wanted.spec.quorum = surroundings.quorum();

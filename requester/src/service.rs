@@ -9,8 +9,6 @@ use anyhow::Context as _;
 use wec_acme::Clock;
 use wec_board::{Board, BoardUrl, By, NodeId, RunRef, Strength};
 use wec_delivery::{Entry, GrpcOptions, GrpcSink, Health, Keep, Sink};
-use wec_node_stats::{NodeStatsOptions, Server};
-use wec_pki::{Tls, TlsOptions};
 use wec_record::{Limit, RunHeader};
 use wec_startup::{
     Exit, Stop, Undisclosed, node_name, parse_node_name, parse_service, parse_session_id, redacted, say,
@@ -69,7 +67,15 @@ pub struct RemoteOptions {
         help_heading = SESSION
     )]
     pub quorum: Option<u32>,
-    /// Address at which analytics receives results: http://HOST:PORT, or https:// with --tls-ca
+    /// Where its results go.
+    #[command(flatten)]
+    pub delivery: DeliveryOptions,
+}
+
+/// Where a requester delivers its results.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DeliveryOptions {
+    /// Address at which analytics receives results
     #[arg(
         long,
         value_name = "URL",
@@ -90,12 +96,6 @@ pub struct RemoteOptions {
     /// users can read the command line
     #[arg(long, value_name = "SECRET", env = "WEC_TOKEN", hide_env_values = true, help_heading = DELIVERY)]
     pub token: Option<String>,
-    /// CPU, memory and disks of the nodes.
-    #[command(flatten)]
-    pub node_stats: NodeStatsOptions,
-    /// TLS with other services.
-    #[command(flatten)]
-    pub tls: TlsOptions,
 }
 
 /// The end of a remote run.
@@ -179,19 +179,11 @@ impl Delivered {
 ///
 /// # Errors
 /// When Redis or the challtestsrv cannot be reached, or an address is not valid.
-pub async fn remote_challenges(
-    plan: &Plan,
-    tls: &TlsOptions,
-) -> anyhow::Result<Option<Arc<dyn ChallengeWriter>>> {
+pub async fn remote_challenges(plan: &Plan) -> anyhow::Result<Option<Arc<dyn ChallengeWriter>>> {
     let writer: Arc<dyn ChallengeWriter> = match &plan.challenges {
         Challenges::Memory => return Ok(None),
         Challenges::Redis(url) => {
-            tls.check_server("the challenge store", url)?;
-            Arc::new(
-                RedisChallenges::connect_with(url, tls.files().as_ref())
-                    .await?
-                    .with_ttl(plan.challenge_ttl()),
-            )
+            Arc::new(RedisChallenges::connect(url).await?.with_ttl(plan.challenge_ttl()))
         }
         Challenges::ChallTestSrv(url) => Arc::new(challtestsrv(url, "--challenges").await?),
     };
@@ -227,75 +219,119 @@ async fn challtestsrv(url: &wec_acme::Url, flag: &str) -> anyhow::Result<ChallTe
 /// When something that the run needs is not available; every message names it. [`wec_startup::Interrupted`]
 /// after a signal before the run began.
 pub async fn run_remote(
-    mut plan: Plan,
+    plan: Plan,
     remote: RemoteOptions,
     challenges: Arc<dyn ChallengeWriter>,
     stop: Stop,
 ) -> anyhow::Result<Delivered> {
-    let tls = remote.tls.load()?;
-    remote.tls.check_server("analytics", &remote.analytics)?;
-    plan.state = remote.tls.database(&plan.state)?;
-    let stats = remote.node_stats.start(&remote.tls, tls.as_ref()).await?;
-    let address = stats.as_ref().map(|stats| stats.advertised().to_owned());
     let node = Node {
         clock: Clock::start(),
-        id: NodeId { stats: address, ..NodeId::new(node_name(remote.node.as_deref())) },
+        id: NodeId::new(node_name(remote.node.as_deref())),
         session: remote.session.clone(),
+        run: None,
     };
-    let analytics = redacted(&remote.analytics);
-    let mut remote = Remote {
-        options: remote,
-        challenges,
-        board: None,
-        sink: None,
-        stats,
-        tls,
-        shared: false,
-        stop: stop.clone(),
-    };
-    let ended = node.run(&plan, &mut remote, &stop).await;
-    if let Some(stats) = remote.stats {
-        stats.finish().await;
-    }
-    if let Some(board) = remote.board {
+    let (strength, quorum) = (remote.strength, remote.quorum);
+    let mut remote = Remote::new(BoardOf::Url(remote.board), remote.delivery, challenges, &stop);
+    (remote.strength, remote.quorum) = (strength, quorum);
+    let delivered = remote.run(node, &plan, &stop).await;
+    if let BoardOf::Open(board) = remote.board {
         board.close().await;
     }
-    let Ended { run, iterations, limits, health, state } = ended?;
-    state?;
-    let succeeded = remote.sink.map_or(0, |sink| sink.succeeded.load(Ordering::Relaxed));
-    let shared = remote.shared;
-    Ok(Delivered { run, iterations, succeeded, shared, health, analytics, limits, strict: plan.strict })
+    delivered
+}
+
+/// Runs this node's part of `plan` on an open board, and delivers its results to analytics in another process.
+///
+/// # Errors
+/// See [`run_remote`].
+pub async fn run_on(board: &Board, part: RemotePart, plan: &Plan, stop: &Stop) -> anyhow::Result<Delivered> {
+    let RemotePart { node, strength, options, challenges, began } = part;
+    let mut remote = Remote::new(BoardOf::Open(board.clone()), options, challenges, stop);
+    (remote.began, remote.strength) = (Some(began), strength);
+    remote.run(node, plan, stop).await
+}
+
+/// A node's part of a run whose results go to another process.
+pub struct RemotePart {
+    /// The node, and the session that it takes part in.
+    pub node: Node,
+    /// What it can do; none if it was never measured.
+    pub strength: Option<Strength>,
+    /// Where its results go.
+    pub options: DeliveryOptions,
+    /// The challenge store.
+    pub challenges: Arc<dyn ChallengeWriter>,
+    /// Called when the load begins.
+    pub began: Box<dyn FnOnce()>,
+}
+
+/// A board that is open, or is opened by the run.
+enum BoardOf {
+    Url(BoardUrl),
+    Open(Board),
 }
 
 /// Board, analytics and challenge servers in other processes.
 struct Remote {
-    options: RemoteOptions,
+    options: DeliveryOptions,
     challenges: Arc<dyn ChallengeWriter>,
-    board: Option<Board>,
+    board: BoardOf,
+    strength: Option<Strength>,
+    quorum: Option<u32>,
     sink: Option<Arc<Counting>>,
-    stats: Option<Server>,
-    tls: Option<Tls>,
     /// Whether other nodes took part.
     shared: bool,
+    /// Called when the load begins.
+    began: Option<Box<dyn FnOnce()>>,
     stop: Stop,
+}
+
+impl Remote {
+    fn new(
+        board: BoardOf,
+        options: DeliveryOptions,
+        challenges: Arc<dyn ChallengeWriter>,
+        stop: &Stop,
+    ) -> Self {
+        Self {
+            options,
+            challenges,
+            board,
+            strength: None,
+            quorum: None,
+            sink: None,
+            shared: false,
+            began: None,
+            stop: stop.clone(),
+        }
+    }
+
+    async fn run(&mut self, node: Node, plan: &Plan, stop: &Stop) -> anyhow::Result<Delivered> {
+        let Ended { run, iterations, limits, health, state } = node.run(plan, self, stop).await?;
+        state?;
+        let succeeded = self.sink.as_ref().map_or(0, |sink| sink.succeeded.load(Ordering::Relaxed));
+        let (shared, strict) = (self.shared, plan.strict);
+        let analytics = redacted(&self.options.analytics);
+        Ok(Delivered { run, iterations, succeeded, shared, health, analytics, limits, strict })
+    }
 }
 
 impl Surroundings for Remote {
     async fn board(&mut self, _run: &str) -> anyhow::Result<Board> {
-        let board = self.options.board.clone().secured(&self.options.tls)?.open().await?;
-        if let Some(stats) = &self.stats {
-            stats.follow(&board);
-        }
-        self.board = Some(board.clone());
+        let board = match &self.board {
+            BoardOf::Url(url) => url.clone().open().await?,
+            BoardOf::Open(board) => board.clone(),
+        };
+        self.board = BoardOf::Open(board.clone());
         Ok(board)
     }
 
     fn strength(&self) -> Strength {
-        self.options.strength.unwrap_or(Strength::UNMEASURED)
+        self.strength.unwrap_or(Strength::UNMEASURED)
     }
 
     fn quorum(&self) -> Option<u32> {
-        self.options.quorum
+        self.quorum
     }
 
     fn opened(&mut self, notes: Vec<String>) {
@@ -310,7 +346,6 @@ impl Surroundings for Remote {
         let options = GrpcOptions {
             analytics: self.options.analytics.clone(),
             token: self.options.token.clone(),
-            tls: self.tls.clone(),
             sender: node.id.id.clone(),
             node: node.id.name.clone(),
             header: Some(header),
@@ -323,6 +358,9 @@ impl Surroundings for Remote {
     }
 
     async fn accompany(&mut self, run: Begun<'_>) -> anyhow::Result<()> {
+        if let Some(began) = self.began.take() {
+            began();
+        }
         tracing::info!(run = run.at.run, target = run.header.target, workers = run.workers, "running");
         run.over.await;
         self.shared = end_part(run.board, &run.at, &run.node.id.id, &self.stop).await;

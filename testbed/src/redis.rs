@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use crate::etcd::ServerTls;
 use crate::{Process, Program, free_address, on_free_ports};
 
 const REDIS: Program = Program { binary: "redis-server", package: "redis-server" };
@@ -12,14 +11,7 @@ const REDIS: Program = Program { binary: "redis-server", package: "redis-server"
 pub struct Redis {
     process: Process,
     address: SocketAddr,
-    login: Login,
-}
-
-/// What clients need.
-#[derive(Clone, Debug, Default)]
-struct Login {
     password: Option<String>,
-    tls: Option<ServerTls>,
 }
 
 impl Redis {
@@ -28,7 +20,7 @@ impl Redis {
     /// # Errors
     /// When it is not installed or does not come up.
     pub async fn start() -> anyhow::Result<Self> {
-        Self::launch(Login::default()).await
+        Self::launch(None).await
     }
 
     /// [`Redis::start`] with a password.
@@ -36,31 +28,22 @@ impl Redis {
     /// # Errors
     /// As [`Redis::start`].
     pub async fn start_with_password(password: &str) -> anyhow::Result<Self> {
-        Self::launch(Login { password: Some(password.to_owned()), tls: None }).await
+        Self::launch(Some(password.to_owned())).await
     }
 
-    /// Starts one that serves by TLS only, to clients with a certificate.
-    ///
-    /// # Errors
-    /// As [`Redis::start`].
-    pub async fn start_with_tls(tls: ServerTls) -> anyhow::Result<Self> {
-        Self::launch(Login { password: None, tls: Some(tls) }).await
-    }
-
-    async fn launch(login: Login) -> anyhow::Result<Self> {
+    async fn launch(password: Option<String>) -> anyhow::Result<Self> {
         on_free_ports(async || {
             let address = free_address();
-            let process = launch(address, &login).await?;
-            Ok(Self { process, address, login: login.clone() })
+            let process = launch(address, password.as_deref()).await?;
+            Ok(Self { process, address, password: password.clone() })
         })
         .await
     }
 
-    /// `redis://127.0.0.1:port`, with the password if there is one; `rediss://` with TLS.
+    /// `redis://127.0.0.1:port`, with the password if there is one.
     pub fn url(&self) -> String {
-        let scheme = if self.login.tls.is_some() { "rediss" } else { "redis" };
-        let login = self.login.password.as_ref().map(|password| format!(":{password}@")).unwrap_or_default();
-        format!("{scheme}://{login}{}", self.address)
+        let login = self.password.as_ref().map(|password| format!(":{password}@")).unwrap_or_default();
+        format!("redis://{login}{}", self.address)
     }
 
     /// Where it serves.
@@ -81,27 +64,22 @@ impl Redis {
     /// # Errors
     /// When it does not come up.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
-        self.process = launch(self.address, &self.login).await?;
+        self.process = launch(self.address, self.password.as_deref()).await?;
         Ok(())
     }
 }
 
-async fn launch(address: SocketAddr, login: &Login) -> anyhow::Result<Process> {
-    let mut process = Process::start(REDIS, |command, _| {
-        command.args(["--bind", &address.ip().to_string()]).args(["--save", "", "--appendonly", "no"]);
-        let port = address.port().to_string();
-        match &login.tls {
-            None => drop(command.args(["--port", &port])),
-            Some(ServerTls { certificate, key, clients }) => {
-                command.args(["--port", "0", "--tls-port", &port, "--tls-cert-file"]).arg(certificate);
-                command.arg("--tls-key-file").arg(key).arg("--tls-ca-cert-file").arg(clients);
+async fn launch(address: SocketAddr, password: Option<&str>) -> anyhow::Result<Process> {
+    let mut process =
+        Process::start(REDIS, |command, _| {
+            command
+                .args(["--bind", &address.ip().to_string(), "--port", &address.port().to_string()])
+                .args(["--save", "", "--appendonly", "no"]);
+            if let Some(password) = password {
+                command.args(["--requirepass", password]);
             }
-        }
-        if let Some(password) = &login.password {
-            command.args(["--requirepass", password]);
-        }
-        Ok(())
-    })?;
+            Ok(())
+        })?;
     process.accepting(address).await?;
     Ok(process)
 }

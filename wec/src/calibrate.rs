@@ -76,6 +76,42 @@ pub(crate) async fn calibrate(options: Options, stop: Stop) -> anyhow::Result<Ex
     Ok(Exit::Passed)
 }
 
+/// A short measurement: one closed run. It finds no rate that is kept up, and tries no number of workers.
+///
+/// # Errors
+/// When it could not be made, or was interrupted.
+pub(crate) async fn briefly(stop: &Stop) -> anyhow::Result<Calibration> {
+    let clock = Clock::start();
+    let folder = tempfile::tempdir().context("a folder for the measurement")?;
+    let lab = Lab { folder: folder.path(), seconds: 3 };
+    let ca = Ca::start(None, folder.path(), &["--no-verify"]).await?;
+    let args = ["--workers", &BRIEF_CROWD.to_string(), "--run-time", "3s"];
+    let run = stop.finish.run_until_cancelled(lab.run(&ca, &args, |_| {})).await;
+    let pace = Pace::of(&run.context("interrupted while this machine was measured")??);
+    ca.finish().await?;
+    Ok(Calibration {
+        version: CALIBRATION_VERSION,
+        program: PROGRAM.to_owned(),
+        measured_unix_ns: clock.unix_now_ns(),
+        host: node_name(None),
+        cpus: cpus(),
+        chains_per_s: tenths(pace.chains_per_s),
+        requests_per_s: tenths(pace.requests_per_s),
+        busy_workers: BRIEF_CROWD,
+        kept_up_chains_per_s: Some(tenths(pace.chains_per_s * BRIEF_SHARE)),
+        workers: BRIEF_WORKERS,
+        workers_at_least: true,
+        memory_per_worker: None,
+    })
+}
+
+/// Workers of the short measurement.
+const BRIEF_CROWD: u32 = 64;
+/// The share of the highest rate that counts as kept up without having been tried.
+const BRIEF_SHARE: f64 = 0.5;
+/// The number of workers that every machine counts for without having been tried.
+const BRIEF_WORKERS: u32 = 1_000;
+
 async fn measure(options: &Options, stop: &Stop) -> anyhow::Result<Calibration> {
     let clock = Clock::start();
     let folder = tempfile::tempdir().context("a folder for the measurement")?;

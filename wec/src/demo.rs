@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use wec_null_ca::{Config as CaConfig, Latency, NullCa, Validation};
-use wec_requester::config::{Command, Decided, Key, Push};
+use wec_requester::config::{Command, Decided, Key};
 use wec_requester::{Flags, Listen};
 use wec_startup::{Exit, Stop, say};
 
@@ -63,7 +63,7 @@ pub(crate) async fn demo(options: Options, stop: Stop) -> anyhow::Result<Exit> {
     let root = folder.path().join("root.pem");
     std::fs::write(&root, ca.root_pem().context("the built-in CA uses HTTPS")?)?;
     let directory = Some(ca.directory_url().parse().context("the built-in CA's directory")?);
-    let mut plan = match options.flags.plan.resolve_as(Decided { directory, push: Push::Settings }, None) {
+    let mut plan = match options.flags.plan.resolve_as(Decided { directory, ..Decided::default() }, None) {
         Ok(plan) => plan,
         Err(mistakes) => {
             say(mistakes);

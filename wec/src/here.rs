@@ -19,12 +19,12 @@ use wec_analytics::{
 use wec_board::{Board, NodeId, Session, SessionState, Versioned};
 use wec_challenge_server::{ChallengeServer, Config as ChallengeConfig, deliver};
 use wec_delivery::{LocalSink, Sink};
-use wec_pki::TlsOptions;
 use wec_record::{LoadState, Mark, MarkBy, MarkValue, MarkWhat, Record, RunHeader};
 use wec_requester::{Begun, Node, Plan, Surroundings, Workload, dns_apart, remote_challenges};
 use wec_startup::{Exit, Stop, TextStyle, node_name, say};
 use wec_store::{ChallengeWriter, MemoryChallenges};
 
+use crate::hook;
 use crate::junit::{self, Outcome};
 use crate::kept_page::KeptPage;
 use crate::output::{OutputOptions, Page};
@@ -186,7 +186,7 @@ pub(crate) async fn conduct(
     stop: &Stop,
 ) -> anyhow::Result<Ended> {
     let clock = Clock::start();
-    let node = Node { clock, id: NodeId::new(node_name(None)), session: SESSION.to_owned() };
+    let node = Node { clock, id: NodeId::new(node_name(None)), session: SESSION.to_owned(), run: None };
     let mut surroundings = InProcess {
         plan,
         output,
@@ -265,8 +265,7 @@ impl<P: RunController> Surroundings for InProcess<'_, P> {
     }
 
     async fn challenges(&mut self, plan: &Plan) -> anyhow::Result<Arc<dyn ChallengeWriter>> {
-        let (challenges, server) =
-            challenges(plan, &TlsOptions { plaintext: true, ..TlsOptions::default() }).await?;
+        let (challenges, server) = challenges(plan).await?;
         if let Some(server) = &server {
             let stream = server.server.hits().stream(HITS);
             let sink = self.local_sink(&NodeId::new("challenge-server").id)?;
@@ -319,7 +318,8 @@ impl<P: RunController> Surroundings for InProcess<'_, P> {
                 never = steering => match never {},
             }
         };
-        tokio::join!(shown, mark_end(stop.clone(), run.board.clone(), analytics.ingest(), clock));
+        let hooks = hook::run(&output.hooks, analytics, clock, run.ended.clone());
+        tokio::join!(shown, hooks, mark_end(stop.clone(), run.board.clone(), analytics.ingest(), clock));
         progress.end();
         Ok(())
     }
@@ -360,9 +360,6 @@ async fn start_analytics(
         token: std::env::var("WEC_TOKEN").ok().and_then(wec_analytics::Token::new),
         allowed_hosts: Vec::new(),
         opens_with: None,
-        node_stats: None,
-        holders: Vec::new(),
-        tls: None,
     };
     let log = output.log_dir.join(format!("{run}.{}", output.log.format.extension())).display().to_string();
     match Analytics::start(config(listen), board.clone()).await {
@@ -376,6 +373,7 @@ async fn start_analytics(
 }
 
 /// A challenge server of this process.
+#[derive(Debug)]
 pub(crate) struct OwnServer {
     server: ChallengeServer,
     stop: CancellationToken,
@@ -393,11 +391,8 @@ impl OwnServer {
 ///
 /// # Errors
 /// When the store in the plan cannot be reached, or an address is in use.
-pub(crate) async fn challenges(
-    plan: &Plan,
-    tls: &TlsOptions,
-) -> anyhow::Result<(Arc<dyn ChallengeWriter>, Option<OwnServer>)> {
-    if let Some(writer) = remote_challenges(plan, tls).await? {
+pub(crate) async fn challenges(plan: &Plan) -> anyhow::Result<(Arc<dyn ChallengeWriter>, Option<OwnServer>)> {
+    if let Some(writer) = remote_challenges(plan).await? {
         return Ok((writer, None));
     }
     let challenges = Arc::new(MemoryChallenges::default());

@@ -1,5 +1,6 @@
 //! `wec`: all programs in one binary. This file is its table of contents.
 
+mod agent;
 mod bench;
 mod calibrate;
 mod capacity;
@@ -9,12 +10,13 @@ mod convert;
 mod demo;
 mod export;
 mod here;
+mod hook;
 mod junit;
 mod kept_page;
 mod log;
+mod mark;
 mod node;
 mod output;
-mod pki;
 mod progress;
 mod reconcile;
 #[cfg(test)]
@@ -29,8 +31,8 @@ mod state;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use wec_startup::{Exit, LevelFilter, Logging, Stop, guarded, parse_arguments, run_service};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use wec_startup::{Exit, LevelFilter, Logging, Stop, guarded, parse_these_arguments, run_service};
 
 /// Load tester for ACME certificate authorities (RFC 8555)
 #[derive(Parser)]
@@ -56,6 +58,8 @@ enum Command {
     Aseq(shorthand::Aseq),
     /// Find the highest rate that a CA sustains
     Capacity(capacity::Options),
+    /// Wait for sessions on the board, and run those that are meant for this machine
+    Agent(Box<agent::Options>),
     /// Run virtual users that send their results to a separate analytics process
     Requester(run::RemoteRun),
     /// Answer a CA's validations from stored challenge data
@@ -70,10 +74,10 @@ enum Command {
     NullCa(wec_null_ca::Options),
     /// Show a run, and change it while it runs
     Session(session::Options),
-    /// The statistics of the nodes: serve them, watch them
+    /// Put a mark on the time axis of a run: a deployment, a fail-over
+    Mark(mark::Options),
+    /// List the machines that sessions can use, and manage them
     Node(node::Options),
-    /// Make a CA and certificates for TLS between services
-    Pki(pki::Options),
     /// Make the report of a run from its log: the summary, HTML, CSV, percentiles
     Report(report::Options),
     /// Show the log of a run in the page, at once or as if it were live, or drive its load again at a CA
@@ -105,7 +109,17 @@ fn main() -> ExitCode {
 }
 
 fn dispatch() -> ExitCode {
-    let Cli { logging, command } = parse_arguments();
+    let typed: Vec<_> = std::env::args_os().collect();
+    let with_files =
+        agent::configuration::with_files(typed, &Cli::command(), |name| std::env::var(name).ok());
+    let typed = match with_files {
+        Ok(typed) => typed,
+        Err(mistake) => {
+            wec_startup::say(format_args!("error: {mistake}"));
+            return Exit::Usage.into();
+        }
+    };
+    let Cli { logging, command } = parse_these_arguments(typed);
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -122,10 +136,11 @@ fn dispatch() -> ExitCode {
             Command::Aseq(options) => conclude(&logging, |stop| shorthand::aseq(options, stop)).await,
             Command::Capacity(options) => conclude(&logging, |stop| capacity::capacity(options, stop)).await,
             Command::Schema => conclude(&logging, |_| schema()).await,
+            Command::Agent(options) => conclude(&logging, |stop| agent::agent(*options, stop)).await,
             Command::Requester(options) => conclude(&logging, |stop| run::remote(options, stop)).await,
             Command::Session(options) => conclude(&logging, |_| session::session(options)).await,
-            Command::Node(options) => conclude(&logging, |stop| node::node(options, stop)).await,
-            Command::Pki(options) => conclude(&logging, |_| pki::pki(options)).await,
+            Command::Mark(options) => conclude(&logging, |_| mark::mark(options)).await,
+            Command::Node(options) => conclude(&logging, |_| node::node(options)).await,
             Command::Report(options) => {
                 conclude(&logging, |stop| or_signal(stop, report::report(options))).await
             }
@@ -198,8 +213,6 @@ async fn schema() -> anyhow::Result<Exit> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

@@ -11,6 +11,7 @@ use wec_analytics::LogOptions;
 use wec_requester::config::Mistakes;
 use wec_startup::{TextStyle, WrongUse, report, say, show, told};
 
+use crate::hook::Hook;
 use crate::junit::{self, Outcome};
 
 /// The heading in `--help`.
@@ -42,6 +43,9 @@ pub(crate) struct OutputOptions {
     /// Print nothing before the summary
     #[arg(short, long, help_heading = HEADING)]
     pub(crate) quiet: bool,
+    /// A local command of a drill, with its time: 'at 5m: COMMAND' or 'on threshold: COMMAND'; may be repeated
+    #[arg(long = "hook", value_name = "WHEN: COMMAND", help_heading = HEADING, hide_short_help = true)]
+    pub(crate) hooks: Vec<Hook>,
     #[command(flatten)]
     pub(crate) report_to: wec_consumer::ClientOptions,
     #[command(flatten)]

@@ -52,6 +52,59 @@ fn the_flags_that_are_no_keys_are_listed() {
     assert_eq!(longs.into_iter().collect::<Vec<_>>(), FLAGS_ONLY);
 }
 
+/// People can do the same by the web API, and so on the page, as in a terminal.
+#[test]
+fn every_operation_of_the_api_has_its_command() {
+    const COMMANDS: &[(&str, &str)] = &[
+        ("delete /api/v1/nodes/{name}", "node remove"),
+        ("delete /api/v1/sessions/{id}", "session delete"),
+        ("get /api/v1/nodes", "node list"),
+        ("get /api/v1/nodes/{name}", "node show"),
+        ("get /api/v1/sessions", "session list"),
+        ("get /api/v1/sessions/{id}", "session show"),
+        ("get /api/v1/sessions/{id}/journal", "session show"),
+        ("patch /api/v1/sessions/{id}", "session update"),
+        ("patch /api/v1/sessions/{id}/scenarios/{name}", "session workers"),
+        ("post /api/v1/nodes", "node add"),
+        ("post /api/v1/nodes/{name}/activate", "node activate"),
+        ("post /api/v1/nodes/{name}/deactivate", "node deactivate"),
+        ("post /api/v1/runs/{id}/marks", "mark"),
+        ("post /api/v1/sessions", "session create"),
+        ("post /api/v1/sessions/{id}/clone", "session clone"),
+        ("post /api/v1/sessions/{id}/start", "session start"),
+        ("post /api/v1/sessions/{id}/stop", "session stop"),
+    ];
+    let api: serde_json::Value = serde_json::from_str(&wec_analytics::openapi()).unwrap();
+    let paths = api["paths"].as_object().unwrap().iter();
+    let operations = paths.flat_map(|(path, methods)| {
+        let methods = methods.as_object().unwrap().iter();
+        methods
+            .filter(|(_, operation)| operation["tags"][0] == "control")
+            .map(move |(method, _)| format!("{method} {path}"))
+    });
+    let operations: BTreeSet<_> = operations.collect();
+    assert_eq!(
+        operations.iter().map(String::as_str).collect::<Vec<_>>(),
+        COMMANDS.iter().map(|(operation, _)| *operation).collect::<Vec<_>>()
+    );
+    let mut cli = Cli::command();
+    cli.build();
+    for (operation, command) in COMMANDS {
+        let found = command.split(' ').try_fold(&cli, |within, name| within.find_subcommand(name));
+        assert!(found.is_some(), "{operation}: there is no wec {command}");
+    }
+    // And the other way round: what the terminal can do about sessions and nodes, the API can.
+    let by_api = |name: &str| COMMANDS.iter().any(|(_, command)| *command == name);
+    let of_board = ["rate", "weight", "limit", "pause", "resume", "serve", "watch", "help"];
+    for group in ["session", "node"] {
+        for command in cli.find_subcommand(group).unwrap().get_subcommands().map(Command::get_name) {
+            // Changes of a scenario and of a state, which the API makes by a PATCH, and what is no change.
+            let known = of_board.contains(&command) || by_api(&format!("{group} {command}"));
+            assert!(known, "the API has nothing for wec {group} {command}");
+        }
+    }
+}
+
 /// Help names only what the command takes.
 #[test]
 fn help_has_no_flag_that_the_command_refuses() {

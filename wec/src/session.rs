@@ -1,5 +1,7 @@
 //! `wec session`: shows a run and changes it while it runs, through its page's API or directly on the board.
 
+mod planned;
+
 use std::fmt::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -10,18 +12,18 @@ use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 use wec_analytics::control::{self, Refusal};
 use wec_analytics::{Journal, ScenarioView, SessionChanged, SessionView};
 use wec_board::{Board, BoardUrl, By, ChangeTo, Limited, LiveCommand, LiveValue, Phase, SessionState};
-use wec_pki::{Tls, TlsOptions};
 use wec_record::plan::RateUnit;
 use wec_record::{Mark, MarkValue, MarkWhat};
 use wec_requester::executor::rate;
 use wec_startup::{Exit, Undisclosed, parse_session_id, redacted, report, say};
+
+pub(crate) use planned::at;
 
 /// The default address of a run's page.
 const PAGE: &str = "http://127.0.0.1:8089";
@@ -47,14 +49,16 @@ pub(crate) struct Options {
     /// The scenario, for a run that has several
     #[arg(long, value_name = "NAME", global = true)]
     scenario: Option<String>,
-    #[command(flatten)]
-    tls: TlsOptions,
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Show the targets of the run, and its latest changes
+    #[command(flatten)]
+    Planned(planned::Action),
+    /// Show the targets of the run, and its latest changes; with an ID, a planned session and its agents
     Show {
+        /// The id of a planned session
+        id: Option<String>,
         /// Print the session as JSON
         #[arg(long)]
         json: bool,
@@ -83,8 +87,14 @@ enum Action {
     Pause,
     /// Continue after a pause
     Resume,
-    /// End the run: no more chains start, running chains may finish
-    Stop,
+    /// End the run: no more chains start, running chains may finish; with an ID, that of a planned session
+    Stop {
+        /// The id of a planned session
+        id: Option<String>,
+        /// Interrupt running chains; for a planned session
+        #[arg(long, requires = "id")]
+        now: bool,
+    },
 }
 
 /// A new number for one of the values that can be changed during a run.
@@ -137,8 +147,7 @@ impl clap::FromArgMatches for Number {
 }
 
 pub(crate) async fn session(options: Options) -> anyhow::Result<Exit> {
-    let Options { action, at, board, session, scenario, tls } = options;
-    let loaded = tls.load()?;
+    let Options { action, at, board, session, scenario } = options;
     let mut mistakes = Vec::new();
     // A board that was given overrides the default page.
     let usual = std::env::var("WEC_AT").ok();
@@ -152,31 +161,27 @@ pub(crate) async fn session(options: Options) -> anyhow::Result<Exit> {
         mistakes.extend(found);
         Vec::new()
     });
-    let named_by = if at == usual { "WEC_AT" } else { "--at" };
-    let page = Page::parse(at.as_deref().unwrap_or(PAGE));
-    let page = page.map_err(|mistake| mistakes.push(format!("{named_by}: {mistake}")));
-    if !mistakes.is_empty() {
-        mistakes.into_iter().for_each(|mistake| say(format_args!("error: {mistake}")));
-        return Ok(Exit::Usage);
-    }
-    let way = match (board, page) {
-        (Some(BoardUrl::Local), _) => {
-            say("error: --board: a local board is in the memory of its run: use --at");
-            return Ok(Exit::Usage);
-        }
-        (Some(url), _) => {
-            Way::Board(url.secured(&tls)?.open().await?, session.unwrap_or_else(|| "default".to_owned()))
-        }
-        (None, Ok(page)) => Way::Page(Page { tls: loaded, ..page }),
-        (None, Err(())) => unreachable!("it was reported as a mistake"),
+    let way = match Way::chosen(at, board, mistakes).await? {
+        Ok(Way::Board(board, usual)) => Way::Board(board, session.unwrap_or(usual)),
+        Ok(way) => way,
+        Err(usage) => return Ok(usage),
     };
-    let outcome = match &action {
-        Action::Show { json } => show(&way, *json).await,
-        action => change(&way, action, scenario, wanted).await,
+    let outcome = match action {
+        Action::Planned(action) => planned::act(&way, action).await,
+        Action::Show { id: Some(id), json } => planned::show(&way, &id, json).await,
+        Action::Stop { id: Some(id), now } => planned::stop(&way, &id, now).await,
+        Action::Show { id: None, json } => show(&way, json).await,
+        action => change(&way, &action, scenario, wanted).await,
     };
-    if let Way::Board(board, _) = &way {
-        board.close().await;
-    }
+    way.close().await;
+    concluded(outcome)
+}
+
+/// The exit code of a command.
+///
+/// # Errors
+/// When it could not be carried out.
+pub(crate) fn concluded(outcome: anyhow::Result<()>) -> anyhow::Result<Exit> {
     match outcome {
         Err(error) if error.is::<Mistaken>() => {
             say(format_args!("error: {error}"));
@@ -189,15 +194,15 @@ pub(crate) async fn session(options: Options) -> anyhow::Result<Exit> {
 /// The request has an error.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-struct Mistaken(String);
+pub(crate) struct Mistaken(pub(crate) String);
 
 /// The changes, or all errors of the arguments.
 fn wanted(action: &Action) -> Result<Vec<ChangeTo>, Vec<String>> {
     let (found, mistakes): (Vec<_>, Vec<_>) = match action {
-        Action::Show { .. } => return Ok(Vec::new()),
+        Action::Show { .. } | Action::Planned(_) | Action::Stop { id: Some(_), .. } => return Ok(Vec::new()),
         Action::Pause => return Ok(vec![ChangeTo::State(SessionState::Paused)]),
         Action::Resume => return Ok(vec![ChangeTo::State(SessionState::Running)]),
-        Action::Stop => return Ok(vec![ChangeTo::State(SessionState::Stopped)]),
+        Action::Stop { .. } => return Ok(vec![ChangeTo::State(SessionState::Stopped)]),
         Action::Number(Number { key, text }) => return changes(&json!({ *key: number(text) })),
         Action::Rate { rate: text } => {
             let rate = rate(text).map_err(|mistake| vec![format!("rate: {mistake}")])?;
@@ -259,12 +264,54 @@ fn number(text: &str) -> Value {
 }
 
 /// How to access the session.
-enum Way {
+pub(crate) enum Way {
     Page(Page),
+    /// With the session of commands that name none.
     Board(Board, String),
 }
 
 impl Way {
+    /// The page or the board, as given; the exit code of wrong use, which has been reported.
+    ///
+    /// # Errors
+    /// When the board cannot be opened.
+    pub(crate) async fn open(
+        page: Option<String>,
+        board: Option<BoardUrl>,
+    ) -> anyhow::Result<Result<Self, Exit>> {
+        Self::chosen(page, board, Vec::new()).await
+    }
+
+    /// The same, with the mistakes found so far.
+    async fn chosen(
+        page: Option<String>,
+        board: Option<BoardUrl>,
+        mut mistakes: Vec<String>,
+    ) -> anyhow::Result<Result<Self, Exit>> {
+        let named_by = if page == std::env::var("WEC_AT").ok() { "WEC_AT" } else { "--at" };
+        let page = Page::parse(page.as_deref().unwrap_or(PAGE));
+        let page = page.map_err(|mistake| mistakes.push(format!("{named_by}: {mistake}")));
+        if mistakes.is_empty() && board == Some(BoardUrl::Local) {
+            mistakes.push("--board: a local board is in the memory of its run: use --at".to_owned());
+        }
+        if !mistakes.is_empty() {
+            mistakes.into_iter().for_each(|mistake| say(format_args!("error: {mistake}")));
+            return Ok(Err(Exit::Usage));
+        }
+        Ok(Ok(match (board, page) {
+            (Some(url), _) => Self::Board(url.open().await?, "default".to_owned()),
+            (None, Ok(page)) => Self::Page(page),
+            (None, Err(())) => unreachable!("it was reported as a mistake"),
+        }))
+    }
+
+    /// Closes the board.
+    pub(crate) async fn close(&self) {
+        if let Self::Board(board, _) = self {
+            board.close().await;
+        }
+    }
+
     async fn session(&self) -> anyhow::Result<SessionView> {
         match self {
             Self::Page(page) => page.ask(Method::GET, "sessions/current", None).await,
@@ -302,6 +349,7 @@ impl Way {
                 Ok(SessionChanged {
                     session: SessionView::new(&applied.session, 0),
                     changes: applied.changes,
+                    plan_changes: Vec::new(),
                 })
             }
         }
@@ -335,18 +383,10 @@ fn listed(last: &[Mark], of: usize, session: &SessionView) -> String {
         for change in told(mark, session) {
             // Writing to a String cannot fail.
             let change = wec_text::visible(&change);
-            let _ = write!(text, "\n  {} {}: {change}", humantime::format_rfc3339_seconds(at), author(mark));
+            let _ = write!(text, "\n  {} {}: {change}", humantime::format_rfc3339_seconds(at), mark.by);
         }
     }
     text
-}
-
-/// Who made a change: the way, and the name of the token.
-fn author(mark: &Mark) -> String {
-    match wec_text::visible(&mark.who) {
-        name if name.is_empty() => mark.by.to_string(),
-        name => format!("{} {name}", mark.by),
-    }
 }
 
 /// The session as text.
@@ -402,14 +442,14 @@ async fn change(
     {
         check_unit((text, unit), scenario.as_deref(), &way.session().await?)?;
     }
-    let SessionChanged { session, changes } = way.change(scenario, wanted).await?;
+    let SessionChanged { session, changes, .. } = way.change(scenario, wanted).await?;
     let mut lines: Vec<_> = changes.iter().flat_map(|mark| told(mark, &session)).collect();
     match action {
         _ if lines.is_empty() => lines.push("nothing changed: the values are already set".to_owned()),
         Action::Pause => {
             lines.push("running chains end, no new ones start until wec session resume".to_owned())
         }
-        Action::Stop => lines.push("running chains may finish, then the run ends".to_owned()),
+        Action::Stop { .. } => lines.push("running chains may finish, then the run ends".to_owned()),
         _ => {}
     }
     let lines: Vec<_> = lines.iter().map(|line| wec_text::visible(line)).collect();
@@ -457,17 +497,10 @@ fn told(mark: &Mark, session: &SessionView) -> Vec<String> {
     after.iter().map(line).collect()
 }
 
-/// A stream of bytes, with TLS or without.
-trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
-
 /// A run's page and its API.
 pub(crate) struct Page {
     url: Url,
     token: Option<String>,
-    /// For https.
-    tls: Option<Tls>,
 }
 
 impl Page {
@@ -477,7 +510,7 @@ impl Page {
         let example = "write it like http://127.0.0.1:8089";
         let mut url = Url::parse(&full)
             .map_err(|error| format!("{:?} is not a URL ({error}): {example}", redacted(text)))?;
-        if !["http", "https"].contains(&url.scheme()) || url.host_str().is_none() {
+        if url.scheme() != "http" || url.host_str().is_none() {
             return Err(format!("{:?} is not a page over http: {example}", redacted(text)));
         }
         let token = url.query_pairs().find(|(key, _)| key == "token").map(|(_, token)| token.into_owned());
@@ -489,7 +522,7 @@ impl Page {
         if !url.path().ends_with('/') {
             url.set_path(&format!("{}/", url.path()));
         }
-        Ok(Self { url, token, tls: None })
+        Ok(Self { url, token })
     }
 
     /// One request for changes of the session, or one for changes of the scenario; there are never both.
@@ -552,7 +585,7 @@ impl Page {
         let refused = serde_json::from_slice::<Value>(&text).ok();
         let refused = refused.as_ref().and_then(|body| body["error"].as_str());
         match (status, refused) {
-            (StatusCode::OK, _) => serde_json::from_slice(&text)
+            (status, _) if status.is_success() => serde_json::from_slice(&text)
                 .with_context(|| format!("the server at {} is not a page of this wec", self.url)),
             (StatusCode::UNAUTHORIZED, _) if self.token.is_some() => {
                 bail!("{} refuses the token in WEC_TOKEN: use that of the run", self.url)
@@ -571,20 +604,11 @@ impl Page {
         body: Option<&Value>,
     ) -> anyhow::Result<(StatusCode, Bytes)> {
         let host = self.url.host_str().unwrap_or_default();
-        let port = self.url.port_or_known_default().unwrap_or(80);
+        let port = self.url.port().unwrap_or(80);
         let stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await.map_err(|error| {
             anyhow!("nothing listens at {} ({error}): start a run, or name its page with --at", self.url)
         })?;
         let broken = || format!("the connection to {} broke", self.url);
-        let stream: Box<dyn Io> = match (self.url.scheme(), &self.tls) {
-            ("https", Some(tls)) => Box::new(
-                tls.connect(host, stream)
-                    .await
-                    .map_err(|error| anyhow!("cannot talk to {}: {error}", self.url))?,
-            ),
-            ("https", None) => bail!("{}: https needs the CA of the page: give --tls-ca", self.url),
-            _ => Box::new(stream),
-        };
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.with_context(broken)?;
         // The request reports errors of the connection.
@@ -610,8 +634,8 @@ impl Page {
     }
 }
 
-/// A scenario's name as one segment of a path.
-fn escaped(name: &str) -> String {
+/// A name as one segment of a path.
+pub(crate) fn escaped(name: &str) -> String {
     const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
     utf8_percent_encode(name, KEPT).to_string()
 }
@@ -654,15 +678,7 @@ mod tests {
         let mark = |scenario: &str, what: &str, from: &str, to: &str| {
             let what = MarkWhat::from(what);
             let (from, to) = (MarkValue::parse(&what, from), MarkValue::parse(&what, to));
-            Mark {
-                at_unix_ns: 0,
-                by: MarkBy::Cli,
-                who: String::new(),
-                scenario: scenario.to_owned(),
-                what,
-                from,
-                to,
-            }
+            Mark { at_unix_ns: 0, by: MarkBy::Cli, scenario: scenario.to_owned(), what, from, to }
         };
         let target =
             |rate_unit: &str| ScenarioView { rate_unit: rate_unit.to_owned(), ..ScenarioView::default() };
@@ -694,13 +710,12 @@ mod tests {
             ("127.0.0.1:8089", "http://127.0.0.1:8089/"),
             ("http://127.0.0.1:8089/?token=a%20b", "http://127.0.0.1:8089/"),
             ("http://proxy/wec", "http://proxy/wec/"),
-            ("https://proxy/wec", "https://proxy/wec/"),
         ] {
             assert_eq!(Page::parse(text).map(|page| page.url.to_string()), Ok(url.to_owned()));
         }
         let page = Page::parse("http://127.0.0.1:8089/?token=a%20b").ok().and_then(|page| page.token);
         assert_eq!(page.as_deref(), Some("a b"));
-        for text in ["ws://127.0.0.1", "ftp://a", "http://"] {
+        for text in ["https://127.0.0.1", "ftp://a", "http://"] {
             assert!(Page::parse(text).err().is_some_and(|error| error.contains(text)), "{text}");
         }
     }

@@ -94,6 +94,11 @@ impl Shown {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
+    /// All runs that are receiving results.
+    pub(crate) fn runs(&self) -> Vec<Arc<LiveRun>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
     /// The workers in that session, over all its runs.
     pub(crate) fn workers_running(&self, session: &str) -> u64 {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -158,6 +158,11 @@ impl RunLog {
         self.figures().workers_target().is_none()
     }
 
+    /// The session of the run; none before its header.
+    pub(crate) fn session(&self) -> Option<String> {
+        self.figures().header().map(|header| header.session.clone())
+    }
+
     /// Writes marks for session targets that are not in the log yet: at the start of a run, and after a
     /// restart during which they were changed.
     pub(crate) fn note_target(&mut self, session: &Session) {
@@ -181,7 +186,6 @@ impl RunLog {
             self.accept(vec![Record::Mark(Mark {
                 at_unix_ns: change.map_or(header.started_unix_ns, |change| change.at_unix_ns),
                 by: change.map_or(MarkBy::Cli, |change| change.by.clone()),
-                who: change.map_or_else(String::new, |change| change.who.clone()),
                 scenario: scenario.clone(),
                 from: MarkValue::Workers(known.unwrap_or(0)),
                 to,

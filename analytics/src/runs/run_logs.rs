@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use wec_board::{Session, Versioned};
+use wec_board::{Board, Session, Versioned};
 use wec_delivery::event_of;
 use wec_log::{LOOK_EVERY, judge_header};
 use wec_proto::results as wire;
@@ -36,6 +36,8 @@ pub(crate) struct RunLogs {
     place: LogPlace,
     options: ConsumerOptions,
     target: watch::Receiver<Option<Versioned<Session>>>,
+    /// The sessions of the runs.
+    board: Board,
     shown: Arc<Shown>,
     logs: HashMap<String, RunLog>,
     /// The run that is shown.
@@ -48,13 +50,14 @@ impl RunLogs {
     pub(crate) fn new(
         place: LogPlace,
         options: ConsumerOptions,
-        target: watch::Receiver<Option<Versioned<Session>>>,
+        (board, session): (Board, &str),
         shown: Arc<Shown>,
     ) -> Self {
         Self {
             place,
             options,
-            target,
+            target: board.session(session),
+            board,
             shown,
             logs: HashMap::new(),
             current: None,
@@ -115,6 +118,10 @@ impl RunLogs {
                 Some(log) => log.accept(records),
                 None => tracing::debug!("a record arrived before its run had begun"),
             },
+            Delivery::Of { run, records } => match self.logs.get_mut(&run) {
+                Some(log) => log.accept(records),
+                None => tracing::debug!(run, "a record arrived for a run that has no open log"),
+            },
             Delivery::Remote { batch, answer } => {
                 // Batches after a refused one would be acknowledged together with it.
                 if matches!(*answer.borrow(), Answered::Refused(_)) {
@@ -164,7 +171,7 @@ impl RunLogs {
         let mut asked = header.clone();
         asked.stamp.ask(&self.options.thresholds);
         let mut log = RunLog::open(&path, &asked, &self.options, self.shown.new_run())?;
-        if let Some(session) = self.target.borrow().as_ref() {
+        if let Some(session) = self.board.session(&header.session).borrow().as_ref() {
             log.note_target(&session.value);
         }
         vacant.insert(log);
@@ -180,11 +187,12 @@ impl RunLogs {
 
     /// The session may appear on the board only after its run has begun.
     fn note_target(&mut self) {
-        let session = self.target.borrow().as_ref().map(|session| session.value.clone());
-        if let (Some(session), Some(log)) = (session, self.current_log())
-            && log.lacks_target()
-        {
-            log.note_target(&session);
+        for log in self.logs.values_mut().filter(|log| log.lacks_target()) {
+            let Some(session) = log.session() else { continue };
+            let session = self.board.session(&session).borrow().clone();
+            if let Some(session) = session {
+                log.note_target(&session.value);
+            }
         }
     }
 
@@ -230,12 +238,12 @@ impl RunLogs {
 pub(crate) fn start(
     place: LogPlace,
     options: ConsumerOptions,
-    target: watch::Receiver<Option<Versioned<Session>>>,
+    session: (Board, &str),
     drain: CancellationToken,
 ) -> std::io::Result<(Ingest, Arc<Shown>, thread::JoinHandle<()>)> {
     let (queue, deliveries) = mpsc::channel(QUEUE_BOUND);
     let shown = Arc::new(Shown::default());
-    let logs = RunLogs::new(place, options, target, shown.clone());
+    let logs = RunLogs::new(place, options, session, shown.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let thread = thread::Builder::new()
         .name("wec-log".to_owned())

@@ -108,6 +108,9 @@ pub struct SessionView {
     /// The targets of each scenario, by its name.
     #[serde(default)]
     pub scenarios: BTreeMap<String, ScenarioView>,
+    /// What agents run in it, in `GET /api/v1/sessions/{id}` only; null for a session that was not planned.
+    #[serde(default)]
+    pub plan: Option<super::PlanView>,
 }
 
 /// Limits on the objects made at the CA; null means no limit.

@@ -65,6 +65,9 @@ pub struct SessionEntry {
     pub id: String,
     /// The session on the board; null when the board no longer has it.
     pub session: Option<SessionView>,
+    /// What agents run in it; null for a session that was not planned.
+    #[serde(default)]
+    pub plan: Option<super::PlanView>,
     /// Its runs in `GET /api/v1/runs`, latest first.
     pub runs: Vec<RunEntry>,
 }

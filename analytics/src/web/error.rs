@@ -7,6 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::control::{Mistakes, Refusal};
+use crate::plans::PlanRefusal;
 
 /// The body of every error answer
 #[derive(Serialize, ToSchema)]
@@ -46,6 +47,8 @@ pub(crate) enum ApiError {
     #[error("{0}")]
     NoScenario(String),
     #[error("{0}")]
+    Unknown(String),
+    #[error("{0}")]
     Conflict(String),
     #[error("that path does not support this method: see docs/web-api.md")]
     MethodNotAllowed,
@@ -68,7 +71,8 @@ impl IntoResponse for ApiError {
             | Self::NoReplay
             | Self::NoWindow(_)
             | Self::NoSession(_)
-            | Self::NoScenario(_) => StatusCode::NOT_FOUND,
+            | Self::NoScenario(_)
+            | Self::Unknown(_) => StatusCode::NOT_FOUND,
             Self::Unreadable(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -85,6 +89,17 @@ impl IntoResponse for ApiError {
                 .insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
         }
         response
+    }
+}
+
+impl From<PlanRefusal> for ApiError {
+    fn from(refusal: PlanRefusal) -> Self {
+        match refusal {
+            PlanRefusal::Mistakes(mistakes) => Self::Mistakes(mistakes),
+            PlanRefusal::Unknown(error) => Self::Unknown(error.to_string()),
+            PlanRefusal::Conflict(why) => Self::Conflict(why),
+            PlanRefusal::Board(error) => Self::Unavailable(error.to_string()),
+        }
     }
 }
 

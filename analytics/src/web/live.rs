@@ -13,6 +13,7 @@ use rand::RngExt;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 use wec_board::{Board, NodeInfo};
+use wec_record::{Mark, Record};
 
 use super::Web;
 use super::error::{ApiError, ErrorBody};
@@ -87,6 +88,16 @@ impl Feed {
             series,
         };
         (live, Seen { boot: self.boot, run: figures.number, revision })
+    }
+
+    /// Writes a mark into the log of a live run; false if there is no such run.
+    pub(super) async fn mark(&self, run: &str, mark: Mark) -> bool {
+        let open = match run {
+            CURRENT => self.shown.current().figures().lock().header().map(|header| header.run.clone()),
+            run => self.shown.run(run).map(|_| run.to_owned()),
+        };
+        let Some(run) = open else { return false };
+        self.ingest.deliver_of(run, vec![Record::Mark(mark)]).await.is_ok()
     }
 
     fn nodes(&self) -> Vec<NodeView> {

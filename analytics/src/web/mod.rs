@@ -4,10 +4,10 @@ mod error;
 mod guard;
 mod live;
 mod metrics;
-mod nodes;
 mod observed;
 mod openapi;
 mod page;
+mod plans;
 mod replay;
 mod runs;
 mod session;
@@ -18,28 +18,25 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::Uri;
 use axum::response::Redirect;
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use wec_board::Board;
 use wec_listen::Connections;
-use wec_listen::http::{Transport, Version};
-use wec_node_stats::Server as NodeStatsServer;
-use wec_startup::Access;
+use wec_listen::http::Version;
+use wec_startup::Token;
 
 use self::error::ApiError;
 use self::guard::Guard;
 pub(crate) use self::live::Feed;
-pub use self::nodes::{NodeEntry, Nodes};
 pub use self::openapi::{log_schema, openapi, summary_schema};
 pub use self::session::{Journal, SessionChanged};
 use crate::runs::{CURRENT, Catalogue};
 
-/// A body has at most five numbers.
-const MAX_BODY: usize = 4 << 10;
+/// A body has at most the keys of a scenario file.
+const MAX_BODY: usize = 256 << 10;
 /// Largest number of pages that watch at once.
 const MAX_WATCHERS: usize = 64;
 
@@ -50,7 +47,6 @@ struct Web {
     board: Board,
     /// The session that is shown by default.
     session: String,
-    node_stats: Option<Arc<NodeStatsServer>>,
     ended: watch::Receiver<bool>,
     watchers: Arc<Semaphore>,
     /// One part of a run is read at a time.
@@ -63,13 +59,11 @@ pub(crate) struct Setup {
     pub(crate) runs: Catalogue,
     pub(crate) board: Board,
     pub(crate) session: String,
-    pub(crate) node_stats: Option<Arc<NodeStatsServer>>,
-    pub(crate) access: Access,
+    pub(crate) token: Option<Token>,
     pub(crate) allowed_hosts: Vec<String>,
     /// True once the run is over and its last figures can be read.
     pub(crate) ended: watch::Receiver<bool>,
     pub(crate) connections: Arc<Connections>,
-    pub(crate) tls: Option<TlsAcceptor>,
 }
 
 /// Serves until `stop`.
@@ -80,20 +74,18 @@ pub(crate) async fn serve(
 ) -> std::io::Result<()> {
     let port = listener.local_addr()?.port();
     let connections = setup.connections;
-    let guard = Guard::new(setup.access, setup.allowed_hosts, port, Arc::clone(&connections));
+    let guard = Guard::new(setup.token, setup.allowed_hosts, port, Arc::clone(&connections));
     let web = Web {
         feed: setup.feed,
         runs: Arc::new(setup.runs),
         board: setup.board,
         session: setup.session,
-        node_stats: setup.node_stats,
         ended: setup.ended,
         watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
         reading: Arc::default(),
     };
     let service = TowerToHyperService::new(router(web, guard));
-    let transport = Transport { version: Version::Http1, tls: setup.tls };
-    wec_listen::http::serve(listener, connections, transport, service, stop).await;
+    wec_listen::http::serve(listener, connections, Version::Http1, service, stop).await;
     Ok(())
 }
 
@@ -105,12 +97,19 @@ fn router(web: Web, guard: Guard) -> Router {
         .route("/api/v1/runs/{id}/snapshot", get(live::snapshot))
         .route("/api/v1/runs/{id}/live", get(live::live))
         .route("/api/v1/runs/{id}/warnings", get(runs::warnings))
+        .route("/api/v1/runs/{id}/marks", post(runs::mark))
         .route("/api/v1/runs/{id}/observed", get(observed::observed))
         .route("/api/v1/runs/{id}/window", get(runs::window))
         .route("/api/v1/replay", get(replay::show).patch(replay::change))
-        .route("/api/v1/nodes", get(nodes::list))
-        .route("/api/v1/sessions", get(session::list))
-        .route("/api/v1/sessions/{id}", get(session::show).patch(session::change))
+        .route("/api/v1/sessions", get(session::list).post(plans::create))
+        .route("/api/v1/sessions/{id}", get(session::show).patch(session::change).delete(plans::delete))
+        .route("/api/v1/sessions/{id}/start", post(plans::start))
+        .route("/api/v1/sessions/{id}/stop", post(plans::stop))
+        .route("/api/v1/sessions/{id}/clone", post(plans::copy))
+        .route("/api/v1/nodes", get(plans::nodes).post(plans::add))
+        .route("/api/v1/nodes/{name}", get(plans::node).delete(plans::remove))
+        .route("/api/v1/nodes/{name}/activate", post(plans::activate))
+        .route("/api/v1/nodes/{name}/deactivate", post(plans::deactivate))
         .route("/api/v1/sessions/{id}/journal", get(session::journal))
         .route("/api/v1/sessions/{id}/scenarios/{name}", axum::routing::patch(session::change_scenario))
         .route("/api/v1/snapshot", any(moved))

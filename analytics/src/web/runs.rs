@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use serde::Deserialize;
-use utoipa::IntoParams;
+use axum::http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use wec_record::{Mark, MarkValue, MarkWhat};
 
-use super::Web;
 use super::error::{ApiError, ErrorBody};
+use super::{Web, session};
+use crate::clock::unix_now_ns;
 use crate::runs::{CURRENT, Run};
 use crate::snapshot::{Runs, Warnings, WindowView};
 
@@ -48,6 +52,56 @@ pub(super) async fn warnings(
     let figures = run.figures();
     let warnings = figures.warnings();
     Ok(Json(warnings))
+}
+
+/// A mark from outside.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewMark {
+    /// What happened; at most 200 characters
+    text: String,
+}
+
+/// The longest text of a mark, characters.
+const LONGEST_MARK: usize = 200;
+
+/// Puts a mark from outside on the time axis of a run
+#[utoipa::path(
+    post,
+    path = "/api/v1/runs/{id}/marks",
+    operation_id = "mark_run",
+    tag = "control",
+    params(
+        ("id" = String, Path, description = "The run's id, or `current`: the live run that was started last"),
+        ("Wec-By" = Option<String>, Header, description = "`cli` for a request from a command line"),
+    ),
+    request_body = NewMark,
+    responses(
+        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        (status = CREATED, description = "The mark", body = Mark),
+        (status = BAD_REQUEST, description = "The text is empty or too long", body = ErrorBody),
+        (status = NOT_FOUND, description = "There is no such run, or it is not live", body = ErrorBody),
+    )
+)]
+pub(super) async fn mark(
+    State(web): State<Arc<Web>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<(StatusCode, Json<Mark>), ApiError> {
+    let NewMark { text } = serde_json::from_value(session::read(&headers, body)?)
+        .map_err(|error| ApiError::BadRequest(format!("the body is wrong: {error}")))?;
+    let text = text.trim();
+    if text.is_empty() || text.chars().count() > LONGEST_MARK {
+        return Err(ApiError::BadRequest(format!("text: give 1 to {LONGEST_MARK} characters")));
+    }
+    let by = session::by(&headers)?.into();
+    let mark = Mark::new(unix_now_ns(), by, MarkWhat::Note, MarkValue::Text(text.to_owned()));
+    if web.feed.mark(&id, mark.clone()).await {
+        Ok((StatusCode::CREATED, Json(mark)))
+    } else {
+        Err(ApiError::NoRun(id))
+    }
 }
 
 /// A part of a run.

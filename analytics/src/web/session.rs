@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::openapi::schema::ObjectBuilder;
@@ -18,9 +18,9 @@ use wec_board::{Board, BoardError, By, LiveValue, Phase, SessionState};
 use wec_record::Mark;
 
 use super::error::{ApiError, ErrorBody};
-use super::guard::Caller;
 use super::{MAX_BODY, Web};
-use crate::control::{self, Asked, Author, Refusal};
+use crate::control::{self, Asked, Refusal};
+use crate::plans::{self, PlanChanged, PlanRefusal};
 use crate::runs::CURRENT;
 use crate::schema;
 use crate::snapshot::{RunEntry, SessionEntry, SessionView, Sessions};
@@ -39,6 +39,16 @@ pub(super) struct SessionPatch {
     /// Limits to set; `null` removes a limit. The others stay.
     #[schema(nullable = false)]
     limits: Option<LimitsPatch>,
+    /// Keys of the scenario file of a planned session to set; `null` removes one. During a run, workers, rate,
+    /// weights and limits change its load at once, and `directory` ends it and begins another one.
+    #[schema(nullable = false, value_type = Option<Object>)]
+    plan: Option<Value>,
+    /// The agents that a planned session is meant for.
+    #[schema(nullable = false)]
+    agents: Option<wec_board::Selection>,
+    /// The revision of a planned session that the change is based on; refused if there is a later one.
+    #[schema(nullable = false)]
+    revision: Option<u64>,
 }
 
 /// Hard limits on the objects that the run may make at the CA.
@@ -80,6 +90,9 @@ pub struct SessionChanged {
     pub session: SessionView,
     /// The changes that were made; a value that was already as requested is not in the list.
     pub changes: Vec<Mark>,
+    /// What changed in the plan of a planned session, for people: `workers 5 → 8`.
+    #[serde(default)]
+    pub plan_changes: Vec<String>,
 }
 
 /// The sessions, each with its runs
@@ -100,7 +113,19 @@ pub(super) async fn list(State(web): State<Arc<Web>>) -> Json<Sessions> {
         let running = web.feed.workers_running(&session.spec.id);
         (session.spec.id.clone(), SessionView::new(&session, running))
     });
-    Json(Sessions { sessions: by_session(on_board.collect(), runs) })
+    let mut sessions = by_session(on_board.collect(), runs);
+    for plan in plans::list(&web.board, None).await.unwrap_or_default() {
+        match sessions.iter_mut().find(|entry| entry.id == plan.id) {
+            Some(entry) => entry.plan = Some(plan),
+            None => sessions.push(SessionEntry {
+                id: plan.id.clone(),
+                session: None,
+                plan: Some(plan),
+                runs: Vec::new(),
+            }),
+        }
+    }
+    Json(Sessions { sessions })
 }
 
 /// The session on the board
@@ -121,7 +146,18 @@ pub(super) async fn show(
 ) -> Result<Json<SessionView>, ApiError> {
     let id = web.session_named(&id);
     let view = web.feed.session_view(id, web.feed.workers_running(id));
-    view.map(Json).ok_or_else(|| ApiError::NoSession(id.to_owned()))
+    let plan = match plans::show(&web.board, id).await {
+        Ok(plan) => Some(plan),
+        Err(PlanRefusal::Unknown(_)) => None,
+        // What is known of its load is shown while the board is away.
+        Err(_) if view.is_some() => None,
+        Err(refusal) => return Err(refusal.into()),
+    };
+    match (view, plan) {
+        (None, None) => Err(ApiError::NoSession(id.to_owned())),
+        (Some(view), plan) => Ok(Json(SessionView { plan, ..view })),
+        (None, Some(plan)) => Ok(Json(SessionView::without_load(plan))),
+    }
 }
 
 /// The changes of a session, in order: the last 1,000 of all its runs
@@ -177,19 +213,30 @@ pub(super) async fn journal(
         (status = OK, description = "The changes were made", body = SessionChanged),
         (status = BAD_REQUEST, description = "The body has errors; nothing was changed", body = ErrorBody),
         (status = NOT_FOUND, description = "The board has no session", body = ErrorBody),
-        (status = CONFLICT, description = "The session has been stopped", body = ErrorBody),
+        (status = CONFLICT, description = "The session has been stopped, its state does not allow the change, or it was changed since that revision", body = ErrorBody),
         (status = SERVICE_UNAVAILABLE, description = "The board cannot be written", body = ErrorBody),
     )
 )]
 pub(super) async fn change(
     State(web): State<Arc<Web>>,
     Path(id): Path<String>,
-    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<SessionChanged>, ApiError> {
-    let author = author(caller, &headers)?;
-    web.apply(&id, author, None, control::session_changes(&read(&headers, body)?)).await
+    let body = read(&headers, body)?;
+    if !["plan", "agents", "revision"].iter().any(|key| body.get(key).is_some()) {
+        return web.apply(&id, &headers, None, control::session_changes(&body)).await;
+    }
+    let patch = serde_json::from_value(body)
+        .map_err(|error| ApiError::BadRequest(format!("the body is wrong: {error}")))?;
+    let id = web.session_named(&id);
+    let PlanChanged { session: plan, changes } = plans::update(&web.board, id, patch, by(&headers)?).await?;
+    let view = web.feed.session_view(id, web.feed.workers_running(id));
+    let session = match view {
+        Some(view) => SessionView { plan: Some(plan), ..view },
+        None => SessionView::without_load(plan),
+    };
+    Ok(Json(SessionChanged { session, changes: Vec::new(), plan_changes: changes }))
 }
 
 /// Changes workers, rate and weights of one scenario
@@ -215,12 +262,10 @@ pub(super) async fn change(
 pub(super) async fn change_scenario(
     State(web): State<Arc<Web>>,
     Path((id, name)): Path<(String, String)>,
-    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<SessionChanged>, ApiError> {
-    let author = author(caller, &headers)?;
-    web.apply(&id, author, Some(&name), control::scenario_changes(&read(&headers, body)?)).await
+    web.apply(&id, &headers, Some(&name), control::scenario_changes(&read(&headers, body)?)).await
 }
 
 /// The sessions of the board and of the runs. `runs` are latest first.
@@ -232,13 +277,14 @@ fn by_session(mut on_board: BTreeMap<String, SessionView>, runs: Vec<RunEntry>) 
             None => with_runs.push(SessionEntry {
                 id: run.session.clone(),
                 session: on_board.remove(&run.session),
+                plan: None,
                 runs: vec![run],
             }),
         }
     }
     let without_runs = on_board.into_iter();
     let without_runs =
-        without_runs.map(|(id, view)| SessionEntry { id, session: Some(view), runs: Vec::new() });
+        without_runs.map(|(id, view)| SessionEntry { id, session: Some(view), plan: None, runs: Vec::new() });
     without_runs.chain(with_runs).collect()
 }
 
@@ -251,25 +297,23 @@ impl Web {
     async fn apply(
         &self,
         id: &str,
-        author: Author,
+        headers: &HeaderMap,
         scenario: Option<&str>,
         asked: Asked,
     ) -> Result<Json<SessionChanged>, ApiError> {
+        let by = by(headers)?;
         let id = self.session_named(id);
-        let applied = control::apply(&self.board, id, author, scenario, asked).await?;
+        let applied = control::apply(&self.board, id, by, scenario, asked).await?;
         Ok(Json(SessionChanged {
             session: SessionView::new(&applied.session, self.feed.workers_running(id)),
             changes: applied.changes,
+            plan_changes: Vec::new(),
         }))
     }
 }
 
-fn author(caller: Caller, headers: &HeaderMap) -> Result<Author, ApiError> {
-    Ok(Author { by: by(headers)?, who: caller.name })
-}
-
 /// A browser always sends the origin of its page; other programs identify themselves with our own header.
-fn by(headers: &HeaderMap) -> Result<By, ApiError> {
+pub(super) fn by(headers: &HeaderMap) -> Result<By, ApiError> {
     if headers.contains_key(header::ORIGIN) {
         return Ok(By::Page);
     }
@@ -326,6 +370,20 @@ impl SessionView {
                 certificates: spec.limits.certificates,
             },
             scenarios: scenarios.collect(),
+            plan: None,
+        }
+    }
+
+    /// A planned session without a run so far.
+    pub fn without_load(plan: crate::snapshot::PlanView) -> Self {
+        Self {
+            id: plan.id.clone(),
+            state: SessionState::Stopped.name().to_owned(),
+            workers_target: 0,
+            workers_running: 0,
+            limits: crate::snapshot::LimitsView::default(),
+            scenarios: BTreeMap::new(),
+            plan: Some(plan),
         }
     }
 

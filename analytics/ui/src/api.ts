@@ -11,10 +11,63 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The nodes on the board, with CPU, memory and disks of their machines */
+        /** The machines that sessions can use */
         get: operations["list_nodes"];
         put?: never;
+        /** Reserves a place for a machine that is expected */
+        post: operations["add_node"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One machine */
+        get: operations["show_node"];
+        put?: never;
         post?: never;
+        /** Forgets a node whose agent is not live */
+        delete: operations["remove_node"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{name}/activate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Allows sessions to use the node */
+        post: operations["activate_node"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{name}/deactivate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Keeps sessions from using the node; what it runs already goes on */
+        post: operations["deactivate_node"];
         delete?: never;
         options?: never;
         head?: never;
@@ -67,6 +120,23 @@ export interface paths {
         get: operations["live"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{id}/marks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Puts a mark from outside on the time axis of a run */
+        post: operations["mark_run"];
         delete?: never;
         options?: never;
         head?: never;
@@ -151,7 +221,8 @@ export interface paths {
         /** The sessions, each with its runs */
         get: operations["list_sessions"];
         put?: never;
-        post?: never;
+        /** Creates a session that can be started on agents */
+        post: operations["create_session"];
         delete?: never;
         options?: never;
         head?: never;
@@ -169,11 +240,29 @@ export interface paths {
         get: operations["show"];
         put?: never;
         post?: never;
-        delete?: never;
+        /** Deletes the session; logs of its runs stay */
+        delete: operations["delete_session"];
         options?: never;
         head?: never;
         /** Pauses, resumes or stops the session; changes limits */
         patch: operations["change"];
+        trace?: never;
+    };
+    "/api/v1/sessions/{id}/clone": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Copies the session under another id */
+        post: operations["clone_session"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/v1/sessions/{id}/journal": {
@@ -208,6 +297,40 @@ export interface paths {
         head?: never;
         /** Changes workers, rate and weights of one scenario */
         patch: operations["change_scenario"];
+        trace?: never;
+    };
+    "/api/v1/sessions/{id}/start": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Starts a run of the session on its agents */
+        post: operations["start_session"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sessions/{id}/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Stops the run of the session */
+        post: operations["stop_session"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/healthz": {
@@ -248,6 +371,55 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * @description The state of an agent in a session.
+         *
+         *     | state | next |
+         *     | --- | --- |
+         *     | `AVAILABLE` | `PREPARING` when it takes the session |
+         *     | `PREPARING` | `TEST_RUNNING`, `TEST_FINISHED`, `TEST_STOPPED`, `ERROR` |
+         *     | `TEST_RUNNING` | `TEST_FINISHED`, `TEST_STOPPED`, `ERROR`; `PREPARING` when the agent was restarted |
+         *     | `TEST_FINISHED`, `TEST_STOPPED`, `ERROR` | `PREPARING` for the next run; after `TEST_STOPPED` because the agent
+         *     | | left, also for the same run |
+         * @enum {string}
+         */
+        AgentState: "AVAILABLE" | "PREPARING" | "TEST_RUNNING" | "TEST_STOPPED" | "TEST_FINISHED" | "ERROR";
+        /** @description A machine that sessions can use. */
+        AgentView: {
+            /** @description Whether sessions may use it. */
+            activated: boolean;
+            /** @description Whether its agent takes no more sessions, and ends after those that it runs. */
+            draining: boolean;
+            /** @description Its group; may be empty. */
+            group: string;
+            /** @description Its labels. */
+            labels: {
+                [key: string]: string;
+            };
+            /** @description Whether its agent is live. */
+            live: boolean;
+            /** @description Its name. */
+            name: string;
+            /** @description Program and version; empty for a reserved place. */
+            program: string;
+            /** @description Whether its agent has never come: the place is reserved. */
+            reserved: boolean;
+            /** @description Its parts in sessions, by session. */
+            sessions: {
+                [key: string]: components["schemas"]["PartView"];
+            };
+            /**
+             * Format: int64
+             * @description When its agent started last, nanoseconds since the Unix epoch; null for a reserved place.
+             */
+            since_unix_ns: number | null;
+            strength: components["schemas"]["Strength"] | null;
+        };
+        /** @description The answer of `GET /api/v1/nodes`. */
+        Agents: {
+            /** @description By name. */
+            nodes: components["schemas"]["AgentView"][];
+        };
         /** @description Bytes. */
         ByteFigures: {
             /**
@@ -469,18 +641,10 @@ export interface components {
          * @enum {string}
          */
         ChallengeType: "http-01" | "dns-01" | "tls-alpn-01";
-        /** @description How far a node's clock is ahead of the board's time. */
-        ClockOffset: {
-            /**
-             * Format: int64
-             * @description Nanoseconds; negative if it is behind.
-             */
-            ahead_ns: number;
-            /**
-             * Format: int64
-             * @description Bound of the error, nanoseconds: half of the round trip that was measured.
-             */
-            within_ns: number;
+        /** @description Where to copy a session. */
+        CloneBody: {
+            /** @description The id of the copy. */
+            id: string;
         };
         /** @description Connections, as seen by requests. */
         ConnectionFigures: {
@@ -500,6 +664,11 @@ export interface components {
              * @description Requests on a connection that had carried one before.
              */
             reused: number;
+        };
+        /** @description What was deleted */
+        Deleted: {
+            /** @description The id of the session, or the name of the node. */
+            deleted: string;
         };
         /** @description How much scheduling lag can have added to the response times of requests, over the whole run. */
         Distortion: {
@@ -954,7 +1123,7 @@ export interface components {
              * @description Wall clock, nanoseconds since the Unix epoch.
              */
             at_unix_ns: number;
-            /** @description `page`, `cli`, `schedule`, `api`, `threshold`, `capacity`, `signal`, `generator`. */
+            /** @description `page`, `cli`, `schedule`, `api`, `threshold`, `capacity`, `signal`, `generator`, `hook`. */
             by: string;
             /** @description Value before. */
             from: string;
@@ -962,10 +1131,11 @@ export interface components {
             scenario: string;
             /** @description Value after. */
             to: string;
-            /** @description What changed: `workers`, `rate`, `weights`, `limits`, `state`, `generator`, `answers`. */
+            /**
+             * @description What changed: `workers`, `rate`, `weights`, `limits`, `state`, `generator`, `answers`; `note` is a mark from
+             *     outside, whose text is the value after it.
+             */
             what: string;
-            /** @description The name of the author's token; omitted without one. */
-            who?: string;
         };
         /**
          * @description What is read from a series.
@@ -1054,22 +1224,27 @@ export interface components {
             /** @description The reason in a sentence, with the most frequent error and its remedy where one is known. */
             why: string;
         };
-        /** @description A node on the board */
-        NodeEntry: {
-            clock: components["schemas"]["ClockOffset"] | null;
-            /** @description New with each start of the process. */
-            id: string;
-            /** @description Its kind. */
-            kind: components["schemas"]["NodeKind"];
-            machine: components["schemas"]["NodeStats"] | null;
-            /** @description The host's name, usually. */
+        /** @description A mark from outside. */
+        NewMark: {
+            /** @description What happened; at most 200 characters */
+            text: string;
+        };
+        /** @description A machine that is expected. */
+        NewNode: {
+            /** @description The name of its agent. */
             name: string;
-            /** @description Its session; empty for a node that serves all sessions. */
-            session: string;
-            /** @description Its state. */
-            state: components["schemas"]["NodeState"];
-            /** @description What it offers to its session now. */
-            strength: components["schemas"]["Strength"];
+        };
+        /** @description A session to create. */
+        NewSession: {
+            /** @description The agents that it is meant for; all if nothing is given. */
+            agents: components["schemas"]["Selection"];
+            /** @description Its id. */
+            id: string;
+            /**
+             * @description The keys of a scenario file, as `wec schema` describes it: nested, or with dots and values as text.
+             *     What belongs to agents (hosts, paths, listeners, stores, secrets) is refused.
+             */
+            plan: Record<string, never>;
         };
         /**
          * @description The kind of a node.
@@ -1081,48 +1256,6 @@ export interface components {
          * @enum {string}
          */
         NodeState: "preparing" | "running" | "finishing" | "serving";
-        /** @description The figures of one node. Those of a node that is down are zero. */
-        NodeStats: {
-            /** @description The address of its statistics, HOST:PORT. */
-            address: string;
-            /**
-             * Format: double
-             * @description Use of all processors, per cent.
-             */
-            cpuUsed: number;
-            /**
-             * Format: int64
-             * @description Size of its file systems, bytes.
-             */
-            diskTotal: number;
-            /**
-             * Format: int64
-             * @description Bytes of it that are not available.
-             */
-            diskUsed: number;
-            /**
-             * Format: double
-             * @description `diskUsed` of `diskTotal`, per cent.
-             */
-            diskUsedPercent: number;
-            /** @description Why it has no figures; empty while it has. */
-            error: string;
-            /**
-             * Format: int64
-             * @description Size of its memory, bytes.
-             */
-            memoryTotal: number;
-            /**
-             * Format: int64
-             * @description Bytes of it that are in use.
-             */
-            memoryUsed: number;
-            /**
-             * Format: double
-             * @description `memoryUsed` of `memoryTotal`, per cent.
-             */
-            memoryUsedPercent: number;
-        };
         /** @description A node on the board. */
         NodeView: {
             /** @description Its id. */
@@ -1138,11 +1271,6 @@ export interface components {
              * @description Number of workers that it can run; 0 while it takes no share of the load.
              */
             workers: number;
-        };
-        /** @description The nodes */
-        Nodes: {
-            /** @description Those on the board, in the order of their ids. */
-            nodes: components["schemas"]["NodeEntry"][];
         };
         /** @description Nonces. */
         NonceFigures: {
@@ -1226,6 +1354,22 @@ export interface components {
             step_s: number;
             /** @description Their values. */
             values: number[];
+        };
+        /** @description An agent's part in the run of a session. */
+        PartView: {
+            /** @description Whether the agent is live. */
+            live: boolean;
+            /** @description The agent. */
+            node: string;
+            /** @description Why; may be empty. */
+            reason: string;
+            /**
+             * Format: int64
+             * @description Since when, nanoseconds since the Unix epoch; null for one that has no part in the run.
+             */
+            since_unix_ns: number | null;
+            /** @description Its state in the session. */
+            state: components["schemas"]["AgentState"];
         };
         /**
          * @description A part of a run. A chain, a request or a validation belongs to the part in which it ended; a mark or a
@@ -1472,6 +1616,23 @@ export interface components {
              */
             lag_share: number;
         };
+        /** @description A change of a plan by a person. */
+        PlanChange: {
+            /**
+             * Format: int64
+             * @description When, nanoseconds since the Unix epoch.
+             */
+            at_unix_ns: number;
+            /** @description Its author: `page`, `cli` or `api`. */
+            by: string;
+            /**
+             * Format: int64
+             * @description The revision that it made.
+             */
+            revision: number;
+            /** @description What changed, for people: `start`, `workers 5 → 8`. */
+            what: string;
+        };
         /** @description How connections to servers are made. */
         PlanDialling: {
             /**
@@ -1694,6 +1855,49 @@ export interface components {
              * @description The load at its end: workers, or a rate per second.
              */
             target: number;
+        };
+        /**
+         * @description The state of a planned session.
+         * @enum {string}
+         */
+        PlanState: "ready" | "running" | "stopping" | "stopped" | "aborted" | "error";
+        /** @description A planned session: what it runs, on which agents, and the state of its life. */
+        PlanView: {
+            /** @description The agents that it is meant for. */
+            agents: components["schemas"]["Selection"];
+            /** @description The last changes by people, in order. */
+            changes: components["schemas"]["PlanChange"][];
+            /** @description Its id. */
+            id: string;
+            /** @description The keys of its scenario file, with values as text. */
+            keys: {
+                [key: string]: string;
+            };
+            /** @description The agents that it is meant for and that are live, and those that took its run. */
+            parts: components["schemas"]["PartView"][];
+            /** @description The program that made it. */
+            program: string;
+            /** @description Why it has this state; empty if the state says it all. */
+            reason: string;
+            /**
+             * Format: int64
+             * @description Grows by one with each change by a person; a change can be refused if it is based on an earlier one.
+             */
+            revision: number;
+            /** @description The id of its run; empty before the first. */
+            run: string;
+            /**
+             * Format: int64
+             * @description Number of its runs.
+             */
+            runs: number;
+            /**
+             * Format: int64
+             * @description Since when, nanoseconds since the Unix epoch.
+             */
+            since_unix_ns: number;
+            /** @description The state of its life. */
+            state: components["schemas"]["PlanState"];
         };
         /** @description One chain of one profile, without abandoned iterations. */
         ProfileFigures: {
@@ -2006,6 +2210,26 @@ export interface components {
              */
             workers: number;
         };
+        /** @description The agents that a session is meant for: those that meet all conditions. Without a condition, all agents. */
+        Selection: {
+            /**
+             * @description The group of agents.
+             * @default null
+             */
+            group: string | null;
+            /**
+             * @description Labels of agents; all of them.
+             * @default {}
+             */
+            labels: {
+                [key: string]: string;
+            };
+            /**
+             * @description Names of agents; any of them.
+             * @default []
+             */
+            names: string[];
+        };
         /** @description Figures over time, as columns: the i-th entry of each belongs to `at_unix_s[i]`. */
         Series: {
             /** @description Start of each bucket, seconds since the Unix epoch, ascending. */
@@ -2051,6 +2275,8 @@ export interface components {
         SessionChanged: {
             /** @description The changes that were made; a value that was already as requested is not in the list. */
             changes: components["schemas"]["Mark"][];
+            /** @description What changed in the plan of a planned session, for people: `workers 5 → 8`. */
+            plan_changes: string[];
             /** @description The session after the change. */
             session: components["schemas"]["SessionView"];
         };
@@ -2058,14 +2284,27 @@ export interface components {
         SessionEntry: {
             /** @description Its id. */
             id: string;
+            plan: components["schemas"]["PlanView"] | null;
             /** @description Its runs in `GET /api/v1/runs`, latest first. */
             runs: components["schemas"]["RunEntry"][];
             session: components["schemas"]["SessionView"] | null;
         };
         /** @description Changes of the whole session. Keys that are left out stay as they are. */
         SessionPatch: {
+            /** @description The agents that a planned session is meant for. */
+            agents?: components["schemas"]["Selection"];
             /** @description Limits to set; `null` removes a limit. The others stay. */
             limits?: components["schemas"]["LimitsPatch"];
+            /**
+             * @description Keys of the scenario file of a planned session to set; `null` removes one. During a run, workers, rate,
+             *     weights and limits change its load at once, and `directory` ends it and begins another one.
+             */
+            plan?: Record<string, never>;
+            /**
+             * Format: int64
+             * @description The revision of a planned session that the change is based on; refused if there is a later one.
+             */
+            revision?: number;
             /** @description Running, paused or stopped. A stopped session stays stopped. */
             state?: components["schemas"]["SessionState"];
         };
@@ -2080,6 +2319,7 @@ export interface components {
             id: string;
             /** @description Hard limits on the objects that the run makes at the CA. */
             limits: components["schemas"]["LimitsView"];
+            plan: components["schemas"]["PlanView"] | null;
             /** @description The targets of each scenario, by its name. */
             scenarios: {
                 [key: string]: components["schemas"]["ScenarioView"];
@@ -2303,6 +2543,14 @@ export interface components {
          * @enum {string}
          */
         StepOutcome: "sustained" | "failed" | "ca-down" | "generator-limited";
+        /** @description How to stop a session. */
+        StopBody: {
+            /**
+             * @description Whether running chains are interrupted.
+             * @default false
+             */
+            now: boolean;
+        };
         /** @description What a node can do, or offers to a session: the load is shared in proportion to it, and no node gets more. */
         Strength: {
             /**
@@ -2567,6 +2815,9 @@ export interface components {
     headers: never;
     pathItems: never;
 }
+export type AgentState = components['schemas']['AgentState'];
+export type AgentView = components['schemas']['AgentView'];
+export type Agents = components['schemas']['Agents'];
 export type ByteFigures = components['schemas']['ByteFigures'];
 export type Calibration = components['schemas']['Calibration'];
 export type CapacityStep = components['schemas']['CapacityStep'];
@@ -2576,8 +2827,9 @@ export type Chain = components['schemas']['Chain'];
 export type ChainFigures = components['schemas']['ChainFigures'];
 export type ChainSeries = components['schemas']['ChainSeries'];
 export type ChallengeType = components['schemas']['ChallengeType'];
-export type ClockOffset = components['schemas']['ClockOffset'];
+export type CloneBody = components['schemas']['CloneBody'];
 export type ConnectionFigures = components['schemas']['ConnectionFigures'];
+export type Deleted = components['schemas']['Deleted'];
 export type Distortion = components['schemas']['Distortion'];
 export type EndpointFigures = components['schemas']['EndpointFigures'];
 export type ErrorBody = components['schemas']['ErrorBody'];
@@ -2601,20 +2853,22 @@ export type Mark = components['schemas']['Mark'];
 export type Measure = components['schemas']['Measure'];
 export type Missing = components['schemas']['Missing'];
 export type NeverSucceeded = components['schemas']['NeverSucceeded'];
-export type NodeEntry = components['schemas']['NodeEntry'];
+export type NewMark = components['schemas']['NewMark'];
+export type NewNode = components['schemas']['NewNode'];
+export type NewSession = components['schemas']['NewSession'];
 export type NodeKind = components['schemas']['NodeKind'];
 export type NodeState = components['schemas']['NodeState'];
-export type NodeStats = components['schemas']['NodeStats'];
 export type NodeView = components['schemas']['NodeView'];
-export type Nodes = components['schemas']['Nodes'];
 export type NonceFigures = components['schemas']['NonceFigures'];
 export type ObservedFigures = components['schemas']['ObservedFigures'];
 export type ObservedOverTime = components['schemas']['ObservedOverTime'];
 export type ObservedSeries = components['schemas']['ObservedSeries'];
+export type PartView = components['schemas']['PartView'];
 export type Period = components['schemas']['Period'];
 export type PhaseFigures = components['schemas']['PhaseFigures'];
 export type Plan = components['schemas']['Plan'];
 export type PlanBounds = components['schemas']['PlanBounds'];
+export type PlanChange = components['schemas']['PlanChange'];
 export type PlanDialling = components['schemas']['PlanDialling'];
 export type PlanLimits = components['schemas']['PlanLimits'];
 export type PlanListen = components['schemas']['PlanListen'];
@@ -2622,6 +2876,8 @@ export type PlanLoad = components['schemas']['PlanLoad'];
 export type PlanRateUnit = components['schemas']['PlanRateUnit'];
 export type PlanScenario = components['schemas']['PlanScenario'];
 export type PlanStage = components['schemas']['PlanStage'];
+export type PlanState = components['schemas']['PlanState'];
+export type PlanView = components['schemas']['PlanView'];
 export type ProfileFigures = components['schemas']['ProfileFigures'];
 export type Reach = components['schemas']['Reach'];
 export type ReplayPatch = components['schemas']['ReplayPatch'];
@@ -2635,6 +2891,7 @@ export type Runs = components['schemas']['Runs'];
 export type ScenarioFigures = components['schemas']['ScenarioFigures'];
 export type ScenarioPatch = components['schemas']['ScenarioPatch'];
 export type ScenarioView = components['schemas']['ScenarioView'];
+export type Selection = components['schemas']['Selection'];
 export type Series = components['schemas']['Series'];
 export type SessionChanged = components['schemas']['SessionChanged'];
 export type SessionEntry = components['schemas']['SessionEntry'];
@@ -2646,6 +2903,7 @@ export type Snapshot = components['schemas']['Snapshot'];
 export type Stamp = components['schemas']['Stamp'];
 export type StateCounts = components['schemas']['StateCounts'];
 export type StepOutcome = components['schemas']['StepOutcome'];
+export type StopBody = components['schemas']['StopBody'];
 export type Strength = components['schemas']['Strength'];
 export type ThresholdResult = components['schemas']['ThresholdResult'];
 export type TimeFigures = components['schemas']['TimeFigures'];
@@ -2667,16 +2925,294 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The nodes */
+            /** @description By name */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Nodes"];
+                    "application/json": components["schemas"]["Agents"];
                 };
             };
-            /** @description Refused: 401, 403 as docs/web-api.md says */
+            /** @description The board cannot be read */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    add_node: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewNode"];
+            };
+        };
+        responses: {
+            /** @description The node */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentView"];
+                };
+            };
+            /** @description The body has errors */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The name is known already */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The board cannot be written */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    show_node: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The node's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The node */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentView"];
+                };
+            };
+            /** @description It is not known */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The board cannot be read */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    remove_node: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The node's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It was forgotten */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Deleted"];
+                };
+            };
+            /** @description It is not known */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Its agent is live */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The board cannot be written */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    activate_node: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The node's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The node */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentView"];
+                };
+            };
+            /** @description It is not known */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The board cannot be written */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    deactivate_node: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The node's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The node */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentView"];
+                };
+            };
+            /** @description It is not known */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The board cannot be written */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -2849,6 +3385,63 @@ export interface operations {
             };
             /** @description Too many pages are watching */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    mark_run: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description `cli` for a request from a command line */
+                "Wec-By"?: string | null;
+            };
+            path: {
+                /** @description The run's id, or `current`: the live run that was started last */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewMark"];
+            };
+        };
+        responses: {
+            /** @description The mark */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Mark"];
+                };
+            };
+            /** @description The text is empty or too long */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such run, or it is not live */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3101,6 +3694,69 @@ export interface operations {
             };
         };
     };
+    create_session: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description `cli` for a request from a command line */
+                "Wec-By"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewSession"];
+            };
+        };
+        responses: {
+            /** @description The session */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlanView"];
+                };
+            };
+            /** @description The body has errors; nothing was created */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is a session with this id */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The board cannot be written */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     show: {
         parameters: {
             query?: never;
@@ -3124,6 +3780,77 @@ export interface operations {
             };
             /** @description The board has no session yet */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    delete_session: {
+        parameters: {
+            query?: {
+                /** @description The revision that was seen; refused if there is a later one */
+                revision?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The session's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It was deleted */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Deleted"];
+                };
+            };
+            /** @description The revision is no number */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such session */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description It runs, or was changed since that revision */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The board cannot be written */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3188,7 +3915,82 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The session has been stopped */
+            /** @description The session has been stopped, its state does not allow the change, or it was changed since that revision */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The board cannot be written */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    clone_session: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description `cli` for a request from a command line */
+                "Wec-By"?: string | null;
+            };
+            path: {
+                /** @description The session's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CloneBody"];
+            };
+        };
+        responses: {
+            /** @description The copy */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlanView"];
+                };
+            };
+            /** @description The body has errors */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such session */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is a session with the id of the copy */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3307,6 +4109,143 @@ export interface operations {
                 };
             };
             /** @description The session has been stopped, or the scenario has ended */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The board cannot be written */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    start_session: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description `cli` for a request from a command line */
+                "Wec-By"?: string | null;
+            };
+            path: {
+                /** @description The session's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The session */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlanView"];
+                };
+            };
+            /** @description There is no such session */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The state of the session does not allow it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The board cannot be written */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    stop_session: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description `cli` for a request from a command line */
+                "Wec-By"?: string | null;
+            };
+            path: {
+                /** @description The session's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["StopBody"];
+            };
+        };
+        responses: {
+            /** @description The session */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlanView"];
+                };
+            };
+            /** @description The body has errors */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such session */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The state of the session does not allow it */
             409: {
                 headers: {
                     [name: string]: unknown;

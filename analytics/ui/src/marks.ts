@@ -15,8 +15,7 @@ const BY: Record<string, string> = {
 
 /** Who made the change, in words. */
 export function who(mark: Mark): string {
-  const by = BY[mark.by] ?? mark.by;
-  return mark.who ? `${mark.who}, by ${by}` : by;
+  return BY[mark.by] ?? mark.by;
 }
 
 /** The text above a chart. */

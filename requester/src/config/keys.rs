@@ -31,6 +31,9 @@ pub struct Key {
     pub short: Option<char>,
     /// Whether `-h` shows it; most keys are only in `--help`.
     pub usual: bool,
+    /// Whether only the process that runs the plan may set it: an agent has it in its own configuration, and
+    /// refuses a session with it.
+    pub local: bool,
 }
 
 /// The place of a key in a file.
@@ -93,25 +96,27 @@ const SEARCH: &str = "Search";
 #[rustfmt::skip]
 pub static KEYS: &[Key] = &[
     command("config", "FILE", Text, TARGET,
-        "Configuration file (TOML) of the plan; its keys are in docs/reference/flags.md and in the output of wec schema").usual(),
+        "Configuration file (TOML) of the plan; its keys are in docs/reference/flags.md and in the output of wec schema").usual().local(),
     plan("directory", "URL", Text, TARGET,
         "The CA's ACME directory").usual(),
     plan("cacert", "FILE", Text, TARGET,
-        "PEM file with the roots that sign the CA's own HTTPS certificate [default: the system's roots]").usual(),
+        "PEM file with the roots that sign the CA's own HTTPS certificate [default: the system's roots]").usual().local(),
     plan("insecure", "BOOL", Bool, TARGET,
-        "Accept any HTTPS certificate of the CA"),
+        "Accept any HTTPS certificate of the CA").local(),
     plan("client_cert", "FILE", Text, TARGET,
-        "PEM file with the client certificate that the CA's server requires, followed by the intermediates"),
+        "PEM file with the client certificate that the CA's server requires, followed by the intermediates").local(),
     plan("client_key", "FILE", Text, TARGET,
-        "PEM file with the key of --client-cert, not encrypted"),
+        "PEM file with the key of --client-cert, not encrypted").local(),
     plan("allow_host", "HOST", Repeated, TARGET,
-        "Host that may be loaded although its address is neither loopback nor private; may be repeated").usual(),
+        "Host that may be loaded although its address is neither loopback nor private; may be repeated").usual().local(),
     plan("authorised_by", "WHO", Text, TARGET,
-        "The person at the public CA who agreed to this test"),
+        "The person at the public CA who agreed to this test").local(),
     plan("contact", "URLS", List, TARGET,
         "Contacts of new accounts, separated by commas: mailto:ops@ca.test [default: none]"),
     plan("eab_kid", "KID", Text, TARGET,
         "Key identifier for external account binding; its HMAC key comes from WEC_EAB_HMAC_KEY (base64url)"),
+    plan("eab_key", "REF", Text, TARGET,
+        "Where the HMAC key of --eab-kid is: env:NAME, an environment variable, or file:PATH [default: env:WEC_EAB_HMAC_KEY]"),
 
     scenario("workers", "N", Whole, LOAD,
         "Virtual users that run chains concurrently [default: 50, or 0 with stages]; with a rate, the largest number [default: 1000]").short('u').usual(),
@@ -196,7 +201,7 @@ pub static KEYS: &[Key] = &[
          refuse such a key from then on [default: 50%]"),
     plan("issuer_root", "FILE", Text, CHAINS,
         "PEM file with CA certificates that issued certificates must chain to; also verifies those that are sent \
-         without their issuer [default: the end of a chain is not checked]"),
+         without their issuer [default: the end of a chain is not checked]").local(),
     plan("limit_registrations", "N", Whole, CHAINS,
         "Make at most this many registrations in total, earlier runs with the same state included [default: none]"),
     plan("limit_authorizations", "N", Whole, CHAINS,
@@ -204,24 +209,24 @@ pub static KEYS: &[Key] = &[
     plan("limit_certificates", "N", Whole, CHAINS,
         "Make at most this many certificates in total, earlier runs with the same state included [default: none]"),
     plan("state", "URL", Text, CHAINS,
-        "State store: sqlite://FILE or postgres://USER@HOST/DB [default: sqlite://wec-state.sqlite]").usual(),
+        "State store: sqlite://FILE or postgres://USER@HOST/DB [default: sqlite://wec-state.sqlite]").usual().local(),
 
     plan("challenge_types", "TYPE=W,…", List, CHALLENGES,
         "Challenge types to use, with weights: http-01=3,dns-01=1 [default: those with a listener; all, if --challenges is not memory]").usual(),
     plan("challenges", "WHERE", Text, CHALLENGES,
         "Where challenge data goes: memory (the challenge server of this process), redis://HOST, or the \
-         management API of a challtestsrv, challtestsrv+http://HOST:8055 [default: memory]").usual(),
+         management API of a challtestsrv, challtestsrv+http://HOST:8055 [default: memory]").usual().local(),
     plan("dns_challenges", "WHERE", Text, CHALLENGES,
         "Where dns-01 records are stored if the CA's resolver does not use this process: challtestsrv+http://HOST:8055 [default: as \
-         --challenges]"),
+         --challenges]").local(),
     plan("http01_listen", "ADDR", Text, CHALLENGES,
         "Address at which this process answers http-01; off for none [default: 127.0.0.1:5002 with --challenges memory, \
-         when no listener is given]").usual(),
+         when no listener is given]").usual().local(),
     plan("tlsalpn01_listen", "ADDR", Text, CHALLENGES,
         "Address at which this process answers tls-alpn-01; off for none [default: 127.0.0.1:5001 with --challenges memory, \
-         when no listener is given]"),
+         when no listener is given]").local(),
     plan("dns_listen", "ADDR", Text, CHALLENGES,
-        "Address at which this process answers DNS over UDP and TCP; off for none [default: off]"),
+        "Address at which this process answers DNS over UDP and TCP; off for none [default: off]").local(),
     plan("challenge_linger", "TIME", Text, CHALLENGES,
         "How long challenge data stays after its authorization is final, for late validations; 0s for \
          none [default: 10s]"),
@@ -247,7 +252,7 @@ pub static KEYS: &[Key] = &[
          means any, or unchanged; IPv6 addresses in brackets; may be repeated"),
     plan("source_address", "ADDR", Repeated, CONNECTIONS,
         "Local address of connections to the CA; may be repeated, then used in turn. Each has its own \
-         local ports"),
+         local ports").local(),
     plan("request_timeout", "TIME", Text, CONNECTIONS,
         "Time limit of one request [default: 30s]"),
     plan("poll_timeout", "TIME", Text, CONNECTIONS,
@@ -269,7 +274,7 @@ pub static KEYS: &[Key] = &[
          x-request-id]"),
 
     plan("threads", "N", Whole, GENERATOR,
-        "Runtimes, each on its own thread [default: one for each processor]"),
+        "Runtimes, each on its own thread [default: one for each processor]").local(),
     plan("limited_lag", "TIME", Text, GENERATOR,
         "The run is generator-limited when work is later than this (the 99th percentile of a second) for 5 \
          seconds in a row, and later than --limited-lag-share allows [default: 20ms]"),
@@ -297,6 +302,7 @@ pub static FLAGS_ONLY: &[&str] = &[
     "drive",
     "dry-run",
     "headless",
+    "hook",
     "json",
     "junit",
     "keep-accounts",
@@ -308,15 +314,12 @@ pub static FLAGS_ONLY: &[&str] = &[
     "log-rotate-every",
     "log-rotate-size",
     "node",
-    "node-stats",
-    "node-stats-at",
     "observe",
     "observe-series",
     "otlp",
     "otlp-interval",
     "otlp-token",
     "page-host",
-    "plaintext",
     "quiet",
     "quorum",
     "session",
@@ -324,9 +327,6 @@ pub static FLAGS_ONLY: &[&str] = &[
     "spool",
     "spool-bytes",
     "strength",
-    "tls-ca",
-    "tls-cert",
-    "tls-key",
     "token",
     "verbose",
     "webhook",
@@ -341,7 +341,7 @@ const fn key(
     help: &'static str,
 ) -> Key {
     let place = Place::Plan;
-    Key { name, value, kind, group, help, place, has_flag: true, short: None, usual: false }
+    Key { name, value, kind, group, help, place, has_flag: true, short: None, usual: false, local: false }
 }
 
 use self::key as plan;
@@ -380,6 +380,10 @@ impl Key {
     /// The key with that name.
     pub fn named(name: &str) -> Option<&'static Self> {
         KEYS.iter().find(|key| key.name == name)
+    }
+
+    const fn local(self) -> Self {
+        Self { local: true, ..self }
     }
 
     const fn usual(self) -> Self {

@@ -16,6 +16,7 @@ use wec_text::quoted;
 
 use super::flags::PlanOptions;
 use super::scenario::{Push, is_name, scenario};
+use super::session::Secrets;
 use super::settings::{Mistakes, Scope, Settings};
 use super::values::{any_duration, boolean, duration, list, share, text, whole};
 use super::{client, contact, dialling};
@@ -31,6 +32,8 @@ pub struct Decided {
     pub directory: Option<Url>,
     /// What sets the load of scenarios.
     pub push: Push,
+    /// Where the secrets are that the settings refer to.
+    pub secrets: Secrets,
 }
 
 impl PlanOptions {
@@ -69,6 +72,7 @@ pub fn plan(s: &mut Settings, decided: Decided, eab_hmac_key: Option<String>) ->
     let listen = listen(s, &challenges);
     let challenge_types = challenge_types(s, &challenges, dns_challenges.is_some(), &listen);
     let scenarios = scenarios(s, &challenge_types, &decided.push);
+    let eab_hmac_key = s.take("eab_key", |text| decided.secrets.resolve(&text.parse()?)).or(eab_hmac_key);
     let eab = match (s.take("eab_kid", text), eab_hmac_key) {
         (Some(kid), Some(hmac_key)) => ExternalAccount::new(kid, &hmac_key)
             .map_err(|failure| s.mistake("eab_kid", format!("WEC_EAB_HMAC_KEY: {}", failure.message)))
@@ -354,7 +358,7 @@ fn challenges(value: &str) -> Result<Challenges, String> {
     if value == "memory" {
         return Ok(Challenges::Memory);
     }
-    if value.starts_with("redis://") || value.starts_with("rediss://") {
+    if value.starts_with("redis://") {
         return Ok(Challenges::Redis(value.into()));
     }
     challtestsrv(value)

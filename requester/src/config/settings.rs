@@ -28,14 +28,16 @@ pub enum Origin {
         /// Line, from 1.
         line: usize,
     },
+    /// A session on the board.
+    Session,
 }
 
 impl Origin {
-    /// 0 for a flag and a variable, which come before the file.
+    /// 0 for what is in no file.
     const fn line(&self) -> usize {
         match self {
             Self::File { line, .. } => *line,
-            Self::Flag | Self::Variable => 0,
+            Self::Flag | Self::Variable | Self::Session => 0,
         }
     }
 }
@@ -58,6 +60,7 @@ impl fmt::Display for Mistake {
         let text = match &self.origin {
             Some(Origin::File { path, line }) if key.is_empty() => format!("{path}:{line}: {message}"),
             Some(Origin::File { path, line }) => format!("{path}:{line}: {key}: {message}"),
+            Some(Origin::Session) => format!("{key}: {message}"),
             None if key.starts_with("scenarios.") => format!("{key}: {message}"),
             origin => {
                 let name_of = if *origin == Some(Origin::Variable) { variable_of } else { flag_of };
@@ -183,6 +186,30 @@ impl Settings {
                 Err(message) => self.mistakes.push(Mistake { key, origin: Some(origin), message }),
             }
         }
+    }
+
+    /// Takes the keys of a session. What has been given already overrides them. Unknown keys are errors.
+    pub(super) fn session(&mut self, keys: &BTreeMap<String, String>) {
+        let names = |keys: &'static [String]| keys.iter().map(String::as_str).collect::<Vec<_>>();
+        let (top, scenario) = (names(&OF_FILES), names(&OF_SCENARIOS));
+        for (key, value) in keys {
+            let (last, known) = match key.strip_prefix(SCENARIOS).and_then(|rest| rest.split_once('.')) {
+                Some((_, last)) => (last, &scenario),
+                None => (key.as_str(), &top),
+            };
+            if !known.contains(&last) {
+                let message = unknown(key, last, known, &top);
+                self.mistakes.push(Mistake { key: key.clone(), origin: Some(Origin::Session), message });
+                continue;
+            }
+            self.elements.insert(key.clone(), Vec::new());
+            self.given.entry(key.clone()).or_insert_with(|| (value.clone(), Origin::Session));
+        }
+    }
+
+    /// The values given so far, by key, as text.
+    pub(super) fn texts(&self) -> BTreeMap<String, String> {
+        self.given.iter().map(|(key, (text, _))| (key.clone(), text.clone())).collect()
     }
 
     /// The value of `key`, read by `parse`; none if it was not given or is wrong, which is recorded.

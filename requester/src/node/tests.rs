@@ -38,7 +38,7 @@ fn plan_of(weights: &str, workers: &str, iterations: Option<&str>) -> Plan {
 }
 
 fn node(name: &str) -> Node {
-    Node { clock: Clock::start(), id: NodeId::new(name), session: "default".to_owned() }
+    Node { clock: Clock::start(), id: NodeId::new(name), session: "default".to_owned(), run: None }
 }
 
 /// A run that is under way.

@@ -90,7 +90,7 @@ fn plan(mut settings: Settings, directory: Url) -> Result<Plan, Mistakes> {
     let keys = BY_LOG.into_iter().chain(weights.iter().map(String::as_str)).collect::<Vec<_>>();
     settings.refuse(&keys, |_| "wec replay --drive takes the load from the log: leave it out".to_owned());
     let push = Push::Workers { workers: 1, stages: Vec::new() };
-    resolve(settings, Decided { directory: Some(directory), push })
+    resolve(settings, Decided { directory: Some(directory), push, ..Decided::default() })
 }
 
 /// When chains were due in a recorded run.

@@ -2,13 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod agents;
 mod bad_input;
 mod bad_weather;
 mod calibrate;
 mod capacity;
 mod certificates;
 mod common;
-mod deployment;
 mod exports;
 mod faults;
 mod front_end;
@@ -21,8 +21,6 @@ mod load_models;
 mod local_refusals;
 mod log_files;
 mod metrics;
-mod mtls;
-mod node_stats;
 mod nodes;
 mod patience;
 mod pebble;

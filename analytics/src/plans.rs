@@ -1,0 +1,356 @@
+//! Planned sessions and agents: what people can do with them.
+//!
+//! The web API, `wec session` and `wec node` all use this module, so that all give the same answers.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+use wec_board::{
+    Board, BoardError, By, ChangeTo, DEFAULT_SCENARIO, PlanState, PlanUpdate, Selection, SessionPlan,
+};
+use wec_record::Mark;
+use wec_requester::{PROGRAM, SessionKeys, keys_of_json};
+
+use crate::control::{self, Mistakes, Refusal};
+use crate::snapshot::{AgentView, Agents, PlanView};
+
+/// Why nothing was done.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanRefusal {
+    /// The request has errors.
+    #[error("{0}")]
+    Mistakes(Mistakes),
+    /// There is no such session or agent.
+    #[error("{0}")]
+    Unknown(BoardError),
+    /// The state of the session or the agent does not allow it, or others were faster.
+    #[error("{0}")]
+    Conflict(String),
+    /// The board could not be read or written.
+    #[error("{0}")]
+    Board(BoardError),
+}
+
+impl From<BoardError> for PlanRefusal {
+    fn from(error: BoardError) -> Self {
+        match error {
+            BoardError::NoPlan(_) | BoardError::NoAgent(_) => Self::Unknown(error),
+            BoardError::PlanExists(_)
+            | BoardError::NotNow { .. }
+            | BoardError::Stale { .. }
+            | BoardError::AgentKnown(_)
+            | BoardError::AgentLives(_) => Self::Conflict(error.to_string()),
+            error => Self::Board(error),
+        }
+    }
+}
+
+impl From<Refusal> for PlanRefusal {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Mistakes(mistakes) => Self::Mistakes(mistakes),
+            Refusal::Board(error) => Self::from(error),
+            other => Self::Conflict(other.to_string()),
+        }
+    }
+}
+
+fn mistaken(mistakes: impl IntoIterator<Item = String>) -> PlanRefusal {
+    PlanRefusal::Mistakes(Mistakes(mistakes.into_iter().collect()))
+}
+
+/// A session to create.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewSession {
+    /// Its id.
+    pub id: String,
+    /// The keys of a scenario file, as `wec schema` describes it: nested, or with dots and values as text.
+    /// What belongs to agents (hosts, paths, listeners, stores, secrets) is refused.
+    #[schema(value_type = Object)]
+    pub plan: Value,
+    /// The agents that it is meant for; all if nothing is given.
+    #[serde(default)]
+    pub agents: Selection,
+}
+
+/// A change of a planned session. Keys that are left out stay as they are.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PlanPatch {
+    /// The revision that the change is based on; the change is refused if there is a later one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
+    /// Keys of the scenario file to set; `null` removes one. During a run, workers, rate, weights and limits
+    /// change its load at once, and `directory` ends it and begins another one.
+    #[schema(value_type = Object)]
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub plan: Value,
+    /// The agents that it is meant for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agents: Option<Selection>,
+}
+
+/// The result of a change of a planned session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PlanChanged {
+    /// The session after the change.
+    pub session: PlanView,
+    /// What changed, for people: `workers 5 → 8`.
+    pub changes: Vec<String>,
+}
+
+/// Creates a session that can be started.
+///
+/// # Errors
+/// See [`PlanRefusal`].
+pub async fn create(board: &Board, new: NewSession, by: By) -> Result<PlanView, PlanRefusal> {
+    wec_startup::parse_session_id(&new.id).map_err(|why| mistaken([format!("id: {:?} {why}", new.id)]))?;
+    let keys = keys_of_json(&new.plan).map_err(mistaken)?;
+    let SessionKeys { keys, plan } = SessionKeys::of_keys(&keys)
+        .map_err(|mistakes| mistaken(mistakes.0.iter().map(ToString::to_string)))?;
+    let made = SessionPlan::new(new.id, PROGRAM, keys);
+    let made = board.create_plan(SessionPlan { plan: Some(plan), agents: new.agents, ..made }, by).await?;
+    Ok(PlanView::new(&made, &board.agents_now().await?))
+}
+
+/// All planned sessions, by id; of one state, if it is given.
+///
+/// # Errors
+/// When the board cannot be read.
+pub async fn list(board: &Board, state: Option<PlanState>) -> Result<Vec<PlanView>, PlanRefusal> {
+    look_after(board).await;
+    let view = board.agents_now().await?;
+    let plans = view.plans.values().map(|plan| PlanView::new(&plan.value, &view));
+    Ok(plans.filter(|plan| state.is_none_or(|state| plan.state == state)).collect())
+}
+
+/// One planned session.
+///
+/// # Errors
+/// When there is none, or the board cannot be read.
+pub async fn show(board: &Board, id: &str) -> Result<PlanView, PlanRefusal> {
+    look_after(board).await;
+    shown(board, id).await
+}
+
+async fn shown(board: &Board, id: &str) -> Result<PlanView, PlanRefusal> {
+    let view = board.agents_now().await?;
+    let plan = view.plans.get(id).map(|plan| PlanView::new(&plan.value, &view));
+    plan.ok_or_else(|| PlanRefusal::Unknown(BoardError::NoPlan(id.to_owned())))
+}
+
+/// Ends sessions whose agents have ended or died, if it can.
+async fn look_after(board: &Board) {
+    if let Err(error) = board.conclude_plans().await {
+        tracing::debug!(%error, "sessions are not looked after now");
+    }
+}
+
+/// Starts a session.
+///
+/// # Errors
+/// See [`PlanRefusal`].
+pub async fn start(board: &Board, id: &str, by: By) -> Result<PlanView, PlanRefusal> {
+    board.start_plan(id, &new_run(), by).await?;
+    shown(board, id).await
+}
+
+/// The id of a run that begins now.
+fn new_run() -> String {
+    format!("{}-{:04x}", crate::clock::unix_now_ns() / 1_000_000_000, rand::random::<u16>())
+}
+
+/// Stops a session; with `now`, running chains are interrupted.
+///
+/// # Errors
+/// See [`PlanRefusal`].
+pub async fn stop(board: &Board, id: &str, now: bool, by: By) -> Result<PlanView, PlanRefusal> {
+    look_after(board).await;
+    board.stop_plan(id, now, by).await?;
+    look_after(board).await;
+    shown(board, id).await
+}
+
+/// Changes a session.
+///
+/// # Errors
+/// See [`PlanRefusal`]. Nothing is changed then.
+pub async fn update(board: &Board, id: &str, patch: PlanPatch, by: By) -> Result<PlanChanged, PlanRefusal> {
+    let PlanPatch { revision, plan: patched, agents } = patch;
+    look_after(board).await;
+    let before = board.plan(id).await?;
+    let mut keys = before.keys.clone();
+    let (removed, set) = apart(&patched)?;
+    for (name, value) in set {
+        keys.insert(name, value);
+    }
+    for name in removed {
+        let below = format!("{name}.");
+        keys.retain(|key, _| *key != name && !key.starts_with(&below));
+    }
+    let SessionKeys { keys, plan } = SessionKeys::of_keys(&keys)
+        .map_err(|mistakes| mistaken(mistakes.0.iter().map(ToString::to_string)))?;
+    let live = live_changes(&before, &keys);
+    if let (PlanState::Running, None, Some(live)) = (before.state, &agents, live) {
+        if let Some(seen) = revision.filter(|seen| *seen != before.revision) {
+            // The board says what changed since.
+            let update = PlanUpdate { revision: Some(seen), ..PlanUpdate::default() };
+            board.update_plan(id, update, by).await?;
+        }
+        let mut changes = Vec::new();
+        for (scenario, wanted) in live {
+            let applied = control::apply(board, id, by, scenario.as_deref(), wanted).await?;
+            changes.extend(applied.changes.iter().map(told));
+        }
+        board.note_in_plan(id, &changes, by).await?;
+        return Ok(PlanChanged { session: shown(board, id).await?, changes });
+    }
+    let update = PlanUpdate { revision, keys: Some((keys, plan)), agents, run: new_run() };
+    let (_, changes) = board.update_plan(id, update, by).await?;
+    Ok(PlanChanged { session: shown(board, id).await?, changes })
+}
+
+/// The keys to remove, and those to set.
+fn apart(patched: &Value) -> Result<(Vec<String>, BTreeMap<String, String>), PlanRefusal> {
+    let mut removed = Vec::new();
+    let mut kept = patched.clone();
+    if kept.is_null() {
+        kept = json!({});
+    }
+    take_nulls("", &mut kept, &mut removed);
+    Ok((removed, keys_of_json(&kept).map_err(mistaken)?))
+}
+
+fn take_nulls(name: &str, value: &mut Value, removed: &mut Vec<String>) {
+    let Value::Object(entries) = value else { return };
+    for (key, value) in entries.iter_mut() {
+        let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+        if value.is_null() {
+            removed.push(name);
+        } else {
+            take_nulls(&name, value, removed);
+        }
+    }
+    entries.retain(|_, value| !value.is_null());
+}
+
+/// The changes of a run that make its session have these keys, by scenario; none if they are not possible
+/// during a run.
+fn live_changes(
+    before: &SessionPlan,
+    keys: &BTreeMap<String, String>,
+) -> Option<Vec<(Option<String>, Vec<ChangeTo>)>> {
+    let different = keys.iter().filter(|(key, value)| before.keys.get(*key) != Some(value));
+    if before.keys.keys().any(|key| !keys.contains_key(key)) {
+        return None;
+    }
+    let several = keys.keys().any(|key| key.starts_with("scenarios."));
+    let mut changes: BTreeMap<Option<String>, serde_json::Map<String, Value>> = BTreeMap::new();
+    for (key, value) in different {
+        let (scenario, key) = match key.strip_prefix("scenarios.").and_then(|rest| rest.split_once('.')) {
+            Some((scenario, key)) => (Some(scenario.to_owned()), key),
+            None => ((!several).then(|| DEFAULT_SCENARIO.to_owned()), key.as_str()),
+        };
+        let number = || value.parse::<f64>().ok().map(|number| json!(number));
+        let whole = || value.parse::<u64>().ok().map(|number| json!(number));
+        match (key.split_once('.'), key.strip_prefix("limit_")) {
+            (_, Some(limited)) => {
+                let of = changes.entry(None).or_default().entry("limits").or_insert_with(|| json!({}));
+                of[limited] = whole()?;
+            }
+            (Some(("weights", chain)), _) if scenario.is_some() => {
+                let of = changes.entry(scenario).or_default().entry("weights").or_insert_with(|| json!({}));
+                of[chain] = number()?;
+            }
+            (None, _) if key == "workers" && scenario.is_some() => {
+                changes.entry(scenario).or_default().insert(key.to_owned(), whole()?);
+            }
+            (None, _) if key == "rate" && scenario.is_some() => {
+                let rate = wec_requester::executor::rate(value).ok()?;
+                changes.entry(scenario).or_default().insert(key.to_owned(), json!(rate.per_second));
+            }
+            _ => return None,
+        }
+    }
+    let read = |(scenario, body): (Option<String>, serde_json::Map<String, Value>)| {
+        let body = Value::Object(body);
+        let asked = match &scenario {
+            Some(_) => control::scenario_changes(&body),
+            None => control::session_changes(&body),
+        };
+        Some((scenario, asked.faultless().ok()?))
+    };
+    changes.into_iter().map(read).collect()
+}
+
+fn told(mark: &Mark) -> String {
+    let of = if mark.scenario.is_empty() { String::new() } else { format!("{}: ", mark.scenario) };
+    format!("{of}{} {} → {}", mark.what, mark.from, mark.to)
+}
+
+/// Copies a session.
+///
+/// # Errors
+/// See [`PlanRefusal`].
+pub async fn copy(board: &Board, id: &str, to: &str, by: By) -> Result<PlanView, PlanRefusal> {
+    wec_startup::parse_session_id(to).map_err(|why| mistaken([format!("id: {to:?} {why}")]))?;
+    board.clone_plan(id, to, PROGRAM, by).await?;
+    shown(board, to).await
+}
+
+/// Deletes a session.
+///
+/// # Errors
+/// See [`PlanRefusal`].
+pub async fn delete(board: &Board, id: &str, revision: Option<u64>) -> Result<(), PlanRefusal> {
+    look_after(board).await;
+    Ok(board.delete_plan(id, revision).await?)
+}
+
+/// All known agents.
+///
+/// # Errors
+/// When the board cannot be read.
+pub async fn nodes(board: &Board) -> Result<Agents, PlanRefusal> {
+    Ok(Agents { nodes: AgentView::all(&board.agents_now().await?) })
+}
+
+/// One agent.
+///
+/// # Errors
+/// When it is not known, or the board cannot be read.
+pub async fn node(board: &Board, name: &str) -> Result<AgentView, PlanRefusal> {
+    let found = nodes(board).await?.nodes.into_iter().find(|node| node.name == name);
+    found.ok_or_else(|| PlanRefusal::Unknown(BoardError::NoAgent(name.to_owned())))
+}
+
+/// Reserves a place for a machine that is expected.
+///
+/// # Errors
+/// See [`PlanRefusal`].
+pub async fn add_node(board: &Board, name: &str) -> Result<AgentView, PlanRefusal> {
+    let parsed = wec_startup::parse_node_name(name);
+    let name = parsed.map_err(|why| mistaken([format!("name: {name:?} {why}")]))?;
+    board.add_agent(&name).await?;
+    node(board, &name).await
+}
+
+/// Allows sessions to use an agent, or not.
+///
+/// # Errors
+/// See [`PlanRefusal`].
+pub async fn activate(board: &Board, name: &str, activated: bool) -> Result<AgentView, PlanRefusal> {
+    board.set_agent_activated(name, activated).await?;
+    node(board, name).await
+}
+
+/// Forgets an agent that is not live.
+///
+/// # Errors
+/// See [`PlanRefusal`].
+pub async fn remove_node(board: &Board, name: &str) -> Result<(), PlanRefusal> {
+    Ok(board.remove_agent(name).await?)
+}

@@ -1,0 +1,329 @@
+//! Planned sessions and agents as resources.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::Web;
+use super::error::{ApiError, ErrorBody};
+use super::session::{by, read};
+use crate::plans::{self, NewSession};
+use crate::snapshot::{AgentView, Agents, PlanView};
+
+/// How to stop a session.
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct StopBody {
+    /// Whether running chains are interrupted.
+    now: bool,
+}
+
+/// Where to copy a session.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CloneBody {
+    /// The id of the copy.
+    id: String,
+}
+
+/// A machine that is expected.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewNode {
+    /// The name of its agent.
+    name: String,
+}
+
+/// What was deleted
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+pub(super) struct Deleted {
+    /// The id of the session, or the name of the node.
+    deleted: String,
+}
+
+/// What a deletion is based on.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Based {
+    /// The revision that was seen; refused if there is a later one
+    revision: Option<u64>,
+}
+
+/// Creates a session that can be started on agents
+#[utoipa::path(
+    post,
+    path = "/api/v1/sessions",
+    operation_id = "create_session",
+    tag = "control",
+    params(("Wec-By" = Option<String>, Header, description = "`cli` for a request from a command line")),
+    request_body = NewSession,
+    responses(
+        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        (status = CREATED, description = "The session", body = PlanView),
+        (status = BAD_REQUEST, description = "The body has errors; nothing was created", body = ErrorBody),
+        (status = CONFLICT, description = "There is a session with this id", body = ErrorBody),
+        (status = SERVICE_UNAVAILABLE, description = "The board cannot be written", body = ErrorBody),
+    )
+)]
+pub(super) async fn create(
+    State(web): State<Arc<Web>>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<(StatusCode, Json<PlanView>), ApiError> {
+    let made = plans::create(&web.board, parsed(&headers, body)?, by(&headers)?).await?;
+    Ok((StatusCode::CREATED, Json(made)))
+}
+
+/// Starts a run of the session on its agents
+#[utoipa::path(
+    post,
+    path = "/api/v1/sessions/{id}/start",
+    operation_id = "start_session",
+    tag = "control",
+    params(
+        ("id" = String, Path, description = "The session's id"),
+        ("Wec-By" = Option<String>, Header, description = "`cli` for a request from a command line"),
+    ),
+    responses(
+        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        (status = OK, description = "The session", body = PlanView),
+        (status = NOT_FOUND, description = "There is no such session", body = ErrorBody),
+        (status = CONFLICT, description = "The state of the session does not allow it", body = ErrorBody),
+        (status = SERVICE_UNAVAILABLE, description = "The board cannot be written", body = ErrorBody),
+    )
+)]
+pub(super) async fn start(
+    State(web): State<Arc<Web>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<PlanView>, ApiError> {
+    Ok(Json(plans::start(&web.board, &id, by(&headers)?).await?))
+}
+
+/// Stops the run of the session
+#[utoipa::path(
+    post,
+    path = "/api/v1/sessions/{id}/stop",
+    operation_id = "stop_session",
+    tag = "control",
+    params(
+        ("id" = String, Path, description = "The session's id"),
+        ("Wec-By" = Option<String>, Header, description = "`cli` for a request from a command line"),
+    ),
+    request_body = StopBody,
+    responses(
+        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        (status = OK, description = "The session", body = PlanView),
+        (status = BAD_REQUEST, description = "The body has errors", body = ErrorBody),
+        (status = NOT_FOUND, description = "There is no such session", body = ErrorBody),
+        (status = CONFLICT, description = "The state of the session does not allow it", body = ErrorBody),
+        (status = SERVICE_UNAVAILABLE, description = "The board cannot be written", body = ErrorBody),
+    )
+)]
+pub(super) async fn stop(
+    State(web): State<Arc<Web>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<PlanView>, ApiError> {
+    let StopBody { now } = parsed(&headers, body)?;
+    Ok(Json(plans::stop(&web.board, &id, now, by(&headers)?).await?))
+}
+
+/// Copies the session under another id
+#[utoipa::path(
+    post,
+    path = "/api/v1/sessions/{id}/clone",
+    operation_id = "clone_session",
+    tag = "control",
+    params(
+        ("id" = String, Path, description = "The session's id"),
+        ("Wec-By" = Option<String>, Header, description = "`cli` for a request from a command line"),
+    ),
+    request_body = CloneBody,
+    responses(
+        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        (status = CREATED, description = "The copy", body = PlanView),
+        (status = BAD_REQUEST, description = "The body has errors", body = ErrorBody),
+        (status = NOT_FOUND, description = "There is no such session", body = ErrorBody),
+        (status = CONFLICT, description = "There is a session with the id of the copy", body = ErrorBody),
+        (status = SERVICE_UNAVAILABLE, description = "The board cannot be written", body = ErrorBody),
+    )
+)]
+pub(super) async fn copy(
+    State(web): State<Arc<Web>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<(StatusCode, Json<PlanView>), ApiError> {
+    let CloneBody { id: to } = parsed(&headers, body)?;
+    Ok((StatusCode::CREATED, Json(plans::copy(&web.board, &id, &to, by(&headers)?).await?)))
+}
+
+/// Deletes the session; logs of its runs stay
+#[utoipa::path(
+    delete,
+    path = "/api/v1/sessions/{id}",
+    operation_id = "delete_session",
+    tag = "control",
+    params(("id" = String, Path, description = "The session's id"), Based),
+    responses(
+        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        (status = OK, description = "It was deleted", body = Deleted),
+        (status = BAD_REQUEST, description = "The revision is no number", body = ErrorBody),
+        (status = NOT_FOUND, description = "There is no such session", body = ErrorBody),
+        (status = CONFLICT, description = "It runs, or was changed since that revision", body = ErrorBody),
+        (status = SERVICE_UNAVAILABLE, description = "The board cannot be written", body = ErrorBody),
+    )
+)]
+pub(super) async fn delete(
+    State(web): State<Arc<Web>>,
+    Path(id): Path<String>,
+    based: Result<Query<Based>, QueryRejection>,
+) -> Result<Json<Deleted>, ApiError> {
+    let Query(Based { revision }) = based.map_err(|error| ApiError::BadRequest(error.body_text()))?;
+    plans::delete(&web.board, &id, revision).await?;
+    Ok(Json(Deleted { deleted: id }))
+}
+
+/// The machines that sessions can use
+#[utoipa::path(
+    get,
+    path = "/api/v1/nodes",
+    operation_id = "list_nodes",
+    tag = "control",
+    responses(
+        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        (status = OK, description = "By name", body = Agents),
+        (status = SERVICE_UNAVAILABLE, description = "The board cannot be read", body = ErrorBody),
+    )
+)]
+pub(super) async fn nodes(State(web): State<Arc<Web>>) -> Result<Json<Agents>, ApiError> {
+    Ok(Json(plans::nodes(&web.board).await?))
+}
+
+/// One machine
+#[utoipa::path(
+    get,
+    path = "/api/v1/nodes/{name}",
+    operation_id = "show_node",
+    tag = "control",
+    params(("name" = String, Path, description = "The node's name")),
+    responses(
+        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        (status = OK, description = "The node", body = AgentView),
+        (status = NOT_FOUND, description = "It is not known", body = ErrorBody),
+        (status = SERVICE_UNAVAILABLE, description = "The board cannot be read", body = ErrorBody),
+    )
+)]
+pub(super) async fn node(
+    State(web): State<Arc<Web>>,
+    Path(name): Path<String>,
+) -> Result<Json<AgentView>, ApiError> {
+    Ok(Json(plans::node(&web.board, &name).await?))
+}
+
+/// Reserves a place for a machine that is expected
+#[utoipa::path(
+    post,
+    path = "/api/v1/nodes",
+    operation_id = "add_node",
+    tag = "control",
+    request_body = NewNode,
+    responses(
+        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        (status = CREATED, description = "The node", body = AgentView),
+        (status = BAD_REQUEST, description = "The body has errors", body = ErrorBody),
+        (status = CONFLICT, description = "The name is known already", body = ErrorBody),
+        (status = SERVICE_UNAVAILABLE, description = "The board cannot be written", body = ErrorBody),
+    )
+)]
+pub(super) async fn add(
+    State(web): State<Arc<Web>>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<(StatusCode, Json<AgentView>), ApiError> {
+    let NewNode { name } = parsed(&headers, body)?;
+    Ok((StatusCode::CREATED, Json(plans::add_node(&web.board, &name).await?)))
+}
+
+/// Allows sessions to use the node
+#[utoipa::path(
+    post,
+    path = "/api/v1/nodes/{name}/activate",
+    operation_id = "activate_node",
+    tag = "control",
+    params(("name" = String, Path, description = "The node's name")),
+    responses(
+        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        (status = OK, description = "The node", body = AgentView),
+        (status = NOT_FOUND, description = "It is not known", body = ErrorBody),
+        (status = SERVICE_UNAVAILABLE, description = "The board cannot be written", body = ErrorBody),
+    )
+)]
+pub(super) async fn activate(
+    State(web): State<Arc<Web>>,
+    Path(name): Path<String>,
+) -> Result<Json<AgentView>, ApiError> {
+    Ok(Json(plans::activate(&web.board, &name, true).await?))
+}
+
+/// Keeps sessions from using the node; what it runs already goes on
+#[utoipa::path(
+    post,
+    path = "/api/v1/nodes/{name}/deactivate",
+    operation_id = "deactivate_node",
+    tag = "control",
+    params(("name" = String, Path, description = "The node's name")),
+    responses(
+        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        (status = OK, description = "The node", body = AgentView),
+        (status = NOT_FOUND, description = "It is not known", body = ErrorBody),
+        (status = SERVICE_UNAVAILABLE, description = "The board cannot be written", body = ErrorBody),
+    )
+)]
+pub(super) async fn deactivate(
+    State(web): State<Arc<Web>>,
+    Path(name): Path<String>,
+) -> Result<Json<AgentView>, ApiError> {
+    Ok(Json(plans::activate(&web.board, &name, false).await?))
+}
+
+/// Forgets a node whose agent is not live
+#[utoipa::path(
+    delete,
+    path = "/api/v1/nodes/{name}",
+    operation_id = "remove_node",
+    tag = "control",
+    params(("name" = String, Path, description = "The node's name")),
+    responses(
+        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        (status = OK, description = "It was forgotten", body = Deleted),
+        (status = NOT_FOUND, description = "It is not known", body = ErrorBody),
+        (status = CONFLICT, description = "Its agent is live", body = ErrorBody),
+        (status = SERVICE_UNAVAILABLE, description = "The board cannot be written", body = ErrorBody),
+    )
+)]
+pub(super) async fn remove(
+    State(web): State<Arc<Web>>,
+    Path(name): Path<String>,
+) -> Result<Json<Deleted>, ApiError> {
+    plans::remove_node(&web.board, &name).await?;
+    Ok(Json(Deleted { deleted: name }))
+}
+
+/// The body as this type.
+fn parsed<T: DeserializeOwned>(
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<T, ApiError> {
+    let value = read(headers, body)?;
+    serde_json::from_value(value).map_err(|error| ApiError::BadRequest(format!("the body is wrong: {error}")))
+}

@@ -1,0 +1,287 @@
+//! `wec agent`: a machine that waits for sessions on the board, runs those that are meant for it, and waits
+//! again.
+//!
+//! | file | content |
+//! | --- | --- |
+//! | [`configuration`] | flag over environment over `.env` over file over default |
+//! | [`follow`] | which sessions to take, to stop and to report |
+//! | [`part`] | one session on this agent, from its keys to its outcome |
+//! | [`admin`] | the admin port |
+//!
+//! An agent consents for itself: hosts that may be loaded, paths, listeners, stores and secrets are its own
+//! configuration. A session that has any of them is refused.
+
+mod admin;
+pub(crate) mod configuration;
+mod follow;
+mod part;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::OnceCell;
+use tokio::task::LocalSet;
+use wec_acme::Clock;
+use wec_board::{AgentInfo, AgentPresence, Board, BoardError, BoardUrl, NodeId, Strength};
+use wec_record::Calibration;
+use wec_requester::config::{Command, Key};
+use wec_requester::{
+    DeliveryOptions, Flags, PROGRAM, PlanOptions, SecretRef, calibration_file, cpus, read_calibration,
+};
+use wec_startup::{Exit, Stop, Undisclosed, node_name, parse_node_name, say, show};
+
+use self::admin::Admin;
+use self::follow::Agent;
+
+const AGENT: &str = "Agent";
+/// How long to wait for the earlier process of this agent to be seen as dead, which takes 10 s.
+const SUCCEEDS_WITHIN: Duration = Duration::from_secs(30);
+/// Pause between attempts at the start.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// The keys that belong to the machine, and never to a session.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LocalKeys {}
+
+impl Command for LocalKeys {
+    fn takes(key: &Key) -> bool {
+        key.local && key.name != "config"
+    }
+}
+
+/// Options of `wec agent`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// The board: etcd://HOST:PORT[,HOST:PORT…], or sqlite://PATH on one machine
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "WEC_BOARD",
+        hide_env_values = true,
+        value_parser = Undisclosed(BoardUrl::parse),
+        help_heading = AGENT
+    )]
+    board: Option<BoardUrl>,
+    /// The agent's name, which stays the same after a restart [default: the host's name]
+    #[arg(long, value_name = "NAME", env = "WEC_NODE", value_parser = parse_node_name, help_heading = AGENT)]
+    name: Option<String>,
+    /// The group that sessions can name: eu
+    #[arg(long, value_name = "GROUP", env = "WEC_GROUP", default_value = "", help_heading = AGENT)]
+    group: String,
+    /// A label that sessions can name: disk=ssd; may be repeated
+    #[arg(long = "label", value_name = "KEY=VALUE", env = "WEC_LABELS", value_delimiter = ',', value_parser = parse_label, help_heading = AGENT)]
+    labels: Vec<(String, String)>,
+    /// A secret that sessions may refer to: env:NAME or file:PATH; may be repeated [default: env:WEC_EAB_HMAC_KEY]
+    #[arg(long = "allow-secret", value_name = "REF", env = "WEC_ALLOW_SECRETS", value_delimiter = ',', value_parser = parse_secret, help_heading = AGENT)]
+    secrets: Vec<SecretRef>,
+    /// Loopback address that shows health and takes drain; off for none [default: 127.0.0.1:7071, or a free port
+    /// if another agent has it]
+    #[arg(long, value_name = "ADDR", env = "WEC_ADMIN_LISTEN", value_parser = parse_admin, help_heading = AGENT)]
+    admin_listen: Option<AdminAt>,
+    /// Register without a short measurement of what this machine can do, if wec calibrate has never run here
+    #[arg(long, env = "WEC_NO_CALIBRATION", help_heading = AGENT)]
+    no_calibration: bool,
+    /// Configuration file of the agent (TOML): the names of these flags, with _ for -
+    #[arg(long, value_name = "FILE", env = "WEC_AGENT_CONFIG", help_heading = AGENT)]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    delivery: DeliveryOptions,
+    #[command(flatten)]
+    local: Flags<LocalKeys>,
+}
+
+/// Where the admin port is.
+#[derive(Clone, Copy, Debug)]
+enum AdminAt {
+    Off,
+    At(SocketAddr),
+}
+
+fn parse_admin(text: &str) -> Result<AdminAt, String> {
+    if text == "off" {
+        return Ok(AdminAt::Off);
+    }
+    let address: SocketAddr =
+        text.parse().map_err(|_| "is neither an address like 127.0.0.1:7071 nor off".to_owned())?;
+    if !address.ip().is_loopback() {
+        return Err("has no token, so it must be on loopback: 127.0.0.1:7071".to_owned());
+    }
+    Ok(AdminAt::At(address))
+}
+
+fn parse_secret(text: &str) -> Result<SecretRef, String> {
+    text.parse()
+}
+
+pub(crate) fn parse_label(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').filter(|(key, _)| !key.trim().is_empty());
+    let (key, value) = pair.ok_or("is not KEY=VALUE, as in disk=ssd")?;
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
+}
+
+/// What an agent may use for sessions, by its own configuration.
+#[derive(Debug)]
+struct Consent {
+    local: PlanOptions,
+    secrets: Vec<SecretRef>,
+    /// Variables of the file `.env`.
+    variables: BTreeMap<String, String>,
+}
+
+pub(crate) async fn agent(options: Options, stop: Stop) -> anyhow::Result<Exit> {
+    let Some(url) = options.board.filter(|url| *url != BoardUrl::Local) else {
+        say(
+            "error: --board: an agent waits for sessions on a board: give etcd://HOST:PORT, or sqlite://PATH on one machine",
+        );
+        return Ok(Exit::Usage);
+    };
+    let mut secrets = options.secrets;
+    if secrets.is_empty() {
+        secrets.push(SecretRef::Variable("WEC_EAB_HMAC_KEY".to_owned()));
+    }
+    let variables = match configuration::dot_env() {
+        Ok(variables) => variables,
+        Err(mistake) => {
+            say(format_args!("error: {mistake}"));
+            return Ok(Exit::Usage);
+        }
+    };
+    let consent = Consent { local: options.local.plan, secrets, variables };
+    let id = NodeId::new(node_name(options.name.as_deref()));
+    let clock = Clock::start();
+    let strength = stop.unless_stopped(strength(options.no_calibration, &stop)).await?;
+    let board = stop.unless_stopped(opened(url)).await?;
+    let info = AgentInfo {
+        name: id.name.clone(),
+        incarnation: id.id,
+        group: options.group,
+        labels: options.labels.into_iter().collect(),
+        program: PROGRAM.to_owned(),
+        strength,
+        draining: false,
+        since_unix_ns: clock.unix_now_ns(),
+    };
+    let presence = match stop.unless_stopped(registered(&board, &info)).await {
+        Ok(presence) => presence,
+        Err(error) => {
+            board.close().await;
+            return Err(error);
+        }
+    };
+    let agent = Rc::new(Agent {
+        board: board.clone(),
+        presence,
+        consent,
+        delivery: options.delivery,
+        clock,
+        changes: Rc::default(),
+        own: OnceCell::new(),
+    });
+    let admin = match Admin::start(options.admin_listen, agent.status()).await {
+        Ok(admin) => admin,
+        Err(error) => {
+            board.close().await;
+            return Err(error);
+        }
+    };
+    let port = match admin.address() {
+        Some(address) => format!(", admin port on http://{address}/healthz"),
+        None => String::new(),
+    };
+    show(format_args!("agent {} waits for sessions{port}", info.name));
+    let local = LocalSet::new();
+    local.run_until(follow::follow(Rc::clone(&agent), &admin, &stop)).await;
+    // Tasks of sessions have ended; what is left holds the agent.
+    drop(local);
+    admin.finish().await;
+    if let Ok(Agent { presence, own, .. }) = Rc::try_unwrap(agent) {
+        if let Some((_, Some(server))) = own.into_inner() {
+            server.finish().await;
+        }
+        presence.leave().await;
+    }
+    board.close().await;
+    Ok(Exit::Passed)
+}
+
+/// The board, once it can be reached: in a compose project it may start later.
+async fn opened(url: BoardUrl) -> Result<Board, BoardError> {
+    let mut told = false;
+    loop {
+        match url.clone().open().await {
+            Err(error @ (BoardError::Unreachable { .. } | BoardError::Lost { .. })) => {
+                if !std::mem::replace(&mut told, true) {
+                    say(format_args!("waiting for the board: {error}"));
+                }
+                tokio::time::sleep(AGAIN).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// The presence on the board. A process of this agent that was killed is there until its lease ends.
+async fn registered(board: &Board, info: &AgentInfo) -> Result<AgentPresence, BoardError> {
+    let began = tokio::time::Instant::now();
+    let mut told = false;
+    loop {
+        match board.register_agent(info.clone()).await {
+            Err(BoardError::AgentTaken(name)) if began.elapsed() < SUCCEEDS_WITHIN => {
+                if !std::mem::replace(&mut told, true) {
+                    say(format_args!(
+                        "an agent {name:?} is on the board: waiting until it has left, or was silent for 10 s"
+                    ));
+                }
+                tokio::time::sleep(AGAIN).await;
+            }
+            registered => return registered,
+        }
+    }
+}
+
+/// What this machine can do: as `wec calibrate` measured it, or else by a short measurement, which is stored.
+async fn strength(without: bool, stop: &Stop) -> anyhow::Result<Option<Strength>> {
+    let file = calibration_file();
+    let kept = file.as_deref().map(|file| read_calibration(file, &node_name(None), cpus()));
+    let kept = kept.unwrap_or(Ok(None)).unwrap_or_else(|error| {
+        tracing::warn!("{error:#}");
+        None
+    });
+    let calibration = match kept {
+        Some(kept) => Some(kept),
+        None if without => None,
+        None => {
+            say(
+                "this machine was never calibrated: a short measurement follows; wec calibrate makes an exact one",
+            );
+            let measured = crate::calibrate::briefly(stop).await?;
+            if let Some(file) = &file
+                && let Err(error) = wec_requester::keep_calibration(file, &measured)
+            {
+                tracing::warn!("{error:#}");
+            }
+            Some(measured)
+        }
+    };
+    Ok(calibration.map(|calibration| strength_of(&calibration)))
+}
+
+fn strength_of(calibration: &Calibration) -> Strength {
+    // A rate that was kept up is what it can do for a session; the highest one is only a burst.
+    let kept_up = calibration.kept_up_chains_per_s.unwrap_or(calibration.chains_per_s);
+    let share = if calibration.chains_per_s > 0.0 { kept_up / calibration.chains_per_s } else { 0.0 };
+    let thousandths = |rate: f64| (rate * 1_000.0) as u64;
+    Strength {
+        chains: thousandths(kept_up),
+        requests: thousandths(calibration.requests_per_s * share),
+        workers: calibration.workers,
+    }
+}
+
+/// The default address of the admin port.
+const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7071);

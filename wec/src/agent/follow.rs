@@ -1,0 +1,264 @@
+//! Follows the board: takes the sessions that are meant for this agent, stops those that are to end, and
+//! reports what became of them.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::{Notify, OnceCell};
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use wec_acme::Clock;
+use wec_board::{
+    AgentPresence, AgentState, AgentsView, Board, Connection, PlanState, RunRef, SessionPlan, Versioned,
+};
+use wec_requester::{DeliveryOptions, Plan};
+use wec_startup::{Stop, say};
+use wec_store::ChallengeWriter;
+
+use super::Consent;
+use super::admin::Admin;
+use super::part::{self, Outcome, Part};
+use crate::here::{self, OwnServer};
+
+/// How often to look even if nothing has changed: reports that could not be written are repeated, and
+/// sessions whose agents have died are ended.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// This agent.
+pub(super) struct Agent {
+    pub(super) board: Board,
+    pub(super) presence: AgentPresence,
+    pub(super) consent: Consent,
+    pub(super) delivery: DeliveryOptions,
+    pub(super) clock: Clock,
+    /// A part has another state.
+    pub(super) changes: Rc<Notify>,
+    /// The challenge server of this process, for challenges in memory; all sessions share it.
+    pub(super) own: OnceCell<Challenges>,
+}
+
+/// A challenge store, and the server of this process that answers from it.
+pub(super) type Challenges = (Arc<dyn ChallengeWriter>, Option<OwnServer>);
+
+/// What the admin port shows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(super) struct Status {
+    /// The agent's name.
+    pub(super) agent: String,
+    /// Program and version.
+    pub(super) program: String,
+    /// `connected`, or why the board is away.
+    pub(super) board: String,
+    /// Whether it takes no more sessions.
+    pub(super) draining: bool,
+    /// The sessions that run here, with their states.
+    pub(super) sessions: BTreeMap<String, &'static str>,
+}
+
+impl Agent {
+    /// The challenge store of a plan.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or an address is in use.
+    pub(super) async fn challenges(&self, plan: &Plan) -> anyhow::Result<Arc<dyn ChallengeWriter>> {
+        if plan.challenges != wec_requester::Challenges::Memory {
+            // Each with the expiry of its plan.
+            return Ok(here::challenges(plan).await?.0);
+        }
+        Ok(Arc::clone(&self.own.get_or_try_init(|| here::challenges(plan)).await?.0))
+    }
+
+    /// Before the first session.
+    pub(super) fn status(&self) -> Status {
+        let info = self.presence.info();
+        let board = match &*self.board.connection().borrow() {
+            Connection::Connected => "connected".to_owned(),
+            Connection::Lost { reason } => format!("lost: {reason}"),
+        };
+        Status {
+            agent: info.name,
+            program: info.program,
+            board,
+            draining: info.draining,
+            ..Status::default()
+        }
+    }
+}
+
+/// What is running here.
+#[derive(Default)]
+struct Parts {
+    running: BTreeMap<String, Part>,
+    /// The states that the board has of them.
+    reported: BTreeMap<String, AgentState>,
+    /// Parts that have ended and are not reported yet.
+    ended: Vec<Outcome>,
+    tasks: JoinSet<Outcome>,
+}
+
+/// Until `stop`, or until a drained agent has nothing left to do.
+pub(super) async fn follow(agent: Rc<Agent>, admin: &Admin, stop: &Stop) {
+    let mut view = agent.board.agents();
+    let mut parts = Parts::default();
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut stops = false;
+    loop {
+        let seen = view.borrow_and_update().clone();
+        if admin.drains() && !agent.presence.info().draining {
+            say("draining: no more sessions are taken");
+            agent.presence.change(|info| info.draining = true);
+        }
+        parts.stop_what_is_to_end(&seen);
+        if !stops && !admin.drains() {
+            parts.take(&agent, &seen, stop).await;
+        }
+        parts.report(&agent).await;
+        admin.show(parts.status(&agent));
+        if (stops || admin.drains()) && parts.running.is_empty() && parts.ended.is_empty() {
+            return;
+        }
+        tokio::select! {
+            changed = view.changed() => if changed.is_err() { return },
+            _ = looks.tick() => {
+                // Others do it as well, so a failure only delays it.
+                if let Err(error) = agent.board.conclude_plans().await {
+                    tracing::debug!(%error, "sessions are not looked after now");
+                }
+            }
+            Some(ended) = parts.tasks.join_next() => parts.end(ended),
+            () = admin.changed() => {}
+            () = agent.changes.notified() => {}
+            () = stop.finish.cancelled(), if !stops => stops = true,
+            // A board that is away cannot be told.
+            () = stop.cut.cancelled(), if stops && parts.running.is_empty() => return,
+        }
+    }
+}
+
+/// What to do about a planned session that is not running here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// It is meant for this agent, and has a run that it has not had.
+    Take,
+    Leave,
+}
+
+/// Whether an agent takes a session: a pure decision. The board decides whether it had that run already.
+pub(super) fn wanted(view: &AgentsView, plan: &SessionPlan, agent: &str) -> Wanted {
+    let meant = view.meant(plan).any(|one| one.name == agent);
+    let over = matches!(
+        view.state_of(plan, agent),
+        AgentState::TestFinished | AgentState::TestStopped | AgentState::Error
+    );
+    // Who left in the middle may be back: only the board knows which process it was.
+    let left = view.tasks.get(&(plan.id.clone(), agent.to_owned())).is_some_and(|task| task.left);
+    let takes = plan.state == PlanState::Running && meant && view.is_usable(agent) && (!over || left);
+    if takes { Wanted::Take } else { Wanted::Leave }
+}
+
+impl Parts {
+    /// Stops parts whose session has been stopped or deleted, or is another run by now.
+    fn stop_what_is_to_end(&self, view: &AgentsView) {
+        for (session, part) in &self.running {
+            let plan = view.plans.get(session).map(|plan| &plan.value);
+            let goes_on =
+                plan.is_some_and(|plan| plan.run == part.run.run && plan.state == PlanState::Running);
+            if !goes_on {
+                part.stop.finish.cancel();
+            }
+            if plan.is_none_or(|plan| plan.run == part.run.run && plan.cut) {
+                part.stop.cut.cancel();
+            }
+        }
+    }
+
+    async fn take(&mut self, agent: &Rc<Agent>, view: &AgentsView, stop: &Stop) {
+        let info = agent.presence.info();
+        for (id, plan) in &view.plans {
+            let had: BTreeSet<_> = self.ended.iter().map(|outcome| &outcome.run.run).collect();
+            if self.running.contains_key(id) || had.contains(&plan.value.run) {
+                continue;
+            }
+            if wanted(view, &plan.value, &info.name) != Wanted::Take {
+                continue;
+            }
+            match agent.board.take_task(plan, &info).await {
+                Ok(Some(task)) => {
+                    let times = if task.taken > 1 { ", again" } else { "" };
+                    say(format_args!("session {id}: taken{times}, run {}", task.run));
+                    self.begin(agent, plan, stop);
+                }
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%error, "cannot take session {id} now"),
+            }
+        }
+    }
+
+    fn begin(&mut self, agent: &Rc<Agent>, plan: &Versioned<SessionPlan>, stop: &Stop) {
+        let plan = plan.value.clone();
+        let run = RunRef::new(&plan.id, &plan.run);
+        let part = Part { run, stop: stop.apart(), state: Rc::new(Cell::new(AgentState::Preparing)) };
+        self.reported.insert(plan.id.clone(), AgentState::Preparing);
+        self.running.insert(plan.id.clone(), part.clone());
+        self.tasks.spawn_local(part::run(Rc::clone(agent), plan, part));
+    }
+
+    fn end(&mut self, ended: Result<Outcome, tokio::task::JoinError>) {
+        match ended {
+            Ok(outcome) => {
+                self.running.remove(&outcome.run.session);
+                self.reported.remove(&outcome.run.session);
+                say(format_args!(
+                    "session {}: {}{}",
+                    outcome.run.session,
+                    outcome.state.map_or("left", AgentState::name),
+                    if outcome.reason.is_empty() { String::new() } else { format!(": {}", outcome.reason) }
+                ));
+                self.ended.push(outcome);
+            }
+            // A panic ends the process.
+            Err(error) => tracing::error!(%error, "a session ended by a panic"),
+        }
+    }
+
+    /// Writes what the board does not know yet.
+    async fn report(&mut self, agent: &Agent) {
+        let info = agent.presence.info();
+        for (session, part) in &self.running {
+            let state = part.state.get();
+            if self.reported.get(session) == Some(&state) {
+                continue;
+            }
+            match agent.board.report_task(&part.run, &info, state, "").await {
+                Ok(()) => drop(self.reported.insert(session.clone(), state)),
+                Err(error) => tracing::debug!(%error, "the board does not know the state of {session} yet"),
+            }
+        }
+        let (mut untold, any) = (Vec::new(), !self.ended.is_empty());
+        for outcome in std::mem::take(&mut self.ended) {
+            let Outcome { run, state, reason } = &outcome;
+            let told = match state {
+                Some(state) => agent.board.report_task(run, &info, *state, reason).await,
+                None => agent.board.leave_task(run, &info, "the agent was stopped").await,
+            };
+            if let Err(error) = told {
+                tracing::warn!(%error, "the board does not know the end of session {} yet", run.session);
+                untold.push(outcome);
+            }
+        }
+        self.ended = untold;
+        if any && let Err(error) = agent.board.conclude_plans().await {
+            tracing::debug!(%error, "sessions are not looked after now");
+        }
+    }
+
+    fn status(&self, agent: &Agent) -> Status {
+        let sessions = self.running.iter().map(|(id, part)| (id.clone(), part.state.get().name()));
+        Status { sessions: sessions.collect(), ..agent.status() }
+    }
+}
