@@ -242,7 +242,8 @@ impl Conductor {
         loop {
             let now = self.clock.now();
             // Seen before they are read, so that no change is missed.
-            (nodes.mark_unchanged(), places.mark_unchanged());
+            nodes.mark_unchanged();
+            places.mark_unchanged();
             // If the session is not visible, or is another run by now, the load is unchanged.
             if let Some(Versioned { value, .. }) = session.borrow_and_update().as_ref()
                 && value.status.run == self.run.run

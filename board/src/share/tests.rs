@@ -47,7 +47,8 @@ fn nodes_that_are_not_ready_or_of_another_session_take_nothing() {
 
 #[test]
 fn the_worked_example_as_nodes_join_one_after_the_other() {
-    let table: &[(&[(&str, u64)], &[f64])] = &[
+    type Row<'a> = (&'a [(&'a str, u64)], &'a [f64]);
+    let table: &[Row<'_>] = &[
         (&[("A", 4_000)], &[4_000.0]),
         (&[("A", 4_000), ("B", 5_000)], &[2_222.222, 2_777.778]),
         (&[("A", 4_000), ("B", 5_000), ("C", 3_000)], &[1_666.666, 2_083.334, 1_250.0]),

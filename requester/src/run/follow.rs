@@ -105,7 +105,9 @@ async fn tell_quorum(parts: &Parts) -> Infallible {
     let mut session = parts.board.session(&parts.session);
     let (mut told, mut risk) = (true, None);
     loop {
-        (nodes.mark_unchanged(), places.mark_unchanged(), session.mark_unchanged());
+        nodes.mark_unchanged();
+        places.mark_unchanged();
+        session.mark_unchanged();
         let quorum = parts.board.quorum(&parts.session);
         let Quorum { live, known, needed } = quorum;
         match (quorum.is_there(), std::mem::replace(&mut told, quorum.is_there())) {
