@@ -74,7 +74,9 @@ COPY delivery/Cargo.toml delivery/
 COPY listen/Cargo.toml listen/
 COPY log/Cargo.toml log/
 COPY observe/Cargo.toml observe/
+COPY node-stats/Cargo.toml node-stats/
 COPY null-ca/Cargo.toml null-ca/
+COPY pki/Cargo.toml pki/
 COPY proto/Cargo.toml proto/
 COPY record/Cargo.toml record/
 COPY report/Cargo.toml report/
@@ -112,7 +114,9 @@ COPY delivery delivery
 COPY listen listen
 COPY log log
 COPY observe observe
+COPY node-stats node-stats
 COPY null-ca null-ca
+COPY pki pki
 COPY proto proto
 COPY record record
 COPY report report

@@ -84,6 +84,7 @@ async fn by_grpc(issuances: u64) -> Costs {
     let options = GrpcOptions {
         analytics: format!("http://{}", analytics.grpc_addr().expect("it listens")),
         token: None,
+        tls: None,
         sender: "bench".to_owned(),
         node: "bench".to_owned(),
         header: Some(header()),
@@ -146,6 +147,9 @@ async fn start(folder: &std::path::Path, grpc: bool) -> Analytics {
         token: None,
         allowed_hosts: Vec::new(),
         opens_with: None,
+        node_stats: None,
+        holders: Vec::new(),
+        tls: None,
     };
     Analytics::start(config, Board::local()).await.expect("analytics starts on a free port")
 }

@@ -87,6 +87,21 @@ impl From<Vec<ChangeTo>> for Asked {
     }
 }
 
+/// The author of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Author {
+    /// The way.
+    pub by: By,
+    /// The name of the token; empty without one.
+    pub who: String,
+}
+
+impl From<By> for Author {
+    fn from(by: By) -> Self {
+        Self { by, who: String::new() }
+    }
+}
+
 /// Makes all changes, in this order and with one write, or none if any of them has an error. Concurrent
 /// changes by others are taken into account.
 ///
@@ -98,12 +113,17 @@ impl From<Vec<ChangeTo>> for Asked {
 pub async fn apply(
     board: &Board,
     session: &str,
-    by: By,
+    by: impl Into<Author>,
     scenario: Option<&str>,
     asked: impl Into<Asked>,
 ) -> Result<Applied, Refusal> {
-    let asked = asked.into();
-    let change = |to: &ChangeTo| Change { by, scenario: scenario.map(str::to_owned), to: to.clone() };
+    let (asked, Author { by, who }) = (asked.into(), by.into());
+    let change = |to: &ChangeTo| Change {
+        by,
+        who: who.clone(),
+        scenario: scenario.map(str::to_owned),
+        to: to.clone(),
+    };
     let changes: Vec<_> = asked.wanted.iter().map(change).collect();
     let Made { session, changes } =
         board.change_all(session, &changes, |now| allowed(now, scenario, &asked)).await?;

@@ -15,17 +15,18 @@ use hyper::service::service_fn;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::WatchStream;
 use tokio_stream::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::codegen::Service;
 use tonic::{Code, Request, Response, Status, Streaming};
-use wec_listen::http::{Timed, Version};
+use wec_listen::http::{Timed, Transport, Version};
 use wec_listen::{Connections, Rules};
 use wec_proto::results::results_server::{Results, ResultsServer};
 use wec_proto::results::{Ack, Batch};
-use wec_startup::Token;
+use wec_startup::{Access, Right};
 
 use self::measured::Measured;
 use crate::ingest::{Answer, Answered, Ingest, Refusal};
@@ -43,26 +44,33 @@ pub(crate) fn rules() -> Rules {
     Rules { body: None, window: 256 << 10, ..Rules::control("results") }
 }
 
+/// Where results go, and who may send them.
+pub(crate) struct Receiving {
+    pub(crate) ingest: Ingest,
+    pub(crate) access: Access,
+    pub(crate) tls: Option<TlsAcceptor>,
+}
+
 /// Serves until `stop`. Then streams end, and senders keep what has not been acknowledged.
 pub(crate) async fn serve(
     listener: TcpListener,
     connections: Arc<Connections>,
-    ingest: Ingest,
-    token: Option<Token>,
+    receiving: Receiving,
     stop: CancellationToken,
 ) {
+    let Receiving { ingest, access, tls } = receiving;
     let service = ResultsServer::new(Receiver { ingest, stop: stop.clone() });
     let service = service.max_decoding_message_size(MAX_BATCH);
     let receiving = Arc::new(Semaphore::new(MAX_RECEIVING >> measured::UNIT_BITS));
     let counted = Arc::clone(&connections);
     let service = service_fn(move |request: http::Request<Timed>| {
-        let let_in = token.as_ref().is_none_or(|token| offers(&request, token));
+        let let_in = access.is_open() || may_send(&request, &access);
         let answer = if let_in {
             Ok(service.clone().call(request.map(|body| Measured::new(body, Arc::clone(&receiving)))))
         } else {
             counted.count_unauthenticated();
             Err(Status::unauthenticated(
-                "the token is missing or wrong: set WEC_TOKEN to that of analytics; it is expected as \
+                "the token is missing or wrong: set WEC_TOKEN to that of analytics, or to one with the right steer; it is expected as \
                  `authorization: Bearer` in the call's metadata",
             ))
         };
@@ -73,13 +81,14 @@ pub(crate) async fn serve(
             }
         }
     });
-    wec_listen::http::serve(listener, connections, Version::Http2, Arc::new(service), stop).await;
+    let transport = Transport { version: Version::Http2, tls };
+    wec_listen::http::serve(listener, connections, transport, Arc::new(service), stop).await;
 }
 
-fn offers(request: &http::Request<Timed>, token: &Token) -> bool {
+fn may_send(request: &http::Request<Timed>, access: &Access) -> bool {
     let value = request.headers().get(AUTHORIZATION).map(http::HeaderValue::as_bytes).unwrap_or_default();
-    let bearer = std::str::from_utf8(value).ok().and_then(|value| value.split_once(' '));
-    bearer.is_some_and(|(scheme, offered)| scheme.eq_ignore_ascii_case("bearer") && token.is(offered.trim()))
+    let Ok(value) = std::str::from_utf8(value) else { return false };
+    access.holder(|token| token.is_bearer(value)).is_some_and(|holder| holder.right == Right::Steer)
 }
 
 struct Receiver {

@@ -60,6 +60,6 @@ pub use wec_listen::ListenerCounts;
 pub use wec_log::{LogFormat, LogOptions};
 pub use wec_startup::Token;
 
-pub use web::{Journal, SessionChanged, log_schema, openapi, summary_schema};
+pub use web::{Journal, Machine, Machines, SessionChanged, log_schema, openapi, summary_schema};
 pub use window::{PART, Part, WindowFailure, WindowFigures, WindowThreshold};
 pub use wording::{counted, duration as time_text, rate as rate_text};

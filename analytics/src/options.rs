@@ -2,13 +2,16 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio_util::sync::CancellationToken;
 use wec_board::{Board, BoardUrl, NodeId, NodeInfo, NodeKind, NodeState, SessionState};
 use wec_consumer::{ConsumerListener, notify};
-use wec_startup::{Exit, TextStyle, Token, Undisclosed, parse_session_id, say, show};
+use wec_node_stats::NodeStatsOptions;
+use wec_pki::TlsOptions;
+use wec_startup::{Access, Exit, TextStyle, Token, Undisclosed, parse_session_id, say, show};
 
 use crate::notice::notice;
 use crate::runs::{ConsumerOptions, LogPlace};
@@ -66,6 +69,14 @@ pub struct Options {
     /// users can read the command line
     #[arg(long, env = "WEC_TOKEN", value_name = "SECRET", hide_env_values = true, value_parser = Token::parse, help_heading = LISTENERS)]
     token: Option<Token>,
+    /// File of further tokens for people, each a line NAME:look:SECRET or NAME:steer:SECRET; changes in the log have
+    /// the name
+    #[arg(long, env = "WEC_TOKENS", value_name = "FILE", help_heading = LISTENERS)]
+    tokens: Option<PathBuf>,
+    #[command(flatten)]
+    node_stats: NodeStatsOptions,
+    #[command(flatten)]
+    tls: TlsOptions,
 }
 
 /// Runs the service until `stop`, or with `--once` until the run is over. Prints the summary of the latest
@@ -80,7 +91,12 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Ex
         );
         return Ok(Exit::Usage);
     }
-    let board = options.board.open().await?;
+    options.tls.check_listener("the page", options.listen)?;
+    options.tls.check_listener("results", options.grpc_listen)?;
+    let tls = options.tls.load()?;
+    let holders = options.tokens.as_deref().map(Access::read).transpose().map_err(anyhow::Error::msg)?;
+    let holders = holders.unwrap_or_default();
+    let board = options.board.secured(&options.tls)?.open().await?;
     wec_startup::private_folder(&options.log_dir)
         .with_context(|| format!("cannot make the folder of logs {}", options.log_dir.display()))?;
     // First, because a run of this process may report to it.
@@ -89,6 +105,10 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Ex
         show(format_args!("consumer on http://{}/", consumer.address()));
     }
     let webhook = options.consumers.report_to.webhook.clone();
+    let stats = options.node_stats.start(&options.tls, tls.as_ref()).await?.map(Arc::new);
+    if let Some(stats) = &stats {
+        stats.follow(&board);
+    }
     let config = Config {
         log: LogPlace::Folder(options.log_dir),
         web: Some(options.listen),
@@ -96,19 +116,27 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Ex
         session: options.session.clone(),
         consumers: options.consumers,
         token: options.token,
+        holders,
         allowed_hosts: options.allow_hosts,
         opens_with: None,
+        node_stats: stats.clone(),
+        tls,
     };
     let analytics = Analytics::start(config, board.clone()).await?;
     let id = format!("analytics-{:08x}", rand::random::<u32>());
-    let node = NodeId { id, name: wec_startup::node_name(None) };
+    let node = NodeId {
+        id,
+        name: wec_startup::node_name(None),
+        stats: stats.as_ref().map(|stats| stats.advertised().to_owned()),
+    };
     let node = NodeInfo {
         session: options.session.clone(),
         ..NodeInfo::new(&node, NodeKind::Analytics, NodeState::Serving)
     };
     let membership = board.join(node).await?;
     if let (Some(web), Some(grpc)) = (analytics.web_addr(), analytics.grpc_addr()) {
-        show(format_args!("page on http://{web}/, results by gRPC on {grpc}"));
+        let scheme = if options.tls.tls_ca.is_some() { "https" } else { "http" };
+        show(format_args!("page on {scheme}://{web}/, results by gRPC on {grpc}"));
     }
     tokio::select! {
         () = stop.cancelled() => {}

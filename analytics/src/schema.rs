@@ -18,7 +18,7 @@ use wec_record::{Chain, KINDS, LimitCause, Record};
 pub const SNAPSHOT_VERSION: u32 = 1;
 
 /// Keys that are omitted when they have no value.
-const LEFT_OUT: [(&str, &str); 2] = [("Stamp", "calibration"), ("ErrorBody", "mistakes")];
+const LEFT_OUT: [(&str, &str); 3] = [("Stamp", "calibration"), ("ErrorBody", "mistakes"), ("Mark", "who")];
 /// Name suffix of the bodies of requests: all their keys are optional.
 const PATCH: &str = "Patch";
 

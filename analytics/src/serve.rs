@@ -116,6 +116,9 @@ impl ServedPage {
             token: self.token,
             allowed_hosts: self.allowed_hosts,
             opens_with: self.opens_with,
+            node_stats: None,
+            holders: Vec::new(),
+            tls: None,
         };
         Ok(Analytics::start_showing(config, Board::local(), showing).await?)
     }

@@ -18,9 +18,11 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use wec_board::{Board, By, Change, SessionState};
 use wec_listen::{Connections, Rules};
+use wec_node_stats::Server as NodeStatsServer;
 use wec_observe::Sampler;
+use wec_pki::{Clients, Tls, TlsError};
 use wec_record::{Record, RunHeader, Threshold};
-use wec_startup::Token;
+use wec_startup::{Access, Holder, Token};
 
 use crate::clock::unix_now_ns;
 use crate::grpc;
@@ -56,10 +58,16 @@ pub struct Config {
     pub consumers: ConsumerOptions,
     /// Token for people and senders. Required for a listener beyond loopback.
     pub token: Option<Token>,
+    /// Further tokens, with names and rights.
+    pub holders: Vec<Holder>,
     /// Host names for requests to the page, beside IP addresses and `localhost`.
     pub allowed_hosts: Vec<String>,
     /// The run that is shown by default until a run has begun here.
     pub opens_with: Option<String>,
+    /// The statistics of the nodes, for the page.
+    pub node_stats: Option<Arc<NodeStatsServer>>,
+    /// TLS of the page, for people and services, and of results, for services only.
+    pub tls: Option<Tls>,
 }
 
 /// A recorded run to show.
@@ -98,6 +106,9 @@ pub enum StartError {
         /// As configured.
         address: SocketAddr,
     },
+    /// The files for TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The log cannot be written.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -143,8 +154,12 @@ impl Analytics {
             LogPlace::Folder(folder) => wec_log::check(folder, true)?,
             LogPlace::File(file) => wec_log::check(file, false)?,
         }
-        let web = listen("the page", config.web, config.token.as_ref()).await?;
-        let grpc = listen("results", config.grpc, config.token.as_ref()).await?;
+        let tls = config.tls.as_ref();
+        let of_people = tls.map(|tls| tls.acceptor("the page", Clients::People, "http/1.1")).transpose()?;
+        let of_services = tls.map(|tls| tls.acceptor("results", Clients::Services, "h2")).transpose()?;
+        let access = Access::new(config.token, config.holders);
+        let web = listen("the page", config.web, &access).await?;
+        let grpc = listen("results", config.grpc, &access).await?;
         let drain = CancellationToken::new();
         let reporters = Reporters::start(&config.consumers.report_to);
         let observe = config.consumers.observe.clone();
@@ -198,13 +213,10 @@ impl Analytics {
             }
         }
         if let Some((listener, _)) = grpc {
-            analytics.servers.push(tokio::spawn(grpc::serve(
-                listener,
-                of_results,
-                ingest.clone(),
-                config.token.clone(),
-                analytics.stop_results.clone(),
-            )));
+            let receiving =
+                grpc::Receiving { ingest: ingest.clone(), access: access.clone(), tls: of_services };
+            let stop = analytics.stop_results.clone();
+            analytics.servers.push(tokio::spawn(grpc::serve(listener, of_results, receiving, stop)));
         }
         if let Some((listener, _)) = web {
             let mut runs = Catalogue::new(config.log, index, Arc::clone(&shown));
@@ -221,10 +233,12 @@ impl Analytics {
                 feed: Feed::new(shown, ingest, board.clone(), analytics.capacity.subscribe()),
                 board,
                 session: config.session,
-                token: config.token,
+                node_stats: config.node_stats,
+                access,
                 allowed_hosts: config.allowed_hosts,
                 ended: analytics.ended.subscribe(),
                 connections: of_page,
+                tls: of_people,
             };
             let serving = web::serve(listener, setup, analytics.stop_web.clone());
             analytics.servers.push(tokio::spawn(async move {
@@ -347,10 +361,10 @@ impl Drop for Analytics {
 async fn listen(
     what: &'static str,
     address: Option<SocketAddr>,
-    token: Option<&Token>,
+    access: &Access,
 ) -> Result<Option<(TcpListener, SocketAddr)>, StartError> {
     let Some(address) = address else { return Ok(None) };
-    if !address.ip().is_loopback() && token.is_none() {
+    if !address.ip().is_loopback() && access.is_open() {
         return Err(StartError::TokenNeeded { what, address });
     }
     let failed = |source| StartError::Listen { what, address, source };

@@ -12,13 +12,15 @@ pub struct NodeId {
     pub id: String,
     /// For people.
     pub name: String,
+    /// The address of its statistics, HOST:PORT; none if it serves none.
+    pub stats: Option<String>,
 }
 
 impl NodeId {
     /// A new id with `name` in it.
     pub fn new(name: impl Into<String>) -> Self {
         let name = name.into();
-        Self { id: format!("{name}-{:08x}", rand::random::<u32>()), name }
+        Self { id: format!("{name}-{:08x}", rand::random::<u32>()), name, stats: None }
     }
 }
 
@@ -44,6 +46,9 @@ pub struct NodeInfo {
     /// Its clock beside the board's time; none while it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<ClockOffset>,
+    /// The address of its statistics (`wec-node-stats`), HOST:PORT; none if it serves none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stats: Option<String>,
 }
 
 /// The shares that a node follows.
@@ -69,9 +74,9 @@ pub struct ClockOffset {
 impl NodeInfo {
     /// A node without load and session.
     pub fn new(node: &NodeId, kind: NodeKind, state: NodeState) -> Self {
-        let NodeId { id, name } = node.clone();
+        let NodeId { id, name, stats } = node.clone();
         let (session, follows) = (String::new(), Follows::default());
-        Self { id, name, kind, state, strength: Strength::NONE, session, follows, clock: None }
+        Self { id, name, kind, state, strength: Strength::NONE, session, follows, clock: None, stats }
     }
 
     /// Whether it takes a share of the session's load now.

@@ -56,7 +56,7 @@ mod tests {
     use crate::{NodeId, NodeState};
 
     fn node(name: &str) -> NodeInfo {
-        let id = NodeId { id: format!("{name}-1"), name: name.to_owned() };
+        let id = NodeId { id: format!("{name}-1"), name: name.to_owned(), stats: None };
         NodeInfo { session: "s".to_owned(), ..NodeInfo::new(&id, NodeKind::Requester, NodeState::Running) }
     }
 

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
+use wec_pki::{NotPlain, TlsFiles, TlsOptions};
 use wec_startup::redacted;
 
 use crate::{Board, BoardError, EtcdOptions, EtcdTls, EtcdUser, FileOptions};
@@ -37,6 +38,22 @@ impl BoardUrl {
 }
 
 impl BoardUrl {
+    /// The same, with a process's files for TLS where the URL names none.
+    ///
+    /// # Errors
+    /// When it is an etcd beyond loopback without TLS.
+    pub fn secured(mut self, tls: &TlsOptions) -> Result<Self, NotPlain> {
+        if let Self::Etcd(options) = &mut self {
+            for endpoint in &options.endpoints {
+                tls.check_server("the board", &endpoint.replacen("http://", "etcd://", 1))?;
+            }
+            if let Some(TlsFiles { ca, client }) = tls.files().filter(|_| options.tls == EtcdTls::default()) {
+                options.tls = EtcdTls { ca: Some(ca), client };
+            }
+        }
+        Ok(self)
+    }
+
     /// Parses as [`FromStr`] does, for the parsers of flags.
     ///
     /// # Errors

@@ -9,8 +9,11 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use tokio_util::sync::CancellationToken;
+use wec_board::{Board, BoardUrl, Membership, NodeId, NodeInfo, NodeKind, NodeState};
 use wec_clock::Clock;
 use wec_delivery::{GrpcOptions, GrpcSink, Health, Keep, Sink as _, SinkError, deliver_warnings};
+use wec_node_stats::NodeStatsOptions;
+use wec_pki::{Tls, TlsOptions};
 use wec_record::Verdict;
 use wec_startup::{Undisclosed, Warnings, parse_node_name, parse_service};
 use wec_store::{ChallengeReader, MemoryChallenges, RedisChallenges};
@@ -31,6 +34,7 @@ const DOH: &str = "DNS over HTTPS";
 const MANAGEMENT: &str = "Management API";
 const ANSWERS: &str = "Answers";
 const HITS: &str = "Delivery of hits";
+const BOARD: &str = "Board";
 
 /// Options of the stand-alone challenge server.
 #[derive(Args, Clone, Debug)]
@@ -96,7 +100,7 @@ pub struct Options {
     )]
     pub challenges: String,
 
-    /// Where hits are sent: http://HOST:PORT [default: nowhere, they are only counted]
+    /// Where hits are sent: http://HOST:PORT, or https:// with --tls-ca [default: nowhere, they are only counted]
     #[arg(long, env = "WEC_ANALYTICS", hide_env_values = true, value_name = "URL", value_parser = Undisclosed(parse_service), help_heading = HITS)]
     pub analytics: Option<String>,
 
@@ -108,6 +112,26 @@ pub struct Options {
     /// This node's name in analytics
     #[arg(long, env = "WEC_NODE", value_name = "NAME", default_value = "challenge-server", value_parser = parse_node_name, help_heading = HITS)]
     pub node: String,
+
+    /// The board on which this node is listed: sqlite://PATH on one machine, or etcd://HOST:PORT[,HOST:PORT…]
+    #[arg(
+        long,
+        env = "WEC_BOARD",
+        value_name = "URL",
+        default_value = "local",
+        hide_env_values = true,
+        value_parser = Undisclosed(BoardUrl::parse),
+        help_heading = BOARD
+    )]
+    pub board: BoardUrl,
+
+    /// CPU, memory and disks of the nodes.
+    #[command(flatten)]
+    pub node_stats: NodeStatsOptions,
+
+    /// TLS with other services.
+    #[command(flatten)]
+    pub tls: TlsOptions,
 }
 
 /// A listener's address, or none.
@@ -148,11 +172,22 @@ impl<Address: FromStr> FromStr for DefaultAddress<Address> {
 /// Runs until `stop`, then delivers the rest.
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     let config = options.config()?;
+    if let Some(analytics) = &options.analytics {
+        options.tls.check_server("analytics", analytics)?;
+    }
     let store = options.open_store().await?;
+    let tls = options.tls.load()?;
+    let board = options.board.clone().secured(&options.tls)?.open().await?;
+    let stats = options.node_stats.start(&options.tls, tls.as_ref()).await?;
+    if let Some(stats) = &stats {
+        stats.follow(&board);
+    }
     let server = ChallengeServer::start(config, store, stop).await?;
     // Before the sink, which warns at once if analytics is away.
     let warnings = Warnings::gather();
-    let sink = options.sink(server.clock())?;
+    let sink = options.sink(server.clock(), tls)?;
+    let address = stats.as_ref().map(|stats| stats.advertised().to_owned());
+    let membership = options.join(&board, address).await?;
     let addresses = server.addresses();
     tracing::info!(
         http01 = %shown(addresses.http01),
@@ -176,6 +211,11 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
         })
     });
     server.finish().await;
+    membership.leave().await;
+    if let Some(stats) = stats {
+        stats.finish().await;
+    }
+    board.close().await;
     if let Some(delivery) = delivery {
         let Health { queued, lost, .. } = delivery.await.context("delivering hits to analytics")?;
         if queued > 0 || lost > 0 {
@@ -238,11 +278,12 @@ impl Options {
         }
     }
 
-    fn sink(&self, clock: Clock) -> Result<Option<GrpcSink>, SinkError> {
+    fn sink(&self, clock: Clock, tls: Option<Tls>) -> Result<Option<GrpcSink>, SinkError> {
         let Some(analytics) = self.analytics.clone() else { return Ok(None) };
         let options = GrpcOptions {
             analytics,
             token: self.token.clone(),
+            tls,
             sender: format!("{}-{:016x}", self.node, rand::random::<u64>()),
             node: self.node.clone(),
             header: None,
@@ -251,17 +292,26 @@ impl Options {
         GrpcSink::start(options, clock).map(Some)
     }
 
+    /// Puts this node on the board.
+    async fn join(&self, board: &Board, stats: Option<String>) -> anyhow::Result<Membership> {
+        let node = NodeId { stats, ..NodeId::new(self.node.clone()) };
+        Ok(board.join(NodeInfo::new(&node, NodeKind::ChallengeServer, NodeState::Serving)).await?)
+    }
+
     async fn open_store(&self) -> anyhow::Result<Arc<dyn ChallengeReader>> {
         match self.challenges.as_str() {
             "memory" => Ok(Arc::new(MemoryChallenges::new())),
-            url => Ok(Arc::new(RedisChallenges::connect(url).await?)),
+            url => {
+                self.tls.check_server("the challenge store", url)?;
+                Ok(Arc::new(RedisChallenges::connect_with(url, self.tls.files().as_ref()).await?))
+            }
         }
     }
 }
 
 /// It may contain a password, so a wrong one is not repeated.
 fn parse_store(text: &str) -> Result<String, String> {
-    let known = text == "memory" || text.starts_with("redis://");
+    let known = text == "memory" || text.starts_with("redis://") || text.starts_with("rediss://");
     known
         .then(|| text.to_owned())
         .ok_or_else(|| "must be memory or redis://HOST[:PORT][/DATABASE]".to_owned())

@@ -32,11 +32,12 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
 use tonic::{Code, Status};
 use wec_clock::Clock;
+use wec_pki::Tls;
 use wec_proto::results as wire;
 use wec_record::RunHeader;
 use wec_record::wire::{event_to_wire, load_to_wire, state_to_wire};
 
-use self::codec::{Bearer, Link, open};
+use self::codec::{Bearer, Link, chain, open};
 use crate::intake::{BATCH, Counts, Entry, Intake};
 use crate::losses::Losses;
 use crate::numbered::{Batch, Numbering};
@@ -57,10 +58,12 @@ const KEEPALIVE: Duration = Duration::from_secs(5);
 /// Where to deliver, and from whom.
 #[derive(Clone, Debug)]
 pub struct GrpcOptions {
-    /// `http://host:port` of analytics.
+    /// `http://host:port` of analytics, or `https://host:port`.
     pub analytics: String,
     /// The token that analytics beyond loopback requires.
     pub token: Option<String>,
+    /// For analytics with `https`.
+    pub tls: Option<Tls>,
     /// The sender's id, new with each start of the process.
     pub sender: String,
     /// The node's name, for people.
@@ -131,8 +134,16 @@ impl GrpcSink {
     /// # Errors
     /// If the address is not valid, or the system gives no thread.
     pub fn start(options: GrpcOptions, clock: Clock) -> Result<Self, SinkError> {
-        let endpoint = Endpoint::from_shared(options.analytics.clone())
-            .map_err(|error| SinkError::BadAddress { address: options.analytics, reason: error.to_string() })?
+        let bad = |reason: String| SinkError::BadAddress { address: options.analytics.clone(), reason };
+        let mut endpoint =
+            Endpoint::from_shared(options.analytics.clone()).map_err(|error| bad(error.to_string()))?;
+        if options.analytics.starts_with("https://") {
+            let tls =
+                options.tls.as_ref().ok_or_else(|| bad("https needs the CA: give --tls-ca".to_owned()))?;
+            let config = codec::tls(tls).map_err(bad)?;
+            endpoint = endpoint.tls_config(config).map_err(|error| bad(chain(&error)))?;
+        }
+        let endpoint = endpoint
             .connect_timeout(CONNECT)
             .tcp_nodelay(true)
             .http2_keep_alive_interval(KEEPALIVE)
@@ -148,7 +159,7 @@ impl GrpcSink {
         let (until, told_until) = oneshot::channel();
         let token = options.token.filter(|token| !token.is_empty());
         let token = token.map(|token| Bearer::new(&token)).transpose()?;
-        let mut pumps = Pumps { endpoint, token, most_in_memory: None, pumps: Vec::new() };
+        let mut pumps = Pumps { endpoint, token, tls: options.tls, most_in_memory: None, pumps: Vec::new() };
         let spool = match options.keep {
             Keep::Memory { entries } => {
                 pumps.most_in_memory = Some(entries);
@@ -231,6 +242,7 @@ impl Sink for GrpcSink {
 struct Pumps {
     endpoint: Endpoint,
     token: Option<Bearer>,
+    tls: Option<Tls>,
     /// Entries that may wait in memory; none if a spool takes them.
     most_in_memory: Option<usize>,
     pumps: Vec<Pump>,
@@ -253,6 +265,7 @@ impl Pumps {
         Pump {
             endpoint: self.endpoint.clone(),
             token: self.token.clone(),
+            tls: self.tls.clone(),
             sender: owner.sender.clone(),
             hello,
             clock,
@@ -311,6 +324,7 @@ struct Made {
 struct Pump {
     endpoint: Endpoint,
     token: Option<Bearer>,
+    tls: Option<Tls>,
     sender: String,
     /// The first message of each stream.
     hello: wire::Hello,
@@ -404,7 +418,11 @@ impl Pump {
         match event {
             Event::Tick => {
                 if matches!(road, Road::Blocked(until) if *until <= Instant::now()) {
-                    *road = Road::Building(Box::pin(open_within(self.endpoint.clone(), self.token.clone())));
+                    *road = Road::Building(Box::pin(open_within(
+                        self.endpoint.clone(),
+                        self.token.clone(),
+                        self.tls.clone(),
+                    )));
                 }
             }
             Event::Opened(Ok(link)) => *road = Road::Open(link),
@@ -671,8 +689,12 @@ fn greeting(first: &Frame, hello: &wire::Hello) -> Arc<[u8]> {
     wire::Batch { entries: Vec::new(), hello: Some(hello.clone()), ..first }.encode_to_vec().into()
 }
 
-async fn open_within(endpoint: Endpoint, token: Option<Bearer>) -> Result<Box<Link>, Status> {
-    let opened = timeout(CONNECT, open(endpoint, token)).await;
+async fn open_within(
+    endpoint: Endpoint,
+    token: Option<Bearer>,
+    tls: Option<Tls>,
+) -> Result<Box<Link>, Status> {
+    let opened = timeout(CONNECT, open(endpoint, token, tls)).await;
     opened.unwrap_or_else(|_| Err(Status::unavailable("analytics does not answer"))).map(Box::new)
 }
 

@@ -16,15 +16,17 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::time::{Sleep, sleep};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::accept;
 use crate::connections::{Busy, Connection, Connections};
 use crate::rules::Rules;
 
-/// A version of HTTP, without TLS.
+/// A version of HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
     /// HTTP/1.1.
@@ -33,11 +35,26 @@ pub enum Version {
     Http2,
 }
 
-/// Serves `service` without TLS until `stop`. Requests that are being answered then may finish within the grace.
+/// How HTTP arrives.
+#[derive(Clone)]
+pub struct Transport {
+    /// The version of HTTP.
+    pub version: Version,
+    /// TLS; none for plain connections. Its handshake is within [`Rules::first_request`].
+    pub tls: Option<TlsAcceptor>,
+}
+
+impl From<Version> for Transport {
+    fn from(version: Version) -> Self {
+        Self { version, tls: None }
+    }
+}
+
+/// Serves `service` until `stop`. Requests that are being answered then may finish within the grace.
 pub async fn serve<S, B>(
     listener: TcpListener,
     connections: Arc<Connections>,
-    version: Version,
+    transport: impl Into<Transport>,
     service: S,
     stop: CancellationToken,
 ) where
@@ -47,16 +64,19 @@ pub async fn serve<S, B>(
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let rules = *connections.rules();
+    let Transport { version, tls } = transport.into();
     accept(listener, connections, stop.clone(), |stream, source, connection| {
-        let (service, stop) = (service.clone(), stop.clone());
+        let (service, stop, tls) = (service.clone(), stop.clone(), tls.clone());
         async move {
             // Answers are written at once. A failure only makes them slower.
             let _ = stream.set_nodelay(true);
             let tracked = tracked(&connection, &rules, service);
-            let io = TokioIo::new(stream);
-            let ended = match version {
-                Version::Http1 => served(http1(&rules).serve_connection(io, tracked), &stop).await,
-                Version::Http2 => served(http2(&rules).serve_connection(io, tracked), &stop).await,
+            let ended = match tls {
+                None => exchange(version, &rules, stream, tracked, &stop).await,
+                Some(tls) => match tls.accept(stream).await {
+                    Ok(stream) => exchange(version, &rules, stream, tracked, &stop).await,
+                    Err(error) => return tracing::warn!(%source, "{}: no TLS: {error}", rules.what),
+                },
             };
             if let Err(error) = ended {
                 tracing::debug!(%source, %error, "{}: connection ended early", rules.what);
@@ -64,6 +84,28 @@ pub async fn serve<S, B>(
         }
     })
     .await;
+}
+
+/// The requests of one connection.
+async fn exchange<Io, S, B>(
+    version: Version,
+    rules: &Rules,
+    stream: Io,
+    service: S,
+    stop: &CancellationToken,
+) -> hyper::Result<()>
+where
+    Io: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + 'static,
+    S::Future: Send + 'static,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let io = TokioIo::new(stream);
+    match version {
+        Version::Http1 => served(http1(rules).serve_connection(io, service), stop).await,
+        Version::Http2 => served(http2(rules).serve_connection(io, service), stop).await,
+    }
 }
 
 /// Serves until the connection ends; after `stop` it accepts no further requests.

@@ -19,6 +19,9 @@ pub struct Mark {
     /// `page`, `cli`, `schedule`, `api`, `threshold`, `capacity`, `signal`, `generator`, `hook`.
     #[schema(value_type = String)]
     pub by: MarkBy,
+    /// The name of the author's token; omitted without one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub who: String,
     /// The scenario; empty for a change of the whole run.
     #[serde(default)]
     pub scenario: String,
@@ -37,7 +40,15 @@ pub struct Mark {
 impl Mark {
     /// A change of the whole run whose earlier value is not known yet.
     pub fn new(at_unix_ns: u64, by: MarkBy, what: MarkWhat, to: MarkValue) -> Self {
-        Self { at_unix_ns, by, scenario: String::new(), what, from: MarkValue::default(), to }
+        Self {
+            at_unix_ns,
+            by,
+            who: String::new(),
+            scenario: String::new(),
+            what,
+            from: MarkValue::default(),
+            to,
+        }
     }
 
     /// The run's new load state, if the load state changed.
@@ -57,6 +68,7 @@ impl Mark {
             }
         };
         shorten(&mut self.scenario);
+        shorten(&mut self.who);
         if let MarkBy::Other(text) = &mut self.by {
             shorten(text);
         }
@@ -198,6 +210,8 @@ impl fmt::Display for MarkValue {
 struct Written {
     at_unix_ns: u64,
     by: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    who: String,
     #[serde(default)]
     scenario: String,
     what: String,
@@ -207,18 +221,18 @@ struct Written {
 
 impl From<Written> for Mark {
     fn from(written: Written) -> Self {
-        let Written { at_unix_ns, by, scenario, what, from, to } = written;
+        let Written { at_unix_ns, by, who, scenario, what, from, to } = written;
         let what = MarkWhat::from(what.as_str());
         let (from, to) = (MarkValue::parse(&what, &from), MarkValue::parse(&what, &to));
-        Self { at_unix_ns, by: MarkBy::from(by.as_str()), scenario, what, from, to }
+        Self { at_unix_ns, by: MarkBy::from(by.as_str()), who, scenario, what, from, to }
     }
 }
 
 impl From<Mark> for Written {
     fn from(mark: Mark) -> Self {
-        let Mark { at_unix_ns, by, scenario, what, from, to } = mark;
+        let Mark { at_unix_ns, by, who, scenario, what, from, to } = mark;
         let (by, what) = (by.to_string(), what.to_string());
-        Self { at_unix_ns, by, scenario, what, from: from.to_string(), to: to.to_string() }
+        Self { at_unix_ns, by, who, scenario, what, from: from.to_string(), to: to.to_string() }
     }
 }
 

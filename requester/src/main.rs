@@ -39,7 +39,8 @@ async fn run(cli: Cli, stop: Stop) -> anyhow::Result<Exit> {
             return Ok(Exit::Usage);
         }
     };
-    let Some(challenges) = stop.unless_stopped(remote_challenges(&plan)).await? else {
+    let Some(challenges) = stop.unless_stopped(remote_challenges(&plan, &cli.remote.delivery.tls)).await?
+    else {
         debug_assert_eq!(plan.challenges, Challenges::Memory);
         bail!(
             "--challenges memory needs a challenge server in the same process: use wec run, or --challenges redis://…"

@@ -9,6 +9,8 @@ use anyhow::Context as _;
 use wec_acme::Clock;
 use wec_board::{Board, BoardUrl, By, NodeId, RunRef, Strength};
 use wec_delivery::{Entry, GrpcOptions, GrpcSink, Health, Keep, Sink};
+use wec_node_stats::{NodeStatsOptions, Server};
+use wec_pki::TlsOptions;
 use wec_record::{Limit, RunHeader};
 use wec_startup::{
     Exit, Stop, Undisclosed, node_name, parse_node_name, parse_service, parse_session_id, redacted, say,
@@ -70,12 +72,15 @@ pub struct RemoteOptions {
     /// Where its results go.
     #[command(flatten)]
     pub delivery: DeliveryOptions,
+    /// CPU, memory and disks of the nodes.
+    #[command(flatten)]
+    pub node_stats: NodeStatsOptions,
 }
 
 /// Where a requester delivers its results.
 #[derive(Clone, Debug, clap::Args)]
 pub struct DeliveryOptions {
-    /// Address at which analytics receives results
+    /// Address at which analytics receives results: http://HOST:PORT, or https:// with --tls-ca
     #[arg(
         long,
         value_name = "URL",
@@ -96,6 +101,9 @@ pub struct DeliveryOptions {
     /// users can read the command line
     #[arg(long, value_name = "SECRET", env = "WEC_TOKEN", hide_env_values = true, help_heading = DELIVERY)]
     pub token: Option<String>,
+    /// TLS with other services.
+    #[command(flatten)]
+    pub tls: TlsOptions,
 }
 
 /// The end of a remote run.
@@ -179,11 +187,19 @@ impl Delivered {
 ///
 /// # Errors
 /// When Redis or the challtestsrv cannot be reached, or an address is not valid.
-pub async fn remote_challenges(plan: &Plan) -> anyhow::Result<Option<Arc<dyn ChallengeWriter>>> {
+pub async fn remote_challenges(
+    plan: &Plan,
+    tls: &TlsOptions,
+) -> anyhow::Result<Option<Arc<dyn ChallengeWriter>>> {
     let writer: Arc<dyn ChallengeWriter> = match &plan.challenges {
         Challenges::Memory => return Ok(None),
         Challenges::Redis(url) => {
-            Arc::new(RedisChallenges::connect(url).await?.with_ttl(plan.challenge_ttl()))
+            tls.check_server("the challenge store", url)?;
+            Arc::new(
+                RedisChallenges::connect_with(url, tls.files().as_ref())
+                    .await?
+                    .with_ttl(plan.challenge_ttl()),
+            )
         }
         Challenges::ChallTestSrv(url) => Arc::new(challtestsrv(url, "--challenges").await?),
     };
@@ -219,21 +235,29 @@ async fn challtestsrv(url: &wec_acme::Url, flag: &str) -> anyhow::Result<ChallTe
 /// When something that the run needs is not available; every message names it. [`wec_startup::Interrupted`]
 /// after a signal before the run began.
 pub async fn run_remote(
-    plan: Plan,
+    mut plan: Plan,
     remote: RemoteOptions,
     challenges: Arc<dyn ChallengeWriter>,
     stop: Stop,
 ) -> anyhow::Result<Delivered> {
+    let tls = &remote.delivery.tls;
+    plan.state = tls.database(&plan.state)?;
+    let stats = remote.node_stats.start(tls, tls.load()?.as_ref()).await?;
+    let address = stats.as_ref().map(|stats| stats.advertised().to_owned());
     let node = Node {
         clock: Clock::start(),
-        id: NodeId::new(node_name(remote.node.as_deref())),
+        id: NodeId { stats: address, ..NodeId::new(node_name(remote.node.as_deref())) },
         session: remote.session.clone(),
         run: None,
     };
     let (strength, quorum) = (remote.strength, remote.quorum);
     let mut remote = Remote::new(BoardOf::Url(remote.board), remote.delivery, challenges, &stop);
     (remote.strength, remote.quorum) = (strength, quorum);
+    remote.stats = stats;
     let delivered = remote.run(node, &plan, &stop).await;
+    if let Some(stats) = remote.stats {
+        stats.finish().await;
+    }
     if let BoardOf::Open(board) = remote.board {
         board.close().await;
     }
@@ -246,6 +270,7 @@ pub async fn run_remote(
 /// See [`run_remote`].
 pub async fn run_on(board: &Board, part: RemotePart, plan: &Plan, stop: &Stop) -> anyhow::Result<Delivered> {
     let RemotePart { node, strength, options, challenges, began } = part;
+    let plan = &Plan { state: options.tls.database(&plan.state)?, ..plan.clone() };
     let mut remote = Remote::new(BoardOf::Open(board.clone()), options, challenges, stop);
     (remote.began, remote.strength) = (Some(began), strength);
     remote.run(node, plan, stop).await
@@ -279,6 +304,7 @@ struct Remote {
     strength: Option<Strength>,
     quorum: Option<u32>,
     sink: Option<Arc<Counting>>,
+    stats: Option<Server>,
     /// Whether other nodes took part.
     shared: bool,
     /// Called when the load begins.
@@ -300,6 +326,7 @@ impl Remote {
             strength: None,
             quorum: None,
             sink: None,
+            stats: None,
             shared: false,
             began: None,
             stop: stop.clone(),
@@ -319,10 +346,13 @@ impl Remote {
 impl Surroundings for Remote {
     async fn board(&mut self, _run: &str) -> anyhow::Result<Board> {
         let board = match &self.board {
-            BoardOf::Url(url) => url.clone().open().await?,
+            BoardOf::Url(url) => url.clone().secured(&self.options.tls)?.open().await?,
             BoardOf::Open(board) => board.clone(),
         };
         self.board = BoardOf::Open(board.clone());
+        if let Some(stats) = &self.stats {
+            stats.follow(&board);
+        }
         Ok(board)
     }
 
@@ -343,9 +373,11 @@ impl Surroundings for Remote {
     }
 
     fn sink(&mut self, header: RunHeader, node: &Node) -> anyhow::Result<Arc<dyn Sink>> {
+        self.options.tls.check_server("analytics", &self.options.analytics)?;
         let options = GrpcOptions {
             analytics: self.options.analytics.clone(),
             token: self.options.token.clone(),
+            tls: self.options.tls.load()?,
             sender: node.id.id.clone(),
             node: node.id.name.clone(),
             header: Some(header),

@@ -40,7 +40,7 @@ pub use private::{keep_private, private_file, private_folder};
 pub use secret::{Undisclosed, parse_service, redacted};
 pub use signals::{Interrupted, Stop, stop_on_signals};
 pub use text_style::TextStyle;
-pub use token::Token;
+pub use token::{Access, Holder, Right, Token};
 pub use tracing_subscriber::filter::LevelFilter;
 pub use warnings::{Warning, Warnings};
 

@@ -31,7 +31,7 @@ pub fn redacted(address: &str) -> String {
     format!("{scheme}://{user}{password}{}", &rest[at..])
 }
 
-/// Parses `http://HOST[:PORT]` of one of our services.
+/// Parses `http://HOST[:PORT]` of one of our services, or `https://`.
 ///
 /// # Errors
 /// What is wrong with it, without anything that may be a password.
@@ -40,9 +40,9 @@ pub fn parse_service(address: &str) -> Result<String, String> {
     let wrong = |why: &str| {
         format!("{:?} {why}: write http://HOST:PORT, as in http://127.0.0.1:8090", redacted(address))
     };
-    let Some(authority) = address.strip_prefix("http://") else {
-        return Err(wrong("does not begin with http://"));
-    };
+    let scheme = ["http://", "https://"].into_iter().find(|scheme| address.starts_with(scheme));
+    let Some(scheme) = scheme else { return Err(wrong("does not begin with http:// or https://")) };
+    let authority = &address[scheme.len()..];
     let authority = authority.trim_end_matches('/');
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     if host.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | '?' | '#' | '\\')) {
@@ -60,7 +60,7 @@ pub fn parse_service(address: &str) -> Result<String, String> {
     if port.is_some_and(|port| !matches!(port.parse::<u16>(), Ok(1..))) {
         return Err(wrong("has a port outside 1 to 65535"));
     }
-    Ok(format!("http://{authority}"))
+    Ok(format!("{scheme}{authority}"))
 }
 
 /// Parses the value of a flag that may contain a password: clap would repeat a wrong value.
@@ -102,14 +102,16 @@ mod tests {
 
     #[test]
     fn the_address_of_a_service_is_a_host_and_a_port() {
-        for address in ["http://127.0.0.1:8090", "http://[::1]:8090", "http://analytics", "http://[::1]"] {
+        for address in
+            ["http://127.0.0.1:8090", "https://a:1", "http://[::1]:8090", "http://analytics", "http://[::1]"]
+        {
             assert_eq!(parse_service(address), Ok(address.to_owned()));
         }
         assert_eq!(parse_service(" http://a:1/ "), Ok("http://a:1".to_owned()));
         for (address, why) in [
             ("", "does not begin"),
             ("127.0.0.1:8090", "does not begin"),
-            ("https://a:1", "does not begin"),
+            ("ftp://a:1", "does not begin"),
             ("http://", "has no host"),
             ("http://:8090", "has no host"),
             ("http://::1:8090", "has no host"),

@@ -14,6 +14,7 @@ pub mod ports;
 pub mod postgres;
 pub mod process;
 pub mod prometheus;
+pub mod python;
 pub mod redis;
 
 pub use caddy::{Caddy, Standard};
@@ -25,4 +26,5 @@ pub use ports::{free_address, free_port, on_free_ports};
 pub use postgres::Postgres;
 pub use process::{Process, Program};
 pub use prometheus::{NodeExporter, Prometheus};
+pub use python::python;
 pub use redis::Redis;

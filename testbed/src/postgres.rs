@@ -3,14 +3,16 @@
 //! Its programs refuse to run as root, so as root they are started as Debian's user `postgres`.
 
 use std::ffi::OsStr;
+use std::io::Write as _;
 use std::net::SocketAddr;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use rustix::process::{Signal, geteuid};
 use tempfile::TempDir;
 
+use crate::etcd::ServerTls;
 use crate::process::PATIENCE;
 use crate::{Process, free_address, on_free_ports};
 
@@ -32,6 +34,18 @@ impl Postgres {
     /// # Errors
     /// When it is not installed or does not come up.
     pub async fn start() -> anyhow::Result<Self> {
+        Self::start_as(None).await
+    }
+
+    /// The same; databases other than `postgres` can be used by TLS only, by clients with a certificate.
+    ///
+    /// # Errors
+    /// As [`Postgres::start`].
+    pub async fn start_with_tls(tls: ServerTls) -> anyhow::Result<Self> {
+        Self::start_as(Some(tls)).await
+    }
+
+    async fn start_as(tls: Option<ServerTls>) -> anyhow::Result<Self> {
         let programs = programs()?;
         let dir = tempfile::Builder::new().prefix("wec-test-postgres-").tempdir()?;
         let password = dir.path().join("password");
@@ -61,6 +75,9 @@ impl Postgres {
             .output()
             .await?;
         ensure!(made.status.success(), "initdb failed: {}", String::from_utf8_lossy(&made.stderr));
+        if let Some(tls) = &tls {
+            secure(dir.path(), tls)?;
+        }
         let (process, address) = on_free_ports(async || {
             let address = free_address();
             Ok((launch(&programs, dir.path(), address).await?, address))
@@ -127,6 +144,31 @@ impl Postgres {
         self.process = launch(&self.programs, self.dir.path(), self.address).await?;
         Ok(())
     }
+}
+
+/// Configures TLS in a cluster that was made.
+fn secure(dir: &Path, tls: &ServerTls) -> anyhow::Result<()> {
+    let data = data(dir);
+    let copy = |from: &Path, name: &str| -> anyhow::Result<()> {
+        let to = data.join(name);
+        std::fs::copy(from, &to)?;
+        // The server refuses a key that others can read.
+        std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o600))?;
+        if geteuid().is_root() {
+            let (user, group) = unprivileged()?;
+            chown(&to, Some(user), Some(group))?;
+        }
+        Ok(())
+    };
+    copy(&tls.certificate, "server.crt")?;
+    copy(&tls.key, "server.key")?;
+    copy(&tls.clients, "root.crt")?;
+    let rules = "host postgres all 127.0.0.1/32 scram-sha-256\n\
+                 hostssl all all 127.0.0.1/32 scram-sha-256 clientcert=verify-ca\n";
+    std::fs::write(data.join("pg_hba.conf"), rules)?;
+    let mut settings = std::fs::OpenOptions::new().append(true).open(data.join("postgresql.conf"))?;
+    writeln!(settings, "ssl = on\nssl_ca_file = 'root.crt'")?;
+    Ok(())
 }
 
 async fn launch(programs: &Path, dir: &Path, address: SocketAddr) -> anyhow::Result<Process> {

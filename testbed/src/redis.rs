@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::etcd::ServerTls;
 use crate::{Process, Program, free_address, on_free_ports};
 
 const REDIS: Program = Program { binary: "redis-server", package: "redis-server" };
@@ -11,7 +12,14 @@ const REDIS: Program = Program { binary: "redis-server", package: "redis-server"
 pub struct Redis {
     process: Process,
     address: SocketAddr,
+    login: Login,
+}
+
+/// What clients need.
+#[derive(Clone, Debug, Default)]
+struct Login {
     password: Option<String>,
+    tls: Option<ServerTls>,
 }
 
 impl Redis {
@@ -20,7 +28,7 @@ impl Redis {
     /// # Errors
     /// When it is not installed or does not come up.
     pub async fn start() -> anyhow::Result<Self> {
-        Self::launch(None).await
+        Self::launch(Login::default()).await
     }
 
     /// [`Redis::start`] with a password.
@@ -28,22 +36,31 @@ impl Redis {
     /// # Errors
     /// As [`Redis::start`].
     pub async fn start_with_password(password: &str) -> anyhow::Result<Self> {
-        Self::launch(Some(password.to_owned())).await
+        Self::launch(Login { password: Some(password.to_owned()), tls: None }).await
     }
 
-    async fn launch(password: Option<String>) -> anyhow::Result<Self> {
+    /// Starts one that serves by TLS only, to clients with a certificate.
+    ///
+    /// # Errors
+    /// As [`Redis::start`].
+    pub async fn start_with_tls(tls: ServerTls) -> anyhow::Result<Self> {
+        Self::launch(Login { password: None, tls: Some(tls) }).await
+    }
+
+    async fn launch(login: Login) -> anyhow::Result<Self> {
         on_free_ports(async || {
             let address = free_address();
-            let process = launch(address, password.as_deref()).await?;
-            Ok(Self { process, address, password: password.clone() })
+            let process = launch(address, &login).await?;
+            Ok(Self { process, address, login: login.clone() })
         })
         .await
     }
 
-    /// `redis://127.0.0.1:port`, with the password if there is one.
+    /// `redis://127.0.0.1:port`, with the password if there is one; `rediss://` with TLS.
     pub fn url(&self) -> String {
-        let login = self.password.as_ref().map(|password| format!(":{password}@")).unwrap_or_default();
-        format!("redis://{login}{}", self.address)
+        let scheme = if self.login.tls.is_some() { "rediss" } else { "redis" };
+        let login = self.login.password.as_ref().map(|password| format!(":{password}@")).unwrap_or_default();
+        format!("{scheme}://{login}{}", self.address)
     }
 
     /// Where it serves.
@@ -64,22 +81,27 @@ impl Redis {
     /// # Errors
     /// When it does not come up.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
-        self.process = launch(self.address, self.password.as_deref()).await?;
+        self.process = launch(self.address, &self.login).await?;
         Ok(())
     }
 }
 
-async fn launch(address: SocketAddr, password: Option<&str>) -> anyhow::Result<Process> {
-    let mut process =
-        Process::start(REDIS, |command, _| {
-            command
-                .args(["--bind", &address.ip().to_string(), "--port", &address.port().to_string()])
-                .args(["--save", "", "--appendonly", "no"]);
-            if let Some(password) = password {
-                command.args(["--requirepass", password]);
+async fn launch(address: SocketAddr, login: &Login) -> anyhow::Result<Process> {
+    let mut process = Process::start(REDIS, |command, _| {
+        command.args(["--bind", &address.ip().to_string()]).args(["--save", "", "--appendonly", "no"]);
+        let port = address.port().to_string();
+        match &login.tls {
+            None => drop(command.args(["--port", &port])),
+            Some(ServerTls { certificate, key, clients }) => {
+                command.args(["--port", "0", "--tls-port", &port, "--tls-cert-file"]).arg(certificate);
+                command.arg("--tls-key-file").arg(key).arg("--tls-ca-cert-file").arg(clients);
             }
-            Ok(())
-        })?;
+        }
+        if let Some(password) = &login.password {
+            command.args(["--requirepass", password]);
+        }
+        Ok(())
+    })?;
     process.accepting(address).await?;
     Ok(process)
 }

@@ -155,7 +155,7 @@ pub(crate) async fn agent(options: Options, stop: Stop) -> anyhow::Result<Exit> 
     let id = NodeId::new(node_name(options.name.as_deref()));
     let clock = Clock::start();
     let strength = stop.unless_stopped(strength(options.no_calibration, &stop)).await?;
-    let board = stop.unless_stopped(opened(url)).await?;
+    let board = stop.unless_stopped(opened(url.secured(&options.delivery.tls)?)).await?;
     let info = AgentInfo {
         name: id.name.clone(),
         incarnation: id.id,

@@ -6,6 +6,7 @@
 mod arrivals;
 mod issuance;
 mod live;
+mod nodes;
 pub(crate) mod process;
 mod record;
 mod soak;
@@ -28,6 +29,8 @@ enum What {
     Issuance(issuance::Options),
     /// How fast a change of the number of workers takes effect, and which resources remain
     Live(live::Options),
+    /// How fast node statistics are answered, by the number of nodes
+    Nodes(nodes::Options),
     /// How fast results are written to the log, read for a report, and shown in the page
     Record(record::Options),
     /// Reads a log, and prints what that took
@@ -44,6 +47,7 @@ pub(crate) async fn bench(options: Options, stop: Stop) -> anyhow::Result<Exit> 
         What::Arrivals(options) => arrivals::run(options, &stop).await?,
         What::Issuance(options) => issuance::run(options, &stop).await?,
         What::Live(options) => live::run(options, &stop).await?,
+        What::Nodes(options) => nodes::run(options, &stop).await?,
         What::Record(options) => record::run(options, &stop).await?,
         What::Reading(options) => record::read(options).await?,
         What::Workers(options) => workers::run(options, &stop).await?,

@@ -19,6 +19,7 @@ use wec_analytics::{
 use wec_board::{Board, NodeId, Session, SessionState, Versioned};
 use wec_challenge_server::{ChallengeServer, Config as ChallengeConfig, deliver};
 use wec_delivery::{LocalSink, Sink};
+use wec_pki::TlsOptions;
 use wec_record::{LoadState, Mark, MarkBy, MarkValue, MarkWhat, Record, RunHeader};
 use wec_requester::{Begun, Node, Plan, Surroundings, Workload, dns_apart, remote_challenges};
 use wec_startup::{Exit, Stop, TextStyle, node_name, say};
@@ -265,7 +266,8 @@ impl<P: RunController> Surroundings for InProcess<'_, P> {
     }
 
     async fn challenges(&mut self, plan: &Plan) -> anyhow::Result<Arc<dyn ChallengeWriter>> {
-        let (challenges, server) = challenges(plan).await?;
+        let (challenges, server) =
+            challenges(plan, &TlsOptions { plaintext: true, ..TlsOptions::default() }).await?;
         if let Some(server) = &server {
             let stream = server.server.hits().stream(HITS);
             let sink = self.local_sink(&NodeId::new("challenge-server").id)?;
@@ -360,6 +362,9 @@ async fn start_analytics(
         token: std::env::var("WEC_TOKEN").ok().and_then(wec_analytics::Token::new),
         allowed_hosts: Vec::new(),
         opens_with: None,
+        node_stats: None,
+        holders: Vec::new(),
+        tls: None,
     };
     let log = output.log_dir.join(format!("{run}.{}", output.log.format.extension())).display().to_string();
     match Analytics::start(config(listen), board.clone()).await {
@@ -391,8 +396,11 @@ impl OwnServer {
 ///
 /// # Errors
 /// When the store in the plan cannot be reached, or an address is in use.
-pub(crate) async fn challenges(plan: &Plan) -> anyhow::Result<(Arc<dyn ChallengeWriter>, Option<OwnServer>)> {
-    if let Some(writer) = remote_challenges(plan).await? {
+pub(crate) async fn challenges(
+    plan: &Plan,
+    tls: &TlsOptions,
+) -> anyhow::Result<(Arc<dyn ChallengeWriter>, Option<OwnServer>)> {
+    if let Some(writer) = remote_challenges(plan, tls).await? {
         return Ok((writer, None));
     }
     let challenges = Arc::new(MemoryChallenges::default());

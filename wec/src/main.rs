@@ -17,6 +17,7 @@ mod log;
 mod mark;
 mod node;
 mod output;
+mod pki;
 mod progress;
 mod reconcile;
 #[cfg(test)]
@@ -76,8 +77,10 @@ enum Command {
     Session(session::Options),
     /// Put a mark on the time axis of a run: a deployment, a fail-over
     Mark(mark::Options),
-    /// List the machines that sessions can use, and manage them
+    /// List and manage the machines that sessions can use; serve and watch their statistics
     Node(node::Options),
+    /// Make a CA and certificates for TLS between services
+    Pki(pki::Options),
     /// Make the report of a run from its log: the summary, HTML, CSV, percentiles
     Report(report::Options),
     /// Show the log of a run in the page, at once or as if it were live, or drive its load again at a CA
@@ -139,8 +142,9 @@ fn dispatch() -> ExitCode {
             Command::Agent(options) => conclude(&logging, |stop| agent::agent(*options, stop)).await,
             Command::Requester(options) => conclude(&logging, |stop| run::remote(options, stop)).await,
             Command::Session(options) => conclude(&logging, |_| session::session(options)).await,
+            Command::Node(options) => conclude(&logging, |stop| node::node(options, stop)).await,
+            Command::Pki(options) => conclude(&logging, |_| pki::pki(options)).await,
             Command::Mark(options) => conclude(&logging, |_| mark::mark(options)).await,
-            Command::Node(options) => conclude(&logging, |_| node::node(options)).await,
             Command::Report(options) => {
                 conclude(&logging, |stop| or_signal(stop, report::report(options))).await
             }

@@ -1,9 +1,10 @@
-//! `wec node`: the machines that sessions can use.
+//! `wec node`: the machines that sessions can use, and the statistics of all nodes.
 
 mod manage;
+mod watch;
 
 use wec_board::BoardUrl;
-use wec_startup::{Exit, Undisclosed};
+use wec_startup::{Exit, Stop, Undisclosed, say};
 
 /// Options of `wec node`.
 #[derive(Debug, clap::Args)]
@@ -22,11 +23,29 @@ pub(crate) struct Options {
 enum Action {
     #[command(flatten)]
     Manage(manage::Action),
+    /// Serve CPU, memory and disks of all nodes over a websocket; --board or WEC_BOARD names the nodes
+    Serve(wec_node_stats::ServeOptions),
+    /// Show CPU, memory and disks of all nodes; or check that many requests at once are answered
+    Watch(watch::Options),
 }
 
-pub(crate) async fn node(options: Options) -> anyhow::Result<Exit> {
+pub(crate) async fn node(options: Options, stop: Stop) -> anyhow::Result<Exit> {
     let Options { action, at, board } = options;
     match action {
         Action::Manage(action) => manage::manage(action, at, board).await,
+        Action::Serve(options) => {
+            let board = match (board, std::env::var("WEC_BOARD")) {
+                (None, Ok(url)) if !url.is_empty() => match BoardUrl::parse(&url) {
+                    Ok(board) => Some(board),
+                    Err(mistake) => {
+                        say(format_args!("error: WEC_BOARD: {mistake}"));
+                        return Ok(Exit::Usage);
+                    }
+                },
+                (board, _) => board,
+            };
+            wec_node_stats::serve(options, board, stop.finish.clone()).await.map(|()| Exit::Passed)
+        }
+        Action::Watch(options) => watch::watch(options, stop).await,
     }
 }

@@ -65,7 +65,8 @@ pub(crate) async fn remote(options: RemoteRun, stop: Stop) -> anyhow::Result<Exi
     };
     // With challenges in memory, this process also answers the CA; its hits are not counted, because
     // analytics is another process.
-    let (challenges, server) = stop.unless_stopped(here::challenges(&plan)).await?;
+    let (challenges, server) =
+        stop.unless_stopped(here::challenges(&plan, &options.remote.delivery.tls)).await?;
     let delivered = run_remote(plan, options.remote, challenges, stop.clone()).await?;
     if let Some(server) = server {
         server.finish().await;

@@ -12,12 +12,14 @@ use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 use wec_analytics::control::{self, Refusal};
 use wec_analytics::{Journal, ScenarioView, SessionChanged, SessionView};
 use wec_board::{Board, BoardUrl, By, ChangeTo, Limited, LiveCommand, LiveValue, Phase, SessionState};
+use wec_pki::{Tls, TlsOptions};
 use wec_record::plan::RateUnit;
 use wec_record::{Mark, MarkValue, MarkWhat};
 use wec_requester::executor::rate;
@@ -298,9 +300,10 @@ impl Way {
             mistakes.into_iter().for_each(|mistake| say(format_args!("error: {mistake}")));
             return Ok(Err(Exit::Usage));
         }
+        let tls = TlsOptions::of_environment();
         Ok(Ok(match (board, page) {
-            (Some(url), _) => Self::Board(url.open().await?, "default".to_owned()),
-            (None, Ok(page)) => Self::Page(page),
+            (Some(url), _) => Self::Board(url.secured(&tls)?.open().await?, "default".to_owned()),
+            (None, Ok(page)) => Self::Page(Page { tls: tls.load()?, ..page }),
             (None, Err(())) => unreachable!("it was reported as a mistake"),
         }))
     }
@@ -383,10 +386,18 @@ fn listed(last: &[Mark], of: usize, session: &SessionView) -> String {
         for change in told(mark, session) {
             // Writing to a String cannot fail.
             let change = wec_text::visible(&change);
-            let _ = write!(text, "\n  {} {}: {change}", humantime::format_rfc3339_seconds(at), mark.by);
+            let _ = write!(text, "\n  {} {}: {change}", humantime::format_rfc3339_seconds(at), author(mark));
         }
     }
     text
+}
+
+/// Who made a change: the way, and the name of the token.
+fn author(mark: &Mark) -> String {
+    match wec_text::visible(&mark.who) {
+        name if name.is_empty() => mark.by.to_string(),
+        name => format!("{} {name}", mark.by),
+    }
 }
 
 /// The session as text.
@@ -497,10 +508,17 @@ fn told(mark: &Mark, session: &SessionView) -> Vec<String> {
     after.iter().map(line).collect()
 }
 
+/// A stream of bytes, with TLS or without.
+trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
 /// A run's page and its API.
 pub(crate) struct Page {
     url: Url,
     token: Option<String>,
+    /// For https.
+    tls: Option<Tls>,
 }
 
 impl Page {
@@ -510,7 +528,7 @@ impl Page {
         let example = "write it like http://127.0.0.1:8089";
         let mut url = Url::parse(&full)
             .map_err(|error| format!("{:?} is not a URL ({error}): {example}", redacted(text)))?;
-        if url.scheme() != "http" || url.host_str().is_none() {
+        if !["http", "https"].contains(&url.scheme()) || url.host_str().is_none() {
             return Err(format!("{:?} is not a page over http: {example}", redacted(text)));
         }
         let token = url.query_pairs().find(|(key, _)| key == "token").map(|(_, token)| token.into_owned());
@@ -522,7 +540,7 @@ impl Page {
         if !url.path().ends_with('/') {
             url.set_path(&format!("{}/", url.path()));
         }
-        Ok(Self { url, token })
+        Ok(Self { url, token, tls: None })
     }
 
     /// One request for changes of the session, or one for changes of the scenario; there are never both.
@@ -604,11 +622,20 @@ impl Page {
         body: Option<&Value>,
     ) -> anyhow::Result<(StatusCode, Bytes)> {
         let host = self.url.host_str().unwrap_or_default();
-        let port = self.url.port().unwrap_or(80);
+        let port = self.url.port_or_known_default().unwrap_or(80);
         let stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await.map_err(|error| {
             anyhow!("nothing listens at {} ({error}): start a run, or name its page with --at", self.url)
         })?;
         let broken = || format!("the connection to {} broke", self.url);
+        let stream: Box<dyn Io> = match (self.url.scheme(), &self.tls) {
+            ("https", Some(tls)) => Box::new(
+                tls.connect(host, stream)
+                    .await
+                    .map_err(|error| anyhow!("cannot talk to {}: {error}", self.url))?,
+            ),
+            ("https", None) => bail!("{}: https needs the CA of the page: set WEC_TLS_CA", self.url),
+            _ => Box::new(stream),
+        };
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.with_context(broken)?;
         // The request reports errors of the connection.
@@ -678,7 +705,15 @@ mod tests {
         let mark = |scenario: &str, what: &str, from: &str, to: &str| {
             let what = MarkWhat::from(what);
             let (from, to) = (MarkValue::parse(&what, from), MarkValue::parse(&what, to));
-            Mark { at_unix_ns: 0, by: MarkBy::Cli, scenario: scenario.to_owned(), what, from, to }
+            Mark {
+                at_unix_ns: 0,
+                by: MarkBy::Cli,
+                who: String::new(),
+                scenario: scenario.to_owned(),
+                what,
+                from,
+                to,
+            }
         };
         let target =
             |rate_unit: &str| ScenarioView { rate_unit: rate_unit.to_owned(), ..ScenarioView::default() };
@@ -710,12 +745,13 @@ mod tests {
             ("127.0.0.1:8089", "http://127.0.0.1:8089/"),
             ("http://127.0.0.1:8089/?token=a%20b", "http://127.0.0.1:8089/"),
             ("http://proxy/wec", "http://proxy/wec/"),
+            ("https://proxy/wec", "https://proxy/wec/"),
         ] {
             assert_eq!(Page::parse(text).map(|page| page.url.to_string()), Ok(url.to_owned()));
         }
         let page = Page::parse("http://127.0.0.1:8089/?token=a%20b").ok().and_then(|page| page.token);
         assert_eq!(page.as_deref(), Some("a b"));
-        for text in ["https://127.0.0.1", "ftp://a", "http://"] {
+        for text in ["ws://127.0.0.1", "ftp://a", "http://"] {
             assert!(Page::parse(text).err().is_some_and(|error| error.contains(text)), "{text}");
         }
     }

@@ -186,6 +186,7 @@ impl RunLog {
             self.accept(vec![Record::Mark(Mark {
                 at_unix_ns: change.map_or(header.started_unix_ns, |change| change.at_unix_ns),
                 by: change.map_or(MarkBy::Cli, |change| change.by.clone()),
+                who: change.map_or_else(String::new, |change| change.who.clone()),
                 scenario: scenario.clone(),
                 from: MarkValue::Workers(known.unwrap_or(0)),
                 to,

@@ -5,19 +5,17 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use wec_listen::Connections;
-use wec_startup::Token;
+use wec_startup::{Access, Holder, Right, Token};
 
 use super::error::ApiError;
 
 pub(crate) struct Guard {
-    token: Option<Token>,
-    /// The token as a cookie's value.
-    cookie: Option<Token>,
+    access: Access,
     /// Cookies are shared by all ports of a host: two services on one host would overwrite each other's.
     cookie_name: String,
     allowed_hosts: Vec<String>,
@@ -27,25 +25,33 @@ pub(crate) struct Guard {
 
 impl Guard {
     pub(crate) fn new(
-        token: Option<Token>,
+        access: Access,
         allowed_hosts: Vec<String>,
         port: u16,
         connections: Arc<Connections>,
     ) -> Self {
-        let cookie = token.as_ref().and_then(|token| Token::new(token.as_cookie()));
-        Self { token, cookie, cookie_name: format!("wec-token-{port}"), allowed_hosts, connections }
+        Self { access, cookie_name: format!("wec-token-{port}"), allowed_hosts, connections }
     }
 
-    fn check(&self, request: &Request) -> Result<(), ApiError> {
+    /// The name of the holder of the request's token, if it needs one.
+    fn check(&self, request: &Request) -> Result<Caller, ApiError> {
         let host = host_of(request)?;
         self.check_host(&host)?;
         check_origin(request.headers(), &host)?;
-        if request.uri().path() == "/healthz" || self.lets_in(request.headers()) {
-            Ok(())
-        } else {
-            self.connections.count_unauthenticated();
-            Err(ApiError::Unauthorized)
+        if request.uri().path() == "/healthz" || self.access.is_open() {
+            return Ok(Caller::default());
         }
+        let Some(holder) = self.holder(request.headers()) else {
+            self.connections.count_unauthenticated();
+            return Err(ApiError::Unauthorized);
+        };
+        if holder.right == Right::Look && ![Method::GET, Method::HEAD].contains(request.method()) {
+            return Err(ApiError::Forbidden(format!(
+                "the token of {} may look and not steer: use one with the right steer",
+                holder.name
+            )));
+        }
+        Ok(Caller { name: holder.name.clone() })
     }
 
     /// Another site can let its DNS name resolve to a loopback address, but the browser still sends that
@@ -64,53 +70,58 @@ impl Guard {
         })
     }
 
-    fn lets_in(&self, headers: &HeaderMap) -> bool {
-        let Some(token) = &self.token else { return true };
-        let bearer = headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .is_some_and(|(_, offered)| token.is(offered.trim()));
-        bearer
-            || headers
-                .get_all(header::COOKIE)
-                .iter()
-                .filter_map(|value| value.to_str().ok())
-                .flat_map(|value| value.split(';'))
-                .filter_map(|pair| pair.trim().split_once('='))
-                .filter(|(name, _)| *name == self.cookie_name)
-                .any(|(_, offered)| self.cookie.as_ref().is_some_and(|cookie| cookie.is(offered)))
+    fn holder(&self, headers: &HeaderMap) -> Option<&Holder> {
+        let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let bearer = bearer.and_then(|value| self.access.holder(|token| token.is_bearer(value)));
+        bearer.or_else(|| {
+            let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+            let pairs =
+                cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+            let mut offered = pairs.filter(|(name, _)| *name == self.cookie_name);
+            offered.find_map(|(_, offered)| {
+                self.access
+                    .holder(|token| Token::new(token.as_cookie()).is_some_and(|cookie| cookie.is(offered)))
+            })
+        })
     }
 
     /// The answer to `/?token=…`: the cookie, and a redirect to the page without the token in its address.
     fn sign_in(&self, request: &Request) -> Option<Response> {
-        let token = self.token.as_ref()?;
-        if request.uri().path() != "/" {
+        if self.access.is_open() || request.uri().path() != "/" {
             return None;
         }
         let offered =
             url_decoded(request.uri().query()?.split('&').find_map(|pair| pair.strip_prefix("token="))?);
-        if !token.is(&offered) {
+        let Some(Holder { token, .. }) = self.access.holder(|token| token.is(&offered)) else {
             self.connections.count_unauthenticated();
             return Some(ApiError::Unauthorized.into_response());
-        }
+        };
         let cookie = format!("{}={}; HttpOnly; SameSite=Strict; Path=/", self.cookie_name, token.as_cookie());
         let headers = [(header::LOCATION, "/".to_owned()), (header::SET_COOKIE, cookie)];
         Some((StatusCode::SEE_OTHER, headers).into_response())
     }
 }
 
-pub(crate) async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+/// Who sent a request.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Caller {
+    /// The name of its token; empty without one.
+    pub(crate) name: String,
+}
+
+pub(crate) async fn guard(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
     let mut response = match guard.sign_in(&request).map_or_else(
-        || guard.check(&request).map(|()| None),
+        || guard.check(&request).map(Err),
         |response| {
             // The host is checked before its cookie is set.
-            host_of(&request).and_then(|host| guard.check_host(&host)).map(|()| Some(response))
+            host_of(&request).and_then(|host| guard.check_host(&host)).map(|()| Ok(response))
         },
     ) {
-        Ok(None) => next.run(request).await,
-        Ok(Some(response)) => response,
+        Ok(Err(caller)) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Ok(Ok(response)) => response,
         Err(error) => error.into_response(),
     };
     let headers = response.headers_mut();
@@ -181,7 +192,7 @@ mod tests {
     #[test]
     fn accepts_only_addresses_and_configured_names_as_host() {
         let guard = Guard::new(
-            None,
+            Access::default(),
             vec!["wec.test".to_owned()],
             80,
             Connections::new(wec_listen::Rules::control("the page")),

@@ -3,6 +3,7 @@
 mod error;
 mod guard;
 mod live;
+mod machines;
 mod metrics;
 mod observed;
 mod openapi;
@@ -22,15 +23,18 @@ use axum::routing::{any, get, post};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use wec_board::Board;
 use wec_listen::Connections;
-use wec_listen::http::Version;
-use wec_startup::Token;
+use wec_listen::http::{Transport, Version};
+use wec_node_stats::Server as NodeStatsServer;
+use wec_startup::Access;
 
 use self::error::ApiError;
 use self::guard::Guard;
 pub(crate) use self::live::Feed;
+pub use self::machines::{Machine, Machines};
 pub use self::openapi::{log_schema, openapi, summary_schema};
 pub use self::session::{Journal, SessionChanged};
 use crate::runs::{CURRENT, Catalogue};
@@ -47,6 +51,7 @@ struct Web {
     board: Board,
     /// The session that is shown by default.
     session: String,
+    node_stats: Option<Arc<NodeStatsServer>>,
     ended: watch::Receiver<bool>,
     watchers: Arc<Semaphore>,
     /// One part of a run is read at a time.
@@ -59,11 +64,13 @@ pub(crate) struct Setup {
     pub(crate) runs: Catalogue,
     pub(crate) board: Board,
     pub(crate) session: String,
-    pub(crate) token: Option<Token>,
+    pub(crate) node_stats: Option<Arc<NodeStatsServer>>,
+    pub(crate) access: Access,
     pub(crate) allowed_hosts: Vec<String>,
     /// True once the run is over and its last figures can be read.
     pub(crate) ended: watch::Receiver<bool>,
     pub(crate) connections: Arc<Connections>,
+    pub(crate) tls: Option<TlsAcceptor>,
 }
 
 /// Serves until `stop`.
@@ -74,18 +81,20 @@ pub(crate) async fn serve(
 ) -> std::io::Result<()> {
     let port = listener.local_addr()?.port();
     let connections = setup.connections;
-    let guard = Guard::new(setup.token, setup.allowed_hosts, port, Arc::clone(&connections));
+    let guard = Guard::new(setup.access, setup.allowed_hosts, port, Arc::clone(&connections));
     let web = Web {
         feed: setup.feed,
         runs: Arc::new(setup.runs),
         board: setup.board,
         session: setup.session,
+        node_stats: setup.node_stats,
         ended: setup.ended,
         watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
         reading: Arc::default(),
     };
     let service = TowerToHyperService::new(router(web, guard));
-    wec_listen::http::serve(listener, connections, Version::Http1, service, stop).await;
+    let transport = Transport { version: Version::Http1, tls: setup.tls };
+    wec_listen::http::serve(listener, connections, transport, service, stop).await;
     Ok(())
 }
 
@@ -101,6 +110,7 @@ fn router(web: Web, guard: Guard) -> Router {
         .route("/api/v1/runs/{id}/observed", get(observed::observed))
         .route("/api/v1/runs/{id}/window", get(runs::window))
         .route("/api/v1/replay", get(replay::show).patch(replay::change))
+        .route("/api/v1/machines", get(machines::list))
         .route("/api/v1/sessions", get(session::list).post(plans::create))
         .route("/api/v1/sessions/{id}", get(session::show).patch(session::change).delete(plans::delete))
         .route("/api/v1/sessions/{id}/start", post(plans::start))

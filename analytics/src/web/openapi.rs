@@ -25,6 +25,7 @@ use crate::snapshot::{CauseFigures, ChainFigures, ChainSeries, ProfileFigures};
         (name = "replay", description = "The clock of a replayed run"),
     ),
     paths(
+        super::machines::list,
         super::session::list,
         super::session::show,
         super::session::change,

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::openapi::schema::ObjectBuilder;
@@ -18,8 +18,9 @@ use wec_board::{Board, BoardError, By, LiveValue, Phase, SessionState};
 use wec_record::Mark;
 
 use super::error::{ApiError, ErrorBody};
+use super::guard::Caller;
 use super::{MAX_BODY, Web};
-use crate::control::{self, Asked, Refusal};
+use crate::control::{self, Asked, Author, Refusal};
 use crate::plans::{self, PlanChanged, PlanRefusal};
 use crate::runs::CURRENT;
 use crate::schema;
@@ -220,17 +221,19 @@ pub(super) async fn journal(
 pub(super) async fn change(
     State(web): State<Arc<Web>>,
     Path(id): Path<String>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<SessionChanged>, ApiError> {
+    let author = author(caller, &headers)?;
     let body = read(&headers, body)?;
     if !["plan", "agents", "revision"].iter().any(|key| body.get(key).is_some()) {
-        return web.apply(&id, &headers, None, control::session_changes(&body)).await;
+        return web.apply(&id, author, None, control::session_changes(&body)).await;
     }
     let patch = serde_json::from_value(body)
         .map_err(|error| ApiError::BadRequest(format!("the body is wrong: {error}")))?;
     let id = web.session_named(&id);
-    let PlanChanged { session: plan, changes } = plans::update(&web.board, id, patch, by(&headers)?).await?;
+    let PlanChanged { session: plan, changes } = plans::update(&web.board, id, patch, author.by).await?;
     let view = web.feed.session_view(id, web.feed.workers_running(id));
     let session = match view {
         Some(view) => SessionView { plan: Some(plan), ..view },
@@ -262,10 +265,12 @@ pub(super) async fn change(
 pub(super) async fn change_scenario(
     State(web): State<Arc<Web>>,
     Path((id, name)): Path<(String, String)>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<SessionChanged>, ApiError> {
-    web.apply(&id, &headers, Some(&name), control::scenario_changes(&read(&headers, body)?)).await
+    let author = author(caller, &headers)?;
+    web.apply(&id, author, Some(&name), control::scenario_changes(&read(&headers, body)?)).await
 }
 
 /// The sessions of the board and of the runs. `runs` are latest first.
@@ -297,19 +302,22 @@ impl Web {
     async fn apply(
         &self,
         id: &str,
-        headers: &HeaderMap,
+        author: Author,
         scenario: Option<&str>,
         asked: Asked,
     ) -> Result<Json<SessionChanged>, ApiError> {
-        let by = by(headers)?;
         let id = self.session_named(id);
-        let applied = control::apply(&self.board, id, by, scenario, asked).await?;
+        let applied = control::apply(&self.board, id, author, scenario, asked).await?;
         Ok(Json(SessionChanged {
             session: SessionView::new(&applied.session, self.feed.workers_running(id)),
             changes: applied.changes,
             plan_changes: Vec::new(),
         }))
     }
+}
+
+fn author(caller: Caller, headers: &HeaderMap) -> Result<Author, ApiError> {
+    Ok(Author { by: by(headers)?, who: caller.name })
 }
 
 /// A browser always sends the origin of its page; other programs identify themselves with our own header.

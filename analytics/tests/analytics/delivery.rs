@@ -524,6 +524,7 @@ fn options(folder: &Path, grpc: SocketAddr, sender: &str) -> GrpcOptions {
     GrpcOptions {
         analytics: format!("http://{grpc}"),
         token: None,
+        tls: None,
         sender: sender.to_owned(),
         node: "here".to_owned(),
         header: Some(header("run")),

@@ -16,6 +16,7 @@ use wec_board::{
     Versioned,
 };
 use wec_record::{Chain, Mark, RunHeader};
+use wec_startup::Access;
 use wec_testbed::etcd::Etcd;
 
 use crate::common::{START, chain_record, chain_result, exchange, header, unchunked};
@@ -424,7 +425,7 @@ async fn the_control_reaches_other_processes_through_etcd() {
     let etcd = Etcd::start().await.unwrap();
     let of_requester = Board::etcd(EtcdOptions::new([etcd.endpoint()])).await.unwrap();
     of_requester.open_session(Session::running("default", 5)).await.unwrap();
-    let node = NodeId { id: "r1".to_owned(), name: "host".to_owned() };
+    let node = NodeId { id: "r1".to_owned(), name: "host".to_owned(), stats: None };
     let node = NodeInfo {
         strength: Strength { workers: 100, ..Strength::UNMEASURED },
         session: "default".to_owned(),
@@ -582,6 +583,53 @@ async fn a_token_is_required_of_every_client_and_can_become_a_cookie() {
     let request = "GET /?token=geheim%20%26%20gut";
     assert_eq!(exchange(service.address, request, &["Host: evil.example"], b"").await.0, 403);
     assert_eq!(format!("{:?}", Token::new("geheim")), "Some(Token(…))");
+}
+
+#[tokio::test]
+async fn a_named_token_gives_its_right_and_marks_have_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tokens");
+    std::fs::write(&file, "wile:steer:acme\nroad-runner:look:meep\n").unwrap();
+    let board = Board::local();
+    board.put_session(Session::running("default", 50)).await.unwrap();
+    let config = Config {
+        web: Some("127.0.0.1:0".parse().unwrap()),
+        token: Token::new("one"),
+        holders: Access::read(&file).unwrap(),
+        ..crate::common::config(folder.path())
+    };
+    let analytics = Analytics::start(config, board.clone()).await.unwrap();
+    let address = analytics.web_addr().unwrap();
+    let host = format!("Host: {address}");
+    let look = async |credentials: &str| {
+        exchange(address, "GET /api/v1/sessions/current", &[&host, credentials], b"").await.0
+    };
+    let steer = async |credentials: &str, workers: u32| {
+        let body = format!(r#"{{"workers":{workers}}}"#);
+        exchange(address, PATCH, &[&host, JSON, credentials], body.as_bytes()).await
+    };
+    let cookie = async |secret: &str| {
+        let (_, head, _) = exchange(address, &format!("GET /?token={secret}"), &[&host], b"").await;
+        let cookie = head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
+        format!("Cookie: {}", cookie.split(';').next().unwrap())
+    };
+    let looking = cookie("meep").await;
+    for credentials in ["Authorization: Bearer meep", &looking] {
+        assert_eq!(look(credentials).await, 200);
+        let (status, _, body) = steer(credentials, 1).await;
+        assert_eq!(status, 403);
+        assert!(body.contains("the token of road-runner may look and not steer"), "{body}");
+    }
+    let steering = cookie("acme").await;
+    for (credentials, workers) in
+        [("Authorization: Bearer acme", 60), (&*steering, 70), ("Authorization: Bearer one", 80)]
+    {
+        assert_eq!(steer(credentials, workers).await.0, 200, "{credentials}");
+    }
+    assert_eq!(steer("Authorization: Bearer coyote", 90).await.0, 401);
+    let journal = board.journal("default").await.unwrap();
+    let authors: Vec<_> = journal.iter().map(|change| change.mark.who.as_str()).collect();
+    assert_eq!(authors, ["wile", "wile", ""]);
 }
 
 #[tokio::test]

@@ -1136,6 +1136,8 @@ export interface components {
              *     outside, whose text is the value after it.
              */
             what: string;
+            /** @description The name of the author's token; omitted without one. */
+            who?: string;
         };
         /**
          * @description What is read from a series.
@@ -1256,6 +1258,48 @@ export interface components {
          * @enum {string}
          */
         NodeState: "preparing" | "running" | "finishing" | "serving";
+        /** @description The figures of one node. Those of a node that is down are zero. */
+        NodeStats: {
+            /** @description The address of its statistics, HOST:PORT. */
+            address: string;
+            /**
+             * Format: double
+             * @description Use of all processors, per cent.
+             */
+            cpuUsed: number;
+            /**
+             * Format: int64
+             * @description Size of its file systems, bytes.
+             */
+            diskTotal: number;
+            /**
+             * Format: int64
+             * @description Bytes of it that are not available.
+             */
+            diskUsed: number;
+            /**
+             * Format: double
+             * @description `diskUsed` of `diskTotal`, per cent.
+             */
+            diskUsedPercent: number;
+            /** @description Why it has no figures; empty while it has. */
+            error: string;
+            /**
+             * Format: int64
+             * @description Size of its memory, bytes.
+             */
+            memoryTotal: number;
+            /**
+             * Format: int64
+             * @description Bytes of it that are in use.
+             */
+            memoryUsed: number;
+            /**
+             * Format: double
+             * @description `memoryUsed` of `memoryTotal`, per cent.
+             */
+            memoryUsedPercent: number;
+        };
         /** @description A node on the board. */
         NodeView: {
             /** @description Its id. */
@@ -1271,6 +1315,11 @@ export interface components {
              * @description Number of workers that it can run; 0 while it takes no share of the load.
              */
             workers: number;
+        };
+        /** @description The nodes */
+        Nodes: {
+            /** @description Those on the board, in the order of their ids. */
+            nodes: components["schemas"]["NodeEntry"][];
         };
         /** @description Nonces. */
         NonceFigures: {
@@ -2858,7 +2907,9 @@ export type NewNode = components['schemas']['NewNode'];
 export type NewSession = components['schemas']['NewSession'];
 export type NodeKind = components['schemas']['NodeKind'];
 export type NodeState = components['schemas']['NodeState'];
+export type NodeStats = components['schemas']['NodeStats'];
 export type NodeView = components['schemas']['NodeView'];
+export type Nodes = components['schemas']['Nodes'];
 export type NonceFigures = components['schemas']['NonceFigures'];
 export type ObservedFigures = components['schemas']['ObservedFigures'];
 export type ObservedOverTime = components['schemas']['ObservedOverTime'];

@@ -15,7 +15,8 @@ const BY: Record<string, string> = {
 
 /** Who made the change, in words. */
 export function who(mark: Mark): string {
-  return BY[mark.by] ?? mark.by;
+  const by = BY[mark.by] ?? mark.by;
+  return mark.who ? `${mark.who}, by ${by}` : by;
 }
 
 /** The text above a chart. */

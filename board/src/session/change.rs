@@ -52,6 +52,8 @@ impl From<By> for MarkBy {
 pub struct Change {
     /// Its author.
     pub by: By,
+    /// The name of the author's token; empty without one.
+    pub who: String,
     /// Its scenario; none if the session has only one, and for a change of the whole session.
     pub scenario: Option<String>,
     /// The new value.
@@ -61,7 +63,7 @@ pub struct Change {
 impl Change {
     /// A change of the session, or of its only scenario.
     pub const fn new(by: By, to: ChangeTo) -> Self {
-        Self { by, scenario: None, to }
+        Self { by, who: String::new(), scenario: None, to }
     }
 
     /// A change of the number of workers.
@@ -151,7 +153,7 @@ impl Session {
             return Ok(None);
         }
         let (by, what) = (change.by.into(), change.to.what());
-        let mark = Mark { at_unix_ns, by, scenario, what, from, to };
+        let mark = Mark { at_unix_ns, by, who: change.who.clone(), scenario, what, from, to };
         spec.last_changes.push(Changed { session: self.spec.id.clone(), mark });
         Ok(Some(next))
     }

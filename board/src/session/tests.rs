@@ -9,7 +9,7 @@ fn session(scenarios: &[(&str, Target)]) -> Session {
 }
 
 fn running(id: &str) -> NodeInfo {
-    let node = NodeId { id: id.to_owned(), name: id.to_owned() };
+    let node = NodeId { id: id.to_owned(), name: id.to_owned(), stats: None };
     let session = "s".to_owned();
     NodeInfo { session, ..NodeInfo::new(&node, NodeKind::Requester, NodeState::Running) }
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::{Follows, NodeId, NodeKind, NodeState};
 
 fn node(id: &str, state: NodeState, session: &str) -> NodeInfo {
-    let node = NodeId { id: id.to_owned(), name: id.to_owned() };
+    let node = NodeId { id: id.to_owned(), name: id.to_owned(), stats: None };
     let strength = Strength { workers: 100, ..Strength::UNMEASURED };
     NodeInfo { strength, session: session.to_owned(), ..NodeInfo::new(&node, NodeKind::Requester, state) }
 }

@@ -85,7 +85,7 @@ over_all_boards!(
 );
 
 fn requester(id: &str, workers: u32) -> NodeInfo {
-    let node = NodeId { id: id.to_owned(), name: "host".to_owned() };
+    let node = NodeId { id: id.to_owned(), name: "host".to_owned(), stats: None };
     let strength = Strength { workers, ..Strength::UNMEASURED };
     NodeInfo { strength, ..NodeInfo::new(&node, NodeKind::Requester, NodeState::Running) }
 }

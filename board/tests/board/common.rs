@@ -9,7 +9,7 @@ use wec_board::{Board, BoardError, NodeId, NodeInfo, NodeKind, NodeState, Streng
 pub(crate) const BOUND: Duration = Duration::from_secs(120);
 
 pub(crate) fn requester(id: &str) -> NodeInfo {
-    let node = NodeId { id: id.to_owned(), name: "host".to_owned() };
+    let node = NodeId { id: id.to_owned(), name: "host".to_owned(), stats: None };
     let strength = Strength { workers: 1, ..Strength::UNMEASURED };
     NodeInfo { strength, ..NodeInfo::new(&node, NodeKind::Requester, NodeState::Running) }
 }

@@ -1,5 +1,6 @@
 //! The stream itself. Batches are already encoded, so the codec only copies them.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use prost::Message;
@@ -10,8 +11,9 @@ use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder, Streaming};
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::Endpoint;
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Request, Status};
+use wec_pki::Tls;
 use wec_proto::results::Ack;
 
 use crate::SinkError;
@@ -41,9 +43,15 @@ impl Bearer {
 }
 
 /// Opens a stream; analytics answers before the first batch.
-pub(crate) async fn open(endpoint: Endpoint, token: Option<Bearer>) -> Result<Link, Status> {
+pub(crate) async fn open(
+    endpoint: Endpoint,
+    token: Option<Bearer>,
+    tls: Option<Tls>,
+) -> Result<Link, Status> {
+    let explained = |error: String| tls.as_ref().map_or(error.clone(), |tls| tls.explained(&error));
     let unreachable = |error: tonic::transport::Error| {
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {}", chain(cause)));
+        let cause = explained(cause.unwrap_or_default());
         Status::unavailable(format!("analytics at {} cannot be reached{cause}", endpoint.uri()))
     };
     let channel = endpoint.connect().await.map_err(unreachable)?;
@@ -55,8 +63,42 @@ pub(crate) async fn open(endpoint: Endpoint, token: Option<Bearer>) -> Result<Li
     if let Some(Bearer(value)) = token {
         request.metadata_mut().insert("authorization", value);
     }
-    let acks = client.streaming(request, path, Encoded).await?.into_inner();
+    let acks = client.streaming(request, path, Encoded).await.map_err(|status| {
+        // A server refuses a client's certificate after the handshake.
+        match std::error::Error::source(&status) {
+            Some(cause) if tls.is_some() => Status::new(status.code(), explained(chain(cause))),
+            _ => status,
+        }
+    });
+    let acks = acks?.into_inner();
     Ok(Link { batches, acks, greeted: false })
+}
+
+/// The error with its causes, each once.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// TLS with analytics.
+pub(crate) fn tls(tls: &Tls) -> Result<ClientTlsConfig, String> {
+    let read = |file: &Path| {
+        std::fs::read(file).map_err(|error| format!("cannot read {} for TLS: {error}", file.display()))
+    };
+    let files = tls.files();
+    let config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(&files.ca)?));
+    Ok(match &files.client {
+        None => config,
+        Some((certificate, key)) => config.identity(Identity::from_pem(read(certificate)?, read(key)?)),
+    })
 }
 
 #[derive(Clone, Copy, Debug)]

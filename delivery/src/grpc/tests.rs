@@ -7,7 +7,7 @@ use super::*;
 /// A pump that keeps at most `most` records in memory, and its intake.
 fn pump(most: usize) -> (Pump, Arc<Intake>) {
     let endpoint = Endpoint::from_static("http://127.0.0.1:1");
-    let pumps = Pumps { endpoint, token: None, most_in_memory: Some(most), pumps: Vec::new() };
+    let pumps = Pumps { endpoint, token: None, tls: None, most_in_memory: Some(most), pumps: Vec::new() };
     let intake = Arc::<Intake>::default();
     let owner = Owner { sender: "c1".to_owned(), node: "here".to_owned(), header: String::new() };
     let made =

@@ -92,6 +92,7 @@ fn mark() -> impl Strategy<Value = Record> {
         Record::Mark(Mark {
             at_unix_ns: START + u64::from(number),
             by: MarkBy::Cli,
+            who: String::new(),
             scenario: String::new(),
             from: MarkValue::Workers(0),
             to: MarkValue::Workers(number),

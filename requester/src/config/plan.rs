@@ -358,7 +358,7 @@ fn challenges(value: &str) -> Result<Challenges, String> {
     if value == "memory" {
         return Ok(Challenges::Memory);
     }
-    if value.starts_with("redis://") {
+    if value.starts_with("redis://") || value.starts_with("rediss://") {
         return Ok(Challenges::Redis(value.into()));
     }
     challtestsrv(value)

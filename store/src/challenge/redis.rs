@@ -11,7 +11,10 @@
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, FromRedisValue, Pipeline, RedisError, Script, cmd, pipe};
+use redis::{
+    Client, ClientTlsConfig, FromRedisValue, Pipeline, RedisError, Script, TlsCertificates, cmd, pipe,
+};
+use wec_pki::TlsFiles;
 use wec_startup::redacted;
 
 use super::{BoxFuture, ChallengeData, ChallengeReader, ChallengeStoreError, ChallengeWriter};
@@ -49,10 +52,23 @@ impl RedisChallenges {
     /// When the URL is not valid, there is no server, or the login is refused. The message has the URL
     /// without its password.
     pub async fn connect(url: &str) -> Result<Self, ChallengeStoreError> {
+        Self::connect_with(url, None).await
+    }
+
+    /// The same; `rediss://` uses these files for TLS.
+    ///
+    /// # Errors
+    /// As [`RedisChallenges::connect`], and when a file cannot be read.
+    pub async fn connect_with(url: &str, tls: Option<&TlsFiles>) -> Result<Self, ChallengeStoreError> {
         let shown = redacted(url);
-        let wrong =
-            |error: RedisError| ChallengeStoreError::Url { url: redacted(url), reason: error.to_string() };
-        let client = Client::open(url).map_err(wrong)?;
+        let wrong = |reason: String| ChallengeStoreError::Url { url: redacted(url), reason };
+        let client = match tls.filter(|_| url.starts_with("rediss://")) {
+            None => Client::open(url).map_err(|error| wrong(error.to_string()))?,
+            Some(files) => {
+                let certificates = certificates(files).map_err(wrong)?;
+                Client::build_with_tls(url, certificates).map_err(|error| wrong(error.to_string()))?
+            }
+        };
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(CONNECT_WITHIN))
             .set_response_timeout(Some(ANSWER_WITHIN))
@@ -61,7 +77,7 @@ impl RedisChallenges {
         let first = config.clone().set_number_of_retries(0);
         let unavailable = |error: RedisError| ChallengeStoreError::Unavailable {
             store: shown.clone(),
-            reason: error.to_string(),
+            reason: tls.map_or_else(|| error.to_string(), |files| files.explained(&error.to_string())),
         };
         let mut trial =
             ConnectionManager::new_with_config(client.clone(), first).await.map_err(unavailable)?;
@@ -140,6 +156,19 @@ impl RedisChallenges {
         }
         answer.map_err(|error| self.unavailable(&error))
     }
+}
+
+fn certificates(files: &TlsFiles) -> Result<TlsCertificates, String> {
+    let read = |file: &std::path::Path| {
+        std::fs::read(file).map_err(|error| format!("cannot read {} for TLS: {error}", file.display()))
+    };
+    let client_tls = match &files.client {
+        None => None,
+        Some((certificate, key)) => {
+            Some(ClientTlsConfig { client_cert: read(certificate)?, client_key: read(key)? })
+        }
+    };
+    Ok(TlsCertificates { client_tls, root_cert: Some(read(&files.ca)?) })
 }
 
 fn is_broken(error: &RedisError) -> bool {

@@ -67,9 +67,9 @@ impl Agent {
     pub(super) async fn challenges(&self, plan: &Plan) -> anyhow::Result<Arc<dyn ChallengeWriter>> {
         if plan.challenges != wec_requester::Challenges::Memory {
             // Each with the expiry of its plan.
-            return Ok(here::challenges(plan).await?.0);
+            return Ok(here::challenges(plan, &self.delivery.tls).await?.0);
         }
-        Ok(Arc::clone(&self.own.get_or_try_init(|| here::challenges(plan)).await?.0))
+        Ok(Arc::clone(&self.own.get_or_try_init(|| here::challenges(plan, &self.delivery.tls)).await?.0))
     }
 
     /// Before the first session.

@@ -45,6 +45,9 @@ pub(crate) fn config(folder: &Path) -> Config {
         token: None,
         allowed_hosts: Vec::new(),
         opens_with: None,
+        node_stats: None,
+        holders: Vec::new(),
+        tls: None,
     }
 }
 
@@ -150,6 +153,7 @@ fn record() -> impl Strategy<Value = Record> {
         1 => (0u64..40_000_000_000_000, 0u32..1_000).prop_map(|(at, workers)| Record::Mark(Mark {
             at_unix_ns: START + at,
             by: MarkBy::Page,
+            who: String::new(),
             scenario: "default".to_owned(),
             what: MarkWhat::Workers,
             from: MarkValue::Workers(0),

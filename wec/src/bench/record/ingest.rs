@@ -25,6 +25,7 @@ pub(super) async fn measure(copies: &Copies, folder: &Path, requests: u64) -> an
     let options = GrpcOptions {
         analytics: format!("http://{address}"),
         token: None,
+        tls: None,
         sender: "bench".to_owned(),
         node: "bench".to_owned(),
         header: Some(copies.header()),

@@ -1,0 +1,71 @@
+//! The processes on the board, each with the figures of its machine.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use wec_board::{ClockOffset, NodeKind, NodeState, Strength};
+use wec_node_stats::NodeStats;
+
+use super::Web;
+use super::error::ErrorBody;
+
+/// The processes on the board
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Machines {
+    /// In the order of their ids.
+    pub machines: Vec<Machine>,
+}
+
+/// A process on the board, and its machine
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Machine {
+    /// New with each start of the process.
+    pub id: String,
+    /// The host's name, usually.
+    pub name: String,
+    /// Its kind.
+    pub kind: NodeKind,
+    /// Its state.
+    pub state: NodeState,
+    /// What it offers to its session now.
+    pub strength: Strength,
+    /// Its session; empty for a node that serves all sessions.
+    pub session: String,
+    /// Its clock beside the board's time; null while it is not known.
+    pub clock: Option<ClockOffset>,
+    /// CPU, memory and disks of its machine; null if it or this service serves no node statistics.
+    pub machine: Option<NodeStats>,
+}
+
+/// The processes on the board, with CPU, memory and disks of their machines
+#[utoipa::path(
+    get,
+    path = "/api/v1/machines",
+    operation_id = "list_machines",
+    tag = "figures",
+    responses(
+        (status = "default", description = "Refused: 401, 403 as docs/web-api.md says", body = ErrorBody),
+        (status = OK, description = "The processes", body = Machines),
+    )
+)]
+pub(super) async fn list(State(web): State<Arc<Web>>) -> Json<Machines> {
+    let mut machines = match &web.node_stats {
+        Some(server) => server.all().await.nodes,
+        None => Default::default(),
+    };
+    let nodes = web.board.nodes().borrow().clone();
+    let processes = nodes.into_iter().map(|node| Machine {
+        machine: node.stats.as_ref().and_then(|address| machines.remove(address)),
+        id: node.id,
+        name: node.name,
+        kind: node.kind,
+        state: node.state,
+        strength: node.strength,
+        session: node.session,
+        clock: node.clock,
+    });
+    Json(Machines { machines: processes.collect() })
+}
