@@ -274,6 +274,30 @@ pub enum Load {
         /// Number of workers that share them.
         workers: u32,
     },
+    /// A fleet of certificates: iterations start when its clients renew.
+    Fleet {
+        /// Certificates at the start of the fleet's clock.
+        certificates: u64,
+        /// Their lifetime then.
+        #[schema(value_type = String)]
+        lifetime: Time,
+        /// The classes of clients, each with its weight.
+        #[serde(default)]
+        classes: Vec<String>,
+        /// What happens on the fleet's clock.
+        #[serde(default)]
+        events: Vec<String>,
+        /// The time of the fleet's clock at which the run begins.
+        #[schema(value_type = String)]
+        from: Time,
+        /// Seed of the fleet's random choices.
+        #[serde(default)]
+        seed: u64,
+        /// Seconds of the fleet's clock in a second.
+        speed: f64,
+        /// The largest number of workers.
+        workers: u32,
+    },
 }
 
 impl Default for Load {
@@ -350,7 +374,8 @@ impl Load {
             Self::Workers { workers, .. }
             | Self::ArrivalRate { workers, .. }
             | Self::TargetRps { workers, .. }
-            | Self::Iterations { workers, .. } => *workers,
+            | Self::Iterations { workers, .. }
+            | Self::Fleet { workers, .. } => *workers,
         }
     }
 
@@ -358,7 +383,9 @@ impl Load {
     pub const fn iterations(&self) -> Option<u64> {
         match self {
             Self::Iterations { iterations, .. } => Some(*iterations),
-            Self::Workers { .. } | Self::ArrivalRate { .. } | Self::TargetRps { .. } => None,
+            Self::Workers { .. } | Self::ArrivalRate { .. } | Self::TargetRps { .. } | Self::Fleet { .. } => {
+                None
+            }
         }
     }
 }

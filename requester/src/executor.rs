@@ -9,6 +9,7 @@ mod arrival_rate;
 mod back_off;
 mod closed;
 mod config;
+mod fleet;
 mod gauges;
 mod iterations;
 mod quota;
@@ -35,12 +36,14 @@ use crate::permit::Permit;
 
 pub use back_off::{BackOff, OnFailure};
 pub use config::{Rate, rate};
+pub use fleet::{FleetAccount, FleetDrive, speed as fleet_speed};
 pub use gauges::Gauges;
 pub use quota::Quota;
 pub use schedule::ArrivalSchedule;
 
 /// Every executor. The first is the default. If several are selected by keys, the last one is used.
-static EXECUTORS: [Kind; 4] = [workers::KIND, arrival_rate::KIND, target_rps::KIND, iterations::KIND];
+static EXECUTORS: [Kind; 5] =
+    [workers::KIND, arrival_rate::KIND, target_rps::KIND, iterations::KIND, fleet::KIND];
 
 /// A row of the table of executors.
 #[derive(Debug)]

@@ -9,6 +9,7 @@ mod compare;
 mod convert;
 mod demo;
 mod export;
+mod fleet;
 mod here;
 mod hook;
 mod junit;
@@ -61,6 +62,8 @@ enum Command {
     Capacity(capacity::Options),
     /// Wait for sessions on the board, and run those that are meant for this machine
     Agent(Box<agent::Options>),
+    /// Ask what a fleet of certificates that renew themselves needs of a CA
+    Fleet(fleet::Options),
     /// Run virtual users that send their results to a separate analytics process
     Requester(run::RemoteRun),
     /// Answer a CA's validations from stored challenge data
@@ -138,6 +141,7 @@ fn dispatch() -> ExitCode {
             Command::Seq(options) => conclude(&logging, |stop| shorthand::seq(options, stop)).await,
             Command::Aseq(options) => conclude(&logging, |stop| shorthand::aseq(options, stop)).await,
             Command::Capacity(options) => conclude(&logging, |stop| capacity::capacity(options, stop)).await,
+            Command::Fleet(options) => conclude(&logging, |stop| fleet::fleet(options, stop)).await,
             Command::Schema => conclude(&logging, |_| schema()).await,
             Command::Agent(options) => conclude(&logging, |stop| agent::agent(*options, stop)).await,
             Command::Requester(options) => conclude(&logging, |stop| run::remote(options, stop)).await,

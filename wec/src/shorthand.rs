@@ -69,8 +69,18 @@ pub(crate) struct Aseq {
 pub(crate) enum Constant {}
 
 impl Command for Constant {
-    const REFUSED: &'static [&'static str] =
-        &["executor", "workers", "rate", "target_rps", "iterations", "stages", "spacing", "rate_unit"];
+    const REFUSED: &'static [&'static str] = &[
+        "executor",
+        "workers",
+        "rate",
+        "target_rps",
+        "iterations",
+        "fleet_certificates",
+        "fleet_speed",
+        "stages",
+        "spacing",
+        "rate_unit",
+    ];
 
     fn takes(key: &Key) -> bool {
         key.place != Place::Search
@@ -96,6 +106,8 @@ impl Command for Stepped {
         "rate",
         "target_rps",
         "iterations",
+        "fleet_certificates",
+        "fleet_speed",
         "stages",
         "spacing",
         "rate_unit",

@@ -1797,6 +1797,37 @@ export interface components {
              * @description Number of workers that share them.
              */
             workers: number;
+        } | {
+            /**
+             * Format: int64
+             * @description Certificates at the start of the fleet's clock.
+             */
+            certificates: number;
+            /** @description The classes of clients, each with its weight. */
+            classes?: string[];
+            /** @description What happens on the fleet's clock. */
+            events?: string[];
+            /** @enum {string} */
+            executor: "fleet";
+            /** @description The time of the fleet's clock at which the run begins. */
+            from: string;
+            /** @description Their lifetime then. */
+            lifetime: string;
+            /**
+             * Format: int64
+             * @description Seed of the fleet's random choices.
+             */
+            seed?: number;
+            /**
+             * Format: double
+             * @description Seconds of the fleet's clock in a second.
+             */
+            speed: number;
+            /**
+             * Format: int32
+             * @description The largest number of workers.
+             */
+            workers: number;
         };
         /**
          * @description What a rate counts.

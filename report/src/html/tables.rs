@@ -392,6 +392,11 @@ fn plan(page: &mut String, plan: &Plan) {
             Load::Iterations { iterations, workers } => {
                 format!("{iterations} iterations by {workers} workers")
             }
+            Load::Fleet { certificates, speed, workers, .. } => {
+                format!(
+                    "a fleet of {certificates} certificates at {speed} times its speed, at most {workers} workers"
+                )
+            }
         };
         let weights = serde_json::to_value(&scenario.weights).unwrap_or_default();
         let weights: Vec<_> = weights

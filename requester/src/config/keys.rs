@@ -126,6 +126,10 @@ pub static KEYS: &[Key] = &[
         "Reach this many requests per second by adjusting the number of workers"),
     scenario("iterations", "N", Whole, LOAD,
         "Run this many chains in total, shared by the workers").short('n').usual(),
+    scenario("fleet_certificates", "N", Text, LOAD,
+        "A fleet of so many certificates: chains start when its clients renew. See wec fleet for its events and classes"),
+    scenario("fleet_speed", "N", Number, LOAD,
+        "Seconds of the fleet's clock in a second: 1440 for a day in a minute [default: 1]"),
     scenario("stages", "TIME:TARGET,…", Stages, LOAD,
         "Linear changes of workers or rate, one after the other: 30s:100,1h:5000").usual(),
     scenario("run_time", "TIME", Text, LOAD,
@@ -133,8 +137,8 @@ pub static KEYS: &[Key] = &[
     scenario("think_time", "TIME|A..B", Text, LOAD,
         "Pause of a worker between two chains, for the executors workers and iterations: 2s, or a range 1s..5s [default: none]"),
     scenario("executor", "NAME", Kind::Executor, LOAD,
-        "How iterations are started: workers, arrival-rate, target-rps or iterations [default: given by --rate, \
-         --target-rps or --iterations, else workers]"),
+        "How iterations are started: workers, arrival-rate, target-rps, iterations or fleet [default: given by --rate, \
+         --target-rps, --iterations or --fleet-certificates, else workers]"),
     scenario("rate_unit", "UNIT", OneOf(&["chains", "requests"]), LOAD,
         "What rates count: chains or requests [default: chains]").only_in_files(),
     scenario("spacing", "HOW", OneOf(&["poisson", "even"]), LOAD,

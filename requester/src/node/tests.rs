@@ -126,6 +126,39 @@ fn a_part_that_fails_to_start_ends_the_run_and_leaves_nothing() {
     });
 }
 
+/// Registrations stand for renewals: only when chains start matters here, and what the fleet counts.
+#[test]
+fn a_fleet_is_driven_as_it_was_planned_on_a_clock_of_its_own() {
+    let settings = wec_fleet::Settings {
+        certificates: "200000".to_owned(),
+        length: "1d".to_owned(),
+        events: vec!["growth 5%/d".to_owned()],
+        ..wec_fleet::Settings::default()
+    };
+    let scenario = settings.read().unwrap();
+    let mut cohorts = wec_fleet::Cohorts::new(scenario.clone());
+    // The hour from 00:10:00 on, in a minute.
+    for _ in 0..600 {
+        cohorts.step();
+    }
+    let live = wec_fleet::LiveFleet::of(cohorts.clone());
+    let planned: u64 = (0..3_600).map(|_| cohorts.step().total().attempts).sum();
+    paused(async {
+        let (ca, board) = (Ca::new(true), Board::local());
+        let fleet = crate::executor::FleetDrive::new(scenario, live, 60.0);
+        let mut plan = plan("1", None);
+        plan.scenarios[0].load = fleet.load(1_000);
+        plan.scenarios[0].run_time = Duration::from_secs(60);
+        let ended = Run::start("a", plan, Fake::new(&ca, &board)).end().await;
+        assert!(planned > 400, "{planned}");
+        assert_eq!(ended.iterations, planned);
+        let account = fleet.account();
+        let sum = |figure: fn(&wec_fleet::Flow) -> u64| account.classes.iter().map(figure).sum::<u64>();
+        assert_eq!((sum(|flow| flow.attempts), sum(|flow| flow.due)), (planned, planned));
+        assert_eq!((sum(wec_fleet::Flow::served), account.in_flight), (planned, 0));
+    });
+}
+
 #[test]
 fn a_state_that_cannot_be_opened_ends_the_start() {
     paused(async {

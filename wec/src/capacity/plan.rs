@@ -47,8 +47,18 @@ const DROPPED: &str = "limited_dropped";
 pub(crate) enum Searched {}
 
 impl Command for Searched {
-    const REFUSED: &'static [&'static str] =
-        &["rate", "stages", "run_time", "executor", "target_rps", "iterations", "think_time", "rate_unit"];
+    const REFUSED: &'static [&'static str] = &[
+        "rate",
+        "stages",
+        "run_time",
+        "executor",
+        "target_rps",
+        "iterations",
+        "fleet_certificates",
+        "fleet_speed",
+        "think_time",
+        "rate_unit",
+    ];
 
     fn takes(key: &Key) -> bool {
         key.name != DROPPED

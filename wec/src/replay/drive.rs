@@ -31,11 +31,13 @@ const MAX_STEPS: u128 = 3_600;
 pub(crate) enum Drive {}
 
 /// The keys that the log sets.
-const BY_LOG: [&str; 13] = [
+const BY_LOG: [&str; 15] = [
     "workers",
     "rate",
     "target_rps",
     "iterations",
+    "fleet_certificates",
+    "fleet_speed",
     "stages",
     "think_time",
     "executor",

@@ -12,6 +12,7 @@ mod common;
 mod deployment;
 mod exports;
 mod faults;
+mod fleet;
 mod front_end;
 mod generator_limits;
 mod hostile_text;
