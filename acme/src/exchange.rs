@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::FailureClass;
 use crate::Purpose;
-use crate::clock::Clock;
+use crate::clock::{Clock, RESOLUTION_NS};
 use crate::correlation::TraceId;
 use crate::endpoint::Endpoint;
 use crate::failure::Failure;
@@ -57,10 +57,10 @@ impl Exchange {
         self.failure.as_ref()?.problem.as_deref()
     }
 
-    /// Changes the arrival time of its nonce into its age when it was sent.
+    /// Changes the arrival time of its nonce into its age when it was sent, which is at least the clock's resolution.
     fn settle_nonce_age(&mut self) {
         if self.nonce_age > 0 {
-            self.nonce_age = self.sent.saturating_sub(self.nonce_age).max(1);
+            self.nonce_age = self.sent.saturating_sub(self.nonce_age).max(RESOLUTION_NS);
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::clock::reading;
+
 /// How long a chain waited between its requests, nanoseconds. Waits never overlap requests of the same chain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Waited {
@@ -35,7 +37,8 @@ impl Wait {
     pub(crate) fn ended(&self, now: u64) -> Waited {
         let passed = now.saturating_sub(self.began);
         let asked = passed.min(nanos(self.asked));
-        Waited { asked, poll: (passed - asked).min(nanos(self.own.saturating_sub(self.asked))) }
+        let own = nanos(self.own.saturating_sub(self.asked));
+        Waited { asked, poll: reading((passed - asked).min(own)) }
     }
 }
 

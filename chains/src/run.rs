@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use tokio_util::sync::CancellationToken;
+use wec_acme::clock::reading;
 use wec_acme::{Failure, FailureClass, Subject, Trace};
 use wec_record::{Chain, ChainResult};
 
@@ -92,7 +93,7 @@ fn closed(
     let waited = trace.waited();
     let (exchanges, keygen) = trace.into_parts();
     let did = result::Did { exchanges, keygen, waited, authorizations };
-    let times = result::Times { due: due.unwrap_or(started), started, done: context.clock.now() };
+    let times = result::Times { due: due.map_or(started, reading), started, done: context.clock.now() };
     let outcome = outcome
         .unwrap_or_else(|| Err(Failure::new(FailureClass::Interrupted, "interrupted at the end of the run")));
     if outcome == Ok(Outcome::NothingToDo) && did.exchanges.is_empty() {

@@ -1,6 +1,9 @@
 //! The one clock of a process: monotonic nanoseconds, and the wall time of their origin.
 //!
 //! All time in the project comes from here, through tokio's `Instant`, so that tests can pause it.
+//!
+//! The unit of all times is the nanosecond. The clock's readings are whole microseconds, so that times in records have no
+//! digits that only cost space (ADR 71).
 
 mod boot;
 
@@ -9,6 +12,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
 pub use boot::{Moment, boot_ns};
+
+/// The resolution of the clock's readings, nanoseconds.
+pub const RESOLUTION_NS: u64 = 1_000;
+
+/// The latest reading of a clock that is not after this time, nanoseconds.
+pub const fn reading(time_ns: u64) -> u64 {
+    time_ns - time_ns % RESOLUTION_NS
+}
 
 /// Nanoseconds since an origin whose wall time is known. Copies share the origin.
 #[derive(Clone, Copy, Debug)]
@@ -25,10 +36,15 @@ impl Clock {
         Self { origin: Instant::now(), origin_unix_ns: u64::try_from(unix.as_nanos()).unwrap_or(u64::MAX) }
     }
 
-    /// Nanoseconds since the origin; never goes back.
+    /// Nanoseconds since the origin, whole microseconds; never goes back.
     pub fn now(&self) -> u64 {
+        self.at(Instant::now())
+    }
+
+    fn at(&self, at: Instant) -> u64 {
         // 2^64 ns are 584 years.
-        u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        let since = at.saturating_duration_since(self.origin).as_nanos();
+        reading(u64::try_from(since).unwrap_or(u64::MAX))
     }
 
     /// The same clock with a wall time that is this much later: of a machine whose clock is known to be off.
@@ -55,8 +71,7 @@ impl Clock {
 
     /// Wall time of `at`; the origin's wall time if `at` is before the origin.
     pub fn unix_ns(&self, at: Instant) -> u64 {
-        let since = at.saturating_duration_since(self.origin).as_nanos();
-        self.origin_unix_ns.saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
+        self.origin_unix_ns.saturating_add(self.at(at))
     }
 
     /// Wall time now, whole seconds since the Unix epoch.
@@ -79,6 +94,17 @@ mod tests {
         assert!(before <= since_origin && since_origin <= after);
         // 2020-01-01: a machine with an earlier clock has no valid time.
         assert!(clock.unix_now() > 1_577_836_800);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn readings_are_whole_microseconds_that_are_not_late() {
+        let clock = Clock::start();
+        let origin = Instant::now();
+        for (passed, read) in [(0, 0), (999, 0), (1_000, 1_000), (1_999, 1_000), (2_500_001, 2_500_000)] {
+            assert_eq!(reading(passed), read);
+            let at = origin + Duration::from_nanos(passed);
+            assert_eq!(clock.unix_ns(at) - clock.origin_unix_ns(), read);
+        }
     }
 
     #[tokio::test(start_paused = true)]

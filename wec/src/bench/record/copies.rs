@@ -179,7 +179,7 @@ impl Copies {
         let mixed = (self.noise ^ (self.noise >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         let share = 0.75 + (mixed >> 40) as f64 / f64::from(1 << 24) / 2.0;
-        (value as f64 * share) as u64
+        wec_acme::clock::reading((value as f64 * share) as u64)
     }
 }
 
