@@ -14,7 +14,7 @@ use wec_record::{ChallengeType, Verdict};
 
 use crate::answers::{Answers, DNS01_LABEL, StoreFailed};
 use crate::history;
-use crate::hits::Arrival;
+use crate::hits::{Arrival, beginning};
 use crate::records::{Data, NameRecords};
 
 /// The largest answer over UDP: it fits every path unfragmented, whatever the client allows.
@@ -334,7 +334,10 @@ fn record_hit(answers: &Answers, arrival: Arrival, question: &Query, resolved: &
     let (verdict, answer) = match &resolved.failed {
         Some(failed) => (Verdict::StoreFailed, format!("SERVFAIL: {failed}")),
         None if values.is_empty() => (Verdict::Unknown, format!("{}, no TXT", resolved.code)),
-        None => (Verdict::Answered, values.join(" ")),
+        None => {
+            let values: Vec<_> = values.iter().map(|value| beginning(value)).collect();
+            (Verdict::Answered, values.join(" "))
+        }
     };
     answers.hits.add(arrival, name.to_owned(), verdict, answer);
 }

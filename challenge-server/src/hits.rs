@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use wec_clock::Clock;
+use wec_clock::{Clock, reading};
 use wec_record::{ChallengeType, ValidationHit, Verdict};
 
 /// How many hits [`Hits::recent`] keeps.
@@ -96,7 +96,7 @@ impl Hits {
             verdict,
             answer: shortened(answer),
             // 2^64 ns are 584 years.
-            took: u64::try_from(arrival.at.elapsed().as_nanos()).unwrap_or(u64::MAX),
+            took: reading(u64::try_from(arrival.at.elapsed().as_nanos()).unwrap_or(u64::MAX)),
         };
         let mut record = self.record();
         record.counts.0[arrival.challenge as usize][verdict as usize] += 1;
@@ -170,6 +170,16 @@ fn shortened(mut answer: String) -> String {
     answer
 }
 
+/// The beginning of a value that was served. It tells two values of a name apart; all of a random value would be most of
+/// the log of a hit.
+pub(crate) fn beginning(value: &str) -> String {
+    const LENGTH: usize = 6;
+    match value.char_indices().nth(LENGTH) {
+        Some((end, _)) if value.len() > 2 * LENGTH => format!("{}…", &value[..end]),
+        _ => value.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,6 +206,15 @@ mod tests {
         assert_eq!(stream.recv().await, None, "ends with the server");
         assert_eq!(hits.recent().iter().map(|hit| hit.seq).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
         assert_eq!(hits.counts().of(ChallengeType::Http01, Verdict::Answered), 6);
+    }
+
+    #[test]
+    fn long_values_have_only_their_beginning() {
+        for (value, shown) in
+            [("", ""), ("abcdefghijkl", "abcdefghijkl"), ("abcdefghijklm", "abcdef…"), ("ééééééé", "éééééé…")]
+        {
+            assert_eq!(beginning(value), shown);
+        }
     }
 
     #[tokio::test]

@@ -22,7 +22,7 @@ use crate::accept::accept;
 use crate::answers::Answers;
 use crate::config::ListenLimits;
 use crate::history;
-use crate::hits::Arrival;
+use crate::hits::{Arrival, beginning};
 
 const PREFIX: &str = "/.well-known/acme-challenge/";
 /// For container health checks; it is no validation, so no hit.
@@ -177,7 +177,7 @@ async fn respond(answers: &Answers, source: SocketAddr, request: &Request<'_>) -
 
     let (verdict, answer, reply) = match answers.http01(&name, token).await {
         Ok(Some(key_authorization)) => {
-            (Verdict::Answered, key_authorization.clone(), Reply::challenge(key_authorization))
+            (Verdict::Answered, beginning(&key_authorization), Reply::challenge(key_authorization))
         }
         Ok(None) => {
             let answer = format!("404: no token {token} for this name");

@@ -20,6 +20,7 @@ use crate::answers::Answers;
 use crate::certificate::{ALPN, Mint};
 use crate::config::ListenLimits;
 use crate::history;
+use crate::hits::beginning;
 
 /// Serves until `stop`.
 pub(crate) async fn serve(
@@ -70,7 +71,7 @@ async fn connection(
 
     let (verdict, answer) = match choose(answers, mint, &name, &protocols).await {
         Ok((config, digest)) => {
-            let answer = format!("certificate with digest {}", hex::encode(digest));
+            let answer = format!("certificate with digest {}", beginning(&hex::encode(digest)));
             match within(deadline, hello.into_stream(config)).await {
                 Ok(mut stream) => {
                     // The proof has been given; it does not matter whether the client reads the close.

@@ -57,7 +57,7 @@ pub struct ValidationHit {
     pub source: String,
     /// What the challenge server did.
     pub verdict: Verdict,
-    /// The answer, shortened for display.
+    /// The answer, shortened for display: of a value that was served, its beginning.
     pub answer: String,
     /// Time from arrival to answer, nanoseconds.
     pub took: u64,

@@ -71,7 +71,8 @@ async fn dig_gets_the_same_over_udp_tcp_and_https() {
         let hit = started.hit().await;
         assert_eq!((hit.challenge, hit.verdict), (ChallengeType::Dns01, Verdict::Answered));
         assert_eq!(hit.name, "www.example.test");
-        assert!(hit.answer.contains(&first.txt_value()), "{}", hit.answer);
+        let beginning = format!("{}…", &first.txt_value()[..6]);
+        assert!(hit.answer.split(' ').any(|value| value == beginning), "{}", hit.answer);
     }
 
     let whole = dig(dns, &["CAA", "www.example.test"]).await;

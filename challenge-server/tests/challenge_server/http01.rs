@@ -26,7 +26,8 @@ async fn answers_the_key_authorization_and_records_the_hit() {
     assert_eq!(get(address, &host, &path()).await, (200, KEY_AUTHORIZATION.to_owned()));
     let hit = started.hit().await;
     assert_eq!((hit.seq, hit.challenge, hit.verdict), (1, ChallengeType::Http01, Verdict::Answered));
-    assert_eq!((hit.name.as_str(), hit.answer.as_str()), ("www.example.test", KEY_AUTHORIZATION));
+    let beginning = format!("{}…", &KEY_AUTHORIZATION[..6]);
+    assert_eq!((hit.name, hit.answer), ("www.example.test".to_owned(), beginning));
     assert!(hit.source.starts_with("127.0.0.1:"), "{}", hit.source);
     assert!(hit.at_unix_ns > 1_700_000_000_000_000_000 && hit.took > 0);
 
