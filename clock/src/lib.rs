@@ -41,12 +41,6 @@ impl Clock {
         self.at(Instant::now())
     }
 
-    fn at(&self, at: Instant) -> u64 {
-        // 2^64 ns are 584 years.
-        let since = at.saturating_duration_since(self.origin).as_nanos();
-        reading(u64::try_from(since).unwrap_or(u64::MAX))
-    }
-
     /// The same clock with a wall time that is this much later: of a machine whose clock is known to be off.
     #[must_use]
     pub const fn shifted(self, nanoseconds: i64) -> Self {
@@ -64,9 +58,11 @@ impl Clock {
         self.origin_unix_ns.saturating_add(self.now())
     }
 
-    /// `at` as nanoseconds since the origin; 0 if it is before the origin.
+    /// `at` as nanoseconds since the origin, whole microseconds; 0 if it is before the origin.
     pub fn at(&self, at: Instant) -> u64 {
-        u64::try_from(at.saturating_duration_since(self.origin).as_nanos()).unwrap_or(u64::MAX)
+        // 2^64 ns are 584 years.
+        let since = at.saturating_duration_since(self.origin).as_nanos();
+        reading(u64::try_from(since).unwrap_or(u64::MAX))
     }
 
     /// Wall time of `at`; the origin's wall time if `at` is before the origin.

@@ -3,7 +3,12 @@
 //! A file is a sequence of messages, each preceded by its length. [`MARK`] is the first message of each block: after it
 //! all tables are empty, so a reader can begin at any block.
 
+<<<<<<< HEAD
 mod usual;
+=======
+#[cfg(test)]
+mod tests;
+>>>>>>> 2de1fdb (Leave out of a log what follows from it, and hide the query of the directory's URL)
 
 use std::collections::HashMap;
 
@@ -21,7 +26,7 @@ use proto::entry::Entry as Kind;
 use self::usual::Usual;
 
 /// Version of the binary form. It grows when a reader of the old form would misread the new one.
-pub const BINARY_VERSION: u8 = 1;
+pub const BINARY_VERSION: u8 = 2;
 /// The first message of a file and of each block, with its length. No protobuf message begins like it.
 pub(crate) const MARK: [u8; 8] = [7, b'w', b'e', b'c', b'b', b'\n', 0x1a, BINARY_VERSION];
 /// What all versions of [`MARK`] have in common.
@@ -101,7 +106,11 @@ impl Encoder {
         tables.chains.truncate(saved.chains);
         tables.last_done = saved.last_done;
         tables.last_at = saved.last_at;
+<<<<<<< HEAD
         Decoder { tables, ..Decoder::default() }
+=======
+        Decoder { version: BINARY_VERSION, tables, spare: proto::Chain::default() }
+>>>>>>> 2de1fdb (Leave out of a log what follows from it, and hide the query of the directory's URL)
     }
 
     /// Appends a record, after the entries of tables that it needs.
@@ -118,8 +127,13 @@ impl Encoder {
                 Some(self.of_node(Kind::Chain(chain), number, result.seq))
             }
             Record::Hit { node, hit } => {
-                let message = wire::ValidationHit { at_unix_ns: 0, ..hit.clone().into() };
-                Some(self.at(Kind::Hit(message), node, hit.seq, hit.at_unix_ns, to))
+                let (took, took_us) = match hit.took % MICROSECOND {
+                    0 => (0, hit.took / MICROSECOND),
+                    _ => (hit.took, 0),
+                };
+                let message = wire::ValidationHit { at_unix_ns: 0, took, ..hit.clone().into() };
+                let entry = self.at(Kind::Hit(message), node, hit.seq, hit.at_unix_ns, to);
+                Some(proto::Entry { took_us, ..entry })
             }
             Record::State { node, seq, at_unix_ns, counts } => {
                 Some(self.at(Kind::State(state_to_wire(*counts, 0)), node, *seq, *at_unix_ns, to))
@@ -156,14 +170,18 @@ impl Encoder {
         let number = self.node(node, None, to);
         let at = difference(at_unix_ns, self.tables.last_at);
         self.tables.last_at = at_unix_ns;
-        proto::Entry { at, ..self.of_node(kind, number, seq) }
+        let (at, at_us) = match at % MICROSECOND.cast_signed() {
+            0 => (0, at / MICROSECOND.cast_signed()),
+            _ => (at, 0),
+        };
+        proto::Entry { at, at_us, ..self.of_node(kind, number, seq) }
     }
 
     fn of_node(&mut self, kind: Kind, number: u32, seq: u64) -> proto::Entry {
         let node = &mut self.tables.nodes[number as usize - 1];
         let difference = difference(seq, node.last_seq).wrapping_sub(1);
         node.last_seq = seq;
-        proto::Entry { entry: Some(kind), node: number, seq: difference, at: 0 }
+        proto::Entry { entry: Some(kind), node: number, seq: difference, ..proto::Entry::default() }
     }
 
     /// The node's number. Without an origin, the last one of that name.
@@ -202,33 +220,38 @@ impl Encoder {
             None => (0, Some(template)),
         };
         let end = result.requests.last().map_or(result.started, |last| last.done);
+        let nanoseconds = !is_whole(result, self.tables.last_done);
+        let unit = if nanoseconds { 1 } else { MICROSECOND };
+        let signed = |of: u64, from: u64| zigzag(difference(of, from) / unit.cast_signed());
         let mut numbers = Vec::with_capacity(8 + 6 * result.requests.len());
         numbers.extend([
-            zigzag(difference(result.done, self.tables.last_done)),
-            zigzag(difference(result.done, end)),
-            result.started - result.due,
-            result.keygen,
-            result.waited_asked,
-            result.waited_poll,
-            result.issuance.map_or(0, |issuance| issuance + 1),
+            signed(result.done, self.tables.last_done),
+            signed(result.done, end),
+            (result.started - result.due) / unit,
+            result.keygen / unit,
+            result.waited_asked / unit,
+            result.waited_poll / unit,
+            result.issuance.map_or(0, |issuance| issuance / unit + 1),
             result.requests.len() as u64,
         ]);
         self.tables.last_done = result.done;
         let mut own_requests = Vec::new();
-        let mut before = result.started;
         for request in &result.requests {
             numbers.push(self.request(request, &mut own_requests, to).into());
+        }
+        let mut before = result.started;
+        for request in &result.requests {
             let first_byte = request.phases.first_byte;
             let took = request.done - request.sent;
             numbers.extend([
-                zigzag(difference(request.due, before)),
-                request.sent - request.due,
-                took,
-                if first_byte == 0 { 0 } else { 1 + took - first_byte },
+                signed(request.due, before),
+                (request.sent - request.due) / unit,
+                took / unit,
+                if first_byte == 0 { 0 } else { 1 + (took - first_byte) / unit },
                 match request.nonce_age {
                     0 => 0,
                     age if Some(age) == request.sent.checked_sub(before) => 1,
-                    age => 1 + age,
+                    age => 1 + age / unit,
                 },
             ]);
             before = request.done;
@@ -240,7 +263,7 @@ impl Encoder {
                 0 => 0,
                 time => match result.requests.iter().position(|request| of(request) == time) {
                     Some(place) => 1 + 2 * place as u64,
-                    None => 2 + 2 * zigzag(difference(time, result.started)),
+                    None => 2 + 2 * signed(time, result.started),
                 },
             };
             numbers
@@ -263,6 +286,7 @@ impl Encoder {
             order: result.order.clone(),
             // Another text than hex is not regular.
             serial: serial_to_wire(&result.serial).unwrap_or_default(),
+            nanoseconds,
         }
     }
 
@@ -366,9 +390,22 @@ fn is_regular(result: &ChainResult) -> bool {
         })
 }
 
+/// Whether all its times are whole microseconds, as those of our own clock are.
+fn is_whole(result: &ChainResult, last_done: u64) -> bool {
+    let ChainResult { due, started, done, keygen, waited_asked, waited_poll, issuance, .. } = result;
+    let whole = |times: &[u64]| times.iter().all(|time| time % MICROSECOND == 0);
+    whole(&[last_done, *due, *started, *done, *keygen, *waited_asked, *waited_poll, issuance.unwrap_or(0)])
+        && result.authorizations.iter().all(|it| whole(&[it.answered, it.settled]))
+        && result.requests.iter().all(|request| {
+            whole(&[request.due, request.sent, request.done, request.nonce_age, request.phases.first_byte])
+        })
+}
+
 /// Reads records.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
+    /// Version of the present block; 0 before the first.
+    version: u8,
     tables: Tables,
     /// The memory of the last chain, for the next one.
     spare: proto::Chain,
@@ -415,7 +452,10 @@ impl Decoder {
         if let Some(version) = message.strip_prefix(&MARK_START[1..]) {
             *self = Self::default();
             return match version {
-                [BINARY_VERSION] => Ok(None),
+                [version @ 1..=BINARY_VERSION] => {
+                    self.version = *version;
+                    Ok(None)
+                }
                 [version] => Err(Bad::Newer((*version).into())),
                 _ => Err(Bad::Message("it is a damaged mark".to_owned())),
             };
@@ -426,7 +466,7 @@ impl Decoder {
             entry.entry = Some(Kind::Chain(cleared(std::mem::take(&mut self.spare))));
         }
         entry.merge(message).map_err(|error| Bad::Message(error.to_string()))?;
-        let proto::Entry { entry, node, seq, at } = entry;
+        let proto::Entry { entry, node, seq, at, at_us, took_us } = entry;
         let kind = entry.ok_or_else(|| bad("it is of a kind that this version does not know"))?;
         match kind {
             Kind::NewNode(proto::Node { name, origin_unix_ns }) => {
@@ -464,7 +504,7 @@ impl Decoder {
                 Some(place) => self.tables.later_chains.get(&place).copied(),
                 None => chain.own.as_ref().and_then(later_chain),
             };
-            let result = self.tables.chain(&mut chain, seq);
+            let result = self.tables.chain(&mut chain, seq, self.version);
             self.spare = chain;
             let result = result.ok_or_else(|| bad("a number of it is not in this block"))?;
             let record = Record::Chain { node, origin_unix_ns, result };
@@ -475,10 +515,14 @@ impl Decoder {
             });
             return Ok(Some((record, line)));
         }
+        let at = at.wrapping_add(at_us.wrapping_mul(MICROSECOND.cast_signed()));
         let at_unix_ns = self.tables.last_at.wrapping_add_signed(at);
         self.tables.last_at = at_unix_ns;
         let record = match kind {
-            Kind::Hit(hit) => hit_from_wire(wire::ValidationHit { at_unix_ns, ..hit }, node, seq),
+            Kind::Hit(hit) => {
+                let took = hit.took.saturating_add(took_us.saturating_mul(MICROSECOND));
+                hit_from_wire(wire::ValidationHit { at_unix_ns, took, ..hit }, node, seq)
+            }
             Kind::State(counts) => Record::State { node, seq, at_unix_ns, counts: state_from_wire(counts) },
             Kind::Load(load) => Record::Load { node, seq, at_unix_ns, load: load_from_wire(load) },
             Kind::Lost(lost) => Record::Lost { node, seq, at_unix_ns, count: lost.count, why: lost.why },
@@ -529,9 +573,22 @@ fn room<'a, T>(table: &'a mut Vec<T>, entry: &[u8]) -> Result<&'a mut Vec<T>, Ba
 
 impl Tables {
     /// None if a number is missing, refers to nothing, or is too large.
-    fn chain(&mut self, chain: &mut proto::Chain, seq: u64) -> Option<ChainResult> {
-        let proto::Chain { worker, chain, own, numbers, own_requests, authorizations, order, serial } = chain;
+    fn chain(&mut self, chain: &mut proto::Chain, seq: u64, version: u8) -> Option<ChainResult> {
+        let proto::Chain {
+            worker,
+            chain,
+            own,
+            numbers,
+            own_requests,
+            authorizations,
+            order,
+            serial,
+            nanoseconds,
+        } = chain;
         let worker = *worker;
+        let unit = if *nanoseconds || version == 1 { 1 } else { MICROSECOND };
+        let time = |number: u64| number.checked_mul(unit);
+        let signed = |number: u64| unzigzag(number).checked_mul(unit.cast_signed());
         let all_numbers = &numbers[..];
         let mut numbers = numbers.iter().copied();
         let mut own_requests = own_requests.drain(..);
@@ -539,44 +596,58 @@ impl Tables {
             Some(place) => self.chains.get(place)?.clone(),
             None => chain_from_wire(own.take()?, 0),
         };
-        let done = self.last_done.checked_add_signed(unzigzag(numbers.next()?))?;
-        let tail = unzigzag(numbers.next()?);
-        let waited_to_start = numbers.next()?;
-        let (keygen, waited_asked, waited_poll) = (numbers.next()?, numbers.next()?, numbers.next()?);
-        let issuance = numbers.next()?.checked_sub(1);
+        let done = self.last_done.checked_add_signed(signed(numbers.next()?)?)?;
+        let tail = signed(numbers.next()?)?;
+        let waited_to_start = time(numbers.next()?)?;
+        let (keygen, waited_asked, waited_poll) =
+            (time(numbers.next()?)?, time(numbers.next()?)?, time(numbers.next()?)?);
+        let issuance = match numbers.next()?.checked_sub(1) {
+            Some(issuance) => Some(time(issuance)?),
+            None => None,
+        };
         let count = usize::try_from(numbers.next()?).ok().filter(|count| *count <= MAX_REQUESTS)?;
         if numbers.len() < count.checked_mul(6)? {
             return None;
         }
         let numbers = &all_numbers[all_numbers.len() - numbers.len()..];
         let (of_requests, of_authorizations) = numbers.split_at(6 * count);
+        let of_request = |place: usize| -> [u64; 6] {
+            let number = |column: usize| match version {
+                1 => of_requests[6 * place + column],
+                _ if column == 0 => of_requests[place],
+                _ => of_requests[count + 5 * place + column - 1],
+            };
+            std::array::from_fn(number)
+        };
         // The start follows from the end: first the times relative to it.
         let mut end = 0_i64;
-        for of_request in of_requests.chunks_exact(6) {
-            let wait = i64::try_from(of_request[2].checked_add(of_request[3])?).ok()?;
-            end = end.checked_add(unzigzag(of_request[1]))?.checked_add(wait)?;
+        for place in 0..count {
+            let [_, gap, wait, took, ..] = of_request(place);
+            let wait = i64::try_from(time(wait.checked_add(took)?)?).ok()?;
+            end = end.checked_add(signed(gap)?)?.checked_add(wait)?;
         }
         let started = done.checked_add_signed(tail.checked_neg()?)?.checked_add_signed(end.checked_neg()?)?;
         let due = started.checked_sub(waited_to_start)?;
         let mut requests = Vec::with_capacity(count);
         let mut before = started;
-        for of_request in of_requests.chunks_exact(6) {
-            let &[number, gap, wait, took, first_byte, nonce] = of_request else { return None };
+        for place in 0..count {
+            let [number, gap, wait, took, first_byte, nonce] = of_request(place);
             let template = match usize::try_from(number).ok()?.checked_sub(1) {
                 Some(place) => self.requests.get(place)?.clone(),
                 None => request_from_wire(own_requests.next()?, 0),
             };
-            let due = before.checked_add_signed(unzigzag(gap))?;
-            let sent = due.checked_add(wait)?;
+            let due = before.checked_add_signed(signed(gap)?)?;
+            let sent = due.checked_add(time(wait)?)?;
+            let took = time(took)?;
             let done = sent.checked_add(took)?;
             let first_byte = match first_byte.checked_sub(1) {
                 None => 0,
-                Some(after) => took.checked_sub(after)?,
+                Some(after) => took.checked_sub(time(after)?)?,
             };
             let nonce_age = match nonce {
                 0 => 0,
                 1 => sent.checked_sub(before)?,
-                age => age - 1,
+                age => time(age - 1)?,
             };
             let phases = wec_record::Phases { first_byte, ..template.phases };
             requests.push(RequestResult { took: done - due, due, sent, done, nonce_age, phases, ..template });
@@ -585,10 +656,10 @@ impl Tables {
         if of_authorizations.len() != 2 * authorizations.len() {
             return None;
         }
-        let time = |number: u64, of: fn(&RequestResult) -> u64| match number.checked_sub(1) {
+        let place = |number: u64, of: fn(&RequestResult) -> u64| match number.checked_sub(1) {
             None => Some(0),
             Some(rest) if rest % 2 == 0 => requests.get(usize::try_from(rest / 2).ok()?).map(of),
-            Some(rest) => started.checked_add_signed(unzigzag(rest / 2)),
+            Some(rest) => started.checked_add_signed(signed(rest / 2)?),
         };
         let mut with_times = Vec::with_capacity(authorizations.len());
         for (authorization, times) in authorizations.drain(..).zip(of_authorizations.chunks_exact(2)) {
@@ -598,8 +669,8 @@ impl Tables {
                 challenge: (authorization.challenge as usize)
                     .checked_sub(1)
                     .and_then(|place| wec_record::ChallengeType::ALL.get(place).copied()),
-                answered: time(times[0], |request| request.sent)?,
-                settled: time(times[1], |request| request.done)?,
+                answered: place(times[0], |request| request.sent)?,
+                settled: place(times[1], |request| request.done)?,
             });
         }
         self.last_done = done;
@@ -633,47 +704,4 @@ const fn zigzag(value: i64) -> u64 {
 
 const fn unzigzag(value: u64) -> i64 {
     (value >> 1).cast_signed() ^ (value & 1).cast_signed().wrapping_neg()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// As a later version writes it.
-    #[test]
-    fn a_later_chain_keeps_its_number() {
-        let result = ChainResult {
-            seq: 1,
-            done: 5,
-            took: 5,
-            chain: Some(wec_record::Chain::Revoke),
-            ..ChainResult::default()
-        };
-        let record = |result: &ChainResult| Record::Chain {
-            node: "r1".to_owned(),
-            origin_unix_ns: 7,
-            result: result.clone(),
-        };
-        let (mut encoder, mut content) = (Encoder::default(), Vec::new());
-        encoder.begin_block(&mut content);
-        encoder.encode(&record(&result), &mut content).unwrap();
-        let (mut decoder, mut rest, mut found) = (Decoder::default(), &content[..], Vec::new());
-        while !rest.is_empty() {
-            let length = prost::decode_length_delimiter(rest).unwrap();
-            let (message, after) = rest[prost::length_delimiter_len(length)..].split_at(length);
-            rest = after;
-            let mut message = message.to_vec();
-            if let Ok(mut entry) = proto::Entry::decode(&message[..])
-                && let Some(Kind::NewChain(chain)) = &mut entry.entry
-            {
-                chain.chain = 200;
-                message = entry.encode_to_vec();
-            }
-            found.extend(decoder.decode(&message).unwrap());
-        }
-        let [(read, Some(line))] = &found[..] else { panic!("{found:?}") };
-        assert_eq!(*read, record(&ChainResult { chain: None, ..result }));
-        assert!(line.contains("\"chainname\":\"200\""), "{line}");
-        assert_eq!(Record::parse(line, 1).unwrap(), *read);
-    }
 }

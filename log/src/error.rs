@@ -36,6 +36,9 @@ pub enum LogError {
         /// What is wrong with it.
         why: String,
     },
+    /// Standard input is named more than once.
+    #[error("standard input (-) is named {0} times, and can be read once")]
+    InputTwice(usize),
     /// A later version of this program wrote its binary form.
     #[error("the log {path} has binary format {version}, this program knows binary formats up to {BINARY_VERSION}: read it with the version that wrote it", path = path.display())]
     NewerBinary {

@@ -78,7 +78,7 @@ impl LogFormat {
 }
 
 /// Bytes at the start of a file that decide whether it is compressed.
-pub(crate) const DECISIVE: usize = 4;
+pub const DECISIVE: usize = 4;
 
 /// Whether a file that begins with these bytes is compressed.
 pub(crate) fn is_compressed(start: &[u8]) -> bool {

@@ -48,6 +48,10 @@ pub(crate) struct FrameReader<R> {
     /// Of `input[at]` in the file.
     offset: u64,
     frame: Option<Frame>,
+    /// Bytes of a frame that is not content, which are still to be skipped.
+    to_skip: u64,
+    /// The file grows: what is incomplete waits for its rest.
+    follows: bool,
     decoder: DCtx<'static>,
     /// Room for the content of a block.
     content: Vec<u8>,
@@ -70,9 +74,16 @@ impl<R: Read> FrameReader<R> {
             at: 0,
             offset: 0,
             frame: None,
+            to_skip: 0,
+            follows: false,
             decoder,
             content: vec![0; MAX_BLOCK + 1],
         }
+    }
+
+    /// The file grows: at [`Chunk::End`], what is incomplete is read again later.
+    pub(crate) const fn follow(&mut self) {
+        self.follows = true;
     }
 
     /// Bytes of the file that were read.
@@ -116,6 +127,9 @@ impl<R: Read> FrameReader<R> {
     }
 
     fn begin_frame(&mut self) -> io::Result<Step> {
+        if self.to_skip > 0 {
+            return self.skip_on();
+        }
         let there = self.want(MAGIC.len())?;
         if there < MAGIC.len() {
             return Ok(self.torn(there));
@@ -214,15 +228,22 @@ impl<R: Read> FrameReader<R> {
             return Ok(self.torn(there));
         }
         let head = self.rest();
-        let mut left = 8 + u64::from(u32::from_le_bytes([head[4], head[5], head[6], head[7]]));
-        while left > 0 {
+        self.to_skip = 8 + u64::from(u32::from_le_bytes([head[4], head[5], head[6], head[7]]));
+        self.skip_on()
+    }
+
+    fn skip_on(&mut self) -> io::Result<Step> {
+        while self.to_skip > 0 {
             let there = self.want(1)?;
-            if there == 0 {
-                return Ok(Step::End(left));
+            if there == 0 && self.follows {
+                return Ok(Step::End(0));
             }
-            let used = there.min(usize::try_from(left).unwrap_or(usize::MAX));
+            if there == 0 {
+                return Ok(Step::End(std::mem::take(&mut self.to_skip)));
+            }
+            let used = there.min(usize::try_from(self.to_skip).unwrap_or(usize::MAX));
             self.used(used);
-            left -= used as u64;
+            self.to_skip -= used as u64;
         }
         Ok(Step::Done)
     }
@@ -234,7 +255,7 @@ impl<R: Read> FrameReader<R> {
         loop {
             let there = self.want(from + MAGIC.len())?;
             if there < from + MAGIC.len() {
-                self.used(there);
+                self.used(if self.follows { there.saturating_sub(MAGIC.len() - 1) } else { there });
                 return Ok(());
             }
             match memchr::memmem::find(&self.rest()[from..], &MAGIC) {
@@ -249,6 +270,9 @@ impl<R: Read> FrameReader<R> {
     }
 
     fn torn(&mut self, there: usize) -> Step {
+        if self.follows {
+            return Step::End(0);
+        }
         self.used(there);
         Step::End(there as u64)
     }

@@ -59,3 +59,13 @@ pub fn find_log(folder: &Path, run: &str) -> Option<PathBuf> {
         // Its first file may have been moved away.
         .find(|path| path.exists() || !numbered(path).is_empty())
 }
+
+/// The names that the next file of a log may have: `RUN.2.jsonl` after `RUN.jsonl`, then `RUN.3.jsonl`. A run's id may
+/// itself end with a number.
+pub fn next_names(path: &Path) -> Vec<PathBuf> {
+    let (stem, extension) = split(path);
+    let counted = stem.rsplit_once('.').and_then(|(run, number)| Some((run, number.parse::<u64>().ok()?)));
+    let next = counted.map(|(run, number)| format!("{run}.{}{extension}", number.saturating_add(1)));
+    let names = next.into_iter().chain([format!("{stem}.2{extension}")]);
+    names.map(|name| path.with_file_name(name)).collect()
+}

@@ -42,6 +42,10 @@ pub struct Reader<R> {
     doubtful: bool,
     /// Looks for the next mark.
     lost: bool,
+    /// Looks for the end of a line that is too long.
+    skips: bool,
+    /// The file grows: its end is where it is read on later.
+    follows: bool,
     ended: bool,
     end: End,
 }
@@ -126,9 +130,25 @@ impl<R: Read> Reader<Source<R>> {
             frames: VecDeque::new(),
             doubtful: false,
             lost: false,
+            skips: false,
+            follows: false,
             ended: false,
             end: End::default(),
         })
+    }
+
+    /// Reads a file that grows: at its end [`Reader::next`] returns none, and later what was appended. An incomplete
+    /// record or block waits for its rest. The source must have [`DECISIVE`] bytes.
+    ///
+    /// # Errors
+    /// Those of the source.
+    pub fn follow(source: R) -> io::Result<Self> {
+        let mut reader = Self::new(source)?;
+        reader.follows = true;
+        if let Content::Frames(frames) = &mut reader.content {
+            frames.follow();
+        }
+        Ok(reader)
     }
 }
 
@@ -140,7 +160,12 @@ impl<R: Read> Reader<R> {
     #[expect(clippy::should_implement_trait, reason = "what it finds borrows from it")]
     pub fn next(&mut self) -> io::Result<Option<Found<'_>>> {
         while self.binary.is_none() {
-            if self.rest().len() >= MARK_START.len() || self.ended {
+            let there = self.rest().len();
+            if self.follows && self.ended && there < MARK_START.len() {
+                self.stop();
+                return Ok(None);
+            }
+            if there >= MARK_START.len() || self.ended {
                 self.binary = Some(is_binary(self.rest()));
             } else if let Some((place, why)) = self.fill()? {
                 return Ok(Some(Found::Damaged(place, why)));
@@ -173,6 +198,10 @@ impl<R: Read> Reader<R> {
     }
 
     fn line(&mut self) -> io::Result<Option<Found<'_>>> {
+        if self.skips && !self.skip_line()? {
+            self.stop();
+            return Ok(None);
+        }
         let mut searched = 0;
         let length = loop {
             if let Some(at) = memchr::memchr(b'\n', &self.rest()[searched..]) {
@@ -183,7 +212,7 @@ impl<R: Read> Reader<R> {
                 return self.endless_line();
             }
             if self.ended {
-                self.tear();
+                self.stop();
                 return Ok(None);
             }
             if let Some((place, why)) = self.fill()? {
@@ -232,27 +261,34 @@ impl<R: Read> Reader<R> {
             self.ended = true;
             return Ok(Some(Found::Damaged(place, format!("it is longer than {LONGEST} bytes"))));
         }
+        self.skips = true;
+        self.skip_line()?;
+        Ok(Some(Found::Damaged(place, format!("it is longer than {LONGEST} bytes"))))
+    }
+
+    /// Skips the rest of a line that is too long. False if its end is not there yet.
+    fn skip_line(&mut self) -> io::Result<bool> {
         loop {
-            match memchr::memchr(b'\n', self.rest()) {
-                Some(at) => {
-                    self.used(at + 1);
-                    break;
-                }
-                None => self.used(self.rest().len()),
+            if let Some(at) = memchr::memchr(b'\n', self.rest()) {
+                self.used(at + 1);
+                self.skips = false;
+                return Ok(true);
             }
+            self.used(self.rest().len());
             if self.ended {
-                break;
+                self.skips = self.follows;
+                return Ok(!self.follows);
             }
             // A second defect within it is the same one.
             let _ = self.fill()?;
         }
-        Ok(Some(Found::Damaged(place, format!("it is longer than {LONGEST} bytes"))))
     }
 
     fn message(&mut self) -> io::Result<Option<Found<'_>>> {
         loop {
-            if self.lost {
-                self.find_mark()?;
+            if self.lost && !self.find_mark()? {
+                self.stop();
+                return Ok(None);
             }
             let Some(length) = length_of(self.rest()) else {
                 if self.ended {
@@ -316,20 +352,23 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Goes to the next mark, or to the end.
-    fn find_mark(&mut self) -> io::Result<()> {
+    /// Goes to the next mark, or to the end. False if it may come later.
+    fn find_mark(&mut self) -> io::Result<bool> {
         loop {
             if let Some(at) = memchr::memmem::find(self.rest(), MARK_START) {
                 self.used(at);
                 (self.lost, self.doubtful) = (false, false);
-                return Ok(());
+                return Ok(true);
             }
-            if self.ended {
+            if self.ended && !self.follows {
                 self.used(self.rest().len());
                 self.lost = false;
-                return Ok(());
+                return Ok(true);
             }
             self.used(self.rest().len().saturating_sub(MARK_START.len() - 1));
+            if self.ended {
+                return Ok(false);
+            }
             // A second defect on the way to it is the same one.
             let _ = self.fill()?;
         }
@@ -372,6 +411,15 @@ impl<R: Read> Reader<R> {
             },
         }
         Ok(None)
+    }
+
+    /// At the end of what is there.
+    fn stop(&mut self) {
+        if self.follows {
+            self.ended = false;
+        } else {
+            self.tear();
+        }
     }
 
     /// What is left at the end is incomplete.

@@ -3,7 +3,7 @@
 //! A line that is not a record is reported with its number and its offset, skipped and counted; the records
 //! around it are read. Whether defects are acceptable is decided by the caller: see [`LogReport::is_whole`].
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Read};
@@ -25,7 +25,7 @@ const MAX_DAMAGED: usize = 20;
 const LONGEST_WHY: usize = 300;
 /// Nodes whose record numbers are checked.
 const MAX_NODES: usize = 100_000;
-/// Marks and footers of a file that are compared with those of other files.
+/// Marks, footers and events without a number that are compared with those of other files.
 const MAX_UNNUMBERED: usize = 100_000;
 
 /// The content of the logs of one run, and their defects.
@@ -71,9 +71,12 @@ pub struct LogReport {
     /// Where the time is with which the run begins.
     #[serde(skip)]
     began: Option<DamagedLine>,
-    /// The marks and footers of the files before, and of this one.
+    /// Marks, footers and events without a number, by their hash, with the position of the first file that has them.
     #[serde(skip)]
-    unnumbered: [HashSet<u64>; 2],
+    unnumbered: HashMap<u64, usize>,
+    /// The position of the file that is being read.
+    #[serde(skip)]
+    pub(crate) reading: usize,
 }
 
 /// A line, message or zstd frame that is damaged.
@@ -236,6 +239,7 @@ pub fn read_placed(
     paths: &[PathBuf],
     mut each: impl FnMut(&Record, Option<&str>, Start),
 ) -> Result<LogReport, LogError> {
+    check_input(paths)?;
     let mut report = LogReport::default();
     let mut files = Vec::new();
     for path in paths {
@@ -262,8 +266,19 @@ pub fn read_placed(
     Ok(report)
 }
 
+/// Standard input can be one of several logs, once.
+///
+/// # Errors
+/// When it is named more than once.
+pub fn check_input(paths: &[PathBuf]) -> Result<(), LogError> {
+    match paths.iter().filter(|path| path.as_os_str() == "-").count() {
+        0 | 1 => Ok(()),
+        times => Err(LogError::InputTwice(times)),
+    }
+}
+
 /// The file from its start, and the time of its first record that has one.
-fn open(path: &Path) -> Result<(u64, File), LogError> {
+pub(crate) fn open(path: &Path) -> Result<(u64, File), LogError> {
     let failed = |what| move |source| LogError::Io { what, path: path.into(), source };
     let there = std::fs::metadata(path).map_err(failed("open"))?;
     is_file(path, &there)?;
@@ -295,11 +310,10 @@ impl LogReport {
     ) -> Result<(), LogError> {
         let failed = |source| LogError::Io { what: "read", path: path.into(), source };
         self.files.push(path.display().to_string());
-        let [before, here] = &mut self.unnumbered;
-        before.extend(here.drain());
+        self.reading = self.files.len() - 1;
         let mut read_any = self.records.values().any(|count| *count > 0);
         let mut reader = Reader::new(source).map_err(failed)?;
-        let number = self.files.len() - 1;
+        let number = self.reading;
         while let Some(found) = reader.next().map_err(failed)? {
             let (place, why) = match found {
                 Found::Record(place, record, line) => match judge(record) {
@@ -339,7 +353,7 @@ impl LogReport {
     }
 
     /// Whether the record is new.
-    fn take(
+    pub(crate) fn take(
         &mut self,
         path: &Path,
         record: &Record,
@@ -395,11 +409,13 @@ impl LogReport {
         let Ok(json) = serde_json::to_string(record) else { return false };
         let mut hasher = DefaultHasher::new();
         json.hash(&mut hasher);
-        let [before, here] = &mut self.unnumbered;
-        if here.len() < MAX_UNNUMBERED {
-            here.insert(hasher.finish());
+        let hash = hasher.finish();
+        let has_room = self.unnumbered.len() < MAX_UNNUMBERED;
+        match self.unnumbered.get(&hash) {
+            Some(file) => *file != self.reading,
+            None if has_room => self.unnumbered.insert(hash, self.reading).is_some(),
+            None => false,
         }
-        before.contains(&hasher.finish())
     }
 
     /// Counts a record whose times are out of range or contradict each other.

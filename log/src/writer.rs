@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use wec_record::{Footer, Record, RunHeader, RunOutcome};
+use wec_record::{FORMAT_VERSION, Footer, Record, RunHeader, RunOutcome};
 use wec_startup::{keep_private, private_file, private_folder};
 
 use crate::file::{header_of, is_file, read};
@@ -134,9 +134,17 @@ impl Log {
         };
         let mut held = Held::default();
         let mut known: Option<RunHeader> = None;
+<<<<<<< HEAD
         let mut take = |record: &Record, known: &mut Option<RunHeader>| {
             if let (Record::Header(header), None) = (record, &known) {
                 *known = Some(header.clone());
+=======
+        let mut version = 0;
+        let mut take = |record: Record, known: &mut Option<RunHeader>| {
+            if let Record::Header(header) = &record {
+                version = version.max(header.version);
+                known.get_or_insert_with(|| header.clone());
+>>>>>>> 2de1fdb (Leave out of a log what follows from it, and hide the query of the directory's URL)
             }
             held.count(record);
             each(record.clone());
@@ -160,7 +168,9 @@ impl Log {
         (&file).write_all(&closing).map_err(failed("repair"))?;
         let length = length + closing.len() as u64;
         let is_new = known.is_none();
-        let header = Record::Header(known.unwrap_or_else(|| header.clone()));
+        // Records are written in the present form, also those of a requester of an earlier version.
+        let header = RunHeader { version: FORMAT_VERSION, ..known.unwrap_or_else(|| header.clone()) };
+        let header = Record::Header(header);
         let run = match &header {
             Record::Header(header) => header.run.clone(),
             _ => String::new(),
@@ -202,8 +212,10 @@ impl Log {
             held,
             syncer,
         };
-        if found.is_none() {
+        if found.is_none() || version < FORMAT_VERSION {
             log.begin_content();
+        }
+        if found.is_none() {
             // The name of a new file is in its folder.
             log.sync_folder();
         }

@@ -1,13 +1,15 @@
 //! The first line of a log: the format version and the run.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use crate::plan::{self, Plan};
 use crate::{Calibration, Threshold};
 
 /// Version of the log's format. It grows when a reader of the old format would misread the new one.
-pub const FORMAT_VERSION: u32 = 1;
+///
+/// Version 2 leaves out the times of chain results that follow from others.
+pub const FORMAT_VERSION: u32 = 2;
 
 /// What is needed to read the log of a run later without other sources.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -20,12 +22,19 @@ pub struct RunHeader {
     pub session: String,
     /// Program and version that wrote it: `wec 0.1.0`.
     pub program: String,
-    /// The CA's directory URL.
+    /// The CA's directory URL, without its query.
+    #[serde(deserialize_with = "shown_url")]
     pub target: String,
     /// Wall clock at the start, nanoseconds since the Unix epoch.
     pub started_unix_ns: u64,
     /// What is needed to judge the figures.
     pub stamp: Stamp,
+}
+
+/// A URL as it is shown and recorded: without its query, also where an earlier version recorded one.
+pub(crate) fn shown_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let url = String::deserialize(deserializer)?;
+    Ok(wec_text::without_query(&url).into_owned())
 }
 
 /// The machine and the settings of a run.

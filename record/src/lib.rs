@@ -3,8 +3,8 @@
 //!
 //! The same types are used live, in the log and in a replay. Their JSON form is a superset of that of the
 //! 2015 design (`chainname`, `chainsuccessful`, `chaintook`, `individualresults`; `uri`, `took`,
-//! `successful`, `error`). Keys are always written. A record without a key is read as if its value were
-//! false, zero or empty. The protobuf form is in `wec-proto`; [`wire`] converts between the two.
+//! `successful`, `error`), and these keys are always written. A key that is missing is false, zero or empty, or follows from
+//! others (`written`). The protobuf form is in `wec-proto`; [`wire`] converts between the two.
 //!
 //! Aggregation and files are in `wec-analytics`.
 
@@ -29,6 +29,7 @@ mod run_times;
 mod spent;
 pub mod threshold;
 pub mod wire;
+mod written;
 
 pub use calibration::{CALIBRATION_VERSION, Calibration};
 pub use chain::{Chain, ChainFacts, Object};

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use crate::interned::interned;
+use crate::written::{ChainTimes, RequestTimes, time_of};
 use crate::{
     AuthorizationResult, Chain, ChainResult, ChallengeType, FailureClass, Phases, Purpose, Record,
     RequestResult,
@@ -42,28 +43,13 @@ impl<'a> Line<'a> {
     }
 
     fn result(&mut self) -> Option<ChainResult> {
-        self.skip(r#""seq":"#)?;
-        let seq = self.number()?;
-        self.skip(r#","worker":"#)?;
-        let worker = self.number()?.try_into().ok()?;
-        self.skip(r#","chainname":"#)?;
+        self.skip(r#""chainname":"#)?;
         let chain = self.nullable(|name| Chain::ALL.into_iter().find(|chain| chain.name() == name))?;
         self.skip(r#","chainsuccessful":"#)?;
         let successful = self.flag()?;
-        self.skip(r#","chaintook":"#)?;
-        let took = self.number()?;
-        self.skip(r#","due":"#)?;
-        let due = self.number()?;
-        self.skip(r#","started":"#)?;
-        let started = self.number()?;
-        self.skip(r#","done":"#)?;
-        let done = self.number()?;
-        self.skip(r#","keygen":"#)?;
-        let keygen = self.number()?;
         self.skip(r#","error":"#)?;
         let error = self.string()?.to_owned();
-        self.skip(r#","class":"#)?;
-        let class = self.class()?;
+        let class = self.class_if()?;
         let status = self.small_if(r#","status":"#)?;
         let problem = self.name_if(r#","problem":"#)?;
         let abandoned = self.is(r#","abandoned":"#) && self.flag()?;
@@ -71,16 +57,26 @@ impl<'a> Line<'a> {
         let scenario = self.string()?.to_owned();
         let profile = self.string_if(r#","profile":"#)?.to_owned();
         let detail = self.name_if(r#","detail":"#)?;
-        self.skip(r#","waited_asked":"#)?;
-        let waited_asked = self.number()?;
-        self.skip(r#","waited_poll":"#)?;
-        let waited_poll = self.number()?;
-        let order = self.string_if(r#","order":"#)?.to_owned();
-        let serial = self.string_if(r#","serial":"#)?.to_owned();
+        let unverified = self.string_if(r#","unverified":"#)?.to_owned();
         self.skip(r#","issued":"#)?;
         let issued = self.flag()?;
-        let issuance = if self.is(r#","issuance":"#) { Some(self.number()?) } else { None };
-        let unverified = self.string_if(r#","unverified":"#)?.to_owned();
+        self.skip(r#","seq":"#)?;
+        let seq = self.number()?;
+        self.skip(r#","worker":"#)?;
+        let worker = self.number()?.try_into().ok()?;
+        self.skip(r#","chaintook":"#)?;
+        let took = self.number()?;
+        self.skip(r#","done":"#)?;
+        let done = Some(self.number()?);
+        let due = self.optional(r#","due":"#)?;
+        let started = self.optional(r#","started":"#)?;
+        let (due, started, done) = ChainTimes { took, done, due, started }.read();
+        let keygen = self.number_if(r#","keygen":"#)?;
+        let waited_asked = self.number_if(r#","waited_asked":"#)?;
+        let waited_poll = self.number_if(r#","waited_poll":"#)?;
+        let issuance = self.optional(r#","issuance":"#)?;
+        let order = self.string_if(r#","order":"#)?.to_owned();
+        let serial = self.string_if(r#","serial":"#)?.to_owned();
         let mut authorizations = Vec::new();
         if self.is(r#","authorizations":["#) {
             self.each(|line| {
@@ -92,12 +88,24 @@ impl<'a> Line<'a> {
         let mut requests = Vec::new();
         if !self.is("]") {
             requests.reserve(8);
+            let mut before = started;
             self.each(|line| {
-                requests.push(line.request()?);
+                let request = line.request(before)?;
+                before = request.done;
+                requests.push(request);
                 Some(())
             })?;
         }
+        let authorizations =
+            authorizations.into_iter().map(|(mut authorization, answered_by, settled_by)| {
+                authorization.answered =
+                    time_of(authorization.answered, answered_by, &requests, |request| request.sent);
+                authorization.settled =
+                    time_of(authorization.settled, settled_by, &requests, |request| request.done);
+                authorization
+            });
         Some(ChainResult {
+            authorizations: authorizations.collect(),
             seq,
             worker,
             chain,
@@ -123,37 +131,29 @@ impl<'a> Line<'a> {
             issuance,
             unverified,
             rests: false,
-            authorizations,
             requests,
         })
     }
 
-    fn authorization(&mut self) -> Option<AuthorizationResult> {
+    /// With the attempts that give its times.
+    fn authorization(&mut self) -> Option<(AuthorizationResult, Option<u64>, Option<u64>)> {
         self.skip(r#"{"name":"#)?;
         let name = self.string()?.to_owned();
         self.skip(r#","id":"#)?;
         let id = self.string()?.to_owned();
         self.skip(r#","challenge":"#)?;
         let challenge = self.nullable(|name| ChallengeType::ALL.into_iter().find(|it| it.name() == name))?;
-        self.skip(r#","answered":"#)?;
-        let answered = self.number()?;
-        self.skip(r#","settled":"#)?;
-        let settled = self.number()?;
+        let answered_by = self.optional(r#","answered_by":"#)?;
+        let settled_by = self.optional(r#","settled_by":"#)?;
+        let answered = self.number_if(r#","answered":"#)?;
+        let settled = self.number_if(r#","settled":"#)?;
         self.skip("}")?;
-        Some(AuthorizationResult { name, id, challenge, answered, settled })
+        Some((AuthorizationResult { name, id, challenge, answered, settled }, answered_by, settled_by))
     }
 
-    fn request(&mut self) -> Option<RequestResult> {
+    fn request(&mut self, before: u64) -> Option<RequestResult> {
         self.skip(r#"{"uri":"#)?;
         let uri = self.name()?;
-        self.skip(r#","took":"#)?;
-        let took = self.number()?;
-        self.skip(r#","successful":"#)?;
-        let successful = self.flag()?;
-        self.skip(r#","error":"#)?;
-        let error = self.string()?.to_owned();
-        self.skip(r#","class":"#)?;
-        let class = self.class()?;
         self.skip(r#","endpoint":"#)?;
         let endpoint = self.name()?;
         self.skip(r#","method":"#)?;
@@ -161,26 +161,43 @@ impl<'a> Line<'a> {
         self.skip(r#","purpose":"#)?;
         let purpose = self.string()?;
         let purpose = Purpose::ALL.into_iter().find(|known| known.name() == purpose)?;
+        self.skip(r#","successful":"#)?;
+        let successful = self.flag()?;
+        self.skip(r#","error":"#)?;
+        let error = self.string()?.to_owned();
+        let class = self.class_if()?;
         self.skip(r#","status":"#)?;
         let status = self.number()?.try_into().ok()?;
-        self.skip(r#","problem":"#)?;
-        let problem = self.name()?;
+        let problem = self.name_if(r#","problem":"#)?;
+        let detail = self.name_if(r#","detail":"#)?;
+        let request_id = self.string_if(r#","request_id":"#)?.to_owned();
+        let traceparent = self.string_if(r#","traceparent":"#)?.to_owned();
+        let retry_after = self.optional(r#","retry_after":"#)?;
+        let reconnects = self.number_if(r#","reconnects":"#)?.try_into().ok()?;
+        self.skip(r#","reused":"#)?;
+        let reused = self.flag()?;
+        let address = self.name_if(r#","address":"#)?;
         self.skip(r#","bytes_sent":"#)?;
         let bytes_sent = self.number()?;
         self.skip(r#","bytes_received":"#)?;
         let bytes_received = self.number()?;
-        self.skip(r#","due":"#)?;
-        let due = self.number()?;
-        self.skip(r#","sent":"#)?;
-        let sent = self.number()?;
-        self.skip(r#","done":"#)?;
-        let done = self.number()?;
-        self.skip(r#","reused":"#)?;
-        let reused = self.flag()?;
-        let address = self.name_if(r#","address":"#)?;
-        let nonce_age = self.number_if(r#","nonce_age":"#)?;
-        let phases = if self.is(r#","phases":{"#) { self.phases()? } else { Phases::default() };
-        let mut request = RequestResult {
+        self.skip(r#","took":"#)?;
+        let took = self.number()?;
+        let due_after = self.number_if(r#","due_after":"#)?;
+        let sent_after = self.number_if(r#","sent_after":"#)?;
+        let body = self.optional(r#","body":"#)?;
+        let nonce_age = self.optional(r#","nonce_age":"#)?;
+        let due = self.optional(r#","due":"#)?;
+        let sent = self.optional(r#","sent":"#)?;
+        let done = self.optional(r#","done":"#)?;
+        let mut phases = if self.is(r#","phases":{"#) { self.phases()? } else { Phases::default() };
+        self.skip("}")?;
+        let first_byte = phases.first_byte;
+        let times =
+            RequestTimes { took, due_after, sent_after, body, nonce_age, due, sent, done, first_byte };
+        let (due, sent, done, nonce_age, first_byte) = times.read(Some(before));
+        phases.first_byte = first_byte;
+        Some(RequestResult {
             uri,
             took,
             successful,
@@ -200,22 +217,12 @@ impl<'a> Line<'a> {
             address,
             nonce_age,
             phases,
-            retry_after: None,
-            reconnects: 0,
-            detail: Cow::Borrowed(""),
-            request_id: String::new(),
-            traceparent: String::new(),
-        };
-        if self.is("}") {
-            return Some(request);
-        }
-        request.retry_after = if self.is(r#","retry_after":"#) { Some(self.number()?) } else { None };
-        request.reconnects = self.number_if(r#","reconnects":"#)?.try_into().ok()?;
-        request.detail = self.name_if(r#","detail":"#)?;
-        self.string_if(r#","request_id":"#)?.clone_into(&mut request.request_id);
-        self.string_if(r#","traceparent":"#)?.clone_into(&mut request.traceparent);
-        self.skip("}")?;
-        Some(request)
+            retry_after,
+            reconnects,
+            detail,
+            request_id,
+            traceparent,
+        })
     }
 
     /// After its opening brace. Only phases that took time are written.
@@ -238,7 +245,10 @@ impl<'a> Line<'a> {
         Some(phases)
     }
 
-    fn class(&mut self) -> Option<Option<FailureClass>> {
+    fn class_if(&mut self) -> Option<Option<FailureClass>> {
+        if !self.is(r#","class":"#) {
+            return Some(None);
+        }
         self.nullable(|name| FailureClass::ALL.into_iter().find(|class| class.name() == name))
     }
 
@@ -274,6 +284,11 @@ impl<'a> Line<'a> {
     /// The value of a key that is left out where it is zero.
     fn number_if(&mut self, key: &str) -> Option<u64> {
         if self.is(key) { self.number() } else { Some(0) }
+    }
+
+    /// The value of a key that is left out where there is none, or where it follows from others.
+    fn optional(&mut self, key: &str) -> Option<Option<u64>> {
+        if self.is(key) { self.number().map(Some) } else { Some(None) }
     }
 
     fn small_if(&mut self, key: &str) -> Option<u16> {
@@ -394,9 +409,24 @@ mod tests {
             traceparent: "00-1-2-01".to_owned(),
             ..request()
         };
+        // Not in the order of times, and longer than its time.
+        let odd = RequestResult {
+            due: 20,
+            sent: 10,
+            done: 100,
+            phases: Phases { first_byte: 95, ..request.phases },
+            ..request.clone()
+        };
         ChainResult {
             seq: 3,
             worker: 4,
+            took: 50,
+            due: 40,
+            started: 45,
+            done: 101,
+            keygen: 5,
+            waited_asked: 6,
+            waited_poll: 7,
             chain: Some(Chain::Certificate),
             class: Some(FailureClass::Problem),
             status: 403,
@@ -415,11 +445,11 @@ mod tests {
                     id: "/authz/1".to_owned(),
                     challenge: Some(ChallengeType::Dns01),
                     answered: 1,
-                    settled: 2,
+                    settled: 3,
                 },
-                AuthorizationResult::default(),
+                AuthorizationResult { answered: 2, settled: 8, ..AuthorizationResult::default() },
             ],
-            requests: vec![request.clone(), request],
+            requests: vec![request.clone(), request, odd],
             ..ChainResult::default()
         }
     }
@@ -455,6 +485,58 @@ mod tests {
                 prop_assert_eq!(line.at, text.len());
             }
         }
+    }
+
+    #[test]
+    fn every_key_is_in_the_full_result() {
+        let line = line(full());
+        let keys = "chainname chainsuccessful error class status problem abandoned scenario profile detail unverified \
+            issued seq worker chaintook done due started keygen waited_asked waited_poll issuance order serial \
+            authorizations name id challenge answered_by settled_by answered settled individualresults uri endpoint \
+            method purpose successful request_id traceparent retry_after reconnects reused address bytes_sent \
+            bytes_received took due_after sent_after body nonce_age sent phases dns connect tls first_byte";
+        for key in keys.split_whitespace() {
+            assert!(line.contains(&format!("\"{key}\":")), "{key} is not in {line}");
+        }
+    }
+
+    /// As version 1 wrote it, with all keys and in another order.
+    #[test]
+    fn a_line_of_version_1_is_read() {
+        let line = r#"{"record":"chain","node":"r1","origin_unix_ns":17,"seq":3,"worker":4,"chainname":"certificate","chainsuccessful":true,"chaintook":90,"due":10,"started":15,"done":100,"keygen":0,"error":"","class":null,"scenario":"default","waited_asked":0,"waited_poll":0,"issued":false,"authorizations":[{"name":"a.test","id":"/authz/1","challenge":"dns-01","answered":22,"settled":0}],"individualresults":[{"uri":"/order/{id}","took":7,"successful":true,"error":"","class":null,"endpoint":"order","method":"POST","purpose":"step","status":200,"problem":"","bytes_sent":12,"bytes_received":0,"due":21,"sent":22,"done":28,"reused":true,"address":"127.0.0.1:1","phases":{"first_byte":4}},{"uri":"/order/{id}","took":7,"successful":true,"error":"","class":null,"endpoint":"order","method":"POST","purpose":"step","status":200,"problem":"","bytes_sent":12,"bytes_received":0,"due":31,"sent":32,"done":38,"reused":true,"address":"127.0.0.1:1","nonce_age":5,"phases":{"first_byte":4}}]}"#;
+        assert_eq!(chain(line), None);
+        let first = RequestResult { due: 21, sent: 22, done: 28, nonce_age: 0, ..request() };
+        let second = RequestResult { due: 31, sent: 32, done: 38, nonce_age: 5, ..request() };
+        let result = ChainResult {
+            seq: 3,
+            worker: 4,
+            chain: Some(Chain::Certificate),
+            successful: true,
+            took: 90,
+            due: 10,
+            started: 15,
+            done: 100,
+            scenario: "default".to_owned(),
+            authorizations: vec![AuthorizationResult {
+                name: "a.test".to_owned(),
+                id: "/authz/1".to_owned(),
+                challenge: Some(ChallengeType::Dns01),
+                answered: 22,
+                settled: 0,
+            }],
+            requests: vec![
+                RequestResult { bytes_sent: 12, ..first },
+                RequestResult { bytes_sent: 12, ..second },
+            ],
+            ..ChainResult::default()
+        };
+        let expected = Record::Chain { node: "r1".to_owned(), origin_unix_ns: 17, result };
+        assert_eq!(by_serde(line), Some(expected.clone()));
+        let Record::Chain { result, .. } = &expected else { panic!("not a chain") };
+        // The same in fewer bytes.
+        let again = self::line(result.clone());
+        assert_eq!(chain(&again), Some(expected));
+        assert!(again.len() < line.len(), "{again}");
     }
 
     #[test]

@@ -36,7 +36,8 @@ pub type Unknown = serde_json::Map<String, serde_json::Value>;
 pub struct Plan {
     /// Version of the plan's format; 0 in logs from before versions.
     pub version: u32,
-    /// The CA's directory.
+    /// The CA's directory, without the query of its URL.
+    #[serde(deserialize_with = "crate::header::shown_url")]
     pub directory: String,
     /// PEM bundle that the CA's HTTPS certificate must chain to; none for the system's roots.
     pub cacert: Option<String>,

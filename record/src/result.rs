@@ -112,8 +112,7 @@ named!(Purpose);
 ///
 /// `took` is response time. In an open model it is done − due. In a closed model `due == started`, so it
 /// equals the service time, done − started.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ChainResult {
     /// Number of this result among all records of its node, from 1 without gaps. Lost results are found by
     /// it.
@@ -122,13 +121,10 @@ pub struct ChainResult {
     pub worker: u32,
     /// The chain. None for one that this version does not know: the result is counted, without a row of its
     /// own. In a log its line, with the name, is kept when the log is converted.
-    #[serde(rename = "chainname")]
     pub chain: Option<Chain>,
     /// Whether the whole chain succeeded.
-    #[serde(rename = "chainsuccessful")]
     pub successful: bool,
     /// done − due, nanoseconds.
-    #[serde(rename = "chaintook")]
     pub took: u64,
     /// When it was due, nanoseconds since the clock's origin.
     pub due: u64,
@@ -144,62 +140,49 @@ pub struct ChainResult {
     pub class: Option<FailureClass>,
     /// HTTP status of the answer that decided the failure, not of earlier attempts. 0 when no answer decided
     /// it, or when the status was right: an `invalid` authorization is polled with status 200.
-    #[serde(skip_serializing_if = "is_zero")]
     pub status: u16,
     /// Problem type of what decided the failure, as in [`RequestResult::problem`]: of the answer, or of the
     /// challenge or order that became `invalid`.
-    #[serde(skip_serializing_if = "str::is_empty")]
     pub problem: Cow<'static, str>,
     /// Whether the order was left unfinished on purpose. The chain is successful then, and its times are not
     /// counted.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub abandoned: bool,
     /// The scenario of the iteration.
     pub scenario: String,
     /// The certificate profile that newOrder named (draft-ietf-acme-profiles); empty without one.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub profile: String,
     /// Details of `class`, for counting: the kind of a wrong certificate, or the rate limit in a 429. From a
     /// small set.
-    #[serde(skip_serializing_if = "str::is_empty")]
     pub detail: Cow<'static, str>,
     /// Waiting time between requests that the CA asked for (Retry-After), nanoseconds.
     pub waited_asked: u64,
     /// Waiting time between requests for our own poll interval, nanoseconds.
     pub waited_poll: u64,
     /// The path of its order's URL, which is the order's name in the CA's own log; empty without one.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub order: String,
     /// The serial number of its certificate in lower-case hex, without leading zero bytes: of the one that it
     /// downloaded, or revoked; empty without one.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub serial: String,
     /// Whether it issued a certificate: one was downloaded and is not wrong.
     pub issued: bool,
     /// Response time of the whole issuance of one order, newOrder to certificate, nanoseconds, without the
     /// time for which the ready order was stored. None where nothing was issued, or where the earlier part
     /// was not measured.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub issuance: Option<u64>,
     /// Why the certificate could not be verified; empty when it was verified, or there is none.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub unverified: String,
     /// Whether the object of the CA's limit (account, order or certificate) rests until the limit's
     /// Retry-After, so that the worker can continue with others. Used by the worker only; not in records.
-    #[serde(skip)]
     pub rests: bool,
     /// The authorizations that it validated, in the order of the order's list.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub authorizations: Vec<AuthorizationResult>,
     /// Every HTTP attempt, in the order in which they were sent.
-    #[serde(rename = "individualresults")]
     pub requests: Vec<RequestResult>,
 }
 
 /// The result of one authorization of a chain's order. It connects the chain with the hits on the challenge
 /// server.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuthorizationResult {
     /// The identifier's value, lower case: the `name` of its [`ValidationHit`](crate::ValidationHit)s.
     pub name: String,
@@ -233,13 +216,12 @@ pub struct Phases {
     pub first_byte: u64,
 }
 
-fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
+pub(crate) fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
 /// The result of one HTTP attempt.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RequestResult {
     /// The endpoint's URI as a template, with ids replaced: `/authz/{id}`.
     pub uri: Cow<'static, str>,
@@ -275,30 +257,22 @@ pub struct RequestResult {
     /// Whether the connection had carried a request before.
     pub reused: bool,
     /// Address and port of the connection; empty without one.
-    #[serde(skip_serializing_if = "str::is_empty")]
     pub address: Cow<'static, str>,
     /// Age of the nonce at its use, nanoseconds; 0 for a request without one.
-    #[serde(skip_serializing_if = "is_zero")]
     pub nonce_age: u64,
     /// DNS, connect, TLS, first byte.
-    #[serde(skip_serializing_if = "is_zero")]
     pub phases: Phases,
     /// The Retry-After of the answer, nanoseconds, with any status.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
     /// How often it was sent again on a new connection because the reused one was closed or reset before any
     /// answer.
-    #[serde(skip_serializing_if = "is_zero")]
     pub reconnects: u32,
     /// Details of `class`, for counting: the rate limit in a 429. From a small set.
-    #[serde(skip_serializing_if = "str::is_empty")]
     pub detail: Cow<'static, str>,
     /// The CA's own id of a failed request, from the header that the plan gives; empty otherwise.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub request_id: String,
     /// The `traceparent` sent with the request (W3C Trace Context), to find it in the CA's traces; empty if
     /// the run sends none.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub traceparent: String,
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn identify(plan: &Plan, session: &str, host: &str, clock: Clock) -> 
         run: format!("{}-{:04x}", started_unix_ns / 1_000_000_000, rand::random::<u16>()),
         session: session.to_owned(),
         program: PROGRAM.to_owned(),
-        target: plan.directory.to_string(),
+        target: wec_text::without_query(plan.directory.as_str()).into_owned(),
         started_unix_ns,
         stamp: Stamp {
             host: host.to_owned(),

@@ -31,6 +31,14 @@ pub fn line(text: &str) -> Cow<'_, str> {
     })
 }
 
+/// A URL without its query and fragment, in which some CAs have a token. That there is one is shown.
+pub fn without_query(url: &str) -> Cow<'_, str> {
+    match url.find(['?', '#']) {
+        Some(end) => format!("{}?…", &url[..end]).into(),
+        None => url.into(),
+    }
+}
+
 /// A value in a message: quoted, visible, and cut if it is long.
 pub fn quoted(value: &str) -> String {
     let mut shown: String = value.chars().take(ECHOED).collect();
@@ -132,6 +140,20 @@ mod tests {
     use super::*;
 
     const HOSTILE: &str = "no\u{1b}]0;owned\u{7}\u{0}\u{9b}2J\u{202e}txt\r\nINFO all well";
+
+    #[test]
+    fn a_query_is_hidden_and_hidden_once() {
+        for (url, shown) in [
+            ("https://ca.test/dir", "https://ca.test/dir"),
+            ("https://ca.test/dir?token=s3cret", "https://ca.test/dir?…"),
+            ("https://ca.test/dir?", "https://ca.test/dir?…"),
+            ("https://ca.test/dir#s3cret", "https://ca.test/dir?…"),
+            ("https://ca.test/dir?…", "https://ca.test/dir?…"),
+        ] {
+            assert_eq!(without_query(url), shown);
+            assert_eq!(without_query(&without_query(url)), shown);
+        }
+    }
 
     #[test]
     fn what_is_received_is_seen_as_it_is_on_one_line() {

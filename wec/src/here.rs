@@ -293,7 +293,7 @@ impl<P: RunController> Surroundings for InProcess<'_, P> {
         analytics.begin(run.header).await?;
         let progress = Progress::start(progress::ViewOptions {
             quiet: output.quiet,
-            target: plan.directory.to_string(),
+            target: wec_text::without_query(plan.directory.as_str()).into_owned(),
             page: analytics.web_addr(),
             notes: std::mem::take(&mut self.notes),
             state: std::mem::take(&mut self.state),

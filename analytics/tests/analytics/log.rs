@@ -81,7 +81,7 @@ async fn a_file_that_is_no_log_of_the_run_is_not_changed() {
         ),
         ("\0\0\0\0", "does not begin with a header"),
         (&*format!("{other}\n{{\"record\":\"cha"), "belongs to run \"other\""),
-        (&*other.replace("\"version\":1", "\"version\":99").add_line(), "has format 99"),
+        (&*other.replace("\"version\":2", "\"version\":99").add_line(), "has format 99"),
     ] {
         fs::write(&log, there).unwrap();
         let analytics = start(folder.path()).await;

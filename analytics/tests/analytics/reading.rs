@@ -190,7 +190,7 @@ fn a_file_that_is_no_log_is_refused_with_its_name() {
         path
     };
     let newer = serde_json::to_string(&Record::Header(header("run"))).unwrap();
-    let newer = newer.replace("\"version\":1", "\"version\":99") + "\n";
+    let newer = newer.replace("\"version\":2", "\"version\":99") + "\n";
     for (path, why) in [
         (file("empty", b""), "it is empty"),
         (file("notes", b"my notes\nof today\n"), "line 1: "),

@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use wec_log::{LogFormat, LogReport, RecordWriter, read_lines};
 use wec_record::{
-    AuthorizationResult, Chain, ChainResult, ChallengeType, Event, FailureClass, Footer, GeneratorSample,
-    Level, LoadSample, Mark, MarkBy, MarkValue, MarkWhat, Observation, Phases, Purpose, Record,
-    RequestResult, RunHeader, RunOutcome, ScenarioSample, StateCounts, UnknownRecord, ValidationHit, Verdict,
+    AuthorizationResult, Chain, ChainResult, ChallengeType, Event, FORMAT_VERSION, FailureClass, Footer,
+    GeneratorSample, Level, LoadSample, Mark, MarkBy, MarkValue, MarkWhat, Observation, Phases, Purpose,
+    Record, RequestResult, RunHeader, RunOutcome, ScenarioSample, StateCounts, UnknownRecord, ValidationHit,
+    Verdict,
 };
 
 pub(crate) use crate::made::{START, chain};
 
 pub(crate) fn header(run: &str) -> RunHeader {
     RunHeader {
-        version: 1,
+        version: FORMAT_VERSION,
         run: run.to_owned(),
         session: "default".to_owned(),
         program: "wec 0.1.0".to_owned(),

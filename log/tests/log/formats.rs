@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use proptest::prelude::*;
 use wec_log::{Found, LogFormat, Reader, RecordWriter, Rows, Table};
-use wec_record::Record;
+use wec_record::{FORMAT_VERSION, Record, RunHeader};
 
 use crate::common::{chain, file, header, path, read, record};
 
@@ -80,7 +80,7 @@ proptest! {
 #[test]
 fn lines_are_kept_to_the_byte() {
     let lines = [
-        serde_json::to_string(&Record::Header(header("run"))).unwrap().replace("\"version\":1", "\"version\": 1,\"later\":[]"),
+        serde_json::to_string(&Record::Header(header("run"))).unwrap().replace("\"version\":2", "\"version\": 2,\"later\":[]"),
         serde_json::to_string(&chain(1, 2)).unwrap(),
         serde_json::to_string(&chain(2, 2)).unwrap().replace("\"seq\":2", "\"seq\":2,\"colour\":\"red\""),
         r#"{"chainname":"NewRegistrationChain","chaintook":12,"individualresults":[{"uri":"/acme/new-reg"}]}"#.to_owned(),
@@ -91,6 +91,21 @@ fn lines_are_kept_to_the_byte() {
         let there = converted(text.as_bytes(), format);
         let back = converted(&there, LogFormat::Json);
         assert_eq!(String::from_utf8(back).unwrap(), text, "{format}");
+    }
+}
+
+/// Readers of version 1 would misread results in the form of version 2.
+#[test]
+fn results_in_the_present_form_follow_a_header_of_the_present_version() {
+    let earlier = RunHeader { version: 1, ..header("run") };
+    let written = [Record::Header(earlier.clone()), chain(1, 2), chain(2, 2)];
+    // A binary log has its own version, and its header is kept.
+    for format in [LogFormat::Binary, LogFormat::BinaryZstd] {
+        assert_eq!(records(&file(format, &written)).0, written, "{format}");
+        let json = converted(&file(format, &written), LogFormat::Json);
+        let present = Record::Header(RunHeader { version: FORMAT_VERSION, ..earlier.clone() });
+        let [header, first, second] = written.clone();
+        assert_eq!(records(&json).0, [header, present, first, second], "{format}");
     }
 }
 

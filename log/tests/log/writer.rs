@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use wec_log::{Log, LogFormat, LogOptions, log_files};
-use wec_record::{Record, RunOutcome};
+use wec_record::{FORMAT_VERSION, Record, RunHeader, RunOutcome};
 
-use crate::common::{START, chain, header, read};
+use crate::common::{START, chain, file, header, read};
 
 fn options(format: LogFormat) -> LogOptions {
     LogOptions { format, ..LogOptions::default() }
@@ -98,6 +98,42 @@ proptest! {
         prop_assert_eq!(report.problems(), Vec::<String>::new());
         prop_assert_eq!(seqs(&found), (1..=12).collect::<Vec<_>>());
         prop_assert_eq!(report.footer.unwrap().records["chain"], 12);
+    }
+}
+
+/// What is written after the restart is in the present form. A requester of an earlier version may have sent the header.
+#[test]
+fn a_log_of_an_earlier_version_goes_on_after_a_header_of_the_present_one() {
+    let earlier = RunHeader { version: 1, ..header("run") };
+    for format in LogFormat::ALL {
+        let folder = tempfile::tempdir().unwrap();
+        let path = name(folder.path(), format);
+        fs::write(&path, file(format, &[Record::Header(earlier.clone())])).unwrap();
+        let versions = |log: &[Record]| -> Vec<u32> {
+            let headers = log.iter().filter_map(|record| match record {
+                Record::Header(header) => Some(header.version),
+                _ => None,
+            });
+            headers.collect()
+        };
+        for seq in 1..=2 {
+            let (mut log, _) = open(&path, &options(format));
+            log.take(&[chain(seq, 2)]);
+            log.close();
+        }
+        let (found, _, report) = read(std::slice::from_ref(&path));
+        assert_eq!(seqs(&found), [1, 2], "{format}");
+        let mut all = Vec::new();
+        wec_log::read_strictly(&path, |record| all.push(record)).unwrap();
+        assert_eq!(versions(&all), [1, FORMAT_VERSION], "{format}: once");
+        assert_eq!(report.problems(), Vec::<String>::new(), "{format}");
+
+        let path = name(folder.path(), format).with_extension("new");
+        let mut log = Log::open(&path, &earlier, &options(format), drop).unwrap();
+        log.close();
+        drop(log);
+        let (_log, known) = open(&path, &options(format));
+        assert_eq!(versions(&known), [FORMAT_VERSION], "{format}");
     }
 }
 

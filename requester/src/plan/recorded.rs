@@ -48,7 +48,7 @@ impl From<&Plan> for plan::Plan {
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
         Self {
             version: plan::VERSION,
-            directory: directory.to_string(),
+            directory: wec_text::without_query(directory.as_str()).into_owned(),
             cacert: path(cacert),
             insecure: *insecure,
             client_cert: path(client_cert),

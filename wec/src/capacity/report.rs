@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use wec_analytics::{FailureScope, WindowFailure, WindowFigures, counted, time_text};
 use wec_requester::Plan;
 use wec_startup::{Exit, TextStyle};
+use wec_text::without_query;
 
 use super::findings::{Findings, Step};
 use super::judge::percent;
@@ -95,7 +96,7 @@ impl Report<'_> {
             "{} in {}, against {}\n",
             counted(findings.steps.len() as u64, "step", "steps"),
             time_text(findings.took_ns),
-            self.plan.directory
+            without_query(self.plan.directory.as_str())
         );
         text.push_str(&table(findings, style));
         text.push_str(&chart(findings, style));
@@ -169,7 +170,7 @@ impl Report<'_> {
         json!({
             "version": CAPACITY_VERSION,
             "exit_code": self.exit.code(),
-            "target": self.plan.directory.as_str(),
+            "target": without_query(self.plan.directory.as_str()),
             "knee": knee,
             "above": above,
             "width": knee.zip(above).map(|(knee, above)| above - knee),
@@ -226,7 +227,7 @@ impl Report<'_> {
             let wrong = (!well).then(|| ("failure", hold.judgement.reasons.join("; ")));
             cases.push(junit::case("the CA works well below the knee", wrong));
         }
-        let name = format!("wec capacity {}", self.plan.directory);
+        let name = format!("wec capacity {}", without_query(self.plan.directory.as_str()));
         junit::document(&name, self.findings.took_ns as f64 / 1e9, &cases)
     }
 }
