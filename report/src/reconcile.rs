@@ -5,6 +5,7 @@
 mod list;
 #[cfg(test)]
 mod tests;
+mod unknown;
 
 use std::collections::hash_map::{DefaultHasher, Entry};
 use std::collections::{HashMap, HashSet};
@@ -18,6 +19,7 @@ use wec_text::visible;
 
 pub use self::list::{CaList, ListError, ListForm};
 use self::list::{Serial, last, parse};
+use self::unknown::UnknownOutcomes;
 
 /// Differences that are listed; all are counted.
 const MOST_LISTED: usize = 10_000;
@@ -36,8 +38,7 @@ pub struct Reconciler {
     repeated_here: Vec<RepeatedHere>,
     /// Of all of them, so that each counts once.
     repeated_here_orders: HashSet<(Serial, OrderHash)>,
-    /// By order; those without a known order by node and number.
-    unknown: HashMap<String, UnknownOutcome>,
+    unknown: UnknownOutcomes,
     other_order: Vec<OtherOrder>,
     equal: u64,
     other_orders: u64,
@@ -165,6 +166,8 @@ pub struct Reconciliation {
     pub unexplained: u64,
     /// Requests whose outcome is not known.
     pub unknown_outcomes: u64,
+    /// How many of them are beyond what is kept in memory, so that their orders explain nothing.
+    pub unmatched_outcomes: u64,
     /// Certificates in both, with different orders.
     pub other_orders: u64,
     /// The first 10,000 of each, by time or serial number.
@@ -188,7 +191,7 @@ impl Reconciler {
             only_here_serials: HashMap::new(),
             repeated_here: Vec::new(),
             repeated_here_orders: HashSet::new(),
-            unknown: HashMap::new(),
+            unknown: UnknownOutcomes::default(),
             other_order: Vec::new(),
             equal: 0,
             other_orders: 0,
@@ -209,6 +212,9 @@ impl Reconciler {
             request_id: of.map_or_else(String::new, |request| request.request_id.clone()),
             traceparent: of.map_or_else(String::new, |request| request.traceparent.clone()),
         };
+        if !result.order.is_empty() && has_new_order(result) {
+            self.unknown.begin_order(&result.order);
+        }
         if result.serial.is_empty() {
             // The 2015 design had neither serial numbers, nodes and clocks nor `issued`.
             let is_of_2015 = node.is_empty() && *origin_unix_ns == 0 && !result.issued;
@@ -217,11 +223,7 @@ impl Reconciler {
             if result.issuance_is_unknown() {
                 let of = last_finalize(result);
                 let why = of.map_or_else(String::new, why);
-                let key = match &*result.order {
-                    "" => format!("{node} {}", result.seq),
-                    order => order.to_owned(),
-                };
-                self.unknown.insert(key, UnknownOutcome { why, request: request(of) });
+                self.unknown.add(UnknownOutcome { why, request: request(of) });
             }
             return;
         }
@@ -232,7 +234,7 @@ impl Reconciler {
             return;
         }
         // An earlier request for the same order had an unknown outcome, which is known now.
-        self.unknown.remove(&result.order);
+        self.unknown.ended(&result.order);
         let order = order_hash(&result.order);
         let earlier = match listed {
             Some(listed) if listed.seen => listed.order_here,
@@ -287,22 +289,13 @@ impl Reconciler {
 
     /// What differs.
     pub fn finish(self) -> Reconciliation {
-        let mut by_order: HashMap<&str, Vec<&str>> = HashMap::new();
-        for unknown in self.unknown.values().filter(|unknown| !unknown.request.order.is_empty()) {
-            by_order.entry(last(&unknown.request.order)).or_default().push(&unknown.request.order);
-        }
-        let mut explained = HashSet::new();
+        let mut unknown = self.unknown.by_order();
         let mut there = Vec::new();
         for (serial, listed) in self.list.serials.iter().filter(|(_, listed)| !listed.seen) {
-            let same = |order: &&&str| !listed.order.is_empty() && is_same_order(&listed.order, order);
-            let order = by_order.get(last(&listed.order)).and_then(|orders| orders.iter().find(same));
-            let explanation = match order {
-                Some(order) => {
-                    explained.insert((*order).to_owned());
-                    Explanation::UnknownOutcome
-                }
-                None if listed.revoked => Explanation::RevokedHere,
-                None => Explanation::None,
+            let explanation = match unknown.take(&listed.order) {
+                true => Explanation::UnknownOutcome,
+                false if listed.revoked => Explanation::RevokedHere,
+                false => Explanation::None,
             };
             there.push((explanation, serial, &listed.order));
         }
@@ -310,9 +303,7 @@ impl Reconciler {
         let (by_order, by_revocation) = (count(Explanation::UnknownOutcome), count(Explanation::RevokedHere));
         let rest = there.len() as u64 - by_order - by_revocation;
         // A list that names orders would have named the order of each of them.
-        let possible =
-            self.unknown.values().filter(|unknown| !explained.contains(&unknown.request.order)).count()
-                as u64;
+        let possible = self.unknown.count() - by_order;
         let possibly = if self.list.serials.values().any(|listed| !listed.order.is_empty()) {
             0
         } else {
@@ -323,10 +314,7 @@ impl Reconciler {
             unexplained.for_each(|(is, ..)| *is = Explanation::UnknownOutcomePossible);
         }
         there.sort();
-        let mut unknown: Vec<_> = self.unknown.into_values().collect();
-        unknown.sort_by_key(|unknown| unknown.request.at_unix_ns);
-        let unknown_outcomes = unknown.len() as u64;
-        unknown.truncate(MOST_LISTED);
+        let (unknown_outcomes, unmatched) = (self.unknown.count(), self.unknown.beyond);
         let (only_here, only_there) = (self.only_here_serials.len() as u64, there.len() as u64);
         let repeated_here = self.repeated_here_orders.len() as u64;
         Reconciliation {
@@ -343,6 +331,7 @@ impl Reconciler {
             possibly_explained: possibly,
             unexplained: rest - possibly,
             unknown_outcomes,
+            unmatched_outcomes: unmatched,
             other_orders: self.other_orders,
             only_here_list: self.only_here,
             only_there_list: there
@@ -354,7 +343,7 @@ impl Reconciler {
                     explanation,
                 })
                 .collect(),
-            unknown_outcome_list: unknown,
+            unknown_outcome_list: self.unknown.list(),
             other_order_list: self.other_order,
             repeated_here_list: self.repeated_here,
         }
@@ -373,6 +362,11 @@ fn order_hash(order: &str) -> OrderHash {
     let mut hasher = DefaultHasher::new();
     order.hash(&mut hasher);
     hasher.finish().max(1)
+}
+
+/// Whether the chain made its order.
+fn has_new_order(result: &ChainResult) -> bool {
+    result.requests.iter().any(|request| request.endpoint == "newOrder" && request.successful)
 }
 
 /// The last attempt to finalize.
@@ -409,6 +403,12 @@ impl Reconciliation {
             }
         }
         count(self.unknown_outcomes, "requests with an unknown outcome");
+        if self.unmatched_outcomes > 0 {
+            count(
+                self.unmatched_outcomes,
+                "  of them: too many to compare their orders, name the logs of a part",
+            );
+        }
         if self.other_orders > 0 {
             count(self.other_orders, "in both, with different orders");
         }

@@ -45,7 +45,11 @@ fn make(options: &Options) -> anyhow::Result<Exit> {
         ))),
         (before, after) => (before, after),
     };
-    let comparison = compare(&side(before)?, &side(after)?, fail_if);
+    let (before, after) = (side(before)?, side(after)?);
+    for rule in fail_if {
+        rule.check(&before, &after).map_err(|mistake| WrongUse(format!("--fail-if {mistake}")))?;
+    }
+    let comparison = compare(&before, &after, fail_if);
     if *json {
         print(serde_json::to_string_pretty(&comparison)?)?;
     } else if *markdown {

@@ -2,6 +2,7 @@
 //!
 //! The metric is that of thresholds. `+` means that a larger value is worse, `-` that a smaller one is.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use serde::Serialize;
@@ -9,6 +10,7 @@ use wec_record::threshold::{Metric, Of, Requests, Stat, TimeKind, Unit};
 
 use super::interval::{Change, Scale};
 use super::{Figure, Side};
+use crate::baseline::Key;
 
 /// A regression that fails a comparison.
 #[derive(Clone, Debug)]
@@ -150,17 +152,46 @@ fn figure_of(stat: Stat) -> Option<Figure> {
 }
 
 impl Rule {
-    pub(super) fn judge(&self, before: &Side, after: &Side) -> Judged {
-        let [a, b] = [before, after].map(|side| match &self.metric {
-            Metric::Chain(chain, _) => {
-                side.samples(|key| key.chain && chain.is_none_or(|chain| key.name == chain.name()))
+    /// Checks that it is about something that at least one side has.
+    ///
+    /// # Errors
+    /// When neither side has a row that it is about; the reason lists the rows.
+    pub fn check(&self, before: &Side, after: &Side) -> Result<(), RuleMistake> {
+        let rows: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+        if self.metric == Metric::Certificates || rows.iter().any(|key| self.is_about(key)) {
+            return Ok(());
+        }
+        let shown = |key: &&Key| match key.chain {
+            true => format!("chain.{}", key.name),
+            false => format!("requests{{endpoint={},method={}}}", key.name, key.method),
+        };
+        let rows = match rows.is_empty() {
+            true => "the runs have none".to_owned(),
+            false => {
+                // Several paths of an endpoint are one of it.
+                let rows: BTreeSet<_> = rows.iter().map(shown).collect();
+                format!("there are {}", rows.into_iter().collect::<Vec<_>>().join(", "))
             }
-            Metric::Requests(wanted, _) => side.samples(|key| {
+        };
+        Err(RuleMistake { text: self.text.clone(), why: format!("no run has a row of this metric: {rows}") })
+    }
+
+    fn is_about(&self, key: &Key) -> bool {
+        match &self.metric {
+            Metric::Chain(chain, _) => key.chain && chain.is_none_or(|chain| key.name == chain.name()),
+            Metric::Requests(wanted, _) => {
                 !key.chain
                     && wanted.endpoint.as_ref().is_none_or(|endpoint| *endpoint == key.name)
                     && wanted.method.as_ref().is_none_or(|method| *method == key.method)
-            }),
-            _ => side.issued(),
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn judge(&self, before: &Side, after: &Side) -> Judged {
+        let [a, b] = [before, after].map(|side| match &self.metric {
+            Metric::Certificates => side.issued(),
+            _ => side.samples(|key| self.is_about(key)),
         });
         let change = self.figure.change(&a, &b, self.scale);
         let outcome = change.map_or(Outcome::TooFewSamples, |change| self.outcome(&change));

@@ -51,6 +51,12 @@ pub enum ListError {
         /// What it should be.
         base: &'static str,
     },
+    /// A value begins with a quote and does not end with one, or the other way round.
+    #[error("line {line}: a quote is not closed")]
+    OpenQuote {
+        /// The line, from 1.
+        line: u64,
+    },
     /// There is nothing to compare with.
     #[error("it has no serial numbers")]
     Empty,
@@ -82,6 +88,53 @@ impl<R: io::Read> io::Read for ShortLines<R> {
                 self.line += 1;
                 self.length = 0;
             }
+        }
+        Ok(read)
+    }
+}
+
+/// Refuses the end of a list within a quoted field: all after the quote would be one value.
+struct ClosedQuotes<R> {
+    source: R,
+    delimiter: u8,
+    at: InLine,
+    /// From 1.
+    line: u64,
+    /// The line of the last opening quote.
+    opened: u64,
+}
+
+/// A place in a line of CSV (RFC 4180).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum InLine {
+    /// Where a quote opens a field.
+    Begin,
+    Field,
+    Quoted,
+    /// After a quote in a quoted field: it closes the field, unless another quote follows.
+    Quote,
+}
+
+impl<R: io::Read> io::Read for ClosedQuotes<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read(buffer)?;
+        if read == 0 && !buffer.is_empty() && self.at == InLine::Quoted {
+            let why = format!("line {}: a quote is not closed", self.opened);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        }
+        for byte in &buffer[..read] {
+            self.at = match (self.at, byte) {
+                (InLine::Begin, b'"') => {
+                    self.opened = self.line;
+                    InLine::Quoted
+                }
+                (InLine::Quoted, b'"') => InLine::Quote,
+                (InLine::Quoted, _) | (InLine::Quote, b'"') => InLine::Quoted,
+                (_, b'\n' | b'\r') => InLine::Begin,
+                (_, byte) if *byte == self.delimiter => InLine::Begin,
+                _ => InLine::Field,
+            };
+            self.line += u64::from(*byte == b'\n');
         }
         Ok(read)
     }
@@ -135,9 +188,14 @@ impl CaList {
             let lines = Cursor::new(first).chain(source);
             for (line, number) in io::BufReader::new(lines).lines().zip(before..) {
                 let line = line?;
-                if !line.trim().is_empty() && !line.starts_with('#') {
-                    list.add(&line, "", number, form)?;
+                let text = line.trim();
+                if text.is_empty() || line.starts_with('#') {
+                    continue;
                 }
+                if text.starts_with('"') != text.ends_with('"') || text == "\"" {
+                    return Err(ListError::OpenQuote { line: number });
+                }
+                list.add(text, "", number, form)?;
             }
         } else {
             let delimiter = *[b',', b';', b'\t']
@@ -156,6 +214,7 @@ impl CaList {
         before: u64,
         form: &ListForm,
     ) -> Result<(), ListError> {
+        let source = ClosedQuotes { source, delimiter, at: InLine::Begin, line: before, opened: 0 };
         let mut reader = csv::ReaderBuilder::new()
             .delimiter(delimiter)
             .flexible(true)

@@ -200,6 +200,64 @@ fn a_long_line_is_refused_before_it_is_in_memory() {
     assert!(CaList::read(std::io::repeat(b'1'), &ListForm::default()).is_err());
 }
 
+/// The paths of a CA that was reset begin again, so a certificate of the new order is not that of the old one.
+#[test]
+fn an_order_path_that_a_reset_ca_uses_again_is_another_order() {
+    let new_order = |seq: u64, order: &str| {
+        let Record::Chain { node, origin_unix_ns, mut result } = chain(seq, order, "", 200) else {
+            panic!("not a chain")
+        };
+        result.chain = Some(Chain::Authorization);
+        result.requests[0].endpoint = "newOrder".into();
+        Record::Chain { node, origin_unix_ns, result }
+    };
+    let before = [new_order(1, "/o/1"), chain(2, "/o/1", "", 500)];
+    let later = [new_order(3, "/o/1"), chain(4, "/o/1", "02", 200)];
+    let found = reconciled("serial,order\n01,/o/1\n02,/o/1\n", &[&before[..], &later].concat());
+    assert_eq!((found.equal, found.unknown_outcomes, found.explained_by_order), (1, 1, 1));
+    assert_eq!(found.unknown_outcome_list[0].request.seq, 2);
+    // Without another order it is the certificate of the first one.
+    let found = reconciled("02\n", &[&before[..], &later[1..]].concat());
+    assert_eq!((found.is_equal, found.unknown_outcomes), (true, 0));
+    // An unknown outcome explains one certificate.
+    let found = reconciled("serial,order\n01,/o/1\n03,1\n04,/o/1\n", &before);
+    assert_eq!((found.explained_by_order, found.unexplained), (1, 2));
+}
+
+#[test]
+fn details_of_unknown_outcomes_are_bounded_and_all_are_counted() {
+    let mut reconciler = Reconciler::new(CaList::read(&b"01\n"[..], &ListForm::default()).unwrap());
+    for seq in 1..=30_000 {
+        reconciler.record(&chain(seq, &format!("/o/{seq}"), "", 500));
+    }
+    // Known after all, also without their details.
+    for seq in [1, 29_000] {
+        reconciler.record(&chain(30_000 + seq, &format!("/o/{seq}"), &format!("{seq:06x}"), 200));
+    }
+    let found = reconciler.finish();
+    assert_eq!((found.unknown_outcomes, found.unmatched_outcomes), (29_998, 0));
+    assert_eq!((found.unknown_outcome_list.len(), found.unknown_outcome_list[0].request.seq), (10_000, 2));
+}
+
+#[test]
+fn a_quote_that_is_not_closed_is_refused_with_its_line() {
+    let read = |text: &str| CaList::read(text.as_bytes(), &ListForm::default());
+    for (text, line) in [
+        ("serial,order\n01,a\n02,\"b\n03,c\n", 3),
+        ("# made by hand\n\nserial,order\n01,\"a\"\n\"02", 5),
+        ("serial;pem\n01;\"-----\n-----\"\n02;\"-----\n", 4),
+        ("01\n\"02\n", 2),
+        ("01\n02\"\n", 2),
+        ("\"01\n", 1),
+    ] {
+        let refused = read(text).unwrap_err().to_string();
+        assert_eq!(refused, format!("line {line}: a quote is not closed"), "{text:?}");
+    }
+    let several = read("serial,pem,note\n01,\"-----\n-----\",5\"\n02,\"a \"\"quote\"\"\",\n").unwrap();
+    assert_eq!(several.serials.len(), 2);
+    assert_eq!(read("\"01\"\n02\n").unwrap().serials.len(), 2);
+}
+
 #[test]
 fn decimal_digits_that_match_nothing_are_perhaps_decimal() {
     let records = [chain(1, "/o/1", "0aff", 200)];
