@@ -9,6 +9,7 @@ use crate::Aggregate;
 use crate::consume::RecordConsumer;
 
 pub use wec_log::{DamagedLine, LogError, LogReport, read_logs};
+pub(crate) use wec_log::{check_input, read_by_time};
 
 /// Aggregates all files of a log, of which `path` is the first: the figures equal those of the live run.
 ///

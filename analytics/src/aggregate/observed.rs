@@ -11,6 +11,8 @@ use crate::snapshot::{Measure, ObservedFigures, ObservedSeries};
 
 /// Series that are kept.
 const MAX_SERIES: usize = 256;
+/// Sources whose left out series are kept.
+const MAX_SOURCES: usize = 256;
 /// One hour of buckets of one second; then buckets become wider.
 const MAX_BUCKETS: usize = 3_600;
 /// A rank correlation of fewer points says nothing.
@@ -60,10 +62,7 @@ impl Default for Observed {
 impl Observed {
     pub(super) fn record(&mut self, observation: &Observation) {
         let Observation { at_unix_ns, source, gauges, counters, left_out } = observation;
-        if *left_out > 0 {
-            let most = self.left_out.entry(source.clone()).or_default();
-            *most = (*most).max(*left_out);
-        }
+        self.leave_out(source, *left_out);
         for (values, counter) in [(gauges, false), (counters, true)] {
             for (name, value) in values {
                 self.add(source, name, counter, *at_unix_ns, *value);
@@ -73,10 +72,9 @@ impl Observed {
 
     pub(super) fn merge(&mut self, other: Self) {
         for (source, count) in other.left_out {
-            let most = self.left_out.entry(source).or_default();
-            *most = (*most).max(count);
+            self.leave_out(&source, count);
         }
-        self.beyond += other.beyond;
+        self.beyond = self.beyond.saturating_add(other.beyond);
         while self.step_s < other.step_s {
             self.double_step();
         }
@@ -87,10 +85,21 @@ impl Observed {
         }
     }
 
+    fn leave_out(&mut self, source: &str, count: u64) {
+        let sources = self.left_out.len();
+        match self.left_out.get_mut(source) {
+            Some(most) => *most = (*most).max(count),
+            None if count > 0 && sources < MAX_SOURCES => {
+                self.left_out.insert(source.to_owned(), count);
+            }
+            None => self.beyond = self.beyond.saturating_add(count),
+        }
+    }
+
     fn add(&mut self, source: &str, name: &str, counter: bool, at_unix_ns: u64, value: f64) {
         let key = (source.to_owned(), name.to_owned());
         if !value.is_finite() || (self.series.len() >= MAX_SERIES && !self.series.contains_key(&key)) {
-            self.beyond += 1;
+            self.beyond = self.beyond.saturating_add(1);
             return;
         }
         let bucket = at_unix_ns / 1_000_000_000 / self.step_s;
@@ -122,7 +131,7 @@ impl Observed {
 
     /// How many series were left out, or could not be kept.
     pub(super) fn left_out(&self) -> u64 {
-        self.left_out.values().sum()
+        self.left_out.values().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
     /// Samples beyond the bound of series.
@@ -174,7 +183,7 @@ impl Observed {
                 let mut buckets = BTreeMap::<u64, (f64, u32)>::new();
                 for (at, value) in series.at_unix_ns.iter().zip(&series.values) {
                     let bucket = buckets.entry(at / 1_000_000_000 / step_s).or_default();
-                    *bucket = (bucket.0 + value, bucket.1 + 1);
+                    *bucket = ((bucket.0 + value).clamp(f64::MIN, f64::MAX), bucket.1 + 1);
                 }
                 let pairs: Vec<_> = times
                     .iter()
@@ -188,7 +197,7 @@ impl Observed {
                 let fold = |of: fn(f64, f64) -> f64, from| series.values.iter().copied().fold(from, of);
                 ObservedFigures {
                     samples: n,
-                    mean: fold(|a, b| a + b, 0.0) / n as f64,
+                    mean: mean(&series.values),
                     min: fold(f64::min, f64::INFINITY),
                     max: fold(f64::max, f64::NEG_INFINITY),
                     points: pairs.len() as u64,
@@ -219,7 +228,8 @@ impl Points {
         let rates = samples.windows(2).filter_map(|two| {
             let seconds = two[1].0.saturating_sub(two[0].0) as f64 / 1e9;
             let grown = two[1].1 - two[0].1;
-            (seconds > 0.0 && grown >= 0.0).then(|| (two[1].0, grown / seconds))
+            let rate = grown / seconds;
+            (seconds > 0.0 && grown >= 0.0 && rate.is_finite()).then_some((two[1].0, rate))
         });
         rates.collect()
     }
@@ -233,10 +243,18 @@ impl Points {
             .collect();
         let means = both.windows(2).filter_map(|two| {
             let (sum, count) = (two[1].1 - two[0].1, two[1].2 - two[0].2);
-            (count > 0.0 && sum >= 0.0).then(|| (two[1].0, sum / count))
+            let mean = sum / count;
+            (count > 0.0 && sum >= 0.0 && mean.is_finite()).then_some((two[1].0, mean))
         });
         means.collect()
     }
+}
+
+/// The mean, also where the sum of the values is beyond all numbers.
+fn mean(values: &[f64]) -> f64 {
+    let n = values.len() as f64;
+    let sum: f64 = values.iter().sum();
+    if sum.is_finite() { sum / n } else { values.iter().map(|value| value / n).sum() }
 }
 
 /// A name and its labels.
@@ -349,6 +367,48 @@ mod tests {
         assert_eq!((figures[0].points, figures[0].samples), (40, 40));
         times.retain(|start, _| *start < START + 19);
         assert!(observed.figures(1, &times).iter().all(|figures| figures.rank_correlation.is_none()));
+    }
+
+    /// JSON has no infinity.
+    #[test]
+    fn the_largest_numbers_make_finite_figures() {
+        let mut observed = Observed::default();
+        let values = [f64::MAX, f64::MIN, f64::MAX, f64::MAX, f64::INFINITY, f64::NAN];
+        for (second, value) in (0..).zip(values) {
+            let total = [("t_sum", value), ("t_count", second as f64 / 1e9), ("c", value)];
+            observed.record(&at(second, &[("g", value), ("m", f64::MAX / 2.0)], &total));
+        }
+        assert_eq!(observed.beyond(), 6, "infinity and no number of three series");
+        for series in observed.series() {
+            assert!(series.values.iter().all(|value| value.is_finite()), "{series:?}");
+        }
+        let figures = observed.figures(4, &[(START, 1.0), (START + 4, 2.0)].into());
+        for figures in &figures {
+            let numbers = [figures.mean, figures.min, figures.max];
+            assert!(numbers.iter().all(|number| number.is_finite()), "{figures:?}");
+        }
+        let of = |name: &str| figures.iter().find(|figures| figures.name == name).unwrap();
+        for name in ["g", "m"] {
+            assert!((of(name).mean / (f64::MAX / 2.0) - 1.0).abs() < 1e-9, "{name}: {}", of(name).mean);
+        }
+    }
+
+    #[test]
+    fn sources_beyond_the_bound_are_counted() {
+        let mut observed = Observed::default();
+        let mut half = Observed::default();
+        for n in 0..30_000_u64 {
+            let observation =
+                Observation { source: format!("ca {n}"), left_out: 2, ..at(n, &[("g", 1.0)], &[]) };
+            observed.record(&observation);
+            half.record(&observation);
+        }
+        let kept = |observed: &Observed| (observed.left_out.len(), observed.series.len());
+        assert_eq!(kept(&observed), (MAX_SOURCES, MAX_SERIES));
+        assert_eq!(observed.beyond(), 3 * (30_000 - 256));
+        observed.merge(half);
+        assert_eq!(kept(&observed), (MAX_SOURCES, MAX_SERIES));
+        assert_eq!(observed.left_out(), 2 * 256);
     }
 
     #[test]

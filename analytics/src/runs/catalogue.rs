@@ -4,8 +4,8 @@
 //! Logs are found by their content, whatever their names are. All logs of a run are one entry.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -422,14 +422,10 @@ impl LogFile {
     }
 }
 
-/// Whether another process seems to be writing the last of these logs. Only JSON Lines are followed.
+/// Whether another process seems to be writing the last of these logs.
 fn grows(files: &[LogFile]) -> bool {
-    let Some(last) = files.last().filter(|last| followed::is_recent(last.modified_unix_ns)) else {
-        return false;
-    };
-    let mut first = [0];
-    let read = File::open(&last.path).and_then(|mut file| file.read_exact(&mut first));
-    read.is_ok() && first == *b"{" && footer_at(&last.path).is_none()
+    let last = files.last().filter(|last| followed::is_recent(last.modified_unix_ns));
+    last.is_some_and(|last| footer_at(&last.path).is_none())
 }
 
 /// Why a file that is meant to be a log is not in the list; none for another file.

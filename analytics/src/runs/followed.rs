@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, Read as _, Seek as _};
+use std::io::{self, Cursor, Seek as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio_util::task::AbortOnDropHandle;
-use wec_log::{header_at, judge};
+use wec_log::{DECISIVE, Found, Reader, header_at, judge, next_names};
 use wec_record::Record;
 
 use super::{Figures, Run, shown_path};
@@ -23,10 +23,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// A log without a footer that has not grown for this time is not being written: requesters sample their load
 /// once a second.
 pub(super) const SILENT_NS: u64 = 10_000_000_000;
-/// Bytes that are read at once.
-const PIECE: usize = 1 << 20;
-/// Maximal length of a line, bytes.
-const LONGEST_LINE: usize = 16 << 20;
+/// Records that are counted at once.
+const BATCH: usize = 1_024;
 
 /// A run whose log grows.
 #[derive(Debug)]
@@ -131,7 +129,7 @@ pub(super) fn is_recent(modified_unix_ns: u64) -> bool {
     unix_now_ns().saturating_sub(modified_unix_ns) < SILENT_NS
 }
 
-/// The end of a growing log of JSON Lines, through rotations.
+/// The end of a growing log, through rotations.
 #[derive(Debug)]
 struct Tail {
     run: String,
@@ -139,19 +137,24 @@ struct Tail {
     file: File,
     /// Of the file, to tell it from another one of that name.
     inode: u64,
-    offset: u64,
-    line: u64,
-    /// A line without its end.
-    partial: Vec<u8>,
-    /// The partial line is longer than allowed; the rest of it is skipped.
-    skips: bool,
+    /// None until the file has enough bytes to show its format.
+    reader: Option<Reader<io::Chain<Cursor<Vec<u8>>, File>>>,
     /// Highest number of each node; its records arrive in their order.
     through: HashMap<String, u64>,
     damaged: u64,
+    /// Of the files before this one.
     bytes: u64,
     /// The last record is a footer.
     ended: bool,
     problems: Vec<String>,
+}
+
+/// What is next in the file, without what it borrows.
+enum Next {
+    Record(u64, Record),
+    Damaged(u64, String),
+    Blank,
+    End,
 }
 
 impl Tail {
@@ -163,10 +166,7 @@ impl Tail {
             path: path.to_owned(),
             file,
             inode,
-            offset: 0,
-            line: 0,
-            partial: Vec::new(),
-            skips: false,
+            reader: None,
             through: HashMap::new(),
             damaged: 0,
             bytes: 0,
@@ -175,23 +175,66 @@ impl Tail {
         })
     }
 
-    /// Reads to the end of the log, and hands on the new records in pieces.
+    /// Reads to the end of the log, and hands on the new records in batches.
     fn read_on(&mut self, mut each: impl FnMut(&[Record])) -> io::Result<()> {
-        let mut piece = vec![0; PIECE];
         loop {
-            if self.file.metadata()?.len() < self.offset {
+            let length = self.file.metadata()?.len();
+            if self.reader.as_ref().is_some_and(|reader| length < reader.bytes()) {
                 // It was truncated, and its writer continues at the start.
-                self.begin_again(0);
+                self.begin_again();
             }
-            let read = self.file.read(&mut piece)?;
-            if read == 0 && !self.is_replaced()? {
+            if self.reader.is_none() && length >= DECISIVE as u64 {
+                self.file.rewind()?;
+                self.reader = Some(Reader::follow(self.file.try_clone()?)?);
+            }
+            let mut records = Vec::with_capacity(BATCH);
+            let more = self.read_batch(&mut records)?;
+            each(&records);
+            if !more && !self.is_replaced()? {
                 return Ok(());
             }
-            self.offset += read as u64;
-            self.bytes += read as u64;
-            let records = self.records(&piece[..read]);
-            each(&records);
         }
+    }
+
+    /// Whether there is more.
+    fn read_batch(&mut self, records: &mut Vec<Record>) -> io::Result<bool> {
+        let Some(reader) = &mut self.reader else { return Ok(false) };
+        while records.len() < BATCH {
+            let next = match reader.next()? {
+                Some(Found::Record(place, record, _)) => Next::Record(place.number, record),
+                Some(Found::Damaged(place, why)) => Next::Damaged(place.number, why),
+                Some(Found::Blank(_)) => Next::Blank,
+                Some(Found::Newer(version)) => {
+                    return Err(io::Error::other(format!(
+                        "it has binary format {version}, of a later version"
+                    )));
+                }
+                None => Next::End,
+            };
+            let damage = match next {
+                Next::Record(number, record) => match judge(&record) {
+                    Ok(()) => {
+                        self.ended = record.kind() == "footer";
+                        if is_new(&mut self.through, &record) {
+                            records.push(record);
+                        }
+                        continue;
+                    }
+                    Err(why) => (number, why),
+                },
+                Next::Damaged(number, why) => (number, why),
+                Next::Blank => continue,
+                Next::End => return Ok(false),
+            };
+            self.damaged += 1;
+            if self.damaged == 1 {
+                let unit = if reader.format().is_binary() { "message" } else { "line" };
+                let why: String = damage.1.chars().take(300).collect();
+                let place = format!("{}, {unit} {}", self.path.display(), damage.0);
+                self.problems.push(format!("{place} is not a record: {why}"));
+            }
+        }
+        Ok(true)
     }
 
     /// Continues with the file that has taken the name of this one, which has been read to its end.
@@ -205,76 +248,13 @@ impl Tail {
             self.path = next;
         }
         self.file = File::open(&self.path)?;
-        self.begin_again(self.file.metadata()?.ino());
+        self.inode = self.file.metadata()?.ino();
+        self.begin_again();
         Ok(true)
     }
 
-    fn begin_again(&mut self, inode: u64) {
-        if inode == 0 {
-            let _ = self.file.rewind();
-        } else {
-            self.inode = inode;
-        }
-        (self.offset, self.line, self.skips) = (0, 0, false);
-        self.partial.clear();
-    }
-
-    fn records(&mut self, mut piece: &[u8]) -> Vec<Record> {
-        let mut records = Vec::new();
-        while let Some(end) = piece.iter().position(|byte| *byte == b'\n') {
-            let (rest, after) = (&piece[..end], &piece[end + 1..]);
-            self.partial.extend_from_slice(rest);
-            let line = std::mem::take(&mut self.partial);
-            self.line += 1;
-            if !std::mem::take(&mut self.skips) {
-                records.extend(self.record(&line));
-            }
-            piece = after;
-        }
-        if self.partial.len() + piece.len() > LONGEST_LINE {
-            if !std::mem::replace(&mut self.skips, true) {
-                self.note_damage(format!("it is longer than {LONGEST_LINE} bytes"));
-            }
-            self.partial.clear();
-        } else if !self.skips {
-            self.partial.extend_from_slice(piece);
-        }
-        records
-    }
-
-    /// The record of a line; none if it is damaged or was read before.
-    fn record(&mut self, line: &[u8]) -> Option<Record> {
-        if line.trim_ascii().is_empty() {
-            return None;
-        }
-        let text = std::str::from_utf8(line)
-            .map_err(|error| format!("byte {} of it is not UTF-8", error.valid_up_to()));
-        let read =
-            text.and_then(|text| Record::parse(text, self.line).map_err(|error| error.source.to_string()));
-        let record = match read.and_then(|record| judge(&record).map(|()| record)) {
-            Ok(record) => record,
-            Err(why) => {
-                self.note_damage(why);
-                return None;
-            }
-        };
-        self.ended = record.kind() == "footer";
-        if let Some((node, number)) = record.origin().filter(|(_, number)| *number > 0) {
-            match self.through.get_mut(node) {
-                Some(through) if *through >= number => return None,
-                Some(through) => *through = number,
-                None => drop(self.through.insert(node.to_owned(), number)),
-            }
-        }
-        Some(record)
-    }
-
-    fn note_damage(&mut self, why: String) {
-        self.damaged += 1;
-        if self.damaged == 1 {
-            let why: String = why.chars().take(300).collect();
-            self.problems.push(format!("{}, line {} is not a record: {why}", self.path.display(), self.line));
-        }
+    fn begin_again(&mut self) {
+        self.bytes += self.reader.take().map_or(0, |reader| reader.bytes());
     }
 
     fn is_silent(&self) -> bool {
@@ -287,23 +267,22 @@ impl Tail {
         let more = (more > 0).then(|| format!("{more} more damaged lines follow"));
         Health {
             log: shown_path(&self.path),
-            log_bytes: self.bytes,
+            log_bytes: self.bytes + self.reader.as_ref().map_or(0, Reader::bytes),
             log_problems: self.problems.iter().cloned().chain(more).collect(),
             ..Health::default()
         }
     }
 }
 
-/// The names that the next file of a log may have: `RUN.2.jsonl` after `RUN.jsonl`, then `RUN.3.jsonl`. A run's id
-/// may itself end with a number.
-fn next_names(path: &Path) -> Vec<PathBuf> {
-    let Some(stem) = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".jsonl")) else {
-        return Vec::new();
-    };
-    let counted = stem.rsplit_once('.').and_then(|(run, number)| Some((run, number.parse::<u64>().ok()?)));
-    let next = counted.map(|(run, number)| format!("{run}.{}.jsonl", number.saturating_add(1)));
-    let names = next.into_iter().chain([format!("{stem}.2.jsonl")]);
-    names.map(|name| path.with_file_name(name)).collect()
+/// Whether the record was not read before.
+fn is_new(through: &mut HashMap<String, u64>, record: &Record) -> bool {
+    let Some((node, number)) = record.origin().filter(|(_, number)| *number > 0) else { return true };
+    match through.get_mut(node) {
+        Some(through) if *through >= number => return false,
+        Some(through) => *through = number,
+        None => drop(through.insert(node.to_owned(), number)),
+    }
+    true
 }
 
 /// The time of the last write, nanoseconds since the Unix epoch.

@@ -9,7 +9,7 @@ use wec_record::Record;
 use super::end::end;
 use super::shown_path;
 use crate::Aggregate;
-use crate::log::{LogError, LogReport, read_logs};
+use crate::log::{LogError, LogReport, check_input, read_logs};
 use crate::snapshot::{Health, RunEntry};
 
 /// Bytes of standard input that are kept in a temporary file.
@@ -35,10 +35,11 @@ impl RecordedRun {
     /// # Errors
     /// When a file cannot be read or has no records, or the files belong to several runs.
     pub fn read(logs: &[PathBuf]) -> Result<Self, LogError> {
+        check_input(logs)?;
         let mut input = Vec::new();
         let mut files = Vec::with_capacity(logs.len());
         for log in logs {
-            if log.as_os_str() == "-" && input.is_empty() {
+            if log.as_os_str() == "-" {
                 input.push(keep_input(log)?);
                 files.extend(input.last().map(|file| file.path().to_owned()));
             } else {

@@ -7,14 +7,14 @@ use std::thread;
 use tokio::sync::mpsc;
 use wec_record::Record;
 
-use crate::log::{LogError, read_logs};
+use crate::log::{LogError, read_by_time, read_logs};
 
 /// Records that pass from the thread to the consumer at once.
 const BATCH: usize = 256;
 /// Batches that are read ahead: some megabytes of records.
 const AHEAD: usize = 8;
 
-/// The records of the logs of one run, in the order of the logs.
+/// The records of the logs of one run, in the order of the log; those of several logs, merged by their times.
 #[derive(Debug)]
 pub(super) struct Records {
     batches: mpsc::Receiver<Batch>,
@@ -58,7 +58,7 @@ impl Records {
 
 fn read(logs: &[PathBuf], to: &mpsc::Sender<Batch>) {
     let mut batch = Vec::with_capacity(BATCH);
-    let read = read_logs(logs, |record| {
+    let each = |record: &Record| {
         // Nobody waits for the rest of a log whose stream was dropped.
         if to.is_closed() {
             return;
@@ -68,7 +68,11 @@ fn read(logs: &[PathBuf], to: &mpsc::Sender<Batch>) {
             let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
             let _ = to.blocking_send(Ok(full));
         }
-    });
+    };
+    let read = match logs {
+        [_] => read_logs(logs, each).map(drop),
+        several => read_by_time(several, each),
+    };
     let _ = to.blocking_send(Ok(batch));
     if let Err(error) = read {
         let _ = to.blocking_send(Err(error));

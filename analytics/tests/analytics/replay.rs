@@ -1,7 +1,7 @@
 //! The replay of a log: at once, at a pace, and as people change it.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -42,7 +42,11 @@ struct Replay {
 
 impl Replay {
     async fn start(log: &Path, speed: Option<f64>) -> Self {
-        let recorded = RecordedRun::read(&[log.to_owned()]).unwrap();
+        Self::of(&[log.to_owned()], speed).await
+    }
+
+    async fn of(logs: &[PathBuf], speed: Option<f64>) -> Self {
+        let recorded = RecordedRun::read(logs).unwrap();
         let page = ServedPage {
             folder: ".".into(),
             listen: "127.0.0.1:0".parse().unwrap(),
@@ -249,6 +253,38 @@ async fn records_without_times_are_shown_at_once() {
     }
 }
 
+/// As of two requesters whose results went to two processes. The marks and the header are in both.
+#[tokio::test]
+async fn logs_of_a_run_that_overlap_are_merged_by_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let ended = log(folder.path(), &records()).await;
+    let text = std::fs::read_to_string(folder.path().join("run.jsonl")).unwrap();
+    let (header, rest) = text.split_once('\n').unwrap();
+    let of = |other: &str| {
+        let lines = rest.lines().filter(|line| !line.contains(&format!("\"node\":\"{other}\"")));
+        std::iter::once(header).chain(lines).map(|line| format!("{line}\n")).collect::<String>()
+    };
+    let logs = ["a", "b"].map(|name| folder.path().join(name));
+    std::fs::write(&logs[0], of("r2")).unwrap();
+    std::fs::write(&logs[1], of("r1")).unwrap();
+    let replay = Replay::of(&logs, Some(1_000.0)).await;
+    replay.patch(json!({ "playing": false })).await;
+    // Read one after the other, the samples of the second log would be missing until the end of the first.
+    for second in [3, 17, 38] {
+        let live = replay.at(second * SECOND).await;
+        assert_eq!(live.snapshot, figures_until(second * SECOND, &records()), "{second} s");
+    }
+    replay.patch(json!({ "playing": true })).await;
+    replay.until(|view| view.state == ReplayState::Ended).await;
+    assert_eq!(replay.live().await.snapshot, ended);
+}
+
+#[test]
+fn standard_input_is_one_log() {
+    let twice = RecordedRun::read(&["-".into(), "-".into()]).unwrap_err().to_string();
+    assert_eq!(twice, "standard input (-) is named 2 times, and can be read once");
+}
+
 /// The last line is incomplete, and the first half is in another file, which is named later.
 #[tokio::test]
 async fn several_logs_of_a_run_are_one_and_a_torn_one_is_told() {
@@ -264,17 +300,10 @@ async fn several_logs_of_a_run_are_one_and_a_torn_one_is_told() {
     let recorded = RecordedRun::read(&[a.clone(), b.clone()]).unwrap();
     assert!(recorded.problems().join("").contains("incomplete"), "{:?}", recorded.problems());
     std::fs::write(&a, format!("{}\n", second.join("\n"))).unwrap();
-    let recorded = RecordedRun::read(&[a.clone(), b]).unwrap();
+    let logs = [a.clone(), b];
+    let recorded = RecordedRun::read(&logs).unwrap();
     assert_eq!(recorded.problems(), [""; 0]);
-    let page = ServedPage {
-        folder: ".".into(),
-        listen: "127.0.0.1:0".parse().unwrap(),
-        allowed_hosts: Vec::new(),
-        token: None,
-        opens_with: None,
-    };
-    let analytics = page.replay(recorded, Some(1_000.0)).await.unwrap();
-    let replay = Replay { address: analytics.web_addr().unwrap(), analytics };
+    let replay = Replay::of(&logs, Some(1_000.0)).await;
     replay.until(|view| view.state == ReplayState::Ended).await;
     assert_eq!(replay.live().await.snapshot, ended);
     let other = RunHeader { run: "other".to_owned(), ..header("other") };

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use wec_analytics::{Analytics, Live, RunEntry, RunSource, Runs, ServedPage};
 use wec_board::Board;
+use wec_log::{LogFormat, LogOptions};
 use wec_record::{Chain, Record};
 
 use crate::common::{START, chain_record, chain_result, exchange, header, load_record};
@@ -52,10 +53,19 @@ fn certificates(live: &Live) -> u64 {
     live.snapshot.chains[&Chain::Certificate].count
 }
 
+/// The writer flushes records, and a reader finds them, in every format.
 #[tokio::test]
 async fn a_run_of_another_process_is_followed_to_its_end() {
+    for format in LogFormat::ALL {
+        followed_to_its_end(format).await;
+    }
+}
+
+async fn followed_to_its_end(format: LogFormat) {
     let folder = tempfile::tempdir().unwrap();
-    let run = Analytics::start(crate::common::config(folder.path()), Board::local()).await.unwrap();
+    let mut config = crate::common::config(folder.path());
+    config.consumers.log.format = format;
+    let run = Analytics::start(config, Board::local()).await.unwrap();
     run.begin(header("run")).await.unwrap();
     run.ingest().deliver((1..=5).map(chain).collect()).await.unwrap();
 
@@ -88,6 +98,30 @@ async fn a_run_of_another_process_is_followed_to_its_end() {
     assert_eq!((live.snapshot, live.health.log_problems), (ended, Vec::new()));
     let listed = list(&page).await;
     assert_eq!((listed[0].live, listed[0].outcome.as_ref().unwrap().chains), (false, 12));
+}
+
+/// Its files are compressed, and there is no line to count.
+#[tokio::test]
+async fn a_binary_log_that_rotates_is_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = crate::common::config(folder.path());
+    config.consumers.log =
+        LogOptions { format: LogFormat::BinaryZstd, rotate_size: Some(2_000), ..LogOptions::default() };
+    let run = Analytics::start(config, Board::local()).await.unwrap();
+    run.begin(header("run")).await.unwrap();
+    run.ingest().deliver(vec![chain(1)]).await.unwrap();
+    let page = serve(folder.path()).await;
+    let mut last = 1;
+    while wec_log::log_files(&folder.path().join("run.wecb.zst")).len() < 3 {
+        until(&page, |live| certificates(live) == last).await;
+        run.ingest().deliver((last + 1..last + 40).map(chain).collect()).await.unwrap();
+        last += 39;
+    }
+    let live = until(&page, |live| certificates(live) == last).await;
+    assert_eq!((live.source, live.health.log_problems), (RunSource::GrowingLog, Vec::new()));
+    let ended = run.finish().await.snapshot;
+    let live = until(&page, |live| live.source == RunSource::Log).await;
+    assert_eq!((live.snapshot, live.health.log_problems), (ended, Vec::new()));
 }
 
 /// The first file was renamed while it was followed, as rotation does, and the writer has begun another.
