@@ -3,7 +3,7 @@
 //! All time in the project comes from here, through tokio's `Instant`, so that tests can pause it.
 //!
 //! The unit of all times is the nanosecond. The clock's readings are whole microseconds, so that times in records have no
-//! digits that only cost space (ADR 71).
+//! digits that only cost space (ADR 78).
 
 mod boot;
 
