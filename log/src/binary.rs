@@ -3,12 +3,9 @@
 //! A file is a sequence of messages, each preceded by its length. [`MARK`] is the first message of each block: after it
 //! all tables are empty, so a reader can begin at any block.
 
-<<<<<<< HEAD
-mod usual;
-=======
 #[cfg(test)]
 mod tests;
->>>>>>> 2de1fdb (Leave out of a log what follows from it, and hide the query of the directory's URL)
+mod usual;
 
 use std::collections::HashMap;
 
@@ -106,11 +103,7 @@ impl Encoder {
         tables.chains.truncate(saved.chains);
         tables.last_done = saved.last_done;
         tables.last_at = saved.last_at;
-<<<<<<< HEAD
-        Decoder { tables, ..Decoder::default() }
-=======
-        Decoder { version: BINARY_VERSION, tables, spare: proto::Chain::default() }
->>>>>>> 2de1fdb (Leave out of a log what follows from it, and hide the query of the directory's URL)
+        Decoder { version: BINARY_VERSION, tables, ..Decoder::default() }
     }
 
     /// Appends a record, after the entries of tables that it needs.
@@ -426,7 +419,7 @@ const CHAIN_BEGINS: u8 = 4 << 3 | 2;
 impl Decoder {
     /// As [`Decoder::decode`], with less work for the usual record.
     pub(crate) fn read(&mut self, message: &[u8]) -> Result<Option<(Kept, Option<String>)>, Bad> {
-        if let Some(place) = self.usual.read(&mut self.tables, message, BINARY_VERSION) {
+        if let Some(place) = self.usual.read(&mut self.tables, message, self.version) {
             return Ok(Some((Kept(Some(place)), None)));
         }
         let decoded = self.decode(message)?;

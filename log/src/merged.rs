@@ -48,9 +48,9 @@ impl Beside<'_> {
     fn read_on(&mut self, before: u64) -> Result<(), LogError> {
         self.next = loop {
             match self.reader.next().map_err(failed(self.path))? {
-                Some(Found::Record(_, record, _)) if judge(&record).is_ok() => {
+                Some(Found::Record(_, record, _)) if judge(record).is_ok() => {
                     let time = record.unix_ns().unwrap_or(0).max(before);
-                    break Some((time, record));
+                    break Some((time, record.clone()));
                 }
                 Some(Found::Newer(version)) => {
                     return Err(LogError::NewerBinary { path: self.path.into(), version });

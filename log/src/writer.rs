@@ -134,17 +134,11 @@ impl Log {
         };
         let mut held = Held::default();
         let mut known: Option<RunHeader> = None;
-<<<<<<< HEAD
-        let mut take = |record: &Record, known: &mut Option<RunHeader>| {
-            if let (Record::Header(header), None) = (record, &known) {
-                *known = Some(header.clone());
-=======
         let mut version = 0;
-        let mut take = |record: Record, known: &mut Option<RunHeader>| {
-            if let Record::Header(header) = &record {
+        let mut take = |record: &Record, known: &mut Option<RunHeader>| {
+            if let Record::Header(header) = record {
                 version = version.max(header.version);
                 known.get_or_insert_with(|| header.clone());
->>>>>>> 2de1fdb (Leave out of a log what follows from it, and hide the query of the directory's URL)
             }
             held.count(record);
             each(record.clone());

@@ -201,7 +201,7 @@ impl Tail {
         let Some(reader) = &mut self.reader else { return Ok(false) };
         while records.len() < BATCH {
             let next = match reader.next()? {
-                Some(Found::Record(place, record, _)) => Next::Record(place.number, record),
+                Some(Found::Record(place, record, _)) => Next::Record(place.number, record.clone()),
                 Some(Found::Damaged(place, why)) => Next::Damaged(place.number, why),
                 Some(Found::Blank(_)) => Next::Blank,
                 Some(Found::Newer(version)) => {

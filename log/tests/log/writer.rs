@@ -124,7 +124,7 @@ fn a_log_of_an_earlier_version_goes_on_after_a_header_of_the_present_one() {
         let (found, _, report) = read(std::slice::from_ref(&path));
         assert_eq!(seqs(&found), [1, 2], "{format}");
         let mut all = Vec::new();
-        wec_log::read_strictly(&path, |record| all.push(record)).unwrap();
+        wec_log::read_strictly(&path, |record| all.push(record.clone())).unwrap();
         assert_eq!(versions(&all), [1, FORMAT_VERSION], "{format}: once");
         assert_eq!(report.problems(), Vec::<String>::new(), "{format}");
 
