@@ -485,7 +485,7 @@ async fn refuses_invalid_changes_with_the_reason() {
     }
     assert_eq!(service.board.session("default").borrow().as_ref().unwrap().value.workers(), 50);
     for (request, wanted) in [
-        ("DELETE /api/v1/sessions/current", 405),
+        ("DELETE /api/v1/sessions/current", 404),
         ("GET /api/v1/sessions/current/scenarios/default", 405),
         ("GET /api/v1/sessions/current/workers", 404),
         ("GET /api/v2/x", 404),

@@ -4,6 +4,23 @@
  */
 
 export interface paths {
+    "/api/v1/machines": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The processes on the board, with CPU, memory and disks of their machines */
+        get: operations["list_machines"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/nodes": {
         parameters: {
             query?: never;
@@ -641,6 +658,19 @@ export interface components {
          * @enum {string}
          */
         ChallengeType: "http-01" | "dns-01" | "tls-alpn-01";
+        /** @description How far a node's clock is ahead of the board's time. */
+        ClockOffset: {
+            /**
+             * Format: int64
+             * @description Nanoseconds; negative if it is behind.
+             */
+            ahead_ns: number;
+            /**
+             * Format: int64
+             * @description Bound of the error, nanoseconds: half of the round trip that was measured.
+             */
+            within_ns: number;
+        };
         /** @description Where to copy a session. */
         CloneBody: {
             /** @description The id of the copy. */
@@ -1116,6 +1146,28 @@ export interface components {
             /** @description Where the figures come from. */
             source: components["schemas"]["RunSource"];
         };
+        /** @description A process on the board, and its machine */
+        Machine: {
+            clock: components["schemas"]["ClockOffset"] | null;
+            /** @description New with each start of the process. */
+            id: string;
+            /** @description Its kind. */
+            kind: components["schemas"]["NodeKind"];
+            machine: components["schemas"]["NodeStats"] | null;
+            /** @description The host's name, usually. */
+            name: string;
+            /** @description Its session; empty for a node that serves all sessions. */
+            session: string;
+            /** @description Its state. */
+            state: components["schemas"]["NodeState"];
+            /** @description What it offers to its session now. */
+            strength: components["schemas"]["Strength"];
+        };
+        /** @description The processes on the board */
+        Machines: {
+            /** @description In the order of their ids. */
+            machines: components["schemas"]["Machine"][];
+        };
         /** @description A change of the load. */
         Mark: {
             /**
@@ -1315,11 +1367,6 @@ export interface components {
              * @description Number of workers that it can run; 0 while it takes no share of the load.
              */
             workers: number;
-        };
-        /** @description The nodes */
-        Nodes: {
-            /** @description Those on the board, in the order of their ids. */
-            nodes: components["schemas"]["NodeEntry"][];
         };
         /** @description Nonces. */
         NonceFigures: {
@@ -2907,6 +2954,7 @@ export type Chain = components['schemas']['Chain'];
 export type ChainFigures = components['schemas']['ChainFigures'];
 export type ChainSeries = components['schemas']['ChainSeries'];
 export type ChallengeType = components['schemas']['ChallengeType'];
+export type ClockOffset = components['schemas']['ClockOffset'];
 export type CloneBody = components['schemas']['CloneBody'];
 export type ConnectionFigures = components['schemas']['ConnectionFigures'];
 export type Deleted = components['schemas']['Deleted'];
@@ -2929,6 +2977,8 @@ export type LimitsPatch = components['schemas']['LimitsPatch'];
 export type LimitsView = components['schemas']['LimitsView'];
 export type ListenerCounts = components['schemas']['ListenerCounts'];
 export type Live = components['schemas']['Live'];
+export type Machine = components['schemas']['Machine'];
+export type Machines = components['schemas']['Machines'];
 export type Mark = components['schemas']['Mark'];
 export type Measure = components['schemas']['Measure'];
 export type Missing = components['schemas']['Missing'];
@@ -2940,7 +2990,6 @@ export type NodeKind = components['schemas']['NodeKind'];
 export type NodeState = components['schemas']['NodeState'];
 export type NodeStats = components['schemas']['NodeStats'];
 export type NodeView = components['schemas']['NodeView'];
-export type Nodes = components['schemas']['Nodes'];
 export type NonceFigures = components['schemas']['NonceFigures'];
 export type ObservedFigures = components['schemas']['ObservedFigures'];
 export type ObservedOverTime = components['schemas']['ObservedOverTime'];
@@ -2998,6 +3047,35 @@ export type Warnings = components['schemas']['Warnings'];
 export type WindowView = components['schemas']['WindowView'];
 export type $defs = Record<string, never>;
 export interface operations {
+    list_machines: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The processes */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Machines"];
+                };
+            };
+            /** @description Refused: 401, 403 as docs/web-api.md says */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     list_nodes: {
         parameters: {
             query?: never;
