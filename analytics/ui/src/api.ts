@@ -1553,7 +1553,7 @@ export interface components {
              */
             dialling: components["schemas"]["PlanDialling"];
             /**
-             * @description The CA's directory.
+             * @description The CA's directory, without the query of its URL.
              * @default
              */
             directory: string;

@@ -162,6 +162,7 @@ fn commands_that_read_logs_end_with_the_documented_codes() {
         ("report seed.jsonl --baseline - --by chain", 2, "--baseline and --by both write to standard output"),
         ("report base.json", 1, "compare it with wec compare"),
         ("report missing.jsonl", 1, "cannot open the log missing.jsonl"),
+        ("report - -", 1, "standard input (-) is named 2 times, and can be read once"),
         ("report damaged.jsonl --strict", 1, "the log is not complete"),
         ("compare seed.jsonl", 2, "expected two runs, got 1"),
         ("compare seed.jsonl seed.jsonl --fail-if chain{avg}-10%", 2, "write METRIC +CHANGE"),

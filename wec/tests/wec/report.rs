@@ -154,4 +154,9 @@ fn a_slower_ca_is_a_regression_and_the_same_ca_is_not() {
     let output = run(folder, &["compare", &a, &b, "--fail-if", "chain{failed} +1%"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(said(&output).contains("write +1pp"), "{}", said(&output));
+    let output = run(folder, &["compare", &a, &b, "--fail-if", "requests{endpoint=keyChange}{avg} +10%"]);
+    let told = said(&output);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{told}");
+    assert!(told.contains("no run has a row of this metric: there are chain."), "{told}");
+    assert!(told.contains("requests{endpoint=newOrder,method=POST}"), "{told}");
 }
