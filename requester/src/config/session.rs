@@ -258,12 +258,11 @@ mod tests {
 
     #[test]
     fn a_file_and_the_same_in_json_make_the_same_session() {
-        let file = "directory = \"http://127.0.0.1:1/dir\"\nseed = 7\nthreads = 1\nchallenge_types = [\"dns-01\", \"http-01\"]\n\
+        let file = "directory = \"http://127.0.0.1:1/dir\"\nseed = 7\nchallenge_types = [\"dns-01\", \"http-01\"]\n\
                     [weights]\nrevoke = 0\n[scenarios.a]\nstages = [{ duration = \"30s\", workers = 5 }]\n";
         let json = json!({
             "directory": "http://127.0.0.1:1/dir",
             "seed": 7,
-            "threads": 1,
             "challenge_types": ["dns-01", "http-01"],
             "weights": {"revoke": 0},
             "scenarios": {"a": {"stages": [{"duration": "30s", "workers": 5}]}},

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
-use wec_board::{AgentState, BoardError, NodeId, RunRef, SessionPlan, SessionState};
+use wec_board::{
+    AgentInfo, AgentState, Board, BoardError, NodeId, NodeInfo, Phase, RunRef, Session, SessionPlan,
+    SessionState, Shares, Strength, Unit,
+};
 use wec_record::{MarkBy, MarkWhat};
 use wec_requester::{Delivered, Node, PROGRAM, RemotePart, Secrets, plan_for_agent, run_on};
 use wec_startup::{Interrupted, Stop};
@@ -97,7 +100,7 @@ async fn run_or_refuse(
         });
         let part = RemotePart {
             node,
-            strength: info.strength,
+            strength: offered(&agent.board, &info, &session.id),
             options: agent.delivery.clone(),
             challenges: Arc::clone(&challenges),
             began,
@@ -111,6 +114,39 @@ async fn run_or_refuse(
             _ => return ended,
         }
     }
+}
+
+/// What an agent offers to a session: its strength less its shares in other sessions at this moment. None if it
+/// was never measured.
+fn offered(board: &Board, agent: &AgentInfo, session: &str) -> Option<Strength> {
+    let strength = agent.strength?;
+    let nodes = board.nodes().borrow().clone();
+    let shares_another = |node: &&NodeInfo| {
+        node.name == agent.name && node.session != session && node.shares_load_of(&node.session)
+    };
+    let left = nodes.iter().filter(shares_another).fold(strength, |left, node| {
+        let other = board.session(&node.session).borrow().clone();
+        let shares = board.shares(&node.session).borrow().clone();
+        other.map_or(left, |other| left.less(&used(&other.value, &shares, &node.id)))
+    });
+    Some(left)
+}
+
+/// A node's share of what a session wants now.
+fn used(session: &Session, shares: &Shares, node: &str) -> Strength {
+    let running = session.spec.scenarios.iter().filter(|(name, _)| session.phase(name) == Phase::Running);
+    running.fold(Strength::NONE, |mut used, (_, target)| {
+        let unit = if target.rate_unit == Unit::Requests.name() { Unit::Requests } else { Unit::Chains };
+        match target.rate {
+            Some(rate) => {
+                let thousandths = (shares.rate(node, unit, rate) * 1_000.0).round() as u64;
+                let of_unit = if unit == Unit::Requests { &mut used.requests } else { &mut used.chains };
+                *of_unit = of_unit.saturating_add(thousandths);
+            }
+            None => used.workers = used.workers.saturating_add(shares.workers(node, target.workers)),
+        }
+        used
+    })
 }
 
 /// Whether the session was stopped, by whomever, and did not end by itself.
@@ -139,4 +175,46 @@ fn summary(delivered: &Delivered) -> String {
     let lost = delivered.health.lost;
     let lost = if lost > 0 { format!(", {lost} results lost") } else { String::new() };
     format!("{iterations} iterations, {succeeded} succeeded{lost}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use wec_board::{Limits, NodeShare, Parts, Target};
+
+    use super::*;
+
+    #[test]
+    fn what_an_agent_uses_in_a_session_is_its_share_of_each_target() {
+        let target = |workers, rate, unit: &str| Target {
+            workers,
+            rate,
+            rate_unit: unit.to_owned(),
+            ..Target::default()
+        };
+        let scenarios = [
+            ("closed", target(10, None, "")),
+            ("open", target(900, Some(40.0), "chains")),
+            ("requests", target(900, Some(8.0), "requests")),
+            ("later", Target { waits: true, ..target(500, None, "") }),
+        ];
+        let scenarios = scenarios.map(|(name, target)| (name.to_owned(), target)).into();
+        let session = Session::new("s", scenarios, Limits::default());
+        let strength =
+            |part: u64| Strength { chains: part * 1_000, requests: part * 1_000, workers: part as u32 };
+        let share = |part| NodeShare {
+            registration: 1,
+            strength: strength(part),
+            limit: None,
+            held: Parts::default(),
+        };
+        let nodes = BTreeMap::from([("a".to_owned(), share(100)), ("b".to_owned(), share(300))]);
+        let shares = Shares { epoch: 1, nodes };
+        let expected = Strength { chains: 30_000, requests: 6_000, workers: 8 };
+        let of_a = Strength { chains: 10_000, requests: 2_000, workers: 2 };
+        assert_eq!((used(&session, &shares, "b"), used(&session, &shares, "a")), (expected, of_a));
+        assert_eq!(used(&session, &shares, "c"), Strength::NONE);
+        assert_eq!(strength(100).less(&of_a), Strength { chains: 90_000, requests: 98_000, workers: 98 });
+    }
 }

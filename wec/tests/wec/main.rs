@@ -10,6 +10,7 @@ mod capacity;
 mod certificates;
 mod common;
 mod deployment;
+mod drills;
 mod exports;
 mod faults;
 mod fleet;
