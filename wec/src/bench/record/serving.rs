@@ -36,6 +36,10 @@ pub(super) async fn measure(folder: &Path) -> anyhow::Result<()> {
     times.sort_unstable();
     let at = |share: f64| shown(quantile(&times, share).unwrap_or(0));
     row(&format!("a minute of {} requests", requests / MINUTES), &[at(0.5), at(1.0)]);
+    let (from, to) = (length / 10 + 1, length / 10 * 9 + 1);
+    let (time, answer) = of(&page, &format!("runs/bench/window?from_ns={from}&to_ns={to}")).await?;
+    let requests = &answer["snapshot"]["requests"];
+    row(&format!("eight tenths of the run, {requests} requests"), &[shown(time), "–".into()]);
     println!("the index has {:.1} MiB", mib(bytes));
     second.finish().await
 }
