@@ -14,14 +14,24 @@ use crate::{
 /// The record of the line; none if the line has another form.
 pub(crate) fn chain(line: &str) -> Option<Record> {
     let mut line = Line::new(line);
-    line.skip(r#"{"record":"chain","node":"#)?;
-    let node = line.string()?.to_owned();
-    line.skip(r#","origin_unix_ns":"#)?;
-    let origin_unix_ns = line.number()?;
-    line.skip(",")?;
-    let result = line.result()?;
+    let (node, origin_unix_ns) = line.origin()?;
+    let mut result = line.chain_head()?;
+    line.chain_tail(&mut result)?;
+    let authorizations = line.authorizations()?;
+    let mut before = result.started;
+    line.each_request(|line| {
+        if result.requests.is_empty() {
+            result.requests.reserve(8);
+        }
+        let mut request = line.request_head()?;
+        line.request_tail(&mut request, before)?;
+        before = request.done;
+        result.requests.push(request);
+        Some(())
+    })?;
     line.end()?;
-    Some(Record::Chain { node, origin_unix_ns, result })
+    result.authorizations = authorizations.into_iter().map(|it| it.with_times(&result.requests)).collect();
+    Some(Record::Chain { node: node.to_owned(), origin_unix_ns, result })
 }
 
 /// A line, and how far it has been read.
@@ -29,6 +39,22 @@ pub(crate) struct Line<'a> {
     pub(crate) text: &'a str,
     /// Always a boundary between characters.
     pub(crate) at: usize,
+}
+
+/// An authorization, and the requests that give its times, by their places.
+pub(crate) struct WrittenAuthorization {
+    result: AuthorizationResult,
+    answered_by: Option<u64>,
+    settled_by: Option<u64>,
+}
+
+impl WrittenAuthorization {
+    pub(crate) fn with_times(self, requests: &[RequestResult]) -> AuthorizationResult {
+        let Self { mut result, answered_by, settled_by } = self;
+        result.answered = time_of(result.answered, answered_by, requests, |request| request.sent);
+        result.settled = time_of(result.settled, settled_by, requests, |request| request.done);
+        result
+    }
 }
 
 impl<'a> Line<'a> {
@@ -42,8 +68,17 @@ impl<'a> Line<'a> {
         (self.at == self.text.len()).then_some(())
     }
 
-    fn result(&mut self) -> Option<ChainResult> {
-        self.skip(r#""chainname":"#)?;
+    /// The node, and the wall clock of its origin.
+    pub(crate) fn origin(&mut self) -> Option<(&'a str, u64)> {
+        self.skip(r#"{"record":"chain","node":"#)?;
+        let node = self.string()?;
+        self.skip(r#","origin_unix_ns":"#)?;
+        Some((node, self.number()?))
+    }
+
+    /// What many chain results have in common, up to the key of what they have not.
+    pub(crate) fn chain_head(&mut self) -> Option<ChainResult> {
+        self.skip(r#","chainname":"#)?;
         let chain = self.nullable(|name| Chain::ALL.into_iter().find(|chain| chain.name() == name))?;
         self.skip(r#","chainsuccessful":"#)?;
         let successful = self.flag()?;
@@ -61,60 +96,9 @@ impl<'a> Line<'a> {
         self.skip(r#","issued":"#)?;
         let issued = self.flag()?;
         self.skip(r#","seq":"#)?;
-        let seq = self.number()?;
-        self.skip(r#","worker":"#)?;
-        let worker = self.number()?.try_into().ok()?;
-        self.skip(r#","chaintook":"#)?;
-        let took = self.number()?;
-        self.skip(r#","done":"#)?;
-        let done = Some(self.number()?);
-        let due = self.optional(r#","due":"#)?;
-        let started = self.optional(r#","started":"#)?;
-        let (due, started, done) = ChainTimes { took, done, due, started }.read();
-        let keygen = self.number_if(r#","keygen":"#)?;
-        let waited_asked = self.number_if(r#","waited_asked":"#)?;
-        let waited_poll = self.number_if(r#","waited_poll":"#)?;
-        let issuance = self.optional(r#","issuance":"#)?;
-        let order = self.string_if(r#","order":"#)?.to_owned();
-        let serial = self.string_if(r#","serial":"#)?.to_owned();
-        let mut authorizations = Vec::new();
-        if self.is(r#","authorizations":["#) {
-            self.each(|line| {
-                authorizations.push(line.authorization()?);
-                Some(())
-            })?;
-        }
-        self.skip(r#","individualresults":["#)?;
-        let mut requests = Vec::new();
-        if !self.is("]") {
-            requests.reserve(8);
-            let mut before = started;
-            self.each(|line| {
-                let request = line.request(before)?;
-                before = request.done;
-                requests.push(request);
-                Some(())
-            })?;
-        }
-        let authorizations =
-            authorizations.into_iter().map(|(mut authorization, answered_by, settled_by)| {
-                authorization.answered =
-                    time_of(authorization.answered, answered_by, &requests, |request| request.sent);
-                authorization.settled =
-                    time_of(authorization.settled, settled_by, &requests, |request| request.done);
-                authorization
-            });
         Some(ChainResult {
-            authorizations: authorizations.collect(),
-            seq,
-            worker,
             chain,
             successful,
-            took,
-            due,
-            started,
-            done,
-            keygen,
             error,
             class,
             status,
@@ -123,20 +107,53 @@ impl<'a> Line<'a> {
             scenario,
             profile,
             detail,
-            waited_asked,
-            waited_poll,
-            issued,
-            order,
-            serial,
-            issuance,
             unverified,
-            rests: false,
-            requests,
+            issued,
+            ..ChainResult::default()
         })
     }
 
-    /// With the attempts that give its times.
-    fn authorization(&mut self) -> Option<(AuthorizationResult, Option<u64>, Option<u64>)> {
+    /// The rest of a chain result up to its authorizations.
+    pub(crate) fn chain_tail(&mut self, result: &mut ChainResult) -> Option<()> {
+        result.seq = self.number()?;
+        self.skip(r#","worker":"#)?;
+        result.worker = self.number()?.try_into().ok()?;
+        self.skip(r#","chaintook":"#)?;
+        let took = self.number()?;
+        self.skip(r#","done":"#)?;
+        let done = Some(self.number()?);
+        let due = self.optional(r#","due":"#)?;
+        let started = self.optional(r#","started":"#)?;
+        result.took = took;
+        (result.due, result.started, result.done) = ChainTimes { took, done, due, started }.read();
+        result.keygen = self.number_if(r#","keygen":"#)?;
+        result.waited_asked = self.number_if(r#","waited_asked":"#)?;
+        result.waited_poll = self.number_if(r#","waited_poll":"#)?;
+        result.issuance = self.optional(r#","issuance":"#)?;
+        self.string_if(r#","order":"#)?.clone_into(&mut result.order);
+        self.string_if(r#","serial":"#)?.clone_into(&mut result.serial);
+        Some(())
+    }
+
+    /// The authorizations, whose times are those of requests that follow.
+    pub(crate) fn authorizations(&mut self) -> Option<Vec<WrittenAuthorization>> {
+        let mut authorizations = Vec::new();
+        if self.is(r#","authorizations":["#) {
+            self.each(|line| {
+                authorizations.push(line.authorization()?);
+                Some(())
+            })?;
+        }
+        Some(authorizations)
+    }
+
+    /// Reads each of the requests by this function.
+    pub(crate) fn each_request(&mut self, request: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
+        self.skip(r#","individualresults":["#)?;
+        if self.is("]") { Some(()) } else { self.each(request) }
+    }
+
+    fn authorization(&mut self) -> Option<WrittenAuthorization> {
         self.skip(r#"{"name":"#)?;
         let name = self.string()?.to_owned();
         self.skip(r#","id":"#)?;
@@ -148,10 +165,12 @@ impl<'a> Line<'a> {
         let answered = self.number_if(r#","answered":"#)?;
         let settled = self.number_if(r#","settled":"#)?;
         self.skip("}")?;
-        Some((AuthorizationResult { name, id, challenge, answered, settled }, answered_by, settled_by))
+        let result = AuthorizationResult { name, id, challenge, answered, settled };
+        Some(WrittenAuthorization { result, answered_by, settled_by })
     }
 
-    fn request(&mut self, before: u64) -> Option<RequestResult> {
+    /// What many requests have in common, up to the key of what they have not.
+    pub(crate) fn request_head(&mut self) -> Option<RequestResult> {
         self.skip(r#"{"uri":"#)?;
         let uri = self.name()?;
         self.skip(r#","endpoint":"#)?;
@@ -178,9 +197,32 @@ impl<'a> Line<'a> {
         let reused = self.flag()?;
         let address = self.name_if(r#","address":"#)?;
         self.skip(r#","bytes_sent":"#)?;
-        let bytes_sent = self.number()?;
+        Some(RequestResult {
+            uri,
+            successful,
+            error,
+            class,
+            endpoint,
+            method,
+            purpose,
+            status,
+            problem,
+            reused,
+            address,
+            retry_after,
+            reconnects,
+            detail,
+            request_id,
+            traceparent,
+            ..RequestResult::default()
+        })
+    }
+
+    /// The rest of a request; `before` is when the one before it was done, or the chain was started.
+    pub(crate) fn request_tail(&mut self, request: &mut RequestResult, before: u64) -> Option<()> {
+        request.bytes_sent = self.number()?;
         self.skip(r#","bytes_received":"#)?;
-        let bytes_received = self.number()?;
+        request.bytes_received = self.number()?;
         self.skip(r#","took":"#)?;
         let took = self.number()?;
         let due_after = self.number_if(r#","due_after":"#)?;
@@ -190,39 +232,16 @@ impl<'a> Line<'a> {
         let due = self.optional(r#","due":"#)?;
         let sent = self.optional(r#","sent":"#)?;
         let done = self.optional(r#","done":"#)?;
-        let mut phases = if self.is(r#","phases":{"#) { self.phases()? } else { Phases::default() };
+        let phases = if self.is(r#","phases":{"#) { self.phases()? } else { Phases::default() };
         self.skip("}")?;
         let first_byte = phases.first_byte;
         let times =
             RequestTimes { took, due_after, sent_after, body, nonce_age, due, sent, done, first_byte };
-        let (due, sent, done, nonce_age, first_byte) = times.read(Some(before));
-        phases.first_byte = first_byte;
-        Some(RequestResult {
-            uri,
-            took,
-            successful,
-            error,
-            class,
-            endpoint,
-            method,
-            purpose,
-            status,
-            problem,
-            bytes_sent,
-            bytes_received,
-            due,
-            sent,
-            done,
-            reused,
-            address,
-            nonce_age,
-            phases,
-            retry_after,
-            reconnects,
-            detail,
-            request_id,
-            traceparent,
-        })
+        request.took = took;
+        request.phases = phases;
+        (request.due, request.sent, request.done, request.nonce_age, request.phases.first_byte) =
+            times.read(Some(before));
+        Some(())
     }
 
     /// After its opening brace. Only phases that took time are written.
