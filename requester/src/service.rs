@@ -241,6 +241,7 @@ pub async fn run_remote(
     stop: Stop,
 ) -> anyhow::Result<Delivered> {
     let tls = &remote.delivery.tls;
+    tls.check_server("analytics", &remote.delivery.analytics)?;
     plan.state = tls.database(&plan.state)?;
     let stats = remote.node_stats.start(tls, tls.load()?.as_ref()).await?;
     let address = stats.as_ref().map(|stats| stats.advertised().to_owned());

@@ -34,22 +34,25 @@ const LAST_CHANGES: usize = 10;
 /// A page that takes longer counts as unreachable.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
+/// Flags that say which session is meant.
+const RUN: &str = "Which run";
+
 /// Options of `wec session`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     #[command(subcommand)]
     action: Action,
     /// The page of the run; its token, if required, is read from WEC_TOKEN [default: http://127.0.0.1:8089]
-    #[arg(long, value_name = "URL", env = "WEC_AT", hide_env_values = true, global = true)]
+    #[arg(long, value_name = "URL", env = "WEC_AT", hide_env_values = true, global = true, help_heading = RUN)]
     at: Option<String>,
     /// Use the board instead of a page: etcd://HOST:PORT or sqlite://PATH
-    #[arg(long, value_name = "URL", global = true, value_parser = Undisclosed(BoardUrl::parse))]
+    #[arg(long, value_name = "URL", global = true, value_parser = Undisclosed(BoardUrl::parse), help_heading = RUN)]
     board: Option<BoardUrl>,
     /// The session, with --board [default: default]
-    #[arg(long, value_name = "ID", global = true, value_parser = parse_session_id)]
+    #[arg(long, value_name = "ID", global = true, value_parser = parse_session_id, help_heading = RUN)]
     session: Option<String>,
     /// The scenario, for a run that has several
-    #[arg(long, value_name = "NAME", global = true)]
+    #[arg(long, value_name = "NAME", global = true, help_heading = RUN)]
     scenario: Option<String>,
 }
 

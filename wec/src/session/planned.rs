@@ -16,6 +16,9 @@ use wec_startup::{parse_node_name, parse_session_id, report, say};
 use super::{Mistaken, Way, escaped};
 use crate::agent::parse_label;
 
+/// Flags of a planned session.
+const PLAN: &str = "The session";
+
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Action {
     /// Create a session from a scenario file; agents run it once it is started
@@ -23,12 +26,12 @@ pub(super) enum Action {
         /// Scenario file (TOML), without what belongs to agents: paths, listeners, stores, allowed hosts, secrets
         file: PathBuf,
         /// The session's id [default: the file's name without its end]
-        #[arg(long, value_name = "ID", value_parser = parse_session_id)]
+        #[arg(long, value_name = "ID", value_parser = parse_session_id, help_heading = PLAN)]
         id: Option<String>,
         #[command(flatten)]
         agents: Meant,
         /// Print the session as JSON
-        #[arg(long)]
+        #[arg(long, help_heading = PLAN)]
         json: bool,
     },
     /// List the sessions that agents run or may run
@@ -55,15 +58,15 @@ pub(super) enum Action {
         /// Scenario file (TOML) that replaces the session's
         file: Option<PathBuf>,
         /// A key of the scenario file and its value; without a value, the key is removed; may be repeated
-        #[arg(long, value_name = "KEY=VALUE")]
+        #[arg(long, value_name = "KEY=VALUE", help_heading = PLAN)]
         set: Vec<String>,
         /// The revision that was seen: refused if there is a later one
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", help_heading = PLAN)]
         revision: Option<u64>,
         #[command(flatten)]
         agents: Meant,
         /// Print the session as JSON
-        #[arg(long)]
+        #[arg(long, help_heading = PLAN)]
         json: bool,
     },
     /// Copy a session under another id
@@ -91,13 +94,13 @@ pub(super) enum Action {
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Meant {
     /// Names of agents, separated by commas [default: all that meet the other conditions]
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = parse_node_name)]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = parse_node_name, help_heading = PLAN)]
     nodes: Vec<String>,
     /// The group of agents
-    #[arg(long, value_name = "GROUP")]
+    #[arg(long, value_name = "GROUP", help_heading = PLAN)]
     group: Option<String>,
     /// A label that agents must have; may be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',', value_parser = parse_label)]
+    #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',', value_parser = parse_label, help_heading = PLAN)]
     label: Vec<(String, String)>,
 }
 

@@ -160,7 +160,10 @@ async fn a_run_over_mtls_and_what_other_certificates_get() {
     }
 
     // Beyond loopback nothing is sent without TLS, unless asked to.
-    let output = requester("1", &[], "http://analytics.test:8090");
+    let mut args = vec!["requester", "--analytics", "http://analytics.test:8090", "--workers", "1"];
+    args.extend(["--iterations", "1", "--http01-listen", "127.0.0.1:0"]);
+    args.extend(ca.target());
+    let output = ended(folder, &args, &[]);
     assert!(said(&output).contains("http://analytics.test:8090 would be without TLS"), "{}", said(&output));
     let output = ended(folder, &["analytics", "--listen", "0.0.0.0:0"], &[]);
     assert!(said(&output).contains("the page on 0.0.0.0:0 would be without TLS"), "{}", said(&output));
