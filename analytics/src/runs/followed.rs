@@ -187,17 +187,26 @@ impl Tail {
                 self.file.rewind()?;
                 self.reader = Some(Reader::follow(self.file.try_clone()?)?);
             }
-            let mut records = Vec::with_capacity(BATCH);
-            let more = self.read_batch(&mut records)?;
-            each(&records);
-            if !more && !self.is_replaced()? {
-                return Ok(());
-            }
+            while self.read_batch(&mut each)? {}
+            let Some(next) = self.next_file() else { return Ok(()) };
+            // Its writer completed this one before: what was appended since it was read is all that is missing.
+            while self.read_batch(&mut each)? {}
+            self.file = File::open(&next)?;
+            self.inode = self.file.metadata()?.ino();
+            self.path = next;
+            self.begin_again();
         }
     }
 
     /// Whether there is more.
-    fn read_batch(&mut self, records: &mut Vec<Record>) -> io::Result<bool> {
+    fn read_batch(&mut self, each: &mut impl FnMut(&[Record])) -> io::Result<bool> {
+        let mut records = Vec::with_capacity(BATCH);
+        let more = self.read_records(&mut records)?;
+        each(&records);
+        Ok(more)
+    }
+
+    fn read_records(&mut self, records: &mut Vec<Record>) -> io::Result<bool> {
         let Some(reader) = &mut self.reader else { return Ok(false) };
         while records.len() < BATCH {
             let next = match reader.next()? {
@@ -237,20 +246,15 @@ impl Tail {
         Ok(true)
     }
 
-    /// Continues with the file that has taken the name of this one, which has been read to its end.
-    fn is_replaced(&mut self) -> io::Result<bool> {
+    /// The file that has taken the name of this one, or the next number.
+    fn next_file(&self) -> Option<PathBuf> {
         let there = fs::metadata(&self.path).ok().filter(|there| there.len() > 0);
-        if there.is_none_or(|there| there.ino() == self.inode) {
-            // Our own writer begins a file with the next number instead.
-            let of_run =
-                |path: &PathBuf| header_at(path).ok().flatten().is_some_and(|header| header.run == self.run);
-            let Some(next) = next_names(&self.path).into_iter().find(of_run) else { return Ok(false) };
-            self.path = next;
+        if there.is_some_and(|there| there.ino() != self.inode) {
+            return Some(self.path.clone());
         }
-        self.file = File::open(&self.path)?;
-        self.inode = self.file.metadata()?.ino();
-        self.begin_again();
-        Ok(true)
+        let of_run =
+            |path: &PathBuf| header_at(path).ok().flatten().is_some_and(|header| header.run == self.run);
+        next_names(&self.path).into_iter().find(of_run)
     }
 
     fn begin_again(&mut self) {
