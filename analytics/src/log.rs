@@ -22,7 +22,7 @@ pub fn replay(path: &Path) -> Result<Aggregate, LogError> {
     // A path that does not exist is an error, too.
     let files = Some(wec_log::log_files(path)).filter(|files| !files.is_empty());
     for file in files.unwrap_or_else(|| vec![path.to_owned()]) {
-        wec_log::read_strictly(&file, |record| aggregate.record(&record))?;
+        wec_log::read_strictly(&file, |record| aggregate.record(record))?;
     }
     Ok(aggregate)
 }

@@ -47,7 +47,7 @@ impl Times {
     pub fn weight(&self, seat: u16) -> u64 {
         let spread = START_SPREAD.unsigned_abs() as u16;
         // Half of the clients start in the first second.
-        let start = if seat % spread == 0 { u64::from(spread) - 1 } else { 1 };
+        let start = if seat.is_multiple_of(spread) { u64::from(spread) - 1 } else { 1 };
         match self.class.looks {
             Looks::Midnight | Looks::FullHour => start,
             Looks::TwiceADay | Looks::Every(_) | Looks::RenewalInfo(_) => 1,

@@ -13,7 +13,7 @@ fn orders(class: &str, certificates: &str, days: i32) -> Vec<u64> {
         start: "2026-03-02".to_owned(),
         ..Settings::default()
     };
-    let mut cohorts = Cohorts::new(settings.read().unwrap());
+    let mut cohorts = Cohorts::new(settings.read().expect("the settings of this test are right"));
     let mut orders = vec![0; DAY as usize];
     for _ in 0..days {
         for second in &mut orders {

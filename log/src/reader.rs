@@ -292,7 +292,7 @@ impl<R: Read> Reader<R> {
             }
             let Some(length) = length_of(self.rest()) else {
                 if self.ended {
-                    self.tear();
+                    self.stop();
                     return Ok(None);
                 }
                 if let Some((place, why)) = self.fill()? {
@@ -312,7 +312,7 @@ impl<R: Read> Reader<R> {
             };
             if self.rest().len() < head + length {
                 if self.ended {
-                    self.tear();
+                    self.stop();
                     return Ok(None);
                 }
                 if let Some((place, why)) = self.fill()? {

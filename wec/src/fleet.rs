@@ -17,14 +17,14 @@ pub(crate) struct Options {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// Simulate the fleet against a model of a CA: demand, worst minute, backlog, expired certificates
-    Plan(plan::Options),
+    Plan(Box<plan::Options>),
     /// Drive a window of the fleet's time at a CA: its clients renew for real
     Drive(Box<drive::Options>),
 }
 
 pub(crate) async fn fleet(options: Options, stop: Stop) -> anyhow::Result<Exit> {
     match options.what {
-        What::Plan(options) => plan::plan(options, stop).await,
+        What::Plan(options) => plan::plan(*options, stop).await,
         What::Drive(options) => drive::drive(*options, stop).await,
     }
 }

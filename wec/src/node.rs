@@ -6,16 +6,19 @@ mod watch;
 use wec_board::BoardUrl;
 use wec_startup::{Exit, Stop, Undisclosed, say};
 
+/// The heading of the flags that choose the board.
+const WHERE: &str = "Which board";
+
 /// Options of `wec node`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     #[command(subcommand)]
     action: Action,
     /// A page of the board; its token, if required, is read from WEC_TOKEN [default: http://127.0.0.1:8089]
-    #[arg(long, value_name = "URL", env = "WEC_AT", hide_env_values = true, global = true)]
+    #[arg(long, value_name = "URL", env = "WEC_AT", hide_env_values = true, global = true, help_heading = WHERE)]
     at: Option<String>,
     /// Use the board instead of a page: etcd://HOST:PORT or sqlite://PATH
-    #[arg(long, value_name = "URL", global = true, value_parser = Undisclosed(BoardUrl::parse))]
+    #[arg(long, value_name = "URL", global = true, value_parser = Undisclosed(BoardUrl::parse), help_heading = WHERE)]
     board: Option<BoardUrl>,
 }
 

@@ -151,7 +151,7 @@ struct Tail {
 
 /// What is next in the file, without what it borrows.
 enum Next {
-    Record(u64, Record),
+    Record(u64, Box<Record>),
     Damaged(u64, String),
     Blank,
     End,
@@ -210,7 +210,7 @@ impl Tail {
         let Some(reader) = &mut self.reader else { return Ok(false) };
         while records.len() < BATCH {
             let next = match reader.next()? {
-                Some(Found::Record(place, record, _)) => Next::Record(place.number, record.clone()),
+                Some(Found::Record(place, record, _)) => Next::Record(place.number, Box::new(record.clone())),
                 Some(Found::Damaged(place, why)) => Next::Damaged(place.number, why),
                 Some(Found::Blank(_)) => Next::Blank,
                 Some(Found::Newer(version)) => {
@@ -225,7 +225,7 @@ impl Tail {
                     Ok(()) => {
                         self.ended = record.kind() == "footer";
                         if is_new(&mut self.through, &record) {
-                            records.push(record);
+                            records.push(*record);
                         }
                         continue;
                     }

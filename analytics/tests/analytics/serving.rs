@@ -71,7 +71,7 @@ async fn followed_to_its_end(format: LogFormat) {
 
     let page = serve(folder.path()).await;
     let live = until(&page, |live| certificates(live) == 5).await;
-    assert_eq!((live.source, live.session, live.replay), (RunSource::GrowingLog, None, None));
+    assert_eq!((live.source, live.session, live.replay), (RunSource::GrowingLog, None, None), "{format:?}");
     run.ingest().deliver((6..=9).map(chain).collect()).await.unwrap();
     let listed = loop {
         let runs = list(&page).await;

@@ -49,9 +49,7 @@ pub(crate) fn with_files(
         match value {
             // A flag without a value.
             Some(value) if is_switch(agent, &long) => {
-                if value == "true" {
-                    all.push(format!("--{long}").into());
-                }
+                all.extend((value == "true").then(|| format!("--{long}").into()));
             }
             Some(value) => all.push(format!("--{long}={value}").into()),
             None => {}

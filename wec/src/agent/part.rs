@@ -109,7 +109,11 @@ async fn run_or_refuse(
         match &ended {
             // The nodes of an earlier run of this session are still there.
             Err(error) if matches!(error.downcast_ref(), Some(BoardError::Ending(_))) => {
-                stop.unless_stopped(async { Ok::<_, BoardError>(tokio::time::sleep(AGAIN).await) }).await?;
+                let pause = async {
+                    tokio::time::sleep(AGAIN).await;
+                    Ok::<_, BoardError>(())
+                };
+                stop.unless_stopped(pause).await?;
             }
             _ => return ended,
         }

@@ -284,7 +284,8 @@ struct Report {
 
 impl Report {
     fn text(&self) -> String {
-        let rows: [(&str, fn(&Totals) -> u64); 7] = [
+        type Count = fn(&Totals) -> u64;
+        let rows: [(&str, Count); 7] = [
             ("orders", |totals| totals.orders),
             ("due", |totals| totals.due),
             ("issued", |totals| totals.issued),

@@ -288,7 +288,8 @@ async fn what_an_agent_does_not_consent_to_is_an_error_on_the_session() {
     let _a = bed.agent("a", &[]);
     let program = format!("wec {}", env!("CARGO_PKG_VERSION"));
     // An address for documentation: nothing is sent to it.
-    let cases: [(&str, &str, &[(&str, &str)], &str); 4] = [
+    type Keys<'a> = &'a [(&'a str, &'a str)];
+    let cases: [(&str, &str, Keys<'_>, &str); 4] = [
         ("version", "wec 0.0.1", &[], "was made by wec 0.0.1: all must be of one version"),
         (
             "host",

@@ -49,6 +49,8 @@ fn views(page: &str, run: &str) -> Views {
     let view = |path: &String| {
         let value = match path.as_str() {
             "/api/v1/runs/{id}/window" => Value::Null,
+            // They are of the board, not of a run.
+            "/api/v1/nodes" | "/api/v1/nodes/{name}" | "/api/v1/machines" => Value::Null,
             "/healthz" | "/metrics" => Value::from(text(page, path)),
             "/api/v1/runs" | "/api/v1/sessions" | "/api/v1/replay" => json(&text(page, path)),
             "/api/v1/runs/{id}/snapshot" | "/api/v1/runs/{id}/warnings" | "/api/v1/runs/{id}/observed" => {

@@ -83,9 +83,9 @@ impl Counted {
             let sum: u64 = counts[(end + 1).saturating_sub(seconds)..=end].iter().sum();
             sum as f64 <= allowed(rate, nodes, seconds)
         };
-        for end in 0..counts.len() {
+        for (end, count) in counts.iter().enumerate() {
             let second = (1..=late + 1).any(|seconds| within(end, seconds));
-            assert!(second, "{} in a second, the target is {rate}: {:?}", counts[end], self.seconds());
+            assert!(second, "{count} in a second, the target is {rate}: {:?}", self.seconds());
         }
     }
 

@@ -80,10 +80,10 @@ async fn until_shared(board: &Board, cluster: &Cluster, names: &[&str]) -> (Vec<
     let parts: Vec<f64> = settled.nodes.keys().map(|id| settled.rate(id, Unit::Chains, rate)).collect();
     let possible = rate.min(settled.most(Unit::Chains));
     assert!((parts.iter().sum::<f64>() - possible).abs() < 0.001, "{parts:?} of {possible}");
-    let offered = names.iter().zip(settled.nodes.values());
+    let mut offered = names.iter().zip(settled.nodes.values());
     let whole =
-        offered.map(|(name, share)| share.strength.chains == 1_000 * u64::from(cluster.scale.strength(name)));
-    (parts, whole.fold(true, |all, whole| all && whole))
+        offered.all(|(name, share)| share.strength.chains == 1_000 * u64::from(cluster.scale.strength(name)));
+    (parts, whole)
 }
 
 #[tokio::test(flavor = "multi_thread")]
