@@ -45,13 +45,13 @@ impl NodeStatsOptions {
 #[derive(Clone, Debug, clap::Args)]
 pub struct ServeOptions {
     /// JSON file with the nodes and the mode: {"nodes": ["HOST:PORT"], "mode": "pull"}
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = NODE_STATISTICS)]
     config: Option<PathBuf>,
     /// Address of the websocket
-    #[arg(long, value_name = "ADDR", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)))]
+    #[arg(long, value_name = "ADDR", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)), help_heading = NODE_STATISTICS)]
     listen: SocketAddr,
     /// Address at which other nodes reach this one [default: that of --listen, with the host's name for 0.0.0.0]
-    #[arg(long, value_name = "HOST:PORT", value_parser = with_port)]
+    #[arg(long, value_name = "HOST:PORT", value_parser = with_port, help_heading = NODE_STATISTICS)]
     known_as: Option<String>,
     #[command(flatten)]
     tls: TlsOptions,
