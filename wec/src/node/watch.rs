@@ -14,29 +14,32 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// Requests of a check without --number.
 const NUMBER: u64 = 200;
 
+/// The heading of its flags.
+const WATCHING: &str = "Watching";
+
 /// Options of `wec node watch`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Address of any node's statistics
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7070")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7070", help_heading = WATCHING)]
     stats: String,
     /// Time between two updates, seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = interval)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = interval, help_heading = WATCHING)]
     every: f64,
     /// Show them once
-    #[arg(long, conflicts_with_all = ["concurrent", "number"])]
+    #[arg(long, conflicts_with_all = ["concurrent", "number"], help_heading = WATCHING)]
     once: bool,
     /// Print each reply as a line of JSON
-    #[arg(long, conflicts_with_all = ["concurrent", "number"])]
+    #[arg(long, conflicts_with_all = ["concurrent", "number"], help_heading = WATCHING)]
     json: bool,
     /// Check: send requests over this many connections at once, and count what is missing, failed or invalid
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=200))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=200), help_heading = WATCHING)]
     concurrent: Option<u16>,
     /// Check: number of requests [default: 200]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000_000), help_heading = WATCHING)]
     number: Option<u64>,
     /// Check: number of nodes that each reply must have
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = WATCHING)]
     nodes: Option<usize>,
     #[command(flatten)]
     tls: TlsOptions,
