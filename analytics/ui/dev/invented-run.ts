@@ -174,6 +174,7 @@ class Run {
   #session(): NonNullable<Live["session"]> {
     return {
       id: "demo",
+      plan: null,
       state: this.#state,
       workers_target: this.#target,
       workers_running: this.#running,

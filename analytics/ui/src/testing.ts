@@ -77,6 +77,7 @@ export function live(series: Series): Live {
     replay: null,
     session: {
       id: "demo",
+      plan: null,
       state: "running",
       workers_target: 50,
       workers_running: 50,
