@@ -15,7 +15,7 @@ use wec_board::{
     Board, By, Change, EtcdOptions, Limits, NodeId, NodeInfo, NodeKind, NodeState, Session, Strength, Target,
     Versioned,
 };
-use wec_record::{Chain, Mark, RunHeader};
+use wec_record::{Chain, ChainResult, Mark, Record, RunHeader};
 use wec_startup::Access;
 use wec_testbed::etcd::Etcd;
 
@@ -28,9 +28,16 @@ struct Service {
     _folder: tempfile::TempDir,
 }
 
-/// A run that starts now: marks that the service itself makes would be out of range in a run of another day.
+/// A run that starts in this second: marks that the service itself makes would be out of range in a run of another
+/// day, or its results beside them.
 fn of_today(run: &str) -> RunHeader {
-    RunHeader { started_unix_ns: Clock::start().unix_now_ns(), ..header(run) }
+    let now = Clock::start().unix_now_ns();
+    RunHeader { started_unix_ns: now - now % 1_000_000_000, ..header(run) }
+}
+
+/// A result of that run.
+fn chain_of(run: &RunHeader, result: ChainResult) -> Record {
+    Record::Chain { node: "r1".to_owned(), origin_unix_ns: run.started_unix_ns, result }
 }
 
 async fn service(token: Option<&str>) -> Service {
@@ -55,9 +62,10 @@ const JSON: &str = "Content-Type: application/json";
 #[tokio::test]
 async fn shows_everything_in_one_object() {
     let service = service(None).await;
-    service.analytics.begin(header("run")).await.unwrap();
-    let results =
-        (1..=5).map(|seq| chain_record("r1", chain_result(Chain::Refresh, seq, 0, 1_000))).collect();
+    let header = of_today("run");
+    service.analytics.begin(header.clone()).await.unwrap();
+    let results = (1..=5).map(|seq| chain_of(&header, chain_result(Chain::Refresh, seq, 0, 1_000)));
+    let results = results.collect();
     service.analytics.ingest().deliver(results).await.unwrap();
     let live = wait_for(service.address, |live| live.snapshot.chains[&Chain::Refresh].count == 5).await;
     assert_eq!(live.snapshot.run.id, "run");
@@ -649,9 +657,10 @@ async fn listens_beyond_loopback_only_with_a_token() {
 #[tokio::test]
 async fn streams_changes_and_ends_with_the_run() {
     let service = service(None).await;
-    service.analytics.begin(header("run")).await.unwrap();
+    let header = of_today("run");
+    service.analytics.begin(header.clone()).await.unwrap();
     let deliver = async |seq, started| {
-        let record = chain_record("r1", chain_result(Chain::Revoke, seq, started, 1_000));
+        let record = chain_of(&header, chain_result(Chain::Revoke, seq, started, 1_000));
         service.analytics.ingest().deliver(vec![record]).await.unwrap();
     };
     deliver(1, 0).await;
