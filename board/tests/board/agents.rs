@@ -10,22 +10,8 @@ use wec_board::{
 };
 use wec_testbed::etcd::Etcd;
 
-use crate::board::World;
+use crate::board::{World, over_all_boards};
 use crate::common::until;
-
-macro_rules! over_all_boards {
-    ($($name:ident),* $(,)?) => {
-        mod local {
-            $(#[tokio::test] async fn $name() { super::$name(super::World::Local(wec_board::Board::local())).await; })*
-        }
-        mod file {
-            $(#[tokio::test] async fn $name() { super::$name(super::World::file()).await; })*
-        }
-        mod etcd {
-            $(#[tokio::test] async fn $name() { super::$name(super::World::etcd().await).await; })*
-        }
-    };
-}
 
 over_all_boards!(
     an_agent_is_live_until_it_leaves_and_stays_registered,

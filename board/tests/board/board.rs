@@ -57,6 +57,7 @@ macro_rules! over_all_boards {
         }
     };
 }
+pub(crate) use over_all_boards;
 
 over_all_boards!(
     a_node_is_seen_by_all_until_it_leaves,
