@@ -8,6 +8,7 @@ mod clean;
 mod compare;
 mod convert;
 mod demo;
+mod driven;
 mod export;
 mod fleet;
 mod here;

@@ -13,16 +13,16 @@ use url::Url;
 use wec_fleet::outlook::Totals;
 use wec_fleet::{Cohorts, Flow, LiveFleet, Recorder, Scenario as FleetScenario, Second, text, time};
 use wec_record::Chain;
-use wec_requester::config::{Command, Decided, Key, Mistakes, Place, Push, Settings};
+use wec_requester::config::{Command, Key, Mistakes, Place, Settings};
 use wec_requester::executor::{FleetDrive, fleet_speed};
 use wec_requester::picker::Weights;
 use wec_requester::{Flags, Plan, Scenario};
 use wec_startup::{Exit, Stop, WrongUse, say, write_beside};
 
 use super::settings::FleetFlags;
+use crate::driven;
 use crate::here::{self, Here};
 use crate::output::OutputOptions;
-use crate::run::resolve;
 
 /// The heading in `--help`.
 const HEADING: &str = "Window";
@@ -87,29 +87,12 @@ fn window(text: &str) -> Result<Window, String> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Driven {}
 
-/// The keys that the fleet sets.
-const BY_FLEET: [&str; 16] = [
-    "workers",
-    "rate",
-    "target_rps",
-    "iterations",
-    "fleet_certificates",
-    "fleet_speed",
-    "stages",
-    "run_time",
-    "think_time",
-    "executor",
-    "rate_unit",
-    "spacing",
-    "start_at",
-    "after",
-    "weights",
-    "max_retries",
-];
+/// The keys that the fleet sets beside the load.
+const BY_FLEET: [&str; 2] = ["run_time", "max_retries"];
 
 impl Command for Driven {
     fn takes(key: &Key) -> bool {
-        key.place != Place::Search && !BY_FLEET.contains(&key.name) && key.name != "directory"
+        key.place != Place::Search && !driven::sets(key.name, &BY_FLEET) && key.name != "directory"
     }
 }
 
@@ -181,12 +164,13 @@ fn leave(file: &Path, report: &Report) -> anyhow::Result<()> {
 }
 
 /// The plan without its scenarios. Keys of a file that the fleet sets are errors.
-fn plan(mut settings: Settings, directory: Url) -> Result<Plan, Mistakes> {
-    let weights = Chain::ALL.map(|chain| format!("weights.{chain}"));
-    let keys = BY_FLEET.into_iter().chain(weights.iter().map(String::as_str)).collect::<Vec<_>>();
-    settings.refuse(&keys, |_| "wec fleet drive takes the load from the fleet: leave it out".to_owned());
-    let push = Push::Workers { workers: 1, stages: Vec::new() };
-    resolve(settings, Decided { directory: Some(directory), push, ..Decided::default() })
+fn plan(settings: Settings, directory: Url) -> Result<Plan, Mistakes> {
+    driven::plan(
+        settings,
+        directory,
+        &BY_FLEET,
+        "wec fleet drive takes the load from the fleet: leave it out",
+    )
 }
 
 /// Replaces the plan's scenario by those that make certificates, and the fleet.

@@ -11,13 +11,13 @@ use anyhow::{Context as _, ensure};
 use url::Url;
 use wec_analytics::{LogReport, read_logs};
 use wec_record::{Chain, Record, RunTimes, Within};
-use wec_requester::config::{Command, Decided, Key, Mistakes, Place, Push, Settings};
+use wec_requester::config::{Command, Key, Mistakes, Place, Settings};
 use wec_requester::{Flags, Plan, Scenario};
 use wec_startup::{Exit, Stop, WrongUse, say};
 
+use crate::driven;
 use crate::here::{self, Here};
 use crate::output::{OutputOptions, refuse_an_input};
-use crate::run::resolve;
 
 /// The shortest step in which arrivals are counted.
 const STEP: Duration = Duration::from_millis(100);
@@ -30,29 +30,13 @@ const MAX_STEPS: u128 = 3_600;
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Drive {}
 
-/// The keys that the log sets.
-const BY_LOG: [&str; 15] = [
-    "workers",
-    "rate",
-    "target_rps",
-    "iterations",
-    "fleet_certificates",
-    "fleet_speed",
-    "stages",
-    "think_time",
-    "executor",
-    "rate_unit",
-    "spacing",
-    "start_at",
-    "after",
-    "weights",
-    "profile",
-];
+/// The keys that the log sets beside the load.
+const BY_LOG: [&str; 1] = ["profile"];
 
 impl Command for Drive {
     fn takes(key: &Key) -> bool {
         // Here --strict applies to the log.
-        let set = BY_LOG.contains(&key.name) || ["directory", "strict"].contains(&key.name);
+        let set = driven::sets(key.name, &BY_LOG) || ["directory", "strict"].contains(&key.name);
         key.place != Place::Search && !set
     }
 }
@@ -87,12 +71,8 @@ pub(super) async fn drive(
 }
 
 /// The plan without its scenarios. Keys of a file that the log sets are errors.
-fn plan(mut settings: Settings, directory: Url) -> Result<Plan, Mistakes> {
-    let weights = Chain::ALL.map(|chain| format!("weights.{chain}"));
-    let keys = BY_LOG.into_iter().chain(weights.iter().map(String::as_str)).collect::<Vec<_>>();
-    settings.refuse(&keys, |_| "wec replay --drive takes the load from the log: leave it out".to_owned());
-    let push = Push::Workers { workers: 1, stages: Vec::new() };
-    resolve(settings, Decided { directory: Some(directory), push, ..Decided::default() })
+fn plan(settings: Settings, directory: Url) -> Result<Plan, Mistakes> {
+    driven::plan(settings, directory, &BY_LOG, "wec replay --drive takes the load from the log: leave it out")
 }
 
 /// When chains were due in a recorded run.
