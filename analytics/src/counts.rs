@@ -4,6 +4,61 @@ use std::collections::HashMap;
 
 use wec_record::ScenarioSample;
 
+/// How much of a scenario's target no node has as its part, from the samples of all its nodes.
+///
+/// Each node samples how much its own part has required since it was ready, and how much the target of all nodes
+/// together has. The latter is the same for all nodes at one time, so each sample counts only for the time after
+/// all samples before it. All are totals: a late sample makes nothing wrong for good.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shortfall {
+    nodes: HashMap<String, Scheduled>,
+    covered_unix_ns: u64,
+    /// Required of all nodes together.
+    of_all: f64,
+    /// The sum of the nodes' parts.
+    parts: f64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Scheduled {
+    at_unix_ns: u64,
+    of_all: f64,
+    part: f64,
+}
+
+impl Shortfall {
+    /// Adds a sample.
+    pub(crate) fn add(&mut self, node: &str, at_unix_ns: u64, sample: &ScenarioSample) {
+        let now = Scheduled { at_unix_ns, of_all: sample.scheduled_of_all, part: sample.scheduled };
+        let Some(before) = self.nodes.get(node).copied() else {
+            if sample.rate_target_of_all.is_none() || self.nodes.len() >= MAX_FOLLOWED {
+                return;
+            }
+            self.nodes.insert(node.to_owned(), now);
+            self.parts += now.part;
+            // The time of later nodes is that of the first ones, too.
+            if self.covered_unix_ns == 0 {
+                self.of_all = now.of_all;
+                self.covered_unix_ns = at_unix_ns;
+            }
+            return;
+        };
+        self.nodes.insert(node.to_owned(), now);
+        self.parts += now.part - before.part;
+        if at_unix_ns > self.covered_unix_ns && at_unix_ns > before.at_unix_ns {
+            let new = at_unix_ns - self.covered_unix_ns.max(before.at_unix_ns);
+            let whole = (now.of_all - before.of_all).max(0.0);
+            self.of_all += whole * new as f64 / (at_unix_ns - before.at_unix_ns) as f64;
+            self.covered_unix_ns = at_unix_ns;
+        }
+    }
+
+    /// How much of it no node had as its part. Between the samples of one second it is of some of the nodes.
+    pub(crate) const fn missing(&self) -> f64 {
+        self.of_all - self.parts
+    }
+}
+
 /// Nodes and scenarios whose counts are followed.
 const MAX_FOLLOWED: usize = 10_000;
 

@@ -45,12 +45,12 @@ pub use serve::{ServeOptions, ServedPage, serve};
 pub use service::{Analytics, Config, Finished, StartError};
 pub use snapshot::{
     AgentView, Agents, ByteFigures, CapacityStep, CapacityView, ChainFigures, ChainPercentiles, ChainSeries,
-    ConnectionFigures, EndpointFigures, FailureFigures, FailureScope, GeneratorFigures, Health, HitFigures,
-    IssuedFigures, LimitFigures, LimitsView, Live, Measure, Missing, NeverSucceeded, NodeView, NonceFigures,
-    ObservedFigures, ObservedOverTime, ObservedSeries, PartView, Period, PlanView, ProfileFigures,
-    ReplayState, ReplayView, Run, RunEnd, RunEntry, RunSource, Runs, SNAPSHOT_VERSION, ScenarioFigures,
-    ScenarioView, Series, SessionEntry, SessionView, Sessions, Snapshot, StepOutcome, ThresholdResult,
-    Timing, WarningFigures, Warnings, WindowView,
+    ConnectionFigures, EndpointFigures, FailureFigures, FailureScope, GapFigures, GeneratorFigures, Health,
+    HitFigures, IssuedFigures, LimitFigures, LimitsView, Live, Measure, Missing, NeverSucceeded, NodeView,
+    NonceFigures, ObservedFigures, ObservedOverTime, ObservedSeries, PartView, Period, PlanView,
+    ProfileFigures, ReplayState, ReplayView, Run, RunEnd, RunEntry, RunSource, Runs, SNAPSHOT_VERSION,
+    ScenarioFigures, ScenarioView, Series, SessionEntry, SessionView, Sessions, Snapshot, StepOutcome,
+    ThresholdResult, Timing, WarningFigures, Warnings, WindowView,
 };
 pub use summary::{
     broken_thresholds, interval_text, nothing_succeeded, outcome as run_outcome, summary_table,

@@ -118,6 +118,9 @@ pub struct Snapshot {
     pub observed: Vec<ObservedFigures>,
     /// Changes of the load, oldest first.
     pub marks: Vec<Mark>,
+    /// The times in which the parts of all nodes were less than the target, oldest first.
+    #[serde(default)]
+    pub gaps: Vec<GapFigures>,
     /// Certificates that could not be verified, by reason. They have not failed.
     #[serde(default)]
     pub unverified: BTreeMap<String, u64>,
@@ -128,6 +131,23 @@ pub struct Snapshot {
     pub profiles: BTreeMap<String, BTreeMap<Chain, ProfileFigures>>,
     /// What the figures above do not include.
     pub missing: Missing,
+}
+
+/// A time in which the parts of all nodes were less than the target of a scenario.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GapFigures {
+    /// The scenario.
+    pub scenario: String,
+    /// When it began, nanoseconds since the Unix epoch.
+    pub from_unix_ns: u64,
+    /// When it ended, nanoseconds since the Unix epoch.
+    pub to_unix_ns: u64,
+    /// How many of `unit` the target required in this time.
+    pub required: u64,
+    /// How many of these were no node's part.
+    pub missing: u64,
+    /// `chains` or `requests`.
+    pub unit: String,
 }
 
 /// A cause that processes of the load tester warned of.
@@ -504,9 +524,13 @@ pub struct ScenarioFigures {
     /// Workers that back off because their last iteration failed.
     #[serde(default)]
     pub backing_off: u64,
-    /// Target rate now, in `rate_unit` per second; null without a rate. For a run that was stopped, the mean
-    /// over the scenario's active time.
+    /// Target rate now, of all nodes together, in `rate_unit` per second; null without a rate. For a run that was
+    /// stopped, the mean over the scenario's active time.
     pub rate_target: Option<f64>,
+    /// How much of `rate_target` no node has as its part now: because a node is lost, or because all together cannot
+    /// make it; null without a rate.
+    #[serde(default)]
+    pub rate_missing: Option<f64>,
     /// Actual rate in the latest second, in `rate_unit` per second; chains per second where there is no unit.
     /// For a run that was stopped, the mean over the scenario's active time.
     pub rate: f64,
@@ -515,6 +539,9 @@ pub struct ScenarioFigures {
     /// How many of `rate_unit` the target has required so far: its integral over time. Without a rate, the
     /// number of iterations that ends the scenario, or 0.
     pub asked: u64,
+    /// How many of `asked` were no node's part: the sum of the scenario's gaps.
+    #[serde(default)]
+    pub missing: u64,
     /// Iterations that were due.
     pub due: u64,
     /// Iterations started.

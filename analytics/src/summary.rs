@@ -12,7 +12,7 @@ pub use self::tables::interval as interval_text;
 use self::tables::{Column, Rows, chain_row, endpoint_rows, interval};
 use crate::never_succeeded::cause;
 use crate::snapshot::{
-    FailureFigures, FailureScope, GeneratorFigures, ObservedFigures, Snapshot, ThresholdResult,
+    FailureFigures, FailureScope, GapFigures, GeneratorFigures, ObservedFigures, Snapshot, ThresholdResult,
 };
 use crate::wording::{counted, duration, rate};
 
@@ -128,6 +128,7 @@ fn push_notes(text: &mut String, snapshot: &Snapshot, prose: impl Fn(String) -> 
             counted(snapshot.refused_origins, "request was", "requests were")
         )));
     }
+    push_gaps(text, snapshot, &prose);
     text.push_str(&prose(generator(&snapshot.generator)));
     text.push_str(&prose(ceiling(snapshot)));
     text.push_str(&prose(observed(&snapshot.observed)));
@@ -165,6 +166,28 @@ fn push_notes(text: &mut String, snapshot: &Snapshot, prose: impl Fn(String) -> 
         if count > 0 {
             text.push_str(&prose(format!("Attention: {count} {what}\n")));
         }
+    }
+}
+
+/// Gaps that are listed.
+const MAX_GAPS: usize = 20;
+
+/// From when to when the target was not reached because nodes were lost or too weak, after the run's start.
+fn push_gaps(text: &mut String, snapshot: &Snapshot, prose: impl Fn(String) -> String) {
+    let since = |unix_ns: u64| duration(unix_ns.saturating_sub(snapshot.run.started_unix_ns));
+    for gap in snapshot.gaps.iter().take(MAX_GAPS) {
+        let GapFigures { scenario, from_unix_ns, to_unix_ns, required, missing, unit } = gap;
+        text.push_str(&prose(format!(
+            "Gap {}: from {} to {} after the start, {missing} of {required} {} were no node's part\n",
+            visible(scenario),
+            since(*from_unix_ns),
+            since(*to_unix_ns),
+            visible(unit),
+        )));
+    }
+    let more = snapshot.gaps.len().saturating_sub(MAX_GAPS);
+    if more > 0 {
+        text.push_str(&prose(format!("Gaps: {more} more are in the marks\n")));
     }
 }
 
@@ -465,6 +488,9 @@ fn push_loads(text: &mut String, snapshot: &Snapshot, style: TextStyle) {
             Some(Reach::Approaching) => "; target not reached yet",
             Some(Reach::Capped | Reach::Saturated) | None => "",
         });
+        if scenario.missing > 0 {
+            line.push_str(&format!("; {} MISSING: they were no node's part", scenario.missing));
+        }
         for (what, why, ns) in [
             ("CAPPED", "the cap on workers was too low for the CA's response time", scenario.capped_ns),
             ("SATURATED", "more workers did not increase the rate", scenario.saturated_ns),
@@ -473,7 +499,7 @@ fn push_loads(text: &mut String, snapshot: &Snapshot, style: TextStyle) {
                 line.push_str(&format!("; {what} for {}: {why}", duration(ns)));
             }
         }
-        let short = scenario.dropped > 0 || short_ns > 0;
+        let short = scenario.dropped > 0 || scenario.missing > 0 || short_ns > 0;
         for line in style.wrapped(&line, 2).lines() {
             text.push_str(&if short { style.doubtful(line) } else { line.to_owned() });
             text.push('\n');

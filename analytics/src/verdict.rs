@@ -9,14 +9,16 @@
 mod metric;
 mod window;
 
+use std::collections::BTreeMap;
+
 use wec_record::threshold::{Metric, Of, Threshold, Unit};
-use wec_record::{ChainResult, LoadSample, LoadState, MarkBy, Record};
+use wec_record::{ChainResult, LoadSample, LoadState, MarkBy, Record, ScenarioSample};
 
 use self::metric::{Counts, Reached, key_of};
 pub(crate) use self::metric::{Event, Sees, Slice, rounded};
 use self::window::Window;
 use crate::consume::RecordConsumer;
-use crate::counts::Followed;
+use crate::counts::{Followed, Shortfall};
 use crate::distribution::Times;
 use crate::snapshot::ThresholdResult;
 
@@ -36,6 +38,8 @@ pub(crate) struct RunVerdict {
     /// The first second that is not complete.
     next: u64,
     followed: Followed,
+    /// What no node had as its part, by scenario.
+    shortfalls: BTreeMap<String, (Shortfall, i64)>,
     /// Whether a threshold has ended the run, according to the log.
     cut_short: bool,
 }
@@ -189,12 +193,25 @@ impl RunVerdict {
             let Some((now, before)) = self.followed.follow(node, scenario) else { continue };
             let done = now.since(&before.unwrap_or_default());
             let key = key_of(&scenario.name);
+            let missing = self.missing(node, at_unix_ns, scenario);
             for judge in &mut self.judges {
                 if let Some(event) = judge.threshold.metric.of_load(&done) {
-                    judge.add(second, Event { scenario: key, ..event });
+                    let asked = event.asked.map(|asked| asked.saturating_add(missing));
+                    judge.add(second, Event { scenario: key, asked, ..event });
                 }
             }
         }
+    }
+
+    /// By how much the part of a scenario's target that no node had has grown since the last sample of any node.
+    fn missing(&mut self, node: &str, at_unix_ns: u64, sample: &ScenarioSample) -> i64 {
+        if sample.rate_target_of_all.is_none() || self.judges.is_empty() {
+            return 0;
+        }
+        let (shortfall, known) = self.shortfalls.entry(sample.name.clone()).or_default();
+        shortfall.add(node, at_unix_ns, sample);
+        let now = shortfall.missing().round() as i64;
+        now - std::mem::replace(known, now)
     }
 
     fn state(&mut self, second: u64, by: &MarkBy, to: LoadState) {

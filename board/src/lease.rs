@@ -89,6 +89,18 @@ impl SendRight {
         right
     }
 
+    /// A right that ends at a moment, which a test can move by [`SendRight::renewed`].
+    #[cfg(feature = "test-util")]
+    pub fn until(registration: i64, ends: Moment) -> Self {
+        Self::new(registration, Some(ends))
+    }
+
+    /// The lease was renewed, or the node has registered again: as its membership does it.
+    #[cfg(feature = "test-util")]
+    pub fn renewed(&self, registration: i64, ends: Moment) {
+        self.set(registration, Some(ends));
+    }
+
     /// Whether an iteration may start that was shared out to this registration. Without a lease this reads no
     /// clock.
     pub fn holds(&self, registration: i64) -> bool {

@@ -16,6 +16,8 @@ use crate::{BoardError, ClockOffset, Follows, NodeInfo, NodeState, Strength, key
 
 /// Time limit of ending the lease when the node leaves; if the board is unreachable, it expires.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// Pause before a renewal that failed is tried again: a process that was stopped comes back at once.
+const AGAIN: Duration = Duration::from_millis(250);
 const PUTTING: &str = "putting a node on the board";
 
 /// A node's entry on the board, until [`Membership::leave`] or drop.
@@ -152,7 +154,7 @@ impl Presence {
     }
 
     async fn renew_and_tell(&mut self) {
-        let (mut tells, mut untold) = (true, false);
+        let (mut tells, mut untold, mut failing) = (true, false, false);
         let mut renewals = self.lease.length.map(|length| {
             let pause = renew_every(length);
             let mut renewals = tokio::time::interval_at(Instant::now() + pause, pause);
@@ -179,11 +181,20 @@ impl Presence {
                 untold = self.tell().await;
                 continue;
             }
-            match self.renew().await {
+            let renewed = self.renew().await;
+            failing &= renewed.is_err();
+            match renewed {
                 Ok(true) if untold => untold = self.tell().await,
                 Ok(true) => {}
                 Ok(false) => tracing::warn!(key = %self.key, "another node has taken our id on the board"),
-                Err(error) => tracing::warn!(%error, "cannot renew this node's presence"),
+                Err(error) => {
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(%error, "cannot renew this node's presence");
+                    }
+                    if let Some(renewals) = &mut renewals {
+                        renewals.reset_after(AGAIN);
+                    }
+                }
             }
         }
     }

@@ -31,10 +31,21 @@ pub struct Wants<'a> {
     pub had: u64,
     /// How many of those it has used up.
     pub used: u64,
-    /// Number of nodes that share the rest.
-    pub among: u64,
+    /// What this node can do, and what all nodes together can: the rest is shared in this proportion. Without a node
+    /// that can do anything, all of it is this node's.
+    pub strength: (u64, u64),
     /// Largest number; 0 only reads.
     pub most: u64,
+}
+
+impl Wants<'_> {
+    /// Its part of the rest, by the formula of shares; at least one, which another node may take before.
+    fn part_of(&self, left: u64) -> u64 {
+        let (own, all) = self.strength;
+        let part = u128::from(left) * u128::from(own) / u128::from(all.max(1));
+        let part = u64::try_from(part).unwrap_or(left).min(left);
+        if all == 0 { left } else { part.max(u64::from(own > 0 && left > 0)) }
+    }
 }
 
 impl Pool {
@@ -51,12 +62,12 @@ impl Pool {
         self.taken.iter().map(move |entry| (entry.0.as_str(), held(entry))).filter(|(_, held)| *held > 0)
     }
 
-    /// Takes iterations for a node: a part of the rest, so that the last ones are taken in small numbers and
+    /// Takes iterations for a node: half of its part of the rest, so that the last ones are taken in small numbers and
     /// all nodes end together.
     pub(crate) fn take(&mut self, wants: Wants<'_>) {
         let taken = self.taken.entry(wants.node.to_owned()).or_default();
         if *taken <= wants.had {
-            let part = self.left.div_ceil(2 * wants.among.max(1)).min(wants.most);
+            let part = wants.part_of(self.left).div_ceil(2).min(wants.most);
             self.left -= part;
             *taken += part;
         }
@@ -92,7 +103,7 @@ mod tests {
     #[test]
     fn a_grant_whose_answer_was_lost_is_not_granted_twice() {
         let mut pool = Pool::new("r", 100);
-        let wants = Wants { node: "a", had: 0, used: 0, among: 1, most: 10 };
+        let wants = Wants { node: "a", had: 0, used: 0, strength: (1, 1), most: 10 };
         pool.take(wants);
         let granted = pool.clone();
         pool.take(wants);
@@ -110,6 +121,32 @@ mod tests {
         assert_eq!((pool.left, pool.done), (94, 6));
     }
 
+    #[test]
+    fn nodes_take_iterations_in_proportion_to_what_they_can_do() {
+        let mut pool = Pool::new("r", 12_000);
+        let mut had = [0; 3];
+        while pool.left > 0 {
+            for (place, (node, strength)) in
+                [("a", 4_000), ("b", 5_000), ("c", 3_000)].into_iter().enumerate()
+            {
+                // Each takes when it has used up what it had, and the stronger ones sooner.
+                let most = strength / 100;
+                pool.take(Wants {
+                    node,
+                    had: had[place],
+                    used: had[place],
+                    strength: (strength, 12_000),
+                    most,
+                });
+                had[place] = pool.taken[node];
+            }
+        }
+        assert_eq!(had.iter().sum::<u64>(), 12_000, "the sum is exact");
+        for (had, part) in had.into_iter().zip([4_000, 5_000, 3_000u64]) {
+            assert!(had.abs_diff(part) <= 60, "{had} of {part}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_iteration_is_lost_or_counted_twice(
@@ -124,7 +161,7 @@ mod tests {
                     pool.settle(nodes[who], used);
                     had[who] = 0;
                 } else {
-                    pool.take(Wants { node: nodes[who], had: had[who], used: used.min(had[who]), among: 4, most });
+                    pool.take(Wants { node: nodes[who], had: had[who], used: used.min(had[who]), strength: (who as u64, 6), most });
                     had[who] = pool.taken[nodes[who]];
                 }
                 prop_assert_eq!(pool.left + pool.done + pool.taken.values().sum::<u64>(), iterations);

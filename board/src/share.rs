@@ -151,14 +151,26 @@ impl Shares {
 
     /// A node's part of a rate per second.
     pub fn rate(&self, node: &str, unit: Unit, rate: f64) -> f64 {
+        self.rate_of(node, unit, rate, 1.0)
+    }
+
+    /// A node's part of a rate per second, for which nodes use so much of their strength: the rest is for other
+    /// rates.
+    pub fn rate_of(&self, node: &str, unit: Unit, rate: f64, strength: f64) -> f64 {
         let Some(share) = self.nodes.get(node) else { return 0.0 };
         let thousandths = (rate * 1_000.0).round() as u64;
-        let part = match self.part(node, unit, thousandths) {
+        let part = match self.part_of(node, unit, thousandths, strength) {
             // All of it, also what is less than a thousandth.
             part if part == thousandths => rate,
             part => part as f64 / 1_000.0,
         };
         share.limit.map_or(part, |limit| part.min(rate * limit.of(unit) as f64 / WHOLE as f64))
+    }
+
+    /// What a node can do in workers, and what all nodes together can.
+    pub fn workers_strength(&self, node: &str) -> (u64, u64) {
+        let of = |share: &NodeShare| share.strength.of(Unit::Workers);
+        (self.nodes.get(node).map_or(0, of), self.nodes.values().map(of).sum())
     }
 
     /// The largest rate per second that the nodes can make together.
@@ -168,7 +180,14 @@ impl Shares {
 
     /// A node's part of a whole by the formula.
     fn part(&self, node: &str, unit: Unit, whole: u64) -> u64 {
-        let strengths = self.nodes.iter().map(|(id, share)| (id.as_str(), share.strength.of(unit)));
+        self.part_of(node, unit, whole, 1.0)
+    }
+
+    fn part_of(&self, node: &str, unit: Unit, whole: u64, of_strength: f64) -> u64 {
+        let used = |strength: u64| {
+            if of_strength < 1.0 { (strength as f64 * of_strength) as u64 } else { strength }
+        };
+        let strengths = self.nodes.iter().map(|(id, share)| (id.as_str(), used(share.strength.of(unit))));
         let parts = share(whole, &strengths.collect::<Vec<_>>());
         parts.into_iter().find(|(id, _)| *id == node).map_or(0, |(_, part)| part)
     }

@@ -212,6 +212,9 @@ fn is_plain_scenario(sample: &ScenarioSample) -> bool {
         active_ns,
         capped_ns,
         saturated_ns,
+        rate_target_of_all,
+        scheduled_of_all,
+        scheduled,
     } = sample;
     let counts =
         [workers_target, workers, busy, backing_off, asked, due, started, ended, requests, dropped, idle];
@@ -219,6 +222,8 @@ fn is_plain_scenario(sample: &ScenarioSample) -> bool {
     counts.into_iter().chain(times).all(|number| *number <= MOST)
         && rate.is_finite()
         && rate_target.is_none_or(f64::is_finite)
+        && rate_target_of_all.is_none_or(f64::is_finite)
+        && [scheduled_of_all, scheduled].into_iter().all(|number| number.is_finite())
 }
 
 fn are_plain(seq: u64, at_unix_ns: u64, counts: &StateCounts) -> bool {

@@ -44,7 +44,7 @@ pub use load::{
     clock_ahead,
 };
 pub use log::{Footer, KINDS, NoSuchRecord, Record, RecordError, RunOutcome, StateCounts, UnknownRecord};
-pub use mark::{LoadState, Mark, MarkBy, MarkValue, MarkWhat};
+pub use mark::{Gap, LoadState, Mark, MarkBy, MarkValue, MarkWhat};
 pub use observation::Observation;
 pub use plan::Plan;
 pub use result::{AuthorizationResult, ChainResult, FailureClass, Phases, Purpose, RequestResult};

@@ -116,6 +116,21 @@ pub struct ScenarioSample {
     pub capped_ns: u64,
     /// Total time in [`Reach::Saturated`], nanoseconds.
     pub saturated_ns: u64,
+    /// The target rate of all nodes together, in `rate_unit` per second; null on a node that shares it with no
+    /// other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_target_of_all: Option<f64>,
+    /// How many of `rate_unit` the target of all nodes together has required since this node was ready; 0 on
+    /// a node that shares it with no other.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub scheduled_of_all: f64,
+    /// How many of these were this node's part.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub scheduled: f64,
+}
+
+fn is_zero(count: &f64) -> bool {
+    *count == 0.0
 }
 
 /// How close a rate is to its target, where the number of workers is adapted to it. If nodes differ, the last

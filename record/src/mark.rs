@@ -26,7 +26,8 @@ pub struct Mark {
     #[serde(default)]
     pub scenario: String,
     /// What changed: `workers`, `rate`, `weights`, `limits`, `state`, `generator`, `answers`; `note` is a mark from
-    /// outside, whose text is the value after it.
+    /// outside, whose text is the value after it; `gap` is the end of a time in which the parts of all nodes were
+    /// less than the target, with how much in the value after it.
     #[schema(value_type = String)]
     pub what: MarkWhat,
     /// Value before.
@@ -131,6 +132,8 @@ pub enum MarkWhat {
     Generator,
     /// Whether the CA answers.
     Answers,
+    /// For some time the parts of all nodes were less than the target: the value after it has how much.
+    Gap,
     /// Something outside the run: its text is the value after it.
     Note,
     /// A change that this version does not know.
@@ -150,8 +153,46 @@ pub enum MarkValue {
     Pairs(Vec<(String, String)>),
     /// Of [`MarkWhat::State`].
     State(LoadState),
+    /// Of [`MarkWhat::Gap`], as `300 of 500 chains missing for 12 s`. It ends at the mark's time.
+    Gap(Gap),
     /// Any other text.
     Text(String),
+}
+
+/// A time in which the parts of all nodes were less than the target of a scenario.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// Its length, whole seconds.
+    pub seconds: u64,
+    /// How many of `unit` no node had as its part.
+    pub missing: u64,
+    /// How many the target required in this time.
+    pub required: u64,
+    /// `chains` or `requests`.
+    pub unit: String,
+}
+
+impl Gap {
+    /// Reads what its `Display` writes.
+    fn parse(text: &str) -> Option<Self> {
+        let (missing, rest) = text.split_once(" of ")?;
+        let (required, rest) = rest.split_once(' ')?;
+        let (unit, rest) = rest.split_once(" missing for ")?;
+        let seconds = rest.strip_suffix(" s")?;
+        Some(Self {
+            seconds: seconds.parse().ok()?,
+            missing: missing.parse().ok()?,
+            required: required.parse().ok()?,
+            unit: unit.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seconds, missing, required, unit } = self;
+        write!(f, "{missing} of {required} {unit} missing for {seconds} s")
+    }
 }
 
 /// Whether the run makes load.
@@ -178,6 +219,7 @@ impl MarkValue {
                 pairs.collect::<Option<_>>().map(Self::Pairs)
             }
             MarkWhat::State => text.parse().ok().map(Self::State),
+            MarkWhat::Gap => Gap::parse(text).map(Self::Gap),
             MarkWhat::Generator | MarkWhat::Answers | MarkWhat::Note | MarkWhat::Other(_) => None,
         };
         value.filter(|value| value.to_string() == text).unwrap_or_else(|| Self::Text(text.to_owned()))
@@ -200,6 +242,7 @@ impl fmt::Display for MarkValue {
                 write!(f, "{comma}{name}={value}")
             }),
             Self::State(state) => state.fmt(f),
+            Self::Gap(gap) => gap.fmt(f),
             Self::Text(text) => f.write_str(text),
         }
     }
@@ -260,6 +303,17 @@ mod tests {
             ("limits", "certificates=none", pairs(&[("certificates", "none")])),
             ("state", "paused", MarkValue::State(LoadState::Paused)),
             ("generator", "keeps up", MarkValue::Text("keeps up".to_owned())),
+            (
+                "gap",
+                "1200 of 6000 chains missing for 12 s",
+                MarkValue::Gap(Gap {
+                    seconds: 12,
+                    missing: 1_200,
+                    required: 6_000,
+                    unit: "chains".to_owned(),
+                }),
+            ),
+            ("gap", "some of 6000 chains missing", MarkValue::Text("some of 6000 chains missing".to_owned())),
             ("workers", "050", MarkValue::Text("050".to_owned())),
             ("workers", "many", MarkValue::Text("many".to_owned())),
             ("rate", "NaN", MarkValue::Text("NaN".to_owned())),

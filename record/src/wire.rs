@@ -360,6 +360,9 @@ fn scenario_to_wire(scenario: ScenarioSample) -> wire::ScenarioLoad {
         active_ns: scenario.active_ns,
         capped_ns: scenario.capped_ns,
         saturated_ns: scenario.saturated_ns,
+        rate_target_of_all: scenario.rate_target_of_all,
+        scheduled_of_all: scenario.scheduled_of_all,
+        scheduled: scenario.scheduled,
     }
 }
 
@@ -385,6 +388,9 @@ fn scenario_from_wire(scenario: wire::ScenarioLoad) -> ScenarioSample {
         active_ns: scenario.active_ns,
         capped_ns: scenario.capped_ns,
         saturated_ns: scenario.saturated_ns,
+        rate_target_of_all: scenario.rate_target_of_all,
+        scheduled_of_all: scenario.scheduled_of_all,
+        scheduled: scenario.scheduled,
     }
 }
 
@@ -502,6 +508,7 @@ mod tests {
                 rate_target, rate, rate_unit: "chains".into(), asked: counts.3, due: counts.4, started: counts.5,
                 ended: counts.6, requests: counts.3 ^ 1, dropped: counts.4 ^ 1, idle: counts.5 ^ 1,
                 reach, active_ns: counts.6 ^ 3, capped_ns: counts.6 ^ 1, saturated_ns: counts.6 ^ 2,
+                rate_target_of_all: rate_target, scheduled_of_all: rate, scheduled: rate / 2.0,
             }
         }
     }

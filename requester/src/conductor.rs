@@ -26,7 +26,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 use wec_acme::Clock;
-use wec_board::{Board, By, Change, ChangeTo, RunRef, SendRight, Session, Versioned};
+use wec_board::{Board, By, Change, ChangeTo, RunRef, SendRight, Session, Unit, Versioned};
 use wec_startup::Stop;
 
 use crate::executor::{ArrivalSchedule, Gauges, Quota};
@@ -34,8 +34,8 @@ use crate::permit::Permit;
 use crate::picker::LiveWeights;
 use crate::scenario::Scenario;
 use crate::share::Part;
-pub(crate) use standing::Acknowledged;
 use standing::OwnPart;
+pub(crate) use standing::{Acknowledged, Demands};
 use state::ScenarioState;
 
 /// Interval of checks for returned iterations, or for an unreachable board.
@@ -72,6 +72,8 @@ pub(crate) struct Conductor {
     pub(crate) node: String,
     pub(crate) right: SendRight,
     pub(crate) acknowledged: Arc<Acknowledged>,
+    /// The targets of all scenarios of the session.
+    pub(crate) demands: Arc<Demands>,
     pub(crate) clock: Clock,
     pub(crate) graceful_stop: Duration,
     /// The scenarios that start no more iterations.
@@ -154,6 +156,7 @@ impl Conductor {
         gauges.set_workers_target(0);
         gauges.set_rate_target(gauges.rate_target().map(|_| 0.0));
         self.acknowledged.ended(&self.scenario.name);
+        self.demands.set(&self.scenario.name, Unit::Workers, 0.0);
         self.over.send_if_modified(|over| over.insert(self.scenario.name.clone()));
     }
 
@@ -238,7 +241,9 @@ impl Conductor {
         let mut ended = self.ended.clone();
         let finish = self.channels.stop.finish.clone();
         let mut state = ScenarioState::new(&self.scenario, self.clock.origin_unix_ns(), ready_unix_ns);
-        let mut own = OwnPart::new(&self.node);
+        state.shared = self.right.ends();
+        let mut own = OwnPart::new(&self.node, state.unit);
+        let mut demands = self.demands.follow();
         loop {
             let now = self.clock.now();
             // Seen before they are read, so that no change is missed.
@@ -250,10 +255,15 @@ impl Conductor {
             {
                 state.see(value, &self.scenario.name, now);
             }
+            demands.mark_unchanged();
+            let target = state.rate(now).filter(|_| state.runs(now)).unwrap_or_default();
+            self.demands.set(&self.scenario.name, state.unit, target);
+            let of_session = (target, self.demands.of_others(&self.scenario.name, state.unit));
             let stands = *standing.borrow_and_update();
             let part = {
                 let shares = shares.borrow_and_update();
-                own.see((stands, &shares, &self.board.quorum(&self.run.session)), self.clock, now)
+                let shown = (stands, &*shares, &self.board.quorum(&self.run.session));
+                own.see(shown, of_session, self.clock, now)
             };
             if let Some(part) = part {
                 self.publish(&mut state, part, now);
@@ -272,6 +282,7 @@ impl Conductor {
                 _ = session.changed() => {}
                 _ = shares.changed() => {}
                 _ = standing.changed() => {}
+                _ = demands.changed() => {}
                 _ = nodes.changed() => {}
                 _ = places.changed() => {}
                 () = end_of(until_end) => {}
@@ -372,6 +383,7 @@ mod tests {
                 paused_at: Some(0),
                 workers_cap: 1,
                 registration: 0,
+                of_all: None,
             };
             let channels = ScenarioChannels {
                 workers: watch::Sender::new(0),
@@ -391,6 +403,7 @@ mod tests {
                 node: node.clone(),
                 right: membership.right(),
                 acknowledged: Arc::new(Acknowledged::new(membership.entry())),
+                demands: Arc::default(),
                 clock,
                 graceful_stop: Duration::ZERO,
                 over: Arc::clone(&over),

@@ -1,5 +1,6 @@
 //! This node's membership in a session.
 
+use tokio::sync::watch;
 use wec_acme::Clock;
 use wec_board::{
     Board, BoardError, ClockKeeper, Entry, Membership, NodeId, NodeInfo, NodeKind, NodeState, SendRight,
@@ -17,7 +18,7 @@ pub struct SessionMembership {
     /// This node's number among all nodes of the run so far, from 0.
     pub(crate) place: u64,
     /// What this node can do.
-    pub(crate) strength: Strength,
+    pub(crate) strength: watch::Receiver<Strength>,
     membership: Membership,
 }
 
@@ -27,7 +28,8 @@ impl SessionMembership {
     /// # Errors
     /// When others are ending the session, or the board cannot be written.
     pub async fn take(board: &Board, wanted: Session, node: &NodeId) -> Result<Self, BoardError> {
-        Self::take_with(Strength::UNMEASURED, board, wanted, node).await
+        let strength = watch::Sender::new(Strength::UNMEASURED).subscribe();
+        Self::take_with(strength, board, wanted, node).await
     }
 
     /// The same for a node that was measured.
@@ -35,13 +37,13 @@ impl SessionMembership {
     /// # Errors
     /// When others are ending the session, or the board cannot be written.
     pub async fn take_with(
-        strength: Strength,
+        strength: watch::Receiver<Strength>,
         board: &Board,
         wanted: Session,
         node: &NodeId,
     ) -> Result<Self, BoardError> {
         let info = NodeInfo {
-            strength,
+            strength: *strength.borrow(),
             session: wanted.spec.id.clone(),
             ..NodeInfo::new(node, NodeKind::Requester, NodeState::Preparing)
         };

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use wec_acme::{Client, Clock};
 use wec_board::{Board, ClockKeeper, NodeId, RunRef, Strength};
@@ -66,9 +67,9 @@ pub trait Surroundings {
     /// The board to follow. `run` is the run's id if this node is the first.
     fn board(&mut self, run: &str) -> impl Future<Output = anyhow::Result<Board>>;
 
-    /// What this node can do. Asked for after the board.
-    fn strength(&self) -> Strength {
-        Strength::UNMEASURED
+    /// What this node can do for the session, now and later. Asked for after the board.
+    fn strength(&self) -> watch::Receiver<Strength> {
+        watch::Sender::new(Strength::UNMEASURED).subscribe()
     }
 
     /// The quorum of the session, if this node creates it; none for more than half of the known nodes.

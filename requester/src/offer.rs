@@ -1,5 +1,7 @@
-//! What this node offers to its session now: less than its strength while it is saturated.
+//! What this node offers to its session now: less than its strength while it is saturated, and what its strength
+//! is by then: other sessions may use a part of it.
 
+use tokio::sync::watch;
 use wec_board::{Entry, Strength};
 
 /// Number of looks, one a second, in a round.
@@ -16,19 +18,23 @@ const LEAST: u32 = 10;
 #[derive(Debug)]
 pub(crate) struct Offer {
     entry: Entry,
-    strength: Strength,
+    strength: watch::Receiver<Strength>,
     rounds: Rounds,
 }
 
 impl Offer {
-    pub(crate) fn new(entry: Entry, strength: Strength) -> Self {
+    pub(crate) fn new(entry: Entry, strength: watch::Receiver<Strength>) -> Self {
         Self { entry, strength, rounds: Rounds::default() }
     }
 
     /// Called once a second: whether the load tester was the limit in it.
     pub(crate) fn look(&mut self, limited: bool) {
-        if let Some(hundredths) = self.rounds.look(limited) {
-            let offered = self.strength.hundredths(hundredths);
+        let changed = self.rounds.look(limited);
+        // Whose strength is known once and for all has dropped the sender.
+        let other = self.strength.has_changed().unwrap_or(false);
+        if changed.is_some() || other {
+            let hundredths = self.rounds.hundredths;
+            let offered = self.strength.borrow_and_update().hundredths(hundredths);
             tracing::info!("this node offers {hundredths} % of its strength to the session: {offered}");
             self.entry.offer(offered);
         }

@@ -5,12 +5,14 @@
 //! from a run's start and not from the last wake-up, and delays do not add up to a drift.
 
 mod arrivals;
+mod bound;
 mod budget;
 mod fit;
 mod ramp;
 mod turns;
 
 pub use arrivals::{Arrivals, Spacing};
+pub use bound::StartBound;
 pub use budget::{Charge, RequestBudget};
 pub use fit::Fit;
 pub use ramp::Ramp;

@@ -2,9 +2,13 @@
 //! whose share they have.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use wec_acme::Clock;
 use wec_board::SendRight;
+
+use crate::pace::StartBound;
 
 /// Iterations that are due for longer than this are dropped on a board with leases: when a process that was
 /// stopped goes on, it must not make up for that time at once, because the CA counts by seconds.
@@ -16,11 +20,13 @@ pub(crate) struct Permit {
     right: SendRight,
     /// The registration for which the present number of workers was shared out.
     registration: AtomicI64,
+    /// Of all runtimes of the process.
+    bound: Mutex<StartBound>,
 }
 
 impl Permit {
     pub(crate) fn new(right: SendRight) -> Self {
-        Self { right, registration: AtomicI64::new(0) }
+        Self { right, registration: AtomicI64::new(0), bound: Mutex::default() }
     }
 
     /// Sets the registration for which the workers from now on were shared out.
@@ -36,6 +42,19 @@ impl Permit {
     /// Whether an iteration of a schedule that was shared out to this registration may start.
     pub(crate) fn holds_for(&self, registration: i64) -> bool {
         self.right.holds(registration)
+    }
+
+    /// Whether a right that has ended still held at a moment of the clock.
+    pub(crate) fn held_at(&self, registration: i64, clock: Clock, at: u64) -> bool {
+        let standing = *self.right.standing().borrow();
+        standing.registration == registration
+            && standing.ends.is_some_and(|ends| at < clock.at(ends.instant()))
+    }
+
+    /// Whether an iteration that was due at a moment of the clock may start at another one: not if the last second
+    /// would have more than were due in it. On a board without leases it always may.
+    pub(crate) fn starts(&self, due: u64, now: u64) -> bool {
+        !self.right.ends() || self.bound.lock().unwrap_or_else(PoisonError::into_inner).starts(due, now)
     }
 
     /// Whether an iteration that was due so long ago may no longer start.

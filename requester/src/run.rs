@@ -180,12 +180,13 @@ impl Requester {
         let counting = counting.collect();
         // A node that cannot lose its share to others has nobody to leave load to.
         let shares = membership.right().ends();
-        let offer = shares.then(|| Offer::new(membership.entry(), membership.strength));
+        let offer = shares.then(|| Offer::new(membership.entry(), membership.strength.clone()));
         let reporter = tokio::spawn(report(parts.clone(), counting, sampler, offer, done.clone()));
         let (tell_over, over) = watch::channel(BTreeSet::new());
         let tell_over = Arc::new(tell_over);
         let first_share = Arc::default();
         let acknowledged = Arc::new(Acknowledged::new(membership.entry()));
+        let demands = Arc::default();
         let right = membership.right();
         let conductors = plan.scenarios.iter().zip(all_channels).map(|(scenario, channels)| {
             let conductor = Conductor {
@@ -196,6 +197,7 @@ impl Requester {
                 node: parts.node.id.clone(),
                 right: right.clone(),
                 acknowledged: Arc::clone(&acknowledged),
+                demands: Arc::clone(&demands),
                 clock: parts.clock,
                 graceful_stop: plan.graceful_stop,
                 over: Arc::clone(&tell_over),
@@ -365,7 +367,8 @@ fn channels_of(scenario: &Scenario, parts: &Parts, right: SendRight, stop: &Stop
     let others = nodes.iter().filter(other).count() as u32;
     let workers_cap = cap.div_ceil(others + 1);
     let ramp = Ramp::constant(0.0);
-    let waiting = ArrivalSchedule { ramp, origin: 0, paused_at: Some(0), workers_cap, registration: 0 };
+    let waiting =
+        ArrivalSchedule { ramp, origin: 0, paused_at: Some(0), workers_cap, registration: 0, of_all: None };
     ScenarioChannels {
         workers: watch::Sender::new(0),
         schedule: watch::Sender::new(Arc::new(waiting)),

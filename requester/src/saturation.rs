@@ -172,6 +172,9 @@ pub(crate) struct Counted {
     pub(crate) busy: u64,
     pub(crate) backing_off: u64,
     pub(crate) rate_target: Option<f64>,
+    pub(crate) rate_target_of_all: Option<f64>,
+    pub(crate) scheduled_of_all: f64,
+    pub(crate) scheduled: f64,
     pub(crate) asked: u64,
     pub(crate) due: u64,
     pub(crate) started: u64,
@@ -346,6 +349,9 @@ impl Sampler {
                 active_ns: now.active_ns.unwrap_or(before.active_ns),
                 capped_ns: before.capped_ns,
                 saturated_ns: before.saturated_ns,
+                rate_target_of_all: now.rate_target_of_all.map(|target| rounded(target, 1e3)),
+                scheduled_of_all: rounded(now.scheduled_of_all, 1e3),
+                scheduled: rounded(now.scheduled, 1e3),
             };
             before.counted = now;
             sample

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio::sync::watch;
 use wec_acme::Clock;
 use wec_board::{Board, BoardUrl, By, NodeId, RunRef, Strength};
 use wec_delivery::{Entry, GrpcOptions, GrpcSink, Health, Keep, Sink};
@@ -251,7 +252,7 @@ pub async fn run_remote(
         session: remote.session.clone(),
         run: None,
     };
-    let (strength, quorum) = (remote.strength, remote.quorum);
+    let (strength, quorum) = (once(remote.strength), remote.quorum);
     let mut remote = Remote::new(BoardOf::Url(remote.board), remote.delivery, challenges, &stop);
     (remote.strength, remote.quorum) = (strength, quorum);
     remote.stats = stats;
@@ -281,8 +282,8 @@ pub async fn run_on(board: &Board, part: RemotePart, plan: &Plan, stop: &Stop) -
 pub struct RemotePart {
     /// The node, and the session that it takes part in.
     pub node: Node,
-    /// What it can do; none if it was never measured.
-    pub strength: Option<Strength>,
+    /// What it can do for the session, now and later.
+    pub strength: watch::Receiver<Strength>,
     /// Where its results go.
     pub options: DeliveryOptions,
     /// The challenge store.
@@ -297,12 +298,17 @@ enum BoardOf {
     Open(Board),
 }
 
+/// A strength that does not change; none is of a machine that was not measured.
+fn once(strength: Option<Strength>) -> watch::Receiver<Strength> {
+    watch::Sender::new(strength.unwrap_or(Strength::UNMEASURED)).subscribe()
+}
+
 /// Board, analytics and challenge servers in other processes.
 struct Remote {
     options: DeliveryOptions,
     challenges: Arc<dyn ChallengeWriter>,
     board: BoardOf,
-    strength: Option<Strength>,
+    strength: watch::Receiver<Strength>,
     quorum: Option<u32>,
     sink: Option<Arc<Counting>>,
     stats: Option<Server>,
@@ -324,7 +330,7 @@ impl Remote {
             options,
             challenges,
             board,
-            strength: None,
+            strength: once(None),
             quorum: None,
             sink: None,
             stats: None,
@@ -357,8 +363,8 @@ impl Surroundings for Remote {
         Ok(board)
     }
 
-    fn strength(&self) -> Strength {
-        self.strength.unwrap_or(Strength::UNMEASURED)
+    fn strength(&self) -> watch::Receiver<Strength> {
+        self.strength.clone()
     }
 
     fn quorum(&self) -> Option<u32> {

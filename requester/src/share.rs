@@ -10,6 +10,8 @@ pub(crate) struct Share {
     node: String,
     registration: i64,
     shares: Shares,
+    /// The part of each node's strength that this scenario may use: all scenarios of the session share it.
+    strength: f64,
 }
 
 /// A node's part of the load now.
@@ -30,7 +32,7 @@ impl Share {
     pub(crate) fn new(node: &str, standing: Standing, shares: &Shares) -> Option<Self> {
         let registration = standing.registration;
         shares.share(node, registration)?;
-        Some(Self { node: node.to_owned(), registration, shares: shares.clone() })
+        Some(Self { node: node.to_owned(), registration, shares: shares.clone(), strength: 1.0 })
     }
 
     /// This node's part of a number of workers.
@@ -43,14 +45,23 @@ impl Share {
         self.shares.cap(&self.node, workers)
     }
 
+    /// The same, for a scenario with this target beside others with these: if all nodes together cannot make the sum,
+    /// each scenario uses a part of their strength in proportion to its target.
+    #[must_use]
+    pub(crate) fn beside(self, unit: Unit, target: f64, others: f64) -> Self {
+        let sum = target + others;
+        let strength = if sum > self.shares.most(unit) { target / sum } else { 1.0 };
+        Self { strength, ..self }
+    }
+
     /// This node's part of a rate.
     pub(crate) fn rate(&self, unit: Unit, rate: f64) -> f64 {
-        self.shares.rate(&self.node, unit, rate)
+        self.shares.rate_of(&self.node, unit, rate, self.strength)
     }
 
     /// This node's part of a rate over time.
     pub(crate) fn ramp(&self, unit: Unit, ramp: &Ramp) -> Ramp {
-        ramp.capped(self.shares.most(unit)).mapped(|rate| self.rate(unit, rate))
+        ramp.capped(self.shares.most(unit) * self.strength).mapped(|rate| self.rate(unit, rate))
     }
 
     /// The registration and the epoch, and whether others wait until they are acknowledged.
@@ -107,6 +118,25 @@ pub(crate) mod tests {
         let share = NodeShare { registration: 0, strength, limit: None, held: Parts::default() };
         let nodes = ids.iter().map(|id| ((*id).to_owned(), share)).collect();
         Share::new(node, of(0), &Shares { epoch: 1, nodes }).unwrap()
+    }
+
+    #[test]
+    fn scenarios_share_one_strength() {
+        let strength = Strength { chains: 250_000, ..Strength::UNMEASURED };
+        let share = NodeShare { registration: 0, strength, limit: None, held: Parts::default() };
+        let nodes = ["a", "b"].map(|id| (id.to_owned(), share)).into();
+        let share = Share::new("a", of(0), &Shares { epoch: 1, nodes }).unwrap();
+        let part = |target: f64, others: f64| {
+            let share = share.clone().beside(Unit::Chains, target, others);
+            let ramp = share.ramp(Unit::Chains, &Ramp::constant(target));
+            assert_eq!(ramp.held(), share.rate(Unit::Chains, target));
+            ramp.held()
+        };
+        // Both nodes together can make 500.
+        assert_eq!((part(300.0, 0.0), part(300.0, 200.0), part(200.0, 300.0)), (150.0, 150.0, 100.0));
+        assert_eq!((part(600.0, 400.0), part(400.0, 600.0)), (150.0, 100.0), "no node exceeds 250");
+        assert_eq!(part(600.0, 0.0), 250.0);
+        assert_eq!(part(0.0, 600.0), 0.0);
     }
 
     fn of(registration: i64) -> Standing {

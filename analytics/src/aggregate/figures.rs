@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use wec_record::{Chain, RunHeader, StateCounts};
+use wec_record::{Chain, Gap, MarkValue, RunHeader, StateCounts};
 
 use super::{Aggregate, NODE_SILENT_NS, Outcome};
 use crate::distribution::Times;
 use crate::never_succeeded::never_succeeded;
 use crate::snapshot::{
-    ChainFigures, EndpointFigures, HitFigures, IssuedFigures, Missing, NonceFigures, ObservedFigures, Period,
-    Run, SNAPSHOT_VERSION, ScenarioFigures, Snapshot, Warnings,
+    ChainFigures, EndpointFigures, GapFigures, HitFigures, IssuedFigures, Missing, NonceFigures,
+    ObservedFigures, Period, Run, SNAPSHOT_VERSION, ScenarioFigures, Snapshot, Warnings,
 };
 
 impl Aggregate {
@@ -128,6 +128,7 @@ impl Aggregate {
             warnings: self.warnings.figures(),
             observed: self.observed_figures(),
             marks: self.marks.clone(),
+            gaps: self.gaps().collect(),
             missing: Missing { unjoined_hits, ..self.missing() },
         };
         // A part of a run has no verdict.
@@ -171,7 +172,28 @@ impl Aggregate {
                 figures.asked = iterations;
             }
         }
+        for gap in self.gaps() {
+            if let Some(figures) = scenarios.get_mut(&gap.scenario) {
+                figures.missing = figures.missing.saturating_add(gap.missing);
+                figures.asked = figures.asked.saturating_add(gap.missing);
+            }
+        }
         scenarios
+    }
+
+    /// The gaps of the target, as they were marked.
+    fn gaps(&self) -> impl Iterator<Item = GapFigures> {
+        self.marks.iter().filter_map(|mark| {
+            let MarkValue::Gap(Gap { seconds, missing, required, unit }) = &mark.to else { return None };
+            Some(GapFigures {
+                scenario: mark.scenario.clone(),
+                from_unix_ns: mark.at_unix_ns.saturating_sub(seconds.saturating_mul(1_000_000_000)),
+                to_unix_ns: mark.at_unix_ns,
+                required: *required,
+                missing: *missing,
+                unit: unit.clone(),
+            })
+        })
     }
 
     /// Number of workers, by the latest samples of the nodes.

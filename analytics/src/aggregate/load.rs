@@ -13,6 +13,8 @@ use super::{MAX_NODES, MAX_SCENARIOS, NODE_SILENT_NS, shortened};
 use crate::distribution::Times;
 use crate::snapshot::{CauseFigures, Distortion, GeneratorFigures, LimitFigures, ScenarioFigures};
 
+/// A node whose latest sample is older may have no part of a target any more: samples are made each second.
+const RECENT_NS: u64 = 2_500_000_000;
 /// Exceeded bounds that are listed, the longest first. The number of nodes is not bounded.
 const MAX_LIMITS: usize = 50;
 
@@ -146,7 +148,25 @@ impl Loads {
             figures.rate = rounded(figures.rate, 1e3);
             figures.rate_target = figures.rate_target.map(|target| rounded(target, 1e3));
         }
+        if !over {
+            self.missing(latest_unix_ns, &mut scenarios);
+        }
         scenarios
+    }
+
+    /// The targets of all nodes together, and what no node has as its part of them.
+    fn missing(&self, latest_unix_ns: u64, scenarios: &mut BTreeMap<String, ScenarioFigures>) {
+        for (name, figures) in scenarios {
+            let recent = |node: &&Node| latest_unix_ns.saturating_sub(node.at_unix_ns) < RECENT_NS;
+            let samples = self.nodes.values().filter(recent).filter_map(|node| node.scenarios.get(name));
+            let of_all = samples.clone().filter_map(|sample| sample.rate_target_of_all).reduce(f64::max);
+            let parts: f64 = samples.filter_map(|sample| sample.rate_target).sum();
+            if let Some(of_all) = of_all {
+                figures.rate_target = Some(of_all);
+            }
+            let missing = of_all.map_or(0.0, |of_all| rounded((of_all - parts).max(0.0), 1e3));
+            figures.rate_missing = figures.rate_target.map(|_| missing);
+        }
     }
 
     /// How much lag can have added to these response times.

@@ -208,6 +208,17 @@ impl Aggregate {
                     })
                     .collect(),
             ),
+            Family::gauge(
+                "wec_missing_rate",
+                "Part of the target rate that no node has, in chains or requests per second, by scenario",
+                scenarios
+                    .iter()
+                    .filter_map(|(name, figures)| {
+                        let unit = ("unit", figures.rate_unit.clone());
+                        Some(([of_scenario(name), vec![unit]].concat(), figures.rate_missing?))
+                    })
+                    .collect(),
+            ),
             Family::counter(
                 "wec_iterations_due",
                 "Iterations that were due, by scenario",

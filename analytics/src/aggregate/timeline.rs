@@ -80,6 +80,11 @@ struct LoadBucket {
     /// Thousandths per second; none while no sample had such a target.
     chains_target: Option<u128>,
     requests_target: Option<u128>,
+    /// The same of all nodes together, as each node reports it; none while no sample had one.
+    #[serde(default)]
+    chains_target_of_all: Option<u128>,
+    #[serde(default)]
+    requests_target_of_all: Option<u128>,
     /// Fingerprints of the nodes with samples, sorted. A figure is the mean of one node times the number of
     /// nodes.
     nodes: Vec<u32>,
@@ -270,9 +275,8 @@ impl Timeline {
             series.workers_target.push(load.mean(load.workers_target));
             series.workers.push(load.mean(load.workers));
             series.busy.push(load.mean(load.busy));
-            let rate = |milli| load.mean(milli).map(|milli| milli as f64 / 1e3);
-            series.chains_target.push(load.chains_target.and_then(rate));
-            series.requests_target.push(load.requests_target.and_then(rate));
+            series.chains_target.push(load.target(load.chains_target, load.chains_target_of_all));
+            series.requests_target.push(load.target(load.requests_target, load.requests_target_of_all));
             series.lag_p99_ns.push(load.lag.percentile(load.lag_n, 990).map(Cell::middle));
             series.lag_max_ns.push((load.lag_n > 0).then_some(load.lag_max));
             for (column, chain) in series.chains.values_mut().zip(&bucket.chains) {
@@ -439,9 +443,9 @@ impl LoadBucket {
         let sum = |of: fn(&ScenarioSample) -> u64| {
             over * load.scenarios.iter().map(|scenario| u128::from(of(scenario))).sum::<u128>()
         };
-        let target = |unit: &str| {
+        let target = |unit: &str, of: fn(&ScenarioSample) -> Option<f64>| {
             let with = load.scenarios.iter().filter(|scenario| scenario.rate_unit == unit);
-            let targets = with.filter_map(|scenario| scenario.rate_target);
+            let targets = with.filter_map(of);
             // `as` converts a negative number and NaN to 0, and saturates at the largest value.
             targets.map(|target| over * u128::from((target * 1e3).round() as u32)).reduce(|a, b| a + b)
         };
@@ -455,8 +459,10 @@ impl LoadBucket {
             workers_target: sum(|scenario| scenario.workers_target),
             workers: sum(|scenario| scenario.workers),
             busy: sum(|scenario| scenario.busy),
-            chains_target: target("chains"),
-            requests_target: target("requests"),
+            chains_target: target("chains", |scenario| scenario.rate_target),
+            requests_target: target("requests", |scenario| scenario.rate_target),
+            chains_target_of_all: target("chains", |scenario| scenario.rate_target_of_all),
+            requests_target_of_all: target("requests", |scenario| scenario.rate_target_of_all),
             nodes: vec![fingerprint(node)],
             lag_n: lag.count(),
             lag_max: load.generator.lag.iter().map(|&(ns, _)| ns.min(LONGEST_NS)).max().unwrap_or(0),
@@ -473,6 +479,8 @@ impl LoadBucket {
         let both = |a: Option<u128>, b: Option<u128>| a.into_iter().chain(b).reduce(|a, b| a + b);
         self.chains_target = both(self.chains_target, other.chains_target);
         self.requests_target = both(self.requests_target, other.requests_target);
+        self.chains_target_of_all = both(self.chains_target_of_all, other.chains_target_of_all);
+        self.requests_target_of_all = both(self.requests_target_of_all, other.requests_target_of_all);
         for node in other.nodes {
             if let Err(place) = self.nodes.binary_search(&node) {
                 self.nodes.insert(place, node);
@@ -481,6 +489,15 @@ impl LoadBucket {
         self.lag.merge(&other.lag);
         self.lag_n += other.lag_n;
         self.lag_max = self.lag_max.max(other.lag_max);
+    }
+
+    /// A target rate per second: of all nodes together as each reports it, else the sum of theirs.
+    fn target(&self, of_each: Option<u128>, of_all: Option<u128>) -> Option<f64> {
+        let milli = match of_all {
+            Some(of_all) if self.over > 0 => Some(((of_all + self.over / 2) / self.over) as u64),
+            _ => of_each.and_then(|of_each| self.mean(of_each)),
+        };
+        milli.map(|milli| milli as f64 / 1e3)
     }
 
     /// The mean of one node times the number of nodes; none without a sample.

@@ -4,6 +4,7 @@ mod catalogue;
 mod consumers;
 mod end;
 mod followed;
+mod gaps;
 mod index;
 mod live;
 mod pace;

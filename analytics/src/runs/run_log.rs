@@ -13,6 +13,7 @@ use wec_record::wire::{chain_from_wire, hit_from_wire, load_from_wire, state_fro
 use wec_record::{Mark, MarkBy, MarkValue, MarkWhat, NoSuchRecord, Record, RunHeader, UnknownRecord};
 use wec_startup::is_plain_name;
 
+use super::gaps::GapWatch;
 use super::{ConsumerOptions, LiveRun, shown_path};
 use crate::Aggregate;
 use crate::consume::RecordConsumer;
@@ -27,6 +28,7 @@ pub(crate) struct RunLog {
     log: Log,
     run: Arc<LiveRun>,
     consumers: Vec<Box<dyn RecordConsumer>>,
+    gaps_of_target: GapWatch,
     /// Highest number of each sender in the log; records up to it are duplicates.
     senders: HashMap<String, u64>,
     /// Acknowledgements that wait for the log, ordered by its length.
@@ -53,6 +55,7 @@ impl RunLog {
     ) -> Result<Self, LogError> {
         let mut consumers = options.consumers(&run);
         let mut senders = HashMap::<String, u64>::new();
+        let mut gaps_of_target = GapWatch::default();
         let log = Log::open(path, header, &options.log, |record| {
             if let Some((sender, seq)) = record.origin() {
                 match senders.get_mut(sender) {
@@ -61,9 +64,20 @@ impl RunLog {
                 }
             }
             consumers.iter_mut().for_each(|consumer| consumer.known(&record));
+            // What ended before is marked already.
+            gaps_of_target.read(std::slice::from_ref(&record));
         })?;
-        let mut opened =
-            Self { log, run, consumers, senders, acks: VecDeque::new(), duplicates: 0, gaps: 0, refused: 0 };
+        let mut opened = Self {
+            log,
+            run,
+            consumers,
+            gaps_of_target,
+            senders,
+            acks: VecDeque::new(),
+            duplicates: 0,
+            gaps: 0,
+            refused: 0,
+        };
         opened.log.flush();
         Ok(opened)
     }
@@ -87,6 +101,14 @@ impl RunLog {
     fn take(&mut self, records: &[Record]) {
         self.log.take(records);
         self.consumers.iter_mut().for_each(|consumer| consumer.take(records));
+        let gaps = self.gaps_of_target.read(records);
+        self.mark_gaps(gaps);
+    }
+
+    fn mark_gaps(&mut self, marks: Vec<Mark>) {
+        if !marks.is_empty() {
+            self.accept(marks.into_iter().map(Record::Mark).collect());
+        }
     }
 
     /// Processes the new records of a batch; `answer` is set when they are in the log.
@@ -214,6 +236,8 @@ impl RunLog {
 
     /// Writes the footer and waits for the disk.
     pub(crate) fn close(&mut self) {
+        let gaps = self.gaps_of_target.end();
+        self.mark_gaps(gaps);
         let outcome = crate::summary::outcome(&self.figures().snapshot());
         self.log.end(outcome, crate::clock::unix_now_ns());
         self.flush();

@@ -14,8 +14,8 @@ use crate::distribution::{Cells, LONGEST_NS};
 pub(crate) struct Event {
     pub(crate) count: u64,
     pub(crate) bad: u64,
-    /// How many of these the target required, if the metric needs it.
-    pub(crate) asked: Option<u64>,
+    /// How many of these the target required, if the metric needs it. Negative where an earlier event had too many.
+    pub(crate) asked: Option<i64>,
     /// The scenario; see [`key_of`].
     pub(crate) scenario: u64,
     pub(crate) took: Option<u64>,
@@ -100,7 +100,8 @@ impl Sees for Metric {
     fn of_load(&self, done: &LoadCounts) -> Option<Event> {
         match self {
             Self::Achieved => {
-                Some(Event { count: done.achieved, asked: Some(done.asked), ..Event::default() })
+                let asked = i64::try_from(done.asked).unwrap_or(i64::MAX);
+                Some(Event { count: done.achieved, asked: Some(asked), ..Event::default() })
             }
             // Whether `due` includes dropped iterations depends on the executor; the share is of what it
             // reports.
@@ -242,7 +243,7 @@ impl Counts<'_> {
 /// Achieved and required by scenario. Units may differ, and a starved scenario must not be hidden by others,
 /// so their shares are kept apart.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Reached(BTreeMap<u64, (u64, u64)>);
+pub(super) struct Reached(BTreeMap<u64, (u64, i64)>);
 
 impl Reached {
     pub(super) fn add(&mut self, event: Event) {
@@ -251,9 +252,9 @@ impl Reached {
         }
     }
 
-    fn plus(&mut self, scenario: u64, (count, asked): (u64, u64)) {
+    fn plus(&mut self, scenario: u64, (count, asked): (u64, i64)) {
         let reached = self.0.entry(scenario).or_default();
-        *reached = (reached.0 + count, reached.1 + asked);
+        *reached = (reached.0 + count, reached.1.saturating_add(asked));
     }
 
     pub(super) fn plus_all(&mut self, other: &Self) {
@@ -263,7 +264,7 @@ impl Reached {
     fn minus_all(&mut self, other: &Self) {
         for (scenario, (count, asked)) in &other.0 {
             if let Some(reached) = self.0.get_mut(scenario) {
-                *reached = (reached.0 - count, reached.1 - asked);
+                *reached = (reached.0 - count, reached.1.saturating_sub(*asked));
             }
         }
     }

@@ -50,6 +50,66 @@ fn state(second: u64, by: &str, to: &str) -> Record {
     Record::Mark(Mark::new((START_S + second) * SECOND, by.into(), MarkWhat::State, to))
 }
 
+/// A sample of a node that shares 100/s with others: totals of all nodes and of its part, which it made.
+fn shared(node: &str, second: u64, of_all: u64, part: u64) -> Record {
+    let scenario = ScenarioSample {
+        name: "default".to_owned(),
+        rate_unit: "chains".to_owned(),
+        ended: part,
+        asked: part,
+        due: part,
+        rate_target_of_all: Some(100.0),
+        scheduled_of_all: of_all as f64,
+        scheduled: part as f64,
+        ..ScenarioSample::default()
+    };
+    let load = LoadSample { scenarios: vec![scenario], ..LoadSample::default() };
+    let at_unix_ns = (START_S + second) * SECOND + SECOND / 2;
+    Record::Load { node: node.to_owned(), seq: 0, at_unix_ns, load }
+}
+
+/// Nodes of 60/s and 40/s; the second dies after 20 s, and the first takes its part over after 30 s.
+fn of_two(seconds: u64) -> Vec<Record> {
+    let of_second = |second: u64| {
+        let first = 60 * second.min(30) + 100 * second.saturating_sub(30);
+        let both = [shared("a", second, 100 * second, first), shared("b", second, 100 * second, 40 * second)];
+        both.into_iter().take(if second <= 20 { 2 } else { 1 })
+    };
+    (0..=seconds).flat_map(of_second).collect()
+}
+
+#[test]
+fn what_no_node_had_as_its_part_was_not_achieved() {
+    let mut verdict = verdict(&[
+        "rate{achieved/target} >= 0.99",
+        "rate{achieved/target} >= 0.99 over 5s",
+        "rate{achieved/target} >= 0.9",
+    ]);
+    verdict.take(&of_two(19));
+    let results = verdict.results(20 * SECOND);
+    assert!(results.iter().all(|result| result.passed == Some(true)), "{results:?}");
+    verdict.take(&of_two(60)[40..]);
+    let results = verdict.results(60 * SECOND);
+    // 400 of 6,000 are missing.
+    assert_eq!(results[0].value, Some(0.933_333), "{results:?}");
+    assert_eq!(results[1].value, Some(0.6), "in the worst window");
+    assert_eq!(results[2].passed, Some(true));
+}
+
+#[test]
+fn samples_that_arrive_late_change_no_total() {
+    let mut records = of_two(60);
+    // All of the second node arrive some seconds later than those of the first.
+    records.sort_by_key(|record| match record {
+        Record::Load { node, at_unix_ns, .. } => at_unix_ns / SECOND + if node == "b" { 3 } else { 0 },
+        other => panic!("{other:?}"),
+    });
+    let mut verdict = verdict(&["rate{achieved/target} >= 0.9"]);
+    verdict.take(&records);
+    let value = verdict.results(60 * SECOND)[0].value.unwrap();
+    assert!((0.92..0.94).contains(&value), "{value}");
+}
+
 fn load(second: u64, ended: u64, asked: u64, due: u64, dropped: u64) -> Record {
     let scenario = ScenarioSample {
         name: "default".to_owned(),

@@ -446,6 +446,7 @@ class Run {
         ],
         observed: [],
         marks: this.#marks,
+        gaps: [],
         missing: { lost_results: 0, unknown_chains: 0, unknown_records: 0, other_warnings: 0, clamped_times: 0, other_endpoints: 0, other_failures: 0, dropped_marks: 0, other_scenarios: 0, observed_left_out: 0, other_observed: 0, outside_series: 0, unjoined_hits: 0 },
       },
       series: lastOf(this.#series, buckets),

@@ -830,6 +830,33 @@ export interface components {
          * @enum {string}
          */
         FailureScope: "chain" | "request";
+        /** @description A time in which the parts of all nodes were less than the target of a scenario. */
+        GapFigures: {
+            /**
+             * Format: int64
+             * @description When it began, nanoseconds since the Unix epoch.
+             */
+            from_unix_ns: number;
+            /**
+             * Format: int64
+             * @description How many of these were no node's part.
+             */
+            missing: number;
+            /**
+             * Format: int64
+             * @description How many of `unit` the target required in this time.
+             */
+            required: number;
+            /** @description The scenario. */
+            scenario: string;
+            /**
+             * Format: int64
+             * @description When it ended, nanoseconds since the Unix epoch.
+             */
+            to_unix_ns: number;
+            /** @description `chains` or `requests`. */
+            unit: string;
+        };
         /** @description Whether the load tester itself kept up with its schedule. */
         GeneratorFigures: {
             /**
@@ -1185,7 +1212,8 @@ export interface components {
             to: string;
             /**
              * @description What changed: `workers`, `rate`, `weights`, `limits`, `state`, `generator`, `answers`; `note` is a mark from
-             *     outside, whose text is the value after it.
+             *     outside, whose text is the value after it; `gap` is the end of a time in which the parts of all nodes were
+             *     less than the target, with how much in the value after it.
              */
             what: string;
             /** @description The name of the author's token; omitted without one. */
@@ -2232,6 +2260,11 @@ export interface components {
              */
             idle: number;
             /**
+             * Format: int64
+             * @description How many of `asked` were no node's part: the sum of the scenario's gaps.
+             */
+            missing: number;
+            /**
              * Format: double
              * @description Actual rate in the latest second, in `rate_unit` per second; chains per second where there is no unit.
              *     For a run that was stopped, the mean over the scenario's active time.
@@ -2239,8 +2272,14 @@ export interface components {
             rate: number;
             /**
              * Format: double
-             * @description Target rate now, in `rate_unit` per second; null without a rate. For a run that was stopped, the mean
-             *     over the scenario's active time.
+             * @description How much of `rate_target` no node has as its part now: because a node is lost, or because all together cannot
+             *     make it; null without a rate.
+             */
+            rate_missing: number | null;
+            /**
+             * Format: double
+             * @description Target rate now, of all nodes together, in `rate_unit` per second; null without a rate. For a run that was
+             *     stopped, the mean over the scenario's active time.
              */
             rate_target: number | null;
             /** @description `chains`, `requests`, or empty without a rate. */
@@ -2506,6 +2545,8 @@ export interface components {
             endpoints: components["schemas"]["EndpointFigures"][];
             /** @description Failures grouped by what failed, most frequent first. */
             failures: components["schemas"]["FailureFigures"][];
+            /** @description The times in which the parts of all nodes were less than the target, oldest first. */
+            gaps: components["schemas"]["GapFigures"][];
             /** @description Whether the load tester itself kept up. */
             generator: components["schemas"]["GeneratorFigures"];
             /** @description Validations that arrived at the challenge servers. */
@@ -2964,6 +3005,7 @@ export type ErrorBody = components['schemas']['ErrorBody'];
 export type FailureClass = components['schemas']['FailureClass'];
 export type FailureFigures = components['schemas']['FailureFigures'];
 export type FailureScope = components['schemas']['FailureScope'];
+export type GapFigures = components['schemas']['GapFigures'];
 export type GeneratorFigures = components['schemas']['GeneratorFigures'];
 export type Health = components['schemas']['Health'];
 export type HitFigures = components['schemas']['HitFigures'];

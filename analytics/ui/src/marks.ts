@@ -32,6 +32,8 @@ export function brieflySaid(mark: Mark): string {
       return `generator ${mark.to}`;
     case "answers":
       return mark.from === "none" ? "answers again" : "no answers";
+    case "gap":
+      return "gap";
     default:
       return mark.what;
   }
@@ -40,6 +42,7 @@ export function brieflySaid(mark: Mark): string {
 /** The change without its author: `workers 50 → 80`, `weight of revoke 1 → 0`. */
 export function said(mark: Mark): string {
   const of = mark.scenario === undefined || mark.scenario === "" || mark.scenario === "default" ? "" : `${mark.scenario}: `;
+  if (mark.what === "gap") return `${of}${mark.to}`;
   const noun = { weights: "weight of ", limits: "limit of " }[mark.what];
   if (noun === undefined) {
     const unit = mark.what === "rate" ? "/s" : "";

@@ -478,7 +478,7 @@ async fn each_iteration_is_taken_exactly_once(world: World) {
         taking.push(tokio::spawn(async move {
             let mut had = 0;
             loop {
-                let wants = Wants { node, had, used: had, among: 3, most: 60 };
+                let wants = Wants { node, had, used: had, strength: (1, 3), most: 60 };
                 let pool = board.take_iterations(&run, name, ALL, wants).await.unwrap();
                 if pool.taken[node] == had {
                     return (board, node, had);
@@ -498,7 +498,7 @@ async fn each_iteration_is_taken_exactly_once(world: World) {
     let pool = board.settle_iterations(&run, name, node, had - 10).await.unwrap();
     assert_eq!((pool.left, pool.done), (10, had - 10));
     let (board, node, had) = &ended[1];
-    let wants = Wants { node, had: *had, used: *had, among: 1, most: 60 };
+    let wants = Wants { node, had: *had, used: *had, strength: (1, 1), most: 60 };
     let pool = board.take_iterations(&run, name, ALL, wants).await.unwrap();
     assert_eq!(
         (pool.left, pool.taken[*node]),

@@ -31,9 +31,9 @@ impl Conductor {
                 }
             }
             let nodes = self.board.nodes().borrow().clone();
-            let among = self.board.shares(&run.session).borrow().nodes.len() as u64;
+            let strength = self.board.shares(&run.session).borrow().workers_strength(&self.node);
             let most = if low { TAKE * quota.mark() } else { 0 };
-            let wants = Wants { node: &self.node, had, used: quota.used(), among, most };
+            let wants = Wants { node: &self.node, had, used: quota.used(), strength, most };
             let pool = match self.board.take_iterations(run, name, iterations, wants).await {
                 Ok(pool) => pool,
                 Err(error) => {

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use tokio::sync::watch;
 use wec_acme::Clock;
-use wec_board::{Entry, Quorum, Shares, Standing};
+use wec_board::{Entry, Quorum, Shares, Standing, Unit};
 
 use crate::share::{Part, Share};
 
@@ -19,6 +20,8 @@ use crate::share::{Part, Share};
 #[derive(Debug)]
 pub(super) struct OwnPart {
     node: String,
+    /// The unit of the scenario's load.
+    unit: Unit,
     share: Option<Share>,
     /// Since when it has nothing, nanoseconds of the clock; none while it has a share, and at first.
     nothing_since: Option<u64>,
@@ -27,14 +30,16 @@ pub(super) struct OwnPart {
 }
 
 impl OwnPart {
-    pub(super) fn new(node: &str) -> Self {
-        Self { node: node.to_owned(), share: None, nothing_since: None, ends: None }
+    pub(super) fn new(node: &str, unit: Unit) -> Self {
+        Self { node: node.to_owned(), unit, share: None, nothing_since: None, ends: None }
     }
 
-    /// Reads the board at a moment of the clock. None before the node had a share.
+    /// Reads the board at a moment of the clock, for a scenario with a target beside others. None before the node
+    /// had a share.
     pub(super) fn see(
         &mut self,
         (standing, shares, quorum): (Standing, &Shares, &Quorum),
+        (target, others): (f64, f64),
         clock: Clock,
         now: u64,
     ) -> Option<Part<'_>> {
@@ -51,7 +56,7 @@ impl OwnPart {
             None => {
                 self.nothing_since = None;
                 self.ends = ends;
-                self.share = share;
+                self.share = share.map(|share| share.beside(self.unit, target, others));
                 self.share.as_ref().map(Part::Share)
             }
             Some(since) => {
@@ -60,6 +65,31 @@ impl OwnPart {
                 Some(Part::Nothing { since })
             }
         }
+    }
+}
+
+/// The targets of all scenarios of this node now, of all nodes together: they share one strength.
+#[derive(Debug, Default)]
+pub(crate) struct Demands(watch::Sender<BTreeMap<String, (Unit, f64)>>);
+
+impl Demands {
+    /// Sets the target rate of a scenario; 0 while it has none.
+    pub(super) fn set(&self, scenario: &str, unit: Unit, rate: f64) {
+        self.0.send_if_modified(|demands| {
+            demands.insert(scenario.to_owned(), (unit, rate)) != Some((unit, rate))
+        });
+    }
+
+    /// The sum of the targets of the other scenarios in the same unit.
+    pub(super) fn of_others(&self, scenario: &str, unit: Unit) -> f64 {
+        let demands = self.0.borrow();
+        let others = demands.iter().filter(|(name, (other, _))| *name != scenario && *other == unit);
+        others.map(|(_, (_, rate))| rate).sum()
+    }
+
+    /// Changes of any of them.
+    pub(super) fn follow(&self) -> watch::Receiver<BTreeMap<String, (Unit, f64)>> {
+        self.0.subscribe()
     }
 }
 

@@ -47,14 +47,32 @@ pub(super) struct ScenarioState {
     stages: Vec<(Duration, f64)>,
     announced: usize,
     /// This node's part of `ramp` at each time.
-    local: Option<LocalShare>,
+    local: Option<Followed>,
+    /// `ramp` at each time since this node was ready.
+    of_all: Option<Followed>,
+    /// Whether other nodes can share the target.
+    pub(super) shared: bool,
 }
 
+/// A ramp that changes: its past stays as it was.
 #[derive(Debug)]
-struct LocalShare {
+struct Followed {
     ramp: Ramp,
     /// The ramp that it followed last.
     future: Ramp,
+}
+
+impl Followed {
+    /// Follows `future` from an active time on; before the node was `ready` it was nothing.
+    fn next(before: Option<Self>, future: Ramp, active: Duration, ready: Option<Duration>) -> Self {
+        let ramp = match (before, ready) {
+            (Some(before), _) if before.future == future => return before,
+            (Some(before), _) => before.ramp.then(active, &future),
+            (None, Some(ready)) if !ready.is_zero() => Ramp::constant(0.0).then(ready, &future),
+            (None, _) => future.clone(),
+        };
+        Self { ramp, future }
+    }
 }
 
 impl ScenarioState {
@@ -84,6 +102,8 @@ impl ScenarioState {
             weights: BTreeMap::new(),
             announced: 0,
             local: None,
+            of_all: None,
+            shared: false,
         }
     }
 
@@ -158,27 +178,25 @@ impl ScenarioState {
             // What was due since belongs to other nodes.
             Part::Nothing { since } => (Ramp::constant(0.0), since.min(now)),
         };
-        let active = self.active(from).unwrap_or_default();
+        let (active, active_now) = (self.active(from), self.active(now));
+        let (active, active_now) = (active.unwrap_or_default(), active_now.unwrap_or_default());
+        // Iterations due before this node was ready belong to other nodes.
+        let ready = self.active_at(self.ready);
         // This node's part before another node joined or left stays as it was: arrivals are positions on it.
-        let local = self.local.take_if(|local| local.future == future).unwrap_or_else(|| {
-            let ramp = match &self.local {
-                Some(local) => local.ramp.then(active, &future),
-                // Iterations due before this node was ready belong to other nodes.
-                None => match self.active_at(self.ready) {
-                    Some(ready) if !ready.is_zero() => Ramp::constant(0.0).then(ready, &future),
-                    _ => future.clone(),
-                },
-            };
-            LocalShare { ramp, future }
-        });
+        let local = Followed::next(self.local.take(), future, active, ready);
         let ramp = local.ramp.clone();
         self.local = Some(local);
+        if self.shared {
+            let whole = self.ramp.until(self.run_time);
+            self.of_all = Some(Followed::next(self.of_all.take(), whole, active_now, ready));
+        }
         Some(ArrivalSchedule {
             ramp,
             origin: self.origin?,
             paused_at: self.paused_at,
             workers_cap: part.workers_cap(self.cap),
             registration: part.registration(),
+            of_all: self.of_all.as_ref().map(|followed| followed.ramp.clone()),
         })
     }
 

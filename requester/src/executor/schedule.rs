@@ -20,6 +20,8 @@ pub struct ArrivalSchedule {
     pub workers_cap: u32,
     /// The registration of the node to which it was shared out.
     pub registration: i64,
+    /// The rate of all nodes together, if this node shares it with others.
+    pub of_all: Option<Ramp>,
 }
 
 impl ArrivalSchedule {
@@ -31,7 +33,21 @@ impl ArrivalSchedule {
     /// The same schedule until `now`, and nothing afterwards.
     #[must_use]
     pub fn ended(&self, now: u64) -> Self {
-        Self { ramp: self.ramp.until(self.active(now)), ..self.clone() }
+        let active = self.active(now);
+        let of_all = self.of_all.as_ref().map(|ramp| ramp.until(active));
+        Self { ramp: self.ramp.until(active), of_all, ..self.clone() }
+    }
+
+    /// Number of arrivals required of all nodes together since this one was ready; none if it shares its target
+    /// with no other.
+    pub(crate) fn asked_of_all(&self, now: u64) -> Option<f64> {
+        Some(self.of_all.as_ref()?.total(self.active(now)))
+    }
+
+    /// The rate of all nodes together; none if this node shares its target with no other.
+    pub(crate) fn rate_of_all(&self, now: u64) -> Option<f64> {
+        let rate = self.of_all.as_ref()?.at(self.active(now));
+        Some(if self.runs(now) { rate } else { 0.0 })
     }
 
     /// Active time until `now`, or until the schedule's end; nanoseconds.

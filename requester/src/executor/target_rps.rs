@@ -254,6 +254,7 @@ mod tests {
             paused_at: None,
             workers_cap: 1000,
             registration: 0,
+            of_all: None,
         };
         let (steer, schedule) = watch::channel(Arc::new(schedule));
         let (workers, pacing) = (watch::Sender::new(0), watch::Sender::new(Duration::ZERO));

@@ -34,7 +34,9 @@ pub(super) async fn report(
     let mut ca_watch = CaWatch::default();
     let mut limited_ns = 0;
     loop {
-        let at_unix_ns = parts.clock.unix_now_ns();
+        let now = parts.clock.now();
+        // The same moment as that of the counts, however long the reading of them takes.
+        let at_unix_ns = parts.clock.origin_unix_ns().saturating_add(now);
         let counts = parts.state.counts();
         let counts = StateCounts {
             registrations: counts.registrations,
@@ -45,7 +47,6 @@ pub(super) async fn report(
             unwritten: 0,
         };
         parts.sink.push_state(at_unix_ns, counts);
-        let now = parts.clock.now();
         let mut counted: Vec<_> = scenarios.iter().map(|counting| counting.counted(now)).collect();
         // Refusals at the listeners of this process belong to no scenario, but to this machine.
         if let Some(first) = counted.first_mut() {
@@ -101,6 +102,8 @@ impl Counting {
         };
         let steered = schedule.borrow().runs(now) && gauges.rate_target().is_some_and(|rate| rate > 0.0);
         let active_ns = unit.map(|_| schedule.borrow().active_ns(now));
+        let schedule = schedule.borrow();
+        let scheduled_of_all = unit.and_then(|_| schedule.asked_of_all(now));
         Counted {
             steered,
             active_ns,
@@ -112,6 +115,9 @@ impl Counting {
             busy: gauges.busy(),
             backing_off: gauges.backing_off(),
             rate_target: gauges.rate_target(),
+            rate_target_of_all: unit.and_then(|_| schedule.rate_of_all(now)),
+            scheduled: scheduled_of_all.map_or(0.0, |_| schedule.asked(now)),
+            scheduled_of_all: scheduled_of_all.unwrap_or_default(),
             asked,
             due: gauges.due(),
             started: gauges.started(),

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
+use tokio::sync::watch;
+use tokio::time::timeout;
 use wec_board::{
     AgentInfo, AgentState, Board, BoardError, NodeId, NodeInfo, Phase, RunRef, Session, SessionPlan,
     SessionState, Shares, Strength, Unit,
@@ -18,6 +20,9 @@ use super::follow::Agent;
 
 /// Pause between attempts to join a session whose earlier run is still ending.
 const AGAIN: Duration = Duration::from_millis(500);
+
+/// Longest time until what the agent offers is computed again: a round.
+const OFFER_EVERY: Duration = Duration::from_secs(5);
 
 /// A part of a session that runs here.
 #[derive(Clone, Debug)]
@@ -98,9 +103,11 @@ async fn run_or_refuse(
             state.set(AgentState::TestRunning);
             changes.notify_one();
         });
+        let (tell, strength) = watch::channel(offered(&agent.board, &info, &session.id));
+        let _offering = offer(tell, Rc::clone(agent), session.id.clone());
         let part = RemotePart {
             node,
-            strength: offered(&agent.board, &info, &session.id),
+            strength,
             options: agent.delivery.clone(),
             challenges: Arc::clone(&challenges),
             began,
@@ -120,20 +127,43 @@ async fn run_or_refuse(
     }
 }
 
-/// What an agent offers to a session: its strength less its shares in other sessions at this moment. None if it
-/// was never measured.
-fn offered(board: &Board, agent: &AgentInfo, session: &str) -> Option<Strength> {
-    let strength = agent.strength?;
+/// Computes again what the agent offers to a session when its shares in other sessions may have changed, until the
+/// returned handle is dropped.
+fn offer(tell: watch::Sender<Strength>, agent: Rc<Agent>, session: String) -> LocalTask {
+    LocalTask(tokio::task::spawn_local(async move {
+        let mut nodes = agent.board.nodes();
+        loop {
+            let now = offered(&agent.board, &agent.presence.info(), &session);
+            tell.send_if_modified(|known| std::mem::replace(known, now) != now);
+            // The targets and shares of other sessions change without a change of a node.
+            if let Ok(Err(_)) = timeout(OFFER_EVERY, nodes.changed()).await {
+                return;
+            }
+        }
+    }))
+}
+
+/// A task of the agent's thread, aborted when this is dropped.
+struct LocalTask(tokio::task::JoinHandle<()>);
+
+impl Drop for LocalTask {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What an agent offers to a session: its strength less its shares in other sessions at this moment.
+fn offered(board: &Board, agent: &AgentInfo, session: &str) -> Strength {
+    let Some(strength) = agent.strength else { return Strength::UNMEASURED };
     let nodes = board.nodes().borrow().clone();
     let shares_another = |node: &&NodeInfo| {
         node.name == agent.name && node.session != session && node.shares_load_of(&node.session)
     };
-    let left = nodes.iter().filter(shares_another).fold(strength, |left, node| {
+    nodes.iter().filter(shares_another).fold(strength, |left, node| {
         let other = board.session(&node.session).borrow().clone();
         let shares = board.shares(&node.session).borrow().clone();
         other.map_or(left, |other| left.less(&used(&other.value, &shares, &node.id)))
-    });
-    Some(left)
+    })
 }
 
 /// A node's share of what a session wants now.

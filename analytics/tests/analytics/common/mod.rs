@@ -228,6 +228,9 @@ pub(crate) fn load_record(node: &str, seq: u64, at_unix_ns: u64, some: u64) -> R
         active_ns: some * 3_000_000,
         capped_ns: some * 1_000_000,
         saturated_ns: some * 2_000_000,
+        rate_target_of_all: None,
+        scheduled_of_all: 0.0,
+        scheduled: 0.0,
     };
     let generator = GeneratorSample {
         lag: vec![(50_000, some + 1), (1_000_000 + some * 1_000, 1)],

@@ -14,7 +14,9 @@ use tonic::metadata::MetadataValue;
 use super::Root;
 use super::api::etcdserverpb::watch_client::WatchClient;
 use super::api::etcdserverpb::watch_request::RequestUnion;
-use super::api::etcdserverpb::{RangeResponse, WatchCreateRequest, WatchRequest, WatchResponse};
+use super::api::etcdserverpb::{
+    RangeResponse, ResponseHeader, WatchCreateRequest, WatchRequest, WatchResponse,
+};
 use super::api::mvccpb;
 use super::api::mvccpb::event::EventType;
 use super::link::{Link, chain, end_of};
@@ -22,7 +24,7 @@ use crate::kv::{Event, Watcher};
 use crate::{BoardError, Connection};
 
 /// First and longest wait before connecting again.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
 pub(super) struct Follower {
     link: Arc<Link>,
@@ -123,6 +125,13 @@ impl Follower {
                 Ok(Some(WatchResponse { compact_revision: 1.., .. })) => return Ended::Compacted,
                 Ok(Some(response)) if response.canceled => return Ended::Lost(response.cancel_reason),
                 Ok(Some(response)) => {
+                    let other = |header: &ResponseHeader| {
+                        header.cluster_id != self.cluster || header.revision < self.seen
+                    };
+                    // It may have been exchanged since it was looked at.
+                    if response.created && response.header.as_ref().is_some_and(other) {
+                        return Ended::Lost("etcd has lost or changed its state".to_owned());
+                    }
                     if response.created {
                         *wait = BACKOFF.0;
                         self.watcher.set_connection(Connection::Connected);

@@ -16,6 +16,9 @@ use crate::alarm::Alarm;
 use crate::pace::Spacing;
 use crate::permit::Permit;
 
+/// Interval of looks whether a right to send that has ended holds again, nanoseconds.
+const LOOK_AGAIN_NS: u64 = 10_000_000;
+
 /// Starts due iterations on its runtime.
 pub(super) struct ArrivalLoop {
     /// Creates the workers.
@@ -59,10 +62,18 @@ impl ArrivalLoop {
             let next = loop {
                 match schedule.due(position.next()) {
                     Some(due) if due <= now => {
-                        let expected = position.advance();
                         if !self.permit.holds_for(schedule.registration) {
-                            // Another node has this part of the load, or will have it soon.
-                        } else if self.permit.is_late(now - due) {
+                            if self.permit.held_at(schedule.registration, self.clock, due) {
+                                position.advance();
+                                pool.drop_late();
+                                continue;
+                            }
+                            // From the end of the right on another node has this part of the load, or will have
+                            // it soon: these positions are not this node's, and its next part begins with them.
+                            break Some(now + LOOK_AGAIN_NS);
+                        }
+                        let expected = position.advance();
+                        if self.permit.is_late(now - due) || !self.permit.starts(due, now) {
                             pool.drop_late();
                         } else {
                             pool.take(Arrival { due, expected, handed: false });

@@ -10,10 +10,13 @@ use tokio_util::sync::CancellationToken;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use wec_acme::Clock;
+use wec_acme::clock::Moment;
+use wec_board::SendRight;
 use wec_startup::Stop;
 
 use super::super::{ArrivalSchedule, BoxFuture, Gauges, Iterated, VirtualUser, Workforce};
 use super::*;
+use crate::permit::Permit;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -81,6 +84,23 @@ impl Running {
     }
 
     fn with(ramp: Ramp, cap: u32, takes: Duration, unit: RateUnit, spacing: Spacing, of: u32) -> Self {
+        let schedule = ArrivalSchedule {
+            ramp,
+            origin: 0,
+            paused_at: None,
+            workers_cap: cap,
+            registration: 0,
+            of_all: None,
+        };
+        Self::of(schedule, takes, (unit, spacing, of), crate::permit::tests::always())
+    }
+
+    fn of(
+        schedule: ArrivalSchedule,
+        takes: Duration,
+        (unit, spacing, of): (RateUnit, Spacing, u32),
+        permit: Arc<Permit>,
+    ) -> Self {
         let clock = Clock::start();
         let diary = Arc::new(Diary {
             clock,
@@ -91,13 +111,7 @@ impl Running {
             by_worker: Mutex::default(),
             requests: 4,
         });
-        let (schedule, followed) = watch::channel(Arc::new(ArrivalSchedule {
-            ramp,
-            origin: 0,
-            paused_at: None,
-            workers_cap: cap,
-            registration: 0,
-        }));
+        let (schedule, followed) = watch::channel(Arc::new(schedule));
         let gauges = Arc::new(Gauges::default());
         let stop = Stop::default();
         let mut tasks = JoinSet::new();
@@ -112,7 +126,7 @@ impl Running {
                 clock,
                 place: (place, of),
                 relay: Arc::clone(&relay),
-                permit: crate::permit::tests::always(),
+                permit: Arc::clone(&permit),
             };
             tasks.spawn(executor.run(stop.clone()));
         }
@@ -424,7 +438,8 @@ async fn the_run_continues_after_a_panic_in_one_worker() {
         }
     }
     let ramp = Ramp::constant(10.0).until(s(1));
-    let schedule = ArrivalSchedule { ramp, origin: 0, paused_at: None, workers_cap: 1, registration: 0 };
+    let schedule =
+        ArrivalSchedule { ramp, origin: 0, paused_at: None, workers_cap: 1, registration: 0, of_all: None };
     let (_sender, schedule) = watch::channel(Arc::new(schedule));
     let (gauges, stop) = (Arc::new(Gauges::default()), Stop::default());
     let executor = ArrivalLoop {
@@ -443,6 +458,91 @@ async fn the_run_continues_after_a_panic_in_one_worker() {
     stop.finish.cancel();
     task.await.unwrap();
     assert_eq!((gauges.started(), gauges.iterations(), gauges.workers()), (10, 9, 0));
+}
+
+/// A process that was stopped: its right ended 2 s after the start, others took its part over, and it registers
+/// again after 30 s.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_comes_back_starts_at_once_and_makes_up_for_nothing() {
+    let right = SendRight::until(1, Moment::now().after(s(2)));
+    let schedule = ArrivalSchedule {
+        ramp: Ramp::constant(50.0),
+        origin: 0,
+        paused_at: None,
+        workers_cap: 100,
+        registration: 1,
+        of_all: None,
+    };
+    let permit = Arc::new(Permit::new(right.clone()));
+    let takes = Duration::from_millis(5);
+    let mut running = Running::of(schedule, takes, (RateUnit::Chains, Spacing::Even, 2), permit);
+    pass(s(30)).await;
+    assert_eq!(running.count(), 100, "nothing starts without the right");
+    right.renewed(2, Moment::now().after(s(60)));
+    pass(Duration::from_millis(100)).await;
+    assert_eq!(running.count(), 100, "its part is of an earlier registration");
+    // As the conductor writes it: nothing from the end of the right on, and a part again from now on.
+    running.steer(|schedule| {
+        let nothing = schedule.ramp.then_hold(s(2), 0.0);
+        schedule.ramp = nothing.then_hold(Duration::from_millis(30_100), 50.0);
+        schedule.registration = 2;
+    });
+    pass(s(1)).await;
+    let back = running.count() - 100;
+    assert!((49..=51).contains(&back), "{back} in the first second");
+    assert_eq!(running.gauges.dropped(), 0);
+    running.finish().await;
+}
+
+/// The time in which a node had the right, and did not run, is missing; what came later was not its part.
+#[tokio::test(start_paused = true)]
+async fn what_was_due_while_the_right_held_counts_as_dropped() {
+    let right = SendRight::until(1, Moment::now().after(s(7)));
+    let schedule = ArrivalSchedule {
+        ramp: Ramp::constant(0.0).then_hold(s(3), 50.0),
+        origin: 0,
+        paused_at: Some(0),
+        workers_cap: 100,
+        registration: 1,
+        of_all: None,
+    };
+    let permit = Arc::new(Permit::new(right));
+    let takes = Duration::from_millis(5);
+    let mut running = Running::of(schedule, takes, (RateUnit::Chains, Spacing::Even, 1), permit);
+    pass(s(30)).await;
+    running.steer(|schedule| schedule.paused_at = None);
+    pass(s(1)).await;
+    assert_eq!((running.count(), running.gauges.dropped()), (0, 200), "50/s from 3 s to 7 s");
+    running.finish().await;
+}
+
+/// The process runs again after 600 ms: some of what was due starts, and no second has more than were due in one.
+#[tokio::test(start_paused = true)]
+async fn a_stall_of_a_process_that_shares_a_load_makes_no_second_larger() {
+    let right = SendRight::until(1, Moment::now().after(s(3_600)));
+    let schedule = ArrivalSchedule {
+        ramp: Ramp::constant(100.0),
+        origin: 0,
+        paused_at: None,
+        workers_cap: 900,
+        registration: 1,
+        of_all: None,
+    };
+    let permit = Arc::new(Permit::new(right));
+    let takes = Duration::from_millis(5);
+    let mut running = Running::of(schedule, takes, (RateUnit::Chains, Spacing::Even, 1), permit);
+    for _ in 0..8 {
+        pass(Duration::from_millis(1_330)).await;
+        // Time passes without a chance to run.
+        tokio::time::advance(Duration::from_millis(600)).await;
+    }
+    let mut started: Vec<_> = running.started().iter().map(|(_, started)| *started).collect();
+    started.sort_unstable();
+    let within = |at: &u64| started.iter().filter(|other| (*at..at + SECOND).contains(other)).count();
+    let most = started.iter().map(within).max().unwrap();
+    assert!(most <= 102, "{most} in a second");
+    assert!(running.gauges.dropped() > 100, "{} dropped", running.gauges.dropped());
+    running.finish().await;
 }
 
 proptest::proptest! {
