@@ -64,7 +64,7 @@ impl Etcd {
 
     async fn start_as(tls: Option<ServerTls>) -> anyhow::Result<Self> {
         on_free_ports(async || {
-            let data = tempfile::Builder::new().prefix("wec-test-etcd-").tempdir()?;
+            let data = tempfile::Builder::new().prefix("wec-test-etcd-").tempdir_in(crate::memory_folder())?;
             let (client, peer) = (free_address(), free_address());
             let secured = tls.clone().map(|tls| Secured { address: free_address(), tls });
             let process = launch(client, peer, secured.as_ref(), data.path()).await?;

@@ -28,3 +28,10 @@ pub use process::{Process, Program};
 pub use prometheus::{NodeExporter, Prometheus};
 pub use python::python;
 pub use redis::Redis;
+
+/// Where a server's state is in memory if the machine has such a folder: a disk that others keep busy would delay the
+/// server, and cost an etcd its leader.
+pub fn memory_folder() -> std::path::PathBuf {
+    let memory = std::path::Path::new("/dev/shm");
+    if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() }
+}

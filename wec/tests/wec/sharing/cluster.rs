@@ -43,11 +43,6 @@ impl Scale {
         }
     }
 
-    /// For how many seconds requests may be on their way: in the long form the machine must be quiet.
-    pub(super) fn late(self) -> usize {
-        if self.full { 2 } else { 9 }
-    }
-
     /// What a node can do: 400, 500 and 300 of 500 for the first three.
     pub(super) fn strength(self, node: &str) -> u32 {
         self.rate * [8, 10, 6][usize::from(node.as_bytes()[0] - b'a') % 3] / 10
@@ -128,7 +123,7 @@ impl Cluster {
         let ca = NullCa::start(folder.path(), &["--seconds-out", &seconds.display().to_string()]);
         let etcd = Etcd::start().await.unwrap();
         let board = format!("etcd://{}?lease={}", etcd.address(), scale.lease);
-        let (analytics, results) = analytics(folder.path(), &board);
+        let (analytics, results) = analytics(&[], folder.path(), &board);
         let counted = Counted::in_file(seconds);
         Self { folder, scale, ca, counted, etcd, _analytics: analytics, results, nodes: BTreeMap::new() }
     }
@@ -146,8 +141,7 @@ impl Cluster {
         args.extend(["--workers", "900", "--run-time", "1h", "--http01-listen", "127.0.0.1:0"]);
         args.extend(["--weight", &ONLY_REGISTRATIONS]);
         args.extend(self.ca.target());
-        let said = folder.join("said");
-        let said = std::fs::File::options().create(true).append(true).open(said).unwrap();
+        let said = new_log(&folder);
         let mut command = prefixed(prefix, &folder, &args);
         let child = command.stdout(Stdio::null()).stderr(said).spawn().unwrap();
         self.nodes.insert(name.to_owned(), Node { running: Running(Some(child)), cable });
@@ -177,24 +171,26 @@ impl Cluster {
         child.wait().unwrap();
     }
 
-    /// What the present nodes can make.
+    /// What the present nodes can make by what they offer now: on a busy machine that is less than their strength.
     pub(super) fn reachable(&self) -> f64 {
-        let possible: u32 = self.nodes.keys().map(|name| self.scale.strength(name)).sum();
-        f64::from(possible.min(self.scale.rate))
+        let offers =
+            self.nodes.keys().map(|name| offer(&self.said(name)) * f64::from(self.scale.strength(name)));
+        offers.sum::<f64>().min(self.scale.rate.into())
     }
 
-    /// Waits until the CA gets this rate after a moment; returns the second.
-    pub(super) fn until_rate(&self, rate: f64, from: u64) -> u64 {
+    /// Waits until the CA gets what the present nodes can make after a moment; returns the second.
+    pub(super) fn until_rate(&self, from: u64) -> u64 {
         let nodes = || {
             let said = self.nodes.keys().map(|name| format!("{name}: {}", self.said(name)));
             said.collect::<String>()
         };
         let mut looks = 0;
         let mut reached = None;
-        common::until(&format!("the CA gets {rate} a second"), || {
+        common::until("the CA gets its target", || {
             looks += 1;
+            let rate = self.reachable();
             reached = self.counted.reached(rate, from, 3);
-            if looks == 5_500 {
+            if looks == 3_000 {
                 eprintln!("{:?}\n{}", self.counted.seconds(), nodes());
             }
             reached.is_some()
@@ -207,6 +203,20 @@ impl Cluster {
         let from = now();
         common::until("time passes", || now() >= from + seconds);
     }
+}
+
+/// A new file for what a process writes to standard error; that of an earlier process is kept beside it.
+pub(super) fn new_log(folder: &Path) -> std::fs::File {
+    let said = folder.join("said");
+    let earlier = std::fs::read_dir(folder).unwrap().count();
+    let _ = std::fs::rename(&said, folder.join(format!("said.{earlier}")));
+    std::fs::File::create(said).unwrap()
+}
+
+/// The part of its strength that a node offers, by what it has written.
+pub(super) fn offer(said: &str) -> f64 {
+    let last = said.rsplit_once("this node offers ").and_then(|(_, rest)| rest.split_once(" %"));
+    last.map_or(1.0, |(hundredths, _)| hundredths.parse::<f64>().expect("a number") / 100.0)
 }
 
 /// A command, after the words of another one that runs it.
@@ -224,12 +234,13 @@ pub(super) fn prefixed(prefix: &[&str], folder: &Path, args: &[&str]) -> Command
     command
 }
 
-/// Analytics, and the URL at which it receives results.
-fn analytics(folder: &Path, board: &str) -> (Running, String) {
-    let mut args = vec!["analytics", "--listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0"];
+/// Analytics, and the URL at which it receives results; `prefix` are words before its command.
+pub(super) fn analytics(prefix: &[&str], folder: &Path, board: &str) -> (Running, String) {
+    let mut args =
+        vec!["analytics", "--listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0", "--plaintext"];
     args.extend(["--board", board, "--session", "night"]);
     let said = std::fs::File::create(folder.join("analytics.said")).unwrap();
-    let mut child = common::wec(folder, &args).stdout(Stdio::piped()).stderr(said).spawn().unwrap();
+    let mut child = prefixed(prefix, folder, &args).stdout(Stdio::piped()).stderr(said).spawn().unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     stdout.read_line(&mut line).unwrap();

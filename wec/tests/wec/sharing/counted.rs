@@ -6,29 +6,54 @@ use std::path::PathBuf;
 use wec_null_ca::SecondCounts;
 use wec_record::Record;
 
-/// A process that was held up starts what was due for at most this long, seconds: a burst that the bounds of a
-/// short test allow on a busy machine.
-const LATE: f64 = 0.25;
+const SECOND: u64 = 1_000_000_000;
 
-/// What nodes with this target may send in so many seconds: 2 % more, at least one request, one of the second before
-/// for each node, and what a node that was held up makes up for.
-fn allowed(rate: f64, nodes: u32, seconds: usize) -> f64 {
-    let whole = rate * seconds as f64;
-    (whole * 1.02).max(whole + 1.0) + f64::from(nodes) + rate * LATE
+/// What nodes with this target may start in a second, at an even spacing: 2 % more, at least one, and one for each
+/// node but the first, because each has its own intervals.
+fn allowed(rate: u32, nodes: usize) -> f64 {
+    let rate = f64::from(rate);
+    (rate * 1.02).max(rate + 1.0) + nodes.saturating_sub(1) as f64
 }
 
-/// Fails if more chains were started in a second than the target allows, by the results in a log.
-pub(super) fn assert_starts(records: &[Record], rate: u32, nodes: u32) {
-    let mut seconds = BTreeMap::<u64, u64>::new();
-    for record in records {
-        if let Record::Chain { origin_unix_ns, result, .. } = record {
-            *seconds.entry((origin_unix_ns + result.started) / 1_000_000_000).or_default() += 1;
-        }
+/// The chains of the logs of a run, by their times.
+pub(super) struct Chains {
+    /// Start and end of each, nanoseconds since the Unix epoch.
+    spans: Vec<(u64, u64)>,
+}
+
+impl Chains {
+    pub(super) fn of<'a>(records: impl IntoIterator<Item = &'a Record>) -> Self {
+        let span = |record: &Record| match record {
+            Record::Chain { origin_unix_ns, result, .. } => {
+                Some((origin_unix_ns + result.started, origin_unix_ns + result.done))
+            }
+            _ => None,
+        };
+        Self { spans: records.into_iter().filter_map(span).collect() }
     }
-    assert!(!seconds.is_empty(), "there are results");
-    let most = allowed(rate.into(), nodes, 1);
-    let over: Vec<_> = seconds.iter().filter(|(_, count)| **count as f64 > most).collect();
-    assert!(over.is_empty(), "more than {rate} chains were started in a second: {over:?}");
+
+    /// The number of starts in each second.
+    fn starts(&self) -> BTreeMap<u64, u64> {
+        let mut seconds = BTreeMap::new();
+        for (started, _) in &self.spans {
+            *seconds.entry(started / SECOND).or_default() += 1;
+        }
+        seconds
+    }
+
+    /// The chains that were started before this second and had not ended: their requests may arrive in it.
+    fn in_flight(&self, second: u64) -> u64 {
+        let at = second * SECOND;
+        self.spans.iter().filter(|(started, done)| *started < at && at <= *done).count() as u64
+    }
+
+    /// Fails if in any second more were started than the target allows.
+    pub(super) fn assert_starts(&self, rate: u32, nodes: usize) {
+        let starts = self.starts();
+        assert!(!starts.is_empty(), "there are results");
+        let over: Vec<_> = starts.iter().filter(|(_, count)| **count as f64 > allowed(rate, nodes)).collect();
+        assert!(over.is_empty(), "more than {rate} chains were started in a second: {over:?} of {starts:?}");
+    }
 }
 
 /// The log of a CA's seconds.
@@ -74,18 +99,19 @@ impl Counted {
         seconds.map(|(_, count)| count).max().unwrap_or_default()
     }
 
-    /// Fails if there was ever more than the target. On a busy machine requests that were started in time arrive
-    /// late: then they are missing in the seconds before, up to `late`.
-    pub(super) fn assert_never_over(&self, rate: u32, nodes: u32, late: usize) {
-        let rate = f64::from(rate);
-        let counts: Vec<_> = self.seconds().into_iter().map(|(_, count)| count).collect();
-        let within = |end: usize, seconds: usize| {
-            let sum: u64 = counts[(end + 1).saturating_sub(seconds)..=end].iter().sum();
-            sum as f64 <= allowed(rate, nodes, seconds)
-        };
-        for (end, count) in counts.iter().enumerate() {
-            let second = (1..=late + 1).any(|seconds| within(end, seconds));
-            assert!(second, "{count} in a second, the target is {rate}: {:?}", self.seconds());
+    /// Fails if the CA ever got more in a second than the target and what was in flight when it began: one round
+    /// trip's burst.
+    pub(super) fn assert_never_over(&self, rate: u32, nodes: usize, chains: &Chains) {
+        for (second, count) in self.seconds() {
+            let in_flight = chains.in_flight(second);
+            let most = allowed(rate, nodes) + in_flight as f64;
+            assert!(
+                count as f64 <= most,
+                "{count} in the second {second}, the target is {rate}, and {in_flight} were in flight: {:?}, started \
+                 {:?}",
+                self.seconds(),
+                chains.starts()
+            );
         }
     }
 

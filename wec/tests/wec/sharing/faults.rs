@@ -6,7 +6,8 @@ use wec_board::{Board, EtcdOptions, Unit};
 use wec_testbed::etcd::Etcd;
 
 use super::cluster::{Cluster, Scale, now};
-use super::counted::assert_starts;
+use super::counted::Chains;
+use super::random::with_clock;
 
 /// What the CA got in one fault.
 struct Row {
@@ -28,8 +29,8 @@ struct Table {
 impl Table {
     /// Waits until the target is reached after a fault at a second, as far as the present nodes can.
     fn until_back(&mut self, cluster: &Cluster, fault: &'static str, at: u64) {
+        let back = cluster.until_rate(at);
         let rate = cluster.reachable();
-        let back = cluster.until_rate(rate, at);
         let largest = cluster.counted.largest(at.saturating_sub(1));
         let missing = cluster.counted.missing(rate, at, back);
         let back_after = back.saturating_sub(at);
@@ -39,7 +40,6 @@ impl Table {
         }
         println!("{fault}: at most {largest}/s, back after {back_after} s, {missing:.0} missing");
         self.rows.push(Row { fault, largest, back_after, missing });
-        cluster.counted.assert_never_over(self.scale.rate, 3, self.scale.late());
     }
 
     /// Adds the rows to the file of the environment, if there is one.
@@ -139,8 +139,9 @@ async fn nodes_that_join_die_and_are_stopped() {
     table.write();
     let Cluster { ca, counted, folder, .. } = cluster;
     let accounts = ca.stop()["accounts"].as_u64().unwrap();
-    counted.assert_never_over(scale.rate, 3, scale.late());
-    assert_starts(&crate::common::log_so_far(&folder.path().join("results")), scale.rate, 3);
+    let chains = Chains::of(&crate::common::log_so_far(&folder.path().join("results")));
+    chains.assert_starts(scale.rate, 3);
+    counted.assert_never_over(scale.rate, 3, &chains);
     // A request of the killed node may have broken off.
     let broken = counted.all() - accounts;
     assert!(broken <= 10, "{broken} requests made no account");
@@ -159,7 +160,7 @@ async fn an_etcd_that_is_restarted_and_a_node_that_is_cut_off_from_it() {
         cluster.join(name).await;
     }
     until_shared(&board(&cluster.etcd).await, &cluster, &["a", "b", "c"]).await;
-    cluster.until_rate(cluster.reachable(), 0);
+    cluster.until_rate(0);
 
     let at = now();
     cluster.etcd.kill().unwrap();
@@ -198,8 +199,9 @@ async fn an_etcd_that_is_restarted_and_a_node_that_is_cut_off_from_it() {
     table.write();
     let Cluster { ca, counted, folder, .. } = cluster;
     let accounts = ca.stop()["accounts"].as_u64().unwrap();
-    counted.assert_never_over(scale.rate, 3, scale.late());
-    assert_starts(&crate::common::log_so_far(&folder.path().join("results")), scale.rate, 3);
+    let chains = Chains::of(&crate::common::log_so_far(&folder.path().join("results")));
+    chains.assert_starts(scale.rate, 3);
+    counted.assert_never_over(scale.rate, 3, &chains);
     let logged = crate::common::chains_in(&folder.path().join("results")) as u64;
     assert_eq!((counted.all(), logged), (accounts, accounts), "nothing is counted twice or lost");
 }
@@ -210,13 +212,11 @@ async fn a_node_whose_clock_is_an_hour_ahead_shares_the_load_at_the_right_time()
     let mut cluster = Cluster::start(scale).await;
     let mut table = Table { scale, rows: Vec::new() };
     cluster.join("a").await;
-    cluster.until_rate(cluster.reachable(), 0);
+    cluster.until_rate(0);
     let board = board(&cluster.etcd).await;
     let (at, hour) = (now(), 3_600 * 1_000_000_000);
-    // Debian's faketime, without its command, which would stay the parent. Time since boot is not changed.
-    let faketime = "LD_PRELOAD=$(echo /usr/lib/*/faketime/libfaketime.so.1) FAKETIME=+3600 exec \"$@\"";
-    let prefix =
-        ["env", "FAKETIME_DONT_FAKE_MONOTONIC=1", "DONT_FAKE_MONOTONIC=1", "sh", "-c", faketime, "sh"];
+    let prefix = with_clock(3_600);
+    let prefix: Vec<_> = prefix.iter().map(String::as_str).collect();
     cluster.join_with("b", &prefix).await;
     until_shared(&board, &cluster, &["a", "b"]).await;
     table.until_back(&cluster, "a node joins whose clock is 1 h ahead", at);
@@ -229,9 +229,11 @@ async fn a_node_whose_clock_is_an_hour_ahead_shares_the_load_at_the_right_time()
     cluster.leave("b");
     cluster.leave("a");
     table.write();
-    cluster.counted.assert_never_over(scale.rate, 2, scale.late());
-    // Its results are at the time of the others.
     let records = crate::common::log_so_far(&cluster.folder.path().join("results"));
+    let chains = Chains::of(&records);
+    chains.assert_starts(scale.rate, 2);
+    cluster.counted.assert_never_over(scale.rate, 2, &chains);
+    // Its results are at the time of the others.
     let ends = records.iter().filter_map(|record| match record {
         wec_record::Record::Chain { origin_unix_ns, result, .. } => Some(origin_unix_ns + result.done),
         _ => None,
