@@ -10,6 +10,7 @@ use crate::endpoint::Endpoint;
 use crate::failure::{Failure, shown};
 use crate::limit::limit_name;
 use crate::problem::Problem;
+use crate::reference;
 use crate::transport::Response;
 
 /// Characters of an unexpected body in a message.
@@ -45,6 +46,12 @@ impl Attempt<'_> {
             let _ = write!(message, ": {excerpt:?}");
         }
         Failure { status: response.status, ..Failure::new(FailureClass::Malformed, message) }
+    }
+
+    /// The absolute URL of a reference in a header of the answer.
+    pub(crate) fn absolute(&self, response: &Response, reference: &str) -> Result<String, Failure> {
+        reference::absolute(self.url, reference.to_owned())
+            .map_err(|error| self.malformed(response, format_args!("the Location or Link {error}")))
     }
 
     /// An answer with an unexpected status. The status is kept whatever the body is.
@@ -90,6 +97,8 @@ const fn named_by(endpoint: Endpoint) -> Option<&'static str> {
         Endpoint::RevokeCert => "`revokeCert` of the directory",
         Endpoint::KeyChange => "`keyChange` of the directory",
         Endpoint::RenewalInfo => "`renewalInfo` of the directory",
+        Endpoint::NewAuthz => "`newAuthz` of the directory",
+        Endpoint::Orders => "`orders` of the account",
         Endpoint::Account => "the Location of newAccount's answer",
         Endpoint::Order => "the Location of newOrder's answer",
         Endpoint::Authorization => "one of the order's `authorizations`",

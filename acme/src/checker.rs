@@ -240,6 +240,8 @@ pub enum WrongKind {
     Root,
     /// Its serial number was used before.
     Serial,
+    /// Another download of it is another certificate.
+    Changed,
 }
 
 impl WrongKind {

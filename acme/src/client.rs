@@ -4,11 +4,13 @@
 //! | --- | --- |
 //! | `client.rs` | configuring, making and copying clients |
 //! | `client/requests.rs` | one method for each request, and reading its answer |
+//! | `client/accounts.rs` | the same for requests about an account that exists, and for authorizations without an order |
 //! | `client/retries.rs` | a nonce for each request; retries after `badNonce` and from busy servers within the [`Policy`]; polls |
 //! | `client/network.rs` | which servers may be connected to, and by which transport |
 //!
 //! `wec-chains` decides what a request means for a chain.
 
+mod accounts;
 mod network;
 mod requests;
 mod retries;
@@ -18,6 +20,8 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 use url::Url;
+
+pub use requests::Download;
 
 use network::Network;
 
@@ -224,6 +228,7 @@ impl Client {
             new_order: url.clone(),
             revoke_cert: url.clone(),
             key_change: None,
+            new_authz: None,
             renewal_info: None,
             meta: crate::directory::Meta::default(),
         };

@@ -17,6 +17,9 @@ pub struct Directory {
     /// keyChange; some servers name it and answer 501.
     #[serde(default)]
     pub key_change: Option<String>,
+    /// newAuthz, for authorizations before an order (RFC 8555 §7.4.1); few servers have it.
+    #[serde(default)]
+    pub new_authz: Option<String>,
     /// renewalInfo (RFC 9773 §4.1).
     #[serde(default)]
     pub renewal_info: Option<String>,
@@ -34,7 +37,11 @@ impl Directory {
             ("newOrder", &self.new_order),
             ("revokeCert", &self.revoke_cert),
         ];
-        let sometimes = [("keyChange", &self.key_change), ("renewalInfo", &self.renewal_info)];
+        let sometimes = [
+            ("newAuthz", &self.new_authz),
+            ("keyChange", &self.key_change),
+            ("renewalInfo", &self.renewal_info),
+        ];
         let sometimes = sometimes.into_iter().filter_map(|(key, url)| Some((key, url.as_ref()?)));
         always.into_iter().chain(sometimes).map(|(key, url)| (key, url.as_str()))
     }

@@ -34,6 +34,10 @@ pub enum Endpoint {
     RenewalInfo,
     /// keyChange.
     KeyChange,
+    /// newAuthz.
+    NewAuthz,
+    /// The URL of an account's list of orders.
+    Orders,
 }
 
 impl Endpoint {

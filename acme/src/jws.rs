@@ -26,11 +26,11 @@ pub(crate) enum Identity<'a> {
     Key,
 }
 
-/// Writes a request's body.
+/// Writes a request's body. Only a JWS inside of another has no nonce (RFC 8555 §7.3.5).
 pub(crate) fn sign(
     key: &SigningKey,
     identity: Identity<'_>,
-    nonce: &str,
+    nonce: Option<&str>,
     url: &str,
     payload: &[u8],
 ) -> Result<Bytes, Failure> {
@@ -48,10 +48,13 @@ pub(crate) fn sign(
             protected.extend_from_slice(key.jwk().as_bytes());
         }
     }
-    // The pool accepts no nonce that would need escaping.
-    protected.extend_from_slice(br#","nonce":""#);
-    protected.extend_from_slice(nonce.as_bytes());
-    protected.extend_from_slice(br#"","url":"#);
+    if let Some(nonce) = nonce {
+        // The pool accepts no nonce that would need escaping.
+        protected.extend_from_slice(br#","nonce":""#);
+        protected.extend_from_slice(nonce.as_bytes());
+        protected.push(b'"');
+    }
+    protected.extend_from_slice(br#","url":"#);
     push_string(&mut protected, url);
     protected.push(b'}');
 
@@ -210,7 +213,7 @@ mod tests {
             for (identity, member) in
                 [(Identity::Key, "jwk"), (Identity::Account("https://ca.test/acct/1"), "kid")]
             {
-                let body = sign(key, identity, "nonce", "https://ca.test/x", payload).unwrap();
+                let body = sign(key, identity, Some("nonce"), "https://ca.test/x", payload).unwrap();
                 let envelope: serde_json::Value = serde_json::from_slice(&body).unwrap();
                 assert_eq!(envelope.as_object().unwrap().len(), 3);
                 let protected: serde_json::Value =

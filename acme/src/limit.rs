@@ -5,6 +5,7 @@
 
 use http::HeaderMap;
 
+use crate::link;
 use crate::problem::Problem;
 
 /// Characters of a limit's name.
@@ -21,29 +22,11 @@ const NAME: &str = "…";
 /// It is, in this order: the fragment of the URL of a `Link` with `rel="help"`, the fragment of a URL in the
 /// problem's detail, or the detail with numbers and times as `#`, and names, URLs and quoted text as `…`.
 pub fn limit_name(headers: &HeaderMap, problem: Option<&Problem>) -> String {
-    let links = headers.get_all(http::header::LINK).iter().filter_map(|value| value.to_str().ok());
     let detail = problem.map_or("", |problem| problem.detail.as_str());
-    links
-        .flat_map(help_links)
+    link::targets(headers, "help")
         .find_map(fragment)
         .or_else(|| fragment_in(detail))
         .unwrap_or_else(|| fold(detail))
-}
-
-/// The targets of a header's links whose relation is `help` (RFC 8288 §3).
-fn help_links(header: &str) -> impl Iterator<Item = &str> {
-    // A URL may contain a comma, but no `<`.
-    header.split('<').skip(1).filter_map(|link| {
-        let (target, parameters) = link.split_once('>')?;
-        parameters.split([';', ',']).any(is_help).then_some(target)
-    })
-}
-
-fn is_help(parameter: &str) -> bool {
-    let Some((name, value)) = parameter.split_once('=') else { return false };
-    // One relation or several, with or without quotes.
-    let mut relations = value.trim().trim_matches('"').split_ascii_whitespace();
-    name.trim().eq_ignore_ascii_case("rel") && relations.any(|relation| relation.eq_ignore_ascii_case("help"))
 }
 
 /// The part after the URL's `#`, if it has only characters of a name.

@@ -4,6 +4,7 @@
 //! are relative to the URL of the request (RFC 3986 §5). They are made absolute here, when an answer is read, so that
 //! everything after it (the `url` of a signature, the next request, the state store) has absolute ones only.
 
+use crate::account::{AccountInfo, OrdersPage};
 use crate::ari::RenewalInfo;
 use crate::authorization::Authorization;
 use crate::challenge::Challenge;
@@ -50,10 +51,20 @@ fn resolve_in_place(base: &str, url: &mut String) -> Result<(), String> {
 
 impl References for Directory {
     fn resolve(&mut self, base: &str) -> Result<(), String> {
-        let Self { new_nonce, new_account, new_order, revoke_cert, key_change, renewal_info, meta: _ } = self;
+        let Self {
+            new_nonce,
+            new_account,
+            new_order,
+            revoke_cert,
+            key_change,
+            new_authz,
+            renewal_info,
+            meta: _,
+        } = self;
         [new_nonce, new_account, new_order, revoke_cert]
             .into_iter()
             .chain(key_change)
+            .chain(new_authz)
             .chain(renewal_info)
             .try_for_each(|url| resolve_in_place(base, url))
     }
@@ -75,6 +86,18 @@ impl References for Authorization {
 impl References for Challenge {
     fn resolve(&mut self, base: &str) -> Result<(), String> {
         resolve_in_place(base, &mut self.url)
+    }
+}
+
+impl References for AccountInfo {
+    fn resolve(&mut self, base: &str) -> Result<(), String> {
+        self.orders.as_mut().map_or(Ok(()), |url| resolve_in_place(base, url))
+    }
+}
+
+impl References for OrdersPage {
+    fn resolve(&mut self, base: &str) -> Result<(), String> {
+        self.orders.iter_mut().chain(&mut self.next).try_for_each(|url| resolve_in_place(base, url))
     }
 }
 

@@ -27,6 +27,8 @@ impl Subject {
             | Endpoint::RenewalInfo
             | Endpoint::KeyChange => return Self::Address,
             Endpoint::Account
+            | Endpoint::Orders
+            | Endpoint::NewAuthz
             | Endpoint::NewOrder
             | Endpoint::Order
             | Endpoint::Authorization

@@ -224,6 +224,15 @@ pub struct IssuedFigures {
     pub response_time_ns: Timing,
 }
 
+impl Snapshot {
+    /// The chains that tables list: those that ran, and those that run by default.
+    pub fn listed_chains(&self) -> impl Iterator<Item = (&Chain, &ChainFigures)> {
+        self.chains.iter().filter(|(chain, figures)| {
+            figures.count > 0 || figures.cut_off > 0 || chain.facts().default_weight > 0.0
+        })
+    }
+}
+
 /// One chain.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ChainFigures {

@@ -51,7 +51,7 @@ pub fn summary_table(snapshot: &Snapshot, style: TextStyle) -> String {
     }
     push_loads(&mut text, snapshot, style);
 
-    let chains = Rows { name: "chain", rows: snapshot.chains.iter().map(chain_row).collect() };
+    let chains = Rows { name: "chain", rows: snapshot.listed_chains().map(chain_row).collect() };
     let (endpoints, apart) = endpoint_rows(snapshot);
     let mut columns = Column::of(chains.rows.iter().chain(&endpoints.rows));
     let mut left_out = Vec::new();

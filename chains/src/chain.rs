@@ -2,10 +2,19 @@
 //!
 //! The table of `wec_record::Chain` has what each chain needs and makes, and its default weight.
 
+mod account_deactivation;
+mod account_update;
+mod alternate_chains;
 mod authorization;
+mod authorization_deactivation;
 mod certificate;
+mod download;
+mod key_rollover;
+mod orders_list;
+mod pre_authorization;
 mod refresh;
 mod registration;
+mod renewal_info;
 mod revoke;
 
 use wec_acme::Failure;
@@ -22,6 +31,15 @@ pub(crate) async fn dispatch(chain: Chain, scene: &mut Scene<'_>) -> Result<Outc
         // for validations.
         Chain::Certificate => Box::pin(certificate::run(scene)).await,
         Chain::Refresh => Box::pin(refresh::run(scene)).await,
-        Chain::Revoke => revoke::run(scene).await,
+        Chain::Revoke => Box::pin(revoke::run(scene)).await,
+        Chain::KeyRollover => Box::pin(key_rollover::run(scene)).await,
+        Chain::AccountUpdate => Box::pin(account_update::run(scene)).await,
+        Chain::AccountDeactivation => Box::pin(account_deactivation::run(scene)).await,
+        Chain::AuthorizationDeactivation => Box::pin(authorization_deactivation::run(scene)).await,
+        Chain::OrdersList => Box::pin(orders_list::run(scene)).await,
+        Chain::PreAuthorization => Box::pin(pre_authorization::run(scene)).await,
+        Chain::RenewalInfo => Box::pin(renewal_info::run(scene)).await,
+        Chain::AlternateChains => Box::pin(alternate_chains::run(scene)).await,
+        Chain::Download => Box::pin(download::run(scene)).await,
     }
 }

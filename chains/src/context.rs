@@ -152,6 +152,8 @@ pub struct Policy {
     pub revocation_reasons: Mix<RevocationReason>,
     /// Share of revocations signed with the certificate's key instead of the account's, 0 to 1.
     pub revoke_by_certificate_key: f64,
+    /// Share of revocations by another account, which gets authorizations for all names first, 0 to 1.
+    pub revoke_by_other_account: f64,
     /// Ready orders that expire within this time are no longer used.
     pub order_margin: Duration,
     /// The longest rest of an account, an order or a certificate after a rate limit of the CA; none: they are
@@ -180,6 +182,7 @@ impl Policy {
             profiles: Mix::even([Profile::default()]),
             revocation_reasons: Mix::even(RevocationReason::USUAL),
             revoke_by_certificate_key: 0.5,
+            revoke_by_other_account: 0.0,
             order_margin: Duration::from_secs(60),
             longest_rest: Some(Duration::from_secs(60)),
         }
@@ -227,6 +230,17 @@ impl Policy {
             mistakes.push(format!(
                 "{} is not a share of revocations by certificate key: give a number from 0 to 1",
                 self.revoke_by_certificate_key
+            ));
+        }
+        if !(0.0..=1.0 - self.revoke_by_certificate_key.clamp(0.0, 1.0))
+            .contains(&self.revoke_by_other_account)
+        {
+            mistakes.push(format!(
+                "{} is not a share of revocations by another account: with {} by certificate key, give a number from 0 to \
+                 {}",
+                self.revoke_by_other_account,
+                self.revoke_by_certificate_key,
+                1.0 - self.revoke_by_certificate_key.clamp(0.0, 1.0)
             ));
         }
         mistakes

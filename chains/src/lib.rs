@@ -11,6 +11,13 @@
 //! | certificate | `chain/certificate.rs` | a ready order, claimed | a certificate |
 //! | refresh | `chain/refresh.rs` | a certificate, claimed | a certificate in its place |
 //! | revoke | `chain/revoke.rs` | a certificate, claimed | |
+//! | key-rollover, account-update | `chain/key_rollover.rs`, `chain/account_update.rs` | an exclusive registration, claimed | |
+//! | account-deactivation | `chain/account_deactivation.rs` | an exclusive registration, which ends | |
+//! | authorization-deactivation | `chain/authorization_deactivation.rs` | a registration | |
+//! | orders-list | `chain/orders_list.rs` | a registration | |
+//! | pre-authorization | `chain/pre_authorization.rs` | a registration | a ready order |
+//! | renewal-info | `chain/renewal_info.rs` | a certificate | |
+//! | download, alternate-chains | `chain/download.rs`, `chain/alternate_chains.rs` | a certificate, claimed | |
 //!
 //! `wec-requester` decides when to run which chain.
 
@@ -20,6 +27,7 @@ mod context;
 mod issuance;
 mod linger;
 mod mix;
+mod own_account;
 mod present;
 mod proofs;
 mod rest;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rand::RngExt as _;
 use rand::rngs::StdRng;
 use wec_acme::Trace;
 use wec_record::AuthorizationResult;
@@ -58,6 +59,13 @@ impl Scene<'_> {
     /// Notes the order, for the result.
     pub(crate) fn note_order(&mut self, url: &str) {
         self.notes.order = path_of(url).to_owned();
+    }
+
+    /// Names for a new order, as many as the policy draws; no earlier chain has used them.
+    pub(crate) fn new_names(&mut self) -> Vec<String> {
+        let policy = &self.context.policy;
+        let count = self.rng.random_range(policy.names.clone());
+        (0..count).map(|_| self.context.state.unique_name(&policy.base_domain)).collect()
     }
 
     /// Draws a profile for a new order, and notes it for the result.

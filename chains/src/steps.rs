@@ -1,11 +1,13 @@
 //! Steps that chains share: authorizing an order, and getting a checked certificate for a ready one.
 
+use std::time::Duration;
+
 use wec_acme::{
-    Account, Authorization, AuthorizationStatus, Challenge, ChallengeStatus, Endpoint, Failure, FailureClass,
-    Order, OrderStatus, Purpose, Trace, WrongKind,
+    Account, Authorization, AuthorizationStatus, CertificateKey, Challenge, ChallengeStatus, Endpoint,
+    Failure, FailureClass, Order, OrderStatus, Purpose, Trace, WrongKind,
 };
 use wec_record::ChallengeType;
-use wec_store::{ChallengeData, NewCertificate, Reservation};
+use wec_store::{ChallengeData, NewCertificate, Reservation, StoredCertificate};
 
 use crate::proofs::{self, Validation};
 use crate::scene::Scene;
@@ -35,27 +37,58 @@ pub(crate) async fn authorize(
     scene.notes.authorizations.reserve_exact(order.authorizations.len());
     for url in &order.authorizations {
         let authorization = client.authorization(scene.trace, account, url).await?;
-        let place = proofs::looked_at(scene, url, &authorization);
-        let sent_before = scene.trace.exchanges().len();
-        let answer = Box::pin(prove(scene, account, &authorization, place)).await;
-        proofs::answered(scene, place, sent_before, &answer);
-        match answer? {
-            Validation::Proven => scene.settled(&authorization.identifier.validated()),
-            Validation::Awaited { retry_after } => {
-                let name = authorization.identifier.validated().into_owned().into_boxed_str();
-                undecided.push((url, name, retry_after, place));
-            }
+        undecided.extend(begin(scene, account, url, &authorization).await?);
+    }
+    await_all(scene, account, undecided).await?;
+    // With its last authorization an order becomes ready (RFC 8555 §7.1.6): fetch it without waiting.
+    let order = Box::new(client.order(scene.trace, account, &order.url).await?);
+    client.poll_order_ready(scene.trace, account, &order).await.map(Box::new)
+}
+
+/// An authorization that the CA is validating.
+pub(crate) struct Undecided<'a> {
+    url: &'a str,
+    name: Box<str>,
+    retry_after: Option<Duration>,
+    place: usize,
+}
+
+/// Sends one challenge of an authorization that was just read, if it is not valid; none if it is decided then.
+pub(crate) async fn begin<'a>(
+    scene: &mut Scene<'_>,
+    account: &Account,
+    url: &'a str,
+    authorization: &Authorization,
+) -> Result<Option<Undecided<'a>>, Failure> {
+    let place = proofs::looked_at(scene, url, authorization);
+    let sent_before = scene.trace.exchanges().len();
+    let answer = Box::pin(prove(scene, account, authorization, place)).await;
+    proofs::answered(scene, place, sent_before, &answer);
+    match answer? {
+        Validation::Proven => {
+            scene.settled(&authorization.identifier.validated());
+            Ok(None)
+        }
+        Validation::Awaited { retry_after } => {
+            let name = authorization.identifier.validated().into_owned().into_boxed_str();
+            Ok(Some(Undecided { url, name, retry_after, place }))
         }
     }
-    for (url, name, retry_after, place) in undecided {
-        let polled = client.poll_authorization(scene.trace, account, url, retry_after).await;
+}
+
+/// Polls these authorizations until each is valid.
+pub(crate) async fn await_all(
+    scene: &mut Scene<'_>,
+    account: &Account,
+    undecided: Vec<Undecided<'_>>,
+) -> Result<(), Failure> {
+    for Undecided { url, name, retry_after, place } in undecided {
+        let polled = scene.context.client.poll_authorization(scene.trace, account, url, retry_after).await;
         proofs::polled(scene, place, &polled);
         polled?;
         scene.settled(&name);
     }
-    // With its last authorization an order becomes ready (RFC 8555 §7.1.6): fetch it without waiting.
-    let order = Box::new(client.order(scene.trace, account, &order.url).await?);
-    client.poll_order_ready(scene.trace, account, &order).await.map(Box::new)
+    Ok(())
 }
 
 /// Sends one challenge of an authorization that is not valid yet.
@@ -191,7 +224,34 @@ pub(crate) async fn issue(
         key_pkcs8: key.to_pkcs8(),
         not_before_unix: checked.not_before_unix,
         not_after_unix: checked.not_after_unix,
+        url: url.to_owned(),
     })
+}
+
+/// Checks another download of a stored certificate: it is the same, and nothing is wrong with its chain.
+pub(crate) fn check_again(
+    scene: &mut Scene<'_>,
+    stored: &StoredCertificate,
+    url: &str,
+    pem: &[u8],
+) -> Result<(), Failure> {
+    let Scene { context, trace, notes, .. } = scene;
+    // Not the server's time: reading the key takes as long as a signature.
+    let key = trace.keygen(|| CertificateKey::from_pkcs8(&stored.key_pkcs8))?;
+    let now = context.client.ca_clock().unix_now();
+    let checked = context.checker.check(pem, &stored.names, &key, now)?;
+    if checked.leaf_der != stored.leaf_der {
+        let text = format!(
+            "the certificate at {url} has the serial {} and is not the one that was there before, with the serial {}",
+            checked.serial_hex, stored.serial
+        );
+        return Err(Failure {
+            detail: WrongKind::Changed.name().into(),
+            ..Failure::new(FailureClass::WrongCertificate, text)
+        });
+    }
+    notes.unverified = checked.unverified.as_deref().unwrap_or_default().to_owned();
+    Ok(())
 }
 
 /// Whether no request to `endpoint` has changed anything at the CA: each was refused, or did not reach it.

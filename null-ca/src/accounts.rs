@@ -24,9 +24,11 @@ pub(crate) struct Account {
     pub(crate) deactivated: bool,
     /// The newest orders, oldest first.
     orders: VecDeque<u64>,
+    /// The newest authorizations without an order (RFC 8555 §7.4.1), oldest first.
+    pre_authorizations: VecDeque<u64>,
 }
 
-/// Largest number of orders in an account's list.
+/// Largest number of orders, or of authorizations without one, in an account's lists.
 const MOST_ORDERS: usize = 500;
 
 impl Account {
@@ -65,9 +67,16 @@ impl Accounts {
         let contact = create()?;
         let id = self.ring.reserve();
         by_key.insert(thumbprint, id);
-        if let Some(forgotten) =
-            self.ring.put(id, Account { key, contact, deactivated: false, orders: VecDeque::new() })
-        {
+        if let Some(forgotten) = self.ring.put(
+            id,
+            Account {
+                key,
+                contact,
+                deactivated: false,
+                orders: VecDeque::new(),
+                pre_authorizations: VecDeque::new(),
+            },
+        ) {
             by_key.remove(&forgotten.key.thumbprint());
         }
         Ok((id, true))
@@ -75,12 +84,18 @@ impl Accounts {
 
     /// Adds an order to the account's list.
     pub(crate) fn note_order(&self, id: u64, order: u64) {
-        self.ring.with(id, |account| {
-            if account.orders.len() == MOST_ORDERS {
-                account.orders.pop_front();
-            }
-            account.orders.push_back(order);
-        });
+        self.ring.with(id, |account| push_newest(&mut account.orders, order));
+    }
+
+    /// Adds an authorization without an order, by the order under whose id it is kept.
+    pub(crate) fn note_pre_authorization(&self, id: u64, order: u64) {
+        self.ring.with(id, |account| push_newest(&mut account.pre_authorizations, order));
+    }
+
+    /// The account's authorizations without an order, the newest first.
+    pub(crate) fn pre_authorizations(&self, id: u64) -> Vec<u64> {
+        let newest = self.ring.with(id, |account| account.pre_authorizations.iter().rev().copied().collect());
+        newest.unwrap_or_default()
     }
 
     /// The orders in the account's list, oldest first.
@@ -109,6 +124,13 @@ impl Accounts {
         by_key.insert(thumbprint, id);
         Ok(json)
     }
+}
+
+fn push_newest(list: &mut VecDeque<u64>, id: u64) {
+    if list.len() == MOST_ORDERS {
+        list.pop_front();
+    }
+    list.push_back(id);
 }
 
 pub(crate) fn unknown() -> Problem {

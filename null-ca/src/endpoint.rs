@@ -28,6 +28,7 @@ pub enum Endpoint {
     Certificate,
     RevokeCert,
     RenewalInfo,
+    NewAuthz,
     /// An unknown path.
     Unknown,
 }
@@ -78,7 +79,9 @@ pub(crate) enum Route<'a> {
     Authorization(u64, usize),
     Challenge(ChallengePlace),
     Finalize(u64),
-    Certificate(u64),
+    /// A certificate, with the chain of the alternate root or not.
+    Certificate(u64, bool),
+    NewAuthz,
     RevokeCert,
     /// The certificate's identifier (RFC 9773 §4.1).
     RenewalInfo(&'a str),
@@ -109,6 +112,7 @@ impl<'a> Route<'a> {
             "new-account" => Route::NewAccount,
             "key-change" => Route::KeyChange,
             "new-order" => Route::NewOrder,
+            "new-authz" => Route::NewAuthz,
             "revoke-cert" => Route::RevokeCert,
             "account" => {
                 let id = id()?;
@@ -123,7 +127,14 @@ impl<'a> Route<'a> {
             }
             "order" => Route::Order(id()?),
             "finalize" => Route::Finalize(id()?),
-            "certificate" => Route::Certificate(id()?),
+            "certificate" => {
+                let id = id()?;
+                match parts.next() {
+                    None => Route::Certificate(id, false),
+                    Some("alternate") => Route::Certificate(id, true),
+                    Some(_) => return None,
+                }
+            }
             "authorization" => Route::Authorization(id()?, parts.next()?.parse().ok()?),
             "challenge" => Route::Challenge(ChallengePlace {
                 order: id()?,
@@ -149,7 +160,8 @@ impl<'a> Route<'a> {
             Route::Authorization(..) => Endpoint::Authorization,
             Route::Challenge(..) => Endpoint::Challenge,
             Route::Finalize(_) => Endpoint::Finalize,
-            Route::Certificate(_) => Endpoint::Certificate,
+            Route::Certificate(..) => Endpoint::Certificate,
+            Route::NewAuthz => Endpoint::NewAuthz,
             Route::RevokeCert => Endpoint::RevokeCert,
             Route::RenewalInfo(_) => Endpoint::RenewalInfo,
             Route::Unknown => Endpoint::Unknown,
@@ -169,6 +181,9 @@ mod tests {
             ("/account/7/orders", Route::Orders(7, None)),
             ("/account/7/orders/9", Route::Orders(7, Some(9))),
             ("/account/7/order", Route::Unknown),
+            ("/certificate/7", Route::Certificate(7, false)),
+            ("/certificate/7/alternate", Route::Certificate(7, true)),
+            ("/certificate/7/other", Route::Unknown),
             ("/authorization/7/1", Route::Authorization(7, 1)),
             (
                 "/challenge/7/0/dns-01",

@@ -24,7 +24,10 @@ use crate::reply::{Kind, Problem};
 pub(crate) struct Issuer {
     intermediate: rcgen::Issuer<'static, KeyPair>,
     pub(crate) intermediate_pem: String,
+    /// The same intermediate, signed by the alternate root.
+    pub(crate) alternate_pem: String,
     pub(crate) root_pem: String,
+    pub(crate) alternate_root_pem: String,
     /// The authority key identifier of leaves; RFC 9773 §4.1 uses it.
     pub(crate) key_id: Vec<u8>,
     /// The key in certificates with the wrong key.
@@ -72,8 +75,12 @@ impl Issuer {
         params.use_authority_key_identifier_extension = true;
         let key_id = params.key_identifier(&key);
         let certificate = params.signed_by(&key, &root.issuer)?;
+        let alternate_root = mint_root("null-ca alternate issuing root")?;
+        let alternate = params.signed_by(&key, &alternate_root.issuer)?;
         Ok(Self {
             intermediate_pem: pem(certificate.der()),
+            alternate_pem: pem(alternate.der()),
+            alternate_root_pem: alternate_root.pem,
             intermediate: rcgen::Issuer::new(params, key),
             root_pem: root.pem,
             key_id,

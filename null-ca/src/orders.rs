@@ -1,6 +1,7 @@
 //! Orders with their authorizations and challenges (RFC 8555 §7.1.3 to §7.1.6).
 //!
-//! An authorization belongs to one order and is never reused. Delayed changes (a delayed validation, an order
+//! An authorization belongs to one order and is never reused, except that of newAuthz (§7.4.1): it is kept as that of
+//! an order that cannot be requested, and an order for the same name begins with a copy of it. Delayed changes (a delayed validation, an order
 //! that is still processing) are stored as times and applied when the object is next read, so waiting needs
 //! no task.
 
@@ -25,6 +26,8 @@ pub(crate) struct Order {
     /// One of the configured ones.
     pub(crate) profile: Option<Box<str>>,
     pub(crate) certificate: Option<Issued>,
+    /// Whether there is only an authorization.
+    pub(crate) is_pre_authorization: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -51,6 +54,7 @@ pub(crate) struct Authorization {
     pub(crate) progress: Progress,
 }
 
+#[derive(Clone)]
 pub(crate) enum Progress {
     Untried,
     Running {

@@ -17,6 +17,8 @@ pub(crate) struct Reply {
     pub(crate) up: Option<String>,
     /// URL of the rest of a list (RFC 8555 §7.1.2.1).
     pub(crate) next: Option<String>,
+    /// URL of the same certificate with another chain (RFC 8555 §7.4.2).
+    pub(crate) alternate: Option<String>,
     /// Seconds.
     pub(crate) retry_after: Option<u32>,
 }
@@ -30,7 +32,7 @@ pub(crate) enum Content {
 
 impl Reply {
     pub(crate) fn new(status: u16, content: Content) -> Self {
-        Self { status, content, location: None, up: None, next: None, retry_after: None }
+        Self { status, content, location: None, up: None, next: None, alternate: None, retry_after: None }
     }
 
     pub(crate) fn json(status: u16, body: String) -> Self {
@@ -68,6 +70,9 @@ impl Reply {
         }
         if let Some(next) = self.next {
             headers.append(header::LINK, text(format!("<{next}>;rel=\"next\"")));
+        }
+        if let Some(alternate) = self.alternate {
+            headers.append(header::LINK, text(format!("<{alternate}>;rel=\"alternate\"")));
         }
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

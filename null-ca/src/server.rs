@@ -143,6 +143,11 @@ impl NullCa {
         &self.ca.issuer.root_pem
     }
 
+    /// The root of the alternate chains of its certificates.
+    pub fn alternate_root_pem(&self) -> &str {
+        &self.ca.issuer.alternate_root_pem
+    }
+
     /// Its address, with the actual port.
     pub fn addr(&self) -> SocketAddr {
         self.addr

@@ -144,7 +144,8 @@ impl Ca {
                     Route::Authorization(id, index) => self.authorization(&call, id, index),
                     Route::Challenge(place) => self.challenge(&call, place),
                     Route::Finalize(id) => self.finalize(&call, id),
-                    Route::Certificate(id) => self.certificate(&call, id),
+                    Route::Certificate(id, alternate) => self.certificate(&call, id, alternate),
+                    Route::NewAuthz => self.new_authorization(&call),
                     Route::RevokeCert => self.revoke(&call),
                     // Answered or refused above.
                     Route::Directory | Route::NewNonce | Route::RenewalInfo(_) | Route::Unknown => {
@@ -223,7 +224,8 @@ impl Ca {
             concat!(
                 r#"{{"newNonce":"{base}/new-nonce","newAccount":"{base}/new-account","#,
                 r#""newOrder":"{base}/new-order","revokeCert":"{base}/revoke-cert","#,
-                r#""keyChange":"{base}/key-change","renewalInfo":"{base}/renewal-info","#,
+                r#""keyChange":"{base}/key-change","newAuthz":"{base}/new-authz","#,
+                r#""renewalInfo":"{base}/renewal-info","#,
                 r#""meta":{{"externalAccountRequired":{external}{profiles}}}}}"#
             ),
             base = base,

@@ -42,8 +42,26 @@ pub enum Chain {
     Certificate,
     /// Renewal of a stored certificate, with ARI if the CA supports it (RFC 9773).
     Refresh,
-    /// revokeCert, signed with the account key or the certificate key (RFC 8555 §7.6).
+    /// revokeCert, signed with the account's key, the certificate's, or another account's (RFC 8555 §7.6).
     Revoke,
+    /// keyChange: an account gets another key (RFC 8555 §7.3.5).
+    KeyRollover,
+    /// An account gets other contacts (RFC 8555 §7.3.2).
+    AccountUpdate,
+    /// The end of an account (RFC 8555 §7.3.6).
+    AccountDeactivation,
+    /// The end of an authorization, pending or valid (RFC 8555 §7.5.2).
+    AuthorizationDeactivation,
+    /// The list of an account's orders (RFC 8555 §7.1.2.1).
+    OrdersList,
+    /// newAuthz, validated before there is an order (RFC 8555 §7.4.1).
+    PreAuthorization,
+    /// The renewal window of a stored certificate, alone (RFC 9773 §4).
+    RenewalInfo,
+    /// A stored certificate with all chains that the CA offers for it (RFC 8555 §7.4.2).
+    AlternateChains,
+    /// Another download of a stored certificate (RFC 8555 §7.4.2).
+    Download,
 }
 
 /// What is stored about a CA between chains.
@@ -62,6 +80,10 @@ pub enum Object {
 pub struct ChainFacts {
     /// The stored object that the chain needs.
     pub needs: Option<Object>,
+    /// Whether it needs a registration for itself alone, because it changes or ends it.
+    pub exclusive: bool,
+    /// The resource that the CA's directory must have for it, beside those that every CA has.
+    pub resource: Option<&'static str>,
     /// The stored object that the chain adds. The limit on that object counts it.
     pub makes: Option<Object>,
     /// The weight when the plan sets none. It is 0 for a chain that ends an account or is rarely needed.
@@ -81,20 +103,19 @@ impl Chain {
     pub const fn facts(self) -> ChainFacts {
         match self {
             Self::Registration => ChainFacts {
-                needs: None,
                 makes: Some(Object::Registration),
                 default_weight: 1.0,
-                issues: false,
                 former_names: &["NewRegistrationChain", "NewRegistration"],
                 colours: ["#2563cf", "#6ea6ff"],
+                ..PLAIN
             },
             Self::Authorization => ChainFacts {
                 needs: Some(Object::Registration),
                 makes: Some(Object::Order),
                 default_weight: 4.0,
-                issues: false,
                 former_names: &["NewAuthorizationChain", "NewAuthorization"],
                 colours: ["#00877c", "#33c9ba"],
+                ..PLAIN
             },
             Self::Certificate => ChainFacts {
                 needs: Some(Object::Order),
@@ -103,6 +124,7 @@ impl Chain {
                 issues: true,
                 former_names: &["NewCertificateChain", "NewCertificate"],
                 colours: ["#7a42d8", "#b596ff"],
+                ..PLAIN
             },
             Self::Refresh => ChainFacts {
                 needs: Some(Object::Certificate),
@@ -111,15 +133,59 @@ impl Chain {
                 issues: true,
                 former_names: &["RefreshCertificateChain", "RefreshCertificate"],
                 colours: ["#8c7400", "#d9c24a"],
+                ..PLAIN
             },
             Self::Revoke => ChainFacts {
                 needs: Some(Object::Certificate),
-                makes: None,
                 default_weight: 1.0,
-                issues: false,
                 former_names: &["RevokeCertificateChain", "RevokeCertificate"],
                 colours: ["#c22f80", "#ff82ba"],
+                ..PLAIN
             },
+            Self::KeyRollover => ChainFacts {
+                needs: Some(Object::Registration),
+                exclusive: true,
+                resource: Some("keyChange"),
+                colours: ["#1f7a3d", "#62cf86"],
+                ..PLAIN
+            },
+            Self::AccountUpdate => ChainFacts {
+                needs: Some(Object::Registration),
+                exclusive: true,
+                colours: ["#0b6f9c", "#5cc3ee"],
+                ..PLAIN
+            },
+            Self::AccountDeactivation => ChainFacts {
+                needs: Some(Object::Registration),
+                exclusive: true,
+                colours: ["#4a5568", "#a9b4c6"],
+                ..PLAIN
+            },
+            Self::AuthorizationDeactivation => {
+                ChainFacts { needs: Some(Object::Registration), colours: ["#7d5a3c", "#cfa988"], ..PLAIN }
+            }
+            Self::OrdersList => {
+                ChainFacts { needs: Some(Object::Registration), colours: ["#5b7300", "#b3d24a"], ..PLAIN }
+            }
+            Self::PreAuthorization => ChainFacts {
+                needs: Some(Object::Registration),
+                resource: Some("newAuthz"),
+                makes: Some(Object::Order),
+                colours: ["#b4460f", "#ff9d66"],
+                ..PLAIN
+            },
+            Self::RenewalInfo => ChainFacts {
+                needs: Some(Object::Certificate),
+                resource: Some("renewalInfo"),
+                colours: ["#4453b8", "#98a6ff"],
+                ..PLAIN
+            },
+            Self::AlternateChains => {
+                ChainFacts { needs: Some(Object::Certificate), colours: ["#98368f", "#e890e0"], ..PLAIN }
+            }
+            Self::Download => {
+                ChainFacts { needs: Some(Object::Certificate), colours: ["#9a5b00", "#eab04f"], ..PLAIN }
+            }
         }
     }
 
@@ -154,6 +220,18 @@ impl Chain {
         matches!(self.facts().makes, Some(Object::Order | Object::Certificate))
     }
 }
+
+/// A chain that needs and makes nothing, with weight 0 and without colours: the base of the rows.
+const PLAIN: ChainFacts = ChainFacts {
+    needs: None,
+    exclusive: false,
+    resource: None,
+    makes: None,
+    default_weight: 0.0,
+    issues: false,
+    former_names: &[],
+    colours: ["", ""],
+};
 
 impl Object {
     /// Every object, each after the object that it needs.

@@ -146,7 +146,7 @@ impl Groups {
         };
         let rows = match by {
             By::Chain => {
-                let chains = snapshot.chains.iter().map(|(chain, figures)| Row {
+                let chains = snapshot.listed_chains().map(|(chain, figures)| Row {
                     name: chain.name().to_owned(),
                     count: figures.count,
                     failed: figures.failed,

@@ -2,6 +2,7 @@
 
 use wec_acme::{DiscoverError, Failure};
 use wec_board::BoardError;
+use wec_record::Chain;
 use wec_store::Object;
 
 use crate::guard::Refused;
@@ -41,6 +42,19 @@ pub enum StartError {
         missing: Vec<String>,
         /// The offered profiles.
         offered: Vec<String>,
+    },
+    /// The CA's directory lacks a resource that a chain of the plan needs.
+    #[error(
+        "the CA at {directory} has no {resource} in its directory, so the chain {chain} cannot run: give --weight \
+         {chain}=0"
+    )]
+    NoResource {
+        /// The directory.
+        directory: String,
+        /// The resource's name in directories.
+        resource: &'static str,
+        /// The first chain that needs it.
+        chain: Chain,
     },
     /// The limits were reached before, and the weights allow nothing else.
     #[error(

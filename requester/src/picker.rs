@@ -3,9 +3,10 @@
 //! | the store has | chains |
 //! | --- | --- |
 //! | nothing | registration |
-//! | registrations | registration, authorization |
-//! | + ready orders | registration, authorization, certificate |
-//! | + certificates | registration, authorization, certificate, refresh, revoke |
+//! | exclusive registrations | + those that change or end an account |
+//! | registrations | + authorization, pre-authorization, authorization-deactivation, orders-list |
+//! | ready orders | + certificate |
+//! | certificates | + refresh, revoke, renewal-info, alternate-chains, download |
 //!
 //! A chain that would exceed a hard limit is not allowed, whatever its weight.
 
@@ -88,7 +89,8 @@ impl LiveWeights {
 /// Whether the stored state allows `chain`.
 pub fn allows(available: &Available, chain: Chain) -> bool {
     let facts = chain.facts();
-    facts.needs.is_none_or(|object| available.has(object))
+    facts.needs.is_none_or(|object| available.has(object) || facts.exclusive)
+        && (!facts.exclusive || available.exclusive_registrations)
         && facts.makes.is_none_or(|object| available.may_make(object))
 }
 
@@ -117,6 +119,7 @@ mod tests {
     fn available(has: &str) -> Available {
         let mut available = Available {
             registrations: has.contains('r'),
+            exclusive_registrations: has.contains('x'),
             orders: has.contains('o'),
             certificates: has.contains('c'),
             ..Available::default()
@@ -139,17 +142,29 @@ mod tests {
 
     #[test]
     fn allows_the_chains_of_the_documented_table() {
+        let of_accounts = "authorization-deactivation orders-list pre-authorization";
+        let of_certificates = "renewal-info alternate-chains download";
         assert_eq!(allowed(""), "registration");
-        assert_eq!(allowed("r"), "registration authorization");
-        assert_eq!(allowed("ro"), "registration authorization certificate");
-        assert_eq!(allowed("roc"), "registration authorization certificate refresh revoke");
+        assert_eq!(allowed("x"), "registration key-rollover account-update account-deactivation");
+        assert_eq!(allowed("r"), format!("registration authorization {of_accounts}"));
+        assert_eq!(allowed("ro"), format!("registration authorization certificate {of_accounts}"));
+        assert_eq!(
+            allowed("roc"),
+            format!("registration authorization certificate refresh revoke {of_accounts} {of_certificates}")
+        );
     }
 
     #[test]
     fn a_reached_limit_excludes_the_chains_that_would_exceed_it() {
-        assert_eq!(allowed("rocR"), "authorization certificate refresh revoke");
-        assert_eq!(allowed("rocA"), "registration certificate refresh revoke");
-        assert_eq!(allowed("rocC"), "registration authorization revoke");
+        for (has, excluded) in [
+            ("rocR", &["registration"][..]),
+            ("rocA", &["authorization", "pre-authorization"]),
+            ("rocC", &["certificate", "refresh"]),
+        ] {
+            let all = allowed("roc");
+            let left: Vec<_> = all.split(' ').filter(|chain| !excluded.contains(chain)).collect();
+            assert_eq!(allowed(has), left.join(" "), "{has}");
+        }
         assert_eq!(allowed("RAC"), "");
     }
 
@@ -178,7 +193,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_picks_what_is_not_allowed(seed: u64, has in "[rocRAC]{0,6}", raw in proptest::array::uniform::<_, { Chain::ALL.len() }>(0.0f64..10.0)) {
+        fn never_picks_what_is_not_allowed(seed: u64, has in "[rxocRAC]{0,7}", raw in proptest::array::uniform::<_, { Chain::ALL.len() }>(0.0f64..10.0)) {
             let available = available(&has);
             if let Some(chain) = pick(&Weights(raw), &available, &mut StdRng::seed_from_u64(seed)) {
                 prop_assert!(allows(&available, chain));

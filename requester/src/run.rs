@@ -343,6 +343,7 @@ fn something_to_do(plan: &Plan, parts: &Parts, membership: &SessionMembership) -
     let (counts, open) = (parts.state.counts(), |kind| !reached.iter().any(|(reached, _)| *reached == kind));
     let available = Available {
         registrations: counts.registrations > 0,
+        exclusive_registrations: counts.registrations > 0,
         orders: counts.authorizations > 0,
         certificates: counts.certificates > 0,
         may_register: open(Object::Registration),

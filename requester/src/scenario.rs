@@ -49,6 +49,8 @@ pub struct Scenario {
     pub revoke_reasons: Mix<RevocationReason>,
     /// Share of revocations signed with the certificate's key, 0 to 1.
     pub revoke_by_certificate_key: f64,
+    /// Share of revocations by another account, 0 to 1.
+    pub revoke_by_other_account: f64,
     /// What workers do after a failure of the CA or the network.
     pub on_failure: OnFailure,
 }

@@ -99,6 +99,7 @@ fn issuance(state: &State, number: u32) -> (Order, NewCertificate) {
         |line: &str| format!("-----BEGIN CERTIFICATE-----\n{}-----END CERTIFICATE-----\n", line.repeat(20));
     let line = format!("{}\n", "A".repeat(64));
     let new = NewCertificate {
+        url: "https://ca.test/certificate/1".into(),
         issuer: "0123456789abcdef".into(),
         ari_id: format!("x6zQnV5LB1h0K9hfeEmN5gvl5fM.{serial}"),
         serial,

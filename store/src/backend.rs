@@ -202,6 +202,8 @@ pub(crate) struct Batch {
     pub(crate) revoked: Vec<Ending>,
     /// Certificates that ended in other ways.
     pub(crate) ended: Vec<Ending>,
+    /// Registrations with another key or other contacts.
+    pub(crate) changed: Vec<ChangedRegistrationRow>,
     /// Registrations that the CA no longer knows; their unclaimed objects end with them.
     pub(crate) gone: Vec<i64>,
 }
@@ -219,6 +221,7 @@ impl Batch {
             + self.failed.len()
             + self.revoked.len()
             + self.ended.len()
+            + self.changed.len()
             + self.gone.len()
     }
 
@@ -275,6 +278,14 @@ pub(crate) struct NewRegistrationRow {
     pub(crate) exclusive: bool,
     /// Whether it was added to the local pool of exclusive registrations, and so is claimed from the start.
     pub(crate) owned: bool,
+}
+
+/// An exclusive registration that its chain has changed; none is what stays as it was.
+#[derive(Debug)]
+pub(crate) struct ChangedRegistrationRow {
+    pub(crate) id: i64,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) contact: Option<String>,
 }
 
 #[derive(Debug)]
@@ -357,17 +368,31 @@ pub(crate) struct CertificateRow {
     pub(crate) key: Vec<u8>,
     pub(crate) not_before: i64,
     pub(crate) not_after: i64,
+    pub(crate) url: String,
     pub(crate) suspect: bool,
 }
 
 /// The columns of [`CertificateRow`], in this order.
 pub(crate) type CertificateColumns =
-    (i64, i64, String, String, String, String, Vec<u8>, i64, Vec<u8>, i64, i64, bool);
+    (i64, i64, String, String, String, String, Vec<u8>, i64, Vec<u8>, i64, i64, String, bool);
 
 impl From<CertificateColumns> for CertificateRow {
     fn from(
-        (id, registration, issuer, serial, ari_id, names, leaf, chain, key, not_before, not_after, suspect):
-            CertificateColumns,
+        (
+            id,
+            registration,
+            issuer,
+            serial,
+            ari_id,
+            names,
+            leaf,
+            chain,
+            key,
+            not_before,
+            not_after,
+            url,
+            suspect,
+        ): CertificateColumns,
     ) -> Self {
         Self {
             id,
@@ -381,6 +406,7 @@ impl From<CertificateColumns> for CertificateRow {
             key,
             not_before,
             not_after,
+            url,
             suspect,
         }
     }

@@ -27,6 +27,8 @@ pub struct CertificateDetails {
     pub not_before_unix: i64,
     /// Seconds since the Unix epoch.
     pub not_after_unix: i64,
+    /// Where the CA offers it; empty if it was stored by an earlier version.
+    pub url: String,
 }
 
 impl CertificateDetails {
@@ -143,6 +145,7 @@ mod tests {
             key_pkcs8: b"secret".to_vec(),
             not_before_unix: 0,
             not_after_unix: 1,
+            url: String::new(),
         };
         assert_eq!(String::from_utf8(details.pem()).unwrap(), pem);
         assert!(!format!("{details:?}").contains("115"), "Debug output shows the key");

@@ -84,6 +84,8 @@ const SHORTEST_LEASE: Duration = Duration::from_secs(1);
 const MOST_REGISTRATIONS: usize = 8192;
 /// Registrations read at the start; their keys are parsed then.
 const REGISTRATIONS_AT_START: i64 = 1024;
+/// With this many exclusive accounts in memory, no further ones are made.
+const EXCLUSIVE_STOCK: usize = 64;
 /// Least number to reserve at once.
 const RESERVE_BATCH: i64 = 64;
 /// The note of an expired order.
@@ -111,6 +113,8 @@ pub struct Counts {
 pub struct Available {
     /// There is an account.
     pub registrations: bool,
+    /// There is an account that one chain at a time uses, or it is not known because no chain has asked yet.
+    pub exclusive_registrations: bool,
     /// There is a ready order.
     pub orders: bool,
     /// There is a live certificate.
@@ -283,6 +287,7 @@ impl State {
             |kind: Object| local.limits.of(kind).is_none() || local.allowances[kind.index()].available > 0;
         Available {
             registrations: !local.registrations.is_empty(),
+            exclusive_registrations: !local.exclusive.is_empty() || !local.claims_registrations,
             orders: !local.orders.is_empty(),
             certificates: !local.certificates.is_empty(),
             may_register: may(Object::Registration),
@@ -320,6 +325,15 @@ impl State {
             self.shared.wake.notify_one();
         }
         Claim::draw(&self.shared, |_: &ExclusiveRegistration| i64::MAX, |_, _| {})
+    }
+
+    /// Whether the next new account should be an exclusive one: chains claim them, and this process has less
+    /// than a small stock. At most every second account is, so that chains that share accounts get some, too.
+    pub fn next_registration_is_exclusive(&self) -> bool {
+        let mut local = self.shared.local();
+        let lacks = local.claims_registrations && local.exclusive.len() < EXCLUSIVE_STOCK;
+        local.next_is_exclusive = lacks && !local.registrations.is_empty() && !local.next_is_exclusive;
+        local.next_is_exclusive
     }
 
     /// Up to `most` accounts, the newest first, to check whether the CA still knows them.

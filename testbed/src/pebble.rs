@@ -35,6 +35,8 @@ pub struct PebbleOptions {
     pub external_account: Option<(String, String)>,
     /// Intermediates between root and leaf.
     pub chain_length: u8,
+    /// Further roots, each with a chain that it offers as an alternate one.
+    pub alternate_roots: u8,
 }
 
 impl Default for PebbleOptions {
@@ -49,6 +51,7 @@ impl Default for PebbleOptions {
             dns: None,
             external_account: None,
             chain_length: 1,
+            alternate_roots: 0,
         }
     }
 }
@@ -96,7 +99,8 @@ impl Pebble {
                 .env("PEBBLE_AUTHZREUSE", options.authz_reuse.to_string())
                 .env("PEBBLE_VA_NOSLEEP", if options.sleep { "0" } else { "1" })
                 .env("PEBBLE_VA_ALWAYS_VALID", if options.always_valid { "1" } else { "0" })
-                .env("PEBBLE_CHAIN_LENGTH", options.chain_length.to_string());
+                .env("PEBBLE_CHAIN_LENGTH", options.chain_length.to_string())
+                .env("PEBBLE_ALTERNATE_ROOTS", options.alternate_roots.to_string());
             if let Some(dns) = options.dns {
                 command.arg("-dnsserver").arg(dns.to_string());
             }

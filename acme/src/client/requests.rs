@@ -22,9 +22,19 @@ use crate::exchange::Trace;
 use crate::failure::Failure;
 use crate::jws::{self, Identity};
 use crate::key::AccountKey;
+use crate::link;
 use crate::order::{NewOrder, Order, OrderStatus};
-use crate::reference::{self, References};
+use crate::reference::References;
 use crate::transport::Response;
+
+/// A downloaded certificate.
+#[derive(Clone, Debug)]
+pub struct Download {
+    /// The certificate with its chain, PEM, leaf first.
+    pub pem: Vec<u8>,
+    /// URLs of the same certificate with other chains (Link with `rel="alternate"`).
+    pub alternates: Vec<String>,
+}
 
 impl Client {
     /// newAccount (RFC 8555 §7.3), agreeing to the terms; the same key again finds the same account.
@@ -86,16 +96,6 @@ impl Client {
             }
             Err(failure) => Err(failure),
         }
-    }
-
-    /// Deactivates an account (RFC 8555 §7.3.6): the CA refuses all its further requests.
-    ///
-    /// # Errors
-    /// The request's failure.
-    pub async fn deactivate_account(&self, trace: &mut Trace, account: &Account) -> Result<(), Failure> {
-        let step = Step::new(Endpoint::Account, &account.url, &[200]);
-        let payload = br#"{"status":"deactivated"}"#;
-        self.signed(trace, step, by(account, payload), |_, _, _| Ok(())).await
     }
 
     /// newOrder (RFC 8555 §7.4). `replaces` is the RFC 9773 identifier of the certificate that is renewed.
@@ -275,16 +275,40 @@ impl Client {
         account: &Account,
         url: &str,
     ) -> Result<Vec<u8>, Failure> {
+        self.download(trace, account, url, false).await.map(|download| download.pem)
+    }
+
+    /// The same, with the URLs of alternate chains.
+    ///
+    /// # Errors
+    /// As [`Client::certificate`].
+    pub async fn certificate_with_alternates(
+        &self,
+        trace: &mut Trace,
+        account: &Account,
+        url: &str,
+    ) -> Result<Download, Failure> {
+        self.download(trace, account, url, true).await
+    }
+
+    async fn download(
+        &self,
+        trace: &mut Trace,
+        account: &Account,
+        url: &str,
+        with_alternates: bool,
+    ) -> Result<Download, Failure> {
         let mut step = Step::new(Endpoint::Certificate, url, &[200]);
         step.accept = Some("application/pem-certificate-chain");
         self.signed(trace, step, by(account, b""), |_, attempt, response| {
             let body = &response.body;
             const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
-            if body.windows(BEGIN.len()).any(|window| window == BEGIN) {
-                Ok(body.to_vec())
-            } else {
-                Err(attempt.malformed(response, "a body that is not a PEM certificate"))
+            if !body.windows(BEGIN.len()).any(|window| window == BEGIN) {
+                return Err(attempt.malformed(response, "a body that is not a PEM certificate"));
             }
+            let links = with_alternates.then(|| link::targets(&response.headers, "alternate"));
+            let alternates = links.into_iter().flatten().map(|url| attempt.absolute(response, url));
+            Ok(Download { alternates: alternates.collect::<Result<_, _>>()?, pem: body.to_vec() })
         })
         .await
     }
@@ -481,7 +505,7 @@ fn read_order(
 }
 
 /// Reads an object and makes its URLs absolute.
-fn json<T: DeserializeOwned + References>(
+pub(super) fn json<T: DeserializeOwned + References>(
     _: &Client,
     attempt: &Attempt<'_>,
     response: &Response,
@@ -493,13 +517,12 @@ fn json<T: DeserializeOwned + References>(
 }
 
 /// The absolute URL in the Location header.
-fn location(attempt: &Attempt<'_>, response: &Response) -> Result<String, Failure> {
+pub(super) fn location(attempt: &Attempt<'_>, response: &Response) -> Result<String, Failure> {
     let location =
         response.header("location").ok_or_else(|| attempt.malformed(response, "no Location header"))?;
-    reference::absolute(attempt.url, location.to_owned())
-        .map_err(|error| attempt.malformed(response, format_args!("the Location {error}")))
+    attempt.absolute(response, location)
 }
 
-fn payload(value: &impl Serialize) -> Result<Vec<u8>, Failure> {
+pub(super) fn payload(value: &impl Serialize) -> Result<Vec<u8>, Failure> {
     serde_json::to_vec(value).map_err(|error| Failure::internal(format!("cannot write a payload: {error}")))
 }

@@ -44,7 +44,7 @@ impl Client {
                 // Boxed: it is rare, and would make the state of every request larger.
                 None => Box::pin(self.fetch_nonce(&mut place, trace, step.due)).await?,
             };
-            let body = jws::sign(signed.key, signed.identity, &nonce.value, step.url, signed.payload)?;
+            let body = jws::sign(signed.key, signed.identity, Some(&nonce.value), step.url, signed.payload)?;
             trace.nonce_arrived(nonce.arrived);
             let request = Request {
                 method: step.method,
@@ -206,6 +206,7 @@ impl Client {
             | Endpoint::NewAccount
             | Endpoint::NewOrder
             | Endpoint::RevokeCert
+            | Endpoint::NewAuthz
             | Endpoint::KeyChange => Templates::fixed(step.url),
             _ => self.ca.templates.fold(step.url),
         }

@@ -590,7 +590,7 @@ export interface components {
          *     Add new chains at the end: a chain's position is its number in protobuf messages.
          * @enum {string}
          */
-        Chain: "registration" | "authorization" | "certificate" | "refresh" | "revoke";
+        Chain: "registration" | "authorization" | "certificate" | "refresh" | "revoke" | "key-rollover" | "account-update" | "account-deactivation" | "authorization-deactivation" | "orders-list" | "pre-authorization" | "renewal-info" | "alternate-chains" | "download";
         /** @description One chain. */
         ChainFigures: {
             /**
@@ -1969,6 +1969,12 @@ export interface components {
              */
             revoke_by_certificate_key?: number;
             /**
+             * Format: double
+             * @description Share of revocations by another account with authorizations for all names, 0 to 1.
+             * @default 0
+             */
+            revoke_by_other_account?: number;
+            /**
              * @description Weights of the reasons of revocations; `none` means no reason.
              * @default
              */
@@ -2325,13 +2331,31 @@ export interface components {
             /** @description How often each chain is chosen, relative to the others; a chain that is missing has its weight from the start of the run. */
             weights?: {
                 /** Format: double */
+                "account-deactivation"?: number;
+                /** Format: double */
+                "account-update"?: number;
+                /** Format: double */
+                "alternate-chains"?: number;
+                /** Format: double */
                 authorization?: number;
                 /** Format: double */
+                "authorization-deactivation"?: number;
+                /** Format: double */
                 certificate?: number;
+                /** Format: double */
+                download?: number;
+                /** Format: double */
+                "key-rollover"?: number;
+                /** Format: double */
+                "orders-list"?: number;
+                /** Format: double */
+                "pre-authorization"?: number;
                 /** Format: double */
                 refresh?: number;
                 /** Format: double */
                 registration?: number;
+                /** Format: double */
+                "renewal-info"?: number;
                 /** Format: double */
                 revoke?: number;
             };
@@ -2360,13 +2384,31 @@ export interface components {
             /** @description How often each chain is chosen, relative to the others; a chain that is missing has its weight from the start of the run. */
             weights: {
                 /** Format: double */
+                "account-deactivation"?: number;
+                /** Format: double */
+                "account-update"?: number;
+                /** Format: double */
+                "alternate-chains"?: number;
+                /** Format: double */
                 authorization?: number;
                 /** Format: double */
+                "authorization-deactivation"?: number;
+                /** Format: double */
                 certificate?: number;
+                /** Format: double */
+                download?: number;
+                /** Format: double */
+                "key-rollover"?: number;
+                /** Format: double */
+                "orders-list"?: number;
+                /** Format: double */
+                "pre-authorization"?: number;
                 /** Format: double */
                 refresh?: number;
                 /** Format: double */
                 registration?: number;
+                /** Format: double */
+                "renewal-info"?: number;
                 /** Format: double */
                 revoke?: number;
             };
@@ -2403,10 +2445,19 @@ export interface components {
             /** @description Workers that are running an iteration. */
             busy: (number | null)[];
             chains: {
+                "account-deactivation": components["schemas"]["ChainSeries"];
+                "account-update": components["schemas"]["ChainSeries"];
+                "alternate-chains": components["schemas"]["ChainSeries"];
                 authorization: components["schemas"]["ChainSeries"];
+                "authorization-deactivation": components["schemas"]["ChainSeries"];
                 certificate: components["schemas"]["ChainSeries"];
+                download: components["schemas"]["ChainSeries"];
+                "key-rollover": components["schemas"]["ChainSeries"];
+                "orders-list": components["schemas"]["ChainSeries"];
+                "pre-authorization": components["schemas"]["ChainSeries"];
                 refresh: components["schemas"]["ChainSeries"];
                 registration: components["schemas"]["ChainSeries"];
+                "renewal-info": components["schemas"]["ChainSeries"];
                 revoke: components["schemas"]["ChainSeries"];
             };
             /** @description Target rate of the scenarios with a rate of chains, chains per second. */
@@ -2527,10 +2578,19 @@ export interface components {
              */
             ca_clock_ahead_s: number | null;
             chains: {
+                "account-deactivation": components["schemas"]["ChainFigures"];
+                "account-update": components["schemas"]["ChainFigures"];
+                "alternate-chains": components["schemas"]["ChainFigures"];
                 authorization: components["schemas"]["ChainFigures"];
+                "authorization-deactivation": components["schemas"]["ChainFigures"];
                 certificate: components["schemas"]["ChainFigures"];
+                download: components["schemas"]["ChainFigures"];
+                "key-rollover": components["schemas"]["ChainFigures"];
+                "orders-list": components["schemas"]["ChainFigures"];
+                "pre-authorization": components["schemas"]["ChainFigures"];
                 refresh: components["schemas"]["ChainFigures"];
                 registration: components["schemas"]["ChainFigures"];
+                "renewal-info": components["schemas"]["ChainFigures"];
                 revoke: components["schemas"]["ChainFigures"];
             };
             /** @description Connections. */
@@ -2576,10 +2636,19 @@ export interface components {
             polls: number;
             profiles: {
                 [key: string]: {
+                    "account-deactivation"?: components["schemas"]["ProfileFigures"];
+                    "account-update"?: components["schemas"]["ProfileFigures"];
+                    "alternate-chains"?: components["schemas"]["ProfileFigures"];
                     authorization?: components["schemas"]["ProfileFigures"];
+                    "authorization-deactivation"?: components["schemas"]["ProfileFigures"];
                     certificate?: components["schemas"]["ProfileFigures"];
+                    download?: components["schemas"]["ProfileFigures"];
+                    "key-rollover"?: components["schemas"]["ProfileFigures"];
+                    "orders-list"?: components["schemas"]["ProfileFigures"];
+                    "pre-authorization"?: components["schemas"]["ProfileFigures"];
                     refresh?: components["schemas"]["ProfileFigures"];
                     registration?: components["schemas"]["ProfileFigures"];
+                    "renewal-info"?: components["schemas"]["ProfileFigures"];
                     revoke?: components["schemas"]["ProfileFigures"];
                 };
             };

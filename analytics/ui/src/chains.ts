@@ -1,6 +1,6 @@
 // Made from record/src/chain.rs: WEC_WRITE_PAGE=1 cargo test -p wec-analytics --test analytics page_chains
 
-export const CHAINS = ["registration", "authorization", "certificate", "refresh", "revoke"] as const;
+export const CHAINS = ["registration", "authorization", "certificate", "refresh", "revoke", "key-rollover", "account-update", "account-deactivation", "authorization-deactivation", "orders-list", "pre-authorization", "renewal-info", "alternate-chains", "download"] as const;
 export type Chain = (typeof CHAINS)[number];
 /** What a plan that sets none has. */
 export const DEFAULT_WEIGHTS: Record<Chain, number> = {
@@ -9,4 +9,13 @@ export const DEFAULT_WEIGHTS: Record<Chain, number> = {
   "certificate": 4,
   "refresh": 2,
   "revoke": 1,
+  "key-rollover": 0,
+  "account-update": 0,
+  "account-deactivation": 0,
+  "authorization-deactivation": 0,
+  "orders-list": 0,
+  "pre-authorization": 0,
+  "renewal-info": 0,
+  "alternate-chains": 0,
+  "download": 0,
 };

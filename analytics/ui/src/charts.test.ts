@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 
+import { CHAINS } from "./chains";
 import { CHARTS, firstView } from "./charts";
 import { merge } from "./series";
 import { series } from "./testing";
@@ -11,7 +12,7 @@ describe("the charts", () => {
   it("show rates a second whatever the width of a bucket", () => {
     const wide = merge(null, series([100], { step: 4, perChain: 8 }));
     expect(line("throughput", "requests").y(wide, 0)).toBe(2.5);
-    expect(line("throughput", "chains").y(wide, 0)).toBe(10);
+    expect(line("throughput", "chains").y(wide, 0)).toBe(2 * CHAINS.length);
     expect(line("errors", "requests").y(wide, 0)).toBe(0.25);
     expect(line("validations", "validations").y(wide, 0)).toBe(0.75);
   });

@@ -2,6 +2,7 @@
 
 import { NONE, brief, duration, rate } from "./format";
 import { acrossChains, at, type Columns } from "./series";
+import { DEFAULT_WEIGHTS } from "./chains";
 import { CHAINS } from "./wire";
 
 /** A custom property of page.css, without its dashes. */
@@ -10,6 +11,8 @@ export type Colour = "requests" | "chains" | "bad" | "hits" | `chain-${(typeof C
 export interface Line {
   /** Name in the legend; lines with one name share a colour and are hidden together. */
   name: string;
+  /** Not in the legend while it has no value. */
+  optional?: boolean;
   /** Distinguishes lines of one name. */
   variant?: string;
   /** The view in which it is drawn; without it, all views. */
@@ -93,6 +96,7 @@ export const CHARTS: readonly Chart[] = [
     lines: CHAINS.flatMap((chain): Line[] => [
       {
         name: chain,
+        optional: DEFAULT_WEIGHTS[chain] === 0,
         variant: "p50",
         view: "percentiles",
         colour: `chain-${chain}`,
@@ -100,6 +104,7 @@ export const CHARTS: readonly Chart[] = [
       },
       {
         name: chain,
+        optional: DEFAULT_WEIGHTS[chain] === 0,
         variant: "p95",
         view: "percentiles",
         colour: `chain-${chain}`,
@@ -108,6 +113,7 @@ export const CHARTS: readonly Chart[] = [
       },
       {
         name: chain,
+        optional: DEFAULT_WEIGHTS[chain] === 0,
         variant: "mean",
         view: "mean",
         colour: `chain-${chain}`,

@@ -20,9 +20,7 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
     let Some(registration) = context.state.registration() else { return Ok(Outcome::NothingToDo) };
     scene.signer = Some(registration.clone());
 
-    let names: Vec<String> = (0..scene.rng.random_range(policy.names.clone()))
-        .map(|_| context.state.unique_name(&policy.base_domain))
-        .collect();
+    let names = scene.new_names();
     scene.draw_profile();
     let new_order = NewOrder { names: &names, replaces: None, profile: scene.notes.profile() };
     let order =

@@ -1,6 +1,6 @@
 //! The registration chain: an account with its own key (RFC 8555 §7.3).
 //!
-//! newAccount → stored.
+//! newAccount → stored, for all chains, or as an exclusive account if chains that change accounts lack some.
 
 use wec_acme::{Endpoint, Failure};
 use wec_store::Object;
@@ -23,6 +23,10 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
             return Err(failure);
         }
     };
-    context.state.add_registration(room, &account, &policy.contact).await;
+    if context.state.next_registration_is_exclusive() {
+        context.state.add_exclusive_registration(room, &account, &policy.contact).await;
+    } else {
+        context.state.add_registration(room, &account, &policy.contact).await;
+    }
     Ok(Outcome::Done)
 }

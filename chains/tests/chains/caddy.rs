@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use wec_acme::{HttpVersion, Roots};
 use wec_chains::{Chain, Connections, Context};
-use wec_record::{ChallengeType, Purpose};
+use wec_record::{ChallengeType, FailureClass, Purpose};
 use wec_store::MemoryChallenges;
 use wec_testbed::{Caddy, Standard};
 
@@ -62,6 +62,18 @@ async fn all_chains_run(http: HttpVersion, connections: Connections) {
     for share in [0.0, 1.0] {
         worker.policy(|policy| policy.revoke_by_certificate_key = share);
         worker.succeed(Chain::Revoke).await;
+    }
+    // Its keyChange is a stub, and it refuses to deactivate authorizations and revocations by other accounts.
+    assert!(worker.has_nothing_to_do(Chain::KeyRollover).await);
+    worker.succeed(Chain::Registration).await;
+    let refused = worker.fail(Chain::KeyRollover, FailureClass::ServerError).await;
+    assert_eq!(steps(&refused), ["keyChange 501"]);
+    assert_eq!(steps(&worker.succeed(Chain::AccountUpdate).await), ["newAccount 200", "account 200"]);
+    assert_eq!(steps(&worker.succeed(Chain::AccountDeactivation).await), ["account 200"]);
+    // Its list of orders is a bare array.
+    assert_eq!(steps(&worker.succeed(Chain::OrdersList).await), ["account 200", "orders 200"]);
+    for chain in [Chain::Download, Chain::AlternateChains] {
+        assert_eq!(steps(&worker.succeed(chain).await), ["certificate 200"]);
     }
     let stored = worker.context.state.counts();
     assert_eq!((stored.certificates, stored.revoked), (1, 2));

@@ -129,6 +129,7 @@ impl Ca {
             };
             state.add_order(state.reserve(Object::Order).unwrap(), &registration, &order, "", None).await;
             let new = NewCertificate {
+                url: String::new(),
                 issuer: "issuer".into(),
                 serial: format!("{number:04x}"),
                 ari_id: String::new(),

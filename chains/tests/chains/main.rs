@@ -7,6 +7,7 @@ mod caddy;
 mod common;
 mod cut_off;
 mod late_validations;
+mod lifecycle;
 mod limits;
 mod null_ca;
 mod pebble;

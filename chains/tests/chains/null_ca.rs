@@ -21,17 +21,17 @@ use crate::common::{Worker, requests_in, steps};
 /// Time limit of a request whose answer never comes; real answers come sooner on any machine.
 const SILENCE: Duration = Duration::from_secs(4);
 
-fn null_ca(config: Config) -> NullCa {
+pub(crate) fn null_ca(config: Config) -> NullCa {
     NullCa::start(config).unwrap()
 }
 
-async fn worker(ca: &NullCa, set: impl FnOnce(&mut ClientConfig, &mut Policy)) -> Worker {
+pub(crate) async fn worker(ca: &NullCa, set: impl FnOnce(&mut ClientConfig, &mut Policy)) -> Worker {
     let roots = Roots::Pem(ca.root_pem().unwrap().as_bytes().to_vec());
     Worker::of(ca.directory_url(), roots, Arc::new(MemoryChallenges::new()), set).await
 }
 
 /// Runs the chains that `chain` needs before it.
-async fn prepare(worker: &mut Worker, chain: Chain) {
+pub(crate) async fn prepare(worker: &mut Worker, chain: Chain) {
     let mut earlier: Vec<_> = std::iter::successors(chain.needed(), |chain| chain.needed()).collect();
     while let Some(chain) = earlier.pop() {
         worker.succeed(chain).await;
@@ -101,7 +101,7 @@ async fn refused_nonces_are_retried_and_recorded() {
     let ca = null_ca(Config { bad_nonce: "50%".parse().unwrap(), ..Config::default() });
     let mut worker = worker(&ca, |_, _| {}).await;
     let (mut refused, mut retries) = (0, 0);
-    for chain in Chain::ALL {
+    for chain in Chain::usual() {
         let result = worker.succeed(chain).await;
         refused += requests_in(&result, FailureClass::BadNonce);
         retries += result.requests.iter().filter(|request| request.purpose == Purpose::Retry).count();
@@ -619,9 +619,9 @@ async fn a_run_that_stops_before_finalize_issues_nothing() {
     let mut worker = worker(&ca, |_, _| {}).await;
     prepare(&mut worker, Chain::Refresh).await;
     worker.policy(|policy| policy.stop_before = Some(StopBefore::Finalize));
-    let permitted: Vec<_> =
-        Chain::ALL.into_iter().filter(|chain| worker.context.policy.runs(*chain)).collect();
-    assert_eq!(permitted, [Chain::Registration, Chain::Authorization, Chain::Refresh, Chain::Revoke]);
+    let excluded: Vec<_> =
+        Chain::ALL.into_iter().filter(|chain| !worker.context.policy.runs(*chain)).collect();
+    assert_eq!(excluded, [Chain::Certificate]);
 
     worker.succeed(Chain::Authorization).await;
     assert!(worker.has_nothing_to_do(Chain::Certificate).await);

@@ -267,3 +267,42 @@ async fn a_killed_ca_is_a_connect_or_reset_failure() {
     }
     assert_eq!(world.worker.context.state.counts().authorizations, 1, "the order is kept");
 }
+
+/// The chains beside issuance that Pebble 2.4 has the resources for. It has no newAuthz, no renewalInfo, and lets no
+/// other account revoke.
+#[tokio::test]
+async fn changes_and_ends_accounts_and_authorizations_and_downloads_again() {
+    let options = PebbleOptions { nonce_reject: 0, alternate_roots: 2, ..PebbleOptions::default() };
+    let mut world = World::with(options, |policy| policy.contact = vec!["mailto:ops@ca.test".into()]).await;
+    let worker = &mut world.worker;
+    assert!(worker.has_nothing_to_do(Chain::KeyRollover).await);
+    worker.succeed(Chain::Registration).await;
+    for chain in [Chain::Registration, Chain::Authorization, Chain::Certificate] {
+        worker.succeed(chain).await;
+    }
+    let account = ["account 200"];
+    assert_eq!(steps(&worker.succeed(Chain::KeyRollover).await), ["keyChange 200"]);
+    assert_eq!(steps(&worker.succeed(Chain::AccountUpdate).await), account);
+    assert_eq!(steps(&worker.succeed(Chain::KeyRollover).await), ["keyChange 200"]);
+    assert_eq!(steps(&worker.succeed(Chain::AccountDeactivation).await), account);
+    assert_eq!(steps(&worker.succeed(Chain::OrdersList).await), ["account 200", "orders 200"]);
+    assert_eq!(steps(&worker.succeed(Chain::Download).await), ["certificate 200"]);
+    let downloads = steps(&worker.succeed(Chain::AlternateChains).await);
+    assert_eq!(downloads, ["certificate 200"; 3], "its own chain and two alternates");
+    // Pending ones and valid ones, by chance.
+    for _ in 0..6 {
+        let result = worker.succeed(Chain::AuthorizationDeactivation).await;
+        assert_eq!(steps(&result).last().map(String::as_str), Some("authorization 200"));
+    }
+
+    worker.succeed(Chain::Registration).await;
+    worker.policy(|policy| {
+        policy.revoke_by_certificate_key = 0.0;
+        policy.revoke_by_other_account = 1.0;
+    });
+    // Another account than the certificate's is drawn, unless chance is against it sixteen times.
+    let result = worker.fail(Chain::Revoke, FailureClass::Problem).await;
+    assert_eq!(steps(&result).last().map(String::as_str), Some("revokeCert 403"));
+    worker.policy(|policy| policy.revoke_by_other_account = 0.0);
+    worker.succeed(Chain::Revoke).await;
+}

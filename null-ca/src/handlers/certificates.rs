@@ -67,7 +67,8 @@ impl Ca {
         Ok(id)
     }
 
-    pub(crate) fn certificate(&self, call: &Call<'_>, id: u64) -> Result<Reply, Problem> {
+    /// A certificate with its chain, which leads to the root or to the alternate one.
+    pub(crate) fn certificate(&self, call: &Call<'_>, id: u64, alternate: bool) -> Result<Reply, Problem> {
         call.post_as_get()?;
         let account = call.account()?;
         let known = self.certificates.known.with(id, |known| (known.account, known.body));
@@ -78,14 +79,17 @@ impl Ca {
         }
         let chain = self.certificates.bodies.with(body, |leaf| {
             let mut chain = pem(leaf);
-            chain.push_str(&self.issuer.intermediate_pem);
+            let issuer = &self.issuer;
+            chain.push_str(if alternate { &issuer.alternate_pem } else { &issuer.intermediate_pem });
             chain
         });
         let chain = chain.ok_or_else(|| {
             let detail = "the certificate is too old to be downloaded again";
             Problem::new(Kind::NotFound, detail)
         })?;
-        Ok(Reply::new(200, Content::PemChain(chain)))
+        let other = if alternate { "" } else { "/alternate" };
+        let alternate = Some(format!("{}/certificate/{id}{other}", call.base));
+        Ok(Reply { alternate, ..Reply::new(200, Content::PemChain(chain)) })
     }
 
     /// Signed by the account that ordered it, by one with authorizations for all of its names, or with the

@@ -39,6 +39,11 @@ struct Asked {
 }
 
 #[derive(Deserialize)]
+struct NewAuthorization {
+    identifier: Asked,
+}
+
+#[derive(Deserialize)]
 struct Finalize {
     csr: String,
 }
@@ -70,15 +75,16 @@ impl Ca {
         if let Some(predecessor) = &asked.replaces {
             self.replace_certificate(account, predecessor, id)?;
         }
-        let untried =
-            |identifier| Authorization { identifier, token: rand::random(), progress: Progress::Untried };
+        let mut authorizations: Vec<_> = identifiers.into_iter().map(untried).collect();
+        self.use_pre_authorizations(account, &mut authorizations);
         let order = Order {
             account,
-            authorizations: identifiers.into_iter().map(untried).collect(),
+            authorizations,
             expires: UnixTime::now().after(EXPIRES_AFTER),
             replaces: asked.replaces.map(Into::into),
             profile: asked.profile.map(Into::into),
             certificate: None,
+            is_pre_authorization: false,
         };
         let reply = self.shown(&order, call, id, 201);
         self.orders.put(id, order);
@@ -87,16 +93,63 @@ impl Ca {
         Ok(reply)
     }
 
+    /// An authorization before there is an order (RFC 8555 §7.4.1).
+    pub(crate) fn new_authorization(&self, call: &Call<'_>) -> Result<Reply, Problem> {
+        let account = call.account()?;
+        let NewAuthorization { identifier } = call.jws.read()?;
+        let identifier = checked_identifiers(&[identifier])?.remove(0);
+        if matches!(identifier, Identifier::Wildcard(_)) {
+            return Err(Problem::malformed("newAuthz is not possible for a wildcard"));
+        }
+        let id = self.orders.reserve();
+        let expires = UnixTime::now().after(EXPIRES_AFTER);
+        let authorization = untried(identifier);
+        let json = authorization.json(call.base, id, 0, expires);
+        let order = Order {
+            account,
+            authorizations: vec![authorization],
+            expires,
+            replaces: None,
+            profile: None,
+            certificate: None,
+            is_pre_authorization: true,
+        };
+        self.orders.put(id, order);
+        self.accounts.note_pre_authorization(account, id);
+        Ok(Reply::json(201, json).at(format!("{}/authorization/{id}/0", call.base)))
+    }
+
+    /// Makes the authorizations of a new order valid for whose names the account has valid ones of newAuthz.
+    fn use_pre_authorizations(&self, account: u64, authorizations: &mut [Authorization]) {
+        let (now, today) = (Instant::now(), UnixTime::now());
+        for id in self.accounts.pre_authorizations(account) {
+            self.orders.with(id, |order| {
+                order.settle(now);
+                if order.account != account || order.expires.0 <= today.0 {
+                    return;
+                }
+                for known in order.authorizations.iter().filter(|known| known.status() == "valid") {
+                    let same = authorizations.iter_mut().filter(|new| new.identifier == known.identifier);
+                    same.for_each(|new| new.progress = known.progress.clone());
+                }
+            });
+        }
+    }
+
     pub(crate) fn order(&self, call: &Call<'_>, id: u64) -> Result<Reply, Problem> {
         call.post_as_get()?;
-        self.with_order(call, id, |order| Ok(self.shown(order, call, id, 200)))
+        self.with_order(call, id, |order| {
+            is_an_order(order)?;
+            Ok(self.shown(order, call, id, 200))
+        })
     }
 
     /// Whether an account's list has valid authorizations for all of these names.
     pub(crate) fn holds_authorizations(&self, account: u64, names: &HashSet<Identifier>) -> bool {
         let (now, today) = (Instant::now(), UnixTime::now());
         let mut missing = names.clone();
-        for id in self.accounts.orders(account) {
+        let orders = self.accounts.orders(account).into_iter();
+        for id in orders.chain(self.accounts.pre_authorizations(account)) {
             self.orders.with(id, |order| {
                 order.settle(now);
                 if order.account == account && order.expires.0 > today.0 {
@@ -242,6 +295,7 @@ impl Ca {
         let der = URL_SAFE_NO_PAD.decode(csr);
         let der = der.map_err(|_| Problem::new(Kind::BadCsr, "the csr is not base64url"))?;
         self.with_order(call, id, |order| {
+            is_an_order(order)?;
             let status = order.status(call.now);
             if status != "ready" {
                 let detail = format!("the order is {status}, not ready");
@@ -294,8 +348,20 @@ impl Ca {
             order.settle(call.now);
             f(order)
         });
-        found.ok_or_else(|| Problem::new(Kind::NotFound, "there is no such order"))?
+        found.ok_or_else(no_such_order)?
     }
+}
+
+fn no_such_order() -> Problem {
+    Problem::new(Kind::NotFound, "there is no such order")
+}
+
+fn is_an_order(order: &Order) -> Result<(), Problem> {
+    if order.is_pre_authorization { Err(no_such_order()) } else { Ok(()) }
+}
+
+fn untried(identifier: Identifier) -> Authorization {
+    Authorization { identifier, token: rand::random(), progress: Progress::Untried }
 }
 
 fn nth(order: &mut Order, index: usize) -> Result<&mut Authorization, Problem> {

@@ -75,7 +75,7 @@ fn a_result_of_a_later_chain_keeps_all_but_the_name() {
     let record = Record::Chain { node: "r1".into(), origin_unix_ns: 7, result };
     let line = serde_json::to_string(&record).unwrap();
     assert_eq!(line.matches(r#""chainname":null"#).count(), 1);
-    let later = line.replace(r#""chainname":null"#, r#""chainname":"pre-authorization""#);
+    let later = line.replace(r#""chainname":null"#, r#""chainname":"of-a-later-version""#);
     assert_eq!(Record::parse(&later, 1).unwrap(), record);
     // With another later value it is not understood, but it is still the node's.
     let more = later.replace(r#""purpose":"step""#, r#""purpose":"probe""#);

@@ -87,7 +87,7 @@ pub(super) fn chains(page: &mut String, snapshot: &Snapshot) {
     page.push_str("<section>\n<h2>Chains</h2>\n");
     let columns = [&["chain", "count", "failed", "per s"][..], &TIMES].concat();
     begin(page, "Response times of the chains that succeeded", "figures", &columns);
-    for (chain, figures) in &snapshot.chains {
+    for (chain, figures) in snapshot.listed_chains() {
         let mut notes = Vec::new();
         if figures.abandoned > 0 {
             notes.push(format!("{} abandoned on purpose", figures.abandoned));

@@ -203,6 +203,9 @@ pub static KEYS: &[Key] = &[
     scenario("revoke_by_certificate_key", "SHARE", Number, CHAINS,
         "Share of the revocations that are signed with the certificate's key, the others with the account's; CAs may \
          refuse such a key from then on [default: 50%]"),
+    scenario("revoke_by_other_account", "SHARE", Number, CHAINS,
+        "Share of the revocations that another account makes, which first gets authorizations for all names \
+         (RFC 8555 §7.6) [default: none]"),
     plan("issuer_root", "FILE", Text, CHAINS,
         "PEM file with CA certificates that issued certificates must chain to; also verifies those that are sent \
          without their issuer [default: the end of a chain is not checked]").local(),

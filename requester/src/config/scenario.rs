@@ -87,6 +87,17 @@ pub(super) fn scenario(
         );
         s.mistake("think_time", message);
     }
+    let revoke_by_other_account = s.take("revoke_by_other_account", share).unwrap_or_default();
+    let usual = 0.5f64.min(1.0 - revoke_by_other_account);
+    let revoke_by_certificate_key = s.take("revoke_by_certificate_key", share).unwrap_or(usual);
+    if revoke_by_certificate_key + revoke_by_other_account > 1.0 + f64::EPSILON {
+        let message = format!(
+            "{} % of the revocations by another account and {} % by the certificate's key are more than all",
+            revoke_by_other_account * 100.0,
+            revoke_by_certificate_key * 100.0
+        );
+        s.mistake("revoke_by_other_account", message);
+    }
     Scenario {
         name: name.to_owned(),
         start_at: s.take("start_at", any_duration).unwrap_or_default(),
@@ -108,7 +119,8 @@ pub(super) fn scenario(
         revoke_reasons: s
             .take("revoke_reasons", Mix::from_str)
             .unwrap_or_else(|| Mix::even(RevocationReason::USUAL)),
-        revoke_by_certificate_key: s.take("revoke_by_certificate_key", share).unwrap_or(0.5),
+        revoke_by_certificate_key,
+        revoke_by_other_account,
         on_failure: s.take("on_failure", OnFailure::from_str).unwrap_or_default(),
     }
 }

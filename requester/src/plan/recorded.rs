@@ -119,6 +119,7 @@ fn scenario(given: &Scenario) -> plan::Scenario {
         profile,
         revoke_reasons,
         revoke_by_certificate_key,
+        revoke_by_other_account,
         on_failure,
     } = given;
     plan::Scenario {
@@ -139,6 +140,7 @@ fn scenario(given: &Scenario) -> plan::Scenario {
         profile: profile.shares(),
         revoke_reasons: revoke_reasons.shares(),
         revoke_by_certificate_key: *revoke_by_certificate_key,
+        revoke_by_other_account: *revoke_by_other_account,
         on_failure: on_failure.to_string(),
         unknown: plan::Unknown::default(),
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wec_acme::{Client, Clock, Config, Dialling, Roots};
+use wec_acme::{Client, Clock, Config, Dialling, Directory, Roots};
 use wec_record::Chain;
 
 use crate::error::StartError;
@@ -31,7 +31,21 @@ pub async fn preflight(plan: &Plan, clock: Clock) -> Result<Client, StartError> 
         return Err(StartError::ExternalAccountRequired { directory: plan.directory.to_string() });
     }
     profiles::check(plan, &client.directory().meta)?;
+    check_resources(plan, client.directory())?;
     Ok(client)
+}
+
+/// Checks that the directory has the resources that the plan's chains need.
+fn check_resources(plan: &Plan, directory: &Directory) -> Result<(), StartError> {
+    let weighs = |chain: Chain| plan.scenarios.iter().any(|scenario| scenario.weights.of(chain) > 0.0);
+    let lacks = |resource: &str| directory.resources().all(|(name, _)| name != resource);
+    for chain in Chain::ALL.into_iter().filter(|chain| weighs(*chain)) {
+        if let Some(resource) = chain.facts().resource.filter(|resource| lacks(resource)) {
+            let directory = plan.directory.to_string();
+            return Err(StartError::NoResource { directory, resource, chain });
+        }
+    }
+    Ok(())
 }
 
 /// A client of the plan's CA, if the CA may be loaded.

@@ -85,6 +85,26 @@ macro_rules! backend {
                 Ok(sqlx::query(issue!("$1")).bind(ids(orders)).execute(tx).await?.rows_affected())
             }
 
+            /// Stores other keys and contacts of registrations, in the order in which they were reported.
+            async fn change(
+                &self,
+                tx: &mut $connection,
+                changed: &[ChangedRegistrationRow],
+            ) -> Result<(), sqlx::Error> {
+                self.count(changed.len() as u64);
+                for row in changed {
+                    sqlx::query(
+                        "UPDATE registrations SET key = coalesce($2, key), contact = coalesce($3, contact) WHERE id = $1",
+                    )
+                    .bind(row.id)
+                    .bind(row.key.as_deref())
+                    .bind(row.contact.as_deref())
+                    .execute(&mut *tx)
+                    .await?;
+                }
+                Ok(())
+            }
+
             /// Marks registrations as gone, and ends their unclaimed objects; returns the number of each.
             async fn forget(
                 &self,
@@ -196,6 +216,7 @@ macro_rules! backend {
                             .await?;
                         duplicates = stored_ids.into_iter().filter(|id| !stored.contains(id)).collect();
                     }
+                    self.change(&mut tx, &batch.changed).await?;
                     let failed = self.end(&mut tx, END_ORDERS, &batch.failed).await?;
                     let revoked = self.end(&mut tx, END_CERTIFICATES, &batch.revoked).await?;
                     let ended = self.end(&mut tx, END_CERTIFICATES, &batch.ended).await?;

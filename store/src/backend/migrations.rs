@@ -14,6 +14,7 @@ pub(super) const SQLITE: History = &[
     (3, "order profiles", include_str!("../../migrations/sqlite/0003_order_profiles.sql")),
     (4, "order times", include_str!("../../migrations/sqlite/0004_order_times.sql")),
     (5, "exclusive registrations", include_str!("../../migrations/sqlite/0005_exclusive_registrations.sql")),
+    (6, "certificate urls", include_str!("../../migrations/sqlite/0006_certificate_urls.sql")),
 ];
 pub(super) const POSTGRES: History = &[
     (1, "state", include_str!("../../migrations/postgres/0001_state.sql")),
@@ -25,6 +26,7 @@ pub(super) const POSTGRES: History = &[
         "exclusive registrations",
         include_str!("../../migrations/postgres/0005_exclusive_registrations.sql"),
     ),
+    (6, "certificate urls", include_str!("../../migrations/postgres/0006_certificate_urls.sql")),
 ];
 
 const TABLE: &str = "_sqlx_migrations";

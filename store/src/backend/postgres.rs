@@ -10,9 +10,9 @@ use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Transaction};
 
 use super::{
-    Answer, Backend, Batch, Beat, CertificateColumns, CertificateRow, ChainRow, Ending, Enrolment,
-    ExclusiveRegistrationRow, GivenBack, Granted, OrderColumns, OrderRow, OwnerRow, RegistrationRow,
-    Released, Standing, Totals, WITH_REGISTRATION, Wanted, Written,
+    Answer, Backend, Batch, Beat, CertificateColumns, CertificateRow, ChainRow, ChangedRegistrationRow,
+    Ending, Enrolment, ExclusiveRegistrationRow, GivenBack, Granted, OrderColumns, OrderRow, OwnerRow,
+    RegistrationRow, Released, Standing, Totals, WITH_REGISTRATION, Wanted, Written,
     common::{add_totals, backend, issue, prolong},
     exclusive_registration, grant, migrations,
 };
@@ -234,12 +234,12 @@ impl PostgresBackend {
         self.count(1);
         let done = sqlx::query(
             "INSERT INTO certificates (id, ca, registration, issuer, serial, ari_id, names, leaf, chain, key, \
-             not_before, not_after, owner) \
+             not_before, not_after, url, owner) \
              SELECT r.id, $1, r.registration, r.issuer, r.serial, r.ari_id, r.names, r.leaf, r.chain, r.key, \
-             r.not_before, r.not_after, r.owner \
+             r.not_before, r.not_after, r.url, r.owner \
              FROM UNNEST($2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[], \
-             $9::bigint[], $10::bytea[], $11::bigint[], $12::bigint[], $13::bigint[]) \
-             AS r (id, registration, issuer, serial, ari_id, names, leaf, chain, key, not_before, not_after, owner) \
+             $9::bigint[], $10::bytea[], $11::bigint[], $12::bigint[], $13::text[], $14::bigint[]) \
+             AS r (id, registration, issuer, serial, ari_id, names, leaf, chain, key, not_before, not_after, url, owner) \
              ON CONFLICT DO NOTHING",
         )
         .bind(ca)
@@ -254,6 +254,7 @@ impl PostgresBackend {
         .bind(column(rows, |row| &*row.details.key_pkcs8))
         .bind(column(rows, |row| row.details.not_before_unix))
         .bind(column(rows, |row| row.details.not_after_unix))
+        .bind(column(rows, |row| text(&row.details.url)))
         .bind(column(rows, |row| row.owned.then_some(owner)))
         .execute(tx)
         .await?;
@@ -300,7 +301,7 @@ const CLAIM_CERTIFICATES: &str = "WITH me AS MATERIALIZED (SELECT id FROM owners
      AND not_after > $3 AND EXISTS (SELECT 1 FROM me) LIMIT $4 FOR UPDATE SKIP LOCKED) \
      UPDATE certificates SET owner = $1 FROM free WHERE certificates.id = free.id \
      RETURNING certificates.id, registration, issuer, serial, ari_id, names, leaf, chain, key, \
-     not_before, not_after, suspect";
+     not_before, not_after, url, suspect";
 const END_ORDERS: &str = "UPDATE orders SET state = e.state, owner = NULL, note = e.note \
      FROM UNNEST($1::bigint[], $2::smallint[], $3::smallint[], $4::text[]) AS e (id, state, reason, note) \
      WHERE orders.id = e.id AND orders.state = 0";

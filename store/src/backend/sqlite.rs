@@ -18,9 +18,10 @@ use sqlx::{Arguments as _, AssertSqlSafe, ConnectOptions as _, Either, Executor,
 use wec_startup::{keep_private, private_file};
 
 use super::{
-    Answer, Backend, Batch, Beat, CertificateColumns, CertificateRow, ChainRow, Ending, Enrolment,
-    ExclusiveRegistrationRow, GivenBack, Granted, NewCertificateRow, NewOrderRow, OrderColumns, OrderRow,
-    OwnerRow, RegistrationRow, Released, Standing, Totals, WITH_REGISTRATION, Wanted, Written,
+    Answer, Backend, Batch, Beat, CertificateColumns, CertificateRow, ChainRow, ChangedRegistrationRow,
+    Ending, Enrolment, ExclusiveRegistrationRow, GivenBack, Granted, NewCertificateRow, NewOrderRow,
+    OrderColumns, OrderRow, OwnerRow, RegistrationRow, Released, Standing, Totals, WITH_REGISTRATION, Wanted,
+    Written,
     common::{add_totals, backend, issue, prolong},
     exclusive_registration, grant, migrations,
 };
@@ -52,7 +53,7 @@ const CLAIM_CERTIFICATES: &str = "UPDATE certificates SET owner = ?1 WHERE id IN
      WHERE ca = ?2 AND owner IS NULL AND state = 0 AND not_after > ?3 \
      AND EXISTS (SELECT 1 FROM owners WHERE owners.id = ?1) LIMIT ?4) \
      RETURNING id, registration, issuer, serial, ari_id, names, leaf, chain, key, not_before, not_after, \
-     suspect";
+     url, suspect";
 const END_ORDERS: &str = "UPDATE orders SET state = j.value ->> 1, owner = NULL, note = j.value ->> 3 \
      FROM json_each(?) AS j WHERE orders.id = j.value ->> 0 AND state = 0";
 const END_CERTIFICATES: &str = "UPDATE certificates SET state = j.value ->> 1, owner = NULL, \
@@ -149,7 +150,7 @@ impl SqliteBackend {
             chains: Insert::new("chains (id, pem)"),
             certificates: Insert::new(
                 "certificates (id, ca, registration, issuer, serial, ari_id, names, leaf, chain, key, not_before, \
-                 not_after, owner)",
+                 not_after, url, owner)",
             ),
         })
     }
@@ -519,14 +520,25 @@ impl Script {
 
     /// Whether a script can write this: new orders and certificates, and orders that are issued.
     fn holds(batch: &Batch) -> bool {
-        let Batch { registrations, orders, chains, certificates, issued: _, failed, revoked, ended, gone } =
-            batch;
+        let Batch {
+            registrations,
+            orders,
+            chains,
+            certificates,
+            issued: _,
+            failed,
+            revoked,
+            ended,
+            changed,
+            gone,
+        } = batch;
         orders.len().max(certificates.len()) <= Self::MOST
             && registrations.is_empty()
             && chains.is_empty()
             && failed.is_empty()
             && revoked.is_empty()
             && ended.is_empty()
+            && changed.is_empty()
             && gone.is_empty()
     }
 
@@ -568,6 +580,7 @@ fn bind_certificate(row: &mut Row<'_>, item: &NewCertificateRow, ca: i64, owner:
         .bind(&*details.key_pkcs8)
         .bind(details.not_before_unix)
         .bind(details.not_after_unix)
+        .bind(&*details.url)
         .bind(item.owned.then_some(owner));
 }
 

@@ -70,6 +70,12 @@ impl<T: Claimable> Claim<T> {
         }
     }
 
+    /// Returns it changed, and not suspect.
+    pub(super) fn replace(mut self, changed: T) {
+        self.item = Some(changed);
+        self.release();
+    }
+
     /// The object, which has an outcome.
     pub(super) fn conclude(mut self) -> T {
         self.item.take().expect("a claim is concluded once, and consumed by it")

@@ -22,6 +22,8 @@ pub(super) struct Local {
     pub(super) exclusive: Pool<ExclusiveRegistration>,
     /// Whether chains claim exclusive accounts; otherwise none is claimed from the database.
     pub(super) claims_registrations: bool,
+    /// Whether the last new account was made as an exclusive one.
+    pub(super) next_is_exclusive: bool,
     /// Accounts of claimed objects, beyond those in `registrations`, so that each key is parsed once.
     pub(super) known: HashMap<i64, Weak<Registration>>,
     pub(super) orders: Pool<ReadyOrder>,
@@ -57,6 +59,7 @@ impl Local {
             resting_registrations: Resting::new(MOST_REGISTRATIONS),
             exclusive: Pool::new(options.pool),
             claims_registrations: false,
+            next_is_exclusive: false,
             known: HashMap::new(),
             orders: Pool::new(options.pool),
             certificates: Pool::new(options.pool),

@@ -85,6 +85,8 @@ pub struct NewCertificate {
     pub not_before_unix: i64,
     /// Seconds since the Unix epoch.
     pub not_after_unix: i64,
+    /// Where the CA offers it.
+    pub url: String,
 }
 
 /// A stored certificate that is neither revoked nor replaced.

@@ -10,7 +10,7 @@ use super::claim::Claim;
 use super::objects::{ExclusiveRegistration, NewCertificate, ReadyOrder, Registration, StoredCertificate};
 use super::reservation::Reservation;
 use super::{EXPIRED, LONGEST_NOTE, State};
-use crate::backend::{Ending, NewOrderRow, NewRegistrationRow, certificate_state};
+use crate::backend::{ChangedRegistrationRow, Ending, NewOrderRow, NewRegistrationRow, certificate_state};
 
 impl State {
     /// A shared account was made.
@@ -61,6 +61,30 @@ impl State {
             owned: false,
         };
         (Arc::new(Registration::new(id, account.clone())), row)
+    }
+
+    /// The account has another key.
+    pub async fn registration_rekeyed(&self, claim: Claim<ExclusiveRegistration>, account: Account) {
+        let id = claim.registration.id;
+        let key = Some(account.key.to_pkcs8());
+        self.shared.change(|local| {
+            local.queue.changed.push(ChangedRegistrationRow { id, key, contact: None });
+        });
+        let registration = Arc::new(Registration::new(id, account));
+        claim.replace(ExclusiveRegistration { registration, suspect: false });
+        self.shared.room().await;
+    }
+
+    /// The account has other contacts.
+    pub async fn registration_recontacted(&self, claim: Claim<ExclusiveRegistration>, contact: &[String]) {
+        let id = claim.registration.id;
+        let contact = Some(contact.join(" "));
+        self.shared.change(|local| {
+            local.queue.changed.push(ChangedRegistrationRow { id, key: None, contact });
+        });
+        let registration = Arc::clone(&claim.registration);
+        claim.replace(ExclusiveRegistration { registration, suspect: false });
+        self.shared.room().await;
     }
 
     /// The account no longer exists at the CA.

@@ -158,6 +158,7 @@ impl Shared {
             key_pkcs8: new.key_pkcs8,
             not_before_unix: new.not_before_unix,
             not_after_unix: new.not_after_unix,
+            url: new.url,
         });
         let id = self.next_id();
         AddedCertificate {

@@ -20,6 +20,7 @@ over_both_backends!(
     a_released_claim_comes_back_unsuspected,
     two_processes_never_share_a_claim,
     an_exclusive_account_is_claimed_by_one_and_never_shared,
+    an_exclusive_account_keeps_its_new_key_for_later_processes,
     two_processes_never_share_an_exclusive_account,
     exclusive_accounts_of_a_process_that_is_gone_come_back_as_suspect,
     surplus_goes_to_a_process_that_lacks_it,
@@ -44,8 +45,14 @@ over_both_backends!(
 
 async fn offers_exactly_what_is_stored(database: &Database) {
     let state = database.open().await;
-    let nothing =
-        Available { may_register: true, may_authorize: true, may_certify: true, ..Available::default() };
+    let nothing = Available {
+        // Not known before a chain has asked.
+        exclusive_registrations: true,
+        may_register: true,
+        may_authorize: true,
+        may_certify: true,
+        ..Available::default()
+    };
     assert_eq!(state.available(), nothing);
     assert!(
         state.registration().is_none()
@@ -187,6 +194,30 @@ async fn an_exclusive_account_is_claimed_by_one_and_never_shared(database: &Data
     assert!(claimed.iter().all(|claim| claim.suspect), "a suspect object stays suspect in the next process");
     let account = claimed[0].registration.account.clone();
     assert!(!account.key.to_pkcs8().is_empty() && account.url.starts_with("https://ca.test/account/"));
+}
+
+async fn an_exclusive_account_keeps_its_new_key_for_later_processes(database: &Database) {
+    let state = database.open().await;
+    register_exclusively(&state, 1).await;
+    let claim = state.claim_registration().unwrap();
+    let changed = wec_acme::Account { key: account().key, ..claim.registration.account.clone() };
+    state.registration_rekeyed(claim, changed.clone()).await;
+    let claim = state.claim_registration().unwrap();
+    assert!(!claim.suspect);
+    assert_eq!(claim.registration.account.key.thumbprint(), changed.key.thumbprint());
+    state.registration_recontacted(claim, &["mailto:new@b.test".into()]).await;
+    state.close().await.unwrap();
+
+    let later = database.open().await;
+    let mut claimed = None;
+    until("it is claimed", async || {
+        claimed = claimed.take().or_else(|| later.claim_registration());
+        claimed.is_some()
+    })
+    .await;
+    let claimed = claimed.unwrap();
+    assert_eq!(claimed.registration.account.key.to_pkcs8(), changed.key.to_pkcs8());
+    assert_eq!(later.counts().registrations, 1);
 }
 
 async fn two_processes_never_share_an_exclusive_account(database: &Database) {
@@ -704,6 +735,6 @@ async fn a_newer_database_is_refused_with_both_versions(database: &Database) {
         )
         .await;
     let error = State::open(&database.url, CA, StateOptions::default()).await.unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 7, known: 5, .. }), "{error}");
-    assert!(error.to_string().contains("version 7, this program knows 5; use the newer program"), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 7, known: 6, .. }), "{error}");
+    assert!(error.to_string().contains("version 7, this program knows 6; use the newer program"), "{error}");
 }

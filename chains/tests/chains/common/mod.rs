@@ -128,6 +128,7 @@ pub(crate) async fn over(transport: impl Transport + 'static, clock: Clock, poli
         new_order: url("order"),
         revoke_cert: url("revoke"),
         key_change: None,
+        new_authz: None,
         renewal_info: None,
         meta: Meta::default(),
     };

@@ -235,6 +235,7 @@ impl Writer {
                 key_pkcs8: row.key,
                 not_before_unix: row.not_before,
                 not_after_unix: row.not_after,
+                url: row.url,
             };
             Some(StoredCertificate {
                 id: row.id,

@@ -156,6 +156,7 @@ pub(crate) fn certificate(names: &[String]) -> NewCertificate {
     let leaf = "-----BEGIN CERTIFICATE-----\nbGVhZg==\n-----END CERTIFICATE-----\n";
     let issuer = "-----BEGIN CERTIFICATE-----\naXNzdWVy\n-----END CERTIFICATE-----\n";
     NewCertificate {
+        url: "https://ca.test/certificate/1".into(),
         issuer: "issuer".into(),
         ari_id: format!("aki.{serial}"),
         serial,
