@@ -69,6 +69,7 @@ pub enum OrderStatus {
     Processing,
     /// The certificate can be downloaded.
     Valid,
-    /// Failed.
+    /// Failed. Pebble calls an order `deactivated` if one of its authorizations is.
+    #[serde(alias = "deactivated")]
     Invalid,
 }

@@ -5,6 +5,7 @@
 
 mod catalogue;
 mod common;
+mod leftovers;
 mod migrations;
 mod postgres;
 mod sqlite;
@@ -16,6 +17,7 @@ use crate::error::StoreError;
 use crate::url::StoreUrl;
 
 pub(crate) use self::catalogue::Catalogued;
+pub(crate) use self::leftovers::{Leftovers, Page};
 
 /// The result of a backend's method.
 pub(crate) type Answer<'a, T> = BoxFuture<'a, Result<T, sqlx::Error>>;
@@ -256,7 +258,7 @@ pub(crate) struct Ending {
     pub(crate) note: Option<String>,
 }
 
-/// The `state` column of `orders`; 0 is ready.
+/// The `state` column of `orders`; 0 is ready, 1 issued, 3 ended by `wec clean`.
 pub(crate) mod order_state {
     pub(crate) const FAILED: i16 = 2;
 }

@@ -8,14 +8,14 @@ use crate::url::StoreUrl;
 
 /// A state database, outside of any run.
 pub struct Catalogue {
-    store: String,
-    backend: Box<dyn Catalogued>,
+    pub(crate) store: String,
+    pub(crate) backend: Box<dyn Catalogued>,
 }
 
 /// The stored objects of one CA.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredCa {
-    id: i64,
+    pub(crate) id: i64,
     /// The directory's URL, with a note after it if the CA was set aside.
     pub directory: String,
     /// Accounts.
@@ -98,7 +98,7 @@ impl Catalogue {
         self.backend.close().await;
     }
 
-    fn failed(&self, doing: &'static str, error: &sqlx::Error) -> StoreError {
+    pub(crate) fn failed(&self, doing: &'static str, error: &sqlx::Error) -> StoreError {
         StoreError::Failed { store: self.store.clone(), doing, reason: reason(error) }
     }
 }

@@ -5,6 +5,7 @@ mod catalogue;
 mod certificate;
 pub mod challenge;
 mod error;
+mod leftovers;
 mod state;
 mod url;
 
@@ -15,6 +16,7 @@ pub use challenge::{
     MemoryChallenges, RedisChallenges,
 };
 pub use error::StoreError;
+pub use leftovers::{AccountLeft, CertificateLeft, Left, OrderLeft};
 pub use state::{
     Available, Claim, Claimable, Counts, ExclusiveRegistration, Health, Limits, NewCertificate, ReadyOrder,
     Registration, Reservation, State, StateOptions, StoredCertificate,

@@ -5,10 +5,10 @@
 
 use super::postgres::PostgresBackend;
 use super::sqlite::SqliteBackend;
-use super::{Answer, Backend};
+use super::{Answer, Backend, Leftovers};
 
 /// A backend whose CAs can be listed, set aside and deleted.
-pub(crate) trait Catalogued: Backend {
+pub(crate) trait Catalogued: Backend + Leftovers {
     /// Every CA of the database.
     fn stored(&self) -> Answer<'_, Vec<StoredRow>>;
 

@@ -65,7 +65,7 @@ impl PostgresBackend {
         Ok(Self { pool, statements: AtomicU64::new(0) })
     }
 
-    async fn begin(&self) -> Result<Transaction<'static, sqlx::Postgres>, sqlx::Error> {
+    pub(super) async fn begin(&self) -> Result<Transaction<'static, sqlx::Postgres>, sqlx::Error> {
         self.count(2); // and its COMMIT or ROLLBACK
         self.pool.begin().await
     }

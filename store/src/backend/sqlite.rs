@@ -168,7 +168,7 @@ impl SqliteBackend {
     }
 
     /// A transaction that holds the write lock from its beginning.
-    async fn begin(&self) -> Result<Tx<'_>, sqlx::Error> {
+    pub(super) async fn begin(&self) -> Result<Tx<'_>, sqlx::Error> {
         let mut tx = self.acquire().await?;
         match tx.execute("BEGIN IMMEDIATE").await {
             Ok(()) => Ok(tx),
@@ -380,14 +380,14 @@ backend!(SqliteBackend, SqliteConnection);
 /// errors. A library that still counts it as open (as sqlx does) could never begin another one on that
 /// connection. So sqlx is not used for transactions, and after a failure the next transaction gets a new
 /// connection.
-struct Tx<'a> {
+pub(super) struct Tx<'a> {
     connection: PoolConnection<sqlx::Sqlite>,
     backend: &'a SqliteBackend,
     ended: bool,
 }
 
 impl Tx<'_> {
-    async fn commit(mut self) -> Result<(), sqlx::Error> {
+    pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
         self.execute("COMMIT").await?;
         self.ended = true;
         Ok(())

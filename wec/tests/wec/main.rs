@@ -8,6 +8,7 @@ mod bad_weather;
 mod calibrate;
 mod capacity;
 mod certificates;
+mod clean;
 mod common;
 mod deployment;
 mod drills;
