@@ -23,7 +23,7 @@ use proto::entry::Entry as Kind;
 use self::usual::Usual;
 
 /// Version of the binary form. It grows when a reader of the old form would misread the new one.
-pub const BINARY_VERSION: u8 = 2;
+pub const BINARY_VERSION: u8 = 3;
 /// The first message of a file and of each block, with its length. No protobuf message begins like it.
 pub(crate) const MARK: [u8; 8] = [7, b'w', b'e', b'c', b'b', b'\n', 0x1a, BINARY_VERSION];
 /// What all versions of [`MARK`] have in common.
@@ -43,8 +43,6 @@ struct Tables {
     nodes: Vec<Node>,
     requests: Vec<RequestResult>,
     chains: Vec<ChainResult>,
-    /// Of a reader: the places of entries of chains that this version does not know, with their numbers.
-    later_chains: HashMap<usize, u32>,
     last_done: u64,
     last_at: u64,
 }
@@ -132,7 +130,8 @@ impl Encoder {
                 Some(self.at(Kind::State(state_to_wire(*counts, 0)), node, *seq, *at_unix_ns, to))
             }
             Record::Load { node, seq, at_unix_ns, load } => {
-                let load = load_to_wire(load.clone(), 0);
+                let mut load = load_to_wire(load.clone(), 0);
+                load.generator.iter_mut().for_each(|generator| to_differences(&mut generator.lag_ns));
                 Some(self.at(Kind::Load(load), node, *seq, *at_unix_ns, to))
             }
             Record::Lost { node, seq, at_unix_ns, count, why } => {
@@ -348,6 +347,7 @@ fn template_of(result: &ChainResult) -> ChainResult {
         order: String::new(),
         serial: String::new(),
         chain: result.chain,
+        later_chain: result.later_chain,
         successful: result.successful,
         error: result.error.clone(),
         class: result.class,
@@ -472,10 +472,7 @@ impl Decoder {
                 return Ok(None);
             }
             Kind::NewChain(chain) => {
-                let later = later_chain(&chain);
-                let chains = room(&mut self.tables.chains, message)?;
-                self.tables.later_chains.extend(later.map(|number| (chains.len(), number)));
-                chains.push(chain_from_wire(chain, 0));
+                room(&mut self.tables.chains, message)?.push(chain_from_wire(chain, 0));
                 return Ok(None);
             }
             Kind::Json(text) => {
@@ -493,20 +490,10 @@ impl Decoder {
         node.last_seq = seq;
         let (node, origin_unix_ns) = (node.name.clone(), node.origin_unix_ns);
         if let Kind::Chain(mut chain) = kind {
-            let later = match (chain.chain as usize).checked_sub(1) {
-                Some(place) => self.tables.later_chains.get(&place).copied(),
-                None => chain.own.as_ref().and_then(later_chain),
-            };
             let result = self.tables.chain(&mut chain, seq, self.version);
             self.spare = chain;
             let result = result.ok_or_else(|| bad("a number of it is not in this block"))?;
-            let record = Record::Chain { node, origin_unix_ns, result };
-            // The record has no place for the number, so its line keeps it.
-            let line = later.and_then(|number| {
-                let line = serde_json::to_string(&record).ok()?;
-                Some(line.replacen(NO_CHAIN, &format!("\"chainname\":\"{number}\""), 1))
-            });
-            return Ok(Some((record, line)));
+            return Ok(Some((Record::Chain { node, origin_unix_ns, result }, None)));
         }
         let at = at.wrapping_add(at_us.wrapping_mul(MICROSECOND.cast_signed()));
         let at_unix_ns = self.tables.last_at.wrapping_add_signed(at);
@@ -517,7 +504,12 @@ impl Decoder {
                 hit_from_wire(wire::ValidationHit { at_unix_ns, took, ..hit }, node, seq)
             }
             Kind::State(counts) => Record::State { node, seq, at_unix_ns, counts: state_from_wire(counts) },
-            Kind::Load(load) => Record::Load { node, seq, at_unix_ns, load: load_from_wire(load) },
+            Kind::Load(mut load) => {
+                if self.version >= 3 {
+                    load.generator.iter_mut().for_each(|generator| from_differences(&mut generator.lag_ns));
+                }
+                Record::Load { node, seq, at_unix_ns, load: load_from_wire(load) }
+            }
             Kind::Lost(lost) => Record::Lost { node, seq, at_unix_ns, count: lost.count, why: lost.why },
             Kind::Chain(_) | Kind::Json(_) | Kind::NewNode(_) | Kind::NewRequest(_) | Kind::NewChain(_) => {
                 return Err(bad("it has a node and needs none"));
@@ -525,14 +517,6 @@ impl Decoder {
         };
         Ok(Some((record, None)))
     }
-}
-
-/// A chain result without a name, in JSON.
-const NO_CHAIN: &str = "\"chainname\":null";
-
-/// The number of a chain that this version does not know.
-fn later_chain(chain: &wire::ChainResult) -> Option<u32> {
-    (chain.chain as usize > wec_record::Chain::ALL.len()).then_some(chain.chain)
 }
 
 /// The default value, with the memory of this one.
@@ -689,6 +673,23 @@ impl Tables {
 
 const fn difference(a: u64, b: u64) -> i64 {
     a.wrapping_sub(b).cast_signed()
+}
+
+/// Replaces each number by its difference from the one before it.
+fn to_differences(numbers: &mut [u64]) {
+    let mut before = 0;
+    for number in numbers {
+        before = std::mem::replace(number, number.wrapping_sub(before));
+    }
+}
+
+/// The opposite.
+fn from_differences(numbers: &mut [u64]) {
+    let mut before: u64 = 0;
+    for number in numbers {
+        *number = number.wrapping_add(before);
+        before = *number;
+    }
 }
 
 const fn zigzag(value: i64) -> u64 {

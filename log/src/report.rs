@@ -63,6 +63,9 @@ pub struct LogReport {
     pub header: Option<RunHeader>,
     #[serde(skip)]
     numbers: BTreeMap<String, Ranges>,
+    /// Nodes numbered their records, which the 2015 design did not have, and there is no header before them.
+    #[serde(skip)]
+    headless: bool,
     /// Chain results with a value that this version does not know: their requests are not counted.
     #[serde(skip)]
     later_chains: bool,
@@ -108,6 +111,9 @@ impl LogReport {
     /// The defects of the log, one sentence each; empty when it is complete.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
+        if self.headless {
+            problems.push("there is no header: the beginning of the log is missing".to_owned());
+        }
         if let Some(first @ DamagedLine { file, format, why, .. }) = &self.damaged.first() {
             let place = first.place();
             let more = self.damaged_lines - 1;
@@ -258,6 +264,7 @@ pub fn read_placed(
             None => report.read(path, io::stdin().lock(), &mut each)?,
         }
     }
+    report.headless = report.header.is_none() && report.numbers.keys().any(|node| !node.is_empty());
     report.missing = std::mem::take(&mut report.numbers)
         .into_iter()
         .map(|(node, numbers)| (node, numbers.gaps()))

@@ -122,6 +122,9 @@ pub struct ChainResult {
     /// The chain. None for one that this version does not know: the result is counted, without a row of its
     /// own. In a log its line, with the name, is kept when the log is converted.
     pub chain: Option<Chain>,
+    /// The number of a chain that this version does not know, as protobuf messages have it; 0 if there is none. In a
+    /// line it is the chain's name, as text.
+    pub later_chain: u32,
     /// Whether the whole chain succeeded.
     pub successful: bool,
     /// done − due, nanoseconds.

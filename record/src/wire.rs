@@ -17,7 +17,7 @@ impl From<ChainResult> for wire::ChainResult {
         let started = result.started;
         Self {
             worker: result.worker,
-            chain: result.chain.map_or(0, |chain| chain.index() as u32 + 1),
+            chain: result.chain.map_or(result.later_chain, |chain| chain.index() as u32 + 1),
             successful: result.successful,
             due: result.due,
             started,
@@ -55,6 +55,7 @@ pub fn chain_from_wire(result: wire::ChainResult, seq: u64) -> ChainResult {
         seq,
         worker: result.worker,
         chain: (result.chain as usize).checked_sub(1).and_then(|index| Chain::ALL.get(index).copied()),
+        later_chain: if result.chain as usize > Chain::ALL.len() { result.chain } else { 0 },
         successful: result.successful,
         took: result.done.saturating_sub(result.due),
         due: result.due,
@@ -462,11 +463,12 @@ mod tests {
         #[test]
         fn a_chain_result_survives_the_wire(
             (started, requests) in (0u64..1 << 50).prop_flat_map(|started| (Just(started), proptest::collection::vec(request(started), 0..4))),
-            chain in 0..Chain::ALL.len(), seq: u64, abandoned: bool, wait in 0u64..1 << 40, took in 0u64..1 << 40,
+            chain in 0..=Chain::ALL.len(), seq: u64, abandoned: bool, wait in 0u64..1 << 40, took in 0u64..1 << 40,
         ) {
             let due = started.saturating_sub(wait);
             let result = ChainResult {
-                seq, worker: 3, chain: Some(Chain::ALL[chain]), successful: true, took: started + took - due, due, started,
+                seq, worker: 3, chain: Chain::ALL.get(chain).copied(),
+                later_chain: if chain < Chain::ALL.len() { 0 } else { 200 }, successful: true, took: started + took - due, due, started,
                 done: started + took, keygen: 5, error: String::new(), class: None, abandoned, requests, status: 403, problem: "caa".into(),
                 order: "/order/7".into(), serial: "00ff3a".into(),
                 scenario: "default".into(), profile: "shortlived".into(), detail: "names".into(), waited_asked: wait,

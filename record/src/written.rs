@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -20,9 +21,10 @@ use crate::{
 #[serde(default)]
 #[schema(as = ChainResult)]
 struct WrittenChain<'a> {
-    /// The chain; null for one that the writer did not know.
+    /// The chain; null if there is none, and the number of a chain that the writer did not know.
     #[serde(rename = "chainname")]
-    chain: Option<Chain>,
+    #[schema(value_type = Option<Chain>)]
+    chain: ChainName,
     /// Whether the whole chain succeeded.
     #[serde(rename = "chainsuccessful")]
     successful: bool,
@@ -213,6 +215,43 @@ struct WrittenAuthorization<'a> {
     settled: u64,
 }
 
+/// The name of a chain, or the number of one that this version does not know.
+#[derive(Clone, Copy, Default)]
+struct ChainName {
+    chain: Option<Chain>,
+    later: u32,
+}
+
+impl Serialize for ChainName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self { chain: None, later: 1.. } => serializer.collect_str(&self.later),
+            Self { chain, .. } => chain.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ChainName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Some(name) = Option::<Cow<'de, str>>::deserialize(deserializer)? else {
+            return Ok(Self::default());
+        };
+        if let Some(chain) = Chain::ALL.into_iter().find(|chain| chain.name() == name) {
+            return Ok(Self { chain: Some(chain), later: 0 });
+        }
+        match later_chain(&name) {
+            Some(later) => Ok(Self { chain: None, later }),
+            None => Err(D::Error::custom(format_args!("unknown chain {name:?}"))),
+        }
+    }
+}
+
+/// The number of a chain that this version does not know.
+fn later_chain(name: &str) -> Option<u32> {
+    let number = name.parse::<u32>().ok()?;
+    (number as usize > Chain::ALL.len() && number.to_string() == name).then_some(number)
+}
+
 impl Serialize for ChainResult {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         WrittenChain::from(self).serialize(serializer)
@@ -243,6 +282,7 @@ impl<'a> From<&'a ChainResult> for WrittenChain<'a> {
             seq,
             worker,
             chain,
+            later_chain,
             successful,
             took,
             due,
@@ -275,7 +315,7 @@ impl<'a> From<&'a ChainResult> for WrittenChain<'a> {
             written
         });
         Self {
-            chain: *chain,
+            chain: ChainName { chain: *chain, later: *later_chain },
             successful: *successful,
             error: error.into(),
             class: *class,
@@ -424,7 +464,8 @@ impl From<WrittenChain<'_>> for ChainResult {
             authorizations: authorizations.collect(),
             seq: written.seq,
             worker: written.worker,
-            chain: written.chain,
+            chain: written.chain.chain,
+            later_chain: written.chain.later,
             successful: written.successful,
             took: written.took,
             due,

@@ -45,7 +45,7 @@ impl Usual {
         let signed = |number: u64| unzigzag(number).checked_mul(unit.cast_signed());
         let place = usize::try_from(chain).ok()?.checked_sub(1)?;
         let template = tables.chains.get(place)?;
-        if place >= MAX_KINDS || tables.later_chains.contains_key(&place) {
+        if place >= MAX_KINDS {
             return None;
         }
         if self.kinds.len() <= place {

@@ -36,6 +36,21 @@ fn a_whole_run_has_no_problem() {
     }
 }
 
+/// Without a footer nothing else shows that they are missing: numbers need not begin with 1.
+#[test]
+fn a_log_whose_first_lines_are_missing_is_not_whole() {
+    let records = run();
+    for format in LogFormat::ALL {
+        let problems = report_of(format, &records[8..15]).problems();
+        assert_eq!(problems, ["there is no header: the beginning of the log is missing"], "{format}");
+    }
+    // The 2015 design had no header.
+    let folder = tempfile::tempdir().unwrap();
+    let line = r#"{"chainname":"NewRegistrationChain","chaintook":12,"individualresults":[]}"#;
+    let report = read(&[path(folder.path(), "seed", format!("{line}\n").as_bytes())]).2;
+    assert_eq!(report.problems(), Vec::<String>::new());
+}
+
 #[test]
 fn a_time_far_from_the_run_is_reported_with_its_place() {
     for format in LogFormat::ALL {

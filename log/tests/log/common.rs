@@ -66,7 +66,8 @@ prop_compose! {
         let done = started + took;
         let answered = requests.first().map_or(started, |request| request.sent);
         let result = ChainResult {
-            seq, worker, chain: flags.0.then_some(Chain::ALL[chain]), successful: flags.1, took: odd.unwrap_or(done - due), due,
+            seq, worker, chain: flags.0.then_some(Chain::ALL[chain]),
+            later_chain: if flags.0 || !flags.1 { 0 } else { 200 }, successful: flags.1, took: odd.unwrap_or(done - due), due,
             started, done, keygen: wait, error: text.clone(), class: None, abandoned: flags.2, status: 403,
             problem: text.clone().into(), scenario: text.clone(), profile: text.clone(), detail: text.into(),
             waited_asked: wait, waited_poll: took, issued: flags.0, issuance: flags.1.then_some(took),

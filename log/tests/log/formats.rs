@@ -10,7 +10,7 @@ use wec_record::{FORMAT_VERSION, Record, RunHeader};
 use crate::common::{chain, file, header, path, read, record};
 
 /// Everything that a reader finds in these bytes.
-fn records(bytes: &[u8]) -> (Vec<Record>, u64) {
+pub(crate) fn records(bytes: &[u8]) -> (Vec<Record>, u64) {
     let mut reader = Reader::new(bytes).unwrap();
     let mut records = Vec::new();
     while let Some(found) = reader.next().unwrap() {
@@ -23,7 +23,7 @@ fn records(bytes: &[u8]) -> (Vec<Record>, u64) {
 }
 
 /// The file in another format, line by line.
-fn converted(bytes: &[u8], to: LogFormat) -> Vec<u8> {
+pub(crate) fn converted(bytes: &[u8], to: LogFormat) -> Vec<u8> {
     let mut reader = Reader::new(bytes).unwrap();
     let mut writer = RecordWriter::new(to, Vec::new());
     while let Some(found) = reader.next().unwrap() {

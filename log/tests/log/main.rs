@@ -5,6 +5,7 @@
 mod checks;
 mod common;
 mod cost;
+mod described;
 mod documented;
 mod formats;
 mod hostile;
