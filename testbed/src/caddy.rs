@@ -103,6 +103,7 @@ fn bindable(address: Ipv4Addr) -> std::io::Result<()> {
 pub struct Caddy {
     process: Process,
     port: u16,
+    admin: u16,
 }
 
 impl Caddy {
@@ -115,7 +116,7 @@ impl Caddy {
     }
 
     async fn start_once(standard: &Standard) -> anyhow::Result<Self> {
-        let (port, http_port) = (free_port(), free_port());
+        let (port, http_port, admin) = (free_port(), free_port(), free_port());
         let (caddy, unshare) = (CADDY.find()?, UNSHARE.find()?);
         let mut process = Process::start_with("caddy", |dir| {
             std::fs::write(dir.join("resolv.conf"), format!("nameserver {}\n", standard.address))?;
@@ -123,7 +124,10 @@ impl Caddy {
                 dir.join("Caddyfile"),
                 format!(
                     "{{\n\
-                     \tadmin off\n\
+                     \tadmin 127.0.0.1:{admin}\n\
+                     \tservers {{\n\
+                     \t\tmetrics\n\
+                     \t}}\n\
                      \thttp_port {http_port}\n\
                      \thttps_port {port}\n\
                      \tauto_https disable_redirects\n\
@@ -159,12 +163,17 @@ impl Caddy {
                     .is_ok_and(|greeted| greeted.is_ok())
             })
             .await?;
-        Ok(Self { process, port })
+        Ok(Self { process, port, admin })
     }
 
     /// The URL of its directory.
     pub fn directory_url(&self) -> String {
         format!("https://localhost:{}/acme/local/directory", self.port)
+    }
+
+    /// Where its metrics are, for Prometheus.
+    pub fn metrics_url(&self) -> String {
+        format!("http://127.0.0.1:{}/metrics", self.admin)
     }
 
     /// File with its root certificate, PEM: of its HTTPS server and of what it issues.

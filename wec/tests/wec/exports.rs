@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -308,4 +308,49 @@ fn only_a_process_s_own_flags_decide_where_data_goes() {
     signal(&served, "-TERM");
     served.wait().unwrap();
     assert_eq!(calls.load(Ordering::Relaxed), 0);
+}
+
+/// What the official message classes of OpenTelemetry read is what the run printed.
+#[test]
+fn a_receiver_with_the_official_classes_reads_every_export() {
+    let (folder, python) = (tempfile::tempdir().unwrap(), wec_testbed::python().unwrap());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wec/otlp_collector.py");
+    let mut collector = Command::new(python).arg(script).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(collector.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let url = lines.next().expect("the collector starts");
+    let received = std::thread::spawn(move || lines.collect::<Vec<_>>());
+    let ca = NullCa::start(folder.path(), &["--no-verify"]);
+    let mut args = vec!["run", "--headless", "--workers", "4", "--run-time", "2s", "--json", "summary.json"];
+    args.extend(["--http01-listen", "127.0.0.1:0", "--otlp", &url, "--otlp-interval", "300ms"]);
+    args.extend(ca.target());
+    let output = run(folder.path(), &args);
+    collector.kill().unwrap();
+    collector.wait().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(!said(&output).contains("collector"), "it refused an export: {}", said(&output));
+    let received = received.join().unwrap();
+    assert!(received.len() >= 3, "{} exports", received.len());
+
+    let last: Value = serde_json::from_str(received.last().unwrap()).unwrap();
+    let summary = summary(folder.path());
+    assert_eq!(last["resource"]["service.name"], "wile-e-coyote");
+    assert_eq!(last["resource"]["wec.run"], summary["run"]["id"]);
+    let points = |name: &str| last["metrics"][name]["points"].as_array().unwrap().iter();
+    let chains = summary["chains"].as_object().unwrap().iter();
+    for (chain, figures) in chains.filter(|(_, figures)| figures["count"].as_u64() > Some(0)) {
+        let of_chain = |point: &&Value| point["labels"]["chain"] == **chain;
+        let count = points("wec_chains").find(of_chain).unwrap();
+        assert_eq!(count["value"].as_f64(), figures["count"].as_f64(), "{chain}");
+        let (times, n) =
+            (points("wec_chain_response_time").find(of_chain).unwrap(), &figures["response_time_ns"]["n"]);
+        assert_eq!(&times["count"], n, "{chain}");
+        let mean = times["sum"].as_f64().unwrap() / n.as_f64().unwrap() * 1e9;
+        assert!(
+            (mean - figures["response_time_ns"]["mean"].as_f64().unwrap()).abs() < 2.0,
+            "{chain}: {mean}"
+        );
+    }
+    assert_eq!(last["metrics"]["wec_chain_response_time"]["unit"], "s");
+    let requests: f64 = points("wec_http_requests").map(|point| point["value"].as_f64().unwrap()).sum();
+    assert_eq!(Some(requests), summary["requests"].as_f64());
 }

@@ -6,9 +6,9 @@ use std::net::TcpStream;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use wec_record::{Observation, Record};
-use wec_testbed::{NodeExporter, Prometheus};
+use wec_testbed::{Caddy, NodeExporter, Prometheus, Standard};
 
-use crate::common::{NullCa, Run, free, log, run_until, said, signal, summary, until, wec};
+use crate::common::{NullCa, Run, free, log, results, run_until, said, signal, summary, until, wec};
 
 const TOKEN: &str = "s3cret";
 const DASHBOARD: &str = include_str!("../../../deploy/grafana/wec.json");
@@ -119,4 +119,62 @@ fn a_real_exporter_is_observed_beside_a_run_and_one_that_is_away_stops_nothing()
         series.map(|series| (&series["source"], &series["name"], &series["measure"])).collect();
     let cpu = (&json!("machine"), &json!("process_cpu_seconds_total"), &json!("rate"));
     assert!(names.contains(&cpu), "{names:?}");
+}
+
+/// Observations among the records.
+fn observations(records: &[Record]) -> Vec<&Observation> {
+    let observation = |record| match record {
+        &Record::Observation(ref sample) => Some(sample),
+        _ => None,
+    };
+    records.iter().filter_map(observation).collect()
+}
+
+/// Caddy counts its own requests. What it had counted in the last sample is what the log has of that time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ca_is_observed_while_it_is_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let standard = Standard::reserve().unwrap();
+    let caddy = Caddy::start(&standard).await.unwrap();
+    let (directory, cacert) = (caddy.directory_url(), caddy.ca_file().to_str().unwrap().to_owned());
+    let [http01, tlsalpn01, dns] =
+        [standard.http01(), standard.tlsalpn01(), standard.dns()].map(|address| address.to_string());
+    let metrics = format!("ca={}", caddy.metrics_url());
+    let mut args =
+        vec!["run", "--directory", &directory, "--cacert", &cacert, "--headless", "--workers", "2"];
+    args.extend(["--http01-listen", &http01, "--tlsalpn01-listen", &tlsalpn01, "--dns-listen", &dns]);
+    args.extend(["--observe", &metrics, "--observe-series", "caddy_http_request_duration_seconds_count*"]);
+    args.extend(["--observe-series", "process_*", "--json", "summary.json"]);
+    let issued = |records: &[Record]| results(records).any(|result| result.issued);
+    let output = run_until(folder.path(), &args, |log| observations(log).len() >= 4 && issued(log));
+    assert_eq!(output.status.code(), Some(105), "it is ended early: {}", said(&output));
+
+    let records = log(folder.path());
+    let samples = observations(&records);
+    let [.., before, last] = samples[..] else { panic!("{samples:?}") };
+    let posts = |sample: &Observation| {
+        let of_ca =
+            |series: &&String| series.contains("handler=\"subroute\"") && series.contains("method=\"POST\"");
+        sample.counters.iter().filter(|(series, _)| of_ca(series)).map(|(_, count)| *count as usize).sum()
+    };
+    let ended_by = |at_unix_ns: u64| {
+        let chains = records.iter().filter_map(|record| match record {
+            Record::Chain { origin_unix_ns, result, .. } => Some((*origin_unix_ns, result)),
+            _ => None,
+        });
+        let posts = chains.flat_map(|(origin, result)| {
+            let posts = result.requests.iter().filter(|request| request.method == "POST");
+            posts.map(move |request| origin + request.done)
+        });
+        posts.filter(|done| *done <= at_unix_ns).count()
+    };
+    let counted: usize = posts(last);
+    let (least, most) = (ended_by(before.at_unix_ns), ended_by(u64::MAX));
+    assert!(least > 0 && least <= counted && counted <= most, "{least}..={most}: {counted} in {last:?}");
+    assert!(posts(samples[0]) < counted, "{samples:?}");
+    assert!(last.gauges["process_resident_memory_bytes"] > 1e6, "{last:?}");
+    let summary = summary(folder.path());
+    let observed = summary["observed"].as_array().unwrap();
+    let is_cpu = |series: &&Value| series["name"] == "process_cpu_seconds_total" && series["source"] == "ca";
+    assert!(observed.iter().any(|series| is_cpu(&series)), "{observed:?}");
 }

@@ -1,6 +1,7 @@
 //! `wec report` and `wec compare` on the logs of real runs.
 
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 use wec_testbed::{Pebble, PebbleOptions};
@@ -100,6 +101,27 @@ async fn a_run_against_pebble_has_a_report_in_every_form() {
         assert_eq!(count, if by == "endpoint" { requests } else { all }, "{rows}");
         assert!(report(&["--by", by]).starts_with(by));
     }
+}
+
+/// HdrHistogram's own library counts the same requests, from the CSV of the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn percentile_output_is_what_hdrhistogram_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = pebble_run(folder.path()).await;
+    printed(folder.path(), &["convert", &log, "-o", "requests.csv", "--csv", "requests"]);
+    std::fs::write(folder.path().join("all.hgrm"), printed(folder.path(), &["report", &log, "--hdr"]))
+        .unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wec/hdr.py");
+    let mut python = Command::new(wec_testbed::python().unwrap());
+    python.arg(script).args(["requests.csv", "all.hgrm"]).current_dir(folder.path());
+    let output = python.output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let checked = String::from_utf8(output.stdout).unwrap();
+    let summary: Value = serde_json::from_str(&printed(folder.path(), &["report", &log, "--json"])).unwrap();
+    assert!(
+        checked.trim_end().ends_with(&format!(" {} requests", summary["response_time_ns"]["n"])),
+        "{checked}"
+    );
 }
 
 /// A run of the null CA with this delay of each answer; its log is in a folder of its own.
