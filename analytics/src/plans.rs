@@ -76,6 +76,23 @@ pub struct NewSession {
     pub agents: Selection,
 }
 
+/// A scenario file to check
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScenarioText {
+    /// Its text, in TOML.
+    pub toml: String,
+}
+
+/// Whether a session can be made of a scenario file
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+pub struct ScenarioCheck {
+    /// The file's keys with values as text, which `plan` of a new session takes; empty if there are mistakes.
+    pub keys: BTreeMap<String, String>,
+    /// All mistakes, each with its line where it has one.
+    pub mistakes: Vec<String>,
+}
+
 /// A change of a planned session. Keys that are left out stay as they are.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -100,6 +117,17 @@ pub struct PlanChanged {
     pub session: PlanView,
     /// What changed, for people: `workers 5 → 8`.
     pub changes: Vec<String>,
+}
+
+/// Checks a scenario file as [`create`] does; nothing is made.
+pub fn check(text: &ScenarioText) -> ScenarioCheck {
+    match SessionKeys::of_file("scenario", &text.toml) {
+        Ok(SessionKeys { keys, .. }) => ScenarioCheck { keys, mistakes: Vec::new() },
+        Err(mistakes) => ScenarioCheck {
+            keys: BTreeMap::new(),
+            mistakes: mistakes.0.iter().map(ToString::to_string).collect(),
+        },
+    }
 }
 
 /// Creates a session that can be started.

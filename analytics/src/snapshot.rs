@@ -417,6 +417,12 @@ pub struct FailureFigures {
     pub detail: String,
     /// Number of failures.
     pub count: u64,
+    /// When the first one ended, nanoseconds since the Unix epoch; 0 if its record has no time.
+    #[serde(default)]
+    pub first_unix_ns: u64,
+    /// When the last one ended, nanoseconds since the Unix epoch.
+    #[serde(default)]
+    pub last_unix_ns: u64,
     /// The shortest wait that the CA asked for (Retry-After), nanoseconds; null if it asked for none.
     #[serde(default)]
     pub retry_after_min_ns: Option<u64>,

@@ -106,7 +106,7 @@ impl Chain {
                 makes: Some(Object::Registration),
                 default_weight: 1.0,
                 former_names: &["NewRegistrationChain", "NewRegistration"],
-                colours: ["#2563cf", "#6ea6ff"],
+                colours: ["#3b50ad", "#85b5f2"],
                 ..PLAIN
             },
             Self::Authorization => ChainFacts {
@@ -114,7 +114,7 @@ impl Chain {
                 makes: Some(Object::Order),
                 default_weight: 4.0,
                 former_names: &["NewAuthorizationChain", "NewAuthorization"],
-                colours: ["#00877c", "#33c9ba"],
+                colours: ["#4ba481", "#99ffde"],
                 ..PLAIN
             },
             Self::Certificate => ChainFacts {
@@ -123,7 +123,7 @@ impl Chain {
                 default_weight: 4.0,
                 issues: true,
                 former_names: &["NewCertificateChain", "NewCertificate"],
-                colours: ["#7a42d8", "#b596ff"],
+                colours: ["#bd71ef", "#9762f1"],
                 ..PLAIN
             },
             Self::Refresh => ChainFacts {
@@ -132,14 +132,14 @@ impl Chain {
                 default_weight: 2.0,
                 issues: true,
                 former_names: &["RefreshCertificateChain", "RefreshCertificate"],
-                colours: ["#8c7400", "#d9c24a"],
+                colours: ["#855e02", "#f0a707"],
                 ..PLAIN
             },
             Self::Revoke => ChainFacts {
                 needs: Some(Object::Certificate),
                 default_weight: 1.0,
                 former_names: &["RevokeCertificateChain", "RevokeCertificate"],
-                colours: ["#c22f80", "#ff82ba"],
+                colours: ["#6b1839", "#ee4074"],
                 ..PLAIN
             },
             Self::KeyRollover => ChainFacts {

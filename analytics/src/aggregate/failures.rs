@@ -54,6 +54,8 @@ impl Aggregate {
                     problem: String::new(),
                     detail: String::new(),
                     count: 0,
+                    first_unix_ns: failure.first_unix_ns,
+                    last_unix_ns: failure.last_unix_ns,
                     retry_after_min_ns: None,
                     retry_after_max_ns: None,
                     example: failure.example.clone(),
@@ -78,6 +80,8 @@ fn same_kind(a: &FailureFigures, b: &FailureFigures) -> bool {
 impl FailureFigures {
     fn add(&mut self, other: &Self) {
         self.count += other.count;
+        self.first_unix_ns = self.first_unix_ns.min(other.first_unix_ns);
+        self.last_unix_ns = self.last_unix_ns.max(other.last_unix_ns);
         let both = |a: Option<u64>, b: Option<u64>| a.into_iter().chain(b);
         self.retry_after_min_ns = both(self.retry_after_min_ns, other.retry_after_min_ns).min();
         self.retry_after_max_ns = both(self.retry_after_max_ns, other.retry_after_max_ns).max();

@@ -341,7 +341,7 @@ impl Aggregate {
             let at = origin.saturating_add(request.done);
             if self.includes(at) {
                 // One that claims another time than its chain's must not stretch the charts.
-                self.request(request, charted.map(|done| at.min(done)));
+                self.request(request, at, charted.map(|done| at.min(done)));
             }
         }
         for authorization in &result.authorizations {
@@ -386,6 +386,12 @@ impl Aggregate {
             *totals.classes.entry(class).or_default() += 1;
         }
         self.timeline.chain(charted, chain, result.successful, result.took);
+        if let Some(spent) = result.spent().filter(|_| result.successful) {
+            self.timeline.by_ca(charted, chain, spent.requests.saturating_add(spent.connecting));
+        }
+        if let Some(class) = result.class.filter(|_| !result.successful) {
+            self.timeline.failed_chain(charted, class);
+        }
         if !result.successful {
             let (status, problem) = result.failed_by();
             let failed = result.last_failed();
@@ -397,6 +403,8 @@ impl Aggregate {
                 problem: shortened(problem),
                 detail: shortened(&result.detail),
                 count: 1,
+                first_unix_ns: done,
+                last_unix_ns: done,
                 retry_after_min_ns: failed.and_then(|request| request.retry_after),
                 retry_after_max_ns: failed.and_then(|request| request.retry_after),
                 example: shortened(&result.error),
@@ -406,7 +414,7 @@ impl Aggregate {
         }
     }
 
-    fn request(&mut self, request: &RequestResult, charted: Option<u64>) {
+    fn request(&mut self, request: &RequestResult, at_unix_ns: u64, charted: Option<u64>) {
         self.requests += 1;
         self.posts += u64::from(request.method == "POST");
         match request.purpose {
@@ -455,6 +463,8 @@ impl Aggregate {
                 problem: shortened(&request.problem),
                 detail: shortened(&request.detail),
                 count: 1,
+                first_unix_ns: at_unix_ns,
+                last_unix_ns: at_unix_ns,
                 retry_after_min_ns: request.retry_after,
                 retry_after_max_ns: request.retry_after,
                 example: shortened(&request.error),

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
-use wec_record::{Chain, LoadSample, ScenarioSample};
+use wec_record::{Chain, FailureClass, LoadSample, ScenarioSample};
 
 use crate::distribution::{Cell, Cells, LONGEST_NS, may_be_named};
 use crate::snapshot::{ChainPercentiles, Series};
@@ -52,6 +52,8 @@ struct Bucket {
     requests_failed: u64,
     hits: u64,
     load: LoadBucket,
+    /// Failed iterations.
+    classes: BTreeMap<FailureClass, u64>,
     chains: [ChainBucket; Chain::ALL.len()],
 }
 
@@ -63,6 +65,12 @@ struct ChainBucket {
     /// Sum of the successful ones that were not abandoned, nanoseconds.
     sum: u128,
     times: Cells<6>,
+    /// Successful ones of which it is known how long the CA and the network took, and the sum of these times,
+    /// nanoseconds.
+    #[serde(default)]
+    by_ca: u64,
+    #[serde(default)]
+    by_ca_sum: u128,
 }
 
 /// Target and actual load: sums over the samples, weighted by the time that each covers.
@@ -155,6 +163,23 @@ impl Timeline {
             } else {
                 chain.failed += 1;
             }
+        }
+    }
+
+    /// The time that the CA and the network took in an iteration that succeeded and was counted just before,
+    /// nanoseconds.
+    pub(crate) fn by_ca(&mut self, at_unix_ns: Option<u64>, chain: Chain, took: u64) {
+        if let Some(bucket) = self.last_bucket(at_unix_ns) {
+            let chain = &mut bucket.chains[chain.index()];
+            chain.by_ca += 1;
+            chain.by_ca_sum += u128::from(took.min(LONGEST_NS));
+        }
+    }
+
+    /// The class of an iteration that failed and was counted just before.
+    pub(crate) fn failed_chain(&mut self, at_unix_ns: Option<u64>, class: FailureClass) {
+        if let Some(bucket) = self.last_bucket(at_unix_ns) {
+            *bucket.classes.entry(class).or_default() += 1;
         }
     }
 
@@ -266,6 +291,11 @@ impl Timeline {
             .filter(|(_, bucket)| seen.is_none_or(|seen| bucket.revision > seen));
         let mut series = Series { reset: seen.is_none(), ..Series::without_buckets(self.step_s) };
         for (index, bucket) in changed {
+            for (class, failed) in &bucket.classes {
+                let column = series.classes.entry(*class).or_default();
+                column.resize(series.at_unix_s.len(), 0);
+                column.push(*failed);
+            }
             series.at_unix_s.push(index * self.step_s);
             series.issued.push(bucket.issued);
             series.requests.push(bucket.requests);
@@ -286,8 +316,13 @@ impl Timeline {
                 column.mean_ns.push((succeeded > 0).then(|| (chain.sum / u128::from(succeeded)) as u64));
                 column.p50_ns.push(chain.times.percentile(succeeded, 500).map(Cell::middle));
                 column.p95_ns.push(chain.times.percentile(succeeded, 950).map(Cell::middle));
+                column.p99_ns.push(chain.times.percentile(succeeded, 990).map(Cell::middle));
+                let by_ca = chain.by_ca_sum.checked_div(u128::from(chain.by_ca));
+                column.ca_mean_ns.push(by_ca.map(|mean| mean as u64));
             }
         }
+        let length = series.at_unix_s.len();
+        series.classes.values_mut().for_each(|column| column.resize(length, 0));
         (series, now)
     }
 
@@ -350,6 +385,13 @@ impl Timeline {
         let bucket = &mut self.buckets[place];
         bucket.revision = self.revision;
         Some(bucket)
+    }
+
+    /// The bucket of the last record, if it is the one for this time.
+    fn last_bucket(&mut self, at_unix_ns: Option<u64>) -> Option<&mut Bucket> {
+        let (first, place) = self.last?;
+        let after = (at_unix_ns? / 1_000_000_000).checked_sub(first)?;
+        (after < self.step_s).then(|| &mut self.buckets[place])
     }
 
     /// Makes the timeline cover the second `at`, by new buckets or wider ones. False when even the widest
@@ -423,12 +465,17 @@ impl Bucket {
         self.requests_failed += other.requests_failed;
         self.hits += other.hits;
         self.load.merge(other.load);
+        for (class, failed) in other.classes {
+            *self.classes.entry(class).or_default() += failed;
+        }
         for (ours, theirs) in self.chains.iter_mut().zip(other.chains) {
             ours.count += theirs.count;
             ours.failed += theirs.failed;
             ours.abandoned += theirs.abandoned;
             ours.sum += theirs.sum;
             ours.times.merge(&theirs.times);
+            ours.by_ca += theirs.by_ca;
+            ours.by_ca_sum += theirs.by_ca_sum;
         }
     }
 

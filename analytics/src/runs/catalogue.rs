@@ -34,6 +34,8 @@ const MAX_FILES: usize = 20_000;
 /// Bytes of logs that one listing reads for outcomes that are not known yet: a fraction of a second of one
 /// processor, also during a run. The next listing continues.
 const READ_BY_LISTING: u64 = 16 << 20;
+/// Bytes of the logs of a run that has not ended, and has no index yet, that are read for a part of it.
+const READ_BY_WINDOW: u64 = 128 << 20;
 /// Maximal age of a live run's outcome.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -231,6 +233,32 @@ impl Catalogue {
         all.truncate(MAX_KEPT - 1);
         all.push_front(kept.clone());
         Ok(Some(kept))
+    }
+
+    /// The figures from and to these times after its start of a run that has not ended, by what is in its logs
+    /// so far; none if they are too long to be read for this, or it is replayed.
+    pub(crate) fn growing_window(
+        &self,
+        run: &dyn Run,
+        from_ns: u64,
+        to_ns: u64,
+    ) -> Option<Result<WindowView, LogError>> {
+        if run.replay().is_some() {
+            return None;
+        }
+        let id = run.figures().lock().header()?.run.clone();
+        let RunFiles { files, .. } = self.runs().remove(&id)?;
+        if files.iter().map(|file| file.length).sum::<u64>() > READ_BY_WINDOW {
+            return None;
+        }
+        let paths: Vec<_> = files.into_iter().map(|file| file.path).collect();
+        let mut aggregate =
+            Aggregate::of_period(Duration::from_nanos(from_ns), Some(Duration::from_nanos(to_ns)));
+        let read = crate::log::read_logs(&paths, |record| aggregate.record(record));
+        Some(read.map(|_| {
+            let series = aggregate.series(None).0;
+            WindowView { from_ns, to_ns, snapshot: aggregate.snapshot(), series }
+        }))
     }
 
     /// Why the file that would be the log of this run is none.

@@ -77,7 +77,7 @@ pub(crate) trait Run: std::fmt::Debug + Send + Sync {
     fn replay(&self) -> Option<ReplayView> {
         None
     }
-    /// The figures from and to these times after its start; none for a run that has not ended. Reads its log.
+    /// The figures from and to these times after its start; none for a run that has no index. Reads its log.
     ///
     /// # Errors
     /// When its log cannot be read.

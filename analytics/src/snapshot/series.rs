@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use wec_record::Chain;
+use wec_record::{Chain, FailureClass};
 
 use super::Snapshot;
 use crate::schema;
@@ -41,6 +41,10 @@ pub struct Series {
     pub lag_p99_ns: Vec<Option<u64>>,
     /// Largest scheduling lag.
     pub lag_max_ns: Vec<Option<u64>>,
+    /// Iterations that failed, by class. A class that is missing has none in these buckets.
+    #[serde(default)]
+    #[schema(value_type = BTreeMap<String, Vec<u64>>)]
+    pub classes: BTreeMap<FailureClass, Vec<u64>>,
     /// Every chain, also one without results.
     #[schema(schema_with = schema::every_chain::<ChainSeries>)]
     pub chains: BTreeMap<Chain, ChainSeries>,
@@ -64,6 +68,7 @@ impl Series {
             requests_target: Vec::new(),
             lag_p99_ns: Vec::new(),
             lag_max_ns: Vec::new(),
+            classes: BTreeMap::new(),
             chains: Chain::ALL.into_iter().map(|chain| (chain, ChainSeries::default())).collect(),
         }
     }
@@ -112,4 +117,11 @@ pub struct ChainSeries {
     pub p50_ns: Vec<Option<u64>>,
     /// 95th percentile, to within 2 %; null below 200 samples.
     pub p95_ns: Vec<Option<u64>>,
+    /// 99th percentile, to within 2 %; null below 1,000 samples.
+    #[serde(default)]
+    pub p99_ns: Vec<Option<u64>>,
+    /// Mean time of requests and connecting, which the CA and the network used; null when none succeeded
+    /// or the records lack it.
+    #[serde(default)]
+    pub ca_mean_ns: Vec<Option<u64>>,
 }

@@ -37,7 +37,7 @@ pub(crate) enum ApiError {
     #[error("there is no run {0:?}: GET /api/v1/runs lists the runs")]
     NoRun(String),
     #[error(
-        "the run {0:?} has not ended, or is replayed here: parts of a run are read from its log with wec serve"
+        "no part of the run {0:?} can be read: it is replayed here, or has not ended and its log is longer than 128 MiB"
     )]
     NoWindow(String),
     #[error("nothing is replayed here: start wec replay LOG")]

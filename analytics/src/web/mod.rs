@@ -116,6 +116,7 @@ fn router(web: Web, guard: Guard) -> Router {
         .route("/api/v1/sessions/{id}/start", post(plans::start))
         .route("/api/v1/sessions/{id}/stop", post(plans::stop))
         .route("/api/v1/sessions/{id}/clone", post(plans::copy))
+        .route("/api/v1/scenarios/check", post(plans::check))
         .route("/api/v1/nodes", get(plans::nodes).post(plans::add))
         .route("/api/v1/nodes/{name}", get(plans::node).delete(plans::remove))
         .route("/api/v1/nodes/{name}/activate", post(plans::activate))

@@ -32,6 +32,7 @@ use crate::snapshot::{CauseFigures, ChainFigures, ChainSeries, ProfileFigures};
         super::session::journal,
         super::session::change_scenario,
         super::plans::create,
+        super::plans::check,
         super::plans::start,
         super::plans::stop,
         super::plans::copy,

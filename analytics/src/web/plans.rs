@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::Web;
 use super::error::{ApiError, ErrorBody};
 use super::session::{by, read};
-use crate::plans::{self, NewSession};
+use crate::plans::{self, NewSession, ScenarioCheck, ScenarioText};
 use crate::snapshot::{AgentView, Agents, PlanView};
 
 /// How to stop a session.
@@ -79,6 +79,26 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Json<PlanView>), ApiError> {
     let made = plans::create(&web.board, parsed(&headers, body)?, by(&headers)?).await?;
     Ok((StatusCode::CREATED, Json(made)))
+}
+
+/// Checks whether a session can be made of a scenario file; nothing is made
+#[utoipa::path(
+    post,
+    path = "/api/v1/scenarios/check",
+    operation_id = "check_scenario",
+    tag = "control",
+    request_body = ScenarioText,
+    responses(
+        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        (status = OK, description = "Its keys, or its mistakes", body = ScenarioCheck),
+        (status = BAD_REQUEST, description = "The body has errors", body = ErrorBody),
+    )
+)]
+pub(super) async fn check(
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<ScenarioCheck>, ApiError> {
+    Ok(Json(plans::check(&parsed(&headers, body)?)))
 }
 
 /// Starts a run of the session on its agents

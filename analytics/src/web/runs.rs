@@ -114,7 +114,7 @@ pub(super) struct Part {
     to_ns: u64,
 }
 
-/// All figures of a part of a run that has ended
+/// All figures of a part of a run; of one that has not ended, by what its log has so far
 #[utoipa::path(
     get,
     path = "/api/v1/runs/{id}/window",
@@ -139,11 +139,12 @@ pub(super) async fn window(
         return Err(ApiError::BadRequest(wrong));
     }
     let run = web.run(&id).await?;
+    let runs = Arc::clone(&web.runs);
     // Reading takes a processor, and goes on when the client has left.
     let one_at_a_time = Arc::clone(&web.reading).lock_owned().await;
     let read = tokio::task::spawn_blocking(move || {
         let _until_read = one_at_a_time;
-        run.window(from_ns, to_ns)
+        run.window(from_ns, to_ns).or_else(|| runs.growing_window(&*run, from_ns, to_ns))
     });
     // The panic hook has reported a panic.
     let read = read.await.unwrap_or(None).ok_or(ApiError::NoWindow(id))?;

@@ -1,7 +1,5 @@
 //! The page's chains and their colours are generated from the table of `wec_record::Chain`.
 
-use std::fmt::Write as _;
-
 use wec_record::Chain;
 
 fn script() -> String {
@@ -18,17 +16,14 @@ fn script() -> String {
 }
 
 fn style() -> String {
-    let variables = |ground: usize, indent: &str| {
-        Chain::ALL.into_iter().fold(String::new(), |mut text, chain| {
-            writeln!(text, "{indent}--chain-{chain}: {};", chain.facts().colours[ground]).unwrap();
-            text
-        })
-    };
+    let variables = Chain::ALL.map(|chain| {
+        let [light, dark] = chain.facts().colours;
+        format!("  --chain-{chain}: light-dark({light}, {dark});\n")
+    });
     format!(
         "/* Made from record/src/chain.rs: WEC_WRITE_PAGE=1 cargo test -p wec-analytics --test analytics page_chains */\n\
-         :root {{\n{}}}\n\n@media (prefers-color-scheme: dark) {{\n  :root {{\n{}  }}\n}}\n",
-        variables(0, "  "),
-        variables(1, "    ")
+         :root {{\n{}}}\n",
+        variables.concat()
     )
 }
 
