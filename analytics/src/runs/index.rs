@@ -30,7 +30,7 @@ use crate::log::LogError;
 use crate::snapshot::{Health, ObservedSeries, Series, Snapshot, WindowView};
 
 /// It grows with each change of what an index has. The figures of another version may be others.
-const INDEX_VERSION: u32 = 4;
+const INDEX_VERSION: u32 = 5;
 
 /// The index of a run.
 #[derive(Clone, Debug)]

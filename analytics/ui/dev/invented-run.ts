@@ -77,7 +77,7 @@ class Run {
   #weights: Record<Chain, number> = { ...DEFAULT_WEIGHTS };
   #limits: LimitsView = { registrations: null, authorizations: null, certificates: null };
   #listeners = new Set<ServerResponse>();
-  #series: Series = { step_s: 1, reset: true, at_unix_s: [], issued: [], requests: [], requests_failed: [], hits: [], workers_target: [], workers: [], busy: [], chains_target: [], requests_target: [], lag_p99_ns: [], lag_max_ns: [], chains: perChain(emptySeries) };
+  #series: Series = { step_s: 1, reset: true, at_unix_s: [], issued: [], requests: [], requests_failed: [], hits: [], workers_target: [], workers: [], busy: [], chains_target: [], requests_target: [], lag_p99_ns: [], lag_max_ns: [], classes: {}, chains: perChain(emptySeries) };
   #times = new Map<string, Times>();
   #failed = new Map<string, number>();
   #hits = { answered: new Times(), unknown: new Times() };
@@ -108,6 +108,14 @@ class Run {
       let body = "";
       request.on("data", (chunk: Buffer) => (body += chunk.toString()));
       request.on("end", () => this.#patch(JSON.parse(body) as Patch, response));
+    } else if (path === "/api/v1/sessions" && request.method === "GET") {
+      json(response, 200, { sessions: [{ id: "demo", session: this.#session(), plan: null, runs: this.#runs().slice(0, 1) }] });
+    } else if (path === "/api/v1/nodes") {
+      json(response, 200, { nodes: [{ name: "bench-1", live: true, activated: true, draining: false, reserved: false, group: "eu", labels: {}, program: "wec 0.1.0", strength: { chains: 120, requests: 480, workers: 1000 }, since_unix_ns: this.#started * SECOND, sessions: {} }] });
+    } else if (path === "/api/v1/machines") {
+      json(response, 200, { machines: [{ id: "r1", name: "bench-1", kind: "requester", state: "running", strength: { chains: 120, requests: 480, workers: 1000 }, session: "demo", clock: { ahead_ns: -41_000, within_ns: 90_000 }, machine: null }] });
+    } else if (path === "/api/v1/scenarios/check") {
+      json(response, 200, { keys: { directory: "https://localhost:14000/dir" }, mistakes: [] });
     } else if (path === "/api/v1/runs") {
       json(response, 200, { runs: this.#runs() });
     } else if (path === "/api/v1/runs/current/snapshot") {
@@ -196,6 +204,7 @@ class Run {
     let requests = 0;
     let failed = 0;
     let hits = 0;
+    let brokenNow = 0;
     this.#series.at_unix_s.push(second);
     for (const chain of CHAINS) {
       const model = MODEL[chain] ?? PLAIN;
@@ -229,14 +238,18 @@ class Run {
       samples.sort((a, b) => a - b);
       column.count.push(n);
       column.failed.push(broken);
+      brokenNow += broken;
       column.mean_ns.push(samples.length === 0 ? null : samples.reduce((a, b) => a + b) / samples.length);
       column.p50_ns.push(percentile(samples, 0.5));
       column.p95_ns.push(percentile(samples, 0.95));
+      column.p99_ns.push(percentile(samples, 0.99));
+      column.ca_mean_ns.push(samples.length === 0 ? null : 0.7 * (column.mean_ns.at(-1) ?? 0));
     }
     this.#series.issued.push((this.#series.chains.certificate.count.at(-1) ?? 0) - (this.#series.chains.certificate.failed.at(-1) ?? 0));
     this.#series.requests.push(requests);
     this.#series.requests_failed.push(failed);
     this.#series.hits.push(hits);
+    (this.#series.classes["problem"] ??= this.#series.at_unix_s.slice(1).map(() => 0)).push(brokenNow);
     const lag = 1.5e5 * Math.exp(0.2 * normal()) * (this.#running > 40 ? 200 : 1);
     this.#series.workers_target.push(this.#target);
     this.#series.workers.push(this.#running);
@@ -403,8 +416,8 @@ class Run {
         failures: [...this.#failed]
           .map(([name, count]): Live["snapshot"]["failures"][number] =>
             name.startsWith("/")
-              ? { scope: "request", name: name.slice(1), class: "bad-nonce", status: 400, problem: "badNonce", count, detail: "", retry_after_min_ns: null, retry_after_max_ns: null, example: "JWS has an invalid anti-replay nonce: 3hJ2w9", request_id: "", traceparent: "" }
-              : { scope: "chain", name, class: "validation", status: 403, problem: "unauthorized", count, detail: "", retry_after_min_ns: null, retry_after_max_ns: null, example: "the authorization of a-42.wec.test became invalid: the key authorization file from the server did not match", request_id: "", traceparent: "" },
+              ? { scope: "request", name: name.slice(1), class: "bad-nonce", status: 400, problem: "badNonce", count, first_unix_ns: (this.#started + 3) * SECOND, last_unix_ns: Date.now() * 1e6, detail: "", retry_after_min_ns: null, retry_after_max_ns: null, example: "JWS has an invalid anti-replay nonce: 3hJ2w9", request_id: "", traceparent: "" }
+              : { scope: "chain", name, class: "validation", status: 403, problem: "unauthorized", count, first_unix_ns: (this.#started + 12) * SECOND, last_unix_ns: Date.now() * 1e6, detail: "", retry_after_min_ns: null, retry_after_max_ns: null, example: "the authorization of a-42.wec.test became invalid: the key authorization file from the server did not match", request_id: "", traceparent: "" },
           )
           .sort((a, b) => b.count - a.count),
         nonces: { fetched: 120, rejected: requestsFailed, rejected_share: requestsFailed / requests, age_ns: none },
@@ -508,7 +521,7 @@ function perChain<T>(make: () => T): Record<Chain, T> {
 }
 
 function emptySeries(): ChainSeries {
-  return { count: [], failed: [], mean_ns: [], p50_ns: [], p95_ns: [] };
+  return { count: [], failed: [], mean_ns: [], p50_ns: [], p95_ns: [], p99_ns: [], ca_mean_ns: [] };
 }
 
 function lastOf(series: Series, buckets: number): Series {
@@ -528,10 +541,11 @@ function lastOf(series: Series, buckets: number): Series {
     requests_target: cut(series.requests_target),
     lag_p99_ns: cut(series.lag_p99_ns),
     lag_max_ns: cut(series.lag_max_ns),
+    classes: Object.fromEntries(Object.entries(series.classes).map(([name, column]) => [name, cut(column)])),
     chains: Object.fromEntries(
       CHAINS.map((chain) => {
-        const { count, failed, mean_ns, p50_ns, p95_ns } = series.chains[chain];
-        return [chain, { count: cut(count), failed: cut(failed), mean_ns: cut(mean_ns), p50_ns: cut(p50_ns), p95_ns: cut(p95_ns) }];
+        const { count, failed, mean_ns, p50_ns, p95_ns, p99_ns, ca_mean_ns } = series.chains[chain];
+        return [chain, { count: cut(count), failed: cut(failed), mean_ns: cut(mean_ns), p50_ns: cut(p50_ns), p95_ns: cut(p95_ns), p99_ns: cut(p99_ns), ca_mean_ns: cut(ca_mean_ns) }];
       }),
     ) as Series["chains"],
   };

@@ -1,28 +1,39 @@
 import { describe, expect, it } from "vitest";
 
-import { pathOf, queryOf, viewAsked, type View } from "./address";
+import { CURRENT, pathOf, placeOf, queryOf, START, TABS, type Place } from "./address";
 
-describe("an address", () => {
-  it.each<[View, string]>([
-    [{ name: "runs" }, "?view=runs"],
-    [{ name: "run", run: "current" }, "?"],
-    [{ name: "run", run: "20261121-095602" }, "?run=20261121-095602"],
-    [{ name: "run", run: "a b&view=runs" }, "?run=a+b%26view%3Druns"],
-  ])("leads to %j", (view, query) => {
-    expect(queryOf(view)).toBe(query);
-    expect(viewAsked(query)).toEqual(view);
+describe("a place", () => {
+  const places: [string, Partial<Place>][] = [
+    ["?", {}],
+    ["?run=20261121-095602", { run: "20261121-095602" }],
+    ["?tab=failures", { tab: "failures" }],
+    ["?last=120", { period: { last: 120 } }],
+    ["?last=run", { period: { last: Infinity } }],
+    ["?run=a&tab=statistics&from=60&to=90.5&row=chain+refresh", { run: "a", tab: "statistics", period: { from: 60, to: 90.5 }, row: "chain refresh" }],
+  ];
+  it.each(places)("of %s is written as it is read", (query, place) => {
+    expect(placeOf(query)).toEqual({ ...START, ...place });
+    expect(queryOf(place)).toBe(query);
   });
 
-  it.each([
-    ["", "api/v1/runs/current"],
-    ["?run=20261121-095602", "api/v1/runs/20261121-095602"],
-    ["?run=../x", "api/v1/runs/..%2Fx"],
-  ])("that is %j asks for %s", (search, path) => {
-    const view = viewAsked(search);
-    expect(view.name === "run" && pathOf(view.run)).toBe(path);
+  it.each(["?from=9&to=3", "?from=1", "?from=x&to=3", "?last=0", "?last=-1", "?tab=nothing", "?from=&to=3"])("leaves out what cannot be read: %s", (query) => {
+    expect(placeOf(query)).toEqual(START);
   });
 
-  it("names a run in the API whatever its id holds", () => {
-    expect(pathOf("a/b?c")).toBe("api/v1/runs/a%2Fb%3Fc");
+  it("of an earlier version's list of runs is the tab of runs", () => {
+    expect(placeOf("?view=runs").tab).toBe("runs");
   });
+
+  it("with an empty run is the current one", () => {
+    expect(placeOf("?run=").run).toBe(CURRENT);
+  });
+
+  it("keeps a run whose id has other characters", () => {
+    expect(placeOf(queryOf({ run: "a b&c=d/ü" })).run).toBe("a b&c=d/ü");
+    expect(pathOf("a b&c=d/ü")).toBe("api/v1/runs/a%20b%26c%3Dd%2F%C3%BC");
+  });
+});
+
+it("every tab has a place of its own", () => {
+  expect(new Set(TABS.map(({ id }) => queryOf({ tab: id }))).size).toBe(TABS.length);
 });

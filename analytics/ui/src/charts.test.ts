@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 
 import { CHAINS } from "./chains";
-import { CHARTS, firstView } from "./charts";
+import { CHARTS, classesChart, firstView, VALIDATIONS } from "./charts";
 import { merge } from "./series";
 import { series } from "./testing";
 
@@ -14,7 +14,9 @@ describe("the charts", () => {
     expect(line("throughput", "requests").y(wide, 0)).toBe(2.5);
     expect(line("throughput", "chains").y(wide, 0)).toBe(2 * CHAINS.length);
     expect(line("errors", "requests").y(wide, 0)).toBe(0.25);
-    expect(line("validations", "validations").y(wide, 0)).toBe(0.75);
+    expect(VALIDATIONS.lines[0]?.y(wide, 0)).toBe(0.75);
+    const failing = merge(null, { ...series([100, 104], { step: 4 }), classes: { timeout: [0, 2] } });
+    expect(classesChart(["timeout"]).lines[0]?.y(failing, 1)).toBe(0.5);
   });
 
   it("fall back to the mean while most points of some chain have too few samples for a median", () => {

@@ -1,12 +1,12 @@
-// The charts, declared as data; Chart.svelte draws any of them.
+// The charts, declared as data; ChartPanel.svelte draws any of them.
 
 import { NONE, brief, duration, rate } from "./format";
 import { acrossChains, at, type Columns } from "./series";
 import { DEFAULT_WEIGHTS } from "./chains";
 import { CHAINS } from "./wire";
 
-/** A custom property of page.css, without its dashes. */
-export type Colour = "requests" | "chains" | "bad" | "hits" | `chain-${(typeof CHAINS)[number]}`;
+/** A custom property of tokens.css or chains.css, without its dashes. */
+export type Colour = "requests" | "chains" | "bad" | "hits" | `class-${number}` | `chain-${(typeof CHAINS)[number]}`;
 
 export interface Line {
   /** Name in the legend; lines with one name share a colour and are hidden together. */
@@ -47,6 +47,7 @@ const perSecond =
     return value === null ? null : value / columns.step;
   };
 
+/** The charts of the overview. */
 export const CHARTS: readonly Chart[] = [
   {
     id: "throughput",
@@ -56,6 +57,7 @@ export const CHARTS: readonly Chart[] = [
     scale: "linear",
     views: [],
     lines: [
+      { name: "issued", colour: "hits", y: perSecond((columns, index) => at(columns, "issued", index)) },
       {
         name: "requests",
         colour: "requests",
@@ -91,12 +93,21 @@ export const CHARTS: readonly Chart[] = [
         label: "p50, p95",
         title: "Median (line) and 95th percentile (dashed). Drawn where a point has 20 and 200 samples.",
       },
+      {
+        id: "tail",
+        label: "p95, p99",
+        title: "95th percentile (line) and 99th (dashed). Drawn where a point has 200 and 1,000 samples.",
+      },
+      {
+        id: "parts",
+        label: "CA’s part",
+        title: "Mean of the whole time (line), and of its part that the CA and the network used (dashed): the rest is waiting and the load tester.",
+      },
       { id: "mean", label: "mean", title: "Arithmetic mean; needs one sample a point." },
     ],
-    lines: CHAINS.flatMap((chain): Line[] => [
+    lines: CHAINS.flatMap((chain) => ([
       {
         name: chain,
-        optional: DEFAULT_WEIGHTS[chain] === 0,
         variant: "p50",
         view: "percentiles",
         colour: `chain-${chain}`,
@@ -104,7 +115,6 @@ export const CHARTS: readonly Chart[] = [
       },
       {
         name: chain,
-        optional: DEFAULT_WEIGHTS[chain] === 0,
         variant: "p95",
         view: "percentiles",
         colour: `chain-${chain}`,
@@ -113,13 +123,42 @@ export const CHARTS: readonly Chart[] = [
       },
       {
         name: chain,
-        optional: DEFAULT_WEIGHTS[chain] === 0,
+        variant: "p95",
+        view: "tail",
+        colour: `chain-${chain}`,
+        y: (columns, index) => at(columns, `${chain}.p95_ns`, index),
+      },
+      {
+        name: chain,
+        variant: "p99",
+        view: "tail",
+        colour: `chain-${chain}`,
+        dashed: true,
+        y: (columns, index) => at(columns, `${chain}.p99_ns`, index),
+      },
+      {
+        name: chain,
+        variant: "whole",
+        view: "parts",
+        colour: `chain-${chain}`,
+        y: (columns, index) => at(columns, `${chain}.mean_ns`, index),
+      },
+      {
+        name: chain,
+        variant: "CA",
+        view: "parts",
+        colour: `chain-${chain}`,
+        dashed: true,
+        y: (columns, index) => at(columns, `${chain}.ca_mean_ns`, index),
+      },
+      {
+        name: chain,
         variant: "mean",
         view: "mean",
         colour: `chain-${chain}`,
         y: (columns, index) => at(columns, `${chain}.mean_ns`, index),
       },
-    ]),
+    ] satisfies Line[]).map((line) => ({ ...line, optional: DEFAULT_WEIGHTS[chain] === 0 }))),
   },
   {
     id: "errors",
@@ -136,17 +175,6 @@ export const CHARTS: readonly Chart[] = [
         y: perSecond((columns, index) => at(columns, "requests_failed", index)),
       },
       { name: "chains", colour: "chains", y: perSecond((columns, index) => acrossChains(columns, "failed", index)) },
-    ],
-  },
-  {
-    id: "validations",
-    title: "Validations at the challenge server",
-    unit: "per second",
-    format: wholeRate,
-    scale: "linear",
-    views: [],
-    lines: [
-      { name: "validations", colour: "hits", filled: true, y: perSecond((columns, index) => at(columns, "hits", index)) },
     ],
   },
   {
@@ -181,6 +209,34 @@ export const CHARTS: readonly Chart[] = [
   },
 ];
 
+export const VALIDATIONS: Chart = {
+  id: "validations",
+  title: "Validations at the challenge server",
+  unit: "per second",
+  format: wholeRate,
+  scale: "linear",
+  views: [],
+  lines: [{ name: "validations", colour: "hits", filled: true, y: perSecond((columns, index) => at(columns, "hits", index)) }],
+};
+
+/** Failed chains by class, a line for each class of which there are any; the first six. */
+export function classesChart(classes: readonly string[]): Chart {
+  return {
+    id: "classes",
+    title: "Failed chains by class",
+    unit: "per second",
+    format: wholeRate,
+    scale: "linear",
+    views: [],
+    lines: classes.slice(0, 6).map((name, n) => ({
+      name,
+      colour: `class-${n}`,
+      ...(n % 2 === 1 ? { dashed: true as const } : {}),
+      y: perSecond((columns, index) => columns.classes[name]?.[index] ?? 0),
+    })),
+  };
+}
+
 /**
  * The view to draw before a person chooses one: the first in which every line has values at half of its points or
  * more, otherwise the last. A CA with fewer than 20 samples a second has means, but few medians.
@@ -193,7 +249,8 @@ export function firstView(chart: Chart, columns: Columns, from: number, to: numb
   };
   const last = chart.views.at(-1);
   const most = new Map(chart.lines.filter((line) => line.view === last?.id).map((line) => [line.name, values(line)]));
-  const whole = chart.views.find((view) => {
+  // Views between the first and the last are for those who ask.
+  const whole = chart.views.slice(0, 1).find((view) => {
     const main = chart.lines.filter((line) => line.view === view.id && !line.dashed);
     return main.every((line) => values(line) * 2 >= (most.get(line.name) ?? 0));
   });

@@ -1,6 +1,6 @@
 // Changes of a running run: one request at a time for each value; the latest change wins.
 
-import { parseError } from "./wire";
+import { parseError, parseMistakes } from "./wire";
 
 /** The API's bounds, as in docs/openapi.json. */
 export const MOST_WORKERS = 1_000_000;
@@ -68,18 +68,33 @@ export function changeReplay(body: object, send?: Send): Promise<string> {
   return patch("api/v1/replay", body, send);
 }
 
-async function patch(url: string, body: object, send: Send = (url, init) => fetch(url, init)): Promise<string> {
+async function patch(url: string, body: object, send?: Send): Promise<string> {
+  return (await ask("PATCH", url, body, send)).problem;
+}
+
+/** What became of a request: its answer, or an error with all mistakes. */
+export interface Asked {
+  answer: unknown;
+  /** Empty when it succeeded. */
+  problem: string;
+  mistakes: string[];
+}
+
+/** Sends a request that changes something. */
+export async function ask(method: "POST" | "PATCH" | "DELETE", url: string, body?: object, send: Send = (url, init) => fetch(url, init)): Promise<Asked> {
+  const failed = (problem: string, mistakes: string[] = []) => ({ answer: null, problem, mistakes });
   try {
     const response = await send(url, {
-      method: "PATCH",
+      method,
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(body),
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
-    if (response.ok) return "";
-    if (response.status === 401) return "analytics requires a token: open this page once as /?token=TOKEN";
-    return parseError(await response.text()) ?? `analytics answered ${response.status}; nothing was changed`;
+    const text = await response.text();
+    if (response.ok) return { answer: text === "" ? null : (JSON.parse(text) as unknown), problem: "", mistakes: [] };
+    if (response.status === 401) return failed("analytics requires a token: open this page once as /?token=TOKEN");
+    return failed(parseError(text) ?? `analytics answered ${response.status}; nothing was changed`, parseMistakes(text));
   } catch {
-    return "analytics could not be reached; nothing was changed";
+    return failed("analytics could not be reached; nothing was changed");
   }
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { around, brieflySaid, pausedFor, said, who } from "./marks";
+import { around, brieflySaid, bundles, bundleSaid, limitedSpans, pausedFor, said, who } from "./marks";
 import type { Mark } from "./wire";
 
 const mark = (what: string, from: string, to: string, more: Partial<Mark> = {}): Mark => ({
@@ -49,4 +49,31 @@ describe("the time that a run stood still", () => {
     [[state(10, "paused"), state(15, "running"), state(90, "paused")], 15e9],
     [[state(10, "paused"), state(40, "stopped")], 30e9],
   ])("is the sum of its pauses", (marks, total) => expect(pausedFor(marks, 100e9)).toBe(total));
+});
+
+describe("changes that coincide", () => {
+  const at = (second: number, to: string) => mark("workers", "1", to, { at_unix_ns: second * 1e9 });
+
+  it("are bundled with their number, by the first one's time", () => {
+    const found = bundles([at(100, "2"), at(100.5, "3"), at(101, "4"), at(110, "5")], 2);
+    expect(found.map((bundle) => [bundle.at, bundleSaid(bundle)])).toEqual([
+      [100, "1 → 2 +2"],
+      [110, "1 → 5"],
+    ]);
+  });
+
+  it("lose none, in whatever order they came", () => {
+    const all = [at(9, "2"), at(1, "3"), at(5, "4")];
+    expect(bundles(all, 3).flatMap(({ marks }) => marks)).toHaveLength(3);
+    expect(bundles(all, 3)[0]?.at).toBe(1);
+  });
+});
+
+it("the load tester was the limit from a mark to the next, or until now", () => {
+  const turned = (second: number, to: string) => mark("generator", "", to, { at_unix_ns: second * 1e9 });
+  expect(limitedSpans([turned(10, "limited by cpu"), turned(14, "keeps up"), turned(20, "limited by lag")], 25)).toEqual([
+    [10, 14],
+    [20, 25],
+  ]);
+  expect(limitedSpans([turned(10, "keeps up")], 25)).toEqual([]);
 });

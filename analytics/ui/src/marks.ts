@@ -78,3 +78,46 @@ export function pausedFor(marks: readonly Mark[], now_unix_ns: number): number {
   }
   return since === null ? total : total + Math.max(0, now_unix_ns - since);
 }
+
+/** Changes that are so near to each other that a chart shows them as one. */
+export interface Bundle {
+  /** The first one's time, seconds since the Unix epoch. */
+  at: number;
+  marks: Mark[];
+}
+
+/** Bundles changes that are less than `within` seconds after the first one of their bundle. */
+export function bundles(marks: readonly Mark[], within: number): Bundle[] {
+  const found: Bundle[] = [];
+  for (const mark of [...marks].sort((a, b) => a.at_unix_ns - b.at_unix_ns)) {
+    const at = mark.at_unix_ns / 1e9;
+    const last = found.at(-1);
+    if (last !== undefined && at - last.at < within) last.marks.push(mark);
+    else found.push({ at, marks: [mark] });
+  }
+  return found;
+}
+
+/** The text of a bundle above a chart: `50 → 80`, or `50 → 80 +2`. */
+export function bundleSaid({ marks }: Bundle): string {
+  const [first] = marks;
+  if (first === undefined) return "";
+  return marks.length === 1 ? brieflySaid(first) : `${brieflySaid(first)} +${marks.length - 1}`;
+}
+
+/** The parts of time, seconds since the Unix epoch, in which the load tester was the limit; the last may be open. */
+export function limitedSpans(marks: readonly Mark[], until: number): [number, number][] {
+  const spans: [number, number][] = [];
+  let since: number | null = null;
+  for (const mark of marks) {
+    if (mark.what !== "generator") continue;
+    const at = mark.at_unix_ns / 1e9;
+    if (mark.to.startsWith("limited")) since ??= at;
+    else if (since !== null) {
+      spans.push([since, at]);
+      since = null;
+    }
+  }
+  if (since !== null && until > since) spans.push([since, until]);
+  return spans;
+}

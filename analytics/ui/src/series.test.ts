@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 
 import { CHAINS } from "./chains";
-import { acrossChains, at, frame, merge, recent, stretch } from "./series";
+import { acrossChains, at, between, frame, merge, recent, stretch } from "./series";
 import { series } from "./testing";
 
 const requests = (columns: ReturnType<typeof merge>) => columns.values.requests;
@@ -114,4 +114,34 @@ describe("what happened lately", () => {
 
 it("the chains together are the sum of them all", () => {
   expect(acrossChains(merge(null, series([100], { perChain: 3 })), "count", 0)).toBe(3 * CHAINS.length);
+});
+
+describe("failed classes", () => {
+  const failing = (at: number[], classes: Record<string, number[]>) => ({ ...series(at), classes });
+
+  it("that are new have none in the buckets before, and one that is missing has none in the new ones", () => {
+    const before = merge(null, failing([100, 101], { timeout: [1, 0] }));
+    const after = merge(before, failing([101, 102], { problem: [2, 3] }));
+    expect(after.classes).toEqual({ timeout: [1, 0, 0], problem: [0, 2, 3] });
+    expect(before.classes).toEqual({ timeout: [1, 0] });
+  });
+
+  it("keep their place when an old bucket comes late, and leave with the oldest", () => {
+    const late = merge(merge(null, failing([100, 102], { timeout: [1, 2] })), failing([101], { timeout: [7] }));
+    expect(late.classes).toEqual({ timeout: [1, 7, 2] });
+    expect(merge(late, failing([103], {}), 2).classes).toEqual({ timeout: [2, 0] });
+  });
+});
+
+describe("a part of time", () => {
+  const columns = merge(null, series([100, 101, 102, 103]));
+  it.each<[number, number, number[]]>([
+    [101, 103, [101, 102]],
+    [101.5, 102.5, [101, 102]],
+    [0, 1000, [100, 101, 102, 103]],
+    [50, 60, []],
+  ])("from %s to %s has the buckets that overlap it", (from, to, times) => {
+    const { from: first, to: end } = between(columns, from, to);
+    expect(columns.at.slice(first, end)).toEqual(times);
+  });
 });

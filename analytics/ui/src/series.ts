@@ -1,7 +1,7 @@
 // The window of columns that the charts draw: how updates change it, and which part is shown.
 // Pure. All times are the server's; a missing bucket is a gap, not a zero.
 
-import { CHAINS, COUNT_COLUMNS, LOAD_COLUMNS, type Chain, type ChainSeries, type Series } from "./wire";
+import { CHAIN_COLUMNS, CHAINS, COUNT_COLUMNS, LOAD_COLUMNS, type Chain, type ChainSeries, type Series } from "./wire";
 
 type Plain = (typeof COUNT_COLUMNS)[number] | (typeof LOAD_COLUMNS)[number];
 
@@ -16,13 +16,14 @@ export interface Columns {
   /** Start of each bucket, seconds since the Unix epoch, ascending. */
   readonly at: readonly number[];
   readonly values: Readonly<Record<Column, Readonly<Values>>>;
+  /** Failed iterations by class; 0 in a bucket without any. */
+  readonly classes: Readonly<Record<string, readonly number[]>>;
 }
 
 /** As many buckets as the server keeps. */
 export const BOUND = 3600;
 
 const PLAIN: readonly Plain[] = [...COUNT_COLUMNS, ...LOAD_COLUMNS];
-const CHAIN_COLUMNS = ["count", "failed", "mean_ns", "p50_ns", "p95_ns"] as const;
 
 export const COLUMNS: readonly Column[] = [
   ...PLAIN,
@@ -36,11 +37,15 @@ export const COLUMNS: readonly Column[] = [
 export function merge(window: Columns | null, update: Series, bound = BOUND): Columns {
   const incoming = flatten(update);
   if (window === null || update.reset || window.step !== update.step_s) {
-    return tail({ step: update.step_s, at: update.at_unix_s, values: incoming }, bound);
+    return tail({ step: update.step_s, at: update.at_unix_s, values: incoming, classes: update.classes }, bound);
   }
   const last = window.at.at(-1) ?? -Infinity;
   const at = [...window.at];
   const values = mapColumns((column) => [...window.values[column]]);
+  const classes: Record<string, number[]> = {};
+  for (const name of new Set([...Object.keys(window.classes), ...Object.keys(update.classes)])) {
+    classes[name] = [...(window.classes[name] ?? at.map(() => 0))];
+  }
   update.at_unix_s.forEach((time, source) => {
     let target = at.length;
     if (time <= last || time <= (at.at(-1) ?? -Infinity)) {
@@ -48,13 +53,15 @@ export function merge(window: Columns | null, update: Series, bound = BOUND): Co
       if (at[target] !== time) {
         at.splice(target, 0, time);
         for (const column of COLUMNS) values[column].splice(target, 0, null);
+        for (const column of Object.values(classes)) column.splice(target, 0, 0);
       }
     } else {
       at.push(time);
     }
     for (const column of COLUMNS) values[column][target] = incoming[column][source] ?? null;
+    for (const [name, column] of Object.entries(classes)) column[target] = update.classes[name]?.[source] ?? 0;
   });
-  return tail({ step: window.step, at, values }, bound);
+  return tail({ step: window.step, at, values, classes }, bound);
 }
 
 /** A part of the window, first index to one past the last. */
@@ -71,6 +78,12 @@ export function stretch(columns: Columns, until: number, seconds: number): Stret
   const to = lowerBound(columns.at, until - columns.step + 1e-6);
   const from = Math.min(to, lowerBound(columns.at, until - columns.step - seconds));
   return { from, to };
+}
+
+/** The buckets that begin in a part of time, seconds since the Unix epoch; `to` is excluded. */
+export function between(columns: Columns, from: number, to: number): Stretch {
+  const first = lowerBound(columns.at, from - columns.step + 1e-6);
+  return { from: first, to: Math.max(first, lowerBound(columns.at, to)) };
 }
 
 /**
@@ -161,6 +174,7 @@ function tail(columns: Columns, bound: number): Columns {
     step: columns.step,
     at: columns.at.slice(excess),
     values: mapColumns((column) => columns.values[column].slice(excess)),
+    classes: Object.fromEntries(Object.entries(columns.classes).map(([name, column]) => [name, column.slice(excess)])),
   };
 }
 

@@ -62,12 +62,15 @@ export function series(at: number[], { reset = false, step = 1, perChain = 2 } =
     requests_target: fill<number | null>(null),
     lag_p99_ns: fill<number | null>(2e5),
     lag_max_ns: fill<number | null>(1e6),
+    classes: {},
     chains: byChain(() => ({
       count: fill(perChain),
       failed: fill(0),
       mean_ns: fill<number | null>(5e6),
       p50_ns: fill<number | null>(null),
       p95_ns: fill<number | null>(null),
+      p99_ns: fill<number | null>(null),
+      ca_mean_ns: fill<number | null>(3e6),
     })),
   };
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { amount, basis, overall, verdict } from "./thresholds";
+import { amount, basis, limitLines, overall, verdict } from "./thresholds";
 import type { ThresholdResult } from "./wire";
 
 const threshold = (changes: Partial<ThresholdResult>): ThresholdResult => ({
@@ -67,4 +67,13 @@ it("says in a line how all thresholds stand", () => {
   expect(overall([threshold({})], true)).toBe("all passed");
   expect(overall(all, false)).toBe("1 of 3 does not hold, 1 undecided");
   expect(overall(all.slice(0, 2), true)).toBe("1 of 2 failed");
+});
+
+it("limits of chains' times are lines in their chart, other thresholds are not", () => {
+  const lines = limitLines([
+    threshold({ expression: "chain.certificate{p(95)} < 60ms over 30s", limit: 6e7 }),
+    threshold({ expression: "requests{failed} < 1%", unit: "share", limit: 0.01 }),
+    threshold({ expression: "chain.revoke{count} > 5", unit: "count", limit: 5 }),
+  ]);
+  expect(lines).toEqual([{ chain: "certificate", at: 6e7, label: "p(95) < 60.0\u00a0ms" }]);
 });

@@ -66,3 +66,20 @@ export function basis(threshold: ThresholdResult): string {
   const at = threshold.worst_unix_ns === null ? "" : ` at ${clock(threshold.worst_unix_ns / 1e9)}`;
   return `worst of ${things(threshold.windows, "window")}${at}, ${samples}; ${failed === 0 ? "none" : count(failed)} failed`;
 }
+
+/** A line at the limit of a threshold. */
+export interface LimitLine {
+  chain: string;
+  /** The limit, nanoseconds. */
+  at: number;
+  label: string;
+}
+
+/** The limits of response times of chains, which the chart of these times shows. */
+export function limitLines(thresholds: readonly ThresholdResult[]): LimitLine[] {
+  return thresholds.flatMap((threshold) => {
+    const [, chain, figure] = /^chain\.([\w-]+)\{([^}]+)\}\s*</.exec(threshold.expression) ?? [];
+    if (chain === undefined || figure === undefined || threshold.unit !== "ns") return [];
+    return [{ chain, at: threshold.limit, label: `${figure} < ${duration(threshold.limit)}` }];
+  });
+}

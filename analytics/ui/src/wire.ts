@@ -2,7 +2,7 @@
 // without which the page fails.
 // No other file declares types of data from the server.
 
-import type { LimitCause, LimitsView, Live, RunEntry, Series, Timing } from "./api";
+import type { ChainSeries, LimitCause, LimitsView, Live, RunEntry, Series, Timing } from "./api";
 import { CHAINS, type Chain } from "./chains";
 
 export type * from "./api";
@@ -17,6 +17,9 @@ export type Interval = NonNullable<Timing["p50_ci"]>;
 export const LIMITS = ["registrations", "authorizations", "certificates"] as const satisfies readonly (keyof LimitsView)[];
 
 export const LIMIT_CAUSES = ["cap", "machine", "wec"] as const satisfies readonly LimitCause[];
+
+/** Columns of each chain. */
+export const CHAIN_COLUMNS = ["count", "failed", "mean_ns", "p50_ns", "p95_ns", "p99_ns", "ca_mean_ns"] as const satisfies readonly (keyof ChainSeries)[];
 
 /** Columns of counts. */
 export const COUNT_COLUMNS = ["issued", "requests", "requests_failed", "hits"] as const satisfies readonly (keyof Series)[];
@@ -75,6 +78,17 @@ export function parseError(text: string): string | undefined {
   }
 }
 
+/** The `mistakes` of an API answer's body; none when it has none. */
+export function parseMistakes(text: string): string[] {
+  try {
+    const value: unknown = JSON.parse(text);
+    const mistakes = isObject(value) ? value["mistakes"] : undefined;
+    return Array.isArray(mistakes) ? mistakes.filter((mistake) => typeof mistake === "string") : [];
+  } catch {
+    return [];
+  }
+}
+
 function isSeries(value: unknown): boolean {
   if (!isObject(value) || !Array.isArray(value["at_unix_s"]) || !isObject(value["chains"])) return false;
   const length = value["at_unix_s"].length;
@@ -87,8 +101,10 @@ function isSeries(value: unknown): boolean {
     fits(value, [...COUNT_COLUMNS, ...LOAD_COLUMNS]) &&
     CHAINS.every((name) => {
       const chain = chains[name];
-      return isObject(chain) && fits(chain, ["count", "failed", "mean_ns", "p50_ns", "p95_ns"]);
-    })
+      return isObject(chain) && fits(chain, CHAIN_COLUMNS);
+    }) &&
+    isObject(value["classes"]) &&
+    fits(value["classes"], Object.keys(value["classes"]))
   );
 }
 

@@ -4,8 +4,9 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     root: import.meta.dirname,
-    include: ["browser.test.ts"],
-    // The tests follow one run and one page from start to end, in this order.
+    include: ["*.test.ts"],
+    // The tests of a file follow one run and one page from start to end, in this order.
+    fileParallelism: false,
     sequence: { concurrent: false },
     bail: 1,
     // Longer than any step takes, also on a busy machine.

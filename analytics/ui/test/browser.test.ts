@@ -1,64 +1,45 @@
 // The page in headless Chromium with a real `wec demo`: what a person looks at and does, in this order.
 
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 
-import { chromium, type Browser, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
+import { TABS } from "../src/address";
 import { CHARTS } from "../src/charts";
-import { positionOf } from "../src/replay";
-import { CHAINS, parseLive, type ReplayView } from "../src/wire";
-import { startDemo, startReplay, type Demo } from "./demo";
+import { CHAINS, parseLive, type WindowView } from "../src/wire";
+import { Opened, POLL } from "./browser";
+import { startDemo, type Demo } from "./demo";
 import { WireCutter } from "./wire-cutter";
 
 const WORKERS = 8;
-const FLAGS = [
-  "--headless",
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
-const PATIENCE = 120_000;
-const POLL = { timeout: PATIENCE, interval: 100 };
 
 let demo: Demo;
 let wires: WireCutter;
-let browser: Browser;
-let page: Page;
-/** Errors in the browser's console. */
-const complaints: string[] = [];
+let opened: Opened;
+let page: Opened["page"];
 
 beforeAll(async () => {
   demo = await startDemo(WORKERS, ["requests{count} > 0", "chain.certificate{count} < 1000000000", "requests{failed} < 100%"]);
   wires = await WireCutter.to(demo.page);
-  const executablePath = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
-  browser = await chromium.launch({ executablePath, args: FLAGS, timeout: PATIENCE });
-  page = await browser.newPage({ viewport: { width: 1440, height: 900 } });
-  page.setDefaultTimeout(PATIENCE);
-  page.on("console", (message) => {
-    if (message.type() === "error" || message.type() === "warning") complaints.push(message.text());
-  });
-  page.on("pageerror", (error) => complaints.push(error.message));
-  await page.goto(wires.url);
+  opened = await Opened.at(wires.url);
+  page = opened.page;
 });
 
 afterAll(async () => {
-  await browser?.close();
+  await opened?.close();
   await wires?.cut();
   await demo?.end();
 });
 
-const text = async (selector: string) => (await page.locator(selector).first().innerText()).trim();
-/** A count as a number; thin spaces separate its groups. */
-const number = async (selector: string) => Number((await text(selector)).replace(/[^\d.]/g, ""));
-const figure = (name: string) => number(`[data-figure="${name}"]`);
-const points = (chart: string) => page.locator(`[data-chart="${chart}"]`).getAttribute("data-points").then(Number);
-const snapshot = async () => parseLive(await (await page.request.get(new URL("api/v1/runs/current/snapshot", wires.url).href)).text());
+const text = (selector: string) => opened.text(selector);
+const figure = (name: string) => opened.figure(name);
+const points = (chart: string) => opened.points(chart);
+const get = async (path: string) => (await page.request.get(new URL(`api/v1/${path}`, wires.url).href)).text();
+const snapshot = async () => parseLive(await get("runs/current/snapshot"));
+const row = (id: string) => page.locator(`#statistics tr[data-row="${id}"]`);
+/** The browser reports every refused request as an error. */
+const expected = (status: string) => opened.complaints.splice(0, opened.complaints.length, ...opened.complaints.filter((complaint) => !complaint.includes(status)));
 
 describe("the page of a run", () => {
   it("says what is tested and that it runs", async () => {
@@ -67,13 +48,14 @@ describe("the page of a run", () => {
     expect(await page.title()).toMatch(/^running: https?:/);
   });
 
-  it("shows figures that grow", async () => {
-    await expect.poll(() => figure("rps"), POLL).toBeGreaterThan(0);
+  it("leads with figures that grow", async () => {
+    await expect.poll(() => figure("ips"), POLL).toBeGreaterThan(0);
     const before = await figure("requests");
     await expect.poll(() => figure("requests"), POLL).toBeGreaterThan(before);
-    await expect.poll(() => number('[data-count="certificates"]'), POLL).toBeGreaterThan(0);
-    await expect.poll(() => number('[data-count="hits"]'), POLL).toBeGreaterThan(0);
+    await expect.poll(() => figure("issued"), POLL).toBeGreaterThan(0);
     await expect.poll(() => figure("running"), POLL).toBe(WORKERS);
+    await expect.poll(() => text('[data-figure="issuance"]'), POLL).toMatch(/\d.*s$/);
+    await expect.poll(() => text('[data-figure="verdict"]'), POLL).toBe("✓ 3 of 3");
   });
 
   it.each(CHARTS.map((chart) => chart.id))("draws %s from the server's seconds", async (id) => {
@@ -83,17 +65,15 @@ describe("the page of a run", () => {
   });
 
   it("draws lines that can be seen", async () => {
-    await expect.poll(() => pixels("throughput", "--requests"), POLL).toBeGreaterThan(100);
-    await expect.poll(() => pixels("response-time", "--chain-certificate"), POLL).toBeGreaterThan(20);
+    await expect.poll(() => opened.pixels("throughput", "--requests"), POLL).toBeGreaterThan(100);
+    await expect.poll(() => opened.pixels("response-time", "--chain-certificate"), POLL).toBeGreaterThan(20);
   });
 
-  it("fills its tables", async () => {
-    for (const [row, chain] of CHAINS.entries()) expect(await text(`#chains tbody tr:nth-child(${row + 1}) th`)).toBe(chain);
-    await expect.poll(() => number("#chains tbody tr:nth-child(3) td:nth-child(2)"), POLL).toBeGreaterThan(0);
-    for (const endpoint of ["newNonce", "newAccount", "newOrder", "finalize", "certificate"]) {
-      await expect.poll(() => page.locator("#endpoints tbody th", { hasText: endpoint }).count(), POLL).toBeGreaterThan(0);
-    }
-    expect(await text("#validations tbody")).toMatch(/answered/);
+  it("has a table behind each chart", async () => {
+    const chart = page.locator("article", { has: page.locator('[data-chart="throughput"]') });
+    await chart.getByRole("button", { name: "Figures of Throughput as a table" }).click();
+    await expect.poll(() => chart.locator("tbody tr").count(), POLL).toBeGreaterThan(3);
+    await chart.getByRole("button", { name: "Figures of Throughput as a table" }).click();
   });
 
   it("shows how the thresholds stand, with value and limit", async () => {
@@ -102,12 +82,8 @@ describe("the page of a run", () => {
     expect(await text("#thresholds tbody tr:nth-child(2)")).toMatch(/holds\s+chain\.certificate\{count\} < 1000000000\s+[\d\u202f]+\s+1.000.000.000/);
   });
 
-  it("shows how well a percentile is known, below it", async () => {
-    await expect.poll(() => text("#chains tbody tr:nth-child(3) .between"), POLL).toMatch(/^\d+(\.\d+)?–\d+(\.\d+)?$/);
-  });
-
   it("says how much of the run is left", async () => {
-    expect(await text("header dl")).toMatch(/left\s+1\d:\d\d/);
+    expect(await text('[data-figure="left"]')).toMatch(/^1\d:\d\d$/);
   });
 
   it("says whether the load tester keeps up, with the figures", async () => {
@@ -118,46 +94,174 @@ describe("the page of a run", () => {
   });
 
   it("keeps still while its figures change", async () => {
-    const parts = ['[data-figure="cps"]', '[data-count="polls"]', '[data-chart="errors"]', "#chains td", "#endpoints"];
-    const places = () =>
-      page.evaluate((parts) => parts.map((part) => document.querySelector(part)?.getBoundingClientRect().toJSON()), parts);
+    const parts = ['[data-figure="ips"]', '[data-figure="verdict"]', '[data-chart="errors"]', "#worst-failures"];
+    const places = () => page.evaluate((parts) => parts.map((part) => document.querySelector(part)?.getBoundingClientRect().toJSON()), parts);
     const position = async () => (await places()).map(({ x, y }: DOMRect) => [x, y]);
-    // A panel that reports a generator limit may appear above them and move them.
-    const said = () => page.locator("[data-generator]").evaluate((part) => part.getBoundingClientRect().height);
+    // A chart of failed classes appears with the first failed chain, once.
+    const drawn = () => page.locator("[data-chart]").count();
     for (;;) {
-      const [height, before] = [await said(), await position()];
+      const [charts, before] = [await drawn(), await position()];
       const requests = await figure("requests");
       await expect.poll(() => figure("requests"), POLL).toBeGreaterThan(requests + 50);
       const after = await position();
-      if ((await said()) !== height) continue;
+      if ((await drawn()) !== charts) continue;
       expect(after).toEqual(before);
       break;
     }
   });
 
   it.each([
-    [1440, "light"],
+    [1920, "light"],
     [1440, "dark"],
-    [900, "light"],
-    [390, "light"],
-  ] as const)("fits a window %s wide, %s", async (width, colorScheme) => {
+    [768, "light"],
+    [390, "dark"],
+  ] as const)("fits a window %s wide, %s, on every tab", async (width, colorScheme) => {
     await page.emulateMedia({ colorScheme });
     await page.setViewportSize({ width, height: 900 });
-    await expect
-      .poll(() => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth), POLL)
-      .toBe(0);
-    await expect.poll(() => pixels("throughput", "--requests"), POLL).toBeGreaterThan(100);
+    for (const { label } of TABS) {
+      await opened.tab(label);
+      await expect.poll(() => opened.beyond(), { ...POLL, message: label }).toBe(0);
+      expect(await opened.smallTargets(), label).toEqual([]);
+    }
+    await opened.tab("Overview");
+    await expect.poll(() => opened.pixels("throughput", "--requests"), POLL).toBeGreaterThan(100);
   });
 
+  it.each(["light", "dark"] as const)("has no violations that axe finds on any tab, %s", async (colorScheme) => {
+    await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+    await page.setViewportSize({ width: 1280, height: 900 });
+    for (const { label } of TABS) {
+      await opened.tab(label);
+      await expect.poll(() => page.locator("#main").innerText(), { ...POLL, message: label }).not.toBe("");
+      expect(await opened.violations(), label).toEqual([]);
+    }
+    await opened.tab("Overview");
+  });
+
+  it("switches its theme by hand, and keeps it", async () => {
+    await page.emulateMedia({ colorScheme: "light" });
+    const ground = () => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
+    const light = await ground();
+    const button = page.getByRole("button", { name: /^Theme/ });
+    await button.click();
+    await button.click();
+    await expect.poll(ground, POLL).not.toBe(light);
+    await page.reload();
+    await expect.poll(ground, POLL).not.toBe(light);
+    await button.click();
+    await expect.poll(ground, POLL).toBe(light);
+    await page.setViewportSize({ width: 1440, height: 900 });
+  });
+
+  it("follows its links by history and keyboard", async () => {
+    const link = page.getByRole("link", { name: "Statistics", exact: true });
+    await link.focus();
+    await page.keyboard.press("Enter");
+    await expect.poll(() => new URL(page.url()).search, POLL).toBe("?tab=statistics");
+    expect(await link.evaluate((link) => link === document.activeElement)).toBe(true);
+    await page.goBack();
+    await expect.poll(() => points("throughput"), POLL).toBeGreaterThan(5);
+    await page.goForward();
+    await expect.poll(() => page.locator("#statistics").count(), POLL).toBe(1);
+  });
+});
+
+describe("the statistics", () => {
+  it("have chains and endpoints in groups", async () => {
+    for (const [n, chain] of CHAINS.entries()) expect(await text(`#group-chain tr:nth-child(${n + 2}) th a`)).toBe(chain);
+    await expect.poll(() => opened.number('#statistics tr[data-row="chain certificate"] td:nth-child(2)'), POLL).toBeGreaterThan(0);
+    for (const endpoint of ["newNonce", "newAccount", "newOrder", "finalize", "certificate"]) {
+      await expect.poll(() => page.locator("#group-endpoint th", { hasText: endpoint }).count(), POLL).toBeGreaterThan(0);
+    }
+    await expect.poll(() => row("chain certificate").locator(".between").first().innerText(), POLL).toMatch(/^\d+(\.\d+)?–\d+(\.\d+)?$/);
+  });
+
+  it("are filtered and sorted", async () => {
+    await page.getByLabel("Filter the rows").fill("POST finalize");
+    await expect.poll(() => page.locator("#statistics tr[data-row]").count(), POLL).toBe(1);
+    await page.getByLabel("Filter the rows").fill("");
+    await page.getByRole("columnheader", { name: "count" }).getByRole("button").click();
+    const counts = () => page.locator("#group-endpoint tr[data-row] td:nth-child(2)").allInnerTexts();
+    await expect
+      .poll(async () => {
+        const numbers = (await counts()).map((count) => Number(count.replace(/\D/g, "")));
+        return numbers.length > 3 && numbers.every((number, n) => n === 0 || (numbers[n - 1] ?? 0) >= number);
+      }, POLL)
+      .toBe(true);
+    expect(await page.getByRole("columnheader", { name: "count" }).getAttribute("aria-sort")).toBe("descending");
+  });
+
+  it("open a row, whose address shows it again", async () => {
+    await row("chain certificate").getByRole("link").click();
+    await expect.poll(() => text("#details h2"), POLL).toMatch(/^certificate/);
+    await page.reload();
+    await expect.poll(() => text("#details h2"), POLL).toMatch(/^certificate/);
+    expect(await opened.violations()).toEqual([]);
+    await page.locator("#details").getByRole("link", { name: "Close" }).click();
+    await expect.poll(() => page.locator("#details").count(), POLL).toBe(0);
+    await opened.tab("Overview");
+  });
+});
+
+describe("a part of the run", () => {
+  it("is chosen by dragging, stands in the address, and its figures are those of the server", async () => {
+    await expect.poll(() => points("throughput"), POLL).toBeGreaterThan(30);
+    const plot = page.locator('[data-chart="throughput"] .u-over');
+    await plot.scrollIntoViewIfNeeded();
+    const box = (await plot.boundingBox()) ?? expect.fail("no plot");
+    const [left, right, y] = [box.x + box.width * 0.25, box.x + box.width * 0.6, box.y + box.height / 2];
+    await page.mouse.move(left, y);
+    await page.mouse.down();
+    await page.mouse.move((left + right) / 2, y);
+    await page.mouse.move(right, y);
+    await page.mouse.up();
+    await expect.poll(() => new URL(page.url()).search, POLL).toMatch(/from=[\d.]+&to=[\d.]+/);
+    await expect.poll(() => page.locator("[data-part]").getAttribute("data-part"), POLL).toBe("part");
+
+    await opened.tab("Statistics");
+    const query = new URL(page.url()).searchParams;
+    const [from, to] = [Number(query.get("from")), Number(query.get("to"))].map((seconds) => Math.round(seconds * 1e9));
+    const { id } = (await snapshot()).snapshot.run;
+    const part = JSON.parse(await get(`runs/${id}/window?from_ns=${from}&to_ns=${to}`)) as WindowView;
+    expect(part.snapshot.requests).toBeGreaterThan(0);
+    expect(part.snapshot.requests).toBeLessThan((await snapshot()).snapshot.requests);
+    const shown = () => row("all requests").locator("td").nth(0).innerText();
+    await expect.poll(async () => Number((await shown()).replace(/\D/g, "")), POLL).toBe(part.snapshot.requests);
+    const certificates = row("chain certificate").locator("td").nth(0);
+    expect(Number((await certificates.innerText()).replace(/\D/g, ""))).toBe(part.snapshot.chains.certificate.count);
+    await page.reload();
+    await expect.poll(async () => Number((await shown()).replace(/\D/g, "")), POLL).toBe(part.snapshot.requests);
+  });
+
+  it("is left by a double click", async () => {
+    await opened.tab("Overview");
+    await page.locator('[data-chart="throughput"] .u-over').dblclick();
+    await expect.poll(() => page.locator("[data-part]").getAttribute("data-part"), POLL).toBe("whole");
+  });
+
+  it("is chosen by keyboard", async () => {
+    await page.getByText("part…").press("Enter");
+    await page.getByLabel("from", { exact: true }).fill("2");
+    await page.getByLabel("to", { exact: true }).fill("7");
+    await page.getByLabel("to", { exact: true }).press("Enter");
+    await expect.poll(() => new URL(page.url()).search, POLL).toBe("?from=2&to=7");
+    await page.getByRole("button", { name: "whole run" }).click();
+    await expect.poll(() => new URL(page.url()).search, POLL).toBe("?last=run");
+    await page.getByRole("button", { name: "2 min" }).click();
+  });
+});
+
+describe("steering", () => {
   it("changes the number of workers, which the run follows", async () => {
     const field = page.getByLabel("Workers", { exact: true });
-    await field.press("Control+a");
-    await field.press("Delete");
-    await field.pressSequentially("20");
-    await field.press("Enter");
-    await expect.poll(() => figure("target"), POLL).toBe(20);
-    await expect.poll(() => figure("running"), POLL).toBe(20);
-
+    for (const wanted of [40, 20]) {
+      await field.press("Control+a");
+      await field.press("Delete");
+      await field.pressSequentially(String(wanted));
+      await field.press("Enter");
+      await expect.poll(() => figure("target"), POLL).toBe(wanted);
+      await expect.poll(() => figure("running"), POLL).toBe(wanted);
+    }
     await page.getByRole("button", { name: "Subtract 1 from the workers", exact: true }).click();
     await expect.poll(() => figure("running"), POLL).toBe(19);
 
@@ -165,14 +269,16 @@ describe("the page of a run", () => {
     expect(now.session?.workers_target).toBe(19);
     expect(now.session?.workers_running).toBe(19);
     const changes = now.snapshot.marks.filter(({ what }) => what === "workers");
-    expect(changes.slice(-2).map(({ by, from, to }) => [by, from, to])).toEqual([
-      ["page", String(WORKERS), "20"],
+    expect(changes.slice(-3).map(({ by, from, to }) => [by, from, to])).toEqual([
+      ["page", String(WORKERS), "40"],
+      ["page", "40", "20"],
       ["page", "20", "19"],
     ]);
-    expect(await text("#changes tbody tr:first-child")).toMatch(/a page\s+workers 20 → 19/);
+    await expect.poll(() => text("#changes tbody tr:first-child"), POLL).toMatch(/a page\s+workers 20 → 19/);
   });
 
   it("changes weights and limits, and shows what the board has of them", async () => {
+    await page.getByRole("button", { name: "Weights, limits" }).click();
     const weights = page.locator('[data-values="Weights of chains"]');
     await weights.locator("summary").click();
     await weights.getByLabel("revoke").fill("0");
@@ -186,9 +292,11 @@ describe("the page of a run", () => {
     const { session } = await snapshot();
     expect(session?.scenarios["default"]?.weights.revoke).toBe(0);
     expect(session?.limits).toEqual({ registrations: 100_000, authorizations: null, certificates: null });
+    expect(await opened.violations()).toEqual([]);
     await limits.getByLabel("registrations").fill("");
     await limits.getByLabel("registrations").press("Enter");
     await expect.poll(async () => (await snapshot()).session?.limits.registrations, POLL).toBeNull();
+    await page.getByRole("button", { name: "Close" }).click();
   });
 
   it("pauses the run and goes on with it", async () => {
@@ -207,11 +315,9 @@ describe("the page of a run", () => {
   });
 
   it("names a change in the chart under the pointer", async () => {
-    await page.setViewportSize({ width: 1440, height: 900 });
     const plot = page.locator('[data-chart="throughput"]');
     await expect
       .poll(async () => {
-        // A panel may appear above meanwhile, as for a generator limit, and move it out of the window.
         await plot.locator(".u-over").scrollIntoViewIfNeeded();
         const box = await plot.locator(".u-over").boundingBox();
         for (let x = box?.width ?? 0; box !== null && x > 0; x -= 8) {
@@ -243,11 +349,70 @@ describe("the page of a run", () => {
     await expect.poll(() => control.getByRole("status").innerText(), POLL).toBe("the session has been stopped");
     expect(await control.getByRole("spinbutton").inputValue()).toBe("19");
     await page.unroute("**/sessions/*/scenarios/**");
-    // The browser reports every refused request as an error.
-    complaints.splice(0, complaints.length, ...complaints.filter((complaint) => !complaint.includes("409")));
+    expected("409");
+  });
+});
+
+describe("the other tabs", () => {
+  it("show the state store, validations, nonces and the plan", async () => {
+    await opened.tab("State");
+    await expect.poll(() => opened.number('[data-count="certificates"]'), POLL).toBeGreaterThan(0);
+    await opened.tab("Validation");
+    await expect.poll(() => points("validations"), POLL).toBeGreaterThan(5);
+    await expect.poll(() => text("#validations tbody"), POLL).toMatch(/answered/);
+    await expect.poll(() => text("#whole-validations tbody"), POLL).toMatch(/http-01|tls-alpn-01/);
+    await opened.tab("Nonces and connections");
+    await expect.poll(() => text('[data-count="nonces"]'), POLL).toMatch(/%/);
+    await expect.poll(() => page.locator("#phases tbody tr").count(), POLL).toBeGreaterThan(5);
+    await opened.tab("Capacity");
+    expect(await text("#main")).toMatch(/not a capacity search/);
+    await opened.tab("Log");
+    await page.locator("#plan summary").click();
+    expect(await text("#plan pre")).toMatch(/"executor": "workers"/);
   });
 
-  it("lists the runs, leads to each, and says when the list cannot be had", async () => {
+  it("list the nodes, and a machine can be expected and forgotten", async () => {
+    await opened.tab("Nodes");
+    await expect.poll(() => page.locator('#processes [data-process="requester"]').count(), POLL).toBe(1);
+    await page.getByLabel("Name of a machine that is expected").fill("bench-9");
+    await page.getByRole("button", { name: "Expect it" }).click();
+    await expect.poll(() => text('[data-agent="bench-9"]'), POLL).toMatch(/expected/);
+    await page.getByRole("button", { name: "Deactivate bench-9" }).click();
+    await expect.poll(() => page.getByRole("button", { name: "Activate bench-9" }).count(), POLL).toBe(1);
+    await page.getByRole("button", { name: "Forget bench-9" }).click();
+    await expect.poll(() => page.locator('[data-agent="bench-9"]').count(), POLL).toBe(0);
+  });
+
+  it("make a session from a scenario, which the server checks while it is typed", async () => {
+    await opened.tab("Sessions");
+    await page.getByRole("button", { name: "New session…" }).click();
+    const state = () => page.locator("[data-check]").getAttribute("data-check");
+    await expect.poll(state, POLL).toBe("right");
+    const editor = page.getByLabel("scenario, in TOML");
+    await editor.fill('directory = "https://localhost:14000/dir"\nworkers = "many"\nstate = "sqlite://a"\n');
+    await expect.poll(state, POLL).toBe("wrong");
+    expect(await text("[data-check]")).toMatch(/state: belongs to[\s\S]*workers: "many"/);
+    await page.getByLabel("example").selectOption("a rate of issuances");
+    await expect.poll(state, POLL).toBe("right");
+    expect(await opened.violations()).toEqual([]);
+    await page.getByLabel("id", { exact: true }).fill("night");
+    await page.getByRole("button", { name: "Create", exact: true }).click();
+    await expect.poll(() => page.locator('[data-session="night"]').getAttribute("data-state"), POLL).toBe("ready");
+    await expect.poll(() => text("#session-keys"), POLL).toMatch(/rate\s+20/);
+
+    await page.getByRole("button", { name: "Clone night", exact: true }).click();
+    await expect.poll(() => page.locator('[data-session="night-2"]').count(), POLL).toBe(1);
+    await page.getByRole("button", { name: "Delete night-2…" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+    await expect.poll(() => page.locator('[data-session="night-2"]').count(), POLL).toBe(0);
+    await page.getByRole("button", { name: "Start night", exact: true }).click();
+    await expect.poll(() => page.locator('[data-session="night"]').getAttribute("data-state"), POLL).toBe("running");
+    await page.getByRole("button", { name: "Stop night…" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Stop at once" }).click();
+    await expect.poll(() => page.locator('[data-session="night"]').getAttribute("data-state"), POLL).toMatch(/stopped|aborted/);
+  });
+
+  it("list the runs, lead to each, compare two, and say when the list cannot be had", async () => {
     // An ended run: a copy of this run's log with another id and a start an hour earlier.
     const { log } = (await snapshot()).health;
     const [first = "", ...records] = (await readFile(join(demo.folder, log), "utf8")).split("\n").slice(0, -1);
@@ -256,17 +421,16 @@ describe("the page of a run", () => {
     const copy = [JSON.stringify(earlier), ...records].join("\n");
     await writeFile(join(demo.folder, dirname(log), "earlier.jsonl"), `${copy}\n`);
 
-    await page.getByRole("link", { name: "Runs", exact: true }).click();
+    await opened.tab("Runs");
     await expect.poll(() => page.locator("#runs tbody tr").count(), POLL).toBe(2);
     const rows = () => page.locator("#runs tbody tr").evaluateAll((rows) => rows.map((row) => row.getAttribute("data-standing")));
     await expect.poll(rows, POLL).toEqual(["live", expect.stringMatching(/passed|failed/)]);
-    await expect.poll(() => number("#runs tbody tr:nth-child(1) td:nth-child(5)"), POLL).toBeGreaterThan(0);
     expect(await text("#runs tbody tr:nth-child(2)")).toMatch(/earlier\s+https:/);
-    for (const width of [1280, 400]) {
-      await page.setViewportSize({ width, height: 900 });
-      expect(await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)).toBe(0);
-    }
-    await page.setViewportSize({ width: 1440, height: 900 });
+
+    for (const box of await page.getByRole("checkbox", { name: /^Compare/ }).all()) await box.check();
+    await expect.poll(() => page.locator('[data-compare="failed chains"]').innerText(), POLL).toMatch(/%.*%/s);
+    expect(await opened.violations()).toEqual([]);
+    await page.getByRole("button", { name: "Close" }).click();
 
     await page.route("**/api/v1/runs", (route) =>
       route.fulfill({ status: 503, contentType: "application/json", body: '{"error":"the disk is gone"}' }),
@@ -275,9 +439,9 @@ describe("the page of a run", () => {
     expect(await page.locator("#runs tbody tr").count()).toBe(2);
     await page.unroute("**/api/v1/runs");
     await page.route("**/api/v1/runs", (route) => route.fulfill({ contentType: "application/json", body: '{"runs":[]}' }));
-    await expect.poll(() => text("main"), POLL).toMatch(/^No runs yet/);
+    await expect.poll(() => text("#main"), POLL).toMatch(/^No runs yet/);
     await page.unroute("**/api/v1/runs");
-    complaints.splice(0, complaints.length, ...complaints.filter((complaint) => !complaint.includes("503")));
+    expected("503");
 
     await page.getByRole("link", { name: "earlier", exact: true }).click();
     await expect.poll(() => text("header"), POLL).toMatch(/finished/);
@@ -285,18 +449,18 @@ describe("the page of a run", () => {
     expect(await text("[aria-live]")).toMatch(/The run is over.*final figures, of \d{4}-\d\d-\d\d/);
     expect(await figure("requests")).toBeGreaterThan(0);
     expect(await page.getByRole("button", { name: "Pause" }).count()).toBe(0);
-    await page.locator("#plan summary").click();
-    expect(await text("#plan pre")).toMatch(/"executor": "workers"/);
 
     await page.getByRole("link", { name: "Current run" }).click();
     await expect.poll(() => text("header"), POLL).toMatch(/running/);
     await expect.poll(() => points("throughput"), POLL).toBeGreaterThan(5);
   });
 
-  it("has given the browser nothing to complain about", () => {
-    expect(complaints).toEqual([]);
+  it("have given the browser nothing to complain about", () => {
+    expect(opened.complaints).toEqual([]);
   });
+});
 
+describe("the connection and the end", () => {
   it("says that the connection is lost, and goes on without a gap when it is back", async () => {
     const before = await points("throughput");
     await wires.cut();
@@ -308,6 +472,7 @@ describe("the page of a run", () => {
     await wires.mend();
     await expect.poll(() => text("header"), POLL).toMatch(/running/);
     expect(await page.locator("[aria-live]").innerText()).toBe("");
+    await page.getByRole("button", { name: "whole run" }).click();
     await expect.poll(() => points("throughput"), POLL).toBeGreaterThan(before + 2);
     const lacks = async () => (await snapshot()).series.at_unix_s.length - (await points("throughput"));
     await expect.poll(lacks, { ...POLL, message: "buckets that the page lacks" }).toBeLessThanOrEqual(3);
@@ -322,112 +487,3 @@ describe("the page of a run", () => {
     expect(await demo.ended).toBe(0);
   });
 });
-
-describe("the page of a replay", () => {
-  let replay: Demo;
-  const shown = async (path: string) => (await page.request.get(new URL(`api/v1/${path}`, replay.page).href)).text();
-  const figures = async () => parseLive(await shown("runs/current/snapshot"));
-  const slider = () => page.getByRole("slider", { name: "Position in the run" });
-
-  beforeAll(async () => {
-    replay = await startReplay(join(demo.folder, (await lastLog()).log), 1000);
-    await page.goto(replay.page.href);
-  });
-
-  afterAll(async () => replay?.end());
-
-  /** The log of the demo. */
-  async function lastLog() {
-    const [name = ""] = (await readdir(join(demo.folder, "results"))).filter((name) => name !== "earlier.jsonl");
-    const log = join("results", name);
-    const lines = (await readFile(join(demo.folder, log), "utf8")).trimEnd().split("\n");
-    return { log, records: lines.map((line) => JSON.parse(line) as Record<string, unknown>) };
-  }
-
-  it("plays the run to its end, with the figures of its log and nothing to steer", async () => {
-    await expect.poll(() => text("header"), POLL).toMatch(/replay, at the end/);
-    const { records } = await lastLog();
-    const requests = records.reduce((sum, record) => sum + ((record["individualresults"] as unknown[] | undefined)?.length ?? 0), 0);
-    await expect.poll(() => figure("requests"), POLL).toBe(requests);
-    expect(await page.getByRole("button", { name: "Stop…" }).count()).toBe(0);
-    expect(await page.getByLabel("Workers", { exact: true }).count()).toBe(0);
-  });
-
-  it("goes to a position by the keyboard, and shows what had come until then", async () => {
-    await slider().press("Home");
-    await expect.poll(() => text("header"), POLL).toMatch(/replay, paused/);
-    for (let step = 0; step < 5; step += 1) await slider().press("ArrowRight");
-    const step = Number(await slider().inputValue());
-    expect(step).toBe(5);
-    const settled = async () => JSON.parse(await shown("replay")) as ReplayView;
-    const { length_ns } = await settled();
-    const position = positionOf(step, length_ns);
-    await expect.poll(settled, POLL).toMatchObject({ position_ns: position, seeking: false });
-    const { snapshot: there } = await figures();
-    const { records } = await lastLog();
-    // Each record when its time and those of the records before it have come.
-    let through = 0;
-    let requests = 0;
-    for (const record of records) {
-      const ended = BigInt((record["origin_unix_ns"] as number | undefined) ?? 0) + BigInt((record["done"] as number | undefined) ?? 0);
-      const at = Number(ended > 0n ? ended : BigInt((record["at_unix_ns"] as number | undefined) ?? 0));
-      if (record["record"] !== "header" && record["record"] !== "footer") through = Math.max(through, at);
-      if (through > there.run.started_unix_ns + position) break;
-      requests += (record["individualresults"] as unknown[] | undefined)?.length ?? 0;
-    }
-    // JavaScript reads these times to within 256 ns.
-    expect(there.requests).toBe(requests);
-    await expect.poll(() => figure("requests"), POLL).toBe(requests);
-  });
-
-  it("plays, changes its speed and pauses", async () => {
-    await page.getByLabel("Speed").selectOption("×5");
-    await page.getByRole("button", { name: "Play" }).press("Enter");
-    await expect.poll(() => text("header"), POLL).toMatch(/replay, playing ×5/);
-    const before = await figure("requests");
-    await expect.poll(() => figure("requests"), POLL).toBeGreaterThan(before);
-    await page.getByRole("button", { name: "Pause the replay" }).click();
-    await expect.poll(() => text("header"), POLL).toMatch(/replay, (paused|at the end)/);
-    const { snapshot: stopped } = await figures();
-    await expect.poll(() => figure("requests"), POLL).toBe(stopped.requests);
-  });
-
-  it.each([
-    [1280, "light"],
-    [1280, "dark"],
-    [390, "light"],
-    [390, "dark"],
-  ] as const)("fits a window %s wide, %s", async (width, colorScheme) => {
-    await page.emulateMedia({ colorScheme });
-    await page.setViewportSize({ width, height: 900 });
-    const beyond = () => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-    await expect.poll(beyond, POLL).toBe(0);
-    expect(await slider().isVisible()).toBe(true);
-  });
-});
-
-/** Pixels of a chart that have the colour of a custom property. */
-function pixels(chart: string, property: string): Promise<number> {
-  return page.evaluate(
-    ([chart, property]) => {
-      const canvas = document.querySelector<HTMLCanvasElement>(`[data-chart="${chart}"] canvas`);
-      if (!canvas) return 0;
-      // Read from a copy, because reading from the page's canvas would change how it is drawn.
-      const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
-      if (!copy) return 0;
-      copy.drawImage(canvas, 0, 0);
-      const probe = document.createElement("i");
-      probe.style.color = `var(${property})`;
-      document.body.append(probe);
-      const [r, g, b] = (getComputedStyle(probe).color.match(/\d+/g) ?? []).map(Number);
-      probe.remove();
-      const { data } = copy.getImageData(0, 0, canvas.width, canvas.height);
-      let found = 0;
-      for (let at = 0; at < data.length; at += 4) {
-        if (data[at] === r && data[at + 1] === g && data[at + 2] === b && data[at + 3] === 255) found += 1;
-      }
-      return found;
-    },
-    [chart, property] as const,
-  );
-}

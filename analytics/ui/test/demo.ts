@@ -1,4 +1,4 @@
-// Starts `wec demo` and `wec replay` for the browser test, and ends them.
+// Starts `wec` in its several forms for the browser tests, and ends it.
 
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
@@ -27,6 +27,26 @@ export function startDemo(workers: number, thresholds: readonly string[] = []): 
 /** The replay of a log. */
 export function startReplay(log: string, speed: number): Promise<Demo> {
   return start(["replay", "--speed", String(speed), "--listen", "127.0.0.1:0", log]);
+}
+
+/** The runs of a folder. */
+export function startServe(folder: string): Promise<Demo> {
+  return start(["serve", "--listen", "127.0.0.1:0", folder]);
+}
+
+/** A CA whose newOrder fails now and then, and a run against it for this many seconds. */
+export async function startFailing(seconds: number): Promise<{ ca: Demo; run: Demo }> {
+  const ca = await start(["null-ca", "--listen", "127.0.0.1:0", "--root-out", "root.pem", "--fault", "newOrder=500:20%"]);
+  const directory = ca.page.href;
+  const root = join(ca.folder, "root.pem");
+  const flags = ["--cacert", root, "--workers", "6", "--run-time", `${seconds}s`, "--http01-listen", "127.0.0.1:0"];
+  try {
+    const run = await start(["run", "--directory", directory, ...flags, "--listen", "127.0.0.1:0", "--keep-page", "off", "--threshold", "requests{failed} < 1%"]);
+    return { ca, run };
+  } catch (error) {
+    await ca.end();
+    throw error;
+  }
 }
 
 async function start(args: string[]): Promise<Demo> {
@@ -58,13 +78,13 @@ async function start(args: string[]): Promise<Demo> {
   }
 }
 
-/** The first loopback address that it prints. */
+/** The first loopback address that it prints as that of a page, or of a CA. */
 function addressPrinted(child: ChildProcess): Promise<URL> {
   return new Promise((found, failed) => {
     let said = "";
     const read = (chunk: Buffer) => {
       said += chunk.toString();
-      const address = /\b(?:page|replay)\b.*?(http:\/\/127\.0\.0\.1:\d+\/)/i.exec(said)?.[1];
+      const address = /\b(?:page|replay|runs)\b.*?(http:\/\/127\.0\.0\.1:\d+\/)/i.exec(said)?.[1] ?? /^https:\/\/127\.0\.0\.1:\d+\/\S*/m.exec(said)?.[0];
       if (address !== undefined) found(new URL(address));
     };
     child.stdout?.on("data", read);

@@ -1,0 +1,82 @@
+import { describe, expect, it } from "vitest";
+
+import { failureRows, filtered, matrixOf } from "./failures";
+import type { FailureFigures } from "./wire";
+
+const failure = (name: string, count: number, more: Partial<FailureFigures> = {}): FailureFigures => ({
+  scope: "request",
+  name,
+  class: "bad-nonce",
+  status: 400,
+  problem: "badNonce",
+  detail: "",
+  count,
+  first_unix_ns: 0,
+  last_unix_ns: 0,
+  retry_after_min_ns: null,
+  retry_after_max_ns: null,
+  example: "JWS has an invalid anti-replay nonce",
+  request_id: "",
+  traceparent: "",
+  ...more,
+});
+
+const rows = failureRows({
+  failures: [
+    failure("newOrder", 5),
+    failure("finalize", 3),
+    failure("newOrder", 2, { class: "rate-limited", status: 429, problem: "rateLimited", detail: "new orders" }),
+    failure("certificate", 1, { scope: "chain", class: "timeout", status: 0, problem: "", example: "no answer within 30 s" }),
+  ],
+});
+
+describe("a row", () => {
+  it("says what failed and how, also without an answer", () => {
+    expect(rows.map(({ what, kind }) => `${what}: ${kind}`)).toEqual([
+      "request newOrder: 400 badNonce",
+      "request finalize: 400 badNonce",
+      "request newOrder: 429 rateLimited [new orders]",
+      "chain certificate: timeout",
+    ]);
+  });
+
+  it("has an id of its own", () => {
+    expect(new Set(rows.map(({ id }) => id)).size).toBe(rows.length);
+  });
+});
+
+describe("a filter", () => {
+  const found = (scope: "" | "chain" | "request", text: string) => filtered(rows, { scope, text }).map(({ figures }) => figures.count);
+  it("is by words, all of which a row has", () => {
+    expect(found("", "neworder")).toEqual([5, 2]);
+    expect(found("", "NewOrder 429")).toEqual([2]);
+    expect(found("", " ")).toEqual([5, 3, 2, 1]);
+    expect(found("", "no answer")).toEqual([1]);
+  });
+
+  it("is by scope", () => {
+    expect(found("chain", "")).toEqual([1]);
+    expect(found("request", "certificate")).toEqual([]);
+  });
+});
+
+describe("the matrix", () => {
+  it("has kinds by places, the largest first", () => {
+    expect(matrixOf(rows)).toEqual({
+      columns: ["newOrder", "finalize", "chain certificate"],
+      rows: [
+        { name: "badNonce", counts: [5, 3, 0], sum: 8 },
+        { name: "rateLimited", counts: [2, 0, 0], sum: 2 },
+        { name: "timeout", counts: [0, 0, 1], sum: 1 },
+      ],
+    });
+  });
+
+  it("puts what is too wide into its last column, and loses nothing", () => {
+    const many = failureRows({ failures: Array.from({ length: 12 }, (_, n) => failure(`e${n}`, 12 - n)) });
+    const { columns, rows } = matrixOf(many);
+    expect(columns).toEqual(["e0", "e1", "e2", "e3", "e4", "e5", "e6", "others"]);
+    expect(rows[0]?.counts.at(-1)).toBe(5 + 4 + 3 + 2 + 1);
+    expect(rows[0]?.sum).toBe(78);
+  });
+});

@@ -1,0 +1,71 @@
+// What failed, as rows: by what, by kind, and where one row leads to. Pure.
+
+import { NONE } from "./format";
+import type { FailureFigures, Snapshot } from "./wire";
+
+export interface FailureRow {
+  /** In the page's address. */
+  id: string;
+  /** A chain or an endpoint. */
+  what: string;
+  /** Status, problem type and detail, as one text. */
+  kind: string;
+  figures: FailureFigures;
+}
+
+/** All kinds of failures, most frequent first. */
+export function failureRows(snapshot: Pick<Snapshot, "failures">): FailureRow[] {
+  return snapshot.failures.map((figures) => ({
+    id: [figures.scope, figures.name, figures.class ?? "", figures.status, figures.problem, figures.detail].join("|"),
+    what: `${figures.scope} ${figures.name}`,
+    kind: kindOf(figures),
+    figures,
+  }));
+}
+
+export function kindOf({ status, problem, detail, class: cause }: FailureFigures): string {
+  const parts = [status === 0 ? "" : String(status), problem, detail && `[${detail}]`].filter((part) => part !== "");
+  return parts.join(" ") || cause || NONE;
+}
+
+/** What to show: only chains or requests, and rows with each of the words. */
+export interface FailureFilter {
+  scope: "" | FailureFigures["scope"];
+  text: string;
+}
+
+export function filtered(rows: readonly FailureRow[], { scope, text }: FailureFilter): FailureRow[] {
+  const words = text.toLowerCase().split(/\s+/).filter((word) => word !== "");
+  return rows.filter(({ what, kind, figures }) => {
+    const all = `${what} ${figures.class ?? ""} ${kind} ${figures.example}`.toLowerCase();
+    return (scope === "" || figures.scope === scope) && words.every((word) => all.includes(word));
+  });
+}
+
+/** Failures by problem type or class (rows) and by chain or endpoint (columns), with their sums. */
+export interface FailureMatrix {
+  columns: string[];
+  rows: { name: string; counts: number[]; sum: number }[];
+}
+
+/** The widest matrix; what is beyond is in the last column. */
+const MOST_COLUMNS = 8;
+
+export function matrixOf(rows: readonly FailureRow[]): FailureMatrix {
+  const place = ({ scope, name }: FailureFigures) => (scope === "chain" ? `chain ${name}` : name);
+  const sums = new Map<string, number>();
+  for (const { figures } of rows) sums.set(place(figures), (sums.get(place(figures)) ?? 0) + figures.count);
+  const names = [...sums].sort((a, b) => b[1] - a[1]).map(([name]) => name);
+  const columns = names.length > MOST_COLUMNS ? [...names.slice(0, MOST_COLUMNS - 1), "others"] : names;
+  const kinds = new Map<string, number[]>();
+  for (const { figures } of rows) {
+    const kind = figures.problem || figures.class || NONE;
+    const counts = kinds.get(kind) ?? columns.map(() => 0);
+    const found = columns.indexOf(place(figures));
+    const at = found === -1 ? columns.length - 1 : found;
+    counts[at] = (counts[at] ?? 0) + figures.count;
+    kinds.set(kind, counts);
+  }
+  const found = [...kinds].map(([name, counts]) => ({ name, counts, sum: counts.reduce((a, b) => a + b, 0) }));
+  return { columns, rows: found.sort((a, b) => b.sum - a.sum) };
+}

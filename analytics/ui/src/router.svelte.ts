@@ -1,0 +1,36 @@
+// The place in the address bar, as state. Links are links, so that they open in other windows, too.
+
+import { placeOf, queryOf, type Place } from "./address";
+
+class Router {
+  place = $state.raw<Place>(placeOf(window.location.search));
+
+  constructor() {
+    window.addEventListener("popstate", () => (this.place = placeOf(window.location.search)));
+    window.addEventListener("click", (event) => this.#follow(event));
+  }
+
+  /** The query of this place with changes. */
+  with(change: Partial<Place>): string {
+    return queryOf({ ...this.place, ...change });
+  }
+
+  /** Goes to a place; `replace` leaves no step back to the present one. */
+  go(change: Partial<Place>, how: "push" | "replace" = "push"): void {
+    this.place = { ...this.place, ...change };
+    const query = queryOf(this.place);
+    if (how === "push") window.history.pushState(null, "", query);
+    else window.history.replaceState(window.history.state, "", query);
+  }
+
+  #follow(event: MouseEvent): void {
+    if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+    const link = event.target instanceof Element ? event.target.closest("a") : null;
+    const href = link?.getAttribute("href");
+    if (!href?.startsWith("?") || link?.target) return;
+    event.preventDefault();
+    this.go(placeOf(href));
+  }
+}
+
+export const router = new Router();

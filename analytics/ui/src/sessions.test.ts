@@ -1,0 +1,55 @@
+import { describe, expect, it } from "vitest";
+
+import { actionsOf, agentState, copyOf, meantFor, stateOf } from "./sessions";
+import type { AgentView, PlanView } from "./wire";
+
+const plan = (state: PlanView["state"]): PlanView => ({
+  id: "night",
+  state,
+  since_unix_ns: 0,
+  reason: "",
+  revision: 1,
+  program: "wec 0.1.0",
+  keys: {},
+  agents: { names: [], group: null, labels: {} },
+  run: "",
+  runs: 0,
+  parts: [],
+  changes: [],
+});
+
+describe("what can be done with a session", () => {
+  it.each<[PlanView["state"], string[]]>([
+    ["ready", ["start", "delete"]],
+    ["running", ["stop"]],
+    ["stopping", ["stop"]],
+    ["aborted", ["start", "delete"]],
+    ["error", ["start", "delete"]],
+  ])("that is %s", (state, actions) => expect(actionsOf(plan(state))).toEqual(actions));
+
+  it("that was not planned is nothing", () => expect(actionsOf(null)).toEqual([]));
+});
+
+it("the state is the plan's, else that of the load on the board", () => {
+  expect(stateOf({ id: "a", plan: plan("stopped"), session: null, runs: [] })).toBe("stopped");
+  expect(stateOf({ id: "a", plan: null, session: null, runs: [] })).toBe("unknown");
+});
+
+it("a session names the agents that it is meant for", () => {
+  expect(meantFor({ names: [], group: null, labels: {} })).toBe("all agents");
+  expect(meantFor({ names: ["a", "b"], group: "eu", labels: { disk: "ssd" } })).toBe("a, b; group eu; disk=ssd");
+});
+
+it("an agent is live, away, expected or draining", () => {
+  const agent: AgentView = { name: "a", live: true, activated: true, draining: false, reserved: false, group: "", labels: {}, program: "", strength: null, since_unix_ns: null, sessions: {} };
+  expect(agentState(agent)).toBe("live");
+  expect(agentState({ ...agent, activated: false })).toBe("live, deactivated");
+  expect(agentState({ ...agent, draining: true })).toBe("draining");
+  expect(agentState({ ...agent, live: false })).toBe("away");
+  expect(agentState({ ...agent, live: false, reserved: true })).toBe("expected");
+});
+
+it("a copy has the next free number", () => {
+  expect(copyOf("night", [])).toBe("night-2");
+  expect(copyOf("night-2", ["night", "night-2", "night-3"])).toBe("night-4");
+});
