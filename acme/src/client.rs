@@ -5,6 +5,7 @@
 //! | `client.rs` | configuring, making and copying clients |
 //! | `client/requests.rs` | one method for each request, and reading its answer |
 //! | `client/accounts.rs` | the same for requests about an account that exists, and for authorizations without an order |
+//! | `client/refusals.rs` | requests that a CA must refuse |
 //! | `client/retries.rs` | a nonce for each request; retries after `badNonce` and from busy servers within the [`Policy`]; polls |
 //! | `client/network.rs` | which servers may be connected to, and by which transport |
 //!
@@ -12,6 +13,7 @@
 
 mod accounts;
 mod network;
+mod refusals;
 mod requests;
 mod retries;
 
@@ -21,7 +23,8 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 use url::Url;
 
-pub use requests::Download;
+pub use refusals::{Expected, Flaw, MustRefuse};
+pub use requests::{Download, finalize_payload, new_order_payload};
 
 use network::Network;
 

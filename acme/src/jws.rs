@@ -34,9 +34,50 @@ pub(crate) fn sign(
     url: &str,
     payload: &[u8],
 ) -> Result<Bytes, Failure> {
+    sign_as(key.kind().alg(), key, identity, nonce, url, payload)
+}
+
+/// The same with any algorithm in its header; the signature is that of the key's own.
+pub(crate) fn sign_as(
+    alg: &str,
+    key: &SigningKey,
+    identity: Identity<'_>,
+    nonce: Option<&str>,
+    url: &str,
+    payload: &[u8],
+) -> Result<Bytes, Failure> {
+    let mut envelope =
+        Envelope::new(&protected(alg, key, identity, nonce, url), payload, key.kind().signature_len());
+    let [first, second] = envelope.signed();
+    let mut context = digest::Context::new(key.kind().digest());
+    context.update(first);
+    context.update(b".");
+    context.update(second);
+    let signature = key.sign(&context.finish())?;
+    envelope.close(signature.as_ref());
+    Ok(envelope.buffer.into())
+}
+
+/// A request whose signature is that of an empty message.
+pub(crate) fn sign_wrongly(
+    key: &SigningKey,
+    identity: Identity<'_>,
+    nonce: &str,
+    url: &str,
+    payload: &[u8],
+) -> Result<Bytes, Failure> {
+    let protected = protected(key.kind().alg(), key, identity, Some(nonce), url);
+    let mut envelope = Envelope::new(&protected, payload, key.kind().signature_len());
+    let signature = key.sign(&digest::digest(key.kind().digest(), b""))?;
+    envelope.close(signature.as_ref());
+    Ok(envelope.buffer.into())
+}
+
+/// The protected header (RFC 8555 §6.2).
+fn protected(alg: &str, key: &SigningKey, identity: Identity<'_>, nonce: Option<&str>, url: &str) -> Vec<u8> {
     let mut protected = Vec::with_capacity(256);
     protected.extend_from_slice(br#"{"alg":""#);
-    protected.extend_from_slice(key.kind().alg().as_bytes());
+    protected.extend_from_slice(alg.as_bytes());
     protected.extend_from_slice(br#"","#);
     match identity {
         Identity::Account(kid) => {
@@ -57,16 +98,7 @@ pub(crate) fn sign(
     protected.extend_from_slice(br#","url":"#);
     push_string(&mut protected, url);
     protected.push(b'}');
-
-    let mut envelope = Envelope::new(&protected, payload, key.kind().signature_len());
-    let mut context = digest::Context::new(key.kind().digest());
-    let [first, second] = envelope.signed();
-    context.update(first);
-    context.update(b".");
-    context.update(second);
-    let signature = key.sign(&context.finish())?;
-    envelope.close(signature.as_ref());
-    Ok(envelope.buffer.into())
+    protected
 }
 
 /// Binds a new account to an account at the CA's operator (RFC 8555 §7.3.4): the account's key, signed with the HMAC

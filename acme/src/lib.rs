@@ -56,6 +56,7 @@ mod time;
 mod tls;
 pub mod transport;
 mod waits;
+mod weak_key;
 
 /// The clock of a process.
 pub use wec_clock as clock;
@@ -69,7 +70,10 @@ pub use ca_clock::CaClock;
 pub use certificate::{CertificateKey, certificate_request};
 pub use challenge::{Challenge, ChallengeStatus};
 pub use checker::{Checked, Checker, IssuerRoots, WrongKind, serial_of};
-pub use client::{Client, Config, DiscoverError, Download, Signer};
+pub use client::{
+    Client, Config, DiscoverError, Download, Expected, Flaw, MustRefuse, Signer, finalize_payload,
+    new_order_payload,
+};
 pub use connect_to::ConnectTo;
 pub use correlation::Correlation;
 pub use dial::{Dialling, Resolver, SystemResolver};
@@ -92,4 +96,5 @@ pub use tls::{ClientCertificate, HttpVersion, Roots, WrongClientCertificate};
 pub use transport::Way;
 pub use url::Url;
 pub use waits::Waited;
+pub use weak_key::weak_certificate_request;
 pub use wec_record::{FailureClass, Purpose};

@@ -7,6 +7,8 @@
 //! | was not run, though included | the run took 60 s and 100 iterations, and the chain was never possible |
 //! | certificate, included | the run took 60 s and 100 iterations, and no certificate was issued |
 //!
+//! So has a run in which the CA accepted what it must refuse, be it once.
+//!
 //! A chain is included when it has weight, `--stop-before` and limits allow it, and the chain that makes what
 //! it needs is included or there was such an object in the state. After a change by hand during the run only
 //! the first rule applies.
@@ -14,7 +16,7 @@
 use std::collections::BTreeMap;
 
 use wec_record::plan::{Limits, Scenario};
-use wec_record::{Chain, Mark, MarkBy, MarkWhat, Object};
+use wec_record::{Chain, FailureClass, Mark, MarkBy, MarkWhat, Object};
 
 use crate::snapshot::{FailureFigures, FailureScope, NeverSucceeded, Snapshot};
 use crate::way_out::way_out;
@@ -72,7 +74,26 @@ pub(crate) fn never_succeeded(snapshot: &Snapshot) -> Vec<NeverSucceeded> {
         };
         found.extend(why.map(|why| NeverSucceeded { chain, count, why }));
     }
+    found.extend(accepted(snapshot));
     found
+}
+
+/// What the CA accepted although it must refuse it.
+fn accepted(snapshot: &Snapshot) -> Option<NeverSucceeded> {
+    let of_class = |failure: &&FailureFigures| {
+        failure.class == Some(FailureClass::Accepted) && failure.scope == FailureScope::Request
+    };
+    let accepted: Vec<_> = snapshot.failures.iter().filter(of_class).collect();
+    let count: u64 = accepted.iter().map(|failure| failure.count).sum();
+    let mut kinds: Vec<_> = accepted.iter().map(|failure| failure.detail.as_str()).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    let why = format!(
+        "the CA accepted {} that it must refuse: {}",
+        counted(count, "request", "requests"),
+        kinds.join(", ")
+    );
+    (count > 0).then_some(NeverSucceeded { chain: Chain::Refusals, count, why })
 }
 
 /// The most frequent error of the chain and its remedy, as the end of a sentence.

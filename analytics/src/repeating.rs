@@ -3,7 +3,7 @@
 //!
 //! An error repeats when it has occurred five times with equal endpoint, class, status, problem and detail,
 //! and its endpoint has never succeeded. Errors without a request of their own, such as a failed validation,
-//! are found among the chains.
+//! are found among the chains. What the CA accepted although it must refuse it is reported the first time.
 
 use wec_record::FailureClass;
 
@@ -29,7 +29,10 @@ impl Reported {
             *self = Self { run: snapshot.run.id.clone(), known: Vec::new() };
         }
         let mut news = Vec::new();
-        for failure in snapshot.failures.iter().filter(|failure| failure.count >= REPEATS) {
+        let is_accepted = |failure: &FailureFigures| failure.class == Some(FailureClass::Accepted);
+        for failure in
+            snapshot.failures.iter().filter(|failure| failure.count >= REPEATS || is_accepted(failure))
+        {
             let key = (
                 failure.scope,
                 failure.name.clone(),
@@ -38,12 +41,17 @@ impl Reported {
                 failure.problem.clone(),
                 failure.detail.clone(),
             );
-            if self.known.len() >= MOST || self.known.contains(&key) || !never_went_well(snapshot, failure) {
+            let is_news = is_accepted(failure) || never_went_well(snapshot, failure);
+            if self.known.len() >= MOST || self.known.contains(&key) || !is_news {
                 continue;
             }
             self.known.push(key);
             let text = failure.example.replace(char::is_control, " ");
             let way = way_out(failure.class, &failure.problem, &text);
+            if is_accepted(failure) {
+                news.push(format!("the CA accepted what it must refuse: {text}"));
+                continue;
+            }
             news.push(format!(
                 "{} has failed {} times and never succeeded: {text}{}",
                 failure.name,

@@ -13,6 +13,7 @@ mod key_rollover;
 mod orders_list;
 mod pre_authorization;
 mod refresh;
+mod refusals;
 mod registration;
 mod renewal_info;
 mod revoke;
@@ -41,5 +42,6 @@ pub(crate) async fn dispatch(chain: Chain, scene: &mut Scene<'_>) -> Result<Outc
         Chain::RenewalInfo => Box::pin(renewal_info::run(scene)).await,
         Chain::AlternateChains => Box::pin(alternate_chains::run(scene)).await,
         Chain::Download => Box::pin(download::run(scene)).await,
+        Chain::Refusals => Box::pin(refusals::run(scene)).await,
     }
 }

@@ -14,6 +14,7 @@ use wec_store::{ChallengeWriter, State};
 use crate::choice::{Profile, RevocationReason};
 use crate::linger::Linger;
 use crate::mix::Mix;
+use crate::refusal::Refusal;
 
 /// What a chain uses. Created once for each of the requester's runtimes and shared by its workers.
 #[derive(Clone)]
@@ -154,6 +155,8 @@ pub struct Policy {
     pub revoke_by_certificate_key: f64,
     /// Share of revocations by another account, which gets authorizations for all names first, 0 to 1.
     pub revoke_by_other_account: f64,
+    /// Weights of the requests that the CA must refuse.
+    pub refusals: Mix<Refusal>,
     /// Ready orders that expire within this time are no longer used.
     pub order_margin: Duration,
     /// The longest rest of an account, an order or a certificate after a rate limit of the CA; none: they are
@@ -183,6 +186,7 @@ impl Policy {
             revocation_reasons: Mix::even(RevocationReason::USUAL),
             revoke_by_certificate_key: 0.5,
             revoke_by_other_account: 0.0,
+            refusals: Mix::even(Refusal::ALL),
             order_margin: Duration::from_secs(60),
             longest_rest: Some(Duration::from_secs(60)),
         }
@@ -226,6 +230,7 @@ impl Policy {
         }
         mistakes.extend(self.profiles.mistakes("profile"));
         mistakes.extend(self.revocation_reasons.mistakes("revocation reason"));
+        mistakes.extend(self.refusals.mistakes("kind of refusal"));
         if !(0.0..=1.0).contains(&self.revoke_by_certificate_key) {
             mistakes.push(format!(
                 "{} is not a share of revocations by certificate key: give a number from 0 to 1",

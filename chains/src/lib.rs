@@ -17,6 +17,7 @@
 //! | orders-list | `chain/orders_list.rs` | a registration | |
 //! | pre-authorization | `chain/pre_authorization.rs` | a registration | a ready order |
 //! | renewal-info | `chain/renewal_info.rs` | a certificate | |
+//! | refusals | `chain/refusals.rs` | a registration, for some a ready order, claimed | |
 //! | download, alternate-chains | `chain/download.rs`, `chain/alternate_chains.rs` | a certificate, claimed | |
 //!
 //! `wec-requester` decides when to run which chain.
@@ -30,6 +31,7 @@ mod mix;
 mod own_account;
 mod present;
 mod proofs;
+mod refusal;
 mod rest;
 mod result;
 mod run;
@@ -40,6 +42,7 @@ pub use choice::{Profile, RevocationReason};
 pub use context::{Connections, Context, Policy, StopBefore};
 pub use linger::{Linger, Removed, Remover};
 pub use mix::Mix;
+pub use refusal::Refusal;
 pub use run::run;
 
 /// The chains, as in results.

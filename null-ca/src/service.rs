@@ -27,6 +27,8 @@ pub(crate) struct Reset;
 
 /// The longest request: a finalize with a hundred names has some 20 KiB.
 const LONGEST_REQUEST: usize = 128 * 1024;
+/// So much of a longer one is read: a client that is still sending does not see the answer.
+const MOST_READ: usize = 4 * 1024 * 1024;
 
 impl Ca {
     /// Answers one request. Never returns if the plan requires silence.
@@ -70,9 +72,10 @@ impl Ca {
         let response = match spoilt {
             Some(response) => response,
             None => {
-                let reply = match Limited::new(body, LONGEST_REQUEST).collect().await {
-                    Ok(body) => self.carry_out(&base, &route, &head, &body.to_bytes()),
-                    Err(_) => Err(Problem::new(
+                let body = Limited::new(body, MOST_READ).collect().await.map(|body| body.to_bytes());
+                let reply = match body {
+                    Ok(body) if body.len() <= LONGEST_REQUEST => self.carry_out(&base, &route, &head, &body),
+                    _ => Err(Problem::new(
                         Kind::TooLarge,
                         format!("the request is longer than {LONGEST_REQUEST} bytes or broke off"),
                     )),

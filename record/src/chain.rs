@@ -62,6 +62,8 @@ pub enum Chain {
     AlternateChains,
     /// Another download of a stored certificate (RFC 8555 §7.4.2).
     Download,
+    /// A request that the CA must refuse.
+    Refusals,
 }
 
 /// What is stored about a CA between chains.
@@ -185,6 +187,9 @@ impl Chain {
             }
             Self::Download => {
                 ChainFacts { needs: Some(Object::Certificate), colours: ["#9a5b00", "#eab04f"], ..PLAIN }
+            }
+            Self::Refusals => {
+                ChainFacts { needs: Some(Object::Registration), colours: ["#b3261e", "#ff8a80"], ..PLAIN }
             }
         }
     }

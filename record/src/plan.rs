@@ -221,6 +221,9 @@ pub struct Scenario {
     pub revoke_by_certificate_key: f64,
     /// Share of revocations by another account with authorizations for all names, 0 to 1.
     pub revoke_by_other_account: f64,
+    /// Weights of the requests of the refusals chain.
+    #[schema(value_type = String)]
+    pub refusals: Shares,
     /// What workers do after a failure of the CA or the network: `back-off` or `hammer`.
     pub on_failure: String,
     /// Keys that later versions wrote. Filled when a log is read, because serde cannot separate them from the

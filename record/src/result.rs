@@ -70,6 +70,9 @@ pub enum FailureClass {
     /// The load tester's machine refused: no descriptor, local port or buffer was free. Not a failure of the
     /// CA.
     Local,
+    /// The CA accepted a request that it must refuse, which the refusals chain sent on purpose: the gravest
+    /// failure.
+    Accepted,
 }
 
 named!(FailureClass);
@@ -334,6 +337,8 @@ impl RequestResult {
                 }
                 _ => false,
             },
+            // An accepted request has the answer that it must not have, which is no doubt.
+            _ if self.class == Some(FailureClass::Accepted) => false,
             status => status >= 500 || (status < 300 && !self.successful),
         }
     }
@@ -375,6 +380,7 @@ mod tests {
             (500, Some(FailureClass::ServerError), 700, true),
             (503, Some(FailureClass::RateLimited), 700, true),
             (201, Some(FailureClass::Malformed), 700, true),
+            (201, Some(FailureClass::Accepted), 700, false),
             (0, Some(FailureClass::Reset), 700, true),
             (0, Some(FailureClass::Timeout), 700, true),
             (0, Some(FailureClass::Timeout), 0, false),

@@ -169,10 +169,10 @@ fn verdict(snapshot: &Snapshot, ended: bool) -> (&'static str, &'static str, Str
             ("doubt", "None", "the log has no end: its writer was killed, or still runs".to_owned())
         }
         RunOutcome::Passed => ("good", "Passed", about),
-        RunOutcome::Failed if !snapshot.never_succeeded.is_empty() => {
-            ("bad", "Failed", "a wanted chain never succeeded".to_owned())
-        }
-        RunOutcome::Failed => ("bad", "Failed", about),
+        RunOutcome::Failed => match snapshot.never_succeeded.first() {
+            Some(first) => ("bad", "Failed", first.why.clone()),
+            None => ("bad", "Failed", about),
+        },
     }
 }
 

@@ -66,6 +66,7 @@ const fn backs_off(class: FailureClass) -> bool {
         FailureClass::Problem
         | FailureClass::Validation
         | FailureClass::WrongCertificate
+        | FailureClass::Accepted
         | FailureClass::Interrupted => false,
     }
 }
@@ -117,6 +118,7 @@ mod tests {
             (Problem, &[403], None, None),
             (Validation, &[200, 200], Some(5), None),
             (WrongCertificate, &[200], None, None),
+            (Accepted, &[200], None, None),
             (Interrupted, &[200, 0], None, None),
         ] {
             let found = match iterated(&failed(class, statuses, retry_after)) {

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | nothing | registration |
 //! | exclusive registrations | + those that change or end an account |
-//! | registrations | + authorization, pre-authorization, authorization-deactivation, orders-list |
+//! | registrations | + authorization, pre-authorization, authorization-deactivation, orders-list, refusals |
 //! | ready orders | + certificate |
 //! | certificates | + refresh, revoke, renewal-info, alternate-chains, download |
 //!
@@ -143,14 +143,17 @@ mod tests {
     #[test]
     fn allows_the_chains_of_the_documented_table() {
         let of_accounts = "authorization-deactivation orders-list pre-authorization";
+        let refusals = "refusals";
         let of_certificates = "renewal-info alternate-chains download";
         assert_eq!(allowed(""), "registration");
         assert_eq!(allowed("x"), "registration key-rollover account-update account-deactivation");
-        assert_eq!(allowed("r"), format!("registration authorization {of_accounts}"));
-        assert_eq!(allowed("ro"), format!("registration authorization certificate {of_accounts}"));
+        assert_eq!(allowed("r"), format!("registration authorization {of_accounts} {refusals}"));
+        assert_eq!(allowed("ro"), format!("registration authorization certificate {of_accounts} {refusals}"));
         assert_eq!(
             allowed("roc"),
-            format!("registration authorization certificate refresh revoke {of_accounts} {of_certificates}")
+            format!(
+                "registration authorization certificate refresh revoke {of_accounts} {of_certificates} {refusals}"
+            )
         );
     }
 

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use wec_acme::KeyType;
-use wec_chains::{Connections, Mix, Profile, RevocationReason, StopBefore};
+use wec_chains::{Connections, Mix, Profile, Refusal, RevocationReason, StopBefore};
 use wec_record::{Chain, ChallengeType};
 
 use crate::executor::{Load, OnFailure};
@@ -51,6 +51,8 @@ pub struct Scenario {
     pub revoke_by_certificate_key: f64,
     /// Share of revocations by another account, 0 to 1.
     pub revoke_by_other_account: f64,
+    /// Weights of the requests of the refusals chain.
+    pub refusals: Mix<Refusal>,
     /// What workers do after a failure of the CA or the network.
     pub on_failure: OnFailure,
 }

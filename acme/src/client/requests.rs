@@ -123,18 +123,9 @@ impl Client {
         &self,
         trace: &mut Trace,
         account: &Account,
-        NewOrder { names, replaces, profile }: NewOrder<'_>,
+        new_order: NewOrder<'_>,
     ) -> Result<Order, Failure> {
-        #[derive(Serialize)]
-        struct Payload<'a> {
-            identifiers: Vec<Identifier>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            replaces: Option<&'a str>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            profile: Option<&'a str>,
-        }
-        let identifiers = names.iter().map(|name| Identifier::of(name)).collect();
-        let payload = payload(&Payload { identifiers, replaces, profile })?;
+        let payload = new_order_payload(new_order)?;
         let step = Step::new(Endpoint::NewOrder, &self.ca.directory.new_order, &[201, 200]);
         self.signed(trace, step, by(account, &payload), |client, attempt, response| {
             let order: Order = json(client, attempt, response)?;
@@ -254,10 +245,7 @@ impl Client {
         order: &Order,
         csr_der: &[u8],
     ) -> Result<Order, Failure> {
-        let mut payload = Vec::with_capacity(csr_der.len() * 4 / 3 + 16);
-        payload.extend_from_slice(br#"{"csr":""#);
-        jws::push_base64(&mut payload, csr_der);
-        payload.extend_from_slice(br#""}"#);
+        let payload = finalize_payload(csr_der);
         let step = Step::new(Endpoint::Finalize, &order.finalize, &[200, 201, 202]);
         self.signed(trace, step, by(account, &payload), |client, attempt, response| {
             read_order(client, attempt, response, &order.url)
@@ -462,6 +450,32 @@ impl Client {
             patience.asked = order.retry_after;
         }
     }
+}
+
+/// The payload of newOrder.
+///
+/// # Errors
+/// [`FailureClass::Internal`] if it cannot be written.
+pub fn new_order_payload(NewOrder { names, replaces, profile }: NewOrder<'_>) -> Result<Vec<u8>, Failure> {
+    #[derive(Serialize)]
+    struct Payload<'a> {
+        identifiers: Vec<Identifier>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        replaces: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        profile: Option<&'a str>,
+    }
+    let identifiers = names.iter().map(|name| Identifier::of(name)).collect();
+    payload(&Payload { identifiers, replaces, profile })
+}
+
+/// The payload of finalize.
+pub fn finalize_payload(csr_der: &[u8]) -> Vec<u8> {
+    let mut payload = Vec::with_capacity(csr_der.len() * 4 / 3 + 16);
+    payload.extend_from_slice(br#"{"csr":""#);
+    jws::push_base64(&mut payload, csr_der);
+    payload.extend_from_slice(br#""}"#);
+    payload
 }
 
 fn not_validated(authorization: &Authorization) -> Failure {

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::Client;
@@ -27,8 +28,20 @@ impl Client {
     pub(super) async fn signed<T>(
         &self,
         trace: &mut Trace,
+        step: Step<'_>,
+        Signed { key, identity, payload }: Signed<'_>,
+        read: impl Fn(&Self, &Attempt<'_>, &Response) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let sign = |nonce: &str| jws::sign(key, identity, Some(nonce), step.url, payload);
+        self.signed_by(trace, step, sign, read).await
+    }
+
+    /// The same; `sign` makes the body from a nonce, for each attempt.
+    pub(super) async fn signed_by<T>(
+        &self,
+        trace: &mut Trace,
         mut step: Step<'_>,
-        signed: Signed<'_>,
+        sign: impl Fn(&str) -> Result<Bytes, Failure>,
         read: impl Fn(&Self, &Attempt<'_>, &Response) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         self.introduce(trace).await?;
@@ -44,7 +57,7 @@ impl Client {
                 // Boxed: it is rare, and would make the state of every request larger.
                 None => Box::pin(self.fetch_nonce(&mut place, trace, step.due)).await?,
             };
-            let body = jws::sign(signed.key, signed.identity, Some(&nonce.value), step.url, signed.payload)?;
+            let body = sign(&nonce.value)?;
             trace.nonce_arrived(nonce.arrived);
             let request = Request {
                 method: step.method,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use wec_record::{Chain, Gap, MarkValue, RunHeader, StateCounts};
+use wec_record::{Chain, FailureClass, Gap, MarkValue, RunHeader, StateCounts};
 
 use super::{Aggregate, NODE_SILENT_NS, Outcome};
 use crate::distribution::Times;
@@ -23,7 +23,10 @@ impl Aggregate {
             if elapsed_ns == 0 { 0.0 } else { rounded(count as f64 * 1e9 / elapsed_ns as f64, 1e3) }
         };
         let mut failures: Vec<_> = self.failures.iter().chain(&self.other_failure).cloned().collect();
-        failures.sort_by_key(|failure| std::cmp::Reverse(failure.count));
+        // What the CA must never accept comes first, however rare.
+        failures.sort_by_key(|failure| {
+            (failure.class != Some(FailureClass::Accepted), std::cmp::Reverse(failure.count))
+        });
         let responses = self.request_times();
         let (validations, unjoined_hits) = self.validations.figures();
         let mut snapshot = Snapshot {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use wec_analytics::{Aggregate, Snapshot, nothing_succeeded, summary_table};
-use wec_record::{Chain, ChainResult, FailureClass, Record, StateCounts};
+use wec_record::{Chain, ChainResult, FailureClass, Record, RequestResult, StateCounts};
 use wec_startup::TextStyle;
 
 use crate::common::{START, chain_record, header};
@@ -18,6 +18,51 @@ fn plan() -> Value {
         }],
         "limits": {"registrations": null, "authorizations": null, "certificates": null},
     })
+}
+
+/// One acceptance among many refusals fails a run, whatever the plan is.
+#[test]
+fn a_request_that_must_be_refused_and_is_accepted_fails_the_run() {
+    let mut aggregate = Aggregate::default();
+    let mut header = header("run");
+    header.stamp = serde_json::from_value(json!({ "scenario": plan() })).unwrap();
+    aggregate.record(&Record::Header(header));
+    for seq in 1..=200 {
+        let class = (seq == 70).then_some(FailureClass::Accepted);
+        let detail = if class.is_some() { "weak-key" } else { "" };
+        let (error, successful) = (detail.to_owned(), class.is_none());
+        let status = if successful { 400 } else { 200 };
+        let request = RequestResult {
+            endpoint: "finalize".into(),
+            uri: "/finalize/{id}".into(),
+            status,
+            successful,
+            class,
+            detail: detail.into(),
+            error: error.clone(),
+            ..RequestResult::default()
+        };
+        let result = ChainResult {
+            seq,
+            chain: Some(Chain::Refusals),
+            successful,
+            class,
+            status,
+            detail: detail.into(),
+            error,
+            took: 1,
+            done: 1_000 + seq,
+            requests: vec![request],
+            ..ChainResult::default()
+        };
+        aggregate.record(&chain_record("r1", result));
+    }
+    let snapshot = aggregate.snapshot();
+    let why: Vec<_> = snapshot.never_succeeded.iter().map(|reason| reason.why.as_str()).collect();
+    assert_eq!(why, ["the CA accepted 1 request that it must refuse: weak-key"]);
+    assert_eq!(snapshot.failures[0].class, Some(FailureClass::Accepted));
+    let text = summary_table(&snapshot, TextStyle::default());
+    assert!(text.contains("the CA accepted 1 request that it must refuse: weak-key"), "{text}");
 }
 
 /// The numbers of successes and of failures.

@@ -1,6 +1,6 @@
 // Made from record/src/chain.rs: WEC_WRITE_PAGE=1 cargo test -p wec-analytics --test analytics page_chains
 
-export const CHAINS = ["registration", "authorization", "certificate", "refresh", "revoke", "key-rollover", "account-update", "account-deactivation", "authorization-deactivation", "orders-list", "pre-authorization", "renewal-info", "alternate-chains", "download"] as const;
+export const CHAINS = ["registration", "authorization", "certificate", "refresh", "revoke", "key-rollover", "account-update", "account-deactivation", "authorization-deactivation", "orders-list", "pre-authorization", "renewal-info", "alternate-chains", "download", "refusals"] as const;
 export type Chain = (typeof CHAINS)[number];
 /** What a plan that sets none has. */
 export const DEFAULT_WEIGHTS: Record<Chain, number> = {
@@ -18,21 +18,5 @@ export const DEFAULT_WEIGHTS: Record<Chain, number> = {
   "renewal-info": 0,
   "alternate-chains": 0,
   "download": 0,
-};
-/** What the state store must hold for each; null for one that needs nothing. */
-export const NEEDS: Record<Chain, "registrations" | "authorizations" | "certificates" | null> = {
-  "registration": null,
-  "authorization": "registrations",
-  "certificate": "authorizations",
-  "refresh": "certificates",
-  "revoke": "certificates",
-  "key-rollover": "registrations",
-  "account-update": "registrations",
-  "account-deactivation": "registrations",
-  "authorization-deactivation": "registrations",
-  "orders-list": "registrations",
-  "pre-authorization": "registrations",
-  "renewal-info": "certificates",
-  "alternate-chains": "certificates",
-  "download": "certificates",
+  "refusals": 0,
 };

@@ -58,7 +58,7 @@ fn ready(order: &ReadyOrder) -> Order {
 }
 
 /// A ready order that can be finalized. Orders found unusable on the way are dropped from the state.
-async fn usable_order(scene: &mut Scene<'_>) -> Result<Option<Claim<ReadyOrder>>, Failure> {
+pub(super) async fn usable_order(scene: &mut Scene<'_>) -> Result<Option<Claim<ReadyOrder>>, Failure> {
     let context = scene.context;
     while let Some(claim) = context.state.claim_order() {
         if expires(context, &claim) {

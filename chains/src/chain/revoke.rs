@@ -12,7 +12,7 @@ use std::sync::Arc;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use wec_acme::{CertificateKey, Endpoint, Failure, FailureClass, NewOrder, Signer};
-use wec_store::{Registration, StoredCertificate};
+use wec_store::Registration;
 
 use crate::choice::RevocationReason;
 use crate::context::{Context, Policy};
@@ -27,7 +27,7 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
     let reason = policy.revocation_reasons.draw(scene.rng, |_| true).unwrap_or(RevocationReason::NONE);
     let who = Who::draw(policy, scene.rng);
     let by_certificate = who == Who::CertificateKey;
-    let other = if who == Who::OtherAccount { another_account(context, &claim) } else { None };
+    let other = if who == Who::OtherAccount { another_account(context, claim.registration.id) } else { None };
     if let Some(other) = &other
         && let Err(failure) = Box::pin(get_authorizations(scene, other, &claim.names)).await
     {
@@ -105,10 +105,10 @@ impl Who {
 /// Draws in search of another account.
 const DRAWS: usize = 16;
 
-/// An account that does not own the certificate; none if there seems to be none.
-fn another_account(context: &Context, certificate: &StoredCertificate) -> Option<Arc<Registration>> {
+/// An account that is not the one with this id; none if there seems to be none.
+pub(super) fn another_account(context: &Context, not: i64) -> Option<Arc<Registration>> {
     let mut drawn = (0..DRAWS).map_while(|_| context.state.registration());
-    drawn.find(|other| other.id != certificate.registration.id)
+    drawn.find(|other| other.id != not)
 }
 
 /// Gets valid authorizations for these names, by an order that is not used further.

@@ -12,5 +12,6 @@ mod limits;
 mod null_ca;
 mod pebble;
 mod quirks;
+mod refusals;
 mod together;
 mod whose_time;

@@ -9,7 +9,7 @@ use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio_util::sync::CancellationToken;
 use wec_acme::Roots;
-use wec_chains::{Chain, Context};
+use wec_chains::{Chain, Context, Mix, Refusal};
 use wec_null_ca::{Config, NullCa};
 use wec_record::FailureClass;
 use wec_store::{Limits, MemoryChallenges, State, StateOptions};
@@ -46,7 +46,11 @@ async fn work_together(database: &str, states: usize) {
     let mut contexts = Vec::new();
     for _ in 0..states {
         let mut worker = Worker::of(ca.directory_url(), roots.clone(), challenges.clone(), |_, policy| {
-            policy.names = 1..=3
+            policy.names = 1..=3;
+            // Those that leave no order.
+            let kinds = Refusal::ALL.into_iter();
+            let kinds = kinds.filter(|kind| ![Refusal::EarlyFinalize, Refusal::ForeignOrder].contains(kind));
+            policy.refusals = Mix::even(kinds);
         })
         .await;
         worker.context.state = open().await;

@@ -206,6 +206,10 @@ pub static KEYS: &[Key] = &[
     scenario("revoke_by_other_account", "SHARE", Number, CHAINS,
         "Share of the revocations that another account makes, which first gets authorizations for all names \
          (RFC 8555 §7.6) [default: none]"),
+    scenario("refusals", "KIND=W,…", List, CHAINS,
+        "Requests of the chain refusals that the CA must refuse, with weights: replayed-nonce, foreign-nonce, \
+         bad-signature, wrong-url, foreign-key, unsupported-algorithm, malformed-csr, mismatched-csr, weak-key, \
+         early-finalize, foreign-order, unknown-profile, oversized-body [default: all]"),
     plan("issuer_root", "FILE", Text, CHAINS,
         "PEM file with CA certificates that issued certificates must chain to; also verifies those that are sent \
          without their issuer [default: the end of a chain is not checked]").local(),

@@ -6,7 +6,7 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use wec_acme::KeyType;
-use wec_chains::{Connections, Mix, Profile, RevocationReason, StopBefore};
+use wec_chains::{Connections, Mix, Profile, Refusal, RevocationReason, StopBefore};
 use wec_record::plan::{MAX_WEIGHT, Stage};
 use wec_record::{Chain, ChallengeType};
 
@@ -119,6 +119,7 @@ pub(super) fn scenario(
         revoke_reasons: s
             .take("revoke_reasons", Mix::from_str)
             .unwrap_or_else(|| Mix::even(RevocationReason::USUAL)),
+        refusals: s.take("refusals", Mix::from_str).unwrap_or_else(|| Mix::even(Refusal::ALL)),
         revoke_by_certificate_key,
         revoke_by_other_account,
         on_failure: s.take("on_failure", OnFailure::from_str).unwrap_or_default(),

@@ -120,6 +120,7 @@ fn scenario(given: &Scenario) -> plan::Scenario {
         revoke_reasons,
         revoke_by_certificate_key,
         revoke_by_other_account,
+        refusals,
         on_failure,
     } = given;
     plan::Scenario {
@@ -141,6 +142,7 @@ fn scenario(given: &Scenario) -> plan::Scenario {
         revoke_reasons: revoke_reasons.shares(),
         revoke_by_certificate_key: *revoke_by_certificate_key,
         revoke_by_other_account: *revoke_by_other_account,
+        refusals: refusals.shares(),
         on_failure: on_failure.to_string(),
         unknown: plan::Unknown::default(),
     }

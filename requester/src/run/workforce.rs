@@ -84,6 +84,7 @@ fn chain_policy(plan: &Plan, scenario: &Scenario, keys: &Keys) -> wec_chains::Po
         revocation_reasons: scenario.revoke_reasons.clone(),
         revoke_by_certificate_key: scenario.revoke_by_certificate_key,
         revoke_by_other_account: scenario.revoke_by_other_account,
+        refusals: scenario.refusals.clone(),
         longest_rest: (scenario.on_failure == OnFailure::BackOff).then_some(plan.patience.max_retry_after),
         contact: plan.contact.clone(),
         external_account: plan.eab.clone(),

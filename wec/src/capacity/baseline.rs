@@ -98,6 +98,7 @@ const fn is_refusal(class: FailureClass) -> bool {
             | FailureClass::Malformed
             | FailureClass::Validation
             | FailureClass::WrongCertificate
+            | FailureClass::Accepted
     )
 }
 
