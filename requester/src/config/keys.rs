@@ -317,6 +317,7 @@ pub static FLAGS_ONLY: &[&str] = &[
     "json",
     "junit",
     "keep-accounts",
+    "keep-authorizations",
     "keep-page",
     "listen",
     "log-dir",
@@ -346,6 +347,7 @@ pub static FLAGS_ONLY: &[&str] = &[
     "tls-key",
     "token",
     "verbose",
+    "verify",
     "webhook",
     "yes",
 ];

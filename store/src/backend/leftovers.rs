@@ -70,7 +70,7 @@ macro_rules! leftovers {
             fn certificates_left(&self, ca: i64, now: i64, page: Page) -> Answer<'_, Vec<CertificateLeftRow>> {
                 Box::pin(
                     sqlx::query_as(
-                        "SELECT certificates.id, leaf, certificates.key, registrations.id, url, registrations.key \
+                        "SELECT certificates.id, leaf, certificates.key, registrations.id, registrations.url, registrations.key \
                          FROM certificates JOIN registrations ON registrations.id = registration \
                          WHERE certificates.ca = $1 AND state < 2 AND not_after > $2 AND certificates.id > $3 \
                          ORDER BY certificates.id LIMIT $4",

@@ -6,6 +6,7 @@ mod challenges;
 mod common;
 mod full_disk;
 mod kill;
+mod leftovers;
 mod model;
 mod state;
 mod weather;

@@ -148,8 +148,8 @@ async fn an_interrupted_clean_is_continued() {
     let before = left(folder).await;
     let slow = [&["clean", "--yes", "--json", "--rate", "5"], &target[..]].concat();
     let mut first = crate::common::wec(folder, &slow);
-    let first = first.stdout(std::process::Stdio::piped()).spawn().unwrap();
-    while left(folder).await == before {
+    let mut first = first.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    while left(folder).await == before && first.try_wait().unwrap().is_none() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     crate::common::signal(&first, "-INT");
