@@ -68,7 +68,7 @@ impl HttpTransport {
         Message::of(origin, request, &self.settings)
     }
 
-    /// Not an `async fn`, whose state would contain the message twice.
+    #[expect(clippy::manual_async_fn, reason = "the state of an async fn would contain the message twice")]
     fn attempt(&self, message: Message) -> impl Future<Output = Reply> + Send {
         async move {
             let bytes_sent = message.size;
