@@ -218,10 +218,27 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** All figures of a part of a run that has ended */
+        /** All figures of a part of a run; of one that has not ended, by what its log has so far */
         get: operations["window"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/scenarios/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Checks whether a session can be made of a scenario file; nothing is made */
+        post: operations["check_scenario"];
         delete?: never;
         options?: never;
         head?: never;
@@ -642,6 +659,11 @@ export interface components {
         };
         /** @description One chain over time. Times are of successful iterations, in the bucket in which they ended. */
         ChainSeries: {
+            /**
+             * @description Mean time of requests and connecting, which the CA and the network used; null when none succeeded
+             *     or the records lack it.
+             */
+            ca_mean_ns: (number | null)[];
             /** @description Iterations that ended. */
             count: number[];
             /** @description Those of them that failed. */
@@ -652,6 +674,8 @@ export interface components {
             p50_ns: (number | null)[];
             /** @description 95th percentile, to within 2 %; null below 200 samples. */
             p95_ns: (number | null)[];
+            /** @description 99th percentile, to within 2 %; null below 1,000 samples. */
+            p99_ns: (number | null)[];
         };
         /**
          * @description The challenge types of RFC 8555 §8 and RFC 8737.
@@ -799,6 +823,16 @@ export interface components {
             detail: string;
             /** @description The message of the first failure. */
             example: string;
+            /**
+             * Format: int64
+             * @description When the first one ended, nanoseconds since the Unix epoch; 0 if its record has no time.
+             */
+            first_unix_ns: number;
+            /**
+             * Format: int64
+             * @description When the last one ended, nanoseconds since the Unix epoch.
+             */
+            last_unix_ns: number;
             /** @description Name of the chain or the endpoint; `other` for those beyond the bounded table. */
             name: string;
             /** @description Problem type without `urn:ietf:params:acme:error:`; may be empty. */
@@ -2218,6 +2252,15 @@ export interface components {
             /** @description The latest 1,000 runs that have a log, latest first. */
             runs: components["schemas"]["RunEntry"][];
         };
+        /** @description Whether a session can be made of a scenario file */
+        ScenarioCheck: {
+            /** @description The file's keys with values as text, which `plan` of a new session takes; empty if there are mistakes. */
+            keys: {
+                [key: string]: string;
+            };
+            /** @description All mistakes, each with its line where it has one. */
+            mistakes: string[];
+        };
         /** @description One scenario, over all nodes that run it. */
         ScenarioFigures: {
             /**
@@ -2372,6 +2415,11 @@ export interface components {
              */
             workers?: number;
         };
+        /** @description A scenario file to check */
+        ScenarioText: {
+            /** @description Its text, in TOML. */
+            toml: string;
+        };
         /** @description The targets of a scenario. */
         ScenarioView: {
             /**
@@ -2465,13 +2513,17 @@ export interface components {
                 "orders-list": components["schemas"]["ChainSeries"];
                 "pre-authorization": components["schemas"]["ChainSeries"];
                 refresh: components["schemas"]["ChainSeries"];
-                refusals: components["schemas"]["ChainSeries"];
+                refusals?: components["schemas"]["ChainSeries"];
                 registration: components["schemas"]["ChainSeries"];
                 "renewal-info": components["schemas"]["ChainSeries"];
                 revoke: components["schemas"]["ChainSeries"];
             };
             /** @description Target rate of the scenarios with a rate of chains, chains per second. */
             chains_target: (number | null)[];
+            /** @description Iterations that failed, by class. A class that is missing has none in these buckets. */
+            classes: {
+                [key: string]: number[];
+            };
             /** @description Validations that arrived. */
             hits: number[];
             /** @description Certificates issued in the bucket. */
@@ -2599,7 +2651,7 @@ export interface components {
                 "orders-list": components["schemas"]["ChainFigures"];
                 "pre-authorization": components["schemas"]["ChainFigures"];
                 refresh: components["schemas"]["ChainFigures"];
-                refusals: components["schemas"]["ChainFigures"];
+                refusals?: components["schemas"]["ChainFigures"];
                 registration: components["schemas"]["ChainFigures"];
                 "renewal-info": components["schemas"]["ChainFigures"];
                 revoke: components["schemas"]["ChainFigures"];
@@ -3142,8 +3194,10 @@ export type RunEnd = components['schemas']['RunEnd'];
 export type RunEntry = components['schemas']['RunEntry'];
 export type RunSource = components['schemas']['RunSource'];
 export type Runs = components['schemas']['Runs'];
+export type ScenarioCheck = components['schemas']['ScenarioCheck'];
 export type ScenarioFigures = components['schemas']['ScenarioFigures'];
 export type ScenarioPatch = components['schemas']['ScenarioPatch'];
+export type ScenarioText = components['schemas']['ScenarioText'];
 export type ScenarioView = components['schemas']['ScenarioView'];
 export type Selection = components['schemas']['Selection'];
 export type Series = components['schemas']['Series'];
@@ -3930,6 +3984,48 @@ export interface operations {
             };
             /** @description The run's log cannot be read */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    check_scenario: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ScenarioText"];
+            };
+        };
+        responses: {
+            /** @description Its keys, or its mistakes */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScenarioCheck"];
+                };
+            };
+            /** @description The body has errors */
+            400: {
                 headers: {
                     [name: string]: unknown;
                 };

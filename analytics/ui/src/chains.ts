@@ -20,3 +20,21 @@ export const DEFAULT_WEIGHTS: Record<Chain, number> = {
   "download": 0,
   "refusals": 0,
 };
+/** What the state store must hold for each; null for one that needs nothing. */
+export const NEEDS: Record<Chain, "registrations" | "authorizations" | "certificates" | null> = {
+  "registration": null,
+  "authorization": "registrations",
+  "certificate": "authorizations",
+  "refresh": "certificates",
+  "revoke": "certificates",
+  "key-rollover": "registrations",
+  "account-update": "registrations",
+  "account-deactivation": "registrations",
+  "authorization-deactivation": "registrations",
+  "orders-list": "registrations",
+  "pre-authorization": "registrations",
+  "renewal-info": "certificates",
+  "alternate-chains": "certificates",
+  "download": "certificates",
+  "refusals": "registrations",
+};
