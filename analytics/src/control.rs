@@ -8,7 +8,8 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 use wec_board::{
-    Board, BoardError, By, Change, ChangeTo, Limited, LiveKind, LiveValue, Made, Phase, Session, SessionState,
+    Author, Board, BoardError, Change, ChangeTo, Limited, LiveKind, LiveValue, Made, Phase, Session,
+    SessionState,
 };
 use wec_record::plan::MAX_WEIGHT;
 use wec_record::{Chain, Mark};
@@ -84,21 +85,6 @@ impl Asked {
 impl From<Vec<ChangeTo>> for Asked {
     fn from(wanted: Vec<ChangeTo>) -> Self {
         Self { wanted, mistakes: Vec::new() }
-    }
-}
-
-/// The author of a change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Author {
-    /// The way.
-    pub by: By,
-    /// The name of the token; empty without one.
-    pub who: String,
-}
-
-impl From<By> for Author {
-    fn from(by: By) -> Self {
-        Self { by, who: String::new() }
     }
 }
 
@@ -387,7 +373,7 @@ fn unknown(place: &str, what: &str, name: &str, known: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use wec_board::{Limits, RunRef, Target};
+    use wec_board::{By, Limits, RunRef, Target};
     use wec_record::MarkValue;
 
     use super::*;

@@ -8,6 +8,8 @@ mod prometheus;
 
 use std::collections::BTreeMap;
 
+use wec_board::NodeInfo;
+
 use crate::distribution::Times;
 use crate::ingest::Ingest;
 use crate::runs::Shown;
@@ -132,6 +134,16 @@ pub(crate) fn current_families(shown: &Shown, ingest: &Ingest) -> Vec<Family> {
     let mut families = run.figures().lock().families();
     families.extend(service_families(&shown.health(&*run, ingest)));
     families
+}
+
+/// How far the clocks of nodes are ahead of the board's time.
+pub(crate) fn clocks(nodes: &[NodeInfo]) -> Family {
+    let ahead = nodes.iter().filter_map(|node| {
+        let labels = vec![("node", node.name.clone()), ("id", node.id.clone())];
+        Some((labels, node.clock?.ahead_ns as f64 / 1e9))
+    });
+    let about = "How far the clock of a node is ahead of the board's time";
+    Family::gauge("wec_node_clock_ahead", about, ahead.collect()).in_unit(Unit::Seconds)
 }
 
 /// The condition of the service itself.

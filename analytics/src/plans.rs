@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 use wec_board::{
-    Board, BoardError, By, ChangeTo, DEFAULT_SCENARIO, PlanState, PlanUpdate, Selection, SessionPlan,
+    Author, Board, BoardError, ChangeTo, DEFAULT_SCENARIO, PlanState, PlanUpdate, Selection, SessionPlan,
 };
 use wec_record::Mark;
 use wec_requester::{PROGRAM, SessionKeys, keys_of_json};
@@ -134,7 +134,7 @@ pub fn check(text: &ScenarioText) -> ScenarioCheck {
 ///
 /// # Errors
 /// See [`PlanRefusal`].
-pub async fn create(board: &Board, new: NewSession, by: By) -> Result<PlanView, PlanRefusal> {
+pub async fn create(board: &Board, new: NewSession, by: impl Into<Author>) -> Result<PlanView, PlanRefusal> {
     wec_startup::parse_session_id(&new.id).map_err(|why| mistaken([format!("id: {:?} {why}", new.id)]))?;
     let keys = keys_of_json(&new.plan).map_err(mistaken)?;
     let SessionKeys { keys, plan } = SessionKeys::of_keys(&keys)
@@ -181,7 +181,7 @@ async fn look_after(board: &Board) {
 ///
 /// # Errors
 /// See [`PlanRefusal`].
-pub async fn start(board: &Board, id: &str, by: By) -> Result<PlanView, PlanRefusal> {
+pub async fn start(board: &Board, id: &str, by: impl Into<Author>) -> Result<PlanView, PlanRefusal> {
     board.start_plan(id, &new_run(), by).await?;
     shown(board, id).await
 }
@@ -195,7 +195,12 @@ fn new_run() -> String {
 ///
 /// # Errors
 /// See [`PlanRefusal`].
-pub async fn stop(board: &Board, id: &str, now: bool, by: By) -> Result<PlanView, PlanRefusal> {
+pub async fn stop(
+    board: &Board,
+    id: &str,
+    now: bool,
+    by: impl Into<Author>,
+) -> Result<PlanView, PlanRefusal> {
     look_after(board).await;
     board.stop_plan(id, now, by).await?;
     look_after(board).await;
@@ -206,7 +211,13 @@ pub async fn stop(board: &Board, id: &str, now: bool, by: By) -> Result<PlanView
 ///
 /// # Errors
 /// See [`PlanRefusal`]. Nothing is changed then.
-pub async fn update(board: &Board, id: &str, patch: PlanPatch, by: By) -> Result<PlanChanged, PlanRefusal> {
+pub async fn update(
+    board: &Board,
+    id: &str,
+    patch: PlanPatch,
+    by: impl Into<Author>,
+) -> Result<PlanChanged, PlanRefusal> {
+    let author = by.into();
     let PlanPatch { revision, plan: patched, agents } = patch;
     look_after(board).await;
     let before = board.plan(id).await?;
@@ -226,18 +237,18 @@ pub async fn update(board: &Board, id: &str, patch: PlanPatch, by: By) -> Result
         if let Some(seen) = revision.filter(|seen| *seen != before.revision) {
             // The board says what changed since.
             let update = PlanUpdate { revision: Some(seen), ..PlanUpdate::default() };
-            board.update_plan(id, update, by).await?;
+            board.update_plan(id, update, author.clone()).await?;
         }
         let mut changes = Vec::new();
         for (scenario, wanted) in live {
-            let applied = control::apply(board, id, by, scenario.as_deref(), wanted).await?;
+            let applied = control::apply(board, id, author.clone(), scenario.as_deref(), wanted).await?;
             changes.extend(applied.changes.iter().map(told));
         }
-        board.note_in_plan(id, &changes, by).await?;
+        board.note_in_plan(id, Some((keys, plan)), &changes, author).await?;
         return Ok(PlanChanged { session: shown(board, id).await?, changes });
     }
     let update = PlanUpdate { revision, keys: Some((keys, plan)), agents, run: new_run() };
-    let (_, changes) = board.update_plan(id, update, by).await?;
+    let (_, changes) = board.update_plan(id, update, author).await?;
     Ok(PlanChanged { session: shown(board, id).await?, changes })
 }
 
@@ -323,7 +334,7 @@ fn told(mark: &Mark) -> String {
 ///
 /// # Errors
 /// See [`PlanRefusal`].
-pub async fn copy(board: &Board, id: &str, to: &str, by: By) -> Result<PlanView, PlanRefusal> {
+pub async fn copy(board: &Board, id: &str, to: &str, by: impl Into<Author>) -> Result<PlanView, PlanRefusal> {
     wec_startup::parse_session_id(to).map_err(|why| mistaken([format!("id: {to:?} {why}")]))?;
     board.clone_plan(id, to, PROGRAM, by).await?;
     shown(board, to).await

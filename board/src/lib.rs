@@ -46,9 +46,9 @@ pub use pool::{Pool, Wants};
 pub use quorum::Quorum;
 pub use run::RunRef;
 pub use session::{
-    By, Change, ChangeTo, Changed, DEFAULT_SCENARIO, Limited, Limits, LiveCommand, LiveKind, LiveValue, Made,
-    Pause, Phase, RunStatus, ScenarioStatus, Session, SessionSpec, SessionState, StagePoint, Target,
-    Versioned,
+    Author, By, Change, ChangeTo, Changed, DEFAULT_SCENARIO, Limited, Limits, LiveCommand, LiveKind,
+    LiveValue, Made, Pause, Phase, RunStatus, ScenarioStatus, Session, SessionSpec, SessionState, StagePoint,
+    Target, Versioned,
 };
 pub use share::{NodeShare, Parts, Shares};
 pub use strength::{Strength, Unit};

@@ -83,15 +83,25 @@ impl Board {
     pub fn keep_clock(&self, session: &str, member: &Membership, clock: Clock) -> ClockKeeper {
         let (tell, offset) = watch::channel(None);
         let (entry, right, node) = (member.entry(), member.right(), member.node().id);
-        let (board, session) = (self.clone(), session.to_owned());
+        let (board, session) = (self.clone(), Some(session.to_owned()));
         let keeper = Keeper { board, session, node, entry, right, clock, tell };
+        ClockKeeper { offset, _task: AbortOnDropHandle::new(tokio::spawn(keeper.keep())) }
+    }
+
+    /// The same for a node that serves all sessions: the board's time is that of the first session, by id, that has
+    /// live nodes.
+    pub fn keep_clock_of_all(&self, member: &Membership, clock: Clock) -> ClockKeeper {
+        let (tell, offset) = watch::channel(None);
+        let (entry, right, node) = (member.entry(), member.right(), member.node().id);
+        let keeper = Keeper { board: self.clone(), session: None, node, entry, right, clock, tell };
         ClockKeeper { offset, _task: AbortOnDropHandle::new(tokio::spawn(keeper.keep())) }
     }
 }
 
 struct Keeper {
     board: Board,
-    session: String,
+    /// Its session; none for a node that serves all.
+    session: Option<String>,
     node: String,
     entry: Entry,
     right: SendRight,
@@ -102,10 +112,21 @@ struct Keeper {
 impl Keeper {
     async fn keep(self) {
         let (mut last, mut round) = (VecDeque::new(), rand::random::<u32>().into());
-        let mut warned = false;
-        while !self.is_reference() {
+        let (mut warned, mut of) = (false, None);
+        let reference = loop {
+            let Some(session) = self.session_now() else {
+                sleep(SOON).await;
+                continue;
+            };
+            if self.is_reference(&session) {
+                break session;
+            }
+            if of.as_ref() != Some(&session) {
+                last.clear();
+                of = Some(session.clone());
+            }
             round += 1;
-            match self.measure(round).await {
+            match self.measure(&session, round).await {
                 Ok(Some(offset)) => {
                     last.push_back(offset);
                     if last.len() > COMPARED {
@@ -129,12 +150,12 @@ impl Keeper {
                 }
             }
             sleep(if last.len() < COMPARED / 2 { SOON } else { EVERY }).await;
-        }
+        };
         // The board's time goes on as this node knows it.
         let ahead_ns = self.tell.borrow().map_or(0, |offset| offset.ahead_ns);
         let own = self.tell.borrow().unwrap_or(ClockOffset { ahead_ns: 0, within_ns: 0 });
         self.show(own);
-        if let Err(error) = self.answer(ahead_ns).await {
+        if let Err(error) = self.answer(&reference, ahead_ns).await {
             tracing::warn!(%error, "this node cannot tell others what time it is");
         }
     }
@@ -147,42 +168,52 @@ impl Keeper {
         }
     }
 
-    fn is_reference(&self) -> bool {
-        let session = self.board.session(&self.session);
+    fn is_reference(&self, session: &str) -> bool {
+        let session = self.board.session(session);
         let session = session.borrow();
         let nodes = self.board.nodes();
         let nodes = nodes.borrow();
         session.as_ref().and_then(|session| reference(&session.value, &nodes)) == Some(&self.node)
     }
 
+    /// Its session, or the first one with live nodes.
+    fn session_now(&self) -> Option<String> {
+        if self.session.is_some() {
+            return self.session.clone();
+        }
+        let nodes = self.board.nodes().borrow().clone();
+        let sessions = self.board.sessions();
+        let lives = sessions.into_iter().find(|session| reference(&session.value, &nodes).is_some());
+        lives.map(|session| session.value.spec.id)
+    }
+
     /// Asks once. None without an answer.
-    async fn measure(&self, round: u64) -> Result<Option<ClockOffset>, BoardError> {
+    async fn measure(&self, session: &str, round: u64) -> Result<Option<ClockOffset>, BoardError> {
         let mut answers = self.board.answers();
         let asked = self.clock.unix_now_ns();
-        let question =
-            Write::put(keys::clock_of(&self.session, &self.node), None, keys::json(&Asked { round }));
+        let question = Write::put(keys::clock_of(session, &self.node), None, keys::json(&Asked { round }));
         let write = Write { lease: Some(self.right.standing().borrow().registration), ..question };
         self.board.write_clock(write).await?;
         let answered = answers.wait_for(|answers| {
-            let of_session = answers.get(&self.session);
+            let of_session = answers.get(session);
             of_session.is_some_and(|answers| {
                 answers.nodes.get(&self.node).is_some_and(|(known, _)| *known == round)
             })
         });
         let Ok(Ok(answers)) = timeout(ANSWERED_WITHIN, answered).await else { return Ok(None) };
         let read = self.clock.unix_now_ns();
-        let answers = &answers[&self.session];
+        let answers = &answers[session];
         Ok(Some(offset(asked, answers.nodes[&self.node].1, answers.answered_unix_ns, read)))
     }
 
     /// Answers others in the board's time, which this node's clock is ahead of by so much.
-    async fn answer(&self, ahead_ns: i64) -> Result<(), BoardError> {
+    async fn answer(&self, session: &str, ahead_ns: i64) -> Result<(), BoardError> {
         let (tell, mut asked) = mpsc::channel(1_024);
         let board_now = {
             let clock = self.clock;
             move || clock.unix_now_ns().saturating_add_signed(-ahead_ns)
         };
-        let questions = Questions { prefix: keys::clocks_of(&self.session), tell: Mutex::new(tell) };
+        let questions = Questions { prefix: keys::clocks_of(session), tell: Mutex::new(tell) };
         self.board.watch_clocks(Arc::new(questions)).await?;
         let mut known: BTreeMap<String, (u64, u64, Instant)> = BTreeMap::new();
         while let Some(question) = asked.recv().await {
@@ -199,7 +230,7 @@ impl Keeper {
             known.retain(|_, (.., since)| since.elapsed() < KEPT);
             let nodes = known.iter().map(|(node, (round, at, _))| (node.clone(), (*round, *at))).collect();
             let answers = Answers { answered_unix_ns: board_now(), nodes };
-            let write = Write::put(keys::answers(&self.session), None, keys::json(&answers));
+            let write = Write::put(keys::answers(session), None, keys::json(&answers));
             if let Err(error) = self.board.write_clock(write).await {
                 tracing::debug!(%error, "cannot answer what time it is");
             }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wec_record::LoadState;
 
-pub use change::{By, Change, Changed, Made};
+pub use change::{Author, By, Change, Changed, Made};
 pub use limits::{Limited, Limits};
 pub use live::{ChangeTo, LiveCommand, LiveKind, LiveValue};
 pub use spec::{Pause, SessionSpec};

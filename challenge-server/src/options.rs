@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use tokio_util::sync::CancellationToken;
-use wec_board::{Board, BoardUrl, Membership, NodeId, NodeInfo, NodeKind, NodeState};
+use wec_board::{Board, BoardUrl, ClockKeeper, Membership, NodeId, NodeInfo, NodeKind, NodeState};
 use wec_clock::Clock;
 use wec_delivery::{GrpcOptions, GrpcSink, Health, Keep, Sink as _, SinkError, deliver_warnings};
 use wec_node_stats::NodeStatsOptions;
@@ -188,6 +188,13 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     let sink = options.sink(server.clock(), tls)?;
     let address = stats.as_ref().map(|stats| stats.advertised().to_owned());
     let membership = options.join(&board, address).await?;
+    // Requesters' times are the board's; joined with them, hits must be in the same time.
+    let clock = membership.right().ends().then(|| board.keep_clock_of_all(&membership, server.clock()));
+    let offset = clock.as_ref().map(ClockKeeper::offset);
+    let ahead_ns = move || {
+        let offset = offset.as_ref().and_then(|offset| *offset.borrow());
+        offset.map_or(0, |offset| offset.ahead_ns)
+    };
     let addresses = server.addresses();
     tracing::info!(
         http01 = %shown(addresses.http01),
@@ -203,7 +210,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
         let stream = hits.stream(HITS_WAITING);
         tokio::spawn(async move {
             tokio::select! {
-                () = deliver(stream, &sink) => {}
+                () = deliver(stream, &sink, ahead_ns) => {}
                 never = deliver_warnings(&warnings, &sink) => match never {},
             }
             sink.push_warnings(&warnings);
@@ -211,6 +218,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
         })
     });
     server.finish().await;
+    drop(clock);
     membership.leave().await;
     if let Some(stats) = stats {
         stats.finish().await;

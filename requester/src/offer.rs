@@ -2,7 +2,7 @@
 //! is by then: other sessions may use a part of it.
 
 use tokio::sync::watch;
-use wec_board::{Entry, Strength};
+use wec_board::{Entry, Shares, Strength, Unit};
 
 /// Number of looks, one a second, in a round.
 const ROUND: u32 = 5;
@@ -27,9 +27,10 @@ impl Offer {
         Self { entry, strength, rounds: Rounds::default() }
     }
 
-    /// Called once a second: whether the load tester was the limit in it.
-    pub(crate) fn look(&mut self, limited: bool) {
-        let changed = self.rounds.look(limited);
+    /// Called once a second: whether the load tester was the limit in it. A node offers less only if others can take
+    /// what it leaves; otherwise the target would be missed for nothing.
+    pub(crate) fn look(&mut self, limited: bool, shares: &Shares, targets: impl Fn(Unit) -> f64) {
+        let changed = self.rounds.look(limited && self.can_leave(shares, targets));
         // Whose strength is known once and for all has dropped the sender.
         let other = self.strength.has_changed().unwrap_or(false);
         if changed.is_some() || other {
@@ -38,6 +39,18 @@ impl Offer {
             tracing::info!("this node offers {hundredths} % of its strength to the session: {offered}");
             self.entry.offer(offered);
         }
+    }
+}
+
+impl Offer {
+    /// Whether all nodes together can still make the targets when this one offers less.
+    fn can_leave(&self, shares: &Shares, targets: impl Fn(Unit) -> f64) -> bool {
+        let strength = self.strength.borrow().hundredths(self.rounds.hundredths);
+        let leaves = |unit: Unit| strength.of(unit) as f64 / 1_000.0 * f64::from(100 - LOWER) / 100.0;
+        // A rate has one of these units. Workers are only its cap.
+        [Unit::Chains, Unit::Requests]
+            .into_iter()
+            .all(|unit| shares.most(unit) - leaves(unit) >= targets(unit))
     }
 }
 
@@ -82,5 +95,33 @@ mod tests {
         assert_eq!([0, 1, 5, 0, 0].map(&mut round), [None, Some(80), Some(64), Some(69), Some(74)]);
         assert_eq!((0..30).filter_map(|_| round(1)).last(), Some(LEAST));
         assert_eq!((0..30).filter_map(|_| round(0)).last(), Some(100));
+    }
+
+    #[test]
+    fn a_saturated_node_offers_less_only_if_others_can_take_it() {
+        let strength = Strength { chains: 100_000, ..Strength::UNMEASURED };
+        let share = wec_board::NodeShare {
+            registration: 1,
+            strength,
+            limit: None,
+            held: wec_board::Parts::default(),
+        };
+        let shares = |nodes: &[&str]| Shares {
+            epoch: 1,
+            nodes: nodes.iter().map(|id| ((*id).to_owned(), share)).collect(),
+        };
+        let (board, runtime) = (wec_board::Board::local(), tokio::runtime::Runtime::new().unwrap());
+        let node = wec_board::NodeInfo::new(
+            &wec_board::NodeId::new("a"),
+            wec_board::NodeKind::Requester,
+            wec_board::NodeState::Running,
+        );
+        let entry = runtime.block_on(board.join(node)).unwrap().entry();
+        let offer = Offer::new(entry, watch::Sender::new(strength).subscribe());
+        let of_chains = |target: f64| move |unit: Unit| if unit == Unit::Chains { target } else { 0.0 };
+        assert!(offer.can_leave(&shares(&["a", "b"]), of_chains(180.0)));
+        assert!(!offer.can_leave(&shares(&["a", "b"]), of_chains(181.0)), "80 and 100 are less");
+        assert!(!offer.can_leave(&shares(&["a"]), of_chains(90.0)));
+        assert!(offer.can_leave(&shares(&["a"]), of_chains(0.0)));
     }
 }

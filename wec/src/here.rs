@@ -272,7 +272,7 @@ impl<P: RunController> Surroundings for InProcess<'_, P> {
             let stream = server.server.hits().stream(HITS);
             let sink = self.local_sink(&NodeId::new("challenge-server").id)?;
             self.hits = Some(tokio::spawn(async move {
-                deliver(stream, &sink).await;
+                deliver(stream, &sink, || 0).await;
                 sink.finish(DELIVER_WITHIN).await
             }));
         }

@@ -8,7 +8,7 @@ use axum::response::IntoResponse;
 
 use super::Web;
 use super::error::{ApiError, ErrorBody};
-use crate::metrics::{Encoding, encode};
+use crate::metrics::{Encoding, clocks, encode};
 
 /// The figures of the current run for Prometheus
 #[utoipa::path(
@@ -30,7 +30,9 @@ pub(super) async fn scrape(
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, ApiError> {
     let encoding = Encoding::accepted(&headers);
-    let body = encode(web.feed.families(), encoding)
+    let mut families = web.feed.families();
+    families.push(clocks(&web.board.nodes().borrow()));
+    let body = encode(families, encoding)
         .map_err(|_| ApiError::Unavailable("the figures cannot be encoded".to_owned()))?;
     Ok(([(header::CONTENT_TYPE, encoding.content_type())], body))
 }

@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::{Extension, Json};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Web;
 use super::error::{ApiError, ErrorBody};
-use super::session::{by, read};
+use super::guard::Caller;
+use super::session::{author, read};
 use crate::plans::{self, NewSession, ScenarioCheck, ScenarioText};
 use crate::snapshot::{AgentView, Agents, PlanView};
 
@@ -74,10 +75,11 @@ pub(super) struct Based {
 )]
 pub(super) async fn create(
     State(web): State<Arc<Web>>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<(StatusCode, Json<PlanView>), ApiError> {
-    let made = plans::create(&web.board, parsed(&headers, body)?, by(&headers)?).await?;
+    let made = plans::create(&web.board, parsed(&headers, body)?, author(caller, &headers)?).await?;
     Ok((StatusCode::CREATED, Json(made)))
 }
 
@@ -122,9 +124,10 @@ pub(super) async fn check(
 pub(super) async fn start(
     State(web): State<Arc<Web>>,
     Path(id): Path<String>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
 ) -> Result<Json<PlanView>, ApiError> {
-    Ok(Json(plans::start(&web.board, &id, by(&headers)?).await?))
+    Ok(Json(plans::start(&web.board, &id, author(caller, &headers)?).await?))
 }
 
 /// Stops the run of the session
@@ -150,11 +153,12 @@ pub(super) async fn start(
 pub(super) async fn stop(
     State(web): State<Arc<Web>>,
     Path(id): Path<String>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<PlanView>, ApiError> {
     let StopBody { now } = parsed(&headers, body)?;
-    Ok(Json(plans::stop(&web.board, &id, now, by(&headers)?).await?))
+    Ok(Json(plans::stop(&web.board, &id, now, author(caller, &headers)?).await?))
 }
 
 /// Copies the session under another id
@@ -180,11 +184,12 @@ pub(super) async fn stop(
 pub(super) async fn copy(
     State(web): State<Arc<Web>>,
     Path(id): Path<String>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<(StatusCode, Json<PlanView>), ApiError> {
     let CloneBody { id: to } = parsed(&headers, body)?;
-    Ok((StatusCode::CREATED, Json(plans::copy(&web.board, &id, &to, by(&headers)?).await?)))
+    Ok((StatusCode::CREATED, Json(plans::copy(&web.board, &id, &to, author(caller, &headers)?).await?)))
 }
 
 /// Deletes the session; logs of its runs stay

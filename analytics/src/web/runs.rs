@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
+use wec_board::Author;
 use wec_record::{Mark, MarkValue, MarkWhat};
 
 use super::error::{ApiError, ErrorBody};
+use super::guard::Caller;
 use super::{Web, session};
 use crate::clock::unix_now_ns;
 use crate::runs::{CURRENT, Run};
@@ -86,6 +88,7 @@ const LONGEST_MARK: usize = 200;
 pub(super) async fn mark(
     State(web): State<Arc<Web>>,
     Path(id): Path<String>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<(StatusCode, Json<Mark>), ApiError> {
@@ -95,8 +98,9 @@ pub(super) async fn mark(
     if text.is_empty() || text.chars().count() > LONGEST_MARK {
         return Err(ApiError::BadRequest(format!("text: give 1 to {LONGEST_MARK} characters")));
     }
-    let by = session::by(&headers)?.into();
-    let mark = Mark::new(unix_now_ns(), by, MarkWhat::Note, MarkValue::Text(text.to_owned()));
+    let Author { by, who } = session::author(caller, &headers)?;
+    let note = Mark::new(unix_now_ns(), by.into(), MarkWhat::Note, MarkValue::Text(text.to_owned()));
+    let mark = Mark { who, ..note };
     if web.feed.mark(&id, mark.clone()).await {
         Ok((StatusCode::CREATED, Json(mark)))
     } else {

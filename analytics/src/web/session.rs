@@ -14,13 +14,13 @@ use serde_json::Value;
 use utoipa::openapi::schema::ObjectBuilder;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
-use wec_board::{Board, BoardError, By, LiveValue, Phase, SessionState};
+use wec_board::{Author, Board, BoardError, By, LiveValue, Phase, SessionState};
 use wec_record::Mark;
 
 use super::error::{ApiError, ErrorBody};
 use super::guard::Caller;
 use super::{MAX_BODY, Web};
-use crate::control::{self, Asked, Author, Refusal};
+use crate::control::{self, Asked, Refusal};
 use crate::plans::{self, PlanChanged, PlanRefusal};
 use crate::runs::CURRENT;
 use crate::schema;
@@ -233,7 +233,7 @@ pub(super) async fn change(
     let patch = serde_json::from_value(body)
         .map_err(|error| ApiError::BadRequest(format!("the body is wrong: {error}")))?;
     let id = web.session_named(&id);
-    let PlanChanged { session: plan, changes } = plans::update(&web.board, id, patch, author.by).await?;
+    let PlanChanged { session: plan, changes } = plans::update(&web.board, id, patch, author).await?;
     let view = web.feed.session_view(id, web.feed.workers_running(id));
     let session = match view {
         Some(view) => SessionView { plan: Some(plan), ..view },
@@ -316,7 +316,7 @@ impl Web {
     }
 }
 
-fn author(caller: Caller, headers: &HeaderMap) -> Result<Author, ApiError> {
+pub(super) fn author(caller: Caller, headers: &HeaderMap) -> Result<Author, ApiError> {
     Ok(Author { by: by(headers)?, who: caller.name })
 }
 

@@ -1,7 +1,10 @@
 //! The operations of people and agents. Each is a read, a decision and a write, repeated after a concurrent
 //! write.
 
+use std::collections::BTreeMap;
+
 use tokio::sync::watch;
+use wec_record::Plan;
 
 use super::conclude::concluded;
 use super::info::{AgentInfo, Registration};
@@ -11,7 +14,7 @@ use super::task::{AgentState, AgentTask};
 use super::view::AgentsView;
 use crate::board::{ATTEMPTS, Board};
 use crate::kv::{Pair, Write};
-use crate::{BoardError, By, Change, RunRef, Session, SessionState, Versioned, keys};
+use crate::{Author, BoardError, Change, RunRef, Session, SessionState, Versioned, keys};
 
 /// A planned session with what was read of it.
 struct Read {
@@ -124,7 +127,12 @@ impl Board {
     /// # Errors
     /// When there is one with its id, or a session of that id that was not planned has live nodes, or the
     /// board cannot be written.
-    pub async fn create_plan(&self, plan: SessionPlan, by: By) -> Result<SessionPlan, BoardError> {
+    pub async fn create_plan(
+        &self,
+        plan: SessionPlan,
+        by: impl Into<Author>,
+    ) -> Result<SessionPlan, BoardError> {
+        let by = &by.into();
         let at = self.now();
         let plan = SessionPlan { since_unix_ns: at, ..plan }.changed(by, at, "create".to_owned());
         let id = plan.id.clone();
@@ -168,7 +176,13 @@ impl Board {
     ///
     /// # Errors
     /// When there is no such session, its state does not allow it, or the board cannot be written.
-    pub async fn start_plan(&self, id: &str, run: &str, by: By) -> Result<SessionPlan, BoardError> {
+    pub async fn start_plan(
+        &self,
+        id: &str,
+        run: &str,
+        by: impl Into<Author>,
+    ) -> Result<SessionPlan, BoardError> {
+        let by = &by.into();
         let at = self.now();
         self.change_plan(id, |plan| {
             if plan.run == run {
@@ -185,7 +199,13 @@ impl Board {
     ///
     /// # Errors
     /// When there is no such session, its state does not allow it, or the board cannot be written.
-    pub async fn stop_plan(&self, id: &str, cut: bool, by: By) -> Result<SessionPlan, BoardError> {
+    pub async fn stop_plan(
+        &self,
+        id: &str,
+        cut: bool,
+        by: impl Into<Author>,
+    ) -> Result<SessionPlan, BoardError> {
+        let by = &by.into();
         let at = self.now();
         // Refused before anything is changed.
         let plan = self.plan(id).await?.acted(PlanAction::Stop, at)?;
@@ -203,8 +223,8 @@ impl Board {
 
     /// Stops the load of a run, so that the change has its mark in the log. Nothing to do if no agent has
     /// begun, or it is another run by now.
-    async fn stop_load(&self, run: &RunRef, by: By) -> Result<(), BoardError> {
-        let stop = [Change::state(by, SessionState::Stopped)];
+    async fn stop_load(&self, run: &RunRef, author: &Author) -> Result<(), BoardError> {
+        let stop = [Change { who: author.who.clone(), ..Change::state(author.by, SessionState::Stopped) }];
         let is_it = |session: &Session| {
             if session.status.run == run.run {
                 Ok(())
@@ -228,8 +248,9 @@ impl Board {
         &self,
         id: &str,
         update: PlanUpdate,
-        by: By,
+        by: impl Into<Author>,
     ) -> Result<(SessionPlan, Vec<String>), BoardError> {
+        let by = &by.into();
         let at = self.now();
         let before = self.plan(id).await?;
         let made = std::sync::Mutex::new(Vec::new());
@@ -247,14 +268,25 @@ impl Board {
         Ok((after, made.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)))
     }
 
-    /// Notes in a plan that targets of its run were changed, so that a later update knows of them.
+    /// Writes into a plan that targets of its run were changed: a later update knows of them, and the next run has
+    /// them, if the keys are given.
     ///
     /// # Errors
     /// When the board cannot be written.
-    pub async fn note_in_plan(&self, id: &str, what: &[String], by: By) -> Result<(), BoardError> {
+    pub async fn note_in_plan(
+        &self,
+        id: &str,
+        keys: Option<(BTreeMap<String, String>, Box<Plan>)>,
+        what: &[String],
+        by: impl Into<Author>,
+    ) -> Result<(), BoardError> {
+        let by = &by.into();
         let at = self.now();
         let noted = self.change_plan(id, |plan| {
-            let noted = what.iter().fold(plan.clone(), |plan, what| plan.changed(by, at, what.clone()));
+            let mut noted = what.iter().fold(plan.clone(), |plan, what| plan.changed(by, at, what.clone()));
+            if let Some((keys, plan)) = &keys {
+                (noted.keys, noted.plan) = (keys.clone(), Some(plan.clone()));
+            }
             Ok((!what.is_empty()).then_some(noted))
         });
         match noted.await {
@@ -273,11 +305,12 @@ impl Board {
         id: &str,
         to: &str,
         program: &str,
-        by: By,
+        by: impl Into<Author>,
     ) -> Result<SessionPlan, BoardError> {
+        let by = &by.into();
         let from = self.plan(id).await?;
         let copy = SessionPlan::new(to, program, from.keys);
-        self.create_plan(SessionPlan { plan: from.plan, agents: from.agents, ..copy }, by).await
+        self.create_plan(SessionPlan { plan: from.plan, agents: from.agents, ..copy }, by.clone()).await
     }
 
     /// Deletes a planned session with its targets, reports and journal. Logs of its runs stay.

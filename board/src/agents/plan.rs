@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use wec_record::Plan;
 
 use super::info::Selection;
-use crate::{BoardError, By};
+use crate::{Author, BoardError, By};
 
 /// Number of changes that a plan keeps for people whose change is stale.
 const CHANGES: usize = 20;
@@ -66,10 +66,21 @@ pub struct PlanChange {
     /// Its author: `page`, `cli` or `api`.
     #[schema(value_type = String)]
     pub by: By,
+    /// The name of the author's token; omitted without one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub who: String,
     /// When, nanoseconds since the Unix epoch.
     pub at_unix_ns: u64,
     /// What changed, for people: `start`, `workers 5 → 8`.
     pub what: String,
+}
+
+impl PlanChange {
+    /// Who made it, for people: `anna, by page`.
+    pub fn author(&self) -> String {
+        let by = self.by.name();
+        if self.who.is_empty() { by } else { format!("{}, by {by}", self.who) }
+    }
 }
 
 /// The state of a planned session.
@@ -245,9 +256,10 @@ impl SessionPlan {
 
     /// The same with a change by a person in its list.
     #[must_use]
-    pub(crate) fn changed(mut self, by: By, at_unix_ns: u64, what: String) -> Self {
+    pub(crate) fn changed(mut self, author: &Author, at_unix_ns: u64, what: String) -> Self {
         self.revision += 1;
-        self.changes.push(PlanChange { revision: self.revision, by, at_unix_ns, what });
+        let Author { by, who } = author.clone();
+        self.changes.push(PlanChange { revision: self.revision, by, who, at_unix_ns, what });
         if self.changes.len() > CHANGES {
             self.changes.remove(0);
         }
@@ -261,7 +273,7 @@ impl SessionPlan {
     pub(crate) fn fresh(&self, seen: Option<u64>) -> Result<(), BoardError> {
         let Some(seen) = seen.filter(|seen| *seen != self.revision) else { return Ok(()) };
         let since = self.changes.iter().filter(|change| change.revision > seen);
-        let since: Vec<_> = since.map(|change| format!("{} by {}", change.what, change.by.name())).collect();
+        let since: Vec<_> = since.map(|change| format!("{} by {}", change.what, change.author())).collect();
         let changes =
             if since.is_empty() { "its changes are no longer known".to_owned() } else { since.join("; ") };
         Err(BoardError::Stale { session: self.id.clone(), seen, revision: self.revision, changes })

@@ -218,14 +218,14 @@ fn an_update_tells_what_changed_and_a_new_target_is_a_new_run() {
 
 #[test]
 fn a_stale_request_is_told_what_changed_and_by_whom() {
-    let plan = planned(PlanState::Ready).changed(By::Cli, 1, "create".to_owned());
-    let plan = plan.changed(By::Page, 2, "workers 5 → 8".to_owned());
+    let plan = planned(PlanState::Ready).changed(&By::Cli.into(), 1, "create".to_owned());
+    let plan = plan.changed(&By::Page.into(), 2, "workers 5 → 8".to_owned());
     assert!(plan.fresh(None).is_ok() && plan.fresh(Some(2)).is_ok());
     assert_eq!(
         plan.fresh(Some(1)).unwrap_err().to_string(),
         "session \"s\" was changed since revision 1, and is at 2 now: workers 5 → 8 by page"
     );
-    let later = (0..60).fold(plan, |plan, _| plan.changed(By::Api, 3, "stop".to_owned()));
+    let later = (0..60).fold(plan, |plan, _| plan.changed(&By::Api.into(), 3, "stop".to_owned()));
     assert_eq!(later.changes.len(), 20);
     let forgotten = PlanUpdate { revision: Some(1), ..PlanUpdate::default() };
     assert!(matches!(later.updated(&forgotten, 4), Err(BoardError::Stale { seen: 1, revision: 62, .. })));

@@ -47,6 +47,21 @@ impl From<By> for MarkBy {
     }
 }
 
+/// Who makes a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Author {
+    /// The way.
+    pub by: By,
+    /// The name of the token; empty without one.
+    pub who: String,
+}
+
+impl From<By> for Author {
+    fn from(by: By) -> Self {
+        Self { by, who: String::new() }
+    }
+}
+
 /// A requested change.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use wec_board::{Board, Membership, NodeInfo, Session};
+use wec_board::{Board, Membership, NodeInfo, Session, Unit};
 
 use crate::common::requester;
 
@@ -51,6 +51,22 @@ async fn settled(board: &Board, nodes: usize) {
     tokio::time::sleep(Duration::from_secs(5)).await;
 }
 
+/// Prints how long a round takes a node, by the processor: it reads the board, decides, and computes its part.
+#[expect(clippy::disallowed_methods, reason = "measured and printed; the runtime's own time is paused")]
+async fn print_a_round(board: &Board, nodes: u32) {
+    let rounds = 5;
+    let began = std::time::Instant::now();
+    let mut part = 0.0;
+    for _ in 0..rounds {
+        let shares = board.decide_shares("s").await.unwrap();
+        part = shares.rate("n0000", Unit::Chains, 5_000.0);
+    }
+    let took = began.elapsed() / rounds;
+    let bytes = serde_json::to_vec(&*board.shares("s").borrow()).unwrap().len();
+    assert!(part > 0.0);
+    println!("{nodes} nodes: a round takes a node {took:?}; the shares are {bytes} bytes");
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_writes_of_a_change_grow_with_the_number_of_nodes_and_there_are_none_without_one() {
     for nodes in [100_u32, 1_000] {
@@ -60,6 +76,7 @@ async fn the_writes_of_a_change_grow_with_the_number_of_nodes_and_there_are_none
             members.push(join(&board, number, &mut tasks).await);
         }
         settled(&board, nodes as usize).await;
+        print_a_round(&board, nodes).await;
 
         let before = writes(&board).await;
         tokio::time::sleep(Duration::from_secs(60)).await;
@@ -74,12 +91,14 @@ async fn the_writes_of_a_change_grow_with_the_number_of_nodes_and_there_are_none
         settled(&board, nodes as usize + 1).await;
         let joined = writes(&board).await - before;
         // Its entry, two decisions, and an acknowledgement of each of the others.
+        println!("{nodes} nodes: {joined} writes for one that joins");
         assert!(joined <= u64::from(nodes) + 10, "{nodes} nodes: {joined} writes for one that joins");
 
         let before = writes(&board).await;
         last.leave().await;
         settled(&board, nodes as usize).await;
         let left = writes(&board).await - before;
+        println!("{nodes} nodes: {left} writes for one that leaves");
         assert!(left <= 10, "{nodes} nodes: {left} writes for one that leaves");
         tasks.shutdown().await;
     }

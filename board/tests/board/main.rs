@@ -4,6 +4,7 @@
 
 mod agents;
 mod board;
+mod clocks;
 mod common;
 mod crowd;
 mod file;

@@ -344,6 +344,29 @@ mod tests {
     }
 
     #[test]
+    fn the_target_of_all_nodes_goes_on_while_this_one_has_no_part() {
+        let (mut state, session) = state(PlanOptions::default().with("rate", "10/s").with("run_time", "60s"));
+        state.shared = true;
+        let half = among("a", &["a", "b"]);
+        state.see(&session, "default", 100 * SECOND);
+        let schedule = state.schedule(Part::Share(&half), 100 * SECOND).unwrap();
+        let asked = |schedule: &ArrivalSchedule, at: u64| {
+            (
+                schedule.asked(at * SECOND),
+                schedule.asked_of_all(at * SECOND),
+                schedule.rate_of_all(at * SECOND),
+            )
+        };
+        assert_eq!(asked(&schedule, 110), (50.0, Some(100.0), Some(10.0)));
+        let nothing = state.schedule(Part::Nothing { since: 120 * SECOND }, 125 * SECOND).unwrap();
+        assert_eq!(asked(&nothing, 130), (100.0, Some(300.0), Some(10.0)));
+        let back = state.schedule(Part::Share(&half), 140 * SECOND).unwrap();
+        assert_eq!(asked(&back, 150), (150.0, Some(500.0), Some(10.0)));
+        assert_eq!(asked(&back, 170), (200.0, Some(600.0), Some(0.0)), "until the run time is over");
+        assert_eq!(asked(&back.ended(150 * SECOND), 170).1, Some(500.0));
+    }
+
+    #[test]
     fn the_requested_load_does_not_grow_in_a_pause_and_follows_a_change_at_once() {
         let options = PlanOptions::default().with("rate", "100 requests/s").with("run_time", "60s");
         let (mut state, mut session) = state(options);

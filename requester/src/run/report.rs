@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 use wec_acme::Clock;
+use wec_board::Unit;
 use wec_record::plan::RateUnit;
 use wec_record::{Limit, LoadSample, StateCounts};
 
@@ -62,9 +63,13 @@ pub(super) async fn report(
         let load = LoadSample { ca, ..sampler.sample(counted, parts.sink.health().backlog_share(), queued) };
         let limits = load.generator.limits.clone();
         if let Some(offer) = &mut offer {
-            offer.look(
-                std::mem::replace(&mut limited_ns, load.generator.limited_ns) < load.generator.limited_ns,
-            );
+            let limited =
+                std::mem::replace(&mut limited_ns, load.generator.limited_ns) < load.generator.limited_ns;
+            let target = |unit: Unit| {
+                let of_unit = load.scenarios.iter().filter(|scenario| scenario.rate_unit == unit.name());
+                of_unit.filter_map(|scenario| scenario.rate_target_of_all).sum::<f64>()
+            };
+            offer.look(limited, &parts.board.shares(&parts.session).borrow(), target);
         }
         parts.sink.push_load(at_unix_ns, load);
         if done.is_cancelled() {

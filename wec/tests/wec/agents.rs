@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 use wec_board::{AgentState, AgentsView, Board, BoardUrl, By, PlanState, SessionPlan};
-use wec_record::{Mark, MarkBy, Record};
+use wec_record::{Mark, MarkBy, MarkWhat, Record};
 use wec_testbed::etcd::Etcd;
 use wec_testbed::{Pebble, PebbleOptions};
 
@@ -615,4 +615,45 @@ async fn a_second_agent_of_a_name_waits_for_the_first_to_leave() {
     assert!(line.starts_with("agent a waits for sessions"), "{line}");
     assert_ne!(bed.view().await.live["a"].incarnation, before);
     assert_eq!(second.interrupt().status.code(), Some(0));
+}
+
+/// `make soak` runs 50 agents for 5 minutes: `WEC_AGENTS` and `WEC_AGENTS_SECONDS`.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_agents_share_one_low_rate() {
+    let given = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
+    let (count, seconds) = (given("WEC_AGENTS").unwrap_or(6), given("WEC_AGENTS_SECONDS").unwrap_or(12));
+    let rate = 20;
+    let bed = Bed::etcd().await;
+    let names: Vec<_> = (0..count).map(|number| format!("n{number:02}")).collect();
+    let agents: Vec<_> = names.iter().map(|name| bed.agent(name, &[])).collect();
+    let keys = format!("rate = \"{rate}/s\"\nspacing = \"even\"\nworkers = 500\nrun_time = \"{seconds}s\"");
+    let file = bed.scenario("low", &keys);
+    bed.wec(&["session", "create", &file]);
+    bed.wec(&["session", "start", "low"]);
+    let ended =
+        |view: &AgentsView| view.plans.get("low").is_some_and(|plan| plan.value.state == PlanState::Stopped);
+    let bound = std::time::Duration::from_secs(seconds + 240);
+    let mut view = bed.board.agents();
+    let waited = tokio::time::timeout(bound, view.wait_for(ended)).await;
+    assert!(waited.is_ok(), "the session has not ended: {:?}", bed.view().await);
+    let view = bed.view().await;
+    for name in &names {
+        assert_eq!(part(&view, "low", name), AgentState::TestFinished, "{name}: {}", bed.said(name));
+    }
+    agents.into_iter().for_each(|agent| drop(agent.interrupt()));
+    let (chains, log) = (bed.chains(), bed.log());
+    let all: usize = chains.values().sum();
+    let gaps = log.iter().filter(|record| matches!(record, Record::Mark(mark) if mark.what == MarkWhat::Gap));
+    println!(
+        "{count} agents, {rate}/s for {seconds} s: {all} chains, {:?}, {} gaps",
+        chains.values(),
+        gaps.count()
+    );
+    // Each agent has its own intervals, so it may start one more than its part.
+    let most = rate * seconds + count;
+    assert!(all as u64 <= most, "{all} of at most {most}");
+    let took_part = names.iter().filter(|name| chains.contains_key(*name)).count();
+    assert!(took_part > names.len() / 2, "{chains:?}");
+    let accounts = bed.ca.stop()["accounts"].as_u64().unwrap();
+    assert_eq!(accounts, all as u64, "nothing is lost or counted twice");
 }

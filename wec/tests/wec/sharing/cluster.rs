@@ -143,6 +143,7 @@ impl Cluster {
         args.extend(self.ca.target());
         let said = new_log(&folder);
         let mut command = prefixed(prefix, &folder, &args);
+        command.env("RUST_LOG", OFFERS);
         let child = command.stdout(Stdio::null()).stderr(said).spawn().unwrap();
         self.nodes.insert(name.to_owned(), Node { running: Running(Some(child)), cable });
     }
@@ -204,6 +205,9 @@ impl Cluster {
         common::until("time passes", || now() >= from + seconds);
     }
 }
+
+/// What nodes write to standard error: warnings, and what they offer.
+pub(super) const OFFERS: &str = "warn,wec_requester::offer=info";
 
 /// A new file for what a process writes to standard error; that of an earlier process is kept beside it.
 pub(super) fn new_log(folder: &Path) -> std::fs::File {

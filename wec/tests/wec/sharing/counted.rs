@@ -51,6 +51,8 @@ impl Chains {
     pub(super) fn assert_starts(&self, rate: u32, nodes: usize) {
         let starts = self.starts();
         assert!(!starts.is_empty(), "there are results");
+        let most = starts.values().max().unwrap();
+        println!("most started in a second: {most}, allowed {:.0}", allowed(rate, nodes));
         let over: Vec<_> = starts.iter().filter(|(_, count)| **count as f64 > allowed(rate, nodes)).collect();
         assert!(over.is_empty(), "more than {rate} chains were started in a second: {over:?} of {starts:?}");
     }
@@ -102,6 +104,9 @@ impl Counted {
     /// Fails if the CA ever got more in a second than the target and what was in flight when it began: one round
     /// trip's burst.
     pub(super) fn assert_never_over(&self, rate: u32, nodes: usize, chains: &Chains) {
+        if let Some((second, count)) = self.seconds().into_iter().max_by_key(|(_, count)| *count) {
+            println!("most counted in a second: {count}, in flight then {}", chains.in_flight(second));
+        }
         for (second, count) in self.seconds() {
             let in_flight = chains.in_flight(second);
             let most = allowed(rate, nodes) + in_flight as f64;

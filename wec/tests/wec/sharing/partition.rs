@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 
 use wec_record::Record;
 
-use super::cluster::{Scale, analytics, new_log, now, offer, prefixed};
+use super::cluster::{OFFERS, Scale, analytics, new_log, now, offer, prefixed};
 use super::counted::{Chains, Counted};
 use crate::common::{self, ONLY_REGISTRATIONS, Running};
 
@@ -198,6 +198,7 @@ impl Hosts {
         let namespace = self.net.namespace(name);
         let prefix = [&["ip", "netns", "exec", &namespace], prefix].concat();
         let mut command = prefixed(&prefix, &folder, &args);
+        command.env("RUST_LOG", OFFERS);
         let child = command.stdout(Stdio::null()).stderr(said).spawn().unwrap();
         self.nodes.insert(number, Running(Some(child)));
     }
