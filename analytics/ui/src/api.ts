@@ -1790,6 +1790,8 @@ export interface components {
             revision: number;
             /** @description What changed, for people: `start`, `workers 5 → 8`. */
             what: string;
+            /** @description The name of the author's token; empty without one. */
+            who: string;
         };
         /** @description How connections to servers are made. */
         PlanDialling: {

@@ -66,8 +66,8 @@ pub struct PlanChange {
     /// Its author: `page`, `cli` or `api`.
     #[schema(value_type = String)]
     pub by: By,
-    /// The name of the author's token; omitted without one.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    /// The name of the author's token; empty without one.
+    #[serde(default)]
     pub who: String,
     /// When, nanoseconds since the Unix epoch.
     pub at_unix_ns: u64,

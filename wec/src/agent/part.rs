@@ -98,9 +98,9 @@ async fn run_or_refuse(
             session: session.id.clone(),
             run: Some(run.run.clone()),
         };
-        let (state, changes) = (Rc::clone(state), Rc::clone(&agent.changes));
+        let (shown, changes) = (Rc::clone(state), Rc::clone(&agent.changes));
         let began = Box::new(move || {
-            state.set(AgentState::TestRunning);
+            shown.set(AgentState::TestRunning);
             changes.notify_one();
         });
         let (tell, strength) = watch::channel(offered(&agent.board, &info, &session.id));
@@ -114,8 +114,8 @@ async fn run_or_refuse(
         };
         let ended = run_on(&agent.board, part, &plan, stop).await;
         match &ended {
-            // The nodes of an earlier run of this session are still there.
-            Err(error) if matches!(error.downcast_ref(), Some(BoardError::Ending(_))) => {
+            // The nodes of an earlier run of this session are still there, or the board is away for a moment.
+            Err(error) if state.get() == AgentState::Preparing && is_passing(error) => {
                 let pause = async {
                     tokio::time::sleep(AGAIN).await;
                     Ok::<_, BoardError>(())
@@ -125,6 +125,12 @@ async fn run_or_refuse(
             _ => return ended,
         }
     }
+}
+
+/// Whether another attempt to join a session may succeed.
+fn is_passing(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref();
+    matches!(error, Some(BoardError::Ending(_) | BoardError::Unreachable { .. } | BoardError::Lost { .. }))
 }
 
 /// Computes again what the agent offers to a session when its shares in other sessions may have changed, until the

@@ -95,6 +95,12 @@ impl Counted {
         seconds.windows(long).find(reaches).map(|window| window[0].0)
     }
 
+    /// The first second between two with less than 80 % of `rate`.
+    pub(super) fn first_short(&self, rate: f64, from: u64, to: u64) -> Option<u64> {
+        let mut within = self.seconds().into_iter().filter(|(second, _)| (from..=to).contains(second));
+        within.find(|(_, count)| (*count as f64) < rate * 0.8).map(|(second, _)| second)
+    }
+
     /// The largest count of a second.
     pub(super) fn largest(&self, from: u64) -> u64 {
         let seconds = self.seconds().into_iter().filter(|(second, _)| *second >= from);

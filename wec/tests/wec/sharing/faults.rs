@@ -29,11 +29,18 @@ struct Table {
 impl Table {
     /// Waits until the target is reached after a fault at a second, as far as the present nodes can.
     fn until_back(&mut self, cluster: &Cluster, fault: &'static str, at: u64) {
-        let back = cluster.until_rate(at);
+        self.until_back_from(cluster, fault, at, at);
+    }
+
+    /// The same for a fault that the CA notices later, at the latest at the second `late`.
+    fn until_back_from(&mut self, cluster: &Cluster, fault: &'static str, at: u64, late: u64) {
+        cluster.until_rate(late);
         let rate = cluster.reachable();
+        let began = cluster.counted.first_short(rate, at, late).unwrap_or(at);
+        let back = cluster.until_rate(began);
         let largest = cluster.counted.largest(at.saturating_sub(1));
         let missing = cluster.counted.missing(rate, at, back);
-        let back_after = back.saturating_sub(at);
+        let back_after = back.saturating_sub(began);
         if self.scale.full {
             let bound = self.scale.lease + 10;
             assert!(back_after <= bound, "{fault}: back after {back_after} s, later than {bound} s");
@@ -173,8 +180,9 @@ async fn an_etcd_that_is_restarted_and_a_node_that_is_cut_off_from_it() {
     cluster.pass(scale.lease);
     let silent = now();
     cluster.etcd.restart().await.unwrap();
-    table.until_back(&cluster, "etcd is away for the time of a lease", at);
-    let silent = cluster.counted.seconds().iter().any(|(second, count)| *second + 1 >= silent && *count == 0);
+    table.until_back_from(&cluster, "etcd is away for the time of a lease", at, silent);
+    let away = at..=silent;
+    let silent = cluster.counted.seconds().iter().any(|(second, count)| away.contains(second) && *count == 0);
     assert!(silent, "nodes that cannot renew stop: {:?}", cluster.counted.seconds());
 
     let board = board(&cluster.etcd).await;
@@ -183,7 +191,7 @@ async fn an_etcd_that_is_restarted_and_a_node_that_is_cut_off_from_it() {
     let cut = cluster.nodes.remove("a").unwrap();
     cut.cable.cut(true);
     until_shared(&board, &cluster, &["b", "c"]).await;
-    table.until_back(&cluster, "a node is cut off from etcd", at);
+    table.until_back_from(&cluster, "a node is cut off from etcd", at, at + scale.lease + 1);
     let at = now();
     cut.cable.cut(false);
     cluster.nodes.insert("a".to_owned(), cut);

@@ -246,11 +246,15 @@ impl Hosts {
         reached.unwrap()
     }
 
-    /// Waits until the target is reached again after a fault.
+    /// Waits until the target is reached again after a fault, which the CA notices within the time of a lease.
     fn until_back(&self, fault: &str, at: u64) {
-        let back = self.until_rate(at);
-        let (largest, after) = (self.counted.largest(at.saturating_sub(1)), back.saturating_sub(at));
-        let missing = self.counted.missing(f64::from(self.scale.rate), at, back);
+        let late = at + self.scale.lease + 1;
+        self.until_rate(late);
+        let rate = self.reachable();
+        let began = self.counted.first_short(rate, at, late).unwrap_or(at);
+        let back = self.until_rate(began);
+        let (largest, after) = (self.counted.largest(at.saturating_sub(1)), back.saturating_sub(began));
+        let missing = self.counted.missing(rate, at, back);
         println!("{fault}: at most {largest}/s, back after {after} s, {missing:.0} missing");
         if self.scale.full {
             assert!(after <= self.scale.lease + 10, "{fault}: back after {after} s");
