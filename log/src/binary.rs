@@ -3,6 +3,8 @@
 //! A file is a sequence of messages, each preceded by its length. [`MARK`] is the first message of each block: after it
 //! all tables are empty, so a reader can begin at any block.
 
+mod alike;
+mod numbers;
 #[cfg(test)]
 mod tests;
 mod usual;
@@ -20,6 +22,8 @@ use wec_record::{AuthorizationResult, ChainResult, Record, RequestResult};
 
 use proto::entry::Entry as Kind;
 
+use self::alike::Alike;
+use self::numbers::{difference, from_differences, to_differences, unzigzag, zigzag};
 use self::usual::Usual;
 
 /// Version of the binary form. It grows when a reader of the old form would misread the new one.
@@ -42,6 +46,8 @@ const MAX_REQUESTS: usize = 1 << 16;
 struct Tables {
     nodes: Vec<Node>,
     requests: Vec<RequestResult>,
+    /// Of a reader: which requests differ in little.
+    alike: Alike,
     chains: Vec<ChainResult>,
     last_done: u64,
     last_at: u64,
@@ -409,12 +415,14 @@ pub(crate) struct Decoder {
 
 /// Where a [`Decoder`] has a record until it reads the next message.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Kept(Option<usize>);
+pub(crate) struct Kept(Option<usual::Place>);
 
 /// Numbers whose memory is kept.
 const MAX_SPARE: usize = 1 << 12;
 /// The first byte of an entry that is a chain.
 const CHAIN_BEGINS: u8 = 4 << 3 | 2;
+/// And of one that is a hit.
+const HIT_BEGINS: u8 = 5 << 3 | 2;
 
 impl Decoder {
     /// As [`Decoder::decode`], with less work for the usual record.
@@ -468,7 +476,9 @@ impl Decoder {
                 return Ok(None);
             }
             Kind::NewRequest(request) => {
-                room(&mut self.tables.requests, message)?.push(request_from_wire(request, 0));
+                let requests = room(&mut self.tables.requests, message)?;
+                requests.push(request_from_wire(request, 0));
+                self.tables.alike.add(requests);
                 return Ok(None);
             }
             Kind::NewChain(chain) => {
@@ -669,33 +679,4 @@ impl Tables {
             ..template
         })
     }
-}
-
-const fn difference(a: u64, b: u64) -> i64 {
-    a.wrapping_sub(b).cast_signed()
-}
-
-/// Replaces each number by its difference from the one before it.
-fn to_differences(numbers: &mut [u64]) {
-    let mut before = 0;
-    for number in numbers {
-        before = std::mem::replace(number, number.wrapping_sub(before));
-    }
-}
-
-/// The opposite.
-fn from_differences(numbers: &mut [u64]) {
-    let mut before: u64 = 0;
-    for number in numbers {
-        *number = number.wrapping_add(before);
-        before = *number;
-    }
-}
-
-const fn zigzag(value: i64) -> u64 {
-    ((value << 1) ^ (value >> 63)).cast_unsigned()
-}
-
-const fn unzigzag(value: u64) -> i64 {
-    (value >> 1).cast_signed() ^ (value & 1).cast_signed().wrapping_neg()
 }

@@ -77,6 +77,11 @@ pub struct LogReport {
     /// Marks, footers and events without a number, by their hash, with the position of the first file that has them.
     #[serde(skip)]
     unnumbered: HashMap<u64, usize>,
+    /// Chain results and hits that are not in `records` yet: almost all records are of these kinds.
+    #[serde(skip)]
+    chains: u64,
+    #[serde(skip)]
+    hits: u64,
     /// The position of the file that is being read.
     #[serde(skip)]
     pub(crate) reading: usize,
@@ -344,6 +349,11 @@ impl LogReport {
                 self.damaged.push(line_at(path, place, &why));
             }
         }
+        for (kind, count) in [("chain", &mut self.chains), ("hit", &mut self.hits)] {
+            if *count > 0 {
+                *self.records.entry(kind.to_owned()).or_default() += std::mem::take(count);
+            }
+        }
         self.bytes += reader.bytes();
         self.lines += reader.read();
         self.torn_bytes += reader.end().torn;
@@ -403,9 +413,13 @@ impl LogReport {
             Record::Unknown(unknown) => self.later_chains |= unknown.kind() == "chain",
             _ => {}
         }
-        match self.records.get_mut(record.kind()) {
-            Some(count) => *count += 1,
-            None => drop(self.records.insert(record.kind().to_owned(), 1)),
+        match record {
+            Record::Chain { .. } => self.chains += 1,
+            Record::Hit { .. } => self.hits += 1,
+            _ => match self.records.get_mut(record.kind()) {
+                Some(count) => *count += 1,
+                None => drop(self.records.insert(record.kind().to_owned(), 1)),
+            },
         }
         each(record, line);
         Ok(true)

@@ -272,7 +272,7 @@ impl<'a> Line<'a> {
     }
 
     /// The entries of an array that is not empty, after its opening bracket.
-    fn each(&mut self, mut entry: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
+    pub(crate) fn each(&mut self, mut entry: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
         loop {
             entry(self)?;
             if self.is("]") {

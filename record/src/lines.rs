@@ -298,7 +298,8 @@ fn state(text: &str) -> Option<Record> {
     Some(Record::State { node, seq, at_unix_ns, counts })
 }
 
-/// The sample itself is read by serde, but not as a part of a record, which serde reads into a tree first.
+/// The sample itself is read by serde, but not as a part of a record, which serde reads into a tree first. Its lags, which
+/// are most of its line, are read here, and serde reads [`LAG`] instead of them.
 fn load(text: &str) -> Option<Record> {
     let mut line = Line::new(text);
     line.skip(r#"{"record":"load","node":"#)?;
@@ -308,9 +309,37 @@ fn load(text: &str) -> Option<Record> {
     line.skip(r#","at_unix_ns":"#)?;
     let at_unix_ns = line.number()?;
     line.skip(r#","load":"#)?;
-    let load: LoadSample = serde_json::from_str(text[line.at..].strip_suffix('}')?).ok()?;
+    let sample = text[line.at..].strip_suffix('}')?;
+    let load = without_lags(sample).or_else(|| serde_json::from_str(sample).ok())?;
     Some(Record::Load { node, seq, at_unix_ns, load })
 }
+
+/// One lag, which a sample has in place of its own.
+const LAG: (&str, (u64, u64)) = ("[[7,9]]", (7, 9));
+
+/// A sample; none if it has no lags, or not as this version writes them.
+fn without_lags(sample: &str) -> Option<LoadSample> {
+    let mut line = Line { text: sample, at: sample.find(LAG_KEY)? + LAG_KEY.len() };
+    let from = line.at;
+    let mut lags = Vec::with_capacity(64);
+    line.skip("[")?;
+    line.each(|line| {
+        line.skip("[")?;
+        let ns = line.number()?;
+        line.skip(",")?;
+        lags.push((ns, line.number()?));
+        line.skip("]")
+    })?;
+    let mut load: LoadSample =
+        serde_json::from_str(&[&sample[..from], LAG.0, &sample[line.at..]].concat()).ok()?;
+    // Another object may have such a key.
+    (load.generator.lag == [LAG.1]).then(|| {
+        load.generator.lag = lags;
+        load
+    })
+}
+
+const LAG_KEY: &str = r#""generator":{"lag":"#;
 
 const fn no_hit() -> ValidationHit {
     ValidationHit {
@@ -330,7 +359,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{AuthorizationResult, Chain, FailureClass, LoadSample, Phases, Purpose};
+    use crate::{AuthorizationResult, Chain, FailureClass, GeneratorSample, LoadSample, Phases, Purpose};
 
     /// One of many requests: `of` decides what it has in common with others, `number` the rest.
     fn request(of: u64, number: u64, before: u64) -> RequestResult {
@@ -407,8 +436,9 @@ mod tests {
                 let counts = StateCounts { certificates: seq, workers: 3, ..StateCounts::default() };
                 Record::State { node: "r1".to_owned(), seq, at_unix_ns: seq, counts }
             }),
-            1 => (1_u64..1_000).prop_map(|seq| {
-                let load = LoadSample { over_ns: seq, ..LoadSample::default() };
+            1 => (1_u64..1_000, prop::collection::vec((0_u64..1 << 40, 0_u64..9), 0..4)).prop_map(|(seq, lag)| {
+                let generator = GeneratorSample { lag, ..GeneratorSample::default() };
+                let load = LoadSample { over_ns: seq, generator, ..LoadSample::default() };
                 Record::Load { node: "r1".to_owned(), seq, at_unix_ns: seq, load }
             }),
         ]
@@ -441,6 +471,28 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn lags_of_another_object_are_not_those_of_the_load_tester() {
+        let generator = GeneratorSample { lag: vec![(5, 1), (7, 2)], ..GeneratorSample::default() };
+        let load = LoadSample { generator, ..LoadSample::default() };
+        let record = Record::Load { node: "r1".to_owned(), seq: 1, at_unix_ns: 2, load };
+        let line = serde_json::to_string(&record).unwrap();
+        let other = r#""load":{"other":{"generator":{"lag":[[1,2]]}},"#;
+        let mut reader = LineReader::default();
+        for changed in [
+            line.clone(),
+            line.replace("\"load\":{", other),
+            line.replace("\"load\":{", other).replace("\"lag\":[[5,1],[7,2]],", ""),
+            line.replace("[[5,1],[7,2]]", "[]"),
+            line.replace("[[5,1],[7,2]]", "[[5,1], [7,2]]"),
+            line.replace("[[5,1],[7,2]]", "[[7,9]]"),
+        ] {
+            let kept = reader.read(&changed).unwrap();
+            let by_serde: Record = serde_json::from_str(&changed).unwrap();
+            assert_eq!(reader.record(kept), &by_serde, "{changed}");
         }
     }
 }

@@ -1,11 +1,13 @@
-//! Reads the usual message, a chain result of a kind that is in the tables, into the memory of the last one of that
-//! kind: then only its numbers are written. Any other message is none here, and [`Decoder::decode`] reads it.
+//! Reads the usual message into the memory of another one: a chain result of a kind that is in the tables into that of
+//! the last one of that kind, so that only its numbers are written, and a hit into that of the last hit. Any other
+//! message is none here, and [`Decoder::decode`] reads it.
 //!
 //! [`Decoder::decode`]: super::Decoder::decode
 
-use wec_record::{AuthorizationResult, ChallengeType, Record, RequestResult};
+use wec_record::{AuthorizationResult, ChallengeType, Record, RequestResult, ValidationHit, Verdict};
 
-use super::{CHAIN_BEGINS, MICROSECOND, Tables, unzigzag};
+use super::numbers::unzigzag;
+use super::{CHAIN_BEGINS, HIT_BEGINS, MICROSECOND, Tables};
 
 /// Kinds whose memory is kept.
 const MAX_KINDS: usize = 64;
@@ -13,11 +15,19 @@ const MAX_KINDS: usize = 64;
 const LONGEST: usize = 1 << 16;
 const MAX_REQUESTS: usize = 256;
 
-/// The memory of the last chain result of each kind of a block.
+/// The memory of the last chain result of each kind of a block, and of the last hit.
 #[derive(Debug, Default)]
 pub(super) struct Usual {
     kinds: Vec<Option<Memory>>,
     numbers: Vec<u64>,
+    hit: Option<Record>,
+}
+
+/// Where a record is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place {
+    Chain(usize),
+    Hit,
 }
 
 #[derive(Debug)]
@@ -29,16 +39,69 @@ struct Memory {
 
 impl Usual {
     /// The record at a place that [`Usual::read`] has returned.
-    pub(super) fn record(&self, place: usize) -> &Record {
-        &self.kinds[place].as_ref().expect("it was read into").record
+    pub(super) fn record(&self, place: Place) -> &Record {
+        match place {
+            Place::Chain(place) => &self.kinds[place].as_ref().expect("it was read into").record,
+            Place::Hit => self.hit.as_ref().expect("it was read into"),
+        }
     }
 
     /// Reads a message of a block of this version. The tables change only if it is a usual one.
-    pub(super) fn read(&mut self, tables: &mut Tables, message: &[u8], version: u8) -> Option<usize> {
-        if message.first() != Some(&CHAIN_BEGINS) || message.len() > LONGEST {
+    pub(super) fn read(&mut self, tables: &mut Tables, message: &[u8], version: u8) -> Option<Place> {
+        if message.len() > LONGEST {
             return None;
         }
-        let Entry { chain, node, seq } = Entry::of(message)?;
+        match *message.first()? {
+            CHAIN_BEGINS => self.chain(tables, message, version).map(Place::Chain),
+            HIT_BEGINS => self.hit(tables, message).map(|()| Place::Hit),
+            _ => None,
+        }
+    }
+
+    fn hit(&mut self, tables: &mut Tables, message: &[u8]) -> Option<()> {
+        let Entry { content: mut rest, node, seq, at, at_us, took_us } = Entry::of(message)?;
+        let known = tables.nodes.get_mut(usize::try_from(node).ok()?.checked_sub(1)?)?;
+        let memory = self.hit.get_or_insert_with(|| Record::Hit { node: String::new(), hit: no_hit() });
+        let Record::Hit { node, hit } = memory else { return None };
+        // What is not written is 0, the first of all.
+        (hit.challenge, hit.verdict, hit.took) = (*ChallengeType::ALL.first()?, *Verdict::ALL.first()?, 0);
+        [&mut hit.name, &mut hit.source, &mut hit.answer].into_iter().for_each(String::clear);
+        while !rest.is_empty() {
+            let (tag, value) = (varint(&mut rest)?, varint(&mut rest)?);
+            let text = match tag {
+                // Of later versions there may be more of them.
+                HIT_CHALLENGE => {
+                    hit.challenge = *ChallengeType::ALL.get(usize::try_from(value).ok()?)?;
+                    continue;
+                }
+                HIT_VERDICT => {
+                    hit.verdict = *Verdict::ALL.get(usize::try_from(value).ok()?)?;
+                    continue;
+                }
+                HIT_TOOK => {
+                    hit.took = value;
+                    continue;
+                }
+                HIT_NAME => &mut hit.name,
+                HIT_SOURCE => &mut hit.source,
+                HIT_ANSWER => &mut hit.answer,
+                _ => return None,
+            };
+            str::from_utf8(take(&mut rest, value)?).ok()?.clone_into(text);
+        }
+        hit.took = hit.took.saturating_add(took_us.saturating_mul(MICROSECOND));
+        if *node != known.name {
+            known.name.clone_into(node);
+        }
+        known.last_seq = known.last_seq.wrapping_add_signed(seq).wrapping_add(1);
+        let at = at.wrapping_add(at_us.wrapping_mul(MICROSECOND.cast_signed()));
+        tables.last_at = tables.last_at.wrapping_add_signed(at);
+        (hit.seq, hit.at_unix_ns) = (known.last_seq, tables.last_at);
+        Some(())
+    }
+
+    fn chain(&mut self, tables: &mut Tables, message: &[u8], version: u8) -> Option<usize> {
+        let Entry { content: chain, node, seq, .. } = Entry::of(message)?;
         let Chain { worker, chain, numbers, mut rest, nanoseconds } = Chain::of(chain)?;
         let unit = if nanoseconds || version == 1 { 1 } else { MICROSECOND };
         let time = |number: u64| number.checked_mul(unit);
@@ -92,7 +155,12 @@ impl Usual {
             match (result.requests.get_mut(at), memory.requests.get_mut(at)) {
                 (Some(_), Some(known)) if *known == number => {}
                 (Some(request), Some(known)) => {
-                    request.clone_from(template);
+                    if tables.alike.are(*known, number) {
+                        request.bytes_sent = template.bytes_sent;
+                        request.bytes_received = template.bytes_received;
+                    } else {
+                        request.clone_from(template);
+                    }
                     *known = number;
                 }
                 _ => {
@@ -153,8 +221,10 @@ impl Usual {
                 }
                 ORDER => str::from_utf8(value).ok()?.clone_into(&mut result.order),
                 SERIAL => {
-                    result.serial.clear();
-                    result.serial.extend(value.iter().flat_map(|byte| [hex(byte >> 4), hex(byte & 15)]));
+                    let mut digits = std::mem::take(&mut result.serial).into_bytes();
+                    digits.clear();
+                    digits.extend(value.iter().flat_map(|byte| [hex(byte >> 4), hex(byte & 15)]));
+                    result.serial = String::from_utf8(digits).ok()?;
                 }
                 _ => return None,
             }
@@ -181,6 +251,8 @@ impl Usual {
 const NODE: u64 = 10 << 3;
 const SEQ: u64 = 11 << 3;
 const AT: u64 = 12 << 3;
+const AT_US: u64 = 13 << 3;
+const TOOK_US: u64 = 14 << 3;
 const WORKER: u64 = 1 << 3;
 const CHAIN: u64 = 2 << 3;
 const NUMBERS: u64 = 4 << 3 | 2;
@@ -193,11 +265,22 @@ const NAME: u64 = 1 << 3 | 2;
 const ID: u64 = 2 << 3 | 2;
 const CHALLENGE: u64 = 3 << 3;
 
-/// An entry of a chain.
+/// Keys of a hit.
+const HIT_CHALLENGE: u64 = 2 << 3;
+const HIT_NAME: u64 = 3 << 3 | 2;
+const HIT_SOURCE: u64 = 4 << 3 | 2;
+const HIT_VERDICT: u64 = 5 << 3;
+const HIT_ANSWER: u64 = 6 << 3 | 2;
+const HIT_TOOK: u64 = 7 << 3;
+
+/// An entry whose first field has all that is not in the entry itself.
 struct Entry<'a> {
-    chain: &'a [u8],
+    content: &'a [u8],
     node: u64,
     seq: i64,
+    at: i64,
+    at_us: i64,
+    took_us: u64,
 }
 
 impl<'a> Entry<'a> {
@@ -205,13 +288,16 @@ impl<'a> Entry<'a> {
     fn of(message: &'a [u8]) -> Option<Self> {
         let mut rest = &message[1..];
         let length = varint(&mut rest)?;
-        let mut entry = Self { chain: take(&mut rest, length)?, node: 0, seq: 0 };
+        let content = take(&mut rest, length)?;
+        let mut entry = Self { content, node: 0, seq: 0, at: 0, at_us: 0, took_us: 0 };
         while !rest.is_empty() {
             let (tag, value) = (varint(&mut rest)?, varint(&mut rest)?);
             match tag {
                 NODE => entry.node = value,
                 SEQ => entry.seq = unzigzag(value),
-                AT => {}
+                AT => entry.at = unzigzag(value),
+                AT_US => entry.at_us = unzigzag(value),
+                TOOK_US => entry.took_us = value,
                 _ => return None,
             }
         }
@@ -321,8 +407,21 @@ fn varint(rest: &mut &[u8]) -> Option<u64> {
     None
 }
 
-fn hex(digit: u8) -> char {
-    char::from_digit(digit.into(), 16).unwrap_or_default()
+const fn hex(digit: u8) -> u8 {
+    b"0123456789abcdef"[digit as usize & 15]
+}
+
+const fn no_hit() -> ValidationHit {
+    ValidationHit {
+        seq: 0,
+        at_unix_ns: 0,
+        challenge: ChallengeType::Http01,
+        name: String::new(),
+        source: String::new(),
+        verdict: Verdict::Unknown,
+        answer: String::new(),
+        took: 0,
+    }
 }
 
 #[cfg(test)]
