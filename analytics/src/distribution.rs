@@ -15,6 +15,10 @@ pub use self::times::{QuantileStep, Times};
 /// Times above one hour count as one hour: no request waits that long.
 pub(crate) const LONGEST_NS: u64 = 3_600_000_000_000;
 
+/// Bound of a count in a file, as of an hour of twenty million a second. Sums of many, and of their squares, do not
+/// overflow.
+pub(crate) const MOST: u64 = 1 << 36;
+
 /// A percentile needs this many samples beyond it.
 const TAIL: u64 = 10;
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use wec_record::{Chain, ChainResult};
 
 use super::{OTHER, shortened};
-use crate::distribution::Times;
+use crate::distribution::{MOST, Times};
 use crate::snapshot::ProfileFigures;
 
 /// Profiles with their own figures. CAs have a handful; each has histograms.
@@ -68,6 +68,17 @@ impl Certificates {
                 ours.service.merge(theirs.service);
             }
         }
+    }
+
+    pub(super) fn is_sound(&self) -> bool {
+        let is_sound = |totals: &Totals| {
+            let Totals { count, failed, response, service } = totals;
+            failed <= count && *count <= MOST && response.is_sound() && service.is_sound()
+        };
+        self.unverified.len() <= MAX_REASONS + 1
+            && self.unverified.values().all(|count| *count <= MOST)
+            && self.profiles.len() <= MAX_PROFILES + 1
+            && self.profiles.values().flat_map(BTreeMap::values).all(is_sound)
     }
 
     /// Whether no profile and no reason was counted as another one.

@@ -10,7 +10,7 @@ use wec_record::{Limit, LimitCause, LimitKind, LoadSample, ScenarioSample};
 
 use super::figures::rounded;
 use super::{MAX_NODES, MAX_SCENARIOS, NODE_SILENT_NS, shortened};
-use crate::distribution::Times;
+use crate::distribution::{MOST, Times};
 use crate::snapshot::{CauseFigures, Distortion, GeneratorFigures, LimitFigures, ScenarioFigures};
 
 /// A node whose latest sample is older may have no part of a target any more: samples are made each second.
@@ -93,6 +93,17 @@ impl Loads {
         self.other_scenarios += other.other_scenarios;
     }
 
+    pub(super) fn is_sound(&self) -> bool {
+        let is_sound = |node: &Node| {
+            let Node { scenarios, asked_workers, limits, .. } = node;
+            scenarios.len().max(asked_workers.len()) <= MAX_SCENARIOS && limits.len() <= MAX_LIMITS
+        };
+        self.nodes.len() <= MAX_NODES
+            && self.nodes.values().all(is_sound)
+            && self.lag.is_sound()
+            && self.other_scenarios <= MOST
+    }
+
     /// Whether no node and no scenario was left out.
     pub(super) fn is_within_bounds(&self) -> bool {
         self.other_scenarios == 0 && self.nodes.len() < MAX_NODES
@@ -103,7 +114,7 @@ impl Loads {
         &self.lag
     }
 
-    pub(super) const fn clamped(&self) -> u64 {
+    pub(super) fn clamped(&self) -> u64 {
         self.lag.clamped()
     }
 

@@ -12,6 +12,7 @@ mod metrics;
 mod observed;
 mod part;
 mod request_stats;
+mod sound;
 mod spent;
 mod timeline;
 mod totals;
@@ -35,7 +36,7 @@ pub(crate) use self::part::Piece;
 pub(crate) use self::request_stats::Earlier;
 use self::timeline::Timeline;
 use self::totals::{ChainTotals, EndpointTotals, HitTotals, KnownEndpoints, Outcome};
-pub(crate) use self::validations::{ValidationEvent, Validations};
+pub(crate) use self::validations::{MAX_NAMES, Same, ValidationEvent, Validations};
 use self::warnings::Warnings;
 use crate::consume::RecordConsumer;
 use crate::distribution::{LONGEST_NS, Times};
@@ -103,7 +104,6 @@ pub struct Aggregate {
     connections: ConnectionFigures,
     bytes: ByteFigures,
     hits: Vec<HitTotals>,
-    #[serde(skip)]
     validations: Validations,
     nonce_age: Times,
     state: Option<(u64, StateCounts)>,

@@ -15,6 +15,8 @@ const MAX_SERIES: usize = 256;
 const MAX_SOURCES: usize = 256;
 /// One hour of buckets of one second; then buckets become wider.
 const MAX_BUCKETS: usize = 3_600;
+/// With it the buckets span 119 years.
+const MAX_STEP_S: u64 = 1 << 20;
 /// A rank correlation of fewer points says nothing.
 const LEAST_POINTS: usize = 20;
 
@@ -83,6 +85,15 @@ impl Observed {
                 self.add(&source, &name, points.counter, at, value);
             }
         }
+    }
+
+    pub(super) fn is_sound(&self) -> bool {
+        let sources = self.left_out.len();
+        self.step_s.is_power_of_two()
+            && self.step_s <= MAX_STEP_S
+            && self.series.len() <= MAX_SERIES
+            && sources <= MAX_SOURCES
+            && self.series.values().all(|points| points.samples.len() <= MAX_BUCKETS)
     }
 
     fn leave_out(&mut self, source: &str, count: u64) {

@@ -87,9 +87,14 @@ impl Aggregate {
         }
     }
 
-    /// Counts what a piece has not: authorizations and hits that ended in it.
+    /// What a piece does not count by itself: authorizations and hits that ended in it.
     pub(crate) const fn validations(&mut self) -> &mut Validations {
         &mut self.validations
+    }
+
+    /// Requests that were counted.
+    pub(crate) const fn requests(&self) -> u64 {
+        self.requests
     }
 
     /// Counts what was warned of.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use wec_record::{ChainResult, RequestResult, Spent};
 
-use crate::distribution::Times;
+use crate::distribution::{MOST, Times};
 use crate::snapshot::{PhaseFigures, TimeFigures};
 
 /// The parts of the successful iterations of one chain.
@@ -36,6 +36,11 @@ impl Parts {
         self.polls.merge(other.polls);
         self.keys.merge(other.keys);
         self.own.merge(other.own);
+    }
+
+    pub(super) fn is_sound(&self) -> bool {
+        let Self { requests, connecting, asked, polls, keys, own } = self;
+        [requests, connecting, asked, polls, keys, own].into_iter().all(Times::is_sound)
     }
 
     pub(super) fn figures(&self) -> TimeFigures {
@@ -90,6 +95,11 @@ impl RequestParts {
         self.connect.merge(other.connect);
         self.tls.merge(other.tls);
         self.first_byte.merge(other.first_byte);
+    }
+
+    pub(super) fn is_sound(&self) -> bool {
+        let Self { new, reused, dns, connect, tls, first_byte } = self;
+        *new.max(reused) <= MOST && [dns, connect, tls, first_byte].into_iter().all(Times::is_sound)
     }
 
     pub(super) fn figures(&self) -> PhaseFigures {

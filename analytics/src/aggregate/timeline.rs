@@ -9,13 +9,17 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 use wec_record::{Chain, FailureClass, LoadSample, ScenarioSample};
 
-use crate::distribution::{Cell, Cells, LONGEST_NS, may_be_named};
+use crate::distribution::{Cell, Cells, LONGEST_NS, MOST, may_be_named};
 use crate::snapshot::{ChainPercentiles, Series};
 
 /// One hour of buckets of one second.
 const MAX_BUCKETS: usize = 3_600;
 /// A sample covers one second; larger values from a sender are cut to this.
 const MAX_OVER_NS: u64 = 10_000_000_000;
+/// The end of the times that a bucket can have, seconds since the Unix epoch: beyond the year 2500.
+const LATEST_S: u64 = 1 << 34;
+/// Bound of a sum of times or of what is weighted by time; 65,536 of these do not overflow.
+const LARGEST_SUM: u128 = 1 << 112;
 /// 4,096 s: with it the timeline spans 170 days. A record further away has a wrong clock.
 const MAX_STEP_S: u64 = 1 << 12;
 
@@ -249,6 +253,15 @@ impl Timeline {
         self.outside += 1;
     }
 
+    /// Whether records can have made it.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.step_s.is_power_of_two()
+            && self.step_s <= MAX_STEP_S
+            && self.first <= LATEST_S / self.step_s
+            && self.outside <= MOST
+            && self.buckets.iter().all(Bucket::is_sound)
+    }
+
     /// Number of records that fit no bucket.
     pub(crate) const fn outside(&self) -> u64 {
         self.outside
@@ -456,6 +469,30 @@ impl ChainBucket {
 }
 
 impl Bucket {
+    fn is_sound(&self) -> bool {
+        let Self {
+            revision: _,
+            issued,
+            issuances,
+            issuances_sum,
+            requests,
+            requests_failed,
+            hits,
+            load,
+            chains,
+        } = self;
+        let sound_chain = |chain: &ChainBucket| {
+            let ChainBucket { count, failed, abandoned, sum, times: _ } = chain;
+            [count, failed, abandoned].into_iter().all(|count| *count <= MOST)
+                && failed + abandoned <= *count
+                && *sum <= LARGEST_SUM
+        };
+        [issued, issuances, requests, requests_failed, hits].into_iter().all(|count| *count <= MOST)
+            && *issuances_sum <= LARGEST_SUM
+            && load.is_sound()
+            && chains.iter().all(sound_chain)
+    }
+
     fn add(&mut self, other: Self, revision: u64) {
         self.revision = revision;
         self.issued += other.issued;
@@ -485,6 +522,16 @@ impl Bucket {
 }
 
 impl LoadBucket {
+    fn is_sound(&self) -> bool {
+        let Self { n, over, workers_target, workers, busy, chains_target, requests_target, nodes, .. } = self;
+        let targets = [chains_target.unwrap_or(0), requests_target.unwrap_or(0)];
+        let sums = [*over, *workers_target, *workers, *busy].into_iter().chain(targets);
+        *n <= MOST
+            && self.lag_n <= MOST
+            && sums.into_iter().all(|sum| sum <= LARGEST_SUM)
+            && nodes.is_sorted()
+    }
+
     fn record(&mut self, node: &str, load: &LoadSample) {
         let over = u128::from(load.over_ns.clamp(1, MAX_OVER_NS));
         let sum = |of: fn(&ScenarioSample) -> u64| {
@@ -496,10 +543,9 @@ impl LoadBucket {
             // `as` converts a negative number and NaN to 0, and saturates at the largest value.
             targets.map(|target| over * u128::from((target * 1e3).round() as u32)).reduce(|a, b| a + b)
         };
-        let mut lag = Cells::default();
-        for &(ns, count) in &load.generator.lag {
-            lag.add(ns.min(LONGEST_NS), u32::try_from(count).unwrap_or(u32::MAX));
-        }
+        // The lags of a sample are many. They ascend, so those of a cell follow each other.
+        let lags = load.generator.lag.iter().map(|&(ns, count)| (ns.min(LONGEST_NS), count));
+        self.lag_n += self.lag.add_ascending(lags.clone());
         self.merge(Self {
             n: 1,
             over,
@@ -511,9 +557,8 @@ impl LoadBucket {
             chains_target_of_all: target("chains", |scenario| scenario.rate_target_of_all),
             requests_target_of_all: target("requests", |scenario| scenario.rate_target_of_all),
             nodes: vec![fingerprint(node)],
-            lag_n: lag.count(),
-            lag_max: load.generator.lag.iter().map(|&(ns, _)| ns.min(LONGEST_NS)).max().unwrap_or(0),
-            lag,
+            lag_max: lags.map(|(ns, _)| ns).max().unwrap_or(0),
+            ..Self::default()
         });
     }
 

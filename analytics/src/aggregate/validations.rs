@@ -8,39 +8,49 @@
 //!
 //! Hits and chains arrive in any order from different senders, so each is kept until the other arrives. The
 //! number of kept entries is bounded; entries that are removed without a match are counted.
+//!
+//! A name has one authorization and one or a few hits nearly always, which are in the entry itself. The entries are one
+//! piece of memory, in the order of time, so that a new one is written where the oldest one was read a moment ago.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState};
 use std::sync::LazyLock;
 
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 use wec_record::{AuthorizationResult, ChallengeType, ValidationHit};
 
-use crate::distribution::Times;
+use crate::distribution::{MOST, Times};
 use crate::snapshot::ValidationFigures;
 
 /// Names whose hits and authorizations are kept: ten seconds at a thousand per second.
-const MAX_NAMES: usize = 10_000;
+pub(crate) const MAX_NAMES: usize = 10_000;
 /// Authorizations kept per name. By default a name is ordered once; renewals order it again.
 const MAX_PROOFS: usize = 16;
 const MAX_HITS: usize = 64;
 /// A hit further than this from every authorization of its name belongs to none: clocks differ by less.
 const NEAR_NS: u64 = 60_000_000_000;
 
-/// The validations of one run.
-#[derive(Clone, Debug, Default)]
+/// The validations of one run. In a file it has only what is settled.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Validations {
     /// By position in [`ChallengeType::ALL`].
     totals: [Totals; ChallengeType::ALL.len()],
-    /// By the hash of the name.
-    names: HashMap<u64, Name, BuildHasherDefault<Same>>,
-    /// The names, oldest first.
-    order: VecDeque<u64>,
+    /// The names, in the order in which they came, from `oldest` on.
+    #[serde(skip)]
+    names: Vec<Name>,
+    /// Where the oldest name is, once there are [`MAX_NAMES`].
+    #[serde(skip)]
+    oldest: usize,
+    /// The position of each name, by its hash.
+    #[serde(skip)]
+    places: HashMap<u64, u32, BuildHasherDefault<Same>>,
     /// Hits removed without an authorization.
     hits_alone: u64,
 }
 
 /// Validations of one type.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Totals {
     time: Times,
     to_first_hit: Times,
@@ -53,8 +63,9 @@ struct Totals {
 /// The entries of one name.
 #[derive(Clone, Debug, Default)]
 struct Name {
-    proofs: VecDeque<Proof>,
-    hits: VecDeque<Hit>,
+    hash: u64,
+    proofs: SmallVec<[Proof; 1]>,
+    hits: SmallVec<[Hit; 2]>,
 }
 
 /// From the answered challenge to the settled authorization, nanoseconds since the Unix epoch by the requester's clock.
@@ -117,26 +128,43 @@ impl Validations {
         }
     }
 
-    pub(super) fn merge(&mut self, mut other: Self) {
-        for (ours, theirs) in self.totals.iter_mut().zip(other.totals) {
+    /// No further event is of the names that wait for one.
+    pub(crate) fn settle(&mut self) {
+        let Self { totals, names, oldest, places, hits_alone } = self;
+        *hits_alone += names.drain(..).map(|name| name.settle(totals)).sum::<u64>();
+        (*oldest, *places) = (0, HashMap::default());
+    }
+
+    pub(crate) fn merge(&mut self, other: Self) {
+        let Self { totals, names, oldest, hits_alone, .. } = other;
+        for (ours, theirs) in self.totals.iter_mut().zip(totals) {
             ours.merge(theirs);
         }
-        self.hits_alone += other.hits_alone;
-        for name in other.order {
-            let Some(waiting) = other.names.remove(&name) else { continue };
-            waiting.proofs.into_iter().for_each(|proof| self.proof(name, proof));
-            waiting.hits.into_iter().for_each(|hit| self.look(name, hit));
+        self.hits_alone += hits_alone;
+        let (newer, older) = names.split_at(oldest);
+        for name in older.iter().chain(newer) {
+            name.proofs.iter().for_each(|proof| self.proof(name.hash, *proof));
+            name.hits.iter().for_each(|hit| self.look(name.hash, *hit));
         }
     }
 
     /// The figures including entries that are still kept, and how many hits have no authorization so far.
     pub(super) fn figures(&self) -> (Vec<ValidationFigures>, u64) {
         let mut totals = self.totals.clone();
-        let waiting = self.names.values();
+        let waiting = self.names.iter();
         let alone = waiting.fold(self.hits_alone, |alone, name| alone + name.settle(&mut totals));
         let figures =
             ChallengeType::ALL.into_iter().zip(&totals).filter(|(_, totals)| totals.time.count() > 0);
         (figures.map(|(challenge, totals)| totals.figures(challenge)).collect(), alone)
+    }
+
+    pub(super) fn is_sound(&self) -> bool {
+        let is_sound = |totals: &Totals| {
+            let Totals { time, to_first_hit, between_hits, after_last_hit, without_hits, clipped } = totals;
+            let times = [time, to_first_hit, between_hits, after_last_hit];
+            *without_hits.max(clipped) <= MOST && times.into_iter().all(Times::is_sound)
+        };
+        self.hits_alone <= MOST && self.totals.iter().all(is_sound)
     }
 
     pub(super) fn clamped(&self) -> u64 {
@@ -145,7 +173,7 @@ impl Validations {
 
     fn proof(&mut self, name: u64, proof: Proof) {
         let known = self.name(name);
-        known.proofs.push_back(proof);
+        known.proofs.push(proof);
         if known.proofs.len() > MAX_PROOFS {
             let earlier = known.split_off_oldest();
             self.hits_alone += earlier.settle(&mut self.totals);
@@ -154,29 +182,34 @@ impl Validations {
 
     fn look(&mut self, name: u64, hit: Hit) {
         let known = self.name(name);
-        known.hits.push_back(hit);
+        known.hits.push(hit);
         if known.hits.len() > MAX_HITS {
-            known.hits.pop_front();
+            known.hits.remove(0);
             self.hits_alone += 1;
         }
     }
 
-    fn name(&mut self, name: u64) -> &mut Name {
-        if !self.names.contains_key(&name) {
-            let mut new = Name::default();
-            if self.order.len() == MAX_NAMES
-                && let Some(oldest) = self.order.pop_front().and_then(|oldest| self.names.remove(&oldest))
-            {
-                self.hits_alone += oldest.settle(&mut self.totals);
-                // Its memory.
-                new = oldest;
-                new.proofs.clear();
-                new.hits.clear();
-            }
-            self.order.push_back(name);
-            self.names.insert(name, new);
+    /// The entry of a name. A new one takes the place of the oldest if there are too many.
+    fn name(&mut self, hash: u64) -> &mut Name {
+        if let Some(place) = self.places.get(&hash) {
+            return &mut self.names[*place as usize];
         }
-        self.names.entry(name).or_default()
+        let place = if self.names.len() < MAX_NAMES {
+            self.names.push(Name { hash, ..Name::default() });
+            self.names.len() - 1
+        } else {
+            let place = self.oldest;
+            self.oldest = (place + 1) % MAX_NAMES;
+            let name = &mut self.names[place];
+            self.hits_alone += name.settle(&mut self.totals);
+            self.places.remove(&name.hash);
+            name.hash = hash;
+            name.proofs.clear();
+            name.hits.clear();
+            place
+        };
+        self.places.insert(hash, place as u32);
+        &mut self.names[place]
     }
 }
 
@@ -189,7 +222,7 @@ fn key_of(name: &str) -> u64 {
 
 /// The hash of a hash.
 #[derive(Clone, Debug, Default)]
-struct Same(u64);
+pub(crate) struct Same(u64);
 
 impl Hasher for Same {
     fn finish(&self) -> u64 {
@@ -208,18 +241,31 @@ impl Hasher for Same {
 impl Name {
     /// The oldest authorization with the hits nearest to it.
     fn split_off_oldest(&mut self) -> Self {
-        let Some(oldest) = self.proofs.front().copied() else { return Self::default() };
+        let Some(oldest) = self.proofs.first().copied() else { return Self::default() };
         let all = std::mem::take(&mut self.hits);
         let (its, others) = all.into_iter().partition(|hit| self.nearest(*hit) == Some(0));
-        self.proofs.pop_front();
+        self.proofs.remove(0);
         self.hits = others;
-        Self { proofs: VecDeque::from([oldest]), hits: its }
+        Self { hash: self.hash, proofs: SmallVec::from_buf([oldest]), hits: its }
     }
 
     /// Counts the authorizations. Returns how many hits belong to none.
     fn settle(&self, totals: &mut [Totals]) -> u64 {
-        let mut spans = [None; MAX_PROOFS + 1];
         let mut alone = 0;
+        if let [proof] = self.proofs[..] {
+            let mut span: Option<(u64, u64)> = None;
+            for hit in &self.hits {
+                if hit.challenge == proof.challenge && proof.distance(hit.at) <= NEAR_NS {
+                    let (first, last) = span.unwrap_or((hit.at, hit.at));
+                    span = Some((first.min(hit.at), last.max(hit.at)));
+                } else {
+                    alone += 1;
+                }
+            }
+            totals[proof.challenge as usize].record(proof, span);
+            return alone;
+        }
+        let mut spans = [None; MAX_PROOFS + 1];
         for hit in &self.hits {
             let Some(place) = self.nearest(*hit) else {
                 alone += 1;

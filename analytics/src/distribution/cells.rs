@@ -7,7 +7,16 @@ use super::{may_be_named, nearest_rank};
 /// Counts by size. Sparse and sorted. With 6 digits an octave has 32 cells, and the middle of a cell is within 1.6 % of its
 /// values; with 11 digits the cells are those of an HdrHistogram with three decimal digits.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<(u16, u32)>")]
 pub struct Cells<const DIGITS: u32>(Vec<(u16, u32)>);
+
+impl<const DIGITS: u32> TryFrom<Vec<(u16, u32)>> for Cells<DIGITS> {
+    type Error = &'static str;
+
+    fn try_from(cells: Vec<(u16, u32)>) -> Result<Self, Self::Error> {
+        Self::from_numbered(cells).ok_or("cells are not in order, empty, or of numbers that do not exist")
+    }
+}
 
 /// The range of values that one cell counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +44,30 @@ impl<const DIGITS: u32> Cells<DIGITS> {
     /// Adds `count` equal values. A cell's count saturates at 32 bits.
     pub fn add(&mut self, value: u64, count: u32) {
         self.add_to(Self::place_of(value), count);
+    }
+
+    /// Adds values with their counts, of which equal ones and those of one cell are best beside each other. Returns how
+    /// many were added: not more of each cell than one can have.
+    pub(crate) fn add_ascending(&mut self, values: impl Iterator<Item = (u64, u64)>) -> u64 {
+        let mut added = 0;
+        let mut cell: Option<(u16, u32)> = None;
+        for (value, count) in values {
+            let (place, count) = (Self::place_of(value), u32::try_from(count).unwrap_or(u32::MAX));
+            match &mut cell {
+                Some((known, sum)) if *known == place => *sum = sum.saturating_add(count),
+                before => {
+                    if let Some((known, sum)) = before.replace((place, count)) {
+                        self.add_to(known, sum);
+                        added += u64::from(sum);
+                    }
+                }
+            }
+        }
+        if let Some((place, sum)) = cell {
+            self.add_to(place, sum);
+            added += u64::from(sum);
+        }
+        added
     }
 
     /// Adds all values of `other`.

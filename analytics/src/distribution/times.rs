@@ -1,18 +1,32 @@
 //! `Times`: an exact sum and maximum, and a mergeable histogram with three digits.
 
+use std::borrow::Cow;
+
 use hdrhistogram::Histogram;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::interval::ranks_around;
 use super::octaves::Octaves;
-use super::{Cell, LONGEST_NS, may_be_named, nearest_rank};
+use super::{Cell, LONGEST_NS, MOST, may_be_named, nearest_rank};
 use crate::snapshot::Timing;
+
+/// Times that are counted at once. A run has some hundred distributions, and their histograms do not fit into the
+/// processor's cache: one time after the other waits for memory, many of one distribution wait together.
+const AT_ONCE: usize = 64;
 
 /// A distribution of times, nanoseconds: exact count, sum and maximum, and a histogram with three decimal digits.
 ///
 /// Sums are integers, so that mean and deviation do not depend on the order of merging.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default)]
 pub struct Times {
+    counted: Counted,
+    /// The last times, which are not counted yet.
+    last: Vec<u64>,
+}
+
+/// Times that were counted.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Counted {
     n: u64,
     sum: u128,
     sum_of_squares: u128,
@@ -21,89 +35,108 @@ pub struct Times {
     cells: Octaves,
 }
 
+impl Serialize for Times {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.all().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Times {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self { counted: Counted::deserialize(deserializer)?, last: Vec::new() })
+    }
+}
+
 impl Times {
     /// Adds one time.
     #[inline]
     pub fn record(&mut self, ns: u64) {
-        let value = ns.min(LONGEST_NS);
-        self.clamped += u64::from(value != ns);
-        self.n = self.n.saturating_add(1);
-        self.sum += u128::from(value);
-        self.sum_of_squares = self.sum_of_squares.saturating_add(u128::from(value) * u128::from(value));
-        self.max = self.max.max(value);
-        self.cells.add(value, 1);
+        if self.last.len() == self.last.capacity() {
+            self.make_room();
+        }
+        self.last.push(ns);
+    }
+
+    #[cold]
+    fn make_room(&mut self) {
+        self.counted.add(&self.last);
+        self.last.clear();
+        self.last.reserve_exact(AT_ONCE);
     }
 
     /// Adds `count` equal times. Counts saturate at 64 bits.
     pub fn record_n(&mut self, ns: u64, count: u64) {
-        if count == 0 {
-            return;
+        if count > 0 {
+            self.counted.add_n(ns, count);
         }
-        let value = ns.min(LONGEST_NS);
-        self.clamped += if value == ns { 0 } else { count };
-        self.n = self.n.saturating_add(count);
-        self.sum += u128::from(value) * u128::from(count);
-        self.sum_of_squares = (u128::from(value) * u128::from(value))
-            .saturating_mul(count.into())
-            .saturating_add(self.sum_of_squares);
-        self.max = self.max.max(value);
-        self.cells.add(value, count);
     }
 
     /// Adds all times of `other`.
     pub fn merge(&mut self, other: Self) {
-        self.n += other.n;
-        self.sum += other.sum;
-        self.sum_of_squares += other.sum_of_squares;
-        self.max = self.max.max(other.max);
-        self.clamped += other.clamped;
-        self.cells.merge(other.cells);
+        self.counted.merge(other.counted);
+        other.last.into_iter().for_each(|ns| self.record(ns));
+    }
+
+    fn all(&self) -> Cow<'_, Counted> {
+        if self.last.is_empty() {
+            return Cow::Borrowed(&self.counted);
+        }
+        let mut all = self.counted.clone();
+        all.add(&self.last);
+        Cow::Owned(all)
+    }
+
+    /// Whether samples can have made it.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.all().is_sound()
     }
 
     /// Number of samples longer than one hour, which count as one hour.
-    pub const fn clamped(&self) -> u64 {
-        self.clamped
+    pub fn clamped(&self) -> u64 {
+        self.counted.clamped + self.last.iter().filter(|ns| **ns > LONGEST_NS).count() as u64
     }
 
     /// Number of samples.
-    pub const fn count(&self) -> u64 {
-        self.n
+    pub fn count(&self) -> u64 {
+        self.counted.n.saturating_add(self.last.len() as u64)
     }
 
     /// The sum of the samples.
-    pub const fn sum(&self) -> u128 {
-        self.sum
+    pub fn sum(&self) -> u128 {
+        self.counted.sum + self.last.iter().map(|ns| u128::from(*ns.min(&LONGEST_NS))).sum::<u128>()
     }
 
     /// The sum of the squares of the samples.
-    pub const fn sum_of_squares(&self) -> u128 {
-        self.sum_of_squares
+    pub fn sum_of_squares(&self) -> u128 {
+        self.all().sum_of_squares
     }
 
     /// The largest sample; 0 without samples.
-    pub const fn max(&self) -> u64 {
-        self.max
+    pub fn max(&self) -> u64 {
+        let last = self.last.iter().copied().max().unwrap_or(0).min(LONGEST_NS);
+        self.counted.max.max(last)
     }
 
     /// The cells of the histogram that are not empty, ascending, each with its number of samples.
-    pub fn cells(&self) -> impl Iterator<Item = (Cell, u64)> + '_ {
-        self.cells.iter().map(|(Cell { low, high }, count)| (Cell { low, high: high.min(self.max) }, count))
+    pub fn cells(&self) -> impl Iterator<Item = (Cell, u64)> + use<> {
+        self.all().cells().collect::<Vec<_>>().into_iter()
     }
 
     /// The steps of HdrHistogram's percentile output: with `ticks` steps until half of the remaining distance
     /// to 100 %, then as many in the next half, and so on, until the largest sample.
     pub fn quantile_steps(&self, ticks: u32) -> Vec<QuantileStep> {
-        if self.n == 0 {
+        let all = self.all();
+        if all.n == 0 {
             return Vec::new();
         }
         let mut histogram: Histogram<u64> =
             Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("the bounds are constant and valid");
-        self.cells.iter().for_each(|(cell, count)| histogram.saturating_record_n(cell.low, count));
+        all.cells.iter().for_each(|(cell, count)| histogram.saturating_record_n(cell.low, count));
         let mut seen = 0;
         let steps = histogram.iter_quantiles(ticks).map(|step| {
             seen += step.count_since_last_iteration();
             QuantileStep {
-                value: step.value_iterated_to().min(self.max),
+                value: step.value_iterated_to().min(all.max),
                 quantile: step.quantile_iterated_to(),
                 count: seen,
             }
@@ -113,19 +146,79 @@ impl Times {
 
     /// The shortest, to three digits; none without samples.
     pub(crate) fn shortest(&self) -> Option<u64> {
-        self.cells.iter().next().map(|(cell, _)| cell.low)
+        self.all().cells.iter().next().map(|(cell, _)| cell.low)
     }
 
     /// One percentile; none if there are too few samples beyond it.
     pub fn percentile(&self, per_mille: u64) -> Option<u64> {
-        if !may_be_named(self.n, per_mille) {
+        if !may_be_named(self.count(), per_mille) {
             return None;
         }
-        self.cells_of(&[nearest_rank(self.n, per_mille)]).first().map(|cell| cell.high)
+        self.all().cells_of(&[nearest_rank(self.count(), per_mille)]).first().map(|cell| cell.high)
     }
 
     /// The figures of summaries.
     pub fn timing(&self) -> Timing {
+        self.all().timing()
+    }
+}
+
+impl Counted {
+    fn add(&mut self, times: &[u64]) {
+        // Times have 42 bits: the sum of so few fits.
+        let (mut sum, mut squares, mut max) = (0_u64, 0_u128, self.max);
+        for ns in times {
+            let value = *ns.min(&LONGEST_NS);
+            self.clamped += u64::from(value != *ns);
+            sum += value;
+            squares += u128::from(value) * u128::from(value);
+            max = max.max(value);
+            self.cells.add(value, 1);
+        }
+        self.n = self.n.saturating_add(times.len() as u64);
+        self.sum += u128::from(sum);
+        self.sum_of_squares = self.sum_of_squares.saturating_add(squares);
+        self.max = max;
+    }
+
+    fn add_n(&mut self, ns: u64, count: u64) {
+        let value = ns.min(LONGEST_NS);
+        self.clamped += if value == ns { 0 } else { count };
+        self.n = self.n.saturating_add(count);
+        self.sum += u128::from(value) * u128::from(count);
+        let square = u128::from(value) * u128::from(value);
+        let squares =
+            if count < 1 << 40 { square * u128::from(count) } else { square.saturating_mul(count.into()) };
+        self.sum_of_squares = self.sum_of_squares.saturating_add(squares);
+        self.max = self.max.max(value);
+        self.cells.add(value, count);
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.n = self.n.saturating_add(other.n);
+        self.sum += other.sum;
+        self.sum_of_squares = self.sum_of_squares.saturating_add(other.sum_of_squares);
+        self.max = self.max.max(other.max);
+        self.clamped += other.clamped;
+        self.cells.merge(other.cells);
+    }
+
+    fn is_sound(&self) -> bool {
+        let (n, max) = (u128::from(self.n), u128::from(self.max));
+        let in_cells = self.cells.iter().fold(0_u64, |sum, (_, count)| sum.saturating_add(count));
+        self.n <= MOST
+            && in_cells == self.n
+            && self.max <= LONGEST_NS
+            && self.clamped <= self.n
+            && self.sum <= n * max
+            && self.sum_of_squares <= n * max * max
+    }
+
+    fn cells(&self) -> impl Iterator<Item = (Cell, u64)> + '_ {
+        self.cells.iter().map(|(Cell { low, high }, count)| (Cell { low, high: high.min(self.max) }, count))
+    }
+
+    fn timing(&self) -> Timing {
         let [p50, p90, p95, p99, p99_9] = self.percentiles([500, 900, 950, 990, 999]);
         let value = |percentile: Option<Percentile>| percentile.map(|percentile| percentile.value);
         let between = |percentile: Option<Percentile>| percentile.and_then(|percentile| percentile.between);
