@@ -7,6 +7,7 @@
 
 mod blocks;
 mod file;
+mod names;
 mod parts;
 
 use std::path::PathBuf;
@@ -30,7 +31,7 @@ use crate::log::LogError;
 use crate::snapshot::{Health, ObservedSeries, Series, Snapshot, WindowView};
 
 /// It grows with each change of what an index has. The figures of another version may be others.
-const INDEX_VERSION: u32 = 5;
+const INDEX_VERSION: u32 = 6;
 
 /// The index of a run.
 #[derive(Clone, Debug)]
@@ -173,7 +174,9 @@ impl RunIndex {
             && program == env!("CARGO_PKG_VERSION")
             && self.head.files == files
             && parts.as_ref().is_none_or(|parts| parts.is_sound(files))
-            && blocks.as_ref().is_none_or(|blocks| blocks.is_sound(self.sections.length()))
+            && blocks.as_ref().is_none_or(|blocks| {
+                blocks.is_sound(self.sections.length()) && blocks.requests() == self.head.snapshot.requests
+            })
     }
 }
 

@@ -11,7 +11,7 @@ use proptest::test_runner::TestRunner;
 use serde_json::Value;
 use wec_analytics::{Aggregate, Analytics, IndexPlace, Live, LogFormat, ServedPage, WindowView, read_logs};
 use wec_log::RecordWriter;
-use wec_record::{Chain, Footer, Observation, Record, RunHeader};
+use wec_record::{Chain, ChallengeType, Footer, Observation, Record, RunHeader, ValidationHit, Verdict};
 
 use crate::common::{START, exchange, header, records};
 
@@ -26,6 +26,21 @@ fn run() -> Vec<Record> {
     let mut new =
         |record: &Record| record.origin().is_none_or(|(node, seq)| seen.insert((node.to_owned(), seq)));
     records.retain(|record| new(record));
+    // Most names have all their events in five minutes; one comes again and again.
+    let name = |at: u64| match at / (300 * SECOND) {
+        often if often.is_multiple_of(7) => "a.wec.test".to_owned(),
+        minutes => format!("{minutes}.wec.test"),
+    };
+    for record in &mut records {
+        match record {
+            Record::Chain { origin_unix_ns, result, .. } => {
+                let authorizations = result.authorizations.iter_mut();
+                authorizations.for_each(|it| it.name = name(*origin_unix_ns + it.settled));
+            }
+            Record::Hit { hit, .. } => hit.name = name(hit.at_unix_ns),
+            _ => {}
+        }
+    }
     records.insert(0, Record::Header(header("run")));
     records.push(Record::Footer(Footer { at_unix_ns: START + 60_000 * SECOND, ..Footer::default() }));
     records
@@ -232,6 +247,50 @@ async fn a_part_far_from_the_start_of_a_long_run_has_its_records() {
     }
 }
 
+/// Names are joined among the last ten thousand, and these have others between their events.
+#[tokio::test]
+async fn names_that_come_again_are_joined_as_in_the_whole_log() {
+    let hit = |seq: u64, name: String| {
+        let hit = ValidationHit {
+            seq,
+            at_unix_ns: START + seq * SECOND,
+            challenge: ChallengeType::Http01,
+            name,
+            source: String::new(),
+            verdict: Verdict::Answered,
+            answer: String::new(),
+            took: 1_000,
+        };
+        Record::Hit { node: "c1".to_owned(), hit }
+    };
+    let mut records = vec![Record::Header(header("run"))];
+    records.extend((1..=12_000).map(|seq| {
+        let name = if seq % 5_500 < 3 { "again".to_owned() } else { format!("{seq}") };
+        hit(seq, name)
+    }));
+    for (seq, started) in [(1, 2), (2, 5_000), (3, 5_499), (4, 11_000)] {
+        let mut result = crate::common::chain_result(Chain::Authorization, seq, started * SECOND, 3 * SECOND);
+        result.authorizations.iter_mut().for_each(|it| it.name = "again".to_owned());
+        assert!(!result.authorizations.is_empty());
+        records.push(crate::common::chain_record("r1", result));
+    }
+    records.push(Record::Footer(Footer { at_unix_ns: START + 12_000 * SECOND, ..Footer::default() }));
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("run.jsonl"), written(&records, LogFormat::Json)).unwrap();
+    let page = serve(folder.path(), IndexPlace::Beside).await;
+    shown(&page).await;
+    for (from, to) in [(0, 12_001), (1, 11_999), (3_000, 9_000)] {
+        let (_, text) = get(&page, &format!("window?from_ns={}&to_ns={}", from * SECOND, to * SECOND)).await;
+        let part: WindowView = serde_json::from_str(&text).unwrap();
+        let mut whole = Aggregate::of_period(Duration::from_secs(from), Some(Duration::from_secs(to)));
+        records.iter().for_each(|record| whole.record(record));
+        let found =
+            [serde_json::to_value(part.snapshot).unwrap(), serde_json::to_value(part.series).unwrap()];
+        assert_eq!(found, of_aggregate(whole), "{from} to {to}");
+    }
+    page.finish().await;
+}
+
 #[tokio::test]
 async fn observations_of_odd_numbers_have_an_index() {
     let odd = [
@@ -318,6 +377,81 @@ async fn an_index_of_somebody_else_is_not_believed() {
     damaged[at..at + 64].fill(0x55);
     fs::write(&index, &damaged).unwrap();
     assert_eq!(open().await, (shown, part));
+}
+
+/// Each figure of the blocks is changed to one that no records can have.
+#[tokio::test]
+async fn figures_that_cannot_be_those_of_records_are_not_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = folder.path().join("run.jsonl.index");
+    fs::write(folder.path().join("run.jsonl"), written(&run(), LogFormat::Json)).unwrap();
+    let open = async || {
+        let page = serve(folder.path(), IndexPlace::Beside).await;
+        shown(&page).await;
+        let (status, part) = get(&page, "window?from_ns=1&to_ns=40000000000000").await;
+        assert_eq!(status, 200, "{part}");
+        page.finish().await;
+        part
+    };
+    let part = open().await;
+    let good = fs::read(&index).unwrap();
+    let length = u64::from_le_bytes(good[8..16].try_into().unwrap()) as usize;
+    let (head, sections) = good[16..].split_at(length);
+    let head: Value = serde_json::from_slice(&zstd::decode_all(head).unwrap()).unwrap();
+    // All figures of blocks, with another number after these keys, put after the other sections.
+    let with = |keys: &[&str], to: &str| {
+        let (mut head, mut sections) = (head.clone(), sections.to_vec());
+        let mut places = Vec::new();
+        for (key, of_key) in head["blocks"].as_object_mut().unwrap() {
+            let all = of_key.as_object_mut().filter(|_| ["places", "spans"].contains(&key.as_str()));
+            for section in all.into_iter().flat_map(|all| all.values_mut()) {
+                places.push(if key == "places" { &mut section["figures"] } else { section });
+            }
+        }
+        let mut changed = 0;
+        for section in places {
+            let number = |place: usize| section[place].as_u64().unwrap() as usize;
+            let before = &sections[number(0)..number(0) + number(1)];
+            let mut figures = String::from_utf8(zstd::decode_all(before).unwrap()).unwrap();
+            // A block may have nothing of the kind.
+            let after = |from: usize, key: &&str| Some(from + figures[from..].find(key)? + key.len());
+            let from = keys.iter().try_fold(0, after).filter(|from| *from > 0);
+            if let Some(from) = from {
+                changed += 1;
+                let end = from + figures[from..].find([',', '}']).unwrap();
+                figures.replace_range(from..end, to);
+            }
+            let figures = zstd::encode_all(figures.as_bytes(), 3).unwrap();
+            *section = serde_json::json!([sections.len(), figures.len()]);
+            sections.extend(figures);
+        }
+        assert!(changed > 20 || keys.is_empty(), "{keys:?}: {changed}");
+        let head = zstd::encode_all(head.to_string().as_bytes(), 3).unwrap();
+        [b"wecindex", &(head.len() as u64).to_le_bytes()[..], &head, &sections].concat()
+    };
+    assert!(head["blocks"]["spans"].as_object().unwrap().len() > 2, "there are spans of blocks");
+    let most = "18446744073709551615";
+    let changes: [(&[&str], &str); 14] = [
+        (&[], ""),
+        (&["\"issued\":"], most),
+        (&["\"issuances\":{\"n\":"], most),
+        (&["\"issuances\":", "\"max\":"], most),
+        (&["\"chains\":", "\"failed\":"], most),
+        (&["\"chains\":", "\"response\":", "\"sum\":"], "340282366920938463463374607431768211455"),
+        (&["\"endpoints\":", "\"cut_off\":"], most),
+        (&["\"polls\":"], most),
+        (&["\"bytes\":{\"sent\":"], most),
+        (&["\"observed\":{\"step_s\":"], most),
+        (&["\"timeline\":{\"step_s\":"], "0"),
+        (&["\"timeline\":{\"step_s\":"], "3"),
+        (&["\"timeline\":", "\"first\":"], most),
+        (&["\"timeline\":", "\"requests\":"], most),
+    ];
+    for (keys, to) in changes {
+        fs::write(&index, with(keys, to)).unwrap();
+        let found = open().await;
+        assert!(found == part, "{keys:?} {to}: {found}");
+    }
 }
 
 #[tokio::test]

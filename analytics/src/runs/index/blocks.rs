@@ -1,8 +1,9 @@
 //! The figures of a run by blocks of time. Those of a long part are put together of its blocks and of what is in the
 //! log before the first and after the last of them.
 //!
-//! A block is counted by the [`Aggregate`] that counts whole runs. Validations do not end where blocks end, so a block
-//! has their events instead.
+//! A block is counted by the [`Aggregate`] that counts whole runs. A span has the figures of several blocks, so that a
+//! long part is put together of few pieces. Validations do not end where blocks end: a block has counted those of the
+//! names of which it has all events, and has the events of all names.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -15,14 +16,17 @@ use serde::{Deserialize, Serialize};
 use wec_record::{ChallengeType, Event, Record};
 
 use super::file::{Sections, unpacked};
+use super::names::Names;
 use crate::Aggregate;
-use crate::aggregate::{Piece, ValidationEvent};
+use crate::aggregate::{Piece, ValidationEvent, Validations};
 
 /// Blocks of a run. With more of them, each two become one.
 pub(super) const MAX_BLOCKS: usize = 200;
 const NS: u64 = 1_000_000_000;
 /// Width of the first blocks, seconds.
 const LEAST_WIDTH_S: u64 = 60;
+/// Blocks of a span.
+const IN_SPAN: u64 = 16;
 /// The widest block, seconds: 200 of them are 300 days.
 const MAX_WIDTH_S: u64 = LEAST_WIDTH_S << 11;
 /// Blocks that are not packed while records are counted.
@@ -36,6 +40,10 @@ pub(super) struct Blocks {
     width_s: u64,
     /// By the number of the block, which is its start since the Unix epoch divided by the width.
     places: BTreeMap<u64, Places>,
+    /// Offset and length of the figures of spans, by the number of their first block divided by that of their blocks.
+    spans: BTreeMap<u64, (u64, u64)>,
+    /// Whether blocks have counted the validations of names of which they have all events.
+    joined: bool,
     /// All warnings and errors of the load tester.
     warnings: Vec<Event>,
 }
@@ -44,7 +52,12 @@ pub(super) struct Blocks {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Places {
     figures: (u64, u64),
+    /// All events of validations.
     validations: (u64, u64),
+    /// Those of names that have events in other blocks.
+    shared: (u64, u64),
+    /// Requests that were counted in the block.
+    requests: u64,
 }
 
 impl Blocks {
@@ -54,8 +67,17 @@ impl Blocks {
         (LEAST_WIDTH_S..=MAX_WIDTH_S).contains(&self.width_s)
             && self.places.len() <= MAX_BLOCKS
             && self.warnings.len() <= MAX_WARNINGS
+            && self.spans.len() <= self.places.len()
             && self.places.keys().all(|number| number.checked_mul(self.width_s * NS).is_some())
-            && self.places.values().all(|places| within(places.figures) && within(places.validations))
+            && self.spans.values().all(|figures| within(*figures))
+            && self.places.values().all(|Places { figures, validations, shared, .. }| {
+                [figures, validations, shared].into_iter().all(|section| within(*section))
+            })
+    }
+
+    /// Requests of all blocks.
+    pub(super) fn requests(&self) -> u64 {
+        self.places.values().fold(0, |sum, places| sum.saturating_add(places.requests))
     }
 
     /// The time of the blocks that are within this time, nanoseconds since the Unix epoch; none without any.
@@ -65,41 +87,63 @@ impl Blocks {
         (first < end).then(|| first * width..end * width)
     }
 
-    /// Calls `each` with the figures of each block within this time.
+    /// Calls `each` with the figures of the blocks within this time, those of a span at once.
     pub(super) fn figures(
         &self,
         sections: &Sections,
         unix_ns: &Range<u64>,
         mut each: impl FnMut(Aggregate),
     ) -> io::Result<()> {
-        let width = self.width_s * NS;
-        for (_, places) in self.places.range(unix_ns.start / width..unix_ns.end / width) {
-            each(serde_json::from_slice(&unpacked(&sections.read(places.figures)?)?)?);
+        let numbers = self.numbers(unix_ns);
+        let mut next = numbers.start;
+        for (number, places) in self.places.range(numbers.clone()) {
+            if *number < next {
+                continue;
+            }
+            let span = number / IN_SPAN;
+            let (first, end) = (span * IN_SPAN, (span + 1) * IN_SPAN);
+            let whole = numbers.start <= first && end <= numbers.end;
+            if let Some(figures) = self.spans.get(&span).filter(|_| whole) {
+                let requests = self.places.range(first..end).map(|(_, places)| places.requests);
+                let requests = requests.fold(0_u64, |sum, count| sum.saturating_add(count));
+                each(read_figures(sections, *figures, requests)?);
+                next = end;
+            } else {
+                each(read_figures(sections, places.figures, places.requests)?);
+            }
         }
         Ok(())
     }
 
-    /// The events of validations of this time, in the order of the log.
+    /// The events of validations of this time that the blocks within it have not counted, in the order of the log.
     pub(super) fn validations(
         &self,
         sections: &Sections,
         unix_ns: &Range<u64>,
     ) -> io::Result<Vec<ValidationEvent>> {
         let width = self.width_s * NS;
+        let within = self.within(unix_ns).map(|within| self.numbers(&within)).unwrap_or(0..0);
         let mut events = Vec::new();
-        for (_, places) in self.places.range(unix_ns.start / width..=unix_ns.end / width) {
-            let section = unpacked(&sections.read(places.validations)?)?;
+        for (number, places) in self.places.range(unix_ns.start / width..=unix_ns.end / width) {
+            let counted = self.joined && within.contains(number);
+            let section =
+                unpacked(&sections.read(if counted { places.shared } else { places.validations })?)?;
             let mut rest = &section[..];
             while !rest.is_empty() {
-                let (place, event) =
-                    read(&mut rest).ok_or_else(|| io::Error::other("an event of a block is damaged"))?;
+                let (place, event) = read(&mut rest).ok_or_else(damaged)?;
                 if unix_ns.contains(&event.at) {
                     events.push((place, event));
                 }
             }
         }
+        // Those of a block are in order already.
         events.sort_by_key(|(place, _)| *place);
         Ok(events.into_iter().map(|(_, event)| event).collect())
+    }
+
+    fn numbers(&self, unix_ns: &Range<u64>) -> Range<u64> {
+        let width = self.width_s * NS;
+        unix_ns.start / width..unix_ns.end / width
     }
 
     /// Warnings of this time.
@@ -116,6 +160,7 @@ pub(super) struct MakingBlocks {
     /// The numbers of the open blocks; the last one was counted in last.
     open: VecDeque<u64>,
     warnings: Vec<Event>,
+    names: Names,
     /// Makes hashes of names that nobody can foresee.
     seed: [u64; 2],
     /// A bound was exceeded.
@@ -138,6 +183,7 @@ impl Default for MakingBlocks {
             blocks: BTreeMap::new(),
             open: VecDeque::new(),
             warnings: Vec::new(),
+            names: Names::default(),
             seed: rand::random(),
             over: false,
         }
@@ -196,16 +242,36 @@ impl MakingBlocks {
             sections.extend_from_slice(section);
             (from, section.len() as u64)
         };
-        for (number, block) in &mut self.blocks {
-            if block.packed.is_empty() {
-                // It may have nothing but events.
-                block.unpack(0..0).ok()?;
+        let Self { width_s, names, .. } = &self;
+        let (width_s, joined) = (*width_s, names.are_near());
+        let mut spans = BTreeMap::new();
+        let mut span: Option<(u64, Aggregate)> = None;
+        for (number, mut block) in mem::take(&mut self.blocks) {
+            block.pack().ok()?;
+            let (counted, shared) =
+                if joined { block.join(&self.names, width_s).ok()? } else { Default::default() };
+            let figures = block.unpack(unix_ns(number, width_s)).ok()?;
+            figures.validations().merge(counted);
+            let (of_span, requests) = (number / IN_SPAN, figures.requests());
+            if span.as_ref().is_none_or(|(number, _)| *number != of_span) {
+                if let Some((number, figures)) = span.take() {
+                    spans.insert(number, add(&packed_figures(&figures).ok()?));
+                }
+                let whole = Aggregate::of_piece(Piece::Further, unix_ns(of_span, IN_SPAN * width_s));
+                span = Some((of_span, whole));
+            }
+            if let Some((_, span)) = &mut span {
+                span.put(figures.clone());
             }
             block.pack().ok()?;
+            let shared = if shared.is_empty() { Vec::new() } else { packed(&shared).ok()? };
             let (figures, validations) = (add(&block.packed), add(&block.packed_events));
-            places.insert(*number, Places { figures, validations });
+            places.insert(number, Places { figures, validations, shared: add(&shared), requests });
         }
-        Some((Blocks { width_s: self.width_s, places, warnings: self.warnings }, sections))
+        if let Some((number, figures)) = span {
+            spans.insert(number, add(&packed_figures(&figures).ok()?));
+        }
+        Some((Blocks { width_s, places, spans, joined, warnings: self.warnings }, sections))
     }
 
     fn hash(&self, name: &str) -> u64 {
@@ -232,6 +298,7 @@ impl MakingBlocks {
     }
 
     fn note(&mut self, place: u64, event: ValidationEvent) {
+        self.names.take(event.name, event.at / NS);
         let block = self.blocks.entry(event.at / (self.width_s * NS)).or_default();
         write(place, event, &mut block.events);
     }
@@ -247,9 +314,8 @@ impl MakingBlocks {
                 block.pack()?;
             }
         }
-        let width = self.width_s * NS;
         let block = self.blocks.entry(number).or_default();
-        block.unpack(number * width..number.saturating_add(1).saturating_mul(width))
+        block.unpack(unix_ns(number, self.width_s))
     }
 
     /// Makes one block of each two.
@@ -259,7 +325,6 @@ impl MakingBlocks {
         }
         self.width_s *= 2;
         self.open.clear();
-        let width = self.width_s * NS;
         for (number, mut block) in mem::take(&mut self.blocks) {
             // Packed, they have no time of their own.
             block.pack()?;
@@ -267,9 +332,9 @@ impl MakingBlocks {
                 self.blocks.insert(number / 2, block);
                 continue;
             };
-            let unix_ns = number / 2 * width..(number / 2).saturating_add(1).saturating_mul(width);
-            let figures = mem::take(block.unpack(unix_ns.clone())?);
-            first.unpack(unix_ns)?.put(figures);
+            let time = unix_ns(number / 2, self.width_s);
+            let figures = mem::take(block.unpack(time.clone())?);
+            first.unpack(time)?.put(figures);
             first.packed_events.extend(block.packed_events);
             first.pack()?;
         }
@@ -280,13 +345,30 @@ impl MakingBlocks {
 impl Block {
     fn pack(&mut self) -> io::Result<()> {
         if let Some(figures) = self.figures.take() {
-            self.packed = packed(&serde_json::to_vec(&figures)?)?;
+            self.packed = packed_figures(&figures)?;
         }
         if !self.events.is_empty() {
             // Frames follow each other.
             self.packed_events.extend(packed(&mem::take(&mut self.events))?);
         }
         Ok(())
+    }
+
+    /// Counts the validations of the names that are in this block only. Returns them with the events of the others.
+    fn join(&self, names: &Names, width_s: u64) -> io::Result<(Validations, Vec<u8>)> {
+        let (mut counted, mut shared) = (Validations::default(), Vec::new());
+        let events = unpacked(&self.packed_events)?;
+        let mut rest = &events[..];
+        while !rest.is_empty() {
+            let (place, event) = read(&mut rest).ok_or_else(damaged)?;
+            if names.is_in_one(event.name, width_s) {
+                counted.count(event);
+            } else {
+                write(place, event, &mut shared);
+            }
+        }
+        counted.settle();
+        Ok((counted, shared))
     }
 
     fn unpack(&mut self, unix_ns: Range<u64>) -> io::Result<&mut Aggregate> {
@@ -299,6 +381,26 @@ impl Block {
         }
         Ok(self.figures.as_mut().expect("it is there now"))
     }
+}
+
+/// The time of the block with this number, nanoseconds since the Unix epoch.
+fn unix_ns(number: u64, width_s: u64) -> Range<u64> {
+    let width = width_s.saturating_mul(NS);
+    number.saturating_mul(width)..number.saturating_add(1).saturating_mul(width)
+}
+
+fn packed_figures(figures: &Aggregate) -> io::Result<Vec<u8>> {
+    packed(&serde_json::to_vec(figures)?)
+}
+
+/// The figures of a section, which have this number of requests.
+fn read_figures(sections: &Sections, section: (u64, u64), requests: u64) -> io::Result<Aggregate> {
+    let figures: Aggregate = serde_json::from_slice(&unpacked(&sections.read(section)?)?)?;
+    if figures.requests() == requests && figures.is_sound() { Ok(figures) } else { Err(damaged()) }
+}
+
+fn damaged() -> io::Error {
+    io::Error::other("a block is damaged")
 }
 
 fn packed(content: &[u8]) -> io::Result<Vec<u8>> {

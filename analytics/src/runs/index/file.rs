@@ -181,8 +181,11 @@ fn parse(head: &[u8]) -> Option<Head> {
     serde_json::from_slice(&unpacked(head).ok()?).ok()
 }
 
-/// The content of a head or a section.
+/// The content of a head or a section. A section without content has no bytes.
 pub(super) fn unpacked(packed: &[u8]) -> io::Result<Vec<u8>> {
+    if packed.is_empty() {
+        return Ok(Vec::new());
+    }
     let longest = LEAST_CONTENT + EXPANSION * packed.len() as u64;
     let mut content = Vec::new();
     zstd::stream::Decoder::new(packed)?.take(longest).read_to_end(&mut content)?;
