@@ -1,8 +1,8 @@
 //! How fast results are written, read and shown, each beside the least that it needs.
 //!
-//! The records are those of a short run at the built-in CA, repeated with other times, names and numbers, at the rate
-//! of ten million requests in a day. Every log is written by the writer of `wec`. Each reading is a process of its own,
-//! whose processor time and highest memory are measured.
+//! The records are those of a short run at the built-in CA at the rate of ten million requests in a day, with its load
+//! samples of each second, repeated with other times, names and numbers. Every log is written by the writer of `wec`.
+//! Each reading is a process of its own, whose processor time and highest memory are measured.
 
 mod copies;
 mod ingest;
@@ -19,18 +19,18 @@ use wec_log::{LogFormat, RecordWriter};
 use wec_record::Record;
 use wec_startup::Stop;
 
-use self::copies::Copies;
+use self::copies::{CHAINS_PER_SECOND, Copies};
 pub(super) use self::reading::{Reading, read};
 use super::process::{Ca, Measured};
 
 /// Options of `wec bench record`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Request results in the log. A million needs 600 MB on the disk
+    /// Request results in the log; ten million are those of a day. A million needs 700 MB on the disk
     #[arg(long, default_value_t = 400_000, value_parser = clap::value_parser!(u64).range(2_000..=20_000_000))]
     requests: u64,
     /// Duration of the run whose records are repeated, seconds
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=60))]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: u64,
 }
 
@@ -53,7 +53,11 @@ pub(crate) async fn run(options: Options, stop: &Stop) -> anyhow::Result<()> {
 }
 
 async fn measure(copies: Copies, folder: &Path, requests: u64) -> anyhow::Result<()> {
-    println!("{requests} request results, like those of a run of {} requests", copies.requests());
+    println!(
+        "{requests} request results, like those of a run of {} requests at {CHAINS_PER_SECOND} chains/s; rates are per \
+         second of processor time",
+        copies.requests()
+    );
     ingest::measure(&copies, folder, requests).await?;
     // For the memory, which must not depend on the length, and for what is slow.
     let few = (requests / 4).min(250_000);
@@ -63,15 +67,18 @@ async fn measure(copies: Copies, folder: &Path, requests: u64) -> anyhow::Result
     for log in long.iter().chain(&short).filter(|log| log.format != LogFormat::Json) {
         std::fs::remove_file(&log.path).context("removing a log")?;
     }
-    serving::measure(&folder.join("long")).await
+    serving::measure(&folder.join("long"), requests).await
 }
 
 /// The records of a short run.
 async fn record(folder: &Path, seconds: u64) -> anyhow::Result<Vec<Record>> {
-    let ca = Ca::start(None, folder, &[]).await?;
-    let run_time = format!("{seconds}s");
-    let mut args = vec!["run", "--headless", "--quiet", "--run-time", &run_time, "--workers", "20"];
-    args.extend(ca.target());
+    let validated = crate::demo::free_port()?.to_string();
+    let ca = Ca::start(None, folder, &["--http01", &validated]).await?;
+    let (run_time, rate) = (format!("{seconds}s"), format!("{CHAINS_PER_SECOND}/s"));
+    let mut args = vec!["run", "--headless", "--quiet", "--run-time", &run_time, "--rate", &rate];
+    let [directory @ .., _, _] = ca.target();
+    args.extend(directory);
+    args.extend(["--http01-listen", &validated]);
     args.extend(["--seed", "1", "--state", "sqlite://pattern.sqlite", "--log-dir", "pattern"]);
     let mut run = Measured::start(None, folder, &args)?;
     run.ended(Duration::from_secs(seconds + 60), |_| {}).await?;
@@ -113,7 +120,7 @@ async fn write(mut copies: Copies, folder: PathBuf, requests: u64) -> anyhow::Re
 }
 
 /// A line of a table.
-fn row(what: &str, figures: &[String]) {
+fn row(what: &str, figures: &[&str]) {
     let figures: String = figures.iter().map(|figure| format!(" {figure:>16}")).collect();
     println!("{what:<52}{figures}");
 }

@@ -5,15 +5,17 @@ use wec_record::{ChainResult, Footer, LoadSample, Record, RunHeader, StateCounts
 
 /// Requests in a second: ten million in a day.
 const PER_SECOND: f64 = 1e7 / 86_400.0;
+/// Chains of this rate make about as many requests.
+pub(super) const CHAINS_PER_SECOND: u64 = 29;
 const SECOND: u64 = 1_000_000_000;
 
 /// The records of a short run, repeated.
 pub(super) struct Copies {
     header: RunHeader,
-    /// The requester's id, the wall clock of its origin, and its last samples.
+    /// The requester's id, the wall clock of its origin, and its samples.
     node: String,
     origin_unix_ns: u64,
-    load: LoadSample,
+    loads: Vec<LoadSample>,
     counts: StateCounts,
     /// Chain results and hits, each at a part of the time that one copy takes.
     records: Vec<(f64, Record)>,
@@ -23,12 +25,12 @@ pub(super) struct Copies {
 
 impl Copies {
     pub(super) fn of(records: Vec<Record>) -> anyhow::Result<Self> {
-        let mut found = (None, None, LoadSample::default(), StateCounts::default());
+        let mut found = (None, None, Vec::new(), StateCounts::default());
         let (mut kept, mut requests) = (Vec::new(), 0);
         for record in records {
             match &record {
                 Record::Header(header) => found.0 = Some(header.clone()),
-                Record::Load { load, .. } => found.2 = load.clone(),
+                Record::Load { load, .. } => found.2.push(load.clone()),
                 Record::State { counts, .. } => found.3 = *counts,
                 Record::Chain { node, origin_unix_ns, result } => {
                     found.1 = Some((node.clone(), *origin_unix_ns));
@@ -40,14 +42,16 @@ impl Copies {
                 kept.push(record);
             }
         }
-        let (Some(header), Some((node, origin_unix_ns)), load, counts) = found else {
+        let (Some(header), Some((node, origin_unix_ns)), mut loads, counts) = found else {
             anyhow::bail!("the short run has no header or no chain");
         };
-        ensure!(requests > 0, "the short run made no request");
+        // The last ones are of a load that has ended.
+        loads.truncate(loads.len().saturating_sub(2).max(1));
+        ensure!(requests > 0 && !loads.is_empty(), "the short run made no request or has no sample");
         let of_all = kept.len() as f64;
         let records =
             kept.into_iter().enumerate().map(|(place, record)| (place as f64 / of_all, record)).collect();
-        Ok(Self { header, node, origin_unix_ns, load, counts, records, requests, noise: 1 })
+        Ok(Self { header, node, origin_unix_ns, loads, counts, records, requests, noise: 1 })
     }
 
     /// Requests in one copy.
@@ -125,10 +129,11 @@ impl Copies {
     /// What a requester reports each second.
     fn sample(&self, second: u64, seq: u64, to: &mut impl FnMut(Record)) {
         let (node, at_unix_ns) = (self.node.clone(), self.origin_unix_ns + second * SECOND);
-        let mut load = self.load.clone();
+        let mut load = self.loads[second as usize % self.loads.len()].clone();
         load.over_ns = SECOND;
         for scenario in &mut load.scenarios {
-            (scenario.due, scenario.started, scenario.ended) = (second * 29, second * 29, second * 29);
+            let chains = second * CHAINS_PER_SECOND;
+            (scenario.due, scenario.started, scenario.ended) = (chains, chains, chains);
         }
         to(Record::Load { node: node.clone(), seq: seq - 1, at_unix_ns, load });
         to(Record::State { node, seq, at_unix_ns, counts: self.counts });

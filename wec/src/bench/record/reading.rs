@@ -83,41 +83,55 @@ pub(super) async fn measure(
     requests: u64,
 ) -> anyhow::Result<()> {
     println!();
-    row(
-        "report of one core",
-        &["results/s".into(), "MiB at peak".into(), format!("of {few}"), "bytes a result".into()],
-    );
-    for (short, long) in short.iter().zip(long) {
-        let before = report_of(short, few).await?;
-        let spent = report_of(long, requests).await?;
+    row("report by one core", &["results/s", "asked", "MiB at peak", "asked", "bytes a result"]);
+    for (log, results) in short.iter().map(|log| (log, few)).chain(long.iter().map(|log| (log, requests))) {
+        let spent = report_of(log, results).await?;
         row(
-            &format!("wec report, {}", long.format),
+            &format!("wec report of {results}, {}", log.format),
             &[
-                rate(requests, spent.cpu_seconds),
-                format!("{:.1}", mib(spent.peak)),
-                format!("{:.1}", mib(before.peak)),
-                format!("{:.1}", long.bytes as f64 / requests as f64),
+                &rate(results, spent.cpu_seconds),
+                asked(log.format),
+                &format!("{:.1}", mib(spent.peak)),
+                ASKED_MIB,
+                &format!("{:.1}", log.bytes as f64 / results as f64),
             ],
         );
     }
-    let json = short.iter().find(|log| log.format == LogFormat::Json).context("a log in JSON")?;
-    let (spent, _) = read_by("serde", json).await?;
-    row(
-        "a plain serde reader that counts, json",
-        &[rate(few, spent.cpu_seconds), format!("{:.1}", mib(spent.peak))],
-    );
+    let json =
+        |logs: &[Written]| logs.iter().position(|log| log.format == LogFormat::Json).context("a log in JSON");
+    for (log, results) in [(&short[json(short)?], few), (&long[json(long)?], requests)] {
+        let (spent, _) = read_by("serde", log).await?;
+        row(
+            &format!("a plain serde reader that counts {results}, json"),
+            &[&rate(results, spent.cpu_seconds), "–", &format!("{:.1}", mib(spent.peak))],
+        );
+    }
+    let json = &short[json(short)?];
     let program = "reduce (inputs | .individualresults // empty | length) as $n (0; . + $n)";
     let path = json.path.display().to_string();
     match spent_by("jq", &["-n", program, &path], Duration::from_secs(600)).await {
         Ok((spent, text)) => {
             let counted: u64 = text.trim().parse().context("what jq counts")?;
             ensure!(counted >= few, "jq counts {counted} requests");
-            row("jq that counts, json", &[rate(few, spent.cpu_seconds), format!("{:.1}", mib(spent.peak))]);
+            row(
+                &format!("jq that counts {few}, json"),
+                &[&rate(few, spent.cpu_seconds), "–", &format!("{:.1}", mib(spent.peak))],
+            );
         }
         Err(error) => println!("jq is not measured: {error:#} (it comes with the package jq)"),
     }
     Ok(())
 }
+
+/// Results in a second of one processor, and memory in MiB, that the project asks for.
+const fn asked(format: LogFormat) -> &'static str {
+    match format {
+        LogFormat::Json => "2000000",
+        LogFormat::Binary => "6000000",
+        LogFormat::JsonZstd | LogFormat::BinaryZstd => "–",
+    }
+}
+const ASKED_MIB: &str = "128";
 
 async fn report_of(log: &Written, requests: u64) -> anyhow::Result<Spent> {
     let (spent, text) = read_by("report", log).await?;
