@@ -36,7 +36,7 @@ it("the state is the plan's, else that of the load on the board", () => {
 });
 
 it("a session names the agents that it is meant for", () => {
-  expect(meantFor({ names: [], group: null, labels: {} })).toBe("all agents");
+  expect(meantFor({})).toBe("all agents");
   expect(meantFor({ names: ["a", "b"], group: "eu", labels: { disk: "ssd" } })).toBe("a, b; group eu; disk=ssd");
 });
 

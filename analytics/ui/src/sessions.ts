@@ -26,8 +26,9 @@ export function stateOf({ plan, session, runs }: SessionEntry): string {
 }
 
 /** The agents that a session is meant for: `all agents`, `a, b; group eu; disk=ssd`. */
-export function meantFor({ names, group, labels }: PlanView["agents"]): string {
-  const parts = [names.join(", "), group ? `group ${group}` : "", ...Object.entries(labels).map(([key, value]) => `${key}=${value}`)];
+export function meantFor({ names, group, labels }: Partial<PlanView["agents"]>): string {
+  // The server leaves out what is empty.
+  const parts = [(names ?? []).join(", "), group ? `group ${group}` : "", ...Object.entries(labels ?? {}).map(([key, value]) => `${key}=${value}`)];
   return parts.filter((part) => part !== "").join("; ") || "all agents";
 }
 
