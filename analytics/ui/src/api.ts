@@ -2515,7 +2515,7 @@ export interface components {
                 "orders-list": components["schemas"]["ChainSeries"];
                 "pre-authorization": components["schemas"]["ChainSeries"];
                 refresh: components["schemas"]["ChainSeries"];
-                refusals?: components["schemas"]["ChainSeries"];
+                refusals: components["schemas"]["ChainSeries"];
                 registration: components["schemas"]["ChainSeries"];
                 "renewal-info": components["schemas"]["ChainSeries"];
                 revoke: components["schemas"]["ChainSeries"];
@@ -2653,7 +2653,7 @@ export interface components {
                 "orders-list": components["schemas"]["ChainFigures"];
                 "pre-authorization": components["schemas"]["ChainFigures"];
                 refresh: components["schemas"]["ChainFigures"];
-                refusals?: components["schemas"]["ChainFigures"];
+                refusals: components["schemas"]["ChainFigures"];
                 registration: components["schemas"]["ChainFigures"];
                 "renewal-info": components["schemas"]["ChainFigures"];
                 revoke: components["schemas"]["ChainFigures"];
