@@ -27,7 +27,12 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 use tokio::task::LocalSet;
 use wec_acme::Clock;
-use wec_board::{AgentInfo, AgentPresence, Board, BoardError, BoardUrl, NodeId, Strength};
+use wec_board::{
+    AgentInfo, AgentPresence, Board, BoardError, BoardUrl, Membership, NodeId, NodeInfo, NodeKind, NodeState,
+    Strength,
+};
+use wec_node_stats::{NodeStatsOptions, Server};
+use wec_pki::TlsOptions;
 use wec_record::Calibration;
 use wec_requester::config::{Command, Key};
 use wec_requester::{
@@ -89,6 +94,9 @@ pub(crate) struct Options {
     /// Configuration file of the agent (TOML): the names of these flags, with _ for -
     #[arg(long, value_name = "FILE", env = "WEC_AGENT_CONFIG", help_heading = AGENT)]
     config: Option<PathBuf>,
+    /// CPU, memory and disks of the nodes.
+    #[command(flatten)]
+    node_stats: NodeStatsOptions,
     #[command(flatten)]
     delivery: DeliveryOptions,
     #[command(flatten)]
@@ -173,6 +181,15 @@ pub(crate) async fn agent(options: Options, stop: Stop) -> anyhow::Result<Exit> 
             return Err(error);
         }
     };
+    let (stats, listed) =
+        match statistics(&options.node_stats, &options.delivery.tls, &board, &info.name).await {
+            Ok(started) => started,
+            Err(error) => {
+                presence.leave().await;
+                board.close().await;
+                return Err(error);
+            }
+        };
     let agent = Rc::new(Agent {
         board: board.clone(),
         presence,
@@ -199,6 +216,12 @@ pub(crate) async fn agent(options: Options, stop: Stop) -> anyhow::Result<Exit> 
     // Tasks of sessions have ended; what is left holds the agent.
     drop(local);
     admin.finish().await;
+    if let Some(listed) = listed {
+        listed.leave().await;
+    }
+    if let Some(stats) = stats {
+        stats.finish().await;
+    }
     if let Ok(Agent { presence, own, .. }) = Rc::try_unwrap(agent) {
         if let Some((_, Some(server))) = own.into_inner() {
             server.finish().await;
@@ -207,6 +230,21 @@ pub(crate) async fn agent(options: Options, stop: Stop) -> anyhow::Result<Exit> 
     }
     board.close().await;
     Ok(Exit::Passed)
+}
+
+/// The server of node statistics, and this machine's entry among the nodes that have some; none without the flag.
+async fn statistics(
+    options: &NodeStatsOptions,
+    tls: &TlsOptions,
+    board: &Board,
+    name: &str,
+) -> anyhow::Result<(Option<Server>, Option<Membership>)> {
+    let Some(server) = options.start(tls, tls.load()?.as_ref()).await? else { return Ok((None, None)) };
+    server.follow(board);
+    let id = NodeId { stats: Some(server.advertised().to_owned()), ..NodeId::new(name) };
+    // It is in no session: its parts have entries of their own.
+    let listed = board.join(NodeInfo::new(&id, NodeKind::Requester, NodeState::Serving)).await?;
+    Ok((Some(server), Some(listed)))
 }
 
 /// The board, once it can be reached: in a compose project it may start later.

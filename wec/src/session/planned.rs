@@ -278,7 +278,7 @@ fn described(plan: &PlanView) -> String {
     lines.extend(plan.keys.iter().map(|(key, value)| format!("  {key} = {value}")));
     lines.push("changes".to_owned());
     let change = |change: &wec_board::PlanChange| {
-        format!("  {} {}: {}", at(change.at_unix_ns), change.by.name(), change.what)
+        format!("  {} {}: {}", at(change.at_unix_ns), change.author(), change.what)
     };
     lines.extend(plan.changes.iter().map(change));
     let lines: Vec<_> = lines.iter().map(|line| wec_text::visible(line).into_owned()).collect();
