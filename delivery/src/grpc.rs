@@ -17,6 +17,7 @@
 //! acknowledged: the batch that is refused then is the one that was meant.
 
 mod codec;
+mod road;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -27,7 +28,7 @@ use std::{io, thread};
 use prost::Message;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
 use tonic::{Code, Status};
@@ -37,7 +38,8 @@ use wec_proto::results as wire;
 use wec_record::RunHeader;
 use wec_record::wire::{event_to_wire, load_to_wire, state_to_wire};
 
-use self::codec::{Bearer, Link, chain, open};
+use self::codec::{Bearer, chain};
+use self::road::{CONNECT, Event, Road, next_event, open_within};
 use crate::intake::{BATCH, Counts, Entry, Intake};
 use crate::losses::Losses;
 use crate::numbered::{Batch, Numbering};
@@ -50,8 +52,6 @@ const OUTBOX: usize = 32;
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Waits between attempts to reach analytics: the first, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-/// The longest time of one attempt.
-const CONNECT: Duration = Duration::from_secs(5);
 /// A connection without any answer for this long is given up.
 const KEEPALIVE: Duration = Duration::from_secs(5);
 
@@ -355,23 +355,6 @@ struct Parcel {
     frame: Frame,
     /// Whether the spool holds it too.
     spooled: bool,
-}
-
-/// The connection to analytics.
-enum Road {
-    /// No attempt before this moment.
-    Blocked(Instant),
-    Building(Building),
-    Open(Box<Link>),
-}
-
-type Building = std::pin::Pin<Box<dyn Future<Output = Result<Box<Link>, Status>> + Send>>;
-
-enum Event {
-    Tick,
-    Opened(Result<Box<Link>, Status>),
-    MaySend,
-    Acknowledged(Result<Option<u64>, Status>),
 }
 
 impl Pump {
@@ -687,32 +670,6 @@ fn greeting(first: &Frame, hello: &wire::Hello) -> Arc<[u8]> {
     // A batch that is no protobuf was not written by us; analytics refuses the result.
     let first = wire::Batch::decode(&*first.bytes).unwrap_or_default();
     wire::Batch { entries: Vec::new(), hello: Some(hello.clone()), ..first }.encode_to_vec().into()
-}
-
-async fn open_within(
-    endpoint: Endpoint,
-    token: Option<Bearer>,
-    tls: Option<Tls>,
-) -> Result<Box<Link>, Status> {
-    let opened = timeout(CONNECT, open(endpoint, token, tls)).await;
-    opened.unwrap_or_else(|_| Err(Status::unavailable("analytics does not answer"))).map(Box::new)
-}
-
-/// What happens next on the connection. Dropping this loses nothing.
-async fn next_event(road: &mut Road, more: bool) -> Event {
-    match road {
-        Road::Blocked(until) => {
-            sleep_until(*until).await;
-            Event::Tick
-        }
-        Road::Building(building) => Event::Opened(building.await),
-        Road::Open(link) => tokio::select! {
-            acknowledged = link.acks.message() => {
-                Event::Acknowledged(acknowledged.map(|ack| ack.map(|ack| ack.through_seq)))
-            }
-            _ = link.batches.reserve(), if more => Event::MaySend,
-        },
-    }
 }
 
 #[cfg(test)]

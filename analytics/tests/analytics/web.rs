@@ -1,4 +1,7 @@
-//! The web API against `docs/web-api.md`, and its access control.
+//! The web API against `docs/web-api.md`.
+
+mod access;
+mod metrics;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,14 +12,13 @@ use tokio::net::TcpStream;
 use wec_acme::Clock;
 use wec_analytics::{
     Analytics, Config, Journal, Live, NodeView, RunEnd, Runs, SessionChanged, SessionEntry, SessionView,
-    Sessions, StartError, Token,
+    Sessions, Token,
 };
 use wec_board::{
     Board, By, Change, EtcdOptions, Limits, NodeId, NodeInfo, NodeKind, NodeState, Session, Strength, Target,
     Versioned,
 };
 use wec_record::{Chain, ChainResult, Mark, Record, RunHeader};
-use wec_startup::Access;
 use wec_testbed::etcd::Etcd;
 
 use crate::common::{START, chain_record, chain_result, exchange, header, unchunked};
@@ -537,124 +539,6 @@ async fn answers_404_when_the_board_has_no_such_session() {
 }
 
 #[tokio::test]
-async fn other_origins_are_refused() {
-    let service = service(None).await;
-    let own = service.address.to_string();
-    let cases: [(Vec<String>, u16); 8] = [
-        (vec![format!("Host: {own}")], 200),
-        (vec!["Host: wec.test".into()], 200),
-        (vec!["Host: evil.example".into()], 403),
-        (vec![format!("Host: evil.example:{}", service.address.port())], 403),
-        (vec![], 400),
-        (vec![format!("Host: {own}"), format!("Origin: http://{own}")], 200),
-        (vec![format!("Host: {own}"), "Origin: http://evil.example".into()], 403),
-        (vec![format!("Host: {own}"), "Origin: null".into()], 403),
-    ];
-    for (head, wanted) in cases {
-        let head: Vec<_> = head.iter().map(String::as_str).chain([JSON]).collect();
-        for (request, body) in
-            [("GET /api/v1/runs/current/snapshot", &b""[..]), (PATCH, br#"{"workers":50}"#)]
-        {
-            let (status, head_back, text) = exchange(service.address, request, &head, body).await;
-            assert_eq!(status, wanted, "{request} {head:?}: {text}");
-            assert!(head_back.contains("content-security-policy: default-src 'self'"), "{head_back}");
-            assert!(head_back.contains("x-content-type-options: nosniff"), "{head_back}");
-            assert!(!head_back.contains("access-control-allow"), "{head_back}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_token_is_required_of_every_client_and_can_become_a_cookie() {
-    let service = service(Some("geheim & gut")).await;
-    let host = format!("Host: {}", service.address);
-    let ask = async |line: &str| {
-        exchange(service.address, "GET /api/v1/runs/current/snapshot", &[&host, line], b"").await.0
-    };
-    assert_eq!(ask("X-Nothing: 1").await, 401);
-    assert_eq!(ask("Authorization: Bearer geheim").await, 401);
-    assert_eq!(ask("Authorization: Basic geheim & gut").await, 401);
-    assert_eq!(ask("Authorization: Bearer geheim & gut").await, 200);
-    assert_eq!(exchange(service.address, "GET /healthz", &[&host], b"").await.0, 200);
-    assert_eq!(exchange(service.address, PATCH, &[&host, JSON], br#"{"workers":1}"#).await.0, 401);
-    assert_eq!(exchange(service.address, "GET /?token=falsch", &[&host], b"").await.0, 401);
-    let (status, head, _) = exchange(service.address, "GET /?token=geheim%20%26%20gut", &[&host], b"").await;
-    assert_eq!(status, 303);
-    assert!(head.contains("location: /\r\n"), "{head}");
-    let cookie = head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
-    assert!(cookie.contains("httponly") && cookie.contains("samesite=strict"), "{cookie}");
-    assert!(!cookie.contains("geheim"), "{cookie}");
-    let cookie = cookie.split(';').next().unwrap();
-    assert_eq!(ask(&format!("Cookie: other=1; {cookie}")).await, 200);
-    assert_eq!(ask(&format!("Cookie: {cookie}0")).await, 401);
-    // A foreign host name gets no cookie, whatever the token.
-    let request = "GET /?token=geheim%20%26%20gut";
-    assert_eq!(exchange(service.address, request, &["Host: evil.example"], b"").await.0, 403);
-    assert_eq!(format!("{:?}", Token::new("geheim")), "Some(Token(…))");
-}
-
-#[tokio::test]
-async fn a_named_token_gives_its_right_and_marks_have_its_name() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("tokens");
-    std::fs::write(&file, "wile:steer:acme\nroad-runner:look:meep\n").unwrap();
-    let board = Board::local();
-    board.put_session(Session::running("default", 50)).await.unwrap();
-    let config = Config {
-        web: Some("127.0.0.1:0".parse().unwrap()),
-        token: Token::new("one"),
-        holders: Access::read(&file).unwrap(),
-        ..crate::common::config(folder.path())
-    };
-    let analytics = Analytics::start(config, board.clone()).await.unwrap();
-    let address = analytics.web_addr().unwrap();
-    let host = format!("Host: {address}");
-    let look = async |credentials: &str| {
-        exchange(address, "GET /api/v1/sessions/current", &[&host, credentials], b"").await.0
-    };
-    let steer = async |credentials: &str, workers: u32| {
-        let body = format!(r#"{{"workers":{workers}}}"#);
-        exchange(address, PATCH, &[&host, JSON, credentials], body.as_bytes()).await
-    };
-    let cookie = async |secret: &str| {
-        let (_, head, _) = exchange(address, &format!("GET /?token={secret}"), &[&host], b"").await;
-        let cookie = head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
-        format!("Cookie: {}", cookie.split(';').next().unwrap())
-    };
-    let looking = cookie("meep").await;
-    for credentials in ["Authorization: Bearer meep", &looking] {
-        assert_eq!(look(credentials).await, 200);
-        let (status, _, body) = steer(credentials, 1).await;
-        assert_eq!(status, 403);
-        assert!(body.contains("the token of road-runner may look and not steer"), "{body}");
-    }
-    let steering = cookie("acme").await;
-    for (credentials, workers) in
-        [("Authorization: Bearer acme", 60), (&*steering, 70), ("Authorization: Bearer one", 80)]
-    {
-        assert_eq!(steer(credentials, workers).await.0, 200, "{credentials}");
-    }
-    assert_eq!(steer("Authorization: Bearer coyote", 90).await.0, 401);
-    let journal = board.journal("default").await.unwrap();
-    let authors: Vec<_> = journal.iter().map(|change| change.mark.who.as_str()).collect();
-    assert_eq!(authors, ["wile", "wile", ""]);
-}
-
-#[tokio::test]
-async fn listens_beyond_loopback_only_with_a_token() {
-    let folder = tempfile::tempdir().unwrap();
-    for (web, grpc) in [(Some("0.0.0.0:0"), None), (None, Some("[::]:0"))] {
-        let config = Config {
-            web: web.map(|address: &str| address.parse().unwrap()),
-            grpc: grpc.map(|address: &str| address.parse().unwrap()),
-            ..crate::common::config(folder.path())
-        };
-        let error = Analytics::start(config, Board::local()).await.unwrap_err();
-        assert!(matches!(error, StartError::TokenNeeded { .. }), "{error}");
-    }
-}
-
-#[tokio::test]
 async fn streams_changes_and_ends_with_the_run() {
     let service = service(None).await;
     let header = of_today("run");
@@ -761,67 +645,4 @@ impl Events {
         }
         None
     }
-}
-
-/// The value of a series in a text for Prometheus.
-fn metric(text: &str, series: &str) -> f64 {
-    let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-    value.unwrap_or_else(|| panic!("{series} is not in\n{text}")).parse().unwrap()
-}
-
-#[tokio::test]
-async fn prometheus_scrapes_the_figures_that_the_page_shows() {
-    let service = service(None).await;
-    let (status, _, text) = exchange(service.address, "GET /metrics", &["Host: localhost"], b"").await;
-    assert_eq!(status, 200);
-    assert!(text.contains("wec_build_info") && !text.contains("wec_run_info"), "{text}");
-
-    service.analytics.begin(header("run")).await.unwrap();
-    let chain = |seq: u64| Chain::ALL[seq as usize % 4];
-    let results = (1..=500)
-        .map(|seq| chain_record("r1", chain_result(chain(seq), seq, seq * 1_000_000, seq * 3_000_000)))
-        .collect();
-    service.analytics.ingest().deliver(results).await.unwrap();
-    let ended = |live: &Live| live.snapshot.chains.values().map(|chain| chain.count).sum::<u64>();
-    let live = wait_for(service.address, |live| ended(live) == 500).await.snapshot;
-    let (_, head, text) = exchange(service.address, "GET /metrics", &["Host: localhost"], b"").await;
-    assert!(head.contains("content-type: application/openmetrics-text; version=1.0.0"), "{head}");
-    assert!(text.contains(r#"wec_run_info{run="run",session="default""#), "{text}");
-    for (chain, figures) in &live.chains {
-        let of_chain = |name: &str| metric(&text, &format!(r#"{name}{{chain="{chain}"}}"#)) as u64;
-        assert_eq!(of_chain("wec_chains_total"), figures.count);
-        assert_eq!(of_chain("wec_chain_response_time_seconds_count"), figures.response_time_ns.n);
-    }
-    let failed = |class: &str| {
-        let lines = text.lines().filter(|line| line.starts_with("wec_http_request_failures_total"));
-        lines.filter(|line| line.contains(class)).count()
-    };
-    assert_eq!((failed(""), failed(r#"class="problem""#)), (1, 1), "{text}");
-    for figures in &live.endpoints {
-        let labels = format!(r#"endpoint="{}",method="{}""#, figures.endpoint, figures.method);
-        assert_eq!(
-            metric(&text, &format!("wec_http_requests_total{{{labels}}}")) as u64,
-            figures.count - figures.cut_off
-        );
-        let bucket = |le: &str| {
-            metric(&text, &format!(r#"wec_http_response_time_seconds_bucket{{le="{le}",{labels}}}"#))
-        };
-        assert_eq!(bucket("+Inf") as u64, figures.response_time_ns.n);
-        // A step of the iteration `seq` took a quarter of 3 ms · seq: 100 ms from seq 134 on.
-        assert_eq!(bucket("0.1"), (1..=133).filter(|seq| figures.failed == 0 || seq % 7 != 0).count() as f64);
-        let mean = metric(&text, &format!("wec_http_response_time_seconds_sum{{{labels}}}")) / bucket("+Inf");
-        assert!((mean * 1e9 - figures.response_time_ns.mean.unwrap() as f64).abs() < 2.0);
-    }
-    assert_eq!(metric(&text, "wec_certificates_issued_total") as u64, live.issued.count);
-}
-
-#[tokio::test]
-async fn a_scrape_needs_the_token_and_may_ask_for_another_format() {
-    let service = service(Some("s3cret")).await;
-    let (status, ..) = exchange(service.address, "GET /metrics", &["Host: localhost"], b"").await;
-    assert_eq!(status, 401);
-    let bearer = ["Host: localhost", "Authorization: Bearer s3cret", "Accept: text/plain;version=0.0.4"];
-    let (status, head, text) = exchange(service.address, "GET /metrics", &bearer, b"").await;
-    assert_eq!(status, 200);
-    assert!(head.contains("text/plain; version=0.0.4") && !text.contains("# EOF"), "{head}");
 }

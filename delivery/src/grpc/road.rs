@@ -1,0 +1,58 @@
+//! The connection to analytics: none yet, one that is made, or an open one.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout};
+use tonic::Status;
+use tonic::transport::Endpoint;
+use wec_pki::Tls;
+
+use super::codec::{Bearer, Link, open};
+
+/// The longest time of one attempt.
+pub(super) const CONNECT: Duration = Duration::from_secs(5);
+
+/// The connection to analytics.
+pub(super) enum Road {
+    /// No attempt before this moment.
+    Blocked(Instant),
+    Building(Building),
+    Open(Box<Link>),
+}
+
+pub(super) type Building = std::pin::Pin<Box<dyn Future<Output = Result<Box<Link>, Status>> + Send>>;
+
+/// What happens next in a delivery.
+pub(super) enum Event {
+    Tick,
+    Opened(Result<Box<Link>, Status>),
+    MaySend,
+    Acknowledged(Result<Option<u64>, Status>),
+}
+
+/// A stream to analytics, within the time of an attempt.
+pub(super) async fn open_within(
+    endpoint: Endpoint,
+    token: Option<Bearer>,
+    tls: Option<Tls>,
+) -> Result<Box<Link>, Status> {
+    let opened = timeout(CONNECT, open(endpoint, token, tls)).await;
+    opened.unwrap_or_else(|_| Err(Status::unavailable("analytics does not answer"))).map(Box::new)
+}
+
+/// What happens next on the connection. Dropping this loses nothing.
+pub(super) async fn next_event(road: &mut Road, more: bool) -> Event {
+    match road {
+        Road::Blocked(until) => {
+            sleep_until(*until).await;
+            Event::Tick
+        }
+        Road::Building(building) => Event::Opened(building.await),
+        Road::Open(link) => tokio::select! {
+            acknowledged = link.acks.message() => {
+                Event::Acknowledged(acknowledged.map(|ack| ack.map(|ack| ack.through_seq)))
+            }
+            _ = link.batches.reserve(), if more => Event::MaySend,
+        },
+    }
+}
