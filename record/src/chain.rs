@@ -148,48 +148,48 @@ impl Chain {
                 needs: Some(Object::Registration),
                 exclusive: true,
                 resource: Some("keyChange"),
-                colours: ["#1f7a3d", "#62cf86"],
+                colours: ["#050321", "#fdf207"],
                 ..PLAIN
             },
             Self::AccountUpdate => ChainFacts {
                 needs: Some(Object::Registration),
                 exclusive: true,
-                colours: ["#0b6f9c", "#5cc3ee"],
+                colours: ["#0e0b85", "#aa4906"],
                 ..PLAIN
             },
             Self::AccountDeactivation => ChainFacts {
                 needs: Some(Object::Registration),
                 exclusive: true,
-                colours: ["#4a5568", "#a9b4c6"],
+                colours: ["#d0780f", "#2b96b0"],
                 ..PLAIN
             },
             Self::AuthorizationDeactivation => {
-                ChainFacts { needs: Some(Object::Registration), colours: ["#7d5a3c", "#cfa988"], ..PLAIN }
+                ChainFacts { needs: Some(Object::Registration), colours: ["#8e1bff", "#645aa8"], ..PLAIN }
             }
             Self::OrdersList => {
-                ChainFacts { needs: Some(Object::Registration), colours: ["#5b7300", "#b3d24a"], ..PLAIN }
+                ChainFacts { needs: Some(Object::Registration), colours: ["#391705", "#becc99"], ..PLAIN }
             }
             Self::PreAuthorization => ChainFacts {
                 needs: Some(Object::Registration),
                 resource: Some("newAuthz"),
                 makes: Some(Object::Order),
-                colours: ["#b4460f", "#ff9d66"],
+                colours: ["#624272", "#d67e13"],
                 ..PLAIN
             },
             Self::RenewalInfo => ChainFacts {
                 needs: Some(Object::Certificate),
                 resource: Some("renewalInfo"),
-                colours: ["#4453b8", "#98a6ff"],
+                colours: ["#01846a", "#47dedf"],
                 ..PLAIN
             },
             Self::AlternateChains => {
-                ChainFacts { needs: Some(Object::Certificate), colours: ["#98368f", "#e890e0"], ..PLAIN }
+                ChainFacts { needs: Some(Object::Certificate), colours: ["#7f7eb0", "#9f88fe"], ..PLAIN }
             }
             Self::Download => {
-                ChainFacts { needs: Some(Object::Certificate), colours: ["#9a5b00", "#eab04f"], ..PLAIN }
+                ChainFacts { needs: Some(Object::Certificate), colours: ["#150651", "#b2a979"], ..PLAIN }
             }
             Self::Refusals => {
-                ChainFacts { needs: Some(Object::Registration), colours: ["#b3261e", "#ff8a80"], ..PLAIN }
+                ChainFacts { needs: Some(Object::Registration), colours: ["#0009b7", "#4c865e"], ..PLAIN }
             }
         }
     }
