@@ -170,21 +170,22 @@ impl<W: Write> RecordWriter<W> {
         if let Record::Header(header) = record {
             self.earlier = (header.version < FORMAT_VERSION).then(|| header.clone());
         }
+        let is_present = |line: &str| serde_json::to_string(record).map(|present| present == line);
+        // The header before a result in the present form has the present version.
+        if matches!(record, Record::Chain { .. })
+            && !self.form.format.is_binary()
+            && self.earlier.is_some()
+            && line.map_or(Ok(true), is_present)?
+            && let Some(header) = self.earlier.take()
+        {
+            let header = RunHeader { version: FORMAT_VERSION, ..header };
+            self.form.append(&Record::Header(header), &mut self.content)?;
+        }
         match line {
-            Some(line) if !self.form.format.is_binary() || serde_json::to_string(record)? != line => {
+            Some(line) if !self.form.format.is_binary() || !is_present(line)? => {
                 self.form.append_line(line, &mut self.content);
             }
-            _ => {
-                // The header before a result in the present form has the present version.
-                if matches!(record, Record::Chain { .. })
-                    && !self.form.format.is_binary()
-                    && let Some(header) = self.earlier.take()
-                {
-                    let header = RunHeader { version: FORMAT_VERSION, ..header };
-                    self.form.append(&Record::Header(header), &mut self.content)?;
-                }
-                self.form.append(record, &mut self.content)?;
-            }
+            _ => self.form.append(record, &mut self.content)?,
         }
         if self.content.len() >= PIECE { self.flush() } else { Ok(()) }
     }

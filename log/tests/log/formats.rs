@@ -107,6 +107,15 @@ fn results_in_the_present_form_follow_a_header_of_the_present_version() {
         let [header, first, second] = written.clone();
         assert_eq!(records(&json).0, [header, present, first, second], "{format}");
     }
+    // Of a log that was continued, a conversion leaves out the further header.
+    let lines = written.clone().map(|record| serde_json::to_string(&record).unwrap() + "\n");
+    let present = Record::Header(RunHeader { version: FORMAT_VERSION, ..earlier });
+    let [header, first, second] = written;
+    for format in [LogFormat::Json, LogFormat::JsonZstd] {
+        let converted = converted(lines.concat().as_bytes(), format);
+        let expected = [&header, &present, &first, &second].map(Clone::clone);
+        assert_eq!(records(&converted).0, expected, "{format}");
+    }
 }
 
 /// Its chain, a challenge type, a purpose and a reach came later.
