@@ -12,6 +12,7 @@ mod log;
 mod never_succeeded;
 mod otlp;
 mod page_chains;
+mod page_data;
 mod reading;
 mod replay;
 mod serving;
