@@ -19,7 +19,8 @@ const AT_ONCE: usize = 64;
 /// Sums are integers, so that mean and deviation do not depend on the order of merging.
 #[derive(Clone, Debug, Default)]
 pub struct Times {
-    counted: Counted,
+    /// In memory of its own: the figures of a run have hundreds, and are moved on a thread's stack.
+    counted: Box<Counted>,
     /// The last times, which are not counted yet.
     last: Vec<u64>,
 }
@@ -43,7 +44,7 @@ impl Serialize for Times {
 
 impl<'de> Deserialize<'de> for Times {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self { counted: Counted::deserialize(deserializer)?, last: Vec::new() })
+        Ok(Self { counted: Box::deserialize(deserializer)?, last: Vec::new() })
     }
 }
 
@@ -73,7 +74,7 @@ impl Times {
 
     /// Adds all times of `other`.
     pub fn merge(&mut self, other: Self) {
-        self.counted.merge(other.counted);
+        self.counted.merge(*other.counted);
         other.last.into_iter().for_each(|ns| self.record(ns));
     }
 
@@ -81,7 +82,7 @@ impl Times {
         if self.last.is_empty() {
             return Cow::Borrowed(&self.counted);
         }
-        let mut all = self.counted.clone();
+        let mut all = Counted::clone(&self.counted);
         all.add(&self.last);
         Cow::Owned(all)
     }
