@@ -123,11 +123,14 @@ fn a_real_exporter_is_observed_beside_a_run_and_one_that_is_away_stops_nothing()
 
 /// Observations among the records.
 fn observations(records: &[Record]) -> Vec<&Observation> {
-    let observation = |record| match record {
-        &Record::Observation(ref sample) => Some(sample),
-        _ => None,
-    };
     records.iter().filter_map(observation).collect()
+}
+
+fn observation(record: &Record) -> Option<&Observation> {
+    match record {
+        Record::Observation(sample) => Some(sample),
+        _ => None,
+    }
 }
 
 /// Caddy counts its own requests. What it had counted in the last sample is what the log has of that time.
