@@ -1,7 +1,5 @@
 //! The clocks of nodes beside the board's time.
 
-#![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
-
 use std::time::Duration;
 
 use wec_board::{Board, NodeId, NodeInfo, NodeKind, NodeState, Session};
