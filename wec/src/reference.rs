@@ -69,6 +69,8 @@ fn every_operation_of_the_api_has_its_command() {
         ("post /api/v1/nodes/{name}/activate", "node activate"),
         ("post /api/v1/nodes/{name}/deactivate", "node deactivate"),
         ("post /api/v1/runs/{id}/marks", "mark"),
+        // Which checks it before it makes the session.
+        ("post /api/v1/scenarios/check", "session create"),
         ("post /api/v1/sessions", "session create"),
         ("post /api/v1/sessions/{id}/clone", "session clone"),
         ("post /api/v1/sessions/{id}/start", "session start"),
