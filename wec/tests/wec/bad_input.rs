@@ -109,7 +109,9 @@ fn errors_of_a_file_are_reported_once_with_line_and_allowed_values() {
         (
             "weights = [1, 2]\n",
             "load.toml:1: weights: is a table: [weights], and below it certificate = 4; its keys are registration, \
-             authorization, certificate, refresh, revoke",
+             authorization, certificate, refresh, revoke, key-rollover, account-update, account-deactivation, \
+             authorization-deactivation, orders-list, pre-authorization, renewal-info, alternate-chains, download, \
+             refusals",
         ),
         ("[weights]\nrevok = 1\n", "load.toml:2: weights.revok: unknown key; did you mean revoke?"),
         (
