@@ -5,8 +5,9 @@ export default defineConfig({
   test: {
     root: import.meta.dirname,
     include: ["*.test.ts"],
-    // The tests of a file follow one run and one page from start to end, in this order.
-    fileParallelism: false,
+    // The tests of a file follow one run and one page from start to end, in this order; each file has its own.
+    maxWorkers: 2,
+    minWorkers: 2,
     sequence: { concurrent: false },
     bail: 1,
     // Longer than any step takes, also on a busy machine.
