@@ -31,6 +31,14 @@ const TURNS: usize = 10;
 /// Attempts of a write against concurrent writes of the same key.
 pub(crate) const ATTEMPTS: u32 = 20;
 
+/// Lets others write first, after writes that lost against theirs: a random time, longer after each loss.
+pub(crate) async fn give_way(losses: u32) {
+    if losses > 0 {
+        let most = 2 * u64::from(losses);
+        tokio::time::sleep(Duration::from_millis(rand::random_range(0..=most))).await;
+    }
+}
+
 /// The state that every component follows. Clones are the same board.
 #[derive(Clone, Debug)]
 pub struct Board {
@@ -197,7 +205,8 @@ impl Board {
         next: impl Fn(Option<&Session>, &[NodeInfo]) -> Result<Option<Session>, BoardError>,
     ) -> Result<Versioned<Session>, BoardError> {
         let doing = "taking part in a session";
-        for _ in 0..ATTEMPTS {
+        for losses in 0..ATTEMPTS {
+            give_way(losses).await;
             let there = self.read(id, doing).await?;
             // Read after the session, so that the decision does not use nodes from before its last write.
             let nodes = self.kv.list(keys::NODES, doing).await?;
@@ -333,7 +342,8 @@ impl Board {
         next: impl Fn(Option<&Pool>) -> Pool,
     ) -> Result<Pool, BoardError> {
         let (key, doing) = (keys::pool(&run.session, scenario), "sharing iterations");
-        for _ in 0..ATTEMPTS {
+        for losses in 0..ATTEMPTS {
+            give_way(losses).await;
             let pair = self.kv.get(&key, doing).await?;
             let now = pair.as_ref().and_then(keys::parse::<Pool>).map(|now| now.value);
             let next = next(now.as_ref());
@@ -358,7 +368,8 @@ impl Board {
     /// When the board cannot be written.
     pub async fn decide_shares(&self, session: &str) -> Result<Shares, BoardError> {
         let (key, doing) = (keys::shares(session), "sharing a load");
-        for _ in 0..ATTEMPTS {
+        for losses in 0..ATTEMPTS {
+            give_way(losses).await;
             let pair = self.kv.get(&key, doing).await?;
             // Read after the shares: a node that leaves later causes another decision.
             let nodes = self.kv.list(keys::NODES, doing).await?;
@@ -506,7 +517,8 @@ impl Board {
         allowed: impl Fn(&Session) -> Result<(), E>,
     ) -> Result<Made, E> {
         let at_unix_ns = self.clock.unix_now_ns();
-        for _ in 0..ATTEMPTS {
+        for losses in 0..ATTEMPTS {
+            give_way(losses).await;
             let there = self.read(id, "reading a session").await?;
             let now = there.session().ok_or_else(|| BoardError::NoSession(id.to_owned()))?;
             allowed(&now.value)?;

@@ -12,7 +12,7 @@ use super::plan::{PlanAction, PlanUpdate, SessionPlan};
 use super::presence::AgentPresence;
 use super::task::{AgentState, AgentTask};
 use super::view::AgentsView;
-use crate::board::{ATTEMPTS, Board};
+use crate::board::{ATTEMPTS, Board, give_way};
 use crate::kv::{Pair, Write};
 use crate::{Author, BoardError, Change, RunRef, Session, SessionState, Versioned, keys};
 
@@ -106,7 +106,8 @@ impl Board {
         next: impl Fn(Option<Registration>) -> Result<Option<Registration>, BoardError>,
     ) -> Result<Option<Registration>, BoardError> {
         let (key, doing) = (keys::registered(name), "changing an agent");
-        for _ in 0..ATTEMPTS {
+        for losses in 0..ATTEMPTS {
+            give_way(losses).await;
             let pair = self.kv.get(&key, doing).await?;
             let now = pair.as_ref().and_then(keys::parse::<Registration>).map(|now| now.value);
             let next = next(now)?;
@@ -319,7 +320,8 @@ impl Board {
     /// When there is no such session, its state does not allow it, or the board cannot be written.
     pub async fn delete_plan(&self, id: &str, revision: Option<u64>) -> Result<(), BoardError> {
         let doing = "deleting a session";
-        for _ in 0..ATTEMPTS {
+        for losses in 0..ATTEMPTS {
+            give_way(losses).await;
             let Read { version, plan } = self.read_plan(id).await?;
             let plan = plan.ok_or_else(|| BoardError::NoPlan(id.to_owned()))?;
             plan.fresh(revision)?;
@@ -399,7 +401,8 @@ impl Board {
         next: impl Fn(&AgentTask) -> AgentTask,
     ) -> Result<(), BoardError> {
         let (key, doing) = (keys::task(&run.session, &agent.name), "reporting a session's state");
-        for _ in 0..ATTEMPTS {
+        for losses in 0..ATTEMPTS {
+            give_way(losses).await;
             let Some(pair) = self.kv.get(&key, doing).await? else { return Ok(()) };
             let Some(Versioned { version, value: task }) = keys::parse::<AgentTask>(&pair) else {
                 return Ok(());
@@ -448,7 +451,8 @@ impl Board {
         id: &str,
         next: impl Fn(&SessionPlan) -> Result<Option<SessionPlan>, BoardError>,
     ) -> Result<SessionPlan, BoardError> {
-        for _ in 0..ATTEMPTS {
+        for losses in 0..ATTEMPTS {
+            give_way(losses).await;
             let Read { version, plan } = self.read_plan(id).await?;
             let plan = plan.ok_or_else(|| BoardError::NoPlan(id.to_owned()))?;
             let Some(next) = next(&plan)? else { return Ok(plan) };
