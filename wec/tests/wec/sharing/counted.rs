@@ -8,11 +8,11 @@ use wec_record::Record;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// What nodes with this target may start in a second, at an even spacing: 2 % more, at least one, and one for each
-/// node but the first, because each has its own intervals.
+/// What nodes with this target may start in a second, at an even spacing: 2 % more, at least one, and two for each
+/// node but the first, because each has its own intervals, and others after its part has changed.
 fn allowed(rate: u32, nodes: usize) -> f64 {
     let rate = f64::from(rate);
-    (rate * 1.02).max(rate + 1.0) + nodes.saturating_sub(1) as f64
+    (rate * 1.02).max(rate + 1.0) + 2.0 * nodes.saturating_sub(1) as f64
 }
 
 /// The chains of the logs of a run, by their times.
