@@ -26,14 +26,7 @@ async fn all_chains_run_over_http_2() {
 async fn all_chains_run(http: HttpVersion, connections: Connections) {
     let standard = Standard::reserve().unwrap();
     let challenges = Arc::new(MemoryChallenges::new());
-    let config = wec_challenge_server::Config {
-        http01: Some(standard.http01()),
-        tls_alpn01: Some(standard.tlsalpn01()),
-        dns: Some(standard.dns()),
-        default_ipv4: Some(standard.address()),
-        ..Default::default()
-    };
-    let answering = Answering::from(challenges.clone(), config).await;
+    let answering = Answering::on_standard_ports(&standard, challenges.clone()).await;
     let caddy = Caddy::start(&standard).await.unwrap();
     let roots = Roots::Pem(caddy.ca_pem().unwrap());
     let mut worker = Worker::of(&caddy.directory_url(), roots, challenges, |client, policy| {

@@ -14,6 +14,7 @@ use wec_chains::{Chain, ChainResult, Context, Linger, Policy};
 use wec_challenge_server::ChallengeServer;
 use wec_record::{ChallengeType, FailureClass, Verdict};
 use wec_store::{ChallengeReader, MemoryChallenges, State, StateOptions};
+use wec_testbed::Standard;
 
 /// The longest that a test waits for one chain.
 const BOUND: Duration = Duration::from_secs(180);
@@ -228,6 +229,18 @@ impl Answering {
         let stop = CancellationToken::new();
         let server = ChallengeServer::start(config, challenges, stop.clone()).await.unwrap();
         Self { server, stop }
+    }
+
+    /// On the ports that standards prescribe, of an address that Caddy validates at.
+    pub(crate) async fn on_standard_ports(standard: &Standard, challenges: Arc<dyn ChallengeReader>) -> Self {
+        let config = wec_challenge_server::Config {
+            http01: Some(standard.http01()),
+            tls_alpn01: Some(standard.tlsalpn01()),
+            dns: Some(standard.dns()),
+            default_ipv4: Some(standard.address()),
+            ..Default::default()
+        };
+        Self::from(challenges, config).await
     }
 
     /// On free loopback ports; every name resolves to loopback.
