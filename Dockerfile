@@ -85,6 +85,7 @@ COPY startup/Cargo.toml startup/
 COPY store/Cargo.toml store/
 COPY testbed/Cargo.toml testbed/
 COPY text/Cargo.toml text/
+COPY figures/Cargo.toml figures/
 COPY fleet/Cargo.toml fleet/
 COPY wec/Cargo.toml wec/
 RUN for crate in */Cargo.toml; do \
@@ -126,6 +127,7 @@ COPY startup startup
 COPY store store
 COPY testbed testbed
 COPY text text
+COPY figures figures
 COPY fleet fleet
 COPY wec wec
 # The empty crates are newer than the real sources; without the touch cargo would keep their build output.

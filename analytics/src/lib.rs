@@ -1,40 +1,27 @@
-//! Receives results, logs them, aggregates them and shows them live.
+//! Receives results, logs them, has them counted and shows them live.
 //!
 //! The path of a record: [`Ingest`] or gRPC → one thread that appends it to the run's log and counts it in
 //! the run's [`Aggregate`] → [`Snapshot`] and [`Series`] → the web API, the page and the summary. [`replay`]
 //! follows the same path from the log on and gives equal figures.
 //!
-//! Records are defined in `wec-record`, their transport in `wec-proto`.
+//! Records are defined in `wec-record`, their transport in `wec-proto`, what is counted in `wec-figures`.
 
-mod aggregate;
 mod clock;
 mod consume;
 pub mod control;
-mod counts;
-mod distribution;
 mod grpc;
 mod ingest;
 mod log;
 mod metrics;
-mod never_succeeded;
 mod notice;
 mod options;
 pub mod plans;
-mod repeating;
 mod runs;
-mod schema;
 mod serve;
 mod service;
-mod snapshot;
 mod summary;
-mod verdict;
-mod way_out;
 mod web;
-mod window;
-mod wording;
 
-pub use aggregate::Aggregate;
-pub use distribution::{Cell, Cells, QuantileStep, Times, may_be_named, nearest_rank, ranks_around};
 pub use ingest::Ingest;
 pub use log::{DamagedLine, LogError, LogReport, read_logs, replay};
 pub use metrics::OtlpOptions;
@@ -43,7 +30,15 @@ pub use options::{Options, run};
 pub use runs::{ConsumerOptions, IndexPlace, LogPlace, RecordedRun, read_reports};
 pub use serve::{ServeOptions, ServedPage, serve};
 pub use service::{Analytics, Config, Finished, StartError};
-pub use snapshot::{
+pub use summary::{
+    broken_thresholds, interval_text, nothing_succeeded, outcome as run_outcome, summary_table,
+    threshold_line, threshold_value,
+};
+pub use wec_figures::aggregate::Aggregate;
+pub use wec_figures::distribution::{
+    Cell, Cells, QuantileStep, Times, may_be_named, nearest_rank, ranks_around,
+};
+pub use wec_figures::snapshot::{
     AgentView, Agents, ByteFigures, CapacityStep, CapacityView, ChainFigures, ChainPercentiles, ChainSeries,
     ConnectionFigures, EndpointFigures, FailureFigures, FailureScope, GapFigures, GeneratorFigures, Health,
     HitFigures, IssuedFigures, LimitFigures, LimitsView, Live, Measure, Missing, NeverSucceeded, NodeView,
@@ -52,14 +47,10 @@ pub use snapshot::{
     ScenarioFigures, ScenarioView, Series, SessionEntry, SessionView, Sessions, Snapshot, StepOutcome,
     ThresholdResult, Timing, WarningFigures, Warnings, WindowView,
 };
-pub use summary::{
-    broken_thresholds, interval_text, nothing_succeeded, outcome as run_outcome, summary_table,
-    threshold_line, threshold_value,
-};
 pub use wec_listen::ListenerCounts;
 pub use wec_log::{LogFormat, LogOptions};
 pub use wec_startup::Token;
 
 pub use web::{Journal, Machine, Machines, SessionChanged, log_schema, openapi, summary_schema};
-pub use window::{PART, Part, WindowFailure, WindowFigures, WindowThreshold};
-pub use wording::{counted, duration as time_text, rate as rate_text};
+pub use wec_figures::window::{PART, Part, WindowFailure, WindowFigures, WindowThreshold};
+pub use wec_figures::wording::{counted, duration as time_text, rate as rate_text};

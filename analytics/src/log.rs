@@ -6,8 +6,8 @@ use wec_log::Log;
 use wec_record::Record;
 
 use crate::Aggregate;
-use crate::consume::RecordConsumer;
 
+use crate::consume::RecordConsumer;
 pub use wec_log::{DamagedLine, LogError, LogReport, read_logs};
 pub(crate) use wec_log::{check_input, read_by_time};
 

@@ -1,8 +1,8 @@
 //! The notice of a run's end, for a webhook.
 
+use wec_figures::snapshot::Snapshot;
 use wec_startup::{Exit, TextStyle};
 
-use crate::snapshot::Snapshot;
 use crate::summary::{summary_table, threshold_line};
 
 /// Most thresholds in a notice.

@@ -10,11 +10,11 @@ use utoipa::ToSchema;
 use wec_board::{
     Author, Board, BoardError, ChangeTo, DEFAULT_SCENARIO, PlanState, PlanUpdate, Selection, SessionPlan,
 };
+use wec_figures::snapshot::{AgentView, Agents, PlanView};
 use wec_record::Mark;
 use wec_requester::{PROGRAM, SessionKeys, keys_of_json};
 
 use crate::control::{self, Mistakes, Refusal};
-use crate::snapshot::{AgentView, Agents, PlanView};
 
 /// Why nothing was done.
 #[derive(Debug, thiserror::Error)]

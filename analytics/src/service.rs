@@ -17,6 +17,9 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use wec_board::{Board, By, Change, SessionState};
+use wec_figures::repeating::{REPEATS, Reported};
+use wec_figures::snapshot::{CapacityView, Health, Snapshot};
+use wec_figures::window::WindowFigures;
 use wec_listen::{Connections, Rules};
 use wec_node_stats::Server as NodeStatsServer;
 use wec_observe::Sampler;
@@ -29,13 +32,10 @@ use crate::grpc;
 use crate::ingest::Ingest;
 use crate::log::LogError;
 use crate::metrics::{Exporter, current_families};
-use crate::repeating::{REPEATS, Reported};
 use crate::runs::{
     self, Catalogue, ConsumerOptions, IndexPlace, LogPlace, RecordedRun, Replayed, Reporters, Shown,
 };
-use crate::snapshot::{CapacityView, Health, Snapshot};
 use crate::web::{self, Feed};
-use crate::window::WindowFigures;
 
 /// Time for watchers to fetch the last figures, and for servers to end.
 const LAST_FIGURES: Duration = Duration::from_secs(2);

@@ -3,6 +3,11 @@
 mod tables;
 mod whose_time;
 
+use wec_figures::never_succeeded::cause;
+use wec_figures::snapshot::{
+    FailureFigures, FailureScope, GapFigures, GeneratorFigures, ObservedFigures, Snapshot, ThresholdResult,
+};
+use wec_figures::wording::{counted, duration, rate};
 use wec_record::threshold::Unit;
 use wec_record::{FailureClass, Mark, MarkBy, MarkWhat, Reach, RunOutcome};
 use wec_startup::TextStyle;
@@ -10,11 +15,6 @@ use wec_text::visible;
 
 pub use self::tables::interval as interval_text;
 use self::tables::{Column, Rows, chain_row, endpoint_rows, interval};
-use crate::never_succeeded::cause;
-use crate::snapshot::{
-    FailureFigures, FailureScope, GapFigures, GeneratorFigures, ObservedFigures, Snapshot, ThresholdResult,
-};
-use crate::wording::{counted, duration, rate};
 
 /// The tables of a run, per chain and per endpoint, and what is missing in them, in this style. Ends with a
 /// newline.

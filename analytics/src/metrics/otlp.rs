@@ -17,9 +17,8 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use wec_consumer::{Endpoint, http_client, parse_interval, told};
+use wec_figures::families::{BOUNDS, Distribution, Family, Labels, Series, Unit};
 use wec_startup::{Token, Undisclosed};
-
-use super::{BOUNDS, Distribution, Family, Labels, Series, Unit};
 
 /// The longest time for one request. The last one must not delay the end of the run.
 const WITHIN: Duration = Duration::from_millis(1_500);

@@ -11,8 +11,7 @@ use prometheus_client::encoding::{
 };
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit as PrometheusUnit};
-
-use super::{BOUNDS, Distribution, Family, Labels, SCHEMA, Series, Unit};
+use wec_figures::families::{BOUNDS, Distribution, Family, Labels, SCHEMA, Series, Unit};
 
 /// A format that a scraper can ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,80 +92,76 @@ struct Scraped(Vec<Family>);
 
 impl Collector for Scraped {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        self.0.iter().filter(|family| !family.is_empty()).try_for_each(|family| family.encode(&mut encoder))
+        self.0.iter().filter(|family| !is_empty(family)).try_for_each(|family| put(family, &mut encoder))
     }
 }
 
-impl Family {
-    const fn is_empty(&self) -> bool {
-        match &self.series {
-            Series::Counter(values) | Series::Gauge(values) => values.is_empty(),
-            Series::Histogram(values) => values.is_empty(),
-            Series::Info(_) => false,
-        }
-    }
-
-    fn encode(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
-        let unit = match self.unit {
-            Unit::None => None,
-            Unit::Seconds => Some(PrometheusUnit::Seconds),
-            Unit::Bytes => Some(PrometheusUnit::Bytes),
-        };
-        let kind = match &self.series {
-            Series::Counter(_) => MetricType::Counter,
-            Series::Gauge(_) => MetricType::Gauge,
-            Series::Histogram(_) => MetricType::Histogram,
-            Series::Info(_) => MetricType::Info,
-        };
-        let mut metric = encoder.encode_descriptor(self.name, self.help, unit.as_ref(), kind)?;
-        match &self.series {
-            Series::Counter(values) => values.iter().try_for_each(|(labels, value)| {
-                metric.encode_family(labels)?.encode_counter::<Labels, _, f64>(value, None)
-            }),
-            Series::Gauge(values) => values
-                .iter()
-                .try_for_each(|(labels, value)| metric.encode_family(labels)?.encode_gauge(value)),
-            Series::Histogram(values) => {
-                values.iter().try_for_each(|(labels, times)| times.encode(metric.encode_family(labels)?))
-            }
-            Series::Info(labels) => metric.encode_info(labels),
-        }
+const fn is_empty(family: &Family) -> bool {
+    match &family.series {
+        Series::Counter(values) | Series::Gauge(values) => values.is_empty(),
+        Series::Histogram(values) => values.is_empty(),
+        Series::Info(_) => false,
     }
 }
 
-impl Distribution {
-    fn encode(&self, mut metric: MetricEncoder) -> fmt::Result {
-        let bounds = BOUNDS.into_iter().chain([f64::INFINITY]);
-        let classic: Vec<_> = bounds.zip(self.classic).collect();
-        let (spans, deltas) = self.spans();
-        let none = NativeHistogramBuckets { spans: &[], deltas: &[] };
-        let native = NativeHistogram {
-            schema: SCHEMA,
-            zero_threshold: ZERO_THRESHOLD,
-            zero_count: self.zero,
-            negative: none,
-            positive: NativeHistogramBuckets { spans: &spans, deltas: &deltas },
-            created: None,
-        };
-        metric.encode_histogram_with_native::<Labels>(self.sum, self.count, &classic, None, native)
-    }
-
-    /// The native buckets as runs of neighbours, each with its distance from the one before, and the change
-    /// of the count from bucket to bucket.
-    fn spans(&self) -> (Vec<(i32, u32)>, Vec<i64>) {
-        let (mut spans, mut deltas) = (Vec::<(i32, u32)>::new(), Vec::new());
-        let (mut next, mut before) = (0, 0);
-        for (bucket, count) in &self.native {
-            match spans.last_mut() {
-                Some((_, length)) if *bucket == next => *length += 1,
-                _ => spans.push((*bucket - next, 1)),
-            }
-            let count = i64::try_from(*count).unwrap_or(i64::MAX);
-            deltas.push(count - before);
-            (next, before) = (*bucket + 1, count);
+fn put(family: &Family, encoder: &mut DescriptorEncoder) -> fmt::Result {
+    let unit = match family.unit {
+        Unit::None => None,
+        Unit::Seconds => Some(PrometheusUnit::Seconds),
+        Unit::Bytes => Some(PrometheusUnit::Bytes),
+    };
+    let kind = match &family.series {
+        Series::Counter(_) => MetricType::Counter,
+        Series::Gauge(_) => MetricType::Gauge,
+        Series::Histogram(_) => MetricType::Histogram,
+        Series::Info(_) => MetricType::Info,
+    };
+    let mut metric = encoder.encode_descriptor(family.name, family.help, unit.as_ref(), kind)?;
+    match &family.series {
+        Series::Counter(values) => values.iter().try_for_each(|(labels, value)| {
+            metric.encode_family(labels)?.encode_counter::<Labels, _, f64>(value, None)
+        }),
+        Series::Gauge(values) => {
+            values.iter().try_for_each(|(labels, value)| metric.encode_family(labels)?.encode_gauge(value))
         }
-        (spans, deltas)
+        Series::Histogram(values) => {
+            values.iter().try_for_each(|(labels, times)| put_times(times, metric.encode_family(labels)?))
+        }
+        Series::Info(labels) => metric.encode_info(labels),
     }
+}
+
+fn put_times(times: &Distribution, mut metric: MetricEncoder) -> fmt::Result {
+    let bounds = BOUNDS.into_iter().chain([f64::INFINITY]);
+    let classic: Vec<_> = bounds.zip(times.classic).collect();
+    let (spans, deltas) = spans(times);
+    let none = NativeHistogramBuckets { spans: &[], deltas: &[] };
+    let native = NativeHistogram {
+        schema: SCHEMA,
+        zero_threshold: ZERO_THRESHOLD,
+        zero_count: times.zero,
+        negative: none,
+        positive: NativeHistogramBuckets { spans: &spans, deltas: &deltas },
+        created: None,
+    };
+    metric.encode_histogram_with_native::<Labels>(times.sum, times.count, &classic, None, native)
+}
+
+/// The native buckets as runs of neighbours, each with its distance from the one before, and the change
+/// of the count from bucket to bucket.
+fn spans(times: &Distribution) -> (Vec<(i32, u32)>, Vec<i64>) {
+    let (mut spans, mut deltas) = (Vec::<(i32, u32)>::new(), Vec::new());
+    let (mut next, mut before) = (0, 0);
+    for (bucket, count) in &times.native {
+        match spans.last_mut() {
+            Some((_, length)) if *bucket == next => *length += 1,
+            _ => spans.push((*bucket - next, 1)),
+        }
+        let count = i64::try_from(*count).unwrap_or(i64::MAX);
+        deltas.push(count - before);
+        (next, before) = (*bucket + 1, count);
+    }
+    (spans, deltas)
 }
 
 /// 2^-128, as Prometheus recommends. Without it, a histogram without times would not count as a native one.
@@ -233,6 +228,6 @@ mod tests {
     fn native_buckets_are_runs_of_neighbours() {
         let native = [(-3, 2), (-2, 5), (4, 1)].into();
         let distribution = Distribution { native, ..Distribution::default() };
-        assert_eq!(distribution.spans(), (vec![(-3, 2), (5, 1)], vec![2, 3, -4]));
+        assert_eq!(spans(&distribution), (vec![(-3, 2), (5, 1)], vec![2, 3, -4]));
     }
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use wec_figures::snapshot::{Health, RunEnd, RunEntry, RunSource, WindowView};
 use wec_log::{LogFormat, footer_at, header_at};
 use wec_record::RunHeader;
 
@@ -21,7 +22,6 @@ use super::recorded::RecordedRun;
 use super::{Figures, LogPlace, Replayed, Run, Shown, shown_path};
 use crate::Aggregate;
 use crate::log::LogError;
-use crate::snapshot::{Health, RunEnd, RunEntry, RunSource, WindowView};
 
 /// The name of the run that is shown by default.
 pub(crate) const CURRENT: &str = "current";

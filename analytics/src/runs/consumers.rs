@@ -10,13 +10,13 @@ mod run_reports;
 
 use std::sync::Arc;
 
+use crate::consume::RecordConsumer;
 use wec_consumer::ClientOptions;
 use wec_log::LogOptions;
 use wec_observe::ObserveOptions;
 use wec_record::Threshold;
 
 use super::LiveRun;
-use crate::consume::RecordConsumer;
 use crate::metrics::OtlpOptions;
 
 pub use self::recorded_reports::read_reports;

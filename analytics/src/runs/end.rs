@@ -1,8 +1,8 @@
 //! How a run in the list of runs has ended: length, counts and verdict.
 
+use wec_figures::snapshot::{RunEnd, Snapshot};
 use wec_record::{Footer, RunOutcome};
 
-use crate::snapshot::{RunEnd, Snapshot};
 use crate::summary;
 
 /// From its figures; a live run has no verdict.

@@ -15,6 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use wec_figures::aggregate::Piece;
+use wec_figures::snapshot::{Health, ObservedSeries, Series, Snapshot, WindowView};
 use wec_log::read_placed;
 
 use self::blocks::{Blocks, MakingBlocks};
@@ -26,9 +28,7 @@ use self::parts::{Making, Parts};
 use super::catalogue::LogFile;
 use super::shown_path;
 use crate::Aggregate;
-use crate::aggregate::Piece;
 use crate::log::LogError;
-use crate::snapshot::{Health, ObservedSeries, Series, Snapshot, WindowView};
 
 /// It grows with each change of what an index has. The figures of another version may be others.
 const INDEX_VERSION: u32 = 6;

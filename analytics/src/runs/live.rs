@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use crate::consume::RecordConsumer;
+use wec_figures::snapshot::{Health, RunSource};
 use wec_listen::Connections;
 use wec_record::Record;
 
 use super::{Figures, Run};
 use crate::Aggregate;
-use crate::consume::RecordConsumer;
 use crate::ingest::{Ingest, QUEUE_BOUND};
-use crate::snapshot::{Health, RunSource};
 
 /// A run that is receiving results.
 #[derive(Debug)]
@@ -49,13 +49,15 @@ impl Run for LiveRun {
     }
 }
 
+/// Figures do not distinguish new records from those read again.
 impl RecordConsumer for Arc<LiveRun> {
     fn known(&mut self, record: &Record) {
-        self.figures.lock().known(record);
+        self.figures.lock().record(record);
     }
 
     fn take(&mut self, records: &[Record]) {
-        self.figures.lock().take(records);
+        let mut figures = self.figures.lock();
+        records.iter().for_each(|record| figures.record(record));
     }
 }
 

@@ -6,7 +6,9 @@ use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, MutexGuard};
 
+use crate::consume::RecordConsumer;
 use wec_board::Session;
+use wec_figures::snapshot::Health;
 use wec_log::{Log, judge};
 use wec_proto::results as wire;
 use wec_record::wire::{chain_from_wire, hit_from_wire, load_from_wire, state_from_wire};
@@ -16,10 +18,8 @@ use wec_startup::is_plain_name;
 use super::gaps::GapWatch;
 use super::{ConsumerOptions, LiveRun, shown_path};
 use crate::Aggregate;
-use crate::consume::RecordConsumer;
 use crate::ingest::{Answer, Answered, Refusal};
 use crate::log::LogError;
-use crate::snapshot::Health;
 
 /// Number of processes that may send to one run.
 const MAX_SENDERS: usize = 100_000;

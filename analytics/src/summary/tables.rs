@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, CellAlignment, Table, TableComponent};
 use strum::{EnumCount, IntoStaticStr, VariantArray};
+use wec_figures::snapshot::{ChainFigures, EndpointFigures, Snapshot, Timing};
+use wec_figures::wording::{UNITS, duration, rate};
 use wec_record::Chain;
 use wec_startup::TextStyle;
-
-use crate::snapshot::{ChainFigures, EndpointFigures, Snapshot, Timing};
-use crate::wording::{UNITS, duration, rate};
 
 /// A figure of every row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, IntoStaticStr, VariantArray)]

@@ -1,7 +1,7 @@
 //! The parts of a chain's time and of a validation's, as lines.
 
-use crate::snapshot::{ChainFigures, Snapshot, Timing, ValidationFigures};
-use crate::wording::duration;
+use wec_figures::snapshot::{ChainFigures, Snapshot, Timing, ValidationFigures};
+use wec_figures::wording::duration;
 
 /// The lines; empty if nothing is known. Only means add up, so only means are shown.
 pub(super) fn whose_time(snapshot: &Snapshot, prose: impl Fn(String) -> String) -> String {

@@ -13,15 +13,16 @@ use rand::RngExt;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 use wec_board::{Board, NodeInfo};
+use wec_figures::snapshot::{CapacityView, Live, NodeView, ReplayState, RunSource, SessionView};
 use wec_record::{Mark, Record};
 
 use super::Web;
 use super::error::{ApiError, ErrorBody};
 use crate::clock::unix_now_ns;
 use crate::ingest::Ingest;
-use crate::metrics::{Family, current_families};
+use crate::metrics::current_families;
 use crate::runs::{CURRENT, Run, Shown};
-use crate::snapshot::{CapacityView, Live, NodeView, ReplayState, RunSource, SessionView};
+use wec_figures::families::Family;
 
 const PERIOD: Duration = Duration::from_secs(1);
 /// Figures no older than this are reused for further watchers.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use wec_figures::snapshot::ObservedOverTime;
 
 use super::Web;
 use super::error::{ApiError, ErrorBody};
-use crate::snapshot::ObservedOverTime;
 
 /// Metrics of other programs over time
 #[utoipa::path(

@@ -5,9 +5,8 @@ use axum::response::IntoResponse;
 use utoipa::openapi::OpenApi as Document;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
-
-use crate::schema::{self, require_what_is_written};
-use crate::snapshot::{CauseFigures, ChainFigures, ChainSeries, ProfileFigures};
+use wec_figures::schema::{self, require_what_is_written};
+use wec_figures::snapshot::{CauseFigures, ChainFigures, ChainSeries, ProfileFigures};
 
 #[derive(OpenApi)]
 #[openapi(

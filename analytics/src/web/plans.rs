@@ -10,13 +10,13 @@ use axum::{Extension, Json};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
+use wec_figures::snapshot::{AgentView, Agents, PlanView};
 
 use super::Web;
 use super::error::{ApiError, ErrorBody};
 use super::guard::Caller;
 use super::session::{author, read};
 use crate::plans::{self, NewSession, ScenarioCheck, ScenarioText};
-use crate::snapshot::{AgentView, Agents, PlanView};
 
 /// How to stop a session.
 #[derive(Debug, Default, Deserialize, Serialize, ToSchema)]

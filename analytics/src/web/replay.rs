@@ -9,12 +9,12 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::HeaderMap;
 use serde_json::Value;
 use utoipa::ToSchema;
+use wec_figures::snapshot::ReplayView;
 
 use super::error::{ApiError, ErrorBody};
 use super::{Web, session};
 use crate::control::Mistakes;
 use crate::runs::{ReplayChange, Replayed};
-use crate::snapshot::ReplayView;
 
 /// Slowest and fastest replay.
 pub(crate) const SPEEDS: (f64, f64) = (1.0, 1_000.0);

@@ -10,6 +10,7 @@ use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use wec_board::Author;
+use wec_figures::snapshot::{Runs, Warnings, WindowView};
 use wec_record::{Mark, MarkValue, MarkWhat};
 
 use super::error::{ApiError, ErrorBody};
@@ -17,7 +18,6 @@ use super::guard::Caller;
 use super::{Web, session};
 use crate::clock::unix_now_ns;
 use crate::runs::{CURRENT, Run};
-use crate::snapshot::{Runs, Warnings, WindowView};
 
 /// The runs that have a log
 #[utoipa::path(

@@ -14,7 +14,9 @@ use serde_json::Value;
 use utoipa::openapi::schema::ObjectBuilder;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
-use wec_board::{Author, Board, BoardError, By, LiveValue, Phase, SessionState};
+use wec_board::{Author, Board, BoardError, By, LiveValue, SessionState};
+use wec_figures::schema;
+use wec_figures::snapshot::{RunEntry, SessionEntry, SessionView, Sessions};
 use wec_record::Mark;
 
 use super::error::{ApiError, ErrorBody};
@@ -23,8 +25,6 @@ use super::{MAX_BODY, Web};
 use crate::control::{self, Asked, Refusal};
 use crate::plans::{self, PlanChanged, PlanRefusal};
 use crate::runs::CURRENT;
-use crate::schema;
-use crate::snapshot::{RunEntry, SessionEntry, SessionView, Sessions};
 
 /// The header by which `wec session` identifies itself as a command line.
 const BY: &str = "wec-by";
@@ -347,56 +347,4 @@ pub(super) fn read(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> 
     }
     serde_json::from_slice(&body)
         .map_err(|error| ApiError::BadRequest(format!("the body is not JSON: {error}")))
-}
-
-impl SessionView {
-    /// A session in the form of the API.
-    pub fn new(session: &wec_board::Session, workers_running: u64) -> Self {
-        use crate::snapshot::{LimitsView, ScenarioView};
-        let spec = &session.spec;
-        let running = spec.scenarios.iter().filter(|(name, _)| session.phase(name) == Phase::Running);
-        let workers = running.map(|(_, target)| target.workers).fold(0, u32::saturating_add);
-        let scenarios = spec.scenarios.iter().map(|(name, target)| {
-            let view = ScenarioView {
-                state: session.phase(name).name().to_owned(),
-                workers: target.workers,
-                rate: target.rate,
-                rate_unit: target.rate_unit.clone(),
-                weights: target.weights.clone(),
-                scheduled: target.scheduled,
-            };
-            (name.clone(), view)
-        });
-        Self {
-            id: spec.id.clone(),
-            state: spec.state.name().to_owned(),
-            workers_target: workers,
-            workers_running,
-            limits: LimitsView {
-                registrations: spec.limits.registrations,
-                authorizations: spec.limits.authorizations,
-                certificates: spec.limits.certificates,
-            },
-            scenarios: scenarios.collect(),
-            plan: None,
-        }
-    }
-
-    /// A planned session without a run so far.
-    pub fn without_load(plan: crate::snapshot::PlanView) -> Self {
-        Self {
-            id: plan.id.clone(),
-            state: SessionState::Stopped.name().to_owned(),
-            workers_target: 0,
-            workers_running: 0,
-            limits: crate::snapshot::LimitsView::default(),
-            scenarios: BTreeMap::new(),
-            plan: Some(plan),
-        }
-    }
-
-    /// Whether the session has been stopped.
-    pub fn is_stopped(&self) -> bool {
-        self.state == SessionState::Stopped.name()
-    }
 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::consume::RecordConsumer;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -10,7 +11,6 @@ use wec_consumer::{ClientOptions, ConsumerClient, RunReporter};
 use wec_record::Record;
 
 use super::RunReports;
-use crate::consume::RecordConsumer;
 use crate::runs::LiveRun;
 
 /// A run that was stopped gets its last results within this time.

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use wec_consumer::{RunReport, RunStart};
+use wec_figures::aggregate::Earlier;
 use wec_record::{Record, RunHeader};
 
 use crate::Aggregate;
-use crate::aggregate::Earlier;
 
 /// The reports of one run: its start, its figures at the end of each interval, and its result.
 #[derive(Clone, Debug)]

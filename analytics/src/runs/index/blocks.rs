@@ -13,12 +13,12 @@ use std::ops::Range;
 
 use prost::encoding::{decode_varint, encode_varint};
 use serde::{Deserialize, Serialize};
+use wec_figures::aggregate::{Piece, ValidationEvent, Validations};
 use wec_record::{ChallengeType, Event, Record};
 
 use super::file::{Sections, unpacked};
 use super::names::Names;
 use crate::Aggregate;
-use crate::aggregate::{Piece, ValidationEvent, Validations};
 
 /// Blocks of a run. With more of them, each two become one.
 pub(super) const MAX_BLOCKS: usize = 200;

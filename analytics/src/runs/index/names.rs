@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::BuildHasherDefault;
 
-use crate::aggregate::{MAX_NAMES, Same};
+use wec_figures::aggregate::{MAX_NAMES, Same};
 
 /// Names that are followed: some 80 MB while an index is made.
 const MAX_FOLLOWED: usize = 3_000_000;

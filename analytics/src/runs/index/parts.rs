@@ -5,13 +5,13 @@ use std::ops::Range;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use wec_figures::aggregate::Piece;
 use wec_log::{LogReport, Start, judge, read_part};
 use wec_record::{KINDS, Mark, Record, RunHeader, RunTimes};
 
 use super::super::catalogue::LogFile;
 use super::file::IndexedFile;
 use crate::Aggregate;
-use crate::aggregate::Piece;
 use crate::log::LogError;
 
 const MINUTE_NS: u64 = 60_000_000_000;

@@ -97,7 +97,7 @@ fn accepted(snapshot: &Snapshot) -> Option<NeverSucceeded> {
 }
 
 /// The most frequent error of the chain and its remedy, as the end of a sentence.
-pub(crate) fn cause(snapshot: &Snapshot, chain: Chain) -> String {
+pub fn cause(snapshot: &Snapshot, chain: Chain) -> String {
     let of_chain =
         |failure: &&FailureFigures| failure.scope == FailureScope::Chain && failure.name == chain.name();
     let Some(most) = snapshot.failures.iter().find(of_chain) else { return String::new() };

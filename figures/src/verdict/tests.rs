@@ -85,10 +85,10 @@ fn what_no_node_had_as_its_part_was_not_achieved() {
         "rate{achieved/target} >= 0.99 over 5s",
         "rate{achieved/target} >= 0.9",
     ]);
-    verdict.take(&of_two(19));
+    of_two(19).iter().for_each(|record| verdict.record(record));
     let results = verdict.results(20 * SECOND);
     assert!(results.iter().all(|result| result.passed == Some(true)), "{results:?}");
-    verdict.take(&of_two(60)[40..]);
+    of_two(60)[40..].iter().for_each(|record| verdict.record(record));
     let results = verdict.results(60 * SECOND);
     // 400 of 6,000 are missing.
     assert_eq!(results[0].value, Some(0.933_333), "{results:?}");
@@ -105,7 +105,7 @@ fn samples_that_arrive_late_change_no_total() {
         other => panic!("{other:?}"),
     });
     let mut verdict = verdict(&["rate{achieved/target} >= 0.9"]);
-    verdict.take(&records);
+    records.iter().for_each(|record| verdict.record(record));
     let value = verdict.results(60 * SECOND)[0].value.unwrap();
     assert!((0.92..0.94).contains(&value), "{value}");
 }

@@ -13,7 +13,7 @@ const LONGEST_TEXT: usize = 16 << 10;
 
 impl Aggregate {
     /// Whether a piece of a run can have these figures.
-    pub(crate) fn is_sound(&self) -> bool {
+    pub fn is_sound(&self) -> bool {
         let ConnectionFigures { new, reused, reconnects } = &self.connections;
         let ByteFigures { sent, received } = &self.bytes;
         let counts = [

@@ -66,7 +66,7 @@ pub(crate) fn scenario_state() -> Schema {
 }
 
 /// A value of a scenario that can be changed during a run.
-pub(crate) fn live(value: &LiveValue) -> Schema {
+pub fn live(value: &LiveValue) -> Schema {
     let number = |of, format| {
         ObjectBuilder::new()
             .schema_type(SchemaType::Type(of))
@@ -114,7 +114,7 @@ fn object_of<T: ToSchema>(names: impl IntoIterator<Item = &'static str>, require
 
 /// Makes every key that is always written required. The types alone mark fewer, because keys that older
 /// writers did not have are optional when read.
-pub(crate) fn require_what_is_written(document: &mut Document) {
+pub fn require_what_is_written(document: &mut Document) {
     let schemas = document.components.iter_mut().flat_map(|components| &mut components.schemas);
     for (name, schema) in schemas.filter(|(name, _)| !name.ends_with(PATCH)) {
         if let RefOr::T(Schema::Object(object)) = schema {
@@ -125,7 +125,7 @@ pub(crate) fn require_what_is_written(document: &mut Document) {
 }
 
 /// The JSON Schema of the summary: the API's schema of a snapshot with all schemas that it refers to.
-pub(crate) fn summary_schema(document: &Document) -> String {
+pub fn summary_schema(document: &Document) -> String {
     let document = serde_json::to_value(document).expect("the document has string keys and finite numbers");
     let schemas = &document["components"]["schemas"];
     let mut named = BTreeSet::new();
@@ -147,7 +147,7 @@ pub(crate) fn summary_schema(document: &Document) -> String {
 }
 
 /// The JSON Schema of one line of a log. What older versions did not write is not required.
-pub(crate) fn log_schema() -> String {
+pub fn log_schema() -> String {
     let mut named = Vec::new();
     Record::schemas(&mut named);
     let definitions: BTreeMap<_, _> = named.into_iter().collect();

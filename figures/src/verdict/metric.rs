@@ -12,7 +12,7 @@ use crate::distribution::{Cells, LONGEST_NS};
 /// An event that a metric counts.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Event {
-    pub(crate) count: u64,
+    pub count: u64,
     pub(crate) bad: u64,
     /// How many of these the target required, if the metric needs it. Negative where an earlier event had too many.
     pub(crate) asked: Option<i64>,
@@ -145,7 +145,7 @@ impl Timed for Stat {
 /// A second's tally, or a window's.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Slice {
-    pub(crate) count: u64,
+    pub count: u64,
     pub(crate) bad: u64,
     reached: Reached,
     /// Number of events with a time.

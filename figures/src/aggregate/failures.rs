@@ -10,7 +10,7 @@ const MAX_DETAILS: usize = 16;
 
 impl Aggregate {
     /// Whether a kind of failure has occurred so often.
-    pub(crate) fn has_failed_times(&self, count: u64) -> bool {
+    pub fn has_failed_times(&self, count: u64) -> bool {
         self.failures.iter().any(|known| known.count >= count)
     }
 

@@ -52,7 +52,7 @@ pub struct Series {
 
 impl Series {
     /// No changes of a series with buckets of this width.
-    pub(crate) fn without_buckets(step_s: u64) -> Self {
+    pub fn without_buckets(step_s: u64) -> Self {
         Self {
             step_s,
             reset: false,

@@ -25,7 +25,7 @@ pub(super) struct PartOfRun {
 
 /// A piece of a part, of a run whose times are all in range. It has no validations, which do not end at its ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Piece {
+pub enum Piece {
     /// The one with which the part begins: it takes what was before the part.
     First,
     /// Its totals since a node's start are reduced when it is put to the first one.
@@ -58,24 +58,24 @@ impl Aggregate {
     }
 
     /// For a piece of a part, nanoseconds since the Unix epoch.
-    pub(crate) fn of_piece(piece: Piece, unix_ns: Range<u64>) -> Self {
+    pub fn of_piece(piece: Piece, unix_ns: Range<u64>) -> Self {
         let (from, early) = (Duration::ZERO, Vec::new());
         let period = Some(PartOfRun { from, to: None, unix_ns, early, piece: Some(piece) });
         Self { period, stopped: true, ..Self::default() }
     }
 
     /// The next record has this place in the log, by which rows of pieces are ordered.
-    pub(crate) const fn at_place(&mut self, place: u64) {
+    pub const fn at_place(&mut self, place: u64) {
         self.place = place;
     }
 
     /// Adds a piece that follows.
-    pub(crate) fn put(&mut self, piece: Self) {
+    pub fn put(&mut self, piece: Self) {
         self.merge(piece);
     }
 
     /// All pieces of the part of this time are here: its rows get the order that they have when the log is read.
-    pub(crate) fn complete(&mut self, unix_ns: Range<u64>, times: RunTimes) {
+    pub fn complete(&mut self, unix_ns: Range<u64>, times: RunTimes) {
         self.endpoints.sort_by_key(|totals| totals.first);
         self.known_endpoints = KnownEndpoints::default();
         self.hits.sort_by_key(|totals| totals.first);
@@ -88,28 +88,28 @@ impl Aggregate {
     }
 
     /// What a piece does not count by itself: authorizations and hits that ended in it.
-    pub(crate) const fn validations(&mut self) -> &mut Validations {
+    pub const fn validations(&mut self) -> &mut Validations {
         &mut self.validations
     }
 
     /// Requests that were counted.
-    pub(crate) const fn requests(&self) -> u64 {
+    pub const fn requests(&self) -> u64 {
         self.requests
     }
 
     /// Counts what was warned of.
-    pub(crate) fn warning(&mut self, event: &Event) {
+    pub fn warning(&mut self, event: &Event) {
         self.warnings.record(event);
     }
 
     /// The target numbers of workers, by all marks of the run until the end of the part.
-    pub(crate) fn targets_by<'a>(&mut self, marks: impl Iterator<Item = &'a Mark>) {
+    pub fn targets_by<'a>(&mut self, marks: impl Iterator<Item = &'a Mark>) {
         self.workers_targets.clear();
         marks.for_each(|mark| self.workers_target_by(mark));
     }
 
     /// Whether no bound was exceeded, so that pieces of it can be put together without loss.
-    pub(crate) fn is_within_bounds(&self) -> bool {
+    pub fn is_within_bounds(&self) -> bool {
         self.other_endpoint.is_none()
             && self.other_failure.is_none()
             && self.failures.iter().all(|failure| failure.detail != OTHER && failure.name != OTHER)
@@ -176,22 +176,22 @@ impl Aggregate {
     }
 
     /// Start and end of the whole run; none if a time was out of range, so that the order of the log matters.
-    pub(crate) fn sure_times(&self) -> Option<&RunTimes> {
+    pub fn sure_times(&self) -> Option<&RunTimes> {
         Some(&self.times).filter(|_| !self.strayed)
     }
 
     /// The whole run has these times: those of the records of its part are in range, however far from its start.
-    pub(crate) fn of_times(&mut self, times: RunTimes) {
+    pub fn of_times(&mut self, times: RunTimes) {
         self.times = times;
     }
 
     /// The run has a record that ends at this time.
-    pub(crate) fn reach(&mut self, at_unix_ns: u64) {
+    pub fn reach(&mut self, at_unix_ns: u64) {
         self.span(at_unix_ns, at_unix_ns);
     }
 
     /// The run has this number of records of kinds that are not known.
-    pub(crate) const fn add_unknown(&mut self, records: u64) {
+    pub const fn add_unknown(&mut self, records: u64) {
         self.unknown_records += records;
     }
 

@@ -142,7 +142,7 @@ impl Aggregate {
     }
 
     /// What the processes of the load tester warned of.
-    pub(crate) fn warnings(&self) -> Warnings {
+    pub fn warnings(&self) -> Warnings {
         Warnings { warnings: self.warnings.figures(), others: self.warnings.others() }
     }
 
@@ -200,7 +200,7 @@ impl Aggregate {
     }
 
     /// Number of workers, by the latest samples of the nodes.
-    pub(crate) fn workers_running(&self) -> u64 {
+    pub fn workers_running(&self) -> u64 {
         self.live_workers().fold(0, |sum, (_, workers)| sum.saturating_add(workers))
     }
 

@@ -12,7 +12,6 @@ use std::time::Duration;
 use wec_record::threshold::{Metric, Of, Stat, Threshold, Unit};
 use wec_record::{Chain, ChainResult, FailureClass, LimitKind, LoadSample, Record};
 
-use crate::consume::RecordConsumer;
 use crate::counts::{Followed, LoadCounts};
 use crate::verdict::{Event, Sees, Slice, rounded};
 use crate::wording::counted;
@@ -136,7 +135,7 @@ pub struct WindowThreshold {
 
 /// Keeps the parts of a run.
 #[derive(Clone, Debug)]
-pub(crate) struct Windows {
+pub struct Windows {
     thresholds: Vec<Threshold>,
     /// Number of the first part since the Unix epoch.
     first: u64,
@@ -162,7 +161,7 @@ impl Windows {
         Self { thresholds, first: 0, parts: VecDeque::new(), followed: Followed::default() }
     }
 
-    fn record(&mut self, record: &Record) {
+    pub(crate) fn record(&mut self, record: &Record) {
         match record {
             Record::Chain { origin_unix_ns, result, .. } => self.chain(*origin_unix_ns, result),
             Record::Load { node, at_unix_ns, load, .. } => self.load(node, *at_unix_ns, load),
@@ -170,14 +169,16 @@ impl Windows {
         }
     }
 
-    pub(crate) fn forget_before(&mut self, unix_ns: u64) {
+    /// Drops what was before this time, nanoseconds since the Unix epoch.
+    pub fn forget_before(&mut self, unix_ns: u64) {
         let first = unix_ns / PART_NS;
         while self.first < first && self.parts.pop_front().is_some() {
             self.first += 1;
         }
     }
 
-    pub(crate) fn figures(&self, unix_ns: Range<u64>) -> WindowFigures {
+    /// The figures of a window of time, nanoseconds since the Unix epoch.
+    pub fn figures(&self, unix_ns: Range<u64>) -> WindowFigures {
         let parts = unix_ns.start / PART_NS..unix_ns.end / PART_NS;
         let over_ns = parts.end.saturating_sub(parts.start) * PART_NS;
         let empty = Kept::default();
@@ -321,16 +322,6 @@ impl Windows {
         self.parts.drain(..surplus);
         self.first += surplus as u64;
         self.parts.get_mut(place.checked_sub(surplus)?)
-    }
-}
-
-impl RecordConsumer for Windows {
-    fn known(&mut self, record: &Record) {
-        self.record(record);
-    }
-
-    fn take(&mut self, records: &[Record]) {
-        records.iter().for_each(|record| self.record(record));
     }
 }
 

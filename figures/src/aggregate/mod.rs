@@ -32,13 +32,12 @@ use self::certificates::Certificates;
 use self::load::Loads;
 use self::observed::Observed;
 use self::part::PartOfRun;
-pub(crate) use self::part::Piece;
-pub(crate) use self::request_stats::Earlier;
+pub use self::part::Piece;
+pub use self::request_stats::Earlier;
 use self::timeline::Timeline;
 use self::totals::{ChainTotals, EndpointTotals, HitTotals, KnownEndpoints, Outcome};
-pub(crate) use self::validations::{MAX_NAMES, Same, ValidationEvent, Validations};
+pub use self::validations::{MAX_NAMES, Same, ValidationEvent, Validations};
 use self::warnings::Warnings;
-use crate::consume::RecordConsumer;
 use crate::distribution::{LONGEST_NS, Times};
 use crate::snapshot::{
     ByteFigures, ChainPercentiles, ConnectionFigures, FailureFigures, FailureScope, ObservedSeries, Series,
@@ -136,10 +135,9 @@ pub struct Aggregate {
 
 impl Aggregate {
     fn count(&mut self, record: &Record) {
-        let one = std::slice::from_ref(record);
-        self.verdict.take(one);
+        self.verdict.record(record);
         if let Some(windows) = &mut self.windows {
-            windows.take(one);
+            windows.record(record);
         }
         match record {
             Record::Header(header) if self.header.is_none() => {
@@ -284,22 +282,22 @@ impl Aggregate {
     }
 
     /// From now on keeps the data for windows of time, to judge them by these thresholds.
-    pub(crate) fn watch_windows(&mut self, thresholds: Vec<Threshold>) {
+    pub fn watch_windows(&mut self, thresholds: Vec<Threshold>) {
         self.windows = Some(Windows::new(thresholds));
     }
 
     /// Windows of time, if they are kept.
-    pub(crate) const fn windows(&mut self) -> Option<&mut Windows> {
+    pub const fn windows(&mut self) -> Option<&mut Windows> {
         self.windows.as_mut()
     }
 
     /// Whether a threshold may end the run.
-    pub(crate) fn may_end(&self) -> bool {
+    pub fn may_end(&self) -> bool {
         self.verdict.may_end()
     }
 
     /// The threshold that ends the run, until the log says that the run was ended.
-    pub(crate) fn wants_end(&self) -> Option<&Threshold> {
+    pub fn wants_end(&self) -> Option<&Threshold> {
         self.verdict.wants_end()
     }
 
@@ -309,28 +307,28 @@ impl Aggregate {
     }
 
     /// Start and end of the whole run.
-    pub(crate) const fn times(&self) -> &RunTimes {
+    pub const fn times(&self) -> &RunTimes {
         &self.times
     }
 
     /// Wall clock of the latest end, nanoseconds since the Unix epoch.
-    pub(crate) const fn latest(&self) -> u64 {
+    pub const fn latest(&self) -> u64 {
         self.latest
     }
 
     /// Whether the load has ended.
-    pub(crate) const fn is_stopped(&self) -> bool {
+    pub const fn is_stopped(&self) -> bool {
         self.stopped
     }
 
     /// Target number of workers of the run, by its marks.
-    pub(crate) fn workers_target(&self) -> Option<u32> {
+    pub fn workers_target(&self) -> Option<u32> {
         let targets = self.workers_targets.values().copied();
         targets.reduce(u32::saturating_add)
     }
 
     /// The same for one scenario.
-    pub(crate) fn workers_target_of(&self, scenario: &str) -> Option<u32> {
+    pub fn workers_target_of(&self, scenario: &str) -> Option<u32> {
         self.workers_targets.get(scenario).copied()
     }
 
@@ -625,17 +623,6 @@ impl Aggregate {
         } else if self.workers.len() < MAX_NODES {
             self.workers.insert(node.to_owned(), (at, workers));
         }
-    }
-}
-
-/// Figures do not distinguish new records from those read again.
-impl RecordConsumer for Aggregate {
-    fn known(&mut self, record: &Record) {
-        self.record(record);
-    }
-
-    fn take(&mut self, records: &[Record]) {
-        records.iter().for_each(|record| self.record(record));
     }
 }
 

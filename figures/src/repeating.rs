@@ -11,20 +11,20 @@ use crate::snapshot::{FailureFigures, FailureScope, Snapshot};
 use crate::way_out::way_out;
 
 /// Number of occurrences before an error is reported.
-pub(crate) const REPEATS: u64 = 5;
+pub const REPEATS: u64 = 5;
 /// Number of errors reported per run; the table of failures has all.
 const MOST: usize = 5;
 
 /// What has been reported for a run.
 #[derive(Debug, Default)]
-pub(crate) struct Reported {
+pub struct Reported {
     run: String,
     known: Vec<(FailureScope, String, Option<FailureClass>, u16, String, String)>,
 }
 
 impl Reported {
     /// Repeating errors that have not been reported yet, each in a sentence with the remedy.
-    pub(crate) fn news(&mut self, snapshot: &Snapshot) -> Vec<String> {
+    pub fn news(&mut self, snapshot: &Snapshot) -> Vec<String> {
         if self.run != snapshot.run.id {
             *self = Self { run: snapshot.run.id.clone(), known: Vec::new() };
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use wec_board::{NodeKind, NodeState, SessionState};
+use wec_board::{NodeKind, NodeState, Phase, Session, SessionState};
 use wec_listen::ListenerCounts;
 
 use super::{ReplayView, RunSource, Series, Snapshot};
@@ -111,6 +111,57 @@ pub struct SessionView {
     /// What agents run in it, in `GET /api/v1/sessions/{id}` only; null for a session that was not planned.
     #[serde(default)]
     pub plan: Option<super::PlanView>,
+}
+
+impl SessionView {
+    /// A session in the form of the API.
+    pub fn new(session: &Session, workers_running: u64) -> Self {
+        let spec = &session.spec;
+        let running = spec.scenarios.iter().filter(|(name, _)| session.phase(name) == Phase::Running);
+        let workers = running.map(|(_, target)| target.workers).fold(0, u32::saturating_add);
+        let scenarios = spec.scenarios.iter().map(|(name, target)| {
+            let view = ScenarioView {
+                state: session.phase(name).name().to_owned(),
+                workers: target.workers,
+                rate: target.rate,
+                rate_unit: target.rate_unit.clone(),
+                weights: target.weights.clone(),
+                scheduled: target.scheduled,
+            };
+            (name.clone(), view)
+        });
+        Self {
+            id: spec.id.clone(),
+            state: spec.state.name().to_owned(),
+            workers_target: workers,
+            workers_running,
+            limits: LimitsView {
+                registrations: spec.limits.registrations,
+                authorizations: spec.limits.authorizations,
+                certificates: spec.limits.certificates,
+            },
+            scenarios: scenarios.collect(),
+            plan: None,
+        }
+    }
+
+    /// A planned session without a run so far.
+    pub fn without_load(plan: super::PlanView) -> Self {
+        Self {
+            id: plan.id.clone(),
+            state: SessionState::Stopped.name().to_owned(),
+            workers_target: 0,
+            workers_running: 0,
+            limits: LimitsView::default(),
+            scenarios: BTreeMap::new(),
+            plan: Some(plan),
+        }
+    }
+
+    /// Whether the session has been stopped.
+    pub fn is_stopped(&self) -> bool {
+        self.state == SessionState::Stopped.name()
+    }
 }
 
 /// Limits on the objects made at the CA; null means no limit.

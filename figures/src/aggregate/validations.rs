@@ -24,7 +24,7 @@ use crate::distribution::{MOST, Times};
 use crate::snapshot::ValidationFigures;
 
 /// Names whose hits and authorizations are kept: ten seconds at a thousand per second.
-pub(crate) const MAX_NAMES: usize = 10_000;
+pub const MAX_NAMES: usize = 10_000;
 /// Authorizations kept per name. By default a name is ordered once; renewals order it again.
 const MAX_PROOFS: usize = 16;
 const MAX_HITS: usize = 64;
@@ -33,7 +33,7 @@ const NEAR_NS: u64 = 60_000_000_000;
 
 /// The validations of one run. In a file it has only what is settled.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Validations {
+pub struct Validations {
     /// By position in [`ChallengeType::ALL`].
     totals: [Totals; ChallengeType::ALL.len()],
     /// The names, in the order in which they came, from `oldest` on.
@@ -78,24 +78,27 @@ struct Proof {
 
 /// What a validation is made of, with the hash of its name: an index keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ValidationEvent {
-    pub(crate) name: u64,
-    pub(crate) challenge: ChallengeType,
+pub struct ValidationEvent {
+    /// The number of the identifier.
+    pub name: u64,
+    /// The type of the challenge.
+    pub challenge: ChallengeType,
     /// Of an authorization, when its challenge was answered; none for a hit.
-    pub(crate) answered: Option<u64>,
+    pub answered: Option<u64>,
     /// When the authorization was settled, or the hit arrived, nanoseconds since the Unix epoch.
-    pub(crate) at: u64,
+    pub at: u64,
 }
 
 impl ValidationEvent {
     /// None for an authorization that was not answered, or not seen in a final state.
-    pub(crate) fn of_authorization(name: u64, origin_unix_ns: u64, of: &AuthorizationResult) -> Option<Self> {
+    pub fn of_authorization(name: u64, origin_unix_ns: u64, of: &AuthorizationResult) -> Option<Self> {
         let challenge = of.challenge.filter(|_| of.answered > 0 && of.settled > 0)?;
         let answered = Some(origin_unix_ns.saturating_add(of.answered));
         Some(Self { name, challenge, answered, at: origin_unix_ns.saturating_add(of.settled) })
     }
 
-    pub(crate) const fn of_hit(name: u64, hit: &ValidationHit) -> Self {
+    /// Of a hit at the challenge server.
+    pub const fn of_hit(name: u64, hit: &ValidationHit) -> Self {
         Self { name, challenge: hit.challenge, answered: None, at: hit.at_unix_ns }
     }
 }
@@ -120,7 +123,7 @@ impl Validations {
     }
 
     /// Counts an event. The hashes of all its names must be of one kind.
-    pub(crate) fn count(&mut self, event: ValidationEvent) {
+    pub fn count(&mut self, event: ValidationEvent) {
         let ValidationEvent { name, challenge, answered, at } = event;
         match answered {
             Some(answered) => self.proof(name, Proof { challenge, answered, settled: at.max(answered) }),
@@ -129,13 +132,14 @@ impl Validations {
     }
 
     /// No further event is of the names that wait for one.
-    pub(crate) fn settle(&mut self) {
+    pub fn settle(&mut self) {
         let Self { totals, names, oldest, places, hits_alone } = self;
         *hits_alone += names.drain(..).map(|name| name.settle(totals)).sum::<u64>();
         (*oldest, *places) = (0, HashMap::default());
     }
 
-    pub(crate) fn merge(&mut self, other: Self) {
+    /// Adds the events of another part of the run.
+    pub fn merge(&mut self, other: Self) {
         let Self { totals, names, oldest, hits_alone, .. } = other;
         for (ours, theirs) in self.totals.iter_mut().zip(totals) {
             ours.merge(theirs);
@@ -222,7 +226,7 @@ fn key_of(name: &str) -> u64 {
 
 /// The hash of a hash.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Same(u64);
+pub struct Same(u64);
 
 impl Hasher for Same {
     fn finish(&self) -> u64 {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use wec_record::{Chain, FailureClass};
 
 use super::{Aggregate, EndpointTotals, OTHER, Outcome};
-use crate::metrics::{Distribution, Family, Labels, Unit};
+use crate::families::{Distribution, Family, Labels, Unit};
 use crate::snapshot::FailureScope;
 
 /// The class of a failure whose record has none.
@@ -13,7 +13,7 @@ const UNCLASSIFIED: &str = "unclassified";
 
 impl Aggregate {
     /// The families of the run so far; none before it has begun.
-    pub(crate) fn families(&self) -> Vec<Family> {
+    pub fn families(&self) -> Vec<Family> {
         let Some(header) = &self.header else { return Vec::new() };
         let mut families = vec![
             Family::info(

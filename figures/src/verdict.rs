@@ -17,7 +17,6 @@ use wec_record::{ChainResult, LoadSample, LoadState, MarkBy, Record, ScenarioSam
 use self::metric::{Counts, Reached, key_of};
 pub(crate) use self::metric::{Event, Sees, Slice, rounded};
 use self::window::Window;
-use crate::consume::RecordConsumer;
 use crate::counts::{Followed, Shortfall};
 use crate::distribution::Times;
 use crate::snapshot::ThresholdResult;
@@ -98,7 +97,7 @@ impl RunVerdict {
         }
     }
 
-    fn record(&mut self, record: &Record) {
+    pub(crate) fn record(&mut self, record: &Record) {
         if self.judges.is_empty() {
             return;
         }
@@ -254,16 +253,6 @@ impl RunVerdict {
                 judge.trip(&self.load_time, elapsed_ns, end);
             }
         }
-    }
-}
-
-impl RecordConsumer for RunVerdict {
-    fn known(&mut self, record: &Record) {
-        self.record(record);
-    }
-
-    fn take(&mut self, records: &[Record]) {
-        records.iter().for_each(|record| self.record(record));
     }
 }
 

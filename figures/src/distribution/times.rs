@@ -88,7 +88,7 @@ impl Times {
     }
 
     /// Whether samples can have made it.
-    pub(crate) fn is_sound(&self) -> bool {
+    pub fn is_sound(&self) -> bool {
         self.all().is_sound()
     }
 

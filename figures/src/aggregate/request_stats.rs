@@ -10,7 +10,7 @@ use crate::snapshot::FailureScope;
 
 /// Requests by method and endpoint at an earlier time, for current rates.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Earlier {
+pub struct Earlier {
     at_unix_ns: u64,
     counts: BTreeMap<(String, String), u64>,
 }
@@ -28,12 +28,7 @@ impl Aggregate {
     ///
     /// Times are response times of the requests that succeeded. Requests that were cut off by the end of the run
     /// are not counted.
-    pub(crate) fn request_stats(
-        &self,
-        at_unix_ns: u64,
-        since: &Earlier,
-        running: bool,
-    ) -> (RequestStats, Earlier) {
+    pub fn request_stats(&self, at_unix_ns: u64, since: &Earlier, running: bool) -> (RequestStats, Earlier) {
         let mut groups = BTreeMap::<(String, String), Group>::new();
         let mut all = Group::default();
         for totals in self.endpoints.iter().chain(self.other_endpoint.as_deref()) {

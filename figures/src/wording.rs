@@ -1,7 +1,7 @@
 //! Formats numbers for the terminal.
 
-pub(crate) const UNITS: [(&str, u64); 4] =
-    [("ns", 1), ("µs", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000)];
+/// Units of time, each with its length in nanoseconds.
+pub const UNITS: [(&str, u64); 4] = [("ns", 1), ("µs", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000)];
 
 /// Three digits and a unit: `1.23 ms`.
 pub fn duration(ns: u64) -> String {
