@@ -3,7 +3,7 @@
 mod tables;
 mod whose_time;
 
-use wec_figures::never_succeeded::cause;
+use wec_figures::never_succeeded::{cause, nothing_issued};
 use wec_figures::snapshot::{
     FailureFigures, FailureScope, GapFigures, GeneratorFigures, ObservedFigures, Snapshot, ThresholdResult,
 };
@@ -555,7 +555,7 @@ pub fn nothing_succeeded(snapshot: &Snapshot) -> Option<String> {
             let cause = worst.map(|(chain, _)| cause(snapshot, *chain)).unwrap_or_default();
             Some(format!("nothing succeeded: all {ended} chains failed{cause}"))
         }
-        _ if snapshot.never_succeeded.is_empty() => None,
+        _ if snapshot.never_succeeded.is_empty() => nothing_issued(snapshot),
         _ => {
             let why = snapshot.never_succeeded.iter().map(|chain| chain.why.as_str());
             Some(why.collect::<Vec<_>>().join("\n"))

@@ -7,7 +7,8 @@
 //! | was not run, though included | the run took 60 s and 100 iterations, and the chain was never possible |
 //! | certificate, included | the run took 60 s and 100 iterations, and no certificate was issued |
 //!
-//! So has a run in which the CA accepted what it must refuse, be it once.
+//! So has a run in which the CA accepted what it must refuse, be it once. At its end also a short run has not passed if
+//! no certificate was issued and its plan includes a chain that issues ([`nothing_issued`]).
 //!
 //! A chain is included when it has weight, `--stop-before` and limits allow it, and the chain that makes what
 //! it needs is included or there was such an object in the state. After a change by hand during the run only
@@ -76,6 +77,23 @@ pub(crate) fn never_succeeded(snapshot: &Snapshot) -> Vec<NeverSucceeded> {
     }
     found.extend(accepted(snapshot));
     found
+}
+
+/// Why a run without one certificate has not passed, however short it was: its plan includes chains that issue. To be
+/// asked when the run has ended.
+pub fn nothing_issued(snapshot: &Snapshot) -> Option<String> {
+    let wishes = Wishes::of(snapshot);
+    let wanted = snapshot.issued.count == 0
+        && Chain::ALL.into_iter().any(|chain| chain.facts().issues && wishes.wants(chain));
+    let run = snapshot.chains.iter().filter(|(_, figures)| figures.count > 0);
+    let ran: Vec<_> = run.map(|(chain, figures)| format!("{} {chain}", figures.count)).collect();
+    wanted.then(|| {
+        format!(
+            "no certificate was issued: the chains that ran are {}; let it run longer, or give the chains that issue the \
+             weight 0 if none is to be issued",
+            ran.join(", ")
+        )
+    })
 }
 
 /// What the CA accepted although it must refuse it.
