@@ -14,6 +14,7 @@ pub mod scenario;
 mod schema;
 mod session;
 pub mod settings;
+mod suggestion;
 pub(crate) mod values;
 
 pub use flags::{Command, Flags, PlanOptions, Run};

@@ -12,6 +12,7 @@ use wec_record::Chain;
 
 use super::keys::{KEYS, Key, Kind, Place};
 use super::settings::{Origin, Settings};
+use super::suggestion::with_nearest;
 
 /// A command whose flags come from the table of keys.
 pub trait Command {
@@ -140,15 +141,14 @@ fn set_weight(settings: &mut Settings, key: &Key, weight: &str, origin: &Origin)
             settings.give(&format!("{}.{}", key.name, chain.trim()), value.trim(), origin.clone());
         }
         // An error of the flag or its variable: files have a table.
-        _ => settings.mistake_at(
-            &key.long(),
-            origin.clone(),
-            format!(
+        _ => {
+            let message = format!(
                 "{} is not CHAIN=WEIGHT, as in certificate=4; expected CHAIN to be one of {}",
                 wec_text::quoted(weight),
                 Chain::names()
-            ),
-        ),
+            );
+            settings.mistake_at(&key.long(), origin.clone(), with_nearest(message, weight));
+        }
     }
 }
 

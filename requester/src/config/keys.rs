@@ -307,6 +307,7 @@ pub static KEYS: &[Key] = &[
 pub static FLAGS_ONLY: &[&str] = &[
     "analytics",
     "board",
+    "calibrate",
     "consumer",
     "consumer-interval",
     "consumer-token",
@@ -325,6 +326,7 @@ pub static FLAGS_ONLY: &[&str] = &[
     "log-level",
     "log-rotate-every",
     "log-rotate-size",
+    "no-order",
     "node",
     "node-stats",
     "node-stats-at",

@@ -13,6 +13,7 @@ use wec_text::{bounded, visible};
 use super::keys::{
     CAPACITY, FLAGS_ONLY, KEYS, Key, OF_FILES, OF_SCENARIOS, Place, WEIGHTS, flag_of, variable_of,
 };
+use super::suggestion::{self, nearest};
 
 /// The origin of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -219,7 +220,7 @@ impl Settings {
         match parse(text) {
             Ok(value) => Some(value),
             Err(message) => {
-                let message = wec_text::with_cut(message, text);
+                let message = suggestion::with_nearest(wec_text::with_cut(message, text), text);
                 let mistake = Mistake { key: key.into(), origin: Some(origin.clone()), message };
                 self.mistakes.push(mistake);
                 None
@@ -532,16 +533,6 @@ fn unknown(key: &str, last: &str, known: &[&str], top: &[&str]) -> String {
         Some(near) => format!("unknown key; did you mean {near}?"),
         None => format!("unknown key; known are {}", known.join(", ")),
     }
-}
-
-/// The most similar known key.
-fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
-    known
-        .iter()
-        .map(|candidate| (strsim::damerau_levenshtein(key, candidate), *candidate))
-        .filter(|(distance, candidate)| *distance <= 2.max(candidate.len() / 4))
-        .min()
-        .map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]
