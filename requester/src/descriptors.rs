@@ -9,7 +9,7 @@ use crate::plan::Plan;
 const BESIDES: u64 = 100;
 
 /// The warning if a plan may need more than `limit` open files.
-pub(crate) fn warning(plan: &Plan, limit: Option<u64>) -> Option<String> {
+pub fn warning(plan: &Plan, limit: Option<u64>) -> Option<String> {
     let limit = limit?;
     let needed = connections(plan).saturating_add(BESIDES);
     (needed > limit).then(|| {

@@ -1,5 +1,7 @@
 //! Why a requester could not start.
 
+use std::path::Path;
+
 use wec_acme::{DiscoverError, Failure};
 use wec_board::BoardError;
 use wec_record::Chain;
@@ -24,6 +26,18 @@ pub enum StartError {
     /// The CA.
     #[error("{0}{flags}", flags = flags(.0))]
     Ca(#[from] DiscoverError),
+    /// The root in the file of `--cacert` did not sign the certificate of the CA's server.
+    #[error(
+        "the CA's server is not trusted: {failure}; {file} (--cacert) does not have the root that signed the server's \
+         own certificate, which often differs from the root of what the CA issues: openssl s_client -connect HOST:PORT \
+         -showcerts shows who signed it"
+    )]
+    WrongRoot {
+        /// The file given.
+        file: String,
+        /// The failed handshake.
+        failure: Failure,
+    },
     /// The CA requires an external account binding (RFC 8555 §7.3.4), and none is configured.
     #[error(
         "the CA at {directory} registers accounts only with an external account binding: give --eab-kid and, in the \
@@ -93,6 +107,32 @@ pub enum StartError {
     /// The system refused a thread or a runtime.
     #[error("cannot start a thread for workers: {0}; try fewer --threads")]
     Thread(std::io::Error),
+}
+
+impl StartError {
+    /// Why the CA's directory could not be read, trusting the roots in this file. Advice that was followed is not
+    /// repeated.
+    pub(crate) fn of_ca(error: DiscoverError, cacert: Option<&Path>) -> Self {
+        match (error, cacert) {
+            (DiscoverError::Untrusted(failure), Some(file)) => {
+                Self::WrongRoot { file: file.display().to_string(), failure }
+            }
+            (error, _) => Self::Ca(error),
+        }
+    }
+
+    /// Whether it is about the CA and the way to it, which `wec doctor` examines.
+    pub const fn is_of_ca(&self) -> bool {
+        matches!(
+            self,
+            Self::Ca(_)
+                | Self::WrongRoot { .. }
+                | Self::ExternalAccountRequired { .. }
+                | Self::Profiles { .. }
+                | Self::NoResource { .. }
+                | Self::Refused(Refused::NoAddress { .. })
+        )
+    }
 }
 
 fn profiles(directory: &str, missing: &[String], offered: &[String]) -> String {

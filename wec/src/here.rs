@@ -4,11 +4,11 @@
 //! challenge server, analytics. Each part is flushed before the next one ends.
 
 use std::convert::Infallible;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wec_acme::Clock;
@@ -17,14 +17,17 @@ use wec_analytics::{
     nothing_succeeded, notice, summary_table,
 };
 use wec_board::{Board, NodeId, Session, SessionState, Versioned};
-use wec_challenge_server::{ChallengeServer, Config as ChallengeConfig, deliver};
+use wec_challenge_server::{Addresses, ChallengeServer, Config as ChallengeConfig, Hits, deliver};
 use wec_delivery::{LocalSink, Sink};
 use wec_pki::TlsOptions;
 use wec_record::{LoadState, Mark, MarkBy, MarkValue, MarkWhat, Record, RunHeader};
-use wec_requester::{Begun, Node, Plan, Surroundings, Workload, dns_apart, remote_challenges};
-use wec_startup::{Exit, Stop, TextStyle, node_name, say};
+use wec_requester::{
+    Begun, Listen, Node, Plan, StartError, Surroundings, Workload, dns_apart, remote_challenges,
+};
+use wec_startup::{Exit, Stop, TextStyle, node_name, say, told};
 use wec_store::{ChallengeWriter, MemoryChallenges};
 
+use crate::doctor;
 use crate::hook;
 use crate::junit::{self, Outcome};
 use crate::kept_page::KeptPage;
@@ -55,9 +58,18 @@ pub(crate) struct Here {
 /// Runs it, shows it, and returns its exit code.
 pub(crate) async fn run(here: Here, stop: Stop) -> anyhow::Result<Exit> {
     let output = here.output.clone();
+    let check = doctor::command_for(&here.plan);
     let outcome = run_and_conclude(here, stop).await;
     output.leave_failure(&outcome);
-    outcome
+    outcome.map_err(|error| pointed(error, &check))
+}
+
+/// An error of the CA, or of the way to it, with the command that examines both.
+fn pointed(error: anyhow::Error, check: &str) -> anyhow::Error {
+    match error.downcast_ref::<StartError>() {
+        Some(of_ca) if of_ca.is_of_ca() => anyhow!("{}\nstep by step: {check}", told(&error)),
+        _ => error,
+    }
 }
 
 async fn run_and_conclude(here: Here, stop: Stop) -> anyhow::Result<Exit> {
@@ -75,6 +87,9 @@ async fn run_and_conclude(here: Here, stop: Stop) -> anyhow::Result<Exit> {
     let text = |style: TextStyle| summary_table(snapshot, style) + &style.wrapped(remark, 0);
     output.leave("the summary", || junit::junit(&told), &ended.log, text, snapshot)?;
     let exit = verdict(snapshot, nothing.as_deref(), none);
+    if nothing.is_some() && none.is_none() {
+        say(format_args!("step by step: {}", doctor::command_for(&plan)));
+    }
     if let Some(webhook) = &output.report_to.webhook {
         wec_consumer::notify(webhook, &notice(snapshot, exit, &ended.log)).await;
     }
@@ -385,6 +400,16 @@ pub(crate) struct OwnServer {
 }
 
 impl OwnServer {
+    /// Where it listens.
+    pub(crate) fn addresses(&self) -> Addresses {
+        self.server.addresses()
+    }
+
+    /// The validations that arrived.
+    pub(crate) fn hits(&self) -> &Hits {
+        self.server.hits()
+    }
+
     /// Ends it, after the last chain whose validations it answers.
     pub(crate) async fn finish(self) {
         self.stop.cancel();
@@ -408,13 +433,24 @@ pub(crate) async fn challenges(
         http01: plan.listen.http01,
         tls_alpn01: plan.listen.tlsalpn01,
         dns: plan.listen.dns,
-        default_ipv4: Some(Ipv4Addr::LOCALHOST),
+        default_ipv4: Some(hosts_address(plan.listen)),
         ..ChallengeConfig::default()
     };
     let (reader, stop) = (Arc::clone(&challenges) as _, CancellationToken::new());
     let server =
         ChallengeServer::start(config, reader, stop.clone()).await.context("the challenge server")?;
     Ok((dns_apart(plan, challenges).await?, Some(OwnServer { server, stop })))
+}
+
+/// What DNS answers for names: the address of the listener to which the CA is to connect, or loopback if it listens on all
+/// addresses.
+fn hosts_address(listen: Listen) -> Ipv4Addr {
+    let named = |address: SocketAddr| match address.ip() {
+        IpAddr::V4(address) if !address.is_unspecified() => Some(address),
+        _ => None,
+    };
+    let listeners = [listen.http01, listen.tlsalpn01];
+    listeners.into_iter().flatten().find_map(named).unwrap_or(Ipv4Addr::LOCALHOST)
 }
 
 /// Marks the end of the load, so that the time of the last chains counts for no rate. A session that was
@@ -467,5 +503,26 @@ fn verdict(snapshot: &Snapshot, nothing: Option<&str>, none: Option<(Exit, &str)
         }
         None if broken.is_empty() && nothing.is_none() => Exit::Passed,
         None => Exit::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_the_address_of_the_listener_that_the_ca_connects_to() {
+        let address = |text: &str| (!text.is_empty()).then(|| text.parse().unwrap());
+        for (http01, tlsalpn01, expected) in [
+            ("127.0.0.1:5002", "127.0.0.1:5001", [127, 0, 0, 1]),
+            ("127.7.8.9:80", "", [127, 7, 8, 9]),
+            ("0.0.0.0:80", "10.0.0.4:443", [10, 0, 0, 4]),
+            ("0.0.0.0:80", "0.0.0.0:443", [127, 0, 0, 1]),
+            ("[::1]:80", "", [127, 0, 0, 1]),
+            ("", "", [127, 0, 0, 1]),
+        ] {
+            let listen = Listen { http01: address(http01), tlsalpn01: address(tlsalpn01), dns: None };
+            assert_eq!(hosts_address(listen), Ipv4Addr::from(expected), "{http01} {tlsalpn01}");
+        }
     }
 }

@@ -8,6 +8,7 @@ mod clean;
 mod compare;
 mod convert;
 mod demo;
+mod doctor;
 mod driven;
 mod export;
 mod fleet;
@@ -53,6 +54,8 @@ enum Command {
     Demo(demo::Options),
     /// Run against an ACME CA, with challenge server, analytics and page in this process
     Run(run::Options),
+    /// Check a CA and this machine before a load: what is wrong, and the way out
+    Doctor(Box<doctor::Options>),
     /// Run with a constant number of workers
     Hammer(shorthand::Hammer),
     /// Run with one number of workers after the other
@@ -138,6 +141,7 @@ fn dispatch() -> ExitCode {
         match command {
             Command::Demo(options) => conclude(&logging, |stop| demo::demo(options, stop)).await,
             Command::Run(options) => conclude(&logging, |stop| run::run(options, stop)).await,
+            Command::Doctor(options) => conclude(&logging, |stop| doctor::doctor(*options, stop)).await,
             Command::Hammer(options) => conclude(&logging, |stop| shorthand::hammer(options, stop)).await,
             Command::Seq(options) => conclude(&logging, |stop| shorthand::seq(options, stop)).await,
             Command::Aseq(options) => conclude(&logging, |stop| shorthand::aseq(options, stop)).await,

@@ -7,6 +7,7 @@ use wec_record::Chain;
 
 use crate::error::StartError;
 use crate::guard;
+use crate::known_server;
 use crate::plan::Plan;
 use crate::profiles;
 
@@ -25,13 +26,16 @@ pub async fn preflight(plan: &Plan, clock: Clock) -> Result<Client, StartError> 
         let checked = guard::check(&url, &plan.permission, &Dialling::default()).await;
         checked.map_err(|refused| StartError::ChallengesRefused { flag, refused })?;
     }
-    let client = Client::discover(client_config(plan)?, clock).await?;
+    let client = discover(plan, clock).await?;
     let registers = plan.scenarios.iter().any(|scenario| scenario.weights.of(Chain::Registration) > 0.0);
     if registers && plan.eab.is_none() && client.directory().meta.external_account_required {
         return Err(StartError::ExternalAccountRequired { directory: plan.directory.to_string() });
     }
     profiles::check(plan, &client.directory().meta)?;
     check_resources(plan, client.directory())?;
+    if let Some(warning) = known_server::warning(plan, client.directory()) {
+        tracing::warn!("{warning}");
+    }
     Ok(client)
 }
 
@@ -54,7 +58,12 @@ fn check_resources(plan: &Plan, directory: &Directory) -> Result<(), StartError>
 /// See [`StartError`].
 pub async fn connect(plan: &Plan, clock: Clock) -> Result<Client, StartError> {
     guard::check(&plan.directory, &plan.permission, &plan.dialling).await?;
-    Ok(Client::discover(client_config(plan)?, clock).await?)
+    discover(plan, clock).await
+}
+
+async fn discover(plan: &Plan, clock: Clock) -> Result<Client, StartError> {
+    let found = Client::discover(client_config(plan)?, clock).await;
+    found.map_err(|error| StartError::of_ca(error, plan.cacert.as_deref()))
 }
 
 fn client_config(plan: &Plan) -> Result<Config, StartError> {

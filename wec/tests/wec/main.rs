@@ -11,6 +11,7 @@ mod certificates;
 mod clean;
 mod common;
 mod deployment;
+mod doctor;
 mod drills;
 mod exports;
 mod faults;
