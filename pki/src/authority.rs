@@ -49,23 +49,7 @@ pub struct IssueOptions {
 /// # Errors
 /// When the folder has one already, or it cannot be written.
 pub fn init(options: &InitOptions) -> anyhow::Result<Exit> {
-    let files = Files::of(&options.dir, CA);
-    ensure!(
-        !files.certificate.exists() && !files.key.exists(),
-        "{} has a CA already: its services would no longer trust each other; name another folder with --dir",
-        options.dir.display()
-    );
-    private_folder(&options.dir)
-        .with_context(|| format!("cannot make the folder {}", options.dir.display()))?;
-    let key = KeyPair::generate().context("cannot make a key")?;
-    let mut params = params(Vec::new(), options.days)?;
-    // CAs with equal names would make wrong certificates look like damaged ones.
-    let name = format!("wec {:08x}", rand::random::<u32>());
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let certificate = params.self_signed(&key).context("cannot sign the CA's certificate")?;
-    files.write(&certificate.pem(), &key)?;
+    let files = make_ca(&options.dir, options.days)?;
     report(format_args!(
         "{}: give it to every service\n{}: keep it on this machine",
         files.certificate.display(),
@@ -74,12 +58,65 @@ pub fn init(options: &InitOptions) -> anyhow::Result<Exit> {
     Ok(Exit::Passed)
 }
 
+fn make_ca(dir: &Path, days: u16) -> anyhow::Result<Files> {
+    let files = Files::of(dir, CA);
+    ensure!(
+        !files.certificate.exists() && !files.key.exists(),
+        "{} has a CA already: its services would no longer trust each other; name another folder with --dir",
+        dir.display()
+    );
+    private_folder(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
+    let key = KeyPair::generate().context("cannot make a key")?;
+    let mut params = params(Vec::new(), days)?;
+    // CAs with equal names would make wrong certificates look like damaged ones.
+    let name = format!("wec {:08x}", rand::random::<u32>());
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let certificate = params.self_signed(&key).context("cannot sign the CA's certificate")?;
+    files.write(&certificate.pem(), &key)?;
+    Ok(files)
+}
+
 /// Makes a certificate for a service. An earlier one of the same name is replaced.
 ///
 /// # Errors
 /// When there is no CA in the folder, a name is not valid, or the files cannot be written.
 pub fn issue(options: &IssueOptions) -> anyhow::Result<Exit> {
     let IssueOptions { name, hosts, dir, days } = options;
+    let files = make_certificate(dir, name, hosts, *days)?;
+    report(format_args!(
+        "--tls-ca {} --tls-cert {} --tls-key {}",
+        Files::of(dir, CA).certificate.display(),
+        files.certificate.display(),
+        files.key.display()
+    ))?;
+    Ok(Exit::Passed)
+}
+
+/// Files of a server that is used once: its CA's certificate, its own certificate for localhost and loopback, and its key,
+/// all PEM, in a new folder.
+///
+/// # Errors
+/// When the folder has a CA already, or cannot be written.
+pub fn loopback_server(dir: &Path, name: &str) -> anyhow::Result<TlsFilePaths> {
+    let ca = make_ca(dir, 1)?;
+    let server = make_certificate(dir, name, &[], 1)?;
+    Ok(TlsFilePaths { ca: ca.certificate, certificate: server.certificate, key: server.key })
+}
+
+/// Where the files of a server are.
+#[derive(Clone, Debug)]
+pub struct TlsFilePaths {
+    /// The certificate of its CA.
+    pub ca: PathBuf,
+    /// Its own certificate.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+fn make_certificate(dir: &Path, name: &str, hosts: &[String], days: u16) -> anyhow::Result<Files> {
     ensure!(
         is_plain_name(name, 64) && !name.contains([':', '@', '+']) && !name.starts_with(['.', '-']),
         "{name:?} is not a service's name: use letters, digits, and any of -_."
@@ -94,13 +131,13 @@ pub fn issue(options: &IssueOptions) -> anyhow::Result<Exit> {
     let ca_key = KeyPair::from_pem(&read(&ca.key)?).with_context(|| wrong(&ca.key))?;
     let ca_pem = read(&ca.certificate)?;
     let issuer = Issuer::from_ca_cert_pem(&ca_pem, ca_key).with_context(|| wrong(&ca.certificate))?;
-    let usual = [name.as_str(), "localhost", "127.0.0.1", "::1"];
+    let usual = [name, "localhost", "127.0.0.1", "::1"];
     let mut hosts: Vec<String> =
         usual.into_iter().chain(hosts.iter().map(|host| host.trim())).map(str::to_owned).collect();
     let mut seen = std::collections::BTreeSet::new();
     hosts.retain(|host| seen.insert(host.clone()));
-    let mut params = params(hosts, *days)?;
-    params.distinguished_name.push(DnType::CommonName, name.as_str());
+    let mut params = params(hosts, days)?;
+    params.distinguished_name.push(DnType::CommonName, name);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages =
         vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
@@ -109,13 +146,7 @@ pub fn issue(options: &IssueOptions) -> anyhow::Result<Exit> {
     let certificate = params.signed_by(&key, &issuer).context("cannot sign the certificate")?;
     let files = Files::of(dir, name);
     files.write(&certificate.pem(), &key)?;
-    report(format_args!(
-        "--tls-ca {} --tls-cert {} --tls-key {}",
-        ca.certificate.display(),
-        files.certificate.display(),
-        files.key.display()
-    ))?;
-    Ok(Exit::Passed)
+    Ok(files)
 }
 
 fn params(hosts: Vec<String>, days: u16) -> anyhow::Result<CertificateParams> {

@@ -11,6 +11,6 @@ mod authority;
 mod files;
 mod plain;
 
-pub use authority::{InitOptions, IssueOptions, init, issue};
+pub use authority::{InitOptions, IssueOptions, TlsFilePaths, init, issue, loopback_server};
 pub use files::{Clients, Tls, TlsError, TlsFiles, TlsOptions};
 pub use plain::{NotPlain, is_loopback};

@@ -32,6 +32,7 @@ mod secret;
 mod session;
 mod shorthand;
 mod state;
+mod trial;
 
 use std::process::ExitCode;
 
@@ -52,6 +53,8 @@ struct Cli {
 enum Command {
     /// Run against the built-in CA: nothing to install, nothing to configure
     Demo(demo::Options),
+    /// Start an installed CA on loopback, run against it, and stop it
+    Try(Box<trial::Options>),
     /// Run against an ACME CA, with challenge server, analytics and page in this process
     Run(run::Options),
     /// Check a CA and this machine before a load: what is wrong, and the way out
@@ -140,6 +143,7 @@ fn dispatch() -> ExitCode {
     runtime.block_on(async {
         match command {
             Command::Demo(options) => conclude(&logging, |stop| demo::demo(options, stop)).await,
+            Command::Try(options) => conclude(&logging, |stop| trial::trial(*options, stop)).await,
             Command::Run(options) => conclude(&logging, |stop| run::run(options, stop)).await,
             Command::Doctor(options) => conclude(&logging, |stop| doctor::doctor(*options, stop)).await,
             Command::Hammer(options) => conclude(&logging, |stop| shorthand::hammer(options, stop)).await,

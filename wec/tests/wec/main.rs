@@ -41,6 +41,7 @@ mod session;
 mod sharing;
 mod state;
 mod targets;
+mod trial;
 mod trust;
 mod verdict;
 mod whose_time;
