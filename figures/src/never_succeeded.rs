@@ -27,6 +27,8 @@ use crate::wording::{counted, duration};
 const ENOUGH: u64 = 10;
 /// The same for a run that is not short: workers that back off run few iterations.
 const ENOUGH_IN_LONG: u64 = 3;
+/// So many iterations without a failure reach a chain that issues, unless nothing lets them.
+const FEW: u64 = 30;
 /// A shorter run may not have reached every chain.
 const LONG_NS: u64 = 60_000_000_000;
 /// The same in iterations.
@@ -80,20 +82,22 @@ pub(crate) fn never_succeeded(snapshot: &Snapshot) -> Vec<NeverSucceeded> {
 }
 
 /// Why a run without one certificate has not passed, however short it was: its plan includes chains that issue. To be
-/// asked when the run has ended.
+/// asked when the run has ended. A few iterations of which none failed may not have reached such a chain.
 pub fn nothing_issued(snapshot: &Snapshot) -> Option<String> {
     let wishes = Wishes::of(snapshot);
-    let wanted = snapshot.issued.count == 0
-        && Chain::ALL.into_iter().any(|chain| chain.facts().issues && wishes.wants(chain));
-    let run = snapshot.chains.iter().filter(|(_, figures)| figures.count > 0);
-    let ran: Vec<_> = run.map(|(chain, figures)| format!("{} {chain}", figures.count)).collect();
-    wanted.then(|| {
-        format!(
-            "no certificate was issued: the chains that ran are {}; let it run longer, or give the chains that issue the \
-             weight 0 if none is to be issued",
-            ran.join(", ")
-        )
-    })
+    let wanted = Chain::ALL.into_iter().any(|chain| chain.facts().issues && wishes.wants(chain));
+    let run = || snapshot.chains.iter().filter(|(_, figures)| figures.count > 0);
+    let iterations: u64 = run().map(|(_, figures)| figures.count).sum();
+    let failed: u64 = run().map(|(_, figures)| figures.failed).sum();
+    if snapshot.issued.count > 0 || !wanted || failed == 0 && iterations < FEW {
+        return None;
+    }
+    let ran: Vec<_> = run().map(|(chain, figures)| format!("{} {chain}", figures.count)).collect();
+    Some(format!(
+        "no certificate was issued: the chains that ran are {}, of which {failed} failed; run longer, or give the chains that \
+         issue the weight 0 if none is to be issued",
+        ran.join(", ")
+    ))
 }
 
 /// What the CA accepted although it must refuse it.

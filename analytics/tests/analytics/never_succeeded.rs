@@ -127,8 +127,16 @@ fn a_wanted_chain_that_never_succeeds_fails_the_run() {
     let no_certificate: &[Runs] = &[(Registration, 40, 0), (Authorization, 90, 0)];
     let no_revocation: &[Runs] =
         &[(Registration, 20, 0), (Authorization, 40, 0), (Certificate, 40, 0), (Refresh, 20, 0)];
-    let cases: [Case<'_>; 16] = [
+    let cases: [Case<'_>; 18] = [
         ("all is well", plan(), 90, well, &[]),
+        (
+            "so few iterations reach no certificate",
+            plan(),
+            5,
+            &[(Registration, 9, 0), (Authorization, 20, 0)],
+            &[],
+        ),
+        ("not quite as few", plan(), 5, &[(Registration, 9, 0), (Authorization, 21, 0)], &[]),
         ("every authorization failed", plan(), 5, no_authorization, &[Authorization]),
         (
             "a long run in which nothing came after it",
@@ -197,6 +205,7 @@ fn a_wanted_chain_that_never_succeeds_fails_the_run() {
         let snapshot = snapshot(plan, seconds, runs);
         assert_eq!(found(&snapshot), expected, "{case}: {:?}", snapshot.never_succeeded);
         let without_certificate = [
+            "not quite as few",
             "nine failures may be an accident",
             "two failures may be an accident",
             "the run was too short for it",

@@ -95,7 +95,8 @@ fn dropped_iterations_are_counted_exactly_and_mark_the_run_without_failing_it() 
 fn too_few_connections_are_a_cap_and_the_flag_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &["--latency", "100ms"]);
-    let few = ["--workers", "40", "--threads", "1", "--max-connections", "2", "--run-time", "6s"];
+    let load = ["--workers", "40", "--run-time", "6s", "--weight", &crate::common::ONLY_REGISTRATIONS];
+    let few = [&load[..], &["--threads", "1", "--max-connections", "2"]].concat();
     let output = run(folder.path(), &ca, &[&GENEROUS[..], &few].concat());
     let said = crate::common::said(&output);
     assert_eq!(output.status.code(), Some(0), "{said}");
