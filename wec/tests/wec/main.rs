@@ -5,6 +5,7 @@
 mod agents;
 mod bad_input;
 mod bad_weather;
+mod book;
 mod calibrate;
 mod capacity;
 mod certificates;
