@@ -40,17 +40,21 @@ pub use wec_figures::distribution::{
 };
 pub use wec_figures::snapshot::{
     AgentView, Agents, ByteFigures, CapacityStep, CapacityView, ChainFigures, ChainPercentiles, ChainSeries,
-    ConnectionFigures, EndpointFigures, FailureFigures, FailureScope, GapFigures, GeneratorFigures, Health,
-    HitFigures, IssuedFigures, LimitFigures, LimitsView, Live, Measure, Missing, NeverSucceeded, NodeView,
-    NonceFigures, ObservedFigures, ObservedOverTime, ObservedSeries, PartView, Period, PlanView,
-    ProfileFigures, ReplayState, ReplayView, Run, RunEnd, RunEntry, RunSource, Runs, SNAPSHOT_VERSION,
-    ScenarioFigures, ScenarioView, Series, SessionEntry, SessionView, Sessions, Snapshot, StepOutcome,
-    ThresholdResult, Timing, WarningFigures, Warnings, WindowView,
+    ConnectionFigures, DistributionCell, DistributionView, EndpointFigures, FailureFigures, FailureScope,
+    GapFigures, GeneratorFigures, Health, HitFigures, HitSource, IssuedFigures, LimitFigures, LimitsView,
+    Live, Measure, Missing, NeverSucceeded, NodeFigures, NodeView, NonceFigures, ObservedFigures,
+    ObservedOverTime, ObservedSeries, PartView, Period, PlanView, ProfileFigures, ReplayState, ReplayView,
+    Run, RunEnd, RunEntry, RunSource, Runs, SNAPSHOT_VERSION, ScenarioFigures, ScenarioView, Series,
+    SessionEntry, SessionView, Sessions, Snapshot, StepOutcome, ThresholdResult, TimesInBucket, Timing,
+    Trend, UnknownHit, WarningFigures, Warnings, WindowView,
 };
 pub use wec_listen::ListenerCounts;
 pub use wec_log::{LogFormat, LogOptions};
 pub use wec_startup::Token;
 
-pub use web::{Journal, Machine, Machines, SessionChanged, log_schema, openapi, summary_schema};
+pub use web::{
+    Journal, Machine, Machines, ReportMaker, SessionChanged, log_schema, make_reports_by, openapi,
+    summary_schema,
+};
 pub use wec_figures::window::{PART, Part, WindowFailure, WindowFigures, WindowThreshold};
 pub use wec_figures::wording::{counted, duration as time_text, rate as rate_text};

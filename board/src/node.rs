@@ -49,6 +49,9 @@ pub struct NodeInfo {
     /// The address of its statistics (`wec-node-stats`), HOST:PORT; none if it serves none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stats: Option<String>,
+    /// The version of its program; empty for one that does not tell it.
+    #[serde(default)]
+    pub version: String,
 }
 
 /// The shares that a node follows.
@@ -76,7 +79,19 @@ impl NodeInfo {
     pub fn new(node: &NodeId, kind: NodeKind, state: NodeState) -> Self {
         let NodeId { id, name, stats } = node.clone();
         let (session, follows) = (String::new(), Follows::default());
-        Self { id, name, kind, state, strength: Strength::NONE, session, follows, clock: None, stats }
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        Self {
+            id,
+            name,
+            kind,
+            state,
+            strength: Strength::NONE,
+            session,
+            follows,
+            clock: None,
+            stats,
+            version,
+        }
     }
 
     /// Whether it takes a share of the session's load now.

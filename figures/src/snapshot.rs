@@ -4,33 +4,38 @@
 //! equal ones. What only a running service has (the board, its own queue and disk) is in [`Live`]. Every
 //! duration is in nanoseconds and its key ends in `_ns`; a figure that cannot be given is `null`.
 
+mod distribution;
+mod failures;
 mod live;
+mod nodes;
 mod observed;
 mod plans;
 mod replay;
 mod runs;
 mod series;
+mod validations;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wec_record::threshold::Unit;
-use wec_record::{
-    Chain, ChallengeType, FailureClass, Level, LimitCause, LimitKind, Mark, Reach, Stamp, StateCounts,
-    Verdict,
-};
+use wec_record::{Chain, FailureClass, Level, LimitCause, LimitKind, Mark, Reach, Stamp, StateCounts};
 
 use crate::schema;
 
+pub use self::distribution::{DistributionCell, DistributionView, TimesInBucket};
+pub use self::failures::{FailureFigures, FailureScope, Trend};
 pub use self::live::{
     CapacityStep, CapacityView, Health, LimitsView, Live, NodeView, ScenarioView, SessionView, StepOutcome,
 };
+pub use self::nodes::NodeFigures;
 pub use self::observed::{Measure, ObservedFigures, ObservedOverTime, ObservedSeries};
 pub use self::plans::{AgentView, Agents, PartView, PlanView};
 pub use self::replay::{ReplayState, ReplayView, RunSource};
 pub use self::runs::{RunEnd, RunEntry, Runs, SessionEntry, Sessions, Warnings};
 pub use self::series::{ChainPercentiles, ChainSeries, Series, WindowView};
+pub use self::validations::{HitFigures, HitSource, UnknownHit, ValidationFigures};
 pub use crate::schema::SNAPSHOT_VERSION;
 
 /// All figures of a run so far.
@@ -84,6 +89,12 @@ pub struct Snapshot {
     pub bytes: ByteFigures,
     /// Validations that arrived at the challenge servers.
     pub hits: Vec<HitFigures>,
+    /// Validations by the address that they came from, most frequent first: the first 64 addresses.
+    #[serde(default)]
+    pub hit_sources: Vec<HitSource>,
+    /// The latest 50 validations for which no challenge data was stored, latest first.
+    #[serde(default)]
+    pub unknown_hits: Vec<UnknownHit>,
     /// How long authorizations took to be validated, by challenge type.
     #[serde(default)]
     pub validations: Vec<ValidationFigures>,
@@ -94,6 +105,9 @@ pub struct Snapshot {
     pub workers_target: Option<u32>,
     /// Target and actual load of each scenario, by name; empty before the first sample.
     pub scenarios: BTreeMap<String, ScenarioFigures>,
+    /// What each requester did: the first 64 nodes, by id.
+    #[serde(default)]
+    pub nodes: Vec<NodeFigures>,
     /// Whether the load tester itself kept up.
     pub generator: GeneratorFigures,
     /// Ready orders that were dropped because they had expired by the CA's clock, or were about to expire.
@@ -303,6 +317,9 @@ pub struct EndpointFigures {
     pub outcome_unknown: u64,
     /// HTTP attempts per second.
     pub rps: f64,
+    /// Bytes of the answers' bodies, of all that were not cut off.
+    #[serde(default)]
+    pub bytes_received: u64,
     /// done − due of the successful ones.
     pub response_time_ns: Timing,
     /// done − sent of the successful ones.
@@ -398,57 +415,6 @@ pub struct Timing {
     pub max: Option<u64>,
 }
 
-/// One group of failures.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct FailureFigures {
-    /// A failed chain or a failed request.
-    pub scope: FailureScope,
-    /// Name of the chain or the endpoint; `other` for those beyond the bounded table.
-    pub name: String,
-    /// The cause; null when the record does not have it.
-    pub class: Option<FailureClass>,
-    /// HTTP status; 0 when there was none.
-    pub status: u16,
-    /// Problem type without `urn:ietf:params:acme:error:`; may be empty.
-    pub problem: String,
-    /// Details of the class: the rate limit in a 429, or the kind of a wrong certificate. May be empty;
-    /// `other` for those beyond the bounded table.
-    #[serde(default)]
-    pub detail: String,
-    /// Number of failures.
-    pub count: u64,
-    /// When the first one ended, nanoseconds since the Unix epoch; 0 if its record has no time.
-    #[serde(default)]
-    pub first_unix_ns: u64,
-    /// When the last one ended, nanoseconds since the Unix epoch.
-    #[serde(default)]
-    pub last_unix_ns: u64,
-    /// The shortest wait that the CA asked for (Retry-After), nanoseconds; null if it asked for none.
-    #[serde(default)]
-    pub retry_after_min_ns: Option<u64>,
-    /// The longest such wait.
-    #[serde(default)]
-    pub retry_after_max_ns: Option<u64>,
-    /// The message of the first failure.
-    pub example: String,
-    /// The CA's own id of that request, from the header that the plan gives; else empty.
-    #[serde(default)]
-    pub request_id: String,
-    /// The `traceparent` that was sent with that request; empty if the run sends none.
-    #[serde(default)]
-    pub traceparent: String,
-}
-
-/// The kind of a group of failures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum FailureScope {
-    /// Whole iterations.
-    Chain,
-    /// Single HTTP attempts.
-    Request,
-}
-
 /// Nonces.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct NonceFigures {
@@ -483,45 +449,6 @@ pub struct ByteFigures {
     pub sent: u64,
     /// Bodies of answers.
     pub received: u64,
-}
-
-/// Authorizations validated with one type of challenge, from the challenge's POST to the final state.
-///
-/// `time_ns` is by the requester's clock. The last three subdivide it by the hits on the challenge server,
-/// whose clock may differ; they cover the `count − without_hits` authorizations with hits.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct ValidationFigures {
-    /// Challenge type.
-    #[serde(rename = "type")]
-    pub challenge: ChallengeType,
-    /// Authorizations that became valid or invalid.
-    pub count: u64,
-    /// Those of them without a known hit.
-    pub without_hits: u64,
-    /// Those whose first hit was outside of their time and was moved to the nearer end: the clocks differ.
-    pub clipped: u64,
-    /// From the challenge's POST to the first answer with a final state.
-    pub time_ns: Timing,
-    /// The part before the first hit.
-    pub to_first_hit_ns: Timing,
-    /// The part from the first hit to the last; 0 if there was one.
-    pub between_hits_ns: Timing,
-    /// The part after the last hit.
-    pub after_last_hit_ns: Timing,
-}
-
-/// Validations of one type with one result.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct HitFigures {
-    /// Challenge type.
-    #[serde(rename = "type")]
-    pub challenge: ChallengeType,
-    /// The result.
-    pub verdict: Verdict,
-    /// Number of validations.
-    pub count: u64,
-    /// Time from arrival to answer.
-    pub took_ns: Timing,
 }
 
 /// One scenario, over all nodes that run it.

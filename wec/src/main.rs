@@ -133,6 +133,7 @@ fn dispatch() -> ExitCode {
         }
     };
     let Cli { logging, command } = parse_these_arguments(typed);
+    wec_analytics::make_reports_by(wec_report::html::html);
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

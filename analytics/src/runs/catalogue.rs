@@ -11,13 +11,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use wec_figures::snapshot::{Health, RunEnd, RunEntry, RunSource, WindowView};
+use wec_figures::snapshot::{Health, RunEnd, RunEntry, RunSource};
 use wec_log::{LogFormat, footer_at, header_at};
 use wec_record::RunHeader;
 
 use super::end::{end, end_by_footer};
 use super::followed::{self, Followed};
 use super::index::{Head, IndexPlace, RunIndex, is_index};
+use super::notes::{note_file, read_note, write_note};
 use super::recorded::RecordedRun;
 use super::{Figures, LogPlace, Replayed, Run, Shown, shown_path};
 use crate::Aggregate;
@@ -111,8 +112,8 @@ impl Run for LoggedRun {
         RunSource::Log
     }
 
-    fn window(&self, from_ns: u64, to_ns: u64) -> Option<Result<WindowView, LogError>> {
-        Some(self.index.window(&self.files, from_ns, to_ns))
+    fn part(&self, from_ns: u64, to_ns: u64) -> Option<Result<Aggregate, LogError>> {
+        Some(self.index.part(&self.files, from_ns, to_ns))
     }
 }
 
@@ -237,12 +238,12 @@ impl Catalogue {
 
     /// The figures from and to these times after its start of a run that has not ended, by what is in its logs
     /// so far; none if they are too long to be read for this, or it is replayed.
-    pub(crate) fn growing_window(
+    pub(crate) fn growing_part(
         &self,
         run: &dyn Run,
         from_ns: u64,
         to_ns: u64,
-    ) -> Option<Result<WindowView, LogError>> {
+    ) -> Option<Result<Aggregate, LogError>> {
         if run.replay().is_some() {
             return None;
         }
@@ -255,10 +256,23 @@ impl Catalogue {
         let mut aggregate =
             Aggregate::of_period(Duration::from_nanos(from_ns), Some(Duration::from_nanos(to_ns)));
         let read = crate::log::read_logs(&paths, |record| aggregate.record(record));
-        Some(read.map(|_| {
-            let series = aggregate.series(None).0;
-            WindowView { from_ns, to_ns, snapshot: aggregate.snapshot(), series }
-        }))
+        Some(read.map(|_| aggregate))
+    }
+
+    /// The logs of a run; none if it has none here, or a run is replayed.
+    pub(crate) fn logs_of(&self, id: &str) -> Option<Vec<PathBuf>> {
+        let files = self.runs().remove(id).filter(|_| self.replayed.is_none())?.files;
+        Some(files.into_iter().map(|file| file.path).collect())
+    }
+
+    /// Keeps what a person noted about a run. False if it has no log here, or a run is replayed.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub(crate) fn keep_note(&self, id: &str, text: &str) -> io::Result<bool> {
+        let run = self.runs().remove(id).filter(|_| self.replayed.is_none());
+        let Some(file) = run.and_then(|run| run.note_file()) else { return Ok(false) };
+        write_note(&file, text).map(|()| true)
     }
 
     /// Why the file that would be the log of this run is none.
@@ -431,7 +445,12 @@ impl RunFiles {
         };
         let log_bytes = self.files.iter().map(|file| file.length).sum();
         let (live, outcome) = (false, None);
-        Some(RunEntry { id, session, program, target, started_unix_ns, live, log, log_bytes, outcome })
+        let note = self.note_file().map(|file| read_note(&file)).unwrap_or_default();
+        Some(RunEntry { id, session, program, target, started_unix_ns, live, log, log_bytes, outcome, note })
+    }
+
+    fn note_file(&self) -> Option<PathBuf> {
+        note_file(&self.header.run, &self.files.last()?.path)
     }
 }
 

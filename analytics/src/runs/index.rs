@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wec_figures::aggregate::Piece;
-use wec_figures::snapshot::{Health, ObservedSeries, Series, Snapshot, WindowView};
+use wec_figures::snapshot::{Health, ObservedSeries, Series, Snapshot};
 use wec_log::read_placed;
 
 use self::blocks::{Blocks, MakingBlocks};
@@ -31,7 +31,7 @@ use crate::Aggregate;
 use crate::log::LogError;
 
 /// It grows with each change of what an index has. The figures of another version may be others.
-const INDEX_VERSION: u32 = 6;
+const INDEX_VERSION: u32 = 7;
 
 /// The index of a run.
 #[derive(Clone, Debug)]
@@ -125,15 +125,14 @@ impl RunIndex {
     ///
     /// # Errors
     /// When a log cannot be read, or is another one by now.
-    pub(super) fn window(&self, logs: &[LogFile], from_ns: u64, to_ns: u64) -> Result<WindowView, LogError> {
+    pub(super) fn part(&self, logs: &[LogFile], from_ns: u64, to_ns: u64) -> Result<Aggregate, LogError> {
         let mut aggregate = match self.of_blocks(logs, from_ns, to_ns)? {
             Some(aggregate) => aggregate,
             None => self.of_records(logs, from_ns, to_ns)?,
         };
         // The end of the run decides the end of a part that is longer.
         aggregate.reach(self.head.snapshot.at_unix_ns);
-        let series = aggregate.series(None).0;
-        Ok(WindowView { from_ns, to_ns, snapshot: aggregate.snapshot(), series })
+        Ok(aggregate)
     }
 
     /// Reads all records of the part.

@@ -7,6 +7,7 @@ mod followed;
 mod gaps;
 mod index;
 mod live;
+mod notes;
 mod pace;
 mod recorded;
 mod records;
@@ -19,9 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use wec_figures::snapshot::{
-    Health, ObservedSeries, ReplayView, RunSource, Series, Snapshot, Warnings, WindowView,
-};
+use wec_figures::snapshot::{Health, ObservedSeries, ReplayView, RunSource, Series, Snapshot, Warnings};
 use wec_log::{LogFormat, find_log};
 
 use crate::Aggregate;
@@ -33,6 +32,7 @@ pub use self::consumers::{ConsumerOptions, read_reports};
 pub use self::index::IndexPlace;
 pub(crate) use self::index::check as check_index;
 pub(crate) use self::live::{LiveRun, Shown};
+pub(crate) use self::notes::LONGEST_NOTE;
 pub use self::recorded::RecordedRun;
 pub(crate) use self::replayed::{ReplayChange, Replayed};
 pub(crate) use self::run_logs::start;
@@ -81,7 +81,7 @@ pub(crate) trait Run: std::fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// When its log cannot be read.
-    fn window(&self, _from_ns: u64, _to_ns: u64) -> Option<Result<WindowView, LogError>> {
+    fn part(&self, _from_ns: u64, _to_ns: u64) -> Option<Result<Aggregate, LogError>> {
         None
     }
 }
@@ -129,6 +129,11 @@ impl Figures {
             None => self.lock().observed(),
             Some((.., observed)) => observed.clone(),
         }
+    }
+
+    /// What was counted; none of a run that was opened by its index, which has only figures.
+    pub(crate) fn counted(&self) -> Option<MutexGuard<'_, Aggregate>> {
+        self.fixed.is_none().then(|| self.lock())
     }
 
     /// What the load tester warned of.

@@ -65,6 +65,11 @@ impl RecordedRun {
         problems
     }
 
+    /// What was counted.
+    pub(crate) const fn aggregate(&self) -> &Aggregate {
+        &self.aggregate
+    }
+
     /// The run's id; the name of the first log in the 2015 format.
     pub fn id(&self) -> String {
         let header = self.report.header.as_ref().map(|header| header.run.clone());
@@ -96,6 +101,7 @@ impl RecordedRun {
             log: self.named.clone(),
             log_bytes: self.report.bytes,
             outcome: Some(end(&self.aggregate.snapshot(), false)),
+            note: String::new(),
         }
     }
 }

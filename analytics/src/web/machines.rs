@@ -32,6 +32,8 @@ pub struct Machine {
     pub state: NodeState,
     /// What it offers to its session now.
     pub strength: Strength,
+    /// The version of its program; empty for one that does not tell it.
+    pub version: String,
     /// Its session; empty for a node that serves all sessions.
     pub session: String,
     /// Its clock beside the board's time; null while it is not known.
@@ -64,6 +66,7 @@ pub(super) async fn list(State(web): State<Arc<Web>>) -> Json<Machines> {
         kind: node.kind,
         state: node.state,
         strength: node.strength,
+        version: node.version,
         session: node.session,
         clock: node.clock,
     });

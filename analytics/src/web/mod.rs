@@ -1,5 +1,7 @@
 //! The page and its API. `docs/web-api.md` is the contract.
 
+mod distribution;
+mod downloads;
 mod error;
 mod guard;
 mod live;
@@ -19,7 +21,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::Uri;
 use axum::response::Redirect;
-use axum::routing::{any, get, post};
+use axum::routing::{any, get, post, put};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -31,6 +33,7 @@ use wec_listen::http::{Transport, Version};
 use wec_node_stats::Server as NodeStatsServer;
 use wec_startup::Access;
 
+pub use self::downloads::{ReportMaker, make_reports_by};
 use self::error::ApiError;
 use self::guard::Guard;
 pub(crate) use self::live::Feed;
@@ -109,6 +112,10 @@ fn router(web: Web, guard: Guard) -> Router {
         .route("/api/v1/runs/{id}/marks", post(runs::mark))
         .route("/api/v1/runs/{id}/observed", get(observed::observed))
         .route("/api/v1/runs/{id}/window", get(runs::window))
+        .route("/api/v1/runs/{id}/distribution", get(distribution::distribution))
+        .route("/api/v1/runs/{id}/log", get(downloads::log))
+        .route("/api/v1/runs/{id}/report", get(downloads::report))
+        .route("/api/v1/runs/{id}/note", put(downloads::note))
         .route("/api/v1/replay", get(replay::show).patch(replay::change))
         .route("/api/v1/machines", get(machines::list))
         .route("/api/v1/sessions", get(session::list).post(plans::create))

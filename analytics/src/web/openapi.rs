@@ -21,6 +21,7 @@ use wec_figures::snapshot::{CauseFigures, ChainFigures, ChainSeries, ProfileFigu
     tags(
         (name = "control", description = "Changing a run while it runs"),
         (name = "figures", description = "The figures of a run so far"),
+        (name = "records", description = "Logs, reports and notes of runs"),
         (name = "replay", description = "The clock of a replayed run"),
     ),
     paths(
@@ -50,6 +51,10 @@ use wec_figures::snapshot::{CauseFigures, ChainFigures, ChainSeries, ProfileFigu
         super::live::snapshot,
         super::live::live,
         super::runs::window,
+        super::distribution::distribution,
+        super::downloads::log,
+        super::downloads::report,
+        super::downloads::note,
         super::healthz,
         super::metrics::scrape,
         super::observed::observed,

@@ -16,6 +16,7 @@ use wec_record::{Mark, MarkValue, MarkWhat};
 use super::error::{ApiError, ErrorBody};
 use super::guard::Caller;
 use super::{Web, session};
+use crate::Aggregate;
 use crate::clock::unix_now_ns;
 use crate::runs::{CURRENT, Run};
 
@@ -138,21 +139,12 @@ pub(super) async fn window(
     part: Result<Query<Part>, QueryRejection>,
 ) -> Result<Json<WindowView>, ApiError> {
     let Query(Part { from_ns, to_ns }) = part.map_err(|error| ApiError::BadRequest(error.body_text()))?;
-    if from_ns >= to_ns {
-        let wrong = format!("from_ns {from_ns} is not before to_ns {to_ns}");
-        return Err(ApiError::BadRequest(wrong));
-    }
     let run = web.run(&id).await?;
-    let runs = Arc::clone(&web.runs);
-    // Reading takes a processor, and goes on when the client has left.
-    let one_at_a_time = Arc::clone(&web.reading).lock_owned().await;
-    let read = tokio::task::spawn_blocking(move || {
-        let _until_read = one_at_a_time;
-        run.window(from_ns, to_ns).or_else(|| runs.growing_window(&*run, from_ns, to_ns))
+    let view = web.part(&id, run, (from_ns, to_ns), move |aggregate| {
+        let series = aggregate.series(None).0;
+        WindowView { from_ns, to_ns, snapshot: aggregate.snapshot(), series }
     });
-    // The panic hook has reported a panic.
-    let read = read.await.unwrap_or(None).ok_or(ApiError::NoWindow(id))?;
-    read.map(Json).map_err(|error| ApiError::Unreadable(error.to_string()))
+    Ok(Json(view.await?))
 }
 
 impl Web {
@@ -165,5 +157,33 @@ impl Web {
     pub(super) async fn run(&self, id: &str) -> Result<Arc<dyn Run>, ApiError> {
         let found = self.runs.find(id).await.map_err(|error| ApiError::Unreadable(error.to_string()));
         found?.ok_or_else(|| ApiError::NoRun(id.to_owned()))
+    }
+
+    /// Reads a part of a run, nanoseconds after its start, and makes something of it.
+    ///
+    /// # Errors
+    /// When the part is empty or cannot be read.
+    pub(super) async fn part<T: Send + 'static>(
+        &self,
+        id: &str,
+        run: Arc<dyn Run>,
+        (from_ns, to_ns): (u64, u64),
+        make: impl FnOnce(&mut Aggregate) -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        if from_ns >= to_ns {
+            let wrong = format!("from_ns {from_ns} is not before to_ns {to_ns}");
+            return Err(ApiError::BadRequest(wrong));
+        }
+        let runs = Arc::clone(&self.runs);
+        // Reading takes a processor, and goes on when the client has left.
+        let one_at_a_time = Arc::clone(&self.reading).lock_owned().await;
+        let read = tokio::task::spawn_blocking(move || {
+            let _until_read = one_at_a_time;
+            let part = run.part(from_ns, to_ns).or_else(|| runs.growing_part(&*run, from_ns, to_ns))?;
+            Some(part.map(|mut aggregate| make(&mut aggregate)))
+        });
+        // The panic hook has reported a panic.
+        let read = read.await.unwrap_or(None).ok_or_else(|| ApiError::NoWindow(id.to_owned()))?;
+        read.map_err(|error| ApiError::Unreadable(error.to_string()))
     }
 }

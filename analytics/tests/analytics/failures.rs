@@ -1,7 +1,7 @@
 //! Failures are grouped, and the number of groups is bounded.
 
 use wec_analytics::{Aggregate, FailureScope, Snapshot, summary_table};
-use wec_record::{Chain, ChainResult, FailureClass};
+use wec_record::{Chain, ChainResult, FailureClass, RequestResult};
 use wec_startup::TextStyle;
 
 use crate::common::{chain_record, chain_result};
@@ -73,4 +73,23 @@ fn details_above_the_bound_share_one_row() {
     }
     assert_eq!(rows(FailureScope::Chain, "revoke"), [(String::new(), 1)]);
     assert_eq!(snapshot.missing.other_failures, 0);
+}
+
+#[test]
+fn a_wait_that_the_ca_asked_for_is_kept_cut_short_or_not_followed_by_another_try() {
+    let again = |seq: u64, after_ms: u64| {
+        let mut result = limited(seq, "new-orders-per-account", Some(2));
+        let refused = result.requests.last().unwrap().clone();
+        let sent = refused.done + after_ms * 1_000_000;
+        let retried =
+            RequestResult { due: sent, sent, done: sent + 1_000, successful: true, class: None, ..refused };
+        result.requests.push(retried);
+        result
+    };
+    let results =
+        [again(1, 2_000), again(2, 2_500), again(3, 1_000), limited(4, "new-orders-per-account", Some(2))];
+    let snapshot = snapshot(results);
+    let row = snapshot.failures.iter().find(|failure| failure.scope == FailureScope::Request).unwrap();
+    assert_eq!((row.count, row.retry_kept, row.retry_early), (4, 2, 1));
+    assert_eq!(row.trend.counts.iter().sum::<u64>(), 4);
 }

@@ -5,6 +5,7 @@
 mod aggregate;
 mod common;
 mod delivery;
+mod distribution;
 mod failures;
 mod index;
 mod listeners;
@@ -17,5 +18,6 @@ mod reading;
 mod replay;
 mod serving;
 mod summary;
+mod taken_along;
 mod web;
 mod whose_time;

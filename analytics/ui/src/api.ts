@@ -126,6 +126,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/{id}/distribution": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How the times of a row of the statistics are distributed, of chains also over time */
+        get: operations["distribution"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs/{id}/live": {
         parameters: {
             query?: never;
@@ -135,6 +152,23 @@ export interface paths {
         };
         /** All figures every second, as Server-Sent Events */
         get: operations["live"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{id}/log": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The log of a run, as it is */
+        get: operations["log"];
         put?: never;
         post?: never;
         delete?: never;
@@ -160,6 +194,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/{id}/note": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Keeps a note about a run, in a file beside its log */
+        put: operations["note_run"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs/{id}/observed": {
         parameters: {
             query?: never;
@@ -169,6 +220,23 @@ export interface paths {
         };
         /** Metrics of other programs over time */
         get: operations["observed"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{id}/report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The report of a run, as `wec report --html` writes it */
+        get: operations["report"];
         put?: never;
         post?: never;
         delete?: never;
@@ -747,8 +815,47 @@ export interface components {
              */
             p99_share: number | null;
         };
+        /** @description Times of about one length. */
+        DistributionCell: {
+            /**
+             * Format: int64
+             * @description How many.
+             */
+            count: number;
+            /**
+             * Format: int64
+             * @description The shortest time of the cell, nanoseconds.
+             */
+            from_ns: number;
+            /**
+             * Format: int64
+             * @description The shortest time of the next one.
+             */
+            to_ns: number;
+        };
+        /** @description The answer of `GET /api/v1/runs/{id}/distribution`. */
+        DistributionView: {
+            /** @description Cells with times, ascending; eight of them double the time. */
+            cells: components["schemas"]["DistributionCell"][];
+            /** @description The same over time, of response times of chains; empty for others. */
+            over_time: components["schemas"]["TimesInBucket"][];
+            /** @description The row. */
+            row: string;
+            /** @description Whether the times are done − sent (of chains done − started), not done − due. */
+            service: boolean;
+            /**
+             * Format: int64
+             * @description Width of a bucket of `over_time`, seconds.
+             */
+            step_s: number;
+        };
         /** @description One endpoint: a method and a URI template under one of RFC 8555's names. */
         EndpointFigures: {
+            /**
+             * Format: int64
+             * @description Bytes of the answers' bodies, of all that were not cut off.
+             */
+            bytes_received: number;
             /**
              * Format: int64
              * @description HTTP attempts.
@@ -849,6 +956,16 @@ export interface components {
              * @description The shortest wait that the CA asked for (Retry-After), nanoseconds; null if it asked for none.
              */
             retry_after_min_ns: number | null;
+            /**
+             * Format: int64
+             * @description How often it was sent sooner. The other waits were not followed by such a request.
+             */
+            retry_early: number;
+            /**
+             * Format: int64
+             * @description How often the chain's next request to the same endpoint was sent no sooner than the CA had asked.
+             */
+            retry_kept: number;
             /** @description A failed chain or a failed request. */
             scope: components["schemas"]["FailureScope"];
             /**
@@ -858,6 +975,8 @@ export interface components {
             status: number;
             /** @description The `traceparent` that was sent with that request; empty if the run sends none. */
             traceparent: string;
+            /** @description When they happened. Empty if no record has a time in the run. */
+            trend: components["schemas"]["Trend"];
         };
         /**
          * @description The kind of a group of failures.
@@ -1026,6 +1145,21 @@ export interface components {
             type: components["schemas"]["ChallengeType"];
             /** @description The result. */
             verdict: components["schemas"]["Verdict"];
+        };
+        /** @description The validations that came from one address. */
+        HitSource: {
+            /** @description The address without its port. */
+            address: string;
+            /**
+             * Format: int64
+             * @description Number of validations.
+             */
+            count: number;
+            /**
+             * Format: int64
+             * @description Those of them for which no challenge data was stored.
+             */
+            unknown: number;
         };
         /** @description Certificates that were issued, downloaded and not found wrong, of the chains certificate and refresh. */
         IssuedFigures: {
@@ -1223,6 +1357,8 @@ export interface components {
             state: components["schemas"]["NodeState"];
             /** @description What it offers to its session now. */
             strength: components["schemas"]["Strength"];
+            /** @description The version of its program; empty for one that does not tell it. */
+            version: string;
         };
         /** @description The processes on the board */
         Machines: {
@@ -1362,6 +1498,40 @@ export interface components {
              */
             plan: Record<string, never>;
         };
+        /** @description The figures of one requester. */
+        NodeFigures: {
+            /**
+             * Format: int64
+             * @description Iterations that ended and were not cut off.
+             */
+            chains: number;
+            /**
+             * Format: int64
+             * @description Those of them that failed.
+             */
+            chains_failed: number;
+            /** @description Scheduling lag: how late its work ran. */
+            lag_ns: components["schemas"]["Timing"];
+            /** @description The node's id on the board. */
+            node: string;
+            /**
+             * Format: int64
+             * @description HTTP attempts that were not cut off.
+             */
+            requests: number;
+            /**
+             * Format: int64
+             * @description Those of them that failed.
+             */
+            requests_failed: number;
+            /** @description done − due of the HTTP attempts that succeeded. */
+            response_time_ns: components["schemas"]["Timing"];
+            /**
+             * Format: double
+             * @description HTTP attempts per second.
+             */
+            rps: number;
+        };
         /**
          * @description The kind of a node.
          * @enum {string}
@@ -1449,6 +1619,11 @@ export interface components {
              * @description `rejected` as a share of all POSTs, 0 to 1; null without POSTs.
              */
             rejected_share: number | null;
+        };
+        /** @description What a person notes about a run */
+        Note: {
+            /** @description At most 4,000 bytes; empty to remove the note. */
+            text: string;
         };
         /** @description One observed series over the run. */
         ObservedFigures: {
@@ -2231,6 +2406,8 @@ export interface components {
              * @description The length of its logs, bytes.
              */
             log_bytes: number;
+            /** @description What a person noted about it; may be empty. */
+            note: string;
             outcome: components["schemas"]["RunEnd"] | null;
             /** @description Program and version. */
             program: string;
@@ -2501,8 +2678,12 @@ export interface components {
         Series: {
             /** @description Start of each bucket, seconds since the Unix epoch, ascending. */
             at_unix_s: number[];
+            /** @description Ready orders in it. */
+            authorizations: (number | null)[];
             /** @description Workers that are running an iteration. */
             busy: (number | null)[];
+            /** @description Certificates in it that are neither revoked nor replaced. */
+            certificates: (number | null)[];
             chains: {
                 "account-deactivation": components["schemas"]["ChainSeries"];
                 "account-update": components["schemas"]["ChainSeries"];
@@ -2534,6 +2715,8 @@ export interface components {
             lag_max_ns: (number | null)[];
             /** @description 99th percentile of the scheduling lag, to within 2 %; null below 1,000 samples. */
             lag_p99_ns: (number | null)[];
+            /** @description Accounts in the state store, by its last report in the bucket; here and in the next two null without one. */
+            registrations: (number | null)[];
             /** @description HTTP attempts that ended in the bucket. Divide by `step_s` for a rate. */
             requests: number[];
             /** @description Those of them that failed. */
@@ -2674,6 +2857,8 @@ export interface components {
             gaps: components["schemas"]["GapFigures"][];
             /** @description Whether the load tester itself kept up. */
             generator: components["schemas"]["GeneratorFigures"];
+            /** @description Validations by the address that they came from, most frequent first: the first 64 addresses. */
+            hit_sources: components["schemas"]["HitSource"][];
             /** @description Validations that arrived at the challenge servers. */
             hits: components["schemas"]["HitFigures"][];
             /** @description Certificates issued. */
@@ -2684,6 +2869,8 @@ export interface components {
             missing: components["schemas"]["Missing"];
             /** @description Chains that the plan includes and that never succeeded. A run with any of them has not passed. */
             never_succeeded: components["schemas"]["NeverSucceeded"][];
+            /** @description What each requester did: the first 64 nodes, by id. */
+            nodes: components["schemas"]["NodeFigures"][];
             /** @description Figures of nonces. */
             nonces: components["schemas"]["NonceFigures"];
             /** @description Metrics of other programs beside the load, those that moved most with the response times first. */
@@ -2759,6 +2946,8 @@ export interface components {
             state: components["schemas"]["StateCounts"];
             /** @description The thresholds in the order in which they were given, with their results. */
             thresholds: components["schemas"]["ThresholdResult"][];
+            /** @description The latest 50 validations for which no challenge data was stored, latest first. */
+            unknown_hits: components["schemas"]["UnknownHit"][];
             /** @description Certificates that could not be verified, by reason. They have not failed. */
             unverified: {
                 [key: string]: number;
@@ -2935,6 +3124,16 @@ export interface components {
             /** @description Requests, including nonce fetches, retries and polls. Used by the CA and the network. */
             requests_ns: components["schemas"]["Timing"];
         };
+        /** @description The times that ended in one bucket. */
+        TimesInBucket: {
+            /**
+             * Format: int64
+             * @description Its start, seconds since the Unix epoch.
+             */
+            at_unix_s: number;
+            /** @description Cells with times, ascending. */
+            cells: components["schemas"]["DistributionCell"][];
+        };
         /**
          * @description A distribution of times, nanoseconds. A percentile with fewer than 10 samples in its tail is null.
          *
@@ -3014,10 +3213,44 @@ export interface components {
             std_error: number | null;
         };
         /**
+         * @description How often something happened, over time, in at most 60 buckets.
+         *
+         *     Buckets are aligned to the Unix epoch, and their width is the smallest power of two with which all fit. So it does not
+         *     depend on the order of what it counts.
+         */
+        Trend: {
+            /** @description How often in each bucket. */
+            counts: number[];
+            /**
+             * Format: int64
+             * @description Start of the first bucket, seconds since the Unix epoch; 0 without buckets.
+             */
+            from_unix_s: number;
+            /**
+             * Format: int64
+             * @description Width of a bucket, seconds.
+             */
+            step_s: number;
+        };
+        /**
          * @description The unit of a value.
          * @enum {string}
          */
         Unit: "ns" | "share" | "count" | "per-second";
+        /** @description A validation for which no challenge data was stored. */
+        UnknownHit: {
+            /** @description The address that it came from, without its port. */
+            address: string;
+            /**
+             * Format: int64
+             * @description When it arrived, nanoseconds since the Unix epoch.
+             */
+            at_unix_ns: number;
+            /** @description The name that it asked for. */
+            name: string;
+            /** @description The challenge type. */
+            type: components["schemas"]["ChallengeType"];
+        };
         /**
          * @description Authorizations validated with one type of challenge, from the challenge's POST to the final state.
          *
@@ -3135,6 +3368,8 @@ export type CloneBody = components['schemas']['CloneBody'];
 export type ConnectionFigures = components['schemas']['ConnectionFigures'];
 export type Deleted = components['schemas']['Deleted'];
 export type Distortion = components['schemas']['Distortion'];
+export type DistributionCell = components['schemas']['DistributionCell'];
+export type DistributionView = components['schemas']['DistributionView'];
 export type EndpointFigures = components['schemas']['EndpointFigures'];
 export type ErrorBody = components['schemas']['ErrorBody'];
 export type FailureClass = components['schemas']['FailureClass'];
@@ -3144,6 +3379,7 @@ export type GapFigures = components['schemas']['GapFigures'];
 export type GeneratorFigures = components['schemas']['GeneratorFigures'];
 export type Health = components['schemas']['Health'];
 export type HitFigures = components['schemas']['HitFigures'];
+export type HitSource = components['schemas']['HitSource'];
 export type IssuedFigures = components['schemas']['IssuedFigures'];
 export type Journal = components['schemas']['Journal'];
 export type Level = components['schemas']['Level'];
@@ -3163,11 +3399,13 @@ export type NeverSucceeded = components['schemas']['NeverSucceeded'];
 export type NewMark = components['schemas']['NewMark'];
 export type NewNode = components['schemas']['NewNode'];
 export type NewSession = components['schemas']['NewSession'];
+export type NodeFigures = components['schemas']['NodeFigures'];
 export type NodeKind = components['schemas']['NodeKind'];
 export type NodeState = components['schemas']['NodeState'];
 export type NodeStats = components['schemas']['NodeStats'];
 export type NodeView = components['schemas']['NodeView'];
 export type NonceFigures = components['schemas']['NonceFigures'];
+export type Note = components['schemas']['Note'];
 export type ObservedFigures = components['schemas']['ObservedFigures'];
 export type ObservedOverTime = components['schemas']['ObservedOverTime'];
 export type ObservedSeries = components['schemas']['ObservedSeries'];
@@ -3217,8 +3455,11 @@ export type StopBody = components['schemas']['StopBody'];
 export type Strength = components['schemas']['Strength'];
 export type ThresholdResult = components['schemas']['ThresholdResult'];
 export type TimeFigures = components['schemas']['TimeFigures'];
+export type TimesInBucket = components['schemas']['TimesInBucket'];
 export type Timing = components['schemas']['Timing'];
+export type Trend = components['schemas']['Trend'];
 export type Unit = components['schemas']['Unit'];
+export type UnknownHit = components['schemas']['UnknownHit'];
 export type ValidationFigures = components['schemas']['ValidationFigures'];
 export type Verdict = components['schemas']['Verdict'];
 export type WarningFigures = components['schemas']['WarningFigures'];
@@ -3680,6 +3921,74 @@ export interface operations {
             };
         };
     };
+    distribution: {
+        parameters: {
+            query: {
+                /** @description `all requests`, `all issuances`, `chain NAME`, `endpoint NAME METHOD URI`, `challenge TYPE` or `node ID` */
+                row: string;
+                /** @description Whether to show done − sent (of chains done − started) where the row has it, not done − due */
+                service?: boolean;
+                /** @description Of a part of the run: its start, nanoseconds after the run's start */
+                from_ns?: number;
+                /** @description Its end, which is not part of it */
+                to_ns?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The run's id, or `current`: the live run that was started last */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The times of what succeeded */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DistributionView"];
+                };
+            };
+            /** @description The part is empty */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such run, no such row, or no part of it can be read */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The run's log cannot be read */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     live: {
         parameters: {
             query?: never;
@@ -3724,6 +4033,56 @@ export interface operations {
             };
             /** @description Too many pages are watching */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    log: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The run's id, or `current`: the live run that was started last */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file; of a run that goes on, what it has so far */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": unknown;
+                };
+            };
+            /** @description There is no such run, or its log is not here */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description It has several logs */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Refused: 401, 403 as docs/web-api.md says */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3790,6 +4149,69 @@ export interface operations {
             };
         };
     };
+    note_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The run's id, or `current`: the live run that was started last */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Note"];
+            };
+        };
+        responses: {
+            /** @description The note */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Note"];
+                };
+            };
+            /** @description It is too long */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such run, or its log is not here */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description It cannot be written */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     observed: {
         parameters: {
             query?: never;
@@ -3830,6 +4252,56 @@ export interface operations {
                 };
             };
             /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    report: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The run's id, or `current`: the live run that was started last */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One HTML file, which needs nothing else */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": unknown;
+                };
+            };
+            /** @description There is no such run, or this program makes no reports */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The run's log cannot be read */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Refused: 401, 403 as docs/web-api.md says */
             default: {
                 headers: {
                     [name: string]: unknown;

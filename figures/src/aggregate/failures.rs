@@ -1,7 +1,9 @@
 //! The table of failures: one row for each kind, within bounds.
 
+use wec_record::RequestResult;
+
 use super::{Aggregate, OTHER};
-use crate::snapshot::FailureFigures;
+use crate::snapshot::{FailureFigures, Trend};
 
 /// Rows of the table.
 const MAX_FAILURES: usize = 256;
@@ -58,6 +60,9 @@ impl Aggregate {
                     last_unix_ns: failure.last_unix_ns,
                     retry_after_min_ns: None,
                     retry_after_max_ns: None,
+                    retry_kept: 0,
+                    retry_early: 0,
+                    trend: Trend::default(),
                     example: failure.example.clone(),
                     request_id: failure.request_id.clone(),
                     traceparent: failure.traceparent.clone(),
@@ -66,6 +71,20 @@ impl Aggregate {
             }
         }
     }
+}
+
+/// The shortest time by which a wait that was kept may seem too short: times in logs are whole microseconds.
+const PRECISION_NS: u64 = 1_000_000;
+
+/// Whether the chain's next request to the endpoint of the one at this place was sent no sooner than the answer had asked;
+/// none if it asked for no wait, or no such request followed.
+pub(super) fn kept_wait(requests: &[RequestResult], place: usize) -> Option<bool> {
+    let failed = &requests[place];
+    let wait = failed.retry_after?;
+    let same = |next: &&RequestResult| next.endpoint == failed.endpoint && next.method == failed.method;
+    let next = requests[place + 1..].iter().find(same)?;
+    let sent = if next.sent == 0 { next.due } else { next.sent };
+    Some(sent.saturating_add(PRECISION_NS) >= failed.done.saturating_add(wait))
 }
 
 /// Whether two failures differ only in their details.
@@ -85,5 +104,8 @@ impl FailureFigures {
         let both = |a: Option<u64>, b: Option<u64>| a.into_iter().chain(b);
         self.retry_after_min_ns = both(self.retry_after_min_ns, other.retry_after_min_ns).min();
         self.retry_after_max_ns = both(self.retry_after_max_ns, other.retry_after_max_ns).max();
+        self.retry_kept += other.retry_kept;
+        self.retry_early += other.retry_early;
+        self.trend.add(&other.trend);
     }
 }

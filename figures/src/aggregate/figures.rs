@@ -85,6 +85,7 @@ impl Aggregate {
                         cut_off: outcome.cut_off,
                         outcome_unknown: outcome.unknown,
                         rps: rate(outcome.count),
+                        bytes_received: totals.received,
                         response_time_ns: outcome.response.timing(),
                         service_time_ns: outcome.service.timing(),
                         failed_response_time_ns: outcome.failed_response.timing(),
@@ -115,6 +116,8 @@ impl Aggregate {
                     HitFigures { challenge: hits.challenge, verdict: hits.verdict, count: took_ns.n, took_ns }
                 })
                 .collect(),
+            hit_sources: self.hit_sources.sources(),
+            unknown_hits: self.hit_sources.unknown(),
             validations,
             state: StateCounts {
                 workers: self.workers_running(),
@@ -123,6 +126,7 @@ impl Aggregate {
             },
             workers_target: self.workers_target(),
             scenarios: self.scenarios(),
+            nodes: self.nodes.figures(rate),
             generator: self.loads.generator(self.latest, &responses),
             orders_expired: self.loads.orders_expired(),
             ca_clock_ahead_s: self.loads.clock_ahead_s(),

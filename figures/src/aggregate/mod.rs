@@ -7,11 +7,14 @@
 mod certificates;
 mod failures;
 mod figures;
+mod hits;
 mod load;
 mod metrics;
+mod nodes;
 mod observed;
 mod part;
 mod request_stats;
+mod rows;
 mod sound;
 mod spent;
 mod timeline;
@@ -29,7 +32,10 @@ use wec_record::{
 };
 
 use self::certificates::Certificates;
+use self::failures::kept_wait;
+use self::hits::HitSources;
 use self::load::Loads;
+use self::nodes::Nodes;
 use self::observed::Observed;
 use self::part::PartOfRun;
 pub use self::part::Piece;
@@ -41,6 +47,7 @@ use self::warnings::Warnings;
 use crate::distribution::{LONGEST_NS, Times};
 use crate::snapshot::{
     ByteFigures, ChainPercentiles, ConnectionFigures, FailureFigures, FailureScope, ObservedSeries, Series,
+    Trend,
 };
 use crate::verdict::RunVerdict;
 use crate::window::Windows;
@@ -103,6 +110,7 @@ pub struct Aggregate {
     connections: ConnectionFigures,
     bytes: ByteFigures,
     hits: Vec<HitTotals>,
+    hit_sources: HitSources,
     validations: Validations,
     nonce_age: Times,
     state: Option<(u64, StateCounts)>,
@@ -111,6 +119,7 @@ pub struct Aggregate {
     /// For each node, the time of its last report and the number of its workers.
     workers: BTreeMap<String, (u64, u64)>,
     loads: Loads,
+    nodes: Nodes,
     #[serde(skip)]
     verdict: RunVerdict,
     marks: Vec<Mark>,
@@ -151,16 +160,27 @@ impl Aggregate {
                 self.header = Some(header.clone());
             }
             Record::Header(_) | Record::Footer(_) => {}
-            Record::Chain { origin_unix_ns, result, .. } => self.chain(*origin_unix_ns, result),
+            Record::Chain { node, origin_unix_ns, result } => {
+                self.chain(*origin_unix_ns, result);
+                let period = self.period.as_ref();
+                let includes = |at: u64| {
+                    period.is_none_or(|period| period.unix_ns.contains(&origin_unix_ns.saturating_add(at)))
+                };
+                self.nodes.chain(node, result, includes);
+            }
             Record::Hit { hit, .. } => self.hit(hit),
             Record::Mark(mark) => self.mark(mark.clone().shortened(MAX_TEXT)),
             Record::State { node, at_unix_ns, counts, .. } => {
-                let at = self.sample_at(*at_unix_ns).unwrap_or_else(|at| {
+                let charted = self.sample_at(*at_unix_ns);
+                let at = charted.unwrap_or_else(|at| {
                     self.timeline.leave_out();
                     at
                 });
                 if self.is_after_period(at) {
                     return;
+                }
+                if charted.is_ok() && self.includes(at) {
+                    self.timeline.state(at, counts);
                 }
                 self.workers_of(node, (at, counts.workers));
                 if self.includes(at) {
@@ -236,6 +256,7 @@ impl Aggregate {
             ours.first = ours.first.min(theirs.first);
             ours.took.merge(theirs.took);
         }
+        self.hit_sources.merge(other.hit_sources);
         self.validations.merge(other.validations);
         self.nonce_age.merge(other.nonce_age);
         self.state = later(self.state, other.state);
@@ -244,6 +265,7 @@ impl Aggregate {
             self.workers_of(node, *workers);
         }
         self.loads.merge(other.loads);
+        self.nodes.merge(other.nodes);
         self.verdict.merge(other.verdict);
         for (mark, place) in other.marks.into_iter().zip(other.mark_places) {
             self.place = place;
@@ -335,11 +357,15 @@ impl Aggregate {
     fn chain(&mut self, origin: u64, result: &ChainResult) {
         let done = origin.saturating_add(result.done);
         let charted = self.span(origin.saturating_add(result.started), done).then_some(done);
-        for request in &result.requests {
+        for (place, request) in result.requests.iter().enumerate() {
             let at = origin.saturating_add(request.done);
             if self.includes(at) {
                 // One that claims another time than its chain's must not stretch the charts.
-                self.request(request, at, charted.map(|done| at.min(done)));
+                let charted = charted.map(|done| at.min(done));
+                self.request(request, charted);
+                if !request.successful && !request.is_cut_off() {
+                    self.failed_request(request, at, charted, kept_wait(&result.requests, place));
+                }
             }
         }
         for authorization in &result.authorizations {
@@ -405,6 +431,9 @@ impl Aggregate {
                 last_unix_ns: done,
                 retry_after_min_ns: failed.and_then(|request| request.retry_after),
                 retry_after_max_ns: failed.and_then(|request| request.retry_after),
+                retry_kept: 0,
+                retry_early: 0,
+                trend: Trend::of(charted),
                 example: shortened(&result.error),
                 request_id: failed.map(|request| shortened(&request.request_id)).unwrap_or_default(),
                 traceparent: failed.map(|request| shortened(&request.traceparent)).unwrap_or_default(),
@@ -412,7 +441,7 @@ impl Aggregate {
         }
     }
 
-    fn request(&mut self, request: &RequestResult, at_unix_ns: u64, charted: Option<u64>) {
+    fn request(&mut self, request: &RequestResult, charted: Option<u64>) {
         self.requests += 1;
         self.posts += u64::from(request.method == "POST");
         match request.purpose {
@@ -448,28 +477,38 @@ impl Aggregate {
             totals.parts.record(request);
             totals.received = totals.received.saturating_add(request.bytes_received);
         }
-        let failed = !request.successful && !request.is_cut_off();
-        self.timeline.request(charted, !failed);
-        if failed {
-            self.requests_failed += 1;
-            self.refused_origins += u64::from(request.class == Some(FailureClass::RefusedOrigin));
-            self.failure(FailureFigures {
-                scope: FailureScope::Request,
-                name: shortened(if request.endpoint.is_empty() { &request.uri } else { &request.endpoint }),
-                class: request.class,
-                status: request.status,
-                problem: shortened(&request.problem),
-                detail: shortened(&request.detail),
-                count: 1,
-                first_unix_ns: at_unix_ns,
-                last_unix_ns: at_unix_ns,
-                retry_after_min_ns: request.retry_after,
-                retry_after_max_ns: request.retry_after,
-                example: shortened(&request.error),
-                request_id: shortened(&request.request_id),
-                traceparent: shortened(&request.traceparent),
-            });
-        }
+        self.timeline.request(charted, request.successful || request.is_cut_off());
+    }
+
+    /// `charted` is its time in the charts; `kept` is whether the wait that it asked for was kept.
+    fn failed_request(
+        &mut self,
+        request: &RequestResult,
+        at_unix_ns: u64,
+        charted: Option<u64>,
+        kept: Option<bool>,
+    ) {
+        self.requests_failed += 1;
+        self.refused_origins += u64::from(request.class == Some(FailureClass::RefusedOrigin));
+        self.failure(FailureFigures {
+            scope: FailureScope::Request,
+            name: shortened(if request.endpoint.is_empty() { &request.uri } else { &request.endpoint }),
+            class: request.class,
+            status: request.status,
+            problem: shortened(&request.problem),
+            detail: shortened(&request.detail),
+            count: 1,
+            first_unix_ns: at_unix_ns,
+            last_unix_ns: at_unix_ns,
+            retry_after_min_ns: request.retry_after,
+            retry_after_max_ns: request.retry_after,
+            retry_kept: u64::from(kept == Some(true)),
+            retry_early: u64::from(kept == Some(false)),
+            trend: Trend::of(charted),
+            example: shortened(&request.error),
+            request_id: shortened(&request.request_id),
+            traceparent: shortened(&request.traceparent),
+        });
     }
 
     fn hit(&mut self, hit: &ValidationHit) {
@@ -479,6 +518,7 @@ impl Aggregate {
             return;
         }
         self.hits_of(hit.challenge, hit.verdict).took.record(hit.took);
+        self.hit_sources.record(hit);
         if self.piece().is_none() {
             self.validations.hit(hit);
         }
@@ -533,6 +573,7 @@ impl Aggregate {
             return;
         }
         self.loads.record(node, seq, at_unix_ns, load);
+        self.nodes.load(node, load);
         match charted {
             Ok(at) => self.timeline.load(at, node, load),
             Err(_) => self.timeline.leave_out(),

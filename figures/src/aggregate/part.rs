@@ -115,6 +115,8 @@ impl Aggregate {
             && self.failures.iter().all(|failure| failure.detail != OTHER && failure.name != OTHER)
             && self.certificates.is_within_bounds()
             && self.loads.is_within_bounds()
+            && self.nodes.is_within_bounds()
+            && self.hit_sources.is_within_bounds()
             && self.observed.beyond() == 0
             && self.dropped_marks == 0
             && self.workers.len() < MAX_NODES

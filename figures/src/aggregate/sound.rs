@@ -52,6 +52,8 @@ impl Aggregate {
             && self.validations.is_sound()
             && self.workers.len() <= MAX_NODES
             && self.loads.is_sound()
+            && self.nodes.is_sound()
+            && self.hit_sources.is_sound()
             && self.marks.len() <= MAX_MARKS
             && self.marks.len() == self.mark_places.len()
             && self.generator_marks <= self.marks.len()
@@ -62,9 +64,10 @@ impl Aggregate {
 }
 
 fn is_sound_failure(failure: &FailureFigures) -> bool {
-    let FailureFigures { name, problem, detail, example, request_id, traceparent, count, .. } = failure;
+    let FailureFigures { name, problem, detail, example, request_id, traceparent, count, trend, .. } =
+        failure;
     let texts = [name, problem, detail, example, request_id, traceparent];
-    *count <= MOST && texts.into_iter().all(|text| text.len() <= LONGEST_TEXT)
+    *count <= MOST && trend.is_sound() && texts.into_iter().all(|text| text.len() <= LONGEST_TEXT)
 }
 
 impl ChainTotals {
@@ -80,6 +83,7 @@ impl EndpointTotals {
     fn is_sound(&self) -> bool {
         let texts = [&self.endpoint, &self.method, &self.uri];
         self.outcome.is_sound(self.outcome.cut_off)
+            && self.received <= MOST << 20
             && self.parts.is_sound()
             && texts.into_iter().all(|text| text.len() <= LONGEST_TEXT)
     }

@@ -9,11 +9,13 @@ mod load_bucket;
 use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
-use wec_record::{Chain, FailureClass, LoadSample};
+use wec_record::{Chain, FailureClass, LoadSample, StateCounts};
 
 use self::load_bucket::LoadBucket;
+use super::later;
+use super::rows::cells;
 use crate::distribution::{Cell, Cells, LONGEST_NS, MOST, may_be_named};
-use crate::snapshot::{ChainPercentiles, Series};
+use crate::snapshot::{ChainPercentiles, Series, TimesInBucket};
 
 /// One hour of buckets of one second.
 const MAX_BUCKETS: usize = 3_600;
@@ -57,6 +59,8 @@ struct Bucket {
     requests_failed: u64,
     hits: u64,
     load: LoadBucket,
+    /// What the state store held by its latest report, and when.
+    state: Option<(u64, StateCounts)>,
     /// Failed iterations.
     classes: BTreeMap<FailureClass, u64>,
     chains: [ChainBucket; Chain::ALL.len()],
@@ -90,7 +94,8 @@ mod sparse {
         buckets: &VecDeque<Bucket>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        let filled = buckets.iter().enumerate().filter(|(_, bucket)| bucket.records() > 0);
+        let filled =
+            buckets.iter().enumerate().filter(|(_, bucket)| bucket.records() > 0 || bucket.state.is_some());
         (buckets.len(), filled.collect::<Vec<_>>()).serialize(serializer)
     }
 
@@ -213,6 +218,24 @@ impl Timeline {
         }
     }
 
+    /// What the state store held at `at_unix_ns`.
+    pub(crate) fn state(&mut self, at_unix_ns: u64, counts: &StateCounts) {
+        if let Some(bucket) = self.bucket(Some(at_unix_ns)) {
+            bucket.state = later(bucket.state, Some((at_unix_ns, *counts)));
+        }
+    }
+
+    /// Response times of one chain over time, in at most `most` buckets, and the width of these, seconds.
+    pub(super) fn over_time(&self, chain: Chain, most: usize) -> (u64, Vec<TimesInBucket>) {
+        let timeline = self.coarser(most);
+        let buckets = (timeline.first..).zip(&timeline.buckets);
+        let of = |(index, bucket): (u64, &Bucket)| TimesInBucket {
+            at_unix_s: index * timeline.step_s,
+            cells: cells(bucket.chains[chain.index()].times.iter().map(|(cell, count)| (cell.low, count))),
+        };
+        (timeline.step_s, buckets.map(of).collect())
+    }
+
     /// What is here is out of the range of the run.
     pub(crate) fn restart(&mut self) {
         self.outside += self.buckets.drain(..).map(|bucket| bucket.records()).sum::<u64>();
@@ -295,6 +318,10 @@ impl Timeline {
             series.requests_target.push(load.target(load.requests_target, load.requests_target_of_all));
             series.lag_p99_ns.push(load.lag.percentile(load.lag_n, 990).map(Cell::middle));
             series.lag_max_ns.push((load.lag_n > 0).then_some(load.lag_max));
+            let state = bucket.state.map(|(_, counts)| counts);
+            series.registrations.push(state.map(|state| state.registrations));
+            series.authorizations.push(state.map(|state| state.authorizations));
+            series.certificates.push(state.map(|state| state.certificates));
             for (column, chain) in series.chains.values_mut().zip(&bucket.chains) {
                 let succeeded = chain.succeeded();
                 column.count.push(chain.count);
@@ -452,6 +479,7 @@ impl Bucket {
             requests_failed,
             hits,
             load,
+            state: _,
             classes,
             chains,
         } = self;
@@ -477,6 +505,7 @@ impl Bucket {
         self.requests_failed += other.requests_failed;
         self.hits += other.hits;
         self.load.merge(other.load);
+        self.state = later(self.state, other.state);
         for (class, failed) in other.classes {
             *self.classes.entry(class).or_default() += failed;
         }

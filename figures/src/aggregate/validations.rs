@@ -162,6 +162,15 @@ impl Validations {
         (figures.map(|(challenge, totals)| totals.figures(challenge)).collect(), alone)
     }
 
+    /// How long authorizations of this type took to be validated.
+    pub(super) fn times(&self, challenge: ChallengeType) -> Times {
+        let mut totals = self.totals.clone();
+        for name in &self.names {
+            name.settle(&mut totals);
+        }
+        std::mem::take(&mut totals[challenge as usize].time)
+    }
+
     pub(super) fn is_sound(&self) -> bool {
         let is_sound = |totals: &Totals| {
             let Totals { time, to_first_hit, between_hits, after_last_hit, without_hits, clipped } = totals;

@@ -34,6 +34,9 @@ pub struct RunEntry {
     /// The outcome; null if the log has no footer and has not been read.
     #[serde(default)]
     pub outcome: Option<RunEnd>,
+    /// What a person noted about it; may be empty.
+    #[serde(default)]
+    pub note: String,
 }
 
 /// The outcome of a run; of a live run, the outcome so far.

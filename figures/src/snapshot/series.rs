@@ -41,6 +41,15 @@ pub struct Series {
     pub lag_p99_ns: Vec<Option<u64>>,
     /// Largest scheduling lag.
     pub lag_max_ns: Vec<Option<u64>>,
+    /// Accounts in the state store, by its last report in the bucket; here and in the next two null without one.
+    #[serde(default)]
+    pub registrations: Vec<Option<u64>>,
+    /// Ready orders in it.
+    #[serde(default)]
+    pub authorizations: Vec<Option<u64>>,
+    /// Certificates in it that are neither revoked nor replaced.
+    #[serde(default)]
+    pub certificates: Vec<Option<u64>>,
     /// Iterations that failed, by class. A class that is missing has none in these buckets.
     #[serde(default)]
     #[schema(value_type = BTreeMap<String, Vec<u64>>)]
@@ -68,6 +77,9 @@ impl Series {
             requests_target: Vec::new(),
             lag_p99_ns: Vec::new(),
             lag_max_ns: Vec::new(),
+            registrations: Vec::new(),
+            authorizations: Vec::new(),
+            certificates: Vec::new(),
             classes: BTreeMap::new(),
             chains: Chain::ALL.into_iter().map(|chain| (chain, ChainSeries::default())).collect(),
         }

@@ -48,7 +48,11 @@ fn views(page: &str, run: &str) -> Views {
     let gets = paths.filter(|(_, methods)| methods.get("get").is_some()).map(|(path, _)| path);
     let view = |path: &String| {
         let value = match path.as_str() {
-            "/api/v1/runs/{id}/window" => Value::Null,
+            // Downloads, which have tests of their own.
+            "/api/v1/runs/{id}/window" | "/api/v1/runs/{id}/log" | "/api/v1/runs/{id}/report" => Value::Null,
+            "/api/v1/runs/{id}/distribution" => {
+                json(&text(page, &format!("{}?row=chain%20certificate", path.replace("{id}", run))))
+            }
             // They are of the board, not of a run.
             "/api/v1/nodes" | "/api/v1/nodes/{name}" | "/api/v1/machines" => Value::Null,
             "/healthz" | "/metrics" => Value::from(text(page, path)),

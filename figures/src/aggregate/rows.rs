@@ -1,0 +1,101 @@
+//! How the times of one row of the statistics are distributed.
+
+use wec_record::{Chain, ChallengeType};
+
+use super::{Aggregate, EndpointTotals, Outcome};
+use crate::distribution::Times;
+use crate::snapshot::{DistributionCell, DistributionView};
+
+/// Buckets of a distribution over time.
+const MAX_BUCKETS: usize = 120;
+/// Cells that double a time.
+const IN_OCTAVE: u64 = 8;
+
+impl Aggregate {
+    /// The distribution of a row of the statistics; none if there is no such row. Rows are `all requests`,
+    /// `all issuances`, `chain NAME`, `endpoint NAME METHOD URI`, `challenge TYPE` and `node ID`.
+    pub fn distribution(&self, row: &str, service: bool) -> Option<DistributionView> {
+        let (group, name) = row.split_once(' ')?;
+        let endpoints = || self.endpoints.iter().chain(self.other_endpoint.as_deref());
+        let chosen = |outcome: &Outcome| if service { &outcome.service } else { &outcome.response }.clone();
+        let mut view = DistributionView { row: row.to_owned(), step_s: 1, ..DistributionView::default() };
+        let times = match (group, name) {
+            ("all", "requests") => endpoints().fold(Times::default(), |mut all, totals| {
+                all.merge(chosen(&totals.outcome));
+                all
+            }),
+            ("all", "issuances") => self.issuances.clone(),
+            ("chain", _) => {
+                let chain = Chain::ALL.into_iter().find(|chain| chain.name() == name)?;
+                if !service {
+                    (view.step_s, view.over_time) = self.timeline.over_time(chain, MAX_BUCKETS);
+                }
+                chosen(&self.chains[chain.index()].outcome)
+            }
+            ("endpoint", _) => {
+                let is_it =
+                    |of: &&EndpointTotals| format!("{} {} {}", of.endpoint, of.method, of.uri) == name;
+                chosen(&endpoints().find(is_it)?.outcome)
+            }
+            ("challenge", _) => {
+                let challenge = ChallengeType::ALL.into_iter().find(|challenge| challenge.name() == name)?;
+                self.validations.times(challenge)
+            }
+            ("node", _) => self.nodes.response(name)?.clone(),
+            _ => return None,
+        };
+        view.service = service && (matches!(group, "chain" | "endpoint") || row == "all requests");
+        view.cells = cells(times.cells().map(|(cell, count)| (cell.low, count)));
+        Some(view)
+    }
+}
+
+/// Puts ascending times with their counts into cells.
+pub(super) fn cells(times: impl Iterator<Item = (u64, u64)>) -> Vec<DistributionCell> {
+    let mut cells: Vec<DistributionCell> = Vec::new();
+    for (ns, count) in times {
+        match cells.last_mut() {
+            Some(last) if ns < last.to_ns => last.count += count,
+            _ => {
+                let (from_ns, to_ns) = ends(ns);
+                cells.push(DistributionCell { from_ns, to_ns, count });
+            }
+        }
+    }
+    cells
+}
+
+/// The ends of the cell of this time.
+fn ends(ns: u64) -> (u64, u64) {
+    // The first cells are one nanosecond wide.
+    let width = 1_u64 << (ns | IN_OCTAVE).ilog2() >> IN_OCTAVE.ilog2();
+    let from = ns / width * width;
+    (from, from + width)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_within_its_cell_and_eight_cells_double_it() {
+        for (ns, from, to) in
+            [(0, 0, 1), (7, 7, 8), (8, 8, 9), (16, 16, 18), (17, 16, 18), (1_000, 960, 1_024)]
+        {
+            assert_eq!(ends(ns), (from, to), "{ns}");
+        }
+        let (mut cell, mut number) = (ends(1 << 20), 0);
+        while cell.0 < 1 << 21 {
+            cell = ends(cell.1);
+            number += 1;
+        }
+        assert_eq!((cell.0, number), (1 << 21, 8));
+    }
+
+    #[test]
+    fn times_of_one_cell_are_counted_together() {
+        let cells = cells([(16, 1), (17, 2), (18, 4), (900, 8)].into_iter());
+        let found: Vec<_> = cells.iter().map(|cell| (cell.from_ns, cell.to_ns, cell.count)).collect();
+        assert_eq!(found, [(16, 18, 3), (18, 20, 4), (896, 960, 8)]);
+    }
+}
