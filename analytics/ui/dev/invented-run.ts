@@ -5,10 +5,12 @@ import type { Plugin } from "vite";
 
 import { DEFAULT_WEIGHTS } from "../src/chains";
 import { NO_SCENARIO } from "../src/testing";
+import { BOUND } from "../src/series";
 import {
   CHAINS,
   type Chain,
   type ChainSeries,
+  type DistributionView,
   type EndpointFigures,
   type LimitsView,
   type Live,
@@ -17,6 +19,7 @@ import {
   type SessionView,
   type Interval,
   type Timing,
+  type Trend,
 } from "../src/wire";
 
 const SECOND = 1e9;
@@ -54,6 +57,15 @@ interface Patch {
   state?: SessionView["state"];
 }
 
+/** How the run is invented. */
+export interface Invention {
+  workers: number;
+  /** Further kinds of failures. */
+  kinds: number;
+  /** Nodes beyond the first. */
+  nodes: number;
+}
+
 export function inventedRun(): Plugin {
   return {
     name: "invented-run",
@@ -69,30 +81,44 @@ export function inventedRun(): Plugin {
   };
 }
 
-class Run {
+/** An invented run, at its second of time for each `tick`. */
+export class Run {
   readonly #started = Math.floor(Date.now() / 1000) - 75;
-  #target = 20;
-  #running = 20;
+  /** The next second, seconds since the Unix epoch. */
+  #next = this.#started;
+  #target: number;
+  #running: number;
   #state: SessionView["state"] = "running";
   #weights: Record<Chain, number> = { ...DEFAULT_WEIGHTS };
   #limits: LimitsView = { registrations: null, authorizations: null, certificates: null };
   #listeners = new Set<ServerResponse>();
-  #series: Series = { step_s: 1, reset: true, at_unix_s: [], issued: [], requests: [], requests_failed: [], hits: [], workers_target: [], workers: [], busy: [], chains_target: [], requests_target: [], lag_p99_ns: [], lag_max_ns: [], classes: {}, chains: perChain(emptySeries) };
+  #series: Series = { step_s: 1, reset: true, at_unix_s: [], issued: [], requests: [], requests_failed: [], hits: [], workers_target: [], workers: [], busy: [], chains_target: [], requests_target: [], lag_p99_ns: [], lag_max_ns: [], registrations: [], authorizations: [], certificates: [], classes: {}, chains: perChain(emptySeries) };
   #times = new Map<string, Times>();
   #failed = new Map<string, number>();
   #hits = { answered: new Times(), unknown: new Times() };
   #marks: Live["snapshot"]["marks"] = [];
 
-  constructor() {
-    this.#mark(this.#started, "cli", "workers", 0, 20);
-    for (let second = this.#started; second < Date.now() / 1000 - 1; second += 1) {
-      if (second === this.#started + 40) this.#change(50, "page", second);
-      this.#second(second);
+  constructor(readonly invention: Invention = { workers: 20, kinds: 0, nodes: 0 }) {
+    const { workers } = invention;
+    this.#target = this.#running = workers;
+    this.#mark(this.#started, "cli", "workers", 0, workers);
+    while (this.#next < Date.now() / 1000 - 1) {
+      if (this.#next === this.#started + 40 && workers < 50) this.#change(50, "page", this.#next);
+      this.#second(this.#next);
+      this.#next += 1;
     }
   }
 
+  /** The time of the run, milliseconds since the Unix epoch: it passes by ticks. */
+  #now(): number {
+    return (this.#next + 1) * 1000;
+  }
+
   tick(): void {
-    this.#second(Math.floor(Date.now() / 1000) - 1);
+    this.#second(this.#next);
+    this.#next += 1;
+    // As many buckets as a server keeps.
+    if (this.#series.at_unix_s.length > BOUND) this.#series = lastOf(this.#series, BOUND);
     const event = `event: live\ndata: ${JSON.stringify(this.#live(3))}\n\n`;
     for (const listener of this.#listeners) listener.write(event);
   }
@@ -113,11 +139,13 @@ class Run {
     } else if (path === "/api/v1/nodes") {
       json(response, 200, { nodes: [{ name: "bench-1", live: true, activated: true, draining: false, reserved: false, group: "eu", labels: {}, program: "wec 0.1.0", strength: { chains: 120, requests: 480, workers: 1000 }, since_unix_ns: this.#started * SECOND, sessions: {} }] });
     } else if (path === "/api/v1/machines") {
-      json(response, 200, { machines: [{ id: "r1", name: "bench-1", kind: "requester", state: "running", strength: { chains: 120, requests: 480, workers: 1000 }, session: "demo", clock: { ahead_ns: -41_000, within_ns: 90_000 }, machine: null }] });
+      json(response, 200, { machines: [{ id: "r1", name: "bench-1", kind: "requester", state: "running", strength: { chains: 120, requests: 480, workers: 1000 }, session: "demo", version: "0.1.0", clock: { ahead_ns: -41_000, within_ns: 90_000 }, machine: null }] });
     } else if (path === "/api/v1/scenarios/check") {
       json(response, 200, { keys: { directory: "https://localhost:14000/dir" }, mistakes: [] });
     } else if (path === "/api/v1/runs") {
       json(response, 200, { runs: this.#runs() });
+    } else if (path?.endsWith("/distribution")) {
+      json(response, 200, this.#distribution(new URLSearchParams(request.url?.split("?")[1]).get("row") ?? ""));
     } else if (path === "/api/v1/runs/current/snapshot") {
       json(response, 200, this.#live(Infinity));
     } else {
@@ -126,7 +154,7 @@ class Run {
   }
 
   #patch({ workers, weights, limits, state }: Patch, response: ServerResponse): void {
-    const now = Date.now() / 1000;
+    const now = this.#now() / 1000;
     if ((workers ?? 0) > 1_000_000) {
       return json(response, 400, { error: `workers: ${workers} is not a whole number from 0 to 1000000` });
     }
@@ -161,6 +189,7 @@ class Run {
       log: `results/${id}.jsonl`,
       log_bytes: outcome === null ? 812_000_000 : outcome.chains * 2_048,
       outcome,
+      note: outcome?.passed === false ? "Before the new disks; the database was the limit." : "",
     });
     const before = outcomes.map((outcome, index) =>
       entry(`20261121-0${8 - index}5602`, run.started_unix_ns - (index + 1) * 4_321 * SECOND, false, outcome),
@@ -258,6 +287,26 @@ class Run {
     this.#series.requests_target.push(null);
     this.#series.lag_p99_ns.push(lag);
     this.#series.lag_max_ns.push(lag * (2 + Math.random()));
+    const made = (chain: Chain) => this.#series.chains[chain].count.reduce((a, b) => a + b, 0);
+    this.#series.registrations.push(made("registration"));
+    this.#series.authorizations.push(Math.max(0, made("authorization") - made("certificate")));
+    this.#series.certificates.push(made("certificate") - made("revoke"));
+  }
+
+  /** A trend of as many failures, with more of them in the middle of the run. */
+  #trend(count: number): Trend {
+    const [step_s, buckets] = [4, 20];
+    const shape = Array.from({ length: buckets }, (_, n) => Math.exp(-(((n - 9) / 4) ** 2)));
+    const all = shape.reduce((a, b) => a + b, 0);
+    return { step_s, from_unix_s: this.#started, counts: shape.map((part) => Math.round((count * part) / all)) };
+  }
+
+  #distribution(row: string): DistributionView {
+    const chain = CHAINS.find((chain) => row === `chain ${chain}`);
+    const name = chain ?? (row.startsWith("endpoint ") ? `/${row.split(" ")[1] ?? ""}` : "certificate");
+    const cells = this.#timesOf(name).cells();
+    const over_time = chain === undefined ? [] : this.#series.at_unix_s.map((at_unix_s, n) => ({ at_unix_s, cells: cells.map((cell) => ({ ...cell, count: Math.round(cell.count / (20 + 10 * Math.sin(n / 5 + cell.from_ns))) })).filter(({ count }) => count > 0) }));
+    return { row, service: false, cells, over_time, step_s: 1 };
   }
 
   #timesOf(name: string): Times {
@@ -315,7 +364,7 @@ class Run {
   }
 
   #live(buckets: number): Live {
-    const elapsed = Date.now() / 1000 - this.#started;
+    const elapsed = this.#now() / 1000 - this.#started;
     const sum = (values: number[]) => values.reduce((a, b) => a + b, 0);
     const none = new Times().timing();
     const requests = sum(this.#series.requests);
@@ -357,6 +406,7 @@ class Run {
         cut_off: 0,
         outcome_unknown: 0,
         rps: (timing.n + failed) / elapsed,
+        bytes_received: (timing.n + failed) * 840,
         response_time_ns: timing,
         service_time_ns: timing,
         failed_response_time_ns: none,
@@ -365,7 +415,7 @@ class Run {
       };
     });
     return {
-      now_unix_ns: Date.now() * 1e6,
+      now_unix_ns: this.#now() * 1e6,
       source: "live",
       replay: null,
       session: this.#session(),
@@ -398,7 +448,7 @@ class Run {
           run_time_ns: 600e9,
           stamp: { host: "bench-1", platform: "linux x86_64", cpus: 2, scenario: null },
         },
-        at_unix_ns: Date.now() * 1e6,
+        at_unix_ns: this.#now() * 1e6,
         elapsed_ns: elapsed * SECOND,
         period: null,
         requests,
@@ -416,9 +466,10 @@ class Run {
         failures: [...this.#failed]
           .map(([name, count]): Live["snapshot"]["failures"][number] =>
             name.startsWith("/")
-              ? { scope: "request", name: name.slice(1), class: "bad-nonce", status: 400, problem: "badNonce", count, first_unix_ns: (this.#started + 3) * SECOND, last_unix_ns: Date.now() * 1e6, detail: "", retry_after_min_ns: null, retry_after_max_ns: null, example: "JWS has an invalid anti-replay nonce: 3hJ2w9", request_id: "", traceparent: "" }
-              : { scope: "chain", name, class: "validation", status: 403, problem: "unauthorized", count, first_unix_ns: (this.#started + 12) * SECOND, last_unix_ns: Date.now() * 1e6, detail: "", retry_after_min_ns: null, retry_after_max_ns: null, example: "the authorization of a-42.wec.test became invalid: the key authorization file from the server did not match", request_id: "", traceparent: "" },
+              ? { scope: "request", name: name.slice(1), class: "bad-nonce", status: 400, problem: "badNonce", count, first_unix_ns: (this.#started + 3) * SECOND, last_unix_ns: this.#now() * 1e6, detail: "", retry_after_min_ns: null, retry_after_max_ns: null, retry_kept: 0, retry_early: 0, trend: this.#trend(count), example: "JWS has an invalid anti-replay nonce: 3hJ2w9", request_id: "", traceparent: "" }
+              : { scope: "chain", name, class: "validation", status: 403, problem: "unauthorized", count, first_unix_ns: (this.#started + 12) * SECOND, last_unix_ns: this.#now() * 1e6, detail: "", retry_after_min_ns: null, retry_after_max_ns: null, retry_kept: 0, retry_early: 0, trend: this.#trend(count), example: "the authorization of a-42.wec.test became invalid: the key authorization file from the server did not match", request_id: "", traceparent: "" },
           )
+          .concat(Array.from({ length: this.invention.kinds }, (_, n): Live["snapshot"]["failures"][number] => ({ scope: "request", name: "newOrder", class: "problem", status: 500 + (n % 4), problem: "serverInternal", count: n + 1, first_unix_ns: (this.#started + 3) * SECOND, last_unix_ns: this.#now() * 1e6, detail: `part ${n}`, retry_after_min_ns: null, retry_after_max_ns: null, retry_kept: 0, retry_early: 0, trend: this.#trend(n + 1), example: "the database is locked", request_id: `r-${n}`, traceparent: "" })))
           .sort((a, b) => b.count - a.count),
         nonces: { fetched: 120, rejected: requestsFailed, rejected_share: requestsFailed / requests, age_ns: none },
         retries: requestsFailed,
@@ -426,6 +477,14 @@ class Run {
         connections: { new: 50, reused: requests - 50, reconnects: 0 },
         bytes: { sent: requests * 1310, received: requests * 1840 },
         validations: [],
+        hit_sources: [
+          { address: "10.0.0.4", count: this.#hits.answered.timing().n, unknown: 0 },
+          { address: "2001:db8::7", count: this.#hits.unknown.timing().n, unknown: this.#hits.unknown.timing().n },
+        ],
+        unknown_hits: [{ at_unix_ns: (this.#started + 30) * SECOND, name: "left-over.wec.test", type: "http-01", address: "2001:db8::7" }],
+        nodes: [{ node: "r1", chains: chains.certificate.count, chains_failed: 3, requests, requests_failed: requestsFailed, rps: requests / elapsed, response_time_ns: this.#timesOf("certificate").timing(), lag_ns: none }].concat(
+          Array.from({ length: this.invention.nodes }, (_, n) => ({ node: `r${n + 2}`, chains: 0, chains_failed: 0, requests: 0, requests_failed: 0, rps: 0, response_time_ns: none, lag_ns: none })),
+        ),
         hits: (["answered", "unknown"] as const).map((verdict) => {
           const took_ns = this.#hits[verdict].timing();
           return { type: "http-01", verdict, count: took_ns.n, took_ns };
@@ -475,6 +534,18 @@ class Times {
   add(ns: number): void {
     this.#kept[this.#n % 10_000] = ns;
     this.#n += 1;
+  }
+
+  /** As the server's cells: eight to a doubling. */
+  cells(): DistributionView["cells"] {
+    const cells = new Map<number, number>();
+    for (const ns of this.#kept) {
+      const width = 2 ** Math.max(0, Math.floor(Math.log2(Math.max(1, ns))) - 3);
+      const from = Math.floor(ns / width) * width;
+      cells.set(from, (cells.get(from) ?? 0) + 1);
+    }
+    const width = (from: number) => 2 ** Math.max(0, Math.floor(Math.log2(Math.max(1, from))) - 3);
+    return [...cells].sort(([a], [b]) => a - b).map(([from_ns, count]) => ({ from_ns, to_ns: from_ns + width(from_ns), count }));
   }
 
   timing(): Timing {
@@ -541,6 +612,9 @@ function lastOf(series: Series, buckets: number): Series {
     requests_target: cut(series.requests_target),
     lag_p99_ns: cut(series.lag_p99_ns),
     lag_max_ns: cut(series.lag_max_ns),
+    registrations: cut(series.registrations),
+    authorizations: cut(series.authorizations),
+    certificates: cut(series.certificates),
     classes: Object.fromEntries(Object.entries(series.classes).map(([name, column]) => [name, cut(column)])),
     chains: Object.fromEntries(
       CHAINS.map((chain) => {

@@ -1,6 +1,6 @@
 // The charts, declared as data; ChartPanel.svelte draws any of them.
 
-import { NONE, brief, duration, rate } from "./format";
+import { NONE, brief, count, duration, rate } from "./format";
 import { acrossChains, at, type Columns } from "./series";
 import { DEFAULT_WEIGHTS } from "./chains";
 import { CHAINS } from "./wire";
@@ -217,6 +217,20 @@ export const VALIDATIONS: Chart = {
   scale: "linear",
   views: [],
   lines: [{ name: "validations", colour: "hits", filled: true, y: perSecond((columns, index) => at(columns, "hits", index)) }],
+};
+
+export const STATE: Chart = {
+  id: "state",
+  title: "State store over time",
+  unit: "objects, by the requesters’ latest report",
+  format: (value) => (value === null ? NONE : count(value)),
+  scale: "linear",
+  views: [],
+  lines: [
+    { name: "registrations", colour: "chain-registration", y: (columns, index) => at(columns, "registrations", index) },
+    { name: "ready orders", colour: "chain-authorization", y: (columns, index) => at(columns, "authorizations", index) },
+    { name: "certificates", colour: "chain-certificate", filled: true, y: (columns, index) => at(columns, "certificates", index) },
+  ],
 };
 
 /** Failed chains by class, a line for each class of which there are any; the first six. */

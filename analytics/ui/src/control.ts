@@ -81,7 +81,7 @@ export interface Asked {
 }
 
 /** Sends a request that changes something. */
-export async function ask(method: "POST" | "PATCH" | "DELETE", url: string, body?: object, send: Send = (url, init) => fetch(url, init)): Promise<Asked> {
+export async function ask(method: "POST" | "PUT" | "PATCH" | "DELETE", url: string, body?: object, send: Send = (url, init) => fetch(url, init)): Promise<Asked> {
   const failed = (problem: string, mistakes: string[] = []) => ({ answer: null, problem, mistakes });
   try {
     const response = await send(url, {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { failureRows, filtered, matrixOf } from "./failures";
+import { failureRows, filtered, matrixOf, quietFor, waitsKept } from "./failures";
 import type { FailureFigures } from "./wire";
 
 const failure = (name: string, count: number, more: Partial<FailureFigures> = {}): FailureFigures => ({
@@ -15,6 +15,9 @@ const failure = (name: string, count: number, more: Partial<FailureFigures> = {}
   last_unix_ns: 0,
   retry_after_min_ns: null,
   retry_after_max_ns: null,
+  retry_kept: 0,
+  retry_early: 0,
+  trend: { step_s: 1, from_unix_s: 0, counts: [] },
   example: "JWS has an invalid anti-replay nonce",
   request_id: "",
   traceparent: "",
@@ -78,5 +81,24 @@ describe("the matrix", () => {
     expect(columns).toEqual(["e0", "e1", "e2", "e3", "e4", "e5", "e6", "others"]);
     expect(rows[0]?.counts.at(-1)).toBe(5 + 4 + 3 + 2 + 1);
     expect(rows[0]?.sum).toBe(78);
+  });
+});
+
+describe("a kind of failure", () => {
+  it.each([
+    ["happened a moment ago", { count: 5, first_unix_ns: 10e9, last_unix_ns: 95e9 }, null],
+    ["has stopped", { count: 100, first_unix_ns: 10e9, last_unix_ns: 20e9 }, 80e9],
+    ["is rare, so that nothing follows from a pause", { count: 2, first_unix_ns: 10e9, last_unix_ns: 50e9 }, null],
+    ["happened once", { count: 1, first_unix_ns: 50e9, last_unix_ns: 50e9 }, 50e9],
+    ["has no time", { count: 3, first_unix_ns: 0, last_unix_ns: 0 }, null],
+  ])("that %s", (_, figures, quiet) => {
+    expect(quietFor(failure("newOrder", 0, figures), 100e9)).toBe(quiet);
+  });
+
+  it("says whether the waits were kept that the CA asked for", () => {
+    const asked = { retry_after_min_ns: 3e9, retry_after_max_ns: 3e9 };
+    expect(waitsKept(failure("newOrder", 5))).toBe("–");
+    expect(waitsKept(failure("newOrder", 5, { ...asked, retry_kept: 5 }))).toBe("kept 5");
+    expect(waitsKept(failure("newOrder", 5, { ...asked, retry_kept: 2, retry_early: 1 }))).toBe("kept 2, too early 1, not tried again 2");
   });
 });

@@ -28,6 +28,26 @@ export function kindOf({ status, problem, detail, class: cause }: FailureFigures
   return parts.join(" ") || cause || NONE;
 }
 
+/** A kind counts as over if nothing of it happened for this time, and for so many times the mean time between two. */
+const QUIET_NS = 10e9;
+const QUIET_GAPS = 5;
+
+/** Since when a kind has not happened any more, nanoseconds before `now`; null while it goes on. */
+export function quietFor({ count, first_unix_ns, last_unix_ns }: FailureFigures, now_unix_ns: number): number | null {
+  if (last_unix_ns === 0) return null;
+  const gap = count > 1 ? (last_unix_ns - first_unix_ns) / (count - 1) : 0;
+  const quiet = now_unix_ns - last_unix_ns;
+  return quiet > Math.max(QUIET_NS, QUIET_GAPS * gap) ? quiet : null;
+}
+
+/** Whether the waits that the CA asked for were kept, in words. */
+export function waitsKept({ count, retry_kept, retry_early, retry_after_min_ns }: FailureFigures): string {
+  if (retry_after_min_ns === null) return NONE;
+  const not = count - retry_kept - retry_early;
+  const parts = [retry_kept > 0 && `kept ${retry_kept}`, retry_early > 0 && `too early ${retry_early}`, not > 0 && `not tried again ${not}`];
+  return parts.filter((part) => part !== false).join(", ");
+}
+
 /** What to show: only chains or requests, and rows with each of the words. */
 export interface FailureFilter {
   scope: "" | FailureFigures["scope"];

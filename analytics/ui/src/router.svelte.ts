@@ -1,5 +1,7 @@
 // The place in the address bar, as state. Links are links, so that they open in other windows, too.
 
+import { tick } from "svelte";
+
 import { placeOf, queryOf, type Place } from "./address";
 
 class Router {
@@ -29,7 +31,14 @@ class Router {
     const href = link?.getAttribute("href");
     if (!href?.startsWith("?") || link?.target) return;
     event.preventDefault();
+    const { row } = this.place;
     this.go(placeOf(href));
+    if (row !== "" && this.place.row === "") void tick().then(() => this.#focusRow(row));
+  }
+
+  /** The details of a row were closed: the focus goes back to where they were opened. */
+  #focusRow(row: string): void {
+    document.querySelector<HTMLElement>(`a.row[href="${CSS.escape(this.with({ row }))}"]`)?.focus();
   }
 }
 

@@ -13,6 +13,7 @@ const RUN: RunEntry = {
   log: "results/20261121-095602.jsonl",
   log_bytes: 4096,
   outcome: null,
+  note: "",
 };
 
 /** Answers in turn; the waits between them are over when `step` is called. */

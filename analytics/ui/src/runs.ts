@@ -56,6 +56,12 @@ export class RunList {
     void this.#fetch();
   }
 
+  /** Fetches the list at once, as after a change. */
+  refresh(): void {
+    this.ground.cancel(this.#timer);
+    void this.#fetch();
+  }
+
   close(): void {
     this.#closed = true;
     this.ground.cancel(this.#timer);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { columnsNamed, curveOf, matching, rowsOf, sorted, timesOf } from "./statistics";
+import { bytesNamed, columnsNamed, curveOf, matching, rowsOf, sorted, timesOf } from "./statistics";
 import { live, NO_SCENARIO, NO_TIMING, series } from "./testing";
 import type { EndpointFigures, Timing } from "./wire";
 
@@ -14,6 +14,7 @@ const endpoint = (name: string, count: number, p95: number | null): EndpointFigu
   cut_off: 0,
   outcome_unknown: 0,
   rps: count / 4,
+  bytes_received: count * 700,
   response_time_ns: timing(p95),
   service_time_ns: timing(p95 === null ? null : p95 / 2),
   failed_response_time_ns: NO_TIMING,
@@ -37,6 +38,19 @@ describe("the rows", () => {
   it("have rates over the time of the figures", () => {
     expect(rows.find(({ group }) => group === "profile")).toMatchObject({ name: "short", detail: "certificate", count: 8, failed: 1, perSecond: 2 });
   });
+});
+
+describe("the nodes", () => {
+  const nodes = rowsOf({ ...snapshot, nodes: [{ node: "r-1", chains: 3, chains_failed: 0, requests: 9, requests_failed: 2, rps: 2.25, response_time_ns: timing(4e6), lag_ns: NO_TIMING }] }, new Map([["r-1", "bench-1"]]));
+  it("are rows by the names that the board has", () => {
+    expect(nodes.at(-1)).toMatchObject({ id: "node r-1", group: "node", name: "bench-1", count: 9, failed: 2 });
+  });
+});
+
+it("bytes are those of an answer, where they are measured", () => {
+  expect(rows.filter(({ group }) => group === "endpoint").map(({ bytes }) => bytes)).toEqual([700, 700, 700]);
+  expect(rows.find(({ group }) => group === "scenario")?.bytes).toBeNull();
+  expect([null, "p95 bytes", "p95"].map(bytesNamed)).toEqual([true, true, false]);
 });
 
 describe("a sorting", () => {

@@ -11,6 +11,7 @@ export const GROUPS = [
   { id: "profile", label: "profiles" },
   { id: "challenge", label: "challenge types" },
   { id: "scenario", label: "scenarios" },
+  { id: "node", label: "nodes" },
 ] as const;
 export type Group = (typeof GROUPS)[number]["id"];
 
@@ -22,6 +23,8 @@ export interface StatRow {
   /** Beside the name: method and path, chain of a profile. */
   detail: string;
   count: number;
+  /** Mean length of an answer's body, bytes; null where it is not measured. */
+  bytes: number | null;
   /** Null where the figure does not exist. */
   failed: number | null;
   perSecond: number | null;
@@ -51,7 +54,7 @@ const NOTHING: Timing = {
   max: null,
 };
 
-const PLAIN = { detail: "", service: null, failedResponse: null, chain: null };
+const PLAIN = { detail: "", bytes: null, service: null, failedResponse: null, chain: null };
 
 /** The chains that ran, and those that run by default. */
 export function listedChains(snapshot: Snapshot): Chain[] {
@@ -61,9 +64,10 @@ export function listedChains(snapshot: Snapshot): Chain[] {
   });
 }
 
-/** All rows, by group. */
-export function rowsOf(snapshot: Snapshot): StatRow[] {
+/** All rows, by group. Nodes have the names that the board has for their ids. */
+export function rowsOf(snapshot: Snapshot, names: ReadonlyMap<string, string> = new Map()): StatRow[] {
   const seconds = snapshot.elapsed_ns / 1e9;
+  const mean = (bytes: number, count: number) => (count === 0 ? null : bytes / count);
   const per = (count: number) => (seconds > 0 ? count / seconds : null);
   return [
     {
@@ -72,6 +76,7 @@ export function rowsOf(snapshot: Snapshot): StatRow[] {
       group: "all",
       name: "requests",
       detail: "every HTTP attempt",
+      bytes: mean(snapshot.bytes.received, snapshot.requests),
       count: snapshot.requests,
       failed: snapshot.requests_failed,
       perSecond: snapshot.rps,
@@ -91,13 +96,14 @@ export function rowsOf(snapshot: Snapshot): StatRow[] {
     ...listedChains(snapshot).map((chain): StatRow => {
       const { count, failed, rps, response_time_ns, service_time_ns, failed_response_time_ns } = snapshot.chains[chain];
       const times = { response: response_time_ns, service: service_time_ns, failedResponse: failed_response_time_ns };
-      return { id: `chain ${chain}`, group: "chain", name: chain, detail: "", count, failed, perSecond: rps, chain, ...times };
+      return { ...PLAIN, id: `chain ${chain}`, group: "chain", name: chain, count, failed, perSecond: rps, chain, ...times };
     }),
     ...snapshot.endpoints.map((endpoint): StatRow => ({
       id: `endpoint ${endpoint.endpoint} ${endpoint.method} ${endpoint.uri}`,
       group: "endpoint",
       name: endpoint.endpoint,
       detail: `${endpoint.method} ${endpoint.uri}`.trim(),
+      bytes: mean(endpoint.bytes_received, endpoint.count - endpoint.cut_off),
       count: endpoint.count,
       failed: endpoint.failed,
       perSecond: endpoint.rps,
@@ -137,10 +143,21 @@ export function rowsOf(snapshot: Snapshot): StatRow[] {
       perSecond: scenario.rate,
       response: NOTHING,
     })),
+    ...snapshot.nodes.map((node): StatRow => ({
+      ...PLAIN,
+      id: `node ${node.node}`,
+      group: "node",
+      name: names.get(node.node) ?? node.node,
+      detail: `requests of ${node.chains} chains`,
+      count: node.requests,
+      failed: node.requests_failed,
+      perSecond: node.rps,
+      response: node.response_time_ns,
+    })),
   ];
 }
 
-export type SortKey = "name" | "count" | "failed" | "perSecond" | TimingColumn["key"];
+export type SortKey = "name" | "count" | "failed" | "perSecond" | "bytes" | TimingColumn["key"];
 export interface Sorting {
   key: SortKey;
   descending: boolean;
@@ -157,7 +174,7 @@ export function sorted(rows: readonly StatRow[], sorting: Sorting | null, servic
   const { key, descending } = sorting;
   const value = (row: StatRow): number | string | null => {
     if (key === "name") return row.name;
-    if (key === "count" || key === "failed" || key === "perSecond") return row[key];
+    if (key === "count" || key === "failed" || key === "perSecond" || key === "bytes") return row[key];
     return timesOf(row, service)[key];
   };
   const group = (row: StatRow) => GROUPS.findIndex(({ id }) => id === row.group);
@@ -177,6 +194,16 @@ export function matching(rows: readonly StatRow[], text: string, group: Group | 
     const all = `${row.group} ${row.name} ${row.detail}`.toLowerCase();
     return (group === "" || row.group === group) && words.every((word) => all.includes(word));
   });
+}
+
+/** Whether a row's times have a distribution at the server. */
+export function hasDistribution({ group }: StatRow): boolean {
+  return group !== "profile" && group !== "scenario";
+}
+
+/** Whether the column of bytes is shown, by the same text. */
+export function bytesNamed(text: string | null): boolean {
+  return text === null || text.split(" ").includes("bytes");
 }
 
 /** The columns of times that a person has chosen, as text in the browser's store. */

@@ -115,6 +115,14 @@ export class RunView {
     return () => stop.abort();
   }
 
+  /** The path of the distribution of a row, in the chosen part. */
+  distribution(row: string, service: boolean): string {
+    const part = this.part === null ? "" : `&${this.#wanted}`;
+    // Of a part, `current` may be another run by the time of the answer.
+    const run = untrack(() => this.live?.snapshot.run.id) || this.run;
+    return `${pathOf(run)}/distribution?row=${encodeURIComponent(row)}&service=${service}${part}`;
+  }
+
   zoom(from: number, to: number): void {
     const period = zoomed(from, to, this.times);
     if (period === null) return;

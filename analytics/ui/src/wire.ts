@@ -23,7 +23,7 @@ export const CHAIN_COLUMNS = ["count", "failed", "mean_ns", "p50_ns", "p95_ns", 
 
 /** Columns of counts. */
 export const COUNT_COLUMNS = ["issued", "requests", "requests_failed", "hits"] as const satisfies readonly (keyof Series)[];
-/** Columns from load samples; null in buckets without a sample. */
+/** Columns from samples of the load and of the state store; null in buckets without a sample. */
 export const LOAD_COLUMNS = [
   "workers_target",
   "workers",
@@ -32,6 +32,9 @@ export const LOAD_COLUMNS = [
   "requests_target",
   "lag_p99_ns",
   "lag_max_ns",
+  "registrations",
+  "authorizations",
+  "certificates",
 ] as const satisfies readonly (keyof Series)[];
 
 /**

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { TABS } from "../src/address";
 import { DEFAULT_WEIGHTS } from "../src/chains";
 import { CHARTS } from "../src/charts";
-import { CHAINS, parseLive, type WindowView } from "../src/wire";
+import { CHAINS, parseLive, type DistributionView, type WindowView } from "../src/wire";
 import { Opened, POLL } from "./browser";
 import { startDemo, type Demo } from "./demo";
 import { WireCutter } from "./wire-cutter";
@@ -198,9 +198,32 @@ describe("the statistics", () => {
     await expect.poll(() => text("#details h2"), POLL).toMatch(/^certificate/);
     await page.reload();
     await expect.poll(() => text("#details h2"), POLL).toMatch(/^certificate/);
+    await expect.poll(() => page.locator("#histogram rect").count(), POLL).toBeGreaterThan(3);
+    await expect.poll(() => page.locator("#heat-map [role=img]").getAttribute("aria-label"), POLL).toMatch(/^Heat map: response times from/);
+    await page.getByRole("button", { name: "The histogram as a table" }).click();
+    expect(await text("#histogram tbody tr:last-child td:last-child")).toMatch(/^100/);
     expect(await opened.violations()).toEqual([]);
     await page.locator("#details").getByRole("link", { name: "Close" }).click();
     await expect.poll(() => page.locator("#details").count(), POLL).toBe(0);
+    await expect.poll(() => page.evaluate(() => document.activeElement?.textContent), POLL).toBe("certificate");
+  });
+
+  it("have a row for the node, and the distribution is that of its requests", async () => {
+    const { snapshot: before } = await snapshot();
+    const [node] = before.nodes;
+    await expect.poll(() => page.locator("#group-node tr[data-row]").count(), POLL).toBe(1);
+    const view = JSON.parse(await get(`runs/current/distribution?row=${encodeURIComponent(`node ${node?.node}`)}`)) as DistributionView;
+    const sum = view.cells.reduce((sum, { count }) => sum + count, 0);
+    const { snapshot: after } = await snapshot();
+    expect(sum).toBeGreaterThanOrEqual(before.requests - before.requests_failed);
+    expect(sum).toBeLessThanOrEqual(after.requests - after.requests_failed);
+    await opened.tab("Overview");
+  });
+
+  it.each(["Overview", "Statistics", "Failures", "State"] as const)("of %s print on two pages", async (label) => {
+    await opened.tab(label);
+    await expect.poll(() => page.locator("#main .panel").count(), POLL).toBeGreaterThan(0);
+    expect(await opened.printed()).toBeLessThanOrEqual(2);
     await opened.tab("Overview");
   });
 });
@@ -359,8 +382,11 @@ describe("the other tabs", () => {
   it("show the state store, validations, nonces and the plan", async () => {
     await opened.tab("State");
     await expect.poll(() => opened.number('[data-count="certificates"]'), POLL).toBeGreaterThan(0);
+    await expect.poll(() => points("state"), POLL).toBeGreaterThan(5);
+    expect(await text('[aria-labelledby="state-title"] .legend')).toMatch(/certificates\s+[\d\u202f]+/);
     await opened.tab("Validation");
     await expect.poll(() => points("validations"), POLL).toBeGreaterThan(5);
+    await expect.poll(() => text("#hit-sources tbody"), POLL).toMatch(/127\.0\.0\.1\s+[\d\u202f]+/);
     await expect.poll(() => text("#validations tbody"), POLL).toMatch(/answered/);
     await expect.poll(() => text("#whole-validations tbody"), POLL).toMatch(/http-01|tls-alpn-01/);
     await opened.tab("Nonces and connections");
@@ -376,6 +402,7 @@ describe("the other tabs", () => {
   it("list the nodes, and a machine can be expected and forgotten", async () => {
     await opened.tab("Nodes");
     await expect.poll(() => page.locator('#processes [data-process="requester"]').count(), POLL).toBe(1);
+    expect(await text('#processes [data-process="requester"]')).toMatch(/\d+\.\d+\.\d+[\s\S]*\d (µs|ms)/);
     await page.getByLabel("Name of a machine that is expected").fill("bench-9");
     await page.getByRole("button", { name: "Expect it" }).click();
     await expect.poll(() => text('[data-agent="bench-9"]'), POLL).toMatch(/expected/);
@@ -383,6 +410,8 @@ describe("the other tabs", () => {
     await expect.poll(() => page.getByRole("button", { name: "Activate bench-9" }).count(), POLL).toBe(1);
     await page.getByRole("button", { name: "Forget bench-9" }).click();
     await expect.poll(() => page.locator('[data-agent="bench-9"]').count(), POLL).toBe(0);
+    // The button is gone; the focus is where it was.
+    await expect.poll(() => page.evaluate(() => document.activeElement?.closest("#agents")?.id), POLL).toBe("agents");
   });
 
   it("make a session from a scenario, which the server checks while it is typed", async () => {
@@ -396,11 +425,23 @@ describe("the other tabs", () => {
     expect(await text("[data-check]")).toMatch(/state: belongs to[\s\S]*workers: "many"/);
     await page.getByLabel("example").selectOption("a rate of issuances");
     await expect.poll(state, POLL).toBe("right");
+    const rate = page.getByLabel("rate", { exact: true });
+    await expect.poll(() => rate.inputValue(), POLL).toMatch(/^20/);
+    await rate.fill("20/min");
+    await rate.press("Tab");
+    await expect.poll(() => editor.inputValue(), POLL).toMatch(/^rate = "20\/min"$/m);
+    await expect.poll(state, POLL).toBe("right");
+    await page.getByLabel("refresh", { exact: true }).fill("often");
+    await page.getByLabel("refresh", { exact: true }).press("Tab");
+    await expect.poll(state, POLL).toBe("wrong");
+    await page.getByLabel("refresh", { exact: true }).fill("4");
+    await page.getByLabel("refresh", { exact: true }).press("Tab");
+    await expect.poll(state, POLL).toBe("right");
     expect(await opened.violations()).toEqual([]);
     await page.getByLabel("id", { exact: true }).fill("night");
     await page.getByRole("button", { name: "Create", exact: true }).click();
     await expect.poll(() => page.locator('[data-session="night"]').getAttribute("data-state"), POLL).toBe("ready");
-    await expect.poll(() => text("#session-keys"), POLL).toMatch(/rate\s+20/);
+    await expect.poll(() => text("#session-keys"), POLL).toMatch(/rate\s+20\/min/);
 
     await page.getByRole("button", { name: "Clone night", exact: true }).click();
     await expect.poll(() => page.locator('[data-session="night-2"]').count(), POLL).toBe(1);

@@ -48,6 +48,14 @@ export class Opened {
     return this.browser.close();
   }
 
+  /** The processes of the browser, with their processor time, seconds. */
+  async processes(): Promise<{ processes: { type: string; id: number; cpuTime: number }[] }> {
+    const session = await this.browser.newBrowserCDPSession();
+    const { processInfo } = await session.send("SystemInfo.getProcessInfo");
+    await session.detach();
+    return { processes: processInfo };
+  }
+
   async text(selector: string): Promise<string> {
     return (await this.page.locator(selector).first().innerText()).trim();
   }
@@ -74,6 +82,12 @@ export class Opened {
   /** How much wider the page is than its window. */
   beyond(): Promise<number> {
     return this.page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  }
+
+  /** The number of pages that it prints on. */
+  async printed(): Promise<number> {
+    const pdf = await this.page.pdf({ format: "A4", preferCSSPageSize: true });
+    return (pdf.toString("latin1").match(/\/Type\s*\/Page\b/g) ?? []).length;
   }
 
   /** What axe finds wrong with the page as it is, one line each. */

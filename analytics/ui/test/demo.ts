@@ -1,9 +1,10 @@
 // Starts `wec` in its several forms for the browser tests, and ends it.
 
-import { spawn, type ChildProcess } from "node:child_process";
+import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
@@ -29,9 +30,41 @@ export function startReplay(log: string, speed: number): Promise<Demo> {
   return start(["replay", "--speed", String(speed), "--listen", "127.0.0.1:0", log]);
 }
 
-/** The runs of a folder. */
-export function startServe(folder: string): Promise<Demo> {
-  return start(["serve", "--listen", "127.0.0.1:0", folder]);
+/** The runs of a folder, for those who have the token, if there is one. */
+export function startServe(folder: string, token?: string): Promise<Demo> {
+  return start(["serve", "--listen", "127.0.0.1:0", folder], { env: token === undefined ? {} : { WEC_TOKEN: token } });
+}
+
+/** A Pebble that takes every validation for a success, and a run against it that logs into this folder. */
+export async function startPebble(seconds: number, logs: string): Promise<{ ca: Demo; run: Demo }> {
+  const port = await freePort();
+  const ca = await start(["-config", "pebble.json"], {
+    program: "pebble",
+    env: { PEBBLE_VA_ALWAYS_VALID: "1", PEBBLE_VA_NOSLEEP: "1" },
+    before: async (folder) => {
+      for (const args of [["init"], ["issue", "localhost"]]) spawnSync(wec(), ["pki", ...args, "--dir", join(folder, "pki")]);
+      const pebble = { listenAddress: `127.0.0.1:${port}`, managementListenAddress: `127.0.0.1:${await freePort()}`, certificate: "pki/localhost.pem", privateKey: "pki/localhost-key.pem", httpPort: 5002, tlsPort: 5001 };
+      await writeFile(join(folder, "pebble.json"), JSON.stringify({ pebble }));
+    },
+  });
+  const flags = ["--cacert", join(ca.folder, "pki/ca.pem"), "--workers", "4", "--run-time", `${seconds}s`, "--http01-listen", "127.0.0.1:0", "--log-dir", logs];
+  try {
+    const run = await start(["run", "--directory", `https://localhost:${port}/dir`, ...flags, "--listen", "127.0.0.1:0", "--keep-page", "off"]);
+    return { ca, run };
+  } catch (error) {
+    await ca.end();
+    throw error;
+  }
+}
+
+/** A port of loopback on which nobody listens. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
 }
 
 /** A CA whose newOrder fails now and then, and a run against it for this many seconds. */
@@ -49,14 +82,28 @@ export async function startFailing(seconds: number): Promise<{ ca: Demo; run: De
   }
 }
 
-async function start(args: string[]): Promise<Demo> {
+function wec(): string {
   const program = process.env["WEC_BIN"] ?? resolve(import.meta.dirname, "../../../target/debug/wec");
   if (!existsSync(program)) {
     throw new Error(`${program} does not exist: build it with \`cargo build\`, or name another by WEC_BIN`);
   }
+  return program;
+}
+
+interface Started {
+  program?: string;
+  /** Variables beside those of this process. */
+  env?: Record<string, string>;
+  /** Makes what the program needs in its folder. */
+  before?: (folder: string) => Promise<void>;
+}
+
+async function start(args: string[], { program = wec(), env = {}, before }: Started = {}): Promise<Demo> {
   const folder = await mkdtemp(join(tmpdir(), "wec-page-"));
+  await before?.(folder);
   const child = spawn(program, args, {
     cwd: folder,
+    env: { ...process.env, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const exited = once(child, "exit") as Promise<[number | null]>;
@@ -78,13 +125,13 @@ async function start(args: string[]): Promise<Demo> {
   }
 }
 
-/** The first loopback address that it prints as that of a page, or of a CA. */
+/** The first loopback address that it prints as that of a page, or of a CA's directory. */
 function addressPrinted(child: ChildProcess): Promise<URL> {
   return new Promise((found, failed) => {
     let said = "";
     const read = (chunk: Buffer) => {
       said += chunk.toString();
-      const address = /\b(?:page|replay|runs)\b.*?(http:\/\/127\.0\.0\.1:\d+\/)/i.exec(said)?.[1] ?? /^https:\/\/127\.0\.0\.1:\d+\/\S*/m.exec(said)?.[0];
+      const address = /\b(?:page|replay|runs)\b.*?(http:\/\/127\.0\.0\.1:\d+\/)/i.exec(said)?.[1] ?? /^https:\/\/127\.0\.0\.1:\d+\/\S*/m.exec(said)?.[0] ?? /directory available at: (https:\S+)/.exec(said)?.[1];
       if (address !== undefined) found(new URL(address));
     };
     child.stdout?.on("data", read);

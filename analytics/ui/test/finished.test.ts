@@ -1,4 +1,5 @@
-// A CA that fails, found on the page; and its run after the process has ended, by `wec serve` and `wec replay`.
+// A CA that fails, found on the page; and its run after the process has ended, by `wec serve` and `wec replay`. Beside it a
+// run against Pebble, with which it is compared.
 
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -8,29 +9,44 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { positionOf } from "../src/replay";
 import { parseLive, type ReplayView, type WindowView } from "../src/wire";
 import { Opened, POLL } from "./browser";
-import { startFailing, startReplay, startServe, type Demo } from "./demo";
+import { startFailing, startPebble, startReplay, startServe, type Demo } from "./demo";
 
 const SECONDS = 20;
+const TOKEN = "a-token-of-the-test";
 
 let ca: Demo;
 let run: Demo;
+let pebble: { ca: Demo; run: Demo };
 let opened: Opened;
 let page: Opened["page"];
 
 beforeAll(async () => {
   ({ ca, run } = await startFailing(SECONDS));
+  pebble = await startPebble(SECONDS / 2, join(run.folder, "results"));
   opened = await Opened.at(run.page.href);
   page = opened.page;
 });
 
 afterAll(async () => {
   await opened?.close();
+  await pebble?.run.end();
+  await pebble?.ca.end();
   await run?.end();
   await ca?.end();
 });
 
 const text = (selector: string) => opened.text(selector);
 const figure = (name: string) => opened.figure(name);
+
+/** The log of the run against the failing CA. */
+async function lastLog({ folder }: Demo) {
+  for (const name of (await readdir(join(folder, "results"))).filter((name) => name.endsWith(".jsonl"))) {
+    const log = join("results", name);
+    const lines = (await readFile(join(folder, log), "utf8")).trimEnd().split("\n");
+    if (lines[0]?.includes(ca.page.port)) return { log, records: lines.map((line) => JSON.parse(line) as Record<string, unknown>) };
+  }
+  return expect.fail("the run has no log");
+}
 
 describe("a CA that fails", () => {
   it("is found in two clicks, from the header to an example", async () => {
@@ -40,6 +56,8 @@ describe("a CA that fails", () => {
     await expect.poll(() => text("#example"), POLL).toMatch(/newOrder: 500/);
     expect(await text("#example")).toMatch(/first seen, of this example\s+\d\d:\d\d:\d\d/);
     expect(new URL(page.url()).search).toMatch(/tab=failures&row=request%7CnewOrder/);
+    expect(await text("#example")).toMatch(/goes on/);
+    expect(await page.locator("#example svg rect").count()).toBeGreaterThan(0);
     expect(await opened.violations()).toEqual([]);
   });
 
@@ -54,15 +72,71 @@ describe("the finished run, served from its log", () => {
   let id: string;
   const get = async (path: string) => (await page.request.get(new URL(`api/v1/${path}`, served.page).href)).text();
 
+  const row = () => page.locator("#runs tbody tr").filter({ hasText: ca.page.port });
+
   beforeAll(async () => {
-    served = await startServe(join(run.folder, "results"));
-    await page.goto(new URL("?tab=runs", served.page).href);
+    expect(await pebble.run.ended).toBe(0);
+    served = await startServe(join(run.folder, "results"), TOKEN);
   });
 
   afterAll(async () => served?.end());
 
+  it("asks for a token, and takes only the right one", async () => {
+    await page.goto(new URL("?tab=runs", served.page).href);
+    expect(await text("body")).toMatch(/a token is needed/);
+    expect((await page.goto(new URL("?token=wrong", served.page).href))?.status()).toBe(401);
+    expect((await page.goto(new URL(`?token=${TOKEN}`, served.page).href))?.status()).toBe(200);
+    expect(new URL(page.url()).search).toBe("");
+    await page.goto(new URL("?tab=runs", served.page).href);
+    await expect.poll(() => page.locator("#runs tbody tr").count(), POLL).toBe(2);
+  });
+
+  it("keeps a note, which others see", async () => {
+    await row().getByRole("button", { name: /^Add a note/ }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByLabel("Note").fill("newOrder fails on purpose");
+    await dialog.getByRole("button", { name: "Keep" }).click();
+    await expect.poll(() => row().innerText(), POLL).toMatch(/newOrder fails on purpose/);
+    await page.reload();
+    await expect.poll(() => row().innerText(), POLL).toMatch(/newOrder fails on purpose/);
+  });
+
+  it("is compared with the run at Pebble, and differs", async () => {
+    for (const box of await page.getByRole("checkbox", { name: /^Compare/ }).all()) await box.check();
+    await expect.poll(() => text('[data-compare="failed requests"]'), POLL).toMatch(/better|worse/);
+    expect(await opened.violations()).toEqual([]);
+    await page.locator("#compare").getByRole("button", { name: "Close" }).click();
+  });
+
+  it("gives its report, which opens without a network", async () => {
+    const loading = page.waitForEvent("download");
+    await row().getByRole("link", { name: /as HTML$/ }).click();
+    const file = join(run.folder, "report.html");
+    await (await loading).saveAs(file);
+    const asked: string[] = [];
+    const offline = await page.context().newPage();
+    offline.on("request", (request) => asked.push(request.url()));
+    await page.context().setOffline(true);
+    await offline.goto(`file://${file}`);
+    expect(await offline.locator("h1").innerText()).toContain(ca.page.port);
+    expect(await offline.locator("body").innerText()).toMatch(/newOrder/);
+    expect(asked).toEqual([`file://${file}`]);
+    await offline.close();
+    await page.context().setOffline(false);
+  });
+
+  it("gives its log as it is, and its statistics for a spreadsheet", async () => {
+    const saved = async (name: RegExp) => {
+      const loading = page.waitForEvent("download");
+      await row().getByRole("link", { name }).click();
+      return readFile(await (await loading).path(), "utf8");
+    };
+    expect(await saved(/^Log of/)).toBe(await readFile(join(run.folder, (await lastLog(run)).log), "utf8"));
+    expect(await saved(/as CSV$/)).toMatch(/^group,name,detail,count[\s\S]*\r\nendpoint,newOrder,POST/);
+  });
+
   it("is opened from the list, with what failed and nothing to steer", async () => {
-    const link = page.locator("#runs tbody th a").first();
+    const link = row().locator("th a").first();
     id = (await link.innerText()).trim();
     await link.click();
     await expect.poll(() => text("header"), POLL).toMatch(/finished/);
@@ -92,23 +166,15 @@ describe("the page of a replay", () => {
   const slider = () => page.getByRole("slider", { name: "Position in the run" });
 
   beforeAll(async () => {
-    replay = await startReplay(join(run.folder, (await lastLog()).log), 1000);
+    replay = await startReplay(join(run.folder, (await lastLog(run)).log), 1000);
     await page.goto(replay.page.href);
   });
 
   afterAll(async () => replay?.end());
 
-  /** The log of the demo. */
-  async function lastLog() {
-    const [name = ""] = (await readdir(join(run.folder, "results"))).filter((name) => name.endsWith(".jsonl"));
-    const log = join("results", name);
-    const lines = (await readFile(join(run.folder, log), "utf8")).trimEnd().split("\n");
-    return { log, records: lines.map((line) => JSON.parse(line) as Record<string, unknown>) };
-  }
-
   it("plays the run to its end, with the figures of its log and nothing to steer", async () => {
     await expect.poll(() => text("header"), POLL).toMatch(/replay, at the end/);
-    const { records } = await lastLog();
+    const { records } = await lastLog(run);
     const requests = records.reduce((sum, record) => sum + ((record["individualresults"] as unknown[] | undefined)?.length ?? 0), 0);
     await expect.poll(() => figure("requests"), POLL).toBe(requests);
     expect(await page.getByRole("button", { name: "Stop…" }).count()).toBe(0);
@@ -126,7 +192,7 @@ describe("the page of a replay", () => {
     const position = positionOf(step, length_ns);
     await expect.poll(settled, POLL).toMatchObject({ position_ns: position, seeking: false });
     const { snapshot: there } = await figures();
-    const { records } = await lastLog();
+    const { records } = await lastLog(run);
     // Each record when its time and those of the records before it have come.
     let through = 0;
     let requests = 0;
