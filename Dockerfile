@@ -130,6 +130,8 @@ COPY text text
 COPY figures figures
 COPY fleet fleet
 COPY wec wec
+# For --version: the build context has no git repository.
+ARG WEC_COMMIT=
 # The empty crates are newer than the real sources; without the touch cargo would keep their build output.
 RUN find . -path ./target -prune -o -name '*.rs' -exec touch {} + \
     && cargo build --profile dist --locked --bins \

@@ -30,6 +30,7 @@ mod report;
 mod run;
 mod secret;
 mod session;
+mod shell;
 mod shorthand;
 mod state;
 mod trial;
@@ -41,7 +42,7 @@ use wec_startup::{Exit, LevelFilter, Logging, Stop, guarded, parse_these_argumen
 
 /// Load tester for ACME certificate authorities (RFC 8555)
 #[derive(Parser)]
-#[command(name = "wec", version, propagate_version = true, max_term_width = 110)]
+#[command(name = "wec", version = env!("WEC_VERSION"), propagate_version = true, max_term_width = 110, after_help = shell::TOPICS_HELP)]
 struct Cli {
     #[command(flatten)]
     logging: Logging,
@@ -111,6 +112,10 @@ enum Command {
     State(state::Options),
     /// Print the JSON Schema of configuration files, for editors
     Schema,
+    /// Print the completions of a shell
+    Completions(shell::CompletionOptions),
+    /// Write man pages to a folder
+    Man(shell::ManOptions),
     /// Measure the highest load that this machine can make, and store it
     Calibrate(calibrate::Options),
     /// Measure the load tester itself
@@ -132,6 +137,9 @@ fn dispatch() -> ExitCode {
             return Exit::Usage.into();
         }
     };
+    if let Some(text) = shell::topic(&typed) {
+        return wec_startup::conclude(wec_startup::report(text).map(Exit::from)).into();
+    }
     let Cli { logging, command } = parse_these_arguments(typed);
     wec_analytics::make_reports_by(wec_report::html::html);
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
@@ -153,6 +161,10 @@ fn dispatch() -> ExitCode {
             Command::Capacity(options) => conclude(&logging, |stop| capacity::capacity(options, stop)).await,
             Command::Fleet(options) => conclude(&logging, |stop| fleet::fleet(options, stop)).await,
             Command::Schema => conclude(&logging, |_| schema()).await,
+            Command::Completions(options) => {
+                conclude(&logging, |_| async move { shell::completions(&options) }).await
+            }
+            Command::Man(options) => conclude(&logging, |_| async move { shell::man(&options) }).await,
             Command::Agent(options) => conclude(&logging, |stop| agent::agent(*options, stop)).await,
             Command::Requester(options) => conclude(&logging, |stop| run::remote(options, stop)).await,
             Command::Session(options) => conclude(&logging, |_| session::session(options)).await,
