@@ -87,6 +87,7 @@ COPY testbed/Cargo.toml testbed/
 COPY text/Cargo.toml text/
 COPY figures/Cargo.toml figures/
 COPY fleet/Cargo.toml fleet/
+COPY model/Cargo.toml model/
 COPY wec/Cargo.toml wec/
 RUN for crate in */Cargo.toml; do \
         crate=${crate%/Cargo.toml}; mkdir "$crate/src"; touch "$crate/src/lib.rs"; \
@@ -129,6 +130,7 @@ COPY testbed testbed
 COPY text text
 COPY figures figures
 COPY fleet fleet
+COPY model model
 COPY wec wec
 # For --version: the build context has no git repository.
 ARG WEC_COMMIT=

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use strum::IntoStaticStr;
+use strum::{EnumCount, IntoStaticStr, VariantArray};
 
 /// The resources of RFC 8555 §7.1, RFC 9773 and their fields, by the names that the standards use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumCount, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "camelCase")]
 pub enum Endpoint {
     /// The directory itself.
@@ -41,6 +41,9 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
+    /// All of them.
+    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
+
     /// The name in the directory or in the object that links to it.
     pub fn name(self) -> &'static str {
         self.into()

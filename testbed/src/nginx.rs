@@ -129,6 +129,11 @@ impl Nginx {
             .context("cannot read nginx's access log")
     }
 
+    /// The same requests in nginx's format `combined`, and as JSON with the times of their ends and their lengths.
+    pub fn access_logs(&self) -> [PathBuf; 2] {
+        ["combined.log", "json.log"].map(|name| self.process.dir().join(name))
+    }
+
     /// The process: its log, its pid, and how to kill it.
     pub const fn process(&mut self) -> &mut Process {
         &mut self.process
@@ -160,7 +165,9 @@ fn configuration(behind: &str, options: &NginxOptions, (http1, http2): (SocketAd
 events {{ worker_connections 2000; }}
 http {{
   log_format lines '$request_id $status $request \"$http_user_agent\" \"$http_traceparent\" $remote_addr';
-  access_log access.log lines;
+  log_format json escape=json '{{\"msec\":\"$msec\",\"request_time\":\"$request_time\",\"request\":\"$request\",'
+    '\"status\":$status,\"http_user_agent\":\"$http_user_agent\",\"remote_addr\":\"$remote_addr\"}}';
+  access_log access.log lines; access_log combined.log combined; access_log json.log json;
   client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4; scgi_temp_path t5;
   upstream ca {{ server {behind}; keepalive 32; }}
   server {{

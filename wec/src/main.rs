@@ -18,6 +18,7 @@ mod junit;
 mod kept_page;
 mod log;
 mod mark;
+mod model;
 mod node;
 mod output;
 mod pki;
@@ -72,6 +73,8 @@ enum Command {
     Agent(Box<agent::Options>),
     /// Ask what a fleet of certificates that renew themselves needs of a CA
     Fleet(fleet::Options),
+    /// Make a scenario of a CA's access logs, which repeats their load
+    Model(model::Options),
     /// Run virtual users that send their results to a separate analytics process
     Requester(run::RemoteRun),
     /// Answer a CA's validations from stored challenge data
@@ -159,6 +162,7 @@ fn dispatch() -> ExitCode {
             Command::Seq(options) => conclude(&logging, |stop| shorthand::seq(options, stop)).await,
             Command::Aseq(options) => conclude(&logging, |stop| shorthand::aseq(options, stop)).await,
             Command::Capacity(options) => conclude(&logging, |stop| capacity::capacity(options, stop)).await,
+            Command::Model(options) => conclude(&logging, |stop| model::model(options, stop)).await,
             Command::Fleet(options) => conclude(&logging, |stop| fleet::fleet(options, stop)).await,
             Command::Schema => conclude(&logging, |_| schema()).await,
             Command::Completions(options) => {

@@ -27,6 +27,7 @@ mod load_models;
 mod local_refusals;
 mod log_files;
 mod metrics;
+mod model;
 mod mtls;
 mod node_stats;
 mod nodes;
