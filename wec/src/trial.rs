@@ -36,12 +36,20 @@ pub(crate) struct Options {
     #[arg(value_name = "CA", value_enum)]
     ca: Ca,
     /// How long to run: 30s, 5m
-    #[arg(long, value_name = "TIME", default_value = "30s", help_heading = "Load")]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time, help_heading = "Load")]
     duration: String,
     #[command(flatten)]
     flags: Flags<Trial>,
     #[command(flatten)]
     output: OutputOptions,
+}
+
+/// Checked before the CA is started; the plan reads it.
+fn time(text: &str) -> Result<String, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if !time.is_zero() => Ok(text.to_owned()),
+        _ => Err("write it like 30s or 5m".to_owned()),
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -25,7 +25,7 @@ pub(super) fn not_started(error: &StartError, cacert: Option<&str>) -> Vec<Findi
             format!("{path} cannot be read: {error}"),
             "name the PEM file with the root of the CA's server certificate: --cacert FILE",
         )],
-        other => vec![Finding::problem(Check::Reachable, other.to_string(), "see the message")],
+        other => vec![Finding::problem(Check::Reachable, other.to_string(), "mend this, and check again")],
     }
 }
 
@@ -243,6 +243,8 @@ pub(super) fn no_account(failure: &Failure) -> Finding {
         || failure.message.contains("contact")
     {
         "give accounts a contact that the CA accepts: --contact mailto:NAME@DOMAIN"
+    } else if failure.message.contains("binding") {
+        "check the external account: --eab-kid, and its key in WEC_EAB_HMAC_KEY"
     } else if problem("rateLimited") {
         "raise the CA's limit on new accounts for this test"
     } else if failure.kind == FailureClass::Timeout {
@@ -486,6 +488,24 @@ mod tests {
             verdict,
             answer: String::new(),
             took: 1,
+        }
+    }
+
+    #[test]
+    fn a_refused_registration_has_the_way_out_of_its_reason() {
+        for (kind, message, words) in [
+            (
+                FailureClass::Problem,
+                "403 unauthorized: external account binding JWS verification error",
+                "--eab-kid",
+            ),
+            (FailureClass::Problem, "400 malformed: incomplete contact", "--contact"),
+            (FailureClass::Timeout, "no answer in 30 s", "restart it"),
+            (FailureClass::ServerError, "500", "the CA's log"),
+        ] {
+            let found = no_account(&failure(kind, message));
+            assert_eq!(found.level, Level::Problem);
+            assert!(found.way_out.as_ref().unwrap().contains(words), "{message}: {found:?}");
         }
     }
 
