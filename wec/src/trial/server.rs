@@ -33,12 +33,17 @@ impl Program {
     }
 }
 
-/// A running server, which is killed when this is dropped, and also when this process dies without that.
+/// Runs a command until it ends or standard input does: that is a pipe from this process, which the system closes however
+/// this process ends. A background command would read from /dev/null, so the pipe has another number.
+const GUARDED: &str = "exec 3<&0 </dev/null; \"$@\" 3<&- & server=$!; \
+    (read -r _ <&3; kill -KILL \"$server\") 2>/dev/null & reader=$!; \
+    wait \"$server\"; status=$?; kill \"$reader\" 2>/dev/null; exit \"$status\"";
+
+/// A running server. It ends when this is dropped, and also when this process dies without that.
 pub(super) struct Server {
     name: &'static str,
+    /// The shell that runs the server, with its exit status.
     child: Child,
-    /// A shell that waits for the end of this pipe, and kills the child then.
-    guard: Child,
     pipe: Option<ChildStdin>,
     log: PathBuf,
 }
@@ -48,30 +53,25 @@ impl Server {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub(super) fn start(name: &'static str, folder: &Path, mut command: Command) -> anyhow::Result<Self> {
+    pub(super) fn start(name: &'static str, folder: &Path, command: Command) -> anyhow::Result<Self> {
         let log = folder.join(format!("{name}.log"));
         let output = std::fs::File::create(&log).context("a file for the CA's output")?;
-        let child = command
+        let command = command.as_std();
+        let variables = command.get_envs().filter_map(|(variable, value)| Some((variable, value?)));
+        let mut child = Command::new("sh")
+            .args(["-c", GUARDED, name])
+            .arg(command.get_program())
+            .args(command.get_args())
+            .envs(variables)
             .current_dir(folder)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(output.try_clone()?)
             .stderr(output)
             .process_group(0)
-            .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot start {name}"))?;
-        let pid = child.id().context("the CA has ended at once")?.to_string();
-        let mut guard = Command::new("sh")
-            .args(["-c", "read -r _; kill -KILL \"$1\"", "guard", &pid])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .context("cannot start sh")?;
-        let pipe = guard.stdin.take();
-        Ok(Self { name, child, guard, pipe, log })
+        let pipe = child.stdin.take();
+        Ok(Self { name, child, pipe, log })
     }
 
     /// Its name.
@@ -95,10 +95,9 @@ impl Server {
         lines[lines.len().saturating_sub(LINES)..].join("\n")
     }
 
-    /// Ends it, and then its guard, which must not kill another process with the same number.
+    /// Ends it.
     pub(super) async fn stop(&mut self) {
-        let _ = self.guard.kill().await;
         drop(self.pipe.take());
-        let _ = self.child.kill().await;
+        let _ = self.child.wait().await;
     }
 }
