@@ -6,11 +6,14 @@ use std::sync::Arc;
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rsa;
 use aws_lc_rs::signature::{EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256};
-use rcgen::{CertificateParams, DistinguishedName, PublicKeyData};
+use rcgen::{CertificateParams, DistinguishedName, DnType, PublicKeyData};
 
 use crate::failure::Failure;
 use crate::key::{self, SigningKey};
 use crate::key_type::KeyType;
+
+/// RFC 5280, appendix A: ub-common-name.
+const LONGEST_COMMON_NAME: usize = 64;
 
 /// The key of a certificate.
 pub struct CertificateKey {
@@ -107,11 +110,26 @@ impl CertificateKey {
     /// # Errors
     /// [`crate::FailureClass::Internal`] if a name cannot be in a certificate.
     pub fn request(&self, names: &[String]) -> Result<Vec<u8>, Failure> {
+        self.request_of(names, None)
+    }
+
+    /// The same with the first name as the subject's common name, unless it is too long for one (64 characters).
+    ///
+    /// # Errors
+    /// As [`CertificateKey::request`].
+    pub fn request_with_common_name(&self, names: &[String]) -> Result<Vec<u8>, Failure> {
+        self.request_of(names, names.first().filter(|name| name.len() <= LONGEST_COMMON_NAME))
+    }
+
+    fn request_of(&self, names: &[String], common_name: Option<&String>) -> Result<Vec<u8>, Failure> {
         let cannot = |error: rcgen::Error| {
             Failure::internal(format!("cannot request a certificate for {names:?}: {error}"))
         };
         let mut params = CertificateParams::new(names).map_err(cannot)?;
         params.distinguished_name = DistinguishedName::new();
+        if let Some(name) = common_name {
+            params.distinguished_name.push(DnType::CommonName, name.as_str());
+        }
         let csr = params.serialize_request(self).map_err(cannot)?;
         Ok(csr.der().to_vec())
     }

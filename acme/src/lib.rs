@@ -86,7 +86,7 @@ pub use key::AccountKey;
 pub use key_pool::KeyPool;
 pub use key_type::KeyType;
 pub use limit::limit_name;
-pub use order::{NewOrder, Order, OrderStatus};
+pub use order::{AskedValidity, NewOrder, Order, OrderStatus};
 pub use peer::Peer;
 pub use policy::Policy;
 pub use problem::{Problem, Subproblem};

@@ -16,6 +16,17 @@ pub struct NewOrder<'a> {
     pub replaces: Option<&'a str>,
     /// The certificate profile (draft-ietf-acme-profiles §4); without one, the CA chooses.
     pub profile: Option<&'a str>,
+    /// The requested validity; without one, the CA chooses.
+    pub validity: Option<AskedValidity>,
+}
+
+/// notBefore and notAfter of a new order, seconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AskedValidity {
+    /// The certificate begins then.
+    pub not_before_unix: i64,
+    /// The certificate ends then.
+    pub not_after_unix: i64,
 }
 
 /// An order.
@@ -39,6 +50,9 @@ pub struct Order {
     /// When it expires, RFC 3339; see [`Order::expires_unix`].
     #[serde(default)]
     pub expires: Option<String>,
+    /// When the certificate is to end, RFC 3339, if the CA repeats it; see [`Order::not_after_unix`].
+    #[serde(default)]
+    pub not_after: Option<String>,
     /// The certificate that it replaces (RFC 9773 §5), if the CA repeats it.
     #[serde(default)]
     pub replaces: Option<String>,
@@ -54,6 +68,11 @@ impl Order {
     /// When it expires, seconds since the Unix epoch; None if the CA gave no readable time.
     pub fn expires_unix(&self) -> Option<i64> {
         crate::time::rfc3339(self.expires.as_deref()?)
+    }
+
+    /// When the certificate is to end, seconds since the Unix epoch; None if the CA gave no readable time.
+    pub fn not_after_unix(&self) -> Option<i64> {
+        crate::time::rfc3339(self.not_after.as_deref()?)
     }
 }
 

@@ -10,6 +10,11 @@ pub(crate) fn rfc3339(text: &str) -> Option<i64> {
     OffsetDateTime::parse(text, &Rfc3339).ok().map(OffsetDateTime::unix_timestamp)
 }
 
+/// RFC 3339 text of seconds since the Unix epoch; none beyond the year 9999.
+pub(crate) fn to_rfc3339(unix: i64) -> Option<String> {
+    OffsetDateTime::from_unix_timestamp(unix).ok()?.format(&Rfc3339).ok()
+}
+
 /// Retry-After (RFC 9110 §10.2.3): seconds, or a date relative to `now`, seconds since the Unix epoch; a past date is
 /// zero.
 pub(crate) fn retry_after(header: &str, now: impl FnOnce() -> i64) -> Option<Duration> {
@@ -64,5 +69,7 @@ mod tests {
         ] {
             assert_eq!(rfc3339(text), unix, "{text:?}");
         }
+        assert_eq!(to_rfc3339(1_795_255_200).as_deref(), Some("2026-11-21T10:00:00Z"));
+        assert_eq!(to_rfc3339(i64::MAX), None);
     }
 }

@@ -1,19 +1,20 @@
 //! What a chain uses, and the policy for its random choices.
 
 use std::fmt;
-use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use strum::{EnumCount, IntoStaticStr, VariantArray};
 use wec_acme::{AccountKeys, Checker, Client, Clock, ExternalAccount, KeyPool, KeyType};
+use wec_record::plan::Count;
 use wec_record::{Chain, ChallengeType};
 use wec_store::{ChallengeWriter, State};
 
 use crate::choice::{Profile, RevocationReason};
 use crate::linger::Linger;
 use crate::mix::Mix;
+use crate::names::{NameKind, Networks};
 use crate::refusal::Refusal;
 
 /// What a chain uses. Created once for each of the requester's runtimes and shared by its workers.
@@ -124,8 +125,20 @@ pub struct Policy {
     pub scenario: String,
     /// All names in orders are under this domain.
     pub base_domain: String,
-    /// Number of names in an order, both ends included.
-    pub names: RangeInclusive<usize>,
+    /// Number of names in an order.
+    pub names: Count,
+    /// Weights of the kinds of names. A kind that no enabled challenge type can prove is not drawn.
+    pub name_kinds: Mix<NameKind>,
+    /// Networks of the addresses in orders.
+    pub ip_networks: Networks,
+    /// Share of new orders with the names of an earlier certificate, 0 to 1.
+    pub repeat_names: f64,
+    /// Share of certification requests with a common name, 0 to 1.
+    pub common_name: f64,
+    /// The validity that new orders request; none: the CA chooses.
+    pub validity: Option<Duration>,
+    /// Share of new orders for which an account is registered first, 0 to 1.
+    pub new_account: f64,
     /// The challenge types that the challenge server answers. Types that an authorization does not offer are
     /// skipped.
     pub challenges: Mix<ChallengeType>,
@@ -145,8 +158,8 @@ pub struct Policy {
     pub connections: Connections,
     /// Contact URLs of new accounts (`mailto:`…), usually none.
     pub contact: Vec<String>,
-    /// External account binding of new accounts, if any.
-    pub external_account: Option<ExternalAccount>,
+    /// External account bindings of new accounts, drawn evenly; none if empty.
+    pub external_accounts: Vec<ExternalAccount>,
     /// Weights of the certificate profiles of new orders.
     pub profiles: Mix<Profile>,
     /// Weights of the revocation reasons.
@@ -171,7 +184,13 @@ impl Policy {
         Self {
             scenario: String::new(),
             base_domain: base_domain.into(),
-            names: 1..=1,
+            names: (1..=1).into(),
+            name_kinds: Mix::even([NameKind::Plain]),
+            ip_networks: Networks::default(),
+            repeat_names: 0.0,
+            common_name: 0.0,
+            validity: None,
+            new_account: 0.0,
             challenges: Mix::even(ChallengeType::ALL),
             key_types: Mix::even([KeyType::P256]),
             keys: Arc::new(KeyPool::empty()),
@@ -181,7 +200,7 @@ impl Policy {
             stop_before: None,
             connections: Connections::Shared,
             contact: Vec::new(),
-            external_account: None,
+            external_accounts: Vec::new(),
             profiles: Mix::even([Profile::default()]),
             revocation_reasons: Mix::even(RevocationReason::USUAL),
             revoke_by_certificate_key: 0.5,
@@ -206,12 +225,21 @@ impl Policy {
                 self.base_domain
             ));
         }
-        if *self.names.start() == 0 || self.names.is_empty() {
+        if self.names.at(0.0) == 0 || self.names.most() < self.names.at(0.0) {
             mistakes.push(format!(
-                "an order cannot have {} to {} names: the range must begin at 1 or more and must not end below its start",
-                self.names.start(),
-                self.names.end()
+                "an order cannot have {} names: the range must begin at 1 or more and must not end below its start",
+                self.names
             ));
+        }
+        mistakes.extend(self.name_kinds.mistakes("kind of name"));
+        for (what, value) in [
+            ("repeated names", self.repeat_names),
+            ("common names", self.common_name),
+            ("orders with a new account", self.new_account),
+        ] {
+            if !(0.0..=1.0).contains(&value) {
+                mistakes.push(format!("{value} is not a share of {what}: give a number from 0 to 1"));
+            }
         }
         mistakes.extend(self.challenges.mistakes("challenge type"));
         mistakes.extend(self.key_types.mistakes("key type"));
@@ -263,9 +291,8 @@ mod tests {
 
     #[test]
     fn names_every_mistake_at_once() {
-        #[expect(clippy::reversed_empty_ranges, reason = "one of the mistakes")]
         let policy = Policy {
-            names: 3..=2,
+            names: (0..=2).into(),
             challenges: Mix::new(vec![(ChallengeType::Http01, 0.0)]),
             key_types: Mix::even([KeyType::Rsa3072]),
             abandon: -0.1,
@@ -276,7 +303,7 @@ mod tests {
         let mistakes = policy.mistakes().join("\n");
         for part in [
             "\"wec..test\"",
-            "3 to 2 names",
+            "0..2 names",
             "no challenge type",
             "no rsa3072 keys",
             "-0.1 is not a share",

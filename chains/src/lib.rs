@@ -28,6 +28,7 @@ mod context;
 mod issuance;
 mod linger;
 mod mix;
+mod names;
 mod own_account;
 mod present;
 mod proofs;
@@ -42,6 +43,7 @@ pub use choice::{Profile, RevocationReason};
 pub use context::{Connections, Context, Policy, StopBefore};
 pub use linger::{Linger, Removed, Remover};
 pub use mix::Mix;
+pub use names::{NameKind, Networks};
 pub use refusal::Refusal;
 pub use run::run;
 

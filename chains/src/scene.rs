@@ -5,12 +5,13 @@ use std::sync::Arc;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use wec_acme::Trace;
-use wec_record::AuthorizationResult;
+use wec_record::{AuthorizationResult, ChallengeType, Identifier};
 use wec_store::Registration;
 
 use crate::choice::Profile;
 use crate::context::Context;
 use crate::issuance;
+use crate::names::{self, NameKind};
 use crate::present::Presented;
 use crate::proofs::path_of;
 
@@ -61,11 +62,31 @@ impl Scene<'_> {
         self.notes.order = path_of(url).to_owned();
     }
 
-    /// Names for a new order, as many as the policy draws; no earlier chain has used them.
+    /// Names for a new order, as many and of the kinds that the policy draws. No earlier chain has used them, except
+    /// addresses, and the names of repeated orders.
     pub(crate) fn new_names(&mut self) -> Vec<String> {
-        let policy = &self.context.policy;
-        let count = self.rng.random_range(policy.names.clone());
-        (0..count).map(|_| self.context.state.unique_name(&policy.base_domain)).collect()
+        let (policy, state) = (&self.context.policy, &self.context.state);
+        let provable = |types: &[ChallengeType]| policy.challenges.items().any(|kind| types.contains(&kind));
+        if policy.repeat_names > 0.0
+            && self.rng.random_bool(policy.repeat_names)
+            && let Some(names) = state.names_of_a_certificate()
+            && names.iter().all(|name| provable(Identifier::of(name).challenge_types()))
+        {
+            return names;
+        }
+        let count = policy.names.at(self.rng.random());
+        let mut names = Vec::with_capacity(count as usize);
+        for _ in 0..count {
+            let possible = |kind: NameKind| provable(kind.challenge_types());
+            let kind = policy.name_kinds.draw(self.rng, possible).unwrap_or(NameKind::Plain);
+            let plain = state.unique_name(&policy.base_domain);
+            let name = names::of_kind(kind, plain, self.rng.random(), &policy.ip_networks);
+            // A small network has few addresses.
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
     }
 
     /// Draws a profile for a new order, and notes it for the result.

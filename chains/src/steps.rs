@@ -2,15 +2,46 @@
 
 use std::time::Duration;
 
+use rand::RngExt as _;
 use wec_acme::{
-    Account, Authorization, AuthorizationStatus, CertificateKey, Challenge, ChallengeStatus, Endpoint,
-    Failure, FailureClass, Order, OrderStatus, Purpose, Trace, WrongKind,
+    Account, AskedValidity, Authorization, AuthorizationStatus, CertificateKey, Challenge, ChallengeStatus,
+    Endpoint, Failure, FailureClass, NewOrder, Order, OrderStatus, Purpose, Trace, WrongKind,
 };
 use wec_record::ChallengeType;
 use wec_store::{ChallengeData, NewCertificate, Reservation, StoredCertificate};
 
 use crate::proofs::{self, Validation};
 use crate::scene::Scene;
+
+/// newOrder for these names, with the profile that was drawn and the policy's validity. `replaces` is the RFC 9773
+/// identifier of the certificate that is renewed. Its URL is noted for the result.
+pub(crate) async fn new_order(
+    scene: &mut Scene<'_>,
+    account: &Account,
+    names: &[String],
+    replaces: Option<&str>,
+) -> Result<Box<Order>, Failure> {
+    let context = scene.context;
+    let now = context.client.ca_clock().unix_now();
+    let validity = context.policy.validity.map(|length| AskedValidity {
+        not_before_unix: now,
+        not_after_unix: now.saturating_add_unsigned(length.as_secs()),
+    });
+    let new_order = NewOrder { names, replaces, profile: scene.notes.profile(), validity };
+    let order = context.client.new_order_for(scene.trace, account, new_order).await;
+    let order = order.map(Box::new).map_err(|failure| match validity {
+        Some(_) if is(&failure, "malformed") => Failure {
+            message: format!(
+                "{}; the order requested notBefore and notAfter (--validity), which not every CA offers",
+                failure.message
+            ),
+            ..failure
+        },
+        _ => failure,
+    })?;
+    scene.note_order(&order.url);
+    Ok(order)
+}
 
 /// Brings a new order to `ready`: validates every authorization that is not valid yet, then waits for the
 /// order.
@@ -173,10 +204,12 @@ pub(crate) async fn issue(
     let Scene { context, trace, rng, .. } = scene;
     let policy = &context.policy;
     let kind = policy.key_types.draw(*rng, |_| true).unwrap_or_default();
+    let with_common_name = policy.common_name > 0.0 && rng.random_bool(policy.common_name);
     let (key, csr) = loop {
         let drawn = trace.keygen(|| {
             let Some(key) = policy.keys.certificate_key(kind)? else { return Ok(None) };
-            let csr = key.request(names)?;
+            let csr =
+                if with_common_name { key.request_with_common_name(names)? } else { key.request(names)? };
             Ok(Some((key, csr)))
         })?;
         match drawn {
@@ -205,6 +238,19 @@ pub(crate) async fn issue(
         .check(&pem, names, &key, now)
         .inspect_err(|_| scene.notes.serial = wec_acme::serial_of(&pem).unwrap_or_default())?;
     scene.notes.serial.clone_from(&checked.serial_hex);
+    if policy.validity.is_some()
+        && let Some(asked) = order.not_after_unix()
+        && asked.abs_diff(checked.not_after_unix) > 1
+    {
+        let text = format!(
+            "the certificate at {url} ends {} s after the Unix epoch; the order's notAfter is {asked} s",
+            checked.not_after_unix
+        );
+        return Err(Failure {
+            detail: WrongKind::Validity.name().into(),
+            ..Failure::new(FailureClass::WrongCertificate, text)
+        });
+    }
     if !context.state.serial_is_new(&checked.issuer_id, &checked.serial_hex) {
         let text =
             format!("the certificate at {url} has the serial {} that an earlier one had", checked.serial_hex);

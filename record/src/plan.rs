@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use crate::Threshold;
 
 pub use self::read::lenient;
-pub use self::values::{Shares, Span, Time, Weights};
+pub use self::values::{Count, Shares, Span, Time, Weights};
 
 /// Version of the plan's format. It grows when a reader of the old format would misread the new one.
 pub const VERSION: u32 = 1;
@@ -193,9 +193,23 @@ pub struct Scenario {
     /// Weights of chains in the picker.
     #[schema(value_type = std::collections::BTreeMap<String, f64>)]
     pub weights: Weights,
-    /// Number of names in an order: `1..5`.
+    /// Number of names in an order: `1..5`, or weights, `1:70,2:20`.
     #[schema(value_type = Option<String>)]
-    pub names_per_order: Option<Span<u32>>,
+    pub names_per_order: Option<Count>,
+    /// Weights of the kinds of names.
+    #[schema(value_type = String)]
+    pub name_kinds: Shares,
+    /// Networks of the addresses in orders, of each family one.
+    pub ip_networks: String,
+    /// Share of orders with the names of an earlier certificate, 0 to 1.
+    pub repeat_names: f64,
+    /// Share of certification requests with a common name, 0 to 1.
+    pub common_name: f64,
+    /// The validity that new orders request; none: the CA chooses.
+    #[schema(value_type = Option<String>)]
+    pub validity: Option<Time>,
+    /// Share of new orders for which an account is registered first, 0 to 1.
+    pub new_account: f64,
     /// Weights of the challenge types.
     #[schema(value_type = String)]
     pub challenge_types: Shares,

@@ -41,7 +41,7 @@ pub enum StartError {
     /// The CA requires an external account binding (RFC 8555 §7.3.4), and none is configured.
     #[error(
         "the CA at {directory} registers accounts only with an external account binding: give --eab-kid and, in the \
-         environment, WEC_EAB_HMAC_KEY"
+         environment, WEC_EAB_HMAC_KEY, or several keys with --eab-file"
     )]
     ExternalAccountRequired {
         /// The directory.

@@ -46,7 +46,7 @@ pub struct Plan {
     /// Contacts of new accounts.
     pub contact: Vec<String>,
     /// External account binding; logs have only its identifier.
-    pub eab: Option<ExternalAccount>,
+    pub eab: Vec<ExternalAccount>,
     /// Seed of the random choices.
     pub seed: u64,
     /// State store URL; it may contain a password, so it is not logged.
@@ -103,7 +103,7 @@ impl Plan {
     /// How long challenge data can be needed: the longest time of the largest order's authorizations, and the
     /// linger time. A store with expiry removes it then.
     pub fn challenge_ttl(&self) -> Duration {
-        let names = self.scenarios.iter().map(|scenario| *scenario.names_per_order.end()).max().unwrap_or(1);
+        let names = self.scenarios.iter().map(|scenario| scenario.names_per_order.most()).max().unwrap_or(1);
         let polls = self.patience.poll_timeout.saturating_mul(names.max(1));
         [self.request_timeout, self.challenge_linger, Duration::from_secs(60)]
             .into_iter()

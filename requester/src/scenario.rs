@@ -6,7 +6,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use wec_acme::KeyType;
-use wec_chains::{Connections, Mix, Profile, Refusal, RevocationReason, StopBefore};
+use wec_chains::{Connections, Mix, NameKind, Networks, Profile, Refusal, RevocationReason, StopBefore};
+use wec_record::plan::Count;
 use wec_record::{Chain, ChallengeType};
 
 use crate::executor::{Load, OnFailure};
@@ -30,7 +31,19 @@ pub struct Scenario {
     /// Weights of chains in the picker.
     pub weights: Weights,
     /// Number of names in an order.
-    pub names_per_order: RangeInclusive<u32>,
+    pub names_per_order: Count,
+    /// Weights of the kinds of names.
+    pub name_kinds: Mix<NameKind>,
+    /// Networks of the addresses in orders.
+    pub ip_networks: Networks,
+    /// Share of orders with the names of an earlier certificate, 0 to 1.
+    pub repeat_names: f64,
+    /// Share of certification requests with a common name, 0 to 1.
+    pub common_name: f64,
+    /// The validity that new orders request; none: the CA chooses.
+    pub validity: Option<Duration>,
+    /// Share of new orders for which an account is registered first, 0 to 1.
+    pub new_account: f64,
     /// Weights of the challenge types.
     pub challenge_types: Mix<ChallengeType>,
     /// Weights of the key types of certificates.

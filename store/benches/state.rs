@@ -89,6 +89,7 @@ fn issuance(state: &State, number: u32) -> (Order, NewCertificate) {
         finalize: format!("https://boulder.test/acme/finalize/123456/{number}"),
         certificate: None,
         expires: Some("2099-01-01T00:00:00Z".into()),
+        not_after: None,
         replaces: None,
         error: None,
         retry_after: None,

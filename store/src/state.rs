@@ -473,6 +473,11 @@ impl State {
         names::unique_name(self.owner(), self.shared.next_name.fetch_add(1, Ordering::Relaxed), base)
     }
 
+    /// The names of any stored certificate that no chain uses; none if there is none in memory.
+    pub fn names_of_a_certificate(&self) -> Option<Vec<String>> {
+        self.shared.local().certificates.any().map(|certificate| certificate.names.clone())
+    }
+
     /// This process's owner number in the database.
     pub fn owner(&self) -> i64 {
         self.shared.owner.load(Ordering::Relaxed)

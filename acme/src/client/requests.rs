@@ -25,6 +25,7 @@ use crate::key::AccountKey;
 use crate::link;
 use crate::order::{NewOrder, Order, OrderStatus};
 use crate::reference::References;
+use crate::time::to_rfc3339;
 use crate::transport::Response;
 
 /// A downloaded certificate.
@@ -112,7 +113,7 @@ impl Client {
         names: &[String],
         replaces: Option<&str>,
     ) -> Result<Order, Failure> {
-        self.new_order_for(trace, account, NewOrder { names, replaces, profile: None }).await
+        self.new_order_for(trace, account, NewOrder { names, replaces, profile: None, validity: None }).await
     }
 
     /// The same with all members of the request.
@@ -456,17 +457,25 @@ impl Client {
 ///
 /// # Errors
 /// [`FailureClass::Internal`] if it cannot be written.
-pub fn new_order_payload(NewOrder { names, replaces, profile }: NewOrder<'_>) -> Result<Vec<u8>, Failure> {
+pub fn new_order_payload(new_order: NewOrder<'_>) -> Result<Vec<u8>, Failure> {
     #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
     struct Payload<'a> {
         identifiers: Vec<Identifier>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        not_before: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        not_after: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         replaces: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         profile: Option<&'a str>,
     }
+    let NewOrder { names, replaces, profile, validity } = new_order;
     let identifiers = names.iter().map(|name| Identifier::of(name)).collect();
-    payload(&Payload { identifiers, replaces, profile })
+    let not_before = validity.and_then(|asked| to_rfc3339(asked.not_before_unix));
+    let not_after = validity.and_then(|asked| to_rfc3339(asked.not_after_unix));
+    payload(&Payload { identifiers, not_before, not_after, replaces, profile })
 }
 
 /// The payload of finalize.

@@ -1,31 +1,28 @@
 //! The authorization chain: an order whose names are all validated (RFC 8555 §7.4, §7.5).
 //!
-//! newOrder → for each authorization: fetch it, challenge → polls → order ready → stored.
+//! (newAccount, for the share of orders with a new account) → newOrder → for each authorization: fetch it, challenge → polls → order ready → stored.
 //!
 //! For the share of orders that is abandoned: newOrder → (one authorization). Nothing is stored, as with a
 //! client that gives up.
 
 use rand::RngExt as _;
-use wec_acme::{Failure, NewOrder};
+use wec_acme::Failure;
 use wec_store::Object;
 
-use crate::issuance;
+use crate::chain::registration;
 use crate::scene::{Outcome, Scene};
-use crate::steps;
+use crate::{issuance, steps};
 
 pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
     let context = scene.context;
     let policy = &context.policy;
     let Some(room) = context.state.reserve(Object::Order) else { return Ok(Outcome::NothingToDo) };
-    let Some(registration) = context.state.registration() else { return Ok(Outcome::NothingToDo) };
+    let Some(registration) = registration::of_new_order(scene).await? else { return Ok(Outcome::NothingToDo) };
     scene.signer = Some(registration.clone());
 
     let names = scene.new_names();
     scene.draw_profile();
-    let new_order = NewOrder { names: &names, replaces: None, profile: scene.notes.profile() };
-    let order =
-        context.client.new_order_for(scene.trace, &registration.account, new_order).await.map(Box::new)?;
-    scene.note_order(&order.url);
+    let order = steps::new_order(scene, &registration.account, &names, None).await?;
     if policy.abandon > 0.0 && scene.rng.random_bool(policy.abandon) {
         // Half of them also fetch an authorization.
         if let Some(url) = order.authorizations.first().filter(|_| scene.rng.random_bool(0.5)) {

@@ -6,7 +6,7 @@
 //! So it is a pending one, as of a client that gives up, or a valid one, as of a client that cleans up.
 
 use rand::RngExt as _;
-use wec_acme::{Failure, NewOrder};
+use wec_acme::Failure;
 
 use crate::scene::{Outcome, Scene};
 use crate::steps;
@@ -18,9 +18,7 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
     let account = &registration.account;
     let names = scene.new_names();
     scene.draw_profile();
-    let new_order = NewOrder { names: &names, replaces: None, profile: scene.notes.profile() };
-    let order = context.client.new_order_for(scene.trace, account, new_order).await.map(Box::new)?;
-    scene.note_order(&order.url);
+    let order = steps::new_order(scene, account, &names, None).await?;
     let urls = order.authorizations.clone();
     if scene.rng.random_bool(0.5) {
         Box::pin(steps::authorize(scene, account, order)).await?;

@@ -51,6 +51,7 @@ fn ready(order: &ReadyOrder) -> Order {
         finalize: order.finalize_url.clone(),
         certificate: None,
         expires: None,
+        not_after: None,
         replaces: None,
         error: None,
         retry_after: None,

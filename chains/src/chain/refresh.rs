@@ -8,7 +8,7 @@
 //!
 //! With `--stop-before finalize` the chain ends with the ready order, and the old certificate stays.
 
-use wec_acme::{Endpoint, Failure, FailureClass, NewOrder, Order};
+use wec_acme::{Endpoint, Failure, FailureClass, Order};
 use wec_store::{Object, StoredCertificate};
 
 use crate::context::StopBefore;
@@ -34,7 +34,6 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
             return Err(failure);
         }
     };
-    scene.note_order(&order.url);
     let account = &registration.account;
     let ready = Box::pin(steps::authorize(scene, account, order)).await?;
     if context.policy.stop_before == Some(StopBefore::Finalize) {
@@ -54,18 +53,15 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
 
 /// newOrder for the certificate's names, with `replaces` if the CA has ARI.
 async fn order(scene: &mut Scene<'_>, certificate: &StoredCertificate) -> Result<Box<Order>, Failure> {
-    let (client, account) = (&scene.context.client, &certificate.registration.account);
+    let account = &certificate.registration.account;
     let replaces = renewal_window(scene, certificate).await?.then_some(certificate.ari_id.as_str());
     scene.draw_profile();
-    let new_order = NewOrder { names: &certificate.names, replaces, profile: scene.notes.profile() };
-    let first = client.new_order_for(scene.trace, account, new_order).await.map(Box::new);
-    match first {
+    match steps::new_order(scene, account, &certificate.names, replaces).await {
         // Already replaced by the order of the interrupted chain (RFC 9773 §5). Clients continue without
         // `replaces`.
-        Err(failure) if certificate.suspect && is_already_replaced(&failure) => client
-            .new_order_for(scene.trace, account, NewOrder { replaces: None, ..new_order })
-            .await
-            .map(Box::new),
+        Err(failure) if certificate.suspect && is_already_replaced(&failure) => {
+            steps::new_order(scene, account, &certificate.names, None).await
+        }
         first => first,
     }
 }

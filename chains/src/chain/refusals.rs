@@ -16,6 +16,7 @@ use wec_acme::{
     AccountKey, Endpoint, Failure, Flaw, MustRefuse, NewOrder, certificate_request, finalize_payload,
     new_order_payload, weak_certificate_request,
 };
+use wec_record::Chain;
 use wec_store::Registration;
 
 use crate::chain::{certificate, revoke};
@@ -31,8 +32,9 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
     let context = scene.context;
     let available = context.state.available();
     let has_profiles = !context.client.directory().meta.profiles.is_empty();
+    let may_finalize = available.orders && context.policy.runs(Chain::Certificate);
     let possible = |kind: Refusal| {
-        (!kind.needs_ready_order() || available.orders) && (kind != Refusal::UnknownProfile || has_profiles)
+        (!kind.needs_ready_order() || may_finalize) && (kind != Refusal::UnknownProfile || has_profiles)
     };
     let kind = context.policy.refusals.draw(scene.rng, possible);
     let Some(kind) = kind else { return Ok(Outcome::NothingToDo) };
@@ -168,7 +170,7 @@ async fn wrong_order(
 ) -> Result<Outcome, Failure> {
     let names = scene.new_names();
     let profile = (kind == Refusal::UnknownProfile).then_some(UNKNOWN_PROFILE);
-    let mut payload = new_order_payload(NewOrder { names: &names, replaces: None, profile })?;
+    let mut payload = new_order_payload(NewOrder { names: &names, replaces: None, profile, validity: None })?;
     if kind == Refusal::OversizedBody {
         payload.pop();
         payload.extend(br#","padding":""#);

@@ -119,7 +119,7 @@ async fn get_authorizations(
 ) -> Result<(), Failure> {
     scene.signer = Some(registration.clone());
     let account = &registration.account;
-    let new_order = NewOrder { names, replaces: None, profile: None };
+    let new_order = NewOrder { names, replaces: None, profile: None, validity: None };
     let order = scene.context.client.new_order_for(scene.trace, account, new_order).await.map(Box::new)?;
     scene.note_order(&order.url);
     Box::pin(steps::authorize(scene, account, order)).await.map(drop)

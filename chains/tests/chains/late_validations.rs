@@ -66,7 +66,7 @@ async fn late_validations_are_answered_until_the_data_is_removed() {
     for kind in ChallengeType::ALL {
         worker.policy(|policy| {
             policy.challenges = vec![kind].into();
-            policy.names = 2..=2;
+            policy.names = (2..=2).into();
         });
         let cut = CancellationToken::new();
         let run = wec_chains::run(Chain::Authorization, &worker.context, &mut worker.rng, None, &cut);

@@ -162,7 +162,7 @@ async fn at_most_every_second_account_is_for_one_chain_alone_and_only_if_chains_
 #[tokio::test]
 async fn pending_and_valid_authorizations_are_deactivated() {
     let ca = null_ca(Config::default());
-    let mut worker = worker(&ca, |_, policy| policy.names = 2..=2).await;
+    let mut worker = worker(&ca, |_, policy| policy.names = (2..=2).into()).await;
     worker.succeed(Chain::Registration).await;
     let mut seen = Vec::new();
     for _ in 0..20 {
@@ -202,7 +202,7 @@ async fn the_whole_list_of_an_accounts_orders_is_read() {
 #[tokio::test]
 async fn a_pre_authorization_makes_its_order_ready_at_once() {
     let ca = null_ca(Config::default());
-    let mut worker = worker(&ca, |_, policy| policy.names = 2..=2).await;
+    let mut worker = worker(&ca, |_, policy| policy.names = (2..=2).into()).await;
     worker.succeed(Chain::Registration).await;
     let result = worker.succeed(Chain::PreAuthorization).await;
     assert_eq!(
@@ -287,7 +287,7 @@ async fn another_certificate_under_the_same_url_is_wrong() {
 async fn another_account_revokes_with_authorizations_for_the_names() {
     let ca = null_ca(Config::default());
     let mut worker = worker(&ca, |_, policy| {
-        policy.names = 2..=2;
+        policy.names = (2..=2).into();
         policy.revoke_by_certificate_key = 0.0;
         policy.revoke_by_other_account = 1.0;
     })

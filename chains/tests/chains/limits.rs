@@ -123,6 +123,7 @@ impl Ca {
                 finalize: "https://ca.test/finalize/1".into(),
                 certificate: None,
                 expires: None,
+                not_after: None,
                 replaces: None,
                 error: None,
                 retry_after: None,

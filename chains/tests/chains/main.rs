@@ -10,6 +10,7 @@ mod late_validations;
 mod lifecycle;
 mod limits;
 mod null_ca;
+mod orders;
 mod pebble;
 mod quirks;
 mod refusals;

@@ -41,7 +41,7 @@ pub(crate) async fn prepare(worker: &mut Worker, chain: Chain) {
 #[tokio::test]
 async fn each_chain_sends_the_requests_that_its_page_lists() {
     let ca = null_ca(Config::default());
-    let mut worker = worker(&ca, |_, policy| policy.names = 2..=2).await;
+    let mut worker = worker(&ca, |_, policy| policy.names = (2..=2).into()).await;
 
     assert_eq!(steps(&worker.succeed(Chain::Registration).await), ["newAccount 201"]);
     // The built-in CA decides within the challenge's POST, so nothing is polled.
@@ -92,7 +92,7 @@ async fn an_external_account_binds_new_accounts() {
     let mut worker = worker(&ca, |_, _| {}).await;
     let refused = worker.fail(Chain::Registration, FailureClass::Problem).await;
     assert_eq!(refused.requests.last().unwrap().problem, "externalAccountRequired");
-    worker.policy(|policy| policy.external_account = Some(ExternalAccount::new("kid-1", key).unwrap()));
+    worker.policy(|policy| policy.external_accounts = vec![ExternalAccount::new("kid-1", key).unwrap()]);
     worker.succeed(Chain::Registration).await;
 }
 
@@ -255,7 +255,7 @@ async fn polls_a_ca_that_answers_late() {
     let mut config = Config { processing: Duration::from_millis(200), retry_after: 0, ..Config::default() };
     config.validation.delay = "200ms".parse().unwrap();
     let ca = null_ca(config);
-    let mut worker = worker(&ca, |_, policy| policy.names = 2..=2).await;
+    let mut worker = worker(&ca, |_, policy| policy.names = (2..=2).into()).await;
     worker.succeed(Chain::Registration).await;
     for (chain, endpoint) in [(Chain::Authorization, "authorization"), (Chain::Certificate, "order")] {
         let result = worker.succeed(chain).await;
@@ -332,7 +332,7 @@ async fn a_cut_off_authorization_takes_its_challenge_data_back() {
     let mut config = Config::default();
     config.validation.delay = "30s".parse().unwrap();
     let ca = null_ca(config);
-    let mut worker = worker(&ca, |_, policy| policy.names = 3..=3).await;
+    let mut worker = worker(&ca, |_, policy| policy.names = (3..=3).into()).await;
     worker.succeed(Chain::Registration).await;
     // `Worker::run_until` checks that no challenge data is left.
     let result = cut_after(&ca, &mut worker, Chain::Authorization, Endpoint::Challenge).await;

@@ -99,7 +99,7 @@ fn refused_nonces(results: &[ChainResult]) -> usize {
 async fn issues_by(challenge: ChallengeType) {
     let mut world = World::with(PebbleOptions::default(), |policy| {
         policy.challenges = vec![challenge].into();
-        policy.names = 2..=2;
+        policy.names = (2..=2).into();
     })
     .await;
     let results = world.rounds(3).await;
@@ -177,7 +177,7 @@ async fn issues_through_a_challtestsrv() {
 
 #[tokio::test]
 async fn draws_challenge_types_and_numbers_of_names() {
-    let mut world = World::with(PebbleOptions::default(), |policy| policy.names = 1..=4).await;
+    let mut world = World::with(PebbleOptions::default(), |policy| policy.names = (1..=4).into()).await;
     let results = world.rounds(6).await;
     for kind in ChallengeType::ALL {
         assert!(world.answering.answered(kind) > 0, "{kind}");
@@ -233,7 +233,9 @@ async fn binds_accounts_to_an_external_one() {
     let mut world = World::with(options, |_| {}).await;
     let result = world.worker.fail(Chain::Registration, FailureClass::Problem).await;
     assert_eq!(result.requests.last().unwrap().problem, "externalAccountRequired");
-    world.worker.policy(|policy| policy.external_account = Some(ExternalAccount::new("kid-1", key).unwrap()));
+    world
+        .worker
+        .policy(|policy| policy.external_accounts = vec![ExternalAccount::new("kid-1", key).unwrap()]);
     world.rounds(1).await;
 }
 

@@ -56,7 +56,7 @@ fn except(outcomes: &[(Refusal, String)], expected: &str) -> Vec<String> {
 async fn the_built_in_ca_refuses_all_with_the_right_problem() {
     let profiles = [("classic".to_owned(), "usual".to_owned())].into();
     let ca = null_ca(Config { profiles, ..Config::default() });
-    let mut worker = worker(&ca, |_, policy| policy.names = 2..=2).await;
+    let mut worker = worker(&ca, |_, policy| policy.names = (2..=2).into()).await;
     let outcomes = outcomes(&mut worker).await;
     assert_eq!(outcomes.len(), Refusal::ALL.len());
     assert_eq!(except(&outcomes, "refused"), [""; 0]);

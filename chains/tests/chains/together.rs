@@ -46,7 +46,7 @@ async fn work_together(database: &str, states: usize) {
     let mut contexts = Vec::new();
     for _ in 0..states {
         let mut worker = Worker::of(ca.directory_url(), roots.clone(), challenges.clone(), |_, policy| {
-            policy.names = 1..=3;
+            policy.names = (1..=3).into();
             // Those that leave no order.
             let kinds = Refusal::ALL.into_iter();
             let kinds = kinds.filter(|kind| ![Refusal::EarlyFinalize, Refusal::ForeignOrder].contains(kind));

@@ -41,7 +41,7 @@ fn reads_the_plan_of_a_log_that_was_written_before_plans_were_typed() {
     assert_eq!(a.load, Load::ArrivalRate { rate: 50.0, unit, poisson: true, stages, workers: 1000 });
     assert_eq!(a.challenge_types.0, [("http-01".to_owned(), 1.0), ("tls-alpn-01".to_owned(), 2.5)]);
     assert_eq!((a.weights.of(Chain::Authorization), a.weights.of(Chain::Revoke)), (4.0, 0.0));
-    assert_eq!(a.names_per_order, Some(Span { from: 1, to: 3 }));
+    assert_eq!(a.names_per_order, Some((1..=3).into()));
     assert_eq!((b.load.iterations(), b.after.as_deref()), (Some(12), Some("a")));
     assert_eq!(b.think_time.unwrap().to_string(), "1s..5s");
     // The first takes 90 s, the second waits 5 s after it and takes at most ten minutes.

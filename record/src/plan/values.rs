@@ -61,6 +61,99 @@ impl<T: FromStr> FromStr for Span<T> {
     }
 }
 
+/// A whole number, drawn evenly from a range (`1..5`) or by weights (`1:70,2:20,10:9,100:1`).
+#[derive(Clone, Debug, PartialEq)]
+pub enum Count {
+    /// Evenly from these.
+    Span(Span<u32>),
+    /// One of these, by weight.
+    Weighted(Vec<(u32, f64)>),
+}
+
+impl Count {
+    /// The largest number with a weight.
+    pub fn most(&self) -> u32 {
+        match self {
+            Self::Span(span) => span.to,
+            Self::Weighted(numbers) => {
+                numbers.iter().filter(|(_, weight)| *weight > 0.0).map(|(n, _)| *n).max().unwrap_or(0)
+            }
+        }
+    }
+
+    /// The number at this place of the distribution; `at` is from 0 up to 1.
+    pub fn at(&self, at: f64) -> u32 {
+        match self {
+            Self::Span(Span { from, to }) => {
+                let width = f64::from(to.saturating_sub(*from)) + 1.0;
+                from.saturating_add((at * width) as u32).min(*to)
+            }
+            Self::Weighted(numbers) => {
+                let total: f64 = numbers.iter().map(|(_, weight)| weight).sum();
+                let mut left = at * total;
+                let drawn = numbers.iter().filter(|(_, weight)| *weight > 0.0).find(|(_, weight)| {
+                    left -= weight;
+                    left < 0.0
+                });
+                // Rounding may leave a small rest after the last number.
+                drawn.map_or_else(|| self.most(), |(number, _)| *number)
+            }
+        }
+    }
+}
+
+impl From<std::ops::RangeInclusive<u32>> for Count {
+    fn from(range: std::ops::RangeInclusive<u32>) -> Self {
+        Self::Span(Span { from: *range.start(), to: *range.end() })
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Span(span) => span.fmt(f),
+            Self::Weighted(numbers) => {
+                for (place, (number, weight)) in numbers.iter().enumerate() {
+                    let comma = if place == 0 { "" } else { "," };
+                    write!(f, "{comma}{number}:{weight}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl FromStr for Count {
+    type Err = String;
+
+    /// `3`, `1..5` or `1:70,2:20`. The values are checked where they are configured.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!(
+                "{text:?} is neither a number, nor a range like 1..5, nor weights like 1:70,2:20,10:9,100:1"
+            )
+        };
+        let number = |text: &str| text.trim().parse::<u32>().map_err(|_| wrong());
+        if text.contains(':') {
+            let parts = text.split(',').map(|part| {
+                let (n, weight) = part.split_once(':').ok_or_else(wrong)?;
+                let weight: f64 = weight.trim().parse().map_err(|_| wrong())?;
+                if weight.is_finite() && weight >= 0.0 { Ok((number(n)?, weight)) } else { Err(wrong()) }
+            });
+            let numbers = parts.collect::<Result<Vec<_>, _>>()?;
+            if numbers.iter().all(|(_, weight)| *weight == 0.0) {
+                return Err(wrong());
+            }
+            return Ok(Self::Weighted(numbers));
+        }
+        let (from, to) = match text.split_once("..") {
+            Some((from, to)) => (number(from)?, number(to.trim_start_matches('='))?),
+            None => (number(text)?, number(text)?),
+        };
+        if from <= to { Ok(Self::Span(Span { from, to })) } else { Err(wrong()) }
+    }
+}
+
 /// Items with their weights: `http-01=3,dns-01=1`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Shares(pub Vec<(String, f64)>);
@@ -108,7 +201,7 @@ macro_rules! as_text {
     };
 }
 
-as_text!({} Time: FromStr<Err = String>, {T} Span<T>: FromStr<Err = String>, {} Shares: FromStr<Err = String>);
+as_text!({} Time: FromStr<Err = String>, {T} Span<T>: FromStr<Err = String>, {} Count: FromStr<Err = String>, {} Shares: FromStr<Err = String>);
 
 /// Weights of chains in the picker. Chains that this version does not know are left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

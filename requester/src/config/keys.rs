@@ -115,6 +115,9 @@ pub static KEYS: &[Key] = &[
         "Contacts of new accounts, separated by commas: mailto:ops@ca.test [default: none]"),
     plan("eab_kid", "KID", Text, TARGET,
         "Key identifier for external account binding; its HMAC key comes from WEC_EAB_HMAC_KEY (base64url)"),
+    plan("eab_file", "FILE", Text, TARGET,
+        "File with several keys for external account binding, one in a line: KID HMAC-KEY; new accounts use them in \
+         turn").local(),
     plan("eab_key", "REF", Text, TARGET,
         "Where the HMAC key of --eab-kid is: env:NAME, an environment variable, or file:PATH [default: env:WEC_EAB_HMAC_KEY]"),
 
@@ -179,8 +182,24 @@ pub static KEYS: &[Key] = &[
 
     scenario("weights", "CHAIN=W", Weights, CHAINS,
         "Weight of each chain in the choice among those allowed; 0 is never: certificate=4,revoke=0").usual(),
-    scenario("names_per_order", "N|A..B", Number, CHAINS,
-        "Names in an order: 1, or a range 1..5 [default: 1]").usual(),
+    scenario("names_per_order", "N|A..B|N:W,…", Number, CHAINS,
+        "Names in an order: 1, a range 1..5, or numbers with weights, 1:70,2:20,10:9,100:1 [default: 1]").usual(),
+    scenario("name_kinds", "KIND=W,…", List, CHAINS,
+        "Kinds of the names in orders, with weights: plain=90,wildcard=5,ipv4=1,ipv6=1,idn=1,mixed-case=1,longest=1. \
+         Wildcards need dns-01, addresses http-01 or tls-alpn-01 [default: plain]"),
+    scenario("ip_networks", "NET,…", List, CHAINS,
+        "Networks of the addresses in orders, for each family one: 10.0.0.0/8,fd00::/64 [default: \
+         127.0.0.1/32,::1/128]"),
+    scenario("repeat_names", "SHARE", Number, CHAINS,
+        "Share of new orders with the names of an earlier certificate: 10% [default: none]"),
+    scenario("common_name", "SHARE", Number, CHAINS,
+        "Share of the certification requests whose subject has the first name as its common name [default: none]"),
+    scenario("validity", "TIME", Text, CHAINS,
+        "Request certificates that end after this time, by notBefore and notAfter of new orders: 90d. Not every CA \
+         offers it [default: the CA chooses]"),
+    scenario("new_account", "SHARE", Number, CHAINS,
+        "Share of new orders for which an account is registered first: with 100%, one account for each certificate \
+         [default: none]"),
     plan("base_domain", "DOMAIN", Text, CHAINS,
         "The domain of every ordered name [default: wec.test]"),
     scenario("key_types", "TYPE=W,…", List, CHAINS,

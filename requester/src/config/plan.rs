@@ -73,7 +73,12 @@ pub fn plan(s: &mut Settings, decided: Decided, eab_hmac_key: Option<String>) ->
     let challenge_types = challenge_types(s, &challenges, dns_challenges.is_some(), &listen);
     let scenarios = scenarios(s, &challenge_types, &decided.push);
     let eab_hmac_key = s.take("eab_key", |text| decided.secrets.resolve(&text.parse()?)).or(eab_hmac_key);
+    let several = s.take("eab_file", external_accounts).unwrap_or_default();
     let eab = match (s.take("eab_kid", text), eab_hmac_key) {
+        (Some(_), _) if !several.is_empty() => {
+            s.mistake("eab_kid", "contradicts --eab-file: give one of them");
+            None
+        }
         (Some(kid), Some(hmac_key)) => ExternalAccount::new(kid, &hmac_key)
             .map_err(|failure| s.mistake("eab_kid", format!("WEC_EAB_HMAC_KEY: {}", failure.message)))
             .ok(),
@@ -109,7 +114,7 @@ pub fn plan(s: &mut Settings, decided: Decided, eab_hmac_key: Option<String>) ->
         base_domain: s.take("base_domain", domain).unwrap_or_else(|| "wec.test".into()),
         http: s.take("http", HttpVersion::from_str).unwrap_or_default(),
         contact: s.take("contact", contact::contacts).unwrap_or_default(),
-        eab,
+        eab: eab.map_or(several, |one| vec![one]),
         seed: s.take("seed", |text| whole(text, 0..=u64::MAX)).unwrap_or_else(rand::random),
         state: s.take("state", state).unwrap_or_else(|| "sqlite://wec-state.sqlite".into()),
         challenges,
@@ -300,6 +305,24 @@ fn certificates(text: &str) -> Result<PathBuf, String> {
         Ok(_) => Err(format!("{text} has no certificate in PEM: no `BEGIN CERTIFICATE`")),
         Err(error) => Err(format!("cannot read {text}: {error}")),
     }
+}
+
+/// The external accounts of a file; a line that begins with # is a comment. Errors do not contain keys.
+fn external_accounts(path: &str) -> Result<Vec<ExternalAccount>, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"))?;
+    let mut accounts = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (kid, key) = line.split_once(char::is_whitespace).ok_or_else(|| {
+            format!("{path}:{number}: not a key identifier and an HMAC key with a blank between")
+        })?;
+        let account = ExternalAccount::new(kid, key);
+        accounts.push(account.map_err(|failure| format!("{path}:{number}: {}", failure.message))?);
+    }
+    if accounts.is_empty() { Err(format!("{path} has no keys")) } else { Ok(accounts) }
 }
 
 fn readable(value: &str) -> Result<PathBuf, String> {

@@ -6,12 +6,12 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use wec_acme::KeyType;
-use wec_chains::{Connections, Mix, Profile, Refusal, RevocationReason, StopBefore};
-use wec_record::plan::{MAX_WEIGHT, Stage};
+use wec_chains::{Connections, Mix, NameKind, Networks, Profile, Refusal, RevocationReason, StopBefore};
+use wec_record::plan::{Count, MAX_WEIGHT, Stage};
 use wec_record::{Chain, ChallengeType};
 
 use super::settings::Scope;
-use super::values::{any_duration, duration, whole};
+use super::values::{any_duration, duration};
 use crate::executor::{self, Load, OnFailure};
 use crate::picker::Weights;
 use crate::scenario::Scenario;
@@ -87,6 +87,14 @@ pub(super) fn scenario(
         );
         s.mistake("think_time", message);
     }
+    let name_kinds = s.take("name_kinds", Mix::from_str).unwrap_or_else(|| Mix::even([NameKind::Plain]));
+    for kind in name_kinds.items() {
+        if !challenge_types.items().any(|challenge| kind.challenge_types().contains(&challenge)) {
+            let by = kind.challenge_types().iter().map(|challenge| challenge.name()).collect::<Vec<_>>();
+            let message = format!("{kind} can be proven only by {}: give a listener for it", by.join(" or "));
+            s.mistake("name_kinds", message);
+        }
+    }
     let revoke_by_other_account = s.take("revoke_by_other_account", share).unwrap_or_default();
     let usual = 0.5f64.min(1.0 - revoke_by_other_account);
     let revoke_by_certificate_key = s.take("revoke_by_certificate_key", share).unwrap_or(usual);
@@ -106,7 +114,13 @@ pub(super) fn scenario(
         load,
         think_time,
         weights,
-        names_per_order: s.take("names_per_order", names_per_order).unwrap_or(1..=1),
+        names_per_order: s.take("names_per_order", names_per_order).unwrap_or_else(|| (1..=1).into()),
+        name_kinds,
+        ip_networks: s.take("ip_networks", Networks::from_str).unwrap_or_default(),
+        repeat_names: s.take("repeat_names", share).unwrap_or_default(),
+        common_name: s.take("common_name", share).unwrap_or_default(),
+        validity: s.take("validity", validity),
+        new_account: s.take("new_account", share).unwrap_or_default(),
         challenge_types: challenge_types.clone(),
         key_types: s.take("key_types", Mix::from_str).unwrap_or_else(|| Mix::even([KeyType::P256])),
         account_key_types: s
@@ -153,14 +167,23 @@ fn think_time(value: &str) -> Result<RangeInclusive<Duration>, String> {
     }
 }
 
-fn names_per_order(value: &str) -> Result<RangeInclusive<u32>, String> {
-    let wrong = || format!("{value:?} is neither a number nor a range like 1..5, from 1 to 100");
-    let number = |text: &str| whole::<u32>(text, 1..=100).map_err(|_| wrong());
-    let (low, high) = match value.split_once("..") {
-        Some((low, high)) => (number(low)?, number(high.trim_start_matches('='))?),
-        None => (number(value)?, number(value)?),
-    };
-    if low <= high { Ok(low..=high) } else { Err(wrong()) }
+fn names_per_order(value: &str) -> Result<Count, String> {
+    let count: Count = value.parse()?;
+    let (least, most) = (count.at(0.0), count.most());
+    let has_none =
+        matches!(&count, Count::Weighted(numbers) if numbers.iter().any(|(number, _)| *number == 0));
+    if least == 0 || has_none || most > 100 {
+        return Err(format!("{value:?} has numbers that an order cannot have: give 1 to 100"));
+    }
+    Ok(count)
+}
+
+/// Whole seconds, as certificates have them.
+fn validity(value: &str) -> Result<Duration, String> {
+    match duration(value)? {
+        length if length.subsec_nanos() == 0 => Ok(length),
+        _ => Err(format!("{value:?} is not a validity in whole seconds, as in 90d or 36h")),
+    }
 }
 
 /// Whether a text can be a scenario's name, which is used in keys, marks and thresholds.
@@ -172,6 +195,25 @@ pub(super) fn is_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_of_names_are_a_number_a_range_or_weights() {
+        for text in ["1..1", "1..5", "1:70,2:20,10:9,100:1", "3:1"] {
+            assert_eq!(names_per_order(text).unwrap().to_string(), text);
+        }
+        assert_eq!(names_per_order("7").unwrap(), (7..=7).into());
+        for wrong in ["0", "5..2", "1..101", "0:1,2:1", "2:0", "2:-1", "x", "1:70,2", ""] {
+            assert!(names_per_order(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn validities_are_whole_seconds() {
+        assert_eq!(validity("90d"), Ok(Duration::from_secs(90 * 86_400)));
+        for wrong in ["0s", "1500ms", "x"] {
+            assert!(validity(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn think_times_are_ranges() {

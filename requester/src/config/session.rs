@@ -350,8 +350,8 @@ mod tests {
             let secrets = Secrets::Allowed { references, variables };
             plan_for_agent(&eab(reference), &PlanOptions::default(), secrets)
         };
-        assert_eq!(agent(&file, &[&file]).unwrap().eab.unwrap().hmac_key, [0; 32]);
-        assert_eq!(agent("env:BESIDE", &["env:BESIDE"]).unwrap().eab.unwrap().hmac_key, [0; 32]);
+        assert_eq!(agent(&file, &[&file]).unwrap().eab[0].hmac_key, [0; 32]);
+        assert_eq!(agent("env:BESIDE", &["env:BESIDE"]).unwrap().eab[0].hmac_key, [0; 32]);
         let refused = agent("env:HOME", &[]).unwrap_err().to_string();
         assert!(refused.contains("env:HOME is not a secret that this agent allows"), "{refused}");
         let missing = agent("env:WEC_NOT_SET", &["env:WEC_NOT_SET"]).unwrap_err().to_string();

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use wec_acme::{Correlation, Dialling};
+use wec_acme::{Correlation, Dialling, ExternalAccount};
 use wec_record::plan;
 use wec_store::Limits;
 
@@ -66,7 +66,7 @@ impl From<&Plan> for plan::Plan {
             base_domain: base_domain.clone(),
             http: http.to_string(),
             contact: contact.clone(),
-            eab: eab.as_ref().map(|eab| eab.kid.clone()),
+            eab: kids(eab),
             seed: *seed,
             listen: plan::Listen { http01: *http01, tlsalpn01: *tlsalpn01, dns: *dns },
             max_connections: *max_connections,
@@ -96,6 +96,15 @@ impl From<&Plan> for plan::Plan {
     }
 }
 
+/// The key identifier, or the first and how many there are.
+fn kids(eab: &[ExternalAccount]) -> Option<String> {
+    match eab {
+        [] => None,
+        [only] => Some(only.kid.clone()),
+        [first, others @ ..] => Some(format!("{} and {} others", first.kid, others.len())),
+    }
+}
+
 fn scenario(given: &Scenario) -> plan::Scenario {
     let span = |times: &std::ops::RangeInclusive<std::time::Duration>| plan::Span {
         from: plan::Time(*times.start()),
@@ -110,6 +119,12 @@ fn scenario(given: &Scenario) -> plan::Scenario {
         think_time,
         weights,
         names_per_order,
+        name_kinds,
+        ip_networks,
+        repeat_names,
+        common_name,
+        validity,
+        new_account,
         challenge_types,
         key_types,
         account_key_types,
@@ -131,7 +146,13 @@ fn scenario(given: &Scenario) -> plan::Scenario {
         load: load.recorded(),
         think_time: think_time.as_ref().map(span),
         weights: plan::Weights(weights.iter().collect()),
-        names_per_order: Some(plan::Span { from: *names_per_order.start(), to: *names_per_order.end() }),
+        names_per_order: Some(names_per_order.clone()),
+        name_kinds: name_kinds.shares(),
+        ip_networks: ip_networks.to_string(),
+        repeat_names: *repeat_names,
+        common_name: *common_name,
+        validity: validity.map(plan::Time),
+        new_account: *new_account,
         challenge_types: challenge_types.shares(),
         key_types: key_types.shares(),
         account_key_types: account_key_types.shares(),

@@ -28,7 +28,7 @@ pub async fn preflight(plan: &Plan, clock: Clock) -> Result<Client, StartError> 
     }
     let client = discover(plan, clock).await?;
     let registers = plan.scenarios.iter().any(|scenario| scenario.weights.of(Chain::Registration) > 0.0);
-    if registers && plan.eab.is_none() && client.directory().meta.external_account_required {
+    if registers && plan.eab.is_empty() && client.directory().meta.external_account_required {
         return Err(StartError::ExternalAccountRequired { directory: plan.directory.to_string() });
     }
     profiles::check(plan, &client.directory().meta)?;

@@ -68,10 +68,15 @@ pub(super) fn checker(plan: &Plan) -> Result<Checker, StartError> {
 }
 
 fn chain_policy(plan: &Plan, scenario: &Scenario, keys: &Keys) -> wec_chains::Policy {
-    let names = &scenario.names_per_order;
     wec_chains::Policy {
         scenario: scenario.name.clone(),
-        names: *names.start() as usize..=*names.end() as usize,
+        names: scenario.names_per_order.clone(),
+        name_kinds: scenario.name_kinds.clone(),
+        ip_networks: scenario.ip_networks,
+        repeat_names: scenario.repeat_names,
+        common_name: scenario.common_name,
+        validity: scenario.validity,
+        new_account: scenario.new_account,
         challenges: scenario.challenge_types.clone(),
         key_types: scenario.key_types.clone(),
         keys: Arc::clone(&keys.certificates),
@@ -87,7 +92,7 @@ fn chain_policy(plan: &Plan, scenario: &Scenario, keys: &Keys) -> wec_chains::Po
         refusals: scenario.refusals.clone(),
         longest_rest: (scenario.on_failure == OnFailure::BackOff).then_some(plan.patience.max_retry_after),
         contact: plan.contact.clone(),
-        external_account: plan.eab.clone(),
+        external_accounts: plan.eab.clone(),
         ..wec_chains::Policy::under(&plan.base_domain)
     }
 }

@@ -57,6 +57,11 @@ impl<T> Pool<T> {
         self.resting.len()
     }
 
+    /// Any item, which stays.
+    pub(super) fn any(&self) -> Option<&T> {
+        (!self.items.is_empty()).then(|| &self.items[rand::rng().random_range(0..self.items.len())])
+    }
+
     /// Takes any item.
     pub(super) fn draw(&mut self) -> Option<T> {
         let item = self.take_any()?;

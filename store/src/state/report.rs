@@ -13,16 +13,22 @@ use super::{EXPIRED, LONGEST_NOTE, State};
 use crate::backend::{ChangedRegistrationRow, Ending, NewOrderRow, NewRegistrationRow, certificate_state};
 
 impl State {
-    /// A shared account was made.
-    pub async fn add_registration(&self, reservation: Reservation, account: &Account, contact: &[String]) {
+    /// A shared account was made. Returns it as stored.
+    pub async fn add_registration(
+        &self,
+        reservation: Reservation,
+        account: &Account,
+        contact: &[String],
+    ) -> Arc<Registration> {
         let (registration, row) = self.new_registration(reservation, account, contact);
         self.shared.change(|local| {
             local.queue.registrations.push(row);
             local.pending.registrations += 1;
             local.remember(&registration);
-            local.add_registration(registration);
+            local.add_registration(registration.clone());
         });
         self.shared.room().await;
+        registration
     }
 
     /// An exclusive account was made: one chain at a time claims it.

@@ -67,7 +67,7 @@ fn scenarios_inherit_top_level_keys_and_flags_apply_to_all() {
         .scenarios
         .iter()
         .map(|one| {
-            (one.name.as_str(), one.load.executor(), one.run_time.as_secs(), *one.names_per_order.end())
+            (one.name.as_str(), one.load.executor(), one.run_time.as_secs(), one.names_per_order.most())
         })
         .collect();
     assert_eq!(
@@ -80,7 +80,7 @@ fn scenarios_inherit_top_level_keys_and_flags_apply_to_all() {
     );
     assert_eq!(plan.run_time(), Duration::from_secs(1200), "the clean-up waits for the everyday load");
     let plan = config.with("names_per_order", "3").with("run_time", "5s").resolve(None).unwrap();
-    assert!(plan.scenarios.iter().all(|one| *one.names_per_order.end() == 3 && one.run_time.as_secs() == 5));
+    assert!(plan.scenarios.iter().all(|one| one.names_per_order.most() == 3 && one.run_time.as_secs() == 5));
 }
 
 #[test]
@@ -157,6 +157,45 @@ fn two_executors_for_one_scenario_are_an_error() {
         options.resolve(None).unwrap_err().to_string(),
         "--rate: contradicts iterations: give one of them, or each to a scenario of its own in a file"
     );
+}
+
+#[test]
+fn kinds_of_names_need_a_challenge_type_that_can_prove_them() {
+    let base = || PlanOptions::default().with("directory", "https://127.0.0.1:14000/dir");
+    let plan = base().with("name_kinds", "plain=9,ipv4=1,longest").resolve(None).unwrap();
+    let recorded = wec_record::Plan::from(&plan);
+    assert_eq!(recorded.scenarios[0].name_kinds.to_string(), "plain=9,ipv4=1,longest=1");
+    assert_eq!(recorded.scenarios[0].ip_networks, "127.0.0.1/32,::1/128");
+    let Mistakes(mistakes) = base().with("name_kinds", "wildcard").resolve(None).unwrap_err();
+    assert_eq!(mistakes[0].key, "name_kinds");
+    assert!(mistakes[0].to_string().contains("wildcard can be proven only by dns-01"), "{}", mistakes[0]);
+    base().with("name_kinds", "wildcard").with("dns_listen", "127.0.0.1:5353").resolve(None).unwrap();
+}
+
+#[test]
+fn several_external_accounts_come_from_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("eab");
+    let base = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        PlanOptions::default()
+            .with("directory", "https://127.0.0.1:14000/dir")
+            .with("eab_file", path.to_str().unwrap())
+    };
+    let plan = base("# ours\nkid-1 c2VjcmV0\n\nkid-2\tc2VjcmV0Mg\n").resolve(None).unwrap();
+    let kids: Vec<_> = plan.eab.iter().map(|account| account.kid.as_str()).collect();
+    assert_eq!(kids, ["kid-1", "kid-2"]);
+    assert_eq!(wec_record::Plan::from(&plan).eab.as_deref(), Some("kid-1 and 1 others"));
+    for (text, why) in [
+        ("kid-1\n", ":1: not a key identifier and an HMAC key"),
+        ("kid-1 c2VjcmV0\nkid-2 s3cr&t\n", ":2: the external account's HMAC key is not base64url"),
+        ("# none\n", "has no keys"),
+    ] {
+        let shown = base(text).resolve(None).unwrap_err().to_string();
+        assert!(shown.contains(why) && !shown.contains("s3cr&t"), "{shown}");
+    }
+    let both = base("kid-1 c2VjcmV0\n").with("eab_kid", "kid-3").resolve(Some("c2VjcmV0".into()));
+    assert!(both.unwrap_err().to_string().contains("contradicts --eab-file"));
 }
 
 #[test]

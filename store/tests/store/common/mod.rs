@@ -144,6 +144,7 @@ pub(crate) fn order(name: &str) -> Order {
         finalize: format!("{url}/finalize"),
         certificate: None,
         expires: Some("2099-01-01T00:00:00Z".into()),
+        not_after: None,
         replaces: None,
         error: None,
         retry_after: None,
