@@ -9,7 +9,7 @@ use strum::{EnumCount, IntoStaticStr, VariantArray};
 use wec_acme::{AccountKeys, Checker, Client, Clock, ExternalAccount, KeyPool, KeyType};
 use wec_record::plan::Count;
 use wec_record::{Chain, ChallengeType};
-use wec_store::{ChallengeWriter, State};
+use wec_store::{ChallengeWriter, State, ValidationFault};
 
 use crate::choice::{Profile, RevocationReason};
 use crate::linger::Linger;
@@ -142,6 +142,10 @@ pub struct Policy {
     /// The challenge types that the challenge server answers. Types that an authorization does not offer are
     /// skipped.
     pub challenges: Mix<ChallengeType>,
+    /// Share of new orders of which one validation fails on purpose, 0 to 1.
+    pub fail_validations: f64,
+    /// Weights of the faults of these validations. One that the challenge type cannot have is not drawn.
+    pub validation_faults: Mix<ValidationFault>,
     /// Key types of certificates.
     pub key_types: Mix<KeyType>,
     /// Source of those keys; must be prepared for the RSA types among them.
@@ -192,6 +196,8 @@ impl Policy {
             validity: None,
             new_account: 0.0,
             challenges: Mix::even(ChallengeType::ALL),
+            fail_validations: 0.0,
+            validation_faults: Mix::even(ValidationFault::ALL),
             key_types: Mix::even([KeyType::P256]),
             keys: Arc::new(KeyPool::empty()),
             account_key_types: Mix::even([KeyType::P256]),
@@ -236,12 +242,14 @@ impl Policy {
             ("repeated names", self.repeat_names),
             ("common names", self.common_name),
             ("orders with a new account", self.new_account),
+            ("orders with a failing validation", self.fail_validations),
         ] {
             if !(0.0..=1.0).contains(&value) {
                 mistakes.push(format!("{value} is not a share of {what}: give a number from 0 to 1"));
             }
         }
         mistakes.extend(self.challenges.mistakes("challenge type"));
+        mistakes.extend(self.validation_faults.mistakes("validation fault"));
         mistakes.extend(self.key_types.mistakes("key type"));
         for kind in self.key_types.items().filter(|kind| !self.keys.has(*kind)) {
             mistakes.push(format!("no {kind} keys were made before the run"));

@@ -25,6 +25,7 @@
 mod chain;
 mod choice;
 mod context;
+mod failing;
 mod issuance;
 mod linger;
 mod mix;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use wec_acme::{Authorization, AuthorizationStatus, Endpoint, Failure, FailureClass};
 use wec_record::AuthorizationResult;
 
+use crate::failing::MustFail;
 use crate::scene::Scene;
 
 /// Where an authorization stands once its challenge has been answered.
@@ -15,7 +16,7 @@ pub(crate) enum Validation {
     /// It is valid.
     Proven,
     /// The CA is looking, and asked to wait so long.
-    Awaited { retry_after: Option<Duration> },
+    Awaited { retry_after: Option<Duration>, must_fail: Option<MustFail> },
 }
 
 /// Notes an authorization that has just been read. Returns its place among the chain's.

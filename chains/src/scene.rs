@@ -23,6 +23,10 @@ pub(crate) struct Scene<'a> {
     pub(crate) presented: &'a mut Presented,
     /// The account whose key signs. It is dropped if the CA does not know it.
     pub(crate) signer: Option<Arc<Registration>>,
+    /// Whether a validation of the next authorization must fail.
+    pub(crate) must_fail: bool,
+    /// Whether the chain failed because a validation failed that had to, in the right way.
+    pub(crate) failed_on_purpose: bool,
     /// Notes for the result. Boxed, because every waiting worker would have them.
     pub(crate) notes: Box<Notes>,
 }
@@ -62,13 +66,19 @@ impl Scene<'_> {
         self.notes.order = path_of(url).to_owned();
     }
 
+    /// Whether one of this share is drawn, 0 to 1.
+    pub(crate) fn draws(&mut self, share: f64) -> bool {
+        // The usual share of 0 needs no random number.
+        share > 0.0 && self.rng.random_bool(share)
+    }
+
     /// Names for a new order, as many and of the kinds that the policy draws. No earlier chain has used them, except
     /// addresses, and the names of repeated orders.
     pub(crate) fn new_names(&mut self) -> Vec<String> {
-        let (policy, state) = (&self.context.policy, &self.context.state);
+        let context = self.context;
+        let (policy, state) = (&context.policy, &context.state);
         let provable = |types: &[ChallengeType]| policy.challenges.items().any(|kind| types.contains(&kind));
-        if policy.repeat_names > 0.0
-            && self.rng.random_bool(policy.repeat_names)
+        if self.draws(policy.repeat_names)
             && let Some(names) = state.names_of_a_certificate()
             && names.iter().all(|name| provable(Identifier::of(name).challenge_types()))
         {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use rand::RngExt as _;
 use wec_acme::{
     Account, AskedValidity, Authorization, AuthorizationStatus, CertificateKey, Challenge, ChallengeStatus,
     Endpoint, Failure, FailureClass, NewOrder, Order, OrderStatus, Purpose, Trace, WrongKind,
@@ -10,6 +9,7 @@ use wec_acme::{
 use wec_record::ChallengeType;
 use wec_store::{ChallengeData, NewCertificate, Reservation, StoredCertificate};
 
+use crate::failing::MustFail;
 use crate::proofs::{self, Validation};
 use crate::scene::Scene;
 
@@ -82,6 +82,7 @@ pub(crate) struct Undecided<'a> {
     name: Box<str>,
     retry_after: Option<Duration>,
     place: usize,
+    must_fail: Option<MustFail>,
 }
 
 /// Sends one challenge of an authorization that was just read, if it is not valid; none if it is decided then.
@@ -100,22 +101,25 @@ pub(crate) async fn begin<'a>(
             scene.settled(&authorization.identifier.validated());
             Ok(None)
         }
-        Validation::Awaited { retry_after } => {
+        Validation::Awaited { retry_after, must_fail } => {
             let name = authorization.identifier.validated().into_owned().into_boxed_str();
-            Ok(Some(Undecided { url, name, retry_after, place }))
+            Ok(Some(Undecided { url, name, retry_after, place, must_fail }))
         }
     }
 }
 
-/// Polls these authorizations until each is valid.
+/// Polls these authorizations until each is valid, or until one has failed.
 pub(crate) async fn await_all(
     scene: &mut Scene<'_>,
     account: &Account,
     undecided: Vec<Undecided<'_>>,
 ) -> Result<(), Failure> {
-    for Undecided { url, name, retry_after, place } in undecided {
+    for Undecided { url, name, retry_after, place, must_fail } in undecided {
         let polled = scene.context.client.poll_authorization(scene.trace, account, url, retry_after).await;
         proofs::polled(scene, place, &polled);
+        if let Some(must_fail) = must_fail {
+            return Err(must_fail.judge(scene, &name, polled.map(drop)));
+        }
         polled?;
         scene.settled(&name);
     }
@@ -142,25 +146,29 @@ async fn prove(
     }
     let (challenge, kind) = pick(scene, authorization)?;
     scene.notes.authorizations[place].challenge = Some(kind);
+    let must_fail = MustFail::draw(scene, kind);
     let data = ChallengeData {
         kind,
         name: name.clone().into_owned(),
         token: challenge.token.clone(),
-        key_authorization: account.key.key_authorization(&challenge.token),
+        key_authorization: must_fail.map_or_else(
+            || account.key.key_authorization(&challenge.token),
+            |must_fail| must_fail.fault.key_authorization(),
+        ),
     };
     let Scene { context, trace, presented, .. } = scene;
     presented.put(&*context.challenges, data).await?;
     let challenge = match context.client.respond(trace, account, &challenge.url).await {
         // Boulder: "authorization must be pending". Polling shows the result of the first attempt.
         Err(failure) if failure.kind == FailureClass::Problem && was_repeated(trace) => {
-            return Ok(Validation::Awaited { retry_after: None });
+            return Ok(Validation::Awaited { retry_after: None, must_fail });
         }
         answer => answer?,
     };
-    match challenge.status {
+    let decided = match challenge.status {
         ChallengeStatus::Valid => Ok(Validation::Proven),
         ChallengeStatus::Pending | ChallengeStatus::Processing => {
-            Ok(Validation::Awaited { retry_after: challenge.retry_after })
+            return Ok(Validation::Awaited { retry_after: challenge.retry_after, must_fail });
         }
         ChallengeStatus::Invalid => {
             let why =
@@ -171,6 +179,10 @@ async fn prove(
                 ..Failure::new(FailureClass::Validation, message)
             })
         }
+    };
+    match must_fail {
+        Some(must_fail) => Err(must_fail.judge(scene, &name, decided.map(drop))),
+        None => decided,
     }
 }
 
@@ -201,10 +213,10 @@ pub(crate) async fn issue(
     order: &Order,
     names: &[String],
 ) -> Result<NewCertificate, Failure> {
+    let with_common_name = scene.draws(scene.context.policy.common_name);
     let Scene { context, trace, rng, .. } = scene;
     let policy = &context.policy;
     let kind = policy.key_types.draw(*rng, |_| true).unwrap_or_default();
-    let with_common_name = policy.common_name > 0.0 && rng.random_bool(policy.common_name);
     let (key, csr) = loop {
         let drawn = trace.keygen(|| {
             let Some(key) = policy.keys.certificate_key(kind)? else { return Ok(None) };

@@ -10,9 +10,12 @@ use std::net::SocketAddr;
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, CAA, CNAME, HINFO, NS, SOA, TXT};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
+use tokio::time::sleep;
 use wec_record::{ChallengeType, Verdict};
+use wec_store::ValidationFault;
 
 use crate::answers::{Answers, DNS01_LABEL, StoreFailed};
+use crate::faults;
 use crate::history;
 use crate::hits::{Arrival, beginning};
 use crate::records::{Data, NameRecords};
@@ -56,6 +59,12 @@ pub(crate) async fn respond(
             reply.add_query(question.clone());
             let resolved = resolve(answers, question).await;
             record_hit(answers, arrival, question, &resolved);
+            if resolved.fault == Some(ValidationFault::Silence) {
+                if !matches!(transport, Transport::Udp) {
+                    sleep(faults::PATIENCE).await;
+                }
+                return None;
+            }
             let Resolved { code, records, authority, .. } = resolved;
             reply.metadata.response_code = code;
             reply.add_answers(records);
@@ -145,6 +154,8 @@ struct Resolved {
     records: Vec<Record>,
     authority: Option<Record>,
     failed: Option<StoreFailed>,
+    /// The answer is wrong on purpose.
+    fault: Option<ValidationFault>,
 }
 
 async fn resolve(answers: &Answers, question: &Query) -> Resolved {
@@ -156,11 +167,20 @@ async fn resolve(answers: &Answers, question: &Query) -> Resolved {
             Ok(stored) => stored,
             Err(failed) => return failure(Some(failed)),
         };
+        // One fault is enough, if there are several values.
+        let fault = match question.query_type() {
+            RecordType::TXT => stored.iter().find_map(|value| ValidationFault::of_txt_value(value)),
+            _ => None,
+        };
+        if let Some(fault) = fault.filter(|fault| *fault != ValidationFault::Wrong) {
+            return Resolved { fault: Some(fault), ..faulty(fault, records, &owner) };
+        }
         let found = find(&answers.records.read(), &key, &owner, question.query_type(), &stored);
         match found {
             Found::Data(data) => {
                 records.extend(data.into_iter().map(|data| Record::from_rdata(owner.clone(), TTL, data)));
-                return Resolved { code: ResponseCode::NoError, records, authority: None, failed: None };
+                let code = ResponseCode::NoError;
+                return Resolved { code, records, authority: None, failed: None, fault };
             }
             Found::Alias(target) => {
                 let alias = RData::CNAME(CNAME(target.clone()));
@@ -187,14 +207,23 @@ async fn resolve(answers: &Answers, question: &Query) -> Resolved {
 }
 
 fn failure(failed: Option<StoreFailed>) -> Resolved {
-    Resolved { code: ResponseCode::ServFail, records: Vec::new(), authority: None, failed }
+    Resolved { code: ResponseCode::ServFail, records: Vec::new(), authority: None, failed, fault: None }
+}
+
+/// The answer with this fault.
+fn faulty(fault: ValidationFault, records: Vec<Record>, owner: &Name) -> Resolved {
+    match fault {
+        ValidationFault::Nxdomain => negative(ResponseCode::NXDomain, records, owner),
+        ValidationFault::Refused => Resolved { code: ResponseCode::Refused, ..failure(None) },
+        _ => failure(None),
+    }
 }
 
 /// RFC 2308 §2: a negative answer contains the SOA of the zone.
 fn negative(code: ResponseCode, records: Vec<Record>, name: &Name) -> Resolved {
     let apex = apex_of(name);
     let authority = soa(&apex).map(|soa| Record::from_rdata(apex, TTL, soa));
-    Resolved { code, records, authority, failed: None }
+    Resolved { code, records, authority, failed: None, fault: None }
 }
 
 /// The store's TXT values for a challenge's name.
@@ -331,10 +360,11 @@ fn record_hit(answers: &Answers, arrival: Arrival, question: &Query, resolved: &
     let key = key_of(question.name());
     let Some(name) = challenged_name(&key) else { return };
     let values: Vec<_> = resolved.records.iter().filter_map(|record| text(&record.data)).collect();
-    let (verdict, answer) = match &resolved.failed {
-        Some(failed) => (Verdict::StoreFailed, format!("SERVFAIL: {failed}")),
-        None if values.is_empty() => (Verdict::Unknown, format!("{}, no TXT", resolved.code)),
-        None => {
+    let (verdict, answer) = match (&resolved.failed, resolved.fault) {
+        (Some(failed), _) => (Verdict::StoreFailed, format!("SERVFAIL: {failed}")),
+        (None, Some(fault)) => (Verdict::Faulted, fault.to_string()),
+        (None, None) if values.is_empty() => (Verdict::Unknown, format!("{}, no TXT", resolved.code)),
+        (None, None) => {
             let values: Vec<_> = values.iter().map(|value| beginning(value)).collect();
             (Verdict::Answered, values.join(" "))
         }

@@ -33,7 +33,7 @@ struct Record {
 
 /// Number of hits by type and verdict.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HitCounts([[u64; 4]; 3]);
+pub struct HitCounts([[u64; Verdict::ALL.len()]; ChallengeType::ALL.len()]);
 
 impl HitCounts {
     /// Hits of one type with one verdict.

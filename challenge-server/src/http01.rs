@@ -17,10 +17,12 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use wec_listen::Connection;
 use wec_record::{ChallengeType, Verdict};
+use wec_store::ValidationFault;
 
 use crate::accept::accept;
 use crate::answers::Answers;
 use crate::config::ListenLimits;
+use crate::faults;
 use crate::history;
 use crate::hits::{Arrival, beginning};
 
@@ -43,8 +45,14 @@ pub(crate) async fn serve(
     accept("http-01", listener, limits, stop, |stream, source, place| {
         let answers = Arc::clone(&answers);
         async move {
-            if let Err(error) = connection(stream, source, &place, &answers, limits).await {
-                tracing::debug!(%source, %error, "http-01 connection ended early");
+            let mut stream = stream;
+            match connection(&mut stream, source, &place, &answers, limits).await {
+                Ok(Ended::Closed) => {}
+                // The close is then a reset; if it cannot be one, it is a close without an answer.
+                Ok(Ended::Reset) => {
+                    let _ = stream.set_zero_linger();
+                }
+                Err(error) => tracing::debug!(%source, %error, "http-01 connection ended early"),
             }
         }
     })
@@ -53,16 +61,16 @@ pub(crate) async fn serve(
 
 /// Serves requests one after the other, each within the time limit, until either side ends the connection.
 async fn connection(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     source: SocketAddr,
     place: &Connection,
     answers: &Answers,
     limits: ListenLimits,
-) -> io::Result<()> {
+) -> io::Result<Ended> {
     let mut received = Vec::with_capacity(USUAL_HEAD);
     loop {
-        let Some(head) = timeout(limits.request_timeout, head(&mut stream, &mut received)).await?? else {
-            return Ok(());
+        let Some(head) = timeout(limits.request_timeout, head(stream, &mut received)).await?? else {
+            return Ok(Ended::Closed);
         };
         let _busy = place.busy();
         let (reply, goes_on, with_body) = match head {
@@ -81,14 +89,37 @@ async fn connection(
             }
             Head::TooLarge => (Reply::plain(431, ""), false, true),
         };
+        match reply.fault {
+            Some(ValidationFault::Reset) => return Ok(Ended::Reset),
+            Some(ValidationFault::Silence) => {
+                faults::silence(stream).await;
+                return Ok(Ended::Closed);
+            }
+            Some(ValidationFault::Slow) => {
+                faults::drip(stream, ENDLESS_HEAD).await;
+                return Ok(Ended::Closed);
+            }
+            _ => {}
+        }
         let message = reply.message(answers.hits.unix_now(), goes_on, with_body);
         timeout(limits.request_timeout, stream.write_all(&message)).await??;
         match head {
             Head::Complete(length) if goes_on => drop(received.drain(..length)),
-            _ => return Ok(()),
+            _ => return Ok(Ended::Closed),
         }
     }
 }
+
+/// How a connection ended.
+enum Ended {
+    Closed,
+    /// It must be reset.
+    Reset,
+}
+
+/// The head of an answer that is sent so slowly that it does not end.
+const ENDLESS_HEAD: &[u8] =
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\ncontent-length: 90\r\n\r\n";
 
 enum Head {
     /// Octets of the head, including the empty line.
@@ -176,9 +207,10 @@ async fn respond(answers: &Answers, source: SocketAddr, request: &Request<'_>) -
     }
 
     let (verdict, answer, reply) = match answers.http01(&name, token).await {
-        Ok(Some(key_authorization)) => {
-            (Verdict::Answered, beginning(&key_authorization), Reply::challenge(key_authorization))
-        }
+        Ok(Some(key_authorization)) => match ValidationFault::of_key_authorization(&key_authorization) {
+            None => (Verdict::Answered, beginning(&key_authorization), Reply::challenge(key_authorization)),
+            Some(fault) => (Verdict::Faulted, fault.to_string(), Reply::faulty(fault, key_authorization)),
+        },
         Ok(None) => {
             let answer = format!("404: no token {token} for this name");
             (Verdict::Unknown, answer, Reply::plain(404, "no such challenge\n"))
@@ -203,17 +235,27 @@ struct Reply {
     media_type: &'static str,
     location: Option<String>,
     body: Cow<'static, str>,
+    /// What is done instead of sending it.
+    fault: Option<ValidationFault>,
 }
 
 impl Reply {
     fn plain(status: u16, text: &'static str) -> Self {
-        Self { status, media_type: "text/plain", location: None, body: Cow::Borrowed(text) }
+        Self { status, media_type: "text/plain", location: None, body: Cow::Borrowed(text), fault: None }
     }
 
     /// RFC 8555 §8.3 sends a key authorization as octets.
     fn challenge(key_authorization: String) -> Self {
         let body = Cow::Owned(key_authorization);
-        Self { status: 200, media_type: "application/octet-stream", location: None, body }
+        Self { status: 200, media_type: "application/octet-stream", location: None, body, fault: None }
+    }
+
+    fn faulty(fault: ValidationFault, key_authorization: String) -> Self {
+        let reply = match fault {
+            ValidationFault::Refused => Self::plain(403, "refused on purpose\n"),
+            _ => Self::challenge(key_authorization),
+        };
+        Self { fault: Some(fault), ..reply }
     }
 
     fn message(&self, now: Duration, goes_on: bool, with_body: bool) -> Vec<u8> {
@@ -221,12 +263,13 @@ impl Reply {
             200 => "OK",
             302 => "Found",
             400 => "Bad Request",
+            403 => "Forbidden",
             404 => "Not Found",
             405 => "Method Not Allowed",
             431 => "Request Header Fields Too Large",
             _ => "Service Unavailable",
         };
-        let Self { status, media_type, location, body } = self;
+        let Self { status, media_type, location, body, fault: _ } = self;
         let mut message = String::with_capacity(256 + body.len());
         let date = httpdate::HttpDate::from(UNIX_EPOCH + now);
         // Writing to a String cannot fail.

@@ -15,6 +15,7 @@ mod deliver;
 mod dns;
 mod dns_listen;
 mod doh;
+mod faults;
 mod history;
 mod hits;
 mod http01;

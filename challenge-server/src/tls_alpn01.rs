@@ -14,11 +14,13 @@ use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 use tokio_util::sync::CancellationToken;
 use wec_listen::Connection;
 use wec_record::{ChallengeType, Identifier, Verdict};
+use wec_store::ValidationFault;
 
 use crate::accept::accept;
 use crate::answers::Answers;
 use crate::certificate::{ALPN, Mint};
 use crate::config::ListenLimits;
+use crate::faults;
 use crate::history;
 use crate::hits::beginning;
 
@@ -70,24 +72,51 @@ async fn connection(
     }
 
     let (verdict, answer) = match choose(answers, mint, &name, &protocols).await {
-        Ok((config, digest)) => {
-            let answer = format!("certificate with digest {}", beginning(&hex::encode(digest)));
+        Ok(Proof { config, digest, fault }) => {
+            let verdict = if fault.is_some() { Verdict::Faulted } else { Verdict::Answered };
+            let answer = match fault {
+                Some(fault) => fault.to_string(),
+                None => format!("certificate with digest {}", beginning(&hex::encode(digest))),
+            };
             match within(deadline, hello.into_stream(config)).await {
                 Ok(mut stream) => {
                     // The proof has been given; it does not matter whether the client reads the close.
                     let _ = within(deadline, stream.shutdown()).await;
-                    (Verdict::Answered, answer)
+                    (verdict, answer)
                 }
-                Err(error) => (Verdict::Answered, format!("{answer}, but the handshake failed: {error}")),
+                Err(error) => (verdict, format!("{answer}, but the handshake failed: {error}")),
             }
         }
-        Err(refusal) => {
+        Err(Denied::Refusal(refusal)) => {
             let mut stream = hello.io;
             let _ = stream.write_all(&refusal.alert.record()).await;
             (refusal.verdict, refusal.why)
         }
+        Err(Denied::Fault(fault)) => {
+            // Recorded first, because some of them last.
+            answers.hits.add(arrival, name, Verdict::Faulted, fault.to_string());
+            return disturb(fault, hello.io).await;
+        }
     };
     answers.hits.add(arrival, name, verdict, answer);
+}
+
+/// The header of a handshake record that is sent so slowly that it does not end.
+const ENDLESS_RECORD: &[u8] = &[22, 3, 3, 0x40, 0];
+
+/// Ends a connection by a fault.
+async fn disturb(fault: ValidationFault, mut stream: TcpStream) {
+    match fault {
+        // The close is then a reset; if it cannot be one, it is a close without an answer.
+        ValidationFault::Reset => {
+            let _ = stream.set_zero_linger();
+        }
+        ValidationFault::Silence => faults::silence(&mut stream).await,
+        ValidationFault::Slow => faults::drip(&mut stream, ENDLESS_RECORD).await,
+        _ => {
+            let _ = stream.write_all(&Alert::AccessDenied.record()).await;
+        }
+    }
 }
 
 async fn within<T>(deadline: Instant, step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
@@ -113,6 +142,20 @@ fn asked(hello: &StartHandshake<TcpStream>) -> Asked {
     }
 }
 
+/// What a name is proven by.
+struct Proof {
+    config: Arc<rustls::ServerConfig>,
+    digest: [u8; 32],
+    /// The digest is a wrong one on purpose.
+    fault: Option<ValidationFault>,
+}
+
+/// Why there is no proof.
+enum Denied {
+    Refusal(Refusal),
+    Fault(ValidationFault),
+}
+
 /// Why a handshake is refused.
 struct Refusal {
     verdict: Verdict,
@@ -123,6 +166,7 @@ struct Refusal {
 /// The TLS alerts for it (RFC 8446 §6.2, RFC 7301 §3.2).
 #[derive(Clone, Copy)]
 enum Alert {
+    AccessDenied = 49,
     InternalError = 80,
     UnrecognizedName = 112,
     NoApplicationProtocol = 120,
@@ -140,8 +184,8 @@ async fn choose(
     mint: &Mint,
     name: &str,
     protocols: &[String],
-) -> Result<(Arc<rustls::ServerConfig>, [u8; 32]), Refusal> {
-    let refuse = |verdict, why: String, alert| Refusal { verdict, why, alert };
+) -> Result<Proof, Denied> {
+    let refuse = |verdict, why: String, alert| Denied::Refusal(Refusal { verdict, why, alert });
     if protocols.len() != 1 || protocols[0].as_bytes() != ALPN {
         // RFC 8737 §3: the only protocol that a CA offers.
         let why = format!("application protocols {protocols:?}, not only acme-tls/1");
@@ -160,8 +204,12 @@ async fn choose(
             return Err(refuse(Verdict::StoreFailed, failed.to_string(), Alert::InternalError));
         }
     };
+    let fault = ValidationFault::of_digest(&digest);
+    if let Some(fault) = fault.filter(|fault| *fault != ValidationFault::Wrong) {
+        return Err(Denied::Fault(fault));
+    }
     match mint.config(name, digest) {
-        Ok(config) => Ok((config, digest)),
+        Ok(config) => Ok(Proof { config, digest, fault }),
         Err(error) => Err(refuse(Verdict::Refused, error.to_string(), Alert::InternalError)),
     }
 }

@@ -100,22 +100,38 @@ pub fn nothing_issued(snapshot: &Snapshot) -> Option<String> {
     ))
 }
 
-/// What the CA accepted although it must refuse it.
-fn accepted(snapshot: &Snapshot) -> Option<NeverSucceeded> {
-    let of_class = |failure: &&FailureFigures| {
-        failure.class == Some(FailureClass::Accepted) && failure.scope == FailureScope::Request
-    };
-    let accepted: Vec<_> = snapshot.failures.iter().filter(of_class).collect();
+/// What the CA accepted although it must refuse it: requests of the refusals chain, and validations of other chains,
+/// whose requests are right.
+fn accepted(snapshot: &Snapshot) -> impl Iterator<Item = NeverSucceeded> {
+    let validating = Chain::ALL.into_iter().filter(|chain| *chain != Chain::Refusals);
+    let validations = validating.filter_map(|chain| {
+        let of_chain = |failure: &FailureFigures| {
+            failure.scope == FailureScope::Chain && failure.name == chain.name()
+        };
+        let (count, kinds) = accepted_of(snapshot, of_chain)?;
+        let validations = counted(count, "validation", "validations");
+        let why = format!("the CA accepted {validations} that it must refuse: {kinds}");
+        Some(NeverSucceeded { chain, count, why })
+    });
+    let requests = accepted_of(snapshot, |failure| failure.scope == FailureScope::Request);
+    let requests = requests.map(|(count, kinds)| {
+        let requests = counted(count, "request", "requests");
+        let why = format!("the CA accepted {requests} that it must refuse: {kinds}");
+        NeverSucceeded { chain: Chain::Refusals, count, why }
+    });
+    validations.chain(requests)
+}
+
+/// How often, and what.
+fn accepted_of(snapshot: &Snapshot, counts: impl Fn(&FailureFigures) -> bool) -> Option<(u64, String)> {
+    let of_class = |failure: &&FailureFigures| failure.class == Some(FailureClass::Accepted);
+    let accepted: Vec<_> =
+        snapshot.failures.iter().filter(of_class).filter(|failure| counts(failure)).collect();
     let count: u64 = accepted.iter().map(|failure| failure.count).sum();
     let mut kinds: Vec<_> = accepted.iter().map(|failure| failure.detail.as_str()).collect();
     kinds.sort_unstable();
     kinds.dedup();
-    let why = format!(
-        "the CA accepted {} that it must refuse: {}",
-        counted(count, "request", "requests"),
-        kinds.join(", ")
-    );
-    (count > 0).then_some(NeverSucceeded { chain: Chain::Refusals, count, why })
+    (count > 0).then(|| (count, kinds.join(", ")))
 }
 
 /// The most frequent error of the chain and its remedy, as the end of a sentence.

@@ -37,6 +37,8 @@ pub enum Verdict {
     StoreFailed,
     /// The request was not a valid one: no SNI, wrong ALPN, or a wrong path.
     Refused,
+    /// The challenge data is a fault, so that the validation fails on purpose.
+    Faulted,
 }
 
 named!(Verdict);

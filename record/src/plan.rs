@@ -213,6 +213,11 @@ pub struct Scenario {
     /// Weights of the challenge types.
     #[schema(value_type = String)]
     pub challenge_types: Shares,
+    /// Share of new orders of which one validation fails on purpose, 0 to 1.
+    pub fail_validations: f64,
+    /// Weights of the faults of these validations.
+    #[schema(value_type = String)]
+    pub validation_faults: Shares,
     /// Weights of the key types of certificates.
     #[schema(value_type = String)]
     pub key_types: Shares,

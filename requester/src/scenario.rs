@@ -9,6 +9,7 @@ use wec_acme::KeyType;
 use wec_chains::{Connections, Mix, NameKind, Networks, Profile, Refusal, RevocationReason, StopBefore};
 use wec_record::plan::Count;
 use wec_record::{Chain, ChallengeType};
+use wec_store::ValidationFault;
 
 use crate::executor::{Load, OnFailure};
 use crate::picker::Weights;
@@ -46,6 +47,10 @@ pub struct Scenario {
     pub new_account: f64,
     /// Weights of the challenge types.
     pub challenge_types: Mix<ChallengeType>,
+    /// Share of new orders of which one validation fails on purpose, 0 to 1.
+    pub fail_validations: f64,
+    /// Weights of the faults of these validations.
+    pub validation_faults: Mix<ValidationFault>,
     /// Weights of the key types of certificates.
     pub key_types: Mix<KeyType>,
     /// Weights of the key types of accounts.

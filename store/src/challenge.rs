@@ -7,6 +7,7 @@
 
 mod apart;
 mod challtestsrv;
+mod fault;
 mod redis;
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use wec_record::{ChallengeType, Listener};
 
 pub use apart::DnsApart;
 pub use challtestsrv::ChallTestSrvWriter;
+pub use fault::ValidationFault;
 pub use redis::RedisChallenges;
 
 /// The result of the traits' methods. Their futures are boxed, because the traits are used as objects.
@@ -63,7 +65,7 @@ pub struct ChallengeData {
     pub name: String,
     /// The CA's token.
     pub token: String,
-    /// `token.thumbprint` (RFC 8555 §8.1).
+    /// `token.thumbprint` (RFC 8555 §8.1), or a [`ValidationFault`].
     pub key_authorization: String,
 }
 

@@ -13,7 +13,7 @@ pub use catalogue::{Catalogue, StoredCa};
 pub use certificate::{CertificateDetails, IssuerChain};
 pub use challenge::{
     ChallTestSrvWriter, ChallengeData, ChallengeReader, ChallengeStoreError, ChallengeWriter, DnsApart,
-    MemoryChallenges, RedisChallenges,
+    MemoryChallenges, RedisChallenges, ValidationFault,
 };
 pub use error::StoreError;
 pub use leftovers::{AccountLeft, CertificateLeft, Left, OrderLeft};

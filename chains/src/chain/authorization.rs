@@ -4,6 +4,9 @@
 //!
 //! For the share of orders that is abandoned: newOrder → (one authorization). Nothing is stored, as with a
 //! client that gives up.
+//!
+//! For the share of orders with a validation that must fail, the first challenge has a fault; the chain ends when its
+//! authorization is invalid, and nothing is stored.
 
 use rand::RngExt as _;
 use wec_acme::Failure;
@@ -23,13 +26,14 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
     let names = scene.new_names();
     scene.draw_profile();
     let order = steps::new_order(scene, &registration.account, &names, None).await?;
-    if policy.abandon > 0.0 && scene.rng.random_bool(policy.abandon) {
+    if scene.draws(policy.abandon) {
         // Half of them also fetch an authorization.
         if let Some(url) = order.authorizations.first().filter(|_| scene.rng.random_bool(0.5)) {
             context.client.authorization(scene.trace, &registration.account, url).await?;
         }
         return Ok(Outcome::Abandoned);
     }
+    scene.must_fail = scene.draws(policy.fail_validations);
     let ready = steps::authorize(scene, &registration.account, order).await?;
     let took = issuance::authorized(scene.trace.exchanges());
     context.state.add_order(room, &registration, &ready, &scene.notes.profile, took).await;

@@ -23,11 +23,13 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
     for name in &names {
         authorizations.push(client.new_authorization(scene.trace, account, name).await?);
     }
+    scene.must_fail = scene.draws(context.policy.fail_validations);
     let mut undecided = Vec::with_capacity(names.len());
     for (url, authorization) in &authorizations {
         undecided.extend(steps::begin(scene, account, url, authorization).await?);
     }
     steps::await_all(scene, account, undecided).await?;
+    scene.must_fail = false;
 
     scene.draw_profile();
     let order = Box::pin(steps::new_order(scene, account, &names, None)).await?;

@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use rand::RngExt as _;
 use rand::seq::IndexedRandom as _;
 use wec_acme::{Account, Endpoint, Failure};
 use wec_store::{Object, Registration, Reservation};
@@ -26,9 +25,7 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
 /// The account of a new order: for the policy's share of orders a new one, else a stored one; none if there is none.
 pub(super) async fn of_new_order(scene: &mut Scene<'_>) -> Result<Option<Arc<Registration>>, Failure> {
     let context = scene.context;
-    let share = context.policy.new_account;
-    if share > 0.0
-        && scene.rng.random_bool(share)
+    if scene.draws(context.policy.new_account)
         && let Some((room, account)) = Box::pin(new_account(scene)).await?
     {
         return Ok(Some(context.state.add_registration(room, &account, &context.policy.contact).await));

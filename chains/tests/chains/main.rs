@@ -6,6 +6,7 @@ mod ca_clock;
 mod caddy;
 mod common;
 mod cut_off;
+mod failing;
 mod late_validations;
 mod lifecycle;
 mod limits;

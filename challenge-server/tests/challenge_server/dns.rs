@@ -24,13 +24,13 @@ use crate::started::{challenge, everything, impatient, loopback, start};
 
 const DIG: Program = Program { binary: "dig", package: "bind9-dnsutils" };
 
-fn query(name: &str, kind: RecordType) -> Vec<u8> {
+pub(crate) fn query(name: &str, kind: RecordType) -> Vec<u8> {
     let mut query = Message::new(7, MessageType::Query, OpCode::Query);
     query.add_query(Query::query(Name::from_ascii(format!("{name}.")).unwrap(), kind));
     query.to_vec().unwrap()
 }
 
-fn values(reply: &[u8]) -> Vec<String> {
+pub(crate) fn values(reply: &[u8]) -> Vec<String> {
     let reply = Message::from_vec(reply).unwrap();
     let text = |data: &RData| match data {
         RData::TXT(txt) => String::from_utf8(txt.txt_data.concat()).unwrap(),

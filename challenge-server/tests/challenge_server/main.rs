@@ -5,6 +5,7 @@
 mod analytics;
 mod client;
 mod dns;
+mod faults;
 mod http01;
 mod management;
 mod redis;

@@ -202,6 +202,12 @@ pub static KEYS: &[Key] = &[
          [default: none]"),
     plan("base_domain", "DOMAIN", Text, CHAINS,
         "The domain of every ordered name [default: wec.test]"),
+    scenario("fail_validations", "SHARE", Number, CHAINS,
+        "Share of new orders of which one validation fails on purpose: the CA must declare it invalid with the right \
+         problem, else it is a failure [default: none]"),
+    scenario("validation_faults", "FAULT=W,…", List, CHAINS,
+        "What the challenge server does in validations that fail on purpose, with weights: wrong, nxdomain, servfail, \
+         refused, reset, silence, slow; those are drawn that the challenge type can have [default: all]"),
     scenario("key_types", "TYPE=W,…", List, CHAINS,
         "Types of the certificates' keys, with weights: p256=8,p384=1,rsa2048=1; also rsa3072 and rsa4096. RSA \
          keys are made before the run and used in turn [default: p256]").usual(),

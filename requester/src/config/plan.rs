@@ -11,7 +11,7 @@ use wec_board::DEFAULT_SCENARIO;
 use wec_chains::Mix;
 use wec_record::threshold::{self, ThresholdMistakes};
 use wec_record::{ChallengeType, Threshold};
-use wec_store::Limits;
+use wec_store::{Limits, ValidationFault};
 use wec_text::quoted;
 
 use super::flags::PlanOptions;
@@ -72,6 +72,9 @@ pub fn plan(s: &mut Settings, decided: Decided, eab_hmac_key: Option<String>) ->
     let listen = listen(s, &challenges);
     let challenge_types = challenge_types(s, &challenges, dns_challenges.is_some(), &listen);
     let scenarios = scenarios(s, &challenge_types, &decided.push);
+    if matches!(challenges, Challenges::ChallTestSrv(_)) || dns_challenges.is_some() {
+        served_by_another(s, &scenarios);
+    }
     let eab_hmac_key = s.take("eab_key", |text| decided.secrets.resolve(&text.parse()?)).or(eab_hmac_key);
     let several = s.take("eab_file", external_accounts).unwrap_or_default();
     let eab = match (s.take("eab_kid", text), eab_hmac_key) {
@@ -195,6 +198,23 @@ fn scenarios(s: &mut Settings, challenge_types: &Mix<ChallengeType>, push: &Push
         }
     }
     scenarios
+}
+
+/// A challtestsrv serves what it is given: it knows no faults but wrong answers.
+fn served_by_another(s: &mut Settings, scenarios: &[Scenario]) {
+    for one in scenarios.iter().filter(|one| one.fail_validations > 0.0) {
+        let others = one.validation_faults.items().filter(|fault| *fault != ValidationFault::Wrong);
+        let others: Vec<_> = others.map(ValidationFault::name).collect();
+        if !others.is_empty() {
+            let message = format!(
+                "scenario {}: a challtestsrv cannot serve the faults {}: give --validation-faults wrong, or a challenge \
+                 server of wec",
+                one.name,
+                others.join(", ")
+            );
+            s.mistake("fail_validations", message);
+        }
+    }
 }
 
 /// All errors of all thresholds: they are read one by one.

@@ -9,6 +9,7 @@ use wec_acme::KeyType;
 use wec_chains::{Connections, Mix, NameKind, Networks, Profile, Refusal, RevocationReason, StopBefore};
 use wec_record::plan::{Count, MAX_WEIGHT, Stage};
 use wec_record::{Chain, ChallengeType};
+use wec_store::ValidationFault;
 
 use super::settings::Scope;
 use super::values::{any_duration, duration};
@@ -95,6 +96,15 @@ pub(super) fn scenario(
             s.mistake("name_kinds", message);
         }
     }
+    let fail_validations = s.take("fail_validations", share).unwrap_or_default();
+    let validation_faults =
+        s.take("validation_faults", Mix::from_str).unwrap_or_else(|| Mix::even(ValidationFault::ALL));
+    let is_possible = |fault: ValidationFault| challenge_types.items().any(|kind| fault.is_possible(kind));
+    if fail_validations > 0.0 && !validation_faults.items().any(is_possible) {
+        let types: Vec<_> = challenge_types.items().map(ChallengeType::name).collect();
+        let message = format!("none of these faults is possible with {}", types.join(" and "));
+        s.mistake("validation_faults", message);
+    }
     let revoke_by_other_account = s.take("revoke_by_other_account", share).unwrap_or_default();
     let usual = 0.5f64.min(1.0 - revoke_by_other_account);
     let revoke_by_certificate_key = s.take("revoke_by_certificate_key", share).unwrap_or(usual);
@@ -122,6 +132,8 @@ pub(super) fn scenario(
         validity: s.take("validity", validity),
         new_account: s.take("new_account", share).unwrap_or_default(),
         challenge_types: challenge_types.clone(),
+        fail_validations,
+        validation_faults,
         key_types: s.take("key_types", Mix::from_str).unwrap_or_else(|| Mix::even([KeyType::P256])),
         account_key_types: s
             .take("account_key_types", Mix::from_str)

@@ -78,6 +78,8 @@ fn chain_policy(plan: &Plan, scenario: &Scenario, keys: &Keys) -> wec_chains::Po
         validity: scenario.validity,
         new_account: scenario.new_account,
         challenges: scenario.challenge_types.clone(),
+        fail_validations: scenario.fail_validations,
+        validation_faults: scenario.validation_faults.clone(),
         key_types: scenario.key_types.clone(),
         keys: Arc::clone(&keys.certificates),
         account_key_types: scenario.account_key_types.clone(),

@@ -173,6 +173,26 @@ fn kinds_of_names_need_a_challenge_type_that_can_prove_them() {
 }
 
 #[test]
+fn faults_of_validations_must_be_possible() {
+    let base = || {
+        PlanOptions::default()
+            .with("directory", "https://127.0.0.1:14000/dir")
+            .with("fail_validations", "5%")
+    };
+    let plan = base().with("validation_faults", "wrong=3,nxdomain").resolve(None).unwrap();
+    let recorded = wec_record::Plan::from(&plan);
+    assert_eq!(recorded.scenarios[0].fail_validations, 0.05);
+    assert_eq!(recorded.scenarios[0].validation_faults.to_string(), "wrong=3,nxdomain=1");
+    let shown = |options: PlanOptions| options.resolve(None).unwrap_err().to_string();
+    let only_dns = shown(base().with("validation_faults", "nxdomain,servfail"));
+    assert!(only_dns.contains("none of these faults is possible with http-01 and tls-alpn-01"), "{only_dns}");
+    let foreign = || base().with("challenges", "challtestsrv+http://127.0.0.1:8055");
+    let reset = shown(foreign().with("validation_faults", "wrong,reset"));
+    assert!(reset.contains("a challtestsrv cannot serve the faults reset"), "{reset}");
+    foreign().with("validation_faults", "wrong").resolve(None).unwrap();
+}
+
+#[test]
 fn several_external_accounts_come_from_a_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("eab");

@@ -1,0 +1,87 @@
+//! Validations that fail on purpose, at CAs that really ask and at one that does not.
+
+use std::sync::Arc;
+
+use wec_acme::Roots;
+use wec_chains::{Chain, Mix};
+use wec_null_ca::{Config, NullCa, Validation};
+use wec_record::{ChallengeType, FailureClass, Verdict};
+use wec_store::{MemoryChallenges, ValidationFault};
+use wec_testbed::{Pebble, PebbleOptions};
+
+use crate::common::{Answering, Worker};
+use crate::null_ca::{null_ca, worker};
+
+/// For each fault that ends at once, the CA decides rightly, and the next order is as any other.
+async fn fails_rightly(worker: &mut Worker, answering: &Answering) {
+    worker.succeed(Chain::Registration).await;
+    for challenge in ChallengeType::ALL {
+        let ends_at_once = |fault: &ValidationFault| {
+            fault.is_possible(challenge) && !matches!(fault, ValidationFault::Silence | ValidationFault::Slow)
+        };
+        for fault in ValidationFault::ALL.into_iter().filter(ends_at_once) {
+            worker.policy(|policy| {
+                policy.names = (2..=2).into();
+                policy.challenges = Mix::even([challenge]);
+                policy.fail_validations = 1.0;
+                policy.validation_faults = Mix::even([fault]);
+            });
+            let faulted = || answering.server.hits().counts().of(challenge, Verdict::Faulted);
+            let before = faulted();
+            let result = worker.succeed(Chain::Authorization).await;
+            assert!(result.abandoned && !result.issued, "{challenge} {fault}");
+            assert!(faulted() > before, "{challenge} {fault}");
+            assert_eq!(worker.context.state.counts().authorizations, 0, "{challenge} {fault}");
+        }
+        worker.policy(|policy| policy.fail_validations = 0.0);
+        worker.succeed(Chain::Authorization).await;
+        worker.succeed(Chain::Certificate).await;
+    }
+}
+
+#[tokio::test]
+async fn the_built_in_ca_decides_rightly_about_each_fault() {
+    let challenges = Arc::new(MemoryChallenges::new());
+    let answering = Answering::on_loopback(challenges.clone()).await;
+    let at = answering.server.addresses();
+    let validation = Validation {
+        http01: at.http01,
+        tls_alpn01: at.tls_alpn01,
+        dns01: at.dns,
+        ..Validation::default()
+    };
+    let ca = NullCa::start(Config { validation, ..Config::default() }).unwrap();
+    let roots = Roots::Pem(ca.root_pem().unwrap().as_bytes().to_vec());
+    let mut worker = Worker::of(ca.directory_url(), roots, challenges, |_, _| {}).await;
+    fails_rightly(&mut worker, &answering).await;
+}
+
+#[tokio::test]
+async fn pebble_decides_rightly_about_each_fault() {
+    let challenges = Arc::new(MemoryChallenges::new());
+    let answering = Answering::on_loopback(challenges.clone()).await;
+    let at = answering.server.addresses();
+    let pebble = Pebble::start(PebbleOptions {
+        http_port: at.http01.unwrap().port(),
+        tls_port: at.tls_alpn01.unwrap().port(),
+        dns: at.dns,
+        ..PebbleOptions::default()
+    })
+    .await
+    .unwrap();
+    let roots = Roots::Pem(pebble.ca_pem().unwrap());
+    let mut worker = Worker::of(&pebble.directory_url(), roots, challenges, |_, _| {}).await;
+    fails_rightly(&mut worker, &answering).await;
+}
+
+#[tokio::test]
+async fn a_ca_that_does_not_look_accepts_what_must_fail() {
+    let ca = null_ca(Config::default());
+    let mut worker = worker(&ca, |_, policy| policy.fail_validations = 1.0).await;
+    worker.succeed(Chain::Registration).await;
+    for chain in [Chain::Authorization, Chain::PreAuthorization] {
+        let result = worker.fail(chain, FailureClass::Accepted).await;
+        assert!(result.detail.parse::<ValidationFault>().is_ok(), "{}", result.detail);
+        assert!(result.requests.iter().all(|request| request.successful));
+    }
+}
