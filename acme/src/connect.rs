@@ -4,18 +4,19 @@ use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::header::HeaderValue;
 use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, Sleep, sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::FailureClass;
+use crate::behaviour::{SLOW_OCTETS, SLOW_PAUSE};
 use crate::clock::Clock;
 use crate::dial::Dialler;
 use crate::failure::Failure;
@@ -42,6 +43,8 @@ pub(crate) struct ConnectSettings {
     pub(crate) dialler: Arc<Dialler>,
     /// Common counters of all clients of this network.
     pub(crate) queueing: Arc<Queueing>,
+    /// Whether answers are read in small parts with pauses.
+    pub(crate) slow: bool,
 }
 
 /// Message for a server without HTTP/2.
@@ -69,7 +72,8 @@ impl ConnectSettings {
         let stream = self.stream(origin, clock, &mut made).await;
         way.add(made);
         let received = Arc::new(AtomicU64::new(0));
-        let stream = Counted { stream: stream?, received: Arc::clone(&received) };
+        let pause = self.slow.then(|| Box::pin(sleep(SLOW_PAUSE)));
+        let stream = Counted { stream: stream?, received: Arc::clone(&received), pause };
         Ok(Connected { stream, received, address: made.address })
     }
 
@@ -169,6 +173,39 @@ enum Stream {
 pub(crate) struct Counted {
     stream: Stream,
     received: Arc<AtomicU64>,
+    /// Until the next part may be read, for a slow reader.
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl Counted {
+    /// Reads a small part after a pause.
+    fn poll_read_slowly(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Some(pause) = &mut self.pause {
+            ready!(pause.as_mut().poll(context));
+        }
+        let mut octets = [0; SLOW_OCTETS];
+        let room = buffer.remaining().min(SLOW_OCTETS);
+        let mut part = ReadBuf::new(&mut octets[..room]);
+        ready!(self.stream.poll_read(context, &mut part))?;
+        buffer.put_slice(part.filled());
+        if let Some(pause) = &mut self.pause {
+            pause.as_mut().reset(Instant::now() + SLOW_PAUSE);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Stream {
+    fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
 }
 
 impl AsyncRead for Counted {
@@ -178,9 +215,9 @@ impl AsyncRead for Counted {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let polled = match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Stream::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        let polled = match self.pause {
+            None => self.stream.poll_read(context, buffer),
+            Some(_) => self.poll_read_slowly(context, buffer),
         };
         self.received.fetch_add((buffer.filled().len() - before) as u64, Ordering::Relaxed);
         polled

@@ -1,9 +1,11 @@
 //! Every HTTP attempt of a chain, in the order of sending.
 
+use std::num::NonZeroU8;
 use std::time::Duration;
 
 use crate::FailureClass;
 use crate::Purpose;
+use crate::behaviour::Behaviour;
 use crate::clock::{Clock, RESOLUTION_NS};
 use crate::correlation::TraceId;
 use crate::endpoint::Endpoint;
@@ -86,6 +88,11 @@ pub struct Trace {
     waiting: Option<Box<Wait>>,
     /// When the nonce of the next attempt arrived; 0 without one.
     nonce_arrived: u64,
+    behaviour: Behaviour,
+    /// Steps after which the client abandons its chain; none if it does not.
+    steps: Option<NonZeroU8>,
+    /// Whether it has.
+    abandoned: bool,
 }
 
 impl Trace {
@@ -100,7 +107,37 @@ impl Trace {
             waiting: None,
             nonce_arrived: 0,
             id: None,
+            behaviour: Behaviour::Proper,
+            steps: None,
+            abandoned: false,
         }
+    }
+
+    /// The client behaves so from now on. `steps` is how many steps one that abandons its chain takes.
+    pub fn behave(&mut self, behaviour: Behaviour, steps: Option<NonZeroU8>) {
+        (self.behaviour, self.steps) = (behaviour, steps);
+    }
+
+    /// How the client behaves.
+    pub fn behaviour(&self) -> Behaviour {
+        self.behaviour
+    }
+
+    /// Whether the client has abandoned its chain on purpose.
+    pub fn is_abandoned(&self) -> bool {
+        self.abandoned
+    }
+
+    /// The failure of a client that abandons its chain instead of the next step.
+    pub(crate) fn next_step(&mut self) -> Result<(), Failure> {
+        let Some(steps) = self.steps else { return Ok(()) };
+        let taken = self.exchanges.iter().filter(|exchange| exchange.purpose == Purpose::Step).count();
+        if taken < usize::from(steps.get()) {
+            return Ok(());
+        }
+        self.abandoned = true;
+        let message = format!("abandoned on purpose after {taken} requests");
+        Err(Failure::new(FailureClass::Interrupted, message))
     }
 
     /// The attempts so far. The one in progress has `done` 0.

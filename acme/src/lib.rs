@@ -11,6 +11,7 @@ mod account_keys;
 mod ari;
 mod attempt;
 mod authorization;
+mod behaviour;
 #[cfg(feature = "bench")]
 pub mod bench;
 mod body;
@@ -65,6 +66,7 @@ pub use wec_clock::Clock;
 pub use account::{Account, AccountInfo, ExternalAccount, OrdersPage};
 pub use account_keys::AccountKeys;
 pub use ari::{RenewalInfo, Window};
+pub use behaviour::{Behaviour, DOWNLOADS, MOST_STEPS};
 pub use authorization::{Authorization, AuthorizationStatus};
 pub use ca_clock::CaClock;
 pub use certificate::{CertificateKey, certificate_request};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strum::{EnumCount, IntoStaticStr, VariantArray};
-use wec_acme::{AccountKeys, Checker, Client, Clock, ExternalAccount, KeyPool, KeyType};
+use wec_acme::{AccountKeys, Behaviour, Checker, Client, Clock, ExternalAccount, KeyPool, KeyType};
 use wec_record::plan::Count;
 use wec_record::{Chain, ChallengeType};
 use wec_store::{ChallengeWriter, State, ValidationFault};
@@ -160,6 +160,8 @@ pub struct Policy {
     pub stop_before: Option<StopBefore>,
     /// How connections are shared.
     pub connections: Connections,
+    /// Weights of the behaviours of the chains' clients.
+    pub behaviours: Mix<Behaviour>,
     /// Contact URLs of new accounts (`mailto:`…), usually none.
     pub contact: Vec<String>,
     /// External account bindings of new accounts, drawn evenly; none if empty.
@@ -205,6 +207,7 @@ impl Policy {
             abandon: 0.0,
             stop_before: None,
             connections: Connections::Shared,
+            behaviours: Mix::even([Behaviour::Proper]),
             contact: Vec::new(),
             external_accounts: Vec::new(),
             profiles: Mix::even([Profile::default()]),
@@ -264,6 +267,7 @@ impl Policy {
                 self.abandon
             ));
         }
+        mistakes.extend(self.behaviours.mistakes("behaviour"));
         mistakes.extend(self.profiles.mistakes("profile"));
         mistakes.extend(self.revocation_reasons.mistakes("revocation reason"));
         mistakes.extend(self.refusals.mistakes("kind of refusal"));

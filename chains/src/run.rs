@@ -1,12 +1,14 @@
 //! One run of one chain, from its due time to its result.
 
+use std::num::NonZeroU8;
 use std::pin::pin;
 use std::time::Duration;
 
+use rand::RngExt as _;
 use rand::rngs::StdRng;
 use tokio_util::sync::CancellationToken;
 use wec_acme::clock::reading;
-use wec_acme::{Failure, FailureClass, Subject, Trace};
+use wec_acme::{Behaviour, Failure, FailureClass, MOST_STEPS, Subject, Trace};
 use wec_record::{Chain, ChainResult};
 
 use crate::context::{Connections, Context};
@@ -34,6 +36,11 @@ pub async fn run(
 ) -> Option<ChainResult> {
     let started = context.clock.now();
     let mut trace = Trace::new(context.clock);
+    let behaviour = context.policy.behaviours.draw(rng, |_| true).unwrap_or_default();
+    if behaviour != Behaviour::Proper {
+        let abandons = behaviour == Behaviour::Abandons;
+        trace.behave(behaviour, NonZeroU8::new(if abandons { rng.random_range(1..=MOST_STEPS) } else { 0 }));
+    }
     let mut presented = Presented::default();
     let stranger;
     let context = if context.policy.connections == Connections::PerChain {
@@ -61,6 +68,7 @@ pub async fn run(
                 let outcome = match chain::dispatch(chain, &mut scene).await {
                     // The validation that had to fail has failed in the right way.
                     Err(_) if scene.failed_on_purpose => Ok(Outcome::Abandoned),
+                    Err(_) if scene.trace.is_abandoned() => Ok(Outcome::Abandoned),
                     outcome => outcome,
                 };
                 if let (Err(failure), Some(signer)) = (&outcome, &scene.signer) {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use wec_acme::{
-    Account, AskedValidity, Authorization, AuthorizationStatus, CertificateKey, Challenge, ChallengeStatus,
-    Endpoint, Failure, FailureClass, NewOrder, Order, OrderStatus, Purpose, Trace, WrongKind,
+    Account, AskedValidity, Authorization, AuthorizationStatus, Behaviour, CertificateKey, Challenge,
+    ChallengeStatus, DOWNLOADS, Endpoint, Failure, FailureClass, NewOrder, Order, OrderStatus, Purpose, Trace, WrongKind,
 };
 use wec_record::ChallengeType;
 use wec_store::{ChallengeData, NewCertificate, Reservation, StoredCertificate};
@@ -214,7 +214,8 @@ pub(crate) async fn issue(
     names: &[String],
 ) -> Result<NewCertificate, Failure> {
     let with_common_name = scene.draws(scene.context.policy.common_name);
-    let Scene { context, trace, rng, .. } = scene;
+    let context = scene.context;
+    let Scene { trace, rng, .. } = scene;
     let policy = &context.policy;
     let kind = policy.key_types.draw(*rng, |_| true).unwrap_or_default();
     let (key, csr) = loop {
@@ -243,6 +244,9 @@ pub(crate) async fn issue(
     let order = context.client.poll_order_valid(trace, account, &order).await?;
     let url = order.certificate.as_deref().expect("an order without one is not what the poll returns");
     let pem = context.client.certificate(trace, account, url).await?;
+    if trace.behaviour() == Behaviour::DownloadsAgain {
+        Box::pin(download_again(scene, account, url, &pem)).await?;
+    }
     // A CA whose clock is hours ahead issues certificates that begin in our future.
     let now = context.client.ca_clock().unix_now();
     let checked = context
@@ -284,6 +288,26 @@ pub(crate) async fn issue(
         not_after_unix: checked.not_after_unix,
         url: url.to_owned(),
     })
+}
+
+/// Downloads a certificate as often as a client that repeats it; it is the same each time.
+async fn download_again(
+    scene: &mut Scene<'_>,
+    account: &Account,
+    url: &str,
+    pem: &[u8],
+) -> Result<(), Failure> {
+    for _ in 1..DOWNLOADS {
+        let again = scene.context.client.certificate(scene.trace, account, url).await?;
+        if wec_acme::serial_of(&again) != wec_acme::serial_of(pem) {
+            let text = format!("another download of the certificate at {url} is another certificate");
+            return Err(Failure {
+                detail: WrongKind::Changed.name().into(),
+                ..Failure::new(FailureClass::WrongCertificate, text)
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Checks another download of a stored certificate: it is the same, and nothing is wrong with its chain.

@@ -226,6 +226,9 @@ pub struct Scenario {
     pub account_key_types: Shares,
     /// How connections to the CA are shared: `shared`, `per-worker` or `per-chain`.
     pub connections: String,
+    /// Weights of the behaviours of the chains' clients.
+    #[schema(value_type = String)]
+    pub behaviours: Shares,
     /// Share of new orders left unfinished on purpose, 0 to 1.
     pub abandon: f64,
     /// Chains end before this step: `finalize`.

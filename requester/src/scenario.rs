@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use wec_acme::KeyType;
+use wec_acme::{Behaviour, KeyType};
 use wec_chains::{Connections, Mix, NameKind, Networks, Profile, Refusal, RevocationReason, StopBefore};
 use wec_record::plan::Count;
 use wec_record::{Chain, ChallengeType};
@@ -57,6 +57,8 @@ pub struct Scenario {
     pub account_key_types: Mix<KeyType>,
     /// How connections to the CA are shared.
     pub connections: Connections,
+    /// Weights of the behaviours of the chains' clients.
+    pub behaviours: Mix<Behaviour>,
     /// Share of new orders left unfinished on purpose, 0 to 1.
     pub abandon: f64,
     /// The step before which chains end.

@@ -54,6 +54,7 @@ impl Network {
                 clock,
             )),
             queueing: Arc::default(),
+            slow: false,
         };
         Ok(Self { directory_url: url.as_str().to_owned(), settings, no_resumption: OnceLock::new() })
     }
@@ -101,7 +102,15 @@ impl Network {
         let tls = &self.settings.tls;
         let tls =
             if stranger { self.no_resumption.get_or_init(|| tls::without_resumption(tls)) } else { tls };
-        let settings = ConnectSettings { max_connections, tls: Arc::clone(tls), ..self.settings.clone() };
+        Self::over(ConnectSettings { max_connections, tls: Arc::clone(tls), ..self.settings.clone() }, clock)
+    }
+
+    /// A transport with one connection, whose answers are read slowly.
+    pub(super) fn slow_transport(&self, clock: Clock) -> Arc<dyn Transport> {
+        Self::over(ConnectSettings { max_connections: 1, slow: true, ..self.settings.clone() }, clock)
+    }
+
+    fn over(settings: ConnectSettings, clock: Clock) -> Arc<dyn Transport> {
         match settings.http {
             HttpVersion::Http1 => Arc::new(HttpTransport::new(settings, clock)),
             HttpVersion::Http2 => Arc::new(Http2Transport::new(settings, clock)),

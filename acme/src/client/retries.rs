@@ -7,10 +7,12 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::Client;
+use super::network::Network;
 use crate::FailureClass;
 use crate::Purpose;
 use crate::account::Account;
 use crate::attempt::Attempt;
+use crate::behaviour::{Behaviour, MOST_HASTY_POLLS, MOST_HOT_RETRIES};
 use crate::ca_clock;
 use crate::endpoint::Endpoint;
 use crate::exchange::Trace;
@@ -21,7 +23,7 @@ use crate::nonce::Nonce;
 use crate::policy::Policy;
 use crate::subject::Subject;
 use crate::template::Templates;
-use crate::transport::{Place, Request, Response};
+use crate::transport::{BoxFuture, Place, Reply, Request, Response};
 
 impl Client {
     /// A signed POST, retried as the policy allows.
@@ -44,6 +46,9 @@ impl Client {
         sign: impl Fn(&str) -> Result<Bytes, Failure>,
         read: impl Fn(&Self, &Attempt<'_>, &Response) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
+        if step.purpose == Purpose::Step {
+            trace.next_step()?;
+        }
         self.introduce(trace).await?;
         let mut retries = Retries::new(&self.ca.policy);
         let first = step.purpose;
@@ -165,7 +170,11 @@ impl Client {
         self.open(trace, step);
         request.traceparent = self.ca.correlation.traceparent.then(|| trace.traceparent());
         let under_way = self.ca.pulse.begin(self.ca.clock.now());
-        let reply = self.transport.send(request).await;
+        let reply = match (trace.behaviour(), &self.ca.network) {
+            (Behaviour::NewConnections, Some(network)) => self.send_apart(network, request, false).await,
+            (Behaviour::SlowReader, Some(network)) => self.send_apart(network, request, true).await,
+            _ => self.transport.send(request).await,
+        };
 
         let mut status = 0;
         let result = match &reply.result {
@@ -203,6 +212,15 @@ impl Client {
             let limited = failure.kind == FailureClass::RateLimited && status == 429;
             let others_can_go_on = limited && Subject::of(step.endpoint, &failure.detail).is_an_object();
             Missed { failure, status, others_can_go_on }
+        })
+    }
+
+    /// Sends on a connection that only this request has, with a full TLS handshake. Boxed, because it is rare.
+    fn send_apart<'a>(&'a self, network: &'a Network, request: Request, slow: bool) -> BoxFuture<'a, Reply> {
+        Box::pin(async move {
+            let transport =
+                if slow { network.slow_transport(self.ca.clock) } else { network.transport(1, true, self.ca.clock) };
+            transport.send(request).await
         })
     }
 
@@ -308,25 +326,53 @@ impl<'a> Retries<'a> {
             failure.message += &format!(" (after {} retries with fresh nonces)", self.bad_nonce);
             return Err(failure);
         }
+        if trace.behaviour() == Behaviour::HotRetries && is_tried_again(failure.kind) {
+            if self.busy < MOST_HOT_RETRIES {
+                self.busy += 1;
+                return Ok(trace.now());
+            }
+            failure.message += &format!(" (after {} retries at once)", self.busy);
+            return Err(failure);
+        }
         let busy = failure.kind == FailureClass::RateLimited || status == 503;
         let Some(wait) = failure.retry_after.filter(|_| busy && !others_can_go_on) else {
             return Err(failure);
         };
-        if wait > self.policy.max_retry_after {
+        let ignored = trace.behaviour() == Behaviour::IgnoresRetryAfter;
+        if wait > self.policy.max_retry_after && !ignored {
             failure.message += &too_long(wait, self.policy.max_retry_after);
             return Err(failure);
         }
         if self.busy == self.policy.busy_retries {
             if self.busy > 0 {
-                failure.message += &format!(" (after {} retries, each after its Retry-After)", self.busy);
+                let when = if ignored { "at once" } else { "each after its Retry-After" };
+                failure.message += &format!(" (after {} retries, {when})", self.busy);
             }
             return Err(failure);
         }
         self.busy += 1;
+        if ignored {
+            return Ok(trace.now());
+        }
         *place = None;
         trace.wait(wait, Duration::ZERO, wait).await;
         Ok(trace.now())
     }
+}
+
+/// Whether a client with hot retries repeats a request that failed so: not what our own side refused.
+const fn is_tried_again(kind: FailureClass) -> bool {
+    matches!(
+        kind,
+        FailureClass::Problem
+            | FailureClass::RateLimited
+            | FailureClass::ServerError
+            | FailureClass::UnexpectedStatus
+            | FailureClass::Connect
+            | FailureClass::Tls
+            | FailureClass::Reset
+            | FailureClass::Timeout
+    )
 }
 
 /// How long an object is still polled, and how long until the next poll.
@@ -334,13 +380,15 @@ pub(super) struct Patience<'a> {
     policy: &'a Policy,
     deadline: Instant,
     interval: Option<Duration>,
+    /// Polls without a wait.
+    hasty: u32,
     /// The wait that the CA asked for last.
     pub(super) asked: Option<Duration>,
 }
 
 impl<'a> Patience<'a> {
     pub(super) fn new(policy: &'a Policy, asked: Option<Duration>) -> Self {
-        Self { policy, deadline: Instant::now() + policy.poll_timeout, interval: None, asked }
+        Self { policy, deadline: Instant::now() + policy.poll_timeout, interval: None, hasty: 0, asked }
     }
 
     /// Waits for the longer of our interval and what the CA asked for.
@@ -361,7 +409,17 @@ impl<'a> Patience<'a> {
         if remaining.is_zero() {
             return give_up(String::new());
         }
-        let asked = self.asked.unwrap_or_default();
+        if trace.behaviour() == Behaviour::HastyPolls {
+            if self.hasty == MOST_HASTY_POLLS {
+                return give_up(format!(", in {MOST_HASTY_POLLS} polls without a wait"));
+            }
+            self.hasty += 1;
+            return Ok(());
+        }
+        let asked = match trace.behaviour() {
+            Behaviour::IgnoresRetryAfter => Duration::ZERO,
+            _ => self.asked.unwrap_or_default(),
+        };
         if asked > self.policy.max_retry_after {
             let message =
                 format!("{endpoint} {url} is not settled{}", too_long(asked, self.policy.max_retry_after));

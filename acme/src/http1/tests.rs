@@ -19,6 +19,7 @@ fn transport(max_connections: usize) -> HttpTransport {
         request_timeout: Duration::from_secs(60),
         user_agent: HeaderValue::from_static("test/1"),
         queueing: Arc::default(),
+        slow: false,
         tls: client_config(&Roots::Insecure, None, HttpVersion::Http1).unwrap(),
         dialler: Dialler::open(),
     };

@@ -26,6 +26,7 @@ fn transport() -> Http2Transport {
         request_timeout: Duration::from_secs(20),
         user_agent: HeaderValue::from_static("test/1"),
         queueing: Arc::default(),
+        slow: false,
         tls: client_config(&Roots::Insecure, None, HttpVersion::Http2).unwrap(),
         dialler: Dialler::open(),
     };

@@ -219,6 +219,9 @@ pub static KEYS: &[Key] = &[
          profile. The CA's directory must offer them [default: default]"),
     scenario("abandon", "SHARE", Number, CHAINS,
         "Share of new orders that are left unfinished on purpose: 10% [default: none]"),
+    scenario("behaviours", "HOW=W,…", List, CHAINS,
+        "How the clients of chains behave, with weights: proper=9,hasty-polls=1; also ignores-retry-after, \
+         new-connections, slow-reader, abandons, downloads-again, hot-retries [default: proper]"),
     scenario("stop_before", "STEP", OneOf(&["finalize"]), CHAINS,
         "End chains before this step, which can be finalize: the CA does everything except issuing [default: \
          nowhere]"),

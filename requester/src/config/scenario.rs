@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use wec_acme::KeyType;
+use wec_acme::{Behaviour, KeyType};
 use wec_chains::{Connections, Mix, NameKind, Networks, Profile, Refusal, RevocationReason, StopBefore};
 use wec_record::plan::{Count, MAX_WEIGHT, Stage};
 use wec_record::{Chain, ChallengeType};
@@ -139,6 +139,9 @@ pub(super) fn scenario(
             .take("account_key_types", Mix::from_str)
             .unwrap_or_else(|| Mix::even([KeyType::P256])),
         connections: s.take("connections", Connections::from_str).unwrap_or_default(),
+        behaviours: s
+            .take("behaviours", Mix::from_str)
+            .unwrap_or_else(|| Mix::even([Behaviour::Proper])),
         abandon: s.take("abandon", share).unwrap_or_default(),
         stop_before,
         profile: s.take("profile", Mix::from_str).unwrap_or_else(|| Mix::even([Profile::default()])),

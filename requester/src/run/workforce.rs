@@ -85,6 +85,7 @@ fn chain_policy(plan: &Plan, scenario: &Scenario, keys: &Keys) -> wec_chains::Po
         account_key_types: scenario.account_key_types.clone(),
         account_keys: Arc::clone(&keys.accounts),
         connections: scenario.connections,
+        behaviours: scenario.behaviours.clone(),
         abandon: scenario.abandon,
         stop_before: scenario.stop_before,
         profiles: scenario.profile.clone(),
