@@ -142,6 +142,8 @@ pub struct Policy {
     /// The challenge types that the challenge server answers. Types that an authorization does not offer are
     /// skipped.
     pub challenges: Mix<ChallengeType>,
+    /// Share of validations that take a detour, 0 to 1: http-01 a redirect, dns-01 a CNAME.
+    pub detours: f64,
     /// Share of new orders of which one validation fails on purpose, 0 to 1.
     pub fail_validations: f64,
     /// Weights of the faults of these validations. One that the challenge type cannot have is not drawn.
@@ -198,6 +200,7 @@ impl Policy {
             validity: None,
             new_account: 0.0,
             challenges: Mix::even(ChallengeType::ALL),
+            detours: 0.0,
             fail_validations: 0.0,
             validation_faults: Mix::even(ValidationFault::ALL),
             key_types: Mix::even([KeyType::P256]),
@@ -246,6 +249,7 @@ impl Policy {
             ("common names", self.common_name),
             ("orders with a new account", self.new_account),
             ("orders with a failing validation", self.fail_validations),
+            ("validations with a detour", self.detours),
         ] {
             if !(0.0..=1.0).contains(&value) {
                 mistakes.push(format!("{value} is not a share of {what}: give a number from 0 to 1"));

@@ -7,6 +7,7 @@ use wec_acme::{
     ChallengeStatus, DOWNLOADS, Endpoint, Failure, FailureClass, NewOrder, Order, OrderStatus, Purpose, Trace, WrongKind,
 };
 use wec_record::ChallengeType;
+use wec_store::challenge::detour;
 use wec_store::{ChallengeData, NewCertificate, Reservation, StoredCertificate};
 
 use crate::failing::MustFail;
@@ -156,8 +157,15 @@ async fn prove(
             |must_fail| must_fail.fault.key_authorization(),
         ),
     };
+    // A validation that must fail has no detour.
+    let data = match must_fail.is_none() && scene.draws(scene.context.policy.detours) {
+        true => detour(data),
+        false => vec![data],
+    };
     let Scene { context, trace, presented, .. } = scene;
-    presented.put(&*context.challenges, data).await?;
+    for data in data {
+        presented.put(&*context.challenges, data).await?;
+    }
     let challenge = match context.client.respond(trace, account, &challenge.url).await {
         // Boulder: "authorization must be pending". Polling shows the result of the first attempt.
         Err(failure) if failure.kind == FailureClass::Problem && was_repeated(trace) => {

@@ -13,6 +13,7 @@ use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use tokio::time::sleep;
 use wec_record::{ChallengeType, Verdict};
 use wec_store::ValidationFault;
+use wec_store::challenge::{delegated_name, is_delegated};
 
 use crate::answers::{Answers, DNS01_LABEL, StoreFailed};
 use crate::faults;
@@ -167,6 +168,17 @@ async fn resolve(answers: &Answers, question: &Query) -> Resolved {
             Ok(stored) => stored,
             Err(failed) => return failure(Some(failed)),
         };
+        if let Some(name) = challenged_name(&key).filter(|_| is_delegated(&stored)) {
+            let target = format!("{DNS01_LABEL}.{}.", delegated_name(name));
+            let Ok(target) = Name::from_ascii(target) else { return failure(None) };
+            records.push(Record::from_rdata(owner, TTL, RData::CNAME(CNAME(target.clone()))));
+            if question.query_type() == RecordType::CNAME {
+                let code = ResponseCode::NoError;
+                return Resolved { code, records, authority: None, failed: None, fault: None };
+            }
+            owner = target;
+            continue;
+        }
         // One fault is enough, if there are several values.
         let fault = match question.query_type() {
             RecordType::TXT => stored.iter().find_map(|value| ValidationFault::of_txt_value(value)),

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use wec_listen::Connection;
 use wec_record::{ChallengeType, Verdict};
 use wec_store::ValidationFault;
+use wec_store::challenge::behind_redirect;
 
 use crate::accept::accept;
 use crate::answers::Answers;
@@ -27,6 +28,8 @@ use crate::history;
 use crate::hits::{Arrival, beginning};
 
 const PREFIX: &str = "/.well-known/acme-challenge/";
+/// Where redirects of challenges lead.
+const MOVED: &str = "/wec-moved/";
 /// For container health checks; it is no validation, so no hit.
 pub(crate) const HEALTH: &str = "/healthz";
 /// Enough for the request line and headers of any CA; more is 431.
@@ -198,7 +201,8 @@ async fn respond(answers: &Answers, source: SocketAddr, request: &Request<'_>) -
     let Some(name) = host.and_then(name_of) else {
         return refused(answers, arrival, String::new(), 400, "no usable Host header");
     };
-    let Some(token) = path.strip_prefix(PREFIX).filter(|token| is_token(token)) else {
+    let moved = path.strip_prefix(MOVED);
+    let Some(token) = path.strip_prefix(PREFIX).or(moved).filter(|token| is_token(token)) else {
         let why = format!("{method} {path}: not a challenge's path");
         return refused(answers, arrival, name, 404, &why);
     };
@@ -207,10 +211,7 @@ async fn respond(answers: &Answers, source: SocketAddr, request: &Request<'_>) -
     }
 
     let (verdict, answer, reply) = match answers.http01(&name, token).await {
-        Ok(Some(key_authorization)) => match ValidationFault::of_key_authorization(&key_authorization) {
-            None => (Verdict::Answered, beginning(&key_authorization), Reply::challenge(key_authorization)),
-            Some(fault) => (Verdict::Faulted, fault.to_string(), Reply::faulty(fault, key_authorization)),
-        },
+        Ok(Some(stored)) => served(stored, token, moved.is_some()),
         Ok(None) => {
             let answer = format!("404: no token {token} for this name");
             (Verdict::Unknown, answer, Reply::plain(404, "no such challenge\n"))
@@ -222,6 +223,28 @@ async fn respond(answers: &Answers, source: SocketAddr, request: &Request<'_>) -
     };
     answers.hits.add(arrival, name, verdict, answer);
     reply
+}
+
+/// What is served of stored data, at the challenge's own path or where its redirect leads.
+fn served(stored: String, token: &str, is_moved: bool) -> (Verdict, String, Reply) {
+    match (behind_redirect(&stored), is_moved) {
+        (Some(_), false) => {
+            let target = format!("{MOVED}{token}");
+            let answer = format!("302 to {target}");
+            (Verdict::Answered, answer, Reply { location: Some(target), ..Reply::plain(302, "") })
+        }
+        (Some(key_authorization), true) => {
+            (Verdict::Answered, beginning(key_authorization), Reply::challenge(key_authorization.to_owned()))
+        }
+        (None, true) => {
+            let answer = format!("404: the token {token} is not behind a redirect");
+            (Verdict::Unknown, answer, Reply::plain(404, "no such challenge\n"))
+        }
+        (None, false) => match ValidationFault::of_key_authorization(&stored) {
+            None => (Verdict::Answered, beginning(&stored), Reply::challenge(stored)),
+            Some(fault) => (Verdict::Faulted, fault.to_string(), Reply::faulty(fault, stored)),
+        },
+    }
 }
 
 fn refused(answers: &Answers, arrival: Arrival, name: String, status: u16, why: &str) -> Reply {

@@ -47,6 +47,8 @@ pub struct Scenario {
     pub new_account: f64,
     /// Weights of the challenge types.
     pub challenge_types: Mix<ChallengeType>,
+    /// Share of validations that take a detour, 0 to 1: http-01 a redirect, dns-01 a CNAME.
+    pub detours: f64,
     /// Share of new orders of which one validation fails on purpose, 0 to 1.
     pub fail_validations: f64,
     /// Weights of the faults of these validations.

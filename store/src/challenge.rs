@@ -7,6 +7,7 @@
 
 mod apart;
 mod challtestsrv;
+mod detour;
 mod fault;
 mod redis;
 
@@ -22,6 +23,7 @@ use wec_record::{ChallengeType, Listener};
 
 pub use apart::DnsApart;
 pub use challtestsrv::ChallTestSrvWriter;
+pub use detour::{behind_redirect, delegated_name, detour, is_delegated};
 pub use fault::ValidationFault;
 pub use redis::RedisChallenges;
 
@@ -65,7 +67,7 @@ pub struct ChallengeData {
     pub name: String,
     /// The CA's token.
     pub token: String,
-    /// `token.thumbprint` (RFC 8555 §8.1), or a [`ValidationFault`].
+    /// `token.thumbprint` (RFC 8555 §8.1), a [`ValidationFault`], or a [`detour()`].
     pub key_authorization: String,
 }
 

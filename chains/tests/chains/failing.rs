@@ -1,4 +1,4 @@
-//! Validations that fail on purpose, at CAs that really ask and at one that does not.
+//! Validations that fail on purpose or take a detour, at CAs that really ask and at one that does not.
 
 use std::sync::Arc;
 
@@ -39,6 +39,21 @@ async fn fails_rightly(worker: &mut Worker, answering: &Answering) {
     }
 }
 
+/// Each validation of the other types has a detour.
+async fn takes_detours(worker: &mut Worker, answering: &Answering) {
+    for challenge in [ChallengeType::Http01, ChallengeType::Dns01] {
+        worker.policy(|policy| {
+            policy.challenges = Mix::even([challenge]);
+            policy.detours = 1.0;
+        });
+        let before = answering.answered(challenge);
+        worker.succeed(Chain::Authorization).await;
+        // Two names, each with a redirect and its target.
+        let expected = if challenge == ChallengeType::Http01 { 4 } else { 2 };
+        assert!(answering.answered(challenge) >= before + expected, "{challenge}");
+    }
+}
+
 #[tokio::test]
 async fn the_built_in_ca_decides_rightly_about_each_fault() {
     let challenges = Arc::new(MemoryChallenges::new());
@@ -72,6 +87,7 @@ async fn pebble_decides_rightly_about_each_fault() {
     let roots = Roots::Pem(pebble.ca_pem().unwrap());
     let mut worker = Worker::of(&pebble.directory_url(), roots, challenges, |_, _| {}).await;
     fails_rightly(&mut worker, &answering).await;
+    takes_detours(&mut worker, &answering).await;
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Challenge data that is a fault: what a CA gets.
+//! Challenge data that is a fault or a detour: what a CA gets.
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
@@ -7,11 +7,12 @@ use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use wec_record::{ChallengeType, Verdict};
+use wec_store::challenge::detour;
 use wec_store::{ChallengeData, ChallengeWriter, ValidationFault};
 
 use crate::client::{get, handshake};
 use crate::dns::{query, values};
-use crate::started::{Started, TOKEN, challenge, everything, start};
+use crate::started::{KEY_AUTHORIZATION, Started, TOKEN, challenge, everything, start};
 
 const NAME: &str = "a.test";
 
@@ -128,4 +129,33 @@ async fn dns01_has_each_fault() {
     is_hit(&mut started, ValidationFault::Silence).await;
     let nothing = socket.try_recv(&mut answer).unwrap_err();
     assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+}
+
+#[tokio::test]
+async fn http01_is_redirected_and_dns01_delegated() {
+    let started = start(everything()).await;
+    for kind in [ChallengeType::Http01, ChallengeType::Dns01] {
+        for data in detour(challenge(kind, NAME)) {
+            started.store.put(&data).await.unwrap();
+        }
+    }
+    let addresses = started.server.addresses();
+    let http01 = addresses.http01.unwrap();
+    let path = format!("/.well-known/acme-challenge/{TOKEN}");
+    assert_eq!(get(http01, NAME, &path).await, (302, String::new()));
+    let moved = format!("/wec-moved/{TOKEN}");
+    assert_eq!(get(http01, NAME, &moved).await, (200, KEY_AUTHORIZATION.to_owned()));
+    started.store.put(&challenge(ChallengeType::Http01, NAME)).await.unwrap();
+    assert_eq!(get(http01, NAME, &moved).await.0, 404, "there is no redirect to it");
+
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.connect(addresses.dns.unwrap()).await.unwrap();
+    let mut answer = [0; 1232];
+    let value = challenge(ChallengeType::Dns01, NAME).txt_value();
+    let target = "_acme-challenge.delegated.a.test.".to_owned();
+    for (kind, expected) in [(RecordType::TXT, vec![target.clone(), value]), (RecordType::CNAME, vec![target])] {
+        socket.send(&query(&format!("_acme-challenge.{NAME}"), kind)).await.unwrap();
+        let length = socket.recv(&mut answer).await.unwrap();
+        assert_eq!(values(&answer[..length]), expected);
+    }
 }

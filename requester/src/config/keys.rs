@@ -116,8 +116,8 @@ pub static KEYS: &[Key] = &[
     plan("eab_kid", "KID", Text, TARGET,
         "Key identifier for external account binding; its HMAC key comes from WEC_EAB_HMAC_KEY (base64url)"),
     plan("eab_file", "FILE", Text, TARGET,
-        "File with several keys for external account binding, one in a line: KID HMAC-KEY; new accounts use them in \
-         turn").local(),
+        "File with several keys for external account binding, one in a line: KID HMAC-KEY; one is drawn for each new \
+         account").local(),
     plan("eab_key", "REF", Text, TARGET,
         "Where the HMAC key of --eab-kid is: env:NAME, an environment variable, or file:PATH [default: env:WEC_EAB_HMAC_KEY]"),
 
@@ -202,6 +202,8 @@ pub static KEYS: &[Key] = &[
          [default: none]"),
     plan("base_domain", "DOMAIN", Text, CHAINS,
         "The domain of every ordered name [default: wec.test]"),
+    scenario("detours", "SHARE", Number, CHAINS,
+        "Share of the validations that take a detour: http-01 a redirect, dns-01 a CNAME [default: none]"),
     scenario("fail_validations", "SHARE", Number, CHAINS,
         "Share of new orders of which one validation fails on purpose: the CA must declare it invalid with the right \
          problem, else it is a failure [default: none]"),

@@ -132,6 +132,7 @@ pub(super) fn scenario(
         validity: s.take("validity", validity),
         new_account: s.take("new_account", share).unwrap_or_default(),
         challenge_types: challenge_types.clone(),
+        detours: s.take("detours", share).unwrap_or_default(),
         fail_validations,
         validation_faults,
         key_types: s.take("key_types", Mix::from_str).unwrap_or_else(|| Mix::even([KeyType::P256])),

@@ -101,7 +101,7 @@ fn kids(eab: &[ExternalAccount]) -> Option<String> {
     match eab {
         [] => None,
         [only] => Some(only.kid.clone()),
-        [first, others @ ..] => Some(format!("{} and {} others", first.kid, others.len())),
+        [first, others @ ..] => Some(format!("{} and {} more", first.kid, others.len())),
     }
 }
 
@@ -126,6 +126,7 @@ fn scenario(given: &Scenario) -> plan::Scenario {
         validity,
         new_account,
         challenge_types,
+        detours,
         fail_validations,
         validation_faults,
         key_types,
@@ -157,6 +158,7 @@ fn scenario(given: &Scenario) -> plan::Scenario {
         validity: validity.map(plan::Time),
         new_account: *new_account,
         challenge_types: challenge_types.shares(),
+        detours: *detours,
         fail_validations: *fail_validations,
         validation_faults: validation_faults.shares(),
         key_types: key_types.shares(),

@@ -78,6 +78,7 @@ fn chain_policy(plan: &Plan, scenario: &Scenario, keys: &Keys) -> wec_chains::Po
         validity: scenario.validity,
         new_account: scenario.new_account,
         challenges: scenario.challenge_types.clone(),
+        detours: scenario.detours,
         fail_validations: scenario.fail_validations,
         validation_faults: scenario.validation_faults.clone(),
         key_types: scenario.key_types.clone(),

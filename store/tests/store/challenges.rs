@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use wec_record::ChallengeType;
+use wec_store::challenge::{behind_redirect, detour, is_delegated};
 use wec_store::{
     ChallTestSrvWriter, ChallengeData, ChallengeReader, ChallengeStoreError, ChallengeWriter,
-    MemoryChallenges, RedisChallenges,
+    MemoryChallenges, RedisChallenges, ValidationFault,
 };
 use wec_testbed::{ChallTestSrv, Redis};
 
@@ -49,9 +50,46 @@ async fn keeps_and_forgets(store: &(impl ChallengeWriter + ChallengeReader)) {
     assert!(store.dns01("host.test").await.unwrap().is_empty());
 }
 
+/// Every store carries faults and detours, though it does not know them.
+async fn carries_faults_and_detours(store: &(impl ChallengeWriter + ChallengeReader)) {
+    for fault in ValidationFault::ALL {
+        for kind in ChallengeType::ALL {
+            let key_authorization = fault.key_authorization();
+            let data = ChallengeData { key_authorization, ..challenge(kind, "host.test", "a") };
+            store.put(&data).await.unwrap();
+            let found = match kind {
+                ChallengeType::Http01 => {
+                    let stored = store.http01("host.test", "a").await.unwrap();
+                    ValidationFault::of_key_authorization(&stored.unwrap())
+                }
+                ChallengeType::TlsAlpn01 => {
+                    ValidationFault::of_digest(&store.tls_alpn01("host.test").await.unwrap().unwrap())
+                }
+                ChallengeType::Dns01 => {
+                    ValidationFault::of_txt_value(&store.dns01("host.test").await.unwrap()[0])
+                }
+            };
+            assert_eq!(found, Some(fault), "{kind:?}");
+            store.remove(&data).await.unwrap();
+        }
+    }
+    for kind in [ChallengeType::Http01, ChallengeType::Dns01] {
+        for data in detour(challenge(kind, "host.test", "a")) {
+            store.put(&data).await.unwrap();
+        }
+    }
+    let stored = store.http01("host.test", "a").await.unwrap().unwrap();
+    assert_eq!(behind_redirect(&stored), Some("a.thumbprint"));
+    assert!(is_delegated(&store.dns01("host.test").await.unwrap()));
+    let value = challenge(ChallengeType::Dns01, "host.test", "a").txt_value();
+    assert_eq!(store.dns01("delegated.host.test").await.unwrap(), [value]);
+}
+
 #[tokio::test]
 async fn memory_keeps_and_forgets() {
-    keeps_and_forgets(&MemoryChallenges::new()).await;
+    let store = MemoryChallenges::new();
+    keeps_and_forgets(&store).await;
+    carries_faults_and_detours(&store).await;
 }
 
 #[tokio::test]
@@ -75,7 +113,9 @@ async fn redis_expires_what_is_never_removed() {
 #[tokio::test]
 async fn redis_keeps_and_forgets() {
     let server = Redis::start().await.unwrap();
-    keeps_and_forgets(&RedisChallenges::connect(&server.url()).await.unwrap()).await;
+    let store = RedisChallenges::connect(&server.url()).await.unwrap();
+    keeps_and_forgets(&store).await;
+    carries_faults_and_detours(&store).await;
 }
 
 #[tokio::test]

@@ -189,7 +189,10 @@ fn faults_of_validations_must_be_possible() {
     let foreign = || base().with("challenges", "challtestsrv+http://127.0.0.1:8055");
     let reset = shown(foreign().with("validation_faults", "wrong,reset"));
     assert!(reset.contains("a challtestsrv cannot serve the faults reset"), "{reset}");
-    foreign().with("validation_faults", "wrong").resolve(None).unwrap();
+    let wrong = || foreign().with("validation_faults", "wrong");
+    wrong().resolve(None).unwrap();
+    let detours = shown(wrong().with("detours", "10%"));
+    assert!(detours.contains("cannot serve redirects and CNAMEs"), "{detours}");
 }
 
 #[test]
@@ -205,7 +208,7 @@ fn several_external_accounts_come_from_a_file() {
     let plan = base("# ours\nkid-1 c2VjcmV0\n\nkid-2\tc2VjcmV0Mg\n").resolve(None).unwrap();
     let kids: Vec<_> = plan.eab.iter().map(|account| account.kid.as_str()).collect();
     assert_eq!(kids, ["kid-1", "kid-2"]);
-    assert_eq!(wec_record::Plan::from(&plan).eab.as_deref(), Some("kid-1 and 1 others"));
+    assert_eq!(wec_record::Plan::from(&plan).eab.as_deref(), Some("kid-1 and 1 more"));
     for (text, why) in [
         ("kid-1\n", ":1: not a key identifier and an HMAC key"),
         ("kid-1 c2VjcmV0\nkid-2 s3cr&t\n", ":2: the external account's HMAC key is not base64url"),
