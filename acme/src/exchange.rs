@@ -203,6 +203,11 @@ impl Trace {
         self.waited += wait.ended(self.clock.now());
     }
 
+    /// Waits as the chain has been told to. It counts as a wait of our own.
+    pub async fn pause(&mut self, time: Duration) {
+        self.wait(Duration::ZERO, time, time).await;
+    }
+
     /// The attempts, and the nanoseconds spent on keys and CSRs.
     ///
     /// An attempt still under way becomes [`FailureClass::Interrupted`], done now.

@@ -8,6 +8,7 @@ mod alternate_chains;
 mod authorization;
 mod authorization_deactivation;
 mod certificate;
+mod composed;
 mod download;
 mod key_rollover;
 mod orders_list;
@@ -43,5 +44,6 @@ pub(crate) async fn dispatch(chain: Chain, scene: &mut Scene<'_>) -> Result<Outc
         Chain::AlternateChains => Box::pin(alternate_chains::run(scene)).await,
         Chain::Download => Box::pin(download::run(scene)).await,
         Chain::Refusals => Box::pin(refusals::run(scene)).await,
+        Chain::Composed => Box::pin(composed::run(scene)).await,
     }
 }

@@ -12,6 +12,7 @@ use wec_record::{Chain, ChallengeType};
 use wec_store::{ChallengeWriter, State, ValidationFault};
 
 use crate::choice::{Profile, RevocationReason};
+use crate::composed::Steps;
 use crate::linger::Linger;
 use crate::mix::Mix;
 use crate::names::{NameKind, Networks};
@@ -178,6 +179,8 @@ pub struct Policy {
     pub revoke_by_other_account: f64,
     /// Weights of the requests that the CA must refuse.
     pub refusals: Mix<Refusal>,
+    /// The steps of the composed chain.
+    pub steps: Steps,
     /// Ready orders that expire within this time are no longer used.
     pub order_margin: Duration,
     /// The longest rest of an account, an order or a certificate after a rate limit of the CA; none: they are
@@ -218,6 +221,7 @@ impl Policy {
             revoke_by_certificate_key: 0.5,
             revoke_by_other_account: 0.0,
             refusals: Mix::even(Refusal::ALL),
+            steps: Steps::default(),
             order_margin: Duration::from_secs(60),
             longest_rest: Some(Duration::from_secs(60)),
         }
@@ -225,7 +229,10 @@ impl Policy {
 
     /// Whether `chain` can be run at all; the stored state may still lack what it needs.
     pub fn runs(&self, chain: Chain) -> bool {
-        !(self.stop_before == Some(StopBefore::Finalize) && chain.begins_with_finalize())
+        let is_composed = chain == Chain::Composed;
+        let finalizes = chain.begins_with_finalize() || is_composed && self.steps.issue();
+        let lacks_steps = is_composed && self.steps.is_empty();
+        !lacks_steps && !(self.stop_before == Some(StopBefore::Finalize) && finalizes)
     }
 
     /// All errors of the policy, for people; empty if it is valid.

@@ -31,7 +31,7 @@ impl MustFail {
             (Wrong, _) | (Refused, Listener::Http) => &["incorrectResponse", "unauthorized"],
             (Nxdomain | Servfail | Refused | Silence, Listener::Dns) => &["dns", "unauthorized"],
             (Slow, Listener::Http) => &["connection", "incorrectResponse", "unauthorized"],
-            (Refused | Reset | Silence | Slow, Listener::Tls) => &["connection", "tls"],
+            (Refused | Reset | Silence | Slow, Listener::Tls) => &["connection", "tls", "unauthorized"],
             (Reset | Silence, Listener::Http) => &["connection"],
             // Not drawn.
             (Nxdomain | Servfail | Reset | Slow, _) => &["dns", "connection"],
@@ -111,8 +111,7 @@ mod tests {
             }
         }
         let reset = Failure::new(FailureClass::Reset, "x");
-        let must_fail =
-            MustFail { fault: ValidationFault::Wrong, challenge: ChallengeType::Http01 };
+        let must_fail = MustFail { fault: ValidationFault::Wrong, challenge: ChallengeType::Http01 };
         assert_eq!(must_fail.judge_failure("a.test", reset.clone()), reset);
     }
 }

@@ -24,6 +24,7 @@
 
 mod chain;
 mod choice;
+mod composed;
 mod context;
 mod failing;
 mod issuance;
@@ -41,6 +42,7 @@ mod scene;
 mod steps;
 
 pub use choice::{Profile, RevocationReason};
+pub use composed::{Step, Steps};
 pub use context::{Connections, Context, Policy, StopBefore};
 pub use linger::{Linger, Removed, Remover};
 pub use mix::Mix;

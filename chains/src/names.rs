@@ -97,7 +97,11 @@ fn mixed(name: &str) -> String {
 
 /// Puts labels before a name until it is as long as possible.
 fn lengthened(mut name: String) -> String {
-    while let left @ 2.. = LONGEST.saturating_sub(name.len()) {
+    loop {
+        let left = LONGEST.saturating_sub(name.len());
+        if left < 2 {
+            return name;
+        }
         let mut label = (left - 1).min(LONGEST_LABEL);
         // A rest of one character would be a dot without a label.
         if left - 1 - label == 1 {
@@ -105,7 +109,6 @@ fn lengthened(mut name: String) -> String {
         }
         name = format!("{}.{name}", "l".repeat(label));
     }
-    name
 }
 
 /// The addresses of orders, one network of each family.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use wec_acme::{
     Account, AskedValidity, Authorization, AuthorizationStatus, Behaviour, CertificateKey, Challenge,
-    ChallengeStatus, DOWNLOADS, Endpoint, Failure, FailureClass, NewOrder, Order, OrderStatus, Purpose, Trace, WrongKind,
+    ChallengeStatus, DOWNLOADS, Endpoint, Failure, FailureClass, NewOrder, Order, OrderStatus, Purpose,
+    Trace, WrongKind,
 };
 use wec_record::ChallengeType;
 use wec_store::challenge::detour;
@@ -253,7 +254,7 @@ pub(crate) async fn issue(
     let url = order.certificate.as_deref().expect("an order without one is not what the poll returns");
     let pem = context.client.certificate(trace, account, url).await?;
     if trace.behaviour() == Behaviour::DownloadsAgain {
-        Box::pin(download_again(scene, account, url, &pem)).await?;
+        Box::pin(download_again(scene, account, (url, &pem), DOWNLOADS - 1)).await?;
     }
     // A CA whose clock is hours ahead issues certificates that begin in our future.
     let now = context.client.ca_clock().unix_now();
@@ -298,14 +299,14 @@ pub(crate) async fn issue(
     })
 }
 
-/// Downloads a certificate as often as a client that repeats it; it is the same each time.
-async fn download_again(
+/// Downloads a certificate so many more times; it is the same each time.
+pub(crate) async fn download_again(
     scene: &mut Scene<'_>,
     account: &Account,
-    url: &str,
-    pem: &[u8],
+    (url, pem): (&str, &[u8]),
+    times: u32,
 ) -> Result<(), Failure> {
-    for _ in 1..DOWNLOADS {
+    for _ in 0..times {
         let again = scene.context.client.certificate(scene.trace, account, url).await?;
         if wec_acme::serial_of(&again) != wec_acme::serial_of(pem) {
             let text = format!("another download of the certificate at {url} is another certificate");

@@ -389,12 +389,14 @@ mod tests {
             let hits = Arc::new(Hits::new(Clock::start()));
             let answers = Answers::new(Arc::new(store), Records::default(), hits, None);
             let source = "192.0.2.1:80".parse().unwrap();
-            let (mut client, server) = tokio::io::duplex(1 << 20);
+            let (mut client, mut server) = tokio::io::duplex(1 << 20);
             for chunk in chunks {
                 client.write_all(chunk).await.unwrap();
             }
             client.shutdown().await.unwrap();
-            let _ = connection(server, source, &Connection::alone(), &answers, ListenLimits::default()).await;
+            let limits = ListenLimits::default();
+            let _ = connection(&mut server, source, &Connection::alone(), &answers, limits).await;
+            drop(server);
             let mut response = String::new();
             client.read_to_string(&mut response).await.unwrap();
             response

@@ -179,12 +179,7 @@ impl Alert {
     }
 }
 
-async fn choose(
-    answers: &Answers,
-    mint: &Mint,
-    name: &str,
-    protocols: &[String],
-) -> Result<Proof, Denied> {
+async fn choose(answers: &Answers, mint: &Mint, name: &str, protocols: &[String]) -> Result<Proof, Denied> {
     let refuse = |verdict, why: String, alert| Denied::Refusal(Refusal { verdict, why, alert });
     if protocols.len() != 1 || protocols[0].as_bytes() != ALPN {
         // RFC 8737 §3: the only protocol that a CA offers.

@@ -105,9 +105,8 @@ pub fn nothing_issued(snapshot: &Snapshot) -> Option<String> {
 fn accepted(snapshot: &Snapshot) -> impl Iterator<Item = NeverSucceeded> {
     let validating = Chain::ALL.into_iter().filter(|chain| *chain != Chain::Refusals);
     let validations = validating.filter_map(|chain| {
-        let of_chain = |failure: &FailureFigures| {
-            failure.scope == FailureScope::Chain && failure.name == chain.name()
-        };
+        let of_chain =
+            |failure: &FailureFigures| failure.scope == FailureScope::Chain && failure.name == chain.name();
         let (count, kinds) = accepted_of(snapshot, of_chain)?;
         let validations = counted(count, "validation", "validations");
         let why = format!("the CA accepted {validations} that it must refuse: {kinds}");

@@ -64,6 +64,8 @@ pub enum Chain {
     Download,
     /// A request that the CA must refuse.
     Refusals,
+    /// The steps that a scenario lists.
+    Composed,
 }
 
 /// What is stored about a CA between chains.
@@ -190,6 +192,9 @@ impl Chain {
             }
             Self::Refusals => {
                 ChainFacts { needs: Some(Object::Registration), colours: ["#0009b7", "#4c865e"], ..PLAIN }
+            }
+            Self::Composed => {
+                ChainFacts { needs: Some(Object::Registration), colours: ["#5c7a00", "#c3f25c"], ..PLAIN }
             }
         }
     }

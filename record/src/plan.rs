@@ -248,6 +248,8 @@ pub struct Scenario {
     /// Weights of the requests of the refusals chain.
     #[schema(value_type = String)]
     pub refusals: Shares,
+    /// The steps of the chain composed; empty without one.
+    pub steps: String,
     /// What workers do after a failure of the CA or the network: `back-off` or `hammer`.
     pub on_failure: String,
     /// Keys that later versions wrote. Filled when a log is read, because serde cannot separate them from the

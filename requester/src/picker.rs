@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn allows_the_chains_of_the_documented_table() {
         let of_accounts = "authorization-deactivation orders-list pre-authorization";
-        let refusals = "refusals";
+        let refusals = "refusals composed";
         let of_certificates = "renewal-info alternate-chains download";
         assert_eq!(allowed(""), "registration");
         assert_eq!(allowed("x"), "registration key-rollover account-update account-deactivation");

@@ -6,7 +6,9 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use wec_acme::{Behaviour, KeyType};
-use wec_chains::{Connections, Mix, NameKind, Networks, Profile, Refusal, RevocationReason, StopBefore};
+use wec_chains::{
+    Connections, Mix, NameKind, Networks, Profile, Refusal, RevocationReason, Steps, StopBefore,
+};
 use wec_record::plan::Count;
 use wec_record::{Chain, ChallengeType};
 use wec_store::ValidationFault;
@@ -75,6 +77,8 @@ pub struct Scenario {
     pub revoke_by_other_account: f64,
     /// Weights of the requests of the refusals chain.
     pub refusals: Mix<Refusal>,
+    /// The steps of the chain composed.
+    pub steps: Steps,
     /// What workers do after a failure of the CA or the network.
     pub on_failure: OnFailure,
 }

@@ -23,7 +23,7 @@ use crate::calibrate;
 use crate::run::resolve;
 
 /// Keys of a plan that matter for the checks.
-const KEYS: [&str; 29] = [
+const KEYS: [&str; 30] = [
     "config",
     "directory",
     "cacert",
@@ -34,6 +34,7 @@ const KEYS: [&str; 29] = [
     "authorised_by",
     "contact",
     "eab_kid",
+    "eab_file",
     "eab_key",
     "workers",
     "rate",
@@ -124,10 +125,10 @@ async fn examine(plan: &Plan, no_order: bool) -> Watched {
         judge::resources(directory),
         judge::server(known_server(directory), machine::workers(plan)),
         judge::profiles(&directory.meta),
-        judge::external_account(directory.meta.external_account_required, plan.eab.is_some()),
+        judge::external_account(directory.meta.external_account_required, !plan.eab.is_empty()),
         judge::clock(client.ca_clock().ahead()),
     ];
-    if no_order || directory.meta.external_account_required && plan.eab.is_none() {
+    if no_order || directory.meta.external_account_required && plan.eab.is_empty() {
         return Watched { findings, steps: Vec::new() };
     }
     let watched = order::watch(plan, &client, clock).await;

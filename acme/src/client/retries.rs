@@ -218,8 +218,11 @@ impl Client {
     /// Sends on a connection that only this request has, with a full TLS handshake. Boxed, because it is rare.
     fn send_apart<'a>(&'a self, network: &'a Network, request: Request, slow: bool) -> BoxFuture<'a, Reply> {
         Box::pin(async move {
-            let transport =
-                if slow { network.slow_transport(self.ca.clock) } else { network.transport(1, true, self.ca.clock) };
+            let transport = if slow {
+                network.slow_transport(self.ca.clock)
+            } else {
+                network.transport(1, true, self.ca.clock)
+            };
             transport.send(request).await
         })
     }

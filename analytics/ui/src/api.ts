@@ -675,7 +675,7 @@ export interface components {
          *     Add new chains at the end: a chain's position is its number in protobuf messages.
          * @enum {string}
          */
-        Chain: "registration" | "authorization" | "certificate" | "refresh" | "revoke" | "key-rollover" | "account-update" | "account-deactivation" | "authorization-deactivation" | "orders-list" | "pre-authorization" | "renewal-info" | "alternate-chains" | "download" | "refusals";
+        Chain: "registration" | "authorization" | "certificate" | "refresh" | "revoke" | "key-rollover" | "account-update" | "account-deactivation" | "authorization-deactivation" | "orders-list" | "pre-authorization" | "renewal-info" | "alternate-chains" | "download" | "refusals" | "composed";
         /** @description One chain. */
         ChainFigures: {
             /**
@@ -2139,15 +2139,43 @@ export interface components {
              */
             after?: string | null;
             /**
+             * @description Weights of the behaviours of the chains' clients.
+             * @default
+             */
+            behaviours?: string;
+            /**
              * @description Weights of the challenge types.
              * @default
              */
             challenge_types?: string;
             /**
+             * Format: double
+             * @description Share of certification requests with a common name, 0 to 1.
+             * @default 0
+             */
+            common_name?: number;
+            /**
              * @description How connections to the CA are shared: `shared`, `per-worker` or `per-chain`.
              * @default
              */
             connections?: string;
+            /**
+             * Format: double
+             * @description Share of validations that take a detour, 0 to 1: http-01 a redirect, dns-01 a CNAME.
+             * @default 0
+             */
+            detours?: number;
+            /**
+             * Format: double
+             * @description Share of new orders of which one validation fails on purpose, 0 to 1.
+             * @default 0
+             */
+            fail_validations?: number;
+            /**
+             * @description Networks of the addresses in orders, of each family one.
+             * @default
+             */
+            ip_networks?: string;
             /**
              * @description Weights of the key types of certificates.
              * @default
@@ -2159,10 +2187,21 @@ export interface components {
              */
             name?: string;
             /**
-             * @description Number of names in an order: `1..5`.
+             * @description Weights of the kinds of names.
+             * @default
+             */
+            name_kinds?: string;
+            /**
+             * @description Number of names in an order: `1..5`, or weights, `1:70,2:20`.
              * @default null
              */
             names_per_order?: string | null;
+            /**
+             * Format: double
+             * @description Share of new orders for which an account is registered first, 0 to 1.
+             * @default 0
+             */
+            new_account?: number;
             /**
              * @description What workers do after a failure of the CA or the network: `back-off` or `hammer`.
              * @default
@@ -2178,6 +2217,12 @@ export interface components {
              * @default
              */
             refusals?: string;
+            /**
+             * Format: double
+             * @description Share of orders with the names of an earlier certificate, 0 to 1.
+             * @default 0
+             */
+            repeat_names?: number;
             /**
              * Format: double
              * @description Share of revocations signed with the certificate's key, 0 to 1.
@@ -2206,6 +2251,11 @@ export interface components {
              */
             start_at?: string;
             /**
+             * @description The steps of the chain composed; empty without one.
+             * @default
+             */
+            steps?: string;
+            /**
              * @description Chains end before this step: `finalize`.
              * @default null
              */
@@ -2215,6 +2265,16 @@ export interface components {
              * @default null
              */
             think_time?: string | null;
+            /**
+             * @description Weights of the faults of these validations.
+             * @default
+             */
+            validation_faults?: string;
+            /**
+             * @description The validity that new orders request; none: the CA chooses.
+             * @default null
+             */
+            validity?: string | null;
             /**
              * @description Weights of chains in the picker.
              * @default {}
@@ -2570,6 +2630,8 @@ export interface components {
                 /** Format: double */
                 certificate?: number;
                 /** Format: double */
+                composed?: number;
+                /** Format: double */
                 download?: number;
                 /** Format: double */
                 "key-rollover"?: number;
@@ -2629,6 +2691,8 @@ export interface components {
                 "authorization-deactivation"?: number;
                 /** Format: double */
                 certificate?: number;
+                /** Format: double */
+                composed?: number;
                 /** Format: double */
                 download?: number;
                 /** Format: double */
@@ -2691,6 +2755,7 @@ export interface components {
                 authorization: components["schemas"]["ChainSeries"];
                 "authorization-deactivation": components["schemas"]["ChainSeries"];
                 certificate: components["schemas"]["ChainSeries"];
+                composed: components["schemas"]["ChainSeries"];
                 download: components["schemas"]["ChainSeries"];
                 "key-rollover": components["schemas"]["ChainSeries"];
                 "orders-list": components["schemas"]["ChainSeries"];
@@ -2831,6 +2896,7 @@ export interface components {
                 authorization: components["schemas"]["ChainFigures"];
                 "authorization-deactivation": components["schemas"]["ChainFigures"];
                 certificate: components["schemas"]["ChainFigures"];
+                composed: components["schemas"]["ChainFigures"];
                 download: components["schemas"]["ChainFigures"];
                 "key-rollover": components["schemas"]["ChainFigures"];
                 "orders-list": components["schemas"]["ChainFigures"];
@@ -2894,6 +2960,7 @@ export interface components {
                     authorization?: components["schemas"]["ProfileFigures"];
                     "authorization-deactivation"?: components["schemas"]["ProfileFigures"];
                     certificate?: components["schemas"]["ProfileFigures"];
+                    composed?: components["schemas"]["ProfileFigures"];
                     download?: components["schemas"]["ProfileFigures"];
                     "key-rollover"?: components["schemas"]["ProfileFigures"];
                     "orders-list"?: components["schemas"]["ProfileFigures"];
@@ -3290,7 +3357,7 @@ export interface components {
          *     Add new verdicts at the end: a verdict's position is its number in protobuf messages.
          * @enum {string}
          */
-        Verdict: "answered" | "unknown" | "store-failed" | "refused";
+        Verdict: "answered" | "unknown" | "store-failed" | "refused" | "faulted";
         /** @description A cause that processes of the load tester warned of. */
         WarningFigures: {
             /**

@@ -1,6 +1,6 @@
 // Made from record/src/chain.rs: WEC_WRITE_PAGE=1 cargo test -p wec-analytics --test analytics page_chains
 
-export const CHAINS = ["registration", "authorization", "certificate", "refresh", "revoke", "key-rollover", "account-update", "account-deactivation", "authorization-deactivation", "orders-list", "pre-authorization", "renewal-info", "alternate-chains", "download", "refusals"] as const;
+export const CHAINS = ["registration", "authorization", "certificate", "refresh", "revoke", "key-rollover", "account-update", "account-deactivation", "authorization-deactivation", "orders-list", "pre-authorization", "renewal-info", "alternate-chains", "download", "refusals", "composed"] as const;
 export type Chain = (typeof CHAINS)[number];
 /** What a plan that sets none has. */
 export const DEFAULT_WEIGHTS: Record<Chain, number> = {
@@ -19,6 +19,7 @@ export const DEFAULT_WEIGHTS: Record<Chain, number> = {
   "alternate-chains": 0,
   "download": 0,
   "refusals": 0,
+  "composed": 0,
 };
 /** What the state store must hold for each; null for one that needs nothing. */
 export const NEEDS: Record<Chain, "registrations" | "authorizations" | "certificates" | null> = {
@@ -37,4 +38,5 @@ export const NEEDS: Record<Chain, "registrations" | "authorizations" | "certific
   "alternate-chains": "certificates",
   "download": "certificates",
   "refusals": "registrations",
+  "composed": "registrations",
 };

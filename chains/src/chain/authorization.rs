@@ -20,7 +20,9 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
     let context = scene.context;
     let policy = &context.policy;
     let Some(room) = context.state.reserve(Object::Order) else { return Ok(Outcome::NothingToDo) };
-    let Some(registration) = registration::of_new_order(scene).await? else { return Ok(Outcome::NothingToDo) };
+    let Some(registration) = registration::of_new_order(scene).await? else {
+        return Ok(Outcome::NothingToDo);
+    };
     scene.signer = Some(registration.clone());
 
     let names = scene.new_names();

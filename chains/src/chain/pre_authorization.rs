@@ -12,7 +12,9 @@ use crate::{issuance, steps};
 pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
     let context = scene.context;
     let Some(room) = context.state.reserve(Object::Order) else { return Ok(Outcome::NothingToDo) };
-    let Some(registration) = registration::of_new_order(scene).await? else { return Ok(Outcome::NothingToDo) };
+    let Some(registration) = registration::of_new_order(scene).await? else {
+        return Ok(Outcome::NothingToDo);
+    };
     scene.signer = Some(registration.clone());
     let (client, account) = (&context.client, &registration.account);
 

@@ -24,13 +24,19 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
 
 /// The account of a new order: for the policy's share of orders a new one, else a stored one; none if there is none.
 pub(super) async fn of_new_order(scene: &mut Scene<'_>) -> Result<Option<Arc<Registration>>, Failure> {
-    let context = scene.context;
-    if scene.draws(context.policy.new_account)
-        && let Some((room, account)) = Box::pin(new_account(scene)).await?
+    if scene.draws(scene.context.policy.new_account)
+        && let Some(registration) = Box::pin(register(scene)).await?
     {
-        return Ok(Some(context.state.add_registration(room, &account, &context.policy.contact).await));
+        return Ok(Some(registration));
     }
-    Ok(context.state.registration())
+    Ok(scene.context.state.registration())
+}
+
+/// A new account, stored for all chains; none if the limit of accounts is reached.
+pub(super) async fn register(scene: &mut Scene<'_>) -> Result<Option<Arc<Registration>>, Failure> {
+    let Some((room, account)) = new_account(scene).await? else { return Ok(None) };
+    let context = scene.context;
+    Ok(Some(context.state.add_registration(room, &account, &context.policy.contact).await))
 }
 
 /// newAccount; none if the limit of accounts is reached.

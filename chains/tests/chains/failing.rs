@@ -59,12 +59,8 @@ async fn the_built_in_ca_decides_rightly_about_each_fault() {
     let challenges = Arc::new(MemoryChallenges::new());
     let answering = Answering::on_loopback(challenges.clone()).await;
     let at = answering.server.addresses();
-    let validation = Validation {
-        http01: at.http01,
-        tls_alpn01: at.tls_alpn01,
-        dns01: at.dns,
-        ..Validation::default()
-    };
+    let validation =
+        Validation { http01: at.http01, tls_alpn01: at.tls_alpn01, dns01: at.dns, ..Validation::default() };
     let ca = NullCa::start(Config { validation, ..Config::default() }).unwrap();
     let roots = Roots::Pem(ca.root_pem().unwrap().as_bytes().to_vec());
     let mut worker = Worker::of(ca.directory_url(), roots, challenges, |_, _| {}).await;

@@ -6,6 +6,7 @@ mod behaviours;
 mod ca_clock;
 mod caddy;
 mod common;
+mod composed;
 mod cut_off;
 mod failing;
 mod late_validations;

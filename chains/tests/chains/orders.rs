@@ -2,15 +2,16 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use wec_acme::{ExternalAccount, Roots};
 use wec_chains::{Chain, Mix, NameKind};
 use wec_null_ca::Config;
-use wec_record::{ChallengeType, Identifier};
+use wec_record::{ChallengeType, FailureClass, Identifier};
 use wec_store::MemoryChallenges;
 use wec_testbed::{Pebble, PebbleOptions};
 
-use crate::common::{Answering, Worker};
+use crate::common::{Answering, Worker, steps};
 use crate::null_ca::{null_ca, worker};
 
 /// The names of the certificate that the worker makes next.
@@ -106,6 +107,31 @@ async fn new_accounts_are_bound_to_each_external_account() {
     assert_eq!(seen.len(), 2, "each is used");
 }
 
+#[tokio::test]
+async fn each_order_can_have_its_own_account() {
+    let ca = null_ca(Config::default());
+    let mut worker = worker(&ca, |_, policy| policy.new_account = 1.0).await;
+    worker.succeed(Chain::Registration).await;
+    for _ in 0..3 {
+        assert_eq!(
+            steps(&worker.succeed(Chain::Authorization).await)[..2],
+            ["newAccount 201", "newOrder 201"]
+        );
+    }
+    assert_eq!(ca.counters().accounts, 4);
+    assert_eq!(worker.context.state.counts().registrations, 4);
+}
+
+#[tokio::test]
+async fn a_ca_without_validities_names_the_setting_when_it_refuses() {
+    let ca = null_ca(Config::default());
+    let day = Duration::from_secs(86_400);
+    let mut worker = worker(&ca, |_, policy| policy.validity = Some(day)).await;
+    worker.succeed(Chain::Registration).await;
+    let refused = worker.fail(Chain::Authorization, FailureClass::Problem).await;
+    assert!(refused.error.contains("notBefore and notAfter (--validity)"), "{}", refused.error);
+}
+
 /// Pebble validates wildcards by DNS and addresses by HTTP, and lower-cases names.
 #[tokio::test]
 async fn pebble_issues_for_every_kind_of_name() {
@@ -136,4 +162,11 @@ async fn pebble_issues_for_every_kind_of_name() {
             assert_eq!(names.len(), 1, "{kind} {challenge}");
         }
     }
+    let day = Duration::from_secs(86_400);
+    worker.policy(|policy| policy.validity = Some(day));
+    for chain in [Chain::Authorization, Chain::Certificate] {
+        worker.succeed(chain).await;
+    }
+    let claim = worker.context.state.claim_certificate().unwrap();
+    assert_eq!(claim.not_after_unix - claim.not_before_unix, 86_400);
 }

@@ -47,6 +47,7 @@ async fn work_together(database: &str, states: usize) {
     for _ in 0..states {
         let mut worker = Worker::of(ca.directory_url(), roots.clone(), challenges.clone(), |_, policy| {
             policy.names = (1..=3).into();
+            policy.steps = "order, authorize, finalize".parse().unwrap();
             // Those that leave no order.
             let kinds = Refusal::ALL.into_iter();
             let kinds = kinds.filter(|kind| ![Refusal::EarlyFinalize, Refusal::ForeignOrder].contains(kind));
@@ -73,18 +74,20 @@ async fn work_together(database: &str, states: usize) {
     let [registrations, certificates, refreshes, revocations] =
         [Chain::Registration, Chain::Certificate, Chain::Refresh, Chain::Revoke].map(of);
     let authorizations = of(Chain::Authorization) + of(Chain::PreAuthorization);
-    let orders = authorizations + refreshes + of(Chain::AuthorizationDeactivation);
+    let composed = of(Chain::Composed);
+    let orders = authorizations + refreshes + composed + of(Chain::AuthorizationDeactivation);
     assert!(done.iter().all(|count| *count > 10), "{done:?}");
     // The results equal the CA's counts. A certificate that is revoked twice would show as a difference.
     let seen = ca.counters();
     assert_eq!((seen.accounts, seen.orders), (registrations, orders));
-    assert_eq!((seen.certificates, seen.revocations), (certificates + refreshes, revocations));
+    assert_eq!((seen.certificates, seen.revocations), (certificates + refreshes + composed, revocations));
     // A later run finds the same objects.
     let later = open().await;
     let stored = later.counts();
     assert_eq!(stored.registrations, registrations - of(Chain::AccountDeactivation));
     assert_eq!(stored.authorizations, authorizations - certificates);
-    assert_eq!((stored.certificates, stored.revoked), (certificates - revocations, revocations));
+    let live = certificates + composed - revocations;
+    assert_eq!((stored.certificates, stored.revoked), (live, revocations));
     assert!(challenges.is_empty());
 }
 

@@ -17,8 +17,7 @@ use crate::started::{KEY_AUTHORIZATION, Started, TOKEN, challenge, everything, s
 const NAME: &str = "a.test";
 
 async fn put(started: &Started, kind: ChallengeType, fault: ValidationFault) -> ChallengeData {
-    let data =
-        ChallengeData { key_authorization: fault.key_authorization(), ..challenge(kind, NAME) };
+    let data = ChallengeData { key_authorization: fault.key_authorization(), ..challenge(kind, NAME) };
     started.store.put(&data).await.unwrap();
     data
 }
@@ -91,8 +90,9 @@ async fn tls_alpn01_has_each_fault() {
     }
     for fault in [ValidationFault::Silence, ValidationFault::Slow] {
         put(&started, ChallengeType::TlsAlpn01, fault).await;
+        let shaking = async { handshake(address, name(), &[b"acme-tls/1"], &[&TLS13]).await };
         tokio::select! {
-            ended = handshake(address, name(), &[b"acme-tls/1"], &[&TLS13]) => {
+            ended = shaking => {
                 panic!("{fault}: the handshake ended: {:?}", ended.err());
             }
             () = is_hit(&mut started, fault) => {}
@@ -153,7 +153,9 @@ async fn http01_is_redirected_and_dns01_delegated() {
     let mut answer = [0; 1232];
     let value = challenge(ChallengeType::Dns01, NAME).txt_value();
     let target = "_acme-challenge.delegated.a.test.".to_owned();
-    for (kind, expected) in [(RecordType::TXT, vec![target.clone(), value]), (RecordType::CNAME, vec![target])] {
+    for (kind, expected) in
+        [(RecordType::TXT, vec![target.clone(), value]), (RecordType::CNAME, vec![target])]
+    {
         socket.send(&query(&format!("_acme-challenge.{NAME}"), kind)).await.unwrap();
         let length = socket.recv(&mut answer).await.unwrap();
         assert_eq!(values(&answer[..length]), expected);

@@ -240,6 +240,9 @@ pub static KEYS: &[Key] = &[
         "Requests of the chain refusals that the CA must refuse, with weights: replayed-nonce, foreign-nonce, \
          bad-signature, wrong-url, foreign-key, unsupported-algorithm, malformed-csr, mismatched-csr, weak-key, \
          early-finalize, foreign-order, unknown-profile, oversized-body [default: all]"),
+    scenario("steps", "STEP,…", List, CHAINS,
+        "The steps of the chain composed: order, authorize, wait 5s, finalize, download x3, revoke reason=4; also account \
+         and deactivate [default: none]"),
     plan("issuer_root", "FILE", Text, CHAINS,
         "PEM file with CA certificates that issued certificates must chain to; also verifies those that are sent \
          without their issuer [default: the end of a chain is not checked]").local(),

@@ -6,7 +6,9 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use wec_acme::{Behaviour, KeyType};
-use wec_chains::{Connections, Mix, NameKind, Networks, Profile, Refusal, RevocationReason, StopBefore};
+use wec_chains::{
+    Connections, Mix, NameKind, Networks, Profile, Refusal, RevocationReason, Steps, StopBefore,
+};
 use wec_record::plan::{Count, MAX_WEIGHT, Stage};
 use wec_record::{Chain, ChallengeType};
 use wec_store::ValidationFault;
@@ -54,6 +56,12 @@ pub(super) fn scenario(
     }
     if Chain::ALL.into_iter().all(|chain| weights.of(chain) == 0.0) {
         s.mistake("weights", "every chain weighs 0, so none could ever run");
+    }
+    let steps = s.take("steps", Steps::from_str).unwrap_or_default();
+    match (weights.of(Chain::Composed) > 0.0, steps.is_empty()) {
+        (true, true) => s.mistake("steps", "the chain composed has a weight and no steps: give them"),
+        (false, false) => s.mistake("steps", "the chain composed has no weight: give one, as in composed=1"),
+        _ => {}
     }
     let stop_before = s.take("stop_before", StopBefore::from_str);
     if stop_before.is_some() {
@@ -140,9 +148,7 @@ pub(super) fn scenario(
             .take("account_key_types", Mix::from_str)
             .unwrap_or_else(|| Mix::even([KeyType::P256])),
         connections: s.take("connections", Connections::from_str).unwrap_or_default(),
-        behaviours: s
-            .take("behaviours", Mix::from_str)
-            .unwrap_or_else(|| Mix::even([Behaviour::Proper])),
+        behaviours: s.take("behaviours", Mix::from_str).unwrap_or_else(|| Mix::even([Behaviour::Proper])),
         abandon: s.take("abandon", share).unwrap_or_default(),
         stop_before,
         profile: s.take("profile", Mix::from_str).unwrap_or_else(|| Mix::even([Profile::default()])),
@@ -150,6 +156,7 @@ pub(super) fn scenario(
             .take("revoke_reasons", Mix::from_str)
             .unwrap_or_else(|| Mix::even(RevocationReason::USUAL)),
         refusals: s.take("refusals", Mix::from_str).unwrap_or_else(|| Mix::even(Refusal::ALL)),
+        steps,
         revoke_by_certificate_key,
         revoke_by_other_account,
         on_failure: s.take("on_failure", OnFailure::from_str).unwrap_or_default(),

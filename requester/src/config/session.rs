@@ -306,6 +306,7 @@ mod tests {
                 "client_key",
                 "allow_host",
                 "authorised_by",
+                "eab_file",
                 "issuer_root",
                 "state",
                 "challenges",

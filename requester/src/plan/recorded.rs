@@ -140,6 +140,7 @@ fn scenario(given: &Scenario) -> plan::Scenario {
         revoke_by_certificate_key,
         revoke_by_other_account,
         refusals,
+        steps,
         on_failure,
     } = given;
     plan::Scenario {
@@ -172,6 +173,7 @@ fn scenario(given: &Scenario) -> plan::Scenario {
         revoke_by_certificate_key: *revoke_by_certificate_key,
         revoke_by_other_account: *revoke_by_other_account,
         refusals: refusals.shares(),
+        steps: steps.to_string(),
         on_failure: on_failure.to_string(),
         unknown: plan::Unknown::default(),
     }

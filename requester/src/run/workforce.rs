@@ -94,6 +94,7 @@ fn chain_policy(plan: &Plan, scenario: &Scenario, keys: &Keys) -> wec_chains::Po
         revoke_by_certificate_key: scenario.revoke_by_certificate_key,
         revoke_by_other_account: scenario.revoke_by_other_account,
         refusals: scenario.refusals.clone(),
+        steps: scenario.steps.clone(),
         longest_rest: (scenario.on_failure == OnFailure::BackOff).then_some(plan.patience.max_retry_after),
         contact: plan.contact.clone(),
         external_accounts: plan.eab.clone(),

@@ -32,7 +32,10 @@ static DELEGATED_VALUE: LazyLock<String> = LazyLock::new(|| {
 pub fn detour(data: ChallengeData) -> Vec<ChallengeData> {
     match data.kind.listener() {
         Listener::Http => {
-            vec![ChallengeData { key_authorization: format!("{REDIRECTED}{}", data.key_authorization), ..data }]
+            vec![ChallengeData {
+                key_authorization: format!("{REDIRECTED}{}", data.key_authorization),
+                ..data
+            }]
         }
         Listener::Dns if data.name.len() <= LONGEST => {
             let marker = ChallengeData { key_authorization: DELEGATED.to_owned(), ..data.clone() };

@@ -193,6 +193,19 @@ impl State {
         self.shared.room().await;
     }
 
+    /// A certificate was issued for an order that was never stored.
+    pub async fn certificate_issued(
+        &self,
+        reservation: Reservation,
+        registration: &Arc<Registration>,
+        new: NewCertificate,
+    ) {
+        reservation.spend(Object::Certificate);
+        let added = self.shared.new_certificate(registration, new);
+        self.shared.change(|local| local.add_certificate(added));
+        self.shared.room().await;
+    }
+
     /// The certificate was revoked, with this reason code (RFC 5280 §5.3.1).
     pub async fn certificate_revoked(&self, certificate: Claim<StoredCertificate>, reason: u8) {
         let id = certificate.conclude().id;

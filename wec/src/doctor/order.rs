@@ -100,7 +100,7 @@ impl Watch<'_> {
 
     async fn account(&mut self) -> Result<Account, Failure> {
         let key = AccountKey::generate()?;
-        let (contact, external) = (&self.plan.contact, self.plan.eab.as_ref());
+        let (contact, external) = (&self.plan.contact, self.plan.eab.first());
         self.client.new_account(&mut self.trace, &key, contact, external).await
     }
 
@@ -113,7 +113,7 @@ impl Watch<'_> {
     ) -> Result<Option<(Order, String)>, Failure> {
         let name = new_name(&self.plan.base_domain);
         let names = std::slice::from_ref(&name);
-        let new = NewOrder { names, replaces: None, profile: None };
+        let new = NewOrder { names, replaces: None, profile: None, validity: None };
         let order = self.client.new_order_for(&mut self.trace, account, new).await?;
         let Some(url) = order.authorizations.first() else {
             return Err(Failure::internal(format!("the order {} has no authorization", order.url)));

@@ -175,9 +175,7 @@ fn kinds_of_names_need_a_challenge_type_that_can_prove_them() {
 #[test]
 fn faults_of_validations_must_be_possible() {
     let base = || {
-        PlanOptions::default()
-            .with("directory", "https://127.0.0.1:14000/dir")
-            .with("fail_validations", "5%")
+        PlanOptions::default().with("directory", "https://127.0.0.1:14000/dir").with("fail_validations", "5%")
     };
     let plan = base().with("validation_faults", "wrong=3,nxdomain").resolve(None).unwrap();
     let recorded = wec_record::Plan::from(&plan);
@@ -193,6 +191,20 @@ fn faults_of_validations_must_be_possible() {
     wrong().resolve(None).unwrap();
     let detours = shown(wrong().with("detours", "10%"));
     assert!(detours.contains("cannot serve redirects and CNAMEs"), "{detours}");
+}
+
+#[test]
+fn a_chain_of_ones_own_needs_steps_and_a_weight() {
+    let base = || PlanOptions::default().with("directory", "https://127.0.0.1:14000/dir");
+    let weighed = || base().with("weights", "composed=1");
+    let plan = weighed().with("steps", "order,authorize,wait 5s,finalize").resolve(None).unwrap();
+    let recorded = wec_record::Plan::from(&plan);
+    assert_eq!(recorded.scenarios[0].steps, "order, authorize, wait 5s, finalize");
+    let shown = |options: PlanOptions| options.resolve(None).unwrap_err().to_string();
+    assert!(shown(weighed()).contains("has a weight and no steps"));
+    assert!(shown(base().with("steps", "order")).contains("has no weight"));
+    let wrong = shown(weighed().with("steps", "order,finalize"));
+    assert!(wrong.contains("finalize must come after authorize"), "{wrong}");
 }
 
 #[test]
