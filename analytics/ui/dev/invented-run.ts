@@ -320,7 +320,7 @@ export class Run {
     const over = this.#series.workers.filter((workers) => (workers ?? 0) > 40).length;
     const limited_now = this.#running > 40;
     const lags = new Times();
-    for (const lag of this.#series.lag_max_ns) for (let i = 0; i < 100; i += 1) lags.add((lag ?? 0) * Math.random());
+    for (const lag of this.#series.lag_max_ns.slice(-60)) for (let i = 0; i < 100; i += 1) lags.add((lag ?? 0) * Math.random());
     return {
       limited: over > 0,
       limited_now,
@@ -526,13 +526,13 @@ export class Run {
   }
 }
 
-/** Keeps the latest ten thousand times. */
+/** Keeps the latest two thousand times. */
 class Times {
   #n = 0;
   #kept: number[] = [];
 
   add(ns: number): void {
-    this.#kept[this.#n % 10_000] = ns;
+    this.#kept[this.#n % 2_000] = ns;
     this.#n += 1;
   }
 
