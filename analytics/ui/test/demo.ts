@@ -40,7 +40,7 @@ export async function startPebble(seconds: number, logs: string): Promise<{ ca: 
   const port = await freePort();
   const ca = await start(["-config", "pebble.json"], {
     program: "pebble",
-    env: { PEBBLE_VA_ALWAYS_VALID: "1", PEBBLE_VA_NOSLEEP: "1" },
+    env: { PEBBLE_VA_ALWAYS_VALID: "1", PEBBLE_VA_NOSLEEP: "1", PEBBLE_WFE_NONCEREJECT: "0" },
     before: async (folder) => {
       for (const args of [["init"], ["issue", "localhost"]]) spawnSync(wec(), ["pki", ...args, "--dir", join(folder, "pki")]);
       const pebble = { listenAddress: `127.0.0.1:${port}`, managementListenAddress: `127.0.0.1:${await freePort()}`, certificate: "pki/localhost.pem", privateKey: "pki/localhost-key.pem", httpPort: 5002, tlsPort: 5001 };
