@@ -30,6 +30,10 @@ pub fn summary_table(snapshot: &Snapshot, style: TextStyle) -> String {
         let (from, to) = (duration(period.from_ns), duration(period.to_ns));
         text += &prose(format!("Only the part of the run from {from} to {to} after its start\n"));
     }
+    if snapshot.run.warm_up_ns > 0 && snapshot.period.is_none() {
+        let warm_up = duration(snapshot.run.warm_up_ns);
+        text += &prose(format!("Without the first {warm_up} of the run, its warm-up\n"));
+    }
     text += &prose(issued(snapshot));
     text += &prose(format!(
         "{} in {}, {failed} failed{cut}; {} HTTP requests ({}/s), {} failed\n\n",

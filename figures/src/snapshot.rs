@@ -222,6 +222,9 @@ pub struct Run {
     /// Longest time of its load by its plan, without pauses, nanoseconds; null when no plan is known.
     #[serde(default)]
     pub run_time_ns: Option<u64>,
+    /// Time from the run's start whose results are in the charts and in no figure, nanoseconds.
+    #[serde(default)]
+    pub warm_up_ns: u64,
     /// Machine and settings.
     pub stamp: Stamp,
 }

@@ -33,6 +33,8 @@ const MAX_PAUSES: usize = 1_000;
 pub(crate) struct RunVerdict {
     judges: Vec<ThresholdJudge>,
     load_time: LoadTime,
+    /// Before this time nothing is judged: the end of the warm-up, or 0.
+    warm_until: u64,
     latest_unix_ns: u64,
     /// The first second that is not complete.
     next: u64,
@@ -78,8 +80,10 @@ struct Tally {
 }
 
 impl RunVerdict {
-    /// For a run that started at this time.
-    pub(crate) fn new(thresholds: &[Threshold], started_unix_ns: u64) -> Self {
+    /// For a run that started at this time, with a warm-up of so many nanoseconds.
+    pub(crate) fn new(thresholds: &[Threshold], started_unix_ns: u64, warm_up_ns: u64) -> Self {
+        let (run_started, started_unix_ns) = (started_unix_ns, started_unix_ns.saturating_add(warm_up_ns));
+        let warm_until = if started_unix_ns > run_started { started_unix_ns } else { 0 };
         let next = started_unix_ns.div_ceil(SECOND);
         let judges = thresholds.iter().cloned().map(|threshold| ThresholdJudge {
             window: threshold.window.map(|window| Window::new(window.as_secs(), next)),
@@ -91,6 +95,7 @@ impl RunVerdict {
         Self {
             judges: judges.collect(),
             load_time: LoadTime { started_unix_ns, ..LoadTime::default() },
+            warm_until,
             latest_unix_ns: started_unix_ns,
             next,
             ..Self::default()
@@ -170,7 +175,11 @@ impl RunVerdict {
 
     fn chain(&mut self, origin: u64, result: &ChainResult) {
         for request in &result.requests {
-            let second = origin.saturating_add(request.done) / SECOND;
+            let at = origin.saturating_add(request.done);
+            if at < self.warm_until {
+                continue;
+            }
+            let second = at / SECOND;
             for judge in &mut self.judges {
                 if let Some(event) = judge.threshold.metric.of_request(request) {
                     judge.add(second, event);
@@ -178,6 +187,9 @@ impl RunVerdict {
             }
         }
         let done = origin.saturating_add(result.done);
+        if done < self.warm_until {
+            return;
+        }
         for judge in &mut self.judges {
             if let Some(event) = judge.threshold.metric.of_chain(result) {
                 judge.add(done / SECOND, event);
@@ -193,6 +205,9 @@ impl RunVerdict {
             let done = now.since(&before.unwrap_or_default());
             let key = key_of(&scenario.name);
             let missing = self.missing(node, at_unix_ns, scenario);
+            if at_unix_ns < self.warm_until {
+                continue;
+            }
             for judge in &mut self.judges {
                 if let Some(event) = judge.threshold.metric.of_load(&done) {
                     let asked = event.asked.map(|asked| asked.saturating_add(missing));

@@ -1,5 +1,7 @@
 //! The first line of a log: the format version and the run.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
@@ -60,6 +62,12 @@ impl Stamp {
     /// The thresholds of the run's plan.
     pub fn thresholds(&self) -> &[Threshold] {
         self.plan.as_ref().map_or(&[], |plan| plan.thresholds.as_slice())
+    }
+
+    /// Time from the run's start whose results are in no figure, nanoseconds.
+    pub fn warm_up_ns(&self) -> u64 {
+        let warm_up = self.plan.as_ref().map_or(Duration::ZERO, |plan| plan.warm_up.0);
+        u64::try_from(warm_up.as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// Adds thresholds to those of the plan.

@@ -25,8 +25,8 @@ pub struct Mark {
     /// The scenario; empty for a change of the whole run.
     #[serde(default)]
     pub scenario: String,
-    /// What changed: `workers`, `rate`, `weights`, `limits`, `state`, `generator`, `answers`; `note` is a mark from
-    /// outside, whose text is the value after it; `gap` is the end of a time in which the parts of all nodes were
+    /// What changed: `workers`, `rate`, `weights`, `limits`, `state`, `generator`, `answers`, `warm-up`; `note` is a
+    /// mark from outside, whose text is the value after it; `gap` is the end of a time in which the parts of all nodes were
     /// less than the target, with how much in the value after it.
     #[schema(value_type = String)]
     pub what: MarkWhat,
@@ -132,6 +132,8 @@ pub enum MarkWhat {
     Generator,
     /// Whether the CA answers.
     Answers,
+    /// Whether results are still left out of all figures.
+    WarmUp,
     /// For some time the parts of all nodes were less than the target: the value after it has how much.
     Gap,
     /// Something outside the run: its text is the value after it.
@@ -220,7 +222,11 @@ impl MarkValue {
             }
             MarkWhat::State => text.parse().ok().map(Self::State),
             MarkWhat::Gap => Gap::parse(text).map(Self::Gap),
-            MarkWhat::Generator | MarkWhat::Answers | MarkWhat::Note | MarkWhat::Other(_) => None,
+            MarkWhat::Generator
+            | MarkWhat::Answers
+            | MarkWhat::WarmUp
+            | MarkWhat::Note
+            | MarkWhat::Other(_) => None,
         };
         value.filter(|value| value.to_string() == text).unwrap_or_else(|| Self::Text(text.to_owned()))
     }

@@ -56,6 +56,9 @@ pub struct Plan {
     pub challenge_linger: Time,
     /// The scenarios, ordered by name.
     pub scenarios: Vec<Scenario>,
+    /// Time from the run's start whose results are in no figure and no verdict.
+    #[schema(value_type = String)]
+    pub warm_up: Time,
     /// Time from the last start of an iteration to the interruption of running ones.
     #[schema(value_type = String)]
     pub graceful_stop: Time,

@@ -89,6 +89,13 @@ fn head(page: &mut String, snapshot: &Snapshot, ended: bool) {
             time_text(period.to_ns)
         );
     }
+    if snapshot.run.warm_up_ns > 0 && snapshot.period.is_none() {
+        _ = writeln!(
+            page,
+            "<p>The first {} of the run are warm-up and in no figure.</p>",
+            time_text(snapshot.run.warm_up_ns)
+        );
+    }
     let issued = &snapshot.issued;
     let times = &issued.response_time_ns;
     let count = |of: fn(&wec_analytics::ChainFigures) -> u64| snapshot.chains.values().map(of).sum::<u64>();

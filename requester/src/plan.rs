@@ -35,6 +35,8 @@ pub struct Plan {
     pub challenge_linger: Duration,
     /// The scenarios, ordered by name; at least one.
     pub scenarios: Vec<Scenario>,
+    /// Time from the run's start whose results are in no figure and no verdict.
+    pub warm_up: Duration,
     /// Time from the last start of an iteration to the interruption of running ones.
     pub graceful_stop: Duration,
     /// Hard limits on the objects that the run makes.

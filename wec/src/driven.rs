@@ -8,7 +8,7 @@ use wec_requester::config::{Decided, Mistakes, Push, Settings};
 use crate::run::resolve;
 
 /// The keys of a load, which such a run does not take.
-const LOAD: [&str; 14] = [
+const LOAD: [&str; 15] = [
     "workers",
     "rate",
     "target_rps",
@@ -23,6 +23,7 @@ const LOAD: [&str; 14] = [
     "start_at",
     "after",
     "weights",
+    "warm_up",
 ];
 
 /// Whether the source of the load sets this key; `more` are those that it sets beside the load.

@@ -313,6 +313,7 @@ impl<P: RunController> Surroundings for InProcess<'_, P> {
             notes: std::mem::take(&mut self.notes),
             state: std::mem::take(&mut self.state),
             run_time: plan.run_time(),
+            warm_up: plan.warm_up,
             iterations: plan.iterations(),
         });
         let running = Running {

@@ -35,6 +35,8 @@ pub(crate) struct ViewOptions {
     pub(crate) state: Vec<String>,
     /// Longest time of the run.
     pub(crate) run_time: Duration,
+    /// Time from the start whose results are in no figure.
+    pub(crate) warm_up: Duration,
     /// The number of chains that ends it, if there is one.
     pub(crate) iterations: Option<u64>,
 }
@@ -104,6 +106,7 @@ impl Progress {
             let phases = phases(session.borrow().as_ref());
             let mut now = Figures::of(&analytics.snapshot(), &phases, &workload, elapsed);
             (now.idle, now.status) = (idle, status);
+            now.warms_up = elapsed < self.setting.warm_up;
             now.log = alarm(&analytics.health());
             self.show(&now, &before, stop);
             before = now;

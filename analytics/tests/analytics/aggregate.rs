@@ -258,3 +258,46 @@ fn a_part_of_a_run_has_its_own_time_and_the_difference_of_the_samples() {
     assert_eq!(found.scenarios["default"].started, 9 * 3 - 9);
     assert_eq!(found.generator.lag_ns.n, (2 + 1 + 1) + (3 + 1 + 1));
 }
+
+#[test]
+fn a_warm_up_is_drawn_and_in_no_figure() {
+    let second = 1_000_000_000;
+    let thresholds = vec!["chain{failed} < 1%".parse().unwrap()];
+    let plan = |warm_up: u64| wec_record::Plan {
+        warm_up: Duration::from_secs(warm_up).into(),
+        thresholds: thresholds.clone(),
+        ..wec_record::Plan::default()
+    };
+    let of = |warm_up: u64, mut aggregate: Aggregate| {
+        let mut header = header("run");
+        header.stamp.plan = Some(Box::new(plan(warm_up)));
+        aggregate.record(&Record::Header(header));
+        for at in 1..=6 {
+            aggregate.record(&load_record("r1", at, START + at * second, at));
+            // Ends at 0.5 s, 1.5 s and so on. The first one fails.
+            let (seq, started) = (if at == 1 { 7 } else { 7 * at + 1 }, at * second - second);
+            aggregate
+                .record(&chain_record("r1", chain_result(Chain::Registration, seq, started, second / 2)));
+        }
+        aggregate
+    };
+    let mut warmed = of(2, Aggregate::default());
+    let (whole, part) =
+        (of(0, Aggregate::default()), of(0, Aggregate::of_period(Duration::from_secs(2), None)));
+    let (found, part) = (warmed.snapshot(), part.snapshot());
+    let chain = |snapshot: &Snapshot| snapshot.chains[&Chain::Registration].clone();
+    assert_eq!((chain(&found), found.requests, found.rps), (chain(&part), part.requests, part.rps));
+    assert_eq!((found.elapsed_ns, found.at_unix_ns), (4 * second, part.at_unix_ns));
+    assert_eq!((&found.endpoints, &found.failures), (&part.endpoints, &part.failures));
+    assert_eq!(found.scenarios["default"].started, part.scenarios["default"].started);
+    assert_eq!(found.generator.lag_ns, part.generator.lag_ns);
+    assert_eq!((found.run.warm_up_ns, found.period), (2 * second, None));
+    // The verdict is of what is measured.
+    let passed = |snapshot: &Snapshot| snapshot.thresholds[0].passed;
+    assert_eq!((passed(&found), passed(&whole.snapshot())), (Some(true), Some(false)));
+    // The charts have all of it, with its end.
+    let (drawn, all) = (warmed.series(None).0, { whole }.series(None).0);
+    assert_eq!((drawn.chains, drawn.requests, drawn.workers), (all.chains, all.requests, all.workers));
+    let ends = found.marks.iter().filter(|mark| mark.what == wec_record::MarkWhat::WarmUp);
+    assert_eq!(ends.map(|mark| mark.at_unix_ns).collect::<Vec<_>>(), [START + 2 * second]);
+}

@@ -446,6 +446,7 @@ export class Run {
           target: "https://127.0.0.1:14000/dir",
           started_unix_ns: this.#started * SECOND,
           run_time_ns: 600e9,
+          warm_up_ns: 0,
           stamp: { host: "bench-1", platform: "linux x86_64", cpus: 2, scenario: null },
         },
         at_unix_ns: this.#now() * 1e6,

@@ -1381,8 +1381,8 @@ export interface components {
             /** @description Value after. */
             to: string;
             /**
-             * @description What changed: `workers`, `rate`, `weights`, `limits`, `state`, `generator`, `answers`; `note` is a mark from
-             *     outside, whose text is the value after it; `gap` is the end of a time in which the parts of all nodes were
+             * @description What changed: `workers`, `rate`, `weights`, `limits`, `state`, `generator`, `answers`, `warm-up`; `note` is a
+             *     mark from outside, whose text is the value after it; `gap` is the end of a time in which the parts of all nodes were
              *     less than the target, with how much in the value after it.
              */
             what: string;
@@ -1910,6 +1910,11 @@ export interface components {
              * @default 0
              */
             version: number;
+            /**
+             * @description Time from the run's start whose results are in no figure and no verdict.
+             * @default 0s
+             */
+            warm_up: string;
         };
         /** @description Bounds above which the load tester, and not only the CA, limits the run. Shares are 0 to 1. */
         PlanBounds: {
@@ -2429,6 +2434,11 @@ export interface components {
             started_unix_ns: number;
             /** @description The CA's directory URL. */
             target: string;
+            /**
+             * Format: int64
+             * @description Time from the run's start whose results are in the charts and in no figure, nanoseconds.
+             */
+            warm_up_ns: number;
         };
         /** @description The outcome of a run; of a live run, the outcome so far. */
         RunEnd: {

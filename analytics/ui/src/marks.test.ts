@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { around, brieflySaid, bundles, bundleSaid, limitedSpans, pausedFor, said, who } from "./marks";
+import { around, brieflySaid, bundles, bundleSaid, limitedSpans, pausedFor, said, warmUpSpan, who } from "./marks";
 import type { Mark } from "./wire";
 
 const mark = (what: string, from: string, to: string, more: Partial<Mark> = {}): Mark => ({
@@ -67,6 +67,11 @@ describe("changes that coincide", () => {
     expect(bundles(all, 3).flatMap(({ marks }) => marks)).toHaveLength(3);
     expect(bundles(all, 3)[0]?.at).toBe(1);
   });
+});
+
+it("the warm-up is the first part of a run", () => {
+  expect(warmUpSpan({ started_unix_ns: 10e9, warm_up_ns: 4e9 })).toEqual([[10, 14]]);
+  expect(warmUpSpan({ started_unix_ns: 10e9 })).toEqual([]);
 });
 
 it("the load tester was the limit from a mark to the next, or until now", () => {

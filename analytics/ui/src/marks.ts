@@ -105,6 +105,12 @@ export function bundleSaid({ marks }: Bundle): string {
   return marks.length === 1 ? brieflySaid(first) : `${brieflySaid(first)} +${marks.length - 1}`;
 }
 
+/** The warm-up of a run, whose results are in no figure, seconds since the Unix epoch. */
+export function warmUpSpan(run: { started_unix_ns: number; warm_up_ns?: number }): [number, number][] {
+  const warm_up_ns = run.warm_up_ns ?? 0;
+  return warm_up_ns > 0 ? [[run.started_unix_ns / 1e9, (run.started_unix_ns + warm_up_ns) / 1e9]] : [];
+}
+
 /** The parts of time, seconds since the Unix epoch, in which the load tester was the limit; the last may be open. */
 export function limitedSpans(marks: readonly Mark[], until: number): [number, number][] {
   const spans: [number, number][] = [];

@@ -104,6 +104,7 @@ export function live(series: Series): Live {
         target: "https://127.0.0.1:14000/dir",
         started_unix_ns: 100e9,
         run_time_ns: 60e9,
+        warm_up_ns: 0,
         stamp: { host: "bench", platform: "linux x86_64", cpus: 2, scenario: null },
       },
       at_unix_ns: 104e9,

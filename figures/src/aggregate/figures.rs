@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use wec_record::{Chain, FailureClass, Gap, MarkValue, RunHeader, StateCounts};
+use wec_record::{Chain, FailureClass, Gap, Mark, MarkValue, RunHeader, StateCounts};
 
 use super::{Aggregate, NODE_SILENT_NS, Outcome};
 use crate::distribution::Times;
@@ -17,7 +17,8 @@ impl Aggregate {
     /// The figures so far.
     pub fn snapshot(&self) -> Snapshot {
         let run_started = self.times.started().unwrap_or(0);
-        let started = self.period.as_ref().map_or(run_started, |period| period.unix_ns.start);
+        let measured = run_started.max(self.warm_until);
+        let started = self.period.as_ref().map_or(measured, |period| period.unix_ns.start);
         let elapsed_ns = self.latest.saturating_sub(started);
         let rate = |count: u64| {
             if elapsed_ns == 0 { 0.0 } else { rounded(count as f64 * 1e9 / elapsed_ns as f64, 1e3) }
@@ -134,7 +135,7 @@ impl Aggregate {
             never_succeeded: Vec::new(),
             warnings: self.warnings.figures(),
             observed: self.observed_figures(),
-            marks: self.marks.clone(),
+            marks: self.marks(),
             gaps: self.gaps().collect(),
             missing: Missing { unjoined_hits, ..self.missing() },
         };
@@ -143,6 +144,16 @@ impl Aggregate {
             snapshot.never_succeeded = never_succeeded(&snapshot);
         }
         snapshot
+    }
+
+    /// The changes of the load, with the end of the warm-up among them by its time.
+    fn marks(&self) -> Vec<Mark> {
+        let mut marks = self.marks.clone();
+        if let Some(mark) = self.warm_up_mark() {
+            let place = marks.iter().position(|other| other.at_unix_ns > mark.at_unix_ns);
+            marks.insert(place.unwrap_or(marks.len()), mark);
+        }
+        marks
     }
 
     /// What the processes of the load tester warned of.
@@ -190,7 +201,7 @@ impl Aggregate {
 
     /// The gaps of the target, as they were marked.
     fn gaps(&self) -> impl Iterator<Item = GapFigures> {
-        self.marks.iter().filter_map(|mark| {
+        self.marks.iter().filter(|mark| self.includes(mark.at_unix_ns)).filter_map(|mark| {
             let MarkValue::Gap(Gap { seconds, missing, required, unit }) = &mark.to else { return None };
             Some(GapFigures {
                 scenario: mark.scenario.clone(),
@@ -256,6 +267,7 @@ fn run_of(header: &RunHeader) -> Run {
         target: header.target.clone(),
         started_unix_ns: header.started_unix_ns,
         run_time_ns: header.stamp.plan.as_ref().and_then(|plan| plan.run_time()).map(nanoseconds),
+        warm_up_ns: header.stamp.warm_up_ns(),
         stamp: header.stamp.clone(),
     }
 }

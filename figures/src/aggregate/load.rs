@@ -62,6 +62,14 @@ impl Loads {
         }
     }
 
+    /// Takes a sample of the warm-up: it shows present targets and workers, and counts nothing.
+    pub(super) fn record_warm_up(&mut self, node: &str, seq: u64, at_unix_ns: u64, load: &LoadSample) {
+        self.record_before(node, seq, at_unix_ns, load);
+        let mut sample = Node::of(seq, at_unix_ns, load);
+        sample.subtract(&Node::of(seq, at_unix_ns, load));
+        self.latest(node, sample);
+    }
+
     pub(super) fn record(&mut self, node: &str, seq: u64, at_unix_ns: u64, load: &LoadSample) {
         let generator = &load.generator;
         for &(ns, count) in &generator.lag {

@@ -80,6 +80,9 @@ pub struct Aggregate {
     /// Start and end of the run.
     #[serde(skip)]
     times: RunTimes,
+    /// The end of the warm-up, nanoseconds since the Unix epoch; 0 without one, and for a part of a run.
+    #[serde(skip)]
+    warm_until: u64,
     /// Whether a time was out of range.
     strayed: bool,
     /// The latest time in the period; without a period, that of the run.
@@ -152,7 +155,9 @@ impl Aggregate {
             Record::Header(header) if self.header.is_none() => {
                 match &mut self.period {
                     None => {
-                        self.verdict = RunVerdict::new(header.stamp.thresholds(), header.started_unix_ns);
+                        let (started, warm_up) = (header.started_unix_ns, header.stamp.warm_up_ns());
+                        self.verdict = RunVerdict::new(header.stamp.thresholds(), started, warm_up);
+                        self.warm_until = if warm_up > 0 { started.saturating_add(warm_up) } else { 0 };
                     }
                     Some(period) => period.begin(header.started_unix_ns),
                 }
@@ -162,9 +167,10 @@ impl Aggregate {
             Record::Header(_) | Record::Footer(_) => {}
             Record::Chain { node, origin_unix_ns, result } => {
                 self.chain(*origin_unix_ns, result);
-                let period = self.period.as_ref();
+                let (period, warm_until) = (self.period.as_ref(), self.warm_until);
                 let includes = |at: u64| {
-                    period.is_none_or(|period| period.unix_ns.contains(&origin_unix_ns.saturating_add(at)))
+                    let at = origin_unix_ns.saturating_add(at);
+                    at >= warm_until && period.is_none_or(|period| period.unix_ns.contains(&at))
                 };
                 self.nodes.chain(node, result, includes);
             }
@@ -179,19 +185,19 @@ impl Aggregate {
                 if self.is_after_period(at) {
                     return;
                 }
-                if charted.is_ok() && self.includes(at) {
+                if charted.is_ok() && self.is_in_part(at) {
                     self.timeline.state(at, counts);
                 }
                 self.workers_of(node, (at, counts.workers));
-                if self.includes(at) {
+                if self.is_in_part(at) {
                     self.unwritten = self.unwritten.saturating_add(counts.unwritten);
                 }
                 self.state = later(self.state, Some((at, *counts)));
             }
             Record::Load { node, seq, at_unix_ns, load } => self.load(node, *seq, *at_unix_ns, load),
-            Record::Lost { at_unix_ns, .. } if !self.includes(*at_unix_ns) => {}
+            Record::Lost { at_unix_ns, .. } if !self.is_in_part(*at_unix_ns) => {}
             Record::Lost { count, .. } => self.lost_results = self.lost_results.saturating_add(*count),
-            Record::Event(event) if self.piece().is_none() && self.includes(event.at_unix_ns) => {
+            Record::Event(event) if self.piece().is_none() && self.is_in_part(event.at_unix_ns) => {
                 self.warnings.record(event);
             }
             Record::Event(_) => {}
@@ -366,6 +372,9 @@ impl Aggregate {
                 if !request.successful && !request.is_cut_off() {
                     self.failed_request(request, at, charted, kept_wait(&result.requests, place));
                 }
+            } else if self.is_warm_up(at) {
+                let failed = !request.successful && !request.is_cut_off();
+                self.timeline.request(charted.map(|done| at.min(done)), !failed);
             }
         }
         for authorization in &result.authorizations {
@@ -374,8 +383,12 @@ impl Aggregate {
             }
         }
         if !self.includes(done) {
+            if self.is_warm_up(done) {
+                self.draw(charted, result);
+            }
             return;
         }
+        self.draw(charted, result);
         let Some(chain) = result.chain else {
             self.unknown_chains += 1;
             return;
@@ -390,12 +403,10 @@ impl Aggregate {
             if let Some(took) = result.issuance {
                 self.issuances.record(took);
             }
-            self.timeline.issued(charted, result.issuance);
         }
         if result.abandoned && result.successful {
             totals.outcome.count += 1;
             totals.abandoned += 1;
-            self.timeline.abandoned_chain(charted, chain);
             return;
         }
         // Records of the 2015 design have only `chaintook`.
@@ -408,13 +419,6 @@ impl Aggregate {
         }
         if let Some(class) = result.class {
             *totals.classes.entry(class).or_default() += 1;
-        }
-        self.timeline.chain(charted, chain, result.successful, result.took);
-        if let Some(spent) = result.spent().filter(|_| result.successful) {
-            self.timeline.by_ca(charted, chain, spent.requests.saturating_add(spent.connecting));
-        }
-        if let Some(class) = result.class.filter(|_| !result.successful) {
-            self.timeline.failed_chain(charted, class);
         }
         if !result.successful {
             let (status, problem) = result.failed_by();
@@ -438,6 +442,24 @@ impl Aggregate {
                 request_id: failed.map(|request| shortened(&request.request_id)).unwrap_or_default(),
                 traceparent: failed.map(|request| shortened(&request.traceparent)).unwrap_or_default(),
             });
+        }
+    }
+
+    /// Draws an iteration that ended.
+    fn draw(&mut self, charted: Option<u64>, result: &ChainResult) {
+        let Some(chain) = result.chain.filter(|_| !result.is_cut_off()) else { return };
+        if result.issued {
+            self.timeline.issued(charted, result.issuance);
+        }
+        if result.abandoned && result.successful {
+            return self.timeline.abandoned_chain(charted, chain);
+        }
+        self.timeline.chain(charted, chain, result.successful, result.took);
+        if let Some(spent) = result.spent().filter(|_| result.successful) {
+            self.timeline.by_ca(charted, chain, spent.requests.saturating_add(spent.connecting));
+        }
+        if let Some(class) = result.class.filter(|_| !result.successful) {
+            self.timeline.failed_chain(charted, class);
         }
     }
 
@@ -515,6 +537,9 @@ impl Aggregate {
         let at = hit.at_unix_ns;
         let within = self.span(at, at.saturating_add(hit.took.min(LONGEST_NS)));
         if !self.includes(at) {
+            if self.is_warm_up(at) {
+                self.timeline.hit(within.then_some(at));
+            }
             return;
         }
         self.hits_of(hit.challenge, hit.verdict).took.record(hit.took);
@@ -532,7 +557,7 @@ impl Aggregate {
         }
         self.stopped |= mark.new_state() == Some(LoadState::Stopped);
         self.workers_target_by(&mark);
-        if !self.includes(mark.at_unix_ns) {
+        if !self.is_in_part(mark.at_unix_ns) {
             return;
         }
         if !within {
@@ -566,14 +591,17 @@ impl Aggregate {
     fn load(&mut self, node: &str, seq: u64, at_unix_ns: u64, load: &LoadSample) {
         let charted = self.sample_at(at_unix_ns);
         let at_unix_ns = charted.unwrap_or_else(|latest| latest);
-        if !self.includes(at_unix_ns) {
+        if self.includes(at_unix_ns) {
+            self.loads.record(node, seq, at_unix_ns, load);
+            self.nodes.load(node, load);
+        } else if self.is_warm_up(at_unix_ns) {
+            self.loads.record_warm_up(node, seq, at_unix_ns, load);
+        } else {
             if !self.is_after_period(at_unix_ns) && self.piece() != Some(Piece::Further) {
                 self.loads.record_before(node, seq, at_unix_ns, load);
             }
             return;
         }
-        self.loads.record(node, seq, at_unix_ns, load);
-        self.nodes.load(node, load);
         match charted {
             Ok(at) => self.timeline.load(at, node, load),
             Err(_) => self.timeline.leave_out(),

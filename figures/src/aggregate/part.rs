@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use wec_record::{Event, Mark, Record, RunTimes, Within};
+use wec_record::{Event, Mark, MarkBy, MarkValue, MarkWhat, Record, RunTimes, Within};
 
 use super::totals::KnownEndpoints;
 use super::validations::Validations;
@@ -168,8 +168,28 @@ impl Aggregate {
         early.iter().for_each(|record| self.count(record));
     }
 
-    /// Whether the part of the run that is aggregated has this moment, nanoseconds since the Unix epoch.
+    /// Whether the figures have what ended at this moment, nanoseconds since the Unix epoch.
     pub fn includes(&self, at_unix_ns: u64) -> bool {
+        at_unix_ns >= self.warm_until && self.is_in_part(at_unix_ns)
+    }
+
+    /// Whether this moment is in the warm-up: what ended in it is drawn and in no figure.
+    pub(super) const fn is_warm_up(&self, at_unix_ns: u64) -> bool {
+        at_unix_ns < self.warm_until
+    }
+
+    /// The mark at the end of the warm-up, once the run has reached it.
+    pub(super) fn warm_up_mark(&self) -> Option<Mark> {
+        let header = self.header.as_ref()?;
+        let warm_up = Some(header.stamp.warm_up_ns()).filter(|warm_up| *warm_up > 0)?;
+        let at = header.started_unix_ns.saturating_add(warm_up);
+        let [from, to] = ["running", "ended"].map(|text| MarkValue::Text(text.to_owned()));
+        let mark = Mark { from, ..Mark::new(at, MarkBy::Schedule, MarkWhat::WarmUp, to) };
+        (self.latest >= at && self.is_in_part(at)).then_some(mark)
+    }
+
+    /// Whether the part of the run that is aggregated has this moment.
+    pub(super) fn is_in_part(&self, at_unix_ns: u64) -> bool {
         self.period.as_ref().is_none_or(|period| period.unix_ns.contains(&at_unix_ns))
     }
 

@@ -9,7 +9,7 @@ const START_S: u64 = 1_795_254_960;
 
 fn verdict(expressions: &[&str]) -> RunVerdict {
     let thresholds: Vec<Threshold> = expressions.iter().map(|text| text.parse().unwrap()).collect();
-    RunVerdict::new(&thresholds, START_S * SECOND)
+    RunVerdict::new(&thresholds, START_S * SECOND, 0)
 }
 
 /// A certificate chain with one POST to newOrder that ended `second` seconds after the start and took `ms`.
@@ -38,6 +38,24 @@ fn chain(second: u64, ms: u64, class: Option<FailureClass>) -> Record {
         ..ChainResult::default()
     };
     Record::Chain { node: "r1".to_owned(), origin_unix_ns: START_S * SECOND, result }
+}
+
+#[test]
+fn what_ended_in_the_warm_up_is_not_judged() {
+    let thresholds = ["chain{failed} < 1%", "chain{failed} < 1% over 2s", "issued{rate} >= 1"];
+    let thresholds: Vec<Threshold> = thresholds.iter().filter_map(|text| text.parse().ok()).collect();
+    let judged = |warm_up: u64| {
+        let mut verdict = RunVerdict::new(&thresholds, START_S * SECOND, warm_up * SECOND);
+        let failed = |second| (second < 3).then_some(FailureClass::ServerError);
+        let chains: Vec<_> = (0..10).map(|second| chain(second, 20, failed(second))).collect();
+        chains.iter().for_each(|chain| verdict.record(chain));
+        let results = verdict.results((10 - warm_up) * SECOND);
+        results.into_iter().map(|result| (result.passed, result.n)).take(2).collect::<Vec<_>>()
+    };
+    assert_eq!(judged(0)[0], (Some(false), 10));
+    assert_eq!(judged(0)[1].0, Some(false));
+    assert_eq!(judged(3)[0], (Some(true), 7));
+    assert_eq!(judged(3)[1].0, Some(true));
 }
 
 fn tick(second: u64) -> Record {

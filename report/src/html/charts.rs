@@ -68,7 +68,11 @@ impl<'a> Charts<'a> {
                 .filter(|(_, found)| found.n.iter().any(|n| *n > 0))
                 .collect(),
             observed: aggregate.observed(),
-            from: to.saturating_sub(snapshot.elapsed_ns),
+            // The warm-up is drawn, too.
+            from: match snapshot.period {
+                None if snapshot.run.warm_up_ns > 0 => snapshot.run.started_unix_ns,
+                _ => to.saturating_sub(snapshot.elapsed_ns),
+            },
             to,
         }
     }
@@ -89,6 +93,9 @@ impl<'a> Charts<'a> {
         page.push_str("<section>\n<h2>Over time</h2>\n");
         if !self.snapshot.marks.is_empty() {
             page.push_str("<p class=\"soft\">Numbered lines are marks, listed below the charts.</p>\n");
+        }
+        if self.warm_up().is_some() {
+            page.push_str("<p class=\"soft\">The shaded part is the warm-up, which is in no figure.</p>\n");
         }
         page.push_str("<div class=\"charts\">\n");
         for chart in [self.issued(), self.requests(), self.failures(), self.workers()] {
@@ -271,6 +278,13 @@ impl<'a> Charts<'a> {
         WIDTH * share.clamp(0.0, 1.0)
     }
 
+    /// Where the warm-up is, and its width; none if it is not in the charts.
+    fn warm_up(&self) -> Option<(f64, f64)> {
+        let run = &self.snapshot.run;
+        let [from, to] = [0, run.warm_up_ns].map(|after| self.x(run.started_unix_ns.saturating_add(after)));
+        (to > from).then_some((from, to - from))
+    }
+
     /// The marks that have a line, numbered from 1.
     fn marks(&self) -> impl Iterator<Item = (usize, &Mark)> {
         (1..).zip(&self.snapshot.marks).take(MARKS)
@@ -305,6 +319,9 @@ impl<'a> Charts<'a> {
              aria-label=\"{}\">\n",
             Text(&alternative(chart, self.from))
         );
+        if let Some((x, width)) = self.warm_up() {
+            _ = write!(page, "<rect class=\"warm\" x=\"{x:.2}\" width=\"{width:.2}\" height=\"{HEIGHT}\"/>");
+        }
         for part in 0..=PARTS {
             _ = write!(
                 page,

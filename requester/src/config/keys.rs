@@ -151,6 +151,8 @@ pub static KEYS: &[Key] = &[
          [default: at once]").only_in_files(),
     scenario("after", "NAME", Text, LOAD,
         "The scenario whose end this one waits for [default: none]").only_in_files(),
+    plan("warm_up", "TIME", Text, LOAD,
+        "Time from the run's start that is driven, logged and drawn, and is in no figure, threshold or verdict: 2m [default: none]").usual(),
     plan("graceful_stop", "TIME", Text, LOAD,
         "How long running chains may take to finish after the end [default: 30s]"),
     scenario("on_failure", "HOW", OneOf(&["back-off", "hammer"]), LOAD,

@@ -99,7 +99,8 @@ pub fn plan(s: &mut Settings, decided: Decided, eab_hmac_key: Option<String>) ->
     if insecure && cacert.is_some() {
         s.mistake("insecure", "contradicts --cacert: give one of them");
     }
-    Plan {
+    let warm_up = s.take("warm_up", any_duration).unwrap_or_default();
+    let plan = Plan {
         directory: directory
             .unwrap_or_else(|| Url::parse("http://localhost").expect("a constant URL parses")),
         cacert,
@@ -108,6 +109,7 @@ pub fn plan(s: &mut Settings, decided: Decided, eab_hmac_key: Option<String>) ->
         issuer_root: s.take("issuer_root", certificates),
         challenge_linger: s.take("challenge_linger", any_duration).unwrap_or(Duration::from_secs(10)),
         scenarios,
+        warm_up,
         graceful_stop: s.take("graceful_stop", duration).unwrap_or(Duration::from_secs(30)),
         limits: Limits {
             registrations: s.take("limit_registrations", |text| whole(text, 0..=u64::MAX)),
@@ -137,7 +139,18 @@ pub fn plan(s: &mut Settings, decided: Decided, eab_hmac_key: Option<String>) ->
             authorised_by: s.take("authorised_by", text),
         },
         thresholds: thresholds(s),
+    };
+    // This form also ends for scenarios that wait for each other.
+    let run_time = wec_record::Plan::from(&plan).run_time().unwrap_or_default();
+    if !warm_up.is_zero() && warm_up >= run_time {
+        let message = format!(
+            "{} is not shorter than the run, {}, so nothing would be measured",
+            humantime::format_duration(warm_up),
+            humantime::format_duration(run_time)
+        );
+        s.mistake("warm_up", message);
     }
+    plan
 }
 
 fn patience(s: &mut Settings) -> Patience {

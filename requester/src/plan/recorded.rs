@@ -21,6 +21,7 @@ impl From<&Plan> for plan::Plan {
             issuer_root,
             challenge_linger,
             scenarios,
+            warm_up,
             graceful_stop,
             limits: Limits { registrations, authorizations, certificates },
             base_domain,
@@ -57,6 +58,7 @@ impl From<&Plan> for plan::Plan {
             issuer_root: path(issuer_root),
             challenge_linger: (*challenge_linger).into(),
             scenarios: scenarios.iter().map(scenario).collect(),
+            warm_up: (*warm_up).into(),
             graceful_stop: (*graceful_stop).into(),
             limits: plan::Limits {
                 registrations: *registrations,

@@ -58,6 +58,7 @@ impl Command for Searched {
         "fleet_speed",
         "think_time",
         "rate_unit",
+        "warm_up",
     ];
 
     fn takes(key: &Key) -> bool {
@@ -130,6 +131,7 @@ fn not_ours(options: &PlanOptions, s: &mut Settings) {
             "executor" => "it always uses arrival-rate",
             "think_time" => "the rate says when chains start",
             "rate_unit" => "its rates count chains",
+            "warm_up" => "each step settles first: give --settle",
             _ => "give --max-time",
         };
         format!("wec capacity sets the load itself: {instead}")

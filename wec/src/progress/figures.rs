@@ -25,6 +25,8 @@ pub(super) struct Figures {
     pub(super) elapsed: Duration,
     /// The activity of the run's controller.
     pub(super) status: String,
+    /// Whether results are still left out of the figures.
+    pub(super) warms_up: bool,
     /// Whether the run is paused now, and the total time of its pauses.
     pub(super) paused: bool,
     pub(super) paused_for: Duration,
@@ -101,6 +103,7 @@ impl Figures {
         Self {
             elapsed,
             status: String::new(),
+            warms_up: false,
             paused,
             paused_for,
             workers: workload.workers(),
@@ -175,6 +178,9 @@ impl Figures {
         if !self.status.is_empty() {
             line = format!("{}  {line}", self.status);
         }
+        if self.warms_up {
+            line = format!("warm-up  {line}");
+        }
         let said = [(IDLE, self.idle && !self.paused), (LIMITED, self.limited)];
         let said = said.into_iter().filter_map(|(said, when)| when.then_some(said));
         for said in self.short.iter().map(String::as_str).chain(said) {
@@ -193,6 +199,9 @@ impl Figures {
         let mut rows = Rows { style, text: String::new(), last: "" };
         if !self.status.is_empty() {
             rows.push("search", &self.status, Tone::Plain);
+        }
+        if self.warms_up {
+            rows.push("warm-up", "results are drawn and in no figure yet", Tone::Plain);
         }
         rows.push("issued", &self.issued(issued), Tone::Plain);
         for load in self.loads() {

@@ -182,3 +182,44 @@ fn a_slower_ca_is_a_regression_and_the_same_ca_is_not() {
     assert!(told.contains("no run has a row of this metric: there are chain."), "{told}");
     assert!(told.contains("requests{endpoint=newOrder,method=POST}"), "{told}");
 }
+
+/// The run's own summary and that of its log leave out the same results, which are in the log.
+#[test]
+fn a_warm_up_is_left_out_live_and_from_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = NullCa::start(folder.path(), &[]);
+    let mut args = vec!["run", "--headless", "--rate", "20/s", "--spacing", "even", "--run-time", "3s"];
+    args.extend(["--warm-up", "1s", "--state", "sqlite::memory:", "--http01-listen", "127.0.0.1:0"]);
+    args.extend(["--threshold", "chain{failed} < 100%", "--json", "live.json"]);
+    args.extend(ca.target());
+    let told = printed(folder.path(), &args);
+    assert!(told.contains("Without the first 1.00 s of the run, its warm-up"), "{told}");
+    let live: Value =
+        serde_json::from_str(&std::fs::read_to_string(folder.path().join("live.json")).unwrap()).unwrap();
+    let log = log_in(folder.path());
+    let again: Value = serde_json::from_str(&printed(folder.path(), &["report", &log, "--json"])).unwrap();
+    assert_eq!(live, again);
+    // What ended from then on is also what a part of the run has.
+    let part = ["report", &log, "--json", "--from", "1s"];
+    let part: Value = serde_json::from_str(&printed(folder.path(), &part)).unwrap();
+    for key in ["requests", "elapsed_ns", "issued", "endpoints", "response_time_ns"] {
+        assert_eq!(live[key], part[key], "{key}");
+    }
+    let all = ["report", &log, "--json", "--from", "0s"];
+    let all: Value = serde_json::from_str(&printed(folder.path(), &all)).unwrap();
+    assert!(all["requests"].as_u64() > live["requests"].as_u64(), "{all}");
+    assert_eq!(live["run"]["stamp"]["scenario"]["warm_up"], "1s");
+    let marks = live["marks"].as_array().unwrap();
+    assert!(marks.iter().any(|mark| mark["what"] == "warm-up"), "{marks:?}");
+    let html = printed(folder.path(), &["report", &log, "--html", "-"]);
+    assert!(html.contains("class=\"warm\"") && html.contains("are warm-up and in no figure"), "{html}");
+    let wrong = run(
+        folder.path(),
+        &["run", "--warm-up", "1m", "--run-time", "30s", "--directory", "http://127.0.0.1:1/dir"],
+    );
+    let told = said(&wrong);
+    assert!(
+        wrong.status.code() == Some(2) && told.contains("--warm-up: 1m is not shorter than the run, 30s"),
+        "{told}"
+    );
+}
