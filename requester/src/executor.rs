@@ -116,8 +116,13 @@ impl Load {
     }
 
     /// A number of workers with its stages.
-    pub(crate) fn of_workers(workers: u32, stages: Vec<Stage>) -> Self {
+    pub fn of_workers(workers: u32, stages: Vec<Stage>) -> Self {
         workers::load(workers, stages)
+    }
+
+    /// So many iterations, shared by these workers.
+    pub fn of_iterations(iterations: u64, workers: u32) -> Self {
+        iterations::load(iterations, workers)
     }
 
     /// So many arrivals in each step, evenly spaced within it: those of a recorded run.

@@ -28,6 +28,8 @@ pub struct StoredCa {
     pub revoked: u64,
     /// Processes that use it now.
     pub processes: u64,
+    /// Accounts, ready orders and certificates that were ever made: what limits count.
+    pub made: [u64; 3],
 }
 
 impl Catalogue {
@@ -51,14 +53,17 @@ impl Catalogue {
         let rows = self.backend.stored().await.map_err(|error| self.failed("list what it holds", &error))?;
         let count = |number: i64| u64::try_from(number).unwrap_or(0);
         let stored = rows.into_iter().map(
-            |(id, directory, registrations, authorizations, certificates, revoked, processes)| StoredCa {
-                id,
-                directory,
-                registrations: count(registrations),
-                authorizations: count(authorizations),
-                certificates: count(certificates),
-                revoked: count(revoked),
-                processes: count(processes),
+            |(id, directory, registrations, authorizations, certificates, revoked, processes, a, b, c)| {
+                StoredCa {
+                    id,
+                    directory,
+                    registrations: count(registrations),
+                    authorizations: count(authorizations),
+                    certificates: count(certificates),
+                    revoked: count(revoked),
+                    processes: count(processes),
+                    made: [a, b, c].map(count),
+                }
             },
         );
         Ok(stored.collect())

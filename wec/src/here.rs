@@ -57,9 +57,18 @@ pub(crate) struct Here {
 
 /// Runs it, shows it, and returns its exit code.
 pub(crate) async fn run(here: Here, stop: Stop) -> anyhow::Result<Exit> {
+    run_controlled(here, &mut (), stop).await
+}
+
+/// The same, with something that controls the run.
+pub(crate) async fn run_controlled(
+    here: Here,
+    controller: &mut impl RunController,
+    stop: Stop,
+) -> anyhow::Result<Exit> {
     let output = here.output.clone();
     let check = doctor::command_for(&here.plan);
-    let outcome = run_and_conclude(here, stop).await;
+    let outcome = run_and_conclude(here, controller, stop).await;
     output.leave_failure(&outcome);
     outcome.map_err(|error| pointed(error, &check))
 }
@@ -72,10 +81,14 @@ fn pointed(error: anyhow::Error, check: &str) -> anyhow::Error {
     }
 }
 
-async fn run_and_conclude(here: Here, stop: Stop) -> anyhow::Result<Exit> {
+async fn run_and_conclude(
+    here: Here,
+    controller: &mut impl RunController,
+    stop: Stop,
+) -> anyhow::Result<Exit> {
     let Here { plan, output, notes, when_limited } = here;
     output.check()?;
-    let ended = conduct(&plan, &output, notes, &mut (), &stop).await?;
+    let ended = conduct(&plan, &output, notes, controller, &stop).await?;
     let snapshot = &ended.snapshot;
     let nothing = nothing_succeeded(snapshot);
     let remark = if snapshot.generator.limited { when_limited } else { "" };

@@ -22,6 +22,7 @@ mod model;
 mod node;
 mod output;
 mod pki;
+mod prefill;
 mod progress;
 mod reconcile;
 #[cfg(test)]
@@ -75,6 +76,8 @@ enum Command {
     Fleet(fleet::Options),
     /// Make a scenario of a CA's access logs, which repeats their load
     Model(model::Options),
+    /// Bring a CA and the stored state to a number of accounts and certificates
+    Prefill(Box<prefill::Options>),
     /// Run virtual users that send their results to a separate analytics process
     Requester(run::RemoteRun),
     /// Answer a CA's validations from stored challenge data
@@ -163,6 +166,7 @@ fn dispatch() -> ExitCode {
             Command::Aseq(options) => conclude(&logging, |stop| shorthand::aseq(options, stop)).await,
             Command::Capacity(options) => conclude(&logging, |stop| capacity::capacity(options, stop)).await,
             Command::Model(options) => conclude(&logging, |stop| model::model(options, stop)).await,
+            Command::Prefill(options) => conclude(&logging, |stop| prefill::prefill(*options, stop)).await,
             Command::Fleet(options) => conclude(&logging, |stop| fleet::fleet(options, stop)).await,
             Command::Schema => conclude(&logging, |_| schema()).await,
             Command::Completions(options) => {

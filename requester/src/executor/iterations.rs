@@ -22,6 +22,11 @@ struct Iterations {
     workers: u32,
 }
 
+/// So many iterations, shared by these workers.
+pub(super) fn load(iterations: u64, workers: u32) -> Load {
+    Load::of(Iterations { iterations, workers })
+}
+
 fn read(s: &mut Scope<'_>, _staged: bool) -> Load {
     let workers = config::workers(s).unwrap_or(config::WORKERS);
     let iterations = s.take("iterations", |text| whole(text, 1..=u64::MAX));

@@ -19,8 +19,8 @@ pub(crate) trait Catalogued: Backend + Leftovers {
     fn delete(&self, ca: i64) -> Answer<'_, ()>;
 }
 
-/// A CA: its number, directory and counts, and the number of processes that use it.
-pub(crate) type StoredRow = (i64, String, i64, i64, i64, i64, i64);
+/// A CA: its number, directory and counts, the number of processes that use it, and what was ever made of each kind.
+pub(crate) type StoredRow = (i64, String, i64, i64, i64, i64, i64, i64, i64, i64);
 
 /// The tables deleted with a CA; the CA itself comes last. Chains may be shared with other CAs, and are few.
 const TABLES: [&str; 5] = [
@@ -41,7 +41,7 @@ macro_rules! catalogued {
                          certificates_revoked, \
                          (SELECT count(*) FROM owners WHERE ca = cas.id AND expires_ms > ",
                         $now_ms,
-                        ") FROM cas ORDER BY id"
+                        "), registrations_made, authorizations_made, certificates_made FROM cas ORDER BY id"
                     ))
                     .fetch_all(&self.pool),
                 )

@@ -33,6 +33,7 @@ mod node_stats;
 mod nodes;
 mod patience;
 mod pebble;
+mod prefill;
 mod reconcile;
 mod record;
 mod replay;
