@@ -231,8 +231,10 @@ impl Policy {
     pub fn runs(&self, chain: Chain) -> bool {
         let is_composed = chain == Chain::Composed;
         let finalizes = chain.begins_with_finalize() || is_composed && self.steps.issue();
-        let lacks_steps = is_composed && self.steps.is_empty();
-        !lacks_steps && !(self.stop_before == Some(StopBefore::Finalize) && finalizes)
+        if self.stop_before == Some(StopBefore::Finalize) && finalizes {
+            return false;
+        }
+        !is_composed || !self.steps.is_empty()
     }
 
     /// All errors of the policy, for people; empty if it is valid.
