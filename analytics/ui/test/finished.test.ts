@@ -121,15 +121,14 @@ describe("the finished run, served from its log", () => {
     const file = join(run.folder, "report.html");
     await (await loading).saveAs(file);
     const asked: string[] = [];
-    const offline = await page.context().newPage();
+    const context = (await page.context().browser()?.newContext({ offline: true })) ?? expect.fail("no browser");
+    const offline = await context.newPage();
     offline.on("request", (request) => asked.push(request.url()));
-    await page.context().setOffline(true);
     await offline.goto(`file://${file}`);
     expect(await offline.locator("h1").innerText()).toContain(ca.page.port);
     expect(await offline.locator("body").innerText()).toMatch(/newOrder/);
     expect(asked).toEqual([`file://${file}`]);
-    await offline.close();
-    await page.context().setOffline(false);
+    await context.close();
   });
 
   it("gives its log as it is, and its statistics for a spreadsheet", async () => {
