@@ -51,7 +51,7 @@ impl Client {
             let part = part.as_bytes();
             agent.windows(part.len()).any(|window| window.eq_ignore_ascii_case(part))
         };
-        let place = KNOWN.iter().position(|(_, parts)| parts.iter().any(|part| has(&part)));
+        let place = KNOWN.iter().position(|(_, parts)| parts.iter().any(&has));
         Self::at(place.unwrap_or(KNOWN.len()))
     }
 

@@ -251,7 +251,9 @@ mod tests {
             Account, Certificate, Challenge, Finalize, KeyChange, NewAccount, NewAuthz, NewOrder, Orders,
             RenewalInfo, RevokeCert,
         };
-        let cases: [(&[(Endpoint, &[u64])], &[(&str, &[u64])]); 8] = [
+        /// Requests or chains, each with their number in each step.
+        type Counted<'a, T> = &'a [(T, &'a [u64])];
+        let cases: [(Counted<'_, Endpoint>, Counted<'_, &str>); 8] = [
             (
                 &[(NewAccount, &[3, 0, 2]), (RevokeCert, &[0, 1, 0])],
                 &[("registration", &[3, 0, 2]), ("revoke", &[0, 1, 0])],

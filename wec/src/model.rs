@@ -102,7 +102,7 @@ pub(crate) async fn model(options: Options, stop: Stop) -> anyhow::Result<Exit> 
     }
     write_beside(&output, model.toml().as_bytes())
         .with_context(|| format!("cannot write {}", output.display()))?;
-    model.facts().iter().for_each(|fact| say(fact));
+    model.facts().iter().for_each(say);
     let (starts, _) = model.starts();
     let chains: u64 = starts.iter().map(wec_model::Starts::total).sum();
     say(format_args!(
