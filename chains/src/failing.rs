@@ -1,4 +1,4 @@
-//! Validations that must fail: the right decisions of a CA, by fault and challenge type (ADR 92).
+//! Validations that must fail: the right decisions of a CA, by fault and challenge type (ADR 94).
 
 use wec_acme::{Failure, FailureClass};
 use wec_record::{ChallengeType, Listener};
