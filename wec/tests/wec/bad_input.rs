@@ -44,7 +44,7 @@ fn errors_of_file_and_flags_are_reported_at_once_with_line_and_key() {
         "load.toml:1: directory: \"ca.test\" is not a URL",
         "load.toml:2: worker: unknown key; did you mean workers?",
         "load.toml:4: weights.revoke: \"-1\" is not a weight",
-        "--names-per-order: \"0\" is neither",
+        "--names-per-order: \"0\" has numbers that an order cannot have: give 1 to 100",
     ] {
         assert!(said.contains(part), "{part:?} is missing in:\n{said}");
     }
@@ -111,7 +111,7 @@ fn errors_of_a_file_are_reported_once_with_line_and_allowed_values() {
             "load.toml:1: weights: is a table: [weights], and below it certificate = 4; its keys are registration, \
              authorization, certificate, refresh, revoke, key-rollover, account-update, account-deactivation, \
              authorization-deactivation, orders-list, pre-authorization, renewal-info, alternate-chains, download, \
-             refusals",
+             refusals, composed",
         ),
         ("[weights]\nrevok = 1\n", "load.toml:2: weights.revok: unknown key; did you mean revoke?"),
         (

@@ -111,6 +111,7 @@ async fn a_load_that_nginx_logged_is_driven_again() {
     // All requests of the short form are in one window.
     let (length, enough) = if seconds < 10 { (60 * SECOND, 1) } else { (WINDOW, ENOUGH) };
     let (recorded, driven) = (windows(&recorded, begin, length), windows(&driven, driven_begin, length));
+    let renewals = recorded.get("renewalInfo").map_or(0, |windows| windows.values().sum());
     let mut compared = 0;
     eprintln!("{:<14}{:>8}{:>12}{:>12}{:>10}", "endpoint", "window", "recorded", "driven", "differs");
     // How many nonces are needed beside those in answers depends on how many requests are under way.
@@ -119,8 +120,14 @@ async fn a_load_that_nginx_logged_is_driven_again() {
             let again = driven.get(endpoint).and_then(|windows| windows.get(window)).copied().unwrap_or(0);
             let differs = again as f64 / *asked as f64 - 1.0;
             eprintln!("{endpoint:<14}{window:>8}{asked:>12}{again:>12}{:>8.2} %", differs * 100.0);
-            // In the short form a single request is more than three per cent.
-            let few = if seconds < 10 { 3 } else { 0 };
+            // In the short form a single request is more than three per cent, and whether each of the few renewed
+            // certificates has one name or two is chance.
+            let of_names = matches!(endpoint.as_str(), "authorization" | "challenge");
+            let few = match seconds {
+                10.. => 0,
+                _ if of_names => 3 + renewals,
+                _ => 3,
+            };
             assert!(
                 differs.abs() <= 0.03 || asked.abs_diff(again) <= few,
                 "{endpoint}, window {window}: {asked} and {again}\n{told}"
