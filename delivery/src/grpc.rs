@@ -362,15 +362,23 @@ impl Pump {
         let mut look = interval(LOOK_AGAIN);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut road = Road::Blocked(Instant::now());
+        let leftover = self.made.intake.is_none();
+        let mut ending = false;
         loop {
             let last = closing.is_cancelled();
+            if last && !std::mem::replace(&mut ending, last) && leftover {
+                // Analytics may have come back since the last attempt.
+                self.trouble = None;
+                if matches!(road, Road::Blocked(_)) {
+                    road = Road::Blocked(Instant::now());
+                }
+            }
             self.collect();
             if matches!(road, Road::Open(_)) {
                 self.refill();
             }
             self.tell();
-            let leftover = self.made.intake.is_none();
-            // Leftover spools stay: they do not delay the end of this run.
+            // After one more attempt leftover spools stay: they do not delay the end of this run.
             let hopeless = leftover && last && self.trouble.is_some();
             if (last || leftover) && self.is_empty() || hopeless || deadline.is_cancelled() {
                 break;

@@ -9,8 +9,9 @@ use crate::common::{chain, file, header, path};
 
 const PAGE: &str = include_str!("../../../docs/log.md");
 
-fn example(language: &str) -> String {
-    let (_, rest) = PAGE.split_once(&format!("```{language}\n")).expect("an example");
+/// The block with this language and mark.
+fn example(mark: &str) -> String {
+    let (_, rest) = PAGE.split_once(&format!("```{mark}\n")).expect("an example");
     rest.split_once("\n```").expect("its end").0.to_owned()
 }
 
@@ -27,7 +28,7 @@ fn the_examples_of_the_document_count_requests() {
     let logs =
         [path(folder.path(), "a", &torn), path(folder.path(), "b", &file(LogFormat::JsonZstd, &records))];
     let python = example("python");
-    let sh = example("sh");
+    let sh = example("sh not run: a filter for the logs named by its arguments");
     for (program, arguments) in [("python3", ["-c", python.as_str(), ""]), ("sh", ["-c", sh.as_str(), "sh"])]
     {
         let mut command = Command::new(program);
