@@ -114,9 +114,12 @@ impl Spool {
     /// The spools under `root` of dead senders. Unusable ones stay where they are, with a warning.
     pub(crate) fn leftovers(root: &Path) -> Vec<Self> {
         let Ok(folders) = fs::read_dir(root) else { return Vec::new() };
-        let folders = folders.flatten().map(|entry| entry.path()).filter(|path| path.join(OWNER).exists());
         let mut spools = Vec::new();
-        for folder in folders {
+        for folder in folders.flatten().map(|entry| entry.path()) {
+            if !is_owned(&folder) {
+                remove_unowned(&folder);
+                continue;
+            }
             match Self::reopen(&folder) {
                 Ok(Some(spool)) => spools.push(spool),
                 Ok(None) => {}
@@ -238,13 +241,21 @@ impl Spool {
         Ok(())
     }
 
+    /// Makes the folder and takes its lock.
+    fn begin(&self) -> io::Result<File> {
+        private_folder(&self.folder)?;
+        let lock = locked(&self.folder)?;
+        lock.try_lock().map_err(io::Error::from)?;
+        write_private(&self.folder.join(OWNER), &serde_json::to_vec(&self.owner)?)?;
+        // A lock that was removed would keep nobody out.
+        fs::metadata(self.folder.join(LOCK))?;
+        Ok(lock)
+    }
+
     fn write(&mut self, frame: &Frame, size: u64) -> io::Result<()> {
         if self.lock.is_none() {
-            private_folder(&self.folder)?;
-            let lock = locked(&self.folder)?;
-            lock.try_lock().map_err(io::Error::from)?;
-            write_private(&self.folder.join(OWNER), &serde_json::to_vec(&self.owner)?)?;
-            self.lock = Some(lock);
+            // Once more if another process has just removed the folder, which had no owner yet.
+            self.lock = Some(self.begin().or_else(|_| self.begin())?);
         }
         let segment = match self.segments.back() {
             Some(last) if self.writer.is_some() && last.bytes < SEGMENT => *last,
@@ -381,6 +392,31 @@ fn path_of(folder: &Path, number: u64) -> PathBuf {
 
 fn locked(folder: &Path) -> io::Result<File> {
     private_file().write(true).create(true).truncate(true).open(folder.join(LOCK))
+}
+
+/// Whether the sender has written its name.
+fn is_owned(folder: &Path) -> bool {
+    fs::metadata(folder.join(OWNER)).is_ok_and(|owner| owner.len() > 0)
+}
+
+/// Removes the folder of a sender that died before it wrote its name: nothing is in it. Other folders stay.
+fn remove_unowned(folder: &Path) {
+    let Ok(files) = fs::read_dir(folder) else { return };
+    let files: Vec<_> = files.flatten().map(|file| file.file_name()).collect();
+    if files.iter().any(|name| name != OWNER && name != LOCK) {
+        return;
+    }
+    if !files.is_empty() {
+        let Ok(lock) = locked(folder) else { return };
+        if lock.try_lock().is_err() || is_owned(folder) {
+            return;
+        }
+        for name in [OWNER, LOCK] {
+            let _ = fs::remove_file(folder.join(name));
+        }
+    }
+    // Fails if something has come.
+    let _ = fs::remove_dir(folder);
 }
 
 fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -562,5 +598,29 @@ mod tests {
         (0..3).for_each(|_| spool.acknowledged());
         spool.close();
         assert!(fs::read_dir(root.path()).unwrap().next().is_none());
+    }
+
+    #[test]
+    fn the_folder_of_a_sender_that_died_before_it_wrote_its_name_is_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = |name: &str, files: &[&str]| {
+            let folder = root.path().join(name);
+            fs::create_dir(&folder).unwrap();
+            files.iter().for_each(|file| fs::write(folder.join(file), "").unwrap());
+            folder
+        };
+        let dead = [folder("a", &[]), folder("b", &[LOCK]), folder("c", &[LOCK, OWNER])];
+        let others = folder("d", &[LOCK, "notes.txt"]);
+        let begins = folder("e", &[]);
+        let lock = locked(&begins).unwrap();
+        lock.try_lock().unwrap();
+        assert!(Spool::leftovers(root.path()).is_empty());
+        assert!(dead.iter().all(|folder| !folder.exists()));
+        assert!(others.join("notes.txt").exists() && begins.join(LOCK).exists());
+        drop(lock);
+        let mut spool = Spool::new(root.path(), owner("e"), 1 << 30);
+        spool.append(&frame(1, 100)).unwrap();
+        assert!(Spool::leftovers(root.path()).is_empty(), "its sender is running");
+        assert!(begins.join(OWNER).exists());
     }
 }
