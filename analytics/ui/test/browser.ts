@@ -29,7 +29,7 @@ export class Opened {
   ) {
     page.setDefaultTimeout(PATIENCE);
     page.on("console", (message) => {
-      if (message.type() === "error" || message.type() === "warning") this.complaints.push(message.text());
+      if (message.type() === "error" || message.type() === "warning") this.complaints.push(`${message.text()} ${message.location().url}`.trim());
     });
     page.on("pageerror", (error) => this.complaints.push(error.message));
   }
