@@ -7,7 +7,7 @@ use wec_chains::{Chain, Mix};
 use wec_null_ca::{Config, NullCa, Validation};
 use wec_record::{ChallengeType, FailureClass, Verdict};
 use wec_store::{MemoryChallenges, ValidationFault};
-use wec_testbed::{Pebble, PebbleOptions};
+use wec_testbed::PebbleOptions;
 
 use crate::common::{Answering, Worker};
 use crate::null_ca::{null_ca, worker};
@@ -71,15 +71,7 @@ async fn the_built_in_ca_decides_rightly_about_each_fault() {
 async fn pebble_decides_rightly_about_each_fault() {
     let challenges = Arc::new(MemoryChallenges::new());
     let answering = Answering::on_loopback(challenges.clone()).await;
-    let at = answering.server.addresses();
-    let pebble = Pebble::start(PebbleOptions {
-        http_port: at.http01.unwrap().port(),
-        tls_port: at.tls_alpn01.unwrap().port(),
-        dns: at.dns,
-        ..PebbleOptions::default()
-    })
-    .await
-    .unwrap();
+    let pebble = answering.pebble(PebbleOptions::default()).await;
     let roots = Roots::Pem(pebble.ca_pem().unwrap());
     let mut worker = Worker::of(&pebble.directory_url(), roots, challenges, |_, _| {}).await;
     fails_rightly(&mut worker, &answering).await;

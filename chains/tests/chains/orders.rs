@@ -9,7 +9,7 @@ use wec_chains::{Chain, Mix, NameKind};
 use wec_null_ca::Config;
 use wec_record::{ChallengeType, FailureClass, Identifier};
 use wec_store::MemoryChallenges;
-use wec_testbed::{Pebble, PebbleOptions};
+use wec_testbed::PebbleOptions;
 
 use crate::common::{Answering, Worker, steps};
 use crate::null_ca::{null_ca, worker};
@@ -137,15 +137,7 @@ async fn a_ca_without_validities_names_the_setting_when_it_refuses() {
 async fn pebble_issues_for_every_kind_of_name() {
     let challenges = Arc::new(MemoryChallenges::new());
     let answering = Answering::on_loopback(challenges.clone()).await;
-    let at = answering.server.addresses();
-    let pebble = Pebble::start(PebbleOptions {
-        http_port: at.http01.unwrap().port(),
-        tls_port: at.tls_alpn01.unwrap().port(),
-        dns: at.dns,
-        ..PebbleOptions::default()
-    })
-    .await
-    .unwrap();
+    let pebble = answering.pebble(PebbleOptions::default()).await;
     let roots = Roots::Pem(pebble.ca_pem().unwrap());
     let mut worker = Worker::of(&pebble.directory_url(), roots, challenges, |_, policy| {
         policy.common_name = 0.5;

@@ -23,7 +23,7 @@ impl World {
     async fn with(options: PebbleOptions, set: impl FnOnce(&mut Policy)) -> Self {
         let challenges = Arc::new(MemoryChallenges::new());
         let answering = Answering::on_loopback(challenges.clone()).await;
-        let pebble = pebble(&answering, options).await;
+        let pebble = answering.pebble(options).await;
         let worker = worker(&pebble, challenges, set).await;
         Self { worker, answering, pebble }
     }
@@ -40,26 +40,13 @@ impl World {
     }
 }
 
-/// A Pebble that validates at this challenge server.
-async fn pebble(answering: &Answering, options: PebbleOptions) -> Pebble {
-    let at = answering.server.addresses();
-    Pebble::start(PebbleOptions {
-        http_port: at.http01.unwrap().port(),
-        tls_port: at.tls_alpn01.unwrap().port(),
-        dns: at.dns,
-        ..options
-    })
-    .await
-    .unwrap()
-}
-
 #[tokio::test]
 async fn issues_renews_and_revokes_with_keys_of_each_type_as_a_stranger_each_time() {
     let keys = Arc::new(KeyPool::generate([KeyType::Rsa2048]).unwrap());
     for http in [HttpVersion::Http1, HttpVersion::Http2] {
         let challenges = Arc::new(MemoryChallenges::new());
         let answering = Answering::on_loopback(challenges.clone()).await;
-        let pebble = pebble(&answering, PebbleOptions::default()).await;
+        let pebble = answering.pebble(PebbleOptions::default()).await;
         let roots = Roots::Pem(pebble.ca_pem().unwrap());
         let mut worker = Worker::of(&pebble.directory_url(), roots, challenges, |client, policy| {
             client.http = http;
@@ -143,7 +130,7 @@ async fn issues_with_the_challenge_data_in_redis() {
         [redis.url(), redis.url()].map(async |url| Arc::new(RedisChallenges::connect(&url).await.unwrap()));
     // The challenge server and the worker share only Redis.
     let answering = Answering::on_loopback(reader.await).await;
-    let pebble = pebble(&answering, PebbleOptions::default()).await;
+    let pebble = answering.pebble(PebbleOptions::default()).await;
     let mut worker = worker(&pebble, Arc::default(), |_| {}).await;
     worker.context.challenges = writer.await;
     worker.succeed(Chain::Registration).await;

@@ -7,7 +7,7 @@ use wec_chains::{Chain, ChainResult, Refusal};
 use wec_null_ca::Config;
 use wec_record::FailureClass;
 use wec_store::MemoryChallenges;
-use wec_testbed::{Caddy, Pebble, PebbleOptions, Standard};
+use wec_testbed::{Caddy, PebbleOptions, Standard};
 
 use crate::common::{Answering, Worker, steps};
 use crate::null_ca::{null_ca, worker};
@@ -143,15 +143,7 @@ async fn an_order_with_a_refused_csr_is_looked_at_before_it_is_used() {
 async fn pebble_refuses_most() {
     let challenges = Arc::new(MemoryChallenges::new());
     let answering = Answering::on_loopback(challenges.clone()).await;
-    let at = answering.server.addresses();
-    let pebble = Pebble::start(PebbleOptions {
-        http_port: at.http01.unwrap().port(),
-        tls_port: at.tls_alpn01.unwrap().port(),
-        dns: at.dns,
-        ..PebbleOptions::default()
-    })
-    .await
-    .unwrap();
+    let pebble = answering.pebble(PebbleOptions::default()).await;
     let roots = Roots::Pem(pebble.ca_pem().unwrap());
     let mut worker = Worker::of(&pebble.directory_url(), roots, challenges, |_, _| {}).await;
     let outcomes = outcomes(&mut worker).await;

@@ -11,7 +11,7 @@ use wec_chains::{Chain, ChainResult};
 use wec_null_ca::{Config, Latency, NullCa, Validation};
 use wec_record::{ChallengeType, Purpose};
 use wec_store::MemoryChallenges;
-use wec_testbed::{Pebble, PebbleOptions};
+use wec_testbed::PebbleOptions;
 
 use crate::common::{Answering, Worker};
 
@@ -68,16 +68,7 @@ async fn retry_after_is_not_counted_as_time_in_requests() {
 async fn without_a_retry_after_from_pebble_waits_are_our_own_interval() {
     let challenges = Arc::new(MemoryChallenges::new());
     let answering = Answering::on_loopback(challenges.clone()).await;
-    let at = answering.server.addresses();
-    let pebble = Pebble::start(PebbleOptions {
-        http_port: at.http01.unwrap().port(),
-        tls_port: at.tls_alpn01.unwrap().port(),
-        dns: at.dns,
-        authz_reuse: 0,
-        ..PebbleOptions::default()
-    })
-    .await
-    .unwrap();
+    let pebble = answering.pebble(PebbleOptions { authz_reuse: 0, ..PebbleOptions::default() }).await;
     let roots = Roots::Pem(pebble.ca_pem().unwrap());
     let mut worker = Worker::of(&pebble.directory_url(), roots, challenges, |_, policy| {
         policy.challenges = vec![ChallengeType::Http01].into();

@@ -14,7 +14,7 @@ use wec_chains::{Chain, ChainResult, Context, Linger, Policy};
 use wec_challenge_server::ChallengeServer;
 use wec_record::{ChallengeType, FailureClass, Verdict};
 use wec_store::{ChallengeReader, MemoryChallenges, State, StateOptions};
-use wec_testbed::Standard;
+use wec_testbed::{Pebble, PebbleOptions, Standard};
 
 /// The longest that a test waits for one chain.
 const BOUND: Duration = Duration::from_secs(180);
@@ -254,6 +254,19 @@ impl Answering {
             ..Default::default()
         };
         Self::from(challenges, config).await
+    }
+
+    /// A Pebble that validates here.
+    pub(crate) async fn pebble(&self, options: PebbleOptions) -> Pebble {
+        let at = self.server.addresses();
+        Pebble::start(PebbleOptions {
+            http_port: at.http01.unwrap().port(),
+            tls_port: at.tls_alpn01.unwrap().port(),
+            dns: at.dns,
+            ..options
+        })
+        .await
+        .unwrap()
     }
 
     /// Validations of this type that were answered.
