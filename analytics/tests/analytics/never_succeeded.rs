@@ -20,36 +20,41 @@ fn plan() -> Value {
     })
 }
 
-/// One acceptance among many refusals fails a run, whatever the plan is.
-#[test]
-fn a_request_that_must_be_refused_and_is_accepted_fails_the_run() {
+/// The figures of 200 iterations of a chain. In one of them the CA accepted what it must refuse: a request, or a
+/// validation after requests that were all right.
+fn with_one_accepted(chain: Chain, of_request: bool) -> Snapshot {
     let mut aggregate = Aggregate::default();
     let mut header = header("run");
     header.stamp = serde_json::from_value(json!({ "scenario": plan() })).unwrap();
     aggregate.record(&Record::Header(header));
     for seq in 1..=200 {
         let class = (seq == 70).then_some(FailureClass::Accepted);
-        let detail = if class.is_some() { "weak-key" } else { "" };
-        let (error, successful) = (detail.to_owned(), class.is_none());
-        let status = if successful { 400 } else { 200 };
+        let (detail, status) = if class.is_some() { ("weak-key", 200) } else { ("", 400) };
         let request = RequestResult {
             endpoint: "finalize".into(),
             uri: "/finalize/{id}".into(),
             status,
-            successful,
-            class,
-            detail: detail.into(),
-            error: error.clone(),
+            successful: true,
             ..RequestResult::default()
+        };
+        let request = match class {
+            Some(_) if of_request => RequestResult {
+                successful: false,
+                class,
+                detail: detail.into(),
+                error: detail.to_owned(),
+                ..request
+            },
+            _ => request,
         };
         let result = ChainResult {
             seq,
-            chain: Some(Chain::Refusals),
-            successful,
+            chain: Some(chain),
+            successful: class.is_none(),
             class,
             status,
             detail: detail.into(),
-            error,
+            error: detail.to_owned(),
             took: 1,
             done: 1_000 + seq,
             requests: vec![request],
@@ -57,12 +62,27 @@ fn a_request_that_must_be_refused_and_is_accepted_fails_the_run() {
         };
         aggregate.record(&chain_record("r1", result));
     }
-    let snapshot = aggregate.snapshot();
-    let why: Vec<_> = snapshot.never_succeeded.iter().map(|reason| reason.why.as_str()).collect();
-    assert_eq!(why, ["the CA accepted 1 request that it must refuse: weak-key"]);
-    assert_eq!(snapshot.failures[0].class, Some(FailureClass::Accepted));
-    let text = summary_table(&snapshot, TextStyle::default());
-    assert!(text.contains("the CA accepted 1 request that it must refuse: weak-key"), "{text}");
+    aggregate.snapshot()
+}
+
+/// One acceptance among many refusals fails a run, whatever the plan is.
+#[test]
+fn what_must_be_refused_and_is_accepted_fails_the_run() {
+    for (chain, of_request, expected) in [
+        (Chain::Refusals, true, "the CA accepted 1 request that it must refuse: weak-key"),
+        (Chain::Authorization, false, "the CA accepted 1 validation that it must refuse: weak-key"),
+    ] {
+        let snapshot = with_one_accepted(chain, of_request);
+        let found: Vec<_> = snapshot
+            .never_succeeded
+            .iter()
+            .map(|reason| (reason.chain, reason.count, reason.why.as_str()))
+            .collect();
+        assert_eq!(found, [(chain, 1, expected)]);
+        assert_eq!(snapshot.failures[0].class, Some(FailureClass::Accepted));
+        let text = summary_table(&snapshot, TextStyle::default());
+        assert!(text.contains(expected), "{text}");
+    }
 }
 
 /// The numbers of successes and of failures.
