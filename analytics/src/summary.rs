@@ -470,12 +470,16 @@ fn push_loads(text: &mut String, snapshot: &Snapshot, style: TextStyle) {
         };
         any = true;
         let done = if scenario.rate_unit == "requests" { scenario.requests } else { scenario.ended };
-        let share = match scenario.asked {
+        let share = match scenario.asked.saturating_add(scenario.carried) {
             0 => String::new(),
-            asked => format!(" ({:.1} %)", 100.0 * done as f64 / asked as f64),
+            wanted => format!(" ({:.1} %)", 100.0 * done as f64 / wanted as f64),
+        };
+        let carried = match scenario.carried {
+            0 => String::new(),
+            carried => format!(" and {carried} in flight before"),
         };
         let mut line = format!(
-            "Load {name} ({}): {done} of {} {} required{share}",
+            "Load {name} ({}): {done} of {} {} required{carried}{share}",
             scenario.executor, scenario.asked, unit
         );
         if scenario.dropped > 0 {

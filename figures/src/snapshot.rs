@@ -487,6 +487,10 @@ pub struct ScenarioFigures {
     /// How many of `asked` were no node's part: the sum of the scenario's gaps.
     #[serde(default)]
     pub missing: u64,
+    /// Iterations in flight when the warm-up ended or the part of the run began: they count in `ended` and not in
+    /// `asked`. 0 for a rate of requests.
+    #[serde(default)]
+    pub carried: u64,
     /// Iterations that were due.
     pub due: u64,
     /// Iterations started.

@@ -9,7 +9,7 @@
 mod metric;
 mod window;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use wec_record::threshold::{Metric, Of, Threshold, Unit};
 use wec_record::{ChainResult, LoadSample, LoadState, MarkBy, Record, ScenarioSample};
@@ -39,6 +39,9 @@ pub(crate) struct RunVerdict {
     /// The first second that is not complete.
     next: u64,
     followed: Followed,
+    /// Iterations in flight at the last sample of the warm-up, by node and scenario. They are achieved after it, and
+    /// were required before.
+    carried: HashMap<(String, u64), u64>,
     /// What no node had as its part, by scenario.
     shortfalls: BTreeMap<String, (Shortfall, i64)>,
     /// Whether a threshold has ended the run, according to the log.
@@ -205,12 +208,16 @@ impl RunVerdict {
             let done = now.since(&before.unwrap_or_default());
             let key = key_of(&scenario.name);
             let missing = self.missing(node, at_unix_ns, scenario);
+            let here = (node.to_owned(), key);
             if at_unix_ns < self.warm_until {
+                self.carried.insert(here, scenario.in_flight());
                 continue;
             }
+            let carried = self.carried.remove(&here).unwrap_or(0).cast_signed();
             for judge in &mut self.judges {
                 if let Some(event) = judge.threshold.metric.of_load(&done) {
-                    let asked = event.asked.map(|asked| asked.saturating_add(missing));
+                    let asked =
+                        event.asked.map(|asked| asked.saturating_add(missing).saturating_add(carried));
                     judge.add(second, Event { scenario: key, asked, ..event });
                 }
             }

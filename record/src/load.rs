@@ -129,6 +129,13 @@ pub struct ScenarioSample {
     pub scheduled: f64,
 }
 
+impl ScenarioSample {
+    /// Iterations that were required, have started and have not ended. 0 without a rate of chains.
+    pub fn in_flight(&self) -> u64 {
+        if self.rate_unit == "chains" { self.started.saturating_sub(self.ended) } else { 0 }
+    }
+}
+
 fn is_zero(count: &f64) -> bool {
     *count == 0.0
 }

@@ -227,6 +227,38 @@ fn each_rate_is_shown_with_what_was_reached_and_why() {
     assert_eq!(said(ScenarioSample { executor: "workers".to_owned(), ..ScenarioSample::default() }), None);
 }
 
+/// Samples of 10 iterations a second, of which two end a second later than they were due.
+#[test]
+fn what_was_in_flight_when_a_part_began_is_not_more_than_was_required() {
+    const SECOND: u64 = 1_000_000_000;
+    let of = |mut aggregate: Aggregate| {
+        aggregate.record(&Record::Header(header("run")));
+        for second in 1..=5 {
+            let started = 10 * second;
+            let scenario = ScenarioSample {
+                name: "default".to_owned(),
+                executor: "arrival-rate".to_owned(),
+                rate_unit: "chains".to_owned(),
+                asked: started,
+                due: started,
+                started,
+                ended: if second == 5 { started } else { started - 2 },
+                ..ScenarioSample::default()
+            };
+            let load = LoadSample { scenarios: vec![scenario], ..LoadSample::default() };
+            let at_unix_ns = START + second * SECOND;
+            aggregate.record(&Record::Load { node: "r1".to_owned(), seq: second, at_unix_ns, load });
+        }
+        let table = summary_table(&aggregate.snapshot(), TextStyle::default());
+        table.lines().find(|line| line.starts_with("Load default")).unwrap().to_owned()
+    };
+    assert_eq!(of(Aggregate::default()), "Load default (arrival-rate): 50 of 50 chains required (100.0 %)");
+    assert_eq!(
+        of(Aggregate::of_period(std::time::Duration::from_secs(3), None)),
+        "Load default (arrival-rate): 32 of 30 chains required and 2 in flight before (100.0 %)"
+    );
+}
+
 #[test]
 fn the_json_matches_its_schema() {
     let schema: Value = serde_json::from_str(&wec_analytics::summary_schema()).unwrap();

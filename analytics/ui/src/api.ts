@@ -2542,6 +2542,12 @@ export interface components {
             capped_ns: number;
             /**
              * Format: int64
+             * @description Iterations in flight when the warm-up ended or the part of the run began: they count in `ended` and not in
+             *     `asked`. 0 for a rate of requests.
+             */
+            carried: number;
+            /**
+             * Format: int64
              * @description Iterations dropped: they were due, but no worker was free and no more workers were allowed.
              */
             dropped: number;

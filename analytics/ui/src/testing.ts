@@ -32,6 +32,7 @@ export const NO_SCENARIO: ScenarioFigures = {
   rate_unit: "",
   asked: 0,
   missing: 0,
+  carried: 0,
   due: 0,
   started: 0,
   ended: 0,

@@ -46,6 +46,9 @@ struct Node {
     backlog_share: f64,
     limits: Vec<Limit>,
     limited_ns: u64,
+    /// Iterations in flight when the period began, by scenario.
+    #[serde(skip)]
+    carried: BTreeMap<String, u64>,
     orders_expired: u64,
     clock_ahead_s: Option<i64>,
 }
@@ -153,6 +156,8 @@ impl Loads {
                 if scenarios.len() < MAX_SCENARIOS || scenarios.contains_key(name) {
                     let figures = scenarios.entry(name.clone()).or_default();
                     figures.add(sample, lives);
+                    let carried = node.carried.get(name).copied().unwrap_or_default();
+                    figures.carried = figures.carried.saturating_add(carried);
                     let asked = node.asked_workers.get(name).copied().unwrap_or_default();
                     if over && lives && sample.workers_target == 0 {
                         figures.workers_target = figures.workers_target.saturating_add(asked);
@@ -285,6 +290,7 @@ impl Node {
             backlog_share: generator.backlog_share,
             limits: generator.limits.iter().take(MAX_LIMITS).cloned().collect(),
             limited_ns: generator.limited_ns,
+            carried: BTreeMap::new(),
             orders_expired: load.ca.orders_expired,
             clock_ahead_s: load.ca.clock_ahead_s,
         }
@@ -294,6 +300,7 @@ impl Node {
     fn subtract(&mut self, before: &Self) {
         for (name, scenario) in &mut self.scenarios {
             let Some(before) = before.scenarios.get(name) else { continue };
+            self.carried.insert(name.clone(), before.in_flight());
             for (ours, theirs) in [
                 (&mut scenario.asked, before.asked),
                 (&mut scenario.due, before.due),

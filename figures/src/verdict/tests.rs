@@ -58,6 +58,33 @@ fn what_ended_in_the_warm_up_is_not_judged() {
     assert_eq!(judged(3)[1].0, Some(true));
 }
 
+#[test]
+fn what_was_in_flight_at_the_end_of_the_warm_up_is_required_after_it() {
+    let achieved = |in_flight: u64, warm_up: u64| {
+        let threshold = "rate{achieved/target} >= 1".parse().unwrap();
+        let mut verdict = RunVerdict::new(&[threshold], START_S * SECOND, warm_up * SECOND);
+        // 10/s, of which some end in the second after their start, until all have ended.
+        for second in 0..=10_u64 {
+            let started = 10 * second;
+            let ended = if second == 10 { started } else { started.saturating_sub(in_flight) };
+            let scenario = ScenarioSample {
+                rate_unit: "chains".to_owned(),
+                asked: started,
+                started,
+                ended,
+                ..ScenarioSample::default()
+            };
+            let load = LoadSample { scenarios: vec![scenario], ..LoadSample::default() };
+            let at_unix_ns = (START_S + second) * SECOND;
+            verdict.record(&Record::Load { node: "r1".to_owned(), seq: 0, at_unix_ns, load });
+        }
+        verdict.results((10 - warm_up) * SECOND)[0].value
+    };
+    for (in_flight, warm_up) in [(0, 0), (3, 0), (0, 4), (3, 4), (9, 4)] {
+        assert_eq!(achieved(in_flight, warm_up), Some(1.0), "{in_flight} in flight, warm-up of {warm_up} s");
+    }
+}
+
 fn tick(second: u64) -> Record {
     let at_unix_ns = (START_S + second) * SECOND;
     Record::State { node: "r1".to_owned(), seq: 0, at_unix_ns, counts: StateCounts::default() }
