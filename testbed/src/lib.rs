@@ -9,6 +9,7 @@ pub mod etcd;
 pub mod influx;
 pub mod locust;
 pub mod nginx;
+pub mod notices;
 pub mod pebble;
 pub mod ports;
 pub mod postgres;
@@ -16,11 +17,13 @@ pub mod process;
 pub mod prometheus;
 pub mod python;
 pub mod redis;
+pub mod rotel;
 
 pub use caddy::{Caddy, Standard};
 pub use influx::InfluxDb;
 pub use locust::locust;
 pub use nginx::{Nginx, NginxOptions};
+pub use notices::Notices;
 pub use pebble::{ChallTestSrv, Pebble, PebbleOptions};
 pub use ports::{free_address, free_port, on_free_ports};
 pub use postgres::Postgres;
@@ -28,6 +31,7 @@ pub use process::{Process, Program};
 pub use prometheus::{NodeExporter, Prometheus};
 pub use python::python;
 pub use redis::Redis;
+pub use rotel::Rotel;
 
 /// Where a server's state is in memory if the machine has such a folder: a disk that others keep busy would delay the
 /// server, and cost an etcd its leader.

@@ -14,7 +14,7 @@ use rcgen::{
 use crate::ports::{free_address, on_free_ports};
 use crate::process::{Process, Program};
 
-const NGINX: Program = Program { binary: "nginx", package: "nginx-light" };
+pub(crate) const NGINX: Program = Program { binary: "nginx", package: "nginx-light" };
 const OPENSSL: Program = Program { binary: "openssl", package: "openssl" };
 
 /// How nginx treats its clients. The default closes nothing early and asks for no certificate.

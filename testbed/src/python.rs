@@ -1,4 +1,4 @@
-//! Python with the packages of `target/test-venv`, for clients that others wrote.
+//! Python with the packages of `target/test-venv`, for clients and receivers that others wrote.
 
 use std::path::{Path, PathBuf};
 

@@ -9,13 +9,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
-use wec_testbed::InfluxDb;
+use wec_testbed::{InfluxDb, Notices, Process, Rotel};
 
 use crate::common::{NullCa, Run, free, run, said, signal, summary, until, wec};
 
-fn database() -> InfluxDb {
+fn within<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(InfluxDb::start()).unwrap()
+    runtime.block_on(future)
+}
+
+fn database() -> InfluxDb {
+    within(InfluxDb::start()).unwrap()
 }
 
 /// One HTTP exchange. Returns the body.
@@ -234,6 +238,19 @@ fn a_webhook_gets_the_verdict_and_is_tried_twice() {
     assert!(lines[1].starts_with("Issued "), "{first}");
     assert!(lines[2].contains("chain{count}"), "{first}");
     assert!(lines.last().unwrap().starts_with("log: results/"), "{first}");
+    // A server of others keeps what it gets.
+    let notices = within(Notices::start()).unwrap();
+    let (there, mut elsewhere) = (notices.url(), args);
+    elsewhere[5] = &there;
+    let output = run(folder.path(), &elsewhere);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(!said(&output).contains("webhook"), "{}", said(&output));
+    let received = notices.received().unwrap();
+    let [notice] = &received[..] else { panic!("{received:?}") };
+    let body = notice.strip_prefix("POST /services/s3cret application/json ").unwrap();
+    let text = serde_json::from_str::<Value>(body).unwrap()["text"].as_str().unwrap().to_owned();
+    assert_eq!(text.lines().count(), first.lines().count());
+    assert!(text.starts_with("wec run passed: https://"), "{text}");
     // Nobody answers there any more.
     let output = run(folder.path(), &args);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
@@ -310,29 +327,45 @@ fn only_a_process_s_own_flags_decide_where_data_goes() {
     assert_eq!(calls.load(Ordering::Relaxed), 0);
 }
 
-/// What the official message classes of OpenTelemetry read is what the run printed.
+/// What a collector forwards, read by the official message classes of OpenTelemetry, is what the run printed.
 #[test]
-fn a_receiver_with_the_official_classes_reads_every_export() {
+fn a_collector_takes_every_export_and_forwards_the_figures_of_the_run() {
     let (folder, python) = (tempfile::tempdir().unwrap(), wec_testbed::python().unwrap());
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wec/otlp_collector.py");
-    let mut collector = Command::new(python).arg(script).stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(collector.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let url = lines.next().expect("the collector starts");
-    let received = std::thread::spawn(move || lines.collect::<Vec<_>>());
+    let receiver = Process::start_with("python", |_| {
+        let mut command = Command::new(&python);
+        command.arg(&script);
+        Ok(command)
+    });
+    let receiver = receiver.unwrap();
+    until("the receiver listens", || receiver.log().contains('\n'));
+    let collector = within(Rotel::start(receiver.log().trim())).unwrap();
     let ca = NullCa::start(folder.path(), &["--no-verify"]);
-    let mut args = vec!["run", "--headless", "--workers", "4", "--run-time", "2s", "--json", "summary.json"];
+    let (url, mut args) = (collector.url(), vec!["run", "--headless", "--workers", "4", "--run-time", "2s"]);
     args.extend(["--http01-listen", "127.0.0.1:0", "--otlp", &url, "--otlp-interval", "300ms"]);
+    args.extend(["--json", "summary.json"]);
     args.extend(ca.target());
     let output = run(folder.path(), &args);
-    collector.kill().unwrap();
-    collector.wait().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     assert!(!said(&output).contains("collector"), "it refused an export: {}", said(&output));
-    let received = received.join().unwrap();
+    let summary = summary(folder.path());
+    let requests = |export: &Value| {
+        let points = export["metrics"]["wec_http_requests"]["points"].as_array().into_iter().flatten();
+        points.map(|point| point["value"].as_f64().unwrap()).sum::<f64>()
+    };
+    let received = || -> Vec<Value> {
+        let log = receiver.log();
+        let whole = log.split_inclusive('\n').skip(1).filter(|line| line.ends_with('\n'));
+        whole
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {log}")))
+            .collect()
+    };
+    // The last one is sent at the end of the run.
+    until("the last export arrives", || received().last().map(requests) == summary["requests"].as_f64());
+    let received = received();
     assert!(received.len() >= 3, "{} exports", received.len());
 
-    let last: Value = serde_json::from_str(received.last().unwrap()).unwrap();
-    let summary = summary(folder.path());
+    let last = received.last().unwrap();
     assert_eq!(last["resource"]["service.name"], "wile-e-coyote");
     assert_eq!(last["resource"]["wec.run"], summary["run"]["id"]);
     let points = |name: &str| last["metrics"][name]["points"].as_array().unwrap().iter();
@@ -351,6 +384,4 @@ fn a_receiver_with_the_official_classes_reads_every_export() {
         );
     }
     assert_eq!(last["metrics"]["wec_chain_response_time"]["unit"], "s");
-    let requests: f64 = points("wec_http_requests").map(|point| point["value"].as_f64().unwrap()).sum();
-    assert_eq!(Some(requests), summary["requests"].as_f64());
 }

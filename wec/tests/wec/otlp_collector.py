@@ -1,8 +1,9 @@
-"""An OTLP receiver that others wrote: the message classes of opentelemetry-proto (PyPI).
+"""An OTLP receiver of classes that others wrote: those of opentelemetry-proto (PyPI). A collector forwards to it.
 
 Prints its address, then for each export a line of JSON: attributes of the resource and all points.
 """
 
+import gzip
 import json
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -44,6 +45,8 @@ def points(metric):
 class Collector(BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.headers["Content-Encoding"] == "gzip":
+            body = gzip.decompress(body)
         request = service.ExportMetricsServiceRequest()
         request.ParseFromString(body)
         # Nothing in it that the official classes do not know.
