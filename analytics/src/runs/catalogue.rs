@@ -57,7 +57,7 @@ pub(crate) struct Catalogue {
     /// The outcomes of the runs whose logs have been read; none for a log that cannot be read.
     outcomes: Mutex<HashMap<String, KnownOutcome>>,
     /// Reading a log occupies a processor: one at a time.
-    reading: tokio::sync::Mutex<()>,
+    reading: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// A file, and the header of the log that it is.
@@ -128,7 +128,7 @@ impl Catalogue {
             kept: Mutex::default(),
             files: Mutex::default(),
             outcomes: Mutex::default(),
-            reading: tokio::sync::Mutex::default(),
+            reading: Arc::default(),
         }
     }
 
@@ -180,10 +180,15 @@ impl Catalogue {
         if let Some(live) = self.shown.run(id) {
             return Ok(Some(live));
         }
-        let _one_at_a_time = self.reading.lock().await;
+        // Until the log is read, also if nobody waits any more: whoever asks again then finds the run.
+        let one_at_a_time = Arc::clone(&self.reading).lock_owned().await;
         let (catalogue, id) = (Arc::clone(self), id.to_owned());
+        let read = move || {
+            let _one_at_a_time = one_at_a_time;
+            catalogue.read(&id)
+        };
         // The panic hook has reported the panic.
-        let found = tokio::task::spawn_blocking(move || catalogue.read(&id)).await.unwrap_or(Ok(None))?;
+        let found = tokio::task::spawn_blocking(read).await.unwrap_or(Ok(None))?;
         Ok(found.map(|kept| kept.run()))
     }
 

@@ -4,7 +4,7 @@
 //! it has is checked before it is used.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -112,6 +112,18 @@ impl Sections {
         }
     }
 
+    /// Writes all of them, which may be longer together than one is allowed to be.
+    fn write_to(&self, to: &mut impl Write) -> io::Result<()> {
+        match self {
+            Self::Memory(sections) => to.write_all(sections),
+            Self::File(file, begin, length) => {
+                let mut file = &**file;
+                file.seek(SeekFrom::Start(*begin))?;
+                io::copy(&mut file.take(*length), to).map(drop)
+            }
+        }
+    }
+
     /// The section at this offset, of this length.
     pub(super) fn read(&self, (from, length): (u64, u64)) -> io::Result<Vec<u8>> {
         let end = from.checked_add(length).filter(|end| *end <= self.length() && length <= LONGEST);
@@ -144,7 +156,7 @@ pub(super) fn store(index: &RunIndex, file: &Path) -> io::Result<()> {
     new.write_all(MAGIC)?;
     new.write_all(&(head.len() as u64).to_le_bytes())?;
     new.write_all(&head)?;
-    new.write_all(&index.sections.read((0, index.sections.length()))?)?;
+    index.sections.write_to(&mut new)?;
     new.finish()
 }
 

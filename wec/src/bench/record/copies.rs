@@ -174,6 +174,11 @@ impl Copies {
         result.due = started.saturating_sub(self.scaled(of.started - of.due));
         result.done = before + self.scaled(of.done.saturating_sub(before_of));
         result.took = result.done - result.due;
+        let (length, length_of) = (result.done - started, of.done - of.started);
+        for part in [&mut result.keygen, &mut result.waited_asked, &mut result.waited_poll] {
+            let share = *part as f64 / length_of.max(1) as f64;
+            *part = wec_acme::clock::reading((share * length as f64) as u64).min(length);
+        }
         result.issuance = of.issuance.map(|issuance| self.scaled(issuance));
         result
     }
