@@ -19,8 +19,15 @@ const SECOND: u64 = 1_000_000_000;
 
 /// A run of eleven hours, in the order in which its records arrive.
 fn run() -> Vec<Record> {
+    run_of(11)
+}
+
+/// A run of so many hours.
+fn run_of(hours: u64) -> Vec<Record> {
     let tree = records(700).prop_filter("a long one", |records| records.len() > 400);
     let mut records = tree.new_tree(&mut TestRunner::deterministic()).unwrap().current();
+    let end = START + hours * 3_600 * SECOND;
+    records.retain(|record| record.unix_ns().is_none_or(|at| at <= end));
     records.sort_by_key(Record::unix_ns);
     let mut seen = std::collections::HashSet::new();
     let mut new =
@@ -154,7 +161,7 @@ async fn an_index_that_is_stale_damaged_or_of_another_version_is_made_again() {
     let logs = folder.path().join("logs");
     fs::create_dir(&logs).unwrap();
     let (log, index) = (logs.join("run.jsonl"), indexes.join("run.jsonl.index"));
-    let records = run();
+    let records = run_of(4);
     let place = IndexPlace::Folder(indexes);
     let open = async || {
         let page = serve(&logs, place.clone()).await;
@@ -162,7 +169,7 @@ async fn an_index_that_is_stale_damaged_or_of_another_version_is_made_again() {
         page.finish().await;
         shown
     };
-    fs::write(&log, written(&records[..200], LogFormat::Json)).unwrap();
+    fs::write(&log, written(&records[..100], LogFormat::Json)).unwrap();
     // It does not grow any more.
     let long_ago = std::time::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
     let is_old = || fs::File::open(&log).unwrap().set_modified(long_ago).unwrap();
@@ -329,7 +336,7 @@ async fn observations_of_odd_numbers_have_an_index() {
 async fn an_index_of_somebody_else_is_not_believed() {
     let folder = tempfile::tempdir().unwrap();
     let (log, index) = (folder.path().join("run.jsonl"), folder.path().join("run.jsonl.index"));
-    let records = run();
+    let records = run_of(4);
     fs::write(&log, written(&records, LogFormat::Json)).unwrap();
     let whole = of_log(&log);
     let open = async || {
@@ -459,7 +466,7 @@ async fn figures_that_cannot_be_those_of_records_are_not_believed() {
 #[tokio::test]
 async fn a_log_may_have_the_name_of_an_index() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("mine.index"), written(&run(), LogFormat::Json)).unwrap();
+    fs::write(folder.path().join("mine.index"), written(&run_of(2), LogFormat::Json)).unwrap();
     let page = serve(folder.path(), IndexPlace::Beside).await;
     let (status, list) = exchange_list(&page).await;
     assert_eq!(status, 200);
