@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::FailureClass;
 use crate::Purpose;
 use crate::behaviour::Behaviour;
-use crate::clock::{Clock, RESOLUTION_NS};
+use crate::clock::{Clock, RESOLUTION_NS, Term};
 use crate::correlation::TraceId;
 use crate::endpoint::Endpoint;
 use crate::failure::Failure;
@@ -93,6 +93,8 @@ pub struct Trace {
     steps: Option<NonZeroU8>,
     /// Whether it has.
     abandoned: bool,
+    /// The term in which requests may be sent; none if they always may.
+    term: Option<Term>,
 }
 
 impl Trace {
@@ -110,7 +112,19 @@ impl Trace {
             behaviour: Behaviour::Proper,
             steps: None,
             abandoned: false,
+            term: None,
         }
+    }
+
+    /// Requests are sent in this term only: after it the chain fails as [`FailureClass::Interrupted`].
+    #[must_use]
+    pub fn within(self, term: Option<Term>) -> Self {
+        Self { term, ..self }
+    }
+
+    /// The term in which requests may be sent.
+    pub(crate) fn term(&self) -> Option<&Term> {
+        self.term.as_ref()
     }
 
     /// The client behaves so from now on. `steps` is how many steps one that abandons its chain takes.

@@ -39,6 +39,13 @@ impl Failure {
         }
     }
 
+    /// Nothing is sent any more: this node's right to send has ended.
+    pub(crate) fn no_right_to_send() -> Self {
+        let message = "not sent: this node's right to send had ended, because its lease on the board was not renewed in \
+                       time, so others may have its share of the load";
+        Self { detail: Cow::Borrowed("lease"), ..Self::new(FailureClass::Interrupted, message) }
+    }
+
     /// A failure of our own side.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(FailureClass::Internal, message)

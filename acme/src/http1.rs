@@ -27,7 +27,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::FailureClass;
 use crate::body::Body;
-use crate::clock::Clock;
+use crate::clock::{Clock, Term};
 use crate::connect::{
     ConnectSettings, Connected, Counted, LONGEST_IDLE, Origins, digits, header_size, never_sent,
 };
@@ -35,7 +35,7 @@ use crate::failure::Failure;
 use crate::local;
 use crate::origin::Origin;
 use crate::peer::Peer;
-use crate::transport::{BoxFuture, Places, Reply, Request, Response, Transport, Way};
+use crate::transport::{BoxFuture, Places, Reply, Request, Response, Transport, Way, may_send};
 
 /// HTTP/1.1 with a bounded number of connections, each with a place; callers without one wait in turn.
 pub(crate) struct HttpTransport {
@@ -98,6 +98,12 @@ impl HttpTransport {
                     }
                 };
                 way.address = connection.address;
+                if let Err(failure) = may_send(message.term.as_ref()) {
+                    let now = self.clock.now();
+                    self.keep(connection, now);
+                    let (sent, bytes_sent) = in_vain.map_or((now, 0), |ended| (ended.sent, bytes_sent));
+                    return Reply { sent, reused, way, bytes_sent, ..never_sent(self.clock, failure) };
+                }
 
                 let sent = self.clock.now();
                 let deadline =
@@ -209,6 +215,8 @@ struct Message {
     method: Method,
     headers: Vec<(HeaderName, HeaderValue)>,
     body: Bytes,
+    /// It may be sent in this term only.
+    term: Option<Term>,
     /// Bytes on the wire: hyper adds only Content-Length.
     size: u64,
 }
@@ -250,7 +258,7 @@ impl Message {
             "POST" => Method::POST,
             _ => Method::GET,
         };
-        Ok(Self { origin, uri, method, headers, body: request.body, size: size as u64 })
+        Ok(Self { origin, uri, method, headers, body: request.body, term: request.term, size: size as u64 })
     }
 
     /// The request for hyper. URL, values and body are shared, not copied.

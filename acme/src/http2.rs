@@ -36,7 +36,9 @@ use crate::connect::{ConnectSettings, Connected, Origins, digits, header_size, n
 use crate::failure::Failure;
 use crate::local;
 use crate::origin::Origin;
-use crate::transport::{BoxFuture, Reply, Request, Response, Transport, Way, pause_before_reconnect};
+use crate::transport::{
+    BoxFuture, Reply, Request, Response, Transport, Way, may_send, pause_before_reconnect,
+};
 
 /// HTTP/2 with one connection to each server.
 pub(crate) struct Http2Transport {
@@ -58,7 +60,8 @@ impl Http2Transport {
         Self { settings, clock, origins: Origins::default(), lanes: Mutex::default() }
     }
 
-    async fn attempt(&self, request: Request) -> Reply {
+    async fn attempt(&self, mut request: Request) -> Reply {
+        let term = request.term.take();
         let origin = match self.origins.of(&request.url, &self.settings.dialler) {
             Ok(origin) => origin,
             Err(failure) => return never_sent(self.clock, failure),
@@ -106,6 +109,12 @@ impl Http2Transport {
                 let sent = in_vain.map_or(began, |vain| vain.sent);
                 in_vain = Some(InVain { deadline, sent, ended: broken(&error) });
                 continue;
+            }
+            if let Err(failure) = may_send(term.as_ref()) {
+                let (sent, bytes_sent) = in_vain
+                    .filter(|_| way.doubtful)
+                    .map_or((self.clock.now(), 0), |vain| (vain.sent, bytes_sent));
+                return Reply { sent, way, bytes_sent, ..never_sent(self.clock, failure) };
             }
 
             let sent = self.clock.now();

@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use crate::FailureClass;
+use crate::clock::Term;
 use crate::failure::Failure;
 use crate::peer::Peer;
 
@@ -138,6 +139,16 @@ pub struct Request {
     pub accept: Option<&'static str>,
     /// The `traceparent` header, if one is sent.
     pub traceparent: Option<Box<str>>,
+    /// It is sent in this term only, also if it first waits for a connection; none if it always may be.
+    pub term: Option<Term>,
+}
+
+/// Whether a request of this term may be sent now.
+///
+/// # Errors
+/// The failure of the request if not.
+pub(crate) fn may_send(term: Option<&Term>) -> Result<(), Failure> {
+    if term.is_none_or(Term::holds) { Ok(()) } else { Err(Failure::no_right_to_send()) }
 }
 
 /// How an attempt reached the server. Times are nanoseconds; the first three are 0 over an existing connection.

@@ -24,7 +24,7 @@ pub fn summary_table(snapshot: &Snapshot, style: TextStyle) -> String {
     let prose = |line: String| style.wrapped(&line, 4);
     let failed: u64 = snapshot.chains.values().map(|chain| chain.failed).sum();
     let cut_off: u64 = snapshot.chains.values().map(|chain| chain.cut_off).sum();
-    let cut = if cut_off > 0 { format!(", {cut_off} cut off at the end") } else { String::new() };
+    let cut = if cut_off > 0 { format!(", {cut_off} cut off") } else { String::new() };
     let mut text = String::new();
     if let Some(period) = &snapshot.period {
         let (from, to) = (duration(period.from_ns), duration(period.to_ns));

@@ -1,27 +1,24 @@
 //! A node's right to send: it ends on the node's own clock before the board removes the node, so that others
 //! take over its part only after it has stopped.
 //!
-//! | the node | may it start iterations? |
+//! | the node | may it send? |
 //! | --- | --- |
 //! | has joined, and no shares name its registration | no |
 //! | is named by the shares, and its lease was renewed less than L_stop ago | its part |
 //! | could not renew for L_stop: the board is away, or the process was stopped or suspended | no |
 //! | renews again before the board has removed it | its part, from then on |
 //! | was removed by the board, and registers again | no, until shares name the new registration |
-//! | sees fewer live nodes than its quorum | no |
+//! | sees fewer live nodes than its quorum | starts no iterations |
 //!
 //! With L the length of the lease: L_stop + round trip + drift < L. All are fractions of L, because etcd may
 //! grant a longer lease than asked for. L_stop is counted from *before* a renewal is sent, and L by the board
 //! from when it arrives, so the round trip of the renewal itself is on the safe side; the one in the sum is that
 //! of a request to the CA that was started at the last moment.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::Instant;
-use wec_clock::{Moment, boot_ns};
+use wec_clock::{Deadline, Moment};
 
 /// Renewals per lease, at equal intervals: every 2 s of 10 s.
 pub(crate) const RENEWALS: u32 = 5;
@@ -47,18 +44,11 @@ pub(crate) fn renew_every(lease: Duration) -> Duration {
     lease / RENEWALS
 }
 
-/// The right of this node to start iterations. Clones are the same right.
+/// The right of this node to send. Clones are the same right.
 #[derive(Clone, Debug)]
-pub struct SendRight(Arc<State>);
-
-#[derive(Debug)]
-struct State {
-    registration: AtomicI64,
-    /// Its end, nanoseconds since boot; the largest number if it does not end by itself, 0 if there is none.
-    ends_boot_ns: AtomicU64,
-    /// Its end by tokio's clock, nanoseconds since `origin`.
-    ends_ns: AtomicU64,
-    origin: Instant,
+pub struct SendRight {
+    /// Its terms are the registrations.
+    deadline: Deadline,
     standing: watch::Sender<Standing>,
 }
 
@@ -78,15 +68,8 @@ impl SendRight {
     }
 
     pub(crate) fn new(registration: i64, ends: Option<Moment>) -> Self {
-        let right = Self(Arc::new(State {
-            registration: AtomicI64::new(registration),
-            ends_boot_ns: AtomicU64::new(0),
-            ends_ns: AtomicU64::new(0),
-            origin: Instant::now(),
-            standing: watch::Sender::new(Standing { registration, ends }),
-        }));
-        right.set(registration, ends);
-        right
+        let standing = watch::Sender::new(Standing { registration, ends });
+        Self { deadline: Deadline::new(registration, ends), standing }
     }
 
     /// A right that ends at a moment, which a test can move by [`SendRight::renewed`].
@@ -104,38 +87,28 @@ impl SendRight {
     /// Whether an iteration may start that was shared out to this registration. Without a lease this reads no
     /// clock.
     pub fn holds(&self, registration: i64) -> bool {
-        let state = &*self.0;
-        let ends = state.ends_boot_ns.load(Ordering::Acquire);
-        if state.registration.load(Ordering::Acquire) != registration {
-            return false;
-        }
-        let instant = || state.origin + Duration::from_nanos(state.ends_ns.load(Ordering::Acquire));
-        ends == u64::MAX || (boot_ns() < ends && Instant::now() < instant())
+        self.deadline.holds(registration)
     }
 
     /// Whether it ends unless it is renewed.
     pub fn ends(&self) -> bool {
-        self.0.ends_boot_ns.load(Ordering::Acquire) != u64::MAX
+        self.deadline.ends()
+    }
+
+    /// The deadline that requests check; its terms are the registrations. None without a lease.
+    pub fn deadline(&self) -> Option<Deadline> {
+        self.ends().then(|| self.deadline.clone())
     }
 
     /// The registration and the end of the right, now and after each renewal.
     pub fn standing(&self) -> watch::Receiver<Standing> {
-        self.0.standing.subscribe()
+        self.standing.subscribe()
     }
 
     /// Sets the end: after a renewal, or with another registration.
     pub(crate) fn set(&self, registration: i64, ends: Option<Moment>) {
-        let state = &*self.0;
-        state.standing.send_modify(|standing| {
-            if state.registration.load(Ordering::Acquire) != registration {
-                state.ends_boot_ns.store(0, Ordering::Release);
-                state.registration.store(registration, Ordering::Release);
-            }
-            let since_origin =
-                |ends: Moment| ends.instant().saturating_duration_since(state.origin).as_nanos();
-            let ends_ns = ends.map_or(0, |ends| u64::try_from(since_origin(ends)).unwrap_or(u64::MAX));
-            state.ends_ns.store(ends_ns, Ordering::Release);
-            state.ends_boot_ns.store(ends.map_or(u64::MAX, |ends| ends.boot_ns()), Ordering::Release);
+        self.standing.send_modify(|standing| {
+            self.deadline.set(registration, ends);
             *standing = Standing { registration, ends };
         });
     }
@@ -143,7 +116,7 @@ impl SendRight {
     /// Ends the right for good.
     pub(crate) fn end(&self) {
         let now = Moment::now();
-        self.set(self.0.registration.load(Ordering::Acquire), Some(now));
+        self.set(self.deadline.term(), Some(now));
     }
 }
 

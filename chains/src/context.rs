@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strum::{EnumCount, IntoStaticStr, VariantArray};
+use wec_acme::clock::Deadline;
 use wec_acme::{AccountKeys, Behaviour, Checker, Client, Clock, ExternalAccount, KeyPool, KeyType};
 use wec_record::plan::Count;
 use wec_record::{Chain, ChallengeType};
@@ -35,6 +36,9 @@ pub struct Context {
     pub policy: Arc<Policy>,
     /// The process's clock, which the client also uses.
     pub clock: Clock,
+    /// The end of the right to send: a chain sends only in the term in which it began, and is interrupted after it.
+    /// None if it does not end.
+    pub right: Option<Deadline>,
 }
 
 impl Context {

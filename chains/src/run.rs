@@ -7,7 +7,7 @@ use std::time::Duration;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use tokio_util::sync::CancellationToken;
-use wec_acme::clock::reading;
+use wec_acme::clock::{Deadline, reading};
 use wec_acme::{Behaviour, Failure, FailureClass, MOST_STEPS, Subject, Trace};
 use wec_record::{Chain, ChainResult};
 
@@ -23,7 +23,8 @@ const CLEAN_UP: Duration = Duration::from_secs(5);
 ///
 /// `due` is the due time in an open model, nanoseconds of the context's clock; none in a closed model. When
 /// `cut` is cancelled, the chain is dropped at once: the result is an interrupted one with everything done
-/// until then, and its claims become suspect.
+/// until then, and its claims become suspect. When the right to send ends, the result is an interrupted one as well,
+/// with the detail `lease`, instead of the chain's next request.
 ///
 /// Returns none when there was nothing to do and nothing was sent: another worker took the last order or
 /// certificate between the pick and the claim, or a limit was reached.
@@ -35,7 +36,7 @@ pub async fn run(
     cut: &CancellationToken,
 ) -> Option<ChainResult> {
     let started = context.clock.now();
-    let mut trace = Trace::new(context.clock);
+    let mut trace = Trace::new(context.clock).within(context.right.as_ref().map(Deadline::begin));
     let behaviour = context.policy.behaviours.draw(rng, |_| true).unwrap_or_default();
     if behaviour != Behaviour::Proper {
         let abandons = behaviour == Behaviour::Abandons;

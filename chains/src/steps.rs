@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use wec_acme::{
     Account, AskedValidity, Authorization, AuthorizationStatus, Behaviour, CertificateKey, Challenge,
-    ChallengeStatus, DOWNLOADS, Endpoint, Failure, FailureClass, NewOrder, Order, OrderStatus, Purpose,
-    Trace, WrongKind,
+    ChallengeStatus, DOWNLOADS, Endpoint, Exchange, Failure, FailureClass, NewOrder, Order, OrderStatus,
+    Purpose, Trace, WrongKind,
 };
 use wec_record::ChallengeType;
 use wec_store::challenge::detour;
@@ -354,12 +354,8 @@ pub(crate) fn did_nothing(trace: &Trace, endpoint: Endpoint) -> bool {
             && attempt.failure.as_ref().is_some_and(|failure| {
                 matches!(
                     failure.kind,
-                    FailureClass::Problem
-                        | FailureClass::RateLimited
-                        | FailureClass::BadNonce
-                        | FailureClass::Connect
-                        | FailureClass::Tls
-                )
+                    FailureClass::Problem | FailureClass::RateLimited | FailureClass::BadNonce
+                ) || was_not_sent(attempt, failure)
             })
     })
 }
@@ -371,13 +367,20 @@ pub(crate) fn settle(room: Reservation, trace: &Trace, maker: Endpoint, failure:
     let mut attempts = trace.exchanges().iter().filter(|attempt| attempt.endpoint == maker);
     let may_have_made = attempts.any(|attempt| match &attempt.failure {
         None => true,
-        Some(failure) => {
-            attempt.status == 0 && !matches!(failure.kind, FailureClass::Connect | FailureClass::Tls)
-        }
+        Some(failure) => attempt.status == 0 && !was_not_sent(attempt, failure),
     });
     // An order that became invalid has no certificate.
     if may_have_made && failure.kind != FailureClass::Validation {
         room.forfeit();
+    }
+}
+
+/// Whether an attempt ended without a connection, or before the request was given to one.
+fn was_not_sent(attempt: &Exchange, failure: &Failure) -> bool {
+    match failure.kind {
+        FailureClass::Connect | FailureClass::Tls => true,
+        FailureClass::Interrupted => attempt.done > 0 && attempt.bytes_sent == 0,
+        _ => false,
     }
 }
 

@@ -6,12 +6,14 @@
 //! digits that only cost space (ADR 78).
 
 mod boot;
+mod deadline;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
 pub use boot::{Moment, boot_ns};
+pub use deadline::{Deadline, Term};
 
 /// The resolution of the clock's readings, nanoseconds.
 pub const RESOLUTION_NS: u64 = 1_000;

@@ -56,7 +56,7 @@ pub struct Snapshot {
     pub period: Option<Period>,
     /// HTTP attempts: steps, nonce fetches, retries and polls together.
     pub requests: u64,
-    /// HTTP attempts without the expected answer; those cut off at the end of the run are not included.
+    /// HTTP attempts without the expected answer; those cut off are not included.
     pub requests_failed: u64,
     /// Those of them that were not sent because this run may not load the server that the CA named, or its
     /// address.
@@ -257,7 +257,7 @@ pub struct ChainFigures {
     pub count: u64,
     /// Those of them that failed.
     pub failed: u64,
-    /// Iterations that the load tester cut off at the end of the run. No other figure of the chain includes
+    /// Iterations that the load tester cut off. No other figure of the chain includes
     /// them.
     #[serde(default)]
     pub cut_off: u64,
@@ -309,7 +309,7 @@ pub struct EndpointFigures {
     pub count: u64,
     /// Those of them that failed.
     pub failed: u64,
-    /// Those of them that the load tester cut off at the end of the run: they have not failed and are not in
+    /// Those of them that the load tester cut off: they have not failed and are not in
     /// the times below.
     #[serde(default)]
     pub cut_off: u64,

@@ -62,7 +62,7 @@ pub enum FailureClass {
     WrongCertificate,
     /// The load tester failed: challenge store, state store or key generation.
     Internal,
-    /// Interrupted at the end of the run.
+    /// Interrupted at the end of the run; with the detail `lease`, because the node's right to send had ended.
     Interrupted,
     /// A URL of the CA has an origin, or resolves to an address, that this run may not load. Nothing was sent
     /// to it.
@@ -286,7 +286,8 @@ pub struct RequestResult {
 const FINALIZE: &str = "finalize";
 
 impl ChainResult {
-    /// Whether the load tester interrupted it at the end of the run: it neither failed nor succeeded.
+    /// Whether the load tester interrupted it, at the end of the run or because its node could no longer send: it
+    /// neither failed nor succeeded.
     pub fn is_cut_off(&self) -> bool {
         self.class == Some(FailureClass::Interrupted)
     }

@@ -153,7 +153,7 @@ impl Requester {
         let (linger, remover) = Linger::start(plan.challenge_linger, Arc::clone(&parts.challenges));
         let watch = Watch::new(parts.clock, threads);
         let certificate_keys = Arc::clone(&keys.certificates);
-        let equipment = Equipment { keys, checker, linger };
+        let equipment = Equipment { keys, checker, linger, right: membership.right().deadline() };
         let workforces = workforces(plan, &parts, equipment, &all_channels, &watch);
         let engine = match Engine::start(parts.runtimes, set, workforces, &watch, &stop).await {
             Ok(engine) => engine,

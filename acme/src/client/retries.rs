@@ -23,7 +23,7 @@ use crate::nonce::Nonce;
 use crate::policy::Policy;
 use crate::subject::Subject;
 use crate::template::Templates;
-use crate::transport::{BoxFuture, Place, Reply, Request, Response};
+use crate::transport::{BoxFuture, Place, Reply, Request, Response, may_send};
 
 impl Client {
     /// A signed POST, retried as the policy allows.
@@ -70,6 +70,7 @@ impl Client {
                 body,
                 accept: step.accept,
                 traceparent: None,
+                term: None,
             };
             match self.attempt(trace, &step, request, &read).await {
                 Ok(value) => return Ok(value),
@@ -150,6 +151,7 @@ impl Client {
                 body: bytes::Bytes::new(),
                 accept: step.accept,
                 traceparent: None,
+                term: None,
             };
             match self.attempt(trace, &step, request, &read).await {
                 Ok(value) => return Ok(value),
@@ -167,8 +169,13 @@ impl Client {
         read: impl Fn(&Self, &Attempt<'_>, &Response) -> Result<T, Failure>,
     ) -> Result<T, Missed> {
         let attempt = Attempt { endpoint: step.endpoint, method: step.method, url: step.url };
+        // Before a connection is made; the transport checks it again.
+        if let Err(failure) = may_send(trace.term()) {
+            return Err(Missed { failure: attempt.failed(failure), status: 0, others_can_go_on: false });
+        }
         self.open(trace, step);
         request.traceparent = self.ca.correlation.traceparent.then(|| trace.traceparent());
+        request.term = trace.term().cloned();
         let under_way = self.ca.pulse.begin(self.ca.clock.now());
         let reply = match (trace.behaviour(), &self.ca.network) {
             (Behaviour::NewConnections, Some(network)) => self.send_apart(network, request, false).await,

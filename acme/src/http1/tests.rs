@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::body::LONGEST_BODY;
+use crate::clock::Deadline;
 use crate::dial::Dialler;
 use crate::tls::{HttpVersion, Roots, client_config};
 
@@ -33,6 +34,7 @@ fn post(url: &str) -> Request {
         body: Bytes::from_static(b"0123456789ab"),
         accept: Some("application/pem-certificate-chain"),
         traceparent: None,
+        term: None,
     }
 }
 
@@ -135,6 +137,25 @@ async fn counts_the_bytes_that_are_on_the_wire() {
     ] {
         assert!(sent.contains(line), "{line} is not in {sent}");
     }
+}
+
+/// A node may lose its right to send while a request waits for its connection.
+#[tokio::test]
+async fn a_request_whose_term_has_ended_is_not_sent_over_a_new_or_a_used_connection() {
+    let server = serve(vec![vec![ok()]]).await;
+    let transport = transport(4);
+    let right = Deadline::new(1, None);
+    let late = Request { term: Some(right.begin()), ..post(&server.url) };
+    right.set(2, None);
+    for reused in [false, true] {
+        let reply = send(&transport, late.clone()).await;
+        assert_eq!((reply.bytes_sent, reply.reused), (0, reused));
+        let failure = reply.result.unwrap_err();
+        assert_eq!((failure.kind, &*failure.detail), (FailureClass::Interrupted, "lease"));
+    }
+    let in_time = Request { term: Some(right.begin()), ..post(&server.url) };
+    assert_eq!(send(&transport, in_time).await.result.unwrap().body, "hi");
+    assert_eq!(server.opened.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::*;
+use crate::clock::Deadline;
 use crate::dial::Dialler;
 use crate::tls::{HttpVersion, Roots, client_config};
 
@@ -40,6 +41,7 @@ fn post(url: &str) -> Request {
         body: Bytes::from_static(b"0123456789ab"),
         accept: None,
         traceparent: None,
+        term: None,
     }
 }
 
@@ -120,6 +122,24 @@ async fn one_connection_serves_all() {
 
     let (one, two) = tokio::join!(transport.send(post(&server.url)), transport.send(post(&server.url)));
     assert!(one.reused && two.reused && one.result.is_ok() && two.result.is_ok());
+    assert_eq!(server.opened.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_request_whose_term_has_ended_is_not_sent_over_a_new_or_a_used_connection() {
+    let server = start(b"h2", obliging).await;
+    let transport = transport();
+    let right = Deadline::new(1, None);
+    let late = Request { term: Some(right.begin()), ..post(&server.url) };
+    right.set(2, None);
+    for _ in 0..2 {
+        let reply = transport.send(late.clone()).await;
+        assert_eq!((reply.bytes_sent, reply.reused), (0, false), "no request was sent over it yet");
+        let failure = reply.result.unwrap_err();
+        assert_eq!((failure.kind, &*failure.detail), (FailureClass::Interrupted, "lease"));
+    }
+    let in_time = Request { term: Some(right.begin()), ..post(&server.url) };
+    assert_eq!(transport.send(in_time).await.result.unwrap().status, 201);
     assert_eq!(server.opened.load(Ordering::SeqCst), 1);
 }
 

@@ -695,7 +695,7 @@ export interface components {
             count: number;
             /**
              * Format: int64
-             * @description Iterations that the load tester cut off at the end of the run. No other figure of the chain includes
+             * @description Iterations that the load tester cut off. No other figure of the chain includes
              *     them.
              */
             cut_off: number;
@@ -863,7 +863,7 @@ export interface components {
             count: number;
             /**
              * Format: int64
-             * @description Those of them that the load tester cut off at the end of the run: they have not failed and are not in
+             * @description Those of them that the load tester cut off: they have not failed and are not in
              *     the times below.
              */
             cut_off: number;
@@ -3001,7 +3001,7 @@ export interface components {
             requests: number;
             /**
              * Format: int64
-             * @description HTTP attempts without the expected answer; those cut off at the end of the run are not included.
+             * @description HTTP attempts without the expected answer; those cut off are not included.
              */
             requests_failed: number;
             /** @description done − due of all HTTP attempts that succeeded. */

@@ -60,7 +60,7 @@ impl Aggregate {
             ),
             Family::counter(
                 "wec_http_requests_cut_off",
-                "HTTP attempts that the load tester cut off at the end of the run",
+                "HTTP attempts that the load tester cut off",
                 counts(|outcome| outcome.cut_off),
             ),
             Family::counter(
@@ -123,7 +123,7 @@ impl Aggregate {
             ),
             Family::counter(
                 "wec_chains_cut_off",
-                "Chains that the load tester cut off at the end of the run",
+                "Chains that the load tester cut off",
                 chains().map(|(chain, totals)| (labels(chain), totals.cut_off as f64)).collect(),
             ),
             Family::counter(

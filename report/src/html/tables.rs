@@ -93,7 +93,7 @@ pub(super) fn chains(page: &mut String, snapshot: &Snapshot) {
             notes.push(format!("{} abandoned on purpose", figures.abandoned));
         }
         if figures.cut_off > 0 {
-            notes.push(format!("{} cut off at the end", figures.cut_off));
+            notes.push(format!("{} cut off", figures.cut_off));
         }
         _ = write!(
             page,
@@ -174,7 +174,7 @@ pub(super) fn endpoints(page: &mut String, snapshot: &Snapshot) {
             notes.push(format!("{} with unknown outcome", figures.outcome_unknown));
         }
         if figures.cut_off > 0 {
-            notes.push(format!("{} cut off at the end", figures.cut_off));
+            notes.push(format!("{} cut off", figures.cut_off));
         }
         _ = write!(
             page,

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use wec_acme::clock::Deadline;
 use wec_acme::{AccountKeys, Checker, IssuerRoots, KeyPool, KeyType};
 use wec_chains::{Linger, Mix};
 use wec_record::plan::MAX_WORKERS;
@@ -30,6 +31,8 @@ pub(super) struct Equipment {
     pub(super) checker: Checker,
     /// Keeps challenge data for some time.
     pub(super) linger: Linger,
+    /// The end of this node's right to send; none if it does not end.
+    pub(super) right: Option<Deadline>,
 }
 
 /// Makes the RSA keys of the scenarios on a thread of its own.
@@ -110,7 +113,7 @@ pub(super) fn workforces(
     all_channels: &[ScenarioChannels],
     watch: &Watch,
 ) -> WorkforceFactory {
-    let Equipment { keys, checker, linger } = equipment;
+    let Equipment { keys, checker, linger, right } = equipment;
     let responses = watch.responses();
     let (parts, seed, max_connections) = (parts.clone(), plan.seed, plan.max_connections);
     let kinds: Vec<_> = plan
@@ -125,7 +128,7 @@ pub(super) fn workforces(
     let (kinds, checker) = (Arc::new(kinds), Arc::new(checker));
     Arc::new(move |_place| {
         let (parts, kinds, responses) = (parts.clone(), Arc::clone(&kinds), responses.clone());
-        let (checker, linger) = (Arc::new(checker.sibling()), linger.clone());
+        let (checker, linger, right) = (Arc::new(checker.sibling()), linger.clone(), right.clone());
         Box::pin(async move {
             let client = Arc::new(parts.client.sibling(max_connections));
             let users = kinds.iter().zip(0u32..).map(|((policy, weights, gauges), index)| {
@@ -137,6 +140,7 @@ pub(super) fn workforces(
                     checker: Arc::clone(&checker),
                     policy: Arc::clone(policy),
                     clock: parts.clock,
+                    right: right.clone(),
                 };
                 Arc::new(Users {
                     context: Arc::new(context),

@@ -51,6 +51,7 @@ impl Worker {
             checker: Arc::new(Checker::new()),
             policy: Arc::new(policy),
             clock,
+            right: None,
         };
         Self { context, challenges, rng: StdRng::seed_from_u64(7) }
     }
@@ -116,6 +117,7 @@ pub(crate) async fn over_client(
         checker: Arc::new(Checker::new()),
         policy: Arc::new(policy),
         clock,
+        right: None,
     };
     Worker { context, challenges, rng: StdRng::seed_from_u64(7) }
 }
@@ -144,6 +146,7 @@ pub(crate) async fn over(transport: impl Transport + 'static, clock: Clock, poli
         checker: Arc::new(Checker::new()),
         policy: Arc::new(policy),
         clock,
+        right: None,
     }
 }
 
