@@ -137,9 +137,16 @@ impl Shares {
 
     /// A node's part of a number of workers.
     pub fn workers(&self, node: &str, of: u32) -> u32 {
+        self.workers_of(node, of, 1.0)
+    }
+
+    /// A node's part of a number of workers, for which nodes use so much of their strength: the rest is for other
+    /// scenarios.
+    pub fn workers_of(&self, node: &str, of: u32, strength: f64) -> u32 {
         let Some(share) = self.nodes.get(node) else { return 0 };
         let limit = share.limit.map_or(u64::MAX, |limit| u64::from(of) * limit.workers / WHOLE);
-        u32::try_from(self.part(node, Unit::Workers, of.into()).min(limit)).expect("at most the whole, a u32")
+        let part = self.part_of(node, Unit::Workers, of.into(), strength);
+        u32::try_from(part.min(limit)).expect("at most the whole, a u32")
     }
 
     /// The largest number of workers that a node may use for its part of a rate, if all nodes together may use
@@ -173,9 +180,11 @@ impl Shares {
         (self.nodes.get(node).map_or(0, of), self.nodes.values().map(of).sum())
     }
 
-    /// The largest rate per second that the nodes can make together.
+    /// The largest rate per second, or the largest number of workers, that the nodes can make together.
     pub fn most(&self, unit: Unit) -> f64 {
-        self.nodes.values().map(|share| share.strength.of(unit)).fold(0, u64::saturating_add) as f64 / 1_000.0
+        let sum =
+            self.nodes.values().map(|share| share.strength.of(unit)).fold(0, u64::saturating_add) as f64;
+        if unit == Unit::Workers { sum } else { sum / 1_000.0 }
     }
 
     /// A node's part of a whole by the formula.

@@ -255,9 +255,10 @@ impl Conductor {
             {
                 state.see(value, &self.scenario.name, now);
             }
-            demands.mark_unchanged();
-            let target = state.rate(now).filter(|_| state.runs(now)).unwrap_or_default();
+            let target = state.demand(now);
             self.demands.set(&self.scenario.name, state.unit, target);
+            // Its own change needs no further look.
+            demands.mark_unchanged();
             let of_session = (target, self.demands.of_others(&self.scenario.name, state.unit));
             let stands = *standing.borrow_and_update();
             let part = {

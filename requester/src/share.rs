@@ -37,7 +37,7 @@ impl Share {
 
     /// This node's part of a number of workers.
     pub(crate) fn of(&self, workers: u32) -> u32 {
-        self.shares.workers(&self.node, workers)
+        self.shares.workers_of(&self.node, workers, self.strength)
     }
 
     /// The largest number of this node's workers for its part of a rate.
@@ -45,7 +45,7 @@ impl Share {
         self.shares.cap(&self.node, workers)
     }
 
-    /// The same, for a scenario with this target beside others with these: if all nodes together cannot make the sum,
+    /// The same, for a scenario with this target, a rate or workers, beside others: if all nodes cannot make the sum,
     /// each scenario uses a part of their strength in proportion to its target.
     #[must_use]
     pub(crate) fn beside(self, unit: Unit, target: f64, others: f64) -> Self {
@@ -137,6 +137,34 @@ pub(crate) mod tests {
         assert_eq!((part(600.0, 400.0), part(400.0, 600.0)), (150.0, 100.0), "no node exceeds 250");
         assert_eq!(part(600.0, 0.0), 250.0);
         assert_eq!(part(0.0, 600.0), 0.0);
+    }
+
+    #[test]
+    fn scenarios_with_workers_share_one_strength() {
+        let strengths = [("a", 100), ("b", 60), ("c", 40)];
+        let nodes = strengths.map(|(id, workers)| {
+            let strength = Strength { workers, ..Strength::UNMEASURED };
+            (id.to_owned(), NodeShare { registration: 0, strength, limit: None, held: Parts::default() })
+        });
+        let shares = Shares { epoch: 1, nodes: nodes.into() };
+        let parts = |target: u32, others: u32| {
+            strengths.map(|(id, _)| {
+                let share = Share::new(id, of(0), &shares).unwrap();
+                share.beside(Unit::Workers, target.into(), others.into()).of(target)
+            })
+        };
+        // All nodes together have 200 workers.
+        for (target, others, expected) in [
+            (100, 0, [50, 30, 20]),
+            (150, 50, [75, 45, 30]),
+            (50, 150, [25, 15, 10]),
+            (300, 100, [75, 45, 30]),
+            (100, 300, [25, 15, 10]),
+            (500, 0, [100, 60, 40]),
+            (0, 500, [0, 0, 0]),
+        ] {
+            assert_eq!(parts(target, others), expected, "{target} beside {others}");
+        }
     }
 
     fn of(registration: i64) -> Standing {

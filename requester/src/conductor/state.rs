@@ -164,6 +164,17 @@ impl ScenarioState {
         self.keeps_rate.then(|| self.active(now).map_or(0.0, |active| self.ramp.at(active)))
     }
 
+    /// Its target now, as the other scenarios of the session see it: a rate per second, or workers. A target that moves
+    /// is read off in steps, because each change of it wakes all scenarios.
+    pub(super) fn demand(&self, now: u64) -> f64 {
+        let Some(active) = self.active(now).filter(|_| self.runs(now)) else { return 0.0 };
+        let past_step = active.as_nanos() % LOOK.as_nanos();
+        let moves = active < self.ramp.end();
+        let past_step = if moves { Duration::from_nanos(past_step as u64) } else { Duration::ZERO };
+        let target = self.ramp.at(active.saturating_sub(past_step));
+        if self.keeps_rate { target } else { target.round() }
+    }
+
     pub(super) fn runs(&self, now: u64) -> bool {
         self.paused_at.is_none() && self.active(now).is_some()
     }
@@ -302,6 +313,33 @@ mod tests {
             assert!(!state.is_over(at * SECOND));
         }
         assert!(state.is_over(250 * SECOND));
+    }
+
+    #[test]
+    fn the_demand_of_a_moving_target_changes_in_steps() {
+        let (mut state, mut session) = staged_workers();
+        state.see(&session, "default", 100 * SECOND);
+        // From 10 to 110 workers within 100 s, then 20.
+        let demand = |state: &ScenarioState, s: f64| state.demand((s * 1e9) as u64);
+        assert_eq!(
+            [99.0, 100.0, 150.0, 150.2, 150.4].map(|s| demand(&state, s)),
+            [0.0, 10.0, 60.0, 60.0, 60.0]
+        );
+        assert_eq!([151.0, 199.9, 200.0, 249.0].map(|s| demand(&state, s)), [61.0, 110.0, 20.0, 20.0]);
+        let target = session.spec.scenarios.get_mut("default").unwrap();
+        (target.workers, target.scheduled) = (500, false);
+        state.see(&session, "default", 150 * SECOND);
+        assert_eq!(demand(&state, 150.1), 500.0, "a change by a person counts at once");
+        paused(&mut session, Some(160), 0);
+        state.see(&session, "default", 160 * SECOND);
+        assert_eq!(demand(&state, 161.0), 0.0);
+
+        let options = PlanOptions::default().with("rate", "10/s").with("stages", "100s:110");
+        let (mut state, session) = self::state(options);
+        state.see(&session, "default", 100 * SECOND);
+        let mut seen: Vec<_> = (0..1_000).map(|ms| demand(&state, 150.0 + f64::from(ms) / 1e3)).collect();
+        seen.dedup();
+        assert_eq!(seen, [60.0, 60.25, 60.5, 60.75]);
     }
 
     #[test]

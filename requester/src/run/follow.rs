@@ -85,18 +85,26 @@ fn lost(session: &Session, before: &Shares, now: &Shares) -> Vec<String> {
 
 /// By scenario, what the nodes cannot make of its target.
 fn shortfalls(session: &Session, shares: &Shares) -> BTreeMap<String, String> {
-    let short = rates(session).filter_map(|(scenario, unit, rate)| {
-        let (most, name) = (shares.most(unit), unit.name());
-        let missing = rate - most;
+    let short = |scenario: &String, unit: Unit, target: f64| {
+        let most = shares.most(unit);
+        let missing = target - most;
+        let (make, unit) = if unit == Unit::Workers {
+            ("run", "workers".to_owned())
+        } else {
+            ("make", format!("{}/s", unit.name()))
+        };
         (missing > 0.0).then(|| {
             let text = format!(
-                "the nodes can make {most} {name}/s together, and the scenario {scenario} has a target of {rate} {name}/s: \
+                "the nodes can {make} {most} {unit} together, and the scenario {scenario} has a target of {target} {unit}: \
                  {missing:.1} are missing; start more nodes"
             );
             (scenario.clone(), text)
         })
-    });
-    short.collect()
+    };
+    let rates = rates(session).filter_map(|(scenario, unit, rate)| short(scenario, unit, rate));
+    let closed = session.spec.scenarios.iter().filter(|(_, target)| target.rate.is_none());
+    let workers = closed.filter_map(|(name, target)| short(name, Unit::Workers, target.workers.into()));
+    rates.chain(workers).collect()
 }
 
 /// Reports a quorum that is missing, or that is not safe.
@@ -196,8 +204,18 @@ mod tests {
         let nodes = shares(&[("x", 300), ("y", 100)]);
         assert!(shortfalls(&session(400.0), &nodes).is_empty());
         let told = shortfalls(&session(500.0), &nodes);
+        let mut weak = nodes.clone();
+        weak.nodes.values_mut().for_each(|share| share.strength.workers = 50);
         assert!(
             told["a"].contains("can make 400 chains/s together") && told["a"].contains("100.0 are missing")
         );
+        let workers = |workers: u32| {
+            let mut session = session(1.0);
+            session.spec.scenarios.insert("b".to_owned(), Target { workers, ..Target::default() });
+            shortfalls(&session, &weak)
+        };
+        assert!(workers(100).is_empty());
+        let told = workers(130);
+        assert!(told["b"].contains("can run 100 workers together") && told["b"].contains("30.0 are missing"));
     }
 }
