@@ -14,7 +14,7 @@ use wec_figures::snapshot::{AgentView, Agents, PlanView};
 use wec_record::Mark;
 use wec_requester::{PROGRAM, SessionKeys, keys_of_json};
 
-use crate::control::{self, Mistakes, Refusal};
+use crate::control::{self, Applied, Asked, Mistakes, Refusal};
 
 /// Why nothing was done.
 #[derive(Debug, thiserror::Error)]
@@ -252,6 +252,80 @@ pub async fn update(
     Ok(PlanChanged { session: shown(board, id).await?, changes })
 }
 
+/// Changes a session that runs, as [`control::apply`]. The keys of a planned session get the new values, too: its next
+/// run begins with them.
+///
+/// # Errors
+/// See [`Refusal`]. A plan that could not be written is only reported in the log of this process.
+pub async fn steer(
+    board: &Board,
+    id: &str,
+    by: impl Into<Author>,
+    scenario: Option<&str>,
+    asked: impl Into<Asked>,
+) -> Result<Applied, Refusal> {
+    let (asked, author) = (asked.into(), by.into());
+    let applied = control::apply(board, id, author.clone(), scenario, asked.clone()).await?;
+    let changes: Vec<_> =
+        applied.changes.iter().filter(|mark| mark.new_state().is_none()).map(told).collect();
+    if !changes.is_empty() {
+        let noted = async {
+            let before = board.plan(id).await?;
+            let keys = with_changes(&before.keys, scenario, &asked.wanted);
+            let made = SessionKeys::of_keys(&keys).ok().map(|SessionKeys { keys, plan }| (keys, plan));
+            board.note_in_plan(id, made, &changes, author).await
+        };
+        match noted.await {
+            // A session that nobody planned.
+            Ok(()) | Err(BoardError::NoPlan(_)) => {}
+            Err(error) => tracing::warn!(%error, "the plan of session {id} does not have its last changes"),
+        }
+    }
+    Ok(applied)
+}
+
+/// The keys of a session after these changes of its run.
+fn with_changes(
+    keys: &BTreeMap<String, String>,
+    scenario: Option<&str>,
+    changes: &[ChangeTo],
+) -> BTreeMap<String, String> {
+    let mut after = keys.clone();
+    let mut named = keys.keys().filter_map(|key| key.strip_prefix("scenarios.")?.split('.').next());
+    // The only scenario need not be named.
+    let scenario = named.next().map(|first| format!("scenarios.{}.", scenario.unwrap_or(first)));
+    let own = |key: &str| format!("{}{key}", scenario.as_deref().unwrap_or_default());
+    for change in changes {
+        match change {
+            ChangeTo::Workers(workers) => {
+                after.insert(own("workers"), workers.to_string());
+            }
+            ChangeTo::Rate(rate) => {
+                let given = keys.get(&own("rate")).or_else(|| keys.get("rate"));
+                let unit = given.and_then(|rate| wec_requester::executor::rate(rate).ok()?.unit);
+                let unit = unit.map_or_else(String::new, |unit| format!(" {}", unit.name()));
+                after.insert(own("rate"), format!("{rate}{unit}/s"));
+            }
+            ChangeTo::Weights(weights) => {
+                after.extend(
+                    weights
+                        .iter()
+                        .map(|(chain, weight)| (own(&format!("weights.{chain}")), weight.to_string())),
+                );
+            }
+            ChangeTo::Limit(limited, limit) => {
+                let key = format!("limit_{}", limited.name());
+                match limit {
+                    Some(limit) => after.insert(key, limit.to_string()),
+                    None => after.remove(&key),
+                };
+            }
+            ChangeTo::State(_) => {}
+        }
+    }
+    after
+}
+
 /// The keys to remove, and those to set.
 fn apart(patched: &Value) -> Result<(Vec<String>, BTreeMap<String, String>), PlanRefusal> {
     let mut removed = Vec::new();
@@ -392,4 +466,46 @@ pub async fn activate(board: &Board, name: &str, activated: bool) -> Result<Agen
 /// See [`PlanRefusal`].
 pub async fn remove_node(board: &Board, name: &str) -> Result<(), PlanRefusal> {
     Ok(board.remove_agent(name).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use wec_board::Limited;
+
+    use super::*;
+
+    fn keys(of: &[(&str, &str)]) -> BTreeMap<String, String> {
+        of.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    /// A change of a run is the same as one by `wec session update` with these keys.
+    #[test]
+    fn a_change_of_a_run_is_in_the_keys_of_its_plan() {
+        let weights = |weight: f64| ChangeTo::Weights(BTreeMap::from([("revoke".to_owned(), weight)]));
+        let one = keys(&[("rate", "50 requests/s"), ("workers", "5"), ("weights.revoke", "1")]);
+        let several = keys(&[("workers", "5"), ("scenarios.a.rate", "10/s"), ("scenarios.b.workers", "7")]);
+        let certificates = |most: Option<u64>| ChangeTo::Limit(Limited::Certificates, most);
+        type Case<'a> = (&'a BTreeMap<String, String>, Option<&'a str>, ChangeTo, &'a [(&'a str, &'a str)]);
+        let cases: [Case<'_>; 7] = [
+            (&one, Some("default"), ChangeTo::Workers(8), &[("workers", "8")]),
+            (&one, None, ChangeTo::Rate(62.5), &[("rate", "62.5 requests/s")]),
+            (&one, Some("default"), weights(2.0), &[("weights.revoke", "2")]),
+            (&one, None, certificates(Some(9)), &[("limit_certificates", "9")]),
+            (&several, Some("a"), ChangeTo::Rate(20.0), &[("scenarios.a.rate", "20/s")]),
+            (&several, Some("b"), ChangeTo::Workers(1), &[("scenarios.b.workers", "1")]),
+            (&several, Some("b"), weights(0.0), &[("scenarios.b.weights.revoke", "0")]),
+        ];
+        for (before, scenario, change, different) in cases {
+            let after = with_changes(before, scenario, std::slice::from_ref(&change));
+            let mut expected = before.clone();
+            expected.extend(keys(different));
+            assert_eq!(after, expected, "{change:?}");
+            let plan = SessionPlan::new("s", "wec", before.clone());
+            let live: Vec<_> =
+                live_changes(&plan, &after).unwrap().into_iter().flat_map(|(_, to)| to).collect();
+            assert_eq!(live, [change]);
+        }
+        let limited = with_changes(&one, None, &[certificates(Some(9))]);
+        assert_eq!(with_changes(&limited, None, &[certificates(None)]), one);
+    }
 }

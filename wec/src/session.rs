@@ -10,7 +10,7 @@ use anyhow::{Context as _, anyhow, bail};
 use hyper::Method;
 use serde_json::{Map, Value, json};
 use wec_analytics::control::{self, Refusal};
-use wec_analytics::{Journal, ScenarioView, SessionChanged, SessionView};
+use wec_analytics::{Journal, ScenarioView, SessionChanged, SessionView, plans};
 use wec_board::{Board, BoardUrl, By, ChangeTo, Limited, LiveCommand, LiveValue, Phase, SessionState};
 use wec_pki::TlsOptions;
 use wec_record::plan::RateUnit;
@@ -338,7 +338,7 @@ impl Way {
         match self {
             Self::Page(page) => page.change(scenario, &wanted).await,
             Self::Board(board, id) => {
-                let applied = control::apply(board, id, By::Cli, scenario.as_deref(), wanted).await;
+                let applied = plans::steer(board, id, By::Cli, scenario.as_deref(), wanted).await;
                 let applied = applied.map_err(|refusal| match refusal {
                     Refusal::Mistakes(mistakes) => anyhow!(Mistaken(mistakes.to_string())),
                     Refusal::NoScenario(error) => anyhow!(Mistaken(format!("{error}, with --scenario"))),

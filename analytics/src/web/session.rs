@@ -307,7 +307,7 @@ impl Web {
         asked: Asked,
     ) -> Result<Json<SessionChanged>, ApiError> {
         let id = self.session_named(id);
-        let applied = control::apply(&self.board, id, author, scenario, asked).await?;
+        let applied = plans::steer(&self.board, id, author, scenario, asked).await?;
         Ok(Json(SessionChanged {
             session: SessionView::new(&applied.session, self.feed.workers_running(id)),
             changes: applied.changes,
