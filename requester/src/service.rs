@@ -12,12 +12,14 @@ use wec_board::{Board, BoardUrl, By, NodeId, RunRef, Strength};
 use wec_delivery::{Entry, GrpcOptions, GrpcSink, Health, Keep, Sink};
 use wec_node_stats::{NodeStatsOptions, Server};
 use wec_pki::TlsOptions;
-use wec_record::{Limit, RunHeader};
+use wec_record::{Limit, MarkBy, Record, RunHeader};
 use wec_startup::{
     Exit, Stop, Undisclosed, node_name, parse_node_name, parse_service, parse_session_id, redacted, say,
 };
 use wec_store::{ChallTestSrvWriter, ChallengeWriter, DnsApart, RedisChallenges};
 
+use crate::executor::BoxFuture;
+use crate::hook::{Hook, HookLog, HookedRun, run_hooks};
 use crate::node::{Begun, Ended, Node, Surroundings};
 use crate::plan::{Challenges, Plan};
 
@@ -271,10 +273,10 @@ pub async fn run_remote(
 /// # Errors
 /// See [`run_remote`].
 pub async fn run_on(board: &Board, part: RemotePart, plan: &Plan, stop: &Stop) -> anyhow::Result<Delivered> {
-    let RemotePart { node, strength, options, challenges, began } = part;
+    let RemotePart { node, strength, options, challenges, began, hooks } = part;
     let plan = &Plan { state: options.tls.database(&plan.state)?, ..plan.clone() };
     let mut remote = Remote::new(BoardOf::Open(board.clone()), options, challenges, stop);
-    (remote.began, remote.strength) = (Some(began), strength);
+    (remote.began, remote.strength, remote.hooks) = (Some(began), strength, hooks);
     remote.run(node, plan, stop).await
 }
 
@@ -290,6 +292,8 @@ pub struct RemotePart {
     pub challenges: Arc<dyn ChallengeWriter>,
     /// Called when the load begins.
     pub began: Box<dyn FnOnce()>,
+    /// Local commands of a drill.
+    pub hooks: Vec<Hook>,
 }
 
 /// A board that is open, or is opened by the run.
@@ -316,6 +320,7 @@ struct Remote {
     shared: bool,
     /// Called when the load begins.
     began: Option<Box<dyn FnOnce()>>,
+    hooks: Vec<Hook>,
     stop: Stop,
 }
 
@@ -336,6 +341,7 @@ impl Remote {
             stats: None,
             shared: false,
             began: None,
+            hooks: Vec::new(),
             stop: stop.clone(),
         }
     }
@@ -401,8 +407,23 @@ impl Surroundings for Remote {
             began();
         }
         tracing::info!(run = run.at.run, target = run.header.target, workers = run.workers, "running");
-        run.over.await;
-        self.shared = end_part(run.board, &run.at, &run.node.id.id, &self.stop).await;
+        let over = async {
+            run.over.await;
+            end_part(run.board, &run.at, &run.node.id.id, &self.stop).await
+        };
+        let Some(sink) = &self.sink else {
+            self.shared = over.await;
+            return Ok(());
+        };
+        let clock = run.node.clock;
+        let hooked = HookedRun {
+            log: Arc::new(SinkOfHooks(Arc::clone(sink))),
+            threshold_failed: &|| was_ended_by_threshold(run.board, &run.at.session),
+            clock,
+            ago: Duration::from_nanos(clock.unix_now_ns().saturating_sub(run.header.started_unix_ns)),
+            ended: run.ended,
+        };
+        (self.shared, ()) = tokio::join!(over, run_hooks(&self.hooks, hooked));
         Ok(())
     }
 
@@ -410,6 +431,28 @@ impl Surroundings for Remote {
         let Some(sink) = &self.sink else { return Health::default() };
         let spool = self.options.spool.display().to_string();
         deliver(&sink.sink, cut_by_signal, &spool, &self.stop).await
+    }
+}
+
+/// Whether a threshold that ends the run has failed. Other thresholds are known to analytics only.
+fn was_ended_by_threshold(board: &Board, session: &str) -> bool {
+    let session = board.session(session).borrow().clone();
+    session.is_some_and(|session| {
+        let marks = session.value.spec.last_changes.iter().map(|change| &change.mark);
+        marks.into_iter().any(|mark| mark.by == MarkBy::Threshold && mark.new_state().is_some())
+    })
+}
+
+/// Hooks write their events into the log at analytics.
+struct SinkOfHooks(Arc<Counting>);
+
+impl HookLog for SinkOfHooks {
+    fn log(&self, record: Record) -> BoxFuture<'_, ()> {
+        // Only analytics makes marks.
+        if let Record::Event(event) = record {
+            self.0.push_entry(Entry::Event(Box::new(event)));
+        }
+        Box::pin(std::future::ready(()))
     }
 }
 

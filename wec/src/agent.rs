@@ -36,7 +36,7 @@ use wec_pki::TlsOptions;
 use wec_record::Calibration;
 use wec_requester::config::{Command, Key};
 use wec_requester::{
-    DeliveryOptions, Flags, PROGRAM, PlanOptions, SecretRef, calibration_file, cpus, read_calibration,
+    DeliveryOptions, Flags, Hook, PROGRAM, PlanOptions, SecretRef, calibration_file, cpus, read_calibration,
 };
 use wec_startup::{Exit, Stop, Undisclosed, node_name, parse_node_name, say, show};
 
@@ -88,6 +88,10 @@ pub(crate) struct Options {
     /// if another agent has it]
     #[arg(long, value_name = "ADDR", env = "WEC_ADMIN_LISTEN", value_parser = parse_admin, help_heading = AGENT)]
     admin_listen: Option<AdminAt>,
+    /// A local command of a drill, with its time in each session's run: 'at 5m: COMMAND', or 'on threshold: COMMAND'
+    /// when a threshold has ended the run; may be repeated (in WEC_HOOKS: one a line)
+    #[arg(long = "hook", value_name = "WHEN: COMMAND", env = "WEC_HOOKS", value_delimiter = '\n', help_heading = AGENT)]
+    hooks: Vec<Hook>,
     /// Register without a short measurement of what this machine can do, if wec calibrate has never run here
     #[arg(long, env = "WEC_NO_CALIBRATION", help_heading = AGENT)]
     no_calibration: bool,
@@ -137,6 +141,8 @@ pub(crate) fn parse_label(text: &str) -> Result<(String, String), String> {
 struct Consent {
     local: PlanOptions,
     secrets: Vec<SecretRef>,
+    /// Commands that run at a time of each run.
+    hooks: Vec<Hook>,
     /// Variables of the file `.env`.
     variables: BTreeMap<String, String>,
 }
@@ -159,7 +165,7 @@ pub(crate) async fn agent(options: Options, stop: Stop) -> anyhow::Result<Exit> 
             return Ok(Exit::Usage);
         }
     };
-    let consent = Consent { local: options.local.plan, secrets, variables };
+    let consent = Consent { local: options.local.plan, secrets, hooks: options.hooks, variables };
     let id = NodeId::new(node_name(options.name.as_deref()));
     let clock = Clock::start();
     let strength = stop.unless_stopped(strength(options.no_calibration, &stop)).await?;

@@ -21,14 +21,15 @@ use wec_challenge_server::{Addresses, ChallengeServer, Config as ChallengeConfig
 use wec_delivery::{LocalSink, Sink};
 use wec_pki::TlsOptions;
 use wec_record::{LoadState, Mark, MarkBy, MarkValue, MarkWhat, Record, RunHeader};
+use wec_requester::executor::BoxFuture;
 use wec_requester::{
-    Begun, Listen, Node, Plan, StartError, Surroundings, Workload, dns_apart, remote_challenges,
+    Begun, HookLog, HookedRun, Listen, Node, Plan, StartError, Surroundings, Workload, dns_apart,
+    remote_challenges, run_hooks,
 };
 use wec_startup::{Exit, Stop, TextStyle, node_name, say, told};
 use wec_store::{ChallengeWriter, MemoryChallenges};
 
 use crate::doctor;
-use crate::hook;
 use crate::junit::{self, Outcome};
 use crate::kept_page::KeptPage;
 use crate::output::{OutputOptions, Page};
@@ -349,7 +350,15 @@ impl<P: RunController> Surroundings for InProcess<'_, P> {
                 never = steering => match never {},
             }
         };
-        let hooks = hook::run(&output.hooks, analytics, clock, run.ended.clone());
+        let failed = || analytics.snapshot().thresholds.iter().any(|one| one.passed == Some(false));
+        let hooked = HookedRun {
+            log: Arc::new(IngestOfHooks(analytics.ingest())),
+            threshold_failed: &failed,
+            clock,
+            ago: Duration::ZERO,
+            ended: run.ended.clone(),
+        };
+        let hooks = run_hooks(&output.hooks, hooked);
         tokio::join!(shown, hooks, mark_end(stop.clone(), run.board.clone(), analytics.ingest(), clock));
         progress.end();
         Ok(())
@@ -360,6 +369,18 @@ impl<P: RunController> Surroundings for InProcess<'_, P> {
             Some(sink) => sink.finish(DELIVER_WITHIN).await,
             None => wec_delivery::Health::default(),
         }
+    }
+}
+
+/// Hooks write into the log of the analytics of this process.
+struct IngestOfHooks(Ingest);
+
+impl HookLog for IngestOfHooks {
+    fn log(&self, record: Record) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            // Only analytics that has ended returns the record.
+            let _ = self.0.deliver(vec![record]).await;
+        })
     }
 }
 

@@ -13,7 +13,6 @@ mod driven;
 mod export;
 mod fleet;
 mod here;
-mod hook;
 mod junit;
 mod kept_page;
 mod log;

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail, ensure};
 use serde::Serialize;
 use wec_analytics::LogOptions;
+use wec_requester::Hook;
 use wec_requester::config::Mistakes;
 use wec_startup::{TextStyle, WrongUse, report, say, show, told};
 
-use crate::hook::Hook;
 use crate::junit::{self, Outcome};
 
 /// The heading in `--help`.

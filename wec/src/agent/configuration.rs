@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
-use clap::Command;
+use clap::{ArgAction, Command};
 use toml::Table;
 
 /// The file of variables in the working folder.
@@ -41,18 +41,17 @@ pub(crate) fn with_files(
         if value_of(&flags, &long).is_some() || variable(&name).is_some() {
             continue;
         }
-        let in_file = || file.get(&long.replace('-', "_")).map(|value| text_of(value, &long)).transpose();
-        let value = match beside.get(&name) {
-            Some(value) => Some(value.clone()),
-            None => in_file()?,
+        let values = match (beside.get(&name), file.get(&long.replace('-', "_"))) {
+            (Some(value), _) => vec![value.clone()],
+            (None, Some(value)) => texts_of(value, &long, is_repeated(agent, &long))?,
+            (None, None) => continue,
         };
-        match value {
-            // A flag without a value.
-            Some(value) if is_switch(agent, &long) => {
-                all.extend((value == "true").then(|| format!("--{long}").into()));
+        for value in values {
+            if !is_switch(agent, &long) {
+                all.push(format!("--{long}={value}").into());
+            } else if value == "true" {
+                all.push(format!("--{long}").into());
             }
-            Some(value) => all.push(format!("--{long}={value}").into()),
-            None => {}
         }
     }
     Ok(all)
@@ -109,6 +108,11 @@ fn is_switch(agent: &Command, long: &str) -> bool {
     arg.is_some_and(|arg| !arg.get_action().takes_values())
 }
 
+fn is_repeated(agent: &Command, long: &str) -> bool {
+    let arg = agent.get_arguments().find(|arg| arg.get_long() == Some(long));
+    arg.is_some_and(|arg| matches!(arg.get_action(), ArgAction::Append))
+}
+
 /// The value of a flag in the command line; empty for one whose value is the next word that is missing.
 fn value_of(flags: &[OsString], long: &str) -> Option<String> {
     let flag = format!("--{long}");
@@ -138,14 +142,18 @@ fn file(path: &Path, agent: &Command) -> Result<Table, String> {
     }
 }
 
+/// A list is a value for each of its items if the flag may be repeated, else one value with commas.
+fn texts_of(value: &toml::Value, long: &str, repeated: bool) -> Result<Vec<String>, String> {
+    let toml::Value::Array(items) = value else { return Ok(vec![text_of(value, long)?]) };
+    let texts = items.iter().map(|item| text_of(item, long)).collect::<Result<Vec<_>, _>>()?;
+    Ok(if repeated { texts } else { vec![texts.join(",")] })
+}
+
 fn text_of(value: &toml::Value, long: &str) -> Result<String, String> {
     Ok(match value {
         toml::Value::String(text) => text.clone(),
         toml::Value::Integer(number) => number.to_string(),
         toml::Value::Boolean(flag) => flag.to_string(),
-        toml::Value::Array(items) => {
-            items.iter().map(|item| text_of(item, long)).collect::<Result<Vec<_>, _>>()?.join(",")
-        }
         other => {
             return Err(format!("{}: a {} is not expected here", long.replace('-', "_"), other.type_str()));
         }

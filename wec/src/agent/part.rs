@@ -8,18 +8,23 @@ use std::time::Duration;
 use anyhow::bail;
 use tokio::sync::watch;
 use tokio::time::timeout;
+use wec_acme::DiscoverError;
 use wec_board::{
     AgentInfo, AgentState, Board, BoardError, NodeId, NodeInfo, Phase, RunRef, Session, SessionPlan,
     SessionState, Shares, Strength, Unit,
 };
 use wec_record::{MarkBy, MarkWhat};
-use wec_requester::{Delivered, Node, PROGRAM, RemotePart, Secrets, plan_for_agent, run_on};
+use wec_requester::{Delivered, Node, PROGRAM, RemotePart, Secrets, StartError, plan_for_agent, run_on};
 use wec_startup::{Interrupted, Stop};
 
 use super::follow::Agent;
 
 /// Pause between attempts to join a session whose earlier run is still ending.
 const AGAIN: Duration = Duration::from_millis(500);
+
+/// How long a CA that cannot be reached is tried again: agents that take a session at the same moment can be too many
+/// new connections at once.
+const REACHES_CA_WITHIN: Duration = Duration::from_secs(60);
 
 /// Longest time until what the agent offers is computed again: a round.
 const OFFER_EVERY: Duration = Duration::from_secs(5);
@@ -91,6 +96,7 @@ async fn run_or_refuse(
     let plan = plan_for_agent(&session.keys, &consent.local, secrets)
         .map_err(|mistakes| anyhow::anyhow!("{}", mistakes.to_string().replace('\n', "; ")))?;
     let challenges = stop.unless_stopped(agent.challenges(&plan)).await?;
+    let began = tokio::time::Instant::now();
     loop {
         let node = Node {
             clock: agent.clock,
@@ -99,7 +105,7 @@ async fn run_or_refuse(
             run: Some(run.run.clone()),
         };
         let (shown, changes) = (Rc::clone(state), Rc::clone(&agent.changes));
-        let began = Box::new(move || {
+        let runs = Box::new(move || {
             shown.set(AgentState::TestRunning);
             changes.notify_one();
         });
@@ -110,20 +116,25 @@ async fn run_or_refuse(
             strength,
             options: agent.delivery.clone(),
             challenges: Arc::clone(&challenges),
-            began,
+            began: runs,
+            hooks: consent.hooks.clone(),
         };
         let ended = run_on(&agent.board, part, &plan, stop).await;
-        match &ended {
+        let pause = match &ended {
+            Err(_) if state.get() != AgentState::Preparing => return ended,
             // The nodes of an earlier run of this session are still there, or the board is away for a moment.
-            Err(error) if state.get() == AgentState::Preparing && is_passing(error) => {
-                let pause = async {
-                    tokio::time::sleep(AGAIN).await;
-                    Ok::<_, BoardError>(())
-                };
-                stop.unless_stopped(pause).await?;
+            Err(error) if is_passing(error) => AGAIN,
+            Err(error) if cannot_reach_ca(error) && began.elapsed() < REACHES_CA_WITHIN => {
+                tracing::warn!(session = run.session, "trying again: {error:#}");
+                AGAIN.mul_f64(rand::random_range(1.0..5.0))
             }
             _ => return ended,
-        }
+        };
+        let pause = async {
+            tokio::time::sleep(pause).await;
+            Ok::<_, BoardError>(())
+        };
+        stop.unless_stopped(pause).await?;
     }
 }
 
@@ -131,6 +142,11 @@ async fn run_or_refuse(
 fn is_passing(error: &anyhow::Error) -> bool {
     let error = error.downcast_ref();
     matches!(error, Some(BoardError::Ending(_) | BoardError::Unreachable { .. } | BoardError::Lost { .. }))
+}
+
+/// Whether the CA gave no answer at all.
+fn cannot_reach_ca(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(StartError::Ca(DiscoverError::Unreachable(_))))
 }
 
 /// Computes again what the agent offers to a session when its shares in other sessions may have changed, until the

@@ -24,7 +24,7 @@ fn flags_override_variables_and_these_override_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("agent.toml");
     let text = "board = \"etcd://file:1\"\ngroup = \"eu\"\nlabel = [\"disk=ssd\", \"cpu=8\"]\nno_calibration = true\n\
-                state = \"sqlite://own\"\n";
+                state = \"sqlite://own\"\nhook = [\"at 5m: echo a, b\", \"on threshold: true\"]\n";
     std::fs::write(&file, text).unwrap();
     let path = file.display().to_string();
     let config = ["agent", "--config", &path];
@@ -33,14 +33,18 @@ fn flags_override_variables_and_these_override_the_file() {
         [
             "--board=etcd://file:1",
             "--group=eu",
-            "--label=disk=ssd,cpu=8",
+            "--hook=at 5m: echo a, b",
+            "--hook=on threshold: true",
+            "--label=cpu=8",
+            "--label=disk=ssd",
             "--no-calibration",
             "--state=sqlite://own"
         ]
     );
     let typed = ["agent", "--config", &path, "--group", "us", "--state=x", "--no-calibration"];
-    assert_eq!(added(&typed, &[("WEC_BOARD", "etcd://env:1")]).unwrap(), ["--label=disk=ssd,cpu=8"]);
-    assert_eq!(added(&["agent"], &[("WEC_AGENT_CONFIG", &path)]).unwrap().len(), 5);
+    let variables = [("WEC_BOARD", "etcd://env:1"), ("WEC_HOOKS", "at 1m: true")];
+    assert_eq!(added(&typed, &variables).unwrap(), ["--label=cpu=8", "--label=disk=ssd"]);
+    assert_eq!(added(&["agent"], &[("WEC_AGENT_CONFIG", &path)]).unwrap().len(), 8);
     assert_eq!(added(&["run", "--config", &path], &[]).unwrap(), Vec::<String>::new(), "another command");
     for (text, refused) in [
         ("workers = 5\n", "workers: belongs to sessions"),

@@ -65,14 +65,18 @@ impl Bed {
     }
 
     fn bare_agent(&self, name: &str, flags: &[&str]) -> Running {
+        self.agent_that(name, &[&["--no-calibration"], flags].concat())
+    }
+
+    fn agent_that(&self, name: &str, flags: &[&str]) -> Running {
         let folder = self.folder.path().join(name);
         std::fs::create_dir_all(&folder).unwrap();
         let mut args = vec!["agent", "--board", &self.url, "--name", name, "--analytics", &self.results];
-        args.push("--no-calibration");
         args.extend(flags);
         let said = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("said")).unwrap();
-        let mut child =
-            crate::common::wec(&folder, &args).stdout(Stdio::piped()).stderr(said).spawn().unwrap();
+        let mut command = crate::common::wec(&folder, &args);
+        command.env("XDG_STATE_HOME", self.folder.path());
+        let mut child = command.stdout(Stdio::piped()).stderr(said).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
@@ -280,6 +284,50 @@ async fn a_killed_agent_takes_its_part_again_when_it_is_back() {
         })
         .collect();
     assert_eq!(stops, ["workers 4", "state stopped"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hooks_of_an_agent_run_in_each_session_and_their_output_is_in_its_log() {
+    let bed = Bed::file().await;
+    let flags = ["--hook", "at 0s: echo $((6 * 7))", "--hook", "at 9h: echo never"];
+    let a = bed.agent("a", &[&flags[..], &["--hook", "on threshold: echo rolled back; exit 3"]].concat());
+    // The threshold ends the run.
+    let keys = "workers = 1\nthink_time = \"20ms\"\nrun_time = \"10m\"\n\
+                thresholds = [\"chain{count} < 5 abort\"]\n";
+    let file = bed.scenario("night", keys);
+    bed.wec(&["session", "create", &file]);
+    bed.wec(&["session", "start", "night"]);
+    bed.until_state("night", PlanState::Aborted).await;
+    let events = || {
+        let events = bed.log().into_iter().filter_map(|record| match record {
+            Record::Event(event) if event.target == "wec::hook" => Some(event),
+            _ => None,
+        });
+        events.collect::<Vec<_>>()
+    };
+    until("both hooks have ended", || events().len() == 2);
+    let [drill, alarm] = &events()[..] else { panic!("{:#?}", events()) };
+    assert!(drill.text.contains("exit status: 0: 42") && drill.node.starts_with('a'), "{drill:?}");
+    assert!(alarm.text.contains("exit status: 3: rolled back"), "{alarm:?}");
+    assert!(bed.said("a").contains("the run ended before the hook \"echo never\""), "{}", bed.said("a"));
+    assert_eq!(a.interrupt().status.code(), Some(0));
+}
+
+/// What an agent offers is shown with its node, and kept for its next start.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_measures_its_machine_at_its_first_start_only() {
+    let bed = Bed::file().await;
+    let first = bed.agent_that("a", &["--admin-listen", "off"]);
+    assert!(bed.said("a").contains("this machine was never calibrated"), "{}", bed.said("a"));
+    let offered = bed.view().await.live["a"].strength.expect("it was measured");
+    assert!(offered.chains > 0 && offered.requests > offered.chains && offered.workers > 0, "{offered:?}");
+    first.interrupt();
+    let _second = bed.agent_that("b", &["--admin-listen", "off"]);
+    assert_eq!(bed.view().await.live["b"].strength, Some(offered), "as kept by the first");
+    assert!(!bed.said("b").contains("never calibrated"), "{}", bed.said("b"));
+    let shown = bed.wec(&["node", "list"]);
+    let can_do = format!("{:.0} chains/s", offered.chains as f64 / 1_000.0);
+    assert_eq!(shown.matches(&can_do).count(), 2, "{shown} lacks {can_do}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -522,8 +570,13 @@ async fn the_api_does_what_the_terminal_does() {
     let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
     assert_eq!(shown["parts"][0]["state"], json!("TEST_RUNNING"), "{shown}");
     assert_eq!(bed.http("GET /api/v1/sessions/night", "").1["workers_target"], json!(2));
-    let (status, changed) = change(3, 1);
-    assert_eq!((status, &changed["plan_changes"]), (200, &json!(["default: workers 2 → 1"])), "{changed}");
+    // What the page changes in the run is in the plan, too.
+    let (status, changed) = bed.http("PATCH /api/v1/sessions/night/scenarios/default", r#"{"workers":3}"#);
+    assert_eq!((status, &changed["changes"][0]["to"]), (200, &json!("3")), "{changed}");
+    let night = bed.view().await.plans["night"].value.clone();
+    assert_eq!((night.keys["workers"].as_str(), night.revision), ("3", 4));
+    let (status, changed) = change(4, 1);
+    assert_eq!((status, &changed["plan_changes"]), (200, &json!(["default: workers 3 → 1"])), "{changed}");
     assert_eq!(bed.http("POST /api/v1/sessions/night/stop", "{}").1["state"], json!("stopping"));
     bed.until_state("night", PlanState::Stopped).await;
     let sessions = bed.http("GET /api/v1/sessions", "").1;

@@ -1,30 +1,34 @@
 //! Hooks: local commands that run at a time of the run, or when a threshold fails. For drills: stop a
 //! database, roll a CA.
 //!
-//! A hook belongs to the command line of this machine, and never to a scenario file or a session.
+//! A hook belongs to the configuration of this machine, and never to a scenario file or a session.
 
 use std::process::Stdio;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::process::Command;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wec_acme::Clock;
-use wec_analytics::{Analytics, Ingest};
 use wec_record::{Event, Level, Mark, MarkBy, MarkValue, MarkWhat, Record};
 use wec_startup::say;
+
+use crate::executor::BoxFuture;
 
 /// How often thresholds are looked at, if a hook waits for one.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long commands may run after the run has ended.
 const AFTER: Duration = Duration::from_secs(10);
+/// A hook that was due this long ago is still run: nodes of a run begin one after the other.
+const GRACE: Duration = Duration::from_secs(5);
 /// The part of a command's output that is kept, bytes. Events are not longer.
 const OUTPUT: usize = 400;
 
 /// A command and when it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Hook {
+pub struct Hook {
     when: When,
     command: String,
 }
@@ -56,35 +60,57 @@ impl FromStr for Hook {
     }
 }
 
-/// Runs the hooks of a run that has begun, until it has `ended`. Each leaves a mark and an event in its log.
-pub(crate) async fn run(hooks: &[Hook], analytics: &Analytics, clock: Clock, ended: CancellationToken) {
+/// Takes the records of hooks: a mark at the start of a command, and an event with its output at the end.
+pub trait HookLog: Send + Sync + 'static {
+    /// Writes a record into the log of the run.
+    fn log(&self, record: Record) -> BoxFuture<'_, ()>;
+}
+
+/// A run with hooks.
+pub struct HookedRun<'a> {
+    /// Where their records go.
+    pub log: Arc<dyn HookLog>,
+    /// Whether a threshold of the run has failed.
+    pub threshold_failed: &'a (dyn Fn() -> bool + Sync),
+    /// The run's clock.
+    pub clock: Clock,
+    /// How long ago the run began. Hooks that were due long before now are left out: an earlier process of this node
+    /// has run them, or they belong to a part of the run in which it did not take part.
+    pub ago: Duration,
+    /// Cancelled when the last iteration has ended.
+    pub ended: CancellationToken,
+}
+
+/// Runs hooks until the end of a run that has begun.
+pub async fn run_hooks(hooks: &[Hook], run: HookedRun<'_>) {
+    let HookedRun { log, threshold_failed, clock, ago, ended } = run;
     let mut running = JoinSet::new();
-    let began = tokio::time::Instant::now();
-    let mut waiting: Vec<&Hook> = hooks.iter().collect();
+    let now = tokio::time::Instant::now();
+    let mut waiting: Vec<(&Hook, Option<tokio::time::Instant>)> =
+        hooks.iter().filter_map(|hook| Some((hook, hook.when.after(ago)?.map(|left| now + left)))).collect();
+    let mut last = false;
     while !waiting.is_empty() {
-        let looks = waiting.iter().any(|hook| hook.when == When::OnThreshold);
-        let failed = looks && analytics.snapshot().thresholds.iter().any(|one| one.passed == Some(false));
-        let is_due = |hook: &&Hook| match hook.when {
-            When::At(time) => began.elapsed() >= time,
-            When::OnThreshold => failed,
-        };
-        let (due, later): (Vec<_>, Vec<_>) = waiting.into_iter().partition(is_due);
-        for hook in due {
-            running.spawn(carry_out(hook.command.clone(), analytics.ingest(), clock));
+        let looks = waiting.iter().any(|(_, at)| at.is_none());
+        let failed = looks && threshold_failed();
+        let now = tokio::time::Instant::now();
+        let (due, later): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|(_, at)| at.map_or(failed, |at| at <= now));
+        for (hook, _) in due {
+            running.spawn(carry_out(hook.command.clone(), Arc::clone(&log), clock));
         }
         waiting = later;
-        let next = waiting.iter().filter_map(|hook| match hook.when {
-            When::At(time) => Some(began + time),
-            When::OnThreshold => None,
-        });
-        let look = looks.then(|| tokio::time::Instant::now() + LOOK_EVERY);
-        let Some(next) = next.chain(look).min() else { break };
+        if last {
+            break;
+        }
+        let look = looks.then(|| now + LOOK_EVERY);
+        let Some(next) = waiting.iter().filter_map(|(_, at)| *at).chain(look).min() else { break };
         tokio::select! {
             () = tokio::time::sleep_until(next) => {}
-            () = ended.cancelled() => break,
+            // A threshold may have ended the run.
+            () = ended.cancelled() => last = true,
         }
     }
-    for hook in waiting {
+    for (hook, _) in waiting {
         say(format_args!("warning: the run ended before the hook {:?}", hook.command));
     }
     ended.cancelled().await;
@@ -94,13 +120,22 @@ pub(crate) async fn run(hooks: &[Hook], analytics: &Analytics, clock: Clock, end
     }
 }
 
+impl When {
+    /// The time left in a run that began `ago`; within, none for a hook without a time. None if it has passed.
+    fn after(self, ago: Duration) -> Option<Option<Duration>> {
+        match self {
+            Self::At(time) => (time + GRACE).checked_sub(ago).map(|left| Some(left.saturating_sub(GRACE))),
+            Self::OnThreshold => Some(None),
+        }
+    }
+}
+
 /// Runs a command by the shell, and writes what became of it into the log.
-async fn carry_out(command: String, ingest: Ingest, clock: Clock) {
+async fn carry_out(command: String, to: Arc<dyn HookLog>, clock: Clock) {
     say(format_args!("hook: {command}"));
     let began = clock.unix_now_ns();
     let mark = Mark::new(began, MarkBy::Hook, MarkWhat::Note, MarkValue::Text(command.clone()));
-    // Only analytics that has ended returns the record.
-    let _ = ingest.deliver(vec![Record::Mark(mark)]).await;
+    to.log(Record::Mark(mark)).await;
     let mut shell = Command::new("sh");
     let shell = shell.args(["-c", &command]).stdin(Stdio::null()).kill_on_drop(true);
     let (failed, text) = match shell.output().await {
@@ -125,7 +160,7 @@ async fn carry_out(command: String, ingest: Ingest, clock: Clock) {
         count: 1,
         ..Event::default()
     };
-    let _ = ingest.deliver(vec![Record::Event(event)]).await;
+    to.log(Record::Event(event)).await;
 }
 
 #[cfg(test)]
@@ -142,6 +177,21 @@ mod tests {
         assert_eq!(hook(" on threshold : curl http://a:1/"), Ok(on));
         for text in ["", "at 5m", "at 5m:", "at soon: x", "on error: x", "5m: x"] {
             assert!(hook(text).unwrap_err().contains(&format!("{text:?}")), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_process_that_comes_back_does_not_repeat_hooks() {
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        let cases = [
+            (When::At(minutes(5)), 0, Some(Some(minutes(5)))),
+            (When::At(minutes(5)), 3, Some(Some(minutes(2)))),
+            (When::At(Duration::from_secs(178)), 3, Some(Some(Duration::ZERO))),
+            (When::At(minutes(5)), 6, None),
+            (When::OnThreshold, 6, Some(None)),
+        ];
+        for (when, ago, left) in cases {
+            assert_eq!(when.after(minutes(ago)), left, "{when:?} of a run that began {ago} min ago");
         }
     }
 }
