@@ -1,12 +1,15 @@
 //! Several nodes share one load while they come, go, die, stop and are cut off. A CA of our own counts what it
 //! gets second by second: never more than the target, and the target again when others have taken over.
 //!
-//! [`faults`] has one test for each fault, [`partition`] does it with hosts in network namespaces, and [`random`]
-//! draws faults from a seed. With `WEC_SHARING=full` they run with the real lease of 10 s, at the worked example's
-//! tenth or at `WEC_SHARING_RATE`, and write a table to the file `WEC_SHARING_TABLE` (`scripts/soak` does that).
+//! [`faults`] has one test for each fault, [`sends`] is about the requests of chains that have begun, [`partition`] does
+//! it with hosts in network namespaces, [`random`] draws faults from a seed, and [`hits`] is about wrong clocks of
+//! challenge servers. With `WEC_SHARING=full` they run with the real lease of 10 s, at the worked example's tenth or at
+//! `WEC_SHARING_RATE`, and write a table to the file `WEC_SHARING_TABLE` (`scripts/soak` does that).
 
 mod cluster;
 mod counted;
 mod faults;
+mod hits;
 mod partition;
 mod random;
+mod sends;

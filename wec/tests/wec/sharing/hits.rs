@@ -1,0 +1,96 @@
+//! Hits on a challenge server whose clock is wrong are at the times of the requests that caused them.
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::time::Duration;
+
+use wec_board::{Board, EtcdOptions};
+use wec_record::Record;
+use wec_testbed::Redis;
+use wec_testbed::etcd::Etcd;
+
+use super::cluster::{analytics, prefixed};
+use super::random::with_clock;
+use crate::common::{self, NullCa, Running, free};
+
+/// An hour ahead, the clock of the challenge server is measured against the board's time.
+#[tokio::test(flavor = "multi_thread")]
+async fn hits_on_a_challenge_server_with_a_wrong_clock_are_within_their_validations() {
+    let folder = tempfile::tempdir().unwrap();
+    let http01 = free();
+    let ca = NullCa::start(folder.path(), &["--http01", &http01]);
+    let etcd = Etcd::start().await.unwrap();
+    let redis = Redis::start().await.unwrap();
+    let (url, challenges) = (format!("etcd://{}", etcd.address()), redis.url());
+    let (receiving, results) = analytics(&[], folder.path(), &url);
+
+    let own = folder.path().join("c");
+    std::fs::create_dir_all(&own).unwrap();
+    let mut args = vec!["challenge-server", "--node", "c", "--http01-listen", &http01];
+    args.extend(["--tlsalpn01-listen", "off", "--dns-listen", "off", "--challenges", &challenges]);
+    args.extend(["--board", &url, "--analytics", &results]);
+    let prefix = with_clock(3_600);
+    let prefix: Vec<_> = prefix.iter().map(String::as_str).collect();
+    let said = std::fs::File::create(own.join("said")).unwrap();
+    let server = prefixed(&prefix, &own, &args).stdout(Stdio::null()).stderr(said).spawn().unwrap();
+    let server = Running(Some(server));
+
+    let own = folder.path().join("a");
+    std::fs::create_dir_all(&own).unwrap();
+    let mut args = vec!["requester", "--node", "a", "--session", "night", "--board", &url];
+    args.extend(["--analytics", &results, "--challenges", &challenges, "--challenge-types", "http-01"]);
+    args.extend(["--workers", "2", "--run-time", "1h"]);
+    args.extend(ca.target());
+    let said = std::fs::File::create(own.join("said")).unwrap();
+    let node = common::wec(&own, &args).stdout(Stdio::null()).stderr(said).spawn().unwrap();
+    let node = Running(Some(node));
+
+    let board = Board::etcd(EtcdOptions::new([etcd.endpoint()])).await.unwrap();
+    let measured = async {
+        let mut nodes = board.nodes();
+        let measured =
+            nodes.wait_for(|nodes| nodes.iter().any(|node| node.name == "c" && node.clock.is_some()));
+        measured.await.unwrap().iter().find(|node| node.name == "c").and_then(|node| node.clock).unwrap()
+    };
+    let measured =
+        tokio::time::timeout(Duration::from_secs(120), measured).await.expect("the clock is measured");
+    assert!(measured.ahead_ns.abs_diff(3_600_000_000_000) <= measured.within_ns + 5_000_000, "{measured:?}");
+    let log = || common::log_so_far(&folder.path().join("results"));
+    let before = proven(&log()).len();
+    common::until("there are more validations", || proven(&log()).len() >= before + 20);
+    node.interrupt();
+    server.interrupt();
+    receiving.interrupt();
+
+    let log = log();
+    let hits: BTreeMap<&str, u64> = log
+        .iter()
+        .filter_map(|record| match record {
+            Record::Hit { hit, .. } => Some((hit.name.as_str(), hit.at_unix_ns)),
+            _ => None,
+        })
+        .collect();
+    let inexact = measured.within_ns + 5_000_000;
+    let within = |(name, answered, settled): &(String, u64, u64)| {
+        hits.get(name.as_str()).is_some_and(|at| (answered - inexact..=settled + inexact).contains(at))
+    };
+    let proven = proven(&log);
+    // Of the first ones the clock was not known yet; the last may have been interrupted at the end.
+    let joined = proven.iter().filter(|one| within(one)).count();
+    assert!(joined >= 15, "{joined} of {}: {proven:#?} {hits:#?}", proven.len());
+    let last: Vec<_> = proven.iter().rev().take(15).map(within).collect();
+    assert_eq!(last, [true; 15], "{proven:#?} {hits:#?}");
+}
+
+/// Name, answer of the challenge and end of each validation, nanoseconds since the Unix epoch.
+fn proven(log: &[Record]) -> Vec<(String, u64, u64)> {
+    let chains = log.iter().filter_map(|record| match record {
+        Record::Chain { origin_unix_ns, result, .. } => Some((*origin_unix_ns, &result.authorizations)),
+        _ => None,
+    });
+    let all = chains.flat_map(|(origin, authorizations)| {
+        let settled = authorizations.iter().filter(|one| one.answered > 0 && one.settled > 0);
+        settled.map(move |one| (one.name.clone(), origin + one.answered, origin + one.settled))
+    });
+    all.collect()
+}
