@@ -9,9 +9,11 @@ use wec_record::Record;
 use wec_testbed::Redis;
 use wec_testbed::etcd::Etcd;
 
-use super::cluster::{analytics, prefixed};
+use super::cluster::{analytics, now, prefixed};
 use super::random::with_clock;
 use crate::common::{self, NullCa, Running, free};
+
+const HOUR_NS: u64 = 3_600_000_000_000;
 
 /// An hour ahead, the clock of the challenge server is measured against the board's time.
 #[tokio::test(flavor = "multi_thread")]
@@ -54,32 +56,36 @@ async fn hits_on_a_challenge_server_with_a_wrong_clock_are_within_their_validati
     };
     let measured =
         tokio::time::timeout(Duration::from_secs(120), measured).await.expect("the clock is measured");
-    assert!(measured.ahead_ns.abs_diff(3_600_000_000_000) <= measured.within_ns + 5_000_000, "{measured:?}");
+    assert!(
+        measured.ahead_ns.unsigned_abs().abs_diff(HOUR_NS) <= measured.within_ns + 5_000_000,
+        "{measured:?}"
+    );
     let log = || common::log_so_far(&folder.path().join("results"));
-    let before = proven(&log()).len();
-    common::until("there are more validations", || proven(&log()).len() >= before + 20);
+    let inexact = measured.within_ns + 5_000_000;
+    let joined = |log: &[Record]| {
+        let at: BTreeMap<_, _> = hits(log).collect();
+        let within = |(name, answered, settled): &(String, u64, u64)| {
+            at.get(name.as_str()).is_some_and(|at| (answered - inexact..=settled + inexact).contains(at))
+        };
+        proven(log).iter().filter(|one| within(one)).count()
+    };
+    common::until("hits are within their validations", || joined(&log()) >= 20);
     node.interrupt();
     server.interrupt();
     receiving.interrupt();
 
+    // Hits before the clock was known are an hour ahead, and none after it.
     let log = log();
-    let hits: BTreeMap<&str, u64> = log
-        .iter()
-        .filter_map(|record| match record {
-            Record::Hit { hit, .. } => Some((hit.name.as_str(), hit.at_unix_ns)),
-            _ => None,
-        })
-        .collect();
-    let inexact = measured.within_ns + 5_000_000;
-    let within = |(name, answered, settled): &(String, u64, u64)| {
-        hits.get(name.as_str()).is_some_and(|at| (answered - inexact..=settled + inexact).contains(at))
-    };
-    let proven = proven(&log);
-    // Of the first ones the clock was not known yet; the last may have been interrupted at the end.
-    let joined = proven.iter().filter(|one| within(one)).count();
-    assert!(joined >= 15, "{joined} of {}: {proven:#?} {hits:#?}", proven.len());
-    let last: Vec<_> = proven.iter().rev().take(15).map(within).collect();
-    assert_eq!(last, [true; 15], "{proven:#?} {hits:#?}");
+    let ahead: Vec<_> = hits(&log).map(|(_, at)| at > now() * 1_000_000_000 + HOUR_NS / 2).collect();
+    assert!(ahead.is_sorted_by(|earlier, later| earlier >= later), "{:?}", hits(&log).collect::<Vec<_>>());
+}
+
+/// Name and time of each hit, in the order of arrival.
+fn hits(log: &[Record]) -> impl Iterator<Item = (&str, u64)> {
+    log.iter().filter_map(|record| match record {
+        Record::Hit { hit, .. } => Some((hit.name.as_str(), hit.at_unix_ns)),
+        _ => None,
+    })
 }
 
 /// Name, answer of the challenge and end of each validation, nanoseconds since the Unix epoch.
