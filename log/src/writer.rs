@@ -70,6 +70,8 @@ pub struct Log {
     hold: Option<u64>,
     /// The present file has no record but its header.
     fresh: bool,
+    /// How many files this has begun, also in the place of one that was moved away.
+    files_begun: u64,
     /// Number of refused records.
     failed: u64,
     error: Option<String>,
@@ -200,6 +202,7 @@ impl Log {
                 + files.iter().filter_map(|(_, file)| file.metadata().ok()).map(|it| it.len()).sum::<u64>(),
             hold: None,
             fresh: false,
+            files_begun: 0,
             failed: 0,
             error: None,
             lost: None,
@@ -439,6 +442,7 @@ impl Log {
         let (content, ends) = self.form.again(&self.header, &self.content, &self.ends, self.written_content);
         self.hold = Some(self.written());
         self.fresh = true;
+        self.files_begun += 1;
         // The ends of records that wait for their acknowledgement stay the same.
         let pending = (self.content.len() - self.written_content) as u64;
         let end = self.before + self.written_content as u64 + pending;
@@ -517,6 +521,13 @@ impl Log {
     /// `written` once everything appended so far has been written.
     pub const fn end_offset(&self) -> u64 {
         self.before + self.content.len() as u64
+    }
+
+    /// How many files were begun, and where in the present one the next record starts, when everything before it is written;
+    /// none if a record does not start a line of text.
+    pub fn next_start(&self) -> Option<(u64, u64)> {
+        let lines = self.form.format == LogFormat::Json;
+        lines.then(|| (self.files_begun, self.length + self.pending() as u64))
     }
 
     /// Bytes in the log's files.

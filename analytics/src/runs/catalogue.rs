@@ -35,8 +35,8 @@ const MAX_FILES: usize = 20_000;
 /// Bytes of logs that one listing reads for outcomes that are not known yet: a fraction of a second of one
 /// processor, also during a run. The next listing continues.
 const READ_BY_LISTING: u64 = 16 << 20;
-/// Bytes of the logs of a run that has not ended, and has no index yet, that are read for a part of it.
-const READ_BY_WINDOW: u64 = 128 << 20;
+/// Bytes of the logs of a run that has not ended that are read for a part of it.
+pub(super) const READ_BY_WINDOW: u64 = 128 << 20;
 /// Maximal age of a live run's outcome.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -97,6 +97,13 @@ pub(super) struct LogFile {
     inode: u64,
     pub(super) length: u64,
     pub(super) modified_unix_ns: u64,
+}
+
+impl LogFile {
+    /// A file of which only the name is known.
+    pub(super) fn named(path: &Path) -> Self {
+        Self { path: path.to_owned(), inode: 0, length: 0, modified_unix_ns: 0 }
+    }
 }
 
 impl Run for LoggedRun {

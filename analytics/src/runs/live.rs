@@ -1,17 +1,22 @@
 //! The live runs, as the API reads them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use crate::consume::RecordConsumer;
 use wec_figures::snapshot::{Health, RunSource};
 use wec_listen::Connections;
-use wec_record::Record;
+use wec_record::{Record, RunHeader};
 
+use super::catalogue::{LogFile, READ_BY_WINDOW};
+use super::written::Written;
 use super::{Figures, Run};
 use crate::Aggregate;
 use crate::ingest::{Ingest, QUEUE_BOUND};
+use crate::log::LogError;
 
 /// A run that is receiving results.
 #[derive(Debug)]
@@ -19,11 +24,37 @@ pub(crate) struct LiveRun {
     figures: Arc<Figures>,
     /// Everything except the queue and the listeners.
     health: Mutex<Health>,
+    /// None if its log is read from its start.
+    written: Mutex<Option<Written>>,
 }
 
 impl LiveRun {
     fn new(number: u64) -> Self {
-        Self { figures: Arc::new(Figures::new(number, Aggregate::default())), health: Mutex::default() }
+        let figures = Arc::new(Figures::new(number, Aggregate::default()));
+        Self { figures, health: Mutex::default(), written: Mutex::default() }
+    }
+
+    /// Its log has begun there: the number of the file, and where the first record starts.
+    pub(super) fn begin_log(&self, path: &Path, header: &RunHeader, start: Option<(u64, u64)>) {
+        *self.written() = start.map(|(file, _)| Written::new(path, file, header));
+    }
+
+    /// These records are in the log between these starts.
+    pub(super) fn logged(&self, records: &[Record], from: Option<(u64, u64)>, to: Option<(u64, u64)>) {
+        let mut written = self.written();
+        let Some(known) = written.as_mut() else { return };
+        let kept = match (from, to) {
+            (Some((file, start)), Some((same, end))) if file == same => known.take(records, file, start..end),
+            _ => false,
+        };
+        if !kept {
+            // The file was moved away, truncated or rotated.
+            *written = None;
+        }
+    }
+
+    fn written(&self) -> MutexGuard<'_, Option<Written>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn figures(&self) -> &Figures {
@@ -46,6 +77,24 @@ impl Run for LiveRun {
 
     fn source(&self) -> RunSource {
         RunSource::Live
+    }
+
+    fn part(&self, from_ns: u64, to_ns: u64) -> Option<Result<Aggregate, LogError>> {
+        let times = self.figures.lock().sure_times()?.clone();
+        let (parts, log) = {
+            let written = self.written();
+            let known = written.as_ref()?;
+            (known.so_far(times.clone())?, LogFile::named(known.path()))
+        };
+        if parts.length((from_ns, to_ns)) > READ_BY_WINDOW {
+            return None;
+        }
+        let period = (Duration::from_nanos(from_ns), Some(Duration::from_nanos(to_ns)));
+        let mut aggregate = Aggregate::of_period(period.0, period.1);
+        let read = parts.read(&mut aggregate, &[log], (from_ns, to_ns));
+        // The end of the run so far decides the end of a part that is longer.
+        aggregate.reach(times.latest());
+        Some(read.map(|()| aggregate))
     }
 }
 

@@ -14,6 +14,7 @@ mod records;
 mod replayed;
 mod run_log;
 mod run_logs;
+mod written;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -56,7 +56,9 @@ impl RunLog {
         let mut consumers = options.consumers(&run);
         let mut senders = HashMap::<String, u64>::new();
         let mut gaps_of_target = GapWatch::default();
+        let mut known = 0;
         let log = Log::open(path, header, &options.log, |record| {
+            known += 1;
             if let Some((sender, seq)) = record.origin() {
                 match senders.get_mut(sender) {
                     Some(through) => *through = seq.max(*through),
@@ -67,6 +69,12 @@ impl RunLog {
             // What ended before is marked already.
             gaps_of_target.read(std::slice::from_ref(&record));
         })?;
+        // A new log has its header.
+        if known == 1
+            && let Some(header) = run.figures().lock().header()
+        {
+            run.begin_log(path, header, log.next_start());
+        }
         let mut opened = Self {
             log,
             run,
@@ -99,7 +107,9 @@ impl RunLog {
 
     /// The log comes first: every counted record is in it, unless the disk refuses it.
     fn take(&mut self, records: &[Record]) {
+        let start = self.log.next_start();
         self.log.take(records);
+        self.run.logged(records, start, self.log.next_start());
         self.consumers.iter_mut().for_each(|consumer| consumer.take(records));
         let gaps = self.gaps_of_target.read(records);
         self.mark_gaps(gaps);

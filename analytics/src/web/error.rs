@@ -37,7 +37,8 @@ pub(crate) enum ApiError {
     #[error("there is no run {0:?}: GET /api/v1/runs lists the runs")]
     NoRun(String),
     #[error(
-        "no part of the run {0:?} can be read: it is replayed here, or has not ended and its log is longer than 128 MiB"
+        "no part of the run {0:?} can be read: it is replayed here, or has not ended and the part has more than 128 MiB of its \
+         log: choose a shorter one"
     )]
     NoWindow(String),
     #[error("nothing is replayed here: start wec replay LOG")]

@@ -23,7 +23,7 @@ const MAX_NODES: usize = 1_000;
 
 /// What the figures of a part of a run need.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Parts {
+pub(in super::super) struct Parts {
     pub(super) header: RunHeader,
     /// A part leaves out what is between it and the run's start, which may be too long for its times to agree.
     times: RunTimes,
@@ -48,34 +48,46 @@ struct Minute {
 }
 
 /// The minutes while a log is read.
-#[derive(Default)]
-pub(super) struct Making {
+#[derive(Clone, Debug, Default)]
+pub(in super::super) struct Making {
     header: Option<RunHeader>,
     marks: Vec<Mark>,
     minutes: BTreeMap<u64, Minute>,
     /// The minute of the record before, and how far it is noted: most records are of one minute.
-    noted: Option<(u64, Start)>,
+    noted: Option<(u64, Within)>,
     /// Records so far, without headers: a record's place in the log.
     records: u64,
     /// The start of the last record, and the place of the first record with it.
     begun: Option<(Start, u64)>,
+    /// Records of kinds that are not known.
+    unknown_records: u64,
     /// Parts of the logs would not have the figures of whole ones.
     only_whole: bool,
 }
 
+/// The position of a file, and between which starts in it a record starts; both are starts of records, or of what has
+/// several.
+type Within = (usize, u64, u64);
+
 impl Making {
     /// Takes the record that starts there. Returns its place in the log.
-    pub(super) fn take(&mut self, record: &Record, start: Start) -> u64 {
+    pub(super) fn take(&mut self, record: &Record, (file, start): Start) -> u64 {
+        self.take_within(record, (file, start, start))
+    }
+
+    /// Takes a record that starts between these.
+    pub(in super::super) fn take_within(&mut self, record: &Record, within: Within) -> u64 {
+        let start = (within.0, within.1);
         let place = self.records;
         self.records += u64::from(!matches!(record, Record::Header(_)));
         if self.begun.is_none_or(|(begun, _)| begun != start) {
             self.begun = Some((start, place));
         }
-        self.note_all(record, start);
+        self.note_all(record, within);
         place
     }
 
-    fn note_all(&mut self, record: &Record, start: Start) {
+    fn note_all(&mut self, record: &Record, start: Within) {
         if self.header.is_none() && !matches!(record, Record::Header(_)) {
             self.only_whole = true;
         }
@@ -107,7 +119,8 @@ impl Making {
             Record::Hit { .. } | Record::Lost { .. } | Record::Event(_) | Record::Observation(_) => {
                 self.note(record.unix_ns().unwrap_or(0), start);
             }
-            Record::Footer(_) | Record::Unknown(_) => {}
+            Record::Footer(_) => {}
+            Record::Unknown(_) => self.unknown_records += 1,
         }
         let nodes = self.noted.and_then(|(number, _)| self.minutes.get(&number));
         self.only_whole |= self.minutes.len() > MAX_MINUTES
@@ -116,16 +129,30 @@ impl Making {
     }
 
     /// A record that starts there reports something of this time.
-    fn note(&mut self, at_unix_ns: u64, (file, start): Start) -> &mut Minute {
+    fn note(&mut self, at_unix_ns: u64, within: Within) -> &mut Minute {
+        let (file, first, last) = within;
         let number = at_unix_ns / MINUTE_NS;
         let minute = self.minutes.entry(number).or_default();
-        if self.noted != Some((number, (file, start))) {
+        if self.noted != Some((number, within)) {
             let place = self.begun.map_or(0, |(_, place)| place);
-            let starts = Starts { first: start, last: start, place };
+            let starts = Starts { first, last, place };
             minute.starts.entry(file).or_insert(starts).extend(starts);
-            self.noted = Some((number, (file, start)));
+            self.noted = Some((number, within));
         }
         minute
+    }
+
+    /// The minutes so far of a log in one file; none if parts of it would not have the figures of whole ones.
+    pub(in super::super) fn so_far(&self, file: &Path, times: RunTimes) -> Option<Parts> {
+        let header = self.header.clone().filter(|_| !self.only_whole)?;
+        Some(Parts {
+            header,
+            times,
+            files: vec![file.display().to_string()],
+            marks: self.marks.clone(),
+            unknown_records: self.unknown_records,
+            minutes: self.minutes.clone(),
+        })
     }
 
     pub(super) fn parts(self, report: LogReport, times: RunTimes) -> Option<Parts> {
@@ -198,8 +225,14 @@ impl Parts {
         began.saturating_add(from_ns)..began.saturating_add(to_ns)
     }
 
+    /// How much of the logs is read for a part, bytes.
+    pub(in super::super) fn length(&self, (from_ns, to_ns): (u64, u64)) -> u64 {
+        let starts = self.starts(&self.unix_ns(from_ns, to_ns));
+        starts.values().fold(0, |sum, Starts { first, last, .. }| sum.saturating_add(last - first))
+    }
+
     /// Counts the records of a part.
-    pub(super) fn read(
+    pub(in super::super) fn read(
         &self,
         to: &mut Aggregate,
         logs: &[LogFile],
@@ -260,6 +293,18 @@ impl Parts {
         loads.into_values().chain(states.into_values()).for_each(|sample| to.record(sample));
     }
 
+    /// By the position of the file, where the records of the minutes of this time start.
+    fn starts(&self, unix_ns: &Range<u64>) -> BTreeMap<usize, Starts> {
+        let minutes = unix_ns.start / MINUTE_NS..=unix_ns.end / MINUTE_NS;
+        let mut starts = BTreeMap::<usize, Starts>::new();
+        for minute in self.minutes.range(minutes).map(|(_, minute)| minute) {
+            for (file, of_minute) in &minute.starts {
+                starts.entry(*file).or_insert(*of_minute).extend(*of_minute);
+            }
+        }
+        starts
+    }
+
     /// Calls `each` with the records that report something of the minutes of this time, and with each one's place in
     /// the log.
     fn records(
@@ -268,14 +313,7 @@ impl Parts {
         unix_ns: &Range<u64>,
         mut each: impl FnMut(u64, &Record),
     ) -> Result<(), LogError> {
-        let minutes = unix_ns.start / MINUTE_NS..=unix_ns.end / MINUTE_NS;
-        let mut starts = BTreeMap::<usize, Starts>::new();
-        for minute in self.minutes.range(minutes).map(|(_, minute)| minute) {
-            for (file, of_minute) in &minute.starts {
-                starts.entry(*file).or_insert(*of_minute).extend(*of_minute);
-            }
-        }
-        for (file, Starts { first, last, mut place }) in starts {
+        for (file, Starts { first, last, mut place }) in self.starts(unix_ns) {
             let Some(path) = self.files.get(file).and_then(|name| path_of(name, logs)) else { continue };
             read_part(path, (first, last), |record| {
                 if let Record::Header(_) = record {
