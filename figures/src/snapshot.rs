@@ -24,7 +24,7 @@ use wec_record::{Chain, FailureClass, Level, LimitCause, LimitKind, Mark, Reach,
 
 use crate::schema;
 
-pub use self::distribution::{DistributionCell, DistributionView, TimesInBucket};
+pub use self::distribution::{DistributionCell, DistributionView, Example, TimesInBucket};
 pub use self::failures::{FailureFigures, FailureScope, Trend};
 pub use self::live::{
     CapacityStep, CapacityView, Health, LimitsView, Live, NodeView, ScenarioView, SessionView, StepOutcome,

@@ -265,8 +265,9 @@ fn is_plain_scenario(sample: &ScenarioSample) -> bool {
 }
 
 fn are_plain(seq: u64, at_unix_ns: u64, counts: &StateCounts) -> bool {
-    let StateCounts { registrations, authorizations, certificates, revoked, workers, unwritten } = counts;
-    let counts = [&seq, registrations, authorizations, certificates, revoked, workers, unwritten];
+    let StateCounts { registrations, authorizations, certificates, revoked, workers, unwritten, claimed } =
+        counts;
+    let counts = [&seq, registrations, authorizations, certificates, revoked, workers, unwritten, claimed];
     at_unix_ns <= LATEST && counts.into_iter().all(|count| *count <= MOST)
 }
 

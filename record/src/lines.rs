@@ -280,7 +280,7 @@ fn state(text: &str) -> Option<Record> {
     let seq = line.number()?;
     line.skip(r#","at_unix_ns":"#)?;
     let at_unix_ns = line.number()?;
-    let StateCounts { registrations, authorizations, certificates, revoked, workers, unwritten } =
+    let StateCounts { registrations, authorizations, certificates, revoked, workers, unwritten, claimed } =
         &mut counts;
     for (key, count) in [
         (r#","counts":{"registrations":"#, registrations),
@@ -289,6 +289,7 @@ fn state(text: &str) -> Option<Record> {
         (r#","revoked":"#, revoked),
         (r#","workers":"#, workers),
         (r#","unwritten":"#, unwritten),
+        (r#","claimed":"#, claimed),
     ] {
         line.skip(key)?;
         *count = line.number()?;

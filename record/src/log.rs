@@ -281,6 +281,9 @@ pub struct StateCounts {
     /// Changes that the node could not write before its end: the CA has made them and the store lacks them.
     /// In a record, this node's number; in a snapshot, the sum over all nodes.
     pub unwritten: u64,
+    /// Stored objects that chains of this node use now, so that no other chain may. In a record, this node's number; in a
+    /// snapshot, the sum over all nodes.
+    pub claimed: u64,
 }
 
 /// Why a line is not a record.

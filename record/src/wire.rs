@@ -258,6 +258,7 @@ pub fn state_to_wire(counts: StateCounts, at_unix_ns: u64) -> wire::StateCounts 
         certificates: counts.certificates,
         revoked: counts.revoked,
         unwritten: counts.unwritten,
+        claimed: counts.claimed,
     }
 }
 
@@ -270,6 +271,7 @@ pub fn state_from_wire(counts: wire::StateCounts) -> StateCounts {
         revoked: counts.revoked,
         workers: counts.workers,
         unwritten: counts.unwritten,
+        claimed: counts.claimed,
     }
 }
 

@@ -319,7 +319,14 @@ fn report_unwritten(sink: &dyn Sink, clock: Clock, counts: Counts, closed: &Resu
     let Err(StoreError::Unwritten { changes, .. }) = closed else { return };
     let Counts { registrations, authorizations, certificates, revoked } = counts;
     let unwritten = *changes as u64;
-    let counts = StateCounts { registrations, authorizations, certificates, revoked, workers: 0, unwritten };
+    let counts = StateCounts {
+        registrations,
+        authorizations,
+        certificates,
+        revoked,
+        unwritten,
+        ..StateCounts::default()
+    };
     sink.push_state(clock.unix_now_ns(), counts);
 }
 

@@ -238,6 +238,7 @@ impl State {
             clock,
             ca_clock: OnceLock::new(),
             orders_expired: AtomicU64::new(0),
+            claims: AtomicU64::new(0),
             options,
             backend,
         });
@@ -394,6 +395,11 @@ impl State {
         local.limits = limits;
         drop(local);
         self.shared.wake.notify_one();
+    }
+
+    /// Objects that chains of this process use now.
+    pub fn claims(&self) -> u64 {
+        self.shared.claims.load(Ordering::Relaxed)
     }
 
     /// Ready orders that this process dropped because they had expired, or were about to expire.

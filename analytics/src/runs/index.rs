@@ -10,12 +10,13 @@ mod file;
 mod names;
 mod parts;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use wec_figures::aggregate::Piece;
+use wec_figures::aggregate::{OverTime, Piece};
 use wec_figures::snapshot::{Health, ObservedSeries, Series, Snapshot};
 use wec_log::read_placed;
 
@@ -24,14 +25,14 @@ pub use self::file::IndexPlace;
 pub(crate) use self::file::check;
 pub(super) use self::file::is_index;
 use self::file::{IndexedFile, Sections};
-use self::parts::{Making, Parts};
+pub(super) use self::parts::{Making, Parts};
 use super::catalogue::LogFile;
 use super::shown_path;
 use crate::Aggregate;
 use crate::log::LogError;
 
 /// It grows with each change of what an index has. The figures of another version may be others.
-const INDEX_VERSION: u32 = 7;
+const INDEX_VERSION: u32 = 8;
 
 /// The index of a run.
 #[derive(Clone, Debug)]
@@ -49,6 +50,8 @@ pub(super) struct Head {
     pub(super) snapshot: Snapshot,
     pub(super) series: Series,
     pub(super) observed: Vec<ObservedSeries>,
+    /// Response times over time, by endpoint.
+    over_time: BTreeMap<String, OverTime>,
     health: Health,
     /// None if the logs cannot be read in parts.
     parts: Option<Parts>,
@@ -109,6 +112,7 @@ impl RunIndex {
             snapshot: aggregate.snapshot(),
             series: aggregate.series(None).0,
             observed: aggregate.observed(),
+            over_time: aggregate.endpoints_over_time(),
             health,
             parts,
             blocks,
@@ -162,16 +166,18 @@ impl RunIndex {
         };
         aggregate.put(parts.piece(logs, Piece::Further, within.end..unix_ns.end)?);
         parts.complete(&mut aggregate, unix_ns.clone());
+        aggregate.draw_endpoints(&self.head.over_time, &unix_ns);
         events.into_iter().for_each(|event| aggregate.validations().count(event));
         blocks.warnings(&unix_ns).for_each(|event| aggregate.warning(event));
         Ok(Some(aggregate))
     }
 
     fn is_of(&self, files: &[IndexedFile]) -> bool {
-        let Head { version, program, parts, blocks, .. } = &self.head;
+        let Head { version, program, over_time, parts, blocks, .. } = &self.head;
         *version == INDEX_VERSION
             && program == env!("CARGO_PKG_VERSION")
             && self.head.files == files
+            && over_time.values().all(OverTime::is_sound)
             && parts.as_ref().is_none_or(|parts| parts.is_sound(files))
             && blocks.as_ref().is_none_or(|blocks| {
                 blocks.is_sound(self.sections.length()) && blocks.requests() == self.head.snapshot.requests

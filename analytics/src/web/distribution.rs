@@ -30,7 +30,7 @@ pub(super) struct Row {
     to_ns: Option<u64>,
 }
 
-/// How the times of a row of the statistics are distributed, of chains also over time
+/// How the times of a row of the statistics are distributed, also over time, and the slowest of them
 #[utoipa::path(
     get,
     path = "/api/v1/runs/{id}/distribution",

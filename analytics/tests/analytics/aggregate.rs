@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use wec_analytics::{Aggregate, Analytics, Config, LogPlace, Series, Snapshot, replay};
 use wec_board::Board;
-use wec_record::{Chain, MarkBy, Record};
+use wec_record::{Chain, MarkBy, Record, StateCounts};
 
 use crate::common::{START, chain_record, chain_result, header, load_record, records};
 
@@ -213,6 +213,14 @@ fn the_load_is_summed_over_live_nodes_and_counts_over_all() {
     assert_eq!(generator.limited_ns, 7 * SECOND);
     assert_eq!((generator.due, generator.dropped, generator.dropped_share), (144_000, 14_400, Some(0.1)));
     assert_eq!(generator.lag_ns.n, 101 + 7_001 + 201 + 3);
+
+    let state = |node: &str, seq, at, claimed| {
+        let counts = StateCounts { claimed, ..StateCounts::default() };
+        Record::State { node: node.to_owned(), seq, at_unix_ns: START + at * SECOND, counts }
+    };
+    let states = [state("a", 1, 1, 3), state("b", 1, 1, 40), state("a", 2, 12, 5)];
+    assert_eq!(aggregated(&states[..2]).snapshot().state.claimed, 43);
+    assert_eq!(aggregated(&states).snapshot().state.claimed, 5, "b is gone, and its claims with it");
     assert_eq!((generator.backlog_share, generator.backlog_share_max), (0.02, 0.7));
 }
 

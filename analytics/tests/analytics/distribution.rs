@@ -89,6 +89,31 @@ async fn a_distribution_is_that_of_the_log_and_its_parts_make_the_whole() {
         let over_time: u64 = whole.over_time.iter().flat_map(|at| &at.cells).map(|cell| cell.count).sum();
         assert_eq!(over_time, certificate.response_time_ns.n);
         assert!(whole.over_time.len() <= 120 && whole.step_s == 4, "{}", whole.step_s);
+        for view in [&views[1], &views[4]] {
+            let over_time: u64 = view.over_time.iter().flat_map(|at| &at.cells).map(|cell| cell.count).sum();
+            assert_eq!((over_time, view.step_s), (sum(view), 4), "{}, {opened}", view.row);
+        }
+        // Of three equally slow ones the earliest: every ninth takes 9 ms.
+        for view in [&views[0], &views[1], &views[4]] {
+            let slowest: Vec<_> = view.examples.iter().map(|one| (one.response_ns, one.seq)).collect();
+            assert!(slowest.is_sorted_by(|a, b| a.0 >= b.0) && slowest.len() == 3, "{slowest:?}");
+            assert!(
+                view.examples.iter().all(|one| one.node == "r1" && one.chain == Some(Chain::Certificate))
+            );
+        }
+        let slowest: Vec<_> = whole.examples.iter().map(|one| (one.response_ns, one.seq)).collect();
+        assert_eq!(slowest, [(9_000_000, 8), (9_000_000, 17), (9_000_000, 26)]);
+        // A part that is put together of blocks has the buckets of the whole run, and the slowest of the part.
+        let part = format!("&from_ns={}&to_ns={}", 100 * SECOND, 300 * SECOND);
+        let of_part = distribution(&page, &name, &part).await;
+        assert!(
+            of_part.over_time.len() <= 52 && of_part.over_time.len() >= 50,
+            "{}",
+            of_part.over_time.len()
+        );
+        let seqs = of_part.examples.iter().map(|one| one.seq);
+        assert!(seqs.clone().all(|seq| (100..300).contains(&seq)), "{:?}", seqs.collect::<Vec<_>>());
+
         let mut halves = BTreeMap::new();
         for (from, to) in [(0, 150), (150, 1_000)] {
             let part = format!("&from_ns={}&to_ns={}", from * SECOND, to * SECOND);

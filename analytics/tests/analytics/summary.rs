@@ -61,6 +61,7 @@ fn eventful() -> Vec<Record> {
                 revoked: 0,
                 workers: 50,
                 unwritten: 0,
+                claimed: 0,
             },
         },
         Record::Lost {

@@ -123,6 +123,7 @@ impl Aggregate {
             state: StateCounts {
                 workers: self.workers_running(),
                 unwritten: self.unwritten,
+                claimed: self.live_nodes().fold(0, |sum, (.., claimed)| sum.saturating_add(claimed)),
                 ..self.state.map(|(_, counts)| counts).unwrap_or_default()
             },
             workers_target: self.workers_target(),
@@ -221,9 +222,14 @@ impl Aggregate {
 
     /// The nodes that report, with their numbers of workers.
     pub(super) fn live_workers(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.live_nodes().map(|(node, workers, _)| (node, workers))
+    }
+
+    /// Their names, workers and claims.
+    fn live_nodes(&self) -> impl Iterator<Item = (&str, u64, u64)> {
         let alive =
-            self.workers.iter().filter(|(_, (at, _))| self.latest.saturating_sub(*at) < NODE_SILENT_NS);
-        alive.map(|(node, (_, workers))| (node.as_str(), *workers))
+            self.workers.iter().filter(|(_, (at, ..))| self.latest.saturating_sub(*at) < NODE_SILENT_NS);
+        alive.map(|(node, (_, workers, claimed))| (node.as_str(), *workers, *claimed))
     }
 
     fn observed_figures(&self) -> Vec<ObservedFigures> {

@@ -17,6 +17,7 @@ impl Aggregate {
             ours.outcome.merge(theirs.outcome);
             ours.keygen = ours.keygen.saturating_add(theirs.keygen);
             ours.parts.merge(theirs.parts);
+            ours.slowest.merge(theirs.slowest);
             ours.abandoned += theirs.abandoned;
             for (class, count) in theirs.classes {
                 *ours.classes.entry(class).or_default() += count;
@@ -29,6 +30,8 @@ impl Aggregate {
             ours.first = ours.first.min(theirs.first);
             ours.outcome.merge(theirs.outcome);
             ours.parts.merge(theirs.parts);
+            ours.over_time.merge(theirs.over_time);
+            ours.slowest.merge(theirs.slowest);
             ours.received = ours.received.saturating_add(theirs.received);
         }
         for (theirs, place) in other.failures.into_iter().zip(other.failure_places) {

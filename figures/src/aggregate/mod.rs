@@ -13,9 +13,11 @@ mod merge;
 mod metrics;
 mod nodes;
 mod observed;
+mod over_time;
 mod part;
 mod request_stats;
 mod rows;
+mod slowest;
 mod sound;
 mod spent;
 mod timeline;
@@ -38,6 +40,7 @@ use self::hits::HitSources;
 use self::load::Loads;
 use self::nodes::Nodes;
 use self::observed::Observed;
+pub use self::over_time::OverTime;
 use self::part::PartOfRun;
 pub use self::part::Piece;
 pub use self::request_stats::Earlier;
@@ -47,8 +50,8 @@ pub use self::validations::{MAX_NAMES, Same, ValidationEvent, Validations};
 use self::warnings::Warnings;
 use crate::distribution::{LONGEST_NS, Times};
 use crate::snapshot::{
-    ByteFigures, ChainPercentiles, ConnectionFigures, FailureFigures, FailureScope, ObservedSeries, Series,
-    Trend,
+    ByteFigures, ChainPercentiles, ConnectionFigures, Example, FailureFigures, FailureScope, ObservedSeries,
+    Series, Trend,
 };
 use crate::verdict::RunVerdict;
 use crate::window::Windows;
@@ -120,8 +123,8 @@ pub struct Aggregate {
     state: Option<(u64, StateCounts)>,
     /// Changes of the state that nodes could not write before their ends.
     unwritten: u64,
-    /// For each node, the time of its last report and the number of its workers.
-    workers: BTreeMap<String, (u64, u64)>,
+    /// For each node, the time of its last report, and the numbers of its workers and of its claims.
+    workers: BTreeMap<String, (u64, u64, u64)>,
     loads: Loads,
     nodes: Nodes,
     #[serde(skip)]
@@ -167,7 +170,7 @@ impl Aggregate {
             }
             Record::Header(_) | Record::Footer(_) => {}
             Record::Chain { node, origin_unix_ns, result } => {
-                self.chain(*origin_unix_ns, result);
+                self.chain(node, *origin_unix_ns, result);
                 let (period, warm_until) = (self.period.as_ref(), self.warm_until);
                 let includes = |at: u64| {
                     let at = origin_unix_ns.saturating_add(at);
@@ -189,7 +192,7 @@ impl Aggregate {
                 if charted.is_ok() && self.is_in_part(at) {
                     self.timeline.state(at, counts);
                 }
-                self.workers_of(node, (at, counts.workers));
+                self.workers_of(node, (at, counts.workers, counts.claimed));
                 if self.is_in_part(at) {
                     self.unwritten = self.unwritten.saturating_add(counts.unwritten);
                 }
@@ -283,7 +286,7 @@ impl Aggregate {
         self.workers_targets.get(scenario).copied()
     }
 
-    fn chain(&mut self, origin: u64, result: &ChainResult) {
+    fn chain(&mut self, node: &str, origin: u64, result: &ChainResult) {
         let done = origin.saturating_add(result.done);
         let charted = self.span(origin.saturating_add(result.started), done).then_some(done);
         for (place, request) in result.requests.iter().enumerate() {
@@ -292,6 +295,9 @@ impl Aggregate {
                 // One that claims another time than its chain's must not stretch the charts.
                 let charted = charted.map(|done| at.min(done));
                 self.request(request, charted);
+                if request.successful {
+                    self.succeeded(request, (at, charted), || request_example(request, node, at, result));
+                }
                 if !request.successful && !request.is_cut_off() {
                     self.failed_request(request, at, charted, kept_wait(&result.requests, place));
                 }
@@ -339,6 +345,7 @@ impl Aggregate {
         totals.keygen = totals.keygen.saturating_add(result.keygen);
         if result.successful {
             totals.parts.record(result);
+            totals.slowest.record(result.took, done, || chain_example(result, node, done, service));
         }
         if let Some(class) = result.class {
             *totals.classes.entry(class).or_default() += 1;
@@ -423,6 +430,21 @@ impl Aggregate {
             totals.received = totals.received.saturating_add(request.bytes_received);
         }
         self.timeline.request(charted, request.successful || request.is_cut_off());
+    }
+
+    /// A request that succeeded and was counted just before ended at `at`; `charted` is its time in the charts.
+    fn succeeded(
+        &mut self,
+        request: &RequestResult,
+        (at, charted): (u64, Option<u64>),
+        example: impl FnOnce() -> Example,
+    ) {
+        let in_piece = self.piece().is_some();
+        let totals = self.endpoint_of(request);
+        totals.slowest.record(request.took, at, example);
+        if let Some(charted) = charted.filter(|_| !in_piece) {
+            totals.over_time.record(charted / 1_000_000_000, request.took.min(LONGEST_NS));
+        }
     }
 
     /// `charted` is its time in the charts; `kept` is whether the wait that it asked for was kept.
@@ -609,11 +631,11 @@ impl Aggregate {
         &mut self.hits[place]
     }
 
-    fn workers_of(&mut self, node: &str, (at, workers): (u64, u64)) {
+    fn workers_of(&mut self, node: &str, latest: (u64, u64, u64)) {
         if let Some(known) = self.workers.get_mut(node) {
-            *known = (at, workers).max(*known);
+            *known = latest.max(*known);
         } else if self.workers.len() < MAX_NODES {
-            self.workers.insert(node.to_owned(), (at, workers));
+            self.workers.insert(node.to_owned(), latest);
         }
     }
 }
@@ -639,6 +661,35 @@ fn later(a: Option<(u64, StateCounts)>, b: Option<(u64, StateCounts)>) -> Option
         )
     };
     a.into_iter().chain(b).max_by_key(key)
+}
+
+fn request_example(request: &RequestResult, node: &str, at_unix_ns: u64, of: &ChainResult) -> Example {
+    let service_ns = if request.done == 0 { request.took } else { request.service_time() };
+    Example {
+        at_unix_ns,
+        response_ns: request.took,
+        service_ns,
+        status: request.status,
+        requests: 1,
+        chain: of.chain,
+        node: shortened(node),
+        seq: of.seq,
+        traceparent: shortened(&request.traceparent),
+    }
+}
+
+fn chain_example(result: &ChainResult, node: &str, at_unix_ns: u64, service_ns: u64) -> Example {
+    Example {
+        at_unix_ns,
+        response_ns: result.took,
+        service_ns,
+        status: 0,
+        requests: result.requests.len() as u64,
+        chain: result.chain,
+        node: shortened(node),
+        seq: result.seq,
+        traceparent: String::new(),
+    }
 }
 
 fn shortened(text: &str) -> String {

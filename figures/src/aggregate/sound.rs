@@ -75,6 +75,7 @@ impl ChainTotals {
         self.outcome.is_sound(self.abandoned)
             && self.cut_off <= MOST
             && self.parts.is_sound()
+            && self.slowest.is_sound(LONGEST_TEXT)
             && self.classes.values().all(|count| *count <= MOST)
     }
 }
@@ -85,6 +86,7 @@ impl EndpointTotals {
         self.outcome.is_sound(self.outcome.cut_off)
             && self.received <= MOST << 20
             && self.parts.is_sound()
+            && self.slowest.is_sound(LONGEST_TEXT)
             && texts.into_iter().all(|text| text.len() <= LONGEST_TEXT)
     }
 }

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use wec_record::{ChallengeType, FailureClass, Verdict};
 
+use super::over_time::OverTime;
+use super::slowest::Slowest;
 use super::spent::{Parts, RequestParts};
 use crate::distribution::Times;
 
@@ -16,6 +18,7 @@ pub(super) struct ChainTotals {
     pub(super) cut_off: u64,
     pub(super) keygen: u64,
     pub(super) parts: Parts,
+    pub(super) slowest: Slowest,
     pub(super) classes: BTreeMap<FailureClass, u64>,
 }
 
@@ -26,6 +29,10 @@ pub(super) struct EndpointTotals {
     pub(super) uri: String,
     pub(super) outcome: Outcome,
     pub(super) parts: RequestParts,
+    /// Response times of what succeeded. A piece of a run has none: they would be most of its file.
+    #[serde(skip)]
+    pub(super) over_time: OverTime,
+    pub(super) slowest: Slowest,
     /// Bytes of the answers' bodies, of all that were not cut off.
     pub(super) received: u64,
     /// Of a piece of a run: where it was first.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use wec_record::Chain;
 
 /// The answer of `GET /api/v1/runs/{id}/distribution`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -12,10 +13,35 @@ pub struct DistributionView {
     pub service: bool,
     /// Cells with times, ascending; eight of them double the time.
     pub cells: Vec<DistributionCell>,
-    /// The same over time, of response times of chains; empty for others.
+    /// The same over time, of response times of chains and endpoints, and of all requests; empty for others.
     pub over_time: Vec<TimesInBucket>,
     /// Width of a bucket of `over_time`, seconds.
     pub step_s: u64,
+    /// The slowest of what succeeded, of chains and endpoints, and of all requests; slowest first, at most three.
+    pub examples: Vec<Example>,
+}
+
+/// A chain or a request that succeeded, as an example. Its record in the log has all of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Example {
+    /// When it ended, nanoseconds since the Unix epoch.
+    pub at_unix_ns: u64,
+    /// done − due, nanoseconds.
+    pub response_ns: u64,
+    /// done − sent, of chains done − started, nanoseconds.
+    pub service_ns: u64,
+    /// HTTP status; 0 of a chain.
+    pub status: u16,
+    /// Number of requests, with all attempts.
+    pub requests: u64,
+    /// The chain; null for one that this version does not know.
+    pub chain: Option<Chain>,
+    /// The requester.
+    pub node: String,
+    /// The number of its record among those of the requester.
+    pub seq: u64,
+    /// The `traceparent` sent with the request; empty if the run sends none.
+    pub traceparent: String,
 }
 
 /// Times of about one length.

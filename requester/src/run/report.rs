@@ -46,6 +46,7 @@ pub(super) async fn report(
             revoked: counts.revoked,
             workers: scenarios.iter().map(|counting| counting.gauges.workers()).sum(),
             unwritten: 0,
+            claimed: parts.state.claims(),
         };
         parts.sink.push_state(at_unix_ns, counts);
         let mut counted: Vec<_> = scenarios.iter().map(|counting| counting.counted(now)).collect();

@@ -53,7 +53,10 @@ impl<T: Claimable> Claim<T> {
             home.wake.notify_one();
         }
         let owner = home.owner.load(Ordering::Relaxed);
-        item.map(|item| Self { item: Some(item), home: home.clone(), owner })
+        item.map(|item| {
+            home.claims.fetch_add(1, Ordering::Relaxed);
+            Self { item: Some(item), home: home.clone(), owner }
+        })
     }
 
     /// Returns it unused and not suspect.
@@ -98,6 +101,7 @@ impl<T: Claimable + fmt::Debug> fmt::Debug for Claim<T> {
 
 impl<T: Claimable> Drop for Claim<T> {
     fn drop(&mut self) {
+        self.home.claims.fetch_sub(1, Ordering::Relaxed);
         if let Some(mut item) = self.item.take() {
             item.suspect();
             self.home.put_back(item, self.owner);

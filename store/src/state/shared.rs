@@ -30,6 +30,8 @@ pub(super) struct Shared {
     /// The clock for the expiry of orders and certificates; our own until the CA's is known.
     pub(super) ca_clock: OnceLock<CaClock>,
     pub(super) orders_expired: AtomicU64,
+    /// Claims that exist.
+    pub(super) claims: AtomicU64,
     pub(super) ca: i64,
     pub(super) owner: AtomicI64,
     /// On `clock`: after this time others may consider the owner dead, and nothing is handed out.

@@ -83,10 +83,12 @@ async fn keeps_everything_over_a_restart(database: &Database) {
     let thumbprint = registration.account.key.thumbprint().to_owned();
     authorize(&state, &registration).await;
     let claim = state.claim_order().unwrap();
+    assert_eq!(state.claims(), 1);
     let names = claim.names.clone();
     let new = certificate(&names);
     let (pem, serial) = (new.pem.clone(), new.serial.clone());
     state.order_issued(claim, state.reserve(Object::Certificate).unwrap(), new).await;
+    assert_eq!(state.claims(), 0, "a claim ends with its outcome");
     let stored = order("second.wec.test");
     state
         .add_order(state.reserve(Object::Order).unwrap(), &registration, &stored, "shortlived", Some(7))
@@ -139,6 +141,7 @@ async fn a_released_claim_comes_back_unsuspected(database: &Database) {
     stocked(&state, 1).await;
     state.claim_order().unwrap().release();
     assert!(!state.claim_order().unwrap().suspect);
+    assert_eq!(state.claims(), 0, "returned ones are claimed no more");
     let held = state.claim_certificate().unwrap();
     state.close().await.unwrap();
     let state = database.open().await;

@@ -167,7 +167,7 @@ fn record() -> impl Strategy<Value = Record> {
             node: format!("r{}", seq % 3),
             seq,
             at_unix_ns: START + at,
-            counts: StateCounts { registrations: seq, authorizations: at, certificates: 3, revoked: 1, workers, unwritten: 0 },
+            counts: StateCounts { registrations: seq, authorizations: at, certificates: 3, revoked: 1, workers, unwritten: 0, claimed: workers / 2 },
         }),
         3 => (0u64..40_000_000_000_000, 0u64..1 << 40, 0u64..10_000, 0u32..4)
             .prop_map(|(at, seq, some, node)| load_record(&format!("r{node}"), seq, START + at, some)),
