@@ -179,17 +179,26 @@ pub(super) async fn live(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
-    let permit = web
-        .watchers
-        .clone()
-        .try_acquire_owned()
-        .map_err(|_| ApiError::Unavailable("too many pages are watching: close some".to_owned()))?;
+    let permit = web.watcher()?;
     let run = Some(web.run(&id).await?).filter(|_| id != CURRENT);
     let seen = headers.get("last-event-id").and_then(|id| Seen::parse(id.to_str().ok()?));
+    let watcher = Watcher { web, run, seen, period: every_second(), over: false, _permit: permit };
+    Ok(Sse::new(stream::unfold(watcher, Watcher::next)).keep_alive(KeepAlive::default()))
+}
+
+/// The ticks of a stream of figures.
+pub(super) fn every_second() -> Interval {
     let mut period = tokio::time::interval(PERIOD);
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let watcher = Watcher { web, run, seen, period, over: false, _permit: permit };
-    Ok(Sse::new(stream::unfold(watcher, Watcher::next)).keep_alive(KeepAlive::default()))
+    period
+}
+
+impl Web {
+    /// Counts one more page that watches, while the permit exists.
+    pub(super) fn watcher(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let permit = Arc::clone(&self.watchers).try_acquire_owned();
+        permit.map_err(|_| ApiError::Unavailable("too many pages are watching: close some".to_owned()))
+    }
 }
 
 struct Watcher {

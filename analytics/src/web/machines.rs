@@ -1,16 +1,20 @@
 //! The processes on the board, each with the figures of its machine.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures_util::{Stream, stream};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wec_board::{ClockOffset, NodeKind, NodeState, Strength};
 use wec_node_stats::NodeStats;
 
 use super::Web;
-use super::error::ErrorBody;
+use super::error::{ApiError, ErrorBody};
+use super::live::every_second;
 
 /// The processes on the board
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -54,21 +58,67 @@ pub struct Machine {
     )
 )]
 pub(super) async fn list(State(web): State<Arc<Web>>) -> Json<Machines> {
-    let mut machines = match &web.node_stats {
-        Some(server) => server.all().await.nodes,
-        None => Default::default(),
-    };
-    let nodes = web.board.nodes().borrow().clone();
-    let processes = nodes.into_iter().map(|node| Machine {
-        machine: node.stats.as_ref().and_then(|address| machines.remove(address)),
-        id: node.id,
-        name: node.name,
-        kind: node.kind,
-        state: node.state,
-        strength: node.strength,
-        version: node.version,
-        session: node.session,
-        clock: node.clock,
+    Json(web.machines().await)
+}
+
+/// The same every second, as Server-Sent Events
+#[utoipa::path(
+    get,
+    path = "/api/v1/machines/live",
+    operation_id = "watch_machines",
+    tag = "figures",
+    responses(
+        (status = "default", description = "Refused: 401, 403 as docs/web-api.md says", body = ErrorBody),
+        (
+            status = OK,
+            description = "Events `machines`; the data of each is one `Machines`",
+            body = Machines,
+            content_type = "text/event-stream"
+        ),
+        (status = SERVICE_UNAVAILABLE, description = "Too many pages are watching", body = ErrorBody),
+    )
+)]
+pub(super) async fn live(
+    State(web): State<Arc<Web>>,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
+    let permit = web.watcher()?;
+    let begin = (web, every_second(), permit, false);
+    let events = stream::unfold(begin, |(web, mut period, permit, over)| async move {
+        if over {
+            return None;
+        }
+        let mut ended = web.ended.clone();
+        let over = tokio::select! {
+            _ = period.tick() => false,
+            // An error means that the owner is gone, which is also an end.
+            _ = ended.wait_for(|ended| *ended) => true,
+        };
+        let event = Event::default().event("machines").json_data(web.machines().await);
+        let event = event.expect("the machines have string keys and finite numbers");
+        Some((Ok(event), (web, period, permit, over)))
     });
-    Json(Machines { machines: processes.collect() })
+    Ok(Sse::new(events).keep_alive(KeepAlive::default()))
+}
+
+impl Web {
+    /// The processes on the board; node statistics are asked for theirs, as `wec node watch` asks.
+    async fn machines(&self) -> Machines {
+        let mut machines = match &self.node_stats {
+            Some(server) => server.all().await.nodes,
+            None => Default::default(),
+        };
+        let nodes = self.board.nodes().borrow().clone();
+        let processes = nodes.into_iter().map(|node| Machine {
+            machine: node.stats.as_ref().and_then(|address| machines.remove(address)),
+            id: node.id,
+            name: node.name,
+            kind: node.kind,
+            state: node.state,
+            strength: node.strength,
+            version: node.version,
+            session: node.session,
+            clock: node.clock,
+        });
+        Machines { machines: processes.collect() }
+    }
 }

@@ -118,6 +118,7 @@ fn router(web: Web, guard: Guard) -> Router {
         .route("/api/v1/runs/{id}/note", put(downloads::note))
         .route("/api/v1/replay", get(replay::show).patch(replay::change))
         .route("/api/v1/machines", get(machines::list))
+        .route("/api/v1/machines/live", get(machines::live))
         .route("/api/v1/sessions", get(session::list).post(plans::create))
         .route("/api/v1/sessions/{id}", get(session::show).patch(session::change).delete(plans::delete))
         .route("/api/v1/sessions/{id}/start", post(plans::start))

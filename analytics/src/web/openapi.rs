@@ -26,6 +26,7 @@ use wec_figures::snapshot::{CauseFigures, ChainFigures, ChainSeries, ProfileFigu
     ),
     paths(
         super::machines::list,
+        super::machines::live,
         super::session::list,
         super::session::show,
         super::session::change,

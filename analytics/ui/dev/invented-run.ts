@@ -114,6 +114,11 @@ export class Run {
     return (this.#next + 1) * 1000;
   }
 
+  /** Requests so far. */
+  requests(): number {
+    return this.#series.requests.reduce<number>((sum, requests) => sum + requests, 0);
+  }
+
   tick(): void {
     this.#second(this.#next);
     this.#next += 1;
@@ -138,8 +143,9 @@ export class Run {
       json(response, 200, { sessions: [{ id: "demo", session: this.#session(), plan: null, runs: this.#runs().slice(0, 1) }] });
     } else if (path === "/api/v1/nodes") {
       json(response, 200, { nodes: [{ name: "bench-1", live: true, activated: true, draining: false, reserved: false, group: "eu", labels: {}, program: "wec 0.1.0", strength: { chains: 120, requests: 480, workers: 1000 }, since_unix_ns: this.#started * SECOND, sessions: {} }] });
-    } else if (path === "/api/v1/machines") {
-      json(response, 200, { machines: [{ id: "r1", name: "bench-1", kind: "requester", state: "running", strength: { chains: 120, requests: 480, workers: 1000 }, session: "demo", version: "0.1.0", clock: { ahead_ns: -41_000, within_ns: 90_000 }, machine: null }] });
+    } else if (path === "/api/v1/machines/live") {
+      response.writeHead(200, { "Content-Type": "text/event-stream", "Cache-Control": "no-store" });
+      response.write(`event: machines\ndata: ${JSON.stringify({ machines: [{ id: "r1", name: "bench-1", kind: "requester", state: "running", strength: { chains: 120, requests: 480, workers: 1000 }, session: "demo", version: "0.1.0", clock: { ahead_ns: -41_000, within_ns: 90_000 }, machine: null }] })}\n\n`);
     } else if (path === "/api/v1/scenarios/check") {
       json(response, 200, { keys: { directory: "https://localhost:14000/dir" }, mistakes: [] });
     } else if (path === "/api/v1/runs") {
@@ -305,8 +311,9 @@ export class Run {
     const chain = CHAINS.find((chain) => row === `chain ${chain}`);
     const name = chain ?? (row.startsWith("endpoint ") ? `/${row.split(" ")[1] ?? ""}` : "certificate");
     const cells = this.#timesOf(name).cells();
-    const over_time = chain === undefined ? [] : this.#series.at_unix_s.map((at_unix_s, n) => ({ at_unix_s, cells: cells.map((cell) => ({ ...cell, count: Math.round(cell.count / (20 + 10 * Math.sin(n / 5 + cell.from_ns))) })).filter(({ count }) => count > 0) }));
-    return { row, service: false, cells, over_time, step_s: 1 };
+    const over_time = row.startsWith("node ") || row.startsWith("challenge ") ? [] : this.#series.at_unix_s.map((at_unix_s, n) => ({ at_unix_s, cells: cells.map((cell) => ({ ...cell, count: Math.round(cell.count / (20 + 10 * Math.sin(n / 5 + cell.from_ns))) })).filter(({ count }) => count > 0) }));
+    const examples = cells.slice(-3).reverse().map(({ from_ns }, n) => ({ at_unix_ns: this.#now() * 1e6 - (n + 1) * 7e9, response_ns: from_ns, service_ns: 0.98 * from_ns, status: chain === undefined ? 200 : 0, requests: chain === undefined ? 1 : 7, chain: chain ?? ("certificate" as const), node: "bench-1-4f2a", seq: 812 + n, traceparent: "" }));
+    return { row, service: false, cells, over_time, step_s: 1, examples };
   }
 
   #timesOf(name: string): Times {
@@ -497,6 +504,7 @@ export class Run {
           revoked: chains.revoke.count,
           workers: this.#running,
           unwritten: 0,
+          claimed: Math.round(this.#running * 0.7),
         },
         workers_target: this.#target,
         scenarios: {

@@ -21,6 +21,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/machines/live": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The same every second, as Server-Sent Events */
+        get: operations["watch_machines"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/nodes": {
         parameters: {
             query?: never;
@@ -133,7 +150,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** How the times of a row of the statistics are distributed, of chains also over time */
+        /** How the times of a row of the statistics are distributed, also over time, and the slowest of them */
         get: operations["distribution"];
         put?: never;
         post?: never;
@@ -837,7 +854,9 @@ export interface components {
         DistributionView: {
             /** @description Cells with times, ascending; eight of them double the time. */
             cells: components["schemas"]["DistributionCell"][];
-            /** @description The same over time, of response times of chains; empty for others. */
+            /** @description The slowest of what succeeded, of chains and endpoints, and of all requests; slowest first, at most three. */
+            examples: components["schemas"]["Example"][];
+            /** @description The same over time, of response times of chains and endpoints, and of all requests; empty for others. */
             over_time: components["schemas"]["TimesInBucket"][];
             /** @description The row. */
             row: string;
@@ -907,6 +926,44 @@ export interface components {
             error: string;
             /** @description Each error of a body, as `key: error`; omitted if there is none. */
             mistakes?: string[];
+        };
+        /** @description A chain or a request that succeeded, as an example. Its record in the log has all of it. */
+        Example: {
+            /**
+             * Format: int64
+             * @description When it ended, nanoseconds since the Unix epoch.
+             */
+            at_unix_ns: number;
+            chain: components["schemas"]["Chain"] | null;
+            /** @description The requester. */
+            node: string;
+            /**
+             * Format: int64
+             * @description Number of requests, with all attempts.
+             */
+            requests: number;
+            /**
+             * Format: int64
+             * @description done − due, nanoseconds.
+             */
+            response_ns: number;
+            /**
+             * Format: int64
+             * @description The number of its record among those of the requester.
+             */
+            seq: number;
+            /**
+             * Format: int64
+             * @description done − sent, of chains done − started, nanoseconds.
+             */
+            service_ns: number;
+            /**
+             * Format: int32
+             * @description HTTP status; 0 of a chain.
+             */
+            status: number;
+            /** @description The `traceparent` sent with the request; empty if the run sends none. */
+            traceparent: string;
         };
         /**
          * @description The cause of a failure: who is at fault and what a person can do about it.
@@ -3089,6 +3146,13 @@ export interface components {
             certificates: number;
             /**
              * Format: int64
+             * @description Stored objects that chains of this node use now, so that no other chain may. In a record, this node's number; in a
+             *     snapshot, the sum over all nodes.
+             * @default 0
+             */
+            claimed: number;
+            /**
+             * Format: int64
              * @description Accounts that can be used.
              * @default 0
              */
@@ -3455,6 +3519,7 @@ export type DistributionCell = components['schemas']['DistributionCell'];
 export type DistributionView = components['schemas']['DistributionView'];
 export type EndpointFigures = components['schemas']['EndpointFigures'];
 export type ErrorBody = components['schemas']['ErrorBody'];
+export type Example = components['schemas']['Example'];
 export type FailureClass = components['schemas']['FailureClass'];
 export type FailureFigures = components['schemas']['FailureFigures'];
 export type FailureScope = components['schemas']['FailureScope'];
@@ -3566,6 +3631,44 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Machines"];
+                };
+            };
+            /** @description Refused: 401, 403 as docs/web-api.md says */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    watch_machines: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Events `machines`; the data of each is one `Machines` */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["Machines"];
+                };
+            };
+            /** @description Too many pages are watching */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
             /** @description Refused: 401, 403 as docs/web-api.md says */

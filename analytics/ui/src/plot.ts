@@ -28,7 +28,7 @@ export interface Reactions {
 }
 
 /** The canvas needs a family by name. */
-const FONT = 'system-ui, "Liberation Sans", "DejaVu Sans", sans-serif';
+export const FONT = 'system-ui, "Liberation Sans", "DejaVu Sans", sans-serif';
 
 export function plotOptions(
   chart: Chart,

@@ -154,7 +154,7 @@ export function live(series: Series): Live {
       nodes: [],
       orders_expired: 0,
       ca_clock_ahead_s: null,
-      state: { registrations: 0, authorizations: 0, certificates: 0, revoked: 0, workers: 50, unwritten: 0 },
+      state: { registrations: 0, authorizations: 0, certificates: 0, revoked: 0, workers: 50, unwritten: 0, claimed: 0 },
       workers_target: 50,
       scenarios: {},
       generator: {

@@ -38,6 +38,8 @@ export function applyTheme(theme: Theme): void {
 
 /** Colours that were resolved, until the theme changes. */
 const resolved = new Map<string, string>();
+// Also while no chart is shown: the next one must not have the colours of the last.
+if (typeof window !== "undefined") onTheme(() => resolved.clear());
 
 /** A custom property's colour as the canvas takes it: `light-dark()` is resolved. */
 export function colourOf(name: string): string {
@@ -54,15 +56,11 @@ export function colourOf(name: string): string {
 
 /** Calls `changed` when the colours are others. Returns what ends that. */
 export function onTheme(changed: () => void): () => void {
-  const told = () => {
-    resolved.clear();
-    changed();
-  };
   const scheme = matchMedia("(prefers-color-scheme: dark)");
-  scheme.addEventListener("change", told);
-  window.addEventListener("themechange", told);
+  scheme.addEventListener("change", changed);
+  window.addEventListener("themechange", changed);
   return () => {
-    scheme.removeEventListener("change", told);
-    window.removeEventListener("themechange", told);
+    scheme.removeEventListener("change", changed);
+    window.removeEventListener("themechange", changed);
   };
 }

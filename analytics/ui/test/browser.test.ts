@@ -77,6 +77,16 @@ describe("the page of a run", () => {
     await chart.getByRole("button", { name: "Figures of Throughput as a table" }).click();
   });
 
+  it("saves a chart as a picture", async () => {
+    const loading = page.waitForEvent("download");
+    await page.getByRole("button", { name: "Save Throughput as a picture" }).click();
+    const file = await loading;
+    expect(file.suggestedFilename()).toBe("throughput.png");
+    const [width, height] = await readFile(await file.path()).then((png) => [png.readUInt32BE(16), png.readUInt32BE(20)]);
+    expect(width).toBeGreaterThan(500);
+    expect(height).toBeGreaterThan(200);
+  });
+
   it("shows how the thresholds stand, with value and limit", async () => {
     await expect.poll(() => page.locator('#thresholds [data-threshold="passed"]').count(), POLL).toBe(3);
     expect(await text("#thresholds h2")).toMatch(/all hold/);
@@ -151,6 +161,12 @@ describe("the page of a run", () => {
     await expect.poll(ground, POLL).not.toBe(light);
     await button.click();
     await expect.poll(ground, POLL).toBe(light);
+    // Changed where no chart is shown: the next chart has the colours of the new theme.
+    await opened.tab("Runs");
+    await page.emulateMedia({ colorScheme: "dark" });
+    await opened.tab("Overview");
+    await expect.poll(() => opened.pixels("throughput", "--requests"), POLL).toBeGreaterThan(100);
+    await page.emulateMedia({ colorScheme: "light" });
     await page.setViewportSize({ width: 1440, height: 900 });
   });
 
@@ -200,12 +216,21 @@ describe("the statistics", () => {
     await expect.poll(() => text("#details h2"), POLL).toMatch(/^certificate/);
     await expect.poll(() => page.locator("#histogram rect").count(), POLL).toBeGreaterThan(3);
     await expect.poll(() => page.locator("#heat-map [role=img]").getAttribute("aria-label"), POLL).toMatch(/^Heat map: response times from/);
+    await expect.poll(() => page.locator("#examples tbody tr").count(), POLL).toBe(3);
     await page.getByRole("button", { name: "The histogram as a table" }).click();
     expect(await text("#histogram tbody tr:last-child td:last-child")).toMatch(/^100/);
     expect(await opened.violations()).toEqual([]);
     await page.locator("#details").getByRole("link", { name: "Close" }).click();
     await expect.poll(() => page.locator("#details").count(), POLL).toBe(0);
     await expect.poll(() => page.evaluate(() => document.activeElement?.textContent), POLL).toBe("certificate");
+  });
+
+  it("open an endpoint, with its heat map and its slowest requests", async () => {
+    await page.locator("#group-endpoint tr[data-row]", { hasText: "finalize" }).first().getByRole("link").click();
+    await expect.poll(() => text("#details h2"), POLL).toMatch(/^finalize/);
+    await expect.poll(() => page.locator("#heat-map [role=img]").count(), POLL).toBe(1);
+    await expect.poll(() => text("#examples tbody tr:first-child"), POLL).toMatch(/\ds\s+\d[\s\S]*200[\s\S]*(certificate|refresh)/);
+    await page.locator("#details").getByRole("link", { name: "Close" }).click();
   });
 
   it("have a row for the node, and the distribution is that of its requests", async () => {
@@ -282,7 +307,7 @@ describe("a part of the run", () => {
 describe("steering", () => {
   it("changes the number of workers, which the run follows", async () => {
     const field = page.getByLabel("Workers", { exact: true });
-    for (const wanted of [40, 20]) {
+    for (const wanted of [50, 200, 20]) {
       await field.press("Control+a");
       await field.press("Delete");
       await field.pressSequentially(String(wanted));
@@ -298,8 +323,8 @@ describe("steering", () => {
     expect(now.session?.workers_running).toBe(19);
     const changes = now.snapshot.marks.filter(({ what }) => what === "workers");
     expect(changes.slice(-3).map(({ by, from, to }) => [by, from, to])).toEqual([
-      ["page", String(WORKERS), "40"],
-      ["page", "40", "20"],
+      ["page", "50", "200"],
+      ["page", "200", "20"],
       ["page", "20", "19"],
     ]);
     await expect.poll(() => text("#changes tbody tr:first-child"), POLL).toMatch(/a page\s+workers 20 → 19/);

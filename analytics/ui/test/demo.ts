@@ -57,6 +57,35 @@ export async function startPebble(seconds: number, logs: string): Promise<{ ca: 
   }
 }
 
+/** Analytics with a token for each of two people, null-ca and a requester, which share a board. */
+export interface Shared {
+  page: URL;
+  /** Ends all of it. */
+  end(): Promise<void>;
+}
+
+export async function startShared(tokens: string, steering: string): Promise<Shared> {
+  const ca = await start(["null-ca", "--listen", "127.0.0.1:0", "--root-out", "root.pem"]);
+  const [results, statistics] = [`127.0.0.1:${await freePort()}`, `127.0.0.1:${await freePort()}`];
+  const started: Demo[] = [ca];
+  const end = async () => {
+    for (const one of started.reverse()) await one.end();
+  };
+  const board = ["--board", `sqlite://${join(ca.folder, "board.db")}`];
+  try {
+    const analytics = await start(["analytics", "--listen", "127.0.0.1:0", "--grpc-listen", results, ...board, "--tokens", "tokens", "--node-stats", statistics], {
+      before: (folder) => writeFile(join(folder, "tokens"), tokens, { mode: 0o600 }),
+    });
+    started.push(analytics);
+    const flags = ["--analytics", `http://${results}`, ...board, "--directory", ca.page.href, "--cacert", join(ca.folder, "root.pem"), "--node-stats", "127.0.0.1:0"];
+    started.push(await start(["requester", ...flags, "--workers", "3", "--run-time", "5m", "--http01-listen", "127.0.0.1:0"], { env: { WEC_TOKEN: steering }, page: analytics.page }));
+    return { page: analytics.page, end };
+  } catch (error) {
+    await end();
+    throw error;
+  }
+}
+
 /** A port of loopback on which nobody listens. */
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");
@@ -96,9 +125,11 @@ interface Started {
   env?: Record<string, string>;
   /** Makes what the program needs in its folder. */
   before?: (folder: string) => Promise<void>;
+  /** Its page, if it prints none of its own. */
+  page?: URL;
 }
 
-async function start(args: string[], { program = wec(), env = {}, before }: Started = {}): Promise<Demo> {
+async function start(args: string[], { program = wec(), env = {}, before, page }: Started = {}): Promise<Demo> {
   const folder = await mkdtemp(join(tmpdir(), "wec-page-"));
   await before?.(folder);
   const child = spawn(program, args, {
@@ -114,7 +145,7 @@ async function start(args: string[], { program = wec(), env = {}, before }: Star
   };
   try {
     return {
-      page: await addressPrinted(child),
+      page: page ?? (await addressPrinted(child)),
       folder,
       ended: exited.then(([code]) => code),
       end,

@@ -1,10 +1,10 @@
 // `npm run figures`: how fast the page opens and zooms in the run of a day, its memory, processor time and transfer.
 //
-// WEC_RESULTS is the number of requests in the day, ten million if not given. An hour at one event a second is shortened
-// to events in quick succession: as many events, and as many buckets.
+// WEC_RESULTS is the number of requests in the day, ten million if not given; WEC_DAY names a folder that keeps its log.
+// An hour at one event a second is shortened to events in quick succession: as many events, and as many buckets.
 
 import { createServer, type Server } from "node:http";
-import { createWriteStream } from "node:fs";
+import { createWriteStream, existsSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -28,31 +28,35 @@ const middle = (values: readonly number[]) => [...values].sort((a, b) => a - b)[
 
 type Line = Record<string, unknown> & { seq?: number; node?: string };
 
+/** A line of a log as text, with its times and its number where `shifted` puts them. */
+function template(line: Line): (after: number, seqs: number) => string {
+  const times = ["origin_unix_ns", "at_unix_ns"].filter((key) => typeof line[key] === "number");
+  const numbers = [...times, ...(line.seq === undefined ? [] : ["seq"])];
+  const marked = JSON.stringify(line, (key, value: unknown) => (numbers.includes(key) && value === line[key] ? `@@${key}@@` : value));
+  const parts = marked.split(/"@@(\w+)@@"/);
+  return (after, seqs) => parts.map((part, n) => (n % 2 === 0 ? part : String((line[part] as number) + (part === "seq" ? seqs : after)))).join("");
+}
+
 /** Writes the log of a day: the records of a short real run, again and again. Returns the number of its requests. */
 async function writeDay(pattern: string, file: string): Promise<number> {
-  const lines = (await readFile(pattern, "utf8")).trimEnd().split("\n").map((line) => JSON.parse(line) as Line);
+  const lines = pattern.trimEnd().split("\n").map((line) => JSON.parse(line) as Line);
   const header = lines.find(({ record }) => record === "header") ?? {};
   const records = lines.filter(({ record }) => record !== "header" && record !== "footer" && record !== "event");
   const requests = records.reduce((sum, record) => sum + ((record["individualresults"] as unknown[] | undefined)?.length ?? 0), 0);
+  if (requests === 0) throw new Error("the pattern has no requests");
   const times = Math.max(1, Math.round(RESULTS / requests));
   const highest = new Map<string, number>();
   for (const { node = "", seq = 0 } of records) highest.set(node, Math.max(highest.get(node) ?? 0, seq));
+  const templates = records.map((record) => ({ text: template(record), seqs: highest.get(record.node ?? "") ?? 0 }));
   const out = createWriteStream(file);
-  const write = async (line: Line) => {
-    if (!out.write(`${JSON.stringify(line)}\n`)) await once(out, "drain");
-  };
   // The run is over, so that it is opened as one that has ended.
   const began = Math.floor(Date.now() / 1000 - DAY_S - 3_600) * 1e9;
   const shift = began - (header["started_unix_ns"] as number);
-  await write({ ...header, run: "day", started_unix_ns: began });
+  out.write(`${JSON.stringify({ ...header, run: "day", started_unix_ns: began })}\n`);
   for (let round = 0; round < times; round += 1) {
     const after = shift + Math.floor((round * (DAY_S - PATTERN_S)) / Math.max(1, times - 1)) * 1e9;
-    for (const record of records) {
-      const line: Line = { ...record };
-      for (const key of ["origin_unix_ns", "at_unix_ns"]) if (typeof line[key] === "number") line[key] = (line[key] as number) + after;
-      if (line.seq !== undefined) line.seq += round * (highest.get(line.node ?? "") ?? 0);
-      await write(line);
-    }
+    const text = templates.map(({ text, seqs }) => text(after, round * seqs)).join("\n");
+    if (!out.write(`${text}\n`)) await once(out, "drain");
   }
   out.end();
   await once(out, "finish");
@@ -65,19 +69,34 @@ const drawn = (page: Opened["page"]) =>
     .waitForFunction(() => (Number(document.querySelector('[data-chart="throughput"]')?.getAttribute("data-points")) > 0 ? performance.now() : 0), undefined, { polling: "raf" })
     .then((handle) => handle.jsonValue() as Promise<number>);
 
-async function day(): Promise<void> {
+/** The folder with the log of a day, and the number of its requests if it was written now. */
+async function dayFolder(): Promise<{ folder: string; requests: number | null }> {
+  const folder = process.env["WEC_DAY"] ?? (await mkdtemp(join(tmpdir(), "wec-day-")));
+  const file = join(folder, "day.jsonl");
+  if (existsSync(file)) return { folder, requests: null };
   const demo = await startDemo(8);
-  await new Promise((done) => setTimeout(done, PATTERN_S * 1000));
-  const folder = await mkdtemp(join(tmpdir(), "wec-day-"));
+  let pattern = "";
   try {
+    await new Promise((done) => setTimeout(done, PATTERN_S * 1000));
     const [name = ""] = (await readdir(join(demo.folder, "results"))).filter((name) => name.endsWith(".jsonl"));
-    const requests = await writeDay(join(demo.folder, "results", name), join(folder, "day.jsonl"));
+    // Without the record that is being written.
+    pattern = (await readFile(join(demo.folder, "results", name), "utf8")).replace(/[^\n]*$/, "");
+  } finally {
     await demo.end();
+  }
+  return { folder, requests: await writeDay(pattern, file) };
+}
+
+async function day(): Promise<void> {
+  const { folder, requests } = await dayFolder();
+  try {
     const made = Date.now();
     const first = await startServe(folder);
     // Reads the whole log once, and writes its index.
-    await fetch(new URL("api/v1/runs/day/snapshot", first.page));
-    console.log(`a day of ${requests} requests; its index was made in ${((Date.now() - made) / 1000).toFixed(1)} s, once`);
+    const answer = await fetch(new URL("api/v1/runs/day/snapshot", first.page));
+    if (!answer.ok) throw new Error(`the run cannot be opened: ${await answer.text()}`);
+    await answer.text();
+    if (requests !== null) console.log(`a day of ${requests} requests; its index was made in ${((Date.now() - made) / 1000).toFixed(1)} s, once`);
     await first.end();
     // A process that has not opened it before.
     const served = await startServe(folder);
@@ -114,12 +133,15 @@ async function day(): Promise<void> {
         return all.filter(({ name }) => !name.includes("/api/")).reduce((sum, { encodedBodySize }) => sum + encodedBodySize, 0);
       });
       print("transfer when it opens", `${(transfer / 1000).toFixed(1)} kB`, "≤ 120 kB", "as the browser counts it; npm run size has all files");
+    } catch (error) {
+      console.error(`the page shows:\n${(await opened.text("body")).slice(0, 800)}\n${opened.complaints.join("\n")}`);
+      throw error;
     } finally {
       await opened.close();
       await served.end();
     }
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    if (process.env["WEC_DAY"] === undefined) await rm(folder, { recursive: true, force: true });
   }
 }
 
@@ -157,15 +179,22 @@ async function hour(): Promise<void> {
   const opened = await Opened.at(url);
   try {
     await drawn(opened.page);
+    const shown = () => opened.figure("requests");
+    const began = Date.now();
     for (let event = 0; event < 3_600; event += 1) {
       run.tick();
-      // The page draws each event.
-      await new Promise((done) => setTimeout(done, 25));
+      // The page draws each event before the next one comes, so that none waits in a queue.
+      await opened.page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
     }
-    const shown = Number(await opened.page.locator('[data-figure="requests"]').innerText().then((text) => text.replace(/\D/g, "")));
+    const wanted = run.requests();
+    for (let waited = 0; (await shown()) !== wanted; waited += 1) {
+      if (waited > 100) throw new Error(`the page shows ${await shown()} of ${wanted} requests`);
+      await new Promise((done) => setTimeout(done, 100));
+    }
+    const took = (Date.now() - began) / 1000;
     const { memory } = await renderer(opened);
     const heap = await opened.page.evaluate(() => (performance as unknown as { memory: { usedJSHeapSize: number } }).memory.usedJSHeapSize);
-    print("memory after an hour's events", `${(memory / 1e6).toFixed(0)} MB`, "< 150 MB", `3,600 events at 40 a second; Pss of the renderer, JavaScript heap ${(heap / 1e6).toFixed(0)} MB; ${shown} requests shown`);
+    print("memory after an hour's events", `${(memory / 1e6).toFixed(0)} MB`, "< 150 MB", `3,600 events in ${took.toFixed(0)} s, as many as in an hour at 1 Hz, each drawn; Pss of the renderer; JavaScript heap ${(heap / 1e6).toFixed(0)} MB`);
   } finally {
     await opened.close();
     server.close();

@@ -12,7 +12,7 @@ interface Image {
 
 const SIGNATURE = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
 
-/** The same picture with at most 256 colours: the most frequent ones, and for each other the nearest of them. */
+/** The same picture with at most 256 colours, and for each other the nearest of them. */
 export function withPalette(png: Buffer): Buffer {
   return encode(decode(png));
 }
@@ -60,7 +60,7 @@ function predicted(filter: number, left: number, up: number, corner: number): nu
 function encode({ width, height, pixels }: Image): Buffer {
   const counts = new Map<number, number>();
   for (const pixel of pixels) counts.set(pixel, (counts.get(pixel) ?? 0) + 1);
-  const palette = [...counts].sort((a, b) => b[1] - a[1]).slice(0, 256).map(([colour]) => colour);
+  const palette = paletteOf([...counts].sort((a, b) => b[1] - a[1]).map(([colour]) => colour));
   const places = new Map(palette.map((colour, place) => [colour, place]));
   const place = (colour: number) => {
     const known = places.get(colour);
@@ -82,10 +82,27 @@ function encode({ width, height, pixels }: Image): Buffer {
   return Buffer.concat([SIGNATURE, chunk("IHDR", head), chunk("PLTE", colours), chunk("IDAT", deflateSync(raw, { level: 9 })), chunk("IEND", Buffer.alloc(0))]);
 }
 
+/** First colours that are far from each other, so that the shades of text do not displace a rare one; then nearer ones. */
+function paletteOf(frequent: readonly number[]): number[] {
+  const chosen: number[] = [];
+  for (const apart of [32, 16, 8, 4, 0]) {
+    for (const colour of frequent) {
+      if (chosen.length === 256) return chosen;
+      if (chosen.every((other) => distance(colour, other) > apart ** 2)) chosen.push(colour);
+    }
+  }
+  return chosen;
+}
+
+function distance(one: number, other: number): number {
+  const [red, green, blue] = [(one >> 16) - (other >> 16), ((one >> 8) & 0xff) - ((other >> 8) & 0xff), (one & 0xff) - (other & 0xff)];
+  return red * red + green * green + blue * blue;
+}
+
 function nearest(colour: number, palette: readonly number[]): number {
   let [best, least] = [0, Infinity];
   palette.forEach((other, place) => {
-    const far = [16, 8, 0].reduce((sum, shift) => sum + (((colour >> shift) & 0xff) - ((other >> shift) & 0xff)) ** 2, 0);
+    const far = distance(colour, other);
     if (far < least) [best, least] = [place, far];
   });
   return best;

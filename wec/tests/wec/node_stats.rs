@@ -97,6 +97,21 @@ fn machines_of(page: &str) -> Value {
     serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
 }
 
+/// The first event of `GET /api/v1/machines/live`.
+fn first_of_stream(page: &str) -> Value {
+    let mut stream = TcpStream::connect(page).unwrap();
+    write!(stream, "GET /api/v1/machines/live HTTP/1.0\r\nHost: {page}\r\n\r\n").unwrap();
+    let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
+    let data = lines.find_map(|line| line.strip_prefix("data: ").map(str::to_owned)).expect("an event");
+    serde_json::from_str(&data).unwrap()
+}
+
+/// The ids of the processes with figures of their machines.
+fn ids_of(answer: &Value) -> Vec<&str> {
+    let machines = answer["machines"].as_array().unwrap().iter();
+    machines.filter(|node| node["machine"].is_object()).map(|node| node["id"].as_str().unwrap()).collect()
+}
+
 #[tokio::test]
 async fn every_process_of_a_board_answers_for_all_of_them() {
     let folder = tempfile::tempdir().unwrap();
@@ -126,6 +141,7 @@ async fn every_process_of_a_board_answers_for_all_of_them() {
         });
     }
     let answer = machines_of(&page);
+    assert_eq!(ids_of(&first_of_stream(&page)), ids_of(&answer));
     let nodes = answer["machines"].as_array().unwrap();
     let mut kinds: Vec<_> = nodes.iter().map(|node| node["kind"].as_str().unwrap()).collect();
     kinds.sort_unstable();

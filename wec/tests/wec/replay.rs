@@ -54,7 +54,9 @@ fn views(page: &str, run: &str) -> Views {
                 json(&text(page, &format!("{}?row=chain%20certificate", path.replace("{id}", run))))
             }
             // They are of the board, not of a run.
-            "/api/v1/nodes" | "/api/v1/nodes/{name}" | "/api/v1/machines" => Value::Null,
+            "/api/v1/nodes" | "/api/v1/nodes/{name}" | "/api/v1/machines" | "/api/v1/machines/live" => {
+                Value::Null
+            }
             "/healthz" | "/metrics" => Value::from(text(page, path)),
             "/api/v1/runs" | "/api/v1/sessions" | "/api/v1/replay" => json(&text(page, path)),
             "/api/v1/runs/{id}/snapshot" | "/api/v1/runs/{id}/warnings" | "/api/v1/runs/{id}/observed" => {
