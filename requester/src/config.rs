@@ -9,6 +9,7 @@ mod contact;
 mod dialling;
 pub mod flags;
 pub mod keys;
+mod named_chains;
 pub mod plan;
 pub mod scenario;
 mod schema;

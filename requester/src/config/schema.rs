@@ -33,6 +33,22 @@ pub fn plan_schema() -> Value {
             }
         }),
     );
+    top.insert(
+        super::named_chains::KEY.to_owned(),
+        json!({
+            "type": "array",
+            "description": "Chains of one's own with names: steps = \"NAME\" of a scenario stands for the steps of one",
+            "items": {
+                "type": "object",
+                "required": ["name", "steps"],
+                "properties": {
+                    "name": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,40}$"},
+                    "steps": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+                },
+                "additionalProperties": false
+            }
+        }),
+    );
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Plan of a wec run",

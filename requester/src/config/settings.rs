@@ -13,6 +13,7 @@ use wec_text::{bounded, visible};
 use super::keys::{
     CAPACITY, FLAGS_ONLY, KEYS, Key, OF_FILES, OF_SCENARIOS, Place, WEIGHTS, flag_of, variable_of,
 };
+use super::named_chains::{self, NamedChains};
 use super::suggestion::{self, nearest};
 
 /// The origin of a value.
@@ -161,8 +162,10 @@ impl Settings {
             };
             self.mistakes.push(Mistake { key: String::new(), origin: Some(origin), message });
         }
+        let mut chains = NamedChains::of(table.get_ref());
         let mut found = Vec::new();
         flatten(table.get_ref(), "", &mut found);
+        found.retain(|found| found.key != named_chains::KEY);
         found.sort_by_key(|found: &Found| found.offset);
         for Found { key, offset, elements, value } in found {
             let origin = at(offset);
@@ -187,6 +190,8 @@ impl Settings {
                 Err(message) => self.mistakes.push(Mistake { key, origin: Some(origin), message }),
             }
         }
+        chains.resolve(self.given.iter_mut().map(|(key, (value, _))| (key, value)));
+        self.mistakes.extend(chains.mistakes(at));
     }
 
     /// Takes the keys of a session. What has been given already overrides them. Unknown keys are errors.
