@@ -1,11 +1,12 @@
 //! `wec prefill`: to a number of accounts and certificates, with both stores, and on from there.
 
 use std::path::Path;
+use std::process::Stdio;
 
 use serde_json::Value;
-use wec_testbed::Postgres;
+use wec_testbed::{Pebble, PebbleOptions, Postgres};
 
-use crate::common::{NullCa, run, said};
+use crate::common::{NullCa, run, said, until, wec};
 
 /// Accounts and certificates that are stored of the only CA.
 fn stored(folder: &Path, state: &str) -> (u64, u64) {
@@ -55,6 +56,48 @@ fn a_file_is_filled_to_a_size() {
 async fn a_database_server_is_filled_to_a_size() {
     let postgres = Postgres::start().await.unwrap();
     grows(&postgres.create_database("prefill").await.unwrap());
+}
+
+/// A prefill that is killed when this many certificates are stored, and the same command again.
+fn goes_on_after_a_kill(folder: &Path, target: &[&str], (killed_at, certificates): (u64, u64)) {
+    let state = "sqlite://prefill.sqlite";
+    let count = certificates.to_string();
+    let args = ["prefill", "--state", state, "--headless", "--http01-listen", "127.0.0.1:0", "-u", "2"];
+    let args = [&args[..], target, &["--registrations", "3", "--certificates", &count]].concat();
+    let mut child = wec(folder, &args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let so_far = || {
+        let output = run(folder, &["state", "--state", state, "list", "--json"]);
+        let listed: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        listed.first().and_then(|ca| ca["certificates"].as_u64()).unwrap_or(0)
+    };
+    until("certificates are stored", || so_far() >= killed_at || child.try_wait().unwrap().is_some());
+    child.kill().unwrap();
+    assert!(!child.wait().unwrap().success(), "it was killed before its end");
+    let after_the_kill = so_far();
+    assert!((killed_at..certificates).contains(&after_the_kill), "{after_the_kill}");
+    let output = run(folder, &args);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(stored(folder, state), (3, certificates), "{}", said(&output));
+}
+
+#[test]
+fn what_was_killed_goes_on_from_what_is_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = NullCa::start(folder.path(), &["--latency", "10ms"]);
+    goes_on_after_a_kill(folder.path(), &ca.target(), (10, 100));
+    let counts = ca.stop();
+    let made = counts["certificates"].as_u64().unwrap();
+    // What is not stored yet when it is killed is made again: the last 250 ms, and what two workers are doing.
+    assert!((100..=140).contains(&made), "{counts}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pebble_is_filled_also_after_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let pebble =
+        Pebble::start(PebbleOptions { always_valid: true, ..PebbleOptions::default() }).await.unwrap();
+    let (directory, cacert) = (pebble.directory_url(), pebble.ca_file().to_str().unwrap().to_owned());
+    goes_on_after_a_kill(folder.path(), &["--directory", &directory, "--cacert", &cacert], (5, 60));
 }
 
 #[test]
