@@ -43,10 +43,10 @@ pub use wec_figures::snapshot::{
     ConnectionFigures, DistributionCell, DistributionView, EndpointFigures, FailureFigures, FailureScope,
     GapFigures, GeneratorFigures, Health, HitFigures, HitSource, IssuedFigures, LimitFigures, LimitsView,
     Live, Measure, Missing, NeverSucceeded, NodeFigures, NodeView, NonceFigures, ObservedFigures,
-    ObservedOverTime, ObservedSeries, PartView, Period, PlanView, ProfileFigures, ReplayState, ReplayView,
-    Run, RunEnd, RunEntry, RunSource, Runs, SNAPSHOT_VERSION, ScenarioFigures, ScenarioView, Series,
-    SessionEntry, SessionView, Sessions, Snapshot, StepOutcome, ThresholdResult, TimesInBucket, Timing,
-    Trend, UnknownHit, WarningFigures, Warnings, WindowView,
+    ObservedOverTime, ObservedSeries, PartView, Period, Perspectives, PlanView, ProfileFigures, ReplayState,
+    ReplayView, Run, RunEnd, RunEntry, RunSource, Runs, SNAPSHOT_VERSION, ScenarioFigures, ScenarioView,
+    Series, SessionEntry, SessionView, Sessions, Snapshot, StepOutcome, ThresholdResult, TimesInBucket,
+    Timing, Trend, UnknownHit, WarningFigures, Warnings, WindowView,
 };
 pub use wec_listen::ListenerCounts;
 pub use wec_log::{LogFormat, LogOptions};

@@ -35,7 +35,7 @@ pub use self::plans::{AgentView, Agents, PartView, PlanView};
 pub use self::replay::{ReplayState, ReplayView, RunSource};
 pub use self::runs::{RunEnd, RunEntry, Runs, SessionEntry, Sessions, Warnings};
 pub use self::series::{ChainPercentiles, ChainSeries, Series, WindowView};
-pub use self::validations::{HitFigures, HitSource, UnknownHit, ValidationFigures};
+pub use self::validations::{HitFigures, HitSource, Perspectives, UnknownHit, ValidationFigures};
 pub use crate::schema::SNAPSHOT_VERSION;
 
 /// All figures of a run so far.

@@ -96,7 +96,7 @@ impl HitSources {
 }
 
 /// `127.0.0.1` of `127.0.0.1:4711`, `::1` of `[::1]:4711`.
-fn without_port(source: &str) -> &str {
+pub(super) fn without_port(source: &str) -> &str {
     let address = source.rsplit_once(':').map_or(source, |(address, _)| address);
     address.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(address)
 }

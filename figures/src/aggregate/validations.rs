@@ -20,14 +20,17 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use wec_record::{AuthorizationResult, ChallengeType, ValidationHit};
 
+use super::hits::without_port;
 use crate::distribution::{MOST, Times};
-use crate::snapshot::ValidationFigures;
+use crate::snapshot::{Perspectives, ValidationFigures};
 
 /// Names whose hits and authorizations are kept: ten seconds at a thousand per second.
 pub const MAX_NAMES: usize = 10_000;
 /// Authorizations kept per name. By default a name is ordered once; renewals order it again.
 const MAX_PROOFS: usize = 16;
 const MAX_HITS: usize = 64;
+/// Addresses from which a CA asks for one authorization; more are as many.
+const MAX_PERSPECTIVES: usize = 16;
 /// A hit further than this from every authorization of its name belongs to none: clocks differ by less.
 const NEAR_NS: u64 = 60_000_000_000;
 
@@ -58,6 +61,8 @@ struct Totals {
     after_last_hit: Times,
     without_hits: u64,
     clipped: u64,
+    /// Authorizations by the number of addresses that asked, from 1 on.
+    perspectives: [u64; MAX_PERSPECTIVES],
 }
 
 /// The entries of one name.
@@ -87,6 +92,8 @@ pub struct ValidationEvent {
     pub answered: Option<u64>,
     /// When the authorization was settled, or the hit arrived, nanoseconds since the Unix epoch.
     pub at: u64,
+    /// Of a hit, the hash of the address that it came from.
+    pub source: u32,
 }
 
 impl ValidationEvent {
@@ -94,12 +101,13 @@ impl ValidationEvent {
     pub fn of_authorization(name: u64, origin_unix_ns: u64, of: &AuthorizationResult) -> Option<Self> {
         let challenge = of.challenge.filter(|_| of.answered > 0 && of.settled > 0)?;
         let answered = Some(origin_unix_ns.saturating_add(of.answered));
-        Some(Self { name, challenge, answered, at: origin_unix_ns.saturating_add(of.settled) })
+        Some(Self { name, challenge, answered, at: origin_unix_ns.saturating_add(of.settled), source: 0 })
     }
 
     /// Of a hit at the challenge server.
-    pub const fn of_hit(name: u64, hit: &ValidationHit) -> Self {
-        Self { name, challenge: hit.challenge, answered: None, at: hit.at_unix_ns }
+    pub fn of_hit(name: u64, hit: &ValidationHit) -> Self {
+        let ValidationHit { challenge, at_unix_ns, source, .. } = hit;
+        Self { name, challenge: *challenge, answered: None, at: *at_unix_ns, source: source_of(source) }
     }
 }
 
@@ -108,6 +116,33 @@ impl ValidationEvent {
 struct Hit {
     challenge: ChallengeType,
     at: u64,
+    source: u32,
+}
+
+/// The first and the last hit of an authorization, and the addresses that they came from.
+#[derive(Clone, Debug, Default)]
+struct Span {
+    first: u64,
+    last: u64,
+    sources: SmallVec<[u32; 4]>,
+}
+
+impl Span {
+    fn add(&mut self, hit: Hit) {
+        (self.first, self.last) = match self.sources[..] {
+            [] => (hit.at, hit.at),
+            _ => (self.first.min(hit.at), self.last.max(hit.at)),
+        };
+        if !self.sources.contains(&hit.source) {
+            self.sources.push(hit.source);
+        }
+    }
+}
+
+/// The hash of an address (FNV-1a): the same in each process, because an index keeps it.
+fn source_of(source: &str) -> u32 {
+    let octets = without_port(source).bytes();
+    octets.fold(0x811c_9dc5_u32, |hash, octet| (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193))
 }
 
 impl Validations {
@@ -124,10 +159,10 @@ impl Validations {
 
     /// Counts an event. The hashes of all its names must be of one kind.
     pub fn count(&mut self, event: ValidationEvent) {
-        let ValidationEvent { name, challenge, answered, at } = event;
+        let ValidationEvent { name, challenge, answered, at, source } = event;
         match answered {
             Some(answered) => self.proof(name, Proof { challenge, answered, settled: at.max(answered) }),
-            None => self.look(name, Hit { challenge, at }),
+            None => self.look(name, Hit { challenge, at, source }),
         }
     }
 
@@ -173,9 +208,18 @@ impl Validations {
 
     pub(super) fn is_sound(&self) -> bool {
         let is_sound = |totals: &Totals| {
-            let Totals { time, to_first_hit, between_hits, after_last_hit, without_hits, clipped } = totals;
+            let Totals {
+                time,
+                to_first_hit,
+                between_hits,
+                after_last_hit,
+                without_hits,
+                clipped,
+                perspectives,
+            } = totals;
             let times = [time, to_first_hit, between_hits, after_last_hit];
-            *without_hits.max(clipped) <= MOST && times.into_iter().all(Times::is_sound)
+            let counts = perspectives.iter().chain([without_hits, clipped]);
+            counts.into_iter().all(|count| *count <= MOST) && times.into_iter().all(Times::is_sound)
         };
         self.hits_alone <= MOST && self.totals.iter().all(is_sound)
     }
@@ -266,28 +310,26 @@ impl Name {
     fn settle(&self, totals: &mut [Totals]) -> u64 {
         let mut alone = 0;
         if let [proof] = self.proofs[..] {
-            let mut span: Option<(u64, u64)> = None;
+            let mut span = Span::default();
             for hit in &self.hits {
                 if hit.challenge == proof.challenge && proof.distance(hit.at) <= NEAR_NS {
-                    let (first, last) = span.unwrap_or((hit.at, hit.at));
-                    span = Some((first.min(hit.at), last.max(hit.at)));
+                    span.add(*hit);
                 } else {
                     alone += 1;
                 }
             }
-            totals[proof.challenge as usize].record(proof, span);
+            totals[proof.challenge as usize].record(proof, &span);
             return alone;
         }
-        let mut spans = [None; MAX_PROOFS + 1];
+        let mut spans: [Span; MAX_PROOFS + 1] = Default::default();
         for hit in &self.hits {
             let Some(place) = self.nearest(*hit) else {
                 alone += 1;
                 continue;
             };
-            let (first, last) = spans[place].unwrap_or((hit.at, hit.at));
-            spans[place] = Some((first.min(hit.at), last.max(hit.at)));
+            spans[place].add(*hit);
         }
-        for (proof, span) in self.proofs.iter().zip(spans) {
+        for (proof, span) in self.proofs.iter().zip(&spans) {
             totals[proof.challenge as usize].record(*proof, span);
         }
         alone
@@ -312,12 +354,14 @@ impl Proof {
 }
 
 impl Totals {
-    fn record(&mut self, proof: Proof, span: Option<(u64, u64)>) {
+    fn record(&mut self, proof: Proof, span: &Span) {
         self.time.record(proof.settled - proof.answered);
-        let Some((first, last)) = span else {
+        let Span { first, last, ref sources } = *span;
+        if sources.is_empty() {
             self.without_hits += 1;
             return;
-        };
+        }
+        self.perspectives[sources.len().min(MAX_PERSPECTIVES) - 1] += 1;
         // If the first hit is outside, the clocks differ. The last hit may be later, because CAs validate
         // from several places.
         self.clipped += u64::from(proof.distance(first) > 0);
@@ -335,6 +379,7 @@ impl Totals {
         self.after_last_hit.merge(other.after_last_hit);
         self.without_hits += other.without_hits;
         self.clipped += other.clipped;
+        self.perspectives.iter_mut().zip(other.perspectives).for_each(|(ours, theirs)| *ours += theirs);
     }
 
     fn figures(&self, challenge: ChallengeType) -> ValidationFigures {
@@ -347,6 +392,58 @@ impl Totals {
             to_first_hit_ns: self.to_first_hit.timing(),
             between_hits_ns: self.between_hits.timing(),
             after_last_hit_ns: self.after_last_hit.timing(),
+            perspectives: (1..)
+                .zip(self.perspectives)
+                .filter(|(_, count)| *count > 0)
+                .map(|(addresses, count)| Perspectives { addresses, count })
+                .collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wec_record::Verdict;
+
+    use super::*;
+
+    #[test]
+    fn the_addresses_that_asked_are_counted_for_each_authorization() {
+        let mut validations = Validations::default();
+        let hit = |name: &str, at_unix_ns: u64, source: &str| ValidationHit {
+            seq: 0,
+            at_unix_ns,
+            challenge: ChallengeType::Dns01,
+            name: name.to_owned(),
+            source: source.to_owned(),
+            verdict: Verdict::Answered,
+            answer: String::new(),
+            took: 1,
+        };
+        let proof = |name: &str, answered, settled| AuthorizationResult {
+            name: name.to_owned(),
+            id: String::new(),
+            challenge: Some(ChallengeType::Dns01),
+            answered,
+            settled,
+        };
+        for (name, sources) in [
+            ("one.test", &["192.0.2.1:1", "192.0.2.1:2"][..]),
+            ("three.test", &["192.0.2.1:1", "192.0.2.2:1", "[2001:db8::1]:1", "192.0.2.2:7"]),
+            ("none.test", &[]),
+        ] {
+            sources.iter().for_each(|source| validations.hit(&hit(name, 15, source)));
+            validations.authorization(0, &proof(name, 10, 20));
+        }
+        // A name that is validated twice, each time from two addresses.
+        for at in [100_000_000_015, 300_000_000_015] {
+            validations.authorization(0, &proof("again.test", at - 5, at + 5));
+            validations.hit(&hit("again.test", at, "192.0.2.1:1"));
+            validations.hit(&hit("again.test", at, "192.0.2.3:1"));
+        }
+        let (figures, alone) = validations.figures();
+        let [figures] = &figures[..] else { panic!("{figures:?}") };
+        let found: Vec<_> = figures.perspectives.iter().map(|of| (of.addresses, of.count)).collect();
+        assert_eq!((found, figures.without_hits, alone), (vec![(1, 1), (2, 2), (3, 1)], 1, 0));
     }
 }

@@ -29,6 +29,18 @@ pub struct ValidationFigures {
     pub between_hits_ns: Timing,
     /// The part after the last hit.
     pub after_last_hit_ns: Timing,
+    /// From how many addresses the CA asked for one authorization, of those with hits: its perspectives.
+    #[serde(default)]
+    pub perspectives: Vec<Perspectives>,
+}
+
+/// The authorizations for which the CA asked from this number of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Perspectives {
+    /// Number of addresses; 16 are 16 or more.
+    pub addresses: u32,
+    /// Number of authorizations.
+    pub count: u64,
 }
 
 /// Validations of one type with one result.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use wec_analytics::{FailureScope, Snapshot, Timing, rate_text, threshold_value, time_text};
+use wec_analytics::{FailureScope, Perspectives, Snapshot, Timing, rate_text, threshold_value, time_text};
 use wec_record::plan::{Load, Plan};
 
 use super::charts::{Charts, short};
@@ -13,7 +13,7 @@ use super::text::Text;
 const TIMES: [&str; 8] = ["N", "mean", "p50", "p90", "p95", "p99", "p99.9", "max"];
 
 /// Begins a table that can be scrolled where the screen is narrow.
-fn begin(page: &mut String, caption: &str, class: &str, columns: &[&str]) {
+pub(super) fn begin(page: &mut String, caption: &str, class: &str, columns: &[&str]) {
     _ = write!(
         page,
         "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"{0}\"><table class=\"{class}\">\
@@ -26,7 +26,8 @@ fn begin(page: &mut String, caption: &str, class: &str, columns: &[&str]) {
     page.push_str("</tr></thead><tbody>\n");
 }
 
-fn end(page: &mut String) {
+/// Ends it.
+pub(super) fn end(page: &mut String) {
     page.push_str("</tbody></table></div>\n");
 }
 
@@ -244,21 +245,28 @@ pub(super) fn validations(page: &mut String, snapshot: &Snapshot) {
         return;
     }
     page.push_str("<section>\n<h2>Validations</h2>\n");
-    let columns = [&["challenge", "count", "no hit"][..], &TIMES].concat();
+    let columns = [&["challenge", "count", "no hit", "asked from"][..], &TIMES].concat();
     begin(page, "From the challenge's answer to the final state", "figures", &columns);
     for figures in &snapshot.validations {
         _ = write!(
             page,
-            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td>",
+            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td>",
             figures.challenge.name(),
             figures.count,
-            figures.without_hits
+            figures.without_hits,
+            perspectives(&figures.perspectives)
         );
         timing(page, &figures.time_ns);
         page.push_str("</tr>\n");
     }
     end(page);
     page.push_str("</section>\n");
+}
+
+/// From how many addresses a CA asked, with the number of authorizations: `1 (20), 4 (310)`.
+fn perspectives(found: &[Perspectives]) -> String {
+    let each: Vec<_> = found.iter().map(|of| format!("{} ({})", of.addresses, of.count)).collect();
+    if each.is_empty() { "–".to_owned() } else { each.join(", ") }
 }
 
 /// Metrics of other programs, and which of them moved with the response times.

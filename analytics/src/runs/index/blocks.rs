@@ -411,15 +411,16 @@ fn packed(content: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 /// An event: its place in the log, its type, the hash of its name, its time, and of an authorization how long before
-/// that it was answered.
+/// that it was answered, of a hit where it came from.
 fn write(place: u64, event: ValidationEvent, to: &mut Vec<u8>) {
-    let ValidationEvent { name, challenge, answered, at } = event;
+    let ValidationEvent { name, challenge, answered, at, source } = event;
     encode_varint(place, to);
     to.push((challenge as u8) << 1 | u8::from(answered.is_some()));
     to.extend(name.to_le_bytes());
     encode_varint(at, to);
-    if let Some(answered) = answered {
-        encode_varint(at.wrapping_sub(answered), to);
+    match answered {
+        Some(answered) => encode_varint(at.wrapping_sub(answered), to),
+        None => to.extend(source.to_le_bytes()),
     }
 }
 
@@ -431,8 +432,14 @@ fn read(rest: &mut &[u8]) -> Option<(u64, ValidationEvent)> {
     let name = u64::from_le_bytes(*name);
     *rest = after;
     let at = decode_varint(rest).ok()?;
-    let answered = if kind & 1 == 1 { Some(at.wrapping_sub(decode_varint(rest).ok()?)) } else { None };
-    Some((place, ValidationEvent { name, challenge, answered, at }))
+    let (answered, source) = if kind & 1 == 1 {
+        (Some(at.wrapping_sub(decode_varint(rest).ok()?)), 0)
+    } else {
+        let (source, after) = rest.split_first_chunk()?;
+        *rest = after;
+        (None, u32::from_le_bytes(*source))
+    };
+    Some((place, ValidationEvent { name, challenge, answered, at, source }))
 }
 
 #[cfg(test)]
@@ -443,7 +450,16 @@ mod tests {
     fn an_event_is_read_as_it_was_written() {
         let mut written = Vec::new();
         let events = [
-            (1, ValidationEvent { name: 7, challenge: ChallengeType::Dns01, answered: None, at: 5 }),
+            (
+                1,
+                ValidationEvent {
+                    name: 7,
+                    challenge: ChallengeType::Dns01,
+                    answered: None,
+                    at: 5,
+                    source: 77,
+                },
+            ),
             (
                 u64::MAX,
                 ValidationEvent {
@@ -451,6 +467,7 @@ mod tests {
                     challenge: ChallengeType::Http01,
                     answered: Some(9),
                     at: 3,
+                    source: 0,
                 },
             ),
         ];
