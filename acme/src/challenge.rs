@@ -10,7 +10,7 @@ use crate::problem::Problem;
 /// A challenge.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Challenge {
-    /// Its type; none for a type that we do not support (dns-account-01, dns-persist-01, …).
+    /// Its type; none for a type that we do not support.
     #[serde(rename = "type", deserialize_with = "known")]
     pub kind: Option<ChallengeType>,
     /// Where the client reports that the challenge is ready.
@@ -18,6 +18,9 @@ pub struct Challenge {
     /// The beginning of the key authorization; unknown types may have none.
     #[serde(default, deserialize_with = "crate::lenient::null_as_default")]
     pub token: String,
+    /// For dns-persist-01, the names of the CA that its TXT record may have.
+    #[serde(default, rename = "issuer-domain-names", deserialize_with = "crate::lenient::null_as_default")]
+    pub issuer_domain_names: Vec<String>,
     /// Its state.
     #[serde(default, deserialize_with = "crate::lenient::null_as_default")]
     pub status: ChallengeStatus,

@@ -39,8 +39,12 @@ impl NameKind {
     /// The challenge types that can prove it.
     pub const fn challenge_types(self) -> &'static [ChallengeType] {
         match self {
-            Self::Wildcard => &[ChallengeType::Dns01],
+            Self::Wildcard => {
+                &[ChallengeType::Dns01, ChallengeType::DnsAccount01, ChallengeType::DnsPersist01]
+            }
             Self::Ipv4 | Self::Ipv6 => &[ChallengeType::Http01, ChallengeType::TlsAlpn01],
+            // With the labels of the drafts' types it would be longer than a name can be.
+            Self::Longest => &ChallengeType::STANDARD,
             _ => &ChallengeType::ALL,
         }
     }

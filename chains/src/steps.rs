@@ -8,7 +8,7 @@ use wec_acme::{
     Purpose, Trace, WrongKind,
 };
 use wec_record::ChallengeType;
-use wec_store::challenge::detour;
+use wec_store::challenge::{account_label, detour};
 use wec_store::{ChallengeData, NewCertificate, Reservation, StoredCertificate};
 
 use crate::failing::MustFail;
@@ -152,11 +152,17 @@ async fn prove(
     let data = ChallengeData {
         kind,
         name: name.clone().into_owned(),
-        token: challenge.token.clone(),
-        key_authorization: must_fail.map_or_else(
-            || account.key.key_authorization(&challenge.token),
-            |must_fail| must_fail.fault.key_authorization(),
-        ),
+        token: match kind {
+            ChallengeType::DnsAccount01 => account_label(&account.url),
+            _ => challenge.token.clone(),
+        },
+        key_authorization: match (must_fail, kind) {
+            (Some(must_fail), _) => must_fail.fault.key_authorization(),
+            (None, ChallengeType::DnsPersist01) => {
+                persistent_record(challenge, account, authorization.wildcard)
+            }
+            (None, _) => account.key.key_authorization(&challenge.token),
+        },
     };
     // A validation that must fail has no detour.
     let data = match must_fail.is_none() && scene.draws(scene.context.policy.detours) {
@@ -195,13 +201,24 @@ async fn prove(
     }
 }
 
+/// The TXT record of dns-persist-01: the CA's name, the account, and for wildcards that they are meant.
+fn persistent_record(challenge: &Challenge, account: &Account, wildcard: bool) -> String {
+    let issuer = challenge.issuer_domain_names.first().map_or("", String::as_str);
+    let policy = if wildcard { "; policy=wildcard" } else { "" };
+    format!("{issuer}; accounturi={}{policy}", account.url)
+}
+
 /// One of the challenges that the CA offers and the challenge server answers, drawn by the policy's weights.
 fn pick<'a>(
     scene: &mut Scene<'_>,
     authorization: &'a Authorization,
 ) -> Result<(&'a Challenge, ChallengeType), Failure> {
     let enabled = &scene.context.policy.challenges;
-    let offers = |kind| Some((authorization.challenge(kind)?, kind));
+    // Without the CA's name there is no record for dns-persist-01.
+    let has_name = |challenge: &&Challenge| {
+        challenge.kind != Some(ChallengeType::DnsPersist01) || !challenge.issuer_domain_names.is_empty()
+    };
+    let offers = |kind| Some((authorization.challenge(kind).filter(has_name)?, kind));
     let drawn = enabled.draw(scene.rng, |kind| offers(kind).is_some()).and_then(offers);
     drawn.ok_or_else(|| {
         let offered: Vec<_> = authorization.challenges.iter().map(Challenge::type_name).collect();

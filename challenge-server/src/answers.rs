@@ -10,9 +10,6 @@ use crate::history::History;
 use crate::hits::Hits;
 use crate::records::Records;
 
-/// The label of dns-01 (RFC 8555 §8.4).
-pub(crate) const DNS01_LABEL: &str = "_acme-challenge";
-
 /// A CA waits 5 to 10 s for a validation: it should learn of an unreachable store before that.
 const STORE_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -58,7 +55,7 @@ impl Answers {
         }
     }
 
-    /// The stored TXT values at `_acme-challenge.<name>`.
+    /// The stored TXT values at `_acme-challenge.<name>`, or at the name of a draft's type itself.
     pub(crate) async fn dns01(&self, name: &str) -> Result<Vec<String>, StoreFailed> {
         within(self.store.dns01(name)).await
     }

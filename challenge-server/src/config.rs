@@ -3,6 +3,8 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use wec_store::challenge::CaaRules;
+
 /// Configuration of a challenge server. A listener that is none is not started; port 0 takes a free port.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
@@ -20,6 +22,8 @@ pub struct Config {
     pub default_ipv4: Option<Ipv4Addr>,
     /// The answer to AAAA queries for hosts.
     pub default_ipv6: Option<Ipv6Addr>,
+    /// Answers to CAA queries for names without records of their own.
+    pub caa: CaaRules,
     /// Bounds for clients.
     pub limits: ListenLimits,
 }

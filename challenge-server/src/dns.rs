@@ -13,9 +13,9 @@ use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use tokio::time::sleep;
 use wec_record::{ChallengeType, Verdict};
 use wec_store::ValidationFault;
-use wec_store::challenge::{delegated_name, is_delegated};
+use wec_store::challenge::{DNS01_LABEL, PERSIST_LABEL, delegated_name, is_delegated};
 
-use crate::answers::{Answers, DNS01_LABEL, StoreFailed};
+use crate::answers::{Answers, StoreFailed};
 use crate::faults;
 use crate::history;
 use crate::hits::{Arrival, beginning};
@@ -25,6 +25,8 @@ use crate::records::{Data, NameRecords};
 const LARGEST_DATAGRAM: u16 = 1232;
 /// Without EDNS (RFC 1035 §4.2.1).
 const PLAIN_DATAGRAM: u16 = 512;
+/// Characters of the label of an account in names of dns-account-01, with its underscore.
+const ACCOUNT_LABEL: usize = 17;
 /// CNAMEs followed for one question.
 const MOST_ALIASES: usize = 8;
 const TTL: u32 = 0;
@@ -168,8 +170,8 @@ async fn resolve(answers: &Answers, question: &Query) -> Resolved {
             Ok(stored) => stored,
             Err(failed) => return failure(Some(failed)),
         };
-        if let Some(name) = challenged_name(&key).filter(|_| is_delegated(&stored)) {
-            let target = format!("{DNS01_LABEL}.{}.", delegated_name(name));
+        if let Some(challenged) = Challenged::of(&key).filter(|_| is_delegated(&stored)) {
+            let target = format!("{DNS01_LABEL}.{}.", delegated_name(challenged.name));
             let Ok(target) = Name::from_ascii(target) else { return failure(None) };
             records.push(Record::from_rdata(owner, TTL, RData::CNAME(CNAME(target.clone()))));
             if question.query_type() == RecordType::CNAME {
@@ -202,7 +204,7 @@ async fn resolve(answers: &Answers, question: &Query) -> Resolved {
             Found::NoData => return negative(ResponseCode::NoError, records, &owner),
             Found::NoName => {
                 // A name above a challenge's name exists (RFC 8020), though only the store knows it.
-                let below = match challenged_name(&key) {
+                let below = match Challenged::of(&key) {
                     Some(_) => Ok(Vec::new()),
                     None => answers.dns01(&key).await,
                 };
@@ -240,8 +242,8 @@ fn negative(code: ResponseCode, records: Vec<Record>, name: &Name) -> Resolved {
 
 /// The store's TXT values for a challenge's name.
 async fn stored_txt(answers: &Answers, key: &str) -> Result<Vec<String>, StoreFailed> {
-    match challenged_name(key) {
-        Some(name) => answers.dns01(name).await,
+    match Challenged::of(key) {
+        Some(challenged) => answers.dns01(challenged.stored).await,
         None => Ok(Vec::new()),
     }
 }
@@ -284,7 +286,10 @@ fn find(data: &Data, key: &str, name: &Name, kind: RecordType, stored: &[String]
         }
         RecordType::AAAA => known.aaaa.iter().map(|address| RData::AAAA(AAAA(*address))).collect(),
         RecordType::TXT => known.txt.iter().chain(stored).map(|value| RData::TXT(txt(value))).collect(),
-        RecordType::CAA => known.caa.iter().map(|(tag, value)| RData::CAA(caa(tag, value))).collect(),
+        RecordType::CAA if known.caa.is_empty() => {
+            data.caa_by_rule(key).map(|rule| RData::CAA(caa(rule.critical, &rule.tag, &rule.value))).collect()
+        }
+        RecordType::CAA => known.caa.iter().map(|(tag, value)| RData::CAA(caa(false, tag, value))).collect(),
         RecordType::SOA if apex => soa(name).into_iter().collect(),
         RecordType::NS if apex => name_server(name).map(|server| RData::NS(NS(server))).into_iter().collect(),
         // RFC 8482 §4.2.
@@ -308,9 +313,29 @@ fn key_of(name: &Name) -> String {
     key
 }
 
-/// The name to which a challenge's name belongs.
-fn challenged_name(key: &str) -> Option<&str> {
-    key.strip_prefix(DNS01_LABEL)?.strip_prefix('.')
+/// The challenge that a name of a TXT record is of.
+struct Challenged<'a> {
+    kind: ChallengeType,
+    /// The name that is validated.
+    name: &'a str,
+    /// The name in the challenge store.
+    stored: &'a str,
+}
+
+impl<'a> Challenged<'a> {
+    /// Of a name in lower case, without the final dot.
+    fn of(key: &'a str) -> Option<Self> {
+        let below = |key: &'a str, label| key.strip_prefix(label)?.strip_prefix('.');
+        if let Some(name) = below(key, DNS01_LABEL) {
+            return Some(Self { kind: ChallengeType::Dns01, name, stored: name });
+        }
+        if let Some(name) = below(key, PERSIST_LABEL) {
+            return Some(Self { kind: ChallengeType::DnsPersist01, name, stored: key });
+        }
+        let (account, rest) = key.split_once('.').filter(|(account, _)| account.starts_with('_'))?;
+        let name = below(rest, DNS01_LABEL).filter(|_| account.len() == ACCOUNT_LABEL)?;
+        Some(Self { kind: ChallengeType::DnsAccount01, name, stored: key })
+    }
 }
 
 /// Every host name of up to two labels is a zone, for clients that look for a domain's SOA.
@@ -339,8 +364,8 @@ fn txt(value: &str) -> TXT {
     }
 }
 
-fn caa(tag: &str, value: &str) -> CAA {
-    let mut caa = CAA::new_issue(false, None, Vec::new());
+fn caa(critical: bool, tag: &str, value: &str) -> CAA {
+    let mut caa = CAA::new_issue(critical, None, Vec::new());
     caa.tag = tag.to_owned();
     caa.value = value.as_bytes().to_vec();
     caa
@@ -370,7 +395,7 @@ fn record_hit(answers: &Answers, arrival: Arrival, question: &Query, resolved: &
         return;
     }
     let key = key_of(question.name());
-    let Some(name) = challenged_name(&key) else { return };
+    let Some(Challenged { kind, name, .. }) = Challenged::of(&key) else { return };
     let values: Vec<_> = resolved.records.iter().filter_map(|record| text(&record.data)).collect();
     let (verdict, answer) = match (&resolved.failed, resolved.fault) {
         (Some(failed), _) => (Verdict::StoreFailed, format!("SERVFAIL: {failed}")),
@@ -381,7 +406,7 @@ fn record_hit(answers: &Answers, arrival: Arrival, question: &Query, resolved: &
             (Verdict::Answered, values.join(" "))
         }
     };
-    answers.hits.add(arrival, name.to_owned(), verdict, answer);
+    answers.hits.add(arrival.of(kind), name.to_owned(), verdict, answer);
 }
 
 fn text(data: &RData) -> Option<String> {

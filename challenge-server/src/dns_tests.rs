@@ -116,6 +116,56 @@ async fn what_exists_is_answered_what_lacks_the_type_is_nodata_what_does_not_exi
 }
 
 #[tokio::test]
+async fn the_records_of_the_drafts_are_below_their_own_labels() {
+    let store = MemoryChallenges::new();
+    let label = wec_store::challenge::account_label("https://ca.test/1");
+    let account = ChallengeData { kind: ChallengeType::DnsAccount01, ..challenge("a.test", &label) };
+    let persist = ChallengeData { kind: ChallengeType::DnsPersist01, ..challenge("a.test", "p") };
+    for data in [&account, &persist] {
+        store.put(data).await.unwrap();
+    }
+    let hits = Arc::new(Hits::new(Clock::start()));
+    let answers = Answers::new(Arc::new(store), Records::default(), hits, None);
+    for (name, data) in [
+        (format!("{label}._acme-challenge.a.test"), Some(&account)),
+        ("_validation-persist.a.test".to_owned(), Some(&persist)),
+        ("_acme-challenge.a.test".to_owned(), None),
+        ("_other._acme-challenge.a.test".to_owned(), None),
+    ] {
+        let (_, found, _) = shown(&ask(&answers, &query(&name, RecordType::TXT)).await);
+        let expected: Vec<_> = data.iter().map(|data| format!("{name}. TXT {}", data.txt_value())).collect();
+        assert_eq!(found, expected, "{name}");
+    }
+    let hits: Vec<_> =
+        answers.hits.recent().into_iter().map(|hit| (hit.challenge, hit.name, hit.verdict)).collect();
+    let hit = |kind, verdict| (kind, "a.test".to_owned(), verdict);
+    let expected = [
+        hit(ChallengeType::DnsAccount01, Verdict::Answered),
+        hit(ChallengeType::DnsPersist01, Verdict::Answered),
+        hit(ChallengeType::Dns01, Verdict::Unknown),
+    ];
+    assert_eq!(hits, expected);
+}
+
+#[tokio::test]
+async fn hosts_without_caa_records_of_their_own_have_those_of_the_rules() {
+    let rules = "issue ca.test; validationmethods=dns-01 | deny.test critical issuewild ;".parse().unwrap();
+    let records = Records::new(Some(DEFAULT), None).with_caa(rules);
+    records.write().change("own.test", |records| records.caa = vec![("issue".into(), "other.test".into())]);
+    let answers = answers_with(&["a.test"], records).await;
+    let issue = "CAA 0 issue \"ca.test; validationmethods=dns-01\"";
+    for (name, expected) in [
+        ("a.test", vec![format!("a.test. {issue}")]),
+        ("deny.test", vec![format!("deny.test. {issue}"), "deny.test. CAA 128 issuewild \";\"".to_owned()]),
+        ("own.test", vec!["own.test. CAA 0 issue \"other.test\"".to_owned()]),
+        ("_acme-challenge.a.test", vec![]),
+    ] {
+        let (_, found, _) = shown(&ask(&answers, &query(name, RecordType::CAA)).await);
+        assert_eq!(found, expected, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn without_default_addresses_only_what_has_data_exists() {
     let answers = answers_with(&["www.example.test"], Records::default()).await;
     for (name, code) in [

@@ -160,6 +160,13 @@ pub(crate) struct Arrival {
     source: SocketAddr,
 }
 
+impl Arrival {
+    /// The same of another challenge type.
+    pub(crate) const fn of(self, challenge: ChallengeType) -> Self {
+        Self { challenge, ..self }
+    }
+}
+
 /// Answers are shown to people: at most one line.
 fn shortened(mut answer: String) -> String {
     const LONGEST: usize = 160;

@@ -16,6 +16,7 @@ use wec_node_stats::NodeStatsOptions;
 use wec_pki::{Tls, TlsOptions};
 use wec_record::Verdict;
 use wec_startup::{Undisclosed, Warnings, parse_node_name, parse_service};
+use wec_store::challenge::CaaRules;
 use wec_store::{ChallengeReader, MemoryChallenges, RedisChallenges};
 
 use crate::config::{Config, DohCertificate, DohConfig, ListenLimits, ManagementConfig};
@@ -87,6 +88,11 @@ pub struct Options {
     /// The answer to AAAA queries for hosts, or none
     #[arg(long, env = "WEC_DEFAULT_IPV6", value_name = "IPV6", default_value = "none", help_heading = ANSWERS)]
     pub default_ipv6: DefaultAddress<Ipv6Addr>,
+
+    /// CAA records of all names, as "issue ca.test; validationmethods=dns-01", with a share or a domain before it and | between
+    /// several: "10% issue ; | deny.test issuewild ;" [default: none]
+    #[arg(long, env = "WEC_CAA", value_name = "RULES", help_heading = ANSWERS)]
+    pub caa: Option<CaaRules>,
 
     /// Where the challenge data is: redis://HOST[:PORT][/DATABASE], or memory for data from the management API only
     #[arg(
@@ -274,6 +280,7 @@ impl Options {
             management,
             default_ipv4: self.default_ipv4.0,
             default_ipv6: self.default_ipv6.0,
+            caa: self.caa.clone().unwrap_or_default(),
             limits: ListenLimits::default(),
         })
     }

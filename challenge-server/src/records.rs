@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use wec_store::challenge::{CaaRule, CaaRules};
+
 /// The answers that only this server has.
 #[derive(Debug, Default)]
 pub(crate) struct Records {
@@ -21,6 +23,8 @@ pub(crate) struct Data {
     pub(crate) default_ipv4: Option<Ipv4Addr>,
     /// Answer to AAAA if nothing more specific is known.
     pub(crate) default_ipv6: Option<Ipv6Addr>,
+    /// Answers to CAA for names without records of their own.
+    pub(crate) caa: CaaRules,
     /// By [`reversed`] name, so that a name's descendants come after it.
     names: BTreeMap<String, NameRecords>,
     /// http-01 key authorizations by token, whatever the host.
@@ -47,6 +51,12 @@ pub(crate) struct NameRecords {
 impl Records {
     pub(crate) fn new(default_ipv4: Option<Ipv4Addr>, default_ipv6: Option<Ipv6Addr>) -> Self {
         Self { data: RwLock::new(Data { default_ipv4, default_ipv6, ..Data::default() }) }
+    }
+
+    /// The same with these answers to CAA for names without records of their own.
+    pub(crate) fn with_caa(self, caa: CaaRules) -> Self {
+        self.write().caa = caa;
+        self
     }
 
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, Data> {
@@ -95,6 +105,11 @@ impl Data {
             let below = format!("{key}.");
             self.names.range(below.clone()..).next().is_some_and(|(next, _)| next.starts_with(&below))
         }
+    }
+
+    /// The CAA records that rules give a host.
+    pub(crate) fn caa_by_rule<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a CaaRule> {
+        self.caa.of(name).filter(|_| is_host(name))
     }
 
     /// The default IPv4 address, for names of hosts.

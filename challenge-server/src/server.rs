@@ -84,7 +84,7 @@ impl ChallengeServer {
     ) -> Result<Self, StartError> {
         let clock = Clock::start();
         let hits = Arc::new(Hits::new(clock));
-        let records = Records::new(config.default_ipv4, config.default_ipv6);
+        let records = Records::new(config.default_ipv4, config.default_ipv6).with_caa(config.caa.clone());
         let history = config.management.is_some().then(History::default);
         let answers = Arc::new(Answers::new(reader, records, Arc::clone(&hits), history));
         let mut server = Self { addresses: Addresses::default(), hits, clock, listeners: JoinSet::new() };

@@ -104,8 +104,11 @@ impl Default for Config {
     }
 }
 
+/// The name of the CA in TXT and CAA records.
+pub(crate) const ISSUER_NAME: &str = "null-ca.test";
+
 /// How challenges are validated. **A type without an address is accepted without validation**, which is the
-/// default for all three: such a CA issues to everybody.
+/// default for all of them: such a CA issues to everybody.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Validation {
@@ -123,6 +126,10 @@ pub struct Validation {
     /// The DNS server for the dns-01 TXT records of every name, over UDP, and over TCP when an answer is
     /// truncated.
     pub dns01: Option<SocketAddr>,
+    /// The DNS server for CAA records of names whose challenge has been validated; none to check none.
+    pub caa: Option<SocketAddr>,
+    /// Whether the challenge types of drafts are offered, too: dns-account-01 and dns-persist-01, validated as dns-01.
+    pub drafts: bool,
 }
 
 /// A key for external account binding: HS256, HS384 or HS512.

@@ -15,6 +15,7 @@
 mod accounts;
 mod blocked_keys;
 mod ca;
+mod caa;
 mod certificates;
 mod clock;
 mod config;

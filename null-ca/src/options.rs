@@ -107,6 +107,13 @@ pub struct Options {
     /// DNS server at which dns-01 is validated [default: dns-01 is accepted unchecked]
     #[arg(long, value_name = "ADDR", help_heading = VALIDATION)]
     dns01: Option<SocketAddr>,
+    /// DNS server at which CAA records are checked after a validation; this CA is null-ca.test in them [default: they are
+    /// not checked]
+    #[arg(long, value_name = "ADDR", help_heading = VALIDATION)]
+    caa: Option<SocketAddr>,
+    /// Offer dns-account-01 and dns-persist-01, too, which are drafts; they are validated at the address of --dns01
+    #[arg(long, help_heading = VALIDATION)]
+    draft_challenges: bool,
     /// Share of the certificates with a flaw: name, key, expired, serial or signature, as in name:0.01; may be repeated
     #[arg(long, value_name = "KIND:SHARE", help_heading = FAULTS)]
     wrong_certificate: Vec<FlawRule>,
@@ -194,6 +201,8 @@ impl Options {
         validation.http01 = self.http01.or(validation.http01);
         validation.tls_alpn01 = self.tls_alpn01.or(validation.tls_alpn01);
         validation.dns01 = self.dns01.or(validation.dns01);
+        validation.caa = self.caa.or(validation.caa);
+        validation.drafts |= self.draft_challenges;
         Ok(config)
     }
 }

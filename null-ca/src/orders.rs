@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use wec_record::{ChallengeType, Identifier};
 
 use crate::clock::UnixTime;
+use crate::config::ISSUER_NAME;
 use crate::endpoint::ChallengePlace;
 use crate::reply::Problem;
 
@@ -51,6 +52,8 @@ pub(crate) struct Authorization {
     pub(crate) identifier: Identifier,
     /// One for all of its challenges, as in Boulder.
     pub(crate) token: u128,
+    /// Whether it has the challenge types of drafts.
+    pub(crate) drafts: bool,
     pub(crate) progress: Progress,
 }
 
@@ -160,7 +163,7 @@ impl Authorization {
             Progress::Done { challenge, .. } => Some(*challenge),
             _ => None,
         };
-        let listed = self.identifier.challenge_types().iter();
+        let listed = self.identifier.challenge_types().iter().filter(|kind| self.has(**kind));
         let listed = listed.filter(|kind| tried.is_none_or(|tried| tried == **kind));
         for (place, kind) in listed.enumerate() {
             if place > 0 {
@@ -177,15 +180,22 @@ impl Authorization {
         json
     }
 
+    /// Whether it has a challenge of this type.
+    pub(crate) fn has(&self, kind: ChallengeType) -> bool {
+        (self.drafts || !kind.is_draft()) && self.identifier.challenge_types().contains(&kind)
+    }
+
     pub(crate) fn push_challenge(&self, json: &mut String, base: &str, place: ChallengePlace) {
         let ChallengePlace { order, authorization: index, kind } = place;
-        let (name, token) = (kind.name(), self.token());
-        push(
-            json,
-            format_args!(
-                r#"{{"type":"{name}","url":"{base}/challenge/{order}/{index}/{name}","token":"{token}","status":"#
-            ),
-        );
+        let name = kind.name();
+        push(json, format_args!(r#"{{"type":"{name}","url":"{base}/challenge/{order}/{index}/{name}","#));
+        match kind {
+            ChallengeType::DnsPersist01 => {
+                push(json, format_args!(r#""issuer-domain-names":["{ISSUER_NAME}"],"#))
+            }
+            _ => push(json, format_args!(r#""token":"{}","#, self.token())),
+        }
+        json.push_str(r#""status":"#);
         match &self.progress {
             Progress::Running { challenge, .. } if *challenge == kind => {
                 json.push_str(r#""processing""#);

@@ -98,6 +98,7 @@ pub(crate) enum Kind {
     BadPublicKey,
     BadRevocationReason,
     BadSignatureAlgorithm,
+    Caa,
     Compound,
     Conflict,
     Connection,
@@ -130,6 +131,7 @@ impl Kind {
             Kind::BadNonce => ("badNonce", 400),
             Kind::BadPublicKey => ("badPublicKey", 400),
             Kind::BadRevocationReason => ("badRevocationReason", 400),
+            Kind::Caa => ("caa", 403),
             Kind::BadSignatureAlgorithm => ("badSignatureAlgorithm", 400),
             Kind::Compound => ("compound", 400),
             // RFC 8555 §7.3.5 defines the status but no type.

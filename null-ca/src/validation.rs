@@ -30,7 +30,8 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::der_parser::asn1_rs::{Oid, oid};
 use x509_parser::prelude::FromDer;
 
-use crate::config::Validation;
+use crate::caa;
+use crate::config::{ISSUER_NAME, Validation};
 use crate::issuer::name_of;
 use crate::reply::{Kind, Problem};
 
@@ -39,6 +40,7 @@ pub(crate) struct Validator {
     http01: Option<SocketAddr>,
     tls_alpn01: Option<SocketAddr>,
     dns01: Option<SocketAddr>,
+    caa: Option<SocketAddr>,
     tls: TlsConnector,
     /// Bounds concurrent validations, and so the number of sockets; more wait.
     at_once: Semaphore,
@@ -48,6 +50,8 @@ pub(crate) struct Validator {
 pub(crate) struct Validated {
     pub(crate) kind: ChallengeType,
     pub(crate) identifier: Identifier,
+    /// The account's URL.
+    pub(crate) account: String,
     pub(crate) token: String,
     pub(crate) key_authorization: String,
 }
@@ -81,6 +85,7 @@ impl Validator {
             http01: config.http01,
             tls_alpn01: config.tls_alpn01,
             dns01: config.dns01,
+            caa: config.caa,
             tls: TlsConnector::from(Arc::new(tls)),
             at_once: Semaphore::new(MOST_AT_ONCE),
         })
@@ -101,7 +106,15 @@ impl Validator {
             match challenge.kind {
                 ChallengeType::Http01 => look_http(challenge, target).await,
                 ChallengeType::TlsAlpn01 => self.look_tls(challenge, target).await,
-                ChallengeType::Dns01 => look_dns(challenge, target).await,
+                ChallengeType::Dns01 | ChallengeType::DnsAccount01 | ChallengeType::DnsPersist01 => {
+                    look_dns(challenge, target).await
+                }
+            }?;
+            match self.caa {
+                Some(at) if !matches!(challenge.identifier, Identifier::Ip(_)) => {
+                    caa::check(challenge, at).await
+                }
+                _ => Ok(()),
             }
         };
         timeout(PATIENCE, looking).await.unwrap_or_else(|_| {
@@ -257,11 +270,15 @@ impl ServerCertVerifier for AnyCertificate {
 
 async fn look_dns(challenge: &Validated, target: SocketAddr) -> Result<(), Problem> {
     let dns = |detail: String| Problem::new(Kind::Dns, detail);
-    let name = format!("_acme-challenge.{}.", challenge.identifier.validated());
-    let asked = Name::from_ascii(&name).map_err(|error| dns(format!("`{name}`: {error}")))?;
-    let mut question = Message::query();
-    question.metadata.recursion_desired = true;
-    question.add_query(Query::query(asked, RecordType::TXT));
+    let validated = challenge.identifier.validated();
+    let name = match challenge.kind {
+        ChallengeType::DnsAccount01 => {
+            format!("{}._acme-challenge.{validated}.", account_label(&challenge.account))
+        }
+        ChallengeType::DnsPersist01 => format!("_validation-persist.{validated}."),
+        _ => format!("_acme-challenge.{validated}."),
+    };
+    let question = question(&name, RecordType::TXT).map_err(dns)?;
     let answer = ask(&question, target)
         .await
         .map_err(|error| dns(format!("asking {target} for TXT of {name} failed: {error}")))?;
@@ -271,18 +288,72 @@ async fn look_dns(challenge: &Validated, target: SocketAddr) -> Result<(), Probl
     }
     let digest = digest::digest(&digest::SHA256, challenge.key_authorization.as_bytes());
     let expected = URL_SAFE_NO_PAD.encode(digest);
+    let is_wildcard = matches!(challenge.identifier, Identifier::Wildcard(_));
+    let is_right = |value: &[u8]| match challenge.kind {
+        ChallengeType::DnsPersist01 => std::str::from_utf8(value)
+            .is_ok_and(|record| is_persistent(record, &challenge.account, is_wildcard, UnixTime::now())),
+        _ => value == expected.as_bytes(),
+    };
     let found = answer.answers.iter().any(|record| match &record.data {
-        RData::TXT(txt) => txt.txt_data.concat() == expected.as_bytes(),
+        RData::TXT(txt) => is_right(&txt.txt_data.concat()),
         _ => false,
     });
     if found {
         return Ok(());
     }
-    let detail = format!("no TXT record of {name} holds the digest of the key authorization");
-    Err(Problem::new(Kind::IncorrectResponse, detail))
+    let what = match challenge.kind {
+        ChallengeType::DnsPersist01 => "names this CA and the account",
+        _ => "holds the digest of the key authorization",
+    };
+    Err(Problem::new(Kind::IncorrectResponse, format!("no TXT record of {name} {what}")))
 }
 
-async fn ask(question: &Message, target: SocketAddr) -> std::io::Result<Message> {
+/// The label of an account in names of dns-account-01 (draft-ietf-acme-dns-account-label): the first ten octets of the
+/// SHA-256 of its URL in base32.
+fn account_label(url: &str) -> String {
+    let hash = digest::digest(&digest::SHA256, url.as_bytes());
+    let mut label = "_".to_owned();
+    for five in hash.as_ref()[..10].chunks(5) {
+        let bits = five.iter().fold(0_u64, |bits, octet| bits << 8 | u64::from(*octet));
+        for place in (0..8).rev() {
+            let digit = (bits >> (5 * place) & 31) as u8;
+            label.push(char::from(if digit < 26 { b'a' + digit } else { b'2' + digit - 26 }));
+        }
+    }
+    label
+}
+
+/// Whether a TXT record of dns-persist-01 (draft-ietf-acme-dns-persist) is for this CA and account.
+fn is_persistent(record: &str, account: &str, is_wildcard: bool, now: UnixTime) -> bool {
+    let blank = |c: char| c == ' ' || c == '\t';
+    let mut parts = record.split(';').map(|part| part.trim_matches(blank));
+    if parts.next() != Some(ISSUER_NAME) {
+        return false;
+    }
+    let Some(tags) = parts.map(|part| part.split_once('=')).collect::<Option<Vec<_>>>() else { return false };
+    let value = |name: &str| {
+        tags.iter()
+            .find(|(tag, _)| tag.trim_matches(blank).eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim_matches(blank))
+    };
+    let lasts = match value("persistUntil").map(str::parse::<u64>) {
+        None => true,
+        Some(until) => until.is_ok_and(|until| now.as_secs() <= until),
+    };
+    lasts
+        && value("accounturi") == Some(account)
+        && (!is_wildcard || value("policy").is_some_and(|policy| policy.eq_ignore_ascii_case("wildcard")))
+}
+
+pub(crate) fn question(name: &str, kind: RecordType) -> Result<Message, String> {
+    let asked = Name::from_ascii(name).map_err(|error| format!("`{name}`: {error}"))?;
+    let mut question = Message::query();
+    question.metadata.recursion_desired = true;
+    question.add_query(Query::query(asked, kind));
+    Ok(question)
+}
+
+pub(crate) async fn ask(question: &Message, target: SocketAddr) -> std::io::Result<Message> {
     let wire = question.to_vec().map_err(std::io::Error::other)?;
     let answer = match timeout(UDP_PATIENCE, ask_udp(&wire, question.metadata.id, target)).await {
         Ok(answer) => answer?,
@@ -327,6 +398,7 @@ mod tests {
         Validated {
             kind: ChallengeType::TlsAlpn01,
             identifier: Identifier::of("a.test"),
+            account: "https://ca.test/account/1".to_owned(),
             token: "token".to_owned(),
             key_authorization: "token.thumbprint".to_owned(),
         }
@@ -341,6 +413,32 @@ mod tests {
         let of = |name: &str| Validated { identifier: Identifier::of(name), ..challenge() };
         assert!(check_tls_alpn(certificate.der(), &of("2001:db8::1")).is_ok());
         assert!(check_tls_alpn(certificate.der(), &of("2001:db8::2")).is_err());
+    }
+
+    #[test]
+    fn the_label_of_an_account_is_that_of_the_drafts_example() {
+        assert_eq!(account_label("https://example.com/acme/acct/ExampleAccount"), "_ujmmovf2vn55tgye");
+    }
+
+    #[test]
+    fn a_persistent_record_names_the_ca_and_the_account() {
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(1_000));
+        for (record, name, wildcard) in [
+            ("null-ca.test; accounturi=a", true, false),
+            ("null-ca.test;accounturi=a;policy=wildcard", true, true),
+            (" null-ca.test ; AccountURI=a; Policy=WildCard ", true, true),
+            ("null-ca.test; accounturi=a; policy=other", true, false),
+            ("null-ca.test; accounturi=a; persistUntil=1000", true, false),
+            ("null-ca.test; accounturi=a; persistUntil=999", false, false),
+            ("null-ca.test; accounturi=a; persistUntil=soon", false, false),
+            ("null-ca.test; accounturi=b", false, false),
+            ("null-ca.test", false, false),
+            ("null-ca.test; accounturi=a;", false, false),
+            ("other.test; accounturi=a", false, false),
+        ] {
+            let found = [false, true].map(|is_wildcard| is_persistent(record, "a", is_wildcard, now));
+            assert_eq!(found, [name, wildcard], "{record}");
+        }
     }
 
     fn verdict(names: &[&str], key_authorization: Option<&str>, critical: bool) -> Result<(), String> {

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::named::named;
 
-/// The challenge types of RFC 8555 §8 and RFC 8737.
+/// The challenge types of RFC 8555 §8 and RFC 8737, and two of drafts.
 // Add new types at the end: a type's position is its number in protobuf messages.
 // `Identifier::challenge_types` lists which types can validate an identifier.
 #[derive(
@@ -40,6 +40,14 @@ pub enum ChallengeType {
     #[serde(rename = "tls-alpn-01")]
     #[strum(serialize = "tls-alpn-01")]
     TlsAlpn01,
+    /// draft-ietf-acme-dns-account-label: dns-01 below a label of the account.
+    #[serde(rename = "dns-account-01")]
+    #[strum(serialize = "dns-account-01")]
+    DnsAccount01,
+    /// draft-ietf-acme-dns-persist: a TXT record that names the CA and the account, and may stay.
+    #[serde(rename = "dns-persist-01")]
+    #[strum(serialize = "dns-persist-01")]
+    DnsPersist01,
 }
 
 named!(ChallengeType);
@@ -49,9 +57,17 @@ impl ChallengeType {
     pub const fn listener(self) -> Listener {
         match self {
             Self::Http01 => Listener::Http,
-            Self::Dns01 => Listener::Dns,
+            Self::Dns01 | Self::DnsAccount01 | Self::DnsPersist01 => Listener::Dns,
             Self::TlsAlpn01 => Listener::Tls,
         }
+    }
+
+    /// Those that RFCs define.
+    pub const STANDARD: [Self; 3] = [Self::Http01, Self::Dns01, Self::TlsAlpn01];
+
+    /// Whether a draft defines it, and no RFC.
+    pub const fn is_draft(self) -> bool {
+        matches!(self, Self::DnsAccount01 | Self::DnsPersist01)
     }
 }
 
@@ -89,7 +105,8 @@ mod tests {
         }
         assert_eq!(
             "http-02".parse::<ChallengeType>().unwrap_err(),
-            "unknown challenge type \"http-02\": expected http-01, dns-01 or tls-alpn-01"
+            "unknown challenge type \"http-02\": expected http-01, dns-01, tls-alpn-01, dns-account-01 or \
+             dns-persist-01"
         );
     }
 }

@@ -102,8 +102,16 @@ impl Identifier {
     /// by DNS (RFC 8738 §7).
     pub const fn challenge_types(&self) -> &'static [ChallengeType] {
         match self {
-            Self::Dns(_) => &[ChallengeType::Http01, ChallengeType::TlsAlpn01, ChallengeType::Dns01],
-            Self::Wildcard(_) => &[ChallengeType::Dns01],
+            Self::Dns(_) => &[
+                ChallengeType::Http01,
+                ChallengeType::TlsAlpn01,
+                ChallengeType::Dns01,
+                ChallengeType::DnsAccount01,
+                ChallengeType::DnsPersist01,
+            ],
+            Self::Wildcard(_) => {
+                &[ChallengeType::Dns01, ChallengeType::DnsAccount01, ChallengeType::DnsPersist01]
+            }
             Self::Ip(_) => &[ChallengeType::Http01, ChallengeType::TlsAlpn01],
             Self::Other { .. } => &[],
         }

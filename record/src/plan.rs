@@ -76,6 +76,8 @@ pub struct Plan {
     pub seed: u64,
     /// The addresses at which the requester answers validations.
     pub listen: Listen,
+    /// The CAA records that the requester's DNS has by rule; empty without any.
+    pub caa: String,
     /// Connections to the CA per runtime.
     pub max_connections: usize,
     /// How connections to the CA's servers are made.
@@ -213,6 +215,8 @@ pub struct Scenario {
     pub validity: Option<Time>,
     /// Share of new orders for which an account is registered first, 0 to 1.
     pub new_account: f64,
+    /// Share of new orders, and of the members of a fleet, that one and the same account has, 0 to 1.
+    pub largest_account: f64,
     /// Weights of the challenge types.
     #[schema(value_type = String)]
     pub challenge_types: Shares,

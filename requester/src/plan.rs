@@ -13,6 +13,7 @@ use wec_board::{Session, StagePoint, Target};
 use wec_record::plan::RateUnit;
 use wec_record::{Chain, Threshold};
 use wec_store::Limits;
+use wec_store::challenge::CaaRules;
 
 use crate::guard::Permission;
 use crate::saturation::Bounds;
@@ -59,6 +60,8 @@ pub struct Plan {
     pub dns_challenges: Option<Url>,
     /// The addresses at which this process answers validations.
     pub listen: Listen,
+    /// The CAA records that this process's DNS has by rule.
+    pub caa: CaaRules,
     /// Connections to the CA per runtime.
     pub max_connections: usize,
     /// How connections to the CA's servers are made.
@@ -161,6 +164,7 @@ impl Plan {
                 scheduled: !load.stages().is_empty(),
                 stages: stage_points(scenario),
                 iterations: load.iterations(),
+                events: load.takes_events().then(Vec::new),
                 waits: scenario.after.is_some(),
             };
             (scenario.name.clone(), target)

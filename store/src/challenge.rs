@@ -6,6 +6,7 @@
 //! CA that validates against its own challenge server.
 
 mod apart;
+mod caa;
 mod challtestsrv;
 mod detour;
 mod fault;
@@ -22,6 +23,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use wec_record::{ChallengeType, Listener};
 
 pub use apart::DnsApart;
+pub use caa::{CaaRule, CaaRules};
 pub use challtestsrv::ChallTestSrvWriter;
 pub use detour::{behind_redirect, delegated_name, detour, is_delegated};
 pub use fault::ValidationFault;
@@ -65,16 +67,21 @@ pub struct ChallengeData {
     pub kind: ChallengeType,
     /// The identifier: a domain name without `*.`, or an IP address as text.
     pub name: String,
-    /// The CA's token.
+    /// The CA's token; for dns-account-01 the [`account_label`].
     pub token: String,
-    /// `token.thumbprint` (RFC 8555 §8.1), a [`ValidationFault`], or a [`detour()`].
+    /// `token.thumbprint` (RFC 8555 §8.1), for dns-persist-01 the TXT record; or a [`ValidationFault`], or a [`detour()`].
     pub key_authorization: String,
 }
 
 impl ChallengeData {
-    /// The name in stores: lower case, without a final dot.
+    /// The name in stores: lower case, without a final dot. Names of the drafts' types are those of their TXT records.
     pub fn stored_name(&self) -> String {
-        self.name.trim_end_matches('.').to_ascii_lowercase()
+        let name = self.name.trim_end_matches('.').to_ascii_lowercase();
+        match self.kind {
+            ChallengeType::DnsAccount01 => format!("{}.{DNS01_LABEL}.{name}", self.token),
+            ChallengeType::DnsPersist01 => format!("{PERSIST_LABEL}.{name}"),
+            ChallengeType::Http01 | ChallengeType::Dns01 | ChallengeType::TlsAlpn01 => name,
+        }
     }
 
     /// SHA-256 of the key authorization, as in the certificate for tls-alpn-01.
@@ -83,10 +90,29 @@ impl ChallengeData {
         hash.as_ref().try_into().expect("a SHA-256 digest has 32 bytes")
     }
 
-    /// The digest in base64url, as in the TXT record for dns-01.
+    /// The value of the TXT record: the digest in base64url, for dns-persist-01 the record itself.
     pub fn txt_value(&self) -> String {
-        URL_SAFE_NO_PAD.encode(self.digest())
+        let is_fault = ValidationFault::of_key_authorization(&self.key_authorization).is_some();
+        match self.kind {
+            ChallengeType::DnsPersist01 if !is_fault => self.key_authorization.clone(),
+            _ => URL_SAFE_NO_PAD.encode(self.digest()),
+        }
     }
+}
+
+/// The label before the names of dns-01 (RFC 8555 §8.4).
+pub const DNS01_LABEL: &str = "_acme-challenge";
+/// The label before the names of dns-persist-01.
+pub const PERSIST_LABEL: &str = "_validation-persist";
+
+/// The label of an account in the names of dns-account-01: the first ten octets of the SHA-256 of its URL, in base32.
+pub fn account_label(account_url: &str) -> String {
+    const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    let hash = digest(&SHA256, account_url.as_bytes());
+    // 80 bits are 16 digits of 5 bits.
+    let bits = hash.as_ref()[..10].iter().fold(0_u128, |bits, octet| bits << 8 | u128::from(*octet));
+    let digits = (0..16).rev().map(|place| char::from(DIGITS[(bits >> (5 * place) & 31) as usize]));
+    std::iter::once('_').chain(digits).collect()
 }
 
 /// An error of a challenge store.
@@ -339,6 +365,34 @@ mod tests {
         }
         let error = store.put(&challenge(ChallengeType::Dns01, "more")).await.unwrap_err();
         assert!(error.to_string().contains("example.test"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_records_of_the_drafts_have_names_of_their_own() {
+        let account = ChallengeData {
+            token: account_label("https://example.com/acme/acct/ExampleAccount"),
+            ..challenge(ChallengeType::DnsAccount01, "a")
+        };
+        // The example of draft-ietf-acme-dns-account-label.
+        assert_eq!(account.stored_name(), "_ujmmovf2vn55tgye._acme-challenge.example.test");
+        let persist = ChallengeData {
+            key_authorization: "ca.test; accounturi=https://ca.test/1".to_owned(),
+            ..challenge(ChallengeType::DnsPersist01, "")
+        };
+        assert_eq!(persist.stored_name(), "_validation-persist.example.test");
+        let store = MemoryChallenges::new();
+        for data in [&account, &persist, &challenge(ChallengeType::Dns01, "b")] {
+            store.put(data).await.unwrap();
+        }
+        assert_eq!(
+            store.dns01(&persist.stored_name()).await.unwrap(),
+            ["ca.test; accounturi=https://ca.test/1"]
+        );
+        assert_eq!(store.dns01(&account.stored_name()).await.unwrap(), [account.txt_value()]);
+        assert_eq!(store.dns01("example.test").await.unwrap().len(), 1);
+        let fault = ValidationFault::Servfail;
+        let faulty = ChallengeData { key_authorization: fault.key_authorization(), ..persist };
+        assert_eq!(ValidationFault::of_txt_value(&faulty.txt_value()), Some(fault));
     }
 
     #[test]

@@ -319,6 +319,13 @@ impl State {
         Some(local.registrations[index].clone())
     }
 
+    /// The oldest account in memory that does not rest: the same one, as long as it is usable.
+    pub fn oldest_registration(&self) -> Option<Arc<Registration>> {
+        let mut local = self.shared.local();
+        local.wake(self.shared.clock.now());
+        local.registrations.iter().min_by_key(|registration| registration.id).cloned()
+    }
+
     /// Any exclusive account, claimed. From the first call on, some are kept claimed.
     pub fn claim_registration(&self) -> Option<Claim<ExclusiveRegistration>> {
         let first = !std::mem::replace(&mut self.shared.local().claims_registrations, true);

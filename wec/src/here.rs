@@ -469,6 +469,7 @@ pub(crate) async fn challenges(
         tls_alpn01: plan.listen.tlsalpn01,
         dns: plan.listen.dns,
         default_ipv4: Some(hosts_address(plan.listen)),
+        caa: plan.caa.clone(),
         ..ChallengeConfig::default()
     };
     let (reader, stop) = (Arc::clone(&challenges) as _, CancellationToken::new());

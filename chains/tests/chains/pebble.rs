@@ -97,7 +97,7 @@ async fn issues_by(challenge: ChallengeType) {
         .count();
     assert!(challenges >= 6, "two names in each of three rounds");
     // Pebble validates each challenge three times.
-    for kind in ChallengeType::ALL {
+    for kind in ChallengeType::STANDARD {
         let hits = world.answering.answered(kind);
         if kind == challenge {
             assert!(hits >= challenges as u64, "{hits} hits for {challenges} challenges");
@@ -134,7 +134,7 @@ async fn issues_with_the_challenge_data_in_redis() {
     let mut worker = worker(&pebble, Arc::default(), |_| {}).await;
     worker.context.challenges = writer.await;
     worker.succeed(Chain::Registration).await;
-    for kind in ChallengeType::ALL {
+    for kind in ChallengeType::STANDARD {
         worker.policy(|policy| policy.challenges = vec![kind].into());
         worker.succeed(Chain::Authorization).await;
         assert!(answering.answered(kind) > 0, "{kind}");
@@ -155,7 +155,7 @@ async fn issues_through_a_challtestsrv() {
     let mut worker = worker(&pebble, Arc::default(), |_| {}).await;
     worker.context.challenges = Arc::new(ChallTestSrvWriter::new(&server.management_url()).unwrap());
     worker.succeed(Chain::Registration).await;
-    for kind in ChallengeType::ALL {
+    for kind in ChallengeType::STANDARD {
         worker.policy(|policy| policy.challenges = vec![kind].into());
         worker.succeed(Chain::Authorization).await;
         worker.succeed(Chain::Certificate).await;
@@ -166,7 +166,7 @@ async fn issues_through_a_challtestsrv() {
 async fn draws_challenge_types_and_numbers_of_names() {
     let mut world = World::with(PebbleOptions::default(), |policy| policy.names = (1..=4).into()).await;
     let results = world.rounds(6).await;
-    for kind in ChallengeType::ALL {
+    for kind in ChallengeType::STANDARD {
         assert!(world.answering.answered(kind) > 0, "{kind}");
     }
     let mut looks: Vec<usize> = results

@@ -46,6 +46,7 @@ pub(crate) fn everything() -> Config {
         management: Some(ManagementConfig { listen: loopback(), token: None, open: false }),
         default_ipv4: Some(Ipv4Addr::LOCALHOST),
         default_ipv6: None,
+        caa: wec_store::challenge::CaaRules::default(),
         limits: ListenLimits::default(),
     }
 }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use wec_record::{Identifier, Unfit};
 
+use crate::accounts::account_url;
 use crate::ca::{Ca, Call};
 use crate::clock::UnixTime;
 use crate::endpoint::ChallengePlace;
@@ -75,7 +76,8 @@ impl Ca {
         if let Some(predecessor) = &asked.replaces {
             self.replace_certificate(account, predecessor, id)?;
         }
-        let mut authorizations: Vec<_> = identifiers.into_iter().map(untried).collect();
+        let mut authorizations: Vec<_> =
+            identifiers.into_iter().map(|identifier| self.untried(identifier)).collect();
         self.use_pre_authorizations(account, &mut authorizations);
         let order = Order {
             account,
@@ -103,7 +105,7 @@ impl Ca {
         }
         let id = self.orders.reserve();
         let expires = UnixTime::now().after(EXPIRES_AFTER);
-        let authorization = untried(identifier);
+        let authorization = self.untried(identifier);
         let json = authorization.json(call.base, id, 0, expires);
         let order = Order {
             account,
@@ -208,14 +210,16 @@ impl Ca {
         }
         let key = call.account_key()?;
         self.with_order(call, id, |order| {
+            let account = order.account;
             let authorization = nth(order, index)?;
-            if !authorization.identifier.challenge_types().contains(&kind) {
+            if !authorization.has(kind) {
                 let detail = format!("`{}` is not validated by {}", authorization.identifier, kind.name());
                 return Err(Problem::new(Kind::NotFound, detail));
             }
             // If it is running or decided, the challenge is returned unchanged.
             if starts && matches!(authorization.progress, Progress::Untried) {
-                self.start_validation(call.now, authorization, &key, place);
+                let account = (account_url(call.base, account), &*key);
+                self.start_validation(call.now, authorization, account, place);
                 order.settle(call.now);
             }
             let authorization = nth(order, index)?;
@@ -234,7 +238,7 @@ impl Ca {
         self: &Arc<Self>,
         now: Instant,
         authorization: &mut Authorization,
-        key: &PublicKey,
+        (account, key): (String, &PublicKey),
         place: ChallengePlace,
     ) {
         let ChallengePlace { order, authorization: index, kind } = place;
@@ -256,6 +260,7 @@ impl Ca {
         let challenge = Validated {
             kind,
             identifier: authorization.identifier.clone(),
+            account,
             key_authorization: format!(
                 "{}.{}",
                 authorization.token(),
@@ -280,6 +285,11 @@ impl Ca {
         // Ends with the connections when the CA stops.
         let stop = self.stop.clone();
         self.validations.spawn(async move { stop.run_until_cancelled(looking).await });
+    }
+
+    fn untried(&self, identifier: Identifier) -> Authorization {
+        let drafts = self.config.validation.drafts;
+        Authorization { identifier, token: rand::random(), drafts, progress: Progress::Untried }
     }
 
     fn count_validation(&self, verdict: &ValidationResult) {
@@ -358,10 +368,6 @@ fn no_such_order() -> Problem {
 
 fn is_an_order(order: &Order) -> Result<(), Problem> {
     if order.is_pre_authorization { Err(no_such_order()) } else { Ok(()) }
-}
-
-fn untried(identifier: Identifier) -> Authorization {
-    Authorization { identifier, token: rand::random(), progress: Progress::Untried }
 }
 
 fn nth(order: &mut Order, index: usize) -> Result<&mut Authorization, Problem> {

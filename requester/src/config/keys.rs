@@ -202,6 +202,9 @@ pub static KEYS: &[Key] = &[
     scenario("new_account", "SHARE", Number, CHAINS,
         "Share of new orders for which an account is registered first: with 100%, one account for each certificate \
          [default: none]"),
+    scenario("largest_account", "SHARE", Number, CHAINS,
+        "Share of new orders, and of the members of a fleet, that one and the same account has, as a large hoster: 40% \
+         [default: all accounts have the same]"),
     plan("base_domain", "DOMAIN", Text, CHAINS,
         "The domain of every ordered name [default: wec.test]"),
     scenario("detours", "SHARE", Number, CHAINS,
@@ -258,7 +261,8 @@ pub static KEYS: &[Key] = &[
         "State store: sqlite://FILE or postgres://USER@HOST/DB [default: sqlite://wec-state.sqlite]").usual().local(),
 
     plan("challenge_types", "TYPE=W,…", List, CHALLENGES,
-        "Challenge types to use, with weights: http-01=3,dns-01=1 [default: those with a listener; all, if --challenges is not memory]").usual(),
+        "Challenge types to use, with weights: http-01=3,dns-01=1. Those of drafts, dns-account-01 and dns-persist-01, must \
+         be named [default: those with a listener; all of RFCs, if --challenges is not memory]").usual(),
     plan("challenges", "WHERE", Text, CHALLENGES,
         "Where challenge data goes: memory (the challenge server of this process), redis://HOST, or the \
          management API of a challtestsrv, challtestsrv+http://HOST:8055 [default: memory]").usual().local(),
@@ -273,6 +277,9 @@ pub static KEYS: &[Key] = &[
          when no listener is given]").local(),
     plan("dns_listen", "ADDR", Text, CHALLENGES,
         "Address at which this process answers DNS over UDP and TCP; off for none [default: off]").local(),
+    plan("caa", "RULES", Text, CHALLENGES,
+        "CAA records that this process's DNS has for all names: \"issue ca.test; validationmethods=dns-01\"; with a share or a \
+         domain before a rule, and | between several: \"10% issue ; | deny.test issuewild ;\" [default: none]"),
     plan("challenge_linger", "TIME", Text, CHALLENGES,
         "How long challenge data stays after its authorization is final, for late validations; 0s for \
          none [default: 10s]"),

@@ -10,7 +10,8 @@ use wec_acme::{ExternalAccount, HttpVersion, Roots};
 use wec_board::DEFAULT_SCENARIO;
 use wec_chains::Mix;
 use wec_record::threshold::{self, ThresholdMistakes};
-use wec_record::{ChallengeType, Threshold};
+use wec_record::{ChallengeType, Listener, Threshold};
+use wec_store::challenge::CaaRules;
 use wec_store::{Limits, ValidationFault};
 use wec_text::quoted;
 
@@ -70,6 +71,13 @@ pub fn plan(s: &mut Settings, decided: Decided, eab_hmac_key: Option<String>) ->
     let challenges = s.take("challenges", challenges).unwrap_or(Challenges::Memory);
     let dns_challenges = s.take("dns_challenges", challtestsrv);
     let listen = listen(s, &challenges);
+    let caa = s.take("caa", CaaRules::from_str).unwrap_or_default();
+    if !caa.is_empty() && listen.dns.is_none() {
+        s.mistake(
+            "caa",
+            "nothing would answer CAA queries: give --dns-listen, or the rules to the challenge server",
+        );
+    }
     let challenge_types = challenge_types(s, &challenges, dns_challenges.is_some(), &listen);
     let scenarios = scenarios(s, &challenge_types, &decided.push);
     if matches!(challenges, Challenges::ChallTestSrv(_)) || dns_challenges.is_some() {
@@ -125,6 +133,7 @@ pub fn plan(s: &mut Settings, decided: Decided, eab_hmac_key: Option<String>) ->
         challenges,
         dns_challenges,
         listen,
+        caa,
         max_connections: s.take("max_connections", |text| whole(text, 1..=100_000)).unwrap_or(256),
         dialling: dialling::dialling(s),
         request_timeout: s.take("request_timeout", duration).unwrap_or(Duration::from_secs(30)),
@@ -291,29 +300,27 @@ fn challenge_types(
     dns_elsewhere: bool,
     listen: &Listen,
 ) -> Mix<ChallengeType> {
-    let answered: Vec<ChallengeType> = match challenges {
-        Challenges::Memory => [
-            (ChallengeType::Http01, listen.http01.is_some()),
-            (ChallengeType::Dns01, listen.dns.is_some() || dns_elsewhere),
-            (ChallengeType::TlsAlpn01, listen.tlsalpn01.is_some()),
-        ]
-        .into_iter()
-        .filter_map(|(kind, answered)| answered.then_some(kind))
-        .collect(),
-        _ => ChallengeType::ALL.to_vec(),
+    let is_answered = |kind: ChallengeType| match (challenges, kind.listener()) {
+        (Challenges::Memory, Listener::Http) => listen.http01.is_some(),
+        (Challenges::Memory, Listener::Dns) => listen.dns.is_some() || dns_elsewhere,
+        (Challenges::Memory, Listener::Tls) => listen.tlsalpn01.is_some(),
+        _ => true,
     };
+    let answered: Vec<ChallengeType> =
+        ChallengeType::ALL.into_iter().filter(|kind| is_answered(*kind)).collect();
     let Some(wanted) = s.take("challenge_types", Mix::<ChallengeType>::from_str) else {
         if answered.is_empty() {
             s.mistake("http01_listen", "nothing would answer the CA's validations: give --http01-listen, --tlsalpn01-listen or --dns-listen, or --challenges redis://… for an external challenge server");
         }
-        return answered.into();
+        // Types of drafts must be named.
+        return answered.into_iter().filter(|kind| !kind.is_draft()).collect::<Vec<_>>().into();
     };
     for kind in wanted.items() {
         if !answered.contains(&kind) {
-            let listener = match kind {
-                ChallengeType::Http01 => "--http01-listen",
-                ChallengeType::TlsAlpn01 => "--tlsalpn01-listen",
-                ChallengeType::Dns01 => "--dns-listen",
+            let listener = match kind.listener() {
+                Listener::Http => "--http01-listen",
+                Listener::Tls => "--tlsalpn01-listen",
+                Listener::Dns => "--dns-listen",
             };
             s.mistake("challenge_types", format!("nothing would answer {kind}: give {listener} (if one listener is given, only the given ones are opened)"));
         }

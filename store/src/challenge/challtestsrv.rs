@@ -19,7 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 use wec_startup::redacted;
 
-use super::{BoxFuture, ChallengeData, ChallengeStoreError, ChallengeWriter};
+use super::{BoxFuture, ChallengeData, ChallengeStoreError, ChallengeWriter, DNS01_LABEL};
 use wec_record::Listener;
 
 /// Concurrent requests; more wait. As many connections are kept open.
@@ -224,8 +224,9 @@ impl Unanswered {
 }
 
 /// The record's fully qualified name (RFC 8555 §8.4).
+/// The name of a TXT record. Names of the drafts' types are stored with their labels.
 fn record(host: &str) -> String {
-    format!("_acme-challenge.{host}.")
+    if host.starts_with('_') { format!("{host}.") } else { format!("{DNS01_LABEL}.{host}.") }
 }
 
 impl ChallengeWriter for ChallTestSrvWriter {

@@ -37,7 +37,7 @@ pub fn detour(data: ChallengeData) -> Vec<ChallengeData> {
                 ..data
             }]
         }
-        Listener::Dns if data.name.len() <= LONGEST => {
+        Listener::Dns if data.kind == ChallengeType::Dns01 && data.name.len() <= LONGEST => {
             let marker = ChallengeData { key_authorization: DELEGATED.to_owned(), ..data.clone() };
             vec![marker, ChallengeData { name: delegated_name(&data.name), ..data }]
         }

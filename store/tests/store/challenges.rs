@@ -65,8 +65,8 @@ async fn carries_faults_and_detours(store: &(impl ChallengeWriter + ChallengeRea
                 ChallengeType::TlsAlpn01 => {
                     ValidationFault::of_digest(&store.tls_alpn01("host.test").await.unwrap().unwrap())
                 }
-                ChallengeType::Dns01 => {
-                    ValidationFault::of_txt_value(&store.dns01("host.test").await.unwrap()[0])
+                ChallengeType::Dns01 | ChallengeType::DnsAccount01 | ChallengeType::DnsPersist01 => {
+                    ValidationFault::of_txt_value(&store.dns01(&data.stored_name()).await.unwrap()[0])
                 }
             };
             assert_eq!(found, Some(fault), "{kind:?}");

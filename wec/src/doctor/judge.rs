@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use wec_acme::{Directory, DiscoverError, Failure, FailureClass, Meta};
-use wec_record::{ChallengeType, ValidationHit, Verdict};
+use wec_record::{ChallengeType, Listener, ValidationHit, Verdict};
 use wec_requester::guard::Refused;
 use wec_requester::{KnownServer, StartError};
 
@@ -318,10 +318,10 @@ pub(super) fn validation(seen: Seen<'_>) -> Finding {
 
 /// The way from the CA to a listener that it did not reach.
 fn not_reached(kind: ChallengeType, listener: SocketAddr, ca: Option<IpAddr>) -> String {
-    let (flag, port) = match kind {
-        ChallengeType::Http01 => ("--http01-listen", "port 80, Pebble to its httpPort 5002"),
-        ChallengeType::TlsAlpn01 => ("--tlsalpn01-listen", "port 443, Pebble to its tlsPort 5001"),
-        ChallengeType::Dns01 => {
+    let (flag, port) = match kind.listener() {
+        Listener::Http => ("--http01-listen", "port 80, Pebble to its httpPort 5002"),
+        Listener::Tls => ("--tlsalpn01-listen", "port 443, Pebble to its tlsPort 5001"),
+        Listener::Dns => {
             return format!(
                 "the CA's resolver must send queries for the name to {listener} (Pebble: -dnsserver {listener}; --dns-listen \
                  gives another address)"
@@ -355,10 +355,10 @@ pub(super) fn challenges(offered: &[&str], enabled: &[&str]) -> Finding {
 }
 
 pub(super) const fn check_of(kind: ChallengeType) -> Check {
-    match kind {
-        ChallengeType::Http01 => Check::Http01,
-        ChallengeType::TlsAlpn01 => Check::TlsAlpn01,
-        ChallengeType::Dns01 => Check::Dns01,
+    match kind.listener() {
+        Listener::Http => Check::Http01,
+        Listener::Tls => Check::TlsAlpn01,
+        Listener::Dns => Check::Dns01,
     }
 }
 

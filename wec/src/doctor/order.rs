@@ -11,7 +11,7 @@ use wec_acme::{
 };
 use wec_challenge_server::Addresses;
 use wec_pki::TlsOptions;
-use wec_record::{ChallengeType, ValidationHit};
+use wec_record::{ChallengeType, Listener, ValidationHit};
 use wec_requester::Plan;
 use wec_startup::told;
 use wec_store::{ChallengeData, ChallengeWriter};
@@ -252,10 +252,10 @@ impl Watch<'_> {
 
     fn listener(&self, kind: ChallengeType) -> Option<SocketAddr> {
         let Addresses { http01, tls_alpn01, dns, .. } = self.server.as_ref()?.addresses();
-        match kind {
-            ChallengeType::Http01 => http01,
-            ChallengeType::TlsAlpn01 => tls_alpn01,
-            ChallengeType::Dns01 => dns,
+        match kind.listener() {
+            Listener::Http => http01,
+            Listener::Tls => tls_alpn01,
+            Listener::Dns => dns,
         }
     }
 }

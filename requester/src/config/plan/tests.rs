@@ -360,7 +360,7 @@ fn listeners_need_challenges_in_memory() {
     options.set("challenges", "redis://127.0.0.1");
     assert_eq!(
         options.clone().resolve(None).unwrap().scenarios[0].challenge_types,
-        Mix::even(ChallengeType::ALL)
+        Mix::even(ChallengeType::STANDARD)
     );
     options.set("http01_listen", "127.0.0.1:80");
     assert!(options.resolve(None).unwrap_err().to_string().contains("needs --challenges memory"));
