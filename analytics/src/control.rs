@@ -130,7 +130,9 @@ impl From<BoardError> for Refusal {
         match error {
             BoardError::NoSession(session) => Self::NoSession(session),
             error @ BoardError::NoScenario { .. } => Self::NoScenario(error),
-            error @ BoardError::NoRate { .. } => Self::Mistakes(Mistakes(vec![error.to_string()])),
+            error @ (BoardError::NoRate { .. }
+            | BoardError::NoFleet { .. }
+            | BoardError::TooManyEvents { .. }) => Self::Mistakes(Mistakes(vec![error.to_string()])),
             error => Self::Board(error),
         }
     }
@@ -164,6 +166,10 @@ fn check(session: &Session, scenario: Option<&str>, asked: &Asked) -> Result<(),
                 ChangeTo::Rate(_) if target.rate.is_none() => {
                     let none = BoardError::NoRate { scenario: name.to_owned() };
                     mistakes.push(format!("rate: {none}"));
+                }
+                ChangeTo::Event(_) if target.events.is_none() => {
+                    let none = BoardError::NoFleet { scenario: name.to_owned() };
+                    mistakes.push(format!("event: {none}"));
                 }
                 ChangeTo::Weights(weights) => {
                     let of = |chain: &Chain| {
@@ -231,7 +237,7 @@ pub fn session_changes(body: &Value) -> Asked {
     changes(body, false)
 }
 
-/// The changes in a body of `PATCH /api/v1/sessions/ID/scenarios/NAME`: `workers`, `rate`, `weights`.
+/// The changes in a body of `PATCH /api/v1/sessions/ID/scenarios/NAME`: `workers`, `rate`, `weights`, `event`.
 pub fn scenario_changes(body: &Value) -> Asked {
     changes(body, true)
 }
@@ -249,6 +255,13 @@ fn changes(body: &Value, of_scenario: bool) -> Asked {
                         .0
                         .mistakes
                         .push(format!("{key}: {value} is not a number from 0 to {most} ({unit})"));
+                }
+            },
+            LiveKind::Text { example, to } => match value.as_str().map(to) {
+                Some(Ok(change)) => reader.found(change),
+                Some(Err(mistake)) => reader.0.mistakes.push(format!("{}: {mistake}", live.key)),
+                None => {
+                    reader.0.mistakes.push(format!("{}: {value} is not a text like {example:?}", live.key));
                 }
             },
             LiveKind::Weights => reader.weights(value),
@@ -413,6 +426,12 @@ mod tests {
                 scenario_changes(&json!({"rate": null})),
                 "rate: null is not a number from 0 to 1000000 (a second)",
             ),
+            (scenario_changes(&json!({"event": 5})), "event: 5 is not a text like \"outage 10m\""),
+            (
+                scenario_changes(&json!({"event": "flood 1h"})),
+                "event: event \"flood 1h at 0s\": \"flood\" is not an event; events are outage 6h at 3d, revoke 10% at 5d, \
+                 lifetime 90d -> 47d at 10d over 30d, growth 1%/d, limit 300/s",
+            ),
             (scenario_changes(&json!({"weights": {}})), none.as_str()),
             (scenario_changes(&json!({"weights": {"everything": 1}})), unknown.as_str()),
         ];
@@ -459,6 +478,13 @@ mod tests {
             "workers: -1 is not a whole number from 0 to 1000000; weights.revok: unknown chain; did you mean revoke?; \
              rate: scenario \"default\" keeps a number of workers and has no rate: change its workers",
             "errors of the body and of the session together"
+        );
+
+        let event = scenario_changes(&json!({"event": "outage 10m"}));
+        let refused = apply(&board, "s", By::Api, None, event).await.unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "event: scenario \"default\" drives no fleet: an event needs a scenario with the executor fleet"
         );
 
         let zero = Chain::ALL.iter().map(|chain| (chain.name().to_owned(), 0.0)).collect();

@@ -90,6 +90,20 @@ pub enum BoardError {
         /// Its name.
         scenario: String,
     },
+    /// The scenario drives no fleet.
+    #[error("scenario {scenario:?} drives no fleet: an event needs a scenario with the executor fleet")]
+    NoFleet {
+        /// Its name.
+        scenario: String,
+    },
+    /// Too many events were added to the fleet.
+    #[error("the fleet of scenario {scenario:?} has {most} added events already: start another run")]
+    TooManyEvents {
+        /// Its name.
+        scenario: String,
+        /// The most that are kept.
+        most: usize,
+    },
     /// The run has ended.
     #[error("run {run} of session {session:?} has ended: start another run")]
     RunOver {

@@ -15,6 +15,7 @@ use wec_store::{ChallengeWriter, State, ValidationFault};
 use crate::choice::{Profile, RevocationReason};
 use crate::composed::Steps;
 use crate::linger::Linger;
+use crate::member::Members;
 use crate::mix::Mix;
 use crate::names::{NameKind, Networks};
 use crate::refusal::Refusal;
@@ -144,6 +145,10 @@ pub struct Policy {
     pub validity: Option<Duration>,
     /// Share of new orders for which an account is registered first, 0 to 1.
     pub new_account: f64,
+    /// Share of new orders, and of the members of a fleet, that one and the same account has, 0 to 1.
+    pub largest_account: f64,
+    /// The members of a fleet.
+    pub members: Arc<Members>,
     /// The challenge types that the challenge server answers. Types that an authorization does not offer are
     /// skipped.
     pub challenges: Mix<ChallengeType>,
@@ -193,7 +198,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Orders with one name under `base_domain`, every challenge type, no profile, no contact, no external
+    /// Orders with one name under `base_domain`, every standard challenge type, no profile, no contact, no external
     /// account; the usual revocation reasons, half of the revocations signed with the certificate's key.
     pub fn under(base_domain: impl Into<String>) -> Self {
         Self {
@@ -206,7 +211,9 @@ impl Policy {
             common_name: 0.0,
             validity: None,
             new_account: 0.0,
-            challenges: Mix::even(ChallengeType::ALL),
+            largest_account: 0.0,
+            members: Arc::default(),
+            challenges: Mix::even(ChallengeType::STANDARD),
             detours: 0.0,
             fail_validations: 0.0,
             validation_faults: Mix::even(ValidationFault::ALL),
@@ -261,6 +268,7 @@ impl Policy {
             ("repeated names", self.repeat_names),
             ("common names", self.common_name),
             ("orders with a new account", self.new_account),
+            ("orders of the largest account", self.largest_account),
             ("orders with a failing validation", self.fail_validations),
             ("validations with a detour", self.detours),
         ] {

@@ -1,6 +1,6 @@
 //! The test chains: complete series of requests for one action of a CA's user, one file each.
 //!
-//! [`run`] runs one chain to its [`ChainResult`]. A chain uses only what [`Context`] has: the ACME client,
+//! [`run`] runs one chain to its [`ChainResult`], [`renew`] that of a fleet's member. A chain uses only what [`Context`] has: the ACME client,
 //! the stored state, the challenge store, and the policy for random choices. Parts that chains share are
 //! steps (`steps`): authorizing an order, and getting a checked certificate for a ready order.
 //!
@@ -9,7 +9,7 @@
 //! | registration | `chain/registration.rs` | | a registration |
 //! | authorization | `chain/authorization.rs` | a registration | a ready order |
 //! | certificate | `chain/certificate.rs` | a ready order, claimed | a certificate |
-//! | refresh | `chain/refresh.rs` | a certificate, claimed | a certificate in its place |
+//! | refresh | `chain/refresh.rs` | a certificate, claimed, or a member of a fleet | a certificate in its place |
 //! | revoke | `chain/revoke.rs` | a certificate, claimed | |
 //! | key-rollover, account-update | `chain/key_rollover.rs`, `chain/account_update.rs` | an exclusive registration, claimed | |
 //! | account-deactivation | `chain/account_deactivation.rs` | an exclusive registration, which ends | |
@@ -29,6 +29,7 @@ mod context;
 mod failing;
 mod issuance;
 mod linger;
+mod member;
 mod mix;
 mod names;
 mod own_account;
@@ -45,10 +46,11 @@ pub use choice::{Profile, RevocationReason};
 pub use composed::{Step, Steps};
 pub use context::{Connections, Context, Policy, StopBefore};
 pub use linger::{Linger, Removed, Remover};
+pub use member::{Member, Members};
 pub use mix::Mix;
 pub use names::{NameKind, Networks};
 pub use refusal::Refusal;
-pub use run::run;
+pub use run::{renew, run};
 
 /// The chains, as in results.
 pub use wec_record::Chain;

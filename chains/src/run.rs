@@ -12,6 +12,7 @@ use wec_acme::{Behaviour, Failure, FailureClass, MOST_STEPS, Subject, Trace};
 use wec_record::{Chain, ChainResult};
 
 use crate::context::{Connections, Context};
+use crate::member::Member;
 use crate::present::Presented;
 use crate::scene::{Notes, Outcome, Scene};
 use crate::{chain, issuance, rest, result, steps};
@@ -28,8 +29,29 @@ const CLEAN_UP: Duration = Duration::from_secs(5);
 ///
 /// Returns none when there was nothing to do and nothing was sent: another worker took the last order or
 /// certificate between the pick and the claim, or a limit was reached.
-pub async fn run(
+pub fn run(
     chain: Chain,
+    context: &Context,
+    rng: &mut StdRng,
+    due: Option<u64>,
+    cut: &CancellationToken,
+) -> impl Future<Output = Option<ChainResult>> {
+    run_for((chain, None), context, rng, due, cut)
+}
+
+/// Renews the certificate of a member of a fleet, as [`run`] runs the chain refresh.
+pub fn renew(
+    member: Member,
+    context: &Context,
+    rng: &mut StdRng,
+    due: Option<u64>,
+    cut: &CancellationToken,
+) -> impl Future<Output = Option<ChainResult>> {
+    run_for((Chain::Refresh, Some(member)), context, rng, due, cut)
+}
+
+async fn run_for(
+    (chain, member): (Chain, Option<Member>),
     context: &Context,
     rng: &mut StdRng,
     due: Option<u64>,
@@ -58,6 +80,7 @@ pub async fn run(
             trace: &mut trace,
             presented: &mut presented,
             signer: None,
+            member,
             must_fail: false,
             failed_on_purpose: false,
             notes: Box::default(),

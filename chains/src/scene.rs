@@ -9,8 +9,9 @@ use wec_record::{AuthorizationResult, ChallengeType, Identifier};
 use wec_store::Registration;
 
 use crate::choice::Profile;
-use crate::context::Context;
+use crate::context::{Context, Policy};
 use crate::issuance;
+use crate::member::Member;
 use crate::names::{self, NameKind};
 use crate::present::Presented;
 use crate::proofs::path_of;
@@ -23,6 +24,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) presented: &'a mut Presented,
     /// The account whose key signs. It is dropped if the CA does not know it.
     pub(crate) signer: Option<Arc<Registration>>,
+    /// The member of a fleet whose certificate is renewed.
+    pub(crate) member: Option<Member>,
     /// Whether a validation of the next authorization must fail.
     pub(crate) must_fail: bool,
     /// Whether the chain failed because a validation failed that had to, in the right way.
@@ -84,19 +87,16 @@ impl Scene<'_> {
         {
             return names;
         }
-        let count = policy.names.at(self.rng.random());
-        let mut names = Vec::with_capacity(count as usize);
-        for _ in 0..count {
-            let possible = |kind: NameKind| provable(kind.challenge_types());
-            let kind = policy.name_kinds.draw(self.rng, possible).unwrap_or(NameKind::Plain);
-            let plain = state.unique_name(&policy.base_domain);
-            let name = names::of_kind(kind, plain, self.rng.random(), &policy.ip_networks);
-            // A small network has few addresses.
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
-        names
+        drawn_names(policy, self.rng, |_| state.unique_name(&policy.base_domain))
+    }
+
+    /// The names of a member of a fleet: always the same, as many and of the kinds that the policy draws.
+    pub(crate) fn names_of(&self, member: Member) -> Vec<String> {
+        let policy = &self.context.policy;
+        drawn_names(policy, &mut member.rng(), |place| match place {
+            0 => format!("m{:x}.{}", member.0, policy.base_domain),
+            place => format!("m{:x}-{place}.{}", member.0, policy.base_domain),
+        })
     }
 
     /// Draws a profile for a new order, and notes it for the result.
@@ -104,6 +104,24 @@ impl Scene<'_> {
         let profile: Profile = self.context.policy.profiles.draw(self.rng, |_| true).unwrap_or_default();
         self.notes.profile = profile.name().unwrap_or_default().to_owned();
     }
+}
+
+/// Names, as many and of the kinds that the policy draws; `plain` makes the plain name at a place.
+fn drawn_names(policy: &Policy, rng: &mut StdRng, plain: impl Fn(u32) -> String) -> Vec<String> {
+    let provable = |kind: NameKind| {
+        policy.challenges.items().any(|challenge| kind.challenge_types().contains(&challenge))
+    };
+    let count = policy.names.at(rng.random());
+    let mut names = Vec::with_capacity(count as usize);
+    for place in 0..count {
+        let kind = policy.name_kinds.draw(rng, provable).unwrap_or(NameKind::Plain);
+        let name = names::of_kind(kind, plain(place), rng.random(), &policy.ip_networks);
+        // A small network has few addresses.
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
 }
 
 /// How a chain ended that did not fail.

@@ -79,6 +79,10 @@ pub fn live(value: &LiveValue) -> Schema {
         LiveKind::Number { most, .. } => {
             number(Type::Number, KnownFormat::Double).maximum(Some(*most as u32)).into()
         }
+        LiveKind::Text { .. } => ObjectBuilder::new()
+            .schema_type(SchemaType::Type(Type::String))
+            .description(Some(value.about))
+            .into(),
         LiveKind::Weights => weights(),
         LiveKind::Limits | LiveKind::State => unreachable!("values of the session have types"),
     }

@@ -34,6 +34,9 @@ pub struct Cohorts {
 pub(crate) struct Group {
     pub(crate) state: State,
     pub(crate) count: u32,
+    /// The number of its first member, which the numbers of the others follow; 0 in a simulation, whose members have
+    /// no numbers.
+    pub(crate) first: u32,
 }
 
 impl Group {
@@ -41,9 +44,24 @@ impl Group {
         self.count.into()
     }
 
+    /// Members without numbers.
+    pub(crate) const fn of(state: State, count: u32) -> Self {
+        Self { state, count, first: 0 }
+    }
+
     /// A part of it. No group has more members than fit.
     fn part(&self, count: u64) -> Self {
         Self { count: count as u32, ..*self }
+    }
+
+    /// Takes its first members off.
+    pub(crate) fn split(&mut self, count: u64) -> Self {
+        let taken = self.part(count);
+        self.count -= taken.count;
+        if self.first > 0 {
+            self.first += taken.count;
+        }
+        taken
     }
 }
 
@@ -54,7 +72,7 @@ impl Cohorts {
         let mut ledger = Ledger::new(&scenario);
         scenario.members(|state, count| {
             ledger.start(&state, count.into());
-            schedule.insert(Group { state, count });
+            schedule.insert(Group::of(state, count));
         });
         Self {
             times: scenario.times(),
@@ -101,7 +119,7 @@ impl Cohorts {
             let (schedule, ledger) = (&mut self.schedule, &mut self.ledger);
             self.scenario.born(&self.times, now, |state, count| {
                 ledger.start(&state, count.into());
-                schedule.insert(Group { state, count });
+                schedule.insert(Group::of(state, count));
             });
         }
         if let Some(share) = self.scenario.revokes(now) {
@@ -243,9 +261,11 @@ impl Schedule {
     pub(crate) fn open(&mut self, day: i32) {
         self.later_today.resize_with(DAY as usize, Vec::new);
         let mut groups = self.days.pop_front().unwrap_or_default();
-        groups.sort_unstable_by_key(|group| (group.state.wakes(), group.state));
+        groups.sort_unstable_by_key(|group| (group.state.wakes(), group.state, group.first));
         groups.dedup_by(|group, before| {
-            let sum = before.count.checked_add(group.count).filter(|_| group.state == before.state);
+            let follows = group.first == 0 || group.first == before.first.wrapping_add(before.count);
+            let same = group.state == before.state && follows;
+            let sum = before.count.checked_add(group.count).filter(|_| same);
             before.count = sum.unwrap_or(before.count);
             sum.is_some()
         });
@@ -269,11 +289,11 @@ impl Schedule {
         let (mut valid, others): (Vec<_>, Vec<_>) =
             self.take_all().into_iter().partition(|group| group.state.is_valid(now));
         others.into_iter().for_each(|group| self.insert(group));
-        valid.sort_unstable_by_key(|group| group.state);
+        valid.sort_unstable_by_key(|group| (group.state, group.first));
         let mut passed = 0;
         // The last state that was hit, and how often.
         let mut last: Option<(State, u64)> = None;
-        for group in valid {
+        for mut group in valid {
             let before = scaled(passed, share.into(), 1_000_000);
             passed += group.count();
             let hit = scaled(passed, share.into(), 1_000_000) - before;
@@ -286,13 +306,33 @@ impl Schedule {
                     // The numbers from `first` on that are of this part.
                     let count = (hit - part).div_ceil(NOTICES);
                     let state = group.state.revoked(times, (first + part) % NOTICES, now);
-                    self.insert(Group { state, ..group.part(count) });
+                    self.insert(Group { state, ..group.split(count) });
                 }
             }
-            if group.count() > hit {
-                self.insert(group.part(group.count() - hit));
+            if group.count > 0 {
+                self.insert(group);
             }
         }
+    }
+
+    /// Gives each member that waits a number, from 1. Returns the next one.
+    pub(crate) fn number(&mut self) -> u32 {
+        let today = self.today[self.next..].iter_mut();
+        let others = self.later_today.iter_mut().chain(&mut self.days).flatten();
+        today.chain(others).fold(1, |next, group| {
+            group.first = next;
+            next + group.count
+        })
+    }
+
+    /// The numbers of the members that wait, sorted.
+    #[cfg(test)]
+    pub(crate) fn numbers(&self) -> Vec<u32> {
+        let others = self.later_today.iter().chain(&self.days).flatten();
+        let groups = self.today[self.next..].iter().chain(others);
+        let mut numbers: Vec<_> = groups.flat_map(|group| group.first..group.first + group.count).collect();
+        numbers.sort_unstable();
+        numbers
     }
 
     /// The day that is open.

@@ -73,6 +73,31 @@ impl Event {
     }
 }
 
+impl Event {
+    /// Reads an event that is given while the fleet's clock runs: without `at` it begins now, and so does one whose time
+    /// is over.
+    ///
+    /// # Errors
+    /// As of any event.
+    pub fn live(text: &str, now: Second) -> Result<Self, String> {
+        let at = format!("{}s", now.max(0));
+        let mut words: Vec<&str> = text.split_whitespace().collect();
+        if !words.is_empty() && !words.contains(&"at") {
+            let place = words.iter().position(|word| ["over", "for"].contains(word)).unwrap_or(words.len());
+            words.splice(place..place, ["at", at.as_str()]);
+        }
+        let mut event: Self = words.join(" ").parse()?;
+        match &mut event {
+            Self::Outage { at, .. }
+            | Self::Revoke { at, .. }
+            | Self::Lifetime { at, .. }
+            | Self::Growth { at, .. }
+            | Self::Limit { at, .. } => *at = (*at).max(now),
+        }
+        Ok(event)
+    }
+}
+
 impl FromStr for Event {
     type Err = String;
 
@@ -254,6 +279,30 @@ mod tests {
             let error = text.parse::<Event>().unwrap_err();
             assert!(error.contains(part), "{text}: {error}");
             assert!(error.starts_with(&format!("event {text:?}: ")), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_event_of_a_running_fleet_begins_now_if_no_other_time_is_given() {
+        let now = DAY + 5;
+        for (text, event) in [
+            ("outage 10m", Event::Outage { at: now, lasts: 600 }),
+            ("outage 10m at 2d", Event::Outage { at: 2 * DAY, lasts: 600 }),
+            ("revoke 10% at 3s", Event::Revoke { at: now, share: 100_000 }),
+            ("limit 300/s for 2h", Event::Limit { at: now, lasts: Some(7_200), rate: 300_000 }),
+            (
+                "lifetime 90d -> 47d over 30d",
+                Event::Lifetime { from: 90 * DAY, to: 47 * DAY, at: now, over: 30 * DAY },
+            ),
+            ("growth 1%/d", Event::Growth { at: now, share: 10_000 }),
+        ] {
+            assert_eq!(Event::live(text, now), Ok(event), "{text}");
+        }
+        for (text, part) in
+            [("", "is empty"), ("flood 1h", "\"flood\" is not an event"), ("outage", "is not a time")]
+        {
+            let error = Event::live(text, now).unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
         }
     }
 

@@ -31,7 +31,7 @@ pub mod time;
 pub use class::{CLASSES, ClientClass};
 pub use cohorts::Cohorts;
 pub use event::Event;
-pub use live::LiveFleet;
+pub use live::{LiveFleet, Member};
 pub use member::State;
 pub use naive::Naive;
 pub use outlook::{Outlook, Recorder};

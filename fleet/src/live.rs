@@ -1,14 +1,16 @@
 //! A fleet whose CA is a real one: the schedule gives the members that try, and is told how each attempt ended.
 //!
-//! The fleet's clock, its events and its classes are those of the simulation. What the CA does is real, so outages
-//! and limits of the scenario have no effect here: make them at the CA.
+//! The fleet's clock, its events and its classes are those of the simulation. What the CA does is real. An outage or a
+//! limit among the events is between the clients and the CA: an attempt that it stops is not sent, and has the outcome
+//! that it has in the simulation.
 
 use crate::Second;
 use crate::cohorts::{Cohorts, Group, Schedule};
+use crate::event::Event;
 use crate::member::State;
 use crate::scenario::Scenario;
 use crate::seat::Times;
-use crate::step::{Flow, Ledger, Tick};
+use crate::step::{Flow, Ledger, Tick, shares};
 use crate::time::DAY;
 
 /// The fleet from a second on.
@@ -22,7 +24,21 @@ pub struct LiveFleet {
     in_flight: u64,
     /// What happened before the present second.
     before: Vec<Flow>,
+    /// The number of the next member that is added.
+    next: u32,
+    /// Groups that wake in the present second, and those of them that try. Kept, so that they are allocated once.
     woken: Vec<Group>,
+    line: Vec<Group>,
+}
+
+/// A member that tries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its number, from 1: the same for all attempts of a certificate's client. Equal fleets at the same second have
+    /// equal numbers.
+    pub number: u32,
+    /// Its state.
+    pub state: State,
 }
 
 impl LiveFleet {
@@ -36,11 +52,23 @@ impl LiveFleet {
         for group in queue {
             schedule.insert(Group { state: State { attempt: from, ..group.state }, ..group });
         }
+        let next = schedule.number();
         // What the simulation did in its last second does not count.
         ledger.begin(from);
         let before = vec![Flow::default(); scenario.classes.len()];
         let times = scenario.times();
-        Self { times, schedule, ledger, now: from, in_flight: 0, before, woken: Vec::new(), scenario }
+        Self {
+            times,
+            schedule,
+            ledger,
+            now: from,
+            in_flight: 0,
+            before,
+            next,
+            woken: Vec::new(),
+            line: Vec::new(),
+            scenario,
+        }
     }
 
     /// The next second.
@@ -70,32 +98,54 @@ impl LiveFleet {
         self.schedule.len()
     }
 
-    /// Begins the next second, and gives each member that tries in it to `each`.
-    pub fn step(&mut self, mut each: impl FnMut(State)) {
+    /// One more event.
+    pub fn add(&mut self, event: Event) {
+        self.scenario.events.push(event);
+    }
+
+    /// Begins the next second, and gives each member that tries in it, and whose attempt is to be sent, to `each`.
+    pub fn step(&mut self, mut each: impl FnMut(Member)) {
         let now = self.now;
         if now % DAY == 0 && self.schedule.day() != Some(now / DAY) {
             self.schedule.open(now / DAY);
         }
         self.before = self.totals();
         self.ledger.begin(now);
-        let (schedule, ledger) = (&mut self.schedule, &mut self.ledger);
+        let (schedule, ledger, next) = (&mut self.schedule, &mut self.ledger, &mut self.next);
         if self.scenario.grows() {
             self.scenario.born(&self.times, now, |state, count| {
                 ledger.start(&state, count.into());
-                schedule.insert(Group { state, count });
+                schedule.insert(Group { first: *next, ..Group::of(state, count) });
+                *next += count;
             });
         }
         if let Some(share) = self.scenario.revokes(now) {
             schedule.revoke(&self.times, ledger, share);
         }
         schedule.take(now, &mut self.woken);
-        self.woken.sort_unstable_by_key(|group| group.state);
         for group in self.woken.drain(..) {
             let mut state = group.state;
             if ledger.wake(&mut state, group.count(), now) {
-                self.in_flight += group.count();
-                (0..group.count).for_each(|_| each(state));
+                self.line.push(Group { state, ..group });
             } else {
+                schedule.insert(Group { state, ..group });
+            }
+        }
+        self.line.sort_unstable_by_key(|group| (group.state, group.first));
+        let is_out = self.scenario.is_out(now);
+        let admitted = if is_out { Some(0) } else { self.scenario.admits(now) };
+        let retry_after = (!is_out).then_some(self.scenario.ca.retry_after);
+        let mut left = shares(&ledger.tick, admitted.unwrap_or(u64::MAX).min(ledger.tick.total().attempts));
+        for mut group in self.line.drain(..) {
+            let class = usize::from(group.state.class);
+            let sent = group.split(group.count().min(left[class]));
+            left[class] -= sent.count();
+            self.in_flight += sent.count();
+            for place in 0..sent.count {
+                each(Member { number: sent.first + place, state: sent.state });
+            }
+            if group.count > 0 {
+                let state = ledger.fail(group.state, group.count(), &self.times[class], retry_after);
                 schedule.insert(Group { state, ..group });
             }
         }
@@ -103,86 +153,165 @@ impl LiveFleet {
     }
 
     /// The CA issued to this member.
-    pub fn served(&mut self, state: State) {
-        let times = &self.times[usize::from(state.class)];
-        let state = self.ledger.serve(state, 1, (&self.scenario, times));
-        self.ended(state);
+    pub fn served(&mut self, member: Member) {
+        let times = &self.times[usize::from(member.state.class)];
+        let state = self.ledger.serve(member.state, 1, (&self.scenario, times));
+        self.ended(Member { state, ..member });
     }
 
     /// The attempt of this member failed, with a Retry-After if the CA answered one.
-    pub fn failed(&mut self, state: State, retry_after: Option<i32>) {
-        let times = &self.times[usize::from(state.class)];
-        let state = self.ledger.fail(state, 1, times, retry_after);
-        self.ended(state);
+    pub fn failed(&mut self, member: Member, retry_after: Option<i32>) {
+        let times = &self.times[usize::from(member.state.class)];
+        let state = self.ledger.fail(member.state, 1, times, retry_after);
+        self.ended(Member { state, ..member });
     }
 
-    fn ended(&mut self, state: State) {
+    fn ended(&mut self, Member { number, state }: Member) {
         self.in_flight = self.in_flight.saturating_sub(1);
         // A time that is over by now is the next second.
         let attempt = state.attempt.max(self.now);
-        self.schedule.insert(Group { state: State { attempt, ..state }, count: 1 });
+        self.schedule.insert(Group { first: number, ..Group::of(State { attempt, ..state }, 1) });
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
     use crate::outlook::Recorder;
     use crate::settings::Settings;
 
-    #[test]
-    fn a_ca_that_serves_at_once_is_driven_as_it_was_planned() {
+    fn scenario(certificates: &str, classes: &[&str], events: &[&str]) -> Scenario {
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
         let settings = Settings {
-            certificates: "200000".to_owned(),
+            certificates: certificates.to_owned(),
             length: "3d".to_owned(),
-            events: vec!["growth 1%/d".to_owned(), "revoke 10% at 1d".to_owned()],
+            classes: owned(classes),
+            events: owned(events),
             ..Settings::default()
         };
-        let scenario = settings.read().unwrap();
+        settings.read().unwrap()
+    }
+
+    /// The fleet at a second, as the model has left it.
+    fn live_at(scenario: &Scenario, from: Second) -> LiveFleet {
+        let mut cohorts = Cohorts::new(scenario.clone());
+        (0..from).for_each(|_| {
+            cohorts.step();
+        });
+        LiveFleet::of(cohorts)
+    }
+
+    #[test]
+    fn a_ca_that_serves_at_once_is_driven_as_it_was_planned() {
+        let scenario = scenario("200000", &[], &["growth 1%/d", "revoke 10% at 1d"]);
         let mut planned = Vec::new();
         Recorder::run(&scenario, 60, |tick| planned.push(tick.total().attempts));
         for from in [0, DAY - 100, DAY] {
-            let mut cohorts = Cohorts::new(scenario.clone());
-            (0..from).for_each(|_| {
-                cohorts.step();
-            });
-            let mut live = LiveFleet::of(cohorts);
+            let mut live = live_at(&scenario, from);
             for second in from..from + 5_000 {
                 let mut tries = Vec::new();
-                live.step(|state| tries.push(state));
+                live.step(|member| tries.push(member));
                 assert_eq!(tries.len() as u64, planned[second as usize], "second {second} from {from}");
-                tries.into_iter().for_each(|state| live.served(state));
+                tries.into_iter().for_each(|member| live.served(member));
             }
             assert_eq!((live.in_flight(), live.tick().waiting), (0, 0));
         }
     }
 
+    /// Outages and limits are between the clients and the CA.
+    #[test]
+    fn what_an_outage_or_a_limit_stops_is_not_sent_and_fails_as_it_was_planned() {
+        let scenario = scenario("2000000", &[], &["outage 20m at 100s", "limit 0.3/s at 2000s for 30m"]);
+        let mut planned = Vec::new();
+        Recorder::run(&scenario, 60, |tick| planned.push(tick.total()));
+        let mut live = live_at(&scenario, 0);
+        let mut sums = (Flow::default(), 0);
+        for second in 0..6_000 {
+            let mut tries = Vec::new();
+            live.step(|member| tries.push(member));
+            sums.1 += tries.len() as u64;
+            tries.into_iter().for_each(|member| live.served(member));
+            sums.0.add(&live.tick().total());
+            assert_eq!(live.tick().total(), planned[second as usize], "second {second}");
+        }
+        let Flow { attempts, refused, failed, .. } = sums.0;
+        assert!(refused > 100 && failed > 100, "{sums:?}");
+        assert_eq!(sums.1, attempts - refused - failed);
+    }
+
+    #[test]
+    fn events_that_are_added_begin_at_their_second() {
+        let scenario = scenario("50000", &["daemon=1"], &[]);
+        let mut live = live_at(&scenario, 0);
+        live.add(Event::live("outage 10m", live.now() + 60).unwrap());
+        live.add(Event::live("revoke 100% at 1000s", 0).unwrap());
+        let mut sent = Vec::new();
+        for _ in 0..1_700 {
+            let mut tries = Vec::new();
+            live.step(|member| tries.push(member));
+            sent.push(tries.len());
+            tries.into_iter().for_each(|member| live.served(member));
+        }
+        let sum = |from: usize, until: usize| sent[from..until].iter().sum::<usize>();
+        assert_eq!((sum(60, 660), sum(660, 1_000) > 0), (0, true));
+        let renewed = sum(1_000, 1_601);
+        assert!((49_000..51_000).contains(&renewed), "a revoked daemon renews at its next look: {renewed}");
+    }
+
+    /// Over renewals, failures, revocations and growth.
+    #[test]
+    fn each_member_keeps_its_number_and_no_two_have_the_same() {
+        let scenario =
+            scenario("20000", &[], &["growth 50%/d", "revoke 30% at 40000s", "lifetime 90d -> 1h at 0s"]);
+        let mut live = live_at(&scenario, 0);
+        let mut members: HashMap<u32, (u8, u16)> = HashMap::new();
+        let mut pending: Vec<Member> = Vec::new();
+        for second in 0..DAY {
+            let mut tries = Vec::new();
+            live.step(|member| tries.push(member));
+            for member in tries {
+                let who = (member.state.class, member.state.seat);
+                assert_eq!(*members.entry(member.number).or_insert(who), who, "second {second}: {member:?}");
+                assert!(pending.iter().all(|other| other.number != member.number), "{member:?}");
+                match member.number % 7 {
+                    0 => live.failed(member, Some(60)),
+                    1 => pending.push(member),
+                    _ => live.served(member),
+                }
+            }
+            if second % 100 == 0 {
+                pending.drain(..).for_each(|member| live.served(member));
+            }
+        }
+        let numbers = live.schedule.numbers();
+        let mut different = numbers.clone();
+        different.dedup();
+        assert_eq!(numbers, different);
+        assert_eq!(numbers.len() as u64 + live.in_flight(), live.tick().members);
+        assert!(members.len() > 5_000, "{}", members.len());
+    }
+
     #[test]
     fn a_failed_attempt_is_repeated_as_its_class_does() {
-        let settings = Settings {
-            certificates: "100000".to_owned(),
-            classes: vec!["ari=1".to_owned()],
-            length: "1d".to_owned(),
-            ..Settings::default()
-        };
-        let mut live = LiveFleet::of(Cohorts::new(settings.read().unwrap()));
+        let mut live = live_at(&scenario("100000", &["ari=1"], &[]), 0);
         let mut first = None;
         for second in 0..2_000 {
             let mut tries = Vec::new();
-            live.step(|state| tries.push(state));
-            for state in tries {
+            live.step(|member| tries.push(member));
+            for member in tries {
                 match first {
                     None => {
-                        first = Some((second, state.seat, state.expiry));
-                        live.failed(state, Some(500));
+                        first = Some((second, member.number));
+                        live.failed(member, Some(500));
                     }
-                    Some((at, seat, expiry))
-                        if (state.seat, state.expiry, state.failures) == (seat, expiry, 1) =>
-                    {
+                    Some((at, number)) if member.number == number => {
                         assert_eq!(second, at + 500, "Retry-After is longer than the first interval");
+                        assert_eq!(member.state.failures, 1);
                         return;
                     }
-                    Some(_) => live.served(state),
+                    Some(_) => live.served(member),
                 }
             }
         }

@@ -190,6 +190,18 @@ fn classes(outlook: &Outlook) -> Vec<Vec<String>> {
     rows
 }
 
+/// What became of the orders of each class, as a table with a row for each.
+pub fn by_class(classes: &[(ClientClass, Totals)]) -> String {
+    let head = ["class", "orders", "issued", "503", "no answer", "late", "expired", "after a 503"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    rows.extend(classes.iter().map(|(class, totals)| {
+        let Totals { orders, issued, late, expired, refused, failed, .. } = *totals;
+        let counts = [orders, issued, refused, failed, late, expired].map(count);
+        [vec![class.name.to_owned()], counts.to_vec(), vec![after_503(class)]].concat()
+    }));
+    table(&rows)
+}
+
 /// Rows with columns as wide as their longest cell; numbers to the right, the first and the last column to the left
 /// if it is text.
 fn table(rows: &[Vec<String>]) -> String {

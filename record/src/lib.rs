@@ -45,7 +45,7 @@ pub use load::{
 };
 pub use log::{Footer, KINDS, NoSuchRecord, Record, RecordError, RunOutcome, StateCounts, UnknownRecord};
 pub use mark::{Gap, LoadState, Mark, MarkBy, MarkValue, MarkWhat};
-pub use observation::Observation;
+pub use observation::{FLEET_SOURCE, Observation};
 pub use plan::Plan;
 pub use result::{AuthorizationResult, ChainResult, FailureClass, Phases, Purpose, RequestResult};
 pub use run_times::{RunTimes, Within};

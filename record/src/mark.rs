@@ -25,8 +25,8 @@ pub struct Mark {
     /// The scenario; empty for a change of the whole run.
     #[serde(default)]
     pub scenario: String,
-    /// What changed: `workers`, `rate`, `weights`, `limits`, `state`, `generator`, `answers`, `warm-up`; `note` is a
-    /// mark from outside, whose text is the value after it; `gap` is the end of a time in which the parts of all nodes were
+    /// What changed: `workers`, `rate`, `weights`, `limits`, `state`, `generator`, `answers`, `warm-up`; `event` is one more
+    /// event of a fleet, and `note` a mark from outside, whose text is the value after it; `gap` is the end of a time in which the parts of all nodes were
     /// less than the target, with how much in the value after it.
     #[schema(value_type = String)]
     pub what: MarkWhat,
@@ -124,6 +124,8 @@ pub enum MarkWhat {
     Rate,
     /// The weights of chains.
     Weights,
+    /// One more event of a fleet: its text is the value after it.
+    Event,
     /// The limits on objects.
     Limits,
     /// Whether the run makes load.
@@ -225,6 +227,7 @@ impl MarkValue {
             MarkWhat::Generator
             | MarkWhat::Answers
             | MarkWhat::WarmUp
+            | MarkWhat::Event
             | MarkWhat::Note
             | MarkWhat::Other(_) => None,
         };

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+/// The source of the figures of a driven fleet: the load tester's own.
+pub const FLEET_SOURCE: &str = "fleet";
+
 /// The chosen series of one program at one moment, sampled once a second.
 ///
 /// A series is named as in Prometheus, with its labels in the order of their names:

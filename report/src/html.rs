@@ -6,6 +6,7 @@
 //! they print, and they need no library. Text from the log is only written through [`Text`].
 
 mod charts;
+mod fleet;
 mod tables;
 mod text;
 
@@ -45,6 +46,7 @@ pub fn html(aggregate: &Aggregate, problems: &[String], ended: bool) -> String {
     page.push_str("<main>\n");
     tables::thresholds(&mut page, &snapshot);
     charts.write(&mut page);
+    fleet::fleet(&mut page, aggregate, &charts);
     tables::chains(&mut page, &snapshot);
     tables::endpoints(&mut page, &snapshot);
     tables::failures(&mut page, &snapshot);

@@ -53,6 +53,8 @@ pub(crate) struct ScenarioChannels {
     pub(crate) schedule: watch::Sender<Arc<ArrivalSchedule>>,
     /// The weights of its users.
     pub(crate) weights: Arc<LiveWeights>,
+    /// The events of a fleet that were given during the run, in order.
+    pub(crate) events: watch::Sender<Arc<Vec<String>>>,
     /// The counters, with the targets.
     pub(crate) gauges: Arc<Gauges>,
     /// The source of iterations, if their number is fixed.
@@ -295,8 +297,16 @@ impl Conductor {
     }
 
     fn publish(&self, state: &mut ScenarioState, part: Part<'_>, now: u64) {
-        let ScenarioChannels { workers, schedule, weights, gauges, quota, permit, .. } = &self.channels;
+        let ScenarioChannels { workers, schedule, weights, events, gauges, quota, permit, .. } =
+            &self.channels;
         weights.set(self.scenario.weights.with(&state.weights));
+        events.send_if_modified(|events| {
+            let more = state.events.len() > events.len();
+            if more {
+                *events = Arc::new(state.events.clone());
+            }
+            more
+        });
         let wanted = state.workers(now);
         let count = if state.keeps_rate { part.workers_cap(wanted) } else { part.of(wanted) };
         gauges.set_workers_target(count.into());
@@ -390,6 +400,7 @@ mod tests {
                 workers: watch::Sender::new(0),
                 schedule: watch::Sender::new(Arc::new(waiting)),
                 weights: Arc::new(LiveWeights::new(scenario.weights)),
+                events: watch::Sender::default(),
                 gauges: Arc::default(),
                 quota: None,
                 permit: crate::permit::tests::always(),

@@ -83,6 +83,11 @@ pub trait Executor: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Whether its fleet takes events during the run.
+    fn takes_events(&self) -> bool {
+        false
+    }
+
     /// The unit of that rate.
     fn rate_unit(&self) -> Option<RateUnit> {
         None
@@ -168,6 +173,8 @@ pub struct Context {
     pub(crate) workers: watch::Receiver<u32>,
     /// For executors with a rate.
     pub(crate) schedule: watch::Receiver<Arc<ArrivalSchedule>>,
+    /// The events of a fleet that were given during the run, in order.
+    pub(crate) events: watch::Receiver<Arc<Vec<String>>>,
     /// The source of iterations, if their number is fixed.
     pub(crate) quota: Option<Arc<Quota>>,
     /// Pause of a worker between two iterations: drawn uniformly from this range.
@@ -260,6 +267,16 @@ pub trait VirtualUser: Send + 'static {
     /// Runs one iteration. `due` is the due time in an open model, nanoseconds of the run's clock; none in a
     /// closed one. After `cut` is cancelled it must end soon, with the results so far.
     fn iterate<'a>(&'a mut self, due: Option<u64>, cut: &'a CancellationToken) -> BoxFuture<'a, Iterated>;
+
+    /// Runs one iteration for the member of a fleet with this number.
+    fn renew<'a>(
+        &'a mut self,
+        _member: u32,
+        due: Option<u64>,
+        cut: &'a CancellationToken,
+    ) -> BoxFuture<'a, Iterated> {
+        self.iterate(due, cut)
+    }
 }
 
 /// Creates the workers of one runtime.

@@ -113,8 +113,17 @@ impl SessionMembership {
 fn asked_for(session: &Session) -> impl PartialEq {
     let targets = session.spec.scenarios.iter().map(|(name, target)| {
         // All fields are named, so that a new one is either compared or left out on purpose.
-        let Target { workers, rate, rate_unit, weights, iterations, scheduled: _, stages: _, waits: _ } =
-            target;
+        let Target {
+            workers,
+            rate,
+            rate_unit,
+            weights,
+            iterations,
+            events: _,
+            scheduled: _,
+            stages: _,
+            waits: _,
+        } = target;
         (name.clone(), (*workers, *rate, rate_unit.clone(), *iterations), weights.clone())
     });
     (targets.collect::<Vec<_>>(), session.spec.limits)

@@ -47,6 +47,8 @@ pub struct Scenario {
     pub validity: Option<Duration>,
     /// Share of new orders for which an account is registered first, 0 to 1.
     pub new_account: f64,
+    /// Share of new orders, and of the members of a fleet, that one and the same account has, 0 to 1.
+    pub largest_account: f64,
     /// Weights of the challenge types.
     pub challenge_types: Mix<ChallengeType>,
     /// Share of validations that take a detour, 0 to 1: http-01 a redirect, dns-01 a CNAME.

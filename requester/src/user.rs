@@ -60,19 +60,42 @@ impl VirtualUser for User {
                 weights.set(chain, 0.0);
             }
             let Some(chain) = pick(&weights, &available, &mut self.rng) else { return Iterated::Idle };
-            // Another worker may have claimed the object that the picker saw: then there is no result.
-            let Some(mut result) = wec_chains::run(chain, &self.context, &mut self.rng, due, cut).await
-            else {
-                return Iterated::Idle;
-            };
-            result.worker = self.number;
-            let answered = result.requests.iter().filter(|request| request.status != 0);
-            self.responses.record(answered.map(wec_record::RequestResult::service_time));
-            let iterated = iterated(&result);
-            self.gauges.count_local(local_refusals(&result));
-            self.sink.push(result);
-            iterated
+            let result = wec_chains::run(chain, &self.context, &mut self.rng, due, cut).await;
+            self.ended(result)
         })
+    }
+
+    /// Renews the member's own certificate, unless the scenario has chains beside refresh: then its members have
+    /// neither names nor accounts.
+    fn renew<'a>(
+        &'a mut self,
+        member: u32,
+        due: Option<u64>,
+        cut: &'a CancellationToken,
+    ) -> BoxFuture<'a, Iterated> {
+        let weights = self.weights.now();
+        if weights.iter().any(|(chain, weight)| (weight > 0.0) != (chain == Chain::Refresh)) {
+            return self.iterate(due, cut);
+        }
+        Box::pin(async move {
+            let member = wec_chains::Member(member);
+            let result = wec_chains::renew(member, &self.context, &mut self.rng, due, cut).await;
+            self.ended(result)
+        })
+    }
+}
+
+impl User {
+    /// Passes on the result. There is none if another worker has claimed the object that the picker saw.
+    fn ended(&self, result: Option<ChainResult>) -> Iterated {
+        let Some(mut result) = result else { return Iterated::Idle };
+        result.worker = self.number;
+        let answered = result.requests.iter().filter(|request| request.status != 0);
+        self.responses.record(answered.map(wec_record::RequestResult::service_time));
+        let iterated = iterated(&result);
+        self.gauges.count_local(local_refusals(&result));
+        self.sink.push(result);
+        iterated
     }
 }
 

@@ -4,6 +4,7 @@
 //! is bounded in time and count. It makes no assertions.
 
 mod arrivals;
+mod fleet;
 mod issuance;
 mod live;
 mod nodes;
@@ -25,6 +26,8 @@ pub(crate) struct Options {
 enum What {
     /// How many iterations of a constant rate arrive, how late, and with which spacing
     Arrivals(arrivals::Options),
+    /// Memory and time of a fleet of certificates that is driven, without a CA
+    Fleet(fleet::Options),
     /// Client CPU of an issuance, with state store and result stream, beside the floor
     Issuance(issuance::Options),
     /// How fast a change of the number of workers takes effect, and which resources remain
@@ -45,6 +48,7 @@ enum What {
 pub(crate) async fn bench(options: Options, stop: Stop) -> anyhow::Result<Exit> {
     match options.what {
         What::Arrivals(options) => arrivals::run(options, &stop).await?,
+        What::Fleet(options) => fleet::run(options, &stop).await?,
         What::Issuance(options) => issuance::run(options, &stop).await?,
         What::Live(options) => live::run(options, &stop).await?,
         What::Nodes(options) => nodes::run(options, &stop).await?,

@@ -1,7 +1,8 @@
 //! `wec fleet`: what a fleet of certificates asks of a CA. [`plan`] simulates it without a CA, [`drive`] drives a window
-//! of its time at one.
+//! of its time at one; [`observed`] are its figures during the run.
 
 mod drive;
+mod observed;
 mod plan;
 mod settings;
 

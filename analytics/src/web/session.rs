@@ -242,7 +242,7 @@ pub(super) async fn change(
     Ok(Json(SessionChanged { session, changes: Vec::new(), plan_changes: changes }))
 }
 
-/// Changes workers, rate and weights of one scenario
+/// Changes workers, rate and weights of one scenario, or adds an event to its fleet
 #[utoipa::path(
     patch,
     path = "/api/v1/sessions/{id}/scenarios/{name}",

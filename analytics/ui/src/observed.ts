@@ -1,6 +1,6 @@
 // Metrics of other programs beside the load, as charts under the time axis of the run. Pure.
 
-import type { Chart } from "./charts";
+import type { Chart, Line } from "./charts";
 import { NONE } from "./format";
 import type { ObservedFigures, ObservedSeries } from "./wire";
 
@@ -20,8 +20,8 @@ export function chartsOf(series: readonly ObservedSeries[], figures: readonly Ob
   });
 }
 
-function chartOf(series: ObservedSeries, id: string, moved: number | null): Chart {
-  /** The last value of each bucket; made once for each width. */
+/** The line of a series: the last value of each bucket, made once for each width. */
+export function lineOf(series: ObservedSeries): Line["y"] {
   let step = 0;
   let values = new Map<number, number>();
   const valuesOf = (width: number) => {
@@ -33,6 +33,10 @@ function chartOf(series: ObservedSeries, id: string, moved: number | null): Char
     }
     return values;
   };
+  return (columns, index) => valuesOf(columns.step).get(columns.at[index] ?? -1) ?? null;
+}
+
+function chartOf(series: ObservedSeries, id: string, moved: number | null): Chart {
   return {
     id,
     title: `${series.source} ${series.name}`,
@@ -44,7 +48,7 @@ function chartOf(series: ObservedSeries, id: string, moved: number | null): Char
       {
         name: ABOUT[series.measure],
         colour: "chains",
-        y: (columns, index) => valuesOf(columns.step).get(columns.at[index] ?? -1) ?? null,
+        y: lineOf(series),
       },
     ],
   };

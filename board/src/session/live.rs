@@ -47,6 +47,13 @@ pub enum LiveKind {
         /// Makes the change.
         to: fn(f64) -> ChangeTo,
     },
+    /// A text.
+    Text {
+        /// A value, for messages.
+        example: &'static str,
+        /// Checks the text and makes the change. The message of an error has the text and what is allowed.
+        to: fn(&str) -> Result<ChangeTo, String>,
+    },
     /// A number for each named chain.
     Weights,
     /// A number or none for each named [`Limited`].
@@ -70,7 +77,7 @@ pub struct LiveCommand {
 
 impl LiveValue {
     /// All values, in the order in which they are read.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self {
             key: "state",
             about: "Running, paused or stopped. A stopped session stays stopped.",
@@ -111,6 +118,21 @@ impl LiveValue {
             kind: LiveKind::Weights,
             command: None,
         },
+        Self {
+            key: "event",
+            about: "One more event of the scenario's fleet, as `outage 10m`: now, or `at` a time of the fleet's clock; only \
+                    for a scenario with a fleet.",
+            of_scenario: true,
+            kind: LiveKind::Text { example: "outage 10m", to: event },
+            command: Some(LiveCommand {
+                name: "event",
+                about: "Let something happen to the fleet that a scenario drives: an outage, a revocation, a limit, another \
+                        lifetime, growth",
+                value_name: "EVENT",
+                value_help: "As in wec fleet plan: \"outage 10m\", \"revoke 10%\", \"limit 300/s for 1h\", \"lifetime 90d -> \
+                             47d\", \"growth 1%/d\". It happens now, or `at` a time of the fleet's clock",
+            }),
+        },
     ];
 
     /// The values of each scenario, or those of the session.
@@ -118,6 +140,14 @@ impl LiveValue {
         const ALL: &[LiveValue] = &LiveValue::ALL;
         ALL.iter().filter(move |value| value.of_scenario == of_scenario)
     }
+}
+
+/// The most events that are added to a fleet.
+const MOST_EVENTS: usize = 1_000;
+
+/// Checks an event. It begins when a node reads it, if it has no time.
+fn event(text: &str) -> Result<ChangeTo, String> {
+    wec_fleet::Event::live(text, 0).map(|_| ChangeTo::Event(text.to_owned()))
 }
 
 /// The new value of a change.
@@ -129,6 +159,8 @@ pub enum ChangeTo {
     Rate(f64),
     /// Some of [`Target::weights`]; the others are unchanged.
     Weights(BTreeMap<String, f64>),
+    /// One more of [`Target::events`].
+    Event(String),
     /// One of [`SessionSpec::limits`](super::SessionSpec::limits); none removes it.
     Limit(Limited, Option<u64>),
     /// [`SessionSpec::state`](super::SessionSpec::state). A stopped session stays stopped for its nodes.
@@ -142,6 +174,7 @@ impl ChangeTo {
             Self::Workers(_) => MarkWhat::Workers,
             Self::Rate(_) => MarkWhat::Rate,
             Self::Weights(_) => MarkWhat::Weights,
+            Self::Event(_) => MarkWhat::Event,
             Self::Limit(..) => MarkWhat::Limits,
             Self::State(_) => MarkWhat::State,
         }
@@ -152,7 +185,7 @@ impl ChangeTo {
         match self {
             Self::Workers(workers) => Some(f64::from(*workers)),
             Self::Rate(rate) => Some(*rate),
-            Self::Weights(_) | Self::Limit(..) | Self::State(_) => None,
+            Self::Weights(_) | Self::Event(_) | Self::Limit(..) | Self::State(_) => None,
         }
     }
 
@@ -162,6 +195,7 @@ impl ChangeTo {
             Self::Workers(workers) => json!(workers),
             Self::Rate(rate) => json!(rate),
             Self::Weights(weights) => json!(weights),
+            Self::Event(event) => json!(event),
             Self::Limit(limited, limit) => json!({ limited.name(): limit }),
             Self::State(state) => json!(state.name()),
         }
@@ -219,6 +253,19 @@ impl Target {
                 self.weights.extend(weights.iter().map(|(chain, weight)| (chain.clone(), *weight)));
                 return Ok((from != to).then_some((from, to)));
             }
+            ChangeTo::Event(event) => {
+                let Some(events) = &mut self.events else {
+                    return Err(BoardError::NoFleet { scenario: scenario.to_owned() });
+                };
+                if events.len() >= MOST_EVENTS {
+                    return Err(BoardError::TooManyEvents {
+                        scenario: scenario.to_owned(),
+                        most: MOST_EVENTS,
+                    });
+                }
+                events.push(event.clone());
+                return Ok(Some((MarkValue::default(), MarkValue::Text(event.clone()))));
+            }
             ChangeTo::Limit(..) | ChangeTo::State(_) => return Ok(None),
         };
         // A change during stages ends them, even if they had reached the same value.
@@ -243,12 +290,19 @@ mod tests {
             ChangeTo::Workers(1),
             ChangeTo::Rate(1.0),
             ChangeTo::Weights(BTreeMap::new()),
+            ChangeTo::Event("outage 10m".to_owned()),
         ];
         assert_eq!(changes.each_ref().map(|to| to.live().key), LiveValue::ALL.map(|value| value.key));
         for value in LiveValue::ALL {
             let to = match value.kind {
                 LiveKind::Whole { most, to } => to(most),
                 LiveKind::Number { most, to, .. } => to(most),
+                LiveKind::Text { example, to } => {
+                    let changed = to(example).unwrap();
+                    assert_eq!((changed.live().key, changed.json()), (value.key, json!(example)));
+                    assert!(to("").is_err());
+                    continue;
+                }
                 LiveKind::Weights | LiveKind::Limits | LiveKind::State => continue,
             };
             assert_eq!((to.live().key, to.json().as_f64()), (value.key, to.number()));

@@ -29,6 +29,9 @@ pub struct Target {
     /// Whether it begins when another scenario has ended.
     #[serde(default)]
     pub waits: bool,
+    /// Events that people have added to the scenario's fleet, in order; none if the scenario has no fleet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<Vec<String>>,
     /// Number of iterations of all nodes together; none if time ends it.
     #[serde(default)]
     pub iterations: Option<u64>,

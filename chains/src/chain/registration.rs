@@ -22,14 +22,19 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
-/// The account of a new order: for the policy's share of orders a new one, else a stored one; none if there is none.
+/// The account of a new order: for the policy's share of orders a new one, else a stored one, which for another share is
+/// the largest account; none if there is none.
 pub(super) async fn of_new_order(scene: &mut Scene<'_>) -> Result<Option<Arc<Registration>>, Failure> {
     if scene.draws(scene.context.policy.new_account)
         && let Some(registration) = Box::pin(register(scene)).await?
     {
         return Ok(Some(registration));
     }
-    Ok(scene.context.state.registration())
+    let state = &scene.context.state;
+    if scene.draws(scene.context.policy.largest_account) {
+        return Ok(state.oldest_registration());
+    }
+    Ok(state.registration())
 }
 
 /// A new account, stored for all chains; none if the limit of accounts is reached.

@@ -12,6 +12,7 @@ mod failing;
 mod late_validations;
 mod lifecycle;
 mod limits;
+mod members;
 mod null_ca;
 mod orders;
 mod pebble;

@@ -229,6 +229,11 @@ impl Aggregate {
         self.observed.series()
     }
 
+    /// The last value of each metric of one source; of a total the total itself.
+    pub fn observed_last(&self, source: &str) -> BTreeMap<String, f64> {
+        self.observed.last(source)
+    }
+
     /// Percentiles of one chain over time, in the smallest buckets of which most have enough samples, but in
     /// at least `buckets` of them if the run is long enough.
     pub fn percentiles_over_time(&self, chain: Chain, buckets: usize) -> ChainPercentiles {

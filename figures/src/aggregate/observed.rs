@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use wec_record::Observation;
+use wec_record::{FLEET_SOURCE, Observation};
 
 use crate::snapshot::{Measure, ObservedFigures, ObservedSeries};
 
@@ -150,6 +150,16 @@ impl Observed {
         self.beyond
     }
 
+    /// The last value of each series of a source; of a total the total itself.
+    pub(super) fn last(&self, source: &str) -> BTreeMap<String, f64> {
+        let of_source = self.series.iter().filter(|((of, _), _)| of == source);
+        let last = of_source.filter_map(|((_, name), points)| {
+            let (_, (_, value)) = points.samples.last_key_value()?;
+            Some((name.clone(), *value))
+        });
+        last.collect()
+    }
+
     /// The series as people read them: values, rates of totals, and means of times.
     pub(super) fn series(&self) -> Vec<ObservedSeries> {
         let mut all = Vec::new();
@@ -190,6 +200,8 @@ impl Observed {
         let mut figures: Vec<_> = self
             .series()
             .into_iter()
+            // What the load tester itself did is no other program's metric.
+            .filter(|series| series.source != FLEET_SOURCE)
             .map(|series| {
                 let mut buckets = BTreeMap::<u64, (f64, u32)>::new();
                 for (at, value) in series.at_unix_ns.iter().zip(&series.values) {

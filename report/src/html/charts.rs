@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use wec_analytics::{Aggregate, ChainPercentiles, ObservedSeries, Series, Snapshot, rate_text, time_text};
-use wec_record::{Chain, Mark};
+use wec_record::{Chain, FLEET_SOURCE, Mark};
 
 use super::text::Text;
 
@@ -23,6 +23,33 @@ const WIDTH: f64 = 1_000.0;
 const HEIGHT: f64 = 100.0;
 /// Parts of each axis between labels.
 const PARTS: usize = 4;
+
+/// The charts of a fleet: title, unit, and lines with their series and style.
+type FleetChart = (&'static str, &'static str, &'static [(&'static str, &'static str, &'static str)]);
+const FLEET: &[FleetChart] = &[
+    (
+        "Demand and service of the fleet",
+        "per second",
+        &[
+            ("orders", "orders_total", "l1 k-chains"),
+            ("issued", "issued_total", "l2 k-certificate"),
+            ("planned orders", "planned_orders_total", "l3 k-target"),
+        ],
+    ),
+    (
+        "Backlog of the fleet",
+        "renewals and sites",
+        &[("waiting", "waiting", "l1 k-doubt"), ("sites down", "sites_down", "l2 k-bad")],
+    ),
+    (
+        "Orders of the fleet that failed",
+        "per second",
+        &[
+            ("with a Retry-After, as 503", "refused_total", "l1 k-bad"),
+            ("otherwise", "failed_total", "l2 k-doubt"),
+        ],
+    ),
+];
 
 pub(super) struct Charts<'a> {
     snapshot: &'a Snapshot,
@@ -127,8 +154,46 @@ impl<'a> Charts<'a> {
         page.push_str("</div>\n");
     }
 
-    /// Each point is the mean of the samples in its part of the run.
+    /// What a driven fleet asked for, what it got, and what waited.
+    pub(super) fn write_fleet(&self, page: &mut String) {
+        if self.to <= self.from {
+            return;
+        }
+        page.push_str("<div class=\"charts\">\n");
+        for (title, about, lines) in FLEET {
+            let found = lines.iter().filter_map(|(name, series, class)| {
+                let same = |of: &&ObservedSeries| of.source == FLEET_SOURCE && of.name == *series;
+                let (_, _, points) = self.observed_points(self.observed.iter().find(same)?);
+                Some(Line { name, class: (*class).to_owned(), points })
+            });
+            let lines: Vec<_> = found.collect();
+            let Some(one) = self.observed.iter().find(|series| series.source == FLEET_SOURCE) else {
+                continue;
+            };
+            let (at, seconds, _) = self.observed_points(one);
+            let about = format!("{about}; each point is of {seconds:.1} s");
+            self.chart(
+                page,
+                &Chart { title: (*title).to_owned(), about, at, lines, show: short, least: 1.0 },
+            );
+        }
+        page.push_str("</div>\n");
+    }
+
     fn observed_chart<'b>(&self, series: &'b ObservedSeries) -> Chart<'b> {
+        let (at, seconds, points) = self.observed_points(series);
+        Chart {
+            title: format!("{} {}", series.source, series.name),
+            about: format!("{}; each point is of {seconds:.1} s", series.measure.about()),
+            at,
+            lines: vec![Line { name: series.measure.about(), class: "l1 k-chains".to_owned(), points }],
+            show: short,
+            least: 1e-6,
+        }
+    }
+
+    /// Parts of the run, their length in seconds, and the mean of the samples in each.
+    fn observed_points(&self, series: &ObservedSeries) -> (Vec<u64>, f64, Vec<Option<f64>>) {
         let span = self.to - self.from;
         let width = (span / POINTS as u64).max(series.step_s * 1_000_000_000);
         let parts = usize::try_from(span.div_ceil(width)).unwrap_or(POINTS).max(1);
@@ -141,15 +206,8 @@ impl<'a> Charts<'a> {
             }
         }
         let points = sums.into_iter().map(|(sum, n)| (n > 0).then(|| sum / f64::from(n))).collect();
-        let seconds = width as f64 / 1e9;
-        Chart {
-            title: format!("{} {}", series.source, series.name),
-            about: format!("{}; each point is of {seconds:.1} s", series.measure.about()),
-            at: (0..parts as u64).map(|part| self.from + part * width + width / 2).collect(),
-            lines: vec![Line { name: series.measure.about(), class: "l1 k-chains".to_owned(), points }],
-            show: short,
-            least: 1e-6,
-        }
+        let at = (0..parts as u64).map(|part| self.from + part * width + width / 2).collect();
+        (at, width as f64 / 1e9, points)
     }
 
     fn issued(&self) -> Chart<'_> {

@@ -43,6 +43,8 @@ pub(super) struct ScenarioState {
     paused_at: Option<i64>,
     scheduled: bool,
     pub(super) weights: BTreeMap<String, f64>,
+    /// The events of a fleet that were given during the run.
+    pub(super) events: Vec<String>,
     /// The start of each stage and its target.
     stages: Vec<(Duration, f64)>,
     announced: usize,
@@ -100,6 +102,7 @@ impl ScenarioState {
             paused_at: None,
             scheduled: !load.stages().is_empty(),
             weights: BTreeMap::new(),
+            events: Vec::new(),
             announced: 0,
             local: None,
             of_all: None,
@@ -139,8 +142,17 @@ impl ScenarioState {
 
     fn aim(&mut self, target: &Target, now: u64) {
         // All fields are named: a new one that has no effect here does not compile.
-        let Target { workers, rate, weights, scheduled, rate_unit: _, stages: _, waits: _, iterations: _ } =
-            target;
+        let Target {
+            workers,
+            rate,
+            weights,
+            events,
+            scheduled,
+            rate_unit: _,
+            stages: _,
+            waits: _,
+            iterations: _,
+        } = target;
         let active = self.active(now).unwrap_or_default();
         let value = if self.keeps_rate { rate.unwrap_or_default() } else { f64::from(*workers) };
         if !scheduled && (self.scheduled || self.ramp.held() != value) {
@@ -149,6 +161,7 @@ impl ScenarioState {
         }
         self.cap = *workers;
         self.weights.clone_from(weights);
+        self.events.clone_from(events.as_ref().unwrap_or(&Vec::new()));
     }
 
     /// Number of workers now, or the largest number allowed.

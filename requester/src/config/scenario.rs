@@ -139,6 +139,7 @@ pub(super) fn scenario(
         common_name: s.take("common_name", share).unwrap_or_default(),
         validity: s.take("validity", validity),
         new_account: s.take("new_account", share).unwrap_or_default(),
+        largest_account: s.take("largest_account", share).unwrap_or_default(),
         challenge_types: challenge_types.clone(),
         detours: s.take("detours", share).unwrap_or_default(),
         fail_validations,

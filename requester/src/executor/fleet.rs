@@ -5,6 +5,8 @@
 //! the integral of it. How an iteration ends decides what its client does next: a failed one tries again as its class
 //! does. A Retry-After is counted on the fleet's clock.
 //!
+//! Events that people add during the run are given to the fleet when its next second begins.
+//!
 //! One runtime after the other may be the first to see a second begin. It gives the members that try to all runtimes in
 //! turn, evenly spaced within the second. A member whose runtime has no free worker is *dropped*: its attempt failed.
 
@@ -16,7 +18,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use wec_acme::Clock;
-use wec_fleet::{Cohorts, Flow, LiveFleet, Scenario, Second, Settings, State, Tick};
+use wec_fleet::{Cohorts, Event, Flow, LiveFleet, Member, Scenario, Second, Settings, Tick};
 use wec_record::plan;
 use wec_startup::Stop;
 
@@ -54,12 +56,14 @@ struct Shared {
     inboxes: Vec<VecDeque<Attempt>>,
     /// The runtime that gets the next one.
     next: usize,
+    /// How many of the events that people added the fleet has.
+    events: usize,
 }
 
 /// A member that tries.
 #[derive(Clone, Copy, Debug)]
 struct Attempt {
-    state: State,
+    member: Member,
     /// Seconds of the fleet's clock since the beginning.
     position: f64,
 }
@@ -73,13 +77,15 @@ pub struct FleetAccount {
     pub tick: Tick,
     /// Attempts that have not ended.
     pub in_flight: u64,
+    /// The next second of the fleet's clock.
+    pub now: Second,
 }
 
 impl FleetDrive {
     /// A fleet at the second at which it begins, with its speed.
     pub fn new(scenario: Scenario, fleet: LiveFleet, speed: f64) -> Self {
         let from = fleet.now();
-        let shared = Shared { fleet, inboxes: Vec::new(), next: 0 };
+        let shared = Shared { fleet, inboxes: Vec::new(), next: 0, events: 0 };
         Self { scenario: Arc::new(scenario), from, speed, shared: Arc::new(Mutex::new(shared)) }
     }
 
@@ -92,7 +98,7 @@ impl FleetDrive {
     pub fn account(&self) -> FleetAccount {
         let shared = self.lock();
         let (classes, tick) = (shared.fleet.totals(), shared.fleet.tick().clone());
-        FleetAccount { classes, tick, in_flight: shared.fleet.in_flight() }
+        FleetAccount { classes, tick, in_flight: shared.fleet.in_flight(), now: shared.fleet.now() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -123,15 +129,29 @@ impl FleetDrive {
         next
     }
 
-    fn ended(&self, state: State, iterated: Iterated) {
+    /// Gives the fleet the events that it does not have yet. They begin with its next second, if they have no time.
+    fn happen(&self, events: &[String]) {
+        let mut shared = self.lock();
+        let now = shared.fleet.now();
+        for event in events.iter().skip(shared.events) {
+            match Event::live(event, now) {
+                Ok(event) => shared.fleet.add(event),
+                // The board has checked it; another version may know more kinds.
+                Err(why) => tracing::warn!("the fleet ignores an event: {why}"),
+            }
+        }
+        shared.events = shared.events.max(events.len());
+    }
+
+    fn ended(&self, member: Member, iterated: Iterated) {
         let mut shared = self.lock();
         match iterated {
-            Iterated::Answered { .. } => shared.fleet.served(state),
+            Iterated::Answered { .. } => shared.fleet.served(member),
             Iterated::Failed { asked, .. } => {
                 let seconds = asked.map(|asked| i32::try_from(asked.as_secs()).unwrap_or(i32::MAX / 4));
-                shared.fleet.failed(state, seconds);
+                shared.fleet.failed(member, seconds);
             }
-            Iterated::Idle => shared.fleet.failed(state, None),
+            Iterated::Idle => shared.fleet.failed(member, None),
             // The run is over.
             Iterated::CutOff { .. } => {}
         }
@@ -140,14 +160,14 @@ impl FleetDrive {
 
 impl Shared {
     fn begin(&mut self, second: Second, runtimes: u32) {
-        let Self { fleet, inboxes, next } = self;
+        let Self { fleet, inboxes, next, .. } = self;
         inboxes.resize_with(runtimes as usize, VecDeque::new);
         let mut tries = Vec::new();
-        fleet.step(|state| tries.push(state));
+        fleet.step(|member| tries.push(member));
         let count = tries.len() as f64;
-        for (number, state) in (0u32..).zip(tries) {
+        for (number, member) in (0u32..).zip(tries) {
             let position = f64::from(second) + (f64::from(number) + 0.5) / count;
-            inboxes[*next].push_back(Attempt { state, position });
+            inboxes[*next].push_back(Attempt { member, position });
             *next = (*next + 1) % inboxes.len();
         }
     }
@@ -201,6 +221,10 @@ impl Executor for Fleet {
         Some(Ramp::constant(self.drive.speed))
     }
 
+    fn takes_events(&self) -> bool {
+        true
+    }
+
     fn recorded(&self) -> plan::Load {
         let Scenario { certificates, lifetime, classes, events, seed, .. } = &*self.drive.scenario;
         let seconds = |seconds: i32| plan::Time(Duration::from_secs(u64::from(seconds.unsigned_abs())));
@@ -217,11 +241,12 @@ impl Executor for Fleet {
     }
 
     fn start(&self, context: Context) -> Start {
-        let Context { gauges, schedule, clock, stop, .. } = context;
+        let Context { gauges, schedule, events, clock, stop, .. } = context;
         let drive = self.drive.clone();
         Box::new(move |workforce, place| {
-            let (gauges, schedule, drive) = (Arc::clone(&gauges), schedule.clone(), drive.clone());
-            let runtime = FleetLoop { workforce, gauges, schedule, clock, place, drive };
+            let (gauges, schedule, events) = (Arc::clone(&gauges), schedule.clone(), events.clone());
+            let drive = drive.clone();
+            let runtime = FleetLoop { workforce, gauges, schedule, events, clock, place, drive };
             Box::pin(runtime.run(stop.clone()))
         })
     }
@@ -232,6 +257,7 @@ struct FleetLoop {
     workforce: Arc<dyn Workforce>,
     gauges: Arc<Gauges>,
     schedule: watch::Receiver<Arc<ArrivalSchedule>>,
+    events: watch::Receiver<Arc<Vec<String>>>,
     clock: Clock,
     place: (u32, u32),
     drive: FleetDrive,
@@ -244,8 +270,9 @@ impl FleetLoop {
         let mut workers =
             Workers { free: Vec::new(), slots: Vec::new(), highest: 0, lost: 0, tasks: JoinSet::new() };
         let mut mine = VecDeque::new();
-        let mut watched = true;
+        let (mut watched, mut told) = (true, true);
         loop {
+            self.drive.happen(&Arc::clone(&self.events.borrow_and_update()));
             let schedule = Arc::clone(&self.schedule.borrow_and_update());
             let now = self.clock.now();
             let next_second = self.drive.advance(&schedule, now, self.place, &mut mine);
@@ -253,7 +280,7 @@ impl FleetLoop {
                 let due = mine.front().and_then(|attempt: &Attempt| schedule.due(attempt.position));
                 match (due, mine.pop_front_if(|_| due.is_some_and(|due| due <= now))) {
                     (Some(due), Some(attempt)) => {
-                        self.take(&mut workers, attempt.state, (due, &schedule), &stop)
+                        self.take(&mut workers, attempt.member, (due, &schedule), &stop)
                     }
                     (due, _) => break [due, next_second].into_iter().flatten().min(),
                 }
@@ -264,6 +291,7 @@ impl FleetLoop {
             tokio::select! {
                 () = alarm.at(next.unwrap_or(u64::MAX)), if next.is_some() => {}
                 changed = self.schedule.changed(), if watched => watched = changed.is_ok(),
+                changed = self.events.changed(), if told => told = changed.is_ok(),
                 Some(ended) = workers.tasks.join_next() => self.ended(&mut workers, ended, &schedule),
                 () = stop.finish.cancelled() => {}
             }
@@ -278,21 +306,21 @@ impl FleetLoop {
     fn take(
         &self,
         workers: &mut Workers,
-        state: State,
+        renewed: Member,
         (due, schedule): (u64, &ArrivalSchedule),
         stop: &Stop,
     ) {
         self.gauges.due.fetch_add(1, Ordering::Relaxed);
         let cap = slots_of(schedule.workers_cap, self.place);
-        let member = workers.free.pop().or_else(|| {
+        let worker = workers.free.pop().or_else(|| {
             let slot = workers.slot(cap)?;
             let (place, of) = self.place;
             let user = self.workforce.worker(slot * of + place);
-            Some(Member { slot, user, _alive: Counted::one(&self.gauges, |gauges| &gauges.workers) })
+            Some(Worker { slot, user, _alive: Counted::one(&self.gauges, |gauges| &gauges.workers) })
         });
-        let Some(mut member) = member else {
+        let Some(mut worker) = worker else {
             self.gauges.dropped.fetch_add(1, Ordering::Relaxed);
-            self.drive.ended(state, Iterated::Idle);
+            self.drive.ended(renewed, Iterated::Idle);
             return;
         };
         self.gauges.started.fetch_add(1, Ordering::Relaxed);
@@ -300,21 +328,21 @@ impl FleetLoop {
         workers.tasks.spawn(async move {
             gauges.lag.record(clock.now().saturating_sub(due));
             let _busy = Counted::one(&gauges, |gauges| &gauges.busy);
-            let iterated = member.user.iterate(Some(due), &cut).await;
-            (member, state, iterated)
+            let iterated = worker.user.renew(renewed.number, Some(due), &cut).await;
+            (worker, renewed, iterated)
         });
     }
 
     fn ended(&self, workers: &mut Workers, ended: Result<Ended, JoinError>, schedule: &ArrivalSchedule) {
         match ended {
-            Ok((member, state, iterated)) => {
+            Ok((worker, renewed, iterated)) => {
                 self.gauges.ended(iterated);
-                self.drive.ended(state, iterated);
+                self.drive.ended(renewed, iterated);
                 // A lower cap ends workers.
                 if workers.alive() <= slots_of(schedule.workers_cap, self.place) {
-                    workers.free.push(member);
+                    workers.free.push(worker);
                 } else {
-                    workers.slots.push(member.slot);
+                    workers.slots.push(worker.slot);
                 }
             }
             Err(error) => {
@@ -328,7 +356,7 @@ impl FleetLoop {
 /// The workers of one runtime.
 struct Workers {
     /// The last one to become free is used first, so that fewer connections stay open.
-    free: Vec<Member>,
+    free: Vec<Worker>,
     /// Slots of workers that have ended.
     slots: Vec<u32>,
     /// Number of slots that were ever used.
@@ -356,10 +384,10 @@ impl Workers {
     }
 }
 
-struct Member {
+struct Worker {
     slot: u32,
     user: Box<dyn VirtualUser>,
     _alive: Counted,
 }
 
-type Ended = (Member, State, Iterated);
+type Ended = (Worker, Member, Iterated);

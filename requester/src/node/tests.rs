@@ -9,7 +9,7 @@ use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
-use wec_board::{BoardError, By, Change, SessionState};
+use wec_board::{BoardError, By, Change, ChangeTo, SessionState};
 use wec_record::{Chain, ChainResult, FailureClass};
 use wec_startup::Interrupted;
 
@@ -156,6 +156,45 @@ fn a_fleet_is_driven_as_it_was_planned_on_a_clock_of_its_own() {
         let sum = |figure: fn(&wec_fleet::Flow) -> u64| account.classes.iter().map(figure).sum::<u64>();
         assert_eq!((sum(|flow| flow.attempts), sum(|flow| flow.due)), (planned, planned));
         assert_eq!((sum(wec_fleet::Flow::served), account.in_flight), (planned, 0));
+    });
+}
+
+#[test]
+fn an_event_that_is_added_during_the_run_happens_to_the_fleet() {
+    let settings = wec_fleet::Settings {
+        certificates: "200000".to_owned(),
+        length: "1d".to_owned(),
+        classes: vec!["daemon=1".to_owned()],
+        ..wec_fleet::Settings::default()
+    };
+    let scenario = settings.read().unwrap();
+    let live = wec_fleet::LiveFleet::of(wec_fleet::Cohorts::new(scenario.clone()));
+    paused(async {
+        let (ca, board) = (Ca::new(true), Board::local());
+        let fleet = crate::executor::FleetDrive::new(scenario, live, 60.0);
+        let mut plan = plan("1", None);
+        plan.scenarios[0].load = fleet.load(1_000);
+        plan.scenarios[0].run_time = Duration::from_secs(60);
+        let run = Run::start("a", plan, Fake::new(&ca, &board));
+        let sums = || {
+            let account = fleet.account();
+            let sum = |figure: fn(&wec_fleet::Flow) -> u64| account.classes.iter().map(figure).sum::<u64>();
+            (sum(wec_fleet::Flow::served), sum(|flow| flow.failed), sum(|flow| flow.attempts))
+        };
+        sleep(Duration::from_secs(20)).await;
+        let event = |text: &str| Change::new(By::Cli, ChangeTo::Event(text.to_owned()));
+        board.change("default", event("outage 10m")).await.unwrap();
+        // Renewals that began before it end.
+        sleep(Duration::from_secs(1)).await;
+        let (served, failed, _) = sums();
+        sleep(Duration::from_secs(8)).await;
+        let (later, more, _) = sums();
+        assert!(served > 10 && more > failed, "{served} {failed} {more}");
+        assert_eq!(later, served, "nothing is served during the outage");
+        let ended = run.end().await;
+        let (served, failed, attempts) = sums();
+        assert_eq!((ended.iterations, served), (attempts - failed, attempts - failed));
+        assert!(served > later + 20, "the clients come again: {served}");
     });
 }
 

@@ -80,6 +80,7 @@ fn chain_policy(plan: &Plan, scenario: &Scenario, keys: &Keys) -> wec_chains::Po
         common_name: scenario.common_name,
         validity: scenario.validity,
         new_account: scenario.new_account,
+        largest_account: scenario.largest_account,
         challenges: scenario.challenge_types.clone(),
         detours: scenario.detours,
         fail_validations: scenario.fail_validations,

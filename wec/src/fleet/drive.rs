@@ -1,8 +1,8 @@
 //! `wec fleet drive`: a window of the fleet's time for real. Its clients order at a CA, and what the CA does decides
 //! what they do next.
 //!
-//! The fleet is simulated up to the window, then a run begins: accounts and certificates are made first, because a
-//! renewal needs a certificate, and then the executor `fleet` starts a renewal for each attempt.
+//! The fleet is simulated up to the window, then a run begins: the accounts of its members are made first, and then the
+//! executor `fleet` starts a renewal for each attempt. A member always orders the same names with the same account.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,7 +11,9 @@ use anyhow::Context as _;
 use serde::Serialize;
 use url::Url;
 use wec_fleet::outlook::Totals;
-use wec_fleet::{Cohorts, Flow, LiveFleet, Recorder, Scenario as FleetScenario, Second, text, time};
+use wec_fleet::{
+    ClientClass, Cohorts, Flow, LiveFleet, Recorder, Scenario as FleetScenario, Second, text, time,
+};
 use wec_record::Chain;
 use wec_requester::config::{Command, Key, Mistakes, Place, Settings};
 use wec_requester::executor::{FleetDrive, fleet_speed};
@@ -19,6 +21,7 @@ use wec_requester::picker::Weights;
 use wec_requester::{Flags, Plan, Scenario};
 use wec_startup::{Exit, Stop, WrongUse, say, write_beside};
 
+use super::observed::{Observer, PlannedSeries};
 use super::settings::FleetFlags;
 use crate::driven;
 use crate::here::{self, Here};
@@ -26,13 +29,11 @@ use crate::output::OutputOptions;
 
 /// The heading in `--help`.
 const HEADING: &str = "Window";
-/// Time before the first account, and between the steps that make accounts, orders and certificates: a node that
-/// receives a rate late loses the starts before.
+/// Time before the first account, and between the last one and the window: a node that receives a rate late loses the
+/// starts before.
 const AHEAD: u64 = 3;
-/// Orders, and certificates, that are made in a second before the window.
+/// Accounts that are made in a second before the window.
 const PREPARED: u64 = 20;
-/// Accounts that are made before the window.
-const ACCOUNTS: u64 = 10;
 
 /// Options of `wec fleet drive`.
 #[derive(Debug, clap::Args)]
@@ -52,9 +53,10 @@ pub(crate) struct Options {
     /// The largest number of workers: renewals at the same time
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = HEADING)]
     workers: u32,
-    /// Certificates that are made before the window, 20 a second; as many as can be renewed at the same time
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=100_000), help_heading = HEADING)]
-    prepare: u64,
+    /// Accounts of the members, made before the window, 20 a second. Members are spread over them evenly, except the share
+    /// that --largest-account gives to one of them
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=8_000), help_heading = HEADING)]
+    accounts: u64,
     /// Write what was planned and what was driven as JSON
     #[arg(long, value_name = "FILE", help_heading = HEADING)]
     fleet_json: Option<PathBuf>,
@@ -97,7 +99,7 @@ impl Command for Driven {
 }
 
 pub(crate) async fn drive(options: Options, stop: Stop) -> anyhow::Result<Exit> {
-    let Options { fleet, directory, window, speed, workers, prepare, fleet_json, flags, output } = options;
+    let Options { fleet, directory, window, speed, workers, accounts, fleet_json, flags, output } = options;
     let (fleet, mut plan) = match (fleet.scenario(), plan(flags.plan.settings(), directory)) {
         (Ok(fleet), Ok(plan)) => (fleet, plan),
         (fleet, plan) => {
@@ -127,17 +129,20 @@ pub(crate) async fn drive(options: Options, stop: Stop) -> anyhow::Result<Exit> 
         // The simulation cannot be stopped otherwise.
         std::process::exit(Exit::Interrupted.code().into());
     };
-    let Planned { from, classes, live } = planned.context("simulating the fleet")?;
+    let Planned { from, classes, series, live } = planned.context("simulating the fleet")?;
     let driven = FleetDrive::new(fleet.clone(), live, speed);
     let run_time = Duration::from_secs_f64(f64::from(window.length) / speed);
-    set(&mut plan, &driven, (workers, prepare), run_time)?;
+    set(&mut plan, &driven, (workers, accounts), run_time)?;
     let notes = vec![format!(
         "drives {} of the fleet from {} at {speed} times its speed: {} orders planned",
         time::duration_text(window.length),
         time::moment_text(fleet.start_day, from),
         text::count(total(&classes).orders)
     )];
-    let exit = here::run(Here { plan, output, notes, when_limited: "" }, stop).await?;
+    let names = fleet.classes.iter().map(|(class, _)| class.name).collect();
+    let mut observer = Observer { driven: driven.clone(), from, planned: series, classes: names };
+    let here = Here { plan, output, notes, when_limited: "" };
+    let exit = here::run_controlled(here, &mut observer, stop).await?;
     let account = driven.account();
     let report = Report {
         from,
@@ -147,14 +152,15 @@ pub(crate) async fn drive(options: Options, stop: Stop) -> anyhow::Result<Exit> 
         driven: total(&account.classes),
         waiting: account.tick.waiting,
         down: account.tick.down,
-        classes: fleet.classes.iter().map(|(class, _)| class.name.to_owned()).collect(),
+        classes: observer.classes,
         planned_classes: classes.into_iter().map(Totals::from).collect(),
         driven_classes: account.classes.into_iter().map(Totals::from).collect(),
     };
     if let Some(file) = fleet_json {
         leave(&file, &report)?;
     }
-    say(report.text());
+    let classes: Vec<_> = fleet.classes.iter().map(|(class, _)| *class).collect();
+    say(report.text(&classes));
     Ok(exit)
 }
 
@@ -173,11 +179,11 @@ fn plan(settings: Settings, directory: Url) -> Result<Plan, Mistakes> {
     )
 }
 
-/// Replaces the plan's scenario by those that make certificates, and the fleet.
+/// Replaces the plan's scenario by the one that makes accounts, and the fleet.
 fn set(
     plan: &mut Plan,
     driven: &FleetDrive,
-    (workers, prepare): (u32, u64),
+    (workers, accounts): (u32, u64),
     run_time: Duration,
 ) -> anyhow::Result<()> {
     let [base] = &plan.scenarios[..] else {
@@ -186,31 +192,19 @@ fn set(
     };
     let second = Duration::from_secs(1);
     let ahead = usize::try_from(AHEAD)?;
-    let spread = |number: u64| -> Vec<u64> {
-        let steps = number.div_ceil(PREPARED);
-        (0..steps).map(|step| number * (step + 1) / steps - number * step / steps).collect()
-    };
-    let mut after = 0;
-    let mut step = |name: &str, chain: Chain, counts: Vec<u64>| {
-        let counts = [vec![0; after + ahead], counts].concat();
-        after = counts.len();
-        base.repeating(name.to_owned(), chain, None, &counts, second)
-    };
-    let mut scenarios = vec![
-        step("make-accounts", Chain::Registration, vec![ACCOUNTS]),
-        step("make-orders", Chain::Authorization, spread(prepare)),
-        step("make-certificates", Chain::Certificate, spread(prepare)),
-    ];
-    scenarios.push(Scenario {
+    let steps = accounts.div_ceil(PREPARED);
+    let spread = (0..steps).map(|step| accounts * (step + 1) / steps - accounts * step / steps);
+    let counts: Vec<u64> = std::iter::repeat_n(0, ahead).chain(spread).collect();
+    let fleet = Scenario {
         name: "fleet".to_owned(),
-        start_at: Duration::from_secs(after as u64 + AHEAD),
+        start_at: Duration::from_secs(counts.len() as u64 + AHEAD),
         run_time,
         load: driven.load(workers),
         weights: Weights::only(Chain::Refresh),
         ..base.clone()
-    });
-    scenarios.sort_by(|a, b| a.name.cmp(&b.name));
-    plan.scenarios = scenarios;
+    };
+    let made = base.repeating("make-accounts".to_owned(), Chain::Registration, None, &counts, second);
+    plan.scenarios = vec![fleet, made];
     // What a client does after a 503 is its class's business.
     plan.patience.max_retries = 0;
     Ok(())
@@ -221,6 +215,7 @@ struct Planned {
     from: Second,
     /// What the model gives in the window, by class.
     classes: Vec<Flow>,
+    series: PlannedSeries,
     live: LiveFleet,
 }
 
@@ -234,10 +229,13 @@ impl Planned {
         }
         let live = LiveFleet::of(cohorts.clone());
         let mut classes = vec![Flow::default(); fleet.classes.len()];
+        let mut series = PlannedSeries::default();
         for _ in 0..window.length {
-            classes.iter_mut().zip(&cohorts.step().classes).for_each(|(sum, flow)| sum.add(flow));
+            let tick = cohorts.step();
+            series.add(&tick.total());
+            classes.iter_mut().zip(&tick.classes).for_each(|(sum, flow)| sum.add(flow));
         }
-        Self { from, classes, live }
+        Self { from, classes, series, live }
     }
 }
 
@@ -261,13 +259,13 @@ struct Report {
     waiting: u64,
     /// Sites that were down at the end.
     down: u64,
-    classes: Vec<String>,
+    classes: Vec<&'static str>,
     planned_classes: Vec<Totals>,
     driven_classes: Vec<Totals>,
 }
 
 impl Report {
-    fn text(&self) -> String {
+    fn text(&self, classes: &[ClientClass]) -> String {
         type Count = fn(&Totals) -> u64;
         let rows: [(&str, Count); 7] = [
             ("orders", |totals| totals.orders),
@@ -284,10 +282,12 @@ impl Report {
             text.push_str(&format!("{name:<14}{planned:>12}{driven:>12}\n"));
         }
         text.push_str(&format!(
-            "{} renewals waited and {} sites were down at the end",
+            "{} renewals waited and {} sites were down at the end\n\n",
             text::count(self.waiting),
             text::count(self.down)
         ));
+        let driven: Vec<_> = classes.iter().copied().zip(self.driven_classes.iter().copied()).collect();
+        text.push_str(text::by_class(&driven).trim_end());
         text
     }
 }

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use serde_json::Value;
+use wec_record::{FLEET_SOURCE, Record};
 
-use crate::common::{NullCa, chain, run, said, summary};
+use crate::common::{NullCa, chain, log, run, said, summary};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/fleet.md");
 
@@ -127,7 +128,7 @@ fn plan_and_drive_of_the_same_window_agree() {
     let model = ["--ca-rate", "2/s", "--ca-queue", "1000"];
     // From before midnight to after it; ten minutes in thirty seconds.
     let window =
-        ["--window", "23h55m:10m", "--speed", "20", "--prepare", "460", "--fleet-json", "fleet.json"];
+        ["--window", "23h55m:10m", "--speed", "20", "--accounts", "20", "--fleet-json", "fleet.json"];
     let flags = ["--headless", "--http01-listen", "127.0.0.1:0", "--json", "summary.json"];
     let arguments = [&["fleet", "drive"], &fleet[..], &model, &window, &flags, &ca.target()].concat();
     let output = run(folder.path(), &arguments);
@@ -144,5 +145,24 @@ fn plan_and_drive_of_the_same_window_agree() {
     // What the fleet counts is what the run counts.
     let summary = summary(folder.path());
     let (refreshes, failed) = chain(&summary, "refresh");
-    assert_eq!(refreshes - failed, driven["issued"].as_u64().unwrap(), "{}", summary["chains"]);
+    let issued = driven["issued"].as_u64().unwrap();
+    assert_eq!(refreshes - failed, issued, "{}", summary["chains"]);
+    // And what the log and the report have.
+    let log = log(folder.path());
+    let last = log.iter().rev().find_map(|record| match record {
+        Record::Observation(observation) if observation.source == FLEET_SOURCE => Some(observation),
+        _ => None,
+    });
+    let last = last.expect("figures of the fleet in the log");
+    assert_eq!(last.counters["issued_total"], issued as f64);
+    assert_eq!(last.counters["orders_total"], driven["orders"].as_f64().unwrap());
+    let name = std::fs::read_dir(folder.path().join("results")).unwrap().next().unwrap().unwrap().path();
+    let output = run(folder.path(), &["report", name.to_str().unwrap(), "--html", "-"]);
+    let report = String::from_utf8(output.stdout).unwrap();
+    let orders = &driven["orders"];
+    assert!(
+        report.contains(&format!("The clients began {orders} orders")),
+        "no paragraph about {orders} orders"
+    );
+    assert!(report.contains("Demand and service of the fleet"));
 }

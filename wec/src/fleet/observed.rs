@@ -1,0 +1,175 @@
+//! The figures of a driven fleet during the run: samples in the log, from which the page and the report draw its charts.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use wec_fleet::outlook::Totals;
+use wec_fleet::{Flow, Second};
+use wec_record::{FLEET_SOURCE, Observation, Record};
+use wec_requester::executor::{FleetAccount, FleetDrive};
+
+use crate::here::{RunController, Running};
+
+/// Time between two samples, and between the last ones, when the run may end at any moment.
+const EVERY: Duration = Duration::from_secs(1);
+const AT_THE_END: Duration = Duration::from_millis(100);
+/// The longest window whose plan is kept second by second.
+const LONGEST: usize = 7 * 86_400;
+
+/// What was planned until each second of the window: orders begun and certificates issued.
+#[derive(Debug, Default)]
+pub(super) struct PlannedSeries(Vec<(u64, u64)>);
+
+impl PlannedSeries {
+    /// One more second of the model.
+    pub(super) fn add(&mut self, flow: &Flow) {
+        let (orders, issued) = self.0.last().copied().unwrap_or_default();
+        if self.0.len() < LONGEST {
+            self.0.push((orders + flow.attempts, issued + flow.served()));
+        }
+    }
+
+    /// The sums after so many seconds of the window; none after its end.
+    fn after(&self, seconds: Second) -> Option<(u64, u64)> {
+        match usize::try_from(seconds).ok()? {
+            0 => Some((0, 0)),
+            seconds => self.0.get(seconds - 1).copied(),
+        }
+    }
+}
+
+/// Puts the fleet's figures into the log.
+pub(super) struct Observer {
+    pub(super) driven: FleetDrive,
+    /// The window's first second on the fleet's clock.
+    pub(super) from: Second,
+    pub(super) planned: PlannedSeries,
+    /// The names of the classes.
+    pub(super) classes: Vec<&'static str>,
+}
+
+impl Observer {
+    fn sample(&self, at_unix_ns: u64) -> Observation {
+        let account = self.driven.account();
+        let planned = self.planned.after(account.now - self.from);
+        observation(&account, planned, &self.classes, at_unix_ns)
+    }
+}
+
+impl RunController for Observer {
+    async fn steer(&mut self, run: Running<'_>) {
+        let ingest = run.analytics.ingest();
+        let mut seconds = interval(EVERY);
+        seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            if run.stop.finish.is_cancelled() {
+                sleep(AT_THE_END).await;
+            } else {
+                tokio::select! { _ = seconds.tick() => {} () = run.stop.finish.cancelled() => {} }
+            }
+            let sample = Record::Observation(self.sample(run.clock.unix_now_ns()));
+            if ingest.deliver(vec![sample]).await.is_err() {
+                // Analytics has ended.
+                return;
+            }
+        }
+    }
+}
+
+fn observation(
+    account: &FleetAccount,
+    planned: Option<(u64, u64)>,
+    classes: &[&str],
+    at_unix_ns: u64,
+) -> Observation {
+    let mut counters = BTreeMap::new();
+    let mut count = |name: String, value: u64| {
+        counters.insert(name, value as f64);
+    };
+    let mut all = Flow::default();
+    for (class, flow) in classes.iter().zip(&account.classes) {
+        all.add(flow);
+        let Totals { orders, issued, late, expired, refused, failed, .. } = (*flow).into();
+        for (figure, value) in [
+            ("orders", orders),
+            ("issued", issued),
+            ("refused", refused),
+            ("failed", failed),
+            ("late", late),
+            ("expired", expired),
+        ] {
+            count(format!("{figure}_total{{class=\"{class}\"}}"), value);
+        }
+    }
+    let Totals { orders, due, issued, late, expired, refused, failed, .. } = all.into();
+    for (figure, value) in [
+        ("orders", orders),
+        ("due", due),
+        ("issued", issued),
+        ("refused", refused),
+        ("failed", failed),
+        ("late", late),
+        ("expired", expired),
+    ] {
+        count(format!("{figure}_total"), value);
+    }
+    if let Some((orders, issued)) = planned {
+        count("planned_orders_total".to_owned(), orders);
+        count("planned_issued_total".to_owned(), issued);
+    }
+    let gauges = [
+        ("waiting", account.tick.waiting),
+        ("sites_down", account.tick.down),
+        ("revoked", account.tick.revoked),
+        ("in_flight", account.in_flight),
+    ];
+    Observation {
+        at_unix_ns,
+        source: FLEET_SOURCE.to_owned(),
+        gauges: gauges.map(|(name, value)| (name.to_owned(), value as f64)).into(),
+        counters,
+        left_out: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wec_fleet::Tick;
+
+    use super::*;
+
+    #[test]
+    fn a_sample_has_the_sums_of_all_and_of_each_class() {
+        let flow = |attempts, on_time, refused| Flow { attempts, on_time, refused, ..Flow::default() };
+        let account = FleetAccount {
+            classes: vec![flow(7, 5, 2), flow(10, 1, 0)],
+            tick: Tick { waiting: 3, down: 1, ..Tick::default() },
+            in_flight: 9,
+            now: 62,
+        };
+        let Observation { gauges, counters, .. } =
+            observation(&account, Some((20, 8)), &["certbot", "ari"], 5);
+        for (name, value) in [
+            ("orders_total", 17.0),
+            ("issued_total", 6.0),
+            ("refused_total{class=\"certbot\"}", 2.0),
+            ("orders_total{class=\"ari\"}", 10.0),
+            ("planned_orders_total", 20.0),
+            ("planned_issued_total", 8.0),
+        ] {
+            assert_eq!(counters.get(name), Some(&value), "{name}");
+        }
+        assert_eq!((gauges["waiting"], gauges["sites_down"], gauges["in_flight"]), (3.0, 1.0, 9.0));
+    }
+
+    #[test]
+    fn what_was_planned_is_known_until_the_windows_end() {
+        let mut planned = PlannedSeries::default();
+        for attempts in [3, 0, 4] {
+            planned.add(&Flow { attempts, on_time: 1, ..Flow::default() });
+        }
+        let after = [0, 1, 2, 3, 4, -1].map(|seconds| planned.after(seconds));
+        assert_eq!(after, [Some((0, 0)), Some((3, 1)), Some((3, 2)), Some((7, 3)), None, None]);
+    }
+}
