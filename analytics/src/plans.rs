@@ -320,7 +320,8 @@ fn with_changes(
                     None => after.remove(&key),
                 };
             }
-            ChangeTo::State(_) => {}
+            // An event is of the run in which it happens.
+            ChangeTo::State(_) | ChangeTo::Event(_) => {}
         }
     }
     after

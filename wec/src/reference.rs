@@ -97,7 +97,7 @@ fn every_operation_of_the_api_has_its_command() {
     }
     // And the other way round: what the terminal can do about sessions and nodes, the API can.
     let by_api = |name: &str| COMMANDS.iter().any(|(_, command)| *command == name);
-    let of_board = ["rate", "weight", "limit", "pause", "resume", "serve", "watch", "help"];
+    let of_board = ["rate", "weight", "event", "limit", "pause", "resume", "serve", "watch", "help"];
     for group in ["session", "node"] {
         for command in cli.find_subcommand(group).unwrap().get_subcommands().map(Command::get_name) {
             // Changes of a scenario and of a state, which the API makes by a PATCH, and what is no change.
