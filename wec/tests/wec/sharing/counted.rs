@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use wec_null_ca::SecondCounts;
-use wec_record::Record;
+use wec_record::{Record, RequestResult};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -19,17 +19,22 @@ fn allowed(rate: u32, nodes: usize) -> f64 {
 pub(super) struct Chains {
     /// Start and end of each, nanoseconds since the Unix epoch.
     spans: Vec<(u64, u64)>,
+    /// Requests for a new account that were sent. A chain whose node had lost its right to send has sent none.
+    pub(super) sent: u64,
 }
 
 impl Chains {
     pub(super) fn of<'a>(records: impl IntoIterator<Item = &'a Record>) -> Self {
-        let span = |record: &Record| match record {
-            Record::Chain { origin_unix_ns, result, .. } => {
-                Some((origin_unix_ns + result.started, origin_unix_ns + result.done))
+        let mut chains = Self { spans: Vec::new(), sent: 0 };
+        for record in records {
+            if let Record::Chain { origin_unix_ns, result, .. } = record {
+                chains.spans.push((origin_unix_ns + result.started, origin_unix_ns + result.done));
+                let asks =
+                    |request: &&RequestResult| request.endpoint == "newAccount" && request.bytes_sent > 0;
+                chains.sent += result.requests.iter().filter(asks).count() as u64;
             }
-            _ => None,
-        };
-        Self { spans: records.into_iter().filter_map(span).collect() }
+        }
+        chains
     }
 
     /// The number of starts in each second.

@@ -153,7 +153,7 @@ async fn nodes_that_join_die_and_are_stopped() {
     let broken = counted.all() - accounts;
     assert!(broken <= 10, "{broken} requests made no account");
     // The killed node had results that it had not written to its spool.
-    let logged = crate::common::chains_in(&folder.path().join("results")) as u64;
+    let logged = chains.sent;
     let lost = u64::from(scale.rate) / 4 * 10;
     assert!((accounts.saturating_sub(lost)..=accounts).contains(&logged), "{logged} logged of {accounts}");
 }
@@ -210,7 +210,7 @@ async fn an_etcd_that_is_restarted_and_a_node_that_is_cut_off_from_it() {
     let chains = Chains::of(&crate::common::log_so_far(&folder.path().join("results")));
     chains.assert_starts(scale.rate, 3);
     counted.assert_never_over(scale.rate, 3, &chains);
-    let logged = crate::common::chains_in(&folder.path().join("results")) as u64;
+    let logged = chains.sent;
     assert_eq!((counted.all(), logged), (accounts, accounts), "nothing is counted twice or lost");
 }
 

@@ -106,7 +106,7 @@ fn check(counted: &Counted, records: &[Record], rate: u32, ended: Ended) {
     let chains = Chains::of(records);
     chains.assert_starts(rate, NAMES.len());
     counted.assert_never_over(rate, NAMES.len(), &chains);
-    let (logged, all) = (crate::common::results(records).count() as u64, counted.all());
+    let (logged, all) = (chains.sent, counted.all());
     let lost = ended.killed * u64::from(rate) * 5;
     let asked = ended.killed + ended.in_order;
     assert!(
