@@ -20,6 +20,7 @@ use crate::behaviour::{SLOW_OCTETS, SLOW_PAUSE};
 use crate::clock::Clock;
 use crate::dial::Dialler;
 use crate::failure::Failure;
+use crate::given::OtherIssuer;
 use crate::local;
 use crate::origin::Origin;
 use crate::peer::Peer;
@@ -114,6 +115,8 @@ impl ConnectSettings {
         let no_protocol = rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol);
         let message = if self.http == HttpVersion::Http2 && tls == Some(&no_protocol) {
             NO_HTTP2.to_owned()
+        } else if let Some(other) = tls.and_then(OtherIssuer::behind) {
+            format!("TLS handshake failed: {other}")
         } else {
             format!("TLS handshake failed: {error}")
         };

@@ -2,6 +2,8 @@
 //!
 //! WebPKI accepts a root only as an issuer. `openssl req -x509` makes certificates that are marked as a CA's and are
 //! used as a server's own. OpenSSL and curl trust such a certificate if it is given as root, and so do we.
+//!
+//! A certificate from elsewhere is refused with the name of its issuer ([`OtherIssuer`]).
 
 use std::sync::Arc;
 
@@ -9,7 +11,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::CryptoProvider;
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
@@ -48,6 +50,12 @@ impl ServerCertVerifier for GivenOrSigned {
                 check_validity(server, now)?;
                 Ok(ServerCertVerified::assertion())
             }
+            Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+                Err(refused(OtherIssuer::Unknown, intermediates.last().unwrap_or(server)))
+            }
+            Err(Error::InvalidCertificate(CertificateError::BadSignature)) => {
+                Err(refused(OtherIssuer::OtherKey, intermediates.last().unwrap_or(server)))
+            }
             signed => signed,
         }
     }
@@ -72,6 +80,37 @@ impl ServerCertVerifier for GivenOrSigned {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.signed.supported_verify_schemes()
+    }
+}
+
+/// No trusted root signed what the server sent. With the issuer of the last certificate of it.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub(crate) enum OtherIssuer {
+    /// No root has its name.
+    #[error("the server's certificate was issued by {0:?}, which no trusted root is or signed")]
+    Unknown(String),
+    /// A root has its name: a CA that was set up again makes such roots.
+    #[error(
+        "the server's certificate was issued by {0:?}, and the trusted root of that name has another key"
+    )]
+    OtherKey(String),
+}
+
+fn refused(why: fn(String) -> OtherIssuer, last: &CertificateDer<'_>) -> Error {
+    let error = match X509Certificate::from_der(last) {
+        Ok((_, last)) => CertificateError::Other(OtherError(Arc::new(why(last.issuer().to_string())))),
+        Err(_) => CertificateError::BadEncoding,
+    };
+    Error::InvalidCertificate(error)
+}
+
+impl OtherIssuer {
+    /// What a handshake failed for, if it is this.
+    pub(crate) fn behind(error: &Error) -> Option<&Self> {
+        match error {
+            Error::InvalidCertificate(CertificateError::Other(OtherError(error))) => error.downcast_ref(),
+            _ => None,
+        }
     }
 }
 
@@ -137,5 +176,28 @@ mod tests {
         let wrong_name = judge(&given, &given, "other.test", within).unwrap_err().to_string();
         assert!(wrong_name.contains("name"), "{wrong_name}");
         assert!(judge(&given, &other, "ca.test", within).is_err(), "another certificate of the same name");
+    }
+    #[test]
+    fn a_certificate_from_elsewhere_is_refused_with_its_issuer() {
+        let root = || {
+            let mut params = CertificateParams::default();
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params.distinguished_name.push(rcgen::DnType::CommonName, "Some root");
+            rcgen::CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+        };
+        let leaf = CertificateParams::new(vec!["ca.test".to_owned()]).unwrap();
+        let leaf = leaf.signed_by(&KeyPair::generate().unwrap(), &root()).unwrap();
+        let given_root = root();
+        let another_name = self_signed();
+        for (given, why) in [
+            (&another_name, "which no trusted root is or signed"),
+            (given_root.as_ref().der(), "and the trusted root of that name has another key"),
+        ] {
+            let refused = judge(given, leaf.der(), "ca.test", 1_780_272_000).unwrap_err();
+            assert_eq!(
+                OtherIssuer::behind(&refused).map(ToString::to_string),
+                Some(format!("the server's certificate was issued by \"CN=Some root\", {why}"))
+            );
+        }
     }
 }

@@ -187,17 +187,15 @@ pub(crate) fn client_config(
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
-    let builder = match roots {
-        Roots::System => builder.with_root_certificates(system_roots()?),
+    let verifier: Arc<dyn ServerCertVerifier> = match roots {
+        Roots::System => Arc::new(GivenOrSigned::new(Vec::new(), system_roots()?, provider)?),
         Roots::Pem(pem) => {
             let (given, roots) = pem_roots(pem)?;
-            let verifier = GivenOrSigned::new(given, roots, provider)?;
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+            Arc::new(GivenOrSigned::new(given, roots, provider)?)
         }
-        Roots::Insecure => {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(TrustAnyone { provider }))
-        }
+        Roots::Insecure => Arc::new(TrustAnyone { provider }),
     };
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     let mut config = match client {
         None => builder.with_no_client_auth(),
         Some(client) => {

@@ -391,7 +391,8 @@ mod tests {
     #[test]
     fn what_prevents_the_start_is_found_at_its_place() {
         let https = "https://ca.test/dir".to_owned();
-        let tls = || failure(FailureClass::Tls, "invalid peer certificate: UnknownIssuer");
+        let other = "TLS handshake failed: the server's certificate was issued by \"CN=Other\", which no trusted root is or signed";
+        let tls = || failure(FailureClass::Tls, other);
         let cases: [(StartError, Option<&str>, Check, &str); 8] = [
             (
                 Refused::PublicCa { host: "acme.test".into(), ca: "A" }.into(),
