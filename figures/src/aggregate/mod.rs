@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use wec_record::{
     CaSample, Chain, ChainResult, ChallengeType, FailureClass, LoadSample, LoadState, Mark, MarkBy,
-    MarkValue, MarkWhat, Purpose, Record, RequestResult, RunHeader, RunTimes, StateCounts, Threshold,
+    MarkValue, MarkWhat, Purpose, Record, RequestResult, RunHeader, RunTimes, Spent, StateCounts, Threshold,
     ValidationHit, Verdict,
 };
 
@@ -316,13 +316,15 @@ impl Aggregate {
                 self.validations.authorization(origin, authorization);
             }
         }
+        // Records of the 2015 design have no times, and no parts.
+        let spent = result.spent().filter(|_| result.successful);
         if !self.includes(done) {
             if self.is_warm_up(done) {
-                self.draw(charted, result);
+                self.draw(charted, result, spent);
             }
             return;
         }
-        self.draw(charted, result);
+        self.draw(charted, result, spent);
         let Some(chain) = result.chain else {
             self.unknown_chains += 1;
             return;
@@ -348,8 +350,10 @@ impl Aggregate {
         totals.outcome.record(result.successful, result.took, service);
         self.certificates.record(chain, result, service);
         totals.keygen = totals.keygen.saturating_add(result.keygen);
+        if let Some(spent) = spent {
+            totals.parts.record(spent);
+        }
         if result.successful {
-            totals.parts.record(result);
             totals.slowest.record(result.took, done, || chain_example(result, node, done, service));
         }
         if let Some(class) = result.class {
@@ -380,8 +384,8 @@ impl Aggregate {
         }
     }
 
-    /// Draws an iteration that ended.
-    fn draw(&mut self, charted: Option<u64>, result: &ChainResult) {
+    /// Draws an iteration that ended, with the parts of its time if it succeeded.
+    fn draw(&mut self, charted: Option<u64>, result: &ChainResult, spent: Option<Spent>) {
         let Some(chain) = result.chain.filter(|_| !result.is_cut_off()) else { return };
         if result.issued {
             self.timeline.issued(charted, result.issuance);
@@ -390,7 +394,7 @@ impl Aggregate {
             return self.timeline.abandoned_chain(charted, chain);
         }
         self.timeline.chain(charted, chain, result.successful, result.took);
-        if let Some(spent) = result.spent().filter(|_| result.successful) {
+        if let Some(spent) = spent {
             self.timeline.by_ca(charted, chain, spent.requests.saturating_add(spent.connecting));
         }
         if let Some(class) = result.class.filter(|_| !result.successful) {

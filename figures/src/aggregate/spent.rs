@@ -1,7 +1,7 @@
 //! Splits a chain's time into parts that add up to it, and the time of requests into phases.
 
 use serde::{Deserialize, Serialize};
-use wec_record::{ChainResult, RequestResult, Spent};
+use wec_record::{RequestResult, Spent};
 
 use crate::distribution::{MOST, Times};
 use crate::snapshot::{PhaseFigures, TimeFigures};
@@ -18,9 +18,9 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Counts an iteration. Records without times have no parts.
-    pub(super) fn record(&mut self, result: &ChainResult) {
-        let Some(Spent { requests, connecting, asked, polls, keys, own }) = result.spent() else { return };
+    /// Counts an iteration.
+    pub(super) fn record(&mut self, spent: Spent) {
+        let Spent { requests, connecting, asked, polls, keys, own } = spent;
         self.requests.record(requests);
         self.connecting.record(connecting);
         self.asked.record(asked);
