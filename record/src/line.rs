@@ -357,6 +357,14 @@ impl<'a> Line<'a> {
         self.is(what).then_some(())
     }
 
+    /// As [`Line::is`], for one of several texts that begin alike and may end alike: the end shows at once whether their
+    /// length is right.
+    #[inline]
+    pub(crate) fn is_one_of_many(&mut self, what: &str) -> bool {
+        let end = self.text.as_bytes().get(..self.at + what.len()).and_then(<[u8]>::last_chunk::<8>);
+        (what.len() < 8 || end == what.as_bytes().last_chunk()) && self.is(what)
+    }
+
     #[inline]
     pub(crate) fn is(&mut self, what: &str) -> bool {
         let there = self.text.as_bytes()[self.at..].starts_with(what.as_bytes());

@@ -143,7 +143,7 @@ impl LineReader {
         let others = (0..self.chains.len()).filter(|place| *place != predicted);
         let known = |place: &usize| {
             let text = &self.chains[*place].text;
-            !text.is_empty() && line.is(text)
+            !text.is_empty() && line.is_one_of_many(text)
         };
         if let Some(place) = iter::once(predicted).chain(others).find(known) {
             return Some(place);
@@ -178,9 +178,12 @@ impl LineReader {
         (number, before): (usize, u64),
     ) -> Option<()> {
         let predicted = self.requests.get(self.last.1).map_or(0, |last| last.next);
-        let others = (0..self.requests.len()).filter(|place| *place != predicted);
-        let known = |place: &usize| self.requests.get(*place).is_some_and(|kind| line.is(&kind.text));
-        let kind = match iter::once(predicted).chain(others).find(known) {
+        // In the last result of the kind of the chain.
+        let before_it = kinds.get(number).map_or(predicted, |kind| place_of(*kind));
+        let others = (0..self.requests.len()).filter(|place| *place != predicted && *place != before_it);
+        let known =
+            |place: &usize| self.requests.get(*place).is_some_and(|kind| line.is_one_of_many(&kind.text));
+        let kind = match [predicted, before_it].into_iter().chain(others).find(known) {
             Some(place) => {
                 self.requests[self.last.1].next = place;
                 self.last.1 = place;
@@ -218,18 +221,21 @@ impl LineReader {
         }
         self.made = self.made.wrapping_add(1).max(1);
         let new = RequestKind { text: text.into(), number: self.made, request: request.clone(), next: 0 };
-        let place = if self.requests.len() < MAX_KINDS {
+        let place = place_of(self.made).min(self.requests.len());
+        if place == self.requests.len() {
             self.requests.push(new);
-            self.requests.len() - 1
         } else {
-            let place = self.made as usize % MAX_KINDS;
             self.requests[place] = new;
-            place
-        };
+        }
         self.requests[self.last.1].next = place;
         self.last.1 = place;
         self.made
     }
+}
+
+/// The place of the kind of requests with this number, if another one has not taken it since.
+const fn place_of(number: u32) -> usize {
+    (number as usize).wrapping_sub(1) % MAX_KINDS
 }
 
 impl Default for ChainKind {
