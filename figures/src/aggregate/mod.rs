@@ -9,6 +9,7 @@ mod failures;
 mod figures;
 mod hits;
 mod load;
+mod marks;
 mod merge;
 mod metrics;
 mod nodes;
@@ -29,9 +30,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use wec_record::{
-    CaSample, Chain, ChainResult, ChallengeType, FailureClass, LoadSample, LoadState, Mark, MarkBy,
-    MarkValue, MarkWhat, Purpose, Record, RequestResult, RunHeader, RunTimes, Spent, StateCounts, Threshold,
-    ValidationHit, Verdict,
+    Chain, ChainResult, ChallengeType, FailureClass, LoadSample, Mark, Purpose, Record, RequestResult,
+    RunHeader, RunTimes, Spent, StateCounts, Threshold, ValidationHit, Verdict,
 };
 
 use self::certificates::Certificates;
@@ -58,9 +58,7 @@ use crate::window::Windows;
 
 /// RFC 8555 has a dozen endpoints; the rest is for servers with several templates each.
 const MAX_ENDPOINTS: usize = 128;
-const MAX_MARKS: usize = 1_000;
 const MAX_SCENARIOS: usize = 64;
-const MAX_GENERATOR_MARKS: usize = 200;
 const MAX_NODES: usize = 10_000;
 /// A node without a report for this time counts as gone.
 const NODE_SILENT_NS: u64 = 10_000_000_000;
@@ -504,44 +502,6 @@ impl Aggregate {
         self.timeline.hit(within.then_some(at));
     }
 
-    fn mark(&mut self, mark: Mark) {
-        let within = self.span(mark.at_unix_ns, mark.at_unix_ns);
-        if self.is_after_period(mark.at_unix_ns) {
-            return;
-        }
-        self.stopped |= mark.new_state() == Some(LoadState::Stopped);
-        self.workers_target_by(&mark);
-        if !self.is_in_part(mark.at_unix_ns) {
-            return;
-        }
-        if !within {
-            return self.timeline.leave_out();
-        }
-        self.keep_mark(mark);
-    }
-
-    fn workers_target_by(&mut self, mark: &Mark) {
-        if let (MarkWhat::Workers, MarkValue::Workers(workers)) = (&mark.what, &mark.to) {
-            let known = self.workers_targets.contains_key(&mark.scenario);
-            if known || self.workers_targets.len() < MAX_SCENARIOS {
-                self.workers_targets.insert(mark.scenario.clone(), *workers);
-            }
-        }
-    }
-
-    fn keep_mark(&mut self, mark: Mark) {
-        let by_generator = mark.by == MarkBy::Generator;
-        // A load tester near its limits makes many marks, which must not displace those of people.
-        let full = by_generator && self.generator_marks >= MAX_GENERATOR_MARKS;
-        if self.marks.len() < MAX_MARKS && !full {
-            self.generator_marks += usize::from(by_generator);
-            self.marks.push(mark);
-            self.mark_places.push(self.place);
-        } else {
-            self.dropped_marks += 1;
-        }
-    }
-
     fn load(&mut self, node: &str, seq: u64, at_unix_ns: u64, load: &LoadSample) {
         let charted = self.sample_at(at_unix_ns);
         let at_unix_ns = charted.unwrap_or_else(|latest| latest);
@@ -561,29 +521,7 @@ impl Aggregate {
             Err(_) => self.timeline.leave_out(),
         }
         self.silence(at_unix_ns, &load.ca);
-        if let Some(limited) = load.generator.turned {
-            let now = load.generator.limits.iter().filter(|limit| limit.now).map(|limit| limit.what.name());
-            let limited_by = format!("limited by {}", now.collect::<Vec<_>>().join(", "));
-            let (from, to) =
-                if limited { (KEEPS_UP.into(), limited_by) } else { ("limited".into(), KEEPS_UP.into()) };
-            self.generator_mark(at_unix_ns, MarkWhat::Generator, from, to);
-        }
-    }
-
-    /// The CA stopped answering a node, or answers again. Bounded like the marks of the load tester.
-    fn silence(&mut self, at_unix_ns: u64, ca: &CaSample) {
-        let Some(silent) = ca.turned else { return };
-        let since =
-            ca.silent.map_or(0, |silent| at_unix_ns.saturating_sub(silent.since_unix_ns)) / 1_000_000_000;
-        let in_flight = ca.silent.map_or(0, |silent| silent.in_flight);
-        let none = format!("none for {since} s, {in_flight} requests in flight");
-        let (from, to) = if silent { (ANSWERS.into(), none) } else { ("none".into(), ANSWERS.into()) };
-        self.generator_mark(at_unix_ns, MarkWhat::Answers, from, to);
-    }
-
-    fn generator_mark(&mut self, at_unix_ns: u64, what: MarkWhat, from: String, to: String) {
-        let (from, to) = (MarkValue::Text(from), MarkValue::Text(to));
-        self.mark(Mark { from, ..Mark::new(at_unix_ns, MarkBy::Generator, what, to) });
+        self.keeps_up(at_unix_ns, &load.generator);
     }
 
     fn endpoint_of(&mut self, request: &RequestResult) -> &mut EndpointTotals {
@@ -649,10 +587,6 @@ impl Aggregate {
     }
 }
 
-/// The state of a CA that answers.
-const ANSWERS: &str = "come";
-/// The state of a load tester that keeps up.
-const KEEPS_UP: &str = "keeps up";
 /// The name of the rest of a bounded table.
 const OTHER: &str = "other";
 

@@ -1,9 +1,9 @@
 //! Whether figures that were read from a file can be those of records. Whoever can write beside a log can write an index:
 //! put together, other figures could overflow, take any memory, or be shown as times that nobody measured.
 
+use super::marks::MAX_MARKS;
 use super::{
-    Aggregate, ChainTotals, EndpointTotals, HitTotals, MAX_ENDPOINTS, MAX_MARKS, MAX_NODES, MAX_SCENARIOS,
-    Outcome,
+    Aggregate, ChainTotals, EndpointTotals, HitTotals, MAX_ENDPOINTS, MAX_NODES, MAX_SCENARIOS, Outcome,
 };
 use crate::distribution::MOST;
 use crate::snapshot::{ByteFigures, ConnectionFigures, FailureFigures};

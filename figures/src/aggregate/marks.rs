@@ -1,0 +1,78 @@
+//! Marks of a run: those of people and of the schedule, and those that the load tester makes itself.
+
+use wec_record::{CaSample, GeneratorSample, LoadState, Mark, MarkBy, MarkValue, MarkWhat};
+
+use super::{Aggregate, MAX_SCENARIOS};
+
+pub(super) const MAX_MARKS: usize = 1_000;
+const MAX_GENERATOR_MARKS: usize = 200;
+/// The state of a CA that answers.
+const ANSWERS: &str = "come";
+/// The state of a load tester that keeps up.
+const KEEPS_UP: &str = "keeps up";
+
+impl Aggregate {
+    pub(super) fn mark(&mut self, mark: Mark) {
+        let within = self.span(mark.at_unix_ns, mark.at_unix_ns);
+        if self.is_after_period(mark.at_unix_ns) {
+            return;
+        }
+        self.stopped |= mark.new_state() == Some(LoadState::Stopped);
+        self.workers_target_by(&mark);
+        if !self.is_in_part(mark.at_unix_ns) {
+            return;
+        }
+        if !within {
+            return self.timeline.leave_out();
+        }
+        self.keep_mark(mark);
+    }
+
+    pub(super) fn workers_target_by(&mut self, mark: &Mark) {
+        if let (MarkWhat::Workers, MarkValue::Workers(workers)) = (&mark.what, &mark.to) {
+            let known = self.workers_targets.contains_key(&mark.scenario);
+            if known || self.workers_targets.len() < MAX_SCENARIOS {
+                self.workers_targets.insert(mark.scenario.clone(), *workers);
+            }
+        }
+    }
+
+    pub(super) fn keep_mark(&mut self, mark: Mark) {
+        let by_generator = mark.by == MarkBy::Generator;
+        // A load tester near its limits makes many marks, which must not displace those of people.
+        let full = by_generator && self.generator_marks >= MAX_GENERATOR_MARKS;
+        if self.marks.len() < MAX_MARKS && !full {
+            self.generator_marks += usize::from(by_generator);
+            self.marks.push(mark);
+            self.mark_places.push(self.place);
+        } else {
+            self.dropped_marks += 1;
+        }
+    }
+
+    /// The load tester no longer keeps up with its schedule, or does so again.
+    pub(super) fn keeps_up(&mut self, at_unix_ns: u64, generator: &GeneratorSample) {
+        let Some(limited) = generator.turned else { return };
+        let now = generator.limits.iter().filter(|limit| limit.now).map(|limit| limit.what.name());
+        let limited_by = format!("limited by {}", now.collect::<Vec<_>>().join(", "));
+        let (from, to) =
+            if limited { (KEEPS_UP.into(), limited_by) } else { ("limited".into(), KEEPS_UP.into()) };
+        self.generator_mark(at_unix_ns, MarkWhat::Generator, from, to);
+    }
+
+    /// The CA stopped answering a node, or answers again. Bounded like the marks of the load tester.
+    pub(super) fn silence(&mut self, at_unix_ns: u64, ca: &CaSample) {
+        let Some(silent) = ca.turned else { return };
+        let since =
+            ca.silent.map_or(0, |silent| at_unix_ns.saturating_sub(silent.since_unix_ns)) / 1_000_000_000;
+        let in_flight = ca.silent.map_or(0, |silent| silent.in_flight);
+        let none = format!("none for {since} s, {in_flight} requests in flight");
+        let (from, to) = if silent { (ANSWERS.into(), none) } else { ("none".into(), ANSWERS.into()) };
+        self.generator_mark(at_unix_ns, MarkWhat::Answers, from, to);
+    }
+
+    fn generator_mark(&mut self, at_unix_ns: u64, what: MarkWhat, from: String, to: String) {
+        let (from, to) = (MarkValue::Text(from), MarkValue::Text(to));
+        self.mark(Mark { from, ..Mark::new(at_unix_ns, MarkBy::Generator, what, to) });
+    }
+}
