@@ -84,7 +84,7 @@ export const CHARTS: readonly Chart[] = [
   {
     id: "response-time",
     title: "Response time by chain",
-    unit: "log scale",
+    unit: "log",
     format: duration,
     scale: "log",
     views: [
@@ -198,7 +198,7 @@ export const CHARTS: readonly Chart[] = [
   {
     id: "lag",
     title: "The load tester’s own lag",
-    unit: "log scale",
+    unit: "log",
     format: duration,
     scale: "log",
     views: [],

@@ -5,7 +5,7 @@
 
 import { createServer, type Server } from "node:http";
 import { createWriteStream, existsSync } from "node:fs";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, utimes } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { extname, join, resolve } from "node:path";
@@ -60,6 +60,8 @@ async function writeDay(pattern: string, file: string): Promise<number> {
   }
   out.end();
   await once(out, "finish");
+  // A log that was changed lately and has no end counts as one that grows, and gets no index.
+  await utimes(file, began / 1e9 + DAY_S, began / 1e9 + DAY_S);
   return times * requests;
 }
 
