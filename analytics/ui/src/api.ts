@@ -414,7 +414,7 @@ export interface paths {
         delete?: never;
         options?: never;
         head?: never;
-        /** Changes workers, rate and weights of one scenario */
+        /** Changes workers, rate and weights of one scenario, or adds an event to its fleet */
         patch: operations["change_scenario"];
         trace?: never;
     };
@@ -763,10 +763,10 @@ export interface components {
             p99_ns: (number | null)[];
         };
         /**
-         * @description The challenge types of RFC 8555 §8 and RFC 8737.
+         * @description The challenge types of RFC 8555 §8 and RFC 8737, and two of drafts.
          * @enum {string}
          */
-        ChallengeType: "http-01" | "dns-01" | "tls-alpn-01";
+        ChallengeType: "http-01" | "dns-01" | "tls-alpn-01" | "dns-account-01" | "dns-persist-01";
         /** @description How far a node's clock is ahead of the board's time. */
         ClockOffset: {
             /**
@@ -1438,8 +1438,8 @@ export interface components {
             /** @description Value after. */
             to: string;
             /**
-             * @description What changed: `workers`, `rate`, `weights`, `limits`, `state`, `generator`, `answers`, `warm-up`; `note` is a
-             *     mark from outside, whose text is the value after it; `gap` is the end of a time in which the parts of all nodes were
+             * @description What changed: `workers`, `rate`, `weights`, `limits`, `state`, `generator`, `answers`, `warm-up`; `event` is one more
+             *     event of a fleet, and `note` a mark from outside, whose text is the value after it; `gap` is the end of a time in which the parts of all nodes were
              *     less than the target, with how much in the value after it.
              */
             what: string;
@@ -1777,6 +1777,19 @@ export interface components {
              */
             to_ns: number;
         };
+        /** @description The authorizations for which the CA asked from this number of addresses. */
+        Perspectives: {
+            /**
+             * Format: int32
+             * @description Number of addresses; 16 are 16 or more.
+             */
+            addresses: number;
+            /**
+             * Format: int64
+             * @description Number of authorizations.
+             */
+            count: number;
+        };
         /** @description Connections of an endpoint's requests, and the phases of their time, successful or not. */
         PhaseFigures: {
             /** @description Making new TCP connections. */
@@ -1817,6 +1830,11 @@ export interface components {
              *     }
              */
             bounds: components["schemas"]["PlanBounds"];
+            /**
+             * @description The CAA records that the requester's DNS has by rule; empty without any.
+             * @default
+             */
+            caa: string;
             /**
              * @description PEM bundle that the CA's HTTPS certificate must chain to; none for the system's roots.
              * @default null
@@ -2243,6 +2261,12 @@ export interface components {
              * @default
              */
             key_types?: string;
+            /**
+             * Format: double
+             * @description Share of new orders, and of the members of a fleet, that one and the same account has, 0 to 1.
+             * @default 0
+             */
+            largest_account?: number;
             /**
              * @description Unique in the plan.
              * @default
@@ -2683,6 +2707,8 @@ export interface components {
          *     scenario's own stages, and the new value stays.
          */
         ScenarioPatch: {
+            /** @description One more event of the scenario's fleet, as `outage 10m`: now, or `at` a time of the fleet's clock; only for a scenario with a fleet. */
+            event?: string;
             /**
              * Format: double
              * @description Arrivals per second, in the scenario's `rate_unit`; only for a scenario with a rate.
@@ -3419,6 +3445,8 @@ export interface components {
              * @description Authorizations that became valid or invalid.
              */
             count: number;
+            /** @description From how many addresses the CA asked for one authorization, of those with hits: its perspectives. */
+            perspectives: components["schemas"]["Perspectives"][];
             /** @description From the challenge's POST to the first answer with a final state. */
             time_ns: components["schemas"]["Timing"];
             /** @description The part before the first hit. */
@@ -3559,6 +3587,7 @@ export type ObservedOverTime = components['schemas']['ObservedOverTime'];
 export type ObservedSeries = components['schemas']['ObservedSeries'];
 export type PartView = components['schemas']['PartView'];
 export type Period = components['schemas']['Period'];
+export type Perspectives = components['schemas']['Perspectives'];
 export type PhaseFigures = components['schemas']['PhaseFigures'];
 export type Plan = components['schemas']['Plan'];
 export type PlanBounds = components['schemas']['PlanBounds'];
