@@ -50,6 +50,6 @@ pub use session::{
     LiveValue, Made, Pause, Phase, RunStatus, ScenarioStatus, Session, SessionSpec, SessionState, StagePoint,
     Target, Versioned,
 };
-pub use share::{NodeShare, Parts, Shares};
+pub use share::{Held, NodeShare, Parts, Shares};
 pub use strength::{Strength, Unit};
 pub use url::BoardUrl;

@@ -7,6 +7,9 @@
 //! | --- | --- | --- |
 //! | e | use the smaller part at once, and acknowledge e | keep what they have: their part is limited |
 //! | e + 1, when all of the former have acknowledged or their leases have ended | | use the larger part |
+//!
+//! Parts grow step by step while other decisions come in between
+//! ([ADR 113](../../docs/adr/0113-acknowledgements-of-earlier-epochs-count.md)).
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -38,8 +41,20 @@ pub struct NodeShare {
     /// they have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<Parts>,
-    /// The largest parts that the node may still use, since the last epoch that it has acknowledged.
-    pub held: Parts,
+    /// The largest parts that the node may still use.
+    pub held: Held,
+}
+
+/// The largest parts that a node may still use before it sees a later decision. Other decisions do not wait for its
+/// acknowledgement, so it is of an epoch that stays the same until the node has acknowledged it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Until it has acknowledged `checkpoint`.
+    pub parts: Parts,
+    /// The epoch after the last acknowledgement.
+    pub checkpoint: u64,
+    /// From `checkpoint` on, the largest of all epochs.
+    pub after: Parts,
 }
 
 /// Parts of a target, in billionths of it, by unit.
@@ -90,13 +105,28 @@ impl Shares {
             let larger = |node: &&NodeInfo| held(node).of(unit).max(goal(node).of(unit));
             sharing.iter().map(larger).sum::<u64>() <= WHOLE
         });
+        // What nobody may use now, and what nodes would need of it.
+        let free =
+            Parts::each(|unit| WHOLE.saturating_sub(sharing.iter().map(|node| held(node).of(unit)).sum()));
+        let missing = |node: &NodeInfo, unit: Unit| goal(node).of(unit).saturating_sub(held(node).of(unit));
+        let need = Parts::each(|unit| sharing.iter().map(|node| missing(node, unit)).sum());
         let share = |node: &NodeInfo| {
             let (held, goal) = (held(node), goal(node));
-            // A part that does not grow needs no limit, and is by the formula.
-            let limit = |unit: Unit| if held.of(unit) < goal.of(unit) { held.of(unit) } else { WHOLE };
+            // A part that does not grow needs no limit, and is by the formula. Others grow when half of what they need
+            // is free: with many nodes somebody's offer always changes, and all of it would never be.
+            let limit = |unit: Unit| {
+                let (held, missing) = (held.of(unit), missing(node, unit));
+                let (free, need) = (free.of(unit), need.of(unit).max(1));
+                match missing {
+                    0 => WHOLE,
+                    missing if free * 2 >= need => held + scaled(missing, free.min(need), need),
+                    _ => held,
+                }
+            };
             let limit = (!fits).then(|| Parts::each(limit));
+            let part = goal.min(&limit.unwrap_or(goal));
             let registration = node.follows.registration;
-            let held = held.max(&goal.min(&limit.unwrap_or(goal)));
+            let held = self.held_after(node, &held, &part);
             NodeShare { registration, strength: offered(node), limit, held }
         };
         let nodes: BTreeMap<_, _> = sharing.iter().map(|node| (node.id.clone(), share(node))).collect();
@@ -113,10 +143,26 @@ impl Shares {
     fn held(&self, node: &NodeInfo, sums: &Parts) -> Parts {
         match self.nodes.get(&node.id) {
             // What was decided for an earlier registration ended with its lease.
-            Some(share) if share.registration == node.follows.registration => {
-                if node.follows.epoch >= self.epoch { parts(share, sums) } else { share.held }
-            }
+            Some(share) if share.registration == node.follows.registration => match node.follows.epoch {
+                epoch if epoch >= self.epoch => parts(share, sums),
+                epoch if epoch >= share.held.checkpoint => share.held.after,
+                _ => share.held.parts,
+            },
             _ => Parts::default(),
+        }
+    }
+
+    /// What a node may still use after the next decision, which gives it this part.
+    fn held_after(&self, node: &NodeInfo, held: &Parts, part: &Parts) -> Held {
+        let parts = held.max(part);
+        match self.share(&node.id, node.follows.registration) {
+            // It has not acknowledged the checkpoint yet.
+            Some(NodeShare { held: Held { checkpoint, after, .. }, .. })
+                if node.follows.epoch < *checkpoint =>
+            {
+                Held { parts, checkpoint: *checkpoint, after: after.max(part) }
+            }
+            _ => Held { parts, checkpoint: self.epoch + 1, after: *part },
         }
     }
 
@@ -132,7 +178,7 @@ impl Shares {
     /// Whether other nodes wait until this one has acknowledged the epoch: it had a larger part before.
     pub fn awaits(&self, share: &NodeShare) -> bool {
         let now = parts(share, &self.sums());
-        Unit::ALL.into_iter().any(|unit| now.of(unit) < share.held.of(unit))
+        Unit::ALL.into_iter().any(|unit| now.of(unit) < share.held.parts.of(unit))
     }
 
     /// A node's part of a number of workers.
@@ -217,6 +263,12 @@ fn sums(strengths: impl Iterator<Item = Strength>) -> Parts {
     strengths.fold(Parts::default(), |sums, strength| {
         Parts::each(|unit| sums.of(unit).saturating_add(strength.of(unit)))
     })
+}
+
+/// This much of a whole for each of `of`, rounded down.
+fn scaled(whole: u64, each: u64, of: u64) -> u64 {
+    let scaled = u128::from(whole) * u128::from(each) / u128::from(of.max(1));
+    u64::try_from(scaled).expect("at most the whole, as each is at most of")
 }
 
 /// The part of a node in the sum of all, rounded down. The formula rounds to thousandths of a second, so a

@@ -100,12 +100,8 @@ mod tests {
     #[test]
     fn a_saturated_node_offers_less_only_if_others_can_take_it() {
         let strength = Strength { chains: 100_000, ..Strength::UNMEASURED };
-        let share = wec_board::NodeShare {
-            registration: 1,
-            strength,
-            limit: None,
-            held: wec_board::Parts::default(),
-        };
+        let share =
+            wec_board::NodeShare { registration: 1, strength, limit: None, held: wec_board::Held::default() };
         let shares = |nodes: &[&str]| Shares {
             epoch: 1,
             nodes: nodes.iter().map(|id| ((*id).to_owned(), share)).collect(),

@@ -108,14 +108,14 @@ impl Part<'_> {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use wec_board::{NodeShare, Parts, Strength};
+    use wec_board::{Held, NodeShare, Strength};
 
     use super::*;
 
     /// The share of a node among others with the same strength.
     pub(crate) fn among(node: &str, ids: &[&str]) -> Share {
         let strength = Strength { workers: 1_000, ..Strength::UNMEASURED };
-        let share = NodeShare { registration: 0, strength, limit: None, held: Parts::default() };
+        let share = NodeShare { registration: 0, strength, limit: None, held: Held::default() };
         let nodes = ids.iter().map(|id| ((*id).to_owned(), share)).collect();
         Share::new(node, of(0), &Shares { epoch: 1, nodes }).unwrap()
     }
@@ -123,7 +123,7 @@ pub(crate) mod tests {
     #[test]
     fn scenarios_share_one_strength() {
         let strength = Strength { chains: 250_000, ..Strength::UNMEASURED };
-        let share = NodeShare { registration: 0, strength, limit: None, held: Parts::default() };
+        let share = NodeShare { registration: 0, strength, limit: None, held: Held::default() };
         let nodes = ["a", "b"].map(|id| (id.to_owned(), share)).into();
         let share = Share::new("a", of(0), &Shares { epoch: 1, nodes }).unwrap();
         let part = |target: f64, others: f64| {
@@ -144,7 +144,7 @@ pub(crate) mod tests {
         let strengths = [("a", 100), ("b", 60), ("c", 40)];
         let nodes = strengths.map(|(id, workers)| {
             let strength = Strength { workers, ..Strength::UNMEASURED };
-            (id.to_owned(), NodeShare { registration: 0, strength, limit: None, held: Parts::default() })
+            (id.to_owned(), NodeShare { registration: 0, strength, limit: None, held: Held::default() })
         });
         let shares = Shares { epoch: 1, nodes: nodes.into() };
         let parts = |target: u32, others: u32| {

@@ -103,6 +103,36 @@ fn a_node_that_joins_gets_its_part_when_the_others_have_reduced_theirs() {
     assert_eq!(rates(&back.next("s", &[a, b]).unwrap()), [40.0, 40.0]);
 }
 
+/// Many nodes come one after the other, and offers change all the time: each acknowledgement is of an epoch that is not
+/// the latest any more when it is seen.
+#[test]
+fn nodes_that_join_get_their_parts_while_offers_of_others_keep_changing() {
+    let mut live: Vec<NodeInfo> = Vec::new();
+    let mut shares = Shares::default();
+    let mut seen = vec![Shares::default(); 50];
+    for round in 0..200 {
+        if round < 50 {
+            live.push(running(&format!("n{round:02}"), 100));
+        }
+        // One node's offer changes, so there is always another decision.
+        let changed = round % live.len();
+        live[changed].strength.chains = 100_000 - 1_000 * (round as u64 % 7);
+        let next = shares.next("s", &live).unwrap_or_else(|| shares.clone());
+        // They follow the decision before the latest.
+        for (node, seen) in live.iter_mut().zip(&mut seen) {
+            let awaited = shares.nodes.get(&node.id).is_some_and(|share| shares.awaits(share));
+            node.follows.epoch = if awaited { shares.epoch } else { node.follows.epoch };
+            *seen = shares.clone();
+        }
+        let rates = live.iter().zip(&seen).map(|(node, seen)| seen.rate(&node.id, Unit::Chains, 1_000.0));
+        assert!(rates.sum::<f64>() <= 1_000.05, "more than the target in round {round}");
+        shares = next;
+    }
+    let rates: Vec<_> = live.iter().map(|node| shares.rate(&node.id, Unit::Chains, 1_000.0)).collect();
+    let (least, sum) = (rates.iter().copied().fold(f64::MAX, f64::min), rates.iter().sum::<f64>());
+    assert!(least > 15.0 && sum > 950.0, "{sum} of 1000: {rates:?}");
+}
+
 #[test]
 fn shares_in_proportion_to_what_nodes_can_do() {
     let (a, b, c) = (("A", 4_000), ("B", 5_000), ("C", 3_000));

@@ -166,7 +166,7 @@ async fn follow_session(parts: &Parts, finish: CancellationToken) {
 
 #[cfg(test)]
 mod tests {
-    use wec_board::{NodeShare, Parts as BoardParts, Strength, Target};
+    use wec_board::{Held, NodeShare, Strength, Target};
 
     use super::*;
 
@@ -175,7 +175,7 @@ mod tests {
             registration: 1,
             strength: Strength { chains: chains * 1_000, ..Strength::UNMEASURED },
             limit: None,
-            held: BoardParts::default(),
+            held: Held::default(),
         };
         let nodes = nodes.iter().map(|(id, chains)| ((*id).to_owned(), share(*chains))).collect();
         Shares { epoch: 1, nodes }

@@ -237,7 +237,7 @@ fn summary(delivered: &Delivered) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
-    use wec_board::{Limits, NodeShare, Parts, Target};
+    use wec_board::{Held, Limits, NodeShare, Target};
 
     use super::*;
 
@@ -263,7 +263,7 @@ mod tests {
             registration: 1,
             strength: strength(part),
             limit: None,
-            held: Parts::default(),
+            held: Held::default(),
         };
         let nodes = BTreeMap::from([("a".to_owned(), share(100)), ("b".to_owned(), share(300))]);
         let shares = Shares { epoch: 1, nodes };
