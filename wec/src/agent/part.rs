@@ -96,7 +96,7 @@ async fn run_or_refuse(
     let plan = plan_for_agent(&session.keys, &consent.local, secrets)
         .map_err(|mistakes| anyhow::anyhow!("{}", mistakes.to_string().replace('\n', "; ")))?;
     let challenges = stop.unless_stopped(agent.challenges(&plan)).await?;
-    let began = tokio::time::Instant::now();
+    let mut unreachable_since = None;
     loop {
         let node = Node {
             clock: agent.clock,
@@ -124,7 +124,11 @@ async fn run_or_refuse(
             Err(_) if state.get() != AgentState::Preparing => return ended,
             // The nodes of an earlier run of this session are still there, or the board is away for a moment.
             Err(error) if is_passing(error) => AGAIN,
-            Err(error) if cannot_reach_ca(error) && began.elapsed() < REACHES_CA_WITHIN => {
+            Err(error)
+                if cannot_reach_ca(error)
+                    && unreachable_since.get_or_insert_with(tokio::time::Instant::now).elapsed()
+                        < REACHES_CA_WITHIN =>
+            {
                 tracing::warn!(session = run.session, "trying again: {error:#}");
                 AGAIN.mul_f64(rand::random_range(1.0..5.0))
             }
