@@ -229,7 +229,7 @@ describe("the statistics", () => {
     await page.locator("#group-endpoint tr[data-row]", { hasText: "finalize" }).first().getByRole("link").click();
     await expect.poll(() => text("#details h2"), POLL).toMatch(/^finalize/);
     await expect.poll(() => page.locator("#heat-map [role=img]").count(), POLL).toBe(1);
-    await expect.poll(() => text("#examples tbody tr:first-child"), POLL).toMatch(/\ds\s+\d[\s\S]*200[\s\S]*(certificate|refresh)/);
+    await expect.poll(() => text("#examples tbody tr:first-child"), POLL).toMatch(/^\d\d:\d\d:\d\d\s+\d[\s\S]*\s200\s+(certificate|refresh)/);
     await page.locator("#details").getByRole("link", { name: "Close" }).click();
   });
 
