@@ -108,7 +108,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_began_in_a_term_goes_on_until_the_deadline_or_another_term() {
         // What happens, after how many seconds, and whether what began at the start may go on then.
-        let cases: [(&str, u64, fn(&Deadline), bool); 6] = [
+        type Event = fn(&Deadline);
+        let cases: [(&str, u64, Event, bool); 6] = [
             ("nothing", 6, |_| (), true),
             ("nothing", 7, |_| (), false),
             ("it is moved", 6, |deadline| deadline.set(1, soon()), true),

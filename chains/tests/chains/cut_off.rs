@@ -84,7 +84,8 @@ impl Transport for Making {
 async fn sends_nothing_after_the_right_to_send_has_ended() {
     let later = || Some(Moment::now().after(Duration::from_secs(60)));
     // What happens to the right after the first request, and whether the second one is sent.
-    let cases: [(&str, fn(&Deadline), bool); 4] = [
+    type Change = fn(&Deadline);
+    let cases: [(&str, Change, bool); 4] = [
         ("nothing", |_| (), true),
         ("it is renewed", |right| right.set(1, Some(Moment::now().after(Duration::from_secs(90)))), true),
         ("it ends", |right| right.set(1, Some(Moment::now())), false),
