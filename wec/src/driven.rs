@@ -3,44 +3,40 @@
 use url::Url;
 use wec_record::Chain;
 use wec_requester::Plan;
-use wec_requester::config::{Decided, Mistakes, Push, Settings};
+use wec_requester::config::{Command, Decided, Mistakes, Push, Settings};
 
 use crate::run::resolve;
 
-/// The keys of a load, which such a run does not take.
-const LOAD: [&str; 15] = [
-    "workers",
-    "rate",
-    "target_rps",
-    "iterations",
-    "fleet_certificates",
-    "fleet_speed",
-    "stages",
-    "think_time",
-    "executor",
-    "rate_unit",
-    "spacing",
-    "start_at",
-    "after",
-    "weights",
-    "warm_up",
-];
-
-/// Whether the source of the load sets this key; `more` are those that it sets beside the load.
-pub(crate) fn sets(key: &str, more: &[&str]) -> bool {
-    LOAD.contains(&key) || more.contains(&key)
-}
-
-/// The plan without its scenarios. Keys of a file that the source of the load sets are errors, with this `way_out`.
-pub(crate) fn plan(
+/// The plan without its scenarios. Keys that the command refuses are errors, with this `way_out`.
+pub(crate) fn plan<C: Command>(
     mut settings: Settings,
     directory: Url,
-    more: &[&str],
     way_out: &str,
 ) -> Result<Plan, Mistakes> {
     let weights = Chain::ALL.map(|chain| format!("weights.{chain}"));
-    let keys: Vec<_> = LOAD.iter().chain(more).copied().chain(weights.iter().map(String::as_str)).collect();
+    let mut keys = C::refused();
+    keys.extend(weights.iter().map(String::as_str));
     settings.refuse(&keys, |_| way_out.to_owned());
     let push = Push::Workers { workers: 1, stages: Vec::new() };
     resolve(settings, Decided { directory: Some(directory), push, ..Decided::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use wec_requester::PlanOptions;
+    use wec_requester::config::Place;
+
+    use super::*;
+
+    /// A key that the plan of such a run does not read has no effect, so it must be one of the load, which is refused.
+    #[test]
+    fn every_key_is_read_or_of_the_load() {
+        let mut settings = PlanOptions::default().with("directory", "https://127.0.0.1:14000/dir").settings();
+        let push = Push::Workers { workers: 1, stages: Vec::new() };
+        wec_requester::config::plan::plan(&mut settings, Decided { push, ..Decided::default() }, None);
+        let unread = settings.unread().into_iter();
+        let unread = unread.filter(|key| !matches!(key.place, Place::Command | Place::Search));
+        let missed: Vec<_> = unread.filter(|key| !key.sets_load).map(|key| key.name).collect();
+        assert_eq!(missed, [""; 0]);
+    }
 }

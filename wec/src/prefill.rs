@@ -50,7 +50,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = HEADING)]
     certificates: u64,
     /// Virtual users that make them concurrently
-    #[arg(short = 'u', long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = HEADING)]
+    #[arg(short = 'u', long, value_name = "N", env = "WEC_WORKERS", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = HEADING)]
     workers: u32,
     #[command(flatten)]
     flags: Flags<Filling>,
@@ -68,7 +68,11 @@ const BY_SIZE: [&str; 5] =
 
 impl Command for Filling {
     fn takes(key: &Key) -> bool {
-        key.place != Place::Search && !driven::sets(key.name, &BY_SIZE) && key.name != "directory"
+        key.place != Place::Search && !["directory", "workers"].contains(&key.name)
+    }
+
+    fn refuses(key: &Key) -> bool {
+        key.sets_load || BY_SIZE.contains(&key.name)
     }
 }
 
@@ -148,7 +152,7 @@ pub(crate) async fn prefill(options: Options, stop: Stop) -> anyhow::Result<Exit
 
 /// The plan without its scenarios. Keys of a file that the size sets are errors.
 fn plan(settings: Settings, directory: Url) -> Result<Plan, Mistakes> {
-    driven::plan(settings, directory, &BY_SIZE, "wec prefill sets the load itself: leave it out")
+    driven::plan::<Filling>(settings, directory, "wec prefill sets the load itself: leave it out")
 }
 
 /// What is stored of the CA; nothing if there is no store yet.

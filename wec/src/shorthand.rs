@@ -69,21 +69,12 @@ pub(crate) struct Aseq {
 pub(crate) enum Constant {}
 
 impl Command for Constant {
-    const REFUSED: &'static [&'static str] = &[
-        "executor",
-        "workers",
-        "rate",
-        "target_rps",
-        "iterations",
-        "fleet_certificates",
-        "fleet_speed",
-        "stages",
-        "spacing",
-        "rate_unit",
-    ];
-
     fn takes(key: &Key) -> bool {
         key.place != Place::Search
+    }
+
+    fn refuses(key: &Key) -> bool {
+        key.sets_load && !["think_time", "start_at", "after", "weights", "warm_up"].contains(&key.name)
     }
 
     fn help(key: &Key) -> &'static str {
@@ -100,22 +91,12 @@ impl Command for Constant {
 pub(crate) enum Stepped {}
 
 impl Command for Stepped {
-    const REFUSED: &'static [&'static str] = &[
-        "executor",
-        "workers",
-        "rate",
-        "target_rps",
-        "iterations",
-        "fleet_certificates",
-        "fleet_speed",
-        "stages",
-        "spacing",
-        "rate_unit",
-        "run_time",
-    ];
-
     fn takes(key: &Key) -> bool {
         Constant::takes(key)
+    }
+
+    fn refuses(key: &Key) -> bool {
+        Constant::refuses(key) || key.name == "run_time"
     }
 
     fn help(key: &Key) -> &'static str {
@@ -181,8 +162,9 @@ async fn run_workers<C: Command>(
 /// The plan; flags, variables and keys of a file that also set the load are errors.
 fn read<C: Command>(command: &str, options: &PlanOptions, push: Push) -> Result<Plan, Mistakes> {
     let mut settings = options.settings();
-    settings
-        .refuse(C::REFUSED, |_| format!("wec {command} sets the load itself: leave it out, or use wec run"));
+    settings.refuse(&C::refused(), |_| {
+        format!("wec {command} sets the load itself: leave it out, or use wec run")
+    });
     resolve(settings, Decided { push, ..Decided::default() })
 }
 
@@ -296,7 +278,7 @@ mod tests {
         wec_requester::config::plan::plan(&mut settings, Decided { push, ..Decided::default() }, None);
         let unread = settings.unread().into_iter();
         let unread = unread.filter(|key| !matches!(key.place, Place::Command | Place::Search));
-        let missed = unread.map(|key| key.name).filter(|name| !Constant::REFUSED.contains(name));
+        let missed = unread.filter(|key| !Constant::refuses(key)).map(|key| key.name);
         assert_eq!(missed.collect::<Vec<_>>(), [""; 0]);
     }
 }

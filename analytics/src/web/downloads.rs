@@ -166,7 +166,7 @@ pub(super) async fn note(
     let kept = tokio::task::spawn_blocking(move || runs.keep_note(&run, &noted)).await.unwrap_or(Ok(false));
     match kept {
         Ok(true) => Ok(Json(Note { text })),
-        Ok(false) => Err(ApiError::NoRun(id)),
+        Ok(false) => Err(ApiError::NoLog(id)),
         Err(error) => Err(ApiError::Unreadable(format!("cannot keep the note beside the log: {error}"))),
     }
 }
@@ -182,7 +182,7 @@ impl Web {
         let id = self.id_of(id).await?;
         let (runs, run) = (Arc::clone(&self.runs), id.clone());
         let found = tokio::task::spawn_blocking(move || runs.logs_of(&run)).await.unwrap_or(None);
-        let logs = found.ok_or_else(|| ApiError::NoRun(id.clone()))?;
+        let logs = found.ok_or_else(|| ApiError::NoLog(id.clone()))?;
         Ok((id, logs))
     }
 }

@@ -37,6 +37,11 @@ pub(crate) enum ApiError {
     #[error("there is no run {0:?}: GET /api/v1/runs lists the runs")]
     NoRun(String),
     #[error(
+        "the log of the run {0:?} is not in a folder of this service: it is replayed from elsewhere, or was not kept. wec serve \
+         FOLDER has the logs of a folder"
+    )]
+    NoLog(String),
+    #[error(
         "no part of the run {0:?} can be read: it is replayed here, or has not ended and the part has more than 128 MiB of its \
          log: choose a shorter one"
     )]
@@ -69,6 +74,7 @@ impl IntoResponse for ApiError {
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_)
             | Self::NoRun(_)
+            | Self::NoLog(_)
             | Self::NoReplay
             | Self::NoWindow(_)
             | Self::NoSession(_)

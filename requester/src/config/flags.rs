@@ -16,13 +16,23 @@ use super::suggestion::with_nearest;
 
 /// A command whose flags come from the table of keys.
 pub trait Command {
-    /// Keys whose flags the command reads only to report what to give instead. Help does not show them.
-    const REFUSED: &'static [&'static str] = &[];
     /// Whether environment variables replace missing flags.
     const ENVIRONMENT: bool = true;
 
-    /// Whether the command has the key's flag.
+    /// Whether the command has the key's flag. A key without one has no effect, so its environment variable is not even
+    /// read: this is for keys of another kind of command, and for those that have a flag of the command's own.
     fn takes(key: &Key) -> bool;
+
+    /// Whether the command reads the key only to report what to give instead. Help does not show its flag.
+    fn refuses(_: &Key) -> bool {
+        false
+    }
+
+    /// The names of the keys that it [refuses](Self::refuses).
+    #[must_use]
+    fn refused() -> Vec<&'static str> {
+        KEYS.iter().filter(|key| Self::refuses(key)).map(|key| key.name).collect()
+    }
 
     /// The help of the key's flag, where the command supports only a part of the key's values or uses.
     fn help(key: &Key) -> &'static str {
@@ -159,7 +169,7 @@ impl<C: Command> Flags<C> {
 
     /// Text below the flags in `-h` and `--help`, with a flag of the command as the example.
     fn footer() -> Option<String> {
-        let shown = |name: &str| Self::keys().find(|key| key.name == name && !C::REFUSED.contains(&key.name));
+        let shown = |name: &str| Self::keys().find(|key| key.name == name && !C::refuses(key));
         let key = ["run_time", "key_types"].into_iter().find_map(shown).filter(|_| C::ENVIRONMENT)?;
         Some(format!(
             "Flags override environment variables (--{}: {}), and these override the file ({}).",
@@ -174,7 +184,7 @@ impl<C: Command> clap::Args for Flags<C> {
     fn augment_args(command: clap::Command) -> clap::Command {
         let command = Self::keys().fold(command, |command, key| {
             let arg = arg(key, C::help(key), C::ENVIRONMENT);
-            command.arg(if C::REFUSED.contains(&key.name) { arg.hide(true) } else { arg })
+            command.arg(if C::refuses(key) { arg.hide(true) } else { arg })
         });
         match Self::footer() {
             Some(footer) => command.after_help(footer),

@@ -31,6 +31,8 @@ pub struct Key {
     pub short: Option<char>,
     /// Whether `-h` shows it; most keys are only in `--help`.
     pub usual: bool,
+    /// Whether it is a part of the load, which some commands set themselves: they refuse it ([`Command::refuses`]).
+    pub sets_load: bool,
     /// Whether only the process that runs the plan may set it: an agent has it in its own configuration, and
     /// refuses a session with it.
     pub local: bool,
@@ -122,37 +124,37 @@ pub static KEYS: &[Key] = &[
         "Where the HMAC key of --eab-kid is: env:NAME, an environment variable, or file:PATH [default: env:WEC_EAB_HMAC_KEY]"),
 
     scenario("workers", "N", Whole, LOAD,
-        "Virtual users that run chains concurrently [default: 50, or 0 with stages]; with a rate, the largest number [default: 1000]").short('u').usual(),
+        "Virtual users that run chains concurrently [default: 50, or 0 with stages]; with a rate, the largest number [default: 1000]").short('u').usual().sets_load(),
     scenario("rate", "RATE", Number, LOAD,
-        "Open model: start this many chains per second, however long they take: 50/s, 3000/min, \"500 requests/s\"").short('r').usual(),
+        "Open model: start this many chains per second, however long they take: 50/s, 3000/min, \"500 requests/s\"").short('r').usual().sets_load(),
     scenario("target_rps", "RPS", Number, LOAD,
-        "Reach this many requests per second by adjusting the number of workers"),
+        "Reach this many requests per second by adjusting the number of workers").sets_load(),
     scenario("iterations", "N", Whole, LOAD,
-        "Run this many chains in total, shared by the workers").short('n').usual(),
+        "Run this many chains in total, shared by the workers").short('n').usual().sets_load(),
     scenario("fleet_certificates", "N", Text, LOAD,
-        "A fleet of so many certificates: chains start when its clients renew. See wec fleet for its events and classes"),
+        "A fleet of so many certificates: chains start when its clients renew. See wec fleet for its events and classes").sets_load(),
     scenario("fleet_speed", "N", Number, LOAD,
-        "Seconds of the fleet's clock in a second: 1440 for a day in a minute [default: 1]"),
+        "Seconds of the fleet's clock in a second: 1440 for a day in a minute [default: 1]").sets_load(),
     scenario("stages", "TIME:TARGET,…", Stages, LOAD,
-        "Linear changes of workers or rate, one after the other: 30s:100,1h:5000").usual(),
+        "Linear changes of workers or rate, one after the other: 30s:100,1h:5000").usual().sets_load(),
     scenario("run_time", "TIME", Text, LOAD,
         "How long to run: 30s, 5m, 1h30m [default: 60s, or as long as stages take; 10m at most for iterations]").short('t').usual(),
     scenario("think_time", "TIME|A..B", Text, LOAD,
-        "Pause of a worker between two chains, for the executors workers and iterations: 2s, or a range 1s..5s [default: none]"),
+        "Pause of a worker between two chains, for the executors workers and iterations: 2s, or a range 1s..5s [default: none]").sets_load(),
     scenario("executor", "NAME", Kind::Executor, LOAD,
         "How iterations are started: workers, arrival-rate, target-rps, iterations or fleet [default: given by --rate, \
-         --target-rps, --iterations or --fleet-certificates, else workers]"),
+         --target-rps, --iterations or --fleet-certificates, else workers]").sets_load(),
     scenario("rate_unit", "UNIT", OneOf(&["chains", "requests"]), LOAD,
-        "What rates count: chains or requests [default: chains]").only_in_files(),
+        "What rates count: chains or requests [default: chains]").only_in_files().sets_load(),
     scenario("spacing", "HOW", OneOf(&["poisson", "even"]), LOAD,
-        "Spacing of the arrivals of --rate: poisson or even [default: poisson]"),
+        "Spacing of the arrivals of --rate: poisson or even [default: poisson]").sets_load(),
     scenario("start_at", "TIME", Text, LOAD,
         "When the scenario starts: this time after the run's start, or after the end of the scenario in after \
-         [default: at once]").only_in_files(),
+         [default: at once]").only_in_files().sets_load(),
     scenario("after", "NAME", Text, LOAD,
-        "The scenario whose end this one waits for [default: none]").only_in_files(),
+        "The scenario whose end this one waits for [default: none]").only_in_files().sets_load(),
     plan("warm_up", "TIME", Text, LOAD,
-        "Time from the run's start that is driven, logged and drawn, and is in no figure, threshold or verdict: 2m [default: none]").usual(),
+        "Time from the run's start that is driven, logged and drawn, and is in no figure, threshold or verdict: 2m [default: none]").usual().sets_load(),
     plan("graceful_stop", "TIME", Text, LOAD,
         "How long running chains may take to finish after the end [default: 30s]"),
     scenario("on_failure", "HOW", OneOf(&["back-off", "hammer"]), LOAD,
@@ -183,7 +185,7 @@ pub static KEYS: &[Key] = &[
         "How long the hold lasts [default: 30s]"),
 
     scenario("weights", "CHAIN=W", Weights, CHAINS,
-        "Weight of each chain in the choice among those allowed; 0 is never: certificate=4,revoke=0").usual(),
+        "Weight of each chain in the choice among those allowed; 0 is never: certificate=4,revoke=0").usual().sets_load(),
     scenario("names_per_order", "N|A..B|N:W,…", Number, CHAINS,
         "Names in an order: 1, a range 1..5, or numbers with weights, 1:70,2:20,10:9,100:1 [default: 1]").usual(),
     scenario("name_kinds", "KIND=W,…", List, CHAINS,
@@ -406,7 +408,19 @@ const fn key(
     help: &'static str,
 ) -> Key {
     let place = Place::Plan;
-    Key { name, value, kind, group, help, place, has_flag: true, short: None, usual: false, local: false }
+    Key {
+        name,
+        value,
+        kind,
+        group,
+        help,
+        place,
+        has_flag: true,
+        short: None,
+        usual: false,
+        sets_load: false,
+        local: false,
+    }
 }
 
 use self::key as plan;
@@ -445,6 +459,10 @@ impl Key {
     /// The key with that name.
     pub fn named(name: &str) -> Option<&'static Self> {
         KEYS.iter().find(|key| key.name == name)
+    }
+
+    const fn sets_load(self) -> Self {
+        Self { sets_load: true, ..self }
     }
 
     const fn local(self) -> Self {

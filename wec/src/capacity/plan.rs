@@ -47,22 +47,13 @@ const DROPPED: &str = "limited_dropped";
 pub(crate) enum Searched {}
 
 impl Command for Searched {
-    const REFUSED: &'static [&'static str] = &[
-        "rate",
-        "stages",
-        "run_time",
-        "executor",
-        "target_rps",
-        "iterations",
-        "fleet_certificates",
-        "fleet_speed",
-        "think_time",
-        "rate_unit",
-        "warm_up",
-    ];
+    fn takes(_: &Key) -> bool {
+        true
+    }
 
-    fn takes(key: &Key) -> bool {
-        key.name != DROPPED
+    fn refuses(key: &Key) -> bool {
+        let limits = ["workers", "spacing", "start_at", "after", "weights"];
+        key.sets_load && !limits.contains(&key.name) || ["run_time", DROPPED].contains(&key.name)
     }
 
     fn help(key: &Key) -> &'static str {
@@ -124,8 +115,9 @@ fn not_ours(options: &PlanOptions, s: &mut Settings) {
         let message = format!("{path} has {number} scenarios ({names}): a capacity search has one");
         s.mistake("config", message);
     }
-    s.refuse(Searched::REFUSED, |key| {
+    s.refuse(&Searched::refused(), |key| {
         let instead = match key {
+            DROPPED => return "dropped iterations are a result of wec capacity: omit it".to_owned(),
             "rate" | "target_rps" => "give --from and --to",
             "stages" => "give --step and --step-time",
             "executor" => "it always uses arrival-rate",
@@ -136,7 +128,6 @@ fn not_ours(options: &PlanOptions, s: &mut Settings) {
         };
         format!("wec capacity sets the load itself: {instead}")
     });
-    s.refuse(&[DROPPED], |_| "dropped iterations are a result of wec capacity: omit it".to_owned());
 }
 
 /// The keys of a search as they are given, each by itself.
@@ -366,9 +357,9 @@ mod tests {
         let mut settings = plan().settings();
         let push = Push::Searched { run_time: longest(&search(&mut settings)) };
         wec_requester::config::plan::plan(&mut settings, Decided { push, ..Decided::default() }, None);
-        let ignored = settings.unread().into_iter().map(|key| key.name);
-        let ignored: Vec<_> = ignored.filter(|name| *name != "config").collect();
-        let missed: Vec<_> = ignored.iter().filter(|name| !Searched::REFUSED.contains(name)).collect();
+        let missed =
+            settings.unread().into_iter().filter(|key| !Searched::refuses(key) && key.name != "config");
+        let missed: Vec<_> = missed.map(|key| key.name).collect();
         assert!(missed.is_empty(), "{missed:?}");
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("s.toml");

@@ -51,7 +51,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value = "1", value_parser = fleet_speed, help_heading = HEADING)]
     speed: f64,
     /// The largest number of workers: renewals at the same time
-    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = HEADING)]
+    #[arg(long, value_name = "N", env = "WEC_WORKERS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = HEADING)]
     workers: u32,
     /// Accounts of the members, made before the window, 20 a second. Members are spread over them evenly, except the share
     /// that --largest-account gives to one of them
@@ -92,9 +92,16 @@ pub(crate) enum Driven {}
 /// The keys that the fleet sets beside the load.
 const BY_FLEET: [&str; 2] = ["run_time", "max_retries"];
 
+/// Keys whose flags the command has itself; `--rate` is that of the CA in the model.
+const OWN: [&str; 3] = ["directory", "workers", "rate"];
+
 impl Command for Driven {
     fn takes(key: &Key) -> bool {
-        key.place != Place::Search && !driven::sets(key.name, &BY_FLEET) && key.name != "directory"
+        key.place != Place::Search && !OWN.contains(&key.name)
+    }
+
+    fn refuses(key: &Key) -> bool {
+        key.sets_load || BY_FLEET.contains(&key.name)
     }
 }
 
@@ -171,12 +178,7 @@ fn leave(file: &Path, report: &Report) -> anyhow::Result<()> {
 
 /// The plan without its scenarios. Keys of a file that the fleet sets are errors.
 fn plan(settings: Settings, directory: Url) -> Result<Plan, Mistakes> {
-    driven::plan(
-        settings,
-        directory,
-        &BY_FLEET,
-        "wec fleet drive takes the load from the fleet: leave it out",
-    )
+    driven::plan::<Driven>(settings, directory, "wec fleet drive takes the load from the fleet: leave it out")
 }
 
 /// Replaces the plan's scenario by the one that makes accounts, and the fleet.

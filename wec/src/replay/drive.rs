@@ -36,8 +36,11 @@ const BY_LOG: [&str; 1] = ["profile"];
 impl Command for Drive {
     fn takes(key: &Key) -> bool {
         // Here --strict applies to the log.
-        let set = driven::sets(key.name, &BY_LOG) || ["directory", "strict"].contains(&key.name);
-        key.place != Place::Search && !set
+        key.place != Place::Search && !["directory", "strict"].contains(&key.name)
+    }
+
+    fn refuses(key: &Key) -> bool {
+        key.sets_load || BY_LOG.contains(&key.name)
     }
 }
 
@@ -72,7 +75,7 @@ pub(super) async fn drive(
 
 /// The plan without its scenarios. Keys of a file that the log sets are errors.
 fn plan(settings: Settings, directory: Url) -> Result<Plan, Mistakes> {
-    driven::plan(settings, directory, &BY_LOG, "wec replay --drive takes the load from the log: leave it out")
+    driven::plan::<Drive>(settings, directory, "wec replay --drive takes the load from the log: leave it out")
 }
 
 /// When chains were due in a recorded run.
