@@ -116,8 +116,12 @@ fn every_key_of_each_executors_scenario_is_written_again() {
     let header = include_str!("headers/four-executors.json");
     let mut before: serde_json::Value = serde_json::from_str(header).unwrap();
     before["stamp"]["scenario"]["version"] = 0.into();
-    // A key of later versions.
+    // Keys of later versions.
     before["stamp"]["scenario"]["warm_up"] = "0s".into();
+    before["stamp"]["scenario"]["caa"] = "".into();
+    for scenario in before["stamp"]["scenario"]["scenarios"].as_array_mut().unwrap() {
+        scenario["largest_account"] = 0.0.into();
+    }
     let plan = plan_of(header);
     assert_eq!(serde_json::to_value(&plan).unwrap(), before["stamp"]["scenario"]);
 }
