@@ -36,7 +36,7 @@ fn order(status: OrderStatus) -> Order {
 fn authorization(status: &str) -> String {
     format!(
         r#"{{"status":"{status}","identifier":{{"type":"dns","value":"a.test"}},"challenges":[
-            {{"type":"dns-account-01","url":"https://ca.test/chall/0"}},
+            {{"type":"later-01","url":"https://ca.test/chall/0"}},
             {{"type":"http-01","url":"https://ca.test/chall/1","token":"t","status":"pending"}}]}}"#
     )
 }

@@ -123,7 +123,7 @@ fn results_in_the_present_form_follow_a_header_of_the_present_version() {
 fn the_log_of_a_later_version_is_whole_and_kept_to_the_byte() {
     let folder = tempfile::tempdir().unwrap();
     let line = |record: &Record| serde_json::to_string(record).unwrap();
-    let hit = r#"{"record":"hit","node":"c1","seq":1,"at_unix_ns":5,"type":"dns-account-01","name":"a.test","source":"","verdict":"answered","answer":"","took":1}"#;
+    let hit = r#"{"record":"hit","node":"c1","seq":1,"at_unix_ns":5,"type":"later-01","name":"a.test","source":"","verdict":"answered","answer":"","took":1}"#;
     let load = r#"{"record":"load","node":"r1","seq":4,"at_unix_ns":5,"load":{"over_ns":1,"scenarios":[{"reach":"overshooting","rate":0.10}]}}"#;
     let Record::Chain { result: later_chain, .. } = chain(2, 2) else { panic!("not a chain") };
     let name = format!("{:?}", later_chain.chain.unwrap().name());
