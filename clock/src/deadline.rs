@@ -107,7 +107,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_began_in_a_term_goes_on_until_the_deadline_or_another_term() {
-        // What happens, after how many seconds, and whether what began at the start may go on then.
+        // An event, its time in seconds, and whether an operation that began at the start may continue then.
         type Event = fn(&Deadline);
         let cases: [(&str, u64, Event, bool); 6] = [
             ("nothing", 6, |_| (), true),

@@ -457,7 +457,7 @@ pub struct ByteFigures {
 /// One scenario, over all nodes that run it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ScenarioFigures {
-    /// The executor: `workers`, `arrival-rate`, `target-rps`, `iterations`.
+    /// The executor's name, as in a scenario.
     pub executor: String,
     /// Target number of workers now; with a rate, the largest number allowed. Here and in the next four, a
     /// node without a sample for 10 s is not counted.

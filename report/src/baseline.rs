@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 use wec_analytics::{Aggregate, Cells, Times, nearest_rank};
-use wec_record::Chain;
+use wec_record::{Chain, Plan};
 
 /// Version of the file's format. It grows when a reader of the old format would misread the new one.
 pub const VERSION: u32 = 1;
@@ -35,8 +35,9 @@ pub struct Baseline {
     pub platform: String,
     /// Logical processors.
     pub cpus: u32,
-    /// The plan as in the log.
-    pub plan: serde_json::Value,
+    /// The plan as in the log; none of a log without one.
+    #[serde(default, deserialize_with = "wec_record::plan::lenient")]
+    pub plan: Option<Box<Plan>>,
     /// Length of the run, or of the part of it, nanoseconds.
     pub elapsed_ns: u64,
     /// Whether the load tester itself was a limit.
@@ -144,7 +145,7 @@ impl Baseline {
             host: stamp.host.clone(),
             platform: stamp.platform.clone(),
             cpus: stamp.cpus,
-            plan: serde_json::to_value(&stamp.plan).unwrap_or_default(),
+            plan: stamp.plan.clone(),
             elapsed_ns: snapshot.elapsed_ns,
             generator_limited: snapshot.generator.limited,
             issued: snapshot.issued.count,

@@ -10,6 +10,8 @@ mod text;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
+use wec_record::Plan;
+use wec_record::plan::Listen;
 use wec_record::threshold::Unit;
 
 use self::interval::{Change, Estimate, Scale};
@@ -202,8 +204,18 @@ impl Figure {
     }
 }
 
-/// Keys of the plan that differ between any two runs without a difference of the load.
-const UNIMPORTANT: [&str; 6] = ["seed", "directory", "cacert", "thresholds", "listen", "version"];
+/// The plan without what differs between any two runs without a difference of the load.
+fn of_the_load(plan: &Plan) -> Plan {
+    Plan {
+        version: 0,
+        seed: 0,
+        directory: String::new(),
+        cacert: None,
+        thresholds: Vec::new(),
+        listen: Listen::default(),
+        ..plan.clone()
+    }
+}
 
 /// What may make the sides incomparable.
 fn warnings(before: &Side, after: &Side) -> Vec<String> {
@@ -219,13 +231,14 @@ fn warnings(before: &Side, after: &Side) -> Vec<String> {
                 ("platform".to_owned(), run.platform.clone()),
                 ("cpus".to_owned(), run.cpus.to_string()),
             ]);
-            flatten("plan", &run.plan, &mut facts);
+            // Each value is shown as it is written in the log.
+            let plan = run.plan.as_deref().map(of_the_load);
+            flatten("plan", &serde_json::to_value(plan).unwrap_or_default(), &mut facts);
             facts
         };
         let (ours, theirs) = (facts(first), facts(run));
         for key in ours.keys().chain(theirs.keys()) {
-            let part = key.split('.').nth(1).filter(|_| key.starts_with("plan."));
-            if ours.get(key) == theirs.get(key) || part.is_some_and(|part| UNIMPORTANT.contains(&part)) {
+            if ours.get(key) == theirs.get(key) {
                 continue;
             }
             let shown =

@@ -354,6 +354,18 @@ mod tests {
         }
     }
 
+    /// What a command that sets the load refuses is marked in the table of keys, and the help of `executor` has all.
+    #[test]
+    fn the_table_of_keys_has_each_executor_and_marks_its_keys() {
+        let key = |name: &str| crate::config::Key::named(name).unwrap_or_else(|| panic!("no key {name}"));
+        for kind in &EXECUTORS {
+            assert!(key("executor").help.contains(kind.name), "{}", kind.name);
+            for name in kind.keys.iter().copied().chain(kind.selected_by) {
+                assert!(key(name).sets_load, "{name}");
+            }
+        }
+    }
+
     #[test]
     fn a_flag_overrides_a_file_with_another_executor() {
         let loaded = |file: &str, flags: &[(&str, &str)]| {

@@ -71,7 +71,7 @@ enum Command {
     Capacity(capacity::Options),
     /// Wait for sessions on the board, and run those that are meant for this machine
     Agent(Box<agent::Options>),
-    /// Ask what a fleet of certificates that renew themselves needs of a CA
+    /// Simulate what the renewals of a fleet of certificates ask of a CA, and drive them
     Fleet(fleet::Options),
     /// Make a scenario of a CA's access logs, which repeats their load
     Model(model::Options),

@@ -6,8 +6,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use wec_record::RunHeader;
 use super::end::{end, end_by_footer};
 use super::followed::{self, Followed};
 use super::index::{Head, IndexPlace, RunIndex, is_index};
+use super::log_file::LogFile;
 use super::notes::{note_file, read_note, write_note};
 use super::recorded::RecordedRun;
 use super::{Figures, LogPlace, Replayed, Run, Shown, shown_path};
@@ -88,22 +88,6 @@ struct LoggedRun {
 struct RunFiles {
     header: Arc<RunHeader>,
     files: Vec<LogFile>,
-}
-
-/// A file at one point in time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct LogFile {
-    pub(super) path: PathBuf,
-    inode: u64,
-    pub(super) length: u64,
-    pub(super) modified_unix_ns: u64,
-}
-
-impl LogFile {
-    /// A file of which only the name is known.
-    pub(super) fn named(path: &Path) -> Self {
-        Self { path: path.to_owned(), inode: 0, length: 0, modified_unix_ns: 0 }
-    }
 }
 
 impl Run for LoggedRun {
@@ -466,28 +450,13 @@ impl RunFiles {
     }
 }
 
-impl LogFile {
-    fn at(path: &Path) -> io::Result<Self> {
-        let there = fs::metadata(path)?;
-        if !there.is_file() {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        Ok(Self {
-            path: path.to_owned(),
-            inode: there.ino(),
-            length: there.len(),
-            modified_unix_ns: followed::modified_unix_ns(&there),
-        })
-    }
-}
-
 /// Whether another process seems to be writing the last of these logs.
 fn grows(files: &[LogFile]) -> bool {
     let last = files.last().filter(|last| followed::is_recent(last.modified_unix_ns));
     last.is_some_and(|last| footer_at(&last.path).is_none())
 }
 
-/// Why a file that is meant to be a log is not in the list; none for another file.
+/// The reason why a log is not listed; none for a file that is no log.
 fn left_out(error: &LogError) -> Option<String> {
     match error {
         LogError::NotALog { path, what } if LogFormat::of_name(path).is_some() => Some(format!(

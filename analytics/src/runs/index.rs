@@ -26,7 +26,7 @@ pub(crate) use self::file::check;
 pub(super) use self::file::is_index;
 use self::file::{IndexedFile, Sections};
 pub(super) use self::parts::{Making, Parts};
-use super::catalogue::LogFile;
+use super::log_file::LogFile;
 use super::shown_path;
 use crate::Aggregate;
 use crate::log::LogError;

@@ -11,7 +11,8 @@ use wec_figures::snapshot::{Health, RunSource};
 use wec_listen::Connections;
 use wec_record::{Record, RunHeader};
 
-use super::catalogue::{LogFile, READ_BY_WINDOW};
+use super::catalogue::READ_BY_WINDOW;
+use super::log_file::LogFile;
 use super::written::Written;
 use super::{Figures, Run};
 use crate::Aggregate;

@@ -7,6 +7,7 @@ mod followed;
 mod gaps;
 mod index;
 mod live;
+mod log_file;
 mod notes;
 mod pace;
 mod recorded;

@@ -2642,7 +2642,7 @@ export interface components {
              * @description Iterations that ended and were not interrupted.
              */
             ended: number;
-            /** @description The executor: `workers`, `arrival-rate`, `target-rps`, `iterations`. */
+            /** @description The executor's name, as in a scenario. */
             executor: string;
             /**
              * Format: int64

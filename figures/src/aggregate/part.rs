@@ -23,7 +23,8 @@ pub(super) struct PartOfRun {
     piece: Option<Piece>,
 }
 
-/// A piece of a part, of a run whose times are all in range. It has no validations, which do not end at its ends.
+/// A piece of a part, of a run whose times are all in range. Validations are left out, because they can span two
+/// pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Piece {
     /// The one with which the part begins: it takes what was before the part.

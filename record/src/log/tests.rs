@@ -190,7 +190,7 @@ fn a_later_value_anywhere_in_a_record_damages_nothing() {
 fn a_damaged_record_of_a_known_kind_is_no_unknown_one() {
     for line in [
         r#"{"record":"hit","node":"n"}"#,
-        r#"{"record":"hit","node":"n","type":"dns-account-01"}"#,
+        r#"{"record":"hit","node":"n","type":"later-01"}"#,
         r#"{"record":"chain"}"#,
         r#"{"record":"chain","chainname":"later"}"#,
         r#"{"record":"chain","node":"n","origin_unix_ns":1,"chainname":"later","seq":"x"}"#,

@@ -17,7 +17,7 @@ const POINTS: usize = 120;
 const PERCENTILE_POINTS: usize = 8;
 /// Marks with a line; the table lists all.
 const MARKS: usize = 30;
-/// Buckets of which less than this share lies in the run have no rate.
+/// The least share of a bucket inside the run for which a rate is drawn.
 const LEAST_COVERED: f64 = 0.25;
 const WIDTH: f64 = 1_000.0;
 const HEIGHT: f64 = 100.0;

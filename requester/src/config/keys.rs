@@ -132,7 +132,7 @@ pub static KEYS: &[Key] = &[
     scenario("iterations", "N", Whole, LOAD,
         "Run this many chains in total, shared by the workers").short('n').usual().sets_load(),
     scenario("fleet_certificates", "N", Text, LOAD,
-        "A fleet of so many certificates: chains start when its clients renew. See wec fleet for its events and classes").sets_load(),
+        "Number of certificates of a fleet: chains start when its clients renew. See wec fleet for its events and classes").sets_load(),
     scenario("fleet_speed", "N", Number, LOAD,
         "Seconds of the fleet's clock in a second: 1440 for a day in a minute [default: 1]").sets_load(),
     scenario("stages", "TIME:TARGET,…", Stages, LOAD,

@@ -17,7 +17,7 @@ use wec_text::quoted;
 
 use super::flags::PlanOptions;
 use super::scenario::{Push, is_name, scenario};
-use super::session::Secrets;
+use super::secrets::Secrets;
 use super::settings::{Mistakes, Scope, Settings};
 use super::values::{any_duration, boolean, duration, list, share, text, whole};
 use super::{client, contact, dialling};

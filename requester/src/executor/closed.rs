@@ -45,7 +45,7 @@ impl ClosedModel {
             if taken.len() < slots_here as usize {
                 taken.resize(slots_here as usize, false);
             }
-            // No more workers than free iterations: others would start and end again and again.
+            // No more workers than free iterations: another one would find none, end, and be started again.
             let wanted = quota.as_ref().map_or(u64::MAX, |quota| quota.free());
             let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
             let open = (0..slots_here).filter(|slot| !taken[*slot as usize]).take(wanted).collect::<Vec<_>>();

@@ -127,8 +127,8 @@ impl Local {
         self.pending.certificates_live -= 1;
     }
 
-    /// Ends its objects claimed here, and in the database its unclaimed ones; other processes find out
-    /// themselves.
+    /// Ends its objects claimed here, and in the database its unclaimed ones. Another process notices it at its next
+    /// use of an object that it has claimed.
     pub(super) fn end_registration(&mut self, id: i64) {
         self.registrations.retain(|registration| registration.id != id);
         self.resting_registrations.retain(|registration| registration.id != id);

@@ -280,7 +280,7 @@ pub(super) fn validation(seen: Seen<'_>) -> Finding {
             (None, _) => Finding::ok(check, "valid; the challenge server is another process"),
             (Some(listener), []) => Finding::warning(
                 check,
-                format!("valid, but nobody asked {listener}"),
+                format!("valid, but no request reached {listener}"),
                 "the CA validates without looking, or another challenge server answered: then a run does not measure \
                  validation",
             ),
@@ -311,7 +311,7 @@ pub(super) fn validation(seen: Seen<'_>) -> Finding {
     } else {
         let resolved = hits.iter().any(|hit| hit.challenge == ChallengeType::Dns01);
         let dns = if resolved { ", although its resolver asked this DNS listener for the name" } else { "" };
-        (format!("nobody asked {listener}{dns}"), not_reached(kind, listener, ca))
+        (format!("no request reached {listener}{dns}"), not_reached(kind, listener, ca))
     };
     Finding::problem(check, format!("{found}: {}", failure.message), way_out)
 }

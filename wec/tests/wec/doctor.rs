@@ -63,7 +63,7 @@ async fn a_right_pebble_is_found_right_and_the_way_to_each_listener_is_watched()
     let (code, report) = examine(folder.path(), &[&target[..], &["--http01-listen", &elsewhere]].concat());
     assert_eq!(code, 99, "{report:#}");
     let (level, found, way_out) = finding(&report, "http-01");
-    assert!(level == "problem" && found.starts_with(&format!("nobody asked {elsewhere}")), "{found}");
+    assert!(level == "problem" && found.starts_with(&format!("no request reached {elsewhere}")), "{found}");
     assert!(way_out.contains("--dns-listen"), "{way_out}");
 
     // Another CA's root, and none. The run that fails points here.

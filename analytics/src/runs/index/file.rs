@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use wec_startup::Beside;
 use xxhash_rust::xxh64::Xxh64;
 
-use super::super::catalogue::LogFile;
+use super::super::log_file::LogFile;
 use super::{Head, RunIndex};
 
 /// The first bytes of an index. No log begins like it.

@@ -9,7 +9,7 @@ use wec_figures::aggregate::Piece;
 use wec_log::{LogReport, Start, judge, read_part};
 use wec_record::{KINDS, Mark, Record, RunHeader, RunTimes};
 
-use super::super::catalogue::LogFile;
+use super::super::log_file::LogFile;
 use super::file::IndexedFile;
 use crate::Aggregate;
 use crate::log::LogError;

@@ -1,0 +1,38 @@
+//! `LogFile`: a file of a log, and by what a change of it is noticed.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use super::followed;
+
+/// A file at one point in time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct LogFile {
+    pub(super) path: PathBuf,
+    pub(super) inode: u64,
+    pub(super) length: u64,
+    pub(super) modified_unix_ns: u64,
+}
+
+impl LogFile {
+    /// A file of which only the name is known.
+    pub(super) fn named(path: &Path) -> Self {
+        Self { path: path.to_owned(), inode: 0, length: 0, modified_unix_ns: 0 }
+    }
+
+    /// A file that is there, as it is now.
+    pub(super) fn at(path: &Path) -> io::Result<Self> {
+        let there = fs::metadata(path)?;
+        if !there.is_file() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            inode: there.ino(),
+            length: there.len(),
+            modified_unix_ns: followed::modified_unix_ns(&there),
+        })
+    }
+}
