@@ -191,7 +191,8 @@ fn a_job_outlives_a_consumer_that_was_killed() {
 fn a_consumer_that_is_away_does_not_disturb_a_run() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("http://{}", free());
-    let args = ["demo", "--headless", "--run-time", "1s", "--consumer", &url, "--consumer-interval", "200ms"];
+    // Long enough for a certificate on a busy machine, as below.
+    let args = ["demo", "--headless", "--run-time", "5s", "--consumer", &url, "--consumer-interval", "200ms"];
     let output = run(folder.path(), &args);
     let said = said(&output);
     assert_eq!(output.status.code(), Some(0), "{said}");
