@@ -79,7 +79,7 @@ describe("the page of a run", () => {
 
   it("saves a chart as a picture", async () => {
     const loading = page.waitForEvent("download");
-    await page.getByRole("button", { name: "Save Throughput as a picture" }).click();
+    await page.getByRole("button", { name: "PNG of Throughput" }).click();
     const file = await loading;
     expect(file.suggestedFilename()).toBe("throughput.png");
     const [width, height] = await readFile(await file.path()).then((png) => [png.readUInt32BE(16), png.readUInt32BE(20)]);
