@@ -384,6 +384,9 @@ pub struct Timing {
     pub mean: Option<u64>,
     /// Standard error of the mean; null below two samples.
     pub std_error: Option<u64>,
+    /// Smallest, rounded down to three digits; null without samples.
+    #[serde(default)]
+    pub min: Option<u64>,
     /// Median; null below 20 samples.
     pub p50: Option<u64>,
     /// 95 % interval of `p50`.

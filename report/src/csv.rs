@@ -11,7 +11,7 @@ use crate::by::Rows;
 pub fn csv(tables: &[Rows]) -> Result<String, ::csv::Error> {
     let mut writer = ::csv::WriterBuilder::new().from_writer(Vec::new());
     let head = "by,group,name,method,uri,count,failed,cut_off,abandoned,per_second,n,mean_ns,std_error_ns,\
-                p50_ns,p50_low_ns,p50_high_ns,p90_ns,p90_low_ns,p90_high_ns,p95_ns,p95_low_ns,p95_high_ns,\
+                min_ns,p50_ns,p50_low_ns,p50_high_ns,p90_ns,p90_low_ns,p90_high_ns,p95_ns,p95_low_ns,p95_high_ns,\
                 p99_ns,p99_low_ns,p99_high_ns,p99_9_ns,p99_9_low_ns,p99_9_high_ns,max_ns";
     writer.write_record(head.split(','))?;
     for table in tables {
@@ -37,7 +37,7 @@ fn plain(text: &str) -> String {
 
 fn timing(timing: &Timing) -> Vec<String> {
     let text = |value: Option<u64>| value.map_or(String::new(), |value| value.to_string());
-    let mut cells = vec![timing.n.to_string(), text(timing.mean), text(timing.std_error)];
+    let mut cells = vec![timing.n.to_string(), text(timing.mean), text(timing.std_error), text(timing.min)];
     for (value, interval) in [
         (timing.p50, timing.p50_ci),
         (timing.p90, timing.p90_ci),
@@ -69,7 +69,7 @@ mod tests {
         let text = csv(&[table]).unwrap();
         let mut reader = ::csv::Reader::from_reader(text.as_bytes());
         let record = reader.records().next().unwrap().unwrap();
-        assert_eq!(record.len(), 29);
+        assert_eq!(record.len(), 30);
         assert_eq!(&record[1], "a,\"b\"\\nc");
     }
 }

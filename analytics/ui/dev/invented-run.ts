@@ -565,6 +565,7 @@ class Times {
       n: this.#n,
       mean,
       std_error: this.#n < 2 ? null : deviation / Math.sqrt(this.#n),
+      min: sorted[0] ?? null,
       p50: percentile(sorted, 0.5),
       p50_ci: interval(sorted, 0.5),
       p90: percentile(sorted, 0.9),

@@ -3326,6 +3326,11 @@ export interface components {
             mean: number | null;
             /**
              * Format: int64
+             * @description Smallest, rounded down to three digits; null without samples.
+             */
+            min: number | null;
+            /**
+             * Format: int64
              * @description Number of samples.
              */
             n: number;

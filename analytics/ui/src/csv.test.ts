@@ -11,7 +11,7 @@ snapshot.response_time_ns = { ...snapshot.response_time_ns, n: 5, mean: 2e6 };
 it("has a line for each row, and an empty cell for what is not known", () => {
   const lines = csvOf(rowsOf(snapshot)).split("\r\n");
   expect(lines[0]).toMatch(/^group,name,detail,count,failed,per_second,bytes,response_n,response_mean_ns/);
-  expect(lines[1]).toBe("all,requests,every HTTP attempt,5,0,0,0,5,2000000,,,,,,,,,,,,,,,,");
+  expect(lines[1]).toBe("all,requests,every HTTP attempt,5,0,0,0,5,2000000,,,,,,,,,,,,,,,,,,");
   expect(lines.at(-1)).toBe("");
   const width = lines[0]?.split(",").length;
   expect(lines.slice(0, -1).every((line) => line.split(",").length === width)).toBe(true);

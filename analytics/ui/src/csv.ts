@@ -3,7 +3,7 @@
 import type { StatRow } from "./statistics";
 import type { Timing } from "./wire";
 
-const TIMES = ["n", "mean", "std_error", "p50", "p90", "p95", "p99", "p99_9", "max"] as const satisfies readonly (keyof Timing)[];
+const TIMES = ["n", "mean", "std_error", "min", "p50", "p90", "p95", "p99", "p99_9", "max"] as const satisfies readonly (keyof Timing)[];
 
 /** All rows, with times in nanoseconds; a figure that cannot be given is empty. */
 export function csvOf(rows: readonly StatRow[]): string {

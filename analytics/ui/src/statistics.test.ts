@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { bytesNamed, columnsNamed, curveOf, matching, rowsOf, sorted, timesOf } from "./statistics";
+import { columnsNamed, curveOf, matching, othersNamed, rowsOf, sorted, timesOf } from "./statistics";
 import { live, NO_SCENARIO, NO_TIMING, series } from "./testing";
 import type { EndpointFigures, Timing } from "./wire";
 
@@ -36,7 +36,7 @@ describe("the rows", () => {
   });
 
   it("have rates over the time of the figures", () => {
-    expect(rows.find(({ group }) => group === "profile")).toMatchObject({ name: "short", detail: "certificate", count: 8, failed: 1, perSecond: 2 });
+    expect(rows.find(({ group }) => group === "profile")).toMatchObject({ name: "short", detail: "certificate", count: 8, failed: 1, perSecond: 2, failedPerSecond: 0.25 });
   });
 });
 
@@ -50,7 +50,7 @@ describe("the nodes", () => {
 it("bytes are those of an answer, where they are measured", () => {
   expect(rows.filter(({ group }) => group === "endpoint").map(({ bytes }) => bytes)).toEqual([700, 700, 700]);
   expect(rows.find(({ group }) => group === "scenario")?.bytes).toBeNull();
-  expect([null, "p95 bytes", "p95"].map(bytesNamed)).toEqual([true, true, false]);
+  expect([null, "p95 failedPerSecond", "p95"].map((text) => othersNamed(text).map(({ key }) => key))).toEqual([["bytes"], ["failedPerSecond"], []]);
 });
 
 describe("a sorting", () => {

@@ -27,6 +27,7 @@ export interface StatRow {
   bytes: number | null;
   /** Null where the figure does not exist. */
   failed: number | null;
+  failedPerSecond: number | null;
   perSecond: number | null;
   /** done − due of those that succeeded. */
   response: Timing;
@@ -37,10 +38,13 @@ export interface StatRow {
   chain: Chain | null;
 }
 
+type CountedRow = Omit<StatRow, "failedPerSecond">;
+
 const NOTHING: Timing = {
   n: 0,
   mean: null,
   std_error: null,
+  min: null,
   p50: null,
   p50_ci: null,
   p90: null,
@@ -66,6 +70,14 @@ export function listedChains(snapshot: Snapshot): Chain[] {
 
 /** All rows, by group. Nodes have the names that the board has for their ids. */
 export function rowsOf(snapshot: Snapshot, names: ReadonlyMap<string, string> = new Map()): StatRow[] {
+  const seconds = snapshot.elapsed_ns / 1e9;
+  return countedRows(snapshot, names).map((row) => ({
+    ...row,
+    failedPerSecond: row.failed === null || seconds <= 0 ? null : row.failed / seconds,
+  }));
+}
+
+function countedRows(snapshot: Snapshot, names: ReadonlyMap<string, string>): CountedRow[] {
   const seconds = snapshot.elapsed_ns / 1e9;
   const mean = (bytes: number, count: number) => (count === 0 ? null : bytes / count);
   const per = (count: number) => (seconds > 0 ? count / seconds : null);
@@ -93,12 +105,12 @@ export function rowsOf(snapshot: Snapshot, names: ReadonlyMap<string, string> = 
       perSecond: snapshot.issued.per_second,
       response: snapshot.issued.response_time_ns,
     },
-    ...listedChains(snapshot).map((chain): StatRow => {
+    ...listedChains(snapshot).map((chain): CountedRow => {
       const { count, failed, rps, response_time_ns, service_time_ns, failed_response_time_ns } = snapshot.chains[chain];
       const times = { response: response_time_ns, service: service_time_ns, failedResponse: failed_response_time_ns };
       return { ...PLAIN, id: `chain ${chain}`, group: "chain", name: chain, count, failed, perSecond: rps, chain, ...times };
     }),
-    ...snapshot.endpoints.map((endpoint): StatRow => ({
+    ...snapshot.endpoints.map((endpoint): CountedRow => ({
       id: `endpoint ${endpoint.endpoint} ${endpoint.method} ${endpoint.uri}`,
       group: "endpoint",
       name: endpoint.endpoint,
@@ -113,7 +125,7 @@ export function rowsOf(snapshot: Snapshot, names: ReadonlyMap<string, string> = 
       chain: null,
     })),
     ...Object.entries(snapshot.profiles).flatMap(([profile, chains]) =>
-      CHAINS.flatMap((chain): StatRow[] => {
+      CHAINS.flatMap((chain): CountedRow[] => {
         const figures = chains[chain];
         if (figures === undefined || figures.count === 0) return [];
         const { count, failed, response_time_ns: response, service_time_ns: service } = figures;
@@ -121,7 +133,7 @@ export function rowsOf(snapshot: Snapshot, names: ReadonlyMap<string, string> = 
         return [{ ...PLAIN, id, group: "profile", name: profile, detail: chain, count, failed, perSecond: per(count), response, service, chain }];
       }),
     ),
-    ...snapshot.validations.map((validation): StatRow => ({
+    ...snapshot.validations.map((validation): CountedRow => ({
       ...PLAIN,
       id: `challenge ${validation.type}`,
       group: "challenge",
@@ -132,7 +144,7 @@ export function rowsOf(snapshot: Snapshot, names: ReadonlyMap<string, string> = 
       perSecond: per(validation.count),
       response: validation.time_ns,
     })),
-    ...Object.entries(snapshot.scenarios).map(([name, scenario]): StatRow => ({
+    ...Object.entries(snapshot.scenarios).map(([name, scenario]): CountedRow => ({
       ...PLAIN,
       id: `scenario ${name}`,
       group: "scenario",
@@ -143,7 +155,7 @@ export function rowsOf(snapshot: Snapshot, names: ReadonlyMap<string, string> = 
       perSecond: scenario.rate,
       response: NOTHING,
     })),
-    ...snapshot.nodes.map((node): StatRow => ({
+    ...snapshot.nodes.map((node): CountedRow => ({
       ...PLAIN,
       id: `node ${node.node}`,
       group: "node",
@@ -157,7 +169,14 @@ export function rowsOf(snapshot: Snapshot, names: ReadonlyMap<string, string> = 
   ];
 }
 
-export type SortKey = "name" | "count" | "failed" | "perSecond" | "bytes" | TimingColumn["key"];
+/** Columns beside those of times that a person can choose. */
+export const OTHER_COLUMNS = [
+  { key: "failedPerSecond", label: "failed/s", title: "Failed per second, over the run or the period" },
+  { key: "bytes", label: "bytes", title: "Mean length of an answer's body" },
+] as const;
+export type OtherColumn = (typeof OTHER_COLUMNS)[number];
+
+export type SortKey = "name" | "count" | "failed" | "perSecond" | OtherColumn["key"] | TimingColumn["key"];
 export interface Sorting {
   key: SortKey;
   descending: boolean;
@@ -174,7 +193,7 @@ export function sorted(rows: readonly StatRow[], sorting: Sorting | null, servic
   const { key, descending } = sorting;
   const value = (row: StatRow): number | string | null => {
     if (key === "name") return row.name;
-    if (key === "count" || key === "failed" || key === "perSecond" || key === "bytes") return row[key];
+    if (key === "count" || key === "failed" || key === "perSecond" || key === "failedPerSecond" || key === "bytes") return row[key];
     return timesOf(row, service)[key];
   };
   const group = (row: StatRow) => GROUPS.findIndex(({ id }) => id === row.group);
@@ -201,16 +220,17 @@ export function hasDistribution({ group }: StatRow): boolean {
   return group !== "profile" && group !== "scenario";
 }
 
-/** Whether the column of bytes is shown, by the same text. */
-export function bytesNamed(text: string | null): boolean {
-  return text === null || text.split(" ").includes("bytes");
-}
-
 /** The columns of times that a person has chosen, as text in the browser's store. */
 export function columnsNamed(text: string | null): TimingColumn[] {
   if (text === null) return TIMING_COLUMNS.filter(({ key }) => key !== "std_error");
   const keys = text.split(" ");
   return TIMING_COLUMNS.filter(({ key }) => keys.includes(key));
+}
+
+/** The other columns that a person has chosen, by the same text. */
+export function othersNamed(text: string | null): OtherColumn[] {
+  const keys = text === null ? ["bytes"] : text.split(" ");
+  return OTHER_COLUMNS.filter(({ key }) => keys.includes(key));
 }
 
 export interface CurvePoint {

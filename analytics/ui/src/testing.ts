@@ -6,6 +6,7 @@ export const NO_TIMING: Timing = {
   n: 0,
   mean: null,
   std_error: null,
+  min: null,
   p50: null,
   p50_ci: null,
   p90: null,

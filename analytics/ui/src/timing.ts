@@ -14,6 +14,7 @@ export interface TimingColumn {
 export const TIMING_COLUMNS: readonly TimingColumn[] = [
   { key: "mean", label: "mean", title: "Arithmetic mean", needs: 1 },
   { key: "std_error", label: "± s.e.", title: "Standard error of the mean", needs: 2 },
+  { key: "min", label: "min", title: "Smallest, rounded down to three digits", needs: 1 },
   { key: "p50", label: "p50", title: "Median", needs: 20 },
   { key: "p90", label: "p90", title: "90th percentile", needs: 100 },
   { key: "p95", label: "p95", title: "95th percentile", needs: 200 },
