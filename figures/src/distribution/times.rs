@@ -369,7 +369,10 @@ mod tests {
     fn few_samples_have_few_or_no_percentiles() {
         assert_eq!(Times::default().timing(), Timing::default());
         let one = of([7]).timing();
-        assert_eq!((one.n, one.mean, one.std_error, one.min, one.p50, one.max), (1, Some(7), None, Some(7), None, Some(7)));
+        assert_eq!(
+            (one.n, one.mean, one.std_error, one.min, one.p50, one.max),
+            (1, Some(7), None, Some(7), None, Some(7))
+        );
         let twenty = of(1..=20).timing();
         assert_eq!((twenty.p50, twenty.p90, twenty.max), (Some(10), None, Some(20)));
     }
