@@ -1,5 +1,5 @@
 //! `RecordConsumer`: processes the records of a run. Each run has a list of consumers: see
-//! `runs/consumers.rs`.
+//! `runs/consumers.rs`. The crate `wec-consumer` has another subject: an API to which runs are reported.
 
 use wec_record::Record;
 

@@ -1,4 +1,5 @@
-//! This node's share of a session's load, as decided on the board.
+//! This node's share of a session's load: its parts of rates and of workers. The board decides the shares
+//! (`wec_board::Shares`).
 
 use wec_board::{Shares, Standing, Unit};
 

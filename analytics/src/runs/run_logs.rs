@@ -1,4 +1,5 @@
-//! The open logs of all live runs, and which run is shown.
+//! The thread that processes the records of all runs: their open logs, and which run is shown. `run_log` has one
+//! of them.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -1,4 +1,8 @@
-//! A part of a run: which records belong to it. And pieces of a run, of which a part is put together.
+//! A part of a run is a period of it: decides which records belong to the period. A part is put together from
+//! pieces.
+//!
+//! `Aggregate::record`, which counts one record, is here, because the first records of a part are counted again
+//! if the run's start turns out to be another one.
 
 use std::ops::Range;
 use std::time::Duration;
